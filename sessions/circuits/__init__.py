@@ -1,0 +1,1 @@
+"""Which neurons carry a behaviour: neurons, circuits, and the attribution that finds them."""

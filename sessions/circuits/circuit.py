@@ -1,0 +1,119 @@
+"""`Neuron` and `Circuit`: what attribution finds, what interventions take, what is saved by name."""
+
+from __future__ import annotations
+
+import re
+
+from msgspec import Struct, structs
+
+from sessions.errors import UsageError
+from sessions.model.info import Prompt, Token
+
+_NEURON = re.compile(r"L(?P<layer>\d+)(?:/N|#)(?P<index>\d+)(?:@(?P<position>-?\d+))?", re.IGNORECASE)
+
+
+class Neuron(Struct, frozen=True):
+    """One input coordinate of a layer's down projection, at a token position or at all of them.
+
+    Written `L24/N1005` or, at position 41, `L24/N1005@41` (`L24#1005` is read as well). Layers,
+    neurons and positions count from 0; a negative position counts from the end of the prompt.
+    In a mixture-of-experts layer the neurons of expert `e` are `e·d_expert … (e+1)·d_expert − 1`.
+
+    `attribution` is the signed contribution to the target, in the target's own unit (logits);
+    `activation` the value the neuron had. Both are None for a neuron that was only named.
+    """
+
+    layer: int
+    index: int
+    position: int | None = None
+    attribution: float | None = None
+    activation: float | None = None
+
+    def __str__(self) -> str:
+        at = "" if self.position is None else f"@{self.position}"
+        return f"L{self.layer}/N{self.index}{at}"
+
+    @property
+    def site(self) -> tuple[int, int]:
+        """(layer, index): which neuron it is, wherever it fires."""
+        return self.layer, self.index
+
+    @property
+    def place(self) -> tuple[int, int, int | None]:
+        """(layer, index, position): which neuron, and where."""
+        return self.layer, self.index, self.position
+
+    @classmethod
+    def parse(cls, text: str) -> Neuron:
+        """The neuron written as `text`.
+
+        Raises:
+            UsageError: the text is not a neuron.
+        """
+        match = _NEURON.fullmatch(text.strip())
+        if match is None:
+            raise UsageError(f"'{text}' is not a neuron", "write L24/N1005 or L24/N1005@41")
+        position = match["position"]
+        return cls(int(match["layer"]), int(match["index"]), None if position is None else int(position))
+
+
+class Target(Struct, frozen=True, kw_only=True):
+    """What a circuit explains, and its value on the prompt.
+
+    One of: the logit of `tokens[0]`; that logit minus the logit of `counterfactual` (the logit
+    difference); or, with `sequence`, the log-probability of all of `tokens` in a row. `value` is in
+    logits for the first two (taken before any final softcap) and in nats for the third.
+    """
+
+    tokens: tuple[Token, ...]
+    counterfactual: Token | None = None
+    sequence: bool = False
+    value: float = 0.0
+
+    def __str__(self) -> str:
+        shown = repr("".join(token.text for token in self.tokens))
+        if self.sequence:
+            return f"log p({shown})"
+        if self.counterfactual is None:
+            return f"logit {shown}"
+        return f"logit {shown} − logit {self.counterfactual.text!r}"
+
+
+class Circuit(Struct, frozen=True, kw_only=True):
+    """Neurons that carry a behaviour, strongest first, with everything needed to read them.
+
+    `conservation` is the relative gap between the relevance that left the target and what reached
+    the inputs (`Attribution.conservation`): how much the attribution failed to account for. `total`
+    is the sum of the attributions of all neurons that were candidates, chosen or not.
+    """
+
+    neurons: tuple[Neuron, ...]
+    prompt: Prompt
+    ids: tuple[int, ...]
+    tokens: tuple[str, ...]
+    target: Target
+    method: str
+    attention: str
+    chosen: str
+    conservation: float | None
+    total: float | None
+    model: str
+    fingerprint: str
+    name: str = ""
+
+    def __len__(self) -> int:
+        return len(self.neurons)
+
+    def top(self, n: int) -> tuple[Neuron, ...]:
+        """The n neurons with the largest |attribution|."""
+        return self.neurons[:n]
+
+    def share(self, neuron: Neuron) -> float | None:
+        """The neuron's attribution as a fraction of the target's value; None where that is 0."""
+        if neuron.attribution is None or self.target.value == 0:
+            return None
+        return neuron.attribution / self.target.value
+
+    def with_neurons(self, neurons: tuple[Neuron, ...], chosen: str) -> Circuit:
+        """The same circuit with other neurons; the name is dropped, since it was not saved so."""
+        return structs.replace(self, neurons=neurons, chosen=chosen, name="")

@@ -1,0 +1,144 @@
+"""Layer-wise relevance propagation as rules for the backward pass.
+
+LRP (Bach et al. 2015) sends the value of an output back to its inputs so that nothing is lost on
+the way. For transformers (AttnLRP, Achtibat et al. 2024; MLP circuits, Jafari et al. 2024,
+Transluce 2025) it takes four rules, and under them relevance is plain gradient × activation of a
+linearised network whose forward values are the model's own:
+
+*identity*  A norm or an activation function y(x), elementwise after centring, hands back the ratio
+            y/x as if it were a constant.
+*half*      A product a · b, such as gate · up, gives half of its relevance to each factor.
+*attention* `frozen`: the attention pattern is a constant, relevance flows through the values alone.
+            `gradient`: queries and keys keep their ordinary gradient, which does not conserve.
+*router*    Which expert a token goes to, and with what weight, is a constant.
+
+`linearised` installs them for the length of a block and replaces no module.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, eager_mask
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+from sessions.model.anatomy import Anatomy
+from sessions.model.hooks import after, before
+
+Attention = Literal["frozen", "gradient"]
+
+FROZEN = "workbench_frozen"
+
+
+class _Identity(torch.autograd.Function):
+    """Value `y`; gradient with respect to `x` is the constant `linear / x` (0 where x is 0)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, y: Tensor, linear: Tensor) -> Tensor:
+        ctx.save_for_backward(torch.where(x == 0, 0, linear / x))
+        return y.view_as(y)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        (ratio,) = ctx.saved_tensors
+        return grads[0] * ratio, None, None
+
+
+class _Half(torch.autograd.Function):
+    """Value `x`; half of its gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        return grads[0] * 0.5
+
+
+def half(x: Tensor) -> Tensor:
+    """The half rule: `x` itself, with half of its gradient. Any shape."""
+    return _Half.apply(x)  # type: ignore[no-untyped-call]
+
+
+def identity(x: Tensor, y: Tensor) -> Tensor:
+    """The identity rule: `y` itself, with the gradient y/x held constant. `x`, `y` of one shape."""
+    y = y.detach()
+    return _Identity.apply(x, y, y)  # type: ignore[no-untyped-call]
+
+
+def identity_centred(norm: nn.LayerNorm, x: Tensor, y: Tensor) -> Tensor:
+    """The identity rule for LayerNorm: on x minus its mean, the norm's bias left out of the ratio."""
+    y = y.detach()
+    linear = y if norm.bias is None else y - norm.bias
+    return _Identity.apply(x - x.mean(-1, keepdim=True), y, linear)  # type: ignore[no-untyped-call]
+
+
+@contextmanager
+def linearised(model: PreTrainedModel, anatomy: Anatomy, attention: Attention) -> Iterator[None]:
+    """Inside the block, gradients of `model` are those of the linearised network.
+
+    The half rule on the MLPs themselves is not installed here: it belongs to whoever records the
+    neurons (see `attribution`), since a neuron's relevance is counted before it is halved.
+    """
+    with ExitStack() as stack:
+        for norm in anatomy.norms:
+            rule = identity
+            if isinstance(norm, nn.LayerNorm):
+                rule = _centred(norm)
+            stack.enter_context(after(norm, rule))
+        for activation in anatomy.activations:
+            stack.enter_context(after(activation, identity))
+        for product in anatomy.products:
+            stack.enter_context(before(product, half))
+        for router in anatomy.routers:
+            stack.enter_context(after(router, lambda _, output: _detached(output)))
+        stack.enter_context(_attention(model, anatomy, attention))
+        yield
+
+
+def _centred(norm: nn.LayerNorm) -> Any:
+    return lambda x, y: identity_centred(norm, x, y)
+
+
+def _detached(output: Any) -> Any:
+    if isinstance(output, tuple):
+        return tuple(_detached(part) for part in output)
+    return output.detach() if isinstance(output, Tensor) else output
+
+
+@contextmanager
+def _attention(model: PreTrainedModel, anatomy: Anatomy, attention: Attention) -> Iterator[None]:
+    """Run attention eagerly, with or without gradients through the pattern."""
+    configs = {id(m.config): m.config for m in model.modules() if hasattr(m, "config")}
+    earlier = {key: config._attn_implementation for key, config in configs.items()}
+    with ExitStack() as stack:
+        if attention == "frozen":
+            for projection in anatomy.qk_projections:
+                stack.enter_context(after(projection, lambda _, output: output.detach()))
+        try:
+            for config in configs.values():
+                config._attn_implementation = FROZEN if attention == "frozen" else "eager"
+            yield
+        finally:
+            for key, config in configs.items():
+                config._attn_implementation = earlier[key]
+
+
+def _frozen_attention(
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, **kwargs: Any
+) -> Any:
+    """The family's own eager attention, softcaps and sinks included, with a constant pattern."""
+    eager = sys.modules[type(module).__module__].eager_attention_forward
+    return eager(module, query.detach(), key.detach(), value, mask, **kwargs)
+
+
+# transformers' own way to add an attention implementation; without the mask the causal mask is dropped.
+ALL_ATTENTION_FUNCTIONS.register(FROZEN, _frozen_attention)
+ALL_MASK_ATTENTION_FUNCTIONS.register(FROZEN, eager_mask)

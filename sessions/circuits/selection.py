@@ -1,0 +1,226 @@
+"""The language of selections: `top10`, `all - L24/*`, `L24/N1005@41, texas`, and what they mean.
+
+    selection  =  term { operator term }          read from left to right
+    operator   =  ","  or  "+"  (either)   "-"  (without)   "&"  (both)
+    term       =  all | topN | L24/N1005[@41] | L24#1005 | L24/* | L9-26/* | name of a saved circuit
+
+A neuron without a position stands for the neuron at every position when sets are compared. A name
+may contain "-": where the whole word is a saved circuit it wins over a difference.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from difflib import get_close_matches
+
+from msgspec import Struct
+
+from sessions.circuits.circuit import Circuit, Neuron
+from sessions.errors import UsageError
+
+_LAYERS = re.compile(r"L(\d+)(?:-(\d+))?/\*(?:@(-?\d+))?", re.IGNORECASE)
+_NEURON = re.compile(r"L\d+(?:/N|#)\d+(?:@-?\d+)?", re.IGNORECASE)
+_TOP = re.compile(r"top(\d+)", re.IGNORECASE)
+_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+OPERATORS = {",": "+", "+": "+", "-": "-", "&": "&"}
+
+#: (layer, index, position); position None is every position.
+Place = tuple[int, int, int | None]
+
+HINT = "for example: top10, all, L24/N1005@41, L9-26/*, or the name of a saved circuit"
+
+
+class Term(Struct, frozen=True):
+    """One term and how it joins what stands before it: "+", "-" or "&". `text` is the term as written."""
+
+    operator: str
+    text: str
+
+
+class Selection(Struct, frozen=True):
+    """Chosen neurons. `pinned` are the places whose position the user wrote out."""
+
+    text: str
+    neurons: tuple[Neuron, ...]
+    pinned: frozenset[Place] = frozenset()
+
+    def spread(self, scope: str) -> tuple[Neuron, ...]:
+        """The neurons to intervene on. With scope "all", only positions the user wrote are kept;
+        with "circuit", those of the circuit are kept as well."""
+        if scope == "circuit":
+            return self.neurons
+        kept = (n if n.place in self.pinned else Neuron(n.layer, n.index) for n in self.neurons)
+        return tuple({neuron.place: neuron for neuron in kept}.values())
+
+    def within(self, neurons: Iterable[Neuron]) -> tuple[Neuron, ...]:
+        """Those of `neurons` that the selection covers, in their own order."""
+        return tuple(_both(neurons, self.neurons))
+
+
+class Surroundings(Struct, frozen=True):
+    """What a selection is resolved against.
+
+    `widths` are the neurons of each layer (empty when no model is open), `length` the tokens of the
+    prompt, `names` the saved circuits and `read` the way to one of them.
+    """
+
+    circuit: Circuit | None
+    widths: tuple[int, ...]
+    length: int
+    names: tuple[str, ...]
+    read: Callable[[str], Circuit]
+
+
+def terms(text: str, is_name: Callable[[str], bool] = lambda name: True) -> tuple[Term, ...]:
+    """The terms of a selection, in order.
+
+    Raises:
+        UsageError: the text is not a selection; `column` says where it stops being one.
+    """
+    return tuple(_terms(text, is_name))
+
+
+def _terms(text: str, is_name: Callable[[str], bool]) -> Iterator[Term]:
+    operator, at = "+", 0
+    while True:
+        at += len(text[at:]) - len(text[at:].lstrip())
+        end = _term_end(text, at, is_name)
+        yield Term(operator, text[at:end])
+        at = end + len(text[end:]) - len(text[end:].lstrip())
+        if at == len(text):
+            return
+        if text[at] not in OPERATORS:
+            raise UsageError(f"'{text}' is not a selection: '{text[at:]}' is left over", HINT, at)
+        operator, at = OPERATORS[text[at]], at + 1
+
+
+def _term_end(text: str, at: int, is_name: Callable[[str], bool]) -> int:
+    for pattern in (_LAYERS, _NEURON):
+        match = pattern.match(text, at)
+        if match:
+            return match.end()
+    match = _WORD.match(text, at)
+    if match is None:
+        problem = (
+            f"it ends after '{text.strip()}'" if text.strip() and at >= len(text.rstrip()) else f"at '{text[at:]}'"
+        )
+        raise UsageError(
+            f"'{text}' is not a selection: {problem}" if text.strip() else "the selection is empty", HINT, at
+        )
+    word = match.group()
+    if is_name(word) or "-" not in word:
+        return match.end()
+    # A difference written without spaces: take the longest beginning that means something.
+    pieces = word.split("-")
+    for count in range(len(pieces) - 1, 0, -1):
+        beginning = "-".join(pieces[:count])
+        if _is_keyword(beginning) or is_name(beginning):
+            return at + len(beginning)
+    return match.end()
+
+
+def _is_keyword(word: str) -> bool:
+    return word.lower() == "all" or _TOP.fullmatch(word) is not None
+
+
+def resolve(text: str, around: Surroundings) -> Selection:
+    """The neurons that a selection means here and now, without duplicates, in the order written.
+
+    Raises:
+        UsageError: no such layer, neuron, position or circuit; or nothing is selected.
+    """
+    chosen: dict[Place, Neuron] = {}
+    pinned: set[Place] = set()
+    for term in terms(text, lambda word: word in around.names):
+        found, written = _term(term.text, around)
+        if term.operator == "+":
+            chosen = {neuron.place: neuron for neuron in (*chosen.values(), *found)}
+            pinned |= {neuron.place for neuron in found if written}
+        else:
+            shared = {neuron.place: neuron for neuron in _both(chosen.values(), found)}
+            chosen = shared if term.operator == "&" else {p: n for p, n in chosen.items() if p not in shared}
+    if not chosen:
+        raise UsageError(f"'{text}' selects no neuron", HINT)
+    return Selection(text, tuple(chosen.values()), frozenset(pinned))
+
+
+def _both(neurons: Iterable[Neuron], others: Iterable[Neuron]) -> Iterator[Neuron]:
+    """Those of `neurons` that are among `others`; where one of the two has no position, any position fits."""
+    positions: dict[tuple[int, int], set[int | None]] = {}
+    for other in others:
+        positions.setdefault(other.site, set()).add(other.position)
+    for neuron in neurons:
+        known = positions.get(neuron.site)
+        if known is not None and (neuron.position is None or None in known or neuron.position in known):
+            yield neuron
+
+
+def _term(text: str, around: Surroundings) -> tuple[tuple[Neuron, ...], bool]:
+    """The neurons of one term, and whether the user wrote their position."""
+    layers = _LAYERS.fullmatch(text)
+    if layers:
+        return _whole_layers(layers, around), layers[3] is not None
+    if _NEURON.fullmatch(text):
+        neuron = _checked(Neuron.parse(text), around)
+        return (_known(neuron, around),), neuron.position is not None
+    if _is_keyword(text):
+        circuit = _current(around)
+        top = _TOP.fullmatch(text)
+        return (circuit.top(int(top[1])) if top else circuit.neurons), False
+    return _named(text, around).neurons, False
+
+
+def _whole_layers(match: re.Match[str], around: Surroundings) -> tuple[Neuron, ...]:
+    first, last = int(match[1]), int(match[2] or match[1])
+    if not around.widths:
+        raise UsageError(f"'{match.group()}' needs a model, to know its layers", "open one: model smollm2")
+    if first > last or last >= len(around.widths):
+        raise UsageError(f"'{match.group()}' names no layers", f"layers are 0 to {len(around.widths) - 1}")
+    position = None if match[3] is None else _position(int(match[3]), around)
+    return tuple(Neuron(layer, i, position) for layer in range(first, last + 1) for i in range(around.widths[layer]))
+
+
+def _checked(neuron: Neuron, around: Surroundings) -> Neuron:
+    if around.widths:
+        if neuron.layer >= len(around.widths):
+            raise UsageError(f"there is no layer {neuron.layer}", f"layers are 0 to {len(around.widths) - 1}")
+        width = around.widths[neuron.layer]
+        if neuron.index >= width:
+            raise UsageError(f"layer {neuron.layer} has no neuron {neuron.index}", f"its neurons are 0 to {width - 1}")
+    if neuron.position is None:
+        return neuron
+    return Neuron(neuron.layer, neuron.index, _position(neuron.position, around))
+
+
+def _position(position: int, around: Surroundings) -> int:
+    """A position counted from 0; negative ones count from the end of the prompt."""
+    if not around.length:
+        return position
+    if not -around.length <= position < around.length:
+        raise UsageError(
+            f"the prompt has no position {position}", f"positions are 0 to {around.length - 1}, or -1 for the last"
+        )
+    return position % around.length
+
+
+def _known(neuron: Neuron, around: Surroundings) -> Neuron:
+    """The neuron with its attribution, where the circuit has it at that place."""
+    if around.circuit is not None:
+        for other in around.circuit.neurons:
+            if other.place == neuron.place:
+                return other
+    return neuron
+
+
+def _current(around: Surroundings) -> Circuit:
+    if around.circuit is None:
+        raise UsageError("there is no circuit yet", 'find one: discover " Austin", or load NAME')
+    return around.circuit
+
+
+def _named(name: str, around: Surroundings) -> Circuit:
+    if name not in around.names:
+        near = get_close_matches(name, [*around.names, "all", "top10"], 1)
+        raise UsageError(f"no saved circuit is called '{name}'", f"did you mean {near[0]}?" if near else HINT)
+    return around.read(name)

@@ -1,0 +1,169 @@
+"""Whole files, safely: written completely or not at all, and on the disk when the call returns.
+
+A file is written under a hidden name in its own folder, fsynced, and only then linked to its real
+name. Writers of a folder take turns (an flock on the folder itself), hence a hidden file seen while
+holding the lock is the remains of a killed process and is swept away.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from sessions.errors import ArtifactError
+
+#: No file larger than this is read or written, in bytes.
+LARGEST = 512 * 2**20
+_TEMPORARY = ".wb-tmp"
+_NO_HARD_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+HOME_HINT = "set WORKBENCH_HOME to a folder that you may read and write"
+
+
+def read_file(path: Path, hint: str = "check the path and its permissions") -> bytes:
+    """All bytes of a regular file; `hint` is what to do where it cannot be read.
+
+    Raises:
+        ArtifactError: it cannot be read, is no regular file, or is larger than `LARGEST`.
+    """
+    with reported("read", path, hint):
+        # Without O_NONBLOCK, opening a named pipe would wait for somebody to write into it.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise ArtifactError(f"{path} is not a regular file")
+            if status.st_size > LARGEST:
+                raise ArtifactError(f"{path} has {status.st_size >> 20} MiB; at most {LARGEST >> 20} are read")
+            with open(descriptor, "rb", closefd=False) as file:
+                return file.read(LARGEST)
+        finally:
+            os.close(descriptor)
+
+
+def write_file(
+    path: Path,
+    data: bytes,
+    *,
+    force: bool = False,
+    what: str = "",
+    earlier: Path | None = None,
+    hint: str = "choose a place where you may write",
+) -> Path:
+    """Put `data` at `path`, whole or not at all, and on the disk when this returns.
+
+    Args:
+        path: where; missing folders are made.
+        force: replace what is there.
+        what: how an error names the thing; the path unless given.
+        earlier: where to keep the version that is replaced.
+        hint: what to do where it cannot be written.
+
+    Raises:
+        ArtifactError: it exists and `force` is off, or it cannot be written.
+    """
+    if len(data) > LARGEST:
+        raise ArtifactError(f"{what or path} has {len(data) >> 20} MiB; at most {LARGEST >> 20} are written")
+    with reported("write", path, hint):
+        make_folder(path.parent)
+        with turn(path.parent):
+            temporary = path.with_name(f".{secrets.token_hex(8)}{_TEMPORARY}")
+            try:
+                _write(temporary, data)
+                _put(temporary, path, force, what or str(path), earlier)
+            finally:
+                # Still there after a link or a failure. A disk that fails now must not hide the first error.
+                with suppress(OSError):
+                    temporary.unlink(missing_ok=True)
+            sync_folder(path.parent)
+    return path
+
+
+def _put(temporary: Path, path: Path, force: bool, what: str, earlier: Path | None) -> None:
+    try:
+        link(temporary, path)
+    except FileExistsError as error:
+        if not force:
+            raise ArtifactError(f"{what} exists already", "replace it with --force, or choose another name") from error
+        if earlier is not None:
+            # A second link, not a move: the name is never without a file, whenever the process dies.
+            make_folder(earlier.parent)
+            link(path, earlier)
+            sync_folder(earlier.parent)
+        temporary.replace(path)
+
+
+def link(source: Path, path: Path) -> None:
+    """Give a file a (second) name that nobody has; where the disk has no hard links, move it there."""
+    try:
+        os.link(source, path)
+    except OSError as error:
+        if error.errno not in _NO_HARD_LINKS:
+            raise
+        if os.path.lexists(path):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from error
+        source.rename(path)
+
+
+def _write(path: Path, data: bytes) -> None:
+    with path.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and what is missing above it, durably."""
+    if folder.is_dir():
+        return
+    # Asked again: meanwhile another process may have made it.
+    if os.path.lexists(folder) and not folder.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
+    make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    sync_folder(folder.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the folder's list of files on the disk when this returns."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def turn(folder: Path) -> Iterator[None]:
+    """Be the only writer of a folder for the length of the block, and clear up after killed ones."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        # A disk without locks is still written: links alone keep two new files from colliding.
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            for remains in folder.glob(f".*{_TEMPORARY}"):
+                remains.unlink()
+        yield
+    finally:
+        # Closing alone would not do: a process forked meanwhile has the descriptor, and with it the lock.
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+        os.close(descriptor)
+
+
+@contextmanager
+def reported(doing: str, path: Path, hint: str = HOME_HINT) -> Iterator[None]:
+    """Turn what the operating system refuses into an error that names the path and the way out."""
+    try:
+        yield
+    except OSError as error:
+        culprit = f" ({error.filename})" if error.filename not in (None, path, str(path)) else ""
+        reason = f"{error.strerror or error}{culprit}"
+        hint = f"free some space, or {hint}" if error.errno in _NO_SPACE else hint
+        raise ArtifactError(f"cannot {doing} {path}: {reason}", hint) from error

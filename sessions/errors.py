@@ -1,0 +1,62 @@
+"""The errors a user can cause or meet, each saying what was wrong and what to type instead.
+
+Anything that is not one of these reaching the top of a command is a defect of the workbench.
+"""
+
+from __future__ import annotations
+
+
+class WorkbenchError(Exception):
+    """Something a user can put right.
+
+    Args:
+        message: what was wrong, and where; one sentence, no trailing full stop.
+        hint: what to type or do instead; empty when there is nothing to add.
+    """
+
+    kind = "error"
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.hint})" if self.hint else self.message
+
+
+class UsageError(WorkbenchError):
+    """A line that the grammar does not accept. `column` counts characters from 0, where known."""
+
+    kind = "usage"
+
+    def __init__(self, message: str, hint: str = "", column: int | None = None) -> None:
+        super().__init__(message, hint)
+        self.column = column
+
+
+class Cancelled(WorkbenchError):
+    """The user cancelled the running command; everything it had changed has been unwound."""
+
+    kind = "cancelled"
+
+    def __init__(self) -> None:
+        super().__init__("cancelled")
+
+
+class ModelError(WorkbenchError):
+    """A model that cannot be opened, or cannot do what was asked of it."""
+
+    kind = "model"
+
+
+class ArtifactError(WorkbenchError):
+    """A named artifact that is missing, malformed, misnamed, or belongs to another model."""
+
+    kind = "artifact"
+
+
+class ExpectationFailed(WorkbenchError):
+    """An `expect` line whose statement is not true."""
+
+    kind = "expectation"

@@ -1,0 +1,120 @@
+"""What a running command says, as data.
+
+A command is a generator: it yields `Progress` and `Text` while it works and returns one `Value`,
+which `commands.run` wraps into `Result` (or `Failed`). Every event turns into one JSON object and
+back, so the same stream feeds a terminal, a file and, over a socket, another process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+
+class Value(Struct, frozen=True, kw_only=True, tag=True, tag_field="kind"):
+    """Base of everything a command can return. The class name is the JSON field `kind`.
+
+    `notes` are remarks a user should see next to the result: a default that was taken, a doubt.
+    """
+
+    notes: tuple[str, ...] = ()
+
+
+class Event(Struct, frozen=True, tag=True, tag_field="event"):
+    """Base of all events. The class name is the JSON field `event`."""
+
+
+class Started(Event, frozen=True):
+    """A line was accepted and is about to run. `where` is its file and line number, if it has them."""
+
+    verb: str
+    line: str
+    where: str = ""
+
+
+class Progress(Event, frozen=True):
+    """How far a long step is. `total` is 0 when it is not known."""
+
+    label: str
+    done: float = 0
+    total: float = 0
+    unit: str = ""
+
+
+class Text(Event, frozen=True):
+    """A piece of generated text, as it appears. `arm` names the text it continues."""
+
+    text: str
+    arm: str = ""
+
+
+class Result(Event, frozen=True):
+    """The command finished. `value` is what it returns in Python."""
+
+    value: Any
+    seconds: float = 0.0
+
+
+class Failed(Event, frozen=True):
+    """The command did not finish; the session is as it was before, and goes on.
+
+    `error` is the kind of failure (`usage`, `model`, `cancelled`, …), `where` the file and line
+    number of the command, `column` the place in the line where a usage error was found, from 0.
+    """
+
+    error: str
+    message: str
+    hint: str = ""
+    where: str = ""
+    column: int | None = None
+    seconds: float = 0.0
+
+
+class State(Event, frozen=True):
+    """What the session holds now; sent after each command that changed it."""
+
+    model: str = ""
+    dtype: str = ""
+    device: str = ""
+    prompt: str = ""
+    seed: str = ""
+    circuit: str = ""
+    circuit_size: int = 0
+
+
+T = TypeVar("T")
+Steps = Generator[Event, None, T]
+"""A computation that yields events while it runs and returns a `T`."""
+
+
+def to_json(event: Event) -> bytes:
+    """One line of JSON, without the newline. Numbers that JSON lacks (NaN, infinities) become null."""
+    return msgspec.json.encode(event)
+
+
+def from_json(line: bytes | str) -> Event:
+    """The event that `to_json` wrote.
+
+    Raises:
+        msgspec.ValidationError: the line is JSON of some other shape.
+    """
+    event = msgspec.json.decode(line, type=Started | Progress | Text | Result | Failed | State)
+    if isinstance(event, Result):
+        return Result(msgspec.convert(event.value, type=_values()), event.seconds)
+    return event
+
+
+def _values() -> Any:
+    kinds: tuple[type, ...] = tuple(_subclasses(Value))
+    union = kinds[0]
+    for kind in kinds[1:]:
+        union = union | kind  # type: ignore[assignment]
+    return union
+
+
+def _subclasses(kind: type) -> list[type]:
+    direct: list[type] = kind.__subclasses__()
+    return [each for sub in direct for each in (sub, *_subclasses(sub))]

@@ -1,0 +1,1 @@
+"""Changing activations while the model runs, and reading what changes."""

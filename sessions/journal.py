@@ -1,0 +1,178 @@
+"""The journal: one line of JSON for each finished command, so that a session can be read and replayed.
+
+A line is appended in one write and fsynced. A process killed in the middle leaves a torn last line:
+the next append starts on a line of its own, and reading skips what is torn and says so.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import stat
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Struct, structs
+
+from sessions.disk import make_folder, sync_folder
+from sessions.errors import ArtifactError
+
+#: A value whose JSON is longer, in bytes, is not journaled; a `Dropped` stands in its place.
+LARGEST_VALUE = 256 * 2**10
+#: What decides what a command computes, and the distribution each comes from.
+PACKAGES = {"workbench": "neuron-workbench", "torch": "torch", "transformers": "transformers"}
+
+
+class Record(Struct, frozen=True, kw_only=True):
+    """A finished command: what was typed, what it came to, and everything that decided the outcome.
+
+    `arguments` are the resolved parameters of the verb; `value` the result, or for a failure its
+    error kind and message (as JSON values once read back); `seconds` the time it took; `rng` the
+    seed of the random numbers; `time` when it ended, ISO 8601 in UTC; `author` who typed it, empty
+    for the only user.
+    """
+
+    line: str
+    verb: str
+    arguments: dict[str, Any]
+    outcome: Literal["result", "failed"]
+    value: Any
+    seconds: float
+    rng: int
+    time: str
+    versions: dict[str, str]
+    model: str = ""
+    fingerprint: str = ""
+    author: str = ""
+
+
+class Dropped(Struct, frozen=True):
+    """Stands for a value too large to journal: its kind, and how large it was."""
+
+    kind: str
+    dropped: str
+
+
+class Journal:
+    """The journal in one file; the file and the folders above it are made by the first record."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._failing = False
+
+    def append(self, record: Record) -> None:
+        """Write the record to the end of the file; it is on the disk when this returns.
+
+        Every record is tried, but of failures in a row only the first is raised: a full disk is
+        worth saying once, not after every command.
+
+        Raises:
+            ArtifactError: the file cannot be written, and the record before could be.
+        """
+        try:
+            self._write(_line(record))
+        except OSError as error:
+            if self._failing:
+                return
+            self._failing = True
+            raise ArtifactError(
+                f"cannot write the journal {self.path}: {error.strerror or error}",
+                "commands run all the same, unrecorded; free some space or set WORKBENCH_HOME to another folder",
+            ) from error
+        self._failing = False
+
+    def _write(self, line: bytes) -> None:
+        make_folder(self.path.parent)
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC
+        descriptor = os.open(self.path, flags, 0o600)
+        try:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise OSError(f"{self.path.name} is not a regular file")
+            torn = status.st_size > 0 and os.pread(descriptor, 1, status.st_size - 1) != b"\n"
+            data = b"\n" + line if torn else line
+            # One write, never a second for the rest: between the two, another process could append.
+            if os.write(descriptor, data) < len(data):
+                raise OSError("only a part of the record could be written")
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        if status.st_size == 0:
+            sync_folder(self.path.parent)
+
+
+def read(path: Path) -> tuple[list[Record], list[str]]:
+    """The records of a journal in order, and a warning for each line that is not one.
+
+    A journal that does not exist yet has no records.
+
+    Raises:
+        ArtifactError: the file cannot be read.
+    """
+    records, warnings = [], []
+    for number, line in enumerate(_lines(path), 1):
+        if not line.strip():
+            continue
+        try:
+            records.append(msgspec.json.decode(line, type=Record))
+        # UnicodeDecodeError and every error of msgspec are ValueErrors.
+        except (ValueError, RecursionError) as error:
+            warnings.append(f"{path}, line {number} is not a record and was skipped: {error}")
+    return records, warnings
+
+
+def versions() -> dict[str, str]:
+    """The version of Python and of each of `PACKAGES`, found without importing any of them."""
+    return {"python": platform.python_version()} | {name: _version(package) for name, package in PACKAGES.items()}
+
+
+@cache
+def _version(package: str) -> str:
+    # Imported here: it costs more than the rest of this module, and only a finished command needs it.
+    from importlib import metadata
+
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _line(record: Record) -> bytes:
+    """The record as one line of JSON, its newline included."""
+    size = len(_json(record.value))
+    if size > LARGEST_VALUE:
+        named = record.value.get("kind") if isinstance(record.value, dict) else None
+        note = f"{size} bytes of JSON, more than the {LARGEST_VALUE} that are journaled"
+        record = structs.replace(record, value=Dropped(str(named or type(record.value).__name__), note))
+    return _json(record) + b"\n"
+
+
+def _json(value: Any) -> bytes:
+    try:
+        return msgspec.json.encode(value, enc_hook=str)
+    except UnicodeEncodeError:
+        # Bytes that a terminal could not decode arrive as lone surrogates; the record outlives them.
+        return msgspec.json.encode(_escaped(msgspec.to_builtins(value, enc_hook=str, str_keys=True)))
+
+
+def _escaped(value: Any) -> Any:
+    """The value with each lone surrogate in its texts written as an escape sequence."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, dict):
+        return {_escaped(key): _escaped(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_escaped(each) for each in value]
+    return value
+
+
+def _lines(path: Path) -> list[bytes]:
+    try:
+        with path.open("rb") as file:
+            return file.readlines()
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise ArtifactError(f"cannot read the journal {path}: {error.strerror}", "check its permissions") from error

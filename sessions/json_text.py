@@ -1,0 +1,104 @@
+"""JSON read with places and written to be read: errors say line and column, what fits stays on a line."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any, TypeVar
+
+import msgspec
+
+from sessions.errors import ArtifactError
+
+T = TypeVar("T")
+
+#: Columns that `readable` fills before it breaks a line.
+WIDTH = 120
+_BYTE = re.compile(r"\(byte (\d+)\)")
+
+
+def decoded(data: bytes, shape: type[T], source: str) -> T:
+    """JSON bytes as a `shape`.
+
+    Raises:
+        ArtifactError: they are not UTF-8, not JSON (with line and column) or of another shape (with
+            the path into the JSON). `source` is how the message names the file.
+    """
+    try:
+        data.decode()
+        return msgspec.json.decode(data, type=shape)
+    except UnicodeDecodeError as error:
+        raise ArtifactError(f"{source} is not UTF-8 text: {place(data, error.start)}") from error
+    except msgspec.ValidationError as error:
+        raise ArtifactError(f"{source} is malformed: {error}") from error
+    except msgspec.DecodeError as error:
+        where = _BYTE.search(str(error))
+        at = place(data, int(where[1]) if where else len(data))
+        reason = "it ends too early" if where is None else str(error)[: where.start()].strip()
+        raise ArtifactError(f"{source} is malformed at {at}: {reason.removeprefix('JSON is malformed: ')}") from error
+    except RecursionError as error:
+        raise ArtifactError(f"{source} is malformed: it is nested too deeply") from error
+
+
+def place(data: bytes, at: int) -> str:
+    """Where byte `at` is, for a person: "line 3, column 5", both counted from 1, columns in characters."""
+    start = data.rfind(b"\n", 0, at) + 1
+    line, column = data.count(b"\n", 0, at) + 1, len(data[start:at].decode(errors="replace")) + 1
+    return f"line {line}, column {column}"
+
+
+def readable(value: Any, what: str) -> bytes:
+    """JSON laid out to be read: what fits on a line is on one line, and a neuron fits.
+
+    Args:
+        value: dicts, sequences, strings and numbers, as `msgspec.to_builtins` gives them.
+        what: how an error names the value.
+
+    Raises:
+        ArtifactError: JSON cannot say it: a number is not finite, or a text is not valid Unicode.
+    """
+    _check_finite(value, what, "")
+    try:
+        return _laid_out(value, 0).encode() + b"\n"
+    except UnicodeEncodeError as error:
+        raise ArtifactError(f"{what} holds text that is not valid Unicode: {ascii(error.object)[:60]}") from error
+
+
+def _check_finite(value: Any, what: str, path: str) -> None:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ArtifactError(f"{what} holds a number that JSON cannot say: {path or 'it'} is {value}")
+    if isinstance(value, dict):
+        for key, each in value.items():
+            _check_finite(each, what, f"{path}.{key}" if path else str(key))
+    elif isinstance(value, list | tuple):
+        for index, each in enumerate(value):
+            _check_finite(each, what, f"{path}[{index}]")
+
+
+def _laid_out(value: Any, indent: int, room: int = WIDTH) -> str:
+    """JSON whose first line has `room` columns left, and whose other lines are indented."""
+    flat = msgspec.json.encode(value).decode()
+    if len(flat) <= room or not isinstance(value, dict | list | tuple):
+        return flat
+    pad, room = " " * (indent + 1), WIDTH - indent - len(" ,")
+    if isinstance(value, dict):
+        keys = [msgspec.json.encode(key).decode() + ": " for key in value]
+        inner = [
+            key + _laid_out(each, indent + 1, room - len(key)) for key, each in zip(keys, value.values(), strict=True)
+        ]
+        return "{\n" + ",\n".join(pad + each for each in inner) + "\n" + pad[1:] + "}"
+    inner = [_laid_out(each, indent + 1, room) for each in value]
+    if not any(isinstance(each, dict | list | tuple) for each in value):
+        inner = _filled(inner, room)
+    return "[\n" + ",\n".join(pad + each for each in inner) + "\n" + pad[1:] + "]"
+
+
+def _filled(words: list[str], width: int) -> list[str]:
+    """Words joined by commas into lines of at most `width` characters, a longer word alone on its line."""
+    lines: list[str] = []
+    for word in words:
+        if lines and len(lines[-1]) + len(",") + len(word) <= width:
+            lines[-1] += "," + word
+        else:
+            lines.append(word)
+    return lines

@@ -1,0 +1,1 @@
+"""The model: opening it, its anatomy, exact tokens, hooks and generation."""

@@ -1,0 +1,326 @@
+"""Where the parts of a causal language model are: the one file that knows architectures.
+
+Transformers has no common names for the parts an experiment needs, but it has common shapes. The
+decoder layers are the only `ModuleList` of length `num_hidden_layers` that is a direct child of
+`get_decoder()`. Inside a layer, the neurons are the input coordinates of the *down projection*,
+which goes by one of five names outside the attention block. In a mixture of experts the down
+projections are one 3-D parameter, and the neurons are what `experts._apply_gate` returns.
+
+Everything else that other rooms ask about a family (which products are gated, where relevance rules
+apply, what the model cannot do) is answered by `Anatomy` too, so that no other file names a family.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from sessions.errors import ModelError, UsageError
+
+DOWN_NAMES = frozenset({"down_proj", "c_proj", "dense_4h_to_h", "fc2", "w2"})
+GATED_NAMES = frozenset({"gate_proj", "gate_up_proj"})
+FINAL_NORM_NAMES = ("norm", "ln_f", "final_layer_norm", "final_layernorm")
+#: Modules besides the down projection whose input is a product of two computed streams.
+PRODUCT_NAMES = frozenset({"per_layer_projection"})
+#: The norm that some families put between the down projection and the residual stream.
+WRITE_NORM_NAME = "post_feedforward_layernorm"
+
+
+@dataclass(frozen=True)
+class DenseSite:
+    """The neurons of one dense MLP: the input coordinates of `down`.
+
+    They are numbers `offset … offset + width − 1` of their layer. `gated` says whether each is a
+    product of a gate and an up projection.
+    """
+
+    down: nn.Module
+    offset: int
+    width: int
+    gated: bool
+
+
+@dataclass(frozen=True)
+class ExpertSite:
+    """The neurons of all experts of one mixture-of-experts block.
+
+    Expert `e`, coordinate `i` is number `offset + e · d_expert + i` of the layer. `activation` is
+    the nonlinearity inside the experts where it is a module, else None.
+    """
+
+    experts: nn.Module
+    router: nn.Module | None
+    offset: int
+    n_experts: int
+    d_expert: int
+    activation: nn.Module | None
+
+    @property
+    def width(self) -> int:
+        return self.n_experts * self.d_expert
+
+
+Site = DenseSite | ExpertSite
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One decoder layer: the block itself, the places its neurons live, and its norm on the way out."""
+
+    block: nn.Module
+    sites: tuple[Site, ...]
+    write_norm: nn.Module | None
+
+    @property
+    def width(self) -> int:
+        """Neurons in this layer (`d_mlp`, over all experts)."""
+        return sum(site.width for site in self.sites)
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """The parts of one model.
+
+    `embeddings` are all modules whose output enters the network as an input (token, position and
+    per-layer embeddings). `norms` and `activations` are the modules that a linearisation replaces,
+    `products` those whose input is a product of two streams, `qk_projections` the query and key
+    projections of families whose attention cannot be exchanged through transformers' interface.
+    """
+
+    decoder: nn.Module
+    layers: tuple[Layer, ...]
+    final_norm: nn.Module
+    head: nn.Module
+    embeddings: tuple[nn.Module, ...]
+    norms: tuple[nn.Module, ...]
+    activations: tuple[nn.Module, ...]
+    products: tuple[nn.Module, ...]
+    routers: tuple[nn.Module, ...]
+    qk_projections: tuple[nn.Module, ...]
+    text_config: object
+    refusals: tuple[tuple[str, str], ...]
+
+    @property
+    def n_layers(self) -> int:
+        return len(self.layers)
+
+    @property
+    def d_model(self) -> int:
+        return int(self.text_config.hidden_size)  # type: ignore[attr-defined]
+
+    @property
+    def n_heads(self) -> int:
+        return int(self.text_config.num_attention_heads)  # type: ignore[attr-defined]
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Neurons of each layer."""
+        return tuple(layer.width for layer in self.layers)
+
+    @property
+    def has_experts(self) -> bool:
+        return any(isinstance(site, ExpertSite) for layer in self.layers for site in layer.sites)
+
+    def require(self, ability: str) -> None:
+        """Raise `ModelError` when the model is known not to be able to do this."""
+        for name, reason in self.refusals:
+            if name == ability:
+                raise ModelError(f"{ability} is not available on this model: {reason}")
+
+    def check(self, layer: int, index: int) -> None:
+        """Raise `UsageError` unless layer `layer` has a neuron `index`."""
+        if not 0 <= layer < self.n_layers:
+            raise UsageError(f"there is no layer {layer}", f"layers are 0 to {self.n_layers - 1}")
+        width = self.layers[layer].width
+        if not 0 <= index < width:
+            raise UsageError(f"layer {layer} has no neuron {index}", f"its neurons are 0 to {width - 1}")
+
+    def site_of(self, layer: int, index: int) -> tuple[Site, int]:
+        """The site that holds a neuron, and the neuron's number within the site."""
+        self.check(layer, index)
+        for site in self.layers[layer].sites:
+            if index < site.offset + site.width:
+                return site, index - site.offset
+        raise AssertionError("sites cover the layer")
+
+    @torch.no_grad()
+    def down_column(self, layer: int, index: int) -> Tensor:
+        """What one unit of a neuron's activation adds to the residual stream, `[d_model]`.
+
+        Up to a positive factor where a norm stands between the MLP and the residual stream.
+        """
+        site, local = self.site_of(layer, index)
+        column = _expert_column(site, local) if isinstance(site, ExpertSite) else _dense_column(site, local)
+        norm = self.layers[layer].write_norm
+        return column if norm is None else norm(column[None, None])[0, 0]
+
+
+def read(model: PreTrainedModel) -> Anatomy:
+    """Find the parts of `model`, and prepare its experts for hooks.
+
+    Raises:
+        ModelError: the model is not built in a way this file knows; the message names the part.
+    """
+    family = str(getattr(model.config, "model_type", type(model).__name__))
+    decoder = model.get_decoder()
+    config = model.config.get_text_config()
+    blocks = _decoder_blocks(decoder, config, family)
+    layers = tuple(_layer(block, family, number) for number, block in enumerate(blocks))
+    head = model.get_output_embeddings()
+    if head is None:
+        raise ModelError(f"'{family}' has no output embedding", "open a causal language model")
+    experts = [site for layer in layers for site in layer.sites if isinstance(site, ExpertSite)]
+    if experts:
+        # Of the implementations transformers offers, this one calls `_apply_gate` with rows in token order.
+        model.set_experts_implementation("batched_mm")
+    return Anatomy(
+        decoder=decoder,
+        layers=layers,
+        final_norm=_final_norm(decoder, family),
+        head=head,
+        embeddings=tuple(m for m in decoder.modules() if isinstance(m, nn.Embedding)),
+        norms=tuple(m for m in decoder.modules() if _is_norm(m)),
+        activations=tuple(m for m in decoder.modules() if _is_activation(m)),
+        products=tuple(m for name, m in decoder.named_modules() if _last(name) in PRODUCT_NAMES),
+        routers=tuple(site.router for site in experts if site.router is not None),
+        qk_projections=tuple(_unexchangeable_qk(blocks)),
+        text_config=config,
+        refusals=tuple(_refusals(decoder, experts, family)),
+    )
+
+
+def _decoder_blocks(decoder: nn.Module, config: object, family: str) -> nn.ModuleList:
+    count = getattr(config, "num_hidden_layers", None)
+    stacks = [m for m in decoder.children() if isinstance(m, nn.ModuleList) and len(m) == count]
+    if len(stacks) > 1:  # a model may keep other lists of that length: the blocks are those with a down projection
+        stacks = [stack for stack in stacks if next(_dense_sites(stack[0]), None) or next(_experts(stack[0]), None)]
+    if len(stacks) != 1:
+        raise ModelError(
+            f"cannot tell the decoder layers of '{family}' apart: {len(stacks)} lists of {count} blocks",
+            "this architecture is not supported",
+        )
+    return stacks[0]
+
+
+def _layer(block: nn.Module, family: str, number: int) -> Layer:
+    sites: list[Site] = []
+    offset = 0
+    for down, gated in _dense_sites(block):
+        sites.append(DenseSite(down, offset, _in_features(down), gated))
+        offset += sites[-1].width
+    for experts, router in _experts(block):
+        sites.append(_expert_site(experts, router, offset))
+        offset += sites[-1].width
+    if not sites:
+        raise ModelError(
+            f"layer {number} of '{family}' has no down projection this workbench knows",
+            f"looked for {', '.join(sorted(DOWN_NAMES))} and for experts",
+        )
+    norm = next((m for name, m in block.named_children() if name == WRITE_NORM_NAME), None)
+    return Layer(block, tuple(sites), norm)
+
+
+def _dense_sites(block: nn.Module) -> Iterator[tuple[nn.Module, bool]]:
+    """Each down projection of a block with whether it is gated, attention's own `c_proj` left out."""
+    for name, module in block.named_modules():
+        *parents, last = name.split(".")
+        if last not in DOWN_NAMES or any("attn" in p or "attention" in p for p in parents):
+            continue
+        mlp = block.get_submodule(".".join(parents)) if parents else block
+        yield module, any(child in GATED_NAMES for child, _ in mlp.named_children())
+
+
+def _experts(block: nn.Module) -> Iterator[tuple[nn.Module, nn.Module | None]]:
+    """Each block of experts of a layer, with the router that feeds it."""
+    for parent in block.modules():
+        children = dict(parent.named_children())
+        for child in children.values():
+            if hasattr(child, "_apply_gate"):
+                yield child, children.get("router", children.get("gate"))
+
+
+def _expert_site(experts: nn.Module, router: nn.Module | None, offset: int) -> ExpertSite:
+    down: Tensor = experts.down_proj  # type: ignore[assignment]
+    n_experts, *sides = down.shape
+    d_expert = sides[0] if getattr(experts, "is_transposed", False) else sides[1]
+    activation = getattr(experts, "act_fn", None)
+    return ExpertSite(experts, router, offset, n_experts, d_expert, activation if _is_module(activation) else None)
+
+
+def _final_norm(decoder: nn.Module, family: str) -> nn.Module:
+    for name in FINAL_NORM_NAMES:
+        module = getattr(decoder, name, None)
+        if isinstance(module, nn.Module):
+            return module
+    raise ModelError(f"'{family}' has no final norm this workbench knows", "this architecture is not supported")
+
+
+def _unexchangeable_qk(blocks: nn.ModuleList) -> Iterator[nn.Module]:
+    """Query and key projections of attention modules written before transformers' attention interface."""
+    for module in blocks.modules():
+        children = dict(module.named_children())
+        if "q_proj" in children and "k_proj" in children and not has_eager_attention(module):
+            yield children["q_proj"]
+            yield children["k_proj"]
+
+
+def has_eager_attention(module: nn.Module) -> bool:
+    """Whether the file that defines `module` offers the family's own eager attention function."""
+    return hasattr(sys.modules[type(module).__module__], "eager_attention_forward")
+
+
+def _refusals(decoder: nn.Module, experts: list[ExpertSite], family: str) -> Iterator[tuple[str, str]]:
+    if any(site.activation is None for site in experts):
+        yield (
+            "attribution",
+            f"the experts of '{family}' compute their activation inside a function, out of a rule's reach",
+        )
+    elif any(_last(name) == "altup" for name, _ in decoder.named_modules()):
+        yield (
+            "attribution",
+            f"'{family}' mixes several residual streams with learned products (AltUp), which no rule covers",
+        )
+
+
+def _is_norm(module: nn.Module) -> bool:
+    return "norm" in type(module).__name__.lower() and not any(True for _ in module.children())
+
+
+def _is_activation(module: nn.Module) -> bool:
+    home = type(module).__module__
+    return home == "transformers.activations" or home == "torch.nn.modules.activation"
+
+
+def _is_module(thing: object) -> bool:
+    return isinstance(thing, nn.Module)
+
+
+def _last(name: str) -> str:
+    return name.rpartition(".")[2]
+
+
+def _in_features(down: nn.Module) -> int:
+    """Inputs of a projection: `Linear` says so, GPT-2's `Conv1D` keeps its weight transposed."""
+    features = getattr(down, "in_features", None)
+    return int(features if features is not None else down.weight.shape[0])  # type: ignore[index]
+
+
+def _dense_column(site: DenseSite, index: int) -> Tensor:
+    """Asking the module itself serves every kind of it: Linear, Conv1D, quantised, wrapped by an adapter."""
+    parameter = next(site.down.parameters())
+    dtype = parameter.dtype if parameter.dtype.is_floating_point else torch.get_default_dtype()
+    probe = torch.zeros(2, site.width, dtype=dtype, device=parameter.device)
+    probe[1, index] = 1
+    nothing, column = site.down(probe)
+    return column - nothing  # the bias, if there is one, cancels
+
+
+def _expert_column(site: ExpertSite, index: int) -> Tensor:
+    expert, coordinate = divmod(index, site.d_expert)
+    weights: Tensor = site.experts.down_proj[expert]  # type: ignore[index]
+    return weights[coordinate] if getattr(site.experts, "is_transposed", False) else weights[:, coordinate]

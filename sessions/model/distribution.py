@@ -1,0 +1,39 @@
+"""The distribution of the next token: read off once, shown as the likeliest or as chosen tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from sessions.model.anatomy import Anatomy
+from sessions.model.cancel import Cancel
+from sessions.model.hooks import watched
+from sessions.model.info import TokenChance
+from sessions.model.tokens import token_text
+
+
+def next_logits(model: PreTrainedModel, anatomy: Anatomy, ids: Iterable[int], cancel: Cancel | None = None) -> Tensor:
+    """The model's logits after `ids`, `[vocab]`, in float32."""
+    batch = torch.tensor([list(ids)], device=model.device)
+    with torch.inference_mode(), watched(anatomy, cancel):
+        return model(input_ids=batch, use_cache=False, logits_to_keep=1).logits[0, -1].float()
+
+
+def likeliest(logits: Tensor, k: int) -> tuple[int, ...]:
+    """Ids of the k largest of `logits`, `[vocab]`, largest first."""
+    return tuple(logits.topk(min(k, len(logits))).indices.tolist())
+
+
+def chances(tokenizer: PreTrainedTokenizerBase, logits: Tensor, ids: Iterable[int]) -> tuple[TokenChance, ...]:
+    """Probability, logit and rank of each of `ids` under `logits`, `[vocab]`; the likeliest first."""
+    wanted = torch.tensor(list(ids), device=logits.device)
+    logits = logits.float()
+    values = logits[wanted]
+    probabilities = logits.softmax(-1)[wanted]
+    ranks = 1 + (logits[None] > values[:, None]).sum(-1)
+    rows = zip(wanted.tolist(), probabilities.tolist(), values.tolist(), ranks.tolist(), strict=True)
+    found = [TokenChance(i, token_text(tokenizer, i), p, logit, rank) for i, p, logit, rank in rows]
+    return tuple(sorted(found, key=lambda chance: chance.rank))

@@ -1,0 +1,156 @@
+"""The identity of a model's weights: 64 hex digits that circuits and edits are tied to.
+
+A fingerprint must be the same whatever dtype and device a session opened the weights in, and must not
+take longer than reading a small part of them. So it is made from the checkpoint, not from the open
+model, and it samples.
+
+*Safetensors* (a folder, or a snapshot of a hub): sha256 over the tensors of all files in the order of
+their names: name, dtype, shape and the bytes of the tensor, whole up to 1 MiB and otherwise blocks of
+64 KiB at even distances, the first and the last included: sixteen of them, or fewer where there are
+many tensors, so that about 512 MiB are read at most (one block a tensor where even that is more).
+What stays out (the sharding, the order in the files, their metadata) is not a property of the weights.
+
+*A GGUF file*: sha256 over its size and its bytes, whole up to 64 MiB, otherwise 1,024 such blocks.
+
+*A model in memory* (a notebook, a test): as for safetensors, over its state dict, with the sampled
+values rounded to bfloat16, so that a float32 and a bfloat16 copy of the same weights agree. It is
+never equal to the fingerprint of a checkpoint that the model may have come from.
+
+What this notices: another model, another training state, a tensor that was replaced, cast to another
+dtype, or changed as a whole (a low-rank edit touches every row). What it can miss: a change confined
+to values between the blocks; in memory, one too small for bfloat16. It identifies weights and
+protects from mistakes, not from someone who wants to deceive. Configuration and tokenizer are not in it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+from torch import Tensor
+
+from sessions.errors import ModelError
+
+BLOCK = 64 * 2**10
+#: Blocks of one tensor at most, and of all tensors together where that leaves one each.
+BLOCKS_EACH = 16
+BLOCKS_ALL = 8192
+#: Blocks of a GGUF file, which has no tensors to tell apart without parsing it.
+BLOCKS_FILE = 1024
+INDEX = "model.safetensors.index.json"
+
+
+def of_folder(folder: Path) -> str:
+    """The fingerprint of the safetensors in a model folder.
+
+    Raises:
+        ModelError: there are none, or one of them is not a safetensors file.
+    """
+    tensors: dict[str, tuple[Path, int, dict[str, Any]]] = {}
+    for path in weight_files(folder):
+        start, header = _header(path)
+        tensors.update({name: (path, start, entry) for name, entry in header.items() if name != "__metadata__"})
+    digest = hashlib.sha256()
+    blocks = _blocks_each(len(tensors))
+    for name, (path, start, entry) in sorted(tensors.items()):
+        begin, end = entry["data_offsets"]
+        digest.update(_line(name, entry["dtype"], entry["shape"]))
+        with open(path, "rb") as file:
+            _sample(digest, file, start + begin, end - begin, blocks)
+    return digest.hexdigest()
+
+
+def of_file(path: Path) -> str:
+    """The fingerprint of a GGUF file."""
+    size = path.stat().st_size
+    digest = hashlib.sha256(_line("gguf", size))
+    with open(path, "rb") as file:
+        _sample(digest, file, 0, size, BLOCKS_FILE)
+    return digest.hexdigest()
+
+
+def of_state(state: Mapping[str, Any]) -> str:
+    """The fingerprint of a state dict, `model.state_dict()`.
+
+    Raises:
+        ModelError: some of the values are not in memory (offloaded, or on the meta device).
+    """
+    tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
+    digest = hashlib.sha256()
+    blocks = _blocks_each(len(tensors))
+    for name, tensor in sorted(tensors.items()):
+        if tensor.is_meta:
+            raise ModelError(f"{name} is not in memory", "open the model without offloading it")
+        digest.update(_line(name, list(tensor.shape)))
+        digest.update(_values(tensor, blocks))
+    return digest.hexdigest()
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The safetensors files that make up the model in a folder: those of the index, the one file, or all.
+
+    Raises:
+        ModelError: there are none.
+    """
+    index = folder / INDEX
+    if index.is_file():
+        return sorted({folder / name for name in json.loads(index.read_bytes())["weight_map"].values()})
+    single = folder / "model.safetensors"
+    files = [single] if single.is_file() else sorted(folder.glob("*.safetensors"))
+    if not files:
+        raise ModelError(f"{folder} has no safetensors weights")
+    return files
+
+
+def _header(path: Path) -> tuple[int, dict[str, Any]]:
+    """Where the data of a safetensors file starts, and the entry of each tensor."""
+    try:
+        with open(path, "rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if length > os.fstat(file.fileno()).st_size:
+                raise ValueError("its header is longer than the file")
+            return 8 + length, json.loads(file.read(length))
+    except (ValueError, OSError) as error:
+        raise ModelError(f"{path} is not a safetensors file: {error}", "fetch it again") from error
+
+
+def _line(*fields: object) -> bytes:
+    return json.dumps(fields).encode() + b"\n"
+
+
+def _blocks_each(tensors: int) -> int:
+    return max(1, min(BLOCKS_EACH, BLOCKS_ALL // max(1, tensors)))
+
+
+def _offsets(size: int, block: int, blocks: int) -> Iterator[tuple[int, int]]:
+    """(offset, length) of the blocks sampled from `size` units: all in one where they would cover it."""
+    if size <= block * blocks:
+        yield 0, size
+    elif blocks == 1:
+        yield (size - block) // 2, block
+    else:
+        for number in range(blocks):
+            yield number * (size - block) // (blocks - 1), block
+
+
+def _sample(digest: Any, file: BinaryIO, start: int, size: int, blocks: int) -> None:
+    for offset, length in _offsets(size, BLOCK, blocks):
+        file.seek(start + offset)
+        digest.update(file.read(length))
+
+
+@torch.no_grad()
+def _values(tensor: Tensor, blocks: int) -> bytes:
+    """The sampled values of a tensor, those of floating point as bfloat16, else as they are."""
+    flat = tensor.detach().reshape(-1)
+    width = 2 if tensor.is_floating_point() else tensor.element_size()
+    sampled = [flat[offset : offset + length] for offset, length in _offsets(flat.numel(), BLOCK // width, blocks)]
+    values = torch.cat(sampled)
+    if tensor.is_floating_point():
+        values = values.to(torch.bfloat16)
+    return values.cpu().contiguous().view(torch.uint8).numpy().tobytes()

@@ -1,0 +1,175 @@
+"""Generation: prefill, then one token a step, as a generator that can be watched and stopped.
+
+Rows of a batch are independent texts: prompts of different lengths are padded on the left with
+their own position ids, rows end at their own time, and each row draws its random numbers from its
+own generator, so that a row samples the same text alone and in company. Temperature, top-k and
+top-p are transformers' own logits warpers.
+
+`transformers.generate` is not used because it can neither hand back control between tokens nor be
+stopped in the middle of a row; `tests/sessions/model/test_generation.py` holds both token for token
+equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from transformers import LogitsProcessorList, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.generation import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
+
+from sessions.model.tokens import end_of_turn
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How to continue a text.
+
+    `ends` are the ids that end a row (see `ending_ids`), `stops` texts that do. With `sample` off,
+    the likeliest token is taken and the other numbers are not used.
+    """
+
+    max_tokens: int = 64
+    sample: bool = False
+    temperature: float = 0.7
+    top_p: float = 1.0
+    top_k: int = 0
+    rng: int = 0
+    stops: tuple[str, ...] = ()
+    ends: frozenset[int] = frozenset()
+
+
+@dataclass
+class Row:
+    """One text being generated. `stopped` is "" while it grows, then "eos", "stop" or "length"."""
+
+    ids: list[int] = field(default_factory=list)
+    text: str = ""
+    stopped: str = ""
+    shown: int = 0
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a batch: the raw logits it chose from, `[rows, vocab]`, and the text each row gained."""
+
+    number: int
+    logits: Tensor
+    pieces: tuple[str, ...]
+
+
+def ending_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+    """Ids that end a text, from the generation config, the tokenizer and the chat template."""
+    configured = model.generation_config.eos_token_id if model.generation_config is not None else None
+    listed = configured if isinstance(configured, list) else [configured]
+    return frozenset(i for i in listed if i is not None) | end_of_turn(tokenizer)
+
+
+def generate(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[Sequence[int]],
+    decoding: Decoding,
+) -> Generator[Step, None, list[Row]]:
+    """Continue every prompt; yields after each token, returns the finished rows.
+
+    Args:
+        prompts: ids of each row; lengths may differ.
+
+    The key-value cache lives in this generator and goes when it is closed.
+    """
+    ids, mask = left_padded(prompts, tokenizer.pad_token_id or 0, model.device)
+    rows = [Row() for _ in prompts]
+    pick = _picker(decoding, len(rows), model.device)
+    cache = None
+    for number in range(decoding.max_tokens):
+        with torch.inference_mode():
+            positions = (mask.cumsum(-1) - 1).clamp(min=0)[:, -ids.shape[1] :]
+            out = model(
+                input_ids=ids,
+                attention_mask=mask,
+                position_ids=positions,
+                past_key_values=cache,
+                use_cache=True,
+                logits_to_keep=1,
+            )
+            cache, logits = out.past_key_values, out.logits[:, -1]
+            chosen = pick(logits)
+        pieces = tuple(_grow(row, token, tokenizer, decoding) for row, token in zip(rows, chosen.tolist(), strict=True))
+        yield Step(number, logits, pieces)
+        if all(row.stopped for row in rows):
+            break
+        ids = chosen[:, None]
+        mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
+    for row in rows:
+        row.stopped = row.stopped or "length"
+    return rows
+
+
+def left_padded(prompts: Sequence[Sequence[int]], pad: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Ids and attention mask, `[rows, longest]`, padded on the left."""
+    longest = max(len(prompt) for prompt in prompts)
+    ids = [[pad] * (longest - len(prompt)) + list(prompt) for prompt in prompts]
+    mask = [[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts]
+    return torch.tensor(ids, device=device), torch.tensor(mask, device=device)
+
+
+def _picker(decoding: Decoding, rows: int, device: torch.device) -> Callable[[Tensor], Tensor]:
+    if not decoding.sample:
+        return lambda logits: logits.argmax(-1)
+    warpers = LogitsProcessorList([TemperatureLogitsWarper(decoding.temperature)])
+    if decoding.top_k:
+        warpers.append(TopKLogitsWarper(decoding.top_k))
+    if decoding.top_p < 1:
+        warpers.append(TopPLogitsWarper(decoding.top_p))
+    # One generator a row, all with the same seed: every arm of a comparison meets the same noise.
+    generators = [torch.Generator(device).manual_seed(decoding.rng) for _ in range(rows)]
+
+    def pick(logits: Tensor) -> Tensor:
+        none = torch.empty((rows, 0), dtype=torch.long, device=logits.device)
+        chances = warpers(none, logits.float()).softmax(-1)
+        drawn = [torch.multinomial(row, 1, generator=rng) for row, rng in zip(chances, generators, strict=True)]
+        return torch.cat(drawn)
+
+    return pick
+
+
+def _grow(row: Row, token: int, tokenizer: PreTrainedTokenizerBase, decoding: Decoding) -> str:
+    """Add a token to a row that has not ended; the text it adds, held back while a character is incomplete."""
+    if row.stopped:
+        return ""
+    if token in decoding.ends:
+        row.stopped = "eos"
+        return _shown(row, tokenizer, final=True)
+    row.ids.append(token)
+    piece = _shown(row, tokenizer, final=len(row.ids) == decoding.max_tokens)
+    for stop in decoding.stops:
+        where = row.text.find(stop)
+        if where >= 0:
+            row.stopped = "stop"
+            piece = piece[: max(0, len(piece) - (len(row.text) - where))]
+            row.text = row.text[:where]
+    return piece
+
+
+#: Tokens decoded again at each step, so that spaces and accents that need their neighbours come out right.
+_OVERLAP = 8
+
+
+def _shown(row: Row, tokenizer: PreTrainedTokenizerBase, *, final: bool) -> str:
+    """Text of the ids not shown yet. Decoding a window keeps long texts linear."""
+    start = max(0, row.shown - _OVERLAP)
+    known = _decoded(tokenizer, row.ids[start : row.shown])
+    now = _decoded(tokenizer, row.ids[start:])
+    if now.endswith("�") and not final:
+        return ""
+    row.shown = len(row.ids)
+    piece = now[len(known) :]
+    row.text += piece
+    return piece
+
+
+def _decoded(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> str:
+    return str(tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))

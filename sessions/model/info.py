@@ -1,0 +1,79 @@
+"""What can be said about an open model and about tokens, without importing torch."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+
+class ModelInfo(Struct, frozen=True, kw_only=True):
+    """An open model, described.
+
+    `name` is what the user typed; `family` the transformers `model_type`; `d_mlp` has one width a
+    layer (neurons of that layer, over all experts). `refusals` names what this model cannot do,
+    as pairs of (ability, reason).
+    """
+
+    name: str
+    source: str
+    family: str
+    fingerprint: str
+    dtype: str
+    device: str
+    quantisation: str = ""
+    n_layers: int
+    d_model: int
+    d_mlp: tuple[int, ...]
+    n_heads: int
+    vocab_size: int
+    n_parameters: int
+    has_template: bool
+    has_thinking: bool
+    experts: bool = False
+    refusals: tuple[tuple[str, str], ...] = ()
+
+
+class Prompt(Struct, frozen=True, kw_only=True):
+    """What the user asks the model to read, before any template.
+
+    `chat` renders `text` as a user's turn through the model's chat template; otherwise `text` is
+    read as it stands. `seed` is the start of the reply. `thinking` is None where it is left to the
+    template's own default. `system` None leaves the template's default system text in place.
+    """
+
+    text: str
+    seed: str = ""
+    chat: bool = True
+    system: str | None = None
+    thinking: bool | None = None
+
+
+class Encoded(Struct, frozen=True, kw_only=True):
+    """A prompt as the model reads it: the exact ids, in order, with one string for each.
+
+    `text` is what was tokenised (template and seed included); `bos` says how many beginning-of-
+    sequence tokens stand at the start (1, or 0 in families that have none).
+    """
+
+    prompt: Prompt
+    text: str
+    ids: tuple[int, ...]
+    tokens: tuple[str, ...]
+    bos: int
+    templated: bool
+
+
+class Token(Struct, frozen=True):
+    """A vocabulary entry: its id and the text it stands for (a leading space included)."""
+
+    id: int
+    text: str
+
+
+class TokenChance(Struct, frozen=True):
+    """A token as a candidate for the next position: its probability and (raw) logit."""
+
+    id: int
+    text: str
+    probability: float
+    logit: float
+    rank: int

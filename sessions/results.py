@@ -1,0 +1,196 @@
+"""What each command returns: plain data that prints in a terminal, travels as JSON, and is read in Python."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from sessions.circuits.circuit import Circuit, Neuron, Target
+from sessions.events import State, Value
+from sessions.interventions.arms import Arm, Shift
+from sessions.model.info import Encoded, ModelInfo, TokenChance
+from sessions.store import Row
+
+
+class ModelOpened(Value, frozen=True, kw_only=True):
+    """`model`: the open model."""
+
+    info: ModelInfo
+
+
+class PromptSet(Value, frozen=True, kw_only=True):
+    """`prompt`, `seed`: the prompt as the model will read it."""
+
+    encoded: Encoded
+
+
+class Tokens(Value, frozen=True, kw_only=True):
+    """`tokens`: the exact ids of the prompt."""
+
+    encoded: Encoded
+
+
+class Generated(Value, frozen=True, kw_only=True):
+    """`generate`: the text, as the one arm it is."""
+
+    encoded: Encoded
+    arm: Arm
+
+    @property
+    def text(self) -> str:
+        return self.arm.text
+
+
+class Distribution(Value, frozen=True, kw_only=True):
+    """`top`, `prob`: next-token probabilities, the likeliest first."""
+
+    encoded: Encoded
+    chances: tuple[TokenChance, ...]
+
+
+class Discovered(Value, frozen=True, kw_only=True):
+    """`discover`: the circuit, and how many (neuron, position) candidates it was chosen from."""
+
+    circuit: Circuit
+    candidates: int
+
+
+class NeuronRow(Struct, frozen=True, kw_only=True):
+    """A row of the neuron table.
+
+    `token` is the one at the neuron's position, `share` the attribution over the target's value,
+    `up` and `down` the tokens that the neuron's output pushes (logit lens of its down column).
+    """
+
+    neuron: Neuron
+    token: str
+    share: float | None
+    up: tuple[str, ...]
+    down: tuple[str, ...]
+
+
+class NeuronTable(Value, frozen=True, kw_only=True):
+    """`neurons`: the rows shown, of `total` selected."""
+
+    circuit: Circuit | None
+    rows: tuple[NeuronRow, ...]
+    total: int
+
+
+class Compared(Value, frozen=True, kw_only=True):
+    """`ablate`, `amplify`: the baseline (`arms[0]`) beside the changed text.
+
+    `neurons` counts the distinct neurons changed; `scope` says at which positions.
+    """
+
+    verb: str
+    selection: str
+    neurons: int
+    scope: str
+    encoded: Encoded
+    target: Target | None
+    arms: tuple[Arm, ...]
+    shifts: tuple[Shift, ...]
+
+
+class Swept(Value, frozen=True, kw_only=True):
+    """`sweep`: one arm a multiplier, in the order given."""
+
+    selection: str
+    neurons: int
+    scope: str
+    encoded: Encoded
+    target: Target | None
+    arms: tuple[Arm, ...]
+
+
+class Narrowed(Value, frozen=True, kw_only=True):
+    """`keep`, `drop`: the circuit that is left, and how many neurons it had before."""
+
+    circuit: Circuit
+    before: int
+
+
+class Saved(Value, frozen=True, kw_only=True):
+    """`save`: the name, and the file behind it."""
+
+    name: str
+    path: str
+
+
+class Loaded(Value, frozen=True, kw_only=True):
+    """`load`: the circuit, now the session's."""
+
+    name: str
+    circuit: Circuit
+
+
+class Listed(Value, frozen=True, kw_only=True):
+    """`list`: everything saved under this home."""
+
+    rows: tuple[Row, ...]
+
+
+class Deleted(Value, frozen=True, kw_only=True):
+    """`delete`: what is gone, and the line that brings it back."""
+
+    name: str
+    restore: str
+
+
+class Exported(Value, frozen=True, kw_only=True):
+    """`export`: the file written."""
+
+    path: str
+    format: str
+
+
+class Imported(Value, frozen=True, kw_only=True):
+    """`import`: the circuit read, now the session's."""
+
+    path: str
+    circuit: Circuit
+
+
+class Info(Value, frozen=True, kw_only=True):
+    """`info`: everything the session holds."""
+
+    state: State
+    model: ModelInfo | None
+    settings: dict[str, str]
+    home: str
+    versions: dict[str, str]
+
+
+class SettingsShown(Value, frozen=True, kw_only=True):
+    """`set`: all settings; `changed` names the one that was set, if one was."""
+
+    settings: dict[str, str]
+    described: dict[str, str]
+    changed: str = ""
+
+
+class Expected(Value, frozen=True, kw_only=True):
+    """`expect`: a statement that is true, and the value that makes it so."""
+
+    statement: str
+    actual: str
+
+
+class Ran(Value, frozen=True, kw_only=True):
+    """`run`: a command file that went through, with the number of commands in it."""
+
+    path: str
+    lines: int
+
+
+class Help(Value, frozen=True, kw_only=True):
+    """`help`: all verbs as (name, summary) pairs by family, or one verb in full."""
+
+    verb: str = ""
+    text: str = ""
+    example: str = ""
+    families: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = ()
+
+
+class Quit(Value, frozen=True, kw_only=True):
+    """`quit`: the front end should end the session."""

@@ -1,0 +1,176 @@
+"""The session: one model, its prompt, the current circuit and the settings, in one object.
+
+Commands change it, everything else only reads it. It holds what must survive from one command to
+the next and no science: attribution, generation and interventions are functions of the rooms next
+door, which a notebook can call without a session.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from msgspec import structs
+
+from sessions.circuits.circuit import Circuit
+from sessions.circuits.selection import Selection, Surroundings, resolve
+from sessions.errors import ModelError, UsageError
+from sessions.events import State, Steps
+from sessions.journal import Journal
+from sessions.model.cancel import Cancel
+from sessions.model.info import Encoded, Prompt
+from sessions.settings import Settings
+from sessions.store import Store, check_model
+
+if TYPE_CHECKING:  # the rooms that need torch are imported when a model is
+    from torch import Tensor
+
+    from sessions.model.opening import OpenModel
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What `expect` speaks of: the last text and next-token distribution, `logits` being `[vocab]`.
+
+    After a comparison these are the changed arm's, and `baseline` is the text beside it.
+    """
+
+    text: str | None = None
+    baseline: str | None = None
+    logits: Tensor | None = None
+
+
+class Session:
+    """A model and what is being done to it.
+
+    Args:
+        home: folder of named artifacts; by default `WORKBENCH_HOME` or the platform's data folder.
+        journal: name of the journal that finished commands are written to; "" keeps none.
+
+    Raises:
+        ArtifactError: the home cannot be used.
+    """
+
+    def __init__(self, home: Path | None = None, journal: str = "") -> None:
+        self.store = Store(home)
+        self.home = self.store.home
+        self.journal = Journal(self.home / "hosts" / journal / "journal.jsonl") if journal else None
+        self.cancel = Cancel()
+        self.settings = Settings()
+        self.model: OpenModel | None = None
+        self.prompt: Prompt | None = None
+        self.circuit: Circuit | None = None
+        self.reading = Reading()
+        self.files: tuple[Path, ...] = ()  # command files being run, outermost first
+        self._encoded: Encoded | None = None
+
+    def opened(self) -> OpenModel:
+        """The open model.
+
+        Raises:
+            ModelError: none is open.
+        """
+        if self.model is None:
+            raise ModelError("no model is open", "open one: model smollm2")
+        return self.model
+
+    def encoded(self) -> Encoded:
+        """The current prompt as the open model reads it.
+
+        Raises:
+            UsageError: no prompt is set.
+        """
+        from sessions.model.tokens import encode
+
+        opened = self.opened()
+        if self.prompt is None:
+            raise UsageError("no prompt is set", "set one: prompt What is the capital of Texas?")
+        if self._encoded is None or self._encoded.prompt != self.prompt:
+            self._encoded = encode(opened.tokenizer, self.prompt)
+        return self._encoded
+
+    def found(self) -> Circuit:
+        """The current circuit.
+
+        Raises:
+            UsageError: there is none.
+        """
+        if self.circuit is None:
+            raise UsageError("there is no circuit yet", 'find one: discover " Austin", or load NAME')
+        return self.circuit
+
+    def use_model(self, opened: OpenModel) -> None:
+        """Take another model. Prompt and settings stay; a circuit of other weights does not."""
+        self.model = opened
+        self._encoded = None
+        self.reading = Reading()
+        if self.circuit is not None and self.circuit.fingerprint != opened.info.fingerprint:
+            self.circuit = None
+
+    def use_prompt(self, prompt: Prompt) -> Encoded:
+        """Take another prompt, if the model can read it; the circuit stays, with the prompt it came from."""
+        from sessions.model.tokens import encode
+
+        encoded = encode(self.opened().tokenizer, prompt)
+        self.prompt, self._encoded = prompt, encoded
+        self.reading = Reading()
+        return encoded
+
+    def select(self, text: str) -> Selection:
+        """The neurons a selection means in this session.
+
+        Raises:
+            UsageError: it means none.
+        """
+        widths = () if self.model is None else self.model.anatomy.widths
+        return resolve(text, Surroundings(self.circuit, widths, self._length(), self._names(), self._saved))
+
+    def _length(self) -> int:
+        if self.prompt is not None and self.model is not None:
+            return len(self.encoded().ids)
+        return 0 if self.circuit is None else len(self.circuit.ids)
+
+    def _names(self) -> tuple[str, ...]:
+        return tuple(self.store.names("circuit"))
+
+    def _saved(self, name: str) -> Circuit:
+        return self.read_circuit(name)[0]
+
+    def read_circuit(self, name: str, *, force: bool = False) -> tuple[Circuit, tuple[str, ...]]:
+        """A saved circuit, and remarks on how it fits the open model.
+
+        Raises:
+            ArtifactError: it is missing, damaged, or made on another model than the open one.
+        """
+        artifact, circuit = self.store.load("circuit", name, Circuit)
+        remark = ""
+        if self.model is not None:
+            info = self.model.info
+            remark = check_model(artifact.fingerprint, artifact.model, info.fingerprint, info.name, force)
+        return structs.replace(circuit, name=name), (remark,) if remark else ()
+
+    def universal(self) -> Steps[frozenset[tuple[int, int]]]:
+        """The open model's universal neurons, found once for each model and kept in the home folder."""
+        from sessions.circuits import universal
+
+        opened = self.opened()
+        return (yield from universal.known(opened, self.home, self.cancel))
+
+    def state(self) -> State:
+        """What the session holds, in a line."""
+        info = None if self.model is None else self.model.info
+        return State(
+            model="" if info is None else info.name,
+            dtype="" if info is None else info.dtype,
+            device="" if info is None else info.device,
+            prompt="" if self.prompt is None else self.prompt.text,
+            seed="" if self.prompt is None else self.prompt.seed,
+            circuit="" if self.circuit is None else self.circuit.name or "unnamed",
+            circuit_size=0 if self.circuit is None else len(self.circuit),
+        )
+
+    def close(self) -> None:
+        """Let go of the model."""
+        self.model = None
+        self.reading = Reading()

@@ -1,0 +1,55 @@
+"""Settings of a session: what `set NAME VALUE` changes and `info` shows."""
+
+from __future__ import annotations
+
+from typing import Annotated, get_type_hints
+
+import msgspec
+from msgspec import Meta, Struct
+
+from sessions.errors import UsageError
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """Defaults of every command, in one place; a flag on a command line overrides them once.
+
+    The docstring of a setting is its `Meta(description=…)`: `help set` prints it.
+    """
+
+    max_tokens: Annotated[int, Meta(ge=1, description="tokens to generate at most")] = 64
+    sample: Annotated[bool, Meta(description="sample instead of taking the likeliest token")] = False
+    temperature: Annotated[float, Meta(gt=0, description="temperature, when sampling")] = 0.7
+    top_p: Annotated[float, Meta(gt=0, le=1, description="nucleus mass, when sampling")] = 0.95
+    top_k: Annotated[int, Meta(ge=0, description="candidates kept, when sampling; 0 keeps all")] = 0
+    rng: Annotated[int, Meta(ge=0, description="seed of the random numbers")] = 0
+    top: Annotated[int, Meta(ge=1, description="neurons a discovered circuit has")] = 200
+    rows: Annotated[int, Meta(ge=1, description="rows a table shows")] = 20
+    attention: Annotated[str, Meta(pattern="^(frozen|gradient)$", description="attention rule: frozen or gradient")] = (
+        "frozen"
+    )
+
+
+def describe() -> dict[str, str]:
+    """Name → what it is, for every setting."""
+    hints = get_type_hints(Settings, include_extras=True)
+    return {name: hint.__metadata__[0].description for name, hint in hints.items() if hasattr(hint, "__metadata__")}
+
+
+def changed(settings: Settings, name: str, value: str) -> Settings:
+    """The settings with one of them read from what the user typed.
+
+    Raises:
+        UsageError: there is no such setting, or the value is not one it can take.
+    """
+    values = msgspec.to_builtins(settings)
+    if name not in values:
+        raise UsageError(f"no setting is called '{name}'", f"one of: {', '.join(values)}")
+    words = {"on": "true", "off": "false", "yes": "true", "no": "false"}
+    values[name] = words.get(value.lower(), value)
+    try:
+        return msgspec.convert(values, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        was = msgspec.to_builtins(settings)[name]
+        raise UsageError(
+            f"'{value}' is no value for {name}: {str(error).split(' - at')[0]}", f"for example: set {name} {was}"
+        ) from error

@@ -1,0 +1,402 @@
+"""Named artifacts on disk: one JSON file each, checked when read, and never lost by accident.
+
+Files are written whole or not at all (see `disk`): of two processes that save the same name one wins
+and the other is told. What is deleted or replaced moves to `trash/`; nothing here removes an artifact
+for good.
+
+Layout of the home folder: `circuits/NAME.json`, `models/`, `trash/circuits/NAME~TIME-ID.json`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import os
+import re
+import secrets
+from collections.abc import Sized
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
+import platformdirs
+from msgspec import Raw, Struct
+
+from sessions.disk import HOME_HINT, link, make_folder, read_file, reported, sync_folder, turn, write_file
+from sessions.errors import ArtifactError
+from sessions.json_text import decoded, readable
+
+T = TypeVar("T")
+
+
+SUFFIX = ".json"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_NAME_RULE = "a name is 1 to 64 letters, digits, '.', '_' or '-', and starts with a letter or digit: texas-2"
+#: What a selection reads as something else; with '-', as that minus something.
+_RESERVED = re.compile(r"(?:all|suppressed|top[0-9]+)(?:-.*)?|recruits.*|l[0-9]+.*", re.IGNORECASE)
+
+
+class Kind(NamedTuple):
+    """A kind of artifact: its folder, and the newest version of its format that this program reads."""
+
+    folder: str
+    format: int
+
+
+KINDS = {"circuit": Kind("circuits", 1)}
+
+
+class Artifact(Struct, frozen=True, kw_only=True):
+    """What a file holds: where the body comes from, and the body itself as the bytes of its JSON.
+
+    `model` and `fingerprint` are those of the model it was made on, empty where that is unknown;
+    `command` the line that made it; `created` ISO 8601 in UTC; `size` the body's length and `target`
+    the text of its target, where it has them. `sha256` is over the body's JSON with sorted keys and
+    no white space, so that laying the file out anew does not spoil it.
+    """
+
+    kind: str
+    format: int
+    name: str
+    model: str
+    fingerprint: str
+    command: str
+    created: str
+    size: int = 0
+    target: str = ""
+    sha256: str
+    body: Raw
+
+
+class Row(Struct, frozen=True, kw_only=True):
+    """One line of a listing. `error` says why a file cannot be loaded; its other fields may be empty then.
+
+    `modified` is ISO 8601 in UTC; `bytes` the size of the file; the rest as in `Artifact`.
+    """
+
+    name: str
+    kind: str
+    model: str = ""
+    fingerprint: str = ""
+    command: str = ""
+    created: str = ""
+    size: int = 0
+    target: str = ""
+    modified: str = ""
+    bytes: int = 0
+    error: str = ""
+
+
+def default_home() -> Path:
+    """$WORKBENCH_HOME, or the platform's folder for a user's data.
+
+    Raises:
+        ArtifactError: $WORKBENCH_HOME starts with the home folder of a user who does not exist.
+    """
+    chosen = os.environ.get("WORKBENCH_HOME") or platformdirs.user_data_dir("workbench", appauthor=False)
+    try:
+        return Path(chosen).expanduser().absolute()
+    except RuntimeError as error:
+        raise ArtifactError(f"WORKBENCH_HOME is '{chosen}': {error}", "set it to an absolute path") from error
+
+
+def now() -> str:
+    """The time in UTC, ISO 8601, to the second."""
+    return _iso(datetime.now(UTC))
+
+
+def checked_name(name: str) -> str:
+    """The name, if an artifact may have it: it then stays inside its folder and is no other word.
+
+    Raises:
+        ArtifactError: it may not; the message says why.
+    """
+    if _NAME.fullmatch(name):
+        if _RESERVED.fullmatch(name):
+            raise ArtifactError(
+                f"'{name}' cannot be a name: where neurons are selected it means something else",
+                f"put a word before it: my-{name}"[:80],
+            )
+        return name
+    raise ArtifactError(_why_no_name(name), _NAME_RULE)
+
+
+def check_model(
+    header_fingerprint: str, header_model: str, open_fingerprint: str, open_model_name: str, force: bool = False
+) -> str:
+    """Refuse an artifact that was made on another model than the open one.
+
+    Returns:
+        A remark for the user where the artifact is used all the same: `force` was given, or the
+        artifact does not say what it was made on. Empty when the models are the same.
+
+    Raises:
+        ArtifactError: the fingerprints differ, and `force` was not given.
+    """
+    if not open_fingerprint or header_fingerprint == open_fingerprint:
+        return ""
+    if not header_fingerprint:
+        return f"it does not say which model it was made on; it is used on {open_model_name}"
+    made_on = header_model or "another model"
+    # The same name can stand for other weights: then only the fingerprints tell the two apart.
+    if made_on == open_model_name:
+        made_on += f" with other weights ({header_fingerprint[:12]}, not {open_fingerprint[:12]})"
+    if force:
+        return f"it was made on {made_on} and is used on {open_model_name}"
+    raise ArtifactError(
+        f"it was made on {made_on}, and {open_model_name} is open",
+        f"open that model first, or use it on {open_model_name} all the same with --force",
+    )
+
+
+class Store:
+    """The named artifacts below one home folder. Nothing is created before the first save."""
+
+    def __init__(self, home: Path | None = None) -> None:
+        self.home = default_home() if home is None else Path(home).expanduser().absolute()
+
+    @property
+    def models(self) -> Path:
+        """Where the embedded models are kept once they have been converted."""
+        return self.home / "models"
+
+    def path(self, kind: str, name: str) -> Path:
+        """Where the artifact is, or would be.
+
+        Raises:
+            ArtifactError: the name is not one an artifact may have.
+        """
+        return self._folder(kind) / f"{checked_name(name)}{SUFFIX}"
+
+    def save(
+        self, kind: str, name: str, body: Struct, *, model: str, fingerprint: str, command: str, force: bool = False
+    ) -> Path:
+        """Write the artifact and return its path. With `force`, what had the name moves to the trash.
+
+        Raises:
+            ArtifactError: the name is bad or taken, the body has no faithful JSON, or the home
+                cannot be written. Nothing has changed on disk then.
+        """
+        path = self.path(kind, name)
+        header = {
+            "kind": kind,
+            "format": KINDS[kind].format,
+            "name": name,
+            "model": model,
+            "fingerprint": fingerprint,
+            "command": command,
+            "created": now(),
+            "size": len(body) if isinstance(body, Sized) else 0,
+            "target": str(getattr(body, "target", "")),
+        }
+        contents = msgspec.to_builtins(body, str_keys=True)
+        data = readable(
+            {**header, "sha256": _digest(contents, f"{kind} '{name}'"), "body": contents}, f"{kind} '{name}'"
+        )
+        earlier = self._trash(kind, name)
+        return write_file(path, data, force=force, what=f"{kind} '{name}'", earlier=earlier, hint=HOME_HINT)
+
+    def load(self, kind: str, name: str, body_type: type[T]) -> tuple[Artifact, T]:
+        """The artifact's header and its body, after every check that can be made on them.
+
+        Raises:
+            ArtifactError: there is none of that name, or the file is unreadable, damaged, of another
+                kind, of a newer format or of the wrong shape; the message names the file and place.
+        """
+        path = self._present(kind, name)
+        artifact = opened(read_file(path, HOME_HINT), kind, str(path))
+        _check_own_name(artifact, name, path)
+        return artifact, body_of(artifact, body_type, str(path))
+
+    def rows(self, kind: str | None = None) -> list[Row]:
+        """One row for each file of that kind, or of all kinds, by name; a damaged file is a row too.
+
+        Raises:
+            ArtifactError: a folder is there and cannot be read.
+        """
+        kinds = list(KINDS) if kind is None else [kind]
+        return [_row(each, path) for each in kinds for path in self._files(each)]
+
+    def names(self, kind: str) -> list[str]:
+        """The names in use, sorted, without opening a file: for completion. Empty where unreadable."""
+        try:
+            stems = [path.name.removesuffix(SUFFIX) for path in self._files(kind)]
+        except ArtifactError:
+            return []
+        return [stem for stem in stems if _NAME.fullmatch(stem) and not _RESERVED.fullmatch(stem)]
+
+    def delete(self, kind: str, name: str) -> str:
+        """Move the artifact, damaged or not, to the trash; `restore` brings it back.
+
+        Returns:
+            Where it is now, relative to the home folder.
+
+        Raises:
+            ArtifactError: there is none of that name, or the home cannot be written.
+        """
+        path, kept = self._present(kind, name), self._trash(kind, name)
+        with reported("delete", path):
+            make_folder(kept.parent)
+            with turn(path.parent):
+                path.rename(kept)
+                sync_folder(kept.parent)
+                sync_folder(path.parent)
+        return str(kept.relative_to(self.home))
+
+    def restore(self, kind: str, name: str) -> Path:
+        """Bring back the version of that name that was deleted or replaced last; returns its path.
+
+        Raises:
+            ArtifactError: nothing of that name is in the trash, or the name is in use again.
+        """
+        path = self.path(kind, name)
+        with reported("restore", path):
+            trash = self.home / "trash" / KINDS[kind].folder
+            kept = max(trash.glob(f"{name}~*{SUFFIX}"), default=None, key=lambda each: each.name)
+            if kept is None:
+                raise ArtifactError(f"no {kind} called '{name}' was deleted", f"{trash} holds what can be restored")
+            make_folder(path.parent)
+            with turn(path.parent):
+                try:
+                    link(kept, path)
+                except FileExistsError as error:
+                    raise ArtifactError(f"{kind} '{name}' exists already", f"delete {name} first") from error
+                kept.unlink(missing_ok=True)
+                sync_folder(path.parent)
+                sync_folder(trash)
+        return path
+
+    def _folder(self, kind: str) -> Path:
+        if kind not in KINDS:
+            raise ArtifactError(f"there is no kind of artifact called '{kind}'", f"one of: {', '.join(KINDS)}")
+        return self.home / KINDS[kind].folder
+
+    def _present(self, kind: str, name: str) -> Path:
+        path = self.path(kind, name)
+        with reported("read", path):
+            try:
+                path.lstat()
+            except FileNotFoundError as error:
+                raise ArtifactError(f"no {kind} is called '{name}'", self._nearest(kind, name)) from error
+        return path
+
+    def _trash(self, kind: str, name: str) -> Path:
+        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")
+        return self.home / "trash" / KINDS[kind].folder / f"{name}~{stamp}-{secrets.token_hex(4)}{SUFFIX}"
+
+    def _files(self, kind: str) -> list[Path]:
+        folder = self._folder(kind)
+        with reported("read", folder):
+            try:
+                files = sorted(folder.iterdir())
+            except FileNotFoundError:
+                return []
+        return [path for path in files if path.name.endswith(SUFFIX) and not path.name.startswith(".")]
+
+    def _nearest(self, kind: str, name: str) -> str:
+        names = self.names(kind)
+        near = difflib.get_close_matches(name, names, n=3)
+        if near:
+            return f"did you mean {' or '.join(near)}?"
+        return "list shows what there is" if names else f"no {kind} has been saved in {self.home}"
+
+
+def opened(data: bytes, kind: str, source: str) -> Artifact:
+    """The artifact in a file's bytes, its kind, format version and sha256 checked; the body undecoded.
+
+    Raises:
+        ArtifactError: a check failed. `source` is how the message names the file.
+    """
+    stamp = decoded(data, _Stamp, source)
+    if stamp.kind != kind:
+        raise ArtifactError(f"{source} holds a {stamp.kind}, not a {kind}")
+    if stamp.format > KINDS[kind].format:
+        raise ArtifactError(
+            f"{source} has format {stamp.format}, and this workbench reads a {kind} up to {KINDS[kind].format}",
+            "it was written by a newer workbench: upgrade this one",
+        )
+    artifact = decoded(data, Artifact, source)
+    if _digest(decoded(bytes(artifact.body), Any, source), source) != artifact.sha256:
+        raise ArtifactError(
+            f"{source} was changed or damaged after it was saved: its sha256 is not that of its body",
+            f"to edit a {kind}, export it as json and import that",
+        )
+    return artifact
+
+
+def body_of(artifact: Artifact, body_type: type[T], source: str) -> T:
+    """The artifact's body as a `body_type`.
+
+    Raises:
+        ArtifactError: it has another shape; the message gives the path to the first difference.
+    """
+    try:
+        return msgspec.json.decode(artifact.body, type=body_type)
+    except msgspec.ValidationError as error:
+        raise ArtifactError(f"{source} has a malformed body: {error}") from error
+
+
+class _Stamp(Struct, frozen=True):
+    """The part of an artifact that no format version may change."""
+
+    kind: str
+    format: int
+
+
+def _row(kind: str, path: Path) -> Row:
+    name = path.name.removesuffix(SUFFIX)
+    modified, size = "", 0
+    try:
+        status = path.stat()
+        modified, size = _iso(datetime.fromtimestamp(status.st_mtime, UTC)), status.st_size
+        artifact = opened(read_file(path), kind, str(path))
+        _check_own_name(artifact, checked_name(name), path)
+    except (ArtifactError, OSError) as error:
+        message = error.message if isinstance(error, ArtifactError) else f"cannot read {path}: {error.strerror}"
+        return Row(name=name, kind=kind, modified=modified, bytes=size, error=message)
+    return Row(
+        name=name,
+        kind=kind,
+        model=artifact.model,
+        fingerprint=artifact.fingerprint,
+        command=artifact.command,
+        created=artifact.created,
+        size=artifact.size,
+        target=artifact.target,
+        modified=modified,
+        bytes=size,
+    )
+
+
+def _check_own_name(artifact: Artifact, name: str, path: Path) -> None:
+    if artifact.name != name:
+        raise ArtifactError(
+            f"{path} was saved under the name '{artifact.name}'", f"rename it to {artifact.name}{SUFFIX}, or import it"
+        )
+
+
+def _why_no_name(name: str) -> str:
+    if not name:
+        return "the name is empty"
+    if name.startswith(("/", "~", "\\")) or re.match(r"[A-Za-z]:[/\\]", name):
+        return f"{name!r} is an absolute path, not a name"
+    if "/" in name or "\\" in name:
+        return f"{name!r} is a path, not a name"
+    if len(name) > 64:
+        return f"the name {name[:20]!r}… has {len(name)} characters; 64 are the most"
+    bad = next((each for each in name if not re.match(r"[A-Za-z0-9._-]", each)), "")
+    if bad:
+        return f"{name!r} cannot be a name: it has {bad!r} in it"
+    return f"{name!r} cannot be a name: it starts with {name[0]!r}"
+
+
+def _digest(contents: Any, what: str) -> str:
+    try:
+        return hashlib.sha256(msgspec.json.encode(contents, order="sorted")).hexdigest()
+    except UnicodeEncodeError as error:
+        raise ArtifactError(f"{what} holds text that is not valid Unicode: {ascii(error.object)[:60]}") from error
+
+
+def _iso(moment: datetime) -> str:
+    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -1,0 +1,1 @@
+"""Statements about the product, on real models."""

@@ -1,0 +1,591 @@
+"""Artifacts: a name stays in its folder, a file is whole or absent, and nothing is lost by accident."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from msgspec import Struct
+
+import sessions
+from sessions.circuits.circuit import Circuit, Neuron, Target
+from sessions.disk import read_file, write_file
+from sessions.errors import ArtifactError, UsageError
+from sessions.model.info import Prompt, Token
+from sessions.store import Store, check_model, checked_name, default_home
+
+ROOT = Path(sessions.__file__).parents[1]
+
+
+def circuit(n: int = 3, text: str = "What is the capital of Texas?") -> Circuit:
+    return Circuit(
+        neurons=tuple(Neuron(24, 1005 + i, 41, 1.5 / (i + 1), -37.66956) for i in range(n)),
+        prompt=Prompt(text=text),
+        ids=tuple(range(42)),
+        tokens=tuple(f"<{i}>" for i in range(42)),
+        target=Target(tokens=(Token(19292, " Austin"),), counterfactual=Token(17364, " Houston"), value=1.94),
+        method="lrp",
+        attention="frozen",
+        chosen="top 3",
+        conservation=1e-7,
+        total=8.8,
+        model="smollm2",
+        fingerprint="f00d",
+        name="texas",
+    )
+
+
+def save(store: Store, name: str = "texas", body: Struct | None = None, force: bool = False) -> Path:
+    return store.save(
+        "circuit",
+        name,
+        body or circuit(),
+        model="smollm2",
+        fingerprint="f00d",
+        command=f"save {name}",
+        force=force,
+    )
+
+
+def hidden(folder: Path) -> list[str]:
+    return [name for _, _, names in os.walk(folder) for name in names if name.startswith(".")]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "home")
+
+
+# ---- names
+
+
+@given(st.text(max_size=70) | st.from_regex(r"[A-Za-z0-9._/~-]{0,70}", fullmatch=True))
+@example("..")
+@example("a\n")
+@example("x" * 64)
+@example("x" * 65)
+@example("texas٣")
+def test_any_text_is_refused_as_a_name_or_stays_in_its_folder(name: str) -> None:
+    folder = Path("/home/user/wb/circuits")
+    try:
+        path = Store(Path("/home/user/wb")).path("circuit", name)
+    except ArtifactError as error:
+        assert error.hint
+        return
+    assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name)
+    assert path.parent == folder
+    assert Path(os.path.normpath(path)) == path
+    with pytest.raises(UsageError):
+        Neuron.parse(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("", "empty"),
+        ("/etc/passwd", "absolute"),
+        ("~/x", "absolute"),
+        ("C:\\x", "absolute"),
+        ("../x", "is a path"),
+        ("a/b", "is a path"),
+        ("x" * 65, "65 characters"),
+        (".hidden", "starts with '.'"),
+        ("-x", "starts with '-'"),
+        ("two words", "has ' ' in it"),
+        ("naïve", "has 'ï' in it"),
+        ("texas\n", "has '\\n' in it"),
+        ("all", "selected"),
+        ("ALL", "selected"),
+        ("suppressed", "selected"),
+        ("top10", "selected"),
+        ("top10-texas", "selected"),
+        ("recruits", "selected"),
+        ("recruits2", "selected"),
+        ("L24", "selected"),
+        ("L9-26", "selected"),
+        ("L24N1005", "selected"),
+    ],
+)
+def test_a_refused_name_says_why(name: str, reason: str) -> None:
+    with pytest.raises(ArtifactError, match=re.escape(reason)) as caught:
+        checked_name(name)
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["texas", "top", "topology", "Texas-2", "llama3", "L", "Lisbon", "0", "a.b", "allied"])
+def test_ordinary_names_are_accepted(name: str) -> None:
+    assert checked_name(name) == name
+
+
+# ---- save and load
+
+
+def test_what_is_saved_is_loaded(store: Store) -> None:
+    path = save(store)
+    header, body = store.load("circuit", "texas", Circuit)
+    assert body == circuit()
+    assert path == store.home / "circuits" / "texas.json"
+    assert (header.kind, header.name, header.model, header.fingerprint) == ("circuit", "texas", "smollm2", "f00d")
+    assert (header.command, header.size) == ("save texas", 3)
+    assert header.target == "logit ' Austin' − logit ' Houston'"
+    assert not hidden(store.home)
+
+
+def test_a_saved_file_can_be_read_by_people(store: Store) -> None:
+    lines = save(store).read_text().splitlines()
+    assert [line.count('"index"') for line in lines if "index" in line] == [1, 1, 1]
+    assert max(map(len, lines)) <= 120
+    assert len(lines) < 50
+
+
+def test_laying_a_file_out_anew_does_not_spoil_it(store: Store) -> None:
+    path = save(store)
+    path.write_text(json.dumps(json.loads(path.read_text()), sort_keys=True, indent=7))
+    assert store.load("circuit", "texas", Circuit)[1] == circuit()
+
+
+def test_a_taken_name_is_refused_and_the_first_version_stays(store: Store) -> None:
+    save(store)
+    with pytest.raises(ArtifactError, match="'texas' exists already") as caught:
+        save(store, body=circuit(9))
+    assert "--force" in caught.value.hint
+    assert len(store.load("circuit", "texas", Circuit)[1]) == 3
+    assert not hidden(store.home)
+
+
+def test_force_replaces_and_keeps_the_earlier_version(store: Store) -> None:
+    save(store)
+    save(store, body=circuit(9), force=True)
+    assert len(store.load("circuit", "texas", Circuit)[1]) == 9
+    store.delete("circuit", "texas")
+    store.restore("circuit", "texas")
+    assert len(store.load("circuit", "texas", Circuit)[1]) == 9
+    kept = list((store.home / "trash").rglob("texas~*.json"))
+    assert len(kept) == 1
+    assert json.loads(kept[0].read_text())["size"] == 3
+
+
+@pytest.mark.parametrize(
+    ("attribution", "said"), [(float("nan"), "neurons[0].attribution is nan"), (float("inf"), "is inf")]
+)
+def test_a_number_that_json_cannot_say_is_refused_instead_of_lost(store: Store, attribution: float, said: str) -> None:
+    body = circuit().with_neurons((Neuron(1, 2, 3, attribution),), "top 1")
+    with pytest.raises(ArtifactError, match=re.escape(said)):
+        save(store, body=body)
+    assert not store.home.exists()
+
+
+def test_text_that_is_not_unicode_is_refused(store: Store) -> None:
+    with pytest.raises(ArtifactError, match="not valid Unicode"):
+        save(store, body=circuit(text="\udcff"))
+
+
+def test_a_missing_name_is_answered_with_the_nearest(store: Store) -> None:
+    with pytest.raises(ArtifactError, match="no circuit is called 'texsa'") as caught:
+        store.load("circuit", "texsa", Circuit)
+    assert "has been saved" in caught.value.hint
+    save(store)
+    with pytest.raises(ArtifactError) as caught:
+        store.delete("circuit", "texsa")
+    assert caught.value.hint == "did you mean texas?"
+
+
+# ---- damaged files
+
+
+def test_broken_json_is_reported_with_line_and_column(store: Store) -> None:
+    path = save(store)
+    path.write_bytes(b'{\n "kind": "circuit",\n "for mat" 1}')
+    with pytest.raises(ArtifactError, match=r"texas\.json is malformed at line 3, column 12"):
+        store.load("circuit", "texas", Circuit)
+
+
+def test_a_file_cut_short_anywhere_is_an_error_and_never_a_circuit(store: Store) -> None:
+    path = save(store)
+    whole = path.read_bytes()
+    # Cutting off the final newline alone leaves all of the JSON.
+    for length in range(len(whole) - 1):
+        path.write_bytes(whole[:length])
+        with pytest.raises(ArtifactError, match=re.escape(str(path))):
+            store.load("circuit", "texas", Circuit)
+
+
+def test_a_changed_body_is_noticed(store: Store) -> None:
+    path = save(store)
+    path.write_text(path.read_text().replace('"index":1005', '"index":1006'))
+    with pytest.raises(ArtifactError, match="changed or damaged"):
+        store.load("circuit", "texas", Circuit)
+
+
+def test_a_body_of_another_shape_is_reported_with_its_place(store: Store) -> None:
+    class Other(Struct):
+        neurons: list[dict[str, str]]
+
+    save(store, body=Other([{"layer": "x"}]))
+    with pytest.raises(ArtifactError, match=re.escape("`$.neurons[0].layer`")):
+        store.load("circuit", "texas", Circuit)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("kind", "vector", "holds a vector, not a circuit"),
+        ("format", 2, "has format 2"),
+        ("name", "austin", "saved under the name 'austin'"),
+        ("format", "one", "`$.format`"),
+        ("model", None, "`$.model`"),
+    ],
+)
+def test_a_header_that_does_not_fit_is_refused(store: Store, field: str, value: object, said: str) -> None:
+    path = save(store)
+    path.write_text(json.dumps(json.loads(path.read_text()) | {field: value}))
+    with pytest.raises(ArtifactError, match=re.escape(said)):
+        store.load("circuit", "texas", Circuit)
+    assert said in store.rows()[0].error
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"", "ends too early"),
+        (b'{"kind": "\xff"}', "not UTF-8 text: line 1, column 11"),
+        (b'"kind"', "Expected `object`"),
+        (b"[" * 100_000, "malformed"),
+        (b'{"a":' * 100_000, "nested too deeply"),
+    ],
+)
+def test_a_file_of_something_else_is_refused(store: Store, data: bytes, said: str) -> None:
+    path = save(store)
+    path.write_bytes(data)
+    with pytest.raises(ArtifactError, match=said):
+        store.load("circuit", "texas", Circuit)
+
+
+def test_a_file_too_large_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "large.json"
+    with path.open("wb") as file:
+        file.truncate(513 * 2**20)
+    with pytest.raises(ArtifactError, match="513 MiB; at most 512"):
+        read_file(path)
+
+
+def test_a_named_pipe_and_a_folder_are_no_files(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path):
+        with pytest.raises(ArtifactError, match="not a regular file"):
+            read_file(path)
+
+
+# ---- listing
+
+
+def test_a_damaged_file_is_a_row_with_its_error(store: Store) -> None:
+    save(store)
+    path = save(store, "broken")
+    path.write_bytes(path.read_bytes()[:200])
+    (path.parent / "two words.json").write_text("{}")
+    (path.parent / "notes.txt").write_text("mine")
+    (path.parent / "folder.json").mkdir()
+    broken, folder, texas, words = store.rows("circuit")
+    assert "malformed at line" in broken.error
+    assert "not a regular file" in folder.error
+    assert words.name == "two words" and "malformed" in words.error
+    assert (texas.error, texas.size, texas.model) == ("", 3, "smollm2")
+    assert texas.modified.endswith("Z") and texas.bytes > 1000
+    assert store.names("circuit") == ["broken", "folder", "texas"]
+
+
+def test_names_never_fail(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    assert Store(tmp_path / "file").names("circuit") == []
+    assert Store(tmp_path / "nowhere").names("circuit") == []
+    assert Store(tmp_path).names("no such kind") == []
+    assert Store(tmp_path / "nowhere").rows() == []
+
+
+# ---- delete and restore
+
+
+def test_a_deleted_artifact_can_be_brought_back(store: Store) -> None:
+    save(store)
+    kept = store.delete("circuit", "texas")
+    assert (store.home / kept).is_file()
+    assert store.names("circuit") == []
+    assert store.restore("circuit", "texas").is_file()
+    assert store.load("circuit", "texas", Circuit)[1] == circuit()
+    assert not list((store.home / "trash").rglob("*.json"))
+
+
+def test_what_was_never_deleted_cannot_be_restored(store: Store) -> None:
+    with pytest.raises(ArtifactError, match="no circuit called 'texas' was deleted"):
+        store.restore("circuit", "texas")
+
+
+def test_the_version_deleted_last_is_restored_and_a_taken_name_is_not_overwritten(store: Store) -> None:
+    for size in (1, 2):
+        save(store, body=circuit(size))
+        store.delete("circuit", "texas")
+    save(store, body=circuit(5))
+    with pytest.raises(ArtifactError, match="exists already"):
+        store.restore("circuit", "texas")
+    assert len(store.load("circuit", "texas", Circuit)[1]) == 5
+    store.path("circuit", "texas").unlink()
+    store.restore("circuit", "texas")
+    assert len(store.load("circuit", "texas", Circuit)[1]) == 2
+
+
+def test_a_damaged_artifact_can_be_deleted(store: Store) -> None:
+    save(store).write_bytes(b"{")
+    store.delete("circuit", "texas")
+    assert store.rows() == []
+
+
+# ---- homes that do not work
+
+
+def test_the_home_is_where_the_variable_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("WORKBENCH_HOME", str(tmp_path / "here"))
+    assert default_home() == tmp_path / "here"
+    assert Store().models == tmp_path / "here" / "models"
+    monkeypatch.setenv("WORKBENCH_HOME", "")
+    assert default_home().name == "workbench"
+    monkeypatch.setenv("WORKBENCH_HOME", "~no-such-user-here/wb")
+    with pytest.raises(ArtifactError, match="WORKBENCH_HOME"):
+        default_home()
+
+
+def test_a_home_that_cannot_be_written_names_the_path_and_the_way_out(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("precious")
+    for home in (tmp_path / "file", tmp_path / "file" / "below", Path("/proc/workbench-home")):
+        with pytest.raises(ArtifactError) as caught:
+            save(Store(home))
+        assert str(home) in caught.value.message
+        assert "WORKBENCH_HOME" in caught.value.hint
+    assert (tmp_path / "file").read_text() == "precious"
+
+
+def test_a_home_that_is_a_file_fails_every_verb_with_the_way_out(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    store = Store(tmp_path / "file")
+    for act in (
+        lambda: store.load("circuit", "texas", Circuit),
+        lambda: store.delete("circuit", "texas"),
+        store.rows,
+    ):
+        with pytest.raises(ArtifactError) as caught:
+            act()
+        assert "WORKBENCH_HOME" in caught.value.hint
+
+
+@contextmanager
+def an_ordinary_user() -> Iterator[None]:
+    """Without the rights of root, for whom every file is writable."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def test_a_read_only_home_can_be_read_and_an_unreadable_one_says_so() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        store = Store(Path(folder) / "home")
+        save(store)
+        circuits = store.home / "circuits"
+        for each in (circuits, store.home):
+            each.chmod(0o555)
+        (circuits / "texas.json").chmod(0o444)
+        with an_ordinary_user():
+            assert store.load("circuit", "texas", Circuit)[1] == circuit()
+            for act in (lambda: save(store, "austin"), lambda: store.delete("circuit", "texas")):
+                with pytest.raises(ArtifactError, match="Permission denied") as caught:
+                    act()
+                assert "WORKBENCH_HOME" in caught.value.hint
+        circuits.chmod(0o000)
+        with an_ordinary_user():
+            with pytest.raises(ArtifactError, match="Permission denied"):
+                store.rows()
+            with pytest.raises(ArtifactError, match="Permission denied"):
+                store.load("circuit", "texas", Circuit)
+            assert store.names("circuit") == []
+        circuits.chmod(0o755)
+        store.home.chmod(0o755)
+
+
+@contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """The nearest thing to a full disk: a write beyond `size` bytes of a file fails, after a partial one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_disk_that_fills_up_leaves_no_trace(store: Store) -> None:
+    save(store)
+    before = store.path("circuit", "texas").read_bytes()
+    with files_of_at_most(1000):
+        for name, force in (("austin", False), ("texas", True)):
+            with pytest.raises(ArtifactError, match="cannot write") as caught:
+                save(store, name, force=force)
+            assert "free some space" in caught.value.hint
+    assert store.names("circuit") == ["texas"]
+    assert store.path("circuit", "texas").read_bytes() == before
+    assert not hidden(store.home)
+    assert not (store.home / "trash").exists()
+
+
+def test_an_export_is_whole_and_does_not_overwrite(tmp_path: Path) -> None:
+    path = write_file(tmp_path / "new" / "out.csv", b"a")
+    with pytest.raises(ArtifactError, match=re.escape(f"{path} exists already")):
+        write_file(path, b"b")
+    assert write_file(path, b"c", force=True).read_bytes() == b"c"
+    assert [each.name for each in path.parent.iterdir()] == ["out.csv"]
+    with pytest.raises(ArtifactError) as caught:
+        write_file(path / "below", b"d")
+    assert "WORKBENCH_HOME" not in caught.value.hint
+
+
+# ---- several processes
+
+SAVING = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+import msgspec
+from msgspec import Struct
+from sessions.errors import ArtifactError
+from sessions.store import Store
+
+class Body(Struct):
+    who: str
+    numbers: list[int]
+
+def save(name, force):
+    body = Body(sys.argv[3], list(range(100_000)))
+    Store(Path(sys.argv[2])).save("circuit", name, body, model="", fingerprint="", command="", force=force)
+"""
+
+ONE_NAME_AT_ONCE = (
+    SAVING
+    + """
+print("ready", flush=True)
+sys.stdin.readline()
+won = 0
+for i in range(10):
+    try:
+        save(f"n{i}", False)
+        won |= 1 << i
+    except ArtifactError as error:
+        assert "exists already" in error.message, error
+for i in range(10):
+    save("shared", True)
+print(won)
+"""
+)
+
+FOR_EVER = (
+    SAVING
+    + """
+i = 0
+while True:
+    save(f"n{i % 3}", True)
+    if i == 0:
+        print("saving", flush=True)
+    i += 1
+"""
+)
+
+
+class Body(Struct):
+    who: str
+    numbers: list[int]
+
+
+def start(script: str, home: Path, who: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", script, str(ROOT), str(home), who],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_of_two_processes_saving_one_name_exactly_one_wins(store: Store) -> None:
+    with start(ONE_NAME_AT_ONCE, store.home, "a") as first, start(ONE_NAME_AT_ONCE, store.home, "b") as second:
+        for process in (first, second):
+            assert process.stdout and process.stdout.readline() == "ready\n"
+        for process in (first, second):
+            assert process.stdin
+            process.stdin.write("\n")
+            process.stdin.flush()
+        won = {who: int(process.communicate()[0]) for who, process in (("a", first), ("b", second))}
+    assert (first.returncode, second.returncode) == (0, 0)
+    assert won["a"] ^ won["b"] == won["a"] | won["b"] == 0b11_1111_1111
+    for i in range(10):
+        _, body = store.load("circuit", f"n{i}", Body)
+        assert won[body.who] & 1 << i
+    # Twenty forced saves of one name: one is current, each of the others is kept.
+    assert store.load("circuit", "shared", Body)[1].numbers == list(range(100_000))
+    assert len(list((store.home / "trash").rglob("shared~*.json"))) == 19
+    assert not hidden(store.home)
+
+
+def test_a_process_killed_while_saving_leaves_only_whole_artifacts(store: Store) -> None:
+    cut_short = 0
+    for attempt in range(8):
+        with start(FOR_EVER, store.home, "a") as process:
+            assert process.stdout and process.stdout.readline() == "saving\n"
+            if attempt % 2:
+                time.sleep(random.uniform(0, 0.05))
+            else:
+                end = time.monotonic() + 2
+                while not hidden(store.home) and time.monotonic() < end:
+                    pass
+            process.send_signal(signal.SIGKILL)
+        cut_short += bool(hidden(store.home))
+        rows = store.rows()
+        assert rows and not [row.error for row in rows if row.error]
+        assert {row.name for row in rows} == set(store.names("circuit")) <= {"n0", "n1", "n2"}
+        for row in rows:
+            assert store.load("circuit", row.name, Body)[1].who == "a"
+    assert cut_short, "no process died between the first byte and the link"
+    save(store, "next")
+    assert not hidden(store.home)
+
+
+# ---- other models
+
+
+def test_an_artifact_of_another_model_is_refused_naming_both() -> None:
+    assert check_model("f00d", "smollm2", "f00d", "smollm2") == ""
+    with pytest.raises(ArtifactError, match=r"made on gemma3-270m, and smollm2 is open") as caught:
+        check_model("beef", "gemma3-270m", "f00d", "smollm2")
+    assert "--force" in caught.value.hint
+    assert "gemma3-270m" in check_model("beef", "gemma3-270m", "f00d", "smollm2", force=True)
+    assert "does not say" in check_model("", "", "f00d", "smollm2")
+
+
+def test_the_same_name_over_other_weights_is_told_apart_by_fingerprint() -> None:
+    with pytest.raises(ArtifactError, match=r"smollm2 with other weights \(beef, not f00d\)"):
+        check_model("beef", "smollm2", "f00d", "smollm2")

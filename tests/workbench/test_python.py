@@ -1,0 +1,103 @@
+"""`workbench.open`: the verbs as methods that return their results."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import workbench
+from commands import grammar
+from sessions import results
+from sessions.errors import UsageError, WorkbenchError
+from sessions.events import Event, Failed, Result, Started
+from workbench.python import Workbench
+
+
+@pytest.fixture
+def wb(tmp_path: Path) -> Iterator[Workbench]:
+    with workbench.open(home=tmp_path / "home") as opened:
+        yield opened
+
+
+def test_every_verb_is_a_method_with_its_help(wb: Workbench) -> None:
+    for name, verb in grammar.VERBS.items():
+        method = getattr(wb, {"import": "import_"}.get(name, name.replace("-", "_")))
+        assert inspect.getdoc(method) == inspect.cleandoc(verb.help_text())
+        assert [*inspect.signature(method).parameters] == [
+            {"from": "from_", "as": "as_"}.get(param.name or "", param.name)
+            for param in sorted(verb.params, key=lambda param: param.param_type_name == "option")
+        ]
+
+
+def test_signatures_say_what_is_needed_and_what_is_a_flag(wb: Workbench) -> None:
+    parameters = inspect.signature(wb.discover).parameters
+    assert parameters["vs"].kind is inspect.Parameter.KEYWORD_ONLY
+    assert parameters["vs"].default is None
+    assert inspect.signature(wb.save).parameters["name"].default is inspect.Parameter.empty
+    assert inspect.signature(wb.prompt).parameters["text"].kind is inspect.Parameter.VAR_POSITIONAL
+
+
+def test_a_method_returns_the_result_as_data(wb: Workbench) -> None:
+    shown = wb.set("top", 50)
+    assert isinstance(shown, results.SettingsShown)
+    assert shown.settings["top"] == "50"
+    assert wb.session.settings.top == 50
+
+
+def test_a_line_can_be_run_as_typed(wb: Workbench) -> None:
+    assert wb.exec("set rows 7").settings["rows"] == "7"
+    assert wb.exec("help discover").verb == "discover"
+
+
+def test_blank_lines_and_comments_do_nothing(wb: Workbench) -> None:
+    assert wb.exec("") is None
+    assert wb.exec("  # a remark") is None
+
+
+def test_a_command_that_fails_raises_with_its_hint(wb: Workbench) -> None:
+    with pytest.raises(UsageError) as failed:
+        wb.set("tpo", 5)
+    assert "tpo" in failed.value.message
+    assert failed.value.hint
+    with pytest.raises(UsageError, match="takes no argument"):
+        wb.set("top", 5, bogus=1)
+    with pytest.raises(WorkbenchError):
+        wb.load("never-saved")
+    assert wb.set("top", 6).settings["top"] == "6"
+
+
+def test_a_misspelt_verb_names_the_verbs(wb: Workbench) -> None:
+    with pytest.raises(AttributeError, match="discover"):
+        _ = wb.dicsover
+    assert not hasattr(wb, "_repr_html_")
+
+
+def test_every_event_is_handed_on(tmp_path: Path) -> None:
+    seen: list[Event] = []
+    with workbench.open(home=tmp_path, on_event=seen.append) as wb:
+        wb.set("top", 50)
+        with pytest.raises(UsageError):
+            wb.exec("abalte")
+    assert [type(event) for event in seen] == [Started, Result, Failed]
+
+
+def test_an_interrupt_cancels_the_command_and_unwinds_it(wb: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An interrupt raised where events are handled closes the generator of the command."""
+    wb._on_event = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        wb.set("top", 50)
+    wb._on_event = None
+    wb.session.cancel.request()
+    assert wb.set("top", 51).settings["top"] == "51"  # an old request does not hit the next command
+
+
+def interrupt(event: Event) -> None:
+    raise KeyboardInterrupt
+
+
+def test_opening_a_model_that_is_not_there_raises(tmp_path: Path) -> None:
+    with pytest.raises(WorkbenchError, match="no-such-model"):
+        workbench.open("./no-such-model", home=tmp_path)

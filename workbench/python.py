@@ -1,0 +1,131 @@
+"""`Workbench`: the verbs as Python methods, made from the grammar.
+
+A method builds the line a user would type, runs it like any other line and returns the result as data; a command
+that fails raises. Nothing is written here for a single verb, so what the REPL can do, Python can.
+"""
+
+from __future__ import annotations
+
+import inspect
+import keyword
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import click
+
+from commands import grammar
+from commands.line import is_blank
+from commands.running import run
+from commands.verb import Verb
+from sessions.errors import Cancelled, WorkbenchError
+from sessions.events import Event, Failed, Result
+from sessions.session import Session
+
+
+class Workbench:
+    """A session whose verbs are methods: `wb.discover(" Austin")`, `wb.ablate("top50")`.
+
+    `-` in a verb reads `_`, and a verb that is a Python keyword gets a `_` at its end (`wb.import_`). Arguments are
+    those of the verb, flags by name: `wb.discover(" Austin", vs=" Dallas")`; `help(wb.discover)` says which.
+
+    Args:
+        home: where artifacts are kept; the user's data folder when left out.
+        on_event: called with every event of every command, as it happens.
+
+    Raises:
+        WorkbenchError: the home cannot be used; from a method: the command failed, and the session goes on.
+    """
+
+    def __init__(self, home: str | Path | None = None, on_event: Callable[[Event], None] | None = None) -> None:
+        self.session = Session(None if home is None else Path(home))
+        self._on_event = on_event
+
+    def exec(self, line: str) -> Any:
+        """Run one line as it would be typed, and return its result (None for a blank line or a comment).
+
+        An interrupt (ctrl-c, or the stop button of a notebook) ends the command and leaves the session usable.
+        """
+        if is_blank(line):
+            return None
+        value = None
+        with closing(run(self.session, line)) as events:
+            for event in events:
+                if self._on_event is not None:
+                    self._on_event(event)
+                if isinstance(event, Failed):
+                    raise _error(event)
+                if isinstance(event, Result):
+                    value = event.value
+        return value
+
+    def close(self) -> None:
+        """Let go of the model."""
+        self.session.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        raise AttributeError(f"no verb is called '{name}'; there are: {', '.join(map(_method_name, grammar.VERBS))}")
+
+
+def _error(failed: Failed) -> WorkbenchError:
+    """The error that a `Failed` event stands for, of its own class."""
+    if failed.error == Cancelled.kind:
+        return Cancelled()
+    kinds = {kind.kind: kind for kind in WorkbenchError.__subclasses__()}
+    return kinds.get(failed.error, WorkbenchError)(failed.message, failed.hint)
+
+
+def _method_name(verb: str) -> str:
+    return _python_name(verb.replace("-", "_"))
+
+
+def _python_name(name: str) -> str:
+    return f"{name}_" if keyword.iskeyword(name) else name
+
+
+def _method(verb: Verb) -> Callable[..., Any]:
+    name = str(verb.name)
+    words = {_python_name(str(param.name)): param.name for param in verb.params}
+
+    def method(self: Workbench, *args: Any, **kwargs: Any) -> Any:
+        flags = {words.get(flag, flag): value for flag, value in kwargs.items()}
+        return self.exec(grammar.call_line(name, *args, **flags))
+
+    method.__name__ = _method_name(name)
+    method.__qualname__ = f"{Workbench.__name__}.{method.__name__}"
+    method.__doc__ = verb.help_text()
+    method.__signature__ = _signature(verb)  # type: ignore[attr-defined]
+    return method
+
+
+def _signature(verb: Verb) -> inspect.Signature:
+    """What the verb takes: its arguments by place, its flags by name."""
+    parameters = [inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)]
+    for param in sorted(verb.params, key=lambda param: isinstance(param, click.Option)):
+        kind: inspect._ParameterKind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+        default = inspect.Parameter.empty if param.required else _default(verb, param)
+        if isinstance(param, click.Option):
+            kind = inspect.Parameter.KEYWORD_ONLY
+        elif param.nargs == -1:
+            kind, default = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.empty
+        parameters.append(inspect.Parameter(_python_name(str(param.name)), kind, default=default))
+    return inspect.Signature(parameters)
+
+
+def _default(verb: Verb, param: click.Parameter) -> Any:
+    default = param.get_default(click.Context(verb))
+    return default if isinstance(default, str | int | float | bool) else None  # click marks "none" in its own way
+
+
+for _verb in grammar.VERBS.values():
+    setattr(Workbench, _method_name(str(_verb.name)), _method(_verb))

@@ -1,0 +1,198 @@
+"""The line REPL: one session, one command after another, in any terminal.
+
+Tab completes, the rest of an earlier line appears in grey (→ takes it), ctrl-c stops the running command and never
+the session, ctrl-d leaves. Where stdin or stdout is not a terminal, plain lines are read, and run as they come.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Iterable
+from contextlib import closing, suppress
+from pathlib import Path
+
+from prompt_toolkit import PromptSession
+from prompt_toolkit.application import get_app
+from prompt_toolkit.auto_suggest import AutoSuggestFromHistory
+from prompt_toolkit.completion import CompleteEvent, Completer, Completion
+from prompt_toolkit.document import Document
+from prompt_toolkit.history import FileHistory
+from prompt_toolkit.styles import Style
+from rich.cells import cell_len
+
+from commands import grammar
+from commands.line import is_blank
+from commands.running import run
+from sessions.disk import make_folder
+from sessions.errors import WorkbenchError
+from sessions.events import Event, Failed, Result, Started, State
+from sessions.results import Quit
+from sessions.session import Session
+from workbench.interrupts import interruptible
+from workbench.lines import Lines, console
+from workbench.writing import fitted, inline, quoted
+
+PROMPT = "wb> "
+GREETING = "tab completes · ctrl-c stops a command · ctrl-d leaves · help"
+_STYLE = Style.from_dict({"bottom-toolbar": "noreverse dim", "auto-suggestion": "dim", "prompt": "bold"})
+
+
+def start(session: Session, model: str | None = None) -> int:
+    """Run lines until there are no more. Returns the exit code: 1 where one of several piped lines failed, else 0."""
+    repl = Repl(session, Lines(console(), console(stderr=True)))
+    typed = sys.stdin.isatty() and sys.stdout.isatty()
+    if typed:
+        repl.lines.remark(GREETING)
+    if model is not None:
+        repl.run(grammar.call_line("model", model))
+    if typed:
+        repl.converse(prompting(session))
+        return 0
+    repl.read(sys.stdin.buffer)
+    return 1 if repl.failed else 0
+
+
+class Repl:
+    """Runs lines in a session and shows what they say. `failed` tells whether any of them failed."""
+
+    def __init__(self, session: Session, lines: Lines) -> None:
+        self.session = session
+        self.lines = lines
+        self.failed = False
+
+    def converse(self, prompt: PromptSession[str]) -> None:
+        """Prompt for lines until the user leaves."""
+        while True:
+            try:
+                typed = prompt.prompt()
+            except KeyboardInterrupt:
+                continue  # the line is given up, as in a shell
+            except EOFError:
+                return
+            pasted = typed.splitlines()
+            for line in pasted:
+                if not self.run(line, echo=len(pasted) > 1):
+                    return
+
+    def read(self, stream: Iterable[bytes]) -> None:
+        """Run the lines of a stream, however many of them fail."""
+        for number, line in enumerate(stream, 1):
+            try:
+                text = line.decode()
+            except UnicodeDecodeError:
+                self.failed = True
+                self.lines.failure(f"line {number} is not UTF-8", "save the text as UTF-8")
+                continue
+            if not self.run(text.rstrip("\r\n")):
+                return
+
+    def run(self, line: str, echo: bool = True) -> bool:
+        """Run one line; `echo` shows it first, where the user has not just typed it. Returns whether to go on."""
+        if is_blank(line):
+            return True
+        with interruptible(self.session.cancel.request), closing(run(self.session, line)) as events:
+            try:
+                return self._follow(events, line, echo)
+            except KeyboardInterrupt:  # came between two steps of the command
+                self.lines.show(Failed("cancelled", "cancelled"))
+            except Exception as defect:  # of what shows results; a model that took an hour to load outlives it
+                self.lines.close()
+                traceback.print_exc()
+                self.lines.failure(f"this is a defect of the workbench: {defect!r}", "the session goes on")
+            finally:
+                self.lines.close()
+        self.failed = True
+        return True
+
+    def _follow(self, events: Iterable[Event], line: str, echo: bool) -> bool:
+        """Show the events of a line. Returns whether to go on after it."""
+        outcome: Result | Failed | None = None
+        heading = echo
+        for event in events:
+            if isinstance(event, Started) and not event.where:
+                if not heading:
+                    continue  # it was typed just above
+                heading = False
+            if isinstance(event, Failed) and not event.where:
+                self._show_place(line, event.column, heading)
+            self.lines.show(event)
+            if isinstance(event, Result | Failed):
+                outcome = event
+        self.failed |= isinstance(outcome, Failed)
+        return not (isinstance(outcome, Result) and isinstance(outcome.value, Quit))
+
+    def _show_place(self, line: str, column: int | None, heading: bool) -> None:
+        """Point at the place where a line stops making sense. It never started, so it may still lack a heading."""
+        if heading:
+            self.lines.show(Started("", line))
+        if column is not None:
+            self.lines.remark(_pointer(line, column, len("> " if heading else PROMPT), self.lines.width))
+
+
+def _pointer(line: str, column: int, indent: int, width: int) -> str:
+    """A `^` under a column of the line just above; under a part of it where that is too long to stand in one row."""
+    before, after = inline(line[:column]), inline(line[column:])
+    if indent + cell_len(before + after) < width:
+        return " " * (indent + cell_len(before)) + "^"
+    before = "…" + before[-(width // 4) :]
+    return f"{before}{fitted(after, width - cell_len(before))}\n{' ' * cell_len(before)}^"
+
+
+def prompting(session: Session) -> PromptSession[str]:
+    """A prompt for lines of this session: completion, history with ghost text, the session's state below."""
+    return PromptSession(
+        PROMPT,
+        completer=_Words(session),
+        complete_while_typing=False,  # ghost text shows while typing, the menu on tab
+        history=_History(session.home / "history"),
+        auto_suggest=AutoSuggestFromHistory(),
+        enable_history_search=True,
+        enable_suspend=True,
+        bottom_toolbar=lambda: fitted(described(session.state()), get_app().output.get_size().columns),
+        style=_STYLE,
+    )
+
+
+def described(state: State) -> str:
+    """The session in one line: model, circuit, prompt."""
+    if not state.model:
+        return "no model │ model smollm2 opens one"
+    circuit = f"circuit {inline(state.circuit)} {state.circuit_size}" if state.circuit_size else "no circuit"
+    prompt = quoted(state.prompt) if state.prompt else "no prompt"
+    return " │ ".join([f"{inline(state.model)} {state.dtype} {state.device}", circuit, prompt])
+
+
+class _Words(Completer):
+    """The grammar's completions, with what each one is."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Completion]:
+        cursor = document.cursor_position
+        with suppress(WorkbenchError, OSError):  # an unreadable home has no names to offer; using it says why
+            for found in grammar.complete(document.text, cursor, self._session):
+                yield Completion(
+                    found.text, found.start - cursor, display=inline(found.text), display_meta=inline(found.description)
+                )
+
+
+class _History(FileHistory):
+    """Lines typed before, in a file that only its owner reads; in memory alone where it cannot be written."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        with suppress(OSError):
+            make_folder(path.parent)
+            os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
+            path.chmod(0o600)
+
+    def load_history_strings(self) -> Iterable[str]:
+        with suppress(OSError):
+            yield from super().load_history_strings()
+
+    def store_string(self, string: str) -> None:
+        with suppress(OSError):
+            super().store_string(string)
