@@ -12,7 +12,8 @@ from functools import partial
 
 import torch
 
-from benchmarks.measuring import Figure, finished, in_turns, report, surroundings
+from benchmarks.measuring import Figure, in_turns, report, surroundings
+from sessions.events import finished
 from sessions.circuits.attribution import attribute
 from sessions.circuits.choosing import Choice
 from sessions.circuits.discovery import Discovery, Question, Scope, discover

@@ -9,13 +9,10 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from statistics import median
 from time import perf_counter
-from typing import Any, TypeVar
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -42,15 +39,6 @@ def in_turns(repeats: int, **runs: Callable[[], object]) -> dict[str, float]:
             if round_number:
                 taken[name].append(perf_counter() - start)
     return {name: median(times) for name, times in taken.items()}
-
-
-def finished(steps: Generator[Any, None, T]) -> T:
-    """What a generator returns, its events dropped."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as stop:
-            return stop.value
 
 
 def report(title: str, figures: list[Figure], about: dict[str, str]) -> None:

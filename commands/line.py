@@ -4,8 +4,8 @@
     prompt What's the capital of Texas?
 
 A quote opens only at the start of a word or right after `--option=`, so apostrophes inside words
-need no care. Between double quotes, `\\"`, `\\\\`, `\\n` and `\\t` are escapes; between single quotes
-everything stands for itself. A `#` at the start of a word begins a comment.
+need no care. Between double quotes, `\\"`, `\\\\`, `\\n`, `\\r` and `\\t` are escapes; between single
+quotes everything stands for itself. A `#` at the start of a word begins a comment.
 """
 
 from __future__ import annotations
@@ -16,30 +16,38 @@ from msgspec import Struct
 
 from sessions.errors import UsageError
 
-_ESCAPES = {'"': '"', "\\": "\\", "n": "\n", "t": "\t"}
+_ESCAPES = {'"': '"', "\\": "\\", "n": "\n", "r": "\r", "t": "\t"}
+_ESCAPE = re.compile(r'\\(["\\nrt])')
 _OPTION = re.compile(r"--[A-Za-z][A-Za-z-]*=")
+_GAP = re.compile(r"\s*")
+_PLAIN = re.compile(r"\S*")
+#: What stands between quotes; possessive, so that an escaped quote is never given back to close the word.
+_INSIDE = {'"': re.compile(r'(?:[^"\\]++|\\["\\nrt]|\\)*+'), "'": re.compile(r"[^']*+")}
 
 
 class Word(Struct, frozen=True):
-    """A word of a line: its text without quotes, the columns it spans, whether it began with a quote."""
+    """A word of a line: its text without quotes, the columns it spans, whether it began with a quote.
+
+    `open` is set where a quote was not closed.
+    """
 
     text: str
     start: int
     end: int
     quoted: bool
+    open: bool = False
 
 
 def words(line: str, *, unfinished: bool = False) -> tuple[Word, ...]:
-    """The words of a line. With `unfinished`, an open quote reaches to the end instead of failing.
+    """The words of a line. With `unfinished` nothing fails: an open quote reaches to the end.
 
     Raises:
-        UsageError: a quote is not closed; `column` is where it was opened.
+        UsageError: a quote is not closed, or something follows one that is; `column` says where.
     """
     found = []
     at = 0
     while True:
-        while at < len(line) and line[at].isspace():
-            at += 1
+        at = _end(_GAP, line, at)
         if at == len(line) or line[at] == "#":
             return tuple(found)
         found.append(_word(line, at, unfinished))
@@ -49,29 +57,26 @@ def words(line: str, *, unfinished: bool = False) -> tuple[Word, ...]:
 def _word(line: str, start: int, unfinished: bool) -> Word:
     option = _OPTION.match(line, start)
     at = option.end() if option else start
-    text = line[start:at]
-    if at == len(line) or line[at] not in "\"'":
-        while at < len(line) and not line[at].isspace():
-            text, at = text + line[at], at + 1
-        return Word(text, start, at, False)
-    inside, at = _quoted(line, at, unfinished)
-    if at < len(line) and not line[at].isspace():
-        raise UsageError("something follows a closing quote without a space", "put a space after it", at)
-    return Word(text + inside, start, at, option is None)
+    if line[at : at + 1] not in _INSIDE:
+        end = _end(_PLAIN, line, at)
+        return Word(line[start:end], start, end, False)
+    quote, close = line[at], _end(_INSIDE[line[at]], line, at + 1)
+    inside = line[at + 1 : close]
+    text = line[start:at] + (_ESCAPE.sub(lambda match: _ESCAPES[match[1]], inside) if quote == '"' else inside)
+    if close == len(line):
+        if unfinished:
+            return Word(text, start, close, option is None, open=True)
+        raise UsageError(f"the quote at column {at + 1} is not closed", f"end it with {quote}", at)
+    end = close + 1
+    if not unfinished and end < len(line) and not line[end].isspace():
+        raise UsageError("something follows a closing quote without a space", "put a space after it", end)
+    return Word(text, start, end, option is None)
 
 
-def _quoted(line: str, start: int, unfinished: bool) -> tuple[str, int]:
-    quote, at, text = line[start], start + 1, ""
-    while at < len(line):
-        if line[at] == quote:
-            return text, at + 1
-        if quote == '"' and line[at] == "\\" and line[at + 1 : at + 2] in _ESCAPES:
-            text, at = text + _ESCAPES[line[at + 1]], at + 2
-        else:
-            text, at = text + line[at], at + 1
-    if unfinished:
-        return text, at
-    raise UsageError(f"the quote at column {start + 1} is not closed", f"end it with {quote}", start)
+def _end(pattern: re.Pattern[str], line: str, at: int) -> int:
+    match = pattern.match(line, at)
+    assert match is not None  # all of these match nothing as well
+    return match.end()
 
 
 def is_blank(line: str) -> bool:
@@ -80,10 +85,19 @@ def is_blank(line: str) -> bool:
     return not stripped or stripped.startswith("#")
 
 
+def is_text(text: str) -> bool:
+    """Whether it is Unicode throughout: bytes that a terminal could not decode arrive as lone surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def quoted(text: str) -> str:
     """The text as one word of a line, between quotes if it needs them."""
     plain = text and not any(c.isspace() for c in text) and text[0] not in "\"'#-"
     if plain and "\\" not in text:
         return text
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t")
-    return f'"{escaped}"'
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + escaped.replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t") + '"'

@@ -4,6 +4,8 @@ and how it is completed. Everything that reads or completes a line uses these.
 
 from __future__ import annotations
 
+import math
+import os
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.shell_completion import CompletionItem
 
+from commands.line import is_text
 from sessions.circuits.selection import terms
 from sessions.errors import ArtifactError, UsageError
 from sessions.settings import describe
@@ -24,6 +27,17 @@ EMBEDDED = {
     "smollm2": "SmolLM2-135M-Instruct, 30 layers, chat",
     "gemma3-270m": "Gemma 3 270M, 18 layers, base model",
 }
+
+
+class Placed(str):
+    """The text of a word on its way through click, with the column it stands in, for its error."""
+
+    column: int
+
+    def __new__(cls, text: str, column: int) -> Placed:
+        placed = super().__new__(cls, text)
+        placed.column = column
+        return placed
 
 
 class Word(click.ParamType):
@@ -41,11 +55,33 @@ class Word(click.ParamType):
         return []
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        return self.read(value) if isinstance(value, str) else value
+        if not isinstance(value, Placed):
+            return self.read(value) if isinstance(value, str) else value
+        try:
+            return self.read(str(value))
+        except UsageError as error:
+            raise UsageError(error.message, error.hint, value.column + (error.column or 0)) from error
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         found = self.completions(ctx.obj, incomplete)
         return [CompletionItem(text, help=about) for text, about in found if text.startswith(incomplete)]
+
+
+#: More digits than any count, layer or seed has; Python refuses to read thousands of them.
+_DIGITS = 18
+
+
+def _is_whole(text: str) -> bool:
+    return text.isdecimal() and len(text) <= _DIGITS
+
+
+class Text(Word):
+    """A text that is not empty."""
+
+    def read(self, text: str) -> str:
+        if text == "":
+            raise UsageError("the text is empty", 'put something between the quotes: "\\n"')
+        return text
 
 
 class Token(Word):
@@ -69,8 +105,10 @@ class Number(Word):
         try:
             value = float(text)
         except ValueError:
-            raise UsageError(f"'{text}' is not a multiplier", "a number such as 0, 0.5 or 2") from None
-        if not abs(value) <= 1e6:
+            value = math.nan
+        if math.isnan(value):
+            raise UsageError(f"'{text}' is not a multiplier", "a number such as 0, 0.5 or 2")
+        if abs(value) > 1e6:
             raise UsageError(f"{text} is too large for a multiplier", "stay below a million")
         return value
 
@@ -79,17 +117,19 @@ class Number(Word):
 
 
 class Whole(Word):
-    """A whole number, `least` or more."""
+    """A whole number, `least` or more, up to `most`."""
 
     name = "whole number"
     shape = "N"
 
-    def __init__(self, least: int = 1) -> None:
+    def __init__(self, least: int = 1, most: int | None = None) -> None:
         self.least = least
+        self.most = most
 
     def read(self, text: str) -> int:
-        if not text.removeprefix("-").isdecimal() or int(text) < self.least:
-            raise UsageError(f"'{text}' is not a whole number of at least {self.least}", "for example: 10")
+        if not _is_whole(text) or int(text) < self.least or (self.most is not None and int(text) > self.most):
+            limit = "" if self.most is None else f" and at most {self.most}"
+            raise UsageError(f"'{text}' is not a whole number of at least {self.least}{limit}", "for example: 10")
         return int(text)
 
 
@@ -107,14 +147,17 @@ class Real(Word):
             value = float(text)
         except ValueError:
             value = 0.0
-        if not 0 < value <= self.most:
+        if not 0 < value <= self.most or math.isinf(value):
             limit = "" if self.most == float("inf") else f" and at most {self.most:g}"
             raise UsageError(f"'{text}' is not a number above 0{limit}", "for example: 0.5")
         return value
 
 
 class SelectionWord(Word):
-    """A selection of neurons; what it means is only known when the command runs."""
+    """A selection of neurons; what it means is only known when the command runs.
+
+    Its words may stand apart, `all - L24/*`: the grammar makes one of them.
+    """
 
     name = "selection"
 
@@ -146,7 +189,7 @@ class Layers(Word):
 
     def read(self, text: str) -> tuple[int, int]:
         first, dash, last = text.removeprefix("L").partition("-")
-        if not first.isdigit() or (dash and not last.isdigit()) or (dash and int(last) < int(first)):
+        if not _is_whole(first) or (dash and not _is_whole(last)) or (dash and int(last) < int(first)):
             raise UsageError(f"'{text}' is not a range of layers", "for example: 9-26, or 12")
         return int(first), int(last or first)
 
@@ -191,7 +234,10 @@ class FileName(Word):
     def read(self, text: str) -> Path:
         if not text or "\0" in text:
             raise UsageError("the file name is empty", f"for example: results{self.suffix or '.json'}")
-        return Path(text).expanduser()
+        try:
+            return Path(text).expanduser()
+        except RuntimeError as error:
+            raise UsageError(f"'{text}' begins with the folder of a user who is not there", "put ./ before it") from error
 
     def completions(self, session: Session | None, incomplete: str) -> list[tuple[str, str]]:
         return _paths(incomplete, self.suffix)
@@ -201,13 +247,17 @@ def _paths(incomplete: str, suffix: str) -> list[tuple[str, str]]:
     folder, _, _ = incomplete.rpartition("/")
     prefix = folder + "/" if "/" in incomplete else ""
     try:
-        entries = sorted(Path(prefix or ".").expanduser().iterdir())
-    except OSError:
+        with os.scandir(Path(prefix or ".").expanduser()) as entries:
+            shown = sorted((entry.name, os.path.isdir(entry.path)) for entry in entries if _is_shown(entry.name))
+    except (OSError, ValueError, RuntimeError):  # a folder that is not there, or no path at all
         return []
-    shown = [entry for entry in entries if not entry.name.startswith(".")]
-    folders = [(f"{prefix}{entry.name}/", "folder") for entry in shown if entry.is_dir()]
-    files = [(f"{prefix}{entry.name}", "file") for entry in shown if entry.is_file() and entry.name.endswith(suffix)]
+    folders = [(f"{prefix}{name}/", "folder") for name, is_folder in shown if is_folder]
+    files = [(f"{prefix}{name}", "file") for name, is_folder in shown if not is_folder and name.endswith(suffix)]
     return folders + files
+
+
+def _is_shown(name: str) -> bool:
+    return not name.startswith(".") and is_text(name)
 
 
 class OneOf(Word):
@@ -234,6 +284,36 @@ class SettingName(OneOf):
 
     def __init__(self) -> None:
         super().__init__("setting", describe())
+
+
+class SettingValue(Word):
+    """A new value of the setting named before it."""
+
+    name = "value"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        known = {"sample": {"on": "draw tokens", "off": "take the likeliest"}, "attention": ATTENTION.meanings}
+        found = known.get(ctx.args[0] if ctx.args else "", {})
+        return [CompletionItem(text, help=about) for text, about in found.items() if text.startswith(incomplete)]
+
+
+class Swept(Word):
+    """A word of a sweep: a part of the selection, or a multiplier."""
+
+    name = "selection or multiplier"
+
+    def completions(self, session: Session | None, incomplete: str) -> list[tuple[str, str]]:
+        return SelectionWord().completions(session, incomplete) + Number().completions(session, incomplete)
+
+
+class Statement(Word):
+    """A word of a statement: its comparison can be completed, what is compared cannot."""
+
+    name = "statement"
+
+    def completions(self, session: Session | None, incomplete: str) -> list[tuple[str, str]]:
+        textual = {"contains": "has it in it", "lacks": "has it not in it", "matches": "a regular expression"}
+        return [*textual.items(), *((sign, "a number") for sign in ("<", "<=", ">", ">=", "==", "!="))]
 
 
 class VerbName(Word):

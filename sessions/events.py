@@ -90,6 +90,15 @@ Steps = Generator[Event, None, T]
 """A computation that yields events while it runs and returns a `T`."""
 
 
+def finished(steps: Generator[Any, None, T]) -> T:
+    """Run to the end and return what it returns, its events dropped: for notebooks, tests and measurements."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as stop:
+            return stop.value
+
+
 def to_json(event: Event) -> bytes:
     """One line of JSON, without the newline. Numbers that JSON lacks (NaN, infinities) become null."""
     return msgspec.json.encode(event)

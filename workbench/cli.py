@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from workbench import JOURNAL
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
     from workbench.lines import Lines
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
-JOURNAL = "default"
 
 
 def _show_version(context: click.Context, _parameter: click.Parameter, wanted: bool) -> None:

@@ -64,6 +64,7 @@ class Lines:
                 self._print(*present(value, self._out.width, seconds, streamed))
             case Failed():
                 self._settle(keep=True)
+                self._clear_line()  # of the ^C that the terminal itself wrote
                 self.failure(f"{event.where}: {event.message}" if event.where else event.message, event.hint)
 
     def failure(self, message: str, hint: str = "") -> None:
@@ -144,9 +145,13 @@ class Lines:
 
     def _clear_progress(self) -> None:
         if self._progress_shown:
+            self._clear_line()
+            self._progress_shown = False
+
+    def _clear_line(self) -> None:
+        if self._shows_progress:
             self._errors.file.write("\r\x1b[K")
             self._errors.file.flush()
-            self._progress_shown = False
 
     def _settle(self, keep: bool = False) -> str:
         """Bring the cursor to the start of a line. Returns the text that now stands above it in full.

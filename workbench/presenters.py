@@ -114,7 +114,7 @@ def _(value: results.Distribution, sheet: Sheet) -> Iterator[RenderableType]:
 
 @_shown.register
 def _(value: results.Discovered, sheet: Sheet) -> Iterator[RenderableType]:
-    yield _circuit(value.circuit, sheet, of=value.candidates)
+    yield _circuit(value.circuit, sheet, of=value.candidates, took=duration(sheet.seconds))
 
 
 @_shown.register
@@ -129,7 +129,7 @@ def _(value: results.NeuronTable, sheet: Sheet) -> Iterator[RenderableType]:
             _cell(fitted(quoted(row.token), 14) if row.token else MISSING),
             signed(neuron.attribution),
             percent(row.share, sign=True),
-            signed(neuron.activation),
+            signed(neuron.activation, 2),
             _cell(" ".join(map(quoted, row.up))),
             _cell(" ".join(map(quoted, row.down))),
         )
@@ -320,17 +320,17 @@ def _length(encoded: Encoded) -> tuple[str, str, str]:
     return f"{len(encoded.ids):,} tokens", beginning, "chat" if encoded.templated else "raw"
 
 
-def _circuit(circuit: Circuit, sheet: Sheet, of: int = 0) -> RenderableType:
+def _circuit(circuit: Circuit, sheet: Sheet, of: int = 0, took: str = "") -> RenderableType:
     attributed = sum(neuron.attribution or 0.0 for neuron in circuit.neurons)
     value = circuit.target.value
     parts = [
         f"{len(circuit):,} of {of:,} neurons" if of else f"{len(circuit):,} neurons",
         f"{aim(circuit.target)} = {signed(value)}",
-        f"{percent(attributed / value)} of it" if value else "",
+        f"their sum is {percent(attributed / value)} of it" if value else "",
         inline(circuit.chosen),
         "" if circuit.conservation is None else f"conservation off by {percent(circuit.conservation)}",
         inline(f"{circuit.method}, {circuit.attention} attention" if circuit.attention else circuit.method),
-        duration(sheet.seconds) if sheet.seconds else "",
+        took,
     ]
     return facts(parts, sheet.width)
 

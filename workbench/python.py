@@ -23,6 +23,7 @@ from commands.verb import Verb
 from sessions.errors import Cancelled, WorkbenchError
 from sessions.events import Event, Failed, Result
 from sessions.session import Session
+from workbench import JOURNAL
 
 
 class Workbench:
@@ -40,7 +41,7 @@ class Workbench:
     """
 
     def __init__(self, home: str | Path | None = None, on_event: Callable[[Event], None] | None = None) -> None:
-        self.session = Session(None if home is None else Path(home))
+        self.session = Session(None if home is None else Path(home), journal=JOURNAL)
         self._on_event = on_event
 
     def exec(self, line: str) -> Any:

@@ -84,12 +84,12 @@ def aim(target: Target) -> str:
     return f"logit {wanted} − logit {quoted(target.counterfactual.text)}"
 
 
-def signed(value: float | None) -> str:
+def signed(value: float | None, digits: int = 3) -> str:
     """A number that can help or hinder, its sign always shown: `+1.523`, `-0.040`, `+3.1e-05`."""
     if value is None or math.isnan(value):
         return MISSING
-    if value == 0 or abs(value) >= 0.0005:
-        return f"{value:+.1f}" if abs(value) >= 1000 else f"{value:+.3f}"
+    if value == 0 or abs(value) >= 0.5 * 10**-digits:
+        return f"{value:+.1f}" if abs(value) >= 1000 else f"{value:+.{digits}f}"
     return f"{value:+.1e}"
 
 

@@ -255,17 +255,10 @@ def convert(name: str, gguf: str, folder: str) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
     where = {"pretrained_model_name_or_path": os.path.dirname(gguf), "gguf_file": os.path.basename(gguf)}
-    packed = AutoModelForCausalLM.from_pretrained(
-        **where, dtype=torch.float32, quantization_config=GgufConfig(dequantize=True)
-    )
-    # Loading a GGUF marks the model as quantised for good, and such a model is not saved: build one without the mark.
-    settings = packed.config.to_dict()
-    for each in ("quantization_config", "_model_name_or_path", "dtype"):
-        settings.pop(each, None)
-    clean = type(packed)(type(packed.config)(**settings, dtype=torch.bfloat16)).to(torch.bfloat16)
-    clean.load_state_dict(packed.state_dict())
-    clean.generation_config = packed.generation_config
-    clean.save_pretrained(folder)
+    # A model that was only opened from a GGUF counts as quantised, and refuses to be saved; dequantised, it does not.
+    dense = GgufConfig(dequantize=True)
+    model = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32, quantization_config=dense)
+    model.to(torch.bfloat16).save_pretrained(folder)
     tokenizer = AutoTokenizer.from_pretrained(**where)
     if EMBEDDED[name].splits_digits:
         _split_digits(tokenizer.backend_tokenizer)

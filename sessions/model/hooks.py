@@ -77,15 +77,17 @@ def _on_experts(site: ExpertSite, change: Change) -> Iterator[None]:
         chosen: Tensor = args[1]
         routing[:] = [Routing(chosen.reshape(-1), chosen.shape[-1])]
 
-    gate = site.experts._apply_gate
-    # Assigned on the instance, this shadows the class's method; deleting it uncovers the method again.
+    # Assigned on the instance, a function shadows the class's method; blocks within blocks shadow each other.
+    outer, gate = site.experts.__dict__.get("_apply_gate"), site.experts._apply_gate
     site.experts._apply_gate = lambda gate_up: change(gate(gate_up), routing[0])  # type: ignore[operator,assignment]
     handle = site.experts.register_forward_pre_hook(remember)
     try:
         yield
     finally:
         handle.remove()
-        del site.experts.__dict__["_apply_gate"]
+        del site.experts._apply_gate
+        if outer is not None:
+            site.experts._apply_gate = outer
 
 
 @contextmanager

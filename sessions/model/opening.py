@@ -28,7 +28,8 @@ import huggingface_hub
 import jinja2
 import torch
 import tqdm
-from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
+from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+from huggingface_hub.utils import logging as hub_logging
 from jinja2 import meta
 from transformers import (
     AutoModelForCausalLM,
@@ -252,32 +253,39 @@ def _from_hub(name: str, trust_remote_code: bool) -> Steps[Source]:
     fetch = dict(repo_id=name, allow_patterns=wanted, ignore_patterns=UNWANTED)
 
     def look_and_fetch(meter: _Meter) -> str:
-        try:
-            entries = list(huggingface_hub.HfApi().list_repo_tree(name))
-        except HfHubHTTPError as error:
-            raise _refused_by_hub(name, error) from error
-        except Exception as error:  # no network, in one of the many ways that shows itself
-            return _cached(name, fetch, error)
-        sizes = {each.path: each.size for each in entries if isinstance(each, huggingface_hub.RepoFile)}
-        _check_weights(name, sizes)
-        chosen = [path for path in sizes if _matches(path, wanted) and not _matches(path, UNWANTED)]
-        meter.total = sum(sizes[path] for path in chosen)
-        try:
-            return huggingface_hub.snapshot_download(**fetch, tqdm_class=_bars(meter))
-        except _Stopped:
-            raise
-        except Exception as error:
-            raise ModelError(f"{name} could not be downloaded: {_line(error)}", "open it again: it goes on") from error
+        with _hub_quiet():
+            try:
+                sizes = _listed(name)
+            except RepositoryNotFoundError as error:  # or it is gated, which is a kind of that
+                raise _refused_by_hub(name, error) from error
+            except Exception as error:  # no network, in one of the many ways that shows itself
+                return _cached(name, fetch, error)
+            _check_weights(name, [path for path in sizes if "/" not in path])
+            chosen = [path for path in sizes if _matches(path, wanted) and not _matches(path, UNWANTED)]
+            meter.total = sum(sizes[path] for path in chosen)
+            try:
+                return huggingface_hub.HfApi().snapshot_download(**fetch, tqdm_class=_bars(meter))
+            except _Stopped:
+                raise
+            except Exception as error:
+                raise ModelError(f"{name} could not be downloaded: {_line(error)}", "open it again: it goes on") from error
 
     snapshot = Path((yield from _in_background(look_and_fetch, f"downloading {name}", unit="B")))
     _check_folder(snapshot)
     return Source(snapshot, f"hub, revision {snapshot.name}")
 
 
+def _listed(name: str) -> dict[str, int]:
+    """The files of a repository with their sizes in bytes."""
+    # This call, unlike others, does not try again for half a minute where there is no network.
+    found = huggingface_hub.HfApi().model_info(name, files_metadata=True, timeout=10)
+    return {each.rfilename: each.size or 0 for each in found.siblings or ()}
+
+
 def _cached(name: str, fetch: dict[str, Any], why: Exception) -> str:
     """The snapshot of an earlier download, for when the hub cannot be asked."""
     try:
-        return huggingface_hub.snapshot_download(**fetch, local_files_only=True)
+        return huggingface_hub.HfApi().snapshot_download(**fetch, local_files_only=True)
     except Exception as error:
         raise ModelError(
             f"{name} is not on this machine, and the model hub cannot be reached: {_line(why)}",
@@ -285,12 +293,20 @@ def _cached(name: str, fetch: dict[str, Any], why: Exception) -> str:
         ) from error
 
 
-def _refused_by_hub(name: str, error: HfHubHTTPError) -> ModelError:
+def _refused_by_hub(name: str, error: Exception) -> ModelError:
     if isinstance(error, GatedRepoError):
         return ModelError(f"{name} is gated: its owner gives access on request", "ask on its page, then: hf auth login")
-    if isinstance(error, RepositoryNotFoundError):
-        return ModelError(f"the model hub has no '{name}', or it is private", _ACCEPTED)
-    return ModelError(f"the model hub refused to list {name}: {_line(error)}", "try again later")
+    return ModelError(f"the model hub has no '{name}', or it is private", _ACCEPTED)
+
+
+@contextmanager
+def _hub_quiet() -> Iterator[None]:
+    verbosity = hub_logging.get_verbosity()
+    hub_logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        hub_logging.set_verbosity(verbosity)
 
 
 def _matches(path: str, patterns: Iterable[str]) -> bool:
@@ -312,9 +328,6 @@ def _load(name: str, source: Source, options: dict[str, Any], meter: _Meter) -> 
         except Exception as error:  # whatever a checkpoint, its libraries or its own code may raise
             raise _cannot_load(name, error) from error
     _check_complete(name, found)
-    if source.gguf:
-        # The weights are plain tensors by now; with the mark of a quantised model left on, it could not be saved.
-        model.hf_quantizer.remove_quantization_config(model)
     return adopt(model, tokenizer, name=name, source=source.said, fingerprint=identity)
 
 

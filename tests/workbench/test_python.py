@@ -84,18 +84,27 @@ def test_every_event_is_handed_on(tmp_path: Path) -> None:
     assert [type(event) for event in seen] == [Started, Result, Failed]
 
 
-def test_an_interrupt_cancels_the_command_and_unwinds_it(wb: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An interrupt raised where events are handled closes the generator of the command."""
-    wb._on_event = interrupt
-    with pytest.raises(KeyboardInterrupt):
-        wb.set("top", 50)
-    wb._on_event = None
+def test_an_interrupt_ends_the_command_and_leaves_the_session(tmp_path: Path) -> None:
+    def interrupt(event: Event) -> None:
+        raise KeyboardInterrupt
+
+    with workbench.open(home=tmp_path, on_event=interrupt) as wb:
+        with pytest.raises(KeyboardInterrupt):
+            wb.set("top", 50)
+        assert wb.session.settings.top == 200
+
+
+def test_an_old_request_to_cancel_does_not_hit_the_next_command(wb: Workbench) -> None:
     wb.session.cancel.request()
-    assert wb.set("top", 51).settings["top"] == "51"  # an old request does not hit the next command
+    assert wb.set("top", 51).settings["top"] == "51"
 
 
-def interrupt(event: Event) -> None:
-    raise KeyboardInterrupt
+def test_commands_are_journalled(wb: Workbench) -> None:
+    from sessions.journal import read
+
+    wb.set("top", 50)
+    assert wb.session.journal is not None
+    assert [record.line for record in read(wb.session.journal.path)[0]] == ["set top 50"]
 
 
 def test_opening_a_model_that_is_not_there_raises(tmp_path: Path) -> None:

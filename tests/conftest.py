@@ -1,0 +1,65 @@
+"""Fixtures: the embedded models, opened once in each test process, and homes that nothing else uses."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import platformdirs
+import pytest
+
+if TYPE_CHECKING:
+    from sessions.model.opening import OpenModel
+    from sessions.session import Session
+
+
+def models_folder() -> Path:
+    """Where the embedded models are kept from one test run to the next: $WORKBENCH_TEST_MODELS, or the user's own."""
+    chosen = os.environ.get("WORKBENCH_TEST_MODELS")
+    return Path(chosen) if chosen else Path(platformdirs.user_data_dir("workbench", appauthor=False)) / "models"
+
+
+def _opened(name: str) -> OpenModel:
+    import torch
+
+    from sessions.model.opening import open_model
+    from tests.families import result_of
+
+    torch.set_num_threads(2)
+    return result_of(open_model(name, models=models_folder(), dtype="float32", device="cpu"))
+
+
+@pytest.fixture(scope="session")
+def smollm2() -> OpenModel:
+    """SmolLM2-135M-Instruct in float32."""
+    return _opened("smollm2")
+
+
+@pytest.fixture(scope="session")
+def gemma3() -> OpenModel:
+    """Gemma 3 270M (base) in float32."""
+    return _opened("gemma3-270m")
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty home, the one that WORKBENCH_HOME names, in which the embedded models are there already."""
+    folder = tmp_path / "home"
+    folder.mkdir()
+    models_folder().mkdir(parents=True, exist_ok=True)
+    (folder / "models").symlink_to(models_folder(), target_is_directory=True)
+    monkeypatch.setenv("WORKBENCH_HOME", str(folder))
+    return folder
+
+
+@pytest.fixture
+def session(home: Path, smollm2: OpenModel) -> Iterator[Session]:
+    """A session in its own home with smollm2 open."""
+    from sessions.session import Session
+
+    opened = Session(home=home)
+    opened.model = smollm2
+    yield opened
+    opened.close()

@@ -1,0 +1,141 @@
+"""A circuit is what its question asked for, and switching it off takes the behaviour away."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from sessions.circuits import universal
+from sessions.circuits.choosing import Choice
+from sessions.circuits.circuit import Circuit, Neuron
+from sessions.circuits.discovery import Question, Scope, discover
+from sessions.circuits.lens import pushed
+from sessions.errors import UsageError
+from sessions.events import finished
+from sessions.interventions.comparing import Condition, compare
+from sessions.model.generation import Decoding
+from sessions.model.hooks import count_hooks
+from sessions.model.info import Prompt, Token
+from sessions.model.tokens import continuation, encode
+from tests.reference import AUSTIN
+
+AUSTIN_TOKEN = Token(AUSTIN.target_id, " Austin")
+HOUSTON_TOKEN = Token(AUSTIN.counterfactual_id, " Houston")
+
+
+def circuit(opened: Any, question: Question, count: int = 200, **how: Any) -> Circuit:
+    encoded = encode(opened.tokenizer, Prompt(text=AUSTIN.prompt, seed=AUSTIN.seed))
+    return discover(opened, encoded, question, choice=Choice(count), **how).circuit
+
+
+def test_the_default_question_is_the_likeliest_token_over_the_runner_up(smollm2: Any) -> None:
+    found = circuit(smollm2, Question())
+    assert found.target.tokens == (AUSTIN_TOKEN,) and found.target.counterfactual == HOUSTON_TOKEN
+    assert abs(found.target.value - AUSTIN.logit_diff) < 1e-3
+    assert found.conservation is not None and found.conservation < 1e-5
+
+
+def test_a_target_that_is_not_the_likeliest_is_set_against_the_one_that_is(smollm2: Any) -> None:
+    found = circuit(smollm2, Question((HOUSTON_TOKEN,)))
+    assert found.target.counterfactual == AUSTIN_TOKEN
+    assert abs(found.target.value + AUSTIN.logit_diff) < 1e-3
+
+
+def test_the_opposite_question_has_the_opposite_attributions(smollm2: Any) -> None:
+    there = circuit(smollm2, Question((AUSTIN_TOKEN,), HOUSTON_TOKEN))
+    back = circuit(smollm2, Question((HOUSTON_TOKEN,), AUSTIN_TOKEN))
+    assert {n.place: round(n.attribution or 0, 4) for n in there.neurons[:50]} == {
+        n.place: -round(n.attribution or 0, 4) for n in back.neurons[:50]
+    }
+
+
+def test_a_target_alone_is_its_logit(smollm2: Any) -> None:
+    found = circuit(smollm2, Question((AUSTIN_TOKEN,), alone=True))
+    assert found.target.counterfactual is None
+    assert abs(found.target.value - AUSTIN.logit_target) < 1e-3
+
+
+def test_a_sequence_is_its_log_probability(smollm2: Any) -> None:
+    encoded = encode(smollm2.tokenizer, Prompt(text=AUSTIN.prompt, seed=AUSTIN.seed))
+    tokens = continuation(smollm2.tokenizer, encoded, " Austin, Texas").tokens
+    found = circuit(smollm2, Question(tokens, sequence=True))
+    ids = torch.tensor([[*encoded.ids, *(token.id for token in tokens)]])
+    logs = smollm2.model(ids).logits[0].log_softmax(-1)
+    expected = sum(float(logs[len(encoded.ids) - 1 + i, token.id]) for i, token in enumerate(tokens))
+    assert found.target.value == pytest.approx(expected, abs=1e-4)
+    assert found.ids == (*encoded.ids, *(token.id for token in tokens[:-1]))
+    assert max(neuron.position or 0 for neuron in found.neurons) >= len(encoded.ids)
+
+
+def test_the_same_token_on_both_sides_is_refused(smollm2: Any) -> None:
+    with pytest.raises(UsageError, match="same token"):
+        circuit(smollm2, Question((AUSTIN_TOKEN,), AUSTIN_TOKEN))
+    assert count_hooks(smollm2.model) == 0
+
+
+def test_the_first_position_is_left_out_unless_it_is_kept(smollm2: Any) -> None:
+    usual = circuit(smollm2, Question(), 500)
+    kept = circuit(smollm2, Question(), 500, scope=Scope(without_positions=()))
+    assert all(neuron.position != 0 for neuron in usual.neurons)
+    assert any(neuron.position == 0 for neuron in kept.neurons)
+
+
+def test_a_target_the_model_does_not_say_is_doubted(smollm2: Any) -> None:
+    encoded = encode(smollm2.tokenizer, Prompt(text=AUSTIN.prompt, seed=AUSTIN.seed))
+    (token,) = continuation(smollm2.tokenizer, encoded, " banana").tokens
+    found = discover(smollm2, encoded, Question((token,)), choice=Choice(10))
+    assert any("' banana' ranks" in note for note in found.notes)
+
+
+def test_ablating_the_circuit_takes_the_answer_away_and_random_neurons_do_not(smollm2: Any) -> None:
+    """Attribution is an estimate; the text without these neurons is a fact."""
+    found = circuit(smollm2, Question((AUSTIN_TOKEN,)))
+    encoded = encode(smollm2.tokenizer, found.prompt)
+    generator = torch.Generator().manual_seed(0)
+    random = tuple(
+        Neuron(layer, int(torch.randint(1536, (1,), generator=generator)))
+        for layer, _ in (n.site for n in found.neurons)
+    )
+    decoding = Decoding(max_tokens=4)
+    chosen = tuple({n.site: Neuron(*n.site) for n in found.neurons}.values())
+    for neurons, survives in ((chosen, False), (random, True)):
+        (_, ablated), _ = finished(
+            compare(
+                smollm2,
+                encoded,
+                neurons,
+                [Condition("baseline", 1), Condition("off", 0)],
+                decoding,
+                target=found.target,
+            )
+        )
+        assert (ablated.target_probability > 0.2) == survives
+        assert ("Austin" in ablated.text) == survives
+
+
+def test_universal_neurons_are_few_are_everywhere_and_are_found_once(smollm2: Any, home: Any) -> None:
+    first = finished(universal.known(smollm2, home))
+    assert 0 < len(first) < 50
+    steps = universal.known(smollm2, home)
+    with pytest.raises(StopIteration) as stop:
+        next(steps)  # no progress event: nothing was computed
+    assert stop.value.value == first
+    usual = circuit(smollm2, Question(), scope=Scope(without_neurons=first))
+    assert not first & {neuron.site for neuron in usual.neurons}
+
+
+def test_a_damaged_file_of_universal_neurons_is_detected_anew(smollm2: Any, home: Any) -> None:
+    first = finished(universal.known(smollm2, home))
+    (path,) = (home / "universal").iterdir()
+    path.write_bytes(b"{")
+    assert finished(universal.known(smollm2, home)) == first
+
+
+def test_the_lens_reads_a_neuron_with_the_sign_it_fires_with(smollm2: Any) -> None:
+    neuron = Neuron(24, 1005, 41, 1.5, -37.7)
+    turned = Neuron(24, 1005, 41, 1.5, 37.7)
+    ((up, down),) = pushed(smollm2.anatomy, smollm2.tokenizer, [neuron], 5)
+    assert pushed(smollm2.anatomy, smollm2.tokenizer, [turned], 5) == [(down, up)]
+    assert pushed(smollm2.anatomy, smollm2.tokenizer, []) == []

@@ -1,0 +1,92 @@
+"""The ids a model reads are exact: one BOS, the template's own, targets tokenised where they stand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from sessions.errors import ModelError, UsageError
+from sessions.model.info import Prompt
+from sessions.model.tokens import continuation, encode, end_of_turn, token_text
+from tests.reference import AUSTIN
+
+PROMPT = Prompt(text=AUSTIN.prompt, seed=AUSTIN.seed)
+
+
+def test_prompt_and_seed_are_the_ids_of_the_reference(smollm2: Any) -> None:
+    encoded = encode(smollm2.tokenizer, PROMPT)
+    assert encoded.ids == AUSTIN.ids
+    assert encoded.text == AUSTIN.formatted
+    assert encoded.bos == 1 and encoded.templated
+    assert "".join(encoded.tokens) == encoded.text
+
+
+def test_a_raw_prompt_is_read_as_it_stands(smollm2: Any) -> None:
+    encoded = encode(smollm2.tokenizer, Prompt(text="The capital of Texas is", chat=False))
+    assert encoded.text == "The capital of Texas is" and not encoded.templated
+    assert encoded.tokens == ("The", " capital", " of", " Texas", " is")
+
+
+def test_a_family_that_wants_a_bos_gets_exactly_one(gemma3: Any) -> None:
+    bos = gemma3.tokenizer.bos_token_id
+    for text in ("The capital of Texas is", "<bos>The capital of Texas is", "<bos><bos>The capital of Texas is"):
+        encoded = encode(gemma3.tokenizer, Prompt(text=text, chat=False))
+        assert encoded.ids[0] == bos and encoded.bos == 1
+        assert bos not in encoded.ids[1:]
+
+
+def test_a_template_that_writes_the_bos_itself_does_not_double_it(gemma3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        gemma3.tokenizer, "chat_template", "{{ bos_token }}{% for m in messages %}{{ m['content'] }}{% endfor %}"
+    )
+    encoded = encode(gemma3.tokenizer, Prompt(text="Hello"))
+    assert encoded.templated and encoded.bos == 1 and encoded.ids.count(gemma3.tokenizer.bos_token_id) == 1
+
+
+def test_the_thinking_switch_reaches_the_template(smollm2: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    template = "{{ messages[0]['content'] }}{% if enable_thinking is defined %} think={{ enable_thinking }}{% endif %}"
+    monkeypatch.setattr(smollm2.tokenizer, "chat_template", template)
+    assert encode(smollm2.tokenizer, Prompt(text="x")).text == "x"
+    assert encode(smollm2.tokenizer, Prompt(text="x", thinking=False)).text == "x think=False"
+    assert encode(smollm2.tokenizer, Prompt(text="x", thinking=True)).text == "x think=True"
+
+
+def test_a_system_text_replaces_the_templates_own(smollm2: Any) -> None:
+    text = encode(smollm2.tokenizer, Prompt(text="Hi", system="You are a pirate.")).text
+    assert "You are a pirate." in text and "SmolLM" not in text
+
+
+def test_a_template_that_refuses_is_one_clear_error(smollm2: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(smollm2.tokenizer, "chat_template", "{{ raise_exception('no system role') }}")
+    with pytest.raises(ModelError, match="refused the prompt: no system role"):
+        encode(smollm2.tokenizer, PROMPT)
+
+
+def test_nothing_to_read_is_an_error(smollm2: Any) -> None:
+    with pytest.raises(UsageError, match="prompt is empty"):
+        encode(smollm2.tokenizer, Prompt(text="", chat=False))
+
+
+def test_a_target_is_tokenised_where_it_stands(smollm2: Any) -> None:
+    encoded = encode(smollm2.tokenizer, PROMPT)
+    assert [token.id for token in continuation(smollm2.tokenizer, encoded, " Austin").tokens] == [AUSTIN.target_id]
+    several = continuation(smollm2.tokenizer, encoded, " Antananarivo").tokens
+    assert len(several) > 1 and "".join(token.text for token in several) == " Antananarivo"
+
+
+def test_a_target_that_merges_with_the_prompt_is_taken_by_itself_and_said_so(smollm2: Any) -> None:
+    encoded = encode(smollm2.tokenizer, Prompt(text="The capital of Tex", chat=False))
+    found = continuation(smollm2.tokenizer, encoded, "as")
+    assert [token.text for token in found.tokens] == ["as"]
+    assert "merge" in found.notes[0]
+
+
+def test_every_token_of_the_vocabulary_has_a_text(smollm2: Any) -> None:
+    texts = [token_text(smollm2.tokenizer, i) for i in range(len(smollm2.tokenizer))]
+    assert all(isinstance(text, str) for text in texts)
+    assert " Austin" in texts
+
+
+def test_the_template_names_the_end_of_a_turn(smollm2: Any) -> None:
+    assert end_of_turn(smollm2.tokenizer) == {smollm2.tokenizer.convert_tokens_to_ids("<|im_end|>")}
