@@ -49,21 +49,29 @@ def load(session: Session, name: str, force: bool) -> Loaded:
     A circuit belongs to the weights it was found on. It is refused on others, unless --force.
     """
     circuit, notes = session.read_circuit(name, force=force)
+    _check(session, circuit)
     _take(session, circuit)
     return Loaded(name=name, circuit=circuit, notes=notes)
 
 
 def _take(session: Session, circuit: Circuit) -> None:
-    """Make it the session's circuit, and its prompt the session's, after everything that can fail."""
-    if session.model is not None:
-        _check_neurons(session, circuit)
-        if circuit.prompt.text:
-            session.use_prompt(circuit.prompt)
+    """Make it the session's circuit, and its prompt the session's; it has been checked."""
+    if circuit.prompt.text and session.model is not None:
+        session.use_prompt(circuit.prompt)
+    elif circuit.prompt.text:
+        session.prompt = circuit.prompt
     session.circuit = circuit
 
 
-def _check_neurons(session: Session, circuit: Circuit) -> None:
-    anatomy = session.opened().anatomy
+def _check(session: Session, circuit: Circuit) -> None:
+    """Refuse a circuit whose neurons or prompt the open model, if there is one, cannot take."""
+    from sessions.model.tokens import encode
+
+    if session.model is None:
+        return
+    anatomy = session.model.anatomy
+    if circuit.prompt.text:
+        encode(session.model.tokenizer, circuit.prompt)
     for neuron in circuit.neurons:
         try:
             anatomy.check(neuron.layer, neuron.index)
@@ -133,8 +141,8 @@ def import_(session: Session, path: Path, name: str | None, force: bool) -> Impo
         notes.append(check_model(circuit.fingerprint, circuit.model, info.fingerprint, info.name, force))
         if not circuit.fingerprint:
             circuit = structs.replace(circuit, model=info.name, fingerprint=info.fingerprint)
+        _check(session, circuit)
         circuit = _with_target_ids(session, circuit)
-        _check_neurons(session, circuit)
     if name is not None:
         circuit = structs.replace(circuit, name=name)
         command = f"import {quoted(str(path))} --as {quoted(name)}"

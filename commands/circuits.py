@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from commands.verb import argument, option, verb
 from commands.words import ATTENTION, Layers, Real, SelectionWord, Token, Whole
@@ -45,7 +45,7 @@ def discover(
     attention: str | None,
     keep_bos: bool,
     keep_universal: bool,
-    **limits: float | None,
+    **limits: Any,
 ) -> Steps[Discovered]:
     """Find the neurons that carry the next token.
 
@@ -91,7 +91,7 @@ def _question(
     if sequence and target is None:
         raise UsageError("--sequence needs a text", 'for example: discover " Austin, Texas" --sequence')
     tokens, notes = ((), []) if target is None else _tokens(session, target, whole=sequence)
-    others, more = ((), []) if vs is None else _tokens(session, vs, whole=False)
+    others, more = ((), []) if vs is None else _tokens(session, vs, whole=False, as_target=False)
     if tokens and others and tokens[0].id == others[0].id:
         raise UsageError(
             f"the target and its counterfactual are the same token, {tokens[0].text!r}",
@@ -101,8 +101,10 @@ def _question(
     return question, notes + more
 
 
-def _tokens(session: Session, text: str, *, whole: bool) -> tuple[tuple[Vocabulary, ...], list[str]]:
-    """The tokens of a target after the prompt: the first, unless the whole is wanted."""
+def _tokens(
+    session: Session, text: str, *, whole: bool, as_target: bool = True
+) -> tuple[tuple[Vocabulary, ...], list[str]]:
+    """The tokens of a text after the prompt: the first, unless the whole is wanted."""
     from sessions.model.tokens import continuation
 
     found = continuation(session.opened().tokenizer, session.encoded(), text)
@@ -110,9 +112,8 @@ def _tokens(session: Session, text: str, *, whole: bool) -> tuple[tuple[Vocabula
     if whole or len(found.tokens) == 1:
         return found.tokens, notes
     pieces = " ".join(repr(token.text) for token in found.tokens)
-    notes.append(
-        f"{text!r} is {len(found.tokens)} tokens, {pieces}: the first is explained (--sequence explains them all)"
-    )
+    used = "the first is explained (--sequence explains them all)" if as_target else "it stands for the first"
+    notes.append(f"{text!r} is {len(found.tokens)} tokens, {pieces}: {used}")
     return found.tokens[:1], notes
 
 
@@ -144,7 +145,7 @@ def _layers(session: Session, layers: tuple[int, int] | None) -> range | None:
 @verb("neurons", family=FAMILY, example="neurons top10")
 @argument("selection", help="which neurons (default: the whole circuit)", type=SelectionWord(), default="all")
 @option("--rows", type=Whole(), help="rows to show at most (default: the setting rows)")
-@option("--tokens", type=Whole(), default=3, help="tokens to show that each neuron pushes up and down")
+@option("--tokens", type=Whole(1, 100), default=3, help="tokens to show that each neuron pushes up and down")
 def neurons(session: Session, selection: str, rows: int | None, tokens: int) -> NeuronTable:
     """Show neurons with their attribution, activation, and the tokens their output pushes.
 
@@ -198,7 +199,8 @@ def drop(session: Session, selection: str) -> Narrowed:
 def _narrowed(session: Session, selection: Selection, *, keep: bool) -> Narrowed:
     circuit = session.found()
     covered = selection.within(circuit.neurons)
-    left = covered if keep else tuple(neuron for neuron in circuit.neurons if neuron not in set(covered))
+    dropped = set(covered)
+    left = covered if keep else tuple(neuron for neuron in circuit.neurons if neuron not in dropped)
     if not left:
         raise UsageError(
             f"nothing would be left of the circuit's {len(circuit)} neurons",

@@ -6,18 +6,21 @@ import operator
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec import to_builtins
 
 from commands.verb import argument, option, verb
-from commands.words import FileName, OneOf, SettingName, VerbName, Word
+from commands.words import FileName, OneOf, SettingName, SettingValue, Statement, VerbName, Word
 from sessions.errors import ExpectationFailed, UsageError
 from sessions.events import Steps
 from sessions.journal import versions
 from sessions.results import Expected, Help, Info, Quit, Ran, SettingsShown
 from sessions.session import Session
 from sessions.settings import changed, describe
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FAMILY = "The session"
 
@@ -36,7 +39,7 @@ def info(session: Session) -> Info:
 
 @verb("set", family=FAMILY, example="set max_tokens 32")
 @argument("name", help="a setting; without it, show them all", type=SettingName(), required=False)
-@argument("value", help="its new value", type=Word(), required=False)
+@argument("value", help="its new value", type=SettingValue(), required=False)
 def set_(session: Session, name: str | None, value: str | None) -> SettingsShown:
     """Show the settings, or change one. A flag on a command line overrides a setting once."""
     if name is not None and value is None:
@@ -84,7 +87,7 @@ _SUBJECTS = {
 
 @verb("expect", family=FAMILY, example="expect circuit.size >= 50")
 @argument("subject", help=f"one of: {', '.join(_SUBJECTS)}", type=OneOf("subject", _SUBJECTS))
-@argument("words", help="a comparison and a value: contains Austin, >= 50", type=Word(), nargs=-1, required=True)
+@argument("words", help="a comparison and a value: contains Austin, >= 50", type=Statement(), nargs=-1, required=True)
 def expect(session: Session, subject: str, words: tuple[str, ...]) -> Expected:
     """Check a statement about the session; a command file stops where one is false.
 
@@ -95,12 +98,11 @@ def expect(session: Session, subject: str, words: tuple[str, ...]) -> Expected:
     if len(words) < 2:
         raise UsageError(f"expect {subject} needs a comparison and a value", f"for example: {_example(subject)}")
     comparison, wanted = words[0], " ".join(words[1:])
-    actual = _actual(session, subject, token)
-    if _holds(subject, actual, comparison, wanted):
-        name = subject if token is None else f"{subject} {token!r}"
-        return Expected(statement=f"{name} {comparison} {wanted}", actual=_told(actual))
+    actual, notes = _probability(session, token) if token is not None else (_actual(session, subject), ())
     name = subject if token is None else f"{subject} {token!r}"
-    raise ExpectationFailed(f"expected {name} {comparison} {wanted!r}, but it is {_told(actual)}")
+    if not _holds(subject, actual, comparison, wanted):
+        raise ExpectationFailed(f"expected {name} {comparison} {wanted!r}, but it is {_told(actual)}", "; ".join(notes))
+    return Expected(statement=f"{name} {comparison} {wanted}", actual=_told(actual), notes=notes)
 
 
 def _example(subject: str) -> str:
@@ -121,11 +123,11 @@ def _holds(subject: str, actual: str | float, comparison: str, wanted: str) -> b
         return known[comparison](actual, wanted if isinstance(actual, str) else float(wanted))
     except ValueError:
         raise UsageError(f"'{wanted}' is not a number", f"for example: {_example(subject)}") from None
-    except re.error as error:
+    except (re.error, OverflowError, RecursionError) as error:
         raise UsageError(f"'{wanted}' is not a regular expression: {error}", "see Python's re") from error
 
 
-def _actual(session: Session, subject: str, token: str | None) -> str | float:
+def _actual(session: Session, subject: str) -> str | float:
     """The value a statement is about.
 
     Raises:
@@ -137,8 +139,8 @@ def _actual(session: Session, subject: str, token: str | None) -> str | float:
         if text is None:
             raise UsageError(f"there is no {subject} yet", "generate one, or ablate a circuit")
         return text
-    if subject in ("prob", "top"):
-        return _next_token(session, token)
+    if subject == "top":
+        return _likeliest(session)
     if subject == "prompt.tokens":
         return len(session.encoded().ids)
     if subject == "model":
@@ -155,19 +157,31 @@ def _actual(session: Session, subject: str, token: str | None) -> str | float:
     }[subject]  # type: ignore[return-value]
 
 
-def _next_token(session: Session, token: str | None) -> str | float:
+def _likeliest(session: Session) -> str:
     from sessions.model.distribution import chances, likeliest
+
+    logits = _logits(session)
+    (best,) = chances(session.opened().tokenizer, logits, likeliest(logits, 1))
+    return best.text
+
+
+def _probability(session: Session, text: str) -> tuple[float, tuple[str, ...]]:
+    """The probability of a text's first token as the next one, and remarks on which token that is."""
+    from sessions.model.distribution import chances
     from sessions.model.tokens import continuation
 
-    logits = session.reading.logits
-    if logits is None:
+    logits, tokenizer = _logits(session), session.opened().tokenizer
+    found = continuation(tokenizer, session.encoded(), text)
+    (chance,) = chances(tokenizer, logits, [found.tokens[0].id])
+    count = len(found.tokens)
+    more = (f"{text!r} is {count} tokens; this is the first, {chance.text!r}",) if count > 1 else ()
+    return chance.probability, (*found.notes, *more)
+
+
+def _logits(session: Session) -> Tensor:
+    if session.reading.logits is None:
         raise UsageError("there is no next-token distribution yet", "type top, generate, or ablate a circuit")
-    tokenizer = session.opened().tokenizer
-    if token is None:
-        (best,) = chances(tokenizer, logits, likeliest(logits, 1))
-        return best.text
-    wanted = continuation(tokenizer, session.encoded(), token).tokens[0].id
-    return chances(tokenizer, logits, [wanted])[0].probability
+    return session.reading.logits
 
 
 @verb("run", family=FAMILY, example="run capital.wb --set model=smollm2")

@@ -7,7 +7,7 @@ quoted "--word" is always just a word, and puts every error into one form with a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +15,11 @@ import click
 from msgspec import Struct
 
 from commands import artifacts, circuits, control, interventions, prompting
-from commands.line import Word, is_blank, quoted, words
+from commands.line import Word, is_text, quoted, words
 from commands.verb import Verb
-from commands.words import SelectionWord
-from sessions.circuits.selection import OPERATORS as SELECTION_OPERATORS
+from commands.words import Placed, SelectionWord
+from sessions.circuits.circuit import Neuron
+from sessions.circuits.selection import OPERATORS
 from sessions.errors import UsageError
 
 if TYPE_CHECKING:
@@ -55,6 +56,9 @@ def parse(line: str) -> Call:
     Raises:
         UsageError: what is wrong, in which column where that is known, and what to type instead.
     """
+    if not is_text(line):
+        column = next(at for at, character in enumerate(line) if not is_text(character))
+        raise UsageError("the line has bytes in it that are no text", "type it in UTF-8", column)
     first, *rest = words(line) or (None,)
     if first is None:
         raise UsageError("the line is empty", "type a command, or help")
@@ -75,7 +79,8 @@ def find(name: str, column: int | None = None) -> Verb:
     """
     if name in VERBS:
         return VERBS[name]
-    near = get_close_matches(name, VERBS, 1) or [verb for verb in VERBS if verb.startswith(name[:3])][:1]
+    meant = name.lower()
+    near = get_close_matches(meant, VERBS, 1) or [verb for verb in VERBS if meant and verb.startswith(meant[:3])][:1]
     raise UsageError(
         f"there is no verb '{name}'", f"did you mean {near[0]}?" if near else "help lists all verbs", column
     )
@@ -85,38 +90,49 @@ def _arranged(verb: Verb, given: Sequence[Word]) -> list[str]:
     """The words as click wants them: options first, then `--`, then everything that is plain text."""
     options = _options(verb)
     before: list[str] = []
-    plain: list[str] = []
-    at = 0
-    while at < len(given):
-        word = given[at]
-        at += 1
-        name, equals, _ = word.text.partition("=")
+    plain: list[Word] = []
+    waiting = list(reversed(given))
+    while waiting:
+        word = waiting.pop()
         if not _is_option(word):
-            plain.append(word.text)
+            plain.append(word)
             continue
+        name, equals, value = word.text.partition("=")
         if name not in options:
             raise UsageError(f"{verb.name} has no option {name}", _nearest_option(name, options), word.start)
-        before.append(word.text)
-        if not equals and not options[name].is_flag:
-            if at == len(given):
-                raise UsageError(f"{name} needs a value", f"see help {verb.name}", word.end)
-            before.append(given[at].text)
-            at += 1
-    takes_selection = any(isinstance(param.type, SelectionWord) for param in verb.params)
-    return [*before, "--", *(_joined(plain) if takes_selection else plain)]
-
-
-def _joined(plain: list[str]) -> list[str]:
-    """Words with a selection's operator standing alone between them become one word: `all - L24/*`."""
-    found: list[str] = []
-    waiting = False
-    for word in plain:
-        if found and (waiting or word in SELECTION_OPERATORS):
-            found[-1] = f"{found[-1]} {word}"
-            waiting = word in SELECTION_OPERATORS
+        if options[name].is_flag:
+            before.append(word.text)
+        elif equals:
+            before += [name, Placed(value, word.start + len(name) + 1)]
+        elif waiting and not _is_option(waiting[-1]):
+            before += [name, _placed(waiting.pop())]
         else:
-            found.append(word)
+            raise UsageError(f"{name} needs a value", f"see help {verb.name}", word.end)
+    return [*before, "--", *map(_placed, _joined(plain) if _takes_selection(verb) else plain)]
+
+
+def _placed(word: Word) -> Placed:
+    return Placed(word.text, word.start + word.quoted)
+
+
+def _takes_selection(verb: Verb) -> bool:
+    return any(isinstance(param.type, SelectionWord) for param in verb.params)
+
+
+def _joined(plain: Iterable[Word]) -> list[Word]:
+    """Words that an operator of selections holds together become one: `all - L24/*`, `L1/N2, L3/N4`."""
+    found: list[Word] = []
+    for word in plain:
+        if found and (_ends_open(found[-1]) or word.text in OPERATORS or word.text[:1] in (",", "&")):
+            last = found.pop()
+            gap = " " * (word.start - last.end)
+            word = Word(last.text + gap + word.text, last.start, word.end, last.quoted)
+        found.append(word)
     return found
+
+
+def _ends_open(word: Word) -> bool:
+    return word.text[-1:] in OPERATORS
 
 
 def _options(verb: Verb) -> dict[str, click.Option]:
@@ -146,13 +162,11 @@ def _said(error: click.UsageError) -> str:
 def complete(line: str, cursor: int | None = None, session: Session | None = None) -> list[Completion]:
     """What the word at the cursor could become, given what stands before it."""
     before = line[:cursor]
-    if before.strip() and is_blank(before):
-        return []
     given = words(before, unfinished=True)
-    if not given or not before[-1:].isspace() or _open_quote(given[-1], before):
-        *earlier, current = given or (Word("", len(before), len(before), False),)
-    else:
-        earlier, current = list(given), Word("", len(before), len(before), False)
+    end = given[-1].end if given else 0
+    if before[end:].strip():  # a comment
+        return []
+    *earlier, current = given if given and end == len(before) else (*given, Word("", len(before), len(before), False))
     if not earlier:
         found = [(name, verb.summary) for name, verb in VERBS.items() if name.startswith(current.text)]
         return [Completion(current.start, name, about) for name, about in sorted(found)]
@@ -160,46 +174,65 @@ def complete(line: str, cursor: int | None = None, session: Session | None = Non
     return [] if verb is None else _completed(verb, earlier[1:], current, session)
 
 
-def _open_quote(word: Word, line: str) -> bool:
-    return word.quoted and word.end == len(line) and (len(line) - word.start < 2 or line[-1] not in "\"'")
-
-
 def _completed(verb: Verb, earlier: Sequence[Word], current: Word, session: Session | None) -> list[Completion]:
     options = _options(verb)
+    name, equals, value = current.text.partition("=")
+    if _is_option(current) and equals:
+        option = options.get(name)
+        if option is None or option.is_flag:
+            return []
+        found = _meanings(verb, option, (), value, session)
+        return [Completion(current.start, f"{name}={text}", about) for text, about in found]
     if not current.quoted and current.text.startswith("--"):
-        used = {word.text for word in earlier}
+        used = {word.text.partition("=")[0] for word in earlier if _is_option(word)}
         return [
             Completion(current.start, name, option.help or "")
             for name, option in options.items()
             if name.startswith(current.text) and (option.multiple or name not in used)
         ]
-    param = _expected(verb, options, earlier)
+    param, plain = _expected(verb, options, earlier)
     if param is None:
         return []
+    found = _meanings(verb, param, plain, current.text, session)
+    return [Completion(current.start, text, about) for text, about in found]
+
+
+def _meanings(
+    verb: Verb, param: click.Parameter, earlier: Sequence[str], incomplete: str, session: Session | None
+) -> list[tuple[str, str]]:
+    """What a word could become, ready to be put into a line, and what that means."""
     context = click.Context(verb, obj=session)
-    items = param.type.shell_complete(context, param, current.text)
-    return [Completion(current.start, quoted(item.value), item.help or "") for item in items]
+    context.args = list(earlier)
+    items = param.type.shell_complete(context, param, incomplete)
+    return [(quoted(item.value), item.help or "") for item in items]
 
 
-def _expected(verb: Verb, options: dict[str, click.Option], earlier: Sequence[Word]) -> click.Parameter | None:
-    """The parameter that the next word belongs to."""
-    valued = {name: option for name, option in options.items() if not option.is_flag}
-    plain = 0
+def _expected(
+    verb: Verb, options: dict[str, click.Option], earlier: Sequence[Word]
+) -> tuple[click.Parameter | None, tuple[str, ...]]:
+    """The parameter that the next word belongs to, and the plain words before it."""
+    plain: list[Word] = []
     waiting: click.Option | None = None
     for word in earlier:
-        if waiting is not None:
+        if _is_option(word):
+            option = options.get(word.text)
+            waiting = None if option is None or option.is_flag else option
+        elif waiting is not None:
             waiting = None
-        elif _is_option(word):
-            waiting = valued.get(word.text)
         else:
-            plain += 1
+            plain.append(word)
     if waiting is not None:
-        return waiting
+        return waiting, ()
+    if _takes_selection(verb):
+        plain = _joined(plain)
+        if plain and _ends_open(plain[-1]):  # the selection goes on
+            plain.pop()
+    texts = tuple(word.text for word in plain)
     arguments = [param for param in verb.params if isinstance(param, click.Argument)]
     for number, param in enumerate(arguments):
-        if param.nargs == -1 or number == plain:
-            return param
-    return None
+        if param.nargs == -1 or number == len(texts):
+            return param, texts
+    return None, texts
 
 
 def call_line(name: str, *args: Any, **kwargs: Any) -> str:
@@ -213,23 +246,36 @@ def call_line(name: str, *args: Any, **kwargs: Any) -> str:
     """
     verb = find(name)
     given = dict(kwargs)
-    plain: list[str] = []
-    options: list[str] = []
     values = list(args)
+    plain: list[list[str]] = []
+    options: list[str] = []
     for param in verb.params:
         key = param.name or ""
         if isinstance(param, click.Option):
-            if key in given:
-                options += _option_words(param, given.pop(key))
-        elif key in given:
-            plain += _texts(given.pop(key))
-        elif values:
+            options += _option_words(param, given.pop(key, None))
+            continue
+        if key in given:
+            taken = [given.pop(key)]
+        else:
             taken, values = (values, []) if param.nargs == -1 else (values[:1], values[1:])
-            plain += [text for value in taken for text in _texts(value)]
+        plain.append([text for value in taken for text in _texts(value)])
     if given or values:
         wrong = next(iter(given), None) or repr(values[0])
         raise UsageError(f"{name} takes no argument {wrong}", f"usage: {verb.usage}")
-    return " ".join([name, *map(quoted, plain), *options])
+    return " ".join([name, *map(quoted, _without_gaps(verb, plain)), *options])
+
+
+def _without_gaps(verb: Verb, plain: list[list[str]]) -> list[str]:
+    """The words of all arguments in a row. Only the last can be left out; one before it is its default."""
+    while plain and not plain[-1]:
+        plain.pop()
+    arguments = [param for param in verb.params if isinstance(param, click.Argument)]
+    found: list[str] = []
+    for param, texts in zip(arguments, plain, strict=False):
+        if not texts and not isinstance(param.default, str | int | float):
+            raise UsageError(f"{verb.name} needs {param.name} too", f"usage: {verb.usage}")
+        found += texts or [str(param.default)]
+    return found
 
 
 def _option_words(option: click.Option, value: Any) -> list[str]:
@@ -244,12 +290,19 @@ def _option_words(option: click.Option, value: Any) -> list[str]:
 
 
 def _texts(value: Any) -> list[str]:
+    """A value as words; neurons in a row are one word, a selection."""
     if value is None:
         return []
-    return [_text(one) for one in value] if isinstance(value, list | tuple | range) else [_text(value)]
+    if not isinstance(value, list | tuple | range):
+        return [_text(value)]
+    if value and all(isinstance(one, Neuron) for one in value):
+        return [",".join(map(str, value))]
+    return [_text(one) for one in value]
 
 
 def _text(value: Any) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
+    if isinstance(value, range):
+        return f"{value.start}-{value.stop - 1}"
     return f"{value[0]}-{value[1]}" if isinstance(value, tuple) else str(value)

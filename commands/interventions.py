@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from commands.prompting import decoded
 from commands.verb import argument, option, verb
-from commands.words import SCOPE, Number, SelectionWord, Whole, Word
+from commands.words import SCOPE, Number, SelectionWord, SweptWord, Whole
 from sessions.circuits.selection import Selection, terms
 from sessions.errors import UsageError
 from sessions.events import Steps
@@ -86,7 +86,7 @@ def _compared(
 @argument(
     "words",
     help="a selection (default: the whole circuit), then multipliers (default: 0 0.5 1 1.5 2)",
-    type=Word(),
+    type=SweptWord(),
     nargs=-1,
     metavar="[SELECTION] [MULTIPLIER…]",
 )

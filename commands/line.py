@@ -44,7 +44,7 @@ def words(line: str, *, unfinished: bool = False) -> tuple[Word, ...]:
     Raises:
         UsageError: a quote is not closed, or something follows one that is; `column` says where.
     """
-    found = []
+    found: list[Word] = []
     at = 0
     while True:
         at = _end(_GAP, line, at)

@@ -6,12 +6,13 @@ grammar must be there before they are.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from msgspec import structs
 
 from commands.verb import argument, option, verb
-from commands.words import THINKING, ModelName, OneOf, Real, Token, Whole, Word
+from commands.words import THINKING, ModelName, OneOf, Real, Text, Token, Whole, Word
 from sessions.events import Steps
 from sessions.model.info import Prompt, TokenChance
 from sessions.results import Distribution, Generated, ModelOpened, PromptSet, Tokens
@@ -79,10 +80,13 @@ def model(
         load_in=load_in,
         trust_remote_code=trust_remote_code,
     )
+    earlier = session.circuit
     session.use_model(opened)
-    notes = () if opened.info.has_template else ("it has no chat template: prompts are read as they stand",)
-    refused = tuple(f"{ability} is not available: {reason}" for ability, reason in opened.info.refusals)
-    return ModelOpened(info=opened.info, notes=notes + refused)
+    notes = [] if opened.info.has_template else ["it has no chat template: prompts are read as they stand"]
+    notes += [f"{ability} is not available: {reason}" for ability, reason in opened.info.refusals]
+    if earlier is not None and session.circuit is None:
+        notes.append(f"the circuit was made on {earlier.model or 'a model it does not name'} and is let go")
+    return ModelOpened(info=opened.info, notes=tuple(notes))
 
 
 @verb("prompt", family=FAMILY, example="prompt What is the capital of Texas?")
@@ -134,7 +138,7 @@ def tokens(session: Session) -> Tokens:
 @option("--top-p", type=Real(1.0), help="nucleus mass, when sampling")
 @option("--top-k", type=Whole(0), help="candidates kept, when sampling")
 @option("--rng", type=Whole(0), help="seed of the random numbers")
-@option("--stop", type=Word(), multiple=True, help="end the text before this; may be given several times")
+@option("--stop", type=Text(), multiple=True, help="end the text before this; may be given several times")
 def generate(session: Session, stop: tuple[str, ...], **overrides: float | bool | None) -> Steps[Generated]:
     """Let the model continue the prompt, token by token."""
     from sessions.interventions.comparing import Condition, compare
@@ -207,7 +211,7 @@ def _next(session: Session):  # type: ignore[no-untyped-def]
 
     opened, encoded = session.opened(), session.encoded()
     logits = next_logits(opened.model, opened.anatomy, encoded.ids, session.cancel)
-    session.reading = Reading(logits=logits)
+    session.reading = replace(session.reading, logits=logits)
     return logits
 
 

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from datetime import UTC, datetime
 from time import perf_counter
 from typing import Any
 
-from msgspec import to_builtins
+from msgspec import structs, to_builtins
 
 from commands.grammar import VERBS, Call, parse
+from sessions.disk import make_folder
 from sessions.errors import ArtifactError, Cancelled, UsageError, WorkbenchError
-from sessions.events import Event, Failed, Result, Started
+from sessions.events import Event, Failed, Result, Started, Steps
 from sessions.journal import Record, versions
 from sessions.session import Session
 
 
-def run(session: Session, line: str, *, where: str = "") -> Iterator[Event]:
+def run(session: Session, line: str, *, where: str = "") -> Generator[Event, None, None]:
     """Run one line in a session.
 
     Yields `Started`, what the verb has to say, then `Result` or `Failed`, and `State` if the session
@@ -35,26 +37,38 @@ def run(session: Session, line: str, *, where: str = "") -> Iterator[Event]:
     try:
         call = parse(line)
         yield Started(call.verb, line, where)
-        value = yield from VERBS[call.verb].steps(session, call.params)
+        value = yield from _stoppable(session, VERBS[call.verb].steps(session, call.params))
         outcome = Result(value, perf_counter() - start)
     except WorkbenchError as error:
-        column = error.column if isinstance(error, UsageError) else None
+        # Only the grammar's columns are the line's; a verb's are those of a word, or of another file.
+        column = error.column if isinstance(error, UsageError) and call is None else None
         outcome = Failed(error.kind, error.message, error.hint, where, column, perf_counter() - start)
     except KeyboardInterrupt:
         outcome = Failed(Cancelled.kind, "cancelled", "", where, None, perf_counter() - start)
     except Exception as error:
         outcome = _defect(session, error, line, where, perf_counter() - start)
-    yield from _journalled(session, call, line, outcome)
-    yield outcome
+    yield _journalled(session, call, line, outcome)
     after = session.state()
     if after != before:
         yield after
 
 
-def _journalled(session: Session, call: Call | None, line: str, outcome: Result | Failed) -> Iterator[Event]:
-    """Write the command down; a journal that cannot be written is said once, and then done without."""
+def _stoppable(session: Session, steps: Steps[Any]) -> Steps[Any]:
+    """The events of a verb; between them the cancel flag is looked at. Whatever happens, it is closed."""
+    with closing(steps):
+        while True:
+            session.cancel.look()
+            try:
+                event = next(steps)
+            except StopIteration as stop:
+                return stop.value
+            yield event
+
+
+def _journalled(session: Session, call: Call | None, line: str, outcome: Result | Failed) -> Result | Failed:
+    """The outcome, written down. Where the journal cannot be written, the outcome says so once."""
     if session.journal is None:
-        return
+        return outcome
     info = None if session.model is None else session.model.info
     record = Record(
         line=line,
@@ -72,8 +86,15 @@ def _journalled(session: Session, call: Call | None, line: str, outcome: Result 
     try:
         session.journal.append(record)
     except ArtifactError as error:
-        session.journal = None
-        yield Failed(error.kind, f"this session is no longer journalled: {error.message}", error.hint)
+        return _with_remark(outcome, f"{error.message}; {error.hint}")
+    return outcome
+
+
+def _with_remark(outcome: Result | Failed, remark: str) -> Result | Failed:
+    if isinstance(outcome, Result):
+        value = structs.replace(outcome.value, notes=(*outcome.value.notes, remark))
+        return structs.replace(outcome, value=value)
+    return structs.replace(outcome, hint=f"{outcome.hint}; {remark}" if outcome.hint else remark)
 
 
 def _plain(value: Any) -> Any:
@@ -82,7 +103,7 @@ def _plain(value: Any) -> Any:
 
 def _defect(session: Session, error: Exception, line: str, where: str, seconds: float) -> Failed:
     """An error nobody foresaw. Running out of memory is the one that is the user's to solve."""
-    if type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError):
+    if _is_lack_of_memory(error):
         return Failed(
             "memory",
             "there is not enough memory for this",
@@ -93,9 +114,16 @@ def _defect(session: Session, error: Exception, line: str, where: str, seconds: 
         )
     log = session.home / "defects.log"
     try:
-        with log.open("a", encoding="utf-8") as file:
+        make_folder(session.home)
+        with log.open("a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(f"--- {datetime.now(UTC).isoformat()} {line}\n{traceback.format_exc()}\n")
         hint = f"this is a defect of the workbench; the session goes on, and the trace is in {log}"
     except OSError:
         hint = "this is a defect of the workbench; the session goes on"
     return Failed("defect", f"{type(error).__name__}: {error}", hint, where, None, seconds)
+
+
+def _is_lack_of_memory(error: Exception) -> bool:
+    """Torch has a class for it on accelerators; on the CPU it raises a RuntimeError that says so."""
+    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return named or (isinstance(error, RuntimeError) and "allocate memory" in str(error))

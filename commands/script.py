@@ -6,21 +6,25 @@ the first command, not after an hour.
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 
 from msgspec import Struct
 
 from commands.grammar import parse
-from commands.line import is_blank
+from commands.line import is_blank, words
 from sessions.errors import UsageError, WorkbenchError
-from sessions.events import Failed, Result, Steps
+from sessions.events import Event, Failed, Result, Steps
 from sessions.results import Quit, Ran
 from sessions.session import Session
 
 _PLACE = re.compile(r"\$\{([^}]*)\}")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+#: What ends a line of a file. Others that Unicode knows, such as a form feed, may stand in a prompt.
+_BREAK = re.compile(r"\r\n|\n|\r")
 
 #: No command file is larger, in bytes; a larger one is some other kind of file.
 LARGEST = 2**20
@@ -39,14 +43,14 @@ class Stopped(WorkbenchError):
     kind = "script"
 
 
-def assignments(words: Iterable[str]) -> dict[str, str]:
+def assignments(given: Iterable[str]) -> dict[str, str]:
     """`name=value` words as a mapping.
 
     Raises:
         UsageError: a word is not of that form.
     """
     values = {}
-    for word in words:
+    for word in given:
         name, equals, value = word.partition("=")
         if not equals or not _NAME.fullmatch(name):
             raise UsageError(f"'{word}' is not name=value", "for example: --set model=smollm2")
@@ -69,6 +73,8 @@ def read(path: Path, values: Mapping[str, str] | None = None) -> tuple[Line, ...
         if is_blank(raw):
             continue
         line = _filled(raw, values, used, f"{path}:{number}")
+        if is_blank(line):  # all of it was a value
+            continue
         _checked(line, f"{path}:{number}")
         found.append(Line(number, line.strip()))
     unused = [name for name in values if name not in used]
@@ -98,16 +104,21 @@ def _text(path: Path) -> str:
 def _joined(text: str, path: Path) -> Iterator[tuple[int, str]]:
     """Lines with their numbers, those that end in a backslash joined to the next. A comment is never continued."""
     start, parts = 0, list[str]()
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(_BREAK.split(text), 1):
         if not parts:
             start = number
-        if line.endswith("\\") and (parts or not is_blank(line)):
+        if line.endswith("\\") and not _ends_in_comment("".join([*parts, line])):
             parts.append(line[:-1])
             continue
         yield start, "".join([*parts, line])
         parts = []
     if parts:
         raise UsageError(f"{path}:{start} ends in a backslash with nothing after it", "remove the backslash")
+
+
+def _ends_in_comment(line: str) -> bool:
+    found = words(line, unfinished=True)
+    return bool(line[found[-1].end if found else 0 :].strip())
 
 
 def _filled(line: str, values: Mapping[str, str], used: set[str], where: str) -> str:
@@ -127,7 +138,7 @@ def _checked(line: str, where: str) -> None:
     try:
         parse(line)
     except UsageError as error:
-        raise UsageError(f"{where}: {error.message}", error.hint, error.column) from error
+        raise UsageError(f"{where}: {error.message}", error.hint) from error
 
 
 def play(session: Session, path: Path, values: Mapping[str, str] | None = None) -> Steps[Ran]:
@@ -141,19 +152,30 @@ def play(session: Session, path: Path, values: Mapping[str, str] | None = None) 
     """
     from commands.running import run
 
-    if path.resolve() in session.files:
-        raise UsageError(f"{path} runs itself", "a command file cannot run a file that is running")
     lines = read(path, values)
-    outer = session.files
-    session.files = (*outer, path.resolve())
+    real, outer = Path(os.path.realpath(path)), session.files
+    if real in outer:
+        raise UsageError(f"{path} runs itself", "a command file cannot run a file that is running")
+    session.files = (*outer, real)
     try:
         for done, line in enumerate(lines, 1):
-            for event in run(session, line.text, where=f"{path}:{line.number}"):
-                yield event
-                if isinstance(event, Failed) and event.where:
-                    raise Stopped(f"{path} stopped at line {line.number}")
-                if isinstance(event, Result) and isinstance(event.value, Quit):
-                    return Ran(path=str(path), lines=done)
+            outcome = yield from _outcome(run(session, line.text, where=f"{path}:{line.number}"))
+            if isinstance(outcome, Failed):
+                raise Stopped(f"{path} stopped at line {line.number}")
+            if isinstance(outcome.value, Quit):
+                return Ran(path=str(path), lines=done)
     finally:
         session.files = outer
     return Ran(path=str(path), lines=len(lines))
+
+
+def _outcome(events: Generator[Event, None, None]) -> Steps[Result | Failed]:
+    """How a command ended: its last result or failure, those of the commands of a file that it ran before it."""
+    outcome: Result | Failed | None = None
+    with closing(events):
+        for event in events:
+            yield event
+            if isinstance(event, Result | Failed):
+                outcome = event
+    assert outcome is not None  # every command ends with one
+    return outcome

@@ -8,12 +8,12 @@ model, a prompt and a circuit are there.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import click
 
-from sessions.events import Event
+from sessions.events import Steps
 
 Function = Callable[..., Any]
 
@@ -40,7 +40,7 @@ class Verb(click.Command):
         options = ["[options]"] if len(words) < len(self.params) else []
         return " ".join([self.name or "", *words, *options])
 
-    def steps(self, session: Any, params: dict[str, Any]) -> Iterator[Event]:
+    def steps(self, session: Any, params: dict[str, Any]) -> Steps[Any]:
         """Run it: a generator of events that returns a `Value`."""
         outcome = self.function(session, **params)
         if inspect.isgenerator(outcome):

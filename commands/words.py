@@ -40,7 +40,7 @@ class Placed(str):
         return placed
 
 
-class Word(click.ParamType):
+class Word(click.ParamType):  # type: ignore[type-arg]  # generic in newer versions of click only
     """Base of the kinds of words: text that is taken as it is, and has nothing to complete."""
 
     name = "text"
@@ -66,6 +66,19 @@ class Word(click.ParamType):
         found = self.completions(ctx.obj, incomplete)
         return [CompletionItem(text, help=about) for text, about in found if text.startswith(incomplete)]
 
+
+#: How `expect` compares: texts, or numbers.
+COMPARISONS = {
+    "contains": "a text",
+    "lacks": "a text",
+    "matches": "a regular expression",
+    "==": "a text or a number",
+    "!=": "a text or a number",
+    "<": "a number",
+    "<=": "a number",
+    ">": "a number",
+    ">=": "a number",
+}
 
 #: More digits than any count, layer or seed has; Python refuses to read thousands of them.
 _DIGITS = 18
@@ -237,7 +250,9 @@ class FileName(Word):
         try:
             return Path(text).expanduser()
         except RuntimeError as error:
-            raise UsageError(f"'{text}' begins with the folder of a user who is not there", "put ./ before it") from error
+            raise UsageError(
+                f"'{text}' begins with the folder of a user who is not there", "put ./ before it"
+            ) from error
 
     def completions(self, session: Session | None, incomplete: str) -> list[tuple[str, str]]:
         return _paths(incomplete, self.suffix)
@@ -297,7 +312,7 @@ class SettingValue(Word):
         return [CompletionItem(text, help=about) for text, about in found.items() if text.startswith(incomplete)]
 
 
-class Swept(Word):
+class SweptWord(Word):
     """A word of a sweep: a part of the selection, or a multiplier."""
 
     name = "selection or multiplier"
@@ -307,13 +322,15 @@ class Swept(Word):
 
 
 class Statement(Word):
-    """A word of a statement: its comparison can be completed, what is compared cannot."""
+    """A word of a statement after its subject: the comparison can be completed, what is compared cannot."""
 
     name = "statement"
 
-    def completions(self, session: Session | None, incomplete: str) -> list[tuple[str, str]]:
-        textual = {"contains": "has it in it", "lacks": "has it not in it", "matches": "a regular expression"}
-        return [*textual.items(), *((sign, "a number") for sign in ("<", "<=", ">", ">=", "==", "!="))]
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        words_before = 2 if ctx.args[:1] == ["prob"] else 1  # the subject, and the token it is about
+        if len(ctx.args) != words_before:
+            return []
+        return [CompletionItem(text, help=about) for text, about in COMPARISONS.items() if text.startswith(incomplete)]
 
 
 class VerbName(Word):

@@ -18,10 +18,10 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     max_tokens: Annotated[int, Meta(ge=1, description="tokens to generate at most")] = 64
     sample: Annotated[bool, Meta(description="sample instead of taking the likeliest token")] = False
-    temperature: Annotated[float, Meta(gt=0, description="temperature, when sampling")] = 0.7
+    temperature: Annotated[float, Meta(ge=0.01, le=100, description="temperature, when sampling")] = 0.7
     top_p: Annotated[float, Meta(gt=0, le=1, description="nucleus mass, when sampling")] = 0.95
     top_k: Annotated[int, Meta(ge=0, description="candidates kept, when sampling; 0 keeps all")] = 0
-    rng: Annotated[int, Meta(ge=0, description="seed of the random numbers")] = 0
+    rng: Annotated[int, Meta(ge=0, le=2**63 - 1, description="seed of the random numbers")] = 0
     top: Annotated[int, Meta(ge=1, description="neurons a discovered circuit has")] = 200
     rows: Annotated[int, Meta(ge=1, description="rows a table shows")] = 20
     attention: Annotated[str, Meta(pattern="^(frozen|gradient)$", description="attention rule: frozen or gradient")] = (

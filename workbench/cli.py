@@ -17,7 +17,8 @@ import click
 from workbench import JOURNAL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
+    from typing import Any
 
     from sessions.events import Event
     from sessions.session import Session
@@ -122,7 +123,7 @@ def _play(
     from sessions.errors import Cancelled
     from sessions.events import Failed
 
-    streams = [script.play(session, file, values)]
+    streams: list[Generator[Event, None, Any]] = [script.play(session, file, values)]
     if model is not None:
         streams.insert(0, run_line(session, grammar.call_line("model", model), where="--model"))
     for stream in streams:

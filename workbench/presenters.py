@@ -260,9 +260,10 @@ def _(value: results.SettingsShown, sheet: Sheet) -> Iterator[RenderableType]:
 
 @_shown.register
 def _(value: results.Expected, sheet: Sheet) -> Iterator[RenderableType]:
-    yield Line.assemble(("✓ ", "green"), inline(value.statement), overflow="fold")
-    if value.actual:
-        yield _dim(Line(f"  {fitted(inline(value.actual), max(sheet.width - 2, 10))}"))
+    statement = inline(value.statement)
+    room = sheet.width - cell_len(statement) - len("✓  · ")
+    actual = f" · {fitted(inline(value.actual), room)}" if room > 4 else ""
+    yield Line.assemble(("✓ ", "green"), statement, (actual, "dim"), overflow="fold")
 
 
 @_shown.register

@@ -168,7 +168,7 @@ def _relevance(tape: _Tape, gradients: tuple[Tensor | None, ...], value: float) 
     sites = []
     for (layer, site, routing), activation, gradient in zip(tape.places, tape.activations, gradients, strict=False):
         # A layer without a path to the target, such as one skipped for a position, has relevance 0.
-        relevance = torch.zeros_like(activation) if gradient is None else gradient.mul_(activation)
+        relevance = torch.zeros_like(activation) if gradient is None else _product(gradient, activation)
         sites.append(_site_relevance(layer, site, routing, relevance.detach(), activation.detach()))
         if not relevance.sum().isfinite():
             raise ModelError(
@@ -180,6 +180,13 @@ def _relevance(tape: _Tape, gradients: tuple[Tensor | None, ...], value: float) 
         for tensor, gradient in zip(tape.tensors[len(sites) :], gradients[len(sites) :], strict=True)
     )
     return Attribution(tuple(sites), value, outputs, sum(inputs))
+
+
+def _product(gradient: Tensor, activation: Tensor) -> Tensor:
+    """Gradient × activation in float32; in place where the gradient is that already, since nobody else needs it."""
+    if gradient.dtype == torch.float32:
+        return gradient.mul_(activation)
+    return gradient.float() * activation.float()
 
 
 def _site_relevance(

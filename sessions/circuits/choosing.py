@@ -134,16 +134,19 @@ class _Entries:
 
 def _strongest(sites: tuple[SiteRelevance, ...], n: int) -> _Entries:
     """The n places with the largest |relevance|."""
-    maxima = torch.cat([_row_maxima(site.relevance) for site in sites])
-    origin = torch.cat([torch.full_like(site.positions, number) for number, site in enumerate(sites)])
-    within = torch.cat([torch.arange(len(site.positions), device=maxima.device) for site in sites])
+    device = sites[0].relevance.device  # layers may be spread over several
+    maxima = torch.cat([_row_maxima(site.relevance).to(device) for site in sites])
+    counts = torch.tensor([len(site.positions) for site in sites], device=device)
+    origin = torch.arange(len(sites), device=device).repeat_interleave(counts)
+    within = torch.cat([torch.arange(len(site.positions), device=device) for site in sites])
     _, best = maxima.topk(min(n, len(maxima)))
     widest = max(site.relevance.shape[1] for site in sites)
     # Rows of sites of different widths are padded with −1, below any |relevance|.
     rows = maxima.new_full((len(best), widest), -1.0)
     for number, site in enumerate(sites):
         here = origin[best] == number
-        rows[here, : site.relevance.shape[1]] = site.relevance[within[best[here]]].abs().to(rows.dtype)
+        of_site = site.relevance[within[best[here]].to(site.relevance.device)]
+        rows[here, : site.relevance.shape[1]] = of_site.abs().to(device)
     strength, flat = rows.flatten().topk(min(n, rows.numel()))
     flat = flat[strength >= 0]
     chosen = best[flat // widest]
@@ -164,7 +167,8 @@ def _strongest_of_each_layer(sites: tuple[SiteRelevance, ...], per_layer: int, n
         part = _strongest(members, per_layer)
         parts.append((part.strength, part.site + first, part.row, part.column))
         first += len(members)
-    strength, *where = (torch.cat(columns) for columns in zip(*parts, strict=True))
+    device = parts[0][0].device
+    strength, *where = (torch.cat([c.to(device) for c in columns]) for columns in zip(*parts, strict=True))
     order = strength.topk(min(n, len(strength))).indices
     return _Entries(strength[order], *(column[order] for column in where))
 
@@ -198,7 +202,8 @@ def _neurons(sites: tuple[SiteRelevance, ...], entries: _Entries, wanted: int) -
         ranks = (entries.site[:wanted] == number).nonzero()[:, 0]
         if not len(ranks):
             continue
-        rows, columns = entries.row[ranks], entries.column[ranks]
+        place = site.relevance.device
+        rows, columns = entries.row[ranks].to(place), entries.column[ranks].to(place)
         gathered = zip(
             ranks.tolist(),
             (site.offsets[rows] + columns).tolist(),

@@ -19,9 +19,11 @@ from msgspec import Struct
 from sessions.circuits.circuit import Circuit, Neuron
 from sessions.errors import UsageError
 
-_LAYERS = re.compile(r"L(\d+)(?:-(\d+))?/\*(?:@(-?\d+))?", re.IGNORECASE)
-_NEURON = re.compile(r"L\d+(?:/N|#)\d+(?:@-?\d+)?", re.IGNORECASE)
-_TOP = re.compile(r"top(\d+)", re.IGNORECASE)
+# Nine digits are beyond any model; where there are more, the word is none of these.
+_N = r"[0-9]{1,9}(?![0-9])"
+_LAYERS = re.compile(rf"L({_N})(?:-({_N}))?/\*(?:@(-?{_N}))?", re.IGNORECASE)
+_NEURON = re.compile(rf"L{_N}(?:/N|#){_N}(?:@-?{_N})?", re.IGNORECASE)
+_TOP = re.compile(rf"top({_N})", re.IGNORECASE)
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 OPERATORS = {",": "+", "+": "+", "-": "-", "&": "&"}
 
@@ -108,16 +110,23 @@ def _term_end(text: str, at: int, is_name: Callable[[str], bool]) -> int:
         raise UsageError(
             f"'{text}' is not a selection: {problem}" if text.strip() else "the selection is empty", HINT, at
         )
-    word = match.group()
-    if is_name(word) or "-" not in word:
-        return match.end()
-    # A difference written without spaces: take the longest beginning that means something.
-    pieces = word.split("-")
-    for count in range(len(pieces) - 1, 0, -1):
-        beginning = "-".join(pieces[:count])
-        if _is_keyword(beginning) or is_name(beginning):
-            return at + len(beginning)
-    return match.end()
+    # A difference may be written without spaces: take the longest beginning that means something.
+    ends = [end for end in _beginnings(match.group(), at) if _is_end(text, end)]
+    known = (end for end in ends if _is_keyword(text[at:end]) or is_name(text[at:end]))
+    return next(known, ends[0] if ends else match.end())
+
+
+def _beginnings(word: str, at: int) -> Iterator[int]:
+    """Where a word that starts at `at` may end: all of it first, then before each "-" from the right."""
+    end = len(word)
+    while end > 0:
+        yield at + end
+        end = word.rfind("-", 0, end)
+
+
+def _is_end(text: str, at: int) -> bool:
+    """Whether a term may end here: before nothing, a space or an operator."""
+    return at == len(text) or text[at].isspace() or text[at] in OPERATORS
 
 
 def _is_keyword(word: str) -> bool:

@@ -64,7 +64,7 @@ class _Clock:
         """Position of each token of the running pass, `[rows, seq]`."""
         if self.positions is None:
             return torch.arange(seq, device=device).expand(rows, seq)
-        return self.positions.expand(rows, seq)
+        return self.positions.to(device).expand(rows, seq)
 
 
 @dataclass(frozen=True)

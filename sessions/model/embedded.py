@@ -29,6 +29,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sessions.errors import ModelError
 from sessions.events import Progress, Steps
@@ -265,12 +266,12 @@ def convert(name: str, gguf: str, folder: str) -> None:
     tokenizer.save_pretrained(folder)
 
 
-def _split_digits(tokenizer: object) -> None:
+def _split_digits(tokenizer: Any) -> None:
     """Put back the pre-tokenizer of SmolLM2's own tokenizer.json: single digits first, then bytes."""
     from tokenizers.pre_tokenizers import ByteLevel, Digits, Sequence
 
     split = Sequence([Digits(individual_digits=True), ByteLevel(add_prefix_space=False, use_regex=True)])
-    tokenizer.pre_tokenizer = split  # type: ignore[attr-defined]
+    tokenizer.pre_tokenizer = split
 
 
 def _run_child(

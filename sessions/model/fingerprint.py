@@ -28,8 +28,9 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import torch
 from torch import Tensor
@@ -49,19 +50,15 @@ def of_folder(folder: Path) -> str:
     """The fingerprint of the safetensors in a model folder.
 
     Raises:
-        ModelError: there are none, or one of them is not a safetensors file.
+        ModelError: there are none, or one of them is damaged.
     """
-    tensors: dict[str, tuple[Path, int, dict[str, Any]]] = {}
-    for path in weight_files(folder):
-        start, header = _header(path)
-        tensors.update({name: (path, start, entry) for name, entry in header.items() if name != "__metadata__"})
+    tensors = {stored.name: stored for path in weight_files(folder) for stored in _stored(path)}
     digest = hashlib.sha256()
     blocks = _blocks_each(len(tensors))
-    for name, (path, start, entry) in sorted(tensors.items()):
-        begin, end = entry["data_offsets"]
-        digest.update(_line(name, entry["dtype"], entry["shape"]))
-        with open(path, "rb") as file:
-            _sample(digest, file, start + begin, end - begin, blocks)
+    for name, stored in sorted(tensors.items()):
+        digest.update(_line(name, stored.dtype, stored.shape))
+        with open(stored.path, "rb") as file:
+            _sample(digest, file, stored.start, stored.size, blocks)
     return digest.hexdigest()
 
 
@@ -95,11 +92,12 @@ def weight_files(folder: Path) -> list[Path]:
     """The safetensors files that make up the model in a folder: those of the index, the one file, or all.
 
     Raises:
-        ModelError: there are none.
+        ModelError: there are none, or the index is damaged.
     """
     index = folder / INDEX
     if index.is_file():
-        return sorted({folder / name for name in json.loads(index.read_bytes())["weight_map"].values()})
+        with _parsing(index):
+            return sorted({folder / name for name in json.loads(index.read_bytes())["weight_map"].values()})
     single = folder / "model.safetensors"
     files = [single] if single.is_file() else sorted(folder.glob("*.safetensors"))
     if not files:
@@ -107,16 +105,37 @@ def weight_files(folder: Path) -> list[Path]:
     return files
 
 
-def _header(path: Path) -> tuple[int, dict[str, Any]]:
-    """Where the data of a safetensors file starts, and the entry of each tensor."""
+class Stored(NamedTuple):
+    """A tensor in a safetensors file: `size` bytes from `start` on."""
+
+    name: str
+    dtype: str
+    shape: list[int]
+    path: Path
+    start: int
+    size: int
+
+
+def _stored(path: Path) -> list[Stored]:
+    with _parsing(path), open(path, "rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if length > os.fstat(file.fileno()).st_size:
+            raise ValueError("its header is longer than the file")
+        header = json.loads(file.read(length))
+        return [
+            Stored(name, each["dtype"], each["shape"], path, 8 + length + begin, end - begin)
+            for name, each in header.items()
+            if name != "__metadata__"
+            for begin, end in [each["data_offsets"]]
+        ]
+
+
+@contextmanager
+def _parsing(path: Path) -> Iterator[None]:
     try:
-        with open(path, "rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            if length > os.fstat(file.fileno()).st_size:
-                raise ValueError("its header is longer than the file")
-            return 8 + length, json.loads(file.read(length))
-    except (ValueError, OSError) as error:
-        raise ModelError(f"{path} is not a safetensors file: {error}", "fetch it again") from error
+        yield
+    except (ValueError, TypeError, LookupError, AttributeError, OSError) as error:
+        raise ModelError(f"{path} is damaged: {error}", "fetch it again") from error
 
 
 def _line(*fields: object) -> bytes:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from sessions.events import Failed, Started, from_json
+from sessions.events import Failed, Started, Text, from_json
 from sessions.events import Result as Finished
 from workbench.cli import main
 
@@ -209,3 +209,16 @@ def test_ctrl_c_cancels_the_command_and_the_file(tmp_path: Path) -> None:
     assert process.returncode == 130
     assert err == f"unwound\n✗ {file}:1: cancelled\n"
     assert "top 50" not in out
+
+
+def test_json_of_a_model_at_work_can_be_read_back(home: Path) -> None:
+    file = script(home, "prompt What is the capital of Texas?\nseed The capital of Texas is\ntop 3\ngenerate\n")
+    result = run("run", file, "--json", "--model", "smollm2", "--home", home)
+    assert result.exit_code == 0, result.stderr
+    events = [from_json(line) for line in result.stdout.splitlines()]
+    values = [event.value for event in events if isinstance(event, Finished)]
+    assert [type(value).__name__ for value in values] == [
+        "ModelOpened", "PromptSet", "PromptSet", "Distribution", "Generated",
+    ]  # fmt: skip
+    assert values[3].chances[0].text == " Austin"
+    assert "".join(event.text for event in events if isinstance(event, Text)) == values[4].text

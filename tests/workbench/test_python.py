@@ -5,15 +5,19 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 import workbench
 from commands import grammar
 from sessions import results
-from sessions.errors import UsageError, WorkbenchError
-from sessions.events import Event, Failed, Result, Started
+from sessions.errors import Cancelled, UsageError, WorkbenchError
+from sessions.events import Event, Failed, Result, Started, Text
 from workbench.python import Workbench
+
+if TYPE_CHECKING:
+    from sessions.model.opening import OpenModel
 
 
 @pytest.fixture
@@ -110,3 +114,37 @@ def test_commands_are_journalled(wb: Workbench) -> None:
 def test_opening_a_model_that_is_not_there_raises(tmp_path: Path) -> None:
     with pytest.raises(WorkbenchError, match="no-such-model"):
         workbench.open("./no-such-model", home=tmp_path)
+
+
+# With a model
+
+
+@pytest.fixture
+def texas(home: Path, smollm2: OpenModel) -> Iterator[Workbench]:
+    """A workbench with smollm2 open, asked for the capital of Texas."""
+    with workbench.open(home=home) as opened:
+        opened.session.use_model(smollm2)
+        opened.prompt("What is the capital of Texas?")
+        opened.seed("The capital of Texas is")
+        yield opened
+
+
+def test_the_main_job_in_five_lines(texas: Workbench) -> None:
+    assert len(texas.discover(" Austin").circuit.top(5)) == 5
+    compared = texas.ablate("top50", max_tokens=8)
+    assert compared.arms[0].text.startswith(" Austin")
+    assert not compared.arms[1].text.startswith(" Austin")
+    assert [arm.multiplier for arm in texas.sweep("top50", 0, 1, max_tokens=4).arms] == [0, 1]
+    assert texas.expect("text", "contains", "Austin").actual
+
+
+def test_a_command_can_be_cancelled_from_its_events(texas: Workbench) -> None:
+    def cancel(event: Event) -> None:
+        if isinstance(event, Text):
+            texas.session.cancel.request()
+
+    texas._on_event = cancel
+    with pytest.raises(Cancelled):
+        texas.generate(max_tokens=100)
+    texas._on_event = None
+    assert texas.generate(max_tokens=4).arm.text.startswith(" Austin")

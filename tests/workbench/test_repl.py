@@ -22,6 +22,7 @@ from prompt_toolkit.completion import CompleteEvent
 from prompt_toolkit.document import Document
 from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput
+from rich.cells import cell_len, split_text
 from rich.console import Console
 
 from sessions.events import State
@@ -122,8 +123,6 @@ def test_the_pointer_stands_under_its_column_however_long_the_line(width: int) -
     shown = _pointer(line, line.index("--bogus"), 4, width).split("\n")
     assert len(shown) == 2
     place = len(shown[1]) - 1
-    from rich.cells import cell_len, split_text
-
     assert split_text(shown[0], place)[1].startswith("--b")
     assert cell_len(shown[0]) <= width
 
@@ -280,3 +279,72 @@ def test_the_terminal_completes_and_shows_the_state(terminal: Terminal) -> None:
     terminal.until("op 50")  # in grey: the rest of the earlier line
     terminal.type("\x1b[C\r")
     terminal.until(r"top 50\r\n")
+
+
+# With a model
+
+TEXAS = ("prompt What is the capital of Texas?", "enter", "seed The capital of Texas is", "enter")
+EVERYTHING = """
+model
+tokens
+top 5
+prob " Austin" " Dallas"
+discover " Austin"
+neurons top10
+ablate top50 --max-tokens 8
+amplify top10 3 --max-tokens 8
+sweep top50 --max-tokens 4
+save texas
+list
+load texas
+keep top50
+drop top5
+generate --max-tokens 8
+expect text contains Austin
+export texas.csv
+export texas.json
+import texas.json
+delete texas
+info
+set
+help
+help discover
+"""
+
+
+@pytest.mark.parametrize("width", [80, 160])
+def test_everything_a_session_says_fits_the_terminal(
+    session: Session, width: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    out = io.StringIO()
+    repl = Repl(session, Lines(Console(file=out, width=width, markup=False)))
+    repl.read(line.encode() for line in ["prompt What is the capital of Texas?", "seed The capital of Texas is"])
+    repl.read(line.encode() for line in EVERYTHING.splitlines())
+    assert not repl.failed, out.getvalue()
+    too_long = [line for line in out.getvalue().splitlines() if cell_len(line) > width]
+    assert too_long == []
+
+
+def test_the_prompt_remembers_what_the_session_holds(session: Session) -> None:
+    shown, _ = typed(session, *TEXAS, 'discover " Austin" --top 20', "enter", "ctrl-d")
+    assert "20 of" in shown
+    assert described(session.state()) == 'smollm2 float32 cpu │ circuit unnamed 20 │ "What is the capital of Texas?"'
+
+
+def test_ctrl_c_stops_a_model_in_the_middle_of_a_text(home: Path) -> None:
+    terminal = Terminal(home)
+    try:
+        terminal.until("wb>")
+        terminal.type("model smollm2\r")
+        terminal.until("(?s)135M|134.5 M.*wb>", seconds=120)
+        terminal.type("prompt Tell me a very long story.\r")
+        terminal.until("(?s)tokens.*wb>")
+        terminal.type("generate --max-tokens 2000 --sample\r")
+        terminal.until(r"(?s)generate.*\n.*\w+ \w+", seconds=60)
+        terminal.type("\x03")
+        assert terminal.until("(?s)cancelled.*wb>") < 1.5
+        terminal.type("top 3\r")
+        terminal.until("(?s)rank.*wb>", seconds=60)
+    finally:
+        terminal.close()

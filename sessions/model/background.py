@@ -1,0 +1,139 @@
+"""Long work in a thread, while a generator says how far it is.
+
+The libraries that download and load models offer progress bars and nothing else to look in on them:
+their bars are exchanged for ones that move a `Meter`, and that end the work at the next file chunk or
+tensor once the generator was closed.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import threading
+import traceback
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from huggingface_hub.utils import tqdm
+from transformers import modeling_gguf_pytorch_utils
+from transformers.utils import logging
+
+from sessions.events import Progress, Steps
+
+T = TypeVar("T")
+
+#: Seconds between two progress events, and how long a stopped thread is waited for.
+LOOK = 0.2
+GRACE = 2.0
+
+
+class Stopped(Exception):
+    """Raised in a background thread whose result nobody waits for any more."""
+
+
+class Meter:
+    """How far a background thread is, written there and read by the generator that waits for it."""
+
+    def __init__(self, label: str, unit: str) -> None:
+        self.label = label
+        self.unit = unit
+        self.done = 0.0
+        self.total = 0.0
+        self.stop = threading.Event()
+
+    def reach(self, done: float) -> None:
+        """Note how far the work is, and end it here if it was stopped."""
+        if self.stop.is_set():
+            raise Stopped
+        self.done = max(self.done, done)
+
+    def progress(self) -> Progress:
+        done = min(self.done, self.total) if self.total else self.done
+        return Progress(self.label, done, self.total, self.unit)
+
+
+def in_background(work: Callable[[Meter], T], label: str, unit: str = "") -> Steps[T]:
+    """Run `work` in a thread, yield `Progress` while it lasts, and return or raise what it does.
+
+    When this generator is closed, `work` ends at the next `reach` of its meter. It is waited for, but
+    not for longer than `GRACE`: after that it ends by itself, and its result is dropped.
+    """
+    meter = Meter(label, unit)
+    outcome: concurrent.futures.Future[T] = concurrent.futures.Future()
+
+    def run() -> None:
+        try:
+            outcome.set_result(work(meter))
+        except BaseException as error:
+            # The frames of a failed load hold half a model; whoever keeps the error must not keep that.
+            traceback.clear_frames(error.__traceback__)
+            outcome.set_exception(error)
+
+    thread = threading.Thread(target=run, name=label, daemon=True)
+    thread.start()
+    try:
+        while not outcome.done():
+            yield meter.progress()
+            concurrent.futures.wait([outcome], timeout=LOOK)
+        return outcome.result()
+    finally:
+        meter.stop.set()
+        thread.join(GRACE)
+
+
+@contextmanager
+def progress_to(meter: Meter) -> Iterator[None]:
+    """Send transformers' progress bars to `meter` instead of the screen, and its warnings nowhere."""
+
+    def bar(items: Collection[Any] = (), **_: Any) -> _Bar:
+        return _Bar(meter, items)
+
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()
+    hook = logging.set_tqdm_hook(lambda _, items, words: bar(*items, **words))
+    # The reader of GGUF files takes tqdm's bar directly, out of reach of the hook.
+    own = modeling_gguf_pytorch_utils.tqdm
+    modeling_gguf_pytorch_utils.tqdm = bar
+    try:
+        yield
+    finally:
+        modeling_gguf_pytorch_utils.tqdm = own
+        logging.set_tqdm_hook(hook)
+        logging.set_verbosity(verbosity)
+
+
+class _Bar(logging.EmptyTqdm):  # type: ignore[misc]
+    """A progress bar that moves a meter while its items are taken."""
+
+    def __init__(self, meter: Meter, items: Collection[Any]) -> None:
+        super().__init__()
+        self._meter = meter
+        self._items = items
+
+    def __iter__(self) -> Iterator[Any]:
+        self._meter.done, self._meter.total = 0, len(self._items)
+        for number, item in enumerate(self._items):
+            self._meter.reach(number)
+            yield item
+
+
+def byte_bars(meter: Meter) -> type[Any]:
+    """A class of bars for huggingface_hub that draw nothing; those that count bytes move the meter."""
+
+    class Bar(tqdm):  # type: ignore[misc]
+        def __init__(self, *items: Any, **words: Any) -> None:
+            self.counts_bytes = words.get("unit") == "B"
+            super().__init__(*items, **{**words, "disable": True})
+
+        def update(self, n: float | None = 1) -> bool | None:
+            self.n += n or 0
+            meter.reach(self.n if self.counts_bytes else 0)
+            return None
+
+    return Bar
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says, or its kind."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__

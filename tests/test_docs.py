@@ -1,0 +1,90 @@
+"""What the README shows runs as it is shown."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from commands import run, script
+from sessions.events import Failed
+from sessions.session import Session
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def blocks(language: str) -> list[str]:
+    return [body for kind, body in FENCE.findall(README) if kind == language]
+
+
+def test_the_readme_has_blocks_to_test() -> None:
+    assert blocks("wb") and blocks("python") and blocks("console")
+
+
+@pytest.mark.parametrize("number", range(len(blocks("wb"))))
+def test_command_blocks_run(number: int, session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each block of commands runs in a session that has a model, a prompt and a circuit."""
+    monkeypatch.chdir(tmp_path)
+    for line in ("prompt What is the capital of Texas?", "seed The capital of Texas is", 'discover " Austin"'):
+        assert not [event for event in run(session, line) if isinstance(event, Failed)]
+    path = tmp_path / "block.wb"
+    path.write_text("set max_tokens 12\n" + blocks("wb")[number], encoding="utf-8")
+    values = {name: "smollm2" for name in set(re.findall(r"\$\{(\w+)\}", path.read_text(encoding="utf-8")))}
+    failures = []
+    steps = script.play(session, path, values)
+    try:
+        while True:
+            event = next(steps)
+            failures += [event] if isinstance(event, Failed) else []
+    except StopIteration:
+        pass
+    assert not failures
+
+
+@pytest.mark.parametrize("number", range(len(blocks("python"))))
+def test_python_blocks_run(number: int, home: Path, tmp_path: Path) -> None:
+    code = blocks("python")[number]
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def shown_commands() -> list[str]:
+    lines = [line for block in blocks("console") for line in block.splitlines()]
+    return [line.removeprefix("$ ") for line in lines if line.startswith("$ workbench ")]
+
+
+@pytest.mark.parametrize("command", shown_commands())
+def test_options_of_shown_commands_exist(command: str) -> None:
+    """Shown invocations name real subcommands and options; the main one is run by `make demo`."""
+    from workbench.cli import main as cli
+
+    words = shlex.split(command.partition(" #")[0].partition(" >")[0].partition(" |")[0])[1:]
+    group: Any = cli
+    context = group.make_context("workbench", list(words), resilient_parsing=True)
+    name, subcommand, rest = group.resolve_command(context, words)
+    assert name in group.commands
+    known = {option for param in subcommand.params for option in param.opts}
+    assert {word.partition("=")[0] for word in rest if word.startswith("--")} <= known
+
+
+def test_the_example_file_goes_through(home: Path, smollm2: Any) -> None:
+    session = Session(home=home)
+    session.model = smollm2
+    steps = script.play(session, ROOT / "commands" / "examples" / "capital.wb")
+    failures = []
+    try:
+        while True:
+            event = next(steps)
+            failures += [event] if isinstance(event, Failed) else []
+    except StopIteration as stop:
+        assert stop.value.lines > 20
+    assert not failures
