@@ -10,8 +10,8 @@ from functools import partial
 import torch
 
 from benchmarks.measuring import Figure, in_turns, report, surroundings
-from sessions.events import finished
 from sessions.circuits.circuit import Neuron
+from sessions.events import finished
 from sessions.interventions.arms import Arm
 from sessions.interventions.comparing import Condition, compare
 from sessions.interventions.scaling import Scaling, scaled

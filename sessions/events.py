@@ -86,17 +86,24 @@ class State(Event, frozen=True):
 
 
 T = TypeVar("T")
+E = TypeVar("E")
 Steps = Generator[Event, None, T]
 """A computation that yields events while it runs and returns a `T`."""
 
 
-def finished(steps: Generator[Any, None, T]) -> T:
-    """Run to the end and return what it returns, its events dropped: for notebooks, tests and measurements."""
+def collected(steps: Generator[E, None, T]) -> tuple[list[E], T]:
+    """Run to the end: everything it yields, and what it returns."""
+    events: list[E] = []
     while True:
         try:
-            next(steps)
+            events.append(next(steps))
         except StopIteration as stop:
-            return stop.value
+            return events, stop.value
+
+
+def finished(steps: Generator[Any, None, T]) -> T:
+    """Run to the end and return what it returns: for notebooks, tests and measurements."""
+    return collected(steps)[1]
 
 
 def to_json(event: Event) -> bytes:

@@ -24,11 +24,11 @@ def models_folder() -> Path:
 def _opened(name: str) -> OpenModel:
     import torch
 
+    from sessions.events import finished
     from sessions.model.opening import open_model
-    from tests.families import result_of
 
     torch.set_num_threads(2)
-    return result_of(open_model(name, models=models_folder(), dtype="float32", device="cpu"))
+    return finished(open_model(name, models=models_folder(), dtype="float32", device="cpu"))
 
 
 @pytest.fixture(scope="session")

@@ -8,17 +8,13 @@ is missing somewhere changes a result by far more than rounding does.
 from __future__ import annotations
 
 import string
-from typing import Any, TypeVar
+from typing import Any
 from zlib import crc32
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
-
-from sessions.events import Event, Steps
-
-T = TypeVar("T")
 
 VOCABULARY = 64
 LAYERS = 3
@@ -160,18 +156,3 @@ def tiny_tokenizer(*, bos: bool = True, template: str | None = None) -> PreTrain
     assert len(tokenizer) == VOCABULARY
     tokenizer.chat_template = template
     return tokenizer
-
-
-def result_of(steps: Steps[T]) -> T:
-    """What a generator of events returns, its events dropped."""
-    return events_and_result(steps)[1]
-
-
-def events_and_result(steps: Steps[T]) -> tuple[list[Event], T]:
-    """The events a generator yields, and what it returns."""
-    events: list[Event] = []
-    while True:
-        try:
-            events.append(next(steps))
-        except StopIteration as end:
-            return events, end.value

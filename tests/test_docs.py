@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from commands import run, script
-from sessions.events import Failed
+from sessions.events import Failed, finished
 from sessions.session import Session
 
 ROOT = Path(__file__).parents[1]
@@ -36,16 +36,8 @@ def test_command_blocks_run(number: int, session: Session, tmp_path: Path, monke
         assert not [event for event in run(session, line) if isinstance(event, Failed)]
     path = tmp_path / "block.wb"
     path.write_text("set max_tokens 12\n" + blocks("wb")[number], encoding="utf-8")
-    values = {name: "smollm2" for name in set(re.findall(r"\$\{(\w+)\}", path.read_text(encoding="utf-8")))}
-    failures = []
-    steps = script.play(session, path, values)
-    try:
-        while True:
-            event = next(steps)
-            failures += [event] if isinstance(event, Failed) else []
-    except StopIteration:
-        pass
-    assert not failures
+    values = dict.fromkeys(set(re.findall(r"\$\{(\w+)\}", path.read_text(encoding="utf-8"))), "smollm2")
+    finished(script.play(session, path, values))
 
 
 @pytest.mark.parametrize("number", range(len(blocks("python"))))
@@ -79,12 +71,4 @@ def test_options_of_shown_commands_exist(command: str) -> None:
 def test_the_example_file_goes_through(home: Path, smollm2: Any) -> None:
     session = Session(home=home)
     session.model = smollm2
-    steps = script.play(session, ROOT / "commands" / "examples" / "capital.wb")
-    failures = []
-    try:
-        while True:
-            event = next(steps)
-            failures += [event] if isinstance(event, Failed) else []
-    except StopIteration as stop:
-        assert stop.value.lines > 20
-    assert not failures
+    assert finished(script.play(session, ROOT / "commands" / "examples" / "capital.wb")).lines > 20

@@ -109,26 +109,18 @@ class Repl:
     def _follow(self, events: Iterable[Event], line: str, echo: bool) -> bool:
         """Show the events of a line. Returns whether to go on after it."""
         outcome: Result | Failed | None = None
-        heading = echo
-        for event in events:
-            if isinstance(event, Started) and not event.where:
-                if not heading:
-                    continue  # it was typed just above
-                heading = False
-            if isinstance(event, Failed) and not event.where:
-                self._show_place(line, event.column, heading)
-            self.lines.show(event)
+        for number, event in enumerate(events):
+            if number == 0 and echo:
+                self.lines.show(Started("", line))
+            if number == 0 and isinstance(event, Failed) and event.column is not None:  # it could not even start
+                indent = len("> " if echo else PROMPT)
+                self.lines.remark(_pointer(line, event.column, indent, self.lines.width))
+            if number or not isinstance(event, Started):  # the line stands above already
+                self.lines.show(event)
             if isinstance(event, Result | Failed):
                 outcome = event
         self.failed |= isinstance(outcome, Failed)
         return not (isinstance(outcome, Result) and isinstance(outcome.value, Quit))
-
-    def _show_place(self, line: str, column: int | None, heading: bool) -> None:
-        """Point at the place where a line stops making sense. It never started, so it may still lack a heading."""
-        if heading:
-            self.lines.show(Started("", line))
-        if column is not None:
-            self.lines.remark(_pointer(line, column, len("> " if heading else PROMPT), self.lines.width))
 
 
 def _pointer(line: str, column: int, indent: int, width: int) -> str:

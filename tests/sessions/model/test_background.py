@@ -9,9 +9,8 @@ import weakref
 
 import pytest
 
-from sessions.events import Progress
+from sessions.events import Progress, collected
 from sessions.model.background import GRACE, LOOK, Meter, in_background
-from tests.families import events_and_result
 
 
 def test_it_says_how_far_it_is_and_returns_the_result() -> None:
@@ -23,7 +22,7 @@ def test_it_says_how_far_it_is_and_returns_the_result() -> None:
         time.sleep(2 * LOOK)
         return "done"
 
-    events, result = events_and_result(in_background(work, "digging", "m"))
+    events, result = collected(in_background(work, "digging", "m"))
     assert result == "done"
     assert events[-1] == Progress("digging", 4, 10, "m")
 
@@ -54,7 +53,7 @@ def test_an_error_comes_out_where_it_is_waited_for_and_holds_nothing() -> None:
         raise ValueError("out of memory")
 
     with pytest.raises(ValueError, match="out of memory") as failure:
-        events_and_result(in_background(work, "loading"))
+        collected(in_background(work, "loading"))
     gc.collect()
     assert failure.value.__traceback__ is not None and loads[0]() is None
 
@@ -64,4 +63,4 @@ def test_a_timeout_of_the_work_itself_is_an_error_like_others() -> None:
         raise TimeoutError("the server is slow")
 
     with pytest.raises(TimeoutError, match="the server is slow"):
-        events_and_result(in_background(work, "asking"))
+        collected(in_background(work, "asking"))

