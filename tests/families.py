@@ -90,6 +90,17 @@ _CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "gpt_neox": ("gpt_neox", _PLAIN),
     "mixtral": ("mixtral", {**_PLAIN, **_EXPERTS, "num_local_experts": 4}),
+    "qwen2_moe": (
+        "qwen2_moe",
+        {
+            **_PLAIN,
+            **_EXPERTS,
+            "num_experts": 4,
+            "moe_intermediate_size": 16,
+            "shared_expert_intermediate_size": 24,
+            "decoder_sparse_step": 1,
+        },
+    ),
     "qwen3_moe": (
         "qwen3_moe",
         {
@@ -110,10 +121,13 @@ _CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
             "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0},
         },
     ),
+    "bloom": ("bloom", {"vocab_size": VOCABULARY, "hidden_size": 32, "n_layer": LAYERS, "n_head": 4}),
 }
 
-MOE = ("mixtral", "qwen3_moe", "gpt_oss")
-DENSE = tuple(family for family in _CONFIGS if family not in MOE)
+MOE = ("mixtral", "qwen2_moe", "qwen3_moe", "gpt_oss")
+#: Built the old way, with attention that transformers' interface cannot reach.
+OLD = ("bloom",)
+DENSE = tuple(family for family in _CONFIGS if family not in MOE + OLD)
 
 
 def tiny(family: str, seed: int = 0, *, biases: bool = False) -> PreTrainedModel:

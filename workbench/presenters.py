@@ -322,12 +322,9 @@ def _length(encoded: Encoded) -> tuple[str, str, str]:
 
 
 def _circuit(circuit: Circuit, sheet: Sheet, of: int = 0, took: str = "") -> RenderableType:
-    attributed = sum(neuron.attribution or 0.0 for neuron in circuit.neurons)
-    value = circuit.target.value
     parts = [
         f"{len(circuit):,} of {of:,} neurons" if of else f"{len(circuit):,} neurons",
-        f"{aim(circuit.target)} = {signed(value)}",
-        f"their sum is {percent(attributed / value)} of it" if value else "",
+        f"{aim(circuit.target)} = {signed(circuit.target.value)}",
         inline(circuit.chosen),
         "" if circuit.conservation is None else f"conservation off by {percent(circuit.conservation)}",
         inline(f"{circuit.method}, {circuit.attention} attention" if circuit.attention else circuit.method),

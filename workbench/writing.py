@@ -76,12 +76,7 @@ def fitted(text: str, width: int) -> str:
 
 def aim(target: Target) -> str:
     """What a circuit explains, in words: `logit " Austin" − logit " Dallas"`."""
-    wanted = quoted("".join(token.text for token in target.tokens))
-    if target.sequence:
-        return f"log p({wanted})"
-    if target.counterfactual is None:
-        return f"logit {wanted}"
-    return f"logit {wanted} − logit {quoted(target.counterfactual.text)}"
+    return target.described(quoted)
 
 
 def signed(value: float | None, digits: int = 3) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from msgspec import Struct, structs
 
@@ -70,13 +71,17 @@ class Target(Struct, frozen=True, kw_only=True):
     sequence: bool = False
     value: float = 0.0
 
-    def __str__(self) -> str:
-        shown = repr("".join(token.text for token in self.tokens))
+    def described(self, quote: Callable[[str], str]) -> str:
+        """The target in words, `logit " Austin" − logit " Dallas"`, its tokens written by `quote`."""
+        wanted = quote("".join(token.text for token in self.tokens))
         if self.sequence:
-            return f"log p({shown})"
+            return f"log p({wanted})"
         if self.counterfactual is None:
-            return f"logit {shown}"
-        return f"logit {shown} − logit {self.counterfactual.text!r}"
+            return f"logit {wanted}"
+        return f"logit {wanted} − logit {quote(self.counterfactual.text)}"
+
+    def __str__(self) -> str:
+        return self.described(lambda text: f'"{text}"')
 
 
 class Circuit(Struct, frozen=True, kw_only=True):

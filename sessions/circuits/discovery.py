@@ -172,6 +172,6 @@ def _doubts(measure: _Measure, attribution: Attribution, circuit: Circuit, atten
     if attention == "frozen" and attribution.conservation > _GAP:
         notes.append(
             f"relevance at the inputs misses the target by {attribution.conservation:.1%}: "
-            "biases or low precision hold the rest"
+            "biases, low precision, or parts of this family that no rule covers"
         )
     return tuple(notes)

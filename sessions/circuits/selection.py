@@ -231,5 +231,6 @@ def _current(around: Surroundings) -> Circuit:
 def _named(name: str, around: Surroundings) -> Circuit:
     if name not in around.names:
         near = get_close_matches(name, [*around.names, "all", "top10"], 1)
-        raise UsageError(f"no saved circuit is called '{name}'", f"did you mean {near[0]}?" if near else HINT)
+        hint = f"a number comes after the selection: all {name}" if name.isdecimal() else HINT
+        raise UsageError(f"no saved circuit is called '{name}'", f"did you mean {near[0]}?" if near else hint)
     return around.read(name)

@@ -89,16 +89,17 @@ class _Plan:
         return self._routed(activations, routing)
 
     def _dense(self, activations: Tensor) -> Tensor:
+        # Some families flatten batch and sequence before an MLP; rows are told apart again here.
+        scaled = activations.reshape(self.rows, -1, activations.shape[-1])
         if self.everywhere is not None:
-            activations = activations * self.everywhere[:, None]
+            scaled = scaled * self.everywhere[:, None]
         if self._pinned_now():
-            rows, seq, _ = activations.shape
             row, position, neuron = self.pinned.T
-            table = self.clock.table(rows, seq, activations.device)
+            table = self.clock.table(self.rows, scaled.shape[1], activations.device)
             which, column = (table[row] == position[:, None]).nonzero(as_tuple=True)
-            activations = activations.clone()
-            activations[row[which], column, neuron[which]] *= self.factors[which]
-        return activations
+            scaled = scaled.clone()
+            scaled[row[which], column, neuron[which]] *= self.factors[which]
+        return scaled.reshape(activations.shape)
 
     def _routed(self, activations: Tensor, routing: Routing) -> Tensor:
         assert isinstance(self.site, ExpertSite)

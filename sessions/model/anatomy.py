@@ -27,6 +27,8 @@ GATED_NAMES = frozenset({"gate_proj", "gate_up_proj"})
 FINAL_NORM_NAMES = ("norm", "ln_f", "final_layer_norm", "final_layernorm")
 #: Modules besides the down projection whose input is a product of two computed streams.
 PRODUCT_NAMES = frozenset({"per_layer_projection"})
+#: The gate that weighs an expert which every token goes to; it routes, so relevance treats it as a router.
+SHARED_GATE_NAME = "shared_expert_gate"
 #: The norm that some families put between the down projection and the residual stream.
 WRITE_NORM_NAME = "post_feedforward_layernorm"
 
@@ -67,6 +69,9 @@ class ExpertSite:
 
 Site = DenseSite | ExpertSite
 
+#: An ability, such as "attribution", and why the model lacks it.
+Refusal = tuple[str, str]
+
 
 @dataclass(frozen=True)
 class Layer:
@@ -103,7 +108,7 @@ class Anatomy:
     routers: tuple[nn.Module, ...]
     qk_projections: tuple[nn.Module, ...]
     text_config: object
-    refusals: tuple[tuple[str, str], ...]
+    refusals: tuple[Refusal, ...]
 
     @property
     def n_layers(self) -> int:
@@ -187,10 +192,13 @@ def read(model: PreTrainedModel) -> Anatomy:
         norms=tuple(m for m in decoder.modules() if _is_norm(m)),
         activations=tuple(m for m in decoder.modules() if _is_activation(m)),
         products=tuple(m for name, m in decoder.named_modules() if _last(name) in PRODUCT_NAMES),
-        routers=tuple(site.router for site in experts if site.router is not None),
+        routers=(
+            *(site.router for site in experts if site.router is not None),
+            *(m for name, m in decoder.named_modules() if _last(name) == SHARED_GATE_NAME),
+        ),
         qk_projections=tuple(_unexchangeable_qk(blocks)),
         text_config=config,
-        refusals=tuple(_refusals(decoder, experts, family)),
+        refusals=tuple(_refusals(decoder, blocks, experts, family)),
     )
 
 
@@ -262,11 +270,22 @@ def _final_norm(decoder: nn.Module, family: str) -> nn.Module:
 
 def _unexchangeable_qk(blocks: nn.ModuleList) -> Iterator[nn.Module]:
     """Query and key projections of attention modules written before transformers' attention interface."""
-    for module in blocks.modules():
-        children = dict(module.named_children())
-        if "q_proj" in children and "k_proj" in children and not has_eager_attention(module):
+    for attention in _attentions(blocks):
+        children = dict(attention.named_children())
+        if not has_eager_attention(attention) and "q_proj" in children and "k_proj" in children:
             yield children["q_proj"]
             yield children["k_proj"]
+
+
+def _attentions(blocks: nn.ModuleList) -> Iterator[nn.Module]:
+    """The innermost attention modules."""
+    for module in blocks.modules():
+        if _is_attention(module) and not any(_is_attention(child) for child in module.children()):
+            yield module
+
+
+def _is_attention(module: nn.Module) -> bool:
+    return type(module).__name__.endswith("Attention")
 
 
 def has_eager_attention(module: nn.Module) -> bool:
@@ -274,17 +293,26 @@ def has_eager_attention(module: nn.Module) -> bool:
     return hasattr(sys.modules[type(module).__module__], "eager_attention_forward")
 
 
-def _refusals(decoder: nn.Module, experts: list[ExpertSite], family: str) -> Iterator[tuple[str, str]]:
+def _refusals(decoder: nn.Module, blocks: nn.ModuleList, experts: list[ExpertSite], family: str) -> Iterator[Refusal]:
+    """What this model cannot do, with the reason."""
     if any(site.activation is None for site in experts):
         yield (
             "attribution",
-            f"the experts of '{family}' compute their activation inside a function, out of a rule's reach",
+            f"the experts of '{family}' compute their activation inside a function, where no rule reaches",
         )
-    elif any(_last(name) == "altup" for name, _ in decoder.named_modules()):
+    if any(_last(name) == "altup" for name, _ in decoder.named_modules()):
         yield (
             "attribution",
-            f"'{family}' mixes several residual streams with learned products (AltUp), which no rule covers",
+            f"'{family}' mixes several residual streams by learned products (AltUp), which no rule covers",
         )
+    for attention in _attentions(blocks):
+        separate = {"q_proj", "k_proj"} <= dict(attention.named_children()).keys()
+        if not has_eager_attention(attention) and not separate:
+            yield (
+                "attribution",
+                f"the attention of '{family}' can neither be exchanged nor its queries and keys held constant",
+            )
+            return
 
 
 def _is_norm(module: nn.Module) -> bool:

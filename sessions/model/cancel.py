@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import threading
-
 from sessions.errors import Cancelled
 
 
 class Cancel:
-    """Raised by another thread or a signal handler, looked at by the command that runs."""
+    """Raised by another thread or a signal handler, looked at by the command that runs.
+
+    A plain attribute and not a `threading.Event`: a signal handler that interrupts an event's own
+    lock would wait for itself.
+    """
 
     def __init__(self) -> None:
-        self._flag = threading.Event()
+        self._requested = False
 
     def request(self) -> None:
         """Ask the running command to stop at its next look."""
-        self._flag.set()
+        self._requested = True
 
     def clear(self) -> None:
         """Forget an earlier request."""
-        self._flag.clear()
+        self._requested = False
 
     def look(self) -> None:
         """Raise `Cancelled` if it was requested."""
-        if self._flag.is_set():
+        if self._requested:
             raise Cancelled

@@ -57,9 +57,10 @@ Change = Callable[[Tensor, Routing | None], Tensor]
 def on_neurons(site: Site, change: Change) -> Iterator[None]:
     """Replace the activations of a site's neurons inside the block.
 
-    `change` receives `[batch, seq, width]` and None from a dense MLP, or `[batch · seq · k, d_expert]`
-    and the `Routing` from a mixture of experts, whose rows run over tokens and then over the k
-    experts each token was sent to. It returns a tensor of the same shape.
+    From a dense MLP `change` receives `[batch, seq, width]` and None; some families flatten the first
+    two. From a mixture of experts it receives `[batch · seq · k, d_expert]`, rows running over tokens
+    and then over the k experts each token was sent to, and the `Routing` that says which. It returns
+    a tensor of the same shape.
     """
     if isinstance(site, DenseSite):
         with before(site.down, lambda activations: change(activations, None)):

@@ -141,7 +141,7 @@ def test_what_is_saved_is_loaded(store: Store) -> None:
     assert path == store.home / "circuits" / "texas.json"
     assert (header.kind, header.name, header.model, header.fingerprint) == ("circuit", "texas", "smollm2", "f00d")
     assert (header.command, header.size) == ("save texas", 3)
-    assert header.target == "logit ' Austin' − logit ' Houston'"
+    assert header.target == 'logit " Austin" − logit " Houston"'
     assert not hidden(store.home)
 
 

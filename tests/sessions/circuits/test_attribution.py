@@ -40,7 +40,7 @@ def attributed(model: Any, ids: Tensor = IDS, **how: Any) -> Attribution:
     return attribute(model, anatomy.read(model), ids, how.pop("measure", likeliest), **how)
 
 
-@pytest.mark.parametrize("family", [*CONSERVING, "mixtral", "qwen3_moe"])
+@pytest.mark.parametrize("family", [*CONSERVING, "mixtral", "qwen2_moe", "qwen3_moe"])
 @pytest.mark.parametrize("seed", [0, 1])
 def test_with_frozen_attention_all_relevance_reaches_the_inputs(family: str, seed: int) -> None:
     assert attributed(tiny(family, seed)).conservation < 1e-5

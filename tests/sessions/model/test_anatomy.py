@@ -76,7 +76,7 @@ def test_a_neuron_that_is_not_there_is_refused_with_the_range() -> None:
         parts.check(0, parts.widths[0])
 
 
-@pytest.mark.parametrize("family", ["gpt_oss", "gemma3n"])
+@pytest.mark.parametrize("family", ["gpt_oss", "gemma3n", "bloom"])
 def test_what_a_family_cannot_do_is_refused_by_name(family: str) -> None:
     parts = anatomy.read(tiny(family))
     with pytest.raises(ModelError, match=f"attribution is not available.*{family}"):
