@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from commands.prompting import decoded
 from commands.verb import argument, option, verb
 from commands.words import SCOPE, Number, SelectionWord, SweptWord, Whole
-from sessions.circuits.selection import Selection, terms
+from sessions.circuits.selection import terms
 from sessions.errors import UsageError
 from sessions.events import Steps
 from sessions.interventions.arms import shifts
@@ -78,7 +78,7 @@ def _compared(
         target=target,
         arms=arms,
         shifts=shifts(before, after),
-        notes=_doubts(session, selection),
+        notes=_doubts(session),
     )
 
 
@@ -121,7 +121,7 @@ def sweep(session: Session, words: tuple[str, ...], at: str, max_tokens: int | N
         encoded=encoded,
         target=target,
         arms=arms,
-        notes=_doubts(session, selection),
+        notes=_doubts(session),
     )
 
 
@@ -157,8 +157,10 @@ def _target(session: Session) -> Target | None:
     return circuit.target if known else None
 
 
-def _doubts(session: Session, selection: Selection) -> tuple[str, ...]:
+def _doubts(session: Session) -> tuple[str, ...]:
     circuit = session.circuit
-    if circuit is not None and circuit.prompt != session.prompt:
-        return (f"the circuit was found on another prompt, {circuit.prompt.text!r}",)
-    return ()
+    if circuit is None or circuit.prompt == session.prompt:
+        return ()
+    if not circuit.prompt.text:
+        return ("the circuit does not say which prompt it was found on",)
+    return (f"the circuit was found on another prompt, {circuit.prompt.text!r}",)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from msgspec import structs
 
 from commands.verb import argument, option, verb
-from commands.words import THINKING, ModelName, OneOf, Real, Text, Token, Whole, Word
+from commands.words import THINKING, ModelName, OneOf, Real, Text, Token, Usually, Whole, Word
 from sessions.events import Steps
 from sessions.model.info import Prompt, TokenChance
 from sessions.results import Distribution, Generated, ModelOpened, PromptSet, Tokens
@@ -34,6 +34,18 @@ DTYPES = OneOf(
 )
 
 
+DEVICES = Usually(
+    {
+        "auto": "an accelerator if there is one",
+        "cpu": "",
+        "cuda": "the first GPU",
+        "cuda:1": "the second",
+        "mps": "Apple",
+    }
+)
+DEVICE_MAPS = Usually({"auto": "fill the fastest first", "balanced": "the same on each", "sequential": "one by one"})
+
+
 @verb("model", family=FAMILY, example="model smollm2")
 @argument(
     "name",
@@ -42,10 +54,8 @@ DTYPES = OneOf(
     required=False,
 )
 @option("--dtype", type=DTYPES, default="auto", help="number format of the weights")
-@option(
-    "--device", type=Word(), default="auto", help="cpu, cuda, cuda:1, mps; auto takes an accelerator if there is one"
-)
-@option("--device-map", type=Word(), help="spread the layers over devices, as accelerate does: auto")
+@option("--device", type=DEVICES, default="auto", help="auto takes an accelerator if there is one")
+@option("--device-map", type=DEVICE_MAPS, help="spread the layers over devices, as accelerate does: auto")
 @option(
     "--load-in",
     type=OneOf("quantisation", {"8bit": "with bitsandbytes", "4bit": "with bitsandbytes"}),

@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from commands.grammar import parse
 from commands.line import is_blank, words
-from sessions.errors import UsageError, WorkbenchError
+from sessions.errors import Cancelled, UsageError, WorkbenchError
 from sessions.events import Event, Failed, Result, Steps
 from sessions.results import Quit, Ran
 from sessions.session import Session
@@ -40,7 +40,9 @@ class Line(Struct, frozen=True):
 class Stopped(WorkbenchError):
     """A command file stopped at a line that failed; the failure itself has been told."""
 
-    kind = "script"
+    def __init__(self, message: str, failed: Failed) -> None:
+        super().__init__(message)
+        self.kind = Cancelled.kind if failed.error == Cancelled.kind else "script"
 
 
 def assignments(given: Iterable[str]) -> dict[str, str]:
@@ -161,7 +163,7 @@ def play(session: Session, path: Path, values: Mapping[str, str] | None = None) 
         for done, line in enumerate(lines, 1):
             outcome = yield from _outcome(run(session, line.text, where=f"{path}:{line.number}"))
             if isinstance(outcome, Failed):
-                raise Stopped(f"{path} stopped at line {line.number}")
+                raise Stopped(f"{path} stopped at line {line.number}", outcome)
             if isinstance(outcome.value, Quit):
                 return Ran(path=str(path), lines=done)
     finally:
