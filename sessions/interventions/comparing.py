@@ -114,9 +114,8 @@ def _values(opened: OpenModel, encoded: Encoded, target: Target | None, raw: Ten
 def _refuse_nan(logits: Tensor, conditions: Sequence[Condition]) -> None:
     for row, condition in zip(logits, conditions, strict=True):
         if row.isnan().any():
-            raise ModelError(
-                f"the logits of '{condition.name}' are not numbers", "use a smaller multiplier, or --dtype float32"
-            )
+            whose = f"of '{condition.name}'" if condition.name else "of the model"
+            raise ModelError(f"the logits {whose} are not numbers", "use a smaller multiplier, or --dtype float32")
 
 
 def _arms(

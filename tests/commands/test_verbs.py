@@ -15,9 +15,10 @@ import commands
 from commands import script
 from commands.grammar import VERBS
 from sessions.events import Failed, Progress, Text
-from sessions.model.opening import OpenModel
+from sessions.model.opening import OpenModel, adopt
 from sessions.session import Session
 from tests.commands.driving import events_of, failure, result
+from tests.families import tiny, tiny_tokenizer
 
 CAPITAL = Path(commands.__file__).parent / "examples" / "capital.wb"
 
@@ -485,3 +486,15 @@ def test_expect_speaks_of_the_last_text_and_the_last_distribution(little: Sessio
     assert failure(little, "expect baseline contains x").message == "there is no baseline yet"
     result(little, "prompt a dog")
     assert failure(little, "expect text contains x").message == "there is no text yet"
+
+
+def test_a_model_with_learned_positions_is_never_run_past_them(home: Path) -> None:
+    session = Session(home=home)
+    session.use_model(adopt(tiny("gpt2"), tiny_tokenizer(), name="tiny-gpt2"))
+    failed = failure(session, "prompt --raw " + "a " * 129)
+    assert "positions" in failed.message and failed.hint
+    result(session, "prompt --raw " + "a " * 60)
+    generated = result(session, "generate --max-tokens 400").arm
+    room = 128 - len(session.encoded().ids) + 1
+    assert len(generated.ids) <= room
+    result(session, "discover --top 5")
