@@ -14,6 +14,7 @@ from msgspec import structs
 from commands.verb import argument, option, verb
 from commands.words import THINKING, ModelName, OneOf, Real, Text, Token, Usually, Whole, Word
 from sessions.events import Progress, Steps
+from sessions.interventions.arms import Condition
 from sessions.model.info import Prompt, TokenChance
 from sessions.results import Distribution, Generated, ModelOpened, PromptSet, Tokens
 from sessions.session import Reading, Session
@@ -152,7 +153,7 @@ def tokens(session: Session) -> Tokens:
 @option("--stop", type=Text(), multiple=True, help="end the text before this; may be given several times")
 def generate(session: Session, stop: tuple[str, ...], **overrides: float | bool | None) -> Steps[Generated]:
     """Let the model continue the prompt, token by token."""
-    from sessions.interventions.comparing import Condition, compare
+    from sessions.interventions.comparing import compare
 
     encoded = session.encoded()
     decoding = decoded(session, stops=stop, **overrides)

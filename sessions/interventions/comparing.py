@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -16,7 +15,7 @@ from torch import Tensor
 from sessions.circuits.circuit import Neuron, Target
 from sessions.errors import ModelError
 from sessions.events import Progress, Steps, Text
-from sessions.interventions.arms import Arm
+from sessions.interventions.arms import Arm, Condition
 from sessions.interventions.scaling import Scaling, scaled
 from sessions.model.cancel import Cancel
 from sessions.model.distribution import chances, likeliest
@@ -27,14 +26,6 @@ from sessions.model.opening import OpenModel
 
 #: Likeliest next tokens that are kept of each arm.
 KEPT = 10
-
-
-@dataclass(frozen=True)
-class Condition:
-    """One arm to run: its name and the factor on the chosen neurons (1 leaves the model as it is)."""
-
-    name: str
-    multiplier: float
 
 
 def compare(
