@@ -12,8 +12,8 @@ import torch
 from benchmarks.measuring import Figure, in_turns, report, surroundings
 from sessions.circuits.circuit import Neuron
 from sessions.events import finished
-from sessions.interventions.arms import Arm
-from sessions.interventions.comparing import Condition, compare
+from sessions.interventions.arms import Arm, Condition
+from sessions.interventions.comparing import compare
 from sessions.interventions.scaling import Scaling, scaled
 from sessions.model.generation import Decoding, generate
 from sessions.model.info import Encoded, Prompt

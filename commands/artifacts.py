@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from msgspec import structs
@@ -114,6 +115,8 @@ _FORMATS = {
 def export(session: Session, path: Path, format: str | None, name: str | None, force: bool) -> Exported:
     """Write the circuit to a file, for other programs."""
     circuit = session.found() if name is None else session.read_circuit(name, force=True)[0]
+    if os.path.isdir(path):
+        raise UsageError(f"'{path}' is a folder", f"name a file in it: {path / 'circuit.json'}")
     chosen = format or ("csv" if path.suffix.lower() == ".csv" else "json")
     content = {
         "json": lambda: files.write_json(circuit),

@@ -101,7 +101,8 @@ def expect(session: Session, subject: str, words: tuple[str, ...]) -> Expected:
     actual, notes = _probability(session, token) if token is not None else (_actual(session, subject), ())
     name = subject if token is None else f"{subject} {token!r}"
     if not _holds(subject, actual, comparison, wanted):
-        raise ExpectationFailed(f"expected {name} {comparison} {wanted!r}, but it is {_told(actual)}", "; ".join(notes))
+        shown = repr(wanted) if isinstance(actual, str) else wanted
+        raise ExpectationFailed(f"expected {name} {comparison} {shown}, but it is {_told(actual)}", "; ".join(notes))
     return Expected(statement=f"{name} {comparison} {wanted}", actual=_told(actual), notes=notes)
 
 
@@ -112,7 +113,7 @@ def _example(subject: str) -> str:
 
 
 def _told(actual: str | float) -> str:
-    return repr(actual) if isinstance(actual, str) else f"{actual:.4g}"
+    return repr(actual) if isinstance(actual, str) else f"{actual:.6g}"
 
 
 def _holds(subject: str, actual: str | float, comparison: str, wanted: str) -> bool:
@@ -184,7 +185,7 @@ def _logits(session: Session) -> Tensor:
     return session.reading.logits
 
 
-@verb("run", family=FAMILY, example="run capital.wb --set model=smollm2")
+@verb("run", family=FAMILY, example="run capital.wb")
 @argument("path", help="a command file (.wb)", type=FileName(".wb"))
 @option("--set", "values", type=Word(), multiple=True, metavar="NAME=VALUE", help="fill ${NAME} in the file")
 def run(session: Session, path: Path, values: tuple[str, ...]) -> Steps[Ran]:

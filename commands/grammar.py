@@ -34,6 +34,10 @@ for family in (prompting, circuits, interventions, artifacts, control):
 VERBS: dict[str, Verb] = {name: command for name, command in GROUP.commands.items() if isinstance(command, Verb)}
 
 
+#: What other programs call some of them.
+_ELSEWHERE = {"exit": "quit", "ls": "list", "rm": "delete", "man": "help", "?": "help"}
+
+
 class Call(Struct, frozen=True):
     """A line that was understood: the verb, its parameters by name, and the line itself."""
 
@@ -79,7 +83,7 @@ def find(name: str, column: int | None = None) -> Verb:
     """
     if name in VERBS:
         return VERBS[name]
-    meant = name.lower()
+    meant = _ELSEWHERE.get(name, name.lower())
     near = get_close_matches(meant, VERBS, 1) or [verb for verb in VERBS if meant and verb.startswith(meant[:3])][:1]
     raise UsageError(
         f"there is no verb '{name}'", f"did you mean {near[0]}?" if near else "help lists all verbs", column
@@ -281,7 +285,7 @@ def _without_gaps(verb: Verb, plain: list[list[str]]) -> list[str]:
 def _option_words(option: click.Option, value: Any) -> list[str]:
     if value is False and option.secondary_opts:
         return [option.secondary_opts[0]]
-    if value is None or value is False:
+    if value is None or (value is False and option.is_flag):
         return []
     if option.is_flag:
         return [option.opts[0]]

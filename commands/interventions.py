@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from commands.prompting import decoded
 from commands.verb import argument, option, verb
 from commands.words import SCOPE, Number, SelectionWord, SweptWord, Whole
-from sessions.circuits.selection import Selection, terms
+from sessions.circuits.selection import terms
 from sessions.errors import UsageError
 from sessions.events import Steps
-from sessions.interventions.arms import shifts
+from sessions.interventions.arms import Condition, shifts
 from sessions.results import Compared, Swept
 from sessions.session import Reading, Session
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from sessions.circuits.circuit import Target
 
 FAMILY = "Interventions"
@@ -37,7 +39,7 @@ def ablate(session: Session, selection: str, at: str, max_tokens: int | None) ->
     next-token distribution. A neuron written with a position, L24/N1005@41, is switched off there
     only. Nothing of it remains afterwards.
     """
-    return (yield from _compared(session, "ablate", "ablated", selection, 0.0, at, max_tokens))
+    return (yield from _compared(session, "ablate", Condition("ablated", 0.0), selection, at, max_tokens))
 
 
 @verb("amplify", family=FAMILY, example="amplify top10 3")
@@ -47,39 +49,19 @@ def ablate(session: Session, selection: str, at: str, max_tokens: int | None) ->
 @_max_tokens
 def amplify(session: Session, selection: str, factor: float, at: str, max_tokens: int | None) -> Steps[Compared]:
     """Multiply neurons by a factor (2 unless given) and show what changes."""
-    return (yield from _compared(session, "amplify", f"amplified ×{factor:g}", selection, factor, at, max_tokens))
+    return (
+        yield from _compared(session, "amplify", Condition(f"amplified ×{factor:g}", factor), selection, at, max_tokens)
+    )
 
 
 def _compared(
-    session: Session, verb: str, name: str, text: str, multiplier: float, at: str, max_tokens: int | None
+    session: Session, verb: str, changed: Condition, selection: str, at: str, max_tokens: int | None
 ) -> Steps[Compared]:
-    from sessions.interventions.comparing import Condition, compare
-
-    opened, encoded, selection = session.opened(), session.encoded(), session.select(text)
-    neurons = selection.spread(at)
-    target = _target(session)
-    arms, logits = yield from compare(
-        opened,
-        encoded,
-        neurons,
-        [Condition("baseline", 1.0), Condition(name, multiplier)],
-        decoded(session, max_tokens=max_tokens),
-        target=target,
-        cancel=session.cancel,
-    )
-    before, after = arms
+    conditions = [Condition("baseline", 1.0), changed]
+    shared, logits = yield from _intervened(session, selection, conditions, at, max_tokens)
+    before, after = shared["arms"]
     session.reading = Reading(text=after.text, baseline=before.text, logits=logits[1])
-    return Compared(
-        verb=verb,
-        selection=selection.text,
-        neurons=len({neuron.site for neuron in neurons}),
-        scope=at,
-        encoded=encoded,
-        target=target,
-        arms=arms,
-        shifts=shifts(before, after),
-        notes=_doubts(session, selection),
-    )
+    return Compared(verb=verb, shifts=shifts(before, after), **shared)
 
 
 @verb("sweep", family=FAMILY, example="sweep top50 0 0.5 1 1.5 2")
@@ -97,32 +79,12 @@ def sweep(session: Session, words: tuple[str, ...], at: str, max_tokens: int | N
 
     Shows the target's probability and the text at each multiplier.
     """
-    from sessions.interventions.comparing import Condition, compare
-
     text, multipliers = _swept(words)
-    opened, encoded, selection = session.opened(), session.encoded(), session.select(text)
-    neurons = selection.spread(at)
-    target = _target(session)
-    arms, logits = yield from compare(
-        opened,
-        encoded,
-        neurons,
-        [Condition(f"×{multiplier:g}", multiplier) for multiplier in multipliers],
-        decoded(session, max_tokens=max_tokens),
-        target=target,
-        streamed=False,
-        cancel=session.cancel,
-    )
-    session.reading = Reading(text=arms[-1].text, logits=logits[-1])
-    return Swept(
-        selection=selection.text,
-        neurons=len({neuron.site for neuron in neurons}),
-        scope=at,
-        encoded=encoded,
-        target=target,
-        arms=arms,
-        notes=_doubts(session, selection),
-    )
+    conditions = [Condition(f"×{multiplier:g}", multiplier) for multiplier in multipliers]
+    shared, logits = yield from _intervened(session, text, conditions, at, max_tokens, streamed=False)
+    last = shared["arms"][-1]
+    session.reading = Reading(text=last.text, logits=logits[-1])
+    return Swept(**shared)
 
 
 MULTIPLIERS = (0.0, 0.5, 1.0, 1.5, 2.0)
@@ -148,6 +110,36 @@ def _is_number(word: str) -> bool:
     return True
 
 
+def _intervened(
+    session: Session, text: str, conditions: list[Condition], at: str, max_tokens: int | None, *, streamed: bool = True
+) -> Steps[tuple[dict[str, Any], Tensor]]:
+    """Run the arms; returns the fields of an `Intervened`, and the logits of the first position, `[arms, vocab]`."""
+    from sessions.interventions.comparing import compare
+
+    opened, encoded, selection = session.opened(), session.encoded(), session.select(text)
+    neurons, target = selection.spread(at), _target(session)
+    finished, logits = yield from compare(
+        opened,
+        encoded,
+        neurons,
+        conditions,
+        decoded(session, max_tokens=max_tokens),
+        target=target,
+        streamed=streamed,
+        cancel=session.cancel,
+    )
+    fields = {
+        "selection": selection.text,
+        "neurons": len({neuron.site for neuron in neurons}),
+        "scope": at,
+        "encoded": encoded,
+        "target": target,
+        "arms": finished,
+        "notes": _doubts(session),
+    }
+    return fields, logits
+
+
 def _target(session: Session) -> Target | None:
     """The circuit's target, where it is about the prompt in use and its tokens are known."""
     circuit = session.circuit
@@ -157,8 +149,10 @@ def _target(session: Session) -> Target | None:
     return circuit.target if known else None
 
 
-def _doubts(session: Session, selection: Selection) -> tuple[str, ...]:
+def _doubts(session: Session) -> tuple[str, ...]:
     circuit = session.circuit
-    if circuit is not None and circuit.prompt != session.prompt:
-        return (f"the circuit was found on another prompt, {circuit.prompt.text!r}",)
-    return ()
+    if circuit is None or circuit.prompt == session.prompt:
+        return ()
+    if not circuit.prompt.text:
+        return ("the circuit does not say which prompt it was found on",)
+    return (f"the circuit was found on another prompt, {circuit.prompt.text!r}",)

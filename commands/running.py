@@ -55,9 +55,11 @@ def run(session: Session, line: str, *, where: str = "") -> Generator[Event, Non
 
 def _stoppable(session: Session, steps: Steps[Any]) -> Steps[Any]:
     """The events of a verb; between them the cancel flag is looked at. Whatever happens, it is closed."""
+    files = session.files
     with closing(steps):
         while True:
-            session.cancel.look()
+            if session.files == files:  # the commands of a file look for themselves
+                session.cancel.look()
             try:
                 event = next(steps)
             except StopIteration as stop:
@@ -100,6 +102,8 @@ def with_remark(outcome: Result | Failed, remark: str) -> Result | Failed:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_plain(each) for each in value]
     return value if isinstance(value, str | int | float | bool | None) else str(value)
 
 

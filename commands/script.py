@@ -1,5 +1,6 @@
 """Command files: one command a line, `#` comments, `\\` at the end continues a line, `${name}` is filled in.
 
+`$${` stands for a literal `${`.
 A file is checked before it runs: a value that is missing or a name nobody asked for is found before
 the first command, not after an hour.
 """
@@ -16,12 +17,12 @@ from msgspec import Struct
 
 from commands.grammar import parse
 from commands.line import is_blank, words
-from sessions.errors import UsageError, WorkbenchError
+from sessions.errors import Cancelled, UsageError, WorkbenchError
 from sessions.events import Event, Failed, Result, Steps
 from sessions.results import Quit, Ran
 from sessions.session import Session
 
-_PLACE = re.compile(r"\$\{([^}]*)\}")
+_PLACE = re.compile(r"(\$?)(\$\{([^}]*)\})")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 #: What ends a line of a file. Others that Unicode knows, such as a form feed, may stand in a prompt.
 _BREAK = re.compile(r"\r\n|\n|\r")
@@ -40,7 +41,9 @@ class Line(Struct, frozen=True):
 class Stopped(WorkbenchError):
     """A command file stopped at a line that failed; the failure itself has been told."""
 
-    kind = "script"
+    def __init__(self, message: str, failed: Failed) -> None:
+        super().__init__(message)
+        self.kind = Cancelled.kind if failed.error == Cancelled.kind else "script"
 
 
 def assignments(given: Iterable[str]) -> dict[str, str]:
@@ -123,9 +126,11 @@ def _ends_in_comment(line: str) -> bool:
 
 def _filled(line: str, values: Mapping[str, str], used: set[str], where: str) -> str:
     def value(match: re.Match[str]) -> str:
-        name = match[1]
+        escaped, written, name = match.groups()
+        if escaped:
+            return str(written)
         if not _NAME.fullmatch(name):
-            raise UsageError(f"{where}: '{match[0]}' does not name a value", "for example: ${model}")
+            raise UsageError(f"{where}: '{written}' does not name a value", "for example: ${model}")
         if name not in values:
             raise UsageError(f"{where}: no value for ${{{name}}}", f"give one: --set {name}=…")
         used.add(name)
@@ -161,7 +166,7 @@ def play(session: Session, path: Path, values: Mapping[str, str] | None = None) 
         for done, line in enumerate(lines, 1):
             outcome = yield from _outcome(run(session, line.text, where=f"{path}:{line.number}"))
             if isinstance(outcome, Failed):
-                raise Stopped(f"{path} stopped at line {line.number}")
+                raise Stopped(f"{path} stopped at line {line.number}", outcome)
             if isinstance(outcome.value, Quit):
                 return Ran(path=str(path), lines=done)
     finally:

@@ -182,12 +182,22 @@ class SelectionWord(Word):
         # Only the last term of a selection is completed; what stands before it is carried along.
         cut = max(incomplete.rfind(c) for c in ",+&") + 1
         before = incomplete[:cut]
+        if before and not _is_selection(f"{before}all"):
+            return []
         found = [("all", "the whole circuit"), ("top10", "its strongest ten"), ("top50", "its strongest fifty")]
         if session is not None:
             found += [(name, "saved circuit") for name in session.store.names("circuit")]
             if session.circuit is not None:
                 found += [(str(neuron), _about(neuron.attribution)) for neuron in session.circuit.top(20)]
         return [(before + text, about) for text, about in found]
+
+
+def _is_selection(text: str) -> bool:
+    try:
+        terms(text)
+    except UsageError:
+        return False
+    return True
 
 
 def _about(attribution: float | None) -> str:
@@ -205,6 +215,12 @@ class Layers(Word):
         if not _is_whole(first) or (dash and not _is_whole(last)) or (dash and int(last) < int(first)):
             raise UsageError(f"'{text}' is not a range of layers", "for example: 9-26, or 12")
         return int(first), int(last or first)
+
+    def completions(self, session: Session | None, incomplete: str) -> list[tuple[str, str]]:
+        if session is None or session.model is None:
+            return []
+        count = session.model.info.n_layers
+        return [(f"0-{count - 1}", "all of them"), (f"{count // 3}-{2 * count // 3}", "those in the middle")]
 
 
 class Name(Word):
@@ -232,6 +248,11 @@ class ModelName(Word):
 
     name = "model"
 
+    def read(self, text: str) -> str:
+        if not text:
+            raise UsageError("the model's name is empty", "for example: model smollm2")
+        return text
+
     def completions(self, session: Session | None, incomplete: str) -> list[tuple[str, str]]:
         return [*EMBEDDED.items(), *_paths(incomplete, ".gguf")]
 
@@ -246,7 +267,8 @@ class FileName(Word):
 
     def read(self, text: str) -> Path:
         if not text or "\0" in text:
-            raise UsageError("the file name is empty", f"for example: results{self.suffix or '.json'}")
+            wrong = "has a null character in it" if text else "is empty"
+            raise UsageError(f"the file name {wrong}", f"for example: results{self.suffix or '.json'}")
         try:
             return Path(text).expanduser()
         except RuntimeError as error:
@@ -273,6 +295,18 @@ def _paths(incomplete: str, suffix: str) -> list[tuple[str, str]]:
 
 def _is_shown(name: str) -> bool:
     return not name.startswith(".") and is_text(name)
+
+
+class Usually(Word):
+    """Any text; some are usual."""
+
+    name = "usual text"
+
+    def __init__(self, meanings: dict[str, str]) -> None:
+        self.meanings = meanings
+
+    def completions(self, session: Session | None, incomplete: str) -> list[tuple[str, str]]:
+        return list(self.meanings.items())
 
 
 class OneOf(Word):

@@ -38,7 +38,7 @@ def read_file(path: Path, hint: str = "check the path and its permissions") -> b
         try:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
-                raise ArtifactError(f"{path} is not a regular file")
+                raise ArtifactError(f"{path} is not a regular file", "give the path of a file")
             if status.st_size > LARGEST:
                 raise ArtifactError(f"{path} has {status.st_size >> 20} MiB; at most {LARGEST >> 20} are read")
             with open(descriptor, "rb", closefd=False) as file:

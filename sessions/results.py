@@ -76,31 +76,29 @@ class NeuronTable(Value, frozen=True, kw_only=True):
     total: int
 
 
-class Compared(Value, frozen=True, kw_only=True):
-    """`ablate`, `amplify`: the baseline (`arms[0]`) beside the changed text.
+class Intervened(Value, frozen=True, kw_only=True):
+    """What `ablate`, `amplify` and `sweep` have in common.
 
     `neurons` counts the distinct neurons changed; `scope` says at which positions.
     """
 
-    verb: str
     selection: str
     neurons: int
     scope: str
     encoded: Encoded
     target: Target | None
     arms: tuple[Arm, ...]
+
+
+class Compared(Intervened, frozen=True, kw_only=True):
+    """`ablate`, `amplify`: the baseline (`arms[0]`) beside the changed text."""
+
+    verb: str
     shifts: tuple[Shift, ...]
 
 
-class Swept(Value, frozen=True, kw_only=True):
+class Swept(Intervened, frozen=True, kw_only=True):
     """`sweep`: one arm a multiplier, in the order given."""
-
-    selection: str
-    neurons: int
-    scope: str
-    encoded: Encoded
-    target: Target | None
-    arms: tuple[Arm, ...]
 
 
 class Narrowed(Value, frozen=True, kw_only=True):

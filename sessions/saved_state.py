@@ -17,7 +17,7 @@ from msgspec import Struct, structs
 from sessions.circuits.circuit import Circuit
 from sessions.disk import read_file, write_file
 from sessions.errors import Cancelled, WorkbenchError
-from sessions.events import Steps
+from sessions.events import Progress, Steps
 from sessions.json_text import decoded
 from sessions.model.info import Opening, Prompt
 from sessions.session import Session
@@ -86,6 +86,7 @@ def restore(session: Session, state: SavedState) -> Steps[tuple[str, ...]]:
 
 
 def _reopen(session: Session, opening: Opening) -> Steps[None]:
+    yield Progress("starting torch")  # whose import takes seconds
     from sessions.model.opening import open_model
 
     request = structs.asdict(opening)

@@ -83,13 +83,11 @@ class Session:
         Raises:
             UsageError: no prompt is set.
         """
-        from sessions.model.tokens import encode
-
-        opened = self.opened()
+        self.opened()
         if self.prompt is None:
             raise UsageError("no prompt is set", "set one: prompt What is the capital of Texas?")
         if self._encoded is None or self._encoded.prompt != self.prompt:
-            self._encoded = encode(opened.tokenizer, self.prompt)
+            self._encoded = self._read(self.prompt)
         return self._encoded
 
     def found(self) -> Circuit:
@@ -115,11 +113,17 @@ class Session:
 
     def use_prompt(self, prompt: Prompt) -> Encoded:
         """Take another prompt, if the model can read it; the circuit stays, with the prompt it came from."""
-        from sessions.model.tokens import encode
-
-        encoded = encode(self.opened().tokenizer, prompt)
+        encoded = self._read(prompt)
         self.prompt, self._encoded = prompt, encoded
         self.reading = Reading()
+        return encoded
+
+    def _read(self, prompt: Prompt) -> Encoded:
+        from sessions.model.tokens import encode
+
+        opened = self.opened()
+        encoded = encode(opened.tokenizer, prompt)
+        opened.anatomy.check_length(len(encoded.ids))
         return encoded
 
     def select(self, text: str) -> Selection:

@@ -341,7 +341,7 @@ def _circuit(circuit: Circuit, sheet: Sheet, of: int = 0, took: str = "") -> Ren
     return facts(parts, sheet.width)
 
 
-def _intervention(verb: str, value: results.Compared | results.Swept, sheet: Sheet) -> RenderableType:
+def _intervention(verb: str, value: results.Intervened, sheet: Sheet) -> RenderableType:
     count = "1 neuron" if value.neurons == 1 else f"{value.neurons:,} neurons"
     target = "" if value.target is None else f"target {aim(value.target)}"
     scope = _SCOPES.get(value.scope) or inline(value.scope)

@@ -83,7 +83,8 @@ def _error(failed: Failed) -> WorkbenchError:
     if failed.error == Cancelled.kind:
         return Cancelled()
     kinds = {kind.kind: kind for kind in WorkbenchError.__subclasses__()}
-    return kinds.get(failed.error, WorkbenchError)(failed.message, failed.hint)
+    message = f"{failed.where}: {failed.message}" if failed.where else failed.message
+    return kinds.get(failed.error, WorkbenchError)(message, failed.hint)
 
 
 def _method_name(verb: str) -> str:

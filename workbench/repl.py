@@ -7,6 +7,7 @@ the session, ctrl-d leaves. Where stdin or stdout is not a terminal, plain lines
 from __future__ import annotations
 
 import os
+import re
 import sys
 import traceback
 from collections.abc import Iterable
@@ -70,7 +71,7 @@ class Repl:
                 continue  # the line is given up, as in a shell
             except EOFError:
                 return
-            pasted = typed.splitlines()
+            pasted = re.split(r"\r\n|\n|\r", typed)
             for line in pasted:
                 if not self.run(line, echo=len(pasted) > 1):
                     return

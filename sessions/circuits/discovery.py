@@ -82,6 +82,7 @@ def discover(
     ids = encoded.ids
     if question.sequence:
         ids = (*ids, *(token.id for token in question.tokens[:-1]))
+    opened.anatomy.check_length(len(ids))
     measure = _Measure(question)
     attribution = attribute(
         opened.model,

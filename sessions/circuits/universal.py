@@ -87,6 +87,6 @@ def known(opened: OpenModel, home: Path, cancel: Cancel | None = None) -> Steps[
 def _read(path: Path) -> frozenset[tuple[int, int]] | None:
     try:
         kept = msgspec.json.decode(path.read_bytes(), type=_Known)
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, ValueError):  # unreadable or damaged: it can be found again
         return None
     return frozenset(kept.sites) if kept.procedure == _PROCEDURE else None

@@ -7,6 +7,13 @@ from msgspec import Struct
 from sessions.model.info import Token, TokenChance
 
 
+class Condition(Struct, frozen=True):
+    """An arm to run: its name and the factor on the chosen neurons (1 leaves the model as it is)."""
+
+    name: str
+    multiplier: float
+
+
 class Arm(Struct, frozen=True, kw_only=True):
     """One text and the condition it was generated under.
 

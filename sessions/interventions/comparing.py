@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -16,7 +15,7 @@ from torch import Tensor
 from sessions.circuits.circuit import Neuron, Target
 from sessions.errors import ModelError
 from sessions.events import Progress, Steps, Text
-from sessions.interventions.arms import Arm
+from sessions.interventions.arms import Arm, Condition
 from sessions.interventions.scaling import Scaling, scaled
 from sessions.model.cancel import Cancel
 from sessions.model.distribution import chances, likeliest
@@ -27,14 +26,6 @@ from sessions.model.opening import OpenModel
 
 #: Likeliest next tokens that are kept of each arm.
 KEPT = 10
-
-
-@dataclass(frozen=True)
-class Condition:
-    """One arm to run: its name and the factor on the chosen neurons (1 leaves the model as it is)."""
-
-    name: str
-    multiplier: float
 
 
 def compare(
@@ -114,9 +105,8 @@ def _values(opened: OpenModel, encoded: Encoded, target: Target | None, raw: Ten
 def _refuse_nan(logits: Tensor, conditions: Sequence[Condition]) -> None:
     for row, condition in zip(logits, conditions, strict=True):
         if row.isnan().any():
-            raise ModelError(
-                f"the logits of '{condition.name}' are not numbers", "use a smaller multiplier, or --dtype float32"
-            )
+            whose = f"of '{condition.name}'" if condition.name else "of the model"
+            raise ModelError(f"the logits {whose} are not numbers", "use a smaller multiplier, or --dtype float32")
 
 
 def _arms(

@@ -73,6 +73,8 @@ class _Plan:
 
     `everywhere` is `[rows, width]`, or None where all its neurons have positions. `pinned` is
     `[n, 3]`: row, position and neuron (within the site) of those that do, with `factors`, `[n]`.
+    Factors have the dtype of the weights, so that casting them to the activations' is free unless
+    the weights are quantised.
     """
 
     site: Site
@@ -92,13 +94,13 @@ class _Plan:
         # Some families flatten batch and sequence before an MLP; rows are told apart again here.
         scaled = activations.reshape(self.rows, -1, activations.shape[-1])
         if self.everywhere is not None:
-            scaled = scaled * self.everywhere[:, None]
+            scaled = scaled * self.everywhere[:, None].to(scaled.dtype)
         if self._pinned_now():
             row, position, neuron = self.pinned.T
             table = self.clock.table(self.rows, scaled.shape[1], activations.device)
             which, column = (table[row] == position[:, None]).nonzero(as_tuple=True)
             scaled = scaled.clone()
-            scaled[row[which], column, neuron[which]] *= self.factors[which]
+            scaled[row[which], column, neuron[which]] *= self.factors[which].to(scaled.dtype)
         return scaled.reshape(activations.shape)
 
     def _routed(self, activations: Tensor, routing: Routing) -> Tensor:
@@ -106,7 +108,7 @@ class _Plan:
         lines = len(activations)
         row_of = torch.arange(lines, device=activations.device) * self.rows // lines
         if self.everywhere is not None:
-            factors = self.everywhere.view(self.rows, self.site.n_experts, self.site.d_expert)
+            factors = self.everywhere.view(self.rows, self.site.n_experts, self.site.d_expert).to(activations.dtype)
             activations = activations * factors[row_of, routing.experts]
         if self._pinned_now():
             row, position, neuron = self.pinned.T
@@ -117,7 +119,7 @@ class _Plan:
             hit = (row_of == row[:, None]) & (position_of == position[:, None]) & (routing.experts == expert[:, None])
             which, line = hit.nonzero(as_tuple=True)
             activations = activations.clone()
-            activations[line, coordinate[which]] *= self.factors[which]
+            activations[line, coordinate[which]] *= self.factors[which].to(activations.dtype)
         return activations
 
     def _pinned_now(self) -> bool:
@@ -150,7 +152,7 @@ def _plan(
     fixed: list[tuple[int, int, int, float]],
 ) -> _Plan:
     like = next((site.experts if isinstance(site, ExpertSite) else site.down).parameters())
-    dtype = like.dtype if like.dtype.is_floating_point else torch.get_default_dtype()
+    dtype = like.dtype if like.dtype.is_floating_point else torch.float32
     everywhere = None
     if free:
         row, neuron, factor = zip(*free, strict=True)

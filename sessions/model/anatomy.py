@@ -25,6 +25,7 @@ from sessions.errors import ModelError, UsageError
 DOWN_NAMES = frozenset({"down_proj", "c_proj", "dense_4h_to_h", "fc2", "w2"})
 GATED_NAMES = frozenset({"gate_proj", "gate_up_proj"})
 FINAL_NORM_NAMES = ("norm", "ln_f", "final_layer_norm", "final_layernorm")
+POSITION_NAMES = frozenset({"wpe", "embed_positions"})
 #: Modules besides the down projection whose input is a product of two computed streams.
 PRODUCT_NAMES = frozenset({"per_layer_projection"})
 #: The gate that weighs an expert which every token goes to; it routes, so relevance treats it as a router.
@@ -95,6 +96,8 @@ class Anatomy:
     per-layer embeddings). `norms` and `activations` are the modules that a linearisation replaces,
     `products` those whose input is a product of two streams, `qk_projections` the query and key
     projections of families whose attention cannot be exchanged through transformers' interface.
+    `context` is the number of positions a learned position embedding has, None where positions are
+    computed and have no end.
     """
 
     decoder: nn.Module
@@ -107,6 +110,7 @@ class Anatomy:
     products: tuple[nn.Module, ...]
     routers: tuple[nn.Module, ...]
     qk_projections: tuple[nn.Module, ...]
+    context: int | None
     text_config: object
     refusals: tuple[Refusal, ...]
 
@@ -135,7 +139,10 @@ class Anatomy:
         """Raise `ModelError` when the model is known not to be able to do this."""
         for name, reason in self.refusals:
             if name == ability:
-                raise ModelError(f"{ability} is not available on this model: {reason}")
+                raise ModelError(
+                    f"{ability} is not available on this model: {reason}",
+                    "generate, top, ablate, amplify and sweep work on it, with neurons named one by one",
+                )
 
     def check(self, layer: int, index: int) -> None:
         """Raise `UsageError` unless layer `layer` has a neuron `index`."""
@@ -144,6 +151,13 @@ class Anatomy:
         width = self.layers[layer].width
         if not 0 <= index < width:
             raise UsageError(f"layer {layer} has no neuron {index}", f"its neurons are 0 to {width - 1}")
+
+    def check_length(self, tokens: int) -> None:
+        """Raise `UsageError` when a text is longer than the model has positions for."""
+        if self.context is not None and tokens > self.context:
+            raise UsageError(
+                f"the text has {tokens:,} tokens, and the model has {self.context:,} positions", "shorten the prompt"
+            )
 
     def site_of(self, layer: int, index: int) -> tuple[Site, int]:
         """The site that holds a neuron, and the neuron's number within the site."""
@@ -197,6 +211,7 @@ def read(model: PreTrainedModel) -> Anatomy:
             *(m for name, m in decoder.named_modules() if _last(name) == SHARED_GATE_NAME),
         ),
         qk_projections=tuple(_unexchangeable_qk(blocks)),
+        context=_context(decoder),
         text_config=config,
         refusals=tuple(_refusals(decoder, blocks, experts, family)),
     )
@@ -266,6 +281,13 @@ def _final_norm(decoder: nn.Module, family: str) -> nn.Module:
         if isinstance(module, nn.Module):
             return module
     raise ModelError(f"'{family}' has no final norm this workbench knows", "this architecture is not supported")
+
+
+def _context(decoder: nn.Module) -> int | None:
+    for name, module in decoder.named_modules():
+        if _last(name) in POSITION_NAMES and isinstance(module, nn.Embedding):
+            return int(module.num_embeddings - getattr(module, "offset", 0))
+    return None
 
 
 def _unexchangeable_qk(blocks: nn.ModuleList) -> Iterator[nn.Module]:

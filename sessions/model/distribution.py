@@ -33,7 +33,8 @@ def chances(tokenizer: PreTrainedTokenizerBase, logits: Tensor, ids: Iterable[in
     logits = logits.float()
     values = logits[wanted]
     probabilities = logits.softmax(-1)[wanted]
-    ranks = 1 + (logits[None] > values[:, None]).sum(-1)
+    ascending = logits.sort().values
+    ranks = 1 + len(logits) - torch.searchsorted(ascending, values, right=True)
     rows = zip(wanted.tolist(), probabilities.tolist(), values.tolist(), ranks.tolist(), strict=True)
     found = [TokenChance(i, token_text(tokenizer, i), p, logit, rank) for i, p, logit, rank in rows]
     return tuple(sorted(found, key=lambda chance: chance.rank))

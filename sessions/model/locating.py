@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
+import os
 import re
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
@@ -64,9 +65,9 @@ def located(name: str, models: Path, trust_remote_code: bool) -> Steps[Source]:
     if name in EMBEDDED:
         return Source((yield from prepared(name, models)), "embedded")
     path = _path(name)
-    if path.is_file():
+    if os.path.isfile(path):  # which, unlike Path.is_file, takes a name too long for a file for no file
         return _gguf(path)
-    if path.is_dir():
+    if os.path.isdir(path):
         _check_folder(path)
         return Source(path, str(path.resolve()))
     if _HUB_ID.fullmatch(name) and path.suffix != ".gguf":

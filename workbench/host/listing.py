@@ -37,7 +37,7 @@ def _row(place: Place) -> tuple[str, ...]:
     try:
         welcome = Client(place, holder).welcome(_ANSWER)
     except HostError:
-        return (place.name, str(holder.pid), MISSING, memory, "does not answer", MISSING)
+        return (place.name, str(holder.pid or MISSING), MISSING, memory, "does not answer", MISSING)
     return (place.name, str(holder.pid), inline(welcome.state.model) or MISSING, memory, *_doing(welcome))
 
 

@@ -74,7 +74,7 @@ class Place:
             self.folder.chmod(_PRIVATE)
 
     def holder(self) -> Holder | None:
-        """The host that lives here, or None. One that has only just begun has no socket yet.
+        """The host that lives here, or None. One that is just beginning, or ending, has pid 0 and no socket.
 
         Raises:
             HostError: it lives on another machine that shares this home.
@@ -93,7 +93,7 @@ class Place:
     def _checked(self, data: bytes) -> Holder:
         try:
             holder = msgspec.json.decode(data, type=Holder)
-        except ValueError:  # locked, and not yet written
+        except ValueError:  # locked, and not written yet or any longer
             return Holder(0, platform.node(), 0, "")
         if holder.node != platform.node():
             raise HostError(

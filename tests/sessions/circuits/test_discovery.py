@@ -14,7 +14,9 @@ from sessions.circuits.discovery import Question, Scope, discover
 from sessions.circuits.lens import pushed
 from sessions.errors import UsageError
 from sessions.events import finished
-from sessions.interventions.comparing import Condition, compare
+from sessions.interventions.arms import Condition
+from sessions.interventions.comparing import compare
+from sessions.interventions.scaling import Scaling, scaled
 from sessions.model.generation import Decoding
 from sessions.model.hooks import count_hooks
 from sessions.model.info import Prompt, Token
@@ -139,3 +141,17 @@ def test_the_lens_reads_a_neuron_with_the_sign_it_fires_with(smollm2: Any) -> No
     ((up, down),) = pushed(smollm2.anatomy, smollm2.tokenizer, [neuron], 5)
     assert pushed(smollm2.anatomy, smollm2.tokenizer, [turned], 5) == [(down, up)]
     assert pushed(smollm2.anatomy, smollm2.tokenizer, []) == []
+
+
+def test_attributions_go_with_what_ablating_each_neuron_alone_really_does(smollm2: Any) -> None:
+    """Forty neurons, each switched off alone in a row of one batch: estimate and fact correlate."""
+    found = circuit(smollm2, Question((AUSTIN_TOKEN,), HOUSTON_TOKEN), 40)
+    ids = torch.tensor([found.ids]).expand(len(found) + 1, -1)
+    rows = [Scaling((neuron,), 0.0) for neuron in found.neurons]
+    with scaled(smollm2.anatomy, [*rows, Scaling((), 1.0)]), torch.inference_mode():
+        last = smollm2.model(ids, use_cache=False, logits_to_keep=1).logits[:, -1]
+    difference = last[:, AUSTIN_TOKEN.id] - last[:, HOUSTON_TOKEN.id]
+    effects = difference[-1] - difference[:-1]
+    attributions = torch.tensor([neuron.attribution for neuron in found.neurons])
+    correlation = torch.corrcoef(torch.stack([attributions, effects]))[0, 1]
+    assert correlation > 0.7

@@ -10,8 +10,8 @@ import torch
 from sessions.circuits.circuit import Neuron, Target
 from sessions.errors import Cancelled, ModelError
 from sessions.events import Text, finished
-from sessions.interventions.arms import Arm, shifts
-from sessions.interventions.comparing import Condition, compare
+from sessions.interventions.arms import Arm, Condition, shifts
+from sessions.interventions.comparing import compare
 from sessions.model.cancel import Cancel
 from sessions.model.generation import Decoding
 from sessions.model.hooks import count_hooks

@@ -89,3 +89,12 @@ def test_a_model_of_another_build_is_refused_naming_the_part() -> None:
     del model.model.layers[1].mlp.down_proj
     with pytest.raises(ModelError, match="layer 1 of 'llama' has no down projection"):
         anatomy.read(model)
+
+
+def test_a_model_with_learned_positions_says_how_many_it_has() -> None:
+    assert anatomy.read(tiny("llama")).context is None
+    parts = anatomy.read(tiny("gpt2"))
+    assert parts.context == 128
+    parts.check_length(128)
+    with pytest.raises(UsageError, match="129 tokens, and the model has 128 positions"):
+        parts.check_length(129)

@@ -47,7 +47,7 @@ def _end_hosts(home: Path) -> None:
     for place in hosts(home):
         with suppress(WorkbenchError, ProcessLookupError):
             holder = place.holder()
-            if holder is not None:
+            if holder is not None and holder.pid:  # 0, one that begins or ends, would be this very process group
                 os.kill(holder.pid, signal.SIGKILL)
 
 

@@ -1,0 +1,44 @@
+"""Sessions with a tiny model: nothing it says makes sense, everything it does is the product's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sessions.model.opening import OpenModel, adopt
+from sessions.session import Session
+from tests.commands.driving import result
+from tests.families import tiny, tiny_tokenizer
+
+TEMPLATE = "{% for message in messages %}{{ message['content'] }}. {% endfor %}"
+
+
+@pytest.fixture(scope="session")
+def tiny_llama() -> OpenModel:
+    """Three layers of 48 neurons, 64 tokens, no chat template."""
+    return adopt(tiny("llama"), tiny_tokenizer(), name="tiny")
+
+
+@pytest.fixture(scope="session")
+def tiny_chat() -> OpenModel:
+    """Another tiny model, of other weights, with a chat template."""
+    return adopt(tiny("qwen3_moe", seed=1), tiny_tokenizer(template=TEMPLATE), name="tiny-chat")
+
+
+@pytest.fixture
+def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Session:
+    """A session without a model, in an empty working directory."""
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    return Session(tmp_path / "home", journal="test")
+
+
+@pytest.fixture
+def little(empty: Session, tiny_llama: OpenModel) -> Session:
+    """A session with a tiny model, a prompt of six tokens and a circuit of twenty neurons."""
+    empty.model = tiny_llama
+    result(empty, "set max_tokens 4")
+    result(empty, "prompt the cat")
+    result(empty, "discover a --top 20 --keep-universal")
+    return empty
