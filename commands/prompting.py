@@ -6,6 +6,7 @@ grammar must be there before they are.
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from commands.verb import argument, option, verb
 from commands.words import THINKING, ModelName, OneOf, Real, Text, Token, Usually, Whole, Word
 from sessions.events import Progress, Steps
 from sessions.interventions.arms import Condition
-from sessions.model.info import Prompt, TokenChance
+from sessions.model.info import Opening, Prompt, TokenChance
 from sessions.results import Distribution, Generated, ModelOpened, PromptSet, Tokens
 from sessions.session import Reading, Session
 
@@ -80,6 +81,15 @@ def model(
     """
     if name is None:
         return ModelOpened(info=session.opened().info)
+    opening = Opening(
+        name=name,
+        dtype=dtype,
+        device=device,
+        device_map=device_map,
+        load_in=load_in,
+        trust_remote_code=trust_remote_code,
+        folder=os.getcwd(),
+    )
     yield Progress("starting torch")  # whose import takes seconds
     from sessions.model.opening import open_model
 
@@ -93,7 +103,7 @@ def model(
         trust_remote_code=trust_remote_code,
     )
     earlier = session.circuit
-    session.use_model(opened)
+    session.use_model(opened, opening)
     notes = [] if opened.info.has_template else ["it has no chat template: prompts are read as they stand"]
     notes += [f"{ability} is not available: {reason}" for ability, reason in opened.info.refusals]
     if earlier is not None and session.circuit is None:

@@ -84,15 +84,17 @@ def _journalled(session: Session, call: Call | None, line: str, outcome: Result 
         versions=versions(),
         model="" if info is None else info.name,
         fingerprint="" if info is None else info.fingerprint,
+        author=session.author,
     )
     try:
         session.journal.append(record)
     except ArtifactError as error:
-        return _with_remark(outcome, f"{error.message}; {error.hint}")
+        return with_remark(outcome, f"{error.message}; {error.hint}")
     return outcome
 
 
-def _with_remark(outcome: Result | Failed, remark: str) -> Result | Failed:
+def with_remark(outcome: Result | Failed, remark: str) -> Result | Failed:
+    """The outcome with something beside it that the user should know."""
     if isinstance(outcome, Result):
         value = structs.replace(outcome.value, notes=(*outcome.value.notes, remark))
         return structs.replace(outcome, value=value)

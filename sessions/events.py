@@ -13,6 +13,8 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Struct
 
+from sessions.json_text import escaped
+
 
 class Value(Struct, frozen=True, kw_only=True, tag=True, tag_field="kind"):
     """Base of everything a command can return. The class name is the JSON field `kind`.
@@ -108,7 +110,10 @@ def finished(steps: Generator[Any, None, T]) -> T:
 
 def to_json(event: Event) -> bytes:
     """One line of JSON, without the newline. Numbers that JSON lacks (NaN, infinities) become null."""
-    return msgspec.json.encode(event)
+    try:
+        return msgspec.json.encode(event)
+    except UnicodeEncodeError:  # the name of a file can be bytes that are no text
+        return msgspec.json.encode(escaped(msgspec.to_builtins(event)))
 
 
 def from_json(line: bytes | str) -> Event:

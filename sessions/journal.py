@@ -18,6 +18,7 @@ from msgspec import Struct, structs
 
 from sessions.disk import make_folder, sync_folder
 from sessions.errors import ArtifactError
+from sessions.json_text import escaped
 
 #: A value whose JSON is longer, in bytes, is not journaled; a `Dropped` stands in its place.
 LARGEST_VALUE = 256 * 2**10
@@ -154,18 +155,7 @@ def _json(value: Any) -> bytes:
         return msgspec.json.encode(value, enc_hook=str)
     except UnicodeEncodeError:
         # Bytes that a terminal could not decode arrive as lone surrogates; the record outlives them.
-        return msgspec.json.encode(_escaped(msgspec.to_builtins(value, enc_hook=str, str_keys=True)))
-
-
-def _escaped(value: Any) -> Any:
-    """The value with each lone surrogate in its texts written as an escape sequence."""
-    if isinstance(value, str):
-        return value.encode("utf-8", "backslashreplace").decode()
-    if isinstance(value, dict):
-        return {_escaped(key): _escaped(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_escaped(each) for each in value]
-    return value
+        return msgspec.json.encode(escaped(msgspec.to_builtins(value, enc_hook=str, str_keys=True)))
 
 
 def _lines(path: Path) -> list[bytes]:

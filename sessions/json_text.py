@@ -64,6 +64,17 @@ def readable(value: Any, what: str) -> bytes:
         raise ArtifactError(f"{what} holds text that is not valid Unicode: {ascii(error.object)[:60]}") from error
 
 
+def escaped(value: Any) -> Any:
+    """The value with each lone surrogate in its texts written as an escape sequence."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, dict):
+        return {escaped(key): escaped(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [escaped(each) for each in value]
+    return value
+
+
 def _check_finite(value: Any, what: str, path: str) -> None:
     if isinstance(value, float) and not math.isfinite(value):
         raise ArtifactError(f"{what} holds a number that JSON cannot say: {path or 'it'} is {value}")

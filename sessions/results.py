@@ -181,6 +181,12 @@ class Ran(Value, frozen=True, kw_only=True):
     lines: int
 
 
+class Restored(Value, frozen=True, kw_only=True):
+    """A host that came back: what the session holds again; the notes say what it does not."""
+
+    state: State
+
+
 class Help(Value, frozen=True, kw_only=True):
     """`help`: all verbs as (name, summary) pairs by family, or one verb in full."""
 

@@ -19,7 +19,7 @@ from sessions.errors import ModelError, UsageError
 from sessions.events import State, Steps
 from sessions.journal import Journal
 from sessions.model.cancel import Cancel
-from sessions.model.info import Encoded, Prompt
+from sessions.model.info import Encoded, Opening, Prompt
 from sessions.settings import Settings
 from sessions.store import Store, check_model
 
@@ -58,7 +58,9 @@ class Session:
         self.journal = Journal(self.home / "hosts" / journal / "journal.jsonl") if journal else None
         self.cancel = Cancel()
         self.settings = Settings()
+        self.author = ""  # who typed the line that runs, where there are several
         self.model: OpenModel | None = None
+        self.opening: Opening | None = None  # how to open that model again, where a line opened it
         self.prompt: Prompt | None = None
         self.circuit: Circuit | None = None
         self.reading = Reading()
@@ -98,9 +100,12 @@ class Session:
             raise UsageError("there is no circuit yet", 'find one: discover " Austin", or load NAME')
         return self.circuit
 
-    def use_model(self, opened: OpenModel) -> None:
-        """Take another model. Prompt and settings stay; a circuit of other weights does not."""
-        self.model = opened
+    def use_model(self, opened: OpenModel, opening: Opening | None = None) -> None:
+        """Take another model. Prompt and settings stay; a circuit of other weights does not.
+
+        `opening` is what it was opened with, so that it can be opened again.
+        """
+        self.model, self.opening = opened, opening
         self._encoded = None
         self.reading = Reading()
         if self.circuit is not None and self.circuit.fingerprint != opened.info.fingerprint:
@@ -176,5 +181,5 @@ class Session:
 
     def close(self) -> None:
         """Let go of the model."""
-        self.model = None
+        self.model = self.opening = None
         self.reading = Reading()

@@ -1,4 +1,4 @@
-"""The command line: `workbench run FILE`, `workbench repl`.
+"""The command line: `run FILE` and `repl`, and for sessions that stay `attach`, `exec`, `hosts` and `kill`.
 
 Only click is imported until a command is chosen, so that `--help` and completion never wait. Exit codes: 0 all went
 well, 1 a command failed, 2 the command line itself was wrong, 130 stopped by ctrl-c.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ import click
 from workbench import JOURNAL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Iterator
     from typing import Any
 
     from sessions.events import Event
@@ -44,6 +44,7 @@ _HOME = click.option(
     type=click.Path(file_okay=False, path_type=Path),
     help="Where circuits are kept. Default: $WORKBENCH_HOME, or your data folder.",
 )
+_HOST = click.option("--host", metavar="NAME", default=JOURNAL, show_default=True, help="Which of them.")
 
 
 @click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
@@ -74,9 +75,105 @@ def run(file: Path, model: str | None, values: tuple[str, ...], as_json: bool, h
 def repl(model: str | None, home: Path | None) -> None:
     """Type commands one after another; ctrl-c stops a command, ctrl-d leaves."""
     from workbench.repl import start
+    from workbench.source import Local
 
     with closing(_session(home)) as session:
-        sys.exit(start(session, model))
+        sys.exit(start(Local(session), model))
+
+
+@main.command()
+@click.argument("name", default=JOURNAL)
+@_HOME
+def attach(name: str, home: Path | None) -> None:
+    """Type commands into a session that stays when you leave; NAME is started where it does not run."""
+    from workbench.host.starting import find_or_start
+    from workbench.resuming import resume
+
+    with _told():
+        client = find_or_start(name, home)
+        sys.exit(resume(client))
+
+
+@main.command("exec")
+@click.argument("command")
+@_HOST
+@click.option("--json", "as_json", is_flag=True, help="Write one JSON event a line to stdout.")
+@_HOME
+def exec_(command: str, host: str, as_json: bool, home: Path | None) -> None:
+    """Run one command in a session that is running."""
+    with _told():
+        sys.exit(_exec(command, host, as_json, home))
+
+
+@main.command()
+@_HOME
+def hosts(home: Path | None) -> None:
+    """List the sessions that are running."""
+    from workbench.host.listing import table
+
+    with _told():
+        for line in table(home):
+            click.echo(line)
+
+
+@main.command()
+@click.argument("name")
+@_HOME
+def kill(name: str, home: Path | None) -> None:
+    """End a running session; attaching again brings back its model, prompt, circuit and settings."""
+    from workbench.host.starting import kill as end
+
+    with _told():
+        click.echo(f"{name} has ended: {end(name, home)}")
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Errors of the workbench in the block are told, and end the program."""
+    from sessions.errors import WorkbenchError
+
+    try:
+        yield
+    except WorkbenchError as error:
+        _lines().failure(error.message, error.hint)
+        sys.exit(FAILED)
+
+
+def _lines() -> Lines:
+    from workbench.lines import Lines, console
+
+    return Lines(console(), console(stderr=True))
+
+
+def _exec(command: str, host: str, as_json: bool, home: Path | None) -> int:
+    """Run the line in the host and show what it says. Returns the exit code."""
+    from commands.grammar import parse
+    from sessions.errors import Cancelled, UsageError
+    from sessions.events import Failed, Result
+    from workbench.host.places import HostError
+    from workbench.host.starting import find
+    from workbench.interrupts import interruptible
+
+    lines = _lines()
+    try:
+        parse(command)
+    except UsageError as error:
+        lines.failure(error.message, error.hint)
+        return USAGE
+    client = find(host, home)
+    if client is None:
+        raise HostError(f"no host is called {host}", f"workbench attach {host} starts it; workbench hosts lists all")
+    show, outcome = _json(lines) if as_json else lines.show, None
+    with interruptible(client.cancel), closing(lines), closing(client.run(command)) as events:
+        try:
+            for event in events:
+                show(event)
+                outcome = event if isinstance(event, Result | Failed) else outcome
+        except BrokenPipeError:
+            return _unread()
+    if isinstance(outcome, Failed):
+        return INTERRUPTED if outcome.error == Cancelled.kind else FAILED
+    return 0
 
 
 def _session(home: Path | None) -> Session:
@@ -94,9 +191,8 @@ def _run(file: Path, model: str | None, words: tuple[str, ...], as_json: bool, h
     from commands import script
     from sessions.errors import WorkbenchError
     from workbench.interrupts import interruptible
-    from workbench.lines import Lines, console
 
-    lines = Lines(console(), console(stderr=True))
+    lines = _lines()
     try:
         values = script.assignments(words)
         script.read(file, values)  # before a model is opened, which may take an hour
@@ -109,9 +205,14 @@ def _run(file: Path, model: str | None, words: tuple[str, ...], as_json: bool, h
     except KeyboardInterrupt:
         lines.failure("cancelled")
         return INTERRUPTED
-    except BrokenPipeError:  # whoever read the output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
+    except BrokenPipeError:
+        return _unread()
+
+
+def _unread() -> int:
+    """Whoever read the output has seen enough: nothing more is written. Returns the exit code."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return FAILED
 
 
 def _play(

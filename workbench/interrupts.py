@@ -13,7 +13,7 @@ _UNWINDING = 1.0  # seconds that a command is left in peace to undo what it did
 
 
 @contextmanager
-def interruptible(cancel: Callable[[], None]) -> Iterator[None]:
+def interruptible(cancel: Callable[[], object]) -> Iterator[None]:
     """Within the block the first ctrl-c calls `cancel`, a second one raises KeyboardInterrupt where the command is.
 
     Presses that follow a raised one within a second are not raised: the first is being unwound, and its

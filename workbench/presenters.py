@@ -273,6 +273,14 @@ def _(value: results.Ran, sheet: Sheet) -> Iterator[RenderableType]:
 
 
 @_shown.register
+def _(value: results.Restored, sheet: Sheet) -> Iterator[RenderableType]:
+    state = value.state
+    circuit = f"circuit {inline(state.circuit)} {state.circuit_size:,}" if state.circuit_size else ""
+    prompt = f"prompt {quoted(state.prompt)}" if state.prompt else ""
+    yield facts(["the session is back", inline(state.model), circuit, prompt, duration(sheet.seconds)], sheet.width)
+
+
+@_shown.register
 def _(value: results.Help, sheet: Sheet) -> Iterator[RenderableType]:
     for number, paragraph in enumerate(value.text.strip("\n").split("\n\n") if value.text else ()):
         if number:

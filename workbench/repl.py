@@ -25,14 +25,13 @@ from rich.cells import cell_len
 
 from commands import grammar
 from commands.line import is_blank
-from commands.running import run
 from sessions.disk import make_folder
 from sessions.errors import WorkbenchError
 from sessions.events import Event, Failed, Result, Started, State
 from sessions.results import Quit
-from sessions.session import Session
 from workbench.interrupts import interruptible
 from workbench.lines import Lines, console
+from workbench.source import Source
 from workbench.writing import fitted, inline, quoted
 
 PROMPT = "wb> "
@@ -40,26 +39,26 @@ GREETING = "tab completes · ctrl-c stops a command · ctrl-d leaves · help"
 _STYLE = Style.from_dict({"bottom-toolbar": "noreverse dim", "auto-suggestion": "dim", "prompt": "bold"})
 
 
-def start(session: Session, model: str | None = None) -> int:
+def start(source: Source, model: str | None = None) -> int:
     """Run lines until there are no more. Returns the exit code: 1 where one of several piped lines failed, else 0."""
-    repl = Repl(session, Lines(console(), console(stderr=True)))
+    repl = Repl(source, Lines(console(), console(stderr=True)))
     typed = sys.stdin.isatty() and sys.stdout.isatty()
     if typed:
         repl.lines.remark(GREETING)
     if model is not None:
         repl.run(grammar.call_line("model", model))
     if typed:
-        repl.converse(prompting(session))
+        repl.converse(prompting(source))
         return 0
     repl.read(sys.stdin.buffer)
     return 1 if repl.failed else 0
 
 
 class Repl:
-    """Runs lines in a session and shows what they say. `failed` tells whether any of them failed."""
+    """Runs lines in a session, here or in a host, and shows what they say. `failed` tells whether any failed."""
 
-    def __init__(self, session: Session, lines: Lines) -> None:
-        self.session = session
+    def __init__(self, source: Source, lines: Lines) -> None:
+        self.source = source
         self.lines = lines
         self.failed = False
 
@@ -93,7 +92,7 @@ class Repl:
         """Run one line; `echo` shows it first, where the user has not just typed it. Returns whether to go on."""
         if is_blank(line):
             return True
-        with interruptible(self.session.cancel.request), closing(run(self.session, line)) as events:
+        with interruptible(self.source.cancel), closing(self.source.run(line)) as events:
             try:
                 return self._follow(events, line, echo)
             except KeyboardInterrupt:  # came between two steps of the command
@@ -133,17 +132,17 @@ def _pointer(line: str, column: int, indent: int, width: int) -> str:
     return f"{before}{fitted(after, width - cell_len(before))}\n{' ' * cell_len(before)}^"
 
 
-def prompting(session: Session) -> PromptSession[str]:
+def prompting(source: Source) -> PromptSession[str]:
     """A prompt for lines of this session: completion, history with ghost text, the session's state below."""
     return PromptSession(
         PROMPT,
-        completer=_Words(session),
+        completer=_Words(source),
         complete_while_typing=False,  # ghost text shows while typing, the menu on tab
-        history=_History(session.home / "history"),
+        history=_History(source.home / "history"),
         auto_suggest=AutoSuggestFromHistory(),
         enable_history_search=True,
         enable_suspend=True,
-        bottom_toolbar=lambda: fitted(described(session.state()), get_app().output.get_size().columns),
+        bottom_toolbar=lambda: fitted(described(source.state()), get_app().output.get_size().columns),
         style=_STYLE,
     )
 
@@ -160,13 +159,13 @@ def described(state: State) -> str:
 class _Words(Completer):
     """The grammar's completions, with what each one is."""
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, source: Source) -> None:
+        self._source = source
 
     def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Completion]:
         cursor = document.cursor_position
         with suppress(WorkbenchError, OSError):  # an unreadable home has no names to offer; using it says why
-            for found in grammar.complete(document.text, cursor, self._session):
+            for found in self._source.complete(document.text, cursor):
                 yield Completion(
                     found.text, found.start - cursor, display=inline(found.text), display_meta=inline(found.description)
                 )

@@ -32,6 +32,22 @@ class ModelInfo(Struct, frozen=True, kw_only=True):
     refusals: tuple[tuple[str, str], ...] = ()
 
 
+class Opening(Struct, frozen=True, kw_only=True):
+    """What a model was asked for with: enough to open it again.
+
+    `name` is what the user typed, `folder` the working folder it was typed in, since a name can be a
+    relative path. `trust_remote_code` is what the user gave for this one model.
+    """
+
+    name: str
+    dtype: str = "auto"
+    device: str = "auto"
+    device_map: str | None = None
+    load_in: str | None = None
+    trust_remote_code: bool = False
+    folder: str = ""
+
+
 class Prompt(Struct, frozen=True, kw_only=True):
     """What the user asks the model to read, before any template.
 

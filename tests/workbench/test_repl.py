@@ -29,6 +29,7 @@ from sessions.events import State
 from sessions.session import Session
 from workbench.lines import Lines
 from workbench.repl import Repl, _History, _pointer, _Words, described, prompting
+from workbench.source import Local
 
 KEYS = {"ctrl-c": "\x03", "ctrl-d": "\x04", "tab": "\t", "up": "\x1b[A", "enter": "\r"}
 
@@ -43,10 +44,10 @@ def own(tmp_path: Path) -> Iterator[Session]:
 def typed(session: Session, *keys: str) -> tuple[str, Repl]:
     """What is shown when these keys are typed: text as it stands, keys by name."""
     out = io.StringIO()
-    repl = Repl(session, Lines(Console(file=out, width=80, markup=False)))
+    repl = Repl(Local(session), Lines(Console(file=out, width=80, markup=False)))
     with create_pipe_input() as pipe, create_app_session(input=pipe, output=DummyOutput()):
         pipe.send_text("".join(KEYS.get(key, key) for key in keys))
-        repl.converse(prompting(session))
+        repl.converse(prompting(Local(session)))
     return out.getvalue(), repl
 
 
@@ -106,7 +107,7 @@ def test_history_lives_in_memory_where_it_cannot_be_written(tmp_path: Path) -> N
 
 def test_completions_carry_what_they_mean(own: Session) -> None:
     line = "discover --v"
-    found = list(_Words(own).get_completions(Document(line, len(line)), CompleteEvent()))
+    found = list(_Words(Local(own)).get_completions(Document(line, len(line)), CompleteEvent()))
     assert [(c.text, c.start_position) for c in found] == [("--vs", -3)]
     assert "token" in found[0].display_meta_text
 
@@ -318,7 +319,7 @@ def test_everything_a_session_says_fits_the_terminal(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     out = io.StringIO()
-    repl = Repl(session, Lines(Console(file=out, width=width, markup=False)))
+    repl = Repl(Local(session), Lines(Console(file=out, width=width, markup=False)))
     repl.read(line.encode() for line in ["prompt What is the capital of Texas?", "seed The capital of Texas is"])
     repl.read(line.encode() for line in EVERYTHING.splitlines())
     assert not repl.failed, out.getvalue()

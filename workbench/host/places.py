@@ -1,0 +1,220 @@
+"""Where a host is found: its folder, the lock that says whether it lives, its socket.
+
+A host holds the lock of its folder for life, so that a process which was killed leaves nothing that looks alive; the
+lock file says who holds it and where the socket is. The socket lies in the host's folder or, where that path is too
+long for one (or its disk has no sockets), in a private folder of the user's for things that run.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import platform
+import socket
+import stat
+import struct
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from sessions.disk import make_folder, reported
+from sessions.errors import WorkbenchError
+from sessions.store import Store, checked_name
+
+#: Bytes a socket's path may have; the smallest limit of the systems there are is 103.
+LONGEST_SOCKET = 100
+_PRIVATE = 0o700
+_TRIES, _BETWEEN = 40, 0.025
+
+
+class HostError(WorkbenchError):
+    """A host that does not start, does not answer, or is not there."""
+
+    kind = "host"
+
+
+class Holder(Struct, frozen=True):
+    """Who holds a host's lock: the process, its machine, when it began, and where it listens."""
+
+    pid: int
+    node: str
+    began: float
+    socket: str
+
+
+class Place:
+    """The folder of one host. Nothing is made before a host starts.
+
+    Raises:
+        ArtifactError: the name is not one a host can have.
+    """
+
+    def __init__(self, home: Path | None, name: str) -> None:
+        self.home = Store(home).home
+        self.name = checked_name(name)
+        self.folder = self.home / "hosts" / name
+        self.lock = self.folder / "lock"
+        self.state = self.folder / "state.json"
+        self.log = self.folder / "host.log"
+
+    def make(self) -> None:
+        """Make the folder, for its owner alone.
+
+        Raises:
+            ArtifactError: it cannot be made.
+        """
+        with reported("make", self.folder):
+            make_folder(self.folder)
+            self.folder.chmod(_PRIVATE)
+
+    def holder(self) -> Holder | None:
+        """The host that lives here, or None. One that is just beginning, or ending, has pid 0 and no socket.
+
+        Raises:
+            HostError: it lives on another machine that shares this home.
+        """
+        try:
+            descriptor = os.open(self.lock, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        with reported("lock", self.lock), open(descriptor, "rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                return None
+            except BlockingIOError:
+                return self._checked(file.read(2**16))
+
+    def _checked(self, data: bytes) -> Holder:
+        try:
+            holder = msgspec.json.decode(data, type=Holder)
+        except ValueError:  # locked, and not written yet or any longer
+            return Holder(0, platform.node(), 0, "")
+        if holder.node != platform.node():
+            raise HostError(
+                f"the host {self.name} runs on {holder.node}, with the same home folder",
+                "attach there, or choose another name",
+            )
+        return holder
+
+
+def hosts(home: Path | None) -> list[Place]:
+    """The places that have, or had, a host."""
+    folder = Store(home).home / "hosts"
+    names = sorted(entry.parent.name for entry in folder.glob("*/lock"))
+    found = []
+    for name in names:
+        with suppress(WorkbenchError):
+            found.append(Place(home, name))
+    return found
+
+
+@contextmanager
+def held(place: Place) -> Iterator[socket.socket | None]:
+    """Be the host of a place for the length of the block: its listening socket, or None where another one lives.
+
+    Raises:
+        ArtifactError: the folder cannot be written, or its disk has no locks.
+        HostError: there is no place for a socket.
+    """
+    place.make()
+    with reported("lock", place.lock), open(_opened(place.lock), "r+b") as file:
+        if not _locked(file.fileno()):
+            yield None
+            return
+        file.truncate(0)  # who was here before is dead
+        listening, path = _listening(place)
+        try:
+            file.write(msgspec.json.encode(Holder(os.getpid(), platform.node(), time.time(), str(path))))
+            file.flush()
+            yield listening
+        finally:
+            listening.close()
+            path.unlink(missing_ok=True)
+            file.truncate(0)
+
+
+def _opened(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+def _locked(descriptor: int) -> bool:
+    """Whether the lock could be had. Those who look at it share it for an instant: they are waited for."""
+    for _ in range(_TRIES):
+        with suppress(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:  # a host's
+            return False
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+        time.sleep(_BETWEEN)
+    return False
+
+
+def _listening(place: Place) -> tuple[socket.socket, Path]:
+    """A socket that listens, and where. Whatever a dead host left there is swept away; the lock is held."""
+    refused: OSError | None = None
+    for path in _sockets(place):
+        listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            path.unlink(missing_ok=True)
+            listening.bind(str(path))
+            path.chmod(0o600)
+            listening.listen(64)
+            return listening, path
+        except OSError as error:
+            listening.close()
+            refused = error
+    raise HostError(
+        f"there is no place for a socket: {refused or 'all paths are too long'}",
+        "set XDG_RUNTIME_DIR to a folder of your own with a short path",
+    )
+
+
+def _sockets(place: Place) -> Iterator[Path]:
+    """Where the socket may lie, the best place first."""
+    far = f"{hashlib.sha256(os.fsencode(place.folder)).hexdigest()[:24]}.socket"
+    given = os.environ.get("XDG_RUNTIME_DIR")
+    folders = [Path(given, "workbench")] if given else []
+    folders.append(Path(tempfile.gettempdir(), f"workbench-{os.geteuid()}"))
+    for path in [place.folder / "socket", *(folder / far for folder in folders)]:
+        if len(os.fsencode(path)) <= LONGEST_SOCKET:
+            if path.parent != place.folder:
+                _make_private(path.parent)
+            yield path
+
+
+def _make_private(folder: Path) -> None:
+    """Make a folder that only this user can enter.
+
+    Raises:
+        HostError: what has its name belongs to somebody else, or is open to others.
+    """
+    with reported("make", folder, "set XDG_RUNTIME_DIR to a folder of your own"):
+        with suppress(FileExistsError):
+            folder.mkdir(_PRIVATE)
+        status = folder.lstat()
+    private = stat.S_ISDIR(status.st_mode) and not status.st_mode & 0o077
+    if not private or status.st_uid != os.geteuid():
+        raise HostError(f"{folder} is not a private folder of yours", "remove it, or set XDG_RUNTIME_DIR to another")
+
+
+def is_own(peer: socket.socket) -> bool:
+    """Whether the process at the other end is of the same user.
+
+    Asked of Linux alone; elsewhere the folder, which nobody else can enter, has to be enough.
+    """
+    return not hasattr(socket, "SO_PEERCRED") or _uid(peer) == os.geteuid()
+
+
+def _uid(peer: socket.socket) -> int:
+    form = "iII"  # pid, uid, gid
+    data = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize(form))
+    return int(struct.unpack(form, data)[1])

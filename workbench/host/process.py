@@ -1,0 +1,273 @@
+"""The host process: it owns the session, runs one line after another, and outlives its clients.
+
+    python -m workbench.host.process NAME --home PATH
+
+Lines are run in the main thread, in the order they came; clients are served by a thread of their own (see `serving`).
+After every command that changed the session its state is on the disk, and a host that starts where one was killed
+brings it back. SIGTERM unwinds the running command and ends the host; SIGHUP means nothing to it.
+"""
+
+from __future__ import annotations
+
+import copy
+import faulthandler
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Generator
+from contextlib import closing, suppress
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+import click
+from msgspec import Raw
+
+from commands import grammar
+from commands.running import run, with_remark
+from sessions import saved_state
+from sessions.errors import ArtifactError, Cancelled, WorkbenchError
+from sessions.events import Event, Failed, Result, Started, State, Steps, to_json
+from sessions.results import Restored
+from sessions.saved_state import SavedState
+from sessions.session import Session
+from workbench.host.log import Log
+from workbench.host.messages import (
+    Acknowledged,
+    Busy,
+    Complete,
+    Completions,
+    Finished,
+    Found,
+    Message,
+    Numbered,
+    Queued,
+    Refused,
+    Run,
+    Welcome,
+)
+from workbench.host.places import Place, held
+from workbench.host.serving import Serving
+
+#: Lines that wait at most; more are refused.
+MOST_WAITING = 1000
+_OWN = Run("# the session as it was", "restore", "host")
+
+
+class Host:
+    """A session, the lines that wait for it, and what it has said.
+
+    `work` belongs to the main thread; the other methods to the thread that serves clients.
+    """
+
+    def __init__(self, place: Place, session: Session) -> None:
+        self.log = Log()
+        self._place = place
+        self._session = session
+        self._state = session.state()
+        self._kept = SavedState()
+        self._began = self._since = time.time()
+        self._lock = threading.Lock()
+        self._work = SimpleQueue[None]()  # a call for each line that came; one that a signal handler may make
+        self._waiting: list[Run] = []
+        self._running: Run | None = None
+        self._cancelled = False
+        self._stopping = False
+
+    # What clients ask
+
+    def take(self, request: Run) -> tuple[Message, ...]:
+        """Put a line behind those that wait; it is said how many are before it."""
+        with self._lock:
+            before = len(self._waiting) + (self._running is not None)
+            if len(self._waiting) >= MOST_WAITING or self._stopping:
+                why = "the host is ending" if self._stopping else f"{MOST_WAITING} lines are waiting already"
+                return (Refused(why, "try again later", request.ticket),)
+            if before:
+                self.log.add(lambda number: Queued(**_about(request, number), line=request.line, before=before))
+            self._waiting.append(request)
+        self._work.put(None)
+        return ()
+
+    def cancel(self, ticket: str) -> Acknowledged:
+        """Have a line stopped, or the one that runs; one that waits is let go at once."""
+        with self._lock:
+            running = self._running
+            if running is not None and ticket in ("", running.ticket):
+                self._cancelled = True
+                self._session.cancel.request()
+                return Acknowledged(running.line)
+            found = next((each for each in self._waiting if ticket and each.ticket == ticket), None)
+            if found is None:
+                return Acknowledged()
+            self._waiting.remove(found)
+        self._tell(found, Failed(Cancelled.kind, "cancelled"))
+        self.log.add(lambda number: Finished(**_about(found, number)))
+        return Acknowledged(found.line)
+
+    def stopping(self) -> Acknowledged:
+        """End, once the running command has been unwound."""
+        running = self._running
+        self.stop()
+        return Acknowledged("" if running is None else running.line)
+
+    def stop(self) -> None:
+        """The same, from a signal handler: takes no lock."""
+        self._stopping = True
+        self._session.cancel.request()
+        self._work.put(None)
+
+    def interrupt(self) -> None:
+        """Stop the running command, from a signal handler."""
+        self._session.cancel.request()
+
+    def welcome(self) -> Welcome:
+        """How the host is."""
+        with self._lock:
+            running, waiting = self._running, tuple(each.line for each in self._waiting)
+            number = self.log.next  # a line that runs has its `Finished` still before it
+        return Welcome(
+            name=self._place.name,
+            pid=os.getpid(),
+            began=self._began,
+            next=number,
+            state=self._state,
+            busy=None if running is None else Busy(running.line, running.ticket, running.author),
+            since=self._since,
+            waiting=waiting,
+        )
+
+    def completions(self, asked: Complete) -> Completions:
+        """What the word at the cursor could become, in the session as it is at this moment."""
+        try:
+            found = grammar.complete(asked.line, asked.cursor, copy.copy(self._session))
+        except (WorkbenchError, OSError):  # an unreadable home has no names to offer; using it says why
+            found = []
+        return Completions(tuple(Found(each.start, each.text, each.description) for each in found), asked.ticket)
+
+    # What the main thread does
+
+    def work(self) -> None:
+        """Bring back what was kept, then run lines until the host is asked to end."""
+        self._follow(_OWN, self._restored())
+        while True:
+            self._work.get()
+            if self._stopping:
+                return
+            request = self._next()
+            if request is not None:
+                self._follow(request, self._events(request))
+
+    def _next(self) -> Run | None:
+        """The line whose turn it is; None where it was cancelled while it waited."""
+        with self._lock:
+            return self._begun(self._waiting.pop(0)) if self._waiting else None
+
+    def _begun(self, request: Run) -> Run:
+        self._running, self._cancelled, self._since = request, False, time.time()
+        return request
+
+    def _follow(self, request: Run, events: Generator[Event, None, None]) -> None:
+        """Tell what a line says, to its end."""
+        if self._running is None:
+            with self._lock:
+                self._begun(request)
+        with closing(events):
+            for event in events:
+                self._tell(request, self._saved(event) if isinstance(event, Result | Failed) else event)
+                if self._cancelled or self._stopping:  # asked for before the command began to look
+                    self._session.cancel.request()
+        with self._lock:
+            self._running, self._since = None, time.time()
+            self.log.add(lambda number: Finished(**_about(request, number)))
+
+    def _events(self, request: Run) -> Generator[Event, None, None]:
+        if request.folder:
+            try:
+                os.chdir(request.folder)
+            except OSError as error:
+                yield Failed("usage", f"cannot work in {request.folder}: {error.strerror}", "go to another folder")
+                return
+        self._session.author = request.author
+        yield from run(self._session, request.line)
+
+    def _tell(self, request: Run, event: Event) -> None:
+        if isinstance(event, State):
+            self._state = event
+        data = Raw(to_json(event))
+        self.log.add(lambda number: Numbered(**_about(request, number), event=data))
+
+    def _saved(self, outcome: Result | Failed) -> Result | Failed:
+        """The outcome of a command, its effect being on the disk; a remark says where it is not."""
+        now = saved_state.kept(self._session)
+        if now != self._kept:
+            self._kept = now
+            try:
+                saved_state.write(self._place.state, now)
+            except ArtifactError as error:
+                return with_remark(outcome, f"it would be lost with the host: {error.message}; {error.hint}")
+        return outcome
+
+    def _restored(self) -> Generator[Event, None, None]:
+        """What a restoring says; nothing where there is nothing to bring back."""
+        start = time.perf_counter()
+        try:
+            state = saved_state.read(self._place.state)
+        except ArtifactError as error:
+            aside = self._place.state.with_suffix(".damaged.json")
+            with suppress(OSError):
+                self._place.state.replace(aside)
+            yield Failed(error.kind, error.message, f"the session starts empty; the file is kept as {aside}")
+            return
+        if state == SavedState():
+            return
+        yield Started("", _OWN.line)
+        missing = yield from self._bring_back(state)
+        self._kept = saved_state.kept(self._session)  # what did not come back stays on the disk until something changes
+        held = self._session.state()
+        yield Result(Restored(state=held, notes=missing), time.perf_counter() - start)
+        yield held
+
+    def _bring_back(self, state: SavedState) -> Steps[tuple[str, ...]]:
+        try:
+            return (yield from saved_state.restore(self._session, state))
+        except Exception as defect:  # a host that cannot come back must still be there to say so
+            return (f"the rest did not come back: {type(defect).__name__}: {defect}",)
+
+
+def _about(request: Run, number: int) -> dict[str, Any]:
+    return {"number": number, "ticket": request.ticket, "author": request.author}
+
+
+def _heed_signals(host: Host) -> None:
+    """SIGTERM ends the host, SIGINT the running command, and a terminal that goes away means nothing."""
+    signal.signal(signal.SIGTERM, lambda *_: host.stop())
+    signal.signal(signal.SIGINT, lambda *_: host.interrupt())
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+
+@click.command()
+@click.argument("name")
+@click.option("--home", type=click.Path(file_okay=False, path_type=Path))
+def main(name: str, home: Path | None) -> None:
+    """Be the host of that name, unless there is one."""
+    faulthandler.enable()
+    try:
+        place = Place(home, name)
+        with held(place) as listening:
+            if listening is None:
+                return
+            host = Host(place, Session(place.home, journal=name))
+            _heed_signals(host)
+            serving = Serving(host, listening)
+            serving.start()
+            host.work()
+            serving.stop()
+    except WorkbenchError as error:
+        sys.exit(f"✗ {error}")
+
+
+if __name__ == "__main__":
+    main()

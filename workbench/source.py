@@ -1,0 +1,53 @@
+"""Where lines are run: in a session of this process, or in a host's. The REPL knows no more of either than this."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from commands import grammar
+from commands.grammar import Completion
+from commands.running import run
+from sessions.events import Event, State
+from sessions.session import Session
+
+
+class Source(Protocol):
+    """A session to type lines into."""
+
+    @property
+    def home(self) -> Path:
+        """The folder of named artifacts."""
+
+    def run(self, line: str) -> Generator[Event, None, None]:
+        """Run one line; nothing is raised. Closing the generator stops it here, and only hangs up on a host."""
+
+    def cancel(self) -> object:
+        """Ask the running line to stop; may be called from a signal handler."""
+
+    def state(self) -> State:
+        """What the session holds."""
+
+    def complete(self, line: str, cursor: int) -> Sequence[Completion]:
+        """What the word at the cursor could become."""
+
+
+class Local:
+    """A session of this process."""
+
+    def __init__(self, session: Session) -> None:
+        self.home = session.home
+        self._session = session
+
+    def run(self, line: str) -> Generator[Event, None, None]:
+        return run(self._session, line)
+
+    def cancel(self) -> None:
+        self._session.cancel.request()
+
+    def state(self) -> State:
+        return self._session.state()
+
+    def complete(self, line: str, cursor: int) -> Sequence[Completion]:
+        return grammar.complete(line, cursor, self._session)
