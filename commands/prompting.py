@@ -14,7 +14,7 @@ from msgspec import structs
 
 from commands.verb import argument, option, verb
 from commands.words import THINKING, ModelName, OneOf, Real, Text, Token, Usually, Whole, Word
-from sessions.events import Progress, Steps
+from sessions.events import Steps
 from sessions.interventions.arms import Condition
 from sessions.model.info import Opening, Prompt, TokenChance
 from sessions.results import Distribution, Generated, ModelOpened, PromptSet, Tokens
@@ -94,20 +94,8 @@ def model(
     )
     if opening == session.opening and session.model is not None and not again:
         return ModelOpened(info=session.model.info, notes=("it was open already (--again loads it anew)",))
-    yield Progress("starting torch")  # whose import takes seconds
-    from sessions.model.opening import open_model
-
-    opened = yield from open_model(
-        name,
-        models=session.store.models,
-        dtype=dtype,
-        device=device,
-        device_map=device_map,
-        load_in=load_in,
-        trust_remote_code=trust_remote_code,
-    )
     earlier = session.circuit
-    session.use_model(opened, opening)
+    opened = yield from session.open(opening)
     notes = [] if opened.info.has_template else ["it has no chat template: prompts are read as they stand"]
     notes += [f"{ability} is not available: {reason}" for ability, reason in opened.info.refusals]
     if earlier is not None and session.circuit is None:

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import msgspec
-from msgspec import Struct, structs
+from msgspec import Struct
 
 from sessions.circuits.circuit import Circuit
 from sessions.disk import read_file, write_file
-from sessions.errors import Cancelled, WorkbenchError
-from sessions.events import Progress, Steps
+from sessions.errors import WorkbenchError
+from sessions.events import Steps
 from sessions.json_text import decoded
 from sessions.model.info import Opening, Prompt
 from sessions.session import Session
@@ -86,22 +86,10 @@ def restore(session: Session, state: SavedState) -> Steps[tuple[str, ...]]:
 
 
 def _reopen(session: Session, opening: Opening) -> Steps[None]:
-    yield Progress("starting torch")  # whose import takes seconds
-    from sessions.model.opening import open_model
-
-    request = structs.asdict(opening)
-    name, folder = request.pop("name"), request.pop("folder")
-    with _working_in(folder):
-        steps = open_model(name, models=session.store.models, **request)
-        try:
-            while True:
-                session.cancel.look()
-                yield next(steps)
-        except StopIteration as stop:
-            session.use_model(stop.value, opening)
-        except Cancelled:
-            steps.close()
-            raise
+    with _working_in(opening.folder), closing(session.open(opening)) as steps:
+        for event in steps:
+            session.cancel.look()
+            yield event
 
 
 def _take_prompt(session: Session, prompt: Prompt) -> None:

@@ -16,7 +16,7 @@ from msgspec import structs
 from sessions.circuits.circuit import Circuit
 from sessions.circuits.selection import Selection, Surroundings, resolve
 from sessions.errors import ModelError, UsageError
-from sessions.events import State, Steps
+from sessions.events import Progress, State, Steps
 from sessions.journal import Journal
 from sessions.model.cancel import Cancel
 from sessions.model.info import Encoded, Opening, Prompt
@@ -99,6 +99,21 @@ class Session:
         if self.circuit is None:
             raise UsageError("there is no circuit yet", 'find one: discover " Austin", or load NAME')
         return self.circuit
+
+    def open(self, opening: Opening) -> Steps[OpenModel]:
+        """Open a model and take it; until it is ready the old one stays.
+
+        Raises:
+            ModelError: there is no such model, or it cannot be loaded as asked.
+        """
+        yield Progress("starting torch")  # whose import takes seconds
+        from sessions.model.opening import open_model
+
+        request = structs.asdict(opening)
+        name, _ = request.pop("name"), request.pop("folder")
+        opened = yield from open_model(name, models=self.store.models, **request)
+        self.use_model(opened, opening)
+        return opened
 
     def use_model(self, opened: OpenModel, opening: Opening | None = None) -> None:
         """Take another model. Prompt and settings stay; a circuit of other weights does not.
