@@ -66,13 +66,11 @@ def _take(session: Session, circuit: Circuit) -> None:
 
 def _check(session: Session, circuit: Circuit) -> None:
     """Refuse a circuit whose neurons or prompt the open model, if there is one, cannot take."""
-    from sessions.model.tokens import encode
-
     if session.model is None:
         return
     anatomy = session.model.anatomy
     if circuit.prompt.text:
-        encode(session.model.tokenizer, circuit.prompt)
+        session.read(circuit.prompt)
     for neuron in circuit.neurons:
         try:
             anatomy.check(neuron.layer, neuron.index)
@@ -164,11 +162,11 @@ def import_(session: Session, path: Path, name: str | None, force: bool) -> Impo
 
 def _with_target_ids(session: Session, circuit: Circuit) -> Circuit:
     """A foreign file gives its target as text: look up the token it is for the open model."""
-    from sessions.model.tokens import continuation, encode
+    from sessions.model.tokens import continuation
 
     target, tokenizer = circuit.target, session.opened().tokenizer
     if not circuit.prompt.text or not any(token.id == files.UNKNOWN_ID for token in target.tokens):
         return circuit
     text = "".join(token.text for token in target.tokens)
-    found = continuation(tokenizer, encode(tokenizer, circuit.prompt), text)
+    found = continuation(tokenizer, session.read(circuit.prompt), text)
     return structs.replace(circuit, target=structs.replace(target, tokens=found.tokens[:1]))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import to_builtins
 
+from commands.prompting import first_token
 from commands.verb import argument, option, verb
 from commands.words import FileName, OneOf, SettingName, SettingValue, Statement, VerbName, Word
 from sessions.errors import ExpectationFailed, UsageError
@@ -169,14 +170,11 @@ def _likeliest(session: Session) -> str:
 def _probability(session: Session, text: str) -> tuple[float, tuple[str, ...]]:
     """The probability of a text's first token as the next one, and remarks on which token that is."""
     from sessions.model.distribution import chances
-    from sessions.model.tokens import continuation
 
-    logits, tokenizer = _logits(session), session.opened().tokenizer
-    found = continuation(tokenizer, session.encoded(), text)
-    (chance,) = chances(tokenizer, logits, [found.tokens[0].id])
-    count = len(found.tokens)
-    more = (f"{text!r} is {count} tokens; this is the first, {chance.text!r}",) if count > 1 else ()
-    return chance.probability, (*found.notes, *more)
+    logits = _logits(session)
+    token, notes = first_token(session, text, "this")
+    (chance,) = chances(session.opened().tokenizer, logits, [token.id])
+    return chance.probability, notes
 
 
 def _logits(session: Session) -> Tensor:

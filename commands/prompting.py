@@ -17,6 +17,7 @@ from commands.words import THINKING, ModelName, OneOf, Real, Text, Token, Usuall
 from sessions.events import Steps
 from sessions.interventions.arms import Condition
 from sessions.model.info import Opening, Prompt, TokenChance
+from sessions.model.info import Token as TokenOfModel
 from sessions.results import Distribution, Generated, ModelOpened, PromptSet, Tokens
 from sessions.session import Reading, Session
 
@@ -207,18 +208,20 @@ def prob(session: Session, texts: tuple[str, ...]) -> Distribution:
 
     Of a text that is several tokens, the first is looked up, and a note says so.
     """
+    found = [first_token(session, text, "shown") for text in texts]
+    _next(session)
+    shown = _distribution(session, [token.id for token, _ in found])
+    return structs.replace(shown, notes=tuple(note for _, notes in found for note in notes))
+
+
+def first_token(session: Session, text: str, which: str) -> tuple[TokenOfModel, tuple[str, ...]]:
+    """The first token of a text after the prompt, and remarks, if there are more, that `which` is the first."""
     from sessions.model.tokens import continuation
 
-    opened, encoded = session.opened(), session.encoded()
-    found = [continuation(opened.tokenizer, encoded, text) for text in texts]
-    notes = [note for candidate in found for note in candidate.notes]
-    for text, candidate in zip(texts, found, strict=True):
-        if len(candidate.tokens) > 1:
-            notes.append(
-                f"{text!r} is {len(candidate.tokens)} tokens; shown is the first, {candidate.tokens[0].text!r}"
-            )
-    _next(session)
-    return structs.replace(_distribution(session, [c.tokens[0].id for c in found]), notes=tuple(notes))
+    found = continuation(session.opened().tokenizer, session.encoded(), text)
+    first, count = found.tokens[0], len(found.tokens)
+    more = (f"{text!r} is {count} tokens; {which} is the first, {first.text!r}",) if count > 1 else ()
+    return first, (*found.notes, *more)
 
 
 def _next(session: Session):  # type: ignore[no-untyped-def]

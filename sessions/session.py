@@ -87,7 +87,7 @@ class Session:
         if self.prompt is None:
             raise UsageError("no prompt is set", "set one: prompt What is the capital of Texas?")
         if self._encoded is None or self._encoded.prompt != self.prompt:
-            self._encoded = self._read(self.prompt)
+            self._encoded = self.read(self.prompt)
         return self._encoded
 
     def found(self) -> Circuit:
@@ -128,12 +128,18 @@ class Session:
 
     def use_prompt(self, prompt: Prompt) -> Encoded:
         """Take another prompt, if the model can read it; the circuit stays, with the prompt it came from."""
-        encoded = self._read(prompt)
+        encoded = self.read(prompt)
         self.prompt, self._encoded = prompt, encoded
         self.reading = Reading()
         return encoded
 
-    def _read(self, prompt: Prompt) -> Encoded:
+    def read(self, prompt: Prompt) -> Encoded:
+        """A prompt as the open model would read it; nothing is taken.
+
+        Raises:
+            UsageError: it is empty, or longer than the model has positions for.
+            ModelError: no model is open, or its template refuses the prompt.
+        """
         from sessions.model.tokens import encode
 
         opened = self.opened()

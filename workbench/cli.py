@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
     from typing import Any
 
-    from sessions.events import Event
+    from sessions.events import Event, Failed
     from sessions.session import Session
     from workbench.lines import Lines
 
@@ -148,7 +148,7 @@ def _lines() -> Lines:
 def _exec(command: str, host: str, as_json: bool, home: Path | None) -> int:
     """Run the line in the host and show what it says. Returns the exit code."""
     from commands.grammar import parse
-    from sessions.errors import Cancelled, UsageError
+    from sessions.errors import UsageError
     from sessions.events import Failed, Result
     from workbench.host.places import HostError
     from workbench.host.starting import find
@@ -171,9 +171,14 @@ def _exec(command: str, host: str, as_json: bool, home: Path | None) -> int:
                 outcome = event if isinstance(event, Result | Failed) else outcome
         except BrokenPipeError:
             return _unread()
-    if isinstance(outcome, Failed):
-        return INTERRUPTED if outcome.error == Cancelled.kind else FAILED
-    return 0
+    return _code(outcome) if isinstance(outcome, Failed) else 0
+
+
+def _code(failed: Failed) -> int:
+    """The exit code of a command that failed."""
+    from sessions.errors import Cancelled
+
+    return INTERRUPTED if failed.error == Cancelled.kind else FAILED
 
 
 def _session(home: Path | None) -> Session:
@@ -221,7 +226,6 @@ def _play(
     """Show what the opening of the model and the commands of the file say. Returns the exit code."""
     from commands import grammar, script
     from commands.running import run as run_line
-    from sessions.errors import Cancelled
     from sessions.events import Failed
 
     streams: list[Generator[Event, None, Any]] = [script.play(session, file, values)]
@@ -235,7 +239,7 @@ def _play(
                 if isinstance(event, Failed) and event.where:
                     failed = event
         if failed is not None:
-            return INTERRUPTED if failed.error == Cancelled.kind else FAILED
+            return _code(failed)
     return 0
 
 

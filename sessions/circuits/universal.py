@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import suppress
-from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -18,7 +17,7 @@ import msgspec
 from msgspec import Struct
 
 from sessions.circuits.choosing import Choice
-from sessions.circuits.discovery import Question, Scope, discover
+from sessions.circuits.discovery import Question, discover
 from sessions.disk import write_file
 from sessions.errors import ArtifactError
 from sessions.events import Progress, Steps
@@ -49,11 +48,10 @@ SHARE = 0.8
 def detect(opened: OpenModel, cancel: Cancel | None = None) -> Steps[frozenset[tuple[int, int]]]:
     """The (layer, index) of neurons among the `STRONGEST` of at least `SHARE` of `PROMPTS`."""
     seen: Counter[tuple[int, int]] = Counter()
-    scope = replace(Scope(), without_neurons=frozenset())
     for number, text in enumerate(PROMPTS):
         yield Progress("universal neurons", number, len(PROMPTS), "prompts")
         encoded = encode(opened.tokenizer, Prompt(text=text, chat=False))
-        found = discover(opened, encoded, Question(), choice=Choice(count=STRONGEST), scope=scope, cancel=cancel)
+        found = discover(opened, encoded, Question(), choice=Choice(count=STRONGEST), cancel=cancel)
         seen.update({neuron.site for neuron in found.circuit.neurons})
     return frozenset(site for site, count in seen.items() if count >= SHARE * len(PROMPTS))
 

@@ -293,10 +293,15 @@ def _context(decoder: nn.Module) -> int | None:
 def _unexchangeable_qk(blocks: nn.ModuleList) -> Iterator[nn.Module]:
     """Query and key projections of attention modules written before transformers' attention interface."""
     for attention in _attentions(blocks):
-        children = dict(attention.named_children())
-        if not has_eager_attention(attention) and "q_proj" in children and "k_proj" in children:
-            yield children["q_proj"]
-            yield children["k_proj"]
+        if not has_eager_attention(attention):
+            yield from _separate_qk(attention)
+
+
+def _separate_qk(attention: nn.Module) -> tuple[nn.Module, ...]:
+    """The projections that make queries and keys alone; none where they are fused with others."""
+    children = dict(attention.named_children())
+    names = ("q_proj", "k_proj")
+    return tuple(children[name] for name in names) if children.keys() >= set(names) else ()
 
 
 def _attentions(blocks: nn.ModuleList) -> Iterator[nn.Module]:
@@ -328,8 +333,7 @@ def _refusals(decoder: nn.Module, blocks: nn.ModuleList, experts: list[ExpertSit
             f"'{family}' mixes several residual streams by learned products (AltUp), which no rule covers",
         )
     for attention in _attentions(blocks):
-        separate = {"q_proj", "k_proj"} <= dict(attention.named_children()).keys()
-        if not has_eager_attention(attention) and not separate:
+        if not has_eager_attention(attention) and not _separate_qk(attention):
             yield (
                 "attribution",
                 f"the attention of '{family}' can neither be exchanged nor its queries and keys held constant",

@@ -31,6 +31,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sessions.disk import sync_folder
 from sessions.errors import ModelError
 from sessions.events import Progress, Steps
 
@@ -176,7 +177,7 @@ def _prepare(model: Embedded, folder: Path) -> Steps[None]:
         (made / NOTICE).write_text(_notice(model), encoding="utf-8")
         _sync(made)
         os.rename(made, folder)
-        _sync_folder(folder.parent)
+        sync_folder(folder.parent)
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
@@ -356,12 +357,4 @@ def _sync(folder: Path) -> None:
     for path in folder.iterdir():
         with open(path, "rb") as file:
             os.fsync(file.fileno())
-    _sync_folder(folder)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_folder(folder)

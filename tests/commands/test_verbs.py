@@ -514,3 +514,18 @@ def test_a_model_that_is_open_just_so_is_not_loaded_a_second_time(home: Path, tm
     second = session.model
     result(session, f"model {folder} --dtype bfloat16 --again")
     assert session.model is not second
+
+
+def test_a_circuit_whose_prompt_the_model_cannot_hold_is_refused_before_anything_is_saved(
+    home: Path, tmp_path: Path
+) -> None:
+    session = Session(home=home)
+    session.use_model(adopt(tiny("gpt2"), tiny_tokenizer(), name="tiny-gpt2"))
+    path = tmp_path / "long.json"
+    prompt = "a " * 129
+    path.write_text(
+        json.dumps({"neurons": {"1,0,2": 0.5}, "prompt": prompt, "target_token": "b", "total_logit_diff": 1})
+    )
+    failed = failure(session, f"import {path} --as long")
+    assert "positions" in failed.message
+    assert session.store.names("circuit") == [] and session.circuit is None
