@@ -185,6 +185,7 @@ class Restored(Value, frozen=True, kw_only=True):
     """A host that came back: what the session holds again; the notes say what it does not."""
 
     state: State
+    circuit: Circuit | None = None
 
 
 class Help(Value, frozen=True, kw_only=True):

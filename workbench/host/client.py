@@ -110,6 +110,23 @@ class Client:
         finally:
             self._ticket = ""
 
+    def send(self, line: str) -> str:
+        """Have a line run, and hear no more of it than who is attached does. Returns its ticket.
+
+        Raises:
+            HostError: the host does not take it, or does not answer.
+        """
+        ticket = secrets.token_hex(8)
+        with self._connection(Run(line, ticket, self.author, os.getcwd()), ANSWER) as connection:
+            connection.say(Ping())
+            for reply in connection.replies():
+                match reply:
+                    case Refused(reason=reason, hint=hint):
+                        raise HostError(reason, hint)
+                    case Welcome():
+                        return ticket
+        raise HostError(f"the host {self.name} hung up", "see whether it lives: workbench hosts")
+
     def _events(self, request: Run) -> Iterator[Event]:
         with self._connection(request) as connection:
             for reply in connection.replies():
@@ -189,6 +206,17 @@ class _Connection:
             self._socket.close()
             raise self._trouble(error) from error
         client._open.add(self)
+
+    def say(self, message: Message) -> None:
+        """Say something more.
+
+        Raises:
+            HostError: the host does not listen.
+        """
+        try:
+            self._socket.sendall(written(message))
+        except OSError as error:
+            raise self._trouble(error) from error
 
     def replies(self) -> Iterator[Reply]:
         """What the host says, until it hangs up."""

@@ -227,7 +227,7 @@ class Host:
         missing = yield from self._bring_back(state)
         self._kept = saved_state.kept(self._session)  # what did not come back stays on the disk until something changes
         held = self._session.state()
-        yield Result(Restored(state=held, notes=missing), time.perf_counter() - start)
+        yield Result(Restored(state=held, circuit=self._session.circuit, notes=missing), time.perf_counter() - start)
         yield held
 
     def _bring_back(self, state: SavedState) -> Steps[tuple[str, ...]]:

@@ -1,0 +1,29 @@
+"""What a host said to a client that watched it at the main job, recorded: the panes are shown it, as it was heard."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from workbench.app.board import Board
+from workbench.app.hearing import Heard, heard
+from workbench.host.messages import read_reply
+
+RECORDED = Path(__file__).parents[2] / "data" / "app" / "capital.jsonl"
+
+
+@pytest.fixture(scope="session")
+def recorded() -> list[Heard]:
+    """Everything heard: model, prompt, generate, top, discover, neurons, ablate, amplify, sweep, and two failures."""
+    replies = [read_reply(line) for line in RECORDED.read_bytes().splitlines()]
+    return [each for each in map(heard, replies) if each is not None]
+
+
+@pytest.fixture
+def board(recorded: list[Heard]) -> Board:
+    """A board at the end of it."""
+    board = Board()
+    for each in recorded:
+        board.feed(each)
+    return board

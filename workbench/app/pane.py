@@ -1,0 +1,45 @@
+"""`Pane`: what all panes have in common."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from textual.message import Message
+from textual.widget import Widget
+
+from workbench.app.board import Board, Facet
+
+
+class Pane(Widget, can_focus=True):
+    """A part of the screen that shows a part of the board.
+
+    `heading` stands in its border, after its number; `facets` are the parts of the board whose changes it hears of.
+    """
+
+    heading: ClassVar[str] = ""
+    facets: ClassVar[Facet]
+
+    @dataclass
+    class Typed(Message):
+        """Put a line into the command line, for the user to go on with."""
+
+        line: str
+
+    @dataclass
+    class Sent(Message):
+        """Run a line."""
+
+        line: str
+
+    def show(self, board: Board, changed: Facet) -> None:
+        """Show the board; called at most fifteen times a second, when one of `facets` changed."""
+        raise NotImplementedError
+
+    def chosen(self) -> str:
+        """What the cursor is on, as text to copy."""
+        raise NotImplementedError
+
+    def text(self) -> str:
+        """All of the pane as text, for an editor."""
+        raise NotImplementedError
