@@ -22,9 +22,10 @@ from sessions.session import Session
 def run(session: Session, line: str, *, where: str = "") -> Generator[Event, None, None]:
     """Run one line in a session.
 
-    Yields `Started`, what the verb has to say, then `Result` or `Failed`, and `State` if the session
-    changed. Errors become `Failed`: nothing is raised but what closes the generator (which unwinds
-    every hook), and after a failure the session is as it was. The finished command is journalled.
+    Yields `Started` (its verb empty where the line is none), what the verb has to say, then `Result` or
+    `Failed`, and `State` if the session changed. Errors become `Failed`: nothing is raised but what closes the
+    generator (which unwinds every hook), and after a failure the session is as it was. The finished command
+    is journalled.
 
     Args:
         where: file and line number, where the line comes from a file.
@@ -32,17 +33,19 @@ def run(session: Session, line: str, *, where: str = "") -> Generator[Event, Non
     if not session.files:  # a command inside a command file is cancelled with the file
         session.cancel.clear()
     before, start = session.state(), perf_counter()
-    call: Call | None = None
+    call = _understood(line, where)
+    if isinstance(call, Failed):
+        yield Started("", line, where)
+        yield _journalled(session, None, line, call)
+        return
     outcome: Result | Failed
     try:
-        call = parse(line)
         yield Started(call.verb, line, where)
         value = yield from _stoppable(session, VERBS[call.verb].steps(session, call.params))
         outcome = Result(value, perf_counter() - start)
     except WorkbenchError as error:
         # Only the grammar's columns are the line's; a verb's are those of a word, or of another file.
-        column = error.column if isinstance(error, UsageError) and call is None else None
-        outcome = Failed(error.kind, error.message, error.hint, where, column, perf_counter() - start)
+        outcome = Failed(error.kind, error.message, error.hint, where, None, perf_counter() - start)
     except KeyboardInterrupt:
         outcome = Failed(Cancelled.kind, "cancelled", "", where, None, perf_counter() - start)
     except Exception as error:
@@ -51,6 +54,13 @@ def run(session: Session, line: str, *, where: str = "") -> Generator[Event, Non
     after = session.state()
     if after != before:
         yield after
+
+
+def _understood(line: str, where: str) -> Call | Failed:
+    try:
+        return parse(line)
+    except UsageError as error:
+        return Failed(error.kind, error.message, error.hint, where, error.column)
 
 
 def _stoppable(session: Session, steps: Steps[Any]) -> Steps[Any]:

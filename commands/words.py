@@ -254,7 +254,7 @@ class ModelName(Word):
         return text
 
     def completions(self, session: Session | None, incomplete: str) -> list[tuple[str, str]]:
-        return [*EMBEDDED.items(), *_paths(incomplete, ".gguf")]
+        return [*EMBEDDED.items(), *_paths(session, incomplete, ".gguf")]
 
 
 class FileName(Word):
@@ -277,14 +277,15 @@ class FileName(Word):
             ) from error
 
     def completions(self, session: Session | None, incomplete: str) -> list[tuple[str, str]]:
-        return _paths(incomplete, self.suffix)
+        return _paths(session, incomplete, self.suffix)
 
 
-def _paths(incomplete: str, suffix: str) -> list[tuple[str, str]]:
+def _paths(session: Session | None, incomplete: str, suffix: str) -> list[tuple[str, str]]:
+    base = Path() if session is None else session.folder
     folder, _, _ = incomplete.rpartition("/")
     prefix = folder + "/" if "/" in incomplete else ""
     try:
-        with os.scandir(Path(prefix or ".").expanduser()) as entries:
+        with os.scandir(base / Path(prefix).expanduser()) as entries:
             shown = sorted((entry.name, os.path.isdir(entry.path)) for entry in entries if _is_shown(entry.name))
     except (OSError, ValueError, RuntimeError):  # a folder that is not there, or no path at all
         return []

@@ -123,9 +123,17 @@ def from_json(line: bytes | str) -> Event:
         msgspec.ValidationError: the line is JSON of some other shape.
     """
     event = msgspec.json.decode(line, type=Started | Progress | Text | Result | Failed | State)
-    if isinstance(event, Result):
-        return Result(msgspec.convert(event.value, type=_values()), event.seconds)
-    return event
+    return Result(read_value(event.value), event.seconds) if isinstance(event, Result) else event
+
+
+def read_value(data: Any) -> Value:
+    """The value that these JSON values are.
+
+    Raises:
+        msgspec.ValidationError: they are those of something else.
+    """
+    value: Value = msgspec.convert(data, type=_values())
+    return value
 
 
 def _values() -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import platform
 import stat
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +19,9 @@ from msgspec import Struct, structs
 
 from sessions.disk import make_folder, sync_folder
 from sessions.errors import ArtifactError
+from sessions.events import Event, Failed, Result, Started, read_value
 from sessions.json_text import escaped
+from sessions.results import Unkept
 
 #: A value whose JSON is longer, in bytes, is not journaled; a `Dropped` stands in its place.
 LARGEST_VALUE = 256 * 2**10
@@ -124,6 +127,45 @@ def read(path: Path) -> tuple[list[Record], list[str]]:
     return records, warnings
 
 
+def recent(path: Path, count: int, within: int = 2**22) -> list[Record]:
+    """The last records of a journal, so many at most, out of its last bytes; what is torn is left out.
+
+    Raises:
+        ArtifactError: the file cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(size - within, 0))
+            lines = file.readlines()
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    found = []
+    for line in lines[1:] if size > within else lines:
+        with suppress(ValueError, RecursionError):
+            found.append(msgspec.json.decode(line, type=Record))
+    return found[-count:]
+
+
+def told(record: Record) -> tuple[Event, Event]:
+    """What was said of a command when it ran: that it began, and how it ended."""
+    return Started(record.verb, record.line), _outcome(record)
+
+
+def _outcome(record: Record) -> Result | Failed:
+    try:
+        if record.outcome == "failed":
+            return msgspec.convert(record.value, type=Failed)
+        if "dropped" in record.value:
+            dropped = msgspec.convert(record.value, type=Dropped)
+            return Result(Unkept(what=dropped.kind, size=dropped.dropped), record.seconds)
+        return Result(read_value(record.value), record.seconds)
+    except (ValueError, TypeError) as error:
+        return Failed("journal", f"what came of it cannot be read: {error}", "another version may have written it")
+
+
 def versions() -> dict[str, str]:
     """The version of Python and of each of `PACKAGES`, found without importing any of them."""
     return {"python": platform.python_version()} | {name: _version(package) for name, package in PACKAGES.items()}
@@ -165,4 +207,8 @@ def _lines(path: Path) -> list[bytes]:
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise ArtifactError(f"cannot read the journal {path}: {error.strerror}", "check its permissions") from error
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> ArtifactError:
+    return ArtifactError(f"cannot read the journal {path}: {error.strerror}", "check its permissions")

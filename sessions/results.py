@@ -188,6 +188,13 @@ class Restored(Value, frozen=True, kw_only=True):
     circuit: Circuit | None = None
 
 
+class Unkept(Value, frozen=True, kw_only=True):
+    """Stands for a result that was too large for the journal: which kind it was, and how large."""
+
+    what: str
+    size: str
+
+
 class Help(Value, frozen=True, kw_only=True):
     """`help`: all verbs as (name, summary) pairs by family, or one verb in full."""
 

@@ -64,6 +64,7 @@ class Session:
         self.prompt: Prompt | None = None
         self.circuit: Circuit | None = None
         self.reading = Reading()
+        self.folder = Path()  # what completion takes relative paths to be relative to
         self.files: tuple[Path, ...] = ()  # command files being run, outermost first
         self._encoded: Encoded | None = None
 

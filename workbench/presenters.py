@@ -1,6 +1,6 @@
 """What a result looks like on lines: one presenter a kind of result, made of a few shared parts.
 
-`present` gives what to print; `workbench.lines` prints it. Tables have no lines, numbers stand to the right with their
+`present` gives what to print; `workbench.lines` and the app's transcript show it. Tables have no lines, numbers stand to the right with their
 signs, and every sign has a character: colour only repeats it.
 """
 
@@ -17,8 +17,8 @@ from rich.table import Table
 from rich.text import Text as Line
 
 from sessions import results
-from sessions.circuits.circuit import Circuit
-from sessions.events import Value
+from sessions.circuits.circuit import Circuit, Target
+from sessions.events import State, Value
 from sessions.interventions.arms import Arm
 from sessions.model.info import Encoded, ModelInfo
 from workbench.writing import (
@@ -59,6 +59,21 @@ def present(value: Value, width: int, seconds: float = 0.0, streamed: str = "") 
     """
     notes = (Line(f"· {plain(note)}", style="dim", overflow="fold") for note in value.notes)
     return [*_shown(value, Sheet(width, seconds, streamed)), *notes]
+
+
+def failure(message: str, hint: str = "") -> list[Line]:
+    """What went wrong, and what to do."""
+    lines = [Line.assemble(("✗ ", "bold red"), plain(message))]
+    return [*lines, Line(f"→ {plain(hint)}")] if hint else lines
+
+
+def standing(state: State) -> list[str]:
+    """What a session holds, in words for one line, the most important first: model, circuit, prompt."""
+    if not state.model:
+        return ["no model"]
+    circuit = f"circuit {inline(state.circuit)} {state.circuit_size:,}" if state.circuit_size else "no circuit"
+    prompt = quoted(state.prompt) if state.prompt else "no prompt"
+    return [f"{inline(state.model)} {state.dtype} {state.device}", circuit, prompt]
 
 
 @singledispatch
@@ -143,7 +158,7 @@ def _(value: results.Compared, sheet: Sheet) -> Iterator[RenderableType]:
     yield _intervention(value.verb, value, sheet)
     texts = _marked([plain(arm.text) for arm in value.arms])
     width = sheet.width // max(len(value.arms), 1) - 3 if sheet.width >= WIDE else sheet.width
-    headings = [facts(_arm(arm, value.arms[0]), width) for arm in value.arms]
+    headings = [facts(arm_facts(arm, value.arms[0]), width) for arm in value.arms]
     if sheet.width >= WIDE:
         pair = Table(box=None, show_header=False, padding=(0, 3, 0, 0), pad_edge=False, expand=True)
         for _ in value.arms:
@@ -281,6 +296,11 @@ def _(value: results.Restored, sheet: Sheet) -> Iterator[RenderableType]:
 
 
 @_shown.register
+def _(value: results.Unkept, sheet: Sheet) -> Iterator[RenderableType]:
+    yield _dim(Line(f"{inline(value.what)}: {inline(value.size)}", overflow="fold"))
+
+
+@_shown.register
 def _(value: results.Help, sheet: Sheet) -> Iterator[RenderableType]:
     for number, paragraph in enumerate(value.text.strip("\n").split("\n\n") if value.text else ()):
         if number:
@@ -348,7 +368,8 @@ def _intervention(verb: str, value: results.Intervened, sheet: Sheet) -> Rendera
     return facts([f"{inline(verb)} {inline(value.selection)}", count, scope, target], sheet.width)
 
 
-def _arm(arm: Arm, first: Arm) -> Iterator[str]:
+def arm_facts(arm: Arm, first: Arm) -> Iterator[str]:
+    """What is to be said of an arm above its text."""
     name, times = inline(arm.name), multiple(arm.multiplier)
     yield name if arm is first or times in name else f"{name} {times}"
     if arm.target is not None:
@@ -381,9 +402,7 @@ def _shifts(value: results.Compared, sheet: Sheet, rows: int = 10) -> Renderable
     names = [inline(arm.name) for arm in value.arms[:2]]
     table = _table(sheet, "next token", f">{names[0]}", "", f">{names[-1]}", "", ">change", "")
     cells = _bar_cells(sheet, beside=60) // 2
-    roles = {} if value.target is None else {value.target.tokens[0].id: "target"}
-    if value.target is not None and value.target.counterfactual is not None:
-        roles[value.target.counterfactual.id] = "against"
+    roles = target_roles(value.target)
     for shift in value.shifts[:rows]:
         table.add_row(
             _cell(fitted(quoted(shift.token.text), 20)),
@@ -395,6 +414,14 @@ def _shifts(value: results.Compared, sheet: Sheet, rows: int = 10) -> Renderable
             roles.get(shift.token.id, ""),
         )
     return table
+
+
+def target_roles(target: Target | None) -> dict[int, str]:
+    """What tokens are in a target, by id: `target`, and `against` for the one that it is held against."""
+    roles = {} if target is None else {target.tokens[0].id: "target"}
+    if target is not None and target.counterfactual is not None:
+        roles[target.counterfactual.id] = "against"
+    return roles
 
 
 def _table(sheet: Sheet, *headings: str) -> Table:

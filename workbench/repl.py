@@ -31,8 +31,9 @@ from sessions.events import Event, Failed, Result, Started, State
 from sessions.results import Quit
 from workbench.interrupts import interruptible
 from workbench.lines import Lines, console
+from workbench.presenters import standing
 from workbench.source import Source
-from workbench.writing import fitted, inline, quoted
+from workbench.writing import fitted, inline
 
 PROMPT = "wb> "
 GREETING = "tab completes · ctrl-c stops a command · ctrl-d leaves · help"
@@ -112,7 +113,7 @@ class Repl:
         for number, event in enumerate(events):
             if number == 0 and echo:
                 self.lines.show(Started("", line))
-            if number == 0 and isinstance(event, Failed) and event.column is not None:  # it could not even start
+            if isinstance(event, Failed) and event.column is not None:  # it could not even start
                 indent = len("> " if echo else PROMPT)
                 self.lines.remark(_pointer(line, event.column, indent, self.lines.width))
             if number or not isinstance(event, Started):  # the line stands above already
@@ -149,11 +150,7 @@ def prompting(source: Source) -> PromptSession[str]:
 
 def described(state: State) -> str:
     """The session in one line: model, circuit, prompt."""
-    if not state.model:
-        return "no model │ model smollm2 opens one"
-    circuit = f"circuit {inline(state.circuit)} {state.circuit_size}" if state.circuit_size else "no circuit"
-    prompt = quoted(state.prompt) if state.prompt else "no prompt"
-    return " │ ".join([f"{inline(state.model)} {state.dtype} {state.device}", circuit, prompt])
+    return " │ ".join(standing(state) if state.model else ["no model", "model smollm2 opens one"])
 
 
 class _Words(Completer):

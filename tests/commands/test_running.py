@@ -48,9 +48,10 @@ def test_a_command_that_changes_nothing_sends_no_state(little: Session) -> None:
     assert [type(event) for event in events_of(little, "info")] == [Started, Result]
 
 
-def test_a_line_that_is_no_command_fails_without_starting(empty: Session) -> None:
+def test_a_line_that_is_no_command_is_told_and_fails(empty: Session) -> None:
     events = events_of(empty, 'discover "x')
-    assert [type(event) for event in events] == [Failed]
+    assert events[0] == Started("", 'discover "x')
+    assert [type(event) for event in events[1:]] == [Failed]
     failed = failure_in(events)
     assert (failed.error, failed.column) == ("usage", 9)
 

@@ -85,7 +85,7 @@ def test_every_event_is_handed_on(tmp_path: Path) -> None:
         wb.set("top", 50)
         with pytest.raises(UsageError):
             wb.exec("abalte")
-    assert [type(event) for event in seen] == [Started, Result, Failed]
+    assert [type(event) for event in seen] == [Started, Result, Started, Failed]
 
 
 def test_an_interrupt_ends_the_command_and_leaves_the_session(tmp_path: Path) -> None:

@@ -25,12 +25,10 @@ from sessions.results import (
     Swept,
 )
 from workbench.app.hearing import Gone, Heard, Starting, Told
-from workbench.host.messages import Finished, Missed, Queued, Welcome
+from workbench.host.messages import JOURNAL_TICKET, Finished, Missed, Queued, Welcome
 
 #: Lines of the transcript that are kept; the journal has them all.
 MOST_ENTRIES = 2000
-#: The ticket of what a host recalls from its journal when it starts.
-RECALLED = "journal"
 
 Place = tuple[int, int, int | None]
 
@@ -140,9 +138,10 @@ class Board:
         return NOTHING
 
     def _welcome(self, welcome: Welcome) -> Facet:
-        if welcome.pid != self._pid:  # another process: it tells its whole story again
-            self._clear()
-            self._pid = welcome.pid
+        if welcome.pid == self._pid:  # only the line between us was cut
+            self._lost = []
+        self._pid = welcome.pid
+        self._clear()  # its whole story follows
         self.name, self.host, self.state = welcome.name, "", welcome.state
         return EVERYTHING
 
@@ -158,7 +157,7 @@ class Board:
 
     def _recalled_end(self, ticket: str) -> Facet:
         """Lines that went down with the host before stand behind what this one recalls of its journal."""
-        if ticket == RECALLED or not self._lost:
+        if ticket == JOURNAL_TICKET or not self._lost:
             return NOTHING
         self.entries += self._lost
         self._lost = []

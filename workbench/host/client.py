@@ -100,7 +100,7 @@ class Client:
             return
         self._ticket = ticket = secrets.token_hex(8)
         try:
-            yield from self._events(Run(line, ticket, author or self.author, os.getcwd()))
+            yield from self._events(Run(line, ticket, author or self.author, _folder()))
         except HostError as error:
             yield Failed(error.kind, error.message, error.hint)
         except KeyboardInterrupt:
@@ -117,7 +117,7 @@ class Client:
             HostError: the host does not take it, or does not answer.
         """
         ticket = secrets.token_hex(8)
-        with self._connection(Run(line, ticket, self.author, os.getcwd()), ANSWER) as connection:
+        with self._connection(Run(line, ticket, self.author, _folder()), ANSWER) as connection:
             connection.say(Ping())
             for reply in connection.replies():
                 match reply:
@@ -156,7 +156,7 @@ class Client:
         if not is_text(line):
             return []
         with suppress(HostError):
-            found = self._asked(Complete(line, cursor), Completions, 1.0).found
+            found = self._asked(Complete(line, cursor, folder=_folder()), Completions, 1.0).found
             return [Completion(each.start, each.text, each.description) for each in found]
         return []
 
@@ -280,6 +280,13 @@ def _answered_here(line: str) -> tuple[Event, ...] | None:
             return None  # the host says so, and writes it down
         return (Failed(error.kind, error.message, error.hint, "", error.column),)
     return (Started("quit", line), Result(Quit())) if call.verb == "quit" else None
+
+
+def _folder() -> str:
+    """Where relative paths of a line are; nowhere in particular where the folder itself is gone."""
+    with suppress(OSError):
+        return os.getcwd()
+    return ""
 
 
 def _author() -> str:

@@ -18,6 +18,9 @@ from sessions.events import Event, State, from_json
 #: Bytes of a client's message at most, its newline included.
 LARGEST = 2**20
 
+#: What a host says again of its journal, when it begins, has this ticket.
+JOURNAL_TICKET = "journal"
+
 Ticket = Annotated[str, Meta(max_length=64)]
 Number = Annotated[int, Meta(ge=0)]
 
@@ -59,11 +62,12 @@ class Stop(Message, frozen=True):
 
 
 class Complete(Message, frozen=True):
-    """What could the word at the cursor become? Answered by `Completions`."""
+    """What could the word at the cursor become? Answered by `Completions`. `folder` is as in `Run`."""
 
     line: str
     cursor: Number
     ticket: Ticket = ""
+    folder: str = ""
 
 
 class Busy(Struct, frozen=True):

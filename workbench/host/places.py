@@ -30,6 +30,7 @@ from sessions.store import Store, checked_name
 #: Bytes a socket's path may have; the smallest limit of the systems there are is 103.
 LONGEST_SOCKET = 100
 _PRIVATE = 0o700
+_OWN_FILE = 0o600
 _TRIES, _BETWEEN = 40, 0.025
 
 
@@ -62,6 +63,7 @@ class Place:
         self.lock = self.folder / "lock"
         self.state = self.folder / "state.json"
         self.log = self.folder / "host.log"
+        self.opening = self.folder / "opening"
 
     def make(self) -> None:
         """Make the folder, for its owner alone.
@@ -72,6 +74,17 @@ class Place:
         with reported("make", self.folder):
             make_folder(self.folder)
             self.folder.chmod(_PRIVATE)
+
+    @contextmanager
+    def marked_opening(self) -> Iterator[None]:
+        """Leave a mark for the length of the block: where it is still there later, the process ended in between."""
+        with suppress(OSError):  # a full disk: it is a precaution
+            self.opening.touch(_OWN_FILE)
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                self.opening.unlink(missing_ok=True)
 
     def holder(self) -> Holder | None:
         """The host that lives here, or None. One that is just beginning, or ending, has pid 0 and no socket.
@@ -140,7 +153,7 @@ def held(place: Place) -> Iterator[socket.socket | None]:
 
 
 def _opened(path: Path) -> int:
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _OWN_FILE)
 
 
 def _locked(descriptor: int) -> bool:
@@ -166,7 +179,7 @@ def _listening(place: Place) -> tuple[socket.socket, Path]:
         try:
             path.unlink(missing_ok=True)
             listening.bind(str(path))
-            path.chmod(0o600)
+            path.chmod(_OWN_FILE)
             listening.listen(64)
             return listening, path
         except OSError as error:

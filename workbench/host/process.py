@@ -23,18 +23,21 @@ from queue import SimpleQueue
 from typing import Any
 
 import click
-from msgspec import Raw
+from msgspec import Raw, structs
 
 from commands import grammar
+from commands.grammar import call_line
 from commands.running import run, with_remark
 from sessions import saved_state
 from sessions.errors import ArtifactError, Cancelled, WorkbenchError
-from sessions.events import Event, Failed, Result, Started, State, Steps, to_json
+from sessions.events import Event, Failed, Progress, Result, Started, State, Steps, Text, to_json
+from sessions.journal import recent, told
 from sessions.results import Restored
 from sessions.saved_state import SavedState
 from sessions.session import Session
 from workbench.host.log import Log
 from workbench.host.messages import (
+    JOURNAL_TICKET,
     Acknowledged,
     Busy,
     Complete,
@@ -53,6 +56,8 @@ from workbench.host.serving import Serving
 
 #: Lines that wait at most; more are refused.
 MOST_WAITING = 1000
+#: Commands of the journal that a host tells of when it begins.
+RECALLED = 200
 _OWN = Run("# the session as it was", "restore", "host")
 
 
@@ -142,7 +147,9 @@ class Host:
     def completions(self, asked: Complete) -> Completions:
         """What the word at the cursor could become, in the session as it is at this moment."""
         try:
-            found = grammar.complete(asked.line, asked.cursor, copy.copy(self._session))
+            session = copy.copy(self._session)
+            session.folder = Path(asked.folder)
+            found = grammar.complete(asked.line, asked.cursor, session)
         except (WorkbenchError, OSError):  # an unreadable home has no names to offer; using it says why
             found = []
         return Completions(tuple(Found(each.start, each.text, each.description) for each in found), asked.ticket)
@@ -151,6 +158,7 @@ class Host:
 
     def work(self) -> None:
         """Bring back what was kept, then run lines until the host is asked to end."""
+        self._recall()
         self._follow(_OWN, self._restored())
         while True:
             self._work.get()
@@ -159,6 +167,19 @@ class Host:
             request = self._next()
             if request is not None:
                 self._follow(request, self._events(request))
+
+    def _recall(self) -> None:
+        """Say again what was said last before this host began, as the journal has it."""
+        assert self._session.journal is not None
+        records = []
+        with suppress(ArtifactError):
+            records = recent(self._session.journal.path, RECALLED)
+        for record in records:
+            request = Run(record.line, JOURNAL_TICKET, record.author)
+            for event in told(record):
+                self._tell(request, event)
+        if records:
+            self._tell(request, self._state)  # of all that, nothing is held yet
 
     def _next(self) -> Run | None:
         """The line whose turn it is; None where it was cancelled while it waited."""
@@ -197,7 +218,8 @@ class Host:
         if isinstance(event, State):
             self._state = event
         data = Raw(to_json(event))
-        self.log.add(lambda number: Numbered(**_about(request, number), event=data))
+        passing = isinstance(event, Text | Progress)
+        self.log.add(lambda number: Numbered(**_about(request, number), event=data), passing)
 
     def _saved(self, outcome: Result | Failed) -> Result | Failed:
         """The outcome of a command, its effect being on the disk; a remark says where it is not."""
@@ -224,17 +246,26 @@ class Host:
         if state == SavedState():
             return
         yield Started("", _OWN.line)
-        missing = yield from self._bring_back(state)
+        missing = yield from self._bring_back(*self._trusted(state))
         self._kept = saved_state.kept(self._session)  # what did not come back stays on the disk until something changes
         held = self._session.state()
         yield Result(Restored(state=held, circuit=self._session.circuit, notes=missing), time.perf_counter() - start)
         yield held
 
-    def _bring_back(self, state: SavedState) -> Steps[tuple[str, ...]]:
+    def _trusted(self, state: SavedState) -> tuple[SavedState, tuple[str, ...]]:
+        """The state without a model that a host before this one did not survive, and a remark on that."""
+        if state.opening is None or not self._place.opening.exists():
+            return state, ()
+        name = state.opening.name
+        remark = f"the model {name} was left out: the last host ended while it opened; {call_line('model', name)} tries"
+        return structs.replace(state, opening=None), (remark,)
+
+    def _bring_back(self, state: SavedState, remarks: tuple[str, ...]) -> Steps[tuple[str, ...]]:
         try:
-            return (yield from saved_state.restore(self._session, state))
+            with self._place.marked_opening():
+                return (*remarks, *(yield from saved_state.restore(self._session, state)))
         except Exception as defect:  # a host that cannot come back must still be there to say so
-            return (f"the rest did not come back: {type(defect).__name__}: {defect}",)
+            return (*remarks, f"the rest did not come back: {type(defect).__name__}: {defect}")
 
 
 def _about(request: Run, number: int) -> dict[str, Any]:

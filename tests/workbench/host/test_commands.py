@@ -109,7 +109,8 @@ def test_who_attaches_sees_what_was_missed(client: Client) -> None:
     out = io.StringIO()
     replay(client, Lines(Console(file=out, width=80, markup=False)))
     assert out.getvalue().endswith(
-        "> set top 9\ntop 9\nat pts/9:\n\n> set rows 3\nrows 3\n✗ there is no verb 'abalte'\n→ did you mean ablate?\n"
+        "> set top 9\ntop 9\nat pts/9:\n\n> set rows 3\nrows 3\n\n"
+        "> abalte\n✗ there is no verb 'abalte'\n→ did you mean ablate?\n"
     )
 
 

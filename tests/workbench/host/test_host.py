@@ -18,7 +18,7 @@ from sessions import journal
 from sessions.events import Event, Failed, Progress, Result, Started, State, Text
 from tests.workbench.host.conftest import TEXT, done, events, finished, idle, said, started, until
 from workbench.host.client import Client
-from workbench.host.messages import Numbered, Queued
+from workbench.host.messages import JOURNAL_TICKET, Numbered, Queued
 from workbench.host.starting import find, find_or_start
 
 LONG = "generate --max-tokens 200"
@@ -263,6 +263,35 @@ def test_a_relative_model_comes_back_from_another_folder(
     again = find_or_start("one", client.home)
     idle(again)
     assert again.state().model == "./tiny"
+
+
+def test_what_was_said_before_a_host_died_is_said_again(ready: Client) -> None:
+    done(ready, "discover --keep-universal")
+    assert isinstance(list(ready.run("abalte"))[-1], Failed)
+    before = said(ready)
+    ended = [event for event in events(before) if isinstance(event, Result | Failed)]
+    lines = [event.line for event in events(before) if isinstance(event, Started)]
+    os.kill(ready.pid, signal.SIGKILL)
+    again = find_or_start("one", ready.home)
+    idle(again)
+    recalled = events(said(again, JOURNAL_TICKET))
+    assert [event.line for event in recalled if isinstance(event, Started)] == lines
+    assert [event for event in recalled if isinstance(event, Result | Failed)] == ended
+    assert recalled[-1] == State()  # told, and held no more until it is brought back
+    (restored,) = [event.value for event in events(said(again, "restore")) if isinstance(event, Result)]
+    assert restored.circuit == next(end for end in ended[::-1] if isinstance(end, Result)).value.circuit
+
+
+def test_a_model_that_the_host_did_not_survive_is_not_opened_again(ready: Client) -> None:
+    os.kill(ready.pid, signal.SIGKILL)
+    until(lambda: find("one", ready.home) is None)
+    ready.place.opening.touch()  # as one leaves it that ends while its model opens
+    again = find_or_start("one", ready.home)
+    idle(again)
+    (result,) = [event for event in events(said(again, "restore")) if isinstance(event, Result)]
+    assert "ended while it opened" in result.value.notes[0]
+    assert (again.state().model, again.state().prompt) == ("", TEXT)
+    assert not again.place.opening.exists()
 
 
 def test_a_damaged_state_is_told_and_kept_aside(own_home: Path) -> None:

@@ -12,6 +12,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ import pytest
 from sessions.errors import ArtifactError
 from tests.workbench.host.conftest import done, started, until
 from workbench.host.client import Client
-from workbench.host.messages import LARGEST
+from workbench.host.messages import LARGEST, Finished
 from workbench.host.places import HostError, Place, hosts
 from workbench.host.starting import find, find_or_start, kill
 
@@ -184,6 +185,28 @@ def test_a_line_too_long_to_send_fails_here(client: Client) -> None:
 def test_words_are_completed_in_the_hosts_session(client: Client) -> None:
     assert [each.text for each in client.complete("disc", 4)] == ["discover"]
     assert client.complete("nonsense ", 9) == []
+
+
+def test_files_are_completed_in_the_clients_folder(
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine.wb").touch()
+    monkeypatch.chdir(tmp_path)
+    assert [each.text for each in client.complete("run ", 4)][-1] == "mine.wb"
+
+
+def test_a_line_is_sent_without_waiting_for_it(client: Client) -> None:
+    ticket = client.send("set top 3")
+    with closing(client.attach(1)) as replies:
+        assert next(reply for reply in replies if isinstance(reply, Finished) and reply.ticket == ticket)
+
+
+def test_a_host_that_is_full_refuses_what_is_sent(own_home: Path) -> None:
+    _, client = started(own_home, "one", DEAF + "from workbench.host import process\nprocess.MOST_WAITING = 1")
+    client.send("deaf")
+    client.send("set")
+    with pytest.raises(HostError, match="waiting already"):
+        client.send("set")
 
 
 # Ending
