@@ -112,6 +112,7 @@ def samples(text: str) -> list[Value]:
         results.SettingsShown(settings={"top": "200"}, described={}, changed="top"),
         results.Expected(statement=f"text contains {text}", actual=text),
         results.Ran(path=text, lines=14),
+        results.Unkept(what="NeuronTable", size=text),
         results.Restored(state=State(model=text, prompt=text, circuit=text, circuit_size=4)),
         results.Help(verb="ablate", text=text, example=text, families=(("circuits", (("ablate", text),)),)),
         results.Quit(),
