@@ -14,7 +14,7 @@ from sessions.circuits.circuit import Neuron
 from sessions.events import finished
 from sessions.interventions.arms import Arm, Condition
 from sessions.interventions.comparing import compare
-from sessions.interventions.scaling import Scaling, scaled
+from sessions.interventions.treating import Treatment, treated
 from sessions.model.generation import Decoding, generate
 from sessions.model.info import Encoded, Prompt
 from sessions.model.opening import OpenModel, open_model
@@ -56,8 +56,8 @@ def generation(opened: OpenModel, encoded: Encoded, neurons: tuple[Neuron, ...])
     )
 
     def ours(multiplier: float | None) -> None:
-        rows = [Scaling(neurons if multiplier is not None else (), multiplier or 0.0)]
-        with scaled(opened.anatomy, rows):
+        rows = [Treatment(neurons if multiplier is not None else (), multiplier or 0.0)]
+        with treated(opened.anatomy, rows):
             finished(generate(opened.model, opened.tokenizer, [encoded.ids], Decoding(max_tokens=TOKENS)))
 
     seconds = in_turns(9, plain=plain, ours=partial(ours, None), ablated=partial(ours, 0.0))

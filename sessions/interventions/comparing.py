@@ -16,7 +16,7 @@ from sessions.circuits.circuit import Neuron, Target
 from sessions.errors import ModelError
 from sessions.events import Progress, Steps, Text
 from sessions.interventions.arms import Arm, Condition
-from sessions.interventions.scaling import Scaling, scaled
+from sessions.interventions.treating import Treatment, treated
 from sessions.model.cancel import Cancel
 from sessions.model.distribution import chances, likeliest
 from sessions.model.generation import Decoding, Row, generate
@@ -48,8 +48,8 @@ def compare(
         UsageError: a neuron the model does not have.
         ModelError: an arm's logits are not numbers.
     """
-    rows = [Scaling(neurons if c.multiplier != 1 else (), c.multiplier) for c in conditions]
-    with watched(opened.anatomy, cancel), scaled(opened.anatomy, rows):
+    rows = [Treatment(neurons if c.multiplier != 1 else (), c.multiplier) for c in conditions]
+    with watched(opened.anatomy, cancel), treated(opened.anatomy, rows):
         with _raw_logits(opened) as raw:
             steps = generate(opened.model, opened.tokenizer, [encoded.ids] * len(rows), decoding)
             step = next(steps)

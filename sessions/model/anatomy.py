@@ -13,7 +13,7 @@ apply, what the model cannot do) is answered by `Anatomy` too, so that no other 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -166,6 +166,23 @@ class Anatomy:
             if index < site.offset + site.width:
                 return site, index - site.offset
         raise AssertionError("sites cover the layer")
+
+    @property
+    def shares_keys(self) -> bool:
+        """Whether some layers read the keys and values of earlier ones, and so need these to have run."""
+        return bool(getattr(self.text_config, "num_kv_shared_layers", 0))
+
+    def logits(self, hidden: Tensor, ids: Sequence[int]) -> Tensor:
+        """Raw logits of some tokens alone, `[…, len(ids)]`, from what enters the head, `[…, d_model]`.
+
+        The rows of a plain head are used by themselves; any other kind (packed weights, an adapter) computes all.
+        No hook of the head is called.
+        """
+        wanted = torch.tensor(list(ids), device=hidden.device)
+        if type(self.head) is not nn.Linear:
+            return self.head.forward(hidden).index_select(-1, wanted)  # type: ignore[operator]
+        bias = None if self.head.bias is None else self.head.bias[wanted]
+        return nn.functional.linear(hidden, self.head.weight[wanted], bias)
 
     @torch.no_grad()
     def down_column(self, layer: int, index: int) -> Tensor:

@@ -16,7 +16,7 @@ from sessions.errors import UsageError
 from sessions.events import finished
 from sessions.interventions.arms import Condition
 from sessions.interventions.comparing import compare
-from sessions.interventions.scaling import Scaling, scaled
+from sessions.interventions.treating import Treatment, treated
 from sessions.model.generation import Decoding
 from sessions.model.hooks import count_hooks
 from sessions.model.info import Prompt, Token
@@ -147,8 +147,8 @@ def test_attributions_go_with_what_ablating_each_neuron_alone_really_does(smollm
     """Forty neurons, each switched off alone in a row of one batch: estimate and fact correlate."""
     found = circuit(smollm2, Question((AUSTIN_TOKEN,), HOUSTON_TOKEN), 40)
     ids = torch.tensor([found.ids]).expand(len(found) + 1, -1)
-    rows = [Scaling((neuron,), 0.0) for neuron in found.neurons]
-    with scaled(smollm2.anatomy, [*rows, Scaling((), 1.0)]), torch.inference_mode():
+    rows = [Treatment((neuron,), 0.0) for neuron in found.neurons]
+    with treated(smollm2.anatomy, [*rows, Treatment((), 1.0)]), torch.inference_mode():
         last = smollm2.model(ids, use_cache=False, logits_to_keep=1).logits[:, -1]
     difference = last[:, AUSTIN_TOKEN.id] - last[:, HOUSTON_TOKEN.id]
     effects = difference[-1] - difference[:-1]

@@ -11,7 +11,7 @@ from torch import Tensor
 from sessions.circuits.circuit import Neuron
 from sessions.errors import UsageError
 from sessions.events import finished
-from sessions.interventions.scaling import Scaling, scaled
+from sessions.interventions.treating import Treatment, treated
 from sessions.model import anatomy
 from sessions.model.anatomy import Anatomy, ExpertSite
 from sessions.model.generation import Decoding, generate
@@ -31,9 +31,9 @@ def test_a_multiplier_of_one_changes_no_bit_and_zero_changes_something(family: s
     parts = anatomy.read(model)
     plain = last_logits(model)
     every = tuple(Neuron(1, index) for index in range(parts.widths[1]))
-    with scaled(parts, [Scaling(every, 1.0)]):
+    with treated(parts, [Treatment(every, 1.0)]):
         assert torch.equal(last_logits(model), plain)
-    with scaled(parts, [Scaling(every, 0.0)]):
+    with treated(parts, [Treatment(every, 0.0)]):
         assert not torch.equal(last_logits(model), plain)
     assert torch.equal(last_logits(model), plain)
     assert count_hooks(model) == 0
@@ -45,11 +45,11 @@ def test_rows_of_a_batch_are_scaled_each_its_own_way(family: str) -> None:
     parts = anatomy.read(model)
     first = tuple(Neuron(0, index) for index in range(0, parts.widths[0], 2))
     second = tuple(Neuron(2 % parts.n_layers, index, 3) for index in range(0, parts.widths[2 % parts.n_layers], 3))
-    rows = [Scaling(first, 0.0), Scaling((), 1.0), Scaling(second, 2.5), Scaling((*first, *second), -1.0)]
-    with scaled(parts, rows):
+    rows = [Treatment(first, 0.0), Treatment((), 1.0), Treatment(second, 2.5), Treatment((*first, *second), -1.0)]
+    with treated(parts, rows):
         together = last_logits(model, IDS.expand(4, -1))
     for row, scaling in enumerate(rows):
-        with scaled(parts, [scaling]):
+        with treated(parts, [scaling]):
             alone = last_logits(model)[0]
         torch.testing.assert_close(together[row], alone, atol=1e-4, rtol=1e-4)
 
@@ -66,7 +66,7 @@ def test_a_neuron_with_a_position_is_scaled_there_only() -> None:
     model = tiny("llama")
     parts = anatomy.read(model)
     plain = recorded(parts, 1, model)
-    with scaled(parts, [Scaling((Neuron(1, 5, 3),), 3.0)]):
+    with treated(parts, [Treatment((Neuron(1, 5, 3),), 3.0)]):
         changed = recorded(parts, 1, model)
     factor = torch.ones_like(plain)
     factor[0, 3, 5] = 3.0
@@ -77,7 +77,7 @@ def test_a_neuron_named_twice_is_scaled_once_and_everywhere_includes_its_positio
     model = tiny("llama")
     parts = anatomy.read(model)
     plain = recorded(parts, 1, model)
-    with scaled(parts, [Scaling((Neuron(1, 5), Neuron(1, 5), Neuron(1, 5, 3)), 3.0)]):
+    with treated(parts, [Treatment((Neuron(1, 5), Neuron(1, 5), Neuron(1, 5, 3)), 3.0)]):
         changed = recorded(parts, 1, model)
     factor = torch.ones_like(plain)
     factor[..., 5] = 3.0
@@ -98,7 +98,7 @@ def test_the_experts_neuron_that_is_scaled_is_the_one_that_was_named() -> None:
     with on_neurons(site, keep):
         model(IDS, use_cache=False)
     expert = int(kept[0][1][0])
-    with scaled(parts, [Scaling((Neuron(1, expert * site.d_expert + 4),), 5.0)]), on_neurons(site, keep):
+    with treated(parts, [Treatment((Neuron(1, expert * site.d_expert + 4),), 5.0)]), on_neurons(site, keep):
         model(IDS, use_cache=False)
     (plain, experts), (changed, _) = kept
     factor = torch.ones_like(plain)
@@ -114,20 +114,20 @@ def test_under_a_cache_positions_mean_what_they_mean_without_one(family: str) ->
     neurons = tuple(Neuron(1, index, 2) for index in range(parts.widths[1]))
     everywhere = tuple(Neuron(0, index) for index in range(0, parts.widths[0], 4))
     prompts = [[1, 9, 27, 17, 51, 5, 33], [1, 12, 8, 41]]
-    scaling = Scaling((*neurons, *everywhere), 0.0)
-    with scaled(parts, [scaling, scaling]):
+    scaling = Treatment((*neurons, *everywhere), 0.0)
+    with treated(parts, [scaling, scaling]):
         rows = finished(generate(model, tokenizer, prompts, Decoding(max_tokens=6)))
     for prompt, row in zip(prompts, rows, strict=True):
         ids = list(prompt)
         for token in row.ids:  # the same text, each token computed anew from the whole prompt
-            with scaled(parts, [scaling]):
+            with treated(parts, [scaling]):
                 assert int(last_logits(model, torch.tensor([ids])).argmax()) == token
             ids.append(token)
 
 
 def test_a_neuron_the_model_lacks_is_refused_before_anything_is_hooked() -> None:
     model = tiny("llama")
-    with pytest.raises(UsageError, match="no layer 9"), scaled(anatomy.read(model), [Scaling((Neuron(9, 0),), 0.0)]):
+    with pytest.raises(UsageError, match="no layer 9"), treated(anatomy.read(model), [Treatment((Neuron(9, 0),), 0.0)]):
         pass
     assert count_hooks(model) == 0
 
@@ -140,6 +140,6 @@ def test_the_tensor_handed_to_the_hook_is_not_changed() -> None:
     copies: list[Tensor] = []
     site = parts.layers[1].sites[0]
     keep = on_neurons(site, lambda h, _: (before.append(h), copies.append(h.clone()), h)[2])
-    with keep, scaled(parts, [Scaling((Neuron(1, 5), Neuron(1, 6, 2)), 0.0)]):
+    with keep, treated(parts, [Treatment((Neuron(1, 5), Neuron(1, 6, 2)), 0.0)]):
         model(IDS, use_cache=False)
     assert torch.equal(before[0], copies[0])

@@ -1,0 +1,264 @@
+"""Verification: what really happens to the target when a neuron is changed, for each neuron alone.
+
+The effect of a neuron is the target's value on the untouched model minus its value with that neuron at zero (or at a
+value it had elsewhere): positive where the neuron helps, as attribution has it. Two hundred neurons are two hundred
+interventions, of which only what changes is computed:
+
+1. One forward pass gives the target's value and what leaves every layer at every position.
+2. Neurons are taken in groups, a row of a batch each. A change at position p cannot reach the positions before it, so
+   a group reads the tokens from its first position on, over the keys and values of the prefix, which grow from group
+   to group and are copied for each.
+3. Nor can it reach the layers below: these do not run, what left them in the first pass stands in for them.
+4. Of the logits, only those of the target's tokens are computed.
+
+Where neighbouring positions or layers have few neurons, computing some tokens or layers more costs less than
+another pass: groups and their batches are cut where that costs least (`_cut`). Nothing is approximated; a test
+compares with switching off one by one.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from sessions.circuits.circuit import Neuron, Target
+from sessions.errors import ModelError
+from sessions.events import Progress, Steps
+from sessions.interventions.treating import Treatment, treated
+from sessions.model.anatomy import Anatomy
+from sessions.model.cancel import Cancel
+from sessions.model.hooks import after, before, skipped, together, watched
+from sessions.model.opening import OpenModel
+
+#: Tokens in one batch, over all its rows. A quarter of a gigabyte of activations on an 8B model.
+LARGEST_BATCH = 2048
+#: What a forward pass costs however short it is, in tokens.
+_PASS = 12
+
+
+@dataclass(frozen=True)
+class Verified:
+    """`effects[i]` is the target's `value` minus its value with neuron i changed, alone. In the target's unit."""
+
+    value: float
+    effects: tuple[float, ...]
+
+
+def verify(
+    opened: OpenModel,
+    ids: Sequence[int],
+    neurons: Sequence[Neuron],
+    target: Target,
+    *,
+    values: Sequence[float] | None = None,
+    batch: int = LARGEST_BATCH,
+    cancel: Cancel | None = None,
+) -> Steps[Verified]:
+    """The exact effect of each neuron on the target.
+
+    Args:
+        ids: the prompt; where the target is a sequence, with all its tokens but the last behind it.
+        neurons: a neuron without a position is changed at all of them.
+        values: what each is held at; zero where left out.
+        batch: tokens computed at once, which bounds the memory. One row is computed whatever its length.
+
+    Raises:
+        UsageError: a neuron that the model does not have.
+        ModelError: the target's value is not a number.
+        Cancelled: `cancel` was requested; every hook is gone.
+    """
+    held = (0.0,) * len(neurons) if values is None else tuple(values)
+    effects = [0.0] * len(neurons)
+    with watched(opened.anatomy, cancel):
+        clean = _clean(opened, ids, target)
+        prefix = _Prefix(opened, ids)
+        read = len(ids) - _kept(target)  # from here on the target is read, so this much has to be computed
+        starts = [min(neuron.position or 0, read) for neuron in neurons]
+        for group in _grouped(starts, len(ids)):
+            start = min(starts[which] for which in group)
+            layers = [neurons[which].layer for which in group]
+            for rows in _stacked(layers, opened.anatomy.n_layers, len(ids) - start, batch):
+                part = [group[row] for row in rows]
+                changes = [Treatment((neurons[which],), 0.0, (held[which],)) for which in part]
+                changed = _replayed(opened, clean, prefix, start, target, changes)
+                for which, value in zip(part, changed, strict=True):
+                    effects[which] = clean.value - value
+                yield Progress("verifying", sum(effect != 0 for effect in effects), len(neurons), "neurons")
+    return Verified(clean.value, tuple(effects))
+
+
+@dataclass(frozen=True)
+class _Clean:
+    """The untouched pass: the target's value, and what left each layer, a tensor `[1, seq, d_model]` first."""
+
+    ids: tuple[int, ...]
+    value: float
+    outputs: tuple[Any, ...]
+
+
+@torch.inference_mode()
+def _clean(opened: OpenModel, ids: Sequence[int], target: Target) -> _Clean:
+    outputs: list[Any] = []
+
+    def keep(_: Tensor, output: Any) -> Any:
+        outputs.append(output)
+        return output
+
+    everything = torch.tensor([list(ids)], device=opened.model.device)
+    with together(after(layer.block, keep) for layer in opened.anatomy.layers), _targeted(opened, target) as values:
+        opened.model(input_ids=everything, use_cache=False, logits_to_keep=_last(_kept(target), everything))
+    (value,) = _finite(values[-1])
+    return _Clean(tuple(ids), value, tuple(outputs))
+
+
+class _Prefix:
+    """Keys and values of the tokens before a position; the position only ever grows."""
+
+    def __init__(self, opened: OpenModel, ids: Sequence[int]) -> None:
+        self._model: PreTrainedModel = opened.model
+        self._anatomy: Anatomy = opened.anatomy
+        self._ids = list(ids)
+        self._cache: Any = None
+        self._length = 0
+
+    @torch.inference_mode()
+    def upto(self, position: int, rows: int) -> Any:
+        """A copy of the cache of the first `position` tokens, for so many rows; None for none of them."""
+        if position > self._length:
+            ids = torch.tensor([self._ids[self._length : position]], device=self._model.device)
+            with before(self._anatomy.head, lambda hidden: hidden[:, :0]):
+                self._cache = self._model(
+                    input_ids=ids,
+                    position_ids=torch.arange(self._length, position, device=self._model.device)[None],
+                    past_key_values=self._cache,
+                    use_cache=True,
+                    logits_to_keep=_last(1, ids),
+                ).past_key_values
+            self._length = position
+        if self._cache is None:
+            return None
+        copied = copy.deepcopy(self._cache)
+        copied.batch_repeat_interleave(rows)
+        return copied
+
+
+@torch.inference_mode()
+def _replayed(
+    opened: OpenModel, clean: _Clean, prefix: _Prefix, start: int, target: Target, changes: Sequence[Treatment]
+) -> list[float]:
+    """The target's value in a batch of which row r runs under `changes[r]`, from position `start` on."""
+    ids = torch.tensor([clean.ids[start:]] * len(changes), device=opened.model.device)
+    positions = torch.arange(start, len(clean.ids), device=ids.device)[None].expand(len(changes), -1)
+    cache = prefix.upto(start, len(changes))
+    lowest = min(neuron.layer for change in changes for neuron in change.neurons)
+    below = 0 if opened.anatomy.shares_keys else lowest
+    idle = (
+        skipped(layer.block, _from(output, start, len(changes)))
+        for layer, output in zip(opened.anatomy.layers[:below], clean.outputs, strict=False)
+    )
+    with together(idle), treated(opened.anatomy, changes), _targeted(opened, target) as values:
+        opened.model(
+            input_ids=ids,
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=_last(_kept(target), ids),
+        )
+    return _finite(values[-1])
+
+
+def _from(output: Any, start: int, rows: int) -> Any:
+    """What left a layer from a position on, for each of `rows`."""
+    if isinstance(output, Tensor):
+        return output[:, start:].expand(rows, -1, -1)
+    return (_from(output[0], start, rows), *output[1:])
+
+
+def _last(count: int, ids: Tensor) -> Tensor:
+    """The last so many positions of a pass. As a tensor: a number lets some families drop all others on the way."""
+    return torch.arange(ids.shape[1] - count, ids.shape[1], device=ids.device)
+
+
+def _kept(target: Target) -> int:
+    """How many of the last positions the target is read at."""
+    return len(target.tokens) if target.sequence else 1
+
+
+@contextmanager
+def _targeted(opened: OpenModel, target: Target) -> Iterator[list[Tensor]]:
+    """The target's value in every row of each pass in the block, read before the head; the head computes nothing."""
+    seen: list[Tensor] = []
+    anatomy = opened.anatomy
+    wanted = [token.id for token in target.tokens]
+
+    def read(hidden: Tensor) -> Tensor:
+        if target.sequence:
+            logs = anatomy.head.forward(hidden).float().log_softmax(-1)
+            column = torch.tensor(wanted, device=hidden.device)[None, :, None].expand(len(hidden), -1, 1)
+            seen.append(logs.gather(2, column).sum((1, 2)))
+        elif target.counterfactual is not None:
+            logits = anatomy.logits(hidden[:, -1], [wanted[0], target.counterfactual.id]).float()
+            seen.append(logits[:, 0] - logits[:, 1])
+        else:
+            seen.append(anatomy.logits(hidden[:, -1], wanted[:1]).float()[:, 0])
+        return hidden[:, :0]
+
+    with before(anatomy.head, read):
+        yield seen
+
+
+def _finite(values: Tensor) -> list[float]:
+    if not values.isfinite().all():
+        raise ModelError("the target's value is not a number", "open the model with --dtype float32")
+    found: list[float] = values.tolist()
+    return found
+
+
+def _grouped(positions: Sequence[int], length: int) -> list[list[int]]:
+    """Indices of the neurons in groups of neighbouring positions, the first position first.
+
+    A group costs a pass, the pass that brings the prefix to it, and for each neuron the tokens from the group's
+    first position to the end.
+    """
+    return _cut(positions, lambda position, rows: 2 * _PASS + rows * (length - position))
+
+
+def _stacked(layers: Sequence[int], n_layers: int, tokens: int, batch: int) -> list[list[int]]:
+    """Indices of a group's neurons in batches of neighbouring layers, the lowest first.
+
+    A batch costs, for each layer from its lowest on, a pass and the tokens of all its rows.
+    """
+    most = max(1, batch // tokens)
+    batches = _cut(layers, lambda lowest, rows: (n_layers - lowest) * (_PASS + rows * tokens))
+    return [each[first : first + most] for each in batches for first in range(0, len(each), most)]
+
+
+def _cut(keys: Sequence[int], cost: Callable[[int, int], int]) -> list[list[int]]:
+    """Indices of `keys`, in rising order of these, cut where that costs least.
+
+    `cost(first, count)` is that of a piece with this smallest key and so many members. Dynamic programming over the
+    distinct keys; equal ones stay together.
+    """
+    steps = sorted(set(keys))
+    members = {step: [which for which, key in enumerate(keys) if key == step] for step in steps}
+    best = [(0, 0)]  # cost of the first n steps, and where the last piece of them begins
+    for end in range(1, len(steps) + 1):
+        count, options = 0, []
+        for begin in range(end - 1, -1, -1):
+            count += len(members[steps[begin]])
+            options.append((best[begin][0] + cost(steps[begin], count), begin))
+        best.append(min(options))
+    pieces: list[list[int]] = []
+    end = len(steps)
+    while end:
+        begin = best[end][1]
+        pieces.insert(0, [which for step in steps[begin:end] for which in members[step]])
+        end = begin
+    return pieces
