@@ -15,9 +15,9 @@ import torch
 from benchmarks.measuring import Figure, in_turns, report, surroundings
 from sessions.circuits.attribution import attribute
 from sessions.circuits.choosing import Choice
+from sessions.circuits.circuit import Place
 from sessions.circuits.discovery import Discovery, Question, Scope, discover
 from sessions.circuits.rules import Attention
-from sessions.circuits.selection import Place
 from sessions.events import finished
 from sessions.model.info import Encoded, Prompt, Token
 from sessions.model.opening import OpenModel, open_model

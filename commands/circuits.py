@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from msgspec import structs
+
 from commands.verb import argument, option, verb
+from commands.verification import HELD, agreed, measured
 from commands.words import ATTENTION, Layers, Real, SelectionWord, Token, Whole
-from sessions.circuits.circuit import Circuit
 from sessions.circuits.selection import Selection
 from sessions.errors import UsageError
 from sessions.events import Steps
@@ -35,6 +37,7 @@ FAMILY = "Circuits"
 @option("--attention", type=ATTENTION, help="how relevance passes attention (default: the setting attention)")
 @option("--keep-bos", is_flag=True, help="keep the first position, where attention sinks")
 @option("--keep-universal", is_flag=True, help="keep neurons that answer to every prompt")
+@option("--no-verify", is_flag=True, help="do not measure the exact effect of each neuron found")
 def discover(
     session: Session,
     target: str | None,
@@ -45,13 +48,15 @@ def discover(
     attention: str | None,
     keep_bos: bool,
     keep_universal: bool,
+    no_verify: bool,
     **limits: Any,
 ) -> Steps[Discovered]:
     """Find the neurons that carry the next token.
 
     One forward and one backward pass attribute the target to every neuron at every position by
     layer-wise relevance propagation; the strongest become the session's circuit. Attributions are in
-    logits: with frozen attention they account for the whole target, and the circuit says how well.
+    logits: with frozen attention they account for the whole target, and the circuit says how well. They
+    are estimates: what the target really loses without each neuron is measured as well, as by verify.
     """
     from sessions.circuits import discovery
 
@@ -74,8 +79,12 @@ def discover(
     )
     if scope.without_neurons:
         notes.append(f"{len(scope.without_neurons)} universal neurons left out (--keep-universal keeps them)")
-    session.circuit = found.circuit
-    return Discovered(circuit=found.circuit, candidates=found.candidates, notes=(*notes, *found.notes))
+    circuit, agreement = found.circuit, None
+    if not no_verify:
+        verified, _ = yield from measured(session, circuit, circuit.neurons)
+        circuit, agreement = structs.replace(circuit, neurons=verified, held=HELD), agreed(verified)
+    session.circuit = circuit
+    return Discovered(circuit=circuit, candidates=found.candidates, agreement=agreement, notes=(*notes, *found.notes))
 
 
 def _question(
@@ -166,7 +175,7 @@ def neurons(session: Session, selection: str, rows: int | None, tokens: int) -> 
         rows=tuple(
             NeuronRow(
                 neuron=neuron,
-                token=_token_at(circuit, neuron.position),
+                token="" if circuit is None else circuit.token(neuron),
                 share=None if circuit is None else circuit.share(neuron),
                 up=up,
                 down=down,
@@ -174,12 +183,6 @@ def neurons(session: Session, selection: str, rows: int | None, tokens: int) -> 
             for neuron, (up, down) in zip(shown, pushes, strict=True)
         ),
     )
-
-
-def _token_at(circuit: Circuit | None, position: int | None) -> str:
-    if circuit is None or position is None or not 0 <= position < len(circuit.tokens):
-        return ""
-    return circuit.tokens[position]
 
 
 @verb("keep", family=FAMILY, example="keep top50")

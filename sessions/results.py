@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from sessions.circuits.agreement import Agreement
 from sessions.circuits.circuit import Circuit, Neuron, Target
 from sessions.events import State, Value
 from sessions.interventions.arms import Arm, Shift
@@ -48,10 +49,27 @@ class Distribution(Value, frozen=True, kw_only=True):
 
 
 class Discovered(Value, frozen=True, kw_only=True):
-    """`discover`: the circuit, and how many (neuron, position) candidates it was chosen from."""
+    """`discover`: the circuit, and how many (neuron, position) candidates it was chosen from.
+
+    `agreement` is that of its attributions with the exact effects, where these were measured.
+    """
 
     circuit: Circuit
     candidates: int
+    agreement: Agreement | None = None
+
+
+class Verified(Value, frozen=True, kw_only=True):
+    """`verify`: the neurons with their exact effects on the target, whose untouched value is `value`.
+
+    `held` says what each was held at, `circuit` is the session's with these effects.
+    """
+
+    circuit: Circuit
+    neurons: tuple[Neuron, ...]
+    held: str
+    value: float
+    agreement: Agreement | None
 
 
 class NeuronRow(Struct, frozen=True, kw_only=True):

@@ -1,7 +1,7 @@
 """What a result looks like on lines: one presenter a kind of result, made of a few shared parts.
 
-`present` gives what to print; `workbench.lines` and the app's transcript show it. Tables have no lines, numbers stand to the right with their
-signs, and every sign has a character: colour only repeats it.
+`present` gives what to print; `workbench.lines` and the app's transcript show it. Tables have no lines, numbers stand
+to the right with their signs, and every sign has a character: colour only repeats it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from rich.table import Table
 from rich.text import Text as Line
 
 from sessions import results
-from sessions.circuits.circuit import Circuit, Target
+from sessions.circuits.agreement import Agreement
+from sessions.circuits.circuit import Circuit, Neuron, Target
 from sessions.events import State, Value
 from sessions.interventions.arms import Arm
 from sessions.model.info import Encoded, ModelInfo
@@ -40,6 +41,8 @@ from workbench.writing import (
 
 WIDE = 100
 """Columns from which two texts stand side by side."""
+#: Neurons that a verification lists.
+STRONGEST = 10
 _ENTRY = re.compile(r"  (\S.*?)  +(\S.*)")
 _SCOPES = {"all": "at all positions", "circuit": "where the circuit found them"}
 
@@ -130,19 +133,47 @@ def _(value: results.Distribution, sheet: Sheet) -> Iterator[RenderableType]:
 @_shown.register
 def _(value: results.Discovered, sheet: Sheet) -> Iterator[RenderableType]:
     yield _circuit(value.circuit, sheet, of=value.candidates, took=duration(sheet.seconds))
+    yield from _agreement(value.agreement, sheet)
+
+
+@_shown.register
+def _(value: results.Verified, sheet: Sheet) -> Iterator[RenderableType]:
+    count = "1 neuron" if len(value.neurons) == 1 else f"{len(value.neurons):,} neurons"
+    aimed = f"{aim(value.circuit.target)} = {signed(value.value)}"
+    yield facts(
+        [f"verified {count}", f"each alone at {inline(value.held)}", aimed, duration(sheet.seconds)], sheet.width
+    )
+    yield from _agreement(value.agreement, sheet)
+    table = _table(sheet, ">L", ">N", ">pos", "token", ">attr", ">effect", ">share")
+    for neuron in sorted(value.neurons, key=lambda each: -abs(each.effect or 0.0))[:STRONGEST]:
+        effect = neuron.effect or 0.0
+        token = value.circuit.token(neuron)
+        table.add_row(
+            str(neuron.layer),
+            str(neuron.index),
+            _position(neuron),
+            _cell(fitted(quoted(token), 14) if token else MISSING),
+            signed(neuron.attribution),
+            signed(effect),
+            percent(effect / value.value if value.value else None, sign=True),
+        )
+    yield table
+    if len(value.neurons) > STRONGEST:
+        yield _dim(Line(f"the {STRONGEST} with the largest effects; neurons shows them all"))
 
 
 @_shown.register
 def _(value: results.NeuronTable, sheet: Sheet) -> Iterator[RenderableType]:
-    table = _table(sheet, ">L", ">N", ">pos", "token", ">attr", ">share", ">act", "pushes up", "pushes down")
+    table = _table(sheet, ">L", ">N", ">pos", "token", ">attr", ">effect", ">share", ">act", "pushes up", "pushes down")
     for row in value.rows:
         neuron = row.neuron
         table.add_row(
             str(neuron.layer),
             str(neuron.index),
-            "all" if neuron.position is None else str(neuron.position),
+            _position(neuron),
             _cell(fitted(quoted(row.token), 14) if row.token else MISSING),
             signed(neuron.attribution),
+            signed(neuron.effect),
             percent(row.share, sign=True),
             signed(neuron.activation, 2),
             _cell(" ".join(map(quoted, row.up))),
@@ -359,6 +390,17 @@ def _circuit(circuit: Circuit, sheet: Sheet, of: int = 0, took: str = "") -> Ren
         took,
     ]
     return facts(parts, sheet.width)
+
+
+def _agreement(found: Agreement | None, sheet: Sheet) -> Iterator[RenderableType]:
+    if found is not None:
+        r, rank = signed(found.pearson, 2), signed(found.spearman, 2)
+        same = f"same sign {percent(found.same_sign)}"
+        yield facts(["attribution and exact effect", f"r {r}", f"rank {rank}", same], sheet.width)
+
+
+def _position(neuron: Neuron) -> str:
+    return "all" if neuron.position is None else str(neuron.position)
 
 
 def _intervention(verb: str, value: results.Intervened, sheet: Sheet) -> RenderableType:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from msgspec import Struct, structs
 
@@ -13,6 +13,10 @@ from sessions.model.info import Prompt, Token
 _NEURON = re.compile(r"L(?P<layer>\d+)(?:/N|#)(?P<index>\d+)(?:@(?P<position>-?\d+))?", re.IGNORECASE)
 
 
+Place = tuple[int, int, int | None]
+"""(layer, index, position): which neuron, and where."""
+
+
 class Neuron(Struct, frozen=True):
     """One input coordinate of a layer's down projection, at a token position or at all of them.
 
@@ -20,8 +24,9 @@ class Neuron(Struct, frozen=True):
     neurons and positions count from 0; a negative position counts from the end of the prompt.
     In a mixture-of-experts layer the neurons of expert `e` are `e·d_expert … (e+1)·d_expert − 1`.
 
-    `attribution` is the signed contribution to the target, in the target's own unit (logits);
-    `activation` the value the neuron had. Both are None for a neuron that was only named.
+    `attribution` is the signed contribution to the target, in the target's own unit (logits), an
+    estimate; `effect` what the target really loses when this neuron alone is switched off (see
+    `verification`); `activation` the value the neuron had. Each is None where it is not known.
     """
 
     layer: int
@@ -29,6 +34,7 @@ class Neuron(Struct, frozen=True):
     position: int | None = None
     attribution: float | None = None
     activation: float | None = None
+    effect: float | None = None
 
     def __str__(self) -> str:
         at = "" if self.position is None else f"@{self.position}"
@@ -40,8 +46,7 @@ class Neuron(Struct, frozen=True):
         return self.layer, self.index
 
     @property
-    def place(self) -> tuple[int, int, int | None]:
-        """(layer, index, position): which neuron, and where."""
+    def place(self) -> Place:
         return self.layer, self.index, self.position
 
     @classmethod
@@ -89,7 +94,8 @@ class Circuit(Struct, frozen=True, kw_only=True):
 
     `conservation` is the relative gap between the relevance that left the target and what reached
     the inputs (`Attribution.conservation`): how much the attribution failed to account for. `total`
-    is the sum of the attributions of all neurons that were candidates, chosen or not.
+    is the sum of the attributions of all neurons that were candidates, chosen or not. `held` says
+    what the neurons were held at for their effects, "zero", and is empty where none was verified.
     """
 
     neurons: tuple[Neuron, ...]
@@ -105,6 +111,7 @@ class Circuit(Struct, frozen=True, kw_only=True):
     model: str
     fingerprint: str
     name: str = ""
+    held: str = ""
 
     def __len__(self) -> int:
         return len(self.neurons)
@@ -113,11 +120,24 @@ class Circuit(Struct, frozen=True, kw_only=True):
         """The n neurons with the largest |attribution|."""
         return self.neurons[:n]
 
+    def token(self, neuron: Neuron) -> str:
+        """The token at the neuron's position; empty where that is not known."""
+        position = neuron.position
+        return "" if position is None or not 0 <= position < len(self.tokens) else self.tokens[position]
+
     def share(self, neuron: Neuron) -> float | None:
         """The neuron's attribution as a fraction of the target's value; None where that is 0."""
         if neuron.attribution is None or self.target.value == 0:
             return None
         return neuron.attribution / self.target.value
+
+    def with_effects(self, effects: Mapping[Place, float], held: str) -> Circuit:
+        """The same circuit with the effects of some of its neurons, by place; what was known of the others goes
+        where they were held at something else."""
+        before = {} if held != self.held else {n.place: n.effect for n in self.neurons}
+        known = {**before, **effects}
+        neurons = tuple(structs.replace(neuron, effect=known.get(neuron.place)) for neuron in self.neurons)
+        return structs.replace(self, neurons=neurons, held=held)
 
     def with_neurons(self, neurons: tuple[Neuron, ...], chosen: str) -> Circuit:
         """The same circuit with other neurons; the name is dropped, since it was not saved so."""

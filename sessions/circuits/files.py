@@ -32,7 +32,7 @@ from sessions.model.info import Prompt, Token
 
 #: Where a foreign file may keep its neurons, the reference implementation's own key first.
 MAPPINGS = ("neurons", "circuit", "attributions")
-COLUMNS = ("layer", "index", "position", "token", "attribution", "share", "activation")
+COLUMNS = ("layer", "index", "position", "token", "attribution", "share", "activation", "effect")
 
 #: The id of a token of which only the text is known.
 UNKNOWN_ID = -1
@@ -115,7 +115,16 @@ def write_csv(circuit: Circuit) -> str:
         token = _token(circuit, neuron.position)
         share = circuit.share(neuron)
         rows.writerow(
-            (neuron.layer, neuron.index, neuron.position, token, neuron.attribution, share, neuron.activation)
+            (
+                neuron.layer,
+                neuron.index,
+                neuron.position,
+                token,
+                neuron.attribution,
+                share,
+                neuron.activation,
+                neuron.effect,
+            )
         )
     return table.getvalue()
 

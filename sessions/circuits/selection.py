@@ -16,7 +16,7 @@ from difflib import get_close_matches
 
 from msgspec import Struct
 
-from sessions.circuits.circuit import Circuit, Neuron
+from sessions.circuits.circuit import Circuit, Neuron, Place
 from sessions.errors import UsageError
 
 # Nine digits are beyond any model; where there are more, the word is none of these.
@@ -26,9 +26,6 @@ _NEURON = re.compile(rf"L{_N}(?:/N|#){_N}(?:@-?{_N})?", re.IGNORECASE)
 _TOP = re.compile(rf"top({_N})", re.IGNORECASE)
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 OPERATORS = {",": "+", "+": "+", "-": "-", "&": "&"}
-
-#: (layer, index, position); position None is every position.
-Place = tuple[int, int, int | None]
 
 HINT = "for example: top10, all, L24/N1005@41, L9-26/*, or the name of a saved circuit"
 

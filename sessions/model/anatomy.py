@@ -180,7 +180,7 @@ class Anatomy:
         """
         wanted = torch.tensor(list(ids), device=hidden.device)
         if type(self.head) is not nn.Linear:
-            return self.head.forward(hidden).index_select(-1, wanted)  # type: ignore[operator]
+            return self.head.forward(hidden).index_select(-1, wanted)
         bias = None if self.head.bias is None else self.head.bias[wanted]
         return nn.functional.linear(hidden, self.head.weight[wanted], bias)
 
