@@ -85,7 +85,7 @@ def conservation(opened: OpenModel) -> Figure:
     encoded = encode(opened.tokenizer, Prompt(text=AUSTIN.seed, chat=False))
     ids = torch.tensor([encoded.ids])
     attribution = attribute(opened.model, opened.anatomy, ids, lambda logits: logits[0].max())
-    return Figure(f"conservation error, {opened.info.name}", attribution.conservation, 1e-5, {})
+    return Figure(f"conservation error, {opened.info.name}", attribution.conservation or 0.0, 1e-5, {})
 
 
 if __name__ == "__main__":

@@ -170,7 +170,7 @@ def _doubts(measure: _Measure, attribution: Attribution, circuit: Circuit, atten
             f"{circuit.target.tokens[0].text!r} ranks {measure.rank:,} (p {measure.probability:.2g}): "
             "the circuit explains what the model does not say"
         )
-    if attention == "frozen" and attribution.conservation > _GAP:
+    if attention == "frozen" and attribution.conservation is not None and attribution.conservation > _GAP:
         notes.append(
             f"relevance at the inputs misses the target by {attribution.conservation:.1%}: "
             "biases, low precision, or parts of this family that no rule covers"

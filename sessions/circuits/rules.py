@@ -99,7 +99,7 @@ def linearised(model: PreTrainedModel, anatomy: Anatomy, attention: Attention) -
             stack.enter_context(before(product, half))
         for router in anatomy.routers:
             stack.enter_context(after(router, lambda _, output: _detached(output)))
-        stack.enter_context(_attention(model, anatomy, attention))
+        stack.enter_context(attended(model, anatomy, attention))
         yield
 
 
@@ -114,8 +114,8 @@ def _detached(output: Any) -> Any:
 
 
 @contextmanager
-def _attention(model: PreTrainedModel, anatomy: Anatomy, attention: Attention) -> Iterator[None]:
-    """Run attention eagerly, with or without gradients through the pattern."""
+def attended(model: PreTrainedModel, anatomy: Anatomy, attention: Attention) -> Iterator[None]:
+    """Inside the block, attention runs eagerly, with or without gradients through the pattern."""
     configs = {id(m.config): m.config for m in model.modules() if hasattr(m, "config")}
     earlier = {key: config._attn_implementation for key, config in configs.items()}
     with ExitStack() as stack:
