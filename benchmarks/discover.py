@@ -16,7 +16,7 @@ from benchmarks.measuring import Figure, in_turns, report, surroundings
 from sessions.circuits.attribution import attribute
 from sessions.circuits.choosing import Choice
 from sessions.circuits.circuit import Place
-from sessions.circuits.discovery import Discovery, Question, Scope, discover
+from sessions.circuits.discovery import Discovery, Question, Scope, Way, discover
 from sessions.circuits.rules import Attention
 from sessions.events import finished
 from sessions.model.info import Encoded, Prompt, Token
@@ -60,7 +60,7 @@ def raw_pass(opened: OpenModel, ids: tuple[int, ...]) -> torch.Tensor:
 def found(opened: OpenModel, encoded: Encoded, attention: Attention) -> Discovery:
     """The circuit of the reference file's question."""
     question = Question((Token(AUSTIN.target_id, " Austin"),), Token(AUSTIN.counterfactual_id, " Houston"))
-    return discover(opened, encoded, question, choice=Choice(200), scope=Scope(), attention=attention)
+    return discover(opened, encoded, question, choice=Choice(200), scope=Scope(), how=Way(attention=attention))
 
 
 def reference(opened: OpenModel) -> list[Figure]:
@@ -85,7 +85,8 @@ def conservation(opened: OpenModel) -> Figure:
     encoded = encode(opened.tokenizer, Prompt(text=AUSTIN.seed, chat=False))
     ids = torch.tensor([encoded.ids])
     attribution = attribute(opened.model, opened.anatomy, ids, lambda logits: logits[0].max())
-    return Figure(f"conservation error, {opened.info.name}", attribution.conservation or 0.0, 1e-5, {})
+    assert attribution.conservation is not None
+    return Figure(f"conservation error, {opened.info.name}", attribution.conservation, 1e-5, {})
 
 
 if __name__ == "__main__":

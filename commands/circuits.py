@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
 
+from commands.attributing import way
 from commands.verb import argument, option, verb
-from commands.verification import HELD, agreed, measured
-from commands.words import ATTENTION, Layers, Real, SelectionWord, Token, Whole
+from commands.verification import agreed, measured
+from commands.words import ATTENTION, METHOD, REFERENCE, Layers, Real, SelectionWord, Text, Token, Whole
 from sessions.circuits.selection import Selection
 from sessions.errors import UsageError
 from sessions.events import Steps
@@ -34,7 +35,15 @@ FAMILY = "Circuits"
 @option("--cumulative", type=Real(1.0), help="the fewest neurons that hold this fraction (0 to 1) of all |attribution|")
 @option("--per-layer", type=Whole(), help="first reduce each layer to its strongest so many")
 @option("--layers", type=Layers(), help="only these layers: 9-26")
-@option("--attention", type=ATTENTION, help="how relevance passes attention (default: the setting attention)")
+@option("--method", type=METHOD, default="relp", help="how attributions are made")
+@option(
+    "--attention",
+    type=ATTENTION,
+    help="how relevance passes attention (default: relp the setting, the others gradient)",
+)
+@option("--reference", type=REFERENCE, default="zero", help="what neurons are compared with: zero, mean, or a prompt")
+@option("--reference-seed", type=Text(), help="the seed of that prompt (default: this prompt's)")
+@option("--steps", type=Whole(2), help="passes of --method ig (default: 16)")
 @option("--keep-bos", is_flag=True, help="keep the first position, where attention sinks")
 @option("--keep-universal", is_flag=True, help="keep neurons that answer to every prompt")
 @option("--no-verify", is_flag=True, help="do not measure the exact effect of each neuron found")
@@ -45,7 +54,11 @@ def discover(
     target_only: bool,
     sequence: bool,
     layers: tuple[int, int] | None,
+    method: str,
     attention: str | None,
+    reference: str,
+    reference_seed: str | None,
+    steps: int | None,
     keep_bos: bool,
     keep_universal: bool,
     no_verify: bool,
@@ -57,10 +70,14 @@ def discover(
     layer-wise relevance propagation; the strongest become the session's circuit. Attributions are in
     logits: with frozen attention they account for the whole target, and the circuit says how well. They
     are estimates: what the target really loses without each neuron is measured as well, as by verify.
+
+    Other methods: atp, activation times gradient, and ig, the same with the gradient averaged on the way
+    to the prompt. With --reference mean, or a prompt in which the answer is another one, only what differs
+    from there counts.
     """
     from sessions.circuits import discovery
 
-    session.opened().anatomy.require("attribution")
+    how, remarks = yield from way(session, method, attention, reference, reference_seed, steps)
     question, notes = _question(session, target, vs, target_only, sequence)
     choice = _choice(session, **limits)
     scope = discovery.Scope(layers=_layers(session, layers))
@@ -74,17 +91,18 @@ def discover(
         question,
         choice=choice,
         scope=scope,
-        attention=attention or session.settings.attention,  # type: ignore[arg-type]
+        how=how,
         cancel=session.cancel,
     )
     if scope.without_neurons:
         notes.append(f"{len(scope.without_neurons)} universal neurons left out (--keep-universal keeps them)")
     circuit, agreement = found.circuit, None
     if not no_verify:
-        verified, _ = yield from measured(session, circuit, circuit.neurons)
-        circuit, agreement = structs.replace(circuit, neurons=verified, held=HELD), agreed(verified)
+        verified, _ = yield from measured(session, circuit, circuit.neurons, how.reference)
+        circuit, agreement = structs.replace(circuit, neurons=verified, held=how.compared), agreed(verified)
     session.circuit = circuit
-    return Discovered(circuit=circuit, candidates=found.candidates, agreement=agreement, notes=(*notes, *found.notes))
+    notes += [*remarks, *found.notes]
+    return Discovered(circuit=circuit, candidates=found.candidates, agreement=agreement, notes=tuple(notes))
 
 
 def _question(

@@ -390,4 +390,13 @@ ATTENTION = OneOf(
         "gradient": "queries and keys keep their gradient",
     },
 )
+METHOD = OneOf(
+    "method",
+    {
+        "relp": "relevance in the network made linear around the prompt",
+        "atp": "activation times gradient",
+        "ig": "activation times the mean gradient on the way from zero, or the reference, to the prompt",
+    },
+)
+REFERENCE = Usually({"zero": "what a neuron contributes at all", "mean": "more than it contributes on average"})
 THINKING = OneOf("switch", {"on": "the template lets the model think first", "off": "it answers at once"})

@@ -35,11 +35,13 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from sessions.circuits.circuit import Neuron
 from sessions.circuits.rules import Attention, attended, half, linearised
 from sessions.errors import ModelError
 from sessions.model.anatomy import Anatomy, ExpertSite, Site
 from sessions.model.cancel import Cancel
 from sessions.model.hooks import Change, Routing, after, on_neurons, together, watched
+from sessions.model.tokens import last_positions
 
 
 @dataclass(frozen=True)
@@ -91,10 +93,20 @@ STEPS = 16
 @dataclass(frozen=True)
 class Reference:
     """What neurons are compared with: the activations of each site in the order of the layers, `[width]` or
-    `[seq, width]`, and for `ig` the embeddings it begins at, `[1, seq, d]` each, none for zero."""
+    `[seq, width]`, and for `ig` the embeddings it begins at, `[1, seq, d]` each, none for zero. NaN where there is
+    nothing to compare with."""
 
     activations: tuple[Tensor, ...]
     embedded: tuple[Tensor, ...] = ()
+
+    def at(self, anatomy: Anatomy, neuron: Neuron) -> float:
+        """What a neuron is in the reference: where it has no position there, its mean over the positions; else NaN."""
+        before = sum(len(layer.sites) for layer in anatomy.layers[: neuron.layer])
+        site, local = anatomy.site_of(neuron.layer, neuron.index)
+        values = self.activations[before + anatomy.layers[neuron.layer].sites.index(site)][..., local]
+        if values.ndim == 0:
+            return float(values)
+        return float(values.nanmean() if neuron.position is None else values[neuron.position])
 
 
 Measure = Callable[[Tensor], Tensor]
@@ -128,9 +140,6 @@ def attribute(
         Cancelled: `cancel` was requested; every hook is gone.
     """
     check(anatomy, method, reference)
-    seq = ids.shape[1]
-    # As a tensor, since an int lets some families drop all other positions in their upper layers.
-    positions = torch.arange(seq - kept, seq, device=ids.device)
     whole = [1.0] if method != "ig" else [(step + 1) / steps for step in range(steps)]
     summed: list[Tensor | None] = []
     for fraction in whole:
@@ -141,7 +150,7 @@ def attribute(
             linearised(model, anatomy, attention) if method == "relp" else attended(model, anatomy, attention),
             tape.recording(anatomy),
         ):
-            model(input_ids=ids, use_cache=False, logits_to_keep=positions)
+            model(input_ids=ids, use_cache=False, logits_to_keep=last_positions(kept, ids))
             target = measure(tape.logits[0].float())
             gradients = torch.autograd.grad(target, tape.tensors, allow_unused=True)
         summed = list(gradients) if not summed else list(map(_sum, summed, gradients))
@@ -205,7 +214,8 @@ class _Tape:
 
     def _embedding(self, _: Tensor, output: Tensor) -> Tensor:
         if self.fraction < 1:
-            base = self.base[len(self.embedded)] if self.base else torch.zeros_like(output)
+            base = self.base[len(self.embedded)].to(output) if self.base else torch.zeros_like(output)
+            base = torch.where(base.isnan(), output, base)
             output = base + self.fraction * (output - base)
         self.embedded.append(output.requires_grad_())
         return output
@@ -235,7 +245,7 @@ def _relevance(
     sites = []
     pairs = zip(tape.places, tape.activations, gradients, strict=False)
     for number, ((layer, site, routing), activation, gradient) in enumerate(pairs):
-        moved = activation if reference is None else activation - reference.activations[number].to(activation)
+        moved = activation if reference is None else _moved(activation, reference.activations[number])
         # A layer without a path to the target, such as one skipped for a position, has relevance 0.
         relevance = torch.zeros_like(activation) if gradient is None else _product(gradient, moved)
         sites.append(_site_relevance(layer, site, routing, relevance.detach(), activation.detach()))
@@ -249,6 +259,12 @@ def _relevance(
         for tensor, gradient in zip(tape.tensors[len(sites) :], gradients[len(sites) :], strict=True)
     )
     return Attribution(tuple(sites), value, outputs, sum(inputs))
+
+
+def _moved(activation: Tensor, reference: Tensor) -> Tensor:
+    """How far a neuron is from its reference; 0 where it has none (NaN)."""
+    known = reference.to(activation)
+    return torch.where(known.isnan(), 0, activation - known)
 
 
 def _product(gradient: Tensor, activation: Tensor) -> Tensor:

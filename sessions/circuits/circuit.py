@@ -131,7 +131,7 @@ class Circuit(Struct, frozen=True, kw_only=True):
             return None
         return neuron.attribution / self.target.value
 
-    def with_effects(self, effects: Mapping[Place, float], held: str) -> Circuit:
+    def with_effects(self, effects: Mapping[Place, float | None], held: str) -> Circuit:
         """The same circuit with the effects of some of its neurons, by place; what was known of the others goes
         where they were held at something else."""
         before = {} if held != self.held else {n.place: n.effect for n in self.neurons}

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from sessions.circuits.attribution import Attribution, attribute
+from sessions.circuits.attribution import STEPS, Attribution, Method, Reference, attribute
 from sessions.circuits.choosing import Choice, candidates, choose
 from sessions.circuits.circuit import Circuit, Target
 from sessions.circuits.rules import Attention
@@ -54,6 +54,24 @@ class Scope:
 
 
 @dataclass(frozen=True)
+class Way:
+    """How attributions are made (see `attribution.attribute`); `compared` says in a word what with."""
+
+    method: Method = "relp"
+    attention: Attention = "frozen"
+    reference: Reference | None = None
+    compared: str = "zero"
+    steps: int = STEPS
+
+    @property
+    def described(self) -> str:
+        return self.method if self.reference is None else f"{self.method} against {self.compared}"
+
+
+RELP = Way()
+
+
+@dataclass(frozen=True)
 class Discovery:
     """The circuit, the number of candidates it was chosen from, and what a user should know about it."""
 
@@ -69,7 +87,7 @@ def discover(
     *,
     choice: Choice,
     scope: Scope | None = None,
-    attention: Attention = "frozen",
+    how: Way = RELP,
     cancel: Cancel | None = None,
 ) -> Discovery:
     """The circuit for `question` on the prompt.
@@ -89,7 +107,10 @@ def discover(
         opened.anatomy,
         torch.tensor([ids], device=opened.model.device),
         measure,
-        attention=attention,
+        method=how.method,
+        attention=how.attention,
+        reference=how.reference,
+        steps=how.steps,
         kept=len(question.tokens) if question.sequence else 1,
         cancel=cancel,
     )
@@ -108,15 +129,15 @@ def discover(
         if question.sequence
         else encoded.tokens,
         target=target,
-        method="lrp",
-        attention=attention,
+        method=how.described,
+        attention=how.attention,
         chosen=str(choice),
         conservation=attribution.conservation,
         total=found.total,
         model=opened.info.name,
         fingerprint=opened.info.fingerprint,
     )
-    return Discovery(circuit, found.number, _doubts(measure, attribution, circuit, attention))
+    return Discovery(circuit, found.number, _doubts(measure, attribution, circuit, how))
 
 
 class _Measure:
@@ -163,14 +184,14 @@ class _Measure:
 _GAP = 0.01
 
 
-def _doubts(measure: _Measure, attribution: Attribution, circuit: Circuit, attention: Attention) -> tuple[str, ...]:
+def _doubts(measure: _Measure, attribution: Attribution, circuit: Circuit, how: Way) -> tuple[str, ...]:
     notes = []
     if measure.rank > 10:
         notes.append(
             f"{circuit.target.tokens[0].text!r} ranks {measure.rank:,} (p {measure.probability:.2g}): "
             "the circuit explains what the model does not say"
         )
-    if attention == "frozen" and attribution.conservation is not None and attribution.conservation > _GAP:
+    if how.attention == "frozen" and attribution.conservation is not None and attribution.conservation > _GAP:
         notes.append(
             f"relevance at the inputs misses the target by {attribution.conservation:.1%}: "
             "biases, low precision, or parts of this family that no rule covers"

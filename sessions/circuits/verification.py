@@ -36,6 +36,7 @@ from sessions.model.anatomy import Anatomy
 from sessions.model.cancel import Cancel
 from sessions.model.hooks import after, before, skipped, together, watched
 from sessions.model.opening import OpenModel
+from sessions.model.tokens import last_positions
 
 #: Tokens in one batch, over all its rows. A quarter of a gigabyte of activations on an 8B model.
 LARGEST_BATCH = 2048
@@ -113,7 +114,7 @@ def _clean(opened: OpenModel, ids: Sequence[int], target: Target) -> _Clean:
 
     everything = torch.tensor([list(ids)], device=opened.model.device)
     with together(after(layer.block, keep) for layer in opened.anatomy.layers), _targeted(opened, target) as values:
-        opened.model(input_ids=everything, use_cache=False, logits_to_keep=_last(_kept(target), everything))
+        opened.model(input_ids=everything, use_cache=False, logits_to_keep=last_positions(_kept(target), everything))
     (value,) = _finite(values[-1])
     return _Clean(tuple(ids), value, tuple(outputs))
 
@@ -139,7 +140,7 @@ class _Prefix:
                     position_ids=torch.arange(self._length, position, device=self._model.device)[None],
                     past_key_values=self._cache,
                     use_cache=True,
-                    logits_to_keep=_last(1, ids),
+                    logits_to_keep=last_positions(1, ids),
                 ).past_key_values
             self._length = position
         if self._cache is None:
@@ -169,7 +170,7 @@ def _replayed(
             position_ids=positions,
             past_key_values=cache,
             use_cache=True,
-            logits_to_keep=_last(_kept(target), ids),
+            logits_to_keep=last_positions(_kept(target), ids),
         )
     return _finite(values[-1])
 
@@ -179,11 +180,6 @@ def _from(output: Any, start: int, rows: int) -> Any:
     if isinstance(output, Tensor):
         return output[:, start:].expand(rows, -1, -1)
     return (_from(output[0], start, rows), *output[1:])
-
-
-def _last(count: int, ids: Tensor) -> Tensor:
-    """The last so many positions of a pass. As a tensor: a number lets some families drop all others on the way."""
-    return torch.arange(ids.shape[1] - count, ids.shape[1], device=ids.device)
 
 
 def _kept(target: Target) -> int:

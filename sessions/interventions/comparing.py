@@ -23,6 +23,7 @@ from sessions.model.generation import Decoding, Row, generate
 from sessions.model.hooks import after, watched
 from sessions.model.info import Encoded
 from sessions.model.opening import OpenModel
+from sessions.model.tokens import last_positions
 
 #: Likeliest next tokens that are kept of each arm.
 KEPT = 10
@@ -91,9 +92,8 @@ def _values(opened: OpenModel, encoded: Encoded, target: Target | None, raw: Ten
     wanted = [token.id for token in target.tokens]
     if target.sequence:
         ids = torch.tensor([[*encoded.ids, *wanted[:-1]]] * rows, device=opened.model.device)
-        kept = torch.arange(ids.shape[1] - len(wanted), ids.shape[1], device=ids.device)
         with _raw_logits(opened) as read:
-            opened.model(input_ids=ids, use_cache=False, logits_to_keep=kept)
+            opened.model(input_ids=ids, use_cache=False, logits_to_keep=last_positions(len(wanted), ids))
         column = torch.tensor(wanted, device=ids.device)[None, :, None].expand(rows, -1, 1)
         return read[0].float().log_softmax(-1).gather(2, column).sum((1, 2)).tolist()
     values = raw[:, -1, wanted[0]].float()

@@ -11,7 +11,9 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
+import torch
 from msgspec import Struct
+from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from sessions.errors import ModelError, UsageError
@@ -138,3 +140,11 @@ def _template_end(tokenizer: PreTrainedTokenizerBase) -> set[int]:
     after = tokenizer.encode(text.rpartition(marker)[2], add_special_tokens=False)
     special = set(tokenizer.all_special_ids)
     return {after[0]} if after and after[0] in special else set()
+
+
+def last_positions(count: int, ids: Tensor) -> Tensor:
+    """The last so many positions of `ids`, `[rows, seq]`, as `logits_to_keep` should have them.
+
+    As a tensor: a number lets some families drop all other positions in their upper layers.
+    """
+    return torch.arange(ids.shape[1] - count, ids.shape[1], device=ids.device)
