@@ -1,7 +1,7 @@
 """What a result looks like on lines: one presenter a kind of result, made of a few shared parts.
 
-`present` gives what to print; `workbench.lines` and the app's transcript show it. Tables have no lines, numbers stand to the right with their
-signs, and every sign has a character: colour only repeats it.
+`present` gives what to print; `workbench.lines` and the app's transcript show it. Tables have no lines, numbers stand
+to the right with their signs, and every sign has a character: colour only repeats it.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def standing(state: State) -> list[str]:
         return ["no model"]
     circuit = f"circuit {inline(state.circuit)} {state.circuit_size:,}" if state.circuit_size else "no circuit"
     prompt = quoted(state.prompt) if state.prompt else "no prompt"
-    return [f"{inline(state.model)} {state.dtype} {state.device}", circuit, prompt]
+    return [inline(f"{state.model} {state.dtype} {state.device}"), circuit, prompt]
 
 
 @singledispatch
