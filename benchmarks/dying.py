@@ -24,36 +24,60 @@ LINES = (
     "generate --max-tokens {number}",
     "sweep top20 --max-tokens {number}",
 )
-#: Seconds from a line's start to the signal, at most.
-LATEST = 1.5
 
 
 def dying(client: Client, tries: int = 60) -> list[Figure]:
-    """How many of the tries lost something."""
+    """How many of the tries lost something. A line that had ended before its app did is no try."""
     for line in ("prompt What is the capital of Texas?", "seed The capital of Texas is", 'discover " Austin"'):
-        assert any(isinstance(event, Result) for event in client.run(line))
+        _run(client, line)
+    seconds = [_run(client, line.format(number=29)) for line in LINES]
     lost: list[str] = []
-    for number in range(tries):
-        line = LINES[number % len(LINES)].format(number=30 + number)
-        ending = SIGNALS[number // len(LINES) % len(SIGNALS)]
+    done = 0
+    for number in range(4 * tries):
+        verb = done % len(LINES)
+        line, ending = LINES[verb].format(number=30 + number), SIGNALS[done // len(LINES) % len(SIGNALS)]
         try:
-            _die(client, line, ending)
+            done += _die(client, line, ending, random.uniform(0, seconds[verb]))
             _check(client, line)
         except AssertionError as error:
             lost.append(f"{ending.name} during {line}: {str(error)[:2000]}")
             print(lost[-1], file=sys.stderr)
+        if done == tries:
+            break
+    else:
+        lost.append(f"only {done} lines could be caught while they ran")
     return [Figure(f"lines lost in {tries} deaths of the app", len(lost), 0, {})]
 
 
-def _die(client: Client, line: str, ending: signal.Signals) -> None:
-    """Type the line into an app and end it while the line runs."""
+def _run(client: Client, line: str) -> float:
+    """Run a line. Returns how long that took."""
+    start = time.monotonic()
+    assert any(isinstance(event, Result) for event in client.run(line)), line
+    return time.monotonic() - start
+
+
+def _die(client: Client, line: str, ending: signal.Signals, after: float) -> bool:
+    """Type the line into an app and end it so long after the line began. Returns whether the line ran when it died."""
     with Terminal(workbench("--home", client.home)) as terminal:
         terminal.until("Transcript")
+        terminal.still()
         terminal.enter(line)
-        terminal.until(lambda: (busy := client.welcome().busy) is not None and busy.line == line)
-        time.sleep(random.uniform(0, LATEST) * random.random())
+        terminal.until(lambda: _runs(client, line) or _ended(client, line))
+        time.sleep(after)
+        running = _runs(client, line)
         terminal.kill(ending)
         terminal.exit_code()
+        return running
+
+
+def _runs(client: Client, line: str) -> bool:
+    busy = client.welcome().busy
+    return busy is not None and busy.line == line
+
+
+def _ended(client: Client, line: str) -> bool:
+    records, _ = journal.read(client.place.folder / "journal.jsonl")
+    return bool(records) and records[-1].line == line
 
 
 def _check(client: Client, line: str) -> None:
