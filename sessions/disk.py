@@ -55,6 +55,7 @@ def write_file(
     what: str = "",
     earlier: Path | None = None,
     hint: str = "choose a place where you may write",
+    private: bool = False,
 ) -> Path:
     """Put `data` at `path`, whole or not at all, and on the disk when this returns.
 
@@ -64,6 +65,7 @@ def write_file(
         what: how an error names the thing; the path unless given.
         earlier: where to keep the version that is replaced.
         hint: what to do where it cannot be written.
+        private: only its owner may read it.
 
     Raises:
         ArtifactError: it exists and `force` is off, or it cannot be written.
@@ -75,7 +77,7 @@ def write_file(
         with turn(path.parent):
             temporary = path.with_name(f".{secrets.token_hex(8)}{_TEMPORARY}")
             try:
-                _write(temporary, data)
+                _write(temporary, data, private)
                 _put(temporary, path, force, what or str(path), earlier)
             finally:
                 # Still there after a link or a failure. A disk that fails now must not hide the first error.
@@ -111,8 +113,10 @@ def link(source: Path, path: Path) -> None:
         source.rename(path)
 
 
-def _write(path: Path, data: bytes) -> None:
+def _write(path: Path, data: bytes, private: bool) -> None:
     with path.open("xb") as file:
+        if private:
+            os.fchmod(file.fileno(), 0o600)
         file.write(data)
         file.flush()
         os.fsync(file.fileno())

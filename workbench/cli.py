@@ -1,4 +1,4 @@
-"""The command line: `run FILE` and `repl`, and for sessions that stay `attach`, `exec`, `hosts` and `kill`.
+"""The command line: the app, `run FILE` and `repl`, and for sessions that stay `attach`, `exec`, `hosts` and `kill`.
 
 Only click is imported until a command is chosen, so that `--help` and completion never wait. Exit codes: 0 all went
 well, 1 a command failed, 2 the command line itself was wrong, 130 stopped by ctrl-c.
@@ -45,16 +45,31 @@ _HOME = click.option(
     help="Where circuits are kept. Default: $WORKBENCH_HOME, or your data folder.",
 )
 _HOST = click.option("--host", metavar="NAME", default=JOURNAL, show_default=True, help="Which of them.")
+_THEME = click.option("--theme", metavar="NAME", default="", help="dark, light, 16-colour or no-colour.")
+_NO_MOUSE = click.option("--no-mouse", is_flag=True, help="Leave the mouse to the terminal.")
 
 
 @click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_version, help="Show the version."
 )
+@_MODEL
+@click.option("--host", metavar="NAME", default=JOURNAL, show_default=True, help="The session to open; it stays.")
+@_HOME
+@_THEME
+@_NO_MOUSE
 @click.pass_context
-def main(context: click.Context) -> None:
-    """A terminal workbench for the neurons of Hugging Face causal language models."""
-    if context.invoked_subcommand is None:
+def main(context: click.Context, model: str | None, host: str, home: Path | None, theme: str, no_mouse: bool) -> None:
+    """A terminal workbench for the neurons of Hugging Face causal language models.
+
+    Without a command it opens on a session that stays when you leave.
+    """
+    if context.invoked_subcommand is not None:
+        if context.params != {"model": None, "host": JOURNAL, "home": None, "theme": "", "no_mouse": False}:
+            raise click.UsageError(f"options of {context.invoked_subcommand} stand behind it")
+    elif _in_terminal():
+        sys.exit(_open(host, home, model, theme, not no_mouse))
+    else:
         click.echo(context.get_help())
 
 
@@ -83,9 +98,15 @@ def repl(model: str | None, home: Path | None) -> None:
 
 @main.command()
 @click.argument("name", default=JOURNAL)
+@click.option("--lines", is_flag=True, help="One line after another, without the panes.")
 @_HOME
-def attach(name: str, home: Path | None) -> None:
-    """Type commands into a session that stays when you leave; NAME is started where it does not run."""
+@_THEME
+@_NO_MOUSE
+def attach(name: str, lines: bool, home: Path | None, theme: str, no_mouse: bool) -> None:
+    """Open a session that stays when you leave; NAME is started where it does not run."""
+    if _in_terminal() and not lines:
+        sys.exit(_open(name, home, None, theme, not no_mouse))
+
     from workbench.host.starting import find_or_start
     from workbench.resuming import resume
 
@@ -125,6 +146,54 @@ def kill(name: str, home: Path | None) -> None:
 
     with _told():
         click.echo(f"{name} has ended: {end(name, home)}")
+
+
+@main.command()
+@_HOST
+@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 takes any free one.")
+@click.option("--address", default="127.0.0.1", show_default=True, help="Any other needs a token of your own.")
+@click.option(
+    "--token",
+    metavar="T",
+    envvar="WORKBENCH_TOKEN",
+    help="What a browser has to show; better given as $WORKBENCH_TOKEN, which nobody else here can see.",
+)
+@_HOME
+def serve(host: str, port: int, address: str, token: str | None, home: Path | None) -> None:
+    """Show the app in a browser; its tabs all attach to one session."""
+    from workbench.browser import serve as start
+
+    with _told():
+        start(host, home, port, address, token)
+
+
+def _in_terminal() -> bool:
+    """Whether there is a screen to draw on; one in a browser is no terminal."""
+    if "TEXTUAL_DRIVER" in os.environ:
+        return True
+    streams = (sys.stdin, sys.stdout, sys.stderr)  # the panes are drawn on the last of them
+    return all(stream.isatty() for stream in streams) and os.environ.get("TERM") != "dumb"
+
+
+def _open(host: str, home: Path | None, model: str | None, theme: str, mouse: bool) -> int:
+    """Open the app. Returns its exit code."""
+    import gc
+
+    gc.disable()  # until the screen is there: of what is loaded now, nothing will ever be garbage
+    from workbench.app.app import WorkbenchApp
+    from workbench.app.themes import THEMES
+    from workbench.host.places import Place
+
+    if theme not in ("", *THEMES):
+        raise click.BadParameter(f"there is no theme {theme!r}; there are {', '.join(THEMES)}", param_hint="--theme")
+    with _told():
+        Place(home, host)  # which has to be a name that a host can have
+        app = WorkbenchApp(host, home, model, theme, mouse)
+    left = app.run(mouse=app.mouse)
+    if left:
+        again = "workbench" if left == JOURNAL else f"workbench attach {left}"
+        _lines().remark(f"host {left} goes on · {again} attaches again · workbench kill {left} ends it")
+    return app.return_code or 0
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from rich.live import Live
 from rich.text import Text as Line
 
 from sessions.events import Event, Failed, Progress, Result, Started, Text
-from workbench.presenters import present
+from workbench.presenters import failure, present
 from workbench.writing import Flow, amount, bar, fitted, inline, plain
 
 _REDRAWN_EVERY = 1 / 15  # seconds; a slow line should not be filled with progress
@@ -70,9 +70,8 @@ class Lines:
     def failure(self, message: str, hint: str = "") -> None:
         """Say what went wrong and what to do."""
         whole = not self._errors.is_terminal  # in a log, an error is one line that can be searched for
-        for text in [Line.assemble(("✗ ", "bold red"), plain(message)), Line(f"→ {plain(hint)}" if hint else "")]:
-            if text:
-                self._errors.print(text, overflow=None if whole else "fold", soft_wrap=whole)
+        for text in failure(message, hint):
+            self._errors.print(text, overflow=None if whole else "fold", soft_wrap=whole)
         self._fresh = False
 
     def remark(self, text: str) -> None:

@@ -76,7 +76,7 @@ def standing(state: State) -> list[str]:
         return ["no model"]
     circuit = f"circuit {inline(state.circuit)} {state.circuit_size:,}" if state.circuit_size else "no circuit"
     prompt = quoted(state.prompt) if state.prompt else "no prompt"
-    return [f"{inline(state.model)} {state.dtype} {state.device}", circuit, prompt]
+    return [inline(f"{state.model} {state.dtype} {state.device}"), circuit, prompt]
 
 
 @singledispatch

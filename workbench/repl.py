@@ -6,7 +6,6 @@ the session, ctrl-d leaves. Where stdin or stdout is not a terminal, plain lines
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 import traceback
@@ -19,16 +18,16 @@ from prompt_toolkit.application import get_app
 from prompt_toolkit.auto_suggest import AutoSuggestFromHistory
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
-from prompt_toolkit.history import FileHistory
+from prompt_toolkit.history import History as Stored
 from prompt_toolkit.styles import Style
 from rich.cells import cell_len
 
 from commands import grammar
 from commands.line import is_blank
-from sessions.disk import make_folder
 from sessions.errors import WorkbenchError
 from sessions.events import Event, Failed, Result, Started, State
 from sessions.results import Quit
+from workbench.history import History
 from workbench.interrupts import interruptible
 from workbench.lines import Lines, console
 from workbench.presenters import standing
@@ -168,20 +167,15 @@ class _Words(Completer):
                 )
 
 
-class _History(FileHistory):
-    """Lines typed before, in a file that only its owner reads; in memory alone where it cannot be written."""
+class _History(Stored):
+    """The lines typed before, as prompt-toolkit asks for them."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(path)
-        with suppress(OSError):
-            make_folder(path.parent)
-            os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
-            path.chmod(0o600)
+        super().__init__()
+        self._history = History(path)
 
     def load_history_strings(self) -> Iterable[str]:
-        with suppress(OSError):
-            yield from super().load_history_strings()
+        return reversed(self._history.stored())
 
     def store_string(self, string: str) -> None:
-        with suppress(OSError):
-            super().store_string(string)
+        self._history.add(string)

@@ -12,11 +12,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from benchmarks.terminal import Terminal, workbench
 from sessions.events import Failed, Started, Text, from_json
 from sessions.events import Result as Finished
 from workbench.cli import main
 
 HEAVY = ("torch", "transformers", "peft", "safetensors", "numpy")
+SCREENS = ("textual", "prompt_toolkit")
 
 
 def run(*args: str | Path) -> Result:
@@ -37,10 +39,20 @@ def started(*args: str | Path, code: str = "from workbench.cli import main; main
 
 
 @pytest.mark.parametrize(
-    "module", ["workbench", "workbench.cli", "workbench.repl", "workbench.python", "commands", "commands.grammar"]
+    ("module", "heavy"),
+    [
+        ("workbench", (*HEAVY, *SCREENS)),
+        ("workbench.cli", (*HEAVY, *SCREENS)),
+        ("workbench.repl", (*HEAVY, "textual")),
+        ("workbench.python", (*HEAVY, *SCREENS)),
+        ("workbench.host.process", (*HEAVY, *SCREENS)),
+        ("commands", (*HEAVY, *SCREENS)),
+        ("commands.grammar", (*HEAVY, *SCREENS)),
+        ("workbench.app.app", (*HEAVY, "prompt_toolkit")),
+    ],
 )
-def test_nothing_heavy_is_imported_before_it_is_needed(module: str) -> None:
-    code = f"import sys, {module}; print([name for name in {HEAVY} if name in sys.modules])"
+def test_nothing_heavy_is_imported_before_it_is_needed(module: str, heavy: tuple[str, ...]) -> None:
+    code = f"import sys, {module}; print([name for name in {heavy} if name in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
@@ -53,7 +65,7 @@ def test_help_is_there_at_once() -> None:
     assert min(seconds) < 0.4
 
 
-def test_without_a_subcommand_there_is_help() -> None:
+def test_without_a_subcommand_and_a_terminal_there_is_help() -> None:
     for args in ((), ("--help",), ("-h",)):
         result = run(*args)
         assert result.exit_code == 0
@@ -69,6 +81,27 @@ def test_the_version_is_the_installed_one() -> None:
 def test_python_m_workbench_is_the_same_program() -> None:
     done = subprocess.run([sys.executable, "-m", "workbench", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("workbench ")
+
+
+@pytest.mark.parametrize("words", [("--model", "smollm2", "hosts"), ("--host", "one", "run", "x.wb")])
+def test_options_before_a_command_are_not_lost_silently(words: tuple[str, ...]) -> None:
+    result = run(*words)
+    assert result.exit_code == 2
+    assert f"options of {words[2]} stand behind it" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("--theme", "pink"), 2, "there is no theme 'pink'; there are dark, light, 16-colour, no-colour"),
+        (("--host", "no/name"), 1, "✗"),
+        (("attach", "one", "--theme", "pink"), 2, "there is no theme"),
+    ],
+)
+def test_an_app_that_cannot_be_opened_says_why(tmp_path: Path, words: tuple[str, ...], code: int, said: str) -> None:
+    with Terminal(workbench(*words, *(() if words[0] == "attach" else ("--home", tmp_path)))) as terminal:
+        assert terminal.exit_code() == code
+        assert said in terminal.shown
 
 
 # Running a file

@@ -85,6 +85,7 @@ class Board:
         arms: the entry whose texts are compared: the last that streamed several, or returned them.
         chances: the next-token distribution told last, or the shift of one.
         running: the line that runs; `step` is the one inside it that does, of a command file.
+        busy: the ticket of the line that ran when this client came, and when that began, in seconds since 1970.
         waiting: the lines behind it.
         host: how the host is, in a few words for people; empty where it is well.
     """
@@ -104,6 +105,7 @@ class Board:
         self.arms: Entry | None = None
         self.chances: Distribution | Generated | Compared | None = None
         self.running: Entry | None = None
+        self.busy = ("", 0.0)
         self.waiting: list[Entry] = []
         self.missed = 0
         self._open: list[Entry] = []  # of the running line, outermost first
@@ -142,6 +144,8 @@ class Board:
             self._lost = []
         self._pid = welcome.pid
         self._clear()  # its whole story follows
+        if welcome.busy is not None:
+            self.busy = welcome.busy.ticket, welcome.since
         self.name, self.host, self.state = welcome.name, "", welcome.state
         return EVERYTHING
 

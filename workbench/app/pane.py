@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from textual.message import Message
+from textual.reactive import reactive
 from textual.widget import Widget
 
 from workbench.app.board import Board, Facet
@@ -14,11 +15,13 @@ from workbench.app.board import Board, Facet
 class Pane(Widget, can_focus=True):
     """A part of the screen that shows a part of the board.
 
-    `heading` stands in its border, after its number; `facets` are the parts of the board whose changes it hears of.
+    `heading` stands in the frame that the app draws around it, after its number, and `facts`, a few words of plain
+    text, at the right end of the same line; `facets` are the parts of the board whose changes it hears of.
     """
 
     heading: ClassVar[str] = ""
     facets: ClassVar[Facet]
+    facts: reactive[str] = reactive("", repaint=False)
 
     @dataclass
     class Typed(Message):

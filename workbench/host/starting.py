@@ -82,7 +82,7 @@ def _spawned(place: Place) -> subprocess.Popen[bytes]:
             stdout=log,
             stderr=log,
             start_new_session=True,
-            env=_environment(),
+            env=environment(),
         )
 
 
@@ -93,7 +93,7 @@ def _let_go(child: subprocess.Popen[bytes] | None, welcome: Welcome) -> None:
         child.wait()
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """This process's, in which the same workbench is found."""
     root = Path(__file__).parents[2]
     if root.name in ("site-packages", "dist-packages"):

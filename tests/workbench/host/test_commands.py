@@ -152,7 +152,7 @@ def _attached(client: Client) -> tuple[int, int]:
     if pid == 0:
         termios.tcsetwinsize(0, (24, 80))
         os.environ["TERM"] = "xterm"
-        words = ["-m", "workbench", "attach", "one", "--home", str(client.home)]
+        words = ["-m", "workbench", "attach", "one", "--lines", "--home", str(client.home)]
         os.execv(sys.executable, [sys.executable, *words])
     return pid, master
 

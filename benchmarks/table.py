@@ -1,0 +1,96 @@
+"""The neuron table with a million rows, in a terminal.
+
+`python -m benchmarks.table` is the app that is measured: the pane alone, which is shown a circuit of a million neurons
+when ctrl+g is pressed. Making the circuit is not part of it: in the app it has been read by then.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+import time
+from typing import ClassVar
+
+from textual.app import App, ComposeResult
+from textual.binding import Binding, BindingType
+
+from benchmarks.measuring import Figure
+from benchmarks.terminal import FRAME_END, Terminal
+from sessions.circuits.circuit import Circuit, Neuron, Target
+from sessions.model.info import Prompt, Token
+from workbench.app.board import EVERYTHING, Board
+from workbench.app.panes.neurons import NeuronsPane
+
+ROWS, LAYERS, POSITIONS, WIDE = 1_000_000, 30, 40, 1536
+#: A value that the first row alone has.
+FIRST = 98_765_432.0
+PAGES = 100
+
+
+def table() -> list[Figure]:
+    """Ready after so long, and so long for a page."""
+    with Terminal([sys.executable, "-m", "benchmarks.table"]) as terminal:
+        terminal.until("made", seconds=120)
+        terminal.still(1)
+        start = terminal.press("ctrl+g")
+        ready = terminal.when(b"98765432", start) - start
+        terminal.still()
+        taken = []
+        for number in range(PAGES):
+            at = terminal.press("pagedown" if number < PAGES * 3 // 4 else "pageup")
+            taken.append(terminal.when(FRAME_END, at) - at)
+            time.sleep(random.uniform(0.02, 0.08))
+    taken.sort()
+    return [
+        Figure(f"table of {ROWS:,} rows, ready, s", ready, 0.3, {}),
+        Figure("page down in it, p95, s", taken[PAGES * 95 // 100], 0.05, {"median": taken[PAGES // 2]}),
+    ]
+
+
+class Million(App[None]):
+    """The neuron table of a circuit that nobody could read."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+g", "fill", priority=True)]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._board = Board()
+        self._board.circuit = circuit()
+
+    def compose(self) -> ComposeResult:
+        yield NeuronsPane()
+
+    def on_mount(self) -> None:
+        self.query_one(NeuronsPane).focus()
+        self.notify("made", timeout=0.3)
+
+    def action_fill(self) -> None:
+        self.query_one(NeuronsPane).show(self._board, EVERYTHING)
+
+
+def circuit() -> Circuit:
+    """A million neurons of thirty layers and forty positions, strongest first."""
+    chance = random.Random(0)
+    values = sorted((chance.gauss(0, 1) ** 3 for _ in range(ROWS - 1)), key=abs, reverse=True)
+    neurons = (
+        Neuron(chance.randrange(LAYERS), chance.randrange(WIDE), chance.randrange(POSITIONS), value, value / 2)
+        for value in (FIRST, *values)
+    )
+    return Circuit(
+        neurons=tuple(neurons),
+        prompt=Prompt(text="What is the capital of Texas?"),
+        ids=tuple(range(POSITIONS)),
+        tokens=tuple(f" token{number}" for number in range(POSITIONS)),
+        target=Target(tokens=(Token(id=1, text=" Austin"),), value=10.0),
+        method="lrp",
+        attention="frozen",
+        chosen="all",
+        conservation=0.0,
+        total=10.0,
+        model="smollm2",
+        fingerprint="",
+    )
+
+
+if __name__ == "__main__":
+    Million().run()

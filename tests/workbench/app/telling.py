@@ -1,0 +1,78 @@
+"""Boards that have heard something, and what a pane of lines shows of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from textual.geometry import Region
+from textual.pilot import Pilot
+
+from sessions.events import Event
+from tests.workbench.app.alone import Alone, alone, press
+from workbench.app.board import Board
+from workbench.app.hearing import Heard, Told
+from workbench.app.pane import Pane
+from workbench.host.messages import Finished
+
+
+def about(ticket: str, *events: Event, end: bool = False) -> list[Heard]:
+    """Events of a line, and where wanted its end."""
+    told: list[Heard] = [Told(ticket, "me", event) for event in events]
+    return [*told, Finished(number=1, ticket=ticket, author="me")] if end else told
+
+
+def fed(heard: Iterable[Heard]) -> Board:
+    """A board of a host that is well, which has said all this."""
+    board = Board()
+    board.host = ""
+    for each in heard:
+        board.feed(each)
+    return board
+
+
+def until(heard: Iterable[Heard], line: str, whole: bool = True) -> Board:
+    """A board that has heard everything until a line that starts so has ended or, if not `whole`, said some words."""
+    board = Board()
+    for each in heard:
+        board.feed(each)
+        last = board.entries[-1] if board.entries else None
+        if last and last.line.startswith(line) and (last.outcome is not None if whole else len(last.texts) > 1):
+            return board
+    raise AssertionError(f"nothing was heard of {line}")
+
+
+def tell(pane: Pane, board: Board, *heard: Heard) -> None:
+    """Let the board hear more, and show the pane what changed."""
+    for each in heard:
+        pane.show(board, board.feed(each))
+
+
+def rows(pane: Pane) -> list[str]:
+    """The rows of a pane, each as wide as the pane."""
+    found = [pane.render_line(y) for y in range(pane.size.height)]
+    assert [line.cell_length for line in found] == [pane.size.width] * pane.size.height
+    return [line.text.rstrip() for line in found]
+
+
+def shown(pane: Pane, board: Board, size: tuple[int, int] = (80, 20), *keys: str) -> list[str]:
+    """The rows of a pane that has the screen for itself, after some keys."""
+    found: list[str] = []
+
+    async def then(app: Alone, pilot: Pilot[None]) -> None:
+        await press(pilot, *keys)
+        found.extend(rows(pane))
+
+    alone(pane, board, then, size)
+    return found
+
+
+def watched(kind: type[Pane], painted: list[int]) -> Any:
+    """A pane of this kind that writes down how many cells it asks to be painted again."""
+
+    class Watched(kind):  # type: ignore[misc, valid-type]
+        def refresh(self, *regions: Region, **options: Any) -> Any:
+            painted.append(sum(region.area for region in regions) if regions else self.size.area)
+            return super().refresh(*regions, **options)
+
+    return Watched

@@ -1,0 +1,170 @@
+"""The card of a neuron: all that is known of it, and what is not known is asked for once."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec import structs
+from textual.pilot import Pilot
+
+from commands.grammar import parse
+from sessions.circuits.circuit import Circuit, Neuron
+from sessions.results import NeuronRow
+from tests.workbench.app.alone import SIZES, Alone, alone, lines, press, rest
+from workbench.app.board import Board, Entry, Facet
+from workbench.app.panes.card import NeuronCard
+from workbench.app.panes.neurons import NeuronsPane
+from workbench.writing import aim, quoted, signed
+
+
+@pytest.fixture
+def circuit(board: Board) -> Circuit:
+    assert board.circuit is not None
+    return board.circuit
+
+
+def card(app: Alone) -> NeuronCard:
+    assert isinstance(app.screen, NeuronCard)
+    return app.screen
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_card_says_everything_about_a_neuron(board: Board, circuit: Circuit, size: tuple[int, int]) -> None:
+    neuron = circuit.neurons[0]
+    row = board.rows[neuron.place]
+
+    async def then(app: Alone, pilot: Pilot[None]) -> None:
+        await press(pilot, "enter")
+        text = "\n".join(lines(app))
+        for said in (
+            f"─ {neuron} ─",
+            f"─ 1 of {len(circuit)} ─",
+            f"▸{quoted(circuit.tokens[41])}◂",
+            f"{quoted(circuit.tokens[40])} ▸",
+            f"{signed(neuron.attribution)} of {signed(circuit.target.value)}",
+            aim(circuit.target),
+            signed(neuron.activation),
+            " ".join(map(quoted, row.up)),
+            " ".join(map(quoted, row.down)),
+            f"{sum(other.layer == 24 for other in circuit.neurons)} neurons of the circuit",
+            f"{sum(other.position == 41 for other in circuit.neurons)} neurons of the circuit",
+        ):
+            assert said in text
+        assert not app.sent
+
+    alone(NeuronsPane(), board, then, size)
+
+
+def test_unknown_tokens_are_asked_for_once_and_fill_in_when_they_come(board: Board, circuit: Circuit) -> None:
+    neuron = circuit.neurons[100]
+
+    async def then(app: Alone, pilot: Pilot[None]) -> None:
+        app.pane.go(100)  # type: ignore[attr-defined]
+        await press(pilot, "enter")
+        assert app.sent == [f"neurons {neuron} --tokens 10"]
+        parse(app.sent[0])
+        assert "asked for" in card(app).text()
+        card(app).show(board, Facet.JOBS)
+        assert len(app.sent) == 1
+        board.rows[neuron.place] = NeuronRow(neuron=neuron, token="", share=None, up=("[bold]",), down=("\x1b",))
+        card(app).show(board, Facet.CIRCUIT)
+        await rest(pilot)
+        text = "\n".join(lines(app))
+        assert '"[bold]"' in text and '"\\x1b"' in text
+
+    alone(NeuronsPane(), board, then)
+
+
+@pytest.mark.parametrize("hindrance", ["busy", "no model", "no host"])
+def test_nothing_is_asked_for_that_would_have_to_wait(board: Board, circuit: Circuit, hindrance: str) -> None:
+    if hindrance == "busy":
+        board.running = Entry("sweep", "me", "1")
+    elif hindrance == "no model":
+        board.state = structs.replace(board.state, model="")
+    else:
+        board.host = "the host ended suddenly"
+
+    async def then(app: Alone, pilot: Pilot[None]) -> None:
+        app.pane.go(100)  # type: ignore[attr-defined]
+        await press(pilot, "enter")
+        assert not app.sent
+        board.running = None
+        card(app).show(board, Facet.JOBS)
+        await rest(pilot)
+        assert len(app.sent) == (hindrance == "busy")
+
+    alone(NeuronsPane(), board, then)
+
+
+def test_one_goes_from_card_to_card_in_the_order_of_the_table(board: Board, circuit: Circuit) -> None:
+    async def then(app: Alone, pilot: Pilot[None]) -> None:
+        await press(pilot, "/", *"L24", "enter", "enter")
+        wanted = [neuron for neuron in circuit.neurons if neuron.layer == 24]
+        seen = [card(app).neuron]
+        for _ in wanted[1:]:
+            await press(pilot, "right")
+            seen.append(card(app).neuron)
+        assert seen == wanted
+        await press(pilot, "right", "left")
+        assert card(app).neuron == wanted[-2]
+        await press(pilot, "escape")
+        assert app.pane.cursor == len(wanted) - 2  # type: ignore[attr-defined]
+
+    alone(NeuronsPane(), board, then)
+
+
+def test_letters_and_copying_work_on_the_card(board: Board, circuit: Circuit) -> None:
+    async def then(app: Alone, pilot: Pilot[None]) -> None:
+        await press(pilot, "enter", "y")
+        assert app.copied == [card(app).text()]
+        assert str(circuit.neurons[0]) in app.copied[0]
+        await press(pilot, "m")
+        assert app.typed == [f"amplify {circuit.neurons[0]} "]
+        assert not isinstance(app.screen, NeuronCard)
+
+    alone(NeuronsPane(), board, then)
+
+
+@pytest.mark.parametrize("key", ["escape", "enter", "q"])
+def test_a_card_closes(board: Board, key: str) -> None:
+    async def then(app: Alone, pilot: Pilot[None]) -> None:
+        await press(pilot, "enter", key)
+        assert not isinstance(app.screen, NeuronCard)
+
+    alone(NeuronsPane(), board, then)
+
+
+def test_a_card_closes_when_its_circuit_is_gone(board: Board, circuit: Circuit) -> None:
+    async def then(app: Alone, pilot: Pilot[None]) -> None:
+        await press(pilot, "enter")
+        board.circuit = circuit.with_neurons(circuit.neurons[1:], "rest")
+        card(app).show(board, Facet.CIRCUIT)
+        await rest(pilot)
+        assert not isinstance(app.screen, NeuronCard)
+
+    alone(NeuronsPane(), board, then)
+
+
+def test_the_same_neuron_at_other_positions_is_named(board: Board, circuit: Circuit) -> None:
+    neurons = (Neuron(3, 5, 41, 1.0), Neuron(3, 5, 40, -0.25), Neuron(3, 5, None, 0.5), Neuron(2, 5, 41, 2.0))
+    board.circuit = structs.replace(circuit, neurons=neurons)
+
+    async def then(app: Alone, pilot: Pilot[None]) -> None:
+        await press(pilot, "enter")
+        text = card(app).text()
+        assert "L3/N5@40 -0.250 · L3/N5 +0.500" in text
+        assert "3 neurons of the circuit, +1.250 in all" in text
+        assert "2 neurons of the circuit, +3.000 in all" in text
+        await press(pilot, "right", "right")
+        assert "at all positions" in card(app).text()
+
+    alone(NeuronsPane(), board, then)
+
+
+def test_a_card_fits_into_forty_by_ten_and_its_text_scrolls(board: Board) -> None:
+    async def then(app: Alone, pilot: Pilot[None]) -> None:
+        await press(pilot, "enter")
+        assert any("token" in line for line in lines(app))
+        await press(pilot, *["down"] * 30)
+        assert any("esc" in line for line in lines(app))
+
+    alone(NeuronsPane(), board, then, (40, 10))

@@ -1,0 +1,139 @@
+"""What stands on the screen, compared with what stood there when somebody looked at it and found it good.
+
+A snapshot is a text: the characters first, which are the same in every theme, then for each theme its styles and, row
+by row, how many cells have which. `pytest --snapshot-update` writes them anew; look at the difference then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+
+import pytest
+from rich.style import Style
+from syrupy.assertion import SnapshotAssertion
+from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
+from syrupy.location import PyTestLocation
+from textual.pilot import Pilot
+
+from sessions.events import Event, Started, Text
+from tests.workbench.app.still import Still, played, until
+from workbench.app.hearing import Heard, Told
+from workbench.app.themes import DARK, NONE, SIXTEEN
+
+SIZES = [(80, 24), (160, 48)]
+#: What is done before one looks, by the name of the snapshot.
+VIEWS: dict[str, Sequence[str]] = {
+    "all": (),
+    "running": (),
+    "starting": (),
+    "transcript": ("f2", "ctrl+t"),
+    "neurons": ("f3", "ctrl+t", "down", "space", "down", "down", "space"),
+    "compare": ("f4", "ctrl+t"),
+    "chances": ("f5", "ctrl+t"),
+    "layers": ("f6", "ctrl+t", "up", "right"),
+    "jobs": ("f7", "ctrl+t"),
+    "state": ("f8", "ctrl+t"),
+    "card": ("f3", "down", "enter"),
+    "palette": ("ctrl+p", *"abl"),
+    "help": ("f1",),
+    "jump": ("f3", "ctrl+o"),
+    "completion": (*"discover", "space", "minus", "minus", "tab"),
+    "error": (*"abalte", "space", *"top10", "enter"),
+}
+
+
+class Texts(SingleFileSnapshotExtension):
+    """One text file for each snapshot."""
+
+    _write_mode = WriteMode.TEXT
+    file_extension = "txt"
+
+    @classmethod
+    def dirname(cls, *, test_location: PyTestLocation) -> str:
+        return str(Path(test_location.filepath).parent / "snapshots" / test_location.basename)
+
+
+@pytest.fixture
+def snapshot(snapshot: SnapshotAssertion) -> SnapshotAssertion:
+    return snapshot.use_extension(Texts)
+
+
+def look(home: Path, heard: Sequence[Heard], theme: str, size: tuple[int, int], keys: Sequence[str]) -> tuple[str, str]:
+    """The characters of the screen, and its styles."""
+    app = Still(home, heard, theme)
+    seen: list[tuple[str, str]] = []
+
+    async def steps(pilot: Pilot[str]) -> None:
+        for key in keys:
+            await pilot.press(key)
+            await app.workers.wait_for_complete()
+            await pilot.pause()
+        if keys[-1:] == ("tab",):
+            await until(pilot, lambda: app.desk.choices.display)
+        await pilot.pause(0.3)
+        await pilot.pause()
+        rows = app.screen._compositor.render_strips()
+        cells = [[(_written(segment.style), segment.cell_length) for segment in row if segment.text] for row in rows]
+        seen.append(("\n".join(row.text.rstrip() for row in rows), _styles(cells)))
+
+    played(app, steps, size)
+    return seen[0]
+
+
+def _written(style: Style | None) -> str:
+    return str(style.without_color + Style.from_color(style.color, style.bgcolor)) if style else "none"
+
+
+def _styles(rows: Sequence[Sequence[tuple[str, int]]]) -> str:
+    """The styles there are, each with a letter, then the rows: which letter how often, a usual row left out."""
+    names: dict[str, str] = {}
+    drawn = []
+    for number, row in enumerate(rows, 1):
+        runs = [(style, sum(length for _, length in run)) for style, run in groupby(row, key=lambda cell: cell[0])]
+        for style, _ in runs:
+            names.setdefault(style, chr(ord("a") + len(names)) if len(names) < 26 else f"A{len(names)}")
+        if len(runs) > 1:
+            drawn.append(f"{number:>3}  " + " ".join(f"{names[style]}{length}" for style, length in runs))
+        elif names[runs[0][0]] != "a":
+            drawn.append(f"{number:>3}  {names[runs[0][0]]}")
+    return "\n".join([*(f"  {letter}  {style}" for style, letter in names.items()), *drawn])
+
+
+def _heard(view: str, recorded: Sequence[Heard]) -> Sequence[Heard]:
+    """All there is; or the first of it, until the texts of `amplify` are being written; or nothing."""
+    if view == "starting":
+        return ()
+    if view != "running":
+        return recorded
+    began = next(at for at, each in enumerate(recorded) if isinstance(each, Told) and _is_amplify(each.event))
+    texts = [at for at, each in enumerate(recorded) if at > began and isinstance(each, Told) and _is_text(each.event)]
+    return recorded[: texts[9]]
+
+
+def _is_amplify(event: Event) -> bool:
+    return isinstance(event, Started) and event.verb == "amplify"
+
+
+def _is_text(event: Event) -> bool:
+    return isinstance(event, Text) and bool(event.arm)
+
+
+@pytest.mark.parametrize("size", SIZES, ids="{0[0]}x{0[1]}".format)
+@pytest.mark.parametrize("view", VIEWS)
+def test_looks(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    recorded: list[Heard],
+    snapshot: SnapshotAssertion,
+    view: str,
+    size: tuple[int, int],
+) -> None:
+    monkeypatch.chdir(tmp_path)  # no command files but the workbench's own
+    heard = _heard(view, recorded)
+    looks = {theme: look(tmp_path, heard, theme, size, VIEWS[view]) for theme in (DARK, SIXTEEN, NONE)}
+    characters = {text for text, _ in looks.values()}
+    assert len(characters) == 1, "colour says what no character says"
+    parts = [characters.pop(), *(f"── {theme}\n{styles}" for theme, (_, styles) in looks.items())]
+    assert "\n".join(parts) + "\n" == snapshot

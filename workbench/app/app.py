@@ -1,0 +1,240 @@
+"""`WorkbenchApp`: the screen over a host's session.
+
+It draws first and looks for the host then. What the host says is taken to the board, and the panes that it concerns
+are shown the board; what is typed is sent to the host.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+from commands import grammar
+from commands.grammar import Completion
+from sessions.errors import UsageError, WorkbenchError
+from workbench.app import copying
+from workbench.app.bars import Remark
+from workbench.app.board import Entry, Facet
+from workbench.app.command_line import CommandLine
+from workbench.app.flow import Flow
+from workbench.app.hearing import Hearing
+from workbench.app.pane import Pane
+from workbench.app.sending import Sending
+from workbench.app.shell import Shell
+from workbench.app.themes import THEMES
+from workbench.app.things import Thing
+from workbench.host.starting import kill
+from workbench.writing import inline
+
+#: Seconds after which a line that does not stop is spoken of.
+_STOPPING = 1.5
+_LATER = "the line is sent when there is one"
+#: Seconds that the end may take where a signal asks for it.
+_GOING = 3.0
+
+
+class WorkbenchApp(Shell):
+    """The app on one host. It returns the host's name where that goes on.
+
+    Args:
+        host: the host's name; it is started where it does not run.
+        home: folder of named artifacts; None for the user's own.
+        model: the model to open first.
+        theme: the theme, whatever the user's file says.
+        mouse: whether the mouse is used, where the user's file allows it.
+    """
+
+    def __init__(
+        self, host: str, home: Path | None = None, model: str | None = None, theme: str = "", mouse: bool = True
+    ) -> None:
+        super().__init__(home, theme, mouse)
+        self.host = host
+        self.flow = Flow(self, self.board, self._heard)
+        self.hearing = Hearing(host, home, self.flow.deliver)
+        self.sending = Sending(lambda: self.hearing.client, self._refused)
+        self._model = model
+
+    def on_load(self) -> None:
+        if not self.is_headless:
+            for number in (signal.SIGTERM, signal.SIGHUP):
+                asyncio.get_running_loop().add_signal_handler(number, self._end, 128 + number)
+
+    def _end(self, code: int) -> None:
+        """Give the terminal back and go; a terminal that is gone itself may not take it."""
+        gone = threading.Timer(_GOING, os._exit, (code,))
+        gone.daemon = True
+        gone.start()
+        self.exit(return_code=code)
+
+    def begin(self) -> None:
+        super().begin()
+        gc.freeze()
+        gc.enable()
+        self.hearing.start()
+
+    def on_unmount(self) -> None:
+        self.hearing.stop()
+        self.sending.stop()
+
+    # What the host says
+
+    def on_flow_arrived(self) -> None:
+        self.flow.arrived()
+
+    def _heard(self, changed: Facet) -> None:
+        """Something was heard, and the board has it."""
+        self.show_board(changed)
+        if changed & Facet.HOST and not self.board.host:
+            self.sending.attached()
+            if self.desk.said.remark.text.endswith(_LATER):
+                self.desk.say(Remark())
+        if self._model is not None:
+            self._open_model(self._model)
+
+    def _open_model(self, name: str) -> None:
+        """Open the model that was asked for when the app was started; never in the place of another one, unasked."""
+        board = self.board
+        if board.host or board.running or board.waiting:
+            return  # it may be bringing back its own
+        self._model = None
+        line = grammar.call_line("model", name)
+        if not board.state.model:
+            self.sending.give([line])
+        elif board.state.model not in (name, Path(name).name):
+            self.line.put(line)
+            held = inline(board.state.model)
+            self.say(f"{self.host} has {held} open", f"enter opens {inline(name)} in its place; --host NAME keeps both")
+
+    # What is typed
+
+    def complete(self, line: str, cursor: int) -> Sequence[Completion]:
+        client = self.hearing.client
+        return grammar.complete(line, cursor) if client is None else client.complete(line, cursor)
+
+    def run_lines(self, lines: Sequence[str]) -> None:
+        """Run lines in the host, one after another; `quit` leaves."""
+        for number, line in enumerate(lines):
+            if _is_quit(line):
+                self.sending.give(lines[:number])
+                self.action_leave()
+                return
+        if self.board.host:
+            self.say(f"{inline(self.board.host)}; {_LATER}")
+            self.hearing.again()
+        self.sending.give(lines)
+
+    def _refused(self, lines: Sequence[str], error: WorkbenchError, given: int) -> None:
+        """Called in the thread that sends."""
+        with suppress(RuntimeError):  # the app has ended meanwhile
+            self.call_from_thread(self._not_sent, lines, error, given)
+
+    def _not_sent(self, lines: Sequence[str], error: WorkbenchError, given: int) -> None:
+        """The first of these lines was refused, when so many had been given."""
+        self.line.put_back(lines)
+        column = error.column if isinstance(error, UsageError) and len(lines) == 1 else None
+        where = f"line {given - len(lines) + 1} of {given}: " if given > 1 else ""
+        rest = "; enter sends it and the rest again, esc forgets them" if len(lines) > 1 else ""
+        self.desk.say(Remark(where + error.message, error.hint + rest, column, wrong=True))
+
+    def on_command_line_entered(self, message: CommandLine.Entered) -> None:
+        self.run_lines(message.lines)
+
+    def on_command_line_left(self) -> None:
+        self.action_leave()
+
+    def on_pane_sent(self, message: Pane.Sent) -> None:
+        self.run_lines([message.line])
+
+    # What the keys do
+
+    def action_palette(self) -> None:
+        from workbench.app.palette import Palette
+
+        self.push_screen(Palette(list(offered()), self.complete), self._do)
+
+    def _do(self, thing: Thing | None) -> None:
+        """Do what was chosen in the palette."""
+        if thing is None:
+            return
+        if thing.action:
+            self.call_later(self.run_action, thing.action)
+        elif thing.line:
+            self.run_lines([thing.line])
+        else:
+            self.line.put(thing.typed)
+            self.action_line()
+
+    def action_repl(self) -> None:
+        self.elsewhere(lambda: copying.converse(self.host, self.home))
+
+    def action_stop_or_line(self) -> None:
+        if not self._stop():
+            self.action_line()
+
+    def action_interrupt(self) -> None:
+        if len(self.screen_stack) > 1:
+            self.pop_screen()
+        elif not self._stop():
+            self.line.put("")
+            self.action_line()
+
+    def _stop(self) -> bool:
+        """Stop the line that runs. Returns whether one did."""
+        running, client = self.board.running, self.hearing.client
+        if running is None or client is None:
+            return False
+        self.say(f"stopping {inline(running.line)}")
+        self.run_worker(partial(client.cancel, running.ticket), thread=True, group="cancel", exit_on_error=False)
+        self.set_timer(_STOPPING, partial(self._look_whether_stopped, running))
+        return True
+
+    def _look_whether_stopped(self, line: Entry) -> None:
+        if self.board.running is line:
+            hint = "wait, or end the host: ctrl+p, end; its state is kept"
+            self.say(f"{inline(line.line)} has not stopped yet", hint, wrong=True)
+        elif self.desk.said.remark.text.startswith("stopping"):
+            self.desk.say(Remark())
+
+    def action_restart(self) -> None:
+        self.say(f"ending the host {self.host}; it comes back with its state")
+        self.run_worker(self._restart, thread=True, group="restart", exit_on_error=False)
+
+    def _restart(self) -> None:
+        """In a thread."""
+        try:
+            how = kill(self.host, self.home)
+        except WorkbenchError as error:
+            self.call_from_thread(self.say, error.message, error.hint, True)
+        else:
+            self.call_from_thread(self.say, f"the host has ended: {how}")
+        self.hearing.again()
+
+    def action_leave(self) -> None:
+        self.exit("" if self.board.host else self.host)
+
+
+def offered() -> Iterator[Thing]:
+    """What the app itself can do, for the palette."""
+    yield Thing("zoom the pane", "or back to all of them", action="zoom")
+    yield Thing("copy", "what the cursor of the pane is on", action="copy")
+    yield Thing("open in $EDITOR", "the text of the pane", action="edit")
+    yield Thing("line REPL", "on the same session; ctrl-d comes back", action="repl")
+    yield Thing("keys and verbs", "all of them", action="help")
+    for name in THEMES:
+        yield Thing(f"theme {name}", "for now and later", action=f"theme({name!r})")
+    yield Thing("end the host and bring it back", "its state is kept; what runs is lost", action="restart")
+    yield Thing("leave", "the host goes on", action="leave")
+
+
+def _is_quit(line: str) -> bool:
+    try:
+        return grammar.parse(line).verb == "quit"
+    except UsageError:
+        return False

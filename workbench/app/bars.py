@@ -1,0 +1,129 @@
+"""The single lines around the panes: the session above them, what is said of the command line, and the keys."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from rich.cells import cell_len
+from rich.segment import Segment
+from textual.strip import Strip
+from textual.widget import Widget
+
+from workbench.app.board import Board
+from workbench.app.panes.state import status
+from workbench.app.wrapping import strips, wrapped
+from workbench.writing import fitted, inline
+
+#: Rows that what is said under the command line may take.
+MOST_ROWS = 4
+
+
+class StatusLine(Widget):
+    """The session in one line."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._board = Board()
+
+    def show(self, board: Board) -> None:
+        self._board = board
+        self.refresh()
+
+    def render_line(self, y: int) -> Strip:
+        lines = strips(status(self._board, self.size.width), self.size.width) if y == 0 else []
+        return (lines[0] if lines else Strip([])).adjust_cell_length(self.size.width).apply_style(self.rich_style)
+
+
+@dataclass(frozen=True)
+class Remark:
+    """Something said about what was typed: what, what to do, and the column it is about."""
+
+    text: str = ""
+    hint: str = ""
+    column: int | None = None
+    wrong: bool = False
+
+    def rows(self, width: int, pointer: int | None = None) -> list[str]:
+        """The rows it takes, the first with a `^` under cell `pointer` where one is given."""
+        if not self.text or width < 1:
+            return []
+        said = f"✗ {inline(self.text)}" if self.wrong else inline(self.text)
+        whole = f"{said} → {inline(self.hint)}" if self.hint else said
+        if pointer is None or pointer >= width:
+            return _cut(wrapped(whole, width), width)
+        if pointer + 2 + cell_len(whole) <= width:
+            return [f"{' ' * pointer}^ {whole}"]
+        if cell_len(whole) + 1 <= pointer:
+            return [f"{' ' * (pointer - 1 - cell_len(whole))}{whole} ^"]
+        return _cut([" " * pointer + "^", *wrapped(whole, width)], width)
+
+
+def _cut(rows: list[str], width: int) -> list[str]:
+    if len(rows) <= MOST_ROWS:
+        return rows
+    return [*rows[: MOST_ROWS - 1], fitted(f"{rows[MOST_ROWS - 1]} …", width)]
+
+
+class Said(Widget):
+    """What is said under the command line."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"said--wrong"}
+    DEFAULT_CSS = """
+    Said { color: $text-muted; }
+    Said > .said--wrong { color: $text-error; text-style: bold; }
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.remark = Remark()
+        self.pointer: int | None = None
+
+    def say(self, remark: Remark, pointer: int | None = None) -> None:
+        """Show a remark; an empty one shows nothing."""
+        if (remark, pointer) != (self.remark, self.pointer):
+            self.remark, self.pointer = remark, pointer
+            self.refresh()
+
+    def rows(self, width: int) -> int:
+        """How many rows it needs."""
+        return len(self.remark.rows(width, self.pointer))
+
+    def render_line(self, y: int) -> Strip:
+        rows = self.remark.rows(self.size.width, self.pointer)
+        style = self.get_component_rich_style("said--wrong") if self.remark.wrong else None
+        line = Strip([Segment(rows[y], style)]) if y < len(rows) else Strip([])
+        return line.adjust_cell_length(self.size.width).apply_style(self.rich_style)
+
+
+class Keys(Widget):
+    """The most useful keys, as many as there is room for."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"keys--key"}
+    DEFAULT_CSS = """
+    Keys { color: $text-muted; }
+    Keys > .keys--key { color: $text-accent; text-style: bold; }
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._keys: Sequence[tuple[str, str]] = ()
+
+    def show(self, keys: Iterable[tuple[str, str]]) -> None:
+        """Show keys and what they do."""
+        found = tuple(keys)
+        if found != self._keys:
+            self._keys = found
+            self.refresh()
+
+    def render_line(self, y: int) -> Strip:
+        width = self.size.width
+        style = self.get_component_rich_style("keys--key", partial=True)
+        segments, used = [Segment(" ")], 1
+        for key, about in self._keys if y == 0 else ():
+            used += cell_len(f"{key} {about}  ")
+            if used > width + 2:
+                break
+            segments += [Segment(key, style), Segment(f" {about}  ")]
+        return Strip(segments).adjust_cell_length(width).apply_style(self.rich_style)

@@ -1,0 +1,340 @@
+"""The command line: what is typed, with what it could become in grey behind it, and what is wrong with it below.
+
+It runs nothing. It posts what is to be said under it (`Remarked`), what could be chosen (`Offered`), and the lines
+that are to be run (`Entered`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar
+
+from textual.actions import SkipAction
+from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.timer import Timer
+
+from commands import grammar
+from commands.grammar import Completion
+from commands.line import is_blank, words
+from sessions.errors import UsageError
+from workbench.app.bars import Remark
+from workbench.app.choices import Choice
+from workbench.app.entry import LONGEST, Entry
+from workbench.history import History
+
+#: Seconds without a key after which a line is looked at.
+PAUSE = 0.15
+#: The most entries of the history that a search offers.
+_MOST_FOUND = 50
+
+Completer = Callable[[str, int], Sequence[Completion]]
+
+
+class CommandLine(Entry):
+    """One line, with history, completion and errors.
+
+    Args:
+        history: the lines typed before.
+        complete: what the word at a cursor could become; called in a thread.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("tab", "complete", "complete", id="line.complete", show=False),
+        Binding("up", "earlier", "earlier line", id="line.earlier", show=False),
+        Binding("down,ctrl+n", "later", "later line", id="line.later", show=False),
+        Binding("ctrl+r", "search", "search the history", id="line.search", show=False),
+        Binding("escape", "close", "close the list", id="line.close", show=False),
+        Binding("ctrl+d", "delete_or_leave", "delete, or leave", id="line.leave", show=False),
+    ]
+
+    @dataclass
+    class Entered(Message):
+        """Lines to be run, one after another."""
+
+        lines: list[str]
+
+    class Left(Message):
+        """The user wants to leave."""
+
+    @dataclass
+    class Remarked(Message):
+        """Something to be said under the line; `column` of it is one of the line's."""
+
+        remark: Remark
+
+    @dataclass
+    class Offered(Message):
+        """What could be chosen for what begins at `column`; nothing where the list is to be closed."""
+
+        choices: Sequence[Choice]
+        column: int
+        at: int
+
+    def __init__(self, history: History, complete: Completer) -> None:
+        super().__init__()
+        self.pasted: list[str] = []
+        self._history, self._complete = history, complete
+        self._before_paste = ("", 0)
+        self._found: Sequence[Completion] = ()
+        self._at = -1
+        self._pause: Timer | None = None
+        self._browsing: tuple[str, int] | None = None
+        self._said = False
+
+    # What others put into it
+
+    def put(self, line: str) -> None:
+        """Put a line into it, for the user to go on with."""
+        self._close()
+        super().put(line)
+
+    def put_back(self, lines: Sequence[str]) -> None:
+        """Put back lines that were not run; what was typed since is kept, in the history."""
+        if len(lines) == 1:
+            if self.value.strip():
+                self._history.add(lines[0])
+            else:
+                self.put(lines[0])
+        elif lines:
+            self.pasted = list(lines)
+
+    # What is typed
+
+    def watch_value(self, value: str) -> None:
+        self.ghost = self._continuation(value)
+        if self._browsing is not None and self._history.lines[self._browsing[1] :][:1] != [value]:
+            self._browsing = None
+        if self._said:
+            self._say(Remark())
+        if self._pause is not None:
+            self._pause.stop()
+            self._pause = None
+        if value:
+            self._pause = self.set_timer(PAUSE, self._look)
+        if self._found:
+            self.call_next(self._ask, open_list=True)  # once the cursor is where it belongs
+
+    def _continuation(self, value: str) -> str:
+        """What the line could go on with, in grey."""
+        if not value.strip() or len(value) > 1000:
+            return ""
+        for line in reversed(self._history.lines):
+            if line.startswith(value) and line != value and "\n" not in line:
+                return line[len(value) :]
+        first, gap, _ = value.lstrip().partition(" ")
+        verb = grammar.VERBS.get(first)
+        if gap and verb is not None and verb.example.startswith(value) and verb.example != value:
+            return verb.example[len(value) :]
+        found = grammar.complete(value)
+        whole = value[: found[0].start] + found[0].text if found else ""
+        return whole[len(value) :] if whole.startswith(value) and not value.endswith(" ") else ""
+
+    def _look(self) -> None:
+        """Say what is wrong with a word that is finished; one that is being typed may still become right."""
+        given = words(self.value, unfinished=True)
+        if not given or given[-1].open:
+            return
+        wrong = self._wrong(self.value)
+        if wrong is not None and wrong.column is not None and re.match(r"\S+\s", self.value[wrong.column :]):
+            self._say(wrong)
+
+    def _wrong(self, line: str) -> Remark | None:
+        try:
+            grammar.parse(line)
+        except UsageError as error:
+            return Remark(error.message, error.hint, error.column, wrong=True)
+        return None
+
+    def _say(self, remark: Remark) -> None:
+        self._said = bool(remark.text)
+        self.post_message(self.Remarked(remark))
+
+    def restricted(self) -> None:
+        self._say(Remark(f"a line has {LONGEST:,} characters at most", "put a long text into a command file"))
+
+    async def action_submit(self) -> None:
+        if self._found and self._at >= 0:
+            self._take(self._found[self._at])
+            return
+        self._close()
+        if self.pasted:
+            lines, self.pasted = self.pasted, []
+            self._say(Remark())
+            self.post_message(self.Entered(lines))
+            return
+        line = self.value.strip()
+        if is_blank(line):
+            self.value = ""
+            return
+        wrong = self._wrong(self.value)
+        if wrong is not None:
+            self._say(wrong)
+            return
+        self._history.add(line)
+        self.value = ""
+        self.post_message(self.Entered([line]))
+
+    def action_delete_or_leave(self) -> None:
+        if self.value:
+            self.action_delete_right()
+        else:
+            self.post_message(self.Left())
+
+    # What is pasted
+
+    def take_pasted(self, lines: list[str]) -> None:
+        value, cursor = self.value, self.cursor_position
+        longest = max(map(len, lines))
+        if longest > LONGEST:
+            self._say(
+                Remark(
+                    f"a line of {longest:,} characters was pasted, and {LONGEST:,} are the most",
+                    "put it into a command file; what was typed before is still here",
+                    wrong=True,
+                )
+            )
+            return
+        filled = [line for line in lines if not is_blank(line)]
+        if len(filled) <= 1:
+            line = filled[0] if filled else value
+            self.value = line
+            self.cursor_position = len(line) - len(value) + cursor
+            return
+        self._before_paste = (value, cursor)
+        self.pasted = filled
+        self.value = ""
+        self.tell_pasted()
+
+    def tell_pasted(self) -> None:
+        """Say how many lines wait to be run."""
+        if self.pasted:
+            count = len(self.pasted)
+            self._say(Remark(f"{count:,} lines pasted · enter runs them one after another · esc forgets them"))
+
+    # Completion
+
+    def action_complete(self) -> None:
+        if self._found:
+            self._move(1)
+        else:
+            self._ask(open_list=False)
+
+    def _ask(self, open_list: bool) -> None:
+        """Ask what the word at the cursor could become; `open_list` tells that the list is open."""
+        ask = partial(self._answer, self.value, self.cursor_position, open_list)
+        self.run_worker(ask, thread=True, exclusive=True, group="completion", exit_on_error=False)
+
+    def _answer(self, line: str, cursor: int, was_open: bool) -> None:
+        found = self._complete(line, cursor)
+        self.app.call_from_thread(self._answered, line, cursor, was_open, found)
+
+    def _answered(self, line: str, cursor: int, was_open: bool, found: Sequence[Completion]) -> None:
+        if (line, cursor) != (self.value, self.cursor_position):
+            return
+        if was_open:
+            self._offer(found, -1)
+        elif len(found) == 1:
+            self._take(found[0])
+        elif found:
+            start = found[0].start
+            shared = _shared([each.text for each in found])
+            if len(shared) > cursor - start and shared.startswith(line[start:cursor]):
+                self.value = line[:start] + shared + line[cursor:]
+                self.cursor_position = start + len(shared)
+            self._offer(found, 0)
+        else:
+            self._say(Remark("nothing completes this"))
+
+    def _offer(self, found: Sequence[Completion], at: int) -> None:
+        self._found, self._at = found, at if found else -1
+        self._post_offer()
+
+    def _post_offer(self) -> None:
+        choices = [Choice(each.text, each.description) for each in self._found]
+        self.post_message(self.Offered(choices, self._found[0].start if self._found else 0, self._at))
+
+    def _move(self, rows: int) -> None:
+        count = len(self._found)
+        self._at = (self._at + rows) % count if self._at >= 0 or rows > 0 else count - 1
+        self._post_offer()
+
+    def choose(self, row: int) -> None:
+        """Take a row of what was offered."""
+        if row < len(self._found):
+            self._take(self._found[row])
+
+    def _take(self, taken: Completion) -> None:
+        before, after = self.value[: taken.start], self.value[self.cursor_position :]
+        whole = not taken.text.endswith(("/", "=")) and not after.startswith(" ") and "\n" not in taken.text
+        text = taken.text + (" " if whole and taken.start + len(taken.text) < LONGEST else "")
+        self._close()
+        self.value = before + text + after
+        self.cursor_position = len(before + text)
+
+    def _close(self) -> None:
+        if self._found:
+            self._offer((), -1)
+
+    def action_close(self) -> None:
+        if self._found:
+            self._close()
+        elif self.pasted:
+            self.pasted = []
+            self.value, self.cursor_position = self._before_paste
+            self._say(Remark())
+        else:
+            raise SkipAction
+
+    # History
+
+    def action_search(self) -> None:
+        """Offer the lines typed before that hold what is typed now, the last first."""
+        typed = self.value.strip()
+        found = dict.fromkeys(line for line in reversed(self._history.lines) if typed in line and "\n" not in line)
+        if not found:
+            self._say(Remark("nothing typed before has this in it" if typed else "nothing was typed before"))
+            return
+        self.cursor_position = len(self.value)
+        self._offer([Completion(0, line, "") for line in list(found)[:_MOST_FOUND]], 0)
+
+    def action_earlier(self) -> None:
+        if self._found:
+            self._move(-1)
+            return
+        prefix, at = self._browsing or (self.value[: self.cursor_position], len(self._history.lines))
+        for row in range(at - 1, -1, -1):
+            if self._show_earlier(prefix, row):
+                return
+
+    def action_later(self) -> None:
+        if self._found:
+            self._move(1)
+            return
+        if self._browsing is None:
+            return
+        prefix, at = self._browsing
+        for row in range(at + 1, len(self._history.lines)):
+            if self._show_earlier(prefix, row):
+                return
+        self._browsing = None
+        self.put(prefix)
+
+    def _show_earlier(self, prefix: str, row: int) -> bool:
+        line = self._history.lines[row]
+        if not line.startswith(prefix) or line == self.value or "\n" in line:
+            return False
+        self._browsing = (prefix, row)
+        self.value = line
+        self.cursor_position = len(line)
+        return True
+
+
+def _shared(texts: Sequence[str]) -> str:
+    """What they all begin with."""
+    first, last = min(texts), max(texts)
+    same = next((at for at, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))
+    return first[:same]

@@ -1,0 +1,223 @@
+"""The card of a neuron: everything that is known about one, over the other panes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from typing import ClassVar, NamedTuple
+
+from rich.console import Group
+from rich.table import Table as Grid
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+from sessions.circuits.circuit import Circuit, Neuron
+from sessions.results import NeuronRow
+from workbench.app.board import Board, Facet
+from workbench.app.columns import Columns, columns_of, token_at
+from workbench.app.composing import letters, line
+from workbench.app.pane import Pane
+from workbench.writing import MISSING, aim, percent, quoted, signed
+
+#: Tokens shown before and after the neuron's own.
+_AROUND = 6
+#: Tokens asked for that the neuron pushes up, and down.
+_PUSHED = 10
+#: Seconds a neuron is looked at before its tokens are asked for, where one goes from card to card.
+_PAUSE = 0.4
+_KEYS = "←→ others · a ablate · m amplify · n tokens pushed · y copy · esc"
+
+
+class Surroundings(NamedTuple):
+    """What else the circuit has there: the same neuron elsewhere, how many in its layer and at its position, and the
+    sums of their attributions."""
+
+    elsewhere: tuple[Neuron, ...]
+    in_layer: tuple[int, float]
+    at_position: tuple[int, float]
+
+
+class NeuronCard(ModalScreen[None]):
+    """A neuron of the circuit. `row` is its place there; `step` goes some neurons on in the table."""
+
+    DEFAULT_CSS = """
+    NeuronCard {
+        align: center middle;
+        & > VerticalScroll {
+            width: 92%;
+            max-width: 96;
+            height: auto;
+            max-height: 94%;
+            padding: 0 1;
+            border: round $primary;
+            scrollbar-size-vertical: 1;
+        }
+        Static { height: auto; }
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,enter,q", "dismiss", "close", id="card.close"),
+        Binding("left,h", "step(-1)", "the one before", id="card.before"),
+        Binding("right,l", "step(1)", "the next one", id="card.next"),
+        Binding("up,k", "scroll(-1)", "up", id="card.up", show=False),
+        Binding("down,j", "scroll(1)", "down", id="card.down", show=False),
+        Binding("n", "fetch", "fetch the tokens it pushes", id="card.fetch"),
+        Binding("y", "app.copy", "copy", id="card.copy"),
+        *(
+            Binding(letter, f"compose('{verb}')", verb, id=f"card.{verb}", show=letter in "am")
+            for letter, verb in letters().items()
+        ),
+    ]
+
+    def __init__(self, board: Board, circuit: Circuit, row: int, step: Callable[[int], int]) -> None:
+        super().__init__()
+        self.circuit, self.row = circuit, row
+        self._board = board
+        self._step = step
+        self._asked: set[str] = set()
+        self._around: Surroundings | None = None
+
+    @property
+    def neuron(self) -> Neuron:
+        return self.circuit.neurons[self.row]
+
+    def compose(self) -> ComposeResult:
+        with VerticalScroll():
+            yield Static(markup=False)
+
+    def on_mount(self) -> None:
+        self._turn()
+        self._ask()
+
+    def show(self, board: Board, changed: Facet) -> None:
+        """The board may know more by now; without its circuit the card is about nothing."""
+        self._board = board
+        if board.circuit is not self.circuit:
+            self.dismiss()
+        elif self.is_mounted:
+            self._draw()
+            self._ask()
+
+    def chosen(self) -> str:
+        """The card, to copy."""
+        return self.text()
+
+    def text(self) -> str:
+        """The card as text."""
+        facts = list(self._facts())
+        width = max(len(name) for name, _ in facts)
+        return "\n".join(f"{name:<{width}}  {said}" for name, said in facts)
+
+    def action_step(self, steps: int) -> None:
+        self.row = self._step(steps)
+        self._turn()
+        self.set_timer(_PAUSE, self._ask)
+
+    def action_scroll(self, lines: int) -> None:
+        self.query_one(VerticalScroll).scroll_relative(y=lines, animate=False)
+
+    def action_compose(self, verb: str) -> None:
+        composed = line(verb, self.circuit, [self.row])
+        if composed is not None:
+            self.post_message(Pane.Typed(composed))
+            self.dismiss()
+
+    def action_fetch(self) -> None:
+        self._send()
+
+    def _turn(self) -> None:
+        """Show the neuron."""
+        self._around = None
+        self._draw()
+        self.query_one(VerticalScroll).scroll_home(animate=False)
+        self.run_worker(self._look_around(self.row), exclusive=True)
+
+    async def _look_around(self, row: int) -> None:
+        self._around = await asyncio.to_thread(_surroundings, columns_of(self.circuit), row)
+        self._draw()
+
+    def _ask(self) -> None:
+        """Ask, once, for the tokens it pushes, where they are not known and nothing would have to wait for that."""
+        idle = self._board.running is None and not self._board.waiting and not self._board.host
+        unknown = self.neuron.place not in self._board.rows and str(self.neuron) not in self._asked
+        if unknown and idle and self._board.state.model and self.is_current:
+            self._send()
+
+    def _send(self) -> None:
+        self._asked.add(str(self.neuron))
+        self.post_message(Pane.Sent(f"neurons {self.neuron} --tokens {_PUSHED}"))
+
+    def _draw(self) -> None:
+        box = self.query_one(VerticalScroll)
+        box.border_title = f"{self.neuron}"
+        box.border_subtitle = f"{self.row + 1:,} of {len(self.circuit):,}"
+        grid = Grid.grid(padding=(0, 2, 0, 0))
+        grid.add_column(no_wrap=True, style="dim")
+        grid.add_column(overflow="fold")
+        for name, said in list(self._facts())[1:]:
+            grid.add_row(Text(name), Text(said))
+        self.query_one(Static).update(Group(grid, Text(f"\n{_KEYS}", style="dim")))
+
+    def _facts(self) -> Iterator[tuple[str, str]]:
+        neuron, target = self.neuron, self.circuit.target
+        yield "neuron", f"{neuron}, {self.row + 1:,} of {len(self.circuit):,}"
+        yield "token", _context(self.circuit, neuron.position)
+        share = percent(self.circuit.share(neuron), sign=True)
+        yield "attribution", f"{signed(neuron.attribution)} of {signed(target.value)} ({share})"
+        yield "target", aim(target)
+        yield "activation", signed(neuron.activation)
+        yield from self._pushed(self._board.rows.get(neuron.place))
+        around = self._around
+        if around is None:
+            yield "elsewhere", "…"
+            return
+        others = (f"{other} {signed(other.attribution)}" for other in around.elsewhere)
+        yield "elsewhere", " · ".join(others) or "at no other position of this circuit"
+        yield f"layer {neuron.layer}", _summed(*around.in_layer)
+        yield (
+            "all positions" if neuron.position is None else f"position {neuron.position}",
+            _summed(*around.at_position),
+        )
+
+    def _pushed(self, row: NeuronRow | None) -> Iterator[tuple[str, str]]:
+        if row is not None:
+            yield "pushes up", " ".join(map(quoted, row.up)) or MISSING
+            yield "pushes down", " ".join(map(quoted, row.down)) or MISSING
+        elif not self._board.state.model:
+            yield "pushes", "not known; a model has to be open for it"
+        else:
+            asked = str(self.neuron) in self._asked
+            yield "pushes", "asked for …" if asked else "not known yet; n asks for it"
+
+
+def _context(circuit: Circuit, position: int | None) -> str:
+    """The token, marked, among those around it."""
+    if position is None:
+        return "at all positions"
+    if not token_at(circuit, position):
+        return f"at position {position}"
+    first, last = max(position - _AROUND, 0), min(position + _AROUND, len(circuit.tokens) - 1)
+    tokens = [quoted(token) for token in circuit.tokens[first : last + 1]]
+    tokens[position - first] = f"▸{tokens[position - first]}◂"
+    return " ".join(["…"] * (first > 0) + tokens + ["…"] * (last < len(circuit.tokens) - 1))
+
+
+def _summed(count: int, total: float) -> str:
+    others = "the only neuron of the circuit" if count == 1 else f"{count:,} neurons of the circuit"
+    return f"{others}, {signed(total)} in all"
+
+
+def _surroundings(columns: Columns, row: int) -> Surroundings:
+    neurons, here = columns.circuit.neurons, columns.circuit.neurons[row]
+    elsewhere = tuple(neurons[other] for other in columns.same_site(row) if neurons[other].place != here.place)
+    positions = columns.positions
+    same = positions != positions if here.position is None else positions == positions[row]
+    return Surroundings(
+        elsewhere,
+        columns.total(columns.layers == columns.layers[row]),
+        columns.total(same),
+    )

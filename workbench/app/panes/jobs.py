@@ -1,0 +1,183 @@
+"""What runs, how far it is and how long it will take, and what waits behind it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import ClassVar
+
+from rich.cells import cell_len
+from rich.style import Style
+from rich.text import Text
+from textual.strip import Strip
+from textual.timer import Timer
+
+from sessions.events import Progress
+from workbench.app.board import Board, Entry, Facet
+from workbench.app.paper import Block, Paper, Written
+from workbench.app.wrapping import row
+from workbench.presenters import failure
+from workbench.writing import amount, bar, fitted, inline
+
+_BOLD, _DIM = Style(bold=True), Style(dim=True)
+#: Cells of the bar, and how many the line itself keeps before others go.
+_LEAST_BAR, _MOST_BAR = 8, 32
+_LEAST_NAME, _MOST_NAME = 12, 48
+#: Seconds of progress from which on the time left is guessed.
+_GUESSED_FROM = 2.0
+#: What is in order: a host that is not there yet.
+_COMING = ("looking for the host", "starting the host")
+_AGAIN = "the next line you run starts it again"
+
+
+class JobsPane(Paper):
+    """One line for what runs; below it, where there is room, what waits."""
+
+    heading: ClassVar[str] = "Jobs"
+    facets: ClassVar[Facet] = Facet.JOBS | Facet.HOST
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._job: Job | None = None
+        self._timer: Timer | None = None
+
+    def show(self, board: Board, changed: Facet) -> None:
+        running = board.running
+        if running is None:
+            self._job = None
+        elif self._job is None or self._job.entry is not running:
+            self._job = Job(running, board.busy[1] if running.ticket == board.busy[0] else time.time())
+        if self._job is not None:
+            self._job.hear(board)
+        self.blocks = list(self._listed(board))
+        self._tick(running is not None)
+        self.settle()
+
+    def chosen(self) -> str:
+        return inline(self._job.entry.line.strip()) if self._job else ""
+
+    def text(self) -> str:
+        return "\n".join(line.text.rstrip() for block in self.blocks for line in block.lines(99))
+
+    def _listed(self, board: Board) -> Iterator[Block]:
+        if board.host in _COMING:
+            yield Written(Text(f"{board.host} …", style="dim"))
+        elif board.host:
+            yield Written(*failure(board.host, _AGAIN))
+        elif self._job is None:
+            yield Written(Text("idle" if not board.waiting else "waiting", style="dim"))
+        if self._job is not None:
+            yield self._job
+        for entry in board.waiting:
+            yield Waiting(entry)
+
+    def _tick(self, running: bool) -> None:
+        """Time passes only while something runs."""
+        if running and self._timer is None:
+            self._timer = self.set_interval(1, self.settle)
+        elif not running and self._timer is not None:
+            self._timer.stop()
+            self._timer = None
+
+
+class Job(Block):
+    """The line that runs, in one row."""
+
+    def __init__(self, entry: Entry, began: float) -> None:
+        self.entry = entry
+        self._began = began
+        self._step: Entry = entry
+        self._progress: Progress | None = None
+        self._behind = 0
+        self._first: tuple[str, float, float] | None = None  # what a step's progress began with, and when
+
+    def hear(self, board: Board) -> None:
+        """How far it is."""
+        self._step = board.step or self.entry
+        self._behind = len(board.waiting)
+        self._progress = progress = self._step.progress
+        if progress is None:
+            self._first = None
+        elif self._first is None or self._first[0] != progress.label or self._first[1] > progress.done:
+            self._first = progress.label, progress.done, time.monotonic()
+
+    def stamp(self) -> object:
+        return object()  # time passes
+
+    def drawn(self, width: int) -> list[Strip]:
+        now = time.monotonic()
+        name = inline(self.entry.line.strip())
+        if self._step is not self.entry:
+            name = f"{name} › {inline(self._step.line.strip())}"
+        pieces = self._pieces(now)
+        for dropped in ("label", "cancel", "left", "waiting", "amount", "elapsed"):
+            if _room(pieces, width) >= _LEAST_NAME:
+                break
+            pieces.pop(dropped, None)
+        return [self._row(name, pieces, width)]
+
+    def _pieces(self, now: float) -> dict[str, str]:
+        """What there is to say, in the order in which it is said."""
+        progress = self._progress
+        pieces: dict[str, str] = {}
+        if progress is not None:
+            pieces["label"] = fitted(inline(progress.label), 32)
+            if progress.done or progress.total:
+                pieces["amount"] = amount(progress.done, progress.total, progress.unit)
+            if progress.total:
+                pieces["bar"] = " " * _LEAST_BAR
+        pieces["elapsed"] = _clock(max(time.time() - self._began, 0))
+        left = self._left(now)
+        if left is not None:
+            pieces["left"] = f"{_clock(left)} left"
+        pieces["cancel"] = "esc cancel"
+        if self._behind:
+            pieces["waiting"] = f"+{self._behind:,} waiting"
+        return pieces
+
+    def _left(self, now: float) -> float | None:
+        """Seconds that are left, when it goes on as it has gone since its progress was first heard of."""
+        progress, first = self._progress, self._first
+        if progress is None or first is None or progress.done <= first[1] or now - first[2] < _GUESSED_FROM:
+            return None
+        return max(progress.total - progress.done, 0) * (now - first[2]) / (progress.done - first[1])
+
+    def _row(self, name: str, pieces: dict[str, str], width: int) -> Strip:
+        room = _room(pieces, width)
+        name = fitted(name, max(min(room, _MOST_NAME), 1))
+        progress = self._progress
+        if "bar" in pieces and progress is not None:
+            cells = min(_LEAST_BAR + max(room - cell_len(name), 0), _MOST_BAR)
+            done = bar(progress.done / progress.total, cells)
+            pieces["bar"] = done + "─" * (cells - len(done))
+        parts = [("  " + text, _STYLES.get(key)) for key, text in pieces.items() if text]
+        return row((name, _BOLD), *parts)
+
+
+_STYLES = {"label": _DIM, "cancel": _DIM, "left": _DIM, "waiting": None}
+
+
+class Waiting(Block):
+    """A line that waits."""
+
+    def __init__(self, entry: Entry) -> None:
+        self._entry = entry
+
+    def drawn(self, width: int) -> list[Strip]:
+        entry = self._entry
+        author = inline(entry.author)
+        room = max(width - cell_len(author) - 4, 1)
+        line = fitted(inline(entry.line.strip()), room)
+        return [row((f"> {line}", _DIM), (" " * (room - cell_len(line) + 2) + author, _DIM))]
+
+
+def _room(pieces: dict[str, str], width: int) -> int:
+    """Cells that are left for the line itself."""
+    return width - sum(cell_len(text) + 2 for text in pieces.values() if text)
+
+
+def _clock(seconds: float) -> str:
+    """`02:10`, `1:02:10`."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes:02d}:{rest:02d}"

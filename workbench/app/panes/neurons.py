@@ -1,0 +1,369 @@
+"""The neurons of the circuit: sorted, filtered while one types, marked, and handed to a verb by a letter."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import events
+from textual.binding import Binding, BindingType
+
+from sessions.circuits.circuit import Circuit, Neuron
+from sessions.results import NeuronRow
+from workbench.app.board import Board, Facet, Place
+from workbench.app.columns import RANK, Columns, Filter, Sort, columns_of, token_at
+from workbench.app.composing import letters, line, listed
+from workbench.app.panes.card import NeuronCard
+from workbench.app.table import Cell, Column, Table
+from workbench.writing import MISSING, inline, percent, quoted, signed
+
+if TYPE_CHECKING:
+    from workbench.app.columns import Rows
+
+LAYER = Column("layer", "L", 9)
+INDEX = Column("index", "N", 9)
+POSITION = Column("position", "pos", 7)
+TOKEN = Column("token", "token", 6, 7, 18)
+ATTRIBUTION = Column("attribution", "attr", 8)
+SHARE = Column("share", "share", 4)
+ACTIVATION = Column("activation", "act", 5)
+UP = Column("up", "pushes up", 3, 10, 60)
+DOWN = Column("down", "pushes down", 2, 24, 60)
+COLUMNS = (LAYER, INDEX, POSITION, TOKEN, ATTRIBUTION, SHARE, ACTIVATION, UP, DOWN)
+#: What is read from the top down when it is sorted by.
+_LARGEST_FIRST = {ATTRIBUTION.key, SHARE.key, ACTIVATION.key}
+#: Rows that are written out for an editor.
+_MOST_WRITTEN = 20_000
+
+
+class NeuronsPane(Table):
+    """The circuit as a table, in its own order, by |attribution|, until another is chosen."""
+
+    heading: ClassVar[str] = "Neurons"
+    facets: ClassVar[Facet] = Facet.CIRCUIT | Facet.STATE
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "card", "card", id="neurons.card"),
+        Binding("space", "mark", "mark", id="neurons.mark"),
+        Binding("asterisk", "mark_all", "mark all shown, or none", id="neurons.mark_all", show=False),
+        Binding("slash", "filter", "filter", id="neurons.filter"),
+        Binding("escape", "unfilter", "all neurons again", id="neurons.unfilter", show=False),
+        Binding("less_than_sign", "sort(-1)", "sort by the column before", id="neurons.sort_left", show=False),
+        Binding("greater_than_sign", "sort(1)", "sort by the next column", id="neurons.sort_right", show=False),
+        Binding("o", "turn", "turn the order round", id="neurons.turn", show=False),
+        Binding("O", "rank", "the circuit's own order", id="neurons.rank", show=False),
+        Binding("n", "fetch", "fetch the tokens they push", id="neurons.fetch", show=False),
+        *(
+            Binding(letter, f"compose('{verb}')", verb, id=f"neurons.{verb}", show=letter in "am")
+            for letter, verb in letters().items()
+        ),
+    ]
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.circuit: Circuit | None = None
+        self.marks: set[int] = set()
+        self.sort = Sort()
+        self.filter = ""
+        self.typing = False
+        self._remark = ""
+        self._board: Board | None = None
+        self._anchor = 0  # the row the user went to last: the cursor comes back to it when it is shown again
+        self._rows: Mapping[Place, NeuronRow] = {}
+        self._order: Rows | None = None  # None: as they stand in the circuit
+        self._arranging = False
+        self._wanted = 0  # counts what was asked for, so that an answer that comes late is known as such
+        self._later: list[Callable[[], None]] = []
+
+    def show(self, board: Board, changed: Facet) -> None:
+        self._board = board
+        if board.circuit is not self.circuit:
+            self.circuit, self.marks, self._order, self._rows = board.circuit, set(), None, dict(board.rows)
+            self.cursor = self._top = self._anchor = 0
+            self._later.clear()
+            self._arranging = False
+            self._wanted += 1
+            self.renew()
+            if self.filter or self.sort != Sort():
+                self._arrange()
+        elif Facet.CIRCUIT in changed:
+            self._rows = dict(board.rows)
+            self.rearranged()
+            if Filter.read(self.filter).texts or self.sort.key in (UP.key, DOWN.key):
+                self._arrange()
+        elif self.circuit is None:
+            self.refresh()
+
+    def chosen(self) -> str:
+        return self.written(self.cursor).strip() if self.count() else ""
+
+    def text(self) -> str:
+        count = self.count()
+        written = [self.heading_line(), *map(self.written, range(min(count, _MOST_WRITTEN)))]
+        if count > _MOST_WRITTEN:
+            written.append(f"… and {count - _MOST_WRITTEN:,} more")
+        return "\n".join(written) if count else self.nothing()
+
+    # Rows: `number` is a place in the table, `row` one in the circuit
+
+    def count(self) -> int:
+        if self.circuit is None:
+            return 0
+        return len(self.circuit) if self._order is None else len(self._order)
+
+    def row(self, number: int) -> int:
+        """Which of the circuit's neurons stands there."""
+        return number if self._order is None else int(self._order[number])
+
+    def neuron(self, number: int) -> Neuron:
+        assert self.circuit is not None
+        return self.circuit.neurons[self.row(number)]
+
+    def columns(self) -> Sequence[Column]:
+        return COLUMNS if self._rows else COLUMNS[:-2]
+
+    def cells(self, number: int) -> Mapping[str, Cell]:
+        assert self.circuit is not None
+        neuron = self.neuron(number)
+        share = self.circuit.share(neuron)
+        row = self._rows.get(neuron.place)
+        token = token_at(self.circuit, neuron.position)
+        return {
+            LAYER.key: Cell(str(neuron.layer)),
+            INDEX.key: Cell(str(neuron.index)),
+            POSITION.key: Cell("all" if neuron.position is None else str(neuron.position)),
+            TOKEN.key: Cell(quoted(token) if token else MISSING),
+            ATTRIBUTION.key: Cell(signed(neuron.attribution), _sign(neuron.attribution)),
+            SHARE.key: Cell(percent(share, sign=True), _sign(share)),
+            ACTIVATION.key: Cell(signed(neuron.activation, 2)),
+            UP.key: Cell(" ".join(map(quoted, row.up)) if row else "", "faint"),
+            DOWN.key: Cell(" ".join(map(quoted, row.down)) if row else "", "faint"),
+        }
+
+    def marked(self, number: int) -> bool:
+        return self.row(number) in self.marks
+
+    def title(self, column: Column) -> str:
+        if column is ATTRIBUTION and self.sort.key == RANK:
+            return f"{column.title}{'▴' if self.sort.down else '▾'}"
+        if column.key != self.sort.key:
+            return column.title
+        return f"{column.title}{'▾' if self.sort.down else '▴'}"
+
+    def note(self) -> str:
+        if self._remark:
+            return self._remark
+        if not self.typing and not self.filter:
+            return ""
+        total = 0 if self.circuit is None else len(self.circuit)
+        found = "…" if self._arranging else f"{self.count():,} of {total:,}"
+        return f"filter: {inline(self.filter)}{'▏' if self.typing else ''}  {found}"
+
+    def nothing(self) -> str:
+        if self.circuit is not None:
+            return "looking …" if self._arranging else "no neuron passes the filter: esc shows all again"
+        if self._board is not None and not self._board.state.model:
+            return "no model yet: model smollm2 opens one"
+        return 'no circuit yet: discover " Austin" finds the neurons that carry a token'
+
+    def settled(self) -> None:
+        if self._remark:
+            self._remark = ""
+            self.note_changed()
+        if self.circuit is None:
+            self.facts = ""
+            return
+        total, count = len(self.circuit), self.count()
+        parts = [f"{self.cursor + 1:,}/{count:,}" if count else "0", f"of {total:,}" if count < total else ""]
+        parts.append(f"· {len(self.marks):,} marked" if self.marks else "")
+        parts += [f"· by {column.title}" for column in COLUMNS if column.key == self.sort.key]
+        parts.append("· sorting" if self._arranging else "")
+        self.facts = " ".join(filter(None, parts))
+
+    # Marks, and verbs with them
+
+    def action_mark(self) -> None:
+        self._when_arranged(self._mark)
+
+    def _mark(self) -> None:
+        if self.count():
+            self.marks ^= {self.row(self.cursor)}
+            self.refresh_row(self.cursor)
+            self.go(self.cursor + 1)
+
+    def action_mark_all(self) -> None:
+        self._when_arranged(self._mark_all)
+
+    def _mark_all(self) -> None:
+        shown = set(range(self.count()) if self._order is None else self._order.tolist())
+        self.marks = self.marks - shown if shown <= self.marks else self.marks | shown
+        self.refresh()
+        self.settled()
+
+    def action_compose(self, verb: str) -> None:
+        self._when_arranged(lambda: self._put(verb))
+
+    def _put(self, verb: str) -> None:
+        if self.circuit is None or not (self.marks or self.count()):
+            return
+        composed = line(verb, self.circuit, self.marks or {self.row(self.cursor)})
+        if composed is None:
+            self._remark = f"{len(self.marks):,} marks are too many to name: mark all, or all of some layers, or fewer"
+            self.note_changed()
+        else:
+            self.post_message(self.Typed(composed))
+
+    def action_fetch(self) -> None:
+        self._when_arranged(self._fetch)
+
+    def _fetch(self) -> None:
+        """Ask for the tokens pushed by the neurons in sight of which they are not known."""
+        unknown = [self.neuron(number) for number in self.in_sight if self.neuron(number).place not in self._rows]
+        if unknown:
+            self.post_message(self.Sent(f"neurons {listed(unknown)} --rows {len(unknown)}"))
+
+    def action_card(self) -> None:
+        self._when_arranged(self._open_card)
+
+    def _open_card(self) -> None:
+        if self.circuit is None or self._board is None or not self.count():
+            return
+        self.app.push_screen(NeuronCard(self._board, self.circuit, self.row(self.cursor), self._next))
+
+    def _next(self, steps: int) -> int:
+        """The neuron some rows on, for the card; the cursor goes along."""
+        self.go(self.cursor + steps)
+        return self.row(self.cursor)
+
+    # Order
+
+    def action_sort(self, steps: int) -> None:
+        keys = [RANK, *(column.key for column in self.columns())]
+        place = keys.index(self.sort.key) if self.sort.key in keys else 0
+        self.headed(keys[(place + steps) % len(keys)])
+
+    def action_turn(self) -> None:
+        self._sort(Sort(self.sort.key, not self.sort.down))
+
+    def action_rank(self) -> None:
+        self._sort(Sort())
+
+    def headed(self, key: str) -> None:
+        if key == self.sort.key:
+            self.action_turn()
+        else:
+            self._sort(Sort(key, key in _LARGEST_FIRST))
+
+    def _sort(self, sort: Sort) -> None:
+        self.sort = sort
+        self._arrange()
+
+    # The filter
+
+    def action_filter(self) -> None:
+        if self.circuit is not None:
+            self._type(True)
+
+    def action_unfilter(self) -> None:
+        self.narrow("")
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        if action != "unfilter":
+            return True
+        return bool(self.filter) and (self._board is None or self._board.running is None)  # else esc cancels that
+
+    def check_consume_key(self, key: str, character: str | None) -> bool:
+        return self.typing and character is not None and character.isprintable()
+
+    def on_key(self, event: events.Key) -> None:
+        if not self.typing:
+            return
+        if event.key in ("enter", "escape"):
+            self.action_unfilter() if event.key == "escape" else self._type(False)
+        elif event.key in ("backspace", "ctrl+h"):
+            self._filter(self.filter[:-1])
+        elif event.key in ("ctrl+u", "ctrl+w"):
+            self._filter(self.filter.rstrip().rpartition(" ")[0] if event.key == "ctrl+w" else "")
+        elif event.character is not None and event.is_printable:
+            self._filter(self.filter + event.character)
+        else:
+            return
+        event.stop()
+        event.prevent_default()
+
+    def on_paste(self, event: events.Paste) -> None:
+        if self.typing:
+            event.stop()
+            self._filter(self.filter + " ".join(event.text[:200].split()))
+
+    def on_blur(self) -> None:
+        self._type(False)
+
+    def _type(self, typing: bool) -> None:
+        if self.typing != typing:
+            self.typing = typing
+            self.refresh_bindings()
+            self.note_changed()
+
+    def narrow(self, text: str) -> None:
+        """Show what passes this filter."""
+        self._type(False)
+        self._filter(text)
+
+    def _filter(self, text: str) -> None:
+        if text != self.filter:
+            self.filter = text
+            self._arrange()
+
+    # Arranging, in a thread: it takes a moment with a million rows
+
+    def _arrange(self) -> None:
+        """Sort and filter, and show that when it is done; until then the table stays as it is."""
+        if self.circuit is None:
+            self._order = None
+            return
+        self._wanted += 1
+        self._arranging = True
+        self.note_changed()
+        self.settled()
+        self.run_worker(self._arranged(columns_of(self.circuit), self._wanted), group="arrange", exclusive=True)
+
+    async def _arranged(self, columns: Columns, asked: int) -> None:
+        wanted = Filter.read(self.filter)
+        marks = tuple(self.marks) if wanted.marked else ()
+        order = await asyncio.to_thread(columns.arranged, self.sort, wanted, self._rows, marks)
+        if asked != self._wanted or columns.circuit is not self.circuit:
+            return
+        self._arranging = False
+        self._order = order
+        self.cursor = self._anchor if order is None else _place(order, self._anchor)
+        self.rearranged()
+        later, self._later = self._later, []
+        for act in later:
+            act()
+
+    def _when_arranged(self, act: Callable[[], None]) -> None:
+        """Act on the rows that were asked for, not on those that still stand there."""
+        if self._arranging:
+            self._later.append(act)
+        else:
+            act()
+
+    def go(self, number: int, scroll: int = 0) -> None:
+        super().go(number, scroll)
+        self._anchor = self.row(self.cursor) if self.count() else 0
+
+    def moving(self, act: Callable[[], None]) -> None:
+        self._later.append(act) if self._later else act()
+
+
+def _sign(value: float | None) -> str:
+    if not value or value != value:
+        return ""
+    return "up" if value > 0 else "down"
+
+
+def _place(order: Rows, row: int) -> int:
+    """Where a row of the circuit now stands; the first place where it is gone."""
+    found = (order == row).nonzero()[0]
+    return int(found[0]) if len(found) else 0

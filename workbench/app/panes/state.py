@@ -1,0 +1,107 @@
+"""What the session holds: as a pane, and in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import ClassVar
+
+from rich.cells import cell_len
+from rich.style import Style
+from rich.text import Text
+from textual.strip import Strip
+
+from workbench import JOURNAL
+from workbench.app.board import Board, Facet
+from workbench.app.paper import Block, Paper
+from workbench.app.wrapping import row, strips, wrapped
+from workbench.presenters import standing
+from workbench.writing import aim, facts, fitted, inline, percent, plain, signed
+
+_DIM = Style(dim=True)
+#: Cells of the names, and the width from which values stand beside them.
+_NAMES, WIDE = 9, 36
+#: Cells of the prompt in the status line, below which it is left out.
+_LEAST_PROMPT = 16
+
+
+class StatePane(Paper):
+    """Model, prompt, circuit, host."""
+
+    heading: ClassVar[str] = "State"
+    facets: ClassVar[Facet] = Facet.STATE | Facet.CIRCUIT | Facet.HOST
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._facts: dict[str, list[str]] = {}
+
+    def show(self, board: Board, changed: Facet) -> None:
+        held = {name: [each for each in said if each] for name, said in _held(board)}
+        if held != self._facts:
+            self._facts = held
+            self.blocks = [Fact(name, said) for name, said in held.items() if said]
+        self.settle()
+
+    def chosen(self) -> str:
+        return self.text()
+
+    def text(self) -> str:
+        return "\n".join(f"{name}\n" + "".join(f"  {each}\n" for each in said) for name, said in self._facts.items())
+
+
+class Fact(Block):
+    """Something held: its name, and what is to be said of it."""
+
+    def __init__(self, name: str, said: Sequence[str]) -> None:
+        self._name, self._said = name, said
+
+    def drawn(self, width: int) -> list[Strip]:
+        if width < WIDE:
+            lines = [line for each in self._said for line in wrapped(each, width - 1)]
+            return [row((self._name, _DIM)), *(row(" " + line) for line in lines)]
+        first, *rest = strips(facts(self._said, width - _NAMES), width - _NAMES)
+        name = row((f"{self._name:<{_NAMES}}", _DIM))
+        return [Strip.join([name, first]), *(Strip.join([row(" " * _NAMES), line]) for line in rest)]
+
+
+def _held(board: Board) -> Iterator[tuple[str, list[str]]]:
+    """What is held, by name."""
+    state, circuit = board.state, board.circuit
+    if state.model:
+        yield "model", [inline(state.model), inline(f"{state.dtype} on {state.device}")]
+    else:
+        yield "model", ["none: model smollm2 opens one"]
+    yield "prompt", [plain(state.prompt) or "none"]
+    yield "seed", [plain(state.seed)]
+    if circuit is None:
+        size = f"{state.circuit_size:,} neurons" if state.circuit_size else ""
+        yield "circuit", [inline(state.circuit), size] if size else ["none"]
+    else:
+        off = f"conservation off by {percent(circuit.conservation)}" if circuit.conservation is not None else ""
+        method = f"{circuit.method}, {circuit.attention} attention" if circuit.attention else circuit.method
+        yield "circuit", [inline(state.circuit), f"{len(circuit):,} neurons", inline(circuit.chosen)]
+        yield "target", [aim(circuit.target), f"= {signed(circuit.target.value)}"]
+        yield "method", [inline(method), off]
+    yield "host", [inline(board.name), inline(board.host)]
+
+
+def status(board: Board, width: int) -> Text:
+    """The session in one line, what matters least left out where it is too long: first of all the prompt."""
+    model, *rest = standing(board.state)
+    host = f"host {inline(board.name or JOURNAL)}"
+    parts = {"model": model, **dict(zip(("circuit", "prompt"), rest, strict=False)), "host": host}
+    if board.host:
+        parts["host"] = f"{host}: {inline(board.host)}"
+    for name in ("prompt", "circuit", "model") if board.host else ("prompt", "host", "circuit"):
+        spare = width - cell_len(_joined(parts))
+        if spare >= 0:
+            break
+        shortened = fitted(parts.get(name, ""), cell_len(parts.get(name, "")) + spare)
+        if name == "prompt" and cell_len(shortened) > _LEAST_PROMPT:
+            parts[name] = shortened
+        else:
+            parts.pop(name, None)
+    return Text(fitted(_joined(parts), width), no_wrap=True)
+
+
+def _joined(parts: dict[str, str]) -> str:
+    return " " + " │ ".join(parts.values())

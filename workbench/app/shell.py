@@ -1,0 +1,313 @@
+"""`Shell`: the app without a host: the panes and where the focus is, themes, keys, and what goes to other programs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import ClassVar, TypeVar
+
+from textual.app import App, ComposeResult, SuspendNotSupported
+from textual.binding import Binding, BindingType
+from textual.driver import Driver
+from textual.drivers.linux_driver import LinuxDriver
+from textual.events import Event, Key, Resize
+from textual.filter import LineFilter
+from textual.reactive import Reactive
+from textual.screen import Screen
+from textual.widget import Widget
+
+from commands.grammar import Completion
+from sessions.errors import WorkbenchError
+from sessions.store import Store
+from workbench.app import copying, preferences
+from workbench.app.bars import Remark
+from workbench.app.bindings import by_id, pressed
+from workbench.app.board import EVERYTHING, NOTHING, Board, Facet
+from workbench.app.choices import Choices
+from workbench.app.command_line import CommandLine
+from workbench.app.desk import Desk
+from workbench.app.driving import ForgivingDriver
+from workbench.app.layout import CHANCES, COMPARE, JOBS, LAYERS, LINE, NEURONS, PLACES, STATE, TRANSCRIPT
+from workbench.app.pane import Pane
+from workbench.app.panes.card import NeuronCard
+from workbench.app.panes.chances import ChancesPane
+from workbench.app.panes.compare import ComparePane
+from workbench.app.panes.jobs import JobsPane
+from workbench.app.panes.layers import LayersPane
+from workbench.app.panes.neurons import NeuronsPane
+from workbench.app.panes.state import StatePane
+from workbench.app.panes.transcript import TranscriptPane
+from workbench.app.themes import FILTERS, NONE, THEMES, suited
+from workbench.history import History
+
+T = TypeVar("T")
+PANES: dict[int, type[Pane]] = {
+    TRANSCRIPT: TranscriptPane,
+    NEURONS: NeuronsPane,
+    COMPARE: ComparePane,
+    CHANCES: ChancesPane,
+    LAYERS: LayersPane,
+    JOBS: JobsPane,
+    STATE: StatePane,
+}
+_STANDING = Facet.STATE | Facet.CIRCUIT | Facet.JOBS | Facet.HOST
+#: The keys that the bottom line always has, where there is room.
+_USEFUL = {"palette": "verbs", "jump": "jump", "zoom": "zoom", "repl": "repl", "help": "help"}
+
+
+class Bench(Screen[None]):
+    """The screen of the panes; that the focus moves is no reason to draw all of it anew."""
+
+    focused: Reactive[Widget | None] = Reactive(None, repaint=False)
+
+
+class Shell(App[str]):
+    """The screen and its keys.
+
+    Args:
+        home: folder of named artifacts; None for the user's own.
+        theme: the theme, whatever the user's file says.
+        mouse: whether the mouse is used, where the user's file allows it.
+    """
+
+    TITLE = "workbench"
+    ENABLE_COMMAND_PALETTE = False
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+p", "palette", "verbs, and everything else", id="app.palette", priority=True),
+        Binding("ctrl+o", "jump", "jump by letter", id="app.jump", priority=True),
+        *(
+            Binding(f"f{number + 1}", f"pane({number})", kind.heading, id=f"app.pane{number}", priority=True)
+            for number, kind in PANES.items()
+        ),
+        Binding("ctrl+t", "zoom", "zoom the pane, or back to all", id="app.zoom", priority=True),
+        Binding("f9", "repl", "line REPL on the same session", id="app.repl", priority=True),
+        Binding("f1", "help", "keys and verbs", id="app.help", priority=True),
+        Binding("y", "copy", "copy what the cursor is on", id="app.copy"),
+        Binding("e", "edit", "open the pane's text in $EDITOR", id="app.edit"),
+        Binding("colon", "line", "to the command line", id="app.line"),
+        Binding("escape", "stop_or_line", "stop what runs; else to the command line", id="app.stop"),
+        Binding("ctrl+c", "interrupt", "stop what runs; else clear the line", id="app.interrupt", priority=True),
+        Binding("ctrl+q", "leave", "leave; the host goes on", id="app.leave", priority=True),
+    ]
+    CSS = """
+    Screen { overflow: hidden; }
+    """
+
+    def __init__(self, home: Path | None, theme: str = "", mouse: bool = True) -> None:
+        super().__init__()
+        self.home = Store(home).home
+        self.preferences = preferences.read(self.home, by_id(self.keyed().values()))
+        self.mouse = mouse and self.preferences.mouse
+        self.board = Board()
+        self.line = CommandLine(History(self.home / "history"), self.complete)
+        self.desk = Desk({number: kind() for number, kind in PANES.items()}, self.line)
+        self.animation_level = "none"
+        self._stale = dict.fromkeys(PANES, EVERYTHING)
+        for each in THEMES.values():
+            self.register_theme(each)
+        self.theme = theme or self.preferences.theme or suited(os.environ)
+        self.set_keymap(self.preferences.keys)
+
+    def get_driver_class(self) -> type[Driver]:
+        kind = super().get_driver_class()
+        return ForgivingDriver if kind is LinuxDriver else kind
+
+    def on_not_text(self) -> None:
+        self.say("what came is no UTF-8 text, and nothing of it was taken", "put it into a file", wrong=True)
+
+    @classmethod
+    def keyed(cls) -> Mapping[str, type]:
+        """Everything that has keys."""
+        panes = {kind.heading: kind for kind in PANES.values()}
+        return {"Everywhere": cls, "Command line": CommandLine, **panes, "Neuron card": NeuronCard}
+
+    def complete(self, line: str, cursor: int) -> Sequence[Completion]:
+        """What the word at the cursor could become; called in a thread."""
+        raise NotImplementedError
+
+    # What is on the screen
+
+    def get_default_screen(self) -> Screen[None]:
+        return Bench(id="_default")
+
+    def compose(self) -> ComposeResult:
+        yield self.desk
+
+    def on_mount(self) -> None:
+        self.line.focus()
+
+    def on_ready(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        """Called once the screen has been drawn."""
+        wrong = self.preferences.wrong
+        if wrong:
+            more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+            self.say(wrong[0] + more, wrong=True)
+        self.show_keys()
+
+    def on_resize(self, event: Resize) -> None:
+        self.desk.fit(event.size)
+        self._show_stale()
+
+    def watch_theme(self, name: str) -> None:
+        self.no_color = name == NONE
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        own = FILTERS.get(self.theme)
+        return [own] if own is not None else super().get_line_filters()[:1]
+
+    def show_board(self, changed: Facet) -> None:
+        """Show what has changed."""
+        for number, kind in PANES.items():
+            self._stale[number] |= changed & kind.facets
+        self._show_stale()
+        if changed & _STANDING:
+            self.desk.status.show(self.board)
+            self.show_keys()
+        for screen in self.screen_stack[1:]:
+            if changed and isinstance(screen, NeuronCard):
+                screen.show(self.board, changed)
+
+    def _show_stale(self) -> None:
+        """Show the panes that are on the screen what has changed since they were shown it last."""
+        for number, stale in self._stale.items():
+            if stale and self.desk.shows(number):
+                self._stale[number] = NOTHING
+                self.desk.panes[number].show(self.board, stale)
+
+    def say(self, text: str, hint: str = "", wrong: bool = False) -> None:
+        """Say something under the command line."""
+        self.desk.say(Remark(text, hint, wrong=wrong))
+
+    def show_keys(self) -> None:
+        """Show the keys that are of most use now."""
+        self.desk.keys.show(self._useful_keys())
+
+    def _useful_keys(self) -> Iterator[tuple[str, str]]:
+        """What stops, the keys of the pane in which one is, those of everywhere."""
+        chosen = {**by_id([type(self)]), **self.preferences.keys}
+        if self.board.running is not None:
+            yield pressed(chosen["app.stop"]), "cancel"
+        if self.desk.focused != LINE:
+            for binding in self.desk.panes[self.desk.focused].BINDINGS:
+                if isinstance(binding, Binding) and binding.show:
+                    yield pressed(chosen.get(binding.id or "", binding.key)), binding.description
+        for name, about in _USEFUL.items():
+            yield pressed(chosen[f"app.{name}"]), about
+            if name == "jump" and not any(each.startswith("app.pane") for each in self.preferences.keys):
+                yield "F2–F8", "panes"
+
+    def on_descendant_focus(self) -> None:
+        self.show_keys()
+
+    def on_command_line_remarked(self, message: CommandLine.Remarked) -> None:
+        self.desk.say(message.remark)
+
+    def on_command_line_offered(self, message: CommandLine.Offered) -> None:
+        self.desk.offer(message.choices, message.column, message.at)
+
+    def on_choices_chosen(self, message: Choices.Chosen) -> None:
+        self.line.choose(message.row)
+
+    def on_pane_typed(self, message: Pane.Typed) -> None:
+        self.line.put(message.line)
+        self.action_line()
+
+    def on_layers_pane_narrowed(self, message: LayersPane.Narrowed) -> None:
+        self.action_pane(NEURONS)
+        self.desk.panes[NEURONS].narrow(message.filter)  # type: ignore[attr-defined]
+
+    # Where the focus is
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Over another screen only that one's keys work, and those that stop and leave."""
+        return len(self.screen_stack) <= 1 or action not in _OF_PANES
+
+    def go(self, place: int) -> None:
+        """Put the focus on a pane, or the command line."""
+        if place == LINE:
+            self.action_line()
+        else:
+            self.action_pane(place)
+
+    def action_pane(self, number: int) -> None:
+        self.desk.bring(number)
+        self._show_stale()
+        self.screen.set_focus(self.desk.panes[number], scroll_visible=False)  # at once: the next key is for it
+
+    def action_line(self) -> None:
+        self.screen.set_focus(self.line, scroll_visible=False)
+
+    def action_zoom(self) -> None:
+        self.desk.zoom()
+        self._show_stale()
+
+    def action_jump(self) -> None:
+        self.desk.letter(True)
+
+    async def on_event(self, event: Event) -> None:
+        """While letters stand in the headings, the next key is one of them; keys of the app work as ever."""
+        if self.desk.lettered and isinstance(event, Key) and not event.is_forwarded:
+            self.desk.letter(False)
+            place = PLACES.get((event.character or "").lower())
+            if place is not None:
+                self.go(place)
+            if event.is_printable or event.key == "escape":
+                return
+        await super().on_event(event)
+
+    def on_desk_pointed(self, message: Desk.Pointed) -> None:
+        self.go(message.pane)
+
+    def action_help(self) -> None:
+        from workbench.app.keys import KeyScreen
+
+        self.push_screen(KeyScreen(self.keyed(), self.preferences.keys))
+
+    # What goes to other programs, or stays for later
+
+    def action_theme(self, name: str) -> None:
+        self.theme = name
+        self.tried(partial(preferences.keep_theme, self.home, name))
+
+    def action_copy(self) -> None:
+        text = self._in_sight().chosen()
+        if not text:
+            self.say("there is nothing to copy here")
+            return
+        self.copy_to_clipboard(text.encode(errors="replace").decode())
+        path = self.tried(partial(copying.kept, text, self.home))
+        if path:
+            self.say(f"copied {len(text):,} characters · also in {path}")
+
+    def action_edit(self) -> None:
+        text = self._in_sight().text()
+        self.elsewhere(lambda: copying.edit(text, copying.editor(os.environ)))
+
+    def elsewhere(self, task: Callable[[], object]) -> None:
+        """Give the terminal to another program until that has ended."""
+        try:
+            with self.suspend(), copying.undisturbed():
+                self.tried(task)
+        except SuspendNotSupported:
+            self.say("a browser has no other program to go to", "use a terminal for it", wrong=True)
+
+    def tried(self, task: Callable[[], T]) -> T | None:
+        """Do something whose failure a user has to hear of."""
+        try:
+            return task()
+        except WorkbenchError as error:
+            self.say(error.message, error.hint, wrong=True)
+        return None
+
+    def _in_sight(self) -> Pane | NeuronCard:
+        """What is copied from: the card that is open, the pane that has the focus, or had it last."""
+        return self.screen if isinstance(self.screen, NeuronCard) else self.desk.panes[self.desk.current]
+
+
+#: What there is to do only where nothing lies over the panes.
+_OF_PANES = {"palette", "jump", "pane", "zoom", "repl", "help", "line", "stop_or_line"}

@@ -1,0 +1,356 @@
+"""`Table`: a pane of rows in columns, of which only those in sight are ever written.
+
+Numbers stand to the right and are never cut; where there is no room, columns go, the ones that matter least first.
+The widths are those of what has been seen so far, so that columns stay where they are while rows go by.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import ClassVar, NamedTuple
+
+from rich.cells import cell_len, set_cell_size
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.geometry import Region
+from textual.strip import Strip
+
+from workbench.app.pane import Pane
+from workbench.writing import fitted
+
+#: Rows that the wheel of a mouse moves.
+_WHEEL = 3
+#: Cells from which on columns stand further apart.
+_ROOMY = 90
+#: The cursor, the mark, and a blank before the first column.
+_LEAD = 3
+
+
+class Column(NamedTuple):
+    """A column. Where not all have room, the one with the lowest `worth` goes first.
+
+    A column of texts is `least` to `most` cells wide; where `most` is 0, it holds numbers.
+    """
+
+    key: str
+    title: str
+    worth: int
+    least: int = 0
+    most: int = 0
+
+
+class Cell(NamedTuple):
+    """What a row has in a column; `style` names one of the pane's component classes."""
+
+    text: str
+    style: str = ""
+
+
+_NOTHING = Cell("")
+
+
+class Table(Pane):
+    """A pane with a cursor on one of many rows."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "table--plain",
+        "table--heading",
+        "table--cursor",
+        "table--cursor-blurred",
+        "table--faint",
+        "table--up",
+        "table--down",
+        "table--mark",
+        "table--note",
+    }
+    DEFAULT_CSS = """
+    Table {
+        & > .table--heading { text-style: dim; }
+        & > .table--cursor { text-style: reverse; }
+        & > .table--cursor-blurred { text-style: bold; }
+        & > .table--faint { text-style: dim; }
+        & > .table--up { color: $text-success; }
+        & > .table--down { color: $text-error; }
+        & > .table--mark { color: $text-accent; text-style: bold; }
+        & > .table--note { text-style: bold; }
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up,k", "move(-1)", "up", id="table.up", show=False),
+        Binding("down,j", "move(1)", "down", id="table.down", show=False),
+        Binding("pageup", "page(-1)", "page up", id="table.page_up", show=False),
+        Binding("pagedown", "page(1)", "page down", id="table.page_down", show=False),
+        Binding("home,g", "first", "first row", id="table.first", show=False),
+        Binding("end,G", "last", "last row", id="table.last", show=False),
+    ]
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.cursor = 0
+        self._top = 0
+        self._known: dict[int, Mapping[str, Cell]] = {}
+        self._widest: dict[str, int] = {}
+        self._laid: tuple[tuple[Column, int], ...] = ()
+        self._gap = " "
+        self._sampled = False
+
+    # What a pane made of it says
+
+    def count(self) -> int:
+        """How many rows there are."""
+        raise NotImplementedError
+
+    def columns(self) -> Sequence[Column]:
+        """The columns that there is something to show in, left to right."""
+        raise NotImplementedError
+
+    def cells(self, number: int) -> Mapping[str, Cell]:
+        """What a row has in the columns."""
+        raise NotImplementedError
+
+    def marked(self, number: int) -> bool:
+        """Whether a row is marked."""
+        return False
+
+    def title(self, column: Column) -> str:
+        """The heading of a column."""
+        return column.title
+
+    def note(self) -> str:
+        """A line below the rows, where there is something to say."""
+        return ""
+
+    def nothing(self) -> str:
+        """What to say where there is no row."""
+        return ""
+
+    def settled(self) -> None:
+        """Called when the cursor may have moved."""
+
+    def moving(self, act: Callable[[], None]) -> None:
+        """The user moves the cursor."""
+        act()
+
+    def headed(self, key: str) -> None:
+        """The heading of a column was clicked on."""
+
+    # Rows
+
+    def renew(self) -> None:
+        """All rows may be others: forget what is known of them."""
+        self._widest = {}
+        self._sampled = False
+        self.rearranged()
+
+    def rearranged(self) -> None:
+        """The rows are the same, in another order, or with more to say."""
+        self._known = {}
+        self.cursor = min(self.cursor, max(self.count() - 1, 0))
+        self._scroll()
+        self._lay()
+        self.refresh()
+        self.settled()
+
+    def go(self, number: int, scroll: int = 0) -> None:
+        """Put the cursor on a row, and bring it into sight; all rows move by `scroll` if they can."""
+        before, top = self.cursor, self._top
+        self.cursor = max(0, min(number, self.count() - 1))
+        self._top = max(self._top + scroll, 0)
+        self._scroll()
+        if self._top != top:
+            widths = self._laid
+            self._lay()
+            self.refresh() if widths != self._laid else self.refresh(Region(0, 1, self.size.width, self.page))
+        elif self.cursor != before:
+            self.refresh_row(before)
+            self.refresh_row(self.cursor)
+        self.settled()
+
+    def note_changed(self) -> None:
+        """The line below the rows has come, gone or changed."""
+        top = self._top
+        self._scroll()
+        if self._top != top:
+            self._lay()
+            self.refresh()
+        else:
+            self.refresh(Region(0, max(self.size.height - 1, 0), self.size.width, 1))
+
+    def refresh_row(self, number: int) -> None:
+        """Draw a row again."""
+        self._known.pop(number, None)
+        if 0 <= number - self._top < self.page:
+            self.refresh(Region(0, 1 + number - self._top, self.size.width, 1))
+
+    @property
+    def page(self) -> int:
+        """Rows that there is room for."""
+        return max(self.size.height - 1 - bool(self.note()), 1)
+
+    @property
+    def in_sight(self) -> range:
+        """The rows that are drawn."""
+        return range(self._top, min(self._top + self.page, self.count()))
+
+    def action_move(self, rows: int) -> None:
+        self.moving(lambda: self.go(self.cursor + rows))
+
+    def action_page(self, pages: int) -> None:
+        self.moving(lambda: self.go(self.cursor + pages * self.page, pages * self.page))
+
+    def action_first(self) -> None:
+        self.moving(lambda: self.go(0))
+
+    def action_last(self) -> None:
+        self.moving(lambda: self.go(self.count() - 1))
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        event.stop()
+        self.action_move(_WHEEL)
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        event.stop()
+        self.action_move(-_WHEEL)
+
+    def on_click(self, event: events.Click) -> None:
+        at = event.get_content_offset(self)
+        if at is None:
+            return
+        if at.y == 0:
+            self.headed(self._column_at(at.x))
+        elif at.y <= self.page and self._top + at.y - 1 < self.count():
+            self.go(self._top + at.y - 1)
+
+    def on_resize(self) -> None:
+        self._scroll()
+        self._lay()
+        self.refresh()
+        self.settled()
+
+    def on_focus(self) -> None:
+        self.refresh_row(self.cursor)
+
+    def on_blur(self) -> None:
+        self.refresh_row(self.cursor)
+
+    # Drawing
+
+    def render_line(self, y: int) -> Strip:
+        width, height = self.size
+        number, count, note = self._top + y - 1, self.count(), self.note()
+        if y == 0 and not count:
+            segments = [Segment(fitted(self.nothing(), width), self._style("faint"))]
+        elif y == 0:
+            segments = [Segment(self._heading(), self._style("heading"))]
+        elif y == height - 1 and note:
+            segments = [Segment(fitted(note, width), self._style("note"))]
+        elif number < count:
+            segments = list(self._row(number))
+        else:
+            segments = []
+        return Strip(segments).adjust_cell_length(width, self._style("plain"))
+
+    def written(self, number: int) -> str:
+        """A row as it stands there, without its cursor."""
+        return "".join(segment.text for segment in self._row(number))[1:].rstrip()
+
+    def heading_line(self) -> str:
+        """The headings as they stand there."""
+        return self._heading()[1:].rstrip()
+
+    def _heading(self) -> str:
+        cells = (self._placed(self.title(column), column, width) for column, width in self._laid)
+        return " " * _LEAD + self._gap.join(cells)
+
+    def _row(self, number: int) -> Iterator[Segment]:
+        cells, here = self._cells(number), number == self.cursor
+        lead = f"{'▸' if here else ' '}{'*' if self.marked(number) else ' '} "
+        if here:
+            yield Segment(lead + self._written(cells), self._style("cursor" if self.has_focus else "cursor-blurred"))
+            return
+        yield Segment(lead, self._style("mark"))
+        run, of = "", ""  # cells of one style that follow each other
+        for column, width in self._laid:
+            cell = cells.get(column.key, _NOTHING)
+            if cell.style != of:
+                yield Segment(run, self._style(of or "plain"))
+                run, of = "", cell.style
+            run += self._placed(cell.text, column, width) + self._gap
+        yield Segment(run, self._style(of or "plain"))
+
+    def _written(self, cells: Mapping[str, Cell]) -> str:
+        placed = (self._placed(cells.get(column.key, _NOTHING).text, column, width) for column, width in self._laid)
+        return self._gap.join(placed)
+
+    def _placed(self, text: str, column: Column, width: int) -> str:
+        if column.most:
+            return set_cell_size(fitted(text, width), width)
+        return " " * (width - cell_len(text)) + text
+
+    def _style(self, name: str) -> Style:
+        return self.get_component_rich_style(f"table--{name}")
+
+    # Layout
+
+    def _cells(self, number: int) -> Mapping[str, Cell]:
+        if number not in self._known:
+            if len(self._known) > 1000:
+                self._known = {}
+            self._known[number] = self.cells(number)
+        return self._known[number]
+
+    def _scroll(self) -> None:
+        """Bring the cursor into sight, and no blank rows while there are rows above."""
+        page = self.page
+        self._top = max(min(self._top, self.cursor, self.count() - page), self.cursor - page + 1, 0)
+
+    def _lay(self) -> None:
+        """Choose columns and their widths for the rows in sight."""
+        self._gap = "  " if self.size.width >= _ROOMY else " "
+        if not self._sampled and self.size:
+            self._sampled = True
+            step = max(self.count() // 200, 1)
+            self._measure(range(0, self.count(), step))
+        self._measure(self.in_sight)
+        columns = list(self.columns())
+        for column in columns:
+            self._widest[column.key] = max(self._widest.get(column.key, 0), cell_len(column.title) + 1)
+        room = self.size.width - _LEAD
+        widths = self._widths(columns, room)
+        while widths is None:
+            columns.remove(min(columns, key=lambda column: column.worth))
+            widths = self._widths(columns, room)
+        self._laid = tuple(zip(columns, widths, strict=True))
+
+    def _widths(self, columns: Sequence[Column], room: int) -> list[int] | None:
+        """The columns' widths, the worthiest first to have all they want; None where not all find a place."""
+        wanted = {column: min(self._widest[column.key], column.most or 99) for column in columns}
+        widths = {column: min(wanted[column], column.least or 99) for column in columns}
+        room -= sum(widths.values()) + len(self._gap) * (len(columns) - 1)
+        if room < 0 and len(columns) > 1:
+            return None
+        texts = sorted((column for column in columns if column.most), key=lambda column: -column.worth)
+        for column in texts:
+            more = min(max(room, 0), wanted[column] - widths[column])
+            room -= more
+            widths[column] += more
+        if any(widths[column] < wanted[column] for column in texts[:-1]):
+            return None  # the last would take from the others
+        return [widths[column] for column in columns]
+
+    def _measure(self, numbers: range) -> None:
+        for number in numbers:
+            for key, cell in self._cells(number).items():
+                length = cell_len(cell.text)
+                if length > self._widest.get(key, 0):
+                    self._widest[key] = length
+
+    def _column_at(self, x: int) -> str:
+        left = _LEAD
+        for column, width in self._laid:
+            if x < left + width + len(self._gap):
+                return column.key
+            left += width + len(self._gap)
+        return self._laid[-1][0].key if self._laid else ""

@@ -1,0 +1,147 @@
+"""Lines of cells: what Rich draws as strips, and text that grows, broken between words without beginning anew."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from io import StringIO
+
+from rich.cells import cell_len
+from rich.console import Console, RenderableType
+from rich.segment import Segment
+from rich.style import Style
+from rich.text import Text
+from textual.strip import Strip
+
+from workbench.writing import inline, plain
+
+#: Nothing is ever laid out narrower: what does not fit is cut at the edge.
+NARROWEST = 8
+_CONSOLE = Console(file=StringIO(), color_system="truecolor", markup=False, emoji=False, highlight=False)
+_DIM = Style(dim=True)
+
+
+def strips(renderable: RenderableType, width: int, indent: int = 0) -> list[Strip]:
+    """What Rich draws in `width` cells, `indent` of them left blank."""
+    options = _CONSOLE.options.update(width=max(width - indent, NARROWEST))
+    margin = [Segment(" " * indent)] if indent else []
+    return [_simple([*margin, *line]) for line in _CONSOLE.render_lines(renderable, options, pad=False)]
+
+
+def _simple(segments: Iterable[Segment]) -> Strip:
+    """A line in as few pieces as it has styles: each costs its colours again when it is drawn."""
+    return Strip([Segment(text, style or None) for text, style, _ in segments if text]).simplify()
+
+
+def row(*pieces: str | tuple[str, Style | None]) -> Strip:
+    """One line, made of pieces."""
+    parts = [(piece, None) if isinstance(piece, str) else piece for piece in pieces]
+    return Strip([Segment(text, style) for text, style in parts if text])
+
+
+def written_out(renderables: Iterable[RenderableType], width: int = 99) -> str:
+    """What Rich draws, as text for another program: paragraphs in one piece, tables in `width` cells."""
+    parts: list[str] = []
+    for renderable in renderables:
+        if isinstance(renderable, Text):
+            parts.append(renderable.plain)
+        else:
+            parts += [line.text.rstrip() for line in strips(renderable, width)]
+    return "\n".join(parts)
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """The lines of a plain text, as Rich breaks them."""
+    return [line.plain for line in Text(text).wrap(_CONSOLE, max(width, 1), overflow="fold")] or [""]
+
+
+def tail(text: str, width: int) -> str:
+    """The last words of a text that fit in a row."""
+    if width < 2 or (len(text) <= width and cell_len(inline(text)) <= width):
+        return inline(text) if width >= 2 else ""
+    shown = inline(text[-width:])
+    while cell_len(shown) >= width:
+        shown = shown[1:]
+    return "…" + shown
+
+
+class Growing:
+    """A text that grows, and its lines: what stands before the last of them is laid out once.
+
+    Args:
+        width: cells of a line, the indentation included.
+        indent: cells left blank before each line.
+    """
+
+    def __init__(self, width: int, indent: int = 0) -> None:
+        self.lines: list[Strip] = []
+        self._width = max(width - indent, NARROWEST)
+        self._margin = " " * indent
+        self._text = ""
+        self._open = ""  # from the start of a line, the last that could be broken otherwise
+        self._kept = 0
+
+    def show(self, text: str) -> Sequence[Strip]:
+        """The lines of the text, which is the one shown before, continued, or another."""
+        text = text.removesuffix("\r")  # half of a line's end, perhaps
+        if not text.startswith(self._text):
+            self.lines, self._text, self._open, self._kept = [], "", "", 0
+        if text != self._text:
+            self._continue(plain(text[len(self._text) :]))
+            self._text = text
+        return self.lines
+
+    def _continue(self, text: str) -> None:
+        self._open += text
+        lines = wrapped(self._open, self._width)
+        del self.lines[self._kept :]
+        self.lines += [row(self._margin + line) for line in lines]
+        number, start = _last_start(self._open, lines)
+        self._kept += number
+        self._open = self._open[start:]
+
+
+def _last_start(text: str, lines: Sequence[str]) -> tuple[int, int]:
+    """The last line of a text that begins with a word, and where it does: how it is broken depends on no other."""
+    found, place = (0, 0), 0
+    for number, line in enumerate(lines):
+        start = text.index(line, place)
+        if line.strip() and text[start - 1 : start].isspace():
+            found = number, start
+        place = start + len(line)
+    return found
+
+
+class Rows(Sequence[Strip]):
+    """Lines of a table, each drawn when it is asked for."""
+
+    def __init__(self, count: int, drawn: Callable[[int], Strip]) -> None:
+        self._count, self._drawn = count, drawn
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: int) -> Strip:  # type: ignore[override]
+        if not 0 <= index < self._count:
+            raise IndexError(index)
+        return self._drawn(index)
+
+
+class Beside(Sequence[Strip]):
+    """Columns of lines side by side, each line put together when it is asked for."""
+
+    def __init__(self, columns: Sequence[Sequence[Strip]], width: int, between: str = " │ ") -> None:
+        self._columns = columns
+        self._width = width
+        self._between = Strip([Segment(between, _DIM)])
+
+    def __len__(self) -> int:
+        return max(map(len, self._columns), default=0)
+
+    def __getitem__(self, index: int) -> Strip:  # type: ignore[override]
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        parts: list[Strip] = []
+        for column in self._columns:
+            line = column[index] if index < len(column) else Strip.blank(self._width)
+            parts += [line.adjust_cell_length(self._width), self._between]
+        return Strip.join(parts[:-1])

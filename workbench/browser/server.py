@@ -1,0 +1,144 @@
+"""The server: one app for each tab that comes in at the door."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import signal
+import socket
+import sys
+from pathlib import Path
+
+import textual_serve
+from aiohttp import web
+
+from workbench.browser import ServeError
+from workbench.browser.door import HEADERS, Door, checked_token, is_loopback
+from workbench.browser.page import START, page
+from workbench.browser.tab import Tab, cells
+from workbench.host.places import Place
+
+_STATIC = Path(textual_serve.__file__).parent / "static"
+#: Seconds that the tabs may take to end, all at once, when the server does.
+_ENDING = 8.0
+
+
+def serve(name: str, home: Path | None, port: int, address: str, token: str | None) -> None:
+    """As `workbench.browser.serve`."""
+    place = Place(home, name)
+    token = checked_token(token, address)
+    with listening(address, port) as listens:
+        door = Door(address, listens.getsockname()[1], token)
+        asyncio.run(_served(Served(place, door), listens))
+
+
+def listening(address: str, port: int) -> socket.socket:
+    """A socket that listens.
+
+    Raises:
+        ServeError: it cannot be had.
+    """
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        return socket.create_server((address, port), family=family)
+    except OverflowError:
+        raise ServeError(f"there is no port {port}", "ports go from 0 to 65535") from None
+    except OSError as error:
+        match error.errno:
+            case errno.EADDRINUSE:
+                raise ServeError(f"port {port} is taken", f"--port {port + 1}, or --port 0 for any") from None
+            case errno.EACCES:
+                raise ServeError(f"port {port} is not for everybody", "take one above 1023") from None
+        raise ServeError(f"{address} is no address of this machine: {error.strerror}", "leave --address out") from None
+
+
+class Served:
+    """What is served: the door, the page, and the tabs that are open; `words` is the command behind each."""
+
+    def __init__(self, place: Place, door: Door) -> None:
+        self.place, self.door = place, door
+        # -P: a folder called `commands` where the user happens to be is not the workbench's.
+        self.words = [sys.executable, "-P", "-m", "workbench", "--host", place.name, "--home", str(place.home)]
+        self._tabs: set[Tab] = set()
+
+    def application(self) -> web.Application:
+        """The web application."""
+        application = web.Application(middlewares=[self.door.guard()])
+        application.add_routes(
+            [
+                web.get("/", self._page),
+                web.get("/start.js", self._start),
+                web.get("/ws", self._tab),
+                web.static("/static", _STATIC, show_index=False),
+            ]
+        )
+        application.on_response_prepare.append(_add_headers)
+        application.on_shutdown.append(self._end)
+        return application
+
+    async def _page(self, request: web.Request) -> web.Response:
+        size = request.query.get("fontsize", "")
+        return web.Response(text=page(f"workbench {self.place.name}", request.host, size), content_type="text/html")
+
+    async def _start(self, _request: web.Request) -> web.Response:
+        return web.Response(text=START, content_type="text/javascript")
+
+    async def _tab(self, request: web.Request) -> web.WebSocketResponse:
+        websocket = web.WebSocketResponse(heartbeat=15)
+        await websocket.prepare(request)
+        tab = Tab(self.words, websocket)
+        self._tabs.add(tab)
+        try:
+            await tab.start(_asked(request, "width", 80), _asked(request, "height", 24))
+            await tab.hear()
+        finally:
+            await asyncio.shield(asyncio.ensure_future(self._ended(tab)))
+        return websocket
+
+    async def _ended(self, tab: Tab) -> None:
+        try:
+            await tab.stop()
+        finally:
+            self._tabs.discard(tab)
+
+    async def _end(self, _application: web.Application) -> None:
+        await asyncio.gather(*(tab.stop() for tab in self._tabs))
+
+
+async def _served(served: Served, listens: socket.socket) -> None:
+    over = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, over.set)
+    # No log of accesses: the token would stand in it.
+    runner = web.AppRunner(served.application(), access_log=None, shutdown_timeout=_ENDING)
+    await runner.setup()
+    await web.SockSite(runner, listens).start()
+    _say(served)
+    try:
+        await over.wait()
+    finally:
+        await runner.cleanup()
+
+
+def _say(served: Served) -> None:
+    door = served.door
+    print(f"open {door.url}")
+    if is_loopback(door.address):
+        print(
+            f"from another machine: ssh -L {door.port}:127.0.0.1:{door.port} {socket.gethostname()}, and open it there"
+        )
+    else:
+        print("anyone who has this URL runs commands as you, and nothing on its way is encrypted")
+    print(f"ctrl-c ends the server; the session {served.place.name} goes on", flush=True)
+
+
+async def _add_headers(_request: web.Request, response: web.StreamResponse) -> None:
+    response.headers.update(HEADERS)
+
+
+def _asked(request: web.Request, side: str, otherwise: int) -> int:
+    """A side of the browser's terminal."""
+    try:
+        return cells(request.query.get(side, ""))
+    except ValueError:
+        return otherwise
