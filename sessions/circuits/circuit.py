@@ -120,6 +120,12 @@ class Circuit(Struct, frozen=True, kw_only=True):
         """The n neurons with the largest |attribution|."""
         return self.neurons[:n]
 
+    def is_like(self, other: Circuit) -> bool:
+        """Whether the other one is the same circuit, whatever is known of its neurons' effects."""
+        bare = structs.replace(self, neurons=(), held="") == structs.replace(other, neurons=(), held="")
+        pairs = zip(self.neurons, other.neurons, strict=False)
+        return bare and len(self) == len(other) and all(ours.place == theirs.place for ours, theirs in pairs)
+
     def token(self, neuron: Neuron) -> str:
         """The token at the neuron's position; empty where that is not known."""
         position = neuron.position

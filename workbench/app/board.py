@@ -23,6 +23,7 @@ from sessions.results import (
     NeuronTable,
     Restored,
     Swept,
+    Verified,
 )
 from workbench.app.hearing import Gone, Heard, Starting, Told
 from workbench.host.messages import JOURNAL_TICKET, Finished, Missed, Queued, Welcome
@@ -241,6 +242,9 @@ class Board:
                 return self._found(circuit)
             case Restored(circuit=circuit, state=state):
                 return self._found(circuit) | self._held(state)
+            case Verified(circuit=circuit):
+                self.circuit = circuit  # the same neurons: what is known of them stays
+                return Facet.CIRCUIT
             case NeuronTable(rows=rows):
                 self.rows |= {row.neuron.place: row for row in rows}
                 return Facet.CIRCUIT

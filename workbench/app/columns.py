@@ -67,6 +67,10 @@ class Columns:
         return self._column("attribution")
 
     @property
+    def effects(self) -> Numbers:
+        return self._column("effect")
+
+    @property
     def activations(self) -> Numbers:
         return self._column("activation")
 
@@ -99,6 +103,8 @@ class Columns:
                 return self.activations
             case "attribution":
                 return self.attributions
+            case "effect":
+                return self.effects
             case "share":
                 return self.attributions if self.circuit.target.value >= 0 else -self.attributions
             case "token":
@@ -200,6 +206,11 @@ def token_at(circuit: Circuit, position: int | None) -> str:
 
 
 _last: Columns | None = None
+
+
+def is_like(one: Circuit | None, other: Circuit | None) -> bool:
+    """Whether both are the same circuit, whatever is known of its neurons' effects."""
+    return one is not None and other is not None and one.is_like(other)
 
 
 def columns_of(circuit: Circuit) -> Columns:

@@ -1,4 +1,4 @@
-"""A circuit's attributions summed by layer and position: the sums, how a map of them is laid out, and its characters.
+"""A circuit's attributions, or effects, summed by layer and position: the sums, and how a map of them is drawn.
 
 Layers go up, tokens to the right. Layers and positions without neurons are drawn where there is room for all; where a
 map is low, two layers share a row; what still has no room is scrolled to.
@@ -18,6 +18,8 @@ from workbench.writing import bar, fitted, signed
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from workbench.app.columns import Numbers
 
 MORE, LESS, UNKNOWN = "░▒▓█", "·-=#", "?"
 #: From which part of the largest sum on each character stands.
@@ -48,13 +50,14 @@ class Heat:
 
     Args:
         columns: the circuit's numbers; it takes a moment where they are many.
+        values: those that are summed, one a neuron.
 
     Attributes:
         layers: the layers that have neurons, lowest first.
         positions: the positions that have neurons, first to last; None, which is every position, stands last.
     """
 
-    def __init__(self, columns: Columns) -> None:
+    def __init__(self, columns: Columns, values: Numbers) -> None:
         import numpy as np
 
         layers, of_layer = np.unique(columns.layers, return_inverse=True)
@@ -62,8 +65,8 @@ class Heat:
         self.layers = [int(layer) for layer in layers]
         self.positions = [None if position != position else int(position) for position in positions]
         cells = of_layer.reshape(-1) * len(positions) + of_position.reshape(-1)
-        known = ~np.isnan(columns.attributions)
-        self._sums = self._table(cells, np.where(known, columns.attributions, 0.0))
+        known = ~np.isnan(values)
+        self._sums = self._table(cells, np.where(known, values, 0.0))
         self._known = self._table(cells, known)
         self._counts = self._table(cells, np.ones(len(columns)))
         self._rows = np.argsort(cells, kind="stable")

@@ -44,7 +44,7 @@ def scattered(circuit: Circuit, count: int, layers: int, tokens: int) -> Circuit
 @settings(deadline=None)
 @given(CIRCUITS, st.integers(1, 3))
 def test_every_neuron_is_in_one_cell_and_the_sums_add_up(found: Circuit, span: int) -> None:
-    heat = Heat(Columns(found))
+    heat = Heat(columns := Columns(found), columns.attributions)
     seen: list[int] = []
     for number in range(max(heat.layers) // span + 1):
         band = range(number * span, (number + 1) * span)
@@ -66,7 +66,7 @@ def test_every_neuron_is_in_one_cell_and_the_sums_add_up(found: Circuit, span: i
 @settings(deadline=None)
 @given(CIRCUITS, st.integers(1, 200), st.integers(1, 60), st.integers(-3, 8))
 def test_a_map_fits_into_its_pane(found: Circuit, width: int, height: int, wider: int) -> None:
-    heat = Heat(Columns(found))
+    heat = Heat(columns := Columns(found), columns.attributions)
     drawing = laid_out(heat, len(TOKENS), width, height, wider)
     assert drawing.rows + drawing.legend + 1 + drawing.below <= max(height, 2)
     assert drawing.across >= 1 and drawing.wide >= 1

@@ -18,7 +18,7 @@ from textual.widgets import Static
 from sessions.circuits.circuit import Circuit, Neuron
 from sessions.results import NeuronRow
 from workbench.app.board import Board, Facet
-from workbench.app.columns import Columns, columns_of, token_at
+from workbench.app.columns import Columns, columns_of, is_like, token_at
 from workbench.app.composing import letters, line
 from workbench.app.pane import Pane
 from workbench.writing import MISSING, aim, percent, quoted, signed
@@ -96,6 +96,8 @@ class NeuronCard(ModalScreen[None]):
     def show(self, board: Board, changed: Facet) -> None:
         """The board may know more by now; without its circuit the card is about nothing."""
         self._board = board
+        if board.circuit is not None and is_like(board.circuit, self.circuit):
+            self.circuit = board.circuit
         if board.circuit is not self.circuit:
             self.dismiss()
         elif self.is_mounted:
@@ -168,6 +170,10 @@ class NeuronCard(ModalScreen[None]):
         yield "token", _context(self.circuit, neuron.position)
         share = percent(self.circuit.share(neuron), sign=True)
         yield "attribution", f"{signed(neuron.attribution)} of {signed(target.value)} ({share})"
+        if self.circuit.held:
+            effect = neuron.effect
+            share = MISSING if effect is None or not target.value else percent(effect / target.value, sign=True)
+            yield "effect", f"{signed(effect)} ({share}), measured, alone at {self.circuit.held}"
         yield "target", aim(target)
         yield "activation", signed(neuron.activation)
         yield from self._pushed(self._board.rows.get(neuron.place))

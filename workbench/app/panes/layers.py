@@ -62,6 +62,7 @@ class LayersPane(Pane):
         Binding("home,g", "move(0, -1000000)", "first token", id="layers.first", show=False),
         Binding("end,G", "move(0, 1000000)", "last token", id="layers.last", show=False),
         Binding("o", "strongest", "the strongest cell", id="layers.strongest", show=False),
+        Binding("v", "turn", "effects, or attributions", id="layers.values"),
         Binding("plus", "widen(1)", "wider columns", id="layers.wider", show=False),
         Binding("minus", "widen(-1)", "narrower columns", id="layers.narrower", show=False),
         Binding("enter", "narrow", "in table", id="layers.narrow"),
@@ -81,6 +82,7 @@ class LayersPane(Pane):
         super().__init__(id=id)
         self.circuit: Circuit | None = None
         self.heat: Heat | None = None
+        self._by_effect = False
         self._board: Board | None = None
         self._layer, self._position = 0, None  # type: int, int | None
         self._first = 0  # column at the left edge
@@ -96,10 +98,21 @@ class LayersPane(Pane):
             if self.circuit is None:
                 self.refresh()
             return
-        self.circuit, self.heat = board.circuit, None
+        self.circuit, self._by_effect = board.circuit, False
+        self._sum()
+
+    def _sum(self) -> None:
+        """Sum what is mapped, in a thread."""
+        self.heat = None
         if self.circuit is not None:
-            self.run_worker(self._summed(self.circuit), group="heat", exclusive=True)
+            self.run_worker(self._summed(self.circuit, self._by_effect), group="heat", exclusive=True)
         self._lay()
+
+    def action_turn(self) -> None:
+        """Map the effects that were measured, or the attributions again."""
+        if self.circuit is not None and self.circuit.held:
+            self._by_effect = not self._by_effect
+            self._sum()
 
     def chosen(self) -> str:
         if self.heat is None:
@@ -123,8 +136,9 @@ class LayersPane(Pane):
             for row in rows
         )
 
-    async def _summed(self, circuit: Circuit) -> None:
-        heat = await asyncio.to_thread(lambda: Heat(columns_of(circuit)))
+    async def _summed(self, circuit: Circuit, by_effect: bool) -> None:
+        columns = columns_of(circuit)
+        heat = await asyncio.to_thread(lambda: Heat(columns, columns.effects if by_effect else columns.attributions))
         if circuit is self.circuit and heat.layers:
             self.heat = heat
             self._layer, self._position = heat.strongest()
@@ -200,7 +214,8 @@ class LayersPane(Pane):
         self._below = self._said(drawing)
         across = "↔" if drawing.across < len(drawing.positions) else ""
         upright = "↕" if drawing.rows < len(drawing.bands) else ""
-        self.facts = f"{len(self.heat.layers)} layers{upright} × {len(self.heat.positions)} positions{across}"
+        what = "effects · " if self._by_effect else ""
+        self.facts = f"{what}{len(self.heat.layers)} layers{upright} × {len(self.heat.positions)} positions{across}"
         if before != (self._top, self._first):
             self.refresh()
             return
@@ -291,7 +306,8 @@ class LayersPane(Pane):
             yield f"{cell.count:,} neuron{'s' if cell.count > 1 else ''}:"
         for row in self.heat.rows(band, self._position, _NAMED):
             neuron = self.circuit.neurons[row]
-            yield f"L{neuron.layer}/N{neuron.index} {signed(neuron.attribution)}"
+            value = neuron.effect if self._by_effect else neuron.attribution
+            yield f"L{neuron.layer}/N{neuron.index} {signed(value)}"
         if cell.count > _NAMED:
             yield "…"
 

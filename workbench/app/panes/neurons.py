@@ -12,7 +12,7 @@ from textual.binding import Binding, BindingType
 from sessions.circuits.circuit import Circuit, Neuron
 from sessions.results import NeuronRow
 from workbench.app.board import Board, Facet, Place
-from workbench.app.columns import RANK, Columns, Filter, Sort, columns_of, token_at
+from workbench.app.columns import RANK, Columns, Filter, Sort, columns_of, is_like, token_at
 from workbench.app.composing import letters, line, listed
 from workbench.app.panes.card import NeuronCard
 from workbench.app.table import Cell, Column, Table
@@ -26,13 +26,14 @@ INDEX = Column("index", "N", 9)
 POSITION = Column("position", "pos", 7)
 TOKEN = Column("token", "token", 6, 7, 18)
 ATTRIBUTION = Column("attribution", "attr", 8)
+EFFECT = Column("effect", "effect", 7)
 SHARE = Column("share", "share", 4)
 ACTIVATION = Column("activation", "act", 5)
 UP = Column("up", "pushes up", 3, 10, 60)
 DOWN = Column("down", "pushes down", 2, 24, 60)
-COLUMNS = (LAYER, INDEX, POSITION, TOKEN, ATTRIBUTION, SHARE, ACTIVATION, UP, DOWN)
+COLUMNS = (LAYER, INDEX, POSITION, TOKEN, ATTRIBUTION, EFFECT, SHARE, ACTIVATION, UP, DOWN)
 #: What is read from the top down when it is sorted by.
-_LARGEST_FIRST = {ATTRIBUTION.key, SHARE.key, ACTIVATION.key}
+_LARGEST_FIRST = {ATTRIBUTION.key, EFFECT.key, SHARE.key, ACTIVATION.key}
 #: Rows that are written out for an editor.
 _MOST_WRITTEN = 20_000
 
@@ -77,7 +78,13 @@ class NeuronsPane(Table):
 
     def show(self, board: Board, changed: Facet) -> None:
         self._board = board
-        if board.circuit is not self.circuit:
+        known = board.circuit is not self.circuit and is_like(board.circuit, self.circuit)
+        if known:  # its effects have been measured
+            self.circuit = board.circuit
+            self.renew()
+            if self.filter or self.sort != Sort():
+                self._arrange()
+        elif board.circuit is not self.circuit:
             self.circuit, self.marks, self._order, self._rows = board.circuit, set(), None, dict(board.rows)
             self.cursor = self._top = self._anchor = 0
             self._later.clear()
@@ -120,7 +127,10 @@ class NeuronsPane(Table):
         return self.circuit.neurons[self.row(number)]
 
     def columns(self) -> Sequence[Column]:
-        return COLUMNS if self._rows else COLUMNS[:-2]
+        unknown = set() if self._rows else {UP, DOWN}
+        if self.circuit is not None and not self.circuit.held:
+            unknown.add(EFFECT)
+        return [column for column in COLUMNS if column not in unknown]
 
     def cells(self, number: int) -> Mapping[str, Cell]:
         assert self.circuit is not None
@@ -134,6 +144,7 @@ class NeuronsPane(Table):
             POSITION.key: Cell("all" if neuron.position is None else str(neuron.position)),
             TOKEN.key: Cell(quoted(token) if token else MISSING),
             ATTRIBUTION.key: Cell(signed(neuron.attribution), _sign(neuron.attribution)),
+            EFFECT.key: Cell(signed(neuron.effect), _sign(neuron.effect)),
             SHARE.key: Cell(percent(share, sign=True), _sign(share)),
             ACTIVATION.key: Cell(signed(neuron.activation, 2)),
             UP.key: Cell(" ".join(map(quoted, row.up)) if row else "", "faint"),
