@@ -90,6 +90,8 @@ class WorkbenchApp(Shell):
 
     def _heard(self, changed: Facet) -> None:
         """Something was heard, and the board has it."""
+        if self.hearing.client is not None:
+            self.desk.own(self.hearing.client.author)
         self.show_board(changed)
         if changed & Facet.HOST and not self.board.host:
             self.sending.attached()
