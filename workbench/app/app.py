@@ -231,7 +231,7 @@ def offered() -> Iterator[Thing]:
     yield Thing("keys and verbs", "all of them", action="help")
     for name in THEMES:
         yield Thing(f"theme {name}", "for now and later", action=f"theme({name!r})")
-    yield Thing("end the host and bring it back", "its state is kept; what runs is lost", action="restart")
+    yield Thing("end the host", "and bring it back: its state is kept, what runs is lost", action="restart")
     yield Thing("leave", "the host goes on", action="leave")
 
 
