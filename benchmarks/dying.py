@@ -21,8 +21,8 @@ SIGNALS = (signal.SIGHUP, signal.SIGTERM, signal.SIGKILL)
 #: Lines that take a while; the number makes each of them one of its kind.
 LINES = (
     'discover " Austin" --top {number}',
-    "generate --max-tokens {number}",
-    "sweep top20 --max-tokens {number}",
+    "generate --max-tokens 40 # {number}",
+    "sweep top20 --max-tokens 12 # {number}",
 )
 
 
@@ -82,7 +82,7 @@ def _ended(client: Client, line: str) -> bool:
 
 def _check(client: Client, line: str) -> None:
     """The line has finished, the journal holds it once, a new app shows it."""
-    end = time.monotonic() + 120
+    end = time.monotonic() + 600
     while client.welcome().busy is not None:
         assert time.monotonic() < end, "it does not finish"
         time.sleep(0.05)

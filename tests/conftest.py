@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # several at once: a thread each, in their hosts as well, before torch counts
+    os.environ["OMP_NUM_THREADS"] = "1"
+
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,7 +31,7 @@ def _opened(name: str) -> OpenModel:
     from sessions.events import finished
     from sessions.model.opening import open_model
 
-    torch.set_num_threads(2)
+    torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else 2)
     return finished(open_model(name, models=models_folder(), dtype="float32", device="cpu"))
 
 

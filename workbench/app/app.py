@@ -90,6 +90,8 @@ class WorkbenchApp(Shell):
 
     def _heard(self, changed: Facet) -> None:
         """Something was heard, and the board has it."""
+        if self.hearing.client is not None:
+            self.desk.own(self.hearing.client.author)
         self.show_board(changed)
         if changed & Facet.HOST and not self.board.host:
             self.sending.attached()
@@ -229,7 +231,7 @@ def offered() -> Iterator[Thing]:
     yield Thing("keys and verbs", "all of them", action="help")
     for name in THEMES:
         yield Thing(f"theme {name}", "for now and later", action=f"theme({name!r})")
-    yield Thing("end the host and bring it back", "its state is kept; what runs is lost", action="restart")
+    yield Thing("end the host", "and bring it back: its state is kept, what runs is lost", action="restart")
     yield Thing("leave", "the host goes on", action="leave")
 
 

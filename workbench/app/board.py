@@ -211,7 +211,9 @@ class Board:
         return self._added(Entry("", author, ticket))
 
     def _added(self, entry: Entry) -> Entry:
-        self.entries.append(entry)
+        """Add a line: behind what has begun and before what waits, which may be told of first."""
+        waits = next((at for at, each in enumerate(self.entries) if each in self.waiting), len(self.entries))
+        self.entries.insert(len(self.entries) if entry.before else waits, entry)
         if len(self.entries) > MOST_ENTRIES:
             del self.entries[: MOST_ENTRIES // 10]
         return entry

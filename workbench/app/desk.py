@@ -26,6 +26,7 @@ from workbench.app.choices import Choice, Choices
 from workbench.app.command_line import CommandLine
 from workbench.app.layout import GRID, JOBS, JOBS_HEADING, LETTERS, LINE, PROMPT, TRANSCRIPT, Plan, planned
 from workbench.app.pane import Pane
+from workbench.app.panes.transcript import TranscriptPane
 from workbench.writing import fitted, inline
 
 #: Rows of completions that are seen at once.
@@ -164,6 +165,12 @@ class Desk(Widget):
         self._paint_headings([before, number])
 
     # What is said
+
+    def own(self, author: str) -> None:
+        """Whose lines are not said to be somebody's."""
+        transcript = self.panes[TRANSCRIPT]
+        assert isinstance(transcript, TranscriptPane)
+        transcript.own = author
 
     def say(self, remark: Remark) -> None:
         """Say something under the command line."""

@@ -14,8 +14,9 @@ from textual.timer import Timer
 from workbench.app.board import NOTHING, Board, Facet
 from workbench.app.hearing import Heard
 
-#: Seconds between two drawings of what is heard.
-BETWEEN = 1 / 15
+#: Seconds between two drawings of what is heard. Fifteen in a second are the most there may be: that leaves room for a
+#: clock that ticks, a key that is pressed, and a drawing that falls into two frames.
+BETWEEN = 0.08
 #: Seconds that the board may be fed at a stretch, before keys are looked at again; and until what it has is drawn.
 _STRETCH, _AT_LAST = 0.02, 0.5
 

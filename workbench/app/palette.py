@@ -83,7 +83,7 @@ class Palette(ModalScreen[Thing]):
     DEFAULT_CSS = """
     Palette { align: center top; background: transparent; }
     Palette > Vertical {
-        width: 90%; max-width: 100; height: 70%; max-height: 28; margin: 1 0; padding: 0 1;
+        width: 96%; max-width: 100; height: 70%; max-height: 28; margin: 1 0; padding: 0 1;
         border: round $border; border-title-color: $text; background: $background;
     }
     Palette Choices { height: 1fr; background: $background; margin: 1 0 0 0; }

@@ -44,7 +44,7 @@ body.-closed .over {{ display: flex; }}
 #: Keys go to the app at once, with no click before.
 START = "addEventListener('load', () => document.querySelector('.xterm-helper-textarea')?.focus())\n"
 SIZES = range(6, 41)
-_SIZE = 15
+_SIZE = 14
 
 
 def page(title: str, host: str, size: str) -> str:

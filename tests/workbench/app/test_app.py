@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 import sys
 from pathlib import Path
@@ -460,3 +461,15 @@ def test_other_programs_get_the_terminal_and_give_it_back(kept: Client, tmp_path
         terminal.press("ctrl+q")
         assert terminal.exit_code() == 0
         assert "host one goes on · workbench attach one attaches again" in terminal.raw().decode()
+
+
+def test_bytes_that_are_no_text_are_refused_and_what_comes_with_them_does_not_run(kept: Client) -> None:  # noqa: F811
+    with Terminal(workbench("--host", "one", "--home", kept.home)) as terminal:
+        terminal.until("float32 cpu")
+        os.write(terminal._master, b"\x1b[200~set rows 41\ncaf\xe9\nset rows 42\r\x1b[201~")
+        terminal.until("no UTF-8 text")
+        terminal.enter("set rows 43")
+        terminal.until("rows 43")
+        assert "rows 41" not in terminal.shown and "rows 42" not in terminal.shown
+        terminal.press("ctrl+q")
+        assert terminal.exit_code() == 0

@@ -213,7 +213,7 @@ def test_what_is_put_into_the_page_stays_text() -> None:
     assert "<b>" not in text
     assert "<script>" not in text.replace("<script src", "")
     assert [f'data-font-size="{size}"' in page("x", "y", size) for size in ("20", "20")] == [True, True]
-    assert all('data-font-size="15"' in page("x", "y", size) for size in ("", "0", "999", "-1", "²", "x" * 100))
+    assert all('data-font-size="14"' in page("x", "y", size) for size in ("", "0", "999", "-1", "²", "x" * 100))
 
 
 # What is refused

@@ -6,6 +6,7 @@ by row, how many cells have which. `pytest --snapshot-update` writes them anew; 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
@@ -131,6 +132,7 @@ def test_looks(
     size: tuple[int, int],
 ) -> None:
     monkeypatch.chdir(tmp_path)  # no command files but the workbench's own
+    monkeypatch.setattr(time, "time", lambda: 1e9)  # how long something has run is not how it looks
     heard = _heard(view, recorded)
     looks = {theme: look(tmp_path, heard, theme, size, VIEWS[view]) for theme in (DARK, SIXTEEN, NONE)}
     characters = {text for text, _ in looks.values()}

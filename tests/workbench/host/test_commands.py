@@ -159,7 +159,7 @@ def _attached(client: Client) -> tuple[int, int]:
 
 def _read_until(master: int, wanted: str | None) -> None:
     """Read what a terminal shows, until something stands there, or to its end."""
-    seen, deadline = "", time.monotonic() + 15
+    seen, deadline = "", time.monotonic() + 60
     while wanted is None or not re.search(wanted, seen):
         assert select.select([master], [], [], max(deadline - time.monotonic(), 0))[0], seen
         try:
