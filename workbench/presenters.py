@@ -164,7 +164,9 @@ def _(value: results.Verified, sheet: Sheet) -> Iterator[RenderableType]:
 
 @_shown.register
 def _(value: results.NeuronTable, sheet: Sheet) -> Iterator[RenderableType]:
-    table = _table(sheet, ">L", ">N", ">pos", "token", ">attr", ">effect", ">share", ">act", "pushes up", "pushes down")
+    measured = any(row.neuron.effect is not None for row in value.rows)
+    effect = (">effect",) if measured else ()
+    table = _table(sheet, ">L", ">N", ">pos", "token", ">attr", *effect, ">share", ">act", "pushes up", "pushes down")
     for row in value.rows:
         neuron = row.neuron
         table.add_row(
@@ -173,7 +175,7 @@ def _(value: results.NeuronTable, sheet: Sheet) -> Iterator[RenderableType]:
             _position(neuron),
             _cell(fitted(quoted(row.token), 14) if row.token else MISSING),
             signed(neuron.attribution),
-            signed(neuron.effect),
+            *([signed(neuron.effect)] if measured else []),
             percent(row.share, sign=True),
             signed(neuron.activation, 2),
             _cell(" ".join(map(quoted, row.up))),

@@ -144,15 +144,19 @@ def params(line: str) -> dict[str, Any]:
     return {name: value for name, value in parse(line).params.items() if value not in (None, False, ())}
 
 
+#: What `discover` does unless it is told otherwise.
+PLAIN = {"method": "relp", "reference": "zero"}
+
+
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ('discover " Austin" --top 50', {"target": " Austin", "top": 50}),
-        ('discover --top=50 " Austin"', {"target": " Austin", "top": 50}),
-        ('discover --vs=" Houston" " Austin"', {"target": " Austin", "vs": " Houston"}),
-        ('discover x --vs "--y"', {"target": "x", "vs": "--y"}),
-        ("discover --layers 9-26 --keep-bos", {"layers": (9, 26), "keep_bos": True}),
-        ("discover --layers L12", {"layers": (12, 12)}),
+        ('discover " Austin" --top 50', {**PLAIN, "target": " Austin", "top": 50}),
+        ('discover --top=50 " Austin"', {**PLAIN, "target": " Austin", "top": 50}),
+        ('discover --vs=" Houston" " Austin"', {**PLAIN, "target": " Austin", "vs": " Houston"}),
+        ('discover x --vs "--y"', {**PLAIN, "target": "x", "vs": "--y"}),
+        ("discover --layers 9-26 --keep-bos", {**PLAIN, "layers": (9, 26), "keep_bos": True}),
+        ("discover --layers L12", {**PLAIN, "layers": (12, 12)}),
         ('prompt two  words "and  more" --raw', {"text": ("two", "words", "and  more"), "raw": True}),
         ("prompt the -- in the middle", {"text": ("the", "--", "in", "the", "middle")}),
         ('prompt "--raw" is a word', {"text": ("--raw", "is", "a", "word")}),

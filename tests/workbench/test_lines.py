@@ -14,6 +14,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from sessions import results
+from sessions.circuits.agreement import Agreement
 from sessions.circuits.circuit import Circuit, Neuron, Target
 from sessions.events import Failed, Progress, Result, Started, State, Text, Value
 from sessions.interventions.arms import Arm, Shift
@@ -91,6 +92,10 @@ def samples(text: str) -> list[Value]:
             total=200,
         ),
         results.NeuronTable(circuit=None, rows=(), total=0),
+        results.Verified(
+            circuit=circuit, neurons=tuple(structs.replace(n, effect=0.5) for n in neurons) * 4, held=text, value=2.0,
+            agreement=Agreement(4, 0.94, None, 0.75),
+        ),
         results.Compared(verb="ablate", target=target, arms=(before, after), shifts=shifts, **around),
         results.Compared(verb="amplify", target=None, arms=(bare, twice), shifts=(), **around),
         results.Swept(target=target, arms=(after, before), **around),

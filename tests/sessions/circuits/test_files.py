@@ -268,12 +268,13 @@ def test_a_table_has_every_neuron_and_every_number_exactly(circuit: Circuit) -> 
     def number(cell: str) -> float | None:
         return float(cell) if cell else None
 
-    for neuron, (layer, index, position, token, attribution, share, activation) in zip(
+    for neuron, (layer, index, position, token, attribution, share, activation, effect) in zip(
         circuit.neurons, rows, strict=True
     ):
         assert (int(layer), int(index), number(position)) == neuron.place
         assert token == ("" if neuron.position is None or not circuit.tokens else circuit.tokens[neuron.position])
         assert (number(attribution), number(activation)) == (neuron.attribution, neuron.activation)
+        assert number(effect) == neuron.effect
         assert number(share) == circuit.share(neuron)
 
 
@@ -281,7 +282,7 @@ def test_a_table_as_it_is_written() -> None:
     circuit = read_circuit(reference(neurons={"24,1,1005": 1.5, "3,-1,7": 0.5}, total_logit_diff=2.0), "x.json")
     circuit = structs.replace(circuit, ids=(1, 2), tokens=("<s>", ' "hi"\r'))
     assert write_csv(circuit) == (
-        '"layer","index","position","token","attribution","share","activation"\n'
-        '24,1005,1," ""hi""\r",1.5,0.75,""\n'
-        '3,7,"","",0.5,0.25,""\n'
+        '"layer","index","position","token","attribution","share","activation","effect"\n'
+        '24,1005,1," ""hi""\r",1.5,0.75,"",""\n'
+        '3,7,"","",0.5,0.25,"",""\n'
     )
