@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import numpy as np
 from msgspec import Struct
+
+if TYPE_CHECKING:  # numpy takes a while to import, and who only shows an agreement does not need it
+    import numpy as np
 
 
 class Agreement(Struct, frozen=True):
@@ -22,6 +25,8 @@ class Agreement(Struct, frozen=True):
 
 def agreement(ours: Sequence[float], theirs: Sequence[float]) -> Agreement | None:
     """How two equally long lists agree; None where there is nothing to compare."""
+    import numpy as np
+
     a, b = np.asarray(ours, float), np.asarray(theirs, float)
     if not len(a):
         return None
@@ -31,6 +36,8 @@ def agreement(ours: Sequence[float], theirs: Sequence[float]) -> Agreement | Non
 
 
 def _correlation(a: np.ndarray, b: np.ndarray) -> float | None:
+    import numpy as np
+
     if len(a) < 3 or not a.std() or not b.std():
         return None
     return float(np.corrcoef(a, b)[0, 1])
@@ -38,6 +45,8 @@ def _correlation(a: np.ndarray, b: np.ndarray) -> float | None:
 
 def _ranks(values: np.ndarray) -> np.ndarray:
     """Ranks from 0; equal values share the mean of theirs."""
+    import numpy as np
+
     _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
     ends = counts.cumsum()
     return ((ends - counts + ends - 1) / 2)[place]
