@@ -18,7 +18,7 @@ from sessions.results import Compared, Distribution, Generated
 from workbench.app.board import Board, Facet
 from workbench.app.paper import Block, Paper, Written
 from workbench.app.wrapping import Rows, row
-from workbench.presenters import target_roles
+from workbench.presenters.interventions import target_roles
 from workbench.writing import bar, chance, fitted, inline, quoted, signed
 
 #: Width from which a shift stands on one line, and a chance has its logit and id.

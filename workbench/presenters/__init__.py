@@ -1,0 +1,41 @@
+"""What a result looks like on lines: one presenter a kind of result, in a file a family of verbs.
+
+`present` gives what to print; `workbench.lines` and the app's transcript show it. Tables have no lines, numbers stand
+to the right with their signs, and every sign has a character: colour only repeats it.
+"""
+
+from __future__ import annotations
+
+from rich.console import RenderableType
+from rich.text import Text as Line
+
+from sessions.events import State, Value
+from workbench.presenters import artifacts, circuits, control, interventions, parts, prompting
+from workbench.writing import inline, plain, quoted
+
+#: Each registers its presenters with `parts.shown`.
+FAMILIES = (artifacts, circuits, control, interventions, prompting)
+
+
+def present(value: Value, width: int, seconds: float = 0.0, streamed: str = "") -> list[RenderableType]:
+    """What to print for a result in a terminal of `width` columns.
+
+    `streamed` is the text the user has just watched appear; it is not shown again.
+    """
+    notes = (Line(f"· {plain(note)}", style="dim", overflow="fold") for note in value.notes)
+    return [*parts.shown(value, parts.Sheet(width, seconds, streamed)), *notes]
+
+
+def failure(message: str, hint: str = "") -> list[Line]:
+    """What went wrong, and what to do."""
+    lines = [Line.assemble(("✗ ", "bold red"), plain(message))]
+    return [*lines, Line(f"→ {plain(hint)}")] if hint else lines
+
+
+def standing(state: State) -> list[str]:
+    """What a session holds, in words for one line, the most important first: model, circuit, prompt."""
+    if not state.model:
+        return ["no model"]
+    circuit = f"circuit {inline(state.circuit)} {state.circuit_size:,}" if state.circuit_size else "no circuit"
+    prompt = quoted(state.prompt) if state.prompt else "no prompt"
+    return [inline(f"{state.model} {state.dtype} {state.device}"), circuit, prompt]
