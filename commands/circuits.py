@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from msgspec import structs
-
 from commands.attributing import way
 from commands.verb import argument, option, verb
 from commands.verification import agreed, measured
@@ -99,7 +97,8 @@ def discover(
     circuit, agreement = found.circuit, None
     if not no_verify:
         verified, _ = yield from measured(session, circuit, circuit.neurons, how.reference)
-        circuit, agreement = structs.replace(circuit, neurons=verified, held=how.compared), agreed(verified)
+        effects = {neuron.place: neuron.effect for neuron in verified}
+        circuit, agreement = circuit.with_effects(effects, how.compared), agreed(verified)
     session.circuit = circuit
     notes += [*remarks, *found.notes]
     return Discovered(circuit=circuit, candidates=found.candidates, agreement=agreement, notes=tuple(notes))
@@ -193,7 +192,7 @@ def neurons(session: Session, selection: str, rows: int | None, tokens: int) -> 
         rows=tuple(
             NeuronRow(
                 neuron=neuron,
-                token="" if circuit is None else circuit.token(neuron),
+                token="" if circuit is None else circuit.token(neuron.position),
                 share=None if circuit is None else circuit.share(neuron),
                 up=up,
                 down=down,

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 
 from msgspec import Struct, structs
 
+from sessions.circuits.prompts import Asked
 from sessions.errors import UsageError
 from sessions.model.info import Prompt, Token
 
@@ -96,6 +97,9 @@ class Circuit(Struct, frozen=True, kw_only=True):
     the inputs (`Attribution.conservation`): how much the attribution failed to account for. `total`
     is the sum of the attributions of all neurons that were candidates, chosen or not. `held` says
     what the neurons were held at for their effects, "zero", and is empty where none was verified.
+    `prompts` are those it was found on where that is many: it then has no ids, tokens or prompt of its
+    own, its neurons have no positions or ones counted from the end (-1 the last), and attributions,
+    effects and the target's value are means over them.
     """
 
     neurons: tuple[Neuron, ...]
@@ -112,6 +116,12 @@ class Circuit(Struct, frozen=True, kw_only=True):
     fingerprint: str
     name: str = ""
     held: str = ""
+    prompts: tuple[Asked, ...] = ()
+
+    @property
+    def way(self) -> str:
+        """How its attributions were made, in words."""
+        return f"{self.method}, {self.attention} attention" if self.attention else self.method
 
     def __len__(self) -> int:
         return len(self.neurons)
@@ -126,9 +136,8 @@ class Circuit(Struct, frozen=True, kw_only=True):
         pairs = zip(self.neurons, other.neurons, strict=False)
         return bare and len(self) == len(other) and all(ours.place == theirs.place for ours, theirs in pairs)
 
-    def token(self, neuron: Neuron) -> str:
-        """The token at the neuron's position; empty where that is not known."""
-        position = neuron.position
+    def token(self, position: int | None) -> str:
+        """The token at a position; empty where that is not known."""
         return "" if position is None or not 0 <= position < len(self.tokens) else self.tokens[position]
 
     def share(self, neuron: Neuron) -> float | None:

@@ -112,7 +112,7 @@ def write_csv(circuit: Circuit) -> str:
     rows = csv.writer(table, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
     rows.writerow(COLUMNS)
     for neuron in circuit.neurons:
-        token = _token(circuit, neuron.position)
+        token = circuit.token(neuron.position)
         share = circuit.share(neuron)
         rows.writerow(
             (
@@ -273,12 +273,6 @@ def _finite(value: float | None, what: str) -> float:
         given = "no attribution" if value is None else str(value)
         raise ArtifactError(f"{what} has {given}, and the reference format needs a number", "export as json or csv")
     return value
-
-
-def _token(circuit: Circuit, position: int | None) -> str:
-    if position is None or not -len(circuit.tokens) <= position < len(circuit.tokens):
-        return ""
-    return circuit.tokens[position]
 
 
 def _most_common(values: Iterable[Any]) -> Any:

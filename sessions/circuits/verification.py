@@ -82,6 +82,7 @@ def verify(
         prefix = _Prefix(opened, ids)
         read = len(ids) - _kept(target)  # from here on the target is read, so this much has to be computed
         starts = [min(neuron.position or 0, read) for neuron in neurons]
+        done = 0
         for group in _grouped(starts, len(ids)):
             start = min(starts[which] for which in group)
             layers = [neurons[which].layer for which in group]
@@ -91,7 +92,8 @@ def verify(
                 changed = _replayed(opened, clean, prefix, start, target, changes)
                 for which, value in zip(part, changed, strict=True):
                     effects[which] = clean.value - value
-                yield Progress("verifying", sum(effect != 0 for effect in effects), len(neurons), "neurons")
+                done += len(part)
+                yield Progress("verifying", done, len(neurons), "neurons")
     return Verified(clean.value, tuple(effects))
 
 

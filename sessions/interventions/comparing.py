@@ -6,8 +6,7 @@ two texts is what the intervention did. A batch of eight costs about a quarter o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -20,7 +19,7 @@ from sessions.interventions.treating import Treatment, treated
 from sessions.model.cancel import Cancel
 from sessions.model.distribution import chances, likeliest
 from sessions.model.generation import Decoding, Row, generate
-from sessions.model.hooks import after, watched
+from sessions.model.hooks import raw_logits, watched
 from sessions.model.info import Encoded
 from sessions.model.opening import OpenModel
 from sessions.model.tokens import last_positions
@@ -51,7 +50,7 @@ def compare(
     """
     rows = [Treatment(neurons if c.multiplier != 1 else (), c.multiplier) for c in conditions]
     with watched(opened.anatomy, cancel), treated(opened.anatomy, rows):
-        with _raw_logits(opened) as raw:
+        with raw_logits(opened.anatomy) as raw:
             steps = generate(opened.model, opened.tokenizer, [encoded.ids] * len(rows), decoding)
             step = next(steps)
         first, values = step.logits.float(), _values(opened, encoded, target, raw[0], len(rows))
@@ -71,19 +70,6 @@ def compare(
                 return _arms(opened, conditions, stop.value, first, target, values), first
 
 
-@contextmanager
-def _raw_logits(opened: OpenModel) -> Iterator[list[Tensor]]:
-    """Logits of each pass in the block before any final softcap, `[rows, kept, vocab]`."""
-    seen: list[Tensor] = []
-
-    def keep(_: Tensor, output: Tensor) -> Tensor:
-        seen.append(output)
-        return output
-
-    with after(opened.anatomy.head, keep):
-        yield seen
-
-
 @torch.inference_mode()
 def _values(opened: OpenModel, encoded: Encoded, target: Target | None, raw: Tensor, rows: int) -> list[float | None]:
     """The target's value in each row: from the raw logits of the prefill, or by reading the sequence."""
@@ -92,7 +78,7 @@ def _values(opened: OpenModel, encoded: Encoded, target: Target | None, raw: Ten
     wanted = [token.id for token in target.tokens]
     if target.sequence:
         ids = torch.tensor([[*encoded.ids, *wanted[:-1]]] * rows, device=opened.model.device)
-        with _raw_logits(opened) as read:
+        with raw_logits(opened.anatomy) as read:
             opened.model(input_ids=ids, use_cache=False, logits_to_keep=last_positions(len(wanted), ids))
         column = torch.tensor(wanted, device=ids.device)[None, :, None].expand(rows, -1, 1)
         return read[0].float().log_softmax(-1).gather(2, column).sum((1, 2)).tolist()

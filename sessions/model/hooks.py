@@ -106,6 +106,19 @@ def _on_experts(site: ExpertSite, change: Change) -> Iterator[None]:
 
 
 @contextmanager
+def raw_logits(anatomy: Anatomy) -> Iterator[list[Tensor]]:
+    """Logits of each pass in the block before any final softcap, `[rows, kept, vocab]`."""
+    seen: list[Tensor] = []
+
+    def keep(_: Tensor, output: Tensor) -> Tensor:
+        seen.append(output)
+        return output
+
+    with after(anatomy.head, keep):
+        yield seen
+
+
+@contextmanager
 def watched(anatomy: Anatomy, cancel: Cancel | None) -> Iterator[None]:
     """Look at the cancel flag before every decoder layer of every forward pass in the block."""
     if cancel is None:

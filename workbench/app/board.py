@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Flag, auto
 
-from sessions.circuits.circuit import Circuit
+from sessions.circuits.circuit import Circuit, Place
 from sessions.events import Event, Failed, Progress, Result, Started, State, Text, Value
 from sessions.results import (
     Compared,
@@ -30,8 +30,6 @@ from workbench.host.messages import JOURNAL_TICKET, Finished, Missed, Queued, We
 
 #: Lines of the transcript that are kept; the journal has them all.
 MOST_ENTRIES = 2000
-
-Place = tuple[int, int, int | None]
 
 
 class Facet(Flag):

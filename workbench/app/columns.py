@@ -14,9 +14,8 @@ from functools import cached_property
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sessions.circuits.circuit import Circuit
+from sessions.circuits.circuit import Circuit, Place
 from sessions.results import NeuronRow
-from workbench.app.board import Place
 from workbench.writing import inline
 
 if TYPE_CHECKING:
@@ -198,11 +197,6 @@ class Columns:
         pushing = {place for place, row in rows.items() if any(_has(token, text) for token in (*row.up, *row.down))}
         kept[list(self.places(pushing).values())] = True
         return kept
-
-
-def token_at(circuit: Circuit, position: int | None) -> str:
-    """The token at a position of the circuit's prompt; nothing where there is none."""
-    return circuit.tokens[position] if position is not None and 0 <= position < len(circuit.tokens) else ""
 
 
 _last: Columns | None = None

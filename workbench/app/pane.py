@@ -11,6 +11,9 @@ from textual.widget import Widget
 
 from workbench.app.board import Board, Facet
 
+#: Rows that the wheel of a mouse moves.
+WHEEL = 3
+
 
 class Pane(Widget, can_focus=True):
     """A part of the screen that shows a part of the board.

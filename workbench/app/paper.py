@@ -16,11 +16,8 @@ from textual.binding import Binding, BindingType
 from textual.geometry import Region, Size
 from textual.strip import Strip
 
-from workbench.app.pane import Pane
+from workbench.app.pane import WHEEL, Pane
 from workbench.app.wrapping import strips
-
-#: Rows that the wheel of a mouse moves.
-_WHEEL = 3
 
 
 class Block:
@@ -161,11 +158,11 @@ class Paper(Pane):
 
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
         event.stop()
-        self.scroll(_WHEEL)
+        self.scroll(WHEEL)
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
         event.stop()
-        self.scroll(-_WHEEL)
+        self.scroll(-WHEEL)
 
     def at_row(self, y: int) -> Block | None:
         """The block that is drawn in a row."""

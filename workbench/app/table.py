@@ -17,11 +17,9 @@ from textual.binding import Binding, BindingType
 from textual.geometry import Region
 from textual.strip import Strip
 
-from workbench.app.pane import Pane
+from workbench.app.pane import WHEEL, Pane
 from workbench.writing import fitted
 
-#: Rows that the wheel of a mouse moves.
-_WHEEL = 3
 #: Cells from which on columns stand further apart.
 _ROOMY = 90
 #: The cursor, the mark, and a blank before the first column.
@@ -208,11 +206,11 @@ class Table(Pane):
 
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
         event.stop()
-        self.action_move(_WHEEL)
+        self.action_move(WHEEL)
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
         event.stop()
-        self.action_move(-_WHEEL)
+        self.action_move(-WHEEL)
 
     def on_click(self, event: events.Click) -> None:
         at = event.get_content_offset(self)

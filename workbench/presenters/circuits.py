@@ -44,7 +44,7 @@ def _(value: results.Verified, sheet: parts.Sheet) -> Iterator[RenderableType]:
     table = parts.table(sheet, ">L", ">N", ">pos", "token", ">attr", ">effect", ">share")
     for neuron in sorted(value.neurons, key=lambda each: -abs(each.effect or 0.0))[:STRONGEST]:
         effect = neuron.effect or 0.0
-        token = value.circuit.token(neuron)
+        token = value.circuit.token(neuron.position)
         table.add_row(
             str(neuron.layer),
             str(neuron.index),

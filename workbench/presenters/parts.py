@@ -58,7 +58,7 @@ def circuit(found: Circuit, sheet: Sheet, of: int = 0, took: str = "") -> Render
         f"{aim(found.target)} = {signed(found.target.value)}",
         inline(found.chosen),
         "" if found.conservation is None else f"conservation off by {percent(found.conservation)}",
-        inline(f"{found.method}, {found.attention} attention" if found.attention else found.method),
+        inline(found.way),
         took,
     ]
     return facts(said, sheet.width)

@@ -18,7 +18,7 @@ from textual.widgets import Static
 from sessions.circuits.circuit import Circuit, Neuron
 from sessions.results import NeuronRow
 from workbench.app.board import Board, Facet
-from workbench.app.columns import Columns, columns_of, is_like, token_at
+from workbench.app.columns import Columns, columns_of, is_like
 from workbench.app.composing import letters, line
 from workbench.app.pane import Pane
 from workbench.writing import MISSING, aim, percent, quoted, signed
@@ -204,7 +204,7 @@ def _context(circuit: Circuit, position: int | None) -> str:
     """The token, marked, among those around it."""
     if position is None:
         return "at all positions"
-    if not token_at(circuit, position):
+    if not circuit.token(position):
         return f"at position {position}"
     first, last = max(position - _AROUND, 0), min(position + _AROUND, len(circuit.tokens) - 1)
     tokens = [quoted(token) for token in circuit.tokens[first : last + 1]]

@@ -18,7 +18,7 @@ from textual.strip import Strip
 
 from sessions.circuits.circuit import Circuit
 from workbench.app.board import Board, Facet
-from workbench.app.columns import columns_of, token_at
+from workbench.app.columns import columns_of
 from workbench.app.composing import letters, line
 from workbench.app.heat import Drawing, Heat, axis, drawn_bar, laid_out, legend, named, packed, scrolled, shade, summed
 from workbench.app.pane import Pane
@@ -314,12 +314,12 @@ class LayersPane(Pane):
     def _label(self, position: int | None) -> str:
         """A token as short as it can be."""
         assert self.circuit is not None
-        token = inline(token_at(self.circuit, position)).strip()
+        token = inline(self.circuit.token(position)).strip()
         return "all" if position is None else token or f"@{position}"
 
     def _place(self, position: int | None) -> str:
         assert self.circuit is not None
-        token = token_at(self.circuit, position)
+        token = self.circuit.token(position)
         at = "@all" if position is None else f"@{position}"
         return f"{at} {quoted(token)}" if token else at
 

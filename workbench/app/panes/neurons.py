@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, ClassVar
 from textual import events
 from textual.binding import Binding, BindingType
 
-from sessions.circuits.circuit import Circuit, Neuron
+from sessions.circuits.circuit import Circuit, Neuron, Place
 from sessions.results import NeuronRow
-from workbench.app.board import Board, Facet, Place
-from workbench.app.columns import RANK, Columns, Filter, Sort, columns_of, is_like, token_at
+from workbench.app.board import Board, Facet
+from workbench.app.columns import RANK, Columns, Filter, Sort, columns_of, is_like
 from workbench.app.composing import letters, line, listed
 from workbench.app.panes.card import NeuronCard
 from workbench.app.table import Cell, Column, Table
@@ -137,7 +137,7 @@ class NeuronsPane(Table):
         neuron = self.neuron(number)
         share = self.circuit.share(neuron)
         row = self._rows.get(neuron.place)
-        token = token_at(self.circuit, neuron.position)
+        token = self.circuit.token(neuron.position)
         return {
             LAYER.key: Cell(str(neuron.layer)),
             INDEX.key: Cell(str(neuron.index)),

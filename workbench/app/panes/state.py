@@ -77,10 +77,9 @@ def _held(board: Board) -> Iterator[tuple[str, list[str]]]:
         yield "circuit", [inline(state.circuit), size] if size else ["none"]
     else:
         off = f"conservation off by {percent(circuit.conservation)}" if circuit.conservation is not None else ""
-        method = f"{circuit.method}, {circuit.attention} attention" if circuit.attention else circuit.method
         yield "circuit", [inline(state.circuit), f"{len(circuit):,} neurons", inline(circuit.chosen)]
         yield "target", [aim(circuit.target), f"= {signed(circuit.target.value)}"]
-        yield "method", [inline(method), off]
+        yield "method", [inline(circuit.way), off]
     yield "host", [inline(board.name), inline(board.host)]
 
 

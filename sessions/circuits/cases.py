@@ -1,0 +1,147 @@
+"""Cases: many prompts at once, each with its target, as rows of one batch.
+
+Rows are padded on the right: in a causal model nothing looks at what comes after it, so every row computes what it
+would alone, without a mask or position ids of its own, and what stands at its padding is never read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sessions.circuits.circuit import Target
+from sessions.circuits.prompts import Asked
+from sessions.errors import UsageError
+from sessions.events import Progress, Steps
+from sessions.model.anatomy import Anatomy
+from sessions.model.cancel import Cancel
+from sessions.model.hooks import before, raw_logits, watched
+from sessions.model.info import Encoded, Token
+from sessions.model.opening import OpenModel
+from sessions.model.tokens import continuation, encode, last_positions, token_text
+
+#: Tokens in one batch, padding included.
+LARGEST_BATCH = 1024
+
+
+@dataclass(frozen=True)
+class Case:
+    """A prompt as the model reads it, and its target: one token against another, and the value of that difference.
+
+    `rank` is the target's among all next tokens, from 1.
+    """
+
+    asked: Asked
+    encoded: Encoded
+    target: Target
+    rank: int
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        return self.encoded.ids
+
+    @property
+    def wanted(self) -> tuple[int, int]:
+        """Ids of the target and of what it is held against."""
+        assert self.target.counterfactual is not None
+        return self.target.tokens[0].id, self.target.counterfactual.id
+
+
+def settled(
+    opened: OpenModel, asked: Sequence[Asked], *, batch: int = LARGEST_BATCH, cancel: Cancel | None = None
+) -> Steps[tuple[Case, ...]]:
+    """The prompts with their targets settled, in order: what a prompt does not say, one forward pass does.
+
+    Args:
+        batch: tokens computed at once, padding included.
+
+    Raises:
+        UsageError: a prompt is too long, or its target is its counterfactual; the message names it.
+    """
+    encoded = [encode(opened.tokenizer, each.to_read()) for each in asked]
+    for each in encoded:
+        opened.anatomy.check_length(len(each.ids))
+    wanted = [
+        (_first(opened, read, each.target), _first(opened, read, each.counterfactual))
+        for each, read in zip(asked, encoded, strict=True)
+    ]
+    found: dict[int, Case] = {}
+    for rows in batches([len(each.ids) for each in encoded], batch):
+        yield Progress("reading the prompts", len(found), len(asked), "prompts")
+        logits = last_logits(opened, [encoded[row].ids for row in rows], cancel)
+        for row, last in zip(rows, logits, strict=True):
+            found[row] = _case(opened, asked[row], encoded[row], *wanted[row], last)
+    return tuple(found[row] for row in range(len(asked)))
+
+
+def _first(opened: OpenModel, encoded: Encoded, text: str) -> int | None:
+    return continuation(opened.tokenizer, encoded, text).tokens[0].id if text else None
+
+
+def _case(
+    opened: OpenModel, asked: Asked, encoded: Encoded, target: int | None, other: int | None, last: Tensor
+) -> Case:
+    if target is None:
+        target = int(last.argmax())
+    if other is None:
+        best, second = last.topk(2).indices.tolist()
+        other = second if best == target else best
+    if other == target:
+        raise UsageError(
+            f"the target and the counterfactual of {asked.prompt!r} begin with the same token",
+            "give it another counterfactual, or none",
+        )
+    tokens = [Token(each, token_text(opened.tokenizer, each)) for each in (target, other)]
+    value = float(last[target] - last[other])
+    rank = 1 + int((last > last[target]).sum())
+    return Case(asked, encoded, Target(tokens=(tokens[0],), counterfactual=tokens[1], value=value), rank)
+
+
+def batches(lengths: Sequence[int], tokens: int) -> Iterator[list[int]]:
+    """Rows in batches of at most so many tokens, padding included, those of like length together; one row at least."""
+    part: list[int] = []
+    for row in sorted(range(len(lengths)), key=lambda row: lengths[row]):
+        if part and lengths[row] * (len(part) + 1) > tokens:
+            yield part
+            part = []
+        part.append(row)
+    if part:
+        yield part
+
+
+def padded(rows: Sequence[Sequence[int]], device: torch.device) -> Tensor:
+    """Ids as one tensor `[rows, longest]`, the shorter rows followed by whatever token has id 0."""
+    longest = max(map(len, rows))
+    return torch.tensor([[*row, *[0] * (longest - len(row))] for row in rows], device=device)
+
+
+@contextmanager
+def read_at_ends(anatomy: Anatomy, lengths: Sequence[int]) -> Iterator[None]:
+    """Inside the block, passes over padded rows give logits of each row's last token alone: `[rows, 1, vocab]`.
+
+    The pass itself has to keep all positions (`last_positions(longest, ids)`).
+    """
+    ends = torch.tensor(lengths) - 1
+
+    def at_end(hidden: Tensor) -> Tensor:
+        return hidden[torch.arange(len(hidden), device=hidden.device), ends.to(hidden.device)][:, None]
+
+    with before(anatomy.head, at_end):
+        yield
+
+
+@torch.inference_mode()
+def last_logits(opened: OpenModel, rows: Sequence[Sequence[int]], cancel: Cancel | None = None) -> Tensor:
+    """Raw logits after the last token of each row, `[rows, vocab]` in float32, in one pass.
+
+    Interventions installed around the call act on it. Raw means before any final softcap.
+    """
+    ids = padded(rows, opened.model.device)
+    ends = read_at_ends(opened.anatomy, [len(row) for row in rows])
+    with watched(opened.anatomy, cancel), ends, raw_logits(opened.anatomy) as seen:
+        opened.model(input_ids=ids, use_cache=False, logits_to_keep=last_positions(ids.shape[1], ids))
+    return seen[0][:, 0].float()
