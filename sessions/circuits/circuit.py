@@ -138,7 +138,9 @@ class Circuit(Struct, frozen=True, kw_only=True):
 
     def token(self, position: int | None) -> str:
         """The token at a position; empty where that is not known."""
-        return "" if position is None or not 0 <= position < len(self.tokens) else self.tokens[position]
+        if position is None or not -len(self.tokens) <= position < len(self.tokens):
+            return ""
+        return self.tokens[position]
 
     def share(self, neuron: Neuron) -> float | None:
         """The neuron's attribution as a fraction of the target's value; None where that is 0."""

@@ -100,7 +100,7 @@ def test_a_saved_circuit_that_was_edited_is_not_imported(tmp_path: Path) -> None
     [
         ('"layer":24', '"layer":-1', "has L-1/N1005@41: layers and neurons count from 0"),
         ('"layer":24', '"layer":"24"', "`$.neurons[1].layer`"),
-        ('"prompt"', '"prompts"', "missing required field `prompt`"),
+        ('"prompt"', '"promt"', "missing required field `prompt`"),
         ('"layer":29,"index":66', '"layer":24,"index":1005', "has L24/N1005@41 twice"),
         ('"ids": []', '"ids": [1, 2]', "has L24/N1005@41, and its prompt has 2 tokens"),
         ("1.5198812", "NaN", "malformed at line 4, column"),
