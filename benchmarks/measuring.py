@@ -17,16 +17,20 @@ from time import perf_counter
 
 @dataclass(frozen=True)
 class Figure:
-    """One number and the limit it must not exceed; `seconds` are medians, for orientation only."""
+    """One number and the limit it must not exceed, or with `at_least` not fall below.
+
+    `seconds` are medians, for orientation only.
+    """
 
     name: str
     value: float
     limit: float
     seconds: dict[str, float]
+    at_least: bool = False
 
     @property
     def met(self) -> bool:
-        return self.value <= self.limit
+        return self.value >= self.limit if self.at_least else self.value <= self.limit
 
 
 def in_turns(repeats: int, **runs: Callable[[], object]) -> dict[str, float]:
@@ -55,7 +59,8 @@ def report(title: str, figures: list[Figure], about: dict[str, str]) -> None:
         for figure in figures:
             times = "  ".join(f"{name} {value * 1000:.0f} ms" for name, value in figure.seconds.items())
             mark = "ok  " if figure.met else "MISS"
-            print(f"{figure.name:<{width}}  {figure.value:>9.3g}  limit {figure.limit:<7.3g} {mark}  {times}")
+            bound = "at least" if figure.at_least else "at most "
+            print(f"{figure.name:<{width}}  {figure.value:>9.3g}  {bound} {figure.limit:<7.3g} {mark}  {times}")
     sys.exit(0 if all(figure.met for figure in figures) else 1)
 
 
