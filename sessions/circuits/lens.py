@@ -18,6 +18,9 @@ from sessions.circuits.circuit import Neuron
 from sessions.model.anatomy import Anatomy
 from sessions.model.tokens import token_text
 
+#: Tokens pushed up, and tokens pushed down.
+Pushed = tuple[tuple[str, ...], tuple[str, ...]]
+
 #: Neurons whose rankings of the whole vocabulary are in memory at once.
 AT_ONCE = 64
 
@@ -25,28 +28,33 @@ AT_ONCE = 64
 @torch.inference_mode()
 def pushed(
     anatomy: Anatomy, tokenizer: PreTrainedTokenizerBase, neurons: Sequence[Neuron], k: int = 3
-) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
+) -> list[Pushed]:
     """For each neuron, the k tokens its output pushes up most and the k it pushes down most.
 
     A neuron with a negative activation writes the negative of its column, and is read so; a neuron
     whose activation is not known is read as if it were positive.
     """
-    found = []
+    found: list[Pushed] = []
     for start in range(0, len(neurons), AT_ONCE):
-        logits = _read(anatomy, neurons[start : start + AT_ONCE])
-        up = logits.topk(min(k, logits.shape[-1])).indices.tolist()
-        down = logits.topk(min(k, logits.shape[-1]), largest=False).indices.tolist()
-        found += [(_texts(tokenizer, high), _texts(tokenizer, low)) for high, low in zip(up, down, strict=True)]
+        part = neurons[start : start + AT_ONCE]
+        columns = torch.stack([anatomy.down_column(neuron.layer, neuron.index) for neuron in part])
+        signs = torch.tensor([-1.0 if (neuron.activation or 0) < 0 else 1.0 for neuron in part])
+        found += through_head(anatomy, tokenizer, columns * signs[:, None].to(columns), k)
     return found
 
 
-def _read(anatomy: Anatomy, neurons: Sequence[Neuron]) -> Tensor:
-    """The vocabulary as the neurons' outputs rank it, `[neurons, vocab]`."""
-    device = next(anatomy.head.parameters()).device
-    columns = torch.stack([anatomy.down_column(neuron.layer, neuron.index).to(device) for neuron in neurons])
-    signs = torch.tensor([-1.0 if (neuron.activation or 0) < 0 else 1.0 for neuron in neurons])
-    written = columns * signs[:, None].to(columns)
-    return anatomy.head(anatomy.final_norm(written[:, None]))[:, 0]
+@torch.inference_mode()
+def through_head(anatomy: Anatomy, tokenizer: PreTrainedTokenizerBase, vectors: Tensor, k: int) -> list[Pushed]:
+    """The k tokens that each direction of the residual stream, `[n, d_model]`, pushes up most and down most."""
+    weights = next(anatomy.head.parameters())
+    return extremes(tokenizer, anatomy.head(anatomy.final_norm(vectors.to(weights.device)[:, None]))[:, 0], k)
+
+
+def extremes(tokenizer: PreTrainedTokenizerBase, scores: Tensor, k: int) -> list[Pushed]:
+    """For each row of `scores`, `[n, vocab]`, the k tokens with the highest and the k with the lowest."""
+    k = min(k, scores.shape[-1])
+    high, low = scores.topk(k).indices.tolist(), scores.topk(k, largest=False).indices.tolist()
+    return [(_texts(tokenizer, up), _texts(tokenizer, down)) for up, down in zip(high, low, strict=True)]
 
 
 def _texts(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> tuple[str, ...]:
