@@ -94,6 +94,52 @@ class NeuronTable(Value, frozen=True, kw_only=True):
     total: int
 
 
+class Moment(Struct, frozen=True):
+    """A neuron at one position of the prompt: its activation, its attribution, and, where that was measured, the
+    exact effect of switching it off there alone."""
+
+    position: int
+    token: str
+    activation: float
+    attribution: float
+    effect: float | None = None
+
+
+class Reads(Struct, frozen=True, kw_only=True):
+    """One row that a neuron reads with: "gate" and "up", or "in".
+
+    `along_output` is its cosine with the neuron's down column. `embeddings` are tokens whose embedding lies along it
+    most, and against it most; `stream` those that a residual stream along it, or against it, would predict.
+    """
+
+    name: str
+    norm: float
+    along_output: float
+    embeddings: tuple[tuple[str, ...], tuple[str, ...]]
+    stream: tuple[tuple[str, ...], tuple[str, ...]]
+
+
+class NeuronCard(Value, frozen=True, kw_only=True):
+    """`neuron`: one neuron in the prompt, and its weights.
+
+    `neuron` has the position that was asked for, and is known there or, without one, summed over all. `moments` is
+    every position it was computed at, `everywhere` the exact effect of switching it off at all of them. `rank` is its
+    place in the circuit, from 1, 0 where it is not in it.
+    """
+
+    neuron: Neuron
+    target: Target
+    moments: tuple[Moment, ...]
+    everywhere: float | None
+    rank: int
+    circuit_size: int
+    up: tuple[str, ...]
+    down: tuple[str, ...]
+    column_norm: float
+    reads: tuple[Reads, ...]
+    universal: bool
+
+
 class Intervened(Value, frozen=True, kw_only=True):
     """What `ablate`, `amplify` and `sweep` have in common.
 

@@ -37,7 +37,8 @@ def pushed(
     found: list[Pushed] = []
     for start in range(0, len(neurons), AT_ONCE):
         part = neurons[start : start + AT_ONCE]
-        columns = torch.stack([anatomy.down_column(neuron.layer, neuron.index) for neuron in part])
+        home = next(anatomy.head.parameters()).device  # layers may be spread over several
+        columns = torch.stack([anatomy.down_column(neuron.layer, neuron.index).to(home) for neuron in part])
         signs = torch.tensor([-1.0 if (neuron.activation or 0) < 0 else 1.0 for neuron in part])
         found += through_head(anatomy, tokenizer, columns * signs[:, None].to(columns), k)
     return found

@@ -15,12 +15,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from sessions.errors import ModelError, UsageError
+from sessions.model.weights import dense_columns, dense_rows, expert_columns, expert_rows
 
 DOWN_NAMES = frozenset({"down_proj", "c_proj", "dense_4h_to_h", "fc2", "w2"})
 GATED_NAMES = frozenset({"gate_proj", "gate_up_proj"})
@@ -32,6 +34,17 @@ PRODUCT_NAMES = frozenset({"per_layer_projection"})
 SHARED_GATE_NAME = "shared_expert_gate"
 #: The norm that some families put between the down projection and the residual stream.
 WRITE_NORM_NAME = "post_feedforward_layernorm"
+#: The norm that an MLP reads the residual stream through, the first that a block has.
+READ_NORM_NAMES = ("pre_feedforward_layernorm", "post_attention_layernorm", "ln_2", "input_layernorm")
+#: Projections that an MLP reads the residual stream with, by what they make.
+READER_NAMES = {
+    "gate_proj": "gate",
+    "up_proj": "up",
+    "gate_up_proj": "gate and up",
+    "c_fc": "in",
+    "dense_h_to_4h": "in",
+    "fc1": "in",
+}
 
 
 @dataclass(frozen=True)
@@ -39,13 +52,14 @@ class DenseSite:
     """The neurons of one dense MLP: the input coordinates of `down`.
 
     They are numbers `offset … offset + width − 1` of their layer. `gated` says whether each is a
-    product of a gate and an up projection.
+    product of a gate and an up projection; `readers` are the projections they are made with.
     """
 
     down: nn.Module
     offset: int
     width: int
     gated: bool
+    readers: tuple[tuple[str, nn.Module], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -76,11 +90,14 @@ Refusal = tuple[str, str]
 
 @dataclass(frozen=True)
 class Layer:
-    """One decoder layer: the block itself, the places its neurons live, and its norm on the way out."""
+    """One decoder layer: the block itself, the places its neurons live, and its MLP's norms on the way in and out."""
 
     block: nn.Module
     sites: tuple[Site, ...]
+    read_norm: nn.Module | None
     write_norm: nn.Module | None
+    writer: nn.Module | None
+    """The module whose output is what the MLP adds to the residual stream; None where it is no one module's."""
 
     @property
     def width(self) -> int:
@@ -184,16 +201,37 @@ class Anatomy:
         bias = None if self.head.bias is None else self.head.bias[wanted]
         return nn.functional.linear(hidden, self.head.weight[wanted], bias)
 
-    @torch.no_grad()
+    def residual(self, output: Any) -> Tensor:
+        """The residual stream in what a decoder layer returned, `[batch, seq, d_model]`: of several streams (AltUp)
+        the one that attention and MLP work on."""
+        hidden = output[0] if isinstance(output, tuple) else output
+        return hidden[getattr(self.text_config, "altup_active_idx", 0)] if hidden.ndim == 4 else hidden
+
     def down_column(self, layer: int, index: int) -> Tensor:
         """What one unit of a neuron's activation adds to the residual stream, `[d_model]`.
 
         Up to a positive factor where a norm stands between the MLP and the residual stream.
         """
+        return self.down_columns(layer, [index])[0]
+
+    @torch.no_grad()
+    def down_columns(self, layer: int, indices: Sequence[int]) -> Tensor:
+        """The same of several neurons of a layer, `[n, d_model]`."""
+        places = [self.site_of(layer, index) for index in indices]
+        first, norm = places[0][0], self.layers[layer].write_norm
+        if any(site is not first for site, _ in places):
+            return torch.stack([self.down_column(layer, index) for index in indices])
+        inside = [local for _, local in places]
+        columns = expert_columns(first, inside) if isinstance(first, ExpertSite) else dense_columns(first, inside)
+        return columns if norm is None else norm(columns[None])[0]
+
+    def read_rows(self, layer: int, index: int) -> dict[str, Tensor]:
+        """What a neuron reads: by name ("gate", "up", or "in" where there is no gate) the direction, `[d_model]`, in
+        what its MLP is given, after the norm. Empty where the projections go by no name this file knows."""
         site, local = self.site_of(layer, index)
-        column = _expert_column(site, local) if isinstance(site, ExpertSite) else _dense_column(site, local)
-        norm = self.layers[layer].write_norm
-        return column if norm is None else norm(column[None, None])[0, 0]
+        if isinstance(site, ExpertSite):
+            return expert_rows(site, local)
+        return dense_rows(site, local, self.d_model)
 
 
 def read(model: PreTrainedModel) -> Anatomy:
@@ -250,8 +288,8 @@ def _decoder_blocks(decoder: nn.Module, config: object, family: str) -> nn.Modul
 def _layer(block: nn.Module, family: str, number: int) -> Layer:
     sites: list[Site] = []
     offset = 0
-    for down, gated in _dense_sites(block):
-        sites.append(DenseSite(down, offset, _in_features(down), gated))
+    for down, gated, readers in _dense_sites(block):
+        sites.append(DenseSite(down, offset, _in_features(down), gated, readers))
         offset += sites[-1].width
     for experts, router in _experts(block):
         sites.append(_expert_site(experts, router, offset))
@@ -261,18 +299,35 @@ def _layer(block: nn.Module, family: str, number: int) -> Layer:
             f"layer {number} of '{family}' has no down projection this workbench knows",
             f"looked for {', '.join(sorted(DOWN_NAMES))} and for experts",
         )
-    norm = next((m for name, m in block.named_children() if name == WRITE_NORM_NAME), None)
-    return Layer(block, tuple(sites), norm)
+    children = dict(block.named_children())
+    write_norm = children.get(WRITE_NORM_NAME)
+    read_norm = next((children[name] for name in READ_NORM_NAMES if name in children), None)
+    if write_norm is not None and READ_NORM_NAMES[0] not in children:
+        read_norm = None  # a family that norms what comes out of attention and MLP, and not what goes in
+    return Layer(block, tuple(sites), read_norm, write_norm, _writer(block, sites, write_norm))
 
 
-def _dense_sites(block: nn.Module) -> Iterator[tuple[nn.Module, bool]]:
-    """Each down projection of a block with whether it is gated, attention's own `c_proj` left out."""
+def _writer(block: nn.Module, sites: Sequence[Site], write_norm: nn.Module | None) -> nn.Module | None:
+    """The norm on the way out, a dense MLP's down projection, or the module that sums what the experts say."""
+    if write_norm is not None:
+        return write_norm
+    experts = {id(site.experts) for site in sites if isinstance(site, ExpertSite)}
+    if not experts:
+        return sites[0].down if len(sites) == 1 and isinstance(sites[0], DenseSite) else None
+    summing = [m for m in block.modules() if any(id(child) in experts for child in m.children())]
+    return summing[0] if len(summing) == 1 and summing[0] is not block else None
+
+
+def _dense_sites(block: nn.Module) -> Iterator[tuple[nn.Module, bool, tuple[tuple[str, nn.Module], ...]]]:
+    """Each down projection of a block, whether it is gated, and the projections that feed it; attention's own
+    `c_proj` left out."""
     for name, module in block.named_modules():
         *parents, last = name.split(".")
         if last not in DOWN_NAMES or any("attn" in p or "attention" in p for p in parents):
             continue
-        mlp = block.get_submodule(".".join(parents)) if parents else block
-        yield module, any(child in GATED_NAMES for child, _ in mlp.named_children())
+        mlp = dict((block.get_submodule(".".join(parents)) if parents else block).named_children())
+        readers = tuple((READER_NAMES[child], module) for child, module in mlp.items() if child in READER_NAMES)
+        yield module, any(child in GATED_NAMES for child in mlp), readers
 
 
 def _experts(block: nn.Module) -> Iterator[tuple[nn.Module, nn.Module | None]]:
@@ -379,19 +434,3 @@ def _in_features(down: nn.Module) -> int:
     """Inputs of a projection: `Linear` says so, GPT-2's `Conv1D` keeps its weight transposed."""
     features = getattr(down, "in_features", None)
     return int(features if features is not None else down.weight.shape[0])  # type: ignore[index]
-
-
-def _dense_column(site: DenseSite, index: int) -> Tensor:
-    """Asking the module itself serves every kind of it: Linear, Conv1D, quantised, wrapped by an adapter."""
-    parameter = next(site.down.parameters())
-    dtype = parameter.dtype if parameter.dtype.is_floating_point else torch.get_default_dtype()
-    probe = torch.zeros(2, site.width, dtype=dtype, device=parameter.device)
-    probe[1, index] = 1
-    nothing, column = site.down(probe)
-    return column - nothing  # the bias, if there is one, cancels
-
-
-def _expert_column(site: ExpertSite, index: int) -> Tensor:
-    expert, coordinate = divmod(index, site.d_expert)
-    weights: Tensor = site.experts.down_proj[expert]  # type: ignore[index]
-    return weights[coordinate] if getattr(site.experts, "is_transposed", False) else weights[:, coordinate]

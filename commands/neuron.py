@@ -1,0 +1,136 @@
+"""`neuron`: the card of one neuron."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec import structs
+
+from commands.verb import argument, option, verb
+from commands.verification import explained
+from commands.words import SelectionWord, Whole
+from sessions.circuits.circuit import Circuit, Neuron, Target
+from sessions.errors import UsageError
+from sessions.events import Progress, Steps
+from sessions.results import Moment, NeuronCard
+from sessions.session import Session
+
+if TYPE_CHECKING:
+    from sessions.circuits.attribution import Attribution
+    from sessions.model.info import Encoded
+
+FAMILY = "Circuits"
+
+
+@verb("neuron", family=FAMILY, example="neuron L24/N1005")
+@argument("neuron", help="which one, such as L24/N1005@41, or a selection of one", type=SelectionWord())
+@option("--tokens", type=Whole(1, 100), default=8, help="tokens to show that it writes, and that it reads")
+@option("--no-verify", is_flag=True, help="do not measure its exact effects")
+def neuron(session: Session, neuron: str, tokens: int, no_verify: bool) -> Steps[NeuronCard]:
+    """Show all there is to know of one neuron.
+
+    Along the circuit's prompt: its activation, its attribution, and the exact effect of switching it off, at each
+    position and everywhere at once. From its weights: the tokens its output pushes up and down; and the tokens that
+    its gate and up rows read, as embeddings (what wakes it early in the model) and through the logit lens (what a
+    stream that wakes it is about to say).
+    """
+    from sessions.circuits import card, lens
+
+    asked = _one(session, neuron)
+    opened, circuit = session.opened(), session.circuit
+    opened.anatomy.check(*asked.site)
+    yield Progress("attributing")
+    encoded, target, attribution, notes = yield from _attributed(session, circuit)
+    seen = card.moments(attribution, encoded.tokens, asked)
+    everywhere = None
+    if not no_verify and seen:
+        strongest = sorted(seen, key=lambda moment: -abs(moment.attribution))[: card.MEASURED]
+        places = sorted(moment.position for moment in strongest)
+        effects, everywhere = yield from card.effects(opened, encoded.ids, asked, target, places, session.cancel)
+        seen = tuple(structs.replace(moment, effect=effects.get(moment.position)) for moment in seen)
+        if len(places) < len(seen):
+            notes.append(f"exact effects at the {len(places)} strongest of {len(seen)} positions")
+    known = _summed(asked, seen, everywhere)
+    (pushed,) = lens.pushed(opened.anatomy, opened.tokenizer, [known], tokens)
+    universal = yield from session.universal()
+    ranked = () if circuit is None else circuit.neurons
+    return NeuronCard(
+        neuron=known,
+        target=target,
+        moments=seen,
+        everywhere=everywhere,
+        rank=next((rank for rank, each in enumerate(ranked, 1) if _is(each, asked)), 0),
+        circuit_size=len(ranked),
+        up=pushed[0],
+        down=pushed[1],
+        column_norm=float(opened.anatomy.down_column(*asked.site).float().norm()),
+        reads=card.reads(opened, asked, tokens),
+        universal=asked.site in universal,
+        notes=tuple(notes),
+    )
+
+
+def _one(session: Session, text: str) -> Neuron:
+    chosen = session.select(text).neurons
+    if len(chosen) > 1:
+        raise UsageError(
+            f"'{text}' is {len(chosen):,} neurons, and a card is about one", f"for example: neuron {chosen[0]}"
+        )
+    return chosen[0]
+
+
+def _is(neuron: Neuron, asked: Neuron) -> bool:
+    return neuron.place == asked.place if asked.position is not None else neuron.site == asked.site
+
+
+def _summed(asked: Neuron, seen: tuple[Moment, ...], everywhere: float | None) -> Neuron:
+    """The neuron with what is known of it: at its position or, without one, summed over all of them. Its activation
+    is then the one where its attribution is strongest, which gives the sign of what it writes."""
+    here = [moment for moment in seen if asked.position in (None, moment.position)]
+    if not here:
+        return Neuron(*asked.place)
+    strongest = max(here, key=lambda moment: abs(moment.attribution))
+    effect = everywhere if asked.position is None else strongest.effect
+    return Neuron(*asked.place, sum(moment.attribution for moment in here), strongest.activation, effect)
+
+
+def _attributed(session: Session, circuit: Circuit | None) -> Steps[tuple[Encoded, Target, Attribution, list[str]]]:
+    """The prompt, its target, and what is attributed to every neuron: the circuit's, or the session's prompt and its
+    likeliest token where there is no circuit, or one of many prompts."""
+    import torch
+
+    from sessions.circuits.attribution import attribute
+    from sessions.circuits.card import value_of
+    from sessions.circuits.cases import settled
+    from sessions.circuits.prompts import Asked
+
+    opened, notes = session.opened(), []
+    method, attention = "relp", session.settings.attention
+    if circuit is not None and circuit.ids and circuit.target.tokens:
+        encoded, target = explained(session), circuit.target
+        if circuit.method in ("relp", "atp", "ig"):
+            method, attention = circuit.method, circuit.attention
+        else:
+            notes.append(f"attributed by relp against zero; the circuit's own are by {circuit.method}")
+    else:
+        prompt = session.encoded().prompt
+        asked = Asked(
+            prompt=prompt.text,
+            seed=prompt.seed,
+            raw=not prompt.chat,
+            system=prompt.system,
+            thinking=prompt.thinking,
+        )
+        (case,) = yield from settled(opened, [asked], cancel=session.cancel)
+        encoded, target = case.encoded, case.target
+    attribution = attribute(
+        opened.model,
+        opened.anatomy,
+        torch.tensor([encoded.ids], device=opened.model.device),
+        lambda logits: value_of(target, logits),
+        method=method,  # type: ignore[arg-type]
+        attention=attention,  # type: ignore[arg-type]
+        kept=len(target.tokens) if target.sequence else 1,
+        cancel=session.cancel,
+    )
+    return encoded, target, attribution, notes

@@ -1,0 +1,80 @@
+"""The weights of one neuron: the column it writes with, and the rows it reads with.
+
+They are asked of the modules, not taken out of their tensors, so that Linear, GPT-2's Conv1D, quantised weights and
+projections wrapped by an adapter all answer alike: a column is what the down projection makes of a unit, a row the
+gradient of one output of a projection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from sessions.model.anatomy import DenseSite, ExpertSite
+
+
+def dense_columns(site: DenseSite, indices: Sequence[int]) -> Tensor:
+    """What a unit of each of these neurons of the site adds to the output of its down projection, `[n, d_model]`.
+
+    The weights of a plain Linear in memory are these already.
+    """
+    if type(site.down) is nn.Linear and not site.down.weight.is_meta:
+        return site.down.weight[:, list(indices)].T
+    parameter, dtype = _like(site.down)
+    probe = torch.zeros(1 + len(indices), site.width, dtype=dtype, device=parameter.device)
+    probe[torch.arange(1, 1 + len(indices)), list(indices)] = 1
+    nothing, columns = site.down(probe).split([1, len(indices)])
+    return columns - nothing  # the bias, if there is one, cancels
+
+
+def expert_columns(site: ExpertSite, indices: Sequence[int]) -> Tensor:
+    """The same of neurons of experts."""
+    expert, coordinate = [index // site.d_expert for index in indices], [index % site.d_expert for index in indices]
+    weights: Tensor = site.experts.down_proj  # type: ignore[assignment]
+    transposed = getattr(site.experts, "is_transposed", False)
+    return weights[expert, coordinate] if transposed else weights[expert, :, coordinate]
+
+
+def dense_rows(site: DenseSite, index: int, d_model: int) -> dict[str, Tensor]:
+    """The directions, `[d_model]`, that neuron `index` of the site reads: "gate" and "up", or "in"."""
+    rows: dict[str, Tensor] = {}
+    for kind, reader in site.readers:
+        if kind == "gate and up":
+            rows |= {"gate": _row(reader, index, d_model), "up": _row(reader, index + site.width, d_model)}
+        else:
+            rows[kind] = _row(reader, index, d_model)
+    return rows
+
+
+def expert_rows(site: ExpertSite, index: int) -> dict[str, Tensor]:
+    """The same of one expert's neuron.
+
+    Gate and up lie side by side or in turns, gate first: which two inputs a neuron has is asked of the gate.
+    """
+    expert, coordinate = divmod(index, site.d_expert)
+    weights: Tensor = site.experts.gate_up_proj[expert]  # type: ignore[index]
+    rows = weights.T if getattr(site.experts, "is_transposed", False) else weights
+    with torch.inference_mode(False), torch.enable_grad():
+        probe = torch.ones(1, 2 * site.d_expert, dtype=rows.dtype, device=rows.device, requires_grad=True)
+        value = site.experts._apply_gate(probe)[0, coordinate]  # type: ignore[operator]
+        (gradient,) = torch.autograd.grad(value, probe)
+    gate, up = gradient[0].nonzero()[:, 0].tolist()
+    return {"gate": rows[gate].detach(), "up": rows[up].detach()}
+
+
+def _row(projection: nn.Module, index: int, d_model: int) -> Tensor:
+    parameter, dtype = _like(projection)
+    with torch.inference_mode(False), torch.enable_grad():
+        probe = torch.zeros(1, d_model, dtype=dtype, device=parameter.device, requires_grad=True)
+        (row,) = torch.autograd.grad(projection(probe)[0, index], probe)
+    return row[0]
+
+
+def _like(projection: nn.Module) -> tuple[Tensor, torch.dtype]:
+    """A parameter of the projection, for its device, and the dtype of what it takes: packed weights take floats."""
+    parameter = next(projection.parameters())
+    return parameter, parameter.dtype if parameter.dtype.is_floating_point else torch.get_default_dtype()

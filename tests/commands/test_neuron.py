@@ -1,0 +1,55 @@
+"""`neuron`: one neuron, from a circuit or from nothing but a prompt."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec import structs
+
+from sessions.results import NeuronCard
+from sessions.session import Session
+from tests.commands.driving import failure, result, unharmed
+
+
+def test_a_card_of_the_circuits_strongest(little: Session) -> None:
+    strongest = little.found().neurons[0]
+    found = result(little, "neuron top1")
+    assert isinstance(found, NeuronCard) and found.rank == 1 and found.circuit_size == 20
+    assert found.neuron.place == strongest.place
+    assert found.neuron.attribution == pytest.approx(strongest.attribution, rel=1e-4)
+    assert found.neuron.effect == pytest.approx(strongest.effect, abs=1e-4)
+    assert [moment.position for moment in found.moments] == list(range(len(little.encoded().ids)))
+
+
+def test_without_a_position_a_card_sums_over_all(little: Session) -> None:
+    layer, index, _ = little.found().neurons[0].place
+    found = result(little, f"neuron L{layer}/N{index}")
+    assert found.neuron.attribution == pytest.approx(sum(moment.attribution for moment in found.moments), abs=1e-5)
+    assert found.neuron.effect == found.everywhere
+
+
+def test_a_card_needs_no_circuit(little: Session) -> None:
+    little.circuit = None
+    found = result(little, "neuron L1/N3@-1 --no-verify --tokens 2")
+    assert found.rank == 0 and found.everywhere is None and len(found.up) == 2
+    assert found.target.counterfactual is not None
+
+
+def test_a_circuit_attributed_in_another_way_is_said_to_be(little: Session) -> None:
+    little.circuit = structs.replace(little.found(), method="relp against mean")
+    assert "relp against mean" in result(little, "neuron top1").notes[0]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("neuron top5", "'top5' is 5 neurons"),
+        ("neuron L1/*", "and a card is about one"),
+        ("neuron L9/N1", "there is no layer 9"),
+        ("neuron L1/N999", "layer 1 has no neuron 999"),
+        ("neuron L1/N1@99", "no position 99"),
+        ("neuron L1/N1 --tokens 0", "not a whole number"),
+    ],
+)
+def test_what_is_no_neuron_is_refused(little: Session, line: str, said: str) -> None:
+    with unharmed(little):
+        assert said in failure(little, line).message

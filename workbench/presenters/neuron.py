@@ -1,0 +1,73 @@
+"""One neuron: the result of `neuron`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.console import RenderableType
+from rich.text import Text as Line
+
+from sessions import results
+from workbench.presenters import parts
+from workbench.presenters.parts import shown
+from workbench.writing import MISSING, aim, bar, facts, fitted, inline, percent, quoted, signed
+
+#: Positions that are listed, those with the strongest attributions.
+LISTED = 12
+
+
+@shown.register
+def _(value: results.NeuronCard, sheet: parts.Sheet) -> Iterator[RenderableType]:
+    neuron, target = value.neuron, value.target
+    share = None if neuron.attribution is None or not target.value else neuron.attribution / target.value
+    place = f"{value.rank:,} of the circuit's {value.circuit_size:,}" if value.rank else ""
+    known = "universal: strong whatever the prompt" if value.universal else ""
+    yield facts([str(neuron), place, known, f"{aim(target)} = {signed(target.value)}"], sheet.width)
+    where = "over all positions" if neuron.position is None else f"at position {neuron.position}"
+    everywhere = "" if value.everywhere is None else f"effect everywhere at once {signed(value.everywhere)}"
+    said = [f"attribution {signed(neuron.attribution)} ({percent(share, sign=True)}) {where}"]
+    if neuron.position is not None:
+        said += [f"effect {signed(neuron.effect)}", f"activation {signed(neuron.activation)}"]
+    yield facts([*said, everywhere], sheet.width)
+    if value.moments:
+        yield from _moments(value, sheet)
+    yield parts.pairs(dict(_weights(value)))
+
+
+def _moments(value: results.NeuronCard, sheet: parts.Sheet) -> Iterator[RenderableType]:
+    """The strongest positions in the order of the prompt, with bars for the activations."""
+    measured = any(moment.effect is not None for moment in value.moments)
+    strongest = sorted(value.moments, key=lambda moment: -abs(moment.attribution))[:LISTED]
+    most = max((abs(moment.activation) for moment in value.moments), default=0.0) or 1.0
+    cells = min(20, parts.bar_cells(sheet, beside=50))
+    table = parts.table(sheet, ">pos", "token", ">act", "", ">attr", *([">effect"] if measured else []))
+    for moment in sorted(strongest, key=lambda moment: moment.position):
+        drawn = bar(abs(moment.activation) / most, cells)
+        table.add_row(
+            str(moment.position),
+            parts.cell(fitted(quoted(moment.token), 16)),
+            signed(moment.activation, 2),
+            f"{drawn:<{cells}}",
+            signed(moment.attribution),
+            *([signed(moment.effect)] if measured else []),
+        )
+    yield table
+    if len(value.moments) > LISTED:
+        count = f"the {LISTED} positions with the largest attributions, of {len(value.moments):,}"
+        yield parts.dim(Line(count, overflow="fold"))
+
+
+def _weights(value: results.NeuronCard) -> Iterator[tuple[str, str]]:
+    yield "writes", f"norm {value.column_norm:.3g}"
+    yield "pushes up", _tokens(value.up)
+    yield "pushes down", _tokens(value.down)
+    for read in value.reads:
+        name = inline(read.name)
+        yield name, f"norm {read.norm:.3g} · cosine with what it writes {signed(read.along_output, 2)}"
+        for side, (along, against) in (("embeddings", read.embeddings), ("stream", read.stream)):
+            yield f"{name} {side} +", _tokens(along)
+            yield f"{name} {side} −", _tokens(against)
+
+
+def _tokens(tokens: tuple[str, ...]) -> str:
+    return " ".join(map(quoted, tokens)) or MISSING
