@@ -19,6 +19,7 @@ from sessions.results import (
     Imported,
     Loaded,
     Narrowed,
+    NeuronCard,
     NeuronRow,
     NeuronTable,
     Restored,
@@ -81,6 +82,7 @@ class Board:
         state: what the session holds.
         circuit: the session's circuit; None where it has none.
         rows: what `neurons` told of neurons, by place.
+        cards: what `neuron` told of one, by place.
         arms: the entry whose texts are compared: the last that streamed several, or returned them.
         chances: the next-token distribution told last, or the shift of one.
         running: the line that runs; `step` is the one inside it that does, of a command file.
@@ -101,6 +103,7 @@ class Board:
         self.state = State()
         self.circuit: Circuit | None = None
         self.rows: dict[Place, NeuronRow] = {}
+        self.cards: dict[Place, NeuronCard] = {}
         self.arms: Entry | None = None
         self.chances: Distribution | Generated | Compared | None = None
         self.running: Entry | None = None
@@ -248,6 +251,9 @@ class Board:
             case NeuronTable(rows=rows):
                 self.rows |= {row.neuron.place: row for row in rows}
                 return Facet.CIRCUIT
+            case NeuronCard(neuron=neuron) as value:
+                self.cards[neuron.place] = value
+                return Facet.CIRCUIT
             case Compared() as value:
                 self.arms, self.chances = entry, value
                 return Facet.ARMS | Facet.CHANCES
@@ -261,13 +267,13 @@ class Board:
 
     def _found(self, circuit: Circuit | None) -> Facet:
         self.circuit = circuit
-        self.rows = {}  # another model may have other columns
+        self.rows, self.cards = {}, {}  # another model may have other columns
         return Facet.CIRCUIT
 
     def _held(self, state: State) -> Facet:
         self.state = state
         if state.circuit_size == 0 and self.circuit is not None:
-            self.circuit, self.rows = None, {}
+            self.circuit, self.rows, self.cards = None, {}, {}
             return Facet.STATE | Facet.CIRCUIT
         return Facet.STATE
 

@@ -31,17 +31,16 @@ def _(value: results.NeuronCard, sheet: parts.Sheet) -> Iterator[RenderableType]
     yield facts([*said, everywhere], sheet.width)
     if value.moments:
         yield from _moments(value, sheet)
-    yield parts.pairs(dict(_weights(value)))
+    yield parts.pairs(dict(weights(value)))
 
 
 def _moments(value: results.NeuronCard, sheet: parts.Sheet) -> Iterator[RenderableType]:
     """The strongest positions in the order of the prompt, with bars for the activations."""
     measured = any(moment.effect is not None for moment in value.moments)
-    strongest = sorted(value.moments, key=lambda moment: -abs(moment.attribution))[:LISTED]
     most = max((abs(moment.activation) for moment in value.moments), default=0.0) or 1.0
     cells = min(20, parts.bar_cells(sheet, beside=50))
     table = parts.table(sheet, ">pos", "token", ">act", "", ">attr", *([">effect"] if measured else []))
-    for moment in sorted(strongest, key=lambda moment: moment.position):
+    for moment in strongest(value, LISTED):
         drawn = bar(abs(moment.activation) / most, cells)
         table.add_row(
             str(moment.position),
@@ -57,7 +56,14 @@ def _moments(value: results.NeuronCard, sheet: parts.Sheet) -> Iterator[Renderab
         yield parts.dim(Line(count, overflow="fold"))
 
 
-def _weights(value: results.NeuronCard) -> Iterator[tuple[str, str]]:
+def strongest(value: results.NeuronCard, count: int) -> list[results.Moment]:
+    """The moments with the largest attributions, in the order of the prompt."""
+    chosen = sorted(value.moments, key=lambda moment: -abs(moment.attribution))[:count]
+    return sorted(chosen, key=lambda moment: moment.position)
+
+
+def weights(value: results.NeuronCard) -> Iterator[tuple[str, str]]:
+    """What its weights say, each with its name."""
     yield "writes", f"norm {value.column_norm:.3g}"
     yield "pushes up", _tokens(value.up)
     yield "pushes down", _tokens(value.down)

@@ -7,6 +7,7 @@ from msgspec import structs
 from textual.pilot import Pilot
 
 from commands.grammar import parse
+from sessions import results
 from sessions.circuits.circuit import Circuit, Neuron
 from sessions.results import NeuronRow
 from tests.workbench.app.alone import SIZES, Alone, alone, lines, press, rest
@@ -168,3 +169,42 @@ def test_a_card_fits_into_forty_by_ten_and_its_text_scrolls(board: Board) -> Non
         assert any("esc" in line for line in lines(app))
 
     alone(NeuronsPane(), board, then, (40, 10))
+
+
+def test_n_asks_for_all_there_is_to_know_and_shows_it(board: Board, circuit: Circuit) -> None:
+    neuron = circuit.neurons[0]
+    told = results.NeuronCard(
+        neuron=neuron,
+        target=circuit.target,
+        moments=(results.Moment(40, " Tex[b]as", 0.25, -0.5, None), results.Moment(41, " is", -37.5, 1.5, 2.5)),
+        everywhere=2.75,
+        rank=1,
+        circuit_size=len(circuit),
+        up=(" capital",),
+        down=("omia",),
+        column_norm=5.5,
+        reads=(
+            results.Reads(
+                name="gate",
+                norm=4.5,
+                along_output=-0.25,
+                embeddings=((" town",), (" ols",)),
+                stream=((" minneapolis",), (" olls",)),
+            ),
+        ),
+        universal=False,
+    )
+
+    async def then(app: Alone, pilot: Pilot[None]) -> None:
+        await press(pilot, "enter", "n")
+        assert app.sent == [f"neuron {neuron}"]
+        parse(app.sent[0])
+        board.cards[neuron.place] = told
+        card(app).show(board, Facet.CIRCUIT)
+        await rest(pilot)
+        text = card(app).text()
+        for said in (" Tex[b]as", "-37.50", "+2.500", "+2.750", " town", " minneapolis", " capital", "norm 4.5"):
+            assert said in text
+        assert '" Tex[b]as"' in "\n".join(lines(app))
+
+    alone(NeuronsPane(), board, then)

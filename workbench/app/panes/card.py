@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from typing import ClassVar, NamedTuple
 
+from rich.cells import set_cell_size
 from rich.console import Group
 from rich.table import Table as Grid
 from rich.text import Text
@@ -15,13 +16,14 @@ from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from sessions import results
 from sessions.circuits.circuit import Circuit, Neuron
-from sessions.results import NeuronRow
 from workbench.app.board import Board, Facet
 from workbench.app.columns import Columns, columns_of, is_like
 from workbench.app.composing import letters, line
 from workbench.app.pane import Pane
-from workbench.writing import MISSING, aim, percent, quoted, signed
+from workbench.presenters.neuron import strongest, weights
+from workbench.writing import MISSING, aim, fitted, percent, quoted, signed
 
 #: Tokens shown before and after the neuron's own.
 _AROUND = 6
@@ -29,7 +31,9 @@ _AROUND = 6
 _PUSHED = 10
 #: Seconds a neuron is looked at before its tokens are asked for, where one goes from card to card.
 _PAUSE = 0.4
-_KEYS = "←→ others · a ablate · m amplify · n tokens pushed · y copy · esc"
+#: Positions listed of those that `neuron` told of, and cells for the token at each.
+_LISTED, _TOKEN = 8, 16
+_KEYS = "←→ others · a ablate · m amplify · n more of it · y copy · esc"
 
 
 class Surroundings(NamedTuple):
@@ -65,7 +69,7 @@ class NeuronCard(ModalScreen[None]):
         Binding("right,l", "step(1)", "the next one", id="card.next"),
         Binding("up,k", "scroll(-1)", "up", id="card.up", show=False),
         Binding("down,j", "scroll(1)", "down", id="card.down", show=False),
-        Binding("n", "fetch", "fetch the tokens it pushes", id="card.fetch"),
+        Binding("n", "fetch", "fetch all there is to know", id="card.fetch"),
         Binding("y", "app.copy", "copy", id="card.copy"),
         *(
             Binding(letter, f"compose('{verb}')", verb, id=f"card.{verb}", show=letter in "am")
@@ -129,7 +133,7 @@ class NeuronCard(ModalScreen[None]):
             self.dismiss()
 
     def action_fetch(self) -> None:
-        self._send()
+        self._send(f"neuron {self.neuron}")
 
     def _turn(self) -> None:
         """Show the neuron."""
@@ -147,11 +151,11 @@ class NeuronCard(ModalScreen[None]):
         idle = self._board.running is None and not self._board.waiting and not self._board.host
         unknown = self.neuron.place not in self._board.rows and str(self.neuron) not in self._asked
         if unknown and idle and self._board.state.model and self.is_current:
-            self._send()
+            self._send(f"neurons {self.neuron} --tokens {_PUSHED}")
 
-    def _send(self) -> None:
+    def _send(self, line: str) -> None:
         self._asked.add(str(self.neuron))
-        self.post_message(Pane.Sent(f"neurons {self.neuron} --tokens {_PUSHED}"))
+        self.post_message(Pane.Sent(line))
 
     def _draw(self) -> None:
         box = self.query_one(VerticalScroll)
@@ -176,7 +180,12 @@ class NeuronCard(ModalScreen[None]):
             yield "effect", f"{signed(effect)} ({share}), measured, alone at {self.circuit.held}"
         yield "target", aim(target)
         yield "activation", signed(neuron.activation)
-        yield from self._pushed(self._board.rows.get(neuron.place))
+        told = self._board.cards.get(neuron.place)
+        if told is None:
+            yield from self._pushed(self._board.rows.get(neuron.place))
+        else:
+            yield "in the prompt", "\n".join(_moments(told))
+            yield from weights(told)
         around = self._around
         if around is None:
             yield "elsewhere", "…"
@@ -189,7 +198,7 @@ class NeuronCard(ModalScreen[None]):
             _summed(*around.at_position),
         )
 
-    def _pushed(self, row: NeuronRow | None) -> Iterator[tuple[str, str]]:
+    def _pushed(self, row: results.NeuronRow | None) -> Iterator[tuple[str, str]]:
         if row is not None:
             yield "pushes up", " ".join(map(quoted, row.up)) or MISSING
             yield "pushes down", " ".join(map(quoted, row.down)) or MISSING
@@ -210,6 +219,16 @@ def _context(circuit: Circuit, position: int | None) -> str:
     tokens = [quoted(token) for token in circuit.tokens[first : last + 1]]
     tokens[position - first] = f"▸{tokens[position - first]}◂"
     return " ".join(["…"] * (first > 0) + tokens + ["…"] * (last < len(circuit.tokens) - 1))
+
+
+def _moments(told: results.NeuronCard) -> Iterator[str]:
+    """A line for each of the positions where most is attributed to it, under their heading."""
+    yield f" pos  {'token':<{_TOKEN}}{'act':>9}{'attr':>9}{'effect':>9}"
+    for moment in strongest(told, _LISTED):
+        token = set_cell_size(fitted(quoted(moment.token), _TOKEN), _TOKEN)
+        numbers = (signed(moment.activation, 2), signed(moment.attribution), signed(moment.effect))
+        yield f"{moment.position:>4}  {token}" + "".join(f"{number:>9}" for number in numbers)
+    yield f"everywhere at once  effect {signed(told.everywhere)}"
 
 
 def _summed(count: int, total: float) -> str:
