@@ -17,7 +17,8 @@ from textual.binding import Binding, BindingType
 from benchmarks.measuring import Figure
 from benchmarks.terminal import FRAME_END, Terminal
 from sessions.circuits.circuit import Circuit, Neuron, Target
-from sessions.model.info import Prompt, Token
+from sessions.model.info import Token
+from tests.circuits import circuit_of
 from workbench.app.board import EVERYTHING, Board
 from workbench.app.panes.neurons import NeuronsPane
 
@@ -76,19 +77,10 @@ def circuit() -> Circuit:
         Neuron(chance.randrange(LAYERS), chance.randrange(WIDE), chance.randrange(POSITIONS), value, value / 2)
         for value in (FIRST, *values)
     )
-    return Circuit(
-        neurons=tuple(neurons),
-        prompt=Prompt(text="What is the capital of Texas?"),
-        ids=tuple(range(POSITIONS)),
-        tokens=tuple(f" token{number}" for number in range(POSITIONS)),
+    return circuit_of(
+        neurons,
+        [f" token{number}" for number in range(POSITIONS)],
         target=Target(tokens=(Token(id=1, text=" Austin"),), value=10.0),
-        method="lrp",
-        attention="frozen",
-        chosen="all",
-        conservation=0.0,
-        total=10.0,
-        model="smollm2",
-        fingerprint="",
     )
 
 

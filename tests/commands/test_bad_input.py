@@ -14,13 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from commands import run
-from sessions.circuits.circuit import Circuit, Neuron, Target
+from sessions.circuits.circuit import Neuron
 from sessions.circuits.selection import Surroundings, resolve
 from sessions.errors import UsageError
 from sessions.events import Event, Failed, Progress, Result, Text
-from sessions.model.info import Prompt, Token
+from sessions.model.info import Prompt
 from sessions.model.opening import OpenModel, adopt
 from sessions.session import Session
+from tests.circuits import circuit_of
 from tests.commands.driving import events_of, failure, failure_in, result, unharmed
 from tests.families import tiny_tokenizer
 
@@ -157,18 +158,11 @@ def test_a_prompt_of_no_tokens_is_refused(empty: Session, tiny_llama: OpenModel)
     refused(empty, 'prompt ""', "usage", "the prompt is empty", "prompt")
 
 
-CIRCUIT = Circuit(
-    neurons=tuple(Neuron(layer, index, 5, 0.5) for layer in range(3) for index in range(4)),
+CIRCUIT = circuit_of(
+    (Neuron(layer, index, 5, 0.5) for layer in range(3) for index in range(4)),
+    ("<s>", "th", "e", " c", "a", "t"),
     prompt=Prompt(text="the cat"),
     ids=(1, 61, 10, 37, 6, 25),
-    tokens=("<s>", "th", "e", " c", "a", "t"),
-    target=Target(tokens=(Token(6, "a"),)),
-    method="lrp",
-    attention="frozen",
-    chosen="top 12",
-    conservation=0.0,
-    total=6.0,
-    model="tiny",
     fingerprint="",
 )
 _TERMS = [

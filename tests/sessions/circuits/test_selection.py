@@ -6,30 +6,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sessions.circuits.circuit import Circuit, Neuron, Target
+from sessions.circuits.circuit import Neuron
 from sessions.circuits.selection import Surroundings, resolve, terms
 from sessions.errors import UsageError
-from sessions.model.info import Prompt, Token
+from tests.circuits import circuit_of
 
 WIDTHS = (8, 8, 8)
-CIRCUIT = Circuit(
-    neurons=(
+CIRCUIT = circuit_of(
+    (
         Neuron(2, 5, 3, 1.5, 2.0),
         Neuron(1, 7, 3, -0.9, 1.0),
         Neuron(1, 7, 1, 0.4, 1.0),
         Neuron(0, 1, 2, 0.1, 1.0),
-    ),
-    prompt=Prompt(text="x"),
-    ids=(1, 2, 3, 4),
-    tokens=("a", "b", "c", "d"),
-    target=Target(tokens=(Token(3, " c"),), value=2.0),
-    method="lrp",
-    attention="frozen",
-    chosen="top 4",
-    conservation=0.0,
-    total=1.0,
-    model="tiny",
-    fingerprint="f",
+    )
 )
 SAVED = {
     "texas": CIRCUIT.with_neurons(CIRCUIT.neurons[:1], ""),

@@ -13,10 +13,11 @@ from msgspec import structs
 from commands.grammar import VERBS, parse
 from sessions.circuits.circuit import Circuit, Neuron, Target
 from sessions.circuits.selection import Surroundings, resolve
-from sessions.model.info import Prompt, Token
+from sessions.model.info import Token
 from sessions.results import NeuronRow
+from tests.circuits import circuit_of
 from workbench.app.board import Board
-from workbench.app.columns import RANK, Columns, Filter, Sort, token_at
+from workbench.app.columns import RANK, Columns, Filter, Sort
 from workbench.app.composing import LETTERS, letters, line
 
 WIDTH, LAYERS = 40, 6
@@ -25,20 +26,7 @@ KEYS = (RANK, "layer", "index", "position", "token", "attribution", "share", "ac
 
 
 def circuit(neurons: tuple[Neuron, ...]) -> Circuit:
-    return Circuit(
-        neurons=neurons,
-        prompt=Prompt(text="x"),
-        ids=tuple(range(len(TOKENS))),
-        tokens=TOKENS,
-        target=Target(tokens=(Token(3, " c"),), value=-2.0),
-        method="lrp",
-        attention="frozen",
-        chosen="top 4",
-        conservation=0.0,
-        total=1.0,
-        model="tiny",
-        fingerprint="f",
-    )
+    return circuit_of(neurons, TOKENS, target=Target(tokens=(Token(3, " c"),), value=-2.0))
 
 
 VALUES = st.none() | st.integers(-3, 3).map(float)
@@ -90,7 +78,7 @@ def value(found: Circuit, row: int, key: str, rows: Rows) -> object:
     """What a column is sorted by, read from the neuron itself; None where that is missing."""
     neuron = found.neurons[row]
     texts = {
-        "token": token_at(found, neuron.position),
+        "token": found.token(neuron.position),
         "up": "".join(rows[neuron.place].up[:1]) if neuron.place in rows else "",
         "down": "".join(rows[neuron.place].down[:1]) if neuron.place in rows else "",
     }
@@ -119,7 +107,7 @@ def passes(found: Circuit, row: int, words: Collection[str], rows: Rows, marks: 
     """Whether a neuron passes a filter, said once more in plain Python."""
     neuron = found.neurons[row]
     told = rows.get(neuron.place)
-    texts = [token_at(found, neuron.position), *(told.up if told else ())]
+    texts = [found.token(neuron.position), *(told.up if told else ())]
     kinds: dict[str, bool] = {"marked": row in marks} if "*" in words else {}
     for word in words:
         if word in TEXTS:

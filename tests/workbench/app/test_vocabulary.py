@@ -11,11 +11,12 @@ from textual.pilot import Pilot
 from textual.strip import Strip
 from tokenizers import Tokenizer
 
-from sessions.circuits.circuit import Circuit, Neuron, Target
+from sessions.circuits.circuit import Neuron, Target
 from sessions.events import Result, Started, Text, finished
 from sessions.model.embedded import prepared
 from sessions.model.info import Encoded, Prompt, Token, TokenChance
 from sessions.results import Discovered, NeuronRow, NeuronTable
+from tests.circuits import circuit_of
 from tests.conftest import models_folder
 from tests.workbench.app.alone import Alone, alone, press
 from tests.workbench.app.telling import about, fed, tell
@@ -106,11 +107,12 @@ def test_in_the_table_of_neurons(vocabulary: list[str]) -> None:
     for pushed in rows_of(vocabulary, 58):
         neuron = Neuron(0, len(rows), 0, 1.0 / (len(rows) + 1), 1.0)
         rows.append(NeuronRow(neuron=neuron, token=pushed[0], share=0.1, up=tuple(pushed), down=()))
-    circuit = Circuit(
-        neurons=tuple(row.neuron for row in rows), prompt=PROMPT.prompt, ids=(1,), tokens=("Hello",),
-        target=Target(tokens=(Token(0, vocabulary[0]),), value=1.0), method="lrp", attention="frozen", chosen="all",
-        conservation=None, total=None, model="smollm2", fingerprint="",
-    )  # fmt: skip
+    circuit = circuit_of(
+        (row.neuron for row in rows),
+        ("Hello",),
+        prompt=PROMPT.prompt,
+        target=Target(tokens=(Token(0, vocabulary[0]),), value=1.0),
+    )
     found = Discovered(circuit=circuit, candidates=len(rows))
     table = NeuronTable(circuit=circuit, rows=tuple(rows), total=len(rows))
     board = fed(
