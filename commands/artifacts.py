@@ -9,14 +9,14 @@ from msgspec import structs
 
 from commands.line import quoted
 from commands.verb import argument, option, verb
-from commands.words import FileName, Name, OneOf, SavedName
+from commands.words import ArtifactName, FileName, Name, OneOf, SavedName
 from sessions.circuits import files
 from sessions.circuits.circuit import Circuit
 from sessions.disk import read_file, write_file
 from sessions.errors import ArtifactError, UsageError
 from sessions.results import Deleted, Exported, Imported, Listed, Loaded, Saved
 from sessions.session import Session
-from sessions.store import check_model
+from sessions.store import Key, body_of, check_model, opened
 
 FAMILY = "Saved by name"
 
@@ -88,53 +88,86 @@ def list_(session: Session) -> Listed:
 
 
 @verb("delete", family=FAMILY, example="delete texas")
-@argument("name", help="the name it was saved under", type=SavedName())
+@argument("name", help="the name it was saved under; vector:NAME for a vector", type=ArtifactName())
 @option("--restore", is_flag=True, help="bring back what was deleted last under that name")
-def delete(session: Session, name: str, restore: bool) -> Deleted | Saved:
-    """Delete a saved circuit; `delete NAME --restore` brings it back."""
+def delete(session: Session, name: Key, restore: bool) -> Deleted | Saved:
+    """Delete what was saved; `delete NAME --restore` brings it back."""
     if restore:
-        return Saved(name=name, path=str(session.store.restore("circuit", name)))
-    session.store.delete("circuit", name)
-    return Deleted(name=name, restore=f"delete {quoted(name)} --restore")
+        return Saved(name=str(name), path=str(session.store.restore(name.kind, name.name)))
+    session.store.delete(name.kind, name.name)
+    return Deleted(name=str(name), restore=f"delete {quoted(str(name))} --restore")
 
 
 _FORMATS = {
-    "json": "the workbench's own, everything in it",
-    "reference": "the reference implementation's circuit file",
-    "csv": "the neuron table",
+    "json": "a circuit, everything in it",
+    "reference": "a circuit as the reference implementation's file",
+    "csv": "a circuit's neuron table",
+    "safetensors": "a vector, everything in it",
+    "gguf": "a vector as llama.cpp's control vector",
 }
+#: What each kind can be written as, its usual format first.
+_WRITTEN_AS = {"circuit": ("json", "reference", "csv"), "vector": ("safetensors", "gguf")}
 
 
 @verb("export", family=FAMILY, example="export texas.csv")
-@argument("path", help="the file to write; .csv chooses that format", type=FileName())
-@option("--format", type=OneOf("format", _FORMATS), help="json, reference or csv (default: by the file's ending)")
-@option("--name", type=SavedName(), help="a saved circuit, instead of the current one")
+@argument("path", help="the file to write; its ending chooses the format", type=FileName())
+@option("--format", type=OneOf("format", _FORMATS), help="how to write it (default: by the file's ending)")
+@option("--name", type=ArtifactName(), help="a saved circuit, or vector:NAME, instead of the current circuit")
 @option("--force", is_flag=True, help="replace the file if it exists")
-def export(session: Session, path: Path, format: str | None, name: str | None, force: bool) -> Exported:
-    """Write the circuit to a file, for other programs."""
-    circuit = session.found() if name is None else session.read_circuit(name, force=True)[0]
+def export(session: Session, path: Path, format: str | None, name: Key | None, force: bool) -> Exported:
+    """Write a circuit or a vector to a file, for other programs.
+
+    A vector at resid_post becomes a control vector for llama.cpp: export calm.gguf --name vector:calm. There
+    direction N is added to what leaves layer N; it has none for layer 0, which is left out.
+    """
+    kind = "circuit" if name is None else name.kind
     if os.path.isdir(path):
-        raise UsageError(f"'{path}' is a folder", f"name a file in it: {path / 'circuit.json'}")
-    chosen = format or ("csv" if path.suffix.lower() == ".csv" else "json")
-    content = {
-        "json": lambda: files.write_json(circuit),
-        "reference": lambda: files.write_reference(circuit),
-        "csv": lambda: files.write_csv(circuit).encode(),
-    }[chosen]()
+        raise UsageError(f"'{path}' is a folder", f"name a file in it: {path / kind}.{_WRITTEN_AS[kind][0]}")
+    chosen = format or path.suffix.lower().removeprefix(".")
+    if chosen in _FORMATS and chosen not in _WRITTEN_AS[kind]:
+        raise UsageError(
+            f"a {kind} cannot be written as {chosen}",
+            "name a vector: --name vector:NAME" if kind == "circuit" else f"one of: {', '.join(_WRITTEN_AS[kind])}",
+        )
+    chosen = chosen if chosen in _FORMATS else _WRITTEN_AS[kind][0]
+    if name is not None and name.kind == "vector":
+        content, notes = _vector_file(session, name.name, chosen)
+    else:
+        circuit = session.found() if name is None else session.read_circuit(name.name, force=True)[0]
+        content, notes = _circuit_file(circuit, chosen), ()
     written = write_file(path.absolute(), content, force=force, what=f"'{path}'")
-    return Exported(path=str(written), format=chosen)
+    return Exported(path=str(written), format=chosen, notes=notes)
+
+
+def _circuit_file(circuit: Circuit, format: str) -> bytes:
+    if format == "csv":
+        return files.write_csv(circuit).encode()
+    return (files.write_json if format == "json" else files.write_reference)(circuit)
+
+
+def _vector_file(session: Session, name: str, format: str) -> tuple[bytes, tuple[str, ...]]:
+    from sessions.vectors.gguf import write_gguf
+
+    vector, _ = session.read_vector(name, force=True)
+    if format == "safetensors":  # its own file, which has just been found in order
+        return read_file(session.store.path("vector", name)), ()
+    left_out = ("llama.cpp has no direction at layer 0: it is left out",) if 0 in vector.layers else ()
+    return write_gguf(vector), left_out
 
 
 @verb("import", family=FAMILY, example="import circuit.json --as texas2")
 @argument("path", help="a circuit file: exported here, or of the reference implementation", type=FileName(".json"))
 @option("--as", "name", type=Name(), help="save it under this name at once")
 @option("--force", is_flag=True, help="even if it was made on another model; replace what has the name")
-def import_(session: Session, path: Path, name: str | None, force: bool) -> Imported:
-    """Read a circuit from a file into the session.
+def import_(session: Session, path: Path, name: str | None, force: bool) -> Imported | Saved:
+    """Read a circuit from a file into the session, or save a vector from one.
 
     Reference circuit files say nothing of the model they come from; the neurons are checked against
-    the open one.
+    the open one. A .safetensors file is a vector that was exported here: it is saved, under its own name
+    unless there is another.
     """
+    if path.suffix.lower() == ".safetensors":
+        return _import_vector(session, path, name, force)
     circuit = files.read_circuit(read_file(path.absolute()), str(path))
     notes = []
     if session.model is not None:
@@ -170,3 +203,26 @@ def _with_target_ids(session: Session, circuit: Circuit) -> Circuit:
     text = "".join(token.text for token in target.tokens)
     found = continuation(tokenizer, session.read(circuit.prompt), text)
     return structs.replace(circuit, target=structs.replace(target, tokens=found.tokens[:1]))
+
+
+def _import_vector(session: Session, path: Path, name: str | None, force: bool) -> Saved:
+    from sessions.vectors.vector import Vector
+
+    artifact = opened(read_file(path.absolute()), "vector", str(path))
+    header, vector = artifact.header, body_of(artifact, Vector, str(path))
+    notes = []
+    if session.model is not None:
+        info = session.model.info
+        notes.append(check_model(header.fingerprint, header.model, info.fingerprint, info.name, force))
+        vector.check(session.model.anatomy)
+    key = Key("vector", name or header.name)
+    saved = session.store.save(
+        key.kind,
+        key.name,
+        vector,
+        model=header.model,
+        fingerprint=header.fingerprint,
+        command=f"import {quoted(str(path))} --as {quoted(key.name)}",
+        force=force,
+    )
+    return Saved(name=str(key), path=str(saved), notes=tuple(filter(None, notes)))

@@ -1,23 +1,36 @@
-"""How `discover` attributes: its method, what neurons are compared with, and the exact way."""
+"""How `discover` attributes: over which prompts, by which method, and what neurons are compared with."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msgspec import structs
 
+from commands.reading import prompts_in
+from commands.words import REFERENCE
 from sessions.errors import UsageError
 from sessions.events import Steps
+from sessions.model.info import Encoded
 from sessions.session import Session
 
 if TYPE_CHECKING:
     from sessions.circuits.attribution import Reference
+    from sessions.circuits.cases import Case
+    from sessions.circuits.choosing import Choice
     from sessions.circuits.discovery import Way
-    from sessions.model.info import Encoded
+    from sessions.circuits.many import Gathering
+
+#: References that are no prompt.
+PLAIN = tuple(REFERENCE.meanings)
+#: A target that ranks behind this is worth a remark.
+UNLIKELY = 10
 
 
 def way(
     session: Session,
+    over: Encoded | Sequence[Case],
     method: str,
     attention: str | None,
     reference: str,
@@ -25,6 +38,9 @@ def way(
     steps: int | None,
 ) -> Steps[tuple[Way, list[str]]]:
     """How to attribute, from the words of a line, and remarks on it.
+
+    Args:
+        over: the prompt, or the many that are attributed.
 
     Raises:
         UsageError: two of them do not go together.
@@ -35,44 +51,109 @@ def way(
 
     if steps is not None and method != "ig":
         raise UsageError(f"--steps is for --method ig, not for {method}", "leave one of them out")
-    if reference_seed is not None and reference in ("zero", "mean"):
+    if attention is not None and method == "exact":
+        raise UsageError("--attention is for estimates, and --method exact makes none", "leave one of them out")
+    if reference_seed is not None and reference in PLAIN:
         raise UsageError(
             "--reference-seed needs a prompt as --reference", 'for example: --reference "the other prompt"'
         )
     if attention is None:
         attention = session.settings.attention if method == "relp" else "gradient"
-    compared, notes = yield from compared_with(session, session.encoded(), reference, reference_seed)
+    compared, notes = yield from compared_with(session, over, reference, reference_seed)
+    if method == "exact":  # one pass of the plainest method finds out what there is to switch off
+        method = "atp"
     check(session.opened().anatomy, method, compared)  # type: ignore[arg-type]
     return Way(method, attention, compared, named(reference), steps or STEPS), notes  # type: ignore[arg-type]
 
 
 def named(reference: str) -> str:
     """What neurons are compared with, or held at, in a word or two."""
-    return reference if reference in ("zero", "mean") else "another prompt"
+    return reference if reference in PLAIN else "another prompt"
 
 
 def compared_with(
-    session: Session, encoded: Encoded, word: str, seed: str | None = None
+    session: Session, over: Encoded | Sequence[Case], word: str, seed: str | None = None
 ) -> Steps[tuple[Reference | None, list[str]]]:
-    """The reference that a word means for a prompt, None for zero, and remarks on it."""
+    """The reference that a word means for a prompt, or for many, None for zero, and remarks on it.
+
+    Means are over built-in texts, or over the many prompts themselves.
+    """
     from sessions.circuits.attribution import Reference
-    from sessions.circuits.recording import means, recorded
+    from sessions.circuits.recording import means
     from sessions.circuits.universal import PROMPTS
     from sessions.model.info import Prompt
 
-    opened = session.opened()
     if word == "zero":
         return None, []
-    if word == "mean":
+    if word != "mean":
+        if not isinstance(over, Encoded):
+            raise many_against_one()
+        return _another_prompt(session, over, word, seed)
+    if isinstance(over, Encoded):
         texts = [session.read(Prompt(text=text, chat=False)).ids for text in PROMPTS]
-        return Reference((yield from means(opened, texts, session.home, session.cancel))), [
-            f"compared with each neuron's mean over {len(texts)} built-in texts"
-        ]
-    other = structs.replace(encoded.prompt, text=word, seed=encoded.prompt.seed if seed is None else seed)
-    ids = session.read(other).ids
-    notes = []
-    if len(ids) != len(encoded.ids):
+        which = f"{len(texts)} built-in texts"
+    else:
+        texts, which = [case.ids for case in over], "these prompts"
+    found = yield from means(session.opened(), texts, session.home, session.cancel)
+    return Reference(found), [f"compared with each neuron's mean over {which}"]
+
+
+def _another_prompt(session: Session, over: Encoded, text: str, seed: str | None) -> tuple[Reference, list[str]]:
+    from sessions.circuits.recording import recorded
+
+    other = structs.replace(over.prompt, text=text, seed=over.prompt.seed if seed is None else seed)
+    ids, notes = session.read(other).ids, []
+    if len(ids) != len(over.ids):
         notes.append(
-            f"the prompt has {len(encoded.ids)} tokens and its reference {len(ids)}: they are aligned at their ends"
+            f"the prompt has {len(over.ids)} tokens and its reference {len(ids)}: they are aligned at their ends"
         )
-    return recorded(opened, ids, len(encoded.ids), session.cancel), notes
+    return recorded(session.opened(), ids, len(over.ids), session.cancel), notes
+
+
+def many_against_one() -> UsageError:
+    """What is wrong where many prompts are compared with one."""
+    return UsageError("a prompt as --reference is for one prompt, and here are many", f"one of: {', '.join(PLAIN)}")
+
+
+def prompts_with_targets(
+    session: Session, path: Path, raw: bool, method: str, reference: str, batch: int | None
+) -> Steps[tuple[tuple[Case, ...], list[str]]]:
+    """The prompts of a file with their targets, and remarks on these.
+
+    Raises:
+        UsageError: the method or the reference is for one prompt; or a prompt is too long, or its own counterfactual.
+        ArtifactError: the file, or a line of it, cannot be read.
+    """
+    from sessions.circuits.cases import LARGEST_BATCH, settled
+
+    if method == "exact":
+        raise UsageError("--method exact is for one prompt", "leave out --prompts, or choose relp, atp or ig")
+    if reference not in PLAIN:
+        raise many_against_one()
+    opened, file = session.opened(), prompts_in(path, raw)
+    cases = yield from settled(opened, file.prompts, batch=batch or LARGEST_BATCH, cancel=session.cancel)
+    far = [(line, case) for line, case in zip(file.lines, cases, strict=True) if case.rank > UNLIKELY]
+    if not far:
+        return cases, []
+    line, case = far[0]
+    said = f"{len(far)} of {len(cases)} targets are" if len(far) > 1 else f"1 of {len(cases)} targets is"
+    return cases, [
+        f"{said} not among the {UNLIKELY} likeliest tokens of their prompt: the first is "
+        f"{case.target.tokens[0].text!r} in line {line}, which ranks {case.rank:,}"
+    ]
+
+
+def gathering_of(aggregate: str | None, align: str | None, threshold: float | None, choice: Choice) -> Gathering:
+    """How the attributions of many prompts become one, from the words of a line.
+
+    Raises:
+        UsageError: the choice is by what is not aggregated.
+    """
+    from sessions.circuits.many import Gathering
+
+    if aggregate == "share" and (choice.percentage is not None or choice.cumulative is not None):
+        raise UsageError(
+            "--aggregate share ranks by numbers of prompts, which --percentage and --cumulative say nothing of",
+            "choose with --top, and what counts in a prompt with --threshold",
+        )
+    return Gathering(aggregate or "mean", align == "end", threshold)  # type: ignore[arg-type]

@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from commands.attributing import way
+from commands.attributing import gathering_of, prompts_with_targets, way
 from commands.verb import argument, option, verb
 from commands.verification import agreed, measured
-from commands.words import ATTENTION, METHOD, REFERENCE, Layers, Real, SelectionWord, Text, Token, Whole
+from commands.words import (
+    AGGREGATE,
+    ALIGN,
+    ATTENTION,
+    METHOD,
+    REFERENCE,
+    FileName,
+    Layers,
+    Positions,
+    Real,
+    SelectionWord,
+    Text,
+    Token,
+    Whole,
+)
 from sessions.circuits.selection import Selection
 from sessions.errors import UsageError
 from sessions.events import Steps
@@ -17,8 +32,11 @@ from sessions.results import Discovered, Narrowed, NeuronRow, NeuronTable
 from sessions.session import Session
 
 if TYPE_CHECKING:
+    from sessions.circuits.cases import Case
     from sessions.circuits.choosing import Choice
-    from sessions.circuits.discovery import Question
+    from sessions.circuits.discovery import Discovery, Question, Scope, Way
+    from sessions.circuits.many import Gathering
+    from sessions.model.info import Encoded
 
 FAMILY = "Circuits"
 
@@ -28,11 +46,21 @@ FAMILY = "Circuits"
 @option("--vs", type=Token(), help="explain the difference to this token (default: the strongest other one)")
 @option("--target-only", is_flag=True, help="explain the target's logit alone, not a difference")
 @option("--sequence", is_flag=True, help="explain the log-probability of the whole text, all its tokens")
+@option("--prompts", type=FileName(), help="a file of prompts: explain the targets of all of them together")
+@option("--raw", is_flag=True, help="with --prompts: read them without the chat template")
+@option("--aggregate", type=AGGREGATE, help="with --prompts: how attributions become one number (default: mean)")
+@option("--align", type=ALIGN, help="with --prompts: none sums over positions (the default), end keeps them apart")
+@option(
+    "--threshold",
+    type=Real(100.0),
+    help="with --prompts: percent of its target below which a neuron counts as 0 in a prompt",
+)
 @option("--top", type=Whole(), help="neurons at most (default: the setting top, unless another limit is given)")
 @option("--percentage", type=Real(), help="neurons with at least this many percent of the target")
 @option("--cumulative", type=Real(1.0), help="the fewest neurons that hold this fraction (0 to 1) of all |attribution|")
 @option("--per-layer", type=Whole(), help="first reduce each layer to its strongest so many")
 @option("--layers", type=Layers(), help="only these layers: 9-26")
+@option("--at", type=Positions(), help="only these positions, the first too if it is among them: 3-9, or -1, the last")
 @option("--method", type=METHOD, default="relp", help="how attributions are made")
 @option(
     "--attention",
@@ -45,13 +73,20 @@ FAMILY = "Circuits"
 @option("--keep-bos", is_flag=True, help="keep the first position, where attention sinks")
 @option("--keep-universal", is_flag=True, help="keep neurons that answer to every prompt")
 @option("--no-verify", is_flag=True, help="do not measure the exact effect of each neuron found")
+@option("--batch", type=Whole(), help="tokens computed at once, which bounds the memory")
 def discover(
     session: Session,
     target: str | None,
     vs: str | None,
     target_only: bool,
     sequence: bool,
+    prompts: Path | None,
+    raw: bool,
+    aggregate: str | None,
+    align: str | None,
+    threshold: float | None,
     layers: tuple[int, int] | None,
+    at: tuple[int, int] | None,
     method: str,
     attention: str | None,
     reference: str,
@@ -60,6 +95,7 @@ def discover(
     keep_bos: bool,
     keep_universal: bool,
     no_verify: bool,
+    batch: int | None,
     **limits: Any,
 ) -> Steps[Discovered]:
     """Find the neurons that carry the next token.
@@ -71,37 +107,146 @@ def discover(
 
     Other methods: atp, activation times gradient, and ig, the same with the gradient averaged on the way
     to the prompt. With --reference mean, or a prompt in which the answer is another one, only what differs
-    from there counts.
-    """
-    from sessions.circuits import discovery
+    from there counts. exact estimates nothing and switches off every neuron of --layers alone; --at -1, the
+    last position, makes it short.
 
-    how, remarks = yield from way(session, method, attention, reference, reference_seed, steps)
-    question, notes = _question(session, target, vs, target_only, sequence)
-    choice = _choice(session, **limits)
-    scope = discovery.Scope(layers=_layers(session, layers))
-    if keep_bos:
-        scope = replace(scope, without_positions=())
-    if not keep_universal:
-        scope = replace(scope, without_neurons=(yield from session.universal()))
-    found = discovery.discover(
-        session.opened(),
-        session.encoded(),
-        question,
-        choice=choice,
-        scope=scope,
-        how=how,
-        cancel=session.cancel,
+    With --prompts, a file with lines such as {"prompt": "The keys", "target": " are", "counterfactual": " is"},
+    or plain text, a prompt a line, each prompt has its own target, and a neuron's attribution is the mean over
+    prompts of its sum over positions; --reference mean is their own mean. --threshold leaves out what is small
+    in a prompt, and --aggregate share ranks neurons by how many prompts they reach it in (1 percent, unless
+    another is given).
+    """
+    from sessions.circuits.discovery import Scope
+
+    about_many = {"--raw": raw, "--aggregate": aggregate, "--align": align, "--threshold": threshold}
+    about_one = {"a target": target, "--vs": vs, "--target-only": target_only, "--sequence": sequence}
+    _refuse(about_many if prompts is None else about_one, prompts is not None)
+    choice = limits_of(session, **limits)
+    scope = Scope(
+        layers=range_of(session, layers),
+        positions=None if at is None else range(at[0], at[1] + 1),
+        without_positions=(0,) if at is None and not keep_bos else (),
     )
-    if scope.without_neurons:
-        notes.append(f"{len(scope.without_neurons)} universal neurons left out (--keep-universal keeps them)")
+    words = (method, attention, reference, reference_seed, steps)
+    if prompts is not None:
+        gathering = gathering_of(aggregate, align, threshold, choice)
+        cases, notes = yield from prompts_with_targets(session, prompts, raw, method, reference, batch)
+        how, remarks = yield from way(session, cases, *words)
+        scope = yield from _without_universal(session, scope, keep_universal, notes)
+        found = yield from _on_many(session, cases, choice, scope, how, gathering, batch)
+    else:
+        cases = ()
+        encoded = session.encoded()
+        _check_positions(at, len(encoded.ids))
+        if method == "exact" and layers is None:
+            raise _too_many(session, at, len(encoded.ids))
+        how, remarks = yield from way(session, encoded, *words)
+        question, notes = _question(session, target, vs, target_only, sequence)
+        scope = yield from _without_universal(session, scope, keep_universal, notes)
+        found = yield from _on_one(session, encoded, question, choice, scope, how, method == "exact", batch)
     circuit, agreement = found.circuit, None
-    if not no_verify:
-        verified, _ = yield from measured(session, circuit, circuit.neurons, how.reference)
+    if not no_verify and method != "exact":
+        verified, _ = yield from measured(session, circuit, circuit.neurons, how.reference, batch, cases)
         effects = {neuron.place: neuron.effect for neuron in verified}
         circuit, agreement = circuit.with_effects(effects, how.compared), agreed(verified)
     session.circuit = circuit
     notes += [*remarks, *found.notes]
     return Discovered(circuit=circuit, candidates=found.candidates, agreement=agreement, notes=tuple(notes))
+
+
+def _refuse(options: dict[str, Any], many: bool) -> None:
+    """Raise `UsageError` for the first option given that is about one prompt where there are many, or the opposite."""
+    given = next((name for name, value in options.items() if value not in (None, False)), None)
+    if given is not None and many:
+        raise UsageError(
+            f"{given} does not go with --prompts: each prompt has its own",
+            'say it in the file: {"prompt": "The keys", "target": " are", "counterfactual": " is"}',
+        )
+    if given is not None:
+        raise UsageError(f"{given} is for many prompts", f"for example: discover --prompts keys.jsonl {given}")
+
+
+def _without_universal(session: Session, scope: Scope, keep: bool, notes: list[str]) -> Steps[Scope]:
+    """The scope without universal neurons, and a remark on that; or as it is, where these are kept."""
+    if keep:
+        return scope
+    scope = replace(scope, without_neurons=(yield from session.universal()))
+    if scope.without_neurons:
+        notes.append(f"{len(scope.without_neurons)} universal neurons left out (--keep-universal keeps them)")
+    return scope
+
+
+def _on_one(
+    session: Session,
+    encoded: Encoded,
+    question: Question,
+    choice: Choice,
+    scope: Scope,
+    how: Way,
+    exact: bool,
+    batch: int | None,
+) -> Steps[Discovery]:
+    from sessions.circuits.discovery import discover, discover_exact
+
+    opened, cancel = session.opened(), session.cancel
+    if not exact:
+        return discover(opened, encoded, question, choice=choice, scope=scope, how=how, cancel=cancel)
+    steps = discover_exact(
+        opened,
+        encoded,
+        question,
+        choice=choice,
+        scope=scope,
+        reference=how.reference,
+        compared=how.compared,
+        batch=batch,
+        cancel=cancel,
+    )
+    return (yield from steps)
+
+
+def _check_positions(positions: tuple[int, int] | None, length: int) -> None:
+    for position in positions or ():
+        if not -length <= position < length:
+            raise UsageError(
+                f"the prompt has no position {position}", f"positions are 0 to {length - 1}, or -1 for the last"
+            )
+
+
+def _too_many(session: Session, positions: tuple[int, int] | None, length: int) -> UsageError:
+    """Every neuron of the model, one by one."""
+    widths = session.opened().anatomy.widths
+    places = length - 1 if positions is None else positions[1] - positions[0] + 1
+    return UsageError(
+        f"--method exact without --layers would switch off {sum(widths) * places:,} neurons, a forward pass each",
+        f"choose some layers, and the last position, for example: --layers {len(widths) // 2} --at -1",
+    )
+
+
+def _on_many(
+    session: Session,
+    cases: tuple[Case, ...],
+    choice: Choice,
+    scope: Scope,
+    how: Way,
+    gathering: Gathering,
+    batch: int | None,
+) -> Steps[Discovery]:
+    from sessions.circuits import many
+    from sessions.circuits.cases import LARGEST_BATCH
+
+    return (
+        yield from many.discover(
+            session.opened(),
+            cases,
+            choice=choice,
+            scope=scope,
+            how=how,
+            gathering=gathering,
+            batch=batch or LARGEST_BATCH,
+            cancel=session.cancel,
+        )
+    )
 
 
 def _question(
@@ -143,7 +288,7 @@ def _tokens(
     return found.tokens[:1], notes
 
 
-def _choice(
+def limits_of(
     session: Session,
     top: int | None,
     percentage: float | None,
@@ -158,7 +303,7 @@ def _choice(
     return Choice(top, percentage, cumulative, per_layer)
 
 
-def _layers(session: Session, layers: tuple[int, int] | None) -> range | None:
+def range_of(session: Session, layers: tuple[int, int] | None) -> range | None:
     if layers is None:
         return None
     first, last = layers

@@ -14,7 +14,20 @@ from typing import TYPE_CHECKING, Any
 import click
 from msgspec import Struct
 
-from commands import artifacts, circuits, control, interventions, neuron, prompting, verification
+from commands import (
+    artifacts,
+    circuits,
+    contrast,
+    control,
+    edges,
+    faithfulness,
+    interventions,
+    neuron,
+    prompting,
+    universal,
+    vectors,
+    verification,
+)
 from commands.line import Word, is_text, quoted, words
 from commands.verb import Verb
 from commands.words import Placed, SelectionWord
@@ -26,7 +39,20 @@ if TYPE_CHECKING:
     from sessions.session import Session
 
 GROUP = click.Group("workbench", add_help_option=False)
-for family in (prompting, circuits, neuron, verification, interventions, artifacts, control):
+for family in (
+    prompting,
+    circuits,
+    contrast,
+    neuron,
+    verification,
+    edges,
+    faithfulness,
+    universal,
+    vectors,
+    interventions,
+    artifacts,
+    control,
+):
     for thing in vars(family).values():
         if isinstance(thing, Verb):
             GROUP.add_command(thing)

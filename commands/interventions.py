@@ -153,6 +153,9 @@ def _doubts(session: Session) -> tuple[str, ...]:
     circuit = session.circuit
     if circuit is None or circuit.prompt == session.prompt:
         return ()
+    if circuit.prompts:
+        known = any(asked.to_read() == session.prompt for asked in circuit.prompts)
+        return () if known else (f"the circuit was found on {len(circuit.prompts)} prompts, and this is none of them",)
     if not circuit.prompt.text:
         return ("the circuit does not say which prompt it was found on",)
     return (f"the circuit was found on another prompt, {circuit.prompt.text!r}",)

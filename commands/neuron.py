@@ -10,7 +10,8 @@ from commands.verb import argument, option, verb
 from commands.verification import explained
 from commands.words import SelectionWord, Whole
 from sessions.circuits.circuit import Circuit, Neuron, Target
-from sessions.errors import UsageError
+from sessions.circuits.flow import Edge
+from sessions.errors import ModelError, UsageError
 from sessions.events import Progress, Steps
 from sessions.results import Moment, NeuronCard
 from sessions.session import Session
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from sessions.model.info import Encoded
 
 FAMILY = "Circuits"
+
+#: Edges on a card, of each direction.
+EDGES = 20
 
 
 @verb("neuron", family=FAMILY, example="neuron L24/N1005")
@@ -51,6 +55,7 @@ def neuron(session: Session, neuron: str, tokens: int, no_verify: bool) -> Steps
         if len(places) < len(seen):
             notes.append(f"exact effects at the {len(places)} strongest of {len(seen)} positions")
     known = _summed(asked, seen, everywhere)
+    incoming, outgoing = yield from _edges(session, circuit, encoded, known, seen, notes)
     (pushed,) = lens.pushed(opened.anatomy, opened.tokenizer, [known], tokens)
     universal = yield from session.universal()
     ranked = () if circuit is None else circuit.neurons
@@ -66,17 +71,21 @@ def neuron(session: Session, neuron: str, tokens: int, no_verify: bool) -> Steps
         column_norm=float(opened.anatomy.down_column(*asked.site).float().norm()),
         reads=card.reads(opened, asked, tokens),
         universal=asked.site in universal,
+        tokens=encoded.tokens,
+        incoming=incoming[:EDGES],
+        outgoing=outgoing[:EDGES],
         notes=tuple(notes),
     )
 
 
 def _one(session: Session, text: str) -> Neuron:
-    chosen = session.select(text).neurons
+    selection = session.select(text)
+    chosen = selection.neurons
     if len(chosen) > 1:
         raise UsageError(
             f"'{text}' is {len(chosen):,} neurons, and a card is about one", f"for example: neuron {chosen[0]}"
         )
-    return chosen[0]
+    return chosen[0].counted(selection.length)
 
 
 def _is(neuron: Neuron, asked: Neuron) -> bool:
@@ -92,6 +101,29 @@ def _summed(asked: Neuron, seen: tuple[Moment, ...], everywhere: float | None) -
     strongest = max(here, key=lambda moment: abs(moment.attribution))
     effect = everywhere if asked.position is None else strongest.effect
     return Neuron(*asked.place, sum(moment.attribution for moment in here), strongest.activation, effect)
+
+
+def _edges(
+    session: Session,
+    circuit: Circuit | None,
+    encoded: Encoded,
+    known: Neuron,
+    seen: tuple[Moment, ...],
+    notes: list[str],
+) -> Steps[tuple[tuple[Edge, ...], tuple[Edge, ...]]]:
+    """Its edges with the circuit's neurons, at its position or where its attribution is strongest; none, and a remark,
+    where there can be none."""
+    from sessions.circuits.edges import edges_of
+
+    if circuit is None or not circuit.ids or not seen:
+        return (), ()
+    strongest = max(seen, key=lambda moment: abs(moment.attribution)).position
+    place = known if known.position is not None else Neuron(*known.site, strongest)
+    try:
+        return (yield from edges_of(session.opened(), encoded.ids, circuit, place, cancel=session.cancel))
+    except (ModelError, UsageError) as refusal:
+        notes.append(f"no edges: {refusal.message}")
+        return (), ()
 
 
 def _attributed(session: Session, circuit: Circuit | None) -> Steps[tuple[Encoded, Target, Attribution, list[str]]]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from msgspec import structs
 
-from commands.attributing import compared_with, named
+from commands.attributing import compared_with, many_against_one, named
 from commands.verb import argument, option, verb
 from commands.words import REFERENCE, SelectionWord, Text, Whole
 from sessions.circuits.agreement import Agreement, agreement
@@ -19,6 +20,7 @@ from sessions.session import Session
 
 if TYPE_CHECKING:
     from sessions.circuits.attribution import Reference
+    from sessions.circuits.cases import Case
     from sessions.model.info import Encoded
 
 FAMILY = "Circuits"
@@ -28,7 +30,9 @@ FAMILY = "Circuits"
 @argument("selection", help="which neurons (default: the whole circuit)", type=SelectionWord(), default="all")
 @option("--reference", type=REFERENCE, default="zero", help="what each is held at: zero, its mean, or as in a prompt")
 @option("--reference-seed", type=Text(), help="the seed of that prompt (default: this prompt's)")
-@option("--batch", type=Whole(), help="tokens computed at once, which bounds the memory (default: 2048)")
+@option(
+    "--batch", type=Whole(), help="tokens computed at once, which bounds the memory (default: 2048, or what is free)"
+)
 def verify(
     session: Session, selection: str, reference: str, reference_seed: str | None, batch: int | None
 ) -> Steps[Verified]:
@@ -38,12 +42,19 @@ def verify(
     positive where it helps, in logits, as the attribution is. Nothing is estimated, yet two hundred
     neurons cost about ten forward passes, since only what changes is computed again. The circuit
     keeps the effects, and the result says how well the attributions agree with them. A neuron can
-    also be held at its mean, or at what it was in another prompt, aligned at the end.
+    also be held at its mean, or at what it was in another prompt, aligned at the end. Of a circuit found
+    on many prompts, effects are means over these, and the mean to hold at is theirs.
     """
     circuit, chosen = session.found(), session.select(selection).neurons
-    compared, notes = yield from compared_with(session, explained(session), reference, reference_seed)
-    verified, value = yield from measured(session, circuit, chosen, compared, batch)
+    if circuit.prompts and reference_seed is not None:
+        raise many_against_one()
+    cases = (yield from cases_of(session, circuit)) if circuit.prompts else ()
+    over = cases or explained(session)
+    compared, notes = yield from compared_with(session, over, reference, reference_seed)
+    verified, value = yield from measured(session, circuit, chosen, compared, batch, cases)
     held = named(reference)
+    if circuit.compared not in ("", held):
+        notes.append(f"the circuit's attributions are against {circuit.compared}, these effects at {held}")
     session.circuit = circuit.with_effects({neuron.place: neuron.effect for neuron in verified}, held)
     return Verified(
         circuit=session.circuit,
@@ -63,36 +74,43 @@ def explained(session: Session) -> Encoded:
     return structs.replace(session.read(circuit.prompt), ids=circuit.ids, tokens=circuit.tokens)
 
 
+def cases_of(session: Session, circuit: Circuit) -> Steps[tuple[Case, ...]]:
+    """The prompts that a circuit was found on, with their targets."""
+    from sessions.circuits.cases import settled
+
+    return (yield from settled(session.opened(), circuit.prompts, cancel=session.cancel))
+
+
 def measured(
     session: Session,
     circuit: Circuit,
     neurons: tuple[Neuron, ...],
     reference: Reference | None = None,
     batch: int | None = None,
+    cases: Sequence[Case] = (),
 ) -> Steps[tuple[tuple[Neuron, ...], float]]:
-    """The neurons with their effects on the circuit's target, and the target's value.
+    """The neurons with their effects on the circuit's target, and the target's value; means over `cases` if there are.
 
     A neuron that the reference says nothing of has no effect.
 
     Raises:
         UsageError: the circuit does not say exactly what it explains.
     """
-    from sessions.circuits import verification
+    from sessions.circuits.mean_effects import mean_effects
+    from sessions.circuits.verification import verify
 
-    opened, ids = session.opened(), circuit.ids or session.encoded().ids
-    if not circuit.target.tokens or any(token.id < 0 for token in circuit.target.tokens):
+    opened = session.opened()
+    if not cases and (not circuit.target.tokens or any(token.id < 0 for token in circuit.target.tokens)):
         raise UsageError("the circuit does not say which tokens it explains", "discover one on this model")
     values = [0.0 if reference is None else reference.at(opened.anatomy, neuron) for neuron in neurons]
     known = [(neuron, value) for neuron, value in zip(neurons, values, strict=True) if not math.isnan(value)]
-    found = yield from verification.verify(
-        opened,
-        ids,
-        [neuron for neuron, _ in known],
-        circuit.target,
-        values=[value for _, value in known],
-        batch=batch or verification.LARGEST_BATCH,
-        cancel=session.cancel,
-    )
+    chosen, held = [neuron for neuron, _ in known], [value for _, value in known]
+    if cases:
+        steps = mean_effects(opened, cases, chosen, values=held, batch=batch, cancel=session.cancel)
+    else:
+        ids = circuit.ids or session.encoded().ids
+        steps = verify(opened, ids, chosen, circuit.target, values=held, batch=batch, cancel=session.cancel)
+    found = yield from steps
     effects = dict(zip((neuron.place for neuron, _ in known), found.effects, strict=True))
     return tuple(structs.replace(neuron, effect=effects.get(neuron.place)) for neuron in neurons), found.value
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from commands.line import is_text
 from sessions.circuits.selection import terms
 from sessions.errors import ArtifactError, UsageError
 from sessions.settings import describe
-from sessions.store import checked_name
+from sessions.store import KINDS, Key, checked_name
 
 if TYPE_CHECKING:
     from sessions.session import Session
@@ -66,6 +67,9 @@ class Word(click.ParamType):  # type: ignore[type-arg]  # generic in newer versi
         found = self.completions(ctx.obj, incomplete)
         return [CompletionItem(text, help=about) for text, about in found if text.startswith(incomplete)]
 
+
+#: The word for the session's own circuit, where saved things are named.
+CURRENT = "current"
 
 #: How `expect` compares: texts, or numbers.
 COMPARISONS = {
@@ -146,6 +150,20 @@ class Whole(Word):
         return int(text)
 
 
+class Sizes(Word):
+    """Whole numbers of at least 1 with commas between them, in rising order, each once."""
+
+    name = "sizes"
+    shape = "N,N,…"
+
+    def read(self, text: str) -> tuple[int, ...]:
+        parts = text.split(",")
+        wrong = next((part for part in parts if not _is_whole(part) or int(part) < 1), None)
+        if wrong is not None:
+            raise UsageError(f"'{wrong}' is not a whole number of at least 1", "for example: 10,50,200")
+        return tuple(sorted({int(part) for part in parts}))
+
+
 class Real(Word):
     """A number above 0, up to `most`."""
 
@@ -223,6 +241,23 @@ class Layers(Word):
         return [(f"0-{count - 1}", "all of them"), (f"{count // 3}-{2 * count // 3}", "those in the middle")]
 
 
+class Positions(Word):
+    """A position or a range of them, `41`, `3-9`, `-1` (the last) or `-4--1`, read as (first, last)."""
+
+    name = "positions"
+    shape = "POSITIONS"
+
+    def read(self, text: str) -> tuple[int, int]:
+        match = re.fullmatch(r"(-?[0-9]{1,9})(?:-(-?[0-9]{1,9}))?", text.removeprefix("@"))
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
+        if first > last or (first < 0) != (last < 0):
+            raise UsageError(f"'{text}' is not a range of positions", "for example: 3-9, 12, or -1 for the last")
+        return first, last
+
+    def completions(self, session: Session | None, incomplete: str) -> list[tuple[str, str]]:
+        return [("-1", "the last")]
+
+
 class Name(Word):
     """A name to save under."""
 
@@ -237,10 +272,49 @@ class Name(Word):
 
 
 class SavedName(Name):
-    """A name something was saved under."""
+    """A name something of one kind was saved under; the kind may stand before it, `vector:calm`."""
+
+    def __init__(self, kind: str = "circuit") -> None:
+        self.kind = kind
+
+    def read(self, text: str) -> str:
+        return super().read(text.removeprefix(f"{self.kind}:"))
 
     def completions(self, session: Session | None, incomplete: str) -> list[tuple[str, str]]:
-        return [] if session is None else [(name, "saved circuit") for name in session.store.names("circuit")]
+        return [] if session is None else [(name, f"saved {self.kind}") for name in session.store.names(self.kind)]
+
+
+class ArtifactName(Word):
+    """What was saved, of any kind: `vector:calm`, `circuit:texas` or, for a circuit, `texas`.
+
+    With `current`, that word is the session's circuit.
+    """
+
+    name = "artifact"
+    shape = "[KIND:]NAME"
+
+    def __init__(self, current: bool = False) -> None:
+        self.current = current
+
+    def read(self, text: str) -> Key:
+        if self.current and text == CURRENT:
+            return Key(CURRENT, "")
+        kind, colon, name = text.rpartition(":")
+        if colon and kind not in KINDS:
+            near = get_close_matches(kind, KINDS, 1)
+            hint = f"did you mean {near[0]}:{name}?" if near else f"one of: {', '.join(KINDS)}"
+            raise UsageError(f"'{kind}' is no kind of artifact", hint)
+        return Key(kind or "circuit", Name().read(name))
+
+    def completions(self, session: Session | None, incomplete: str) -> list[tuple[str, str]]:
+        if session is None:
+            return []
+        found = [(CURRENT, "the session's circuit")] if self.current and session.circuit is not None else []
+        for kind in KINDS:
+            spelt = f"{kind}:" if incomplete.startswith(f"{kind}:") else ""
+            names = [Key(kind, name) for name in session.store.names(kind)]
+            found += [(f"{spelt}{key.name}" if spelt else str(key), f"saved {kind}") for key in names]
+        return found
 
 
 class ModelName(Word):
@@ -261,6 +335,7 @@ class FileName(Word):
     """A path. `suffix` is the ending of the files that completion offers."""
 
     name = "file"
+    shape = "FILE"
 
     def __init__(self, suffix: str = "") -> None:
         self.suffix = suffix
@@ -296,6 +371,21 @@ def _paths(session: Session | None, incomplete: str, suffix: str) -> list[tuple[
 
 def _is_shown(name: str) -> bool:
     return not name.startswith(".") and is_text(name)
+
+
+class Prompts(Word):
+    """A file of prompts or, where there is no such file, one prompt."""
+
+    name = "prompts"
+    shape = "FILE|TEXT"
+
+    def read(self, text: str) -> str:
+        if not text.strip():
+            raise UsageError("the prompt is empty", 'a file of prompts, or a prompt in quotes: "I feel wonderful"')
+        return text
+
+    def completions(self, session: Session | None, incomplete: str) -> list[tuple[str, str]]:
+        return _paths(session, incomplete, "")
 
 
 class Usually(Word):
@@ -396,7 +486,29 @@ METHOD = OneOf(
         "relp": "relevance in the network made linear around the prompt",
         "atp": "activation times gradient",
         "ig": "activation times the mean gradient on the way from zero, or the reference, to the prompt",
+        "exact": "no estimate: every neuron of --layers is switched off alone",
     },
 )
+AGGREGATE = OneOf(
+    "aggregate",
+    {
+        "mean": "the mean over the prompts",
+        "max": "the largest of all prompts, with its sign",
+        "share": "ranked by the share of prompts in which it reaches the threshold",
+    },
+)
+ALIGN = OneOf(
+    "alignment",
+    {"none": "positions summed", "end": "positions apart, counted from the end, as far back as all prompts reach"},
+)
 REFERENCE = Usually({"zero": "what a neuron contributes at all", "mean": "more than it contributes on average"})
+HELD = OneOf("reference", {"mean": "its mean at that position", "zero": "zero"})
+SITE = OneOf(
+    "site",
+    {
+        "resid_post": "the residual stream behind a layer",
+        "mlp_out": "what a layer's MLP adds to it",
+        "neurons": "the layer's neurons themselves",
+    },
+)
 THINKING = OneOf("switch", {"on": "the template lets the model think first", "off": "it answers at once"})

@@ -6,10 +6,13 @@ from msgspec import Struct
 
 from sessions.circuits.agreement import Agreement
 from sessions.circuits.circuit import Circuit, Neuron, Target
+from sessions.circuits.comparing import Comparison
+from sessions.circuits.flow import Bottleneck, Edge, Hub, Inflow, LayerFlow, SuperWeight
 from sessions.events import State, Value
 from sessions.interventions.arms import Arm, Shift
 from sessions.model.info import Encoded, ModelInfo, TokenChance
 from sessions.store import Row
+from sessions.vectors.findings import Direction, LayerCosine, Span
 
 
 class ModelOpened(Value, frozen=True, kw_only=True):
@@ -49,7 +52,7 @@ class Distribution(Value, frozen=True, kw_only=True):
 
 
 class Discovered(Value, frozen=True, kw_only=True):
-    """`discover`: the circuit, and how many (neuron, position) candidates it was chosen from.
+    """`discover`, `contrast`: the circuit, and how many (neuron, position) candidates it was chosen from.
 
     `agreement` is that of its attributions with the exact effects, where these were measured.
     """
@@ -70,6 +73,58 @@ class Verified(Value, frozen=True, kw_only=True):
     held: str
     value: float
     agreement: Agreement | None
+
+
+class Edges(Value, frozen=True, kw_only=True):
+    """`edges`: how relevance flows between `neurons`, and from them to the circuit's target.
+
+    Edges into the strongest `targets` of the neurons were computed; `total` of them are not 0. `edges`, between
+    neurons, and `outputs`, to the target, are the strongest, strongest first, and `listed` of them are to be shown. The
+    rest is read off all of them (see `sessions.circuits.flow`). `tokens` are the prompt's. `path` is the graph's file.
+    """
+
+    target: Target
+    tokens: tuple[str, ...]
+    neurons: tuple[Neuron, ...]
+    targets: int
+    total: int
+    listed: int
+    edges: tuple[Edge, ...]
+    outputs: tuple[Edge, ...]
+    inflows: tuple[Inflow, ...]
+    hubs: tuple[Hub, ...]
+    bottlenecks: tuple[Bottleneck, ...]
+    super_weights: tuple[SuperWeight, ...]
+    layers: tuple[LayerFlow, ...]
+    path: str = ""
+
+
+class FaithfulnessRow(Struct, frozen=True, kw_only=True):
+    """A circuit's first `size` neurons: what they keep of the target alone, and what is left without them, as fractions
+    of what all neurons do; and the same of as many random ones, where these were drawn. None where nothing is defined.
+    """
+
+    size: int
+    kept: float | None
+    left: float | None
+    random_kept: float | None = None
+    random_left: float | None = None
+
+
+class Faithfulness(Value, frozen=True, kw_only=True):
+    """`faithfulness`: what a circuit of `size` neurons keeps of the mean target of `prompts` prompts, by size.
+
+    `whole` is that target with no neuron held, `none` with all, at what `held` says. `controls` random circuits were
+    drawn.
+    """
+
+    prompts: int
+    size: int
+    held: str
+    whole: float
+    none: float
+    rows: tuple[FaithfulnessRow, ...]
+    controls: int = 0
 
 
 class NeuronRow(Struct, frozen=True, kw_only=True):
@@ -124,7 +179,8 @@ class NeuronCard(Value, frozen=True, kw_only=True):
 
     `neuron` has the position that was asked for, and is known there or, without one, summed over all. `moments` is
     every position it was computed at, `everywhere` the exact effect of switching it off at all of them. `rank` is its
-    place in the circuit, from 1, 0 where it is not in it.
+    place in the circuit, from 1, 0 where it is not in it. `incoming` and `outgoing` are its edges with the circuit's
+    neurons, the strongest first, at its position or, without one, at its strongest; `tokens` are the prompt's.
     """
 
     neuron: Neuron
@@ -138,6 +194,9 @@ class NeuronCard(Value, frozen=True, kw_only=True):
     column_norm: float
     reads: tuple[Reads, ...]
     universal: bool
+    tokens: tuple[str, ...] = ()
+    incoming: tuple[Edge, ...] = ()
+    outgoing: tuple[Edge, ...] = ()
 
 
 class Intervened(Value, frozen=True, kw_only=True):
@@ -170,6 +229,71 @@ class Narrowed(Value, frozen=True, kw_only=True):
 
     circuit: Circuit
     before: int
+
+
+class VectorShown(Value, frozen=True, kw_only=True):
+    """`vector`: a saved vector, taken apart layer by layer. `path` is its file where it has just been made."""
+
+    name: str
+    site: str
+    model: str
+    prompts: tuple[int, int]
+    directions: tuple[Direction, ...]
+    path: str = ""
+
+
+class CircuitsCompared(Value, frozen=True, kw_only=True):
+    """`compare`: two circuits, by name."""
+
+    names: tuple[str, str]
+    comparison: Comparison
+
+
+class CircuitHeldAgainst(Value, frozen=True, kw_only=True):
+    """`compare`: how much of a vector a circuit accounts for, layer by layer.
+
+    `size` counts the circuit's neurons, wherever they fire. `ranks` is how the sizes of their attributions and of
+    their cosines with the direction of their layer agree.
+    """
+
+    circuit: str
+    size: int
+    vector: str
+    site: str
+    spans: tuple[Span, ...]
+    ranks: Agreement | None
+
+
+class VectorsCompared(Value, frozen=True, kw_only=True):
+    """`compare`: two vectors, by name, at the layers that both have."""
+
+    names: tuple[str, str]
+    sites: tuple[str, str]
+    layers: tuple[LayerCosine, ...]
+
+
+class UniversalRow(Struct, frozen=True, kw_only=True):
+    """A universal neuron: how many of the built-in prompts it is strong in, None where that was not counted, and the
+    tokens it pushes up and down where its activation is positive."""
+
+    neuron: Neuron
+    prompts: int | None
+    up: tuple[str, ...]
+    down: tuple[str, ...]
+
+
+class UniversalShown(Value, frozen=True, kw_only=True):
+    """`universal`: the model's universal neurons.
+
+    `published` says where the list is from; where it is empty, they were found here, each among the `strongest` of
+    nearly all of `prompts` built-in prompts.
+    """
+
+    model: str
+    rows: tuple[UniversalRow, ...]
+    prompts: int
+    strongest: int
+    published: str = ""
 
 
 class Saved(Value, frozen=True, kw_only=True):

@@ -18,6 +18,7 @@ from sessions.circuits.selection import Selection, Surroundings, resolve
 from sessions.errors import ModelError, UsageError
 from sessions.events import Progress, State, Steps
 from sessions.journal import Journal
+from sessions.layouts import Header
 from sessions.model.cancel import Cancel
 from sessions.model.info import Encoded, Opening, Prompt
 from sessions.settings import Settings
@@ -27,6 +28,7 @@ if TYPE_CHECKING:  # the rooms that need torch are imported when a model is
     from torch import Tensor
 
     from sessions.model.opening import OpenModel
+    from sessions.vectors.vector import Vector
 
 
 @dataclass(frozen=True)
@@ -174,12 +176,27 @@ class Session:
         Raises:
             ArtifactError: it is missing, damaged, or made on another model than the open one.
         """
-        artifact, circuit = self.store.load("circuit", name, Circuit)
-        remark = ""
-        if self.model is not None:
-            info = self.model.info
-            remark = check_model(artifact.fingerprint, artifact.model, info.fingerprint, info.name, force)
-        return structs.replace(circuit, name=name), (remark,) if remark else ()
+        header, circuit = self.store.load("circuit", name, Circuit)
+        return structs.replace(circuit, name=name), self._fit(header, force)
+
+    def read_vector(self, name: str, *, force: bool = False) -> tuple[Vector, tuple[str, ...]]:
+        """A saved vector, and remarks on how it fits the open model.
+
+        Raises:
+            ArtifactError: it is missing, damaged, or made on another model than the open one.
+        """
+        from sessions.vectors.vector import Vector
+
+        header, vector = self.store.load("vector", name, Vector)
+        return vector.named(name, header.model, header.fingerprint), self._fit(header, force)
+
+    def _fit(self, header: Header, force: bool) -> tuple[str, ...]:
+        """Remarks on how a saved thing fits the open model, if there is one."""
+        if self.model is None:
+            return ()
+        info = self.model.info
+        remark = check_model(header.fingerprint, header.model, info.fingerprint, info.name, force)
+        return (remark,) if remark else ()
 
     def universal(self) -> Steps[frozenset[tuple[int, int]]]:
         """The open model's universal neurons, found once for each model and kept in the home folder."""

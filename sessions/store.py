@@ -1,16 +1,16 @@
-"""Named artifacts on disk: one JSON file each, checked when read, and never lost by accident.
+"""Named artifacts on disk: one file each, checked when read, and never lost by accident.
 
 Files are written whole or not at all (see `disk`): of two processes that save the same name one wins
 and the other is told. What is deleted or replaced moves to `trash/`; nothing here removes an artifact
 for good.
 
-Layout of the home folder: `circuits/NAME.json`, `models/`, `trash/circuits/NAME~TIME-ID.json`.
+Layout of the home folder: `circuits/NAME.json`, `vectors/NAME.safetensors`, `models/`, and
+`trash/circuits/NAME~TIME-ID.json`. How an artifact stands in its file is said in `layouts`.
 """
 
 from __future__ import annotations
 
 import difflib
-import hashlib
 import os
 import re
 import secrets
@@ -19,18 +19,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-import msgspec
 import platformdirs
-from msgspec import Raw, Struct
+from msgspec import Struct
 
 from sessions.disk import HOME_HINT, link, make_folder, read_file, reported, sync_folder, turn, write_file
 from sessions.errors import ArtifactError
-from sessions.json_text import decoded, readable
+from sessions.layouts import Header, Json, Layout, Safetensors
 
 T = TypeVar("T")
 
-
-SUFFIX = ".json"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _NAME_RULE = "a name is 1 to 64 letters, digits, '.', '_' or '-', and starts with a letter or digit: texas-2"
 #: What a selection reads as something else; with '-', as that minus something.
@@ -38,41 +35,46 @@ _RESERVED = re.compile(r"(?:all|suppressed|top[0-9]+)(?:-.*)?|recruits.*|l[0-9]+
 
 
 class Kind(NamedTuple):
-    """A kind of artifact: its folder, and the newest version of its format that this program reads."""
+    """A kind of artifact: its folder, the newest version of its format that this program reads, and its layout."""
 
     folder: str
     format: int
+    layout: Layout
+
+    @property
+    def suffix(self) -> str:
+        return self.layout.suffix
 
 
-KINDS = {"circuit": Kind("circuits", 1)}
+KINDS = {"circuit": Kind("circuits", 1, Json()), "vector": Kind("vectors", 1, Safetensors())}
 
 
-class Artifact(Struct, frozen=True, kw_only=True):
-    """What a file holds: where the body comes from, and the body itself as the bytes of its JSON.
+class Key(Struct, frozen=True):
+    """Which artifact is meant: `texas` and `circuit:texas` are the same circuit, `vector:calm` a vector.
 
-    `model` and `fingerprint` are those of the model it was made on, empty where that is unknown;
-    `command` the line that made it; `created` ISO 8601 in UTC; `size` the body's length and `target`
-    the text of its target, where it has them. `sha256` is over the body's JSON with sorted keys and
-    no white space, so that laying the file out anew does not spoil it.
+    A key without a name stands for what its kind says.
     """
 
     kind: str
-    format: int
     name: str
-    model: str
-    fingerprint: str
-    command: str
-    created: str
-    size: int = 0
-    target: str = ""
-    sha256: str
-    body: Raw
+
+    def __str__(self) -> str:
+        if self.kind == "circuit":
+            return self.name
+        return f"{self.kind}:{self.name}" if self.name else self.kind
+
+
+class Artifact(NamedTuple):
+    """What a file holds: its header, and its body as it stands there, checked and still undecoded."""
+
+    header: Header
+    body: Any
 
 
 class Row(Struct, frozen=True, kw_only=True):
     """One line of a listing. `error` says why a file cannot be loaded; its other fields may be empty then.
 
-    `modified` is ISO 8601 in UTC; `bytes` the size of the file; the rest as in `Artifact`.
+    `modified` is ISO 8601 in UTC; `bytes` the size of the file; the rest as in `Header`.
     """
 
     name: str
@@ -167,15 +169,17 @@ class Store:
         Raises:
             ArtifactError: the name is not one an artifact may have.
         """
-        return self._folder(kind) / f"{checked_name(name)}{SUFFIX}"
+        return self._folder(kind) / f"{checked_name(name)}{KINDS[kind].suffix}"
 
     def save(
-        self, kind: str, name: str, body: Struct, *, model: str, fingerprint: str, command: str, force: bool = False
+        self, kind: str, name: str, body: Any, *, model: str, fingerprint: str, command: str, force: bool = False
     ) -> Path:
         """Write the artifact and return its path. With `force`, what had the name moves to the trash.
 
+        `body` is what the kind's layout takes: a struct for JSON, a `Packed` for safetensors.
+
         Raises:
-            ArtifactError: the name is bad or taken, the body has no faithful JSON, or the home
+            ArtifactError: the name is bad or taken, the body has no faithful form, or the home
                 cannot be written. Nothing has changed on disk then.
         """
         path = self.path(kind, name)
@@ -190,14 +194,11 @@ class Store:
             "size": len(body) if isinstance(body, Sized) else 0,
             "target": str(getattr(body, "target", "")),
         }
-        contents = msgspec.to_builtins(body, str_keys=True)
-        data = readable(
-            {**header, "sha256": _digest(contents, f"{kind} '{name}'"), "body": contents}, f"{kind} '{name}'"
-        )
+        data = KINDS[kind].layout.written(header, body, f"{kind} '{name}'")
         earlier = self._trash(kind, name)
         return write_file(path, data, force=force, what=f"{kind} '{name}'", earlier=earlier, hint=HOME_HINT)
 
-    def load(self, kind: str, name: str, body_type: type[T]) -> tuple[Artifact, T]:
+    def load(self, kind: str, name: str, body_type: type[T]) -> tuple[Header, T]:
         """The artifact's header and its body, after every check that can be made on them.
 
         Raises:
@@ -206,8 +207,8 @@ class Store:
         """
         path = self._present(kind, name)
         artifact = opened(read_file(path, HOME_HINT), kind, str(path))
-        _check_own_name(artifact, name, path)
-        return artifact, body_of(artifact, body_type, str(path))
+        _check_own_name(artifact.header, name, path)
+        return artifact.header, body_of(artifact, body_type, str(path))
 
     def rows(self, kind: str | None = None) -> list[Row]:
         """One row for each file of that kind, or of all kinds, by name; a damaged file is a row too.
@@ -221,7 +222,7 @@ class Store:
     def names(self, kind: str) -> list[str]:
         """The names in use, sorted, without opening a file: for completion. Empty where unreadable."""
         try:
-            stems = [path.name.removesuffix(SUFFIX) for path in self._files(kind)]
+            stems = [path.name.removesuffix(KINDS[kind].suffix) for path in self._files(kind)]
         except ArtifactError:
             return []
         return [stem for stem in stems if _NAME.fullmatch(stem) and not _RESERVED.fullmatch(stem)]
@@ -253,7 +254,7 @@ class Store:
         path = self.path(kind, name)
         with reported("restore", path):
             trash = self.home / "trash" / KINDS[kind].folder
-            kept = max(trash.glob(f"{name}~*{SUFFIX}"), default=None, key=lambda each: each.name)
+            kept = max(trash.glob(f"{name}~*{KINDS[kind].suffix}"), default=None, key=lambda each: each.name)
             if kept is None:
                 raise ArtifactError(f"no {kind} called '{name}' was deleted", f"{trash} holds what can be restored")
             make_folder(path.parent)
@@ -261,7 +262,7 @@ class Store:
                 try:
                     link(kept, path)
                 except FileExistsError as error:
-                    raise ArtifactError(f"{kind} '{name}' exists already", f"delete {name} first") from error
+                    raise ArtifactError(f"{kind} '{name}' exists already", f"delete {Key(kind, name)} first") from error
                 kept.unlink(missing_ok=True)
                 sync_folder(path.parent)
                 sync_folder(trash)
@@ -283,7 +284,7 @@ class Store:
 
     def _trash(self, kind: str, name: str) -> Path:
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")
-        return self.home / "trash" / KINDS[kind].folder / f"{name}~{stamp}-{secrets.token_hex(4)}{SUFFIX}"
+        return self.home / "trash" / KINDS[kind].folder / f"{name}~{stamp}-{secrets.token_hex(4)}{KINDS[kind].suffix}"
 
     def _files(self, kind: str) -> list[Path]:
         folder = self._folder(kind)
@@ -292,7 +293,8 @@ class Store:
                 files = sorted(folder.iterdir())
             except FileNotFoundError:
                 return []
-        return [path for path in files if path.name.endswith(SUFFIX) and not path.name.startswith(".")]
+        suffix = KINDS[kind].suffix
+        return [path for path in files if path.name.endswith(suffix) and not path.name.startswith(".")]
 
     def _nearest(self, kind: str, name: str) -> str:
         names = self.names(kind)
@@ -308,7 +310,8 @@ def opened(data: bytes, kind: str, source: str) -> Artifact:
     Raises:
         ArtifactError: a check failed. `source` is how the message names the file.
     """
-    stamp = decoded(data, _Stamp, source)
+    layout = KINDS[kind].layout
+    stamp = layout.stamp(data, source)
     if stamp.kind != kind:
         raise ArtifactError(f"{source} holds a {stamp.kind}, not a {kind}")
     if stamp.format > KINDS[kind].format:
@@ -316,13 +319,12 @@ def opened(data: bytes, kind: str, source: str) -> Artifact:
             f"{source} has format {stamp.format}, and this workbench reads a {kind} up to {KINDS[kind].format}",
             "it was written by a newer workbench: upgrade this one",
         )
-    artifact = decoded(data, Artifact, source)
-    if _digest(decoded(bytes(artifact.body), Any, source), source) != artifact.sha256:
+    header, body, sha256 = layout.read(data, source)
+    if sha256 != header.sha256:
         raise ArtifactError(
-            f"{source} was changed or damaged after it was saved: its sha256 is not that of its body",
-            f"to edit a {kind}, export it as json and import that",
+            f"{source} was changed or damaged after it was saved: its sha256 is not that of its body", layout.repair
         )
-    return artifact
+    return Artifact(header, body)
 
 
 def body_of(artifact: Artifact, body_type: type[T], source: str) -> T:
@@ -331,48 +333,38 @@ def body_of(artifact: Artifact, body_type: type[T], source: str) -> T:
     Raises:
         ArtifactError: it has another shape; the message gives the path to the first difference.
     """
-    try:
-        return msgspec.json.decode(artifact.body, type=body_type)
-    except msgspec.ValidationError as error:
-        raise ArtifactError(f"{source} has a malformed body: {error}") from error
-
-
-class _Stamp(Struct, frozen=True):
-    """The part of an artifact that no format version may change."""
-
-    kind: str
-    format: int
+    return KINDS[artifact.header.kind].layout.body(artifact.body, body_type, source)
 
 
 def _row(kind: str, path: Path) -> Row:
-    name = path.name.removesuffix(SUFFIX)
+    name = path.name.removesuffix(KINDS[kind].suffix)
     modified, size = "", 0
     try:
         status = path.stat()
         modified, size = _iso(datetime.fromtimestamp(status.st_mtime, UTC)), status.st_size
-        artifact = opened(read_file(path), kind, str(path))
-        _check_own_name(artifact, checked_name(name), path)
+        header = opened(read_file(path), kind, str(path)).header
+        _check_own_name(header, checked_name(name), path)
     except (ArtifactError, OSError) as error:
         message = error.message if isinstance(error, ArtifactError) else f"cannot read {path}: {error.strerror}"
         return Row(name=name, kind=kind, modified=modified, bytes=size, error=message)
     return Row(
         name=name,
         kind=kind,
-        model=artifact.model,
-        fingerprint=artifact.fingerprint,
-        command=artifact.command,
-        created=artifact.created,
-        size=artifact.size,
-        target=artifact.target,
+        model=header.model,
+        fingerprint=header.fingerprint,
+        command=header.command,
+        created=header.created,
+        size=header.size,
+        target=header.target,
         modified=modified,
         bytes=size,
     )
 
 
-def _check_own_name(artifact: Artifact, name: str, path: Path) -> None:
-    if artifact.name != name:
+def _check_own_name(header: Header, name: str, path: Path) -> None:
+    if header.name != name:
         raise ArtifactError(
-            f"{path} was saved under the name '{artifact.name}'", f"rename it to {artifact.name}{SUFFIX}, or import it"
+            f"{path} was saved under the name '{header.name}'", f"rename it to {header.name}{path.suffix}, or import it"
         )
 
 
@@ -389,13 +381,6 @@ def _why_no_name(name: str) -> str:
     if bad:
         return f"{name!r} cannot be a name: it has {bad!r} in it"
     return f"{name!r} cannot be a name: it starts with {name[0]!r}"
-
-
-def _digest(contents: Any, what: str) -> str:
-    try:
-        return hashlib.sha256(msgspec.json.encode(contents, order="sorted")).hexdigest()
-    except UnicodeEncodeError as error:
-        raise ArtifactError(f"{what} holds text that is not valid Unicode: {ascii(error.object)[:60]}") from error
 
 
 def _iso(moment: datetime) -> str:

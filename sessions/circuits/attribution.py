@@ -18,6 +18,9 @@ difference that patching would make (`recording`). The pass runs as follows:
 3. The target is read off the logits, before any final softcap.
 4. One `autograd.grad` of the target with respect to all recorded h and all embeddings.
 
+Many prompts are the rows of one batch, padded on the right (`cases`). What is differentiated then is the sum of their
+targets: rows do not see each other, so the gradient of each is its own. Nothing is kept of the padding.
+
 Under relp, relevance arriving at the embeddings should sum to what left the logits (conservation): for a
 logit or a difference of logits that is the target itself, for a log-probability its gradient times the
 logits. `conservation` says by how much it does not. Attention gradients and biases are the honest
@@ -27,7 +30,7 @@ reasons for a gap.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -35,6 +38,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from sessions.circuits.cases import read_at_ends
 from sessions.circuits.circuit import Neuron
 from sessions.circuits.rules import Attention, attended, half, linearised
 from sessions.errors import ModelError
@@ -48,9 +52,10 @@ from sessions.model.tokens import last_positions
 class SiteRelevance:
     """Relevance of the neurons of one site.
 
-    `relevance` and `activation` are `[rows, width]`. Row r belongs to token position `positions[r]`
-    and its columns are the layer's neurons `offsets[r] … offsets[r] + width − 1`. In a dense layer
-    there is a row a position; in a mixture of experts, a row for each expert a token was sent to.
+    `relevance` and `activation` are `[rows, width]`. Row r belongs to token position `positions[r]` of prompt
+    `prompts[r]` (None where there is one prompt), and its columns are the layer's neurons
+    `offsets[r] … offsets[r] + width − 1`. In a dense layer there is a row a position; in a mixture of experts, a row
+    for each expert a token was sent to.
     """
 
     layer: int
@@ -58,14 +63,15 @@ class SiteRelevance:
     activation: Tensor
     positions: Tensor
     offsets: Tensor
+    prompts: Tensor | None = None
 
 
 @dataclass(frozen=True)
 class Attribution:
-    """The relevance of every neuron at every position for one target.
+    """The relevance of every neuron at every position for one target; sites are in the order of the anatomy.
 
     `value` is the target's; `outputs` the relevance that left the logits, `inputs` what reached the
-    embeddings: None for methods that do not conserve it.
+    embeddings: None for methods that do not conserve it. Of many prompts, all three are sums.
     """
 
     sites: tuple[SiteRelevance, ...]
@@ -88,6 +94,8 @@ class Attribution:
 Method = Literal["relp", "atp", "ig"]
 #: Passes of `ig`, unless asked otherwise.
 STEPS = 16
+#: What a mixture of experts has not.
+OTHER_REFERENCE = "a reference other than zero"
 
 
 @dataclass(frozen=True)
@@ -101,16 +109,31 @@ class Reference:
 
     def at(self, anatomy: Anatomy, neuron: Neuron) -> float:
         """What a neuron is in the reference: where it has no position there, its mean over the positions; else NaN."""
-        before = sum(len(layer.sites) for layer in anatomy.layers[: neuron.layer])
-        site, local = anatomy.site_of(neuron.layer, neuron.index)
-        values = self.activations[before + anatomy.layers[neuron.layer].sites.index(site)][..., local]
+        number, local = place_of(anatomy, neuron)
+        values = self.activations[number][..., local]
         if values.ndim == 0:
             return float(values)
         return float(values.nanmean() if neuron.position is None else values[neuron.position])
 
 
+def place_of(anatomy: Anatomy, neuron: Neuron) -> tuple[int, int]:
+    """Which of all sites, in the order of the layers, a neuron is in, and its number there."""
+    site, local = anatomy.site_of(neuron.layer, neuron.index)
+    before = sum(len(layer.sites) for layer in anatomy.layers[: neuron.layer])
+    return before + anatomy.layers[neuron.layer].sites.index(site), local
+
+
 Measure = Callable[[Tensor], Tensor]
-"""From the raw logits of the kept positions, `[kept, vocab]`, to the scalar that is explained."""
+"""From the raw logits of the kept positions, `[kept, vocab]`, to the scalar that is explained; of many prompts, from
+those after the last token of each, `[prompts, vocab]`, to the sum of their targets."""
+
+
+class NotFinite(ModelError):
+    """Relevance that is no number, first met in row `prompt` of the batch."""
+
+    def __init__(self, message: str, hint: str, prompt: int) -> None:
+        super().__init__(message, hint)
+        self.prompt = prompt
 
 
 def attribute(
@@ -124,39 +147,51 @@ def attribute(
     reference: Reference | None = None,
     steps: int = STEPS,
     kept: int = 1,
+    lengths: Sequence[int] | None = None,
     cancel: Cancel | None = None,
 ) -> Attribution:
     """Relevance of every neuron for `measure` of the logits at the last `kept` positions.
 
     Args:
-        ids: the prompt, `[1, seq]`.
-        measure: the target, a function of the raw logits `[kept, vocab]` in float32.
+        ids: the prompt, `[1, seq]`, or with `lengths` many, `[prompts, seq]`, padded on the right.
+        measure: the target, a function of the raw logits in float32.
         attention: how relevance passes attention (see `rules`).
         reference: what neurons are compared with; zero where it is left out.
         steps: passes of `ig`.
+        lengths: tokens of each of many prompts, each read at its last one.
 
     Raises:
-        ModelError: the family is out of reach of the method, or a layer's relevance is not finite.
+        NotFinite: a layer's relevance is not finite.
+        ModelError: the family is out of reach of the method.
         Cancelled: `cancel` was requested; every hook is gone.
     """
     check(anatomy, method, reference)
-    whole = [1.0] if method != "ig" else [(step + 1) / steps for step in range(steps)]
-    summed: list[Tensor | None] = []
-    for fraction in whole:
-        tape = _Tape(cancel, method == "relp", fraction, () if reference is None else reference.embedded)
+    base = () if reference is None else reference.embedded
+    passes = steps if method == "ig" else 1
+    first: _Tape | None = None  # the whole way to the prompt: what is measured there is the target
+    summed: Sequence[Tensor | None] = ()
+    value = 0.0
+    for step in range(passes):
+        tape = _Tape(cancel, method == "relp", 1 - step / passes, base)
         with (
             torch.enable_grad(),
             watched(anatomy, cancel),
             linearised(model, anatomy, attention) if method == "relp" else attended(model, anatomy, attention),
+            nullcontext() if lengths is None else read_at_ends(anatomy, lengths),
             tape.recording(anatomy),
         ):
-            model(input_ids=ids, use_cache=False, logits_to_keep=last_positions(kept, ids))
-            target = measure(tape.logits[0].float())
+            keep = last_positions(kept if lengths is None else ids.shape[1], ids)
+            model(input_ids=ids, use_cache=False, logits_to_keep=keep)
+            target = measure(tape.logits.flatten(0, 1).float())
             gradients = torch.autograd.grad(target, tape.tensors, allow_unused=True)
-        summed = list(gradients) if not summed else list(map(_sum, summed, gradients))
-    if len(whole) > 1:
-        summed = [None if gradient is None else gradient / len(whole) for gradient in summed]
-    found = _relevance(tape, summed, reference, float(target.detach()))
+        if first is None:
+            first, summed, value = tape, gradients, float(target.detach())
+        else:
+            summed = list(map(_sum, summed, gradients))
+    assert first is not None
+    if passes > 1:
+        summed = [None if gradient is None else gradient / passes for gradient in summed]
+    found = _relevance(first, summed, reference, value, lengths)
     return found if method == "relp" and reference is None else replace(found, outputs=None, inputs=None)
 
 
@@ -164,11 +199,16 @@ def check(anatomy: Anatomy, method: Method, reference: Reference | None = None) 
     """Raise `ModelError` where the model's family is out of reach of a method."""
     if method == "relp":
         anatomy.require("attribution")
-    if anatomy.has_experts and (method == "ig" or reference is not None):
-        what = "ig" if method == "ig" else "a reference other than zero"
+    if method == "ig" or reference is not None:
+        refuse_experts(anatomy, "ig" if method == "ig" else OTHER_REFERENCE)
+
+
+def refuse_experts(anatomy: Anatomy, what: str) -> None:
+    """Raise `ModelError` on a mixture of experts, where what compares neurons of two texts has nothing to compare."""
+    if anatomy.has_experts:
         raise ModelError(
             f"{what} is not available on a mixture of experts: each text is sent to experts of its own",
-            "use --method relp or atp, with --reference zero",
+            "--method relp and atp, and --reference zero, work on it",
         )
 
 
@@ -240,7 +280,11 @@ class _Tape:
 
 @torch.no_grad()
 def _relevance(
-    tape: _Tape, gradients: Sequence[Tensor | None], reference: Reference | None, value: float
+    tape: _Tape,
+    gradients: Sequence[Tensor | None],
+    reference: Reference | None,
+    value: float,
+    lengths: Sequence[int] | None,
 ) -> Attribution:
     sites = []
     pairs = zip(tape.places, tape.activations, gradients, strict=False)
@@ -248,17 +292,26 @@ def _relevance(
         moved = activation if reference is None else _moved(activation, reference.activations[number])
         # A layer without a path to the target, such as one skipped for a position, has relevance 0.
         relevance = torch.zeros_like(activation) if gradient is None else _product(gradient, moved)
-        sites.append(_site_relevance(layer, site, routing, relevance.detach(), activation.detach()))
-        if not relevance.sum().isfinite():
-            raise ModelError(
-                f"the relevance of layer {layer} is not finite in {activation.dtype}".replace("torch.", ""),
-                "open the model with --dtype float32",
-            )
+        found = _site_relevance(layer, site, routing, relevance.detach(), activation.detach())
+        sites.append(found if lengths is None else _of_many(found, lengths))
+        _refuse_infinite(sites[-1], str(activation.dtype).removeprefix("torch."))
     *inputs, outputs = (
         0.0 if gradient is None else float((tensor.float() * gradient.float()).sum())
         for tensor, gradient in zip(tape.tensors[len(sites) :], gradients[len(sites) :], strict=True)
     )
-    return Attribution(tuple(sites), value, outputs, sum(inputs))
+    # In the anatomy's order, whichever of a layer's sites its family runs first.
+    order = sorted(range(len(sites)), key=lambda number: (tape.places[number][0], tape.places[number][1].offset))
+    return Attribution(tuple(sites[number] for number in order), value, outputs, sum(inputs))
+
+
+def _refuse_infinite(site: SiteRelevance, dtype: str) -> None:
+    if site.relevance.sum().isfinite():
+        return
+    bad = (~site.relevance.sum(1).isfinite()).nonzero()[:1, 0]
+    prompt = 0 if site.prompts is None or not len(bad) else int(site.prompts[bad])
+    raise NotFinite(
+        f"the relevance of layer {site.layer} is not finite in {dtype}", "open the model with --dtype float32", prompt
+    )
 
 
 def _moved(activation: Tensor, reference: Tensor) -> Tensor:
@@ -285,3 +338,13 @@ def _site_relevance(
         positions = positions // routing.per_token
         offsets = site.offset + routing.experts * site.d_expert
     return SiteRelevance(layer, rows, activation.reshape(rows.shape), positions, offsets)
+
+
+def _of_many(site: SiteRelevance, lengths: Sequence[int]) -> SiteRelevance:
+    """Rows that run over a batch of padded prompts, as rows of these prompts: those of the padding are gone."""
+    per_prompt = int(site.positions[-1] + 1) // len(lengths)
+    prompts, positions = site.positions // per_prompt, site.positions % per_prompt
+    kept = positions < torch.tensor(lengths, device=positions.device)[prompts]
+    return SiteRelevance(
+        site.layer, site.relevance[kept], site.activation[kept], positions[kept], site.offsets[kept], prompts[kept]
+    )

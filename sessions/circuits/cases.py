@@ -114,9 +114,10 @@ def batches(lengths: Sequence[int], tokens: int) -> Iterator[list[int]]:
 
 
 def padded(rows: Sequence[Sequence[int]], device: torch.device) -> Tensor:
-    """Ids as one tensor `[rows, longest]`, the shorter rows followed by whatever token has id 0."""
+    """Ids as one tensor `[rows, longest]`, the last token of shorter rows repeated: any token will do, and one that
+    is called a padding token would make transformers warn of a missing mask."""
     longest = max(map(len, rows))
-    return torch.tensor([[*row, *[0] * (longest - len(row))] for row in rows], device=device)
+    return torch.tensor([[*row, *[row[-1]] * (longest - len(row))] for row in rows], device=device)
 
 
 @contextmanager

@@ -69,15 +69,16 @@ def candidates(
     without_positions: Collection[int] = (),
     without_neurons: Collection[tuple[int, int]] = (),
     layers: Collection[int] | None = None,
+    positions: Collection[int] | None = None,
+    length: int = 0,
 ) -> Candidates:
-    """Leave out positions, (layer, index) neurons, and all layers but `layers`. Changes the relevance in place."""
+    """Leave out positions, (layer, index) neurons, all layers but `layers`, and all positions but `positions`, of
+    which those below 0 count from the end of `length` tokens. Changes the relevance in place."""
     sites = tuple(site for site in attribution.sites if layers is None or site.layer in layers)
     total, number = 0.0, 0
     for site in sites:
         number += site.relevance.numel()
-        left_out = torch.zeros_like(site.positions, dtype=torch.bool)
-        for position in without_positions:
-            left_out |= site.positions == position
+        left_out = ~held(site.positions, site.positions - length, without_positions, positions)
         site.relevance[left_out] = 0
         number -= int(left_out.sum()) * site.relevance.shape[1]
         for layer, index in without_neurons:
@@ -85,6 +86,15 @@ def candidates(
                 number -= _leave_out(site, index, ~left_out)
         total += float(site.relevance.sum())
     return Candidates(sites, total, number)
+
+
+def held(positions: Tensor, from_end: Tensor, without: Collection[int], only: Collection[int] | None) -> Tensor:
+    """Which positions, given from the start and from the end, are not among `without`, and among `only` if given."""
+    kept = ~torch.isin(positions, positions.new_tensor(list(without)))
+    if only is None:
+        return kept
+    wanted = positions.new_tensor(list(only))
+    return kept & (torch.isin(positions, wanted) | torch.isin(from_end, wanted))
 
 
 def _leave_out(site: SiteRelevance, index: int, counted: Tensor) -> int:

@@ -50,6 +50,12 @@ class Neuron(Struct, frozen=True):
     def place(self) -> Place:
         return self.layer, self.index, self.position
 
+    def counted(self, length: int) -> Neuron:
+        """The same neuron, its position counted from the start of a text of `length` tokens."""
+        if self.position is None or self.position >= 0:
+            return self
+        return structs.replace(self, position=self.position + length)
+
     @classmethod
     def parse(cls, text: str) -> Neuron:
         """The neuron written as `text`.
@@ -70,15 +76,29 @@ class Target(Struct, frozen=True, kw_only=True):
     One of: the logit of `tokens[0]`; that logit minus the logit of `counterfactual` (the logit
     difference); or, with `sequence`, the log-probability of all of `tokens` in a row. `value` is in
     logits for the first two (taken before any final softcap) and in nats for the third.
+
+    Over many `prompts`, it is the mean of their targets: with `tokens` where all have the same, without
+    any where each has its own. Without prompts too, there is no target.
     """
 
     tokens: tuple[Token, ...]
     counterfactual: Token | None = None
     sequence: bool = False
     value: float = 0.0
+    prompts: int = 0
+
+    @property
+    def stated(self) -> bool:
+        """Whether there is one."""
+        return bool(self.tokens or self.prompts)
 
     def described(self, quote: Callable[[str], str]) -> str:
         """The target in words, `logit " Austin" − logit " Dallas"`, its tokens written by `quote`."""
+        if not self.tokens:
+            return f"mean target of {self.prompts} prompts" if self.stated else "no target"
+        return f"mean of {self._of_one(quote)} over {self.prompts} prompts" if self.prompts else self._of_one(quote)
+
+    def _of_one(self, quote: Callable[[str], str]) -> str:
         wanted = quote("".join(token.text for token in self.tokens))
         if self.sequence:
             return f"log p({wanted})"
@@ -99,7 +119,7 @@ class Circuit(Struct, frozen=True, kw_only=True):
     what the neurons were held at for their effects, "zero", and is empty where none was verified.
     `prompts` are those it was found on where that is many: it then has no ids, tokens or prompt of its
     own, its neurons have no positions or ones counted from the end (-1 the last), and attributions,
-    effects and the target's value are means over them.
+    effects, activations and the target's value are means over them (`chosen` says where attributions are not).
     """
 
     neurons: tuple[Neuron, ...]
@@ -122,6 +142,11 @@ class Circuit(Struct, frozen=True, kw_only=True):
     def way(self) -> str:
         """How its attributions were made, in words."""
         return f"{self.method}, {self.attention} attention" if self.attention else self.method
+
+    @property
+    def compared(self) -> str:
+        """What its attributions are compared with, in a word; empty where they are of no target."""
+        return (self.method.partition(" against ")[2] or "zero") if self.target.stated else ""
 
     def __len__(self) -> int:
         return len(self.neurons)

@@ -3,22 +3,28 @@
 One attribution pass, then a choice among the candidates. The target is a logit difference unless
 only one token is asked for: a logit alone is mostly explained by neurons that raise many tokens at
 once, and a difference cancels them.
+
+The exact way has no estimate in it: every candidate is switched off alone (`verification`), and its
+effect is its attribution.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field, replace
 
 import torch
+from msgspec import structs
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from sessions.circuits.attribution import STEPS, Attribution, Method, Reference, attribute
-from sessions.circuits.choosing import Choice, candidates, choose
-from sessions.circuits.circuit import Circuit, Target
+from sessions.circuits.attribution import STEPS, Attribution, Method, Reference, SiteRelevance, attribute
+from sessions.circuits.choosing import Candidates, Choice, candidates, choose
+from sessions.circuits.circuit import Circuit, Neuron, Target
 from sessions.circuits.rules import Attention
+from sessions.circuits.verification import verify
 from sessions.errors import UsageError
+from sessions.events import Steps
 from sessions.model.cancel import Cancel
 from sessions.model.info import Encoded, Token
 from sessions.model.opening import OpenModel
@@ -45,12 +51,14 @@ class Scope:
     """Which neurons are candidates.
 
     `without_positions` and `without_neurons` are left out (by default the first position, where
-    attention sinks; and universal neurons, where they are known); `layers` None means all.
+    attention sinks; and universal neurons, where they are known); `layers` and `positions` None mean
+    all, and positions below 0 count from the end.
     """
 
     without_positions: tuple[int, ...] = (0,)
     without_neurons: Collection[tuple[int, int]] = field(default_factory=frozenset)
     layers: Collection[int] | None = None
+    positions: Collection[int] | None = None
 
 
 @dataclass(frozen=True)
@@ -97,6 +105,108 @@ def discover(
         ModelError: the family is out of reach of the rules, or relevance is not finite.
     """
     scope = scope or Scope()
+    asked = _asked(opened, encoded, question, how, cancel)
+    return asked.answered(_candidates(asked, scope), choice)
+
+
+def discover_exact(
+    opened: OpenModel,
+    encoded: Encoded,
+    question: Question,
+    *,
+    choice: Choice,
+    scope: Scope,
+    reference: Reference | None = None,
+    compared: str = "zero",
+    batch: int | None = None,
+    cancel: Cancel | None = None,
+) -> Steps[Discovery]:
+    """The circuit of the largest exact effects, every candidate of the scope held at the reference alone.
+
+    Args:
+        reference: what candidates are held at, zero where it is left out; `compared` says it in a word.
+        batch: tokens computed at once (see `verification.verify`).
+
+    Raises:
+        UsageError: target and counterfactual are the same token, or nothing is left to choose.
+        ModelError: the target's value is not a number.
+    """
+    # One pass says which neurons there are, where and how active, and what the target is; its estimates are dropped.
+    asked = _asked(opened, encoded, question, Way("atp", "gradient"), cancel)
+    for site in asked.attribution.sites:
+        site.relevance.fill_(1)
+    found = _candidates(asked, scope)
+    places = [site.relevance.nonzero() for site in found.sites]
+    neurons = [neuron for site, where in zip(found.sites, places, strict=True) for neuron in _neurons(site, where)]
+    values = [0.0 if reference is None else reference.at(opened.anatomy, neuron) for neuron in neurons]
+    known = [which for which, value in enumerate(values) if value == value]
+    verified = yield from verify(
+        opened,
+        asked.ids,
+        [neurons[which] for which in known],
+        asked.target,
+        values=[values[which] for which in known],
+        batch=batch,
+        cancel=cancel,
+    )
+    effects = torch.zeros(len(neurons))
+    effects[known] = torch.tensor(verified.effects)
+    parts = effects.split([len(where) for where in places])
+    for site, where, part in zip(found.sites, places, parts, strict=True):
+        site.relevance[where[:, 0], where[:, 1]] = part.to(site.relevance)
+    found = replace(found, total=float(effects.sum()))
+    answer = asked.answered(found, choice)
+    method = "exact" if reference is None else f"exact against {compared}"
+    circuit = structs.replace(answer.circuit, method=method, attention="")
+    circuit = circuit.with_effects({neuron.place: neuron.attribution for neuron in circuit.neurons}, compared)
+    return replace(answer, circuit=circuit)
+
+
+def _neurons(site: SiteRelevance, where: Tensor) -> Iterator[Neuron]:
+    """The neurons at some `(row, column)` of a site, `[n, 2]`."""
+    rows, columns = where.T
+    pairs = zip((site.offsets[rows] + columns).tolist(), site.positions[rows].tolist(), strict=True)
+    return (Neuron(site.layer, index, position) for index, position in pairs)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A question that has been attributed: what was read, and what came out."""
+
+    opened: OpenModel
+    encoded: Encoded
+    ids: tuple[int, ...]
+    measure: _Measure
+    attribution: Attribution
+    how: Way
+
+    @property
+    def target(self) -> Target:
+        return self.measure.target(self.opened.tokenizer, self.attribution.value)
+
+    def answered(self, found: Candidates, choice: Choice) -> Discovery:
+        """The circuit that a choice makes of the candidates."""
+        target, question, info = self.target, self.measure.question, self.opened.info
+        behind = question.tokens[:-1] if question.sequence else ()
+        circuit = Circuit(
+            neurons=choose(found, choice, target.value),
+            prompt=self.encoded.prompt,
+            ids=self.ids,
+            tokens=(*self.encoded.tokens, *(token.text for token in behind)),
+            target=target,
+            method=self.how.described,
+            attention=self.how.attention,
+            chosen=str(choice),
+            conservation=self.attribution.conservation,
+            total=found.total,
+            model=info.name,
+            fingerprint=info.fingerprint,
+        )
+        return Discovery(circuit, found.number, _doubts(self.measure, self.attribution, circuit, self.how))
+
+
+def _asked(opened: OpenModel, encoded: Encoded, question: Question, how: Way, cancel: Cancel | None) -> _Asked:
+    """Attribute a question on a prompt."""
     ids = encoded.ids
     if question.sequence:
         ids = (*ids, *(token.id for token in question.tokens[:-1]))
@@ -114,30 +224,18 @@ def discover(
         kept=len(question.tokens) if question.sequence else 1,
         cancel=cancel,
     )
-    target = measure.target(opened.tokenizer, attribution.value)
-    found = candidates(
-        attribution,
+    return _Asked(opened, encoded, ids, measure, attribution, how)
+
+
+def _candidates(asked: _Asked, scope: Scope) -> Candidates:
+    return candidates(
+        asked.attribution,
         without_positions=scope.without_positions,
         without_neurons=scope.without_neurons,
         layers=scope.layers,
+        positions=scope.positions,
+        length=len(asked.ids),
     )
-    circuit = Circuit(
-        neurons=choose(found, choice, target.value),
-        prompt=encoded.prompt,
-        ids=ids,
-        tokens=(*encoded.tokens, *(token.text for token in question.tokens[:-1]))
-        if question.sequence
-        else encoded.tokens,
-        target=target,
-        method=how.described,
-        attention=how.attention,
-        chosen=str(choice),
-        conservation=attribution.conservation,
-        total=found.total,
-        model=opened.info.name,
-        fingerprint=opened.info.fingerprint,
-    )
-    return Discovery(circuit, found.number, _doubts(measure, attribution, circuit, how))
 
 
 class _Measure:
@@ -161,6 +259,8 @@ class _Measure:
         return last[self.ids[0]] - last[self.other]
 
     def _settle(self, last: Tensor) -> None:
+        if self.rank:  # further passes, which are not the prompt's own
+            return
         if not self.ids:
             self.ids = [int(last.argmax())]
         target = self.ids[0]

@@ -8,6 +8,7 @@ data from strangers: it is parsed and checked, and nothing else; an error names 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from difflib import get_close_matches
 
 import msgspec
@@ -57,12 +58,22 @@ def read_prompts(data: bytes, source: str, *, raw: bool = False) -> tuple[Asked,
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise ArtifactError(f"{source} is not UTF-8 text: line {line}", "save it as UTF-8") from error
-    lines = [(number, line.strip("\r")) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
+    lines = list(_numbered(text))
     if not lines:
         raise ArtifactError(f"{source} has no prompt in it", 'a prompt a line: {"prompt": "…", "target": " …"}')
     as_json = source.lower().endswith(JSON)
     found = (_line(line, f"{source}, line {number}") if as_json else Asked(prompt=line) for number, line in lines)
     return tuple(msgspec.structs.replace(asked, raw=asked.raw or raw) for asked in found)
+
+
+def lines_of(data: bytes) -> tuple[int, ...]:
+    """The numbers of the lines that `read_prompts` finds the prompts in, in their order."""
+    return tuple(number for number, _ in _numbered(data.decode()))
+
+
+def _numbered(text: str) -> Iterator[tuple[int, str]]:
+    """Lines that are not empty, with their numbers from 1."""
+    return ((number, line.strip("\r")) for number, line in enumerate(text.split("\n"), 1) if line.strip())
 
 
 def _line(line: str, source: str) -> Asked:

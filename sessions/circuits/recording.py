@@ -16,9 +16,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from sessions.circuits.attribution import Reference
+from sessions.circuits.attribution import OTHER_REFERENCE, Reference, refuse_experts
+from sessions.circuits.cases import LARGEST_BATCH, batches, padded
 from sessions.disk import write_file
-from sessions.errors import ArtifactError, ModelError, UsageError
+from sessions.errors import ArtifactError, UsageError
 from sessions.events import Progress, Steps
 from sessions.model.anatomy import Anatomy
 from sessions.model.cancel import Cancel
@@ -37,9 +38,9 @@ def recorded(opened: OpenModel, ids: Sequence[int], length: int, cancel: Cancel 
     Raises:
         ModelError: a mixture of experts, whose neurons differ from text to text.
     """
-    neurons, embedded = _read(opened, ids, cancel)
+    neurons, embedded = _read(opened, [ids], cancel)
     return Reference(
-        tuple(_aligned(each, length) for each in neurons),
+        tuple(_aligned(each[0], length) for each in neurons),
         tuple(_aligned(each[0], length)[None] for each in embedded),
     )
 
@@ -51,66 +52,100 @@ def _aligned(values: Tensor, length: int) -> Tensor:
 
 
 def means(
-    opened: OpenModel, texts: Sequence[Sequence[int]], home: Path, cancel: Cancel | None = None
+    opened: OpenModel,
+    texts: Sequence[Sequence[int]],
+    home: Path,
+    cancel: Cancel | None = None,
+    *,
+    aligned: bool = False,
+    batch: int = LARGEST_BATCH,
 ) -> Steps[tuple[Tensor, ...]]:
     """Mean activation of every neuron, `[width]` a site in float32; read from the home folder where they are known.
 
     Args:
         texts: ids of each text.
+        aligned: a mean for each position, counted from the end: `[positions, width]` a site, the last position last.
+            Positions so far back that fewer than half of the texts have them share the first row with the furthest
+            one that half have: a mean over a text or two would be these texts themselves.
+        batch: tokens read at once, padding included.
 
     Raises:
         UsageError: no text has a second token.
         ModelError: a mixture of experts.
     """
-    path = home / "means" / f"{_key(opened.info.fingerprint, texts)}.safetensors"
-    known = _kept(path, opened.anatomy)
+    path = home / "means" / f"{_key(opened.info.fingerprint, texts, aligned)}.safetensors"
+    known = _kept(path, opened.anatomy, aligned)
     if known is not None:
         return known
     texts = [ids for ids in texts if len(ids) > 1]
     if not texts:
         raise UsageError("there is no text to take means over", "every text needs two tokens at least")
-    sums = [torch.zeros(site.width) for layer in opened.anatomy.layers for site in layer.sites]
-    for number, ids in enumerate(texts):
-        yield Progress("mean activations", number, len(texts), "texts")
+    lengths = [len(ids) for ids in texts]
+    places = max(lengths) - 1 if aligned else 1
+    sums = [torch.zeros(places, site.width) for layer in opened.anatomy.layers for site in layer.sites]
+    counts = torch.zeros(places)
+    done = 0
+    for rows in batches(lengths, batch):
+        yield Progress("mean activations", done, len(texts), "texts")
+        place = _places([lengths[row] for row in rows], places if aligned else None)
+        counts += torch.bincount(place[place >= 0], minlength=places)
         with torch.inference_mode():
-            for total, values in zip(sums, _read(opened, ids, cancel)[0], strict=True):
-                total += values[1:].float().sum(0).cpu()
-    count = sum(len(ids) - 1 for ids in texts)
-    found = tuple(total / count for total in sums)
+            read = _read(opened, [texts[row] for row in rows], cancel)[0]
+        for total, values in zip(sums, read, strict=True):
+            total.index_add_(0, place[place >= 0], values.cpu()[place >= 0].float())
+        done += len(rows)
+    found = tuple(_pooled(total, counts, len(texts) / 2) for total in sums)
+    found = found if aligned else tuple(mean[0] for mean in found)
     with suppress(ArtifactError):  # they are only made again
         write_file(path, save({str(number): each for number, each in enumerate(found)}), force=True, what="means")
     return found
 
 
-def _key(fingerprint: str, texts: Sequence[Sequence[int]]) -> str:
-    return f"{fingerprint[:16]}-{sha256(repr([list(ids) for ids in texts]).encode()).hexdigest()[:16]}"
+def _places(lengths: Sequence[int], places: int | None) -> Tensor:
+    """Where the position of each row counts, `[rows, longest]`: 0, or of `places` the one as far from the end; -1 for
+    the first position and for padding."""
+    ends, position = torch.tensor(lengths)[:, None], torch.arange(max(lengths))[None]
+    place = torch.zeros(len(lengths), max(lengths), dtype=torch.long) if places is None else position - ends + places
+    return torch.where((position > 0) & (position < ends), place, -1)
 
 
-def _kept(path: Path, anatomy: Anatomy) -> tuple[Tensor, ...] | None:
+def _pooled(sums: Tensor, counts: Tensor, least: float) -> Tensor:
+    """Means of the places from the first that has at least so many texts on, what stands before it taken into it."""
+    first = int((counts >= least).nonzero()[0])
+    together = sums[: first + 1].sum(0, keepdim=True) / counts[: first + 1].sum()
+    return torch.cat([together, sums[first + 1 :] / counts[first + 1 :, None]])
+
+
+def _key(fingerprint: str, texts: Sequence[Sequence[int]], aligned: bool) -> str:
+    ids = repr([list(ids) for ids in texts])
+    return f"{fingerprint[:16]}-{sha256(ids.encode()).hexdigest()[:16]}{'-aligned' if aligned else ''}"
+
+
+def _kept(path: Path, anatomy: Anatomy, aligned: bool) -> tuple[Tensor, ...] | None:
     """The means in a file; None where there are none for these sites."""
     widths = [site.width for layer in anatomy.layers for site in layer.sites]
     with suppress(OSError, SafetensorError):
         tensors = load_file(path)
         found = tuple(tensors[str(number)] for number in range(len(widths)) if str(number) in tensors)
-        if [tuple(each.shape) for each in found] == [(width,) for width in widths]:
+        if [tuple(each.shape[aligned:]) for each in found] == [(width,) for width in widths]:
             return found
     return None
 
 
-def _read(opened: OpenModel, ids: Sequence[int], cancel: Cancel | None) -> tuple[list[Tensor], list[Tensor]]:
-    """Activations of each site, `[seq, width]`, and the output of each embedding, `[1, seq, d]`, in a text."""
+def _read(
+    opened: OpenModel, texts: Sequence[Sequence[int]], cancel: Cancel | None
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Activations of each site, `[texts, seq, width]`, and the output of each embedding, `[texts, seq, d]`, in texts
+    padded on the right."""
     anatomy = opened.anatomy
-    if anatomy.has_experts:
-        raise ModelError(
-            "neurons of a mixture of experts have no reference: each text is sent to experts of its own",
-            "use --reference zero",
-        )
+    refuse_experts(anatomy, OTHER_REFERENCE)
+    ids = padded(texts, opened.model.device)
     neurons: list[Tensor] = []
     embedded: list[Tensor] = []
 
     def keep(into: list[Tensor]) -> Change:
         def record(values: Tensor, _: object) -> Tensor:
-            into.append(values.reshape(-1, values.shape[-1]))
+            into.append(values.reshape(*ids.shape, -1))
             return values
 
         return record
@@ -121,7 +156,6 @@ def _read(opened: OpenModel, ids: Sequence[int], cancel: Cancel | None) -> tuple
 
     hooks = [on_neurons(site, keep(neurons)) for layer in anatomy.layers for site in layer.sites]
     hooks += [after(embedding, keep_embedding) for embedding in anatomy.embeddings]
-    text = torch.tensor([list(ids)], device=opened.model.device)
     with watched(anatomy, cancel), together(hooks):
-        opened.model(input_ids=text, use_cache=False, logits_to_keep=last_positions(1, text))
+        opened.model(input_ids=ids, use_cache=False, logits_to_keep=last_positions(1, ids))
     return neurons, embedded

@@ -38,18 +38,21 @@ class Term(Struct, frozen=True):
 
 
 class Selection(Struct, frozen=True):
-    """Chosen neurons. `pinned` are the places whose position the user wrote out."""
+    """Chosen neurons. `pinned` are the places whose position the user wrote out, `length` the tokens of the prompt."""
 
     text: str
     neurons: tuple[Neuron, ...]
     pinned: frozenset[Place] = frozenset()
+    length: int = 0
 
     def spread(self, scope: str) -> tuple[Neuron, ...]:
         """The neurons to intervene on. With scope "all", only positions the user wrote are kept;
-        with "circuit", those of the circuit are kept as well."""
-        if scope == "circuit":
-            return self.neurons
-        kept = (n if n.place in self.pinned else Neuron(n.layer, n.index) for n in self.neurons)
+        with "circuit", those of the circuit are kept as well; one counted from the end is that of the prompt."""
+        everywhere = scope != "circuit"
+        kept = (
+            Neuron(n.layer, n.index) if everywhere and n.place not in self.pinned else n.counted(self.length)
+            for n in self.neurons
+        )
         return tuple({neuron.place: neuron for neuron in kept}.values())
 
     def within(self, neurons: Iterable[Neuron]) -> tuple[Neuron, ...]:
@@ -148,7 +151,7 @@ def resolve(text: str, around: Surroundings) -> Selection:
             chosen = shared if term.operator == "&" else {p: n for p, n in chosen.items() if p not in shared}
     if not chosen:
         raise UsageError(f"'{text}' selects no neuron", HINT)
-    return Selection(text, tuple(chosen.values()), frozenset(pinned))
+    return Selection(text, tuple(chosen.values()), frozenset(pinned), around.length)
 
 
 def _both(neurons: Iterable[Neuron], others: Iterable[Neuron]) -> Iterator[Neuron]:
@@ -200,8 +203,10 @@ def _checked(neuron: Neuron, around: Surroundings) -> Neuron:
 
 
 def _position(position: int, around: Surroundings) -> int:
-    """A position counted from 0; negative ones count from the end of the prompt."""
-    if not around.length:
+    """A position counted from 0; negative ones count from the end of the prompt, or stay where the circuit is of many
+    prompts."""
+    of_many = around.circuit is not None and bool(around.circuit.prompts)
+    if not around.length or (of_many and position < 0):
         return position
     if not -around.length <= position < around.length:
         raise UsageError(

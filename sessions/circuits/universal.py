@@ -3,12 +3,13 @@
 Some neurons carry large relevance whatever the prompt (Transluce, circuits on MLP neurons, 2025;
 Gurnee et al. 2024 study them at length). They are found here by attributing the model's own
 prediction on prompts that have nothing in common, and keeping the neurons that are among the
-strongest of nearly all of them.
+strongest of nearly all of them. For a checkpoint that has a published list, that list is taken.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
@@ -22,7 +23,7 @@ from sessions.disk import write_file
 from sessions.errors import ArtifactError
 from sessions.events import Progress, Steps
 from sessions.model.cancel import Cancel
-from sessions.model.info import Prompt
+from sessions.model.info import ModelInfo, Prompt
 from sessions.model.opening import OpenModel
 from sessions.model.tokens import encode
 
@@ -45,46 +46,123 @@ STRONGEST = 100
 SHARE = 0.8
 
 
-def detect(opened: OpenModel, cancel: Cancel | None = None) -> Steps[frozenset[tuple[int, int]]]:
-    """The (layer, index) of neurons among the `STRONGEST` of at least `SHARE` of `PROMPTS`."""
+class Constant(Struct, frozen=True):
+    """A universal neuron, and how many of `PROMPTS` it was among the `STRONGEST` of; None where nobody counted here."""
+
+    layer: int
+    index: int
+    prompts: int | None = None
+
+    @property
+    def site(self) -> tuple[int, int]:
+        return self.layer, self.index
+
+
+class Published(Struct, frozen=True, kw_only=True):
+    """A list of universal neurons that somebody published for a checkpoint.
+
+    The checkpoint is known by its ids on the model hub and, since a folder can be called anything, by its shape:
+    layers, d_model, d_mlp, vocabulary.
+    """
+
+    source: str
+    ids: tuple[str, ...]
+    shape: tuple[int, int, int, int]
+    neurons: tuple[tuple[int, int], ...]
+
+
+#: Where there is one, it takes the place of what would be detected: results then agree with those published with it.
+PUBLISHED = (
+    Published(
+        source="Transluce, circuits on MLP neurons (2025)",
+        ids=(
+            "meta-llama/Llama-3.1-8B",
+            "meta-llama/Llama-3.1-8B-Instruct",
+            "meta-llama/Meta-Llama-3.1-8B",
+            "meta-llama/Meta-Llama-3.1-8B-Instruct",
+        ),
+        shape=(32, 4096, 14336, 128256),
+        neurons=(
+            (23, 306), (20, 3972), (18, 7417), (16, 1241), (13, 4208), (11, 11321), (10, 11570), (9, 4255), (7, 6673),
+            (6, 5866), (5, 7012), (2, 4786),
+        ),
+    ),
+)  # fmt: skip
+
+
+class Universal(Struct, frozen=True, kw_only=True):
+    """A model's universal neurons, and where they are from: `published`, or "" where they were detected here."""
+
+    neurons: tuple[Constant, ...]
+    published: str = ""
+
+    @property
+    def sites(self) -> frozenset[tuple[int, int]]:
+        return frozenset(neuron.site for neuron in self.neurons)
+
+
+def detect(opened: OpenModel, cancel: Cancel | None = None) -> Steps[Universal]:
+    """The neurons among the `STRONGEST` of at least `SHARE` of `PROMPTS`, those of the most prompts first.
+
+    Raises:
+        ModelError: the family is out of reach of attribution.
+    """
     seen: Counter[tuple[int, int]] = Counter()
     for number, text in enumerate(PROMPTS):
         yield Progress("universal neurons", number, len(PROMPTS), "prompts")
         encoded = encode(opened.tokenizer, Prompt(text=text, chat=False))
         found = discover(opened, encoded, Question(), choice=Choice(count=STRONGEST), cancel=cancel)
         seen.update({neuron.site for neuron in found.circuit.neurons})
-    return frozenset(site for site, count in seen.items() if count >= SHARE * len(PROMPTS))
+    often = [Constant(*site, count) for site, count in seen.items() if count >= SHARE * len(PROMPTS)]
+    return Universal(neurons=tuple(sorted(often, key=lambda each: (-(each.prompts or 0), each.site))))
+
+
+def published(info: ModelInfo, ids: Iterable[str] = ()) -> Universal | None:
+    """The published list for a model, by its name or one of the other `ids` it goes by; None where there is none."""
+    names = {each.lower() for each in (info.name, *ids)}
+    shape = (info.n_layers, info.d_model, max(info.d_mlp), info.vocab_size)
+    for each in PUBLISHED:
+        if each.shape == shape and names & {one.lower() for one in each.ids}:
+            return Universal(neurons=tuple(Constant(*site) for site in each.neurons), published=each.source)
+    return None
 
 
 class _Known(Struct, frozen=True):
-    """What is kept on disk: the sites found, and the procedure that found them."""
+    """What is kept on disk: the neurons found, and the procedure that found them."""
 
     procedure: str
-    sites: tuple[tuple[int, int], ...]
+    neurons: tuple[Constant, ...]
 
 
-#: Changes with anything that would change the outcome, so that an older file is not believed.
-_PROCEDURE = sha256(repr((PROMPTS, STRONGEST, SHARE)).encode()).hexdigest()[:16]
+#: Changes with anything that would change the outcome or the file, so that an older file is not believed.
+_PROCEDURE = sha256(repr((PROMPTS, STRONGEST, SHARE, "with counts")).encode()).hexdigest()[:16]
 
 
 def known(opened: OpenModel, home: Path, cancel: Cancel | None = None) -> Steps[frozenset[tuple[int, int]]]:
-    """The model's universal neurons: read from the home folder, or detected and written there.
+    """The (layer, index) of the model's universal neurons, as `listed` has them."""
+    return (yield from listed(opened, home, cancel)).sites
+
+
+def listed(opened: OpenModel, home: Path, cancel: Cancel | None = None) -> Steps[Universal]:
+    """The model's universal neurons: published, read from the home folder, or detected and written there.
 
     A home that cannot be written costs the detection again next time, and nothing else.
     """
+    elsewhere = published(opened.info, [str(getattr(opened.model.config, "_name_or_path", ""))])
+    if elsewhere is not None:
+        return elsewhere
     path = home / "universal" / f"{opened.info.fingerprint}.json"
     found = _read(path)
     if found is None:
         found = yield from detect(opened, cancel)
         with suppress(ArtifactError):
-            content = msgspec.json.encode(_Known(_PROCEDURE, tuple(sorted(found))))
-            write_file(path, content, force=True)
+            write_file(path, msgspec.json.encode(_Known(_PROCEDURE, found.neurons)), force=True)
     return found
 
 
-def _read(path: Path) -> frozenset[tuple[int, int]] | None:
+def _read(path: Path) -> Universal | None:
     try:
         kept = msgspec.json.decode(path.read_bytes(), type=_Known)
     except (OSError, ValueError):  # unreadable or damaged: it can be found again
         return None
-    return frozenset(kept.sites) if kept.procedure == _PROCEDURE else None
+    return Universal(neurons=kept.neurons) if kept.procedure == _PROCEDURE else None

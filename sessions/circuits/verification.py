@@ -14,6 +14,8 @@ interventions, of which only what changes is computed:
 Where neighbouring positions or layers have few neurons, computing some tokens or layers more costs less than
 another pass: groups and their batches are cut where that costs least (`_cut`). Nothing is approximated; a test
 compares with switching off one by one.
+
+Of many prompts see `mean_effects`.
 """
 
 from __future__ import annotations
@@ -40,6 +42,10 @@ from sessions.model.tokens import last_positions
 
 #: Tokens in one batch, over all its rows. A quarter of a gigabyte of activations on an 8B model.
 LARGEST_BATCH = 2048
+#: Tokens whose keys and values a batch may hold, for each that it computes.
+_CACHED = 8
+#: The part of the free memory that a batch may take.
+_PART = 0.5
 #: What a forward pass costs however short it is, in tokens.
 _PASS = 12
 
@@ -59,16 +65,17 @@ def verify(
     target: Target,
     *,
     values: Sequence[float] | None = None,
-    batch: int = LARGEST_BATCH,
+    batch: int | None = None,
     cancel: Cancel | None = None,
 ) -> Steps[Verified]:
     """The exact effect of each neuron on the target.
 
     Args:
         ids: the prompt; where the target is a sequence, with all its tokens but the last behind it.
-        neurons: a neuron without a position is changed at all of them.
+        neurons: a neuron without a position is changed at all of them; one below 0 counts from the end.
         values: what each is held at; zero where left out.
-        batch: tokens computed at once, which bounds the memory. One row is computed whatever its length.
+        batch: tokens computed at once, which bounds the memory; as many as are affordable where it is left out. One
+            row is computed whatever its length.
 
     Raises:
         UsageError: a neuron that the model does not have.
@@ -77,6 +84,8 @@ def verify(
     """
     held = (0.0,) * len(neurons) if values is None else tuple(values)
     effects = [0.0] * len(neurons)
+    batch = batch or affordable(opened)
+    neurons = [neuron.counted(len(ids)) for neuron in neurons]
     with watched(opened.anatomy, cancel):
         clean = _clean(opened, ids, target)
         prefix = _Prefix(opened, ids)
@@ -86,7 +95,8 @@ def verify(
         for group in _grouped(starts, len(ids)):
             start = min(starts[which] for which in group)
             layers = [neurons[which].layer for which in group]
-            for rows in _stacked(layers, opened.anatomy.n_layers, len(ids) - start, batch):
+            most = max(1, min(batch // (len(ids) - start), _CACHED * batch // len(ids)))
+            for rows in stacked(layers, opened.anatomy.n_layers, len(ids) - start, most):
                 part = [group[row] for row in rows]
                 changes = [Treatment((neurons[which],), 0.0, (held[which],)) for which in part]
                 changed = _replayed(opened, clean, prefix, start, target, changes)
@@ -95,6 +105,17 @@ def verify(
                 done += len(part)
                 yield Progress("verifying", done, len(neurons), "neurons")
     return Verified(clean.value, tuple(effects))
+
+
+def affordable(opened: OpenModel) -> int:
+    """Tokens in one batch: `LARGEST_BATCH`, or as many as half of what is free on a GPU has room for."""
+    device, anatomy = opened.model.device, opened.anatomy
+    if device.type != "cuda":
+        return LARGEST_BATCH
+    free = torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    cached = 2 * anatomy.n_layers * anatomy.d_model * (1 + _CACHED)  # keys and values
+    numbers = cached + 8 * anatomy.d_model + 4 * max(anatomy.widths)
+    return max(1, min(LARGEST_BATCH, int(_PART * free) // (numbers * opened.model.dtype.itemsize)))
 
 
 @dataclass(frozen=True)
@@ -117,7 +138,7 @@ def _clean(opened: OpenModel, ids: Sequence[int], target: Target) -> _Clean:
     everything = torch.tensor([list(ids)], device=opened.model.device)
     with together(after(layer.block, keep) for layer in opened.anatomy.layers), _targeted(opened, target) as values:
         opened.model(input_ids=everything, use_cache=False, logits_to_keep=last_positions(_kept(target), everything))
-    (value,) = _finite(values[-1])
+    (value,) = finite(values[-1])
     return _Clean(tuple(ids), value, tuple(outputs))
 
 
@@ -174,7 +195,7 @@ def _replayed(
             use_cache=True,
             logits_to_keep=last_positions(_kept(target), ids),
         )
-    return _finite(values[-1])
+    return finite(values[-1])
 
 
 def _from(output: Any, start: int, rows: int) -> Any:
@@ -212,7 +233,7 @@ def _targeted(opened: OpenModel, target: Target) -> Iterator[list[Tensor]]:
         yield seen
 
 
-def _finite(values: Tensor) -> list[float]:
+def finite(values: Tensor) -> list[float]:
     if not values.isfinite().all():
         raise ModelError("the target's value is not a number", "open the model with --dtype float32")
     found: list[float] = values.tolist()
@@ -228,12 +249,11 @@ def _grouped(positions: Sequence[int], length: int) -> list[list[int]]:
     return _cut(positions, lambda position, rows: 2 * _PASS + rows * (length - position))
 
 
-def _stacked(layers: Sequence[int], n_layers: int, tokens: int, batch: int) -> list[list[int]]:
-    """Indices of a group's neurons in batches of neighbouring layers, the lowest first.
+def stacked(layers: Sequence[int], n_layers: int, tokens: int, most: int) -> list[list[int]]:
+    """Indices of a group's neurons in batches of neighbouring layers, the lowest first, of so many rows at most.
 
     A batch costs, for each layer from its lowest on, a pass and the tokens of all its rows.
     """
-    most = max(1, batch // tokens)
     batches = _cut(layers, lambda lowest, rows: (n_layers - lowest) * (_PASS + rows * tokens))
     return [each[first : first + most] for each in batches for first in range(0, len(each), most)]
 
@@ -244,8 +264,10 @@ def _cut(keys: Sequence[int], cost: Callable[[int, int], int]) -> list[list[int]
     `cost(first, count)` is that of a piece with this smallest key and so many members. Dynamic programming over the
     distinct keys; equal ones stay together.
     """
-    steps = sorted(set(keys))
-    members = {step: [which for which, key in enumerate(keys) if key == step] for step in steps}
+    members: dict[int, list[int]] = {}
+    for which, key in enumerate(keys):
+        members.setdefault(key, []).append(which)
+    steps = sorted(members)
     best = [(0, 0)]  # cost of the first n steps, and where the last piece of them begins
     for end in range(1, len(steps) + 1):
         count, options = 0, []

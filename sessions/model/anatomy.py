@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from sessions.errors import ModelError, UsageError
-from sessions.model.weights import dense_columns, dense_rows, expert_columns, expert_rows
+from sessions.model.weights import dense_columns, dense_rows, dense_written, expert_columns, expert_rows
 
 DOWN_NAMES = frozenset({"down_proj", "c_proj", "dense_4h_to_h", "fc2", "w2"})
 GATED_NAMES = frozenset({"gate_proj", "gate_up_proj"})
@@ -224,6 +224,17 @@ class Anatomy:
         inside = [local for _, local in places]
         columns = expert_columns(first, inside) if isinstance(first, ExpertSite) else dense_columns(first, inside)
         return columns if norm is None else norm(columns[None])[0]
+
+    @torch.no_grad()
+    def written(self, layer: int, activations: Tensor) -> Tensor:
+        """What these activations of all neurons of a layer, `[d_mlp]`, add to the residual stream, `[d_model]`.
+
+        Up to a positive factor, as a column. Of a dense layer only: experts are weighed by their router.
+        """
+        dense = [site for site in self.layers[layer].sites if isinstance(site, DenseSite)]
+        total = sum(dense_written(site, activations[site.offset : site.offset + site.width]) for site in dense)
+        norm = self.layers[layer].write_norm
+        return total if norm is None else norm(total[None, None])[0, 0]  # type: ignore[return-value,index]
 
     def read_rows(self, layer: int, index: int) -> dict[str, Tensor]:
         """What a neuron reads: by name ("gate", "up", or "in" where there is no gate) the direction, `[d_model]`, in

@@ -24,11 +24,17 @@ def dense_columns(site: DenseSite, indices: Sequence[int]) -> Tensor:
     """
     if type(site.down) is nn.Linear and not site.down.weight.is_meta:
         return site.down.weight[:, list(indices)].T
+    units = torch.zeros(len(indices), site.width)
+    units[torch.arange(len(indices)), list(indices)] = 1
+    return dense_written(site, units)
+
+
+def dense_written(site: DenseSite, activations: Tensor) -> Tensor:
+    """What activations of the site, `[…, width]`, add to the output of its down projection, `[…, d_model]`."""
     parameter, dtype = _like(site.down)
-    probe = torch.zeros(1 + len(indices), site.width, dtype=dtype, device=parameter.device)
-    probe[torch.arange(1, 1 + len(indices)), list(indices)] = 1
-    nothing, columns = site.down(probe).split([1, len(indices)])
-    return columns - nothing  # the bias, if there is one, cancels
+    rows = activations.reshape(-1, site.width).to(parameter.device, dtype)
+    nothing, added = site.down(torch.cat([torch.zeros_like(rows[:1]), rows])).split([1, len(rows)])
+    return (added - nothing).reshape(*activations.shape[:-1], -1)  # the bias, if there is one, cancels
 
 
 def expert_columns(site: ExpertSite, indices: Sequence[int]) -> Tensor:

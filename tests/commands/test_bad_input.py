@@ -382,6 +382,7 @@ RUNNING = {
     "ablate": "ablate top5 --max-tokens 3",
     "amplify": "amplify L1/N1@2 3 --max-tokens 3",
     "sweep": "sweep all 0 1 2 --at circuit --max-tokens 3",
+    "vector": 'vector joy "the sun" "a fly" --force',
 }
 
 

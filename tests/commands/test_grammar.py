@@ -243,7 +243,7 @@ def test_a_name_that_no_artifact_can_have_is_refused_before_anything_runs(name: 
     [
         ("abl", ["ablate"]),
         ("  dis", ["discover"]),
-        ("help neu", ["neurons"]),
+        ("help neu", ["neuron", "neurons"]),
         ("discover --att", ["--attention"]),
         ("discover --attention ", ["frozen", "gradient"]),
         ("discover --attention=g", ["--attention=gradient"]),
@@ -299,6 +299,7 @@ def test_every_verb_offers_something_for_what_it_takes(little: Session) -> None:
     """Everything but numbers and texts of the user's own can be completed."""
     (Path.cwd() / "file.json").touch()
     (Path.cwd() / "file.wb").touch()
+    (Path.cwd() / "file.dot").touch()
     result(little, "save texas")
     free = ("text", "token", "whole number", "number", "name")
     for verb in VERBS.values():

@@ -53,3 +53,20 @@ def test_a_circuit_attributed_in_another_way_is_said_to_be(little: Session) -> N
 def test_what_is_no_neuron_is_refused(little: Session, line: str, said: str) -> None:
     with unharmed(little):
         assert said in failure(little, line).message
+
+
+def test_a_card_has_the_edges_that_edges_finds(little: Session) -> None:
+    found, drawn = result(little, "neuron top1"), result(little, "edges all --targets 20")
+    place = found.neuron.place
+    known = {(edge.source, edge.target): edge.weight for edge in (*drawn.edges, *drawn.outputs)}
+    assert {edge.source for edge in found.outgoing} | {edge.target for edge in found.incoming} == {place}
+    for edge in (*found.incoming, *found.outgoing):
+        assert edge.weight == pytest.approx(known[edge.source, edge.target], abs=1e-5)
+
+
+def test_without_positions_there_are_no_edges_and_the_card_says_so(little: Session) -> None:
+    circuit = little.found()
+    little.circuit = circuit.with_neurons(tuple(structs.replace(n, position=None) for n in circuit.neurons), "all")
+    found = result(little, "neuron L1/N3")
+    assert not found.incoming and not found.outgoing
+    assert any("no edges" in note for note in found.notes)

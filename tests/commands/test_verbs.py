@@ -56,7 +56,7 @@ def ready(austin: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
     session.close()
 
 
-NEEDS_SAVED = ("load", "delete")
+NEEDS_SAVED = ("load", "delete", "compare")
 
 
 @pytest.mark.parametrize("name", [name for name in VERBS if name != "run"])

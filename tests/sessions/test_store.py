@@ -15,18 +15,24 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+import safetensors.torch
+import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 from msgspec import Struct
 
 import sessions
+from sessions import tensor_file
 from sessions.circuits.circuit import Circuit, Neuron, Target
 from sessions.disk import read_file, write_file
 from sessions.errors import ArtifactError, UsageError
 from sessions.model.info import Prompt, Token
-from sessions.store import Store, check_model, checked_name, default_home
+from sessions.store import Key, Store, check_model, checked_name, default_home
+from sessions.tensor_file import Tensors
+from sessions.vectors.vector import Vector
 
 ROOT = Path(sessions.__file__).parents[1]
 
@@ -80,17 +86,17 @@ def store(tmp_path: Path) -> Store:
 @example("x" * 65)
 @example("texas٣")
 def test_any_text_is_refused_as_a_name_or_stays_in_its_folder(name: str) -> None:
-    folder = Path("/home/user/wb/circuits")
-    try:
-        path = Store(Path("/home/user/wb")).path("circuit", name)
-    except ArtifactError as error:
-        assert error.hint
-        return
-    assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name)
-    assert path.parent == folder
-    assert Path(os.path.normpath(path)) == path
-    with pytest.raises(UsageError):
-        Neuron.parse(name)
+    for kind, folder in (("circuit", "circuits"), ("vector", "vectors")):
+        try:
+            path = Store(Path("/home/user/wb")).path(kind, name)
+        except ArtifactError as error:
+            assert error.hint
+            continue
+        assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name)
+        assert path.parent == Path("/home/user/wb") / folder
+        assert Path(os.path.normpath(path)) == path
+        with pytest.raises(UsageError):
+            Neuron.parse(name)
 
 
 @pytest.mark.parametrize(
@@ -288,6 +294,161 @@ def test_a_named_pipe_and_a_folder_are_no_files(tmp_path: Path) -> None:
     for path in (tmp_path / "pipe", tmp_path):
         with pytest.raises(ArtifactError, match="not a regular file"):
             read_file(path)
+
+
+# ---- vectors: the same promises in another layout
+
+
+def save_vector(store: Store, name: str = "calm", scale: float = 1.0, force: bool = False) -> Path:
+    body = Vector("mlp_out", {9: scale * torch.ones(3), 10: torch.tensor([0.5, -2.0, 3.0])}, 4, 2, "llama")
+    return store.save(
+        "vector", name, body, model="smollm2", fingerprint="f00d", command=f"vector {name} a b", force=force
+    )
+
+
+def test_a_vector_keeps_the_header_of_a_circuit(store: Store) -> None:
+    path = save_vector(store)
+    assert path == store.home / "vectors" / "calm.safetensors"
+    header, body = store.load("vector", "calm", Vector)
+    assert (header.kind, header.format, header.name, header.model) == ("vector", 1, "calm", "smollm2")
+    assert (header.fingerprint, header.command, header.size) == ("f00d", "vector calm a b", 2)
+    assert header.target == body.site == "mlp_out"
+    assert header.created.endswith("Z")
+    assert not hidden(store.home)
+
+
+def test_a_circuit_and_a_vector_can_have_one_name(store: Store) -> None:
+    save(store, "both")
+    save_vector(store, "both")
+    assert [(row.name, row.kind, row.error) for row in store.rows()] == [
+        ("both", "circuit", ""),
+        ("both", "vector", ""),
+    ]
+    store.delete("vector", "both")
+    assert (store.names("circuit"), store.names("vector")) == (["both"], [])
+    store.restore("vector", "both")
+    assert [row.kind for row in store.rows("vector")] == ["vector"]
+    with pytest.raises(ArtifactError) as caught:
+        store.restore("vector", "neither")
+    assert "no vector called 'neither' was deleted" in caught.value.message
+
+
+def test_a_replaced_vector_is_kept_and_a_taken_name_refused(store: Store) -> None:
+    save_vector(store)
+    with pytest.raises(ArtifactError, match="vector 'calm' exists already"):
+        save_vector(store, scale=2)
+    save_vector(store, scale=2, force=True)
+    assert store.load("vector", "calm", Vector)[1].directions[9].tolist() == [2, 2, 2]
+    store.delete("vector", "calm")
+    assert len(list((store.home / "trash" / "vectors").glob("calm~*.safetensors"))) == 2
+    store.restore("vector", "calm")
+    assert store.load("vector", "calm", Vector)[1].directions[9].tolist() == [2, 2, 2]
+
+
+def test_every_changed_byte_of_a_vector_is_refused_or_changes_nothing(store: Store) -> None:
+    path = save_vector(store)
+    whole = path.read_bytes()
+    refused = 0
+    for at in range(len(whole)):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 0x11]) + whole[at + 1 :])
+        try:
+            header, body = store.load("vector", "calm", Vector)
+        except ArtifactError as error:
+            refused += 1
+            assert str(path) in error.message
+            continue
+        assert (header.fingerprint, header.model, body.site) == ("f00d", "smollm2", "mlp_out")
+        assert body.directions[10].tolist() == [0.5, -2.0, 3.0]
+    assert refused == len(whole)
+
+
+def test_a_vector_cut_short_anywhere_is_an_error(store: Store) -> None:
+    path = save_vector(store)
+    whole = path.read_bytes()
+    for data in (*(whole[:length] for length in range(len(whole))), whole + b"0"):
+        path.write_bytes(data)
+        with pytest.raises(ArtifactError, match=re.escape(str(path))):
+            store.load("vector", "calm", Vector)
+        (row,) = store.rows("vector")
+        assert row.name == "calm" and str(path) in row.error
+
+
+def altered(path: Path, **fields: str | None) -> None:
+    """The file with other texts in its header, and a sha256 that fits them."""
+    contents = tensor_file.read(path.read_bytes(), str(path))
+    texts = {name: text for name, text in {**contents.fields, **fields}.items() if text is not None}
+    texts.pop("sha256", None)
+    texts["sha256"] = tensor_file.digest(texts, contents.tensors)
+    path.write_bytes(tensor_file.written(Tensors(texts, contents.tensors)))
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"kind": "circuit"}, "holds a circuit, not a vector"),
+        ({"format": "2"}, "has format 2"),
+        ({"format": "one"}, "`$.format`"),
+        ({"kind": None}, "missing required field `kind`"),
+        ({"model": None}, "missing required field `model`"),
+        ({"name": "angry"}, "saved under the name 'angry'"),
+        ({"site": "attention"}, "which is no site"),
+    ],
+)
+def test_a_vector_whose_header_does_not_fit_is_refused(store: Store, fields: dict[str, str | None], said: str) -> None:
+    path = save_vector(store)
+    altered(path)
+    store.load("vector", "calm", Vector)
+    altered(path, **fields)
+    with pytest.raises(ArtifactError, match=re.escape(said)):
+        store.load("vector", "calm", Vector)
+
+
+def test_a_file_of_the_other_kind_under_a_kinds_name_is_refused(store: Store) -> None:
+    as_circuit, as_vector = save(store), save_vector(store)
+    json_bytes, tensor_bytes = as_circuit.read_bytes(), as_vector.read_bytes()
+    as_circuit.write_bytes(tensor_bytes)
+    as_vector.write_bytes(json_bytes)
+    with pytest.raises(ArtifactError, match=r"texas\.json is (malformed|not UTF-8)"):
+        store.load("circuit", "texas", Circuit)
+    with pytest.raises(ArtifactError, match="no safetensors file"):
+        store.load("vector", "calm", Vector)
+    assert len([row for row in store.rows() if row.error]) == 2
+
+
+def test_a_pickle_is_never_loaded(store: Store) -> None:
+    class Bomb:
+        def __reduce__(self) -> Any:
+            return pytest.fail, ("a pickle was loaded",)
+
+    path = save_vector(store)
+    torch.save({"layer.9": Bomb()}, path)
+    with pytest.raises(ArtifactError, match="no safetensors file"):
+        store.load("vector", "calm", Vector)
+    assert store.rows("vector")[0].error
+
+
+def test_what_safetensors_of_others_hold_is_no_vector(store: Store) -> None:
+    path = save_vector(store)
+    path.write_bytes(safetensors.torch.save({"weight": torch.ones(2)}, {"format": "pt"}))
+    with pytest.raises(ArtifactError, match="was not written by this workbench"):
+        store.load("vector", "calm", Vector)
+
+
+def test_a_vector_with_text_that_is_not_unicode_is_refused(store: Store) -> None:
+    with pytest.raises(ArtifactError, match="not valid Unicode"):
+        store.save(
+            "vector",
+            "calm",
+            Vector("mlp_out", {0: torch.ones(2)}, 1, 1, "llama"),
+            model="",
+            fingerprint="",
+            command="vector calm \udcff b",
+        )
+    assert not store.home.exists()
+
+
+def test_a_key_says_which_kind_it_means() -> None:
+    assert [str(Key("circuit", "texas")), str(Key("vector", "calm"))] == ["texas", "vector:calm"]
 
 
 # ---- listing

@@ -16,10 +16,13 @@ from rich.console import Console
 from sessions import results
 from sessions.circuits.agreement import Agreement
 from sessions.circuits.circuit import Circuit, Neuron, Target
+from sessions.circuits.comparing import compared
+from sessions.circuits.flow import Edge, SuperWeight, between_layers, bottlenecks, gathered, hubs
 from sessions.events import Failed, Progress, Result, Started, State, Text, Value
 from sessions.interventions.arms import Arm, Shift
 from sessions.model.info import Encoded, ModelInfo, Prompt, Token, TokenChance
 from sessions.store import Row
+from sessions.vectors.findings import Aligned, Direction, LayerCosine, Span
 from workbench.lines import Lines
 from workbench.presenters import present
 from workbench.writing import Flow, bar, divergence, fitted, inline, plain, quoted, signed
@@ -37,6 +40,18 @@ NASTY = {
 MOVES = re.compile(
     "[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u202a-\u202e\u2028\u2029\u2066-\u2069\ufeff\ud800-\udfff]"
 )
+
+
+def flowing(target: Target, tokens: tuple[str, ...], neurons: tuple[Neuron, ...], path: str) -> results.Edges:
+    """Edges between neurons, each into all others and into the target."""
+    places = [neuron.place for neuron in neurons]
+    rows = [[1.5 if source != into else 0.0 for source in places] for into in (*places, None)]
+    flow = gathered(places, [*places, None], rows, [-2.0, 0.0, 3e-7, 7.3125][: len(rows)], [0.25] * len(rows))
+    return results.Edges(
+        target=target, tokens=tokens, neurons=neurons, targets=2, total=len(flow.edges), listed=4, edges=flow.edges,
+        outputs=flow.outputs, inflows=flow.inflows, hubs=hubs(flow), bottlenecks=bottlenecks(flow),
+        super_weights=(SuperWeight(places[0], 1.5, 5, 12.5),), layers=between_layers(flow), path=path,
+    )  # fmt: skip
 
 
 def samples(text: str) -> list[Value]:
@@ -83,6 +98,17 @@ def samples(text: str) -> list[Value]:
         results.Generated(encoded=encoded, arm=before),
         results.Distribution(encoded=encoded, chances=chances),
         results.Discovered(circuit=circuit, candidates=1_935_360),
+        results.NeuronCard(
+            neuron=neurons[0], target=target, moments=(results.Moment(41, text, -37.5, 1.5, 2.5),),
+            everywhere=2.75, rank=1, circuit_size=4, up=(text,), down=(" b",), column_norm=5.5,
+            reads=(
+                results.Reads(
+                    name="gate", norm=4.5, along_output=-0.25, embeddings=((text,), (" b",)), stream=((" c",), ())
+                ),
+            ),
+            universal=True, tokens=encoded.tokens, incoming=(Edge((3, 12, 0), (24, 1005, 41), 0.5),),
+            outgoing=(Edge((24, 1005, 41), None, 1.25),),
+        ),  # fmt: skip
         results.NeuronTable(
             circuit=circuit,
             rows=tuple(
@@ -96,11 +122,49 @@ def samples(text: str) -> list[Value]:
             circuit=circuit, neurons=tuple(structs.replace(n, effect=0.5) for n in neurons) * 4, held=text, value=2.0,
             agreement=Agreement(4, 0.94, None, 0.75),
         ),
+        flowing(target, encoded.tokens, neurons[:3], text),
+        structs.replace(flowing(target, encoded.tokens, neurons[:1], text), edges=(), total=0),
         results.Compared(verb="ablate", target=target, arms=(before, after), shifts=shifts, **around),
         results.Compared(verb="amplify", target=None, arms=(bare, twice), shifts=(), **around),
         results.Swept(target=target, arms=(after, before), **around),
         results.Swept(target=None, arms=(bare, bare), **around),
         results.Narrowed(circuit=circuit, before=200),
+        results.VectorShown(
+            name="calm", site="mlp_out", model=text, prompts=(12, 1), path=f"/home/u/{text}",
+            directions=tuple(
+                Direction(
+                    layer=layer, norm=12.5, turned=None, neurons=(Aligned(neurons[0], -0.41),), up=(text, " Austin"),
+                    down=(text,), explained=(0.1, 0.5, 1.0), chance=(0.01, 0.1, 0.2),
+                )
+                for layer in (9, 10)
+            ),
+        ),
+        results.VectorShown(
+            name="calm", site="neurons", model=text, prompts=(1, 2),
+            directions=(
+                Direction(
+                    layer=9, norm=0.0, turned=0.5, neurons=(Aligned(neurons[0], 0.0),) * 8, up=(), down=(text,),
+                    explained=(0.0, 0.0, 0.0), chance=(0.01, 0.1, 0.2),
+                ),
+            ),
+        ),
+        results.CircuitsCompared(names=("texas", "current"), comparison=compared(circuit, circuit)),
+        results.CircuitHeldAgainst(
+            circuit="texas", size=200, vector="calm", site="resid_post", ranks=Agreement(4, None, None, 1.0),
+            spans=(
+                Span(layer=0, neurons=0, explained=0.0, chance=0.0, here=0, aligned=0),
+                Span(layer=9, neurons=1200, explained=0.31, chance=0.0001, here=12, aligned=3),
+            ),
+        ),
+        results.VectorsCompared(
+            names=("calm", "joy"), sites=("resid_post", "mlp_out"),
+            layers=(LayerCosine(layer=3, cosine=None, norms=(0.0, 1e-9)),),
+        ),
+        results.UniversalShown(
+            model=text, prompts=12, strongest=100,
+            rows=(results.UniversalRow(neuron=neurons[0], prompts=11, up=(text,), down=(" the", text)),),
+        ),
+        results.UniversalShown(model=text, prompts=12, strongest=100, rows=(), published=text),
         results.Saved(name="texas", path=f"/home/u/{text}"),
         results.Loaded(name="texas", circuit=circuit),
         results.Listed(rows=(saved, Row(name="broken", kind="circuit", error=text))),

@@ -10,11 +10,23 @@ from rich.console import RenderableType
 from rich.text import Text as Line
 
 from sessions.events import State, Value
-from workbench.presenters import artifacts, circuits, control, interventions, neuron, parts, prompting
+from workbench.presenters import (
+    artifacts,
+    circuits,
+    control,
+    edges,
+    faithfulness,
+    interventions,
+    neuron,
+    parts,
+    prompting,
+    universal,
+    vectors,
+)
 from workbench.writing import inline, plain, quoted
 
 #: Each registers its presenters with `parts.shown`.
-FAMILIES = (artifacts, circuits, control, interventions, neuron, prompting)
+FAMILIES = (artifacts, circuits, control, edges, faithfulness, interventions, neuron, prompting, universal, vectors)
 
 
 def present(value: Value, width: int, seconds: float = 0.0, streamed: str = "") -> list[RenderableType]:

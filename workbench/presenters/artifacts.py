@@ -11,10 +11,14 @@ from sessions import results
 from workbench.presenters import parts
 from workbench.presenters.parts import shown
 from workbench.writing import (
+    MISSING,
     facts,
     fitted,
     inline,
 )
+
+#: What the size of each kind of artifact counts.
+_UNITS = {"circuit": "neurons", "vector": "layers"}
 
 
 @shown.register
@@ -33,11 +37,12 @@ def _(value: results.Listed, sheet: parts.Sheet) -> Iterator[RenderableType]:
     if not value.rows:
         yield Line("nothing saved yet")
         return
-    table = parts.table(sheet, "name", "kind", "model", ">neurons", "target", ">saved (UTC)")
+    table = parts.table(sheet, "name", "kind", "model", ">holds", "target", ">saved (UTC)")
     for row in value.rows:
         broken = f"✗ {inline(row.error)}" if row.error else inline(row.target)
         texts = [parts.cell(fitted(inline(text), 30)) for text in (row.name, row.kind, row.model)]
-        table.add_row(*texts, f"{row.size:,}", parts.cell(broken), inline(row.modified)[:16].replace("T", " "))
+        holds = MISSING if row.error else f"{row.size:,} {_UNITS.get(row.kind, '')}".rstrip()
+        table.add_row(*texts, holds, parts.cell(broken), inline(row.modified)[:16].replace("T", " "))
     yield table
 
 

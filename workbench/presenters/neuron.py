@@ -8,12 +8,15 @@ from rich.console import RenderableType
 from rich.text import Text as Line
 
 from sessions import results
+from sessions.circuits.circuit import Neuron, Place
 from workbench.presenters import parts
 from workbench.presenters.parts import shown
 from workbench.writing import MISSING, aim, bar, facts, fitted, inline, percent, quoted, signed
 
 #: Positions that are listed, those with the strongest attributions.
 LISTED = 12
+#: Edges that are listed, of each direction.
+EDGES = 6
 
 
 @shown.register
@@ -31,7 +34,7 @@ def _(value: results.NeuronCard, sheet: parts.Sheet) -> Iterator[RenderableType]
     yield facts([*said, everywhere], sheet.width)
     if value.moments:
         yield from _moments(value, sheet)
-    yield parts.pairs(dict(weights(value)))
+    yield parts.pairs({**dict(weights(value)), **dict(edges(value))})
 
 
 def _moments(value: results.NeuronCard, sheet: parts.Sheet) -> Iterator[RenderableType]:
@@ -73,6 +76,28 @@ def weights(value: results.NeuronCard) -> Iterator[tuple[str, str]]:
         for side, (along, against) in (("embeddings", read.embeddings), ("stream", read.stream)):
             yield f"{name} {side} +", _tokens(along)
             yield f"{name} {side} −", _tokens(against)
+
+
+def edges(value: results.NeuronCard) -> Iterator[tuple[str, str]]:
+    """Its strongest edges, each direction with its name."""
+    if value.incoming:
+        yield "edges in", _listed(value, [(edge.weight, edge.source) for edge in value.incoming])
+    if value.outgoing:
+        yield "edges out", _listed(value, [(edge.weight, edge.target) for edge in value.outgoing])
+
+
+def _listed(value: results.NeuronCard, ends: list[tuple[float, Place | None]]) -> str:
+    return " · ".join(f"{signed(weight)} {_end(value, place)}" for weight, place in ends[:EDGES])
+
+
+def _end(value: results.NeuronCard, place: Place | None) -> str:
+    if place is None:
+        return "the output"
+    position = place[2]
+    known = position is not None and 0 <= position < len(value.tokens)
+    return (
+        f"{Neuron(*place)} {quoted(value.tokens[position])}" if known and position is not None else str(Neuron(*place))
+    )
 
 
 def _tokens(tokens: tuple[str, ...]) -> str:

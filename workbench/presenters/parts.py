@@ -55,7 +55,7 @@ def model(info: ModelInfo, sheet: Sheet) -> RenderableType:
 def circuit(found: Circuit, sheet: Sheet, of: int = 0, took: str = "") -> RenderableType:
     said = [
         f"{len(found):,} of {of:,} neurons" if of else f"{len(found):,} neurons",
-        f"{aim(found.target)} = {signed(found.target.value)}",
+        f"{aim(found.target)} = {signed(found.target.value)}" if found.target.stated else "",
         inline(found.chosen),
         "" if found.conservation is None else f"conservation off by {percent(found.conservation)}",
         inline(found.way),

@@ -8,10 +8,12 @@ import pytest
 import torch
 
 from sessions.circuits import universal
+from sessions.circuits.attribution import Reference
 from sessions.circuits.choosing import Choice
 from sessions.circuits.circuit import Circuit, Neuron
-from sessions.circuits.discovery import Question, Scope, discover
+from sessions.circuits.discovery import Question, Scope, Way, discover, discover_exact
 from sessions.circuits.lens import pushed
+from sessions.circuits.verification import verify
 from sessions.errors import UsageError
 from sessions.events import finished
 from sessions.interventions.arms import Condition
@@ -19,8 +21,10 @@ from sessions.interventions.comparing import compare
 from sessions.interventions.treating import Treatment, treated
 from sessions.model.generation import Decoding
 from sessions.model.hooks import count_hooks
-from sessions.model.info import Prompt, Token
+from sessions.model.info import Encoded, Prompt, Token
+from sessions.model.opening import OpenModel, adopt
 from sessions.model.tokens import continuation, encode
+from tests.families import tiny, tiny_tokenizer
 from tests.reference import AUSTIN
 
 AUSTIN_TOKEN = Token(AUSTIN.target_id, " Austin")
@@ -155,3 +159,62 @@ def test_attributions_go_with_what_ablating_each_neuron_alone_really_does(smollm
     attributions = torch.tensor([neuron.attribution for neuron in found.neurons])
     correlation = torch.corrcoef(torch.stack([attributions, effects]))[0, 1]
     assert correlation > 0.7
+
+
+# Positions, and the exact way, on tiny models
+
+
+def little(family: str) -> tuple[OpenModel, Encoded]:
+    opened = adopt(tiny(family), tiny_tokenizer(), name=family)
+    return opened, encode(opened.tokenizer, Prompt(text="the cat sat on", chat=False))
+
+
+def test_only_the_positions_asked_for_are_candidates() -> None:
+    opened, encoded = little("llama")
+    everything = discover(opened, encoded, Question(), choice=Choice(5000))
+    some = discover(opened, encoded, Question(), choice=Choice(5000), scope=Scope(positions=(2, -1)))
+    last = len(encoded.ids) - 1
+    assert some.candidates == 2 * sum(opened.anatomy.widths)
+    assert some.circuit.neurons == tuple(n for n in everything.circuit.neurons if n.position in (2, last))
+
+
+def test_integrated_gradients_settle_on_the_tokens_of_the_whole_prompt() -> None:
+    opened, encoded = little("gemma3")
+    likeliest = discover(opened, encoded, Question(), choice=Choice(5)).circuit.target
+    target = discover(opened, encoded, Question(), choice=Choice(5), how=Way("ig", "gradient", steps=5)).circuit.target
+    assert (target.tokens, target.counterfactual) == (likeliest.tokens, likeliest.counterfactual)
+    assert target.value == pytest.approx(likeliest.value, abs=1e-4)
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma3n", "gpt2", "qwen2_moe", "gpt_oss"])
+def test_the_exact_way_switches_off_every_candidate_alone(family: str) -> None:
+    opened, encoded = little(family)
+    left_out = frozenset({(1, 3), (1, 40)})
+    scope = Scope(layers=(1,), without_neurons=left_out)
+    found = finished(discover_exact(opened, encoded, Question(), choice=Choice(10_000), scope=scope))
+    circuit = found.circuit
+    assert (circuit.method, circuit.attention, circuit.held) == ("exact", "", "zero")
+    assert {neuron.layer for neuron in circuit.neurons} == {1}
+    assert not left_out & {neuron.site for neuron in circuit.neurons}
+    if not opened.anatomy.has_experts:
+        width = opened.anatomy.widths[1]
+        assert found.candidates == (width - sum(index < width for _, index in left_out)) * (len(encoded.ids) - 1)
+    strengths = [abs(neuron.attribution or 0) for neuron in circuit.neurons]
+    assert strengths == sorted(strengths, reverse=True) and strengths[0] > 0
+    some = circuit.neurons[:: max(1, len(circuit) // 40)]
+    for neuron, effect in zip(some, finished(verify(opened, circuit.ids, some, circuit.target)).effects, strict=True):
+        assert neuron.attribution == neuron.effect == pytest.approx(effect, abs=1e-4)
+    assert circuit.total == pytest.approx(sum(neuron.attribution or 0 for neuron in circuit.neurons), abs=1e-3)
+    assert count_hooks(opened.model) == 0
+
+
+def test_the_exact_way_can_hold_neurons_at_their_means() -> None:
+    opened, encoded = little("llama")
+    mean = Reference(tuple(torch.full((width,), 0.3) for width in opened.anatomy.widths))
+    scope = Scope(layers=(2,), positions=(-1,))
+    steps = discover_exact(opened, encoded, Question(), choice=Choice(5), scope=scope, reference=mean, compared="mean")
+    circuit = finished(steps).circuit
+    assert (circuit.method, circuit.held, circuit.compared) == ("exact against mean", "mean", "mean")
+    held = finished(verify(opened, circuit.ids, circuit.neurons, circuit.target, values=[0.3] * 5))
+    for neuron, effect in zip(circuit.neurons, held.effects, strict=True):
+        assert neuron.effect == pytest.approx(effect, abs=1e-4)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sessions.circuits.circuit import Neuron, Target
-from sessions.circuits.verification import _cut, verify
+from sessions.circuits.verification import LARGEST_BATCH, _cut, affordable, verify
 from sessions.errors import Cancelled, ModelError, UsageError
 from sessions.events import finished
 from sessions.interventions.treating import Treatment, treated
@@ -107,6 +108,44 @@ def test_effects_of_the_reference_circuit(smollm2: OpenModel) -> None:
             logits = smollm2.model(input_ids=torch.tensor([AUSTIN.ids]), use_cache=False).logits[0, -1]
         changed = float(logits[AUSTIN.target_id] - logits[AUSTIN.counterfactual_id])
         assert found.effects[which] == pytest.approx(found.value - changed, abs=1e-4)
+
+
+def test_a_position_can_be_counted_from_the_end() -> None:
+    model = opened("llama")
+    ends = [Neuron(1, 5, -1), Neuron(2, 7, -4)]
+    found = finished(verify(model, IDS, ends, DIFFERENCE))
+    same = finished(verify(model, IDS, [neuron.counted(len(IDS)) for neuron in ends], DIFFERENCE))
+    assert found.effects == same.effects and any(found.effects)
+
+
+def test_the_copies_of_the_prefix_are_bounded_as_well() -> None:
+    """At the last position a row is one token, and the keys and values of all others: these count too."""
+    model = opened("llama")
+    seen: list[int] = []
+
+    def count(_: Any, output: Any) -> Any:
+        seen.append(len(output))
+        return output
+
+    neurons = [Neuron(2, index, len(IDS) - 1) for index in range(48)]
+    with after(model.anatomy.final_norm, count):
+        finished(verify(model, IDS, neurons, DIFFERENCE, batch=20))
+    assert max(seen) == 8 * 20 // len(IDS) < 20
+
+
+def test_a_batch_is_as_large_as_a_device_has_memory_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = opened("llama")
+    assert affordable(model) == LARGEST_BATCH
+    where = SimpleNamespace(device=torch.device("cuda"), dtype=torch.float32)
+    there = OpenModel(model=where, tokenizer=None, anatomy=model.anatomy, info=None)  # type: ignore[arg-type]
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _: 0)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _: 0)
+    sizes = []
+    for free in (1, 5_000_000, 20_000_000, 2**40):
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _, free=free: (free, 2**40))
+        sizes.append(affordable(there))
+    assert sizes[0] == 1 and sizes == sorted(sizes) and sizes[-1] == LARGEST_BATCH
+    assert 1 < sizes[1] < sizes[2] < LARGEST_BATCH
 
 
 def test_a_cancelled_verification_leaves_no_hook() -> None:

@@ -22,7 +22,7 @@ from workbench.app.board import Board, Facet
 from workbench.app.columns import Columns, columns_of, is_like
 from workbench.app.composing import letters, line
 from workbench.app.pane import Pane
-from workbench.presenters.neuron import strongest, weights
+from workbench.presenters.neuron import edges, strongest, weights
 from workbench.writing import MISSING, aim, fitted, percent, quoted, signed
 
 #: Tokens shown before and after the neuron's own.
@@ -186,6 +186,7 @@ class NeuronCard(ModalScreen[None]):
         else:
             yield "in the prompt", "\n".join(_moments(told))
             yield from weights(told)
+            yield from edges(told)
         around = self._around
         if around is None:
             yield "elsewhere", "…"

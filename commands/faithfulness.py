@@ -1,0 +1,196 @@
+"""What a circuit keeps of a behaviour, alone, and what is left without it: `faithfulness`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from msgspec import structs
+
+from commands.reading import prompts_in
+from commands.verb import argument, option, verb
+from commands.verification import explained
+from commands.words import HELD, FileName, Sizes, Whole
+from sessions.circuits.circuit import Circuit
+from sessions.circuits.prompts import Asked
+from sessions.errors import UsageError
+from sessions.events import Steps
+from sessions.model.info import Prompt
+from sessions.results import Faithfulness, FaithfulnessRow
+from sessions.session import Session
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from sessions.circuits.cases import Case
+    from sessions.circuits.faithfulness import Measured
+
+FAMILY = "Circuits"
+
+#: Random circuits that are drawn as a control.
+CONTROLS = 3
+#: Where all neurons together do less than this share of the target, fractions of what they do say little.
+LITTLE = 0.1
+
+
+@verb("faithfulness", family=FAMILY, example="faithfulness --sizes 10,50,200")
+@argument("file", help="a file of prompts (default: those of the circuit)", type=FileName(".jsonl"), required=False)
+@option("--raw", is_flag=True, help="read the prompts of the file without the chat template")
+@option("--sizes", type=Sizes(), default="10,25,50,100,200,400", help="how many of the circuit's strongest, up to all")
+@option("--reference", type=HELD, default="mean", help="what all other neurons are held at: their mean, or zero")
+@option("--means", type=FileName(), help="a file of prompts to take the means over (default: the prompts measured on)")
+@option("--controls", type=Whole(0), help=f"random circuits to draw for comparison (default: {CONTROLS})")
+@option("--seed", type=Whole(0), help="what these are drawn with (default: the setting rng)")
+@option("--batch", type=Whole(), help="tokens computed at once, which bounds the memory (default: 1024)")
+def faithfulness(
+    session: Session,
+    file: Path | None,
+    raw: bool,
+    sizes: tuple[int, ...],
+    reference: str,
+    means: Path | None,
+    controls: int | None,
+    seed: int | None,
+    batch: int | None,
+) -> Steps[Faithfulness]:
+    """Measure what the circuit keeps of the behaviour alone, and what is left without it.
+
+    Kept is the mean target with only the circuit's first neurons as they are, and every other one held at its
+    mean: 1 is the whole behaviour, 0 that of no neuron at all, and above 1 the circuit left out what holds it
+    back. Left is the same with only these held: near 0, the circuit is all there is. Beside it stand as many
+    random neurons of the same layers. A mean is that of a position, counted from the end; the first position
+    is left as it is.
+
+    Neurons count at all positions, unless positions are from the end or the prompt is the circuit's own. The
+    prompts are best others than those the circuit was found on.
+    """
+    from sessions.circuits.cases import LARGEST_BATCH
+    from sessions.circuits.faithfulness import faithfulness as measure
+    from sessions.circuits.faithfulness import ranked
+
+    circuit, tokens = session.found(), batch or LARGEST_BATCH
+    cases, notes = yield from _cases(session, circuit, file, raw, tokens)
+    own = file is None and not circuit.prompts
+    ranking = ranked(circuit.neurons, len(cases[0].ids) if own else None)
+    if ranking[0].position is None and any(neuron.position is not None for neuron in circuit.neurons):
+        notes.append(f"at all positions, the circuit's {len(circuit)} neurons are {len(ranking)}")
+    held, how = yield from _held(session, cases, reference, means, tokens)
+    sizes = (*(size for size in sizes if size < len(ranking)), len(ranking))
+    found = yield from measure(
+        session.opened(),
+        cases,
+        ranking,
+        sizes,
+        held,
+        controls=CONTROLS if controls is None else controls,
+        seed=session.settings.rng if seed is None else seed,
+        batch=tokens,
+        cancel=session.cancel,
+    )
+    return Faithfulness(
+        prompts=len(cases),
+        size=len(ranking),
+        held=how,
+        whole=found.whole,
+        none=found.none,
+        rows=_rows(sizes, found),
+        controls=(CONTROLS if controls is None else controls),
+        notes=(*notes, *_doubts(found)),
+    )
+
+
+def _cases(
+    session: Session, circuit: Circuit, file: Path | None, raw: bool, batch: int
+) -> Steps[tuple[tuple[Case, ...], list[str]]]:
+    """What is measured on, and remarks on it."""
+    from sessions.circuits.cases import settled
+
+    if raw and file is None:
+        raise UsageError("--raw is for a file of prompts", "for example: faithfulness keys.jsonl --raw")
+    if file is None and not circuit.prompts:
+        return (yield from _own(session, circuit, batch)), []
+    asked = circuit.prompts if file is None else prompts_in(file, raw).prompts
+    cases = yield from settled(session.opened(), asked, batch=batch, cancel=session.cancel)
+    behind = [case for case in cases if case.target.value <= 0]
+    notes = []
+    if file is None:
+        notes.append("measured on the prompts that the circuit was found on: others say more")
+    if behind:
+        first = behind[0]
+        notes.append(
+            f"{len(behind)} of {len(cases)} targets are no likelier than what they are held against: the first is "
+            f"{first.target.tokens[0].text!r} after {first.asked.prompt!r}"
+        )
+    return cases, notes
+
+
+def _own(session: Session, circuit: Circuit, batch: int) -> Steps[tuple[Case, ...]]:
+    """The one prompt that the circuit was found on."""
+    from sessions.circuits.cases import settled
+
+    target, hint = circuit.target, "name a file of prompts: faithfulness keys.jsonl"
+    if target.sequence:
+        raise UsageError("the circuit explains a whole text, and what is measured is the next token", hint)
+    if not target.tokens or any(token.id < 0 for token in target.tokens):
+        raise UsageError("the circuit does not say which tokens it explains", hint)
+    read = explained(session)
+    other = "" if target.counterfactual is None else target.counterfactual.text
+    asked = Asked(
+        prompt=read.prompt.text,
+        target=target.tokens[0].text,
+        counterfactual=other,
+        seed=read.prompt.seed,
+        raw=not read.prompt.chat,
+        system=read.prompt.system,
+        thinking=read.prompt.thinking,
+    )
+    (case,) = yield from settled(session.opened(), [asked], batch=batch, cancel=session.cancel)
+    return (replace(case, encoded=read, target=case.target if target.counterfactual is None else target),)
+
+
+def _held(
+    session: Session, cases: tuple[Case, ...], reference: str, over: Path | None, batch: int
+) -> Steps[tuple[tuple[Tensor, ...], str]]:
+    """What neurons are held at, of each site, and in words."""
+    import torch
+
+    from sessions.circuits.attribution import refuse_experts
+    from sessions.circuits.recording import means
+    from sessions.circuits.universal import PROMPTS
+
+    anatomy = session.opened().anatomy
+    refuse_experts(anatomy, "faithfulness")
+    if reference == "zero":
+        if over is not None:
+            raise UsageError("--means does not go with --reference zero", "leave one of them out")
+        return tuple(torch.zeros(site.width) for layer in anatomy.layers for site in layer.sites), "zero"
+    if over is not None:
+        texts = [session.read(asked.to_read()).ids for asked in prompts_in(over).prompts]
+        which = f"the prompts in {over}"
+    elif len(cases) > 1:
+        texts, which = [case.ids for case in cases], "these prompts"
+    else:
+        texts = [session.read(Prompt(text=text, chat=False)).ids for text in PROMPTS]
+        which = f"{len(texts)} built-in texts"
+    found = yield from means(session.opened(), texts, session.home, session.cancel, aligned=True, batch=batch)
+    return found, f"its mean over {which}"
+
+
+def _rows(sizes: tuple[int, ...], found: Measured) -> tuple[FaithfulnessRow, ...]:
+    rows = [
+        FaithfulnessRow(size=size, kept=kept, left=left)
+        for size, kept, left in zip(sizes, found.circuit.kept, found.circuit.left, strict=True)
+    ]
+    if found.control is not None:
+        pairs = zip(rows, found.control.kept, found.control.left, strict=True)
+        rows = [structs.replace(row, random_kept=kept, random_left=left) for row, kept, left in pairs]
+    return tuple(rows)
+
+
+def _doubts(found: Measured) -> list[str]:
+    if abs(found.whole - found.none) < LITTLE * abs(found.whole):
+        return ["holding all neurons hardly changes the target: fractions of that change say little"]
+    if found.whole <= 0:
+        return ["on average the targets are no likelier than what they are held against: there is little to keep"]
+    return []

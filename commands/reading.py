@@ -1,0 +1,49 @@
+"""Files of prompts, as the words of a line name them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from sessions.circuits.prompts import JSON, Asked, lines_of, read_prompts
+from sessions.disk import read_file
+from sessions.errors import ArtifactError
+
+#: Endings of what is meant as a file, and so is no prompt where it is missing.
+_FILES = (*JSON, ".txt")
+
+
+@dataclass(frozen=True)
+class PromptFile:
+    """The prompts of a file, and the line that each stands in."""
+
+    prompts: tuple[Asked, ...]
+    lines: tuple[int, ...]
+
+
+def prompts_in(path: Path, raw: bool = False) -> PromptFile:
+    """The prompts in a file, all of them without the chat template if `raw`.
+
+    Raises:
+        ArtifactError: it cannot be read, there is no prompt in it, or a line is not one.
+    """
+    data = read_file(path.expanduser().absolute())
+    return PromptFile(read_prompts(data, str(path), raw=raw), lines_of(data))
+
+
+def prompts_of(word: str, raw: bool = False) -> tuple[Asked, ...]:
+    """The prompts in a file or, where there is no such file, the one that the word is.
+
+    Raises:
+        ArtifactError: as of `prompts_in`, or the word can only be meant as a file, and there is none.
+    """
+    path = Path(word)
+    try:
+        is_file = path.expanduser().exists()
+    except (OSError, RuntimeError, ValueError):  # too long, or no path at all
+        is_file = False
+    if is_file:
+        return prompts_in(path, raw).prompts
+    if word.lower().endswith(_FILES) and not any(map(str.isspace, word)):
+        raise ArtifactError(f"there is no file {word}", "a prompt that looks like a file needs a space at its end")
+    return (Asked(prompt=word, raw=raw),)

@@ -1,0 +1,111 @@
+"""Comparing circuits: how many neurons two of them share, how strong these are, and whether they rank alike.
+
+Neurons are compared twice: as neurons at positions, which says whether two circuits do the same at the same places of
+one prompt, and as neurons wherever they fire, their attributions summed over positions, which also compares circuits
+of different prompts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import TypeVar
+
+from msgspec import Struct
+
+from sessions.circuits.agreement import Agreement, agreement
+from sessions.circuits.circuit import Circuit, Neuron
+
+#: Sizes at which the strongest neurons of both circuits are held against each other.
+STRONGEST = (10, 50, 100)
+#: Neurons of each circuit that are named as missing in the other.
+NAMED = 10
+
+K = TypeVar("K", bound=Hashable)
+
+
+class Shared(Struct, frozen=True):
+    """Of two sets: how many members both have, and how many there are in all."""
+
+    both: int
+    either: int
+
+    @property
+    def jaccard(self) -> float:
+        """The part that is shared, 0 to 1; two empty sets share everything."""
+        return self.both / self.either if self.either else 1.0
+
+
+class Overlap(Struct, frozen=True, kw_only=True):
+    """Of the `strongest` neurons of both circuits (None: of all of them), with positions and wherever they fire."""
+
+    strongest: int | None
+    placed: Shared
+    anywhere: Shared
+
+
+class Comparison(Struct, frozen=True, kw_only=True):
+    """Two circuits side by side.
+
+    `sizes` count neurons at positions, `distinct` neurons wherever they fire. `held` is, for each circuit, the share
+    of its |attribution| that lies on neurons the other has too; `ranks` how the attributions of shared neurons agree;
+    both are None where attributions are not known. `only` names the strongest neurons that the other circuit lacks.
+    """
+
+    sizes: tuple[int, int]
+    distinct: tuple[int, int]
+    overlaps: tuple[Overlap, ...]
+    held: tuple[float | None, float | None]
+    ranks: Agreement | None
+    only: tuple[tuple[Neuron, ...], tuple[Neuron, ...]]
+
+
+def compared(ours: Circuit, theirs: Circuit) -> Comparison:
+    """Two circuits of one model, compared."""
+    placed = [neuron.place for neuron in ours.neurons], [neuron.place for neuron in theirs.neurons]
+    sums = attribution_by_neuron(ours), attribution_by_neuron(theirs)
+    anywhere = list(sums[0]), list(sums[1])
+    largest = max(map(len, anywhere))
+    sizes = (None, *(count for count in STRONGEST if count < largest))
+    shared = [site for site in anywhere[0] if site in sums[1]]
+    return Comparison(
+        sizes=(len(ours), len(theirs)),
+        distinct=(len(anywhere[0]), len(anywhere[1])),
+        overlaps=tuple(
+            Overlap(strongest=size, placed=_shared(*placed, size), anywhere=_shared(*anywhere, size)) for size in sizes
+        ),
+        held=(_held(sums[0], sums[1]), _held(sums[1], sums[0])),
+        ranks=_agreed([(sums[0][site], sums[1][site]) for site in shared]),
+        only=(_only(sums[0], sums[1]), _only(sums[1], sums[0])),
+    )
+
+
+def attribution_by_neuron(circuit: Circuit) -> dict[tuple[int, int], float | None]:
+    """(layer, index) → attribution summed over positions, the largest in size first; None where one is not known."""
+    sums: dict[tuple[int, int], float | None] = {}
+    for neuron in circuit.neurons:
+        before, more = sums.get(neuron.site, 0.0), neuron.attribution
+        sums[neuron.site] = None if before is None or more is None else before + more
+    return dict(sorted(sums.items(), key=lambda item: -abs(item[1] or 0.0)))
+
+
+def _shared(ours: Sequence[K], theirs: Sequence[K], strongest: int | None) -> Shared:
+    a, b = set(ours[:strongest]), set(theirs[:strongest])
+    return Shared(len(a & b), len(a | b))
+
+
+def _held(ours: Mapping[K, float | None], theirs: Mapping[K, float | None]) -> float | None:
+    known = {key: abs(value) for key, value in ours.items() if value is not None}
+    whole = sum(known.values())
+    return sum(value for key, value in known.items() if key in theirs) / whole if whole else None
+
+
+def _agreed(pairs: Sequence[tuple[float | None, float | None]]) -> Agreement | None:
+    known = [(a, b) for a, b in pairs if a is not None and b is not None]
+    return agreement([a for a, _ in known], [b for _, b in known])
+
+
+def _only(
+    ours: Mapping[tuple[int, int], float | None], theirs: Mapping[tuple[int, int], float | None]
+) -> tuple[Neuron, ...]:
+    missing = [(site, value) for site, value in ours.items() if site not in theirs]
+    return tuple(Neuron(layer, index, None, value) for (layer, index), value in missing[:NAMED])

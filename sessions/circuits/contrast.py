@@ -1,0 +1,90 @@
+"""Contrast: the neurons that two sets of prompts tell apart, without a target and without a gradient.
+
+A neuron's number is its mean activation over the positive prompts minus that over the negative ones, both at the last
+token, where the model is about to answer (contrastive neuron attribution). Neurons are ranked by its absolute value.
+The first two layers are left out: their neurons answer to tokens, and two sets of prompts mostly differ in these.
+
+The numbers are activations, not logits: they say what is different, not what it does. Before they are ranked they are
+the control vector at the neurons (`sessions.vectors`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import torch
+from msgspec import structs
+
+from sessions.circuits.attribution import Attribution, SiteRelevance, refuse_experts
+from sessions.circuits.choosing import Choice, candidates, choose
+from sessions.circuits.circuit import Circuit, Target
+from sessions.circuits.discovery import Discovery
+from sessions.errors import UsageError
+from sessions.events import Steps
+from sessions.model.cancel import Cancel
+from sessions.model.info import Prompt
+from sessions.model.opening import OpenModel
+from sessions.vectors.control import mean_at_ends
+
+#: The first layer that is not left out by default.
+FIRST = 2
+
+
+def contrast(
+    opened: OpenModel,
+    positive: Sequence[Sequence[int]],
+    negative: Sequence[Sequence[int]],
+    *,
+    choice: Choice,
+    layers: Collection[int] | None = None,
+    batch: int,
+    cancel: Cancel | None = None,
+) -> Steps[Discovery]:
+    """The neurons that differ most, as a circuit without a target; their activation is the positive mean.
+
+    Args:
+        positive, negative: ids of each prompt, one or more a side.
+        layers: which to look at; all but the first two if None.
+        batch: tokens computed at once, padding included.
+
+    Raises:
+        UsageError: nothing differs.
+        ModelError: a mixture of experts; or an activation is not finite.
+        Cancelled: `cancel` was requested; every hook is gone.
+    """
+    anatomy = opened.anatomy
+    refuse_experts(anatomy, "contrast")
+    first = min(FIRST, anatomy.n_layers - 1)
+    wanted = sorted(range(first, anatomy.n_layers) if layers is None else layers)
+    total = len(positive) + len(negative)
+    high = yield from mean_at_ends(opened, positive, "neurons", wanted, batch, cancel, (0, total))
+    low = yield from mean_at_ends(opened, negative, "neurons", wanted, batch, cancel, (len(positive), total))
+    everywhere = torch.zeros(1, dtype=torch.long)  # one row, whose position is dropped again
+    sites = tuple(
+        SiteRelevance(
+            layer, (high[layer] - low[layer]).float()[None], high[layer].float()[None], everywhere, everywhere
+        )
+        for layer in wanted
+    )
+    if not any(site.relevance.any() for site in sites):
+        raise UsageError("the two sides are the same to these layers", "give prompts that differ, at their ends too")
+    found = candidates(Attribution(sites, 0.0))
+    circuit = Circuit(
+        neurons=tuple(structs.replace(neuron, position=None) for neuron in choose(found, choice, 0.0)),
+        prompt=Prompt(text=""),
+        ids=(),
+        tokens=(),
+        target=Target(tokens=()),
+        method="contrast",
+        attention="",
+        chosen=f"{choice}, {_counted(len(positive))} against {len(negative)}",
+        conservation=None,
+        total=None,
+        model=opened.info.name,
+        fingerprint=opened.info.fingerprint,
+    )
+    return Discovery(circuit, found.number, ())
+
+
+def _counted(prompts: int) -> str:
+    return "1 prompt" if prompts == 1 else f"{prompts} prompts"

@@ -1,0 +1,239 @@
+"""Cutting: a forward pass of the linearised network in which no neuron depends on another, and its gradients.
+
+The machinery of `edges`, whose docstring says what it is for. What each MLP writes is a leaf of the graph, so nothing
+flows back through it: where it is dense, the output of its down projection, at the positions of its sources alone;
+where experts mix their outputs at once, the neurons themselves. What the targets' MLPs read is kept.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sessions.circuits.card import value_of
+from sessions.circuits.circuit import Neuron, Target
+from sessions.circuits.rules import half, linearised
+from sessions.model.anatomy import DenseSite, ExpertSite, Site
+from sessions.model.cancel import Cancel
+from sessions.model.hooks import after, before, on_neurons, together
+from sessions.model.opening import OpenModel
+from sessions.model.weights import dense_columns
+
+
+@dataclass(frozen=True)
+class Spot:
+    """A neuron, and where it stands in what its site computes: row and column. None is the row of a neuron whose expert
+    its token was not sent to: nothing was computed there, and all its edges are 0."""
+
+    neuron: Neuron
+    row: int | None = None
+    column: int = 0
+
+    @property
+    def activation(self) -> float:
+        return self.neuron.activation or 0.0
+
+    @property
+    def position(self) -> int:
+        assert self.neuron.position is not None
+        return self.neuron.position
+
+    @property
+    def gradient(self) -> float:
+        """That of the circuit's target with respect to it. Where it is silent it has no share, whatever this is."""
+        return (self.neuron.attribution or 0.0) / self.activation if self.activation else 0.0
+
+
+@dataclass(frozen=True)
+class _Written:
+    """Sources of a dense site. The leaf is what the site writes at their positions, `[positions, d_model]`; `which`
+    says for each source at which of these rows."""
+
+    numbers: list[int]
+    leaf: Tensor
+    site: DenseSite
+    spots: list[Spot]
+    which: list[int]
+
+    def edges(self, gradient: Tensor) -> Tensor:
+        """The edges of all of them, `[rows, n]`, from gradients with respect to the leaf, `[rows, …]`."""
+        columns = dense_columns(self.site, [spot.column for spot in self.spots]).to(gradient)
+        return torch.einsum("rsd,sd->rs", gradient[:, self.which], columns) * _activations(self.spots, gradient)
+
+
+@dataclass(frozen=True)
+class _Expert:
+    """Sources of experts, whose outputs are mixed at once: the leaf is the neurons, `[tokens · k, d_expert]`."""
+
+    numbers: list[int]
+    leaf: Tensor
+    spots: list[Spot]
+
+    def edges(self, gradient: Tensor) -> Tensor:
+        """As those of a dense site."""
+        there = gradient[:, [spot.row for spot in self.spots], [spot.column for spot in self.spots]]
+        return there * _activations(self.spots, gradient)
+
+
+def _activations(spots: Sequence[Spot], like: Tensor) -> Tensor:
+    return like.new_tensor([spot.activation for spot in spots])
+
+
+@dataclass(frozen=True)
+class _Read:
+    """The targets of one site: what their MLP reads, `[…, d_model]`, and their shares, `[n]`, under the half rule."""
+
+    numbers: list[int]
+    positions: list[int]
+    read: Tensor
+    shares: Tensor
+
+
+class Cut:
+    """One forward pass in which no neuron depends on another, and what the edges are computed from afterwards."""
+
+    def __init__(
+        self, opened: OpenModel, sources: Sequence[Spot], targets: Sequence[Spot], cancel: Cancel | None
+    ) -> None:
+        self.opened, self.sources, self.targets, self.cancel = opened, sources, targets, cancel
+        self.written: list[_Written | _Expert] = []
+        self.read: list[_Read] = []
+        self.embedded: list[Tensor] = []
+        self.hidden = self.logits = torch.empty(0)
+
+    @contextmanager
+    def recording(self) -> Iterator[None]:
+        """Cut and record the forward pass inside the block."""
+        anatomy = self.opened.anatomy
+        sources, targets = self._by_site(self.sources), self._by_site(self.targets)
+        hooks: list[Any] = [linearised(self.opened.model, anatomy, "frozen")]
+        hooks += [after(embedding, self._embedding) for embedding in anatomy.embeddings]
+        for layer in anatomy.layers:
+            hooks.append(before(layer.block, self._looking))
+            for site in layer.sites:
+                hooks += self._at(site, sources[id(site)], targets[id(site)])
+        hooks += [before(anatomy.head, self._entering), after(anatomy.head, self._leaving)]
+        with together(hooks):
+            yield
+
+    def _by_site(self, spots: Sequence[Spot]) -> defaultdict[int, list[int]]:
+        """Numbers of the neurons that were computed, by the identity of their site."""
+        found: defaultdict[int, list[int]] = defaultdict(list)
+        for number, spot in enumerate(spots):
+            if spot.row is not None:
+                found[id(self.opened.anatomy.site_of(*spot.neuron.site)[0])].append(number)
+        return found
+
+    def _embedding(self, _: Tensor, output: Tensor) -> Tensor:
+        self.embedded.append(output.requires_grad_())
+        return output
+
+    def _looking(self, hidden: Tensor) -> Tensor:
+        if self.cancel is not None:  # the backward pass takes longest: look there too
+            hidden.register_hook(lambda _: self.cancel.look())
+        return hidden
+
+    def _entering(self, hidden: Tensor) -> Tensor:
+        self.hidden = hidden
+        return hidden
+
+    def _leaving(self, _: Tensor, output: Tensor) -> Tensor:
+        self.logits = output
+        return output
+
+    def _at(self, site: Site, sources: list[int], targets: list[int]) -> Iterator[Any]:
+        """The hooks of one site: on what it reads, its neurons, and what it writes."""
+        read: list[Tensor] = []
+        spots = [self.sources[number] for number in sources]
+
+        def reading(hidden: Tensor) -> Tensor:
+            read[:] = [hidden]
+            return hidden
+
+        def cut(activations: Tensor, _: Any) -> Tensor:
+            if targets:
+                self._share(site, activations, targets, read[0])
+            leaf = activations.detach()
+            if spots and isinstance(site, ExpertSite):
+                self.written.append(_Expert(sources, leaf.requires_grad_(), spots))
+            return leaf
+
+        def writing(_: Tensor, output: Tensor) -> Tensor:
+            assert isinstance(site, DenseSite)
+            rows = sorted({spot.row or 0 for spot in spots})
+            flat = output.detach().reshape(-1, output.shape[-1])
+            leaf = flat[rows].requires_grad_()
+            which = [rows.index(spot.row or 0) for spot in spots]
+            self.written.append(_Written(sources, leaf, site, spots, which))
+            return flat.index_copy(0, torch.tensor(rows, device=flat.device), leaf).view_as(output)
+
+        if targets:
+            yield before(site.readers[0][1] if isinstance(site, DenseSite) else site.experts, reading)
+        yield on_neurons(site, cut)
+        if spots and isinstance(site, DenseSite):
+            yield after(site.down, writing)
+
+    def _share(self, site: Site, activations: Tensor, targets: list[int], read: Tensor) -> None:
+        spots = [self.targets[number] for number in targets]
+        flat = activations.reshape(-1, activations.shape[-1])
+        here = flat[[spot.row for spot in spots], [spot.column for spot in spots]]
+        if isinstance(site, ExpertSite) or site.gated:
+            here = half(here)
+        shares = here * here.new_tensor([spot.gradient for spot in spots])
+        self.read.append(_Read(targets, [spot.position for spot in spots], read, shares))
+
+
+@dataclass(frozen=True)
+class Share:
+    """What row `number` of the edges is the gradient of, a scalar."""
+
+    number: int
+    value: Tensor
+
+
+@torch.enable_grad()
+def shares_of(cut: Cut, target: Target, rows: int) -> list[Share]:
+    """The shares of all targets as functions of what their MLPs read, lower layers first, and the output's; `rows` at
+    a time."""
+    found: list[Share] = []
+    for each in cut.read:
+        for first in range(0, len(each.numbers), rows):
+            part = slice(first, first + rows)
+            (gradient,) = _vmapped(each.shares[part], [each.read])
+            assert gradient is not None
+            positions = each.positions[part]
+            own = gradient.reshape(len(positions), -1, gradient.shape[-1])[range(len(positions)), positions]
+            values = (each.read.reshape(-1, own.shape[-1])[positions] * own).sum(-1)
+            found += map(Share, each.numbers[part], values.unbind())
+    value = value_of(target, cut.logits.flatten(0, 1).float())
+    (gradient,) = torch.autograd.grad(value, cut.hidden)
+    return [*found, Share(len(cut.targets), (cut.hidden * gradient).sum())]
+
+
+def edges_into(cut: Cut, shares: Sequence[Share]) -> tuple[Tensor, Tensor]:
+    """Edges of all sources into some targets, `[rows, sources]`, and what comes from the embeddings, `[rows]`."""
+    with torch.enable_grad():
+        home = shares[-1].value.device  # layers may be spread over several
+        stacked = torch.stack([share.value.to(home) for share in shares])
+    gradients = _vmapped(stacked, [*(each.leaf for each in cut.written), *cut.embedded])
+    weights, embeddings = torch.zeros(len(shares), len(cut.sources)), torch.zeros(len(shares))
+    with torch.no_grad():
+        for each, gradient in zip(cut.written, gradients, strict=False):
+            if gradient is not None:  # else no target lies above it
+                weights[:, each.numbers] = each.edges(gradient).float().cpu()
+        for embedded, gradient in zip(cut.embedded, gradients[len(cut.written) :], strict=True):
+            if gradient is not None:
+                embeddings += (gradient.float() * embedded.float()).flatten(1).sum(1).cpu()
+    return weights, embeddings
+
+
+def _vmapped(outputs: Tensor, inputs: Sequence[Tensor]) -> tuple[Tensor | None, ...]:
+    """Gradients of each of `outputs`, `[n]`, with respect to `inputs`: `[n, …]` each, None where there is no path."""
+    rows = torch.eye(len(outputs), dtype=outputs.dtype, device=outputs.device)
+    return torch.autograd.grad(outputs, inputs, rows, is_grads_batched=True, retain_graph=True, allow_unused=True)

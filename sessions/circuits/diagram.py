@@ -1,0 +1,119 @@
+"""Diagrams of edges: as a tree of what flows into the output, and as Graphviz DOT text for other programs."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+
+from msgspec import Struct
+
+from sessions.circuits.circuit import Neuron, Place, Target
+from sessions.circuits.flow import Edge, Flow
+
+#: How many edges a tree follows into the output, into each of what they come from, and so on.
+BREADTH = (6, 2, 1)
+
+
+class Branch(Struct, frozen=True):
+    """A line of a tree: what it hangs on, `│ ├ `, and the edge it stands for, None for the output at the root.
+
+    `elsewhere` says that what flows into the edge's source stands in another place of the tree.
+    """
+
+    prefix: str
+    edge: Edge | None = None
+    elsewhere: bool = False
+
+
+def tree(flow: Flow, breadth: Sequence[int] = BREADTH) -> Iterator[Branch]:
+    """The strongest edges into the output, under each those into its source, and so on.
+
+    What flows into a neuron is drawn once: as close to the root as it is met, else where it is met first.
+    """
+    into = _by_target(flow)
+    drawn = {edge.source for edge in into[None][: breadth[0]]}
+
+    def below(place: Place | None, depth: int, indent: str) -> Iterator[Branch]:
+        edges = into[place][: breadth[depth]]
+        for number, edge in enumerate(edges, 1):
+            last = number == len(edges)
+            more = depth + 1 < len(breadth) and bool(into[edge.source])
+            here = more and (depth == 0 or edge.source not in drawn)
+            yield Branch(f"{indent}{'└' if last else '├'} ", edge, more and not here)
+            if here:
+                drawn.add(edge.source)
+                yield from below(edge.source, depth + 1, f"{indent}{' ' if last else '│'} ")
+
+    yield Branch("")
+    yield from below(None, 0, "")
+
+
+def _by_target(flow: Flow) -> defaultdict[Place | None, list[Edge]]:
+    found: defaultdict[Place | None, list[Edge]] = defaultdict(list)
+    for edge in (*flow.outputs, *flow.edges):
+        found[edge.target].append(edge)
+    return found
+
+
+def dot(flow: Flow, target: Target, tokens: Sequence[str], most: int) -> str:
+    """The `most` strongest edges as a directed graph in Graphviz's DOT language: layers from bottom to top, the output
+    above them, the embeddings below.
+
+    An edge is as wide as it is strong, and dashed where it is negative. The embeddings' have the least weight that an
+    edge drawn has. `tokens` are those of the prompt.
+    """
+    edges = sorted((*flow.edges, *flow.outputs), key=lambda edge: -abs(edge.weight))[:most]
+    largest, least = (abs(edges[0].weight), abs(edges[-1].weight)) if edges else (1.0, 0.0)
+    places = sorted({place for edge in edges for place in (edge.source, edge.target) if place is not None}, key=_order)
+    known = {inflow.place: inflow for inflow in flow.inflows}
+    embedded = [known[place] for place in (*places, None) if place in known and abs(known[place].embeddings) >= least]
+    lines = ["digraph edges {", "  rankdir=BT;", '  node [shape=box, fontname="monospace"];']
+    lines.append(f"  output [label={_label(target.described(_seen))}, style=rounded];")
+    if embedded:
+        lines.append('  embeddings [label="embeddings", style=rounded];')
+    for layer in sorted({place[0] for place in places}):
+        here = [place for place in places if place[0] == layer]
+        lines.append("  { rank=same;")
+        lines += [f"    {_node(place)} [label={_label(_name(place), _seen(_token(place, tokens)))}];" for place in here]
+        lines.append("  }")
+    drawn = [(_node(edge.source), edge.target, edge.weight) for edge in edges]
+    drawn += [("embeddings", inflow.place, inflow.embeddings) for inflow in embedded]
+    for source, end, weight in drawn:
+        lines.append(f"  {source} -> {_node(end)} [{_look(weight, largest)}];")
+    return "\n".join([*lines, "}", ""])
+
+
+def _order(place: Place) -> tuple[int, int, int]:
+    layer, index, position = place
+    return layer, -1 if position is None else position, index
+
+
+def _name(place: Place) -> str:
+    return str(Neuron(*place))
+
+
+def _token(place: Place, tokens: Sequence[str]) -> str:
+    return tokens[place[2]] if place[2] is not None and 0 <= place[2] < len(tokens) else ""
+
+
+def _node(place: Place | None) -> str:
+    return "output" if place is None else f'"{_name(place)}"'
+
+
+def _look(weight: float, largest: float) -> str:
+    """Sign by stroke, colour and number; strength by width."""
+    width = 0.5 + 4.5 * min(abs(weight) / largest, 1.0)
+    stroke = 'color="#2166ac"' if weight > 0 else 'color="#b2182b", style=dashed'
+    return f'label="{weight:+.3g}", penwidth={width:.2f}, {stroke}'
+
+
+def _label(*lines: str) -> str:
+    r"""These lines as a string of DOT, in which `\n` begins a line, and `\\` and `\"` are the characters."""
+    escaped = (line.replace("\\", "\\\\").replace('"', '\\"') for line in lines)
+    return '"' + r"\n".join(escaped) + '"'
+
+
+def _seen(text: str) -> str:
+    r"""A token in quotes, every character of it to be seen: `"\n"`, `"\u200b"`."""
+    escapes = {"\n": r"\n", "\t": r"\t", "\r": r"\r", "\\": r"\\", '"': r"\""}
+    return '"' + "".join(escapes.get(c) or (c if c.isprintable() else f"\\u{ord(c):04x}") for c in text) + '"'

@@ -1,0 +1,236 @@
+"""Edges: how much relevance flows from neuron to neuron, straight.
+
+The edge from neuron s to neuron t is a_s · ∂R_t/∂a_s: the activation of s times the gradient of t's share of the
+circuit's target, in the linearised network of `rules.linearised` (LRP, frozen attention), with every MLP cut, so that
+a path from s to t runs through the residual stream, norms and attention values and past all other neurons. Direct
+effects with the nonlinearities cut are those of circuit tracing (Ameisen et al. 2025); on MLP neurons, by relevance,
+they are those of the Transluce circuits work (2025) and of RelP (Jafari et al. 2025).
+
+Edges are signed and in the unit of the circuit's target, as attributions are. Nothing is lost: the edges of *all*
+neurons into t and what reaches t from the embeddings sum to R_t, the attribution of t (but for biases). So that this
+holds, a gated neuron's share is G_t · (gate · up) under the half rule, the half of it for each factor: R_t = G_t · a_t,
+where G_t is the target's total gradient with respect to t (`attribution`), and what arrives at gate and up are the two
+halves of R_t. Where a source puts its activation into a down projection nothing is halved.
+
+1. An attribution pass gives a and G of every neuron.
+2. A second forward pass has the cuts (`cutting`): what each MLP writes is a leaf of its graph. It keeps what the MLPs
+   of the targets read.
+3. Each share is differentiated with respect to what its MLP reads, at its own position, since an MLP looks at no other:
+   R_t = c_t · x_t. One vmapped pass for each layer that has targets, through its MLP alone.
+4. All targets, and the output as one more, go down from there to the MLPs' outputs and to the embeddings in one vmapped
+   backward pass, which meets no MLP.
+5. The edge is read off the gradient g of what the MLP of s writes at the position of s: a_s · (down column of s) · g.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from msgspec import structs
+from torch import Tensor
+
+from sessions.circuits.attribution import Attribution, attribute, check
+from sessions.circuits.card import value_of
+from sessions.circuits.circuit import Circuit, Neuron, Target
+from sessions.circuits.cutting import Cut, Spot, edges_into, shares_of
+from sessions.circuits.flow import Edge, Flow, gathered
+from sessions.errors import ModelError, UsageError
+from sessions.events import Progress, Steps
+from sessions.model.anatomy import DenseSite
+from sessions.model.cancel import Cancel
+from sessions.model.hooks import watched
+from sessions.model.opening import OpenModel
+from sessions.model.tokens import last_positions
+
+#: Targets times tokens in one backward pass, which bounds its memory: so many gradients of the residual stream.
+LARGEST_BATCH = 2048
+#: Neurons that edges into are computed for, unless asked otherwise.
+TARGETS = 30
+
+
+@dataclass(frozen=True)
+class Traced:
+    """The edges of some neurons.
+
+    `weights` is `[targets + 1, sources]` in float32: row r holds the edges into target r, the last row those into the
+    output, which is the circuit's target itself and has this `value`. `relevance[r]` is what row r is a part of, and
+    `embeddings[r]` how much of it comes from the embeddings. `sources` and `targets` have the attributions and
+    activations of this pass.
+    """
+
+    sources: tuple[Neuron, ...]
+    targets: tuple[Neuron, ...]
+    value: float
+    weights: Tensor
+    relevance: tuple[float, ...]
+    embeddings: tuple[float, ...]
+
+    @property
+    def flow(self) -> Flow:
+        return gathered(
+            [neuron.place for neuron in self.sources],
+            [*(neuron.place for neuron in self.targets), None],
+            self.weights.tolist(),
+            self.relevance,
+            self.embeddings,
+        )
+
+
+def trace(
+    opened: OpenModel,
+    ids: Sequence[int],
+    target: Target,
+    sources: Sequence[Neuron],
+    targets: Sequence[Neuron] | int = TARGETS,
+    *,
+    batch: int = LARGEST_BATCH,
+    cancel: Cancel | None = None,
+) -> Steps[Traced]:
+    """The edges from each of `sources` into each of `targets` and into the output.
+
+    Args:
+        ids: the prompt; where the target is a sequence, with all its tokens but the last behind it.
+        target: what the output is.
+        sources: neurons with positions, counted from 0.
+        targets: the same, or how many of the sources: those with the largest |attribution|.
+        batch: targets times tokens in one backward pass.
+
+    Raises:
+        UsageError: a neuron that the model or the prompt does not have, or one without a position.
+        ModelError: the family is out of reach of the rules, or an edge is not finite.
+        Cancelled: `cancel` was requested; every hook is gone.
+    """
+    named = list(sources) if isinstance(targets, int) else [*sources, *targets]
+    _check(opened, ids, named)
+    prompt = torch.tensor([list(ids)], device=opened.model.device)
+    kept = len(target.tokens) if target.sequence else 1
+    yield Progress("attributing")
+    attribution = attribute(
+        opened.model, opened.anatomy, prompt, lambda logits: value_of(target, logits), kept=kept, cancel=cancel
+    )
+    spots = _spots(attribution, sources)
+    into = _strongest(spots, targets) if isinstance(targets, int) else _spots(attribution, targets)
+    cut = Cut(opened, spots, into, cancel)
+    value = attribution.value
+    del attribution  # the relevance of every neuron there is
+    with torch.enable_grad(), watched(opened.anatomy, cancel), cut.recording():
+        opened.model(input_ids=prompt, use_cache=False, logits_to_keep=last_positions(kept, prompt))
+    yield Progress("tracing edges", 0, len(into), "targets")
+    rows = max(1, batch // len(ids))
+    shares = shares_of(cut, target, rows)
+    weights = torch.zeros(len(into) + 1, len(spots))
+    embeddings = torch.zeros(len(into) + 1)
+    for first in range(0, len(shares), rows):
+        part = shares[first : first + rows]
+        numbers = torch.tensor([share.number for share in part])
+        weights[numbers], embeddings[numbers] = edges_into(cut, part)
+        yield Progress("tracing edges", min(first + rows, len(into)), len(into), "targets")
+    _refuse_infinite(opened, weights)
+    return Traced(
+        sources=tuple(spot.neuron for spot in spots),
+        targets=tuple(spot.neuron for spot in into),
+        value=value,
+        weights=weights,
+        relevance=(*(spot.neuron.attribution or 0.0 for spot in into), float(shares[-1].value.detach())),
+        embeddings=tuple(embeddings.tolist()),
+    )
+
+
+def edges_of(
+    opened: OpenModel,
+    ids: Sequence[int],
+    circuit: Circuit,
+    neuron: Neuron,
+    *,
+    targets: int = TARGETS,
+    cancel: Cancel | None = None,
+) -> Steps[tuple[tuple[Edge, ...], tuple[Edge, ...]]]:
+    """The edges into one neuron from those of a circuit, and out of it to them and to the output; strongest first.
+
+    The neuron has a position, and need not be one of the circuit's. Those it can reach lie in layers above, at its
+    position or behind it: edges go to the `targets` strongest of them.
+
+    Raises:
+        UsageError, ModelError, Cancelled: as `trace`; or the circuit has no edges (`check_circuit`).
+    """
+    check_circuit(circuit)
+    _check(opened, ids, [neuron])
+    others = [other for other in circuit.neurons if other.place != neuron.place]
+    above = [other for other in others if other.layer > neuron.layer and _at(other) >= _at(neuron)]
+    traced = yield from trace(opened, ids, circuit.target, [neuron, *others], [neuron, *above[:targets]], cancel=cancel)
+    flow = traced.flow
+    incoming = tuple(edge for edge in flow.edges if edge.target == neuron.place)
+    outgoing = [edge for edge in (*flow.edges, *flow.outputs) if edge.source == neuron.place]
+    return incoming, tuple(sorted(outgoing, key=lambda edge: -abs(edge.weight)))
+
+
+def check_circuit(circuit: Circuit) -> None:
+    """Raise `UsageError` where a circuit's neurons have no edges: they were not found on one prompt for one target."""
+    if circuit.prompts:
+        raise UsageError(
+            f"the circuit was found on {len(circuit.prompts):,} prompts, and edges run within one",
+            "find the circuit of this prompt: discover",
+        )
+    if any(neuron.position is None for neuron in circuit.neurons):
+        raise UsageError(
+            "the circuit's neurons have no positions, and edges run from position to position",
+            "find the circuit of this prompt: discover",
+        )
+    if not circuit.target.tokens or any(token.id < 0 for token in circuit.target.tokens):
+        raise UsageError("the circuit does not say which tokens it explains", "discover one on this model")
+
+
+def _at(neuron: Neuron) -> int:
+    assert neuron.position is not None
+    return neuron.position
+
+
+def _check(opened: OpenModel, ids: Sequence[int], neurons: Sequence[Neuron]) -> None:
+    anatomy = opened.anatomy
+    check(anatomy, "relp")
+    for neuron in neurons:
+        site, _ = anatomy.site_of(*neuron.site)
+        if neuron.position is None or not 0 <= neuron.position < len(ids):
+            where = "has no position" if neuron.position is None else "is not in the prompt"
+            raise UsageError(
+                f"{neuron} {where}, and an edge begins and ends at one", f"positions are 0 to {len(ids) - 1}"
+            )
+        if isinstance(site, DenseSite) and not site.readers:
+            raise ModelError(
+                f"edges are not available on this model: it is not known what the MLP of layer {neuron.layer} reads",
+                "discover and verify work on it",
+            )
+
+
+def _refuse_infinite(opened: OpenModel, weights: Tensor) -> None:
+    if not weights.isfinite().all():
+        raise ModelError(f"an edge is not finite in {opened.info.dtype}", "open the model with --dtype float32")
+
+
+def _spots(attribution: Attribution, neurons: Sequence[Neuron]) -> list[Spot]:
+    """Where each of the neurons stands, with what it was and what was attributed to it."""
+    found = [Spot(structs.replace(neuron, attribution=0.0, activation=0.0)) for neuron in neurons]
+    of_layer: defaultdict[int, list[int]] = defaultdict(list)
+    for number, neuron in enumerate(neurons):
+        of_layer[neuron.layer].append(number)
+    for site in attribution.sites:
+        numbers = of_layer[site.layer]
+        first, width = site.offsets[:, None], site.relevance.shape[1]
+        positions = site.positions.new_tensor([_at(neurons[number]) for number in numbers])
+        indices = site.offsets.new_tensor([neurons[number].index for number in numbers])
+        inside = (site.positions[:, None] == positions) & (first <= indices) & (indices < first + width)
+        rows, which = inside.nonzero(as_tuple=True)
+        columns = indices[which] - site.offsets[rows]
+        relevance, activation = site.relevance[rows, columns].tolist(), site.activation[rows, columns].tolist()
+        places = zip(which.tolist(), rows.tolist(), columns.tolist(), strict=True)
+        for (each, row, column), share, value in zip(places, relevance, activation, strict=True):
+            neuron = structs.replace(neurons[numbers[each]], attribution=share, activation=value)
+            found[numbers[each]] = Spot(neuron, row, column)
+    return found
+
+
+def _strongest(spots: Sequence[Spot], count: int) -> list[Spot]:
+    return sorted(spots, key=lambda spot: -abs(spot.neuron.attribution or 0.0))[:count]

@@ -1,0 +1,303 @@
+"""Faithfulness: how much of a behaviour a circuit keeps when everything else is held still.
+
+With m(C) the target, averaged over prompts, when the neurons of C are what they are and every other one is held at
+its mean (or at zero), M all neurons and ∅ none of them:
+
+    faithfulness   (m(C) − m(∅)) / (m(M) − m(∅))      what the circuit alone keeps: 1 all, 0 nothing, above 1 more
+    completeness   (m(M∖C) − m(∅)) / (m(M) − m(∅))    what is left when the circuit alone is held: 0 is wished for
+
+as Marks et al. have them (sparse feature circuits, 2024, after Wang et al., IOI, 2023). How much they depend on what
+is held, at what, and where, is measured by Miller et al. (2024). Here a mean is that of a position, counted from the
+end (`recording.means`): held at a mean over all positions alike, the network is one that reads no text any more, and
+no circuit does anything in it. The first position is left as it is: attention sinks there, its activations are like
+nowhere else, and no other position's mean says anything of it.
+
+1. A ranking, such as a circuit's neurons in their order, gives nested circuits: its first k for each size k.
+2. A row of a batch is a prompt with one of these circuits kept, or removed. Rows are padded on the right.
+3. A hook at every down projection holds what is to be held. Of the logits, those of the targets' tokens are computed.
+
+The control is a ranking of random neurons, one of the same layer for each of the circuit's: layers differ in how much
+any neuron of theirs matters, and to have found the layers is less than to have found the neurons.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from msgspec import structs
+from torch import Tensor
+
+from sessions.circuits.attribution import place_of, refuse_experts
+from sessions.circuits.cases import LARGEST_BATCH, Case, batches, padded
+from sessions.circuits.circuit import Neuron, Place
+from sessions.circuits.verification import finite
+from sessions.events import Progress, Steps
+from sessions.model.anatomy import Anatomy
+from sessions.model.cancel import Cancel
+from sessions.model.hooks import Change, before, on_neurons, together, watched
+from sessions.model.opening import OpenModel
+from sessions.model.tokens import last_positions
+
+Ranking = Sequence[Neuron]
+"""Neurons, each once, the most important first. All have positions, counted from the end of a prompt, or none has."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A way to run the prompts: the first `size` neurons of a ranking, by its number, are kept and all others held; or
+    `removed`, these held and all others kept."""
+
+    ranking: int = 0
+    size: int = 0
+    removed: bool = False
+
+
+#: All neurons held, and none.
+NONE, WHOLE = Run(), Run(removed=True)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """What nested circuits keep, and what is left without them, one of each a size, as fractions of the way from all
+    neurons held to none held; None where there is no way to go."""
+
+    kept: tuple[float | None, ...]
+    left: tuple[float | None, ...]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The mean target with no neuron held, `whole`, and with all held, `none`; a circuit's curve; and the mean curve of
+    random neurons, where some were drawn."""
+
+    whole: float
+    none: float
+    circuit: Curve
+    control: Curve | None
+
+
+def faithfulness(
+    opened: OpenModel,
+    cases: Sequence[Case],
+    ranking: Ranking,
+    sizes: Sequence[int],
+    held: Sequence[Tensor],
+    *,
+    controls: int = 0,
+    seed: int = 0,
+    batch: int = LARGEST_BATCH,
+    cancel: Cancel | None = None,
+) -> Steps[Measured]:
+    """Faithfulness and completeness of a ranking's first neurons, for each size.
+
+    Args:
+        held: what neurons are held at, as of `targets`.
+        controls: random rankings to draw; `seed` makes them the same each time.
+
+    Raises: as `targets`.
+    """
+    rankings = [ranking, *(drawn(opened.anatomy, ranking, seed + draw) for draw in range(controls))]
+    runs = [Run(which, size, removed) for which in range(len(rankings)) for removed in (False, True) for size in sizes]
+    none, whole, *values = yield from targets(
+        opened, cases, rankings, [NONE, WHOLE, *runs], held, batch=batch, cancel=cancel
+    )
+    parts = [values[first : first + len(sizes)] for first in range(0, len(values), len(sizes))]
+    control = None
+    if controls:
+        control = curve(none, whole, _mean(parts[2::2]), _mean(parts[3::2]))
+    return Measured(whole, none, curve(none, whole, parts[0], parts[1]), control)
+
+
+def curve(none: float, whole: float, kept: Sequence[float], left: Sequence[float]) -> Curve:
+    """Targets as fractions of the way from none to whole."""
+    way = whole - none
+
+    def fractions(values: Sequence[float]) -> tuple[float | None, ...]:
+        return tuple((value - none) / way if way else None for value in values)
+
+    return Curve(fractions(kept), fractions(left))
+
+
+def _mean(rows: Sequence[Sequence[float]]) -> list[float]:
+    return [sum(column) / len(rows) for column in zip(*rows, strict=True)]
+
+
+def ranked(neurons: Sequence[Neuron], length: int | None = None) -> tuple[Neuron, ...]:
+    """Neurons in their order as a ranking; one that is there twice has the better of its ranks.
+
+    They have positions where all of them did, which count from the end or are those of a prompt of `length` tokens.
+    """
+    found = [neuron if neuron.position is None or length is None else _from_end(neuron, length) for neuron in neurons]
+    if any(neuron.position is None or neuron.position >= 0 for neuron in found):
+        found = [structs.replace(neuron, position=None) for neuron in found]
+    first: dict[Place, Neuron] = {}
+    for neuron in found:
+        first.setdefault(neuron.place, neuron)
+    return tuple(first.values())
+
+
+def _from_end(neuron: Neuron, length: int) -> Neuron:
+    return structs.replace(neuron, position=(neuron.counted(length).position or 0) - length)
+
+
+def drawn(anatomy: Anatomy, ranking: Ranking, seed: int) -> tuple[Neuron, ...]:
+    """A random ranking: for each neuron one of the same layer, at the same position, none of them twice."""
+    generator = torch.Generator().manual_seed(seed)
+    left: dict[tuple[int, int | None], list[int]] = {}
+    found = []
+    for neuron in ranking:
+        where = neuron.layer, neuron.position
+        if where not in left:
+            left[where] = torch.randperm(anatomy.widths[neuron.layer], generator=generator).tolist()
+        found.append(Neuron(neuron.layer, left[where].pop(), neuron.position))
+    return tuple(found)
+
+
+def targets(
+    opened: OpenModel,
+    cases: Sequence[Case],
+    rankings: Sequence[Ranking],
+    runs: Sequence[Run],
+    held: Sequence[Tensor],
+    *,
+    batch: int = LARGEST_BATCH,
+    cancel: Cancel | None = None,
+) -> Steps[tuple[float, ...]]:
+    """The mean target of the cases in each run, in logits.
+
+    Args:
+        rankings: what `run.ranking` is a number of; all with positions, or all without.
+        held: what a held neuron is, for each site in the order of the layers: `[width]`, or `[positions, width]` with
+            the last position last; what is further back than the first row is as that.
+        batch: tokens computed at once, padding included.
+
+    Raises:
+        UsageError: a neuron that the model does not have.
+        ModelError: a mixture of experts, whose neurons have no means; or a target's value is not a number.
+        Cancelled: `cancel` was requested; every hook is gone.
+    """
+    refuse_experts(opened.anatomy, "faithfulness")
+    tables = _tables(opened.anatomy, rankings)
+    sums = [0.0] * len(runs)
+    done, total = 0, len(runs) * len(cases)
+    for removed in (False, True):
+        pairs = [(run, case) for run, each in enumerate(runs) if each.removed == removed for case in range(len(cases))]
+        for rows in batches([len(cases[case].ids) for _, case in pairs], batch):
+            yield Progress("faithfulness", done, total, "runs")
+            part = [pairs[row] for row in rows]
+            stack = _Stack([cases[case] for _, case in part], [runs[run] for run, _ in part], removed)
+            with watched(opened.anatomy, cancel):
+                values = stack.values(opened, tables, held)
+            for (run, _), value in zip(part, values, strict=True):
+                sums[run] += value
+            done += len(part)
+    return tuple(total / len(cases) for total in sums)
+
+
+@dataclass(frozen=True)
+class _Table:
+    """The neurons of one site that any ranking has: their numbers `columns` `[n]`, and which rank each has in each
+    ranking, `[rankings, positions, n]` with the last position last, too large for any size where it has none.
+    Neurons without positions have one for all: `everywhere`."""
+
+    columns: Tensor
+    ranks: Tensor
+    everywhere: bool
+
+
+def _tables(anatomy: Anatomy, rankings: Sequence[Ranking]) -> list[_Table | None]:
+    """A table for each site; None for those without a neuron."""
+    entries: dict[int, list[tuple[int, int, int, int]]] = {}
+    furthest, everywhere = -1, True
+    for which, ranking in enumerate(rankings):
+        for rank, neuron in enumerate(ranking):
+            number, local = place_of(anatomy, neuron)
+            position = -1 if neuron.position is None else neuron.position
+            furthest, everywhere = min(furthest, position), everywhere and neuron.position is None
+            entries.setdefault(number, []).append((which, position, local, rank))
+    sites = sum(len(layer.sites) for layer in anatomy.layers)
+    shape = len(rankings), -furthest
+    return [_table(entries[site], shape, everywhere) if site in entries else None for site in range(sites)]
+
+
+def _table(entries: Sequence[tuple[int, int, int, int]], shape: tuple[int, int], everywhere: bool) -> _Table:
+    which, position, local, rank = torch.tensor(entries).T
+    columns, column = local.unique(return_inverse=True)
+    ranks = torch.full((*shape, len(columns)), torch.iinfo(torch.long).max)
+    ranks[which, position, column] = rank
+    return _Table(columns, ranks, everywhere)
+
+
+@dataclass(frozen=True)
+class _Stack:
+    """Rows of one batch: row r is `cases[r]` under `runs[r]`, all of which keep the neurons of a ranking, or remove
+    them."""
+
+    cases: Sequence[Case]
+    runs: Sequence[Run]
+    removed: bool
+
+    @torch.inference_mode()
+    def values(self, opened: OpenModel, tables: Sequence[_Table | None], held: Sequence[Tensor]) -> list[float]:
+        """The target of each row."""
+        anatomy = opened.anatomy
+        sites = [site for layer in anatomy.layers for site in layer.sites]
+        changes = map(self._change, tables, held)
+        hooks = [on_neurons(site, change) for site, change in zip(sites, changes, strict=True)]
+        ids = padded([case.ids for case in self.cases], opened.model.device)
+        with together(hooks), self._read(anatomy) as seen:
+            opened.model(input_ids=ids, use_cache=False, logits_to_keep=last_positions(ids.shape[1], ids))
+        return finite(seen[0])
+
+    def _change(self, table: _Table | None, held: Tensor) -> Change:
+        held = held.reshape(-1, held.shape[-1])
+
+        def change(activations: Tensor, _: object) -> Tensor:
+            rows = activations.reshape(len(self.cases), -1, activations.shape[-1])
+            place = self._place(rows.shape[1], len(held)).clamp(0, len(held) - 1).to(rows.device)
+            values = held.to(rows)
+            changed = rows.clone() if self.removed else values[place]
+            if table is not None:
+                columns = table.columns.to(rows.device)
+                chosen = values[:, columns][place] if self.removed else rows[..., columns]
+                within = self._within(table, rows.shape[1]).to(rows.device)
+                changed[..., columns] = torch.where(within, chosen, changed[..., columns])
+            changed[:, 0] = rows[:, 0]
+            return changed.reshape(activations.shape)
+
+        return change
+
+    def _place(self, seq: int, places: int) -> Tensor:
+        """Which of so many places, the last one at the end of the prompt, each position is at, `[rows, seq]`."""
+        lengths = torch.tensor([len(case.ids) for case in self.cases])[:, None]
+        return torch.arange(seq) - lengths + places
+
+    def _within(self, table: _Table, seq: int) -> Tensor:
+        """Which neurons of a table each row's run is about, `[rows, 1 or seq, n]`."""
+        sizes = torch.tensor([run.size for run in self.runs])[:, None, None]
+        within = table.ranks[[run.ranking for run in self.runs]] < sizes
+        if table.everywhere:
+            return within
+        places = within.shape[1]
+        place = self._place(seq, places)[..., None]
+        here = within.gather(1, place.clamp(0, places - 1).expand(-1, -1, within.shape[2]))
+        return here & (place >= 0) & (place < places)
+
+    @contextmanager
+    def _read(self, anatomy: Anatomy) -> Iterator[list[Tensor]]:
+        """The targets of the rows of a pass in the block, read before the head, which computes nothing."""
+        seen: list[Tensor] = []
+        ends = torch.tensor([len(case.ids) for case in self.cases]) - 1
+        wanted, which = torch.tensor([case.wanted for case in self.cases]).unique(return_inverse=True)
+
+        def read(hidden: Tensor) -> Tensor:
+            last = hidden[torch.arange(len(ends), device=hidden.device), ends.to(hidden.device)]
+            pairs = anatomy.logits(last, wanted.tolist()).float().gather(1, which.to(hidden.device))
+            seen.append(pairs[:, 0] - pairs[:, 1])
+            return hidden[:, :0]
+
+        with before(anatomy.head, read):
+            yield seen

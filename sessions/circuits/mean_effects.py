@@ -1,0 +1,146 @@
+"""Mean effects: what switching a neuron off really does, on many prompts at once, each with its own target.
+
+The effect of a neuron is the mean over prompts of the target's value less its value with that neuron alone changed
+(`verification`). Neurons have no position here, mostly, so there is no prefix to save, and a pass for one short prompt
+is small: rows are pairs of a prompt and a neuron, of all prompts of like length, padded on the right. As in
+verification, pairs are taken in the order of layers, the layers below do not run, and of the logits only those of the
+targets' tokens are computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sessions.circuits.cases import Case, batches, padded
+from sessions.circuits.circuit import Neuron
+from sessions.circuits.verification import Verified, affordable, finite, stacked
+from sessions.events import Progress, Steps
+from sessions.interventions.treating import Treatment, treated
+from sessions.model.anatomy import Anatomy
+from sessions.model.cancel import Cancel
+from sessions.model.hooks import after, before, skipped, together, watched
+from sessions.model.opening import OpenModel
+from sessions.model.tokens import last_positions
+
+
+def mean_effects(
+    opened: OpenModel,
+    cases: Sequence[Case],
+    neurons: Sequence[Neuron],
+    *,
+    values: Sequence[float] | None = None,
+    batch: int | None = None,
+    cancel: Cancel | None = None,
+) -> Steps[Verified]:
+    """The mean exact effect of each neuron on the targets of the cases, and the mean target.
+
+    Args:
+        neurons: a neuron without a position is changed at all of them; one below 0 counts from each prompt's end.
+        values: what each is held at; zero where left out.
+        batch: tokens computed at once, padding included; as many as are affordable where it is left out.
+
+    Raises:
+        UsageError: a neuron that the model does not have.
+        ModelError: a target's value is not a number.
+        Cancelled: `cancel` was requested; every hook is gone.
+    """
+    held = (0.0,) * len(neurons) if values is None else tuple(values)
+    most, anatomy = batch or affordable(opened), opened.anatomy
+    sums, total, done = [0.0] * len(neurons), 0.0, 0
+    with watched(anatomy, cancel):
+        for numbers in batches([len(case.ids) for case in cases], most):
+            clean = _clean(opened, [cases[number] for number in numbers])
+            total += sum(clean.values)
+            pairs = [(row, which) for row in range(len(numbers)) for which in range(len(neurons))]
+            layers = [neurons[which].layer for _, which in pairs]
+            longest = clean.ids.shape[1]
+            for part in stacked(layers, anatomy.n_layers, longest, max(1, most // longest)):
+                rows = [pairs[number][0] for number in part]
+                chosen = [pairs[number][1] for number in part]
+                changes = [
+                    Treatment((neurons[which].counted(clean.lengths[row]),), 0.0, (held[which],))
+                    for row, which in zip(rows, chosen, strict=True)
+                ]
+                changed = _replayed(opened, clean, rows, changes)
+                for row, which, value in zip(rows, chosen, changed, strict=True):
+                    sums[which] += clean.values[row] - value
+                done += len(part)
+                yield Progress("verifying", done, len(cases) * len(neurons), "effects")
+    return Verified(total / len(cases), tuple(effect / len(cases) for effect in sums))
+
+
+@dataclass(frozen=True)
+class _Clean:
+    """The untouched pass over some prompts: their targets' values, and what left each layer, rows first.
+
+    `ids` are `[prompts, longest]`, `wanted` the two tokens of each target, `[prompts, 2]`.
+    """
+
+    ids: Tensor
+    lengths: tuple[int, ...]
+    wanted: Tensor
+    values: tuple[float, ...]
+    outputs: tuple[Any, ...]
+
+
+@torch.inference_mode()
+def _clean(opened: OpenModel, cases: Sequence[Case]) -> _Clean:
+    outputs: list[Any] = []
+
+    def keep(_: Tensor, output: Any) -> Any:
+        outputs.append(output)
+        return output
+
+    ids = padded([case.ids for case in cases], opened.model.device)
+    lengths = tuple(len(case.ids) for case in cases)
+    wanted = torch.tensor([case.wanted for case in cases])
+    kept = together(after(layer.block, keep) for layer in opened.anatomy.layers)
+    with kept, _differences(opened.anatomy, lengths, wanted) as seen:
+        opened.model(input_ids=ids, use_cache=False, logits_to_keep=last_positions(ids.shape[1], ids))
+    return _Clean(ids, lengths, wanted, tuple(finite(seen[0])), tuple(outputs))
+
+
+@torch.inference_mode()
+def _replayed(opened: OpenModel, clean: _Clean, rows: Sequence[int], changes: Sequence[Treatment]) -> list[float]:
+    """The target of prompt `rows[r]` in a batch of which row r runs under `changes[r]`."""
+    lowest = min(neuron.layer for change in changes for neuron in change.neurons)
+    below = 0 if opened.anatomy.shares_keys else lowest
+    which = torch.tensor(rows)
+    layers = zip(opened.anatomy.layers[:below], clean.outputs, strict=False)
+    idle = together(skipped(layer.block, _of(output, which)) for layer, output in layers)
+    ends = [clean.lengths[row] for row in rows]
+    ids = clean.ids[which.to(clean.ids.device)]
+    with idle, treated(opened.anatomy, changes), _differences(opened.anatomy, ends, clean.wanted[which]) as seen:
+        opened.model(input_ids=ids, use_cache=False, logits_to_keep=last_positions(ids.shape[1], ids))
+    return finite(seen[0])
+
+
+def _of(output: Any, rows: Tensor) -> Any:
+    """What left a layer in some rows."""
+    if isinstance(output, Tensor):
+        return output[rows.to(output.device)]
+    return (_of(output[0], rows), *output[1:])
+
+
+@contextmanager
+def _differences(anatomy: Anatomy, lengths: Sequence[int], wanted: Tensor) -> Iterator[list[Tensor]]:
+    """The difference of each row's two logits, at its last token, in each pass in the block; the head computes
+    nothing."""
+    seen: list[Tensor] = []
+    tokens, columns = wanted.unique(return_inverse=True)
+    ends = torch.tensor(lengths) - 1
+
+    def read(hidden: Tensor) -> Tensor:
+        last = hidden[torch.arange(len(hidden), device=hidden.device), ends.to(hidden.device)]
+        pairs = anatomy.logits(last, tokens.tolist()).float().gather(1, columns.to(hidden.device))
+        seen.append(pairs[:, 0] - pairs[:, 1])
+        return hidden[:, :0]
+
+    with before(anatomy.head, read):
+        yield seen

@@ -1,0 +1,1 @@
+"""Directions in activations: made from prompts, saved by name, taken apart into neurons, exported."""

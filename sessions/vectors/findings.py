@@ -1,0 +1,61 @@
+"""What is found out about a vector, as plain data that needs no torch."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from sessions.circuits.circuit import Neuron
+
+#: By how many neurons a direction is explained, at most that many.
+EXPLAINED_BY = (1, 5, 20)
+
+
+class Aligned(Struct, frozen=True):
+    """A neuron, and how a direction lies to it: the cosine with its down column or, over the neurons themselves, with
+    its one coordinate."""
+
+    neuron: Neuron
+    cosine: float
+
+
+class Direction(Struct, frozen=True, kw_only=True):
+    """A vector's direction at one layer, taken apart.
+
+    `turned` is its cosine with the direction one layer below, None where there is none (or where, at the neurons, it
+    would mean nothing). `neurons` are those it lies along best. `explained` says, for each number in `EXPLAINED_BY`,
+    which share of its squared norm so many neurons of the layer hold, and `chance` the same of a random direction.
+    `up` and `down` are the tokens it pushes (logit lens).
+    """
+
+    layer: int
+    norm: float
+    turned: float | None
+    neurons: tuple[Aligned, ...]
+    explained: tuple[float, ...]
+    chance: tuple[float, ...]
+    up: tuple[str, ...]
+    down: tuple[str, ...]
+
+
+class Span(Struct, frozen=True, kw_only=True):
+    """How much of a vector's direction at one layer a circuit accounts for.
+
+    `explained` is the share of its squared norm in the span of the down columns of `neurons` neurons, `chance` that of
+    as many random neurons in the same layers (mean of a few draws). `here` counts the circuit's neurons in this layer
+    alone, `aligned` those of them that lie along the direction better than chance.
+    """
+
+    layer: int
+    neurons: int
+    explained: float
+    chance: float
+    here: int
+    aligned: int
+
+
+class LayerCosine(Struct, frozen=True, kw_only=True):
+    """Two vectors at one layer: their cosine, None where one is zero there, and their norms."""
+
+    layer: int
+    cosine: float | None
+    norms: tuple[float, float]

@@ -1,0 +1,147 @@
+"""`Vector`: a direction a layer at one site of the network, and its tensors in a file.
+
+Sites: `resid_post`, what leaves a decoder layer; `mlp_out`, what a layer's MLP adds to the residual stream (behind its
+norm, in families that have one there); `neurons`, the input of a layer's down projection. A file holds one float32
+tensor a layer, `layer.9`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sessions.errors import ArtifactError, ModelError
+from sessions.model.anatomy import Anatomy, DenseSite
+from sessions.tensor_file import TensorBytes, Tensors
+
+Where = Literal["resid_post", "mlp_out", "neurons"]
+_LAYER = re.compile(r"layer\.(0|[1-9][0-9]{0,8})")
+_COUNT = re.compile(r"[0-9]{1,9}")
+
+
+@dataclass(frozen=True, eq=False)
+class Vector:
+    """Directions at `site`, by layer: float32 `[d_model]` each, `[d_mlp]` where the site is the neurons.
+
+    `positives` and `negatives` count the prompts they are the difference of, `family` is the model's `model_type`.
+    `name`, `model` and `fingerprint` stand in the header of a file and not in its body.
+    """
+
+    site: Where
+    directions: Mapping[int, Tensor]
+    positives: int
+    negatives: int
+    family: str = ""
+    name: str = ""
+    model: str = ""
+    fingerprint: str = ""
+
+    def __len__(self) -> int:
+        return len(self.directions)
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        return tuple(sorted(self.directions))
+
+    @property
+    def target(self) -> str:
+        """What a listing says it is of."""
+        return self.site
+
+    def named(self, name: str, model: str, fingerprint: str) -> Vector:
+        """The same vector with what a file's header says of it."""
+        return replace(self, name=name, model=model, fingerprint=fingerprint)
+
+    def check(self, anatomy: Anatomy) -> None:
+        """Raise `ArtifactError` or `ModelError` unless the model has these layers, as wide as the directions are."""
+        for layer, direction in self.directions.items():
+            if layer >= anatomy.n_layers:
+                raise ArtifactError(
+                    f"the vector has a direction at layer {layer}, and this model's layers are 0 to "
+                    f"{anatomy.n_layers - 1}",
+                    "open the model it was made on",
+                )
+            check_site(anatomy, self.site, layer)
+            width = width_at(anatomy, self.site, layer)
+            if len(direction) != width:
+                raise ArtifactError(
+                    f"the vector has {len(direction):,} numbers at layer {layer}, and this model's {self.site} has "
+                    f"{width:,} there",
+                    "open the model it was made on",
+                )
+
+    def packed(self) -> Tensors:
+        """Its tensors, and the texts beside them."""
+        fields = {
+            "site": self.site,
+            "positives": str(self.positives),
+            "negatives": str(self.negatives),
+            "family": self.family,
+        }
+        tensors = {
+            f"layer.{layer}": TensorBytes("F32", tuple(direction.shape), direction.numpy().astype("<f4").tobytes())
+            for layer, direction in self.directions.items()
+        }
+        return Tensors(fields, tensors)
+
+    @classmethod
+    def unpacked(cls, contents: Tensors, source: str) -> Vector:
+        """The vector in a file.
+
+        Raises:
+            ArtifactError: it holds something else, or a number that is not finite.
+        """
+        fields = contents.fields
+        if fields.get("site") not in get_args(Where):
+            raise ArtifactError(f"{source} has a vector at '{fields.get('site', '')}', which is no site known here")
+        directions = dict(_directions(contents, source))
+        if not directions:
+            raise ArtifactError(f"{source} has no direction in it")
+        counts = [fields.get(side, "") for side in ("positives", "negatives")]
+        if not all(_COUNT.fullmatch(count) for count in counts):
+            raise ArtifactError(f"{source} does not say how many prompts it was made of")
+        site, family = fields["site"], fields.get("family", "")
+        return cls(site, directions, int(counts[0]), int(counts[1]), family)  # type: ignore[arg-type]
+
+
+def _directions(contents: Tensors, source: str) -> Iterator[tuple[int, Tensor]]:
+    for name, tensor in contents.tensors.items():
+        match = _LAYER.fullmatch(name)
+        if match is None or tensor.dtype != "F32" or len(tensor.shape) != 1:
+            raise ArtifactError(
+                f"{source} has a tensor '{name}' of {tensor.dtype} {list(tensor.shape)}, which is no direction",
+                "a vector has one tensor a layer, layer.9, of F32 and one dimension",
+            )
+        numbers = np.frombuffer(tensor.data, "<f4")
+        if not np.isfinite(numbers).all():
+            raise ArtifactError(f"{source} has a number at layer {match[1]} that is not finite")
+        yield int(match[1]), torch.from_numpy(numbers.astype(np.float32))
+
+
+def check_site(anatomy: Anatomy, site: Where, layer: int) -> None:
+    """Raise `ModelError` unless the site can be read and written at a layer of this model."""
+    parts = anatomy.layers[layer]
+    if site == "neurons" and not all(isinstance(each, DenseSite) for each in parts.sites):
+        raise ModelError(
+            f"the neurons of layer {layer} are those of a mixture of experts: each prompt is sent to others",
+            "use --site resid_post, or mlp_out for what the experts say together",
+        )
+    if site == "mlp_out" and parts.writer is None:
+        raise ModelError(f"layer {layer} has no one place where its MLP writes", "use --site resid_post")
+
+
+def width_at(anatomy: Anatomy, site: Where, layer: int) -> int:
+    """How many numbers a direction has at a site of a layer."""
+    return anatomy.layers[layer].width if site == "neurons" else anatomy.d_model
+
+
+def cosine(a: Tensor, b: Tensor) -> float | None:
+    """The cosine of two directions; None where one of them is zero."""
+    product = float(a.norm() * b.norm())
+    return float(a @ b) / product if product else None
