@@ -108,7 +108,7 @@ def samples(text: str) -> list[Value]:
             ),
             universal=True, tokens=encoded.tokens, incoming=(Edge((3, 12, 0), (24, 1005, 41), 0.5),),
             outgoing=(Edge((24, 1005, 41), None, 1.25),),
-        ),  # fmt: skip
+        ),
         results.NeuronTable(
             circuit=circuit,
             rows=tuple(
