@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
 from time import perf_counter
@@ -45,13 +45,47 @@ def in_turns(repeats: int, **runs: Callable[[], object]) -> dict[str, float]:
     return {name: median(times) for name, times in taken.items()}
 
 
-def report(title: str, figures: list[Figure], about: dict[str, str]) -> None:
-    """Print the table (or, with --json, the data) and exit with 1 if a figure misses its limit."""
+@dataclass(frozen=True)
+class Table:
+    """Numbers to be looked at, without limits: a row begins with words, as many as it takes, and ends with numbers."""
+
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str | float, ...], ...]
+
+    def __str__(self) -> str:
+        cells = [self.header, *([_cell(each) for each in row] for row in self.rows)]
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        lines = ("  ".join(map(_padded, row, widths, strict=True)).rstrip() for row in cells)
+        return "\n".join(["", self.title, *lines])
+
+
+def _cell(value: str | float) -> str:
+    return value if isinstance(value, str) else f"{value:.2f}"
+
+
+def _padded(text: str, width: int) -> str:
+    return text.rjust(width) if text.lstrip("-").replace(".", "").isdigit() else text.ljust(width)
+
+
+def report(
+    title: str,
+    figures: list[Figure],
+    about: dict[str, str],
+    tables: Sequence[Table] = (),
+    switches: Sequence[str] = (),
+) -> None:
+    """Print the figures and tables (or, with --json, the data) and exit with 1 if a figure misses its limit.
+
+    `switches` are those that the benchmark reads by itself.
+    """
     parser = argparse.ArgumentParser(description=title)
-    parser.add_argument("--json", action="store_true", help="the figures as JSON")
+    for switch in ("--json", *switches):
+        parser.add_argument(switch, action="store_true")
     if parser.parse_args().json:
         rows = [{**asdict(figure), "met": figure.met} for figure in figures]
-        print(json.dumps({"title": title, "about": about, "figures": rows}, indent=1))
+        data = {"title": title, "about": about, "figures": rows, "tables": [asdict(table) for table in tables]}
+        print(json.dumps(data, indent=1))
     else:
         print(title)
         print("  ".join(f"{name} {value}" for name, value in about.items()))
@@ -60,7 +94,9 @@ def report(title: str, figures: list[Figure], about: dict[str, str]) -> None:
             times = "  ".join(f"{name} {value * 1000:.0f} ms" for name, value in figure.seconds.items())
             mark = "ok  " if figure.met else "MISS"
             bound = "at least" if figure.at_least else "at most "
-            print(f"{figure.name:<{width}}  {figure.value:>9.3g}  {bound} {figure.limit:<7.3g} {mark}  {times}")
+            print(f"{figure.name:<{width}}  {figure.value:>9.3g}  {bound} {figure.limit:<7.3g} {mark}  {times}".rstrip())
+        for table in tables:
+            print(table)
     sys.exit(0 if all(figure.met for figure in figures) else 1)
 
 

@@ -14,8 +14,8 @@ from functools import partial
 import torch
 
 from benchmarks.measuring import Figure, in_turns, report, surroundings
-from sessions.circuits.card import value_of
 from sessions.circuits.circuit import Neuron, Target
+from sessions.circuits.targets import value_of
 from sessions.circuits.verification import Verified, verify
 from sessions.events import finished
 from sessions.interventions.treating import Treatment, treated

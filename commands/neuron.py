@@ -132,9 +132,9 @@ def _attributed(session: Session, circuit: Circuit | None) -> Steps[tuple[Encode
     import torch
 
     from sessions.circuits.attribution import attribute
-    from sessions.circuits.card import value_of
     from sessions.circuits.cases import settled
     from sessions.circuits.prompts import Asked
+    from sessions.circuits.targets import value_of
 
     opened, notes = session.opened(), []
     method, attention = "relp", session.settings.attention

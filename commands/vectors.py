@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import structs
 
+from commands.circuits import range_of
 from commands.line import quoted
 from commands.reading import prompts_of
 from commands.verb import argument, option, verb
@@ -90,7 +91,7 @@ def _made(
     from sessions.vectors.control import difference_of_means
 
     opened = session.opened()
-    chosen = _checked(layers, opened.info.n_layers)
+    chosen = range_of(session, layers)
     if not force and name in session.store.names("vector"):
         raise ArtifactError(f"vector '{name}' exists already", "replace it with --force, or choose another name")
     positive, negative = ([session.read(each.to_read()).ids for each in prompts_of(word, raw)] for word in words)
@@ -128,13 +129,6 @@ def _result(session: Session, found: Vector, layers: Sequence[int], notes: tuple
         directions=directions,
         notes=notes,
     )
-
-
-def _checked(layers: tuple[int, int] | None, count: int) -> range:
-    first, last = layers or (0, count - 1)
-    if last >= count:
-        raise UsageError(f"there is no layer {last}", f"layers are 0 to {count - 1}")
-    return range(first, last + 1)
 
 
 @verb("compare", family=FAMILY, example="compare texas current")

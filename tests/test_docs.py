@@ -19,6 +19,12 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
+#: Files that blocks of commands speak of: a few prompts of each.
+FILES = {
+    f"{name}.jsonl": (ROOT / "tests/data/prompts" / f"agreement-{source}.jsonl").read_text("utf-8").splitlines(True)[:4]
+    for name, source in (("agreement", "discover"), ("held-out", "test"))
+}
+
 
 def blocks(language: str) -> list[str]:
     return [body for kind, body in FENCE.findall(README) if kind == language]
@@ -32,6 +38,8 @@ def test_the_readme_has_blocks_to_test() -> None:
 def test_command_blocks_run(number: int, session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each block of commands runs in a session that has a model, a prompt and a circuit."""
     monkeypatch.chdir(tmp_path)
+    for name, prompts in FILES.items():
+        (tmp_path / name).write_text("".join(prompts), encoding="utf-8")
     for line in ("prompt What is the capital of Texas?", "seed The capital of Texas is", 'discover " Austin"'):
         assert not [event for event in run(session, line) if isinstance(event, Failed)]
     path = tmp_path / "block.wb"

@@ -113,13 +113,3 @@ def _in_the_stream(opened: OpenModel, layer: int, rows: Tensor) -> Tensor:
     return (
         rows * norm(torch.ones_like(rows[:1, None]))[0]
     )  # whatever way the family writes its gain, of ones it is that
-
-
-def value_of(target: Target, logits: Tensor) -> Tensor:
-    """The target as a function of the raw logits `[kept, vocab]` it is read at (see `attribution.Measure`)."""
-    ids = [token.id for token in target.tokens]
-    if target.sequence:
-        wanted = torch.tensor(ids, device=logits.device)
-        return logits.log_softmax(-1).gather(1, wanted[:, None]).sum()
-    last = logits[-1]
-    return last[ids[0]] if target.counterfactual is None else last[ids[0]] - last[target.counterfactual.id]

@@ -16,9 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sessions.circuits.card import value_of
 from sessions.circuits.circuit import Neuron, Target
 from sessions.circuits.rules import half, linearised
+from sessions.circuits.targets import value_of
 from sessions.model.anatomy import DenseSite, ExpertSite, Site
 from sessions.model.cancel import Cancel
 from sessions.model.hooks import after, before, on_neurons, together

@@ -22,6 +22,7 @@ from sessions.circuits.attribution import STEPS, Attribution, Method, Reference,
 from sessions.circuits.choosing import Candidates, Choice, candidates, choose
 from sessions.circuits.circuit import Circuit, Neuron, Target
 from sessions.circuits.rules import Attention
+from sessions.circuits.targets import value
 from sessions.circuits.verification import verify
 from sessions.errors import UsageError
 from sessions.events import Steps
@@ -249,14 +250,9 @@ class _Measure:
         self.probability = 0.0
 
     def __call__(self, logits: Tensor) -> Tensor:
-        if self.question.sequence:
-            wanted = torch.tensor(self.ids, device=logits.device)
-            return logits.log_softmax(-1).gather(1, wanted[:, None]).sum()
-        (last,) = logits
-        self._settle(last.detach())
-        if self.other is None:
-            return last[self.ids[0]]
-        return last[self.ids[0]] - last[self.other]
+        if not self.question.sequence:
+            self._settle(logits[-1].detach())
+        return value(logits, self.ids, self.other, sequence=self.question.sequence)
 
     def _settle(self, last: Tensor) -> None:
         if self.rank:  # further passes, which are not the prompt's own

@@ -33,10 +33,10 @@ from msgspec import structs
 from torch import Tensor
 
 from sessions.circuits.attribution import Attribution, attribute, check
-from sessions.circuits.card import value_of
 from sessions.circuits.circuit import Circuit, Neuron, Target
 from sessions.circuits.cutting import Cut, Spot, edges_into, shares_of
 from sessions.circuits.flow import Edge, Flow, gathered
+from sessions.circuits.targets import value_of
 from sessions.errors import ModelError, UsageError
 from sessions.events import Progress, Steps
 from sessions.model.anatomy import DenseSite

@@ -26,9 +26,7 @@ AT_ONCE = 64
 
 
 @torch.inference_mode()
-def pushed(
-    anatomy: Anatomy, tokenizer: PreTrainedTokenizerBase, neurons: Sequence[Neuron], k: int = 3
-) -> list[Pushed]:
+def pushed(anatomy: Anatomy, tokenizer: PreTrainedTokenizerBase, neurons: Sequence[Neuron], k: int = 3) -> list[Pushed]:
     """For each neuron, the k tokens its output pushes up most and the k it pushes down most.
 
     A neuron with a negative activation writes the negative of its column, and is read so; a neuron

@@ -8,6 +8,7 @@ import torch
 from sessions.circuits import card
 from sessions.circuits.attribution import attribute
 from sessions.circuits.circuit import Neuron, Target
+from sessions.circuits.targets import value_of
 from sessions.events import finished
 from sessions.interventions.treating import Treatment, treated
 from sessions.model.info import Token
@@ -24,7 +25,7 @@ def _opened(family: str) -> OpenModel:
 
 
 def _attribution(opened: OpenModel):
-    return attribute(opened.model, opened.anatomy, torch.tensor([IDS]), lambda logits: card.value_of(TARGET, logits))
+    return attribute(opened.model, opened.anatomy, torch.tensor([IDS]), lambda logits: value_of(TARGET, logits))
 
 
 @pytest.mark.parametrize("family", [each for each in DENSE if each != "gemma3n"])
@@ -59,7 +60,7 @@ def test_effects_are_those_of_switching_off(family: str) -> None:
     def value(*changed: Neuron) -> float:
         with treated(opened.anatomy, [Treatment(changed, 0.0)]):
             logits = opened.model(input_ids=torch.tensor([IDS]), use_cache=False).logits[0]
-        return float(card.value_of(TARGET, logits))
+        return float(value_of(TARGET, logits))
 
     each, everywhere = finished(card.effects(opened, IDS, neuron, TARGET, [2, 6]))
     assert everywhere == pytest.approx(value() - value(neuron), abs=1e-4)

@@ -172,8 +172,9 @@ class NeuronCard(ModalScreen[None]):
         neuron, target = self.neuron, self.circuit.target
         yield "neuron", f"{neuron}, {self.row + 1:,} of {len(self.circuit):,}"
         yield "token", _context(self.circuit, neuron.position)
-        share = percent(self.circuit.share(neuron), sign=True)
-        yield "attribution", f"{signed(neuron.attribution)} of {signed(target.value)} ({share})"
+        share = self.circuit.share(neuron)
+        of = "" if share is None else f" of {signed(target.value)} ({percent(share, sign=True)})"
+        yield "attribution", f"{signed(neuron.attribution)}{of}"
         if self.circuit.held:
             effect = neuron.effect
             share = MISSING if effect is None or not target.value else percent(effect / target.value, sign=True)

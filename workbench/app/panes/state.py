@@ -78,7 +78,7 @@ def _held(board: Board) -> Iterator[tuple[str, list[str]]]:
     else:
         off = f"conservation off by {percent(circuit.conservation)}" if circuit.conservation is not None else ""
         yield "circuit", [inline(state.circuit), f"{len(circuit):,} neurons", inline(circuit.chosen)]
-        yield "target", [aim(circuit.target), f"= {signed(circuit.target.value)}"]
+        yield "target", [aim(circuit.target), f"= {signed(circuit.target.value)}" if circuit.target.stated else ""]
         yield "method", [inline(circuit.way), off]
     yield "host", [inline(board.name), inline(board.host)]
 
