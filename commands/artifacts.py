@@ -7,9 +7,10 @@ from pathlib import Path
 
 from msgspec import structs
 
+from commands.choices import OneOf
 from commands.line import quoted
+from commands.names import ArtifactName, FileName, Name, SavedName
 from commands.verb import argument, option, verb
-from commands.words import ArtifactName, FileName, Name, OneOf, SavedName
 from sessions.circuits import files
 from sessions.circuits.circuit import Circuit
 from sessions.disk import read_file, write_file

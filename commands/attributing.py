@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from msgspec import structs
 
+from commands.choices import REFERENCE
 from commands.reading import prompts_in
-from commands.words import REFERENCE
 from sessions.errors import UsageError
 from sessions.events import Steps
 from sessions.model.info import Encoded

@@ -7,23 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from commands.attributing import gathering_of, prompts_with_targets, way
+from commands.choices import AGGREGATE, ALIGN, ATTENTION, METHOD, REFERENCE
+from commands.names import FileName
 from commands.verb import argument, option, verb
 from commands.verification import agreed, measured
-from commands.words import (
-    AGGREGATE,
-    ALIGN,
-    ATTENTION,
-    METHOD,
-    REFERENCE,
-    FileName,
-    Layers,
-    Positions,
-    Real,
-    SelectionWord,
-    Text,
-    Token,
-    Whole,
-)
+from commands.words import Layers, Positions, Real, SelectionWord, Text, Token, Whole
 from sessions.circuits.selection import Selection
 from sessions.errors import UsageError
 from sessions.events import Steps

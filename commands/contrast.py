@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from commands.circuits import limits_of, range_of
+from commands.names import Prompts
 from commands.reading import prompts_of
 from commands.verb import argument, option, verb
-from commands.words import Layers, Prompts, Real, Whole
+from commands.words import Layers, Real, Whole
 from sessions.events import Steps
 from sessions.results import Discovered
 from sessions.session import Session

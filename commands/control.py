@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import to_builtins
 
+from commands.choices import OneOf, SettingName, SettingValue
+from commands.names import FileName
 from commands.prompting import first_token
 from commands.verb import argument, option, verb
-from commands.words import FileName, OneOf, SettingName, SettingValue, Statement, VerbName, Word
+from commands.words import Statement, VerbName, Word
 from sessions.errors import ExpectationFailed, UsageError
 from sessions.events import Steps
 from sessions.journal import versions

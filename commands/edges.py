@@ -7,9 +7,10 @@ from pathlib import Path
 
 from msgspec import structs
 
+from commands.names import FileName
 from commands.verb import argument, option, verb
 from commands.verification import explained
-from commands.words import FileName, SelectionWord, Whole
+from commands.words import SelectionWord, Whole
 from sessions.circuits.circuit import Circuit, Neuron
 from sessions.circuits.diagram import dot
 from sessions.circuits.flow import between_layers, bottlenecks, hubs, super_weights

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 from msgspec import structs
 
+from commands.choices import HELD
+from commands.names import FileName
 from commands.reading import prompts_in
 from commands.verb import argument, option, verb
 from commands.verification import explained
-from commands.words import HELD, FileName, Sizes, Whole
+from commands.words import Sizes, Whole
 from sessions.circuits.circuit import Circuit
 from sessions.circuits.prompts import Asked
 from sessions.errors import UsageError

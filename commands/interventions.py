@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from commands.choices import SCOPE
 from commands.prompting import decoded
 from commands.verb import argument, option, verb
-from commands.words import SCOPE, Number, SelectionWord, SweptWord, Whole
+from commands.words import Number, SelectionWord, SweptWord, Whole
 from sessions.circuits.selection import terms
 from sessions.errors import UsageError
 from sessions.events import Steps

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 
 from msgspec import structs
 
+from commands.choices import THINKING, OneOf, Usually
+from commands.names import ModelName
 from commands.verb import argument, option, verb
-from commands.words import THINKING, ModelName, OneOf, Real, Text, Token, Usually, Whole, Word
+from commands.words import Real, Text, Token, Whole, Word
 from sessions.events import Steps
 from sessions.interventions.arms import Condition
 from sessions.model.info import Opening, Prompt, TokenChance

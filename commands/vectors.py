@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 from msgspec import structs
 
+from commands.choices import SITE
 from commands.circuits import range_of
 from commands.line import quoted
+from commands.names import CURRENT, ArtifactName, Prompts, SavedName
 from commands.reading import prompts_of
 from commands.verb import argument, option, verb
-from commands.words import CURRENT, SITE, ArtifactName, Layers, Prompts, SavedName
+from commands.words import Layers
 from sessions.circuits.circuit import Circuit
 from sessions.errors import ArtifactError, UsageError
 from sessions.events import Steps

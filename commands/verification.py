@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from msgspec import structs
 
 from commands.attributing import compared_with, many_against_one, named
+from commands.choices import REFERENCE
 from commands.verb import argument, option, verb
-from commands.words import REFERENCE, SelectionWord, Text, Whole
+from commands.words import SelectionWord, Text, Whole
 from sessions.circuits.agreement import Agreement, agreement
 from sessions.circuits.circuit import Circuit, Neuron
 from sessions.errors import UsageError

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from commands.grammar import VERBS, Call, Completion, call_line, complete, find, parse
 from commands.line import words
+from commands.names import FileName, ModelName
 from commands.verb import Verb
-from commands.words import FileName, ModelName
 from sessions.circuits.circuit import Neuron
 from sessions.errors import UsageError
 from sessions.session import Session

@@ -177,8 +177,8 @@ class NeuronCard(ModalScreen[None]):
         yield "attribution", f"{signed(neuron.attribution)}{of}"
         if self.circuit.held:
             effect = neuron.effect
-            share = MISSING if effect is None or not target.value else percent(effect / target.value, sign=True)
-            yield "effect", f"{signed(effect)} ({share}), measured, alone at {self.circuit.held}"
+            part = MISSING if effect is None or not target.value else percent(effect / target.value, sign=True)
+            yield "effect", f"{signed(effect)} ({part}), measured, alone at {self.circuit.held}"
         yield "target", aim(target)
         yield "activation", signed(neuron.activation)
         told = self._board.cards.get(neuron.place)

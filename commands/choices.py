@@ -1,0 +1,127 @@
+"""Words that are one of a few, each with what it means, and those that verbs share."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+import click
+from click.shell_completion import CompletionItem
+
+from sessions.errors import UsageError
+from sessions.settings import describe
+
+if TYPE_CHECKING:
+    from sessions.session import Session
+
+from commands.words import Word
+
+
+class Usually(Word):
+    """Any text; some are usual."""
+
+    name = "usual text"
+
+    def __init__(self, meanings: dict[str, str]) -> None:
+        self.meanings = meanings
+
+    def completions(self, session: Session | None, incomplete: str) -> list[tuple[str, str]]:
+        return list(self.meanings.items())
+
+
+class OneOf(Word):
+    """One of a few words, each with what it means."""
+
+    def __init__(self, name: str, meanings: dict[str, str]) -> None:
+        self.name = name
+        self.shape = "|".join(meanings)
+        self.meanings = meanings
+
+    def read(self, text: str) -> str:
+        if text not in self.meanings:
+            near = get_close_matches(text, self.meanings, 1)
+            hint = f"did you mean {near[0]}?" if near else f"one of: {', '.join(self.meanings)}"
+            raise UsageError(f"'{text}' is no {self.name}", hint)
+        return text
+
+    def completions(self, session: Session | None, incomplete: str) -> list[tuple[str, str]]:
+        return list(self.meanings.items())
+
+
+class SettingName(OneOf):
+    """The name of a setting."""
+
+    def __init__(self) -> None:
+        super().__init__("setting", describe())
+
+
+class SettingValue(Word):
+    """A new value of the setting named before it."""
+
+    name = "value"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        known = {"sample": {"on": "draw tokens", "off": "take the likeliest"}, "attention": ATTENTION.meanings}
+        found = known.get(ctx.args[0] if ctx.args else "", {})
+        return [CompletionItem(text, help=about) for text, about in found.items() if text.startswith(incomplete)]
+
+
+SCOPE = OneOf(
+    "scope",
+    {"all": "at every position, generated ones too", "circuit": "only at the positions the circuit found them at"},
+)
+
+
+ATTENTION = OneOf(
+    "attention rule",
+    {
+        "frozen": "the attention pattern is held constant; relevance is conserved",
+        "gradient": "queries and keys keep their gradient",
+    },
+)
+
+
+METHOD = OneOf(
+    "method",
+    {
+        "relp": "relevance in the network made linear around the prompt",
+        "atp": "activation times gradient",
+        "ig": "activation times the mean gradient on the way from zero, or the reference, to the prompt",
+        "exact": "no estimate: every neuron of --layers is switched off alone",
+    },
+)
+
+
+AGGREGATE = OneOf(
+    "aggregate",
+    {
+        "mean": "the mean over the prompts",
+        "max": "the largest of all prompts, with its sign",
+        "share": "ranked by the share of prompts in which it reaches the threshold",
+    },
+)
+
+
+ALIGN = OneOf(
+    "alignment",
+    {"none": "positions summed", "end": "positions apart, counted from the end, as far back as all prompts reach"},
+)
+
+
+REFERENCE = Usually({"zero": "what a neuron contributes at all", "mean": "more than it contributes on average"})
+
+
+HELD = OneOf("reference", {"mean": "its mean at that position", "zero": "zero"})
+
+
+SITE = OneOf(
+    "site",
+    {
+        "resid_post": "the residual stream behind a layer",
+        "mlp_out": "what a layer's MLP adds to it",
+        "neurons": "the layer's neurons themselves",
+    },
+)
+
+
+THINKING = OneOf("switch", {"on": "the template lets the model think first", "off": "it answers at once"})

@@ -1,0 +1,157 @@
+"""Words that name something: an artifact, a model, a file, prompts."""
+
+from __future__ import annotations
+
+import os
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from commands.line import is_text
+from sessions.errors import ArtifactError, UsageError
+from sessions.store import KINDS, Key, checked_name
+
+if TYPE_CHECKING:
+    from sessions.session import Session
+
+from commands.words import Word
+
+#: The models that come with the workbench, with what they are, for completion and help.
+EMBEDDED = {
+    "smollm2": "SmolLM2-135M-Instruct, 30 layers, chat",
+    "gemma3-270m": "Gemma 3 270M, 18 layers, base model",
+}
+
+
+#: The word for the session's own circuit, where saved things are named.
+CURRENT = "current"
+
+
+class Name(Word):
+    """A name to save under."""
+
+    name = "name"
+    shape = "NAME"
+
+    def read(self, text: str) -> str:
+        try:
+            return checked_name(text)
+        except ArtifactError as error:
+            raise UsageError(error.message, error.hint) from error
+
+
+class SavedName(Name):
+    """A name something of one kind was saved under; the kind may stand before it, `vector:calm`."""
+
+    def __init__(self, kind: str = "circuit") -> None:
+        self.kind = kind
+
+    def read(self, text: str) -> str:
+        return super().read(text.removeprefix(f"{self.kind}:"))
+
+    def completions(self, session: Session | None, incomplete: str) -> list[tuple[str, str]]:
+        return [] if session is None else [(name, f"saved {self.kind}") for name in session.store.names(self.kind)]
+
+
+class ArtifactName(Word):
+    """What was saved, of any kind: `vector:calm`, `circuit:texas` or, for a circuit, `texas`.
+
+    With `current`, that word is the session's circuit.
+    """
+
+    name = "artifact"
+    shape = "[KIND:]NAME"
+
+    def __init__(self, current: bool = False) -> None:
+        self.current = current
+
+    def read(self, text: str) -> Key:
+        if self.current and text == CURRENT:
+            return Key(CURRENT, "")
+        kind, colon, name = text.rpartition(":")
+        if colon and kind not in KINDS:
+            near = get_close_matches(kind, KINDS, 1)
+            hint = f"did you mean {near[0]}:{name}?" if near else f"one of: {', '.join(KINDS)}"
+            raise UsageError(f"'{kind}' is no kind of artifact", hint)
+        return Key(kind or "circuit", Name().read(name))
+
+    def completions(self, session: Session | None, incomplete: str) -> list[tuple[str, str]]:
+        if session is None:
+            return []
+        found = [(CURRENT, "the session's circuit")] if self.current and session.circuit is not None else []
+        for kind in KINDS:
+            spelt = f"{kind}:" if incomplete.startswith(f"{kind}:") else ""
+            names = [Key(kind, name) for name in session.store.names(kind)]
+            found += [(f"{spelt}{key.name}" if spelt else str(key), f"saved {kind}") for key in names]
+        return found
+
+
+class ModelName(Word):
+    """An embedded model, a folder, a GGUF file, or a model of the hub."""
+
+    name = "model"
+
+    def read(self, text: str) -> str:
+        if not text:
+            raise UsageError("the model's name is empty", "for example: model smollm2")
+        return text
+
+    def completions(self, session: Session | None, incomplete: str) -> list[tuple[str, str]]:
+        return [*EMBEDDED.items(), *_paths(session, incomplete, ".gguf")]
+
+
+class FileName(Word):
+    """A path. `suffix` is the ending of the files that completion offers."""
+
+    name = "file"
+    shape = "FILE"
+
+    def __init__(self, suffix: str = "") -> None:
+        self.suffix = suffix
+
+    def read(self, text: str) -> Path:
+        if not text or "\0" in text:
+            wrong = "has a null character in it" if text else "is empty"
+            raise UsageError(f"the file name {wrong}", f"for example: results{self.suffix or '.json'}")
+        try:
+            return Path(text).expanduser()
+        except RuntimeError as error:
+            raise UsageError(
+                f"'{text}' begins with the folder of a user who is not there", "put ./ before it"
+            ) from error
+
+    def completions(self, session: Session | None, incomplete: str) -> list[tuple[str, str]]:
+        return _paths(session, incomplete, self.suffix)
+
+
+def _paths(session: Session | None, incomplete: str, suffix: str) -> list[tuple[str, str]]:
+    base = Path() if session is None else session.folder
+    folder, _, _ = incomplete.rpartition("/")
+    prefix = folder + "/" if "/" in incomplete else ""
+    try:
+        with os.scandir(base / Path(prefix).expanduser()) as entries:
+            shown = sorted((entry.name, os.path.isdir(entry.path)) for entry in entries if _is_shown(entry.name))
+    except (OSError, ValueError, RuntimeError):  # a folder that is not there, or no path at all
+        return []
+    folders = [(f"{prefix}{name}/", "folder") for name, is_folder in shown if is_folder]
+    files = [(f"{prefix}{name}", "file") for name, is_folder in shown if not is_folder and name.endswith(suffix)]
+    return folders + files
+
+
+def _is_shown(name: str) -> bool:
+    return not name.startswith(".") and is_text(name)
+
+
+class Prompts(Word):
+    """A file of prompts or, where there is no such file, one prompt."""
+
+    name = "prompts"
+    shape = "FILE|TEXT"
+
+    def read(self, text: str) -> str:
+        if not text.strip():
+            raise UsageError("the prompt is empty", 'a file of prompts, or a prompt in quotes: "I feel wonderful"')
+        return text
+
+    def completions(self, session: Session | None, incomplete: str) -> list[tuple[str, str]]:
+        return _paths(session, incomplete, "")
