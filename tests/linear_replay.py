@@ -22,9 +22,9 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from sessions.circuits.circuit import Neuron
 from sessions.circuits.edges import Traced
-from sessions.model.anatomy import ExpertSite, Site
 from sessions.model.hooks import Routing, after, before, on_neurons
 from sessions.model.opening import OpenModel
+from sessions.model.parts import ExpertSite, Site
 from sessions.model.tokens import last_positions
 
 NAME = "tests_replay"

@@ -42,9 +42,9 @@ from sessions.circuits.cases import read_at_ends
 from sessions.circuits.circuit import Neuron
 from sessions.circuits.rules import Attention, attended, half, linearised
 from sessions.errors import ModelError
-from sessions.model.anatomy import Anatomy, ExpertSite, Site
 from sessions.model.cancel import Cancel
 from sessions.model.hooks import Change, Routing, after, on_neurons, together, watched
+from sessions.model.parts import Anatomy, ExpertSite, Site
 from sessions.model.tokens import last_positions
 
 

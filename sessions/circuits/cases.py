@@ -17,11 +17,11 @@ from sessions.circuits.circuit import Target
 from sessions.circuits.prompts import Asked
 from sessions.errors import UsageError
 from sessions.events import Progress, Steps
-from sessions.model.anatomy import Anatomy
 from sessions.model.cancel import Cancel
 from sessions.model.hooks import before, raw_logits, watched
 from sessions.model.info import Encoded, Token
 from sessions.model.opening import OpenModel
+from sessions.model.parts import Anatomy
 from sessions.model.tokens import continuation, encode, last_positions, token_text
 
 #: Tokens in one batch, padding included.

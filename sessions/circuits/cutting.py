@@ -19,10 +19,10 @@ from torch import Tensor
 from sessions.circuits.circuit import Neuron, Target
 from sessions.circuits.rules import half, linearised
 from sessions.circuits.targets import value_of
-from sessions.model.anatomy import DenseSite, ExpertSite, Site
 from sessions.model.cancel import Cancel
 from sessions.model.hooks import after, before, on_neurons, together
 from sessions.model.opening import OpenModel
+from sessions.model.parts import DenseSite, ExpertSite, Site
 from sessions.model.weights import dense_columns
 
 

@@ -39,10 +39,10 @@ from sessions.circuits.flow import Edge, Flow, gathered
 from sessions.circuits.targets import value_of
 from sessions.errors import ModelError, UsageError
 from sessions.events import Progress, Steps
-from sessions.model.anatomy import DenseSite
 from sessions.model.cancel import Cancel
 from sessions.model.hooks import watched
 from sessions.model.opening import OpenModel
+from sessions.model.parts import DenseSite
 from sessions.model.tokens import last_positions
 
 #: Targets times tokens in one backward pass, which bounds its memory: so many gradients of the residual stream.

@@ -35,10 +35,10 @@ from sessions.circuits.cases import LARGEST_BATCH, Case, batches, padded
 from sessions.circuits.circuit import Neuron, Place
 from sessions.circuits.verification import finite
 from sessions.events import Progress, Steps
-from sessions.model.anatomy import Anatomy
 from sessions.model.cancel import Cancel
 from sessions.model.hooks import Change, before, on_neurons, together, watched
 from sessions.model.opening import OpenModel
+from sessions.model.parts import Anatomy
 from sessions.model.tokens import last_positions
 
 Ranking = Sequence[Neuron]

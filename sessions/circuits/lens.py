@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from sessions.circuits.circuit import Neuron
-from sessions.model.anatomy import Anatomy
+from sessions.model.parts import Anatomy
 from sessions.model.tokens import token_text
 
 #: Tokens pushed up, and tokens pushed down.

@@ -37,10 +37,10 @@ from sessions.circuits.discovery import RELP, Discovery, Scope, Way
 from sessions.circuits.rules import Attention
 from sessions.errors import ModelError, UsageError
 from sessions.events import Progress, Steps
-from sessions.model.anatomy import Anatomy, Site
 from sessions.model.cancel import Cancel
 from sessions.model.info import Prompt
 from sessions.model.opening import OpenModel
+from sessions.model.parts import Anatomy, Site
 
 Aggregate = Literal["mean", "max", "share"]
 #: Percent of a prompt's target that a neuron needs to count for it, where prompts are counted and no line says else.

@@ -22,10 +22,10 @@ from sessions.circuits.circuit import Neuron
 from sessions.circuits.verification import Verified, affordable, finite, stacked
 from sessions.events import Progress, Steps
 from sessions.interventions.treating import Treatment, treated
-from sessions.model.anatomy import Anatomy
 from sessions.model.cancel import Cancel
 from sessions.model.hooks import after, before, skipped, together, watched
 from sessions.model.opening import OpenModel
+from sessions.model.parts import Anatomy
 from sessions.model.tokens import last_positions
 
 

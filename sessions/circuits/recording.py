@@ -21,10 +21,10 @@ from sessions.circuits.cases import LARGEST_BATCH, batches, padded
 from sessions.disk import write_file
 from sessions.errors import ArtifactError, UsageError
 from sessions.events import Progress, Steps
-from sessions.model.anatomy import Anatomy
 from sessions.model.cancel import Cancel
 from sessions.model.hooks import Change, after, on_neurons, together, watched
 from sessions.model.opening import OpenModel
+from sessions.model.parts import Anatomy
 from sessions.model.tokens import last_positions
 
 

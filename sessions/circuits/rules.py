@@ -28,8 +28,8 @@ from transformers import PreTrainedModel
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, eager_mask
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from sessions.model.anatomy import Anatomy
 from sessions.model.hooks import after, before
+from sessions.model.parts import Anatomy
 
 Attention = Literal["frozen", "gradient"]
 

@@ -34,10 +34,10 @@ from sessions.circuits.circuit import Neuron, Target
 from sessions.errors import ModelError
 from sessions.events import Progress, Steps
 from sessions.interventions.treating import Treatment, treated
-from sessions.model.anatomy import Anatomy
 from sessions.model.cancel import Cancel
 from sessions.model.hooks import after, before, skipped, together, watched
 from sessions.model.opening import OpenModel
+from sessions.model.parts import Anatomy
 from sessions.model.tokens import last_positions
 
 #: Tokens in one batch, over all its rows. A quarter of a gigabyte of activations on an 8B model.

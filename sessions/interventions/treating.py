@@ -18,8 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from sessions.circuits.circuit import Neuron
-from sessions.model.anatomy import Anatomy, ExpertSite, Site
 from sessions.model.hooks import Routing, on_neurons, together
+from sessions.model.parts import Anatomy, ExpertSite, Site
 
 
 @dataclass(frozen=True)

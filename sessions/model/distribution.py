@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from sessions.model.anatomy import Anatomy
 from sessions.model.cancel import Cancel
 from sessions.model.hooks import watched
 from sessions.model.info import TokenChance
+from sessions.model.parts import Anatomy
 from sessions.model.tokens import token_text
 
 

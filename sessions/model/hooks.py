@@ -14,8 +14,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from sessions.model.anatomy import Anatomy, DenseSite, ExpertSite, Site
 from sessions.model.cancel import Cancel
+from sessions.model.parts import Anatomy, DenseSite, ExpertSite, Site
 
 
 @contextmanager

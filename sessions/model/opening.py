@@ -29,10 +29,10 @@ from sessions.errors import ModelError
 from sessions.events import Steps
 from sessions.model import anatomy
 from sessions.model import fingerprint as fingerprints
-from sessions.model.anatomy import Anatomy
 from sessions.model.background import Meter, Stopped, first_line, in_background, progress_to
 from sessions.model.info import ModelInfo
 from sessions.model.locating import Source, located
+from sessions.model.parts import Anatomy
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from sessions.model.anatomy import DenseSite, ExpertSite
+    from sessions.model.parts import DenseSite, ExpertSite
 
 
 def dense_columns(site: DenseSite, indices: Sequence[int]) -> Tensor:

@@ -20,8 +20,8 @@ from sessions.circuits.circuit import Circuit
 from sessions.circuits.comparing import attribution_by_neuron
 from sessions.errors import ArtifactError, UsageError
 from sessions.events import Progress, Steps
-from sessions.model.anatomy import Anatomy
 from sessions.model.cancel import Cancel
+from sessions.model.parts import Anatomy
 from sessions.vectors.decomposing import unit_columns
 from sessions.vectors.findings import LayerCosine, Span
 from sessions.vectors.vector import Vector, cosine

@@ -19,10 +19,10 @@ from torch import Tensor
 from sessions.circuits.cases import LARGEST_BATCH, batches, padded
 from sessions.errors import ModelError, UsageError
 from sessions.events import Progress, Steps
-from sessions.model.anatomy import Anatomy
 from sessions.model.cancel import Cancel
 from sessions.model.hooks import Change, after, on_neurons, together, watched
 from sessions.model.opening import OpenModel
+from sessions.model.parts import Anatomy
 from sessions.model.tokens import last_positions
 from sessions.vectors.vector import Vector, Where, check_site, width_at
 

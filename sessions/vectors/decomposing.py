@@ -22,9 +22,9 @@ from torch import Tensor
 from sessions.circuits.circuit import Neuron
 from sessions.circuits.lens import through_head
 from sessions.events import Progress, Steps
-from sessions.model.anatomy import Anatomy
 from sessions.model.cancel import Cancel
 from sessions.model.opening import OpenModel
+from sessions.model.parts import Anatomy
 from sessions.vectors.findings import EXPLAINED_BY, Aligned, Direction
 from sessions.vectors.vector import Vector, cosine
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from sessions.errors import ArtifactError, ModelError
-from sessions.model.anatomy import Anatomy, DenseSite
+from sessions.model.parts import Anatomy, DenseSite
 from sessions.tensor_file import TensorBytes, Tensors
 
 Where = Literal["resid_post", "mlp_out", "neurons"]

@@ -243,7 +243,7 @@ def test_a_name_that_no_artifact_can_have_is_refused_before_anything_runs(name: 
     [
         ("abl", ["ablate"]),
         ("  dis", ["discover"]),
-        ("help neu", ["neuron", "neurons"]),
+        ("help neu", ["neurons", "neuron"]),
         ("discover --att", ["--attention"]),
         ("discover --attention ", ["frozen", "gradient"]),
         ("discover --attention=g", ["--attention=gradient"]),

@@ -27,11 +27,11 @@ from sessions.circuits.prompts import Asked
 from sessions.circuits.rules import half, linearised
 from sessions.errors import Cancelled, ModelError, UsageError
 from sessions.events import collected, finished
-from sessions.model.anatomy import ExpertSite
 from sessions.model.cancel import Cancel
 from sessions.model.hooks import after, count_hooks, on_neurons
 from sessions.model.info import Prompt, Token
 from sessions.model.opening import OpenModel, adopt
+from sessions.model.parts import ExpertSite
 from tests.families import DENSE, tiny, tiny_tokenizer
 from tests.linear_replay import worst_edge
 from tests.reference import AUSTIN

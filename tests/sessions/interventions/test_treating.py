@@ -13,9 +13,9 @@ from sessions.errors import UsageError
 from sessions.events import finished
 from sessions.interventions.treating import Treatment, treated
 from sessions.model import anatomy
-from sessions.model.anatomy import Anatomy, ExpertSite
 from sessions.model.generation import Decoding, generate
 from sessions.model.hooks import count_hooks, on_neurons
+from sessions.model.parts import Anatomy, ExpertSite
 from tests.families import DENSE, MOE, tiny, tiny_tokenizer
 
 IDS = torch.tensor([[1, 9, 27, 17, 51, 5, 33]])

@@ -10,8 +10,8 @@ from sessions.circuits.circuit import Neuron
 from sessions.errors import ModelError, UsageError
 from sessions.interventions.treating import Treatment, treated
 from sessions.model import anatomy
-from sessions.model.anatomy import DenseSite, ExpertSite
 from sessions.model.hooks import after, count_hooks, on_neurons
+from sessions.model.parts import DenseSite, ExpertSite
 from tests.families import DENSE, MOE, tiny
 
 IDS = torch.tensor([[3, 9, 27, 17, 51, 5, 33]])

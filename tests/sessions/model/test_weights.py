@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sessions.model.anatomy import Anatomy, DenseSite, ExpertSite, read
+from sessions.model.anatomy import read
 from sessions.model.hooks import on_neurons
+from sessions.model.parts import Anatomy, DenseSite, ExpertSite
 from tests.families import DENSE, MOE, OLD, tiny
 
 

@@ -1,0 +1,213 @@
+"""The parts of a causal language model, and what other rooms ask of them: sites of neurons, layers, the whole.
+
+Which parts a family has, and by what names, is known to `anatomy` alone, which reads them off a model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sessions.errors import ModelError, UsageError
+from sessions.model.weights import dense_columns, dense_rows, dense_written, expert_columns, expert_rows
+
+
+@dataclass(frozen=True)
+class DenseSite:
+    """The neurons of one dense MLP: the input coordinates of `down`.
+
+    They are numbers `offset … offset + width − 1` of their layer. `gated` says whether each is a
+    product of a gate and an up projection; `readers` are the projections they are made with.
+    """
+
+    down: nn.Module
+    offset: int
+    width: int
+    gated: bool
+    readers: tuple[tuple[str, nn.Module], ...] = ()
+
+
+@dataclass(frozen=True)
+class ExpertSite:
+    """The neurons of all experts of one mixture-of-experts block.
+
+    Expert `e`, coordinate `i` is number `offset + e · d_expert + i` of the layer. `activation` is
+    the nonlinearity inside the experts where it is a module, else None.
+    """
+
+    experts: nn.Module
+    router: nn.Module | None
+    offset: int
+    n_experts: int
+    d_expert: int
+    activation: nn.Module | None
+
+    @property
+    def width(self) -> int:
+        return self.n_experts * self.d_expert
+
+
+Site = DenseSite | ExpertSite
+
+#: An ability, such as "attribution", and why the model lacks it.
+Refusal = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One decoder layer: the block itself, the places its neurons live, and its MLP's norms on the way in and out."""
+
+    block: nn.Module
+    sites: tuple[Site, ...]
+    read_norm: nn.Module | None
+    write_norm: nn.Module | None
+    writer: nn.Module | None
+    """The module whose output is what the MLP adds to the residual stream; None where it is no one module's."""
+
+    @property
+    def width(self) -> int:
+        """Neurons in this layer (`d_mlp`, over all experts)."""
+        return sum(site.width for site in self.sites)
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """The parts of one model.
+
+    `embeddings` are all modules whose output enters the network as an input (token, position and
+    per-layer embeddings). `norms` and `activations` are the modules that a linearisation replaces,
+    `products` those whose input is a product of two streams, `qk_projections` the query and key
+    projections of families whose attention cannot be exchanged through transformers' interface.
+    `context` is the number of positions a learned position embedding has, None where positions are
+    computed and have no end. `shares_keys` says that some layers read the keys and values of earlier
+    ones, and so need these to have run; `stream` which of several residual streams attention and MLP
+    work on.
+    """
+
+    decoder: nn.Module
+    layers: tuple[Layer, ...]
+    final_norm: nn.Module
+    head: nn.Module
+    embeddings: tuple[nn.Module, ...]
+    norms: tuple[nn.Module, ...]
+    activations: tuple[nn.Module, ...]
+    products: tuple[nn.Module, ...]
+    routers: tuple[nn.Module, ...]
+    qk_projections: tuple[nn.Module, ...]
+    context: int | None
+    shares_keys: bool
+    stream: int
+    text_config: object
+    refusals: tuple[Refusal, ...]
+
+    @property
+    def n_layers(self) -> int:
+        return len(self.layers)
+
+    @property
+    def d_model(self) -> int:
+        return int(self.text_config.hidden_size)  # type: ignore[attr-defined]
+
+    @property
+    def n_heads(self) -> int:
+        return int(self.text_config.num_attention_heads)  # type: ignore[attr-defined]
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Neurons of each layer."""
+        return tuple(layer.width for layer in self.layers)
+
+    @property
+    def has_experts(self) -> bool:
+        return any(isinstance(site, ExpertSite) for layer in self.layers for site in layer.sites)
+
+    def require(self, ability: str) -> None:
+        """Raise `ModelError` when the model is known not to be able to do this."""
+        for name, reason in self.refusals:
+            if name == ability:
+                raise ModelError(
+                    f"{ability} is not available on this model: {reason}",
+                    "generate, top, ablate, amplify and sweep work on it, with neurons named one by one",
+                )
+
+    def check(self, layer: int, index: int) -> None:
+        """Raise `UsageError` unless layer `layer` has a neuron `index`."""
+        if not 0 <= layer < self.n_layers:
+            raise UsageError(f"there is no layer {layer}", f"layers are 0 to {self.n_layers - 1}")
+        width = self.layers[layer].width
+        if not 0 <= index < width:
+            raise UsageError(f"layer {layer} has no neuron {index}", f"its neurons are 0 to {width - 1}")
+
+    def check_length(self, tokens: int) -> None:
+        """Raise `UsageError` when a text is longer than the model has positions for."""
+        if self.context is not None and tokens > self.context:
+            raise UsageError(
+                f"the text has {tokens:,} tokens, and the model has {self.context:,} positions", "shorten the prompt"
+            )
+
+    def site_of(self, layer: int, index: int) -> tuple[Site, int]:
+        """The site that holds a neuron, and the neuron's number within the site."""
+        self.check(layer, index)
+        for site in self.layers[layer].sites:
+            if index < site.offset + site.width:
+                return site, index - site.offset
+        raise AssertionError("sites cover the layer")
+
+    def logits(self, hidden: Tensor, ids: Sequence[int]) -> Tensor:
+        """Raw logits of some tokens alone, `[…, len(ids)]`, from what enters the head, `[…, d_model]`.
+
+        The rows of a plain head are used by themselves; any other kind (packed weights, an adapter) computes all.
+        No hook of the head is called.
+        """
+        wanted = torch.tensor(list(ids), device=hidden.device)
+        if type(self.head) is not nn.Linear:
+            return self.head.forward(hidden).index_select(-1, wanted)
+        bias = None if self.head.bias is None else self.head.bias[wanted]
+        return nn.functional.linear(hidden, self.head.weight[wanted], bias)
+
+    def residual(self, output: Any) -> Tensor:
+        """The residual stream in what a decoder layer returned, `[batch, seq, d_model]`: of several streams the
+        one that attention and MLP work on."""
+        hidden = output[0] if isinstance(output, tuple) else output
+        return hidden[self.stream] if hidden.ndim == 4 else hidden
+
+    def down_column(self, layer: int, index: int) -> Tensor:
+        """What one unit of a neuron's activation adds to the residual stream, `[d_model]`.
+
+        Up to a positive factor where a norm stands between the MLP and the residual stream.
+        """
+        return self.down_columns(layer, [index])[0]
+
+    @torch.no_grad()
+    def down_columns(self, layer: int, indices: Sequence[int]) -> Tensor:
+        """The same of several neurons of a layer, `[n, d_model]`."""
+        places = [self.site_of(layer, index) for index in indices]
+        first, norm = places[0][0], self.layers[layer].write_norm
+        if any(site is not first for site, _ in places):
+            return torch.stack([self.down_column(layer, index) for index in indices])
+        inside = [local for _, local in places]
+        columns = expert_columns(first, inside) if isinstance(first, ExpertSite) else dense_columns(first, inside)
+        return columns if norm is None else norm(columns[None])[0]
+
+    @torch.no_grad()
+    def written(self, layer: int, activations: Tensor) -> Tensor:
+        """What these activations of all neurons of a layer, `[d_mlp]`, add to the residual stream, `[d_model]`.
+
+        Up to a positive factor, as a column. Of a dense layer only: experts are weighed by their router.
+        """
+        dense = [site for site in self.layers[layer].sites if isinstance(site, DenseSite)]
+        total = sum(dense_written(site, activations[site.offset : site.offset + site.width]) for site in dense)
+        norm = self.layers[layer].write_norm
+        return total if norm is None else norm(total[None, None])[0, 0]  # type: ignore[return-value,index]
+
+    def read_rows(self, layer: int, index: int) -> dict[str, Tensor]:
+        """What a neuron reads: by name ("gate", "up", or "in" where there is no gate) the direction, `[d_model]`, in
+        what its MLP is given, after the norm. Empty where the projections go by no name this file knows."""
+        site, local = self.site_of(layer, index)
+        if isinstance(site, ExpertSite):
+            return expert_rows(site, local)
+        return dense_rows(site, local, self.d_model)
