@@ -12,7 +12,7 @@ from functools import partial
 
 import torch
 
-from benchmarks.measuring import Figure, in_turns, report, surroundings
+from benchmarks.measuring import THREADS, Figure, in_turns, report, surroundings
 from sessions.circuits.attribution import attribute
 from sessions.circuits.choosing import Choice
 from sessions.circuits.circuit import Place
@@ -29,7 +29,7 @@ LENGTHS = {42: 15, 128: 9, 512: 5}
 
 
 def main() -> None:
-    torch.set_num_threads(2)
+    torch.set_num_threads(THREADS)
     store = Store()
     smollm2 = finished(open_model("smollm2", models=store.models, dtype="float32", device="cpu"))
     gemma = finished(open_model("gemma3-270m", models=store.models, dtype="float32", device="cpu"))

@@ -16,7 +16,7 @@ from time import perf_counter
 import torch
 from torch import Tensor
 
-from benchmarks.measuring import Figure, report, surroundings
+from benchmarks.measuring import THREADS, Figure, report, surroundings
 from sessions.circuits.attribution import attribute
 from sessions.circuits.circuit import Neuron, Target
 from sessions.circuits.edges import trace
@@ -33,7 +33,7 @@ TARGETS, REPEATS = 30, 9
 
 
 def main() -> None:
-    torch.set_num_threads(2)
+    torch.set_num_threads(THREADS)
     smollm2 = finished(open_model("smollm2", models=Store().models, dtype="float32", device="cpu"))
     report("edges", figures(smollm2), surroundings("float32", "cpu"))
 

@@ -9,7 +9,7 @@ from functools import partial
 
 import torch
 
-from benchmarks.measuring import Figure, in_turns, report, surroundings
+from benchmarks.measuring import THREADS, Figure, in_turns, report, surroundings
 from sessions.circuits.circuit import Neuron
 from sessions.events import finished
 from sessions.interventions.arms import Arm, Condition
@@ -27,7 +27,7 @@ MULTIPLIERS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
 
 
 def main() -> None:
-    torch.set_num_threads(2)
+    torch.set_num_threads(THREADS)
     opened = finished(open_model("smollm2", models=Store().models, dtype="float32", device="cpu"))
     encoded = encode(opened.tokenizer, Prompt(text=AUSTIN.prompt, seed=AUSTIN.seed))
     neurons = tuple(

@@ -19,15 +19,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 from statistics import mean
 from tempfile import TemporaryDirectory
 
 import torch
+from msgspec import structs
 from torch import Tensor
 
-from benchmarks.measuring import Figure, Table, report, surroundings
+from benchmarks.measuring import THREADS, Figure, Table, report, surroundings
 from sessions.circuits import many
 from sessions.circuits.agreement import Agreement, agreement
 from sessions.circuits.attribution import Attribution, Method, Reference, attribute, place_of
@@ -39,8 +39,8 @@ from sessions.circuits.recording import means
 from sessions.circuits.rules import Attention
 from sessions.circuits.verification import verify
 from sessions.events import finished
-from sessions.model.anatomy import Anatomy
 from sessions.model.opening import OpenModel, open_model
+from sessions.model.parts import Anatomy
 from sessions.store import Store
 
 PROMPTS = Path(__file__).parents[1] / "tests" / "data" / "prompts"
@@ -53,8 +53,8 @@ RULES: tuple[tuple[Method, Attention], ...] = (
     ("atp", "gradient"),
     ("ig", "gradient"),
 )
-REFERENCES = ("zero", "mean", "positions")
-DEFAULT = ("relp", "frozen", "positions")
+#: Zero, the mean over all positions, and the mean of each position, counted from the end.
+REFERENCES = ("zero", "mean", "mean by position")
 #: Passes of ig, as many as in EAP-IG.
 STEPS = 5
 #: Random circuits that are averaged.
@@ -64,6 +64,7 @@ SINGLE = 3
 STRONGEST, RANDOM = 50, 100
 
 Way = tuple[Method, Attention, str]
+DEFAULT: Way = ("relp", "frozen", "mean by position")
 WAYS: tuple[Way, ...] = tuple((method, attention, reference) for method, attention in RULES for reference in REFERENCES)
 
 
@@ -78,19 +79,21 @@ class Task:
     flat: tuple[Tensor, ...]
     aligned: tuple[Tensor, ...]
 
-    def reference(self, word: str, length: int) -> Reference | None:
-        """What a prompt of so many tokens is compared with."""
+    def reference(self, word: str) -> Reference | None:
+        """What prompts are compared with."""
         if word == "zero":
             return None
-        if word == "mean":
-            return Reference(self.flat)
-        places = torch.arange(-length, 0)
-        return Reference(tuple(each[places.clamp(min=-len(each))] for each in self.aligned))
+        return Reference(self.flat) if word == "mean" else Reference(self.aligned, from_end=True)
 
 
 def main() -> None:
-    torch.set_num_threads(2)
-    quick = "--quick" in sys.argv
+    torch.set_num_threads(THREADS)
+    figures, tables = measured("--quick" in sys.argv)
+    report("methods", figures, surroundings("float32", "cpu"), tables, ["--quick"])
+
+
+def measured(quick: bool) -> tuple[list[Figure], list[Table]]:
+    """What is asked of the default, and all tables; `quick` is smollm2 on agreement alone."""
     tables: list[Table] = []
     figures: list[Figure] = []
     for name in ("smollm2",) if quick else ("smollm2", "gemma3-270m"):
@@ -98,17 +101,12 @@ def main() -> None:
         tasks = [task(opened, each) for each in (TASKS[:1] if quick else TASKS)]
         tables.append(single_neurons(opened, tasks))
         for each in tasks:
-            measured = circuits(opened, each)
-            tables.append(circuits_table(opened, each, measured))
+            curves = circuits(opened, each)
+            tables.append(circuits_table(opened, each, curves))
             if name == "smollm2" and each.name == "agreement":
-                figures = bars(measured)
+                figures = bars(curves)
         tables.append(rankings(opened, tasks[0]))
-    report("methods", figures, surroundings("float32", "cpu"), tables, ["--quick"])
-
-
-def figures(smollm2: OpenModel) -> list[Figure]:
-    """What is asked of the default, on agreement."""
-    return bars(circuits(smollm2, task(smollm2, "agreement")))
+    return figures, tables
 
 
 def task(opened: OpenModel, name: str) -> Task:
@@ -137,20 +135,11 @@ def circuits(opened: OpenModel, task: Task) -> dict[str, Curve]:
 
 
 def attributed(opened: OpenModel, task: Task, way: Way) -> list[Tensor]:
-    """Mean attribution of each neuron, `[width]` a site: those of prompts of one length together, since a reference with
-    positions is that of a length."""
+    """Mean attribution of each neuron, `[width]` a site."""
     method, attention, word = way
-    total: list[Tensor] = []
-    ordered = sorted(task.found_on, key=lambda case: len(case.ids))
-    for length, group in groupby(ordered, key=lambda case: len(case.ids)):
-        part = tuple(group)
-        reference = task.reference(word, length)
-        steps = many.collapsed(
-            opened, part, method=method, attention=attention, reference=reference, steps=STEPS
-        )
-        weighed = [each * (len(part) / len(ordered)) for each in finished(steps)]
-        total = [one + other for one, other in zip(total, weighed, strict=True)] if total else weighed
-    return total
+    reference = task.reference(word)
+    steps = many.collapsed(opened, task.found_on, method=method, attention=attention, reference=reference, steps=STEPS)
+    return list(finished(steps))
 
 
 def ranking(values: Sequence[Tensor], signed: bool = False) -> tuple[Neuron, ...]:
@@ -172,6 +161,133 @@ def curves_of(opened: OpenModel, task: Task, rankings: dict[str, tuple[Neuron, .
     count = len(SIZES)
     parts = [values[first : first + count] for first in range(0, len(values), count)]
     return {
-        name: curve(none, whole, kept, left)
-        for name, kept, left in zip(rankings, parts[::2], parts[1::2], strict=True)
+        name: curve(none, whole, kept, left) for name, kept, left in zip(rankings, parts[::2], parts[1::2], strict=True)
     }
+
+
+def _mean(rows: Iterable[Sequence[float | None]]) -> tuple[float | None, ...]:
+    return tuple(mean(each or 0.0 for each in column) for column in zip(*rows, strict=True))
+
+
+def circuits_table(opened: OpenModel, task: Task, curves: dict[str, Curve]) -> Table:
+    whole = mean(case.target.value for case in task.others)
+    return Table(
+        f"circuits, {opened.info.name}, {task.name}: found on {len(task.found_on)} prompts, measured on "
+        f"{len(task.others)} others, mean target {whole:.2f}",
+        ("method", *(f"kept {size}" for size in SIZES), *(f"left {size}" for size in SIZES)),
+        tuple((name, *_numbers(each.kept), *_numbers(each.left)) for name, each in curves.items()),
+    )
+
+
+def rankings(opened: OpenModel, task: Task) -> Table:
+    """The default's neurons ranked by |attribution|, and by attribution: those first that are for the target."""
+    values = attributed(opened, task, DEFAULT)
+    found = {"strongest first": ranking(values), "helping first": ranking(values, signed=True)}
+    table = circuits_table(opened, task, curves_of(opened, task, found))
+    return Table(f"rankings of {described(DEFAULT)}: {table.title}", table.header, table.rows)
+
+
+def bars(curves: dict[str, Curve]) -> list[Figure]:
+    """What is asked of the default, on agreement on smollm2."""
+    default = curves[described(DEFAULT)]
+    kept, left = dict(zip(SIZES, _numbers(default.kept), strict=True)), dict(zip(SIZES, default.left, strict=True))
+    return [
+        Figure("agreement: kept by at most 50 neurons", max(kept[size] for size in SIZES if size <= 50), 0.9, {}, True),
+        Figure("agreement: left without the first 100", left[100] or 0.0, 0.15, {}),
+    ]
+
+
+def described(way: Way) -> str:
+    method, attention, reference = way
+    return f"{method}, {attention} attention, {reference}"
+
+
+def _numbers(values: Sequence[float | None]) -> tuple[float, ...]:
+    return tuple(0.0 if value is None else value for value in values)
+
+
+# ---- single neurons
+
+
+def single_neurons(opened: OpenModel, tasks: Sequence[Task]) -> Table:
+    """How each way to attribute agrees with exact effects, as means over prompts."""
+    found: dict[Way, list[Agreement]] = {way: [] for way in WAYS}
+    for each in tasks:
+        for case in each.found_on[:: len(each.found_on) // SINGLE][:SINGLE]:
+            for way, agreed in agreements(opened, each, case):
+                found[way].append(agreed)
+    prompts = len(found[DEFAULT])
+    return Table(
+        f"single neurons, {opened.info.name}: agreement with exact effects, means over {prompts} prompts",
+        ("method", "Pearson", "Spearman", "same sign"),
+        tuple(
+            (
+                described(way),
+                mean(agreed.pearson or 0.0 for agreed in each),
+                mean(agreed.spearman or 0.0 for agreed in each),
+                mean(agreed.same_sign for agreed in each),
+            )
+            for way, each in found.items()
+        ),
+    )
+
+
+def agreements(opened: OpenModel, task: Task, case: Case) -> Iterator[tuple[Way, Agreement]]:
+    """Agreement on one prompt of each way with the effects of neurons held at what it compares them with."""
+    ids = torch.tensor([case.ids])
+    attributions = {}
+    for way in WAYS:
+        method, attention, word = way
+        attributions[way] = attribute(
+            opened.model,
+            opened.anatomy,
+            ids,
+            lambda logits: logits[-1, case.wanted[0]] - logits[-1, case.wanted[1]],
+            method=method,
+            attention=attention,
+            reference=task.reference(word),
+            steps=STEPS,
+        )
+    neurons = candidates(opened.anatomy, attributions.values())
+    for word in REFERENCES:
+        reference = task.reference(word)
+        from_end = [structs.replace(each, position=(each.position or 0) - len(case.ids)) for each in neurons]
+        values = None if reference is None else [reference.at(opened.anatomy, neuron) for neuron in from_end]
+        effects = finished(verify(opened, case.ids, neurons, case.target, values=values)).effects
+        for way, attribution in attributions.items():
+            if way[2] == word:
+                agreed = agreement([at(opened.anatomy, attribution, neuron) for neuron in neurons], effects)
+                assert agreed is not None
+                yield way, agreed
+
+
+def candidates(anatomy: Anatomy, attributions: Iterable[Attribution]) -> list[Neuron]:
+    """The strongest neurons of each attribution and some at random, at their positions, none of them the first."""
+    found: dict[Neuron, None] = {}
+    for attribution in attributions:
+        strengths = torch.cat([site.relevance[1:].abs().flatten() for site in attribution.sites])
+        found.update(dict.fromkeys(_places(anatomy, strengths.topk(STRONGEST).indices, attribution)))
+    generator = torch.Generator().manual_seed(0)
+    drawn_at = torch.randint(len(strengths), (RANDOM,), generator=generator)
+    found.update(dict.fromkeys(_places(anatomy, drawn_at, attribution)))
+    return list(found)
+
+
+def _places(anatomy: Anatomy, flat: Tensor, attribution: Attribution) -> Iterator[Neuron]:
+    sizes = torch.tensor([site.relevance[1:].numel() for site in attribution.sites])
+    ends = sizes.cumsum(0)
+    for place in flat.tolist():
+        number = int(torch.searchsorted(ends, place, right=True))
+        position, index = divmod(
+            place - int(ends[number] - sizes[number]), attribution.sites[number].relevance.shape[1]
+        )
+        yield Neuron(attribution.sites[number].layer, index, position + 1)
+
+
+def at(anatomy: Anatomy, attribution: Attribution, neuron: Neuron) -> float:
+    number, local = place_of(anatomy, neuron)
+    return float(attribution.sites[number].relevance[neuron.position or 0, local])
+
+
+if __name__ == "__main__":
+    main()

@@ -14,7 +14,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from benchmarks.measuring import Figure, in_turns, report, surroundings
+from benchmarks.measuring import THREADS, Figure, in_turns, report, surroundings
 from sessions.circuits import many
 from sessions.circuits.attribution import attribute
 from sessions.circuits.cases import Case, settled
@@ -40,7 +40,7 @@ ASKED = tuple(
 
 
 def main() -> None:
-    torch.set_num_threads(2)
+    torch.set_num_threads(THREADS)
     smollm2 = finished(open_model("smollm2", models=Store().models, dtype="float32", device="cpu"))
     report("prompts", figures(smollm2), surroundings("float32", "cpu"))
 

@@ -13,7 +13,7 @@ from functools import partial
 
 import torch
 
-from benchmarks.measuring import Figure, in_turns, report, surroundings
+from benchmarks.measuring import THREADS, Figure, in_turns, report, surroundings
 from sessions.circuits.circuit import Neuron, Target
 from sessions.circuits.targets import value_of
 from sessions.circuits.verification import Verified, verify
@@ -36,7 +36,7 @@ TINY_NEURONS = tuple(Neuron(layer, 5 * position, position) for layer in range(3)
 
 
 def main() -> None:
-    torch.set_num_threads(2)
+    torch.set_num_threads(THREADS)
     smollm2 = finished(open_model("smollm2", models=Store().models, dtype="float32", device="cpu"))
     report("exact effects", figures(smollm2), surroundings("float32", "cpu"))
 

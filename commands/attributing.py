@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 #: References that are no prompt.
 PLAIN = tuple(REFERENCE.meanings)
+#: Prompts from which on their mean is what they are compared with, unless the line says else.
+ENOUGH = 10
 #: A target that ranks behind this is worth a remark.
 UNLIKELY = 10
 
@@ -66,6 +68,12 @@ def way(
     return Way(method, attention, compared, named(reference), steps or STEPS), notes  # type: ignore[arg-type]
 
 
+def usual_reference(session: Session, prompts: int) -> str:
+    """What so many prompts are compared with where the line does not say: their mean, where the model has means and
+    there are enough of them; a mean over two or three is little else than these."""
+    return "mean" if prompts >= ENOUGH and not session.opened().anatomy.has_experts else "zero"
+
+
 def named(reference: str) -> str:
     """What neurons are compared with, or held at, in a word or two."""
     return reference if reference in PLAIN else "another prompt"
@@ -76,7 +84,7 @@ def compared_with(
 ) -> Steps[tuple[Reference | None, list[str]]]:
     """The reference that a word means for a prompt, or for many, None for zero, and remarks on it.
 
-    Means are over built-in texts, or over the many prompts themselves.
+    Means are over built-in texts; or over the many prompts themselves, for each position, counted from the end.
     """
     from sessions.circuits.attribution import Reference
     from sessions.circuits.recording import means
@@ -91,11 +99,11 @@ def compared_with(
         return _another_prompt(session, over, word, seed)
     if isinstance(over, Encoded):
         texts = [session.read(Prompt(text=text, chat=False)).ids for text in PROMPTS]
-        which = f"{len(texts)} built-in texts"
-    else:
-        texts, which = [case.ids for case in over], "these prompts"
-    found = yield from means(session.opened(), texts, session.home, session.cancel)
-    return Reference(found), [f"compared with each neuron's mean over {which}"]
+        found = yield from means(session.opened(), texts, session.home, session.cancel)
+        return Reference(found), [f"compared with each neuron's mean over {len(texts)} built-in texts"]
+    texts = [case.ids for case in over]
+    found = yield from means(session.opened(), texts, session.home, session.cancel, aligned=True)
+    return Reference(found, from_end=True), ["compared with each neuron's mean over these prompts, by position"]
 
 
 def _another_prompt(session: Session, over: Encoded, text: str, seed: str | None) -> tuple[Reference, list[str]]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from commands.attributing import gathering_of, prompts_with_targets, way
+from commands.attributing import gathering_of, prompts_with_targets, usual_reference, way
 from commands.choices import AGGREGATE, ALIGN, ATTENTION, METHOD, REFERENCE
 from commands.names import FileName
 from commands.verb import argument, option, verb
@@ -55,7 +55,11 @@ FAMILY = "Circuits"
     type=ATTENTION,
     help="how relevance passes attention (default: relp the setting, the others gradient)",
 )
-@option("--reference", type=REFERENCE, default="zero", help="what neurons are compared with: zero, mean, or a prompt")
+@option(
+    "--reference",
+    type=REFERENCE,
+    help="what neurons are compared with: zero, mean, or a prompt (default: zero; of many prompts their mean)",
+)
 @option("--reference-seed", type=Text(), help="the seed of that prompt (default: this prompt's)")
 @option("--steps", type=Whole(2), help="passes of --method ig (default: 16)")
 @option("--keep-bos", is_flag=True, help="keep the first position, where attention sinks")
@@ -77,7 +81,7 @@ def discover(
     at: tuple[int, int] | None,
     method: str,
     attention: str | None,
-    reference: str,
+    reference: str | None,
     reference_seed: str | None,
     steps: int | None,
     keep_bos: bool,
@@ -100,9 +104,9 @@ def discover(
 
     With --prompts, a file with lines such as {"prompt": "The keys", "target": " are", "counterfactual": " is"},
     or plain text, a prompt a line, each prompt has its own target, and a neuron's attribution is the mean over
-    prompts of its sum over positions; --reference mean is their own mean. --threshold leaves out what is small
-    in a prompt, and --aggregate share ranks neurons by how many prompts they reach it in (1 percent, unless
-    another is given).
+    prompts of its sum over positions. From ten prompts on it is compared with the neuron's mean over them,
+    which was found to make the most faithful circuits. --threshold leaves out what is small in a prompt, and
+    --aggregate share ranks neurons by how many prompts they reach it in (1 percent, unless another is given).
     """
     from sessions.circuits.discovery import Scope
 
@@ -115,11 +119,11 @@ def discover(
         positions=None if at is None else range(at[0], at[1] + 1),
         without_positions=(0,) if at is None and not keep_bos else (),
     )
-    words = (method, attention, reference, reference_seed, steps)
     if prompts is not None:
         gathering = gathering_of(aggregate, align, threshold, choice)
-        cases, notes = yield from prompts_with_targets(session, prompts, raw, method, reference, batch)
-        how, remarks = yield from way(session, cases, *words)
+        cases, notes = yield from prompts_with_targets(session, prompts, raw, method, reference or "zero", batch)
+        reference = reference or usual_reference(session, len(cases))
+        how, remarks = yield from way(session, cases, method, attention, reference, reference_seed, steps)
         scope = yield from _without_universal(session, scope, keep_universal, notes)
         found = yield from _on_many(session, cases, choice, scope, how, gathering, batch)
     else:
@@ -128,7 +132,7 @@ def discover(
         _check_positions(at, len(encoded.ids))
         if method == "exact" and layers is None:
             raise _too_many(session, at, len(encoded.ids))
-        how, remarks = yield from way(session, encoded, *words)
+        how, remarks = yield from way(session, encoded, method, attention, reference or "zero", reference_seed, steps)
         question, notes = _question(session, target, vs, target_only, sequence)
         scope = yield from _without_universal(session, scope, keep_universal, notes)
         found = yield from _on_one(session, encoded, question, choice, scope, how, method == "exact", batch)

@@ -149,6 +149,9 @@ class Sizes(Word):
             raise UsageError(f"'{wrong}' is not a whole number of at least 1", "for example: 10,50,200")
         return tuple(sorted({int(part) for part in parts}))
 
+    def completions(self, session: Session | None, incomplete: str) -> list[tuple[str, str]]:
+        return [("10,50,200", "a few"), ("10,25,50,100,200,400", "a curve")]
+
 
 class Real(Word):
     """A number above 0, up to `most`."""

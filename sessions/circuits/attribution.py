@@ -102,10 +102,22 @@ OTHER_REFERENCE = "a reference other than zero"
 class Reference:
     """What neurons are compared with: the activations of each site in the order of the layers, `[width]` or
     `[seq, width]`, and for `ig` the embeddings it begins at, `[1, seq, d]` each, none for zero. NaN where there is
-    nothing to compare with."""
+    nothing to compare with.
+
+    With `from_end`, positions are counted from the end of each prompt, the last row being the last one; what is further
+    back than the first row is compared with that.
+    """
 
     activations: tuple[Tensor, ...]
     embedded: tuple[Tensor, ...] = ()
+    from_end: bool = False
+
+    def spread(self, lengths: Sequence[int]) -> Reference:
+        """What padded prompts of these lengths are compared with, position by position: `[prompts, seq, width]`."""
+        if not self.from_end:
+            return self
+        back = torch.arange(max(lengths)) - torch.tensor(list(lengths))[:, None]
+        return Reference(tuple(each[back.clamp(-len(each), -1)] for each in self.activations), self.embedded)
 
     def at(self, anatomy: Anatomy, neuron: Neuron) -> float:
         """What a neuron is in the reference: where it has no position there, its mean over the positions; else NaN."""
@@ -113,7 +125,9 @@ class Reference:
         values = self.activations[number][..., local]
         if values.ndim == 0:
             return float(values)
-        return float(values.nanmean() if neuron.position is None else values[neuron.position])
+        if neuron.position is None:
+            return float(values.nanmean())
+        return float(values[max(neuron.position, -len(values)) if self.from_end else neuron.position])
 
 
 def place_of(anatomy: Anatomy, neuron: Neuron) -> tuple[int, int]:
@@ -167,6 +181,8 @@ def attribute(
     """
     check(anatomy, method, reference)
     base = () if reference is None else reference.embedded
+    if reference is not None:
+        reference = reference.spread(lengths or [ids.shape[1]])
     passes = steps if method == "ig" else 1
     first: _Tape | None = None  # the whole way to the prompt: what is measured there is the target
     summed: Sequence[Tensor | None] = ()
@@ -317,6 +333,8 @@ def _refuse_infinite(site: SiteRelevance, dtype: str) -> None:
 def _moved(activation: Tensor, reference: Tensor) -> Tensor:
     """How far a neuron is from its reference; 0 where it has none (NaN)."""
     known = reference.to(activation)
+    if known.ndim == 3:  # some families flatten batch and sequence before an MLP
+        known = known.reshape(activation.shape)
     return torch.where(known.isnan(), 0, activation - known)
 
 

@@ -90,7 +90,7 @@ def collapsed(
     """Signed attribution of every neuron, summed over positions but the first, mean over prompts: `[width]` a site.
 
     Args:
-        reference: one without positions, or None for zero.
+        reference: one without positions or with ones counted from the end, or None for zero.
         batch: tokens computed at once, padding included.
     """
     how = Way(method, attention, reference, steps=steps)
@@ -112,7 +112,7 @@ def discover(
     """The circuit that prompts share, for the targets of each.
 
     Args:
-        how: with a reference that has no positions, or none.
+        how: with a reference that has no positions, or ones counted from the end.
         batch: tokens computed at once, padding included.
 
     Raises:

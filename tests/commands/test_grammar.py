@@ -299,6 +299,7 @@ def test_every_verb_offers_something_for_what_it_takes(little: Session) -> None:
     """Everything but numbers and texts of the user's own can be completed."""
     (Path.cwd() / "file.json").touch()
     (Path.cwd() / "file.wb").touch()
+    (Path.cwd() / "file.jsonl").touch()
     (Path.cwd() / "file.dot").touch()
     result(little, "save texas")
     free = ("text", "token", "whole number", "number", "name")

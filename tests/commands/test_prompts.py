@@ -110,10 +110,17 @@ def test_it_is_saved_loaded_exported_and_comes_back(little: Session, keys: str, 
 def test_effects_held_elsewhere_than_attributions_compare_are_told(little: Session, keys: str) -> None:
     found = result(little, f"discover --prompts {keys} --top 4 --keep-universal --reference mean")
     assert found.circuit.held == "mean" and found.circuit.way == "relp against mean, frozen attention"
-    assert "compared with each neuron's mean over these prompts" in found.notes
+    assert "compared with each neuron's mean over these prompts, by position" in found.notes
     note = "the circuit's attributions are against mean, these effects at zero"
     assert note in result(little, "verify").notes
     assert note not in result(little, "verify --reference mean").notes
+
+
+def test_from_ten_prompts_on_they_are_compared_with_their_mean(little: Session) -> None:
+    lines = [json.dumps({"prompt": f"the {letter} cat", "target": "a"}) for letter in "abcdefghij"]
+    for count, held in ((9, "zero"), (10, "mean")):
+        Path("many.jsonl").write_text("\n".join(lines[:count]), encoding="utf-8")
+        assert result(little, "discover --prompts many.jsonl --top 3 --keep-universal").circuit.held == held
 
 
 def test_a_file_of_text_takes_what_the_model_says(little: Session) -> None:

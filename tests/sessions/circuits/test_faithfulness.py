@@ -91,7 +91,9 @@ def test_a_batch_of_circuits_is_what_they_are_one_by_one(family: str) -> None:
     hooks = count_hooks(model.model)
     runs = [NONE, WHOLE, Run(0, 40), Run(0, 12), Run(0, 12, removed=True)]
     found = finished(targets(model, cases, [ranking], runs, held, batch=24))
-    every = {(layer, n, back) for layer, w in enumerate(model.anatomy.widths) for n in range(w) for back in range(-20, 0)}
+    every = {
+        (layer, n, back) for layer, w in enumerate(model.anatomy.widths) for n in range(w) for back in range(-20, 0)
+    }
     chosen = [{place for place in every if place[:2] in {n.site for n in ranking[:size]}} for size in (0, 12, 40)]
     for value, kept in zip(found, (chosen[0], every, chosen[2], chosen[1], every - chosen[1]), strict=True):
         assert value == pytest.approx(one_by_one(model, cases, kept, held), abs=2e-4, rel=2e-4)
@@ -104,7 +106,9 @@ def test_neurons_with_positions_are_kept_there_alone_counted_from_the_end_of_eac
     cases, held = asked(model), held_at(model)
     ranking = neurons(model, 30, -1, -2, -5)
     found = finished(targets(model, cases, [ranking], [Run(0, 20), Run(0, 20, removed=True)], held))
-    every = {(layer, n, back) for layer, w in enumerate(model.anatomy.widths) for n in range(w) for back in range(-20, 0)}
+    every = {
+        (layer, n, back) for layer, w in enumerate(model.anatomy.widths) for n in range(w) for back in range(-20, 0)
+    }
     chosen = {(n.layer, n.index, n.position or 0) for n in ranking[:20]}
     for value, kept in zip(found, (chosen, every - chosen), strict=True):
         assert value == pytest.approx(one_by_one(model, cases, kept, held), abs=2e-4, rel=2e-4)
@@ -194,7 +198,9 @@ def test_aligned_means_are_those_of_each_position_from_the_end(family: str, tmp_
     read = [recorded(model, ids, len(ids)).activations for ids in texts[:4]]
     for number, mean in enumerate(found):
         ends = [activations[number][1:] for activations in read]
-        assert len(mean) == 4  # of the four texts with a second token, two have a fourth from the end, their first aside
+        assert (
+            len(mean) == 4
+        )  # of the four texts with a second token, two have a fourth from the end, their first aside
         for back in (1, 2, 3):
             there = torch.stack([each[-back] for each in ends if len(each) >= back])
             torch.testing.assert_close(mean[-back], there.mean(0), atol=1e-5, rtol=1e-4)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -84,6 +85,27 @@ def test_together_they_are_the_mean_of_each_alone(family: str, method: Any) -> N
         mean = sum(prompt[number][1:].sum(0) for prompt in each) / len(each)
         torch.testing.assert_close(values, mean, atol=2e-5, rtol=1e-4)
     assert count_hooks(opened(family).model) == 0
+
+
+@pytest.mark.parametrize("family", [each for each in DENSE if each in LRP])
+def test_each_position_is_compared_with_its_own_mean_counted_from_the_end(family: str, tmp_path: Path) -> None:
+    model, cases = opened(family), asked(family)
+    texts = [case.ids for case in cases]
+    reference = Reference(finished(means(model, texts, tmp_path, aligned=True)), from_end=True)
+    found = finished(collapsed(model, cases, reference=reference, batch=24))
+    alone_with = [
+        by_position(family, alone(family, case, reference=Reference(_ends(reference, len(case.ids)))), len(case.ids))
+        for case in cases
+    ]
+    for number, values in enumerate(found):
+        mean = sum(prompt[number][1:].sum(0) for prompt in alone_with) / len(cases)
+        torch.testing.assert_close(values, mean, atol=2e-5, rtol=1e-4)
+
+
+def _ends(reference: Reference, length: int) -> tuple[torch.Tensor, ...]:
+    """The last rows, the first one repeated where there are not as many."""
+    rows = [[max(position, -len(each)) for position in range(-length, 0)] for each in reference.activations]
+    return tuple(each[row] for each, row in zip(reference.activations, rows, strict=True))
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt2", "mixtral"])
