@@ -18,7 +18,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from statistics import mean
 from tempfile import TemporaryDirectory
@@ -44,6 +46,7 @@ from sessions.model.parts import Anatomy
 from sessions.store import Store
 
 PROMPTS = Path(__file__).parents[1] / "tests" / "data" / "prompts"
+MODELS = ("smollm2", "gemma3-270m")
 TASKS = ("agreement", "pronouns", "capitals")
 SIZES = (10, 25, 50, 100, 200, 400)
 #: Methods with their attention rules, and what they are compared with.
@@ -53,19 +56,22 @@ RULES: tuple[tuple[Method, Attention], ...] = (
     ("atp", "gradient"),
     ("ig", "gradient"),
 )
-#: Zero, the mean over all positions, and the mean of each position, counted from the end.
-REFERENCES = ("zero", "mean", "mean by position")
+#: Zero; the mean of each position, counted from the end; and the mean over all positions alike.
+ZERO, MEAN, FLAT = REFERENCES = ("zero", "mean", "mean of all positions")
 #: Passes of ig, as many as in EAP-IG.
 STEPS = 5
 #: Random circuits that are averaged.
 CONTROLS = 2
 #: Single neurons: prompts of each task, and neurons of each prompt: so many of each method, and so many at random.
 SINGLE = 3
-STRONGEST, RANDOM = 50, 100
+STRONGEST, RANDOM = 25, 50
 
 Way = tuple[Method, Attention, str]
-DEFAULT: Way = ("relp", "frozen", "mean by position")
-WAYS: tuple[Way, ...] = tuple((method, attention, reference) for method, attention in RULES for reference in REFERENCES)
+WAYS: tuple[Way, ...] = (
+    *((method, attention, reference) for method, attention in RULES for reference in (ZERO, MEAN)),
+    ("relp", "frozen", FLAT),
+)
+DEFAULT: Way = ("relp", "frozen", MEAN)
 
 
 @dataclass(frozen=True)
@@ -81,9 +87,9 @@ class Task:
 
     def reference(self, word: str) -> Reference | None:
         """What prompts are compared with."""
-        if word == "zero":
+        if word == ZERO:
             return None
-        return Reference(self.flat) if word == "mean" else Reference(self.aligned, from_end=True)
+        return Reference(self.flat) if word == FLAT else Reference(self.aligned, from_end=True)
 
 
 def main() -> None:
@@ -94,19 +100,21 @@ def main() -> None:
 
 def measured(quick: bool) -> tuple[list[Figure], list[Table]]:
     """What is asked of the default, and all tables; `quick` is smollm2 on agreement alone."""
-    tables: list[Table] = []
-    figures: list[Figure] = []
-    for name in ("smollm2",) if quick else ("smollm2", "gemma3-270m"):
-        opened = finished(open_model(name, models=Store().models, dtype="float32", device="cpu"))
-        tasks = [task(opened, each) for each in (TASKS[:1] if quick else TASKS)]
-        tables.append(single_neurons(opened, tasks))
-        for each in tasks:
-            curves = circuits(opened, each)
-            tables.append(circuits_table(opened, each, curves))
-            if name == "smollm2" and each.name == "agreement":
-                figures = bars(curves)
-        tables.append(rankings(opened, tasks[0]))
-    return figures, tables
+    if quick:
+        return of_model("smollm2", TASKS[:1])
+    with ProcessPoolExecutor(len(MODELS), get_context("spawn")) as pool:  # a thread and a process for each model
+        parts = list(pool.map(of_model, MODELS, [TASKS] * len(MODELS)))
+    return parts[0][0], [table for _, tables in parts for table in tables]
+
+
+def of_model(name: str, names: Sequence[str]) -> tuple[list[Figure], list[Table]]:
+    """What is asked of the default on the first task, and the tables of one model."""
+    torch.set_num_threads(THREADS)
+    opened = finished(open_model(name, models=Store().models, dtype="float32", device="cpu"))
+    tasks = [task(opened, each) for each in names]
+    curves = [circuits(opened, each) for each in tasks]
+    tables = [circuits_table(opened, each, found) for each, found in zip(tasks, curves, strict=True)]
+    return bars(curves[0]), [single_neurons(opened, tasks), *tables]
 
 
 def task(opened: OpenModel, name: str) -> Task:
@@ -125,12 +133,14 @@ def cases(opened: OpenModel, file: str) -> tuple[Case, ...]:
 
 
 def circuits(opened: OpenModel, task: Task) -> dict[str, Curve]:
-    """The curve of each way to find a circuit, by its name, and of random neurons."""
-    found = {described(way): ranking(attributed(opened, task, way)) for way in WAYS}
-    curves = curves_of(opened, task, found)
-    default = found[described(DEFAULT)]
-    controls = {str(seed): drawn(opened.anatomy, default, seed) for seed in range(CONTROLS)}
-    random = curves_of(opened, task, controls).values()
+    """The curve of each way to find a circuit, by its name; of the default with those neurons first that are for the
+    target, whatever the size of those against it; and of random neurons."""
+    values = {way: attributed(opened, task, way) for way in WAYS}
+    found = {described(way): ranking(each) for way, each in values.items()}
+    found[f"{described(DEFAULT)}, helping first"] = ranking(values[DEFAULT], signed=True)
+    controls = {f"random {seed}": drawn(opened.anatomy, found[described(DEFAULT)], seed) for seed in range(CONTROLS)}
+    curves = curves_of(opened, task, {**found, **controls})
+    random = [curves.pop(name) for name in controls]
     return {**curves, "random": Curve(_mean(each.kept for each in random), _mean(each.left for each in random))}
 
 
@@ -177,14 +187,6 @@ def circuits_table(opened: OpenModel, task: Task, curves: dict[str, Curve]) -> T
         ("method", *(f"kept {size}" for size in SIZES), *(f"left {size}" for size in SIZES)),
         tuple((name, *_numbers(each.kept), *_numbers(each.left)) for name, each in curves.items()),
     )
-
-
-def rankings(opened: OpenModel, task: Task) -> Table:
-    """The default's neurons ranked by |attribution|, and by attribution: those first that are for the target."""
-    values = attributed(opened, task, DEFAULT)
-    found = {"strongest first": ranking(values), "helping first": ranking(values, signed=True)}
-    table = circuits_table(opened, task, curves_of(opened, task, found))
-    return Table(f"rankings of {described(DEFAULT)}: {table.title}", table.header, table.rows)
 
 
 def bars(curves: dict[str, Curve]) -> list[Figure]:

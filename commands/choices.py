@@ -114,6 +114,15 @@ REFERENCE = Usually({"zero": "what a neuron contributes at all", "mean": "more t
 HELD = OneOf("reference", {"mean": "its mean at that position", "zero": "zero"})
 
 
+ORDER = OneOf(
+    "order",
+    {
+        "strongest": "as the circuit has them, the strongest first, for the target or against it",
+        "helping": "those first that are most for the target, those against it last",
+    },
+)
+
+
 SITE = OneOf(
     "site",
     {

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 from msgspec import structs
 
-from commands.choices import HELD
+from commands.attributing import ENOUGH
+from commands.choices import HELD, ORDER
 from commands.names import FileName
 from commands.reading import prompts_in
 from commands.verb import argument, option, verb
 from commands.verification import explained
 from commands.words import Sizes, Whole
-from sessions.circuits.circuit import Circuit
+from sessions.circuits.circuit import Circuit, Neuron
 from sessions.circuits.prompts import Asked
 from sessions.errors import UsageError
 from sessions.events import Steps
@@ -38,8 +39,9 @@ LITTLE = 0.1
 
 @verb("faithfulness", family=FAMILY, example="faithfulness --sizes 10,50,200")
 @argument("file", help="a file of prompts (default: those of the circuit)", type=FileName(".jsonl"), required=False)
-@option("--raw", is_flag=True, help="read the prompts of the file without the chat template")
+@option("--raw", is_flag=True, help="read the prompts of files without the chat template")
 @option("--sizes", type=Sizes(), default="10,25,50,100,200,400", help="how many of the circuit's strongest, up to all")
+@option("--order", type=ORDER, default="strongest", help="which neurons come first")
 @option("--reference", type=HELD, default="mean", help="what all other neurons are held at: their mean, or zero")
 @option("--means", type=FileName(), help="a file of prompts to take the means over (default: the prompts measured on)")
 @option("--controls", type=Whole(0), help=f"random circuits to draw for comparison (default: {CONTROLS})")
@@ -50,6 +52,7 @@ def faithfulness(
     file: Path | None,
     raw: bool,
     sizes: tuple[int, ...],
+    order: str,
     reference: str,
     means: Path | None,
     controls: int | None,
@@ -64,20 +67,29 @@ def faithfulness(
     random neurons of the same layers. A mean is that of a position, counted from the end; the first position
     is left as it is.
 
+    A circuit has neurons for the target and against it. With --order helping those for it come first: fewer
+    of them carry the behaviour, and alone they overdo it.
+
     Neurons count at all positions, unless positions are from the end or the prompt is the circuit's own. The
     prompts are best others than those the circuit was found on.
     """
+    from sessions.circuits.attribution import refuse_experts
     from sessions.circuits.cases import LARGEST_BATCH
     from sessions.circuits.faithfulness import faithfulness as measure
     from sessions.circuits.faithfulness import ranked
 
     circuit, tokens = session.found(), batch or LARGEST_BATCH
+    refuse_experts(session.opened().anatomy, "faithfulness")
+    if raw and file is None and means is None:
+        raise UsageError("--raw is for a file of prompts", "for example: faithfulness keys.jsonl --raw")
     cases, notes = yield from _cases(session, circuit, file, raw, tokens)
     own = file is None and not circuit.prompts
     ranking = ranked(circuit.neurons, len(cases[0].ids) if own else None)
     if ranking[0].position is None and any(neuron.position is not None for neuron in circuit.neurons):
         notes.append(f"at all positions, the circuit's {len(circuit)} neurons are {len(ranking)}")
-    held, how = yield from _held(session, cases, reference, means, tokens)
+    if order == "helping":
+        ranking = _helping_first(ranking)
+    held, how, more = yield from _held(session, cases, reference, means, raw, tokens)
     sizes = (*(size for size in sizes if size < len(ranking)), len(ranking))
     found = yield from measure(
         session.opened(),
@@ -93,13 +105,21 @@ def faithfulness(
     return Faithfulness(
         prompts=len(cases),
         size=len(ranking),
+        order=order,
         held=how,
         whole=found.whole,
         none=found.none,
         rows=_rows(sizes, found),
-        controls=(CONTROLS if controls is None else controls),
-        notes=(*notes, *_doubts(found)),
+        controls=CONTROLS if controls is None else controls,
+        notes=(*notes, *more, *_doubts(found)),
     )
+
+
+def _helping_first(ranking: tuple[Neuron, ...]) -> tuple[Neuron, ...]:
+    """Those first that are most for the target."""
+    if any(neuron.attribution is None for neuron in ranking):
+        raise UsageError("--order helping goes by attribution, and the circuit's neurons have none", "leave it out")
+    return tuple(sorted(ranking, key=lambda neuron: -(neuron.attribution or 0.0)))
 
 
 def _cases(
@@ -108,8 +128,6 @@ def _cases(
     """What is measured on, and remarks on it."""
     from sessions.circuits.cases import settled
 
-    if raw and file is None:
-        raise UsageError("--raw is for a file of prompts", "for example: faithfulness keys.jsonl --raw")
     if file is None and not circuit.prompts:
         return (yield from _own(session, circuit, batch)), []
     asked = circuit.prompts if file is None else prompts_in(file, raw).prompts
@@ -152,31 +170,33 @@ def _own(session: Session, circuit: Circuit, batch: int) -> Steps[tuple[Case, ..
 
 
 def _held(
-    session: Session, cases: tuple[Case, ...], reference: str, over: Path | None, batch: int
-) -> Steps[tuple[tuple[Tensor, ...], str]]:
-    """What neurons are held at, of each site, and in words."""
+    session: Session, cases: tuple[Case, ...], reference: str, over: Path | None, raw: bool, batch: int
+) -> Steps[tuple[tuple[Tensor, ...], str, list[str]]]:
+    """What neurons are held at, of each site, and in words; and remarks on it."""
     import torch
 
-    from sessions.circuits.attribution import refuse_experts
     from sessions.circuits.recording import means
     from sessions.circuits.universal import PROMPTS
 
-    anatomy = session.opened().anatomy
-    refuse_experts(anatomy, "faithfulness")
+    notes: list[str] = []
     if reference == "zero":
         if over is not None:
             raise UsageError("--means does not go with --reference zero", "leave one of them out")
-        return tuple(torch.zeros(site.width) for layer in anatomy.layers for site in layer.sites), "zero"
+        layers = session.opened().anatomy.layers
+        return tuple(torch.zeros(site.width) for layer in layers for site in layer.sites), "zero", notes
     if over is not None:
-        texts = [session.read(asked.to_read()).ids for asked in prompts_in(over).prompts]
+        texts = [session.read(asked.to_read()).ids for asked in prompts_in(over, raw).prompts]
         which = f"the prompts in {over}"
     elif len(cases) > 1:
         texts, which = [case.ids for case in cases], "these prompts"
+        if len(cases) < ENOUGH:
+            notes.append(f"a mean over {len(cases)} prompts is little else than these: --means FILE takes others")
     else:
         texts = [session.read(Prompt(text=text, chat=False)).ids for text in PROMPTS]
         which = f"{len(texts)} built-in texts"
+        notes.append("the built-in texts are unlike this prompt: --means FILE, of prompts like it, says more")
     found = yield from means(session.opened(), texts, session.home, session.cancel, aligned=True, batch=batch)
-    return found, f"its mean over {which}"
+    return found, f"its mean over {which}", notes
 
 
 def _rows(sizes: tuple[int, ...], found: Measured) -> tuple[FaithfulnessRow, ...]:

@@ -114,13 +114,14 @@ class FaithfulnessRow(Struct, frozen=True, kw_only=True):
 class Faithfulness(Value, frozen=True, kw_only=True):
     """`faithfulness`: what a circuit of `size` neurons keeps of the mean target of `prompts` prompts, by size.
 
-    `whole` is that target with no neuron held, `none` with all, at what `held` says. `controls` random circuits were
-    drawn.
+    `whole` is that target with no neuron held, `none` with all, at what `held` says. `order` says which neurons come
+    first: the strongest, or those helping the target. `controls` random circuits were drawn.
     """
 
     prompts: int
     size: int
     held: str
+    order: str = "strongest"
     whole: float
     none: float
     rows: tuple[FaithfulnessRow, ...]

@@ -22,8 +22,7 @@ any neuron of theirs matters, and to have found the layers is less than to have 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -33,10 +32,11 @@ from torch import Tensor
 from sessions.circuits.attribution import place_of, refuse_experts
 from sessions.circuits.cases import LARGEST_BATCH, Case, batches, padded
 from sessions.circuits.circuit import Neuron, Place
+from sessions.circuits.mean_effects import differences
 from sessions.circuits.verification import finite
 from sessions.events import Progress, Steps
 from sessions.model.cancel import Cancel
-from sessions.model.hooks import Change, before, on_neurons, together, watched
+from sessions.model.hooks import Change, on_neurons, together, watched
 from sessions.model.opening import OpenModel
 from sessions.model.parts import Anatomy
 from sessions.model.tokens import last_positions
@@ -248,7 +248,9 @@ class _Stack:
         changes = map(self._change, tables, held)
         hooks = [on_neurons(site, change) for site, change in zip(sites, changes, strict=True)]
         ids = padded([case.ids for case in self.cases], opened.model.device)
-        with together(hooks), self._read(anatomy) as seen:
+        lengths = [len(case.ids) for case in self.cases]
+        wanted = torch.tensor([case.wanted for case in self.cases])
+        with together(hooks), differences(anatomy, lengths, wanted) as seen:
             opened.model(input_ids=ids, use_cache=False, logits_to_keep=last_positions(ids.shape[1], ids))
         return finite(seen[0])
 
@@ -285,19 +287,3 @@ class _Stack:
         place = self._place(seq, places)[..., None]
         here = within.gather(1, place.clamp(0, places - 1).expand(-1, -1, within.shape[2]))
         return here & (place >= 0) & (place < places)
-
-    @contextmanager
-    def _read(self, anatomy: Anatomy) -> Iterator[list[Tensor]]:
-        """The targets of the rows of a pass in the block, read before the head, which computes nothing."""
-        seen: list[Tensor] = []
-        ends = torch.tensor([len(case.ids) for case in self.cases]) - 1
-        wanted, which = torch.tensor([case.wanted for case in self.cases]).unique(return_inverse=True)
-
-        def read(hidden: Tensor) -> Tensor:
-            last = hidden[torch.arange(len(ends), device=hidden.device), ends.to(hidden.device)]
-            pairs = anatomy.logits(last, wanted.tolist()).float().gather(1, which.to(hidden.device))
-            seen.append(pairs[:, 0] - pairs[:, 1])
-            return hidden[:, :0]
-
-        with before(anatomy.head, read):
-            yield seen

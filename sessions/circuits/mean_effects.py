@@ -101,7 +101,7 @@ def _clean(opened: OpenModel, cases: Sequence[Case]) -> _Clean:
     lengths = tuple(len(case.ids) for case in cases)
     wanted = torch.tensor([case.wanted for case in cases])
     kept = together(after(layer.block, keep) for layer in opened.anatomy.layers)
-    with kept, _differences(opened.anatomy, lengths, wanted) as seen:
+    with kept, differences(opened.anatomy, lengths, wanted) as seen:
         opened.model(input_ids=ids, use_cache=False, logits_to_keep=last_positions(ids.shape[1], ids))
     return _Clean(ids, lengths, wanted, tuple(finite(seen[0])), tuple(outputs))
 
@@ -116,7 +116,7 @@ def _replayed(opened: OpenModel, clean: _Clean, rows: Sequence[int], changes: Se
     idle = together(skipped(layer.block, _of(output, which)) for layer, output in layers)
     ends = [clean.lengths[row] for row in rows]
     ids = clean.ids[which.to(clean.ids.device)]
-    with idle, treated(opened.anatomy, changes), _differences(opened.anatomy, ends, clean.wanted[which]) as seen:
+    with idle, treated(opened.anatomy, changes), differences(opened.anatomy, ends, clean.wanted[which]) as seen:
         opened.model(input_ids=ids, use_cache=False, logits_to_keep=last_positions(ids.shape[1], ids))
     return finite(seen[0])
 
@@ -129,7 +129,7 @@ def _of(output: Any, rows: Tensor) -> Any:
 
 
 @contextmanager
-def _differences(anatomy: Anatomy, lengths: Sequence[int], wanted: Tensor) -> Iterator[list[Tensor]]:
+def differences(anatomy: Anatomy, lengths: Sequence[int], wanted: Tensor) -> Iterator[list[Tensor]]:
     """The difference of each row's two logits, at its last token, in each pass in the block; the head computes
     nothing."""
     seen: list[Tensor] = []

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
+from msgspec import structs
+from rich.cells import cell_len
+from rich.console import Console
 
+from commands import run
+from sessions.events import Progress, Result, from_json, to_json
 from sessions.model.opening import OpenModel
 from sessions.results import Faithfulness
 from sessions.session import Session
-from tests.commands.driving import failure, result, unharmed
+from tests.commands.driving import failure, failure_in, result, unharmed
+from workbench.presenters import present
 
 LINES = (
     '{"prompt": "the cat", "target": "a", "counterfactual": "b"}',
@@ -90,3 +97,67 @@ def test_a_mixture_of_experts_has_no_means(empty: Session, tiny_chat: OpenModel)
     result(empty, "discover a --top 5 --keep-universal --no-verify")
     with unharmed(empty):
         assert "mixture of experts" in failure(empty, "faithfulness").message
+
+
+def test_with_those_first_that_help_the_same_neurons_come_in_another_order(little: Session, keys: Path) -> None:
+    result(little, f"discover --prompts {keys} --top 30 --keep-universal --no-verify")
+    as_found, helping = (
+        result(little, f"faithfulness {keys} --sizes 8 --controls 0 --order {order}")
+        for order in ("strongest", "helping")
+    )
+    assert helping.order == "helping"
+    assert helping.rows[-1].kept == pytest.approx(as_found.rows[-1].kept, abs=1e-4)
+    assert helping.rows[0].kept != pytest.approx(as_found.rows[0].kept, abs=1e-3)
+    little.circuit = structs.replace(
+        little.found(), neurons=tuple(structs.replace(each, attribution=None) for each in little.found().neurons)
+    )
+    with unharmed(little):
+        assert "goes by attribution" in failure(little, f"faithfulness {keys} --order helping").message
+
+
+def test_means_can_be_those_of_other_prompts_or_zero(little: Session, keys: Path) -> None:
+    Path("others.txt").write_text("the mat\nin the end\n", encoding="utf-8")
+    ways = ("", " --means others.txt", " --reference zero")
+    own, others, zero = (result(little, f"faithfulness {keys} --controls 0{way}") for way in ways)
+    assert own.whole == others.whole == zero.whole
+    assert len({each.none for each in (own, others, zero)}) == 3
+    assert (own.held, others.held, zero.held) == (
+        "its mean over these prompts",
+        "its mean over the prompts in others.txt",
+        "zero",
+    )
+    assert any("--means FILE takes others" in note for note in own.notes) and not others.notes[:-1]
+
+
+def test_a_circuit_of_another_prompt_or_of_a_whole_text_says_what_to_do(little: Session) -> None:
+    result(little, "discover abc --sequence --top 5 --keep-universal --no-verify")
+    with unharmed(little):
+        failed = failure(little, "faithfulness")
+        assert "explains a whole text" in failed.message and "faithfulness keys.jsonl" in failed.hint
+
+
+def test_it_stops_when_it_is_cancelled(little: Session, keys: Path) -> None:
+    with unharmed(little):
+        events = []
+        for event in run(little, f"faithfulness {keys} --batch 1"):
+            events.append(event)
+            if isinstance(event, Progress) and event.label == "faithfulness":
+                little.cancel.request()
+        assert failure_in(events).error == "cancelled"
+        little.cancel.clear()
+
+
+@pytest.mark.parametrize("width", [80, 160])
+def test_what_is_shown_fits_and_says_what_it_is_of(little: Session, keys: Path, width: int) -> None:
+    found = result(little, f"faithfulness {keys}")
+    assert from_json(to_json(Result(found))).value == found
+    console = Console(width=width, file=io.StringIO())
+    for part in present(found, width):
+        console.print(part)
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert all(cell_len(line) <= width for line in lines)
+    heading = next(place for place, line in enumerate(lines) if line.startswith("size"))
+    facts = " ".join(lines[:heading])
+    assert "3 prompts" in facts and "held at its mean over these prompts" in facts and "mean of 3 draws" in facts
+    sizes = [line.split()[0] for line in lines[heading + 1 :][: len(found.rows)]]
+    assert sizes == [*(str(row.size) for row in found.rows[:-1]), "all"]

@@ -145,7 +145,7 @@ def params(line: str) -> dict[str, Any]:
 
 
 #: What `discover` does unless it is told otherwise.
-PLAIN = {"method": "relp", "reference": "zero"}
+PLAIN = {"method": "relp"}
 
 
 @pytest.mark.parametrize(

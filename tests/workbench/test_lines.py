@@ -109,6 +109,13 @@ def samples(text: str) -> list[Value]:
             universal=True, tokens=encoded.tokens, incoming=(Edge((3, 12, 0), (24, 1005, 41), 0.5),),
             outgoing=(Edge((24, 1005, 41), None, 1.25),),
         ),
+        results.Faithfulness(
+            prompts=40, size=25, held=text, whole=2.5, none=0.01, controls=2,
+            rows=(
+                results.FaithfulnessRow(size=10, kept=0.12, left=0.62, random_kept=-0.01, random_left=1.0),
+                results.FaithfulnessRow(size=25, kept=1.05, left=None),
+            ),
+        ),
         results.NeuronTable(
             circuit=circuit,
             rows=tuple(

@@ -9,7 +9,7 @@ from rich.console import RenderableType
 from sessions import results
 from workbench.presenters import parts
 from workbench.presenters.parts import shown
-from workbench.writing import bar, facts, inline, signed
+from workbench.writing import MISSING, bar, facts, inline, signed
 
 #: Longer bars do not say more: those of what is kept are in the middle of a table of numbers.
 LONGEST = 24
@@ -20,7 +20,9 @@ def _(value: results.Faithfulness, sheet: parts.Sheet) -> Iterator[RenderableTyp
     prompts = "1 prompt" if value.prompts == 1 else f"{value.prompts:,} prompts"
     targets = [f"mean target {signed(value.whole)}", f"{signed(value.none)} with all neurons held"]
     drawn = f"random: mean of {value.controls} draws" if value.controls else ""
-    yield facts([prompts, *targets, f"held at {inline(value.held)}", drawn], sheet.width)
+    yield facts(
+        [prompts, *targets, f"held at {inline(value.held)}", f"{inline(value.order)} first", drawn], sheet.width
+    )
     cells = min(parts.bar_cells(sheet, beside=48) // 2, LONGEST)
     scale = max(1.0, *(each or 0.0 for row in value.rows for each in (row.kept, row.left)))
     control = (">random kept", ">random left") if value.controls else ()
@@ -28,13 +30,18 @@ def _(value: results.Faithfulness, sheet: parts.Sheet) -> Iterator[RenderableTyp
     for row in value.rows:
         table.add_row(
             "all" if row.size == value.size else f"{row.size:,}",
-            signed(row.kept, 2),
+            _fraction(row.kept),
             _curve(row.kept, scale, cells),
-            signed(row.left, 2),
+            _fraction(row.left),
             _curve(row.left, scale, cells),
-            *([signed(row.random_kept, 2), signed(row.random_left, 2)] if control else []),
+            *([_fraction(row.random_kept), _fraction(row.random_left)] if control else []),
         )
     yield table
+
+
+def _fraction(value: float | None) -> str:
+    """Two decimals: what is smaller than that is nothing here."""
+    return MISSING if value is None else f"{value:+.2f}".replace("-0.00", "+0.00")
 
 
 def _curve(value: float | None, scale: float, cells: int) -> str:

@@ -198,9 +198,7 @@ def test_aligned_means_are_those_of_each_position_from_the_end(family: str, tmp_
     read = [recorded(model, ids, len(ids)).activations for ids in texts[:4]]
     for number, mean in enumerate(found):
         ends = [activations[number][1:] for activations in read]
-        assert (
-            len(mean) == 4
-        )  # of the four texts with a second token, two have a fourth from the end, their first aside
+        assert len(mean) == 4  # which half of the four texts with a second token have, their first aside
         for back in (1, 2, 3):
             there = torch.stack([each[-back] for each in ends if len(each) >= back])
             torch.testing.assert_close(mean[-back], there.mean(0), atol=1e-5, rtol=1e-4)
