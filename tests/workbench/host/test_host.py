@@ -35,6 +35,11 @@ def running(client: Client, line: str) -> None:
     until(lambda: (busy := client.welcome().busy) is not None and busy.line == line)
 
 
+def came_back(client: Client) -> None:
+    """Wait until a host that was started again has brought the session back: it is reached before it begins to."""
+    until(lambda: finished(said(client, "restore")) > 0)
+
+
 def in_background(client: Client, line: str) -> tuple[threading.Thread, list[Event]]:
     heard: list[Event] = []
     thread = threading.Thread(target=lambda: heard.extend(client.run(line)))
@@ -227,7 +232,7 @@ def test_a_host_killed_in_the_middle_comes_back_with_everything(ready: Client) -
     thread.join(5)
     assert isinstance(heard[-1], Failed) and heard[-1].error == "host"
     again = find_or_start("one", ready.home)
-    idle(again)
+    came_back(again)
     assert again.pid != ready.pid
     assert again.state() == before
     assert before.circuit_size == 7 and before.prompt == TEXT
@@ -246,7 +251,7 @@ def test_what_cannot_come_back_is_named_and_the_rest_does(ready: Client, tmp_pat
     (tmp_path / "copy").rename(moved)
     os.kill(ready.pid, signal.SIGKILL)
     again = find_or_start("one", ready.home)
-    idle(again)
+    came_back(again)
     (result,) = [event for event in events(said(again, "restore")) if isinstance(event, Result)]
     assert "did not come back" in result.value.notes[0] and "copy" in result.value.notes[0]
     assert (again.state().model, again.state().prompt) == ("", TEXT)
@@ -261,7 +266,7 @@ def test_a_relative_model_comes_back_from_another_folder(
     os.kill(client.pid, signal.SIGKILL)
     monkeypatch.chdir("/")
     again = find_or_start("one", client.home)
-    idle(again)
+    came_back(again)
     assert again.state().model == "./tiny"
 
 
@@ -273,7 +278,7 @@ def test_what_was_said_before_a_host_died_is_said_again(ready: Client) -> None:
     lines = [event.line for event in events(before) if isinstance(event, Started)]
     os.kill(ready.pid, signal.SIGKILL)
     again = find_or_start("one", ready.home)
-    idle(again)
+    came_back(again)
     recalled = events(said(again, JOURNAL_TICKET))
     assert [event.line for event in recalled if isinstance(event, Started)] == lines
     assert [event for event in recalled if isinstance(event, Result | Failed)] == ended
@@ -287,7 +292,7 @@ def test_a_model_that_the_host_did_not_survive_is_not_opened_again(ready: Client
     until(lambda: find("one", ready.home) is None)
     ready.place.opening.touch()  # as one leaves it that ends while its model opens
     again = find_or_start("one", ready.home)
-    idle(again)
+    came_back(again)
     (result,) = [event for event in events(said(again, "restore")) if isinstance(event, Result)]
     assert "ended while it opened" in result.value.notes[0]
     assert (again.state().model, again.state().prompt) == ("", TEXT)
