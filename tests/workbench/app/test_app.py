@@ -425,8 +425,7 @@ def test_many_lines_are_sent_in_order_up_to_the_first_that_is_wrong(kept: Client
         app.line.pasted = ["set top 5", "set rows 6", "abalte", "set top 8"]
         await pilot.press("enter")
         await until(pilot, lambda: "line 3 of 4" in app.desk.said.remark.text)
-        await until(pilot, lambda: idle(app))
-        assert [entry.line for entry in app.board.entries[-2:]] == ["set top 5", "set rows 6"]
+        await until(pilot, lambda: [entry.line for entry in app.board.entries[-2:]] == ["set top 5", "set rows 6"])
         assert app.line.pasted == ["abalte", "set top 8"]
 
     played(app, steps)

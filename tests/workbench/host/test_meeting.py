@@ -204,6 +204,7 @@ def test_a_line_is_sent_without_waiting_for_it(client: Client) -> None:
 def test_a_host_that_is_full_refuses_what_is_sent(own_home: Path) -> None:
     _, client = started(own_home, "one", DEAF + "from workbench.host import process\nprocess.MOST_WAITING = 1")
     client.send("deaf")
+    until(lambda: client.welcome().busy is not None)
     client.send("set")
     with pytest.raises(HostError, match="waiting already"):
         client.send("set")
