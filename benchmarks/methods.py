@@ -30,7 +30,7 @@ from msgspec import structs
 from torch import Tensor
 
 from benchmarks.measuring import THREADS, Figure, Table, report, surroundings
-from sessions.circuits import many
+from sessions.circuits import discovery, many
 from sessions.circuits.agreement import Agreement, agreement
 from sessions.circuits.attribution import Attribution, Method, Reference, attribute, place_of
 from sessions.circuits.cases import Case, settled
@@ -133,32 +133,34 @@ def cases(opened: OpenModel, file: str) -> tuple[Case, ...]:
 
 
 def circuits(opened: OpenModel, task: Task) -> dict[str, Curve]:
-    """The curve of each way to find a circuit, by its name; of the default with those neurons first that are for the
-    target, whatever the size of those against it; and of random neurons."""
-    values = {way: attributed(opened, task, way) for way in WAYS}
-    found = {described(way): ranking(each) for way, each in values.items()}
-    found[f"{described(DEFAULT)}, helping first"] = ranking(values[DEFAULT], signed=True)
+    """The curve of each way to find a circuit, by its name, neurons ranked by magnitude; of the default ranked by the
+    size of the mean, and with those first that are for the target, whatever the size of those against it; and of random
+    neurons."""
+    gathered = {way: attributed(opened, task, way) for way in WAYS}
+    found = {described(way): ranking(each.magnitudes) for way, each in gathered.items()}
+    means = gathered[DEFAULT].means
+    found[f"{described(DEFAULT)}, by the mean"] = ranking(means)
+    found[f"{described(DEFAULT)}, helping first"] = ranking(means, signed=True)
     controls = {f"random {seed}": drawn(opened.anatomy, found[described(DEFAULT)], seed) for seed in range(CONTROLS)}
     curves = curves_of(opened, task, {**found, **controls})
     random = [curves.pop(name) for name in controls]
     return {**curves, "random": Curve(_mean(each.kept for each in random), _mean(each.left for each in random))}
 
 
-def attributed(opened: OpenModel, task: Task, way: Way) -> list[Tensor]:
-    """Mean attribution of each neuron, `[width]` a site."""
+def attributed(opened: OpenModel, task: Task, way: Way) -> many.Gathered:
+    """Attributions of the neurons, gathered over the task's prompts."""
     method, attention, word = way
-    reference = task.reference(word)
-    steps = many.collapsed(opened, task.found_on, method=method, attention=attention, reference=reference, steps=STEPS)
-    return list(finished(steps))
+    how = discovery.Way(method, attention, task.reference(word), steps=STEPS)
+    return finished(many.gather(opened, task.found_on, how))
 
 
 def ranking(values: Sequence[Tensor], signed: bool = False) -> tuple[Neuron, ...]:
-    """The strongest neurons, by |attribution| or by how much each is for the target."""
-    ends = torch.tensor([len(each) for each in values]).cumsum(0)
-    flat = torch.cat(list(values))
+    """The strongest neurons of values `[1, width]` a site, by size or by how much each is for the target."""
+    ends = torch.tensor([each.shape[1] for each in values]).cumsum(0)
+    flat = torch.cat([each[0] for each in values])
     top = (flat if signed else flat.abs()).topk(SIZES[-1]).indices
     layers = torch.searchsorted(ends, top, right=True)
-    starts = ends - torch.tensor([len(each) for each in values])
+    starts = ends - torch.tensor([each.shape[1] for each in values])
     pairs = zip(layers.tolist(), (top - starts[layers]).tolist(), strict=True)
     return tuple(Neuron(layer, index) for layer, index in pairs)
 

@@ -18,7 +18,8 @@ from sessions.circuits.circuit import Neuron, Target
 from sessions.circuits.targets import value_of
 from sessions.circuits.verification import Verified, verify
 from sessions.events import finished
-from sessions.interventions.treating import Treatment, treated
+from sessions.interventions.treating import treated
+from sessions.interventions.treatment import Treatment
 from sessions.model.hooks import raw_logits
 from sessions.model.info import Token
 from sessions.model.opening import OpenModel, adopt, open_model

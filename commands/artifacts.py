@@ -10,11 +10,14 @@ from msgspec import structs
 from commands.choices import OneOf
 from commands.line import quoted
 from commands.names import ArtifactName, FileName, Name, SavedName
+from commands.presets import check_neurons
 from commands.verb import argument, option, verb
 from sessions.circuits import files
 from sessions.circuits.circuit import Circuit
 from sessions.disk import read_file, write_file
 from sessions.errors import ArtifactError, UsageError
+from sessions.interventions import inventories
+from sessions.interventions.presets import Preset
 from sessions.results import Deleted, Exported, Imported, Listed, Loaded, Saved
 from sessions.session import Session
 from sessions.store import Key, body_of, check_model, opened
@@ -89,7 +92,7 @@ def list_(session: Session) -> Listed:
 
 
 @verb("delete", family=FAMILY, example="delete texas")
-@argument("name", help="the name it was saved under; vector:NAME for a vector", type=ArtifactName())
+@argument("name", help="its name; vector:NAME for a vector, preset:NAME for a preset", type=ArtifactName())
 @option("--restore", is_flag=True, help="bring back what was deleted last under that name")
 def delete(session: Session, name: Key, restore: bool) -> Deleted | Saved:
     """Delete what was saved; `delete NAME --restore` brings it back."""
@@ -100,26 +103,27 @@ def delete(session: Session, name: Key, restore: bool) -> Deleted | Saved:
 
 
 _FORMATS = {
-    "json": "a circuit, everything in it",
+    "json": "a circuit, everything in it, or a preset as an inventory of known neurons",
     "reference": "a circuit as the reference implementation's file",
     "csv": "a circuit's neuron table",
     "safetensors": "a vector, everything in it",
     "gguf": "a vector as llama.cpp's control vector",
 }
 #: What each kind can be written as, its usual format first.
-_WRITTEN_AS = {"circuit": ("json", "reference", "csv"), "vector": ("safetensors", "gguf")}
+_WRITTEN_AS = {"circuit": ("json", "reference", "csv"), "vector": ("safetensors", "gguf"), "preset": ("json",)}
 
 
 @verb("export", family=FAMILY, example="export texas.csv")
 @argument("path", help="the file to write; its ending chooses the format", type=FileName())
 @option("--format", type=OneOf("format", _FORMATS), help="how to write it (default: by the file's ending)")
-@option("--name", type=ArtifactName(), help="a saved circuit, or vector:NAME, instead of the current circuit")
+@option("--name", type=ArtifactName(), help="a saved circuit, vector:NAME or preset:NAME, not the current circuit")
 @option("--force", is_flag=True, help="replace the file if it exists")
 def export(session: Session, path: Path, format: str | None, name: Key | None, force: bool) -> Exported:
-    """Write a circuit or a vector to a file, for other programs.
+    """Write a circuit, a vector or a preset to a file, for other programs.
 
     A vector at resid_post becomes a control vector for llama.cpp: export calm.gguf --name vector:calm. There
-    direction N is added to what leaves layer N; it has none for layer 0, which is left out.
+    direction N is added to what leaves layer N; it has none for layer 0, which is left out. A preset becomes a JSON
+    inventory of known neurons: export known.json --name preset:calm.
     """
     kind = "circuit" if name is None else name.kind
     if os.path.isdir(path):
@@ -133,6 +137,8 @@ def export(session: Session, path: Path, format: str | None, name: Key | None, f
     chosen = chosen if chosen in _FORMATS else _WRITTEN_AS[kind][0]
     if name is not None and name.kind == "vector":
         content, notes = _vector_file(session, name.name, chosen)
+    elif name is not None and name.kind == "preset":
+        content, notes = _preset_file(session, name.name), ()
     else:
         circuit = session.found() if name is None else session.read_circuit(name.name, force=True)[0]
         content, notes = _circuit_file(circuit, chosen), ()
@@ -156,20 +162,32 @@ def _vector_file(session: Session, name: str, format: str) -> tuple[bytes, tuple
     return write_gguf(vector), left_out
 
 
+def _preset_file(session: Session, name: str) -> bytes:
+    header, preset = session.store.load("preset", name, Preset)
+    about = {"model": header.model, "fingerprint": header.fingerprint}
+    return inventories.written(preset, f"preset '{name}'", {key: text for key, text in about.items() if text})
+
+
 @verb("import", family=FAMILY, example="import circuit.json --as texas2")
 @argument("path", help="a circuit file: exported here, or of the reference implementation", type=FileName(".json"))
-@option("--as", "name", type=Name(), help="save it under this name at once")
+@option("--as", "name", type=ArtifactName(), help="save it under this name at once; preset:NAME for an inventory")
 @option("--force", is_flag=True, help="even if it was made on another model; replace what has the name")
-def import_(session: Session, path: Path, name: str | None, force: bool) -> Imported | Saved:
-    """Read a circuit from a file into the session, or save a vector from one.
+def import_(session: Session, path: Path, name: Key | None, force: bool) -> Imported | Saved:
+    """Read a circuit from a file into the session, or save a vector or a preset from one.
 
     Reference circuit files say nothing of the model they come from; the neurons are checked against
     the open one. A .safetensors file is a vector that was exported here: it is saved, under its own name
-    unless there is another.
+    unless there is another. An inventory of known neurons is saved as a preset: import known.json --as preset:calm.
     """
-    if path.suffix.lower() == ".safetensors":
-        return _import_vector(session, path, name, force)
-    circuit = files.read_circuit(read_file(path.absolute()), str(path))
+    is_vector = path.suffix.lower() == ".safetensors"
+    if name is not None and name.kind == ("preset" if is_vector else "vector"):
+        held = "a vector" if is_vector else "a circuit or an inventory of known neurons"
+        raise UsageError(f"a {path.suffix} file holds {held}, no {name.kind}", f"for example: --as {name.name}")
+    if is_vector:
+        return _import_vector(session, path, None if name is None else name.name, force)
+    if name is not None and name.kind == "preset":
+        return _import_preset(session, path, name, force)
+    circuit = _circuit_in(read_file(path.absolute()), str(path))
     notes = []
     if session.model is not None:
         info = session.model.info
@@ -179,11 +197,11 @@ def import_(session: Session, path: Path, name: str | None, force: bool) -> Impo
         _check(session, circuit)
         circuit = _with_target_ids(session, circuit)
     if name is not None:
-        circuit = structs.replace(circuit, name=name)
-        command = f"import {quoted(str(path))} --as {quoted(name)}"
+        circuit = structs.replace(circuit, name=name.name)
+        command = f"import {quoted(str(path))} --as {quoted(name.name)}"
         session.store.save(
             "circuit",
-            name,
+            name.name,
             circuit,
             model=circuit.model,
             fingerprint=circuit.fingerprint,
@@ -192,6 +210,41 @@ def import_(session: Session, path: Path, name: str | None, force: bool) -> Impo
         )
     _take(session, circuit)
     return Imported(path=str(path), circuit=circuit, notes=tuple(filter(None, notes)))
+
+
+def _circuit_in(data: bytes, source: str) -> Circuit:
+    try:
+        return files.read_circuit(data, source)
+    except ArtifactError as error:
+        try:
+            inventories.read_inventory(data, source)
+        except ArtifactError:
+            raise error from None
+        raise ArtifactError(
+            f"{source} is no circuit but an inventory of known neurons",
+            f"import {quoted(source)} --as preset:NAME reads it",
+        ) from error
+
+
+def _import_preset(session: Session, path: Path, key: Key, force: bool) -> Saved:
+    preset = inventories.read_inventory(read_file(path.absolute()), str(path))
+    stated = (preset.more.get(key) for key in ("model", "fingerprint"))
+    model, fingerprint = (text if isinstance(text, str) else "" for text in stated)
+    notes = []
+    if session.model is not None:
+        info = session.model.info
+        notes.append(check_model(fingerprint, model, info.fingerprint, info.name, force))
+        check_neurons(session, key.name, preset)
+    saved = session.store.save(
+        key.kind,
+        key.name,
+        preset,
+        model=model,
+        fingerprint=fingerprint,
+        command=f"import {quoted(str(path))} --as {quoted(str(key))}",
+        force=force,
+    )
+    return Saved(name=str(key), path=str(saved), notes=tuple(filter(None, notes)))
 
 
 def _with_target_ids(session: Session, circuit: Circuit) -> Circuit:

@@ -88,8 +88,6 @@ def compared_with(
     """
     from sessions.circuits.attribution import Reference
     from sessions.circuits.recording import means
-    from sessions.circuits.universal import PROMPTS
-    from sessions.model.info import Prompt
 
     if word == "zero":
         return None, []
@@ -98,12 +96,27 @@ def compared_with(
             raise many_against_one()
         return _another_prompt(session, over, word, seed)
     if isinstance(over, Encoded):
-        texts = [session.read(Prompt(text=text, chat=False)).ids for text in PROMPTS]
-        found = yield from means(session.opened(), texts, session.home, session.cancel)
-        return Reference(found), [f"compared with each neuron's mean over {len(texts)} built-in texts"]
+        texts, which = corpus(session)
+        found = yield from means(session.opened(), texts, session.home, session.cancel, under=session.under())
+        return Reference(found), [f"compared with each neuron's mean over {which}"]
     texts = [case.ids for case in over]
-    found = yield from means(session.opened(), texts, session.home, session.cancel, aligned=True)
+    found = yield from means(session.opened(), texts, session.home, session.cancel, aligned=True, under=session.under())
     return Reference(found, from_end=True), ["compared with each neuron's mean over these prompts, by position"]
+
+
+def corpus(session: Session, over: Path | None = None, raw: bool = False) -> tuple[list[tuple[int, ...]], str]:
+    """The ids of texts to take means over, from a file of prompts or built in, and which these are.
+
+    Raises:
+        ArtifactError: the file, or a line of it, cannot be read.
+    """
+    from sessions.circuits.universal import PROMPTS
+    from sessions.model.info import Prompt
+
+    if over is not None:
+        return [session.read(asked.to_read()).ids for asked in prompts_in(over, raw).prompts], f"the prompts in {over}"
+    texts = [session.read(Prompt(text=text, chat=False)).ids for text in PROMPTS]
+    return texts, f"{len(texts)} built-in texts"
 
 
 def _another_prompt(session: Session, over: Encoded, text: str, seed: str | None) -> tuple[Reference, list[str]]:
@@ -164,4 +177,5 @@ def gathering_of(aggregate: str | None, align: str | None, threshold: float | No
             "--aggregate share ranks by numbers of prompts, which --percentage and --cumulative say nothing of",
             "choose with --top, and what counts in a prompt with --threshold",
         )
-    return Gathering(aggregate or "mean", align == "end", threshold)  # type: ignore[arg-type]
+    usual = "mean" if align == "end" else "magnitude"
+    return Gathering(aggregate or usual, align == "end", threshold)  # type: ignore[arg-type]

@@ -61,7 +61,11 @@ class SettingValue(Word):
     name = "value"
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        known = {"sample": {"on": "draw tokens", "off": "take the likeliest"}, "attention": ATTENTION.meanings}
+        known = {
+            "sample": {"on": "draw tokens", "off": "take the likeliest"},
+            "guard": {"auto": "where an intervention adds a constant", "on": "always", "off": "never"},
+            "attention": ATTENTION.meanings,
+        }
         found = known.get(ctx.args[0] if ctx.args else "", {})
         return [CompletionItem(text, help=about) for text, about in found.items() if text.startswith(incomplete)]
 
@@ -95,6 +99,7 @@ METHOD = OneOf(
 AGGREGATE = OneOf(
     "aggregate",
     {
+        "magnitude": "ranked by the mean over the prompts of its size at each position, summed",
         "mean": "the mean over the prompts",
         "max": "the largest of all prompts, with its sign",
         "share": "ranked by the share of prompts in which it reaches the threshold",
@@ -112,6 +117,10 @@ REFERENCE = Usually({"zero": "what a neuron contributes at all", "mean": "more t
 
 
 HELD = OneOf("reference", {"mean": "its mean at that position", "zero": "zero"})
+
+
+#: What ablated neurons are held at, in words.
+HELD_AT = {"mean": "their means", "resample": "another state"}
 
 
 ORDER = OneOf(

@@ -36,7 +36,7 @@ FAMILY = "Circuits"
 @option("--sequence", is_flag=True, help="explain the log-probability of the whole text, all its tokens")
 @option("--prompts", type=FileName(), help="a file of prompts: explain the targets of all of them together")
 @option("--raw", is_flag=True, help="with --prompts: read them without the chat template")
-@option("--aggregate", type=AGGREGATE, help="with --prompts: how attributions become one number (default: mean)")
+@option("--aggregate", type=AGGREGATE, help="with --prompts: how attributions become one number (default: magnitude)")
 @option("--align", type=ALIGN, help="with --prompts: none sums over positions (the default), end keeps them apart")
 @option(
     "--threshold",
@@ -104,9 +104,10 @@ def discover(
 
     With --prompts, a file with lines such as {"prompt": "The keys", "target": " are", "counterfactual": " is"},
     or plain text, a prompt a line, each prompt has its own target, and a neuron's attribution is the mean over
-    prompts of its sum over positions. From ten prompts on it is compared with the neuron's mean over them,
-    which was found to make the most faithful circuits. --threshold leaves out what is small in a prompt, and
-    --aggregate share ranks neurons by how many prompts they reach it in (1 percent, unless another is given).
+    prompts of its sum over positions. Neurons are ranked by magnitude, the same of its size at each position: one
+    that helps at one place and harms at another counts. From ten prompts on it is compared with the neuron's mean
+    over them. Both were found to make the most faithful circuits. --threshold leaves out what is small in a prompt,
+    and --aggregate share ranks neurons by how many prompts they reach it in (1 percent, unless another is given).
     """
     from sessions.circuits.discovery import Scope
 

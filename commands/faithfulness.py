@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import structs
 
-from commands.attributing import ENOUGH
+from commands.attributing import ENOUGH, corpus
 from commands.choices import HELD, ORDER
 from commands.names import FileName
 from commands.reading import prompts_in
@@ -19,7 +19,6 @@ from sessions.circuits.circuit import Circuit, Neuron
 from sessions.circuits.prompts import Asked
 from sessions.errors import UsageError
 from sessions.events import Steps
-from sessions.model.info import Prompt
 from sessions.results import Faithfulness, FaithfulnessRow
 from sessions.session import Session
 
@@ -176,7 +175,6 @@ def _held(
     import torch
 
     from sessions.circuits.recording import means
-    from sessions.circuits.universal import PROMPTS
 
     notes: list[str] = []
     if reference == "zero":
@@ -185,17 +183,16 @@ def _held(
         layers = session.opened().anatomy.layers
         return tuple(torch.zeros(site.width) for layer in layers for site in layer.sites), "zero", notes
     if over is not None:
-        texts = [session.read(asked.to_read()).ids for asked in prompts_in(over, raw).prompts]
-        which = f"the prompts in {over}"
+        texts, which = corpus(session, over, raw)
     elif len(cases) > 1:
         texts, which = [case.ids for case in cases], "these prompts"
         if len(cases) < ENOUGH:
             notes.append(f"a mean over {len(cases)} prompts is little else than these: --means FILE takes others")
     else:
-        texts = [session.read(Prompt(text=text, chat=False)).ids for text in PROMPTS]
-        which = f"{len(texts)} built-in texts"
+        texts, which = corpus(session)
         notes.append("the built-in texts are unlike this prompt: --means FILE, of prompts like it, says more")
-    found = yield from means(session.opened(), texts, session.home, session.cancel, aligned=True, batch=batch)
+    opened, home, under = session.opened(), session.home, session.under()
+    found = yield from means(opened, texts, home, session.cancel, aligned=True, under=under, batch=batch)
     return found, f"its mean over {which}", notes
 
 

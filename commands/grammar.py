@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from commands import (
     artifacts,
+    chat,
     circuits,
     contrast,
     control,
@@ -23,13 +24,16 @@ from commands import (
     faithfulness,
     interventions,
     neuron,
+    presets,
     prompting,
+    suppression,
+    sweeping,
     universal,
     vectors,
     verification,
 )
 from commands.line import Word, is_text, quoted, words
-from commands.verb import Verb
+from commands.verb import Verb, key_of
 from commands.words import Placed, SelectionWord
 from sessions.circuits.circuit import Neuron
 from sessions.circuits.selection import OPERATORS
@@ -41,6 +45,7 @@ if TYPE_CHECKING:
 GROUP = click.Group("workbench", add_help_option=False)
 for family in (
     prompting,
+    chat,
     circuits,
     contrast,
     neuron,
@@ -50,6 +55,9 @@ for family in (
     universal,
     vectors,
     interventions,
+    sweeping,
+    suppression,
+    presets,
     artifacts,
     control,
 ):
@@ -280,7 +288,7 @@ def call_line(name: str, *args: Any, **kwargs: Any) -> str:
     plain: list[list[str]] = []
     options: list[str] = []
     for param in verb.params:
-        key = param.name or ""
+        key = key_of(param)
         if isinstance(param, click.Option):
             options += _option_words(param, given.pop(key, None))
             continue

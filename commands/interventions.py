@@ -1,147 +1,301 @@
-"""Interventions: `ablate`, `amplify`, `sweep`."""
+"""Interventions beside the untouched model: `ablate`, `amplify`, `shift`, `set-to`, and any number of them: `arms`."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from commands.choices import SCOPE
+from msgspec import structs
+
+from commands.attributing import corpus
+from commands.choices import HELD_AT
+from commands.limits import Limits, limit_options
+from commands.names import FileName
 from commands.prompting import decoded
-from commands.verb import argument, option, verb
-from commands.words import Number, SelectionWord, SweptWord, Whole
-from sessions.circuits.selection import terms
+from commands.verb import Function, argument, option, verb
+from commands.words import Gain, Number, SelectionWord, Whole, Word
+from sessions.circuits.circuit import Neuron
 from sessions.errors import UsageError
 from sessions.events import Steps
-from sessions.interventions.arms import Condition, shifts
-from sessions.results import Compared, Swept
+from sessions.interventions.arms import Arm, Condition, shifts
+from sessions.interventions.treatment import SEGMENTS, Treatment, refuse_overlaps, sites_of
+from sessions.results import Compared
 from sessions.session import Reading, Session
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
+    from sessions.circuits.attribution import Reference
     from sessions.circuits.circuit import Target
 
 FAMILY = "Interventions"
 
+BASELINE = "baseline"
+#: What an arm of `arms` is called that has nothing done to it, not even what is live.
+UNTOUCHED = "untouched"
+
 _selection = argument(
     "selection", help="which neurons (default: the whole circuit)", type=SelectionWord(), default="all"
 )
-_at = option("--at", type=SCOPE, default="all", help="at all positions, or only where the circuit found each neuron")
 _max_tokens = option("--max-tokens", type=Whole(), help="tokens to generate at most (default: the setting max_tokens)")
+_live = option("--live", is_flag=True, help="keep it in force in every text from now on, until release")
+_held = (
+    option("--zero", "held", flag_value="zero", default="zero", help="hold them at zero (default)"),
+    option("--mean", "held", flag_value="mean", help="hold each at its mean over built-in texts, or --over"),
+    option(
+        "--resample", "held", flag_value="resample", help="hold all at what they were at one place drawn from those"
+    ),
+    option("--over", type=FileName(), help="a file of prompts to take means or a place from"),
+)
+
+
+def _options(*more: Callable[[Function], Function]) -> Callable[[Function], Function]:
+    """The arguments and options of a verb that intervenes, `more` behind the selection."""
+
+    def add(function: Function) -> Function:
+        for each in (_live, _max_tokens, limit_options, *reversed(more), _selection):
+            function = each(function)
+        return function
+
+    return add
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a line asks for: the name of its arm, what is done, to what, and remarks."""
+
+    name: str
+    treatment: Treatment
+    selection: str
+    scope: str
+    notes: tuple[str, ...] = ()
 
 
 @verb("ablate", family=FAMILY, example="ablate top50")
-@_selection
-@_at
-@_max_tokens
-def ablate(session: Session, selection: str, at: str, max_tokens: int | None) -> Steps[Compared]:
+@_options(*_held)
+def ablate(session: Session, max_tokens: int | None, live: bool, **asked: Any) -> Steps[Compared]:
     """Switch neurons off and show what the model says without them.
 
     The text with the neurons at zero appears beside the untouched one, with the shift of the
     next-token distribution. A neuron written with a position, L24/N1005@41, is switched off there
-    only. Nothing of it remains afterwards.
+    only. Nothing of it remains afterwards, unless with --live.
+
+    At zero a neuron can be further from what the model knows than anything it does. --mean holds it at its
+    mean instead, and --resample at what it was at one place of another text, drawn with the setting rng.
     """
-    return (yield from _compared(session, "ablate", Condition("ablated", 0.0), selection, at, max_tokens))
+    return (yield from _shown(session, "ablate", asked, max_tokens, live))
 
 
 @verb("amplify", family=FAMILY, example="amplify top10 3")
-@_selection
-@argument("factor", help="times how much", type=Number(), default=2.0)
-@_at
-@_max_tokens
-def amplify(session: Session, selection: str, factor: float, at: str, max_tokens: int | None) -> Steps[Compared]:
+@_options(argument("factor", help="times how much", type=Number(), default=2.0))
+def amplify(session: Session, max_tokens: int | None, live: bool, **asked: Any) -> Steps[Compared]:
     """Multiply neurons by a factor (2 unless given) and show what changes."""
-    return (
-        yield from _compared(session, "amplify", Condition(f"amplified ×{factor:g}", factor), selection, at, max_tokens)
-    )
+    return (yield from _shown(session, "amplify", asked, max_tokens, live))
 
 
-def _compared(
-    session: Session, verb: str, changed: Condition, selection: str, at: str, max_tokens: int | None
-) -> Steps[Compared]:
-    conditions = [Condition("baseline", 1.0), changed]
-    shared, logits = yield from _intervened(session, selection, conditions, at, max_tokens)
-    before, after = shared["arms"]
-    session.reading = Reading(text=after.text, baseline=before.text, logits=logits[1])
-    return Compared(verb=verb, shifts=shifts(before, after), **shared)
+@verb("shift", family=FAMILY, example="shift L24/N1005 5 --generated")
+@_options(argument("gain", help="how much, in the units of the activation", type=Gain(), required=True))
+def shift(session: Session, max_tokens: int | None, live: bool, **asked: Any) -> Steps[Compared]:
+    """Add a constant to neurons, whatever they are, and show what changes.
 
-
-@verb("sweep", family=FAMILY, example="sweep top50 0 0.5 1 1.5 2")
-@argument(
-    "words",
-    help="a selection (default: the whole circuit), then multipliers (default: 0 0.5 1 1.5 2)",
-    type=SweptWord(),
-    nargs=-1,
-    metavar="[SELECTION] [MULTIPLIER…]",
-)
-@_at
-@_max_tokens
-def sweep(session: Session, words: tuple[str, ...], at: str, max_tokens: int | None) -> Steps[Swept]:
-    """Run a range of multipliers on the same neurons, all in one batch.
-
-    Shows the target's probability and the text at each multiplier.
+    What is written can then fall into a loop: the setting guard, unless off, forbids a third identical token
+    in a row, and the result says how often it had to.
     """
-    text, multipliers = _swept(words)
-    conditions = [Condition(f"×{multiplier:g}", multiplier) for multiplier in multipliers]
-    shared, logits = yield from _intervened(session, text, conditions, at, max_tokens, streamed=False)
-    last = shared["arms"][-1]
-    session.reading = Reading(text=last.text, logits=logits[-1])
-    return Swept(**shared)
+    return (yield from _shown(session, "shift", asked, max_tokens, live))
 
 
-MULTIPLIERS = (0.0, 0.5, 1.0, 1.5, 2.0)
+@verb("set-to", family=FAMILY, example="set-to L24/N1005 5 --generated")
+@_options(argument("gain", metavar="VALUE", help="what they are held at", type=Gain(), required=True))
+def set_to(session: Session, max_tokens: int | None, live: bool, **asked: Any) -> Steps[Compared]:
+    """Hold neurons at a value, whatever they would be, and show what changes."""
+    return (yield from _shown(session, "set-to", asked, max_tokens, live))
 
 
-def _swept(words: tuple[str, ...]) -> tuple[str, tuple[float, ...]]:
-    """The selection and the multipliers of a sweep: everything up to the first number is the selection."""
-    numbers = [_is_number(word) for word in words]
-    first = numbers.index(True) if True in numbers else len(words)
-    text = " ".join(words[:first]) or "all"
-    terms(text)
-    multipliers = tuple(Number().read(word) for word in words[first:])
-    if len(set(multipliers)) < len(multipliers):
-        raise UsageError("a multiplier is given twice", "for example: sweep all 0 0.5 1 2")
-    return text, multipliers or MULTIPLIERS
+@verb("arms", family=FAMILY, example='arms "ablate top10" "amplify top10 2" "shift L24/N1005 5 --generated"')
+@argument(
+    "lines",
+    help="an intervention each, as it would be typed; baseline is there anyway, untouched is without what is live",
+    type=Word(),
+    nargs=-1,
+    required=True,
+    metavar="LINE…",
+)
+@_max_tokens
+def arms(session: Session, lines: tuple[str, ...], max_tokens: int | None) -> Steps[Compared]:
+    """Run any number of interventions side by side, as the rows of one batch.
+
+    Every arm reads the same prompt and, when sampling, meets the same random numbers. Of each are shown the
+    target's probability, how far it is from the baseline (KL in nats, at each step of the baseline's text), how
+    much it repeats itself, and its length.
+    """
+    changes = []
+    for line in lines:
+        changes.append((yield from _arm(session, line)))
+    names = [change.name for change in changes]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise UsageError(f"the arm '{twice}' is there twice", "every arm is another line")
+    return (yield from _compared(session, "arms", changes, max_tokens))
 
 
-def _is_number(word: str) -> bool:
+def _arm(session: Session, line: str) -> Steps[Change]:
+    """One arm of many, from the line that would make it alone."""
+    from commands.grammar import parse  # which is made of the verbs here
+
+    if line.strip() == UNTOUCHED:
+        return Change(UNTOUCHED, Treatment((), label=UNTOUCHED), "", "")
     try:
-        float(word)
-    except ValueError:
-        return False
-    return True
+        call = parse(line)
+    except UsageError as error:
+        hint = 'a line each: arms "ablate top10" "shift L24/N1005 5"' if " " not in line.strip() else error.hint
+        raise UsageError(f"the arm '{line}': {error.message}", hint) from error
+    if call.verb not in BUILDERS:
+        raise UsageError(f"the arm '{line}' is no intervention", f"one of: {', '.join(BUILDERS)}, {UNTOUCHED}")
+    asked = dict(call.params)
+    if asked.pop("live") or asked.pop("max_tokens") is not None:
+        raise UsageError(
+            f"the arm '{line}' has an option of the whole comparison", "--max-tokens stands behind all arms"
+        )
+    change = yield from changed(session, call.verb, asked)
+    return replace(change, name=" ".join(line.split()))
 
 
-def _intervened(
-    session: Session, text: str, conditions: list[Condition], at: str, max_tokens: int | None, *, streamed: bool = True
-) -> Steps[tuple[dict[str, Any], Tensor]]:
-    """Run the arms; returns the fields of an `Intervened`, and the logits of the first position, `[arms, vocab]`."""
+# ---- from words to treatments
+
+
+def changed(session: Session, verb: str, asked: dict[str, Any]) -> Steps[Change]:
+    """What a line of one of these verbs asks for.
+
+    Raises:
+        UsageError: a word of it means nothing here.
+    """
+    selection, at, over = session.select(asked["selection"]), asked["at"], asked.get("over")
+    where = Limits(asked["region"], asked["positions"], asked["marker"]).where(session, session.encoded())
+    name, multiplier, constant = BUILDERS[verb](asked)
+    neurons = selection.spread(at)
+    constants: tuple[float, ...] = ()
+    notes: list[str] = []
+    if verb == "ablate" and asked["held"] != "zero":
+        reference, notes = yield from _reference(session, asked["held"], over)
+        constants = tuple(reference.at(session.opened().anatomy, Neuron(*neuron.site)) for neuron in neurons)
+        name = f"{name} to {HELD_AT[asked['held']]}"
+    elif over is not None:
+        raise UsageError("--over is for --mean and --resample", "leave it out, or say which")
+    if constant:
+        constants = (constant,) * len(neurons)
+    label = f"{name} {selection.text}" if where.everywhere else f"{name} {selection.text} {where}"
+    treatment = Treatment(neurons, multiplier, constants, where, label)
+    if constants:
+        treatment, more = _without_suppressed(session, treatment)
+        notes += more
+    scope = str(where) if not where.everywhere else at
+    return Change(name, treatment, selection.text, scope, tuple(notes))
+
+
+#: By verb, of what was asked: the name of the arm, the factor, and the constant that is added.
+BUILDERS: dict[str, Callable[[dict[str, Any]], tuple[str, float, float]]] = {
+    "ablate": lambda asked: ("ablated", 0.0, 0.0),
+    "amplify": lambda asked: (f"amplified ×{asked['factor']:g}", asked["factor"], 0.0),
+    "shift": lambda asked: (f"shifted {asked['gain']:+g}", 1.0, asked["gain"]),
+    "set-to": lambda asked: (f"set to {asked['gain']:g}", 0.0, asked["gain"]),
+}
+
+
+def _reference(session: Session, held: str, over: Path | None) -> Steps[tuple[Reference, list[str]]]:
+    """Means, or one state of the neurons, and a remark on where they are from."""
+    from sessions.circuits.attribution import Reference
+    from sessions.circuits.recording import means
+    from sessions.interventions.holding import drawn
+
+    texts, which = corpus(session, over)
+    if held == "mean":
+        found = yield from means(session.opened(), texts, session.home, session.cancel, under=session.under())
+        return Reference(found), [f"held at means over {which}"]
+    place = drawn(session.opened(), texts, session.settings.rng, session.cancel)
+    return place.values, [f"held at what they were at position {place.position} of text {place.text + 1} of {which}"]
+
+
+def _without_suppressed(session: Session, treatment: Treatment) -> tuple[Treatment, list[str]]:
+    """The treatment without neurons that are suppressed: at zero they stay."""
+    suppressed = frozenset(neuron.site for neuron in session.suppressed)
+    both = sites_of([treatment]) & suppressed
+    if not both:
+        return treatment, []
+    left = treatment.without(suppressed)
+    if not left.neurons:
+        raise UsageError(f"all that '{treatment.label}' would change is suppressed", "release it first: release all")
+    some = Neuron(*min(both))
+    return left, [f"{len(both)} of them are suppressed and stay at zero: the first is {some}"]
+
+
+def with_live(session: Session, treatment: Treatment) -> tuple[tuple[Treatment, ...], tuple[str, ...]]:
+    """A line's treatment and those that are live, which give way to it where they change the same neurons."""
+    sites = sites_of([treatment])
+    meeting = [live for live in session.in_force if sites & sites_of([live]) and live.where.meets(treatment.where)]
+    kept = [live.without(sites) if live in meeting else live for live in session.in_force]
+    notes = tuple(f"'{live.label}' gives way to this line where both change a neuron" for live in meeting)
+    return (treatment, *(live for live in kept if live.neurons)), notes
+
+
+# ---- arms
+
+
+def _shown(session: Session, verb: str, asked: dict[str, Any], max_tokens: int | None, live: bool) -> Steps[Compared]:
+    change = yield from changed(session, verb, asked)
+    if live:
+        refuse_overlaps([*session.live, change.treatment])
+    shown = yield from _compared(session, verb, [change], max_tokens)
+    if live:
+        session.live = (*session.live, change.treatment)
+        shown = structs.replace(shown, notes=(*shown.notes, "it stays in force in every text until release"))
+    return shown
+
+
+def _compared(session: Session, verb: str, changes: Sequence[Change], max_tokens: int | None) -> Steps[Compared]:
+    """The baseline, which is the session as it stands, beside every change."""
     from sessions.interventions.comparing import compare
+    from sessions.interventions.diverging import divergences
 
-    opened, encoded, selection = session.opened(), session.encoded(), session.select(text)
-    neurons, target = selection.spread(at), _target(session)
-    finished, logits = yield from compare(
-        opened,
-        encoded,
-        neurons,
-        conditions,
-        decoded(session, max_tokens=max_tokens),
+    opened, encoded, target = session.opened(), session.encoded(), target_of(session)
+    conditions, notes = [Condition(BASELINE, session.in_force)], [*doubts(session)]
+    for change in changes:
+        treatments, more = with_live(session, change.treatment) if change.name != UNTOUCHED else ((), ())
+        conditions.append(Condition(change.name, treatments, change.treatment.multiplier))
+        notes += [*change.notes, *more]
+    pushes = any(treatment.pushes for condition in conditions for treatment in condition.treatments)
+    decoding = decoded(session, max_tokens=max_tokens, pushes=pushes)
+    found, logits = yield from compare(opened, encoded, conditions, decoding, target=target, cancel=session.cancel)
+    kl = yield from divergences(opened, encoded, conditions, found[0].ids, cancel=session.cancel)
+    found = tuple(structs.replace(arm, kl=each) for arm, each in zip(found, kl, strict=True))
+    session.reading = Reading(text=found[-1].text, baseline=found[0].text, logits=logits[-1])
+    return Compared(
+        verb=verb,
+        selection=changes[0].selection if verb != "arms" else f"{len(changes)} beside the baseline",
+        neurons=len(sites_of(change.treatment for change in changes)),
+        scope=changes[0].scope if verb != "arms" else "",
+        encoded=encoded,
         target=target,
-        streamed=streamed,
-        cancel=session.cancel,
+        arms=found,
+        shifts=shifts(found[0], found[1]) if len(found) == 2 else (),
+        notes=(*dict.fromkeys(notes), *remarks(found, conditions)),
     )
-    fields = {
-        "selection": selection.text,
-        "neurons": len({neuron.site for neuron in neurons}),
-        "scope": at,
-        "encoded": encoded,
-        "target": target,
-        "arms": finished,
-        "notes": _doubts(session),
-    }
-    return fields, logits
 
 
-def _target(session: Session) -> Target | None:
+def remarks(found: Sequence[Arm], conditions: Sequence[Condition]) -> list[str]:
+    """What went otherwise than a user may think: arms that stopped being numbers, treatments that never were in force."""
+    notes = []
+    for arm, condition in zip(found, conditions, strict=True):
+        if arm.stopped == "nan":
+            step = f"from token {len(arm.ids) + 1} on"
+            notes.append(f"'{arm.name}' stopped: its logits are not numbers {step}; a smaller gain keeps them so")
+        if arm.fired == 0:
+            markers = [each.where.marker for each in condition.treatments if each.where.region in SEGMENTS]
+            why = f": the marker {markers[0]!r} did not come" if markers else ""
+            notes.append(f"'{arm.name}' was never in force{why}")
+    return notes
+
+
+def target_of(session: Session) -> Target | None:
     """The circuit's target, where it is about the prompt in use and its tokens are known."""
     circuit = session.circuit
     if circuit is None or circuit.prompt != session.prompt:
@@ -150,7 +304,8 @@ def _target(session: Session) -> Target | None:
     return circuit.target if known else None
 
 
-def _doubts(session: Session) -> tuple[str, ...]:
+def doubts(session: Session) -> tuple[str, ...]:
+    """Remarks on a circuit that was found elsewhere."""
     circuit = session.circuit
     if circuit is None or circuit.prompt == session.prompt:
         return ()

@@ -56,14 +56,15 @@ class SavedName(Name):
 class ArtifactName(Word):
     """What was saved, of any kind: `vector:calm`, `circuit:texas` or, for a circuit, `texas`.
 
-    With `current`, that word is the session's circuit.
+    With `current`, that word is the session's circuit. `kinds` are those that are meant.
     """
 
     name = "artifact"
     shape = "[KIND:]NAME"
 
-    def __init__(self, current: bool = False) -> None:
+    def __init__(self, current: bool = False, kinds: tuple[str, ...] = tuple(KINDS)) -> None:
         self.current = current
+        self.kinds = kinds
 
     def read(self, text: str) -> Key:
         if self.current and text == CURRENT:
@@ -73,13 +74,15 @@ class ArtifactName(Word):
             near = get_close_matches(kind, KINDS, 1)
             hint = f"did you mean {near[0]}:{name}?" if near else f"one of: {', '.join(KINDS)}"
             raise UsageError(f"'{kind}' is no kind of artifact", hint)
+        if colon and kind not in self.kinds:
+            raise UsageError(f"a {kind} cannot be meant here", f"one of: {', '.join(self.kinds)}")
         return Key(kind or "circuit", Name().read(name))
 
     def completions(self, session: Session | None, incomplete: str) -> list[tuple[str, str]]:
         if session is None:
             return []
         found = [(CURRENT, "the session's circuit")] if self.current and session.circuit is not None else []
-        for kind in KINDS:
+        for kind in self.kinds:
             spelt = f"{kind}:" if incomplete.startswith(f"{kind}:") else ""
             names = [Key(kind, name) for name in session.store.names(kind)]
             found += [(f"{spelt}{key.name}" if spelt else str(key), f"saved {kind}") for key in names]

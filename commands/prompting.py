@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
 
 from commands.choices import THINKING, OneOf, Usually
 from commands.names import ModelName
-from commands.verb import argument, option, verb
+from commands.verb import Function, argument, option, verb
 from commands.words import Real, Text, Token, Whole, Word
 from sessions.events import Steps
 from sessions.interventions.arms import Condition
@@ -97,13 +97,19 @@ def model(
     )
     if opening == session.opening and session.model is not None and not again:
         return ModelOpened(info=session.model.info, notes=("it was open already (--again loads it anew)",))
-    earlier = session.circuit
+    earlier, force = session.circuit, bool(session.suppressed or session.live)
     opened = yield from session.open(opening)
     notes = [] if opened.info.has_template else ["it has no chat template: prompts are read as they stand"]
     notes += [f"{ability} is not available: {reason}" for ability, reason in opened.info.refusals]
     if earlier is not None and session.circuit is None:
         notes.append(f"the circuit was made on {earlier.model or 'a model it does not name'} and is let go")
+    if force and not session.suppressed and not session.live:
+        notes.append("what was suppressed or live was so on the model before, and is released")
     return ModelOpened(info=opened.info, notes=tuple(notes))
+
+
+#: What is said where --thinking is given and the template takes no such switch.
+NO_SWITCH = "the template has no thinking switch; --thinking does nothing here"
 
 
 @verb("prompt", family=FAMILY, example="prompt What is the capital of Texas?")
@@ -125,7 +131,7 @@ def prompt(session: Session, text: tuple[str, ...], raw: bool, system: str | Non
     if not raw and not opened.info.has_template:
         notes.append(f"{opened.info.name} has no chat template: the prompt is read raw")
     if switch is not None and not opened.info.has_thinking:
-        notes.append("the template has no thinking switch; --thinking does nothing here")
+        notes.append(NO_SWITCH)
     chosen = Prompt(text=" ".join(text), chat=not raw, system=system, thinking=switch)
     return PromptSet(encoded=session.use_prompt(chosen), notes=tuple(notes))
 
@@ -148,39 +154,68 @@ def tokens(session: Session) -> Tokens:
     return Tokens(encoded=encoded, notes=notes)
 
 
+_DECODING = (
+    option("--max-tokens", type=Whole(), help="tokens at most (default: the setting max_tokens)"),
+    option("--sample/--greedy", default=None, help="sample, or take the likeliest token (default: the setting sample)"),
+    option("--temperature", type=Real(), help="temperature, when sampling"),
+    option("--top-p", type=Real(1.0), help="nucleus mass, when sampling"),
+    option("--top-k", type=Whole(0), help="candidates kept, when sampling"),
+    option("--rng", type=Whole(0), help="seed of the random numbers"),
+    option("--guard/--no-guard", default=None, help="forbid a third identical token in a row (default: setting guard)"),
+    option("--repetition-penalty", type=Real(100.0), help="penalty of tokens that are there already; 1 is none"),
+    option("--no-repeat-ngram", type=Whole(0), help="n-grams of this many tokens come only once; 0 allows all"),
+    option("--stop", type=Text(), multiple=True, help="end the text before this; may be given several times"),
+)
+
+
+def decoding_options(function: Function) -> Function:
+    """The options that say how a text is generated: `stop`, and what `decoded` takes as overrides."""
+    for each in reversed(_DECODING):
+        function = each(function)
+    return function
+
+
 @verb("generate", family=FAMILY, example="generate --max-tokens 40")
-@option("--max-tokens", type=Whole(), help="tokens at most (default: the setting max_tokens)")
-@option("--sample/--greedy", default=None, help="sample, or take the likeliest token (default: the setting sample)")
-@option("--temperature", type=Real(), help="temperature, when sampling")
-@option("--top-p", type=Real(1.0), help="nucleus mass, when sampling")
-@option("--top-k", type=Whole(0), help="candidates kept, when sampling")
-@option("--rng", type=Whole(0), help="seed of the random numbers")
-@option("--stop", type=Text(), multiple=True, help="end the text before this; may be given several times")
-def generate(session: Session, stop: tuple[str, ...], **overrides: float | bool | None) -> Steps[Generated]:
+@decoding_options
+def generate(session: Session, stop: tuple[str, ...], **overrides: Any) -> Steps[Generated]:
     """Let the model continue the prompt, token by token."""
     from sessions.interventions.comparing import compare
 
     encoded = session.encoded()
     decoding = decoded(session, stops=stop, **overrides)
     (arm,), logits = yield from compare(
-        session.opened(), encoded, (), [Condition("", 1.0)], decoding, cancel=session.cancel
+        session.opened(), encoded, [Condition("", session.in_force)], decoding, cancel=session.cancel
     )
     session.reading = Reading(text=arm.text, logits=logits[0])
     return Generated(encoded=encoded, arm=arm)
 
 
-def decoded(session: Session, *, stops: tuple[str, ...] = (), **overrides: float | bool | None) -> Decoding:
-    """How to generate: the session's settings, with what the line says instead."""
+def decoded(
+    session: Session,
+    *,
+    stops: tuple[str, ...] = (),
+    pushes: bool = False,
+    length: int | None = None,
+    **overrides: Any,
+) -> Decoding:
+    """How to generate after a prompt of `length` tokens, the session's unless given: the settings, with what the line
+    says instead.
+
+    The stutter guard is on of itself where a constant is added to a neuron: by what is live, or by what the line is
+    about to do, as `pushes` says.
+    """
     from sessions.model.generation import Decoding, ending_ids
     from sessions.settings import changed
 
     settings = session.settings
+    pushes = pushes or any(treatment.pushes for treatment in session.in_force)
     for name, value in overrides.items():
         if value is not None:
             settings = changed(settings, name, str(value).lower())
     opened, context = session.opened(), session.opened().anatomy.context
     # The last token is not read again, so one more fits than there are positions left.
-    room = settings.max_tokens if context is None else context - len(session.encoded().ids) + 1
+    length = len(session.encoded().ids) if length is None else length
+    room = settings.max_tokens if context is None else context - length + 1
     return Decoding(
         max_tokens=min(settings.max_tokens, room),
         sample=settings.sample,
@@ -190,6 +225,9 @@ def decoded(session: Session, *, stops: tuple[str, ...] = (), **overrides: float
         rng=settings.rng,
         stops=stops,
         ends=ending_ids(opened.model, opened.tokenizer),
+        guard=settings.guard == "on" or (settings.guard == "auto" and pushes),
+        repetition_penalty=settings.repetition_penalty,
+        no_repeat_ngram=settings.no_repeat_ngram,
     )
 
 
@@ -227,11 +265,13 @@ def first_token(session: Session, text: str, which: str) -> tuple[TokenOfModel, 
 
 
 def _next(session: Session):  # type: ignore[no-untyped-def]
-    """Logits of the next token, `[vocab]`, kept as what `expect` speaks of."""
+    """Logits of the next token, `[vocab]`, with what is live in force; kept as what `expect` speaks of."""
+    from sessions.interventions.comparing import under
     from sessions.model.distribution import next_logits
 
     opened, encoded = session.opened(), session.encoded()
-    logits = next_logits(opened.model, opened.anatomy, encoded.ids, session.cancel)
+    with under(opened, [(encoded, Condition("", session.in_force))]):
+        logits = next_logits(opened.model, opened.anatomy, encoded.ids, session.cancel)
     session.reading = replace(session.reading, logits=logits)
     return logits
 

@@ -41,8 +41,11 @@ def run(session: Session, line: str, *, where: str = "") -> Generator[Event, Non
     outcome: Result | Failed
     try:
         yield Started(call.verb, line, where)
-        value = yield from _stoppable(session, VERBS[call.verb].steps(session, call.params))
+        with session.suppressing() as suppression:
+            value = yield from _stoppable(session, VERBS[call.verb].steps(session, call.params))
         outcome = Result(value, perf_counter() - start)
+        if suppression is not None and suppression.met:
+            outcome = with_remark(outcome, suppression.remark)
     except WorkbenchError as error:
         # Only the grammar's columns are the line's; a verb's are those of a word, or of another file.
         outcome = Failed(error.kind, error.message, error.hint, where, None, perf_counter() - start)
@@ -64,14 +67,21 @@ def _understood(line: str, where: str) -> Call | Failed:
 
 
 def _stoppable(session: Session, steps: Steps[Any]) -> Steps[Any]:
-    """The events of a verb; between them the cancel flag is looked at. Whatever happens, it is closed."""
+    """The events of a verb; between them the cancel flag is looked at. Whatever happens, it is closed.
+
+    A verb is cancelled where it stands, so that one whose work is worth something half done can keep it.
+    """
     files = session.files
     with closing(steps):
         while True:
-            if session.files == files:  # the commands of a file look for themselves
-                session.cancel.look()
             try:
-                event = next(steps)
+                try:
+                    if session.files == files:  # the commands of a file look for themselves
+                        session.cancel.look()
+                except Cancelled as cancelled:
+                    event = steps.throw(cancelled)
+                else:
+                    event = next(steps)
             except StopIteration as stop:
                 return stop.value
             yield event

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 FAMILY = "Circuits"
 
+_COMPARED = ArtifactName(current=True, kinds=("circuit", "vector"))
+
 
 @verb("vector", family=FAMILY, example='vector joy "I feel wonderful" "I feel terrible" --layers 9-20')
 @argument("name", help="the name to save it under, or, alone, of the vector to show", type=SavedName("vector"))
@@ -134,8 +136,8 @@ def _result(session: Session, found: Vector, layers: Sequence[int], notes: tuple
 
 
 @verb("compare", family=FAMILY, example="compare texas current")
-@argument("first", help="a circuit's name, or vector:NAME, or current", type=ArtifactName(current=True))
-@argument("second", help="the same (default: the current circuit)", type=ArtifactName(current=True), default=CURRENT)
+@argument("first", help="a circuit's name, or vector:NAME, or current", type=_COMPARED)
+@argument("second", help="the same (default: the current circuit)", type=_COMPARED, default=CURRENT)
 @option("--force", is_flag=True, help="even if they were made on different models")
 def compare(
     session: Session, first: Key, second: Key, force: bool

@@ -80,6 +80,13 @@ def argument(name: str, *, help: str, **attributes: Any) -> Callable[[Function],
     return click.argument(name, cls=Argument, about=help, **attributes)
 
 
+def key_of(param: click.Parameter) -> str:
+    """What a parameter is called in Python: of flags that set one parameter between them, each by its own name."""
+    if isinstance(param, click.Option) and param.is_flag and isinstance(param.flag_value, str):
+        return param.opts[0].removeprefix("--").replace("-", "_")
+    return param.name or ""
+
+
 def _shape(param: click.Parameter) -> str:
     if param.metavar and isinstance(param, click.Argument):
         return param.metavar

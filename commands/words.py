@@ -191,7 +191,12 @@ class SelectionWord(Word):
         before = incomplete[:cut]
         if before and not _is_selection(f"{before}all"):
             return []
-        found = [("all", "the whole circuit"), ("top10", "its strongest ten"), ("top50", "its strongest fifty")]
+        found = [
+            ("all", "the whole circuit"),
+            ("suppressed", "what is held at zero"),
+            ("top10", "its strongest ten"),
+            ("top50", "its strongest fifty"),
+        ]
         if session is not None:
             found += [(name, "saved circuit") for name in session.store.names("circuit")]
             if session.circuit is not None:
@@ -245,6 +250,35 @@ class Positions(Word):
 
     def completions(self, session: Session | None, incomplete: str) -> list[tuple[str, str]]:
         return [("-1", "the last")]
+
+
+class Spans(Word):
+    """Positions and ranges of them, `0,3-9,-1`, read as pairs of first and last."""
+
+    name = "positions"
+    shape = "POSITIONS"
+
+    def read(self, text: str) -> tuple[tuple[int, int], ...]:
+        return tuple(Positions().read(part.strip()) for part in text.split(","))
+
+    def completions(self, session: Session | None, incomplete: str) -> list[tuple[str, str]]:
+        return [("-1", "the prompt's last"), ("0", "the first")]
+
+
+class Gain(Word):
+    """A number in the units of an activation."""
+
+    name = "gain"
+    shape = "GAIN"
+
+    def read(self, text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not math.isfinite(value):
+            raise UsageError(f"'{text}' is no gain", "a number such as 5 or -0.5")
+        return value
 
 
 class SweptWord(Word):

@@ -76,7 +76,11 @@ class Failed(Event, frozen=True):
 
 
 class State(Event, frozen=True):
-    """What the session holds now; sent after each command that changed it."""
+    """What the session holds now; sent after each command that changed it.
+
+    `suppressed` counts the neurons held at zero and `first_suppressed` names some; `live` names the interventions in
+    force in every text; `exchanges` counts those of the conversation.
+    """
 
     model: str = ""
     dtype: str = ""
@@ -85,6 +89,10 @@ class State(Event, frozen=True):
     seed: str = ""
     circuit: str = ""
     circuit_size: int = 0
+    suppressed: int = 0
+    first_suppressed: tuple[str, ...] = ()
+    live: tuple[str, ...] = ()
+    exchanges: int = 0
 
 
 T = TypeVar("T")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
+import json
 import math
 import re
+from collections import Counter
 from typing import Any, TypeVar
 
 import msgspec
@@ -38,6 +41,53 @@ def decoded(data: bytes, shape: type[T], source: str) -> T:
         raise ArtifactError(f"{source} is malformed at {at}: {reason.removeprefix('JSON is malformed: ')}") from error
     except RecursionError as error:
         raise ArtifactError(f"{source} is malformed: it is nested too deeply") from error
+
+
+def foreign(data: bytes, source: str) -> Any:
+    """JSON from another program: a byte order mark is left out, and no object may have a key twice.
+
+    Raises:
+        ArtifactError: it is not UTF-8, not JSON (with line and column), or would lose a value so.
+    """
+    try:
+        return json.loads(without_mark(data).decode(), object_pairs_hook=_distinct)
+    except UnicodeDecodeError as error:
+        raise ArtifactError(f"{source} is not UTF-8 text: {place(without_mark(data), error.start)}") from error
+    except json.JSONDecodeError as error:
+        at = f"line {error.lineno}, column {error.colno}"
+        raise ArtifactError(f"{source} is malformed at {at}: {error.msg}") from error
+    except _Repeated as error:
+        raise ArtifactError(f"{source} has the key {error.key!r} twice in one object") from error
+    except RecursionError as error:
+        raise ArtifactError(f"{source} is malformed: it is nested too deeply") from error
+    except ValueError as error:
+        raise ArtifactError(f"{source} has a number that is too long to be one") from error
+
+
+def without_mark(data: bytes) -> bytes:
+    """The bytes without the byte order mark that editors on Windows put first."""
+    return data.removeprefix(codecs.BOM_UTF8)
+
+
+def named(value: Any) -> str:
+    """What a JSON value is, in words."""
+    kinds = {dict: "an object", list: "a list", str: "a text", bool: "true or false", type(None): "null"}
+    return kinds.get(type(value), "a number")
+
+
+class _Repeated(Exception):
+    """A JSON object has a key twice: one of the two values would be lost without a word."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(key)
+        self.key = key
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        raise _Repeated(Counter(key for key, _ in pairs).most_common(1)[0][0])
+    return fields
 
 
 def place(data: bytes, at: int) -> str:

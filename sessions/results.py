@@ -10,7 +10,9 @@ from sessions.circuits.comparing import Comparison
 from sessions.circuits.flow import Bottleneck, Edge, Hub, Inflow, LayerFlow, SuperWeight
 from sessions.events import State, Value
 from sessions.interventions.arms import Arm, Shift
-from sessions.model.info import Encoded, ModelInfo, TokenChance
+from sessions.interventions.presets import Known
+from sessions.interventions.cells import Cell, Curve, Knee
+from sessions.model.info import Encoded, ModelInfo, TokenChance, Turn
 from sessions.store import Row
 from sessions.vectors.findings import Direction, LayerCosine, Span
 
@@ -42,6 +44,42 @@ class Generated(Value, frozen=True, kw_only=True):
     @property
     def text(self) -> str:
         return self.arm.text
+
+
+class Said(Value, frozen=True, kw_only=True):
+    """`say`: the reply, as the one arm it is, its thought and answer apart.
+
+    `closing` is the marker that parts them, "" where one of them is missing. `exchanges` counts those of the
+    conversation, this one included if it was kept. `under` names what was suppressed and live.
+    """
+
+    encoded: Encoded
+    arm: Arm
+    thought: str
+    answer: str
+    closing: str
+    exchanges: int
+    under: str = ""
+
+    @property
+    def text(self) -> str:
+        return self.answer
+
+
+class HistoryShown(Value, frozen=True, kw_only=True):
+    """`history`: the last exchanges of a conversation, `turns` in order, of the `exchanges` that it has."""
+
+    turns: tuple[Turn, ...]
+    exchanges: int
+    system: str | None
+    thinking: bool | None
+
+
+class Forgotten(Value, frozen=True, kw_only=True):
+    """`forget`: how many exchanges went, and how many are left."""
+
+    exchanges: int
+    left: int
 
 
 class Distribution(Value, frozen=True, kw_only=True):
@@ -201,9 +239,9 @@ class NeuronCard(Value, frozen=True, kw_only=True):
 
 
 class Intervened(Value, frozen=True, kw_only=True):
-    """What `ablate`, `amplify` and `sweep` have in common.
+    """What interventions beside the untouched model have in common.
 
-    `neurons` counts the distinct neurons changed; `scope` says at which positions.
+    `neurons` counts the distinct neurons changed; `scope` says where in the text.
     """
 
     selection: str
@@ -215,14 +253,56 @@ class Intervened(Value, frozen=True, kw_only=True):
 
 
 class Compared(Intervened, frozen=True, kw_only=True):
-    """`ablate`, `amplify`: the baseline (`arms[0]`) beside the changed text."""
+    """`ablate`, `amplify`, `shift`, `set-to`, `arms`: the baseline (`arms[0]`) beside the changed texts.
+
+    Of two arms, `shifts` are those of the next-token distribution.
+    """
 
     verb: str
     shifts: tuple[Shift, ...]
 
 
 class Swept(Intervened, frozen=True, kw_only=True):
-    """`sweep`: one arm a multiplier, in the order given."""
+    """`sweep`, of one selection on one prompt: one arm a multiplier, in the order given, and the knee.
+
+    `folder` is where the sweep is kept, and `chart` the file of its chart, where they were asked for.
+    """
+
+    knee: Knee | None = None
+    folder: str = ""
+    chart: str = ""
+
+
+class SweptGrid(Value, frozen=True, kw_only=True):
+    """`sweep`, of several selections, or on several prompts: a curve for each selection, and every cell.
+
+    `target` is that of all prompts, None where they have none or `targets` different ones. `scope`, `folder` and
+    `chart` are as of `Swept`.
+    """
+
+    scope: str
+    prompts: int
+    target: Target | None
+    targets: int
+    curves: tuple[Curve, ...]
+    cells: tuple[Cell, ...]
+    folder: str = ""
+    chart: str = ""
+
+
+class WorkingSet(Value, frozen=True, kw_only=True):
+    """`suppress`, `release`: what is in force now, and what the line changed of it.
+
+    `suppressed` is at zero in everything; `live` are the interventions in every text, each with its number of neurons.
+    `added` and `released` count neurons that are suppressed from now on, or no more, `ended` those of live
+    interventions that ended.
+    """
+
+    suppressed: tuple[Neuron, ...]
+    live: tuple[tuple[str, int], ...]
+    added: int = 0
+    released: int = 0
+    ended: int = 0
 
 
 class Narrowed(Value, frozen=True, kw_only=True):
@@ -241,6 +321,19 @@ class VectorShown(Value, frozen=True, kw_only=True):
     prompts: tuple[int, int]
     directions: tuple[Direction, ...]
     path: str = ""
+
+
+class PresetShown(Value, frozen=True, kw_only=True):
+    """`preset`: the neurons of a preset, or the part of its `size` that was asked for, with the gains they are given.
+
+    `live` says that they have just been made live; `listed` of them are to be shown.
+    """
+
+    name: str
+    neurons: tuple[Known, ...]
+    size: int
+    listed: int
+    live: bool = False
 
 
 class CircuitsCompared(Value, frozen=True, kw_only=True):

@@ -1,4 +1,5 @@
-"""What a session comes back with after its process ended: model, prompt, circuit and settings, in one file.
+"""What a session comes back with after its process ended, in one file: model, prompt, circuit, what is in force,
+what was said, settings.
 
 The model is kept as the request that opened it, everything else as it is. Restoring goes piece by piece: what
 cannot be had any more is named, and the rest comes back.
@@ -14,29 +15,44 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from sessions.circuits.circuit import Circuit
+from sessions.circuits.circuit import Circuit, Neuron
 from sessions.disk import read_file, write_file
 from sessions.errors import WorkbenchError
 from sessions.events import Steps
+from sessions.interventions.treatment import Treatment
 from sessions.json_text import decoded
-from sessions.model.info import Opening, Prompt
+from sessions.model.info import Conversation, Opening, Prompt
 from sessions.session import Session
 from sessions.settings import Settings
 
 
 class SavedState(Struct, frozen=True, kw_only=True):
-    """What is kept of a session. `opening` is None where no model was open, or none that a line had opened."""
+    """What is kept of a session. `opening` is None where no model was open, or none that a line had opened.
+
+    `fingerprint` is that of the open model, whose neurons `suppressed` and `live` speak of.
+    """
 
     opening: Opening | None = None
     prompt: Prompt | None = None
     circuit: Circuit | None = None
+    suppressed: tuple[Neuron, ...] = ()
+    live: tuple[Treatment, ...] = ()
+    fingerprint: str = ""
+    history: Conversation = Conversation()
     settings: Settings = Settings()
 
 
 def kept(session: Session) -> SavedState:
     """What would be kept of the session now."""
     return SavedState(
-        opening=session.opening, prompt=session.prompt, circuit=session.circuit, settings=session.settings
+        opening=session.opening,
+        prompt=session.prompt,
+        circuit=session.circuit,
+        suppressed=session.suppressed,
+        live=session.live,
+        fingerprint="" if session.model is None else session.model.info.fingerprint,
+        history=session.history,
+        settings=session.settings,
     )
 
 
@@ -66,7 +82,7 @@ def restore(session: Session, state: SavedState) -> Steps[tuple[str, ...]]:
     A model comes with the code of others only where the state says that the user asked for that.
     """
     missing: list[str] = []
-    session.settings = state.settings
+    session.settings, session.history = state.settings, state.history
     if state.opening is not None:
         try:
             yield from _reopen(session, state.opening)
@@ -82,6 +98,11 @@ def restore(session: Session, state: SavedState) -> Steps[tuple[str, ...]]:
             session.circuit = state.circuit
         else:
             missing.append("the circuit did not come back: the model's weights have changed since it was found")
+    if state.suppressed or state.live:
+        if session.model is not None and session.model.info.fingerprint == state.fingerprint:
+            session.suppressed, session.live = state.suppressed, state.live
+        else:
+            missing.append("what was suppressed or live did not come back: the model is not the one it was on")
     return tuple(missing)
 
 

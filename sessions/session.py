@@ -7,28 +7,38 @@ door, which a notebook can call without a session.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msgspec import structs
 
-from sessions.circuits.circuit import Circuit
+from sessions.circuits.circuit import Circuit, Neuron
 from sessions.circuits.selection import Selection, Surroundings, resolve
 from sessions.errors import ModelError, UsageError
 from sessions.events import Progress, State, Steps
+from sessions.interventions.presets import Preset
+from sessions.interventions.treatment import Treatment
 from sessions.journal import Journal
 from sessions.layouts import Header
 from sessions.model.cancel import Cancel
-from sessions.model.info import Encoded, Opening, Prompt
+from sessions.model.info import Conversation, Encoded, Opening, Prompt
 from sessions.settings import Settings
 from sessions.store import Store, check_model
 
 if TYPE_CHECKING:  # the rooms that need torch are imported when a model is
     from torch import Tensor
 
+    from sessions.interventions.suppressing import Suppression
     from sessions.model.opening import OpenModel
     from sessions.vectors.vector import Vector
+
+
+#: Suppressed neurons that the state names; the rest it counts.
+FIRST = 8
 
 
 @dataclass(frozen=True)
@@ -65,10 +75,14 @@ class Session:
         self.opening: Opening | None = None  # how to open that model again, where a line opened it
         self.prompt: Prompt | None = None
         self.circuit: Circuit | None = None
+        self.suppressed: tuple[Neuron, ...] = ()  # held at zero in everything, until released
+        self.live: tuple[Treatment, ...] = ()  # in force in every text that is generated, until released
+        self.history = Conversation()  # what was said with `say`
         self.reading = Reading()
         self.folder = Path()  # what completion takes relative paths to be relative to
         self.files: tuple[Path, ...] = ()  # command files being run, outermost first
         self._encoded: Encoded | None = None
+        self._suppression: Suppression | None = None  # while its neurons are held
 
     def opened(self) -> OpenModel:
         """The open model.
@@ -119,15 +133,18 @@ class Session:
         return opened
 
     def use_model(self, opened: OpenModel, opening: Opening | None = None) -> None:
-        """Take another model. Prompt and settings stay; a circuit of other weights does not.
+        """Take another model. Prompt and settings stay; a circuit of other weights, and what is in force, does not.
 
         `opening` is what it was opened with, so that it can be opened again.
         """
+        same = self.model is not None and self.model.info.fingerprint == opened.info.fingerprint
         self.model, self.opening = opened, opening
         self._encoded = None
         self.reading = Reading()
         if self.circuit is not None and self.circuit.fingerprint != opened.info.fingerprint:
             self.circuit = None
+        if not same:
+            self.suppressed, self.live = (), ()
 
     def use_prompt(self, prompt: Prompt) -> Encoded:
         """Take another prompt, if the model can read it; the circuit stays, with the prompt it came from."""
@@ -157,7 +174,9 @@ class Session:
             UsageError: it means none.
         """
         widths = () if self.model is None else self.model.anatomy.widths
-        return resolve(text, Surroundings(self.circuit, widths, self._length(), self._names(), self._saved))
+        names = self._names()
+        around = Surroundings(self.circuit, widths, self._length(), names, self._saved, self.suppressed)
+        return resolve(text, around)
 
     def _length(self) -> int:
         if self.prompt is not None and self.model is not None:
@@ -190,6 +209,15 @@ class Session:
         header, vector = self.store.load("vector", name, Vector)
         return vector.named(name, header.model, header.fingerprint), self._fit(header, force)
 
+    def read_preset(self, name: str, *, force: bool = False) -> tuple[Preset, tuple[str, ...]]:
+        """A saved preset, and remarks on how it fits the open model.
+
+        Raises:
+            ArtifactError: it is missing, damaged, or made on another model than the open one.
+        """
+        header, preset = self.store.load("preset", name, Preset)
+        return preset, self._fit(header, force)
+
     def _fit(self, header: Header, force: bool) -> tuple[str, ...]:
         """Remarks on how a saved thing fits the open model, if there is one."""
         if self.model is None:
@@ -198,12 +226,46 @@ class Session:
         remark = check_model(header.fingerprint, header.model, info.fingerprint, info.name, force)
         return (remark,) if remark else ()
 
+    @contextmanager
+    def suppressing(self) -> Iterator[Suppression | None]:
+        """Inside the block the suppressed neurons are at zero in every pass; None where there are none.
+
+        Blocks within blocks do not add up: what is suppressed when the innermost is entered is what holds there.
+        """
+        outer, self._suppression = self._suppression, None
+        with outer.lifted() if outer is not None else nullcontext():
+            try:
+                if self.model is None or not self.suppressed:
+                    yield None
+                    return
+                from sessions.interventions.suppressing import Suppression
+
+                self._suppression = Suppression(self.model.anatomy, self.suppressed)
+                with self._suppression.held():
+                    yield self._suppression
+            finally:
+                self._suppression = outer
+
+    @property
+    def in_force(self) -> tuple[Treatment, ...]:
+        """What is done in every text: all that is live, but to suppressed neurons, which stay at zero."""
+        suppressed = frozenset(neuron.site for neuron in self.suppressed)
+        kept = (treatment.without(suppressed) for treatment in self.live)
+        return tuple(treatment for treatment in kept if treatment.neurons)
+
+    def under(self) -> str:
+        """What is suppressed, as a key for what depends on it; empty for nothing."""
+        sites = sorted(neuron.site for neuron in self.suppressed)
+        return sha256(repr(sites).encode()).hexdigest()[:16] if sites else ""
+
     def universal(self) -> Steps[frozenset[tuple[int, int]]]:
-        """The open model's universal neurons, found once for each model and kept in the home folder."""
+        """The open model's universal neurons, found once for each model and kept in the home folder: those of the whole
+        model, whatever is suppressed."""
         from sessions.circuits import universal
 
         opened = self.opened()
-        return (yield from universal.known(opened, self.home, self.cancel))
+        with self._suppression.lifted() if self._suppression is not None else nullcontext():
+            return (yield from universal.known(opened, self.home, self.cancel))
 
     def state(self) -> State:
         """What the session holds, in a line."""
@@ -216,6 +278,10 @@ class Session:
             seed="" if self.prompt is None else self.prompt.seed,
             circuit="" if self.circuit is None else self.circuit.name or "unnamed",
             circuit_size=0 if self.circuit is None else len(self.circuit),
+            suppressed=len(self.suppressed),
+            first_suppressed=tuple(str(neuron) for neuron in self.suppressed[:FIRST]),
+            live=tuple(treatment.label for treatment in self.live),
+            exchanges=len(self.history),
         )
 
     def close(self) -> None:

@@ -22,6 +22,17 @@ class Settings(Struct, frozen=True, kw_only=True):
     top_p: Annotated[float, Meta(gt=0, le=1, description="nucleus mass, when sampling")] = 0.95
     top_k: Annotated[int, Meta(ge=0, description="candidates kept, when sampling; 0 keeps all")] = 0
     rng: Annotated[int, Meta(ge=0, le=2**63 - 1, description="seed of the random numbers")] = 0
+    guard: Annotated[
+        str,
+        Meta(
+            pattern="^(auto|on|off)$",
+            description="no third identical token in a row: auto (where a push is on), on, off",
+        ),
+    ] = "auto"
+    repetition_penalty: Annotated[
+        float, Meta(gt=0, le=100, description="penalty of tokens already there; 1 is none")
+    ] = 1.0
+    no_repeat_ngram: Annotated[int, Meta(ge=0, description="n-grams of this many tokens come once; 0 allows all")] = 0
     top: Annotated[int, Meta(ge=1, description="neurons a discovered circuit has")] = 200
     rows: Annotated[int, Meta(ge=1, description="rows a table shows")] = 20
     attention: Annotated[str, Meta(pattern="^(frozen|gradient)$", description="attention rule: frozen or gradient")] = (
@@ -44,8 +55,11 @@ def changed(settings: Settings, name: str, value: str) -> Settings:
     values = msgspec.to_builtins(settings)
     if name not in values:
         raise UsageError(f"no setting is called '{name}'", f"one of: {', '.join(values)}")
-    words = {"on": "true", "off": "false", "yes": "true", "no": "false"}
-    values[name] = words.get(value.lower(), value)
+    switched = value.lower()
+    switches = {"on": "true", "off": "false", "yes": "true", "no": "false"}
+    if isinstance(values[name], str):
+        switches = {"true": "on", "false": "off", "yes": "on", "no": "off"}
+    values[name] = switches.get(switched, value)
     try:
         return msgspec.convert(values, Settings, strict=False)
     except msgspec.ValidationError as error:

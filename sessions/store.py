@@ -4,7 +4,7 @@ Files are written whole or not at all (see `disk`): of two processes that save t
 and the other is told. What is deleted or replaced moves to `trash/`; nothing here removes an artifact
 for good.
 
-Layout of the home folder: `circuits/NAME.json`, `vectors/NAME.safetensors`, `models/`, and
+Layout of the home folder: `circuits/NAME.json`, `vectors/NAME.safetensors`, `presets/NAME.json`, `models/`, and
 `trash/circuits/NAME~TIME-ID.json`. How an artifact stands in its file is said in `layouts`.
 """
 
@@ -46,7 +46,11 @@ class Kind(NamedTuple):
         return self.layout.suffix
 
 
-KINDS = {"circuit": Kind("circuits", 1, Json()), "vector": Kind("vectors", 1, Safetensors())}
+KINDS = {
+    "circuit": Kind("circuits", 1, Json()),
+    "vector": Kind("vectors", 1, Safetensors()),
+    "preset": Kind("presets", 1, Json()),
+}
 
 
 class Key(Struct, frozen=True):

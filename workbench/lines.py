@@ -15,6 +15,7 @@ from rich.live import Live
 from rich.text import Text as Line
 
 from sessions.events import Event, Failed, Progress, Result, Started, Text
+from workbench.pace import Pace, clock
 from workbench.presenters import failure, present
 from workbench.writing import Flow, amount, bar, fitted, inline, plain
 
@@ -43,6 +44,7 @@ class Lines:
         self._streams = _is_screen(self._out)
         self._shows_progress = _is_screen(self._errors)
         self._progress_shown = False
+        self._pace = Pace()
         self._flow: Flow | None = None
         self._arms: dict[str, str] = {}
         self._live: Live | None = None
@@ -54,6 +56,7 @@ class Lines:
         match event:
             case Started(line=line):
                 self._settle()
+                self._pace.hear(None)
                 self._heading(line)
             case Progress():
                 self._progress(event)
@@ -101,11 +104,14 @@ class Lines:
         self._print(Line(f"> {inline(line.strip())}", style="bold", overflow="fold"))
 
     def _progress(self, event: Progress) -> None:
+        self._pace.hear(event)
         if not self._shows_progress or self._flow or self._live or self._too_soon(self._progress_shown):
             return
         done = amount(event.done, event.total, event.unit) if event.done or event.total else "…"
         drawn = bar(event.done / event.total, 20) if event.total else ""
         line = f"{inline(event.label)}  {drawn:<20}  {done}" if drawn else f"{inline(event.label)}  {done}"
+        left = self._pace.left(event)
+        line += f"  {clock(left)} left" if left is not None else ""
         self._errors.file.write(f"\r{fitted(line, self._errors.width - 1)}\x1b[K")
         self._errors.file.flush()
         self._progress_shown = True

@@ -19,7 +19,7 @@ import click
 from commands import grammar
 from commands.line import is_blank
 from commands.running import run
-from commands.verb import Verb
+from commands.verb import Verb, key_of
 from sessions.errors import Cancelled, WorkbenchError
 from sessions.events import Event, Failed, Result
 from sessions.session import Session
@@ -97,7 +97,7 @@ def _python_name(name: str) -> str:
 
 def _method(verb: Verb) -> Callable[..., Any]:
     name = str(verb.name)
-    words = {_python_name(str(param.name)): param.name for param in verb.params}
+    words = {_python_name(key_of(param)): key_of(param) for param in verb.params}
 
     def method(self: Workbench, *args: Any, **kwargs: Any) -> Any:
         flags = {words.get(flag, flag): value for flag, value in kwargs.items()}
@@ -120,11 +120,13 @@ def _signature(verb: Verb) -> inspect.Signature:
             kind = inspect.Parameter.KEYWORD_ONLY
         elif param.nargs == -1:
             kind, default = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.empty
-        parameters.append(inspect.Parameter(_python_name(str(param.name)), kind, default=default))
+        parameters.append(inspect.Parameter(_python_name(key_of(param)), kind, default=default))
     return inspect.Signature(parameters)
 
 
 def _default(verb: Verb, param: click.Parameter) -> Any:
+    if isinstance(param, click.Option) and isinstance(param.flag_value, str):
+        return False
     default = param.get_default(click.Context(verb))
     return default if isinstance(default, str | int | float | bool) else None  # click marks "none" in its own way
 

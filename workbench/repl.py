@@ -149,7 +149,7 @@ def prompting(source: Source) -> PromptSession[str]:
 
 def described(state: State) -> str:
     """The session in one line: model, circuit, prompt."""
-    return " │ ".join(standing(state) if state.model else ["no model", "model smollm2 opens one"])
+    return " │ ".join(standing(state).values() if state.model else ["no model", "model smollm2 opens one"])
 
 
 class _Words(Completer):

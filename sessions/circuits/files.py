@@ -13,7 +13,6 @@ What is read here is text from strangers: it is parsed as JSON and checked, and 
 
 from __future__ import annotations
 
-import codecs
 import csv
 import io
 import json
@@ -28,6 +27,7 @@ import msgspec
 from sessions import json_text, store
 from sessions.circuits.circuit import Circuit, Neuron, Target
 from sessions.errors import ArtifactError
+from sessions.json_text import named, without_mark
 from sessions.model.info import Prompt, Token
 
 #: Where a foreign file may keep its neurons, the reference implementation's own key first.
@@ -57,10 +57,10 @@ def read_circuit(data: bytes, source: str) -> Circuit:
     """
     fields = _fields(data, source)
     if "kind" in fields and "body" in fields:
-        artifact = store.opened(_without_mark(data), "circuit", source)
+        artifact = store.opened(without_mark(data), "circuit", source)
         return _checked(store.body_of(artifact, Circuit, source), source)
     if isinstance(fields.get("neurons"), list):
-        return _checked(json_text.decoded(_without_mark(data), Circuit, source), source)
+        return _checked(json_text.decoded(without_mark(data), Circuit, source), source)
     return _reference(fields, source)
 
 
@@ -131,37 +131,9 @@ def write_csv(circuit: Circuit) -> str:
 
 def _fields(data: bytes, source: str) -> dict[str, Any]:
     """The JSON object in the bytes, its keys checked to be different."""
-    data = _without_mark(data)
-    try:
-        fields = json.loads(data.decode(), object_pairs_hook=_distinct)
-    except UnicodeDecodeError as error:
-        raise ArtifactError(f"{source} is not UTF-8 text: {json_text.place(data, error.start)}") from error
-    except json.JSONDecodeError as error:
-        at = f"line {error.lineno}, column {error.colno}"
-        raise ArtifactError(f"{source} is malformed at {at}: {error.msg}") from error
-    except _Repeated as error:
-        raise ArtifactError(f"{source} has the key {error.key!r} twice in one object") from error
-    except RecursionError as error:
-        raise ArtifactError(f"{source} is malformed: it is nested too deeply") from error
-    except ValueError as error:
-        raise ArtifactError(f"{source} has a number that is too long to be one") from error
+    fields = json_text.foreign(data, source)
     if not isinstance(fields, dict):
-        raise ArtifactError(f"{source} holds {_named(fields)} where a circuit is an object", _SHAPE)
-    return fields
-
-
-class _Repeated(Exception):
-    """A JSON object has a key twice: one of the two values would be lost without a word."""
-
-    def __init__(self, key: str) -> None:
-        super().__init__(key)
-        self.key = key
-
-
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    fields = dict(pairs)
-    if len(fields) < len(pairs):
-        raise _Repeated(_most_common(key for key, _ in pairs))
+        raise ArtifactError(f"{source} holds {named(fields)} where a circuit is an object", _SHAPE)
     return fields
 
 
@@ -203,7 +175,7 @@ def _attributions(fields: dict[str, Any], source: str) -> dict[str, Any]:
         return found
     found = fields[here[0]]
     if not isinstance(found, dict):
-        raise ArtifactError(f"{source}: '{here[0]}' is {_named(found)}, not an object", _SHAPE)
+        raise ArtifactError(f"{source}: '{here[0]}' is {named(found)}, not an object", _SHAPE)
     return found
 
 
@@ -220,7 +192,7 @@ def _neuron(key: str, value: Any, source: str) -> Neuron:
 
 def _number(value: Any, what: str, source: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ArtifactError(f"{source}: the value of {what} is {_named(value)}, not a number")
+        raise ArtifactError(f"{source}: the value of {what} is {named(value)}, not a number")
     try:
         number = float(value)
     except OverflowError:
@@ -235,7 +207,7 @@ def _text(fields: dict[str, Any], name: str, source: str) -> str:
     if text is None:
         return ""
     if not isinstance(text, str):
-        raise ArtifactError(f"{source}: '{name}' is {_named(text)}, not a text")
+        raise ArtifactError(f"{source}: '{name}' is {named(text)}, not a text")
     try:
         text.encode()
     except UnicodeEncodeError as error:
@@ -277,13 +249,3 @@ def _finite(value: float | None, what: str) -> float:
 
 def _most_common(values: Iterable[Any]) -> Any:
     return Counter(values).most_common(1)[0][0]
-
-
-def _without_mark(data: bytes) -> bytes:
-    """The bytes without the byte order mark that editors on Windows put first."""
-    return data.removeprefix(codecs.BOM_UTF8)
-
-
-def _named(value: Any) -> str:
-    kinds = {dict: "an object", list: "a list", str: "a text", bool: "true or false", type(None): "null"}
-    return kinds.get(type(value), "a number")

@@ -4,8 +4,11 @@
 2. Of each prompt, a neuron's attribution is the sum over its positions; or, aligned at their ends, positions stay apart
    and are counted from the last one, -1, as far back as all prompts reach. The first position is left out, as always.
 3. Where there is a threshold, what stays below that part of a prompt's own target counts as 0 for that prompt.
-4. Over prompts, attributions become one number: their mean, the largest, or, to rank by, in how many of them the neuron
-   reaches the threshold.
+4. Over prompts, attributions become one number: their mean, or the largest. To rank by there are two more: in how many
+   prompts the neuron reaches the threshold; and its magnitude, the mean over prompts of Σ |attribution| over positions.
+
+A neuron that is for the target at one position and against it at another has a sum near 0 and yet carries much: by
+magnitude it counts, and circuits of few neurons keep more (`benchmarks.methods`).
 
 Only sums over prompts are kept, a tensor a site, however many prompts there are.
 """
@@ -42,7 +45,9 @@ from sessions.model.info import Prompt
 from sessions.model.opening import OpenModel
 from sessions.model.parts import Anatomy, Site
 
-Aggregate = Literal["mean", "max", "share"]
+Aggregate = Literal["magnitude", "mean", "max", "share"]
+#: Aggregates that neurons are ranked by; what these are shown with is their mean.
+RANKS = ("magnitude", "share")
 #: Percent of a prompt's target that a neuron needs to count for it, where prompts are counted and no line says else.
 THRESHOLD = 1.0
 
@@ -51,12 +56,13 @@ THRESHOLD = 1.0
 class Gathering:
     """How the attributions of many prompts become one.
 
-    `aggregate` is the mean, the largest by |attribution|, or "share": neurons are ranked by the fraction of prompts in
-    which they reach the threshold, and what they are shown with is their mean. `aligned` keeps positions apart, counted
+    `aggregate` is the mean, or the largest by |attribution|. By "magnitude", neurons are ranked by the mean over
+    prompts of Σ |attribution| over positions, by "share" by the fraction of prompts in which they reach the threshold;
+    what they are shown with is their mean. `aligned` keeps positions apart, counted
     from the end. `threshold` is in percent of each prompt's |target|; below it, an attribution is 0 for that prompt.
     """
 
-    aggregate: Aggregate = "mean"
+    aggregate: Aggregate = "magnitude"
     aligned: bool = False
     threshold: float | None = None
 
@@ -68,7 +74,8 @@ class Gathering:
         return self.threshold / 100
 
     def __str__(self) -> str:
-        parts = {"max": ["the largest over prompts"], "share": ["by share of prompts"]}.get(self.aggregate, [])
+        how = {"max": "the largest over prompts", "share": "by share of prompts", "magnitude": "by magnitude"}
+        parts = [how[self.aggregate]] if self.aggregate in how else []
         if self.least:
             parts = [*parts, f"from {100 * self.least:g} % of a prompt's target on"]
         if self.aligned:
@@ -122,15 +129,15 @@ def discover(
     scope, gathering = scope or Scope(), gathering or Gathering()
     gathered = yield from gather(opened, cases, how, scope=scope, gathering=gathering, batch=batch, cancel=cancel)
     target = mean_target(cases)
-    found = gathered.candidates("mean" if gathering.aggregate == "share" else gathering.aggregate)
+    found = gathered.candidates("mean" if gathering.aggregate in RANKS else gathering.aggregate)
     notes: tuple[str, ...] = ()
+    ranked = choose(gathered.candidates(gathering.aggregate), choice, target.value)
     if gathering.aggregate == "share":
-        ranked = choose(gathered.candidates("share"), choice, target.value)
         first, last = (int((each.attribution or 0.0) * len(cases) + 0.01) for each in (ranked[0], ranked[-1]))
         notes = (f"the first neuron reaches the threshold in {first} of {len(cases)} prompts, the last in {last}",)
+    neurons = ranked
+    if gathering.aggregate in RANKS:
         neurons = tuple(structs.replace(neuron, attribution=gathered.mean_of(neuron)) for neuron in ranked)
-    else:
-        neurons = choose(found, choice, target.value)
     if not gathering.aligned:
         neurons = tuple(structs.replace(neuron, position=None) for neuron in neurons)
     circuit = Circuit(
@@ -257,6 +264,11 @@ class Gathered:
         """Mean attribution over the prompts."""
         return [sums.total / self._prompts for sums in self._sums]
 
+    @property
+    def magnitudes(self) -> list[Tensor]:
+        """Mean over the prompts of Σ |attribution| over positions, where this is gathered."""
+        return [sums.size / self._prompts for sums in self._sums]
+
     def mean_of(self, neuron: Neuron) -> float:
         """Mean attribution of a neuron, at its position counted from the end."""
         number, local = place_of(self._anatomy, neuron)
@@ -265,6 +277,7 @@ class Gathered:
     def candidates(self, by: Aggregate) -> Candidates:
         """What may be chosen, by one of the aggregates; attributions are in place of relevance."""
         values = {
+            "magnitude": lambda: self.magnitudes,
             "mean": lambda: self.means,
             "max": lambda: [sums.largest for sums in self._sums],
             "share": self._shares,
@@ -284,24 +297,28 @@ class Gathered:
 
 
 class _Sums:
-    """One site's sums over prompts, each `[places, width]`: of attributions, of the largest of them, of prompts that
-    reach the threshold, and the mean activation."""
+    """One site's sums over prompts, each `[places, width]`: of attributions, of their sizes, of the largest of them, of
+    prompts that reach the threshold, and the mean activation."""
 
     def __init__(self, layer: int, of: Site, places: int) -> None:
         self._layer, self._of, self._places = layer, of, places
-        self.total = self.largest = self.count = self._activation = torch.zeros(places, of.width)
+        self.total = self.size = self.largest = self.count = self._activation = torch.zeros(places, of.width)
         self._seen = torch.zeros(places, 1)
 
     def add(self, site: SiteRelevance, place: Tensor, lengths: Tensor, least: Tensor, gathering: Gathering) -> None:
         """Take in the rows of some prompts, each at its place; `least` is what counts in each prompt."""
         device = site.relevance.device
         values = self._spread(site, site.relevance, place, len(lengths))
-        reached = values.abs() >= least[:, None, None]
+        by_size = gathering.aggregate == "magnitude"
+        sizes = self._spread(site, site.relevance.abs(), place, len(lengths)) if by_size else values.abs()
+        reached = sizes >= least[:, None, None]
         if gathering.aggregate == "share":
             self.count = self.count.to(device) + reached.sum(0)
         elif gathering.least:
             values = values * reached
         self.total = self.total.to(device) + values.sum(0)
+        if by_size:
+            self.size = self.size.to(device) + (sizes * reached).sum(0)
         if gathering.aggregate == "max":
             stacked = torch.cat([self.largest.to(device)[None], values])
             self.largest = stacked.gather(0, stacked.abs().argmax(0, keepdim=True))[0]

@@ -21,7 +21,8 @@ from sessions.circuits.cases import Case, batches, padded
 from sessions.circuits.circuit import Neuron
 from sessions.circuits.verification import Verified, affordable, finite, stacked
 from sessions.events import Progress, Steps
-from sessions.interventions.treating import Treatment, treated
+from sessions.interventions.treating import treated
+from sessions.interventions.treatment import Treatment
 from sessions.model.cancel import Cancel
 from sessions.model.hooks import after, before, skipped, together, watched
 from sessions.model.opening import OpenModel

@@ -1,7 +1,8 @@
 """Recording: what neurons were in a text, and what they are on average; the references of attribution.
 
 A mean is taken over every position but the first, where attention sinks and activations are like nowhere else, of
-all texts alike. Means are kept in the home folder, by the model's fingerprint and the texts.
+all texts alike. Means are kept in the home folder, by the model's fingerprint, the texts,
+and what was suppressed.
 """
 
 from __future__ import annotations
@@ -58,6 +59,7 @@ def means(
     cancel: Cancel | None = None,
     *,
     aligned: bool = False,
+    under: str = "",
     batch: int = LARGEST_BATCH,
 ) -> Steps[tuple[Tensor, ...]]:
     """Mean activation of every neuron, `[width]` a site in float32; read from the home folder where they are known.
@@ -67,13 +69,14 @@ def means(
         aligned: a mean for each position, counted from the end: `[positions, width]` a site, the last position last.
             Positions so far back that fewer than half of the texts have them share the first row with the furthest
             one that half have: a mean over a text or two would be these texts themselves.
+        under: a key of what is suppressed, which means depend on (`Session.under`).
         batch: tokens read at once, padding included.
 
     Raises:
         UsageError: no text has a second token.
         ModelError: a mixture of experts.
     """
-    path = home / "means" / f"{_key(opened.info.fingerprint, texts, aligned)}.safetensors"
+    path = home / "means" / f"{_key(opened.info.fingerprint, texts, aligned, under)}.safetensors"
     known = _kept(path, opened.anatomy, aligned)
     if known is not None:
         return known
@@ -116,8 +119,8 @@ def _pooled(sums: Tensor, counts: Tensor, least: float) -> Tensor:
     return torch.cat([together, sums[first + 1 :] / counts[first + 1 :, None]])
 
 
-def _key(fingerprint: str, texts: Sequence[Sequence[int]], aligned: bool) -> str:
-    ids = repr([list(ids) for ids in texts])
+def _key(fingerprint: str, texts: Sequence[Sequence[int]], aligned: bool, under: str) -> str:
+    ids = repr([list(ids) for ids in texts]) + under
     return f"{fingerprint[:16]}-{sha256(ids.encode()).hexdigest()[:16]}{'-aligned' if aligned else ''}"
 
 

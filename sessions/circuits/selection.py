@@ -2,7 +2,7 @@
 
     selection  =  term { operator term }          read from left to right
     operator   =  ","  or  "+"  (either)   "-"  (without)   "&"  (both)
-    term       =  all | topN | L24/N1005[@41] | L24#1005 | L24/* | L9-26/* | name of a saved circuit
+    term       =  all | topN | suppressed | L24/N1005[@41] | L24#1005 | L24/* | L9-26/* | name of a saved circuit
 
 A neuron without a position stands for the neuron at every position when sets are compared. A name
 may contain "-": where the whole word is a saved circuit it wins over a difference.
@@ -25,6 +25,7 @@ _LAYERS = re.compile(rf"L({_N})(?:-({_N}))?/\*(?:@(-?{_N}))?", re.IGNORECASE)
 _NEURON = re.compile(rf"L{_N}(?:/N|#){_N}(?:@-?{_N})?", re.IGNORECASE)
 _TOP = re.compile(rf"top({_N})", re.IGNORECASE)
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+SUPPRESSED = "suppressed"
 OPERATORS = {",": "+", "+": "+", "-": "-", "&": "&"}
 
 HINT = "for example: top10, all, L24/N1005@41, L9-26/*, or the name of a saved circuit"
@@ -64,7 +65,7 @@ class Surroundings(Struct, frozen=True):
     """What a selection is resolved against.
 
     `widths` are the neurons of each layer (empty when no model is open), `length` the tokens of the
-    prompt, `names` the saved circuits and `read` the way to one of them.
+    prompt, `names` the saved circuits and `read` the way to one of them, `suppressed` what is held at zero.
     """
 
     circuit: Circuit | None
@@ -72,6 +73,7 @@ class Surroundings(Struct, frozen=True):
     length: int
     names: tuple[str, ...]
     read: Callable[[str], Circuit]
+    suppressed: tuple[Neuron, ...] = ()
 
 
 def terms(text: str, is_name: Callable[[str], bool] = lambda name: True) -> tuple[Term, ...]:
@@ -130,7 +132,7 @@ def _is_end(text: str, at: int) -> bool:
 
 
 def _is_keyword(word: str) -> bool:
-    return word.lower() == "all" or _TOP.fullmatch(word) is not None
+    return word.lower() in ("all", SUPPRESSED) or _TOP.fullmatch(word) is not None
 
 
 def resolve(text: str, around: Surroundings) -> Selection:
@@ -173,6 +175,10 @@ def _term(text: str, around: Surroundings) -> tuple[tuple[Neuron, ...], bool]:
     if _NEURON.fullmatch(text):
         neuron = _checked(Neuron.parse(text), around)
         return (_known(neuron, around),), neuron.position is not None
+    if text.lower() == SUPPRESSED:
+        if not around.suppressed:
+            raise UsageError("no neuron is suppressed", "for example: suppress L24/N1005")
+        return around.suppressed, False
     if _is_keyword(text):
         circuit = _current(around)
         top = _TOP.fullmatch(text)

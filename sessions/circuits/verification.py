@@ -33,7 +33,8 @@ from transformers import PreTrainedModel
 from sessions.circuits.circuit import Neuron, Target
 from sessions.errors import ModelError
 from sessions.events import Progress, Steps
-from sessions.interventions.treating import Treatment, treated
+from sessions.interventions.treating import treated
+from sessions.interventions.treatment import Treatment
 from sessions.model.cancel import Cancel
 from sessions.model.hooks import after, before, skipped, together, watched
 from sessions.model.opening import OpenModel

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from msgspec import Struct
 
+from sessions.interventions.treatment import Treatment
 from sessions.model.info import Token, TokenChance
 
 
 class Condition(Struct, frozen=True):
-    """An arm to run: its name and the factor on the chosen neurons (1 leaves the model as it is)."""
+    """An arm to run: its name, what is done to neurons in it, and the factor that a sweep shows it with."""
 
     name: str
-    multiplier: float
+    treatments: tuple[Treatment, ...] = ()
+    multiplier: float = 1.0
 
 
 class Arm(Struct, frozen=True, kw_only=True):
@@ -20,7 +24,11 @@ class Arm(Struct, frozen=True, kw_only=True):
     `multiplier` scales the chosen neurons (1 is the untouched model). `target` is the value of the
     circuit's target at the first generated position (see `Target.value`), None without a circuit;
     `target_probability` the probability of the target token there. `next_tokens` are the likeliest
-    first tokens. `stopped` says why the text ends: "eos", "stop", "length".
+    first tokens. `stopped` says why the text ends: "eos", "stop", "length", "cancelled", or "nan" where the logits
+    stopped being numbers. `read` counts the tokens that the model read, prompt included; `fired` those at which a
+    treatment was in force, None where there is none; `guarded` those that a rule against repetition kept from being
+    written, None where there is no rule. `kl` is KL(first arm ‖ this arm) in nats at each step
+    of the first arm's text, of an arm compared so.
     """
 
     name: str
@@ -31,6 +39,17 @@ class Arm(Struct, frozen=True, kw_only=True):
     next_tokens: tuple[TokenChance, ...]
     target: float | None = None
     target_probability: float | None = None
+    read: int = 0
+    fired: int | None = None
+    guarded: int | None = None
+    kl: tuple[float | None, ...] = ()
+
+
+def repetition(ids: Sequence[int], n: int = 3) -> float | None:
+    """Share of a text's n-grams that it has had before (seq-rep-n of Welleck et al. 2019, arXiv:1908.04319); None where
+    it has no n-gram."""
+    grams = [tuple(ids[at : at + n]) for at in range(len(ids) - n + 1)]
+    return 1 - len(set(grams)) / len(grams) if grams else None
 
 
 class Shift(Struct, frozen=True):

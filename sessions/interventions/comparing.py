@@ -1,24 +1,27 @@
-"""Comparing: one prompt answered under several interventions, as the rows of one batch.
+"""Comparing: texts written under several conditions, as the rows of one batch.
 
-All arms read the same ids and, when sampling, meet the same random numbers, so what differs between
-two texts is what the intervention did. A batch of eight costs about a quarter of eight runs.
+Rows may have prompts and conditions of their own. All arms of a comparison read the same ids and, when sampling, meet
+the same random numbers, so what differs between two texts is what the intervention did. A batch of eight costs about a
+quarter of eight runs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
-from sessions.circuits.circuit import Neuron, Target
+from sessions.circuits.circuit import Target
 from sessions.errors import ModelError
 from sessions.events import Progress, Steps, Text
 from sessions.interventions.arms import Arm, Condition
-from sessions.interventions.treating import Treatment, treated
+from sessions.interventions.reading import Extents, Following
+from sessions.interventions.treating import treated
 from sessions.model.cancel import Cancel
 from sessions.model.distribution import chances, likeliest
-from sessions.model.generation import Decoding, Row, generate
+from sessions.model.generation import Decoding, Row, generate, left_padded
 from sessions.model.hooks import raw_logits, watched
 from sessions.model.info import Encoded
 from sessions.model.opening import OpenModel
@@ -27,11 +30,13 @@ from sessions.model.tokens import last_positions
 #: Likeliest next tokens that are kept of each arm.
 KEPT = 10
 
+Asked = tuple[Encoded, Condition]
+"""A prompt, and the condition it is answered under."""
+
 
 def compare(
     opened: OpenModel,
     encoded: Encoded,
-    neurons: tuple[Neuron, ...],
     conditions: Sequence[Condition],
     decoding: Decoding,
     *,
@@ -39,82 +44,161 @@ def compare(
     streamed: bool = True,
     cancel: Cancel | None = None,
 ) -> Steps[tuple[tuple[Arm, ...], Tensor]]:
-    """Generate under every condition; yields the texts as they grow.
+    """`answered`, of one prompt under every condition."""
+    asked = [(encoded, condition) for condition in conditions]
+    targets = [] if target is None else [target] * len(asked)
+    return (
+        yield from answered(opened, asked, decoding, targets=targets, streamed=streamed, cancel=cancel)
+    )
 
-    Returns the finished arms, in the order of `conditions`, and the logits of the first generated
-    position, `[arms, vocab]`. Every arm lists the likeliest tokens of all arms, so that they compare.
+
+def answered(
+    opened: OpenModel,
+    asked: Sequence[Asked],
+    decoding: Decoding,
+    *,
+    targets: Sequence[Target | None] = (),
+    streamed: bool = True,
+    lenient: bool = False,
+    cancel: Cancel | None = None,
+) -> Steps[tuple[tuple[Arm, ...], Tensor]]:
+    """Generate every row; yields the texts as they grow, or with `streamed` off how far they are.
+
+    Args:
+        targets: one a row, whose values are taken; none at all for no values.
+        lenient: take it where no arm's logits are numbers, as in a part of a larger job.
+
+    Returns the finished arms, in the order asked, and the logits of the first generated position, `[rows, vocab]`.
+    Every arm lists the likeliest tokens of all arms, so that they compare. An arm whose logits stop being numbers
+    stops there, and the others go on.
 
     Raises:
         UsageError: a neuron the model does not have.
-        ModelError: an arm's logits are not numbers.
+        ModelError: no arm's logits are numbers at the first position, unless `lenient`.
     """
-    rows = [Treatment(neurons if c.multiplier != 1 else (), c.multiplier) for c in conditions]
-    with watched(opened.anatomy, cancel), treated(opened.anatomy, rows):
+    aims = list(targets) or [None] * len(asked)
+    values = _sequences(opened, asked, aims, cancel)
+    prompts = [encoded.ids for encoded, _ in asked]
+    with watched(opened.anatomy, cancel), under(opened, asked) as following:
         with raw_logits(opened.anatomy) as raw:
-            steps = generate(opened.model, opened.tokenizer, [encoded.ids] * len(rows), decoding)
+            steps = generate(opened.model, opened.tokenizer, prompts, decoding)
             step = next(steps)
-        first, values = step.logits.float(), _values(opened, encoded, target, raw[0], len(rows))
-        _refuse_nan(first, conditions)
+        first = step.logits.float()
+        values = [
+            _value(aim, row) if value is None else value for aim, row, value in zip(aims, raw[0], values, strict=True)
+        ]
+        if not lenient:
+            _refuse_nan(first)
         while True:
             if streamed:
-                yield from (
-                    Text(piece, condition.name)
-                    for condition, piece in zip(conditions, step.pieces, strict=True)
-                    if piece
-                )
+                pairs = zip(asked, step.pieces, strict=True)
+                yield from (Text(piece, condition.name) for (_, condition), piece in pairs if piece)
             else:
                 yield Progress("generating", step.number + 1, decoding.max_tokens, "tokens")
             try:
                 step = next(steps)
             except StopIteration as stop:
-                return _arms(opened, conditions, stop.value, first, target, values), first
+                return _arms(opened, asked, stop.value, following, first, aims, values), first
+
+
+@contextmanager
+def under(opened: OpenModel, asked: Sequence[Asked]) -> Iterator[Following]:
+    """Inside the block, row r of every batch is `asked[r]`: what it reads, and under which condition."""
+
+    def decode(ids: Sequence[int]) -> str:
+        return str(opened.tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False))
+
+    extents = Extents(
+        prompts=tuple(len(encoded.ids) for encoded, _ in asked),
+        replies=tuple(encoded.reply or len(encoded.ids) for encoded, _ in asked),
+        decode=decode,
+    )
+    with treated(opened.anatomy, [condition.treatments for _, condition in asked], extents) as following:
+        yield following
 
 
 @torch.inference_mode()
-def _values(opened: OpenModel, encoded: Encoded, target: Target | None, raw: Tensor, rows: int) -> list[float | None]:
-    """The target's value in each row: from the raw logits of the prefill, or by reading the sequence."""
+def _sequences(
+    opened: OpenModel, asked: Sequence[Asked], targets: Sequence[Target | None], cancel: Cancel | None
+) -> list[float | None]:
+    """Log-probability of each target that is a sequence, read after its prompt; None of all others."""
+    rows = [number for number, target in enumerate(targets) if target is not None and target.sequence]
+    found: list[float | None] = [None] * len(asked)
+    if not rows:
+        return found
+    wanted = [[token.id for token in targets[row].tokens] for row in rows]  # type: ignore[union-attr]
+    texts = [[*asked[row][0].ids, *ids[:-1]] for row, ids in zip(rows, wanted, strict=True)]
+    with watched(opened.anatomy, cancel), under(opened, [asked[row] for row in rows]):
+        logits = _read(opened, texts, max(len(ids) for ids in wanted))
+    for row, ids, each in zip(rows, wanted, logits, strict=True):
+        column = torch.tensor(ids, device=each.device)[:, None]
+        found[row] = float(each[-len(ids) :].float().log_softmax(-1).gather(1, column).sum())
+    return found
+
+
+def _read(opened: OpenModel, texts: Sequence[Sequence[int]], kept: int) -> Tensor:
+    """Logits of the last `kept` positions of texts before any final softcap, `[rows, kept, vocab]`."""
+    ids, mask = left_padded(texts, opened.tokenizer.pad_token_id or 0, opened.model.device)
+    positions = (mask.cumsum(-1) - 1).clamp(min=0)
+    with raw_logits(opened.anatomy) as read:
+        opened.model(
+            input_ids=ids,
+            attention_mask=mask,
+            position_ids=positions,
+            use_cache=False,
+            logits_to_keep=last_positions(kept, ids),
+        )
+    return read[0]
+
+
+def _value(target: Target | None, raw: Tensor) -> float | None:
+    """The target's value, from the raw logits of a row's prefill, `[seq, vocab]`."""
     if target is None:
-        return [None] * rows
-    wanted = [token.id for token in target.tokens]
-    if target.sequence:
-        ids = torch.tensor([[*encoded.ids, *wanted[:-1]]] * rows, device=opened.model.device)
-        with raw_logits(opened.anatomy) as read:
-            opened.model(input_ids=ids, use_cache=False, logits_to_keep=last_positions(len(wanted), ids))
-        column = torch.tensor(wanted, device=ids.device)[None, :, None].expand(rows, -1, 1)
-        return read[0].float().log_softmax(-1).gather(2, column).sum((1, 2)).tolist()
-    values = raw[:, -1, wanted[0]].float()
+        return None
+    value = raw[-1, target.tokens[0].id].float()
     if target.counterfactual is not None:
-        values = values - raw[:, -1, target.counterfactual.id].float()
-    return values.tolist()
+        value = value - raw[-1, target.counterfactual.id].float()
+    return float(value)
 
 
-def _refuse_nan(logits: Tensor, conditions: Sequence[Condition]) -> None:
-    for row, condition in zip(logits, conditions, strict=True):
-        if row.isnan().any():
-            whose = f"of '{condition.name}'" if condition.name else "of the model"
-            raise ModelError(f"the logits {whose} are not numbers", "use a smaller multiplier, or --dtype float32")
+def _refuse_nan(logits: Tensor) -> None:
+    if not bool(logits.isfinite().any(-1).any()) or bool(logits.isnan().any(-1).all()):
+        raise ModelError("the logits are not numbers", "use a smaller multiplier or gain, or --dtype float32")
 
 
 def _arms(
     opened: OpenModel,
-    conditions: Sequence[Condition],
+    asked: Sequence[Asked],
     rows: Sequence[Row],
+    following: Following,
     first: Tensor,
-    target: Target | None,
+    targets: Sequence[Target | None],
     values: Sequence[float | None],
 ) -> tuple[Arm, ...]:
-    together = dict.fromkeys(i for logits in first for i in likeliest(logits, KEPT))
-    chance = None if target is None else first.log_softmax(-1)[:, target.tokens[0].id].exp().tolist()
-    return tuple(
-        Arm(
-            name=condition.name,
-            multiplier=condition.multiplier,
-            text=row.text,
-            ids=tuple(row.ids),
-            stopped=row.stopped,
-            next_tokens=chances(opened.tokenizer, first[number], together),
-            target=values[number],
-            target_probability=None if chance is None else chance[number],
-        )
-        for number, (condition, row) in enumerate(zip(conditions, rows, strict=True))
+    numbers = [bool(logits.isnan().any()) for logits in first]
+    together = dict.fromkeys(
+        i for logits, failed in zip(first, numbers, strict=True) if not failed for i in likeliest(logits, KEPT)
     )
+    arms = []
+    for number, ((_, condition), row, failed) in enumerate(zip(asked, rows, numbers, strict=True)):
+        target = targets[number]
+        chance = None
+        if target is not None and not failed:
+            chance = float(first[number].log_softmax(-1)[target.tokens[0].id].exp())
+        fired = following.counted(number, condition.treatments, row.read)
+        arms.append(
+            Arm(
+                name=condition.name,
+                multiplier=condition.multiplier,
+                text=row.text,
+                ids=tuple(row.ids),
+                stopped=row.stopped,
+                next_tokens=() if failed else chances(opened.tokenizer, first[number], together),
+                target=None if failed else values[number],
+                target_probability=chance,
+                read=row.read,
+                fired=fired if any(each.changes for each in condition.treatments) else None,
+                guarded=row.guarded,
+            )
+        )
+    return tuple(arms)

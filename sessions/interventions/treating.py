@@ -1,77 +1,46 @@
 """Treating: change chosen neurons while the model runs, each row of a batch its own way.
 
-A neuron becomes a multiple of itself plus a constant. A multiplier of 0 ablates, 1 leaves, 2 doubles; 0 with a
-constant holds the neuron at that value (its mean, or what it was in another text), 1 with a constant shifts it. A
-neuron without a position is treated wherever it fires, in the prompt and in everything generated; one with a
-position only there. Multipliers and constants are kept as one vector a layer and row, so a hook costs one
-elementwise product, and a sum where there are constants.
+What a treatment is, and where in a text it can be limited to, is said in `treatment`. Multipliers and constants are
+kept as one vector a layer and row, so a hook costs one elementwise product, and a sum where there are constants. Where
+a treatment is limited to a part of the text, `reading` says at which tokens of the running pass it is in force: at no
+token, the activations are handed on as they are; at some, the others keep their bits.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from sessions.circuits.circuit import Neuron
+from sessions.interventions.reading import Extents, Following
+from sessions.interventions.treatment import SEGMENTS, Treatment, Where
 from sessions.model.hooks import Routing, on_neurons, together
 from sessions.model.parts import Anatomy, ExpertSite, Site
 
-
-@dataclass(frozen=True)
-class Treatment:
-    """What happens to one row of a batch: these neurons, times this factor, plus a constant each.
-
-    `constants` has one number a neuron, or none at all where nothing is added.
-    """
-
-    neurons: tuple[Neuron, ...]
-    multiplier: float
-    constants: tuple[float, ...] = ()
+#: What is done to one row of a batch: one treatment, or several that do not meet (see `refuse_overlaps`).
+Row = Treatment | Sequence[Treatment]
 
 
 @contextmanager
-def treated(anatomy: Anatomy, rows: Sequence[Treatment]) -> Iterator[None]:
-    """Inside the block, row r of every batch runs under `rows[r]`. A neuron named twice is treated once.
+def treated(anatomy: Anatomy, rows: Sequence[Row], extents: Extents | None = None) -> Iterator[Following]:
+    """Inside the block, row r of every batch runs under `rows[r]`. A neuron named twice in a treatment is treated once.
+
+    Args:
+        extents: of each row's text; needed where a treatment is limited to a region of it.
 
     Raises:
         UsageError: a neuron that the model does not have.
     """
-    clock = _Clock()
-    hooks = [on_neurons(plan.site, plan.apply) for plan in _plans(anatomy, rows, clock)]
-    with together([clock.running(anatomy.decoder), *hooks]):
-        yield
-
-
-class _Clock:
-    """Which token positions the forward pass now running computes: `[rows or 1, seq]`."""
-
-    def __init__(self) -> None:
-        self.positions: Tensor | None = None
-        self.first = 0
-
-    @contextmanager
-    def running(self, decoder: nn.Module) -> Iterator[None]:
-        def read(_: nn.Module, args: tuple[object, ...], kwargs: dict[str, object]) -> None:
-            given = kwargs.get("position_ids")
-            self.positions = given if isinstance(given, Tensor) else None
-            self.first = int(given.min()) if isinstance(given, Tensor) else 0
-
-        handle = decoder.register_forward_pre_hook(read, with_kwargs=True)
-        try:
-            yield
-        finally:
-            handle.remove()
-
-    def table(self, rows: int, seq: int, device: torch.device) -> Tensor:
-        """Position of each token of the running pass, `[rows, seq]`."""
-        if self.positions is None:
-            return torch.arange(seq, device=device).expand(rows, seq)
-        return self.positions.to(device).expand(rows, seq)
+    listed = [(row,) if isinstance(row, Treatment) else row for row in rows]
+    wheres = {treatment.where for row in listed for treatment in row}
+    following = Following(extents, frozenset(where.marker for where in wheres if where.region in SEGMENTS))
+    hooks = [on_neurons(plan.site, plan.apply) for plan in _plans(anatomy, listed, following)]
+    with together([following.running(anatomy), *hooks]):
+        yield following
 
 
 @dataclass(frozen=True)
@@ -88,8 +57,8 @@ class _Affine:
 
 
 @dataclass(frozen=True)
-class _Plan:
-    """The changes of one site for a batch of `rows`.
+class _Part:
+    """The changes of one site that share a part of the text.
 
     `everywhere` is over `[rows, width]`, or None where all its neurons have positions. `pinned` is
     `[n, 3]`: row, position and neuron (within the site) of those that do; `there` is over `[n]`.
@@ -97,56 +66,81 @@ class _Plan:
     the weights are quantised.
     """
 
-    site: Site
-    clock: _Clock
-    rows: int
+    where: Where
     everywhere: _Affine | None
     pinned: Tensor
     there: _Affine
+    last: int
+    """The last position of the pinned; -1 for none."""
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """The changes of one site for a batch of `rows`."""
+
+    site: Site
+    following: Following
+    rows: int
+    parts: tuple[_Part, ...]
 
     def apply(self, activations: Tensor, routing: Routing | None) -> Tensor:
         """The activations of one call, changed; the tensor handed in is left as it was."""
-        if routing is None:
-            return self._dense(activations)
-        return self._routed(activations, routing)
-
-    def _dense(self, activations: Tensor) -> Tensor:
         # Some families flatten batch and sequence before an MLP; rows are told apart again here.
-        changed = activations.reshape(self.rows, -1, activations.shape[-1])
-        if self.everywhere is not None:
-            changed = self.everywhere(changed, slice(None), None)
-        if self._pinned_now():
-            row, position, neuron = self.pinned.T
-            table = self.clock.table(self.rows, changed.shape[1], activations.device)
-            which, column = (table[row] == position[:, None]).nonzero(as_tuple=True)
-            changed = changed.clone()
-            place = (row[which], column, neuron[which])
-            changed[place] = self.there(changed[place], which)
+        seq = activations.numel() // activations.shape[-1] // self.rows // (routing.per_token if routing else 1)
+        changed = activations.reshape(self.rows, seq, -1) if routing is None else activations
+        for part in self.parts:
+            force = self.following.in_force(part.where, self.rows, seq, activations.device)
+            if force is None or force.any:
+                mask = None if force is None else force.mask
+                if routing is None:
+                    changed = self._dense(changed, part, mask)
+                else:
+                    changed = self._routed(changed, part, mask, routing)
         return changed.reshape(activations.shape)
 
-    def _routed(self, activations: Tensor, routing: Routing) -> Tensor:
+    def _dense(self, activations: Tensor, part: _Part, mask: Tensor | None) -> Tensor:
+        changed = activations
+        if part.everywhere is not None:
+            changed = part.everywhere(changed, slice(None), None)
+            if mask is not None:
+                changed = torch.where(mask[..., None], changed, activations)
+        if self._pinned_now(part):
+            row, position, neuron = part.pinned.T
+            table = self.following.table(self.rows, changed.shape[1], activations.device)
+            hit = table[row] == position[:, None]
+            which, column = (hit if mask is None else hit & mask[row]).nonzero(as_tuple=True)
+            changed = changed.clone()
+            place = (row[which], column, neuron[which])
+            changed[place] = part.there(changed[place], which)
+        return changed
+
+    def _routed(self, activations: Tensor, part: _Part, mask: Tensor | None, routing: Routing) -> Tensor:
         assert isinstance(self.site, ExpertSite)
         lines = len(activations)
         row_of = torch.arange(lines, device=activations.device) * self.rows // lines
-        if self.everywhere is not None:
+        line_mask = None if mask is None else mask.reshape(-1).repeat_interleave(routing.per_token)
+        changed = activations
+        if part.everywhere is not None:
             start = routing.experts * self.site.d_expert
             columns = start[:, None] + torch.arange(self.site.d_expert, device=activations.device)
-            activations = self.everywhere(activations, row_of[:, None], columns)
-        if self._pinned_now():
-            row, position, neuron = self.pinned.T
+            changed = part.everywhere(changed, row_of[:, None], columns)
+            if line_mask is not None:
+                changed = torch.where(line_mask[:, None], changed, activations)
+        if self._pinned_now(part):
+            row, position, neuron = part.pinned.T
             seq = lines // routing.per_token // self.rows
-            table = self.clock.table(self.rows, seq, activations.device)
+            table = self.following.table(self.rows, seq, activations.device)
             position_of = table.reshape(-1).repeat_interleave(routing.per_token)
             expert, coordinate = neuron // self.site.d_expert, neuron % self.site.d_expert
             hit = (row_of == row[:, None]) & (position_of == position[:, None]) & (routing.experts == expert[:, None])
-            which, line = hit.nonzero(as_tuple=True)
-            activations = activations.clone()
+            which, line = (hit if line_mask is None else hit & line_mask).nonzero(as_tuple=True)
+            changed = changed.clone()
             place = (line, coordinate[which])
-            activations[place] = self.there(activations[place], which)
-        return activations
+            changed[place] = part.there(changed[place], which)
+        return changed
 
-    def _pinned_now(self) -> bool:
-        return len(self.pinned) > 0 and self.clock.first <= int(self.pinned[:, 1].max())
+    def _pinned_now(self, part: _Part) -> bool:
+        return self.following.first <= part.last
 
 
 #: (row, neuron within the site, multiplier, constant), and the same with a position after the row.
@@ -154,26 +148,38 @@ _Free = tuple[int, int, float, float]
 _Fixed = tuple[int, int, int, float, float]
 
 
-def _plans(anatomy: Anatomy, rows: Sequence[Treatment], clock: _Clock) -> Iterator[_Plan]:
+@dataclass
+class _Listed:
+    """What is to be done at one site in one part of the text: to neurons without a position, and to those with one."""
+
+    free: list[_Free] = field(default_factory=list)
+    fixed: list[_Fixed] = field(default_factory=list)
+
+
+def _plans(anatomy: Anatomy, rows: Sequence[Sequence[Treatment]], following: Following) -> Iterator[_Plan]:
     """One plan for each site that any row touches."""
-    free: dict[int, list[_Free]] = {}
-    fixed: dict[int, list[_Fixed]] = {}
+    listed: dict[int, dict[Where, _Listed]] = {}
     sites: dict[int, Site] = {}
-    for row, treatment in enumerate(rows):
-        everywhere = {neuron.site for neuron in treatment.neurons if neuron.position is None}
-        for (layer, index, position), constant in _constants(treatment).items():
-            site, local = anatomy.site_of(layer, index)
-            sites[id(site)] = site
-            if position is None:
-                free.setdefault(id(site), []).append((row, local, treatment.multiplier, constant))
-            elif (layer, index) not in everywhere:
-                fixed.setdefault(id(site), []).append((row, position, local, treatment.multiplier, constant))
+    for row, treatments in enumerate(rows):
+        for treatment in treatments:
+            everywhere = {neuron.site for neuron in treatment.neurons if neuron.position is None}
+            for (layer, index, position), constant in _constants(treatment).items():
+                site, local = anatomy.site_of(layer, index)
+                sites[id(site)] = site
+                part = listed.setdefault(id(site), {}).setdefault(treatment.where, _Listed())
+                if position is None:
+                    part.free.append((row, local, treatment.multiplier, constant))
+                elif (layer, index) not in everywhere:
+                    part.fixed.append((row, position, local, treatment.multiplier, constant))
     for key, site in sites.items():
-        yield _plan(site, clock, len(rows), free.get(key, []), fixed.get(key, []))
+        parts = (_part(site, where, len(rows), part) for where, part in listed[key].items())
+        yield _Plan(site, following, len(rows), tuple(parts))
 
 
 def _constants(treatment: Treatment) -> dict[tuple[int, int, int | None], float]:
     """What is added to each neuron, by place; of a neuron named twice, what was said first."""
+    if not treatment.changes:
+        return {}
     constants = treatment.constants or (0.0,) * len(treatment.neurons)
     pairs = zip(treatment.neurons, constants, strict=True)
     found: dict[tuple[int, int, int | None], float] = {}
@@ -182,9 +188,10 @@ def _constants(treatment: Treatment) -> dict[tuple[int, int, int | None], float]
     return found
 
 
-def _plan(site: Site, clock: _Clock, rows: int, free: list[_Free], fixed: list[_Fixed]) -> _Plan:
+def _part(site: Site, where: Where, rows: int, listed: _Listed) -> _Part:
     like = next((site.experts if isinstance(site, ExpertSite) else site.down).parameters())
     dtype = like.dtype if like.dtype.is_floating_point else torch.float32
+    free, fixed = listed.free, listed.fixed
 
     def numbers(values: list[float]) -> Tensor:
         return torch.tensor(values, dtype=dtype, device=like.device)
@@ -199,14 +206,13 @@ def _plan(site: Site, clock: _Clock, rows: int, free: list[_Free], fixed: list[_
             constant = torch.zeros_like(multiplier)
             constant[place] = numbers([each[3] for each in free])
         everywhere = _Affine(multiplier, constant)
-    return _Plan(
-        site=site,
-        clock=clock,
-        rows=rows,
+    return _Part(
+        where=where,
         everywhere=everywhere,
         pinned=torch.tensor([each[:3] for each in fixed], dtype=torch.long, device=like.device).reshape(-1, 3),
         there=_Affine(
             numbers([each[3] for each in fixed]),
             numbers([each[4] for each in fixed]) if any(each[4] for each in fixed) else None,
         ),
+        last=max((each[1] for each in fixed), default=-1),
     )

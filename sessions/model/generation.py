@@ -3,7 +3,9 @@
 Rows of a batch are independent texts: prompts of different lengths are padded on the left with
 their own position ids, rows end at their own time, and each row draws its random numbers from its
 own generator, so that a row samples the same text alone and in company. Temperature, top-k and
-top-p are transformers' own logits warpers.
+top-p are transformers' own logits warpers; what keeps a text from repeating itself is in `repetition`.
+
+A row whose logits stop being numbers ends there, and the others go on: what one row computes reaches no other.
 
 `transformers.generate` is not used because it can neither hand back control between tokens nor be
 stopped in the middle of a row; `tests/sessions/model/test_generation.py` holds both token for token
@@ -20,6 +22,7 @@ from torch import Tensor
 from transformers import LogitsProcessorList, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.generation import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
+from sessions.model.repetition import Rules
 from sessions.model.tokens import end_of_turn
 
 
@@ -28,7 +31,8 @@ class Decoding:
     """How to continue a text.
 
     `ends` are the ids that end a row (see `ending_ids`), `stops` texts that do. With `sample` off,
-    the likeliest token is taken and the other numbers are not used.
+    the likeliest token is taken, and temperature, top-p, top-k and rng are not used. `guard`,
+    `repetition_penalty` (1 is none) and `no_repeat_ngram` (0 is none) are the rules of `repetition`.
     """
 
     max_tokens: int = 64
@@ -39,16 +43,28 @@ class Decoding:
     rng: int = 0
     stops: tuple[str, ...] = ()
     ends: frozenset[int] = frozenset()
+    guard: bool = False
+    repetition_penalty: float = 1.0
+    no_repeat_ngram: int = 0
 
 
 @dataclass
 class Row:
-    """One text being generated. `stopped` is "" while it grows, then "eos", "stop" or "length"."""
+    """One text being generated. `stopped` is "" while it grows, then "eos", "stop", "length" or "nan".
+
+    `read` counts the tokens that the model has read for it: the prompt's, and those of its own that it
+    was given back. `guarded` counts the steps at which a rule of `repetition` kept the likeliest token
+    back, None where no rule is on. `failed_at` is the step whose logits were no numbers, 0 being that of
+    the first token; nothing is written in it.
+    """
 
     ids: list[int] = field(default_factory=list)
     text: str = ""
     stopped: str = ""
     shown: int = 0
+    read: int = 0
+    guarded: int | None = None
+    failed_at: int | None = None
 
 
 @dataclass(frozen=True)
@@ -81,8 +97,15 @@ def generate(
     The key-value cache lives in this generator and goes when it is closed.
     """
     ids, mask = left_padded(prompts, tokenizer.pad_token_id or 0, model.device)
-    rows = [Row() for _ in prompts]
-    pick = _picker(decoding, len(rows), model.device)
+    rules = Rules(
+        ids,
+        (mask.shape[1] - mask.sum(-1)).tolist(),
+        penalty=decoding.repetition_penalty,
+        ngram=decoding.no_repeat_ngram,
+        guard=decoding.guard,
+    )
+    rows = [Row(read=len(prompt), guarded=0 if rules.any else None) for prompt in prompts]
+    pick = _picker(decoding, rules, len(rows), model.device)
     cache = None
     for number in range(decoding.max_tokens):
         with torch.inference_mode():
@@ -96,12 +119,14 @@ def generate(
                 logits_to_keep=1,
             )
             cache, logits = out.past_key_values, out.logits[:, -1]
-            chosen = pick(logits)
-        pieces = tuple(_grow(row, token, tokenizer, decoding) for row, token in zip(rows, chosen.tolist(), strict=True))
+            chosen, held, broken = pick(logits)
+            said = torch.stack([chosen, held, broken], dim=1).tolist()
+        pieces = tuple(_said(row, number, each, tokenizer, decoding) for row, each in zip(rows, said, strict=True))
         yield Step(number, logits, pieces)
         if all(row.stopped for row in rows):
             break
         ids = chosen[:, None]
+        rules.read(chosen)
         mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
     for row in rows:
         row.stopped = row.stopped or "length"
@@ -116,9 +141,31 @@ def left_padded(prompts: Sequence[Sequence[int]], pad: int, device: torch.device
     return torch.tensor(ids, device=device), torch.tensor(mask, device=device)
 
 
-def _picker(decoding: Decoding, rows: int, device: torch.device) -> Callable[[Tensor], Tensor]:
-    if not decoding.sample:
-        return lambda logits: logits.argmax(-1)
+#: What a step decides for each row, `[rows]` each: its token, whether a rule kept the likeliest one back (0 or 1), and
+#: whether its logits are no numbers (0 or 1).
+Choice = tuple[Tensor, Tensor, Tensor]
+
+
+def _picker(decoding: Decoding, rules: Rules, rows: int, device: torch.device) -> Callable[[Tensor], Choice]:
+    """How tokens are chosen from the logits of a step, `[rows, vocab]`."""
+    drawn = _sampler(decoding, rows, device) if decoding.sample else None
+
+    def pick(logits: Tensor) -> Choice:
+        # NaN is larger than any number here, and a row of -inf alone has no likeliest token either.
+        peak, likeliest = logits.max(-1)
+        broken = ~peak.isfinite()
+        if drawn is None and not rules.any:
+            return likeliest, torch.zeros_like(likeliest), broken.long()
+        scores = logits.float().masked_fill(broken[:, None], 0.0)
+        ruled = rules(scores) if rules.any else scores
+        best = ruled.argmax(-1) if rules.any else likeliest
+        held = (best != likeliest) & ~broken
+        return best if drawn is None else drawn(ruled), held.long(), broken.long()
+
+    return pick
+
+
+def _sampler(decoding: Decoding, rows: int, device: torch.device) -> Callable[[Tensor], Tensor]:
     warpers = LogitsProcessorList([TemperatureLogitsWarper(decoding.temperature)])
     if decoding.top_k:
         warpers.append(TopKLogitsWarper(decoding.top_k))
@@ -127,19 +174,31 @@ def _picker(decoding: Decoding, rows: int, device: torch.device) -> Callable[[Te
     # One generator a row, all with the same seed: every arm of a comparison meets the same noise.
     generators = [torch.Generator(device).manual_seed(decoding.rng) for _ in range(rows)]
 
-    def pick(logits: Tensor) -> Tensor:
-        none = torch.empty((rows, 0), dtype=torch.long, device=logits.device)
-        chances = warpers(none, logits.float()).softmax(-1)
-        drawn = [torch.multinomial(row, 1, generator=rng) for row, rng in zip(chances, generators, strict=True)]
-        return torch.cat(drawn)
+    def drawn(scores: Tensor) -> Tensor:
+        none = torch.empty((rows, 0), dtype=torch.long, device=scores.device)
+        chances = warpers(none, scores).softmax(-1)
+        tokens = [torch.multinomial(row, 1, generator=rng) for row, rng in zip(chances, generators, strict=True)]
+        return torch.cat(tokens)
 
-    return pick
+    return drawn
+
+
+def _said(row: Row, number: int, choice: Sequence[int], tokenizer: PreTrainedTokenizerBase, decoding: Decoding) -> str:
+    """What this step decided for a row, as in `Choice`, written into it; the text it adds."""
+    token, held, broken = choice
+    if row.stopped:
+        return ""
+    row.read += number > 0  # the token of the step before, which the model was given back
+    if broken:
+        row.stopped, row.failed_at = "nan", number
+        return _shown(row, tokenizer, final=True)
+    if row.guarded is not None:
+        row.guarded += held
+    return _grow(row, token, tokenizer, decoding)
 
 
 def _grow(row: Row, token: int, tokenizer: PreTrainedTokenizerBase, decoding: Decoding) -> str:
     """Add a token to a row that has not ended; the text it adds, held back while a character is incomplete."""
-    if row.stopped:
-        return ""
     if token in decoding.ends:
         row.stopped = "eos"
         return _shown(row, tokenizer, final=True)

@@ -48,12 +48,37 @@ class Opening(Struct, frozen=True, kw_only=True):
     folder: str = ""
 
 
+class Turn(Struct, frozen=True):
+    """What was said by the "user" or the "assistant".
+
+    `thought` is what the assistant thought before it said that, `under` names what was suppressed and live then.
+    """
+
+    role: str
+    text: str
+    thought: str = ""
+    under: str = ""
+
+
+class Conversation(Struct, frozen=True, kw_only=True):
+    """What was said so far, a user's turn and its reply by turns; `system` and `thinking` as in a `Prompt`."""
+
+    turns: tuple[Turn, ...] = ()
+    system: str | None = None
+    thinking: bool | None = None
+
+    def __len__(self) -> int:
+        """How many exchanges there were, each a question and its reply."""
+        return len(self.turns) // 2
+
+
 class Prompt(Struct, frozen=True, kw_only=True):
     """What the user asks the model to read, before any template.
 
     `chat` renders `text` as a user's turn through the model's chat template; otherwise `text` is
     read as it stands. `seed` is the start of the reply. `thinking` is None where it is left to the
     template's own default. `system` None leaves the template's default system text in place.
+    `history` are the turns before `text`.
     """
 
     text: str
@@ -61,13 +86,15 @@ class Prompt(Struct, frozen=True, kw_only=True):
     chat: bool = True
     system: str | None = None
     thinking: bool | None = None
+    history: tuple[Turn, ...] = ()
 
 
 class Encoded(Struct, frozen=True, kw_only=True):
     """A prompt as the model reads it: the exact ids, in order, with one string for each.
 
     `text` is what was tokenised (template and seed included); `bos` says how many beginning-of-
-    sequence tokens stand at the start (1, or 0 in families that have none).
+    sequence tokens stand at the start (1, or 0 in families that have none). `reply` says how many ids
+    stand before the reply: what the template writes at its beginning, and the seed, belong to it.
     """
 
     prompt: Prompt
@@ -76,6 +103,7 @@ class Encoded(Struct, frozen=True, kw_only=True):
     tokens: tuple[str, ...]
     bos: int
     templated: bool
+    reply: int = 0
 
 
 class Token(Struct, frozen=True):

@@ -17,7 +17,8 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from sessions.errors import ModelError, UsageError
-from sessions.model.info import Encoded, Prompt, Token
+from sessions.model.info import Encoded, Prompt, Token, Turn
+from sessions.model.thinking import in_common, markers
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> Encoded:
@@ -27,13 +28,16 @@ def encode(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> Encoded:
 
     Raises:
         UsageError: there is nothing to read.
-        ModelError: the template cannot render the prompt.
+        ModelError: the template cannot render the prompt, or there is none for a conversation.
     """
     templated = prompt.chat and bool(tokenizer.chat_template)
+    if prompt.history and not templated:
+        raise ModelError("only a chat template can set the turns of a conversation apart", "start anew: prompt TEXT")
     text = (_rendered(tokenizer, prompt) if templated else prompt.text) + prompt.seed
-    ids = _with_one_bos(tokenizer, tokenizer.encode(text, add_special_tokens=False))
+    ids = _ids(tokenizer, text)
     if not ids:
         raise UsageError("the prompt is empty", 'for example: prompt "What is the capital of Texas?"')
+    asked = _rendered(tokenizer, prompt, reply=False) if templated else prompt.text
     return Encoded(
         prompt=prompt,
         text=text,
@@ -41,22 +45,34 @@ def encode(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> Encoded:
         tokens=tuple(token_text(tokenizer, i) for i in ids),
         bos=_leading(ids, tokenizer.bos_token_id),
         templated=templated,
+        reply=len(ids) if asked == text else in_common(ids, _ids(tokenizer, asked)),
     )
 
 
-def _rendered(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> str:
-    messages = [{"role": "user", "content": prompt.text}]
+def _ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+    return _with_one_bos(tokenizer, tokenizer.encode(text, add_special_tokens=False))
+
+
+def _rendered(tokenizer: PreTrainedTokenizerBase, prompt: Prompt, *, reply: bool = True) -> str:
+    """The prompt as its template writes it; with `reply`, the beginning of the reply too."""
+    messages = [_message(tokenizer, turn) for turn in (*prompt.history, Turn("user", prompt.text))]
     if prompt.system is not None:
         messages.insert(0, {"role": "system", "content": prompt.system})
     switches: dict[str, Any] = {}
     if prompt.thinking is not None:
         switches = {"enable_thinking": prompt.thinking, "thinking": prompt.thinking}
     try:
-        return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, **switches))
+        return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=reply, **switches))
     except Exception as error:  # templates are programs: they raise whatever they like
         raise ModelError(
             f"the chat template refused the prompt: {error}", "try it without --system, or with --raw"
         ) from error
+
+
+def _message(tokenizer: PreTrainedTokenizerBase, turn: Turn) -> dict[str, str]:
+    """A turn as templates take it. Whether an earlier thought is read again is for the template to say."""
+    field = markers(tokenizer).field if turn.thought else ""
+    return {"role": turn.role, "content": turn.text} | ({field: turn.thought} if field else {})
 
 
 def _with_one_bos(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> list[int]:

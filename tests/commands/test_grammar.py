@@ -301,6 +301,7 @@ def test_every_verb_offers_something_for_what_it_takes(little: Session) -> None:
     (Path.cwd() / "file.wb").touch()
     (Path.cwd() / "file.jsonl").touch()
     (Path.cwd() / "file.dot").touch()
+    (Path.cwd() / "file.svg").touch()
     result(little, "save texas")
     free = ("text", "token", "whole number", "number", "name")
     for verb in VERBS.values():

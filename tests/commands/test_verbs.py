@@ -51,6 +51,8 @@ def ready(austin: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
     session.model, session.prompt, session.circuit = austin.model, austin.prompt, austin.circuit
     session.settings = austin.settings
     result(session, "export circuit.json")
+    Path("known.json").write_text('[{"id": "L24/N1005", "gain": 2, "region": "generated"}]')
+    result(session, "import known.json --as preset:calm")
     shutil.copy(CAPITAL, "capital.wb")
     yield session
     session.close()

@@ -20,7 +20,9 @@ from sessions.circuits.comparing import compared
 from sessions.circuits.flow import Edge, SuperWeight, between_layers, bottlenecks, gathered, hubs
 from sessions.events import Failed, Progress, Result, Started, State, Text, Value
 from sessions.interventions.arms import Arm, Shift
-from sessions.model.info import Encoded, ModelInfo, Prompt, Token, TokenChance
+from sessions.interventions.cells import Cell, Knee, Top, curve_of
+from sessions.interventions.presets import Known
+from sessions.model.info import Encoded, ModelInfo, Prompt, Token, TokenChance, Turn
 from sessions.store import Row
 from sessions.vectors.findings import Aligned, Direction, LayerCosine, Span
 from workbench.lines import Lines
@@ -52,6 +54,25 @@ def flowing(target: Target, tokens: tuple[str, ...], neurons: tuple[Neuron, ...]
         outputs=flow.outputs, inflows=flow.inflows, hubs=hubs(flow), bottlenecks=bottlenecks(flow),
         super_weights=(SuperWeight(places[0], 1.5, 5, 12.5),), layers=between_layers(flow), path=path,
     )  # fmt: skip
+
+
+def swept(target: Target, text: str, prompts: int) -> results.SweptGrid:
+    """Two selections at two multipliers beside 1: the first flips the token at the lower, the second never."""
+    first = text or "top9"
+    places = [("", 1.0), (first, 0.0), (first, 2.0), ("top5", 0.0), ("top5", 2.0)]
+    cells = tuple(
+        Cell(
+            prompt=prompt, selection=selection, multiplier=multiplier, target=multiplier, target_probability=0.25,
+            top=Top(int(multiplier == 0 and selection == first), text, 0.5, 1.0), text=text, ids=(1,), length=1,
+            stopped="eos", fired=None,
+        )
+        for prompt in range(prompts) for selection, multiplier in places
+    )  # fmt: skip
+    curves = curve_of(first, 12, cells), curve_of("top5", 5, cells)
+    common, folder = (target, "") if prompts == 1 else (None, text)
+    return results.SweptGrid(
+        scope=text, prompts=prompts, target=common, targets=prompts, curves=curves, cells=cells, folder=folder
+    )
 
 
 def samples(text: str) -> list[Value]:
@@ -133,8 +154,12 @@ def samples(text: str) -> list[Value]:
         structs.replace(flowing(target, encoded.tokens, neurons[:1], text), edges=(), total=0),
         results.Compared(verb="ablate", target=target, arms=(before, after), shifts=shifts, **around),
         results.Compared(verb="amplify", target=None, arms=(bare, twice), shifts=(), **around),
-        results.Swept(target=target, arms=(after, before), **around),
+        results.Swept(
+            target=target, arms=(after, before), knee=Knee(prompt=0, token=text), folder=text, chart=text, **around
+        ),
         results.Swept(target=None, arms=(bare, bare), **around),
+        swept(target, text, 1),
+        swept(target, text, 3),
         results.Narrowed(circuit=circuit, before=200),
         results.VectorShown(
             name="calm", site="mlp_out", model=text, prompts=(12, 1), path=f"/home/u/{text}",
@@ -153,6 +178,14 @@ def samples(text: str) -> list[Value]:
                     layer=9, norm=0.0, turned=0.5, neurons=(Aligned(neurons[0], 0.0),) * 8, up=(), down=(text,),
                     explained=(0.0, 0.0, 0.0), chance=(0.01, 0.1, 0.2),
                 ),
+            ),
+        ),
+        results.PresetShown(
+            name="calm", size=30, listed=2, live=True,
+            neurons=(
+                Known(id=text, layer=24, index=1005, gain=3.5, tier=text, region="answer"),
+                Known(id="L0/N1", layer=0, index=1, gain=-1e6, tier=2, mode="hold", positions=((0, 3), (12, 12))),
+                Known(id="L0/N2@-1", layer=0, index=2, gain=0.0, mode="multiply", position=-1),
             ),
         ),
         results.CircuitsCompared(names=("texas", "current"), comparison=compared(circuit, circuit)),
@@ -191,6 +224,18 @@ def samples(text: str) -> list[Value]:
         results.Unkept(what="NeuronTable", size=text),
         results.Restored(state=State(model=text, prompt=text, circuit=text, circuit_size=4)),
         results.Help(verb="ablate", text=text, example=text, families=(("circuits", (("ablate", text),)),)),
+        results.Said(
+            encoded=encoded, arm=structs.replace(before, fired=3, read=12), thought=text, answer=text,
+            closing="</think>", exchanges=2, under=text,
+        ),
+        results.Said(encoded=encoded, arm=bare, thought="", answer=text, closing="", exchanges=1, notes=(text,)),
+        results.HistoryShown(
+            turns=(Turn("user", text), Turn("assistant", text, text, text), Turn(text, "")), exchanges=12, system=text,
+            thinking=True,
+        ),
+        results.HistoryShown(turns=(), exchanges=0, system=None, thinking=None),
+        results.Forgotten(exchanges=2, left=0),
+        results.Forgotten(exchanges=0, left=0),
         results.Quit(),
     ]  # fmt: skip
 
@@ -273,6 +318,14 @@ def test_a_sweep_is_one_row_a_multiplier_in_80_columns_and_whole_in_160() -> Non
     assert wide.count("x" * 50) > narrow.count("x" * 50)
 
 
+def test_a_grid_names_each_knee_and_says_where_no_multiplier_flips_it() -> None:
+    one, many = (printed(swept(samples("x")[5].circuit.target, "all", count), 80) for count in (1, 3))
+    assert "○ ×0" in one and '○ knee: ×0 flips "all" to "all"' in one and 'no multiplier flips "all"' in one
+    assert "3 of 3 prompts flip, the median knee ×0 · ○ below 1: ×0, 3 flip" in many
+    assert "no multiplier flips the likeliest token of any of 3 prompts" in many
+    assert all(cell_len(line) <= 80 for line in (one + many).splitlines())
+
+
 def test_a_discovery_is_summed_up_in_one_line() -> None:
     shown = " ".join(printed(samples(" Austin")[5], 160).split("\n"))
     for fact in ("4 of 1,935,360 neurons", 'logit " Austin" − logit " Dallas" = +7.312', "conservation off by 3e-05%",
@@ -317,6 +370,35 @@ def test_streamed_text_appears_as_it_comes_and_is_not_repeated() -> None:
     lines.show(Text(" is Austin."))
     lines.show(generated("The capital is Austin."))
     assert out.getvalue() == "The capital is Austin.\n3 tokens · ended by itself · 0.50 s\n"
+
+
+def replied(text: str, thought: str, answer: str, closing: str) -> Result:
+    value = next(value for value in samples("x") if isinstance(value, results.Said))
+    arm = Arm(name="", multiplier=1, text=text, ids=(1, 2, 3), stopped="eos", next_tokens=())
+    return Result(structs.replace(value, arm=arm, thought=thought, answer=answer, closing=closing, under=""), 0.5)
+
+
+@pytest.mark.parametrize(
+    ("text", "closing", "again"),
+    [
+        ("<think>Two and two.</think>It is 4.", "</think>", ""),
+        ("analysisTwo and two.assistantfinalIt is 4.", "<|end|>", "Two and two.\n\nIt is 4.\n"),
+    ],
+)
+def test_a_streamed_reply_is_shown_again_only_where_nothing_told_its_thought_from_its_answer(
+    text: str, closing: str, again: str
+) -> None:
+    lines, out, _ = screen()
+    lines.show(Text(text))
+    lines.show(replied(text, "Two and two.", "It is 4.", closing))
+    assert out.getvalue() == f"{text}\n{again}exchange 2 · 3 tokens · ended by itself · 0.50 s\n"
+
+
+def test_a_conversation_names_who_speaks_and_what_it_was_said_under() -> None:
+    lines = named(results.HistoryShown, "x").splitlines()
+    assert [line.split()[0] for line in lines[:4]] == ["system", "you", "thought", "model"]
+    assert lines[4].strip() == "under x"
+    assert lines[-1] == "the last of 12 exchanges · thinking on"
 
 
 def test_a_text_that_was_streamed_only_in_part_is_shown_whole() -> None:

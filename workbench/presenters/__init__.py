@@ -12,6 +12,7 @@ from rich.text import Text as Line
 from sessions.events import State, Value
 from workbench.presenters import (
     artifacts,
+    chat,
     circuits,
     control,
     edges,
@@ -19,14 +20,19 @@ from workbench.presenters import (
     interventions,
     neuron,
     parts,
+    presets,
     prompting,
+    sweep,
     universal,
     vectors,
 )
 from workbench.writing import inline, plain, quoted
 
 #: Each registers its presenters with `parts.shown`.
-FAMILIES = (artifacts, circuits, control, edges, faithfulness, interventions, neuron, prompting, universal, vectors)
+FAMILIES = (
+    artifacts, chat, circuits, control, edges, faithfulness, interventions, neuron, presets, prompting, sweep,
+    universal, vectors,
+)  # fmt: skip
 
 
 def present(value: Value, width: int, seconds: float = 0.0, streamed: str = "") -> list[RenderableType]:
@@ -44,10 +50,15 @@ def failure(message: str, hint: str = "") -> list[Line]:
     return [*lines, Line(f"→ {plain(hint)}")] if hint else lines
 
 
-def standing(state: State) -> list[str]:
-    """What a session holds, in words for one line, the most important first: model, circuit, prompt."""
+def standing(state: State) -> dict[str, str]:
+    """What a session holds, by name, in words for one line: model, circuit, what is in force, prompt."""
     if not state.model:
-        return ["no model"]
-    circuit = f"circuit {inline(state.circuit)} {state.circuit_size:,}" if state.circuit_size else "no circuit"
-    prompt = quoted(state.prompt) if state.prompt else "no prompt"
-    return [inline(f"{state.model} {state.dtype} {state.device}"), circuit, prompt]
+        return {"model": "no model"}
+    suppressed = f"suppressed {state.suppressed:,}" if state.suppressed else ""
+    held = {
+        "model": inline(f"{state.model} {state.dtype} {state.device}"),
+        "circuit": f"circuit {inline(state.circuit)} {state.circuit_size:,}" if state.circuit_size else "no circuit",
+        "force": " │ ".join(filter(None, [suppressed, f"live {len(state.live)}" if state.live else ""])),
+        "prompt": quoted(state.prompt) if state.prompt else "no prompt",
+    }
+    return {name: words for name, words in held.items() if words}

@@ -41,6 +41,8 @@ def _(value: results.Info, sheet: parts.Sheet) -> Iterator[RenderableType]:
         "prompt": state.prompt and quoted(state.prompt),
         "seed": state.seed and quoted(state.seed),
         "circuit": circuit,
+        "suppressed": f"{state.suppressed:,}: {', '.join(state.first_suppressed)}" if state.suppressed else "",
+        "live": inline(", ".join(state.live)),
         "settings": settings,
         "home": value.home,
         "versions": versions,

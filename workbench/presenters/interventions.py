@@ -1,8 +1,10 @@
-"""Changed texts beside the unchanged one: the results of `ablate`, `amplify`, `sweep`."""
+"""Changed texts beside the unchanged one, and what stays in force: the results of interventions."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from math import inf, log
+from statistics import fmean
 
 from rich.console import RenderableType
 from rich.table import Table
@@ -10,7 +12,7 @@ from rich.text import Text as Line
 
 from sessions import results
 from sessions.circuits.circuit import Target
-from sessions.interventions.arms import Arm
+from sessions.interventions.arms import Arm, repetition
 from workbench.presenters import parts
 from workbench.presenters.parts import shown
 from workbench.writing import (
@@ -22,22 +24,27 @@ from workbench.writing import (
     facts,
     fitted,
     inline,
-    multiple,
+    percent,
     plain,
     quoted,
     signed,
 )
 
-_SCOPES = {"all": "at all positions", "circuit": "where the circuit found them"}
+#: Cells that a text needs to stand beside others.
+_COLUMN = 40
+SCOPES = {"all": "at all positions", "circuit": "where the circuit found them"}
 
 
 @shown.register
 def _(value: results.Compared, sheet: parts.Sheet) -> Iterator[RenderableType]:
-    yield _intervention(value.verb, value, sheet)
+    yield intervention(value.verb, value, sheet)
+    if len(value.arms) > 2:
+        yield _measures(value, sheet)
     texts = _marked([plain(arm.text) for arm in value.arms])
-    width = sheet.width // max(len(value.arms), 1) - 3 if sheet.width >= parts.WIDE else sheet.width
+    beside = sheet.width >= parts.WIDE and sheet.width // len(value.arms) >= _COLUMN
+    width = sheet.width // len(value.arms) - 3 if beside else sheet.width
     headings = [facts(arm_facts(arm, value.arms[0]), width) for arm in value.arms]
-    if sheet.width >= parts.WIDE:
+    if beside:
         pair = Table(box=None, show_header=False, padding=(0, 3, 0, 0), pad_edge=False, expand=True)
         for _ in value.arms:
             pair.add_column(ratio=1, overflow="fold")
@@ -52,41 +59,52 @@ def _(value: results.Compared, sheet: parts.Sheet) -> Iterator[RenderableType]:
         yield _shifts(value, sheet)
 
 
-@shown.register
-def _(value: results.Swept, sheet: parts.Sheet) -> Iterator[RenderableType]:
-    yield _intervention("sweep", value, sheet)
-    wide = sheet.width >= parts.WIDE
-    columns = (">target", ">p", "") if value.target is not None else ()
-    table = parts.table(sheet, ">", *columns, "next token", "text")
+def _measures(value: results.Compared, sheet: parts.Sheet) -> RenderableType:
+    """A row for each arm: the target, how far it is from the baseline, and what its text is like."""
+    aimed = value.target is not None
+    aim_columns = (">target", ">p", ">log p") if aimed else ()
+    table = parts.table(sheet, "arm", *aim_columns, ">KL", ">at most", ">repeats", ">tokens")
     for arm in value.arms:
-        likeliest = max(arm.next_tokens, key=lambda token: token.probability, default=None)
-        cells = [multiple(arm.multiplier)]
-        if value.target is not None:
-            drawn = f"{bar(arm.target_probability, 20 if wide else 8):<8}"
-            cells += [signed(arm.target), chance(arm.target_probability), drawn]
-        chosen = MISSING if likeliest is None else fitted(quoted(likeliest.text), 16)
-        table.add_row(*cells, parts.cell(chosen), parts.text(arm.text) if wide else parts.cell(inline(arm.text)))
-    yield table
+        known = [each for each in arm.kl if each is not None]
+        repeated = repetition(arm.ids)
+        cells: list[str | Line] = [parts.cell(inline(arm.name))]
+        if aimed:
+            cells += [signed(arm.target), chance(arm.target_probability), signed(log_chance(arm))]
+        cells += [f"{fmean(known):.3f}" if known else MISSING, f"{max(known):.2f}" if known else MISSING]
+        cells += [MISSING if repeated is None else percent(repeated), f"{len(arm.ids)}"]
+        table.add_row(*cells)
+    return table
 
 
-def _intervention(verb: str, value: results.Intervened, sheet: parts.Sheet) -> RenderableType:
+def log_chance(arm: Arm) -> float | None:
+    """The target's log-probability in nats; None where it has none."""
+    p = arm.target_probability
+    return None if p is None else log(p) if p else -inf
+
+
+def intervention(verb: str, value: results.Intervened, sheet: parts.Sheet) -> RenderableType:
     count = "1 neuron" if value.neurons == 1 else f"{value.neurons:,} neurons"
     target = "" if value.target is None else f"target {aim(value.target)}"
-    scope = _SCOPES.get(value.scope) or inline(value.scope)
+    scope = SCOPES.get(value.scope, inline(value.scope))
     return facts([f"{inline(verb)} {inline(value.selection)}", count, scope, target], sheet.width)
 
 
 def arm_facts(arm: Arm, first: Arm) -> Iterator[str]:
     """What is to be said of an arm above its text."""
-    name, times = inline(arm.name), multiple(arm.multiplier)
-    yield name if arm is first or times in name else f"{name} {times}"
+    yield inline(arm.name)
     if arm.target is not None:
         yield f"target {signed(arm.target)}"
     if arm.target_probability is not None:
         yield f"p {chance(arm.target_probability)}"
+    known = [each for each in arm.kl if each is not None]
+    if arm is not first and known:
+        yield f"KL {fmean(known):.3f}"
+    if arm.fired is not None and arm.fired < arm.read:
+        yield f"in force at {arm.fired:,} of {arm.read:,} tokens"
     if arm is not first and arm.text == first.text:
         yield "same text"
     yield parts.ending(arm)
+    yield parts.held_back(arm)
 
 
 def _marked(texts: Sequence[str]) -> list[Line]:
@@ -126,3 +144,16 @@ def target_roles(target: Target | None) -> dict[int, str]:
     if target is not None and target.counterfactual is not None:
         roles[target.counterfactual.id] = "against"
     return roles
+
+
+@shown.register
+def _(value: results.WorkingSet, sheet: parts.Sheet) -> Iterator[RenderableType]:
+    done = {"suppressed": value.added, "released": value.released, "ended on": value.ended}
+    said = [f"{word} {parts.counted(count, 'neuron')}" for word, count in done.items() if count]
+    if said:
+        yield facts(said, sheet.width)
+    names = ", ".join(str(neuron) for neuron in value.suppressed[: sheet.width])
+    rows = {"suppressed": f"{len(value.suppressed):,}: {names}" if value.suppressed else "none"}
+    for number, (label, count) in enumerate(value.live, 1):
+        rows[f"live {number}"] = f"{inline(label)}, {parts.counted(count, 'neuron')}"
+    yield parts.pairs({name: fitted(text, 3 * sheet.width) for name, text in rows.items()})

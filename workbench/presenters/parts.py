@@ -68,8 +68,25 @@ def position(neuron: Neuron) -> str:
     return "all" if neuron.position is None else str(neuron.position)
 
 
+_ENDINGS = {
+    "eos": "ended by itself",
+    "length": "cut at max_tokens",
+    "nan": "stopped: its logits were no longer numbers",
+}
+
+
 def ending(arm: Arm) -> str:
-    return {"eos": "ended by itself", "length": "cut at max_tokens"}.get(arm.stopped, f"stopped: {inline(arm.stopped)}")
+    return _ENDINGS.get(arm.stopped, f"stopped: {inline(arm.stopped)}")
+
+
+def held_back(arm: Arm) -> str:
+    """How often the stutter guard, or another rule against repetition, changed a text; "" where none did."""
+    return f"{arm.guarded:,} {'repeat' if arm.guarded == 1 else 'repeats'} held back" if arm.guarded else ""
+
+
+def counted(count: int, what: str) -> str:
+    """A number of things."""
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
 
 
 def table(sheet: Sheet, *headings: str) -> Table:

@@ -48,7 +48,8 @@ def _(value: results.Generated, sheet: parts.Sheet) -> Iterator[RenderableType]:
     if not value.arm.text or sheet.streamed != value.arm.text:
         yield parts.text(value.arm.text)
     tokens = f"{len(value.arm.ids)} tokens"
-    yield parts.dim(facts([tokens, parts.ending(value.arm), duration(sheet.seconds)], sheet.width))
+    said = [tokens, parts.ending(value.arm), parts.held_back(value.arm), duration(sheet.seconds)]
+    yield parts.dim(facts(said, sheet.width))
 
 
 @shown.register

@@ -10,7 +10,8 @@ from sessions.circuits.attribution import attribute
 from sessions.circuits.circuit import Neuron, Target
 from sessions.circuits.targets import value_of
 from sessions.events import finished
-from sessions.interventions.treating import Treatment, treated
+from sessions.interventions.treating import treated
+from sessions.interventions.treatment import Treatment
 from sessions.model.info import Token
 from sessions.model.opening import OpenModel, adopt
 from tests.families import DENSE, MOE, tiny, tiny_tokenizer

@@ -18,7 +18,8 @@ from sessions.errors import UsageError
 from sessions.events import finished
 from sessions.interventions.arms import Condition
 from sessions.interventions.comparing import compare
-from sessions.interventions.treating import Treatment, treated
+from sessions.interventions.treating import treated
+from sessions.interventions.treatment import Treatment
 from sessions.model.generation import Decoding
 from sessions.model.hooks import count_hooks
 from sessions.model.info import Encoded, Prompt, Token
@@ -111,8 +112,7 @@ def test_ablating_the_circuit_takes_the_answer_away_and_random_neurons_do_not(sm
             compare(
                 smollm2,
                 encoded,
-                neurons,
-                [Condition("baseline", 1), Condition("off", 0)],
+                [Condition("baseline"), Condition("off", (Treatment(neurons, 0.0),))],
                 decoding,
                 target=found.target,
             )

@@ -21,7 +21,8 @@ from sessions.circuits.prompts import Asked, read_prompts
 from sessions.circuits.recording import means, recorded
 from sessions.errors import ModelError, UsageError
 from sessions.events import finished
-from sessions.interventions.treating import Treatment, treated
+from sessions.interventions.treating import treated
+from sessions.interventions.treatment import Treatment
 from sessions.model.hooks import count_hooks
 from sessions.model.opening import OpenModel, adopt
 from tests.families import DENSE, MOE, tiny, tiny_tokenizer

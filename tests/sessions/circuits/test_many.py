@@ -147,7 +147,7 @@ def place(family: str, neuron: Neuron) -> tuple[int, int]:
     return [each for layer in anatomy.layers for each in layer.sites].index(site), local
 
 
-@pytest.mark.parametrize("aggregate", ["mean", "max", "share"])
+@pytest.mark.parametrize("aggregate", ["magnitude", "mean", "max", "share"])
 @pytest.mark.parametrize("threshold", [None, 2.0, 20.0])
 def test_prompts_are_gathered_as_asked(aggregate: Aggregate, threshold: float | None) -> None:
     family = "qwen3"
@@ -155,17 +155,17 @@ def test_prompts_are_gathered_as_asked(aggregate: Aggregate, threshold: float | 
     targets = torch.tensor([abs(case.target.value) for case in asked(family)])
     sums = [torch.stack([table[1:].sum(0) for table in prompt]) for prompt in tables(family)]
     each = torch.stack(sums)  # [prompts, layers, neurons]
+    sizes = torch.stack([torch.stack([table[1:].abs().sum(0) for table in prompt]) for prompt in tables(family)])
     least = 1.0 if aggregate == "share" and threshold is None else threshold or 0.0
-    reached = each.abs() >= least / 100 * targets[:, None, None]
+    reached = (sizes if aggregate == "magnitude" else each.abs()) >= least / 100 * targets[:, None, None]
     counted = each if aggregate == "share" else each * reached
     expected = counted.mean(0)
     if aggregate == "max":
         expected = counted.gather(0, counted.abs().argmax(0, keepdim=True))[0]
     for neuron in found.neurons:
         assert neuron.attribution == pytest.approx(float(expected[neuron.site]), abs=1e-5)
-    ranks = [
-        float((reached.float().mean(0) if aggregate == "share" else expected.abs())[n.site]) for n in found.neurons
-    ]
+    by = {"share": reached.float().mean(0), "magnitude": (sizes * reached).mean(0)}.get(aggregate, expected.abs())
+    ranks = [float(by[neuron.site]) for neuron in found.neurons]
     assert all(one >= other - 1e-5 for one, other in itertools.pairwise(ranks))
     assert ranks[-1] > 0
 

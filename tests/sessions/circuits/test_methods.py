@@ -15,7 +15,8 @@ from sessions.circuits.circuit import Neuron
 from sessions.circuits.recording import means, recorded
 from sessions.errors import ModelError, UsageError
 from sessions.events import finished
-from sessions.interventions.treating import Treatment, treated
+from sessions.interventions.treating import treated
+from sessions.interventions.treatment import Treatment
 from sessions.model import anatomy
 from sessions.model.hooks import after, count_hooks, on_neurons
 from sessions.model.info import ModelInfo

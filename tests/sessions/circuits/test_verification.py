@@ -15,7 +15,8 @@ from sessions.circuits.circuit import Neuron, Target
 from sessions.circuits.verification import LARGEST_BATCH, _cut, affordable, verify
 from sessions.errors import Cancelled, ModelError, UsageError
 from sessions.events import finished
-from sessions.interventions.treating import Treatment, treated
+from sessions.interventions.treating import treated
+from sessions.interventions.treatment import Treatment
 from sessions.model import anatomy
 from sessions.model.cancel import Cancel
 from sessions.model.hooks import after, count_hooks

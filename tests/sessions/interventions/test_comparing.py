@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sessions.circuits.circuit import Neuron, Target
 from sessions.errors import Cancelled, ModelError
 from sessions.events import Text, finished
-from sessions.interventions.arms import Arm, Condition, shifts
-from sessions.interventions.comparing import compare
+from sessions.interventions.arms import Arm, Condition, repetition, shifts
+from sessions.interventions.comparing import answered, compare
+from sessions.interventions.diverging import divergences
+from sessions.interventions.treating import treated
+from sessions.interventions.treatment import Treatment, Where
 from sessions.model.cancel import Cancel
 from sessions.model.generation import Decoding
 from sessions.model.hooks import count_hooks
@@ -26,11 +32,15 @@ TARGET = Target(
 SWEEP = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
 
 
+def scaled(multiplier: float, name: str = "", neurons: tuple[Neuron, ...] = NEURONS) -> Condition:
+    return Condition(name or f"×{multiplier:g}", (Treatment(neurons, multiplier),), multiplier)
+
+
 def arms(opened: Any, multipliers: tuple[float, ...], **how: Any) -> tuple[Arm, ...]:
     encoded = encode(opened.tokenizer, Prompt(text=AUSTIN.prompt, seed=AUSTIN.seed))
-    conditions = [Condition(f"×{multiplier:g}", multiplier) for multiplier in multipliers]
+    conditions = [scaled(multiplier) for multiplier in multipliers]
     decoding = how.pop("decoding", Decoding(max_tokens=16))
-    return finished(compare(opened, encoded, NEURONS, conditions, decoding, target=TARGET, **how))[0]
+    return finished(compare(opened, encoded, conditions, decoding, target=TARGET, **how))[0]
 
 
 def test_a_sweep_in_one_batch_says_what_single_runs_say(smollm2: Any) -> None:
@@ -59,8 +69,8 @@ def test_the_target_of_a_sequence_is_its_log_probability_under_the_arm(smollm2: 
     encoded = encode(smollm2.tokenizer, Prompt(text=AUSTIN.prompt, seed=AUSTIN.seed))
     tokens = (Token(AUSTIN.target_id, " Austin"), Token(30, "."))
     target = Target(tokens=tokens, sequence=True)
-    conditions = [Condition("baseline", 1.0), Condition("off", 0.0)]
-    (baseline, off), _ = finished(compare(smollm2, encoded, NEURONS, conditions, Decoding(max_tokens=2), target=target))
+    conditions = [scaled(1.0, "baseline"), scaled(0.0, "off")]
+    (baseline, off), _ = finished(compare(smollm2, encoded, conditions, Decoding(max_tokens=2), target=target))
     logs = smollm2.model(torch.tensor([[*encoded.ids, tokens[0].id]])).logits[0, -2:].log_softmax(-1)
     assert baseline.target == pytest.approx(float(logs[0, tokens[0].id] + logs[1, tokens[1].id]), abs=1e-4)
     assert off.target is not None and off.target < baseline.target
@@ -77,7 +87,7 @@ def test_shifts_list_the_tokens_of_both_arms_the_largest_change_first(smollm2: A
 
 def test_texts_stream_under_the_name_of_their_arm_and_add_up(smollm2: Any) -> None:
     encoded = encode(smollm2.tokenizer, Prompt(text=AUSTIN.prompt))
-    steps = compare(smollm2, encoded, NEURONS, [Condition("a", 1.0), Condition("b", 0.0)], Decoding(max_tokens=12))
+    steps = compare(smollm2, encoded, [scaled(1.0, "a"), scaled(0.0, "b")], Decoding(max_tokens=12))
     streamed = {"a": "", "b": ""}
     while True:
         try:
@@ -93,7 +103,7 @@ def test_texts_stream_under_the_name_of_their_arm_and_add_up(smollm2: Any) -> No
 def test_cancelling_between_tokens_leaves_no_hook(smollm2: Any) -> None:
     cancel = Cancel()
     encoded = encode(smollm2.tokenizer, Prompt(text=AUSTIN.prompt))
-    steps = compare(smollm2, encoded, NEURONS, [Condition("off", 0.0)], Decoding(), cancel=cancel)
+    steps = compare(smollm2, encoded, [scaled(0.0, "off")], Decoding(), cancel=cancel)
     next(steps)
     assert count_hooks(smollm2.model) > 0
     cancel.request()
@@ -105,17 +115,73 @@ def test_cancelling_between_tokens_leaves_no_hook(smollm2: Any) -> None:
 
 def test_closing_half_way_leaves_no_hook_and_no_mode(smollm2: Any) -> None:
     encoded = encode(smollm2.tokenizer, Prompt(text=AUSTIN.prompt))
-    steps = compare(smollm2, encoded, NEURONS, [Condition("off", 0.0)], Decoding())
+    steps = compare(smollm2, encoded, [scaled(0.0, "off")], Decoding())
     next(steps)
     assert not torch.is_inference_mode_enabled()
     steps.close()
     assert count_hooks(smollm2.model) == 0
 
 
-def test_logits_that_are_not_numbers_name_the_arm(smollm2: Any) -> None:
+EVERY = tuple(Neuron(layer, i) for layer in (3, 10) for i in range(1536))
+
+
+def test_an_arm_whose_logits_are_not_numbers_stops_and_the_others_go_on(smollm2: Any) -> None:
     encoded = encode(smollm2.tokenizer, Prompt(text=AUSTIN.prompt))
-    every = tuple(Neuron(layer, i) for layer in (3, 10) for i in range(1536))
-    conditions = [Condition("baseline", 1.0), Condition("amplified", 1e38)]
-    with pytest.raises(ModelError, match="logits of 'amplified' are not numbers"):
-        finished(compare(smollm2, encoded, every, conditions, Decoding(max_tokens=2)))
+    late = Condition("late", (Treatment(EVERY, 0.0, (inf,) * len(EVERY), Where("generated")),))
+    conditions = [scaled(1.0, "baseline"), scaled(1e38, "amplified", EVERY), late]
+    found, _ = finished(compare(smollm2, encoded, conditions, Decoding(max_tokens=4)))
+    (alone,), _ = finished(compare(smollm2, encoded, conditions[:1], Decoding(max_tokens=4)))
+    assert found[0].ids == alone.ids and found[0].stopped == "length"
+    assert (found[1].text, found[1].stopped, found[1].next_tokens) == ("", "nan", ())
+    assert found[2].ids == alone.ids[:1] and found[2].stopped == "nan"
     assert count_hooks(smollm2.model) == 0
+
+
+def test_where_no_arm_has_numbers_that_is_an_error(smollm2: Any) -> None:
+    encoded = encode(smollm2.tokenizer, Prompt(text=AUSTIN.prompt))
+    with pytest.raises(ModelError, match="the logits are not numbers"):
+        finished(compare(smollm2, encoded, [scaled(1e38, "amplified", EVERY)], Decoding(max_tokens=2)))
+    assert count_hooks(smollm2.model) == 0
+
+
+def test_rows_with_prompts_of_their_own_say_what_each_says_alone(smollm2: Any) -> None:
+    texts = ("Hi!", AUSTIN.prompt, "Count from one to five, please.")
+    asked = [(encode(smollm2.tokenizer, Prompt(text=text)), scaled(0.5 * which)) for which, text in enumerate(texts)]
+    targets = [TARGET, None, Target(tokens=(Token(AUSTIN.target_id, " Austin"), Token(30, ".")), sequence=True)]
+    together, logits = finished(answered(smollm2, asked, Decoding(max_tokens=8), targets=targets))
+    assert logits.shape[0] == 3
+    for one, target, arm in zip(asked, targets, together, strict=True):
+        (alone,), _ = finished(answered(smollm2, [one], Decoding(max_tokens=8), targets=[target]))
+        assert arm.ids == alone.ids
+        assert arm.target == (None if target is None else pytest.approx(alone.target, abs=1e-3))
+
+
+def test_divergence_is_kl_along_the_text_of_the_first_arm(smollm2: Any) -> None:
+    encoded = encode(smollm2.tokenizer, Prompt(text=AUSTIN.prompt))
+    conditions = [
+        scaled(1.0, "baseline"),
+        scaled(0.0, "off"),
+        Condition("late", (Treatment(NEURONS, 0.0, where=Where("generated")),)),
+    ]
+    (first, *_), _ = finished(compare(smollm2, encoded, conditions, Decoding(max_tokens=20)))
+    found = finished(divergences(smollm2, encoded, conditions, first.ids))
+    ids = torch.tensor([[*encoded.ids, *first.ids[:-1]]])
+
+    def log_p(*treatments: Treatment) -> torch.Tensor:
+        with treated(smollm2.anatomy, [treatments]):
+            return smollm2.model(ids).logits[0, len(encoded.ids) - 1 :].log_softmax(-1)
+
+    clean, off = log_p(), log_p(Treatment(NEURONS, 0.0))
+    spans = ((len(encoded.ids), 10_000),)
+    late = log_p(Treatment(NEURONS, 0.0, where=Where(spans=spans)))
+    for row, other in zip(found, (clean, off, late), strict=True):
+        exact = (clean.exp() * (clean - other)).sum(-1)
+        torch.testing.assert_close(torch.tensor(row), exact, atol=1e-4, rtol=1e-3)
+    assert found[2][0] == pytest.approx(0, abs=1e-5) and found[2][1] > 0
+
+
+@given(st.lists(st.integers(0, 3), max_size=30))
+def test_repetition_counts_trigrams_that_were_there_before(ids: list[int]) -> None:
+    grams = [tuple(ids[at : at + 3]) for at in range(len(ids) - 2)]
+    seen = sum(gram in grams[:at] for at, gram in enumerate(grams))
+    assert repetition(ids) == (pytest.approx(seen / len(grams)) if grams else None)

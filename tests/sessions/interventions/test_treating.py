@@ -11,7 +11,8 @@ from torch import Tensor
 from sessions.circuits.circuit import Neuron
 from sessions.errors import UsageError
 from sessions.events import finished
-from sessions.interventions.treating import Treatment, treated
+from sessions.interventions.treating import treated
+from sessions.interventions.treatment import Treatment
 from sessions.model import anatomy
 from sessions.model.generation import Decoding, generate
 from sessions.model.hooks import count_hooks, on_neurons

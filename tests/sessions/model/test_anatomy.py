@@ -8,7 +8,8 @@ import torch
 
 from sessions.circuits.circuit import Neuron
 from sessions.errors import ModelError, UsageError
-from sessions.interventions.treating import Treatment, treated
+from sessions.interventions.treating import treated
+from sessions.interventions.treatment import Treatment
 from sessions.model import anatomy
 from sessions.model.hooks import after, count_hooks, on_neurons
 from sessions.model.parts import DenseSite, ExpertSite

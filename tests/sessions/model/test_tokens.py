@@ -5,11 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sessions.errors import ModelError, UsageError
-from sessions.model.info import Prompt
+from sessions.model.info import Prompt, Turn
 from sessions.model.tokens import continuation, encode, end_of_turn, token_text
+from tests.families import tiny_tokenizer
 from tests.reference import AUSTIN
+from tests.thinking import TEMPLATES
 
 PROMPT = Prompt(text=AUSTIN.prompt, seed=AUSTIN.seed)
 
@@ -90,3 +94,66 @@ def test_every_token_of_the_vocabulary_has_a_text(smollm2: Any) -> None:
 
 def test_the_template_names_the_end_of_a_turn(smollm2: Any) -> None:
     assert end_of_turn(smollm2.tokenizer) == {smollm2.tokenizer.convert_tokens_to_ids("<|im_end|>")}
+
+
+# ---- where the reply begins
+
+
+def before_reply(opened: Any, prompt: Prompt) -> str:
+    encoded = encode(opened.tokenizer, prompt)
+    return "".join(encoded.tokens[: encoded.reply])
+
+
+def test_the_reply_begins_where_the_template_begins_it(smollm2: Any) -> None:
+    asked = before_reply(smollm2, PROMPT)
+    assert asked.endswith("What is the capital of Texas?<|im_end|>\n")
+    assert encode(smollm2.tokenizer, PROMPT).text.removeprefix(asked) == f"<|im_start|>assistant\n{AUSTIN.seed}"
+    assert before_reply(smollm2, Prompt(text=AUSTIN.prompt)) == asked
+
+
+def test_what_the_template_says_for_the_model_belongs_to_the_reply(
+    smollm2: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(smollm2.tokenizer, "chat_template", TEMPLATES["field"])
+    asked, off = (encode(smollm2.tokenizer, Prompt(text="Why?", thinking=thinking)) for thinking in (None, False))
+    assert asked.reply == off.reply
+    assert "".join(off.tokens[off.reply :]) == "<|im_start|>assistant\n<think>\n\n</think>\n\n"
+
+
+def test_a_template_that_begins_no_reply_leaves_all_of_it_to_the_model(
+    smollm2: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(smollm2.tokenizer, "chat_template", "{% for m in messages %}{{ m.content }}.{% endfor %}")
+    encoded = encode(smollm2.tokenizer, Prompt(text="Why"))
+    assert encoded.reply == len(encoded.ids)
+
+
+def test_a_seed_that_merges_with_the_prompt_takes_the_token_with_it(smollm2: Any) -> None:
+    assert before_reply(smollm2, Prompt(text="The capital of Tex", seed="as is", chat=False)) == "The capital of"
+    assert before_reply(smollm2, Prompt(text="The capital of", seed=" Texas", chat=False)) == "The capital of"
+
+
+@given(st.text(max_size=12), st.text(max_size=12), st.booleans())
+def test_what_stands_before_the_reply_is_a_part_of_what_was_asked(text: str, seed: str, chat: bool) -> None:
+    tokenizer = tiny_tokenizer(template="{% for m in messages %}{{ m.content }}. {% endfor %}")
+    encoded = encode(tokenizer, Prompt(text=text, seed=seed, chat=chat))
+    alone = encode(tokenizer, Prompt(text=text, chat=chat))
+    assert encoded.bos <= encoded.reply <= alone.reply == len(alone.ids)
+    assert encoded.ids[: encoded.reply] == alone.ids[: encoded.reply]
+
+
+# ---- conversations
+
+
+def test_earlier_turns_stand_before_the_question(smollm2: Any) -> None:
+    history = (Turn("user", "What is the capital of Texas?"), Turn("assistant", "Austin."))
+    encoded = encode(smollm2.tokenizer, Prompt(text="And of France?", system="Be brief.", history=history))
+    parts = ("Be brief.", "What is the capital of Texas?", "Austin.", "And of France?")
+    assert [encoded.text.count(part) for part in parts] == [1] * 4
+    assert sorted(parts, key=encoded.text.index) == list(parts)
+    assert "".join(encoded.tokens[: encoded.reply]).endswith("And of France?<|im_end|>\n")
+
+
+def test_without_a_template_there_is_no_conversation(gemma3: Any) -> None:
+    with pytest.raises(ModelError, match="only a chat template"):
+        encode(gemma3.tokenizer, Prompt(text="And?", history=(Turn("user", "Why?"), Turn("assistant", "So."))))

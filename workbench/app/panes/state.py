@@ -15,6 +15,7 @@ from workbench.app.board import Board, Facet
 from workbench.app.paper import Block, Paper
 from workbench.app.wrapping import row, strips, wrapped
 from workbench.presenters import standing
+from workbench.presenters.parts import counted
 from workbench.writing import aim, facts, fitted, inline, percent, plain, signed
 
 _DIM = Style(dim=True)
@@ -25,7 +26,7 @@ _LEAST_PROMPT = 16
 
 
 class StatePane(Paper):
-    """Model, prompt, circuit, host."""
+    """Model, prompt, circuit, what is in force, host."""
 
     heading: ClassVar[str] = "State"
     facets: ClassVar[Facet] = Facet.STATE | Facet.CIRCUIT | Facet.HOST
@@ -80,14 +81,19 @@ def _held(board: Board) -> Iterator[tuple[str, list[str]]]:
         yield "circuit", [inline(state.circuit), f"{len(circuit):,} neurons", inline(circuit.chosen)]
         yield "target", [aim(circuit.target), f"= {signed(circuit.target.value)}" if circuit.target.stated else ""]
         yield "method", [inline(circuit.way), off]
+    if state.suppressed:
+        more = f"and {state.suppressed - len(state.first_suppressed):,} more"
+        named = list(state.first_suppressed)
+        yield "at zero", [f"{state.suppressed:,} suppressed", *named, *([more] if state.suppressed > len(named) else [])]
+    yield "live", [inline(label) for label in state.live]
+    yield "chat", [counted(state.exchanges, "exchange") if state.exchanges else ""]
     yield "host", [inline(board.name), inline(board.host)]
 
 
 def status(board: Board, width: int) -> Text:
     """The session in one line, what matters least left out where it is too long: first of all the prompt."""
-    model, *rest = standing(board.state)
     host = f"host {inline(board.name or JOURNAL)}"
-    parts = {"model": model, **dict(zip(("circuit", "prompt"), rest, strict=False)), "host": host}
+    parts = {**standing(board.state), "host": host}
     if board.host:
         parts["host"] = f"{host}: {inline(board.host)}"
     for name in ("prompt", "circuit", "model") if board.host else ("prompt", "host", "circuit"):

@@ -1,0 +1,126 @@
+"""Interventions: arms in one batch, a gate before it opens, a suppression, and a sweep that is killed.
+
+    python -m benchmarks.interventions [--json] [--quick]
+
+`--quick` leaves out the sweep that is killed, which takes most of the time.
+"""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+
+import torch
+
+from benchmarks.measuring import THREADS, Figure, in_turns, report, surroundings
+from benchmarks.sweeping import killed
+from sessions.circuits.circuit import Neuron
+from sessions.events import finished
+from sessions.interventions.arms import Arm, Condition
+from sessions.interventions.comparing import compare, under
+from sessions.interventions.suppressing import Suppression
+from sessions.interventions.treatment import Treatment, Where
+from sessions.model.generation import Decoding, generate
+from sessions.model.info import Encoded, Prompt
+from sessions.model.opening import OpenModel, open_model
+from sessions.model.tokens import encode
+from sessions.store import Store
+from tests.reference import AUSTIN
+
+TOKENS = 32
+#: Neurons that are suppressed, over all layers.
+SUPPRESSED = 2000
+
+
+def main() -> None:
+    torch.set_num_threads(THREADS)
+    opened = finished(open_model("smollm2", models=Store().models, dtype="float32", device="cpu"))
+    encoded = encode(opened.tokenizer, Prompt(text=AUSTIN.prompt))
+    parts = [arms, gate, suppression]
+    figures = [figure for part in parts for figure in part(opened, encoded)]
+    if "--quick" not in sys.argv:
+        figures += killed()
+    report("interventions", figures, surroundings("float32", "cpu"), switches=["--quick"])
+
+
+def conditions() -> list[Condition]:
+    """Eight arms of every kind: multiples, constants, and parts of the text."""
+    circuit = tuple(dict.fromkeys(Neuron(row[0], row[2]) for row in AUSTIN.top))[:50]
+    first = circuit[:5]
+    treatments = {
+        "baseline": Treatment(()),
+        "ablated": Treatment(circuit, 0.0),
+        "halved": Treatment(circuit, 0.5),
+        "amplified": Treatment(circuit, 2.0),
+        "shifted": Treatment(first, 1.0, (3.0,) * len(first)),
+        "shifted in what is generated": Treatment(first, 1.0, (3.0,) * len(first), Where("generated")),
+        "ablated in the prompt": Treatment(circuit, 0.0, where=Where("prompt")),
+        "ablated in the answer": Treatment(circuit, 0.0, where=Where("answer", marker=" is")),
+    }
+    return [Condition(name, (treatment,)) for name, treatment in treatments.items()]
+
+
+def arms(opened: OpenModel, encoded: Encoded) -> list[Figure]:
+    """Eight arms as eight rows of a batch, against eight runs."""
+    eight = conditions()
+
+    def run(part: list[Condition]) -> tuple[Arm, ...]:
+        return finished(compare(opened, encoded, part, Decoding(max_tokens=TOKENS), streamed=False))[0]
+
+    def singles() -> list[Arm]:
+        return [run([condition])[0] for condition in eight]
+
+    different = sum(a.ids != b.ids for a, b in zip(run(eight), singles(), strict=True))
+    seconds = in_turns(3, batch=partial(run, eight), singles=singles)
+    return [
+        Figure("eight arms in one batch / eight single runs", seconds["batch"] / seconds["singles"], 0.35, seconds),
+        Figure("texts that differ between the two", different, 0, {}),
+    ]
+
+
+def gate(opened: OpenModel, encoded: Encoded) -> list[Figure]:
+    """Steps whose logits have another bit while a gate is shut, of a text that never opens it."""
+    neurons = tuple(Neuron(layer, index) for layer in range(30) for index in range(50))
+    shut = Condition("shut", (Treatment(neurons, 5.0, where=Where("answer", marker="no text has this")),))
+
+    def steps(condition: Condition) -> list[torch.Tensor]:
+        with under(opened, [(encoded, condition)]):
+            found = generate(opened.model, opened.tokenizer, [encoded.ids], Decoding(max_tokens=TOKENS))
+            return [step.logits for step in found]
+
+    pairs = zip(steps(Condition("plain")), steps(shut), strict=True)
+    different = sum(not torch.equal(plain, gated) for plain, gated in pairs)
+    seconds = in_turns(3, plain=partial(steps, Condition("plain")), gated=partial(steps, shut))
+    return [Figure(f"steps of {TOKENS} that differ before a gate opens", different, 0, seconds)]
+
+
+def suppression(opened: OpenModel, encoded: Encoded) -> list[Figure]:
+    """Thirty-two tokens with neurons suppressed in every layer, against transformers alone."""
+    widths = opened.anatomy.widths
+    generator = torch.Generator().manual_seed(0)
+    each = -(-SUPPRESSED // len(widths))
+    drawn = [torch.randperm(width, generator=generator)[:each].tolist() for width in widths]
+    neurons = [Neuron(layer, index) for layer, indices in enumerate(drawn) for index in indices][:SUPPRESSED]
+    ids = torch.tensor([encoded.ids])
+    plain = partial(
+        opened.model.generate,
+        ids,
+        attention_mask=torch.ones_like(ids),
+        do_sample=False,
+        max_new_tokens=TOKENS,
+        min_new_tokens=TOKENS,
+        eos_token_id=None,
+        pad_token_id=opened.tokenizer.pad_token_id,
+    )
+
+    def ours(suppressed: bool) -> None:
+        with Suppression(opened.anatomy, neurons if suppressed else []).held():
+            finished(generate(opened.model, opened.tokenizer, [encoded.ids], Decoding(max_tokens=TOKENS)))
+
+    seconds = in_turns(9, plain=plain, ours=partial(ours, False), suppressed=partial(ours, True))
+    name = f"{len(neurons):,} neurons suppressed in {len(widths)} layers / plain transformers"
+    return [Figure(name, seconds["suppressed"] / seconds["plain"], 1.05, seconds)]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,143 @@
+"""Talking to a model: `say`, `history`, `forget`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from msgspec import structs
+
+from commands.choices import THINKING
+from commands.prompting import NO_SWITCH, decoded, decoding_options
+from commands.verb import argument, option, verb
+from commands.words import Whole, Word
+from sessions.errors import ModelError, UsageError
+from sessions.events import Steps
+from sessions.interventions.arms import Condition
+from sessions.model.info import Conversation, Encoded, Prompt
+from sessions.results import Forgotten, HistoryShown, Said
+from sessions.session import Reading, Session
+
+if TYPE_CHECKING:
+    from sessions.interventions.chatting import Reply
+    from sessions.model.generation import Decoding
+
+FAMILY = "Chat"
+
+
+@verb("say", family=FAMILY, example="say What is the capital of Texas?")
+@argument("text", help="what you say; words are joined by single spaces", type=Word(), nargs=-1, required=True)
+@option("--system", type=Word(), help="system text of the conversation, instead of the template's own")
+@option("--thinking", type=THINKING, help="let a thinking model think, where its template has the switch")
+@decoding_options
+def say(
+    session: Session,
+    text: tuple[str, ...],
+    system: str | None,
+    thinking: str | None,
+    stop: tuple[str, ...],
+    **overrides: Any,
+) -> Steps[Said]:
+    """Talk to the model: it answers, with what was said before in mind.
+
+    What is suppressed and what is live is in force. --system and --thinking hold for the rest of the conversation. A
+    reply that is cancelled is kept as far as it went. `history` shows what was said, `forget` lets it go. The prompt
+    and its seed have no part in this and stay as they are.
+    """
+    from sessions.interventions.chatting import asked, gone_on, replied
+
+    opened, said = session.opened(), " ".join(text)
+    if not opened.info.has_template:
+        raise ModelError(
+            f"{opened.info.name} has no chat template: it was not made to talk",
+            "let it go on with a text: prompt TEXT, then generate; or open a model that talks: model smollm2",
+        )
+    conversation = session.history
+    if system is not None:
+        conversation = structs.replace(conversation, system=system)
+    if thinking is not None and opened.info.has_thinking:
+        conversation = structs.replace(conversation, thinking=thinking == "on")
+    encoded = _read(session, asked(conversation, said))
+    decoding = decoded(session, length=len(encoded.ids), stops=stop, **overrides)
+    reply = yield from replied(opened, encoded, Condition("", session.in_force), decoding, cancel=session.cancel)
+    if reply.arm.text or reply.arm.stopped != "nan":
+        conversation = gone_on(conversation, said, reply, _in_force(session))
+        session.history = conversation
+    session.reading = Reading(text=reply.answer, logits=reply.logits)
+    notes = [] if thinking is None or opened.info.has_thinking else [NO_SWITCH]
+    return Said(
+        encoded=encoded,
+        arm=reply.arm,
+        thought=reply.thought,
+        answer=reply.answer,
+        closing=reply.closing,
+        exchanges=len(conversation),
+        under=_in_force(session),
+        notes=(*notes, *_remarks(session, encoded, reply, decoding)),
+    )
+
+
+def _read(session: Session, prompt: Prompt) -> Encoded:
+    """What is said next, as the model reads it with all that was said before."""
+    try:
+        return session.read(prompt)
+    except UsageError as error:
+        if not prompt.history:
+            raise
+        raise UsageError(f"with what was said before, {error.message}", "make room: forget 1 --oldest") from error
+    except ModelError as error:
+        raise ModelError(error.message, "try it without --system, or begin anew: forget") from error
+
+
+def _in_force(session: Session) -> str:
+    """What the model is under, in words."""
+    suppressed = f"{len(session.suppressed):,} suppressed" if session.suppressed else ""
+    return ", ".join(filter(None, [*(treatment.label for treatment in session.live), suppressed]))
+
+
+def _remarks(session: Session, encoded: Encoded, reply: Reply, decoding: Decoding) -> list[str]:
+    """What a user should know of a reply that did not end by itself."""
+    context = session.opened().anatomy.context
+    full = context is not None and len(encoded.ids) + decoding.max_tokens > context
+    match reply.arm.stopped:
+        case "cancelled":
+            return ["it was cancelled, and is kept as far as it went; forget 1 lets it go"]
+        case "length" if full:
+            return ["the model has no more positions; forget 1 --oldest makes room"]
+        case "length" if reply.thought and not reply.answer:
+            return [
+                "it was still thinking; --max-tokens lets it come to an answer, --thinking off leaves the thought out"
+            ]
+        case "nan" if not reply.arm.text:
+            return ["it said nothing, and nothing of it is kept"]
+    return []
+
+
+@verb("history", family=FAMILY, example="history --last 3")
+@option("--last", type=Whole(), help="only the last so many exchanges")
+def history(session: Session, last: int | None) -> HistoryShown:
+    """Show what was said: every turn of the conversation, thoughts included."""
+    held = session.history
+    return HistoryShown(
+        turns=held.turns if last is None else held.turns[-2 * last :],
+        exchanges=len(held),
+        system=held.system,
+        thinking=held.thinking,
+    )
+
+
+@verb("forget", family=FAMILY, example="forget")
+@argument("count", help="how many exchanges; without it, the whole conversation", type=Whole(), required=False)
+@option("--oldest", is_flag=True, help="the first ones instead of the last, to make room")
+def forget(session: Session, count: int | None, oldest: bool) -> Forgotten:
+    """Let the conversation go, or its last exchanges.
+
+    With the whole of it go its system text and its thinking switch. An exchange is what you said and the reply to it.
+    """
+    from sessions.interventions.chatting import forgotten
+
+    before = len(session.history)
+    if count is not None and count > before:
+        have = f"there are only {before}" if before > 1 else "there is only one" if before else "nothing was said yet"
+        raise UsageError(f"{have}: {count} exchanges cannot be forgotten", "see them: history; or forget, for all")
+    session.history = Conversation() if count is None else forgotten(session.history, count, oldest=oldest)
+    return Forgotten(exchanges=before - len(session.history), left=len(session.history))

@@ -1,0 +1,80 @@
+"""Where in a text an intervention is in force: the options of all verbs that intervene, and what they mean here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from commands.choices import SCOPE
+from commands.verb import Function, option
+from commands.words import Spans, Text
+from sessions.errors import UsageError
+from sessions.interventions.treatment import SEGMENTS, Region, Where
+from sessions.model.info import Encoded
+from sessions.session import Session
+
+_LIMITS = (
+    option("--at", type=SCOPE, default="all", help="at all positions, or only where the circuit found each neuron"),
+    option("--all", "region", flag_value="all", default="all", help="in the prompt and in all that follows (default)"),
+    option("--prompt", "region", flag_value="prompt", help="only in the prompt"),
+    option("--generated", "region", flag_value="generated", help="only in what the model writes"),
+    option("--thought", "region", flag_value="thought", help="only in the thought of a model that thinks first"),
+    option("--answer", "region", flag_value="answer", help="only in the answer after that thought"),
+    option("--positions", type=Spans(), help="only at these positions: 0, 3-7, -1 for the prompt's last"),
+    option("--marker", type=Text(), help="the text that ends a thought (default: the template's)"),
+)
+
+#: The names of these options among a verb's parameters.
+NAMES = ("region", "positions", "marker")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the options say."""
+
+    region: Region = "all"
+    positions: tuple[tuple[int, int], ...] | None = None
+    marker: str | None = None
+
+    def where(self, session: Session, encoded: Encoded) -> Where:
+        """The part of a text that they mean; positions from the end are those of the prompt.
+
+        Raises:
+            UsageError: a position that the prompt does not have; or no marker is known, or one is not needed.
+        """
+        spans = tuple(_counted(span, len(encoded.ids)) for span in self.positions or ())
+        if self.region not in SEGMENTS:
+            if self.marker is not None:
+                raise UsageError("--marker says where a thought ends", "give --thought or --answer with it")
+            return Where(self.region, spans)
+        return Where(self.region, spans, self.marker or closing(session))
+
+
+def limit_options(function: Function) -> Function:
+    """`at`, and what `Limits` takes."""
+    for each in reversed(_LIMITS):
+        function = each(function)
+    return function
+
+
+def closing(session: Session) -> str:
+    """The text that ends a thought of the open model.
+
+    Raises:
+        UsageError: its template knows none.
+    """
+    from sessions.model.thinking import closing as of_template
+
+    found = of_template(session.opened().tokenizer)
+    if not found:
+        raise UsageError(
+            f"the chat template of {session.opened().info.name} does not say how a thought ends",
+            'name what ends it: --marker "</think>"',
+        )
+    return found
+
+
+def _counted(span: tuple[int, int], length: int) -> tuple[int, int]:
+    first, last = (position + length if position < 0 else position for position in span)
+    if first < 0:
+        raise UsageError(f"the prompt has no position {span[0]}", f"its {length} positions are 0 to {length - 1}")
+    return first, last

@@ -1,0 +1,85 @@
+"""Suppressing: neurons held at zero in every pass of the model, of whatever batch and whatever for.
+
+Unlike a treatment it knows no rows and no positions: it is a part of the model while it lasts, and everything that is
+computed then, texts, attributions, means, effects, is that of the model without these neurons. Its hooks are the first
+on their site, so that whoever records or changes activations after it finds zeros there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from sessions.circuits.circuit import Neuron
+from sessions.model.hooks import Change, Routing, on_neurons, together
+from sessions.model.parts import Anatomy, ExpertSite, Site
+
+
+#: Neurons that a remark names.
+NAMED = 3
+
+
+class Suppression:
+    """Neurons that are held at zero. `met` says whether a pass has gone through while they were."""
+
+    def __init__(self, anatomy: Anatomy, neurons: Sequence[Neuron]) -> None:
+        self._kept: list[tuple[Site, Tensor]] = []
+        self._lifted = 0
+        self.met = False
+        self.remark = f"computed with {described(neurons)} suppressed"
+        numbers: dict[int, list[int]] = {}
+        sites: dict[int, Site] = {}
+        for neuron in neurons:
+            site, local = anatomy.site_of(neuron.layer, neuron.index)
+            sites[id(site)] = site
+            numbers.setdefault(id(site), []).append(local)
+        for key, site in sites.items():
+            self._kept.append((site, _mask(site, numbers[key])))
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Inside the block the neurons are at zero."""
+        with together(on_neurons(site, self._zeroed(site, kept)) for site, kept in self._kept):
+            yield
+
+    @contextmanager
+    def lifted(self) -> Iterator[None]:
+        """Inside the block they are as they are."""
+        self._lifted += 1
+        try:
+            yield
+        finally:
+            self._lifted -= 1
+
+    def _zeroed(self, site: Site, kept: Tensor) -> Change:
+        def change(activations: Tensor, routing: Routing | None) -> Tensor:
+            if self._lifted:
+                return activations
+            self.met = True
+            if routing is None:
+                return activations * kept.to(activations.dtype)
+            assert isinstance(site, ExpertSite)
+            return activations * kept.view(site.n_experts, -1)[routing.experts].to(activations.dtype)
+
+        return change
+
+
+def described(neurons: Sequence[Neuron]) -> str:
+    """How many neurons these are, and the first of them by name."""
+    names = ", ".join(str(neuron) for neuron in neurons[:NAMED])
+    if len(neurons) <= NAMED:
+        return names
+    return f"{len(neurons):,} neurons ({names}, …)"
+
+
+def _mask(site: Site, numbers: Sequence[int]) -> Tensor:
+    """0 for these neurons of a site and 1 for all others, `[width]`."""
+    like = next((site.experts if isinstance(site, ExpertSite) else site.down).parameters())
+    mask = torch.ones(
+        site.width, dtype=like.dtype if like.dtype.is_floating_point else torch.float32, device=like.device
+    )
+    mask[list(numbers)] = 0
+    return mask
