@@ -129,6 +129,7 @@ def _arranged(verb: Verb, given: Sequence[Word]) -> list[str]:
     options = _options(verb)
     before: list[str] = []
     plain: list[Word] = []
+    chosen: dict[str, str] = {}  # of flags that set one parameter between them
     waiting = list(reversed(given))
     while waiting:
         word = waiting.pop()
@@ -139,6 +140,9 @@ def _arranged(verb: Verb, given: Sequence[Word]) -> list[str]:
         if name not in options:
             raise UsageError(f"{verb.name} has no option {name}", _nearest_option(name, options), word.start)
         if options[name].is_flag:
+            first = chosen.setdefault(options[name].name or "", name) if _is_choice(options[name]) else name
+            if first != name:
+                raise UsageError(f"{verb.name} takes {first} or {name}, not both", "leave one of them out", word.start)
             before.append(word.text)
         elif equals:
             before += [name, Placed(value, word.start + len(name) + 1)]
@@ -177,6 +181,11 @@ def _options(verb: Verb) -> dict[str, click.Option]:
     """Every name of every option, `--greedy` of a `--sample/--greedy` pair included."""
     options = [param for param in verb.params if isinstance(param, click.Option)]
     return {name: param for param in options for name in (*param.opts, *param.secondary_opts)}
+
+
+def _is_choice(option: click.Option) -> bool:
+    """Whether it is one of several flags that set one parameter between them."""
+    return key_of(option) != option.name
 
 
 def _is_option(word: Word) -> bool:
@@ -223,10 +232,13 @@ def _completed(verb: Verb, earlier: Sequence[Word], current: Word, session: Sess
         return [Completion(current.start, f"{name}={text}", about) for text, about in found]
     if not current.quoted and current.text.startswith("--"):
         used = {word.text.partition("=")[0] for word in earlier if _is_option(word)}
+        set_already = {options[name].name for name in used & options.keys() if _is_choice(options[name])}
         return [
             Completion(current.start, name, option.help or "")
             for name, option in options.items()
-            if name.startswith(current.text) and (option.multiple or name not in used)
+            if name.startswith(current.text)
+            and (option.multiple or name not in used)
+            and not (_is_choice(option) and option.name in set_already)
         ]
     param, plain = _expected(verb, options, earlier)
     if param is None:

@@ -37,6 +37,7 @@ UNTOUCHED = "untouched"
 _selection = argument(
     "selection", help="which neurons (default: the whole circuit)", type=SelectionWord(), default="all"
 )
+_named = argument("selection", help="which neurons", type=SelectionWord(), required=True)
 _max_tokens = option("--max-tokens", type=Whole(), help="tokens to generate at most (default: the setting max_tokens)")
 _live = option("--live", is_flag=True, help="keep it in force in every text from now on, until release")
 _held = (
@@ -49,11 +50,11 @@ _held = (
 )
 
 
-def _options(*more: Callable[[Function], Function]) -> Callable[[Function], Function]:
-    """The arguments and options of a verb that intervenes, `more` behind the selection."""
+def _options(*first: Callable[[Function], Function]) -> Callable[[Function], Function]:
+    """The arguments and options of a verb that intervenes: `first`, and those that all of them have."""
 
     def add(function: Function) -> Function:
-        for each in (_live, _max_tokens, limit_options, *reversed(more), _selection):
+        for each in (_live, _max_tokens, limit_options, *reversed(first)):
             function = each(function)
         return function
 
@@ -72,7 +73,7 @@ class Change:
 
 
 @verb("ablate", family=FAMILY, example="ablate top50")
-@_options(*_held)
+@_options(_selection, *_held)
 def ablate(session: Session, max_tokens: int | None, live: bool, **asked: Any) -> Steps[Compared]:
     """Switch neurons off and show what the model says without them.
 
@@ -87,14 +88,14 @@ def ablate(session: Session, max_tokens: int | None, live: bool, **asked: Any) -
 
 
 @verb("amplify", family=FAMILY, example="amplify top10 3")
-@_options(argument("factor", help="times how much", type=Number(), default=2.0))
+@_options(_selection, argument("factor", help="times how much", type=Number(), default=2.0))
 def amplify(session: Session, max_tokens: int | None, live: bool, **asked: Any) -> Steps[Compared]:
     """Multiply neurons by a factor (2 unless given) and show what changes."""
     return (yield from _shown(session, "amplify", asked, max_tokens, live))
 
 
 @verb("shift", family=FAMILY, example="shift L24/N1005 5 --generated")
-@_options(argument("gain", help="how much, in the units of the activation", type=Gain(), required=True))
+@_options(_named, argument("gain", help="how much, in the units of the activation", type=Gain(), required=True))
 def shift(session: Session, max_tokens: int | None, live: bool, **asked: Any) -> Steps[Compared]:
     """Add a constant to neurons, whatever they are, and show what changes.
 
@@ -105,7 +106,7 @@ def shift(session: Session, max_tokens: int | None, live: bool, **asked: Any) ->
 
 
 @verb("set-to", family=FAMILY, example="set-to L24/N1005 5 --generated")
-@_options(argument("gain", metavar="VALUE", help="what they are held at", type=Gain(), required=True))
+@_options(_named, argument("gain", metavar="VALUE", help="what they are held at", type=Gain(), required=True))
 def set_to(session: Session, max_tokens: int | None, live: bool, **asked: Any) -> Steps[Compared]:
     """Hold neurons at a value, whatever they would be, and show what changes."""
     return (yield from _shown(session, "set-to", asked, max_tokens, live))
@@ -282,7 +283,7 @@ def _compared(session: Session, verb: str, changes: Sequence[Change], max_tokens
 
 
 def remarks(found: Sequence[Arm], conditions: Sequence[Condition]) -> list[str]:
-    """What went otherwise than a user may think: arms that stopped being numbers, treatments that never were in force."""
+    """What went otherwise than one may think: arms that stopped being numbers, treatments that were never in force."""
     notes = []
     for arm, condition in zip(found, conditions, strict=True):
         if arm.stopped == "nan":

@@ -10,8 +10,8 @@ from sessions.circuits.comparing import Comparison
 from sessions.circuits.flow import Bottleneck, Edge, Hub, Inflow, LayerFlow, SuperWeight
 from sessions.events import State, Value
 from sessions.interventions.arms import Arm, Shift
-from sessions.interventions.presets import Known
 from sessions.interventions.cells import Cell, Curve, Knee
+from sessions.interventions.presets import Known
 from sessions.model.info import Encoded, ModelInfo, TokenChance, Turn
 from sessions.store import Row
 from sessions.vectors.findings import Direction, LayerCosine, Span

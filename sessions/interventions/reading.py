@@ -20,7 +20,6 @@ from sessions.interventions.treatment import SEGMENTS, Treatment, Where
 from sessions.model.hooks import after, together
 from sessions.model.parts import Anatomy
 
-
 #: Beyond every position.
 _NEVER = torch.iinfo(torch.long).max
 

@@ -17,7 +17,6 @@ from sessions.circuits.circuit import Neuron
 from sessions.model.hooks import Change, Routing, on_neurons, together
 from sessions.model.parts import Anatomy, ExpertSite, Site
 
-
 #: Neurons that a remark names.
 NAMED = 3
 

@@ -500,7 +500,7 @@ def test_numbers_that_are_no_numbers_are_told_as_such(little: Session) -> None:
     kept = weight.data.clone()
     try:
         weight.data[5] = torch.nan
-        refused(little, "generate", "model", "the logits of the model are not numbers", "")
+        refused(little, "generate", "model", "the logits are not numbers", "--dtype float32")
     finally:
         weight.data.copy_(kept)
 

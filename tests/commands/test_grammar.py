@@ -145,6 +145,7 @@ def params(line: str) -> dict[str, Any]:
 
 
 #: What `discover` does unless it is told otherwise.
+ANYWHERE = {"at": "all", "region": "all"}
 PLAIN = {"method": "relp"}
 
 
@@ -161,12 +162,20 @@ PLAIN = {"method": "relp"}
         ("prompt the -- in the middle", {"text": ("the", "--", "in", "the", "middle")}),
         ('prompt "--raw" is a word', {"text": ("--raw", "is", "a", "word")}),
         ("generate --stop a --stop=b --greedy", {"stop": ("a", "b")}),
-        ("amplify top10 -2", {"selection": "top10", "factor": -2.0, "at": "all"}),
-        ("amplify L1/N2, L3/N4 -.5 --at circuit", {"selection": "L1/N2, L3/N4", "factor": -0.5, "at": "circuit"}),
-        ("ablate all - L24/*", {"selection": "all - L24/*", "at": "all"}),
-        ("ablate all-L24/*", {"selection": "all-L24/*", "at": "all"}),
-        ("ablate top50 & L9-26/* + x", {"selection": "top50 & L9-26/* + x", "at": "all"}),
-        ("sweep top50 -1 0 1e3", {"words": ("top50", "-1", "0", "1e3"), "at": "all"}),
+        ("amplify top10 -2", {"selection": "top10", "factor": -2.0, **ANYWHERE}),
+        (
+            "amplify L1/N2, L3/N4 -.5 --at circuit",
+            {**ANYWHERE, "selection": "L1/N2, L3/N4", "factor": -0.5, "at": "circuit"},
+        ),
+        ("shift L1/N2, L3/N4 3 --prompt", {**ANYWHERE, "selection": "L1/N2, L3/N4", "gain": 3.0, "region": "prompt"}),
+        (
+            "set-to L1/N2 -3 --positions 1,3-5,-1",
+            {**ANYWHERE, "selection": "L1/N2", "gain": -3.0, "positions": ((1, 1), (3, 5), (-1, -1))},
+        ),
+        ("ablate all - L24/*", {"selection": "all - L24/*", "held": "zero", **ANYWHERE}),
+        ("ablate all-L24/* --mean", {"selection": "all-L24/*", "held": "mean", **ANYWHERE}),
+        ("ablate top50 & L9-26/* + x", {"selection": "top50 & L9-26/* + x", "held": "zero", **ANYWHERE}),
+        ("sweep top50 -1 0 1e3", {"words": ("top50", "-1", "0", "1e3"), **ANYWHERE}),
         ('expect prob " Austin" < 0.2', {"subject": "prob", "words": (" Austin", "<", "0.2")}),
     ],
 )
@@ -191,6 +200,8 @@ def test_how_a_line_is_understood(line: str, expected: dict[str, Any]) -> None:
         ("discover --layers ²", "'²' is not a range of layers", "9-26", "²"),
         ('discover ""', "the token is empty", "leading space", '"'),
         ("discover --attention frosen", "'frosen' is no attention rule", "did you mean frozen?", "frosen"),
+        ("ablate --prompt --generated", "ablate takes --prompt or --generated, not both", "leave one", "--generated"),
+        ("ablate --mean top5 --resample", "ablate takes --mean or --resample, not both", "leave one", "--resample"),
         ("ablate --at=here", "'here' is no scope", "one of: all, circuit", "here"),
         ("ablate  top10,,", "'top10,,' is not a selection: at ','", "top10", ","),
         ("ablate all -", "'all -' is not a selection: it ends after 'all -'", "top10", ""),

@@ -64,7 +64,8 @@ def test_only_the_grammar_points_into_the_line(little: Session) -> None:
 @pytest.mark.parametrize("line", ["info", "list", "tokens", "top 3", "neurons top2", "ablate top2", "help", "nosuch"])
 def test_every_event_travels_as_json(little: Session, line: str) -> None:
     for event in events_of(little, line):
-        assert to_json(from_json(to_json(event))) == to_json(event)
+        there = from_json(to_json(event))
+        assert there == event and to_json(from_json(to_json(there))) == to_json(there)
 
 
 def test_time_is_told(little: Session) -> None:

@@ -154,6 +154,12 @@ def samples(text: str) -> list[Value]:
         structs.replace(flowing(target, encoded.tokens, neurons[:1], text), edges=(), total=0),
         results.Compared(verb="ablate", target=target, arms=(before, after), shifts=shifts, **around),
         results.Compared(verb="amplify", target=None, arms=(bare, twice), shifts=(), **around),
+        results.Compared(
+            verb="arms", target=target, shifts=(), **around,
+            arms=(before, structs.replace(after, name=text, kl=(0.5, None, 1.5), fired=3, read=12), twice, bare),
+        ),
+        results.WorkingSet(suppressed=neurons, live=((text, 4), ("shift", 1)), added=2, notes=(text,)),
+        results.WorkingSet(suppressed=(), live=(), released=2, ended=1),
         results.Swept(
             target=target, arms=(after, before), knee=Knee(prompt=0, token=text), folder=text, chart=text, **around
         ),
@@ -293,7 +299,7 @@ def test_the_texts_of_a_comparison_are_marked_where_they_part() -> None:
     ran = results.Compared
     text = named(ran)
     assert "baseline · target +7.312 · p 0.612 · ended by itself" in text
-    assert "ablated ×0 · target -1.250 · p 2e-04 · cut at max_tokens" in text
+    assert "ablated · target -1.250 · p 2e-04 · cut at max_tokens" in text
     assert "▸It is Austin." in text
     assert "target" in text and "against" in text and "-0.612" in text
 

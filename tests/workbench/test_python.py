@@ -11,6 +11,7 @@ import pytest
 
 import workbench
 from commands import grammar
+from commands.verb import key_of
 from sessions import results
 from sessions.errors import Cancelled, UsageError, WorkbenchError
 from sessions.events import Event, Failed, Result, Started, Text
@@ -31,9 +32,16 @@ def test_every_verb_is_a_method_with_its_help(wb: Workbench) -> None:
         method = getattr(wb, {"import": "import_"}.get(name, name.replace("-", "_")))
         assert inspect.getdoc(method) == inspect.cleandoc(verb.help_text())
         assert [*inspect.signature(method).parameters] == [
-            {"from": "from_", "as": "as_"}.get(param.name or "", param.name)
+            {"from": "from_", "as": "as_"}.get(key_of(param), key_of(param))
             for param in sorted(verb.params, key=lambda param: param.param_type_name == "option")
         ]
+
+
+def test_flags_that_set_one_thing_are_flags_of_their_own(wb: Workbench) -> None:
+    parameters = inspect.signature(wb.ablate).parameters
+    assert parameters["generated"].default is False and parameters["mean"].default is False
+    with pytest.raises(UsageError, match="takes --prompt or --generated, not both"):
+        wb.ablate("L0/N1", prompt=True, generated=True)
 
 
 def test_signatures_say_what_is_needed_and_what_is_a_flag(wb: Workbench) -> None:

@@ -126,7 +126,7 @@ def test_tab_offers_what_a_word_can_become_with_what_it_means(app: Still) -> Non
         await until(pilot, lambda: app.desk.choices.display)
         await pilot.pause()
         names = [choice.name for choice in app.desk.choices.choices]
-        assert names == ["seed", "set"]
+        assert names == ["seed", "set", "set-to"]
         row = next(row for row in lines(app) if "▸ seed" in row)
         assert app.desk.choices.choices[0].about[:10] in row
         await pilot.press("down", "enter")
@@ -157,7 +157,7 @@ def test_typing_on_narrows_the_list_and_enter_runs_what_is_typed(app: Still) -> 
         await pilot.press("tab")
         await until(pilot, lambda: app.desk.choices.display)
         await typed(pilot, "t")
-        await until(pilot, lambda: [each.name for each in app.desk.choices.choices] == ["set"])
+        await until(pilot, lambda: [each.name for each in app.desk.choices.choices] == ["set", "set-to"])
         await pilot.press("enter")
         await pilot.pause()
         assert app.sent == ["set"]

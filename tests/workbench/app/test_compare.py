@@ -37,7 +37,7 @@ def test_texts_stand_side_by_side_where_there_is_room(board: Board) -> None:
     text = shown(ComparePane(), board, (100, 10))
     left, right = ([row.partition("│")[0].rstrip() for row in text], [row.partition("│")[2].strip() for row in text])
     assert left[:3] == ["baseline · target +1.943 · p 0.609", "ended by itself", " ‹Austin.›"]
-    assert right[0] == "▸ ablated ×0 · target -3.560 · p 1e-05"
+    assert right[0] == "▸ ablated · target -3.560 · p 1e-05"
     assert (
         " ".join(right[2:4]).replace("\xa0", " ") == "‹the state of the United States of Tuscaloosa. In the Tuscaloosa›"
     )
@@ -49,7 +49,7 @@ def test_on_a_small_screen_texts_stand_below_each_other(board: Board, width: int
     text = shown(ComparePane(), board, (width, 12))
     assert text[0].startswith("baseline · target +1.943")
     own = text.index("   ‹Austin.›")
-    assert any(row.startswith("▸ ablated ×0") for row in text[own + 1 :])
+    assert any(row.startswith("▸ ablated") for row in text[own + 1 :])
     assert not any("│" in row for row in text)
 
 

@@ -16,6 +16,7 @@ from sessions.events import Progress
 from workbench.app.board import Board, Entry, Facet
 from workbench.app.paper import Block, Paper, Written
 from workbench.app.wrapping import row
+from workbench.pace import Pace, clock
 from workbench.presenters import failure
 from workbench.writing import amount, bar, fitted, inline
 
@@ -23,8 +24,6 @@ _BOLD, _DIM = Style(bold=True), Style(dim=True)
 #: Cells of the bar, and how many the line itself keeps before others go.
 _LEAST_BAR, _MOST_BAR = 8, 32
 _LEAST_NAME, _MOST_NAME = 12, 48
-#: Seconds of progress from which on the time left is guessed.
-_GUESSED_FROM = 2.0
 #: What is in order: a host that is not there yet.
 _COMING = ("looking for the host", "starting the host")
 _AGAIN = "the next line you run starts it again"
@@ -89,34 +88,30 @@ class Job(Block):
         self._step: Entry = entry
         self._progress: Progress | None = None
         self._behind = 0
-        self._first: tuple[str, float, float] | None = None  # what a step's progress began with, and when
+        self._pace = Pace()
 
     def hear(self, board: Board) -> None:
         """How far it is."""
         self._step = board.step or self.entry
         self._behind = len(board.waiting)
-        self._progress = progress = self._step.progress
-        if progress is None:
-            self._first = None
-        elif self._first is None or self._first[0] != progress.label or self._first[1] > progress.done:
-            self._first = progress.label, progress.done, time.monotonic()
+        self._progress = self._step.progress
+        self._pace.hear(self._progress)
 
     def stamp(self) -> object:
         return object()  # time passes
 
     def drawn(self, width: int) -> list[Strip]:
-        now = time.monotonic()
         name = inline(self.entry.line.strip())
         if self._step is not self.entry:
             name = f"{name} › {inline(self._step.line.strip())}"
-        pieces = self._pieces(now)
+        pieces = self._pieces()
         for dropped in ("label", "cancel", "left", "waiting", "amount", "elapsed"):
             if _room(pieces, width) >= _LEAST_NAME:
                 break
             pieces.pop(dropped, None)
         return [self._row(name, pieces, width)]
 
-    def _pieces(self, now: float) -> dict[str, str]:
+    def _pieces(self) -> dict[str, str]:
         """What there is to say, in the order in which it is said."""
         progress = self._progress
         pieces: dict[str, str] = {}
@@ -126,21 +121,14 @@ class Job(Block):
                 pieces["amount"] = amount(progress.done, progress.total, progress.unit)
             if progress.total:
                 pieces["bar"] = " " * _LEAST_BAR
-        pieces["elapsed"] = _clock(max(time.time() - self._began, 0))
-        left = self._left(now)
+        pieces["elapsed"] = clock(max(time.time() - self._began, 0))
+        left = self._pace.left(progress)
         if left is not None:
-            pieces["left"] = f"{_clock(left)} left"
+            pieces["left"] = f"{clock(left)} left"
         pieces["cancel"] = "esc cancel"
         if self._behind:
             pieces["waiting"] = f"+{self._behind:,} waiting"
         return pieces
-
-    def _left(self, now: float) -> float | None:
-        """Seconds that are left, when it goes on as it has gone since its progress was first heard of."""
-        progress, first = self._progress, self._first
-        if progress is None or first is None or progress.done <= first[1] or now - first[2] < _GUESSED_FROM:
-            return None
-        return max(progress.total - progress.done, 0) * (now - first[2]) / (progress.done - first[1])
 
     def _row(self, name: str, pieces: dict[str, str], width: int) -> Strip:
         room = _room(pieces, width)
@@ -174,10 +162,3 @@ class Waiting(Block):
 def _room(pieces: dict[str, str], width: int) -> int:
     """Cells that are left for the line itself."""
     return width - sum(cell_len(text) + 2 for text in pieces.values() if text)
-
-
-def _clock(seconds: float) -> str:
-    """`02:10`, `1:02:10`."""
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes:02d}:{rest:02d}"

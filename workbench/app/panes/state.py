@@ -82,9 +82,9 @@ def _held(board: Board) -> Iterator[tuple[str, list[str]]]:
         yield "target", [aim(circuit.target), f"= {signed(circuit.target.value)}" if circuit.target.stated else ""]
         yield "method", [inline(circuit.way), off]
     if state.suppressed:
-        more = f"and {state.suppressed - len(state.first_suppressed):,} more"
-        named = list(state.first_suppressed)
-        yield "at zero", [f"{state.suppressed:,} suppressed", *named, *([more] if state.suppressed > len(named) else [])]
+        more = state.suppressed - len(state.first_suppressed)
+        named = [*state.first_suppressed, f"and {more:,} more" if more else ""]
+        yield "at zero", [f"{state.suppressed:,} suppressed", *named]
     yield "live", [inline(label) for label in state.live]
     yield "chat", [counted(state.exchanges, "exchange") if state.exchanges else ""]
     yield "host", [inline(board.name), inline(board.host)]
