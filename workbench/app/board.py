@@ -255,7 +255,10 @@ class Board:
                 self.cards[neuron.place] = value
                 return Facet.CIRCUIT
             case Compared() as value:
-                self.arms, self.chances = entry, value
+                self.arms = entry
+                if not value.shifts:  # of more than two arms
+                    return Facet.ARMS
+                self.chances = value
                 return Facet.ARMS | Facet.CHANCES
             case Swept():
                 self.arms = entry

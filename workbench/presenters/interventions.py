@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from math import inf, log
 from statistics import fmean
 
@@ -30,6 +30,8 @@ from workbench.writing import (
     signed,
 )
 
+#: Cells from which on a table of arms has all its columns.
+_ROOM = 72
 #: Cells that a text needs to stand beside others.
 _COLUMN = 40
 SCOPES = {"all": "at all positions", "circuit": "where the circuit found them"}
@@ -61,19 +63,28 @@ def _(value: results.Compared, sheet: parts.Sheet) -> Iterator[RenderableType]:
 
 def _measures(value: results.Compared, sheet: parts.Sheet) -> RenderableType:
     """A row for each arm: the target, how far it is from the baseline, and what its text is like."""
-    aimed = value.target is not None
-    aim_columns = (">target", ">p", ">log p") if aimed else ()
-    table = parts.table(sheet, "arm", *aim_columns, ">KL", ">at most", ">repeats", ">tokens")
+    columns: dict[str, Callable[[Arm], str]] = {
+        ">target": lambda arm: signed(arm.target),
+        ">p": lambda arm: chance(arm.target_probability),
+        ">log p": lambda arm: signed(log_chance(arm)),
+        ">KL": lambda arm: _kl(arm, fmean),
+        ">at most": lambda arm: _kl(arm, max),
+        ">repeats": lambda arm: percent(repetition(arm.ids)),
+        ">tokens": lambda arm: f"{len(arm.ids)}",
+    }
+    left_out = [] if value.target is not None else [">target", ">p", ">log p"]
+    left_out += [] if sheet.width >= _ROOM else [">log p", ">at most", ">repeats"]
+    shown_columns = {name: told for name, told in columns.items() if name not in left_out}
+    table = parts.table(sheet, "arm", *shown_columns)
+    table.columns[0].min_width = min(max(len(inline(arm.name)) for arm in value.arms), sheet.width // 3)
     for arm in value.arms:
-        known = [each for each in arm.kl if each is not None]
-        repeated = repetition(arm.ids)
-        cells: list[str | Line] = [parts.cell(inline(arm.name))]
-        if aimed:
-            cells += [signed(arm.target), chance(arm.target_probability), signed(log_chance(arm))]
-        cells += [f"{fmean(known):.3f}" if known else MISSING, f"{max(known):.2f}" if known else MISSING]
-        cells += [MISSING if repeated is None else percent(repeated), f"{len(arm.ids)}"]
-        table.add_row(*cells)
+        table.add_row(parts.cell(inline(arm.name)), *(told(arm) for told in shown_columns.values()))
     return table
+
+
+def _kl(arm: Arm, over: Callable[[list[float]], float]) -> str:
+    known = [each for each in arm.kl if each is not None]
+    return f"{over(known):.3f}" if known else MISSING
 
 
 def log_chance(arm: Arm) -> float | None:
@@ -96,9 +107,8 @@ def arm_facts(arm: Arm, first: Arm) -> Iterator[str]:
         yield f"target {signed(arm.target)}"
     if arm.target_probability is not None:
         yield f"p {chance(arm.target_probability)}"
-    known = [each for each in arm.kl if each is not None]
-    if arm is not first and known:
-        yield f"KL {fmean(known):.3f}"
+    if arm is not first and any(each is not None for each in arm.kl):
+        yield f"KL {_kl(arm, fmean)}"
     if arm.fired is not None and arm.fired < arm.read:
         yield f"in force at {arm.fired:,} of {arm.read:,} tokens"
     if arm is not first and arm.text == first.text:
