@@ -5,6 +5,7 @@ python -m benchmarks.generate [--json]
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -39,10 +40,10 @@ def main() -> None:
     )
 
 
-def generation(opened: OpenModel, encoded: Encoded, neurons: tuple[Neuron, ...]) -> list[Figure]:
-    """Thirty-two tokens, all of them generated (no token ends the text), plain and with neurons ablated."""
+def by_transformers(opened: OpenModel, encoded: Encoded) -> Callable[[], object]:
+    """The same tokens by transformers alone."""
     ids = torch.tensor([encoded.ids])
-    plain = partial(
+    return partial(
         opened.model.generate,
         ids,
         attention_mask=torch.ones_like(ids),
@@ -52,6 +53,11 @@ def generation(opened: OpenModel, encoded: Encoded, neurons: tuple[Neuron, ...])
         eos_token_id=None,
         pad_token_id=opened.tokenizer.pad_token_id,
     )
+
+
+def generation(opened: OpenModel, encoded: Encoded, neurons: tuple[Neuron, ...]) -> list[Figure]:
+    """Thirty-two tokens, all of them generated (no token ends the text), plain and with neurons ablated."""
+    plain = by_transformers(opened, encoded)
 
     def ours(multiplier: float | None) -> None:
         rows = [Treatment(neurons if multiplier is not None else (), multiplier or 0.0)]

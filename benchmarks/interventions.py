@@ -12,6 +12,7 @@ from functools import partial
 
 import torch
 
+from benchmarks.generate import TOKENS, by_transformers
 from benchmarks.measuring import THREADS, Figure, in_turns, report, surroundings
 from benchmarks.sweeping import killed
 from sessions.circuits.circuit import Neuron
@@ -27,7 +28,6 @@ from sessions.model.tokens import encode
 from sessions.store import Store
 from tests.reference import AUSTIN
 
-TOKENS = 32
 #: Neurons that are suppressed, over all layers.
 SUPPRESSED = 2000
 
@@ -101,17 +101,7 @@ def suppression(opened: OpenModel, encoded: Encoded) -> list[Figure]:
     each = -(-SUPPRESSED // len(widths))
     drawn = [torch.randperm(width, generator=generator)[:each].tolist() for width in widths]
     neurons = [Neuron(layer, index) for layer, indices in enumerate(drawn) for index in indices][:SUPPRESSED]
-    ids = torch.tensor([encoded.ids])
-    plain = partial(
-        opened.model.generate,
-        ids,
-        attention_mask=torch.ones_like(ids),
-        do_sample=False,
-        max_new_tokens=TOKENS,
-        min_new_tokens=TOKENS,
-        eos_token_id=None,
-        pad_token_id=opened.tokenizer.pad_token_id,
-    )
+    plain = by_transformers(opened, encoded)
 
     def ours(suppressed: bool) -> None:
         with Suppression(opened.anatomy, neurons if suppressed else []).held():
