@@ -142,7 +142,7 @@ def discover(
         verified, _ = yield from measured(session, circuit, circuit.neurons, how.reference, batch, cases)
         effects = {neuron.place: neuron.effect for neuron in verified}
         circuit, agreement = circuit.with_effects(effects, how.compared), agreed(verified)
-    session.circuit = circuit
+    circuit = session.use_circuit(circuit)
     notes += [*remarks, *found.notes]
     return Discovered(circuit=circuit, candidates=found.candidates, agreement=agreement, notes=tuple(notes))
 

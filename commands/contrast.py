@@ -54,5 +54,5 @@ def contrast(
         batch=batch or LARGEST_BATCH,
         cancel=session.cancel,
     )
-    session.circuit = found.circuit
-    return Discovered(circuit=found.circuit, candidates=found.candidates, notes=found.notes)
+    circuit = session.use_circuit(found.circuit)
+    return Discovered(circuit=circuit, candidates=found.candidates, notes=found.notes)

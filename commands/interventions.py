@@ -26,7 +26,7 @@ from sessions.session import Reading, Session
 
 if TYPE_CHECKING:
     from sessions.circuits.attribution import Reference
-    from sessions.circuits.circuit import Target
+    from sessions.circuits.circuit import Circuit, Target
 
 FAMILY = "Interventions"
 
@@ -306,9 +306,17 @@ def target_of(session: Session) -> Target | None:
 
 
 def doubts(session: Session) -> tuple[str, ...]:
-    """Remarks on a circuit that was found elsewhere."""
+    """Remarks on a circuit that was found elsewhere, or on another state of the model."""
     circuit = session.circuit
-    if circuit is None or circuit.prompt == session.prompt:
+    if circuit is None:
+        return ()
+    released = set(circuit.suppressed) - {str(neuron) for neuron in session.suppressed}
+    other = (f"the circuit was found while {min(released)} was suppressed, and it is no more",) if released else ()
+    return (*_of_another_prompt(session, circuit), *other)
+
+
+def _of_another_prompt(session: Session, circuit: Circuit) -> tuple[str, ...]:
+    if circuit.prompt == session.prompt:
         return ()
     if circuit.prompts:
         known = any(asked.to_read() == session.prompt for asked in circuit.prompts)

@@ -120,6 +120,7 @@ class Circuit(Struct, frozen=True, kw_only=True):
     `prompts` are those it was found on where that is many: it then has no ids, tokens or prompt of its
     own, its neurons have no positions or ones counted from the end (-1 the last), and attributions,
     effects, activations and the target's value are means over them (`chosen` says where attributions are not).
+    `suppressed` are the neurons that were held at zero when it was found.
     """
 
     neurons: tuple[Neuron, ...]
@@ -137,6 +138,7 @@ class Circuit(Struct, frozen=True, kw_only=True):
     name: str = ""
     held: str = ""
     prompts: tuple[Asked, ...] = ()
+    suppressed: tuple[str, ...] = ()
 
     @property
     def way(self) -> str:

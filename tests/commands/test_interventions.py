@@ -11,12 +11,15 @@ import pytest
 import torch
 from msgspec import structs
 
+from commands import limits
 from sessions.circuits.circuit import Neuron
 from sessions.interventions.treating import treated
 from sessions.interventions.treatment import EVERYWHERE, Treatment, Where
 from sessions.model.hooks import count_hooks, on_neurons
+from sessions.model.opening import adopt
 from sessions.session import Session
 from tests.commands.driving import failure, result, unharmed
+from tests.families import tiny, tiny_tokenizer
 
 NEURON = Neuron(1, 3)
 
@@ -98,6 +101,26 @@ def test_a_marker_that_never_comes_is_said(little: Session) -> None:
     found = result(little, 'ablate L1/N3 --answer --marker "no such text" --max-tokens 4')
     assert found.arms[1].fired == 0 and found.arms[1].ids == found.arms[0].ids
     assert any("never in force: the marker 'no such text' did not come" in note for note in found.notes)
+
+
+THINKS = (
+    "{% for m in messages %}{% if m['reasoning_content'] %}{{ m['reasoning_content'] }} cat {% endif %}"
+    "{{ m['content'] }}. {% endfor %}"
+)
+
+
+def test_the_marker_is_the_templates_own(empty: Session) -> None:
+    """A reply that begins with the end of a thought is an answer from there on, and has no thought after it."""
+    empty.model = adopt(tiny("qwen3"), tiny_tokenizer(template=THINKS), name="thinks")
+    result(empty, "prompt the dog")
+    result(empty, "seed hello cat")
+    encoded = empty.encoded()
+    marker = limits.closing(empty)
+    inside = len(encoded.ids) - encoded.reply
+    answer = result(empty, "shift L1/N3 9 --answer --max-tokens 4").arms[1]
+    thought = result(empty, "shift L1/N3 9 --thought --max-tokens 4").arms[1]
+    assert marker == "cat" and inside > 0
+    assert answer.fired == 3 and thought.fired == inside
 
 
 def test_an_arm_that_stops_being_numbers_is_named_with_its_step(little: Session) -> None:

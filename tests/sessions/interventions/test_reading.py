@@ -15,7 +15,7 @@ from sessions.errors import UsageError
 from sessions.events import finished
 from sessions.interventions.arms import Condition
 from sessions.interventions.comparing import answered, compare
-from sessions.interventions.diverging import divergences
+from sessions.interventions.diverging import AT_ONCE, divergences
 from sessions.interventions.reading import Extents
 from sessions.interventions.treating import treated
 from sessions.interventions.treatment import EVERYWHERE, Region, Treatment, Where, refuse_overlaps
@@ -204,3 +204,16 @@ def test_a_scope_leaves_no_hook_when_the_model_fails_half_way() -> None:
     with pytest.raises(IndexError), treated(model.anatomy, [gated], Extents((2,), (2,))):
         model.model(torch.tensor([[10_000]]))
     assert count_hooks(model.model) == 0
+
+
+@pytest.mark.parametrize("family", [*DENSE, *MOE])
+def test_divergence_in_pieces_is_that_of_the_whole_text(family: str) -> None:
+    model = opened(family)
+    encoded, text = read(tuple(range(4, 12))), [4 + number % 20 for number in range(AT_ONCE + 5)]
+    treatment = Treatment(NEURONS, STRONG, where=Where("generated"))
+    (none, found) = finished(divergences(model, encoded, [Condition("a"), Condition("b", (treatment,))], text))
+    ids, extents = [*encoded.ids, *text], Extents((8,))
+    clean, changed = (logits(model, ids, each, extents).float().log_softmax(-1) for each in (Treatment(()), treatment))
+    exact = (clean.exp() * (clean - changed)).sum(-1)[7:-1]
+    assert len(found) == len(text) and max(each or 0.0 for each in none) < 1e-6
+    torch.testing.assert_close(torch.tensor(found), exact, atol=1e-4, rtol=1e-3)

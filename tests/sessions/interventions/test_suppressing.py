@@ -110,6 +110,17 @@ def test_effects_under_a_suppression_are_those_of_the_model_without_these_neuron
     assert any(by_place[other.place].effect for other in others)
 
 
+def test_a_circuit_says_what_was_suppressed_when_it_was_found(asked: Session) -> None:
+    result(asked, "suppress L3/N4")
+    circuit = result(asked, "discover --top 5 --no-verify").circuit
+    assert circuit.suppressed == ("L3/N4",)
+    result(asked, "save under")
+    result(asked, "release all")
+    assert result(asked, "load under").circuit.suppressed == ("L3/N4",)
+    note = "the circuit was found while L3/N4 was suppressed, and it is no more"
+    assert note in result(asked, "ablate --max-tokens 1").notes
+
+
 def test_a_command_file_may_change_what_is_suppressed(asked: Session, tmp_path: Any) -> None:
     result(asked, "discover --top 10 --no-verify")
     clean = result(asked, "generate --max-tokens 4").text
