@@ -47,9 +47,7 @@ def compare(
     """`answered`, of one prompt under every condition."""
     asked = [(encoded, condition) for condition in conditions]
     targets = [] if target is None else [target] * len(asked)
-    return (
-        yield from answered(opened, asked, decoding, targets=targets, streamed=streamed, cancel=cancel)
-    )
+    return (yield from answered(opened, asked, decoding, targets=targets, streamed=streamed, cancel=cancel))
 
 
 def answered(
