@@ -20,6 +20,8 @@ from sessions.interventions.treatment import SEGMENTS, Treatment, Where
 from sessions.model.hooks import after, together
 from sessions.model.parts import Anatomy
 
+#: What a decoder is given to read.
+_READ = ("input_ids", "inputs_embeds")
 #: Beyond every position.
 _NEVER = torch.iinfo(torch.long).max
 
@@ -57,7 +59,7 @@ class Following:
         self.first = 0
         self._positions: Tensor | None = None
         self._ids: Tensor | None = None
-        self._forces: dict[Where, Force] = {}
+        self._forces: dict[tuple[Where, int], Force] = {}
         self._longest = max((len(marker.encode()) for marker in markers), default=0) + 4
         self._restart()
 
@@ -73,8 +75,11 @@ class Following:
 
         def start(_: nn.Module, args: tuple[object, ...], kwargs: dict[str, object]) -> None:
             given = kwargs.get("position_ids")
-            self._positions = given if isinstance(given, Tensor) else None
-            self.first = int(given.min()) if isinstance(given, Tensor) else 0
+            if not isinstance(given, Tensor):  # a whole text, from its beginning
+                text = next((kwargs[name] for name in _READ if isinstance(kwargs.get(name), Tensor)), None)
+                given = torch.arange(text.shape[1])[None] if isinstance(text, Tensor) else None
+            self._positions = given
+            self.first = 0 if given is None else int(given.min())
             self._forces = {}
 
         def read(ids: Tensor, output: Tensor) -> Tensor:
@@ -89,21 +94,20 @@ class Following:
             handle.remove()
 
     def table(self, rows: int, seq: int, device: torch.device) -> Tensor:
-        """Position of each token of the running pass, `[rows, seq]`."""
+        """Position of each token of the running pass, `[rows, seq]`; where fewer are computed, of the last of them."""
         if self._positions is None:
             return torch.arange(seq, device=device).expand(rows, seq)
-        return self._positions.to(device).expand(rows, seq)
+        return self._positions.to(device)[..., -seq:].expand(rows, seq)
 
     def in_force(self, where: Where, rows: int, seq: int, device: torch.device) -> Force | None:
         """At which tokens of the running pass `where` is; None for all."""
         if where.everywhere:
             return None
-        known = self._forces.get(where)
+        known = self._forces.get((where, seq))  # layers that share keys may compute the last positions alone
         if known is None:
-            table = self.table(rows, seq, torch.device("cpu"))
-            self._follow(table)
-            mask = self._mask(where, table)
-            known = self._forces[where] = Force(mask.to(device), bool(mask.any()))
+            self._follow(rows)
+            mask = self._mask(where, self.table(rows, seq, torch.device("cpu")))
+            known = self._forces[where, seq] = Force(mask.to(device), bool(mask.any()))
         elif known.mask.device != device:  # a model over several devices
             known = Force(known.mask.to(device), known.any)
         return known
@@ -137,10 +141,11 @@ class Following:
         prompts = torch.tensor(self._extents.prompts)[rows, None]
         return mask & (table < prompts if where.region == "prompt" else table >= prompts)
 
-    def _follow(self, table: Tensor) -> None:
-        """Take in the ids of the running pass, whose positions are `table`, if they have not been yet."""
+    def _follow(self, rows: int) -> None:
+        """Take in the ids of the running pass, if they have not been yet."""
         if self._ids is None or self._extents is None:
             return
+        table = self.table(rows, self._ids.shape[-1], torch.device("cpu"))
         if int(table.min()) == 0:
             self._restart()
         ids, self._ids = self._ids.tolist(), None

@@ -20,6 +20,7 @@ from sessions.interventions.reading import Extents
 from sessions.interventions.treating import treated
 from sessions.interventions.treatment import EVERYWHERE, Region, Treatment, Where, refuse_overlaps
 from sessions.model import anatomy
+from sessions.model.distribution import next_logits
 from sessions.model.generation import Decoding
 from sessions.model.hooks import count_hooks
 from sessions.model.info import Encoded, Prompt
@@ -217,3 +218,19 @@ def test_divergence_in_pieces_is_that_of_the_whole_text(family: str) -> None:
     exact = (clean.exp() * (clean - changed)).sum(-1)[7:-1]
     assert len(found) == len(text) and max(each or 0.0 for each in none) < 1e-6
     torch.testing.assert_close(torch.tensor(found), exact, atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("family", ["gemma4", "gemma3n"])
+def test_layers_that_compute_the_last_position_alone_are_treated_there(family: str) -> None:
+    """Of models that share keys, the upper layers compute one position where only one logit is wanted."""
+    model = opened(family)
+    last = model.anatomy.n_layers - 1
+    encoded = read(tuple(range(4, 12)))
+    for where in (Where("prompt"), Where(spans=((7, 8),)), Where("thought", marker="no such text")):
+        treatment = Treatment((Neuron(last, 3), Neuron(0, 2)), STRONG, where=where)
+        (arm,), first = finished(compare(model, encoded, [Condition("a", (treatment,))], Decoding(max_tokens=3)))
+        whole = logits(model, [*encoded.ids, *arm.ids], treatment, Extents((8,), (8,), lambda ids: marked(model, ids)))
+        torch.testing.assert_close(whole[7].float(), first[0], atol=1e-4, rtol=1e-4)
+        with treated(model.anatomy, [treatment], Extents((8,), (8,), lambda ids: marked(model, ids))):
+            told = next_logits(model.model, model.anatomy, encoded.ids)
+        torch.testing.assert_close(told, first[0], atol=1e-4, rtol=1e-4)
