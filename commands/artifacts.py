@@ -92,7 +92,7 @@ def list_(session: Session) -> Listed:
 
 
 @verb("delete", family=FAMILY, example="delete texas")
-@argument("name", help="its name; vector:NAME for a vector, preset:NAME for a preset", type=ArtifactName())
+@argument("name", help="its name; vector:NAME, preset:NAME or atlas:NAME for one of these", type=ArtifactName())
 @option("--restore", is_flag=True, help="bring back what was deleted last under that name")
 def delete(session: Session, name: Key, restore: bool) -> Deleted | Saved:
     """Delete what was saved; `delete NAME --restore` brings it back."""
@@ -103,27 +103,33 @@ def delete(session: Session, name: Key, restore: bool) -> Deleted | Saved:
 
 
 _FORMATS = {
-    "json": "a circuit, everything in it, or a preset as an inventory of known neurons",
+    "json": "a circuit, everything in it, a preset as an inventory of known neurons, or an atlas's strongest maxima",
     "reference": "a circuit as the reference implementation's file",
     "csv": "a circuit's neuron table",
     "safetensors": "a vector, everything in it",
     "gguf": "a vector as llama.cpp's control vector",
 }
 #: What each kind can be written as, its usual format first.
-_WRITTEN_AS = {"circuit": ("json", "reference", "csv"), "vector": ("safetensors", "gguf"), "preset": ("json",)}
+_WRITTEN_AS = {
+    "circuit": ("json", "reference", "csv"),
+    "vector": ("safetensors", "gguf"),
+    "preset": ("json",),
+    "atlas": ("json", "safetensors"),
+}
 
 
 @verb("export", family=FAMILY, example="export texas.csv")
 @argument("path", help="the file to write; its ending chooses the format", type=FileName())
 @option("--format", type=OneOf("format", _FORMATS), help="how to write it (default: by the file's ending)")
-@option("--name", type=ArtifactName(), help="a saved circuit, vector:NAME or preset:NAME, not the current circuit")
+@option("--name", type=ArtifactName(), help="what was saved: a circuit's name, vector:, preset: or atlas:NAME")
 @option("--force", is_flag=True, help="replace the file if it exists")
 def export(session: Session, path: Path, format: str | None, name: Key | None, force: bool) -> Exported:
-    """Write a circuit, a vector or a preset to a file, for other programs.
+    """Write a circuit, a vector, a preset or an atlas to a file, for other programs.
 
     A vector at resid_post becomes a control vector for llama.cpp: export calm.gguf --name vector:calm. There
     direction N is added to what leaves layer N; it has none for layer 0, which is left out. A preset becomes a JSON
-    inventory of known neurons: export known.json --name preset:calm.
+    inventory of known neurons: export known.json --name preset:calm. Of an atlas, the strongest activation of each
+    neuron is written, with its text, its position and its token: export maxima.json --name atlas:small.
     """
     kind = "circuit" if name is None else name.kind
     if os.path.isdir(path):
@@ -137,6 +143,8 @@ def export(session: Session, path: Path, format: str | None, name: Key | None, f
     chosen = chosen if chosen in _FORMATS else _WRITTEN_AS[kind][0]
     if name is not None and name.kind == "vector":
         content, notes = _vector_file(session, name.name, chosen)
+    elif name is not None and name.kind == "atlas":
+        content, notes = _atlas_file(session, name.name, chosen), ()
     elif name is not None and name.kind == "preset":
         content, notes = _preset_file(session, name.name), ()
     else:
@@ -162,15 +170,31 @@ def _vector_file(session: Session, name: str, format: str) -> tuple[bytes, tuple
     return write_gguf(vector), left_out
 
 
+def _atlas_file(session: Session, name: str, format: str) -> bytes:
+    from sessions.atlas.telling import reference
+
+    found, _ = session.read_atlas(name, force=True)
+    # Its own file has just been found in order.
+    return read_file(session.store.path("atlas", name)) if format == "safetensors" else reference(found)
+
+
 def _preset_file(session: Session, name: str) -> bytes:
     header, preset = session.store.load("preset", name, Preset)
     about = {"model": header.model, "fingerprint": header.fingerprint}
     return inventories.written(preset, f"preset '{name}'", {key: text for key, text in about.items() if text})
 
 
+_IMPORTED = ("circuit", "vector", "preset")
+
+
 @verb("import", family=FAMILY, example="import circuit.json --as texas2")
 @argument("path", help="a circuit file: exported here, or of the reference implementation", type=FileName(".json"))
-@option("--as", "name", type=ArtifactName(), help="save it under this name at once; preset:NAME for an inventory")
+@option(
+    "--as",
+    "name",
+    type=ArtifactName(kinds=_IMPORTED),
+    help="save it under this name at once; preset:NAME for an inventory",
+)
 @option("--force", is_flag=True, help="even if it was made on another model; replace what has the name")
 def import_(session: Session, path: Path, name: Key | None, force: bool) -> Imported | Saved:
     """Read a circuit from a file into the session, or save a vector or a preset from one.

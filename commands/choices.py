@@ -142,4 +142,15 @@ SITE = OneOf(
 )
 
 
+STATE = OneOf(
+    "site",
+    {
+        "resid_pre": "the residual stream before a layer",
+        "resid_post": "the residual stream behind it",
+        "mlp_out": "what the layer's MLP adds to it",
+        "attn_out": "what its attention adds to it",
+    },
+)
+
+
 THINKING = OneOf("switch", {"on": "the template lets the model think first", "off": "it answers at once"})

@@ -11,17 +11,20 @@ from commands.verification import explained
 from commands.words import SelectionWord, Whole
 from sessions.circuits.circuit import Circuit, Neuron, Target
 from sessions.circuits.flow import Edge
-from sessions.errors import ModelError, UsageError
+from sessions.errors import ArtifactError, ModelError, UsageError
 from sessions.events import Progress, Steps
 from sessions.results import Moment, NeuronCard
 from sessions.session import Session
 
 if TYPE_CHECKING:
+    from sessions.atlas.findings import Profile
     from sessions.circuits.attribution import Attribution
     from sessions.model.info import Encoded
 
 FAMILY = "Circuits"
 
+#: Maxima on a card, of each sign.
+PEAKS = 5
 #: Edges on a card, of each direction.
 EDGES = 20
 
@@ -36,11 +39,11 @@ def neuron(session: Session, neuron: str, tokens: int, no_verify: bool) -> Steps
     Along the circuit's prompt: its activation, its attribution, and the exact effect of switching it off, at each
     position and everywhere at once. From its weights: the tokens its output pushes up and down; and the tokens that
     its gate and up rows read, as embeddings (what wakes it early in the model) and through the logit lens (what a
-    stream that wakes it is about to say).
+    stream that wakes it is about to say). Where the latest atlas of the model has it, what it did over a corpus.
     """
     from sessions.circuits import card, lens
 
-    asked = _one(session, neuron)
+    asked = one_of(session, neuron)
     opened, circuit = session.opened(), session.circuit
     opened.anatomy.check(*asked.site)
     yield Progress("attributing")
@@ -72,13 +75,33 @@ def neuron(session: Session, neuron: str, tokens: int, no_verify: bool) -> Steps
         reads=card.reads(opened, asked, tokens),
         universal=asked.site in universal,
         tokens=encoded.tokens,
+        atlas=_profile(session, asked),
         incoming=incoming[:EDGES],
         outgoing=outgoing[:EDGES],
         notes=tuple(notes),
     )
 
 
-def _one(session: Session, text: str) -> Neuron:
+def _profile(session: Session, neuron: Neuron) -> Profile | None:
+    """What the latest atlas of the model says of a neuron; None where there is none that does."""
+    name = session.latest_atlas()
+    try:
+        atlas = session.read_atlas(name)[0] if name else None
+    except ArtifactError:  # a damaged one is no reason to have no card: `list` says what is wrong with it
+        return None
+    if atlas is None or not atlas.covers(neuron):
+        return None
+    from sessions.atlas.telling import profile
+
+    return profile(atlas, neuron, most=PEAKS)
+
+
+def one_of(session: Session, text: str) -> Neuron:
+    """The one neuron that a selection means.
+
+    Raises:
+        UsageError: it means several, or none.
+    """
     selection = session.select(text)
     chosen = selection.neurons
     if len(chosen) > 1:

@@ -80,7 +80,7 @@ def _shown(session: Session, name: str, layers: tuple[int, int] | None, force: b
             f"vector '{name}' has no direction in the layers {first}-{last}",
             f"it has layers {found.layers[0]} to {found.layers[-1]}",
         )
-    return (yield from _result(session, found, chosen, notes))
+    return (yield from taken_apart(session, found, chosen, notes))
 
 
 def _made(
@@ -96,8 +96,7 @@ def _made(
 
     opened = session.opened()
     chosen = range_of(session, layers)
-    if not force and name in session.store.names("vector"):
-        raise ArtifactError(f"vector '{name}' exists already", "replace it with --force, or choose another name")
+    refuse_taken(session, name, force)
     positive, negative = ([session.read(each.to_read()).ids for each in prompts_of(word, raw)] for word in words)
     made = yield from difference_of_means(
         opened,
@@ -107,7 +106,7 @@ def _made(
         layers=chosen,
         cancel=session.cancel,
     )
-    result = yield from _result(session, made.named(name, made.model, made.fingerprint), made.layers)
+    result = yield from taken_apart(session, made.named(name, made.model, made.fingerprint), made.layers)
     options = f" --site {site}" + (f" --layers {layers[0]}-{layers[1]}" if layers else "") + (" --raw" if raw else "")
     path = session.store.save(
         "vector",
@@ -121,7 +120,16 @@ def _made(
     return structs.replace(result, path=str(path))
 
 
-def _result(session: Session, found: Vector, layers: Sequence[int], notes: tuple[str, ...] = ()) -> Steps[VectorShown]:
+def refuse_taken(session: Session, name: str, force: bool) -> None:
+    """Raise `ArtifactError` where a vector has that name, before anything is computed for another."""
+    if not force and name in session.store.names("vector"):
+        raise ArtifactError(f"vector '{name}' exists already", "replace it with --force, or choose another name")
+
+
+def taken_apart(
+    session: Session, found: Vector, layers: Sequence[int], notes: tuple[str, ...] = ()
+) -> Steps[VectorShown]:
+    """A vector, decomposed at some of its layers."""
     from sessions.vectors.decomposing import decomposed
 
     directions = yield from decomposed(session.opened(), found, layers, cancel=session.cancel)
@@ -131,6 +139,7 @@ def _result(session: Session, found: Vector, layers: Sequence[int], notes: tuple
         model=found.model,
         prompts=(found.positives, found.negatives),
         directions=directions,
+        origin=found.origin,
         notes=notes,
     )
 

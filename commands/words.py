@@ -204,6 +204,36 @@ class SelectionWord(Word):
         return [(before + text, about) for text, about in found]
 
 
+class Observed(Word):
+    """Neurons as the value of an option, one word of them."""
+
+    name = "neurons"
+    shape = "NEURON,…"
+
+    def read(self, text: str) -> str:
+        terms(text)
+        return text
+
+    def completions(self, session: Session | None, incomplete: str) -> list[tuple[str, str]]:
+        return SelectionWord().completions(session, incomplete)
+
+
+class Listed(Word):
+    """Words with commas between them: `x,y`."""
+
+    name = "list"
+    shape = "WORD,…"
+
+    def read(self, text: str) -> tuple[str, ...]:
+        parts = tuple(part.strip() for part in text.split(","))
+        if not all(parts):
+            raise UsageError(f"'{text}' has an empty word in it", "words with commas between them: x,y")
+        return parts
+
+    def completions(self, session: Session | None, incomplete: str) -> list[tuple[str, str]]:
+        return [("-1", "the last position")]
+
+
 def _is_selection(text: str) -> bool:
     try:
         terms(text)
@@ -214,6 +244,10 @@ def _is_selection(text: str) -> bool:
 
 def _about(attribution: float | None) -> str:
     return "neuron" if attribution is None else f"neuron, {attribution:+.3f}"
+
+
+#: What stands for every layer where layers are named.
+ALL_LAYERS = "all"
 
 
 class Layers(Word):
@@ -233,6 +267,18 @@ class Layers(Word):
             return []
         count = session.model.info.n_layers
         return [(f"0-{count - 1}", "all of them"), (f"{count // 3}-{2 * count // 3}", "those in the middle")]
+
+
+class LayersOrAll(Layers):
+    """A range of layers, or the word for all of them, which stays as it is."""
+
+    shape = "LAYERS|all"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return ALL_LAYERS if value == ALL_LAYERS else super().convert(value, param, ctx)
+
+    def completions(self, session: Session | None, incomplete: str) -> list[tuple[str, str]]:
+        return [(ALL_LAYERS, "every layer"), *super().completions(session, incomplete)]
 
 
 class Positions(Word):

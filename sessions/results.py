@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from sessions.atlas.findings import Profile, QuietRow, TopRow
 from sessions.circuits.agreement import Agreement
 from sessions.circuits.circuit import Circuit, Neuron, Target
 from sessions.circuits.comparing import Comparison
@@ -12,9 +13,11 @@ from sessions.events import State, Value
 from sessions.interventions.arms import Arm, Shift
 from sessions.interventions.cells import Cell, Curve, Knee
 from sessions.interventions.presets import Known
+from sessions.interventions.transplants import LayerMap, Observed, Placed
 from sessions.model.info import Encoded, ModelInfo, TokenChance, Turn
 from sessions.store import Row
-from sessions.vectors.findings import Direction, LayerCosine, Span
+from sessions.vectors.features import About, Encoding
+from sessions.vectors.findings import Direction, LayerCosine, Origin, Span
 
 
 class ModelOpened(Value, frozen=True, kw_only=True):
@@ -219,7 +222,8 @@ class NeuronCard(Value, frozen=True, kw_only=True):
     `neuron` has the position that was asked for, and is known there or, without one, summed over all. `moments` is
     every position it was computed at, `everywhere` the exact effect of switching it off at all of them. `rank` is its
     place in the circuit, from 1, 0 where it is not in it. `incoming` and `outgoing` are its edges with the circuit's
-    neurons, the strongest first, at its position or, without one, at its strongest; `tokens` are the prompt's.
+    neurons, the strongest first, at its position or, without one, at its strongest; `tokens` are the prompt's. `atlas`
+    is what the latest atlas of the model says of it, where there is one that does.
     """
 
     neuron: Neuron
@@ -236,6 +240,7 @@ class NeuronCard(Value, frozen=True, kw_only=True):
     tokens: tuple[str, ...] = ()
     incoming: tuple[Edge, ...] = ()
     outgoing: tuple[Edge, ...] = ()
+    atlas: Profile | None = None
 
 
 class Intervened(Value, frozen=True, kw_only=True):
@@ -253,9 +258,9 @@ class Intervened(Value, frozen=True, kw_only=True):
 
 
 class Compared(Intervened, frozen=True, kw_only=True):
-    """`ablate`, `amplify`, `shift`, `set-to`, `arms`: the baseline (`arms[0]`) beside the changed texts.
+    """`ablate`, `amplify`, `shift`, `set-to`, `arms`, `sae inject`: the baseline (`arms[0]`) beside the changed texts.
 
-    Of two arms, `shifts` are those of the next-token distribution.
+    Of two arms, and of `sae inject`, `shifts` are those of the next-token distribution from the first to the second.
     """
 
     verb: str
@@ -312,14 +317,76 @@ class Narrowed(Value, frozen=True, kw_only=True):
     before: int
 
 
+class Injected(Value, frozen=True, kw_only=True):
+    """`inject`: the text as it is (`arms[0]`), with the vectors at their places, and with random ones of their norms.
+
+    `adds` says that they were added to what stood there, `inputs` that per-layer embeddings were swapped as well.
+    `target` is the token whose probability was asked for. `shifts` are those of the first two arms.
+    """
+
+    encoded: Encoded
+    adds: bool
+    scale: float
+    inputs: bool
+    placed: tuple[Placed, ...]
+    observed: tuple[Observed, ...]
+    target: Target | None
+    arms: tuple[Arm, ...]
+    shifts: tuple[Shift, ...]
+
+
+class InjectedByLayer(Value, frozen=True, kw_only=True):
+    """`inject --layers`: a vector's text read at every layer, and put into every layer of another text.
+
+    `place` is where in that text, its layer that of the vector. `measure` is what a cell says: "activation" of
+    `observed`, "probability" of `target` as the next token, or "kl".
+    """
+
+    encoded: Encoded
+    adds: bool
+    scale: float
+    inputs: bool
+    place: Placed
+    measure: str
+    observed: Neuron | None
+    target: Target | None
+    map: LayerMap
+
+
 class VectorShown(Value, frozen=True, kw_only=True):
-    """`vector`: a saved vector, taken apart layer by layer. `path` is its file where it has just been made."""
+    """`vector`, `capture`: a saved vector, taken apart layer by layer. `path` is its file where it has just been made,
+    `origin` where it was captured, None of one that was made of prompts."""
 
     name: str
     site: str
     model: str
     prompts: tuple[int, int]
     directions: tuple[Direction, ...]
+    path: str = ""
+    origin: Origin | None = None
+
+
+class AutoencoderOpened(Value, frozen=True, kw_only=True):
+    """`sae load`: what the sparse autoencoder is."""
+
+    about: About
+
+
+class StateEncoded(Value, frozen=True, kw_only=True):
+    """`sae encode`: what a sparse autoencoder makes of a state, with its strongest features or the one asked for.
+
+    The state is that at `position` of the prompt, where `token` stands, or the one that was captured as `vector`, the
+    other being None or "". `saved` is the name under which the reconstruction, or the feature's part of it, was saved
+    as a vector, `path` its file.
+    """
+
+    about: About
+    encoding: Encoding
+    position: int | None
+    token: str
+    vector: str = ""
+    feature: int | None = None
+    saved: str = ""
     path: str = ""
 
 
@@ -388,6 +455,58 @@ class UniversalShown(Value, frozen=True, kw_only=True):
     prompts: int
     strongest: int
     published: str = ""
+
+
+class AtlasBuilt(Value, frozen=True, kw_only=True):
+    """`atlas build`: what the new atlas is of. `tokens` counts positions, `empty` the documents that say nothing.
+
+    `path` is its file, `bytes` what building it took beside the model at most.
+    """
+
+    name: str
+    corpus: str
+    documents: int
+    empty: int
+    tokens: int
+    layers: tuple[int, ...]
+    neurons: int
+    k: int
+    length: int
+    bytes: int
+    path: str
+
+
+class AtlasShown(Value, frozen=True, kw_only=True):
+    """`atlas show`: one neuron over a corpus. `listed` of its maxima of each sign are to be shown."""
+
+    profile: Profile
+    listed: int
+
+
+class AtlasTop(Value, frozen=True, kw_only=True):
+    """`atlas top`: the neurons of a layer with the strongest activations, of `total`."""
+
+    atlas: str
+    corpus: str
+    layer: int
+    rows: tuple[TopRow, ...]
+    total: int
+
+
+class QuietShown(Value, frozen=True, kw_only=True):
+    """`quiet`: neurons that hardly fire, the quietest first, of `total` that fit, among `neurons`.
+
+    `over` says over what: an atlas, or the texts generated from prompts. `regions` is empty, or the part of the texts
+    that they are active in and the one that they are silent in, of so many `positions`; the rows are then in the order
+    of their ratios.
+    """
+
+    over: str
+    regions: tuple[str, ...]
+    positions: tuple[int, ...]
+    rows: tuple[QuietRow, ...]
+    total: int
+    neurons: int
 
 
 class Saved(Value, frozen=True, kw_only=True):

@@ -24,12 +24,14 @@ from sessions.json_text import decoded
 from sessions.model.info import Conversation, Opening, Prompt
 from sessions.session import Session
 from sessions.settings import Settings
+from sessions.vectors.features import Which
 
 
 class SavedState(Struct, frozen=True, kw_only=True):
     """What is kept of a session. `opening` is None where no model was open, or none that a line had opened.
 
-    `fingerprint` is that of the open model, whose neurons `suppressed` and `live` speak of.
+    `fingerprint` is that of the open model, whose neurons `suppressed` and `live` speak of. `sae` is read when it is
+    used again.
     """
 
     opening: Opening | None = None
@@ -38,6 +40,7 @@ class SavedState(Struct, frozen=True, kw_only=True):
     suppressed: tuple[Neuron, ...] = ()
     live: tuple[Treatment, ...] = ()
     fingerprint: str = ""
+    sae: Which | None = None
     history: Conversation = Conversation()
     settings: Settings = Settings()
 
@@ -51,6 +54,7 @@ def kept(session: Session) -> SavedState:
         suppressed=session.suppressed,
         live=session.live,
         fingerprint="" if session.model is None else session.model.info.fingerprint,
+        sae=session.sae,
         history=session.history,
         settings=session.settings,
     )
@@ -82,7 +86,7 @@ def restore(session: Session, state: SavedState) -> Steps[tuple[str, ...]]:
     A model comes with the code of others only where the state says that the user asked for that.
     """
     missing: list[str] = []
-    session.settings, session.history = state.settings, state.history
+    session.settings, session.history, session.sae = state.settings, state.history, state.sae
     if state.opening is not None:
         try:
             yield from _reopen(session, state.opening)

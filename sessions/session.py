@@ -18,7 +18,7 @@ from msgspec import structs
 
 from sessions.circuits.circuit import Circuit, Neuron
 from sessions.circuits.selection import Selection, Surroundings, resolve
-from sessions.errors import ModelError, UsageError
+from sessions.errors import ArtifactError, ModelError, UsageError
 from sessions.events import Progress, State, Steps
 from sessions.interventions.presets import Preset
 from sessions.interventions.treatment import Treatment
@@ -28,12 +28,16 @@ from sessions.model.cancel import Cancel
 from sessions.model.info import Conversation, Encoded, Opening, Prompt
 from sessions.settings import Settings
 from sessions.store import Store, check_model
+from sessions.tensor_file import texts_of
+from sessions.vectors.features import Which
 
-if TYPE_CHECKING:  # the rooms that need torch are imported when a model is
+if TYPE_CHECKING:  # the rooms that need torch or numpy are imported when a model is
     from torch import Tensor
 
+    from sessions.atlas.atlas import Atlas
     from sessions.interventions.suppressing import Suppression
     from sessions.model.opening import OpenModel
+    from sessions.vectors.sae import Autoencoder
     from sessions.vectors.vector import Vector
 
 
@@ -77,12 +81,15 @@ class Session:
         self.circuit: Circuit | None = None
         self.suppressed: tuple[Neuron, ...] = ()  # held at zero in everything, until released
         self.live: tuple[Treatment, ...] = ()  # in force in every text that is generated, until released
+        self.sae: Which | None = None  # the sparse autoencoder that was opened last
         self.history = Conversation()  # what was said with `say`
         self.reading = Reading()
         self.folder = Path()  # what completion takes relative paths to be relative to
         self.files: tuple[Path, ...] = ()  # command files being run, outermost first
         self._encoded: Encoded | None = None
+        self._atlas: tuple[tuple[Path, int], Header, Atlas] | None = None  # the one that was read last
         self._suppression: Suppression | None = None  # while its neurons are held
+        self._autoencoder: tuple[object, Autoencoder] | None = None  # read already, and what it was read from
 
     def opened(self) -> OpenModel:
         """The open model.
@@ -209,6 +216,24 @@ class Session:
         header, vector = self.store.load("vector", name, Vector)
         return vector.named(name, header.model, header.fingerprint), self._fit(header, force)
 
+    def autoencoder(self, which: Which) -> Steps[Autoencoder]:
+        """A sparse autoencoder that fits the open model; its files are read again where they have changed.
+
+        Raises:
+            ArtifactError: there is none, it is damaged, or it is for states of another width, layer or model.
+            ModelError: no model is open, or it has no such site.
+        """
+        from sessions.vectors.sae import fitted
+        from sessions.vectors.sae_files import read, stamp
+
+        opened = self.opened()
+        version = (which, stamp(which))
+        if self._autoencoder is None or self._autoencoder[0] != version:
+            self._autoencoder = None  # two may not fit into memory
+            yield Progress("reading the autoencoder")
+            self._autoencoder = (version, (yield from read(which)))
+        return fitted(self._autoencoder[1], opened)
+
     def read_preset(self, name: str, *, force: bool = False) -> tuple[Preset, tuple[str, ...]]:
         """A saved preset, and remarks on how it fits the open model.
 
@@ -217,6 +242,35 @@ class Session:
         """
         header, preset = self.store.load("preset", name, Preset)
         return preset, self._fit(header, force)
+
+    def read_atlas(self, name: str = "", *, force: bool = False) -> tuple[Atlas, tuple[str, ...]]:
+        """A saved atlas, and remarks on how it fits the open model; without a name, the latest of the open model.
+
+        Raises:
+            ArtifactError: it is missing, damaged, or made on another model than the open one.
+        """
+        name = name or self.latest_atlas()
+        if not name:
+            raise ArtifactError("there is no atlas of this model", "make one: atlas build NAME")
+        path = self.store.path("atlas", name)
+        stamp = path, path.stat().st_mtime_ns if path.is_file() else 0
+        if self._atlas is None or self._atlas[0] != stamp:
+            from sessions.atlas.atlas import Atlas
+
+            header, atlas = self.store.load("atlas", name, Atlas)
+            self._atlas = stamp, header, atlas.named(name, header.model, header.fingerprint)
+        return self._atlas[2], self._fit(self._atlas[1], force)
+
+    def latest_atlas(self) -> str:
+        """The name of the atlas of the open model that was written last; empty where there is none."""
+        if self.model is None:
+            return ""
+        fingerprint, found = self.model.info.fingerprint, []
+        for name in self.store.names("atlas"):
+            path = self.store.path("atlas", name)
+            if texts_of(path).get("fingerprint") == fingerprint:
+                found.append((path.stat().st_mtime_ns, name))
+        return max(found, default=(0, ""))[1]
 
     def _fit(self, header: Header, force: bool) -> tuple[str, ...]:
         """Remarks on how a saved thing fits the open model, if there is one."""
@@ -291,5 +345,5 @@ class Session:
 
     def close(self) -> None:
         """Let go of the model."""
-        self.model = self.opening = None
+        self.model = self.opening = self._autoencoder = None
         self.reading = Reading()

@@ -4,8 +4,9 @@ Files are written whole or not at all (see `disk`): of two processes that save t
 and the other is told. What is deleted or replaced moves to `trash/`; nothing here removes an artifact
 for good.
 
-Layout of the home folder: `circuits/NAME.json`, `vectors/NAME.safetensors`, `presets/NAME.json`, `models/`, and
-`trash/circuits/NAME~TIME-ID.json`. How an artifact stands in its file is said in `layouts`.
+Layout of the home folder: `circuits/NAME.json`, `vectors/NAME.safetensors`, `presets/NAME.json`,
+`atlases/NAME.safetensors`, `models/`, and `trash/circuits/NAME~TIME-ID.json`. How an artifact stands in its file is
+said in `layouts`.
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ KINDS = {
     "circuit": Kind("circuits", 1, Json()),
     "vector": Kind("vectors", 1, Safetensors()),
     "preset": Kind("presets", 1, Json()),
+    "atlas": Kind("atlases", 1, Safetensors()),
 }
 
 

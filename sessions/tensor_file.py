@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -48,6 +49,10 @@ class _Entry(Struct, frozen=True):
     data_offsets: tuple[int, int]
 
 
+class _Texts(Struct, frozen=True):
+    texts: dict[str, str] = msgspec.field(name=_METADATA, default_factory=dict)
+
+
 def written(contents: Tensors) -> bytes:
     """The bytes of a file. Same contents, same bytes."""
     header: dict[str, Any] = {_METADATA: contents.fields}
@@ -80,6 +85,19 @@ def read(data: bytes, source: str) -> Tensors:
         for name, entry in entries.items()
     }
     return Tensors(fields, tensors)
+
+
+def texts_of(path: Path) -> dict[str, str]:
+    """The texts of a file, without reading its numbers; none where it cannot be read or is no such file."""
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(_LENGTH), "little")
+            if length > path.stat().st_size:
+                return {}
+            header = msgspec.json.decode(file.read(length), type=_Texts)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        return {}
+    return header.texts
 
 
 def digest(fields: Mapping[str, str], tensors: Mapping[str, TensorBytes]) -> str:

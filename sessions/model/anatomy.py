@@ -12,6 +12,7 @@ apply, what the model cannot do) is answered by `Anatomy` too, so that no other 
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Iterator, Sequence
 
@@ -33,6 +34,12 @@ SHARED_GATE_NAME = "shared_expert_gate"
 WRITE_NORM_NAME = "post_feedforward_layernorm"
 #: The norm that an MLP reads the residual stream through, the first that a block has.
 READ_NORM_NAMES = ("pre_feedforward_layernorm", "post_attention_layernorm", "ln_2", "input_layernorm")
+#: The same between the attention and the residual stream, where the family has the one above as well.
+ATTENTION_WRITE_NORM_NAME = "post_attention_layernorm"
+#: The last projection of an attention module.
+OUTPUT_NAMES = frozenset({"o_proj", "out_proj", "c_proj", "dense"})
+#: What the call of a decoder layer names the layer's own embedding of each token.
+PER_LAYER_NAME = "per_layer_input"
 #: Projections that an MLP reads the residual stream with, by what they make.
 READER_NAMES = {
     "gate_proj": "gate",
@@ -116,7 +123,15 @@ def _layer(block: nn.Module, family: str, number: int) -> Layer:
     read_norm = next((children[name] for name in READ_NORM_NAMES if name in children), None)
     if write_norm is not None and READ_NORM_NAMES[0] not in children:
         read_norm = None  # a family that norms what comes out of attention and MLP, and not what goes in
-    return Layer(block, tuple(sites), read_norm, write_norm, _writer(block, sites, write_norm))
+    return Layer(
+        block,
+        tuple(sites),
+        read_norm,
+        write_norm,
+        _writer(block, sites, write_norm),
+        _attention_writer(block, write_norm),
+        _per_layer_input(block),
+    )
 
 
 def _writer(block: nn.Module, sites: Sequence[Site], write_norm: nn.Module | None) -> nn.Module | None:
@@ -128,6 +143,24 @@ def _writer(block: nn.Module, sites: Sequence[Site], write_norm: nn.Module | Non
         return sites[0].down if len(sites) == 1 and isinstance(sites[0], DenseSite) else None
     summing = [m for m in block.modules() if any(id(child) in experts for child in m.children())]
     return summing[0] if len(summing) == 1 and summing[0] is not block else None
+
+
+def _attention_writer(block: nn.Module, write_norm: nn.Module | None) -> nn.Module | None:
+    """The norm behind the attention, or the output projection of the one attention module that a block has."""
+    children = dict(block.named_children())
+    if write_norm is not None and ATTENTION_WRITE_NORM_NAME in children:
+        return children[ATTENTION_WRITE_NORM_NAME]
+    found = [
+        child for attention in _attentions(block) for name, child in attention.named_children() if name in OUTPUT_NAMES
+    ]
+    return found[0] if len(found) == 1 else None
+
+
+def _per_layer_input(block: nn.Module) -> int | None:
+    if not any(_last(name) in PRODUCT_NAMES for name, _ in block.named_modules()):
+        return None
+    names = list(inspect.signature(type(block).forward).parameters)[1:]  # without self
+    return names.index(PER_LAYER_NAME) if PER_LAYER_NAME in names else None
 
 
 def _dense_sites(block: nn.Module) -> Iterator[tuple[nn.Module, bool, tuple[tuple[str, nn.Module], ...]]]:
@@ -188,7 +221,7 @@ def _separate_qk(attention: nn.Module) -> tuple[nn.Module, ...]:
     return tuple(children[name] for name in names) if children.keys() >= set(names) else ()
 
 
-def _attentions(blocks: nn.ModuleList) -> Iterator[nn.Module]:
+def _attentions(blocks: nn.Module) -> Iterator[nn.Module]:
     """The innermost attention modules."""
     for module in blocks.modules():
         if _is_attention(module) and not any(_is_attention(child) for child in module.children()):

@@ -8,22 +8,23 @@ neurons, whether they are the input of a dense down projection or the product in
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
+from sessions.errors import ModelError
 from sessions.model.cancel import Cancel
-from sessions.model.parts import Anatomy, DenseSite, ExpertSite, Site
+from sessions.model.parts import Anatomy, DenseSite, ExpertSite, Layer, Site
 
 
 @contextmanager
-def before(module: nn.Module, change: Callable[[Tensor], Tensor]) -> Iterator[None]:
-    """Replace the first argument of every call of `module` inside the block."""
+def before(module: nn.Module, change: Callable[[Tensor], Tensor], place: int = 0) -> Iterator[None]:
+    """Replace an argument, the first unless another `place` is given, of every call of `module` inside the block."""
 
     def hook(_: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        return (change(args[0]), *args[1:])
+        return (*args[:place], change(args[place]), *args[place + 1 :])
 
     handle = module.register_forward_pre_hook(hook)
     try:
@@ -43,17 +44,64 @@ def after(module: nn.Module, change: Callable[[Tensor, Any], Any]) -> Iterator[N
 
 
 @contextmanager
-def skipped(module: nn.Module, output: Any) -> Iterator[None]:
-    """Inside the block `module` computes nothing: every call of it returns `output`."""
+def _computing(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
     # Assigned on the instance, as below.
     outer = module.__dict__.get("forward")
-    module.forward = lambda *_, **__: output
+    module.forward = forward
     try:
         yield
     finally:
         del module.forward
         if outer is not None:
             module.forward = outer
+
+
+def skipped(module: nn.Module, output: Any) -> AbstractContextManager[None]:
+    """Inside the block `module` computes nothing: every call of it returns `output`."""
+    return _computing(module, lambda *_, **__: output)
+
+
+def passing(module: nn.Module) -> AbstractContextManager[None]:
+    """Inside the block `module` computes nothing: every call of it returns its first argument."""
+    return _computing(module, lambda hidden, *_, **__: hidden)
+
+
+#: Where a state of d_model numbers a token can be read and written: what enters a decoder layer, what leaves it, and
+#: what its MLP and its attention add to the residual stream.
+StateSite = Literal["resid_pre", "resid_post", "mlp_out", "attn_out"]
+
+
+@contextmanager
+def on_states(anatomy: Anatomy, layer: int, site: StateSite, change: Callable[[Tensor], Tensor]) -> Iterator[None]:
+    """Replace what a site of a layer holds in every pass inside the block.
+
+    `change` receives `[batch, seq, d_model]`, from some families `[batch · seq, d_model]`, and returns the same shape.
+
+    Raises:
+        ModelError: the layer has no such site.
+    """
+    parts = anatomy.layers[layer]
+    if site == "resid_pre":
+        with before(parts.block, lambda given: anatomy.with_residual(given, change(anatomy.residual(given)))):
+            yield
+        return
+    module = writer_of(parts, layer, site)
+    with after(module, lambda _, output: anatomy.with_residual(output, change(anatomy.residual(output)))):
+        yield
+
+
+def writer_of(parts: Layer, layer: int, site: StateSite) -> nn.Module:
+    """The module whose output a site is; the block itself for the residual stream.
+
+    Raises:
+        ModelError: no one module's output is.
+    """
+    writers = {"mlp_out": parts.writer, "attn_out": parts.attention_writer}
+    module = writers.get(site, parts.block)
+    if module is None:
+        where = "MLP" if site == "mlp_out" else "attention"
+        raise ModelError(f"layer {layer} has no one place where its {where} writes", "use --site resid_post")
+    return module
 
 
 @dataclass

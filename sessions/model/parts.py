@@ -67,6 +67,10 @@ class Layer:
     write_norm: nn.Module | None
     writer: nn.Module | None
     """The module whose output is what the MLP adds to the residual stream; None where it is no one module's."""
+    attention_writer: nn.Module | None = None
+    """The same of the attention."""
+    per_layer_input: int | None = None
+    """Which argument of the block's call is the layer's own embedding of each token; None in families without one."""
 
     @property
     def width(self) -> int:
@@ -122,6 +126,11 @@ class Anatomy:
         return tuple(layer.width for layer in self.layers)
 
     @property
+    def embeds_per_layer(self) -> bool:
+        """Whether each layer is given an embedding of its own of every token."""
+        return any(layer.per_layer_input is not None for layer in self.layers)
+
+    @property
     def has_experts(self) -> bool:
         return any(isinstance(site, ExpertSite) for layer in self.layers for site in layer.sites)
 
@@ -174,6 +183,14 @@ class Anatomy:
         one that attention and MLP work on."""
         hidden = output[0] if isinstance(output, tuple) else output
         return hidden[self.stream] if hidden.ndim == 4 else hidden
+
+    def with_residual(self, output: Any, hidden: Tensor) -> Any:
+        """What a decoder layer returned, or is given, with another residual stream: what `residual` reads there."""
+        if isinstance(output, tuple):
+            return (self.with_residual(output[0], hidden), *output[1:])
+        if output.ndim != 4:
+            return hidden
+        return torch.cat([output[: self.stream], hidden[None], output[self.stream + 1 :]])
 
     def down_column(self, layer: int, index: int) -> Tensor:
         """What one unit of a neuron's activation adds to the residual stream, `[d_model]`.

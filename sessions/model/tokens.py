@@ -49,6 +49,11 @@ def encode(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> Encoded:
     )
 
 
+def plain_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+    """The ids of a text that is read as it stands, with one BOS where the tokenizer puts one; none for no text."""
+    return _ids(tokenizer, text) if text.strip() else []
+
+
 def _ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     return _with_one_bos(tokenizer, tokenizer.encode(text, add_special_tokens=False))
 

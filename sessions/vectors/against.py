@@ -118,12 +118,13 @@ class _Spanned:
             return float(direction[list(here)].square().sum()) / whole
         if self._vector.site == "mlp_out":
             self._basis, self.neurons, self._below = self._basis[:0], 0, layer
-        for each in range(self._below, layer + 1):
+        end = layer if self._vector.site in ("resid_pre", "attn_out") else layer + 1  # where its own MLP comes after it
+        for each in range(self._below, end):
             indices = self._neurons.get(each, ())
             if indices:
                 self._basis = _extended(self._basis, unit_columns(self._anatomy, each, indices).double().cpu())
                 self.neurons += len(indices)
-        self._below = layer + 1
+        self._below = end
         return min(1.0, float((self._basis @ direction).square().sum()) / whole)
 
 

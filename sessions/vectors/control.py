@@ -9,7 +9,7 @@ Prompts are read in batches padded on the right, which changes nothing for any o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,7 +20,7 @@ from sessions.circuits.cases import LARGEST_BATCH, batches, padded
 from sessions.errors import ModelError, UsageError
 from sessions.events import Progress, Steps
 from sessions.model.cancel import Cancel
-from sessions.model.hooks import Change, after, on_neurons, together, watched
+from sessions.model.hooks import Change, on_neurons, on_states, together, watched
 from sessions.model.opening import OpenModel
 from sessions.model.parts import Anatomy
 from sessions.model.tokens import last_positions
@@ -130,10 +130,10 @@ def _recorded(
         apart = values.reshape(len(lengths), -1, values.shape[-1])
         seen[layer].append(apart[rows.to(values.device), ends.to(values.device)])
 
-    def output_of(layer: int) -> Any:
-        def record(_: Tensor, output: Any) -> Any:
-            keep(layer, anatomy.residual(output))
-            return output
+    def state_of(layer: int) -> Callable[[Tensor], Tensor]:
+        def record(state: Tensor) -> Tensor:
+            keep(layer, state)
+            return state
 
         return record
 
@@ -146,12 +146,9 @@ def _recorded(
 
     hooks: list[Any] = []
     for layer in layers:
-        parts = anatomy.layers[layer]
         if site == "neurons":
-            hooks += [on_neurons(part, neurons_of(layer)) for part in parts.sites]
+            hooks += [on_neurons(part, neurons_of(layer)) for part in anatomy.layers[layer].sites]
         else:
-            module = parts.block if site == "resid_post" else parts.writer
-            assert module is not None
-            hooks.append(after(module, output_of(layer)))
+            hooks.append(on_states(anatomy, layer, site, state_of(layer)))
     with together(hooks):
         yield seen

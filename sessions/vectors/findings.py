@@ -10,6 +10,21 @@ from sessions.circuits.circuit import Neuron
 EXPLAINED_BY = (1, 5, 20)
 
 
+class Origin(Struct, frozen=True, kw_only=True):
+    """Where a state was captured: at which position of which text, with the exact `ids` that the model read.
+
+    `text` is what was tokenised, `token` the one at `position`. `neuron` is the one that the place was chosen for,
+    "" where it was chosen otherwise; `under` is the key of what was suppressed then (`Session.under`).
+    """
+
+    text: str
+    ids: tuple[int, ...]
+    position: int
+    token: str
+    neuron: str = ""
+    under: str = ""
+
+
 class Aligned(Struct, frozen=True):
     """A neuron, and how a direction lies to it: the cosine with its down column or, over the neurons themselves, with
     its one coordinate."""

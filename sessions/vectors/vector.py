@@ -1,8 +1,10 @@
 """`Vector`: a direction a layer at one site of the network, and its tensors in a file.
 
-Sites: `resid_post`, what leaves a decoder layer; `mlp_out`, what a layer's MLP adds to the residual stream (behind its
-norm, in families that have one there); `neurons`, the input of a layer's down projection. A file holds one float32
-tensor a layer, `layer.9`.
+Sites: `resid_pre`, what enters a decoder layer; `resid_post`, what leaves it; `mlp_out`, what a layer's MLP adds to the
+residual stream (behind its norm, in families that have one there), and `attn_out`, what its attention does; `neurons`,
+the input of a layer's down projection. A file holds one float32 tensor a layer, `layer.9`.
+
+A vector is a difference of means, or a state that was captured in one text, and then says where (`Origin`).
 """
 
 from __future__ import annotations
@@ -12,15 +14,19 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
+import msgspec
 import numpy as np
 import torch
 from torch import Tensor
 
 from sessions.errors import ArtifactError, ModelError
+from sessions.json_text import decoded
+from sessions.model.hooks import StateSite, writer_of
 from sessions.model.parts import Anatomy, DenseSite
 from sessions.tensor_file import TensorBytes, Tensors
+from sessions.vectors.findings import Origin
 
-Where = Literal["resid_post", "mlp_out", "neurons"]
+Where = Literal[StateSite, "neurons"]
 _LAYER = re.compile(r"layer\.(0|[1-9][0-9]{0,8})")
 _COUNT = re.compile(r"[0-9]{1,9}")
 
@@ -30,6 +36,7 @@ class Vector:
     """Directions at `site`, by layer: float32 `[d_model]` each, `[d_mlp]` where the site is the neurons.
 
     `positives` and `negatives` count the prompts they are the difference of, `family` is the model's `model_type`.
+    `origin` is where a captured state, which has one layer, comes from; None of all others.
     `name`, `model` and `fingerprint` stand in the header of a file and not in its body.
     """
 
@@ -38,6 +45,7 @@ class Vector:
     positives: int
     negatives: int
     family: str = ""
+    origin: Origin | None = None
     name: str = ""
     model: str = ""
     fingerprint: str = ""
@@ -84,6 +92,8 @@ class Vector:
             "negatives": str(self.negatives),
             "family": self.family,
         }
+        if self.origin is not None:
+            fields["origin"] = msgspec.json.encode(self.origin).decode()
         tensors = {
             f"layer.{layer}": TensorBytes("F32", tuple(direction.shape), direction.numpy().astype("<f4").tobytes())
             for layer, direction in self.directions.items()
@@ -107,7 +117,17 @@ class Vector:
         if not all(_COUNT.fullmatch(count) for count in counts):
             raise ArtifactError(f"{source} does not say how many prompts it was made of")
         site, family = fields["site"], fields.get("family", "")
-        return cls(site, directions, int(counts[0]), int(counts[1]), family)  # type: ignore[arg-type]
+        origin = _origin(fields, source)
+        return cls(site, directions, int(counts[0]), int(counts[1]), family, origin)  # type: ignore[arg-type]
+
+
+def _origin(fields: Mapping[str, str], source: str) -> Origin | None:
+    if "origin" not in fields:
+        return None
+    origin = decoded(fields["origin"].encode(), Origin, f"the origin in {source}")
+    if not 0 <= origin.position < len(origin.ids):
+        raise ArtifactError(f"{source} was captured at position {origin.position} of {len(origin.ids)} tokens")
+    return origin
 
 
 def _directions(contents: Tensors, source: str) -> Iterator[tuple[int, Tensor]]:
@@ -132,8 +152,8 @@ def check_site(anatomy: Anatomy, site: Where, layer: int) -> None:
             f"the neurons of layer {layer} are those of a mixture of experts: each prompt is sent to others",
             "use --site resid_post, or mlp_out for what the experts say together",
         )
-    if site == "mlp_out" and parts.writer is None:
-        raise ModelError(f"layer {layer} has no one place where its MLP writes", "use --site resid_post")
+    if site != "neurons":
+        writer_of(parts, layer, site)
 
 
 def width_at(anatomy: Anatomy, site: Where, layer: int) -> int:

@@ -314,7 +314,7 @@ def test_every_verb_offers_something_for_what_it_takes(little: Session) -> None:
     (Path.cwd() / "file.dot").touch()
     (Path.cwd() / "file.svg").touch()
     result(little, "save texas")
-    free = ("text", "token", "whole number", "number", "name")
+    free = ("text", "token", "whole number", "number", "gain", "name")
     for verb in VERBS.values():
         for param in verb.params:
             if isinstance(param, click.Option) and not param.is_flag and param.type.name not in free:

@@ -17,6 +17,8 @@ from commands.grammar import VERBS
 from sessions.events import Failed, Progress, Text
 from sessions.model.opening import OpenModel, adopt
 from sessions.session import Session
+from sessions.vectors import sae_files
+from tests.autoencoders import random_autoencoder
 from tests.commands.driving import events_of, failure, result
 from tests.families import tiny, tiny_tokenizer
 
@@ -53,6 +55,7 @@ def ready(austin: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
     result(session, "export circuit.json")
     Path("known.json").write_text('[{"id": "L24/N1005", "gain": 2, "region": "generated"}]')
     result(session, "import known.json --as preset:calm")
+    sae_files.write(random_autoencoder(session.opened()), Path("autoencoder"))
     shutil.copy(CAPITAL, "capital.wb")
     yield session
     session.close()
@@ -65,6 +68,8 @@ NEEDS_SAVED = ("load", "delete", "compare")
 def test_the_example_of_every_verb_runs_as_it_stands(ready: Session, name: str) -> None:
     if name in NEEDS_SAVED:
         result(ready, VERBS["save"].example)
+    if name == "inject":
+        result(ready, VERBS["capture"].example)
     assert result(ready, VERBS[name].example) is not None
 
 

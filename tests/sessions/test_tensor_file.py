@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 
 from sessions.errors import ArtifactError
-from sessions.tensor_file import SIZES, TensorBytes, Tensors, digest, read, written
+from sessions.tensor_file import SIZES, TensorBytes, Tensors, digest, read, texts_of, written
 
 NAMES = st.text(max_size=8).filter(lambda name: name != "__metadata__")
 TEXTS = st.dictionaries(st.text(max_size=8), st.text(max_size=20), max_size=4)
@@ -103,3 +103,14 @@ def test_no_bytes_are_more_than_an_error(data: bytes) -> None:
             read(attempt, "x")
         except ArtifactError as error:
             assert "x" in error.message
+
+
+def test_the_texts_of_a_file_are_read_without_its_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    fields = {"name": "small", "about": "été"}
+    path.write_bytes(written(Tensors(fields, {"a": TensorBytes("U8", (3,), b"abc")}))[:-1])  # a number is missing
+    assert texts_of(path) == fields
+    for wrong in (b"", b"\xff" * 40, (20).to_bytes(8, "little") + b"[1, 2, 3]" + b" " * 11):
+        path.write_bytes(wrong)
+        assert texts_of(path) == {}
+    assert texts_of(tmp_path / "none") == {}

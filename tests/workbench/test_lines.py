@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 from typing import Any
 
@@ -14,6 +15,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from sessions import results
+from sessions.atlas.findings import Peak, Profile, QuietRow, TopRow
 from sessions.circuits.agreement import Agreement
 from sessions.circuits.circuit import Circuit, Neuron, Target
 from sessions.circuits.comparing import compared
@@ -22,9 +24,11 @@ from sessions.events import Failed, Progress, Result, Started, State, Text, Valu
 from sessions.interventions.arms import Arm, Shift
 from sessions.interventions.cells import Cell, Knee, Top, curve_of
 from sessions.interventions.presets import Known
+from sessions.interventions.transplants import LayerMap, Observed, Placed
 from sessions.model.info import Encoded, ModelInfo, Prompt, Token, TokenChance, Turn
 from sessions.store import Row
-from sessions.vectors.findings import Aligned, Direction, LayerCosine, Span
+from sessions.vectors.features import About, Encoding, Feature
+from sessions.vectors.findings import Aligned, Direction, LayerCosine, Origin, Span
 from workbench.lines import Lines
 from workbench.presenters import present
 from workbench.writing import Flow, bar, divergence, fitted, inline, plain, quoted, signed
@@ -75,6 +79,40 @@ def swept(target: Target, text: str, prompts: int) -> results.SweptGrid:
     )
 
 
+def placed(text: str) -> tuple[Placed, ...]:
+    """Two vectors at their places, the second where it reaches nothing."""
+    first = Placed(
+        name="x", position=5, token=text, layer=9, site="resid_pre", norm=140.0, replaced=122.5, cosine=0.6,
+        came_from=text,
+    )  # fmt: skip
+    return first, structs.replace(first, came_from="", cosine=None, reaches=False, reaches_below=4)
+
+
+def layer_map(text: str, encoded: Encoded, target: Target | None, count: int) -> results.InjectedByLayer:
+    """A map of so many layers, of which one cell is no number; from layer 2 on nothing is reached."""
+    row = tuple(float(number) for number in range(count))
+    return results.InjectedByLayer(
+        encoded=encoded, adds=False, scale=1.0, inputs=False, place=placed(text)[0], target=target, observed=None,
+        measure="kl" if target is None else "probability",
+        map=LayerMap(
+            layers=tuple(range(count)), cells=(row,) * (count - 1) + ((*row[:-1], math.nan),), without=0.5,
+            source=None if target is None else 2.5, random=row, reaches_below=2,
+        ),
+    )  # fmt: skip
+
+
+def profiled(text: str) -> Profile:
+    """A neuron over a corpus, with `text` as its tokens and around them."""
+    peaks = tuple(
+        Peak(value=value, document=7, position=41, token=text, before=(text, " of"), after=(text,) * 5)
+        for value in (12.5, 3.25)
+    )
+    return Profile(
+        neuron=Neuron(24, 1005), atlas=text, corpus=text, documents=1200, count=98_000, mean=-0.012, std=1.5, size=0.4,
+        rate=0.031, quantiles=((0.05, -0.5), (0.5, 1e-5), (0.95, 0.75)), high=peaks, low=peaks[:1],
+    )  # fmt: skip
+
+
 def samples(text: str) -> list[Value]:
     """One result of every kind, with `text` wherever a user or a model may have put it."""
     prompt = Prompt(text=text, seed=text, system=text)
@@ -110,6 +148,10 @@ def samples(text: str) -> list[Value]:
         n_layers=30, d_model=576, d_mlp=(1536,) * 30, n_heads=9, vocab_size=49152, n_parameters=134_515_008,
         has_template=True, has_thinking=False, refusals=(("discover", text),),
     )  # fmt: skip
+    opened_sae = About(
+        source=text, architecture="topk", layer=12, site="resid_pre", size=65536, width=2304, k=32,
+        normalised="layer_norm", centred=False, model=text, page=f"https://www.neuronpedia.org/{text}",
+    )  # fmt: skip
     around: dict[str, Any] = {"selection": text, "neurons": 4, "scope": "at all positions", "encoded": encoded}
     saved = Row(name="texas", kind="circuit", model=text, size=1200, target=text, modified="2026-01-02T03:04:05Z")
     return [
@@ -128,7 +170,7 @@ def samples(text: str) -> list[Value]:
                 ),
             ),
             universal=True, tokens=encoded.tokens, incoming=(Edge((3, 12, 0), (24, 1005, 41), 0.5),),
-            outgoing=(Edge((24, 1005, 41), None, 1.25),),
+            outgoing=(Edge((24, 1005, 41), None, 1.25),), atlas=profiled(text),
         ),
         results.Faithfulness(
             prompts=40, size=25, held=text, whole=2.5, none=0.01, controls=2,
@@ -186,6 +228,53 @@ def samples(text: str) -> list[Value]:
                 ),
             ),
         ),
+        results.VectorShown(
+            name="x", site="resid_pre", model=text, prompts=(1, 0),
+            origin=Origin(text=text * 9, ids=(1, 2), position=1, token=text, neuron="L9/N3"),
+            directions=(
+                Direction(
+                    layer=9, norm=1.5, turned=None, neurons=(Aligned(neurons[0], 0.5),), up=(text,), down=(),
+                    explained=(0.1, 0.2, 0.3), chance=(0.01, 0.1, 0.2),
+                ),
+            ),
+        ),
+        results.Injected(
+            encoded=encoded, adds=True, scale=2.5, inputs=True, placed=placed(text), target=target,
+            observed=(
+                Observed(neuron=neurons[0], place=0, source=2.5, without=-0.5, injected=2.4, random=0.1),
+                Observed(neuron=neurons[3], place=1, source=None, without=0.0, injected=1e-7, random=-1e5),
+            ),
+            arms=(before, after, structs.replace(bare, name="random")), shifts=shifts, notes=(text,),
+        ),
+        results.Injected(
+            encoded=encoded, adds=False, scale=1.0, inputs=False, placed=placed(text)[:1], observed=(), target=None,
+            arms=(bare, bare, bare), shifts=(),
+        ),
+        layer_map(text, encoded, target, 3),
+        layer_map(text, encoded, None, 90),
+        results.AtlasBuilt(
+            name="small", corpus=text, documents=1200, empty=3, tokens=98_000, layers=(0, 1, 2), neurons=46_080, k=10,
+            length=128, bytes=80 << 20, path=f"/home/u/{text}", notes=(text,),
+        ),
+        results.AtlasShown(profile=profiled(text), listed=1),
+        results.AtlasTop(
+            atlas=text, corpus=text, layer=24, total=1536,
+            rows=tuple(
+                TopRow(neuron=neuron, peak=peak, mean=0.01, std=2.5, rate=0.012, up=(text, " b"))
+                for neuron, peak in zip(neurons, profiled(text).high, strict=False)
+            ),
+        ),
+        results.QuietShown(
+            over=text, regions=(), positions=(9000,), total=12, neurons=46_080,
+            rows=(QuietRow(neuron=neurons[0], largest=0.01, mean=1e-4, up=(text, " a"), down=(text,)),),
+        ),
+        results.QuietShown(
+            over=text, regions=("thought", "answer"), positions=(900, 12), total=1, neurons=46_080,
+            rows=(
+                QuietRow(neuron=neurons[1], largest=34.5, mean=1.5, silent=0.25, silent_mean=0.1, ratio=138.0),
+                QuietRow(neuron=neurons[2], largest=3.5, mean=0.5, silent=0.0, silent_mean=0.0, up=(text,)),
+            ),
+        ),
         results.PresetShown(
             name="calm", size=30, listed=2, live=True,
             neurons=(
@@ -193,6 +282,24 @@ def samples(text: str) -> list[Value]:
                 Known(id="L0/N1", layer=0, index=1, gain=-1e6, tier=2, mode="hold", positions=((0, 3), (12, 12))),
                 Known(id="L0/N2@-1", layer=0, index=2, gain=0.0, mode="multiply", position=-1),
             ),
+        ),
+        results.AutoencoderOpened(about=opened_sae),
+        results.StateEncoded(
+            about=opened_sae, position=3, token=text, saved="state", path=f"/home/u/{text}",
+            encoding=Encoding(
+                active=412, unexplained=7.5, cosine=-0.25, norms=(195.5, 4.25e6),
+                features=(
+                    Feature(
+                        index=65535, activation=7.25, share=0.5, norm=4.5, up=(text, " Austin"), down=(text,),
+                        page=f"https://www.neuronpedia.org/{text}/65535",
+                    ),
+                    Feature(index=0, activation=0.0, share=0.0, norm=0.0),
+                ),
+            ),
+        ),
+        results.StateEncoded(
+            about=opened_sae, position=None, token="", vector="calm",
+            encoding=Encoding(active=0, unexplained=1.0, cosine=0.0, norms=(0.0, 0.0), features=()),
         ),
         results.CircuitsCompared(names=("texas", "current"), comparison=compared(circuit, circuit)),
         results.CircuitHeldAgainst(

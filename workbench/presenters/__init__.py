@@ -12,16 +12,19 @@ from rich.text import Text as Line
 from sessions.events import State, Value
 from workbench.presenters import (
     artifacts,
+    atlas,
     chat,
     circuits,
     control,
     edges,
     faithfulness,
+    injecting,
     interventions,
     neuron,
     parts,
     presets,
     prompting,
+    sae,
     sweep,
     universal,
     vectors,
@@ -30,8 +33,8 @@ from workbench.writing import inline, plain, quoted
 
 #: Each registers its presenters with `parts.shown`.
 FAMILIES = (
-    artifacts, chat, circuits, control, edges, faithfulness, interventions, neuron, presets, prompting, sweep,
-    universal, vectors,
+    artifacts, atlas, chat, circuits, control, edges, faithfulness, injecting, interventions, neuron, presets,
+    prompting, sae, sweep, universal, vectors,
 )  # fmt: skip
 
 

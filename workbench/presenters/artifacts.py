@@ -18,7 +18,7 @@ from workbench.writing import (
 )
 
 #: What the size of each kind of artifact counts.
-_UNITS = {"circuit": "neurons", "vector": "layers", "preset": "neurons"}
+_UNITS = {"circuit": "neurons", "vector": "layers", "preset": "neurons", "atlas": "neurons"}
 
 
 @shown.register

@@ -42,13 +42,20 @@ def _(value: results.Compared, sheet: parts.Sheet) -> Iterator[RenderableType]:
     yield intervention(value.verb, value, sheet)
     if len(value.arms) > 2:
         yield _measures(value, sheet)
-    texts = _marked([plain(arm.text) for arm in value.arms])
-    beside = sheet.width >= parts.WIDE and sheet.width // len(value.arms) >= _COLUMN
-    width = sheet.width // len(value.arms) - 3 if beside else sheet.width
-    headings = [facts(arm_facts(arm, value.arms[0]), width) for arm in value.arms]
+    yield from side_by_side(value.arms, sheet)
+    if value.shifts:
+        yield table_of_shifts(value, sheet)
+
+
+def side_by_side(arms: Sequence[Arm], sheet: parts.Sheet) -> Iterator[RenderableType]:
+    """The texts of all arms, beside each other where there is room, marked where they part from the first."""
+    texts = _marked([plain(arm.text) for arm in arms])
+    beside = sheet.width >= parts.WIDE and sheet.width // len(arms) >= _COLUMN
+    width = sheet.width // len(arms) - 3 if beside else sheet.width
+    headings = [facts(arm_facts(arm, arms[0]), width) for arm in arms]
     if beside:
         pair = Table(box=None, show_header=False, padding=(0, 3, 0, 0), pad_edge=False, expand=True)
-        for _ in value.arms:
+        for _ in arms:
             pair.add_column(ratio=1, overflow="fold")
         pair.add_row(*map(parts.dim, headings))
         pair.add_row(*texts)
@@ -57,8 +64,6 @@ def _(value: results.Compared, sheet: parts.Sheet) -> Iterator[RenderableType]:
         for heading, text in zip(headings, texts, strict=True):
             yield parts.dim(heading)
             yield text
-    if value.shifts:
-        yield _shifts(value, sheet)
 
 
 def _measures(value: results.Compared, sheet: parts.Sheet) -> RenderableType:
@@ -94,7 +99,7 @@ def log_chance(arm: Arm) -> float | None:
 
 
 def intervention(verb: str, value: results.Intervened, sheet: parts.Sheet) -> RenderableType:
-    count = "1 neuron" if value.neurons == 1 else f"{value.neurons:,} neurons"
+    count = parts.counted(value.neurons, "neuron") if value.neurons else ""
     target = "" if value.target is None else f"target {aim(value.target)}"
     scope = SCOPES.get(value.scope, inline(value.scope))
     return facts([f"{inline(verb)} {inline(value.selection)}", count, scope, target], sheet.width)
@@ -130,7 +135,8 @@ def _marked(texts: Sequence[str]) -> list[Line]:
     ]
 
 
-def _shifts(value: results.Compared, sheet: parts.Sheet, rows: int = 10) -> RenderableType:
+def table_of_shifts(value: results.Compared | results.Injected, sheet: parts.Sheet, rows: int = 10) -> RenderableType:
+    """How the chances of the next token move from the first arm to the second."""
     names = [inline(arm.name) for arm in value.arms[:2]]
     table = parts.table(sheet, "next token", f">{names[0]}", "", f">{names[-1]}", "", ">change", "")
     cells = parts.bar_cells(sheet, beside=60) // 2

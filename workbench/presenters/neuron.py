@@ -10,11 +10,14 @@ from rich.text import Text as Line
 from sessions import results
 from sessions.circuits.circuit import Neuron, Place
 from workbench.presenters import parts
+from workbench.presenters.atlas import contexts, spread, standing
 from workbench.presenters.parts import shown
 from workbench.writing import MISSING, aim, bar, facts, fitted, inline, percent, quoted, signed
 
 #: Positions that are listed, those with the strongest attributions.
 LISTED = 12
+#: Maxima over a corpus that are listed, of either sign.
+PEAKS = 5
 #: Edges that are listed, of each direction.
 EDGES = 6
 
@@ -35,6 +38,11 @@ def _(value: results.NeuronCard, sheet: parts.Sheet) -> Iterator[RenderableType]
     if value.moments:
         yield from _moments(value, sheet)
     yield parts.pairs({**dict(weights(value)), **dict(edges(value))})
+    if value.atlas is not None:
+        yield facts([*standing(value.atlas), *spread(value.atlas)], sheet.width)
+        peaks = sorted((*value.atlas.high, *value.atlas.low), key=lambda peak: -abs(peak.value))[:PEAKS]
+        if peaks:
+            yield contexts(peaks, sheet)
 
 
 def _moments(value: results.NeuronCard, sheet: parts.Sheet) -> Iterator[RenderableType]:

@@ -15,11 +15,19 @@ from workbench.presenters import parts
 from workbench.presenters.parts import shown
 from workbench.writing import MISSING, bar, facts, inline, percent, quoted, signed
 
+#: Characters of the text a state was captured in that are shown.
+_TEXT = 60
+#: Whose neurons can write into a site, where it is not the layer's alone.
+_WRITERS = {
+    "resid_pre": "of the layers below",
+    "attn_out": "of the layers below",
+    "resid_post": "of this layer and those below",
+}
+
 
 @shown.register
 def _(value: results.VectorShown, sheet: parts.Sheet) -> Iterator[RenderableType]:
-    positives, negatives = value.prompts
-    made = f"{positives:,} positive and {negatives:,} negative {'prompt' if negatives == 1 else 'prompts'}"
+    made = _made(value)
     count = "1 layer" if len(value.directions) == 1 else f"{len(value.directions)} layers"
     saved = f"saved {inline(value.path)}" if value.path else ""
     yield facts(
@@ -30,6 +38,17 @@ def _(value: results.VectorShown, sheet: parts.Sheet) -> Iterator[RenderableType
         yield from _one(value.directions[0], sheet)
     else:
         yield parts.dim(_by_most(value, sheet))
+
+
+def _made(value: results.VectorShown) -> str:
+    """What it was made of, or where it was captured."""
+    if value.origin is None:
+        positives, negatives = value.prompts
+        return f"{positives:,} positive and {negatives:,} negative {'prompt' if negatives == 1 else 'prompts'}"
+    origin = value.origin
+    chosen = f", for {inline(origin.neuron)}" if origin.neuron else ""
+    text = inline(origin.text if len(origin.text) <= _TEXT else "…" + origin.text[-_TEXT:])
+    return f'captured at {quoted(origin.token)}, position {origin.position} of "{text}"{chosen}'
 
 
 def _directions(value: results.VectorShown, sheet: parts.Sheet) -> RenderableType:
@@ -133,7 +152,7 @@ def _(value: results.CircuitHeldAgainst, sheet: parts.Sheet) -> Iterator[Rendera
             f"{each.aligned:,}",
         )
     yield table
-    which = "of this layer and those below" if value.site == "resid_post" else "of this layer"
+    which = _WRITERS.get(value.site, "of this layer")
     said = [f"explained: share of the vector's squared norm that the circuit's neurons {which} can write"]
     yield parts.dim(facts([*said, "chance: of as many random neurons"], sheet.width))
 

@@ -1,0 +1,112 @@
+"""Hidden states: the atlas against the bare forward pass, and the memory that it may take.
+
+python -m benchmarks.atlas [--json]
+"""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+from collections.abc import Sequence
+from time import perf_counter
+
+import torch
+
+from benchmarks.measuring import THREADS, Figure, report, surroundings
+from sessions.atlas.building import Building, build, plan
+from sessions.atlas.corpus import Corpus
+from sessions.atlas.folding import Running, bytes_of, working_bytes
+from sessions.circuits.cases import batches, padded
+from sessions.events import finished
+from sessions.model.opening import OpenModel, open_model
+from sessions.model.tokens import plain_ids
+from sessions.store import Store
+
+#: Rounds of the comparison, after one that is not counted.
+ROUNDS = 3
+#: A layer of statistics, and tokens in a batch, of which the memory is measured.
+WIDTH, K, BATCH, BATCHES = 14336, 10, 2048, 6
+
+
+def main() -> None:
+    torch.set_num_threads(THREADS)
+    opened = finished(open_model("smollm2", models=Store().models, dtype="float32", device="cpu"))
+    report("atlas", figures(opened), surroundings("float32", "cpu"))
+
+
+def figures(opened: OpenModel) -> list[Figure]:
+    """The atlas of all layers over the built-in corpus, and the memory of its statistics."""
+    return [speed(opened), memory()]
+
+
+def speed(opened: OpenModel) -> Figure:
+    """Documents per second with statistics of every neuron, against the forward pass without the head alone.
+
+    Both read the same documents in the same batches, tokenised anew.
+    """
+    corpus = Corpus()
+    survey = finished(corpus.surveyed())
+    planned = plan(opened, corpus, survey)
+
+    def ours() -> None:
+        finished(build(Building(opened, planned), corpus))
+
+    @torch.inference_mode()
+    def bare() -> None:
+        rows = [plain_ids(opened.tokenizer, text)[: planned.length] for text in corpus.documents()]
+        for part in batches([len(ids) for ids in rows], planned.batch):
+            ids = padded([rows[row] for row in part], opened.model.device)
+            opened.anatomy.decoder(input_ids=ids, use_cache=False)
+
+    taken: dict[str, list[float]] = {"bare": [], "atlas": []}
+    for number in range(ROUNDS + 1):
+        for name, run in (("bare", bare), ("atlas", ours)):
+            start = perf_counter()
+            run()
+            if number:
+                taken[name].append(perf_counter() - start)
+    seconds = {name: min(times) for name, times in taken.items()}  # what others do on the machine only adds
+    name = f"documents a second, atlas of {len(planned.layers)} layers / bare forward without the head"
+    return Figure(name, seconds["bare"] / seconds["atlas"], 0.85, seconds, at_least=True)
+
+
+def memory() -> Figure:
+    """The most that a process grows by while it folds batches of a wide layer, against what the plan promises."""
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.atlas", "--folding"], check=True, capture_output=True, text=True
+    )
+    grown = int(done.stdout)
+    promised = bytes_of(WIDTH, K) + working_bytes(WIDTH, K, BATCH)
+    name = f"memory of {WIDTH:,} neurons' statistics / its bound of {promised >> 20:,} MiB"
+    return Figure(name, grown / promised, 1.0, {})
+
+
+def folding() -> int:
+    """Bytes that the process has grown by at most, the batches themselves left out."""
+    torch.set_num_threads(THREADS)
+    generator = torch.Generator().manual_seed(0)
+    batch = torch.randn(BATCH, WIDTH, generator=generator)
+    small = Running.empty(64, K, True, batch.device)
+    small.fold(batch[:, :64], torch.arange(BATCH), seen=0)  # what torch itself takes when it is first used
+    before = _peak()
+    running = Running.empty(WIDTH, K, True, batch.device)
+    for number in range(BATCHES):
+        batch.normal_(generator=generator)
+        running.fold(batch, torch.arange(BATCH) + number * BATCH, seen=number * BATCH)
+    return _peak() - before
+
+
+def _peak() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _switches(words: Sequence[str]) -> None:
+    if "--folding" in words:
+        print(folding())
+    else:
+        main()
+
+
+if __name__ == "__main__":
+    _switches(sys.argv[1:])

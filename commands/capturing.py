@@ -1,0 +1,171 @@
+"""Hidden states as vectors: `capture`, and how a text and a place in it are named."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec import structs
+
+from commands.choices import STATE, THINKING
+from commands.line import quoted
+from commands.names import SavedName
+from commands.prompting import NO_SWITCH
+from commands.vectors import refuse_taken, taken_apart
+from commands.verb import argument, option, verb
+from commands.words import Observed, Text, Whole
+from sessions.circuits.circuit import Neuron
+from sessions.errors import UsageError
+from sessions.events import Steps
+from sessions.interventions.arms import Condition
+from sessions.model.info import Encoded, Prompt
+from sessions.results import VectorShown
+from sessions.session import Session
+
+if TYPE_CHECKING:
+    from sessions.atlas.atlas import Maximum
+    from sessions.interventions.comparing import Asked
+    from sessions.model.hooks import StateSite
+
+FAMILY = "Hidden states"
+
+
+@verb("capture", family=FAMILY, example='capture texas --prompt "The capital of Texas" --at Texas --layer 8 --raw')
+@argument("name", help="the name to save it under", type=SavedName("vector"))
+@argument("neuron", help="with --from: the neuron whose strongest place is meant", type=Observed(), required=False)
+@option("--prompt", "text", type=Text(), help="the text to read (default: the session's prompt)")
+@option("--from", "atlas", type=SavedName("atlas"), help="an atlas, atlas:NAME: the text that woke the neuron most")
+@option("--at", type=Text(), help="a word of the text, or a position; -1, the last, unless given")
+@option("--nth", type=Whole(), help="which one, where the word stands there several times")
+@option("--layer", type=Whole(0), help="the layer (with --from, the neuron's own)")
+@option("--site", type=STATE, default="resid_pre", help="where in the layer")
+@option("--raw", is_flag=True, help="read the text as it stands, without the chat template")
+@option("--thinking", type=THINKING, help="let a thinking model think, where its template has the switch")
+@option("--force", is_flag=True, help="replace what has that name; use an atlas of another model")
+def capture(
+    session: Session,
+    name: str,
+    neuron: str | None,
+    text: str | None,
+    atlas: str | None,
+    at: str | None,
+    nth: int | None,
+    layer: int | None,
+    site: StateSite,
+    raw: bool,
+    thinking: str | None,
+    force: bool,
+) -> Steps[VectorShown]:
+    """Save the state that the model holds at one place of a text, as a vector.
+
+    The place is a position, or a word of the text: the last of its tokens, if it is several. The vector says where
+    it comes from, and inject puts it into other texts. With --from it is the place in an atlas that woke the neuron
+    most: capture wild L12/N34 --from atlas:demo.
+    """
+    from sessions.interventions.transplanting import captured
+
+    opened = session.opened()
+    refuse_taken(session, name, force)
+    notes: list[str] = []
+    if atlas is not None:
+        if neuron is None or text is not None or at is not None:
+            wrong = "which neuron is meant" if neuron is None else "the text and the place"
+            said = f"--from does not say {wrong}" if neuron is None else f"an atlas says {wrong} itself"
+            raise UsageError(said, f"capture {name} L12/N34 --from atlas:{atlas}")
+        chosen = _one(session, neuron)
+        asked, position, found = _in_atlas(session, atlas, chosen, force)
+        layer = chosen.layer if layer is None else layer
+        notes.append(f"{chosen} is {found.value:+.3f} at {found.token!r}, position {found.position}, in the atlas")
+    else:
+        if neuron is not None:
+            raise UsageError(f"'{neuron}' is a neuron, and there is no atlas", "name one: --from atlas:NAME")
+        encoded, notes = text_of(session, text, raw, thinking, "--prompt")
+        position = marked_in(encoded, at or "-1", nth, notes)
+        asked = (encoded, Condition("source", session.in_force))
+    if layer is None:
+        raise UsageError("--layer is missing", f"layers are 0 to {opened.info.n_layers - 1}")
+    check_layer(session, layer, site)
+    vector = captured(
+        opened,
+        asked,
+        position,
+        layer,
+        site,
+        neuron=str(chosen) if atlas is not None else "",
+        suppressed=session.under(),
+        cancel=session.cancel,
+    )
+    result = yield from taken_apart(session, vector.named(name, vector.model, vector.fingerprint), [layer])
+    words = ["capture", name, *([neuron] if neuron else [])]
+    given = {"--prompt": text, "--from": atlas and f"atlas:{atlas}", "--at": at, "--nth": nth, "--layer": layer}
+    words += [word for flag, value in given.items() if value is not None for word in (flag, quoted(str(value)))]
+    words += ["--site", site, *(["--raw"] if raw else []), *(["--thinking", thinking] if thinking else [])]
+    path = session.store.save(
+        "vector",
+        name,
+        vector,
+        model=vector.model,
+        fingerprint=vector.fingerprint,
+        command=" ".join(words),
+        force=force,
+    )
+    return structs.replace(result, path=str(path), notes=tuple(notes))
+
+
+def _one(session: Session, text: str) -> Neuron:
+    neurons = session.select(text).neurons
+    if len(neurons) != 1:
+        raise UsageError(f"'{text}' is {len(neurons):,} neurons, and one is meant", "one of them: L12/N34")
+    session.opened().anatomy.check(*neurons[0].site)
+    return neurons[0]
+
+
+def _in_atlas(session: Session, name: str, neuron: Neuron, force: bool) -> tuple[Asked, int, Maximum]:
+    """The text that woke a neuron most, as far as the place where it did, and that place."""
+    from sessions.interventions.transplanting import source_of
+    from sessions.model.tokens import token_text
+    from sessions.vectors.findings import Origin
+
+    atlas, _ = session.read_atlas(name, force=force)
+    found = atlas.strongest(neuron)
+    if found is None:
+        raise UsageError(f"{neuron} was never computed in atlas '{name}'", "an expert that no token was sent to")
+    text = "".join(token_text(session.opened().tokenizer, each) for each in found.ids)
+    origin = Origin(text=text, ids=found.ids, position=found.position, token=found.token)
+    return source_of(origin, session.in_force), found.position, found
+
+
+def text_of(
+    session: Session, text: str | None, raw: bool, thinking: str | None, option: str
+) -> tuple[Encoded, list[str]]:
+    """A text as the model reads it, the session's prompt if there is none, and remarks on that."""
+    opened = session.opened()
+    if text is None:
+        if raw or thinking is not None:
+            flag = "--raw" if raw else "--thinking"
+            raise UsageError(f"{flag} is for a text of this line", f"give one with {option}, or leave {flag} out")
+        return session.encoded(), []
+    notes = []
+    if thinking is not None and not opened.info.has_thinking:
+        notes.append(NO_SWITCH)
+    switch = None if thinking is None else thinking == "on"
+    return session.read(Prompt(text=text, chat=not raw, thinking=switch)), notes
+
+
+def marked_in(encoded: Encoded, word: str, nth: int | None, notes: list[str]) -> int:
+    """The position a word means in a text; what should be said of it is put to the notes."""
+    from sessions.model.marking import marked
+
+    mark = marked(encoded, word, nth)
+    if mark.note:
+        notes.append(mark.note)
+    return mark.position
+
+
+def check_layer(session: Session, layer: int, site: StateSite) -> None:
+    """Raise `UsageError` or `ModelError` unless the model has this site of this layer."""
+    from sessions.vectors.vector import check_site
+
+    anatomy = session.opened().anatomy
+    if layer >= anatomy.n_layers:
+        raise UsageError(f"there is no layer {layer}", f"layers are 0 to {anatomy.n_layers - 1}")
+    check_site(anatomy, site, layer)

@@ -1,0 +1,182 @@
+"""The neurons that hardly ever fire: `quiet`."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from commands.circuits import range_of
+from commands.limits import closing
+from commands.names import FileName, SavedName
+from commands.prompting import decoded
+from commands.reading import prompts_of
+from commands.verb import option, verb
+from commands.words import ALL_LAYERS, LayersOrAll, Real, Text, Whole, Word
+from sessions.atlas.findings import QuietRow
+from sessions.circuits.circuit import Neuron
+from sessions.errors import UsageError
+from sessions.events import Progress, Steps
+from sessions.results import QuietShown
+from sessions.session import Session
+
+if TYPE_CHECKING:
+    from sessions.atlas.quiet import Candidate, Levels
+
+FAMILY = "Hidden states"
+
+#: The parts of a text that a neuron can be active or silent in.
+_REGIONS = ("prompt", "thought", "answer")
+
+
+class Between(Word):
+    """Two numbers of at least 0 with a dash between them, `0.1-2`; either may be left out."""
+
+    name = "range"
+    shape = "A-B"
+
+    def read(self, text: str) -> tuple[float, float]:
+        low, dash, high = text.partition("-")
+        try:
+            first, last = float(low or 0), float(high or "inf")
+        except ValueError:
+            first, last = math.nan, math.nan
+        if not dash or not 0 <= first <= last or text == "-":
+            raise UsageError(f"'{text}' is not a range of activations", "for example: 0.1-2, 0.1- or -2")
+        return first, last
+
+    def completions(self, session: Session | None, incomplete: str) -> list[tuple[str, str]]:
+        return [("0.1-", "not the dead ones"), ("-0.5", "at most half")]
+
+
+class Regions(Word):
+    """Two parts of a text with a comma between them: active in the first, silent in the second."""
+
+    name = "regions"
+    shape = "REGION,REGION"
+
+    def read(self, text: str) -> tuple[str, str] | tuple[()]:
+        if text == "none":
+            return ()
+        parts = tuple(part.strip() for part in text.split(","))
+        wrong = next((part for part in parts if part not in _REGIONS), None)
+        if wrong is not None:
+            raise UsageError(f"'{wrong}' is no part of a text", f"two of: {', '.join(_REGIONS)}")
+        if len(parts) != 2 or parts[0] == parts[1]:
+            raise UsageError(f"'{text}' is not two parts of a text", "for example: thought,answer")
+        return parts[0], parts[1]
+
+    def completions(self, session: Session | None, incomplete: str) -> list[tuple[str, str]]:
+        return [
+            ("thought,answer", "active in the thought, silent in the answer"),
+            ("answer,thought", "active in the answer, silent in the thought"),
+            ("prompt,answer", "active in the prompt, silent in the answer"),
+            ("none", "over an atlas"),
+        ]
+
+
+@verb("quiet", family=FAMILY, example="quiet --regions prompt,answer --rows 5")
+@option("--regions", type=Regions(), help="active in the first, silent in the second: thought,answer (default: none)")
+@option("--name", type=SavedName("atlas"), help="the atlas to look in (default: the model's latest)")
+@option("--prompts", type=FileName(".jsonl"), help="prompts to write the texts from (default: the session's prompt)")
+@option("--layers", type=LayersOrAll(), help="only these layers: 12, 9-14 or all (the default)")
+@option("--ratio", type=Real(), help="of two regions: at least so many times as large in the first (default: 3)")
+@option("--range", "between", type=Between(), help="only those whose largest |activation| lies in it: 0.1-2")
+@option("--marker", type=Text(), help="the text that ends a thought (default: the template's)")
+@option("--rows", type=Whole(), help="neurons to show at most (default: the setting rows)")
+@option("--force", is_flag=True, help="even if the atlas was made on another model")
+def quiet(
+    session: Session,
+    regions: tuple[str, str] | tuple[()] | None,
+    name: str | None,
+    prompts: Path | None,
+    layers: tuple[int, int] | str | None,
+    ratio: float | None,
+    between: tuple[float, float] | None,
+    marker: str | None,
+    rows: int | None,
+    force: bool,
+) -> Steps[QuietShown]:
+    """Find the neurons that hardly ever fire, over a corpus, or in one part of what the model writes.
+
+    Over an atlas, those with the smallest of the largest |activation|; --range 0.1- leaves out those that are dead.
+    With --regions, the model continues the prompts, and a neuron's largest |activation| in the one part of the texts is
+    held against that in the other: those are shown that are at least --ratio times as large in the first, the largest
+    ratio first. Beside each neuron stand the tokens that it would push where its activation is positive.
+    """
+    from sessions.atlas import quiet as looking
+
+    span = None if layers == ALL_LAYERS else layers
+    chosen = range_of(session, span)  # type: ignore[arg-type]
+    opened = session.opened()
+    notes: tuple[str, ...] = ()
+    silent: Levels | None = None
+    if regions:
+        _without_use("--name", name, "with --regions the model's own texts are looked at")
+        over, (active, silent) = yield from _over_replies(session, regions, prompts, marker)
+    else:
+        for flag, given in (("--prompts", prompts), ("--ratio", ratio), ("--marker", marker)):
+            _without_use(flag, given, "it goes with --regions thought,answer")
+        found, notes = session.read_atlas(name or "", force=force)
+        over, active = f"atlas {found.name}", looking.over_atlas(found)
+    fitting = looking.candidates(
+        active, silent, layers=chosen, between=between or (0.0, math.inf), ratio=1.0 if silent is None else ratio or 3.0
+    )
+    return QuietShown(
+        over=over,
+        regions=tuple(regions or ()),
+        positions=(active.positions,) if silent is None else (active.positions, silent.positions),
+        rows=_rows(session, fitting[: rows or session.settings.rows]),
+        total=len(fitting),
+        neurons=sum(len(each) for layer, each in active.largest.items() if chosen is None or layer in chosen),
+        notes=(
+            *notes,
+            *(["an expert's neurons count as 0 where no token was sent to it"] if opened.info.experts else []),
+        ),
+    )
+
+
+def _without_use(flag: str, given: object, why: str) -> None:
+    if given is not None:
+        raise UsageError(f"{flag} says nothing here: {why}", "leave it out, or see help quiet")
+
+
+def _over_replies(
+    session: Session, regions: tuple[str, str], prompts: Path | None, marker: str | None
+) -> Steps[tuple[str, tuple[Levels, Levels]]]:
+    """What the model writes after the prompts, or after the session's, and the levels in two regions of it."""
+    from sessions.atlas.quiet import over_replies
+
+    yield Progress("writing replies")
+    opened = session.opened()
+    if prompts is None:
+        asked, over = [session.encoded()], "the prompt's reply"
+    else:
+        asked = [session.read(each.to_read()) for each in prompts_of(str(prompts))]
+        over = f"the replies to {len(asked):,} prompts"
+    needed = "thought" in regions
+    ends = marker or (closing(session) if needed else "")
+    decoding = decoded(session, length=max(len(each.ids) for each in asked))
+    found = yield from over_replies(opened, asked, regions, decoding, ends, cancel=session.cancel)  # type: ignore[arg-type]
+    return over, (found[0], found[1])
+
+
+def _rows(session: Session, found: list[Candidate]) -> tuple[QuietRow, ...]:
+    from sessions.circuits.lens import pushed
+
+    opened = session.opened()
+    neurons = [Neuron(each.layer, each.index) for each in found]
+    pushes = pushed(opened.anatomy, opened.tokenizer, neurons)
+    return tuple(
+        QuietRow(
+            neuron=neuron,
+            largest=each.largest,
+            mean=each.mean,
+            silent=each.silent,
+            silent_mean=each.silent_mean,
+            ratio=each.ratio,
+            up=up,
+            down=down,
+        )
+        for neuron, each, (up, down) in zip(neurons, found, pushes, strict=True)
+    )

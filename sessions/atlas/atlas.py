@@ -1,0 +1,308 @@
+"""`Atlas`: what every neuron of some layers did over a corpus, and its tensors in a file.
+
+A file has a group of tensors for each layer, `layer.12.mean` and so on, a column a neuron, and the documents that a
+maximum was found in, as ids, with the texts of these ids: a maximum is shown in its context, and computed again,
+without the corpus. A place is one number, document · length + position, and -1 where there is none. No torch is needed
+to read one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+
+from sessions.circuits.circuit import Neuron
+from sessions.errors import ArtifactError, UsageError
+from sessions.tensor_file import TensorBytes, Tensors
+
+Array = NDArray[Any]
+
+#: Quantiles that an atlas keeps of each neuron's activations.
+QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
+#: Tokens on each side of a maximum that are shown.
+AROUND = 5
+
+_GROUP = re.compile(r"layer\.(0|[1-9][0-9]{0,8})\.([a-z_]+)")
+_DTYPES = {"F32": "<f4", "I64": "<i8", "I32": "<i4", "U8": "u1"}
+_ABOUT = "about"
+
+
+class About(Struct, frozen=True, kw_only=True):
+    """What an atlas is of: its manifest.
+
+    `documents` counts those of the corpus that were read, `empty` ones among them, which say nothing; `tokens` the
+    positions that were counted, specials left out. Documents are cut to `length` tokens. `under` is a key of what was
+    suppressed (`Session.under`), `sha256` that of the texts.
+    """
+
+    corpus: str
+    sha256: str
+    documents: int
+    empty: int
+    tokens: int
+    length: int
+    k: int
+    dtype: str = ""
+    under: str = ""
+
+
+class Maximum(NamedTuple):
+    """Where a neuron was at its highest or lowest.
+
+    `document` is its number in the corpus, from 0; `ids` are the document's, up to and including `position`, as the
+    model read them: running them computes the activation again. `token` is the text at the position, `before` and
+    `after` those of up to `AROUND` tokens around it.
+    """
+
+    value: float
+    document: int
+    position: int
+    ids: tuple[int, ...]
+    token: str
+    before: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """The neurons of one layer, a column each.
+
+    `count` positions were counted (of an expert's neurons those alone that were sent to it), over which `mean`, `std`,
+    `size` (the mean of |activation|) and `rate` are taken: `[width]`. `quantiles` is `[len(QUANTILES), width]`, `high`
+    and `low` `[k, width]`, the extremes first, at `high_at` and `low_at`. What `rate` and `quantiles` mean, and how
+    exact they are, is said in `folding`.
+    """
+
+    count: Array
+    mean: Array
+    std: Array
+    size: Array
+    rate: Array
+    quantiles: Array
+    high: Array
+    high_at: Array
+    low: Array
+    low_at: Array
+
+    @property
+    def width(self) -> int:
+        return len(self.count)
+
+    @property
+    def largest(self) -> Array:
+        """The largest |activation| of each neuron, `[width]`; 0 where it was never computed."""
+        found: Array = np.where(self.count > 0, np.maximum(self.high[0], -self.low[0]), 0.0)
+        return found
+
+
+_SHAPES: dict[str, tuple[str, int]] = {
+    "count": ("I64", 1), "mean": ("F32", 1), "std": ("F32", 1), "size": ("F32", 1), "rate": ("F32", 1),
+    "quantiles": ("F32", 2), "high": ("F32", 2), "high_at": ("I64", 2), "low": ("F32", 2), "low_at": ("I64", 2),
+}  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Documents:
+    """The documents that a maximum is in, by their numbers in the corpus, in rising order.
+
+    Document `numbers[i]` has the ids `ids[starts[i] : starts[i + 1]]`.
+    """
+
+    numbers: Array
+    starts: Array
+    ids: Array
+
+    def of(self, number: int) -> tuple[int, ...]:
+        """The ids of a document, as the model read them."""
+        row = int(np.searchsorted(self.numbers, number))
+        return tuple(self.ids[self.starts[row] : self.starts[row + 1]].tolist())
+
+
+@dataclass(frozen=True, eq=False)
+class Atlas:
+    """Statistics of the neurons of `layers` over a corpus.
+
+    `texts` are those of all ids in `documents`. `name`, `model` and `fingerprint` stand in the header of a file and
+    not in its body.
+    """
+
+    about: About
+    layers: Mapping[int, Layer]
+    documents: Documents
+    texts: Mapping[int, str]
+    name: str = ""
+    model: str = ""
+    fingerprint: str = ""
+
+    def __len__(self) -> int:
+        """How many neurons it has."""
+        return sum(layer.width for layer in self.layers.values())
+
+    @property
+    def target(self) -> str:
+        """What a listing says it is of."""
+        return self.about.corpus
+
+    @cached_property
+    def called(self) -> str:
+        return f"atlas '{self.name}'" if self.name else "the atlas"
+
+    def named(self, name: str, model: str, fingerprint: str) -> Atlas:
+        """The same atlas with what a file's header says of it."""
+        return replace(self, name=name, model=model, fingerprint=fingerprint)
+
+    def layer(self, number: int) -> Layer:
+        """The statistics of a layer.
+
+        Raises:
+            UsageError: the atlas has none of it.
+        """
+        if number not in self.layers:
+            known = sorted(self.layers)
+            runs = f"layer {known[0]}" if len(known) == 1 else f"layers {known[0]} to {known[-1]}"
+            raise UsageError(f"{self.called} says nothing of layer {number}", f"it has {runs}")
+        return self.layers[number]
+
+    def covers(self, neuron: Neuron) -> bool:
+        """Whether it says something of a neuron."""
+        return neuron.layer in self.layers and neuron.index < self.layers[neuron.layer].width
+
+    def maxima(self, neuron: Neuron) -> tuple[Maximum, ...]:
+        """Where a neuron was highest, the highest first: `k` of them, or as many positions as it was computed at.
+
+        Raises:
+            UsageError: the atlas says nothing of it.
+        """
+        found, index = self._column(neuron)
+        return self._read(found.high[:, index], found.high_at[:, index])
+
+    def minima(self, neuron: Neuron) -> tuple[Maximum, ...]:
+        """Where it was lowest, the lowest first. Raises `UsageError` as `maxima`."""
+        found, index = self._column(neuron)
+        return self._read(found.low[:, index], found.low_at[:, index])
+
+    def strongest(self, neuron: Neuron) -> Maximum | None:
+        """Where it was furthest from 0; None where it was never computed. Raises `UsageError` as `maxima`."""
+        return max((*self.maxima(neuron)[:1], *self.minima(neuron)[:1]), key=lambda each: abs(each.value), default=None)
+
+    def _column(self, neuron: Neuron) -> tuple[Layer, int]:
+        found = self.layer(neuron.layer)
+        if not neuron.index < found.width:
+            raise UsageError(
+                f"layer {neuron.layer} has no neuron {neuron.index}", f"its neurons are 0 to {found.width - 1}"
+            )
+        return found, neuron.index
+
+    def _read(self, values: Array, places: Array) -> tuple[Maximum, ...]:
+        pairs = zip(values.tolist(), places.tolist(), strict=True)
+        return tuple(self._maximum(value, place) for value, place in pairs if place >= 0)
+
+    def _maximum(self, value: float, place: int) -> Maximum:
+        document, position = divmod(place, self.about.length)
+        ids = self.documents.of(document)
+        said = [self.texts.get(each, "") for each in ids[: position + AROUND + 1]]
+        before, after = said[max(0, position - AROUND) : position], said[position + 1 :]
+        return Maximum(value, document, position, ids[: position + 1], said[position], tuple(before), tuple(after))
+
+    # In a file
+
+    def packed(self) -> Tensors:
+        """Its tensors, and the texts beside them."""
+        tensors = {
+            f"layer.{number}.{name}": _bytes(getattr(layer, name), dtype)
+            for number, layer in self.layers.items()
+            for name, (dtype, _) in _SHAPES.items()
+        }
+        for name in ("numbers", "starts"):
+            tensors[f"documents.{name}"] = _bytes(getattr(self.documents, name), "I64")
+        tensors["documents.ids"] = _bytes(self.documents.ids, "I32")
+        known = sorted(self.texts)
+        tensors["texts.ids"] = _bytes(np.asarray(known, dtype=np.int32), "I32")
+        said = msgspec.json.encode([self.texts[each] for each in known])
+        tensors["texts.json"] = TensorBytes("U8", (len(said),), said)
+        return Tensors({_ABOUT: msgspec.json.encode(self.about).decode()}, tensors)
+
+    @classmethod
+    def unpacked(cls, contents: Tensors, source: str) -> Atlas:
+        """The atlas in a file.
+
+        Raises:
+            ArtifactError: it holds something else; `source` is how the message names it.
+        """
+        try:
+            about = msgspec.json.decode(contents.fields.get(_ABOUT, ""), type=About)
+            texts = msgspec.json.decode(contents.tensors["texts.json"].data, type=list[str])
+        except (msgspec.DecodeError, KeyError) as error:
+            raise ArtifactError(f"{source} does not say what it is an atlas of: {error}") from error
+        groups: dict[int, dict[str, Array]] = {}
+        for name, tensor in contents.tensors.items():
+            match = _GROUP.fullmatch(name)
+            if match is not None:
+                groups.setdefault(int(match[1]), {})[match[2]] = _array(tensor)
+        layers = {number: _layer(group, f"layer {number} of {source}") for number, group in sorted(groups.items())}
+        documents = Documents(
+            *(_named(contents, f"documents.{name}", dtype, source) for name, dtype in _DOCUMENTS.items())
+        )
+        ids = _named(contents, "texts.ids", "I32", source)
+        _check(layers, documents, about, source)
+        if len(ids) != len(texts):
+            raise ArtifactError(f"{source} has {len(ids):,} ids and {len(texts):,} texts of them")
+        return cls(about, layers, documents, dict(zip(ids.tolist(), texts, strict=True)))
+
+
+_DOCUMENTS = {"numbers": "I64", "starts": "I64", "ids": "I32"}
+
+
+def _bytes(values: Array, dtype: str) -> TensorBytes:
+    return TensorBytes(dtype, tuple(values.shape), np.ascontiguousarray(values, dtype=_DTYPES[dtype]).tobytes())
+
+
+def _array(tensor: TensorBytes) -> Array:
+    if tensor.dtype not in _DTYPES:
+        return np.zeros(0, dtype="u1")
+    found: Array = np.frombuffer(tensor.data, _DTYPES[tensor.dtype]).reshape(tensor.shape)
+    return found
+
+
+def _named(contents: Tensors, name: str, dtype: str, source: str) -> Array:
+    tensor = contents.tensors.get(name)
+    if tensor is None or tensor.dtype != dtype or len(tensor.shape) != 1:
+        raise ArtifactError(f"{source} has no '{name}' of {dtype} and one dimension")
+    return _array(tensor)
+
+
+def _layer(group: Mapping[str, Array], source: str) -> Layer:
+    width = len(group["count"]) if group.get("count") is not None and group["count"].ndim == 1 else -1
+    for name, (dtype, dimensions) in _SHAPES.items():
+        found = group.get(name)
+        if found is None or found.dtype != _DTYPES[dtype] or found.ndim != dimensions or found.shape[-1] != width:
+            raise ArtifactError(f"{source} has no '{name}' of {dtype} for each of its neurons")
+    return Layer(**{name: group[name] for name in _SHAPES})
+
+
+def _check(layers: Mapping[int, Layer], documents: Documents, about: About, source: str) -> None:
+    """Refuse a file whose maxima lie outside of its documents."""
+    if not layers:
+        raise ArtifactError(f"{source} has no layer in it")
+    starts, lengths = documents.starts, np.diff(documents.starts)
+    sound = len(starts) == len(documents.numbers) + 1 and about.length > 0
+    if not sound or starts[0] != 0 or starts[-1] != len(documents.ids) or (lengths < 0).any():
+        raise ArtifactError(f"{source} has documents that are not where it says")
+    for number, layer in layers.items():
+        if layer.quantiles.shape[0] != len(QUANTILES):
+            raise ArtifactError(f"{source} has {layer.quantiles.shape[0]} quantiles, not {len(QUANTILES)}")
+        for values, places in ((layer.high, layer.high_at), (layer.low, layer.low_at)):
+            document, position = np.divmod(places[places >= 0], about.length)
+            row = np.searchsorted(documents.numbers, document).clip(max=max(len(documents.numbers) - 1, 0))
+            if values.shape != places.shape or (
+                document.size and ((documents.numbers[row] != document).any() or (position >= lengths[row]).any())
+            ):
+                raise ArtifactError(f"{source} has maxima of layer {number} in documents that it lacks")

@@ -1,0 +1,215 @@
+"""Quiet neurons: those that hardly ever fire, over a corpus or in one part of generated texts.
+
+Of each neuron the largest and the mean |activation| are taken: from an atlas, or over a region of texts that the model
+wrote itself. A neuron that is quiet everywhere is a candidate for being taught something new: what it is made to write
+disturbs nothing. A neuron that is active in one region and silent in another belongs to the first.
+
+Ranked are the largest |activation|, the smallest first, or, of two regions, the ratio of the largest in the one and in
+the other, the largest first. Where an answer begins is read off the tokens, as interventions do it (`reading`): behind
+the one that completes the marker which ends a thought.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from sessions.atlas.atlas import Array, Atlas, Layer
+from sessions.atlas.building import Batch, begun, by_layer, folding_into, sites_of
+from sessions.atlas.folding import Running
+from sessions.circuits.cases import LARGEST_BATCH, batches, padded
+from sessions.errors import UsageError
+from sessions.events import Progress, Steps
+from sessions.model.cancel import Cancel
+from sessions.model.generation import Decoding, Row, generate
+from sessions.model.hooks import watched
+from sessions.model.info import Encoded
+from sessions.model.opening import OpenModel
+from sessions.model.parts import Site
+
+Region = Literal["prompt", "thought", "answer"]
+#: Prompts that are continued at once.
+ROWS = 8
+
+
+@dataclass(frozen=True)
+class Levels:
+    """The largest and the mean |activation| of each neuron, layer → `[width]`, over so many positions."""
+
+    largest: Mapping[int, Array]
+    mean: Mapping[int, Array]
+    positions: int
+
+    @classmethod
+    def of(cls, layers: Mapping[int, Layer], positions: int) -> Levels:
+        return cls(
+            {number: layer.largest for number, layer in layers.items()},
+            {number: layer.size for number, layer in layers.items()},
+            positions,
+        )
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A quiet neuron. `silent` and `silent_mean` are its levels in the region it is silent in, if there is one."""
+
+    layer: int
+    index: int
+    largest: float
+    mean: float
+    silent: float | None = None
+    silent_mean: float | None = None
+
+    @property
+    def ratio(self) -> float | None:
+        """How many times as large it is where it is active; None where it is 0 in the other."""
+        return self.largest / self.silent if self.silent else None
+
+
+def over_atlas(atlas: Atlas) -> Levels:
+    """The levels over the corpus of an atlas."""
+    return Levels.of(atlas.layers, atlas.about.tokens)
+
+
+def candidates(
+    active: Levels,
+    silent: Levels | None = None,
+    *,
+    layers: Sequence[int] | None = None,
+    between: tuple[float, float] = (0.0, float("inf")),
+    ratio: float = 1.0,
+) -> list[Candidate]:
+    """The neurons whose largest |activation| lies `between` two numbers, the smallest first.
+
+    With `silent`, those whose largest is at least `ratio` times as large as the largest there, and not 0, the largest
+    ratio first.
+
+    Raises:
+        UsageError: the levels are not of these layers.
+    """
+    chosen = sorted(active.largest) if layers is None else list(layers)
+    missing = next((layer for layer in chosen if layer not in active.largest), None)
+    if missing is not None:
+        raise UsageError(
+            f"nothing is known of layer {missing}", f"there are {min(active.largest)} to {max(active.largest)}"
+        )
+    found = []
+    for layer in chosen:
+        largest = active.largest[layer]
+        fits = (largest >= between[0]) & (largest <= between[1])
+        if silent is not None:
+            fits &= (largest > 0) & (largest >= ratio * silent.largest[layer])
+        for index in np.flatnonzero(fits).tolist():
+            other = (None, None)
+            if silent is not None:
+                other = float(silent.largest[layer][index]), float(silent.mean[layer][index])  # type: ignore[assignment]
+            found.append(Candidate(layer, index, float(largest[index]), float(active.mean[layer][index]), *other))
+    if silent is None:
+        return sorted(found, key=lambda each: (each.largest, each.mean))
+    return sorted(found, key=lambda each: -(float("inf") if each.ratio is None else each.ratio))
+
+
+def over_replies(
+    opened: OpenModel,
+    prompts: Sequence[Encoded],
+    regions: Sequence[Region],
+    decoding: Decoding,
+    marker: str,
+    *,
+    batch: int = LARGEST_BATCH,
+    cancel: Cancel | None = None,
+) -> Steps[tuple[Levels, ...]]:
+    """The levels in each region of what the model writes after each prompt, special tokens left out.
+
+    Args:
+        marker: the text that ends a thought.
+
+    Raises:
+        UsageError: a region has no position in any of the texts.
+    """
+    texts: list[tuple[int, ...]] = []
+    for start in range(0, len(prompts), ROWS):
+        part = prompts[start : start + ROWS]
+        yield Progress("writing replies", start, len(prompts), "texts")
+        rows = yield from _continued(opened, [each.ids for each in part], decoding, cancel)
+        texts += [(*each.ids, *row.ids) for each, row in zip(part, rows, strict=True)]
+    special = frozenset(opened.tokenizer.all_special_ids)
+    counted = [
+        [_counted(opened.tokenizer, each, ids, region, marker, special) for region in regions]
+        for each, ids in zip(prompts, texts, strict=True)
+    ]
+    sizes = [sum(len(each[number]) for each in counted) for number in range(len(regions))]
+    nothing = next((region for region, size in zip(regions, sizes, strict=True) if not size), None)
+    if nothing is not None:
+        raise UsageError(
+            f"there is no {nothing} in any of the texts, {len(texts):,} of them",
+            "let the model write more (set max_tokens 512), or name what ends a thought with --marker",
+        )
+    sites = sites_of(opened.anatomy, range(opened.anatomy.n_layers))
+    running = [[begun(site, 1) for _, site in sites] for _ in regions]
+    for rows_ in batches([len(ids) for ids in texts], batch):
+        yield Progress("reading them", 0, 0, "texts")
+        _read(opened, sites, running, [texts[row] for row in rows_], [counted[row] for row in rows_], cancel)
+    return tuple(Levels.of(by_layer(sites, each), size) for each, size in zip(running, sizes, strict=True))
+
+
+def _continued(
+    opened: OpenModel, part: Sequence[Sequence[int]], decoding: Decoding, cancel: Cancel | None
+) -> Steps[list[Row]]:
+    steps = generate(opened.model, opened.tokenizer, part, decoding)
+    with watched(opened.anatomy, cancel):
+        while True:
+            try:
+                step = next(steps)
+            except StopIteration as stop:
+                found: list[Row] = stop.value
+                return found
+            yield Progress("writing replies", step.number + 1, decoding.max_tokens, "tokens")
+
+
+@torch.inference_mode()
+def _read(
+    opened: OpenModel,
+    sites: Sequence[tuple[int, Site]],
+    running: Sequence[Sequence[Running]],
+    texts: Sequence[Sequence[int]],
+    counted: Sequence[Sequence[Sequence[int]]],
+    cancel: Cancel | None,
+) -> None:
+    """Fold a batch of texts into the statistics of each region; `counted` has the positions of each text and region."""
+    ids = padded(texts, opened.model.device)
+    with ExitStack() as stack:
+        stack.enter_context(watched(opened.anatomy, cancel))
+        for number, each in enumerate(running):
+            positions = [regions[number] for regions in counted]
+            batch = Batch.of(positions, ids.shape[1], [0] * len(texts))
+            for (_, site), statistics in zip(sites, each, strict=True):
+                stack.enter_context(folding_into(site, statistics, batch))
+        opened.anatomy.decoder(input_ids=ids, use_cache=False)
+
+
+def _counted(
+    tokenizer: PreTrainedTokenizerBase,
+    encoded: Encoded,
+    ids: Sequence[int],
+    region: Region,
+    marker: str,
+    special: frozenset[int],
+) -> list[int]:
+    """The positions of a text that are in a region."""
+    first, end = 0, encoded.reply
+    if region != "prompt":
+        said = ids[encoded.reply :]
+        closed = bisect_left(
+            range(len(said) + 1), True, key=lambda n: marker in tokenizer.decode(said[:n], skip_special_tokens=False)
+        )
+        answer = encoded.reply + closed
+        first, end = (encoded.reply, answer) if region == "thought" else (answer, len(ids))
+    return [at for at in range(first, min(end, len(ids))) if ids[at] not in special]

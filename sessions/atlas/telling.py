@@ -1,0 +1,84 @@
+"""What an atlas says of its neurons, as data: profiles of single ones, the strongest of a layer, the JSON for others.
+
+The JSON is that of the reference implementation, an object by neuron, its strongest activation of either sign:
+    {"L12/N34": {"text_index": 7, "token_position": 41, "trigger_token": " Austin", "activation_score": 3.25}, …}
+`text_index` is the document's number in the corpus, `token_position` counts BOS where the model has one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from sessions.atlas.atlas import QUANTILES, Atlas, Maximum
+from sessions.atlas.findings import Peak, Profile
+from sessions.circuits.circuit import Neuron
+from sessions.json_text import readable
+
+
+def profile(atlas: Atlas, neuron: Neuron, most: int | None = None) -> Profile:
+    """A neuron over the corpus, with at most so many maxima of each sign.
+
+    Raises:
+        UsageError: the atlas says nothing of it.
+    """
+    high, low = atlas.maxima(neuron)[:most], atlas.minima(neuron)[:most]
+    layer, index = atlas.layer(neuron.layer), neuron.index
+    return Profile(
+        neuron=Neuron(*neuron.site),
+        atlas=atlas.name,
+        corpus=atlas.about.corpus,
+        documents=atlas.about.documents,
+        count=int(layer.count[index]),
+        mean=float(layer.mean[index]),
+        std=float(layer.std[index]),
+        size=float(layer.size[index]),
+        rate=float(layer.rate[index]),
+        quantiles=tuple(zip(QUANTILES, layer.quantiles[:, index].tolist(), strict=True)),
+        high=tuple(map(peak, high)),
+        low=tuple(map(peak, low)),
+    )
+
+
+def peak(found: Maximum) -> Peak:
+    """A maximum, without the ids it is computed from."""
+    return Peak(
+        value=found.value,
+        document=found.document,
+        position=found.position,
+        token=found.token,
+        before=found.before,
+        after=found.after,
+    )
+
+
+def strongest(atlas: Atlas, layer: int, count: int) -> list[tuple[Neuron, Maximum]]:
+    """The neurons of a layer with the largest |activation|, the largest first, each with the sign it has there.
+
+    Raises:
+        UsageError: the atlas has nothing of the layer.
+    """
+    largest = atlas.layer(layer).largest
+    found = []
+    for index in np.argsort(-largest, kind="stable")[:count].tolist():
+        maximum = atlas.strongest(Neuron(layer, index))
+        if maximum is not None:
+            found.append((Neuron(layer, index, activation=maximum.value), maximum))
+    return found
+
+
+def reference(atlas: Atlas) -> bytes:
+    """The JSON that other programs read; a neuron that was never computed is left out."""
+    found: dict[str, dict[str, Any]] = {}
+    for number, layer in atlas.layers.items():
+        for index in range(layer.width):
+            maximum = atlas.strongest(Neuron(number, index))
+            if maximum is not None:
+                found[f"L{number}/N{index}"] = {
+                    "text_index": maximum.document,
+                    "token_position": maximum.position,
+                    "trigger_token": maximum.token,
+                    "activation_score": maximum.value,
+                }
+    return readable(found, f"atlas '{atlas.name}'")

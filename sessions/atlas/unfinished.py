@@ -1,0 +1,149 @@
+"""An atlas that is not finished, on disk: `atlases/unfinished/NAME.safetensors`, to go on from after a kill.
+
+The file has the statistics as they stand, the plan they are of, and the documents read so far; it is written whole or
+not at all, carries a sha256, and is taken for an atlas by nothing. It goes when the atlas is saved.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from msgspec import Struct
+
+from sessions.atlas.atlas import Array
+from sessions.atlas.building import Building, Plan
+from sessions.atlas.folding import TENSORS
+from sessions.disk import read_file, reported, write_file
+from sessions.errors import ArtifactError
+from sessions.layouts import Safetensors
+from sessions.store import Store, checked_name, now
+from sessions.tensor_file import TensorBytes, Tensors
+
+KIND, FORMAT = "unfinished-atlas", 1
+_FOLDER = "unfinished"
+_DTYPES = {"float32": "F32", "float64": "F64", "int32": "I32", "int64": "I64"}
+_ANEW = "--force begins anew"
+
+
+class _Begun(Struct, frozen=True):
+    plan: Plan
+    documents: int
+    empty: int
+    tokens: int
+
+
+@dataclass(frozen=True)
+class _Packed:
+    """A body for the layout."""
+
+    contents: Tensors
+
+    def packed(self) -> Tensors:
+        return self.contents
+
+    @classmethod
+    def unpacked(cls, contents: Tensors, source: str) -> _Packed:
+        return cls(contents)
+
+
+def path_of(store: Store, name: str) -> Path:
+    """Where it is, or would be."""
+    return store.home / "atlases" / _FOLDER / f"{checked_name(name)}.safetensors"
+
+
+def keep(building: Building, path: Path, name: str) -> None:
+    """Write down how far a build is.
+
+    Raises:
+        ArtifactError: it cannot be written; what was written before is still there.
+    """
+    progress = building.progress
+    about = _Begun(building.plan, progress.documents, progress.empty, progress.tokens)
+    tensors = {
+        f"{number}.{key}": _bytes(value)
+        for number, running in enumerate(building.running)
+        for key, value in running.state().items()
+    }
+    kept = progress.kept
+    tensors["documents.numbers"] = _bytes(np.asarray(list(kept), dtype=np.int64))
+    tensors["documents.lengths"] = _bytes(np.asarray([len(ids) for ids in kept.values()], dtype=np.int64))
+    tensors["documents.ids"] = _bytes(np.concatenate([np.zeros(0, dtype=np.int32), *kept.values()]))
+    header = {
+        "kind": KIND,
+        "format": FORMAT,
+        "name": name,
+        "model": building.opened.info.name,
+        "fingerprint": building.plan.model,
+        "command": "",
+        "created": now(),
+    }
+    body = _Packed(Tensors({"begun": msgspec.json.encode(about).decode()}, tensors))
+    what = f"unfinished atlas '{name}'"
+    write_file(path, Safetensors().written(header, body, what), force=True, what=what)
+
+
+def gone_on(building: Building, path: Path) -> bool:
+    """Take up what was written down, if there is something; says whether there was.
+
+    Raises:
+        ArtifactError: it is damaged, or of another plan; the message says in what it differs.
+    """
+    if not path.exists():
+        return False
+    data, source, layout = read_file(path), str(path), Safetensors()
+    try:
+        stamp = layout.stamp(data, source)
+        header, contents, sha256 = layout.read(data, source)
+        if (stamp.kind, stamp.format) != (KIND, FORMAT) or sha256 != header.sha256:
+            raise ArtifactError(f"{source} was changed or damaged after it was written")
+        begun = msgspec.json.decode(contents.fields.get("begun", ""), type=_Begun)
+        _check(begun.plan, building.plan, header.name)
+        for number, running in enumerate(building.running):
+            running.restore({key: _array(contents.tensors[f"{number}.{key}"]) for key in TENSORS})
+        numbers, lengths, ids = (
+            _array(contents.tensors[f"documents.{name}"]) for name in ("numbers", "lengths", "ids")
+        )
+    except ArtifactError as error:
+        raise ArtifactError(error.message, error.hint or _ANEW) from error
+    except (KeyError, ValueError, msgspec.DecodeError) as error:
+        raise ArtifactError(f"{source} holds no unfinished atlas: {error}", _ANEW) from error
+    progress = building.progress
+    progress.documents, progress.empty, progress.tokens = begun.documents, begun.empty, begun.tokens
+    parts = np.split(ids, np.cumsum(lengths)[:-1]) if len(numbers) else []
+    progress.kept = dict(zip(numbers.tolist(), parts, strict=True))
+    return True
+
+
+_SAID = {
+    "model": "of another model", "dtype": "in another dtype", "under": "with other neurons suppressed",
+    "corpus": "of another corpus", "survey": "of other documents", "layers": "of other layers",
+    "length": "with another --length", "k": "with another --top", "batch": "with another --batch",
+}  # fmt: skip
+
+
+def _check(begun: Plan, wanted: Plan, name: str) -> None:
+    differs = next((said for key, said in _SAID.items() if getattr(begun, key) != getattr(wanted, key)), "")
+    if differs:
+        raise ArtifactError(
+            f"an atlas '{name}' was begun {differs} and not finished", f"choose another name, or {_ANEW}"
+        )
+
+
+def discard(path: Path) -> None:
+    """Remove it, if it is there."""
+    with reported("remove", path), suppress(FileNotFoundError):
+        path.unlink()
+
+
+def _bytes(values: Array) -> TensorBytes:
+    return TensorBytes(_DTYPES[values.dtype.name], tuple(values.shape), np.ascontiguousarray(values).tobytes())
+
+
+def _array(tensor: TensorBytes) -> Array:
+    names = {short: long for long, short in _DTYPES.items()}
+    found: Array = np.frombuffer(tensor.data, names[tensor.dtype]).reshape(tensor.shape)
+    return found

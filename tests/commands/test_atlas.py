@@ -1,0 +1,267 @@
+"""`atlas` and `quiet`, typed."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from commands import run
+from commands.grammar import parse
+from commands.line import quoted
+from sessions import disk
+from sessions.circuits.circuit import Neuron
+from sessions.errors import UsageError
+from sessions.events import Progress
+from sessions.model.hooks import on_neurons
+from sessions.model.opening import OpenModel, adopt
+from sessions.model.tokens import plain_ids
+from sessions.session import Session
+from tests.commands.driving import events_of, failure, failure_in, held, result, unharmed
+from tests.families import tiny, tiny_tokenizer
+
+TEXTS = ("the cat sat on the mat", "a dog", "in the end there was a hen", "the thin man ate it")
+
+
+@pytest.fixture
+def texts(little: Session) -> Path:
+    path = Path("texts.txt").absolute()
+    path.write_text("\n\n".join(TEXTS))
+    return path
+
+
+@pytest.fixture
+def mapped(little: Session, texts: Path) -> Session:
+    """A session with an atlas `small` of all layers of the tiny model."""
+    result(little, "atlas build small --corpus texts.txt --top 2")
+    return little
+
+
+def test_building_says_what_was_read_and_takes_nothing(little: Session, texts: Path) -> None:
+    before = held(little)
+    events = events_of(little, "atlas build small --corpus texts.txt --layers 1-2 --length 9 --docs 3 --top 2")
+    built = events[-1].value  # type: ignore[union-attr]
+    assert (built.documents, built.layers, built.neurons, built.k) == (3, (1, 2), 96, 2)
+    assert [event.done for event in events if isinstance(event, Progress)][-1] == 3
+    assert all(held(little)[name] is value for name, value in before.items())
+    (row,) = result(little, "atlas").rows
+    assert (row.name, row.kind, row.size, row.target) == ("small", "atlas", 96, "texts.txt")
+    assert "--layers 1-2 --length 9 --docs 3 --top 2" in row.command
+    assert not list((little.home / "atlases" / "unfinished").glob("*"))
+
+
+def test_a_neuron_is_shown_where_it_was_strongest(mapped: Session) -> None:
+    profile = result(mapped, "atlas show L1/N5").profile
+    assert profile.neuron == Neuron(1, 5) and profile.atlas == "small" and profile.documents == 4
+    assert len(profile.high) == len(profile.low) == 2
+    peak = profile.high[0]
+    said = TEXTS[peak.document]
+    assert "".join((*peak.before, peak.token, *peak.after)).removeprefix("<s>") in said
+    assert profile.high[0].value >= profile.high[1].value > profile.mean > profile.low[0].value
+
+
+def test_the_strongest_of_a_layer_lead_and_the_card_tells_of_the_corpus(mapped: Session) -> None:
+    top = result(mapped, "atlas top 2 --rows 5")
+    sizes = [abs(row.peak.value) for row in top.rows]
+    assert len(sizes) == 5 and sizes == sorted(sizes, reverse=True) and top.total == 48
+    first = top.rows[0].neuron
+    card = result(mapped, f"neuron L2/N{first.index} --no-verify")
+    assert card.atlas == result(mapped, f"atlas show L2/N{first.index}").profile
+    assert sizes[0] == max(abs(peak.value) for peak in (*card.atlas.high, *card.atlas.low))
+
+
+def test_a_card_without_an_atlas_has_none(little: Session) -> None:
+    assert result(little, "neuron L2/N3 --no-verify").atlas is None
+
+
+def test_the_latest_atlas_of_the_open_model_is_meant(mapped: Session) -> None:
+    result(mapped, "atlas build other --corpus texts.txt --docs 2 --layers 0")
+    assert result(mapped, "atlas show L0/N1").profile.atlas == "other"
+    assert result(mapped, "atlas show L0/N1 --name small").profile.atlas == "small"
+    with unharmed(mapped):
+        assert "says nothing of layer 2" in failure(mapped, "atlas show L2/N1").message
+    assert result(mapped, "neuron L2/N1 --no-verify").atlas is None
+
+
+def test_an_atlas_is_kept_listed_deleted_and_brought_back(mapped: Session) -> None:
+    assert [row.kind for row in result(mapped, "list").rows] == ["atlas"]
+    with unharmed(mapped):
+        failed = failure(mapped, "atlas build small --corpus texts.txt")
+        assert "exists already" in failed.message and "--force" in failed.hint
+    result(mapped, "delete atlas:small")
+    assert "no atlas of this model" in failure(mapped, "atlas show L0/N1").message
+    result(mapped, "delete atlas:small --restore")
+    assert result(mapped, "atlas show L0/N1").profile.atlas == "small"
+
+
+def test_it_is_exported_as_the_reference_has_it(mapped: Session) -> None:
+    result(mapped, "export maxima.json --name atlas:small")
+    found = json.loads(Path("maxima.json").read_text())
+    assert len(found) == 3 * 48 and set(found["L1/N5"]) == {
+        "text_index", "token_position", "trigger_token", "activation_score",
+    }  # fmt: skip
+    profile = result(mapped, "atlas show L1/N5").profile
+    peak = max((*profile.high, *profile.low), key=lambda each: abs(each.value))
+    assert found["L1/N5"] == {
+        "text_index": peak.document, "token_position": peak.position, "trigger_token": peak.token,
+        "activation_score": pytest.approx(peak.value),
+    }  # fmt: skip
+    result(mapped, "export same.safetensors --name atlas:small")
+    assert Path("same.safetensors").read_bytes() == (mapped.home / "atlases/small.safetensors").read_bytes()
+
+
+def test_an_atlas_of_another_model_is_refused_unless_it_is_wanted(mapped: Session) -> None:
+    mapped.use_model(adopt(tiny("llama", seed=9), tiny_tokenizer(), name="other"))
+    for line in ("atlas show L0/N1 --name small", "atlas top 0 --name small", "quiet --name small"):
+        with unharmed(mapped):
+            assert "was made on tiny" in failure(mapped, line).message
+    assert "no atlas of this model" in failure(mapped, "quiet").message
+    assert "made on tiny" in result(mapped, "quiet --name small --force").notes[0]
+
+
+def test_quiet_neurons_have_the_smallest_maxima(mapped: Session) -> None:
+    shown = result(mapped, "quiet --rows 200")
+    assert (shown.total, shown.neurons, shown.regions) == (144, 144, ())
+    largest = [row.largest for row in shown.rows]
+    assert largest == sorted(largest) and all(row.mean <= row.largest for row in shown.rows)
+    assert all(row.up and row.down for row in shown.rows)
+    within = result(mapped, f"quiet --range {largest[10]}-{largest[20]} --layers 0-2")
+    assert within.total == 11
+    assert {row.neuron.layer for row in result(mapped, "quiet --layers 1 --rows 99").rows} == {1}
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen3_moe"])
+def test_a_contrast_is_of_two_parts_of_what_the_model_writes(little: Session, family: str) -> None:
+    little.use_model(adopt(tiny(family, seed=3), tiny_tokenizer(), name="tiny-3"))
+    result(little, "set max_tokens 12")
+    marker = quoted(result(little, "generate").text[1:3])  # whatever it says, a thought is what stands before that
+    line = f"quiet --rows 500 --ratio 2 --marker {marker} --regions"
+    both = result(little, f"{line} thought,answer")
+    assert both.regions == ("thought", "answer") and all(both.positions)
+    assert all(row.ratio is None or row.ratio >= 2 for row in both.rows)
+    known = [row.ratio for row in both.rows if row.ratio is not None]
+    assert known == sorted(known, reverse=True)
+    other = result(little, f"{line} answer,thought")
+    assert other.positions == both.positions[::-1]
+    assert not {row.neuron.site for row in both.rows} & {row.neuron.site for row in other.rows}
+
+
+def test_a_contrast_is_over_all_prompts_and_says_what_the_neurons_were(little: Session) -> None:
+    Path("asked.txt").write_text("the cat sat\na dog in the rain\n")
+    shown = result(little, "quiet --regions prompt,answer --prompts asked.txt --rows 3")
+    ids = [plain_ids(little.opened().tokenizer, text) for text in ("the cat sat", "a dog in the rain")]
+    assert shown.positions[0] == sum(map(len, ids)) - 2 and 0 < shown.positions[1] <= 8
+    row, seen = shown.rows[0], []
+    site = little.opened().anatomy.layers[row.neuron.layer].sites[0]
+    for each in ids:
+        with on_neurons(site, lambda values, _: seen.append(values[0, 1:, row.neuron.index]) or values):  # type: ignore[func-returns-value]
+            little.opened().model(input_ids=torch.tensor([each]))
+    activity = torch.cat(seen).abs()
+    assert row.largest == pytest.approx(float(activity.max()), rel=1e-4)
+    assert row.mean == pytest.approx(float(activity.mean()), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("atlas build", "needs a name"),
+        ("atlas show", "needs a neuron"),
+        ("atlas top", "needs a layer"),
+        ("atlas show L0/N1 --corpus texts.txt", "--corpus says nothing"),
+        ("atlas build x --rows 3", "--rows says nothing"),
+        ("atlas build x --corpus nothing.txt", "no corpus"),
+        ("atlas build x --layers 9", "no layer 9"),
+        ("atlas build x --length 4000 --memory 1", "may be taken"),
+        ("atlas show L0/N99", "no neuron 99"),
+        ("atlas show L0/*", "a card is about one"),
+        ("atlas top 0-2", "several layers"),
+        ("atlas top 9", "no layer 9"),
+        ("quiet --name none", "no atlas is called"),
+        ("quiet --ratio 2", "--ratio says nothing"),
+        ("quiet --regions thought,answer", "does not say how a thought ends"),
+        ("quiet --regions answer,thought --marker zz", "there is no answer"),
+        ("quiet --regions prompt,answer --name small", "--name says nothing"),
+    ],
+)
+def test_bad_input_is_one_error_and_changes_nothing(mapped: Session, line: str, said: str) -> None:
+    with unharmed(mapped):
+        failed = failure(mapped, line)
+    assert said in failed.message and failed.hint
+
+
+@pytest.mark.parametrize("line", ["quiet --range 3", "quiet --range 4-2", "quiet --regions thought", "atlas x"])
+def test_a_bad_word_is_found_before_anything_runs(line: str) -> None:
+    with pytest.raises(UsageError) as raised:
+        parse(line)
+    assert raised.value.hint
+
+
+def test_a_full_disk_leaves_no_atlas_and_what_was_done_before(
+    little: Session, texts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sessions.atlas import building as making
+
+    monkeypatch.setattr(making, "CHUNK", 1)
+    monkeypatch.setattr(making.build, "__kwdefaults__", {**making.build.__kwdefaults__, "seconds": 0})
+    written: list[Path] = []
+    write = disk._write
+
+    def full(path: Path, data: bytes, private: bool) -> None:
+        if len(written) == 2:
+            path.write_bytes(data[:100])
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        written.append(path)
+        write(path, data, private)
+
+    line = "atlas build small --corpus texts.txt"
+    monkeypatch.setattr(disk, "_write", full)
+    with unharmed(little):
+        failed = failure(little, line)
+        assert "No space left" in failed.message and "free some space" in failed.hint
+    monkeypatch.setattr(disk, "_write", write)
+    assert little.store.names("atlas") == []
+    assert "went on after 2 documents" in str(result(little, line).notes)
+    packed = little.read_atlas("small")[0].packed()
+    result(little, "atlas build whole --corpus texts.txt")
+    assert little.read_atlas("whole")[0].packed() == packed
+
+
+def test_a_corpus_that_vanishes_half_way_is_gone_on_with_when_it_is_back(
+    little: Session, texts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sessions.atlas import building as making
+
+    monkeypatch.setattr(making, "CHUNK", 1)
+    monkeypatch.setattr(making.build, "__kwdefaults__", {**making.build.__kwdefaults__, "seconds": 0})
+    folder = Path("many")
+    folder.mkdir()
+    for number, text in enumerate(TEXTS):
+        (folder / f"{number}.txt").write_text(text)
+    events: list[Any] = []
+    with unharmed(little):
+        for event in run(little, "atlas build small --corpus many"):
+            events.append(event)
+            if isinstance(event, Progress) and event.label == "atlas" and event.done == 2:
+                (folder / "3.txt").unlink(missing_ok=True)
+        assert "3.txt" in failure_in(events).message
+    (folder / "3.txt").write_text(TEXTS[3])
+    assert "went on after" in str(result(little, "atlas build small --corpus many").notes)
+
+
+def test_empty_documents_are_counted(little: Session, tiny_llama: OpenModel) -> None:
+    Path("some.jsonl").write_text('{"text": "a cat"}\n{"text": ""}\n')
+    built = result(little, "atlas build small --corpus some.jsonl")
+    assert (built.documents, built.empty) == (2, 1) and "1 of the documents" in built.notes[0]
+
+
+def test_what_is_suppressed_is_recorded(little: Session, texts: Path) -> None:
+    result(little, "suppress L1/N5")
+    result(little, "atlas build small --corpus texts.txt")
+    found, _ = little.read_atlas("small")
+    assert found.about.under == little.under() != ""
+    assert found.layer(1).largest[5] == 0 and found.layer(1).largest[4] > 0
