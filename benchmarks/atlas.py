@@ -1,4 +1,4 @@
-"""Hidden states: the atlas against the bare forward pass, and the memory that it may take.
+"""Hidden states: the atlas against the bare forward pass, its memory, and what injected states bring back.
 
 python -m benchmarks.atlas [--json]
 """
@@ -13,6 +13,7 @@ from time import perf_counter
 
 import torch
 
+from benchmarks import injecting
 from benchmarks.measuring import THREADS, Figure, report, surroundings
 from sessions.atlas.building import Building, build, plan
 from sessions.atlas.corpus import Corpus
@@ -32,7 +33,13 @@ WIDTH, K, BATCH, BATCHES = 14336, 10, 2048, 6
 def main() -> None:
     torch.set_num_threads(THREADS)
     opened = finished(open_model("smollm2", models=Store().models, dtype="float32", device="cpu"))
-    report("atlas", figures(opened), surroundings("float32", "cpu"))
+    found = injecting.given_back(opened)
+    report(
+        "atlas",
+        [*figures(opened), *injecting.figures(opened, found)],
+        surroundings("float32", "cpu"),
+        [injecting.table(found)],
+    )
 
 
 def figures(opened: OpenModel) -> list[Figure]:
