@@ -21,6 +21,8 @@ LETTERS: dict[str, str] = {
     "r": "rewrite",
     "i": "inject",
 }
+#: Verbs to which a neuron is the same at every position.
+_ANYWHERE = ("suppress",)
 
 #: So many neurons are always written out.
 _FEW = 5
@@ -38,13 +40,22 @@ def letters() -> dict[str, str]:
 def line(verb: str, circuit: Circuit, rows: Collection[int]) -> str | None:
     """A line about some neurons of the circuit, to be gone on with; None where there are too many to say which.
 
-    Written out, a neuron is meant at its position; other selections need the verb's option for that.
+    Written out, a neuron is meant at its position, unless the verb knows none; other selections need the verb's option
+    for that.
     """
     chosen = sorted(rows)
+    if verb == "inject":  # which takes states, and watches neurons
+        watched = dict.fromkeys(circuit.neurons[row].site for row in chosen)
+        return (
+            f"inject --observe {','.join(str(Neuron(*site)) for site in watched)} " if len(watched) <= _MANY else None
+        )
     short = _short(circuit, chosen) if len(chosen) > _FEW else None
     if short is not None:
         return f"{verb} {short} --at circuit " if _has_positions(verb) else f"{verb} {short} "
-    return None if len(chosen) > _MANY else f"{verb} {listed([circuit.neurons[row] for row in chosen])} "
+    neurons = [circuit.neurons[row] for row in chosen]
+    if verb in _ANYWHERE:
+        neurons = [Neuron(*site) for site in dict.fromkeys(neuron.site for neuron in neurons)]
+    return None if len(neurons) > _MANY else f"{verb} {listed(neurons)} "
 
 
 def listed(neurons: Sequence[Neuron]) -> str:

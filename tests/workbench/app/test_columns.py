@@ -164,7 +164,7 @@ def test_any_text_is_a_filter_and_a_further_word_of_text_only_narrows_it(found: 
 
 
 @settings(deadline=None)
-@given(CIRCUITS | CROWDED, st.data(), st.sampled_from(sorted(letters().values())))
+@given(CIRCUITS | CROWDED, st.data(), st.sampled_from(sorted({*letters().values()} - {"inject"})))
 def test_a_line_about_marked_neurons_is_a_command_that_changes_exactly_these_where_they_are(
     found: Circuit, data: st.DataObject, verb: str
 ) -> None:
@@ -184,8 +184,22 @@ def test_a_line_about_marked_neurons_is_a_command_that_changes_exactly_these_whe
     params = parse(composed).params
     text = params["selection"] if "selection" in params else " ".join(params["words"])
     around = Surroundings(found, (WIDTH,) * LAYERS, len(TOKENS), (), lambda name: found)
-    meant = resolve(text, around).spread(params.get("at", "circuit"))
+    selection = resolve(text, around)
+    if verb == "suppress":  # which knows no positions
+        assert not selection.pinned
+        assert {neuron.site for neuron in selection.neurons} == {found.neurons[row].site for row in rows}
+        return
+    meant = selection.spread(params.get("at", "circuit"))
     assert {neuron.place for neuron in meant} == {found.neurons[row].place for row in rows}
+
+
+def test_of_marked_neurons_inject_is_told_to_watch_them(board: Board) -> None:
+    assert board.circuit is not None
+    first, second = (Neuron(*neuron.site) for neuron in board.circuit.neurons[:2])
+    composed = line("inject", board.circuit, {0, 1})
+    assert composed == f"inject --observe {first},{second} "
+    watched = parse(f'{composed} texas --into "a b" --at b').params["observe"]
+    assert watched == f"{first},{second}"
 
 
 def test_many_neurons_are_named_in_a_few_words(board: Board) -> None:
