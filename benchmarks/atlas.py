@@ -9,12 +9,11 @@ import resource
 import subprocess
 import sys
 from collections.abc import Sequence
-from time import perf_counter
 
 import torch
 
 from benchmarks import injecting
-from benchmarks.measuring import THREADS, Figure, report, surroundings
+from benchmarks.measuring import THREADS, Figure, in_turns, report, surroundings
 from sessions.atlas.building import Building, build, plan
 from sessions.atlas.corpus import Corpus
 from sessions.atlas.folding import Running, bytes_of, working_bytes
@@ -66,14 +65,7 @@ def speed(opened: OpenModel) -> Figure:
             ids = padded([rows[row] for row in part], opened.model.device)
             opened.anatomy.decoder(input_ids=ids, use_cache=False)
 
-    taken: dict[str, list[float]] = {"bare": [], "atlas": []}
-    for number in range(ROUNDS + 1):
-        for name, run in (("bare", bare), ("atlas", ours)):
-            start = perf_counter()
-            run()
-            if number:
-                taken[name].append(perf_counter() - start)
-    seconds = {name: min(times) for name, times in taken.items()}  # what others do on the machine only adds
+    seconds = in_turns(ROUNDS, bare=bare, atlas=ours)
     name = f"documents a second, atlas of {len(planned.layers)} layers / bare forward without the head"
     return Figure(name, seconds["bare"] / seconds["atlas"], 0.85, seconds, at_least=True)
 

@@ -166,6 +166,5 @@ def check_layer(session: Session, layer: int, site: StateSite) -> None:
     from sessions.vectors.vector import check_site
 
     anatomy = session.opened().anatomy
-    if layer >= anatomy.n_layers:
-        raise UsageError(f"there is no layer {layer}", f"layers are 0 to {anatomy.n_layers - 1}")
+    anatomy.check_layer(layer)
     check_site(anatomy, site, layer)

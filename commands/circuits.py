@@ -300,9 +300,7 @@ def range_of(session: Session, layers: tuple[int, int] | None) -> range | None:
     if layers is None:
         return None
     first, last = layers
-    count = session.opened().info.n_layers
-    if last >= count:
-        raise UsageError(f"there is no layer {last}", f"layers are 0 to {count - 1}")
+    session.opened().anatomy.check_layer(last)
     return range(first, last + 1)
 
 

@@ -23,9 +23,6 @@ _LIMITS = (
     option("--marker", type=Text(), help="the text that ends a thought (default: the template's)"),
 )
 
-#: The names of these options among a verb's parameters.
-NAMES = ("region", "positions", "marker")
-
 
 @dataclass(frozen=True)
 class Limits:

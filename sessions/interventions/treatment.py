@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from sessions.circuits.circuit import Neuron
 from sessions.errors import UsageError
@@ -91,13 +91,8 @@ class Treatment(Struct, frozen=True):
     def without(self, sites: frozenset[tuple[int, int]]) -> Treatment:
         """The same for all neurons but those of these (layer, index)."""
         kept = [number for number, neuron in enumerate(self.neurons) if neuron.site not in sites]
-        return Treatment(
-            tuple(self.neurons[number] for number in kept),
-            self.multiplier,
-            tuple(self.constants[number] for number in kept) if self.constants else (),
-            self.where,
-            self.label,
-        )
+        constants = tuple(self.constants[number] for number in kept) if self.constants else ()
+        return structs.replace(self, neurons=tuple(self.neurons[number] for number in kept), constants=constants)
 
 
 def refuse_overlaps(treatments: Sequence[Treatment]) -> None:

@@ -143,10 +143,14 @@ class Anatomy:
                     "generate, top, ablate, amplify and sweep work on it, with neurons named one by one",
                 )
 
-    def check(self, layer: int, index: int) -> None:
-        """Raise `UsageError` unless layer `layer` has a neuron `index`."""
+    def check_layer(self, layer: int) -> None:
+        """Raise `UsageError` unless there is a layer `layer`."""
         if not 0 <= layer < self.n_layers:
             raise UsageError(f"there is no layer {layer}", f"layers are 0 to {self.n_layers - 1}")
+
+    def check(self, layer: int, index: int) -> None:
+        """Raise `UsageError` unless layer `layer` has a neuron `index`."""
+        self.check_layer(layer)
         width = self.layers[layer].width
         if not 0 <= index < width:
             raise UsageError(f"layer {layer} has no neuron {index}", f"its neurons are 0 to {width - 1}")

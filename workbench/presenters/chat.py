@@ -39,7 +39,7 @@ def _(value: results.Forgotten, sheet: parts.Sheet) -> Iterator[RenderableType]:
     if not value.exchanges:
         yield Line("nothing was said yet")
     else:
-        yield facts([f"forgotten: {_exchanges(value.exchanges)}", f"{value.left:,} left"], sheet.width)
+        yield facts([f"forgotten: {parts.counted(value.exchanges, 'exchange')}", f"{value.left:,} left"], sheet.width)
 
 
 def _facts(value: results.Said) -> Iterator[str]:
@@ -89,10 +89,6 @@ def _summary(value: results.HistoryShown) -> Iterator[str]:
     elif shown < value.exchanges:
         yield f"the last {f'{shown:,} ' if shown > 1 else ''}of {value.exchanges:,} exchanges"
     else:
-        yield _exchanges(value.exchanges)
+        yield parts.counted(value.exchanges, "exchange")
     if value.thinking is not None:
         yield f"thinking {'on' if value.thinking else 'off'}"
-
-
-def _exchanges(count: int) -> str:
-    return "1 exchange" if count == 1 else f"{count:,} exchanges"

@@ -35,7 +35,7 @@ def _(value: results.Discovered, sheet: parts.Sheet) -> Iterator[RenderableType]
 
 @shown.register
 def _(value: results.Verified, sheet: parts.Sheet) -> Iterator[RenderableType]:
-    count = "1 neuron" if len(value.neurons) == 1 else f"{len(value.neurons):,} neurons"
+    count = parts.counted(len(value.neurons), "neuron")
     aimed = f"{aim(value.circuit.target)} = {signed(value.value)}"
     yield facts(
         [f"verified {count}", f"each alone at {inline(value.held)}", aimed, duration(sheet.seconds)], sheet.width

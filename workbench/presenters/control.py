@@ -71,7 +71,7 @@ def _(value: results.Expected, sheet: parts.Sheet) -> Iterator[RenderableType]:
 
 @shown.register
 def _(value: results.Ran, sheet: parts.Sheet) -> Iterator[RenderableType]:
-    count = "1 line" if value.lines == 1 else f"{value.lines:,} lines"
+    count = parts.counted(value.lines, "line")
     yield facts([f"ran {inline(value.path)}", count, duration(sheet.seconds)], sheet.width)
 
 

@@ -27,7 +27,7 @@ _COLUMN, _BESIDE = 3, 5
 
 @shown.register
 def _(value: results.Edges, sheet: parts.Sheet) -> Iterator[RenderableType]:
-    count = "1 neuron" if len(value.neurons) == 1 else f"{len(value.neurons):,} neurons"
+    count = parts.counted(len(value.neurons), "neuron")
     into = "" if value.targets == len(value.neurons) else f" into the {value.targets:,} strongest"
     between = f"{value.total:,} edges{into}" if value.total else "no edges between them"
     graph = f"graph in {inline(value.path)}" if value.path else ""

@@ -17,7 +17,7 @@ LONGEST = 24
 
 @shown.register
 def _(value: results.Faithfulness, sheet: parts.Sheet) -> Iterator[RenderableType]:
-    prompts = "1 prompt" if value.prompts == 1 else f"{value.prompts:,} prompts"
+    prompts = parts.counted(value.prompts, "prompt")
     targets = [f"mean target {signed(value.whole)}", f"{signed(value.none)} with all neurons held"]
     drawn = f"random: mean of {value.controls} draws" if value.controls else ""
     yield facts(

@@ -32,18 +32,18 @@ def _(value: results.Swept, sheet: parts.Sheet) -> Iterator[RenderableType]:
 @shown.register
 def _(value: results.SweptGrid, sheet: parts.Sheet) -> Iterator[RenderableType]:
     counts = (
-        _counted(len(value.curves), "selection"),
-        _counted(len(value.curves[0].points), "multiplier"),
-        _counted(value.prompts, "prompt"),
+        parts.counted(len(value.curves), "selection"),
+        parts.counted(len(value.curves[0].points), "multiplier"),
+        parts.counted(value.prompts, "prompt"),
     )
     scope = SCOPES.get(value.scope) or inline(value.scope)
-    yield facts([f"sweep {' × '.join(counts)}", _counted(len(value.cells), "cell"), scope], sheet.width)
+    yield facts([f"sweep {' × '.join(counts)}", parts.counted(len(value.cells), "cell"), scope], sheet.width)
     longest = max((point.height or 0.0 for curve in value.curves for point in curve.points), default=0.0)
     scale = [f"the longest bar is {chance(longest)}"] if value.prompts > 1 else []
     yield parts.dim(facts([_measured(value), *scale], sheet.width))
     for curve in value.curves:
         yield Line("")
-        yield facts([f"{inline(curve.selection)}", _counted(curve.neurons, "neuron")], sheet.width)
+        yield facts([f"{inline(curve.selection)}", parts.counted(curve.neurons, "neuron")], sheet.width)
         if value.prompts == 1:
             yield _texts(_arms(curve, value.cells), value.targets > 0, curve.knees[0], sheet)
             yield facts(_knee(curve.knees[0]), sheet.width)
@@ -51,10 +51,6 @@ def _(value: results.SweptGrid, sheet: parts.Sheet) -> Iterator[RenderableType]:
             yield _rows(curve, value.targets > 0, longest, sheet)
             yield facts(_median(curve), sheet.width)
     yield from _files(value)
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
 
 
 def _measured(value: results.SweptGrid) -> str:

@@ -15,7 +15,7 @@ from workbench.writing import MISSING, facts, inline, quoted
 
 @shown.register
 def _(value: results.UniversalShown, sheet: parts.Sheet) -> Iterator[RenderableType]:
-    count = "1 universal neuron" if len(value.rows) == 1 else f"{len(value.rows):,} universal neurons"
+    count = parts.counted(len(value.rows), "universal neuron")
     found = f"among the strongest {value.strongest} of nearly all of {value.prompts} built-in prompts"
     where = f"published: {inline(value.published)}" if value.published else f"detected: {found}"
     yield facts([f"{count} of {inline(value.model)}", where], sheet.width)
