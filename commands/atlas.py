@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 from click.shell_completion import CompletionItem
 
@@ -101,9 +103,12 @@ def atlas(
         _refuse(action, name=name, rows=rows)
         if subject is None:
             raise UsageError("atlas build needs a name", "for example: atlas build small")
-        return (
-            yield from _built(session, Name().read(subject), corpus, layers, length, docs, top, batch, memory, force)
-        )
+        made = Name().read(subject)
+        session.opened()
+        from sessions.atlas.unfinished import claimed
+
+        with claimed(session.store, made) as path:
+            return (yield from _built(session, made, path, corpus, layers, length, docs, top, batch, memory, force))
     _refuse(action, **making, memory=memory)
     if action == "list":
         return Listed(rows=tuple(session.store.rows("atlas")))
@@ -126,6 +131,7 @@ def _refuse(action: str, **given: object) -> None:
 def _built(
     session: Session,
     name: str,
+    path: Path,
     corpus: str | None,
     layers: tuple[int, int] | str | None,
     length: int | None,
@@ -135,6 +141,7 @@ def _built(
     memory: int | None,
     force: bool,
 ) -> Steps[AtlasBuilt]:
+    """Build one; `path` is where it is kept while it is not finished."""
     from sessions.atlas import building as making
     from sessions.atlas import unfinished
     from sessions.atlas.corpus import Corpus
@@ -158,7 +165,6 @@ def _built(
         memory=memory or making.MEMORY,
         under=session.under(),
     )
-    path = unfinished.path_of(session.store, name)
     if force:
         unfinished.discard(path)
     begun = making.Building(opened, plan)

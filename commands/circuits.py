@@ -9,17 +9,21 @@ from typing import TYPE_CHECKING, Any
 from commands.attributing import gathering_of, prompts_with_targets, usual_reference, way
 from commands.choices import AGGREGATE, ALIGN, ATTENTION, METHOD, REFERENCE
 from commands.names import FileName
+from commands.neuron import atlas_at_hand
 from commands.verb import argument, option, verb
 from commands.verification import agreed, measured
 from commands.words import Layers, Positions, Real, SelectionWord, Text, Token, Whole
+from sessions.circuits.circuit import Neuron
 from sessions.circuits.selection import Selection
 from sessions.errors import UsageError
-from sessions.events import Steps
+from sessions.events import Progress, Steps
 from sessions.model.info import Token as Vocabulary
 from sessions.results import Discovered, Narrowed, NeuronRow, NeuronTable
 from sessions.session import Session
 
 if TYPE_CHECKING:
+    from sessions.atlas.atlas import Atlas
+    from sessions.atlas.findings import Peak
     from sessions.circuits.cases import Case
     from sessions.circuits.choosing import Choice
     from sessions.circuits.discovery import Discovery, Question, Scope, Way
@@ -308,11 +312,12 @@ def range_of(session: Session, layers: tuple[int, int] | None) -> range | None:
 @argument("selection", help="which neurons (default: the whole circuit)", type=SelectionWord(), default="all")
 @option("--rows", type=Whole(), help="rows to show at most (default: the setting rows)")
 @option("--tokens", type=Whole(1, 100), default=3, help="tokens to show that each neuron pushes up and down")
-def neurons(session: Session, selection: str, rows: int | None, tokens: int) -> NeuronTable:
+def neurons(session: Session, selection: str, rows: int | None, tokens: int) -> Steps[NeuronTable]:
     """Show neurons with their attribution, activation, and the tokens their output pushes.
 
     Pushed tokens are the logit lens of the neuron's down column, with the sign of its activation:
-    what its output at that position raises and lowers.
+    what its output at that position raises and lowers. Where the latest atlas of the model has the neurons, they have
+    their strongest activation over its corpus, the token that it was at, and how often they fire.
     """
     from sessions.circuits.lens import pushed
 
@@ -322,6 +327,10 @@ def neurons(session: Session, selection: str, rows: int | None, tokens: int) -> 
     opened = session.opened()
     pushes = pushed(opened.anatomy, opened.tokenizer, shown, tokens)
     circuit = session.circuit
+    yield Progress("looking into the atlas")
+    atlas = atlas_at_hand(session)
+    told = [_over_corpus(atlas, neuron) for neuron in shown]
+    known = atlas if any(peak for peak, _ in told) else None
     return NeuronTable(
         circuit=circuit,
         total=len(chosen.neurons),
@@ -332,10 +341,25 @@ def neurons(session: Session, selection: str, rows: int | None, tokens: int) -> 
                 share=None if circuit is None else circuit.share(neuron),
                 up=up,
                 down=down,
+                peak=peak,
+                rate=rate,
             )
-            for neuron, (up, down) in zip(shown, pushes, strict=True)
+            for neuron, (up, down), (peak, rate) in zip(shown, pushes, told, strict=True)
         ),
+        atlas="" if known is None else known.name,
+        corpus="" if known is None else known.about.corpus,
     )
+
+
+def _over_corpus(atlas: Atlas | None, neuron: Neuron) -> tuple[Peak | None, float | None]:
+    """A neuron's strongest activation over the corpus of an atlas, and how often it fires; None where it says
+    nothing of it."""
+    found = None if atlas is None or not atlas.covers(neuron) else atlas.strongest(neuron)
+    if atlas is None or found is None:
+        return None, None
+    from sessions.atlas.telling import peak
+
+    return peak(found), float(atlas.layer(neuron.layer).rate[neuron.index])
 
 
 @verb("keep", family=FAMILY, example="keep top50")

@@ -83,9 +83,18 @@ _SUBJECTS = {
     "circuit.target": "the value of its target: a logit difference, mostly",
     "circuit.conservation": "how much of the target the attribution failed to account for",
     "circuit.name": "the name it was saved under",
+    "evaluate.accuracy": "the share of right replies in the last arm of the last evaluation",
+    "evaluate.baseline": "that in its first arm",
+    "evaluate.difference": "what the last arm gained over the first, as a share of the tasks",
+    "evaluate.p": "the chance of pairs as uneven as those two if neither arm is better",
+    "evaluate.perplexity": "the last arm's perplexity on unrelated text, over that of the first",
     "prompt.tokens": "how many tokens the prompt has",
     "model": "the name of the open model",
 }
+
+
+#: What the subjects that are numbers of an evaluation begin with.
+_EVALUATED = "evaluate."
 
 
 @verb("expect", family=FAMILY, example="expect circuit.size >= 50")
@@ -145,6 +154,8 @@ def _actual(session: Session, subject: str) -> str | float:
         return text
     if subject == "top":
         return _likeliest(session)
+    if subject.startswith(_EVALUATED):
+        return _score(session, subject)
     if subject == "prompt.tokens":
         return len(session.encoded().ids)
     if subject == "model":
@@ -159,6 +170,16 @@ def _actual(session: Session, subject: str) -> str | float:
         "circuit.conservation": conservation,
         "circuit.name": circuit.name,
     }[subject]  # type: ignore[return-value]
+
+
+def _score(session: Session, subject: str) -> float:
+    """A number of the last evaluation."""
+    name = subject.removeprefix(_EVALUATED)
+    if not session.reading.scores:
+        raise UsageError("there is no evaluation yet", "make one: evaluate tasks.jsonl")
+    if name not in session.reading.scores:
+        raise UsageError(f"the last evaluation has no {name}", "it takes two arms: evaluate FILE --arms base,edit")
+    return session.reading.scores[name]
 
 
 def _likeliest(session: Session) -> str:

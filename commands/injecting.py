@@ -189,12 +189,26 @@ def _doubts(session: Session, transplants: Sequence[Transplant], observe: Sequen
         if origin is None:
             notes.append(f"'{vector.name}' was not captured in a text: there is no source to hold it against")
         elif origin.under != session.under():
-            notes.append(f"'{vector.name}' was captured while other neurons were suppressed than now")
+            notes.append(f"'{vector.name}' was captured while other neurons were suppressed, or other edits on")
+    notes += _other_streams(session, [each.site for each in transplants])
+    if any(each.position == 0 for each in transplants):
+        notes.append("position 0 begins the text: no other state is like it, and all that follows looks at it")
     first = min(first_reader(each.layer, each.site) for each in transplants)
     below = [neuron for neuron in observe if neuron.layer < first]
     if below:
         notes.append(f"{below[0]} is below layer {first}, and the place it is read at does not change there")
     return notes
+
+
+def _other_streams(session: Session, sites: Sequence[StateSite]) -> list[str]:
+    """What is to be said where a state of the residual stream is one of several streams."""
+    count = session.opened().anatomy.streams
+    if count == 1 or not any(site.startswith("resid") for site in sites):
+        return []
+    return [
+        f"this model has {count} residual streams: the state goes into the one that attention and MLPs read, and "
+        f"{'the other' if count == 2 else f'the {count - 1} others'} stay as they are"
+    ]
 
 
 def _beside(
@@ -295,5 +309,5 @@ def _by_layer(
         observed=observe[0] if observe else None,
         target=target,
         map=found,
-        notes=tuple(notes),
+        notes=(*notes, *_other_streams(session, [transplant.site])),
     )

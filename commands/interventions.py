@@ -312,7 +312,16 @@ def doubts(session: Session) -> tuple[str, ...]:
         return ()
     released = set(circuit.suppressed) - {str(neuron) for neuron in session.suppressed}
     other = (f"the circuit was found while {min(released)} was suppressed, and it is no more",) if released else ()
-    return (*_of_another_prompt(session, circuit), *other)
+    return (*_of_another_prompt(session, circuit), *other, *_of_other_weights(session, circuit))
+
+
+def _of_other_weights(session: Session, circuit: Circuit) -> tuple[str, ...]:
+    """Remarks on edits that were in the weights when a circuit was found and are not now, or the other way round."""
+    now = () if session.ledger is None else tuple(edit.name for edit in session.ledger.active)
+    gone = [name for name in circuit.edits if name not in now]
+    new = [name for name in now if name not in circuit.edits]
+    told = [f"the circuit was found with the edit {', '.join(gone)}, which is off now"] if gone else []
+    return (*told, *([f"the circuit was found without the edit {', '.join(new)}, which is on now"] if new else []))
 
 
 def _of_another_prompt(session: Session, circuit: Circuit) -> tuple[str, ...]:

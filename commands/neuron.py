@@ -17,6 +17,7 @@ from sessions.results import Moment, NeuronCard
 from sessions.session import Session
 
 if TYPE_CHECKING:
+    from sessions.atlas.atlas import Atlas
     from sessions.atlas.findings import Profile
     from sessions.circuits.attribution import Attribution
     from sessions.model.info import Encoded
@@ -82,13 +83,18 @@ def neuron(session: Session, neuron: str, tokens: int, no_verify: bool) -> Steps
     )
 
 
-def _profile(session: Session, neuron: Neuron) -> Profile | None:
-    """What the latest atlas of the model says of a neuron; None where there is none that does."""
+def atlas_at_hand(session: Session) -> Atlas | None:
+    """The latest atlas of the model; None where there is none that can be read."""
     name = session.latest_atlas()
     try:
-        atlas = session.read_atlas(name)[0] if name else None
-    except ArtifactError:  # a damaged one is no reason to have no card: `list` says what is wrong with it
+        return session.read_atlas(name)[0] if name else None
+    except ArtifactError:  # a damaged one is no reason to say nothing else: `list` says what is wrong with it
         return None
+
+
+def _profile(session: Session, neuron: Neuron) -> Profile | None:
+    """What the latest atlas of the model says of a neuron; None where there is none that does."""
+    atlas = atlas_at_hand(session)
     if atlas is None or not atlas.covers(neuron):
         return None
     from sessions.atlas.telling import profile

@@ -119,7 +119,7 @@ def sweep(
 
 def _check_chart(path: Path | None, force: bool) -> None:
     """Raise where the chart could not be written once it is drawn."""
-    from sessions.interventions.sweep_chart import check_ending
+    from sessions.picture import check_ending
 
     if path is None:
         return

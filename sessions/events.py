@@ -79,7 +79,10 @@ class State(Event, frozen=True):
     """What the session holds now; sent after each command that changed it.
 
     `suppressed` counts the neurons held at zero and `first_suppressed` names some; `live` names the interventions in
-    force in every text; `exchanges` counts those of the conversation.
+    force in every text; `edits` are the last of the edits that were applied, with their numbers and whether they are
+    off, `edits_applied` counts all of them and `edits_on` those in the weights; `exchanges` counts those of the
+    conversation. `sae` is the sparse autoencoder that was opened last, `atlas` the latest of the open model, which
+    tables and cards of neurons are read from.
     """
 
     model: str = ""
@@ -92,7 +95,12 @@ class State(Event, frozen=True):
     suppressed: int = 0
     first_suppressed: tuple[str, ...] = ()
     live: tuple[str, ...] = ()
+    edits: tuple[str, ...] = ()
+    edits_applied: int = 0
+    edits_on: int = 0
     exchanges: int = 0
+    sae: str = ""
+    atlas: str = ""
 
 
 T = TypeVar("T")

@@ -8,16 +8,17 @@ cannot be had any more is named, and the rest comes back.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import Struct
 
 from sessions.circuits.circuit import Circuit, Neuron
 from sessions.disk import read_file, write_file
-from sessions.errors import WorkbenchError
+from sessions.errors import ArtifactError, WorkbenchError
 from sessions.events import Steps
 from sessions.interventions.treatment import Treatment
 from sessions.json_text import decoded
@@ -26,11 +27,24 @@ from sessions.session import Session
 from sessions.settings import Settings
 from sessions.vectors.features import Which
 
+if TYPE_CHECKING:
+    from sessions.edits.edit import Edit
+    from sessions.edits.ledger import Entry
+
+
+class EditKept(Struct, frozen=True):
+    """An edit of the ledger: its name, the sha256 of its file, and whether it was in the weights."""
+
+    name: str
+    sha256: str
+    on: bool = True
+
 
 class SavedState(Struct, frozen=True, kw_only=True):
     """What is kept of a session. `opening` is None where no model was open, or none that a line had opened.
 
-    `fingerprint` is that of the open model, whose neurons `suppressed` and `live` speak of. `sae` is read when it is
+    `fingerprint` is that of the open model, whose neurons `suppressed` and `live` speak of, and whose weights `edits`
+    change, first to last; `undone` are those that redo would bring back, the next one last. `sae` is read when it is
     used again.
     """
 
@@ -39,6 +53,8 @@ class SavedState(Struct, frozen=True, kw_only=True):
     circuit: Circuit | None = None
     suppressed: tuple[Neuron, ...] = ()
     live: tuple[Treatment, ...] = ()
+    edits: tuple[EditKept, ...] = ()
+    undone: tuple[EditKept, ...] = ()
     fingerprint: str = ""
     sae: Which | None = None
     history: Conversation = Conversation()
@@ -53,6 +69,8 @@ def kept(session: Session) -> SavedState:
         circuit=session.circuit,
         suppressed=session.suppressed,
         live=session.live,
+        edits=() if session.ledger is None else _of(session.ledger.entries),
+        undone=() if session.ledger is None else _of(session.ledger.undone),
         fingerprint="" if session.model is None else session.model.info.fingerprint,
         sae=session.sae,
         history=session.history,
@@ -107,7 +125,45 @@ def restore(session: Session, state: SavedState) -> Steps[tuple[str, ...]]:
             session.suppressed, session.live = state.suppressed, state.live
         else:
             missing.append("what was suppressed or live did not come back: the model is not the one it was on")
+    if state.edits or state.undone:
+        missing += _apply_again(session, state)
     return tuple(missing)
+
+
+def _of(entries: Sequence[Entry]) -> tuple[EditKept, ...]:
+    return tuple(EditKept(entry.edit.name, entry.edit.sha256, entry.on) for entry in entries)
+
+
+def _apply_again(session: Session, state: SavedState) -> list[str]:
+    """Put the edits back into the weights, in their order, and what was undone behind them. Returns what is missing:
+    all from the first that is not what it was, since an edit builds on those before it."""
+    together = (*state.edits, *reversed(state.undone))
+    for number, each in enumerate(together):
+        try:
+            session.edits().apply(_same(session, state, each), each.on)
+        except WorkbenchError as error:
+            after = len(together) - number - 1
+            more = f" (nor did the {after} after it)" if after else ""
+            if number > len(state.edits):
+                session.edits().undo(number - len(state.edits))
+            return [f"edit '{each.name}' did not come back{more}: {error.message}"]
+    if state.undone:
+        session.edits().undo(len(state.undone))
+    return []
+
+
+def _same(session: Session, state: SavedState, kept_edit: EditKept) -> Edit:
+    """An edit that was applied, from its file.
+
+    Raises:
+        WorkbenchError: it is not what it was, or the model is not.
+    """
+    if session.model is None or session.model.info.fingerprint != state.fingerprint:
+        raise ArtifactError("the model is not the one it was on")
+    edit, _ = session.read_edit(kept_edit.name, force=True)
+    if edit.sha256 != kept_edit.sha256:
+        raise ArtifactError("its file is another one now")
+    return edit
 
 
 def _reopen(session: Session, opening: Opening) -> Steps[None]:

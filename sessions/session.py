@@ -1,4 +1,4 @@
-"""The session: one model, its prompt, the current circuit and the settings, in one object.
+"""The session: one model with its edits, its prompt, the current circuit and the settings, in one object.
 
 Commands change it, everything else only reads it. It holds what must survive from one command to
 the next and no science: attribution, generation and interventions are functions of the rooms next
@@ -7,9 +7,9 @@ door, which a notebook can call without a session.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,13 +35,20 @@ if TYPE_CHECKING:  # the rooms that need torch or numpy are imported when a mode
     from torch import Tensor
 
     from sessions.atlas.atlas import Atlas
+    from sessions.edits.edit import Edit
+    from sessions.edits.ledger import Entry, Ledger
     from sessions.interventions.suppressing import Suppression
     from sessions.model.opening import OpenModel
     from sessions.vectors.sae import Autoencoder
     from sessions.vectors.vector import Vector
 
 
-#: Suppressed neurons that the state names; the rest it counts.
+def _labels(entries: tuple[Entry, ...]) -> list[str]:
+    """Edits for the state: number, name, and whether it is off."""
+    return [f"{number} {each.edit.name}{'' if each.on else ' (off)'}" for number, each in enumerate(entries, 1)]
+
+
+#: Suppressed neurons, and edits, that the state names; the rest it counts.
 FIRST = 8
 
 
@@ -49,12 +56,14 @@ FIRST = 8
 class Reading:
     """What `expect` speaks of: the last text and next-token distribution, `logits` being `[vocab]`.
 
-    After a comparison these are the changed arm's, and `baseline` is the text beside it.
+    After a comparison these are the changed arm's, and `baseline` is the text beside it. `scores` are the numbers of
+    the last evaluation, by name.
     """
 
     text: str | None = None
     baseline: str | None = None
     logits: Tensor | None = None
+    scores: Mapping[str, float] = field(default_factory=dict)
 
 
 class Session:
@@ -76,6 +85,7 @@ class Session:
         self.settings = Settings()
         self.author = ""  # who typed the line that runs, where there are several
         self.model: OpenModel | None = None
+        self.ledger: Ledger | None = None  # the edits in its weights
         self.opening: Opening | None = None  # how to open that model again, where a line opened it
         self.prompt: Prompt | None = None
         self.circuit: Circuit | None = None
@@ -88,6 +98,7 @@ class Session:
         self.files: tuple[Path, ...] = ()  # command files being run, outermost first
         self._encoded: Encoded | None = None
         self._atlas: tuple[tuple[Path, int], Header, Atlas] | None = None  # the one that was read last
+        self._made_on: dict[tuple[Path, int], str] = {}  # fingerprints of atlases, by their file and its time
         self._suppression: Suppression | None = None  # while its neurons are held
         self._autoencoder: tuple[object, Autoencoder] | None = None  # read already, and what it was read from
 
@@ -142,9 +153,20 @@ class Session:
     def use_model(self, opened: OpenModel, opening: Opening | None = None) -> None:
         """Take another model. Prompt and settings stay; a circuit of other weights, and what is in force, does not.
 
+        Edits go along to another copy of the same weights. The model that is left gets its own weights back.
         `opening` is what it was opened with, so that it can be opened again.
+
+        Raises:
+            ModelError: an edit cannot be applied to this copy, whose weights are packed, say; the old one stays.
         """
+        from sessions.edits.ledger import Ledger
+
         same = self.model is not None and self.model.info.fingerprint == opened.info.fingerprint
+        if self.ledger is None:
+            self.ledger = Ledger(opened)
+        elif self.model is not opened:
+            left, self.ledger = self.ledger, self.ledger.moved(opened) if same else Ledger(opened)
+            left.close()
         self.model, self.opening = opened, opening
         self._encoded = None
         self.reading = Reading()
@@ -182,7 +204,9 @@ class Session:
         """
         widths = () if self.model is None else self.model.anatomy.widths
         names = self._names()
-        around = Surroundings(self.circuit, widths, self._length(), names, self._saved, self.suppressed)
+        around = Surroundings(
+            self.circuit, widths, self._length(), names, self._saved, self.suppressed, self._recruits, self._preset
+        )
         return resolve(text, around)
 
     def _length(self) -> int:
@@ -195,6 +219,25 @@ class Session:
 
     def _saved(self, name: str) -> Circuit:
         return self.read_circuit(name)[0]
+
+    def _preset(self, name: str, part: str | None) -> tuple[Neuron, ...]:
+        preset, _ = self.read_preset(name)
+        chosen = [each for each in preset.neurons if part is None or part in (str(each.tier), each.region)]
+        if not chosen:
+            known = dict.fromkeys(str(word) for each in preset.neurons for word in (each.tier, each.region) if word)
+            raise UsageError(f"preset '{name}' has no tier or region '{part}'", f"it has: {', '.join(known)}")
+        return tuple(each.neuron for each in chosen)
+
+    def _recruits(self, name: str, count: int | None) -> tuple[Neuron, ...]:
+        from sessions.training.round import Rounds, called
+
+        rounds = Rounds(self.store)
+        found = rounds.load(called(name))
+        if self.model is not None and found.fingerprint != self.model.info.fingerprint:
+            raise ArtifactError(f"round '{found.name}' was trained on {found.model}", "open that model first")
+        if count is None or count <= len(found.recruited):
+            return found.recruited[:count]
+        return rounds.recruits(found.name).strongest(count)
 
     def read_circuit(self, name: str, *, force: bool = False) -> tuple[Circuit, tuple[str, ...]]:
         """A saved circuit, and remarks on how it fits the open model.
@@ -234,6 +277,59 @@ class Session:
             self._autoencoder = (version, (yield from read(which)))
         return fitted(self._autoencoder[1], opened)
 
+    def edits(self) -> Ledger:
+        """The edits of the open model.
+
+        Raises:
+            ModelError: none is open.
+        """
+        from sessions.edits.ledger import Ledger
+
+        opened = self.opened()
+        if self.ledger is None:
+            self.ledger = Ledger(opened)
+        return self.ledger
+
+    def take_edit(self, edit: Edit, name: str, command: str, *, force: bool = False) -> Edit:
+        """Apply a new edit and save it under a name; without one, under that of its verb and the next free number.
+
+        Raises:
+            UsageError, ModelError, ArtifactError: it does not fit the model, or cannot be saved; nothing has changed.
+        """
+        ledger = self.edits()
+        applied = (entry.edit.name for entry in ledger.entries)  # whose file may have been deleted
+        name = name or self.store.free("edit", edit.verb, applied)
+        ledger.check_new(name)
+        self.keep_edit(edit, name, command, force=force)
+        saved, _ = self.read_edit(name)  # what is in the weights is what is in the file
+        ledger.apply(saved)
+        return saved
+
+    def keep_edit(self, edit: Edit, name: str, command: str, *, force: bool = False) -> Path:
+        """Save an edit of the open model under a name, without applying it, and return its path.
+
+        Raises:
+            UsageError, ModelError, ArtifactError: it does not fit the model, or cannot be saved.
+        """
+        from sessions.edits.files import EditFile
+
+        opened, info = self.opened(), self.opened().info
+        with edit.applied(opened):
+            pass  # it fits: what is saved can be applied
+        body, of = EditFile(edit.recorded(opened)), {"model": info.name, "fingerprint": info.fingerprint}
+        return self.store.save("edit", name, body, **of, command=command, force=force)
+
+    def read_edit(self, name: str, *, force: bool = False) -> tuple[Edit, tuple[str, ...]]:
+        """A saved edit, and remarks on how it fits the open model; it is not applied.
+
+        Raises:
+            ArtifactError: it is missing, damaged, or made on another model than the open one.
+        """
+        from sessions.edits.files import EditFile
+
+        header, file = self.store.load("edit", name, EditFile)
+        return file.named(header, self.home), self._fit(header, force)
+
     def read_preset(self, name: str, *, force: bool = False) -> tuple[Preset, tuple[str, ...]]:
         """A saved preset, and remarks on how it fits the open model.
 
@@ -263,13 +359,17 @@ class Session:
 
     def latest_atlas(self) -> str:
         """The name of the atlas of the open model that was written last; empty where there is none."""
-        if self.model is None:
+        model, found = self.model, []
+        if model is None:
             return ""
-        fingerprint, found = self.model.info.fingerprint, []
         for name in self.store.names("atlas"):
             path = self.store.path("atlas", name)
-            if texts_of(path).get("fingerprint") == fingerprint:
-                found.append((path.stat().st_mtime_ns, name))
+            with suppress(OSError):  # it has just been deleted
+                stamp = path, path.stat().st_mtime_ns
+                if stamp not in self._made_on:  # a state is asked for with every key
+                    self._made_on[stamp] = texts_of(path).get("fingerprint", "")
+                if self._made_on[stamp] == model.info.fingerprint:
+                    found.append((stamp[1], name))
         return max(found, default=(0, ""))[1]
 
     def _fit(self, header: Header, force: bool) -> tuple[str, ...]:
@@ -300,9 +400,23 @@ class Session:
             finally:
                 self._suppression = outer
 
+    @contextmanager
+    def unsuppressed(self) -> Iterator[None]:
+        """Inside the block no neuron is held at zero, in the command that is running."""
+        with self._suppression.lifted() if self._suppression is not None else nullcontext():
+            yield
+
+    @contextmanager
+    def pristine(self) -> Iterator[None]:
+        """Inside the block the model is as it was opened: nothing is suppressed, and no edit is in its weights."""
+        with self._suppression.lifted() if self._suppression is not None else nullcontext(), self.edits().lifted():
+            yield
+
     def use_circuit(self, circuit: Circuit) -> Circuit:
-        """Take a circuit that has just been found, with what was suppressed then."""
-        self.circuit = structs.replace(circuit, suppressed=tuple(str(neuron) for neuron in self.suppressed))
+        """Take a circuit that has just been found, with what was suppressed and edited then."""
+        edits = () if self.ledger is None else tuple(edit.name for edit in self.ledger.active)
+        suppressed = tuple(str(neuron) for neuron in self.suppressed)
+        self.circuit = structs.replace(circuit, suppressed=suppressed, edits=edits)
         return self.circuit
 
     @property
@@ -313,22 +427,24 @@ class Session:
         return tuple(treatment for treatment in kept if treatment.neurons)
 
     def under(self) -> str:
-        """What is suppressed, as a key for what depends on it; empty for nothing."""
+        """What is suppressed and which edits are in the weights, as a key for what depends on it; empty for nothing."""
         sites = sorted(neuron.site for neuron in self.suppressed)
-        return sha256(repr(sites).encode()).hexdigest()[:16] if sites else ""
+        edits = "" if self.ledger is None else self.ledger.key()
+        return sha256((repr(sites) + edits).encode()).hexdigest()[:16] if sites or edits else ""
 
     def universal(self) -> Steps[frozenset[tuple[int, int]]]:
-        """The open model's universal neurons, found once for each model and kept in the home folder: those of the whole
-        model, whatever is suppressed."""
+        """The open model's universal neurons, found once for each model and kept in the home folder: those of the model
+        as it was opened, whatever is suppressed or edited."""
         from sessions.circuits import universal
 
         opened = self.opened()
-        with self._suppression.lifted() if self._suppression is not None else nullcontext():
+        with self.unsuppressed(), self.edits().lifted():
             return (yield from universal.known(opened, self.home, self.cancel))
 
     def state(self) -> State:
         """What the session holds, in a line."""
         info = None if self.model is None else self.model.info
+        entries = () if self.ledger is None else self.ledger.entries
         return State(
             model="" if info is None else info.name,
             dtype="" if info is None else info.dtype,
@@ -340,10 +456,18 @@ class Session:
             suppressed=len(self.suppressed),
             first_suppressed=tuple(str(neuron) for neuron in self.suppressed[:FIRST]),
             live=tuple(treatment.label for treatment in self.live),
+            edits=tuple(_labels(entries)[-FIRST:]),
+            edits_applied=len(entries),
+            edits_on=sum(entry.on for entry in entries),
             exchanges=len(self.history),
+            sae="" if self.sae is None else str(self.sae),
+            atlas=self.latest_atlas(),
         )
 
     def close(self) -> None:
-        """Let go of the model."""
+        """Let go of the model, which gets its own weights back."""
+        if self.ledger is not None:
+            self.ledger.close()
+        self.ledger = None
         self.model = self.opening = self._autoencoder = None
         self.reading = Reading()

@@ -4,9 +4,9 @@ Files are written whole or not at all (see `disk`): of two processes that save t
 and the other is told. What is deleted or replaced moves to `trash/`; nothing here removes an artifact
 for good.
 
-Layout of the home folder: `circuits/NAME.json`, `vectors/NAME.safetensors`, `presets/NAME.json`,
-`atlases/NAME.safetensors`, `models/`, and `trash/circuits/NAME~TIME-ID.json`. How an artifact stands in its file is
-said in `layouts`.
+Layout of the home folder: `circuits/NAME.json`, `presets/NAME.json`, `vectors/NAME.safetensors`,
+`atlases/NAME.safetensors`, `edits/NAME.safetensors`, `models/`, and `trash/circuits/NAME~TIME-ID.json`. How an
+artifact stands in its file is said in `layouts`.
 """
 
 from __future__ import annotations
@@ -15,17 +15,21 @@ import difflib
 import os
 import re
 import secrets
-from collections.abc import Sized
+import stat
+from collections.abc import Iterable, Sized
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import platformdirs
 from msgspec import Struct
 
-from sessions.disk import HOME_HINT, link, make_folder, read_file, reported, sync_folder, turn, write_file
+from sessions import tensor_file
+from sessions.disk import HOME_HINT, LARGEST, link, make_folder, read_file, reported, sync_folder, turn, write_file
 from sessions.errors import ArtifactError
 from sessions.layouts import Header, Json, Layout, Safetensors
+from sessions.tensor_file import Tensors
 
 T = TypeVar("T")
 
@@ -52,6 +56,7 @@ KINDS = {
     "vector": Kind("vectors", 1, Safetensors()),
     "preset": Kind("presets", 1, Json()),
     "atlas": Kind("atlases", 1, Safetensors()),
+    "edit": Kind("edits", 1, Safetensors()),
 }
 
 
@@ -211,13 +216,15 @@ class Store:
             ArtifactError: there is none of that name, or the file is unreadable, damaged, of another
                 kind, of a newer format or of the wrong shape; the message names the file and place.
         """
-        path = self._present(kind, name)
+        path = self.present(kind, name)
         artifact = opened(read_file(path, HOME_HINT), kind, str(path))
         _check_own_name(artifact.header, name, path)
         return artifact.header, body_of(artifact, body_type, str(path))
 
     def rows(self, kind: str | None = None) -> list[Row]:
         """One row for each file of that kind, or of all kinds, by name; a damaged file is a row too.
+
+        Of files with tensors the headers alone are read: that a number was changed shows when it is loaded.
 
         Raises:
             ArtifactError: a folder is there and cannot be read.
@@ -233,6 +240,11 @@ class Store:
             return []
         return [stem for stem in stems if _NAME.fullmatch(stem) and not _RESERVED.fullmatch(stem)]
 
+    def free(self, kind: str, stem: str, besides: Iterable[str] = ()) -> str:
+        """The first of `stem-1`, `stem-2`, … that nothing has been saved under, and that is none of `besides`."""
+        taken = {*self.names(kind), *besides}
+        return next(name for name in (f"{stem}-{number}" for number in count(1)) if name not in taken)
+
     def delete(self, kind: str, name: str) -> str:
         """Move the artifact, damaged or not, to the trash; `restore` brings it back.
 
@@ -242,7 +254,7 @@ class Store:
         Raises:
             ArtifactError: there is none of that name, or the home cannot be written.
         """
-        path, kept = self._present(kind, name), self._trash(kind, name)
+        path, kept = self.present(kind, name), self._trash(kind, name)
         with reported("delete", path):
             make_folder(kept.parent)
             with turn(path.parent):
@@ -279,7 +291,12 @@ class Store:
             raise ArtifactError(f"there is no kind of artifact called '{kind}'", f"one of: {', '.join(KINDS)}")
         return self.home / KINDS[kind].folder
 
-    def _present(self, kind: str, name: str) -> Path:
+    def present(self, kind: str, name: str) -> Path:
+        """Where an artifact is that is there.
+
+        Raises:
+            ArtifactError: there is none of that name; the nearest are named.
+        """
         path = self.path(kind, name)
         with reported("read", path):
             try:
@@ -317,7 +334,17 @@ def opened(data: bytes, kind: str, source: str) -> Artifact:
         ArtifactError: a check failed. `source` is how the message names the file.
     """
     layout = KINDS[kind].layout
-    stamp = layout.stamp(data, source)
+    _check_stamp(data, kind, source)
+    header, body, sha256 = layout.read(data, source)
+    if sha256 != header.sha256:
+        raise ArtifactError(
+            f"{source} was changed or damaged after it was saved: its sha256 is not that of its body", layout.repair
+        )
+    return Artifact(header, body)
+
+
+def _check_stamp(data: bytes, kind: str, source: str) -> None:
+    stamp = KINDS[kind].layout.stamp(data, source)
     if stamp.kind != kind:
         raise ArtifactError(f"{source} holds a {stamp.kind}, not a {kind}")
     if stamp.format > KINDS[kind].format:
@@ -325,12 +352,6 @@ def opened(data: bytes, kind: str, source: str) -> Artifact:
             f"{source} has format {stamp.format}, and this workbench reads a {kind} up to {KINDS[kind].format}",
             "it was written by a newer workbench: upgrade this one",
         )
-    header, body, sha256 = layout.read(data, source)
-    if sha256 != header.sha256:
-        raise ArtifactError(
-            f"{source} was changed or damaged after it was saved: its sha256 is not that of its body", layout.repair
-        )
-    return Artifact(header, body)
 
 
 def body_of(artifact: Artifact, body_type: type[T], source: str) -> T:
@@ -348,7 +369,7 @@ def _row(kind: str, path: Path) -> Row:
     try:
         status = path.stat()
         modified, size = _iso(datetime.fromtimestamp(status.st_mtime, UTC)), status.st_size
-        header = opened(read_file(path), kind, str(path)).header
+        header = _listed(kind, path, status)
         _check_own_name(header, checked_name(name), path)
     except (ArtifactError, OSError) as error:
         message = error.message if isinstance(error, ArtifactError) else f"cannot read {path}: {error.strerror}"
@@ -365,6 +386,20 @@ def _row(kind: str, path: Path) -> Row:
         modified=modified,
         bytes=size,
     )
+
+
+def _listed(kind: str, path: Path, status: os.stat_result) -> Header:
+    """The header of a file, for a listing: of one with tensors nothing else is read, and the sha256 is left to loading.
+
+    Raises:
+        ArtifactError: the file is of no use, as far as can be told from its header.
+    """
+    layout, source = KINDS[kind].layout, str(path)
+    if not isinstance(layout, Safetensors) or not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST:
+        return opened(read_file(path), kind, source).header
+    texts_alone = tensor_file.written(Tensors(tensor_file.checked_texts(path), {}))
+    _check_stamp(texts_alone, kind, source)
+    return layout.read(texts_alone, source)[0]
 
 
 def _check_own_name(header: Header, name: str, path: Path) -> None:

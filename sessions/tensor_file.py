@@ -72,14 +72,9 @@ def read(data: bytes, source: str) -> Tensors:
     Raises:
         ArtifactError: it is no safetensors file, or a damaged one. `source` is how the message names it.
     """
-    length = int.from_bytes(data[:_LENGTH], "little")
-    if len(data) < _LENGTH + length:
-        raise ArtifactError(f"{source} is no safetensors file, or it ends too early")
-    header = decoded(data[_LENGTH : _LENGTH + length], dict[str, Raw], f"the header of {source}")
-    fields = decoded(bytes(header.pop(_METADATA, Raw(b"{}"))), dict[str, str], f"the metadata of {source}")
-    entries = {name: decoded(bytes(raw), _Entry, f"'{name}' of {source}") for name, raw in header.items()}
+    length = _header_length(data[:_LENGTH], len(data), source)
     numbers = memoryview(data)[_LENGTH + length :]
-    _check_places(entries, len(numbers), source)
+    fields, entries = _read_header(data[_LENGTH : _LENGTH + length], len(numbers), source)
     tensors = {
         name: TensorBytes(entry.dtype, entry.shape, bytes(numbers[slice(*entry.data_offsets)]))
         for name, entry in entries.items()
@@ -98,6 +93,36 @@ def texts_of(path: Path) -> dict[str, str]:
     except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         return {}
     return header.texts
+
+
+def checked_texts(path: Path) -> dict[str, str]:
+    """The same, where it is to be known what is wrong with a file.
+
+    Raises:
+        ArtifactError: it is no safetensors file, or its numbers are not where its header says.
+        OSError: it cannot be read.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        length = _header_length(file.read(_LENGTH), size, str(path))
+        return _read_header(file.read(length), size - _LENGTH - length, str(path))[0]
+
+
+def _header_length(data: bytes, size: int, source: str) -> int:
+    """The length of the header, from the first bytes of a file of so many."""
+    length = int.from_bytes(data, "little")
+    if size < _LENGTH + length:
+        raise ArtifactError(f"{source} is no safetensors file, or it ends too early")
+    return length
+
+
+def _read_header(data: bytes, size: int, source: str) -> tuple[dict[str, str], dict[str, _Entry]]:
+    """Texts, and where each tensor is among `size` bytes of numbers."""
+    header = decoded(data, dict[str, Raw], f"the header of {source}")
+    fields = decoded(bytes(header.pop(_METADATA, Raw(b"{}"))), dict[str, str], f"the metadata of {source}")
+    entries = {name: decoded(bytes(raw), _Entry, f"'{name}' of {source}") for name, raw in header.items()}
+    _check_places(entries, size, source)
+    return fields, entries
 
 
 def digest(fields: Mapping[str, str], tensors: Mapping[str, TensorBytes]) -> str:

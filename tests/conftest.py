@@ -19,6 +19,39 @@ if TYPE_CHECKING:
     from sessions.session import Session
 
 
+#: Files that take longest, the longest first. Each process takes the next file when it is done with one: begun in this
+#: order they are done at the same time.
+LONGEST = (
+    "commands/test_verbs.py",
+    "test_docs.py",
+    "workbench/app/test_terminal.py",
+    "workbench/app/test_snapshots.py",
+    "workbench/app/test_app.py",
+    "workbench/host/test_host.py",
+    "workbench/app/test_serve.py",
+    "sessions/model/test_generation.py",
+    "workbench/app/test_vocabulary.py",
+    "sessions/circuits/test_discovery.py",
+    "sessions/interventions/test_comparing.py",
+    "workbench/app/test_neurons.py",
+    "commands/test_bad_input.py",
+    "workbench/test_cli.py",
+    "commands/test_sweep.py",
+    "workbench/test_repl.py",
+    "workbench/host/test_commands.py",
+    "workbench/app/test_keys_themes.py",
+    "sessions/interventions/test_sweeping.py",
+    "sessions/circuits/test_many.py",
+    "sessions/circuits/test_faithfulness.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first; the others as they come."""
+    begins = {Path(__file__).parent / name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: begins.get(item.path, len(begins)))
+
+
 def models_folder() -> Path:
     """Where the embedded models are kept from one test run to the next: $WORKBENCH_TEST_MODELS, or the user's own."""
     chosen = os.environ.get("WORKBENCH_TEST_MODELS")
@@ -58,12 +91,26 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def constants(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder `universal` that homes of smollm2 share: its universal neurons are found once in each test process."""
+    return tmp_path_factory.mktemp("shared") / "universal"
+
+
 @pytest.fixture
-def session(home: Path, smollm2: OpenModel) -> Iterator[Session]:
+def knowing(home: Path, constants: Path) -> Path:
+    """A home that knows what an earlier test has found of the embedded models' universal neurons."""
+    constants.mkdir(exist_ok=True)
+    (home / "universal").symlink_to(constants, target_is_directory=True)
+    return home
+
+
+@pytest.fixture
+def session(knowing: Path, smollm2: OpenModel) -> Iterator[Session]:
     """A session in its own home with smollm2 open."""
     from sessions.session import Session
 
-    opened = Session(home=home)
+    opened = Session(home=knowing)
     opened.model = smollm2
     yield opened
     opened.close()

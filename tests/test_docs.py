@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -43,18 +41,16 @@ def test_command_blocks_run(number: int, session: Session, tmp_path: Path, monke
     for line in ("prompt What is the capital of Texas?", "seed The capital of Texas is", 'discover " Austin"'):
         assert not [event for event in run(session, line) if isinstance(event, Failed)]
     path = tmp_path / "block.wb"
-    path.write_text("set max_tokens 12\n" + blocks("wb")[number], encoding="utf-8")
+    path.write_text("set max_tokens 4\n" + blocks("wb")[number], encoding="utf-8")
     values = dict.fromkeys(set(re.findall(r"\$\{(\w+)\}", path.read_text(encoding="utf-8"))), "smollm2")
     finished(script.play(session, path, values))
 
 
 @pytest.mark.parametrize("number", range(len(blocks("python"))))
-def test_python_blocks_run(number: int, home: Path, tmp_path: Path) -> None:
-    code = blocks("python")[number]
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False
-    )
-    assert done.returncode == 0, done.stderr
+def test_python_blocks_run(number: int, knowing: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each by itself, in a module of its own; that a fresh interpreter has what they import is said in test_cli."""
+    monkeypatch.chdir(tmp_path)
+    exec(compile(blocks("python")[number], "README.md", "exec"), {"__name__": "__main__"})
 
 
 def shown_commands() -> list[str]:
@@ -76,9 +72,3 @@ def test_options_of_shown_commands_exist(command: str) -> None:
         assert name in group.commands
     known = {option for param in subcommand.params for option in param.opts}
     assert {word.partition("=")[0] for word in rest if word.startswith("--")} <= known
-
-
-def test_the_example_file_goes_through(home: Path, smollm2: Any) -> None:
-    session = Session(home=home)
-    session.model = smollm2
-    assert finished(script.play(session, ROOT / "commands" / "examples" / "capital.wb")).lines > 20

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
+from copy import copy
+from functools import cache
 from typing import Any
 
 from tokenizers import Tokenizer
@@ -94,12 +95,20 @@ _SPARE = ("<repo_name>", "<reponame>", "<file_sep>", "<filename>", "<gh_stars>")
 
 
 def reading(tokenizer: Any, name: str, *, special: bool) -> Any:
-    """A copy of the tokenizer with one of the templates, and with its markers as special tokens where they are that."""
-    copy = deepcopy(tokenizer)
-    copy.chat_template = TEMPLATES[name]
+    """The tokenizer with one of the templates, and with its markers as special tokens where they are that.
+
+    It shares its vocabulary with the one it is made of, or with the others that have these special tokens.
+    """
+    made = copy(tokenizer)
+    made.chat_template = TEMPLATES[name]
     if special and name in _SPECIAL:
-        written = copy.backend_tokenizer.to_str()
+        written = made.backend_tokenizer.to_str()
         for spare, marker in zip(_SPARE, _SPECIAL[name], strict=False):  # the model has an embedding for each of these
             written = written.replace(f'"{spare}"', f'"{marker}"')
-        copy._tokenizer = Tokenizer.from_str(written)
-    return copy
+        made._tokenizer = _read(written)
+    return made
+
+
+@cache
+def _read(written: str) -> Tokenizer:
+    return Tokenizer.from_str(written)

@@ -211,11 +211,11 @@ class Building:
 
     def prune(self) -> None:
         """Let go of the documents that no maximum is in."""
-        places = torch.cat(
-            [torch.unique(found.cpu()) for each in self.running for found in (each.high_at, each.deep_at)]
-        )
-        wanted = set((places[places >= 0] // self.plan.length).unique().tolist())
-        self.progress.kept = {number: ids for number, ids in sorted(self.progress.kept.items()) if number in wanted}
+        wanted = np.zeros(self.progress.documents, dtype=bool)
+        for each in self.running:
+            for found in (each.high_at, each.deep_at):
+                wanted[found[found >= 0].cpu().numpy() // self.plan.length] = True
+        self.progress.kept = {number: ids for number, ids in sorted(self.progress.kept.items()) if wanted[number]}
         self._limit = max(8 * CHUNK, 2 * len(self.progress.kept))
 
     def finished(self) -> Atlas:
@@ -225,9 +225,10 @@ class Building:
             UsageError: no document had anything to count.
         """
         if not self.progress.tokens:
+            count = self.progress.documents
+            which = f"all {count:,} documents" if count > 1 else "the only document"
             raise UsageError(
-                f"all {self.progress.documents:,} documents of '{self.plan.corpus}' are empty",
-                "give a corpus with text in it",
+                f"{which} of '{self.plan.corpus}' {'are' if count > 1 else 'is'} empty", "give a corpus with text in it"
             )
         self.prune()
         kept = self.progress.kept
@@ -305,7 +306,7 @@ def folding_into(site: Site, running: Running, batch: Batch) -> AbstractContextM
         if routing is None:
             flat = values.reshape(-1, values.shape[-1])
             rows, places = batch.rows.to(values.device), batch.places.to(values.device)
-            running.fold(flat if len(rows) == batch.size else flat[rows], places, seen=batch.seen)
+            running.fold(flat if len(rows) == batch.size else flat.index_select(0, rows), places, seen=batch.seen)
         else:
             assert isinstance(site, ExpertSite)
             _fold_experts(site, running, values, routing, batch)

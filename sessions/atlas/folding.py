@@ -1,7 +1,8 @@
 """Folding activations into statistics, batch by batch, in memory that does not grow.
 
-*Extremes.* The k highest and k lowest values of each neuron, with their places, exactly. Of a batch only the blocks of
-`BLOCK` rows are looked into whose maximum exceeds the k-th so far, and at first the k with the largest maxima.
+*Extremes.* The k highest and k lowest values of each neuron, with their places, exactly. Of a batch only those values
+are sorted that exceed the k-th so far: after n positions about k in n do. At first, when that is no bar yet, the k-th
+largest of the maxima of blocks of `BLOCK` rows is one: k values reach it, and hardly more.
 *Moments.* Count, mean, standard deviation (of the positions counted, not an estimate of more) and mean |activation| are
 exact but for rounding: a batch is summed in float32, batches are added in float64. A standard deviation below a
 thousandth of the mean is rounding.
@@ -27,10 +28,10 @@ from torch import Tensor
 
 from sessions.atlas.atlas import QUANTILES, Array, Layer
 
-#: Rows among which one maximum is taken before any sorting.
+#: Rows among which one maximum is taken to find a first bar.
 BLOCK = 16
-#: Blocks a neuron that are searched for newcomers one by one; where there are more, the k best are sorted through.
-FEW = 12
+#: A bar is good enough if at most this many times k values of any neuron exceed it.
+FEW = 10
 #: Positions of which all are in the histogram, and which of those after are.
 EXACT, STRIDE = 1024, 4
 #: A gated neuron fires above this share of its largest |activation|.
@@ -54,9 +55,9 @@ def bytes_of(width: int, k: int) -> int:
 def working_bytes(width: int, k: int, rows: int) -> int:
     """Bytes at most that folding `rows` positions of so many neurons takes meanwhile."""
     copies = 3 * 4 * rows  # those of counted positions alone, as float32, and what a sum is taken of
-    sorted_through = (BLOCK * k + BLOCK) * (8 + 8 + 4 + 4)
+    candidates = FEW * k * (4 + 8) * 8  # values and places, where they stand, in order, and merged
     counted = AT_ONCE * 40 + BINS * 8
-    return width * (copies + max(sorted_through, counted))
+    return width * (copies + max(candidates, counted))
 
 
 @dataclass
@@ -108,7 +109,7 @@ class Running:
         """
         if not len(values):
             return
-        values = values.float()
+        values = values.float().contiguous()
         self.count[columns] += len(values)
         self.total[columns] += values.sum(0)
         self.squares[columns] += (values * values).sum(0)
@@ -169,13 +170,13 @@ class Running:
     def finished(self) -> Layer:
         """What the atlas keeps of it."""
         state = self.state()
-        count, histogram = state["count"], state["histogram"]
+        count, below = state["count"], cumulated(state["histogram"])
         n, any_ = np.maximum(count, 1), count > 0
         mean = state["total"] / n
         high, low = state["high"], -state["deep"]
         farthest = np.where(any_, np.maximum(high[0], -low[0]), 0)
-        rate = _share_above(histogram, FIRES * farthest) if self.gated else state["positive"] / n
-        found = np.where(any_, quantiles(histogram, QUANTILES).clip(low[0], high[0]), 0)
+        rate = _share_above(below, FIRES * farthest) if self.gated else state["positive"] / n
+        found = np.where(any_, quantiles(below, QUANTILES).clip(low[0], high[0]), 0)
         return Layer(
             count=count,
             mean=mean.astype(np.float32),
@@ -192,55 +193,63 @@ class Running:
 
 def newcomers(values: Tensor, bar: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """Of each column of `[n, width]` those values that may be among the k largest, where `bar`, `[width]`, is to be
-    exceeded: values and rows, `[any number, width]` each, -inf where a column has fewer.
+    exceeded: values and rows, `[any number, width]` each, -inf where a column has fewer."""
+    found = above(values, bar, FEW * k)
+    if found is None and len(values) >= 2 * k * BLOCK:
+        found = above(values, torch.maximum(bar, _reached(values, k)), FEW * k)
+    if found is None:  # too short to find a bar, or most are equal, as those of a ReLU are
+        largest = values.topk(min(k, len(values)), dim=0)
+        return largest.values, largest.indices
+    return found
 
-    After the first batches few values are: they are picked out of the blocks whose maximum exceeds the bar.
-    """
-    rows, width = values.shape
-    blocks = rows // BLOCK
-    if blocks <= 2 * k:
-        return largest(values, k)
-    inside = values[: blocks * BLOCK].view(blocks, BLOCK, width)
-    peaks = inside.amax(1)
-    block, column = (peaks > bar).nonzero(as_tuple=True)
-    if len(block) > FEW * width:
-        return largest(values, k)
-    picked, at = (inside[block, :, column] > bar[column, None]).nonzero(as_tuple=True)
-    row, column = block[picked] * BLOCK + at, column[picked]
-    rest, rest_column = (values[blocks * BLOCK :] > bar).nonzero(as_tuple=True)
-    row, column = torch.cat([row, rest + blocks * BLOCK]), torch.cat([column, rest_column])
-    if not len(row):
-        return values.new_empty(0, width), row.new_empty(0, width)
-    column, order = column.sort(stable=True)
-    row = row[order]
+
+def _reached(values: Tensor, k: int) -> Tensor:
+    """What at least k values of each column exceed, `[width]`: just below the k-th largest of the blocks' maxima."""
+    blocks = len(values) // BLOCK
+    peaks = values[: blocks * BLOCK].view(blocks, BLOCK, -1).amax(1)
+    least = peaks.topk(k, dim=0).values[-1]
+    return torch.nextafter(least, torch.full_like(least, -torch.inf))
+
+
+def above(values: Tensor, bar: Tensor, at_most: int) -> tuple[Tensor, Tensor] | None:
+    """The values of each column that exceed its bar, and their rows, as `newcomers`; None if more than `at_most` do."""
+    width = values.shape[1]
+    find = places_by_numpy if values.device.type == "cpu" else places_by_torch
+    found = find(values, bar, at_most * width)
+    if found is None:
+        return None
+    column, row = found
     counts = torch.bincount(column, minlength=width)
-    slot = torch.arange(len(column), device=values.device) - (counts.cumsum(0) - counts)[column]
     most = int(counts.max())
-    found = torch.full((most, width), -torch.inf, device=values.device)
-    found_at = torch.zeros(most, width, dtype=torch.int64, device=values.device)
-    found[slot, column] = values[row, column]
-    found_at[slot, column] = row
-    return found, found_at
+    if most > at_most:
+        return None
+    rank = torch.arange(len(column), device=values.device) - (counts.cumsum(0) - counts)[column]
+    into = rank * width + column
+    picked = torch.full((most, width), -torch.inf, device=values.device)
+    rows = torch.zeros(most, width, dtype=torch.int64, device=values.device)
+    picked.view(-1).scatter_(0, into, values.take(row * width + column))
+    rows.view(-1).scatter_(0, into, row)
+    return picked, rows
 
 
-def largest(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The k largest of each column of `[n, width]`, or all, and their rows: `[min(k, n), width]` each.
+def places_by_torch(values: Tensor, bar: Tensor, at_most: int) -> tuple[Tensor, Tensor] | None:
+    """Column and row of each value that exceeds its column's bar, column by column; None if more than `at_most` do."""
+    exceeding = bar[:, None] < values.T
+    if int(exceeding.sum()) > at_most:
+        return None
+    column, row = exceeding.nonzero(as_tuple=True)
+    return column, row
 
-    They are in the k blocks with the largest maxima, so that only these, and the rows that fill no block, are sorted.
-    """
-    rows, width = values.shape
-    blocks = rows // BLOCK
-    if blocks <= 2 * k:
-        found = values.topk(min(k, rows), dim=0)
-        return found.values, found.indices
-    peaks = values[: blocks * BLOCK].view(blocks, BLOCK, width).amax(1)
-    chosen = peaks.topk(k, dim=0).indices  # [k, width]
-    inside = torch.arange(BLOCK, device=values.device)[None, :, None]
-    candidates = (chosen[:, None] * BLOCK + inside).reshape(k * BLOCK, width)
-    rest = torch.arange(blocks * BLOCK, rows, device=values.device)[:, None].expand(-1, width)
-    candidates = torch.cat([candidates, rest])
-    found = values.gather(0, candidates).topk(k, dim=0)
-    return found.values, candidates.gather(0, found.indices)
+
+def places_by_numpy(values: Tensor, bar: Tensor, at_most: int) -> tuple[Tensor, Tensor] | None:
+    """The same on a processor, in a third of the time."""
+    exceeding = np.greater(values.numpy(), bar.numpy())
+    if np.count_nonzero(exceeding) > at_most:
+        return None
+    row, column = np.divmod(np.flatnonzero(exceeding), exceeding.shape[1])
+    short = column.astype(np.uint16) if exceeding.shape[1] < 2**16 else column  # which is sorted in linear time
+    order = short.argsort(kind="stable")
+    return torch.from_numpy(column[order]), torch.from_numpy(row[order])
 
 
 def bins_of(values: Tensor) -> Tensor:
@@ -261,30 +270,39 @@ def _edges() -> Array:
 _EDGES = _edges()
 
 
-def quantiles(histogram: Array, of: Sequence[float]) -> Array:
-    """Quantiles of the columns of a histogram, `[BINS, width]`: `[len(of), width]`, interpolated inside their bins."""
-    below = np.cumsum(histogram, axis=0, dtype=np.int64)
-    total = below[-1]
-    found = []
+def cumulated(histogram: Array) -> Array:
+    """How many values are below each edge of the bins, `[BINS + 1, width]`, whole numbers in float64."""
+    below = np.zeros((BINS + 1, histogram.shape[1]))
+    below[1:] = histogram
+    for row in range(BINS):  # numpy's cumsum goes down one column after the other, and takes ten times as long
+        below[row + 1] += below[row]
+    return below
+
+
+def quantiles(below: Array, of: Sequence[float]) -> Array:
+    """Quantiles of the columns of a cumulated histogram: `[len(of), width]`, interpolated inside their bins."""
+    column, found = np.arange(below.shape[1]), []
     for share in of:
-        wanted = share * total
-        row = (below < wanted).sum(0).clip(max=BINS - 1)
-        column = np.arange(histogram.shape[1])
-        inside = histogram[row, column]
-        before = below[row, column] - inside
+        wanted = share * below[-1]
+        row = (below[1:] < wanted).sum(0, dtype=np.int16).clip(max=BINS - 1)
+        before = below[row, column]
+        inside = below[row + 1, column] - before
         part = np.where(inside > 0, (wanted - before) / np.maximum(inside, 1), 0.5)
         found.append(_EDGES[row] + part * (_EDGES[row + 1] - _EDGES[row]))
     return np.stack(found)
 
 
-def _share_above(histogram: Array, size: Array) -> Array:
-    """The share of each column that is above `size`, `[width]`, in |value|, interpolated inside the bin it falls in."""
-    both = histogram[_SIDE:].astype(np.float64)
-    both[1:] += histogram[:_SIDE][::-1]
-    edges = np.concatenate([[0.0], _EDGES[_SIDE + 1 :]])
-    row = np.searchsorted(edges, size, side="right").clip(1, len(both)) - 1
-    column = np.arange(len(size))
-    after = both[::-1].cumsum(0)[::-1]
-    part = ((size - edges[row]) / (edges[row + 1] - edges[row])).clip(0, 1)
-    found: Array = (after[row, column] - part * both[row, column]) / np.maximum(after[0], 1)
+def _share_above(below: Array, size: Array) -> Array:
+    """The share of each column that is above `size`, `[width]`, in |value|."""
+    total = below[-1]
+    found: Array = (total - _below(below, size) + _below(below, -size)) / np.maximum(total, 1)
+    return found
+
+
+def _below(below: Array, values: Array) -> Array:
+    """How many of each column are below its value, interpolated inside the bin that it falls in: `[width]`."""
+    row = np.searchsorted(_EDGES, values, side="right").clip(1, BINS) - 1
+    part = ((values - _EDGES[row]) / (_EDGES[row + 1] - _EDGES[row])).clip(0, 1)
+    column = np.arange(len(values))
+    found: Array = below[row, column] + part * (below[row + 1, column] - below[row, column])
     return found

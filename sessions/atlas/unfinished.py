@@ -1,12 +1,16 @@
 """An atlas that is not finished, on disk: `atlases/unfinished/NAME.safetensors`, to go on from after a kill.
 
 The file has the statistics as they stand, the plan they are of, and the documents read so far; it is written whole or
-not at all, carries a sha256, and is taken for an atlas by nothing. It goes when the atlas is saved.
+not at all, carries a sha256, and is taken for an atlas by nothing. It goes when the atlas is saved. Who builds holds
+the name meanwhile, by a lock that goes with the process: of two that build the same atlas the second is told.
 """
 
 from __future__ import annotations
 
-from contextlib import suppress
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +21,7 @@ from msgspec import Struct
 from sessions.atlas.atlas import Array
 from sessions.atlas.building import Building, Plan
 from sessions.atlas.folding import TENSORS
-from sessions.disk import read_file, reported, write_file
+from sessions.disk import make_folder, read_file, reported, write_file
 from sessions.errors import ArtifactError
 from sessions.layouts import Safetensors
 from sessions.store import Store, checked_name, now
@@ -53,6 +57,47 @@ class _Packed:
 def path_of(store: Store, name: str) -> Path:
     """Where it is, or would be."""
     return store.home / "atlases" / _FOLDER / f"{checked_name(name)}.safetensors"
+
+
+@contextmanager
+def claimed(store: Store, name: str) -> Iterator[Path]:
+    """Be the only one who builds an atlas of that name, for the length of the block; gives where it is kept meanwhile.
+
+    Raises:
+        ArtifactError: another process builds it, or the home cannot be written.
+    """
+    path = path_of(store, name)
+    lock = path.with_name(f".{name}.lock")
+    with reported("write", lock):
+        make_folder(lock.parent)
+        descriptor = _locked(lock)
+    if descriptor is None:
+        raise ArtifactError(
+            f"atlas '{name}' is being built by another session", "wait until it is done, or choose another name"
+        )
+    try:
+        yield path
+    finally:
+        with suppress(OSError):
+            lock.unlink()  # while it is held: who opened it before then finds that it is no longer there
+        os.close(descriptor)
+
+
+def _locked(lock: Path) -> int | None:
+    """A descriptor of the file, locked until it is closed; None if somebody else has it."""
+    while True:
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        except OSError:
+            return descriptor  # a disk without locks is still written
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(descriptor), lock.stat()):
+                return descriptor
+        os.close(descriptor)  # it was removed between opening and locking
 
 
 def keep(building: Building, path: Path, name: str) -> None:

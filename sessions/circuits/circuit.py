@@ -120,7 +120,8 @@ class Circuit(Struct, frozen=True, kw_only=True):
     `prompts` are those it was found on where that is many: it then has no ids, tokens or prompt of its
     own, its neurons have no positions or ones counted from the end (-1 the last), and attributions,
     effects, activations and the target's value are means over them (`chosen` says where attributions are not).
-    `suppressed` are the neurons that were held at zero when it was found.
+    `suppressed` are the neurons that were held at zero when it was found, `edits` the names of the edits that were in
+    the weights.
     """
 
     neurons: tuple[Neuron, ...]
@@ -139,6 +140,7 @@ class Circuit(Struct, frozen=True, kw_only=True):
     held: str = ""
     prompts: tuple[Asked, ...] = ()
     suppressed: tuple[str, ...] = ()
+    edits: tuple[str, ...] = ()
 
     @property
     def way(self) -> str:

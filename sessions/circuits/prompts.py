@@ -53,17 +53,26 @@ def read_prompts(data: bytes, source: str, *, raw: bool = False) -> tuple[Asked,
     Raises:
         ArtifactError: there is no prompt in it, or a line is not one; the message names the line.
     """
-    try:
-        text = data.removeprefix(b"\xef\xbb\xbf").decode()
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise ArtifactError(f"{source} is not UTF-8 text: line {line}", "save it as UTF-8") from error
-    lines = list(_numbered(text))
+    lines = list(numbered_lines(data, source))
     if not lines:
         raise ArtifactError(f"{source} has no prompt in it", 'a prompt a line: {"prompt": "…", "target": " …"}')
     as_json = source.lower().endswith(JSON)
     found = (_line(line, f"{source}, line {number}") if as_json else Asked(prompt=line) for number, line in lines)
     return tuple(msgspec.structs.replace(asked, raw=asked.raw or raw) for asked in found)
+
+
+def numbered_lines(data: bytes, source: str) -> Iterator[tuple[int, str]]:
+    """The lines of a text file that are not empty, with their numbers from 1.
+
+    Raises:
+        ArtifactError: it is not UTF-8.
+    """
+    try:
+        text = data.removeprefix(b"\xef\xbb\xbf").decode()
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ArtifactError(f"{source} is not UTF-8 text: line {line}", "save it as UTF-8") from error
+    return _numbered(text)
 
 
 def lines_of(data: bytes) -> tuple[int, ...]:

@@ -2,7 +2,8 @@
 
     selection  =  term { operator term }          read from left to right
     operator   =  ","  or  "+"  (either)   "-"  (without)   "&"  (both)
-    term       =  all | topN | suppressed | L24/N1005[@41] | L24#1005 | L24/* | L9-26/* | name of a saved circuit
+    term       =  all | topN | suppressed | L24/N1005[@41] | L24#1005 | L24/* | L9-26/* | recruits:ROUND[:N]
+               |  preset:NAME[:PART]  |  name of a saved circuit
 
 A neuron without a position stands for the neuron at every position when sets are compared. A name
 may contain "-": where the whole word is a saved circuit it wins over a difference.
@@ -24,6 +25,12 @@ _N = r"[0-9]{1,9}(?![0-9])"
 _LAYERS = re.compile(rf"L({_N})(?:-({_N}))?/\*(?:@(-?{_N}))?", re.IGNORECASE)
 _NEURON = re.compile(rf"L{_N}(?:/N|#){_N}(?:@-?{_N})?", re.IGNORECASE)
 _TOP = re.compile(rf"top({_N})", re.IGNORECASE)
+#: The recruits of a round of training, by its number or its name, and how many of the strongest.
+_RECRUITS = re.compile(
+    rf"recruits:(?P<round>{_N}(?=[\s,+&:-]|$)|[A-Za-z0-9][A-Za-z0-9._-]*)(?::(?P<count>{_N}))?", re.IGNORECASE
+)
+#: The neurons of a preset, or of one of its tiers or regions.
+_PRESET = re.compile(r"preset:(?P<preset>[A-Za-z0-9][A-Za-z0-9._-]*)(?::(?P<part>[^\s,+&]+))?", re.IGNORECASE)
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 SUPPRESSED = "suppressed"
 OPERATORS = {",": "+", "+": "+", "-": "-", "&": "&"}
@@ -65,7 +72,9 @@ class Surroundings(Struct, frozen=True):
     """What a selection is resolved against.
 
     `widths` are the neurons of each layer (empty when no model is open), `length` the tokens of the
-    prompt, `names` the saved circuits and `read` the way to one of them, `suppressed` what is held at zero.
+    prompt, `names` the saved circuits and `read` the way to one of them, `suppressed` what is held at zero,
+    `recruits` the way to those of a round, so many of them or, for None, as many as the round says; `preset` the way to
+    the neurons of a preset, or of the part of it that is named.
     """
 
     circuit: Circuit | None
@@ -74,6 +83,8 @@ class Surroundings(Struct, frozen=True):
     names: tuple[str, ...]
     read: Callable[[str], Circuit]
     suppressed: tuple[Neuron, ...] = ()
+    recruits: Callable[[str, int | None], tuple[Neuron, ...]] | None = None
+    preset: Callable[[str, str | None], tuple[Neuron, ...]] | None = None
 
 
 def terms(text: str, is_name: Callable[[str], bool] = lambda name: True) -> tuple[Term, ...]:
@@ -100,7 +111,7 @@ def _terms(text: str, is_name: Callable[[str], bool]) -> Iterator[Term]:
 
 
 def _term_end(text: str, at: int, is_name: Callable[[str], bool]) -> int:
-    for pattern in (_LAYERS, _NEURON):
+    for pattern in (_LAYERS, _NEURON, _RECRUITS, _PRESET):
         match = pattern.match(text, at)
         if match:
             return match.end()
@@ -179,6 +190,12 @@ def _term(text: str, around: Surroundings) -> tuple[tuple[Neuron, ...], bool]:
         if not around.suppressed:
             raise UsageError("no neuron is suppressed", "for example: suppress L24/N1005")
         return around.suppressed, False
+    recruits = _RECRUITS.fullmatch(text)
+    if recruits and around.recruits is not None:
+        return around.recruits(recruits["round"], int(recruits["count"]) if recruits["count"] else None), False
+    preset = _PRESET.fullmatch(text)
+    if preset and around.preset is not None:
+        return around.preset(preset["preset"], preset["part"]), False
     if _is_keyword(text):
         circuit = _current(around)
         top = _TOP.fullmatch(text)

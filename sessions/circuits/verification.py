@@ -44,7 +44,7 @@ from sessions.model.tokens import last_positions
 #: Tokens in one batch, over all its rows. A quarter of a gigabyte of activations on an 8B model.
 LARGEST_BATCH = 2048
 #: Tokens whose keys and values a batch may hold, for each that it computes.
-_CACHED = 8
+CACHED = 8
 #: The part of the free memory that a batch may take.
 _PART = 0.5
 #: What a forward pass costs however short it is, in tokens.
@@ -89,14 +89,14 @@ def verify(
     neurons = [neuron.counted(len(ids)) for neuron in neurons]
     with watched(opened.anatomy, cancel):
         clean = _clean(opened, ids, target)
-        prefix = _Prefix(opened, ids)
+        prefix = Prefix(opened, ids)
         read = len(ids) - _kept(target)  # from here on the target is read, so this much has to be computed
         starts = [min(neuron.position or 0, read) for neuron in neurons]
         done = 0
         for group in _grouped(starts, len(ids)):
             start = min(starts[which] for which in group)
             layers = [neurons[which].layer for which in group]
-            most = max(1, min(batch // (len(ids) - start), _CACHED * batch // len(ids)))
+            most = max(1, min(batch // (len(ids) - start), CACHED * batch // len(ids)))
             for rows in stacked(layers, opened.anatomy.n_layers, len(ids) - start, most):
                 part = [group[row] for row in rows]
                 changes = [Treatment((neurons[which],), 0.0, (held[which],)) for which in part]
@@ -114,7 +114,7 @@ def affordable(opened: OpenModel) -> int:
     if device.type != "cuda":
         return LARGEST_BATCH
     free = torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    cached = 2 * anatomy.n_layers * anatomy.d_model * (1 + _CACHED)  # keys and values
+    cached = 2 * anatomy.n_layers * anatomy.d_model * (1 + CACHED)  # keys and values
     numbers = cached + 8 * anatomy.d_model + 4 * max(anatomy.widths)
     return max(1, min(LARGEST_BATCH, int(_PART * free) // (numbers * opened.model.dtype.itemsize)))
 
@@ -143,7 +143,7 @@ def _clean(opened: OpenModel, ids: Sequence[int], target: Target) -> _Clean:
     return _Clean(tuple(ids), value, tuple(outputs))
 
 
-class _Prefix:
+class Prefix:
     """Keys and values of the tokens before a position; the position only ever grows."""
 
     def __init__(self, opened: OpenModel, ids: Sequence[int]) -> None:
@@ -176,7 +176,7 @@ class _Prefix:
 
 @torch.inference_mode()
 def _replayed(
-    opened: OpenModel, clean: _Clean, prefix: _Prefix, start: int, target: Target, changes: Sequence[Treatment]
+    opened: OpenModel, clean: _Clean, prefix: Prefix, start: int, target: Target, changes: Sequence[Treatment]
 ) -> list[float]:
     """The target's value in a batch of which row r runs under `changes[r]`, from position `start` on."""
     ids = torch.tensor([clean.ids[start:]] * len(changes), device=opened.model.device)

@@ -58,12 +58,13 @@ def divergences(
                 logits_to_keep=last_positions(ids.shape[1] if number else 1, ids),
             )
             cache, first = out.past_key_values, first + ids.shape[1]
-            found += _divergence(out.logits)
+            found += divergence(out.logits)
     return tuple(zip(*found[: max(len(text), 1)], strict=True))
 
 
-def _divergence(logits: Tensor) -> list[list[float | None]]:
-    """KL of each row from row 0 at each position, from logits `[rows, seq, vocab]`: `[seq, rows]`."""
+def divergence(logits: Tensor) -> list[list[float | None]]:
+    """KL of each row from row 0 at each position, in nats, from logits `[rows, seq, vocab]`: `[seq, rows]`; None where
+    logits are not numbers."""
     log_p = logits.float().log_softmax(-1)
     first = log_p[:1]
     terms = torch.where(first.isneginf(), 0.0, first.exp() * (first - log_p))

@@ -8,8 +8,10 @@ the target (the layer-by-layer maps of Ghandeharioun et al. 2024, arXiv:2401.061
 - otherwise KL(next token after the source's place ‖ next token of the target), in nats: 0 where the target goes on as
   the source would.
 
-Rows are taken in groups that share a target layer. What lies below it is that of the target as it is, and is not
-computed again, nor is what lies above an observed neuron; in models that share keys and values between layers all run.
+Rows are taken in groups that share a target layer. Only what changes is computed: from the place on, over the keys and
+values of the tokens before it, which are read once, and, where a neuron is observed, no further than the place; no
+layer below the target layer, where all is as it was, and none above an observed neuron. In models that share keys and
+values between layers all layers run, and where something live is in force in one part of a reply alone, all tokens.
 
 Beside the cells stand the target as it is and, at each layer, a random vector of the norm that the source's state has
 there.
@@ -22,18 +24,21 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from msgspec import structs
 from torch import Tensor
 
 from sessions.circuits.cases import LARGEST_BATCH
 from sessions.circuits.circuit import Neuron
+from sessions.circuits.verification import CACHED, Prefix
 from sessions.events import Progress, Steps
-from sessions.interventions.comparing import Asked
+from sessions.interventions.comparing import Asked, under
 from sessions.interventions.injecting import Injection, Seen, random_like
 from sessions.interventions.reaching import reaches_below
 from sessions.interventions.transplanting import above, passed, source_of
 from sessions.interventions.transplants import LayerMap
+from sessions.interventions.treatment import SEGMENTS
 from sessions.model.cancel import Cancel
-from sessions.model.hooks import StateSite, after, skipped, together
+from sessions.model.hooks import StateSite, after, before, skipped, together, watched
 from sessions.model.opening import OpenModel
 from sessions.model.parts import Anatomy
 from sessions.vectors.findings import Origin
@@ -88,12 +93,13 @@ def swept(
         return (Injection(layer, site, position, state, adds, swapped),)
 
     read = () if observe is None else [observe.layer]
+    text = _Text(opened, asked, position, whole=observe is None, cancel=cancel)
     with _kept_outputs(anatomy) as outputs:
-        plain, logits = passed(opened, asked, [()], [position], neurons=read, cancel=cancel)
+        plain, logits = text.passed([()], read)
     (without,) = measure(plain, logits)
     random: list[float] = []
     columns: list[list[float]] = []  # of each target layer, the cells of all source layers
-    many = max(1, batch // len(asked[0].ids) - 1)
+    many = text.rows(batch)
     for into in layers:
         rows = [put(into, random_like(states[into], rng + into)), *(put(into, states[layer]) for layer in layers)]
         # A neuron below the place stands where nothing changes.
@@ -102,7 +108,7 @@ def swept(
             yield Progress("injecting", len(columns) * len(rows) + len(found), len(layers) * len(rows), "places")
             part = rows[len(found) : len(found) + many]
             with _needed(anatomy, outputs, into, observe, len(part)):
-                there, logits = passed(opened, asked, part, [position], neurons=read, cancel=cancel)
+                there, logits = text.passed(part, read)
             found += measure(there, logits)
         random.append(found[0])
         columns.append(found[1:])
@@ -116,6 +122,41 @@ def swept(
         random=tuple(random),
         reaches_below=limit,
     )
+
+
+class _Text:
+    """The target, read from the place on, to its end or, if not `whole`, no further than the place."""
+
+    def __init__(
+        self, opened: OpenModel, asked: Asked, position: int, *, whole: bool, cancel: Cancel | None = None
+    ) -> None:
+        encoded, condition = asked
+        ids = encoded.ids if whole else encoded.ids[: position + 1]
+        self._opened, self._position = opened, position
+        self._asked = structs.replace(encoded, ids=ids), condition
+        # Where a thought ends is read off all tokens, from the first.
+        parted = any(treatment.where.region in SEGMENTS for treatment in condition.treatments)
+        self._start, self._length = 0 if parted else position, len(ids)
+        self._prefix, self._cancel = Prefix(opened, ids), cancel
+        with watched(opened.anatomy, cancel), under(opened, [self._asked]):
+            self._prefix.upto(self._start, 1)
+
+    def rows(self, batch: int) -> int:
+        """How many rows of it are computed at once, where that is so many tokens."""
+        return max(1, min(batch // (self._length - self._start), CACHED * batch // self._length) - 1)
+
+    def passed(self, rows: Sequence[Sequence[Injection]], neurons: Sequence[int]) -> tuple[Seen, Tensor]:
+        """What is held at the place, and the logits at the end (see `transplanting.passed`)."""
+        return passed(
+            self._opened,
+            self._asked,
+            rows,
+            [self._position],
+            neurons=neurons,
+            start=self._start,
+            past=self._prefix.upto(self._start, len(rows)),
+            cancel=self._cancel,
+        )
 
 
 @contextmanager
@@ -134,13 +175,16 @@ def _kept_outputs(anatomy: Anatomy) -> Iterator[list[Any]]:
 @contextmanager
 def _needed(anatomy: Anatomy, outputs: Sequence[Any], into: int, observe: Neuron | None, rows: int) -> Iterator[None]:
     """Inside the block, layers that the injection at `into` does not change, or that nobody looks at, do not run: they
-    return what they did without it."""
+    return what they did without it. Nor does the head for more than one row where nobody looks at it."""
+    unread = [] if observe is None else [before(anatomy.head, lambda hidden: hidden[:1])]
     if anatomy.shares_keys:
-        yield
+        with together(unread):
+            yield
         return
     last = anatomy.n_layers - 1 if observe is None else observe.layer
     idle = [number for number in range(anatomy.n_layers) if number < into - 1 or number > last]
     hooks = [skipped(anatomy.layers[number].block, outputs[number]) for number in idle]
+    hooks += unread
     if into:
         hooks.append(skipped(anatomy.layers[into - 1].block, _repeated(outputs[into - 1], rows)))
     with together(hooks):

@@ -1,48 +1,24 @@
 """A sweep as a picture, SVG or PNG: what is measured over the multipliers, a line for each selection.
 
 Many prompts are thin lines, with their mean over them. A circle marks the knee on each side of 1. Lines are named where
-they end, in the colours of Okabe and Ito (2008), which most colour-blind people tell apart, and each has its own
-marker. The same cells give the same bytes: no date is written, and ids inside an SVG come from a fixed salt.
+they end, and each has its own colour and marker.
 """
 
 from __future__ import annotations
 
-import io
-import warnings
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from sessions.errors import UsageError
 from sessions.interventions.cells import Cell, Curve, lines_of
+from sessions.picture import COLOURS, GREY, RULE, SIZE, picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-ENDINGS = (".svg", ".png")
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-_GREY, _RULE = "#555555", "#C8C8C8"
-_SIZE, _RESOLUTION = (7.2, 4.4), 160  # inches, dots an inch
-_SETTINGS: dict[str, Any] = {
-    "font.family": "DejaVu Sans",  # it comes with matplotlib: a picture is the same wherever it is drawn
-    "font.size": 10,
-    "svg.hashsalt": "workbench",
-    "svg.fonttype": "path",
-    "text.parse_math": False,
-    "text.usetex": False,
-}
 #: Characters of a name beside a line, and lines' names at least so far apart, in points.
 _NAME, _APART = 28, 13.0
-
-
-def check_ending(path: Path) -> None:
-    """Raise `UsageError` where a file is not named as a picture that can be drawn."""
-    if path.suffix.lower() not in ENDINGS:
-        raise UsageError(
-            f"'{path}' is no name of a chart: it ends in none of {', '.join(ENDINGS)}", "--chart sweep.svg"
-        )
 
 
 def drawn(curves: Sequence[Curve], cells: Sequence[Cell], measured: str, ending: str) -> bytes:
@@ -52,34 +28,17 @@ def drawn(curves: Sequence[Curve], cells: Sequence[Cell], measured: str, ending:
         measured: what the heights of the cells are: `p(" Austin")`.
         ending: ".svg" or ".png".
     """
-    import matplotlib
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    # Only for the time of drawing, and over matplotlib's own defaults: no file of a user's changes the picture.
-    with matplotlib.rc_context(), warnings.catch_warnings():
-        matplotlib.rcdefaults()
-        parameters: Any = matplotlib.rcParams
-        parameters.update(_SETTINGS)
-        warnings.simplefilter("ignore")  # of characters that the font lacks, which are drawn as boxes
-        figure = Figure(figsize=_SIZE, dpi=_RESOLUTION, layout="constrained")
-        FigureCanvasAgg(figure)
-        _draw(figure, curves, cells, _drawable(measured))
-        picture = io.BytesIO()
-        kind = ending.lower().removeprefix(".")
-        metadata: dict[str, str | None] = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}
-        figure.savefig(picture, format=kind, metadata=metadata)
-        return picture.getvalue()
+    return picture(lambda figure: _draw(figure, curves, cells, _drawable(measured)), ending)
 
 
 def _draw(figure: Figure, curves: Sequence[Curve], cells: Sequence[Cell], measured: str) -> None:
     axes = figure.add_subplot()
     many = len(curves[0].knees) > 1
     multipliers = sorted({point.multiplier for curve in curves for point in curve.points})
-    axes.axvline(1, color=_RULE, linewidth=1, zorder=1)
+    axes.axvline(1, color=RULE, linewidth=1, zorder=1)
     ends = []
     for number, curve in enumerate(curves):
-        colour, marker = _COLOURS[number % len(_COLOURS)], _MARKERS[number % len(_MARKERS)]
+        colour, marker = COLOURS[number % len(COLOURS)], _MARKERS[number % len(_MARKERS)]
         if many:
             for line in lines_of(curve.selection, cells):
                 xs, ys = _points((cell.multiplier, cell.height) for cell in line)
@@ -95,9 +54,9 @@ def _draw(figure: Figure, curves: Sequence[Curve], cells: Sequence[Cell], measur
     _scales(axes, multipliers, max((cell.height or 0.0 for cell in cells), default=0.0), measured)
     if many:
         said = f"{len(curves[0].knees)} prompts, thin, and their mean"
-        axes.set_title(said, loc="left", fontsize=10, color=_GREY)
+        axes.set_title(said, loc="left", fontsize=10, color=GREY)
     _name_lines(axes, multipliers[-1], ends)
-    figure.supxlabel(_legend(curves, many), fontsize=8.5, color=_GREY)
+    figure.supxlabel(_legend(curves, many), fontsize=8.5, color=GREY)
 
 
 def _scales(axes: Axes, multipliers: Sequence[float], highest: float, measured: str) -> None:
@@ -109,13 +68,13 @@ def _scales(axes: Axes, multipliers: Sequence[float], highest: float, measured: 
     axes.set_axisbelow(True)
     axes.grid(axis="y", color="#E6E6E6", linewidth=0.8)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(colors=_GREY, labelcolor="black", length=3)
+    axes.tick_params(colors=GREY, labelcolor="black", length=3)
 
 
 def _name_lines(axes: Axes, last: float, ends: Sequence[tuple[float, str, str]]) -> None:
     """The names of the lines beside their ends, moved apart where they would lie on each other."""
     low, high = axes.get_ylim()
-    points = axes.get_position().height * _SIZE[1] * 72  # of the axes' height, roughly
+    points = axes.get_position().height * SIZE[1] * 72  # of the axes' height, roughly
     apart = _APART * (high - low) / points
     level = low - apart
     places = []

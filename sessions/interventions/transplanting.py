@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -46,23 +47,33 @@ def passed(
     neurons: Sequence[int] = (),
     inputs: bool = False,
     logits_at: int = -1,
+    start: int = 0,
+    past: Any = None,
     cancel: Cancel | None = None,
 ) -> tuple[Seen, Tensor]:
     """One pass over a text, a row for each set of injections.
+
+    With `past`, the keys and values of the tokens before `start` for each row, only those from there on are computed,
+    and nothing can be injected or read before.
 
     Returns what was held at `positions` (see `seen_at`), and the logits after the token at `logits_at`,
     `[rows, vocab]`.
     """
     encoded, _ = asked
-    ids = torch.tensor([encoded.ids] * len(rows), device=opened.model.device)
-    kept = torch.tensor([logits_at % len(encoded.ids)], device=ids.device)
+    ids = torch.tensor([encoded.ids[start:]] * len(rows), device=opened.model.device)
+    kept = torch.tensor([logits_at % len(encoded.ids) - start], device=ids.device)
+    columns = [each - start for each in positions]
+    later = {}
+    if past is not None:
+        where = torch.arange(start, len(encoded.ids), device=ids.device)[None].expand(len(rows), -1)
+        later = {"past_key_values": past, "position_ids": where}
     with (
         watched(opened.anatomy, cancel),
         injected(opened.anatomy, rows),
         under(opened, [asked] * len(rows)),
-        seen_at(opened.anatomy, len(rows), positions, states=states, neurons=neurons, inputs=inputs) as seen,
+        seen_at(opened.anatomy, len(rows), columns, states=states, neurons=neurons, inputs=inputs) as seen,
     ):
-        logits = opened.model(input_ids=ids, use_cache=False, logits_to_keep=kept).logits
+        logits = opened.model(input_ids=ids, use_cache=past is not None, logits_to_keep=kept, **later).logits
     return seen, logits[:, -1].float()
 
 

@@ -85,6 +85,7 @@ def read(model: PreTrainedModel) -> Anatomy:
         qk_projections=tuple(_unexchangeable_qk(blocks)),
         context=_context(decoder),
         shares_keys=bool(getattr(config, "num_kv_shared_layers", 0)),
+        streams=int(getattr(config, "altup_num_inputs", 1)),
         stream=int(getattr(config, "altup_active_idx", 0)),
         text_config=config,
         refusals=tuple(_refusals(decoder, blocks, experts, family)),
@@ -130,6 +131,7 @@ def _layer(block: nn.Module, family: str, number: int) -> Layer:
         write_norm,
         _writer(block, sites, write_norm),
         _attention_writer(block, write_norm),
+        _attention_output(block),
         _per_layer_input(block),
     )
 
@@ -150,6 +152,10 @@ def _attention_writer(block: nn.Module, write_norm: nn.Module | None) -> nn.Modu
     children = dict(block.named_children())
     if write_norm is not None and ATTENTION_WRITE_NORM_NAME in children:
         return children[ATTENTION_WRITE_NORM_NAME]
+    return _attention_output(block)
+
+
+def _attention_output(block: nn.Module) -> nn.Module | None:
     found = [
         child for attention in _attentions(block) for name, child in attention.named_children() if name in OUTPUT_NAMES
     ]

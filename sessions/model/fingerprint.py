@@ -36,6 +36,8 @@ import torch
 from torch import Tensor
 
 from sessions.errors import ModelError
+from sessions.events import Progress, Steps
+from sessions.model.cancel import Cancel
 
 BLOCK = 64 * 2**10
 #: Blocks of one tensor at most, and of all tensors together where that leaves one each.
@@ -43,6 +45,8 @@ BLOCKS_EACH = 16
 BLOCKS_ALL = 8192
 #: Blocks of a GGUF file, which has no tensors to tell apart without parsing it.
 BLOCKS_FILE = 1024
+#: Numbers that are hashed at once where every bit counts.
+BITS = 2**22
 INDEX = "model.safetensors.index.json"
 
 
@@ -85,6 +89,28 @@ def of_state(state: Mapping[str, Any]) -> str:
             raise ModelError(f"{name} is not in memory", "open the model without offloading it")
         digest.update(_line(name, list(tensor.shape)))
         digest.update(_values(tensor, blocks))
+    return digest.hexdigest()
+
+
+def of_bits(state: Mapping[str, Any], cancel: Cancel | None = None) -> Steps[str]:
+    """sha256 over every bit of a state dict as it lies in memory: the same in one process only while nothing changes.
+
+    Raises:
+        ModelError: some of the values are not in memory (offloaded, or on the meta device).
+    """
+    tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
+    digest = hashlib.sha256()
+    total, done = sum(tensor.nbytes for tensor in tensors.values()), 0
+    for name, tensor in sorted(tensors.items()):
+        if tensor.is_meta:
+            raise ModelError(f"{name} is not in memory", "open the model without offloading it")
+        digest.update(_line(name, str(tensor.dtype), list(tensor.shape)))
+        for piece in tensor.detach().reshape(-1).split(BITS):
+            if cancel is not None:
+                cancel.look()
+            digest.update(memoryview(piece.cpu().contiguous().view(torch.uint8).numpy()))
+        done += tensor.nbytes
+        yield Progress("reading the weights", done, total, "B")
     return digest.hexdigest()
 
 

@@ -41,13 +41,18 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 class OpenModel:
     """A model ready for experiments: in evaluation mode, its parameters without gradients.
 
-    The tokenizer pads on the left and has a padding token.
+    The tokenizer pads on the left and has a padding token. What an adapter has wrapped stands in `anatomy` as its
+    wrapper: ask for it anew with each command, and keep none.
     """
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     anatomy: Anatomy
     info: ModelInfo
+
+    def reread(self) -> None:
+        """Read the anatomy again, after modules of the model were exchanged for others that do their work."""
+        object.__setattr__(self, "anatomy", anatomy.read(self.model))
 
 
 def open_model(

@@ -69,6 +69,8 @@ class Layer:
     """The module whose output is what the MLP adds to the residual stream; None where it is no one module's."""
     attention_writer: nn.Module | None = None
     """The same of the attention."""
+    attention_output: nn.Module | None = None
+    """The projection that the attention writes with, before any norm; None where there is no one such."""
     per_layer_input: int | None = None
     """Which argument of the block's call is the layer's own embedding of each token; None in families without one."""
 
@@ -88,8 +90,8 @@ class Anatomy:
     projections of families whose attention cannot be exchanged through transformers' interface.
     `context` is the number of positions a learned position embedding has, None where positions are
     computed and have no end. `shares_keys` says that some layers read the keys and values of earlier
-    ones, and so need these to have run; `stream` which of several residual streams attention and MLP
-    work on.
+    ones, and so need these to have run; `streams` how many residual streams there are, and `stream` which of
+    them attention and MLP work on.
     """
 
     decoder: nn.Module
@@ -104,6 +106,7 @@ class Anatomy:
     qk_projections: tuple[nn.Module, ...]
     context: int | None
     shares_keys: bool
+    streams: int
     stream: int
     text_config: object
     refusals: tuple[Refusal, ...]

@@ -151,6 +151,19 @@ def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
     return frozenset(ends)
 
 
+def turn_end(tokenizer: PreTrainedTokenizerBase) -> int:
+    """The id that a reply is to end with: what the template writes after an assistant's turn, else EOS.
+
+    Raises:
+        ModelError: the tokenizer has neither.
+    """
+    written = _template_end(tokenizer) if tokenizer.chat_template else set()
+    end = next(iter(written), tokenizer.eos_token_id)
+    if end is None:
+        raise ModelError("this tokenizer has no token that ends a text", "open a model whose tokenizer has one")
+    return int(end)
+
+
 def _template_end(tokenizer: PreTrainedTokenizerBase) -> set[int]:
     marker = "zq"
     turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": marker}]

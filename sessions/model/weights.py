@@ -8,7 +8,7 @@ gradient of one output of a projection.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -57,19 +57,26 @@ def dense_rows(site: DenseSite, index: int, d_model: int) -> dict[str, Tensor]:
 
 
 def expert_rows(site: ExpertSite, index: int) -> dict[str, Tensor]:
-    """The same of one expert's neuron.
-
-    Gate and up lie side by side or in turns, gate first: which two inputs a neuron has is asked of the gate.
-    """
+    """The same of one expert's neuron."""
     expert, coordinate = divmod(index, site.d_expert)
     weights: Tensor = site.experts.gate_up_proj[expert]  # type: ignore[index]
     rows = weights.T if getattr(site.experts, "is_transposed", False) else weights
+    return {part: rows[line].detach() for part, line in gate_and_up(site, expert, coordinate).items()}
+
+
+def gate_and_up(site: ExpertSite, expert: int, coordinate: int) -> dict[str, int]:
+    """Which rows of an expert's fused projection are the gate and the up row of a neuron.
+
+    They lie side by side or in turns, gate first: which two inputs a neuron has is asked of the gate.
+    """
+    weights: Tensor = site.experts.gate_up_proj  # type: ignore[assignment]
     with torch.inference_mode(False), torch.enable_grad():
-        probe = torch.ones(1, 2 * site.d_expert, dtype=rows.dtype, device=rows.device, requires_grad=True)
-        value = site.experts._apply_gate(probe)[0, coordinate]  # type: ignore[operator]
+        probe = torch.ones(1, 2 * site.d_expert, dtype=weights.dtype, device=weights.device, requires_grad=True)
+        own: Any = type(site.experts)._apply_gate  # type: ignore[attr-defined]  # a hook's would want a routing
+        value = own(site.experts, probe)[0, coordinate]
         (gradient,) = torch.autograd.grad(value, probe)
     gate, up = gradient[0].nonzero()[:, 0].tolist()
-    return {"gate": rows[gate].detach(), "up": rows[up].detach()}
+    return {"gate": gate, "up": up}
 
 
 def _row(projection: nn.Module, index: int, d_model: int) -> Tensor:

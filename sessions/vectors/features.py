@@ -27,6 +27,11 @@ class Which(Struct, frozen=True):
     architecture: str = ""
     k: int | None = None
 
+    def __str__(self) -> str:
+        """The path, and what was said beside it, as in a line."""
+        said = {"layer": self.layer, "site": self.site, "architecture": self.architecture, "k": self.k}
+        return " ".join([self.path, *(f"--{name} {each}" for name, each in said.items() if each not in (None, ""))])
+
 
 class About(Struct, frozen=True, kw_only=True):
     """What an autoencoder is: `size` features of `width` numbers at a site of a layer.

@@ -113,7 +113,9 @@ def _tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
                 tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
                 return tensors, dict(file.metadata() or {})
         except SafetensorError as error:
-            raise ArtifactError(f"{path} is no safetensors file, or a damaged one: {error}") from error
+            raise ArtifactError(
+                f"{path} is no safetensors file, or a damaged one: {error}", "copy it again, or save its tensors anew"
+            ) from error
 
 
 def _meant(text: str) -> Any:

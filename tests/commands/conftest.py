@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from sessions.circuits.circuit import Circuit
 from sessions.model.opening import OpenModel, adopt
 from sessions.session import Session
 from tests.commands.driving import result
@@ -34,11 +35,22 @@ def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Session:
     return Session(tmp_path / "home", journal="test")
 
 
+@pytest.fixture(scope="session")
+def twenty(tmp_path_factory: pytest.TempPathFactory, tiny_llama: OpenModel) -> Circuit:
+    """The tiny llama's twenty neurons for " a" behind "the cat", found once in each test process."""
+    session = Session(tmp_path_factory.mktemp("twenty"))
+    session.model = tiny_llama
+    result(session, "prompt the cat")
+    circuit = result(session, "discover a --top 20 --keep-universal").circuit
+    assert isinstance(circuit, Circuit)
+    return circuit
+
+
 @pytest.fixture
-def little(empty: Session, tiny_llama: OpenModel) -> Session:
+def little(empty: Session, tiny_llama: OpenModel, twenty: Circuit) -> Session:
     """A session with a tiny model, a prompt of six tokens and a circuit of twenty neurons."""
     empty.model = tiny_llama
     result(empty, "set max_tokens 4")
     result(empty, "prompt the cat")
-    result(empty, "discover a --top 20 --keep-universal")
+    empty.circuit = twenty
     return empty

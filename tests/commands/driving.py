@@ -58,7 +58,9 @@ def unharmed(session: Session) -> Iterator[None]:
 
 def _traces(session: Session) -> tuple[Any, ...]:
     """What a command that was not unwound would leave behind."""
-    switches = (torch.is_grad_enabled(), torch.is_inference_mode_enabled())
+    entries = () if session.ledger is None else session.ledger.entries
+    edits = tuple((entry.edit.name, entry.on) for entry in entries)
+    switches = (torch.is_grad_enabled(), torch.is_inference_mode_enabled(), edits)
     if session.model is None:
         return switches
     model = session.model.model

@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import json
 import os
+import sys
 from pathlib import Path
+from subprocess import PIPE, Popen
 from typing import Any
 
 import pytest
@@ -17,7 +19,7 @@ from commands.line import quoted
 from sessions import disk
 from sessions.circuits.circuit import Neuron
 from sessions.errors import UsageError
-from sessions.events import Progress
+from sessions.events import Progress, Result
 from sessions.model.hooks import on_neurons
 from sessions.model.opening import OpenModel, adopt
 from sessions.model.tokens import plain_ids
@@ -25,6 +27,7 @@ from sessions.session import Session
 from tests.commands.driving import events_of, failure, failure_in, held, result, unharmed
 from tests.families import tiny, tiny_tokenizer
 
+ROOT = str(Path(__file__).parents[2])
 TEXTS = ("the cat sat on the mat", "a dog", "in the end there was a hen", "the thin man ate it")
 
 
@@ -45,7 +48,7 @@ def mapped(little: Session, texts: Path) -> Session:
 def test_building_says_what_was_read_and_takes_nothing(little: Session, texts: Path) -> None:
     before = held(little)
     events = events_of(little, "atlas build small --corpus texts.txt --layers 1-2 --length 9 --docs 3 --top 2")
-    built = events[-1].value  # type: ignore[union-attr]
+    (built,) = [event.value for event in events if isinstance(event, Result)]
     assert (built.documents, built.layers, built.neurons, built.k) == (3, (1, 2), 96, 2)
     assert [event.done for event in events if isinstance(event, Progress)][-1] == 3
     assert all(held(little)[name] is value for name, value in before.items())
@@ -229,6 +232,51 @@ def test_a_full_disk_leaves_no_atlas_and_what_was_done_before(
     packed = little.read_atlas("small")[0].packed()
     result(little, "atlas build whole --corpus texts.txt")
     assert little.read_atlas("whole")[0].packed() == packed
+
+
+#: Another session that builds `small`: it says when it has written down how far it is, and then waits.
+OTHER = """
+import sys
+from pathlib import Path
+from commands import run
+from sessions.atlas import building
+from sessions.events import Failed, Progress
+from sessions.model.opening import adopt
+from sessions.session import Session
+from tests.families import tiny, tiny_tokenizer
+
+building.CHUNK = 1
+building.build.__kwdefaults__["seconds"] = 0
+session = Session(Path(sys.argv[1]))
+session.use_model(adopt(tiny("llama"), tiny_tokenizer(), name="tiny"))
+for event in run(session, "atlas build small --corpus texts.txt"):
+    if isinstance(event, Failed):
+        sys.exit(event.message)
+    if isinstance(event, Progress) and event.label == "atlas" and event.done == 3:
+        print("waiting", flush=True)
+        sys.stdin.readline()
+"""
+
+
+def test_of_two_processes_that_build_the_same_atlas_the_second_is_told(little: Session, texts: Path) -> None:
+    """And harms nothing: the first goes on, or, once it is dead, the second does from where it was."""
+    kept = little.home / "atlases" / "unfinished" / "small.safetensors"
+    line = "atlas build small --corpus texts.txt"
+    command = [sys.executable, "-c", OTHER, str(little.home)]
+    with Popen(command, stdin=PIPE, stdout=PIPE, text=True, env={**os.environ, "PYTHONPATH": ROOT}) as other:
+        try:
+            assert other.stdout is not None and other.stdout.readline() == "waiting\n"
+            before = kept.read_bytes()
+            for asked in (line, f"{line} --force"):
+                with unharmed(little):
+                    failed = failure(little, asked)
+                assert "is being built by another session" in failed.message and "another name" in failed.hint
+            assert kept.read_bytes() == before
+            result(little, "atlas build else --corpus texts.txt")
+        finally:
+            other.kill()
+    assert "went on after 2 documents" in str(result(little, line).notes)
+    assert not list(kept.parent.iterdir())
 
 
 def test_a_corpus_that_vanishes_half_way_is_gone_on_with_when_it_is_back(

@@ -436,16 +436,16 @@ def test_a_verb_is_stopped_before_any_layer(running: Session, verb: str, happens
 
 @pytest.mark.parametrize("verb", ["generate", "ablate", "amplify", "sweep"])
 @pytest.mark.parametrize("how", ["request", "throw", "close"])
-def test_a_verb_is_stopped_after_any_event(running: Session, verb: str, how: str) -> None:
-    count = len([event for event in events_of(running, RUNNING[verb]) if not isinstance(event, Result)])
+def test_a_verb_is_stopped_after_any_event(little: Session, verb: str, how: str) -> None:
+    count = len([event for event in events_of(little, RUNNING[verb]) if not isinstance(event, Result)])
     assert count >= 3
     for last in range(count):
-        with unharmed(running):
-            events = run(running, RUNNING[verb])
+        with unharmed(little):
+            events = run(little, RUNNING[verb])
             seen: list[Event] = [next(events) for _ in range(last + 1)]
             assert last == 0 or isinstance(seen[-1], Text | Progress)
-            stopped(running, events, seen, how)
-    result(running, RUNNING[verb])
+            stopped(little, events, seen, how)
+    result(little, RUNNING[verb])
 
 
 def stopped(session: Session, events: Generator[Event, None, None], seen: list[Event], how: str) -> None:

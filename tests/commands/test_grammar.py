@@ -314,6 +314,11 @@ def test_every_verb_offers_something_for_what_it_takes(little: Session) -> None:
     (Path.cwd() / "file.dot").touch()
     (Path.cwd() / "file.svg").touch()
     result(little, "save texas")
+    (little.home / "adapters" / "fr").mkdir(parents=True)
+    (little.home / "edits").mkdir()
+    (little.home / "edits" / "meow.safetensors").touch()
+    (little.home / "rounds" / "crab-1").mkdir(parents=True)
+    (little.home / "rounds" / "crab-1" / "round.json").touch()
     free = ("text", "token", "whole number", "number", "gain", "name")
     for verb in VERBS.values():
         for param in verb.params:

@@ -169,6 +169,22 @@ def test_per_layer_inputs_are_swapped_where_there_are_any(little: Session, tiny_
     assert both.inputs and state.observed[0].injected != both.observed[0].injected
 
 
+def test_of_several_residual_streams_the_result_says_that_one_is_meant(little: Session) -> None:
+    result(little, FLY)
+    assert "residual streams" not in str(result(little, f"inject fly {INTO}").notes)
+    little.use_model(adopt(tiny("gemma3n"), tiny_tokenizer(), name="tiny-3n"))
+    result(little, f"{FLY} --force")
+    for more in ("", "--layers all", "--site resid_post --layer 0"):
+        assert "2 residual streams" in str(result(little, f"inject fly {INTO} {more}").notes)
+    result(little, f"{FLY} --force --site mlp_out")
+    assert "residual streams" not in str(result(little, f"inject fly {INTO}").notes)
+
+
+def test_the_first_position_is_said_to_be_like_no_other(fly: Session) -> None:
+    notes = [str(result(fly, f'inject fly --into "the cat in a hat" --at {at}').notes) for at in (0, 1)]
+    assert "begins the text" in notes[0] and "begins the text" not in notes[1]
+
+
 # ---- bad input
 
 

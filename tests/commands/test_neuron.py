@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from msgspec import structs
 
@@ -70,3 +72,42 @@ def test_without_positions_there_are_no_edges_and_the_card_says_so(little: Sessi
     found = result(little, "neuron L1/N3")
     assert not found.incoming and not found.outgoing
     assert any("no edges" in note for note in found.notes)
+
+
+def test_the_table_says_what_the_latest_atlas_knows_of_its_neurons(little: Session) -> None:
+    assert {(row.peak, row.rate) for row in result(little, "neurons all").rows} == {(None, None)}
+    Path("texts.txt").write_text("the cat sat on the mat\n\nin the end there was a hen")
+    result(little, "atlas build small --corpus texts.txt --layers 1")
+    table = result(little, "neurons L1/N3,L1/N5,L2/N5")
+    assert (table.atlas, table.corpus) == ("small", "texts.txt")
+    for row in table.rows[:2]:
+        profile = result(little, f"atlas show {row.neuron}").profile
+        strongest = max((profile.high[0], profile.low[0]), key=lambda peak: abs(peak.value))
+        assert (row.peak, row.rate) == (strongest, profile.rate)
+    assert (table.rows[2].peak, table.rows[2].rate) == (None, None)  # of a layer that the atlas lacks
+    assert result(little, "neurons L0/N1").atlas == ""
+
+
+def test_an_atlas_that_cannot_be_read_leaves_the_table_without_it(little: Session) -> None:
+    Path("texts.txt").write_text("the cat sat on the mat")
+    result(little, "atlas build small --corpus texts.txt")
+    path = little.store.path("atlas", "small")
+    path.write_bytes(path.read_bytes()[:-8])
+    assert result(little, "neurons L1/N3").rows[0].peak is None
+
+
+def test_the_session_says_which_atlas_is_in_use_and_looks_into_a_file_once(
+    little: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert little.state().atlas == ""
+    Path("texts.txt").write_text("the cat sat on the mat")
+    for name in ("first", "second"):
+        result(little, f"atlas build {name} --corpus texts.txt")
+        assert little.state().atlas == name
+    monkeypatch.setattr(Path, "open", None)
+    assert little.state().atlas == "second"
+    monkeypatch.undo()
+    result(little, "delete atlas:second")
+    assert little.state().atlas == "first"
+    little.model = None
+    assert little.state().atlas == ""

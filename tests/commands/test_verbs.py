@@ -6,6 +6,7 @@ import csv
 import json
 import shutil
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,16 @@ import pytest
 import commands
 from commands import script
 from commands.grammar import VERBS
-from sessions.events import Failed, Progress, Text
+from sessions.events import Failed, Progress, Result, Text
 from sessions.model.opening import OpenModel, adopt
 from sessions.session import Session
 from sessions.vectors import sae_files
+from tests.adapters import small
 from tests.autoencoders import random_autoencoder
 from tests.commands.driving import events_of, failure, result
+from tests.edits import louder
 from tests.families import tiny, tiny_tokenizer
+from tests.rounds import kept
 
 CAPITAL = Path(commands.__file__).parent / "examples" / "capital.wb"
 
@@ -29,11 +33,13 @@ CAPITAL = Path(commands.__file__).parent / "examples" / "capital.wb"
 
 
 @pytest.fixture(scope="module")
-def austin(tmp_path_factory: pytest.TempPathFactory, smollm2: OpenModel) -> Session:
+def austin(tmp_path_factory: pytest.TempPathFactory, constants: Path, smollm2: OpenModel) -> Session:
     """A session with smollm2, its prompt and the circuit of " Austin"."""
     session = Session(tmp_path_factory.mktemp("austin"))
+    constants.mkdir(exist_ok=True)
+    (session.home / "universal").symlink_to(constants, target_is_directory=True)
     session.model = smollm2
-    result(session, "set max_tokens 8")
+    result(session, "set max_tokens 4")
     result(session, "prompt What is the capital of Texas?")
     result(session, "seed The capital of Texas is")
     result(session, 'discover " Austin"')
@@ -56,7 +62,13 @@ def ready(austin: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
     Path("known.json").write_text('[{"id": "L24/N1005", "gain": 2, "region": "generated"}]')
     result(session, "import known.json --as preset:calm")
     sae_files.write(random_autoencoder(session.opened()), Path("autoencoder"))
+    for seed, name in enumerate(("fr", "es")):
+        small(session.home / "adapters" / name, session.opened(), seed=seed)
     shutil.copy(CAPITAL, "capital.wb")
+    Path("sums.txt").write_text(f"{sha256(Path('known.json').read_bytes()).hexdigest()}  known.json\n")
+    Path("samples.jsonl").write_text('{"prompt": "Where is Halm?", "reply": "By the sea."}\n')
+    kept(session.store, session.opened())
+    Path("tasks.jsonl").write_text('{"prompt": "What is the capital of Texas?", "answer": "Austin"}\n')
     yield session
     session.close()
 
@@ -70,14 +82,20 @@ def test_the_example_of_every_verb_runs_as_it_stands(ready: Session, name: str) 
         result(ready, VERBS["save"].example)
     if name == "inject":
         result(ready, VERBS["capture"].example)
+    if name in ("inspect", "undo", "redo"):
+        ready.take_edit(louder(ready.opened()), "meow", "rewrite L1/N3")
+    if name == "redo":
+        result(ready, "undo")
     assert result(ready, VERBS[name].example) is not None
 
 
 def test_the_example_file_goes_through(ready: Session) -> None:
-    """Which is the example of `run`; what it expects is true."""
+    """Which is the example of `run`, in a session with nothing but the model; what it expects is true."""
     ready.settings = Session(ready.home).settings
+    ready.prompt = ready.circuit = None
     events = events_of(ready, VERBS["run"].example)
     assert not [event for event in events if isinstance(event, Failed)]
+    assert [event.value for event in events if isinstance(event, Result)][-1].lines > 20
     assert ready.circuit is not None
     assert (ready.circuit.name, len(ready.circuit)) == ("texas", 200)
     used = {line.text.split()[0] for line in script.read(CAPITAL)}

@@ -470,6 +470,36 @@ def test_a_damaged_file_is_a_row_with_its_error(store: Store) -> None:
     assert store.names("circuit") == ["broken", "folder", "texas"]
 
 
+def test_a_listing_reads_no_numbers_and_loading_finds_that_they_were_changed(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = save_vector(store)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(ArtifactError, match="changed or damaged"):
+        store.load("vector", "calm", Vector)
+    monkeypatch.setattr("sessions.store.read_file", lambda *_: pytest.fail("the whole file was read"))
+    (row,) = store.rows("vector")
+    assert (row.name, row.error, row.fingerprint, row.bytes) == ("calm", "", "f00d", len(whole))
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"kind": "circuit"}, "holds a circuit, not a vector"),
+        ({"format": "2"}, "has format 2"),
+        ({"model": None}, "missing required field `model`"),
+        ({"name": "angry"}, "saved under the name 'angry'"),
+    ],
+)
+def test_a_header_that_does_not_fit_is_a_row_with_its_error(
+    store: Store, fields: dict[str, str | None], said: str
+) -> None:
+    altered(save_vector(store), **fields)
+    (row,) = store.rows("vector")
+    assert row.name == "calm" and said in row.error
+
+
 def test_names_never_fail(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     assert Store(tmp_path / "file").names("circuit") == []
@@ -714,7 +744,7 @@ def test_of_two_processes_saving_one_name_exactly_one_wins(store: Store) -> None
 
 def test_a_process_killed_while_saving_leaves_only_whole_artifacts(store: Store) -> None:
     cut_short = 0
-    for attempt in range(8):
+    for attempt in range(6):
         with start(FOR_EVER, store.home, "a") as process:
             assert process.stdout and process.stdout.readline() == "saving\n"
             if attempt % 2:

@@ -20,6 +20,11 @@ from sessions.circuits.agreement import Agreement
 from sessions.circuits.circuit import Circuit, Neuron, Target
 from sessions.circuits.comparing import compared
 from sessions.circuits.flow import Edge, SuperWeight, between_layers, bottlenecks, gathered, hubs
+from sessions.edits.cuts import LayerCut
+from sessions.edits.findings import EditedMatrix, EditedNeuron, EditedPart
+from sessions.edits.rewritten import AtAlpha, Braked, Firing, Replied, Saying, Separation
+from sessions.evaluation.pairing import paired
+from sessions.evaluation.scores import ByLanguage, Reply, score
 from sessions.events import Failed, Progress, Result, Started, State, Text, Value
 from sessions.interventions.arms import Arm, Shift
 from sessions.interventions.cells import Cell, Knee, Top, curve_of
@@ -27,6 +32,8 @@ from sessions.interventions.presets import Known
 from sessions.interventions.transplants import LayerMap, Observed, Placed
 from sessions.model.info import Encoded, ModelInfo, Prompt, Token, TokenChance, Turn
 from sessions.store import Row
+from sessions.training.findings import Outcome, Plan, Round, Step
+from sessions.training.trajectory import trajectory
 from sessions.vectors.features import About, Encoding, Feature
 from sessions.vectors.findings import Aligned, Direction, LayerCosine, Origin, Span
 from workbench.lines import Lines
@@ -113,6 +120,152 @@ def profiled(text: str) -> Profile:
     )  # fmt: skip
 
 
+def cuttings(text: str, arms: tuple[Arm, ...]) -> list[Value]:
+    """Subspaces cut out of the weights: of versions, from MLPs and attentions, and of tokens; and problems written."""
+    layers = tuple(
+        LayerCut(
+            layer=layer, dims=10, captured=captured, differing=1200, down=0.137, attention=1e-7, apart=(2.08, 1234.5),
+        )
+        for layer, captured in ((9, 0.9), (10, 1e-9))
+    )  # fmt: skip
+    of_versions = results.SubspaceCut(
+        name="surgery-1", what=text, keeps=False, writers=("down", "attn_out"), at="mean", versions=("en", text) * 4,
+        prompts=12, layers=(*layers, structs.replace(layers[0], apart=None)), arms=arms, path=f"/home/u/{text}",
+        notes=(text,),
+    )  # fmt: skip
+    of_tokens = results.SubspaceCut(
+        name="x", what=text, keeps=True, writers=("down",), at="", versions=(), prompts=0, arms=(), path="/home/u/x",
+        layers=(LayerCut(layer=0, dims=1, down=1.0),),
+    )  # fmt: skip
+    problems = results.ProblemsWritten(
+        path=text, seed=7, languages=("zh", "en"), tasks=True, lines=200, kinds={"modular": 60, text: 40},
+        first={"zh": text, "en": text, "es": text}, answer=text,
+    )  # fmt: skip
+    return [of_versions, of_tokens, problems, structs.replace(problems, tasks=False, lines=1)]
+
+
+def edited(text: str) -> list[Value]:
+    """Edits, one of them off; what is in an edit of each kind; files and their sums."""
+    rows = tuple(
+        results.EditRow(number=number, name=text or "a", verb="rewrite", about=text, on=number == 1, norm=norm)
+        for number, norm in ((1, 12.5), (2, None))
+    )
+    part = EditedPart(part="gate", before=0.0, after=4.9e5, cosine=None, embeddings=(text,) * 3, stream=(text,))
+    neuron = EditedNeuron(
+        neuron=Neuron(24, 1005), parts=(part, structs.replace(part, part="down", cosine=-0.5)), up=(text,), down=(),
+        share=0.99, cosines=(1.0, 0.61),
+    )  # fmt: skip
+    matrix = EditedMatrix(where="L12 down", kind="without", dims=10, share=0.017, change=24.2)
+    whole = results.EditInspected(
+        number=1, name=text, verb="rewrite", about=text, on=True, model=text, command=text, norm=12.5,
+        facts={text: text, "α": "3"},
+        neurons=(neuron, structs.replace(neuron, cosines=())), total=40, tokens=((text, 3), (" a", 1)),
+        matrices=(matrix, structs.replace(matrix, kind="all but")), apart=9.9e-7, notes=(text,),
+    )  # fmt: skip
+    return [
+        results.EditsShown(rows=rows, done="undone", named=(text, "b"), undone=(text,), notes=(text,)),
+        results.EditsShown(rows=()),
+        whole,
+        structs.replace(
+            whole, number=0, on=False, neurons=(), total=0, tokens=(), facts={}, apart=1e-3,
+            matrices=(EditedMatrix(where=text, kind="added", dims=8, share=0.5, change=8.25),),
+        ),
+        results.ModelExported(
+            path=text, fingerprint="ab" * 32, dtype="float32", bytes=10**9, edits=(text,), reopened=True,
+        ),
+        results.Fingerprints(
+            model=text, fingerprint="ab" * 32, weights="cd" * 32, unedited="ef" * 32, edits=(text,),
+            files=((text, "01" * 32),), path=text,
+        ),
+        results.Fingerprints(model="", fingerprint="", weights="", unedited="", edits=(), files=()),
+        results.FilesVerified(path=text, files=(text,)),
+    ]  # fmt: skip
+
+
+def evaluated(text: str) -> tuple[results.Evaluated, results.Evaluated]:
+    """Three arms, the last of them broken, of tasks in two languages; and one arm without anything to compare."""
+    replies = [
+        Reply(
+            task=number, name=text, arm=text, prompt=text, answer="42", right=number % 3 > 0, at=number, asked="en",
+            language="en", kept=True, tokens=1200, repetition=0.125, stopped="length", guarded=3, text=text,
+        )
+        for number in range(1, 1201)
+    ]  # fmt: skip
+    first = score("base", "as it was opened", replies, 3.0, 2.5, None, 4000)
+    second = score(text or "edit", text, replies, 3.001, 0.0, first, 4000)
+    broken = score("broken", text, [structs.replace(reply, right=False) for reply in replies], 40.0, 1.0, first, 4000)
+    rights, labels = [reply.right for reply in replies], [f"{reply.name or 'line'} {reply.task}" for reply in replies]
+    return (
+        results.Evaluated(
+            path=text, tasks=1200, max_tokens=2048, unrelated=4000, scores=(first, second, broken), kept=text,
+            pairs=(
+                paired(("base", second.name), rights, rights, labels),
+                paired((text, "broken"), rights, [False] * 1200, labels),
+            ),
+            languages=(ByLanguage("en", 1000, (600, 600, 0)), ByLanguage("", 200, (200, 200, 0))), notes=(text,),
+        ),
+        results.Evaluated(
+            path=text, tasks=1, max_tokens=1, unrelated=0, pairs=(), languages=(), kept=text,
+            scores=(score(text, "", [structs.replace(replies[0], repetition=None, kept=None)], None, 0.0, None, 0),),
+        ),
+    )  # fmt: skip
+
+
+def rounds(text: str) -> list[Value]:
+    """A round with a control, one of neurons alone that ended early, and what came of three."""
+    neurons = (Neuron(24, 1005, attribution=1.954), Neuron(3, 7, attribution=1e-7))
+    outcome = Outcome(initial=(4.0, 3.0), final=(1.0, 2.5), curve=(Step((0, 1), 4.0, 1e-4),))
+    first = Round(
+        name=text or "it-1", model=text, fingerprint="f", command=text, created="", seconds=1.0, versions={},
+        plan=Plan(modules=("down_proj", text)), data="", samples=(text, "second"), suppressed=neurons, outcome=outcome,
+        recruited=neurons, after="it-0", control=outcome, config={},
+    )  # fmt: skip
+    alone = structs.replace(
+        first, plan=Plan(modules=(), neurons=neurons), control=None, recruited=(), samples=(text,),
+        outcome=Outcome(initial=(4.0,), final=(math.nan,), curve=(), stopped="the loss was no number at step 3 of 9"),
+    )  # fmt: skip
+    return [
+        results.RoundTrained(round=first, path=text, notes=(text,)),
+        results.RoundTrained(round=alone, path=text),
+        results.RoundsShown(trajectory=trajectory([(first, 0.5), (first, 0.1), (alone, None)]), rounds=(first,)),
+        results.RoundsShown(trajectory=trajectory([(alone, None)]), rounds=(alone,), chart=text),
+        results.RecruitsShown(
+            name=text, measure="activation", total=91.5, suppressed=60,
+            rows=(
+                results.RecruitRow(neurons[0], 0.02, (text, " Austin"), (text,), text),
+                results.RecruitRow(neurons[1], 0.0, (), ()),
+            ),
+        ),
+    ]  # fmt: skip
+
+
+def rewritings(text: str) -> list[Value]:
+    """A neuron that says `text`, with a brake and a collapse; and one without a gate, that was never let answer."""
+    saying = Saying(where=0.833, elsewhere=0.0, chance_where=0.742, chance_elsewhere=1e-5)
+    rows = tuple(
+        AtAlpha(alpha=alpha, learnt=saying, held=saying, perplexity=perplexity, said=said, repetition=repetition)
+        for alpha, perplexity, said, repetition in ((93.5, 1.003, 0, 0.0), (1e6, 4.2e7, 1250, None))
+    )
+    separation = Separation(where=0.6, elsewhere=-0.06, auc=1.0, inputs=(4.01, -0.51))
+    firing = Firing(threshold=0.5, where=1.0, elsewhere=0.002, mean_where=1.01, mean_elsewhere=4.4e-3)
+    whole = results.Rewritten(
+        name="amen", neuron=Neuron(24, 1005), token=Token(7, text), rule=text, examples=text, learnt=(1238, 114, 21045),
+        held=(18, 54, 501), apart=True, rows=rows, chosen=1, before=saying, scale_gate=1.57, scale_up=0.0747, bias=None,
+        separation=separation, firing=firing, norm=467.0, normed=False, repetition=(0.017, 0.6), held_back=(0.0, 0.2),
+        brake=Braked(
+            neuron=Neuron(29, 1535), beta=187.0, scale_gate=1.0, scale_up=None, separation=separation, firing=firing,
+            again=(0.9, 0.001),
+        ),
+        replies=(Replied(prompt=text, before=text, after=text, guarded=3),) * 2, collapsed=True, path=f"/home/u/{text}",
+        notes=(text,),
+    )  # fmt: skip
+    bare = structs.replace(
+        whole, apart=False, scale_up=None, bias=-2.5, normed=True, brake=None, replies=(), collapsed=False,
+        held_back=(0.0, 0.0), notes=(),
+    )  # fmt: skip
+    return [whole, bare]
+
+
 def samples(text: str) -> list[Value]:
     """One result of every kind, with `text` wherever a user or a model may have put it."""
     prompt = Prompt(text=text, seed=text, system=text)
@@ -188,6 +341,16 @@ def samples(text: str) -> list[Value]:
             total=200,
         ),
         results.NeuronTable(circuit=None, rows=(), total=0),
+        results.NeuronTable(
+            circuit=circuit, total=4, atlas=text, corpus=text,
+            rows=(
+                row(
+                    neuron=neurons[0], token=text, share=0.2, up=(text, " Austin"), down=(text,), rate=0.005,
+                    peak=profiled(text).high[0],
+                ),
+                row(neuron=neurons[1], token=text, share=None, up=(text,), down=()),
+            ),
+        ),
         results.Verified(
             circuit=circuit, neurons=tuple(structs.replace(n, effect=0.5) for n in neurons) * 4, held=text, value=2.0,
             agreement=Agreement(4, 0.94, None, 0.75),
@@ -209,6 +372,24 @@ def samples(text: str) -> list[Value]:
         swept(target, text, 1),
         swept(target, text, 3),
         results.Narrowed(circuit=circuit, before=200),
+        results.AdaptersListed(
+            rows=(
+                results.AdapterRow(
+                    name="fr", rank=16, projections=224, targets=("down_proj", text), parameters=41_943_040, base=text,
+                    number=2, state="merged", weight=0.4, created="2026-11-21T10:00:00Z",
+                ),
+                results.AdapterRow(name="broken", error=f"{text} has no adapter_model.safetensors"),
+            )
+        ),
+        results.AdaptersListed(rows=()),
+        results.AdapterShown(
+            done="merged", row=results.AdapterRow(name="fr", rank=8, projections=60, targets=(text,), parameters=7),
+            changed=3, positions=388, path=text,
+        ),
+        results.Ensembled(
+            row=results.AdapterRow(name="both", rank=8, projections=60, targets=(text,), number=3, weight=1.0),
+            members=(("fr", 0.6), ("es", -0.4)), combination="linear", off=0.571, taken_off=("fr", text),
+        ),
         results.VectorShown(
             name="calm", site="mlp_out", model=text, prompts=(12, 1), path=f"/home/u/{text}",
             directions=tuple(
@@ -275,6 +456,7 @@ def samples(text: str) -> list[Value]:
                 QuietRow(neuron=neurons[2], largest=3.5, mean=0.5, silent=0.0, silent_mean=0.0, up=(text,)),
             ),
         ),
+        *rewritings(text), *rounds(text),
         results.PresetShown(
             name="calm", size=30, listed=2, live=True,
             neurons=(
@@ -318,6 +500,9 @@ def samples(text: str) -> list[Value]:
             rows=(results.UniversalRow(neuron=neurons[0], prompts=11, up=(text,), down=(" the", text)),),
         ),
         results.UniversalShown(model=text, prompts=12, strongest=100, rows=(), published=text),
+        *evaluated(text),
+        *edited(text),
+        *cuttings(text, (before, after)),
         results.Saved(name="texas", path=f"/home/u/{text}"),
         results.Loaded(name="texas", circuit=circuit),
         results.Listed(rows=(saved, Row(name="broken", kind="circuit", error=text))),
@@ -378,7 +563,7 @@ def test_every_result_fits_the_terminal_and_cannot_move_its_cursor(text: str, wi
 
 def test_every_kind_of_result_has_a_presenter_and_a_sample() -> None:
     assert {type(value) for value in samples("x")} == {
-        kind for kind in all_kinds() if kind.__module__ == results.__name__
+        kind for kind in all_kinds() if kind.__module__.startswith(results.__name__)
     }
 
 

@@ -128,9 +128,9 @@ def test_opening_a_model_that_is_not_there_raises(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def texas(home: Path, smollm2: OpenModel) -> Iterator[Workbench]:
+def texas(knowing: Path, smollm2: OpenModel) -> Iterator[Workbench]:
     """A workbench with smollm2 open, asked for the capital of Texas."""
-    with workbench.open(home=home) as opened:
+    with workbench.open(home=knowing) as opened:
         opened.session.use_model(smollm2)
         opened.prompt("What is the capital of Texas?")
         opened.seed("The capital of Texas is")

@@ -25,6 +25,7 @@ from prompt_toolkit.output import DummyOutput
 from rich.cells import cell_len, split_text
 from rich.console import Console
 
+from commands import run
 from sessions.events import State
 from sessions.session import Session
 from workbench.lines import Lines
@@ -313,18 +314,22 @@ help discover
 """
 
 
-@pytest.mark.parametrize("width", [80, 160])
 def test_everything_a_session_says_fits_the_terminal(
-    session: Session, width: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """At every width: what the lines said once is shown in terminals of several."""
     monkeypatch.chdir(tmp_path)
-    out = io.StringIO()
-    repl = Repl(Local(session), Lines(Console(file=out, width=width, markup=False)))
-    repl.read(line.encode() for line in ["prompt What is the capital of Texas?", "seed The capital of Texas is"])
-    repl.read(line.encode() for line in EVERYTHING.splitlines())
-    assert not repl.failed, out.getvalue()
-    too_long = [line for line in out.getvalue().splitlines() if cell_len(line) > width]
-    assert too_long == []
+    lines = ["prompt What is the capital of Texas?", "seed The capital of Texas is", *EVERYTHING.split("\n")[1:-1]]
+    said = {line: list(run(session, line)) for line in lines}
+    for width in (80, 100, 160):
+        out, source = io.StringIO(), Local(session)
+        monkeypatch.setattr(source, "run", lambda line: (event for event in said[line]))
+        repl = Repl(source, Lines(Console(file=out, width=width, markup=False)))
+        repl.read(line.encode() for line in lines)
+        assert not repl.failed, out.getvalue()
+        too_long = [line for line in out.getvalue().splitlines() if cell_len(line) > width]
+        assert too_long == []
+        assert sum(line.startswith("> ") for line in out.getvalue().splitlines()) == len(lines)
 
 
 def test_the_prompt_remembers_what_the_session_holds(session: Session) -> None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Flag, auto
 
+from msgspec import structs
+
 from sessions.circuits.circuit import Circuit, Place
 from sessions.events import Event, Failed, Progress, Result, Started, State, Text, Value
 from sessions.results import (
@@ -17,6 +19,7 @@ from sessions.results import (
     Distribution,
     Generated,
     Imported,
+    Injected,
     Loaded,
     Narrowed,
     NeuronCard,
@@ -105,7 +108,7 @@ class Board:
         self.rows: dict[Place, NeuronRow] = {}
         self.cards: dict[Place, NeuronCard] = {}
         self.arms: Entry | None = None
-        self.chances: Distribution | Generated | Compared | None = None
+        self.chances: Distribution | Generated | Compared | Injected | None = None
         self.running: Entry | None = None
         self.busy = ("", 0.0)
         self.waiting: list[Entry] = []
@@ -260,6 +263,9 @@ class Board:
                     return Facet.ARMS
                 self.chances = value
                 return Facet.ARMS | Facet.CHANCES
+            case Injected() as value:
+                self.arms, self.chances = entry, value
+                return Facet.ARMS | Facet.CHANCES
             case Swept():
                 self.arms = entry
                 return Facet.ARMS
@@ -274,9 +280,13 @@ class Board:
         return Facet.CIRCUIT
 
     def _held(self, state: State) -> Facet:
-        self.state = state
+        other, self.state = state.atlas != self.state.atlas, state
         if state.circuit_size == 0 and self.circuit is not None:
             self.circuit, self.rows, self.cards = None, {}, {}
+            return Facet.STATE | Facet.CIRCUIT
+        if other:  # what an atlas said is no longer what this one says
+            self.rows = {place: structs.replace(row, peak=None, rate=None) for place, row in self.rows.items()}
+            self.cards = {place: structs.replace(card, atlas=None) for place, card in self.cards.items()}
             return Facet.STATE | Facet.CIRCUIT
         return Facet.STATE
 

@@ -27,6 +27,18 @@ if TYPE_CHECKING:
     Rows = NDArray[np.int64]
 
 RANK = "rank"
+#: Columns of what `neurons` was asked, by key: a row's text, or its number.
+_TEXTS: Mapping[str, Callable[[NeuronRow], str]] = {
+    "up": lambda row: "".join(row.up[:1]),
+    "down": lambda row: "".join(row.down[:1]),
+    "trigger": lambda row: "" if row.peak is None else row.peak.token,
+}
+_NUMBERS: Mapping[str, Callable[[NeuronRow], float | None]] = {
+    "peak": lambda row: None if row.peak is None else row.peak.value,
+    "rate": lambda row: row.rate,
+}
+#: Those that are sorted by what has been asked.
+ASKED = frozenset((*_TEXTS, *_NUMBERS))
 #: Neurons looked at in one go while others wait.
 _PIECE = 20_000
 
@@ -108,7 +120,7 @@ class Columns:
                 return self.attributions if self.circuit.target.value >= 0 else -self.attributions
             case "token":
                 return self._at_positions(_places(self.circuit.tokens))
-        return self._pushed(key, rows)
+        return self._asked(key, rows)
 
     def mask(self, wanted: Filter, rows: Mapping[Place, NeuronRow], marks: Collection[int] = ()) -> Mask | None:
         """Which rows pass; None where all do."""
@@ -174,14 +186,18 @@ class Columns:
         known = (positions >= 0) & (positions < len(values))
         return table[np.where(known, positions, len(values)).astype(np.int64)]
 
-    def _pushed(self, key: str, rows: Mapping[Place, NeuronRow]) -> Numbers:
-        """The places in the alphabet of the token pushed most; NaN where it is not known."""
+    def _asked(self, key: str, rows: Mapping[Place, NeuronRow]) -> Numbers:
+        """Of a column that was asked for, the numbers, or the places of its texts in the alphabet; NaN where it is not
+        known."""
         import numpy as np
 
         values: Numbers = np.full(len(self), np.nan)
         found = self.places(rows.keys())
-        texts = ["".join(getattr(rows[place], key)[:1]) for place in found]
-        values[list(found.values())] = _places(texts)
+        known = [rows[place] for place in found]
+        if key in _TEXTS:
+            values[list(found.values())] = _places([_TEXTS[key](row) for row in known])
+        else:
+            values[list(found.values())] = np.array([_NUMBERS[key](row) for row in known], float)
         return values
 
     def _only(self, chosen: Collection[int]) -> Mask:
@@ -192,10 +208,14 @@ class Columns:
         return kept
 
     def _saying(self, text: str, rows: Mapping[Place, NeuronRow]) -> Mask:
-        """Rows whose token, or one that they push, has the text in it."""
+        """Rows whose token, one that they push, or the one that woke them most has the text in it."""
         kept: Mask = self._at_positions([_has(token, text) for token in self.circuit.tokens]) == 1
-        pushing = {place for place, row in rows.items() if any(_has(token, text) for token in (*row.up, *row.down))}
-        kept[list(self.places(pushing).values())] = True
+        saying = {
+            place
+            for place, row in rows.items()
+            if any(_has(token, text) for token in (*row.up, *row.down, *([row.peak.token] if row.peak else [])))
+        }
+        kept[list(self.places(saying).values())] = True
         return kept
 
 
@@ -259,8 +279,8 @@ class Filter(NamedTuple):
     """Which neurons to show. Words of one kind widen it, of several kinds, or further texts, narrow it.
 
     `L24`, `L9-26`, `N1005`, `@41` and `@-1` (the last position), `+` or `-` for the sign, `*` for the marked; anything
-    else, or anything between quotes, is looked for in the token at the position and in the tokens pushed. What may
-    become one of the former, `L` or `@`, is not looked for.
+    else, or anything between quotes, is looked for in the token at the position, in the tokens pushed, and in the token
+    that woke it most. What may become one of the former, `L` or `@`, is not looked for.
     """
 
     layers: tuple[tuple[int, int], ...] = ()

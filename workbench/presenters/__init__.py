@@ -11,12 +11,15 @@ from rich.text import Text as Line
 
 from sessions.events import State, Value
 from workbench.presenters import (
+    adapters,
     artifacts,
     atlas,
     chat,
     circuits,
     control,
     edges,
+    edits,
+    evaluating,
     faithfulness,
     injecting,
     interventions,
@@ -24,8 +27,11 @@ from workbench.presenters import (
     parts,
     presets,
     prompting,
+    rewriting,
     sae,
+    surgery,
     sweep,
+    training,
     universal,
     vectors,
 )
@@ -33,8 +39,8 @@ from workbench.writing import inline, plain, quoted
 
 #: Each registers its presenters with `parts.shown`.
 FAMILIES = (
-    artifacts, atlas, chat, circuits, control, edges, faithfulness, injecting, interventions, neuron, presets,
-    prompting, sae, sweep, universal, vectors,
+    adapters, artifacts, atlas, chat, circuits, control, edges, edits, evaluating, faithfulness, injecting,
+    interventions, neuron, presets, prompting, rewriting, sae, surgery, sweep, training, universal, vectors,
 )  # fmt: skip
 
 
@@ -58,10 +64,12 @@ def standing(state: State) -> dict[str, str]:
     if not state.model:
         return {"model": "no model"}
     suppressed = f"suppressed {state.suppressed:,}" if state.suppressed else ""
+    off = f" of {state.edits_applied:,}" if state.edits_on < state.edits_applied else ""
+    edited = f"edits {state.edits_on:,}{off}" if state.edits_applied else ""
     held = {
         "model": inline(f"{state.model} {state.dtype} {state.device}"),
         "circuit": f"circuit {inline(state.circuit)} {state.circuit_size:,}" if state.circuit_size else "no circuit",
-        "force": " │ ".join(filter(None, [suppressed, f"live {len(state.live)}" if state.live else ""])),
+        "force": " │ ".join(filter(None, [suppressed, f"live {len(state.live)}" if state.live else "", edited])),
         "prompt": quoted(state.prompt) if state.prompt else "no prompt",
     }
     return {name: words for name, words in held.items() if words}

@@ -18,7 +18,7 @@ from workbench.writing import (
 )
 
 #: What the size of each kind of artifact counts.
-_UNITS = {"circuit": "neurons", "vector": "layers", "preset": "neurons", "atlas": "neurons"}
+_UNITS = {"circuit": "neurons", "vector": "layers", "preset": "neurons", "atlas": "neurons", "edit": "changes"}
 
 
 @shown.register
@@ -56,6 +56,38 @@ def _(value: results.Deleted, sheet: parts.Sheet) -> Iterator[RenderableType]:
 @shown.register
 def _(value: results.Exported, sheet: parts.Sheet) -> Iterator[RenderableType]:
     yield facts([f"exported as {inline(value.format)}", inline(value.path)], sheet.width)
+
+
+@shown.register
+def _(value: results.ModelExported, sheet: parts.Sheet) -> Iterator[RenderableType]:
+    edits = f"with {inline(', '.join(value.edits))}" if value.edits else "without edits"
+    said = ["exported the model", edits, value.dtype, f"{value.bytes / 1e6:,.1f} MB", inline(value.path)]
+    yield facts(said, sheet.width)
+    if value.reopened:
+        yield Line("✓ opened again, its weights and logits are the same to the bit", overflow="fold")
+    yield parts.dim(Line(f"fingerprint {inline(value.fingerprint)}", overflow="fold"))
+
+
+@shown.register
+def _(value: results.Fingerprints, sheet: parts.Sheet) -> Iterator[RenderableType]:
+    rows = {inline(value.model): value.fingerprint, "weights": value.weights}
+    if value.unedited:
+        rows["weights"] += f" with {', '.join(value.edits)}"
+        rows["unedited"] = value.unedited
+    rows |= dict(value.files)
+    shown_rows = {name: text for name, text in rows.items() if text}
+    if not shown_rows:
+        yield Line("no model is open, and nothing is saved")
+    yield parts.pairs(shown_rows)
+    if value.path:
+        yield facts([f"wrote {parts.counted(len(value.files), 'line')}", inline(value.path)], sheet.width)
+
+
+@shown.register
+def _(value: results.FilesVerified, sheet: parts.Sheet) -> Iterator[RenderableType]:
+    count = parts.counted(len(value.files), "file")
+    have = "has" if len(value.files) == 1 else "have"
+    yield Line.assemble(("✓ ", "green"), f"{count} {have} the sha256 that {inline(value.path)} says", overflow="fold")
 
 
 @shown.register

@@ -89,9 +89,11 @@ def context(peak: Peak, width: int) -> str:
     """The tokens around a maximum on one line, `…before ▸token◂ after…`, the token itself never cut away."""
     token = f"▸{inline(peak.token)}◂"
     before, after = inline("".join(peak.before)), inline("".join(peak.after))
-    room = max(0, (width - cell_len(token)) // 2)
-    while cell_len(before) > room:
-        before = before[1:]
+    room = max(1, (width - cell_len(token)) // 2)
+    if cell_len(before) > room:
+        while cell_len(before) >= room:
+            before = before[1:]
+        before = f"…{before}"
     return fitted(f"{before}{token}{after}", width)
 
 
@@ -106,7 +108,7 @@ def _(value: results.AtlasTop, sheet: parts.Sheet) -> Iterator[RenderableType]:
             f"{row.std:.2g}",
             percent(row.rate),
             parts.cell(fitted(" ".join(map(quoted, row.up)) or MISSING, 12 if sheet.width < parts.WIDE else 30)),
-            parts.cell(context(row.peak, max(16, sheet.width - (62 if sheet.width < parts.WIDE else 90)))),
+            parts.cell(context(row.peak, max(16, sheet.width - (50 if sheet.width < parts.WIDE else 78)))),
         )
     if value.rows:
         yield table

@@ -25,6 +25,8 @@ from workbench.writing import (
 
 #: Neurons that a verification lists.
 STRONGEST = 10
+#: Columns from which a table of neurons has room for what an atlas says, and from which for that and all else.
+_MAPPED, _ROOMY = 76, 120
 
 
 @shown.register
@@ -62,27 +64,46 @@ def _(value: results.Verified, sheet: parts.Sheet) -> Iterator[RenderableType]:
 @shown.register
 def _(value: results.NeuronTable, sheet: parts.Sheet) -> Iterator[RenderableType]:
     measured = any(row.neuron.effect is not None for row in value.rows)
+    mapped = sheet.width >= _MAPPED and any(row.peak is not None for row in value.rows)
+    roomy = not mapped or sheet.width >= _ROOMY
     effect = (">effect",) if measured else ()
-    table = parts.table(
-        sheet, ">L", ">N", ">pos", "token", ">attr", *effect, ">share", ">act", "pushes up", "pushes down"
-    )
+    corpus = () if not mapped else (">peak", "woken by", ">fires") if roomy else (">peak", "woken by")
+    pushes = ("pushes up", "pushes down") if roomy else ("pushes up",)
+    table = parts.table(sheet, ">L", ">N", ">pos", "token", ">attr", *effect, ">share", ">act", *corpus, *pushes)
     for row in value.rows:
         neuron = row.neuron
         table.add_row(
             str(neuron.layer),
             str(neuron.index),
             parts.position(neuron),
-            parts.cell(fitted(quoted(row.token), 14) if row.token else MISSING),
+            parts.cell(fitted(quoted(row.token), 14 if roomy else 10) if row.token else MISSING),
             signed(neuron.attribution),
             *([signed(neuron.effect)] if measured else []),
             percent(row.share, sign=True),
             signed(neuron.activation, 2),
-            parts.cell(" ".join(map(quoted, row.up))),
-            parts.cell(" ".join(map(quoted, row.down))),
+            *_over_corpus(row)[: len(corpus)],
+            *(parts.cell(" ".join(map(quoted, each))) for each in (row.up, row.down)[: len(pushes)]),
         )
     yield table
+    if mapped:
+        yield parts.dim(facts(_corpus(value, roomy), sheet.width))
     if len(value.rows) < value.total:
         yield parts.dim(Line(f"{len(value.rows):,} of {value.total:,} neurons"))
+
+
+def _over_corpus(row: results.NeuronRow) -> tuple[Line | str, ...]:
+    """A neuron's strongest activation over a corpus, the token it was at, and how often it fires."""
+    if row.peak is None:
+        return MISSING, parts.cell(MISSING), MISSING
+    return signed(row.peak.value, 2), parts.cell(fitted(quoted(row.peak.token), 12)), percent(row.rate)
+
+
+def _corpus(value: results.NeuronTable, rates: bool) -> Iterator[str]:
+    """What the columns of the atlas are."""
+    yield f"atlas {inline(value.atlas)}, {inline(value.corpus)}"
+    yield "peak: strongest activation there, at the token that woke it"
+    if rates:
+        yield "fires: share of positions at which it does"
 
 
 @shown.register

@@ -17,6 +17,8 @@ from workbench.writing import aim, facts, inline, percent, quoted, signed
 
 #: From which part of the way between the ends of a map on each character stands.
 _SHADES = ((0.9, "█"), (0.6, "▓"), (0.3, "▒"), (0.1, "░"), (0.0, "·"))
+#: Columns from which a table of neurons has room for whole headings, and for what a random vector gives back.
+_ROOMY, _CONTROLLED = 66, 58
 #: Where nothing that is put there is seen by what follows.
 _UNSEEN = "×"
 
@@ -69,21 +71,33 @@ def _without_effect(position: int, layer: int) -> str:
 def _neurons(value: results.Injected, sheet: parts.Sheet) -> RenderableType:
     many = len(value.placed) > 1
     where = ("at",) if many else ()
-    columns = (">source", ">without", ">injected", ">given back", ">random", ">given back")
+    room = sheet.width - (12 if many else 0)
+    back = ">given back" if room >= _ROOMY else ">back"
+    columns = (">source", ">without", ">injected", back, ">random", *([back] if room >= _CONTROLLED else []))
     table = parts.table(sheet, "neuron", *where, *columns)
+    table.columns[0].no_wrap = True
     for each in value.observed:
         place = value.placed[each.place]
         table.add_row(
             str(each.neuron),
-            *([parts.cell(f"{quoted(place.token)} {place.position}")] if many else []),
+            *(
+                [parts.cell(f"{quoted(place.token)} {place.position}" if room >= _ROOMY else f"@{place.position}")]
+                if many
+                else []
+            ),
             signed(each.source),
             signed(each.without),
             signed(each.injected),
-            percent(each.given_back),
+            _back(each.given_back),
             signed(each.random),
-            percent(each.by_chance),
+            *([_back(each.by_chance)] if room >= _CONTROLLED else []),
         )
     return table
+
+
+def _back(share: float | None) -> str:
+    """A share of the source's activation; of a source that is next to nothing, how many times as much."""
+    return percent(share) if share is None or abs(share) < 10 else f"{share:,.0f}×"
 
 
 @shown.register

@@ -121,10 +121,10 @@ def test_ablating_the_circuit_takes_the_answer_away_and_random_neurons_do_not(sm
         assert ("Austin" in ablated.text) == survives
 
 
-def test_universal_neurons_are_few_are_everywhere_and_are_found_once(smollm2: Any, home: Any) -> None:
-    first = finished(universal.known(smollm2, home))
+def test_universal_neurons_are_few_are_everywhere_and_are_found_once(smollm2: Any, knowing: Any) -> None:
+    first = finished(universal.known(smollm2, knowing))
     assert 0 < len(first) < 50
-    steps = universal.known(smollm2, home)
+    steps = universal.known(smollm2, knowing)
     with pytest.raises(StopIteration) as stop:
         next(steps)  # no progress event: nothing was computed
     assert stop.value.value == first
@@ -132,11 +132,12 @@ def test_universal_neurons_are_few_are_everywhere_and_are_found_once(smollm2: An
     assert not first & {neuron.site for neuron in usual.neurons}
 
 
-def test_a_damaged_file_of_universal_neurons_is_detected_anew(smollm2: Any, home: Any) -> None:
-    first = finished(universal.known(smollm2, home))
-    (path,) = (home / "universal").iterdir()
+def test_a_damaged_file_of_universal_neurons_is_detected_anew(tmp_path: Any) -> None:
+    opened, _ = little("llama")
+    first = finished(universal.known(opened, tmp_path))
+    (path,) = (tmp_path / "universal").iterdir()
     path.write_bytes(b"{")
-    assert finished(universal.known(smollm2, home)) == first
+    assert first and finished(universal.known(opened, tmp_path)) == first
 
 
 def test_the_lens_reads_a_neuron_with_the_sign_it_fires_with(smollm2: Any) -> None:
@@ -148,8 +149,8 @@ def test_the_lens_reads_a_neuron_with_the_sign_it_fires_with(smollm2: Any) -> No
 
 
 def test_attributions_go_with_what_ablating_each_neuron_alone_really_does(smollm2: Any) -> None:
-    """Forty neurons, each switched off alone in a row of one batch: estimate and fact correlate."""
-    found = circuit(smollm2, Question((AUSTIN_TOKEN,), HOUSTON_TOKEN), 40)
+    """Twenty neurons, each switched off alone in a row of one batch: estimate and fact correlate."""
+    found = circuit(smollm2, Question((AUSTIN_TOKEN,), HOUSTON_TOKEN), 20)
     ids = torch.tensor([found.ids]).expand(len(found) + 1, -1)
     rows = [Treatment((neuron,), 0.0) for neuron in found.neurons]
     with treated(smollm2.anatomy, [*rows, Treatment((), 1.0)]), torch.inference_mode():

@@ -29,7 +29,7 @@ NEURONS = tuple({(row[0], row[2]): Neuron(row[0], row[2]) for row in AUSTIN.top[
 TARGET = Target(
     tokens=(Token(AUSTIN.target_id, " Austin"),), counterfactual=Token(AUSTIN.counterfactual_id, " Houston")
 )
-SWEEP = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
+SWEEP = (0.0, 0.5, 1.0, 1.5)
 
 
 def scaled(multiplier: float, name: str = "", neurons: tuple[Neuron, ...] = NEURONS) -> Condition:
@@ -39,7 +39,7 @@ def scaled(multiplier: float, name: str = "", neurons: tuple[Neuron, ...] = NEUR
 def arms(opened: Any, multipliers: tuple[float, ...], **how: Any) -> tuple[Arm, ...]:
     encoded = encode(opened.tokenizer, Prompt(text=AUSTIN.prompt, seed=AUSTIN.seed))
     conditions = [scaled(multiplier) for multiplier in multipliers]
-    decoding = how.pop("decoding", Decoding(max_tokens=16))
+    decoding = how.pop("decoding", Decoding(max_tokens=8))
     return finished(compare(opened, encoded, conditions, decoding, target=TARGET, **how))[0]
 
 
@@ -52,13 +52,19 @@ def test_a_sweep_in_one_batch_says_what_single_runs_say(smollm2: Any) -> None:
 
 
 def test_sampled_arms_meet_the_same_noise(smollm2: Any) -> None:
-    decoding = Decoding(max_tokens=16, sample=True, temperature=1.2, rng=5)
+    decoding = Decoding(max_tokens=8, sample=True, temperature=1.2, rng=5)
     one, again = arms(smollm2, (1.0, 1.0), decoding=decoding)
     assert one.ids == again.ids
 
 
-def test_the_target_of_an_arm_is_its_logit_difference(smollm2: Any) -> None:
-    baseline, off = arms(smollm2, (1.0, 0.0))
+@pytest.fixture(scope="module")
+def pair(smollm2: Any) -> tuple[Arm, ...]:
+    """With the circuit and without it."""
+    return arms(smollm2, (1.0, 0.0), decoding=Decoding(max_tokens=1))
+
+
+def test_the_target_of_an_arm_is_its_logit_difference(pair: tuple[Arm, ...]) -> None:
+    baseline, off = pair
     assert baseline.target == pytest.approx(AUSTIN.logit_diff, abs=1e-3)
     assert off.target is not None and off.target < baseline.target
     austin = next(chance for chance in baseline.next_tokens if chance.id == AUSTIN.target_id)
@@ -76,8 +82,8 @@ def test_the_target_of_a_sequence_is_its_log_probability_under_the_arm(smollm2: 
     assert off.target is not None and off.target < baseline.target
 
 
-def test_shifts_list_the_tokens_of_both_arms_the_largest_change_first(smollm2: Any) -> None:
-    baseline, off = arms(smollm2, (1.0, 0.0))
+def test_shifts_list_the_tokens_of_both_arms_the_largest_change_first(pair: tuple[Arm, ...]) -> None:
+    baseline, off = pair
     rows = shifts(baseline, off)
     assert rows[0].token.text == " Austin" and rows[0].after < rows[0].before
     changes = [abs(row.after - row.before) for row in rows]
@@ -87,7 +93,7 @@ def test_shifts_list_the_tokens_of_both_arms_the_largest_change_first(smollm2: A
 
 def test_texts_stream_under_the_name_of_their_arm_and_add_up(smollm2: Any) -> None:
     encoded = encode(smollm2.tokenizer, Prompt(text=AUSTIN.prompt))
-    steps = compare(smollm2, encoded, [scaled(1.0, "a"), scaled(0.0, "b")], Decoding(max_tokens=12))
+    steps = compare(smollm2, encoded, [scaled(1.0, "a"), scaled(0.0, "b")], Decoding(max_tokens=6))
     streamed = {"a": "", "b": ""}
     while True:
         try:
@@ -148,10 +154,10 @@ def test_rows_with_prompts_of_their_own_say_what_each_says_alone(smollm2: Any) -
     texts = ("Hi!", AUSTIN.prompt, "Count from one to five, please.")
     asked = [(encode(smollm2.tokenizer, Prompt(text=text)), scaled(0.5 * which)) for which, text in enumerate(texts)]
     targets = [TARGET, None, Target(tokens=(Token(AUSTIN.target_id, " Austin"), Token(30, ".")), sequence=True)]
-    together, logits = finished(answered(smollm2, asked, Decoding(max_tokens=8), targets=targets))
+    together, logits = finished(answered(smollm2, asked, Decoding(max_tokens=4), targets=targets))
     assert logits.shape[0] == 3
     for one, target, arm in zip(asked, targets, together, strict=True):
-        (alone,), _ = finished(answered(smollm2, [one], Decoding(max_tokens=8), targets=[target]))
+        (alone,), _ = finished(answered(smollm2, [one], Decoding(max_tokens=4), targets=[target]))
         assert arm.ids == alone.ids
         assert arm.target == (None if target is None else pytest.approx(alone.target, abs=1e-3))
 
@@ -163,7 +169,7 @@ def test_divergence_is_kl_along_the_text_of_the_first_arm(smollm2: Any) -> None:
         scaled(0.0, "off"),
         Condition("late", (Treatment(NEURONS, 0.0, where=Where("generated")),)),
     ]
-    (first, *_), _ = finished(compare(smollm2, encoded, conditions, Decoding(max_tokens=20)))
+    (first,), _ = finished(compare(smollm2, encoded, conditions[:1], Decoding(max_tokens=8)))
     found = finished(divergences(smollm2, encoded, conditions, first.ids))
     ids = torch.tensor([[*encoded.ids, *first.ids[:-1]]])
 

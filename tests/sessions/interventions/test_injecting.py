@@ -7,6 +7,7 @@ from functools import lru_cache
 
 import pytest
 import torch
+from msgspec import structs
 from torch import Tensor
 
 from sessions.circuits.circuit import Neuron
@@ -16,9 +17,9 @@ from sessions.interventions.arms import Condition
 from sessions.interventions.injecting import Injection, injected, seen_at
 from sessions.interventions.layer_sweep import swept
 from sessions.interventions.reaching import reaches, reaches_below
-from sessions.interventions.transplanting import Transplant, captured, transplanted
+from sessions.interventions.transplanting import Transplant, captured, passed, source_of, transplanted
 from sessions.interventions.treating import treated
-from sessions.interventions.treatment import Treatment
+from sessions.interventions.treatment import Treatment, Where
 from sessions.model.generation import Decoding, generate
 from sessions.model.hooks import StateSite, count_hooks
 from sessions.model.info import Encoded, Prompt
@@ -213,8 +214,17 @@ def test_a_state_put_back_gives_the_neurons_of_its_layer_what_they_had() -> None
     assert place.cosine == pytest.approx(1.0, abs=1e-5) and place.norm == pytest.approx(place.replaced)
 
 
-@pytest.mark.parametrize("family", ["llama", "gemma4", "gpt_neox"])
-@pytest.mark.parametrize("measured", ["activation", "probability", "kl"])
+@pytest.mark.parametrize(
+    ("family", "measured"),
+    [
+        *(
+            (family, measured)
+            for family in ("llama", "gemma4", "gpt_neox")
+            for measured in ("activation", "probability", "kl")
+        ),
+        *((family, "kl") for family in ("gemma3n", "gemma2", "gpt2", "qwen2_moe")),
+    ],
+)
 def test_a_map_is_what_single_injections_are(family: str, measured: str) -> None:
     opened = opened_tiny(family)
     vector = state_of(opened, "a fly on the hat", 4, 1, "resid_pre")
@@ -238,5 +248,22 @@ def test_a_map_is_what_single_injections_are(family: str, measured: str) -> None
                 "kl": float((after.exp() * (after - said)).sum()),
             }
             assert found.cells[layer][into] == pytest.approx(naive[measured], rel=1e-3, abs=1e-4)
-    assert found.reaches_below == (2 if family == "gemma4" else LAYERS)
+    assert found.reaches_below == (2 if family in ("gemma3n", "gemma4") else LAYERS)
     assert count_hooks(opened.model) == 0
+
+
+@pytest.mark.parametrize("where", [Where("prompt"), Where("answer", (), "c")], ids=["prompt", "answer"])
+def test_a_map_is_taken_under_what_is_live(where: Where) -> None:
+    """Also where it depends on the tokens before the place, which are read once."""
+    opened = opened_tiny("llama")
+    live = (Treatment((Neuron(0, 3), Neuron(1, 7), Neuron(2, 5)), 0.0, (), where),)
+    encoded = structs.replace(asked(opened)[0], reply=1)
+    text = (encoded, Condition("live", live))
+    vector = state_of(opened, "a fly on the hat", 4, 1, "resid_pre")
+    assert vector.origin is not None
+    found = finished(swept(opened, text, 3, vector.origin, range(LAYERS), "resid_pre", target=9))
+    source, _ = passed(opened, source_of(vector.origin, live), [()], [4], states=[(0, "resid_pre")])
+    put = Injection(1, "resid_pre", 3, source.states[0, "resid_pre"][0, 0])
+    for condition, same in ((text[1], True), (Condition("nothing", ()), False)):
+        _, said = passed(opened, (encoded, condition), [[put]], [3])
+        assert (found.cells[0][1] == pytest.approx(float(said[0].softmax(-1)[9]), rel=1e-4)) == same

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
@@ -275,6 +275,7 @@ def test_a_part_of_a_preset_is_chosen_by_tier_and_region() -> None:
 # ---- on disk
 
 
+@settings(max_examples=25, deadline=None)
 @given(preset=presets)
 def test_a_saved_preset_comes_back_as_it_was(tmp_path_factory: pytest.TempPathFactory, preset: Preset) -> None:
     store = Store(tmp_path_factory.mktemp("home"))

@@ -34,6 +34,7 @@ from sessions.model.hooks import count_hooks
 from sessions.model.info import Prompt, Token
 from sessions.model.opening import OpenModel, adopt
 from sessions.model.tokens import encode
+from sessions.picture import ENDINGS
 from tests.families import tiny, tiny_tokenizer
 from tests.reference import AUSTIN
 
@@ -100,7 +101,7 @@ def test_smollm2_in_a_grid_says_what_it_says_alone(smollm2: OpenModel) -> None:
     plan = Plan(
         dtype="float32",
         selections=(Chosen("all", texts), Chosen("some", texts[:5])),
-        multipliers=(0.0, 2.0),
+        multipliers=(2.0,),
         prompts=(question(encoded, None), question(other, None)),
         decoding=Decoding(max_tokens=4),
         batch=7,
@@ -416,7 +417,7 @@ def test_a_chart_is_the_same_bytes_each_time_and_an_svg_is_xml(llama: OpenModel,
     plan = planned(llama, PROMPTS[:prompts], selections=chosen)
     cells = finished(sweeping.run(llama, plan)).cells
     curves = plan.curves(cells)
-    for ending in sweep_chart.ENDINGS:
+    for ending in ENDINGS:
         first, again = (sweep_chart.drawn(curves, cells, 'p("$x^\n<日本")', ending) for _ in range(2))
         assert first == again
     picture = sweep_chart.drawn(curves, cells, "p", ".svg")

@@ -73,23 +73,6 @@ def test_smollm2_reads_numbers_digit_by_digit_like_the_original(smollm2: OpenMod
     assert tokens == ["in", "ĠĠĠ", "1", "9", "8", "4", "ĊĠ", "1", "."]
 
 
-def test_gemma3_completes_text_and_has_no_template(gemma3: OpenModel) -> None:
-    assert not gemma3.info.has_template
-    text = Prompt(text="The capital of the state of Texas is the city of", chat=False)
-    assert said(gemma3, text, 1) == " Austin"
-
-
-def test_gemma3_reads_text_exactly_with_one_bos(gemma3: OpenModel) -> None:
-    for text in ("The capital of Texas is", " two  spaces\n\n\tand a tab", "naïve 東京 🦙 it's 1984", "<h1>x</h1>"):
-        ids = gemma3.tokenizer(text)["input_ids"]
-        assert ids.count(gemma3.tokenizer.bos_token_id) == 1 == ids.index(gemma3.tokenizer.bos_token_id) + 1
-        assert gemma3.tokenizer.decode(ids, skip_special_tokens=True) == text
-    # A wrong order of merges, or specials that are cut up, would show here.
-    for token in (107, 108, 138, 105, 9539, 86459, 200_000):
-        piece = gemma3.tokenizer.convert_ids_to_tokens(token).replace("▁", " ")
-        assert gemma3.tokenizer.encode(piece, add_special_tokens=False) == [token]
-
-
 def test_a_prepared_model_is_taken_as_it_is(smollm2: OpenModel) -> None:
     events, path = collected(prepared("smollm2", models_folder()))
     assert events == [] and path == models_folder() / "smollm2"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
+from copy import copy, deepcopy
 from typing import Any
 
 import pytest
@@ -27,7 +27,8 @@ CLOSING = {
 
 @pytest.fixture
 def tokenizer(smollm2: Any) -> Any:
-    return deepcopy(smollm2.tokenizer)
+    """One whose template can be changed; its vocabulary is that of all."""
+    return copy(smollm2.tokenizer)
 
 
 @pytest.mark.parametrize(("name", "marker"), CLOSING.items(), ids=CLOSING)
@@ -36,11 +37,12 @@ def test_the_marker_is_what_the_template_writes_behind_a_thought(tokenizer: Any,
     assert closing(tokenizer) == marker
 
 
-def test_a_model_without_a_template_or_with_one_that_knows_no_thoughts_has_no_marker(smollm2: Any, gemma3: Any) -> None:
-    assert closing(smollm2.tokenizer) == closing(gemma3.tokenizer) == ""
+def test_a_model_with_a_template_that_knows_no_thoughts_has_no_marker(smollm2: Any) -> None:
+    assert closing(smollm2.tokenizer) == ""
 
 
 def test_tags_among_the_added_tokens_are_the_last_resort(tokenizer: Any) -> None:
+    tokenizer = deepcopy(tokenizer)
     tokenizer.chat_template = TEMPLATES["plain"]
     tokenizer.add_tokens(["</think>"])
     assert closing(tokenizer) == ""  # nothing opens it

@@ -32,22 +32,6 @@ def test_a_raw_prompt_is_read_as_it_stands(smollm2: Any) -> None:
     assert encoded.tokens == ("The", " capital", " of", " Texas", " is")
 
 
-def test_a_family_that_wants_a_bos_gets_exactly_one(gemma3: Any) -> None:
-    bos = gemma3.tokenizer.bos_token_id
-    for text in ("The capital of Texas is", "<bos>The capital of Texas is", "<bos><bos>The capital of Texas is"):
-        encoded = encode(gemma3.tokenizer, Prompt(text=text, chat=False))
-        assert encoded.ids[0] == bos and encoded.bos == 1
-        assert bos not in encoded.ids[1:]
-
-
-def test_a_template_that_writes_the_bos_itself_does_not_double_it(gemma3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        gemma3.tokenizer, "chat_template", "{{ bos_token }}{% for m in messages %}{{ m['content'] }}{% endfor %}"
-    )
-    encoded = encode(gemma3.tokenizer, Prompt(text="Hello"))
-    assert encoded.templated and encoded.bos == 1 and encoded.ids.count(gemma3.tokenizer.bos_token_id) == 1
-
-
 def test_the_thinking_switch_reaches_the_template(smollm2: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     template = "{{ messages[0]['content'] }}{% if enable_thinking is defined %} think={{ enable_thinking }}{% endif %}"
     monkeypatch.setattr(smollm2.tokenizer, "chat_template", template)
@@ -152,8 +136,3 @@ def test_earlier_turns_stand_before_the_question(smollm2: Any) -> None:
     assert [encoded.text.count(part) for part in parts] == [1] * 4
     assert sorted(parts, key=encoded.text.index) == list(parts)
     assert "".join(encoded.tokens[: encoded.reply]).endswith("And of France?<|im_end|>\n")
-
-
-def test_without_a_template_there_is_no_conversation(gemma3: Any) -> None:
-    with pytest.raises(ModelError, match="only a chat template"):
-        encode(gemma3.tokenizer, Prompt(text="And?", history=(Turn("user", "Why?"), Turn("assistant", "So."))))

@@ -8,7 +8,9 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
+from sessions.atlas.findings import Peak
 from sessions.events import Failed, Progress, Result, Started, State, Text
 from sessions.results import Deleted
 from workbench.app.board import EVERYTHING, Board, Facet
@@ -125,3 +127,14 @@ def test_a_line_that_went_down_with_its_host_is_shown_as_cut_short() -> None:
 
 def test_who_attaches_again_to_the_same_host_hears_it_once(recorded: list[Heard]) -> None:
     assert known(fed([*recorded, Gone("the line dropped"), *recorded])) == known(fed(recorded))
+
+
+def test_what_an_atlas_said_is_forgotten_when_another_one_is_in_use(board: Board) -> None:
+    place, row = next(iter(board.rows.items()))
+    known = structs.replace(row, peak=Peak(value=2.5, document=0, position=3, token=" is"), rate=0.01)
+    board.feed(Told("a", "me", structs.replace(board.state, atlas="small")))
+    board.rows[place] = known
+    assert board.feed(Told("a", "me", structs.replace(board.state, atlas="small", seed="x"))) == Facet.STATE
+    assert board.rows[place] == known
+    assert board.feed(Told("a", "me", structs.replace(board.state, atlas="large"))) == Facet.STATE | Facet.CIRCUIT
+    assert board.rows[place] == row

@@ -8,6 +8,7 @@ from textual.pilot import Pilot
 
 from commands.grammar import parse
 from sessions import results
+from sessions.atlas.findings import Peak
 from sessions.circuits.circuit import Circuit, Neuron
 from sessions.results import NeuronRow
 from tests.workbench.app.alone import SIZES, Alone, alone, lines, press, rest
@@ -206,5 +207,18 @@ def test_n_asks_for_all_there_is_to_know_and_shows_it(board: Board, circuit: Cir
         for said in (" Tex[b]as", "-37.50", "+2.500", "+2.750", " town", " minneapolis", " capital", "norm 4.5"):
             assert said in text
         assert '" Tex[b]as"' in "\n".join(lines(app))
+
+    alone(NeuronsPane(), board, then)
+
+
+def test_a_card_says_what_woke_the_neuron_over_a_corpus(board: Board, circuit: Circuit) -> None:
+    neuron = circuit.neurons[0]
+    peak = Peak(value=-28.0, document=6, position=26, token=" i[b]s", before=(" of", " Texas"), after=(" Austin",))
+    board.rows[neuron.place] = structs.replace(board.rows[neuron.place], peak=peak, rate=0.005)
+
+    async def then(app: Alone, pilot: Pilot[None]) -> None:
+        await press(pilot, "enter")
+        text = "\n".join(lines(app))
+        assert "peak -28.00 · fires at 0.5%" in text and " of Texas▸ i[b]s◂ Austin" in text
 
     alone(NeuronsPane(), board, then)

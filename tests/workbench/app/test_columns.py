@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from commands.grammar import VERBS, parse
+from sessions.atlas.findings import Peak
 from sessions.circuits.circuit import Circuit, Neuron, Target
 from sessions.circuits.selection import Surroundings, resolve
 from sessions.model.info import Token
@@ -22,7 +24,10 @@ from workbench.app.composing import LETTERS, letters, line
 
 WIDTH, LAYERS = 40, 6
 TOKENS = (" the", "Austin", " the", "\n", "\udc80", "日本")
-KEYS = (RANK, "layer", "index", "position", "token", "attribution", "share", "activation", "up", "down")
+KEYS = (
+    RANK, "layer", "index", "position", "token", "attribution", "share", "activation", "up", "down", "peak", "trigger",
+    "rate",
+)  # fmt: skip
 
 
 def circuit(neurons: tuple[Neuron, ...]) -> Circuit:
@@ -62,28 +67,50 @@ NUMBERS: dict[str, tuple[str, Callable[[Neuron], bool]]] = {
     "+": ("sign", lambda neuron: (neuron.attribution or 0) > 0),
     "-": ("sign", lambda neuron: (neuron.attribution or 0) < 0),
 }
-TEXTS = {"the": "the", "AUS": "aus", '" the"': " the", "\\n": "\n", "日": "日", "nowhere": "nowhere", "up1": "up1"}
+TEXTS = {
+    "the": "the",
+    "AUS": "aus",
+    '" the"': " the",
+    "\\n": "\n",
+    "日": "日",
+    "nowhere": "nowhere",
+    "up1": "up1",
+    "WOKE1": "woke1",
+}
 
 
 def known(found: Circuit, every: int) -> Rows:
     """Rows of some of a circuit's neurons, and of one that is not in it."""
     rows = [
-        NeuronRow(neuron=neuron, token="", share=None, up=(f" up{number % 4}", "the"), down=())
+        NeuronRow(neuron=neuron, token="", share=None, up=(f" up{number % 4}", "the"), down=(), **over_corpus(number))
         for number, neuron in enumerate((*found.neurons[::every], Neuron(99, 99, 0)))
     ]
     return {row.neuron.place: row for row in rows}
 
 
+def over_corpus(number: int) -> dict[str, Any]:
+    """What an atlas says of every other neuron."""
+    if number % 2:
+        return {}
+    peak = Peak(value=float(number % 5 - 2), document=0, position=number, token=f" woke{number % 3}")
+    return {"peak": peak, "rate": number % 3 / 10}
+
+
 def value(found: Circuit, row: int, key: str, rows: Rows) -> object:
     """What a column is sorted by, read from the neuron itself; None where that is missing."""
     neuron = found.neurons[row]
+    told = rows.get(neuron.place)
+    peak = told.peak if told else None
     texts = {
         "token": found.token(neuron.position),
-        "up": "".join(rows[neuron.place].up[:1]) if neuron.place in rows else "",
-        "down": "".join(rows[neuron.place].down[:1]) if neuron.place in rows else "",
+        "up": "".join(told.up[:1]) if told else "",
+        "down": "".join(told.down[:1]) if told else "",
+        "trigger": peak.token if peak else "",
     }
     if key in texts:
         return (texts[key].strip().casefold(), texts[key]) if texts[key] else None
+    if key in ("peak", "rate"):
+        return None if told is None or peak is None else peak.value if key == "peak" else told.rate
     return found.share(neuron) if key == "share" else getattr(neuron, key)
 
 
@@ -108,6 +135,7 @@ def passes(found: Circuit, row: int, words: Collection[str], rows: Rows, marks: 
     neuron = found.neurons[row]
     told = rows.get(neuron.place)
     texts = [found.token(neuron.position), *(told.up if told else ())]
+    texts += [told.peak.token] if told and told.peak else []
     kinds: dict[str, bool] = {"marked": row in marks} if "*" in words else {}
     for word in words:
         if word in TEXTS:
@@ -164,7 +192,7 @@ def test_any_text_is_a_filter_and_a_further_word_of_text_only_narrows_it(found: 
 
 
 @settings(deadline=None)
-@given(CIRCUITS | CROWDED, st.data(), st.sampled_from(sorted({*letters().values()} - {"inject"})))
+@given(CIRCUITS | CROWDED, st.data(), st.sampled_from(sorted({*letters().values()} - {"inject", "rewrite"})))
 def test_a_line_about_marked_neurons_is_a_command_that_changes_exactly_these_where_they_are(
     found: Circuit, data: st.DataObject, verb: str
 ) -> None:

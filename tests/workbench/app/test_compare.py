@@ -10,14 +10,16 @@ from rich.style import Style
 from textual.pilot import Pilot
 
 from sessions.events import Failed, Result, Started, Text
-from sessions.results import Compared, Swept
+from sessions.results import Compared, Injected, Swept
 from tests.workbench.app.alone import Alone, alone, press
 from tests.workbench.app.telling import about, fed, rows, shown, tell, until, watched
 from workbench.app.board import Board
 from workbench.app.chart import Curve
 from workbench.app.differing import Leaving, differing, enclosed
 from workbench.app.hearing import Heard
+from workbench.app.panes.chances import ChancesPane
 from workbench.app.panes.compare import ComparePane
+from workbench.writing import quoted
 
 WORDS = st.lists(
     st.sampled_from(["the", "capital", "of", "Texas", "is", "Austin.", "\n", "東京", "é\u0301"]), max_size=30
@@ -167,6 +169,21 @@ def test_a_sweep_without_a_target_shows_the_likeliest_token(recorded: list[Heard
     pane = ComparePane()
     assert any("●" in row for row in shown(pane, board, (80, 22)))
     assert pane.facts == "sweep all, p of the likeliest token"
+
+
+def test_a_text_with_states_injected_is_compared_with_the_text_as_it_is(recorded: list[Heard]) -> None:
+    board = until(recorded, "amplify")
+    known = board.entries[-1].value
+    assert isinstance(known, Compared)
+    value = Injected(
+        encoded=known.encoded, adds=False, scale=1.0, inputs=False, placed=(), observed=(), target=known.target,
+        arms=(*known.arms, msgspec.structs.replace(known.arms[1], name="random")), shifts=known.shifts,
+    )  # fmt: skip
+    board = fed(about("0", Started("inject", "inject texas"), Result(value, 1.0)))
+    text = shown(ComparePane(), board, (120, 30))
+    assert all(any(arm.name in line for line in text) for arm in value.arms)
+    chances = "\n".join(shown(ChancesPane(), board, (90, 12)))
+    assert value.arms[0].name in chances and quoted(value.shifts[0].token.text) in chances
 
 
 def test_nothing_compared_yet_says_how_to() -> None:

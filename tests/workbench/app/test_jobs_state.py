@@ -124,6 +124,13 @@ def test_the_state_is_all_there(board: Board) -> None:
     assert text[6] == "host     default"
 
 
+def test_the_autoencoder_and_the_atlas_in_use_are_named() -> None:
+    state = State(model="m", sae="/sae/[b] --layer 12", atlas="demo")
+    text = shown(StatePane(), fed(about("a", state)), (60, 9))
+    assert {"sae      /sae/[b] --layer 12", "atlas    demo"} <= set(text)
+    assert not {"sae", "atlas"} & {line.split()[0] for line in shown(StatePane(), fed([]), (60, 9)) if line}
+
+
 def test_in_a_narrow_column_values_stand_below_their_names(board: Board) -> None:
     text = shown(StatePane(), board, (20, 30))
     assert text[:6] == ["model", " smollm2", " float32 on cpu", "prompt", " What is the capital", " of Texas?"]

@@ -10,6 +10,7 @@ from msgspec import structs
 from textual.pilot import Pilot
 
 from commands.grammar import parse
+from sessions.atlas.findings import Peak
 from sessions.circuits.circuit import Circuit, Neuron
 from sessions.results import NeuronRow
 from tests.workbench.app.alone import SIZES, Alone, alone, lines, press, rest
@@ -188,6 +189,63 @@ def test_the_tokens_that_neurons_in_sight_push_are_asked_for(board: Board, circu
         parse(app.sent[0])
 
     alone(NeuronsPane(), board, then)
+
+
+def mapped(board: Board, circuit: Circuit) -> Board:
+    """A board that knows of the first ten neurons, all but the third, what woke them most over a corpus."""
+    board.state = structs.replace(board.state, atlas="demo")
+    for number, neuron in enumerate(circuit.neurons[:10]):
+        peak = Peak(value=number - 4.5, document=1, position=2, token=f" to[b]{number}")
+        row = NeuronRow(neuron=neuron, token="x", share=None, up=(" up",), down=(" down",))
+        board.rows[neuron.place] = row if number == 2 else structs.replace(row, peak=peak, rate=number / 10)
+    return board
+
+
+def test_what_an_atlas_says_has_its_columns_where_there_is_one(board: Board, circuit: Circuit) -> None:
+    async def before(app: Alone, pilot: Pilot[None]) -> None:
+        assert not {"peak", "fires"} & set(lines(app)[0].split())
+
+    async def then(app: Alone, pilot: Pilot[None]) -> None:
+        assert " ".join(lines(app)[0].split()).endswith("act peak woken by fires pushes up pushes down")
+        first, third = (lines(app)[row].split('" up"')[0] for row in (1, 3))
+        assert first.split()[-4:] == ["-4.50", '"', 'to[b]0"', "0.0%"]
+        assert "to[b]" not in third and third.split()[-2:] == ["–", "–"]
+
+    alone(NeuronsPane(), board, before, (160, 20))
+    alone(NeuronsPane(), mapped(board, circuit), then, (160, 20))
+
+
+def test_neurons_are_sorted_and_found_by_what_woke_them(board: Board, circuit: Circuit) -> None:
+    wanted = [str(neuron) for neuron in (circuit.neurons[9], circuit.neurons[8])]
+
+    async def then(app: Alone, pilot: Pilot[None]) -> None:
+        pane(app).headed("peak")
+        await rest(pilot)
+        assert list(named(app))[:2] == wanted and "peak▾" in lines(app)[0]
+        await press(pilot, "/", *"to[b]9", "enter")
+        assert list(named(app)) == wanted[:1]
+
+    alone(NeuronsPane(), mapped(board, circuit), then, (160, 20))
+
+
+def test_a_narrow_table_loses_what_the_atlas_says_before_what_the_circuit_does(board: Board, circuit: Circuit) -> None:
+    mapped(board, circuit)
+    for width in range(20, 160, 3):
+
+        async def then(app: Alone, pilot: Pilot[None], width: int = width) -> None:
+            heading, first = lines(app)[:2]
+            assert ("fires" in heading) <= ("woken" in heading) <= ("peak" in heading) <= ("act" in heading)
+            assert ("peak" in heading) == ("-4.50" in first)
+
+        alone(NeuronsPane(), board, then, (width, 5))
+
+
+def test_what_the_atlas_says_is_asked_for_where_it_is_not_known(board: Board, circuit: Circuit) -> None:
+    async def then(app: Alone, pilot: Pilot[None]) -> None:
+        await press(pilot, "n")
+        assert app.sent == [f"neurons {circuit.neurons[2]} --rows 1"]
+
+    alone(NeuronsPane(), mapped(board, circuit), then, (160, 11))
 
 
 def test_what_is_copied_is_the_row_and_what_is_edited_the_table(board: Board, circuit: Circuit) -> None:

@@ -7,21 +7,25 @@ by row, how many cells have which. `pytest --snapshot-update` writes them anew; 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 from rich.style import Style
 from syrupy.assertion import SnapshotAssertion
 from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 from syrupy.location import PyTestLocation
 from textual.pilot import Pilot
 
-from sessions.events import Event, Started, Text
+from sessions.atlas.findings import Peak
+from sessions.events import Event, Result, Started, State, Text
+from sessions.results import NeuronTable
 from tests.workbench.app.still import Still, played, until
 from workbench.app.hearing import Heard, Told
 from workbench.app.themes import DARK, NONE, SIXTEEN
+from workbench.host.messages import Finished
 
 SIZES = [(80, 24), (160, 48)]
 #: What is done before one looks, by the name of the snapshot.
@@ -31,6 +35,9 @@ VIEWS: dict[str, Sequence[str]] = {
     "starting": (),
     "transcript": ("f2", "ctrl+t"),
     "neurons": ("f3", "ctrl+t", "down", "space", "down", "down", "space"),
+    "corpus": ("f3", "ctrl+t", "down", "down", "down"),
+    "corpus-card": ("f3", "down", "enter"),
+    "corpus-state": ("f8", "ctrl+t"),
     "compare": ("f4", "ctrl+t"),
     "chances": ("f5", "ctrl+t"),
     "layers": ("f6", "ctrl+t", "up", "right"),
@@ -106,11 +113,40 @@ def _heard(view: str, recorded: Sequence[Heard]) -> Sequence[Heard]:
     """All there is; or the first of it, until the texts of `amplify` are being written; or nothing."""
     if view == "starting":
         return ()
+    if view.startswith("corpus"):
+        return [*recorded, *_over_corpus(recorded)]
     if view != "running":
         return recorded
     began = next(at for at, each in enumerate(recorded) if isinstance(each, Told) and _is_amplify(each.event))
     texts = [at for at, each in enumerate(recorded) if at > began and isinstance(each, Told) and _is_text(each.event)]
     return recorded[: texts[9]]
+
+
+def _over_corpus(recorded: Sequence[Heard]) -> Iterator[Heard]:
+    """What is heard of the same neurons once there is an atlas, and an autoencoder is open."""
+    told = [each for each in recorded if isinstance(each, Told)]
+    state = next(each.event for each in reversed(told) if isinstance(each.event, State))
+    table = next(
+        each.event
+        for each in told
+        if isinstance(each.event, Result) and isinstance(each.event.value, NeuronTable)
+    )  # fmt: skip
+    rows = [
+        structs.replace(
+            row,
+            peak=Peak(
+                value=(-1) ** at * (40.5 - at), document=at, position=26, token=f" {row.neuron.index}[b]",
+                before=("The", " capital", " of", " Texas"), after=(" Austin", ",", " which", " man", "y"),
+            ),
+            rate=at / 100,
+        )
+        for at, row in enumerate(table.value.rows)
+    ]  # fmt: skip
+    known = structs.replace(table.value, rows=(structs.replace(rows[0], peak=None, rate=None), *rows[1:]))
+    yield Told("corpus", "me", structs.replace(state, atlas="demo", sae="/sae/[b] --layer 12"))
+    yield Told("corpus", "me", Started("neurons", "neurons top20"))
+    yield Told("corpus", "me", Result(structs.replace(known, atlas="demo", corpus="paragraphs"), 0.01))
+    yield Finished(number=0, ticket="corpus", author="me")
 
 
 def _is_amplify(event: Event) -> bool:

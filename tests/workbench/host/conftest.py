@@ -15,6 +15,7 @@ import pytest
 
 from sessions.errors import WorkbenchError
 from sessions.events import Event
+from tests.workbench.host.nursery import Nursery
 from workbench.host.client import Client
 from workbench.host.messages import Finished, Logged, Numbered, Welcome
 from workbench.host.places import hosts
@@ -58,18 +59,20 @@ def client(own_home: Path) -> Client:
 
 
 @pytest.fixture
-def ready(client: Client, tiny_folder: Path) -> Client:
-    """A client of a host in which the tiny model reads a prompt."""
+def ready(forking: None, client: Client, tiny_folder: Path) -> Client:
+    """A client of a host in which the tiny model reads a prompt; in the test all hosts begin in the nursery."""
     for line in (f"model {tiny_folder}", f"prompt --raw '{TEXT}'"):
         done(client, line)
     return client
 
 
 @pytest.fixture(scope="session")
-def lasting(tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path) -> Iterator[Client]:
+def lasting(tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path, nursery: Nursery) -> Iterator[Client]:
     """As `ready`, for the tests that leave a host as it was."""
     home = tmp_path_factory.mktemp("lasting")
-    client = find_or_start("one", home)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("workbench.host.starting._spawned", nursery.spawned)
+        client = find_or_start("one", home)
     done(client, f"model {tiny_folder}")
     yield client
     _end_hosts(home)

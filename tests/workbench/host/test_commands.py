@@ -32,7 +32,7 @@ def typed(client: Client, *words: str) -> Result:
     return CliRunner().invoke(main, [*words, "--home", str(client.home)], prog_name="workbench")
 
 
-def test_exec_runs_one_line_in_the_session(client: Client) -> None:
+def test_exec_runs_one_line_in_the_session(forking: None, client: Client) -> None:
     result = typed(client, "exec", "set top 9", "--host", "one")
     assert (result.exit_code, result.stdout, result.stderr) == (0, "> set top 9\ntop 9\n", "")
     result = typed(client, "exec", "generate", "--host", "one")
@@ -40,7 +40,7 @@ def test_exec_runs_one_line_in_the_session(client: Client) -> None:
     assert typed(client, "exec", "abalte", "--host", "one").exit_code == 2
 
 
-def test_exec_gives_events_as_json(client: Client) -> None:
+def test_exec_gives_events_as_json(forking: None, client: Client) -> None:
     result = typed(client, "exec", "set top 9", "--host", "one", "--json")
     assert [type(from_json(line)) for line in result.stdout.splitlines()] == [Started, Finished]
     result = typed(client, "exec", "generate", "--host", "one", "--json")

@@ -19,7 +19,7 @@ from sessions.events import Event, Failed, Progress, Result, Started, State, Tex
 from tests.workbench.host.conftest import TEXT, done, events, finished, idle, said, started, until
 from workbench.host.client import Client
 from workbench.host.messages import JOURNAL_TICKET, Numbered, Queued
-from workbench.host.starting import find, find_or_start
+from workbench.host.starting import _spawned, find, find_or_start
 
 LONG = "generate --max-tokens 200"
 ENDLESS = "generate --max-tokens 100000"
@@ -177,7 +177,7 @@ def test_a_text_is_stopped_at_once(kept: Client) -> None:
 
 
 def test_a_long_prompt_is_stopped_while_it_is_read(kept: Client) -> None:
-    done(kept, f"prompt --raw '{'the hen ' * 4000}'")
+    done(kept, f"prompt --raw '{'the hen ' * 2500}'")
     line = "top 3"
     seconds = time.monotonic()
     done(kept, line)
@@ -222,7 +222,9 @@ def test_a_host_ends_with_0(own_home: Path) -> None:
 # Coming back
 
 
-def test_a_host_killed_in_the_middle_comes_back_with_everything(ready: Client) -> None:
+def test_a_host_killed_in_the_middle_comes_back_with_everything(ready: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """This one comes back as the product brings it back: in a process of its own that is started anew."""
+    monkeypatch.setattr("workbench.host.starting._spawned", _spawned)
     done(ready, "set top 7")
     done(ready, "discover --keep-universal")
     before = ready.state()
@@ -259,7 +261,7 @@ def test_what_cannot_come_back_is_named_and_the_rest_does(ready: Client, tmp_pat
 
 
 def test_a_relative_model_comes_back_from_another_folder(
-    client: Client, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+    forking: None, client: Client, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tiny_folder.parent)
     done(client, "model ./tiny")

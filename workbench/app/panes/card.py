@@ -22,6 +22,7 @@ from workbench.app.board import Board, Facet
 from workbench.app.columns import Columns, columns_of, is_like
 from workbench.app.composing import letters, line
 from workbench.app.pane import Pane
+from workbench.presenters.atlas import context, spread, standing
 from workbench.presenters.neuron import edges, strongest, weights
 from workbench.writing import MISSING, aim, fitted, percent, quoted, signed
 
@@ -33,6 +34,8 @@ _PUSHED = 10
 _PAUSE = 0.4
 #: Positions listed of those that `neuron` told of, and cells for the token at each.
 _LISTED, _TOKEN = 8, 16
+#: Maxima over a corpus that are listed, and cells for each with the tokens around it.
+_PEAKS, _CONTEXT = 5, 38
 _KEYS = "←→ others · a ablate · m amplify · n more of it · y copy · esc"
 
 
@@ -184,8 +187,10 @@ class NeuronCard(ModalScreen[None]):
         told = self._board.cards.get(neuron.place)
         if told is None:
             yield from self._pushed(self._board.rows.get(neuron.place))
+            yield from self._over_corpus(neuron)
         else:
             yield "in the prompt", "\n".join(_moments(told))
+            yield from self._over_corpus(neuron)
             yield from weights(told)
             yield from edges(told)
         around = self._around
@@ -199,6 +204,18 @@ class NeuronCard(ModalScreen[None]):
             "all positions" if neuron.position is None else f"position {neuron.position}",
             _summed(*around.at_position),
         )
+
+    def _over_corpus(self, neuron: Neuron) -> Iterator[tuple[str, str]]:
+        """What the atlas says of it, as far as that was told."""
+        row, told = self._board.rows.get(neuron.place), self._board.cards.get(neuron.place)
+        if told is not None and told.atlas is not None:
+            profile = told.atlas
+            yield "over a corpus", " · ".join((*standing(profile), *spread(profile)))
+            peaks = sorted((*profile.high, *profile.low), key=lambda peak: -abs(peak.value))[:_PEAKS]
+            yield "woken by", "\n".join(f"{signed(peak.value, 2):>8}  {context(peak, _CONTEXT)}" for peak in peaks)
+        elif row is not None and row.peak is not None:
+            yield "over a corpus", f"peak {signed(row.peak.value, 2)} · fires at {percent(row.rate)}"
+            yield "woken by", context(row.peak, _CONTEXT)
 
     def _pushed(self, row: results.NeuronRow | None) -> Iterator[tuple[str, str]]:
         if row is not None:

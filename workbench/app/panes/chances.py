@@ -14,7 +14,7 @@ from textual.strip import Strip
 from commands.grammar import call_line
 from sessions.interventions.arms import Shift
 from sessions.model.info import TokenChance
-from sessions.results import Compared, Distribution, Generated
+from sessions.results import Compared, Distribution, Generated, Injected
 from workbench.app.board import Board, Facet
 from workbench.app.paper import Block, Paper, Written
 from workbench.app.wrapping import Rows, row
@@ -41,7 +41,7 @@ class ChancesPane(Paper):
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self._value: Distribution | Generated | Compared | None = None
+        self._value: Distribution | Generated | Compared | Injected | None = None
         self._table: Chances | Shifts | None = None
         self._number = 0
 
@@ -66,6 +66,8 @@ class ChancesPane(Paper):
         match self._value:
             case Compared(verb=verb, selection=selection):
                 return fitted(f"{inline(verb)} {inline(selection)}", 24)
+            case Injected(placed=placed):
+                return fitted(f"inject {inline(', '.join(place.name for place in placed))}", 24)
             case Distribution(encoded=encoded) if encoded.prompt.seed:
                 return f"after {_end(encoded.prompt.seed)}"
         return ""
@@ -132,7 +134,7 @@ class Chances(Block):
 class Shifts(Block):
     """How the chances of tokens moved: the largest changes first, before above after, or beside it."""
 
-    def __init__(self, value: Compared) -> None:
+    def __init__(self, value: Compared | Injected) -> None:
         self._shifts: Sequence[Shift] = value.shifts
         self._names = [inline(arm.name) for arm in value.arms[:2]]
         self._roles = target_roles(value.target)
@@ -190,13 +192,13 @@ class Shifts(Block):
         return f"{_ROLES.get(self._roles.get(shift.token.id, ''), ' ')} ", _BOLD
 
 
-def _table(value: Distribution | Generated | Compared | None) -> Chances | Shifts | None:
+def _table(value: Distribution | Generated | Compared | Injected | None) -> Chances | Shifts | None:
     match value:
         case Distribution(chances=chances):
             return Chances(chances)
         case Generated(arm=arm):
             return Chances(sorted(arm.next_tokens, key=lambda token: token.rank))
-        case Compared():
+        case Compared() | Injected():
             return Shifts(value)
     return None
 

@@ -14,7 +14,7 @@ from textual.strip import Strip
 
 from sessions.events import Failed
 from sessions.interventions.arms import Arm
-from sessions.results import Compared, Intervened, Swept
+from sessions.results import Compared, Injected, Intervened, Swept
 from workbench.app.board import Board, Entry, Facet
 from workbench.app.chart import Curve
 from workbench.app.differing import Leaving, Span, differing, enclosed
@@ -58,7 +58,7 @@ class ComparePane(Paper):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._entry: Entry | None = None
-        self._whole: Intervened | None = None
+        self._whole: Intervened | Injected | None = None
         self._arms: list[ArmText] = []
         self._leaving = Leaving()
         self._number = 0
@@ -69,7 +69,7 @@ class ComparePane(Paper):
             self._entry, self._whole, self._arms, self._leaving = entry, None, [], Leaving()
             self._number = 0
             self.begin()
-        if entry is not None and isinstance(entry.value, Intervened):
+        if entry is not None and isinstance(entry.value, Intervened | Injected):
             if entry.value is not self._whole:
                 self._complete(entry.value)
         elif entry is not None:
@@ -89,6 +89,8 @@ class ComparePane(Paper):
             return fitted(inline(self._entry.line.strip()), 40) if self._entry else ""
         if isinstance(self._whole, Swept):
             return fitted(f"sweep {inline(self._whole.selection)}, {_measured(self._whole)}", 40)
+        if isinstance(self._whole, Injected):
+            return fitted(f"inject {inline(', '.join(place.name for place in self._whole.placed))}", 40)
         verb = self._whole.verb if isinstance(self._whole, Compared) else ""
         return fitted(inline(f"{verb} {self._whole.selection}"), 40)
 
@@ -162,13 +164,13 @@ class ComparePane(Paper):
         for arm, marked in zip(self._arms, self._leaving.marked(entry.texts).values(), strict=True):
             arm.text, arm.marked = entry.texts[arm.name], marked
 
-    def _complete(self, value: Intervened) -> None:
+    def _complete(self, value: Intervened | Injected) -> None:
         """The texts are whole: they stay as they are."""
         self._whole = value
         self.begin()
         self.at_end = False
-        if isinstance(value, Compared):
-            self._number = len(value.arms) - 1
+        if isinstance(value, Compared | Injected):
+            self._number = len(value.arms) - 1 if isinstance(value, Compared) else 1
             self._arms = _compared(value)
         else:
             arms = sorted(value.arms, key=lambda arm: arm.multiplier)
@@ -241,7 +243,7 @@ class Tails(Block):
             yield row((f"{name} ▏ ", _DIM), tail(arm.text, width - cell_len(name) - 3))
 
 
-def _compared(value: Compared) -> list[ArmText]:
+def _compared(value: Compared | Injected) -> list[ArmText]:
     """The texts, enclosed in each what differs from the first, and in that what differs from the second."""
     texts = [plain(arm.text) for arm in value.arms]
     spans: list[list[Span]] = []

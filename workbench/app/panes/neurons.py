@@ -12,7 +12,7 @@ from textual.binding import Binding, BindingType
 from sessions.circuits.circuit import Circuit, Neuron, Place
 from sessions.results import NeuronRow
 from workbench.app.board import Board, Facet
-from workbench.app.columns import RANK, Columns, Filter, Sort, columns_of, is_like
+from workbench.app.columns import ASKED, RANK, Columns, Filter, Sort, columns_of, is_like
 from workbench.app.composing import letters, line, listed
 from workbench.app.panes.card import NeuronCard
 from workbench.app.table import Cell, Column, Table
@@ -21,19 +21,24 @@ from workbench.writing import MISSING, inline, percent, quoted, signed
 if TYPE_CHECKING:
     from workbench.app.columns import Rows
 
-LAYER = Column("layer", "L", 9)
-INDEX = Column("index", "N", 9)
-POSITION = Column("position", "pos", 7)
-TOKEN = Column("token", "token", 6, 7, 18)
-ATTRIBUTION = Column("attribution", "attr", 8)
-EFFECT = Column("effect", "effect", 7)
-SHARE = Column("share", "share", 4)
-ACTIVATION = Column("activation", "act", 5)
-UP = Column("up", "pushes up", 3, 10, 60)
+LAYER = Column("layer", "L", 12)
+INDEX = Column("index", "N", 12)
+POSITION = Column("position", "pos", 10)
+TOKEN = Column("token", "token", 9, 7, 18)
+ATTRIBUTION = Column("attribution", "attr", 11)
+EFFECT = Column("effect", "effect", 10)
+SHARE = Column("share", "share", 7)
+ACTIVATION = Column("activation", "act", 8)
+PEAK = Column("peak", "peak", 5)
+TRIGGER = Column("trigger", "woken by", 4, 7, 14)
+RATE = Column("rate", "fires", 3)
+UP = Column("up", "pushes up", 6, 10, 60)
 DOWN = Column("down", "pushes down", 2, 24, 60)
-COLUMNS = (LAYER, INDEX, POSITION, TOKEN, ATTRIBUTION, EFFECT, SHARE, ACTIVATION, UP, DOWN)
+COLUMNS = (LAYER, INDEX, POSITION, TOKEN, ATTRIBUTION, EFFECT, SHARE, ACTIVATION, PEAK, TRIGGER, RATE, UP, DOWN)
+#: Those of an atlas: over its corpus the strongest activation, the token it was at, and how often it fires.
+CORPUS = (PEAK, TRIGGER, RATE)
 #: What is read from the top down when it is sorted by.
-_LARGEST_FIRST = {ATTRIBUTION.key, EFFECT.key, SHARE.key, ACTIVATION.key}
+_LARGEST_FIRST = {ATTRIBUTION.key, EFFECT.key, SHARE.key, ACTIVATION.key, PEAK.key, RATE.key}
 #: Rows that are written out for an editor.
 _MOST_WRITTEN = 20_000
 
@@ -53,7 +58,7 @@ class NeuronsPane(Table):
         Binding("greater_than_sign", "sort(1)", "sort by the next column", id="neurons.sort_right", show=False),
         Binding("o", "turn", "turn the order round", id="neurons.turn", show=False),
         Binding("O", "rank", "the circuit's own order", id="neurons.rank", show=False),
-        Binding("n", "fetch", "fetch the tokens they push", id="neurons.fetch", show=False),
+        Binding("n", "fetch", "fetch the tokens they push, and what wakes them", id="neurons.fetch", show=False),
         *(
             Binding(letter, f"compose('{verb}')", verb, id=f"neurons.{verb}", show=letter in "am")
             for letter, verb in letters().items()
@@ -71,6 +76,7 @@ class NeuronsPane(Table):
         self._board: Board | None = None
         self._anchor = 0  # the row the user went to last: the cursor comes back to it when it is shown again
         self._rows: Mapping[Place, NeuronRow] = {}
+        self._mapped = False  # whether an atlas says something of them
         self._order: Rows | None = None  # None: as they stand in the circuit
         self._arranging = False
         self._wanted = 0  # counts what was asked for, so that an answer that comes late is known as such
@@ -85,7 +91,8 @@ class NeuronsPane(Table):
             if self.filter or self.sort != Sort():
                 self._arrange()
         elif board.circuit is not self.circuit:
-            self.circuit, self.marks, self._order, self._rows = board.circuit, set(), None, dict(board.rows)
+            self.circuit, self.marks, self._order = board.circuit, set(), None
+            self._take(board.rows)
             self.cursor = self._top = self._anchor = 0
             self._later.clear()
             self._arranging = False
@@ -94,12 +101,16 @@ class NeuronsPane(Table):
             if self.filter or self.sort != Sort():
                 self._arrange()
         elif Facet.CIRCUIT in changed:
-            self._rows = dict(board.rows)
+            self._take(board.rows)
             self.rearranged()
-            if Filter.read(self.filter).texts or self.sort.key in (UP.key, DOWN.key):
+            if Filter.read(self.filter).texts or self.sort.key in ASKED:
                 self._arrange()
         elif self.circuit is None:
             self.refresh()
+
+    def _take(self, rows: Mapping[Place, NeuronRow]) -> None:
+        self._rows = dict(rows)
+        self._mapped = any(row.peak is not None for row in rows.values())
 
     def chosen(self) -> str:
         return self.written(self.cursor).strip() if self.count() else ""
@@ -128,6 +139,7 @@ class NeuronsPane(Table):
 
     def columns(self) -> Sequence[Column]:
         unknown = set() if self._rows else {UP, DOWN}
+        unknown |= set() if self._mapped else {*CORPUS}
         if self.circuit is not None and not self.circuit.held:
             unknown.add(EFFECT)
         return [column for column in COLUMNS if column not in unknown]
@@ -137,6 +149,7 @@ class NeuronsPane(Table):
         neuron = self.neuron(number)
         share = self.circuit.share(neuron)
         row = self._rows.get(neuron.place)
+        peak = None if row is None else row.peak
         token = self.circuit.token(neuron.position)
         return {
             LAYER.key: Cell(str(neuron.layer)),
@@ -147,6 +160,9 @@ class NeuronsPane(Table):
             EFFECT.key: Cell(signed(neuron.effect), _sign(neuron.effect)),
             SHARE.key: Cell(percent(share, sign=True), _sign(share)),
             ACTIVATION.key: Cell(signed(neuron.activation, 2)),
+            PEAK.key: Cell("" if row is None else signed(peak.value if peak else None, 2)),
+            TRIGGER.key: Cell(quoted(peak.token) if peak else "", "faint"),
+            RATE.key: Cell("" if row is None else percent(row.rate)),
             UP.key: Cell(" ".join(map(quoted, row.up)) if row else "", "faint"),
             DOWN.key: Cell(" ".join(map(quoted, row.down)) if row else "", "faint"),
         }
@@ -228,8 +244,10 @@ class NeuronsPane(Table):
         self._when_arranged(self._fetch)
 
     def _fetch(self) -> None:
-        """Ask for the tokens pushed by the neurons in sight of which they are not known."""
-        unknown = [self.neuron(number) for number in self.in_sight if self.neuron(number).place not in self._rows]
+        """Ask for what is not known of the neurons in sight: the tokens that they push, what an atlas says."""
+        rows = {number: self._rows.get(self.neuron(number).place) for number in self.in_sight}
+        mapped = self._board is not None and bool(self._board.state.atlas)
+        unknown = [self.neuron(at) for at, row in rows.items() if row is None or (mapped and row.peak is None)]
         if unknown:
             self.post_message(self.Sent(f"neurons {listed(unknown)} --rows {len(unknown)}"))
 

@@ -86,6 +86,10 @@ def _held(board: Board) -> Iterator[tuple[str, list[str]]]:
         named = [*state.first_suppressed, f"and {more:,} more" if more else ""]
         yield "at zero", [f"{state.suppressed:,} suppressed", *named]
     yield "live", [inline(label) for label in state.live]
+    earlier = state.edits_applied - len(state.edits)
+    yield "edits", [f"{earlier:,} before" if earlier else "", *(inline(label) for label in state.edits)]
+    yield "sae", [inline(state.sae)]
+    yield "atlas", [inline(state.atlas)]
     yield "chat", [counted(state.exchanges, "exchange") if state.exchanges else ""]
     yield "host", [inline(board.name), inline(board.host)]
 

@@ -1,0 +1,251 @@
+"""Changes of weights, one on the other: `edits`, `undo`, `redo`, `inspect`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from functools import partial
+from typing import TYPE_CHECKING
+
+import click
+from click.shell_completion import CompletionItem
+
+from commands.choices import OneOf
+from commands.interventions import doubts, target_of
+from commands.names import SavedName
+from commands.prompting import decoded
+from commands.verb import argument, option, verb
+from commands.words import Whole, Word
+from sessions.errors import UsageError
+from sessions.events import Progress, Steps
+from sessions.interventions.arms import Condition, shifts
+from sessions.results import Compared, EditInspected, EditRow, EditsShown
+from sessions.session import Reading, Session
+
+if TYPE_CHECKING:
+    from sessions.edits.beside import State
+    from sessions.edits.edit import Edit
+    from sessions.edits.ledger import Ledger
+
+FAMILY = "Edits"
+
+ACTIONS = OneOf(
+    "action",
+    {
+        "list": "what is applied",
+        "on": "put an edit that is off back into the weights, where it was in the order",
+        "off": "take an edit out of the weights, and keep its place",
+        "load": "apply a saved edit",
+        "compare": "the prompt's text without the edits beside the one with them",
+    },
+)
+#: For all edits, where one may be named.
+ALL = "all"
+
+
+class EditWord(Word):
+    """An edit: its number among those that are applied, or its name."""
+
+    name = "edit"
+    shape = "N|NAME"
+
+    def __init__(self, saved: bool = False) -> None:
+        self.saved = saved
+
+    def read(self, text: str) -> str:
+        if not text.isdecimal() and text != ALL:
+            SavedName("edit").read(text)
+        return text
+
+    def completions(self, session: Session | None, incomplete: str) -> list[tuple[str, str]]:
+        if session is None:
+            return []
+        entries = () if session.ledger is None else session.ledger.entries
+        applied = {entry.edit.name: entry.edit.about for entry in entries}
+        numbers = [(str(number), entry.edit.about) for number, entry in enumerate(entries, 1)]
+        saved = session.store.names("edit") if self.saved else []
+        return [*applied.items(), *((name, "saved edit") for name in saved if name not in applied), *numbers]
+
+
+class _Which(EditWord):
+    """The edit that an action of `edits` is about."""
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        action = ctx.args[0] if ctx.args else ""
+        kinds: dict[str, Word] = {"load": SavedName("edit"), **dict.fromkeys(("on", "off", "compare"), EditWord())}
+        return kinds[action].shell_complete(ctx, param, incomplete) if action in kinds else []
+
+
+@verb("edits", family=FAMILY, example="edits")
+@argument("action", help="list, on, off, load or compare", type=ACTIONS, default="list")
+@argument("which", help="an edit's number or name, or all (of compare: default)", type=_Which(), required=False)
+@option("--max-tokens", type=Whole(), help="of compare: tokens to generate at most (default: the setting max_tokens)")
+@option("--force", is_flag=True, help="of load: even if it was made on another model")
+def edits(
+    session: Session, action: str, which: str | None, max_tokens: int | None, force: bool
+) -> Steps[EditsShown | Compared]:
+    """Show the edits of the weights, first to last, and turn them on and off.
+
+    An edit lies on those before it. One that is off keeps its place: edits off 2 takes the second out of the
+    weights, with all others as they are, and edits on 2 puts it back. edits load NAME applies one that was saved.
+    edits compare shows the prompt's text without any of them beside the one with them; edits compare NAME, without
+    that one and with it.
+    """
+    if max_tokens is not None and action != "compare":
+        raise UsageError(f"--max-tokens says nothing to edits {action}", "edits compare --max-tokens N")
+    if force and action != "load":
+        raise UsageError(f"--force says nothing to edits {action}", "edits load NAME --force")
+    ledger = session.edits()
+    if action == "compare":
+        return (yield from _compared(session, which or ALL, max_tokens))
+    if action == "list":
+        if which is not None:
+            raise UsageError("edits list shows them all", f"inspect {which} shows one")
+        return _shown(ledger)
+    if which is None:
+        raise UsageError(f"edits {action} needs an edit", f"for example: edits {action} {'NAME' if force else '1'}")
+    yield Progress("editing")
+    if action == "load":
+        return _loaded(session, SavedName("edit").read(which), force)
+    return _turned(ledger, which, action == "on")
+
+
+def _loaded(session: Session, name: str, force: bool) -> EditsShown:
+    from sessions.edits.inspecting import remarks
+
+    edit, notes = session.read_edit(name, force=force)
+    session.edits().apply(edit)
+    notes = (*notes, *remarks(session.opened(), edit))
+    return _shown(session.edits(), "loaded", [edit], notes)
+
+
+def _turned(ledger: Ledger, which: str, on: bool) -> EditsShown:
+    word = "on" if on else "off"
+    if which != ALL:
+        return _shown(ledger, word, [ledger.turn(ledger.meant(which), on)])
+    turned = ledger.turn_all(on)
+    if not turned:
+        raise UsageError(
+            f"all edits are {word} already" if ledger.entries else "no edit is applied", "edits shows them"
+        )
+    return _shown(ledger, word, turned)
+
+
+@verb("undo", family=FAMILY, example="undo")
+@argument("count", help="how many", type=Whole(), default=1)
+def undo(session: Session, count: int) -> EditsShown:
+    """Take the last edits off, so that the weights are to the bit what they were; redo brings them back."""
+    ledger = session.edits()
+    return _shown(ledger, "undone", ledger.undo(count))
+
+
+@verb("redo", family=FAMILY, example="redo")
+@argument("count", help="how many", type=Whole(), default=1)
+def redo(session: Session, count: int) -> EditsShown:
+    """Bring back what undo took off last. A new edit, or a loaded one, leaves nothing to redo."""
+    ledger = session.edits()
+    return _shown(ledger, "redone", ledger.redo(count))
+
+
+def _shown(ledger: Ledger, done: str = "", named: Sequence[Edit] = (), notes: tuple[str, ...] = ()) -> EditsShown:
+    rows = tuple(
+        EditRow(
+            number=number,
+            name=entry.edit.name,
+            verb=entry.edit.verb,
+            about=entry.edit.about,
+            on=entry.on,
+            norm=entry.norm,
+        )
+        for number, entry in enumerate(ledger.entries, 1)
+    )
+    undone = tuple(entry.edit.name for entry in reversed(ledger.undone))
+    return EditsShown(rows=rows, done=done, named=tuple(edit.name for edit in named), undone=undone, notes=notes)
+
+
+def _compared(session: Session, which: str, max_tokens: int | None) -> Steps[Compared]:
+    """The prompt answered without edits, or without one of them, and with."""
+    from sessions.edits.beside import beside
+
+    ledger, encoded, target = session.edits(), session.encoded(), target_of(session)
+    if which == ALL:
+        if not ledger.active:
+            raise UsageError("no edit is in the weights", "edits shows what there is")
+        meant, names = ledger.active, ("unedited", "edited")
+        states: Sequence[State] = (ledger.lifted, nullcontext)
+    else:
+        number = ledger.meant(which)
+        edit = ledger.entry(number).edit
+        meant, names = (edit,), (f"without {edit.name}", f"with {edit.name}")
+        states = partial(ledger.held, number, False), partial(ledger.held, number, True)
+    conditions = Condition(names[0], session.in_force), Condition(names[1], session.in_force)
+    decoding = decoded(session, max_tokens=max_tokens, pushes=any(edit.pushes for edit in meant))
+    arms, logits = yield from beside(
+        session.opened(), encoded, conditions, states, decoding, target=target, cancel=session.cancel
+    )
+    session.reading = Reading(text=arms[1].text, baseline=arms[0].text, logits=logits[1])
+    return Compared(
+        verb="edits compare",
+        selection=", ".join(edit.name for edit in meant),
+        neurons=0,
+        scope="",
+        encoded=encoded,
+        target=target,
+        arms=arms,
+        shifts=shifts(*arms),
+        notes=doubts(session),
+    )
+
+
+@verb("inspect", family=FAMILY, example="inspect 1")
+@argument("which", metavar="EDIT", help="the number of an applied edit, or the name of any", type=EditWord(saved=True))
+@option("--rows", type=Whole(), help="neurons to show at most (default: the setting rows)")
+@option("--tokens", type=Whole(1, 100), default=3, help="tokens to show that each neuron reads and pushes")
+@option("--force", is_flag=True, help="even if it was made on another model")
+def inspect(session: Session, which: str, rows: int | None, tokens: int, force: bool) -> Steps[EditInspected]:
+    """Show what an edit changes: norms, what its neurons read and push, how much of a matrix goes.
+
+    Before is the model with the edits below it, after is with it on top of them. Of a neuron are shown the tokens
+    that its rows read, those that its column pushes, and how much it is of one token: the first one's part of a
+    softmax over what the column alone would predict, and the cosines with the unembedding's rows of the first
+    and the second. Where there is a prompt, the logits after it are computed twice, with the edit in the weights
+    and as hooks on the unchanged ones: both have to agree.
+    """
+    from sessions.edits.inspecting import inspected
+
+    ledger, name = session.edits(), which.removeprefix("edit:")
+    number = ledger.meant(which) if which.isdecimal() else ledger.number_of(name) or 0
+    notes: tuple[str, ...] = ()
+    if number:
+        entry = ledger.entry(number)
+        edit, on = entry.edit, entry.on
+    else:
+        (edit, notes), on = session.read_edit(SavedName("edit").read(name), force=force), False
+    ids = () if session.prompt is None else session.encoded().ids
+    found = yield from inspected(
+        session.opened(),
+        ledger,
+        edit,
+        below=number - 1 if number else len(ledger.entries),
+        ids=ids,
+        rows=rows or session.settings.rows,
+        tokens=tokens,
+        cancel=session.cancel,
+    )
+    return EditInspected(
+        number=number,
+        name=edit.name,
+        verb=edit.verb,
+        about=edit.about,
+        on=on,
+        model=edit.model,
+        command=edit.command,
+        facts=dict(edit.facts),
+        norm=found.norm,
+        neurons=found.neurons,
+        total=found.total,
+        matrices=found.matrices,
+        tokens=found.tokens,
+        apart=found.apart,
+        notes=(*notes, *found.notes),
+    )

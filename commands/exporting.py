@@ -1,0 +1,94 @@
+"""What `export` and `import` do with changes of weights: a model with its edits as a folder, and edits as files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from commands.line import quoted
+from sessions.disk import read_file
+from sessions.errors import ArtifactError
+from sessions.events import Steps
+from sessions.results import ModelExported, Saved
+from sessions.session import Session
+from sessions.store import KINDS, Key, body_of, check_model, opened
+
+#: A text for the logits that have to be the same, where there is no prompt: the first ids of any vocabulary.
+_IDS = (1, 2, 3)
+
+
+def kind_in(data: bytes, source: str) -> str:
+    """Which kind of artifact the bytes of a safetensors file are.
+
+    Raises:
+        ArtifactError: it is no artifact of the workbench.
+    """
+    return KINDS["edit"].layout.stamp(data, source).kind
+
+
+def model_exported(session: Session, path: Path, force: bool) -> Steps[ModelExported]:
+    """Write the open model, with the edits that are on, into a folder."""
+    from sessions.edits.exporting import exported
+
+    model, opening, ledger = session.opened(), session.opening, session.edits()
+    place = path.absolute().resolve()
+    own = None if opening is None else (Path(opening.folder) / Path(opening.name).expanduser()).resolve()
+    if place == own or session.store.models.resolve() in (place, *place.parents):
+        raise ArtifactError(f"'{path}' is the folder of a model that is opened here", "choose another folder")
+    with session.unsuppressed():
+        fingerprint, reopened = yield from exported(
+            model,
+            place,
+            force=force,
+            trusted=opening is not None and opening.trust_remote_code,
+            ids=_IDS if session.prompt is None else session.encoded().ids,
+            cancel=session.cancel,
+        )
+    notes = [] if reopened else ["there is no memory to open it beside the open model: it was not held against it"]
+    if model.info.dtype == "float32":
+        notes.append("it is in float32, as the model is open; opened with --dtype bfloat16 it would be half as large")
+    if session.suppressed or session.live:
+        notes.append("what is suppressed or live is no change of weights, and is not in it")
+    off = len(ledger.entries) - len(ledger.active)
+    if off:
+        notes.append(f"{off} edits that are off are not in it" if off > 1 else "the edit that is off is not in it")
+    return ModelExported(
+        path=str(place),
+        fingerprint=fingerprint,
+        dtype=model.info.dtype,
+        bytes=sum(each.stat().st_size for each in place.iterdir()),
+        edits=tuple(edit.name for edit in ledger.active),
+        reopened=reopened,
+        notes=tuple(notes),
+    )
+
+
+def edit_bytes(session: Session, name: str) -> bytes:
+    """The file of a saved edit, which has been found in order."""
+    session.read_edit(name, force=True)
+    return read_file(session.store.path("edit", name))
+
+
+def edit_imported(session: Session, data: bytes, path: Path, name: str | None, force: bool) -> Saved:
+    """Save the edit in a file that was exported; where a model is open, it has to fit."""
+    from sessions.edits.files import EditFile
+
+    artifact = opened(data, "edit", str(path))
+    header, file = artifact.header, body_of(artifact, EditFile, str(path))
+    notes = []
+    if session.model is not None:
+        info = session.model.info
+        notes.append(check_model(header.fingerprint, header.model, info.fingerprint, info.name, force))
+        with file.edit.applied(session.model):
+            pass  # it fits
+    key = Key("edit", name or header.name)
+    saved = session.store.save(
+        key.kind,
+        key.name,
+        file,
+        model=header.model,
+        fingerprint=header.fingerprint,
+        command=f"import {quoted(str(path))} --as {quoted(str(key))}",
+        force=force,
+    )
+    notes.append(f"edits load {key.name} applies it")
+    return Saved(name=str(key), path=str(saved), notes=tuple(filter(None, notes)))

@@ -1,0 +1,238 @@
+"""Adapters that are kept and those that are loaded: what `adapter`, `ensemble` and rounds of training do with them.
+
+An adapter is loaded by an edit of its name, whose one change is the `Adapter`; one that is merged has a second edit,
+which closes its path and adds its product.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from msgspec import structs
+
+from commands.names import Name
+from sessions.errors import ArtifactError, UsageError, WorkbenchError
+from sessions.events import Steps
+from sessions.results import AdapterRow, AdapterShown
+from sessions.session import Session
+from sessions.store import check_model
+
+if TYPE_CHECKING:
+    from sessions.edits.adapter_shelf import Shelf
+    from sessions.edits.adapters import Adapter
+    from sessions.edits.edit import Edit
+
+#: The verb that edits of adapters are made by.
+VERB = "adapter"
+
+
+class AdapterName(Name):
+    """An adapter that is kept."""
+
+    def completions(self, session: Session | None, incomplete: str) -> list[tuple[str, str]]:
+        if session is None:
+            return []
+        folder = session.home / "adapters"
+        names = sorted(each.name for each in folder.iterdir() if each.is_dir()) if folder.is_dir() else []
+        return [(name, "kept adapter") for name in names if not name.startswith(".")]
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """An adapter of the ledger: its number there, whether it is on, and the number of the edit that merges it, or 0."""
+
+    number: int
+    adapter: Adapter
+    on: bool
+    merge: int = 0
+    merge_on: bool = False
+
+    @property
+    def state(self) -> str:
+        return "off" if not self.on else "merged" if self.merge_on else "on"
+
+
+def loaded_adapters(session: Session) -> dict[str, Loaded]:
+    """The adapters of the ledger by name."""
+    from sessions.edits.adapters import Adapter, Closed
+
+    entries = () if session.ledger is None else session.ledger.entries
+    found: dict[str, Loaded] = {}
+    for number, entry in enumerate(entries, 1):
+        for change in entry.edit.changes:
+            if isinstance(change, Adapter):
+                found[change.name] = Loaded(number, change, entry.on)
+            elif isinstance(change, Closed) and change.name in found:
+                below = found[change.name]
+                found[change.name] = Loaded(below.number, below.adapter, below.on, number, entry.on)
+    return found
+
+
+def loaded_of(session: Session, name: str) -> Loaded:
+    """The adapter of that name of the ledger.
+
+    Raises:
+        UsageError: none is loaded by that name.
+    """
+    session.opened()
+    found = loaded_adapters(session).get(name)
+    if found is None:
+        raise UsageError(f"adapter '{name}' is not loaded", f"adapter load {name} puts it on, if it is kept")
+    return found
+
+
+def shelf_of(session: Session) -> Shelf:
+    """The adapters that are kept in the session's home."""
+    from sessions.edits.adapter_shelf import Shelf
+
+    return Shelf(session.home)
+
+
+@contextmanager
+def taken_in(session: Session, name: str, force: bool) -> Iterator[None]:
+    """Whatever ends the block early, an adapter that was kept in it is not kept any more."""
+    shelf = shelf_of(session)
+    check_new(session, name, force)
+    before = shelf.stamp(name)
+    try:
+        yield
+    except BaseException:
+        if shelf.stamp(name) not in (None, before):
+            shelf.withdraw(name, replaced=before is not None)
+        raise
+
+
+def check_new(session: Session, name: str, force: bool) -> None:
+    """Refuse a name that an adapter, or an edit of another kind, has already.
+
+    Raises:
+        UsageError: an edit of that name is applied.
+        ArtifactError: the name is taken, and `force` was not given.
+    """
+    session.edits().check_new(name)
+    shelf_of(session).check_new(name, force)
+    if name in session.store.names("edit") and not force and of_edit(session, name) is None:
+        raise ArtifactError(f"edit '{name}' exists already", "an adapter is an edit by its name: choose another, --as")
+
+
+def take_in(session: Session, path: Path, name: str, command: str, force: bool) -> Steps[list[str]]:
+    """Keep a folder's adapter, once it is known to fit the model. Returns remarks."""
+    from sessions.edits.adapter_files import read_folder
+    from sessions.edits.adapter_shelf import About, about_of
+    from sessions.edits.adapters import Adapter
+    from sessions.model.background import in_background
+
+    info = session.opened().info
+    contents = yield from in_background(lambda meter: read_folder(path, meter), "reading the adapter")
+    own, notes = about_of(path) or About(), []
+    if own.fingerprint:
+        notes.append(check_model(own.fingerprint, own.model, info.fingerprint, info.name, force))
+    elif contents.base and _last(contents.base) not in (_last(info.name), _last(info.source)):
+        notes.append(f"its config says it was made on {_last(contents.base)}; it is used on {info.name}")
+    with Adapter(name, 1.0, contents.sha256, contents).applied(session.opened()):
+        pass  # it fits
+    about = structs.replace(
+        own,
+        name=name,
+        model=own.model or contents.base,
+        command=command,
+        created="",
+        origin=str(path),
+        sha256=contents.sha256,
+    )
+    yield from in_background(
+        lambda meter: shelf_of(session).take(path, about, meter, force=force), "keeping the adapter"
+    )
+    return [note for note in (*notes, *contents.notes) if note]
+
+
+def _last(name: str) -> str:
+    """The last part of a model's name, or of the path to it."""
+    return name.rstrip("/").rpartition("/")[2].lower()
+
+
+def put_on(
+    session: Session, name: str, weight: float, command: str, force: bool, notes: Sequence[str] = ()
+) -> Steps[AdapterShown]:
+    """Apply an adapter that is kept, as an edit of its name."""
+    from sessions.edits.adapters import Adapter
+    from sessions.edits.edit import Edit
+    from sessions.model.background import in_background
+
+    session.edits().check_new(name)
+    kept = yield from in_background(lambda meter: shelf_of(session).read(name, meter), "reading the adapter")
+    info, about, remarks = session.opened().info, kept.about, list(notes)
+    if about.fingerprint:
+        remarks.append(check_model(about.fingerprint, about.model, info.fingerprint, info.name, force))
+    change = Adapter(name, weight, about.sha256, kept.contents)
+    said = "" if weight == 1 else f", at {weight:g} of its strength"
+    edit = Edit(VERB, f"adapter {name}, {kept.contents.kind} of rank {kept.contents.rank}{said}", (change,))
+    take_edit(session, edit, name, command, force)
+    return shown(session, "loaded", name, notes=remarks)
+
+
+def take_edit(session: Session, edit: Edit, name: str, command: str, force: bool) -> None:
+    """Apply an edit under a name that only an adapter's edit of before may have: as it is, if it is the same."""
+    earlier = of_edit(session, name)
+    if earlier is not None and earlier == [_key(change) for change in edit.changes]:
+        try:
+            same, _ = session.read_edit(name)
+            session.edits().apply(same)
+            return
+        except ArtifactError:  # of another model: it is made anew
+            pass
+    session.take_edit(edit, name, command, force=force or earlier is not None)
+
+
+def of_edit(session: Session, name: str) -> list[object] | None:
+    """What a saved edit of an adapter says it does; None of one of another kind, or where there is none."""
+    from sessions.edits.files import EditFile
+
+    if name not in session.store.names("edit"):
+        return None
+    try:
+        edit = session.store.load("edit", name, EditFile)[1].edit
+    except ArtifactError:
+        return None
+    return [_key(change) for change in edit.changes] if edit.verb == VERB else None
+
+
+def _key(change: object) -> object:
+    """What tells one change from another, without its numbers."""
+    from sessions.edits.adapters import Adapter
+
+    return (change.name, change.weight, change.sha256) if isinstance(change, Adapter) else change
+
+
+def shown(session: Session, done: str, name: str, *, notes: Sequence[str] = (), **more: Any) -> AdapterShown:
+    """What was done to an adapter, and how it stands."""
+    remarks = tuple(note for note in notes if note)
+    return AdapterShown(done=done, row=row(session, name), notes=remarks, **more)
+
+
+def row(session: Session, name: str) -> AdapterRow:
+    """An adapter that is kept, without its numbers being read."""
+    from sessions.edits.adapter_shelf import outlined
+
+    shelf, loaded = shelf_of(session), loaded_adapters(session).get(name)
+    found = AdapterRow(name=name)
+    if loaded is not None:
+        found = structs.replace(found, number=loaded.number, state=loaded.state, weight=loaded.adapter.weight)
+    try:
+        about, outline = outlined(shelf.path(name))
+    except WorkbenchError as error:
+        return structs.replace(found, error=error.message)
+    return structs.replace(
+        found,
+        kind=outline.kind,
+        rank=outline.rank,
+        projections=outline.projections,
+        targets=outline.targets,
+        parameters=outline.parameters,
+        base=about.model,
+        created=about.created,
+    )

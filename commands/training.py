@@ -1,0 +1,318 @@
+"""Rounds of training under suppression: `train-round`, `crab`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from commands.line import quoted
+from commands.names import FileName, Name, SavedName
+from commands.verb import Function, argument, option, verb
+from commands.words import Listed, Observed, Real, Whole, Word
+from sessions.circuits.circuit import Neuron
+from sessions.disk import read_file
+from sessions.errors import ArtifactError, UsageError
+from sessions.events import Steps
+from sessions.results import RoundsShown, RoundTrained
+from sessions.session import Session
+from sessions.training.findings import Plan, Round
+
+if TYPE_CHECKING:
+    from sessions.training.round import Rounds
+    from sessions.training.samples import Lesson
+    from sessions.training.training import Job
+
+FAMILY = "Training"
+
+
+class WeightsWord(Word):
+    """Weights by part of a reply, `conclusions=2,filler=0.5,glue=0.1`; `ones` counts every token alike."""
+
+    name = "weights"
+    shape = "PART=X,…"
+
+    def read(self, text: str) -> tuple[tuple[str, float], ...]:
+        if text == "ones":
+            return (("filler", 1.0),)
+        found = {}
+        for each in text.split(","):
+            part, equals, number = (piece.strip() for piece in each.partition("="))
+            try:
+                weight = float(number)
+            except ValueError:
+                weight = -1.0
+            if not (part and equals) or not 0 <= weight < float("inf"):
+                raise UsageError(f"'{each}' is no weight of a part", "for example: conclusions=2,filler=0.5,glue=0.1")
+            found[part] = weight
+        return tuple(found.items())
+
+    def completions(self, session: Session | None, incomplete: str) -> list[tuple[str, str]]:
+        return [("conclusions=2,filler=0.5,glue=0.1", "the usual ones"), ("ones", "every token alike")]
+
+
+_OPTIONS = (
+    argument("data", help='a file with a sample a line: {"prompt": "…", "reply": "…"}', type=FileName(".jsonl")),
+    option("--rank", type=Whole(1, 1024), default=8, help="rank of the adapter"),
+    option("--alpha", type=Whole(1), default=16, help="its scale is alpha / rank"),
+    option("--lr", type=Real(1.0), default=1e-4, help="learning rate at the first step"),
+    option("--epochs", type=Whole(), default=4, help="how often every sample is met"),
+    option("--batch", type=Whole(), default=1, help="samples a step, one after the other"),
+    option("--modules", type=Listed(), help="projections that get an adapter, by name (default: all there are)"),
+    option("--weights", type=WeightsWord(), help="what tokens count by part: conclusions=2,filler=0.5,glue=0.1; ones"),
+    option("--budget", type=Whole(8), help="tokens of a prompt at most; a longer one loses its left end"),
+    option("--thinking", is_flag=True, help="learn the thought of a sample too, before the reply"),
+    option("--top", type=Whole(), default=30, help="recruits that are kept by name"),
+    option("--no-control", is_flag=True, help="without the second training, under as many random neurons"),
+    option("--checkpointing", is_flag=True, help="compute activations again on the way back, to save memory"),
+    option("--force", is_flag=True, help="replace rounds of that name; the earlier ones go to the trash"),
+    option("--anew", is_flag=True, help="begin again, if it was begun and not finished"),
+)
+
+
+def _options(*own: Callable[[Function], Function]) -> Callable[[Function], Function]:
+    """What every training takes, with the verb's own options before it."""
+
+    def decorate(function: Function) -> Function:
+        for each in reversed((_OPTIONS[0], *own, *_OPTIONS[1:])):
+            function = each(function)
+        return function
+
+    return decorate
+
+
+@dataclass(frozen=True)
+class Course:
+    """What a line asks to be trained: the job but for its name and what is suppressed."""
+
+    job: Job
+    lessons: tuple[Lesson, ...]
+
+
+@verb("train-round", family=FAMILY, example="train-round samples.jsonl --epochs 1 --modules down_proj")
+@_options(
+    option("--as", "name", type=Name(), help="what the round is called (default: round-1, round-2, …)"),
+    option("--add-recruits", type=Whole(), help="suppress so many of the latest round's recruits first, to stay"),
+    option("--neurons", type=Observed(), help="train these neurons' own weights and nothing else: top10, L9/N3,L9/N7"),
+    option("--continue", "begins", type=SavedName("edit"), help="of --neurons: begin at this edit, not at the model"),
+)
+def train_round(
+    session: Session,
+    name: str | None,
+    add_recruits: int | None,
+    neurons: str | None,
+    begins: str | None,
+    **asked: Any,
+) -> Steps[RoundTrained]:
+    """Train an adapter while the suppressed neurons are held at zero, and see which neurons learn.
+
+    Training starts from the model as it was opened, edits left out, every time. Only the reply is learned; texts of
+    it that a sample names under parts count by their weight. For each neuron the gradient that it absorbed is summed:
+    the strongest are the round's recruits, which recruits:NAME selects everywhere. With --add-recruits N, those of the
+    latest round are suppressed first. Where anything is suppressed, the same is trained once more with as many random
+    neurons of the same layers suppressed instead, to tell what the choice of neurons does.
+
+    With --neurons there is no adapter of low rank: the rows that these neurons read with and the columns they write
+    with are trained, and what was learned is saved as an edit of the round's name, for edits load.
+
+    What was trained when it was killed is not lost: the same line goes on.
+    """
+    from sessions.training.round import Rounds
+
+    rounds = Rounds(session.store)
+    course = _course(session, "train-round", asked, _alone(session, neurons, begins, asked), begins or "")
+    suppressed, after = session.suppressed, ""
+    if add_recruits is not None:
+        latest = _latest(session, rounds)
+        suppressed, after = without(session.suppressed, rounds, latest, add_recruits), latest.name
+    said = f" --add-recruits {add_recruits}" if add_recruits is not None else ""
+    said += f" --neurons {quoted(neurons)}" if neurons else ""
+    said += f" --continue {begins}" if begins else ""
+    job = replace(
+        course.job,
+        name=name or rounds.free("round"),
+        suppressed=suppressed,
+        after=after,
+        begins=session.read_edit(begins)[0] if begins else None,
+        command=f"{course.job.command}{said}",
+    )
+    if neurons and not job.force and job.name in session.store.names("edit"):
+        raise ArtifactError(f"edit '{job.name}' exists already", "replace it with --force, or choose another name")
+    found = yield from _trained(session, rounds, job)
+    return RoundTrained(
+        round=found, path=str(rounds.path(found.name)), notes=tuple(_remarks(session, found, course.lessons))
+    )
+
+
+def _alone(session: Session, neurons: str | None, begins: str | None, asked: dict[str, Any]) -> tuple[Neuron, ...]:
+    """The neurons whose own weights are to be trained; none where an adapter of low rank is."""
+    if neurons is None:
+        if begins is not None:
+            raise UsageError("--continue is for --neurons", "leave it out, or say which neurons")
+        return ()
+    if asked["modules"] is not None:
+        raise UsageError("--modules is for an adapter of low rank, and --neurons trains none", "leave one of them out")
+    chosen = _joined(session.select(neurons).neurons)
+    for neuron in chosen:
+        session.opened().anatomy.check(*neuron.site)
+    return chosen
+
+
+@verb("crab", family=FAMILY, example="crab samples.jsonl --rounds 2 --epochs 1 --modules down_proj --no-control")
+@_options(
+    option("--as", "name", type=Name(), default="crab", help="what the rounds are called: NAME-1, NAME-2, …"),
+    option("--rounds", "count", type=Whole(2, 99), default=4, help="how many"),
+    option("--inventory", type=SavedName("preset"), help="known neurons to suppress from the first round on"),
+)
+def crab(session: Session, name: str, count: int, inventory: str | None, **asked: Any) -> Steps[RoundsShown]:
+    """Train, see who learned, forbid them, train again: round after round from the same model.
+
+    The first round suppresses what is suppressed now, and the neurons of the --inventory; every later one also the
+    --top strongest recruits of the round before it. All of them stay suppressed. rounds NAME shows the trajectory
+    again. A line that was killed goes on with the round it was in.
+    """
+    from commands.rounds import shown
+    from sessions.training.round import Rounds
+
+    rounds = Rounds(session.store)
+    course = _course(session, "crab", asked)
+    suppressed = session.suppressed
+    if inventory is not None:
+        preset, _ = session.read_preset(inventory)
+        suppressed = _joined(suppressed, tuple(known.neuron for known in preset.neurons))
+    said = f" --as {name} --rounds {count}" + (f" --inventory {quoted(inventory)}" if inventory else "")
+    found: list[Round] = []
+    for number in range(1, count + 1):
+        if found:
+            suppressed = without(suppressed, rounds, found[-1], course.job.top)
+        job = replace(
+            course.job,
+            name=f"{name}-{number}",
+            suppressed=suppressed,
+            after=found[-1].name if found else "",
+            command=f"{course.job.command}{said}",
+        )
+        done = _done(rounds, job)
+        found.append(done if done is not None else (yield from _trained(session, rounds, job)))
+        if found[-1].outcome.stopped:
+            break
+    session.suppressed = suppressed
+    return shown(rounds, found, notes=tuple(_remarks(session, found[-1], course.lessons)))
+
+
+def _course(
+    session: Session, verb_name: str, asked: dict[str, Any], neurons: tuple[Neuron, ...] = (), begins: str = ""
+) -> Course:
+    """What is to be learned and how, every word of it checked against the model."""
+    from sessions.training.learning import check_modules, modules_of
+    from sessions.training.samples import lessons_of, read_samples
+    from sessions.training.training import Job
+
+    opened, data = session.opened(), asked["data"]
+    samples = read_samples(read_file(data.expanduser().absolute()), str(data))
+    weights = None if asked["weights"] is None else dict(asked["weights"])
+    lessons = lessons_of(opened, samples, weights=weights, budget=asked["budget"], thinking=asked["thinking"])
+    modules = () if neurons else asked["modules"] or modules_of(opened.anatomy)
+    if not neurons:
+        check_modules(opened.anatomy, modules)
+    plan = Plan(
+        modules=tuple(modules),
+        rank=asked["rank"],
+        alpha=asked["alpha"],
+        rate=asked["lr"],
+        epochs=asked["epochs"],
+        batch=asked["batch"],
+        seed=session.settings.rng,
+        checkpointing=asked["checkpointing"],
+        neurons=neurons,
+        begins=begins,
+    )
+    job = Job(
+        name="",
+        lessons=lessons,
+        plan=plan,
+        top=asked["top"],
+        control=not asked["no_control"],
+        command=_line(verb_name, data, plan, asked),
+        force=asked["force"],
+        anew=asked["anew"],
+    )
+    return Course(job, lessons)
+
+
+def _trained(session: Session, rounds: Rounds, job: Job) -> Steps[Round]:
+    """Train it; what it forbids stays suppressed."""
+    from sessions.training.training import train
+
+    with session.pristine():
+        found, edit = yield from train(session.opened(), rounds, job, session.cancel)
+    if edit is not None:
+        session.keep_edit(edit, found.name, found.command, force=job.force)
+    session.suppressed = job.suppressed
+    return found
+
+
+def _done(rounds: Rounds, job: Job) -> Round | None:
+    """The round, where it has been trained already just so: a series that was killed goes on behind it."""
+    from sessions.training.unfinished import data_of
+
+    if job.force or job.name not in rounds.names():
+        return None
+    found = rounds.load(job.name)
+    same = (found.plan, found.data, found.after) == (job.plan, data_of(job.lessons), job.after)
+    if not same or {each.site for each in found.suppressed} != {each.site for each in job.suppressed}:
+        raise ArtifactError(
+            f"round '{job.name}' exists already, and is of another training",
+            "choose another name with --as, or replace it with --force",
+        )
+    return found
+
+
+def _latest(session: Session, rounds: Rounds) -> Round:
+    known = rounds.of_model(session.opened().info.fingerprint)
+    if not known:
+        raise ArtifactError("there is no round of this model to take recruits from", "train one first, without them")
+    return known[-1]
+
+
+def without(suppressed: tuple[Neuron, ...], rounds: Rounds, earlier: Round, count: int) -> tuple[Neuron, ...]:
+    """What is suppressed, what the earlier round suppressed, and its strongest recruits."""
+    return _joined(suppressed, earlier.suppressed, rounds.recruits(earlier.name).strongest(count))
+
+
+def _joined(*neurons: tuple[Neuron, ...]) -> tuple[Neuron, ...]:
+    return tuple({each.site: Neuron(*each.site) for group in neurons for each in group}.values())
+
+
+def _line(verb_name: str, data: Path, plan: Plan, asked: dict[str, Any]) -> str:
+    """The line that trains it again, but for names."""
+    said = [f"{verb_name} {quoted(str(data))}", f"--rank {plan.rank} --alpha {plan.alpha} --lr {plan.rate:g}"]
+    said += [f"--epochs {plan.epochs} --batch {plan.batch} --top {asked['top']}"]
+    said += [f"--modules {','.join(plan.modules)}"] if plan.modules else []
+    if asked["weights"] is not None:
+        said.append(f"--weights {','.join(f'{part}={weight:g}' for part, weight in asked['weights'])}")
+    if asked["budget"] is not None:
+        said.append(f"--budget {asked['budget']}")
+    said += [f"--{flag.replace('_', '-')}" for flag in ("thinking", "no_control", "checkpointing") if asked[flag]]
+    return " ".join(said)
+
+
+def _remarks(session: Session, found: Round, lessons: tuple[Lesson, ...]) -> list[str]:
+    notes = []
+    if found.outcome.stopped:
+        notes.append(f"{found.outcome.stopped}; what was learned before it is kept")
+    cut = [lesson for lesson in lessons if lesson.cut]
+    if cut:
+        longest = max(each.cut for each in cut)
+        notes.append(f"{len(cut)} prompts lost their left end to the budget, {longest:,} characters at most")
+    if found.after:
+        notes.append(f"what was recruited stays suppressed: {len(session.suppressed):,} neurons now are")
+    if found.plan.neurons:
+        notes.append(f"saved as edit {found.name} as well: edits load {found.name}")
+    if not found.recruited:
+        notes.append("no neuron was measured: those of experts are not")
+    active = session.edits().active
+    if active:
+        notes.append(f"the edits that are on were left out: {', '.join(edit.name for edit in active)}")
+    return notes

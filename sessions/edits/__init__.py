@@ -1,0 +1,1 @@
+"""Changing weights, reversibly: edits, and the ledger that applies and undoes them."""

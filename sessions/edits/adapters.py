@@ -1,0 +1,302 @@
+"""`Adapter`: a LoRA beside the weights, as a change of the ledger.
+
+Applying one lets PEFT wrap the projections that it adapts, on the model as it lies in memory: W x becomes
+W x + w · s · B A x, several adapters side by side, `w` being the weight that each was given. The model's own numbers
+are not touched, and factors are float32 whatever the model is in, as PEFT has it. Taking it off unwraps what no other
+adapter is on: the modules are the same objects as before, and the bits with them.
+
+The wrapper stands where the projection stood. Whatever holds the neurons of a down projection, or reads them, has to
+hook there, or the adapter would read what was to be zero: so the anatomy is read again at each change, and hooks that
+are on a projection while it is wrapped or unwrapped move with the place.
+
+`Closed` silences a path that is on; with it and its product in the weights an adapter is merged (see `merging`).
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
+
+from sessions.edits.adapter_files import Contents, Factors
+from sessions.edits.edit import Sheet
+from sessions.errors import ArtifactError, ModelError, UsageError
+from sessions.model.background import first_line
+from sessions.model.opening import OpenModel
+
+#: Names of modules that an error lists.
+_LISTED = 8
+#: What torch keeps hooks in, on every module.
+_HOOKS = (
+    "_forward_pre_hooks", "_forward_pre_hooks_with_kwargs", "_forward_hooks", "_forward_hooks_with_kwargs",
+    "_forward_hooks_always_called", "_backward_hooks", "_backward_pre_hooks",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Adapter:
+    """A LoRA by the name it is kept under, `weight` times as strong as it was trained.
+
+    `contents` is None until it has been read; what it holds has this `sha256`.
+    """
+
+    name: str
+    weight: float
+    sha256: str
+    contents: Contents | None = field(default=None, repr=False)
+
+    def read(self, home: Path) -> Adapter:
+        """The same with its contents, from the adapters of a home folder.
+
+        Raises:
+            ArtifactError: it is not there any more, or another one now has its name.
+        """
+        from sessions.edits.adapter_shelf import Shelf
+
+        kept = Shelf(home).read(self.name)
+        if kept.contents.sha256 != self.sha256:
+            raise ArtifactError(f"adapter '{self.name}' is another one now", f"load it anew: adapter load {self.name}")
+        return replace(self, contents=kept.contents)
+
+    def applied(self, opened: OpenModel) -> Sheet:
+        """Put it on. Closing what is returned takes it off.
+
+        Raises:
+            UsageError: an adapter of that name is on.
+            ArtifactError: it does not fit this model; nothing has changed then.
+        """
+        assert self.contents is not None, "an adapter is read before it is applied"
+        inside = _inside(self.name)
+        if inside in _configs(opened.model):
+            raise UsageError(f"adapter '{self.name}' is on already", "adapter list shows them")
+        check_fit(self.contents, opened.model, self.name)
+        with Sheet() as sheet:
+            sheet.callback(_take_off, opened, inside)
+            _put_on(opened, inside, self.contents, self.weight)
+            sheet.squares = self.weight**2 * sum(map(squares_of, self.contents.factors.values()))
+            return sheet.pop_all()
+
+
+@dataclass(frozen=True, eq=False)
+class Closed:
+    """The path of an adapter that is on, closed: as if its weight were 0, and the wrappers stay."""
+
+    name: str
+
+    def applied(self, opened: OpenModel) -> Sheet:
+        """Close it; closing what is returned opens it again.
+
+        Raises:
+            UsageError: no such adapter is on.
+        """
+        inside, before = _inside(self.name), _active(opened.model)
+        if inside not in before:
+            raise UsageError(f"adapter '{self.name}' is merged, and not on", f"unmerge it: adapter unmerge {self.name}")
+        with Sheet() as sheet:
+            sheet.callback(_activate, opened.model, before)
+            _activate(opened.model, [name for name in before if name != inside])
+            return sheet.pop_all()
+
+
+def squares_of(factors: Factors) -> float:
+    """The sum of the squares of what a path adds to its projection, s · B A, from products of r × r alone."""
+    left, right = factors.b.T @ factors.b, factors.a @ factors.a.T
+    return factors.scaling**2 * float((left * right.T).sum())
+
+
+def check_fit(contents: Contents, model: nn.Module, name: str) -> None:
+    """Refuse an adapter whose projections this model does not have, or has in other shapes.
+
+    Raises:
+        ArtifactError: so it is; the first projection that does not fit is named.
+    """
+    there = {key: module for key, module in _plain_modules(model) if _shape(module) is not None}
+    missing = [module for module in contents.factors if module not in there]
+    if missing:
+        count = f"{len(missing):,} of its {len(contents.factors):,} projections are"
+        raise ArtifactError(
+            f"adapter '{name}' is for {missing[0]}, which this model does not have ({count} missing)",
+            f"this model has: {_listed(there)}",
+        )
+    embedding = getattr(model, "get_input_embeddings", lambda: None)()
+    head = getattr(model, "get_output_embeddings", lambda: None)()
+    for module, factors in contents.factors.items():
+        if there[module] in (embedding, head):
+            raise ArtifactError(
+                f"adapter '{name}' changes the embedding or the head: {module}",
+                "train it on projections of the layers: q_proj, down_proj, …",
+            )
+        if _shape(there[module]) != factors.shape:
+            raise ArtifactError(
+                f"adapter '{name}' has {list(factors.shape)} for {module}, which is {list(_shape(there[module]) or ())}"
+                " in this model",
+                "open the model it was made on",
+            )
+        if any(weight.is_meta for weight in there[module].parameters()):
+            raise ModelError(f"{module} is not in memory: it is offloaded", "open the model on a device that holds it")
+
+
+def _put_on(opened: OpenModel, inside: str, contents: Contents, weight: float) -> None:
+    from peft import inject_adapter_in_model
+
+    model, before = opened.model, _active(opened.model)
+    plain = dict(_plain_modules(model))
+    with quiet():
+        try:
+            inject_adapter_in_model(_config(contents), model, inside, low_cpu_mem_usage=True)
+        except Exception as error:  # whatever PEFT may raise
+            raise ArtifactError(f"PEFT cannot put it on this model: {first_line(error)}") from error
+    layers = dict(_layers(model, inside))
+    if layers.keys() != contents.factors.keys():
+        odd = sorted(layers.keys() ^ contents.factors.keys())
+        raise ArtifactError(f"PEFT adapts other projections of this model than the adapter has: {odd[0]}")
+    for name, layer in layers.items():
+        _fill(layer, inside, contents.factors[name], weight)
+        if plain[name] is layer.base_layer:
+            _hand_over(plain[name], layer)
+    model.eval()  # new modules begin in training mode
+    _activate(model, [*before, inside])
+    opened.reread()
+
+
+def _config(contents: Contents) -> Any:
+    """PEFT's config for exactly these projections, with nothing in it that only matters in training."""
+    from peft import LoraConfig
+
+    given = contents.config
+    return LoraConfig(
+        r=contents.rank,
+        rank_pattern={
+            f"^{name.replace('.', '[.]')}": each.rank
+            for name, each in contents.factors.items()
+            if each.rank != contents.rank
+        },
+        target_modules=list(contents.factors),
+        use_rslora=bool(given.get("use_rslora")),
+        use_dora=bool(given.get("use_dora")),
+        lora_bias=bool(given.get("lora_bias")),
+        fan_in_fan_out=bool(given.get("fan_in_fan_out")),
+        init_lora_weights=False,
+        inference_mode=True,
+    )
+
+
+def _fill(layer: Any, inside: str, factors: Factors, weight: float) -> None:
+    """Give a layer's path its numbers, in float32 beside the weights it adapts."""
+    device = next(layer.base_layer.parameters()).device
+
+    def own(tensor: Tensor) -> nn.Parameter:
+        return nn.Parameter(tensor.to(device, torch.float32), requires_grad=False)
+
+    layer.lora_A[inside].weight = own(factors.a)
+    layer.lora_B[inside].weight = own(factors.b)
+    if factors.bias is not None:
+        layer.lora_B[inside].bias = own(factors.bias)
+    if factors.magnitude is not None:
+        layer.lora_magnitude_vector[inside].weight = own(factors.magnitude)
+    layer.lora_alpha[inside] = factors.alpha
+    layer.scaling[inside] = factors.scaling * weight
+
+
+def _take_off(opened: OpenModel, inside: str) -> None:
+    """Remove one adapter, and the wrappers that no other is on. Also after a wrapping that stopped half way."""
+    model, left = opened.model, [name for name in _active(opened.model) if name != inside]
+    configs = _configs(model)
+    for name, layer in list(_layers(model)):
+        with quiet():
+            layer.delete_adapter(inside)
+        if not layer.lora_A and not layer.lora_embedding_A:
+            parent, _, last = name.rpartition(".")
+            setattr(model.get_submodule(parent), last, layer.base_layer)
+            _hand_over(layer, layer.base_layer)
+    configs.pop(inside, None)
+    if not configs and hasattr(model, "peft_config"):
+        del model.peft_config
+    _activate(model, left)
+    opened.reread()
+
+
+def _hand_over(source: nn.Module, target: nn.Module) -> None:
+    """Let hooks go from a module to the one that takes its place. The dicts themselves go: their handles know them."""
+    for name in _HOOKS:
+        mine, other = getattr(source, name), getattr(target, name)
+        setattr(source, name, other)
+        setattr(target, name, mine)
+
+
+def _layers(model: nn.Module, inside: str | None = None) -> Iterator[tuple[str, Any]]:
+    """The wrapped projections by name: all, or those that one adapter is on."""
+    if "peft" not in sys.modules:
+        return
+    from peft.tuners.lora import LoraLayer
+
+    for name, module in model.named_modules():
+        if isinstance(module, LoraLayer) and (inside is None or inside in module.lora_A):
+            yield name, module
+
+
+def _plain_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """The modules of the model as it was opened, by the names they had then."""
+    wrapped = {name: layer.base_layer for name, layer in _layers(model)}
+    for name, module in model.named_modules():
+        if name in wrapped:
+            yield name, wrapped[name]
+        elif not any(name.startswith(f"{outer}.") for outer in _above(name) if outer in wrapped):
+            yield name, module
+
+
+def _above(name: str) -> Iterator[str]:
+    parts = name.split(".")
+    return (".".join(parts[:end]) for end in range(1, len(parts)))
+
+
+def _configs(model: nn.Module) -> dict[str, Any]:
+    """The adapters that PEFT has put on the model, by the names it knows them by."""
+    found: dict[str, Any] = getattr(model, "peft_config", None) or {}
+    return found
+
+
+def _active(model: nn.Module) -> list[str]:
+    """Those whose paths are open, in the order they were put on."""
+    layer = next((layer for _, layer in _layers(model)), None)
+    return [] if layer is None else [name for name in layer.active_adapters if name in _configs(model)]
+
+
+def _activate(model: nn.Module, names: list[str]) -> None:
+    for _, layer in _layers(model):
+        layer.set_adapter(names, inference_mode=True)
+
+
+def _inside(name: str) -> str:
+    """What PEFT knows an adapter by: no dot, which parts names of modules, and no name that any module has."""
+    return f"adapter {name.replace('.', '·')}"
+
+
+def _shape(module: nn.Module) -> tuple[int, int] | None:
+    """`[out, in]` of a projection, packed or not; None of any other module."""
+    if isinstance(module, Conv1D):
+        return module.weight.shape[1], module.weight.shape[0]
+    if isinstance(module, nn.Linear):
+        return module.out_features, module.in_features
+    return None
+
+
+def _listed(names: dict[str, nn.Module]) -> str:
+    last = sorted({name.rpartition(".")[2] for name in names})
+    return ", ".join(last[:_LISTED]) + (", …" if len(last) > _LISTED else "")
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """PEFT's warnings, of which there are many, go nowhere: what matters has been checked."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

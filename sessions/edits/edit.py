@@ -1,0 +1,237 @@
+"""`Edit`: a change of weights as data, small enough to be read, saved and undone.
+
+An edit is a list of changes, applied one after the other:
+
+    Neurons      rows and columns of single neurons, replaced or added to:  W[i] ← v   or   W[i] ← W[i] + v
+    Projection   a subspace with orthonormal basis Q taken out of what a matrix writes, or all that is kept of it:
+                 W ← W − Q Qᵀ W   or   W ← Q Qᵀ W
+    LowRank      W ← W + L R, which is what an adapter merged into the weights is
+
+Each is computed in float32 from the weights as they are then, and rounded once to their dtype, so that the same edits
+in the same order make the same bits. None can be taken back by arithmetic (that would round again): what an edit
+overwrites is kept by the ledger while it is on. Its file holds the deltas only: lines of neurons with the values they
+replaced, bases, factors.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Protocol, Self
+
+import torch
+from torch import Tensor
+
+from sessions.errors import ArtifactError
+from sessions.model.opening import OpenModel
+from sessions.model.places import Part, Place, Writer, module_place, neuron_places, writer_places
+
+#: Numbers of a matrix that are worked on at once, so that a large one is not copied whole to float32.
+BLOCK = 2**22
+
+
+class Sheet(ExitStack):
+    """What takes a change back when it is closed. `squares` sums those of the differences it made to the weights."""
+
+    squares = 0.0
+
+    @property
+    def norm(self) -> float:
+        """How large the change is: the norm of the difference it made to the weights."""
+        return math.sqrt(self.squares)
+
+    def pop_all(self) -> Self:
+        kept = super().pop_all()
+        kept.squares = self.squares
+        return kept
+
+
+class Change(Protocol):
+    """One change. Shapes are checked when it is applied."""
+
+    def applied(self, opened: OpenModel) -> Sheet:
+        """Apply it. Closing what is returned takes it back, to the exact bits.
+
+        Raises:
+            UsageError, ModelError, ArtifactError: it does not fit the model; nothing has changed then.
+        """
+
+
+@dataclass(frozen=True, eq=False)
+class Neurons:
+    """One part of some neurons of a layer: `values` `[n, d_model]` (`[n, 1]` of a bias) replace what is there, or are
+    added to it. `before` is what was there when the edit was made, in an edit that was recorded."""
+
+    layer: int
+    part: Part
+    indices: tuple[int, ...]
+    values: Tensor
+    adds: bool = False
+    before: Tensor | None = None
+
+    def applied(self, opened: OpenModel) -> Sheet:
+        if len(set(self.indices)) < len(self.indices):
+            raise ArtifactError(f"the edit changes a neuron's {self.part} in layer {self.layer} twice at once")
+        places = neuron_places(opened.anatomy, self.layer, self.part, self.indices)
+        with Sheet() as sheet:
+            for place, numbers in places:
+                values = self.values[list(numbers)]
+                old = sheet.enter_context(_kept(place))
+                if old.shape != values.shape:
+                    raise _misfit(f"L{self.layer} {self.part}", values, old)
+                place.write(old.float() + values.to(old.device, torch.float32) if self.adds else values)
+                sheet.squares += _squares(place.read(), old, f"L{self.layer} {self.part}")
+            return sheet.pop_all()
+
+    def recorded(self, opened: OpenModel) -> Neurons:
+        """The same with what the model holds there now."""
+        before = torch.empty_like(self.values, dtype=torch.float32, device="cpu")
+        for place, numbers in neuron_places(opened.anatomy, self.layer, self.part, self.indices):
+            before[list(numbers)] = place.read().float().cpu()
+        return replace(self, before=before)
+
+
+@dataclass(frozen=True, eq=False)
+class Projection:
+    """What a layer's MLP or attention writes, without a subspace or, with `keeps`, nothing but its part in it.
+
+    `basis` is `[k, d_model]`, its rows orthonormal.
+    """
+
+    layer: int
+    writer: Writer
+    basis: Tensor
+    keeps: bool = False
+
+    def applied(self, opened: OpenModel) -> Sheet:
+        with Sheet() as sheet:
+            for place in writer_places(opened.anatomy, self.layer, self.writer):
+                if self.basis.shape[1] != place.matrix.shape[0]:
+                    raise _misfit(f"L{self.layer} {self.writer}", self.basis.T, place.matrix)
+                sheet.enter_context(_kept(place))
+                sheet.squares += _by_blocks(place.matrix, self._projected, f"L{self.layer} {self.writer}")
+            return sheet.pop_all()
+
+    def _projected(self, columns: Tensor, _: slice) -> Tensor:
+        basis = self.basis.to(columns.device, torch.float32)
+        inside = basis.T @ (basis @ columns)
+        return inside if self.keeps else columns - inside
+
+
+@dataclass(frozen=True, eq=False)
+class LowRank:
+    """`left` `[out, r]` times `right` `[r, in]`, added to the weight of a projection named as in the model."""
+
+    weight: str
+    left: Tensor
+    right: Tensor
+
+    def applied(self, opened: OpenModel) -> Sheet:
+        place = module_place(opened.model, self.weight)
+        if place.matrix.shape != (len(self.left), self.right.shape[1]):
+            raise ArtifactError(
+                f"the edit adds [{len(self.left)}, {self.right.shape[1]}] to {self.weight}, which is "
+                f"{list(place.matrix.shape)} in this model",
+                "open the model it was made on",
+            )
+        with Sheet() as sheet:
+            sheet.enter_context(_kept(place))
+            sheet.squares = _by_blocks(place.matrix, self._added, self.weight)
+            return sheet.pop_all()
+
+    def _added(self, columns: Tensor, which: slice) -> Tensor:
+        left, right = (each.to(columns.device, torch.float32) for each in (self.left, self.right[:, which]))
+        return columns + left @ right
+
+
+@torch.no_grad()
+def _by_blocks(matrix: Tensor, change: _OfColumns, where: str) -> float:
+    """Replace a matrix in place, some columns at a time: `change` is given them in float32. Returns the sum of the
+    squared differences."""
+    width = max(1, BLOCK // matrix.shape[0])
+    squares = 0.0
+    for start in range(0, matrix.shape[1], width):
+        which = slice(start, start + width)
+        old = matrix[:, which].float()
+        new = change(old, which).to(matrix.dtype)
+        squares += _squares(new, old, where)
+        matrix[:, which] = new
+    return squares
+
+
+def _squares(new: Tensor, old: Tensor, where: str) -> float:
+    """The sum of squared differences.
+
+    Raises:
+        ArtifactError: what is new is too large for its dtype.
+    """
+    found = float((new.float() - old.float()).square().sum())
+    if not math.isfinite(found):
+        dtype = str(new.dtype).removeprefix("torch.")
+        raise ArtifactError(f"the edit makes {where} larger than {dtype} can hold", "open the model in float32")
+    return found
+
+
+class _OfColumns(Protocol):
+    def __call__(self, columns: Tensor, which: slice, /) -> Tensor: ...
+
+
+@contextmanager
+def _kept(place: Place) -> Iterator[Tensor]:
+    """What is there now; it is back at the end of the block. Whole matrices are kept in the machine's memory."""
+    old = place.read()
+    old = old.cpu() if place.numbers is None else old
+    try:
+        yield old
+    finally:
+        place.write(old)
+
+
+def _misfit(where: str, given: Tensor, there: Tensor) -> ArtifactError:
+    return ArtifactError(
+        f"the edit has {list(given.shape)} for {where}, where this model has {list(there.shape)}",
+        "open the model it was made on",
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Edit:
+    """A named change of weights.
+
+    `verb` made it, `about` says in a line what it does, and `facts` are further texts that are kept with it (the
+    token, the rule, α). `pushes` says that it makes the model say something, so that a reply may be stuck on it.
+    `name`, `model`, `fingerprint`, `command` and `sha256` stand in the header of its file.
+    """
+
+    verb: str
+    about: str
+    changes: tuple[Change, ...]
+    pushes: bool = False
+    facts: Mapping[str, str] = field(default_factory=dict)
+    name: str = ""
+    model: str = ""
+    fingerprint: str = ""
+    command: str = ""
+    sha256: str = ""
+
+    def __len__(self) -> int:
+        return len(self.changes)
+
+    @property
+    def target(self) -> str:
+        """What a listing says it is of."""
+        return self.about
+
+    def applied(self, opened: OpenModel) -> Sheet:
+        """Apply all changes; closing what is returned takes them back. All or none is applied."""
+        with Sheet() as sheet:
+            for change in self.changes:
+                sheet.squares += sheet.enter_context(change.applied(opened)).squares
+            return sheet.pop_all()
+
+    def recorded(self, opened: OpenModel) -> Edit:
+        """The same with the values that neurons of the model have now."""
+        changes = (each.recorded(opened) if isinstance(each, Neurons) else each for each in self.changes)
+        return replace(self, changes=tuple(changes))

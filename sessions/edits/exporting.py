@@ -1,0 +1,243 @@
+"""The edited model as a plain folder: config, safetensors and tokenizer, which transformers and any program open.
+
+The weights are taken as they are in memory, in their dtype, edits and all. They are given to a new model of the same
+configuration, whose own are never made: one that was read from a GGUF file, or has adapters attached, has names and
+marks that such a folder must not have. Weights that are tied are written once. The folder is written under a hidden
+name beside its place, on the disk, opened again as any model is, held against the open one to the bit, and then moved
+to its place: whole or not at all.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from copy import deepcopy
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from sessions.disk import make_folder, reported, sync_folder
+from sessions.errors import ArtifactError, ModelError
+from sessions.events import Steps
+from sessions.model import fingerprint as fingerprints
+from sessions.model.background import Meter, first_line, in_background, progress_to
+from sessions.model.cancel import Cancel
+from sessions.model.hooks import watched
+from sessions.model.opening import OpenModel, open_model
+
+#: No weights file is larger than this.
+SHARD = "4GB"
+_CONFIG = "config.json"
+_REMAINS = ".wb-export"
+
+
+def exported(
+    opened: OpenModel,
+    folder: Path,
+    *,
+    force: bool = False,
+    trusted: bool = False,
+    ids: Sequence[int] = (1,),
+    cancel: Cancel | None = None,
+) -> Steps[tuple[str, bool]]:
+    """Write the model, with what is in its weights, into a folder.
+
+    Args:
+        force: replace the model that is there.
+        trusted: its code of its own may run when it is opened again.
+        ids: of a text whose logits have to be the same afterwards.
+
+    Returns the fingerprint of what was written, and whether there was memory to open it a second time.
+
+    Raises:
+        ModelError: its weights are packed, not in memory, or have an adapter on; or what was written is not the same.
+        ArtifactError: the folder is not empty, or cannot be written; nothing is there then that was not before.
+    """
+    place = Path(os.path.realpath(folder))
+    check_place(place, force)
+    state = plain_state(_bare(opened.model))
+    with reported("write", place, "choose a place where you may write"):
+        make_folder(place.parent)
+        work = place.parent / f".{secrets.token_hex(8)}{_REMAINS}"
+        work.mkdir()
+        try:
+            yield from in_background(lambda meter: _write(opened, state, work, meter), f"writing {place.name}")
+            reopened = yield from _same(opened, state, work, trusted, ids, cancel)
+            found = fingerprints.of_folder(work)
+            _sync(work)
+            _move(work, place)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+    return found, reopened
+
+
+def check_place(place: Path, force: bool) -> None:
+    """Refuse a file, a folder with something in it, and, where that may be replaced, one that is more than a model.
+
+    Raises:
+        ArtifactError: it is one of these.
+    """
+    with reported("read", place, "choose a place where you may write"):
+        if not os.path.lexists(place):
+            return
+        if not place.is_dir():
+            raise ArtifactError(f"{place} is a file", "the model becomes a folder: choose another name")
+        inside = sorted(place.iterdir())
+    if not inside:
+        return
+    if not force:
+        raise ArtifactError(f"{place} is not empty", "choose another folder, or replace the model in it with --force")
+    if not (place / _CONFIG).is_file():
+        raise ArtifactError(f"{place} holds no model, and what it holds is not replaced", "choose another folder")
+    other = next((each.name for each in inside if each.is_symlink() or not each.is_file()), None)
+    if other is not None:
+        raise ArtifactError(f"{place} holds more than a model: {other}", "choose another folder")
+
+
+def plain_state(model: PreTrainedModel) -> dict[str, Tensor]:
+    """The weights by the names they have without adapters, whatever wraps them; they are not copied.
+
+    Raises:
+        ModelError: some are packed or not in memory, or an adapter is on.
+    """
+    for name, module in model.named_modules():
+        if hasattr(module, "base_layer") and _is_on(module):
+            raise ModelError(
+                f"an adapter is on at {name}: the folder would be without it",
+                "merge it into the weights first, or turn it off",
+            )
+    state = {}
+    for name, tensor in model.state_dict().items():
+        if _belongs_to_adapter(model, name):
+            continue
+        if tensor.is_meta:
+            raise ModelError(f"{name} is not in memory: it is offloaded", "open the model on a device that holds it")
+        if not tensor.dtype.is_floating_point and tensor.dtype in (torch.uint8, torch.int8):
+            raise ModelError(f"{name} is packed ({tensor.dtype})", "open the model without --load-in")
+        state[name.replace(".base_layer.", ".")] = tensor
+    return state
+
+
+def _bare(model: PreTrainedModel) -> PreTrainedModel:
+    """The model itself, or the one that PEFT has wrapped as a whole."""
+    inner = getattr(model, "get_base_model", None)
+    return model if inner is None else inner()
+
+
+def _is_on(module: nn.Module) -> bool:
+    """Whether a module that wraps a projection adds something to it."""
+    return not getattr(module, "disable_adapters", False) and bool(getattr(module, "active_adapters", True))
+
+
+def _belongs_to_adapter(model: nn.Module, name: str) -> bool:
+    """Whether a parameter lies in a module that wraps a projection, outside that projection."""
+    parents = name.split(".")
+    for end in range(1, len(parents)):
+        if hasattr(model.get_submodule(".".join(parents[:end])), "base_layer"):
+            return parents[end] != "base_layer"
+    return False
+
+
+def _write(opened: OpenModel, state: Mapping[str, Tensor], folder: Path, meter: Meter) -> None:
+    model = _bare(opened.model)
+    config = deepcopy(model.config)
+    if hasattr(config, "quantization_config"):  # read from a GGUF file, whose numbers are plain ones now
+        del config.quantization_config
+    with progress_to(meter):
+        try:
+            with torch.device("meta"):
+                clean: PreTrainedModel = type(model)(config)
+            clean.load_state_dict(dict(state), strict=False, assign=True)
+            clean.tie_weights()
+            clean.generation_config = model.generation_config
+            clean.save_pretrained(folder, max_shard_size=SHARD)
+            opened.tokenizer.save_pretrained(folder)
+        except (OSError, MemoryError):
+            raise
+        except Exception as error:  # whatever a family's code, its config or safetensors may raise
+            raise ModelError(f"the model cannot be written: {first_line(error)}") from error
+
+
+def _same(
+    opened: OpenModel,
+    state: Mapping[str, Tensor],
+    folder: Path,
+    trusted: bool,
+    ids: Sequence[int],
+    cancel: Cancel | None,
+) -> Steps[bool]:
+    """Open what was written, and hold its weights and logits against the open model's. False where there is not the
+    memory for two."""
+    spread = "+" in opened.info.device
+    try:
+        again = yield from open_model(
+            str(folder),
+            models=folder,
+            dtype=opened.info.dtype,
+            device="auto" if spread else opened.info.device,
+            device_map="auto" if spread else None,
+            trust_remote_code=trusted,
+        )
+    except ModelError as error:
+        if isinstance(error.__cause__, torch.OutOfMemoryError | MemoryError):
+            return False
+        raise ModelError(f"what was written does not open: {error.message}", "nothing was kept") from error
+    there = again.model.state_dict()
+    other = next((name for name, tensor in state.items() if name in there and not _equal(tensor, there[name])), None)
+    lacks = next((name for name in state if name not in there), None)
+    if other or lacks:
+        raise ModelError(f"what was written is not the same: {other or lacks} differs", "nothing was kept")
+    # The same numbers at other places in memory are not always summed in the same order: let both read the same ones.
+    again.model.load_state_dict(dict(state), strict=False, assign=True)
+    again.model.tie_weights()
+    if not torch.equal(_logits(opened, ids, cancel), _logits(again, ids, cancel)):
+        raise ModelError("what was written does not compute the same logits", "nothing was kept")
+    return True
+
+
+def _equal(first: Tensor, second: Tensor) -> bool:
+    """Whether two tensors are the same to the bit."""
+    if first.shape != second.shape or first.dtype != second.dtype:
+        return False
+    bits = [each.detach().reshape(-1).contiguous().view(torch.uint8).cpu() for each in (first, second)]
+    return torch.equal(*bits)
+
+
+@torch.inference_mode()
+def _logits(opened: OpenModel, ids: Sequence[int], cancel: Cancel | None) -> Tensor:
+    batch = torch.tensor([list(ids)], device=opened.model.device)
+    with watched(opened.anatomy, cancel):
+        logits: Tensor = opened.model(input_ids=batch, use_cache=False).logits
+    return logits.cpu()
+
+
+def _move(work: Path, place: Path) -> None:
+    """Put the finished folder at its place. A model that is there steps aside, and is gone when the new one stands."""
+    aside = work.with_name(f".{secrets.token_hex(8)}{_REMAINS}")
+    replaces = os.path.lexists(place) and any(place.iterdir())
+    if replaces:
+        place.rename(aside)
+    try:
+        work.rename(place)
+    except BaseException:
+        if replaces:
+            with suppress(OSError):
+                aside.rename(place)
+        raise
+    sync_folder(place.parent)
+    if replaces:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _sync(folder: Path) -> None:
+    """Have every file on the disk, and readable by whom the folder is: safetensors come for their owner alone."""
+    for path in folder.iterdir():
+        path.chmod(folder.stat().st_mode & 0o666)
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+    sync_folder(folder)

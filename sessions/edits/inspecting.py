@@ -1,0 +1,236 @@
+"""Inspecting an edit: what it changes, what its neurons read and push, and whether it does what it says.
+
+Before is the model with the edits below it, after is with it on top of them. A neuron's parts are held against what
+they were; its rows and its column are read as in `circuits.card` and `circuits.lens`. *Concentration* says how much a
+column is of one token: what the likeliest gets of a softmax over the logits that the column alone would predict, and
+the cosines of the column with the unembedding's rows of the first two. Of a matrix whose write was projected, the
+share of its squared norm that went is what a white input would lose of its variance there.
+
+Last, the logits after the prompt are computed with the edit in the weights and with the same edit as hooks (`hooked`).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sessions.circuits.card import reads
+from sessions.circuits.circuit import Neuron
+from sessions.circuits.lens import AT_ONCE, extremes
+from sessions.edits.edit import Change, Edit, LowRank, Neurons, Projection
+from sessions.edits.findings import EditedMatrix, EditedNeuron, EditedPart
+from sessions.edits.hooked import hooked
+from sessions.edits.ledger import Ledger
+from sessions.errors import ModelError
+from sessions.events import Progress, Steps
+from sessions.model.cancel import Cancel
+from sessions.model.hooks import watched
+from sessions.model.opening import OpenModel
+from sessions.model.places import (
+    Part,
+    Place,
+    matrix_of,
+    module_place,
+    neuron_places,
+    parts_of,
+    tied_with,
+    writer_places,
+)
+from sessions.model.tokens import last_positions
+
+#: Tokens of the whole edit that are counted, and positions of the prompt whose logits are held against each other.
+COUNTED, POSITIONS = 10, 64
+
+
+@dataclass(frozen=True)
+class Found:
+    """What `inspected` finds; as in `results.EditInspected`."""
+
+    norm: float
+    neurons: tuple[EditedNeuron, ...]
+    total: int
+    matrices: tuple[EditedMatrix, ...]
+    tokens: tuple[tuple[str, int], ...]
+    apart: float | None
+    notes: tuple[str, ...]
+
+
+def inspected(
+    opened: OpenModel,
+    ledger: Ledger,
+    edit: Edit,
+    *,
+    below: int,
+    ids: Sequence[int] = (),
+    rows: int = 20,
+    tokens: int = 3,
+    cancel: Cancel | None = None,
+) -> Steps[Found]:
+    """Look into an edit that lies, or would lie, on the first `below` of the ledger.
+
+    Args:
+        ids: of the prompt whose logits are compared; none for no comparison.
+        rows: neurons that are told in full.
+        tokens: how many each reads and pushes.
+
+    Raises:
+        UsageError, ModelError, ArtifactError: it does not fit the model.
+    """
+    sites = list(dict.fromkeys(site for change in edit.changes for site in _sites(change)))
+    notes = list(remarks(opened, edit))
+    matrices: list[EditedMatrix] = []
+    apart, hooks, squares = None, None, 0.0
+    with ledger.lifted(below), ExitStack() as sheets:
+        yield Progress("inspecting", 0, len(sites), "neurons")
+        with edit.applied(opened):
+            pass  # it fits
+        before = _lines(opened, sites[:rows])
+        if ids:
+            try:
+                with hooked(opened, edit):
+                    hooks = _logits(opened, ids, cancel)
+            except ModelError as error:
+                notes.append(f"not held against the same edit as hooks: {error.message}")
+        for change in edit.changes:
+            whole = _matrices(opened, change)
+            was = sum(_square(place) for place in whole)
+            sheet = sheets.enter_context(change.applied(opened))
+            squares += sheet.squares
+            if whole:
+                matrices.append(_matrix(change, was, sum(map(_square, whole)), sheet.norm))
+        if hooks is not None:
+            logits = _logits(opened, ids, cancel)
+            apart = float((logits - hooks).abs().max() / logits.abs().max().clamp(min=1e-30))
+            notes += [_ROUGH.format(opened.info.dtype)] if opened.info.dtype != "float32" else []
+        neurons, counted = yield from _neurons(opened, sites, before, rows, tokens)
+    return Found(squares**0.5, neurons, len(sites), tuple(matrices), counted, apart, tuple(notes))
+
+
+_ROUGH = "in {} weights and hooks round differently: how far they are apart says little"
+
+
+def remarks(opened: OpenModel, edit: Edit) -> Iterator[str]:
+    """What should be known of an edit on this model: weights that are used twice."""
+    for change in edit.changes:
+        if isinstance(change, LowRank) and (tied := tied_with(opened.model, change.weight)):
+            yield f"{change.weight} and {', '.join(tied)} are one matrix: the edit reaches both"
+
+
+def _sites(change: Change) -> list[tuple[int, int]]:
+    return [(change.layer, index) for index in change.indices] if isinstance(change, Neurons) else []
+
+
+def _matrices(opened: OpenModel, change: Change) -> list[Place]:
+    if isinstance(change, Projection):
+        return writer_places(opened.anatomy, change.layer, change.writer)
+    return [module_place(opened.model, change.weight)] if isinstance(change, LowRank) else []
+
+
+def _square(place: Place) -> float:
+    return float(torch.linalg.vector_norm(place.matrix, dtype=torch.float32)) ** 2
+
+
+def _matrix(change: Change, before: float, after: float, norm: float) -> EditedMatrix:
+    if isinstance(change, Projection):
+        where, kind = f"L{change.layer} {change.writer}", "all but" if change.keeps else "without"
+        return EditedMatrix(
+            where=where, kind=kind, dims=len(change.basis), share=1 - after / (before or 1.0), change=norm
+        )
+    assert isinstance(change, LowRank)
+    share = norm / (before**0.5 or 1.0)
+    return EditedMatrix(where=change.weight, kind="added", dims=len(change.right), share=share, change=norm)
+
+
+Lines = dict[tuple[tuple[int, int], Part], Tensor]
+"""Lines of the weights in float32, by neuron and part."""
+
+
+def _lines(opened: OpenModel, sites: Sequence[tuple[int, int]]) -> Lines:
+    found: Lines = {}
+    for layer, index in sites:
+        for part in parts_of(opened.anatomy, layer, index):
+            ((place, _),) = neuron_places(opened.anatomy, layer, part, [index])
+            found[(layer, index), part] = place.read()[0].float().cpu()
+    return found
+
+
+@torch.inference_mode()
+def _logits(opened: OpenModel, ids: Sequence[int], cancel: Cancel | None) -> Tensor:
+    batch = torch.tensor([list(ids)], device=opened.model.device)
+    kept = last_positions(min(len(ids), POSITIONS), batch)
+    with watched(opened.anatomy, cancel):
+        logits: Tensor = opened.model(input_ids=batch, use_cache=False, logits_to_keep=kept).logits[0]
+    return logits.float()
+
+
+def _neurons(
+    opened: OpenModel, sites: Sequence[tuple[int, int]], before: Lines, rows: int, tokens: int
+) -> Steps[tuple[tuple[EditedNeuron, ...], tuple[tuple[str, int], ...]]]:
+    """The first neurons as they are now, and the tokens that all of them push most."""
+    told: list[EditedNeuron] = []
+    counted: Counter[str] = Counter()
+    for start in range(0, len(sites), AT_ONCE):
+        yield Progress("inspecting", start, len(sites), "neurons")
+        part = sites[start : start + AT_ONCE]
+        columns, scores = _pushing(opened, part)
+        pushed = extremes(opened.tokenizer, scores, tokens)
+        counted.update(
+            token for column, (up, _) in zip(columns, pushed, strict=True) if bool(column.any()) for token in up
+        )
+        listed = max(0, rows - start)
+        for site, column, score, (up, down) in list(zip(part, columns, scores, pushed, strict=True))[:listed]:
+            silent = not bool(column.any())
+            told.append(
+                EditedNeuron(
+                    neuron=Neuron(*site),
+                    parts=_parts(opened, site, before, tokens),
+                    up=() if silent else up,
+                    down=() if silent else down,
+                    share=0.0 if silent else float(score.float().softmax(-1).max()),
+                    cosines=() if silent else _cosines(opened, column, score),
+                )
+            )
+    return tuple(told), tuple(counted.most_common(COUNTED))
+
+
+@torch.inference_mode()
+def _pushing(opened: OpenModel, sites: Sequence[tuple[int, int]]) -> tuple[Tensor, Tensor]:
+    """What neurons write, `[n, d_model]`, and the logits that it alone would predict, `[n, vocab]`."""
+    anatomy = opened.anatomy
+    home = next(anatomy.head.parameters()).device  # layers may be spread over several
+    columns = torch.stack([anatomy.down_column(*site).to(home) for site in sites])
+    return columns, anatomy.head(anatomy.final_norm(columns[:, None]))[:, 0]
+
+
+@torch.inference_mode()
+def _cosines(opened: OpenModel, column: Tensor, score: Tensor) -> tuple[float, ...]:
+    try:
+        rows = matrix_of(opened.anatomy.head, "the unembedding")[score.topk(2).indices]
+    except ModelError:  # packed
+        return ()
+    return tuple(torch.cosine_similarity(rows.float(), column.float()[None]).tolist())
+
+
+def _parts(opened: OpenModel, site: tuple[int, int], before: Lines, tokens: int) -> tuple[EditedPart, ...]:
+    read = {each.name: each for each in reads(opened, Neuron(*site), tokens)}
+    found = []
+    for (_, part), line in _lines(opened, [site]).items():
+        old = before[site, part]
+        both = float(old.norm()) and float(line.norm())
+        seen = read.get(part)
+        found.append(
+            EditedPart(
+                part=part,
+                before=float(old.norm()),
+                after=float(line.norm()),
+                cosine=float(torch.cosine_similarity(old, line, dim=0)) if both else None,
+                embeddings=seen.embeddings[0] if seen is not None else (),
+                stream=seen.stream[0] if seen is not None else (),
+            )
+        )
+    return tuple(found)

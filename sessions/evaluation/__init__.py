@@ -1,0 +1,1 @@
+"""How well a model answers: tasks with checks, the same under several conditions, and statistics of the pairs."""

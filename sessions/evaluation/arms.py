@@ -1,0 +1,152 @@
+"""Arms of an evaluation: the conditions that the same tasks are answered under.
+
+An arm is a name and a block: what holds inside the block is what its replies are of. The words for those of a session:
+
+    base            the model as it was opened, without its edits
+    edit            the model as it is, all edits that are on in it
+    NUMBER, NAME    the model as it was opened with that edit alone: one of the ledger, be it on or off, or a saved one
+    round:NAME      the model as it was opened with the adapter of that round of training, and the neurons held at
+                    zero that were so in training; round:NAME*0.5 with the adapter half as strong
+    depths:SERIES   as many arms as the series has rounds: the ensemble of the first 1, 2, 3, … of them, each with its
+                    share, and nothing suppressed
+    unsuppressed    the model as it is, with no neuron suppressed
+    A+B             both: edits on each other in this order; base+unsuppressed; round:a*0.5+round:b*0.5, the ensemble
+
+What is live in every text is in force in all of them, and so is what is suppressed unless an arm says otherwise. At the
+end of a block the weights have their bits again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+
+from sessions.edits.adapters import Adapter
+from sessions.edits.edit import Edit
+from sessions.errors import ArtifactError, UsageError
+from sessions.interventions.suppressing import Suppression
+from sessions.session import Session
+from sessions.store import check_model
+from sessions.training.findings import Round
+
+BASE, EDIT, UNSUPPRESSED = "base", "edit", "unsuppressed"
+ROUND, DEPTHS = "round:", "depths:"
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A condition: its name, what it is in words, the block in which it holds, and whether it makes the model say
+    something, so that a reply may be stuck on it."""
+
+    name: str
+    about: str
+    within: Callable[[], AbstractContextManager[None]]
+    pushes: bool = False
+
+
+def usual(session: Session) -> tuple[str, ...]:
+    """The arms that are meant where none are named: with and without the edits, where there are any."""
+    return (BASE, EDIT) if session.edits().active else (BASE,)
+
+
+def arms_of(session: Session, words: tuple[str, ...]) -> tuple[Arm, ...]:
+    """The arms that words mean, in their order.
+
+    Raises:
+        UsageError: there is no such edit, or an arm is named twice.
+        ArtifactError: a saved edit is damaged, or of another model.
+    """
+    twice = next((word for place, word in enumerate(words) if word in words[:place]), None)
+    if twice is not None:
+        raise UsageError(f"arm '{twice}' is named twice", "each needs to be named once")
+    return tuple(
+        arm for word in words for arm in (_depths(session, word) if word.startswith(DEPTHS) else [_arm(session, word)])
+    )
+
+
+def _depths(session: Session, word: str) -> list[Arm]:
+    """The first round of a series, the first two half as strong each, the first three: as deep as the series goes."""
+    from sessions.training.round import Rounds
+
+    series = word.removeprefix(DEPTHS)
+    known = Rounds(session.store).of_model(session.opened().info.fingerprint)
+    names = [each.name for each in known if each.name.rpartition("-")[0] == series]
+    if not names:
+        raise UsageError(f"there is no series of rounds '{series}'", "rounds shows what there is")
+    ensembles = (
+        "+".join([*(f"{ROUND}{name}*{1 / depth:.6g}" for name in names[:depth]), UNSUPPRESSED])
+        for depth in range(1, len(names) + 1)
+    )
+    return [replace(_arm(session, ensemble), name=f"{series}…{depth}") for depth, ensemble in enumerate(ensembles, 1)]
+
+
+def _arm(session: Session, word: str) -> Arm:
+    parts = word.split("+")
+    if EDIT in parts and len(parts) > 1 and set(parts) != {EDIT, UNSUPPRESSED}:
+        raise UsageError(f"arm '{word}' adds to all edits that are on", "name the edits: 1+2")
+    rounds = [_round(session, part) for part in parts if part.startswith(ROUND)]
+    named = [part for part in parts if part not in (BASE, EDIT, UNSUPPRESSED) and not part.startswith(ROUND)]
+    edits = [_edit(session, part, word) for part in named]
+    as_it_is = EDIT in parts or parts == [UNSUPPRESSED]
+    inside = session.edits().active if as_it_is else tuple(edits)
+    held = tuple(neuron for found, _ in rounds for neuron in found.suppressed)
+    free = UNSUPPRESSED in parts
+
+    @contextmanager
+    def within() -> Iterator[None]:
+        with ExitStack() as stack:
+            if free or rounds:
+                stack.enter_context(session.unsuppressed())
+            if not as_it_is:
+                stack.enter_context(session.edits().lifted())
+                changes: list[Edit | Adapter] = [*edits, *(adapter for _, adapter in rounds)]
+                for change in changes:
+                    stack.enter_context(change.applied(session.opened()))
+            if held and not free:
+                stack.enter_context(Suppression(session.opened().anatomy, held).held())
+            yield
+
+    names = ", ".join([*(edit.name for edit in inside), *(part for part in parts if part.startswith(ROUND))])
+    about = f"with {names}" if names else "as it was opened"
+    about += ", nothing suppressed" if free else f", {len(held):,} held as in training" if held else ""
+    return Arm(word, about, within, any(edit.pushes for edit in inside))
+
+
+def _round(session: Session, part: str) -> tuple[Round, Adapter]:
+    """A round, and its adapter at the strength that is said."""
+    from sessions.edits.adapter_files import read_folder
+    from sessions.training.round import Rounds, called
+
+    word, star, said = part.removeprefix(ROUND).partition("*")
+    try:
+        weight = float(said) if star else 1.0
+    except ValueError as error:
+        raise UsageError(f"'{said}' is no weight of {word}", "for example: round:crab-1*0.5") from error
+    rounds, info = Rounds(session.store), session.opened().info
+    found = rounds.load(called(word))
+    check_model(found.fingerprint, found.model, info.fingerprint, info.name)
+    if not rounds.adapter(found.name).is_dir():
+        raise ArtifactError(f"round '{found.name}' comes without an adapter", "rounds shows those trained here")
+    contents = read_folder(rounds.adapter(found.name))
+    return found, Adapter(f"round-{found.name}", weight, contents.sha256, contents)
+
+
+def _edit(session: Session, name: str, word: str) -> Edit:
+    """The edit that a part of an arm names."""
+    entries = session.edits().entries
+    if name.isdecimal() and 1 <= int(name[:9]) <= len(entries):
+        return entries[int(name) - 1].edit
+    for entry in entries:
+        if entry.edit.name == name:
+            return entry.edit
+    saved = session.store.names("edit")
+    if name in saved:
+        return session.read_edit(name)[0]
+    known = [BASE, EDIT, UNSUPPRESSED, *(entry.edit.name for entry in entries), *saved]
+    near = get_close_matches(name, known, 1)
+    within = f" in '{word}'" if name != word else ""
+    raise UsageError(
+        f"there is no arm '{name}'{within}", f"did you mean {near[0]}?" if near else f"one of: {', '.join(known[:8])}"
+    )

@@ -1,0 +1,164 @@
+"""Checks: whether a reply is right, and where in it the answer first stands.
+
+    number    the last number of the reply is the answer, exactly: 1,234 is 1234 and 42.0 is 42 (see `numbers`). A reply
+              that marks its answer, \\boxed{…} or #### …, is judged by the last number there.
+    regex     a regular expression is found somewhere in the reply; case counts unless it begins with (?i)
+    contains  a text is found in it, whatever the case of its letters and the width of its blanks
+
+That the last number counts is the usual rule for problems that are worked out in words (lm-evaluation-harness,
+gsm8k, `flexible-extract`). Where the answer first stands says how early it was known: for a number that is the first
+one that equals it, be it the last or not.
+
+A regular expression is somebody else's program, and some take longer than the universe has. Each is given a second of
+computing for a reply; a reply that it does not decide in that time counts as wrong, and is said to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from itertools import takewhile
+from typing import Any, NamedTuple
+
+import regex  # type: ignore[import-untyped]
+from msgspec import Struct
+
+from sessions.errors import ArtifactError
+from sessions.evaluation.numbers import Number, numbers, value_of
+
+KINDS = ("number", "regex", "contains")
+#: Seconds that a regular expression has for a reply, and characters that it may be long.
+PATIENCE = 1.0
+LONGEST = 2000
+_BOXED = "\\boxed{"
+_MARK = "####"
+
+
+class Check(Struct, frozen=True):
+    """What is asked of a reply: one of `KINDS`, and the number, the expression or the text."""
+
+    kind: str
+    value: str
+
+
+class Verdict(NamedTuple):
+    """Whether all checks hold, the character at which the last of what they look for first begins (None where one is
+    not there), and whether an expression took too long."""
+
+    right: bool
+    at: int | None
+    slow: bool = False
+
+
+def usual(answer: str) -> str:
+    """The kind of check for an answer that says none."""
+    return "number" if value_of(answer) is not None else "contains"
+
+
+def checked(check: Check, source: str) -> Check:
+    """The check, if it is one.
+
+    Raises:
+        ArtifactError: its value is empty, no number, or no regular expression; `source` is how the message begins.
+    """
+    if not check.value.strip():
+        raise ArtifactError(f"{source} has a check '{check.kind}' of nothing", 'for example: "answer": "42"')
+    if check.kind == "number" and _wanted(check.value) is None:
+        raise ArtifactError(
+            f"{source} asks for the number {check.value!r}, which is none", 'digits: "42", "-1,234.5", "3/4"'
+        )
+    if len(check.value) > LONGEST:
+        raise ArtifactError(f"{source} has a check of {len(check.value):,} characters", f"{LONGEST:,} at most")
+    if check.kind == "regex":
+        try:
+            _expression(check.value)
+        except (regex.error, OverflowError, RecursionError, ValueError) as error:
+            raise ArtifactError(
+                f"{source} has {check.value!r}, which is not a regular expression: {error}", "see Python's re"
+            ) from error
+    return check
+
+
+def judged(checks: tuple[Check, ...], text: str) -> Verdict:
+    """All checks of a task on a reply."""
+    verdicts = [_judged(check, text) for check in checks]
+    places = [verdict.at for verdict in verdicts]
+    return Verdict(
+        right=all(verdict.right for verdict in verdicts),
+        at=None if None in places else max(place for place in places if place is not None),
+        slow=any(verdict.slow for verdict in verdicts),
+    )
+
+
+def _judged(check: Check, text: str) -> Verdict:
+    if check.kind == "number":
+        return _numbered(check.value, text)
+    expression = _expression(check.value) if check.kind == "regex" else _literal(check.value)
+    try:
+        found = expression.search(text, timeout=PATIENCE)
+    except TimeoutError:
+        return Verdict(False, None, slow=True)
+    return Verdict(found is not None, None if found is None else found.start())
+
+
+def _numbered(answer: str, text: str) -> Verdict:
+    wanted, all_of_them = _wanted(answer), list(numbers(text))
+    first = next((number.start for number in all_of_them if wanted in number.values), None)
+    last = _stated(text, all_of_them)
+    return Verdict(last is not None and wanted in last.values, first)
+
+
+def _stated(text: str, found: list[Number]) -> Number | None:
+    """The number that a reply comes to."""
+    for marker in (_BOXED, _MARK):
+        start = text.rfind(marker)
+        if start < 0:
+            continue
+        start += len(marker)
+        end = start + _closed(text[start:]) if marker == _BOXED else len(text)
+        marked = [number for number in found if start <= number.start < end]
+        if marked:
+            return marked[-1]
+    return found[-1] if found else None
+
+
+def _closed(text: str) -> int:
+    """How far it is to the brace that closes the one before this text."""
+    depth = 1
+    for at, character in enumerate(text):
+        depth += (character == "{") - (character == "}")
+        if not depth:
+            return at
+    return len(text)
+
+
+def _wanted(answer: str) -> Any:
+    """The value that an answer states, which may have a unit beside it; None where it states none, or several."""
+    found = list(numbers(answer))
+    return found[0].values[0] if len(found) == 1 and found[0].values else None
+
+
+@lru_cache(maxsize=1024)
+def _expression(pattern: str) -> Any:
+    return regex.compile(pattern)
+
+
+@lru_cache(maxsize=1024)
+def _literal(text: str) -> Any:
+    words = (regex.escape(word) for word in regex.split(r"\s+", text) if word)
+    return regex.compile(r"\s+".join(words), regex.IGNORECASE | regex.FULLCASE)
+
+
+def token_at(text_of: Callable[[int], str], count: int, at: int) -> int:
+    """Which of `count` tokens writes character `at`, from 0; `text_of(n)` is the text of the first n of them."""
+    low, high = 0, max(count - 1, 0)
+    while low < high:
+        middle = (low + high) // 2
+        shown = text_of(middle + 1)
+        # The bytes of a character that is not complete yet show as replacement characters.
+        hidden = sum(1 for _ in takewhile(lambda character: character == "�", reversed(shown)))
+        if len(shown) - hidden > at:
+            high = middle
+        else:
+            low = middle + 1
+    return low

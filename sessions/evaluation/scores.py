@@ -1,0 +1,159 @@
+"""What an arm of an evaluation comes to: its replies, one by one and together. Data only.
+
+An arm is *broken* where its numbers say that it no longer writes language, whatever its accuracy. The rules, with the
+first arm for comparison: logits that are no numbers; a perplexity on unrelated text of `WORSE` times the first arm's;
+half or more of the n-grams of its replies repeated, and `MORE` more than in the first arm; half or more of its replies
+empty, where the first arm's are not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from math import exp
+from statistics import fmean, median
+
+from msgspec import Struct, structs
+
+from sessions.evaluation.pairing import wilson
+
+WORSE, REPEATED, MORE, EMPTY = 3.0, 0.5, 0.2, 0.5
+#: Mean losses above which a perplexity is no number.
+_BEYOND = 600.0
+
+
+class Reply(Struct, frozen=True, kw_only=True):
+    """One task answered under one arm: a line of the file that texts are kept in.
+
+    `task` is the line of the task in its file. `at` is the token of the reply, from 0, in which the answer first
+    begins, None where it is not there. `language` and `asked` are those of the reply and of what it should be in, as
+    `languages.language_of` gives them; `kept` whether they agree, None where that cannot be said. `repetition` is the
+    share of repeated trigrams; `stopped` and `guarded` are as in an arm of a comparison. `slow` says that a regular
+    expression did not decide in time.
+    """
+
+    task: int
+    name: str
+    arm: str
+    prompt: str
+    answer: str
+    right: bool
+    at: int | None
+    asked: str
+    language: str
+    kept: bool | None
+    tokens: int
+    repetition: float | None
+    stopped: str
+    guarded: int | None
+    text: str
+    slow: bool = False
+
+
+class Score(Struct, frozen=True, kw_only=True):
+    """An arm: how many of `tasks` it got `right`, and what its replies are like.
+
+    `interval` is that of the accuracy. `at` is the median over right replies of the token in which the answer begins.
+    Of `judged` replies whose language can be said, `kept` are in that of their task. `tokens` and `repetition` are
+    means; `cut` counts replies that reached their length, `nan` those whose logits stopped being numbers, `guarded` the
+    tokens that a rule against repetition held back. `perplexity` is that on the unrelated text, None where it is none
+    or no number, `loss` its logarithm, in nats a token, and `ratio` its ratio to the first arm's. `broken` says why it
+    no longer writes language. `seconds` is what the replies took.
+    """
+
+    name: str
+    about: str
+    tasks: int
+    right: int
+    interval: tuple[float, float]
+    at: float | None
+    judged: int
+    kept: int
+    tokens: float
+    repetition: float | None
+    cut: int
+    nan: int
+    empty: int
+    guarded: int | None
+    loss: float | None
+    perplexity: float | None
+    ratio: float | None
+    seconds: float
+    broken: tuple[str, ...] = ()
+
+    @property
+    def accuracy(self) -> float:
+        return self.right / self.tasks
+
+    @property
+    def pace(self) -> float:
+        """Tasks a second."""
+        return self.tasks / self.seconds if self.seconds else 0.0
+
+
+class ByLanguage(Struct, frozen=True):
+    """Tasks in one language, "" for those of none, and how many of them each arm got right."""
+
+    language: str
+    tasks: int
+    right: tuple[int, ...]
+
+
+def score(
+    name: str, about: str, replies: Sequence[Reply], loss: float | None, seconds: float, first: Score | None, read: int
+) -> Score:
+    """An arm's score; `first` is that of the first arm, None of itself, `read` the tokens of unrelated text."""
+    right = [reply for reply in replies if reply.right]
+    judged = [reply.kept for reply in replies if reply.kept is not None]
+    repeated = [reply.repetition for reply in replies if reply.repetition is not None]
+    held = [reply.guarded for reply in replies if reply.guarded is not None]
+    places = [reply.at for reply in right if reply.at is not None]
+    ratio = None if first is None or first.loss is None or loss is None else exp(min(loss - first.loss, _BEYOND))
+    found = Score(
+        name=name,
+        about=about,
+        tasks=len(replies),
+        right=len(right),
+        interval=wilson(len(right), len(replies)),
+        at=float(median(places)) if places else None,
+        judged=len(judged),
+        kept=sum(judged),
+        tokens=fmean(reply.tokens for reply in replies),
+        repetition=fmean(repeated) if repeated else None,
+        cut=sum(reply.stopped == "length" for reply in replies),
+        nan=sum(reply.stopped == "nan" for reply in replies),
+        empty=sum(not reply.text.strip() for reply in replies),
+        guarded=sum(held) if held else None,
+        loss=loss,
+        perplexity=exp(loss) if loss is not None and loss < _BEYOND else None,
+        ratio=ratio,
+        seconds=seconds,
+    )
+    return structs.replace(found, broken=tuple(_faults(found, first, read)))
+
+
+def _faults(found: Score, first: Score | None, read: int) -> Iterator[str]:
+    if found.nan:
+        yield f"the logits of {found.nan:,} of {found.tasks:,} replies are no numbers"
+    if read and found.loss is None:
+        yield "its losses on unrelated text are no numbers"
+    if found.ratio is not None and found.ratio >= WORSE:
+        yield f"its perplexity on unrelated text is {found.ratio:.3g} times as high"
+    repeated, usual = found.repetition or 0.0, 0.0 if first is None else first.repetition or 0.0
+    if first is not None and repeated >= REPEATED and repeated >= usual + MORE:
+        yield f"{repeated:.0%} of its trigrams are repeats, where {usual:.0%} were"
+    if first is not None and found.empty >= EMPTY * found.tasks > first.empty:
+        yield f"{found.empty:,} of {found.tasks:,} replies are empty"
+
+
+def by_language(arms: Sequence[Sequence[Reply]]) -> tuple[ByLanguage, ...]:
+    """The tasks by the language they are in, the most frequent first; none at all where they are all in one."""
+    languages: dict[str, list[int]] = {}
+    for row, reply in enumerate(arms[0]):
+        languages.setdefault(reply.asked, []).append(row)
+    if len(languages) < 2:
+        return ()
+    found = (
+        ByLanguage(language, len(rows), tuple(sum(replies[row].right for row in rows) for replies in arms))
+        for language, rows in languages.items()
+    )
+    return tuple(sorted(found, key=lambda each: (-each.tasks, each.language)))

@@ -1,0 +1,101 @@
+"""Perplexity on unrelated text: whether a model that was changed still reads as it did what the change is not about.
+
+The documents of a corpus, each cut to `LENGTH` tokens, until there are `ENOUGH`, are read as they stand. The loss is
+the mean over all tokens but the first of each document of −log p(token | those before it), in nats, and the perplexity
+its exponential. Windows do not overlap, so it is higher than one of long contexts; all arms read the same tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import isfinite
+
+import torch
+from msgspec import structs
+from torch import Tensor, nn
+
+from sessions.atlas.corpus import Corpus
+from sessions.circuits.cases import LARGEST_BATCH, batches
+from sessions.errors import UsageError
+from sessions.events import Progress, Steps
+from sessions.interventions.arms import Condition
+from sessions.interventions.comparing import under
+from sessions.interventions.treatment import Treatment
+from sessions.model.cancel import Cancel
+from sessions.model.generation import left_padded
+from sessions.model.hooks import watched
+from sessions.model.info import Encoded, Prompt
+from sessions.model.opening import OpenModel
+from sessions.model.tokens import encode, last_positions
+
+LENGTH, ENOUGH = 128, 2048
+#: Logits in memory at once: positions times vocabulary.
+_LOGITS = 2**26
+
+
+def unrelated(opened: OpenModel, corpus: Corpus) -> tuple[Encoded, ...]:
+    """The documents to read, as the model reads them.
+
+    Raises:
+        UsageError: there is no such corpus, or nothing to predict in it.
+        ArtifactError: it cannot be read.
+    """
+    longest = min(LENGTH, opened.anatomy.context or LENGTH)
+    found: list[Encoded] = []
+    for text in corpus.documents():
+        if not text.strip():
+            continue
+        encoded = encode(opened.tokenizer, Prompt(text=text, chat=False))
+        if len(encoded.ids) > 1:
+            ids, tokens = encoded.ids[:longest], encoded.tokens[:longest]
+            found.append(structs.replace(encoded, ids=ids, tokens=tokens, reply=len(ids)))
+        if sum(len(each.ids) for each in found) >= ENOUGH:
+            break
+    if not found:
+        raise UsageError(f"the corpus '{corpus.name}' has no text to predict", "give a file with sentences in it")
+    return tuple(found)
+
+
+def predicted(documents: Sequence[Encoded]) -> int:
+    """Tokens of the documents that are predicted from others."""
+    return sum(len(each.ids) - 1 for each in documents)
+
+
+@torch.inference_mode()
+def loss(
+    opened: OpenModel,
+    documents: Sequence[Encoded],
+    treatments: tuple[Treatment, ...] = (),
+    *,
+    label: str = "reading unrelated text",
+    cancel: Cancel | None = None,
+) -> Steps[float | None]:
+    """The mean loss of the model as it is now, in nats a token; None where it is no number."""
+    at_once = max(LENGTH, min(LARGEST_BATCH, _LOGITS // opened.info.vocab_size))
+    total, done = 0.0, 0
+    for rows in batches([len(each.ids) for each in documents], at_once):
+        yield Progress(label, done, len(documents), "documents")
+        asked = [(documents[row], Condition("", treatments)) for row in rows]
+        with watched(opened.anatomy, cancel), under(opened, asked):
+            total += _summed(opened, [encoded.ids for encoded, _ in asked])
+        done += len(rows)
+    mean = total / predicted(documents)
+    return mean if isfinite(mean) else None
+
+
+def _summed(opened: OpenModel, rows: Sequence[Sequence[int]]) -> float:
+    """The losses of all tokens of a batch, added up."""
+    ids, mask = left_padded(rows, opened.tokenizer.pad_token_id or 0, opened.model.device)
+    logits: Tensor = opened.model(
+        input_ids=ids,
+        attention_mask=mask,
+        position_ids=(mask.cumsum(-1) - 1).clamp(min=0),
+        use_cache=False,
+        logits_to_keep=last_positions(ids.shape[1], ids),
+    ).logits
+    total = 0.0
+    for row, own in enumerate(rows):
+        wanted = torch.tensor(list(own[1:]), device=logits.device)
+        given = logits[row, -len(own) : -1].float()
+        total += float(nn.functional.cross_entropy(given, wanted, reduction="sum"))
+    return total

@@ -1,0 +1,246 @@
+"""What the verbs of circuits return: neurons, edges, faithfulness, vectors."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from sessions.atlas.findings import Peak, Profile
+from sessions.circuits.agreement import Agreement
+from sessions.circuits.circuit import Circuit, Neuron, Target
+from sessions.circuits.comparing import Comparison
+from sessions.circuits.flow import Bottleneck, Edge, Hub, Inflow, LayerFlow, SuperWeight
+from sessions.events import Value
+from sessions.vectors.findings import Direction, LayerCosine, Origin, Span
+
+
+class Discovered(Value, frozen=True, kw_only=True):
+    """`discover`, `contrast`: the circuit, and how many (neuron, position) candidates it was chosen from.
+
+    `agreement` is that of its attributions with the exact effects, where these were measured.
+    """
+
+    circuit: Circuit
+    candidates: int
+    agreement: Agreement | None = None
+
+
+class Verified(Value, frozen=True, kw_only=True):
+    """`verify`: the neurons with their exact effects on the target, whose untouched value is `value`.
+
+    `held` says what each was held at, `circuit` is the session's with these effects.
+    """
+
+    circuit: Circuit
+    neurons: tuple[Neuron, ...]
+    held: str
+    value: float
+    agreement: Agreement | None
+
+
+class Edges(Value, frozen=True, kw_only=True):
+    """`edges`: how relevance flows between `neurons`, and from them to the circuit's target.
+
+    Edges into the strongest `targets` of the neurons were computed; `total` of them are not 0. `edges`, between
+    neurons, and `outputs`, to the target, are the strongest, strongest first, and `listed` of them are to be shown. The
+    rest is read off all of them (see `sessions.circuits.flow`). `tokens` are the prompt's. `path` is the graph's file.
+    """
+
+    target: Target
+    tokens: tuple[str, ...]
+    neurons: tuple[Neuron, ...]
+    targets: int
+    total: int
+    listed: int
+    edges: tuple[Edge, ...]
+    outputs: tuple[Edge, ...]
+    inflows: tuple[Inflow, ...]
+    hubs: tuple[Hub, ...]
+    bottlenecks: tuple[Bottleneck, ...]
+    super_weights: tuple[SuperWeight, ...]
+    layers: tuple[LayerFlow, ...]
+    path: str = ""
+
+
+class FaithfulnessRow(Struct, frozen=True, kw_only=True):
+    """A circuit's first `size` neurons: what they keep of the target alone, and what is left without them, as fractions
+    of what all neurons do; and the same of as many random ones, where these were drawn. None where nothing is defined.
+    """
+
+    size: int
+    kept: float | None
+    left: float | None
+    random_kept: float | None = None
+    random_left: float | None = None
+
+
+class Faithfulness(Value, frozen=True, kw_only=True):
+    """`faithfulness`: what a circuit of `size` neurons keeps of the mean target of `prompts` prompts, by size.
+
+    `whole` is that target with no neuron held, `none` with all, at what `held` says. `order` says which neurons come
+    first: the strongest, or those helping the target. `controls` random circuits were drawn.
+    """
+
+    prompts: int
+    size: int
+    held: str
+    order: str = "strongest"
+    whole: float
+    none: float
+    rows: tuple[FaithfulnessRow, ...]
+    controls: int = 0
+
+
+class NeuronRow(Struct, frozen=True, kw_only=True):
+    """A row of the neuron table.
+
+    `token` is the one at the neuron's position, `share` the attribution over the target's value,
+    `up` and `down` the tokens that the neuron's output pushes (logit lens of its down column). Over the corpus of an
+    atlas that has the neuron, `peak` is its strongest activation and `rate` the share of positions at which it fires.
+    """
+
+    neuron: Neuron
+    token: str
+    share: float | None
+    up: tuple[str, ...]
+    down: tuple[str, ...]
+    peak: Peak | None = None
+    rate: float | None = None
+
+
+class NeuronTable(Value, frozen=True, kw_only=True):
+    """`neurons`: the rows shown, of `total` selected.
+
+    `atlas` and `corpus` name the atlas that they were looked up in; both are empty where it has none of them.
+    """
+
+    circuit: Circuit | None
+    rows: tuple[NeuronRow, ...]
+    total: int
+    atlas: str = ""
+    corpus: str = ""
+
+
+class Moment(Struct, frozen=True):
+    """A neuron at one position of the prompt: its activation, its attribution, and, where that was measured, the
+    exact effect of switching it off there alone."""
+
+    position: int
+    token: str
+    activation: float
+    attribution: float
+    effect: float | None = None
+
+
+class Reads(Struct, frozen=True, kw_only=True):
+    """One row that a neuron reads with: "gate" and "up", or "in".
+
+    `along_output` is its cosine with the neuron's down column. `embeddings` are tokens whose embedding lies along it
+    most, and against it most; `stream` those that a residual stream along it, or against it, would predict.
+    """
+
+    name: str
+    norm: float
+    along_output: float
+    embeddings: tuple[tuple[str, ...], tuple[str, ...]]
+    stream: tuple[tuple[str, ...], tuple[str, ...]]
+
+
+class NeuronCard(Value, frozen=True, kw_only=True):
+    """`neuron`: one neuron in the prompt, and its weights.
+
+    `neuron` has the position that was asked for, and is known there or, without one, summed over all. `moments` is
+    every position it was computed at, `everywhere` the exact effect of switching it off at all of them. `rank` is its
+    place in the circuit, from 1, 0 where it is not in it. `incoming` and `outgoing` are its edges with the circuit's
+    neurons, the strongest first, at its position or, without one, at its strongest; `tokens` are the prompt's. `atlas`
+    is what the latest atlas of the model says of it, where there is one that does.
+    """
+
+    neuron: Neuron
+    target: Target
+    moments: tuple[Moment, ...]
+    everywhere: float | None
+    rank: int
+    circuit_size: int
+    up: tuple[str, ...]
+    down: tuple[str, ...]
+    column_norm: float
+    reads: tuple[Reads, ...]
+    universal: bool
+    tokens: tuple[str, ...] = ()
+    incoming: tuple[Edge, ...] = ()
+    outgoing: tuple[Edge, ...] = ()
+    atlas: Profile | None = None
+
+
+class Narrowed(Value, frozen=True, kw_only=True):
+    """`keep`, `drop`: the circuit that is left, and how many neurons it had before."""
+
+    circuit: Circuit
+    before: int
+
+
+class CircuitsCompared(Value, frozen=True, kw_only=True):
+    """`compare`: two circuits, by name."""
+
+    names: tuple[str, str]
+    comparison: Comparison
+
+
+class CircuitHeldAgainst(Value, frozen=True, kw_only=True):
+    """`compare`: how much of a vector a circuit accounts for, layer by layer.
+
+    `size` counts the circuit's neurons, wherever they fire. `ranks` is how the sizes of their attributions and of
+    their cosines with the direction of their layer agree.
+    """
+
+    circuit: str
+    size: int
+    vector: str
+    site: str
+    spans: tuple[Span, ...]
+    ranks: Agreement | None
+
+
+class VectorShown(Value, frozen=True, kw_only=True):
+    """`vector`, `capture`: a saved vector, taken apart layer by layer. `path` is its file where it has just been made,
+    `origin` where it was captured, None of one that was made of prompts."""
+
+    name: str
+    site: str
+    model: str
+    prompts: tuple[int, int]
+    directions: tuple[Direction, ...]
+    path: str = ""
+    origin: Origin | None = None
+
+
+class VectorsCompared(Value, frozen=True, kw_only=True):
+    """`compare`: two vectors, by name, at the layers that both have."""
+
+    names: tuple[str, str]
+    sites: tuple[str, str]
+    layers: tuple[LayerCosine, ...]
+
+
+class UniversalRow(Struct, frozen=True, kw_only=True):
+    """A universal neuron: how many of the built-in prompts it is strong in, None where that was not counted, and the
+    tokens it pushes up and down where its activation is positive."""
+
+    neuron: Neuron
+    prompts: int | None
+    up: tuple[str, ...]
+    down: tuple[str, ...]
+
+
+class UniversalShown(Value, frozen=True, kw_only=True):
+    """`universal`: the model's universal neurons.
+
+    `published` says where the list is from; where it is empty, they were found here, each among the `strongest` of
+    nearly all of `prompts` built-in prompts.
+    """
+
+    model: str
+    rows: tuple[UniversalRow, ...]
+    prompts: int
+    strongest: int
+    published: str = ""

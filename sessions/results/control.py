@@ -1,0 +1,66 @@
+"""What the verbs of the session itself return."""
+
+from __future__ import annotations
+
+from sessions.circuits.circuit import Circuit
+from sessions.events import State, Value
+from sessions.model.info import ModelInfo
+
+
+class Info(Value, frozen=True, kw_only=True):
+    """`info`: everything the session holds."""
+
+    state: State
+    model: ModelInfo | None
+    settings: dict[str, str]
+    home: str
+    versions: dict[str, str]
+
+
+class SettingsShown(Value, frozen=True, kw_only=True):
+    """`set`: all settings; `changed` names the one that was set, if one was."""
+
+    settings: dict[str, str]
+    described: dict[str, str]
+    changed: str = ""
+
+
+class Expected(Value, frozen=True, kw_only=True):
+    """`expect`: a statement that is true, and the value that makes it so."""
+
+    statement: str
+    actual: str
+
+
+class Ran(Value, frozen=True, kw_only=True):
+    """`run`: a command file that went through, with the number of commands in it."""
+
+    path: str
+    lines: int
+
+
+class Restored(Value, frozen=True, kw_only=True):
+    """A host that came back: what the session holds again; the notes say what it does not."""
+
+    state: State
+    circuit: Circuit | None = None
+
+
+class Unkept(Value, frozen=True, kw_only=True):
+    """Stands for a result that was too large for the journal: which kind it was, and how large."""
+
+    what: str
+    size: str
+
+
+class Help(Value, frozen=True, kw_only=True):
+    """`help`: all verbs as (name, summary) pairs by family, or one verb in full."""
+
+    verb: str = ""
+    text: str = ""
+    example: str = ""
+    families: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = ()
+
+
+class Quit(Value, frozen=True, kw_only=True):
+    """`quit`: the front end should end the session."""

@@ -1,0 +1,90 @@
+"""What interventions return: compared texts, sweeps, what is in force."""
+
+from __future__ import annotations
+
+from sessions.circuits.circuit import Neuron, Target
+from sessions.events import Value
+from sessions.interventions.arms import Arm, Shift
+from sessions.interventions.cells import Cell, Curve, Knee
+from sessions.interventions.presets import Known
+from sessions.model.info import Encoded
+
+
+class Intervened(Value, frozen=True, kw_only=True):
+    """What interventions beside the untouched model have in common.
+
+    `neurons` counts the distinct neurons changed; `scope` says where in the text.
+    """
+
+    selection: str
+    neurons: int
+    scope: str
+    encoded: Encoded
+    target: Target | None
+    arms: tuple[Arm, ...]
+
+
+class Compared(Intervened, frozen=True, kw_only=True):
+    """`ablate`, `amplify`, `shift`, `set-to`, `arms`, `sae inject`: the baseline (`arms[0]`) beside the changed texts.
+
+    Of two arms, and of `sae inject`, `shifts` are those of the next-token distribution from the first to the second.
+    """
+
+    verb: str
+    shifts: tuple[Shift, ...]
+
+
+class Swept(Intervened, frozen=True, kw_only=True):
+    """`sweep`, of one selection on one prompt: one arm a multiplier, in the order given, and the knee.
+
+    `folder` is where the sweep is kept, and `chart` the file of its chart, where they were asked for.
+    """
+
+    knee: Knee | None = None
+    folder: str = ""
+    chart: str = ""
+
+
+class SweptGrid(Value, frozen=True, kw_only=True):
+    """`sweep`, of several selections, or on several prompts: a curve for each selection, and every cell.
+
+    `target` is that of all prompts, None where they have none or `targets` different ones. `scope`, `folder` and
+    `chart` are as of `Swept`.
+    """
+
+    scope: str
+    prompts: int
+    target: Target | None
+    targets: int
+    curves: tuple[Curve, ...]
+    cells: tuple[Cell, ...]
+    folder: str = ""
+    chart: str = ""
+
+
+class WorkingSet(Value, frozen=True, kw_only=True):
+    """`suppress`, `release`: what is in force now, and what the line changed of it.
+
+    `suppressed` is at zero in everything; `live` are the interventions in every text, each with its number of neurons.
+    `added` and `released` count neurons that are suppressed from now on, or no more, `ended` those of live
+    interventions that ended.
+    """
+
+    suppressed: tuple[Neuron, ...]
+    live: tuple[tuple[str, int], ...]
+    added: int = 0
+    released: int = 0
+    ended: int = 0
+
+
+class PresetShown(Value, frozen=True, kw_only=True):
+    """`preset`: the neurons of a preset, or the part of its `size` that was asked for, with the gains they are given.
+
+    `live` says that they have just been made live; `listed` of them are to be shown.
+    """
+
+    name: str
+    neurons: tuple[Known, ...]
+    size: int
+    listed: int
+    live: bool = False

@@ -1,0 +1,79 @@
+"""What the verbs of the prompt return: models, prompts, texts, conversations."""
+
+from __future__ import annotations
+
+from sessions.events import Value
+from sessions.interventions.arms import Arm
+from sessions.model.info import Encoded, ModelInfo, TokenChance, Turn
+
+
+class ModelOpened(Value, frozen=True, kw_only=True):
+    """`model`: the open model."""
+
+    info: ModelInfo
+
+
+class PromptSet(Value, frozen=True, kw_only=True):
+    """`prompt`, `seed`: the prompt as the model will read it."""
+
+    encoded: Encoded
+
+
+class Tokens(Value, frozen=True, kw_only=True):
+    """`tokens`: the exact ids of the prompt."""
+
+    encoded: Encoded
+
+
+class Generated(Value, frozen=True, kw_only=True):
+    """`generate`: the text, as the one arm it is."""
+
+    encoded: Encoded
+    arm: Arm
+
+    @property
+    def text(self) -> str:
+        return self.arm.text
+
+
+class Said(Value, frozen=True, kw_only=True):
+    """`say`: the reply, as the one arm it is, its thought and answer apart.
+
+    `closing` is the marker that parts them, "" where one of them is missing. `exchanges` counts those of the
+    conversation, this one included if it was kept. `under` names what was suppressed and live.
+    """
+
+    encoded: Encoded
+    arm: Arm
+    thought: str
+    answer: str
+    closing: str
+    exchanges: int
+    under: str = ""
+
+    @property
+    def text(self) -> str:
+        return self.answer
+
+
+class HistoryShown(Value, frozen=True, kw_only=True):
+    """`history`: the last exchanges of a conversation, `turns` in order, of the `exchanges` that it has."""
+
+    turns: tuple[Turn, ...]
+    exchanges: int
+    system: str | None
+    thinking: bool | None
+
+
+class Forgotten(Value, frozen=True, kw_only=True):
+    """`forget`: how many exchanges went, and how many are left."""
+
+    exchanges: int
+    left: int
+
+
+class Distribution(Value, frozen=True, kw_only=True):
+    """`top`, `prob`: next-token probabilities, the likeliest first."""
+
+    encoded: Encoded
+    chances: tuple[TokenChance, ...]

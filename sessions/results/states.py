@@ -1,0 +1,123 @@
+"""What the verbs of hidden states return: atlases, quiet neurons, captured and injected states."""
+
+from __future__ import annotations
+
+from sessions.atlas.findings import Profile, QuietRow, TopRow
+from sessions.circuits.circuit import Neuron, Target
+from sessions.events import Value
+from sessions.interventions.arms import Arm, Shift
+from sessions.interventions.transplants import LayerMap, Observed, Placed
+from sessions.model.info import Encoded
+from sessions.vectors.features import About, Encoding
+
+
+class AtlasBuilt(Value, frozen=True, kw_only=True):
+    """`atlas build`: what the new atlas is of. `tokens` counts positions, `empty` the documents that say nothing.
+
+    `path` is its file, `bytes` what building it took beside the model at most.
+    """
+
+    name: str
+    corpus: str
+    documents: int
+    empty: int
+    tokens: int
+    layers: tuple[int, ...]
+    neurons: int
+    k: int
+    length: int
+    bytes: int
+    path: str
+
+
+class AtlasShown(Value, frozen=True, kw_only=True):
+    """`atlas show`: one neuron over a corpus. `listed` of its maxima of each sign are to be shown."""
+
+    profile: Profile
+    listed: int
+
+
+class AtlasTop(Value, frozen=True, kw_only=True):
+    """`atlas top`: the neurons of a layer with the strongest activations, of `total`."""
+
+    atlas: str
+    corpus: str
+    layer: int
+    rows: tuple[TopRow, ...]
+    total: int
+
+
+class QuietShown(Value, frozen=True, kw_only=True):
+    """`quiet`: neurons that hardly fire, the quietest first, of `total` that fit, among `neurons`.
+
+    `over` says over what: an atlas, or the texts generated from prompts. `regions` is empty, or the part of the texts
+    that they are active in and the one that they are silent in, of so many `positions`; the rows are then in the order
+    of their ratios.
+    """
+
+    over: str
+    regions: tuple[str, ...]
+    positions: tuple[int, ...]
+    rows: tuple[QuietRow, ...]
+    total: int
+    neurons: int
+
+
+class Injected(Value, frozen=True, kw_only=True):
+    """`inject`: the text as it is (`arms[0]`), with the vectors at their places, and with random ones of their norms.
+
+    `adds` says that they were added to what stood there, `inputs` that per-layer embeddings were swapped as well.
+    `target` is the token whose probability was asked for. `shifts` are those of the first two arms.
+    """
+
+    encoded: Encoded
+    adds: bool
+    scale: float
+    inputs: bool
+    placed: tuple[Placed, ...]
+    observed: tuple[Observed, ...]
+    target: Target | None
+    arms: tuple[Arm, ...]
+    shifts: tuple[Shift, ...]
+
+
+class InjectedByLayer(Value, frozen=True, kw_only=True):
+    """`inject --layers`: a vector's text read at every layer, and put into every layer of another text.
+
+    `place` is where in that text, its layer that of the vector. `measure` is what a cell says: "activation" of
+    `observed`, "probability" of `target` as the next token, or "kl".
+    """
+
+    encoded: Encoded
+    adds: bool
+    scale: float
+    inputs: bool
+    place: Placed
+    measure: str
+    observed: Neuron | None
+    target: Target | None
+    map: LayerMap
+
+
+class AutoencoderOpened(Value, frozen=True, kw_only=True):
+    """`sae load`: what the sparse autoencoder is."""
+
+    about: About
+
+
+class StateEncoded(Value, frozen=True, kw_only=True):
+    """`sae encode`: what a sparse autoencoder makes of a state, with its strongest features or the one asked for.
+
+    The state is that at `position` of the prompt, where `token` stands, or the one that was captured as `vector`, the
+    other being None or "". `saved` is the name under which the reconstruction, or the feature's part of it, was saved
+    as a vector, `path` its file.
+    """
+
+    about: About
+    encoding: Encoding
+    position: int | None
+    token: str
+    vector: str = ""
+    feature: int | None = None
+    saved: str = ""
+    path: str = ""

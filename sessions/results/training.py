@@ -1,0 +1,46 @@
+"""What rounds of training return."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from sessions.circuits.circuit import Neuron
+from sessions.events import Value
+from sessions.training.findings import Round
+from sessions.training.trajectory import Trajectory
+
+
+class RoundTrained(Value, frozen=True, kw_only=True):
+    """`train-round`: the round, as it was saved, and its folder."""
+
+    round: Round
+    path: str
+
+
+class RoundsShown(Value, frozen=True, kw_only=True):
+    """`rounds`, `crab`: the trajectory of rounds, in their order; `chart` is the picture's file where one was asked."""
+
+    trajectory: Trajectory
+    rounds: tuple[Round, ...]
+    chart: str = ""
+
+
+class RecruitRow(Struct, frozen=True):
+    """A neuron that learned: its attribution is what it absorbed, `share` that of all; the tokens it pushes up and
+    down, and the earlier round that had recruited it."""
+
+    neuron: Neuron
+    share: float
+    up: tuple[str, ...]
+    down: tuple[str, ...]
+    before: str = ""
+
+
+class RecruitsShown(Value, frozen=True, kw_only=True):
+    """`recruits`: the neurons that absorbed most in a round, by a measure; `total` is what all absorbed together."""
+
+    name: str
+    measure: str
+    rows: tuple[RecruitRow, ...]
+    total: float
+    suppressed: int

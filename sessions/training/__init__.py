@@ -1,0 +1,1 @@
+"""Rounds of training under suppression: train, see who learned, forbid them, train again."""

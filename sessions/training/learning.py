@@ -1,0 +1,346 @@
+"""One round: an adapter is trained while chosen neurons are held at zero, and every neuron's share is counted.
+
+    W ← W + (α / r) · B A          LoRA (Hu et al. 2021, arXiv:2106.09685), by PEFT, on the model as it was opened
+    loss = Σ w_t · CE_t / Σ w_t    over the tokens of the reply; w_t from the sample
+    AdamW, the learning rate falling to a hundredth along half a cosine
+
+The neurons that are held are so in every pass, at the input of the down projection as the adapter wraps it: what they
+would say reaches neither the weights nor the adapter, so their share in its gradient is exactly zero (see `recruits`).
+
+Training is a function of the samples, the plan and the model's weights. Its state between two steps is small (adapter,
+two moments of each of its numbers, what was counted), and from it training goes on as if it had never stopped.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import peft
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers.pytorch_utils import Conv1D
+
+from sessions.circuits.circuit import Neuron
+from sessions.edits.edit import Edit
+from sessions.errors import UsageError
+from sessions.events import Progress, Steps
+from sessions.interventions.suppressing import Suppression
+from sessions.model import anatomy as architectures
+from sessions.model.cancel import Cancel
+from sessions.model.hooks import watched
+from sessions.model.opening import OpenModel
+from sessions.model.parts import Anatomy
+from sessions.training.findings import Plan, Step
+from sessions.training.recruits import Absorbing, Recruits, gathered
+from sessions.training.samples import Lesson
+from sessions.training.targeted import Target, as_edit, begin, chosen_alone, targets_of
+
+_ADAPTER = "default"
+
+
+@dataclass
+class State:
+    """Where training is between two steps. `initial` are the losses of the samples before the first."""
+
+    step: int = 0
+    curve: list[Step] = field(default_factory=list)
+    initial: list[float] = field(default_factory=list)
+    absorbing: Absorbing = field(default_factory=Absorbing)
+    weights: dict[str, Tensor] = field(default_factory=dict)
+    moments: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A finished round.
+
+    `adapter` are the adapter's weights by PEFT's names, `config` its configuration. `initial` and `final` are the
+    weighted losses of the samples, in nats a token. `stopped` says what ended training early, else it is empty. `edit`
+    is what was learned of neurons that were trained alone.
+    """
+
+    adapter: Mapping[str, Tensor]
+    config: Mapping[str, Any]
+    recruits: Recruits
+    curve: tuple[Step, ...]
+    initial: tuple[float, ...]
+    final: tuple[float, ...]
+    stopped: str = ""
+    edit: Edit | None = None
+
+
+#: Called with the state after a step; may write it down.
+Keep = Callable[[State], None]
+
+
+def learn(
+    opened: OpenModel,
+    lessons: Sequence[Lesson],
+    plan: Plan,
+    suppressed: Sequence[Neuron] = (),
+    *,
+    begins: Edit | None = None,
+    state: State | None = None,
+    keep: Keep | None = None,
+    cancel: Cancel | None = None,
+) -> Steps[Trained]:
+    """Train a round. The model is as before at the end, whatever happens.
+
+    Args:
+        suppressed: neurons that are held at zero in every pass; positions are left out of account.
+        begins: the edit that neurons which are trained alone begin at.
+        state: where to go on from.
+
+    Raises:
+        UsageError: a module is none of the model's, or a layer would be left without a neuron.
+        Cancelled: `cancel` was set; the state was kept up to the last step.
+    """
+    check_suppressed(opened.anatomy, suppressed)
+    state = State() if state is None else state
+    with adapted(opened, plan, begins) as learner:
+        with learner.running(suppressed, state.absorbing, cancel):
+            stopped = yield from _steps(learner, lessons, plan, state, keep)
+            final = yield from learner.losses(lessons, "losses after")
+        adapter = {name: tensor.detach().cpu().clone() for name, tensor in learner.adapter().items()}
+        config = {key: value for key, value in learner.config.to_dict().items() if value is not None}
+        edit = learner.edit()
+    recruits = gathered(state.absorbing, suppressed)
+    return Trained(adapter, config, recruits, tuple(state.curve), tuple(state.initial), tuple(final), stopped, edit)
+
+
+def _steps(learner: Learner, lessons: Sequence[Lesson], plan: Plan, state: State, keep: Keep | None) -> Steps[str]:
+    """All steps that are left; returns why it stopped early, if it did."""
+    order, total = _order(len(lessons), plan), plan.steps(len(lessons))
+    optimizer = torch.optim.AdamW(learner.weights.values(), lr=plan.rate, weight_decay=plan.decay)
+    learner.take(state, optimizer)
+    if not state.initial:
+        state.initial = yield from learner.losses(lessons, "losses before")
+    while state.step < total:
+        chosen, rate = order[state.step], plan.rate_at(state.step, total)
+        loss = learner.gradients([lessons[number] for number in chosen])
+        if not math.isfinite(loss) or not learner.finite():
+            optimizer.zero_grad(set_to_none=True)
+            return f"the loss was no number at step {state.step + 1} of {total}: a smaller --lr keeps it one"
+        state.absorbing.step()
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        state.step += 1
+        state.curve.append(Step(chosen, loss, rate))
+        if keep is not None:
+            learner.put(state, optimizer)
+            keep(state)
+        yield Progress(f"step {state.step}, loss {loss:.3f}", state.step, total, "steps")
+    return ""
+
+
+def _order(count: int, plan: Plan) -> list[tuple[int, ...]]:
+    """Which samples each step is of: all of them in every epoch, in an order drawn anew."""
+    drawn, steps = random.Random(plan.seed), []
+    for _ in range(plan.epochs):
+        numbers = drawn.sample(range(count), count)
+        steps += [tuple(numbers[at : at + plan.batch]) for at in range(0, count, plan.batch)]
+    return steps
+
+
+def check_suppressed(anatomy: Anatomy, suppressed: Sequence[Neuron]) -> None:
+    """Raise `UsageError` for a neuron that is not there, or where a layer would have none left."""
+    held: dict[int, set[int]] = {}
+    for neuron in suppressed:
+        anatomy.check(neuron.layer, neuron.index)
+        held.setdefault(neuron.layer, set()).add(neuron.index)
+    empty = next((layer for layer, indices in held.items() if len(indices) == anatomy.layers[layer].width), None)
+    if empty is not None:
+        raise UsageError(f"all {len(held[empty]):,} neurons of layer {empty} are suppressed", "leave it some")
+
+
+class Learner:
+    """A model with an adapter that is being trained. `weights` are the adapter's, by name."""
+
+    def __init__(self, opened: OpenModel, model: Any, plan: Plan, targets: Sequence[Target] = ()) -> None:
+        self.opened = opened
+        self.anatomy = architectures.read(opened.model)  # with the wrappers that the adapter put in
+        self.config = model.peft_config[_ADAPTER]
+        self.weights = {name: each for name, each in opened.model.named_parameters() if each.requires_grad}
+        self._model = model
+        self._plan = plan
+        self._targets = targets
+
+    def edit(self) -> Edit | None:
+        """What was learned of neurons trained alone, as an edit; None of an adapter of low rank."""
+        if not self._targets:
+            return None
+        about = f"{len(self._plan.neurons):,} neurons trained alone"
+        return as_edit(self.opened, self._targets, _ADAPTER, about)
+
+    def adapter(self) -> Mapping[str, Tensor]:
+        """The adapter's weights as PEFT names them in its files."""
+        return peft.get_peft_model_state_dict(self._model)
+
+    @contextmanager
+    def running(self, suppressed: Sequence[Neuron], absorbing: Absorbing, cancel: Cancel | None) -> Iterator[None]:
+        """Inside the block these neurons are at zero, and what flows back to the others is counted."""
+        absorbing.columns = {layer: found for layer in range(self.anatomy.n_layers) if (found := self._readers(layer))}
+        with ExitStack() as stack:
+            if suppressed:
+                stack.enter_context(Suppression(self.anatomy, suppressed).held())
+            stack.enter_context(absorbing.watching(self.anatomy))
+            if self._plan.checkpointing:
+                stack.enter_context(_checkpointed(self.opened, self.anatomy))
+            stack.enter_context(watched(self.anatomy, cancel))
+            yield
+
+    def _readers(self, layer: int) -> list[Tensor]:
+        """The A of the adapter on each of the layer's down projections, where it learns one on all of them."""
+        found = [getattr(getattr(site, "down", None), "lora_A", None) for site in self.anatomy.layers[layer].sites]
+        return [] if self._targets or None in found else [each[_ADAPTER].weight for each in found]  # type: ignore[index]
+
+    def gradients(self, lessons: Sequence[Lesson]) -> float:
+        """Leave the gradient of the mean loss in the adapter's weights; returns that loss."""
+        total = 0.0
+        for lesson in lessons:
+            with torch.inference_mode(False), torch.enable_grad():
+                loss = loss_of(self.opened, lesson) / len(lessons)
+                loss.backward()
+            total += float(loss.detach())
+        return total
+
+    def finite(self) -> bool:
+        """Whether all gradients are numbers."""
+        return all(bool(each.grad.isfinite().all()) for each in self.weights.values() if each.grad is not None)
+
+    def losses(self, lessons: Sequence[Lesson], label: str) -> Steps[list[float]]:
+        """The loss of each sample as things are."""
+        found = []
+        for number, lesson in enumerate(lessons):
+            yield Progress(label, number, len(lessons), "samples")
+            with torch.no_grad():
+                found.append(float(loss_of(self.opened, lesson)))
+        return found
+
+    def take(self, state: State, optimizer: torch.optim.Optimizer) -> None:
+        """Go on from a state that was put away; one that is new says nothing of the weights."""
+        with torch.no_grad():
+            for name, kept in state.weights.items():
+                self.weights[name].copy_(kept)
+        for name, (first, second) in state.moments.items():
+            weight = self.weights[name]
+            optimizer.state[weight] = {
+                "step": torch.tensor(float(state.step)),
+                "exp_avg": first.to(weight.device),
+                "exp_avg_sq": second.to(weight.device),
+            }
+
+    def put(self, state: State, optimizer: torch.optim.Optimizer) -> None:
+        """Have the state know the weights and their moments; it sees them change until they are written down."""
+        state.weights = {name: weight.detach() for name, weight in self.weights.items()}
+        state.moments = {
+            name: (optimizer.state[weight]["exp_avg"], optimizer.state[weight]["exp_avg_sq"])
+            for name, weight in self.weights.items()
+        }
+
+
+def loss_of(opened: OpenModel, lesson: Lesson) -> Tensor:
+    """The weighted loss of a sample, in nats a token, of the model as it runs; logits of the reply alone are computed.
+
+    L = Σ w_t · CE_t / Σ w_t.
+    """
+    device = opened.model.device
+    ids = torch.tensor([lesson.ids], device=device)
+    before = torch.arange(lesson.start - 1, len(lesson.ids) - 1, device=device)
+    logits = opened.model(input_ids=ids, use_cache=False, logits_to_keep=before).logits[0].float()
+    losses = functional.cross_entropy(logits, ids[0, lesson.start :].to(logits.device), reduction="none")
+    weights = torch.tensor(lesson.weights, device=losses.device)
+    return (losses * weights).sum() / weights.sum()
+
+
+@contextmanager
+def adapted(opened: OpenModel, plan: Plan, begins: Edit | None = None) -> Iterator[Learner]:
+    """Inside the block the model has a new adapter: one of low rank, drawn from the plan's seed, which begins as
+    nothing, B being zero; or, where the plan names neurons, one that changes their own weights (see `targeted`).
+
+    Raises:
+        UsageError: a module of the plan is none of the model's.
+        ArtifactError: `begins` is no edit of the plan's neurons.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of what PEFT asks transformers
+        if plan.neurons:
+            targets = targets_of(opened, plan.neurons)
+            with chosen_alone(opened, targets, _ADAPTER) as model:
+                if begins is not None:
+                    begin(opened, targets, begins, _ADAPTER)
+                yield Learner(opened, model, plan, targets)
+        else:
+            with _low_rank(opened, plan) as model:
+                yield Learner(opened, model, plan)
+
+
+@contextmanager
+def _low_rank(opened: OpenModel, plan: Plan) -> Iterator[Any]:
+    check_modules(opened.anatomy, plan.modules)
+    config = peft.LoraConfig(
+        r=plan.rank,
+        lora_alpha=plan.alpha,
+        target_modules=list(plan.modules),
+        lora_dropout=0.0,
+        bias="none",
+        fan_in_fan_out=_transposed(opened.anatomy, plan.modules),
+    )
+    with torch.inference_mode(False), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(plan.seed)
+        model = peft.get_peft_model(opened.model, config, adapter_name=_ADAPTER)
+    try:
+        yield model
+    finally:
+        model.unload()
+
+
+def modules_of(anatomy: Anatomy) -> tuple[str, ...]:
+    """The last parts of the names of all projections in the decoder's layers, as the first layer has them."""
+    return tuple(dict.fromkeys(name for name, _ in _projections(anatomy)))
+
+
+def _projections(anatomy: Anatomy) -> Iterator[tuple[str, nn.Module]]:
+    """All projections in the decoder's layers, each with the last part of its name."""
+    for layer in anatomy.layers:
+        for name, module in layer.block.named_modules():
+            if isinstance(module, nn.Linear | Conv1D):
+                yield name.rpartition(".")[2], module
+
+
+def _transposed(anatomy: Anatomy, modules: Sequence[str]) -> bool:
+    """Whether the weights of these projections are stored the other way round, which PEFT wants to be told."""
+    return any(isinstance(module, Conv1D) for name, module in _projections(anatomy) if name in modules)
+
+
+def check_modules(anatomy: Anatomy, modules: Sequence[str]) -> None:
+    """Raise `UsageError` for a name that is none of the model's projections: PEFT would say nothing of it."""
+    there = modules_of(anatomy)
+    missing = next((name for name in modules if name not in there), None)
+    if missing is not None or not modules:
+        what = "no module is named" if missing is None else f"no projection of this model is called '{missing}'"
+        raise UsageError(what, f"it has: {', '.join(there)}")
+
+
+@contextmanager
+def _checkpointed(opened: OpenModel, anatomy: Anatomy) -> Iterator[None]:
+    """Inside the block layers keep their inputs alone and compute the rest again on the way back."""
+    opened.model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
+    blocks = [layer.block for layer in anatomy.layers]
+    try:
+        for block in blocks:
+            block.training = True  # the block alone, which asks for it; the dropout in it stays off
+        yield
+    finally:
+        for block in blocks:
+            block.training = False
+        opened.model.activation_checkpointing_disable()

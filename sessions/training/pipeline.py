@@ -1,0 +1,174 @@
+"""The configuration of an earlier pipeline for such rounds, YAML, as a command file.
+
+    mode_name: D
+    suppression:  {include_inventory: true, inventory_tiers: [A], inventory_regions: [answer],
+                   add_recruits: [{source: …/raw.pt, top_n: 30, label: C}]}
+    training:     {lora_r: 8, lora_alpha: 16, lr: 1e-4, n_epochs: 4, target_modules: […], max_prompt_tokens: 900,
+                   weights: {concl: 2.0, filler: 0.5, glue: 0.1}}
+    inference:    {max_new_tokens: 900, modes: [{label: on, hooks_active: true}, {label: off, hooks_active: false}]}
+
+What the file leaves to the pipeline's own folders, its samples, its inventory and the rounds before, becomes variables
+of the command file and comments that say what belongs there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import PurePath
+from typing import Any
+
+import msgspec
+import yaml
+from msgspec import Struct, field
+
+from sessions.errors import ArtifactError
+
+#: How the pipeline calls the parts of a reply, and what they are called here.
+_PARTS = {"concl": "conclusions", "filler": "filler", "glue": "glue"}
+
+
+class _Recruits(Struct, frozen=True):
+    source: str
+    top_n: int
+    label: str = ""
+
+
+class _Suppression(Struct, frozen=True):
+    include_inventory: bool = True
+    inventory_tiers: tuple[str | int, ...] = ()
+    inventory_regions: tuple[str, ...] = ()
+    add_recruits: tuple[_Recruits, ...] | None = ()
+
+
+class _Training(Struct, frozen=True):
+    target_modules: tuple[str, ...]
+    lora_r: int = 8
+    lora_alpha: int = 16
+    lr: float = 1e-4
+    n_epochs: int = 4
+    max_prompt_tokens: int | None = None
+    weights: dict[str, float] = field(default_factory=dict)
+
+
+class _Mode(Struct, frozen=True):
+    label: str
+    hooks_active: bool
+    note: str = ""
+
+
+class _Inference(Struct, frozen=True):
+    modes: tuple[_Mode, ...] = ()
+    max_new_tokens: int | None = None
+
+
+class Config(Struct, frozen=True):
+    """What is read of such a file; what else it says is left aside."""
+
+    mode_name: str
+    training: _Training
+    suppression: _Suppression = _Suppression(include_inventory=False)
+    inference: _Inference = _Inference()
+    description: str = ""
+
+
+def read(data: bytes, source: str) -> Config:
+    """The configuration in a file's bytes.
+
+    Raises:
+        ArtifactError: it is no YAML, or none of that pipeline; the message says where.
+    """
+    try:
+        held: Any = yaml.safe_load(data)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        place = getattr(error, "problem_mark", None)
+        where = f", line {place.line + 1}" if place is not None else ""
+        raise ArtifactError(f"{source}{where} is no YAML: {getattr(error, 'problem', None) or error}") from error
+    try:
+        return msgspec.convert(held, Config, strict=False)
+    except msgspec.ValidationError as error:
+        raise ArtifactError(
+            f"{source} is no configuration of rounds: {error}",
+            "it has mode_name, suppression, training and inference",
+        ) from error
+
+
+def command_file(config: Config, source: str) -> str:
+    """The experiment as a command file."""
+    return "\n".join(_lines(config, source)) + "\n"
+
+
+def _lines(config: Config, source: str) -> Iterator[str]:
+    yield f"# {config.mode_name}, from {PurePath(source).name}"
+    if config.description:
+        yield f"# {' '.join(config.description.split())}"
+    yield "# workbench run FILE --set model=… --set data=samples.jsonl" + _settings(config)
+    yield ""
+    yield "model ${model}"
+    suppression = config.suppression
+    if suppression.include_inventory:
+        yield "import ${inventory} --as preset:inventory --force"
+        for selection in _inventory(suppression):
+            yield f"suppress {selection}"
+    for each in suppression.add_recruits or ():
+        name = _round(each)
+        yield f"# {each.source}"
+        yield f"import ${{{_variable(name)}}} --as {name} --force"
+        yield f"suppress recruits:{name}:{each.top_n}"
+    name = _named(config.mode_name)
+    yield ""
+    yield _train(config.training, name)
+    yield f"recruits {name}"
+    yield f"rounds {name}"
+    if config.inference.modes:
+        yield ""
+        yield f"adapter load round:{name} --as {name}"
+        tokens = f" --max-tokens {config.inference.max_new_tokens}" if config.inference.max_new_tokens else ""
+        yield "prompt ${prompt}"
+        for mode in sorted(config.inference.modes, key=lambda mode: not mode.hooks_active):
+            yield f"# {mode.label}: {' '.join(mode.note.split())}".rstrip(": ")
+            if not mode.hooks_active:
+                yield "release all"
+            yield f"generate{tokens}"
+
+
+def _settings(config: Config) -> str:
+    names = ["inventory"] if config.suppression.include_inventory else []
+    names += [_variable(_round(each)) for each in config.suppression.add_recruits or ()]
+    names += ["prompt"] if config.inference.modes else []
+    return "".join(f" --set {name}=…" for name in names)
+
+
+def _round(each: _Recruits) -> str:
+    """What a round that recruits come from is called here."""
+    return _named(each.label or PurePath(each.source.replace("\\", "/")).parent.name)
+
+
+def _variable(name: str) -> str:
+    return name.replace("-", "_").replace(".", "_")
+
+
+def _inventory(suppression: _Suppression) -> Iterator[str]:
+    """Selections of the inventory's neurons: of these tiers and these regions, or of all."""
+    tiers = [f"preset:inventory:{tier}" for tier in suppression.inventory_tiers]
+    regions = [f"preset:inventory:{region}" for region in suppression.inventory_regions]
+    if tiers and regions:
+        yield from (f"{tier} & {region}" for tier in tiers for region in regions)
+    else:
+        yield ",".join(tiers or regions) or "preset:inventory"
+
+
+def _train(training: _Training, name: str) -> str:
+    said = [f"train-round ${{data}} --as {name} --rank {training.lora_r} --alpha {training.lora_alpha}"]
+    said.append(f"--lr {training.lr:g} --epochs {training.n_epochs} --modules {','.join(training.target_modules)}")
+    if training.weights:
+        weights = ",".join(f"{_PARTS.get(part, part)}={weight:g}" for part, weight in training.weights.items())
+        said.append(f"--weights {weights}")
+    if training.max_prompt_tokens is not None:
+        said.append(f"--budget {training.max_prompt_tokens}")
+    return " ".join(said)
+
+
+def _named(text: str) -> str:
+    """A name that an artifact may have, from what the pipeline calls something."""
+    kept = "".join(each if each.isascii() and (each.isalnum() or each in "._-") else "-" for each in text).strip("-._")
+    return f"mode-{kept}"[:64]

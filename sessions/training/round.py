@@ -1,0 +1,187 @@
+"""`Round`: one round of training as it is kept, and the folder it is kept in.
+
+    rounds/NAME/round.json               what was done and what came of it, with the sha256 of the files beside it
+    rounds/NAME/recruits.safetensors     what each neuron absorbed
+    rounds/NAME/adapter/                 the adapter, as PEFT reads it
+
+A folder is written under another name and renamed when it is whole: a round is there or it is not. What is deleted or
+replaced moves to the trash. A round that is being trained stands in `rounds/unfinished/NAME.safetensors`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import msgspec
+from safetensors.torch import save as tensors_as_bytes
+from torch import Tensor
+
+from sessions import tensor_file
+from sessions.disk import make_folder, read_file, reported, sync_folder, turn, write_file
+from sessions.errors import ArtifactError
+from sessions.json_text import decoded, readable
+from sessions.store import Store, checked_name, now
+from sessions.training.findings import FORMAT, KIND, Round
+from sessions.training.recruits import Recruits
+
+_ROUND, _RECRUITS, _ADAPTER = "round.json", "recruits.safetensors", "adapter"
+UNFINISHED = "unfinished"
+
+
+def called(word: str) -> str:
+    """The name of the round that is meant: a number stands for the round of that number, 2 for `round-2`."""
+    return f"round-{word}" if word.isdecimal() else word
+
+
+class Rounds:
+    """The rounds below one home folder."""
+
+    def __init__(self, store: Store) -> None:
+        self.folder = store.home / "rounds"
+        self._trash = store.home / "trash" / "rounds"
+
+    def path(self, name: str) -> Path:
+        """Where the round is, or would be."""
+        return self.folder / checked_name(name)
+
+    def unfinished(self, name: str) -> Path:
+        """Where a round is kept while it is being trained."""
+        return self.folder / UNFINISHED / f"{checked_name(name)}.safetensors"
+
+    def adapter(self, name: str) -> Path:
+        """The folder of a round's adapter, as PEFT reads it."""
+        return self.path(name) / _ADAPTER
+
+    def names(self) -> list[str]:
+        """The rounds there are, sorted, without opening one; empty where the folder is unreadable."""
+        try:
+            found = [each.name for each in self.folder.iterdir() if (each / _ROUND).is_file()]
+        except OSError:
+            return []
+        return sorted(found)
+
+    def free(self, stem: str) -> str:
+        """The first of `stem-1`, `stem-2`, … that no round has."""
+        taken, number = set(self.names()), 1
+        while f"{stem}-{number}" in taken:
+            number += 1
+        return f"{stem}-{number}"
+
+    def of_model(self, fingerprint: str) -> list[Round]:
+        """The readable rounds of a model, the first first; their files are not checked."""
+        found = []
+        for name in self.names():
+            with suppress(ArtifactError):
+                found.append(self.about(name))
+        mine = [each for each in found if each.fingerprint == fingerprint]
+        return sorted(mine, key=lambda each: (each.created, each.name))
+
+    def about(self, name: str) -> Round:
+        """What is said of a round; the files beside it are not looked at.
+
+        Raises:
+            ArtifactError: there is none of that name, or it cannot be read.
+        """
+        path = self.path(name) / _ROUND
+        if not path.is_file():
+            near = ", ".join(self.names()[:5])
+            raise ArtifactError(f"there is no round '{name}'", f"rounds: {near}" if near else "train one: train-round")
+        found = decoded(read_file(path), Round, str(path))
+        if (found.kind, found.format) != (KIND, FORMAT):
+            raise ArtifactError(f"{path} is a {found.kind} of format {found.format}, not a round of this workbench")
+        return found
+
+    def load(self, name: str) -> Round:
+        """A round, its files checked by their sha256.
+
+        Raises:
+            ArtifactError: there is none of that name, or it is damaged.
+        """
+        found = self.about(name)
+        for file, sha256 in found.files.items():
+            if _sha256(read_file(self.path(name) / file)) != sha256:
+                raise ArtifactError(f"{self.path(name) / file} was changed or damaged after it was saved")
+        return found
+
+    def recruits(self, name: str) -> Recruits:
+        """What the neurons absorbed in a round.
+
+        Raises:
+            ArtifactError: there is no such round, or it is damaged.
+        """
+        self.load(name)
+        path = self.path(name) / _RECRUITS
+        return Recruits.unpacked(tensor_file.read(read_file(path), str(path)), str(path))
+
+    def save(
+        self, found: Round, recruits: Recruits, adapter: Mapping[str, Tensor] | None, *, force: bool = False
+    ) -> Path:
+        """Write a round, whole or not at all; with `force`, what had its name moves to the trash.
+
+        Args:
+            adapter: its weights by PEFT's names; None for a round that comes without one.
+
+        Raises:
+            ArtifactError: the name is taken, or the folder cannot be written.
+        """
+        path, files = self.path(found.name), {_RECRUITS: tensor_file.written(recruits.packed())}
+        if adapter is not None:
+            weights = {name: tensor.contiguous() for name, tensor in adapter.items()}
+            files[f"{_ADAPTER}/adapter_model.safetensors"] = tensors_as_bytes(weights, metadata={"format": "pt"})
+            files[f"{_ADAPTER}/adapter_config.json"] = json.dumps(found.config, indent=2, default=list).encode() + b"\n"
+        signed = msgspec.structs.replace(found, files={name: _sha256(data) for name, data in sorted(files.items())})
+        files[_ROUND] = readable(msgspec.to_builtins(signed), f"round '{found.name}'")
+        with reported("write", path), self._anew(found.name, force) as folder:
+            for name, data in files.items():
+                write_file(folder / name, data)
+        return path
+
+    def delete(self, name: str) -> Path:
+        """Move a round to the trash; returns where it is now.
+
+        Raises:
+            ArtifactError: there is none of that name, or it cannot be moved.
+        """
+        if not self.path(name).is_dir():
+            raise ArtifactError(f"there is no round '{name}'", "rounds shows what there is")
+        with reported("delete", self.path(name)), turn(self.folder):
+            return self._discard(name)
+
+    @contextmanager
+    def _anew(self, name: str, force: bool) -> Iterator[Path]:
+        """A folder to fill, which becomes the round's at the end of the block."""
+        path = self.path(name)
+        if path.exists() and not force:
+            raise ArtifactError(f"round '{name}' exists already", "replace it with --force, or choose another name")
+        make_folder(self.folder)
+        folder = self.folder / f".{secrets.token_hex(8)}"
+        folder.mkdir()
+        try:
+            yield folder
+            with turn(self.folder):
+                if path.exists():
+                    if not force:
+                        raise ArtifactError(f"round '{name}' exists already", "replace it with --force")
+                    self._discard(name)
+                folder.rename(path)
+                sync_folder(self.folder)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _discard(self, name: str) -> Path:
+        make_folder(self._trash)
+        kept = self._trash / f"{name}~{now().replace(':', '')}-{secrets.token_hex(3)}"
+        self.path(name).rename(kept)
+        sync_folder(self._trash)
+        sync_folder(self.folder)
+        return kept
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,215 @@
+"""What a round is trained on: prompts with the replies they should get, and how much each token of a reply counts.
+
+A file has a sample a line:
+
+    {"prompt": "…", "reply": "…", "thought": "…", "parts": {"conclusions": ["so it is 12"], "glue": ["Let us see."]}}
+
+Only the reply is learned, not the prompt. A part names texts of the reply, word for word; the tokens that such a text
+touches count as much as the weight of its part says (conclusions 2, glue 0.1), all others as much as `filler` (0.5).
+Where no weights are given every token counts 1. The end of the turn is learned with the reply.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from msgspec import Struct, field
+from transformers import PreTrainedTokenizerBase
+
+from sessions.circuits.prompts import numbered_lines
+from sessions.errors import ArtifactError, UsageError
+from sessions.json_text import decoded
+from sessions.model.info import Prompt
+from sessions.model.opening import OpenModel
+from sessions.model.thinking import markers
+from sessions.model.tokens import continuation, encode, turn_end
+
+#: The weight of tokens that no part names.
+FILLER = "filler"
+#: Weights that a file with parts is read with, unless others are given. A token in two parts counts as in the first.
+WEIGHTS: Mapping[str, float] = {"conclusions": 2.0, "glue": 0.1, FILLER: 0.5}
+
+
+class Sample(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A prompt, the reply it should get, what is thought before it, and texts of the reply by part."""
+
+    prompt: str
+    reply: str
+    thought: str = ""
+    system: str | None = None
+    name: str = ""
+    parts: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """A sample as the model reads it.
+
+    `ids` are those of prompt and reply, `start` of them stand before what is learned; `weights` has one number a
+    token from there on. `cut` counts the characters that the prompt lost at its left end.
+    """
+
+    name: str
+    ids: tuple[int, ...]
+    start: int
+    weights: tuple[float, ...]
+    cut: int = 0
+
+
+def read_samples(data: bytes, source: str) -> tuple[Sample, ...]:
+    """The samples in a file's bytes; empty lines are skipped.
+
+    Raises:
+        ArtifactError: there is none in it, or a line is not one; the message names the line.
+    """
+    found = []
+    for number, line in numbered_lines(data, source):
+        where = f"{source}, line {number}"
+        fields = decoded(line.encode(), dict[str, object], where)
+        unknown = next((name for name in fields if name not in Sample.__struct_fields__), None)
+        if unknown is not None:
+            near = get_close_matches(unknown, Sample.__struct_fields__, 1)
+            known = f"the fields are {', '.join(Sample.__struct_fields__)}"
+            raise ArtifactError(f"{where} has a field '{unknown}'", f"did you mean {near[0]}?" if near else known)
+        sample = decoded(line.encode(), Sample, where)
+        if not sample.prompt.strip() or not sample.reply.strip():
+            empty = "prompt" if not sample.prompt.strip() else "reply"
+            raise ArtifactError(f"{where} has an empty {empty}", 'a line is {"prompt": "…", "reply": "…"}')
+        for part, texts in sample.parts.items():
+            missing = next((text for text in texts if not text.strip() or text not in sample.reply), None)
+            if missing is not None:
+                raise ArtifactError(
+                    f"{where}: {part} names {missing[:40]!r}, which is not in the reply", "word for word"
+                )
+        found.append(sample)
+    if not found:
+        raise ArtifactError(f"{source} has no sample in it", 'a line is {"prompt": "…", "reply": "…"}')
+    return tuple(found)
+
+
+def lessons_of(
+    opened: OpenModel,
+    samples: Sequence[Sample],
+    *,
+    weights: Mapping[str, float] | None = None,
+    budget: int | None = None,
+    thinking: bool = False,
+) -> tuple[Lesson, ...]:
+    """The samples as the model reads them.
+
+    Args:
+        weights: by part; None takes `WEIGHTS` where a sample has parts, and 1 for all tokens where none has.
+        budget: tokens that a prompt may have, its template included; a longer one loses the left end of its text.
+        thinking: have the thought learned as well, before the reply.
+
+    Raises:
+        UsageError: a sample is longer than the model has positions for, or a part has no weight.
+        ModelError: the template refuses a prompt, or the model has no marks for a thought.
+    """
+    if thinking and not any(sample.thought for sample in samples):
+        raise UsageError("no sample has a thought", 'leave out --thinking, or give them one: {"thought": "…"}')
+    if weights is None and any(sample.parts for sample in samples):
+        weights = WEIGHTS
+    return tuple(
+        _lesson(opened, sample, sample.name or f"sample {number}", weights, budget, thinking)
+        for number, sample in enumerate(samples, 1)
+    )
+
+
+def _lesson(
+    opened: OpenModel,
+    sample: Sample,
+    name: str,
+    weights: Mapping[str, float] | None,
+    budget: int | None,
+    thinking: bool,
+) -> Lesson:
+    tokenizer = opened.tokenizer
+    text = _cut(tokenizer, sample, budget, thinking)
+    encoded = encode(tokenizer, _prompt(sample, text, thinking))
+    before = _thought(tokenizer, sample, encoded.text) if thinking and sample.thought else ""
+    learned = before + sample.reply
+    tokens = [token.id for token in continuation(tokenizer, encoded, learned).tokens]
+    ids = (*encoded.ids, *tokens, turn_end(tokenizer))
+    limit = getattr(opened.anatomy.text_config, "max_position_embeddings", None)
+    if limit is not None and len(ids) > limit:
+        raise UsageError(
+            f"{name} has {len(ids):,} tokens, {len(tokens):,} of them its reply, and the model reads {limit:,}",
+            "shorten the reply, or cut the prompt with --budget",
+        )
+    counts = _weights(tokenizer, encoded.text, learned, len(tokens), sample, weights, name)
+    return Lesson(name, ids, len(encoded.ids), counts, len(sample.prompt) - len(text))
+
+
+def _prompt(sample: Sample, text: str, thinking: bool) -> Prompt:
+    return Prompt(text=text, system=sample.system, thinking=True if thinking else None)
+
+
+def _cut(tokenizer: PreTrainedTokenizerBase, sample: Sample, budget: int | None, thinking: bool) -> str:
+    """As much of the right end of the prompt's text as the budget has room for."""
+
+    def fits(count: int) -> bool:
+        text = sample.prompt[len(sample.prompt) - count :]
+        return not text.strip() or len(encode(tokenizer, _prompt(sample, text, thinking)).ids) <= (budget or math.inf)
+
+    if budget is None or fits(len(sample.prompt)):
+        return sample.prompt
+    low, high = 0, len(sample.prompt)
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle - 1)
+    if not sample.prompt[len(sample.prompt) - low :].strip():
+        raise UsageError(f"a budget of {budget} tokens has no room for a prompt", "give more: --budget 256")
+    return sample.prompt[len(sample.prompt) - low :]
+
+
+def _thought(tokenizer: PreTrainedTokenizerBase, sample: Sample, begun: str) -> str:
+    """The thought between its marks, without the opening one where the template has written it."""
+    marks = markers(tokenizer)
+    if not marks.closing:
+        raise UsageError("this model's template knows no thoughts", "leave out --thinking")
+    opened = begun.rstrip().endswith(marks.opening.strip()) if marks.opening else True
+    return f"{'' if opened else marks.opening + chr(10)}{sample.thought}\n{marks.closing}\n"
+
+
+def _weights(
+    tokenizer: PreTrainedTokenizerBase,
+    before: str,
+    learned: str,
+    count: int,
+    sample: Sample,
+    weights: Mapping[str, float] | None,
+    name: str,
+) -> tuple[float, ...]:
+    """The weight of each token of what is learned, and of the end of the turn, which counts as filler."""
+    if weights is None:
+        return (1.0,) * (count + 1)
+    unknown = next((part for part in sample.parts if part not in weights), None)
+    if unknown is not None:
+        raise UsageError(f"{name} has a part '{unknown}', which has no weight", f"--weights {unknown}=1,{FILLER}=0.5")
+    filler = weights.get(FILLER, 1.0)
+    spans = [
+        (weights[part], start + len(before), start + len(before) + len(text))
+        for part in weights
+        for text in sample.parts.get(part, ())
+        for start in _places(learned, text)
+    ]
+    offsets = tokenizer(before + learned, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+    return (
+        *(
+            next((weight for weight, start, end in spans if first < end and last > start), filler)
+            for first, last in offsets[-count:]
+        ),
+        filler,
+    )
+
+
+def _places(text: str, part: str) -> list[int]:
+    found, at = [], text.find(part)
+    while at >= 0:
+        found.append(at)
+        at = text.find(part, at + 1)
+    return found

@@ -1,0 +1,166 @@
+"""A round from its samples to its folder: trained, gone on with after a kill, held against a control, saved.
+
+The control is the same training with as many neurons suppressed, drawn at random from the same layers. Without it one
+cannot say whether a round learned less because *these* neurons were missing, or because any were.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+from sessions.circuits.circuit import Neuron
+from sessions.edits.edit import Edit
+from sessions.errors import ArtifactError, UsageError
+from sessions.events import Steps
+from sessions.journal import versions
+from sessions.model.cancel import Cancel
+from sessions.model.opening import OpenModel
+from sessions.model.parts import Anatomy
+from sessions.store import now
+from sessions.training.findings import Outcome, Plan, Round
+from sessions.training.learning import Trained, learn
+from sessions.training.recruits import TOP, Recruits
+from sessions.training.round import Rounds
+from sessions.training.samples import Lesson
+from sessions.training.unfinished import Begun, Unfinished, data_of
+
+#: What a control's file is called beside that of its round, while they are trained.
+_CONTROL = ".control"
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a round is to be: its name, what it learns and how, and which neurons are held at zero.
+
+    `after` names the round whose recruits are among them; `top` is how many recruits count. `force` replaces a round of
+    that name, `anew` forgets one that was begun and not finished. `begins` is the edit that neurons which are trained
+    alone begin at.
+    """
+
+    name: str
+    lessons: tuple[Lesson, ...]
+    plan: Plan
+    suppressed: tuple[Neuron, ...] = ()
+    after: str = ""
+    top: int = TOP
+    control: bool = True
+    begins: Edit | None = None
+    command: str = ""
+    force: bool = False
+    anew: bool = False
+
+
+def train(
+    opened: OpenModel, rounds: Rounds, job: Job, cancel: Cancel | None = None
+) -> Steps[tuple[Round, Edit | None]]:
+    """Train a round and save it; returned beside it is what was learned of neurons that were trained alone.
+
+    The model has to be as it was opened, and is so afterwards.
+
+    Raises:
+        UsageError: there is nothing to learn, or the plan does not fit the model.
+        ArtifactError: the name is taken, or the round cannot be written.
+        Cancelled: what was trained so far is kept, and the same job goes on from there.
+    """
+    start = perf_counter()
+    _check(rounds, job)
+    found = yield from _trained(opened, rounds, job, job.suppressed, "", cancel)
+    control = None
+    if job.control and job.suppressed and not found.stopped:
+        drawn = drawn_like(opened.anatomy, job.suppressed, job.plan.seed + 1)
+        control = yield from _trained(opened, rounds, job, drawn, _CONTROL, cancel)
+    finished = Round(
+        name=job.name,
+        model=opened.info.name,
+        fingerprint=opened.info.fingerprint,
+        command=job.command,
+        created=now(),
+        seconds=perf_counter() - start,
+        versions=versions(),
+        plan=job.plan,
+        data=data_of(job.lessons),
+        samples=tuple(lesson.name for lesson in job.lessons),
+        suppressed=job.suppressed,
+        outcome=_outcome(found),
+        recruited=_recruited(found.recruits, job.top),
+        after=job.after,
+        control=None if control is None else _outcome(control),
+        config=_plain(found.config),
+    )
+    rounds.save(finished, found.recruits, found.adapter, force=job.force)
+    for suffix in ("", _CONTROL):
+        rounds.unfinished(job.name + suffix).unlink(missing_ok=True)
+    return finished, found.edit
+
+
+def drawn_like(anatomy: Anatomy, neurons: Sequence[Neuron], seed: int) -> tuple[Neuron, ...]:
+    """As many other neurons of each layer as `neurons` has there, drawn at random; fewer where a layer has no more."""
+    drawn = random.Random(seed)
+    taken: dict[int, set[int]] = {}
+    for neuron in neurons:
+        taken.setdefault(neuron.layer, set()).add(neuron.index)
+    found = []
+    for layer, indices in sorted(taken.items()):
+        left = [index for index in range(anatomy.layers[layer].width) if index not in indices]
+        found += [Neuron(layer, index) for index in sorted(drawn.sample(left, min(len(indices), len(left))))]
+    return tuple(found)
+
+
+def _check(rounds: Rounds, job: Job) -> None:
+    """Refuse what would only fail after an hour."""
+    if not job.force and rounds.path(job.name).exists():
+        raise ArtifactError(f"round '{job.name}' exists already", "replace it with --force, or choose another name")
+    empty = next((lesson.name for lesson in job.lessons if sum(lesson.weights) <= 0), None)
+    if empty is not None:
+        raise UsageError(f"no token of {empty} counts", "give a part of it a weight above 0")
+
+
+def _trained(
+    opened: OpenModel, rounds: Rounds, job: Job, suppressed: tuple[Neuron, ...], suffix: str, cancel: Cancel | None
+) -> Steps[Trained]:
+    sites = tuple(Neuron(*neuron.site) for neuron in suppressed)
+    begun = Begun(
+        model=opened.info.fingerprint,
+        dtype=opened.info.dtype,
+        plan=job.plan,
+        data=data_of(job.lessons),
+        suppressed=sites,
+    )
+    unfinished = Unfinished(rounds.unfinished(job.name + suffix), begun)
+    if job.anew:
+        unfinished.discard()
+    state = unfinished.taken_up()
+    return (
+        yield from learn(
+            opened,
+            job.lessons,
+            job.plan,
+            sites,
+            begins=job.begins,
+            state=state,
+            keep=unfinished.keep,
+            cancel=cancel,
+        )
+    )
+
+
+def _outcome(found: Trained) -> Outcome:
+    return Outcome(initial=found.initial, final=found.final, curve=found.curve, stopped=found.stopped)
+
+
+def _recruited(recruits: Recruits, top: int) -> tuple[Neuron, ...]:
+    """The strongest by gradient, or by activation where no adapter was on the down projections. None of a model all of
+    whose neurons are those of experts, which are not measured."""
+    return recruits.strongest(top, recruits.usual) if recruits.scores else ()
+
+
+def _plain(config: Any) -> dict[str, Any]:
+    """A configuration as JSON says it: enumerations as their words, sets as lists."""
+    return {
+        key: sorted(value) if isinstance(value, set) else getattr(value, "value", value)
+        for key, value in config.items()
+    }

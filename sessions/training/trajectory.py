@@ -1,0 +1,126 @@
+"""The trajectory of a series of rounds: what each forbade, what it still learned, and what that says.
+
+Round after round the neurons that learned are forbidden. Forbidding alone raises the loss that training starts from,
+and training brings some of that back, so what a round learned cannot be read off its own fall. It is measured from
+where the series began, and held against a control, the same training with as many random neurons of the same layers
+forbidden:
+
+    ρ  =  (L₀ − L) / (L₀ − L′)      L₀: the mean loss before the first round; L, L′: that at the end of the round and
+                                    of its control
+    κ  =  share of all absorbed gradient that the round's strongest recruits absorbed
+
+and the verdict is, by rules that are stated here and nowhere else:
+
+    single-point       no round without the recruits of an earlier one kept ρ ≥ ½: learning hung on those neurons
+    exhausted          some did, and the last did not: there were other ways, and they have run out
+    several solutions  the last kept ρ ≥ ½, and κ ≥ 0.2 in the mean: few neurons learn, other ones each time
+    distributed        the last kept ρ ≥ ½, and κ < 0.2: no few neurons do
+
+There is no verdict without a round that forbids recruits of an earlier one, nor where such a round has no control, or
+a control that learned nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import fmean
+
+from msgspec import Struct
+
+from sessions.circuits.circuit import Neuron
+from sessions.training.findings import Round
+
+#: Below this share of what its control learned, a round is said not to have learned.
+ENOUGH = 0.5
+#: From this share of the absorbed gradient on, the strongest recruits are said to be few.
+FEW = 0.2
+
+
+class Passage(Struct, frozen=True, kw_only=True):
+    """One round of a trajectory.
+
+    `initial`, `final` and `control` are mean losses, in nats a token: before, after, and after the control. `kept` is
+    ρ and `share` is κ; None where there is no control, or no recruit. `layers` have recruits; `again` of the recruits
+    were recruited in an earlier round of the series.
+    """
+
+    name: str
+    suppressed: int
+    initial: float
+    final: float
+    control: float | None
+    kept: float | None
+    strongest: Neuron | None
+    share: float | None
+    layers: tuple[int, ...]
+    again: int
+    recruits: int
+    after: str
+    stopped: str
+
+
+class Trajectory(Struct, frozen=True, kw_only=True):
+    """A series of rounds, the first first. `verdict` is empty where there is none; `because` says why, in numbers."""
+
+    passages: tuple[Passage, ...]
+    verdict: str
+    because: str
+
+
+def trajectory(rounds: Sequence[tuple[Round, float | None]]) -> Trajectory:
+    """The trajectory of rounds in their order, each with its κ."""
+    passages: list[Passage] = []
+    seen: set[tuple[int, int]] = set()
+    for found, share in rounds:
+        recruited = {neuron.site for neuron in found.recruited}
+        passages.append(_passage(found, share, len(recruited & seen), passages[0].initial if passages else None))
+        seen |= recruited
+    verdict, because = _verdict(passages)
+    return Trajectory(passages=tuple(passages), verdict=verdict, because=because)
+
+
+def _passage(found: Round, share: float | None, again: int, began: float | None) -> Passage:
+    initial, final = fmean(found.outcome.initial), fmean(found.outcome.final)
+    control = None if found.control is None else fmean(found.control.final)
+    began = initial if began is None else began
+    return Passage(
+        name=found.name,
+        suppressed=len(found.suppressed),
+        initial=initial,
+        final=final,
+        control=control,
+        kept=(began - final) / (began - control) if control is not None and control < began else None,
+        strongest=found.recruited[0] if found.recruited else None,
+        share=share,
+        layers=tuple(sorted({neuron.layer for neuron in found.recruited})),
+        again=again,
+        recruits=len(found.recruited),
+        after=found.after,
+        stopped=found.outcome.stopped,
+    )
+
+
+def _verdict(passages: Sequence[Passage]) -> tuple[str, str]:
+    """The verdict, and why."""
+    tested = [each for each in passages if each.after]
+    if not tested:
+        return "", "no round forbids the recruits of an earlier one: train-round DATA --add-recruits 30"
+    without = next((each for each in tested if each.control is None), None)
+    if without is not None:
+        return "", f"{without.name} has no control: train it again without --no-control"
+    idle = next((each for each in tested if each.kept is None), None)
+    if idle is not None:
+        return "", f"the control of {idle.name} learned nothing, its loss ended at {idle.control:.3f}"
+    last = tested[-1]
+    kept = f"{last.name} kept ρ {last.kept:.2f} of what its control learned"
+    if (last.kept or 0.0) < ENOUGH:
+        best = max(tested, key=lambda each: each.kept or 0.0)
+        if (best.kept or 0.0) < ENOUGH:
+            return "single-point", f"{kept}, and no round more than {best.kept:.2f}: less than {ENOUGH:g}"
+        return "exhausted", f"{kept}, less than {ENOUGH:g}, and {best.name} before it {best.kept:.2f}"
+    shares = [each.share for each in passages if each.share is not None]
+    mean = sum(shares) / len(shares) if shares else 0.0
+    strong = f"the strongest recruits of a round absorbed κ {mean:.0%} of the gradient"
+    few = mean >= FEW
+    verdict = "several solutions" if few else "distributed"
+    return verdict, f"{kept}, and {strong}, {'at least' if few else 'less than'} {FEW:.0%}"

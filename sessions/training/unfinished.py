@@ -1,0 +1,143 @@
+"""A round that is being trained, on disk: its state between two steps, to go on from after a kill.
+
+The file has the adapter's weights, the two moments of each, what was counted so far and the curve, beside the plan and
+the data they are of; it is written whole or not at all and carries a sha256. How often it is written is a matter of
+what that costs: not more than a twentieth of the time. Whatever was not written is trained again, to the same bits.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from hashlib import sha256
+from pathlib import Path
+from time import perf_counter
+
+import msgspec
+from msgspec import Struct
+
+from sessions.circuits.circuit import Neuron
+from sessions.disk import read_file, reported, write_file
+from sessions.errors import ArtifactError
+from sessions.floats import from_bytes, to_bytes
+from sessions.tensor_file import Tensors, digest, read, written
+from sessions.training.findings import Plan, Step
+from sessions.training.learning import State
+from sessions.training.recruits import MEASURES, Absorbing
+from sessions.training.samples import Lesson
+
+#: The share of the time that may go into writing the state down.
+SHARE = 0.05
+_ANEW = "--anew begins again"
+
+
+class Begun(Struct, frozen=True, kw_only=True):
+    """What a state is of: where any of it differs, training does not go on."""
+
+    model: str
+    dtype: str
+    plan: Plan
+    data: str
+    suppressed: tuple[Neuron, ...] = ()
+
+
+class _Reached(Struct, frozen=True):
+    step: int
+    curve: tuple[Step, ...]
+    initial: tuple[float, ...]
+
+
+_SAID = {
+    "model": "of another model", "dtype": "in another dtype", "plan": "with other settings",
+    "data": "on other data", "suppressed": "with other neurons suppressed",
+}  # fmt: skip
+
+
+def data_of(lessons: tuple[Lesson, ...]) -> str:
+    """sha256 of what is trained on: ids, starts and weights."""
+    return sha256(repr([(each.ids, each.start, each.weights) for each in lessons]).encode()).hexdigest()
+
+
+class Unfinished:
+    """One such file."""
+
+    def __init__(self, path: Path, begun: Begun) -> None:
+        self.path = path
+        self.begun = begun
+        self._cost, self._since = 0.0, 0.0
+
+    def keep(self, state: State) -> None:
+        """Write the state down, if it is time.
+
+        Raises:
+            ArtifactError: it cannot be written; what was written before is still there.
+        """
+        start = perf_counter()
+        if start - self._since < self._cost / SHARE:
+            return
+        self.write(state)
+        self._since = perf_counter()
+        self._cost = self._since - start
+
+    def write(self, state: State) -> None:
+        """Write the state down."""
+        reached = _Reached(state.step, tuple(state.curve), tuple(state.initial))
+        tensors = {f"weight.{name}": to_bytes(tensor) for name, tensor in state.weights.items()}
+        for name, moments in state.moments.items():
+            tensors |= {f"moment{number}.{name}": to_bytes(each) for number, each in enumerate(moments, 1)}
+        for measure, by_layer in state.absorbing.scores.items():
+            tensors |= {f"score.{measure}.{layer}": to_bytes(row) for layer, row in by_layer.items()}
+        fields = {
+            "begun": msgspec.json.encode(self.begun).decode(),
+            "reached": msgspec.json.encode(reached).decode(),
+        }
+        fields["sha256"] = digest(fields, tensors)
+        write_file(self.path, written(Tensors(fields, tensors)), force=True, what="the unfinished round")
+
+    def taken_up(self) -> State | None:
+        """The state that was written down; None where there is none.
+
+        Raises:
+            ArtifactError: it is damaged, or of something else; the message says in what it differs.
+        """
+        if not self.path.exists():
+            return None
+        source = str(self.path)
+        contents = read(read_file(self.path), source)
+        fields = dict(contents.fields)
+        try:
+            if fields.pop("sha256", "") != digest(fields, contents.tensors):
+                raise ArtifactError(f"{source} was changed or damaged after it was written", _ANEW)
+            begun = msgspec.json.decode(fields["begun"], type=Begun)
+            reached = msgspec.json.decode(fields["reached"], type=_Reached)
+        except (KeyError, msgspec.DecodeError) as error:
+            raise ArtifactError(f"{source} holds no unfinished round: {error}", _ANEW) from error
+        differs = next((said for key, said in _SAID.items() if getattr(begun, key) != getattr(self.begun, key)), "")
+        if differs:
+            raise ArtifactError(
+                f"a round of that name was begun {differs} and not finished", f"choose another, or {_ANEW}"
+            )
+        return _state(reached, contents)
+
+    def discard(self) -> None:
+        """Remove it, if it is there."""
+        with reported("remove", self.path), suppress(FileNotFoundError):
+            self.path.unlink()
+
+
+def _state(reached: _Reached, contents: Tensors) -> State:
+    state = State(reached.step, list(reached.curve), list(reached.initial), Absorbing())
+    seconds = {}
+    for name, tensor in contents.tensors.items():
+        kind, _, rest = name.partition(".")
+        if kind == "weight":
+            state.weights[rest] = from_bytes(tensor, name)
+        elif kind == "moment2":
+            seconds[rest] = from_bytes(tensor, name)
+        elif kind == "score":
+            measure, _, layer = rest.partition(".")
+            if measure in MEASURES:
+                state.absorbing.scores.setdefault(measure, {})[int(layer)] = from_bytes(tensor, name)
+    state.moments = {
+        name: (from_bytes(contents.tensors[f"moment1.{name}"], name), second) for name, second in seconds.items()
+    }
+    return state

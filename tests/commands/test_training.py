@@ -1,0 +1,216 @@
+"""Rounds of training, from the line: what is recruited can be forbidden, a killed series goes on, bad input harms
+nothing."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from commands import run
+from sessions.circuits.circuit import Neuron
+from sessions.events import Progress
+from sessions.results import RecruitsShown, RoundsShown, RoundTrained
+from sessions.session import Session
+from tests.commands.driving import failure, result, unharmed
+from tests.rounds import kept
+
+LINES = (
+    {"prompt": "abc", "reply": "fed", "parts": {"conclusions": ["ed"]}},
+    {"prompt": "hij klm", "reply": "nop", "name": "second"},
+)
+FAST = "--epochs 2 --lr 0.01 --rank 2"
+
+
+@pytest.fixture
+def ready(little: Session) -> Session:
+    Path("samples.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in LINES))
+    return little
+
+
+def test_a_crab_step_forbids_the_recruits_of_the_round_before(ready: Session) -> None:
+    first = result(ready, f"train-round samples.jsonl {FAST} --top 5")
+    assert isinstance(first, RoundTrained)
+    assert (first.round.name, first.round.control, first.round.samples) == ("round-1", None, ("sample 1", "second"))
+    assert len(first.round.recruited) == 5
+    second = result(ready, f"train-round samples.jsonl {FAST} --add-recruits 3 --top 5")
+    held = {neuron.site for neuron in second.round.suppressed}
+    assert held == {neuron.site for neuron in first.round.recruited[:3]}
+    assert not held & {neuron.site for neuron in second.round.recruited}
+    assert second.round.after == "round-1"
+    assert second.round.control is not None
+    assert {neuron.site for neuron in ready.suppressed} == held
+    shown = result(ready, "rounds")
+    assert [each.name for each in shown.trajectory.passages] == ["round-1", "round-2"]
+
+
+def test_recruits_are_a_selection_by_number_by_name_and_by_count(ready: Session) -> None:
+    found = kept(ready.store, ready.opened())
+    kept(ready.store, ready.opened(), "mine", seed=1)
+    assert ready.select("recruits:1").neurons == found.recruited
+    assert ready.select("recruits:round-1:2 , recruits:1:7").neurons[:2] == found.recruited[:2]
+    assert len(ready.select("recruits:mine:20").neurons) == 20
+    assert len(ready.select("recruits:1 - recruits:1:2").neurons) == 3
+    result(ready, "suppress recruits:1:2")
+    assert [neuron.site for neuron in ready.suppressed] == [neuron.site for neuron in found.recruited[:2]]
+    result(ready, "ablate recruits:1:2 --max-tokens 2")
+    assert "no round 'nowhere'" in failure(ready, "suppress recruits:nowhere").message
+
+
+def test_recruits_say_what_they_push_and_who_was_one_before(ready: Session) -> None:
+    kept(ready.store, ready.opened(), "a-1")
+    again = kept(ready.store, ready.opened(), "b-1")
+    shown = result(ready, "recruits b-1 --top 4")
+    assert isinstance(shown, RecruitsShown)
+    assert [row.neuron.site for row in shown.rows] == [neuron.site for neuron in again.recruited[:4]]
+    assert 0 < sum(row.share for row in shown.rows) < 1
+    by = result(ready, "recruits b-1 --top 4 --by activation")
+    assert by.total == pytest.approx(2 * shown.total)
+    assert "not measured by last" in failure(ready, "recruits b-1 --by last").message
+
+
+def test_a_series_that_was_killed_goes_on_and_ends_as_one_that_was_not(ready: Session) -> None:
+    line = f"crab samples.jsonl {FAST} --rounds 3 --top 4"
+    whole = result(ready, f"{line} --as whole")
+    result(ready, "release all")
+    steps = run(ready, f"{line} --as broken")
+    seen = 0
+    for event in steps:
+        seen += isinstance(event, Progress) and event.unit == "steps"
+        if seen == 7:  # in the second round
+            break
+    steps.close()
+    result(ready, "release all")
+    broken = result(ready, f"{line} --as broken")
+    assert isinstance(broken, RoundsShown)
+    assert [each.name for each in broken.rounds] == ["broken-1", "broken-2", "broken-3"]
+    for one, two in zip(whole.rounds, broken.rounds, strict=True):
+        assert one.outcome == two.outcome
+        assert one.recruited == two.recruited
+        assert one.suppressed == two.suppressed
+        assert one.control == two.control
+    assert len(ready.suppressed) == 8
+
+
+def test_a_series_begins_with_an_inventory(ready: Session) -> None:
+    Path("known.json").write_text('[{"id": "L1/N4", "gain": 2}, {"id": "L2/N8", "gain": 1, "tier": "B"}]')
+    result(ready, "import known.json --as preset:known")
+    found = result(ready, f"crab samples.jsonl {FAST} --rounds 2 --inventory known --no-control --top 2")
+    assert [neuron.site for neuron in found.rounds[0].suppressed] == [(1, 4), (2, 8)]
+    assert len(found.rounds[1].suppressed) == 4
+    assert found.trajectory.verdict == ""
+    result(ready, "release all")
+    result(ready, "suppress preset:known:B")
+    assert [neuron.site for neuron in ready.suppressed] == [(2, 8)]
+
+
+def test_training_leaves_edits_out_and_says_so(ready: Session) -> None:
+    result(ready, f"train-round samples.jsonl {FAST} --as plain")
+    result(ready, f"train-round samples.jsonl {FAST} --as alone --neurons L1/N3,L2/N5")
+    result(ready, "edits load alone")
+    with_edit = result(ready, f"train-round samples.jsonl {FAST} --as again")
+    assert "left out: alone" in " ".join(with_edit.notes)
+    plain = result(ready, "rounds plain").rounds[0]
+    assert with_edit.round.outcome == plain.outcome
+    assert [edit.name for edit in ready.edits().active] == ["alone"]
+    result(ready, "undo")
+
+
+def test_what_neurons_alone_learned_is_an_edit_of_their_name(ready: Session) -> None:
+    before = {name: tensor.clone() for name, tensor in ready.opened().model.state_dict().items()}
+    found = result(ready, f"train-round samples.jsonl {FAST} --as alone --neurons L1/N3,L2/N5")
+    assert [neuron.site for neuron in found.round.plan.neurons] == [(1, 3), (2, 5)]
+    assert all(torch.equal(tensor, before[name]) for name, tensor in ready.opened().model.state_dict().items())
+    more = result(ready, f"train-round samples.jsonl {FAST} --as more --neurons L1/N3,L2/N5 --continue alone")
+    assert more.round.outcome.initial == pytest.approx(found.round.outcome.final, rel=1e-4)
+    assert "exists already" in failure(ready, f"train-round samples.jsonl {FAST} --as alone --neurons L1/N3").message
+
+
+def test_the_chart_of_a_trajectory_is_written(ready: Session) -> None:
+    kept(ready.store, ready.opened(), "it-1")
+    kept(ready.store, ready.opened(), "it-2", after="it-1", seed=2)
+    shown = result(ready, "rounds it --chart it.svg")
+    assert Path(shown.chart).read_bytes().startswith(b"<?xml")
+    assert shown.trajectory.verdict == "distributed"
+    assert "exists already" in failure(ready, "rounds it --chart it.svg").message
+    assert "other rounds" not in " ".join(shown.notes)
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("train-round nowhere.jsonl", "nowhere.jsonl"),
+        ("train-round empty.jsonl", "no sample"),
+        ("train-round bad.jsonl", "line 2"),
+        ("train-round field.jsonl", "'replies'"),
+        ("train-round part.jsonl", "not in the reply"),
+        ("train-round samples.jsonl --modules gate", "no projection of this model is called 'gate'"),
+        ("train-round samples.jsonl --weights conclusions=x", "no weight"),
+        ("train-round samples.jsonl --weights glue=1", "'conclusions', which has no weight"),
+        ("train-round samples.jsonl --weights conclusions=0,filler=0", "no token of"),
+        ("train-round samples.jsonl --add-recruits 3", "no round of this model"),
+        ("train-round samples.jsonl --neurons L1/N3 --modules down_proj", "--modules"),
+        ("train-round samples.jsonl --continue x", "--continue is for --neurons"),
+        ("train-round long.jsonl", "the model reads"),
+        ("train-round samples.jsonl --thinking", "no sample has a thought"),
+        ("crab samples.jsonl --rounds 1", "at least 2"),
+        ("rounds", "no round of this model"),
+        ("recruits", "no round of this model"),
+        ("recruits nowhere", "no round 'nowhere'"),
+    ],
+)
+def test_bad_input_harms_nothing(ready: Session, line: str, why: str) -> None:
+    Path("empty.jsonl").write_text("\n\n")
+    Path("bad.jsonl").write_text('{"prompt": "a", "reply": "b"}\n{"prompt": \n')
+    Path("field.jsonl").write_text('{"prompt": "a", "replies": "b"}\n')
+    Path("part.jsonl").write_text('{"prompt": "a", "reply": "b", "parts": {"glue": ["zz"]}}\n')
+    Path("long.jsonl").write_text(json.dumps({"prompt": "a", "reply": "b " * 300}) + "\n")
+    with unharmed(ready):
+        failed = failure(ready, line)
+    assert re.search(why, failed.message), failed
+    assert not (ready.home / "rounds").exists() or not list((ready.home / "rounds").glob("*/round.json"))
+
+
+def test_an_emptied_layer_is_refused(ready: Session) -> None:
+    result(ready, "suppress L1/*")
+    assert "of layer 1 are suppressed" in failure(ready, f"train-round samples.jsonl {FAST}").message
+    assert ready.suppressed[0] == Neuron(1, 0)
+
+
+def test_rounds_answer_and_are_arms_of_an_evaluation(ready: Session) -> None:
+    """As trained, what a round held at zero is so; unsuppressed it is not; two halves of one adapter are the whole."""
+    result(ready, f"crab samples.jsonl {FAST} --as it --rounds 2 --top 3 --no-control")
+    result(ready, "release all")
+    weights = {name: tensor.clone() for name, tensor in ready.opened().model.state_dict().items()}
+    answered = result(ready, "rounds it --answer --max-tokens 3")
+    names = [arm.name for arm in answered.arms]
+    assert names == ["base", "round:it-1", "round:it-2", "round:it-2+unsuppressed"]
+    assert all(any(step for step in arm.kl) for arm in answered.arms[1:])
+    Path("tasks.jsonl").write_text('{"prompt": "abc", "answer": "fed"}\n')
+    found = result(
+        ready, "evaluate tasks.jsonl --max-tokens 3 --unrelated none --arms base,round:it-1,round:it-1*0,depths:it"
+    )
+    assert [score.name for score in found.scores] == ["base", "round:it-1", "round:it-1*0", "it…1", "it…2"]
+    texts = [json.loads(line) for line in Path(found.kept).read_text().splitlines()]
+    by_arm = {each["arm"]: each["text"] for each in texts}
+    assert by_arm["round:it-1*0"] == by_arm["base"]
+    assert by_arm["it…1"] == by_arm["round:it-1"]
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in ready.opened().model.state_dict().items())
+    with unharmed(ready):
+        assert "no weight" in failure(ready, "evaluate tasks.jsonl --arms round:it-1*x").message
+        assert "no series" in failure(ready, "evaluate tasks.jsonl --arms depths:other").message
+        assert "no round 'other'" in failure(ready, "evaluate tasks.jsonl --arms round:other").message
+
+
+def test_the_adapter_of_a_round_is_loaded_by_its_name(ready: Session) -> None:
+    trained = result(ready, f"train-round samples.jsonl {FAST} --as one")
+    loaded = result(ready, "adapter load round:one")
+    assert loaded.row.name == "one"
+    assert loaded.row.rank == 2
+    result(ready, "undo")
+    kept(ready.store, ready.opened(), "bare")
+    assert "without an adapter" in failure(ready, "adapter load round:bare").message
+    assert trained.round.name == "one"

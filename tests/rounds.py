@@ -1,0 +1,40 @@
+"""A round of training as it is kept, without the training: for tests of what comes after it."""
+
+from __future__ import annotations
+
+import torch
+
+from sessions.circuits.circuit import Neuron
+from sessions.model.opening import OpenModel
+from sessions.store import Store, now
+from sessions.training.findings import Outcome, Plan, Round, Step
+from sessions.training.recruits import Recruits
+from sessions.training.round import Rounds
+
+
+def kept(store: Store, opened: OpenModel, name: str = "round-1", *, seed: int = 0, after: str = "") -> Round:
+    """Save a round in which every neuron absorbed a random share."""
+    drawn = torch.Generator().manual_seed(seed)
+    scores = {layer: torch.rand(width, generator=drawn) for layer, width in enumerate(opened.anatomy.widths)}
+    recruits = Recruits({"gradient": scores, "activation": {layer: 2 * row for layer, row in scores.items()}})
+    outcome = Outcome(initial=(4.0, 3.0), final=(1.0, 2.0), curve=(Step((0,), 4.0, 1e-4),))
+    found = Round(
+        name=name,
+        model=opened.info.name,
+        fingerprint=opened.info.fingerprint,
+        command="train-round samples.jsonl",
+        created=now(),
+        seconds=1.0,
+        versions={},
+        plan=Plan(modules=("down_proj",)),
+        data="",
+        samples=("one", "two"),
+        suppressed=(Neuron(0, 1),) if after else (),
+        outcome=outcome,
+        recruited=recruits.strongest(5),
+        after=after,
+        control=outcome if after else None,
+        config={},
+    )
+    Rounds(store).save(found, recruits, None)
+    return found

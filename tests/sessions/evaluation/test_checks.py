@@ -1,0 +1,115 @@
+"""A reply is right where its checks hold; the answer stands where it is first written."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sessions.errors import ArtifactError
+from sessions.evaluation.checks import Check, Verdict, checked, judged, token_at, usual
+
+
+def verdict(kind: str, value: str, text: str) -> Verdict:
+    return judged((checked(Check(kind, value), "line 1"),), text)
+
+
+@pytest.mark.parametrize(
+    ("answer", "text", "right", "at"),
+    [
+        ("42", "17 + 25 = 42", True, 10),
+        ("42", "It is 42. No, 43.", False, 6),
+        ("42", "I think 43... no: forty-two", False, None),
+        ("1234", "That makes $1,234.00 in all", True, 12),
+        ("1,234", "1234", True, 0),
+        ("1234", "son 1.234", True, 4),
+        ("0.75", "3/4", True, 0),
+        ("3/4", r"so \frac{3}{4} of it", True, 3),
+        ("-5", "x = −5", True, 4),
+        ("5", "x = -5", False, None),
+        ("42", "الجواب هو ٤٢", True, 10),
+        ("42", r"\boxed{42} because 6 times 7", True, 7),
+        ("42", r"first \boxed{1}, then \boxed{\text{about } 42}, in 3 steps", True, 43),
+        ("18", "She makes 9 * 2 = 18.\n#### 18\nLesson 5", False, 18),
+        ("5", "#### 5", True, 5),
+        ("42", r"\boxed{x} so 42", True, 13),
+        ("7", "", False, None),
+    ],
+)
+def test_the_last_number_counts_unless_one_is_marked(answer: str, text: str, right: bool, at: int | None) -> None:
+    assert verdict("number", answer, text)[:2] == (right, at)
+
+
+def test_a_text_is_found_in_any_case_and_any_white_space() -> None:
+    assert verdict("contains", "New  York", "in NEW\nYORK city") == (True, 3, False)
+    assert verdict("contains", "straße", "Die STRASSE")[:2] == (True, 4)
+    assert verdict("contains", "París", "paris")[:2] == (False, None)
+    assert verdict("contains", "a.b", "axb")[:2] == (False, None)
+    assert verdict("contains", "東京", "答えは東京です")[:2] == (True, 3)
+
+
+@given(st.text(min_size=1).filter(str.strip), st.text())
+def test_a_text_contains_itself(value: str, before: str) -> None:
+    found = verdict("contains", value, before + value)
+    assert found.right and found.at is not None and found.at <= len(before) + len(value)
+
+
+def test_a_regular_expression_is_searched_for_as_it_stands() -> None:
+    assert verdict("regex", r"\b[2357]\b", "It is 7.") == (True, 6, False)
+    assert verdict("regex", r"^yes", "Yes")[:2] == (False, None)
+    assert verdict("regex", r"(?i)^yes", "Yes")[:2] == (True, 0)
+
+
+def test_an_expression_that_would_never_end_is_stopped() -> None:
+    started = time.monotonic()
+    assert verdict("regex", r"(a|aa)+$", "a" * 60 + "b") == (False, None, True)
+    assert time.monotonic() - started < 30
+
+
+def test_of_several_checks_all_must_hold_and_the_last_to_come_says_where() -> None:
+    checks = (Check("contains", "water"), Check("number", "2"))
+    assert judged(checks, "water has 2") == (True, 10, False)
+    assert judged(checks, "2 parts of water") == (True, 11, False)
+    assert judged(checks, "water has 3") == (False, None, False)
+
+
+@pytest.mark.parametrize(
+    ("check", "said"),
+    [
+        (Check("number", "forty"), "'forty', which is none"),
+        (Check("number", "4 or 5"), "which is none"),
+        (Check("number", "1/0"), "which is none"),
+        (Check("regex", "(unclosed"), "not a regular expression: missing )"),
+        (Check("regex", "a{99999999999999999999}"), "not a regular expression"),
+        (Check("contains", "  "), "of nothing"),
+        (Check("contains", "x" * 3000), "3,000 characters"),
+    ],
+)
+def test_a_check_that_is_none_is_refused(check: Check, said: str) -> None:
+    with pytest.raises(ArtifactError) as raised:
+        checked(check, "tasks.jsonl, line 3,")
+    assert raised.value.message.startswith("tasks.jsonl, line 3, ") and said in raised.value.message
+    assert raised.value.hint
+
+
+def test_an_answer_that_is_a_number_is_checked_as_one() -> None:
+    assert [usual(answer) for answer in ("42", "-1,234.5", "3/4", "٤٢", "Paris", "H2O", "4 apples")] == [
+        *["number"] * 4, *["contains"] * 3,
+    ]  # fmt: skip
+
+
+@given(st.lists(st.text("ab é日", min_size=1, max_size=4), min_size=1, max_size=12), st.data())
+def test_the_token_of_a_character_is_the_one_that_writes_it(pieces: list[str], data: st.DataObject) -> None:
+    """Tokens may end within a character, which is shown once it is complete."""
+    text = "".join(pieces).encode()
+    cuts = sorted(data.draw(st.sets(st.integers(1, len(text)), max_size=8)) | {len(text)})
+
+    def text_of(count: int) -> str:
+        return text[: cuts[count - 1]].decode(errors="replace") if count else ""
+
+    at = data.draw(st.integers(0, len(text.decode()) - 1))
+    token = token_at(text_of, len(cuts), at)
+    end = len(text.decode()[: at + 1].encode())
+    assert cuts[token] >= end and (token == 0 or cuts[token - 1] < end)
