@@ -171,7 +171,7 @@ def _answered(session: Session, found: Sequence[Round], max_tokens: int | None) 
     session.reading = Reading(text=arms[-1].text, baseline=arms[0].text, logits=logits[-1])
     return Compared(
         verb="rounds",
-        selection=f"{len(found)} rounds",
+        selection=", ".join(each.name for each in found),
         neurons=0,
         scope="",
         encoded=encoded,

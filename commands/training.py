@@ -182,6 +182,7 @@ def crab(session: Session, name: str, count: int, inventory: str | None, **asked
         preset, _ = session.read_preset(inventory)
         suppressed = _joined(suppressed, tuple(known.neuron for known in preset.neurons))
     said = f" --as {name} --rounds {count}" + (f" --inventory {quoted(inventory)}" if inventory else "")
+    begun = max((each for each in range(1, count + 1) if rounds.is_begun(f"{name}-{each}")), default=0)
     found: list[Round] = []
     for number in range(1, count + 1):
         if found:
@@ -193,7 +194,7 @@ def crab(session: Session, name: str, count: int, inventory: str | None, **asked
             after=found[-1].name if found else "",
             command=f"{course.job.command}{said}",
         )
-        done = _done(rounds, job)
+        done = None if job.force and number >= begun else _done(rounds, job)
         found.append(done if done is not None else (yield from _trained(session, rounds, job)))
         if found[-1].outcome.stopped:
             break
@@ -257,7 +258,7 @@ def _done(rounds: Rounds, job: Job) -> Round | None:
     """The round, where it has been trained already just so: a series that was killed goes on behind it."""
     from sessions.training.unfinished import data_of
 
-    if job.force or job.name not in rounds.names():
+    if job.name not in rounds.names():
         return None
     found = rounds.load(job.name)
     same = (found.plan, found.data, found.after) == (job.plan, data_of(job.lessons), job.after)

@@ -35,7 +35,7 @@ def check_ending(path: Path) -> None:
     """Raise `UsageError` where a file is not named as a picture that can be drawn."""
     if path.suffix.lower() not in ENDINGS:
         raise UsageError(
-            f"'{path}' is no name of a chart: it ends in none of {', '.join(ENDINGS)}", "--chart picture.svg"
+            f"'{path}' is no name of a chart: it ends in none of {', '.join(ENDINGS)}", f"--chart {path.with_suffix('.svg')}"
         )
 
 

@@ -27,6 +27,9 @@ from sessions.errors import UsageError
 _KINDS = ("before", "after")
 _EXAMPLES = 'for example: last, after:".", \'before:" Austin"\' or "/[.?!]/"'
 
+#: What may stand round the text of a rule.
+QUOTES = ("\"", "'")
+
 
 class Rule(Struct, frozen=True):
     """What a rule looks for; `text` is a text, or a regular expression, or empty."""
@@ -55,12 +58,12 @@ def read_rule(text: str) -> Rule:
     if not colon or kind not in _KINDS:
         near = get_close_matches(kind, (*_KINDS, "last"), 1)
         raise UsageError(f"{text!r} is no rule", f"did you mean {near[0]}? {_EXAMPLES}" if near else _EXAMPLES)
-    if rest.startswith('"') and (len(rest) < 2 or not rest.endswith('"')):
+    if rest[:1] in QUOTES and (len(rest) < 2 or not rest.endswith(rest[0])):
         raise UsageError(
             f"the text of the rule {text!r} is not closed",
             f'a text with a space in it: put quotes round the whole rule, \'{kind}:" Austin"\' or "{kind}: Austin"',
         )
-    sought = rest[1:-1] if rest.startswith('"') else rest
+    sought = rest[1:-1] if rest[:1] in QUOTES else rest
     if not sought:
         raise UsageError(f"the rule {text!r} names no text", f"for example: '{kind}:\" Austin\"'")
     return Rule(kind, sought)  # type: ignore[arg-type]

@@ -32,6 +32,8 @@ from sessions.training.recruits import Recruits
 
 _ROUND, _RECRUITS, _ADAPTER = "round.json", "recruits.safetensors", "adapter"
 UNFINISHED = "unfinished"
+#: What a control's unfinished file is called beside that of its round.
+CONTROL = ".control"
 
 
 def called(word: str) -> str:
@@ -53,6 +55,10 @@ class Rounds:
     def unfinished(self, name: str) -> Path:
         """Where a round is kept while it is being trained."""
         return self.folder / UNFINISHED / f"{checked_name(name)}.safetensors"
+
+    def is_begun(self, name: str) -> bool:
+        """Whether the round, or its control, was begun and not finished."""
+        return self.unfinished(name).exists() or self.unfinished(f"{name}{CONTROL}").exists()
 
     def adapter(self, name: str) -> Path:
         """The folder of a round's adapter, as PEFT reads it."""

@@ -14,7 +14,7 @@ from typing import Any
 
 from sessions.circuits.circuit import Neuron
 from sessions.edits.edit import Edit
-from sessions.errors import ArtifactError, UsageError
+from sessions.errors import ArtifactError, Cancelled, UsageError
 from sessions.events import Steps
 from sessions.journal import versions
 from sessions.model.cancel import Cancel
@@ -24,12 +24,9 @@ from sessions.store import now
 from sessions.training.findings import Outcome, Plan, Round
 from sessions.training.learning import Trained, learn
 from sessions.training.recruits import TOP, Recruits
-from sessions.training.round import Rounds
+from sessions.training.round import CONTROL, Rounds
 from sessions.training.samples import Lesson
 from sessions.training.unfinished import Begun, Unfinished, data_of
-
-#: What a control's file is called beside that of its round, while they are trained.
-_CONTROL = ".control"
 
 
 @dataclass(frozen=True)
@@ -68,11 +65,15 @@ def train(
     """
     start = perf_counter()
     _check(rounds, job)
-    found = yield from _trained(opened, rounds, job, job.suppressed, "", cancel)
-    control = None
-    if job.control and job.suppressed and not found.stopped:
-        drawn = drawn_like(opened.anatomy, job.suppressed, job.plan.seed + 1)
-        control = yield from _trained(opened, rounds, job, drawn, _CONTROL, cancel)
+    try:
+        found = yield from _trained(opened, rounds, job, job.suppressed, "", cancel)
+        control = None
+        if job.control and job.suppressed and not found.stopped:
+            drawn = drawn_like(opened.anatomy, job.suppressed, job.plan.seed + 1)
+            control = yield from _trained(opened, rounds, job, drawn, CONTROL, cancel)
+    except Cancelled as cancelled:
+        cancelled.hint = "what was trained so far is kept: the same line goes on"
+        raise
     finished = Round(
         name=job.name,
         model=opened.info.name,
@@ -92,7 +93,7 @@ def train(
         config=_plain(found.config),
     )
     rounds.save(finished, found.recruits, found.adapter, force=job.force)
-    for suffix in ("", _CONTROL):
+    for suffix in ("", CONTROL):
         rounds.unfinished(job.name + suffix).unlink(missing_ok=True)
     return finished, found.edit
 

@@ -73,7 +73,7 @@ def test_recruits_say_what_they_push_and_who_was_one_before(ready: Session) -> N
 
 
 def test_a_series_that_was_killed_goes_on_and_ends_as_one_that_was_not(ready: Session) -> None:
-    line = f"crab samples.jsonl {FAST} --rounds 3 --top 4"
+    line = f"crab samples.jsonl {FAST} --rounds 3 --top 4 --force"
     whole = result(ready, f"{line} --as whole")
     result(ready, "release all")
     steps = run(ready, f"{line} --as broken")
@@ -84,7 +84,10 @@ def test_a_series_that_was_killed_goes_on_and_ends_as_one_that_was_not(ready: Se
             break
     steps.close()
     result(ready, "release all")
+    first = ready.home / "rounds" / "broken-1" / "round.json"
+    before = first.read_bytes()
     broken = result(ready, f"{line} --as broken")
+    assert first.read_bytes() == before  # what was done is not done again
     assert isinstance(broken, RoundsShown)
     assert [each.name for each in broken.rounds] == ["broken-1", "broken-2", "broken-3"]
     for one, two in zip(whole.rounds, broken.rounds, strict=True):

@@ -32,6 +32,7 @@ from workbench.app.hearing import Heard
 from workbench.app.layout import GRID, JOBS, LETTERS, LINE, PROMPT, planned
 from workbench.app.shell import PANES
 from workbench.host.client import Client
+from workbench.host.places import Place
 from workbench.host.starting import kill
 
 # Where everything stands
@@ -402,7 +403,7 @@ def test_a_line_for_a_host_that_is_gone_is_sent_when_it_is_back(ready: Client) -
 
 def test_the_host_can_be_ended_from_the_palette_and_comes_back_as_it_was(ready: Client) -> None:  # noqa: F811
     done(ready, "discover --top 20")
-    app = WorkbenchApp("one", ready.home, theme="dark")
+    app, place = WorkbenchApp("one", ready.home, theme="dark"), Place(ready.home, "one")
 
     async def steps(pilot: Pilot[str]) -> None:
         await until(pilot, lambda: idle(app) and app.board.circuit is not None)
@@ -410,7 +411,7 @@ def test_the_host_can_be_ended_from_the_palette_and_comes_back_as_it_was(ready: 
         await pilot.press("ctrl+p")
         await typed(pilot, "end the host")
         await pilot.press("enter")
-        await until(pilot, lambda: app.board.host, 30)
+        await until(pilot, lambda: (holder := place.holder()) is not None and holder.pid not in (0, ready.pid), 60)
         await until(pilot, lambda: idle(app) and app.board.state == before, 60)
         assert app.board.circuit is not None
 
