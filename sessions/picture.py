@@ -34,9 +34,8 @@ _SETTINGS: dict[str, Any] = {
 def check_ending(path: Path) -> None:
     """Raise `UsageError` where a file is not named as a picture that can be drawn."""
     if path.suffix.lower() not in ENDINGS:
-        raise UsageError(
-            f"'{path}' is no name of a chart: it ends in none of {', '.join(ENDINGS)}", f"--chart {path.with_suffix('.svg')}"
-        )
+        endings = ", ".join(ENDINGS)
+        raise UsageError(f"'{path}' is no name of a chart: it ends in none of {endings}", f"--chart {path.stem}.svg")
 
 
 def picture(draw: Callable[[Figure], None], ending: str) -> bytes:

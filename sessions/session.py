@@ -8,7 +8,7 @@ door, which a notebook can call without a session.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -18,34 +18,24 @@ from msgspec import structs
 
 from sessions.circuits.circuit import Circuit, Neuron
 from sessions.circuits.selection import Selection, Surroundings, resolve
-from sessions.errors import ArtifactError, ModelError, UsageError
+from sessions.errors import UsageError
 from sessions.events import Progress, State, Steps
-from sessions.interventions.presets import Preset
 from sessions.interventions.treatment import Treatment
 from sessions.journal import Journal
-from sessions.layouts import Header
 from sessions.model.cancel import Cancel
 from sessions.model.info import Conversation, Encoded, Opening, Prompt
+from sessions.saved import Saved
 from sessions.settings import Settings
-from sessions.store import Store, check_model
-from sessions.tensor_file import texts_of
 from sessions.vectors.features import Which
 
 if TYPE_CHECKING:  # the rooms that need torch or numpy are imported when a model is
     from torch import Tensor
 
-    from sessions.atlas.atlas import Atlas
     from sessions.edits.edit import Edit
     from sessions.edits.ledger import Entry, Ledger
     from sessions.interventions.suppressing import Suppression
     from sessions.model.opening import OpenModel
     from sessions.vectors.sae import Autoencoder
-    from sessions.vectors.vector import Vector
-
-
-def _labels(entries: tuple[Entry, ...]) -> list[str]:
-    """Edits for the state: number, name, and whether it is off."""
-    return [f"{number} {each.edit.name}{'' if each.on else ' (off)'}" for number, each in enumerate(entries, 1)]
 
 
 #: Suppressed neurons, and edits, that the state names; the rest it counts.
@@ -66,7 +56,7 @@ class Reading:
     scores: Mapping[str, float] = field(default_factory=dict)
 
 
-class Session:
+class Session(Saved):
     """A model and what is being done to it.
 
     Args:
@@ -78,13 +68,11 @@ class Session:
     """
 
     def __init__(self, home: Path | None = None, journal: str = "") -> None:
-        self.store = Store(home)
-        self.home = self.store.home
+        super().__init__(home)
         self.journal = Journal(self.home / "hosts" / journal / "journal.jsonl") if journal else None
         self.cancel = Cancel()
         self.settings = Settings()
         self.author = ""  # who typed the line that runs, where there are several
-        self.model: OpenModel | None = None
         self.ledger: Ledger | None = None  # the edits in its weights
         self.opening: Opening | None = None  # how to open that model again, where a line opened it
         self.prompt: Prompt | None = None
@@ -97,20 +85,8 @@ class Session:
         self.folder = Path()  # what completion takes relative paths to be relative to
         self.files: tuple[Path, ...] = ()  # command files being run, outermost first
         self._encoded: Encoded | None = None
-        self._atlas: tuple[tuple[Path, int], Header, Atlas] | None = None  # the one that was read last
-        self._made_on: dict[tuple[Path, int], str] = {}  # fingerprints of atlases, by their file and its time
         self._suppression: Suppression | None = None  # while its neurons are held
         self._autoencoder: tuple[object, Autoencoder] | None = None  # read already, and what it was read from
-
-    def opened(self) -> OpenModel:
-        """The open model.
-
-        Raises:
-            ModelError: none is open.
-        """
-        if self.model is None:
-            raise ModelError("no model is open", "open one: model smollm2")
-        return self.model
 
     def encoded(self) -> Encoded:
         """The current prompt as the open model reads it.
@@ -202,10 +178,15 @@ class Session:
         Raises:
             UsageError: it means none.
         """
-        widths = () if self.model is None else self.model.anatomy.widths
-        names = self._names()
         around = Surroundings(
-            self.circuit, widths, self._length(), names, self._saved, self.suppressed, self._recruits, self._preset
+            circuit=self.circuit,
+            widths=() if self.model is None else self.model.anatomy.widths,
+            length=self._length(),
+            names=tuple(self.store.names("circuit")),
+            read=lambda name: self.read_circuit(name)[0],
+            suppressed=self.suppressed,
+            recruits=self.neurons_of_round,
+            preset=self.neurons_of_preset,
         )
         return resolve(text, around)
 
@@ -213,51 +194,6 @@ class Session:
         if self.prompt is not None and self.model is not None:
             return len(self.encoded().ids)
         return 0 if self.circuit is None else len(self.circuit.ids)
-
-    def _names(self) -> tuple[str, ...]:
-        return tuple(self.store.names("circuit"))
-
-    def _saved(self, name: str) -> Circuit:
-        return self.read_circuit(name)[0]
-
-    def _preset(self, name: str, part: str | None) -> tuple[Neuron, ...]:
-        preset, _ = self.read_preset(name)
-        chosen = [each for each in preset.neurons if part is None or part in (str(each.tier), each.region)]
-        if not chosen:
-            known = dict.fromkeys(str(word) for each in preset.neurons for word in (each.tier, each.region) if word)
-            raise UsageError(f"preset '{name}' has no tier or region '{part}'", f"it has: {', '.join(known)}")
-        return tuple(each.neuron for each in chosen)
-
-    def _recruits(self, name: str, count: int | None) -> tuple[Neuron, ...]:
-        from sessions.training.round import Rounds, called
-
-        rounds = Rounds(self.store)
-        found = rounds.load(called(name))
-        if self.model is not None and found.fingerprint != self.model.info.fingerprint:
-            raise ArtifactError(f"round '{found.name}' was trained on {found.model}", "open that model first")
-        if count is None or count <= len(found.recruited):
-            return found.recruited[:count]
-        return rounds.recruits(found.name).strongest(count)
-
-    def read_circuit(self, name: str, *, force: bool = False) -> tuple[Circuit, tuple[str, ...]]:
-        """A saved circuit, and remarks on how it fits the open model.
-
-        Raises:
-            ArtifactError: it is missing, damaged, or made on another model than the open one.
-        """
-        header, circuit = self.store.load("circuit", name, Circuit)
-        return structs.replace(circuit, name=name), self._fit(header, force)
-
-    def read_vector(self, name: str, *, force: bool = False) -> tuple[Vector, tuple[str, ...]]:
-        """A saved vector, and remarks on how it fits the open model.
-
-        Raises:
-            ArtifactError: it is missing, damaged, or made on another model than the open one.
-        """
-        from sessions.vectors.vector import Vector
-
-        header, vector = self.store.load("vector", name, Vector)
-        return vector.named(name, header.model, header.fingerprint), self._fit(header, force)
 
     def autoencoder(self, which: Which) -> Steps[Autoencoder]:
         """A sparse autoencoder that fits the open model; its files are read again where they have changed.
@@ -304,81 +240,6 @@ class Session:
         saved, _ = self.read_edit(name)  # what is in the weights is what is in the file
         ledger.apply(saved)
         return saved
-
-    def keep_edit(self, edit: Edit, name: str, command: str, *, force: bool = False) -> Path:
-        """Save an edit of the open model under a name, without applying it, and return its path.
-
-        Raises:
-            UsageError, ModelError, ArtifactError: it does not fit the model, or cannot be saved.
-        """
-        from sessions.edits.files import EditFile
-
-        opened, info = self.opened(), self.opened().info
-        with edit.applied(opened):
-            pass  # it fits: what is saved can be applied
-        body, of = EditFile(edit.recorded(opened)), {"model": info.name, "fingerprint": info.fingerprint}
-        return self.store.save("edit", name, body, **of, command=command, force=force)
-
-    def read_edit(self, name: str, *, force: bool = False) -> tuple[Edit, tuple[str, ...]]:
-        """A saved edit, and remarks on how it fits the open model; it is not applied.
-
-        Raises:
-            ArtifactError: it is missing, damaged, or made on another model than the open one.
-        """
-        from sessions.edits.files import EditFile
-
-        header, file = self.store.load("edit", name, EditFile)
-        return file.named(header, self.home), self._fit(header, force)
-
-    def read_preset(self, name: str, *, force: bool = False) -> tuple[Preset, tuple[str, ...]]:
-        """A saved preset, and remarks on how it fits the open model.
-
-        Raises:
-            ArtifactError: it is missing, damaged, or made on another model than the open one.
-        """
-        header, preset = self.store.load("preset", name, Preset)
-        return preset, self._fit(header, force)
-
-    def read_atlas(self, name: str = "", *, force: bool = False) -> tuple[Atlas, tuple[str, ...]]:
-        """A saved atlas, and remarks on how it fits the open model; without a name, the latest of the open model.
-
-        Raises:
-            ArtifactError: it is missing, damaged, or made on another model than the open one.
-        """
-        name = name or self.latest_atlas()
-        if not name:
-            raise ArtifactError("there is no atlas of this model", "make one: atlas build NAME")
-        path = self.store.path("atlas", name)
-        stamp = path, path.stat().st_mtime_ns if path.is_file() else 0
-        if self._atlas is None or self._atlas[0] != stamp:
-            from sessions.atlas.atlas import Atlas
-
-            header, atlas = self.store.load("atlas", name, Atlas)
-            self._atlas = stamp, header, atlas.named(name, header.model, header.fingerprint)
-        return self._atlas[2], self._fit(self._atlas[1], force)
-
-    def latest_atlas(self) -> str:
-        """The name of the atlas of the open model that was written last; empty where there is none."""
-        model, found = self.model, []
-        if model is None:
-            return ""
-        for name in self.store.names("atlas"):
-            path = self.store.path("atlas", name)
-            with suppress(OSError):  # it has just been deleted
-                stamp = path, path.stat().st_mtime_ns
-                if stamp not in self._made_on:  # a state is asked for with every key
-                    self._made_on[stamp] = texts_of(path).get("fingerprint", "")
-                if self._made_on[stamp] == model.info.fingerprint:
-                    found.append((stamp[1], name))
-        return max(found, default=(0, ""))[1]
-
-    def _fit(self, header: Header, force: bool) -> tuple[str, ...]:
-        """Remarks on how a saved thing fits the open model, if there is one."""
-        if self.model is None:
-            return ()
-        info = self.model.info
-        remark = check_model(header.fingerprint, header.model, info.fingerprint, info.name, force)
-        return (remark,) if remark else ()
 
     @contextmanager
     def suppressing(self) -> Iterator[Suppression | None]:
@@ -471,3 +332,8 @@ class Session:
         self.ledger = None
         self.model = self.opening = self._autoencoder = None
         self.reading = Reading()
+
+
+def _labels(entries: tuple[Entry, ...]) -> list[str]:
+    """Edits for the state: number, name, and whether it is off."""
+    return [f"{number} {each.edit.name}{'' if each.on else ' (off)'}" for number, each in enumerate(entries, 1)]

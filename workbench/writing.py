@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
@@ -130,6 +131,24 @@ def bar(fraction: float | None, width: int) -> str:
         return ""
     eighths = max(1, round(min(fraction, 1.0) * width * 8))
     return "█" * (eighths // 8) + _EIGHTHS[eighths % 8].strip()
+
+
+#: Heights of a curve of one line.
+SPARKS = "▁▂▃▄▅▆▇█"
+
+
+def curve(values: Sequence[float], width: int) -> str:
+    """Numbers as a curve of one line, from 0 to their largest, in `width` cells at most: each the mean of its share."""
+    groups = min(width, len(values))
+    bounds = [round(number * len(values) / groups) for number in range(groups + 1)] if groups else []
+    means = [sum(values[first:last]) / (last - first) for first, last in pairwise(bounds)]
+    largest = max((mean for mean in means if math.isfinite(mean)), default=0.0)
+    if not largest > 0:
+        return ""
+    return "".join(
+        SPARKS[min(len(SPARKS) - 1, int(max(mean, 0.0) / largest * len(SPARKS)))] if math.isfinite(mean) else "?"
+        for mean in means
+    )
 
 
 def facts(parts: Iterable[str], width: int) -> Text:

@@ -10,11 +10,15 @@ from pathlib import Path
 import pytest
 import torch
 
+import commands
 from commands import run
+from commands.grammar import parse
+from commands.script import read as read_script
 from sessions.circuits.circuit import Neuron
 from sessions.events import Progress
 from sessions.results import RecruitsShown, RoundsShown, RoundTrained
 from sessions.session import Session
+from sessions.training.samples import read_samples
 from tests.commands.driving import failure, result, unharmed
 from tests.rounds import kept
 
@@ -217,3 +221,12 @@ def test_the_adapter_of_a_round_is_loaded_by_its_name(ready: Session) -> None:
     kept(ready.store, ready.opened(), "bare")
     assert "without an adapter" in failure(ready, "adapter load round:bare").message
     assert trained.round.name == "one"
+
+
+def test_the_example_of_rounds_is_a_command_file_and_its_lessons_are_samples() -> None:
+    folder = Path(commands.__file__).parent / "examples"
+    lines = read_script(folder / "crab.wb", {"model": "smollm2", "data": "lessons.jsonl"})
+    assert [parse(line.text).verb for line in lines] == ["model", "crab", "recruits", "release"]
+    samples = read_samples((folder / "lessons.jsonl").read_bytes(), "lessons.jsonl")
+    assert len(samples) == 5
+    assert all(sample.parts.keys() == {"conclusions", "glue"} for sample in samples)

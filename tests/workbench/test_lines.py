@@ -38,7 +38,7 @@ from sessions.vectors.features import About, Encoding, Feature
 from sessions.vectors.findings import Aligned, Direction, LayerCosine, Origin, Span
 from workbench.lines import Lines
 from workbench.presenters import present
-from workbench.writing import Flow, bar, divergence, fitted, inline, plain, quoted, signed
+from workbench.writing import Flow, bar, curve, divergence, fitted, inline, plain, quoted, signed
 
 NASTY = {
     "markup": "[/INST] [red]x[/red] :smile: [link=http://x]y[/link]",
@@ -836,3 +836,10 @@ def test_flowing_text_breaks_between_words_and_loses_nothing(bits: list[str], wi
     if all(cell_len(word) < width // 2 and word.isascii() for word in words):
         assert written.split() == words
         assert all(cell_len(line) <= width for line in written.split("\n"))
+
+
+def test_a_curve_of_one_line_falls_as_its_numbers_do_and_says_which_are_none() -> None:
+    assert curve([8.0, 4.0, 0.0], 10) == "█▅▁"
+    assert curve([8.0, 8.0, 1.0, 1.0], 2) == "█▂"
+    assert curve([1.0, math.nan], 10) == "█?"
+    assert curve([], 10) == curve([0.0], 10) == ""

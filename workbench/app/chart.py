@@ -11,13 +11,12 @@ from rich.style import Style
 from textual.strip import Strip
 
 from workbench.app.wrapping import row
-from workbench.writing import bar, chance, multiple
+from workbench.writing import SPARKS, bar, chance, multiple
 
 _DIM, _BOLD = Style(dim=True), Style(bold=True)
 _POINT, _CHOSEN = "○", "●"
 #: The bits of a braille character, by row and column of its dots.
 _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
-_SPARKS = "▁▂▃▄▅▆▇█"
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ class Curve:
     def _sparks(self, width: int) -> Strip:
         """`×0 ▁▃[▆]█ ×2`."""
         lowest, highest = multiple(self.points[0][0]), multiple(self.points[-1][0])
-        bars = [_SPARKS[min(int(max(p, 0) * 8), 7)] for _, p in self.points]
+        bars = [SPARKS[min(int(max(p, 0) * 8), 7)] for _, p in self.points]
         bars[self.chosen] = f"[{bars[self.chosen]}]"
         at, p = self.points[self.chosen]
         chosen = f"   {multiple(at)}  {chance(p)} {bar(p, 10)}"

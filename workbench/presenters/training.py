@@ -11,7 +11,7 @@ from sessions import results
 from sessions.training.findings import Outcome, Round
 from workbench.presenters import parts
 from workbench.presenters.parts import shown
-from workbench.writing import MISSING, duration, facts, fitted, inline, percent, quoted, signed
+from workbench.writing import MISSING, curve, duration, facts, fitted, inline, percent, quoted, signed
 
 
 @shown.register
@@ -28,6 +28,9 @@ def _(value: results.RoundTrained, sheet: parts.Sheet) -> Iterator[RenderableTyp
         ],
         sheet.width,
     )
+    if len(found.outcome.curve) > 1:
+        drawn = curve([step.loss for step in found.outcome.curve], max(8, min(60, sheet.width - 14)))
+        yield facts([f"loss by step {drawn}"], sheet.width)
     yield losses(found, sheet)
     if found.recruited:
         strongest = found.recruited[0]

@@ -1,0 +1,175 @@
+"""What is saved under a home folder, as it fits the open model."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from msgspec import structs
+
+from sessions.circuits.circuit import Circuit, Neuron
+from sessions.errors import ArtifactError, ModelError, UsageError
+from sessions.interventions.presets import Preset
+from sessions.layouts import Header
+from sessions.store import Store, check_model
+from sessions.tensor_file import texts_of
+
+if TYPE_CHECKING:  # the rooms that need torch or numpy are imported when they are needed
+    from sessions.atlas.atlas import Atlas
+    from sessions.edits.edit import Edit
+    from sessions.model.opening import OpenModel
+    from sessions.vectors.vector import Vector
+
+
+class Saved:
+    """The saved things of a home folder: each is read with remarks on how it fits the model that is open.
+
+    Args:
+        home: folder of named artifacts; by default `WORKBENCH_HOME` or the platform's data folder.
+
+    Raises:
+        ArtifactError: the home cannot be used.
+    """
+
+    def __init__(self, home: Path | None = None) -> None:
+        self.store = Store(home)
+        self.home = self.store.home
+        self.model: OpenModel | None = None
+        self._atlas: tuple[tuple[Path, int], Header, Atlas] | None = None  # the one that was read last
+        self._made_on: dict[tuple[Path, int], str] = {}  # fingerprints of atlases, by their file and its time
+
+    def opened(self) -> OpenModel:
+        """The open model.
+
+        Raises:
+            ModelError: none is open.
+        """
+        if self.model is None:
+            raise ModelError("no model is open", "open one: model smollm2")
+        return self.model
+
+    def read_circuit(self, name: str, *, force: bool = False) -> tuple[Circuit, tuple[str, ...]]:
+        """A saved circuit, and remarks on how it fits the open model.
+
+        Raises:
+            ArtifactError: it is missing, damaged, or made on another model than the open one.
+        """
+        header, circuit = self.store.load("circuit", name, Circuit)
+        return structs.replace(circuit, name=name), self._fit(header, force)
+
+    def read_vector(self, name: str, *, force: bool = False) -> tuple[Vector, tuple[str, ...]]:
+        """A saved vector, and remarks on how it fits the open model.
+
+        Raises:
+            ArtifactError: it is missing, damaged, or made on another model than the open one.
+        """
+        from sessions.vectors.vector import Vector
+
+        header, vector = self.store.load("vector", name, Vector)
+        return vector.named(name, header.model, header.fingerprint), self._fit(header, force)
+
+    def read_edit(self, name: str, *, force: bool = False) -> tuple[Edit, tuple[str, ...]]:
+        """A saved edit, and remarks on how it fits the open model; it is not applied.
+
+        Raises:
+            ArtifactError: it is missing, damaged, or made on another model than the open one.
+        """
+        from sessions.edits.files import EditFile
+
+        header, file = self.store.load("edit", name, EditFile)
+        return file.named(header, self.home), self._fit(header, force)
+
+    def keep_edit(self, edit: Edit, name: str, command: str, *, force: bool = False) -> Path:
+        """Save an edit of the open model under a name, without applying it, and return its path.
+
+        Raises:
+            UsageError, ModelError, ArtifactError: it does not fit the model, or cannot be saved.
+        """
+        from sessions.edits.files import EditFile
+
+        opened, info = self.opened(), self.opened().info
+        with edit.applied(opened):
+            pass  # it fits: what is saved can be applied
+        body, of = EditFile(edit.recorded(opened)), {"model": info.name, "fingerprint": info.fingerprint}
+        return self.store.save("edit", name, body, **of, command=command, force=force)
+
+    def read_preset(self, name: str, *, force: bool = False) -> tuple[Preset, tuple[str, ...]]:
+        """A saved preset, and remarks on how it fits the open model.
+
+        Raises:
+            ArtifactError: it is missing, damaged, or made on another model than the open one.
+        """
+        header, preset = self.store.load("preset", name, Preset)
+        return preset, self._fit(header, force)
+
+    def read_atlas(self, name: str = "", *, force: bool = False) -> tuple[Atlas, tuple[str, ...]]:
+        """A saved atlas, and remarks on how it fits the open model; without a name, the latest of the open model.
+
+        Raises:
+            ArtifactError: it is missing, damaged, or made on another model than the open one.
+        """
+        name = name or self.latest_atlas()
+        if not name:
+            raise ArtifactError("there is no atlas of this model", "make one: atlas build NAME")
+        path = self.store.path("atlas", name)
+        stamp = path, path.stat().st_mtime_ns if path.is_file() else 0
+        if self._atlas is None or self._atlas[0] != stamp:
+            from sessions.atlas.atlas import Atlas
+
+            header, atlas = self.store.load("atlas", name, Atlas)
+            self._atlas = stamp, header, atlas.named(name, header.model, header.fingerprint)
+        return self._atlas[2], self._fit(self._atlas[1], force)
+
+    def latest_atlas(self) -> str:
+        """The name of the atlas of the open model that was written last; empty where there is none."""
+        model, found = self.model, []
+        if model is None:
+            return ""
+        for name in self.store.names("atlas"):
+            path = self.store.path("atlas", name)
+            with suppress(OSError):  # it has just been deleted
+                stamp = path, path.stat().st_mtime_ns
+                if stamp not in self._made_on:  # a state is asked for with every key
+                    self._made_on[stamp] = texts_of(path).get("fingerprint", "")
+                if self._made_on[stamp] == model.info.fingerprint:
+                    found.append((stamp[1], name))
+        return max(found, default=(0, ""))[1]
+
+    def _fit(self, header: Header, force: bool) -> tuple[str, ...]:
+        """Remarks on how a saved thing fits the open model, if there is one."""
+        if self.model is None:
+            return ()
+        info = self.model.info
+        remark = check_model(header.fingerprint, header.model, info.fingerprint, info.name, force)
+        return (remark,) if remark else ()
+
+    def neurons_of_preset(self, name: str, part: str | None) -> tuple[Neuron, ...]:
+        """The neurons of a preset, or of one of its tiers or regions.
+
+        Raises:
+            ArtifactError: there is no such preset.
+            UsageError: it has no such part.
+        """
+        preset, _ = self.read_preset(name)
+        chosen = [each for each in preset.neurons if part is None or part in (str(each.tier), each.region)]
+        if not chosen:
+            known = dict.fromkeys(str(word) for each in preset.neurons for word in (each.tier, each.region) if word)
+            raise UsageError(f"preset '{name}' has no tier or region '{part}'", f"it has: {', '.join(known)}")
+        return tuple(each.neuron for each in chosen)
+
+    def neurons_of_round(self, name: str, count: int | None) -> tuple[Neuron, ...]:
+        """The recruits of a round of training by its number or name: the strongest so many, or as many as it names.
+
+        Raises:
+            ArtifactError: there is no such round, or it is of another model.
+        """
+        from sessions.training.round import Rounds, called
+
+        rounds = Rounds(self.store)
+        found = rounds.load(called(name))
+        if self.model is not None and found.fingerprint != self.model.info.fingerprint:
+            raise ArtifactError(f"round '{found.name}' was trained on {found.model}", "open that model first")
+        if count is None or count <= len(found.recruited):
+            return found.recruited[:count]
+        return rounds.recruits(found.name).strongest(count)
