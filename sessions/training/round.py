@@ -1,7 +1,7 @@
 """`Round`: one round of training as it is kept, and the folder it is kept in.
 
     rounds/NAME/round.json               what was done and what came of it, with the sha256 of the files beside it
-    rounds/NAME/recruits.safetensors     what each neuron absorbed
+    rounds/NAME/recruits.safetensors     what each neuron absorbed, and the losses
     rounds/NAME/adapter/                 the adapter, as PEFT reads it
 
 A folder is written under another name and renamed when it is whole: a round is there or it is not. What is deleted or
@@ -19,19 +19,24 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
+import torch
 from safetensors.torch import save as tensors_as_bytes
 from torch import Tensor
 
 from sessions import tensor_file
 from sessions.disk import make_folder, read_file, reported, sync_folder, turn, write_file
 from sessions.errors import ArtifactError
+from sessions.floats import to_bytes
 from sessions.json_text import decoded, readable
 from sessions.store import Store, checked_name, now
+from sessions.tensor_file import Tensors
 from sessions.training.findings import FORMAT, KIND, Round
 from sessions.training.recruits import Recruits
 
 _ROUND, _RECRUITS, _ADAPTER = "round.json", "recruits.safetensors", "adapter"
 UNFINISHED = "unfinished"
+#: Tensors beside the recruits: the loss of each step, and those of the samples before and after.
+_LOSSES = ("losses", "initial", "final")
 #: What a control's unfinished file is called beside that of its round.
 CONTROL = ".control"
 
@@ -123,7 +128,9 @@ class Rounds:
         """
         self.load(name)
         path = self.path(name) / _RECRUITS
-        return Recruits.unpacked(tensor_file.read(read_file(path), str(path)), str(path))
+        contents = tensor_file.read(read_file(path), str(path))
+        kept = {key: tensor for key, tensor in contents.tensors.items() if key not in _LOSSES}
+        return Recruits.unpacked(Tensors(contents.fields, kept), str(path))
 
     def save(
         self, found: Round, recruits: Recruits, adapter: Mapping[str, Tensor] | None, *, force: bool = False
@@ -136,7 +143,7 @@ class Rounds:
         Raises:
             ArtifactError: the name is taken, or the folder cannot be written.
         """
-        path, files = self.path(found.name), {_RECRUITS: tensor_file.written(recruits.packed())}
+        path, files = self.path(found.name), {_RECRUITS: tensor_file.written(_with_losses(recruits, found))}
         if adapter is not None:
             weights = {name: tensor.contiguous() for name, tensor in adapter.items()}
             files[f"{_ADAPTER}/adapter_model.safetensors"] = tensors_as_bytes(weights, metadata={"format": "pt"})
@@ -187,6 +194,14 @@ class Rounds:
         sync_folder(self._trash)
         sync_folder(self.folder)
         return kept
+
+
+def _with_losses(recruits: Recruits, found: Round) -> Tensors:
+    """The recruits, and beside them the losses as numbers: of each step, and of each sample before and after."""
+    packed, outcome = recruits.packed(), found.outcome
+    losses = ([step.loss for step in outcome.curve], outcome.initial, outcome.final)
+    named = {name: to_bytes(torch.tensor(each)) for name, each in zip(_LOSSES, losses, strict=True)}
+    return Tensors(packed.fields, {**packed.tensors, **named})
 
 
 def _sha256(data: bytes) -> str:

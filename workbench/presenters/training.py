@@ -99,11 +99,34 @@ def _(value: results.RoundsShown, sheet: parts.Sheet) -> Iterator[RenderableType
     for found in value.trajectory.passages:
         if found.layers:
             yield facts([f"{inline(found.name)} recruited in layers {_ranges(found.layers)}"], sheet.width)
+    if _alike(value.rounds):
+        yield Line("")
+        yield _by_sample(value.rounds, sheet)
     verdict = value.trajectory.verdict or "no verdict"
     yield Line("")
     yield Line.assemble((verdict, "bold"), f": {inline(value.trajectory.because)}", overflow="fold")
     if value.chart:
         yield facts([f"chart in {inline(value.chart)}"], sheet.width)
+
+
+#: Samples and rounds that a table by sample has at most.
+_SAMPLES, _ROUNDS = 12, 7
+
+
+def _alike(rounds: tuple[Round, ...]) -> bool:
+    """Whether they were of the same few samples."""
+    few = 1 < len(rounds) <= _ROUNDS and len(rounds[0].samples) <= _SAMPLES
+    return few and all(found.samples == rounds[0].samples for found in rounds)
+
+
+def _by_sample(rounds: tuple[Round, ...], sheet: parts.Sheet) -> RenderableType:
+    """The loss of each sample, before the first round and after each."""
+    room = max(6, (sheet.width - 26) // len(rounds) - 2)
+    table = parts.table(sheet, "loss", ">before", *(f">{fitted(inline(found.name), room)}" for found in rounds))
+    for number, name in enumerate(rounds[0].samples):
+        after = (f"{found.outcome.final[number]:.2f}" for found in rounds)
+        table.add_row(parts.cell(fitted(inline(name), 16)), f"{rounds[0].outcome.initial[number]:.2f}", *after)
+    return table
 
 
 def _ranges(numbers: tuple[int, ...]) -> str:

@@ -13,6 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
+from safetensors import safe_open
 from torch import nn
 
 from sessions.circuits.circuit import Neuron
@@ -233,6 +234,9 @@ def test_a_round_is_saved_whole_with_its_control_and_reads_back(rounds: Rounds) 
     assert read.control is not None
     assert len(read.control.curve) == len(read.outcome.curve) == 6
     assert rounds.recruits("one").strongest(5) == saved.recruited[:5]
+    with safe_open(rounds.path("one") / "recruits.safetensors", framework="pt") as file:
+        assert file.get_tensor("losses").tolist() == pytest.approx([step.loss for step in saved.outcome.curve])
+        assert file.get_tensor("final").tolist() == pytest.approx(list(saved.outcome.final))
     assert not rounds.unfinished("one").exists()
     assert rounds.names() == ["one"]
 
