@@ -165,9 +165,7 @@ def _shown(ledger: Ledger, done: str = "", named: Sequence[Edit] = (), notes: tu
 
 def _compared(session: Session, which: str, max_tokens: int | None) -> Steps[Compared]:
     """The prompt answered without edits, or without one of them, and with."""
-    from sessions.edits.beside import beside
-
-    ledger, encoded, target = session.edits(), session.encoded(), target_of(session)
+    ledger = session.edits()
     if which == ALL:
         if not ledger.active:
             raise UsageError("no edit is in the weights", "edits shows what there is")
@@ -178,21 +176,50 @@ def _compared(session: Session, which: str, max_tokens: int | None) -> Steps[Com
         edit = ledger.entry(number).edit
         meant, names = (edit,), (f"without {edit.name}", f"with {edit.name}")
         states = partial(ledger.held, number, False), partial(ledger.held, number, True)
-    conditions = Condition(names[0], session.in_force), Condition(names[1], session.in_force)
-    decoding = decoded(session, max_tokens=max_tokens, pushes=any(edit.pushes for edit in meant))
-    arms, logits = yield from beside(
-        session.opened(), encoded, conditions, states, decoding, target=target, cancel=session.cancel
+    return (
+        yield from in_states(
+            session,
+            "edits compare",
+            ", ".join(edit.name for edit in meant),
+            list(zip(names, states, strict=True)),
+            max_tokens,
+            pushes=any(edit.pushes for edit in meant),
+        )
     )
-    session.reading = Reading(text=arms[1].text, baseline=arms[0].text, logits=logits[1])
+
+
+def in_states(
+    session: Session,
+    verb_name: str,
+    selection: str,
+    states: Sequence[tuple[str, State]],
+    max_tokens: int | None,
+    *,
+    pushes: bool = False,
+) -> Steps[Compared]:
+    """The session's prompt answered in several states of the weights, each with its name; the first is the baseline."""
+    from sessions.edits.beside import beside
+
+    encoded, target = session.encoded(), target_of(session)
+    arms, logits = yield from beside(
+        session.opened(),
+        encoded,
+        [Condition(name, session.in_force) for name, _ in states],
+        [state for _, state in states],
+        decoded(session, max_tokens=max_tokens, pushes=pushes),
+        target=target,
+        cancel=session.cancel,
+    )
+    session.reading = Reading(text=arms[-1].text, baseline=arms[0].text, logits=logits[-1])
     return Compared(
-        verb="edits compare",
-        selection=", ".join(edit.name for edit in meant),
+        verb=verb_name,
+        selection=selection,
         neurons=0,
         scope="",
         encoded=encoded,
         target=target,
         arms=arms,
-        shifts=shifts(*arms),
+        shifts=shifts(*arms) if len(arms) == 2 else (),
         notes=doubts(session),
     )
 

@@ -313,7 +313,7 @@ def _expected(
     return None, texts
 
 
-def call_line(name: str, *args: Any, **kwargs: Any) -> str:
+def call_line(name: str, /, *args: Any, **kwargs: Any) -> str:
     """The line that calls a verb with Python's arguments: the way from Python into the grammar.
 
     Positional arguments fill the verb's words in order, a list filling one that takes many. Keyword

@@ -9,18 +9,16 @@ from typing import TYPE_CHECKING
 from msgspec import structs
 
 from commands.choices import OneOf
-from commands.interventions import target_of
+from commands.edits import in_states
 from commands.names import FileName, Name
-from commands.prompting import decoded
 from commands.training import FAMILY
 from commands.verb import argument, option, verb
 from commands.words import Whole, Word
 from sessions.disk import write_file
 from sessions.errors import ArtifactError, UsageError
 from sessions.events import Steps
-from sessions.interventions.arms import Condition, shifts
 from sessions.results import Compared, RecruitRow, RecruitsShown, RoundsShown
-from sessions.session import Reading, Session
+from sessions.session import Session
 from sessions.training.findings import Round
 
 if TYPE_CHECKING:
@@ -150,35 +148,13 @@ def _meant(known: Sequence[Round], names: Sequence[str]) -> tuple[list[Round], l
 
 def _answered(session: Session, found: Sequence[Round], max_tokens: int | None) -> Steps[Compared]:
     """The session's prompt without any round, and with the adapter of each."""
-    from sessions.edits.beside import beside
     from sessions.evaluation.arms import arms_of
 
     words = ["base"]
     for each in found:
         words += [f"round:{each.name}", *([f"round:{each.name}+unsuppressed"] if each.suppressed else [])]
-    chosen, encoded, target = arms_of(session, tuple(words)), session.encoded(), target_of(session)
-    conditions = [Condition(arm.name, session.in_force) for arm in chosen]
-    decoding = decoded(session, max_tokens=max_tokens)
-    arms, logits = yield from beside(
-        session.opened(),
-        encoded,
-        conditions,
-        [arm.within for arm in chosen],
-        decoding,
-        target=target,
-        cancel=session.cancel,
-    )
-    session.reading = Reading(text=arms[-1].text, baseline=arms[0].text, logits=logits[-1])
-    return Compared(
-        verb="rounds",
-        selection=", ".join(each.name for each in found),
-        neurons=0,
-        scope="",
-        encoded=encoded,
-        target=target,
-        arms=arms,
-        shifts=shifts(arms[0], arms[1]) if len(arms) == 2 else (),
-    )
+    states = [(arm.name, arm.within) for arm in arms_of(session, tuple(words))]
+    return (yield from in_states(session, "rounds", ", ".join(each.name for each in found), states, max_tokens))
 
 
 def shown(shelf: Rounds, found: Sequence[Round], notes: tuple[str, ...] = ()) -> RoundsShown:

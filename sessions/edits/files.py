@@ -17,7 +17,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import msgspec
-import numpy as np
 import torch
 from msgspec import Struct
 from torch import Tensor
@@ -25,6 +24,7 @@ from torch import Tensor
 from sessions.edits.adapters import Adapter, Closed
 from sessions.edits.edit import Change, Edit, LowRank, Neurons, Projection
 from sessions.errors import ArtifactError
+from sessions.floats import from_bytes, to_bytes
 from sessions.json_text import decoded
 from sessions.layouts import Header
 from sessions.model.places import Part, Writer
@@ -83,7 +83,7 @@ class EditFile:
         for number, change in enumerate(self.edit.changes):
             about, numbers = _described(change)
             described.append(about)
-            tensors |= {f"{number}.{name}": _bytes(tensor) for name, tensor in numbers.items()}
+            tensors |= {f"{number}.{name}": to_bytes(tensor) for name, tensor in numbers.items()}
         fields = {
             "verb": self.edit.verb,
             "about": self.edit.about,
@@ -121,7 +121,7 @@ class EditFile:
         if "changes" not in fields:
             raise ArtifactError(f"{source} does not say what it changes", "it was not written by this workbench")
         described = decoded(fields["changes"].encode(), tuple[_Described, ...], f"the changes in {source}")
-        left = {name: _tensor(tensor, name, source) for name, tensor in contents.tensors.items()}
+        left = {name: from_bytes(tensor, f"'{name}' of {source}") for name, tensor in contents.tensors.items()}
         changes = tuple(_change(number, about, left, source) for number, about in enumerate(described))
         if left:
             raise ArtifactError(f"{source} has a tensor '{min(left)}' that belongs to none of its changes")
@@ -175,17 +175,3 @@ def _change(number: int, about: _Described, left: dict[str, Tensor], source: str
     if change_left.shape[1] != len(right):
         raise ArtifactError(f"the factors of {about.weight} in {source} do not fit each other")
     return LowRank(about.weight, change_left, right)
-
-
-def _bytes(tensor: Tensor) -> TensorBytes:
-    numbers = tensor.detach().cpu().float().contiguous().numpy().astype("<f4")
-    return TensorBytes("F32", tuple(tensor.shape), numbers.tobytes())
-
-
-def _tensor(tensor: TensorBytes, name: str, source: str) -> Tensor:
-    if tensor.dtype != "F32":
-        raise ArtifactError(f"'{name}' of {source} is of {tensor.dtype}, and an edit's numbers are F32")
-    numbers = np.frombuffer(tensor.data, "<f4").reshape(tensor.shape)
-    if not np.isfinite(numbers).all():
-        raise ArtifactError(f"'{name}' of {source} has a number that is not finite")
-    return torch.from_numpy(numbers.astype(np.float32))

@@ -28,7 +28,7 @@ _KINDS = ("before", "after")
 _EXAMPLES = 'for example: last, after:".", \'before:" Austin"\' or "/[.?!]/"'
 
 #: What may stand round the text of a rule.
-QUOTES = ("\"", "'")
+QUOTES = ('"', "'")
 
 
 class Rule(Struct, frozen=True):

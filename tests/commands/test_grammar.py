@@ -429,3 +429,9 @@ def test_the_grammar_needs_no_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "[]"
+
+
+def test_from_python_a_parameter_may_be_called_name() -> None:
+    """Words and options of that name are those of the verb, not of the function that writes its line."""
+    assert parse(call_line("save", name="texas")).params["name"] == "texas"
+    assert parse(call_line("surgery", layers="1-2", tokens=" a", name="cut")).params["name"] == "cut"
