@@ -162,6 +162,43 @@ def turn(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
+def alone(lock: Path, taken: str) -> Iterator[None]:
+    """Hold a lock for the length of the block, which may be hours. Nobody waits for it: who finds it held is told.
+
+    Raises:
+        ArtifactError: another process holds it, which `taken` says; or its folder cannot be written.
+    """
+    with reported("write", lock):
+        make_folder(lock.parent)
+        descriptor = _locked(lock)
+    if descriptor is None:
+        raise ArtifactError(taken, "wait until it is done, or choose another name")
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            lock.unlink()  # while it is held: who opened it before then finds that it is no longer there
+        os.close(descriptor)
+
+
+def _locked(lock: Path) -> int | None:
+    """A descriptor of the file, locked until it is closed; None if somebody else has it."""
+    while True:
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        except OSError:
+            return descriptor  # a disk without locks is still written
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(descriptor), lock.stat()):
+                return descriptor
+        os.close(descriptor)  # it was removed between opening and locking
+
+
+@contextmanager
 def reported(doing: str, path: Path, hint: str = HOME_HINT) -> Iterator[None]:
     """Turn what the operating system refuses into an error that names the path and the way out."""
     try:

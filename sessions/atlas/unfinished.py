@@ -7,8 +7,6 @@ the name meanwhile, by a lock that goes with the process: of two that build the 
 
 from __future__ import annotations
 
-import fcntl
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -21,7 +19,7 @@ from msgspec import Struct
 from sessions.atlas.atlas import Array
 from sessions.atlas.building import Building, Plan
 from sessions.atlas.folding import TENSORS
-from sessions.disk import make_folder, read_file, reported, write_file
+from sessions.disk import alone, read_file, reported, write_file
 from sessions.errors import ArtifactError
 from sessions.layouts import Safetensors
 from sessions.store import Store, checked_name, now
@@ -67,37 +65,8 @@ def claimed(store: Store, name: str) -> Iterator[Path]:
         ArtifactError: another process builds it, or the home cannot be written.
     """
     path = path_of(store, name)
-    lock = path.with_name(f".{name}.lock")
-    with reported("write", lock):
-        make_folder(lock.parent)
-        descriptor = _locked(lock)
-    if descriptor is None:
-        raise ArtifactError(
-            f"atlas '{name}' is being built by another session", "wait until it is done, or choose another name"
-        )
-    try:
+    with alone(path.with_name(f".{name}.lock"), f"atlas '{name}' is being built by another session"):
         yield path
-    finally:
-        with suppress(OSError):
-            lock.unlink()  # while it is held: who opened it before then finds that it is no longer there
-        os.close(descriptor)
-
-
-def _locked(lock: Path) -> int | None:
-    """A descriptor of the file, locked until it is closed; None if somebody else has it."""
-    while True:
-        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            return None
-        except OSError:
-            return descriptor  # a disk without locks is still written
-        with suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(descriptor), lock.stat()):
-                return descriptor
-        os.close(descriptor)  # it was removed between opening and locking
 
 
 def keep(building: Building, path: Path, name: str) -> None:

@@ -15,7 +15,7 @@ import json
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -24,7 +24,7 @@ from safetensors.torch import save as tensors_as_bytes
 from torch import Tensor
 
 from sessions import tensor_file
-from sessions.disk import make_folder, read_file, reported, sync_folder, turn, write_file
+from sessions.disk import alone, make_folder, read_file, reported, sync_folder, turn, write_file
 from sessions.errors import ArtifactError
 from sessions.floats import to_bytes
 from sessions.json_text import decoded, readable
@@ -60,6 +60,15 @@ class Rounds:
     def unfinished(self, name: str) -> Path:
         """Where a round is kept while it is being trained."""
         return self.folder / UNFINISHED / f"{checked_name(name)}.safetensors"
+
+    def claimed(self, name: str) -> AbstractContextManager[None]:
+        """Be the only one who trains a round of that name, for the length of the block.
+
+        Raises:
+            ArtifactError: another process trains it, or the home cannot be written.
+        """
+        lock = self.unfinished(name).with_name(f".{checked_name(name)}.lock")
+        return alone(lock, f"round '{name}' is being trained by another session")
 
     def is_begun(self, name: str) -> bool:
         """Whether the round, or its control, was begun and not finished."""

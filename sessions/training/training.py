@@ -65,22 +65,37 @@ def train(
     """
     start = perf_counter()
     _check(rounds, job)
-    try:
-        found = yield from _trained(opened, rounds, job, job.suppressed, "", cancel)
-        control = None
-        if job.control and job.suppressed and not found.stopped:
-            drawn = drawn_like(opened.anatomy, job.suppressed, job.plan.seed + 1)
-            control = yield from _trained(opened, rounds, job, drawn, CONTROL, cancel)
-    except Cancelled as cancelled:
-        cancelled.hint = "what was trained so far is kept: the same line goes on"
-        raise
-    finished = Round(
+    with rounds.claimed(job.name):
+        try:
+            found, control = yield from _both(opened, rounds, job, cancel)
+        except Cancelled as cancelled:
+            cancelled.hint = "what was trained so far is kept: the same line goes on"
+            raise
+        finished = _round(opened, job, found, control, perf_counter() - start)
+        rounds.save(finished, found.recruits, found.adapter, force=job.force)
+        for suffix in ("", CONTROL):
+            rounds.unfinished(job.name + suffix).unlink(missing_ok=True)
+    return finished, found.edit
+
+
+def _both(opened: OpenModel, rounds: Rounds, job: Job, cancel: Cancel | None) -> Steps[tuple[Trained, Trained | None]]:
+    """The round and, where anything is suppressed, its control."""
+    found = yield from _trained(opened, rounds, job, job.suppressed, "", cancel)
+    if not (job.control and job.suppressed) or found.stopped:
+        return found, None
+    drawn = drawn_like(opened.anatomy, job.suppressed, job.plan.seed + 1)
+    return found, (yield from _trained(opened, rounds, job, drawn, CONTROL, cancel))
+
+
+def _round(opened: OpenModel, job: Job, found: Trained, control: Trained | None, seconds: float) -> Round:
+    """What is kept of it."""
+    return Round(
         name=job.name,
         model=opened.info.name,
         fingerprint=opened.info.fingerprint,
         command=job.command,
         created=now(),
-        seconds=perf_counter() - start,
+        seconds=seconds,
         versions=versions(),
         plan=job.plan,
         data=data_of(job.lessons),
@@ -92,10 +107,6 @@ def train(
         control=None if control is None else _outcome(control),
         config=_plain(found.config),
     )
-    rounds.save(finished, found.recruits, found.adapter, force=job.force)
-    for suffix in ("", CONTROL):
-        rounds.unfinished(job.name + suffix).unlink(missing_ok=True)
-    return finished, found.edit
 
 
 def drawn_like(anatomy: Anatomy, neurons: Sequence[Neuron], seed: int) -> tuple[Neuron, ...]:

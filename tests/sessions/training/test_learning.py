@@ -296,3 +296,13 @@ def test_recruits_travel_through_their_file() -> None:
     assert read.strongest(9, "last") == ()
     with pytest.raises(ArtifactError, match="not measured by activation"):
         read.strongest(1, "activation")
+
+
+def test_a_round_is_trained_by_one_at_a_time(rounds: Rounds) -> None:
+    found = opened()
+    first = train(found, rounds, job(found))
+    next(first)
+    with pytest.raises(ArtifactError, match="trained by another session"):
+        finished(train(opened(), rounds, job(found)))
+    first.close()
+    assert finished(train(found, rounds, job(found)))[0].name == "one"
