@@ -58,9 +58,20 @@ def _ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     return _with_one_bos(tokenizer, tokenizer.encode(text, add_special_tokens=False))
 
 
-def _rendered(tokenizer: PreTrainedTokenizerBase, prompt: Prompt, *, reply: bool = True) -> str:
-    """The prompt as its template writes it; with `reply`, the beginning of the reply too."""
-    messages = [_message(tokenizer, turn) for turn in (*prompt.history, Turn("user", prompt.text))]
+def replied(tokenizer: PreTrainedTokenizerBase, prompt: Prompt, reply: Turn) -> str:
+    """A prompt and the reply to it, its thought included, as the template writes them.
+
+    Raises:
+        ModelError: the template refuses them.
+    """
+    return _rendered(tokenizer, prompt, reply=False, more=(reply,))
+
+
+def _rendered(
+    tokenizer: PreTrainedTokenizerBase, prompt: Prompt, *, reply: bool = True, more: tuple[Turn, ...] = ()
+) -> str:
+    """The prompt as its template writes it, and `more` turns after it; with `reply`, the beginning of the reply too."""
+    messages = [_message(tokenizer, turn) for turn in (*prompt.history, Turn("user", prompt.text), *more)]
     if prompt.system is not None:
         messages.insert(0, {"role": "system", "content": prompt.system})
     switches: dict[str, Any] = {}

@@ -22,10 +22,10 @@ from transformers import PreTrainedTokenizerBase
 from sessions.circuits.prompts import numbered_lines
 from sessions.errors import ArtifactError, UsageError
 from sessions.json_text import decoded
-from sessions.model.info import Prompt
+from sessions.model.info import Encoded, Prompt, Turn
 from sessions.model.opening import OpenModel
 from sessions.model.thinking import markers
-from sessions.model.tokens import continuation, encode, turn_end
+from sessions.model.tokens import continuation, encode, replied, turn_end
 
 #: The weight of tokens that no part names.
 FILLER = "filler"
@@ -130,8 +130,7 @@ def _lesson(
     tokenizer = opened.tokenizer
     text = _cut(tokenizer, sample, budget, thinking)
     encoded = encode(tokenizer, _prompt(sample, text, thinking))
-    before = _thought(tokenizer, sample, encoded.text) if thinking and sample.thought else ""
-    learned = before + sample.reply
+    learned = _with_thought(tokenizer, sample, encoded) if thinking and sample.thought else sample.reply
     tokens = [token.id for token in continuation(tokenizer, encoded, learned).tokens]
     ids = (*encoded.ids, *tokens, turn_end(tokenizer))
     limit = getattr(opened.anatomy.text_config, "max_position_embeddings", None)
@@ -166,13 +165,23 @@ def _cut(tokenizer: PreTrainedTokenizerBase, sample: Sample, budget: int | None,
     return sample.prompt[len(sample.prompt) - low :]
 
 
-def _thought(tokenizer: PreTrainedTokenizerBase, sample: Sample, begun: str) -> str:
-    """The thought between its marks, without the opening one where the template has written it."""
+def _with_thought(tokenizer: PreTrainedTokenizerBase, sample: Sample, encoded: Encoded) -> str:
+    """Thought and reply as they follow the prompt.
+
+    They are taken from the template where it writes a thought; else the thought stands between its marks, without the
+    opening one where the prompt ends with it.
+    """
     marks = markers(tokenizer)
     if not marks.closing:
         raise UsageError("this model's template knows no thoughts", "leave out --thinking")
-    opened = begun.rstrip().endswith(marks.opening.strip()) if marks.opening else True
-    return f"{'' if opened else marks.opening + chr(10)}{sample.thought}\n{marks.closing}\n"
+    if marks.field:
+        whole = replied(tokenizer, encoded.prompt, Turn("assistant", sample.reply, sample.thought))
+        after = whole.removeprefix(encoded.text)
+        if after != whole and sample.thought in after and sample.reply in after:
+            return after[: after.rindex(sample.reply) + len(sample.reply)]
+    begun = bool(marks.opening) and encoded.text.rstrip().endswith(marks.opening)
+    opening = "" if begun or not marks.opening else f"{marks.opening}\n"
+    return f"{opening}{sample.thought}\n{marks.closing}\n\n{sample.reply}"
 
 
 def _weights(
