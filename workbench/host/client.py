@@ -200,7 +200,8 @@ class _Connection:
         try:
             self._socket.connect(client._holder.socket)
             self._check()
-            self._socket.sendall(data)
+            with suppress(BrokenPipeError):  # it has hung up, and may have said why: that is still to be read
+                self._socket.sendall(data)
             self._socket.settimeout(seconds)
         except OSError as error:
             self._socket.close()
@@ -215,6 +216,8 @@ class _Connection:
         """
         try:
             self._socket.sendall(written(message))
+        except BrokenPipeError:
+            pass  # it has hung up, and may have said why: that is still to be read
         except OSError as error:
             raise self._trouble(error) from error
 
