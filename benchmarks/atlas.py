@@ -19,9 +19,9 @@ from benchmarks.measuring import THREADS, Figure, in_turns, report, surroundings
 from sessions.atlas.building import Building, Plan, build, plan
 from sessions.atlas.corpus import Corpus
 from sessions.atlas.folding import Running, bytes_of, working_bytes
-from sessions.circuits.cases import batches, padded
 from sessions.events import finished
 from sessions.model.opening import OpenModel, open_model
+from sessions.model.rows import batches, padded_rows
 from sessions.model.tokens import plain_ids
 from sessions.store import Store
 
@@ -94,8 +94,8 @@ def passed(opened: OpenModel, planned: Plan, texts: Iterable[str]) -> None:
     """Run texts through the model, without the head, in the batches that an atlas is built in."""
     rows = [plain_ids(opened.tokenizer, text)[: planned.length] for text in texts]
     for part in batches([len(ids) for ids in rows], planned.batch):
-        ids = padded([rows[row] for row in part], opened.model.device)
-        opened.anatomy.decoder(input_ids=ids, use_cache=False)
+        with padded_rows(opened, [rows[row] for row in part]) as ids:
+            opened.anatomy.decoder(input_ids=ids, use_cache=False)
 
 
 def memory() -> Figure:

@@ -26,10 +26,10 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from benchmarks.measuring import THREADS, Figure, Table, report, surroundings
-from sessions.circuits.cases import padded
 from sessions.events import finished
 from sessions.model.hooks import StateSite, on_states
 from sessions.model.opening import OpenModel, open_model
+from sessions.model.rows import padded_rows
 from sessions.model.tokens import last_positions
 from sessions.store import Store
 from sessions.vectors import sae_files
@@ -114,8 +114,7 @@ def states(opened: OpenModel, texts: Sequence[list[int]], layer: int, site: Stat
 
     with on_states(opened.anatomy, layer, site, keep):
         for at in range(0, len(texts), batch):
-            ids = padded(texts[at : at + batch], opened.model.device)
-            with suppress(_Enough):
+            with suppress(_Enough), padded_rows(opened, texts[at : at + batch]) as ids:
                 opened.model(input_ids=ids, use_cache=False, logits_to_keep=last_positions(1, ids))
     return torch.cat(found)
 

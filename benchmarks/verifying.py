@@ -20,7 +20,6 @@ from sessions.circuits.verification import Verified, verify
 from sessions.events import finished
 from sessions.interventions.treating import treated
 from sessions.interventions.treatment import Treatment
-from sessions.model.hooks import raw_logits
 from sessions.model.info import Token
 from sessions.model.opening import OpenModel, adopt, open_model
 from sessions.model.tokens import last_positions
@@ -63,9 +62,9 @@ def verified(opened: OpenModel) -> Verified:
 def value(opened: OpenModel, ids: Sequence[int], target: Target, treatment: Treatment | None = None) -> float:
     """The target's value in a pass over the whole prompt, under a treatment."""
     text = torch.tensor([ids])
-    with treated(opened.anatomy, [] if treatment is None else [treatment]), raw_logits(opened.anatomy) as seen:
-        opened.model(input_ids=text, use_cache=False, logits_to_keep=last_positions(1, text))
-    return float(value_of(target, seen[0][0]))
+    with treated(opened.anatomy, [] if treatment is None else [treatment]):
+        out = opened.model(input_ids=text, use_cache=False, logits_to_keep=last_positions(1, text))
+    return float(value_of(target, out.logits[0]))
 
 
 def largest_difference(opened: OpenModel, ids: Sequence[int], neurons: Sequence[Neuron], target: Target) -> float:

@@ -145,7 +145,7 @@ def _built(
     from sessions.atlas import building as making
     from sessions.atlas import unfinished
     from sessions.atlas.corpus import Corpus
-    from sessions.circuits.cases import LARGEST_BATCH
+    from sessions.model.rows import LARGEST_BATCH
 
     opened = session.opened()
     span = None if layers == ALL_LAYERS else layers

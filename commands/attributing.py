@@ -145,7 +145,8 @@ def prompts_with_targets(
         UsageError: the method or the reference is for one prompt; or a prompt is too long, or its own counterfactual.
         ArtifactError: the file, or a line of it, cannot be read.
     """
-    from sessions.circuits.cases import LARGEST_BATCH, settled
+    from sessions.circuits.cases import settled
+    from sessions.model.rows import LARGEST_BATCH
 
     if method == "exact":
         raise UsageError("--method exact is for one prompt", "leave out --prompts, or choose relp, atp or ig")

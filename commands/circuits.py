@@ -14,7 +14,6 @@ from commands.verb import argument, option, verb
 from commands.verification import agreed, measured
 from commands.words import Layers, Positions, Real, SelectionWord, Text, Token, Whole
 from sessions.circuits.circuit import Neuron
-from sessions.circuits.selection import Selection
 from sessions.errors import UsageError
 from sessions.events import Progress, Steps
 from sessions.model.info import Token as Vocabulary
@@ -230,7 +229,7 @@ def _on_many(
     batch: int | None,
 ) -> Steps[Discovery]:
     from sessions.circuits import many
-    from sessions.circuits.cases import LARGEST_BATCH
+    from sessions.model.rows import LARGEST_BATCH
 
     return (
         yield from many.discover(
@@ -321,7 +320,7 @@ def neurons(session: Session, selection: str, rows: int | None, tokens: int) -> 
     """
     from sessions.circuits.lens import pushed
 
-    chosen = session.select(selection)
+    chosen = session.select(selection, length=session.circuit_length())
     limit = session.settings.rows if rows is None else rows
     shown = chosen.neurons[:limit]
     opened = session.opened()
@@ -366,18 +365,18 @@ def _over_corpus(atlas: Atlas | None, neuron: Neuron) -> tuple[Peak | None, floa
 @argument("selection", help="the neurons to keep", type=SelectionWord())
 def keep(session: Session, selection: str) -> Narrowed:
     """Narrow the circuit to a selection."""
-    return _narrowed(session, session.select(selection), keep=True)
+    return _narrowed(session, selection, keep=True)
 
 
 @verb("drop", family=FAMILY, example="drop L29/*")
 @argument("selection", help="the neurons to leave out", type=SelectionWord())
 def drop(session: Session, selection: str) -> Narrowed:
     """Leave a selection out of the circuit."""
-    return _narrowed(session, session.select(selection), keep=False)
+    return _narrowed(session, selection, keep=False)
 
 
-def _narrowed(session: Session, selection: Selection, *, keep: bool) -> Narrowed:
-    circuit = session.found()
+def _narrowed(session: Session, text: str, *, keep: bool) -> Narrowed:
+    circuit, selection = session.found(), session.select(text, length=session.circuit_length())
     covered = selection.within(circuit.neurons)
     dropped = set(covered)
     left = covered if keep else tuple(neuron for neuron in circuit.neurons if neuron not in dropped)

@@ -41,8 +41,8 @@ def contrast(
     the numbers are activations, not logits, and say what differs, not what it does. Try it: ablate, or amplify.
     Files hold a prompt a line, as text or as JSON, {"prompt": "…", "seed": "…"}; the sides need not be of one size.
     """
-    from sessions.circuits.cases import LARGEST_BATCH
     from sessions.circuits.contrast import contrast
+    from sessions.model.rows import LARGEST_BATCH
 
     chosen = range_of(session, layers)
     texts = [[session.read(each.to_read()).ids for each in prompts_of(word, raw)] for word in (positive, negative)]

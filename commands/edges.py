@@ -9,7 +9,7 @@ from msgspec import structs
 
 from commands.names import FileName
 from commands.verb import argument, option, verb
-from commands.verification import explained
+from commands.verification import explained, read_elsewhere
 from commands.words import SelectionWord, Whole
 from sessions.circuits.circuit import Circuit, Neuron
 from sessions.circuits.diagram import dot
@@ -59,6 +59,7 @@ def edges(session: Session, selection: str, targets: int, top: int, graphviz: Pa
     prompt = explained(session)
     traced = yield from trace(session.opened(), prompt.ids, circuit.target, chosen, targets, cancel=session.cancel)
     flow = traced.flow
+    notes += read_elsewhere(session, circuit)
     if (circuit.method, circuit.attention) != ("relp", "frozen"):
         notes.append(f"edges are by relp, frozen attention; the circuit's attributions are by {circuit.way}")
     path = ""
@@ -86,7 +87,7 @@ def edges(session: Session, selection: str, targets: int, top: int, graphviz: Pa
 
 def _chosen(session: Session, circuit: Circuit, selection: str) -> tuple[tuple[Neuron, ...], list[str]]:
     """The neurons of the circuit that take part, and a remark where nobody asked for these."""
-    chosen = session.select(selection).within(circuit.neurons)
+    chosen = session.select(selection, length=session.circuit_length()).within(circuit.neurons)
     if not chosen:
         raise UsageError(
             f"'{selection}' has none of the circuit's {len(circuit):,} neurons",

@@ -73,9 +73,9 @@ def faithfulness(
     prompts are best others than those the circuit was found on.
     """
     from sessions.circuits.attribution import refuse_experts
-    from sessions.circuits.cases import LARGEST_BATCH
     from sessions.circuits.faithfulness import faithfulness as measure
     from sessions.circuits.faithfulness import ranked
+    from sessions.model.rows import LARGEST_BATCH
 
     circuit, tokens = session.found(), batch or LARGEST_BATCH
     refuse_experts(session.opened().anatomy, "faithfulness")

@@ -175,9 +175,10 @@ def changed(session: Session, verb: str, asked: dict[str, Any]) -> Steps[Change]
     name, multiplier, constant = BUILDERS[verb](asked)
     neurons = selection.spread(at)
     constants: tuple[float, ...] = ()
-    notes: list[str] = []
+    notes = _places_of_another_prompt(session) if at == "circuit" else []
     if verb == "ablate" and asked["held"] != "zero":
-        reference, notes = yield from _reference(session, asked["held"], over)
+        reference, more = yield from _reference(session, asked["held"], over)
+        notes += more
         constants = tuple(reference.at(session.opened().anatomy, Neuron(*neuron.site)) for neuron in neurons)
         name = f"{name} to {HELD_AT[asked['held']]}"
     elif over is not None:
@@ -191,6 +192,14 @@ def changed(session: Session, verb: str, asked: dict[str, Any]) -> Steps[Change]
         notes += more
     scope = str(where) if not where.everywhere else at
     return Change(name, treatment, selection.text, scope, tuple(notes))
+
+
+def _places_of_another_prompt(session: Session) -> list[str]:
+    """A remark where the circuit was found on other tokens than those of the prompt at hand."""
+    circuit, ids = session.circuit, session.encoded().ids
+    if circuit is None or not circuit.ids or circuit.ids[: len(ids)] == ids:
+        return []
+    return [f"neurons are changed at the places they have in another prompt, {circuit.prompt.text!r}"]
 
 
 #: By verb, of what was asked: the name of the arm, the factor, and the constant that is added.

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 from msgspec import structs
 
 from commands.verb import argument, option, verb
-from commands.verification import explained
+from commands.verification import explained, read_elsewhere
 from commands.words import SelectionWord, Whole
 from sessions.circuits.circuit import Circuit, Neuron, Target
 from sessions.circuits.flow import Edge
@@ -44,7 +44,7 @@ def neuron(session: Session, neuron: str, tokens: int, no_verify: bool) -> Steps
     """
     from sessions.circuits import card, lens
 
-    asked = one_of(session, neuron)
+    asked = one_of(session, neuron, length=session.circuit_length() if _explains(session.circuit) else None)
     opened, circuit = session.opened(), session.circuit
     opened.anatomy.check(*asked.site)
     yield Progress("attributing")
@@ -102,19 +102,24 @@ def _profile(session: Session, neuron: Neuron) -> Profile | None:
     return profile(atlas, neuron, most=PEAKS)
 
 
-def one_of(session: Session, text: str) -> Neuron:
-    """The one neuron that a selection means.
+def one_of(session: Session, text: str, *, length: int | None = None) -> Neuron:
+    """The one neuron that a selection means; `length` as of `Session.select`.
 
     Raises:
         UsageError: it means several, or none.
     """
-    selection = session.select(text)
+    selection = session.select(text, length=length)
     chosen = selection.neurons
     if len(chosen) > 1:
         raise UsageError(
             f"'{text}' is {len(chosen):,} neurons, and a card is about one", f"for example: neuron {chosen[0]}"
         )
     return chosen[0].counted(selection.length)
+
+
+def _explains(circuit: Circuit | None) -> TypeGuard[Circuit]:
+    """Whether a circuit has one prompt and one target, which a card can be about."""
+    return circuit is not None and bool(circuit.ids) and bool(circuit.target.tokens)
 
 
 def _is(neuron: Neuron, asked: Neuron) -> bool:
@@ -167,12 +172,15 @@ def _attributed(session: Session, circuit: Circuit | None) -> Steps[tuple[Encode
 
     opened, notes = session.opened(), []
     method, attention = "relp", session.settings.attention
-    if circuit is not None and circuit.ids and circuit.target.tokens:
+    if opened.anatomy.why_not("relp") is not None:
+        method, attention = "atp", "gradient"
+    if _explains(circuit):
+        notes += read_elsewhere(session, circuit)
         encoded, target = explained(session), circuit.target
         if circuit.method in ("relp", "atp", "ig"):
             method, attention = circuit.method, circuit.attention
         else:
-            notes.append(f"attributed by relp against zero; the circuit's own are by {circuit.method}")
+            notes.append(f"attributed by {method} against zero; the circuit's own are by {circuit.method}")
     else:
         prompt = session.encoded().prompt
         asked = Asked(

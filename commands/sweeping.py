@@ -181,7 +181,7 @@ def _planned(
     info = session.opened().info
     if prompts is None:
         session.encoded()  # what is missing first is said first
-    chosen = [session.select(each) for each in texts]
+    chosen = [session.select(each, length=None if prompts is None else 0) for each in texts]
     where = Limits(**limits)
     questions, notes = yield from _questions(session, prompts, raw, where)
     plan = Plan(
@@ -217,7 +217,7 @@ def _chosen(selection: Selection, at: str, many: bool) -> Chosen:
     """A selection as the plan keeps it. On many prompts a position means something only from the end."""
     from sessions.interventions.sweeping import Chosen
 
-    neurons = (structs.replace(selection, length=0) if many else selection).spread(at)
+    neurons = selection.spread(at)
     placed = (neuron for neuron in neurons if neuron.position is not None and neuron.position >= 0)
     wrong = next(placed, None) if many else None
     if wrong is not None:

@@ -46,12 +46,13 @@ def verify(
     also be held at its mean, or at what it was in another prompt, aligned at the end. Of a circuit found
     on many prompts, effects are means over these, and the mean to hold at is theirs.
     """
-    circuit, chosen = session.found(), session.select(selection).neurons
+    circuit, chosen = session.found(), session.select(selection, length=session.circuit_length()).neurons
     if circuit.prompts and reference_seed is not None:
         raise many_against_one()
     cases = (yield from cases_of(session, circuit)) if circuit.prompts else ()
     over = cases or explained(session)
     compared, notes = yield from compared_with(session, over, reference, reference_seed)
+    notes += read_elsewhere(session, circuit)
     verified, value = yield from measured(session, circuit, chosen, compared, batch, cases)
     held = named(reference)
     if circuit.compared not in ("", held):
@@ -73,6 +74,16 @@ def explained(session: Session) -> Encoded:
     if not circuit.ids:
         return session.encoded()
     return structs.replace(session.read(circuit.prompt), ids=circuit.ids, tokens=circuit.tokens)
+
+
+def read_elsewhere(session: Session, circuit: Circuit) -> list[str]:
+    """A remark where what is read is the circuit's prompt, and the session has another one or none."""
+    if not circuit.ids:
+        return []
+    behind = len(circuit.target.tokens) - 1 if circuit.target.sequence else 0  # of its target, which stand there too
+    if session.prompt is not None and session.encoded().ids == circuit.ids[: len(circuit.ids) - behind]:
+        return []
+    return [f"on the circuit's own prompt, {circuit.prompt.text!r}, of {len(circuit.ids):,} tokens"]
 
 
 def cases_of(session: Session, circuit: Circuit) -> Steps[tuple[Case, ...]]:

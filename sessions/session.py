@@ -172,16 +172,20 @@ class Session(Saved):
         opened.anatomy.check_length(len(encoded.ids))
         return encoded
 
-    def select(self, text: str) -> Selection:
+    def select(self, text: str, *, length: int | None = None) -> Selection:
         """The neurons a selection means in this session.
 
+        Args:
+            length: tokens of the text that the caller reads, which positions are of: those below 0 count from its end.
+                0 for several texts, where they stay as they are; the session's prompt where it is left out.
+
         Raises:
-            UsageError: it means none.
+            UsageError: it means none, or has a position that is not in the text.
         """
         around = Surroundings(
             circuit=self.circuit,
             widths=() if self.model is None else self.model.anatomy.widths,
-            length=self._length(),
+            length=self._length() if length is None else length,
             names=tuple(self.store.names("circuit")),
             read=lambda name: self.read_circuit(name)[0],
             suppressed=self.suppressed,
@@ -194,6 +198,13 @@ class Session(Saved):
         if self.prompt is not None and self.model is not None:
             return len(self.encoded().ids)
         return 0 if self.circuit is None else len(self.circuit.ids)
+
+    def circuit_length(self) -> int:
+        """Tokens of the text that the circuit was found on, 0 where these are several; the session's prompt where the
+        circuit does not say, or there is none."""
+        if self.circuit is None or not (self.circuit.ids or self.circuit.prompts):
+            return self._length()
+        return len(self.circuit.ids)
 
     def autoencoder(self, which: Which) -> Steps[Autoencoder]:
         """A sparse autoencoder that fits the open model; its files are read again where they have changed.

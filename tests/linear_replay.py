@@ -1,7 +1,8 @@
 """The linearised network, run forward: what edges claim, seen without any gradient.
 
 A clean pass records what the linearisation holds constant: the ratio output / input of norms and activation functions,
-queries and keys, which experts and how much of each, and the factors of products. In a replay these stay as recorded,
+queries and keys, which experts and how much of each, the factors of products, and the ratio of the logits to the head's
+scores. In a replay these stay as recorded,
 a product g · u is (g · u₀ + g₀ · u) / 2 + its recorded value (half of a change goes to each factor), and every neuron
 enters its down projection with its recorded value but one, the source, which enters scaled. What changes then in
 another neuron, or in the logits, got there from the source, straight.
@@ -35,7 +36,7 @@ class LinearReplay:
 
     Args:
         ids: the prompt.
-        measure: the output, a function of the raw logits of the last position, `[vocab]`.
+        measure: the output, a function of the logits of the last position, `[vocab]`.
     """
 
     def __init__(self, opened: OpenModel, ids: Sequence[int], measure: Callable[[Tensor], Tensor]) -> None:
@@ -44,7 +45,7 @@ class LinearReplay:
         self._recording, self._source, self._multiplier = True, Neuron(-1, -1), 1.0
         self._values: dict[Any, Tensor] = {}
         self._rows: dict[Any, Routing | None] = {}
-        self._output = torch.empty(0)
+        self._output = self._scores = torch.empty(0)
         self._run()
         self._clean, self._clean_output = self._values, self._output
         self._recording = False
@@ -77,14 +78,16 @@ class LinearReplay:
         self._calls: defaultdict[Any, int] = defaultdict(int)
         self._values, self._active = {}, torch.empty(0)
         with self._replaced():
-            self._opened.model(input_ids=self._ids, use_cache=False, logits_to_keep=last_positions(1, self._ids))
+            out = self._opened.model(input_ids=self._ids, use_cache=False, logits_to_keep=last_positions(1, self._ids))
+            ratio = self._constant("behind the head", lambda: _ratio(out.logits, self._scores))
+        self._output = self._measure((self._scores * ratio)[0, -1])
 
     @contextmanager
     def _replaced(self) -> Iterator[None]:
         anatomy, model = self._opened.anatomy, self._opened.model
         with ExitStack() as stack:
-            for norm in anatomy.norms:
-                stack.enter_context(after(norm, self._normed(norm)))
+            for norm in (*anatomy.norms, *anatomy.centring_norms):
+                stack.enter_context(after(norm, self._normed(norm, norm in anatomy.centring_norms)))
             for activation in anatomy.activations:
                 stack.enter_context(after(activation, self._activated(activation)))
             for product in anatomy.products:
@@ -106,9 +109,8 @@ class LinearReplay:
             self._constants[key] = make()
         return self._constants[key]
 
-    def _normed(self, norm: nn.Module) -> Callable[[Tensor, Tensor], Tensor]:
-        centred = isinstance(norm, nn.LayerNorm)
-        bias: Any = norm.bias if centred and norm.bias is not None else 0.0
+    def _normed(self, norm: nn.Module, centred: bool) -> Callable[[Tensor, Tensor], Tensor]:
+        bias: Any = 0.0 if getattr(norm, "bias", None) is None else norm.bias
 
         def change(x: Tensor, y: Tensor) -> Tensor:
             x = x - x.mean(-1, keepdim=True) if centred else x
@@ -154,7 +156,7 @@ class LinearReplay:
         return change
 
     def _head(self, _: Tensor, output: Tensor) -> Tensor:
-        self._output = self._measure(output[0, -1])
+        self._scores = output
         return output
 
     @contextmanager

@@ -1,6 +1,6 @@
 """Building an atlas: one pass over a corpus, without the head and without the layers above the last that is wanted.
 
-Documents are read in chunks of `CHUNK`; those of a chunk run in batches of like length, padded on the right (`cases`),
+Documents are read in chunks of `CHUNK`; those of a chunk run in batches of like length, as `model.rows` pads them,
 and what the neurons are at each counted position is folded into the statistics while it passes (`folding`). Special
 tokens, BOS among them, are read by the model and not counted. Between chunks all that is known can be written down
 (`unfinished`), and a build that goes on from there computes the same batches, and so the same bits.
@@ -25,7 +25,6 @@ from torch import Tensor
 from sessions.atlas.atlas import About, Array, Atlas, Documents, Layer
 from sessions.atlas.corpus import Corpus, Survey
 from sessions.atlas.folding import Running, bytes_of, working_bytes
-from sessions.circuits.cases import LARGEST_BATCH, batches, padded
 from sessions.disk import LARGEST
 from sessions.errors import ModelError, UsageError
 from sessions.events import Progress, Steps
@@ -33,6 +32,7 @@ from sessions.model.cancel import Cancel
 from sessions.model.hooks import Routing, on_neurons, passing, watched
 from sessions.model.opening import OpenModel
 from sessions.model.parts import Anatomy, DenseSite, ExpertSite, Site
+from sessions.model.rows import LARGEST_BATCH, batches, padded_rows
 from sessions.model.tokens import plain_ids, token_text
 
 #: Documents between two places where a build can go on.
@@ -197,11 +197,10 @@ class Building:
     ) -> None:
         """One batch: ids of each row, the positions that count, and the documents' numbers."""
         anatomy = self.opened.anatomy
-        read = padded(ids, self.opened.model.device)
-        batch = Batch.of(
-            counted, read.shape[1], [number * self.plan.length for number in numbers], self.progress.tokens
-        )
+        begins = [number * self.plan.length for number in numbers]
+        batch = Batch.of(counted, max(map(len, ids)), begins, self.progress.tokens)
         with ExitStack() as stack:
+            read = stack.enter_context(padded_rows(self.opened, ids))
             stack.enter_context(watched(anatomy, cancel))
             stack.enter_context(only_to(anatomy, max(self.plan.layers)))
             for (_, site), running in zip(self.sites, self.running, strict=True):

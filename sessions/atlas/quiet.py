@@ -24,7 +24,6 @@ from transformers import PreTrainedTokenizerBase
 from sessions.atlas.atlas import Array, Atlas, Layer
 from sessions.atlas.building import Batch, begun, by_layer, folding_into, sites_of
 from sessions.atlas.folding import Running
-from sessions.circuits.cases import LARGEST_BATCH, batches, padded
 from sessions.errors import UsageError
 from sessions.events import Progress, Steps
 from sessions.model.cancel import Cancel
@@ -33,6 +32,7 @@ from sessions.model.hooks import watched
 from sessions.model.info import Encoded
 from sessions.model.opening import OpenModel
 from sessions.model.parts import Site
+from sessions.model.rows import LARGEST_BATCH, batches, padded_rows
 
 Region = Literal["prompt", "thought", "answer"]
 #: Prompts that are continued at once.
@@ -184,8 +184,8 @@ def _read(
     cancel: Cancel | None,
 ) -> None:
     """Fold a batch of texts into the statistics of each region; `counted` has the positions of each text and region."""
-    ids = padded(texts, opened.model.device)
     with ExitStack() as stack:
+        ids = stack.enter_context(padded_rows(opened, texts))
         stack.enter_context(watched(opened.anatomy, cancel))
         for number, each in enumerate(running):
             positions = [regions[number] for regions in counted]

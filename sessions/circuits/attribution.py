@@ -15,7 +15,8 @@ difference that patching would make (`recording`). The pass runs as follows:
 1. Embedding outputs are made the leaves of the graph; no parameter takes a gradient.
 2. At each down projection the incoming activations h are recorded, under relp after the half rule
    where h is a product of gate and up.
-3. The target is read off the logits, before any final softcap.
+3. The target is read off the model's own logits; under relp, what stands between them and the head's scores takes the
+   identity rule.
 4. One `autograd.grad` of the target with respect to all recorded h and all embeddings.
 
 Many prompts are the rows of one batch, padded on the right (`cases`). What is differentiated then is the sum of their
@@ -38,12 +39,12 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from sessions.circuits.cases import read_at_ends
 from sessions.circuits.circuit import Neuron
-from sessions.circuits.rules import Attention, attended, half, linearised
+from sessions.circuits.rules import Attention, attended, behind_the_head, half, linearised
 from sessions.errors import ModelError
 from sessions.model.cancel import Cancel
 from sessions.model.hooks import Change, Routing, after, on_neurons, together, watched
+from sessions.model.logits import only_at_ends
 from sessions.model.parts import Anatomy, ExpertSite, Site
 from sessions.model.tokens import last_positions
 
@@ -138,7 +139,7 @@ def place_of(anatomy: Anatomy, neuron: Neuron) -> tuple[int, int]:
 
 
 Measure = Callable[[Tensor], Tensor]
-"""From the raw logits of the kept positions, `[kept, vocab]`, to the scalar that is explained; of many prompts, from
+"""From the logits of the kept positions, `[kept, vocab]`, to the scalar that is explained; of many prompts, from
 those after the last token of each, `[prompts, vocab]`, to the sum of their targets."""
 
 
@@ -168,7 +169,7 @@ def attribute(
 
     Args:
         ids: the prompt, `[1, seq]`, or with `lengths` many, `[prompts, seq]`, padded on the right.
-        measure: the target, a function of the raw logits in float32.
+        measure: the target, a function of the logits in float32.
         attention: how relevance passes attention (see `rules`).
         reference: what neurons are compared with; zero where it is left out.
         steps: passes of `ig`.
@@ -193,12 +194,13 @@ def attribute(
             torch.enable_grad(),
             watched(anatomy, cancel),
             linearised(model, anatomy, attention) if method == "relp" else attended(model, anatomy, attention),
-            nullcontext() if lengths is None else read_at_ends(anatomy, lengths),
+            nullcontext() if lengths is None else only_at_ends(anatomy, lengths),
             tape.recording(anatomy),
         ):
             keep = last_positions(kept if lengths is None else ids.shape[1], ids)
-            model(input_ids=ids, use_cache=False, logits_to_keep=keep)
-            target = measure(tape.logits.flatten(0, 1).float())
+            logits = model(input_ids=ids, use_cache=False, logits_to_keep=keep).logits
+            logits = behind_the_head(tape.scores, logits) if method == "relp" else logits
+            target = measure(logits.flatten(0, 1).float())
             gradients = torch.autograd.grad(target, tape.tensors, allow_unused=True)
         if first is None:
             first, summed, value = tape, gradients, float(target.detach())
@@ -214,7 +216,7 @@ def attribute(
 def check(anatomy: Anatomy, method: Method, reference: Reference | None = None) -> None:
     """Raise `ModelError` where the model's family is out of reach of a method."""
     if method == "relp":
-        anatomy.require("attribution")
+        anatomy.require("relp")
     if method == "ig" or reference is not None:
         refuse_experts(anatomy, "ig" if method == "ig" else OTHER_REFERENCE)
 
@@ -249,16 +251,16 @@ class _Tape:
     places: list[tuple[int, Site, Routing | None]] = field(default_factory=list)
     activations: list[Tensor] = field(default_factory=list)
     embedded: list[Tensor] = field(default_factory=list)
-    logits: Tensor = field(default_factory=lambda: torch.empty(0))
+    scores: Tensor = field(default_factory=lambda: torch.empty(0))
 
     @property
     def tensors(self) -> list[Tensor]:
-        """What the target is differentiated by: neurons, then the embeddings, then the logits."""
-        return [*self.activations, *self.embedded, self.logits]
+        """What the target is differentiated by: neurons, then the embeddings, then the head's scores."""
+        return [*self.activations, *self.embedded, self.scores]
 
     @contextmanager
     def recording(self, anatomy: Anatomy) -> Iterator[None]:
-        """Record embeddings, neurons and raw logits of the forward pass inside the block."""
+        """Record embeddings, neurons and the head's scores of the forward pass inside the block."""
         embeddings = [after(embedding, self._embedding) for embedding in anatomy.embeddings]
         neurons = [
             on_neurons(site, self._neurons(number, site))
@@ -290,7 +292,7 @@ class _Tape:
         return record
 
     def _head(self, _: Tensor, output: Tensor) -> Tensor:
-        self.logits = output
+        self.scores = output
         return output
 
 

@@ -1,13 +1,8 @@
-"""Cases: many prompts at once, each with its target, as rows of one batch.
-
-Rows are padded on the right: in a causal model nothing looks at what comes after it, so every row computes what it
-would alone, without a mask or position ids of its own, and what stands at its padding is never read.
-"""
+"""Cases: many prompts at once, each with its target, as rows of one batch (`model.rows`)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,14 +13,12 @@ from sessions.circuits.prompts import Asked
 from sessions.errors import UsageError
 from sessions.events import Progress, Steps
 from sessions.model.cancel import Cancel
-from sessions.model.hooks import before, raw_logits, watched
+from sessions.model.hooks import watched
 from sessions.model.info import Encoded, Token
+from sessions.model.logits import only_at_ends
 from sessions.model.opening import OpenModel
-from sessions.model.parts import Anatomy
+from sessions.model.rows import LARGEST_BATCH, batches, padded_rows
 from sessions.model.tokens import continuation, encode, last_positions, token_text
-
-#: Tokens in one batch, padding included.
-LARGEST_BATCH = 1024
 
 
 @dataclass(frozen=True)
@@ -101,48 +94,13 @@ def _case(
     return Case(asked, encoded, Target(tokens=(tokens[0],), counterfactual=tokens[1], value=value), rank)
 
 
-def batches(lengths: Sequence[int], tokens: int) -> Iterator[list[int]]:
-    """Rows in batches of at most so many tokens, padding included, those of like length together; one row at least."""
-    part: list[int] = []
-    for row in sorted(range(len(lengths)), key=lambda row: lengths[row]):
-        if part and lengths[row] * (len(part) + 1) > tokens:
-            yield part
-            part = []
-        part.append(row)
-    if part:
-        yield part
-
-
-def padded(rows: Sequence[Sequence[int]], device: torch.device) -> Tensor:
-    """Ids as one tensor `[rows, longest]`, the last token of shorter rows repeated: any token will do, and one that
-    is called a padding token would make transformers warn of a missing mask."""
-    longest = max(map(len, rows))
-    return torch.tensor([[*row, *[row[-1]] * (longest - len(row))] for row in rows], device=device)
-
-
-@contextmanager
-def read_at_ends(anatomy: Anatomy, lengths: Sequence[int]) -> Iterator[None]:
-    """Inside the block, passes over padded rows give logits of each row's last token alone: `[rows, 1, vocab]`.
-
-    The pass itself has to keep all positions (`last_positions(longest, ids)`).
-    """
-    ends = torch.tensor(lengths) - 1
-
-    def at_end(hidden: Tensor) -> Tensor:
-        return hidden[torch.arange(len(hidden), device=hidden.device), ends.to(hidden.device)][:, None]
-
-    with before(anatomy.head, at_end):
-        yield
-
-
 @torch.inference_mode()
 def last_logits(opened: OpenModel, rows: Sequence[Sequence[int]], cancel: Cancel | None = None) -> Tensor:
-    """Raw logits after the last token of each row, `[rows, vocab]` in float32, in one pass.
+    """Logits after the last token of each row, `[rows, vocab]` in float32, in one pass.
 
-    Interventions installed around the call act on it. Raw means before any final softcap.
+    Interventions installed around the call act on it.
     """
-    ids = padded(rows, opened.model.device)
-    ends = read_at_ends(opened.anatomy, [len(row) for row in rows])
-    with watched(opened.anatomy, cancel), ends, raw_logits(opened.anatomy) as seen:
-        opened.model(input_ids=ids, use_cache=False, logits_to_keep=last_positions(ids.shape[1], ids))
-    return seen[0][:, 0].float()
+    ends = only_at_ends(opened.anatomy, [len(row) for row in rows])
+    with watched(opened.anatomy, cancel), padded_rows(opened, rows) as ids, ends:
+        out = opened.model(input_ids=ids, use_cache=False, logits_to_keep=last_positions(ids.shape[1], ids))
+    return out.logits[:, 0].float()

@@ -75,7 +75,7 @@ class Target(Struct, frozen=True, kw_only=True):
 
     One of: the logit of `tokens[0]`; that logit minus the logit of `counterfactual` (the logit
     difference); or, with `sequence`, the log-probability of all of `tokens` in a row. `value` is in
-    logits for the first two (taken before any final softcap) and in nats for the third.
+    logits, those that the model returns, for the first two and in nats for the third.
 
     Over many `prompts`, it is the mean of their targets: with `tokens` where all have the same, without
     any where each has its own. Without prompts too, there is no target.

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from sessions.circuits.circuit import Neuron, Target
-from sessions.circuits.rules import half, linearised
+from sessions.circuits.rules import behind_the_head, half, linearised
 from sessions.circuits.targets import value_of
 from sessions.model.cancel import Cancel
 from sessions.model.hooks import after, before, on_neurons, together
@@ -105,7 +105,7 @@ class Cut:
         self.written: list[_Written | _Expert] = []
         self.read: list[_Read] = []
         self.embedded: list[Tensor] = []
-        self.hidden = self.logits = torch.empty(0)
+        self.hidden = self.scores = torch.empty(0)
 
     @contextmanager
     def recording(self) -> Iterator[None]:
@@ -144,7 +144,7 @@ class Cut:
         return hidden
 
     def _leaving(self, _: Tensor, output: Tensor) -> Tensor:
-        self.logits = output
+        self.scores = output
         return output
 
     def _at(self, site: Site, sources: list[int], targets: list[int]) -> Iterator[Any]:
@@ -198,9 +198,9 @@ class Share:
 
 
 @torch.enable_grad()
-def shares_of(cut: Cut, target: Target, rows: int) -> list[Share]:
+def shares_of(cut: Cut, logits: Tensor, target: Target, rows: int) -> list[Share]:
     """The shares of all targets as functions of what their MLPs read, lower layers first, and the output's; `rows` at
-    a time."""
+    a time. `logits` are those that the cut pass returned."""
     found: list[Share] = []
     for each in cut.read:
         for first in range(0, len(each.numbers), rows):
@@ -211,7 +211,7 @@ def shares_of(cut: Cut, target: Target, rows: int) -> list[Share]:
             own = gradient.reshape(len(positions), -1, gradient.shape[-1])[range(len(positions)), positions]
             values = (each.read.reshape(-1, own.shape[-1])[positions] * own).sum(-1)
             found += map(Share, each.numbers[part], values.unbind())
-    value = value_of(target, cut.logits.flatten(0, 1).float())
+    value = value_of(target, behind_the_head(cut.scores, logits).flatten(0, 1).float())
     (gradient,) = torch.autograd.grad(value, cut.hidden)
     return [*found, Share(len(cut.targets), (cut.hidden * gradient).sum())]
 

@@ -117,10 +117,10 @@ def trace(
     value = attribution.value
     del attribution  # the relevance of every neuron there is
     with torch.enable_grad(), watched(opened.anatomy, cancel), cut.recording():
-        opened.model(input_ids=prompt, use_cache=False, logits_to_keep=last_positions(kept, prompt))
+        out = opened.model(input_ids=prompt, use_cache=False, logits_to_keep=last_positions(kept, prompt))
     yield Progress("tracing edges", 0, len(into), "targets")
     rows = max(1, batch // len(ids))
-    shares = shares_of(cut, target, rows)
+    shares = shares_of(cut, out.logits, target, rows)
     weights = torch.zeros(len(into) + 1, len(spots))
     embeddings = torch.zeros(len(into) + 1)
     for first in range(0, len(shares), rows):

@@ -30,7 +30,7 @@ from msgspec import structs
 from torch import Tensor
 
 from sessions.circuits.attribution import place_of, refuse_experts
-from sessions.circuits.cases import LARGEST_BATCH, Case, batches, padded
+from sessions.circuits.cases import Case
 from sessions.circuits.circuit import Neuron, Place
 from sessions.circuits.mean_effects import differences
 from sessions.circuits.verification import finite
@@ -39,6 +39,7 @@ from sessions.model.cancel import Cancel
 from sessions.model.hooks import Change, on_neurons, together, watched
 from sessions.model.opening import OpenModel
 from sessions.model.parts import Anatomy
+from sessions.model.rows import LARGEST_BATCH, batches, padded_rows
 from sessions.model.tokens import last_positions
 
 Ranking = Sequence[Neuron]
@@ -247,12 +248,12 @@ class _Stack:
         sites = [site for layer in anatomy.layers for site in layer.sites]
         changes = map(self._change, tables, held)
         hooks = [on_neurons(site, change) for site, change in zip(sites, changes, strict=True)]
-        ids = padded([case.ids for case in self.cases], opened.model.device)
+        rows = padded_rows(opened, [case.ids for case in self.cases])
         lengths = [len(case.ids) for case in self.cases]
         wanted = torch.tensor([case.wanted for case in self.cases])
-        with together(hooks), differences(anatomy, lengths, wanted) as seen:
-            opened.model(input_ids=ids, use_cache=False, logits_to_keep=last_positions(ids.shape[1], ids))
-        return finite(seen[0])
+        with together(hooks), rows as ids, differences(anatomy, lengths, wanted) as read:
+            out = opened.model(input_ids=ids, use_cache=False, logits_to_keep=last_positions(ids.shape[1], ids))
+        return finite(read(out.logits))
 
     def _change(self, table: _Table | None, held: Tensor) -> Change:
         held = held.reshape(-1, held.shape[-1])

@@ -33,7 +33,7 @@ from sessions.circuits.attribution import (
     attribute,
     place_of,
 )
-from sessions.circuits.cases import LARGEST_BATCH, Case, batches, padded
+from sessions.circuits.cases import Case
 from sessions.circuits.choosing import Candidates, Choice, candidates, choose, held
 from sessions.circuits.circuit import Circuit, Neuron, Target
 from sessions.circuits.discovery import RELP, Discovery, Scope, Way
@@ -44,6 +44,7 @@ from sessions.model.cancel import Cancel
 from sessions.model.info import Prompt
 from sessions.model.opening import OpenModel
 from sessions.model.parts import Anatomy, Site
+from sessions.model.rows import LARGEST_BATCH, batches, padded_rows
 
 Aggregate = Literal["magnitude", "mean", "max", "share"]
 #: Aggregates that neurons are ranked by; what these are shown with is their mean.
@@ -192,26 +193,27 @@ def gather(
 
 def _attributed(opened: OpenModel, cases: Sequence[Case], how: Way, cancel: Cancel | None) -> Attribution:
     """One forward and one backward pass over padded prompts."""
-    ids = padded([case.ids for case in cases], opened.model.device)
     wanted = torch.tensor([case.wanted for case in cases])
 
     def measure(logits: Tensor) -> Tensor:
         pairs = logits.gather(1, wanted.to(logits.device))
         return (pairs[:, 0] - pairs[:, 1]).sum()
 
+    texts = [case.ids for case in cases]
     try:
-        return attribute(
-            opened.model,
-            opened.anatomy,
-            ids,
-            measure,
-            method=how.method,
-            attention=how.attention,
-            reference=how.reference,
-            steps=how.steps,
-            lengths=[len(case.ids) for case in cases],
-            cancel=cancel,
-        )
+        with padded_rows(opened, texts) as ids:
+            return attribute(
+                opened.model,
+                opened.anatomy,
+                ids,
+                measure,
+                method=how.method,
+                attention=how.attention,
+                reference=how.reference,
+                steps=how.steps,
+                lengths=[len(text) for text in texts],
+                cancel=cancel,
+            )
     except NotFinite as error:
         raise ModelError(f"{error.message}, in {cases[error.prompt].asked.prompt!r}", error.hint) from error
 

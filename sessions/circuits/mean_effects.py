@@ -9,7 +9,7 @@ targets' tokens are computed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -17,16 +17,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sessions.circuits.cases import Case, batches, padded
+from sessions.circuits.cases import Case
 from sessions.circuits.circuit import Neuron
 from sessions.circuits.verification import Verified, affordable, finite, stacked
 from sessions.events import Progress, Steps
 from sessions.interventions.treating import treated
 from sessions.interventions.treatment import Treatment
 from sessions.model.cancel import Cancel
-from sessions.model.hooks import after, before, skipped, together, watched
+from sessions.model.hooks import after, skipped, together, watched
+from sessions.model.logits import only_at_ends, only_tokens
 from sessions.model.opening import OpenModel
 from sessions.model.parts import Anatomy
+from sessions.model.rows import batches, padded_rows
 from sessions.model.tokens import last_positions
 
 
@@ -98,13 +100,13 @@ def _clean(opened: OpenModel, cases: Sequence[Case]) -> _Clean:
         outputs.append(output)
         return output
 
-    ids = padded([case.ids for case in cases], opened.model.device)
     lengths = tuple(len(case.ids) for case in cases)
     wanted = torch.tensor([case.wanted for case in cases])
     kept = together(after(layer.block, keep) for layer in opened.anatomy.layers)
-    with kept, differences(opened.anatomy, lengths, wanted) as seen:
-        opened.model(input_ids=ids, use_cache=False, logits_to_keep=last_positions(ids.shape[1], ids))
-    return _Clean(ids, lengths, wanted, tuple(finite(seen[0])), tuple(outputs))
+    rows = padded_rows(opened, [case.ids for case in cases])
+    with kept, rows as ids, differences(opened.anatomy, lengths, wanted) as read:
+        out = opened.model(input_ids=ids, use_cache=False, logits_to_keep=last_positions(ids.shape[1], ids))
+    return _Clean(ids, lengths, wanted, tuple(finite(read(out.logits))), tuple(outputs))
 
 
 @torch.inference_mode()
@@ -117,9 +119,10 @@ def _replayed(opened: OpenModel, clean: _Clean, rows: Sequence[int], changes: Se
     idle = together(skipped(layer.block, _of(output, which)) for layer, output in layers)
     ends = [clean.lengths[row] for row in rows]
     ids = clean.ids[which.to(clean.ids.device)]
-    with idle, treated(opened.anatomy, changes), differences(opened.anatomy, ends, clean.wanted[which]) as seen:
-        opened.model(input_ids=ids, use_cache=False, logits_to_keep=last_positions(ids.shape[1], ids))
-    return finite(seen[0])
+    as_long_as, targets = opened.anatomy.as_long_as(*ends), differences(opened.anatomy, ends, clean.wanted[which])
+    with idle, as_long_as, treated(opened.anatomy, changes), targets as read:
+        out = opened.model(input_ids=ids, use_cache=False, logits_to_keep=last_positions(ids.shape[1], ids))
+    return finite(read(out.logits))
 
 
 def _of(output: Any, rows: Tensor) -> Any:
@@ -130,18 +133,17 @@ def _of(output: Any, rows: Tensor) -> Any:
 
 
 @contextmanager
-def differences(anatomy: Anatomy, lengths: Sequence[int], wanted: Tensor) -> Iterator[list[Tensor]]:
-    """The difference of each row's two logits, at its last token, in each pass in the block; the head computes
-    nothing."""
-    seen: list[Tensor] = []
+def differences(anatomy: Anatomy, lengths: Sequence[int], wanted: Tensor) -> Iterator[Callable[[Tensor], Tensor]]:
+    """Inside the block, passes over rows padded on the right compute the logits of the `wanted` tokens, `[rows, 2]`,
+    after each row's last token, and no others.
+
+    Yields how the difference of each row's two is read off them, `[rows]` in float32.
+    """
     tokens, columns = wanted.unique(return_inverse=True)
-    ends = torch.tensor(lengths) - 1
 
-    def read(hidden: Tensor) -> Tensor:
-        last = hidden[torch.arange(len(hidden), device=hidden.device), ends.to(hidden.device)]
-        pairs = anatomy.logits(last, tokens.tolist()).float().gather(1, columns.to(hidden.device))
-        seen.append(pairs[:, 0] - pairs[:, 1])
-        return hidden[:, :0]
+    def read(logits: Tensor) -> Tensor:
+        pairs = logits[:, 0].float().gather(1, columns.to(logits.device))
+        return pairs[:, 0] - pairs[:, 1]
 
-    with before(anatomy.head, read):
-        yield seen
+    with only_at_ends(anatomy, lengths), only_tokens(anatomy, tokens.tolist()):
+        yield read

@@ -18,7 +18,6 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from sessions.circuits.attribution import OTHER_REFERENCE, Reference, refuse_experts
-from sessions.circuits.cases import LARGEST_BATCH, batches, padded
 from sessions.disk import write_file
 from sessions.errors import ArtifactError, UsageError
 from sessions.events import Progress, Steps
@@ -26,6 +25,7 @@ from sessions.model.cancel import Cancel
 from sessions.model.hooks import Change, after, on_neurons, together, watched
 from sessions.model.opening import OpenModel
 from sessions.model.parts import Anatomy
+from sessions.model.rows import LARGEST_BATCH, batches, padded_rows
 from sessions.model.tokens import last_positions
 
 
@@ -142,13 +142,13 @@ def _read(
     padded on the right."""
     anatomy = opened.anatomy
     refuse_experts(anatomy, OTHER_REFERENCE)
-    ids = padded(texts, opened.model.device)
+    shape = len(texts), max(map(len, texts))
     neurons: list[Tensor] = []
     embedded: list[Tensor] = []
 
     def keep(into: list[Tensor]) -> Change:
         def record(values: Tensor, _: object) -> Tensor:
-            into.append(values.reshape(*ids.shape, -1))
+            into.append(values.reshape(*shape, -1))
             return values
 
         return record
@@ -159,6 +159,6 @@ def _read(
 
     hooks = [on_neurons(site, keep(neurons)) for layer in anatomy.layers for site in layer.sites]
     hooks += [after(embedding, keep_embedding) for embedding in anatomy.embeddings]
-    with watched(anatomy, cancel), together(hooks):
+    with watched(anatomy, cancel), padded_rows(opened, texts) as ids, together(hooks):
         opened.model(input_ids=ids, use_cache=False, logits_to_keep=last_positions(1, ids))
     return neurons, embedded

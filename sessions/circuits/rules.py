@@ -2,15 +2,18 @@
 
 LRP (Bach et al. 2015) sends the value of an output back to its inputs so that nothing is lost on
 the way. For transformers (AttnLRP, Achtibat et al. 2024; MLP circuits, Jafari et al. 2024,
-Transluce 2025) it takes four rules, and under them relevance is plain gradient × activation of a
+Transluce 2025) it takes five rules, and under them relevance is plain gradient × activation of a
 linearised network whose forward values are the model's own:
 
 *identity*  A norm or an activation function y(x), elementwise after centring, hands back the ratio
             y/x as if it were a constant.
 *half*      A product a · b, such as gate · up, gives half of its relevance to each factor.
 *attention* `frozen`: the attention pattern is a constant, relevance flows through the values alone.
-            `gradient`: queries and keys keep their ordinary gradient, which does not conserve.
+            `gradient`: queries and keys keep their ordinary gradient, which does not conserve, through whatever
+            implementation of attention the model runs with.
 *router*    Which expert a token goes to, and with what weight, is a constant.
+*head*      What a family does to the head's scores on their way to the logits, a softcap or a scale, takes the identity
+            rule (`behind_the_head`): the logits are the model's own, and relevance arrives at the scores undiminished.
 
 `linearised` installs them for the length of a block and replaces no module.
 """
@@ -20,6 +23,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -28,6 +32,7 @@ from transformers import PreTrainedModel
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, eager_mask
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from sessions.errors import ModelError
 from sessions.model.hooks import after, before
 from sessions.model.parts import Anatomy
 
@@ -73,11 +78,26 @@ def identity(x: Tensor, y: Tensor) -> Tensor:
     return _Identity.apply(x, y, y)  # type: ignore[no-untyped-call]
 
 
-def identity_centred(norm: nn.LayerNorm, x: Tensor, y: Tensor) -> Tensor:
-    """The identity rule for LayerNorm: on x minus its mean, the norm's bias left out of the ratio."""
-    y = y.detach()
-    linear = y if norm.bias is None else y - norm.bias
+def identity_centred(norm: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    """The identity rule for a norm that centres: on x minus its mean, the norm's bias left out of the ratio."""
+    y, bias = y.detach(), getattr(norm, "bias", None)
+    linear = y if bias is None else y - bias
     return _Identity.apply(x - x.mean(-1, keepdim=True), y, linear)  # type: ignore[no-untyped-call]
+
+
+def behind_the_head(scores: Tensor, logits: Tensor) -> Tensor:
+    """The identity rule from what the head computed to the logits that the model returned, of one shape.
+
+    Where these are the same numbers, in another dtype at most, the logits are handed back as they are.
+
+    Raises:
+        ModelError: the family does more there than change each number by itself.
+    """
+    if scores.shape != logits.shape:
+        raise ModelError("this model's logits are not its head's scores one by one, and no rule covers that", "")
+    if torch.equal(scores.detach().to(logits.dtype), logits.detach()):
+        return logits
+    return identity(scores, logits)
 
 
 @contextmanager
@@ -89,10 +109,9 @@ def linearised(model: PreTrainedModel, anatomy: Anatomy, attention: Attention) -
     """
     with ExitStack() as stack:
         for norm in anatomy.norms:
-            rule = identity
-            if isinstance(norm, nn.LayerNorm):
-                rule = _centred(norm)
-            stack.enter_context(after(norm, rule))
+            stack.enter_context(after(norm, identity))
+        for norm in anatomy.centring_norms:
+            stack.enter_context(after(norm, partial(identity_centred, norm)))
         for activation in anatomy.activations:
             stack.enter_context(after(activation, identity))
         for product in anatomy.products:
@@ -103,10 +122,6 @@ def linearised(model: PreTrainedModel, anatomy: Anatomy, attention: Attention) -
         yield
 
 
-def _centred(norm: nn.LayerNorm) -> Any:
-    return lambda x, y: identity_centred(norm, x, y)
-
-
 def _detached(output: Any) -> Any:
     if isinstance(output, tuple):
         return tuple(_detached(part) for part in output)
@@ -115,16 +130,18 @@ def _detached(output: Any) -> Any:
 
 @contextmanager
 def attended(model: PreTrainedModel, anatomy: Anatomy, attention: Attention) -> Iterator[None]:
-    """Inside the block, attention runs eagerly, with or without gradients through the pattern."""
+    """Inside the block, no gradient passes the attention pattern where it is frozen."""
+    if attention == "gradient":
+        yield
+        return
     configs = {id(m.config): m.config for m in model.modules() if hasattr(m, "config")}
     earlier = {key: config._attn_implementation for key, config in configs.items()}
     with ExitStack() as stack:
-        if attention == "frozen":
-            for projection in anatomy.qk_projections:
-                stack.enter_context(after(projection, lambda _, output: output.detach()))
+        for projection in anatomy.qk_projections:
+            stack.enter_context(after(projection, lambda _, output: output.detach()))
         try:
             for config in configs.values():
-                config._attn_implementation = FROZEN if attention == "frozen" else "eager"
+                config._attn_implementation = FROZEN
             yield
         finally:
             for key, config in configs.items():
@@ -132,11 +149,12 @@ def attended(model: PreTrainedModel, anatomy: Anatomy, attention: Attention) -> 
 
 
 def _frozen_attention(
-    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, **kwargs: Any
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs: Any
 ) -> Any:
     """The family's own eager attention, softcaps and sinks included, with a constant pattern."""
     eager = sys.modules[type(module).__module__].eager_attention_forward
-    return eager(module, query.detach(), key.detach(), value, mask, **kwargs)
+    constant = attention_mask if attention_mask is None else attention_mask.detach()  # some families compute it
+    return eager(module, query.detach(), key.detach(), value, constant, **kwargs)
 
 
 # transformers' own way to add an attention implementation; without the mask the causal mask is dropped.

@@ -55,12 +55,22 @@ class Selection(Struct, frozen=True):
 
     def spread(self, scope: str) -> tuple[Neuron, ...]:
         """The neurons to intervene on. With scope "all", only positions the user wrote are kept;
-        with "circuit", those of the circuit are kept as well; one counted from the end is that of the prompt."""
+        with "circuit", those of the circuit are kept as well; one counted from the end is that of the prompt.
+
+        Raises:
+            UsageError: a neuron stands at a position that the prompt does not have.
+        """
         everywhere = scope != "circuit"
-        kept = (
+        kept = [
             Neuron(n.layer, n.index) if everywhere and n.place not in self.pinned else n.counted(self.length)
             for n in self.neurons
-        )
+        ]
+        outside = next((n for n in kept if self.length and not 0 <= (n.position or 0) < self.length), None)
+        if outside is not None:
+            raise UsageError(
+                f"{outside} is not in this prompt, which has {self.length:,} tokens",
+                "leave --at circuit out, or set the prompt that the circuit was found on",
+            )
         return tuple({neuron.place: neuron for neuron in kept}.values())
 
     def within(self, neurons: Iterable[Neuron]) -> tuple[Neuron, ...]:
@@ -72,7 +82,8 @@ class Surroundings(Struct, frozen=True):
     """What a selection is resolved against.
 
     `widths` are the neurons of each layer (empty when no model is open), `length` the tokens of the
-    prompt, `names` the saved circuits and `read` the way to one of them, `suppressed` what is held at zero,
+    text that positions are of (0 where it is none or several), `names` the saved circuits and `read` the way to one of
+    them, `suppressed` what is held at zero,
     `recruits` the way to those of a round, so many of them or, for None, as many as the round says; `preset` the way to
     the neurons of a preset, or of the part of it that is named.
     """
@@ -226,16 +237,16 @@ def _checked(neuron: Neuron, around: Surroundings) -> Neuron:
 
 
 def _position(position: int, around: Surroundings) -> int:
-    """A position counted from 0; negative ones count from the end of the prompt, or stay where the circuit is of many
-    prompts."""
-    of_many = around.circuit is not None and bool(around.circuit.prompts)
-    if not around.length or (of_many and position < 0):
+    """A position counted from 0; negative ones count from the end of the text, and stay where there are several texts
+    or the circuit is of many prompts."""
+    if not around.length:
         return position
     if not -around.length <= position < around.length:
         raise UsageError(
             f"the prompt has no position {position}", f"positions are 0 to {around.length - 1}, or -1 for the last"
         )
-    return position % around.length
+    of_many = around.circuit is not None and bool(around.circuit.prompts)
+    return position if of_many and position < 0 else position % around.length
 
 
 def _known(neuron: Neuron, around: Surroundings) -> Neuron:

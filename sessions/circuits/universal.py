@@ -18,7 +18,7 @@ import msgspec
 from msgspec import Struct
 
 from sessions.circuits.choosing import Choice
-from sessions.circuits.discovery import Question, discover
+from sessions.circuits.discovery import RELP, Question, Way, discover
 from sessions.disk import write_file
 from sessions.errors import ArtifactError
 from sessions.events import Progress, Steps
@@ -104,14 +104,17 @@ class Universal(Struct, frozen=True, kw_only=True):
 def detect(opened: OpenModel, cancel: Cancel | None = None) -> Steps[Universal]:
     """The neurons among the `STRONGEST` of at least `SHARE` of `PROMPTS`, those of the most prompts first.
 
+    They are attributed by relp or, where the family is out of reach of its rules, by atp.
+
     Raises:
-        ModelError: the family is out of reach of attribution.
+        ModelError: an attribution is not finite.
     """
+    how = RELP if opened.anatomy.why_not("relp") is None else Way("atp", "gradient")
     seen: Counter[tuple[int, int]] = Counter()
     for number, text in enumerate(PROMPTS):
         yield Progress("universal neurons", number, len(PROMPTS), "prompts")
         encoded = encode(opened.tokenizer, Prompt(text=text, chat=False))
-        found = discover(opened, encoded, Question(), choice=Choice(count=STRONGEST), cancel=cancel)
+        found = discover(opened, encoded, Question(), choice=Choice(count=STRONGEST), how=how, cancel=cancel)
         seen.update({neuron.site for neuron in found.circuit.neurons})
     often = [Constant(*site, count) for site, count in seen.items() if count >= SHARE * len(PROMPTS)]
     return Universal(neurons=tuple(sorted(often, key=lambda each: (-(each.prompts or 0), each.site))))

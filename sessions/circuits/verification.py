@@ -11,6 +11,8 @@ interventions, of which only what changes is computed:
 3. Nor can it reach the layers below: these do not run, what left them in the first pass stands in for them.
 4. Of the logits, only those of the target's tokens are computed.
 
+Where layers keep a running state of the text, which cannot be gone on from for many rows, all of it is read each time.
+
 Where neighbouring positions or layers have few neurons, computing some tokens or layers more costs less than
 another pass: groups and their batches are cut where that costs least (`_cut`). Nothing is approximated; a test
 compares with switching off one by one.
@@ -21,8 +23,7 @@ Of many prompts see `mean_effects`.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,12 +32,14 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from sessions.circuits.circuit import Neuron, Target
+from sessions.circuits.targets import only_target
 from sessions.errors import ModelError
 from sessions.events import Progress, Steps
 from sessions.interventions.treating import treated
 from sessions.interventions.treatment import Treatment
 from sessions.model.cancel import Cancel
-from sessions.model.hooks import after, before, skipped, together, watched
+from sessions.model.hooks import after, skipped, together, watched
+from sessions.model.logits import no_logits
 from sessions.model.opening import OpenModel
 from sessions.model.parts import Anatomy
 from sessions.model.tokens import last_positions
@@ -91,7 +94,7 @@ def verify(
         clean = _clean(opened, ids, target)
         prefix = Prefix(opened, ids)
         read = len(ids) - _kept(target)  # from here on the target is read, so this much has to be computed
-        starts = [min(neuron.position or 0, read) for neuron in neurons]
+        starts = [0 if opened.anatomy.recurrent else min(neuron.position or 0, read) for neuron in neurons]
         done = 0
         for group in _grouped(starts, len(ids)):
             start = min(starts[which] for which in group)
@@ -137,16 +140,25 @@ def _clean(opened: OpenModel, ids: Sequence[int], target: Target) -> _Clean:
         return output
 
     everything = torch.tensor([list(ids)], device=opened.model.device)
-    with together(after(layer.block, keep) for layer in opened.anatomy.layers), _targeted(opened, target) as values:
-        opened.model(input_ids=everything, use_cache=False, logits_to_keep=last_positions(_kept(target), everything))
-    (value,) = finite(values[-1])
+    kept = last_positions(_kept(target), everything)
+    with (
+        together(after(layer.block, keep) for layer in opened.anatomy.layers),
+        only_target(opened.anatomy, target) as read,
+    ):
+        out = opened.model(input_ids=everything, use_cache=False, logits_to_keep=kept)
+    (value,) = finite(read(out.logits))
     return _Clean(tuple(ids), value, tuple(outputs))
 
 
 class Prefix:
-    """Keys and values of the tokens before a position; the position only ever grows."""
+    """Keys and values of a text's tokens before a position; the position only ever grows.
 
-    def __init__(self, opened: OpenModel, ids: Sequence[int]) -> None:
+    `length` is that of the whole text, where `ids` are only the part of it that is read. Not for models whose layers
+    keep a running state (`Anatomy.recurrent`).
+    """
+
+    def __init__(self, opened: OpenModel, ids: Sequence[int], length: int | None = None) -> None:
+        self.length = length or len(ids)
         self._model: PreTrainedModel = opened.model
         self._anatomy: Anatomy = opened.anatomy
         self._ids = list(ids)
@@ -158,7 +170,7 @@ class Prefix:
         """A copy of the cache of the first `position` tokens, for so many rows; None for none of them."""
         if position > self._length:
             ids = torch.tensor([self._ids[self._length : position]], device=self._model.device)
-            with before(self._anatomy.head, lambda hidden: hidden[:, :0]):
+            with no_logits(self._anatomy), self._anatomy.as_long_as(self.length):
                 self._cache = self._model(
                     input_ids=ids,
                     position_ids=torch.arange(self._length, position, device=self._model.device)[None],
@@ -188,15 +200,16 @@ def _replayed(
         skipped(layer.block, _from(output, start, len(changes)))
         for layer, output in zip(opened.anatomy.layers[:below], clean.outputs, strict=False)
     )
-    with together(idle), treated(opened.anatomy, changes), _targeted(opened, target) as values:
-        opened.model(
+    as_long_as = opened.anatomy.as_long_as(len(clean.ids))
+    with together(idle), as_long_as, treated(opened.anatomy, changes), only_target(opened.anatomy, target) as read:
+        out = opened.model(
             input_ids=ids,
             position_ids=positions,
             past_key_values=cache,
             use_cache=True,
             logits_to_keep=last_positions(_kept(target), ids),
         )
-    return finite(values[-1])
+    return finite(read(out.logits))
 
 
 def _from(output: Any, start: int, rows: int) -> Any:
@@ -209,29 +222,6 @@ def _from(output: Any, start: int, rows: int) -> Any:
 def _kept(target: Target) -> int:
     """How many of the last positions the target is read at."""
     return len(target.tokens) if target.sequence else 1
-
-
-@contextmanager
-def _targeted(opened: OpenModel, target: Target) -> Iterator[list[Tensor]]:
-    """The target's value in every row of each pass in the block, read before the head; the head computes nothing."""
-    seen: list[Tensor] = []
-    anatomy = opened.anatomy
-    wanted = [token.id for token in target.tokens]
-
-    def read(hidden: Tensor) -> Tensor:
-        if target.sequence:
-            logs = anatomy.head.forward(hidden).float().log_softmax(-1)
-            column = torch.tensor(wanted, device=hidden.device)[None, :, None].expand(len(hidden), -1, 1)
-            seen.append(logs.gather(2, column).sum((1, 2)))
-        elif target.counterfactual is not None:
-            logits = anatomy.logits(hidden[:, -1], [wanted[0], target.counterfactual.id]).float()
-            seen.append(logits[:, 0] - logits[:, 1])
-        else:
-            seen.append(anatomy.logits(hidden[:, -1], wanted[:1]).float()[:, 0])
-        return hidden[:, :0]
-
-    with before(anatomy.head, read):
-        yield seen
 
 
 def finite(values: Tensor) -> list[float]:

@@ -17,7 +17,6 @@ import torch
 from torch import Tensor, nn
 
 from sessions.atlas.building import only_to
-from sessions.circuits.cases import batches, padded
 from sessions.circuits.circuit import Neuron
 from sessions.edits.rewritten import Firing, Saying, Separation
 from sessions.errors import ModelError
@@ -28,6 +27,7 @@ from sessions.model.cancel import Cancel
 from sessions.model.hooks import Routing, after, before, on_neurons, on_states, skipped, watched
 from sessions.model.opening import OpenModel
 from sessions.model.parts import ExpertSite
+from sessions.model.rows import batches, padded_rows
 from sessions.model.tokens import last_positions
 
 #: Logits that are in memory at once, at most; and tokens of a batch, at least.
@@ -107,8 +107,8 @@ class Passes:
                 seen.append(values[..., local] if routing is None else _of_expert(site, local, values, routing))
                 return values
 
-            ids = padded([self.texts[row].ids for row in rows], self.opened.model.device)
             with ExitStack() as stack:
+                ids = stack.enter_context(padded_rows(self.opened, [self.texts[row].ids for row in rows]))
                 stack.enter_context(watched(anatomy, self._cancel))
                 stack.enter_context(self._above(number))
                 stack.enter_context(only_to(anatomy, self.neuron.layer))
@@ -122,14 +122,14 @@ class Passes:
     def _said(self, rows: Sequence[int]) -> dict[int, Said]:
         """One batch as it is."""
         texts = [self.texts[row] for row in rows]
-        ids = padded([text.ids for text in texts], self.opened.model.device)
         which = torch.tensor([at for at, text in enumerate(texts) for _ in text.positions])
         places = torch.tensor([position for text in texts for position in text.positions])
 
         def picked(hidden: Tensor) -> Tensor:
             return hidden[which.to(hidden.device), places.to(hidden.device)][None]
 
-        with watched(self.opened.anatomy, self._cancel), before(self.opened.anatomy.head, picked):
+        rows_of = padded_rows(self.opened, [text.ids for text in texts])
+        with watched(self.opened.anatomy, self._cancel), rows_of as ids, before(self.opened.anatomy.head, picked):
             out = self.opened.model(input_ids=ids, use_cache=False, logits_to_keep=last_positions(ids.shape[1], ids))
         logits = out.logits[0].float()
         follows = torch.tensor([(*text.ids, -1)[at + 1] for text in texts for at in text.positions]).to(logits.device)

@@ -29,7 +29,6 @@ import torch
 from torch import Tensor, nn
 
 from sessions.atlas.building import only_to
-from sessions.circuits.cases import LARGEST_BATCH, batches, padded
 from sessions.errors import ModelError, UsageError
 from sessions.events import Progress, Steps
 from sessions.model.cancel import Cancel
@@ -37,6 +36,7 @@ from sessions.model.hooks import on_states, together, watched
 from sessions.model.opening import OpenModel
 from sessions.model.parts import Anatomy
 from sessions.model.places import matrix_of
+from sessions.model.rows import LARGEST_BATCH, batches, padded_rows
 from sessions.model.tokens import last_positions
 from sessions.vectors.vector import Vector
 
@@ -117,10 +117,10 @@ def _pooled(
     cancel: Cancel | None,
 ) -> dict[int, tuple[Tensor, Tensor]]:
     """By layer, the states of all rows, `[rows, d_model]`, and those of the first position, `[2, d_model]`, summed."""
-    ids = padded(rows, opened.model.device)
-    places = torch.arange(ids.shape[1])
+    places = torch.arange(max(map(len, rows)))
     weights = torch.stack([((places >= start) & (places < end)) / (end - start) for start, end in spans])
-    with watched(opened.anatomy, cancel), _recorded(opened.anatomy, layers, weights) as (seen, first):
+    recorded = _recorded(opened.anatomy, layers, weights)
+    with watched(opened.anatomy, cancel), padded_rows(opened, rows) as ids, recorded as (seen, first):
         opened.model(input_ids=ids, use_cache=False, logits_to_keep=last_positions(1, ids))
     return {layer: (seen[layer], torch.stack(first[layer])) for layer in layers}
 

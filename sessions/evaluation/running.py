@@ -12,7 +12,6 @@ from contextlib import closing
 from dataclasses import dataclass
 from time import perf_counter
 
-from sessions.circuits.cases import batches
 from sessions.errors import UsageError
 from sessions.evaluation.arms import Arm
 from sessions.evaluation.checks import judged, token_at
@@ -30,6 +29,7 @@ from sessions.model.generation import Decoding, Row, generate
 from sessions.model.hooks import watched
 from sessions.model.info import Encoded
 from sessions.model.opening import OpenModel
+from sessions.model.rows import batches
 from sessions.model.tokens import encode
 
 

@@ -15,7 +15,6 @@ from msgspec import structs
 from torch import Tensor, nn
 
 from sessions.atlas.corpus import Corpus
-from sessions.circuits.cases import LARGEST_BATCH, batches
 from sessions.errors import UsageError
 from sessions.events import Progress, Steps
 from sessions.interventions.arms import Condition
@@ -26,6 +25,7 @@ from sessions.model.generation import left_padded
 from sessions.model.hooks import watched
 from sessions.model.info import Encoded, Prompt
 from sessions.model.opening import OpenModel
+from sessions.model.rows import LARGEST_BATCH, batches
 from sessions.model.tokens import encode, last_positions
 
 LENGTH, ENOUGH = 128, 2048

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from sessions.circuits.circuit import Target
+from sessions.circuits.targets import value_of
 from sessions.errors import ModelError
 from sessions.events import Progress, Steps, Text
 from sessions.interventions.arms import Arm, Condition
@@ -22,7 +23,7 @@ from sessions.interventions.treating import treated
 from sessions.model.cancel import Cancel
 from sessions.model.distribution import chances, likeliest
 from sessions.model.generation import Decoding, Row, generate, left_padded
-from sessions.model.hooks import raw_logits, watched
+from sessions.model.hooks import watched
 from sessions.model.info import Encoded
 from sessions.model.opening import OpenModel
 from sessions.model.tokens import last_positions
@@ -78,12 +79,11 @@ def answered(
     values = _sequences(opened, asked, aims, cancel)
     prompts = [encoded.ids for encoded, _ in asked]
     with watched(opened.anatomy, cancel), under(opened, asked) as following:
-        with raw_logits(opened.anatomy) as raw:
-            steps = generate(opened.model, opened.tokenizer, prompts, decoding)
-            step = next(steps)
+        steps = generate(opened.model, opened.tokenizer, prompts, decoding)
+        step = next(steps)
         first = step.logits.float()
         values = [
-            _value(aim, row) if value is None else value for aim, row, value in zip(aims, raw[0], values, strict=True)
+            _value(aim, row) if value is None else value for aim, row, value in zip(aims, first, values, strict=True)
         ]
         if not lenient:
             _refuse_nan(first)
@@ -135,28 +135,23 @@ def _sequences(
 
 
 def _read(opened: OpenModel, texts: Sequence[Sequence[int]], kept: int) -> Tensor:
-    """Logits of the last `kept` positions of texts before any final softcap, `[rows, kept, vocab]`."""
+    """Logits of the last `kept` positions of texts, `[rows, kept, vocab]`."""
     ids, mask = left_padded(texts, opened.tokenizer.pad_token_id or 0, opened.model.device)
     positions = (mask.cumsum(-1) - 1).clamp(min=0)
-    with raw_logits(opened.anatomy) as read:
-        opened.model(
-            input_ids=ids,
-            attention_mask=mask,
-            position_ids=positions,
-            use_cache=False,
-            logits_to_keep=last_positions(kept, ids),
-        )
-    return read[0]
+    out = opened.model(
+        input_ids=ids,
+        attention_mask=mask,
+        position_ids=positions,
+        use_cache=False,
+        logits_to_keep=last_positions(kept, ids),
+    )
+    logits: Tensor = out.logits
+    return logits
 
 
-def _value(target: Target | None, raw: Tensor) -> float | None:
-    """The target's value, from the raw logits of a row's prefill, `[seq, vocab]`."""
-    if target is None:
-        return None
-    value = raw[-1, target.tokens[0].id].float()
-    if target.counterfactual is not None:
-        value = value - raw[-1, target.counterfactual.id].float()
-    return float(value)
+def _value(target: Target | None, logits: Tensor) -> float | None:
+    """The target's value, from a row's first logits, `[vocab]`."""
+    return None if target is None else float(value_of(target, logits[None]))
 
 
 def _refuse_nan(logits: Tensor) -> None:

@@ -8,7 +8,7 @@ that circuit discovery goes by (Conmy et al. 2023, arXiv:2304.14997, §3).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -20,6 +20,7 @@ from sessions.model.cancel import Cancel
 from sessions.model.hooks import watched
 from sessions.model.info import Encoded
 from sessions.model.opening import OpenModel
+from sessions.model.parts import Anatomy
 from sessions.model.tokens import last_positions
 
 #: Positions whose distributions are in memory at once.
@@ -40,26 +41,41 @@ def divergences(
     Of an empty text, where the first arm ends at once, there is the one step that ends it. The first condition's are 0;
     None stands where logits are not numbers.
     """
-    rows = len(conditions)
+    anatomy, rows = opened.anatomy, len(conditions)
     found: list[list[float | None]] = []
-    pieces = [encoded.ids, *(text[at : at + AT_ONCE] for at in range(0, len(text) - 1, AT_ONCE))]
-    cache, first = None, 0
-    with watched(opened.anatomy, cancel), under(opened, [(encoded, each) for each in conditions]):
-        for number, piece in enumerate(pieces):
+    ids = [*encoded.ids, *text[:-1]]
+    cache, read = None, 0
+    with watched(anatomy, cancel), under(opened, [(encoded, each) for each in conditions]):
+        for end in _ends(anatomy, len(encoded.ids), len(ids)):
             yield Progress("comparing", len(found), len(text), "tokens")
-            ids = torch.tensor([list(piece)] * rows, device=opened.model.device)
-            positions = torch.arange(first, first + ids.shape[1], device=ids.device).expand(rows, -1)
-            out = opened.model(
-                input_ids=ids,
-                position_ids=positions,
-                attention_mask=ids.new_ones(rows, first + ids.shape[1]),
-                past_key_values=cache,
-                use_cache=True,
-                logits_to_keep=last_positions(ids.shape[1] if number else 1, ids),
-            )
-            cache, first = out.past_key_values, first + ids.shape[1]
+            if not anatomy.goes_on(read, end):
+                cache, read = None, 0
+            piece = torch.tensor([ids[read:end]] * rows, device=opened.model.device)
+            kept = end - len(encoded.ids) - len(found) + 1
+            with anatomy.as_long_as(end):
+                out = opened.model(
+                    input_ids=piece,
+                    position_ids=torch.arange(read, end, device=piece.device).expand(rows, -1),
+                    attention_mask=piece.new_ones(rows, end),
+                    past_key_values=cache,
+                    use_cache=True,
+                    logits_to_keep=last_positions(kept, piece),
+                )
+            cache, read = out.past_key_values, end
             found += divergence(out.logits)
-    return tuple(zip(*found[: max(len(text), 1)], strict=True))
+    return tuple(zip(*found, strict=True))
+
+
+def _ends(anatomy: Anatomy, prompt: int, length: int) -> Iterator[int]:
+    """Where pieces of a text end, the first with the prompt: texts that end within a piece have their positions encoded
+    alike, so that at each place the distribution is that of a pass which ends there."""
+    end = prompt
+    while end < length:
+        yield end
+        begin = end
+        while end < min(length, begin + AT_ONCE) and anatomy.encodes_alike(begin + 1, end + 1):
+            end += 1
+    yield end
 
 
 def divergence(logits: Tensor) -> list[list[float | None]]:

@@ -27,7 +27,6 @@ import torch
 from msgspec import structs
 from torch import Tensor
 
-from sessions.circuits.cases import LARGEST_BATCH
 from sessions.circuits.circuit import Neuron
 from sessions.circuits.verification import CACHED, Prefix
 from sessions.events import Progress, Steps
@@ -41,6 +40,7 @@ from sessions.model.cancel import Cancel
 from sessions.model.hooks import StateSite, after, before, skipped, together, watched
 from sessions.model.opening import OpenModel
 from sessions.model.parts import Anatomy
+from sessions.model.rows import LARGEST_BATCH
 from sessions.vectors.findings import Origin
 
 
@@ -136,8 +136,8 @@ class _Text:
         self._asked = structs.replace(encoded, ids=ids), condition
         # Where a thought ends is read off all tokens, from the first.
         parted = any(treatment.where.region in SEGMENTS for treatment in condition.treatments)
-        self._start, self._length = 0 if parted else position, len(ids)
-        self._prefix, self._cancel = Prefix(opened, ids), cancel
+        self._start, self._length = 0 if parted or opened.anatomy.recurrent else position, len(ids)
+        self._prefix, self._cancel = Prefix(opened, ids, len(encoded.ids)), cancel
         with watched(opened.anatomy, cancel), under(opened, [self._asked]):
             self._prefix.upto(self._start, 1)
 
@@ -147,16 +147,17 @@ class _Text:
 
     def passed(self, rows: Sequence[Sequence[Injection]], neurons: Sequence[int]) -> tuple[Seen, Tensor]:
         """What is held at the place, and the logits at the end (see `transplanting.passed`)."""
-        return passed(
-            self._opened,
-            self._asked,
-            rows,
-            [self._position],
-            neurons=neurons,
-            start=self._start,
-            past=self._prefix.upto(self._start, len(rows)),
-            cancel=self._cancel,
-        )
+        with self._opened.anatomy.as_long_as(self._prefix.length):
+            return passed(
+                self._opened,
+                self._asked,
+                rows,
+                [self._position],
+                neurons=neurons,
+                start=self._start,
+                past=self._prefix.upto(self._start, len(rows)),
+                cancel=self._cancel,
+            )
 
 
 @contextmanager

@@ -9,9 +9,10 @@ since a marker need not be one token, nor always the same ones.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -74,11 +75,8 @@ class Following:
         """Follow every pass inside the block."""
 
         def start(_: nn.Module, args: tuple[object, ...], kwargs: dict[str, object]) -> None:
-            given = kwargs.get("position_ids")
-            if not isinstance(given, Tensor):  # a whole text, from its beginning
-                text = next((kwargs[name] for name in _READ if isinstance(kwargs.get(name), Tensor)), None)
-                given = torch.arange(text.shape[1])[None] if isinstance(text, Tensor) else None
-            self._positions = given
+            told = kwargs.get("position_ids")
+            self._positions = given = told if isinstance(told, Tensor) else _positions(args, kwargs)
             self.first = 0 if given is None else int(given.min())
             self._forces = {}
 
@@ -164,6 +162,18 @@ class Following:
         for marker, answers in self._answers.items():
             if answers[row] == _NEVER and marker in text:
                 answers[row] = position + 1
+
+
+def _positions(args: Sequence[object], given: Mapping[str, Any]) -> Tensor | None:
+    """Position of each token of a pass whose decoder is not told them: it knows them from its mask and its cache."""
+    text = next((each for each in (*args[:1], *(given.get(name) for name in _READ)) if isinstance(each, Tensor)), None)
+    if text is None:
+        return None
+    mask, cache = given.get("attention_mask"), given.get("past_key_values")
+    if isinstance(mask, Tensor) and mask.ndim == 2:
+        return (mask.cumsum(-1) - 1).clamp(min=0)[:, -text.shape[1] :]
+    read = 0 if cache is None else int(cache.get_seq_length())
+    return torch.arange(read, read + text.shape[1])[None]
 
 
 def _pinned(treatment: Treatment, table: Tensor) -> Tensor:

@@ -16,14 +16,17 @@ import inspect
 import sys
 from collections.abc import Iterator, Sequence
 
+import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import DynamicCache, PreTrainedConfig, PreTrainedModel
+from transformers.cache_utils import LinearAttentionCacheLayerMixin
 
 from sessions.errors import ModelError
 from sessions.model.parts import Anatomy, DenseSite, ExpertSite, Layer, Refusal, Site
+from sessions.model.positions import by_length
 
-DOWN_NAMES = frozenset({"down_proj", "c_proj", "dense_4h_to_h", "fc2", "w2"})
-GATED_NAMES = frozenset({"gate_proj", "gate_up_proj"})
+DOWN_NAMES = frozenset({"down_proj", "c_proj", "dense_4h_to_h", "fc2", "w2", "output_linear"})
+GATED_NAMES = frozenset({"gate_proj", "gate_up_proj", "input_linear"})
 FINAL_NORM_NAMES = ("norm", "ln_f", "final_layer_norm", "final_layernorm")
 POSITION_NAMES = frozenset({"wpe", "embed_positions"})
 #: Modules besides the down projection whose input is a product of two computed streams.
@@ -45,6 +48,7 @@ READER_NAMES = {
     "gate_proj": "gate",
     "up_proj": "up",
     "gate_up_proj": "gate and up",
+    "input_linear": "gate and up",
     "c_fc": "in",
     "dense_h_to_4h": "in",
     "fc1": "in",
@@ -52,7 +56,8 @@ READER_NAMES = {
 
 
 def read(model: PreTrainedModel) -> Anatomy:
-    """Find the parts of `model`, and prepare its experts for hooks.
+    """Find the parts of `model`, and prepare it: its experts for hooks, and rotary modules that encode positions by the
+    length of the text so that rows do not depend on each other.
 
     Raises:
         ModelError: the model is not built in a way this file knows; the message names the part.
@@ -69,26 +74,33 @@ def read(model: PreTrainedModel) -> Anatomy:
     if experts:
         # Of the implementations transformers offers, this one calls `_apply_gate` with rows in token order.
         model.set_experts_implementation("batched_mm")
+    recurrent = _is_recurrent(config)
+    norms = [module for module in decoder.modules() if _is_norm(module)]
+    centring = {kind for kind, norm in {type(norm): norm for norm in norms}.items() if _centres(norm)}
     return Anatomy(
         decoder=decoder,
         layers=layers,
         final_norm=_final_norm(decoder, family),
         head=head,
         embeddings=tuple(m for m in decoder.modules() if isinstance(m, nn.Embedding)),
-        norms=tuple(m for m in decoder.modules() if _is_norm(m)),
+        norms=tuple(norm for norm in norms if type(norm) not in centring),
+        centring_norms=tuple(norm for norm in norms if type(norm) in centring),
         activations=tuple(m for m in decoder.modules() if _is_activation(m)),
         products=tuple(m for name, m in decoder.named_modules() if _last(name) in PRODUCT_NAMES),
         routers=(
             *(site.router for site in experts if site.router is not None),
             *(m for name, m in decoder.named_modules() if _last(name) == SHARED_GATE_NAME),
+            *(gate for attention in _attentions(blocks) for gate in _output_gates(attention)),
         ),
         qk_projections=tuple(_unexchangeable_qk(blocks)),
         context=_context(decoder),
         shares_keys=bool(getattr(config, "num_kv_shared_layers", 0)),
         streams=int(getattr(config, "altup_num_inputs", 1)),
         stream=int(getattr(config, "altup_active_idx", 0)),
+        positions=by_length(decoder),
+        recurrent=recurrent,
         text_config=config,
-        refusals=tuple(_refusals(decoder, blocks, experts, family)),
+        refusals=tuple(_refusals(decoder, blocks, experts, recurrent, family)),
     )
 
 
@@ -174,7 +186,7 @@ def _dense_sites(block: nn.Module) -> Iterator[tuple[nn.Module, bool, tuple[tupl
     `c_proj` left out."""
     for name, module in block.named_modules():
         *parents, last = name.split(".")
-        if last not in DOWN_NAMES or any("attn" in p or "attention" in p for p in parents):
+        if last not in DOWN_NAMES or any("attn" in p or "attention" in p for p in parents) or _of_experts(module):
             continue
         mlp = dict((block.get_submodule(".".join(parents)) if parents else block).named_children())
         readers = tuple((READER_NAMES[child], module) for child, module in mlp.items() if child in READER_NAMES)
@@ -213,6 +225,11 @@ def _context(decoder: nn.Module) -> int | None:
     return None
 
 
+def _is_recurrent(config: PreTrainedConfig) -> bool:
+    """Whether some layers keep a running state (linear attention, state spaces), which is not copied for more rows."""
+    return any(isinstance(layer, LinearAttentionCacheLayerMixin) for layer in DynamicCache(config=config).layers)
+
+
 def _unexchangeable_qk(blocks: nn.ModuleList) -> Iterator[nn.Module]:
     """Query and key projections of attention modules written before transformers' attention interface."""
     for attention in _attentions(blocks):
@@ -234,8 +251,28 @@ def _attentions(blocks: nn.Module) -> Iterator[nn.Module]:
             yield module
 
 
+def _output_gates(attention: nn.Module) -> Iterator[nn.Module]:
+    """Projections that say how much of its output an attention module lets through."""
+    return (child for name, child in attention.named_children() if "gate" in name and isinstance(child, nn.Linear))
+
+
 def _is_attention(module: nn.Module) -> bool:
     return type(module).__name__.endswith("Attention")
+
+
+def _unknown_mlp(block: nn.Module) -> str | None:
+    """A part of a block that has an activation function and no neurons that are known, by its name there.
+
+    What reads gates or attention scores with one is part of the attention or of a site's own MLP.
+    """
+    parents = {".".join(name.split(".")[:-1]) for name, module in block.named_modules() if _is_activation(module)}
+    known = {".".join(name.split(".")[:-1]) for name, _ in block.named_modules() if _last(name) in DOWN_NAMES}
+    known |= {name for name, module in block.named_modules() if hasattr(module, "_apply_gate") or _is_attention(module)}
+    return next((p for p in sorted(parents) if not any(_within(p, k) or _within(k, p) for k in known)), None)
+
+
+def _within(name: str, parent: str) -> bool:
+    return name == parent or not parent or name.startswith(f"{parent}.")
 
 
 def has_eager_attention(module: nn.Module) -> bool:
@@ -243,22 +280,35 @@ def has_eager_attention(module: nn.Module) -> bool:
     return hasattr(sys.modules[type(module).__module__], "eager_attention_forward")
 
 
-def _refusals(decoder: nn.Module, blocks: nn.ModuleList, experts: list[ExpertSite], family: str) -> Iterator[Refusal]:
+def _refusals(
+    decoder: nn.Module, blocks: nn.ModuleList, experts: list[ExpertSite], recurrent: bool, family: str
+) -> Iterator[Refusal]:
     """What this model cannot do, with the reason."""
     if any(site.activation is None for site in experts):
         yield (
-            "attribution",
+            "relp",
             f"the experts of '{family}' compute their activation inside a function, where no rule reaches",
         )
     if any(_last(name) == "altup" for name, _ in decoder.named_modules()):
         yield (
-            "attribution",
+            "relp",
             f"'{family}' mixes several residual streams by learned products (AltUp), which no rule covers",
+        )
+    if recurrent:
+        yield (
+            "relp",
+            f"layers of '{family}' keep a running state (linear attention, state spaces), which no rule covers",
+        )
+    unknown = next(filter(None, map(_unknown_mlp, blocks)), None)
+    if unknown is not None:
+        yield (
+            "relp",
+            f"'{unknown}' of '{family}' has an activation function, and it is not known what it writes with",
         )
     for attention in _attentions(blocks):
         if not has_eager_attention(attention) and not _separate_qk(attention):
             yield (
-                "attribution",
+                "relp",
                 f"the attention of '{family}' can neither be exchanged nor its queries and keys held constant",
             )
             return
@@ -266,6 +316,21 @@ def _refusals(decoder: nn.Module, blocks: nn.ModuleList, experts: list[ExpertSit
 
 def _is_norm(module: nn.Module) -> bool:
     return "norm" in type(module).__name__.lower() and not any(True for _ in module.children())
+
+
+def _centres(norm: nn.Module) -> bool:
+    """Whether a norm takes the mean away, so that it makes no difference to add the same to all coordinates."""
+    if isinstance(norm, nn.LayerNorm):
+        return True
+    weight = getattr(norm, "weight", None)
+    shape = getattr(norm, "normalized_shape", None) if weight is None else weight.shape
+    needed = [each for each in inspect.signature(norm.forward).parameters.values() if each.default is each.empty]
+    if shape is None or len(needed) > 1 or (isinstance(weight, Tensor) and weight.is_meta):
+        return False
+    like = torch.empty(0) if weight is None else weight
+    probe = torch.linspace(-1, 2, shape[-1], dtype=torch.float32).pow(3).expand(shape)[None].to(like)
+    with torch.no_grad():
+        return bool(torch.allclose(norm(probe).float(), norm(probe + 2).float(), rtol=0.02, atol=0.02))
 
 
 def _is_activation(module: nn.Module) -> bool:
@@ -279,6 +344,11 @@ def _is_module(thing: object) -> bool:
 
 def _last(name: str) -> str:
     return name.rpartition(".")[2]
+
+
+def _of_experts(module: nn.Module) -> bool:
+    """Whether a projection has a matrix for each of several experts."""
+    return getattr(getattr(module, "weight", None), "ndim", 2) == 3
 
 
 def _in_features(down: nn.Module) -> int:

@@ -7,6 +7,9 @@ top-p are transformers' own logits warpers; what keeps a text from repeating its
 
 A row whose logits stop being numbers ends there, and the others go on: what one row computes reaches no other.
 
+What is cached is used only as long as it is what a fresh pass would compute: where positions are encoded by the length
+of the text (`positions`) and a row comes to a length that is encoded otherwise, the whole text is read again.
+
 `transformers.generate` is not used because it can neither hand back control between tokens nor be
 stopped in the middle of a row; `tests/sessions/model/test_generation.py` holds both token for token
 equal.
@@ -22,6 +25,7 @@ from torch import Tensor
 from transformers import LogitsProcessorList, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.generation import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
+from sessions.model.positions import encoding_of
 from sessions.model.repetition import Rules
 from sessions.model.tokens import end_of_turn
 
@@ -106,7 +110,8 @@ def generate(
     )
     rows = [Row(read=len(prompt), guarded=0 if rules.any else None) for prompt in prompts]
     pick = _picker(decoding, rules, len(rows), model.device)
-    cache = None
+    encoding = encoding_of(model)
+    cache, everything = None, ids
     for number in range(decoding.max_tokens):
         with torch.inference_mode():
             positions = (mask.cumsum(-1) - 1).clamp(min=0)[:, -ids.shape[1] :]
@@ -127,6 +132,10 @@ def generate(
             break
         ids = chosen[:, None]
         rules.read(chosen)
+        everything = torch.cat([everything, ids], dim=1)
+        growing = [len(prompt) + number for prompt, row in zip(prompts, rows, strict=True) if not row.stopped]
+        if encoding is not None and not all(encoding.alike(length, length + 1) for length in growing):
+            cache, ids = None, everything  # what was cached is of another encoding: all is read again
         mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
     for row in rows:
         row.stopped = row.stopped or "length"

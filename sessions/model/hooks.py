@@ -44,7 +44,8 @@ def after(module: nn.Module, change: Callable[[Tensor, Any], Any]) -> Iterator[N
 
 
 @contextmanager
-def _computing(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
+def computing(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
+    """Inside the block every call of `module` computes `forward` instead; its hooks are called as ever."""
     # Assigned on the instance, as below.
     outer = module.__dict__.get("forward")
     module.forward = forward
@@ -58,12 +59,12 @@ def _computing(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]
 
 def skipped(module: nn.Module, output: Any) -> AbstractContextManager[None]:
     """Inside the block `module` computes nothing: every call of it returns `output`."""
-    return _computing(module, lambda *_, **__: output)
+    return computing(module, lambda *_, **__: output)
 
 
 def passing(module: nn.Module) -> AbstractContextManager[None]:
     """Inside the block `module` computes nothing: every call of it returns its first argument."""
-    return _computing(module, lambda hidden, *_, **__: hidden)
+    return computing(module, lambda hidden, *_, **__: hidden)
 
 
 #: Where a state of d_model numbers a token can be read and written: what enters a decoder layer, what leaves it, and
@@ -151,19 +152,6 @@ def _on_experts(site: ExpertSite, change: Change) -> Iterator[None]:
         del site.experts._apply_gate
         if outer is not None:
             site.experts._apply_gate = outer
-
-
-@contextmanager
-def raw_logits(anatomy: Anatomy) -> Iterator[list[Tensor]]:
-    """Logits of each pass in the block before any final softcap, `[rows, kept, vocab]`."""
-    seen: list[Tensor] = []
-
-    def keep(_: Tensor, output: Tensor) -> Tensor:
-        seen.append(output)
-        return output
-
-    with after(anatomy.head, keep):
-        yield seen
 
 
 @contextmanager

@@ -5,7 +5,8 @@ Which parts a family has, and by what names, is known to `anatomy` alone, which 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from sessions.errors import ModelError, UsageError
+from sessions.model.positions import LengthEncoding
 from sessions.model.weights import dense_columns, dense_rows, dense_written, expert_columns, expert_rows
 
 
@@ -53,7 +55,7 @@ class ExpertSite:
 
 Site = DenseSite | ExpertSite
 
-#: An ability, such as "attribution", and why the model lacks it.
+#: An ability, such as "relp" (relevance propagation), and why the model lacks it.
 Refusal = tuple[str, str]
 
 
@@ -85,13 +87,15 @@ class Anatomy:
     """The parts of one model.
 
     `embeddings` are all modules whose output enters the network as an input (token, position and
-    per-layer embeddings). `norms` and `activations` are the modules that a linearisation replaces,
-    `products` those whose input is a product of two streams, `qk_projections` the query and key
-    projections of families whose attention cannot be exchanged through transformers' interface.
+    per-layer embeddings). `norms`, `centring_norms`, which take the mean away first, and `activations` are the modules
+    that a linearisation replaces, `products` those whose input is a product of two streams, `routers` those that weigh
+    what others compute, `qk_projections` the query and key projections of families whose attention cannot be exchanged
+    through transformers' interface.
     `context` is the number of positions a learned position embedding has, None where positions are
     computed and have no end. `shares_keys` says that some layers read the keys and values of earlier
     ones, and so need these to have run; `streams` how many residual streams there are, and `stream` which of
-    them attention and MLP work on.
+    them attention and MLP work on. `positions` is how positions are encoded by the length of the text, None where it
+    does not matter; `recurrent` says that some layers keep a running state of the text in place of keys and values.
     """
 
     decoder: nn.Module
@@ -100,6 +104,7 @@ class Anatomy:
     head: nn.Module
     embeddings: tuple[nn.Module, ...]
     norms: tuple[nn.Module, ...]
+    centring_norms: tuple[nn.Module, ...]
     activations: tuple[nn.Module, ...]
     products: tuple[nn.Module, ...]
     routers: tuple[nn.Module, ...]
@@ -108,6 +113,8 @@ class Anatomy:
     shares_keys: bool
     streams: int
     stream: int
+    positions: LengthEncoding | None
+    recurrent: bool
     text_config: object
     refusals: tuple[Refusal, ...]
 
@@ -137,14 +144,18 @@ class Anatomy:
     def has_experts(self) -> bool:
         return any(isinstance(site, ExpertSite) for layer in self.layers for site in layer.sites)
 
+    def why_not(self, ability: str) -> str | None:
+        """Why the model is known not to be able to do this; None where it can."""
+        return next((reason for name, reason in self.refusals if name == ability), None)
+
     def require(self, ability: str) -> None:
         """Raise `ModelError` when the model is known not to be able to do this."""
-        for name, reason in self.refusals:
-            if name == ability:
-                raise ModelError(
-                    f"{ability} is not available on this model: {reason}",
-                    "generate, top, ablate, amplify and sweep work on it, with neurons named one by one",
-                )
+        reason = self.why_not(ability)
+        if reason is not None:
+            raise ModelError(
+                f"{ability} is not available on this model: {reason}",
+                "discover --method atp works on it, and so do generate, top, ablate, verify and sweep",
+            )
 
     def check_layer(self, layer: int) -> None:
         """Raise `UsageError` unless there is a layer `layer`."""
@@ -165,6 +176,23 @@ class Anatomy:
                 f"the text has {tokens:,} tokens, and the model has {self.context:,} positions", "shorten the prompt"
             )
 
+    def goes_on(self, read: int, length: int) -> bool:
+        """Whether what was cached of a text's first `read` tokens is what a pass over `length` of them computes.
+
+        Where it is not, the text is read again from its beginning.
+        """
+        # A running state is of one place in one row, and is not cut or copied.
+        return not self.recurrent and self.encodes_alike(read, length)
+
+    def encodes_alike(self, length: int, other: int) -> bool:
+        """Whether the positions of texts of both lengths are encoded alike."""
+        return self.positions is None or self.positions.alike(length, other)
+
+    def as_long_as(self, *lengths: int) -> AbstractContextManager[None]:
+        """Inside the block, passes encode positions as those of texts of these many tokens, one number a row or one for
+        all. Without it they go by the positions they compute."""
+        return nullcontext() if self.positions is None else self.positions.as_long_as(lengths)
+
     def site_of(self, layer: int, index: int) -> tuple[Site, int]:
         """The site that holds a neuron, and the neuron's number within the site."""
         self.check(layer, index)
@@ -173,15 +201,15 @@ class Anatomy:
                 return site, index - site.offset
         raise AssertionError("sites cover the layer")
 
-    def logits(self, hidden: Tensor, ids: Sequence[int]) -> Tensor:
-        """Raw logits of some tokens alone, `[…, len(ids)]`, from what enters the head, `[…, d_model]`.
+    def scores(self, hidden: Tensor, ids: Sequence[int], forward: Callable[[Tensor], Tensor]) -> Tensor:
+        """What the head says of some tokens alone, `[…, len(ids)]`, from what enters it, `[…, d_model]`.
 
-        The rows of a plain head are used by themselves; any other kind (packed weights, an adapter) computes all.
-        No hook of the head is called.
+        The rows of a plain head are used by themselves; of any other kind (packed weights, an adapter) `forward`, the
+        head's own, computes all. Scores are not yet logits (see `sessions.model.logits`).
         """
         wanted = torch.tensor(list(ids), device=hidden.device)
         if type(self.head) is not nn.Linear:
-            return self.head.forward(hidden).index_select(-1, wanted)
+            return forward(hidden).index_select(-1, wanted)
         bias = None if self.head.bias is None else self.head.bias[wanted]
         return nn.functional.linear(hidden, self.head.weight[wanted], bias)
 

@@ -4,7 +4,7 @@ At a site of each layer, the direction from the mean over negative prompts to th
 the last token (difference of means: Marks & Tegmark 2023; used for steering by Rimsky et al. 2024, and with one prompt
 a side by Turner et al. 2023). It is not made a unit: added once, it carries the one mean into the other.
 
-Prompts are read in batches padded on the right, which changes nothing for any of them (see `cases`).
+Prompts are read in batches padded on the right, which changes nothing for any of them (see `model.rows`).
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sessions.circuits.cases import LARGEST_BATCH, batches, padded
 from sessions.errors import ModelError, UsageError
 from sessions.events import Progress, Steps
 from sessions.model.cancel import Cancel
 from sessions.model.hooks import Change, on_neurons, on_states, together, watched
 from sessions.model.opening import OpenModel
 from sessions.model.parts import Anatomy
+from sessions.model.rows import LARGEST_BATCH, batches, padded_rows
 from sessions.model.tokens import last_positions
 from sessions.vectors.vector import Vector, Where, check_site, width_at
 
@@ -111,8 +111,8 @@ def at_ends(
 
     Interventions installed around the call act on it.
     """
-    ids = padded(prompts, opened.model.device)
-    with watched(opened.anatomy, cancel), _recorded(opened.anatomy, site, layers, [len(p) for p in prompts]) as seen:
+    recorded = _recorded(opened.anatomy, site, layers, [len(prompt) for prompt in prompts])
+    with watched(opened.anatomy, cancel), padded_rows(opened, prompts) as ids, recorded as seen:
         opened.model(input_ids=ids, use_cache=False, logits_to_keep=last_positions(1, ids))
     return {layer: torch.cat(parts, -1) for layer, parts in seen.items()}
 

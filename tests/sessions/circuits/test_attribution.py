@@ -133,11 +133,16 @@ def test_forward_values_are_the_models_own_and_nothing_stays_behind(family: str)
     assert all(p.grad is None for p in model.parameters())
 
 
-def test_the_target_is_taken_before_the_final_softcap() -> None:
-    model = tiny("gemma2")
-    model.config.final_logit_softcapping = 1.0
-    found = attributed(model)
-    assert abs(found.value) > 1.0 > float(model(IDS).logits.abs().max())
+@pytest.mark.parametrize("family", ["gemma2", "gemma4", "granite", "cohere"])
+def test_the_target_is_a_function_of_the_models_own_logits_and_all_of_it_arrives(family: str) -> None:
+    """These families squash or scale what their head computes."""
+    model = tiny(family)
+    logits = model(IDS).logits[0, -1]
+    assert not torch.allclose(logits, model.lm_head(model.model(IDS).last_hidden_state)[0, -1], rtol=0.05)
+    for measure in (lambda kept: kept[-1, 5] - kept[-1, 9], lambda kept: kept[-1].log_softmax(-1)[5]):
+        found = attributed(model, measure=measure)
+        torch.testing.assert_close(found.value, float(measure(logits[None])), rtol=1e-5, atol=1e-5)
+        assert found.conservation < 1e-5
 
 
 def test_a_backward_pass_that_overflows_names_the_layer_and_shows_no_number() -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from sessions.circuits.cases import batches, last_logits, settled
+from sessions.circuits.cases import last_logits, settled
 from sessions.circuits.prompts import Asked, read_prompts
 from sessions.errors import ArtifactError, UsageError
 from sessions.events import finished
-from sessions.model.hooks import count_hooks, raw_logits
+from sessions.model.hooks import count_hooks
 from sessions.model.opening import OpenModel, adopt
+from sessions.model.rows import batches
 from tests.families import DENSE, MOE, tiny, tiny_tokenizer
 
 ROWS = ([1, 9, 30, 12], [1, 14], [1, 20, 21, 22, 23, 40, 41])
@@ -22,9 +23,9 @@ def test_each_row_of_a_batch_computes_what_it_would_alone(family: str) -> None:
     hooks = count_hooks(opened.model)
     together = last_logits(opened, ROWS)
     for row, ids in zip(together, ROWS, strict=True):
-        with raw_logits(opened.anatomy) as seen, torch.inference_mode():
-            opened.model(input_ids=torch.tensor([ids]), use_cache=False)
-        torch.testing.assert_close(row, seen[0][0, -1], rtol=1e-4, atol=1e-4)
+        with torch.inference_mode():
+            alone = opened.model(input_ids=torch.tensor([ids]), use_cache=False).logits[0, -1]
+        torch.testing.assert_close(row, alone, rtol=1e-4, atol=1e-4)
     assert count_hooks(opened.model) == hooks
 
 

@@ -47,11 +47,8 @@ def attributed(model: OpenModel, **how: Any) -> Attribution:
 
 @torch.inference_mode()
 def value(model: OpenModel, treatment: Treatment) -> float:
-    seen: list[Tensor] = []
-    keep = after(model.anatomy.head, lambda _, logits: (seen.append(logits), logits)[1])
-    with treated(model.anatomy, [treatment]), keep:
-        model.model(input_ids=IDS, use_cache=False)
-    return float(measure(seen[0][0].double()))
+    with treated(model.anatomy, [treatment]):
+        return float(measure(model.model(input_ids=IDS, use_cache=False).logits[0].double()))
 
 
 @pytest.mark.parametrize("family", DENSE)
@@ -96,10 +93,8 @@ def gradients(model: OpenModel, fraction: float) -> list[tuple[Tensor, Tensor]]:
         for layer in model.anatomy.layers:
             for site in layer.sites:
                 stack.enter_context(on_neurons(site, record))
-        seen: list[Tensor] = []
-        stack.enter_context(after(model.anatomy.head, lambda _, out: (seen.append(out), out)[1]))
-        model.model(input_ids=IDS, use_cache=False)
-        found = torch.autograd.grad(measure(seen[0][0]), neurons)
+        logits = model.model(input_ids=IDS, use_cache=False).logits[0]
+        found = torch.autograd.grad(measure(logits), neurons)
     width = [site.width for layer in model.anatomy.layers for site in layer.sites]
     pairs = zip(found, neurons, width, strict=True)
     return [(gradient.reshape(-1, w), h.detach().reshape(-1, w)) for gradient, h, w in pairs]

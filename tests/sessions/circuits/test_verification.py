@@ -38,15 +38,8 @@ def opened(family: str) -> OpenModel:
 
 def value(opened: OpenModel, target: Target, treatment: Treatment) -> float:
     """The target's value under a treatment, over the whole prompt and nothing else."""
-    seen: list[torch.Tensor] = []
-
-    def keep(_: Any, logits: torch.Tensor) -> torch.Tensor:
-        seen.append(logits)
-        return logits
-
-    with torch.inference_mode(), treated(opened.anatomy, [treatment]), after(opened.anatomy.head, keep):
-        opened.model(input_ids=torch.tensor([IDS]), use_cache=False)
-    logits = seen[0][0].float()
+    with torch.inference_mode(), treated(opened.anatomy, [treatment]):
+        logits = opened.model(input_ids=torch.tensor([IDS]), use_cache=False).logits[0].float()
     if target.sequence:
         last = logits[-len(target.tokens) :].log_softmax(-1)
         return sum(float(row[token.id]) for row, token in zip(last, target.tokens, strict=True))

@@ -80,8 +80,8 @@ def test_a_neuron_that_is_not_there_is_refused_with_the_range() -> None:
 @pytest.mark.parametrize("family", ["gpt_oss", "gemma3n", "bloom"])
 def test_what_a_family_cannot_do_is_refused_by_name(family: str) -> None:
     parts = anatomy.read(tiny(family))
-    with pytest.raises(ModelError, match=f"attribution is not available.*{family}"):
-        parts.require("attribution")
+    with pytest.raises(ModelError, match=f"relp is not available.*{family}"):
+        parts.require("relp")
 
 
 def test_a_model_of_another_build_is_refused_naming_the_part() -> None:
