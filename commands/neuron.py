@@ -169,6 +169,7 @@ def _attributed(session: Session, circuit: Circuit | None) -> Steps[tuple[Encode
     from sessions.circuits.cases import settled
     from sessions.circuits.prompts import Asked
     from sessions.circuits.targets import value_of
+    from sessions.model.finite import locating
 
     opened, notes = session.opened(), []
     method, attention = "relp", session.settings.attention
@@ -192,14 +193,15 @@ def _attributed(session: Session, circuit: Circuit | None) -> Steps[tuple[Encode
         )
         (case,) = yield from settled(opened, [asked], cancel=session.cancel)
         encoded, target = case.encoded, case.target
-    attribution = attribute(
-        opened.model,
-        opened.anatomy,
-        torch.tensor([encoded.ids], device=opened.model.device),
-        lambda logits: value_of(target, logits),
-        method=method,  # type: ignore[arg-type]
-        attention=attention,  # type: ignore[arg-type]
-        kept=len(target.tokens) if target.sequence else 1,
-        cancel=session.cancel,
-    )
+    with locating(opened, [encoded.ids]):
+        attribution = attribute(
+            opened.model,
+            opened.anatomy,
+            torch.tensor([encoded.ids], device=opened.model.device),
+            lambda logits: value_of(target, logits),
+            method=method,  # type: ignore[arg-type]
+            attention=attention,  # type: ignore[arg-type]
+            kept=len(target.tokens) if target.sequence else 1,
+            cancel=session.cancel,
+        )
     return encoded, target, attribution, notes

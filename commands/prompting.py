@@ -271,7 +271,7 @@ def _next(session: Session):  # type: ignore[no-untyped-def]
 
     opened, encoded = session.opened(), session.encoded()
     with under(opened, [(encoded, Condition("", session.in_force))]):
-        logits = next_logits(opened.model, opened.anatomy, encoded.ids, session.cancel)
+        logits = next_logits(opened, encoded.ids, session.cancel)
     session.reading = replace(session.reading, logits=logits)
     return logits
 

@@ -13,9 +13,10 @@ from msgspec import structs, to_builtins
 
 from commands.grammar import VERBS, Call, parse
 from sessions.disk import make_folder
-from sessions.errors import ArtifactError, Cancelled, UsageError, WorkbenchError
+from sessions.errors import ArtifactError, Cancelled, NotFinite, UsageError, WorkbenchError
 from sessions.events import Event, Failed, Result, Started, Steps
 from sessions.journal import Record, versions
+from sessions.json_text import infinite
 from sessions.session import Session
 
 
@@ -43,6 +44,7 @@ def run(session: Session, line: str, *, where: str = "") -> Generator[Event, Non
         yield Started(call.verb, line, where)
         with session.suppressing() as suppression:
             value = yield from _stoppable(session, VERBS[call.verb].steps(session, call.params))
+        _refuse_infinite(value)
         outcome = Result(value, perf_counter() - start)
         if suppression is not None and suppression.met:
             outcome = with_remark(outcome, suppression.remark)
@@ -64,6 +66,17 @@ def _understood(line: str, where: str) -> Call | Failed:
         return parse(line)
     except UsageError as error:
         return Failed(error.kind, error.message, error.hint, where, error.column)
+
+
+def _refuse_infinite(value: Any) -> None:
+    """Raise `NotFinite` for a result with a number that is none: JSON cannot say it, and nobody could use it.
+
+    What computes numbers says where they end before it comes to this.
+    """
+    wrong = infinite(value)
+    if wrong:
+        hint = "use a smaller scale, gain or multiplier"
+        raise NotFinite(f"the result holds a number that is not finite: {wrong}", hint)
 
 
 def _stoppable(session: Session, steps: Steps[Any]) -> Steps[Any]:

@@ -50,6 +50,14 @@ class ModelError(WorkbenchError):
     kind = "model"
 
 
+class NotFinite(ModelError):
+    """A number that the model computed is infinite or none; `row` is that of the batch, where only one is to blame."""
+
+    def __init__(self, message: str, hint: str = "", row: int | None = None) -> None:
+        super().__init__(message, hint)
+        self.row = row
+
+
 class ArtifactError(WorkbenchError):
     """A named artifact that is missing, malformed, misnamed, or belongs to another model."""
 

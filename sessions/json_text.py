@@ -7,9 +7,12 @@ import json
 import math
 import re
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any, TypeVar
 
 import msgspec
+from msgspec import Struct
+from msgspec.structs import asdict, astuple
 
 from sessions.errors import ArtifactError
 
@@ -107,7 +110,9 @@ def readable(value: Any, what: str) -> bytes:
     Raises:
         ArtifactError: JSON cannot say it: a number is not finite, or a text is not valid Unicode.
     """
-    _check_finite(value, what, "")
+    wrong = infinite(value)
+    if wrong:
+        raise ArtifactError(f"{what} holds a number that JSON cannot say: {wrong}")
     try:
         return _laid_out(value, 0).encode() + b"\n"
     except UnicodeEncodeError as error:
@@ -125,15 +130,38 @@ def escaped(value: Any) -> Any:
     return value
 
 
-def _check_finite(value: Any, what: str, path: str) -> None:
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ArtifactError(f"{what} holds a number that JSON cannot say: {path or 'it'} is {value}")
-    if isinstance(value, dict):
-        for key, each in value.items():
-            _check_finite(each, what, f"{path}.{key}" if path else str(key))
-    elif isinstance(value, list | tuple):
-        for index, each in enumerate(value):
-            _check_finite(each, what, f"{path}[{index}]")
+def infinite(value: Any) -> str:
+    """Where a value holds a number that is not finite, such as `rows[2].effect is nan`; "" where all of them are.
+
+    Args:
+        value: structs, dicts, sequences, strings and numbers.
+    """
+    waiting: list[Iterable[Any]] = [[value]]
+    while waiting:  # most values are sound, and large: paths are made for those that are not
+        for each in waiting.pop():
+            if isinstance(each, float):
+                if not math.isfinite(each):
+                    return _path_to_infinite(value, "")
+            elif each is not None and not isinstance(each, str | int):
+                waiting.append(_members(each))
+    return ""
+
+
+def _members(value: Any) -> Iterable[Any]:
+    if isinstance(value, Struct):
+        return astuple(value)
+    return value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+
+
+def _path_to_infinite(value: Any, path: str) -> str:
+    if isinstance(value, float):
+        return "" if math.isfinite(value) else f"{path or 'it'} is {value}"
+    known = asdict(value) if isinstance(value, Struct) else value
+    if isinstance(known, dict):
+        inside = [(f"{path}.{name}" if path else str(name), each) for name, each in known.items()]
+    else:
+        inside = [(f"{path}[{index}]", each) for index, each in enumerate(_members(known))]
+    return next(filter(None, (_path_to_infinite(each, name) for name, each in inside)), "")
 
 
 def _laid_out(value: Any, indent: int, room: int = WIDTH) -> str:

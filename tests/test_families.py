@@ -102,7 +102,7 @@ def close(one: object, other: object) -> None:
 
 def the_next_token(both: Both) -> None:
     for ids in ROWS:
-        close(next_logits(both.opened.model, both.opened.anatomy, ids), both.logits(ids)[-1])
+        close(next_logits(both.opened, ids), both.logits(ids)[-1])
 
 
 def padded_rows(both: Both) -> None:

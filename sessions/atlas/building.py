@@ -26,9 +26,10 @@ from sessions.atlas.atlas import About, Array, Atlas, Documents, Layer
 from sessions.atlas.corpus import Corpus, Survey
 from sessions.atlas.folding import Running, bytes_of, working_bytes
 from sessions.disk import LARGEST
-from sessions.errors import ModelError, UsageError
+from sessions.errors import UsageError
 from sessions.events import Progress, Steps
 from sessions.model.cancel import Cancel
+from sessions.model.finite import not_finite
 from sessions.model.hooks import Routing, on_neurons, passing, watched
 from sessions.model.opening import OpenModel
 from sessions.model.parts import Anatomy, DenseSite, ExpertSite, Site
@@ -174,9 +175,8 @@ class Building:
             yield first + done
         for (layer, _), running in zip(self.sites, self.running, strict=True):
             if not running.finite:
-                raise ModelError(
-                    f"what the neurons of layer {layer} are is not finite", "open the model with --dtype float32"
-                )
+                names = [f"document {first + row + 1}" for row in saying]
+                raise not_finite(self.opened, [ids[row] for row in saying], f"an activation of layer {layer}", names)
         self.progress.kept.update({first + row: np.asarray(ids[row], dtype=np.int32) for row in saying})
         self.progress.documents += len(texts)
         self.progress.empty += len(texts) - len(saying)

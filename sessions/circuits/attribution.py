@@ -41,7 +41,7 @@ from transformers import PreTrainedModel
 
 from sessions.circuits.circuit import Neuron
 from sessions.circuits.rules import Attention, attended, behind_the_head, half, linearised
-from sessions.errors import ModelError
+from sessions.errors import ModelError, NotFinite
 from sessions.model.cancel import Cancel
 from sessions.model.hooks import Change, Routing, after, on_neurons, together, watched
 from sessions.model.logits import only_at_ends
@@ -143,14 +143,6 @@ Measure = Callable[[Tensor], Tensor]
 those after the last token of each, `[prompts, vocab]`, to the sum of their targets."""
 
 
-class NotFinite(ModelError):
-    """Relevance that is no number, first met in row `prompt` of the batch."""
-
-    def __init__(self, message: str, hint: str, prompt: int) -> None:
-        super().__init__(message, hint)
-        self.prompt = prompt
-
-
 def attribute(
     model: PreTrainedModel,
     anatomy: Anatomy,
@@ -176,7 +168,7 @@ def attribute(
         lengths: tokens of each of many prompts, each read at its last one.
 
     Raises:
-        NotFinite: a layer's relevance is not finite.
+        NotFinite: the target's value, or a layer's relevance, is not finite.
         ModelError: the family is out of reach of the method.
         Cancelled: `cancel` was requested; every hook is gone.
     """
@@ -201,6 +193,8 @@ def attribute(
             logits = model(input_ids=ids, use_cache=False, logits_to_keep=keep).logits
             logits = behind_the_head(tape.scores, logits) if method == "relp" else logits
             target = measure(logits.flatten(0, 1).float())
+            if not target.isfinite():
+                raise NotFinite("the target's value is not finite", "open the model with --dtype float32")
             gradients = torch.autograd.grad(target, tape.tensors, allow_unused=True)
         if first is None:
             first, summed, value = tape, gradients, float(target.detach())
@@ -312,7 +306,7 @@ def _relevance(
         relevance = torch.zeros_like(activation) if gradient is None else _product(gradient, moved)
         found = _site_relevance(layer, site, routing, relevance.detach(), activation.detach())
         sites.append(found if lengths is None else _of_many(found, lengths))
-        _refuse_infinite(sites[-1], str(activation.dtype).removeprefix("torch."))
+    _refuse_infinite(sites)
     *inputs, outputs = (
         0.0 if gradient is None else float((tensor.float() * gradient.float()).sum())
         for tensor, gradient in zip(tape.tensors[len(sites) :], gradients[len(sites) :], strict=True)
@@ -322,14 +316,18 @@ def _relevance(
     return Attribution(tuple(sites[number] for number in order), value, outputs, sum(inputs))
 
 
-def _refuse_infinite(site: SiteRelevance, dtype: str) -> None:
-    if site.relevance.sum().isfinite():
-        return
-    bad = (~site.relevance.sum(1).isfinite()).nonzero()[:1, 0]
-    prompt = 0 if site.prompts is None or not len(bad) else int(site.prompts[bad])
-    raise NotFinite(
-        f"the relevance of layer {site.layer} is not finite in {dtype}", "open the model with --dtype float32", prompt
-    )
+def _refuse_infinite(sites: Sequence[SiteRelevance]) -> None:
+    """Raise `NotFinite` for the highest layer whose relevance is not finite, from which it went down to all others."""
+    for site in reversed(sites):
+        if not site.relevance.sum().isfinite():
+            bad = (~site.relevance.sum(1).isfinite()).nonzero()[:1, 0]
+            row = None if site.prompts is None or not len(bad) else int(site.prompts[bad])
+            dtype = str(site.activation.dtype).removeprefix("torch.")
+            raise NotFinite(
+                f"the relevance of layer {site.layer} is not finite in {dtype}",
+                "open the model with --dtype float32",
+                row,
+            )
 
 
 def _moved(activation: Tensor, reference: Tensor) -> Tensor:

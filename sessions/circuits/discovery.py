@@ -27,6 +27,7 @@ from sessions.circuits.verification import verify
 from sessions.errors import UsageError
 from sessions.events import Steps
 from sessions.model.cancel import Cancel
+from sessions.model.finite import locating
 from sessions.model.info import Encoded, Token
 from sessions.model.opening import OpenModel
 from sessions.model.tokens import token_text
@@ -213,18 +214,19 @@ def _asked(opened: OpenModel, encoded: Encoded, question: Question, how: Way, ca
         ids = (*ids, *(token.id for token in question.tokens[:-1]))
     opened.anatomy.check_length(len(ids))
     measure = _Measure(question)
-    attribution = attribute(
-        opened.model,
-        opened.anatomy,
-        torch.tensor([ids], device=opened.model.device),
-        measure,
-        method=how.method,
-        attention=how.attention,
-        reference=how.reference,
-        steps=how.steps,
-        kept=len(question.tokens) if question.sequence else 1,
-        cancel=cancel,
-    )
+    with locating(opened, [ids]):
+        attribution = attribute(
+            opened.model,
+            opened.anatomy,
+            torch.tensor([ids], device=opened.model.device),
+            measure,
+            method=how.method,
+            attention=how.attention,
+            reference=how.reference,
+            steps=how.steps,
+            kept=len(question.tokens) if question.sequence else 1,
+            cancel=cancel,
+        )
     return _Asked(opened, encoded, ids, measure, attribution, how)
 
 

@@ -37,9 +37,10 @@ from sessions.circuits.circuit import Circuit, Neuron, Target
 from sessions.circuits.cutting import Cut, Spot, edges_into, shares_of
 from sessions.circuits.flow import Edge, Flow, gathered
 from sessions.circuits.targets import value_of
-from sessions.errors import ModelError, UsageError
+from sessions.errors import ModelError, NotFinite, UsageError
 from sessions.events import Progress, Steps
 from sessions.model.cancel import Cancel
+from sessions.model.finite import locating
 from sessions.model.hooks import watched
 from sessions.model.opening import OpenModel
 from sessions.model.parts import DenseSite
@@ -108,9 +109,10 @@ def trace(
     prompt = torch.tensor([list(ids)], device=opened.model.device)
     kept = len(target.tokens) if target.sequence else 1
     yield Progress("attributing")
-    attribution = attribute(
-        opened.model, opened.anatomy, prompt, lambda logits: value_of(target, logits), kept=kept, cancel=cancel
-    )
+    with locating(opened, [ids]):
+        attribution = attribute(
+            opened.model, opened.anatomy, prompt, lambda logits: value_of(target, logits), kept=kept, cancel=cancel
+        )
     spots = _spots(attribution, sources)
     into = _strongest(spots, targets) if isinstance(targets, int) else _spots(attribution, targets)
     cut = Cut(opened, spots, into, cancel)
@@ -207,7 +209,7 @@ def _check(opened: OpenModel, ids: Sequence[int], neurons: Sequence[Neuron]) -> 
 
 def _refuse_infinite(opened: OpenModel, weights: Tensor) -> None:
     if not weights.isfinite().all():
-        raise ModelError(f"an edge is not finite in {opened.info.dtype}", "open the model with --dtype float32")
+        raise NotFinite(f"an edge is not finite in {opened.info.dtype}", "open the model with --dtype float32")
 
 
 def _spots(attribution: Attribution, neurons: Sequence[Neuron]) -> list[Spot]:

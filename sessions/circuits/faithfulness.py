@@ -22,6 +22,7 @@ any neuron of theirs matters, and to have found the layers is less than to have 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -33,9 +34,9 @@ from sessions.circuits.attribution import place_of, refuse_experts
 from sessions.circuits.cases import Case
 from sessions.circuits.circuit import Neuron, Place
 from sessions.circuits.mean_effects import differences
-from sessions.circuits.verification import finite
 from sessions.events import Progress, Steps
 from sessions.model.cancel import Cancel
+from sessions.model.finite import not_finite
 from sessions.model.hooks import Change, on_neurons, together, watched
 from sessions.model.opening import OpenModel
 from sessions.model.parts import Anatomy
@@ -177,7 +178,7 @@ def targets(
 
     Raises:
         UsageError: a neuron that the model does not have.
-        ModelError: a mixture of experts, whose neurons have no means; or a target's value is not a number.
+        ModelError: a mixture of experts, whose neurons have no means; or a target's value is not finite.
         Cancelled: `cancel` was requested; every hook is gone.
     """
     refuse_experts(opened.anatomy, "faithfulness")
@@ -248,12 +249,15 @@ class _Stack:
         sites = [site for layer in anatomy.layers for site in layer.sites]
         changes = map(self._change, tables, held)
         hooks = [on_neurons(site, change) for site, change in zip(sites, changes, strict=True)]
-        rows = padded_rows(opened, [case.ids for case in self.cases])
-        lengths = [len(case.ids) for case in self.cases]
+        texts = [case.ids for case in self.cases]
+        lengths = [len(text) for text in texts]
         wanted = torch.tensor([case.wanted for case in self.cases])
-        with together(hooks), rows as ids, differences(anatomy, lengths, wanted) as read:
+        with together(hooks), padded_rows(opened, texts) as ids, differences(anatomy, lengths, wanted) as read:
             out = opened.model(input_ids=ids, use_cache=False, logits_to_keep=last_positions(ids.shape[1], ids))
-        return finite(read(out.logits))
+            found: list[float] = read(out.logits).tolist()
+            if not all(map(math.isfinite, found)):
+                raise not_finite(opened, texts, "a target's value", [repr(case.asked.prompt) for case in self.cases])
+        return found
 
     def _change(self, table: _Table | None, held: Tensor) -> Change:
         held = held.reshape(-1, held.shape[-1])

@@ -27,7 +27,6 @@ from sessions.circuits.attribution import (
     STEPS,
     Attribution,
     Method,
-    NotFinite,
     Reference,
     SiteRelevance,
     attribute,
@@ -38,9 +37,10 @@ from sessions.circuits.choosing import Candidates, Choice, candidates, choose, h
 from sessions.circuits.circuit import Circuit, Neuron, Target
 from sessions.circuits.discovery import RELP, Discovery, Scope, Way
 from sessions.circuits.rules import Attention
-from sessions.errors import ModelError, UsageError
+from sessions.errors import UsageError
 from sessions.events import Progress, Steps
 from sessions.model.cancel import Cancel
+from sessions.model.finite import locating
 from sessions.model.info import Prompt
 from sessions.model.opening import OpenModel
 from sessions.model.parts import Anatomy, Site
@@ -200,22 +200,20 @@ def _attributed(opened: OpenModel, cases: Sequence[Case], how: Way, cancel: Canc
         return (pairs[:, 0] - pairs[:, 1]).sum()
 
     texts = [case.ids for case in cases]
-    try:
-        with padded_rows(opened, texts) as ids:
-            return attribute(
-                opened.model,
-                opened.anatomy,
-                ids,
-                measure,
-                method=how.method,
-                attention=how.attention,
-                reference=how.reference,
-                steps=how.steps,
-                lengths=[len(text) for text in texts],
-                cancel=cancel,
-            )
-    except NotFinite as error:
-        raise ModelError(f"{error.message}, in {cases[error.prompt].asked.prompt!r}", error.hint) from error
+    names = [repr(case.asked.prompt) for case in cases]
+    with locating(opened, texts, names), padded_rows(opened, texts) as ids:
+        return attribute(
+            opened.model,
+            opened.anatomy,
+            ids,
+            measure,
+            method=how.method,
+            attention=how.attention,
+            reference=how.reference,
+            steps=how.steps,
+            lengths=[len(text) for text in texts],
+            cancel=cancel,
+        )
 
 
 class Gathered:

@@ -24,6 +24,7 @@ from sessions.events import Progress, Steps
 from sessions.interventions.treating import treated
 from sessions.interventions.treatment import Treatment
 from sessions.model.cancel import Cancel
+from sessions.model.finite import not_finite
 from sessions.model.hooks import after, skipped, together, watched
 from sessions.model.logits import only_at_ends, only_tokens
 from sessions.model.opening import OpenModel
@@ -50,7 +51,7 @@ def mean_effects(
 
     Raises:
         UsageError: a neuron that the model does not have.
-        ModelError: a target's value is not a number.
+        NotFinite: a target's value is not finite; it is said where that begins.
         Cancelled: `cancel` was requested; every hook is gone.
     """
     held = (0.0,) * len(neurons) if values is None else tuple(values)
@@ -106,7 +107,11 @@ def _clean(opened: OpenModel, cases: Sequence[Case]) -> _Clean:
     rows = padded_rows(opened, [case.ids for case in cases])
     with kept, rows as ids, differences(opened.anatomy, lengths, wanted) as read:
         out = opened.model(input_ids=ids, use_cache=False, logits_to_keep=last_positions(ids.shape[1], ids))
-    return _Clean(ids, lengths, wanted, tuple(finite(read(out.logits))), tuple(outputs))
+    values = read(out.logits)
+    if not bool(values.isfinite().all()):
+        names = [repr(case.asked.prompt) for case in cases]
+        raise not_finite(opened, [case.ids for case in cases], "a target's value", names)
+    return _Clean(ids, lengths, wanted, tuple(values.tolist()), tuple(outputs))
 
 
 @torch.inference_mode()
@@ -122,7 +127,7 @@ def _replayed(opened: OpenModel, clean: _Clean, rows: Sequence[int], changes: Se
     as_long_as, targets = opened.anatomy.as_long_as(*ends), differences(opened.anatomy, ends, clean.wanted[which])
     with idle, as_long_as, treated(opened.anatomy, changes), targets as read:
         out = opened.model(input_ids=ids, use_cache=False, logits_to_keep=last_positions(ids.shape[1], ids))
-    return finite(read(out.logits))
+    return finite(read(out.logits), changes)
 
 
 def _of(output: Any, rows: Tensor) -> Any:

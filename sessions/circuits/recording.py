@@ -22,6 +22,7 @@ from sessions.disk import write_file
 from sessions.errors import ArtifactError, UsageError
 from sessions.events import Progress, Steps
 from sessions.model.cancel import Cancel
+from sessions.model.finite import not_finite
 from sessions.model.hooks import Change, after, on_neurons, together, watched
 from sessions.model.opening import OpenModel
 from sessions.model.parts import Anatomy
@@ -94,6 +95,8 @@ def means(
         counts += torch.bincount(place[place >= 0], minlength=places)
         with torch.inference_mode():
             read = _read(opened, [texts[row] for row in rows], cancel)[0]
+        if not all(bool(values.isfinite().all()) for values in read):
+            raise not_finite(opened, [texts[row] for row in rows], "a mean")
         for total, values in zip(sums, read, strict=True):
             total.index_add_(0, place[place >= 0], values.cpu()[place >= 0].float())
         done += len(rows)

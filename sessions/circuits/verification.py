@@ -23,6 +23,7 @@ Of many prompts see `mean_effects`.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -33,11 +34,12 @@ from transformers import PreTrainedModel
 
 from sessions.circuits.circuit import Neuron, Target
 from sessions.circuits.targets import only_target
-from sessions.errors import ModelError
+from sessions.errors import NotFinite
 from sessions.events import Progress, Steps
 from sessions.interventions.treating import treated
 from sessions.interventions.treatment import Treatment
 from sessions.model.cancel import Cancel
+from sessions.model.finite import not_finite
 from sessions.model.hooks import after, skipped, together, watched
 from sessions.model.logits import no_logits
 from sessions.model.opening import OpenModel
@@ -83,7 +85,7 @@ def verify(
 
     Raises:
         UsageError: a neuron that the model does not have.
-        ModelError: the target's value is not a number.
+        NotFinite: the target's value is not finite; it is said where that begins.
         Cancelled: `cancel` was requested; every hook is gone.
     """
     held = (0.0,) * len(neurons) if values is None else tuple(values)
@@ -146,7 +148,9 @@ def _clean(opened: OpenModel, ids: Sequence[int], target: Target) -> _Clean:
         only_target(opened.anatomy, target) as read,
     ):
         out = opened.model(input_ids=everything, use_cache=False, logits_to_keep=kept)
-    (value,) = finite(read(out.logits))
+    (value,) = read(out.logits).tolist()
+    if not math.isfinite(value):
+        raise not_finite(opened, [ids], "the target's value")
     return _Clean(tuple(ids), value, tuple(outputs))
 
 
@@ -209,7 +213,7 @@ def _replayed(
             use_cache=True,
             logits_to_keep=last_positions(_kept(target), ids),
         )
-    return finite(read(out.logits))
+    return finite(read(out.logits), changes)
 
 
 def _from(output: Any, start: int, rows: int) -> Any:
@@ -224,10 +228,20 @@ def _kept(target: Target) -> int:
     return len(target.tokens) if target.sequence else 1
 
 
-def finite(values: Tensor) -> list[float]:
-    if not values.isfinite().all():
-        raise ModelError("the target's value is not a number", "open the model with --dtype float32")
+def finite(values: Tensor, changes: Sequence[Treatment]) -> list[float]:
+    """The values of the rows of a batch, `[rows]`, each with a neuron of its own held.
+
+    Raises:
+        NotFinite: one is not finite; the neuron is named.
+    """
     found: list[float] = values.tolist()
+    for value, change in zip(found, changes, strict=True):
+        if not math.isfinite(value):
+            held = change.constants[0] if change.constants else 0.0
+            raise NotFinite(
+                f"the target's value is not finite with {change.neurons[0]} held at {held:g}",
+                "verify others, or open the model with --dtype float32",
+            )
     return found
 
 

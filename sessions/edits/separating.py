@@ -24,6 +24,7 @@ from sessions.events import Progress, Steps
 from sessions.interventions.treating import treated
 from sessions.interventions.treatment import Treatment
 from sessions.model.cancel import Cancel
+from sessions.model.finite import not_finite
 from sessions.model.hooks import Routing, after, before, on_neurons, on_states, skipped, watched
 from sessions.model.opening import OpenModel
 from sessions.model.parts import ExpertSite
@@ -78,10 +79,10 @@ class Passes:
             yield Progress(label, len(found), len(self.texts), "texts")
             with self._recorded(rows, states, norms), self._kept(number):
                 found |= self._said(rows)
+            if not bool(torch.cat(norms).isfinite().all()):
+                raise not_finite(self.opened, [self.texts[row].ids for row in rows], "what the model computes")
         self.states = [states[row] for row in range(len(self.texts))]
         self.norm = float(torch.cat(norms).mean())
-        if not torch.isfinite(torch.tensor(self.norm)):
-            raise ModelError("what the model computes is not finite", "open the model with --dtype float32")
         return [found[row] for row in range(len(self.texts))]
 
     def said(self, factor: float, label: str) -> Steps[list[Said]]:

@@ -32,6 +32,7 @@ from sessions.atlas.building import only_to
 from sessions.errors import ModelError, UsageError
 from sessions.events import Progress, Steps
 from sessions.model.cancel import Cancel
+from sessions.model.finite import not_finite
 from sessions.model.hooks import on_states, together, watched
 from sessions.model.opening import OpenModel
 from sessions.model.parts import Anatomy
@@ -90,12 +91,11 @@ def states_of(
         yield Progress(label, done, len(rows), "texts")
         seen = _pooled(opened, [rows[row] for row in part], [spans[row] for row in part], layers, cancel)
         for layer in layers:
+            if not seen[layer][0].isfinite().all():
+                raise not_finite(opened, [rows[row] for row in part], f"what layer {layer} computes")
             found[layer][part] = seen[layer][0]
             first[layer] += seen[layer][1] / len(rows)
         done += len(part)
-    for layer in layers:
-        if not found[layer].isfinite().all():
-            raise ModelError(f"what layer {layer} computed is not finite", "open the model with --dtype float32")
     return {
         layer: States(each.reshape(len(versions), -1, each.shape[-1]), first[layer]) for layer, each in found.items()
     }

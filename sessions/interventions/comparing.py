@@ -15,13 +15,13 @@ from torch import Tensor
 
 from sessions.circuits.circuit import Target
 from sessions.circuits.targets import value_of
-from sessions.errors import ModelError
 from sessions.events import Progress, Steps, Text
 from sessions.interventions.arms import Arm, Condition
 from sessions.interventions.reading import Extents, Following
 from sessions.interventions.treating import treated
 from sessions.model.cancel import Cancel
 from sessions.model.distribution import chances, likeliest
+from sessions.model.finite import not_finite
 from sessions.model.generation import Decoding, Row, generate, left_padded
 from sessions.model.hooks import watched
 from sessions.model.info import Encoded
@@ -73,7 +73,7 @@ def answered(
 
     Raises:
         UsageError: a neuron the model does not have.
-        ModelError: no arm's logits are numbers at the first position, unless `lenient`.
+        NotFinite: no arm's logits are numbers at the first position, unless `lenient`; it is said where that begins.
     """
     aims = list(targets) or [None] * len(asked)
     values = _sequences(opened, asked, aims, cancel)
@@ -85,8 +85,9 @@ def answered(
         values = [
             _value(aim, row) if value is None else value for aim, row, value in zip(aims, first, values, strict=True)
         ]
-        if not lenient:
-            _refuse_nan(first)
+        if not lenient and not bool(first.max(-1).values.isfinite().any()):
+            names = [repr(condition.name) for _, condition in asked] if len(asked) > 1 else ()
+            raise not_finite(opened, prompts, "the distribution of the first token", names)
         while True:
             if streamed:
                 pairs = zip(asked, step.pieces, strict=True)
@@ -152,11 +153,6 @@ def _read(opened: OpenModel, texts: Sequence[Sequence[int]], kept: int) -> Tenso
 def _value(target: Target | None, logits: Tensor) -> float | None:
     """The target's value, from a row's first logits, `[vocab]`."""
     return None if target is None else float(value_of(target, logits[None]))
-
-
-def _refuse_nan(logits: Tensor) -> None:
-    if not bool(logits.isfinite().any(-1).any()) or bool(logits.isnan().any(-1).all()):
-        raise ModelError("the logits are not numbers", "use a smaller multiplier or gain, or --dtype float32")
 
 
 def _arms(

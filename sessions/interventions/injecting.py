@@ -166,5 +166,5 @@ def _at(site: Site, values: Tensor, routing: Routing | None, rows: int, columns:
 
 def random_like(state: Tensor, seed: int) -> Tensor:
     """A random direction, drawn with a seed, of the state's norm."""
-    drawn = torch.randn(state.shape, generator=torch.Generator().manual_seed(seed))
-    return drawn * (state.norm() / drawn.norm())
+    drawn = torch.randn(state.shape, generator=torch.Generator().manual_seed(seed)).double()
+    return (drawn * (state.double().norm() / drawn.norm())).to(state.dtype)

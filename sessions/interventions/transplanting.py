@@ -24,13 +24,14 @@ from sessions.interventions.reaching import reaches, reaches_below
 from sessions.interventions.transplants import Observed, Placed
 from sessions.interventions.treatment import Treatment
 from sessions.model.cancel import Cancel
+from sessions.model.finite import not_finite
 from sessions.model.hooks import StateSite, watched
 from sessions.model.info import Encoded, Prompt
 from sessions.model.opening import OpenModel
 from sessions.model.parts import Anatomy
 from sessions.model.tokens import token_text
 from sessions.vectors.findings import Origin
-from sessions.vectors.vector import Vector, cosine
+from sessions.vectors.vector import Vector, cosine, length
 
 #: Neurons that are looked at where none is named: in the first layer that reads the state, and in each of those after.
 FIRST, LATER, LAYERS = 4, 1, 4
@@ -95,13 +96,14 @@ def captured(
 
     Raises:
         ModelError: the layer has no such site.
-        ArtifactError: the state is not finite.
+        NotFinite: the state is not finite; it is said where that begins.
     """
     encoded, _ = asked
     seen, _ = passed(opened, asked, [()], [position], states=[(layer, site)], cancel=cancel)
     state = seen.states[layer, site][0, 0]
     if not bool(state.isfinite().all()):
-        raise ArtifactError(f"what layer {layer} holds at {site} is not finite", "open the model with --dtype float32")
+        with under(opened, [asked]):
+            raise not_finite(opened, [encoded.ids], f"what layer {layer} holds at {site}")
     origin = Origin(
         text=encoded.text,
         ids=encoded.ids,
@@ -195,6 +197,10 @@ def transplanted(
     ]
     layers = sorted({neuron.layer for neuron, _ in watched_for})
     seen, _ = passed(opened, asked, batch, positions, neurons=layers, cancel=cancel)
+    if not all(bool(values.isfinite().all()) for values in seen.neurons.values()):
+        with injected(anatomy, batch), under(opened, [asked] * len(batch)):
+            texts, names = [asked[0].ids] * len(batch), ("the text as it is", "the text injected", "the random control")
+            raise not_finite(opened, texts, "a neuron's activation", names)
     observed = []
     for neuron, place in watched_for:
         source = sources[place]
@@ -245,8 +251,8 @@ def _placed(opened: OpenModel, asked: Asked, transplant: Transplant, there: Tens
         token=asked[0].tokens[position],
         layer=layer,
         site=site,
-        norm=float(transplant.state.norm()),
-        replaced=float(there.norm()),
+        norm=length(transplant.state),
+        replaced=length(there),
         cosine=cosine(transplant.state, there),
         came_from="" if vector.origin is None else vector.origin.token,
         reaches=reached,

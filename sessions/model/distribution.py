@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from sessions.model.cancel import Cancel
+from sessions.model.finite import not_finite
 from sessions.model.hooks import watched
 from sessions.model.info import TokenChance
-from sessions.model.parts import Anatomy
+from sessions.model.opening import OpenModel
 from sessions.model.tokens import token_text
 
 
-def next_logits(model: PreTrainedModel, anatomy: Anatomy, ids: Iterable[int], cancel: Cancel | None = None) -> Tensor:
-    """The model's logits after `ids`, `[vocab]`, in float32."""
-    batch = torch.tensor([list(ids)], device=model.device)
-    with torch.inference_mode(), watched(anatomy, cancel):
-        return model(input_ids=batch, use_cache=False, logits_to_keep=1).logits[0, -1].float()
+def next_logits(opened: OpenModel, ids: Sequence[int], cancel: Cancel | None = None) -> Tensor:
+    """The model's logits after `ids`, `[vocab]`, in float32.
+
+    Raises:
+        NotFinite: they are no numbers; it is said where that begins.
+    """
+    batch = torch.tensor([list(ids)], device=opened.model.device)
+    with torch.inference_mode(), watched(opened.anatomy, cancel):
+        logits: Tensor = opened.model(input_ids=batch, use_cache=False, logits_to_keep=1).logits[0, -1].float()
+    if not bool(logits.max().isfinite()):
+        raise not_finite(opened, [ids], "the distribution of the next token")
+    return logits
 
 
 def likeliest(logits: Tensor, k: int) -> tuple[int, ...]:

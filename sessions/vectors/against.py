@@ -24,7 +24,7 @@ from sessions.model.cancel import Cancel
 from sessions.model.parts import Anatomy
 from sessions.vectors.decomposing import unit_columns
 from sessions.vectors.findings import LayerCosine, Span
-from sessions.vectors.vector import Vector, cosine
+from sessions.vectors.vector import Vector, cosine, length
 
 #: Random circuits that the control is the mean of.
 DRAWS = 5
@@ -92,8 +92,7 @@ def beside(ours: Vector, theirs: Vector) -> tuple[LayerCosine, ...]:
     if any(len(a) != len(b) for a, b in pairs.values()):
         raise UsageError("the two vectors are of different widths", "they are of models of different shapes")
     return tuple(
-        LayerCosine(layer=layer, cosine=cosine(a, b), norms=(float(a.norm()), float(b.norm())))
-        for layer, (a, b) in pairs.items()
+        LayerCosine(layer=layer, cosine=cosine(a, b), norms=(length(a), length(b))) for layer, (a, b) in pairs.items()
     )
 
 

@@ -16,9 +16,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sessions.errors import ModelError, UsageError
+from sessions.errors import UsageError
 from sessions.events import Progress, Steps
 from sessions.model.cancel import Cancel
+from sessions.model.finite import not_finite
 from sessions.model.hooks import Change, on_neurons, on_states, together, watched
 from sessions.model.opening import OpenModel
 from sessions.model.parts import Anatomy
@@ -92,9 +93,7 @@ def mean_at_ends(
         for layer in layers:
             sums[layer] += found[layer].double().sum(0).cpu()
             if not sums[layer].isfinite().all():
-                raise ModelError(
-                    f"what layer {layer} computed at {site} is not finite", "open the model with --dtype float32"
-                )
+                raise not_finite(opened, [prompts[row] for row in rows], f"what layer {layer} computes at {site}")
         done += len(rows)
     return {layer: each / len(prompts) for layer, each in sums.items()}
 

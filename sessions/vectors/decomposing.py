@@ -26,7 +26,7 @@ from sessions.model.cancel import Cancel
 from sessions.model.opening import OpenModel
 from sessions.model.parts import Anatomy
 from sessions.vectors.findings import EXPLAINED_BY, Aligned, Direction
-from sessions.vectors.vector import Vector, cosine
+from sessions.vectors.vector import Vector, cosine, length
 
 #: Neurons that are named for each layer.
 NAMED = 8
@@ -80,7 +80,7 @@ def _direction(opened: OpenModel, vector: Vector, layer: int, tokens: int) -> Di
     ((up, down),) = through_head(anatomy, opened.tokenizer, written[None].to(opened.model.dtype), tokens)
     return Direction(
         layer=layer,
-        norm=float(direction.norm()),
+        norm=length(direction),
         turned=None if before is None else cosine(direction, before),
         neurons=_strongest(layer, cosines),
         explained=explained,

@@ -33,7 +33,7 @@ from sessions.circuits.lens import through_head
 from sessions.errors import ArtifactError, UsageError
 from sessions.model.opening import OpenModel
 from sessions.vectors.features import About, Encoding, Feature
-from sessions.vectors.vector import check_site, cosine
+from sessions.vectors.vector import check_site, cosine, length
 
 NORMALISATIONS = ("none", "constant_norm_rescale", "layer_norm")
 _EPSILON = 1e-5
@@ -186,7 +186,7 @@ def encoding(opened: OpenModel, sae: Autoencoder, state: Tensor, rows: int, feat
         active=active,
         unexplained=float((state - made).square().sum() / missed) if missed else 0.0,
         cosine=cosine(state, made) or 0.0,
-        norms=(float(state.norm()), float(made.norm())),
+        norms=(length(state), length(made)),
         features=_features(opened, sae, chosen, activations, strength),
     )
 
@@ -204,7 +204,7 @@ def _features(
             index=index,
             activation=float(activations[index]),
             share=float(strength[index]) / whole,
-            norm=float(row.norm()),
+            norm=length(row),
             up=up,
             down=down,
             page=f"{sae.about.page}/{index}" if sae.about.page else "",

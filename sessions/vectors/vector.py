@@ -161,7 +161,13 @@ def width_at(anatomy: Anatomy, site: Where, layer: int) -> int:
     return anatomy.layers[layer].width if site == "neurons" else anatomy.d_model
 
 
+def length(direction: Tensor) -> float:
+    """The Euclidean norm of a direction, in float64, where squares of large numbers have room."""
+    return float(direction.double().norm())
+
+
 def cosine(a: Tensor, b: Tensor) -> float | None:
     """The cosine of two directions; None where one of them is zero."""
-    product = float(a.norm() * b.norm())
-    return float(a @ b) / product if product else None
+    one, other = a.double(), b.double()
+    product = float(one.norm() * other.norm())
+    return float(one @ other) / product if product else None

@@ -17,12 +17,11 @@ from sessions.errors import Cancelled, ModelError, UsageError
 from sessions.events import finished
 from sessions.interventions.treating import treated
 from sessions.interventions.treatment import Treatment
-from sessions.model import anatomy
 from sessions.model.cancel import Cancel
 from sessions.model.hooks import after, count_hooks
 from sessions.model.info import Token
-from sessions.model.opening import OpenModel
-from tests.families import DENSE, MOE, tiny
+from sessions.model.opening import OpenModel, adopt
+from tests.families import DENSE, MOE, tiny, tiny_tokenizer
 from tests.reference import AUSTIN
 
 IDS = (1, 9, 27, 17, 51, 5, 33, 8, 20, 41, 11, 30, 22, 45, 16, 3, 60, 37, 29, 12)  # longer than a sliding window
@@ -32,8 +31,7 @@ SEQUENCE = Target(tokens=(Token(41, "a"), Token(29, "b"), Token(12, "c")), seque
 
 
 def opened(family: str) -> OpenModel:
-    model = tiny(family)
-    return OpenModel(model=model, tokenizer=None, anatomy=anatomy.read(model), info=None)  # type: ignore[arg-type]
+    return adopt(tiny(family), tiny_tokenizer(), name=family)
 
 
 def value(opened: OpenModel, target: Target, treatment: Treatment) -> float:
@@ -169,7 +167,8 @@ def test_a_neuron_that_is_not_there_is_named() -> None:
 def test_what_is_not_a_number_is_not_shown_as_one() -> None:
     model = opened("llama")
     model.model.lm_head.weight.data[7] = float("nan")
-    with pytest.raises(ModelError, match="not a number"):
+    said = "the target's value is not finite: the head is the first to compute no number, at token 19"
+    with pytest.raises(ModelError, match=said):
         finished(verify(model, IDS, some(model), DIFFERENCE))
 
 

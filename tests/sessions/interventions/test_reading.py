@@ -232,5 +232,5 @@ def test_layers_that_compute_the_last_position_alone_are_treated_there(family: s
         whole = logits(model, [*encoded.ids, *arm.ids], treatment, Extents((8,), (8,), lambda ids: marked(model, ids)))
         torch.testing.assert_close(whole[7].float(), first[0], atol=1e-4, rtol=1e-4)
         with treated(model.anatomy, [treatment], Extents((8,), (8,), lambda ids: marked(model, ids))):
-            told = next_logits(model.model, model.anatomy, encoded.ids)
+            told = next_logits(model, encoded.ids)
         torch.testing.assert_close(told, first[0], atol=1e-4, rtol=1e-4)

@@ -50,7 +50,7 @@ def test_the_same_tokens_are_encoded_otherwise_in_a_longer_text(family: str) -> 
     encoding = encoding_of(opened(family).model)
     assert encoding is not None and not encoding.alike(STRETCHED, STRETCHED + 1)
     with encoding.as_long_as((len(IDS),)):
-        assert not torch.allclose(next_logits(opened(family).model, opened(family).anatomy, IDS[:9]), alone(family, 9))
+        assert not torch.allclose(next_logits(opened(family), IDS[:9]), alone(family, 9))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -73,11 +73,11 @@ def test_each_row_of_a_batch_is_encoded_by_its_own_length(family: str, lengths: 
 def test_what_is_read_does_not_depend_on_what_was_read_before(family: str) -> None:
     model = opened(family)
     lengths = (9, STRETCHED, STRETCHED + 1, 25)
-    first = [next_logits(model.model, model.anatomy, IDS[:length]) for length in lengths]
-    next_logits(model.model, model.anatomy, IDS)
+    first = [next_logits(model, IDS[:length]) for length in lengths]
+    next_logits(model, IDS)
     finished(generate(model.model, model.tokenizer, [IDS[:12]], Decoding(max_tokens=20)))
     for length, logits in zip(lengths, first, strict=True):
-        assert torch.equal(next_logits(model.model, model.anatomy, IDS[:length]), logits)
+        assert torch.equal(next_logits(model, IDS[:length]), logits)
 
 
 def test_a_model_that_has_read_a_long_text_before_it_is_opened_forgets_it() -> None:
@@ -85,7 +85,7 @@ def test_a_model_that_has_read_a_long_text_before_it_is_opened_forgets_it() -> N
     with torch.inference_mode():
         model(torch.tensor([IDS]))
     used = adopt(model, tiny_tokenizer(), name="used")
-    close(next_logits(used.model, used.anatomy, IDS[:25]), alone("llama-dynamic", 25))
+    close(next_logits(used, IDS[:25]), alone("llama-dynamic", 25))
 
 
 def test_a_model_is_prepared_once_however_often_it_is_read() -> None:
@@ -120,7 +120,7 @@ def test_an_intervention_on_a_text_that_grows_past_the_length_stays_where_it_was
     text: list[int] = list(prompt)
     while len(text) < len(prompt) + 8:
         with treated(model.anatomy, [change]):
-            text.append(int(next_logits(model.model, model.anatomy, text).argmax()))
+            text.append(int(next_logits(model, text).argmax()))
     assert row.ids == text[len(prompt) :]
 
 
@@ -138,5 +138,5 @@ def test_effects_are_those_of_the_whole_text_read_anew(family: str, length: int)
     assert found.value == pytest.approx(value(alone(family, length)), abs=1e-4)
     for neuron, effect in zip(neurons, found.effects, strict=True):
         with treated(model.anatomy, [Treatment((neuron,), 0.0)]):
-            changed = value(next_logits(model.model, model.anatomy, ids))
+            changed = value(next_logits(model, ids))
         assert effect == pytest.approx(found.value - changed, abs=1e-4), neuron

@@ -131,7 +131,7 @@ def test_float16_that_overflows_is_named_by_its_layer() -> None:
     with torch.no_grad():
         model.model.layers[2].mlp.down_proj.weight.mul_(1e6)
     opened = adopt(model.half(), tiny_tokenizer(), name="tiny")
-    with pytest.raises(ModelError, match="layer 2 computed at resid_post is not finite") as caught:
+    with pytest.raises(ModelError, match="layer 2 computes at resid_post is not finite: layer 2 is") as caught:
         finished(difference_of_means(opened, POSITIVE, NEGATIVE))
     assert "float32" in caught.value.hint
 
