@@ -149,9 +149,10 @@ def seed(session: Session, text: tuple[str, ...]) -> PromptSet:
 @verb("tokens", family=FAMILY, example="tokens")
 def tokens(session: Session) -> Tokens:
     """Show the exact tokens the model reads: position, id, text, and how many BOS there are."""
+    from sessions.model.tokens import prefix_remarks
+
     encoded = session.encoded()
-    notes = () if encoded.bos < 2 else (f"the prompt begins with {encoded.bos} BOS tokens",)
-    return Tokens(encoded=encoded, notes=notes)
+    return Tokens(encoded=encoded, notes=prefix_remarks(session.opened().tokenizer, encoded))
 
 
 _DECODING = (
@@ -205,6 +206,7 @@ def decoded(
     about to do, as `pushes` says.
     """
     from sessions.model.generation import Decoding, ending_ids
+    from sessions.model.tokens import ids_behind
     from sessions.settings import changed
 
     settings = session.settings
@@ -213,6 +215,8 @@ def decoded(
         if value is not None:
             settings = changed(settings, name, str(value).lower())
     opened, context = session.opened(), session.opened().anatomy.context
+    for stop in stops:
+        ids_behind(opened.tokenizer, stop)  # refused where the model can never say it
     # The last token is not read again, so one more fits than there are positions left.
     length = len(session.encoded().ids) if length is None else length
     room = settings.max_tokens if context is None else context - length + 1

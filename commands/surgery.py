@@ -314,10 +314,10 @@ def _read(session: Session, parallel: Parallel, raw: bool) -> list[list[tuple[in
 
 
 def _one_token(session: Session, text: str) -> int:
-    from sessions.model.tokens import token_text
+    from sessions.model.tokens import ids_behind, token_text
 
     tokenizer = session.opened().tokenizer
-    ids = tokenizer.encode(text, add_special_tokens=False)
+    ids = ids_behind(tokenizer, text)
     if len(ids) != 1:
         pieces = " ".join(repr(token_text(tokenizer, each)) for each in ids)
         raise UsageError(

@@ -93,7 +93,8 @@ class Encoded(Struct, frozen=True, kw_only=True):
     """A prompt as the model reads it: the exact ids, in order, with one string for each.
 
     `text` is what was tokenised (template and seed included); `bos` says how many beginning-of-
-    sequence tokens stand at the start (1, or 0 in families that have none). `reply` says how many ids
+    sequence tokens stand at the start (1, or 0 in families that have none), `prefix` how many of the tokens
+    that the tokenizer puts before plain text (a BOS, or others). `reply` says how many ids
     stand before the reply: what the template writes at its beginning, and the seed, belong to it.
     """
 
@@ -104,6 +105,7 @@ class Encoded(Struct, frozen=True, kw_only=True):
     bos: int
     templated: bool
     reply: int = 0
+    prefix: int = 0
 
 
 class Token(Struct, frozen=True):

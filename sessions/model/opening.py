@@ -33,6 +33,7 @@ from sessions.model.background import Meter, Stopped, first_line, in_background,
 from sessions.model.info import ModelInfo
 from sessions.model.locating import Source, located
 from sessions.model.parts import Anatomy
+from sessions.model.tokens import bound
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -110,7 +111,7 @@ def adopt(
     model.eval()
     model.requires_grad_(False)
     parts = anatomy.read(model)
-    _ready_for_batches(tokenizer)
+    _ready_for_batches(tokenizer, parts.n_tokens)
     info = ModelInfo(
         name=name,
         source=source,
@@ -219,11 +220,17 @@ def _check_quantises(load_in: str, place: str) -> None:
 # Describing
 
 
-def _ready_for_batches(tokenizer: PreTrainedTokenizerBase) -> None:
-    """Pad on the left, with the end-of-text token where the tokenizer has none for padding."""
+def _ready_for_batches(tokenizer: PreTrainedTokenizerBase, rows: int) -> None:
+    """Pad on the left, with the end-of-text token where the tokenizer has none for padding that the model knows.
+
+    Ids past the last of the model's `rows` of embeddings are refused from now on.
+    """
     tokenizer.padding_side = "left"
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token or tokenizer.convert_ids_to_tokens(0)
+    if tokenizer.pad_token_id is None or tokenizer.pad_token_id >= rows:
+        others = (tokenizer.eos_token, tokenizer.unk_token)
+        known = (each for each in others if each and tokenizer.convert_tokens_to_ids(each) < rows)
+        tokenizer.pad_token = next(known, None) or tokenizer.convert_ids_to_tokens(0)
+    bound(tokenizer, rows)
 
 
 def _has_thinking(tokenizer: PreTrainedTokenizerBase) -> bool:

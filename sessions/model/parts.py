@@ -120,6 +120,12 @@ class Anatomy:
         return int(self.text_config.hidden_size)  # type: ignore[attr-defined]
 
     @property
+    def n_tokens(self) -> int:
+        """Tokens that the model has an embedding for and can say."""
+        rows = int(self.embeddings[0].num_embeddings)  # type: ignore[arg-type]
+        return min(rows, int(getattr(self.head, "out_features", rows)))
+
+    @property
     def n_heads(self) -> int:
         return int(self.text_config.num_attention_heads)  # type: ignore[attr-defined]
 
