@@ -21,7 +21,7 @@ from torch import Tensor
 
 from sessions.circuits.card import reads
 from sessions.circuits.circuit import Neuron
-from sessions.circuits.lens import AT_ONCE, extremes
+from sessions.circuits.lens import AT_ONCE, extremes, predicted
 from sessions.edits.edit import Change, Edit, LowRank, Neurons, Projection
 from sessions.edits.findings import EditedMatrix, EditedNeuron, EditedPart
 from sessions.edits.hooked import hooked
@@ -204,7 +204,7 @@ def _pushing(opened: OpenModel, sites: Sequence[tuple[int, int]]) -> tuple[Tenso
     anatomy = opened.anatomy
     home = next(anatomy.head.parameters()).device  # layers may be spread over several
     columns = torch.stack([anatomy.down_column(*site).to(home) for site in sites])
-    return columns, anatomy.head(anatomy.final_norm(columns[:, None]))[:, 0]
+    return columns, predicted(anatomy, columns)
 
 
 @torch.inference_mode()
