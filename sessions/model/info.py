@@ -5,6 +5,15 @@ from __future__ import annotations
 from msgspec import Struct
 
 
+def same_model(one: str, other: str) -> bool:
+    """Whether two fingerprints are those of one model: the weights', and the configuration's where both have it.
+
+    Those of earlier versions are of weights alone.
+    """
+    (weights, _, config), (weights_too, _, config_too) = one.partition("+"), other.partition("+")
+    return weights == weights_too and (config == config_too or not config or not config_too)
+
+
 class ModelInfo(Struct, frozen=True, kw_only=True):
     """An open model, described.
 

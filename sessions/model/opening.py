@@ -1,15 +1,16 @@
 """Opening a model: from what a user typed to a model, its tokenizer, its anatomy and a description.
 
 Whatever the name stands for, it ends as files on this machine (see `locating`), and is loaded from
-there without asking the network again. Loading runs in the background; nothing of a model that was
-not opened to the end is kept.
+there without asking the network again: the weights of the model itself, and nothing that lies with them. Loading runs
+in the background; nothing of a model that was not opened to the end is kept.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import re
-from dataclasses import dataclass
+import secrets
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from sessions.model import anatomy
 from sessions.model import fingerprint as fingerprints
 from sessions.model.background import Meter, Stopped, first_line, in_background, progress_to
 from sessions.model.info import ModelInfo
-from sessions.model.locating import Source, located
+from sessions.model.locating import ADAPTER, Source, located
 from sessions.model.parts import Anatomy
 from sessions.model.tokens import bound
 
@@ -50,6 +51,8 @@ class OpenModel:
     tokenizer: PreTrainedTokenizerBase
     anatomy: Anatomy
     info: ModelInfo
+    beside: Path | None = None
+    """The folder that the weights lie in, where an adapter lies in it too, which is not on."""
 
     def reread(self) -> None:
         """Read the anatomy again, after modules of the model were exchanged for others that do their work."""
@@ -90,6 +93,8 @@ def open_model(
     else:
         options["use_safetensors"] = True
     options |= {"trust_remote_code": trust_remote_code, "local_files_only": True}
+    # Where transformers finds an adapter with a model, it puts it on without a word: let it look where there is none.
+    options["adapter_kwargs"] = {"subfolder": f"no-adapter-{secrets.token_hex(8)}"}
     return (yield from in_background(lambda meter: _load(name, source, options, meter), f"loading {name}"))
 
 
@@ -116,7 +121,7 @@ def adopt(
         name=name,
         source=source,
         family=str(model.config.model_type),
-        fingerprint=fingerprints.of_state(model.state_dict()) if fingerprint is None else fingerprint,
+        fingerprint=_fingerprint(model) if fingerprint is None else fingerprint,
         dtype=str(model.dtype).removeprefix("torch."),
         device=_devices(model),
         quantisation=_quantisation(model),
@@ -138,7 +143,7 @@ def adopt(
 
 
 def _load(name: str, source: Source, options: dict[str, Any], meter: Meter) -> OpenModel:
-    identity = source.fingerprint()
+    weights = source.fingerprint()
     words = {key: options[key] for key in ("gguf_file", "trust_remote_code", "local_files_only") if key in options}
     with progress_to(meter):
         try:
@@ -149,7 +154,10 @@ def _load(name: str, source: Source, options: dict[str, Any], meter: Meter) -> O
         except Exception as error:  # whatever a checkpoint, its libraries or its own code may raise
             raise _cannot_load(name, error) from error
     _check_complete(name, found)
-    return adopt(model, tokenizer, name=name, source=source.said, fingerprint=identity)
+    own_code = source.folder if options["trust_remote_code"] and getattr(model.config, "auto_map", None) else None
+    identity = fingerprints.with_config(weights, model.config, own_code)
+    opened = adopt(model, tokenizer, name=name, source=source.said, fingerprint=identity)
+    return replace(opened, beside=source.folder if (source.folder / ADAPTER).is_file() else None)
 
 
 def _check_complete(name: str, found: dict[str, Any]) -> None:
@@ -218,6 +226,10 @@ def _check_quantises(load_in: str, place: str) -> None:
 
 
 # Describing
+
+
+def _fingerprint(model: PreTrainedModel) -> str:
+    return fingerprints.with_config(fingerprints.of_state(model.state_dict()), model.config)
 
 
 def _ready_for_batches(tokenizer: PreTrainedTokenizerBase, rows: int) -> None:

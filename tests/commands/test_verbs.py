@@ -17,7 +17,7 @@ from commands import script
 from commands.grammar import VERBS
 from sessions.events import Failed, Progress, Result, Text
 from sessions.model.opening import OpenModel, adopt
-from sessions.session import Session
+from sessions.session import Reading, Session
 from sessions.vectors import sae_files
 from tests.adapters import small
 from tests.autoencoders import random_autoencoder
@@ -511,6 +511,12 @@ def test_expect_speaks_of_the_last_text_and_the_last_distribution(little: Sessio
     assert failure(little, "expect baseline contains x").message == "there is no baseline yet"
     result(little, "prompt a dog")
     assert failure(little, "expect text contains x").message == "there is no text yet"
+
+
+def test_a_text_is_found_in_either_form_of_its_accents(empty: Session) -> None:
+    empty.reading = Reading(text="Es Pari\u0301s")
+    assert result(empty, "expect text contains París").actual
+    assert failure(empty, "expect text lacks París").error == "expectation"
 
 
 def test_a_model_with_learned_positions_is_never_run_past_them(home: Path) -> None:
