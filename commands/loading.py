@@ -211,6 +211,7 @@ def put_on(
 ) -> Steps[AdapterShown]:
     """Apply an adapter that is kept, as an edit of its name."""
     from sessions.edits.adapters import Adapter
+    from sessions.edits.commuting import scaling
     from sessions.edits.edit import Edit
     from sessions.model.background import in_background
 
@@ -220,6 +221,7 @@ def put_on(
     if about.fingerprint:
         remarks.append(check_model(about.fingerprint, about.model, info.fingerprint, info.name, force))
     change = Adapter(name, weight, about.sha256, kept.contents)
+    remarks += scaling(session.edits(), change)
     said = "" if weight == 1 else f", at {weight:g} of its strength"
     edit = Edit(VERB, f"adapter {name}, {kept.contents.kind} of rank {kept.contents.rank}{said}", (change,))
     take_edit(session, edit, name, command, force)

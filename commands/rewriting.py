@@ -298,6 +298,7 @@ def _taken(
     """The edit, applied and saved, and what is said of it."""
     from dataclasses import replace
 
+    from sessions.edits.commuting import beside
     from sessions.edits.rewriting import remarks
 
     neuron, row = made.made.neuron, made.rows[made.chosen]
@@ -339,7 +340,7 @@ def _taken(
         held_back=made.held_back,
         collapsed=made.collapsed,
         path=str(session.store.path("edit", saved.name)),
-        notes=(*notes, *remarks(made, found)),
+        notes=(*notes, *remarks(made, found), *beside(session.opened(), session.edits(), saved)),
     )
 
 

@@ -222,6 +222,8 @@ def _operated(session: Session, asked: _Asked, max_tokens: int | None, name: str
     from sessions.edits.cutting_out import change_of, check_writers, projections, writers
 
     asked.check()
+    from sessions.edits.commuting import beside
+
     opened = session.opened()
     chosen = range_of(session, asked.layers)
     assert chosen is not None
@@ -261,7 +263,7 @@ def _operated(session: Session, asked: _Asked, max_tokens: int | None, name: str
         layers=tuple(rows),
         arms=() if before is None or after is None else (before[0], after[0]),
         path=str(session.store.path("edit", saved.name)),
-        notes=tuple(_notes(session, asked, chosen)),
+        notes=(*_notes(session, asked, chosen), *beside(opened, session.edits(), saved)),
     )
 
 
