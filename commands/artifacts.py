@@ -158,7 +158,13 @@ def export(
             f"{'an' if kind[0] in 'ae' else 'a'} {kind} cannot be written as {chosen}",
             "name a vector: --name vector:NAME" if kind == "circuit" else f"one of: {', '.join(_WRITTEN_AS[kind])}",
         )
-    chosen = chosen if chosen in _FORMATS else _WRITTEN_AS[kind][0]
+    if chosen and chosen not in _FORMATS:
+        raise UsageError(
+            f"the ending .{chosen} names no format that a{'n' if kind[0] in 'ae' else ''} {kind} can be written in",
+            f"one of: {', '.join(f'.{each}' for each in _WRITTEN_AS[kind])}; or say it: "
+            f"--format {_WRITTEN_AS[kind][0]}",
+        )
+    chosen = chosen or _WRITTEN_AS[kind][0]
     if name is not None and name.kind == "vector":
         content, notes = _vector_file(session, name.name, chosen)
     elif name is not None and name.kind == "atlas":

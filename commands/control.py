@@ -214,6 +214,9 @@ def _logits(session: Session) -> Tensor:
 def run(session: Session, path: Path, values: tuple[str, ...]) -> Steps[Ran]:
     """Run a command file in this session: one command a line, # comments, \\ continues a line.
 
+    A comment stands behind a blank, and in the text of prompt, seed and say has a blank behind its # too: the #1 of
+    prompt Who is #1? is text.
+
     The first line that fails stops it.
     """
     from commands import script

@@ -16,7 +16,7 @@ from commands.choices import THINKING, OneOf, Usually
 from commands.loading import put_on_from
 from commands.names import ModelName
 from commands.verb import Function, argument, option, verb
-from commands.words import Real, Text, Token, Whole, Word
+from commands.words import Prose, Real, Text, Token, Whole, Word
 from sessions.events import Steps
 from sessions.interventions.arms import Condition
 from sessions.model.info import Opening, Prompt, TokenChance
@@ -112,26 +112,33 @@ def model(
     return ModelOpened(info=opened.info, notes=tuple(notes))
 
 
+def hashes(words: tuple[str, ...]) -> tuple[str, ...]:
+    """A remark on words of a text that could be meant as a comment."""
+    found = next((word for word in words if word.startswith("#") and " " not in word), None)
+    return () if found is None else (f"'{found}' is part of the text: a comment has a blank behind its #",)
+
+
 #: What is said where --thinking is given and the template takes no such switch.
 NO_SWITCH = "the template has no thinking switch; --thinking does nothing here"
 
 
 @verb("prompt", family=FAMILY, example="prompt What is the capital of Texas?")
-@argument("text", help="what the model is asked; without it, show the current prompt", type=Word(), nargs=-1)
+@argument("text", help="what the model is asked; without it, show the current prompt", type=Prose(), nargs=-1)
 @option("--raw", is_flag=True, help="read the text as it stands, without the chat template")
 @option("--system", type=Word(), help="system text, instead of the template's own")
 @option("--thinking", type=THINKING, help="let a thinking model think, where its template has the switch")
 def prompt(session: Session, text: tuple[str, ...], raw: bool, system: str | None, thinking: str | None) -> PromptSet:
     """Set the prompt; the seed, if there was one, is cleared.
 
-    Words are joined by single spaces; put quotes around a text to keep it as it is. In a chat model
-    the text becomes a user's turn of its template, unless --raw.
+    Words are joined by single spaces; put quotes around a text to keep it as it is. A # with a blank
+    behind it begins a comment, the #1 of "Who is #1?" does not. In a chat model the text becomes a
+    user's turn of its template, unless --raw.
     """
     if not text:
         return PromptSet(encoded=session.encoded())
     opened = session.opened()
     switch = None if thinking is None else thinking == "on"
-    notes = []
+    notes = list(hashes(text))
     if not raw and not opened.info.has_template:
         notes.append(f"{opened.info.name} has no chat template: the prompt is read raw")
     if switch is not None and not opened.info.has_thinking:
@@ -141,13 +148,14 @@ def prompt(session: Session, text: tuple[str, ...], raw: bool, system: str | Non
 
 
 @verb("seed", family=FAMILY, example="seed The capital of Texas is")
-@argument("text", help="how the reply begins; without it, the seed is cleared", type=Word(), nargs=-1)
+@argument("text", help="how the reply begins; without it, the seed is cleared", type=Prose(), nargs=-1)
 def seed(session: Session, text: tuple[str, ...]) -> PromptSet:
     """Set how the reply begins, so that the next token is the one in question."""
     if session.prompt is None:
         session.encoded()  # says what is missing
         raise AssertionError
-    return PromptSet(encoded=session.use_prompt(structs.replace(session.prompt, seed=" ".join(text))))
+    encoded = session.use_prompt(structs.replace(session.prompt, seed=" ".join(text)))
+    return PromptSet(encoded=encoded, notes=hashes(text))
 
 
 @verb("tokens", family=FAMILY, example="tokens")
