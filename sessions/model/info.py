@@ -19,7 +19,7 @@ class ModelInfo(Struct, frozen=True, kw_only=True):
 
     `name` is what the user typed; `family` the transformers `model_type`; `d_mlp` has one width a
     layer (neurons of that layer, over all experts). `refusals` names what this model cannot do,
-    as pairs of (ability, reason).
+    as pairs of (ability, reason); `generation_rules` what its generation_config asks of other programs.
     """
 
     name: str
@@ -39,6 +39,7 @@ class ModelInfo(Struct, frozen=True, kw_only=True):
     has_thinking: bool
     experts: bool = False
     refusals: tuple[tuple[str, str], ...] = ()
+    generation_rules: tuple[str, ...] = ()
 
 
 class Opening(Struct, frozen=True, kw_only=True):

@@ -31,6 +31,7 @@ from sessions.events import Steps
 from sessions.model import anatomy
 from sessions.model import fingerprint as fingerprints
 from sessions.model.background import Meter, Stopped, first_line, in_background, progress_to
+from sessions.model.generation_rules import rules_of
 from sessions.model.info import ModelInfo
 from sessions.model.locating import ADAPTER, Source, located
 from sessions.model.parts import Anatomy
@@ -135,6 +136,7 @@ def adopt(
         has_thinking=_has_thinking(tokenizer),
         experts=parts.has_experts,
         refusals=parts.refusals,
+        generation_rules=rules_of(model.generation_config),
     )
     return OpenModel(model, tokenizer, parts, info)
 

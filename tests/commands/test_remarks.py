@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from transformers import GenerationConfig
 
-from sessions.model.info import ModelInfo
 from sessions.session import Session
 from tests.commands.driving import failure, result
 from tests.families import tiny, tiny_tokenizer
@@ -28,3 +27,42 @@ def test_no_other_format_is_written_than_was_asked_for(little: Session) -> None:
     assert "--format json" in refused.hint and not Path("report.html").exists()
     assert result(little, "export report.html --format json").format == "json"
     assert result(little, "export circuit").format == "json"
+
+
+# ---- what a generation_config asks of other programs
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"repetition_penalty": 1.1}, "a repetition penalty of 1.1 (set repetition_penalty 1.1)"),
+        ({"no_repeat_ngram_size": 3}, "no 3 tokens in a row twice (set no_repeat_ngram 3)"),
+        ({"suppress_tokens": [5, 6], "min_new_tokens": 8}, "2 tokens never said; 8 tokens at least"),
+        ({"begin_suppress_tokens": [5]}, "1 token never said first"),
+        ({"bad_words_ids": [[5], [6, 7]]}, "2 texts never said"),
+        ({"forced_eos_token_id": 2}, "token 2 said last"),
+        ({"stop_strings": ["\nQ:"]}, r"an end before '\nQ:' (--stop)"),
+        (
+            {"repetition_penalty": 1.0, "num_beams": 1, "do_sample": True, "temperature": 0.6, "eos_token_id": [2, 3]},
+            "",
+        ),
+    ],
+)
+def test_rules_that_other_programs_apply_are_said_when_the_model_is_opened(
+    empty: Session, asked: dict[str, Any], said: str
+) -> None:
+    model = tiny("llama")
+    model.generation_config = GenerationConfig(**asked)
+    model.save_pretrained("tiny")
+    tiny_tokenizer().save_pretrained("tiny")
+    opened, described = result(empty, "model tiny"), result(empty, "model")
+    for notes in (opened.notes, described.notes):
+        found = [note.partition(": ")[2] for note in notes if "generation_config" in note]
+        assert found == ([said] if said else [])
+    result(empty, "prompt the cat")
+    assert len(result(empty, "generate --max-tokens 4").arm.ids) == 4  # and none of them is applied
+
+
+def test_a_line_that_does_the_same_is_one(empty: Session) -> None:
+    for line in ("set repetition_penalty 1.1", "set no_repeat_ngram 3"):
+        result(empty, line)
