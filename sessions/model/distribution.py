@@ -9,6 +9,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from sessions.model.cancel import Cancel
+from sessions.model.finite import check_finite
 from sessions.model.hooks import watched
 from sessions.model.info import TokenChance
 from sessions.model.parts import Anatomy
@@ -16,10 +17,17 @@ from sessions.model.tokens import token_text
 
 
 def next_logits(model: PreTrainedModel, anatomy: Anatomy, ids: Iterable[int], cancel: Cancel | None = None) -> Tensor:
-    """The model's logits after `ids`, `[vocab]`, in float32."""
-    batch = torch.tensor([list(ids)], device=model.device)
+    """The model's logits after `ids`, `[vocab]`, in float32.
+
+    Raises:
+        ModelError: they are no numbers; the message names the layer, or another part, that was the first to give none.
+    """
+    ids = list(ids)
+    batch = torch.tensor([ids], device=model.device)
     with torch.inference_mode(), watched(anatomy, cancel):
-        return model(input_ids=batch, use_cache=False, logits_to_keep=1).logits[0, -1].float()
+        logits = model(input_ids=batch, use_cache=False, logits_to_keep=1).logits[0, -1].float()
+        check_finite(model, anatomy, ids, logits)
+    return logits
 
 
 def likeliest(logits: Tensor, k: int) -> tuple[int, ...]:

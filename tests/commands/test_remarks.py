@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from transformers import GenerationConfig
 
+from sessions.model.opening import adopt
 from sessions.session import Session
 from tests.commands.driving import failure, result
 from tests.families import tiny, tiny_tokenizer
@@ -66,3 +69,34 @@ def test_rules_that_other_programs_apply_are_said_when_the_model_is_opened(
 def test_a_line_that_does_the_same_is_one(empty: Session) -> None:
     for line in ("set repetition_penalty 1.1", "set no_repeat_ngram 3"):
         result(empty, line)
+
+
+# ---- numbers that are none
+
+
+def test_top_and_prob_name_the_layer_that_first_gives_what_is_no_number(empty: Session) -> None:
+    empty.use_model(adopt(tiny("llama"), tiny_tokenizer(), name="tiny"))
+    result(empty, "prompt the cat")
+    result(empty, "top 3")
+    weight = empty.opened().model.get_submodule("model.layers.1.mlp.down_proj").weight
+    weight[0, 0] = torch.nan
+    for line in ("top", 'prob " a"'):
+        refused = failure(empty, line)
+        assert refused.message.startswith("layer 1 is the first to give what is no number, at position 0")
+        assert refused.message.endswith("in mlp.down_proj.weight")
+
+
+# ---- targets of several tokens
+
+
+def test_a_target_of_several_tokens_among_many_prompts_is_said_to_stand_by_its_first(little: Session) -> None:
+    lines = [{"prompt": "the cat", "target": " a dog", "counterfactual": " b", "raw": True},
+             {"prompt": "the hen", "target": " c", "counterfactual": " d dog", "raw": True}]  # fmt: skip
+    Path("keys.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    several = (
+        "1 of 2 targets is several tokens, of which the first stands for the whole: ' a' for ' a dog'",
+        "1 of 2 counterfactuals is several tokens, of which the first stands for the whole: ' d' for ' d dog'",
+    )
+    assert result(little, "discover --prompts keys.jsonl --top 5 --keep-universal").notes[:2] == several
+    assert set(several) <= set(result(little, "faithfulness keys.jsonl").notes)
+    assert set(several) <= set(result(little, "sweep L1/N3 0 1 --prompts keys.jsonl").notes)
