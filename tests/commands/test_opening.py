@@ -118,3 +118,35 @@ def test_weights_of_any_name_are_told_from_an_adapter_s(session: Session) -> Non
         save_file(weights, Path(name, "weights.safetensors"), {"format": "pt"})
     assert [path.name for path in weight_files(Path("both"))] == ["weights.safetensors"]
     assert of_folder(Path("both")) == of_folder(Path("plain"))
+
+
+# ---- tokens that the model has no embedding for
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "prompt the <image>",
+        "seed <image>",
+        'prob "<image>"',
+        'discover "<image>"',
+        'discover " a" --vs "<image>"',
+        'generate --stop "<image>"',
+        'rewrite L1/N3 --push "<image>" --when last',
+    ],
+)
+def test_a_token_past_the_last_row_is_refused_where_it_is_used(empty: Session, line: str) -> None:
+    """The model opens all the same, and pads with a token that it knows."""
+    tokenizer = tiny_tokenizer()
+    tokenizer.add_tokens(["<image>", "<padding>"])
+    tokenizer.pad_token = "<padding>"
+    tiny("llama").save_pretrained("tiny")
+    tokenizer.save_pretrained("tiny")
+    result(empty, "model tiny")
+    assert empty.opened().tokenizer.pad_token_id < 64
+    result(empty, "prompt the cat")
+    refused = failure(empty, line)
+    assert (refused.error, refused.message) == (
+        "usage", "'<image>' is token 64, and the model has embeddings for 64 tokens only"
+    )  # fmt: skip
+    assert "leave it out" in refused.hint

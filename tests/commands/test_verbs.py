@@ -142,8 +142,8 @@ def test_a_prompt_is_shown_as_the_model_reads_it(little: Session) -> None:
 def test_a_prompt_goes_through_the_template_unless_it_is_raw(little: Session, tiny_chat: OpenModel) -> None:
     little.use_model(tiny_chat)
     asked = result(little, "prompt the dog").encoded
-    assert (asked.text, asked.templated) == ("the dog. ", True)
-    assert result(little, 'prompt the dog --system "be brief"').encoded.text == "be brief. the dog. "
+    assert (asked.text, asked.templated) == ("<s>the dog. ", True)
+    assert result(little, 'prompt the dog --system "be brief"').encoded.text == "<s>be brief. the dog. "
     assert result(little, "prompt the dog --raw").encoded.text == "the dog"
     assert "no thinking switch" in result(little, "prompt the dog --thinking on").notes[0]
 
