@@ -13,6 +13,7 @@ from commands.line import quoted
 from commands.loading import (
     VERB,
     AdapterName,
+    Loaded,
     loaded_adapters,
     loaded_of,
     put_on,
@@ -87,7 +88,8 @@ def adapter(
     neurons, attributions, texts; suppressed neurons stay at zero in the adapter as well.
 
     adapter merge adds its product to the weights, each rounded once, and counts how many first choices of a next
-    token come out otherwise; unmerge takes it out to the bit. adapter save NAME --to FOLDER writes it for other
+    token come out otherwise; where that is more than rounding, as beside a DoRA on the same projections, it is refused.
+    unmerge takes it out to the bit. adapter save NAME --to FOLDER writes it for other
     programs, with the weight it is on at.
     """
     _only(action, which, name=name, weight=weight, to=to, restore=restore or None, force=force or None)
@@ -183,38 +185,76 @@ def _turn(session: Session, name: str, on: bool) -> AdapterShown:
 
 
 def _merge(session: Session, name: str) -> Steps[AdapterShown]:
+    from sessions.edits.commuting import scaled_by
     from sessions.edits.edit import Edit
-    from sessions.edits.merging import choices, differing, merged, texts
+    from sessions.edits.merging import differing, merged, said, texts
 
-    found, opened = loaded_of(session, name), session.opened()
+    found, opened, ledger = loaded_of(session, name), session.opened(), session.edits()
     if found.state != "on":
         hint = f"adapter {'unmerge' if found.state == 'merged' else 'on'} {name}"
         raise UsageError(f"adapter '{name}' is {found.state}", f"first: {hint}")
     edit = Edit(VERB, f"adapter {name} in the weights", merged(found.adapter))
+    scales = scaled_by(ledger, found.adapter)
+    if scales is not None:
+        raise UsageError(
+            f"adapter '{name}' cannot be merged beside '{scales.name}', a DoRA on {scales.module} too: that divides by "
+            "the size of the weights it finds",
+            f"take that off first: adapter off {scales.name}",
+        )
     as_name = f"{name[: 64 - len(_MERGED)]}{_MERGED}"
     if not found.merge:
-        session.edits().check_new(as_name)
+        ledger.check_new(as_name)
     read = texts(opened, () if session.prompt is None else session.encoded().ids)
-    before = yield from choices(opened, read, session.cancel)
-    with edit.applied(opened):
-        after = yield from choices(opened, read, session.cancel)
-    changed, positions = differing(before, after)
+    before = yield from said(opened, read, session.cancel)
+    with ledger.held(found.merge, True) if found.merge else edit.applied(opened):
+        difference = differing(before, (yield from said(opened, read, session.cancel, before)))
+    if not difference.is_rounding(opened):
+        raise _no_rounding(session, found, difference.apart)
     if found.merge:
-        session.edits().turn(found.merge, True)
+        ledger.turn(found.merge, True)
     else:
         take_edit(session, edit, as_name, f"adapter merge {name}", force=False)
-    return shown(session, "merged", name, changed=changed, positions=positions)
+    changed, positions, apart = difference
+    return shown(session, "merged", name, changed=changed, positions=positions, apart=apart)
+
+
+def _no_rounding(session: Session, found: Loaded, apart: float) -> UsageError:
+    """What to say where a model with an adapter merged is another one than with it beside the weights."""
+    from sessions.edits.commuting import replaced_by
+
+    ledger, name = session.edits(), found.adapter.name
+    above = [entry.edit for entry in ledger.entries[found.merge :] if entry.on] if found.merge else []
+    lies = replaced_by(session.opened(), above, found.adapter)
+    what = f"merging adapter '{name}' moves the logits by {apart:.1%} of their spread, which is more than rounding"
+    if lies is None:
+        return UsageError(what, "leave it beside the weights")
+    number = ledger.number_of(lies.name)
+    return UsageError(
+        f"{what}: edit {number}, '{lies.name}', lies above it and replaces weights of {lies.module}",
+        f"take that off first: edits off {number}",
+    )
 
 
 def _unmerge(session: Session, name: str) -> AdapterShown:
+    from sessions.edits.commuting import replaced_by, scaled_by
+
     found, ledger = loaded_of(session, name), session.edits()
     if not found.merge_on:
         raise UsageError(f"adapter '{name}' is not merged", f"adapter merge {name} puts it into the weights")
+    above = [entry.edit for entry in ledger.entries[found.merge :] if entry.on]
+    lies, scales = replaced_by(session.opened(), above, found.adapter), scaled_by(ledger, found.adapter)
+    notes = []
+    if lies is not None:
+        notes.append(
+            f"edit '{lies.name}' replaces weights of {lies.module} that it was merged into, and it now adds to those"
+        )
+    if scales is not None:
+        notes.append(f"'{scales.name}', a DoRA on {scales.module} too, finds other weights than before")
     if found.merge == len(ledger.entries):
         ledger.undo()
     else:
         ledger.turn(found.merge, False)
-    return shown(session, "unmerged", name)
+    return shown(session, "unmerged", name, notes=notes)
 
 
 def _save(session: Session, name: str, to: Path, force: bool) -> Steps[AdapterShown]:

@@ -158,7 +158,13 @@ def export(
             f"{'an' if kind[0] in 'ae' else 'a'} {kind} cannot be written as {chosen}",
             "name a vector: --name vector:NAME" if kind == "circuit" else f"one of: {', '.join(_WRITTEN_AS[kind])}",
         )
-    chosen = chosen if chosen in _FORMATS else _WRITTEN_AS[kind][0]
+    if chosen and chosen not in _FORMATS:
+        raise UsageError(
+            f"the ending .{chosen} names no format that a{'n' if kind[0] in 'ae' else ''} {kind} can be written in",
+            f"one of: {', '.join(f'.{each}' for each in _WRITTEN_AS[kind])}; or say it: "
+            f"--format {_WRITTEN_AS[kind][0]}",
+        )
+    chosen = chosen or _WRITTEN_AS[kind][0]
     if name is not None and name.kind == "vector":
         content, notes = _vector_file(session, name.name, chosen)
     elif name is not None and name.kind == "atlas":
@@ -253,7 +259,7 @@ def import_(
         if not circuit.fingerprint:
             circuit = structs.replace(circuit, model=info.name, fingerprint=info.fingerprint)
         _check(session, circuit)
-        circuit = _with_target_ids(session, circuit)
+        circuit = _with_target_ids(session, circuit, notes)
     if name is not None:
         circuit = structs.replace(circuit, name=name.name)
         command = f"import {quoted(str(path))} --as {quoted(name.name)}"
@@ -305,7 +311,7 @@ def _import_preset(session: Session, path: Path, key: Key, force: bool) -> Saved
     return Saved(name=str(key), path=str(saved), notes=tuple(filter(None, notes)))
 
 
-def _with_target_ids(session: Session, circuit: Circuit) -> Circuit:
+def _with_target_ids(session: Session, circuit: Circuit, notes: list[str]) -> Circuit:
     """A foreign file gives its target as text: look up the token it is for the open model."""
     from sessions.model.tokens import continuation
 
@@ -314,6 +320,9 @@ def _with_target_ids(session: Session, circuit: Circuit) -> Circuit:
         return circuit
     text = "".join(token.text for token in target.tokens)
     found = continuation(tokenizer, session.read(circuit.prompt), text)
+    notes += found.notes
+    if len(found.tokens) > 1:
+        notes.append(f"{text!r} is {len(found.tokens)} tokens; the first stands for it, {found.tokens[0].text!r}")
     return structs.replace(circuit, target=structs.replace(target, tokens=found.tokens[:1]))
 
 

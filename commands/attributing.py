@@ -145,7 +145,7 @@ def prompts_with_targets(
         UsageError: the method or the reference is for one prompt; or a prompt is too long, or its own counterfactual.
         ArtifactError: the file, or a line of it, cannot be read.
     """
-    from sessions.circuits.cases import settled
+    from sessions.circuits.cases import remarks, settled
     from sessions.model.rows import LARGEST_BATCH
 
     if method == "exact":
@@ -155,13 +155,15 @@ def prompts_with_targets(
     opened, file = session.opened(), prompts_in(path, raw)
     cases = yield from settled(opened, file.prompts, batch=batch or LARGEST_BATCH, cancel=session.cancel)
     far = [(line, case) for line, case in zip(file.lines, cases, strict=True) if case.rank > UNLIKELY]
+    notes = list(remarks(opened, cases))
     if not far:
-        return cases, []
+        return cases, notes
     line, case = far[0]
     said = f"{len(far)} of {len(cases)} targets are" if len(far) > 1 else f"1 of {len(cases)} targets is"
     return cases, [
+        *notes,
         f"{said} not among the {UNLIKELY} likeliest tokens of their prompt: the first is "
-        f"{case.target.tokens[0].text!r} in line {line}, which ranks {case.rank:,}"
+        f"{case.target.tokens[0].text!r} in line {line}, which ranks {case.rank:,}",
     ]
 
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from msgspec import structs
 
 from commands.choices import THINKING
-from commands.prompting import NO_SWITCH, decoded, decoding_options
+from commands.prompting import NO_SWITCH, decoded, decoding_options, hashes
 from commands.verb import argument, option, verb
-from commands.words import Whole, Word
+from commands.words import Prose, Whole, Word
 from sessions.errors import ModelError, UsageError
 from sessions.events import Steps
 from sessions.interventions.arms import Condition
@@ -25,7 +25,7 @@ FAMILY = "Chat"
 
 
 @verb("say", family=FAMILY, example="say What is the capital of Texas?")
-@argument("text", help="what you say; words are joined by single spaces", type=Word(), nargs=-1, required=True)
+@argument("text", help="what you say; words are joined by single spaces", type=Prose(), nargs=-1, required=True)
 @option("--system", type=Word(), help="system text of the conversation, instead of the template's own")
 @option("--thinking", type=THINKING, help="let a thinking model think, where its template has the switch")
 @decoding_options
@@ -63,7 +63,7 @@ def say(
         conversation = gone_on(conversation, said, reply, _in_force(session))
         session.history = conversation
     session.reading = Reading(text=reply.answer, logits=reply.logits)
-    notes = [] if thinking is None or opened.info.has_thinking else [NO_SWITCH]
+    notes = [*hashes(text), *([] if thinking is None or opened.info.has_thinking else [NO_SWITCH])]
     return Said(
         encoded=encoded,
         arm=reply.arm,

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unicodedata import normalize
 
 from msgspec import to_builtins
 
@@ -68,8 +69,8 @@ _NUMERIC: dict[str, Callable[[float, float], bool]] = {
     "!=": operator.ne,
 }
 _TEXTUAL: dict[str, Callable[[str, str], bool]] = {
-    "contains": lambda text, wanted: wanted in text,
-    "lacks": lambda text, wanted: wanted not in text,
+    "contains": lambda text, wanted: normalize("NFC", wanted) in normalize("NFC", text),
+    "lacks": lambda text, wanted: normalize("NFC", wanted) not in normalize("NFC", text),
     "matches": lambda text, wanted: re.search(wanted, text) is not None,
     "==": operator.eq,
     "!=": operator.ne,
@@ -104,7 +105,8 @@ def expect(session: Session, subject: str, words: tuple[str, ...]) -> Expected:
     """Check a statement about the session; a command file stops where one is false.
 
     text, baseline, top, circuit.name and model take contains, lacks, matches (a regular expression),
-    == and !=. The others are numbers and take < <= > >= == !=. prob takes a token first.
+    == and !=. For contains and lacks an accent may be part of a letter or follow it (Unicode's NFC). The others are
+    numbers and take < <= > >= == !=. prob takes a token first.
     """
     token, words = (words[0], words[1:]) if subject == "prob" else (None, words)
     if len(words) < 2:
@@ -211,6 +213,9 @@ def _logits(session: Session) -> Tensor:
 @option("--set", "values", type=Word(), multiple=True, metavar="NAME=VALUE", help="fill ${NAME} in the file")
 def run(session: Session, path: Path, values: tuple[str, ...]) -> Steps[Ran]:
     """Run a command file in this session: one command a line, # comments, \\ continues a line.
+
+    A comment stands behind a blank, and in the text of prompt, seed and say has a blank behind its # too: the #1 of
+    prompt Who is #1? is text.
 
     The first line that fails stops it.
     """

@@ -111,11 +111,12 @@ def edits(
 
 
 def _loaded(session: Session, name: str, force: bool) -> EditsShown:
+    from sessions.edits.commuting import beside
     from sessions.edits.inspecting import remarks
 
     edit, notes = session.read_edit(name, force=force)
     session.edits().apply(edit)
-    notes = (*notes, *remarks(session.opened(), edit))
+    notes = (*notes, *remarks(session.opened(), edit), *beside(session.opened(), session.edits(), edit))
     return _shown(session.edits(), "loaded", [edit], notes)
 
 

@@ -77,6 +77,8 @@ def ensemble(
     needs equal ranks. The others are PEFT's ways of keeping adapters from disturbing each other. How far the result
     is from the weighted sum is shown. Members that are on are turned off.
     """
+    from sessions.edits.commuting import scaled_by
+
     if not members:
         raise UsageError("an ensemble needs adapters with their weights", "for example: ensemble fr=0.6 es=0.4")
     session.opened()
@@ -97,6 +99,9 @@ def ensemble(
         on = [there[each].number for each in names if each in there and there[each].on]
         with _off(session, on):
             shown = yield from put_on(session, as_name, 1.0, command, force, notes)
+    scales = (scaled_by(session.edits(), there[each].adapter) for each in names if each in there and there[each].on)
+    for dora in dict.fromkeys(each.name for each in scales if each is not None):
+        notes.append(f"'{dora}' is a DoRA on the same projections: it scaled what lay below it, and the sum lies above")
     if how.drops and density is None:
         notes.append(f"of its numbers {DENSITY:g} stay: --density says how many")
     return Ensembled(

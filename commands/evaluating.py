@@ -83,7 +83,9 @@ def evaluate(
     """Answer a file of tasks with and without the edits, and count what is right.
 
     A task a line: {"prompt": "What is 17 + 25?", "answer": "42"}. An answer that is a number is right where it is the
-    last number of the reply (or that in \\boxed{} or after ####), in any spelling; another where the reply contains it.
+    last number of the reply, in any spelling, or the one that the reply marks, in \\boxed{}, after #### or after "the
+    answer is", whatever it goes on to write; another where the reply contains it, in any case and with accents in
+    either form (NFC).
     "check" says otherwise: number, contains, regex, or a list of them, {"kind": "regex", "value": "^Yes"}, which must
     all hold. A task can also have a system, seed, raw, name and language.
 

@@ -125,14 +125,14 @@ def _cases(
     session: Session, circuit: Circuit, file: Path | None, raw: bool, batch: int
 ) -> Steps[tuple[tuple[Case, ...], list[str]]]:
     """What is measured on, and remarks on it."""
-    from sessions.circuits.cases import settled
+    from sessions.circuits.cases import remarks, settled
 
     if file is None and not circuit.prompts:
         return (yield from _own(session, circuit, batch)), []
     asked = circuit.prompts if file is None else prompts_in(file, raw).prompts
     cases = yield from settled(session.opened(), asked, batch=batch, cancel=session.cancel)
     behind = [case for case in cases if case.target.value <= 0]
-    notes = []
+    notes = list(remarks(session.opened(), cases))
     if file is None:
         notes.append("measured on the prompts that the circuit was found on: others say more")
     if behind:

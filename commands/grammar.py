@@ -48,7 +48,7 @@ from commands import (
 )
 from commands.line import Word, is_text, quoted, words
 from commands.verb import Verb, key_of
-from commands.words import Placed, SelectionWord
+from commands.words import Placed, Prose, SelectionWord
 from sessions.circuits.circuit import Neuron
 from sessions.circuits.selection import OPERATORS
 from sessions.errors import UsageError
@@ -96,6 +96,15 @@ for family in (
 VERBS: dict[str, Verb] = {name: command for name, command in GROUP.commands.items() if isinstance(command, Verb)}
 
 
+#: Verbs that take words as they come for a text.
+TEXTS = frozenset(name for name, verb in VERBS.items() if any(isinstance(param.type, Prose) for param in verb.params))
+
+
+def words_of(line: str, *, unfinished: bool = False) -> tuple[Word, ...]:
+    """The words of a line, as `line.words` has them."""
+    return words(line, unfinished=unfinished, texts=TEXTS)
+
+
 #: What other programs call some of them.
 _ELSEWHERE = {"exit": "quit", "ls": "list", "rm": "delete", "man": "help", "?": "help"}
 
@@ -125,7 +134,7 @@ def parse(line: str) -> Call:
     if not is_text(line):
         column = next(at for at, character in enumerate(line) if not is_text(character))
         raise UsageError("the line has bytes in it that are no text", "type it in UTF-8", column)
-    first, *rest = words(line) or (None,)
+    first, *rest = words_of(line) or (None,)
     if first is None:
         raise UsageError("the line is empty", "type a command, or help")
     verb = find(first.text, first.start)
@@ -213,7 +222,7 @@ def _options(verb: Verb) -> dict[str, click.Option]:
 
 def _is_choice(option: click.Option) -> bool:
     """Whether it is one of several flags that set one parameter between them."""
-    return key_of(option) != option.name
+    return option.is_flag and isinstance(option.flag_value, str)
 
 
 def _is_option(word: Word) -> bool:
@@ -237,7 +246,7 @@ def _said(error: click.UsageError) -> str:
 def complete(line: str, cursor: int | None = None, session: Session | None = None) -> list[Completion]:
     """What the word at the cursor could become, given what stands before it."""
     before = line[:cursor]
-    given = words(before, unfinished=True)
+    given = words_of(before, unfinished=True)
     end = given[-1].end if given else 0
     if before[end:].strip():  # a comment
         return []
@@ -317,7 +326,7 @@ def call_line(name: str, /, *args: Any, **kwargs: Any) -> str:
     """The line that calls a verb with Python's arguments: the way from Python into the grammar.
 
     Positional arguments fill the verb's words in order, a list filling one that takes many. Keyword
-    arguments name options or words.
+    arguments name options or words; an option also goes by the name that its function gives it.
 
     Raises:
         UsageError: the verb has no such argument.
@@ -330,7 +339,8 @@ def call_line(name: str, /, *args: Any, **kwargs: Any) -> str:
     for param in verb.params:
         key = key_of(param)
         if isinstance(param, click.Option):
-            options += _option_words(param, given.pop(key, None))
+            own = param.name if param.name in given and not _is_choice(param) else key
+            options += _option_words(param, given.pop(key if key in given else own, None))
             continue
         if key in given:
             taken = [given.pop(key)]

@@ -5,12 +5,15 @@
 
 A quote opens only at the start of a word or right after `--option=`, so apostrophes inside words
 need no care. Between double quotes, `\\"`, `\\\\`, `\\n`, `\\r` and `\\t` are escapes; between single
-quotes everything stands for itself. A `#` at the start of a word begins a comment.
+quotes everything stands for itself. A `#` at the start of a word begins a comment; in the text of a verb that takes
+words as they come (`prompt`, `seed`, `say`) only one with a blank behind it does, so that `prompt Who is #1 today?  # a
+comment` asks for number one.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 
 from msgspec import Struct
 
@@ -38,8 +41,10 @@ class Word(Struct, frozen=True):
     open: bool = False
 
 
-def words(line: str, *, unfinished: bool = False) -> tuple[Word, ...]:
+def words(line: str, *, unfinished: bool = False, texts: Collection[str] = ()) -> tuple[Word, ...]:
     """The words of a line. With `unfinished` nothing fails: an open quote reaches to the end.
+
+    `texts` are the first words of lines whose other words are a text as it comes.
 
     Raises:
         UsageError: a quote is not closed, or something follows one that is; `column` says where.
@@ -48,7 +53,8 @@ def words(line: str, *, unfinished: bool = False) -> tuple[Word, ...]:
     at = 0
     while True:
         at = _end(_GAP, line, at)
-        if at == len(line) or line[at] == "#":
+        text = bool(found) and found[0].text in texts
+        if at == len(line) or (line[at] == "#" and not (text and _PLAIN.match(line, at + 1)[0])):  # type: ignore[index]
             return tuple(found)
         found.append(_word(line, at, unfinished))
         at = found[-1].end

@@ -6,16 +6,19 @@ which closes its path and adds its product.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
 
+from commands.line import quoted
 from commands.names import Name
-from sessions.errors import ArtifactError, UsageError, WorkbenchError
+from sessions.errors import ArtifactError, Cancelled, UsageError, WorkbenchError
 from sessions.events import Steps
 from sessions.results import AdapterRow, AdapterShown
 from sessions.session import Session
@@ -150,6 +153,54 @@ def take_in(session: Session, path: Path, name: str, command: str, force: bool) 
     return [note for note in (*notes, *contents.notes) if note]
 
 
+def put_on_from(session: Session, folder: Path) -> Steps[list[str]]:
+    """Put on the adapter that lies in the open model's own folder, as an edit like any other. Returns remarks.
+
+    One that is kept already is not kept twice; one that cannot be put on leaves the model as it is, which is said.
+    """
+    from sessions.edits.adapter_files import read_folder
+    from sessions.model.background import in_background
+
+    try:
+        contents = yield from in_background(lambda meter: read_folder(folder, meter), "reading the adapter")
+        sha256 = contents.sha256
+        if any(each.adapter.sha256 == sha256 for each in loaded_adapters(session).values()):
+            return []
+        shelf = shelf_of(session)
+        name = next((each for each in shelf.names() if _sha256(shelf, each) == sha256), "")
+        if name:
+            yield from put_on(session, name, 1.0, f"adapter load {name}", False)
+        else:
+            name = _free(session, session.opened().info.name)
+            command = f"adapter load {quoted(str(folder))} --as {name}"
+            with taken_in(session, name, False):
+                yield from take_in(session, folder, name, command, False)
+                yield from put_on(session, name, 1.0, command, False)
+    except WorkbenchError as error:
+        if isinstance(error, Cancelled):
+            raise
+        return [f"the adapter in its folder is not on: {error.message}"]
+    return [f"the adapter in its folder is on, as edit '{name}': undo takes it off"]
+
+
+def _sha256(shelf: Shelf, name: str) -> str:
+    from sessions.edits.adapter_shelf import outlined
+
+    try:
+        return outlined(shelf.path(name))[0].sha256
+    except WorkbenchError:
+        return ""
+
+
+def _free(session: Session, model: str) -> str:
+    """A name for the adapter of a model's folder that no other adapter or edit has."""
+    stem = re.sub("[^A-Za-z0-9._-]+", "-", model.rstrip("/").rpartition("/")[2]).strip("-._") or "model"
+    taken = {*shelf_of(session).names(), *session.store.names("edit")}
+    taken |= {entry.edit.name for entry in session.edits().entries}
+    first = f"{stem[:48]}-adapter"
+    return next(name for name in chain([first], (f"{first}-{number}" for number in count(2))) if name not in taken)
+
+
 def _last(name: str) -> str:
     """The last part of a model's name, or of the path to it."""
     return name.rstrip("/").rpartition("/")[2].lower()
@@ -160,6 +211,7 @@ def put_on(
 ) -> Steps[AdapterShown]:
     """Apply an adapter that is kept, as an edit of its name."""
     from sessions.edits.adapters import Adapter
+    from sessions.edits.commuting import scaling
     from sessions.edits.edit import Edit
     from sessions.model.background import in_background
 
@@ -169,6 +221,7 @@ def put_on(
     if about.fingerprint:
         remarks.append(check_model(about.fingerprint, about.model, info.fingerprint, info.name, force))
     change = Adapter(name, weight, about.sha256, kept.contents)
+    remarks += scaling(session.edits(), change)
     said = "" if weight == 1 else f", at {weight:g} of its strength"
     edit = Edit(VERB, f"adapter {name}, {kept.contents.kind} of rank {kept.contents.rank}{said}", (change,))
     take_edit(session, edit, name, command, force)

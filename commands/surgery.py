@@ -222,6 +222,8 @@ def _operated(session: Session, asked: _Asked, max_tokens: int | None, name: str
     from sessions.edits.cutting_out import change_of, check_writers, projections, writers
 
     asked.check()
+    from sessions.edits.commuting import beside
+
     opened = session.opened()
     chosen = range_of(session, asked.layers)
     assert chosen is not None
@@ -261,7 +263,7 @@ def _operated(session: Session, asked: _Asked, max_tokens: int | None, name: str
         layers=tuple(rows),
         arms=() if before is None or after is None else (before[0], after[0]),
         path=str(session.store.path("edit", saved.name)),
-        notes=tuple(_notes(session, asked, chosen)),
+        notes=(*_notes(session, asked, chosen), *beside(opened, session.edits(), saved)),
     )
 
 
@@ -314,10 +316,10 @@ def _read(session: Session, parallel: Parallel, raw: bool) -> list[list[tuple[in
 
 
 def _one_token(session: Session, text: str) -> int:
-    from sessions.model.tokens import token_text
+    from sessions.model.tokens import ids_behind, token_text
 
     tokenizer = session.opened().tokenizer
-    ids = tokenizer.encode(text, add_special_tokens=False)
+    ids = ids_behind(tokenizer, text)
     if len(ids) != 1:
         pieces = " ".join(repr(token_text(tokenizer, each)) for each in ids)
         raise UsageError(

@@ -27,6 +27,7 @@ from sessions.interventions.cells import Cell
 from sessions.interventions.sweep_files import names, table, taken
 from sessions.interventions.treatment import Where
 from sessions.journal import versions
+from sessions.model.info import same_model
 from sessions.results import Swept, SweptGrid
 from sessions.session import Reading, Session
 from sessions.store import check_model
@@ -277,7 +278,7 @@ def _another(folder: Sweep, plan: Plan, info: ModelInfo) -> str | None:
     begun = folder.begun()
     if begun is None:
         return ""
-    if begun.header.fingerprint != info.fingerprint:
+    if not same_model(begun.header.fingerprint, info.fingerprint):
         return f"it is of {begun.header.model}"
     return begun.plan.differs(plan) or None
 

@@ -81,8 +81,8 @@ def argument(name: str, *, help: str, **attributes: Any) -> Callable[[Function],
 
 
 def key_of(param: click.Parameter) -> str:
-    """What a parameter is called in Python: of flags that set one parameter between them, each by its own name."""
-    if isinstance(param, click.Option) and param.is_flag and isinstance(param.flag_value, str):
+    """What a parameter is called in Python: an option by what is typed, an argument by its name."""
+    if isinstance(param, click.Option):
         return param.opts[0].removeprefix("--").replace("-", "_")
     return param.name or ""
 

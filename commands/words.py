@@ -87,6 +87,10 @@ class Text(Word):
         return text
 
 
+class Prose(Word):
+    """A word of a text that is taken as it comes, up to the end of the line or an option."""
+
+
 class Token(Word):
     """A token's text, leading space and all."""
 

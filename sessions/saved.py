@@ -12,6 +12,7 @@ from sessions.circuits.circuit import Circuit, Neuron
 from sessions.errors import ArtifactError, ModelError, UsageError
 from sessions.interventions.presets import Preset
 from sessions.layouts import Header
+from sessions.model.info import same_model
 from sessions.store import Store, check_model
 from sessions.tensor_file import texts_of
 
@@ -132,7 +133,7 @@ class Saved:
                 stamp = path, path.stat().st_mtime_ns
                 if stamp not in self._made_on:  # a state is asked for with every key
                     self._made_on[stamp] = texts_of(path).get("fingerprint", "")
-                if self._made_on[stamp] == model.info.fingerprint:
+                if same_model(self._made_on[stamp], model.info.fingerprint):
                     found.append((stamp[1], name))
         return max(found, default=(0, ""))[1]
 
@@ -168,7 +169,7 @@ class Saved:
 
         rounds = Rounds(self.store)
         found = rounds.load(called(name))
-        if self.model is not None and found.fingerprint != self.model.info.fingerprint:
+        if self.model is not None and not same_model(found.fingerprint, self.model.info.fingerprint):
             raise ArtifactError(f"round '{found.name}' was trained on {found.model}", "open that model first")
         if count is None or count <= len(found.recruited):
             return found.recruited[:count]

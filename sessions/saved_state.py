@@ -22,7 +22,7 @@ from sessions.errors import ArtifactError, WorkbenchError
 from sessions.events import Steps
 from sessions.interventions.treatment import Treatment
 from sessions.json_text import decoded
-from sessions.model.info import Conversation, Opening, Prompt
+from sessions.model.info import Conversation, Opening, Prompt, same_model
 from sessions.session import Session
 from sessions.settings import Settings
 from sessions.vectors.features import Which
@@ -116,12 +116,12 @@ def restore(session: Session, state: SavedState) -> Steps[tuple[str, ...]]:
         except WorkbenchError as error:
             missing.append(f"the prompt did not come back: {error}")
     if state.circuit is not None:
-        if session.model is None or session.model.info.fingerprint == state.circuit.fingerprint:
+        if session.model is None or same_model(session.model.info.fingerprint, state.circuit.fingerprint):
             session.circuit = state.circuit
         else:
             missing.append("the circuit did not come back: the model's weights have changed since it was found")
     if state.suppressed or state.live:
-        if session.model is not None and session.model.info.fingerprint == state.fingerprint:
+        if session.model is not None and same_model(session.model.info.fingerprint, state.fingerprint):
             session.suppressed, session.live = state.suppressed, state.live
         else:
             missing.append("what was suppressed or live did not come back: the model is not the one it was on")
@@ -158,7 +158,7 @@ def _same(session: Session, state: SavedState, kept_edit: EditKept) -> Edit:
     Raises:
         WorkbenchError: it is not what it was, or the model is not.
     """
-    if session.model is None or session.model.info.fingerprint != state.fingerprint:
+    if session.model is None or not same_model(session.model.info.fingerprint, state.fingerprint):
         raise ArtifactError("the model is not the one it was on")
     edit, _ = session.read_edit(kept_edit.name, force=True)
     if edit.sha256 != kept_edit.sha256:

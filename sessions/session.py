@@ -23,7 +23,7 @@ from sessions.events import Progress, State, Steps
 from sessions.interventions.treatment import Treatment
 from sessions.journal import Journal
 from sessions.model.cancel import Cancel
-from sessions.model.info import Conversation, Encoded, Opening, Prompt
+from sessions.model.info import Conversation, Encoded, Opening, Prompt, same_model
 from sessions.saved import Saved
 from sessions.settings import Settings
 from sessions.vectors.features import Which
@@ -137,7 +137,7 @@ class Session(Saved):
         """
         from sessions.edits.ledger import Ledger
 
-        same = self.model is not None and self.model.info.fingerprint == opened.info.fingerprint
+        same = self.model is not None and same_model(self.model.info.fingerprint, opened.info.fingerprint)
         if self.ledger is None:
             self.ledger = Ledger(opened)
         elif self.model is not opened:
@@ -146,7 +146,7 @@ class Session(Saved):
         self.model, self.opening = opened, opening
         self._encoded = None
         self.reading = Reading()
-        if self.circuit is not None and self.circuit.fingerprint != opened.info.fingerprint:
+        if self.circuit is not None and not same_model(self.circuit.fingerprint, opened.info.fingerprint):
             self.circuit = None
         if not same:
             self.suppressed, self.live = (), ()

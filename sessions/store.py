@@ -29,6 +29,7 @@ from sessions import tensor_file
 from sessions.disk import HOME_HINT, LARGEST, link, make_folder, read_file, reported, sync_folder, turn, write_file
 from sessions.errors import ArtifactError
 from sessions.layouts import Header, Json, Layout, Safetensors
+from sessions.model.info import same_model
 from sessions.tensor_file import Tensors
 
 T = TypeVar("T")
@@ -147,14 +148,19 @@ def check_model(
     Raises:
         ArtifactError: the fingerprints differ, and `force` was not given.
     """
-    if not open_fingerprint or header_fingerprint == open_fingerprint:
+    if not open_fingerprint or same_model(header_fingerprint, open_fingerprint):
         return ""
     if not header_fingerprint:
         return f"it does not say which model it was made on; it is used on {open_model_name}"
     made_on = header_model or "another model"
     # The same name can stand for other weights: then only the fingerprints tell the two apart.
     if made_on == open_model_name:
-        made_on += f" with other weights ({header_fingerprint[:12]}, not {open_fingerprint[:12]})"
+        (weights, _, config), (open_weights, _, open_config) = (
+            each.partition("+") for each in (header_fingerprint, open_fingerprint)
+        )
+        other = (weights[:12], open_weights[:12]) if weights != open_weights else (config, open_config)
+        what = "weights" if weights != open_weights else "values in its configuration"
+        made_on += f" with other {what} ({other[0]}, not {other[1]})"
     if force:
         return f"it was made on {made_on} and is used on {open_model_name}"
     raise ArtifactError(

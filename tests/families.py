@@ -278,10 +278,11 @@ NO_RULE = {
 }
 
 
-def tiny(family: str, seed: int = 0, *, biases: bool = False) -> PreTrainedModel:
-    """A random model of a family. Its biases are zero unless `biases` asks for random ones."""
+def tiny(family: str, seed: int = 0, *, biases: bool = False, **changed: Any) -> PreTrainedModel:
+    """A random model of a family, some of its config `changed`. Its biases are zero unless `biases` asks for random
+    ones."""
     kind, arguments = _CONFIGS[family]
-    config = AutoConfig.for_model(kind, **arguments, bos_token_id=1, eos_token_id=2, pad_token_id=0)
+    config = AutoConfig.for_model(kind, **{**arguments, **changed}, bos_token_id=1, eos_token_id=2, pad_token_id=0)
     model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     _randomise(model, torch.Generator().manual_seed(crc32(family.encode()) + seed), biases)
     return model.eval().requires_grad_(False)

@@ -3,7 +3,8 @@
     import workbench
 
     wb = workbench.open("smollm2")
-    wb.prompt("What is the capital of Texas?", seed="The capital of Texas is")
+    wb.prompt("What is the capital of Texas?")
+    wb.seed("The capital of Texas is")
     print(wb.discover(" Austin").circuit.top(5))
 
 Importing this imports neither torch nor a model; `open` does.

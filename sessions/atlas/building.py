@@ -34,6 +34,7 @@ from sessions.model.hooks import Routing, on_neurons, passing, watched
 from sessions.model.opening import OpenModel
 from sessions.model.parts import Anatomy, DenseSite, ExpertSite, Site
 from sessions.model.rows import LARGEST_BATCH, batches, padded_rows
+from sessions.model.texts import special_ids
 from sessions.model.tokens import plain_ids, token_text
 
 #: Documents between two places where a build can go on.
@@ -154,7 +155,7 @@ class Building:
         self.sites = sites_of(opened.anatomy, plan.layers)
         self.running = [begun(site, plan.k) for _, site in self.sites]
         self.progress = Progressed()
-        self._special = frozenset(opened.tokenizer.all_special_ids)
+        self._special = special_ids(opened.tokenizer)
         self._limit = 8 * CHUNK
 
     def fold(self, texts: Sequence[str], cancel: Cancel | None = None) -> Iterator[int]:

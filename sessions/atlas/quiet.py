@@ -33,6 +33,7 @@ from sessions.model.info import Encoded
 from sessions.model.opening import OpenModel
 from sessions.model.parts import Site
 from sessions.model.rows import LARGEST_BATCH, batches, padded_rows
+from sessions.model.texts import special_ids, text_of
 
 Region = Literal["prompt", "thought", "answer"]
 #: Prompts that are continued at once.
@@ -140,7 +141,7 @@ def over_replies(
         yield Progress("writing replies", start, len(prompts), "texts")
         rows = yield from _continued(opened, [each.ids for each in part], decoding, cancel)
         texts += [(*each.ids, *row.ids) for each, row in zip(part, rows, strict=True)]
-    special = frozenset(opened.tokenizer.all_special_ids)
+    special = special_ids(opened.tokenizer)
     counted = [
         [_counted(opened.tokenizer, each, ids, region, marker, special) for region in regions]
         for each, ids in zip(prompts, texts, strict=True)
@@ -207,9 +208,7 @@ def _counted(
     first, end = 0, encoded.reply
     if region != "prompt":
         said = ids[encoded.reply :]
-        closed = bisect_left(
-            range(len(said) + 1), True, key=lambda n: marker in tokenizer.decode(said[:n], skip_special_tokens=False)
-        )
+        closed = bisect_left(range(len(said) + 1), True, key=lambda n: marker in text_of(tokenizer, said[:n]))
         answer = encoded.reply + closed
         first, end = (encoded.reply, answer) if region == "thought" else (answer, len(ids))
     return [at for at in range(first, min(end, len(ids))) if ids[at] not in special]

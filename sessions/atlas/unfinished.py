@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from sessions.atlas.atlas import Array
 from sessions.atlas.building import Building, Plan
@@ -22,6 +22,7 @@ from sessions.atlas.folding import TENSORS
 from sessions.disk import alone, read_file, reported, write_file
 from sessions.errors import ArtifactError
 from sessions.layouts import Safetensors
+from sessions.model.info import same_model
 from sessions.store import Store, checked_name, now
 from sessions.tensor_file import TensorBytes, Tensors
 
@@ -140,6 +141,8 @@ _SAID = {
 
 
 def _check(begun: Plan, wanted: Plan, name: str) -> None:
+    if same_model(begun.model, wanted.model):
+        begun = structs.replace(begun, model=wanted.model)
     differs = next((said for key, said in _SAID.items() if getattr(begun, key) != getattr(wanted, key)), "")
     if differs:
         raise ArtifactError(

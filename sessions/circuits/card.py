@@ -18,10 +18,12 @@ from torch import Tensor
 
 from sessions.circuits.attribution import Attribution
 from sessions.circuits.circuit import Neuron, Target
-from sessions.circuits.lens import extremes, through_head
+from sessions.circuits.lens import Pushed, extremes, through_head
 from sessions.circuits.verification import verify
+from sessions.errors import ModelError
 from sessions.events import Steps
 from sessions.model.cancel import Cancel
+from sessions.model.linear import carried_back
 from sessions.model.opening import OpenModel
 from sessions.results import Moment, Reads
 
@@ -78,7 +80,7 @@ def reads(opened: OpenModel, neuron: Neuron, k: int) -> tuple[Reads, ...]:
     column = anatomy.down_column(*neuron.site)
     stacked = torch.stack(list(rows.values()))
     woken = extremes(opened.tokenizer, _embeddings_along(opened, neuron.layer, stacked), k)
-    predicted = through_head(anatomy, opened.tokenizer, _in_the_stream(opened, neuron.layer, stacked), k)
+    predicted = _in_the_stream(opened, neuron.layer, stacked, k)
     return tuple(
         Reads(
             name=name,
@@ -102,14 +104,14 @@ def _embeddings_along(opened: OpenModel, layer: int, rows: Tensor) -> Tensor:
     return torch.cat(parts, 1)
 
 
-def _in_the_stream(opened: OpenModel, layer: int, rows: Tensor) -> Tensor:
-    """The rows as directions of the residual stream: through the gain of the norm that stands between."""
+def _in_the_stream(opened: OpenModel, layer: int, rows: Tensor, k: int) -> list[Pushed]:
+    """What a residual stream along each row would predict: the rows through the gain of the norm that stands between.
+
+    Nothing where that norm does more than scale.
+    """
     norm = opened.anatomy.layers[layer].read_norm
-    if norm is None:
-        return rows
-    if isinstance(norm, torch.nn.LayerNorm):
-        gained = rows if norm.weight is None else rows * norm.weight
-        return gained - gained.mean(-1, keepdim=True)
-    return (
-        rows * norm(torch.ones_like(rows[:1, None]))[0]
-    )  # whatever way the family writes its gain, of ones it is that
+    try:
+        directions = rows if norm is None else carried_back(norm, rows.float().cpu()).to(rows)
+    except ModelError:
+        return [((), ())] * len(rows)
+    return through_head(opened.anatomy, opened.tokenizer, directions, k)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -73,6 +73,24 @@ def settled(
 
 def _first(opened: OpenModel, encoded: Encoded, text: str) -> int | None:
     return continuation(opened.tokenizer, encoded, text).tokens[0].id if text else None
+
+
+def remarks(opened: OpenModel, cases: Sequence[Case]) -> Iterator[str]:
+    """What should be known of the cases' targets: which are several tokens, and which would merge with their prompt."""
+    for what in ("target", "counterfactual"):
+        given = [(text, case.encoded) for case in cases if (text := getattr(case.asked, what))]
+        read = [(text, continuation(opened.tokenizer, encoded, text)) for text, encoded in given]
+        several = [(text, found.tokens[0].text) for text, found in read if len(found.tokens) > 1]
+        merged = [text for text, found in read if found.notes]
+        if several:
+            text, first = several[0]
+            are = f"{len(several)} of {len(cases)} {what}s {'are' if len(several) > 1 else 'is'}"
+            yield f"{are} several tokens, of which the first stands for the whole: {first!r} for {text!r}"
+        if merged:
+            yield (
+                f"{len(merged)} of {len(cases)} {what}s would merge with the end of their prompt, and are taken by "
+                f"themselves: the first is {merged[0]!r}"
+            )
 
 
 def _case(

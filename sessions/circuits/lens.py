@@ -3,7 +3,7 @@
 A neuron adds (activation × its down column) to the residual stream. Read through the final norm and
 the unembedding (logit lens, nostalgebraist 2020; for MLP columns, Geva et al. 2022), that vector
 ranks the vocabulary. The norm's scale depends on the rest of the stream, so the ranking is shown and
-no number.
+no number; the biases of norm and head push the same tokens whatever the vector is, and are left out.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from sessions.circuits.circuit import Neuron
+from sessions.model.linear import odd_part
 from sessions.model.parts import Anatomy
 from sessions.model.tokens import token_text
 
@@ -45,8 +46,18 @@ def pushed(anatomy: Anatomy, tokenizer: PreTrainedTokenizerBase, neurons: Sequen
 @torch.inference_mode()
 def through_head(anatomy: Anatomy, tokenizer: PreTrainedTokenizerBase, vectors: Tensor, k: int) -> list[Pushed]:
     """The k tokens that each direction of the residual stream, `[n, d_model]`, pushes up most and down most."""
-    weights = next(anatomy.head.parameters())
-    return extremes(tokenizer, anatomy.head(anatomy.final_norm(vectors.to(weights.device)[:, None]))[:, 0], k)
+    return extremes(tokenizer, predicted(anatomy, vectors), k)
+
+
+@torch.inference_mode()
+def predicted(anatomy: Anatomy, vectors: Tensor) -> Tensor:
+    """What directions of the residual stream alone, `[n, d_model]`, would do to the logits, `[n, vocab]`.
+
+    Up to a positive factor of each direction: what the final norm divides by depends on the rest of the stream. The
+    biases of norm and head have no part in it.
+    """
+    home = next(anatomy.head.parameters()).device  # layers may be spread over several
+    return odd_part(lambda states: anatomy.head(anatomy.final_norm(states)), vectors.to(home)[:, None])[:, 0]
 
 
 def extremes(tokenizer: PreTrainedTokenizerBase, scores: Tensor, k: int) -> list[Pushed]:

@@ -123,7 +123,7 @@ def _pooled(sums: Tensor, counts: Tensor, least: float) -> Tensor:
 
 
 def _key(fingerprint: str, texts: Sequence[Sequence[int]], aligned: bool, under: str) -> str:
-    ids = repr([list(ids) for ids in texts]) + under
+    ids = repr([list(ids) for ids in texts]) + under + fingerprint.partition("+")[2]
     return f"{fingerprint[:16]}-{sha256(ids.encode()).hexdigest()[:16]}{'-aligned' if aligned else ''}"
 
 

@@ -118,7 +118,7 @@ def check_fit(contents: Contents, model: nn.Module, name: str) -> None:
     Raises:
         ArtifactError: so it is; the first projection that does not fit is named.
     """
-    there = {key: module for key, module in _plain_modules(model) if _shape(module) is not None}
+    there = {key: module for key, module in plain_modules(model) if _shape(module) is not None}
     missing = [module for module in contents.factors if module not in there]
     if missing:
         count = f"{len(missing):,} of its {len(contents.factors):,} projections are"
@@ -148,7 +148,7 @@ def _put_on(opened: OpenModel, inside: str, contents: Contents, weight: float) -
     from peft import inject_adapter_in_model
 
     model, before = opened.model, _active(opened.model)
-    plain = dict(_plain_modules(model))
+    plain = dict(plain_modules(model))
     with quiet():
         try:
             inject_adapter_in_model(_config(contents), model, inside, low_cpu_mem_usage=True)
@@ -243,7 +243,7 @@ def _layers(model: nn.Module, inside: str | None = None) -> Iterator[tuple[str, 
             yield name, module
 
 
-def _plain_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+def plain_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     """The modules of the model as it was opened, by the names they had then."""
     wrapped = {name: layer.base_layer for name, layer in _layers(model)}
     for name, module in model.named_modules():

@@ -5,7 +5,7 @@ orthogonalisation of Arditi et al. 2024, section 4.1, for a subspace of any dime
 write what they wrote.
 
 Some families have a norm between such a matrix and the residual stream. The subspace is then taken out before it, as
-the norm's weights turn it (`subspaces.carried_back`), so that behind the norm nothing of it is left. The norm scales
+the norm's weights turn it (`linear.carried_back`), so that behind the norm nothing of it is left. The norm scales
 whatever is left to its own size.
 """
 
@@ -17,7 +17,8 @@ import torch
 from torch import nn
 
 from sessions.edits.edit import Projection
-from sessions.edits.subspaces import Subspace, carried_back, orthonormal
+from sessions.edits.subspaces import Subspace, orthonormal
+from sessions.model.linear import carried_back
 from sessions.model.parts import Anatomy, DenseSite
 from sessions.model.places import Writer, plain, writer_places
 

@@ -19,10 +19,12 @@ from importlib import resources
 from sessions.circuits.prompts import Asked
 from sessions.edits.rules import Rule, nothing_found, places
 from sessions.errors import UsageError
-from sessions.model.info import Encoded, Prompt
+from sessions.model.info import Encoded, Prompt, Turn
 from sessions.model.opening import OpenModel
+from sessions.model.replies import written
+from sessions.model.texts import special_ids
 from sessions.model.thinking import in_common
-from sessions.model.tokens import encode
+from sessions.model.tokens import encode, joined, token_text
 from sessions.training.samples import Sample, read_samples
 
 #: What the samples that come with the workbench are called.
@@ -129,19 +131,21 @@ def _joined(
 
 
 def _read(opened: OpenModel, sample: Sample, rule: Rule) -> tuple[Example, tuple[str, ...]]:
-    """A sample as an example, and the tokens of its reply."""
-    prompt = Prompt(text=sample.prompt, system=sample.system)
-    asked = encode(opened.tokenizer, prompt)
+    """A sample as an example, and the tokens of its reply, which follows the prompt as the template writes it."""
+    tokenizer, prompt = opened.tokenizer, Prompt(text=sample.prompt, system=sample.system)
+    asked = encode(tokenizer, prompt)
     if not asked.templated:  # a raw prompt and its reply are two lines
-        asked = encode(opened.tokenizer, replaced(prompt, "\n"))
-    whole = encode(opened.tokenizer, replaced(prompt, asked.prompt.seed + sample.reply))
-    opened.anatomy.check_length(len(whole.ids))
-    first = in_common(whole.ids, asked.ids)
-    special = frozenset(opened.tokenizer.all_special_ids)
-    where = tuple(at for at in places(rule, whole.tokens, first) if at > 0)
-    others = (at for at in range(max(first - 1, 1), len(whole.ids)) if whole.ids[at] not in special)
+        asked = encode(tokenizer, replaced(prompt, "\n"))
+    reply = written(tokenizer, asked, Turn("assistant", sample.reply))
+    said = joined(tokenizer, asked, reply.text[: reply.end]).ids
+    ids = (*asked.ids, *said)
+    opened.anatomy.check_length(len(ids))
+    first = len(asked.ids) + in_common(said, joined(tokenizer, asked, reply.text[: reply.begin]).ids)
+    tokens, special = [token_text(tokenizer, each) for each in ids], special_ids(tokenizer)
+    where = tuple(at for at in places(rule, tokens, first) if at > 0)
+    others = (at for at in range(max(first - 1, 1), len(ids)) if ids[at] not in special)
     elsewhere = tuple(at for at in others if at not in where)
-    return Example(asked, whole.ids, where, elsewhere), whole.tokens[first:]
+    return Example(asked, ids, where, elsewhere), tuple(tokens[first:])
 
 
 def replaced(prompt: Prompt, seed: str) -> Prompt:

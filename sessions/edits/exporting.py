@@ -2,9 +2,10 @@
 
 The weights are taken as they are in memory, in their dtype, edits and all. They are given to a new model of the same
 configuration, whose own are never made: one that was read from a GGUF file, or has adapters attached, has names and
-marks that such a folder must not have. Weights that are tied are written once. The folder is written under a hidden
-name beside its place, on the disk, opened again as any model is, held against the open one to the bit, and then moved
-to its place: whole or not at all.
+marks that such a folder must not have. Weights that are one in memory are written once where the configuration ties
+them, and each by itself where it does not, so that what is opened again computes what the model does. The folder is
+written under a hidden name beside its place, on the disk, opened again as any model is, held against the open one to
+the bit, and then moved to its place: whole or not at all.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ def exported(
         try:
             yield from in_background(lambda meter: _write(opened, state, work, meter), f"writing {place.name}")
             reopened = yield from _same(opened, state, work, trusted, ids, cancel)
-            found = fingerprints.of_folder(work)
+            found = fingerprints.with_config(fingerprints.of_folder(work), _bare(opened.model).config)
             _sync(work)
             _move(work, place)
         finally:
@@ -152,8 +153,7 @@ def _write(opened: OpenModel, state: Mapping[str, Tensor], folder: Path, meter: 
         try:
             with torch.device("meta"):
                 clean: PreTrainedModel = type(model)(config)
-            clean.load_state_dict(dict(state), strict=False, assign=True)
-            clean.tie_weights()
+            _give(clean, state)
             clean.generation_config = model.generation_config
             clean.save_pretrained(folder, max_shard_size=SHARD)
             opened.tokenizer.save_pretrained(folder)
@@ -161,6 +161,26 @@ def _write(opened: OpenModel, state: Mapping[str, Tensor], folder: Path, meter: 
             raise
         except Exception as error:  # whatever a family's code, its config or safetensors may raise
             raise ModelError(f"the model cannot be written: {first_line(error)}") from error
+
+
+def _give(model: PreTrainedModel, state: Mapping[str, Tensor]) -> None:
+    """Let a model have these weights, tied where they are one in memory and nowhere else.
+
+    A configuration may tie a head that has weights of its own in memory, which transformers keeps when it reads them,
+    or not tie one that shares those of the embedding, which it would leave out when it writes them.
+    """
+    tied: dict[str, str] = model.all_tied_weights_keys
+    for target, source in list(tied.items()):
+        if target in state and source in state and state[target].data_ptr() != state[source].data_ptr():
+            del tied[target]
+    given: dict[str, Tensor] = {}
+    places: dict[tuple[int, torch.Size], str] = {}
+    for name, tensor in state.items():
+        first = places.setdefault((tensor.data_ptr(), tensor.shape), name)
+        one = tied.get(name, name) == tied.get(first, first) or not tensor.numel()
+        given[name] = tensor if one else tensor.clone()
+    model.load_state_dict(given, strict=False, assign=True)
+    model.tie_weights(recompute_mapping=False)
 
 
 def _same(
@@ -193,8 +213,7 @@ def _same(
     if other or lacks:
         raise ModelError(f"what was written is not the same: {other or lacks} differs", "nothing was kept")
     # The same numbers at other places in memory are not always summed in the same order: let both read the same ones.
-    again.model.load_state_dict(dict(state), strict=False, assign=True)
-    again.model.tie_weights()
+    _give(again.model, state)
     if not torch.equal(_logits(opened, ids, cancel), _logits(again, ids, cancel)):
         raise ModelError("what was written does not compute the same logits", "nothing was kept")
     return True

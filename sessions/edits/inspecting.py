@@ -21,7 +21,8 @@ from torch import Tensor
 
 from sessions.circuits.card import reads
 from sessions.circuits.circuit import Neuron
-from sessions.circuits.lens import AT_ONCE, extremes
+from sessions.circuits.lens import AT_ONCE, extremes, predicted
+from sessions.edits.commuting import beside, scaled_under
 from sessions.edits.edit import Change, Edit, LowRank, Neurons, Projection
 from sessions.edits.findings import EditedMatrix, EditedNeuron, EditedPart
 from sessions.edits.hooked import hooked
@@ -90,7 +91,14 @@ def inspected(
         with edit.applied(opened):
             pass  # it fits
         before = _lines(opened, sites[:rows])
-        if ids:
+        notes += beside(opened, ledger, edit)
+        scales = scaled_under(opened, ledger, edit) if ids else None
+        if scales is not None:
+            notes.append(
+                f"not held against the same edit as hooks: '{scales.name}', a DoRA on {scales.module}, divides by the "
+                "size of the weights"
+            )
+        elif ids:
             try:
                 with hooked(opened, edit):
                     hooks = _logits(opened, ids, cancel)
@@ -204,7 +212,7 @@ def _pushing(opened: OpenModel, sites: Sequence[tuple[int, int]]) -> tuple[Tenso
     anatomy = opened.anatomy
     home = next(anatomy.head.parameters()).device  # layers may be spread over several
     columns = torch.stack([anatomy.down_column(*site).to(home) for site in sites])
-    return columns, anatomy.head(anatomy.final_norm(columns[:, None]))[:, 0]
+    return columns, predicted(anatomy, columns)
 
 
 @torch.inference_mode()

@@ -1,14 +1,18 @@
 """Merging: an adapter's product put into the weights, and what rounding makes of it.
 
 Merged, W x + w s B A x becomes (W + w s B A) x, computed in float32 and rounded once to the dtype of the weights. The
-product is small beside the weights: in bfloat16, with eight bits, part of it is lost. So it is counted at how many
-positions of a few texts the model's first choice of a next token is another one than with the adapter beside them.
+product is small beside the weights: in bfloat16, with eight bits, part of it is lost. So the model reads a few texts
+both ways: at how many positions its first choice of a next token is another one, and how far the logits are apart, as a
+root mean square over the likeliest tokens of each position, in units of the spread of all. What is farther apart than
+rounding explains is another model, and is refused: something on the ledger cannot change places with the merging (see
+`commuting`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import islice
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -25,6 +29,12 @@ from sessions.model.tokens import plain_ids
 
 #: Paragraphs that are read beside the prompt, and tokens of each.
 TEXTS, TOKENS = 8, 64
+#: Likeliest tokens of a position whose logits are held against each other.
+KEPT = 64
+#: How far logits of a model of one layer may be apart by rounding, in units of its dtype's, and of any. Measured: ten
+#: with three layers, fifty with thirty, and a twentieth of the spread in bfloat16; a DoRA that finds other weights
+#: moves them by a tenth of it.
+ROUNDING, FARTHEST = 32, 0.25
 
 
 def merged(adapter: Adapter) -> tuple[Closed | LowRank, ...]:
@@ -52,19 +62,50 @@ def texts(opened: OpenModel, prompt: Sequence[int] = ()) -> list[list[int]]:
     return [ids for ids in (list(prompt), *found) if ids]
 
 
+class Said(NamedTuple):
+    """What a model says at each position of a text: its first choice of a next token, some tokens `[positions, k]` with
+    their logits, and the spread of all logits there."""
+
+    choice: Tensor
+    tokens: Tensor
+    logits: Tensor
+    spread: Tensor
+
+
 @torch.inference_mode()
-def choices(opened: OpenModel, read: Sequence[Sequence[int]], cancel: Cancel | None) -> Steps[list[Tensor]]:
-    """The likeliest next token at each position of each text, `[positions]`."""
+def said(
+    opened: OpenModel, read: Sequence[Sequence[int]], cancel: Cancel | None, like: Sequence[Said] = ()
+) -> Steps[list[Said]]:
+    """What the model says in each text: of its likeliest tokens, or of those that are listed in `like`."""
     found = []
     with watched(opened.anatomy, cancel):
         for number, ids in enumerate(read):
             yield Progress("comparing next tokens", number, len(read), "texts")
-            logits = opened.model(torch.tensor([list(ids)], device=opened.model.device), use_cache=False).logits
-            found.append(logits[0].argmax(-1).cpu())
+            batch = torch.tensor([list(ids)], device=opened.model.device)
+            logits = opened.model(batch, use_cache=False).logits[0].float()
+            tokens = like[number].tokens.to(logits.device) if like else logits.topk(min(KEPT, logits.shape[-1])).indices
+            kept = (logits.argmax(-1), tokens, logits.gather(-1, tokens), logits.std(-1))
+            found.append(Said(*(each.cpu() for each in kept)))
     return found
 
 
-def differing(before: Sequence[Tensor], after: Sequence[Tensor]) -> tuple[int, int]:
-    """At how many positions choices differ, and of how many."""
-    changed = sum(int((first != second).sum()) for first, second in zip(before, after, strict=True))
-    return changed, sum(map(len, before))
+class Difference(NamedTuple):
+    """At how many positions, of how many, first choices differ, and how far the logits are apart."""
+
+    changed: int
+    positions: int
+    apart: float
+
+    def is_rounding(self, opened: OpenModel) -> bool:
+        """Whether rounding explains it: it grows with the layers as a sum of random numbers does."""
+        smallest = torch.finfo(opened.model.dtype).eps
+        return self.apart <= min(FARTHEST, ROUNDING * smallest * opened.anatomy.n_layers**0.5)
+
+
+def differing(before: Sequence[Said], after: Sequence[Said]) -> Difference:
+    """What `after`, which was asked of the tokens of `before`, differs in."""
+    pairs = list(zip(before, after, strict=True))
+    changed = sum(int((one.choice != two.choice).sum()) for one, two in pairs)
+    squares = sum(float((one.logits - two.logits).square().mean(-1).sum()) for one, two in pairs)
+    spread = sum(float(one.spread.square().sum()) for one in before)
+    return Difference(changed, sum(len(one.choice) for one in before), (squares / spread) ** 0.5 if spread else 0.0)

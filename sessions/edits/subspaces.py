@@ -26,14 +26,15 @@ from itertools import takewhile
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sessions.atlas.building import only_to
-from sessions.errors import ModelError, UsageError
+from sessions.errors import UsageError
 from sessions.events import Progress, Steps
 from sessions.model.cancel import Cancel
 from sessions.model.finite import not_finite
 from sessions.model.hooks import on_states, together, watched
+from sessions.model.linear import carried_back
 from sessions.model.opening import OpenModel
 from sessions.model.parts import Anatomy
 from sessions.model.places import matrix_of
@@ -228,41 +229,6 @@ def orthonormal(directions: Tensor) -> Tensor:
     """An orthonormal basis, in float32, of what independent rows `[k, d_model]` span."""
     rows = directions.double() / directions.double().norm(dim=1, keepdim=True)
     return torch.linalg.qr(rows.T)[0].T.contiguous().float()
-
-
-@torch.no_grad()
-def carried_back(norm: nn.Module, directions: Tensor, *, inverse: bool = False) -> Tensor:
-    """What a norm makes these directions `[k, d_model]` of.
-
-    Up to a factor a token, a norm multiplies by its weights, and may take the mean away first: y = g · (x − mean x).
-    What it lets through of x along a direction q is then x along g · q, without its mean. With `inverse`, the
-    directions are those that the norm turns into q instead.
-
-    Raises:
-        ModelError: the norm is of another make.
-    """
-    like = next(norm.parameters(), torch.empty(0))
-
-    def asked(given: Tensor) -> Tensor:  # its bias, if it has one, cancels
-        both = torch.stack([given, -given])[None].to(like.device, like.dtype)
-        there, back = norm(both)[0].float().cpu()
-        return (there - back) / 2
-
-    width = directions.shape[1]
-    probe = 1.0 - 2.0 * (torch.arange(width) % 2)
-    probe = (probe - probe.mean()) / (probe - probe.mean()).square().mean().sqrt()
-    weights = asked(probe) / probe
-    centred = bool(asked(torch.ones(width)).norm() < 1e-2 * weights.norm())
-    check = torch.linspace(-1, 2, width) ** 3
-    expected, made = weights * (check - check.mean() if centred else check), asked(check)
-    if float(nn.functional.cosine_similarity(expected, made, dim=0)) < 0.999:
-        raise ModelError(f"a norm of this model ({type(norm).__name__}) does more than scale", "choose other layers")
-    if inverse:
-        # A coordinate that the norm puts out can be written with anything.
-        turned = torch.where(weights.abs() > 1e-6 * weights.abs().max(), directions / weights, 0.0)
-    else:
-        turned = directions * weights
-    return turned - turned.mean(1, keepdim=True) if centred else turned
 
 
 def apart(states: Tensor) -> float | None:

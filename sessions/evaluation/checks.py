@@ -1,9 +1,10 @@
 """Checks: whether a reply is right, and where in it the answer first stands.
 
     number    the last number of the reply is the answer, exactly: 1,234 is 1234 and 42.0 is 42 (see `numbers`). A reply
-              that marks its answer, \\boxed{…} or #### …, is judged by the last number there.
+              that marks its answer is judged by what the mark marks, whatever is said after it (see `marked`).
     regex     a regular expression is found somewhere in the reply; case counts unless it begins with (?i)
-    contains  a text is found in it, whatever the case of its letters and the width of its blanks
+    contains  a text is found in it, whatever the case of its letters, the width of its blanks, and whether an accent is
+              part of a letter or follows it (both are brought to Unicode's NFC)
 
 That the last number counts is the usual rule for problems that are worked out in words (lm-evaluation-harness,
 gsm8k, `flexible-extract`). Where the answer first stands says how early it was known: for a number that is the first
@@ -15,23 +16,24 @@ computing for a reply; a reply that it does not decide in that time counts as wr
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable
 from functools import lru_cache
 from itertools import takewhile
 from typing import Any, NamedTuple
+from unicodedata import is_normalized, normalize
 
 import regex  # type: ignore[import-untyped]
 from msgspec import Struct
 
 from sessions.errors import ArtifactError
-from sessions.evaluation.numbers import Number, numbers, value_of
+from sessions.evaluation.marked import marked
+from sessions.evaluation.numbers import numbers, value_of
 
 KINDS = ("number", "regex", "contains")
 #: Seconds that a regular expression has for a reply, and characters that it may be long.
 PATIENCE = 1.0
 LONGEST = 2000
-_BOXED = "\\boxed{"
-_MARK = "####"
 
 
 class Check(Struct, frozen=True):
@@ -93,43 +95,29 @@ def judged(checks: tuple[Check, ...], text: str) -> Verdict:
 def _judged(check: Check, text: str) -> Verdict:
     if check.kind == "number":
         return _numbered(check.value, text)
-    expression = _expression(check.value) if check.kind == "regex" else _literal(check.value)
+    exact = check.kind == "regex"
+    expression = _expression(check.value) if exact else _literal(check.value)
     try:
-        found = expression.search(text, timeout=PATIENCE)
+        found = expression.search(text if exact else normalize("NFC", text), timeout=PATIENCE)
     except TimeoutError:
         return Verdict(False, None, slow=True)
-    return Verdict(found is not None, None if found is None else found.start())
+    if found is None:
+        return Verdict(False, None)
+    return Verdict(True, found.start() if exact else _composed_at(text, found.start()))
+
+
+def _composed_at(text: str, at: int) -> int:
+    """Where in a text the character begins that is number `at` of the same text in NFC."""
+    if is_normalized("NFC", text):
+        return at
+    return bisect_right(range(len(text)), at, key=lambda end: len(normalize("NFC", text[: end + 1])))
 
 
 def _numbered(answer: str, text: str) -> Verdict:
     wanted, all_of_them = _wanted(answer), list(numbers(text))
     first = next((number.start for number in all_of_them if wanted in number.values), None)
-    last = _stated(text, all_of_them)
+    last = marked(text, all_of_them) or (all_of_them[-1] if all_of_them else None)
     return Verdict(last is not None and wanted in last.values, first)
-
-
-def _stated(text: str, found: list[Number]) -> Number | None:
-    """The number that a reply comes to."""
-    for marker in (_BOXED, _MARK):
-        start = text.rfind(marker)
-        if start < 0:
-            continue
-        start += len(marker)
-        end = start + _closed(text[start:]) if marker == _BOXED else len(text)
-        marked = [number for number in found if start <= number.start < end]
-        if marked:
-            return marked[-1]
-    return found[-1] if found else None
-
-
-def _closed(text: str) -> int:
-    """How far it is to the brace that closes the one before this text."""
-    depth = 1
-    for at, character in enumerate(text):
-        depth += (character == "{") - (character == "}")
-        if not depth:
-            return at
-    return len(text)
 
 
 def _wanted(answer: str) -> Any:
@@ -145,7 +133,7 @@ def _expression(pattern: str) -> Any:
 
 @lru_cache(maxsize=1024)
 def _literal(text: str) -> Any:
-    words = (regex.escape(word) for word in regex.split(r"\s+", text) if word)
+    words = (regex.escape(word) for word in regex.split(r"\s+", normalize("NFC", text)) if word)
     return regex.compile(r"\s+".join(words), regex.IGNORECASE | regex.FULLCASE)
 
 

@@ -30,6 +30,7 @@ from sessions.model.hooks import watched
 from sessions.model.info import Encoded
 from sessions.model.opening import OpenModel
 from sessions.model.rows import batches
+from sessions.model.texts import text_of
 from sessions.model.tokens import encode
 
 
@@ -149,9 +150,8 @@ def _progress(arm: Arm, done: float, total: int, started: float) -> Progress:
 def _reply(opened: OpenModel, task: Task, arm: str, asked: str, row: Row) -> Reply:
     verdict = judged(task.checks, row.text)
 
-    def text_of(count: int) -> str:
-        ids = row.ids[:count]
-        return str(opened.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
+    def said(count: int) -> str:
+        return text_of(opened.tokenizer, row.ids[:count], special=False)
 
     language = language_of(row.text)
     return Reply(
@@ -161,7 +161,7 @@ def _reply(opened: OpenModel, task: Task, arm: str, asked: str, row: Row) -> Rep
         prompt=task.prompt,
         answer=task.answer,
         right=verdict.right,
-        at=None if verdict.at is None else token_at(text_of, len(row.ids), verdict.at),
+        at=None if verdict.at is None else token_at(said, len(row.ids), verdict.at),
         asked=asked,
         language=language,
         kept=kept(asked, language),

@@ -21,7 +21,9 @@ from sessions.model.cancel import Cancel
 from sessions.model.generation import Decoding
 from sessions.model.info import Conversation, Encoded, Prompt, Turn
 from sessions.model.opening import OpenModel
+from sessions.model.replies import lead
 from sessions.model.thinking import apart, apart_in, markers
+from sessions.model.tokens import ids_behind
 
 
 @dataclass(frozen=True)
@@ -75,9 +77,16 @@ def replied(
             raise
         return _unfinished(opened, encoded, condition, said)
     thought, answer = apart(opened.tokenizer, encoded.ids[encoded.reply :], arm.ids)
+    answer = _own(opened, encoded, answer)
     if arm.stopped == "stop":  # which was cut off the text, and not off the ids
         thought, answer = (thought, _cut(answer, decoding.stops)) if answer else (_cut(thought, decoding.stops), "")
     return Reply(arm, thought, answer, _parting(opened, thought, answer), logits[0])
+
+
+def _own(opened: OpenModel, encoded: Encoded, answer: str) -> str:
+    """An answer without the blank that stands before every answer, and would be put there again."""
+    blank = lead(opened.tokenizer, encoded)
+    return answer.removeprefix(blank) if blank.isspace() else answer
 
 
 def _cut(text: str, stops: Sequence[str]) -> str:
@@ -86,17 +95,18 @@ def _cut(text: str, stops: Sequence[str]) -> str:
 
 def _unfinished(opened: OpenModel, encoded: Encoded, condition: Condition, said: str) -> Reply:
     """A reply as far as it was shown; which ids these were is known no more, so they are those of its text."""
-    ids = opened.tokenizer.encode(said, add_special_tokens=False)
+    ids = ids_behind(opened.tokenizer, said)
     arm = Arm(
         name=condition.name,
         multiplier=condition.multiplier,
         text=said,
-        ids=tuple(ids),
+        ids=ids,
         stopped=Cancelled.kind,
         next_tokens=(),
         read=len(encoded.ids) + len(ids),
     )
     thought, answer = apart_in(opened.tokenizer, encoded.ids[encoded.reply :], said)
+    answer = _own(opened, encoded, answer)
     return Reply(arm, thought, answer, _parting(opened, thought, answer), None)
 
 

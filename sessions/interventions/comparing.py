@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -26,6 +27,7 @@ from sessions.model.generation import Decoding, Row, generate, left_padded
 from sessions.model.hooks import watched
 from sessions.model.info import Encoded
 from sessions.model.opening import OpenModel
+from sessions.model.texts import text_of
 from sessions.model.tokens import last_positions
 
 #: Likeliest next tokens that are kept of each arm.
@@ -104,13 +106,10 @@ def answered(
 def under(opened: OpenModel, asked: Sequence[Asked]) -> Iterator[Following]:
     """Inside the block, row r of every batch is `asked[r]`: what it reads, and under which condition."""
 
-    def decode(ids: Sequence[int]) -> str:
-        return str(opened.tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False))
-
     extents = Extents(
         prompts=tuple(len(encoded.ids) for encoded, _ in asked),
         replies=tuple(encoded.reply or len(encoded.ids) for encoded, _ in asked),
-        decode=decode,
+        decode=partial(text_of, opened.tokenizer),
     )
     with treated(opened.anatomy, [condition.treatments for _, condition in asked], extents) as following:
         yield following

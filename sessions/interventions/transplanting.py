@@ -26,7 +26,7 @@ from sessions.interventions.treatment import Treatment
 from sessions.model.cancel import Cancel
 from sessions.model.finite import not_finite
 from sessions.model.hooks import StateSite, watched
-from sessions.model.info import Encoded, Prompt
+from sessions.model.info import Encoded, Prompt, same_model
 from sessions.model.opening import OpenModel
 from sessions.model.parts import Anatomy
 from sessions.model.tokens import token_text
@@ -223,7 +223,7 @@ def _read_source(
 ) -> Seen | None:
     """All neurons at the place the vector was captured at, and its per-layer embeddings if asked for."""
     origin = transplant.vector.origin
-    if origin is None or transplant.vector.fingerprint != opened.info.fingerprint:
+    if origin is None or not same_model(transplant.vector.fingerprint, opened.info.fingerprint):
         if inputs:
             raise ArtifactError(
                 f"vector '{transplant.vector.name}' was not captured in a text of this model",

@@ -1,4 +1,5 @@
-"""The identity of a model's weights: 64 hex digits that circuits and edits are tied to.
+"""The identity of a model: what circuits and edits are tied to. 64 hex digits for its weights, a plus sign, and 16 for
+what its configuration makes of them.
 
 A fingerprint must be the same whatever dtype and device a session opened the weights in, and must not
 take longer than reading a small part of them. So it is made from the checkpoint, not from the open
@@ -16,10 +17,16 @@ What stays out (the sharding, the order in the files, their metadata) is not a p
 values rounded to bfloat16, so that a float32 and a bfloat16 copy of the same weights agree. It is
 never equal to the fingerprint of a checkpoint that the model may have come from.
 
+*The configuration*: sha256 over the values that differ from those its class has by itself, so that a later version of
+the class that knows more of them changes nothing. Values that do not change what one pass computes have no part in it
+(those for training, for generation, names, dtypes). With code of its own, the code as well. Two copies of the same
+weights with another scaling of positions, another softcap, are two models. Fingerprints of earlier versions are of the
+weights alone; `info.same_model` takes such a one for that of any model with these weights.
+
 What this notices: another model, another training state, a tensor that was replaced, cast to another
 dtype, or changed as a whole (a low-rank edit touches every row). What it can miss: a change confined
-to values between the blocks; in memory, one too small for bfloat16. It identifies weights and
-protects from mistakes, not from someone who wants to deceive. Configuration and tokenizer are not in it.
+to values between the blocks; in memory, one too small for bfloat16. It identifies models and
+protects from mistakes, not from someone who wants to deceive. The tokenizer is not in it.
 """
 
 from __future__ import annotations
@@ -27,6 +34,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -92,6 +100,50 @@ def of_state(state: Mapping[str, Any]) -> str:
     return digest.hexdigest()
 
 
+#: Values of a configuration that change nothing in what one pass computes.
+_NOT_COMPUTED = re.compile(
+    r"_|architectures|auto_map|transformers_version|name_or_path|(torch_)?dtype|quantization_config|use_cache"
+    r"|(bos|eos|pad|sep|cls|mask|unk|decoder_start|image|audio|video|boi|eoi)_token(_id|_index)?s?$|task_specific_params"
+    r"|.*(dropout|_pdrop|initializer|aux_loss|z_loss|jitter|output_|label|gradient_checkpointing).*|return_dict"
+    r"|is_decoder|pretraining_tp|summary_.*|vocab_size.*"
+)
+#: Hex digits for the configuration.
+_CONFIG_DIGITS = 16
+
+
+def with_config(weights: str, config: Any, code: Path | None = None) -> str:
+    """The fingerprint of a model from that of its weights.
+
+    Args:
+        config: its configuration as transformers has it.
+        code: the folder of the code that comes with it; None where it has none, or it does not run.
+    """
+    text = config.get_text_config()
+    try:
+        usual = type(text)().to_dict()
+    except Exception:  # a class of its own that cannot be made of nothing
+        usual = {}
+    said = {
+        key: value
+        for key, value in text.to_dict().items()
+        if not _NOT_COMPUTED.match(key) and (key not in usual or _plain(value) != _plain(usual[key]))
+    }
+    digest = hashlib.sha256(json.dumps(_plain(said), sort_keys=True, default=str).encode())
+    digest.update(_line(str(text.model_type)))
+    for path in () if code is None else sorted(code.glob("*.py")):
+        digest.update(_line(path.name) + path.read_bytes())
+    return f"{weights}+{digest.hexdigest()[:_CONFIG_DIGITS]}"
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON has it, whole numbers and others alike, and nothing where nothing is said."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(each) for key, each in value.items() if each is not None}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
 def of_bits(state: Mapping[str, Any], cancel: Cancel | None = None) -> Steps[str]:
     """sha256 over every bit of a state dict as it lies in memory: the same in one process only while nothing changes.
 
@@ -125,7 +177,8 @@ def weight_files(folder: Path) -> list[Path]:
         with _parsing(index):
             return sorted({folder / name for name in json.loads(index.read_bytes())["weight_map"].values()})
     single = folder / "model.safetensors"
-    files = [single] if single.is_file() else sorted(folder.glob("*.safetensors"))
+    own = (path for path in folder.glob("*.safetensors") if not path.name.startswith("adapter_model"))
+    files = [single] if single.is_file() else sorted(own)
     if not files:
         raise ModelError(f"{folder} has no safetensors weights")
     return files

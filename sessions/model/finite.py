@@ -35,8 +35,8 @@ class Lost:
 def first_lost(opened: OpenModel, texts: Sequence[Sequence[int]]) -> Lost | None:
     """Where a pass over these texts first computes what is not finite; None where all of it is.
 
-    What is installed around the call (interventions, suppression) acts on it. Beyond the layers, the last token is
-    looked at alone.
+    What is installed around the call (interventions, suppression) acts on it. Of the head only what it says of the last
+    token is looked at.
     """
     anatomy = opened.anatomy
     found: list[Lost] = []
@@ -58,6 +58,7 @@ def first_lost(opened: OpenModel, texts: Sequence[Sequence[int]]) -> Lost | None
 
     hooks = [looking("the embedding", anatomy.embeddings[0])]
     hooks += [looking(f"layer {number}", layer.block) for number, layer in enumerate(anatomy.layers)]
+    hooks.append(looking("the final norm", anatomy.final_norm))
     with together(hooks), padded_rows(opened, texts) as ids:
         logits = opened.model(input_ids=ids, use_cache=False, logits_to_keep=last_positions(1, ids)).logits
     if not found and not bool(logits.max(-1).values.isfinite().all()):
@@ -83,11 +84,18 @@ def not_finite(opened: OpenModel, texts: Sequence[Sequence[int]], what: str, nam
 
 def _hint(opened: OpenModel, module: nn.Module | None = None) -> str:
     """What to do about it; `module` is what computed it."""
-    weights = () if module is None else tuple(weight for weight in module.parameters() if not weight.is_meta)
-    damaged = "" if all(bool(weight.isfinite().all()) for weight in weights) else "its weights are not finite: "
+    damaged = "" if module is None else _damaged(module)
     if opened.model.dtype != torch.float32:
         return f"{damaged}open the model with --dtype float32"
     return f"{damaged}open a sound copy of the model" if damaged else "use a smaller multiplier or gain"
+
+
+def _damaged(module: nn.Module) -> str:
+    """Which of a module's weights holds a number that is not finite, in words; "" where none does."""
+    for name, weight in module.named_parameters():
+        if not weight.is_meta and weight.is_floating_point() and not bool(weight.isfinite().all()):
+            return f"its {name} holds numbers that are not finite: "
+    return ""
 
 
 @contextmanager

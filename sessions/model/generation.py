@@ -27,6 +27,7 @@ from transformers.generation import TemperatureLogitsWarper, TopKLogitsWarper, T
 
 from sessions.model.positions import encoding_of
 from sessions.model.repetition import Rules
+from sessions.model.texts import text_of
 from sessions.model.tokens import end_of_turn
 
 
@@ -56,16 +57,17 @@ class Decoding:
 class Row:
     """One text being generated. `stopped` is "" while it grows, then "eos", "stop", "length" or "nan".
 
-    `read` counts the tokens that the model has read for it: the prompt's, and those of its own that it
-    was given back. `guarded` counts the steps at which a rule of `repetition` kept the likeliest token
-    back, None where no rule is on. `failed_at` is the step whose logits were no numbers, 0 being that of
-    the first token; nothing is written in it.
+    `text` is that of the first `shown` ids; `window` is the first of those that were shown last. `read` counts the
+    tokens that the model has read for it: the prompt's, and those of its own that it was given back. `guarded` counts
+    the steps at which a rule of `repetition` kept the likeliest token back, None where no rule is on. `failed_at` is
+    the step whose logits were no numbers, 0 being that of the first token; nothing is written in it.
     """
 
     ids: list[int] = field(default_factory=list)
     text: str = ""
     stopped: str = ""
     shown: int = 0
+    window: int = 0
     read: int = 0
     guarded: int | None = None
     failed_at: int | None = None
@@ -222,22 +224,21 @@ def _grow(row: Row, token: int, tokenizer: PreTrainedTokenizerBase, decoding: De
     return piece
 
 
-#: Tokens decoded again at each step, so that spaces and accents that need their neighbours come out right.
-_OVERLAP = 8
-
-
 def _shown(row: Row, tokenizer: PreTrainedTokenizerBase, *, final: bool) -> str:
-    """Text of the ids not shown yet. Decoding a window keeps long texts linear."""
-    start = max(0, row.shown - _OVERLAP)
-    known = _decoded(tokenizer, row.ids[start : row.shown])
-    now = _decoded(tokenizer, row.ids[start:])
+    """Text of the ids not shown yet.
+
+    What was shown last is decoded again before it, so that spaces and accents that need their neighbours come out
+    right: a window that begins where a character begins, and keeps long texts linear.
+    """
+    known = _decoded(tokenizer, row.ids[row.window : row.shown])
+    now = _decoded(tokenizer, row.ids[row.window :])
     if now.endswith("�") and not final:
         return ""
-    row.shown = len(row.ids)
     piece = now[len(known) :]
+    row.window, row.shown = row.shown, len(row.ids)
     row.text += piece
     return piece
 
 
 def _decoded(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> str:
-    return str(tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
+    return text_of(tokenizer, ids, special=False)

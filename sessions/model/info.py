@@ -5,12 +5,21 @@ from __future__ import annotations
 from msgspec import Struct
 
 
+def same_model(one: str, other: str) -> bool:
+    """Whether two fingerprints are those of one model: the weights', and the configuration's where both have it.
+
+    Those of earlier versions are of weights alone.
+    """
+    (weights, _, config), (weights_too, _, config_too) = one.partition("+"), other.partition("+")
+    return weights == weights_too and (config == config_too or not config or not config_too)
+
+
 class ModelInfo(Struct, frozen=True, kw_only=True):
     """An open model, described.
 
     `name` is what the user typed; `family` the transformers `model_type`; `d_mlp` has one width a
     layer (neurons of that layer, over all experts). `refusals` names what this model cannot do,
-    as pairs of (ability, reason).
+    as pairs of (ability, reason); `generation_rules` what its generation_config asks of other programs.
     """
 
     name: str
@@ -30,6 +39,7 @@ class ModelInfo(Struct, frozen=True, kw_only=True):
     has_thinking: bool
     experts: bool = False
     refusals: tuple[tuple[str, str], ...] = ()
+    generation_rules: tuple[str, ...] = ()
 
 
 class Opening(Struct, frozen=True, kw_only=True):
@@ -93,7 +103,8 @@ class Encoded(Struct, frozen=True, kw_only=True):
     """A prompt as the model reads it: the exact ids, in order, with one string for each.
 
     `text` is what was tokenised (template and seed included); `bos` says how many beginning-of-
-    sequence tokens stand at the start (1, or 0 in families that have none). `reply` says how many ids
+    sequence tokens stand at the start (1, or 0 in families that have none), `prefix` how many of the tokens
+    that the tokenizer puts before plain text (a BOS, or others). `reply` says how many ids
     stand before the reply: what the template writes at its beginning, and the seed, belong to it.
     """
 
@@ -104,6 +115,7 @@ class Encoded(Struct, frozen=True, kw_only=True):
     bos: int
     templated: bool
     reply: int = 0
+    prefix: int = 0
 
 
 class Token(Struct, frozen=True):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
+import json
 import os
 import re
 from collections.abc import Collection, Iterable, Iterator
@@ -31,8 +32,12 @@ from sessions.model.embedded import EMBEDDED, prepared
 #: What is fetched from a repository: its root folder without pickles, and without a second copy of the weights.
 WANTED = ["*.safetensors", "*.json", "*.jinja", "*.txt", "*.model", "*.tiktoken"]
 UNWANTED = ["*/*", "consolidated*"]
+#: What makes a folder, or a part of one, an adapter, and what its weights are called.
+ADAPTER, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model"
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack")
 
+#: Characters of a model's name that a message repeats.
+_LONGEST_NAME = 200
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _ACCEPTED = f"a model is {', '.join(EMBEDDED)}, a folder with a config.json, a .gguf file, or a hub id like org/name"
 
@@ -68,7 +73,7 @@ def located(name: str, models: Path, trust_remote_code: bool) -> Steps[Source]:
     if os.path.isfile(path):  # which, unlike Path.is_file, takes a name too long for a file for no file
         return _gguf(path)
     if os.path.isdir(path):
-        _check_folder(path)
+        _check_folder(path, str(path), str(path))
         return Source(path, str(path.resolve()))
     if _HUB_ID.fullmatch(name) and path.suffix != ".gguf":
         return (yield from _from_hub(name, trust_remote_code))
@@ -90,19 +95,46 @@ def _gguf(path: Path) -> Source:
     return Source(path.parent, str(path.resolve()), path.name)
 
 
-def _check_folder(folder: Path) -> None:
+def _check_folder(folder: Path, said: str, typed: str) -> None:
+    """Refuse a folder that holds no model; it is `said` to be so, and taken for an adapter when `typed`."""
     with _reading(folder):
         names = sorted(each.name for each in folder.iterdir())
+    if ADAPTER in names and ("config.json" not in names or not any(map(_is_weights, names))):
+        base = _base_of(folder / ADAPTER)
+        of = f", which is {base}" if base else ""
+        raise ModelError(
+            f"{said} holds an adapter without its model{of}",
+            f"model {_word(base) or 'NAME'}, then adapter load {_word(typed)}",
+        )
     if "config.json" not in names:
         hint = f"open {folder / 'NAME.gguf'}" if any(each.endswith(".gguf") for each in names) else _ACCEPTED
-        what = "an adapter without its model" if "adapter_config.json" in names else "no model: it lacks config.json"
-        raise ModelError(f"{folder} holds {what}", hint)
-    _check_weights(str(folder), names)
+        raise ModelError(f"{said} holds no model: it lacks config.json", hint)
+    _check_weights(said, names)
+
+
+def _word(text: str) -> str:
+    """A name or path as one word of a line."""
+    return f'"{text}"' if " " in text else text
+
+
+def _base_of(path: Path) -> str:
+    """The model that an adapter says it was made on; "" where it says none."""
+    try:
+        config = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return ""
+    base = config.get("base_model_name_or_path") if isinstance(config, dict) else None
+    return base if isinstance(base, str) and base.isprintable() and len(base) <= _LONGEST_NAME else ""
+
+
+def _is_weights(name: str) -> bool:
+    """Whether a file may have weights of a model in it, in whatever form."""
+    return name.endswith((".safetensors", ".gguf", *PICKLES)) and not name.startswith(ADAPTER_WEIGHTS)
 
 
 def _check_weights(where: str, names: Collection[str]) -> None:
     """Refuse, by name, files that have the weights in no form that can be read safely."""
-    if any(each.endswith(".safetensors") for each in names):
+    if any(each.endswith(".safetensors") and _is_weights(each) for each in names):
         return
     pickled = sorted(each for each in names if each.endswith(PICKLES))
     packed = sorted(each for each in names if each.endswith(".gguf"))
@@ -147,7 +179,9 @@ def _from_hub(name: str, trust_remote_code: bool) -> Steps[Source]:
                 raise _refused_by_hub(name, error) from error
             except Exception as error:  # no network, in one of the many ways that shows itself
                 return _cached(name, fetch, error)
-            _check_weights(name, [path for path in sizes if "/" not in path])
+            root = [path for path in sizes if "/" not in path]
+            if ADAPTER not in root or any(map(_is_weights, root)):
+                _check_weights(name, root)
             chosen = [path for path in sizes if _matches(path, wanted) and not _matches(path, UNWANTED)]
             meter.total = sum(sizes[path] for path in chosen)
             try:
@@ -160,7 +194,7 @@ def _from_hub(name: str, trust_remote_code: bool) -> Steps[Source]:
                 ) from error
 
     snapshot = Path((yield from in_background(look_and_fetch, f"downloading {name}", unit="B")))
-    _check_folder(snapshot)
+    _check_folder(snapshot, name, str(snapshot))
     return Source(snapshot, f"hub, revision {snapshot.name}")
 
 

@@ -1,15 +1,16 @@
 """Opening a model: from what a user typed to a model, its tokenizer, its anatomy and a description.
 
 Whatever the name stands for, it ends as files on this machine (see `locating`), and is loaded from
-there without asking the network again. Loading runs in the background; nothing of a model that was
-not opened to the end is kept.
+there without asking the network again: the weights of the model itself, and nothing that lies with them. Loading runs
+in the background; nothing of a model that was not opened to the end is kept.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import re
-from dataclasses import dataclass
+import secrets
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,11 @@ from sessions.events import Steps
 from sessions.model import anatomy
 from sessions.model import fingerprint as fingerprints
 from sessions.model.background import Meter, Stopped, first_line, in_background, progress_to
+from sessions.model.generation_rules import rules_of
 from sessions.model.info import ModelInfo
-from sessions.model.locating import Source, located
+from sessions.model.locating import ADAPTER, Source, located
 from sessions.model.parts import Anatomy
+from sessions.model.tokens import bound
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -49,6 +52,8 @@ class OpenModel:
     tokenizer: PreTrainedTokenizerBase
     anatomy: Anatomy
     info: ModelInfo
+    beside: Path | None = None
+    """The folder that the weights lie in, where an adapter lies in it too, which is not on."""
 
     def reread(self) -> None:
         """Read the anatomy again, after modules of the model were exchanged for others that do their work."""
@@ -89,6 +94,8 @@ def open_model(
     else:
         options["use_safetensors"] = True
     options |= {"trust_remote_code": trust_remote_code, "local_files_only": True}
+    # Where transformers finds an adapter with a model, it puts it on without a word: let it look where there is none.
+    options["adapter_kwargs"] = {"subfolder": f"no-adapter-{secrets.token_hex(8)}"}
     return (yield from in_background(lambda meter: _load(name, source, options, meter), f"loading {name}"))
 
 
@@ -110,12 +117,12 @@ def adopt(
     model.eval()
     model.requires_grad_(False)
     parts = anatomy.read(model)
-    _ready_for_batches(tokenizer)
+    _ready_for_batches(tokenizer, parts.n_tokens)
     info = ModelInfo(
         name=name,
         source=source,
         family=str(model.config.model_type),
-        fingerprint=fingerprints.of_state(model.state_dict()) if fingerprint is None else fingerprint,
+        fingerprint=_fingerprint(model) if fingerprint is None else fingerprint,
         dtype=str(model.dtype).removeprefix("torch."),
         device=_devices(model),
         quantisation=_quantisation(model),
@@ -129,6 +136,7 @@ def adopt(
         has_thinking=_has_thinking(tokenizer),
         experts=parts.has_experts,
         refusals=parts.refusals,
+        generation_rules=rules_of(model.generation_config),
     )
     return OpenModel(model, tokenizer, parts, info)
 
@@ -137,7 +145,7 @@ def adopt(
 
 
 def _load(name: str, source: Source, options: dict[str, Any], meter: Meter) -> OpenModel:
-    identity = source.fingerprint()
+    weights = source.fingerprint()
     words = {key: options[key] for key in ("gguf_file", "trust_remote_code", "local_files_only") if key in options}
     with progress_to(meter):
         try:
@@ -148,7 +156,10 @@ def _load(name: str, source: Source, options: dict[str, Any], meter: Meter) -> O
         except Exception as error:  # whatever a checkpoint, its libraries or its own code may raise
             raise _cannot_load(name, error) from error
     _check_complete(name, found)
-    return adopt(model, tokenizer, name=name, source=source.said, fingerprint=identity)
+    own_code = source.folder if options["trust_remote_code"] and getattr(model.config, "auto_map", None) else None
+    identity = fingerprints.with_config(weights, model.config, own_code)
+    opened = adopt(model, tokenizer, name=name, source=source.said, fingerprint=identity)
+    return replace(opened, beside=source.folder if (source.folder / ADAPTER).is_file() else None)
 
 
 def _check_complete(name: str, found: dict[str, Any]) -> None:
@@ -219,11 +230,21 @@ def _check_quantises(load_in: str, place: str) -> None:
 # Describing
 
 
-def _ready_for_batches(tokenizer: PreTrainedTokenizerBase) -> None:
-    """Pad on the left, with the end-of-text token where the tokenizer has none for padding."""
+def _fingerprint(model: PreTrainedModel) -> str:
+    return fingerprints.with_config(fingerprints.of_state(model.state_dict()), model.config)
+
+
+def _ready_for_batches(tokenizer: PreTrainedTokenizerBase, rows: int) -> None:
+    """Pad on the left, with the end-of-text token where the tokenizer has none for padding that the model knows.
+
+    Ids past the last of the model's `rows` of embeddings are refused from now on.
+    """
     tokenizer.padding_side = "left"
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token or tokenizer.convert_ids_to_tokens(0)
+    if tokenizer.pad_token_id is None or tokenizer.pad_token_id >= rows:
+        others = (tokenizer.eos_token, tokenizer.unk_token)
+        known = (each for each in others if each and tokenizer.convert_tokens_to_ids(each) < rows)
+        tokenizer.pad_token = next(known, None) or tokenizer.convert_ids_to_tokens(0)
+    bound(tokenizer, rows)
 
 
 def _has_thinking(tokenizer: PreTrainedTokenizerBase) -> bool:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from sessions.errors import ModelError, UsageError
+from sessions.model.linear import odd_part
 from sessions.model.positions import LengthEncoding
 from sessions.model.weights import dense_columns, dense_rows, dense_written, expert_columns, expert_rows
 
@@ -125,6 +126,12 @@ class Anatomy:
     @property
     def d_model(self) -> int:
         return int(self.text_config.hidden_size)  # type: ignore[attr-defined]
+
+    @property
+    def n_tokens(self) -> int:
+        """Tokens that the model has an embedding for and can say."""
+        rows = int(self.embeddings[0].num_embeddings)  # type: ignore[arg-type]
+        return min(rows, int(getattr(self.head, "out_features", rows)))
 
     @property
     def n_heads(self) -> int:
@@ -243,7 +250,7 @@ class Anatomy:
             return torch.stack([self.down_column(layer, index) for index in indices])
         inside = [local for _, local in places]
         columns = expert_columns(first, inside) if isinstance(first, ExpertSite) else dense_columns(first, inside)
-        return columns if norm is None else norm(columns[None])[0]
+        return columns if norm is None else odd_part(norm, columns[None])[0]
 
     @torch.no_grad()
     def written(self, layer: int, activations: Tensor) -> Tensor:
@@ -254,7 +261,7 @@ class Anatomy:
         dense = [site for site in self.layers[layer].sites if isinstance(site, DenseSite)]
         total = sum(dense_written(site, activations[site.offset : site.offset + site.width]) for site in dense)
         norm = self.layers[layer].write_norm
-        return total if norm is None else norm(total[None, None])[0, 0]  # type: ignore[return-value,index]
+        return total if norm is None else odd_part(norm, total[None, None])[0, 0]  # type: ignore[return-value,index]
 
     def read_rows(self, layer: int, index: int) -> dict[str, Tensor]:
         """What a neuron reads: by name ("gate", "up", or "in" where there is no gate) the direction, `[d_model]`, in

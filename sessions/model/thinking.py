@@ -18,6 +18,8 @@ from typing import Any
 from msgspec import Struct
 from transformers import PreTrainedTokenizerBase
 
+from sessions.model.texts import text_of
+
 #: What templates call the part of an assistant's message that is its thought.
 FIELDS = ("reasoning_content", "thinking", "reasoning", "thought")
 
@@ -37,13 +39,14 @@ class Markers(Struct, frozen=True):
 
     `opening` and `closing` bound the thought, without white space at their ends. `direct` is what stands before an
     answer without a thought, the header of the turn included. `field` is the key of a message that its template takes
-    a thought from.
+    a thought from; `chunks` says that it takes one as a chunk of the content.
     """
 
     opening: str = ""
     closing: str = ""
     direct: str = ""
     field: str = ""
+    chunks: bool = False
 
 
 def closing(tokenizer: PreTrainedTokenizerBase) -> str:
@@ -107,12 +110,11 @@ def _apart(found: Markers, start: str, said: str, whole: str, after: Callable[[s
 
 
 def _raw(tokenizer: PreTrainedTokenizerBase, *parts: Sequence[int]) -> str:
-    ids = [token for part in parts for token in part]
-    return str(tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False))
+    return text_of(tokenizer, [token for part in parts for token in part])
 
 
 def _shown(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
-    return str(tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))
+    return text_of(tokenizer, ids, special=False)
 
 
 def _seen(tokenizer: PreTrainedTokenizerBase, marker: str) -> str:
@@ -128,7 +130,7 @@ def _markers(tokenizer: PreTrainedTokenizerBase, template: str) -> Markers:
     for field, message in _thinking():
         head, between = _around(_rendered(tokenizer, [_ASKED, message]))
         if between:
-            return Markers(_opening(tokenizer, head, between), between, _direct(tokenizer), field)
+            return Markers(_opening(tokenizer, head, between), between, _direct(tokenizer), field, chunks=not field)
     texts = [template, *tokenizer.get_added_vocab()]
     found = _pair(texts)
     return Markers(_opposite(found, texts), found) if found else Markers()

@@ -1,15 +1,20 @@
 """Exact tokens: from what a user typed to the ids a model reads, and back.
 
-Three things go wrong silently in scripts of this field: a beginning-of-sequence token that is
-missing or doubled, because both template and tokenizer add it; a target whose leading space was
-forgotten; and a target that merges with the prompt's last token. Here ids are made in one place,
-shown on request, and a target is tokenised where it will stand: after the prompt.
+The ids of a prompt are the tokenizer's own: of raw text what the tokenizer makes of it, with whatever it puts before a
+text (a BOS, or GLM's `[gMASK]<sop>`) and without what it puts after one; of a chat prompt what `apply_chat_template`
+makes of it. Where both a text and the tokenizer begin with the same prefix, it stands there once.
+
+A text that follows another is tokenised where it stands: the ids of both together, less those of the first. Where that
+cannot be, because the two would merge, its ids are those it has behind another text, which is where they are read back
+as that text and nothing else. Likewise the text of an id is what it adds to a text before it: vocabularies in the
+manner of SentencePiece drop the first blank of whatever is decoded or encoded alone.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from msgspec import Struct
@@ -18,11 +23,14 @@ from transformers import PreTrainedTokenizerBase
 
 from sessions.errors import ModelError, UsageError
 from sessions.model.info import Encoded, Prompt, Token, Turn
+from sessions.model.texts import ANCHORS, special_ids, text_of
 from sessions.model.thinking import in_common, markers
+
+Ids = tuple[int, ...]
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> Encoded:
-    """The ids of a prompt: rendered by the chat template or raw, followed by the seed, with one BOS.
+    """The ids of a prompt: rendered by the chat template or raw, followed by the seed.
 
     A chat prompt on a tokenizer without a template is read raw.
 
@@ -33,80 +41,115 @@ def encode(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> Encoded:
     templated = prompt.chat and bool(tokenizer.chat_template)
     if prompt.history and not templated:
         raise ModelError("only a chat template can set the turns of a conversation apart", "start anew: prompt TEXT")
-    text = (_rendered(tokenizer, prompt) if templated else prompt.text) + prompt.seed
-    ids = _ids(tokenizer, text)
+    text = (rendered(tokenizer, prompt) if templated else prompt.text) + prompt.seed
+    ids = _ids(tokenizer, text, templated)
     if not ids:
         raise UsageError("the prompt is empty", 'for example: prompt "What is the capital of Texas?"')
-    asked = _rendered(tokenizer, prompt, reply=False) if templated else prompt.text
+    asked = rendered(tokenizer, prompt, begun=False) if templated else prompt.text
     return Encoded(
         prompt=prompt,
         text=text,
         ids=tuple(ids),
         tokens=tuple(token_text(tokenizer, i) for i in ids),
         bos=_leading(ids, tokenizer.bos_token_id),
+        prefix=in_common(ids, framing(tokenizer).before),
         templated=templated,
-        reply=len(ids) if asked == text else in_common(ids, _ids(tokenizer, asked)),
+        reply=len(ids) if asked == text else in_common(ids, _ids(tokenizer, asked, templated)),
     )
 
 
 def plain_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
-    """The ids of a text that is read as it stands, with one BOS where the tokenizer puts one; none for no text."""
-    return _ids(tokenizer, text) if text.strip() else []
+    """The ids of a text that is read as it stands, with what the tokenizer puts before it; none for no text."""
+    return _ids(tokenizer, text, templated=False) if text.strip() else []
 
 
-def _ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
-    return _with_one_bos(tokenizer, tokenizer.encode(text, add_special_tokens=False))
+def prefix_remarks(tokenizer: PreTrainedTokenizerBase, encoded: Encoded) -> tuple[str, ...]:
+    """What should be known of how a prompt begins, where that is other than with one BOS or none."""
+    if encoded.bos > 1:
+        return (f"the prompt begins with {encoded.bos} BOS tokens",)
+    own = framing(tokenizer).before
+    said = " ".join(repr(token_text(tokenizer, each)) for each in own)
+    if own and encoded.prefix < len(own):
+        return (f"the chat template begins without {said}, which the tokenizer puts before plain text",)
+    return (f"the tokenizer begins every text with {said}",) if encoded.prefix > encoded.bos else ()
 
 
-def replied(tokenizer: PreTrainedTokenizerBase, prompt: Prompt, reply: Turn) -> str:
-    """A prompt and the reply to it, its thought included, as the template writes them.
+def rendered(
+    tokenizer: PreTrainedTokenizerBase, prompt: Prompt, *, begun: bool = True, more: tuple[dict[str, Any], ...] = ()
+) -> str:
+    """The prompt as its template writes it, and `more` messages after it; with `begun`, the beginning of the reply too.
 
     Raises:
         ModelError: the template refuses them.
     """
-    return _rendered(tokenizer, prompt, reply=False, more=(reply,))
-
-
-def _rendered(
-    tokenizer: PreTrainedTokenizerBase, prompt: Prompt, *, reply: bool = True, more: tuple[Turn, ...] = ()
-) -> str:
-    """The prompt as its template writes it, and `more` turns after it; with `reply`, the beginning of the reply too."""
-    messages = [_message(tokenizer, turn) for turn in (*prompt.history, Turn("user", prompt.text), *more)]
+    messages = [*(message(tokenizer, turn) for turn in (*prompt.history, Turn("user", prompt.text))), *more]
     if prompt.system is not None:
         messages.insert(0, {"role": "system", "content": prompt.system})
     switches: dict[str, Any] = {}
     if prompt.thinking is not None:
         switches = {"enable_thinking": prompt.thinking, "thinking": prompt.thinking}
     try:
-        return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=reply, **switches))
+        return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=begun, **switches))
     except Exception as error:  # templates are programs: they raise whatever they like
         raise ModelError(
             f"the chat template refused the prompt: {error}", "try it without --system, or with --raw"
         ) from error
 
 
-def _message(tokenizer: PreTrainedTokenizerBase, turn: Turn) -> dict[str, str]:
+def message(tokenizer: PreTrainedTokenizerBase, turn: Turn) -> dict[str, Any]:
     """A turn as templates take it. Whether an earlier thought is read again is for the template to say."""
     field = markers(tokenizer).field if turn.thought else ""
     return {"role": turn.role, "content": turn.text} | ({field: turn.thought} if field else {})
 
 
-def _with_one_bos(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> list[int]:
-    """Exactly one BOS at the start where the tokenizer adds one by itself or the text has one; else as it is."""
-    bos = tokenizer.bos_token_id
-    if bos is None:
-        return ids
-    while len(ids) > 1 and ids[0] == bos and ids[1] == bos:
-        ids = ids[1:]
-    if adds_bos(tokenizer) and ids[:1] != [bos]:
-        ids = [bos, *ids]
+def _ids(tokenizer: PreTrainedTokenizerBase, text: str, templated: bool) -> list[int]:
+    """The tokenizer's own ids of a text, with one prefix where both begin with it."""
+    own = framing(tokenizer)
+    ids = tokenizer.encode(text, add_special_tokens=False) if templated else own.opened(tokenizer(text)["input_ids"])
+    bos = () if tokenizer.bos_token_id is None else (tokenizer.bos_token_id,)
+    unit = list(own.before or bos)
+    while unit and ids[: 2 * len(unit)] == unit * 2:
+        ids = ids[len(unit) :]
+    return list(_with_rows(tokenizer, ids))
+
+
+def bound(tokenizer: PreTrainedTokenizerBase, rows: int) -> None:
+    """From now on refuse ids that a model with so many rows of embeddings has none for."""
+    tokenizer.rows_of_model = rows
+
+
+def _with_rows(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> Sequence[int]:
+    """The ids, each of which the model has an embedding for."""
+    rows = getattr(tokenizer, "rows_of_model", None)
+    past = None if rows is None else next((each for each in ids if each >= rows), None)
+    if past is not None:
+        raise UsageError(
+            f"{token_text(tokenizer, past)!r} is token {past:,}, and the model has embeddings for {rows:,} tokens only",
+            "leave it out: it was added to the tokenizer, and not to the model",
+        )
     return ids
 
 
+class Framing(NamedTuple):
+    """The ids that a tokenizer puts before plain text, and those it puts behind it."""
+
+    before: Ids = ()
+    behind: Ids = ()
+
+    def opened(self, ids: list[int]) -> list[int]:
+        """The ids of a text without those that end it: something is to follow."""
+        ends = len(self.behind) and tuple(ids[-len(self.behind) :]) == self.behind
+        return ids[: -len(self.behind)] if ends else ids
+
+
 @lru_cache(maxsize=8)
-def adds_bos(tokenizer: PreTrainedTokenizerBase) -> bool:
-    """Whether the tokenizer puts BOS before plain text of its own accord."""
-    return tokenizer.bos_token_id is not None and tokenizer("a")["input_ids"][:1] == [tokenizer.bos_token_id]
+def framing(tokenizer: PreTrainedTokenizerBase) -> Framing:
+    """What the tokenizer puts around plain text of its own accord."""
+    whole, alone = list(tokenizer("a")["input_ids"]), tokenizer.encode("a", add_special_tokens=False)
+    for start in range(len(whole) - len(alone) + 1):
+        if whole[start : start + len(alone)] == alone:
+            return Framing(tuple(whole[:start]), tuple(whole[start + len(alone) :]))
+    return Framing()
 
 
 def _leading(ids: list[int], token: int | None) -> int:
@@ -116,13 +159,74 @@ def _leading(ids: list[int], token: int | None) -> int:
     return count
 
 
+# Texts of ids
+
+
 def token_text(tokenizer: PreTrainedTokenizerBase, token: int) -> str:
-    """The text one id stands for, leading space included. A part of a character shows as `<0xE2>` or ``�``."""
-    text = str(tokenizer.decode([token], clean_up_tokenization_spaces=False))
-    piece = tokenizer.convert_ids_to_tokens(token)
-    if isinstance(piece, str) and piece.startswith("▁") and not text.startswith(" "):
-        return " " + text  # SentencePiece drops the space of a first word when decoding
-    return text
+    """The text one id stands for, leading blanks included. A part of a character shows as `<0xE2>` or ``�``."""
+    return text_of(tokenizer, (token,))
+
+
+# Texts that follow others
+
+
+class Joined(NamedTuple):
+    """A text as the ids that follow a prompt.
+
+    `merges` says that prompt and text together would be other ids. `before` is what stood before the text when it was
+    tokenised.
+    """
+
+    ids: Ids
+    text: str
+    before: str
+    merges: bool
+
+
+def joined(tokenizer: PreTrainedTokenizerBase, encoded: Encoded, text: str) -> Joined:
+    """The ids of `text` behind the prompt's: of both together, or else those that it has behind another text."""
+    before, both = list(encoded.ids), encoded.text + text
+    whole = _ids(tokenizer, both, encoded.templated)
+    if whole[: len(before)] == before:
+        return Joined(tuple(whole[len(before) :]), text, encoded.text, merges=False)
+    anchor, ids = _behind(tokenizer, text)
+    return Joined(ids, text, anchor, merges=True)
+
+
+def ids_behind(tokenizer: PreTrainedTokenizerBase, text: str) -> Ids:
+    """The ids of a text that stands behind another, whatever that is."""
+    return _behind(tokenizer, text)[1]
+
+
+def _behind(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[str, Ids]:
+    """A text to stand behind that merges with nothing of `text`, and the ids of `text` there."""
+    found: tuple[str, Ids] | None = None
+    for anchor in ANCHORS:
+        before = tokenizer.encode(anchor, add_special_tokens=False)
+        whole = tokenizer.encode(anchor + text, add_special_tokens=False)
+        if not before or whole[: len(before)] != before:
+            continue
+        ids = tuple(whole[len(before) :])
+        found = (anchor, ids) if found is None else found
+        if text_of(tokenizer, ids) == text:
+            found = anchor, ids
+            break  # a tokenizer that changes texts (accents, case) never gives the same one back: then the first
+    anchor, ids = found or ("", tuple(tokenizer.encode(text, add_special_tokens=False)))
+    return anchor, tuple(_with_rows(tokenizer, ids))
+
+
+def spans_of(tokenizer: PreTrainedTokenizerBase, found: Joined) -> list[tuple[int, int]]:
+    """Where in the text each of its ids begins and ends.
+
+    Raises:
+        ModelError: the tokenizer does not know.
+    """
+    try:
+        read = tokenizer(found.before + found.text, add_special_tokens=False, return_offsets_mapping=True)
+    except NotImplementedError as error:
+        raise ModelError("this tokenizer does not say where its tokens lie in a text", "leave out --weights") from error
+    offsets, start = read["offset_mapping"], len(found.before)
+    return [(first - start, last - start) for first, last in offsets[len(offsets) - len(found.ids) :]]
 
 
 class Candidate(Struct, frozen=True):
@@ -136,30 +240,24 @@ def continuation(tokenizer: PreTrainedTokenizerBase, encoded: Encoded, text: str
     """The tokens that `text` becomes when it follows the prompt.
 
     Where prompt and text would merge into other tokens than the prompt's own, the text is tokenised
-    alone, and a note says so.
+    by itself, and a note says so.
 
     Raises:
         UsageError: the text has no tokens.
     """
-    prompt_ids = tokenizer.encode(encoded.text, add_special_tokens=False)
-    joined = tokenizer.encode(encoded.text + text, add_special_tokens=False)
-    notes: list[str] = []
-    if joined[: len(prompt_ids)] == prompt_ids:
-        ids = joined[len(prompt_ids) :]
-    else:
-        ids = tokenizer.encode(text, add_special_tokens=False)
-        notes.append(f"{text!r} would merge with the end of the prompt; it is taken by itself")
-    if not ids:
+    found = joined(tokenizer, encoded, text)
+    if not found.ids:
         raise UsageError(f"{text!r} is not a token", 'for example: " Austin", with its leading space')
-    return Candidate(tuple(Token(i, token_text(tokenizer, i)) for i in ids), tuple(notes))
+    notes = (f"{text!r} would merge with the end of the prompt; it is taken by itself",) if found.merges else ()
+    return Candidate(tuple(Token(i, token_text(tokenizer, i)) for i in found.ids), notes)
+
+
+# Ends of replies
 
 
 def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
     """Ids that end a reply: the tokenizer's EOS, and what the template writes after an assistant's turn."""
-    ends = {tokenizer.eos_token_id} - {None}
-    if tokenizer.chat_template:
-        ends |= _template_end(tokenizer)
-    return frozenset(ends)
+    return frozenset({tokenizer.eos_token_id, _template_end(tokenizer)} - {None})
 
 
 def turn_end(tokenizer: PreTrainedTokenizerBase) -> int:
@@ -168,23 +266,30 @@ def turn_end(tokenizer: PreTrainedTokenizerBase) -> int:
     Raises:
         ModelError: the tokenizer has neither.
     """
-    written = _template_end(tokenizer) if tokenizer.chat_template else set()
-    end = next(iter(written), tokenizer.eos_token_id)
+    written = _template_end(tokenizer)
+    end = tokenizer.eos_token_id if written is None else written
     if end is None:
         raise ModelError("this tokenizer has no token that ends a text", "open a model whose tokenizer has one")
-    return int(end)
+    return int(_with_rows(tokenizer, [end])[0])
 
 
-def _template_end(tokenizer: PreTrainedTokenizerBase) -> set[int]:
+def _template_end(tokenizer: PreTrainedTokenizerBase) -> int | None:
+    """The first token behind an assistant's turn, if it is a special one; behind the last of a conversation, or, where
+    nothing ends that, before the user's next turn."""
+    if not tokenizer.chat_template:
+        return None
     marker = "zq"
     turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": marker}]
-    try:
-        text = str(tokenizer.apply_chat_template(turns, tokenize=False))
-    except Exception:  # a template that wants other turns cannot be asked this way; EOS remains
-        return set()
-    after = tokenizer.encode(text.rpartition(marker)[2], add_special_tokens=False)
-    special = set(tokenizer.all_special_ids)
-    return {after[0]} if after and after[0] in special else set()
+    for more in ([], [{"role": "user", "content": "a"}]):
+        try:
+            text = str(tokenizer.apply_chat_template(turns + more, tokenize=False))
+        except Exception:  # a template that wants other turns cannot be asked this way; EOS remains
+            return None
+        behind = text.rpartition(marker)[2].lstrip()
+        if behind:
+            first = tokenizer.encode(behind, add_special_tokens=False)[:1]
+            return first[0] if first and first[0] in special_ids(tokenizer) else None
+    return None
 
 
 def last_positions(count: int, ids: Tensor) -> Tensor:

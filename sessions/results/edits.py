@@ -188,13 +188,15 @@ class AdapterShown(Value, frozen=True, kw_only=True):
     """`adapter`: what was `done` to one ("loaded", "on", "off", "merged", "unmerged", "saved"), and how it stands.
 
     Of a merge, `changed` counts the positions of the `positions` that were read at which the model's first choice of
-    a next token is another one than with the adapter beside the weights. `path` is where it was saved.
+    a next token is another one than with the adapter beside the weights, and `apart` is how far the logits are, in
+    units of their spread. `path` is where it was saved.
     """
 
     done: str
     row: AdapterRow
     changed: int = 0
     positions: int = 0
+    apart: float | None = None
     path: str = ""
 
 

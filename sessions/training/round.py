@@ -28,6 +28,7 @@ from sessions.disk import alone, make_folder, read_file, reported, sync_folder, 
 from sessions.errors import ArtifactError
 from sessions.floats import to_bytes
 from sessions.json_text import decoded, readable
+from sessions.model.info import same_model
 from sessions.store import Store, checked_name, now
 from sessions.tensor_file import Tensors
 from sessions.training.findings import FORMAT, KIND, Round
@@ -99,7 +100,7 @@ class Rounds:
         for name in self.names():
             with suppress(ArtifactError):
                 found.append(self.about(name))
-        mine = [each for each in found if each.fingerprint == fingerprint]
+        mine = [each for each in found if same_model(each.fingerprint, fingerprint)]
         return sorted(mine, key=lambda each: (each.created, each.name))
 
     def about(self, name: str) -> Round:

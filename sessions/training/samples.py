@@ -4,9 +4,11 @@ A file has a sample a line:
 
     {"prompt": "…", "reply": "…", "thought": "…", "parts": {"conclusions": ["so it is 12"], "glue": ["Let us see."]}}
 
-Only the reply is learned, not the prompt. A part names texts of the reply, word for word; the tokens that such a text
-touches count as much as the weight of its part says (conclusions 2, glue 0.1), all others as much as `filler` (0.5).
-Where no weights are given every token counts 1. The end of the turn is learned with the reply.
+Only the reply is learned, not the prompt: the ids that the template's rendering of the whole conversation has behind
+those of the prompt, which are the ids that the model would have to write (see `model.replies`). A part names texts of
+the reply, word for word; the tokens that such a text touches count as much as the weight of its part says (conclusions
+2, glue 0.1), all others as much as `filler` (0.5). Where no weights are given every token counts 1. The end of the turn
+is learned with the reply.
 """
 
 from __future__ import annotations
@@ -20,12 +22,14 @@ from msgspec import Struct, field
 from transformers import PreTrainedTokenizerBase
 
 from sessions.circuits.prompts import numbered_lines
-from sessions.errors import ArtifactError, UsageError
+from sessions.errors import ArtifactError, ModelError, UsageError
 from sessions.json_text import decoded
+from sessions.model.generation import ending_ids
 from sessions.model.info import Encoded, Prompt, Turn
 from sessions.model.opening import OpenModel
-from sessions.model.thinking import markers
-from sessions.model.tokens import continuation, encode, replied, turn_end
+from sessions.model.replies import Written, written
+from sessions.model.thinking import in_common
+from sessions.model.tokens import Joined, encode, joined, spans_of, turn_end
 
 #: The weight of tokens that no part names.
 FILLER = "filler"
@@ -130,17 +134,32 @@ def _lesson(
     tokenizer = opened.tokenizer
     text = _cut(tokenizer, sample, budget, thinking)
     encoded = encode(tokenizer, _prompt(sample, text, thinking))
-    learned = _with_thought(tokenizer, sample, encoded) if thinking and sample.thought else sample.reply
-    tokens = [token.id for token in continuation(tokenizer, encoded, learned).tokens]
-    ids = (*encoded.ids, *tokens, turn_end(tokenizer))
+    reply = written(tokenizer, encoded, Turn("assistant", sample.reply, sample.thought if thinking else ""))
+    found, learned = _learned(opened, encoded, reply)
+    ids = (*encoded.ids, *learned)
     limit = getattr(opened.anatomy.text_config, "max_position_embeddings", None)
     if limit is not None and len(ids) > limit:
         raise UsageError(
-            f"{name} has {len(ids):,} tokens, {len(tokens):,} of them its reply, and the model reads {limit:,}",
+            f"{name} has {len(ids):,} tokens, {len(learned):,} of them its reply, and the model reads {limit:,}",
             "shorten the reply, or cut the prompt with --budget",
         )
-    counts = _weights(tokenizer, encoded.text, learned, len(tokens), sample, weights, name)
+    counts = (1.0,) * len(learned)
+    if weights is not None:
+        spans = spans_of(tokenizer, found)[: len(learned)]
+        spans += [(len(reply.text), len(reply.text))] * (len(learned) - len(spans))  # an end that no text has
+        counts = _weights(reply, spans, sample, weights, name)
     return Lesson(name, ids, len(encoded.ids), counts, len(sample.prompt) - len(text))
+
+
+def _learned(opened: OpenModel, encoded: Encoded, reply: Written) -> tuple[Joined, tuple[int, ...]]:
+    """What follows the prompt, as it was tokenised, and the ids of it that are learned: as far as the one that ends the
+    turn. Where the template writes none behind a reply, the reply is ended with the model's own."""
+    tokenizer = opened.tokenizer
+    found = joined(tokenizer, encoded, reply.text)
+    said = joined(tokenizer, encoded, reply.text[: reply.end])
+    ends, first = ending_ids(opened.model, tokenizer), in_common(found.ids, said.ids)
+    stop = next((at for at in range(first, len(found.ids)) if found.ids[at] in ends), None)
+    return (said, (*said.ids, turn_end(tokenizer))) if stop is None else (found, found.ids[: stop + 1])
 
 
 def _prompt(sample: Sample, text: str, thinking: bool) -> Prompt:
@@ -165,60 +184,38 @@ def _cut(tokenizer: PreTrainedTokenizerBase, sample: Sample, budget: int | None,
     return sample.prompt[len(sample.prompt) - low :]
 
 
-def _with_thought(tokenizer: PreTrainedTokenizerBase, sample: Sample, encoded: Encoded) -> str:
-    """Thought and reply as they follow the prompt.
-
-    They are taken from the template where it writes a thought; else the thought stands between its marks, without the
-    opening one where the prompt ends with it.
-    """
-    marks = markers(tokenizer)
-    if not marks.closing:
-        raise UsageError("this model's template knows no thoughts", "leave out --thinking")
-    if marks.field:
-        whole = replied(tokenizer, encoded.prompt, Turn("assistant", sample.reply, sample.thought))
-        after = whole.removeprefix(encoded.text)
-        if after != whole and sample.thought in after and sample.reply in after:
-            return after[: after.rindex(sample.reply) + len(sample.reply)]
-    begun = bool(marks.opening) and encoded.text.rstrip().endswith(marks.opening)
-    opening = "" if begun or not marks.opening else f"{marks.opening}\n"
-    return f"{opening}{sample.thought}\n{marks.closing}\n\n{sample.reply}"
-
-
 def _weights(
-    tokenizer: PreTrainedTokenizerBase,
-    before: str,
-    learned: str,
-    count: int,
+    reply: Written,
+    spans: Sequence[tuple[int, int]],
     sample: Sample,
-    weights: Mapping[str, float] | None,
+    weights: Mapping[str, float],
     name: str,
 ) -> tuple[float, ...]:
-    """The weight of each token of what is learned, and of the end of the turn, which counts as filler."""
-    if weights is None:
-        return (1.0,) * (count + 1)
+    """The weight of each token of what is learned, given where in its text it lies; what no part names is filler."""
     unknown = next((part for part in sample.parts if part not in weights), None)
     if unknown is not None:
         raise UsageError(f"{name} has a part '{unknown}', which has no weight", f"--weights {unknown}=1,{FILLER}=0.5")
-    filler = weights.get(FILLER, 1.0)
-    spans = [
-        (weights[part], start + len(before), start + len(before) + len(text))
+    said = reply.text[: reply.end]
+    counted = [
+        (weights[part], start, start + length)
         for part in weights
         for text in sample.parts.get(part, ())
-        for start in _places(learned, text)
+        for start, length in _places(said, text, name)
     ]
-    offsets = tokenizer(before + learned, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
-    return (
-        *(
-            next((weight for weight, start, end in spans if first < end and last > start), filler)
-            for first, last in offsets[-count:]
-        ),
-        filler,
+    filler = weights.get(FILLER, 1.0)
+    return tuple(
+        next((weight for weight, start, end in counted if first < end and last > start), filler)
+        for first, last in spans
     )
 
 
-def _places(text: str, part: str) -> list[int]:
+def _places(text: str, part: str, name: str) -> list[tuple[int, int]]:
+    """Where a part stands, and its length: word for word, but for blanks at its ends that the template takes off."""
+    part = part if part in text else part.strip()
+    if part not in text:
+        raise ModelError(f"the chat template writes the reply of {name} without {part[:40]!r}", "leave that part out")
     found, at = [], text.find(part)
     while at >= 0:
-        found.append(at)
+        found.append((at, len(part)))
         at = text.find(part, at + 1)
     return found

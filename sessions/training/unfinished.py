@@ -13,12 +13,13 @@ from pathlib import Path
 from time import perf_counter
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from sessions.circuits.circuit import Neuron
 from sessions.disk import read_file, reported, write_file
 from sessions.errors import ArtifactError
 from sessions.floats import from_bytes, to_bytes
+from sessions.model.info import same_model
 from sessions.tensor_file import Tensors, digest, read, written
 from sessions.training.findings import Plan, Step
 from sessions.training.learning import State
@@ -111,6 +112,8 @@ class Unfinished:
             reached = msgspec.json.decode(fields["reached"], type=_Reached)
         except (KeyError, msgspec.DecodeError) as error:
             raise ArtifactError(f"{source} holds no unfinished round: {error}", _ANEW) from error
+        if same_model(begun.model, self.begun.model):
+            begun = structs.replace(begun, model=self.begun.model)
         differs = next((said for key, said in _SAID.items() if getattr(begun, key) != getattr(self.begun, key)), "")
         if differs:
             raise ArtifactError(

@@ -31,6 +31,7 @@ from torch import Tensor
 
 from sessions.circuits.lens import through_head
 from sessions.errors import ArtifactError, UsageError
+from sessions.model.info import same_model
 from sessions.model.opening import OpenModel
 from sessions.vectors.features import About, Encoding, Feature
 from sessions.vectors.vector import check_site, cosine, length
@@ -146,7 +147,7 @@ def fitted(made: Autoencoder, opened: OpenModel) -> Autoencoder:
             f"the autoencoder is for layer {about.layer}, and this model's layers are 0 to {anatomy.n_layers - 1}",
             "open the model it was trained on",
         )
-    if about.fingerprint and about.fingerprint != info.fingerprint:
+    if about.fingerprint and not same_model(about.fingerprint, info.fingerprint):
         raise ArtifactError(
             f"the autoencoder was trained on {about.model or 'another model'}, and other weights are open: {info.name}",
             "open the model it was trained on",

@@ -12,7 +12,7 @@ from sessions.session import Session
 from tests.commands.driving import result
 from tests.families import tiny, tiny_tokenizer
 
-TEMPLATE = "{% for message in messages %}{{ message['content'] }}. {% endfor %}"
+TEMPLATE = "{{ bos_token }}{% for message in messages %}{{ message['content'] }}. {% endfor %}"
 
 
 @pytest.fixture(scope="session")

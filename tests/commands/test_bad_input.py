@@ -110,6 +110,7 @@ def refused(session: Session, line: str, error: str, message: str, hint: str) ->
         ("export .", "usage", "'.' is a folder", "circuit.json"),
         ("export /", "usage", "'/' is a folder", "circuit.json"),
         ("export x.json --format jsn", "usage", "'jsn' is no format", "did you mean json?"),
+        ("export report.html", "usage", "the ending .html names no format that a circuit can be written in", ".json, "),
         ("export x.json --name texas", "artifact", "no circuit is called 'texas'", "no circuit has been saved in"),
         ("import nowhere.json", "artifact", "cannot read", "check the path"),
         ("run nowhere.wb", "usage", "cannot read nowhere.wb", ".wb"),

@@ -114,7 +114,8 @@ def test_it_is_generated_as_a_text_is(talking: Session) -> None:
     result(talking, "forget")
     assert result(talking, "say the cat --max-tokens 3").arm.ids == said.arm.ids[:3]
     result(talking, "forget")
-    assert result(talking, f'say the cat --stop "{said.answer[3:5]}"').answer == said.answer[:3]
+    stop = said.answer[3:5]
+    assert result(talking, f'say the cat --stop "{stop}"').answer == said.answer.partition(stop)[0]
     hot = set()
     for rng in range(4):
         result(talking, "forget")

@@ -106,6 +106,30 @@ def test_tied_weights_are_written_once(empty: Session) -> None:
     assert again.lm_head.weight is again.model.embed_tokens.weight
 
 
+@pytest.mark.parametrize("tied", [True, False], ids=["tied by config", "untied by config"])
+@pytest.mark.parametrize("family", ["llama", "gemma", "gpt2"])
+def test_a_head_is_written_as_it_is_in_memory_whatever_the_configuration_ties(
+    empty: Session, family: str, tied: bool
+) -> None:
+    """One that the configuration ties has weights of its own, or one that it does not shares the embedding's."""
+    model = tiny(family)
+    model.config.tie_word_embeddings = tied
+    embedding: torch.nn.Parameter = model.get_input_embeddings().weight
+    model.lm_head.weight = torch.nn.Parameter(embedding.flip(0).clone()) if tied else embedding
+    opened = adopt(model.requires_grad_(False), tiny_tokenizer(), name=family)
+    empty.use_model(opened)
+    empty.take_edit(louder(opened), "meow", "by hand")
+    written = result(empty, "export out --model")
+    assert written.reopened
+    with torch.inference_mode():
+        logits = opened.model(IDS).logits
+        assert torch.equal(plain("out")(IDS).logits, logits)
+        back = Session(empty.home)
+        assert result(back, "model out").info.fingerprint == written.fingerprint
+        assert torch.equal(back.opened().model(IDS).logits, logits)
+    empty.close()
+
+
 def test_a_model_is_never_written_over_other_things(session: Session) -> None:
     result(session, "export out --model")
     with unharmed(session):

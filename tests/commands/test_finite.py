@@ -47,7 +47,9 @@ def test_what_a_damaged_weight_leaves_of_the_numbers_is_never_a_result(damaged: 
         assert infinite(outcome.value) == ""
     else:
         assert "layer 1 is the first to compute no number, at token 0, '<s>'" in outcome.message
-        assert outcome.hint == "its weights are not finite: open a sound copy of the model"
+        assert outcome.hint == (
+            "its mlp.down_proj.weight holds numbers that are not finite: open a sound copy of the model"
+        )
 
 
 def test_an_expectation_of_such_a_number_fails(damaged: Session) -> None:

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from commands.grammar import TEXTS, words_of
 from commands.line import Word, is_blank, is_text, quoted, words
 from sessions.errors import UsageError
 
@@ -85,6 +86,35 @@ def test_words_stand_where_they_say(line: str) -> None:
 )
 def test_how_a_line_is_read(line: str, expected: list[str]) -> None:
     assert texts(line) == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("prompt Who is #1 today?", ["prompt", "Who", "is", "#1", "today?"]),
+        ("prompt Who is #1 today?  # the question", ["prompt", "Who", "is", "#1", "today?"]),
+        ("prompt The capital of Texas is   # the question", ["prompt", "The", "capital", "of", "Texas", "is"]),
+        ("say ## A heading", ["say", "##", "A", "heading"]),
+        ("seed #", ["seed"]),
+        ("seed #tag --x", ["seed", "#tag", "--x"]),
+        ("# prompt Who is #1?", []),
+        ("top 5 #five", ["top", "5"]),
+        ('arms "ablate top10" #one', ["arms", "ablate top10"]),
+        ("save a#1 #two", ["save", "a#1"]),
+    ],
+)
+def test_in_a_text_as_it_comes_a_comment_has_a_blank_behind_its_sign(line: str, expected: list[str]) -> None:
+    assert [word.text for word in words_of(line)] == expected
+    assert [word.text for word in words_of(line, unfinished=True)] == expected
+
+
+def test_which_verbs_take_a_text_as_it_comes() -> None:
+    assert sorted(TEXTS) == ["prompt", "say", "seed"]
+
+
+@given(LINES, st.sampled_from(["top", "expect", "arms", "prob"]))
+def test_in_other_verbs_every_sign_begins_a_comment(line: str, verb: str) -> None:
+    assert words_of(f"{verb} {line}", unfinished=True) == words(f"{verb} {line}", unfinished=True)
 
 
 def test_a_quote_that_is_not_closed_is_found_where_it_opens() -> None:

@@ -17,7 +17,7 @@ from commands import script
 from commands.grammar import VERBS
 from sessions.events import Failed, Progress, Result, Text
 from sessions.model.opening import OpenModel, adopt
-from sessions.session import Session
+from sessions.session import Reading, Session
 from sessions.vectors import sae_files
 from tests.adapters import small
 from tests.autoencoders import random_autoencoder
@@ -142,8 +142,8 @@ def test_a_prompt_is_shown_as_the_model_reads_it(little: Session) -> None:
 def test_a_prompt_goes_through_the_template_unless_it_is_raw(little: Session, tiny_chat: OpenModel) -> None:
     little.use_model(tiny_chat)
     asked = result(little, "prompt the dog").encoded
-    assert (asked.text, asked.templated) == ("the dog. ", True)
-    assert result(little, 'prompt the dog --system "be brief"').encoded.text == "be brief. the dog. "
+    assert (asked.text, asked.templated) == ("<s>the dog. ", True)
+    assert result(little, 'prompt the dog --system "be brief"').encoded.text == "<s>be brief. the dog. "
     assert result(little, "prompt the dog --raw").encoded.text == "the dog"
     assert "no thinking switch" in result(little, "prompt the dog --thinking on").notes[0]
 
@@ -511,6 +511,12 @@ def test_expect_speaks_of_the_last_text_and_the_last_distribution(little: Sessio
     assert failure(little, "expect baseline contains x").message == "there is no baseline yet"
     result(little, "prompt a dog")
     assert failure(little, "expect text contains x").message == "there is no text yet"
+
+
+def test_a_text_is_found_in_either_form_of_its_accents(empty: Session) -> None:
+    empty.reading = Reading(text="Es Pari\u0301s")
+    assert result(empty, "expect text contains París").actual
+    assert failure(empty, "expect text lacks París").error == "expectation"
 
 
 def test_a_model_with_learned_positions_is_never_run_past_them(home: Path) -> None:

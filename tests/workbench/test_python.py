@@ -32,7 +32,7 @@ def test_every_verb_is_a_method_with_its_help(wb: Workbench) -> None:
         method = getattr(wb, {"import": "import_"}.get(name, name.replace("-", "_")))
         assert inspect.getdoc(method) == inspect.cleandoc(verb.help_text())
         assert [*inspect.signature(method).parameters] == [
-            {"from": "from_", "as": "as_"}.get(key_of(param), key_of(param))
+            {"from": "from_", "as": "as_", "continue": "continue_"}.get(key_of(param), key_of(param))
             for param in sorted(verb.params, key=lambda param: param.param_type_name == "option")
         ]
 
@@ -42,6 +42,22 @@ def test_flags_that_set_one_thing_are_flags_of_their_own(wb: Workbench) -> None:
     assert parameters["generated"].default is False and parameters["mean"].default is False
     with pytest.raises(UsageError, match="takes --prompt or --generated, not both"):
         wb.ablate("L0/N1", prompt=True, generated=True)
+
+
+def test_an_option_is_called_what_is_typed(wb: Workbench) -> None:
+    parameters = inspect.signature(wb.rewrite).parameters
+    assert {"as_", "when"} <= parameters.keys() and not {"name", "rule"} & parameters.keys()
+    for verb in grammar.VERBS.values():
+        keys = [key_of(param) for param in verb.params]
+        names = {param.name for param in verb.params if param.name != key_of(param)}
+        assert len(set(keys)) == len(keys)
+        assert not names & set(keys), verb.name  # so that what it was called before is still understood
+
+
+def test_what_an_option_was_called_before_is_still_understood() -> None:
+    line = grammar.call_line("rewrite", "L1/N2", push=" a", when="last", **{"as": "meow"})
+    assert line == 'rewrite L1/N2 --push " a" --when last --as meow'
+    assert grammar.call_line("rewrite", "L1/N2", push=" a", rule="last", name="meow") == line
 
 
 def test_signatures_say_what_is_needed_and_what_is_a_flag(wb: Workbench) -> None:
@@ -144,6 +160,16 @@ def test_the_main_job_in_five_lines(texas: Workbench) -> None:
     assert not compared.arms[1].text.startswith(" Austin")
     assert [arm.multiplier for arm in texas.sweep("top50", 0, 1, max_tokens=4).arms] == [0, 1]
     assert texas.expect("text", "contains", "Austin").actual
+
+
+def test_the_example_in_the_help_of_the_module_runs_as_it_stands(
+    texas: Workbench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert workbench.__doc__ is not None
+    code = "\n".join(line[4:] for line in workbench.__doc__.splitlines() if line.startswith("    "))
+    monkeypatch.setattr(workbench, "open", {"smollm2": texas}.__getitem__)
+    exec(code, {})
+    assert "index=1005" in capsys.readouterr().out
 
 
 def test_a_command_can_be_cancelled_from_its_events(texas: Workbench) -> None:

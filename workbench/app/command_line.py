@@ -19,7 +19,7 @@ from textual.timer import Timer
 
 from commands import grammar
 from commands.grammar import Completion
-from commands.line import is_blank, words
+from commands.line import is_blank
 from sessions.errors import UsageError
 from workbench.app.bars import Remark
 from workbench.app.choices import Choice
@@ -135,7 +135,7 @@ class CommandLine(Entry):
 
     def _look(self) -> None:
         """Say what is wrong with a word that is finished; one that is being typed may still become right."""
-        given = words(self.value, unfinished=True)
+        given = grammar.words_of(self.value, unfinished=True)
         if not given or given[-1].open:
             return
         wrong = self._wrong(self.value)

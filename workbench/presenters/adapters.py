@@ -39,7 +39,8 @@ def _(value: results.AdapterShown, sheet: parts.Sheet) -> Iterator[RenderableTyp
     yield _adapter(value.row, value.done, sheet, inline(value.path))
     if value.positions:
         changed = f"{value.changed:,} of {value.positions:,} first choices of a next token come out otherwise"
-        yield facts(["by rounding", changed], sheet.width)
+        apart = "" if value.apart is None else f"logits apart by {value.apart:.1g} of their spread"
+        yield facts(["by rounding", changed, apart], sheet.width)
 
 
 @shown.register

@@ -76,5 +76,5 @@ def _prompt(encoded: Encoded, sheet: parts.Sheet) -> RenderableType:
 
 
 def _length(encoded: Encoded) -> tuple[str, str, str]:
-    beginning = f"{encoded.bos} BOS" if encoded.bos else "no BOS"
+    beginning = f"{encoded.bos} BOS" if encoded.bos else "".join(encoded.tokens[: encoded.prefix]) or "no BOS"
     return f"{len(encoded.ids):,} tokens", beginning, "chat" if encoded.templated else "raw"

@@ -32,8 +32,24 @@ def verdict(kind: str, value: str, text: str) -> Verdict:
         ("42", "الجواب هو ٤٢", True, 10),
         ("42", r"\boxed{42} because 6 times 7", True, 7),
         ("42", r"first \boxed{1}, then \boxed{\text{about } 42}, in 3 steps", True, 43),
-        ("18", "She makes 9 * 2 = 18.\n#### 18\nLesson 5", False, 18),
+        ("18", "She makes 9 * 2 = 18.\n#### 18\nLesson 5", True, 18),
         ("5", "#### 5", True, 5),
+        ("72", "#### 72 and then 5 more", True, 5),
+        ("72", "#### $72. Then 5 more.", True, 6),
+        ("72", "#### 72\n\nQuestion: Of 9 eggs 4 break.\nAnswer: 9 - 4 = 5\n#### 5", True, 5),
+        ("18", "#### 9 * 2 = 18. Then 5 more", True, 13),
+        ("72", "#### Step 1\n9 * 8\n#### Answer: 72 in 3 steps\nLesson 5", True, 31),
+        ("72", "#### 1. Multiply\n9 * 8\n#### 2. Answer\nIt is 72", True, 44),
+        ("72", "##### 5\nso 72", True, 11),
+        ("72", "The answer is 72. Then 5 more come.", True, 14),
+        ("72", "so the final answer is: **$72**, in 3 steps", True, 27),
+        ("18", "The answer is 9 * 2 = 18, of 3", True, 22),
+        ("42", "The answer is not 41 but 42", True, 25),
+        ("72", "The answer is 72.\nQ: What is 2 + 3?\nA: The answer is 5.", True, 14),
+        ("5", "The answer is 72. Then 5 more come.", False, 23),
+        ("72", r"\boxed{72 \text{ cm}^2}, in 3 steps", True, 7),
+        ("72", r"\boxed{72} or \boxed{x}, 3 times", True, 7),
+        ("72", "\\boxed{72, said he\nin 5", True, 7),
         ("42", r"\boxed{x} so 42", True, 13),
         ("7", "", False, None),
     ],
@@ -47,6 +63,9 @@ def test_a_text_is_found_in_any_case_and_any_white_space() -> None:
     assert verdict("contains", "straße", "Die STRASSE")[:2] == (True, 4)
     assert verdict("contains", "París", "paris")[:2] == (False, None)
     assert verdict("contains", "a.b", "axb")[:2] == (False, None)
+    assert verdict("contains", "París", "Es Pari\u0301s.")[:2] == (True, 3)
+    assert verdict("contains", "Pari\u0301s", "París.")[:2] == (True, 0)
+    assert verdict("contains", "한국", "é e\u0301 \u1112\u1161\u11ab\u1100\u116e\u11a8")[:2] == (True, 5)
     assert verdict("contains", "東京", "答えは東京です")[:2] == (True, 3)
 
 

@@ -8,10 +8,15 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import AutoConfig
 
-from sessions.errors import ModelError
+from sessions.errors import ArtifactError, ModelError
+from sessions.events import finished
 from sessions.model import fingerprint
-from tests.families import tiny
+from sessions.model.info import same_model
+from sessions.model.opening import adopt, open_model
+from sessions.store import check_model
+from tests.families import DENSE, MOE, tiny, tiny_tokenizer
 
 
 def weights(seed: int = 0) -> dict[str, torch.Tensor]:
@@ -130,3 +135,91 @@ def test_what_is_saved_and_read_again_keeps_its_fingerprint(tmp_path: Path) -> N
     first = folder_of(tmp_path / "first", weights())
     again = folder_of(tmp_path / "again", load_file(first / "model.safetensors"))
     assert fingerprint.of_folder(first) == fingerprint.of_folder(again)
+
+
+# ---- the configuration
+
+
+def identity(**changed: object) -> str:
+    model = tiny("llama", **changed)
+    return adopt(model, tiny_tokenizer(), name="tiny").info.fingerprint
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"rope_parameters": {"rope_type": "linear", "factor": 2.0, "rope_theta": 10000.0}},
+        {"rope_parameters": {"rope_type": "default", "rope_theta": 500000.0}},
+        {"rms_norm_eps": 0.1},
+        {"hidden_act": "gelu"},
+    ],
+)
+def test_the_same_weights_with_other_values_that_compute_are_another_model(changed: dict[str, object]) -> None:
+    ids = torch.tensor([[1, 9, 27, 17]])
+    plain, other = tiny("llama"), tiny("llama", **changed)
+    assert not torch.equal(plain(ids).logits, other(ids).logits)
+    one, two = identity(), identity(**changed)
+    assert one.partition("+")[0] == two.partition("+")[0]
+    assert not same_model(one, two)
+
+
+@pytest.mark.parametrize("family", ["gemma2", "granite", "cohere"])
+def test_softcaps_and_logit_scales_tell_models_apart(family: str) -> None:
+    kind = {"gemma2": "final_logit_softcapping", "granite": "logits_scaling", "cohere": "logit_scale"}[family]
+    values = [AutoConfig.for_model(family, **{kind: value}) for value in (0.5, 20.0)]
+    assert len({fingerprint.with_config("w", each) for each in values}) == 2
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"use_cache": False},
+        {"bos_token_id": 5, "eos_token_id": [2, 3], "pad_token_id": 2},
+        {"attention_dropout": 0.1},
+        {"initializer_range": 0.5},
+        {"torch_dtype": "bfloat16", "_name_or_path": "elsewhere", "architectures": ["LlamaForCausalLM"]},
+        {"output_hidden_states": True},
+    ],
+)
+def test_values_for_generation_and_training_change_nothing(changed: dict[str, object]) -> None:
+    plain, other = (AutoConfig.for_model("llama", **more) for more in ({}, changed))
+    assert fingerprint.with_config("w", plain) == fingerprint.with_config("w", other)
+
+
+@pytest.mark.parametrize("family", [*DENSE, *MOE])
+def test_a_model_keeps_its_fingerprint_through_its_folder_and_in_any_dtype(tmp_path: Path, family: str) -> None:
+    model = tiny(family)
+    model.save_pretrained(tmp_path)
+    tiny_tokenizer().save_pretrained(tmp_path)
+    found = {
+        finished(open_model(str(tmp_path), models=tmp_path, dtype=dtype, device="cpu")).info.fingerprint
+        for dtype in ("float32", "bfloat16")
+    }
+    (one,) = found
+    assert fingerprint.with_config(one.partition("+")[0], model.config) == one
+
+
+def test_a_fingerprint_of_an_earlier_version_is_that_of_any_model_with_the_weights() -> None:
+    weights, other = "a" * 64, "b" * 64
+    assert same_model(weights, f"{weights}+c0") and same_model(f"{weights}+c0", weights)
+    assert same_model(weights, weights) and same_model(f"{weights}+c0", f"{weights}+c0")
+    assert not same_model(f"{weights}+c0", f"{weights}+d1")
+    assert not same_model(other, f"{weights}+c0") and not same_model("", f"{weights}+c0")
+
+
+def test_an_artifact_of_an_earlier_version_loads_without_force(tmp_path: Path) -> None:
+    now = f"{'a' * 64}+c0"
+    assert check_model("a" * 64, "tiny", now, "tiny") == ""
+    with pytest.raises(ArtifactError, match=r"tiny with other values in its configuration \(d1, not c0\)"):
+        check_model(f"{'a' * 64}+d1", "tiny", now, "tiny")
+    with pytest.raises(ArtifactError, match=r"tiny with other weights \(bbbbbbbbbbbb, not aaaaaaaaaaaa\)"):
+        check_model("b" * 64, "tiny", now, "tiny")
+
+
+def test_code_that_comes_with_a_model_is_part_of_what_it_is(tmp_path: Path) -> None:
+    config = AutoConfig.for_model("llama")
+    found = []
+    for line in ("a = 1", "a = 2"):
+        (tmp_path / "modeling.py").write_text(line)
+        found.append(fingerprint.with_config("w", config, tmp_path))
+    assert len({*found, fingerprint.with_config("w", config)}) == 3

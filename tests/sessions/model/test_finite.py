@@ -38,10 +38,14 @@ def test_a_damaged_layer_is_named_and_so_is_the_token(family: str) -> None:
     assert count_hooks(model.model) == 0
 
 
-def test_an_embedding_and_a_head_are_named_too() -> None:
+def test_an_embedding_a_final_norm_and_a_head_are_named_too() -> None:
     model = opened()
     model.anatomy.embeddings[0].weight.data[17] = math.inf
     with pytest.raises(NotFinite, match="the embedding is the first to compute no number, at token 3"):
+        next_logits(model, IDS)
+    model = opened()
+    model.anatomy.final_norm.weight.data[7] = math.nan
+    with pytest.raises(NotFinite, match="the final norm is the first to compute no number, at token 0"):
         next_logits(model, IDS)
     model = opened()
     model.anatomy.head.weight.data[7] = math.nan

@@ -504,7 +504,7 @@ def test_a_model_in_memory_of_any_family_is_described(family: str) -> None:
     assert adopted.model is model
     assert (adopted.info.n_layers, adopted.info.d_model, adopted.info.vocab_size) == (3, 32, VOCABULARY)
     assert len(adopted.info.d_mlp) == 3 and adopted.info.experts == (family in MOE)
-    assert adopted.info.source == "memory" and len(adopted.info.fingerprint) == 64
+    assert adopted.info.source == "memory" and len(adopted.info.fingerprint) == 64 + 1 + 16
 
 
 def test_a_model_with_a_fingerprint_of_its_own_keeps_it() -> None:

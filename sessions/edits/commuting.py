@@ -1,0 +1,124 @@
+"""Which edits may change places: what stands in the way of an adapter that moves into the weights or out of them.
+
+A LoRA beside a projection adds to what the projection makes, W x + s B A x, and may be added to the weights: both are
+the same sum. That holds as long as nothing else looks at the weights themselves:
+
+    a DoRA on the same projection    divides by the size of the rows that it finds, ‖W + s B A‖ (Liu et al. 2024,
+                                     arXiv:2402.09353, equation 5), and multiplies what lies below it in the order
+    an edit above that replaces      a rewritten neuron, a subspace that is cut, leaves nothing of what was there, or
+    lines, or projects               not all of it; beside the weights the adapter still adds what it adds
+
+What adds to the weights (a neuron's lines added to, another merged adapter) commutes, and a LoRA with a LoRA.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from torch import nn
+
+from sessions.edits.adapters import Adapter, Closed, plain_modules
+from sessions.edits.edit import Change, Edit, LowRank, Neurons, Projection
+from sessions.edits.ledger import Ledger
+from sessions.errors import ModelError
+from sessions.model.opening import OpenModel
+from sessions.model.places import part_module, plain, writer_modules
+
+
+class Obstacle(NamedTuple):
+    """What stands in the way, and the projection that both are about."""
+
+    name: str
+    module: str
+
+
+def adapters_on(ledger: Ledger) -> dict[str, Adapter]:
+    """The adapters that are beside the weights, in the order in which they add."""
+    found: dict[str, Adapter] = {}
+    for edit in ledger.active:
+        for change in edit.changes:
+            if isinstance(change, Adapter):
+                found[change.name] = change
+            elif isinstance(change, Closed):
+                found.pop(change.name, None)
+    return found
+
+
+def scaled_by(ledger: Ledger, adapter: Adapter) -> Obstacle | None:
+    """A DoRA that is on one of the adapter's projections."""
+    for name, other in adapters_on(ledger).items():
+        shared = _modules(other) & _modules(adapter)
+        if name != adapter.name and shared and other.contents is not None and other.contents.is_dora:
+            return Obstacle(name, min(shared))
+    return None
+
+
+def scaling(ledger: Ledger, adapter: Adapter) -> Iterator[str]:
+    """Remarks on what an adapter that goes on top finds on its projections, if it is a DoRA: it scales all of it."""
+    if adapter.contents is None or not adapter.contents.is_dora:
+        return
+    on = adapters_on(ledger)
+    for edit in ledger.active:
+        for other in edit.changes:
+            shared = _modules(other) & _modules(adapter) if isinstance(other, Adapter) else frozenset()
+            if shared and isinstance(other, Adapter) and other.name != adapter.name:
+                how = "beside the weights of" if other.name in on else "merged into"
+                yield f"'{adapter.name}' is a DoRA: it scales '{other.name}' as well, which is {how} {min(shared)}"
+
+
+def scaled_under(opened: OpenModel, ledger: Ledger, edit: Edit) -> Obstacle | None:
+    """A DoRA that is on a projection whose weights an edit changes in any way."""
+    names = {id(module): name for name, module in plain_modules(opened.model)}
+    changed = {names.get(id(module), "") for change in edit.changes for module in _changed(opened, change)}
+    for name, adapter in adapters_on(ledger).items():
+        shared = _modules(adapter) & changed
+        if shared and adapter.contents is not None and adapter.contents.is_dora:
+            return Obstacle(name, min(shared))
+    return None
+
+
+def replaced_by(opened: OpenModel, edits: Sequence[Edit], adapter: Adapter) -> Obstacle | None:
+    """One of these edits that replaces or projects weights of one of the adapter's projections."""
+    names = {id(module): name for name, module in plain_modules(opened.model)}
+    for edit in edits:
+        for change in edit.changes:
+            for module in _replaced(opened, change):
+                if names.get(id(module), "") in _modules(adapter):
+                    return Obstacle(edit.name, names[id(module)])
+    return None
+
+
+def beside(opened: OpenModel, ledger: Ledger, edit: Edit) -> Iterator[str]:
+    """Remarks on adapters that are beside weights which an edit replaces or projects."""
+    for name, adapter in adapters_on(ledger).items():
+        found = replaced_by(opened, [edit], adapter)
+        if found is None or adapter.contents is None:
+            continue
+        does = "scales those weights again" if adapter.contents.is_dora else "adds to them as before"
+        yield f"adapter '{name}' on {found.module} {does}: the edit is in the weights, and the adapter beside them"
+
+
+def _modules(adapter: Adapter) -> frozenset[str]:
+    return frozenset() if adapter.contents is None else frozenset(adapter.contents.factors)
+
+
+def _replaced(opened: OpenModel, change: Change) -> list[nn.Module]:
+    """The projections whose weights, or some of their lines, a change replaces or projects."""
+    adds = isinstance(change, LowRank) or (isinstance(change, Neurons) and change.adds)
+    return [] if adds else _changed(opened, change)
+
+
+def _changed(opened: OpenModel, change: Change) -> list[nn.Module]:
+    """The projections whose weights, or some of their lines, a change changes."""
+    try:
+        if isinstance(change, Projection):
+            return writer_modules(opened.anatomy, change.layer, change.writer)
+        if isinstance(change, LowRank):
+            return [plain(opened.model.get_submodule(change.weight))]
+        if isinstance(change, Neurons) and change.part != "bias":
+            parts = (part_module(opened.anatomy, change.layer, change.part, each) for each in change.indices)
+            return list({id(module): module for module, _ in parts}.values())
+    except ModelError:  # of experts, which no adapter that is taken here is on
+        return []
+    return []
