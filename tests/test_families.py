@@ -37,7 +37,9 @@ from sessions.model.hooks import count_hooks
 from sessions.model.info import Encoded, Prompt, Token
 from sessions.model.opening import OpenModel, adopt
 from sessions.model.parts import ExpertSite
+from sessions.model.tokens import encode
 from tests.families import ALL, MARKS, NO_RULE, table, tiny, tiny_tokenizer
+from tests.vocabularies import spoken
 
 #: Longer than sliding windows and than what stretched positions were trained on, so that what depends on that shows.
 IDS = (1, 9, 27, 17, 51, 5, 33, 8, 20, 41, 11, 30, 22, 45, 16, 3, 60, 37, 29, 12)
@@ -45,6 +47,17 @@ IDS = (1, 9, 27, 17, 51, 5, 33, 8, 20, 41, 11, 30, 22, 45, 16, 3, 60, 37, 29, 12
 ROWS = (IDS, IDS[:14], IDS[:5])
 TOKENS = 4
 ONE = Decoding(max_tokens=1)
+#: By the beginning of a family's name: how its tokenizers and templates are made (see `vocabularies`).
+MANNERS = {
+    "mistral": ("normalizer, marks", "mistral"),
+    "mixtral": ("normalizer, marks", "llama2"),
+    "phi3": ("metaspace", "chatml"),
+    "gemma": ("metaspace, always", "trimming"),
+    "llama": ("byte level, marks", "trimming"),
+    "qwen3": ("byte level, marks", "empty thought"),
+    "glm": ("glm", "glm"),
+    "deepseek": ("byte level, marks", "opened thought"),
+}
 DIFFERENCE = Target(tokens=(Token(7, "a"),), counterfactual=Token(19, "b"))
 SEQUENCE = (Token(41, "a"), Token(29, "b"), Token(12, "c"))
 
@@ -98,6 +111,16 @@ def encoded(ids: Sequence[int]) -> Encoded:
 
 def close(one: object, other: object) -> None:
     torch.testing.assert_close(torch.as_tensor(one), torch.as_tensor(other), rtol=1e-4, atol=2e-4)
+
+
+def prompts_ids(both: Both) -> None:
+    """A prompt is the ids that the family's manner of tokenizer makes of it, raw and by its template."""
+    family = both.opened.info.name
+    manner = next((MANNERS[known] for known in MANNERS if family.startswith(known)), ("byte level", "chatml"))
+    tokenizer, turn = spoken(*manner), [{"role": "user", "content": "that is  A"}]
+    assert list(encode(tokenizer, Prompt(text=" that", chat=False)).ids) == tokenizer(" that")["input_ids"]
+    own = tokenizer.apply_chat_template(turn, add_generation_prompt=True, tokenize=True)["input_ids"]
+    assert list(encode(tokenizer, Prompt(text="that is  A")).ids) == own
 
 
 def the_next_token(both: Both) -> None:
@@ -182,6 +205,7 @@ def edges(both: Both) -> None:
 
 #: What is compared, by the line that a user types for it.
 CHECKS: dict[str, Callable[[Both], None]] = {
+    "tokens": prompts_ids,
     "top": the_next_token,
     "batches": padded_rows,
     "generate": greedy_text,
