@@ -9,10 +9,9 @@ from msgspec import structs
 
 from commands.choices import OneOf
 from commands.exporting import edit_bytes, edit_imported, kind_in, model_exported
-from commands.importing import CONFIGURATIONS, PICKLES, import_configuration, import_published
+from commands.importing import CONFIGURATIONS, PICKLES, import_configuration, import_inventory, import_published
 from commands.line import quoted
 from commands.names import ArtifactName, FileName, Name, SavedName
-from commands.presets import check_neurons
 from commands.verb import argument, option, verb
 from commands.words import Gain
 from sessions.circuits import files
@@ -235,7 +234,10 @@ def import_(
 
     Of what earlier projects wrote with torch.save (.pt), nothing but plain data is read and nothing is run: the
     signature of a neuron or deltas of neurons become an edit, differences of activations a preset, the recruits of
-    training a round. The configuration of their rounds (.yaml) becomes a command file.
+    training a round. The configuration of their rounds (.yaml) becomes a command file, a preset of theirs (.yaml, with
+    its neurons under enabled) a preset.
+
+    An inventory may hold presets of its own: each is saved beside it, as NAME.ITS-NAME.
     """
     if path.suffix.lower() in PICKLES:
         return import_published(session, path, name, force, alpha, beta)
@@ -250,7 +252,9 @@ def import_(
     if is_tensors:
         return _import_tensors(session, path, name, force)
     if name is not None and name.kind == "preset":
-        return _import_preset(session, path, name, force)
+        return import_inventory(
+            session, inventories.read_inventory(read_file(path.absolute()), str(path)), name, path, force
+        )
     circuit = _circuit_in(read_file(path.absolute()), str(path))
     notes = []
     if session.model is not None:
@@ -288,27 +292,6 @@ def _circuit_in(data: bytes, source: str) -> Circuit:
             f"{source} is no circuit but an inventory of known neurons",
             f"import {quoted(source)} --as preset:NAME reads it",
         ) from error
-
-
-def _import_preset(session: Session, path: Path, key: Key, force: bool) -> Saved:
-    preset = inventories.read_inventory(read_file(path.absolute()), str(path))
-    stated = (preset.more.get(key) for key in ("model", "fingerprint"))
-    model, fingerprint = (text if isinstance(text, str) else "" for text in stated)
-    notes = []
-    if session.model is not None:
-        info = session.model.info
-        notes.append(check_model(fingerprint, model, info.fingerprint, info.name, force))
-        check_neurons(session, key.name, preset)
-    saved = session.store.save(
-        key.kind,
-        key.name,
-        preset,
-        model=model,
-        fingerprint=fingerprint,
-        command=f"import {quoted(str(path))} --as {quoted(str(key))}",
-        force=force,
-    )
-    return Saved(name=str(key), path=str(saved), notes=tuple(filter(None, notes)))
 
 
 def _with_target_ids(session: Session, circuit: Circuit, notes: list[str]) -> Circuit:

@@ -48,6 +48,21 @@ class OneOf(Word):
         return list(self.meanings.items())
 
 
+class SomeOf(OneOf):
+    """Some of a few words, with commas between them."""
+
+    def __init__(self, name: str, meanings: dict[str, str]) -> None:
+        super().__init__(name, meanings)
+        self.shape = f"{self.shape},…"
+
+    def read(self, text: str) -> tuple[str, ...]:  # type: ignore[override]  # several where the base reads one
+        return tuple(dict.fromkeys(super(SomeOf, self).read(part.strip()) for part in text.split(",")))
+
+    def completions(self, session: Session | None, incomplete: str) -> list[tuple[str, str]]:
+        before = incomplete[: incomplete.rfind(",") + 1]
+        return [(before + word, about) for word, about in self.meanings.items()]
+
+
 class SettingName(OneOf):
     """The name of a setting."""
 

@@ -199,10 +199,10 @@ def _takes_selection(verb: Verb) -> bool:
 
 
 def _joined(plain: Iterable[Word]) -> list[Word]:
-    """Words that an operator of selections holds together become one: `all - L24/*`, `L1/N2, L3/N4`."""
+    """Words that selections hold together become one: `all - L24/*`, `L1/N2, L3/N4`, `(top10, L1/N2) & L1/*`."""
     found: list[Word] = []
     for word in plain:
-        if found and (_ends_open(found[-1]) or word.text in OPERATORS or word.text[:1] in (",", "&")):
+        if found and (_ends_open(found[-1]) or word.text in OPERATORS or word.text[:1] in (",", "&", ")")):
             last = found.pop()
             gap = " " * (word.start - last.end)
             word = Word(last.text + gap + word.text, last.start, word.end, last.quoted)
@@ -211,7 +211,7 @@ def _joined(plain: Iterable[Word]) -> list[Word]:
 
 
 def _ends_open(word: Word) -> bool:
-    return word.text[-1:] in OPERATORS
+    return word.text[-1:] in OPERATORS or word.text.count("(") > word.text.count(")")
 
 
 def _options(verb: Verb) -> dict[str, click.Option]:

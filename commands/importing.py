@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,10 +10,11 @@ from commands.line import quoted
 from commands.presets import check_neurons
 from sessions.disk import read_file, write_file
 from sessions.errors import ArtifactError, UsageError
+from sessions.interventions import inventories
 from sessions.interventions.presets import Known, Preset
 from sessions.results import Exported, Saved
 from sessions.session import Session
-from sessions.store import Key, now
+from sessions.store import LONGEST_NAME, Key, check_model, now
 from sessions.training.findings import Outcome, Plan, Round
 
 if TYPE_CHECKING:
@@ -43,14 +45,64 @@ def import_published(
     return _edit(session, found, key, command, force)
 
 
-def import_configuration(session: Session, path: Path, key: Key | None, force: bool) -> Exported:
-    """The configuration of rounds as a command file, beside the session's other files."""
-    from sessions.training.pipeline import command_file, read
+def import_configuration(session: Session, path: Path, key: Key | None, force: bool) -> Exported | Saved:
+    """The configuration of rounds as a command file in the session's folder, or a preset of the same project."""
+    from sessions.training.pipeline import command_file, configuration, contents_of
 
-    config = read(read_file(path.expanduser().absolute()), str(path))
+    held = contents_of(read_file(path.expanduser().absolute()), str(path))
+    if isinstance(held, dict) and "enabled" in held:
+        preset = inventories.inventory_in(held, str(path))
+        named = Key("preset", _name(session, "preset", key, path))
+        return import_inventory(session, preset, named, path, force)
+    config = configuration(held, str(path))
     target = session.folder / f"{path.stem if key is None else key.name}.wb"
     written = write_file(target.absolute(), command_file(config, str(path)).encode(), force=force, what=f"'{target}'")
     return Exported(path=str(written), format="wb", notes=("what its variables stand for is said in its first lines",))
+
+
+def import_inventory(session: Session, preset: Preset, key: Key, path: Path, force: bool) -> Saved:
+    """Known neurons, saved as a preset; and the presets that their inventory says, each under a name of its own."""
+    stated = (preset.more.get(each) for each in ("model", "fingerprint"))
+    model, fingerprint = (text if isinstance(text, str) else "" for text in stated)
+    within = inventories.presets_within(preset, str(path))
+    names = {f"{key.name}.{_plain(each)}"[:LONGEST_NAME]: held for each, held in within.items()}
+    notes = []
+    if session.model is not None:
+        info = session.model.info
+        notes.append(check_model(fingerprint, model, info.fingerprint, info.name, force))
+        check_neurons(session, key.name, preset)
+    taken = next((each for each in names if each in session.store.names("preset")), None)
+    if len(names) < len(within):
+        raise ArtifactError(
+            f"{path} has presets whose names differ in nothing that a name may have", "rename them there"
+        )
+    if taken is not None and not force:
+        raise ArtifactError(f"preset '{taken}' exists already", "replace it with --force, or choose another name")
+    paths = [
+        session.store.save(
+            "preset",
+            name,
+            held,
+            model=model,
+            fingerprint=fingerprint,
+            command=f"import {quoted(str(path))} --as {quoted(str(key))}",
+            force=force,
+        )
+        for name, held in ((key.name, preset), *names.items())
+    ]
+    notes.append(_about(preset, names))
+    return Saved(name=str(key), path=str(paths[0]), notes=tuple(filter(None, notes)))
+
+
+def _about(preset: Preset, names: Collection[str]) -> str:
+    """What an inventory brought with it, and how it is used."""
+    said = []
+    if names:
+        more = f" and {len(names) - 1} more: preset list" if len(names) > 1 else ""
+        said.append(f"what it says to use together is saved too: preset apply {next(iter(names))}{more}")
+    if preset.more.get("think_mode") is True:
+        said.append("it is meant for a model that thinks: say with --thinking on")
+    return "; ".join(said)
 
 
 def _edit(session: Session, edit: Edit, key: Key | None, command: str, force: bool) -> Saved:
@@ -127,12 +179,17 @@ def _name(session: Session, kind: str, key: Key | None, path: Path) -> str:
         if kind != "round":
             _refuse(key, kind)
         return key.name
-    stem = "".join(each for each in path.stem if each.isascii() and (each.isalnum() or each in "._-")).strip("-._")
+    stem = _plain(path.stem)
     if kind == "round":
         from sessions.training.round import Rounds
 
         return Rounds(session.store).free(stem or "import")
     return session.store.free(kind, stem or "import")
+
+
+def _plain(text: str) -> str:
+    """What of a text may stand in a name."""
+    return "".join(each for each in text if each.isascii() and (each.isalnum() or each in "._-")).strip("-._")
 
 
 def _refuse(key: Key | None, kind: str) -> None:

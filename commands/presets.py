@@ -6,12 +6,13 @@ from collections.abc import Callable
 
 from msgspec import structs
 
-from commands.choices import OneOf
+from commands.choices import OneOf, SomeOf
 from commands.limits import closing
 from commands.line import quoted
 from commands.names import SavedName
 from commands.verb import argument, option, verb
-from commands.words import Number, Text, Word
+from commands.words import Listed as ListedWords
+from commands.words import Number, Text
 from sessions.errors import ArtifactError, UsageError
 from sessions.interventions.presets import REGIONS, Preset, part, preset_of, treatments
 from sessions.interventions.treatment import SEGMENTS, refuse_overlaps
@@ -35,15 +36,15 @@ _MEANINGS = {
     "generated": "in what the model writes",
     "prompt": "in the prompt",
 }
-_REGION = OneOf("region", {region: _MEANINGS[region] for region in REGIONS})
+REGION_LIST = SomeOf("region", {region: _MEANINGS[region] for region in REGIONS})
 
 
 @verb("preset", family=FAMILY, example="preset apply calm --gain 0.5")
 @argument("action", help="save, apply or list", type=ACTIONS, default="list")
 @argument("name", help="the preset's name", type=SavedName("preset"), required=False)
 @option("--gain", type=Number(), help="make it that many times as strong: 0.5 is half")
-@option("--tier", type=Word(), help="only its neurons of this tier")
-@option("--region", type=_REGION, help="only its neurons for this part of the text")
+@option("--tier", type=ListedWords(), help="only its neurons of this tier, or of these: verified,general")
+@option("--region", type=REGION_LIST, help="only its neurons for this part of the text, or these: answer,always")
 @option("--marker", type=Text(), help="the text that ends a thought (default: the template's)")
 @option("--force", is_flag=True, help="replace what has that name; apply it even if it was made on another model")
 def preset(
@@ -51,8 +52,8 @@ def preset(
     action: str,
     name: str | None,
     gain: float | None,
-    tier: str | None,
-    region: str | None,
+    tier: tuple[str, ...] | None,
+    region: tuple[str, ...] | None,
     marker: str | None,
     force: bool,
 ) -> Saved | PresetShown | Listed:
@@ -75,7 +76,9 @@ def preset(
     if action == "save":
         _only("save", gain=gain, tier=tier, region=region, marker=marker)
         return _saved(session, name, force)
-    return _applied(session, name, lambda preset: part(preset, name, tier=tier, region=region), gain, marker, force)
+    return _applied(
+        session, name, lambda preset: part(preset, name, tiers=tier or (), regions=region or ()), gain, marker, force
+    )
 
 
 def _only(action: str, **given: object) -> None:
@@ -85,12 +88,14 @@ def _only(action: str, **given: object) -> None:
             raise UsageError(f"--{option_name} says nothing to preset {action}", "leave it out, or see help preset")
 
 
-def _listed(session: Session, name: str | None, tier: str | None, region: str | None) -> PresetShown | Listed:
+def _listed(
+    session: Session, name: str | None, tier: tuple[str, ...] | None, region: tuple[str, ...] | None
+) -> PresetShown | Listed:
     if name is None:
         _only("list", tier=tier, region=region)
         return Listed(rows=tuple(session.store.rows("preset")))
     found, _ = session.read_preset(name, force=True)
-    chosen = part(found, name, tier=tier, region=region)
+    chosen = part(found, name, tiers=tier or (), regions=region or ())
     return PresetShown(name=name, neurons=chosen.neurons, size=len(found), listed=session.settings.rows)
 
 

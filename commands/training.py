@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from commands.line import quoted
 from commands.names import FileName, Name, SavedName
+from commands.presets import REGION_LIST
 from commands.verb import Function, argument, option, verb
 from commands.words import Listed, Observed, Real, Whole, Word
 from sessions.circuits.circuit import Neuron
 from sessions.disk import read_file
 from sessions.errors import ArtifactError, UsageError
 from sessions.events import Steps
+from sessions.interventions.presets import part
 from sessions.results import RoundsShown, RoundTrained
 from sessions.session import Session
 from sessions.training.findings import Plan, Round
@@ -164,13 +166,23 @@ def _alone(session: Session, neurons: str | None, begins: str | None, asked: dic
     option("--as", "name", type=Name(), default="crab", help="what the rounds are called: NAME-1, NAME-2, …"),
     option("--rounds", "count", type=Whole(2, 99), default=4, help="how many"),
     option("--inventory", type=SavedName("preset"), help="known neurons to suppress from the first round on"),
+    option("--tier", type=Listed(), help="of the inventory, only neurons of these tiers: verified,general"),
+    option("--region", type=REGION_LIST, help="of the inventory, only neurons for these regions: answer,always"),
 )
-def crab(session: Session, name: str, count: int, inventory: str | None, **asked: Any) -> Steps[RoundsShown]:
+def crab(
+    session: Session,
+    name: str,
+    count: int,
+    inventory: str | None,
+    tier: tuple[str, ...] | None,
+    region: tuple[str, ...] | None,
+    **asked: Any,
+) -> Steps[RoundsShown]:
     """Train, see who learned, forbid them, train again: round after round from the same model.
 
-    The first round suppresses what is suppressed now, and the neurons of the --inventory; every later one also the
-    --top strongest recruits of the round before it. All of them stay suppressed. rounds NAME shows the trajectory
-    again. A line that was killed goes on with the round it was in.
+    The first round suppresses what is suppressed now, and the neurons of the --inventory, or those of them that --tier
+    and --region leave; every later one also the --top strongest recruits of the round before it. All of them stay
+    suppressed. rounds NAME shows the trajectory again. A line that was killed goes on with the round it was in.
     """
     from commands.rounds import shown
     from sessions.training.round import Rounds
@@ -178,10 +190,16 @@ def crab(session: Session, name: str, count: int, inventory: str | None, **asked
     rounds = Rounds(session.store)
     course = _course(session, "crab", asked)
     suppressed = session.suppressed
+    said = f" --as {name} --rounds {count}"
     if inventory is not None:
         preset, _ = session.read_preset(inventory)
-        suppressed = _joined(suppressed, tuple(known.neuron for known in preset.neurons))
-    said = f" --as {name} --rounds {count}" + (f" --inventory {quoted(inventory)}" if inventory else "")
+        chosen = part(preset, inventory, tiers=tier or (), regions=region or ())
+        suppressed = _joined(suppressed, tuple(known.neuron for known in chosen.neurons))
+        said += f" --inventory {quoted(inventory)}"
+        said += f" --tier {quoted(','.join(tier))}" if tier else ""
+        said += f" --region {','.join(region)}" if region else ""
+    elif tier or region:
+        raise UsageError("--tier and --region are of the --inventory, and none is given", "name it: --inventory NAME")
     begun = max((each for each in range(1, count + 1) if rounds.is_begun(f"{name}-{each}")), default=0)
     found: list[Round] = []
     for number in range(1, count + 1):

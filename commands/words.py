@@ -191,9 +191,9 @@ class SelectionWord(Word):
 
     def completions(self, session: Session | None, incomplete: str) -> list[tuple[str, str]]:
         # Only the last term of a selection is completed; what stands before it is carried along.
-        cut = max(incomplete.rfind(c) for c in ",+&") + 1
+        cut = max(incomplete.rfind(c) for c in ",+&(") + 1
         before = incomplete[:cut]
-        if before and not _is_selection(f"{before}all"):
+        if before and not _is_selection(f"{before}all{')' * (before.count('(') - before.count(')'))}"):
             return []
         found = [
             ("all", "the whole circuit"),

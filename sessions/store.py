@@ -34,7 +34,8 @@ from sessions.tensor_file import Tensors
 
 T = TypeVar("T")
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+LONGEST_NAME = 64
+_NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{LONGEST_NAME - 1}}}")
 _NAME_RULE = "a name is 1 to 64 letters, digits, '.', '_' or '-', and starts with a letter or digit: texas-2"
 #: What a selection reads as something else; with '-', as that minus something.
 _RESERVED = re.compile(r"(?:all|suppressed|top[0-9]+)(?:-.*)?|recruits.*|l[0-9]+.*", re.IGNORECASE)

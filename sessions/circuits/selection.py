@@ -2,7 +2,8 @@
 
     selection  =  term { operator term }          read from left to right
     operator   =  ","  or  "+"  (either)   "-"  (without)   "&"  (both)
-    term       =  all | topN | suppressed | L24/N1005[@41] | L24#1005 | L24/* | L9-26/* | recruits:ROUND[:N]
+    term       =  "(" selection ")"
+               |  all | topN | suppressed | L24/N1005[@41] | L24#1005 | L24/* | L9-26/* | recruits:ROUND[:N]
                |  preset:NAME[:PART]  |  name of a saved circuit
 
 A neuron without a position stands for the neuron at every position when sets are compared. A name
@@ -27,22 +28,30 @@ _NEURON = re.compile(rf"L{_N}(?:/N|#){_N}(?:@-?{_N})?", re.IGNORECASE)
 _TOP = re.compile(rf"top({_N})", re.IGNORECASE)
 #: The recruits of a round of training, by its number or its name, and how many of the strongest.
 _RECRUITS = re.compile(
-    rf"recruits:(?P<round>{_N}(?=[\s,+&:-]|$)|[A-Za-z0-9][A-Za-z0-9._-]*)(?::(?P<count>{_N}))?", re.IGNORECASE
+    rf"recruits:(?P<round>{_N}(?=[\s,+&:()-]|$)|[A-Za-z0-9][A-Za-z0-9._-]*)(?::(?P<count>{_N}))?", re.IGNORECASE
 )
 #: The neurons of a preset, or of one of its tiers or regions.
-_PRESET = re.compile(r"preset:(?P<preset>[A-Za-z0-9][A-Za-z0-9._-]*)(?::(?P<part>[^\s,+&]+))?", re.IGNORECASE)
+_PRESET = re.compile(
+    r"preset:(?P<preset>[A-Za-z0-9][A-Za-z0-9._-]*)(?::(?P<part>(?:[^\s,+&()]|\([^\s,+&()]*\))+))?", re.IGNORECASE
+)
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 SUPPRESSED = "suppressed"
 OPERATORS = {",": "+", "+": "+", "-": "-", "&": "&"}
+#: Parentheses within parentheses that are read.
+DEEPEST = 20
 
 HINT = "for example: top10, all, L24/N1005@41, L9-26/*, or the name of a saved circuit"
 
 
 class Term(Struct, frozen=True):
-    """One term and how it joins what stands before it: "+", "-" or "&". `text` is the term as written."""
+    """One term and how it joins what stands before it: "+", "-" or "&".
+
+    `text` is the term as written. `inside` are the terms of a selection in parentheses.
+    """
 
     operator: str
     text: str
+    inside: tuple[Term, ...] = ()
 
 
 class Selection(Struct, frozen=True):
@@ -104,21 +113,42 @@ def terms(text: str, is_name: Callable[[str], bool] = lambda name: True) -> tupl
     Raises:
         UsageError: the text is not a selection; `column` says where it stops being one.
     """
-    return tuple(_terms(text, is_name))
+    found, end = _terms(text, 0, is_name, 0)
+    if end < len(text):
+        raise UsageError(f"'{text}' is not a selection: '{text[end:]}' is left over", HINT, end)
+    return found
 
 
-def _terms(text: str, is_name: Callable[[str], bool]) -> Iterator[Term]:
-    operator, at = "+", 0
+def _terms(text: str, at: int, is_name: Callable[[str], bool], depth: int) -> tuple[tuple[Term, ...], int]:
+    """The terms from `at` on, and where they end: at a parenthesis that none of them opens, or at no operator."""
+    found: list[Term] = []
+    operator = "+"
     while True:
-        at += len(text[at:]) - len(text[at:].lstrip())
-        end = _term_end(text, at, is_name)
-        yield Term(operator, text[at:end])
-        at = end + len(text[end:]) - len(text[end:].lstrip())
-        if at == len(text):
-            return
-        if text[at] not in OPERATORS:
-            raise UsageError(f"'{text}' is not a selection: '{text[at:]}' is left over", HINT, at)
+        at = _past_blanks(text, at)
+        term, at = _one(text, at, operator, is_name, depth)
+        found.append(term)
+        at = _past_blanks(text, at)
+        if at == len(text) or text[at] not in OPERATORS:
+            return tuple(found), at
         operator, at = OPERATORS[text[at]], at + 1
+
+
+def _one(text: str, at: int, operator: str, is_name: Callable[[str], bool], depth: int) -> tuple[Term, int]:
+    """The term that begins at `at`, and where it ends."""
+    if not text.startswith("(", at):
+        end = _term_end(text, at, is_name)
+        return Term(operator, text[at:end]), end
+    if depth == DEEPEST:
+        raise UsageError(f"a selection has more than {DEEPEST} parentheses within each other", HINT, at)
+    inside, end = _terms(text, at + 1, is_name, depth + 1)
+    if not text.startswith(")", end):
+        left = f"'{text[end:]}' is left over" if end < len(text) else "a parenthesis is not closed"
+        raise UsageError(f"'{text}' is not a selection: {left}", "close each ( with a )", end)
+    return Term(operator, text[at : end + 1], inside), end + 1
+
+
+def _past_blanks(text: str, at: int) -> int:
+    return len(text) - len(text[at:].lstrip())
 
 
 def _term_end(text: str, at: int, is_name: Callable[[str], bool]) -> int:
@@ -149,8 +179,8 @@ def _beginnings(word: str, at: int) -> Iterator[int]:
 
 
 def _is_end(text: str, at: int) -> bool:
-    """Whether a term may end here: before nothing, a space or an operator."""
-    return at == len(text) or text[at].isspace() or text[at] in OPERATORS
+    """Whether a term may end here: before nothing, a space, an operator or the end of a group."""
+    return at == len(text) or text[at].isspace() or text[at] in OPERATORS or text[at] == ")"
 
 
 def _is_keyword(word: str) -> bool:
@@ -163,19 +193,30 @@ def resolve(text: str, around: Surroundings) -> Selection:
     Raises:
         UsageError: no such layer, neuron, position or circuit; or nothing is selected.
     """
-    chosen: dict[Place, Neuron] = {}
-    pinned: set[Place] = set()
-    for term in terms(text, lambda word: word in around.names):
-        found, written = _term(term.text, around)
-        if term.operator == "+":
-            chosen = {neuron.place: neuron for neuron in (*chosen.values(), *found)}
-            pinned |= {neuron.place for neuron in found if written}
-        else:
-            shared = {neuron.place: neuron for neuron in _both(chosen.values(), found)}
-            chosen = shared if term.operator == "&" else {p: n for p, n in chosen.items() if p not in shared}
+    chosen, pinned = _joined(terms(text, lambda word: word in around.names), around)
     if not chosen:
         raise UsageError(f"'{text}' selects no neuron", HINT)
     return Selection(text, tuple(chosen.values()), frozenset(pinned), around.length)
+
+
+def _joined(found: Iterable[Term], around: Surroundings) -> tuple[dict[Place, Neuron], set[Place]]:
+    """The neurons of several terms, as their operators join them, and the places whose position the user wrote."""
+    chosen: dict[Place, Neuron] = {}
+    pinned: set[Place] = set()
+    for term in found:
+        if term.inside:
+            group, written = _joined(term.inside, around)
+            neurons = tuple(group.values())
+        else:
+            neurons, said = _term(term.text, around)
+            written = {neuron.place for neuron in neurons} if said else set()
+        if term.operator == "+":
+            chosen = {neuron.place: neuron for neuron in (*chosen.values(), *neurons)}
+            pinned |= written
+        else:
+            shared = {neuron.place: neuron for neuron in _both(chosen.values(), neurons)}
+            chosen = shared if term.operator == "&" else {p: n for p, n in chosen.items() if p not in shared}
+    return chosen, pinned
 
 
 def _both(neurons: Iterable[Neuron], others: Iterable[Neuron]) -> Iterator[Neuron]:

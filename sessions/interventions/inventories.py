@@ -10,6 +10,11 @@ shift. A mode beside the list is that of all its neurons. The keys have other us
 them is kept, and written again.
 
 Spelling is taken as it comes, meaning is not: what could be read in two ways is refused, with the entry's number.
+
+An inventory may say beside its list which of its neurons are used together, by their ids and, where a gain is another
+than the list has, with it:
+
+    "presets": [{"name": "calm", "enabled": ["bravado", "L16/N1298"], "overrides": {"bravado": -2.0}}, …]
 """
 
 from __future__ import annotations
@@ -21,6 +26,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import msgspec
+from msgspec import structs
 
 from sessions import json_text, store
 from sessions.circuits.circuit import Neuron
@@ -28,12 +34,12 @@ from sessions.errors import ArtifactError, UsageError
 from sessions.interventions.presets import MODES, REGIONS, Known, Preset, clash
 
 #: Where an inventory that is an object may keep its list, and how each field may be spelt, its own spelling first.
-LISTS = ("neurons", "inventory", "known_neurons", "known", "entries", "items")
+LISTS = ("neurons", "inventory", "known_neurons", "known", "entries", "items", "enabled")
 SPELLINGS = {
     "id": ("id", "name"),
     "layer": ("layer", "layer_index", "layer_idx"),
     "index": ("index", "idx", "neuron", "neuron_index", "neuron_idx", "neuron_id"),
-    "gain": ("gain", "strength", "coefficient"),
+    "gain": ("gain", "default_gain", "strength", "coefficient"),
     "tier": ("tier",),
     "region": ("region",),
     "mode": ("mode",),
@@ -44,6 +50,8 @@ _REGIONS = {"all": "always", "everywhere": "always", "thinking": "thought", "thi
 _MODES = {"add": "shift", "scale": "multiply", "set": "hold", "set-to": "hold"}
 _LARGEST = 1e6  # as for multipliers
 _SHAPE = 'an inventory is a list of {"id": "…", "layer": 24, "index": 1005, "gain": 3.5, "region": "answer"}'
+_PRESET_SHAPE = 'a preset of an inventory is {"name": "…", "enabled": ["L24/N1005"], "overrides": {"L24/N1005": 2.0}}'
+_A_GAIN = "a number between a million and minus a million: 3.5"
 _SAID = {"layer": ("L", "24 or L24"), "index": ("N", "1005 or N1005")}
 
 Word = TypeVar("Word", bound=str)
@@ -58,6 +66,15 @@ def read_inventory(data: bytes, source: str) -> Preset:
     contents = json_text.foreign(data, source)
     if isinstance(contents, dict) and {"kind", "body"} <= contents.keys():
         return store.body_of(store.opened(json_text.without_mark(data), "preset", source), Preset, source)
+    return inventory_in(contents, source)
+
+
+def inventory_in(contents: Any, source: str) -> Preset:
+    """The preset in what a file of JSON or YAML says.
+
+    Raises:
+        ArtifactError: as `read_inventory` does.
+    """
     under, listed, beside = _listed(contents, source)
     mode = beside.pop("mode", None)
     mode = "shift" if mode is None else mode
@@ -72,6 +89,64 @@ def read_inventory(data: bytes, source: str) -> Preset:
     preset = Preset(neurons=neurons, under=under, more=beside)
     written(preset, source)  # so that nothing is taken in that could not be given back
     return preset
+
+
+def presets_within(inventory: Preset, source: str) -> dict[str, Preset]:
+    """The presets that an inventory says beside its list, by their names; one that enables nothing is left out.
+
+    Raises:
+        ArtifactError: one is malformed, or names a neuron that the inventory lacks; the message says which.
+    """
+    said = inventory.more.get("presets", [])
+    if not isinstance(said, list):
+        raise ArtifactError(f"{source}: 'presets' is {json_text.named(said)}, not a list", _PRESET_SHAPE)
+    known = {each.id: each for each in inventory.neurons}
+    found = [_Enabled(number, each, known, source) for number, each in enumerate(said, 1)]
+    twice = [name for name, count in Counter(each.name for each in found).items() if count > 1]
+    if twice:
+        raise ArtifactError(f"{source} has two presets called {twice[0]!a}", "give each a name of its own")
+    return {each.name: Preset(neurons=each.neurons(), more=each.more()) for each in found if each.ids}
+
+
+class _Enabled:
+    """One of an inventory's own presets while it is read; its errors say which it is."""
+
+    def __init__(self, number: int, fields: Any, known: Mapping[str, Known], source: str) -> None:
+        self.what, self.known = f"{source}: preset {number}", known
+        if not isinstance(fields, dict) or not isinstance(fields.get("name"), str) or not fields["name"]:
+            raise ArtifactError(f"{self.what} has no name", _PRESET_SHAPE)
+        self.name, self.fields = fields["name"], fields
+        self.what += f" ({self.name[:40]!a})"
+        self.ids: list[str] = self._named("enabled", list)
+        self.gains: dict[str, Any] = self._named("overrides", dict)
+
+    def _named(self, key: str, kind: type) -> Any:
+        """The ids under a key, each of which the inventory has."""
+        value = self.fields.get(key) or kind()
+        if not isinstance(value, kind):
+            raise ArtifactError(f"{self.what} has {json_text.named(value)} for '{key}'", _PRESET_SHAPE)
+        for each in value:
+            if not isinstance(each, str) or each not in self.known:
+                raise ArtifactError(
+                    f"{self.what} names {ascii(each)[:40]} under '{key}', which no entry of the list is called",
+                    "name neurons by the ids of the list",
+                )
+        return value
+
+    def neurons(self) -> tuple[Known, ...]:
+        unused = next((each for each in self.gains if each not in self.ids), None)
+        if unused is not None:
+            raise ArtifactError(f"{self.what} overrides {unused[:40]!a} and does not enable it", "enable it as well")
+        return tuple(self._neuron(each) for each in dict.fromkeys(self.ids))
+
+    def _neuron(self, name: str) -> Known:
+        gain = self.gains.get(name, self.known[name].gain)
+        if not _is_gain(gain):
+            raise ArtifactError(f"{self.what} has no number for {name[:40]!a}", f"write {_A_GAIN}")
+        return structs.replace(self.known[name], gain=float(gain))
+
+    def more(self) -> dict[str, Any]:
+        return {key: value for key, value in self.fields.items() if key not in ("name", "enabled", "overrides")}
 
 
 def written(preset: Preset, what: str = "the inventory", about: Mapping[str, str] | None = None) -> bytes:
@@ -207,9 +282,8 @@ class _Entry:
         value = self._field("gain")
         if value is None:
             raise ArtifactError(f"{self.what} has no gain", 'write a number: "gain": 3.5')
-        number = not isinstance(value, bool) and isinstance(value, int | float)
-        if not number or not math.isfinite(value) or abs(value) > _LARGEST:
-            raise self._wrong("gain", value, "a number between a million and minus a million: 3.5")
+        if not _is_gain(value):
+            raise self._wrong("gain", value, _A_GAIN)
         return float(value)
 
     def _tier(self) -> str | int | None:
@@ -234,6 +308,11 @@ class _Entry:
         if any(not 0 <= first <= last for first, last in spans):
             raise self._wrong("positions", value, "first and last of each span, from 0: [[3, 9], [12, 12]]")
         return spans
+
+
+def _is_gain(value: Any) -> bool:
+    number = not isinstance(value, bool) and isinstance(value, int | float)
+    return number and math.isfinite(value) and abs(value) <= _LARGEST
 
 
 def _is_neuron(text: str) -> bool:

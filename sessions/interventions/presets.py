@@ -141,24 +141,25 @@ def _known(treatment: Treatment) -> Iterable[Known]:
         )
 
 
-def part(preset: Preset, name: str, *, tier: str | None = None, region: str | None = None) -> Preset:
-    """Its neurons of one tier, of one region, or of both.
+def part(preset: Preset, name: str, *, tiers: Sequence[str] = (), regions: Sequence[str] = ()) -> Preset:
+    """Its neurons of these tiers that are for these regions; where none is given, of any.
 
     Raises:
         UsageError: there are none; the message says which there are.
     """
     neurons = preset.neurons
     for what, wanted, values in (
-        ("tier", tier, [str(known.tier) for known in neurons if known.tier is not None]),
-        ("region", region, [known.region for known in neurons]),
+        ("tier", tiers, [str(known.tier) for known in neurons if known.tier is not None]),
+        ("region", regions, [known.region for known in neurons]),
     ):
-        if wanted is not None and wanted not in values:
+        missing = next((each for each in wanted if each not in values), None)
+        if missing is not None:
             there = ", ".join(dict.fromkeys(values)) or "none is said"
-            raise UsageError(f"no neuron of preset '{name}' has the {what} '{wanted}'", f"its {what}s: {there}")
+            raise UsageError(f"no neuron of preset '{name}' has the {what} '{missing}'", f"its {what}s: {there}")
     chosen = tuple(
         known
         for known in neurons
-        if (tier is None or str(known.tier) == tier) and (region is None or known.region == region)
+        if (not tiers or str(known.tier) in tiers) and (not regions or known.region in regions)
     )
     if not chosen:
         raise UsageError(f"no neuron of preset '{name}' has both that tier and that region", "give one of them")

@@ -71,18 +71,26 @@ class Config(Struct, frozen=True):
     description: str = ""
 
 
-def read(data: bytes, source: str) -> Config:
-    """The configuration in a file's bytes.
+def contents_of(data: bytes, source: str) -> Any:
+    """What a file of YAML says.
 
     Raises:
-        ArtifactError: it is no YAML, or none of that pipeline; the message says where.
+        ArtifactError: it is no YAML; the message says where it stops being it.
     """
     try:
-        held: Any = yaml.safe_load(data)
+        return yaml.safe_load(data)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         place = getattr(error, "problem_mark", None)
         where = f", line {place.line + 1}" if place is not None else ""
         raise ArtifactError(f"{source}{where} is no YAML: {getattr(error, 'problem', None) or error}") from error
+
+
+def configuration(held: Any, source: str) -> Config:
+    """The configuration of rounds in what a file says.
+
+    Raises:
+        ArtifactError: it is none; the message says where.
+    """
     try:
         return msgspec.convert(held, Config, strict=False)
     except msgspec.ValidationError as error:
@@ -107,8 +115,7 @@ def _lines(config: Config, source: str) -> Iterator[str]:
     suppression = config.suppression
     if suppression.include_inventory:
         yield "import ${inventory} --as preset:inventory --force"
-        for selection in _inventory(suppression):
-            yield f"suppress {selection}"
+        yield f"suppress {_inventory(suppression)}"
     for each in suppression.add_recruits or ():
         name = _round(each)
         yield f"# {each.source}"
@@ -147,14 +154,11 @@ def _variable(name: str) -> str:
     return name.replace("-", "_").replace(".", "_")
 
 
-def _inventory(suppression: _Suppression) -> Iterator[str]:
-    """Selections of the inventory's neurons: of these tiers and these regions, or of all."""
-    tiers = [f"preset:inventory:{tier}" for tier in suppression.inventory_tiers]
-    regions = [f"preset:inventory:{region}" for region in suppression.inventory_regions]
-    if tiers and regions:
-        yield from (f"{tier} & {region}" for tier in tiers for region in regions)
-    else:
-        yield ",".join(tiers or regions) or "preset:inventory"
+def _inventory(suppression: _Suppression) -> str:
+    """The selection of the inventory's neurons: those of these tiers that are for these regions."""
+    sorts = [suppression.inventory_tiers, suppression.inventory_regions]
+    parts = [[f"preset:inventory:{word}" for word in words] for words in sorts if words]
+    return " & ".join(f"({', '.join(each)})" if len(each) > 1 else each[0] for each in parts) or "preset:inventory"
 
 
 def _train(training: _Training, name: str) -> str:

@@ -50,6 +50,49 @@ def test_an_inventory_is_imported_and_exported_as_it_was(calm: Session) -> None:
     assert "does not say which model" in saved.notes[0]
 
 
+def test_the_presets_within_an_inventory_are_saved_beside_it(little: Session) -> None:
+    neurons = [{**each, "default_gain": each["gain"]} for each in KNOWN]
+    presets = [
+        {"name": "none", "enabled": []},
+        {"name": "the loud", "enabled": ["bravado", "L2/N9"], "overrides": {"bravado": -1}},
+    ]
+    Path("known.json").write_text(json.dumps({"known_neurons": neurons, "presets": presets}))
+    notes = result(little, "import known.json --as preset:calm").notes
+    assert "saved too: preset apply calm.theloud" in notes[-1]
+    assert [row.name for row in result(little, "preset").rows] == ["calm", "calm.theloud"]
+    shown = result(little, "preset apply calm.theloud")
+    assert [(each.id, each.gain) for each in shown.neurons] == [("bravado", -1.0), ("L2/N9", 3.0)]
+    refused(little, "import known.json --as preset:calm", "exists already", "--force")
+    result(little, "import known.json --as preset:calm --force")
+
+
+def test_a_preset_may_be_yaml_and_says_that_it_is_for_thinking(little: Session) -> None:
+    Path("anchor.yaml").write_text(
+        'preset_name: anchor\nthink_mode: true\nenabled:\n  - {id: "L0#7", gain: -3.5, region: thought}\n'
+        '  - {id: "L1#3", gain: 2.0, region: always}\n'
+    )
+    saved = result(little, "import anchor.yaml")
+    assert saved.name == "preset:anchor-1" and "say with --thinking on" in saved.notes[-1]
+    shown = result(little, "preset list anchor-1")
+    assert [(str(each.neuron), each.gain, each.region) for each in shown.neurons] == [
+        ("L0/N7", -3.5, "thought"), ("L1/N3", 2.0, "always"),
+    ]  # fmt: skip
+    assert result(little, "import anchor.yaml --as preset:other").name == "preset:other"
+    Path("anchor.yaml").write_text("enabled: [L0#7]\n")
+    refused(little, "import anchor.yaml --as preset:bad", "entry 1 is a text, not an object", "an inventory is")
+
+
+def test_several_tiers_and_regions_are_chosen_at_once(calm: Session) -> None:
+    chosen = result(calm, "preset list calm --tier A,2 --region generated,always").neurons
+    assert [known.id for known in chosen] == ["bravado", "L1/N3", "L2/N9"]
+    assert [known.id for known in result(calm, "preset list calm --tier A --region always").neurons] == [
+        "bravado", "L2/N9",
+    ]  # fmt: skip
+    refused(calm, "preset list calm --region always,everywhere", "'everywhere' is no region", "one of")
+    result(calm, "suppress (preset:calm:A, preset:calm:2) & (preset:calm:generated, L2/*)")
+    assert {str(neuron) for neuron in calm.suppressed} == {"L1/N3", "L2/N9"}
+
+
 def test_a_preset_that_is_applied_is_in_force_in_every_text(calm: Session) -> None:
     before = result(calm, "generate").arm
     shown = result(calm, "preset apply calm")

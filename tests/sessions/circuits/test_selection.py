@@ -49,6 +49,13 @@ def places(text: str) -> list[str]:
         ("texas-2", ["L1/N7@3", "L1/N7@1", "L0/N1@2"]),
         ("all-texas-2", ["L2/N5@3"]),
         ("top1, L0/N4 + top2", ["L2/N5@3", "L0/N4", "L1/N7@3"]),
+        ("(top1)", ["L2/N5@3"]),
+        ("(top1, L0/N4) & (L0/*, L1/*)", ["L0/N4"]),
+        ("top1, L0/N4 & (L0/*)", ["L0/N4"]),
+        ("top1, (L0/N4 & L0/*)", ["L2/N5@3", "L0/N4"]),
+        ("all - (L1/* - L1/N7@1)", ["L2/N5@3", "L1/N7@3", "L1/N7@1", "L0/N1@2"]),
+        ("( texas-2 - (all - L0/*) )", ["L0/N1@2"]),
+        ("(L0/N4 & L1/*), top1", ["L2/N5@3"]),
     ],
 )
 def test_selections(text: str, means: list[str]) -> None:
@@ -70,6 +77,11 @@ def test_selections(text: str, means: list[str]) -> None:
         ("all & L2/N1", "selects no neuron"),
         ("top0", "selects no neuron"),
         ("top10 top20", "left over"),
+        ("(top10", "a parenthesis is not closed"),
+        ("(top10 top20)", "left over"),
+        ("top10)", "left over"),
+        ("()", "not a selection"),
+        ("(" * 30 + "all" + ")" * 30, "more than 20 parentheses"),
         ("§", "not a selection"),
     ],
 )
@@ -93,6 +105,7 @@ def test_positions_found_are_dropped_at_scope_all_and_positions_written_are_kept
     selection = resolve("top2, L0/N4@2", AROUND)
     assert [str(n) for n in selection.spread("all")] == ["L2/N5", "L1/N7", "L0/N4@2"]
     assert [str(n) for n in selection.spread("circuit")] == ["L2/N5@3", "L1/N7@3", "L0/N4@2"]
+    assert resolve("(top2, (L0/N4@2))", AROUND).spread("all") == selection.spread("all")
 
 
 def test_a_named_neuron_carries_its_attribution_where_the_circuit_has_it() -> None:

@@ -14,7 +14,7 @@ from msgspec import structs
 
 from sessions.circuits.circuit import Neuron
 from sessions.errors import ArtifactError, UsageError
-from sessions.interventions.inventories import SPELLINGS, read_inventory, written
+from sessions.interventions.inventories import SPELLINGS, presets_within, read_inventory, written
 from sessions.interventions.presets import MODES, REGIONS, Known, Preset, clash, part, preset_of, treatments
 from sessions.interventions.treatment import Treatment, Where, refuse_overlaps
 from sessions.store import Store
@@ -203,6 +203,50 @@ def known(text: str, gain: float, **more: Any) -> Known:
     return Known(**{**fields, "gain": gain, **more})
 
 
+LEGENDED = {
+    "model_path": "x",
+    "known_neurons": [
+        {"id": "L15#1511", "layer": 15, "index": 1511, "default_gain": 2.0, "tier": "verified", "region": "answer"},
+        {"id": "L16#1298", "layer": 16, "index": 1298, "default_gain": -1.5, "tier": "lit", "region": "always"},
+    ],
+    "presets": [
+        {"name": "baseline", "enabled": []},
+        {"name": "code v1", "enabled": ["L15#1511", "L16#1298"], "_note": "best"},
+        {"name": "turned", "enabled": ["L16#1298"], "overrides": {"L16#1298": 3.0}},
+    ],
+}
+
+
+def test_the_presets_within_an_inventory_have_its_neurons_with_gains_of_their_own() -> None:
+    inventory = read(LEGENDED)
+    assert [each.gain for each in inventory.neurons] == [2.0, -1.5]
+    found = presets_within(inventory, "known.json")
+    assert list(found) == ["code v1", "turned"]  # one that enables nothing does nothing
+    assert found["code v1"].neurons == inventory.neurons and found["code v1"].more == {"_note": "best"}
+    assert [(each.id, each.gain, each.region) for each in found["turned"].neurons] == [("L16#1298", 3.0, "always")]
+    assert read_inventory(written(inventory), "again.json") == inventory
+
+
+@pytest.mark.parametrize(
+    ("presets", "message"),
+    [
+        ({"a": 1}, "'presets' is an object, not a list"),
+        ([{"enabled": []}], "preset 1 has no name"),
+        ([["a"]], "preset 1 has no name"),
+        ([{"name": "a", "enabled": "L15#1511"}], "has a text for 'enabled'"),
+        ([{"name": "a", "enabled": ["L15#1512"]}], "names 'L15#1512' under 'enabled'"),
+        ([{"name": "a", "enabled": [3]}], "names 3 under 'enabled'"),
+        ([{"name": "a", "enabled": ["L15#1511"], "overrides": {"L16#1298": 1}}], "and does not enable it"),
+        ([{"name": "a", "enabled": ["L15#1511"], "overrides": {"L15#1511": "2"}}], "has no number for 'L15#1511'"),
+        ([{"name": "a", "enabled": []}, {"name": "a", "enabled": []}], "two presets called 'a'"),
+    ],
+)
+def test_a_preset_within_an_inventory_that_means_nothing_is_named(presets: Any, message: str) -> None:
+    with pytest.raises(ArtifactError) as caught:
+        presets_within(read({**LEGENDED, "presets": presets}), "known.json")
+    assert message in caught.value.message and caught.value.hint
+
+
 def test_gains_act_as_their_modes_say() -> None:
     preset = Preset(
         neurons=(
@@ -262,14 +306,18 @@ def test_a_part_of_a_preset_is_chosen_by_tier_and_region() -> None:
         )
     )
     assert part(preset, "calm") == preset
-    assert [each.index for each in part(preset, "calm", tier="1").neurons] == [1, 3]
-    assert [each.index for each in part(preset, "calm", tier="1", region="answer").neurons] == [3]
-    for tier, region, hint in (("B", None, "its tiers: 1, A"), (None, "thought", "its regions: always, answer")):
+    assert [each.index for each in part(preset, "calm", tiers=("1",)).neurons] == [1, 3]
+    assert [each.index for each in part(preset, "calm", tiers=("1",), regions=("answer",)).neurons] == [3]
+    assert part(preset, "calm", tiers=("1", "A"), regions=("always", "answer")) == preset
+    for tiers, regions, hint in (
+        (("A", "B"), (), "its tiers: 1, A"),
+        ((), ("thought",), "its regions: always, answer"),
+    ):
         with pytest.raises(UsageError) as caught:
-            part(preset, "calm", tier=tier, region=region)
+            part(preset, "calm", tiers=tiers, regions=regions)
         assert caught.value.hint == hint
     with pytest.raises(UsageError, match="both that tier and that region"):
-        part(preset, "calm", tier="A", region="always")
+        part(preset, "calm", tiers=("A",), regions=("always",))
 
 
 # ---- on disk

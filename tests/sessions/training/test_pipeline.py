@@ -9,7 +9,7 @@ import pytest
 from commands.grammar import parse
 from commands.script import read as read_script
 from sessions.errors import ArtifactError
-from sessions.training.pipeline import command_file, read
+from sessions.training.pipeline import command_file, configuration, contents_of
 
 YAML = """
 mode_name: D
@@ -40,7 +40,9 @@ inference:
 
 def test_every_line_is_a_command_and_says_what_the_configuration_said(tmp_path: Path) -> None:
     path = tmp_path / "mode_D.wb"
-    path.write_text(command_file(read(YAML.encode(), "mode_D.yaml"), "mode_D.yaml"))
+    path.write_text(
+        command_file(configuration(contents_of(YAML.encode(), "mode_D.yaml"), "mode_D.yaml"), "mode_D.yaml")
+    )
     values = {"model": "smollm2", "data": "s.jsonl", "inventory": "i.json", "mode_C": "c.pt", "prompt": "hello"}
     calls = [parse(line.text) for line in read_script(path, values)]
     trained = next(call for call in calls if call.verb == "train-round")
@@ -52,8 +54,7 @@ def test_every_line_is_a_command_and_says_what_the_configuration_said(tmp_path: 
     assert dict(trained.params["weights"]) == {"conclusions": 2.0, "filler": 0.5, "glue": 0.1}
     suppressed = [call.params["selection"] for call in calls if call.verb == "suppress"]
     assert suppressed == [
-        "preset:inventory:A & preset:inventory:answer",
-        "preset:inventory:B & preset:inventory:answer",
+        "(preset:inventory:A, preset:inventory:B) & preset:inventory:answer",
         "recruits:mode-C:30",
     ]
     assert [call.verb for call in calls][-3:] == ["generate", "release", "generate"]
@@ -71,4 +72,4 @@ def test_every_line_is_a_command_and_says_what_the_configuration_said(tmp_path: 
 )
 def test_what_is_none_is_refused_with_its_place(data: bytes, why: str) -> None:
     with pytest.raises(ArtifactError, match=why):
-        read(data, "x.yaml")
+        configuration(contents_of(data, "x.yaml"), "x.yaml")
