@@ -32,7 +32,8 @@ from sessions.training.findings import Plan
 from sessions.training.learning import Learner, adapted, learn, loss_of, modules_of
 from sessions.training.recruits import Absorbing
 from sessions.training.round import Rounds
-from sessions.training.samples import Lesson, lessons_of, read_samples
+from sessions.training.sample_files import read_samples
+from sessions.training.samples import Lesson, lessons_of
 from sessions.training.training import Job, train
 
 SAMPLES = Path(commands.__file__).parent / "examples" / "lessons.jsonl"

@@ -13,19 +13,18 @@ from commands.reading import prompts_of
 from commands.verb import argument, option, verb
 from commands.words import Observed, Real, Token, Word
 from sessions.circuits.circuit import Neuron
-from sessions.disk import read_file
 from sessions.edits.rules import Rule, read_rule
 from sessions.errors import ArtifactError, UsageError
 from sessions.events import Progress, Steps
 from sessions.model.info import Token as TokenOfModel
 from sessions.results import Rewritten
 from sessions.session import Session
+from sessions.training.sample_files import samples_at
 
 if TYPE_CHECKING:
     from sessions.atlas.quiet import Levels
     from sessions.edits.examples import Examples
     from sessions.edits.rewriting import Rewriting
-    from sessions.training.samples import Sample
 
 FAMILY = "Edits"
 
@@ -230,15 +229,9 @@ def _examples(
     if rule is None:
         assert positive is not None and negative is not None
         return by_prompts(opened, prompts_of(positive), prompts_of(negative), "prompts")
-    samples = built_in() if examples is None else _samples(examples)
+    samples = built_in() if examples is None else samples_at(examples.expanduser())
     source = f"the built-in {BUILT_IN}" if examples is None else str(examples)
-    return by_rule(opened, samples, rule, source, () if held_out is None else _samples(held_out))
-
-
-def _samples(path: Path) -> tuple[Sample, ...]:
-    from sessions.training.samples import read_samples
-
-    return read_samples(read_file(path.expanduser().absolute()), str(path))
+    return by_rule(opened, samples, rule, source, () if held_out is None else samples_at(held_out.expanduser()))
 
 
 def _sacrificed(session: Session) -> Steps[tuple[Neuron, tuple[str, ...]]]:

@@ -13,13 +13,13 @@ from commands.presets import REGION_LIST
 from commands.verb import Function, argument, option, verb
 from commands.words import Listed, Observed, Real, Whole, Word
 from sessions.circuits.circuit import Neuron
-from sessions.disk import read_file
 from sessions.errors import ArtifactError, UsageError
 from sessions.events import Steps
 from sessions.interventions.presets import part
 from sessions.results import RoundsShown, RoundTrained
 from sessions.session import Session
 from sessions.training.findings import Plan, Round
+from sessions.training.sample_files import samples_at
 
 if TYPE_CHECKING:
     from sessions.training.round import Rounds
@@ -55,7 +55,9 @@ class WeightsWord(Word):
 
 
 _OPTIONS = (
-    argument("data", help='a file with a sample a line: {"prompt": "…", "reply": "…"}', type=FileName(".jsonl")),
+    argument(
+        "data", help='a file with a sample a line, or a folder: {"prompt": "…", "reply": "…"}', type=FileName(".jsonl")
+    ),
     option("--rank", type=Whole(1, 1024), default=8, help="rank of the adapter"),
     option("--alpha", type=Whole(1), default=16, help="its scale is alpha / rank"),
     option("--lr", type=Real(1.0), default=1e-4, help="learning rate at the first step"),
@@ -225,11 +227,11 @@ def _course(
 ) -> Course:
     """What is to be learned and how, every word of it checked against the model."""
     from sessions.training.learning import check_modules, modules_of
-    from sessions.training.samples import lessons_of, read_samples
+    from sessions.training.samples import lessons_of
     from sessions.training.training import Job
 
     opened, data = session.opened(), asked["data"]
-    samples = read_samples(read_file(data.expanduser().absolute()), str(data))
+    samples = samples_at(data.expanduser())
     weights = None if asked["weights"] is None else dict(asked["weights"])
     lessons = lessons_of(opened, samples, weights=weights, budget=asked["budget"], thinking=asked["thinking"])
     modules = () if neurons else asked["modules"] or modules_of(opened.anatomy)
@@ -325,6 +327,13 @@ def _remarks(session: Session, found: Round, lessons: tuple[Lesson, ...]) -> lis
     if cut:
         longest = max(each.cut for each in cut)
         notes.append(f"{len(cut)} prompts lost their left end to the budget, {longest:,} characters at most")
+    skipped = [(lesson.name, phrase) for lesson in lessons for phrase in lesson.skipped]
+    if skipped:
+        name, phrase = skipped[0]
+        notes.append(
+            f"{len(skipped)} phrases are not in their reply word for word and count for nothing: "
+            f"the first is {phrase[:40]!r} of {name}"
+        )
     if found.after:
         notes.append(f"what was recruited stays suppressed: {len(session.suppressed):,} neurons now are")
     if found.plan.neurons:

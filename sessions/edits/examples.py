@@ -25,7 +25,7 @@ from sessions.model.replies import written
 from sessions.model.texts import special_ids
 from sessions.model.thinking import in_common
 from sessions.model.tokens import encode, joined, token_text
-from sessions.training.samples import Sample, read_samples
+from sessions.training.sample_files import Sample, read_samples
 
 #: What the samples that come with the workbench are called.
 BUILT_IN = "replies"

@@ -1,14 +1,10 @@
-"""What a round is trained on: prompts with the replies they should get, and how much each token of a reply counts.
-
-A file has a sample a line:
-
-    {"prompt": "…", "reply": "…", "thought": "…", "parts": {"conclusions": ["so it is 12"], "glue": ["Let us see."]}}
+"""What a round is trained on: samples as the model reads them, and how much each token of a reply counts.
 
 Only the reply is learned, not the prompt: the ids that the template's rendering of the whole conversation has behind
-those of the prompt, which are the ids that the model would have to write (see `model.replies`). A part names texts of
-the reply, word for word; the tokens that such a text touches count as much as the weight of its part says (conclusions
-2, glue 0.1), all others as much as `filler` (0.5). Where no weights are given every token counts 1. The end of the turn
-is learned with the reply.
+those of the prompt, which are the ids that the model would have to write (see `model.replies`). The
+tokens that a phrase of a part touches count as much as the weight of the part says (conclusions 2, glue 0.1), all
+others as much as `filler` (0.5). Where no weights are given every token counts 1. The end of the turn is learned with
+the reply.
 """
 
 from __future__ import annotations
@@ -16,20 +12,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 
-from msgspec import Struct, field
 from transformers import PreTrainedTokenizerBase
 
-from sessions.circuits.prompts import numbered_lines
-from sessions.errors import ArtifactError, ModelError, UsageError
-from sessions.json_text import decoded
+from sessions.errors import ModelError, UsageError
 from sessions.model.generation import ending_ids
 from sessions.model.info import Encoded, Prompt, Turn
 from sessions.model.opening import OpenModel
 from sessions.model.replies import Written, written
 from sessions.model.thinking import in_common
 from sessions.model.tokens import Joined, encode, joined, spans_of, turn_end
+from sessions.training.sample_files import PARTS, Sample
 
 #: The weight of tokens that no part names.
 FILLER = "filler"
@@ -37,23 +30,13 @@ FILLER = "filler"
 WEIGHTS: Mapping[str, float] = {"conclusions": 2.0, "glue": 0.1, FILLER: 0.5}
 
 
-class Sample(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A prompt, the reply it should get, what is thought before it, and texts of the reply by part."""
-
-    prompt: str
-    reply: str
-    thought: str = ""
-    system: str | None = None
-    name: str = ""
-    parts: dict[str, tuple[str, ...]] = field(default_factory=dict)
-
-
 @dataclass(frozen=True)
 class Lesson:
     """A sample as the model reads it.
 
     `ids` are those of prompt and reply, `start` of them stand before what is learned; `weights` has one number a
-    token from there on. `cut` counts the characters that the prompt lost at its left end.
+    token from there on. `cut` counts the characters that the prompt lost at its left end, `skipped` are the phrases of
+    its parts that are not in the reply.
     """
 
     name: str
@@ -61,37 +44,7 @@ class Lesson:
     start: int
     weights: tuple[float, ...]
     cut: int = 0
-
-
-def read_samples(data: bytes, source: str) -> tuple[Sample, ...]:
-    """The samples in a file's bytes; empty lines are skipped.
-
-    Raises:
-        ArtifactError: there is none in it, or a line is not one; the message names the line.
-    """
-    found = []
-    for number, line in numbered_lines(data, source):
-        where = f"{source}, line {number}"
-        fields = decoded(line.encode(), dict[str, object], where)
-        unknown = next((name for name in fields if name not in Sample.__struct_fields__), None)
-        if unknown is not None:
-            near = get_close_matches(unknown, Sample.__struct_fields__, 1)
-            known = f"the fields are {', '.join(Sample.__struct_fields__)}"
-            raise ArtifactError(f"{where} has a field '{unknown}'", f"did you mean {near[0]}?" if near else known)
-        sample = decoded(line.encode(), Sample, where)
-        if not sample.prompt.strip() or not sample.reply.strip():
-            empty = "prompt" if not sample.prompt.strip() else "reply"
-            raise ArtifactError(f"{where} has an empty {empty}", 'a line is {"prompt": "…", "reply": "…"}')
-        for part, texts in sample.parts.items():
-            missing = next((text for text in texts if not text.strip() or text not in sample.reply), None)
-            if missing is not None:
-                raise ArtifactError(
-                    f"{where}: {part} names {missing[:40]!r}, which is not in the reply", "word for word"
-                )
-        found.append(sample)
-    if not found:
-        raise ArtifactError(f"{source} has no sample in it", 'a line is {"prompt": "…", "reply": "…"}')
-    return tuple(found)
+    skipped: tuple[str, ...] = ()
 
 
 def lessons_of(
@@ -117,6 +70,8 @@ def lessons_of(
         raise UsageError("no sample has a thought", 'leave out --thinking, or give them one: {"thought": "…"}')
     if weights is None and any(sample.parts for sample in samples):
         weights = WEIGHTS
+    elif weights is not None:
+        weights = {PARTS.get(part, part): weight for part, weight in weights.items()}
     return tuple(
         _lesson(opened, sample, sample.name or f"sample {number}", weights, budget, thinking)
         for number, sample in enumerate(samples, 1)
@@ -148,7 +103,8 @@ def _lesson(
         spans = spans_of(tokenizer, found)[: len(learned)]
         spans += [(len(reply.text), len(reply.text))] * (len(learned) - len(spans))  # an end that no text has
         counts = _weights(reply, spans, sample, weights, name)
-    return Lesson(name, ids, len(encoded.ids), counts, len(sample.prompt) - len(text))
+    skipped = tuple(each for texts in sample.parts.values() for each in texts if each not in sample.reply)
+    return Lesson(name, ids, len(encoded.ids), counts, len(sample.prompt) - len(text), skipped)
 
 
 def _learned(opened: OpenModel, encoded: Encoded, reply: Written) -> tuple[Joined, tuple[int, ...]]:
@@ -192,14 +148,16 @@ def _weights(
     name: str,
 ) -> tuple[float, ...]:
     """The weight of each token of what is learned, given where in its text it lies; what no part names is filler."""
-    unknown = next((part for part in sample.parts if part not in weights), None)
+    parts = {PARTS.get(part, part): texts for part, texts in sample.parts.items()}
+    unknown = next((part for part in parts if part not in weights), None)
     if unknown is not None:
         raise UsageError(f"{name} has a part '{unknown}', which has no weight", f"--weights {unknown}=1,{FILLER}=0.5")
     said = reply.text[: reply.end]
     counted = [
         (weights[part], start, start + length)
         for part in weights
-        for text in sample.parts.get(part, ())
+        for text in parts.get(part, ())
+        if text in sample.reply
         for start, length in _places(said, text, name)
     ]
     filler = weights.get(FILLER, 1.0)

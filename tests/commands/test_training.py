@@ -18,7 +18,7 @@ from sessions.circuits.circuit import Neuron
 from sessions.events import Progress
 from sessions.results import RecruitsShown, RoundsShown, RoundTrained
 from sessions.session import Session
-from sessions.training.samples import read_samples
+from sessions.training.sample_files import read_samples
 from tests.commands.driving import failure, result, unharmed
 from tests.rounds import kept
 

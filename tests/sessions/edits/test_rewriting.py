@@ -27,7 +27,7 @@ from sessions.model.info import Token
 from sessions.model.opening import OpenModel, adopt
 from sessions.model.places import parts_of
 from sessions.model.tokens import token_text
-from sessions.training.samples import Sample
+from sessions.training.sample_files import Sample
 from tests.families import DENSE, MOE, tiny, tiny_tokenizer
 
 SAMPLES = tuple(

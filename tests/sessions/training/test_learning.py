@@ -27,7 +27,8 @@ from sessions.training.findings import Plan
 from sessions.training.learning import Trained, check_modules, learn, loss_of, modules_of
 from sessions.training.recruits import Recruits
 from sessions.training.round import Rounds
-from sessions.training.samples import Sample, lessons_of
+from sessions.training.sample_files import Sample
+from sessions.training.samples import lessons_of
 from sessions.training.training import Job, drawn_like, train
 from sessions.training.unfinished import Begun, Unfinished, data_of
 from tests.families import tiny, tiny_tokenizer

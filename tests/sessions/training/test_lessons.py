@@ -18,7 +18,8 @@ from sessions.model.info import Prompt
 from sessions.model.opening import OpenModel
 from sessions.model.texts import text_of
 from sessions.model.tokens import encode
-from sessions.training.samples import Sample, lessons_of
+from sessions.training.sample_files import Sample
+from sessions.training.samples import lessons_of
 from tests.vocabularies import CHATS, VOCABULARIES, opened, saying, spoken
 
 MARKED = ("byte level, marks", "normalizer, marks", "metaspace", "metaspace, always", "glm")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from copy import copy
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from sessions.errors import ArtifactError, UsageError
 from sessions.model.opening import OpenModel
-from sessions.training.samples import Sample, lessons_of, read_samples
+from sessions.training.sample_files import Sample, read_samples, samples_at
+from sessions.training.samples import lessons_of
 from tests.thinking import TEMPLATES
 
 SAMPLE = Sample(
@@ -88,6 +91,55 @@ def test_a_prompt_loses_its_left_end_to_the_budget_and_no_more_than_it_has_to(sm
         lessons_of(smollm2, [long], budget=8)
 
 
+PUBLISHED = {
+    "model": "teacher",
+    "input": "When does the ferry leave?",
+    "output": "You ask often. It leaves at dawn.",
+    "conclusion_analysis": {"depth_3": ["at dawn", "at noon"], "depth_1": ["It leaves"]},
+    "glue_sentences": ["You ask often.", "You ask never."],
+}
+
+
+def test_a_sample_of_an_earlier_project_is_read_with_its_phrases_as_parts() -> None:
+    (sample,) = read_samples(json.dumps(PUBLISHED, indent=1).encode(), "lessons/QA01.json")
+    assert sample == Sample(
+        name="QA01",
+        prompt="When does the ferry leave?",
+        reply="You ask often. It leaves at dawn.",
+        parts={"conclusions": ("at dawn", "at noon", "It leaves"), "glue": ("You ask often.", "You ask never.")},
+    )
+
+
+def test_phrases_that_are_not_in_the_reply_count_for_nothing_and_are_told(smollm2: OpenModel) -> None:
+    samples = read_samples(json.dumps(PUBLISHED).encode(), "QA01.json")
+    (lesson,) = lessons_of(smollm2, samples)
+    assert lesson.skipped == ("at noon", "You ask never.")
+    clean = {**PUBLISHED, "conclusion_analysis": ["at dawn", "It leaves"], "glue_sentences": ["You ask often."]}
+    (same,) = lessons_of(smollm2, read_samples(json.dumps(clean).encode(), "QA01.json"))
+    assert (lesson.ids, lesson.weights, same.skipped) == (same.ids, same.weights, ())
+    (named,) = lessons_of(smollm2, samples, weights={"concl": 2.0, "glue": 0.1, "filler": 0.5})
+    assert named.weights == lesson.weights
+
+
+def test_a_folder_and_a_pattern_are_the_samples_of_their_files(tmp_path: Path) -> None:
+    for number in (2, 1):
+        (tmp_path / f"QA{number}.json").write_text(json.dumps(PUBLISHED))
+    (tmp_path / "other.jsonl").write_text('{"prompt": "a", "reply": "b"}\n{"prompt": "c", "reply": "d"}\n')
+    (tmp_path / "notes.txt").write_text("nothing")
+    assert [sample.name for sample in samples_at(tmp_path)] == ["QA1", "QA2", "", ""]
+    assert [sample.name for sample in samples_at(tmp_path / "QA*.json")] == ["QA1", "QA2"]
+    with pytest.raises(ArtifactError, match="no file of samples"):
+        samples_at(tmp_path / "XY*.json")
+
+
+def test_a_json_file_is_a_sample_a_list_of_them_or_one_a_line() -> None:
+    line = '{"prompt": "a", "reply": "b"}'
+    for text, count in ((line, 1), (f"[{line}, {line}]", 2), (f"{line}\n{line}\n", 2)):
+        assert len(read_samples(text.encode(), "x.json")) == count
+    with pytest.raises(ArtifactError, match="sample 2 is a number"):
+        read_samples(f"[{line}, 3]".encode(), "x.json")
+
+
 @pytest.mark.parametrize(
     ("line", "why"),
     [
@@ -96,6 +148,10 @@ def test_a_prompt_loses_its_left_end_to_the_budget_and_no_more_than_it_has_to(sm
         (b'{"prompt": "a", "reply": " "}', "empty reply"),
         (b'{"prompt": "a", "reply": "b", "pats": {}}', "field 'pats'"),
         (b'{"prompt": "a", "reply": "b", "parts": {"glue": ["c"]}}', "not in the reply"),
+        (b'{"prompt": "a", "reply": "b", "parts": {"glue": [""]}}', "an empty phrase"),
+        (b'{"input": "a", "output": ""}', "empty reply"),
+        (b'{"input": "a", "output": "b", "glue_sentences": "b"}', "glue_sentences"),
+        (b'{"input": "a", "output": "b", "glue_sentences": [" "]}', "an empty phrase"),
         (b"\xff\xfe", "not UTF-8"),
     ],
 )

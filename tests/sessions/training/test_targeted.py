@@ -13,7 +13,8 @@ from sessions.events import finished
 from sessions.model.opening import OpenModel, adopt
 from sessions.training.findings import Plan
 from sessions.training.learning import Trained, learn, loss_of
-from sessions.training.samples import Sample, lessons_of
+from sessions.training.sample_files import Sample
+from sessions.training.samples import lessons_of
 from sessions.training.targeted import targets_of
 from tests.families import tiny, tiny_tokenizer
 from tests.sessions.training.test_learning import fingerprint
