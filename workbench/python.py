@@ -24,13 +24,15 @@ from sessions.errors import Cancelled, WorkbenchError
 from sessions.events import Event, Failed, Result
 from sessions.session import Session
 from workbench import JOURNAL
+from workbench.given import with_files
 
 
 class Workbench:
     """A session whose verbs are methods: `wb.discover(" Austin")`, `wb.ablate("top50")`.
 
     `-` in a verb reads `_`, and a verb that is a Python keyword gets a `_` at its end (`wb.import_`). Arguments are
-    those of the verb, flags by name: `wb.discover(" Austin", vs=" Dallas")`; `help(wb.discover)` says which.
+    those of the verb, flags by name: `wb.discover(" Austin", vs=" Dallas")`; `help(wb.discover)` says which. A list may
+    stand where a verb reads a file of prompts, samples or tasks: `wb.contrast(["I am calm"], ["I am angry"])`.
 
     Args:
         home: where artifacts are kept; the user's data folder when left out.
@@ -101,6 +103,7 @@ def _method(verb: Verb) -> Callable[..., Any]:
 
     def method(self: Workbench, *args: Any, **kwargs: Any) -> Any:
         flags = {words.get(flag, flag): value for flag, value in kwargs.items()}
+        args, flags = with_files(verb, args, flags, self.session.home / "given")
         return self.exec(grammar.call_line(name, *args, **flags))
 
     method.__name__ = _method_name(name)

@@ -75,6 +75,27 @@ def test_a_method_returns_the_result_as_data(wb: Workbench) -> None:
     assert wb.session.settings.top == 50
 
 
+def test_a_list_stands_where_a_line_names_a_file(wb: Workbench, tmp_path: Path) -> None:
+    from sessions.model.opening import adopt
+    from tests.families import tiny, tiny_tokenizer
+
+    wb.session.use_model(adopt(tiny("llama"), tiny_tokenizer(), name="tiny"))
+    (tmp_path / "up.txt").write_text("the cat\nthe hen\n")
+    (tmp_path / "down.txt").write_text("a dog\n")
+    listed = wb.contrast(["the cat", "the hen"], ["a dog"])
+    assert listed.circuit.neurons == wb.contrast(tmp_path / "up.txt", tmp_path / "down.txt").circuit.neurons
+    asked = {"prompt": "the cat", "target": " a", "counterfactual": " b", "raw": True}
+    found = wb.discover(prompts=[asked, {**asked, "prompt": "the hen"}], top=3, keep_universal=True)
+    assert len(found.circuit.prompts) == 2
+
+
+@pytest.mark.parametrize("items", [[], [3], [{"prompt": float("nan")}], [{"prompt": {1}}], ["\ud800"]])
+def test_a_list_that_is_no_file_is_refused(wb: Workbench, items: list[object]) -> None:
+    with pytest.raises(UsageError) as caught:
+        wb.contrast(items, ["a"])
+    assert caught.value.hint
+
+
 def test_a_line_can_be_run_as_typed(wb: Workbench) -> None:
     assert wb.exec("set rows 7").settings["rows"] == "7"
     assert wb.exec("help discover").verb == "discover"

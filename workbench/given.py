@@ -1,0 +1,66 @@
+"""Lists that Python gives where a line names a file: `wb.contrast(["I am calm"], ["I am angry"])`.
+
+The list is written as the file that the line then names, under the home, with what it holds as its name. So the line in
+the journal and in saved artifacts is one that can be run again, from anywhere.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import click
+
+from commands.names import FileName, Prompts
+from commands.verb import Verb, key_of
+from sessions.disk import write_file
+from sessions.errors import UsageError
+
+
+def with_files(
+    verb: Verb, args: Sequence[Any], kwargs: dict[str, Any], folder: Path
+) -> tuple[list[Any], dict[str, Any]]:
+    """The arguments of a call, each list of prompts, samples or tasks in them as the path of a file that holds it.
+
+    Raises:
+        UsageError: a list is empty, or holds what is neither a text nor a dictionary that JSON can say.
+    """
+    places = [param for param in verb.params if isinstance(param, click.Argument) and param.nargs == 1]
+    placed = [*zip(args, places, strict=False)]
+    named = {key: param for param in verb.params for key in (key_of(param), param.name) if key}
+    listed = [_file(value, folder) if _reads(param, value) else value for value, param in placed]
+    given = {
+        key: _file(value, folder) if key in named and _reads(named[key], value) else value
+        for key, value in kwargs.items()
+    }
+    return [*listed, *args[len(placed) :]], given
+
+
+def _reads(param: click.Parameter, value: Any) -> bool:
+    return isinstance(param.type, FileName | Prompts) and isinstance(value, list | tuple)
+
+
+def _file(items: Iterable[Any], folder: Path) -> Path:
+    """A file with an item a line; a text alone is a prompt."""
+    lines = []
+    for item in items:
+        fields = {"prompt": item} if isinstance(item, str) else item
+        if not isinstance(fields, dict):
+            raise UsageError(
+                f"a list in the place of a file holds {ascii(item)[:40]}",
+                'give texts, or dictionaries as the lines of such a file: {"prompt": "…", "target": " …"}',
+            )
+        try:
+            lines.append(json.dumps(fields, ensure_ascii=False, allow_nan=False).encode())
+        except (TypeError, ValueError, RecursionError) as error:
+            raise UsageError(f"JSON cannot say {ascii(item)[:40]}: {error}", "give texts and finite numbers") from error
+    if not lines:
+        raise UsageError("a list in the place of a file is empty", 'give at least one: ["I feel wonderful"]')
+    data = b"\n".join(lines) + b"\n"
+    path = folder / f"{sha256(data).hexdigest()[:16]}.jsonl"
+    if not path.exists():
+        write_file(path, data, force=True, what=f"'{path}'")
+    return path
