@@ -103,6 +103,9 @@ def quiet(
     With --regions, the model continues the prompts, and a neuron's largest |activation| in the one part of the texts is
     held against that in the other: those are shown that are at least --ratio times as large in the first, the largest
     ratio first. Beside each neuron stand the tokens that it would push where its activation is positive.
+
+    quiet:LAST selects everywhere what was found last, quiet:LAST:300 the first 300 of it; atlas:NAME:quiet300 and
+    atlas:NAME:top300 select from an atlas by themselves.
     """
     from sessions.atlas import quiet as looking
 
@@ -122,6 +125,7 @@ def quiet(
     fitting = looking.candidates(
         active, silent, layers=chosen, between=between or (0.0, math.inf), ratio=1.0 if silent is None else ratio or 3.0
     )
+    session.quiet = tuple(Neuron(each.layer, each.index) for each in fitting)
     return QuietShown(
         over=over,
         regions=tuple(regions or ()),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -145,8 +146,19 @@ class Saved:
         remark = check_model(header.fingerprint, header.model, info.fingerprint, info.name, force)
         return (remark,) if remark else ()
 
+    def neurons_of_atlas(self, name: str, end: str, count: int) -> tuple[Neuron, ...]:
+        """So many neurons of an atlas: those with the largest |activation| ("top"), or the smallest ("quiet").
+
+        Raises:
+            ArtifactError: there is no such atlas, or it is of another model.
+        """
+        from sessions.atlas.telling import ranked
+
+        atlas, _ = self.read_atlas(name)
+        return ranked(atlas, count, quietest=end == "quiet")
+
     def neurons_of_preset(self, name: str, part: str | None) -> tuple[Neuron, ...]:
-        """The neurons of a preset, or of one of its tiers or regions.
+        """The neurons of a preset, of one of its tiers or regions, or the `topN` with the largest |gain|.
 
         Raises:
             ArtifactError: there is no such preset.
@@ -154,6 +166,8 @@ class Saved:
         """
         preset, _ = self.read_preset(name)
         chosen = [each for each in preset.neurons if part is None or part in (str(each.tier), each.region)]
+        if not chosen and part is not None and re.fullmatch("top[1-9][0-9]{0,8}", part):
+            chosen = sorted(preset.neurons, key=lambda each: -abs(each.gain))[: int(part[3:])]
         if not chosen:
             known = dict.fromkeys(str(word) for each in preset.neurons for word in (each.tier, each.region) if word)
             raise UsageError(f"preset '{name}' has no tier or region '{part}'", f"it has: {', '.join(known)}")

@@ -78,6 +78,7 @@ class Session(Saved):
         self.prompt: Prompt | None = None
         self.circuit: Circuit | None = None
         self.suppressed: tuple[Neuron, ...] = ()  # held at zero in everything, until released
+        self.quiet: tuple[Neuron, ...] = ()  # what was found to be quiet last
         self.live: tuple[Treatment, ...] = ()  # in force in every text that is generated, until released
         self.sae: Which | None = None  # the sparse autoencoder that was opened last
         self.history = Conversation()  # what was said with `say`
@@ -149,7 +150,7 @@ class Session(Saved):
         if self.circuit is not None and not same_model(self.circuit.fingerprint, opened.info.fingerprint):
             self.circuit = None
         if not same:
-            self.suppressed, self.live = (), ()
+            self.suppressed, self.live, self.quiet = (), (), ()
 
     def use_prompt(self, prompt: Prompt) -> Encoded:
         """Take another prompt, if the model can read it; the circuit stays, with the prompt it came from."""
@@ -191,6 +192,8 @@ class Session(Saved):
             suppressed=self.suppressed,
             recruits=self.neurons_of_round,
             preset=self.neurons_of_preset,
+            atlas=self.neurons_of_atlas,
+            quiet=self.quiet,
         )
         return resolve(text, around)
 

@@ -68,6 +68,18 @@ def strongest(atlas: Atlas, layer: int, count: int) -> list[tuple[Neuron, Maximu
     return found
 
 
+def ranked(atlas: Atlas, count: int, *, quietest: bool = False) -> tuple[Neuron, ...]:
+    """So many neurons of all layers by their largest |activation|: the largest first, or the smallest.
+
+    A neuron that was never computed is left out.
+    """
+    layers = [(number, layer.largest, np.flatnonzero(layer.count > 0)) for number, layer in atlas.layers.items()]
+    values = np.concatenate([largest[there] for _, largest, there in layers])
+    places = np.concatenate([np.stack([np.full_like(there, number), there], 1) for number, _, there in layers])
+    order = np.argsort(values if quietest else -values, kind="stable")[:count]
+    return tuple(Neuron(layer, index) for layer, index in places[order].tolist())
+
+
 def reference(atlas: Atlas) -> bytes:
     """The JSON that other programs read; a neuron that was never computed is left out."""
     found: dict[str, dict[str, Any]] = {}

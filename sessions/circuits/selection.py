@@ -4,7 +4,8 @@
     operator   =  ","  or  "+"  (either)   "-"  (without)   "&"  (both)
     term       =  "(" selection ")"
                |  all | topN | suppressed | L24/N1005[@41] | L24#1005 | L24/* | L9-26/* | recruits:ROUND[:N]
-               |  preset:NAME[:PART]  |  name of a saved circuit
+               |  preset:NAME[:PART]  |  atlas:NAME:topN  |  atlas:NAME:quietN  |  quiet:LAST[:N]
+               |  name of a saved circuit
 
 A neuron without a position stands for the neuron at every position when sets are compared. A name
 may contain "-": where the whole word is a saved circuit it wins over a difference.
@@ -34,6 +35,10 @@ _RECRUITS = re.compile(
 _PRESET = re.compile(
     r"preset:(?P<preset>[A-Za-z0-9][A-Za-z0-9._-]*)(?::(?P<part>(?:[^\s,+&()]|\([^\s,+&()]*\))+))?", re.IGNORECASE
 )
+#: So many neurons of an atlas: those that were most active, or least.
+_ATLAS = re.compile(rf"atlas:(?P<atlas>[A-Za-z0-9][A-Za-z0-9._-]*):(?P<end>top|quiet)(?P<count>{_N})", re.IGNORECASE)
+#: What `quiet` found last, or so many of the first of it.
+_QUIET = re.compile(rf"quiet:last(?::(?P<count>{_N}))?", re.IGNORECASE)
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 SUPPRESSED = "suppressed"
 OPERATORS = {",": "+", "+": "+", "-": "-", "&": "&"}
@@ -94,7 +99,8 @@ class Surroundings(Struct, frozen=True):
     text that positions are of (0 where it is none or several), `names` the saved circuits and `read` the way to one of
     them, `suppressed` what is held at zero,
     `recruits` the way to those of a round, so many of them or, for None, as many as the round says; `preset` the way to
-    the neurons of a preset, or of the part of it that is named.
+    the neurons of a preset, or of the part of it that is named; `atlas` the way to so many of an atlas, from its "top"
+    or its "quiet" end; `quiet` what was found to be quiet last.
     """
 
     circuit: Circuit | None
@@ -105,6 +111,8 @@ class Surroundings(Struct, frozen=True):
     suppressed: tuple[Neuron, ...] = ()
     recruits: Callable[[str, int | None], tuple[Neuron, ...]] | None = None
     preset: Callable[[str, str | None], tuple[Neuron, ...]] | None = None
+    atlas: Callable[[str, str, int], tuple[Neuron, ...]] | None = None
+    quiet: tuple[Neuron, ...] = ()
 
 
 def terms(text: str, is_name: Callable[[str], bool] = lambda name: True) -> tuple[Term, ...]:
@@ -152,7 +160,7 @@ def _past_blanks(text: str, at: int) -> int:
 
 
 def _term_end(text: str, at: int, is_name: Callable[[str], bool]) -> int:
-    for pattern in (_LAYERS, _NEURON, _RECRUITS, _PRESET):
+    for pattern in (_LAYERS, _NEURON, _RECRUITS, _PRESET, _ATLAS, _QUIET):
         match = pattern.match(text, at)
         if match:
             return match.end()
@@ -248,6 +256,16 @@ def _term(text: str, around: Surroundings) -> tuple[tuple[Neuron, ...], bool]:
     preset = _PRESET.fullmatch(text)
     if preset and around.preset is not None:
         return around.preset(preset["preset"], preset["part"]), False
+    atlas = _ATLAS.fullmatch(text)
+    if atlas and around.atlas is not None:
+        return around.atlas(atlas["atlas"], atlas["end"].lower(), int(atlas["count"])), False
+    quiet = _QUIET.fullmatch(text)
+    if quiet:
+        if not around.quiet:
+            raise UsageError(
+                "no quiet neurons were looked for yet", "find some: quiet, or name an atlas: atlas:NAME:quiet300"
+            )
+        return around.quiet[: int(quiet["count"]) if quiet["count"] else None], False
     if _is_keyword(text):
         circuit = _current(around)
         top = _TOP.fullmatch(text)

@@ -154,6 +154,24 @@ def test_a_contrast_is_of_two_parts_of_what_the_model_writes(little: Session, fa
     assert not {row.neuron.site for row in both.rows} & {row.neuron.site for row in other.rows}
 
 
+def test_quiet_and_strong_neurons_are_selections_that_combine(mapped: Session) -> None:
+    assert "no quiet neurons were looked for" in failure(mapped, "suppress quiet:LAST").message
+    ranked = [row.neuron for row in result(mapped, "quiet --rows 200").rows]
+    assert mapped.select("quiet:LAST").neurons == tuple(ranked)
+    assert mapped.select("quiet:last:5").neurons == tuple(ranked[:5]) == mapped.select("atlas:small:quiet5").neurons
+    strongest = mapped.select("atlas:small:top3").neurons
+    assert {neuron.site for neuron in strongest} == {neuron.site for neuron in ranked[-3:]}
+    known = [{"id": "a", "layer": ranked[0].layer, "index": ranked[0].index, "gain": 1.0}]
+    known += [{"id": "b", "layer": ranked[3].layer, "index": ranked[3].index, "gain": -9.0}]
+    Path("known.json").write_text(json.dumps(known))
+    result(mapped, "import known.json --as preset:known")
+    result(mapped, "suppress (atlas:small:quiet5 & preset:known:top1), atlas:small:top1 - preset:known")
+    assert {each.site for each in mapped.suppressed} == {ranked[-1].site}
+    assert mapped.select("preset:known:top1").neurons[0].site == ranked[3].site
+    refused = failure(mapped, "suppress atlas:none:top5")
+    assert "none" in refused.message
+
+
 def test_a_contrast_is_over_all_prompts_and_says_what_the_neurons_were(little: Session) -> None:
     Path("asked.txt").write_text("the cat sat\na dog in the rain\n")
     shown = result(little, "quiet --regions prompt,answer --prompts asked.txt --rows 3")
