@@ -103,8 +103,8 @@ def _method(verb: Verb) -> Callable[..., Any]:
 
     def method(self: Workbench, *args: Any, **kwargs: Any) -> Any:
         flags = {words.get(flag, flag): value for flag, value in kwargs.items()}
-        args, flags = with_files(verb, args, flags, self.session.home / "given")
-        return self.exec(grammar.call_line(name, *args, **flags))
+        placed, flags = with_files(verb, args, flags, self.session.home / "given")
+        return self.exec(grammar.call_line(name, *placed, **flags))
 
     method.__name__ = _method_name(name)
     method.__qualname__ = f"{Workbench.__name__}.{method.__name__}"

@@ -122,7 +122,7 @@ class _Enabled:
 
     def _named(self, key: str, kind: type) -> Any:
         """The ids under a key, each of which the inventory has."""
-        value = self.fields.get(key) or kind()
+        value: Any = self.fields.get(key) or kind()
         if not isinstance(value, kind):
             raise ArtifactError(f"{self.what} has {json_text.named(value)} for '{key}'", _PRESET_SHAPE)
         for each in value:
