@@ -59,6 +59,7 @@ class Share(Word):
 )
 @option("--rank", type=Whole(), help="of an svd: the rank of what comes out (default: their largest)")
 @option("--density", type=Real(1), help=f"of those that drop numbers: the share that stays (default {DENSITY:g})")
+@option("--only", is_flag=True, help="take off every other adapter too, not its members alone")
 @option("--as", "name", type=Name(), help="the name to keep it under (default: ensemble-1, ensemble-2, …)")
 @option("--force", is_flag=True, help="replace what has that name; even if they were made on another model")
 def ensemble(
@@ -67,6 +68,7 @@ def ensemble(
     combination: str,
     rank: int | None,
     density: float | None,
+    only: bool,
     name: str | None,
     force: bool,
 ) -> Steps[Ensembled]:
@@ -75,7 +77,8 @@ def ensemble(
     The weights are how many times as strong as it was trained each comes in, whatever it is on at. cat is the exact
     weighted sum, of the sum of their ranks; svd comes closest to it with less rank; linear adds up the factors, and
     needs equal ranks. The others are PEFT's ways of keeping adapters from disturbing each other. How far the result
-    is from the weighted sum is shown. Members that are on are turned off.
+    is from the weighted sum is shown. Members that are on are turned off; any other adapter stays on, and adds to it,
+    unless --only is given. To hold several ensembles against each other, see evaluate: --arms fr*0.2+es*0.8,fr+es.
     """
     from sessions.edits.commuting import scaled_by
 
@@ -87,21 +90,25 @@ def ensemble(
     if twice is not None:
         raise UsageError(f"adapter '{twice}' is named twice", "give it one weight")
     there = loaded_adapters(session)
-    merged = next((each for each in names if each in there and there[each].merge_on), None)
+    leaving = [*names, *(each for each in there if each not in names)] if only else names
+    merged = next((each for each in leaving if each in there and there[each].merge_on), None)
     if merged is not None:
         raise UsageError(f"adapter '{merged}' is merged", f"take it out of the weights first: adapter unmerge {merged}")
     how, as_name = _how(session, combination, rank, density), name or shelf_of(session).free("ensemble")
     said = " ".join(f"{each}={weight:g}" for each, weight in members)
-    command = f"ensemble {said} --combination {combination}{_options(how)} --as {as_name}"
+    command = f"ensemble {said} --combination {combination}{_options(how)}{' --only' if only else ''} --as {as_name}"
     with taken_in(session, as_name, force):
         read, notes = yield from _read(session, members, force)
         off = yield from _combined(session, read, how, as_name, command, force)
-        on = [there[each].number for each in names if each in there and there[each].on]
+        on = [there[each].number for each in leaving if each in there and there[each].on]
         with _off(session, on):
             shown = yield from put_on(session, as_name, 1.0, command, force, notes)
-    scales = (scaled_by(session.edits(), there[each].adapter) for each in names if each in there and there[each].on)
+    scales = (scaled_by(session.edits(), there[each].adapter) for each in leaving if each in there and there[each].on)
     for dora in dict.fromkeys(each.name for each in scales if each is not None):
         notes.append(f"'{dora}' is a DoRA on the same projections: it scaled what lay below it, and the sum lies above")
+    adding = [each for each in there if each not in leaving and there[each].on]
+    if adding:
+        notes.append(f"still on, and added to it: {', '.join(adding)}; --only takes them off")
     if how.drops and density is None:
         notes.append(f"of its numbers {DENSITY:g} stay: --density says how many")
     return Ensembled(
@@ -109,7 +116,7 @@ def ensemble(
         members=members,
         combination=combination,
         off=off,
-        taken_off=tuple(each for each in names if each in there and there[each].on),
+        taken_off=tuple(each for each in leaving if each in there and there[each].on),
         notes=tuple(dict.fromkeys((*notes, *shown.notes))),
     )
 

@@ -10,7 +10,8 @@ An arm is a name and a block: what holds inside the block is what its replies ar
     depths:SERIES   as many arms as the series has rounds: the ensemble of the first 1, 2, 3, … of them, each with its
                     share, and nothing suppressed
     unsuppressed    the model as it is, with no neuron suppressed
-    A+B             both: edits on each other in this order; base+unsuppressed; round:a*0.5+round:b*0.5, the ensemble
+    ADAPTER*0.4     the model as it was opened with a kept adapter, that many times as strong as it was trained
+    A+B             both: edits on each other in this order; base+unsuppressed; fr*0.2+es*0.8, the ensemble
 
 What is live in every text is in force in all of them, and so is what is suppressed unless an arm says otherwise. At the
 end of a block the weights have their bits again.
@@ -18,11 +19,13 @@ end of a block the weights have their bits again.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
+from sessions.edits.adapter_shelf import Shelf
 from sessions.edits.adapters import Adapter
 from sessions.edits.edit import Edit
 from sessions.errors import ArtifactError, UsageError
@@ -88,9 +91,9 @@ def _arm(session: Session, word: str) -> Arm:
         raise UsageError(f"arm '{word}' adds to all edits that are on", "name the edits: 1+2")
     rounds = [_round(session, part) for part in parts if part.startswith(ROUND)]
     named = [part for part in parts if part not in (BASE, EDIT, UNSUPPRESSED) and not part.startswith(ROUND)]
-    edits = [_edit(session, part, word) for part in named]
+    edits = [_adapter(session, part) or _edit(session, part, word) for part in named]
     as_it_is = EDIT in parts or parts == [UNSUPPRESSED]
-    inside = session.edits().active if as_it_is else tuple(edits)
+    inside = [edit.name for edit in session.edits().active] if as_it_is else named
     held = tuple(neuron for found, _ in rounds for neuron in found.suppressed)
     free = UNSUPPRESSED in parts
 
@@ -101,17 +104,17 @@ def _arm(session: Session, word: str) -> Arm:
                 stack.enter_context(session.unsuppressed())
             if not as_it_is:
                 stack.enter_context(session.edits().lifted())
-                changes: list[Edit | Adapter] = [*edits, *(adapter for _, adapter in rounds)]
-                for change in changes:
+                for change in (*edits, *(adapter for _, adapter in rounds)):
                     stack.enter_context(change.applied(session.opened()))
             if held and not free:
                 stack.enter_context(Suppression(session.opened().anatomy, held).held())
             yield
 
-    names = ", ".join([*(edit.name for edit in inside), *(part for part in parts if part.startswith(ROUND))])
+    names = ", ".join([*inside, *(part for part in parts if part.startswith(ROUND))])
     about = f"with {names}" if names else "as it was opened"
     about += ", nothing suppressed" if free else f", {len(held):,} held as in training" if held else ""
-    return Arm(word, about, within, any(edit.pushes for edit in inside))
+    acting = session.edits().active if as_it_is else edits
+    return Arm(word, about, within, any(isinstance(each, Edit) and each.pushes for each in acting))
 
 
 def _round(session: Session, part: str) -> tuple[Round, Adapter]:
@@ -119,11 +122,7 @@ def _round(session: Session, part: str) -> tuple[Round, Adapter]:
     from sessions.edits.adapter_files import read_folder
     from sessions.training.round import Rounds, called
 
-    word, star, said = part.removeprefix(ROUND).partition("*")
-    try:
-        weight = float(said) if star else 1.0
-    except ValueError as error:
-        raise UsageError(f"'{said}' is no weight of {word}", "for example: round:crab-1*0.5") from error
+    word, weight = _weighted(part.removeprefix(ROUND), "round:crab-1*0.5")
     rounds, info = Rounds(session.store), session.opened().info
     found = rounds.load(called(word))
     check_model(found.fingerprint, found.model, info.fingerprint, info.name)
@@ -131,6 +130,42 @@ def _round(session: Session, part: str) -> tuple[Round, Adapter]:
         raise ArtifactError(f"round '{found.name}' comes without an adapter", "rounds shows those trained here")
     contents = read_folder(rounds.adapter(found.name))
     return found, Adapter(f"round-{found.name}", weight, contents.sha256, contents)
+
+
+def _adapter(session: Session, part: str) -> Adapter | None:
+    """The kept adapter that a part names, at the strength that it says; None where it names an edit.
+
+    Raises:
+        UsageError: what has a weight is no kept adapter.
+        ArtifactError: the adapter is damaged, or of another model.
+    """
+    name, weight = _weighted(part, "fr*0.4")
+    shelf = Shelf(session.home)
+    if name not in shelf.names():
+        if "*" in part:
+            raise UsageError(
+                f"no adapter is kept as '{name}', and nothing else has a weight", "adapter list shows them"
+            )
+        return None
+    if "*" not in part and (
+        name in session.store.names("edit") or name in [e.edit.name for e in session.edits().entries]
+    ):
+        return None
+    kept, info = shelf.read(name), session.opened().info
+    check_model(kept.about.fingerprint, kept.about.model, info.fingerprint, info.name)
+    return Adapter(name, weight, kept.contents.sha256, kept.contents)
+
+
+def _weighted(part: str, example: str) -> tuple[str, float]:
+    """A part's name, and the weight behind its star; 1 where there is none."""
+    name, star, said = part.partition("*")
+    try:
+        weight = float(said) if star else 1.0
+    except ValueError:
+        weight = math.nan
+    if not math.isfinite(weight):
+        raise UsageError(f"'{said}' is no weight of {name}", f"for example: {example}")
+    return name, weight
 
 
 def _edit(session: Session, name: str, word: str) -> Edit:
@@ -144,7 +179,7 @@ def _edit(session: Session, name: str, word: str) -> Edit:
     saved = session.store.names("edit")
     if name in saved:
         return session.read_edit(name)[0]
-    known = [BASE, EDIT, UNSUPPRESSED, *(entry.edit.name for entry in entries), *saved]
+    known = [BASE, EDIT, UNSUPPRESSED, *(entry.edit.name for entry in entries), *saved, *Shelf(session.home).names()]
     near = get_close_matches(name, known, 1)
     within = f" in '{word}'" if name != word else ""
     raise UsageError(

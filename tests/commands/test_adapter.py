@@ -16,6 +16,8 @@ from commands import run
 from sessions import saved_state
 from sessions.edits.adapter_files import CONFIG, WEIGHTS
 from sessions.edits.adapter_shelf import ABOUT
+from sessions.errors import UsageError
+from sessions.evaluation.arms import arms_of
 from sessions.events import Progress, Result, finished
 from sessions.model.hooks import count_hooks
 from sessions.model.opening import OpenModel, adopt
@@ -216,6 +218,38 @@ def test_an_ensemble_is_put_on_in_place_of_its_members(loaded: Session) -> None:
     assert states(loaded) == {"both": "on", "es": "off", "fr": "off"}
     assert torch.allclose(logits(loaded), both, atol=1e-4)
     assert torch.equal(logits(loaded), read_by_peft(loaded.home / "adapters" / "both")(IDS).logits)
+
+
+def test_only_takes_off_what_else_is_on_and_without_it_that_is_said(loaded: Session) -> None:
+    result(loaded, "ensemble fr=1 es=0.5 --as first")
+    first = logits(loaded)
+    added = result(loaded, "ensemble fr=0.5 es=1 --as second")
+    assert states(loaded)["first"] == "on" and "still on, and added to it: first; --only" in added.notes[-1]
+    result(loaded, "undo 4")
+    result(loaded, "ensemble fr=0.5 es=1 --as third")
+    shown = result(loaded, "ensemble fr=1 es=0.5 --only --as fourth")
+    assert shown.taken_off == ("third",) and torch.allclose(logits(loaded), first, atol=1e-5)
+
+
+def test_kept_adapters_are_arms_at_any_weight(loaded: Session) -> None:
+    result(loaded, "ensemble fr=0.2 es=0.8 --only --as both")
+    ensemble = logits(loaded)
+    arms = arms_of(loaded, ("base", "fr*0.2+es*0.8", "es*0", "fr"))
+    seen = []
+    for arm in arms:
+        with arm.within():
+            seen.append(logits(loaded))
+    assert torch.equal(logits(loaded), ensemble)  # and all is as it was
+    assert torch.allclose(seen[1], ensemble, atol=1e-5)
+    assert torch.allclose(seen[0], seen[2], atol=1e-6) and not torch.allclose(seen[0], seen[3], atol=1e-3)
+    assert arms[1].about == "with fr*0.2, es*0.8"
+    for word, said in (
+        ("fr*x", "'x' is no weight of fr"),
+        ("fr*inf", "'inf' is no weight"),
+        ("none*1", "no adapter is"),
+    ):
+        with pytest.raises(UsageError, match=said.replace("*", ".")):
+            arms_of(loaded, (word,))
 
 
 @pytest.mark.parametrize("combination", ["cat", "linear", "svd"])
