@@ -18,7 +18,12 @@ _LIMITS = (
     option("--prompt", "region", flag_value="prompt", help="only in the prompt"),
     option("--generated", "region", flag_value="generated", help="only in what the model writes"),
     option("--thought", "region", flag_value="thought", help="only in the thought of a model that thinks first"),
-    option("--answer", "region", flag_value="answer", help="only in the answer after that thought"),
+    option(
+        "--answer",
+        "region",
+        flag_value="answer",
+        help="only in the answer after that thought: all of a reply without one",
+    ),
     option("--positions", type=Spans(), help="only at these positions: 0, 3-7, -1 for the prompt's last"),
     option("--marker", type=Text(), help="the text that ends a thought (default: the template's)"),
 )
@@ -43,6 +48,8 @@ class Limits:
             if self.marker is not None:
                 raise UsageError("--marker says where a thought ends", "give --thought or --answer with it")
             return Where(self.region, spans)
+        if self.region == "answer" and self.marker is None and not thinks(session):
+            return Where("generated", spans)
         return Where(self.region, spans, self.marker or closing(session))
 
 
@@ -51,6 +58,13 @@ def limit_options(function: Function) -> Function:
     for each in reversed(_LIMITS):
         function = each(function)
     return function
+
+
+def thinks(session: Session) -> bool:
+    """Whether the open model's template knows thoughts. Where it knows none, all of a reply is its answer."""
+    from sessions.model.thinking import closing as of_template
+
+    return bool(of_template(session.opened().tokenizer))
 
 
 def closing(session: Session) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from msgspec import structs
 
 from commands.choices import OneOf, SomeOf
-from commands.limits import closing
+from commands.limits import closing, thinks
 from commands.line import quoted
 from commands.names import SavedName
 from commands.verb import argument, option, verb
@@ -131,6 +131,7 @@ def _applied(
     if gain is not None:
         chosen = structs.replace(chosen, neurons=tuple(known.scaled(gain) for known in chosen.neurons))
     check_neurons(session, name, chosen)
+    chosen, unthought = _without_thoughts(session, name, chosen, marker)
     chosen, more = _without_suppressed(session, name, chosen)
     made = treatments(chosen, f"preset {name}", _marker(session, chosen, marker))
     live = (*session.live, *made)
@@ -145,8 +146,27 @@ def _applied(
         size=len(found),
         listed=session.settings.rows,
         live=True,
-        notes=(*notes, *more),
+        notes=(*notes, *unthought, *more),
     )
+
+
+def _without_thoughts(
+    session: Session, name: str, preset: Preset, marker: str | None
+) -> tuple[Preset, tuple[str, ...]]:
+    """The preset as a model that does not think takes it: all of a reply is its answer, and a thought never comes."""
+    regions = [known.region for known in preset.neurons]
+    if marker is not None or thinks(session) or not {"answer", "thought"} & {*regions}:
+        return preset, ()
+    kept = tuple(
+        structs.replace(known, region="generated") if known.region == "answer" else known
+        for known in preset.neurons
+        if known.region != "thought"
+    )
+    if not kept:
+        closing(session)  # there is nothing but thoughts: say how they end
+    left = f"; {regions.count('thought')} neurons for the thought are left out" if "thought" in regions else ""
+    remark = f"this model's template knows no thoughts: all of a reply is its answer{left}"
+    return structs.replace(preset, neurons=kept), (remark,)
 
 
 def _without_suppressed(session: Session, name: str, preset: Preset) -> tuple[Preset, tuple[str, ...]]:

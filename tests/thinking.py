@@ -51,6 +51,17 @@ _CHANNELS = (
 )
 #: Only the switch that turns thinking off writes the marker.
 _SWITCH = _chatml("{{ m.content }}", "{% if enable_thinking == false %}<think>\n\n</think>\n{% endif %}")
+#: The thought is a channel, which is written only beside calls of tools, cut out of earlier turns, and left empty where
+#: thinking is off.
+_TOOLS = (
+    "{% macro cut(text) %}{% for part in text.split('<channel|>') %}{{ part.split('<|channel>')[0] }}{% endfor %}"
+    "{% endmacro %}{% if enable_thinking | default(false) %}<|turn>system\n<|think|><turn|>\n{% endif %}"
+    "{% for m in messages %}{% if m.role == 'assistant' %}<|turn>model\n{% if m.reasoning and m.tool_calls %}"
+    "<|channel>thought\n{{ m.reasoning }}\n<channel|>{% endif %}{{ cut(m.content) | trim }}"
+    "{% else %}<|turn>{{ m.role }}\n{{ m.content }}{% endif %}<turn|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|turn>model\n"
+    "{% if not enable_thinking | default(false) %}<|channel>thought\n<channel|>{% endif %}{% endif %}"
+)
 #: The thought is one of the chunks of the content.
 _CHUNKS = (
     "{% for m in messages %}{% if m.role == 'assistant' %}{% if m.content is string %}{{ m.content }}{% else %}"
@@ -69,8 +80,8 @@ _PLAIN = _chatml("{{ m.content }}", "")
 _DUMPED = "{% for m in messages %}{{ m.role }}: {{ m.content | string }}\n{% endfor %}"
 
 TEMPLATES = _Templates(
-    field=_FIELD, split=_SPLIT, channels=_CHANNELS, switch=_SWITCH, chunks=_CHUNKS, words=_WORDS, plain=_PLAIN,
-    dumped=_DUMPED,
+    field=_FIELD, split=_SPLIT, channels=_CHANNELS, switch=_SWITCH, chunks=_CHUNKS, words=_WORDS, tools=_TOOLS,
+    plain=_PLAIN, dumped=_DUMPED,
 )  # fmt: skip
 
 _WRITTEN = {
@@ -80,6 +91,7 @@ _WRITTEN = {
     "switch": ("<think>\n", "\n</think>\n"),
     "chunks": ("[THINK]", "[/THINK]"),
     "words": ("<|START_THINKING|>", "<|END_THINKING|>"),
+    "tools": ("<|channel>thought\n", "\n<channel|>"),
 }
 
 #: Tokens that such a vocabulary has for its markers, and leaves out of a text that is shown.
@@ -87,6 +99,7 @@ _SPECIAL = {
     "channels": ["<|start|>", "<|end|>", "<|channel|>", "<|message|>", "<|return|>"],
     "chunks": ["[THINK]", "[/THINK]", "[INST]", "[/INST]"],
     "words": ["<|START_THINKING|>", "<|END_THINKING|>"],
+    "tools": ["<|turn>", "<turn|>", "<|channel>", "<channel|>"],
 }
 
 

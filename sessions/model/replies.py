@@ -119,5 +119,5 @@ def _closed(tokenizer: PreTrainedTokenizerBase, encoded: Encoded, frame: _Frame,
         said = reply.text.strip().removeprefix(marks.opening).lstrip() if opened else reply.text
     elif reply.thought or opened:
         start = "" if opened or not marks.opening else f"{marks.opening}\n"
-        thought = f"{start}{reply.thought}\n{marks.closing}\n\n"
+        thought = f"{start}{reply.thought}\n{marks.closing}{marks.gap}"
     return Written(thought + said + frame.tail, len(thought), len(thought) + len(said))

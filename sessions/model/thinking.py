@@ -3,8 +3,9 @@
 What ends a thought is read off the chat template, which is the only thing that says it. An assistant's turn is rendered
 with a thought and an answer, the thought under each of the names that templates give it; what stands between the two
 is the marker (`</think>`, or the end of one channel and the beginning of the next). A template that takes no thought
-apart may still write the marker itself, to cut the thoughts of earlier turns or to leave an empty one: then a pair of
-tags that names a thought is looked for in its text and, last, among the tokens that were added to the vocabulary.
+apart may still begin a reply with an empty one where thinking is switched off, which shows both marks. Or it only cuts
+the thoughts of earlier turns: then a pair of tags that names a thought is looked for in its text and, last, among the
+tokens that were added to the vocabulary.
 """
 
 from __future__ import annotations
@@ -25,10 +26,13 @@ FIELDS = ("reasoning_content", "thinking", "reasoning", "thought")
 
 #: Switches of templates that think only where they are told to.
 SWITCHED_ON = {"enable_thinking": True, "thinking": True}
+SWITCHED_OFF = {"enable_thinking": False, "thinking": False}
 
 _ASKED = {"role": "user", "content": "a"}
 _THOUGHT, _ANSWER = "zqthoughtqz", "zqanswerqz"
 _CLOSING = re.compile(r"[<\[]\|?(?:/|END_)\w*(?:think|thought|reason)\w*\|?[>\]]", re.IGNORECASE)
+#: An empty thought: what opens it, blanks, what closes it.
+_EMPTY = re.compile(r"\s*(?P<opening>[<\[]\S{1,80})\s+(?P<closing>[<\[]\S{1,80}[>\]])(?P<gap>\s*)")
 _OPPOSITE = {"/": ("",), "END_": ("START_", "BEGIN_")}
 #: What stands between the keys and values of a message that a template writes out as data.
 _DATA = re.compile(r"""["']\s*:\s*["']""")
@@ -39,7 +43,8 @@ class Markers(Struct, frozen=True):
 
     `opening` and `closing` bound the thought, without white space at their ends. `direct` is what stands before an
     answer without a thought, the header of the turn included. `field` is the key of a message that its template takes
-    a thought from; `chunks` says that it takes one as a chunk of the content.
+    a thought from; `chunks` says that it takes one as a chunk of the content. `gap` is the white space that the
+    template writes between a closed thought and what follows.
     """
 
     opening: str = ""
@@ -47,6 +52,7 @@ class Markers(Struct, frozen=True):
     direct: str = ""
     field: str = ""
     chunks: bool = False
+    gap: str = "\n\n"
 
 
 def closing(tokenizer: PreTrainedTokenizerBase) -> str:
@@ -131,9 +137,25 @@ def _markers(tokenizer: PreTrainedTokenizerBase, template: str) -> Markers:
         head, between = _around(_rendered(tokenizer, [_ASKED, message]))
         if between:
             return Markers(_opening(tokenizer, head, between), between, _direct(tokenizer), field, chunks=not field)
+    empty = _empty(tokenizer)
+    if empty is not None:
+        return empty
     texts = [template, *tokenizer.get_added_vocab()]
     found = _pair(texts)
     return Markers(_opposite(found, texts), found) if found else Markers()
+
+
+def _empty(tokenizer: PreTrainedTokenizerBase) -> Markers | None:
+    """The marks of the empty thought that a template begins a reply with where thinking is switched off."""
+    begun = _begun(tokenizer, SWITCHED_ON), _begun(tokenizer, SWITCHED_OFF)
+    found = _EMPTY.fullmatch(begun[1].removeprefix(begun[0])) if begun[1].startswith(begun[0]) else None
+    return None if found is None else Markers(opening=found["opening"], closing=found["closing"], gap=found["gap"])
+
+
+def _begun(tokenizer: PreTrainedTokenizerBase, switches: dict[str, bool]) -> str:
+    """What a template begins a reply with."""
+    asked = _rendered(tokenizer, [_ASKED], **switches)
+    return _rendered(tokenizer, [_ASKED], begun=True, **switches).removeprefix(asked)
 
 
 def _thinking() -> Iterable[tuple[str, dict[str, Any]]]:
@@ -171,9 +193,12 @@ def in_common(one: Sequence[Any], two: Sequence[Any]) -> int:
     return next((n for n, (a, b) in enumerate(zip(one, two, strict=False)) if a != b), min(len(one), len(two)))
 
 
-def _rendered(tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, Any]]) -> str:
+def _rendered(
+    tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, Any]], begun: bool = False, **switches: bool
+) -> str:
+    said = {"add_generation_prompt": begun, **(switches or SWITCHED_ON)}
     try:
-        return str(tokenizer.apply_chat_template(messages, tokenize=False, **SWITCHED_ON))
+        return str(tokenizer.apply_chat_template(messages, tokenize=False, **said))
     except Exception:  # templates are programs: they raise whatever they like at what they do not take
         return ""
 

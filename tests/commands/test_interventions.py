@@ -103,6 +103,11 @@ def test_a_marker_that_never_comes_is_said(little: Session) -> None:
     assert any("never in force: the marker 'no such text' did not come" in note for note in found.notes)
 
 
+def test_all_of_a_reply_is_the_answer_of_a_model_that_does_not_think(little: Session) -> None:
+    answer, generated = (result(little, f"shift L1/N3 9 --{part} --max-tokens 4") for part in ("answer", "generated"))
+    assert answer.arms[1] == generated.arms[1] and answer.arms[1].fired == 3
+
+
 THINKS = (
     "{% for m in messages %}{% if m['reasoning_content'] %}{{ m['reasoning_content'] }} cat {% endif %}"
     "{{ m['content'] }}. {% endfor %}"
@@ -162,7 +167,7 @@ def test_arms_are_what_each_line_says_alone(little: Session) -> None:
         ("shift L1/N3", "", ""),
         ("ablate L1/N3 --over x.jsonl", "--over is for --mean and --resample", "say which"),
         ("ablate L1/N3 --mean --over missing.jsonl", "missing.jsonl", ""),
-        ("ablate L1/N3 --answer", "does not say how a thought ends", '--marker "</think>"'),
+        ("ablate L1/N3 --thought", "does not say how a thought ends", '--marker "</think>"'),
         ('ablate L1/N3 --marker "x"', "--marker says where a thought ends", "--thought or --answer"),
         ("ablate L1/N3 --positions -99", "the prompt has no position -99", "positions are 0 to"),
         ("ablate L1/N3 --positions 5-3", "'5-3' is not a range of positions", "3-9, 12"),

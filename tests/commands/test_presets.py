@@ -166,6 +166,15 @@ def test_a_thought_needs_a_marker(calm: Session) -> None:
     assert [treatment.where for treatment in calm.live] == [Where("thought", (), "</think>")]
 
 
+def test_of_a_model_that_does_not_think_all_of_a_reply_is_its_answer(calm: Session) -> None:
+    known = [{"id": f"L1/N{index}", "gain": 1, "region": region} for index, region in enumerate(("thought", "answer"))]
+    Path("both.json").write_text(json.dumps(known))
+    result(calm, "import both.json --as preset:both")
+    shown = result(calm, "preset apply both")
+    assert "all of a reply is its answer; 1 neurons for the thought are left out" in shown.notes[-1]
+    assert [(treatment.neurons, treatment.where) for treatment in calm.live] == [((Neuron(1, 1),), Where("generated"))]
+
+
 @pytest.mark.parametrize(
     ("line", "message", "hint"),
     [

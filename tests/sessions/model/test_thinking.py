@@ -20,6 +20,7 @@ CLOSING = {
     "switch": "</think>",
     "chunks": "[/THINK]",
     "words": "<|END_THINKING|>",
+    "tools": "<channel|>",
     "plain": "",
     "dumped": "",
 }

@@ -61,6 +61,7 @@ def test_tokens_count_by_the_part_they_are_in(smollm2: OpenModel) -> None:
             "<|channel|>analysis<|message|>The bell rings at dawn.<|end|><|start|>assistant<|channel|>final<|message|>"
             "You ask often. It leaves at dawn.",
         ),
+        ("tools", "<|channel>thought\nThe bell rings at dawn.\n<channel|>You ask often. It leaves at dawn."),
         ("words", "<|START_THINKING|>The bell rings at dawn.<|END_THINKING|>You ask often. It leaves at dawn."),
     ],
 )
