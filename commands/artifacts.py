@@ -13,7 +13,7 @@ from commands.importing import CONFIGURATIONS, PICKLES, import_configuration, im
 from commands.line import quoted
 from commands.names import ArtifactName, FileName, Name, SavedName
 from commands.verb import argument, option, verb
-from commands.words import Gain
+from commands.words import Gain, Whole
 from sessions.circuits import files
 from sessions.circuits.circuit import Circuit
 from sessions.disk import read_file, write_file
@@ -21,7 +21,7 @@ from sessions.errors import ArtifactError, UsageError
 from sessions.events import Steps
 from sessions.interventions import inventories
 from sessions.interventions.presets import Preset
-from sessions.results import Deleted, Exported, Imported, Listed, Loaded, ModelExported, Saved
+from sessions.results import Deleted, Exported, FileShown, Imported, Listed, Loaded, ModelExported, Saved
 from sessions.session import Session
 from sessions.store import Key, body_of, check_model, opened
 
@@ -220,12 +220,23 @@ _IMPORTED = ("circuit", "vector", "preset", "edit")
     type=ArtifactName(kinds=_IMPORTED),
     help="save it under this name at once; preset:NAME for an inventory",
 )
-@option("--alpha", type=Gain(), help="of the signature of a neuron: how hard it pushes (default: the file's)")
+@option(
+    "--alpha",
+    type=Gain(),
+    help="of a neuron's signature: how hard it pushes; of a LoRA: its alpha (default: the file's)",
+)
 @option("--beta", type=Gain(), help="the same of the neuron that cuts the loop; 0 leaves it out")
+@option("--top", type=Whole(), help="of differences of activations: so many of the strongest (default: those it names)")
 @option("--force", is_flag=True, help="even if it was made on another model; replace what has the name")
 def import_(
-    session: Session, path: Path, name: Key | None, alpha: float | None, beta: float | None, force: bool
-) -> Imported | Saved | Exported:
+    session: Session,
+    path: Path,
+    name: Key | None,
+    alpha: float | None,
+    beta: float | None,
+    top: int | None,
+    force: bool,
+) -> Imported | Saved | Exported | FileShown:
     """Read a circuit from a file into the session, or save a vector, an edit or a preset from one.
 
     Reference circuit files say nothing of the model they come from; the neurons are checked against
@@ -233,16 +244,18 @@ def import_(
     unless there is another. An inventory of known neurons is saved as a preset: import known.json --as preset:calm.
 
     Of what earlier projects wrote with torch.save (.pt), nothing but plain data is read and nothing is run: the
-    signature of a neuron or deltas of neurons become an edit, differences of activations a preset, the recruits of
-    training a round. The configuration of their rounds (.yaml) becomes a command file, a preset of theirs (.yaml, with
-    its neurons under enabled) a preset.
+    signature of a neuron or deltas of neurons become an edit, differences of activations and a scan of dead neurons
+    a preset, the factors of a LoRA an adapter, the recruits of training a round; of any other it is shown what is
+    in it. The configuration of their rounds (.yaml) becomes a command file, a preset of theirs (.yaml, with its
+    neurons under enabled) a preset.
 
     An inventory may hold presets of its own: each is saved beside it, as NAME.ITS-NAME.
     """
     if path.suffix.lower() in PICKLES:
-        return import_published(session, path, name, force, alpha, beta)
-    if alpha is not None or beta is not None:
-        raise UsageError("--alpha and --beta are for the signature of a neuron", "leave them out")
+        return import_published(session, path, name, force, alpha, beta, top)
+    for flag, given in (("--alpha", alpha), ("--beta", beta), ("--top", top)):
+        if given is not None:
+            raise UsageError(f"{flag} is for a file that torch.save wrote", "leave it out")
     if path.suffix.lower() in CONFIGURATIONS:
         return import_configuration(session, path, name, force)
     is_tensors = path.suffix.lower() == ".safetensors"

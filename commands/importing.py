@@ -7,42 +7,82 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from commands.line import quoted
+from commands.loading import shelf_of, taken_in
 from commands.presets import check_neurons
 from sessions.disk import read_file, write_file
 from sessions.errors import ArtifactError, UsageError
 from sessions.interventions import inventories
 from sessions.interventions.presets import Known, Preset
-from sessions.results import Exported, Saved
+from sessions.results import Exported, FileShown, Saved
 from sessions.session import Session
 from sessions.store import LONGEST_NAME, Key, check_model, now
 from sessions.training.findings import Outcome, Plan, Round
 
 if TYPE_CHECKING:
     from sessions.edits.edit import Edit
-    from sessions.edits.published import Trained
+    from sessions.edits.published import Lora, Trained
 
 #: Endings of files that torch.save wrote, and of configurations.
 PICKLES, CONFIGURATIONS = (".pt", ".pth", ".bin"), (".yaml", ".yml")
 
 
 def import_published(
-    session: Session, path: Path, key: Key | None, force: bool, alpha: float | None, beta: float | None
-) -> Saved:
+    session: Session,
+    path: Path,
+    key: Key | None,
+    force: bool,
+    alpha: float | None,
+    beta: float | None,
+    top: int | None,
+) -> Saved | FileShown:
     """What a pickle of an earlier project holds, saved as what it can be used as; nothing in it is run."""
-    from sessions.edits.published import Signature, Trained, read
+    from sessions.edits.published import Data, Lora, Signature, Trained, read
 
     session.opened()
-    found = read(path.expanduser().absolute())
-    if not isinstance(found, Signature) and (alpha is not None or beta is not None):
-        raise UsageError("--alpha and --beta are for the signature of a neuron", "leave them out")
-    command = f"import {quoted(str(path))}"
+    found = read(path.expanduser().absolute(), top)
+    if beta is not None and not isinstance(found, Signature):
+        raise UsageError("--beta is for the signature of a neuron", "leave it out")
+    if alpha is not None and not isinstance(found, Signature | Lora):
+        raise UsageError("--alpha is for the signature of a neuron or a LoRA", "leave it out")
+    if top is not None and not isinstance(found, Preset):
+        raise UsageError("--top is for differences of activations", "leave it out")
+    command = f"import {quoted(str(path))}{'' if top is None else f' --top {top}'}"
+    if isinstance(found, Data):
+        return FileShown(path=str(path), entries=found.entries, left=found.left)
     if isinstance(found, Signature):
         return _edit(session, found.edit(str(path), alpha, beta), key, command, force)
+    if isinstance(found, Lora):
+        return _lora(session, found, key, path, alpha, force)
     if isinstance(found, Preset):
         return _preset(session, found, _name(session, "preset", key, path), command, force)
     if isinstance(found, Trained):
         return _round(session, found, key, path, command, force)
     return _edit(session, found, key, command, force)
+
+
+def _lora(session: Session, found: Lora, key: Key | None, path: Path, alpha: float | None, force: bool) -> Saved:
+    """The factors of a LoRA as an adapter that is kept; it fits the open model."""
+    from sessions.edits.adapter_shelf import About
+    from sessions.edits.adapters import check_fit, plain_modules
+
+    opened, shelf = session.opened(), shelf_of(session)
+    config, weights = found.as_peft({name for name, _ in plain_modules(opened.model)}, alpha, str(path))
+    if key is not None:
+        _refuse(key, "adapter")
+    name = shelf.free(_plain(path.stem) or "import") if key is None else key.name
+    said = "" if alpha is None else f" --alpha {alpha:g}"
+    about = About(
+        name=name,
+        model=opened.info.name,
+        fingerprint=opened.info.fingerprint,
+        command=f"import {quoted(str(path))}{said} --as {name}",
+        origin=str(path),
+    )
+    with taken_in(session, name, force):
+        kept = shelf.write(config, weights, about, force=force)
+        check_fit(shelf.read(name).contents, opened.model, name)
+    notes = (f"{len(found.factors)} projections, rank {config['r']}: adapter load {name} puts it on",)
+    return Saved(name=name, path=str(kept), notes=notes)
 
 
 def import_configuration(session: Session, path: Path, key: Key | None, force: bool) -> Exported | Saved:

@@ -10,7 +10,8 @@ a file is refused by that name. What it holds is told by its keys:
     deltas         _pool [{"layer", "index"}, …], L9_gate and L9_up [n, d_model], L9_down [d_model, n]: what is added
                    to the rows and columns of the neurons of the pool, in its order
     differences    top_diff [(layer, index, difference), …]: by how much neurons are more active in one text than in
-                   another
+                   another; or A_means and B_means, [d_mlp] for every layer, of which B − A is taken
+    a LoRA         …q_proj.lora_A… [r, in] and …lora_B… [out, r] (see `published_lora`)
     recruits       suppress_dict {layer: [index, …]}, cum_neuron_down {layer: [d_mlp]}: which neurons were held at zero
                    in a round of training, and the gradient that each of the others absorbed
 """
@@ -31,8 +32,11 @@ from torch import Tensor
 
 from sessions.circuits.circuit import Neuron
 from sessions.edits.edit import Edit, Neurons
+from sessions.edits.file_contents import outline
+from sessions.edits.published_lora import Lora, lora_in
 from sessions.errors import ArtifactError
 from sessions.interventions.presets import Known, Preset
+from sessions.results import FileEntry
 from sessions.training.recruits import Recruits
 
 #: A name that a pickle wanted to call, in the words of torch's refusal.
@@ -40,6 +44,8 @@ _WANTED = re.compile(r"(?:unsupported )?GLOBAL:?\s+(?:GLOBAL\s+)?([\w.]+)", re.I
 #: What a signature's second neuron is pushed with where the file does not say, which is not at all.
 _NO_BETA = 0.0
 _SCALE, _ALPHA = 0.2, 3.0
+#: Neurons that are taken of the means of all, where nobody says how many.
+_TOP = 300
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,34 +103,46 @@ class Trained:
     losses: Mapping[str, tuple[float, ...]]
 
 
-Published = Signature | Edit | Preset | Trained
+@dataclass(frozen=True, eq=False)
+class Data:
+    """A file that is none of these: its outline, and how many rows of it are left out."""
+
+    entries: tuple[FileEntry, ...]
+    left: int
 
 
-def read(path: Path) -> Published:
+Published = Signature | Edit | Preset | Trained | Lora | Data
+
+
+def read(path: Path, top: int | None = None) -> Published:
     """What a file holds.
+
+    Args:
+        top: of differences, so many of the strongest neurons; None takes those that the file names.
 
     Raises:
         ArtifactError: it is no such file, it wants to run something, or its contents do not fit each other.
     """
     held = plain(path)
     source = str(path)
+    if not isinstance(held, dict):
+        return Data(*outline(held))
     if {"target_layer", "v_disc_n"} <= held.keys():
         return _signature(held, source)
     if "_pool" in held:
         return _deltas(held, source)
-    if "top_diff" in held:
-        return _differences(held["top_diff"], source)
+    means = [key for key in held if isinstance(key, str) and key.endswith("_means")]
+    if "top_diff" in held and (top is None or len(means) != 2):
+        return _differences(held["top_diff"], source, top)
+    if len(means) == 2:
+        return _of_means(held[means[0]], held[means[1]], source, top or _TOP)
     if "cum_neuron_down" in held:
         return _recruits(held, source)
-    keys = ", ".join(map(repr, list(held)[:6])) or "nothing"
-    raise ArtifactError(
-        f"{source} holds {keys}: none of the files that are read here",
-        "a signature has target_layer, deltas _pool, differences top_diff, recruits cum_neuron_down",
-    )
+    return lora_in(held, source) or _silent(held) or Data(*outline(held))
 
 
-def plain(path: Path) -> dict[Any, Any]:
-    """The dictionary of plain data and tensors in a pickle; nothing of it is run.
+def plain(path: Path) -> Any:
+    """The plain data and tensors in a pickle; nothing of it is run.
 
     Raises:
         ArtifactError: it cannot be read, is no such file, or names something that would have to be run.
@@ -147,8 +165,6 @@ def plain(path: Path) -> dict[Any, Any]:
         ) from error
     except (RuntimeError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise ArtifactError(f"{path} is no file that torch.save wrote, or it is damaged") from error
-    if not isinstance(held, dict):
-        raise ArtifactError(f"{path} holds a {type(held).__name__}, where such files hold a dictionary")
     return held
 
 
@@ -202,10 +218,56 @@ def _deltas(held: Mapping[Any, Any], source: str) -> Edit:
     return Edit("import", about, tuple(changes), facts={"source": source})
 
 
-def _differences(rows: Any, source: str) -> Preset:
+def _of_means(before: Any, after: Any, source: str, top: int) -> Preset:
+    """The neurons whose means differ most, each shifted by its difference."""
+    if not isinstance(before, list | tuple) or not isinstance(after, list | tuple) or len(before) != len(after):
+        raise ArtifactError(f"{source} has means that are not a list of as many layers each")
+    found = []
+    for layer in range(len(before)):
+        one, other = (
+            _Fields(dict(enumerate(each)), f"{source}: means").direction(layer, unit=False) for each in (before, after)
+        )
+        if one.shape != other.shape:
+            raise ArtifactError(f"{source} has {len(one):,} means and {len(other):,} in layer {layer}")
+        differences = other - one
+        strongest = differences.abs().topk(min(top, len(differences))).indices.tolist()
+        found += [(layer, index, float(differences[index])) for index in strongest]
+    return _differences(sorted(found, key=lambda each: -abs(each[2]))[:top], source)
+
+
+def _silent(held: Mapping[Any, Any]) -> Preset | None:
+    """The neurons that a scan found dead: under a key that says so, a mask of every layer, or indices by layer."""
+    said = [
+        value for key, value in held.items() if isinstance(key, str) and re.search("dead|silent", key, re.IGNORECASE)
+    ]
+    layers = next((dict(enumerate(each)) if isinstance(each, list | tuple) else each for each in said), None)
+    if not isinstance(layers, Mapping) or not layers:
+        return None
+    found = [(key, index) for key, value in layers.items() for index in _indices(value)]
+    if not found or not all(_is_number(each) for pair in found for each in pair):
+        return None
+    known = (Neuron(int(layer), int(index)) for layer, index in dict.fromkeys(found))
+    return Preset(
+        neurons=tuple(Known(id=str(each), layer=each.layer, index=each.index, gain=0.0, mode="hold") for each in known)
+    )
+
+
+def _indices(value: Any) -> list[Any]:
+    if isinstance(value, Tensor) and value.ndim == 1:
+        return (value.nonzero()[:, 0] if value.dtype == torch.bool else value).tolist()
+    return list(value) if isinstance(value, list | tuple | set) else [None]
+
+
+def _is_number(value: Any) -> bool:
+    return (isinstance(value, int) and not isinstance(value, bool) and value >= 0) or (
+        isinstance(value, str) and value.isascii() and value.isdecimal()
+    )
+
+
+def _differences(rows: Any, source: str, top: int | None = None) -> Preset:
     """Each neuron is shifted by its difference: what makes the one text's activations the other's."""
     known = []
-    for number, row in enumerate(rows if isinstance(rows, list) else (), 1):
+    for number, row in enumerate(rows[:top] if isinstance(rows, list) else (), 1):
         if not isinstance(row, list | tuple) or len(row) < 3:
             raise ArtifactError(f"{source}: row {number} of top_diff is not (layer, index, difference)")
         field = _Fields(dict(zip(("layer", "index", "difference"), row, strict=False)), f"{source}: row {number}")

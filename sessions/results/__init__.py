@@ -5,6 +5,8 @@ from __future__ import annotations
 from sessions.results.artifacts import (
     Deleted,
     Exported,
+    FileEntry,
+    FileShown,
     FilesVerified,
     Fingerprints,
     Imported,
@@ -114,6 +116,8 @@ __all__ = [
     "Exported",
     "Faithfulness",
     "FaithfulnessRow",
+    "FileEntry",
+    "FileShown",
     "FilesVerified",
     "Fingerprints",
     "Forgotten",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec import Struct
+
 from sessions.circuits.circuit import Circuit
 from sessions.events import Value
 from sessions.store import Row
@@ -39,6 +41,22 @@ class Exported(Value, frozen=True, kw_only=True):
 
     path: str
     format: str
+
+
+class FileEntry(Struct, frozen=True, kw_only=True):
+    """One thing in a file of plain data: where it is, what it is, and what there is to say of it."""
+
+    key: str
+    kind: str
+    about: str
+
+
+class FileShown(Value, frozen=True, kw_only=True):
+    """`import` of a file that is data and nothing that is kept: what is in it. `left` rows more are not shown."""
+
+    path: str
+    entries: tuple[FileEntry, ...]
+    left: int = 0
 
 
 class ModelExported(Value, frozen=True, kw_only=True):

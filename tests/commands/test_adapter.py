@@ -220,6 +220,32 @@ def test_an_ensemble_is_put_on_in_place_of_its_members(loaded: Session) -> None:
     assert torch.equal(logits(loaded), read_by_peft(loaded.home / "adapters" / "both")(IDS).logits)
 
 
+def test_factors_that_torch_saved_are_an_adapter_that_is_kept(fresh: Session) -> None:
+    from safetensors.torch import load_file
+
+    result(fresh, "adapter load fr")
+    alone = logits(fresh)
+    result(fresh, "undo")
+    torch.save(load_file(fresh.home / "adapters" / "fr" / WEIGHTS), "lora.pt")
+    alpha = json.loads((fresh.home / "adapters" / "fr" / CONFIG).read_text())["lora_alpha"]
+    assert "--alpha 16" in failure(fresh, "import lora.pt").hint
+    saved = result(fresh, f"import lora.pt --alpha {alpha} --as again")
+    assert "adapter load again puts it on" in saved.notes[0]
+    result(fresh, "adapter load again")
+    assert torch.allclose(logits(fresh), alone, atol=1e-6)
+    assert "applied already" in failure(fresh, f"import lora.pt --alpha {alpha} --as again").message
+
+
+def test_a_file_of_other_data_is_shown_and_nothing_is_kept(fresh: Session) -> None:
+    torch.save({"trace": torch.zeros(3, 4), "prompt": "who?"}, "trace.pt")
+    shown = result(fresh, "import trace.pt")
+    assert [(entry.key, entry.kind) for entry in shown.entries] == [
+        ("trace", "tensor [3, 4] float32"), ("prompt", "text"),
+    ]  # fmt: skip
+    assert "--top is for differences" in failure(fresh, "import trace.pt --top 4").message
+    assert "--alpha is for the signature" in failure(fresh, "import trace.pt --alpha 4").message
+
+
 def test_only_takes_off_what_else_is_on_and_without_it_that_is_said(loaded: Session) -> None:
     result(loaded, "ensemble fr=1 es=0.5 --as first")
     first = logits(loaded)

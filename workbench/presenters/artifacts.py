@@ -59,6 +59,17 @@ def _(value: results.Exported, sheet: parts.Sheet) -> Iterator[RenderableType]:
 
 
 @shown.register
+def _(value: results.FileShown, sheet: parts.Sheet) -> Iterator[RenderableType]:
+    yield facts([f"read {inline(value.path)}", "data alone, of which nothing is kept"], sheet.width)
+    table = parts.table(sheet, "key", "kind", "holds")
+    for entry in value.entries:
+        table.add_row(*(parts.cell(inline(text)) for text in (entry.key, entry.kind, entry.about)))
+    yield table
+    if value.left:
+        yield Line(f"and {value.left:,} more")
+
+
+@shown.register
 def _(value: results.ModelExported, sheet: parts.Sheet) -> Iterator[RenderableType]:
     edits = f"with {inline(', '.join(value.edits))}" if value.edits else "without edits"
     said = ["exported the model", edits, value.dtype, f"{value.bytes / 1e6:,.1f} MB", inline(value.path)]

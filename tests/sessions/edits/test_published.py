@@ -9,13 +9,15 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load
 from torch import Tensor
 from torch.nn import functional
 
 from sessions.circuits.circuit import Neuron
 from sessions.edits.edit import Edit
-from sessions.edits.published import Signature, Trained, read
-from sessions.errors import ArtifactError
+from sessions.edits.published import Data, Signature, Trained, read
+from sessions.edits.published_lora import Lora
+from sessions.errors import ArtifactError, UsageError
 from sessions.interventions.presets import Preset
 from sessions.model.opening import OpenModel, adopt
 from tests.families import tiny, tiny_tokenizer
@@ -138,8 +140,15 @@ def _without(key: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("contents", "why"),
     [
-        ({"weights": 1}, "none of the files"),
-        ([1, 2], "holds a list"),
+        ({"a.q_proj.lora_A.weight": torch.zeros(2, 4)}, "only lora_A of a.q_proj"),
+        (
+            {"a.lora_A": torch.zeros(2, 4), "a.lora_B": torch.zeros(4, 3)},
+            r"do not fit each other: \[2, 4\] and \[4, 3\]",
+        ),
+        ({"a.lora_A": torch.full((2, 4), torch.nan), "a.lora_B": torch.zeros(4, 2)}, "not finite"),
+        ({"a.lora_A": torch.zeros(2), "a.lora_B": torch.zeros(4, 2)}, "a factor is a matrix"),
+        ({"a_means": [torch.zeros(3)], "b_means": [torch.zeros(4)]}, "3 means and 4 in layer 0"),
+        ({"a_means": [torch.zeros(3)], "b_means": []}, "as many layers"),
         (_without("v_pos_n"), "has no v_pos_n"),
         ({**signature(), "v_pos_n": unit(0)[:8]}, "norm|widths"),
         ({**signature(), "v_pos_n": 3 * unit(0)}, "norm"),
@@ -158,6 +167,92 @@ def _without(key: str) -> dict[str, Any]:
 def test_what_does_not_fit_is_named(tmp_path: Path, contents: Any, why: str) -> None:
     with pytest.raises(ArtifactError, match=why):
         read(written(tmp_path, contents))
+
+
+def test_the_means_of_all_neurons_give_the_strongest_differences(tmp_path: Path) -> None:
+    generator = torch.Generator().manual_seed(0)
+    before, after = ([torch.randn(width, generator=generator) for width in (20, 30)] for _ in range(2))
+    held = {"base_means": before, "other_means": after, "top_diff": [(1, 2, float(after[1][2] - before[1][2]))]}
+    named = read(written(tmp_path, held))
+    assert isinstance(named, Preset) and [str(each.neuron) for each in named.neurons] == ["L1/N2"]
+    found = read(written(tmp_path, held), top=7)
+    assert isinstance(found, Preset) and len(found) == 7
+    differences = {(layer, index): float(after[layer][index] - before[layer][index])
+                   for layer in range(2) for index in range(len(before[layer]))}  # fmt: skip
+    strongest = sorted(differences, key=lambda site: -abs(differences[site]))[:7]
+    assert [(each.neuron.site, each.gain) for each in found.neurons] == [
+        (site, differences[site]) for site in strongest
+    ]
+
+
+@pytest.mark.parametrize(
+    "scan",
+    [
+        {0: [3, 5], 2: [1]},
+        {"0": [3, 5], "2": torch.tensor([1])},
+        [torch.arange(8) % 8 == 3, torch.zeros(8, dtype=torch.bool), torch.arange(8) == 1],
+    ],
+    ids=["indices", "texts and tensors", "masks"],
+)
+def test_a_scan_of_dead_neurons_is_a_selection(tmp_path: Path, scan: Any) -> None:
+    found = read(written(tmp_path, {"threshold": 0.1, "dead_neurons": scan}))
+    assert isinstance(found, Preset)
+    sites = [each.neuron.site for each in found.neurons]
+    assert sites in ([(0, 3), (0, 5), (2, 1)], [(0, 3), (2, 1)])
+    assert {(each.mode, each.gain) for each in found.neurons} == {("hold", 0.0)}
+
+
+def test_a_lora_is_read_whatever_stands_before_the_names_of_its_projections(tmp_path: Path) -> None:
+    a, b = torch.randn(2, 4), torch.randn(6, 2)
+    keys = "base_model.model.model.layers.0.up_proj.lora_{}.default.weight", "layers.0.up_proj.lora_{}.weight"
+    for key, names in zip(keys, (("A", "B"), ("down", "up")), strict=True):
+        held = {key.format(names[0]): a, key.format(names[1]): b}
+        for contents in (held, {"state_dict": held, "alpha": 8}):
+            found = read(written(tmp_path, contents))
+            assert isinstance(found, Lora)
+            assert found.alpha == (8 if "alpha" in contents else None)
+            config, weights = found.as_peft({"model.layers.0.up_proj"}, 16.0, "file.pt")
+            assert config == {
+                "peft_type": "LORA",
+                "r": 2,
+                "lora_alpha": 16,
+                "target_modules": ["model.layers.0.up_proj"],
+            }
+            tensors = load(weights)
+            assert torch.equal(tensors["base_model.model.model.layers.0.up_proj.lora_A.weight"], a)
+            assert torch.equal(tensors["base_model.model.model.layers.0.up_proj.lora_B.weight"], b)
+            with pytest.raises(ArtifactError, match="this model does not have"):
+                found.as_peft({"model.layers.0.down_proj"}, 16.0, "file.pt")
+    found = read(written(tmp_path, held))
+    assert isinstance(found, Lora)
+    with pytest.raises(UsageError, match="does not say the alpha"):
+        found.as_peft({"model.layers.0.up_proj"}, None, "file.pt")
+
+
+def test_any_other_data_is_shown_as_what_it_holds(tmp_path: Path) -> None:
+    held = {
+        "config": {"prompt": "Who?", "sigma": 0.5, "on": True, "none": None},
+        "sweep": torch.tensor([[1.0, float("nan")], [3.0, 5.0]]),
+        "means": [torch.zeros(3) for _ in range(4)],
+        "sites": [{"L": 1}, {"L": 2}],
+        "by_layer": {layer: torch.zeros(2) for layer in range(12)},
+    }
+    found = read(written(tmp_path, held))
+    assert isinstance(found, Data) and found.left == 0
+    assert {entry.key: (entry.kind, entry.about) for entry in found.entries} == {
+        "config.prompt": ("text", "Who?"),
+        "config.sigma": ("number", "0.5"),
+        "config.on": ("true or false", "True"),
+        "config.none": ("nothing", "None"),
+        "sweep": ("tensor [2, 2] float32", "1 to 5, mean 3, 1 not finite"),
+        "means": ("list of 4", "tensors [3] float32"),
+        "sites": ("list of 2", "{L}, {L}"),
+        "by_layer": ("dictionary of 12", "keys 0, 1, 2, … · tensors [2] float32"),
+    }
+    many = read(written(tmp_path, [{"a": index} for index in range(3)]))
+    assert isinstance(many, Data) and many.entries[0].kind == "list of 3"
+    wide = read(written(tmp_path, {f"k{index}": {"v": index} for index in range(300)}))
+    assert isinstance(wide, Data)
 
 
 def test_what_is_no_such_file_is_said_to_be_none(tmp_path: Path) -> None:

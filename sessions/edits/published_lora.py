@@ -1,0 +1,111 @@
+"""The factors of a LoRA in a dictionary of tensors, as `torch.save` keeps the state of a model that was trained.
+
+A key is the path of a projection, the name of a factor and what a framework puts around both:
+
+    base_model.model.model.layers.0.self_attn.q_proj.lora_A.default.weight      PEFT
+    layers.0.self_attn.q_proj.lora_down.weight                                  others
+
+`lora_A`, or `lora_down`, is `[r, in]` and `lora_B`, or `lora_up`, `[out, r]`. Such a dictionary says nothing of alpha:
+the file says it beside the tensors, or whoever reads it does.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from safetensors.torch import save as tensors_as_bytes
+from torch import Tensor
+
+from sessions.errors import ArtifactError, UsageError
+
+_KEY = re.compile(r"(?P<path>.+?)\.(?P<factor>lora_A|lora_B|lora_down|lora_up)(?:\.\w+)*")
+_FACTORS = {"lora_A": "lora_A", "lora_down": "lora_A", "lora_B": "lora_B", "lora_up": "lora_B"}
+_ALPHAS = ("lora_alpha", "alpha")
+
+
+@dataclass(frozen=True, eq=False)
+class Lora:
+    """A LoRA as it was found: by the path of each projection its factors `lora_A` `[r, in]` and `lora_B` `[out, r]`.
+
+    `alpha` is what the file says of it, None where it says nothing.
+    """
+
+    factors: Mapping[str, Mapping[str, Tensor]]
+    alpha: float | None
+
+    def as_peft(self, modules: Collection[str], alpha: float | None, source: str) -> tuple[dict[str, Any], bytes]:
+        """The configuration and the weights of a PEFT folder for a model with these modules.
+
+        Raises:
+            UsageError: nobody says alpha.
+            ArtifactError: a projection is not one of the model's, or the ranks differ.
+        """
+        alpha = self.alpha if alpha is None else alpha
+        if alpha is None:
+            raise UsageError(f"{source} does not say the alpha that its LoRA was trained with", "say it: --alpha 16")
+        ranks = {len(each["lora_A"]) for each in self.factors.values()}
+        if len(ranks) > 1:
+            raise ArtifactError(f"{source} has factors of the ranks {', '.join(map(str, sorted(ranks)))}: one is read")
+        named = {_module(path, modules, source): factors for path, factors in self.factors.items()}
+        weights = {
+            f"base_model.model.{name}.{factor}.weight": tensor.contiguous()
+            for name, factors in named.items()
+            for factor, tensor in factors.items()
+        }
+        config = {"peft_type": "LORA", "r": ranks.pop(), "lora_alpha": alpha, "target_modules": sorted(named)}
+        return config, tensors_as_bytes(weights, metadata={"format": "pt"})
+
+
+def lora_in(held: Mapping[Any, Any], source: str) -> Lora | None:
+    """The LoRA in a dictionary, or in one that it holds; None where it is none.
+
+    Raises:
+        ArtifactError: a projection lacks one of its factors, or they do not fit each other.
+    """
+    found: dict[str, dict[str, Tensor]] = {}
+    for key, value in (item for part in (held, *_within(held)) for item in part.items()):
+        match = _KEY.fullmatch(key) if isinstance(key, str) and isinstance(value, Tensor) else None
+        if match is not None:
+            found.setdefault(match["path"], {})[_FACTORS[match["factor"]]] = _matrix(value, f"{source}: {key}")
+    for path, factors in found.items():
+        if len(factors) < 2:
+            raise ArtifactError(f"{source} has only {next(iter(factors))} of {path}", "a LoRA has lora_A and lora_B")
+        if len(factors["lora_A"]) != factors["lora_B"].shape[1]:
+            shapes = " and ".join(str(list(factors[each].shape)) for each in ("lora_A", "lora_B"))
+            raise ArtifactError(f"{source} has factors of {path} that do not fit each other: {shapes}")
+    return Lora(found, _alpha(held)) if found else None
+
+
+def _within(held: Mapping[Any, Any]) -> list[Mapping[Any, Any]]:
+    return [value for value in held.values() if isinstance(value, Mapping)]
+
+
+def _alpha(held: Mapping[Any, Any]) -> float | None:
+    said = (part.get(key) for part in (held, *_within(held)) for key in _ALPHAS)
+    return next((float(each) for each in said if isinstance(each, int | float) and not isinstance(each, bool)), None)
+
+
+def _matrix(value: Tensor, what: str) -> Tensor:
+    if value.ndim != 2 or not value.is_floating_point() or value.is_sparse:
+        raise ArtifactError(f"{what} is a tensor of {list(value.shape)} {value.dtype}, and a factor is a matrix")
+    if not bool(value.isfinite().all()):
+        raise ArtifactError(f"{what} has a number that is not finite")
+    return value.detach()
+
+
+def _module(path: str, modules: Collection[str], source: str) -> str:
+    """The module of the open model that a path means, whatever a framework put before its name."""
+    parts = path.split(".")
+    for start in range(len(parts)):
+        name = ".".join(parts[start:])
+        if name in modules:
+            return name
+    ending = [name for name in modules if name.endswith(f".{path}")]
+    if len(ending) != 1:
+        raise ArtifactError(
+            f"{source} has factors of {path}, which this model does not have", "open the model it is of"
+        )
+    return ending[0]
