@@ -20,7 +20,8 @@ from sessions.training.findings import Outcome, Plan, Round
 
 if TYPE_CHECKING:
     from sessions.edits.edit import Edit
-    from sessions.edits.published import Lora, Trained
+    from sessions.edits.published import Trained
+    from sessions.edits.published_lora import Lora
 
 #: Endings of files that torch.save wrote, and of configurations.
 PICKLES, CONFIGURATIONS = (".pt", ".pth", ".bin"), (".yaml", ".yml")
@@ -36,7 +37,8 @@ def import_published(
     top: int | None,
 ) -> Saved | FileShown:
     """What a pickle of an earlier project holds, saved as what it can be used as; nothing in it is run."""
-    from sessions.edits.published import Data, Lora, Signature, Trained, read
+    from sessions.edits.published import Data, Signature, Trained, read
+    from sessions.edits.published_lora import Lora
 
     session.opened()
     found = read(path.expanduser().absolute(), top)

@@ -120,7 +120,7 @@ class _Enabled:
         self.ids: list[str] = self._named("enabled", list)
         self.gains: dict[str, Any] = self._named("overrides", dict)
 
-    def _named(self, key: str, kind: type) -> Any:
+    def _named(self, key: str, kind: type[list[Any]] | type[dict[str, Any]]) -> Any:
         """The ids under a key, each of which the inventory has."""
         value: Any = self.fields.get(key) or kind()
         if not isinstance(value, kind):
