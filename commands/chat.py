@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
@@ -10,8 +11,8 @@ from commands.choices import THINKING
 from commands.prompting import NO_SWITCH, decoded, decoding_options, hashes
 from commands.verb import argument, option, verb
 from commands.words import Prose, Whole, Word
-from sessions.errors import ModelError, UsageError
-from sessions.events import Steps
+from sessions.errors import Cancelled, ModelError, UsageError
+from sessions.events import Steps, Text
 from sessions.interventions.arms import Condition
 from sessions.model.info import Conversation, Encoded, Prompt
 from sessions.results import Forgotten, HistoryShown, Said
@@ -28,12 +29,14 @@ FAMILY = "Chat"
 @argument("text", help="what you say; words are joined by single spaces", type=Prose(), nargs=-1, required=True)
 @option("--system", type=Word(), help="system text of the conversation, instead of the template's own")
 @option("--thinking", type=THINKING, help="let a thinking model think, where its template has the switch")
+@option("--compare", "compared", is_flag=True, help="show the reply without what is live beside it")
 @decoding_options
 def say(
     session: Session,
     text: tuple[str, ...],
     system: str | None,
     thinking: str | None,
+    compared: bool,
     stop: tuple[str, ...],
     **overrides: Any,
 ) -> Steps[Said]:
@@ -41,7 +44,8 @@ def say(
 
     What is suppressed and what is live is in force. --system and --thinking hold for the rest of the conversation. A
     reply that is cancelled is kept as far as it went. `history` shows what was said, `forget` lets it go. The prompt
-    and its seed have no part in this and stay as they are.
+    and its seed have no part in this and stay as they are. --compare has the model reply once more without what is
+    live; the conversation goes on with the first reply.
     """
     from sessions.interventions.chatting import asked, gone_on, replied
 
@@ -51,6 +55,8 @@ def say(
             f"{opened.info.name} has no chat template: it was not made to talk",
             "let it go on with a text: prompt TEXT, then generate; or open a model that talks: model smollm2",
         )
+    if compared and not session.live:
+        raise UsageError("nothing is live, so there is nothing to compare with", "shift L24/N1005 2 --live, or: arms")
     conversation = session.history
     if system is not None:
         conversation = structs.replace(conversation, system=system)
@@ -63,7 +69,14 @@ def say(
         conversation = gone_on(conversation, said, reply, _in_force(session))
         session.history = conversation
     session.reading = Reading(text=reply.answer, logits=reply.logits)
-    notes = [*hashes(text), *([] if thinking is None or opened.info.has_thinking else [NO_SWITCH])]
+    notes, baseline = list(hashes(text)), ""
+    if compared and reply.arm.stopped != "cancelled":
+        try:
+            steps = replied(opened, encoded, Condition(""), decoding, cancel=session.cancel)
+            baseline = (yield from _silently(steps)).answer
+        except Cancelled:
+            notes.append("the reply without what is live was cancelled")
+    notes += [] if thinking is None or opened.info.has_thinking else [NO_SWITCH]
     return Said(
         encoded=encoded,
         arm=reply.arm,
@@ -72,8 +85,24 @@ def say(
         closing=reply.closing,
         exchanges=len(conversation),
         under=_in_force(session),
+        baseline=baseline,
         notes=(*notes, *_remarks(session, encoded, reply, decoding)),
     )
+
+
+def _silently(steps: Steps[Reply]) -> Steps[Reply]:
+    """The same steps without the text as it grows: another one stands there."""
+    reply = None
+    with closing(steps):
+        while reply is None:
+            try:
+                event = next(steps)
+            except StopIteration as stop:
+                reply = stop.value
+            else:
+                if not isinstance(event, Text):
+                    yield event
+    return reply
 
 
 def _read(session: Session, prompt: Prompt) -> Encoded:

@@ -21,7 +21,7 @@ from sessions.errors import UsageError
 from sessions.events import Steps
 from sessions.interventions.arms import Arm, Condition, shifts
 from sessions.interventions.treatment import SEGMENTS, Treatment, refuse_overlaps, sites_of
-from sessions.results import Compared
+from sessions.results import Compared, WorkingSet
 from sessions.session import Reading, Session
 
 if TYPE_CHECKING:
@@ -74,12 +74,12 @@ class Change:
 
 @verb("ablate", family=FAMILY, example="ablate top50")
 @_options(_selection, *_held)
-def ablate(session: Session, max_tokens: int | None, live: bool, **asked: Any) -> Steps[Compared]:
+def ablate(session: Session, max_tokens: int | None, live: bool, **asked: Any) -> Steps[Compared | WorkingSet]:
     """Switch neurons off and show what the model says without them.
 
     The text with the neurons at zero appears beside the untouched one, with the shift of the
     next-token distribution. A neuron written with a position, L24/N1005@41, is switched off there
-    only. Nothing of it remains afterwards, unless with --live.
+    only. Nothing of it remains afterwards, unless with --live, which needs no prompt: it holds while you chat.
 
     At zero a neuron can be further from what the model knows than anything it does. --mean holds it at its
     mean instead, and --resample at what it was at one place of another text, drawn with the setting rng.
@@ -89,14 +89,14 @@ def ablate(session: Session, max_tokens: int | None, live: bool, **asked: Any) -
 
 @verb("amplify", family=FAMILY, example="amplify top10 3")
 @_options(_selection, argument("factor", help="times how much", type=Number(), default=2.0))
-def amplify(session: Session, max_tokens: int | None, live: bool, **asked: Any) -> Steps[Compared]:
+def amplify(session: Session, max_tokens: int | None, live: bool, **asked: Any) -> Steps[Compared | WorkingSet]:
     """Multiply neurons by a factor (2 unless given) and show what changes."""
     return (yield from _shown(session, "amplify", asked, max_tokens, live))
 
 
 @verb("shift", family=FAMILY, example="shift L24/N1005 5 --generated")
 @_options(_named, argument("gain", help="how much, in the units of the activation", type=Gain(), required=True))
-def shift(session: Session, max_tokens: int | None, live: bool, **asked: Any) -> Steps[Compared]:
+def shift(session: Session, max_tokens: int | None, live: bool, **asked: Any) -> Steps[Compared | WorkingSet]:
     """Add a constant to neurons, whatever they are, and show what changes.
 
     What is written can then fall into a loop: the setting guard, unless off, forbids a third identical token
@@ -107,7 +107,7 @@ def shift(session: Session, max_tokens: int | None, live: bool, **asked: Any) ->
 
 @verb("set-to", family=FAMILY, example="set-to L24/N1005 5 --generated")
 @_options(_named, argument("gain", metavar="VALUE", help="what they are held at", type=Gain(), required=True))
-def set_to(session: Session, max_tokens: int | None, live: bool, **asked: Any) -> Steps[Compared]:
+def set_to(session: Session, max_tokens: int | None, live: bool, **asked: Any) -> Steps[Compared | WorkingSet]:
     """Hold neurons at a value, whatever they would be, and show what changes."""
     return (yield from _shown(session, "set-to", asked, max_tokens, live))
 
@@ -170,12 +170,13 @@ def changed(session: Session, verb: str, asked: dict[str, Any]) -> Steps[Change]
     Raises:
         UsageError: a word of it means nothing here.
     """
+    encoded = None if session.prompt is None and asked.get("live") else session.encoded()
     selection, at, over = session.select(asked["selection"]), asked["at"], asked.get("over")
-    where = Limits(asked["region"], asked["positions"], asked["marker"]).where(session, session.encoded())
+    where = Limits(asked["region"], asked["positions"], asked["marker"]).where(session, encoded)
     name, multiplier, constant = BUILDERS[verb](asked)
     neurons = selection.spread(at)
     constants: tuple[float, ...] = ()
-    notes = _places_of_another_prompt(session) if at == "circuit" else []
+    notes = _places_of_another_prompt(session) if at == "circuit" and encoded is not None else []
     if verb == "ablate" and asked["held"] != "zero":
         reference, more = yield from _reference(session, asked["held"], over)
         notes += more
@@ -250,10 +251,15 @@ def with_live(session: Session, treatment: Treatment) -> tuple[tuple[Treatment, 
 # ---- arms
 
 
-def _shown(session: Session, verb: str, asked: dict[str, Any], max_tokens: int | None, live: bool) -> Steps[Compared]:
-    change = yield from changed(session, verb, asked)
+def _shown(
+    session: Session, verb: str, asked: dict[str, Any], max_tokens: int | None, live: bool
+) -> Steps[Compared | WorkingSet]:
+    change = yield from changed(session, verb, {**asked, "live": live})
     if live:
         refuse_overlaps([*session.live, change.treatment])
+    if live and session.prompt is None:
+        session.live = (*session.live, change.treatment)
+        return in_force(session, notes=(*change.notes, "there is no prompt to show it on: say something"))
     shown = yield from _compared(session, verb, [change], max_tokens)
     if live:
         session.live = (*session.live, change.treatment)
@@ -288,6 +294,20 @@ def _compared(session: Session, verb: str, changes: Sequence[Change], max_tokens
         arms=found,
         shifts=shifts(found[0], found[1]) if len(found) == 2 else (),
         notes=(*dict.fromkeys(notes), *remarks(found, conditions)),
+    )
+
+
+def in_force(
+    session: Session, added: int = 0, released: int = 0, ended: int = 0, notes: tuple[str, ...] = ()
+) -> WorkingSet:
+    """What is in force now, and what a line changed of it."""
+    return WorkingSet(
+        suppressed=session.suppressed,
+        live=tuple((treatment.label, len(treatment.neurons)) for treatment in session.live),
+        added=added,
+        released=released,
+        ended=ended,
+        notes=notes,
     )
 
 

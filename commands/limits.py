@@ -37,13 +37,13 @@ class Limits:
     positions: tuple[tuple[int, int], ...] | None = None
     marker: str | None = None
 
-    def where(self, session: Session, encoded: Encoded) -> Where:
-        """The part of a text that they mean; positions from the end are those of the prompt.
+    def where(self, session: Session, encoded: Encoded | None) -> Where:
+        """The part of a text that they mean; positions from the end are those of the prompt, if there is one.
 
         Raises:
             UsageError: a position that the prompt does not have; or no marker is known, or one is not needed.
         """
-        spans = tuple(_counted(span, len(encoded.ids)) for span in self.positions or ())
+        spans = tuple(_counted(span, None if encoded is None else len(encoded.ids)) for span in self.positions or ())
         if self.region not in SEGMENTS:
             if self.marker is not None:
                 raise UsageError("--marker says where a thought ends", "give --thought or --answer with it")
@@ -84,7 +84,11 @@ def closing(session: Session) -> str:
     return found
 
 
-def _counted(span: tuple[int, int], length: int) -> tuple[int, int]:
+def _counted(span: tuple[int, int], length: int | None) -> tuple[int, int]:
+    if length is None:
+        if min(span) < 0:
+            raise UsageError("positions from the end are those of a prompt, and none is set", "count from 0: 0, 3-7")
+        return span
     first, last = (position + length if position < 0 else position for position in span)
     if first < 0:
         raise UsageError(f"the prompt has no position {span[0]}", f"its {length} positions are 0 to {length - 1}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from commands.interventions import FAMILY
+from commands.interventions import FAMILY, in_force
 from commands.verb import argument, verb
 from commands.words import SelectionWord
 from sessions.circuits.circuit import Neuron
@@ -21,7 +21,7 @@ def suppress(session: Session, selection: str | None) -> WorkingSet:
     would change a suppressed neuron, it stays at zero.
     """
     if selection is None:
-        return _shown(session)
+        return in_force(session)
     session.opened()
     chosen = session.select(selection)
     if chosen.pinned:
@@ -37,7 +37,7 @@ def suppress(session: Session, selection: str | None) -> WorkingSet:
     session.suppressed = tuple(found.values())
     already = len({neuron.site for neuron in chosen.neurons}) - (len(found) - before)
     notes = (f"{already} of them were suppressed already",) if already else ()
-    return _shown(session, suppressed=len(found) - before, notes=notes)
+    return in_force(session, added=len(found) - before, notes=notes)
 
 
 @verb("release", family=FAMILY, example="release all")
@@ -58,20 +58,7 @@ def release(session: Session, selection: str) -> WorkingSet:
     ended = sum(len(each.neurons) for each in session.live) - sum(len(each.neurons) for each in live)
     if not released and not ended:
         if sites is None:
-            return _shown(session, notes=("nothing was in force",))
+            return in_force(session, notes=("nothing was in force",))
         raise UsageError(f"nothing is in force on '{selection}'", "suppress shows what is; release all ends it")
     session.suppressed, session.live = kept, live
-    return _shown(session, released=released, ended=ended)
-
-
-def _shown(
-    session: Session, suppressed: int = 0, released: int = 0, ended: int = 0, notes: tuple[str, ...] = ()
-) -> WorkingSet:
-    return WorkingSet(
-        suppressed=session.suppressed,
-        live=tuple((treatment.label, len(treatment.neurons)) for treatment in session.live),
-        added=suppressed,
-        released=released,
-        ended=ended,
-        notes=notes,
-    )
+    return in_force(session, released=released, ended=ended)

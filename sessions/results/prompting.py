@@ -40,7 +40,8 @@ class Said(Value, frozen=True, kw_only=True):
     """`say`: the reply, as the one arm it is, its thought and answer apart.
 
     `closing` is the marker that parts them, "" where one of them is missing. `exchanges` counts those of the
-    conversation, this one included if it was kept. `under` names what was suppressed and live.
+    conversation, this one included if it was kept. `under` names what was suppressed and live; `baseline` is the
+    answer without what was live, where it was asked for.
     """
 
     encoded: Encoded
@@ -50,6 +51,7 @@ class Said(Value, frozen=True, kw_only=True):
     closing: str
     exchanges: int
     under: str = ""
+    baseline: str = ""
 
     @property
     def text(self) -> str:

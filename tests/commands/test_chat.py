@@ -77,6 +77,23 @@ def test_a_model_answers_with_what_was_said_before_in_mind(session: Session) -> 
     assert session.prompt is None
 
 
+def test_what_is_live_needs_no_prompt_and_is_held_against_a_reply_without_it(talking: Session) -> None:
+    talking.prompt = None
+    failed = failure(talking, "say hello --compare")
+    assert "nothing is live" in failed.message
+    plain = result(talking, "say hello --max-tokens 6 --guard")
+    result(talking, "forget")
+    working = result(talking, "shift L1/N3 9 --live")
+    assert working.live == (("shifted +9 L1/N3", 1),) and "say something" in working.notes[-1]
+    shown = result(talking, "say hello --max-tokens 6 --compare")
+    assert shown.baseline == plain.answer and shown.answer != plain.answer
+    assert turns(talking) == [("user", "hello"), ("assistant", shown.answer)]
+    assert failure(talking, "shift L1/N5 1 --positions -1 --live").message.startswith("positions from the end")
+    for line in ("shift L1/N5 1", "ablate L1/N5 --max-tokens 2"):
+        assert failure(talking, line).message == "no prompt is set"
+    result(talking, "release all")
+
+
 def test_a_reply_streams_and_travels_as_it_is(talking: Session) -> None:
     events = events_of(talking, "say the cat")
     (done,) = [event for event in events if isinstance(event, Result)]

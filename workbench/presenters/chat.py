@@ -24,6 +24,9 @@ def _(value: results.Said, sheet: parts.Sheet) -> Iterator[RenderableType]:
             yield _thought(value.thought)
             yield Line()
         yield parts.text(value.answer)
+    if value.baseline:
+        yield parts.dim(Line("without what is live:"))
+        yield parts.text(value.baseline)
     yield parts.dim(facts([*_facts(value), duration(sheet.seconds)], sheet.width))
 
 
