@@ -72,9 +72,9 @@ def in_background(work: Callable[[Meter], T], label: str, unit: str = "") -> Ste
     thread = threading.Thread(target=run, name=label, daemon=True)
     thread.start()
     try:
-        while not outcome.done():
+        yield meter.progress()  # once at least, however soon it is done: so every run of it can be cancelled here
+        while not concurrent.futures.wait([outcome], timeout=LOOK).done:
             yield meter.progress()
-            concurrent.futures.wait([outcome], timeout=LOOK)
         return outcome.result()
     finally:
         meter.stop.set()
