@@ -211,17 +211,18 @@ def _logits(session: Session) -> Tensor:
 @verb("run", family=FAMILY, example="run capital.wb")
 @argument("path", help="a command file (.wb)", type=FileName(".wb"))
 @option("--set", "values", type=Word(), multiple=True, metavar="NAME=VALUE", help="fill ${NAME} in the file")
-def run(session: Session, path: Path, values: tuple[str, ...]) -> Steps[Ran]:
+@option("--trust", is_flag=True, help="let the file, and those it runs, open models with --trust-remote-code")
+def run(session: Session, path: Path, values: tuple[str, ...], trust: bool) -> Steps[Ran]:
     """Run a command file in this session: one command a line, # comments, \\ continues a line.
 
     A comment stands behind a blank, and in the text of prompt, seed and say has a blank behind its # too: the #1 of
     prompt Who is #1? is text.
 
-    The first line that fails stops it.
+    The first line that fails stops it. A line with --trust-remote-code is refused unless you say --trust.
     """
     from commands import script
 
-    return (yield from script.play(session, path, script.assignments(values)))
+    return (yield from script.play(session, path, script.assignments(values), trust=trust))
 
 
 @verb("help", family=FAMILY, example="help discover")

@@ -8,13 +8,13 @@ from msgspec import structs
 
 from commands.choices import OneOf
 from commands.limits import closing
-from commands.line import quoted
 from commands.names import SavedName
 from commands.verb import argument, option, verb
 from commands.words import Number, Text, Word
 from sessions.errors import ArtifactError, UsageError
 from sessions.interventions.presets import REGIONS, Preset, part, preset_of, treatments
 from sessions.interventions.treatment import SEGMENTS, refuse_overlaps
+from sessions.lines import line_of
 from sessions.results import Listed, PresetShown, Saved
 from sessions.session import Session
 
@@ -106,7 +106,7 @@ def _saved(session: Session, name: str, force: bool) -> Saved:
         preset_of(session.live),
         model=info.name,
         fingerprint=info.fingerprint,
-        command=f"preset save {quoted(name)}",
+        command=line_of(["preset", "save", name]),
         force=force,
     )
     return Saved(name=f"preset:{name}", path=str(path))

@@ -13,6 +13,7 @@ Pickles are refused unread. Nothing here imports PEFT.
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from sessions.disk import read_file, reported
+from sessions.disk import READABLE, check_regular, read_file, reading, reported
 from sessions.errors import ArtifactError
 from sessions.json_text import decoded
 from sessions.model.background import Meter
@@ -146,8 +147,8 @@ def outline(folder: Path) -> Outline:
     check_folder(folder)
     config = decoded(read_file(folder / CONFIG), dict[str, Any], str(folder / CONFIG))
     check_config(config, str(folder))
-    path = folder / WEIGHTS
-    with reported("read", path, "check the path and its permissions"):
+    path = check_regular(folder / WEIGHTS)
+    with reported("read", path, READABLE):
         try:
             with safetensors.safe_open(path, framework="pt") as file:
                 shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
@@ -241,15 +242,12 @@ def hashed(folder: Path, meter: Meter | None = None) -> str:
     digest = sha256()
     for name in (CONFIG, WEIGHTS):
         path = folder / name
-        with reported("read", path, "check the path and its permissions"):
-            if not path.is_file():
-                raise ArtifactError(f"{path} is not a regular file", _TAKEN)
-            digest.update(path.stat().st_size.to_bytes(8, "little"))
-            with path.open("rb") as file:
-                while chunk := file.read(CHUNK):
-                    if meter is not None:
-                        meter.reach(meter.done)
-                    digest.update(chunk)
+        with reading(path) as file:
+            digest.update(os.fstat(file.fileno()).st_size.to_bytes(8, "little"))
+            while chunk := file.read(CHUNK):
+                if meter is not None:
+                    meter.reach(meter.done)
+                digest.update(chunk)
     return digest.hexdigest()
 
 
@@ -277,7 +275,7 @@ def _by_pattern(patterns: object, module: str, usual: Any) -> Any:
 
 def _factors(path: Path, config: Mapping[str, Any], meter: Meter | None) -> dict[str, Factors]:
     found: dict[str, dict[str, Tensor]] = {}
-    with reported("read", path, "check the path and its permissions"):
+    with reported("read", check_regular(path), READABLE):
         try:
             with safetensors.safe_open(path, framework="pt") as file:
                 for name in file.keys():  # noqa: SIM118
