@@ -26,6 +26,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from sessions import expressions
 from sessions.disk import READABLE, check_regular, read_file, reading, reported
 from sessions.errors import ArtifactError
 from sessions.json_text import decoded
@@ -43,6 +44,9 @@ _PART = re.compile(
     r"(?:base_model\.model\.)?(?P<module>.+?)\."
     r"(?P<part>lora_A\.weight|lora_B\.weight|lora_B\.bias|lora_magnitude_vector(?:\.weight)?)"
 )
+#: A pattern that is the name of a module or its end, in the usual spellings: nothing in it goes back and forth.
+_NAME = re.compile(r"\^?(?:[\w.]|\[\.\]|\\\.){1,400}\$?")
+_NAMED = "name the modules themselves"
 _FIELDS = {"lora_A.weight": "a", "lora_B.weight": "b", "lora_B.bias": "bias"}
 #: What a config may ask for beside a path, and how that is said.
 _REFUSED = {
@@ -265,12 +269,27 @@ def scaling_of(config: Mapping[str, Any], module: str, source: str) -> tuple[int
 
 
 def _by_pattern(patterns: object, module: str, usual: Any) -> Any:
-    """What the first pattern that fits says, as PEFT matches them: against the end of a name, at a dot."""
+    """What the first pattern that fits says, as PEFT matches them: against the end of a name, at a dot.
+
+    Most are names of modules. What else there is runs in the sandbox: a pattern is a program that came with a file.
+    """
     if isinstance(patterns, Mapping):
         for pattern, value in patterns.items():
-            if re.match(rf"(.*\.)?({pattern})$", module):
+            if _NAME.fullmatch(pattern):
+                if re.match(rf"(.*\.)?({pattern})$", module):
+                    return value
+            elif _fits(pattern, module):
                 return value
     return usual
+
+
+def _fits(pattern: str, module: str) -> bool:
+    try:
+        return expressions.first(rf"\A(.*\.)?({pattern})$", module) is not None
+    except expressions.Malformed as error:
+        raise ArtifactError(f"its config has the pattern {pattern!r}, which is none: {error}", _NAMED) from error
+    except expressions.TooSlow as error:
+        raise ArtifactError(f"its config has the pattern {pattern!r}, which {error}", _NAMED) from error
 
 
 def _factors(path: Path, config: Mapping[str, Any], meter: Meter | None) -> dict[str, Factors]:

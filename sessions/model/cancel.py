@@ -32,6 +32,10 @@ class Cancel:
         """Forget an earlier request."""
         self._requested = False
 
+    @property
+    def is_requested(self) -> bool:
+        return self._requested
+
     def look(self) -> None:
         """Raise `Cancelled` if it was requested."""
         if self._requested:
@@ -49,6 +53,12 @@ def looking_at(cancel: Cancel) -> Iterator[None]:
         yield
     finally:
         _running.reset(token)
+
+
+def requested() -> bool:
+    """Whether the command that runs here was cancelled."""
+    cancel = _running.get()
+    return cancel is not None and cancel.is_requested
 
 
 def look() -> None:

@@ -9,16 +9,13 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import re
 import secrets
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import torch
-from jinja2 import meta
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -31,7 +28,7 @@ from transformers import (
 from sessions.disk import read_file
 from sessions.errors import ArtifactError, ModelError
 from sessions.events import Steps
-from sessions.model import anatomy
+from sessions.model import anatomy, templates
 from sessions.model import fingerprint as fingerprints
 from sessions.model.background import Meter, Stopped, first_line, in_background, progress_to
 from sessions.model.generation_rules import rules_of
@@ -156,6 +153,8 @@ def _load(name: str, source: Source, options: dict[str, Any], meter: Meter) -> O
     with progress_to(meter):
         try:
             tokenizer = AutoTokenizer.from_pretrained(source.folder, **words)
+            if tokenizer.chat_template:
+                templates.warm()  # it is there once the weights are
             model, found = AutoModelForCausalLM.from_pretrained(source.folder, **options, output_loading_info=True)
         except Stopped:
             raise
@@ -273,18 +272,11 @@ def _ready_for_batches(tokenizer: PreTrainedTokenizerBase, rows: int) -> None:
 
 def _has_thinking(tokenizer: PreTrainedTokenizerBase) -> bool:
     """Whether the chat template reads a variable that turns thinking on and off."""
-    templates = tokenizer.chat_template or ""
-    texts = templates.values() if isinstance(templates, dict) else [templates]
-    return any(not _variables(text).isdisjoint(("enable_thinking", "thinking")) for text in texts)
-
-
-def _variables(template: str) -> set[str]:
-    """What a template reads from outside. Parsed only, never run; `generation` is a tag of transformers' own."""
-    plain = re.sub(r"{%-?\s*(?:end)?generation\s*-?%}", "", template)
-    try:
-        return meta.find_undeclared_variables(jinja2.Environment(extensions=["jinja2.ext.loopcontrols"]).parse(plain))
-    except jinja2.TemplateSyntaxError:  # the template is refused when it is used, with its own error
-        return set()
+    own = tokenizer.chat_template or ()
+    texts = own.values() if isinstance(own, dict) else [own] if own else []
+    with suppress(templates.Refused, ModelError):  # it is refused when it is used, with its own error
+        return any(not templates.variables(text).isdisjoint(("enable_thinking", "thinking")) for text in texts)
+    return False
 
 
 def _devices(model: PreTrainedModel) -> str:
