@@ -22,6 +22,7 @@ from sessions.events import Steps
 from sessions.interventions import inventories
 from sessions.interventions.presets import Preset
 from sessions.lines import line_of
+from sessions.model.cancel import look
 from sessions.results import Deleted, Exported, Imported, Listed, Loaded, ModelExported, Saved
 from sessions.session import Session
 from sessions.store import Key, body_of, check_model, opened
@@ -80,6 +81,7 @@ def _check(session: Session, circuit: Circuit) -> None:
     if circuit.prompt.text:
         session.read(circuit.prompt)
     for neuron in circuit.neurons:
+        look()
         try:
             anatomy.check(neuron.layer, neuron.index)
         except UsageError as error:

@@ -15,6 +15,7 @@ from sessions.errors import ArtifactError, UsageError
 from sessions.interventions.presets import REGIONS, Preset, part, preset_of, treatments
 from sessions.interventions.treatment import SEGMENTS, refuse_overlaps
 from sessions.lines import line_of
+from sessions.model.cancel import look
 from sessions.results import Listed, PresetShown, Saved
 from sessions.session import Session
 
@@ -161,6 +162,7 @@ def check_neurons(session: Session, name: str, preset: Preset) -> None:
     """Refuse a preset with a neuron that the open model lacks."""
     anatomy = session.opened().anatomy
     for known in preset.neurons:
+        look()
         try:
             anatomy.check(known.layer, known.index)
         except UsageError as error:
