@@ -17,6 +17,7 @@ from sessions.errors import ArtifactError, Cancelled, NotFinite, UsageError, Wor
 from sessions.events import Event, Failed, Result, Started, Steps
 from sessions.journal import Record, versions
 from sessions.json_text import infinite
+from sessions.model.cancel import looking_at
 from sessions.session import Session
 
 
@@ -94,7 +95,8 @@ def _stoppable(session: Session, steps: Steps[Any]) -> Steps[Any]:
                 except Cancelled as cancelled:
                     event = steps.throw(cancelled)
                 else:
-                    event = next(steps)
+                    with looking_at(session.cancel):
+                        event = next(steps)
             except StopIteration as stop:
                 return stop.value
             yield event

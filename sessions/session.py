@@ -84,6 +84,7 @@ class Session(Saved):
         self.reading = Reading()
         self.folder = Path()  # what completion takes relative paths to be relative to
         self.files: tuple[Path, ...] = ()  # command files being run, outermost first
+        self.trusting = False  # whether these may open models that come with code of their own
         self._encoded: Encoded | None = None
         self._suppression: Suppression | None = None  # while its neurons are held
         self._autoencoder: tuple[object, Autoencoder] | None = None  # read already, and what it was read from

@@ -22,7 +22,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from sessions.disk import HOME_HINT, make_folder, read_file, reported, sync_folder, turn
+from sessions.disk import HOME_HINT, make_folder, read_file, reading, reported, sync_folder, turn
 from sessions.edits.adapter_files import CHUNK, CONFIG, WEIGHTS, Contents, Outline, outline, read_folder
 from sessions.errors import ArtifactError
 from sessions.json_text import decoded, readable
@@ -284,7 +284,7 @@ def _replace_files(temporary: Path, target: Path) -> None:
 
 
 def _copy(source: Path, target: Path, meter: Meter | None) -> None:
-    with source.open("rb") as file, target.open("xb") as copy:
+    with reading(source) as file, reported("write", target, HOME_HINT), target.open("xb") as copy:
         while chunk := file.read(CHUNK):
             if meter is not None:
                 meter.reach(meter.done)

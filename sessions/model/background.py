@@ -12,6 +12,7 @@ import threading
 import traceback
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from contextvars import copy_context
 from typing import Any, TypeVar
 
 from huggingface_hub.utils import tqdm
@@ -69,7 +70,8 @@ def in_background(work: Callable[[Meter], T], label: str, unit: str = "") -> Ste
             traceback.clear_frames(error.__traceback__)
             outcome.set_exception(error)
 
-    thread = threading.Thread(target=run, name=label, daemon=True)
+    # In a copy of the context: what looks at the flag of the command that runs does so in the thread as well.
+    thread = threading.Thread(target=copy_context().run, args=(run,), name=label, daemon=True)
     thread.start()
     try:
         yield meter.progress()  # once at least, however soon it is done: so every run of it can be cancelled here

@@ -22,6 +22,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from sessions.errors import ModelError, UsageError
+from sessions.model import templates
 from sessions.model.info import Encoded, Prompt, Token, Turn
 from sessions.model.texts import ANCHORS, special_ids, text_of
 from sessions.model.thinking import in_common, markers
@@ -89,8 +90,8 @@ def rendered(
     if prompt.thinking is not None:
         switches = {"enable_thinking": prompt.thinking, "thinking": prompt.thinking}
     try:
-        return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=begun, **switches))
-    except Exception as error:  # templates are programs: they raise whatever they like
+        return templates.rendered(tokenizer, messages, begun=begun, **switches)
+    except templates.Refused as error:
         raise ModelError(
             f"the chat template refused the prompt: {error}", "try it without --system, or with --raw"
         ) from error
@@ -282,8 +283,8 @@ def _template_end(tokenizer: PreTrainedTokenizerBase) -> int | None:
     turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": marker}]
     for more in ([], [{"role": "user", "content": "a"}]):
         try:
-            text = str(tokenizer.apply_chat_template(turns + more, tokenize=False))
-        except Exception:  # a template that wants other turns cannot be asked this way; EOS remains
+            text = templates.rendered(tokenizer, turns + more)
+        except (templates.Refused, ModelError):  # it wants other turns, or cannot be asked at all; EOS remains
             return None
         behind = text.rpartition(marker)[2].lstrip()
         if behind:
