@@ -21,7 +21,7 @@ from sessions.disk import read_file, write_file
 from sessions.errors import ArtifactError, WorkbenchError
 from sessions.events import Steps
 from sessions.interventions.treatment import Treatment
-from sessions.json_text import decoded
+from sessions.json_text import decoded, escaped
 from sessions.model.info import Conversation, Opening, Prompt, same_model
 from sessions.session import Session
 from sessions.settings import Settings
@@ -84,7 +84,11 @@ def write(path: Path, state: SavedState) -> None:
     Raises:
         ArtifactError: it cannot be written; the one before is still there.
     """
-    write_file(path, msgspec.json.encode(state) + b"\n", force=True, what="the state of the session")
+    try:
+        data = msgspec.json.encode(state)
+    except UnicodeEncodeError:  # a path can be bytes that are no text: the model there will not come back
+        data = msgspec.json.encode(escaped(msgspec.to_builtins(state)))
+    write_file(path, data + b"\n", force=True, what="the state of the session", private=True)
 
 
 def read(path: Path) -> SavedState:

@@ -110,15 +110,22 @@ def terms(text: str, is_name: Callable[[str], bool] = lambda name: True) -> tupl
 def _terms(text: str, is_name: Callable[[str], bool]) -> Iterator[Term]:
     operator, at = "+", 0
     while True:
-        at += len(text[at:]) - len(text[at:].lstrip())
+        at = _beyond_blanks(text, at)
         end = _term_end(text, at, is_name)
         yield Term(operator, text[at:end])
-        at = end + len(text[end:]) - len(text[end:].lstrip())
+        at = _beyond_blanks(text, end)
         if at == len(text):
             return
         if text[at] not in OPERATORS:
             raise UsageError(f"'{text}' is not a selection: '{text[at:]}' is left over", HINT, at)
         operator, at = OPERATORS[text[at]], at + 1
+
+
+def _beyond_blanks(text: str, at: int) -> int:
+    """Where the first character from `at` on stands that is no blank."""
+    while at < len(text) and text[at].isspace():
+        at += 1
+    return at
 
 
 def _term_end(text: str, at: int, is_name: Callable[[str], bool]) -> int:

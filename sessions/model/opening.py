@@ -26,7 +26,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from sessions.errors import ModelError
+from sessions.errors import ModelError, WorkbenchError
 from sessions.events import Steps
 from sessions.model import anatomy
 from sessions.model import fingerprint as fingerprints
@@ -35,7 +35,7 @@ from sessions.model.generation_rules import rules_of
 from sessions.model.info import ModelInfo
 from sessions.model.locating import ADAPTER, Source, located
 from sessions.model.parts import Anatomy
-from sessions.model.tokens import bound
+from sessions.model.tokens import bound, check_sound
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -117,7 +117,10 @@ def adopt(
     model.eval()
     model.requires_grad_(False)
     parts = anatomy.read(model)
+    if not parts.layers:
+        raise ModelError(f"{name} has no layers", "open a model that has some")
     _ready_for_batches(tokenizer, parts.n_tokens)
+    check_sound(tokenizer)
     info = ModelInfo(
         name=name,
         source=source,
@@ -146,15 +149,19 @@ def adopt(
 
 def _load(name: str, source: Source, options: dict[str, Any], meter: Meter) -> OpenModel:
     weights = source.fingerprint()
-    words = {key: options[key] for key in ("gguf_file", "trust_remote_code", "local_files_only") if key in options}
     with progress_to(meter):
         try:
-            tokenizer = AutoTokenizer.from_pretrained(source.folder, **words)
-            model, found = AutoModelForCausalLM.from_pretrained(source.folder, **options, output_loading_info=True)
-        except Stopped:
+            return _loaded(name, source, options, weights)
+        except (Stopped, WorkbenchError):
             raise
-        except Exception as error:  # whatever a checkpoint, its libraries or its own code may raise
+        except BaseException as error:  # whatever a checkpoint, its libraries or its own code may raise, panics too
             raise _cannot_load(name, error) from error
+
+
+def _loaded(name: str, source: Source, options: dict[str, Any], weights: str) -> OpenModel:
+    words = {key: options[key] for key in ("gguf_file", "trust_remote_code", "local_files_only") if key in options}
+    tokenizer = AutoTokenizer.from_pretrained(source.folder, **words)
+    model, found = AutoModelForCausalLM.from_pretrained(source.folder, **options, output_loading_info=True)
     _check_complete(name, found)
     own_code = source.folder if options["trust_remote_code"] and getattr(model.config, "auto_map", None) else None
     identity = fingerprints.with_config(weights, model.config, own_code)
@@ -174,7 +181,7 @@ def _check_complete(name: str, found: dict[str, Any]) -> None:
             )
 
 
-def _cannot_load(name: str, error: Exception) -> ModelError:
+def _cannot_load(name: str, error: BaseException) -> ModelError:
     hint = ""
     if "trust_remote_code" in str(error):
         return ModelError(
@@ -259,7 +266,7 @@ def _variables(template: str) -> set[str]:
     plain = re.sub(r"{%-?\s*(?:end)?generation\s*-?%}", "", template)
     try:
         return meta.find_undeclared_variables(jinja2.Environment(extensions=["jinja2.ext.loopcontrols"]).parse(plain))
-    except jinja2.TemplateSyntaxError:  # the template is refused when it is used, with its own error
+    except (jinja2.TemplateError, RecursionError, ValueError):  # it is refused when it is used, with its own error
         return set()
 
 
