@@ -19,12 +19,13 @@ from commands.verb import Function, argument, option, verb
 from commands.words import Prose, Real, Text, Token, Whole, Word
 from sessions.events import Steps
 from sessions.interventions.arms import Condition
-from sessions.model.info import ModelInfo, Opening, Prompt, TokenChance
+from sessions.model.info import ModelInfo, Opening, Prompt, TokenChance, same_model
 from sessions.model.info import Token as TokenOfModel
 from sessions.results import Distribution, Generated, ModelOpened, PromptSet, Tokens
 from sessions.session import Reading, Session
 
 if TYPE_CHECKING:
+    from sessions.circuits.circuit import Circuit
     from sessions.model.generation import Decoding
 
 FAMILY = "Setting up"
@@ -105,12 +106,19 @@ def model(
     notes += [f"{ability} is not available: {reason}" for ability, reason in opened.info.refusals]
     notes += _rules(opened.info)
     if earlier is not None and session.circuit is None:
-        notes.append(f"the circuit was made on {earlier.model or 'a model it does not name'} and is let go")
+        notes.append(_let_go(earlier, opened.info))
     if force and not session.suppressed and not session.live:
         notes.append("what was suppressed or live was so on the model before, and is released")
     if opened.beside is not None:
         notes += yield from put_on_from(session, opened.beside)
     return ModelOpened(info=opened.info, notes=tuple(notes))
+
+
+def _let_go(circuit: Circuit, info: ModelInfo) -> str:
+    """Why a circuit does not stay with the model that was opened."""
+    if same_model(circuit.fingerprint, info.fingerprint):
+        return "the circuit has a neuron or a token that this model lacks, and is let go"
+    return f"the circuit was made on {circuit.model or 'a model it does not name'} and is let go"
 
 
 def _rules(info: ModelInfo) -> tuple[str, ...]:

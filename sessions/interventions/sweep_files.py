@@ -153,7 +153,7 @@ class Sweep:
             header, body, sha256 = layout.read(data, source)
             if sha256 != header.sha256:
                 raise ArtifactError(f"{source} was changed or damaged after it was written")
-            return Begun(header, layout.body(body, Plan, source))
+            return Begun(header, layout.body(body, Plan, source).sound())
         except ArtifactError as error:
             raise ArtifactError(error.message, _ANEW) from error
 
