@@ -25,7 +25,7 @@ from sessions.interventions.treatment import Treatment
 from sessions.json_text import decoded, escaped
 from sessions.model.info import Conversation, Opening, Prompt, same_model
 from sessions.session import Session
-from sessions.settings import Settings
+from sessions.settings import Settings, within_limits
 from sessions.vectors.features import Which
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def restore(session: Session, state: SavedState) -> Steps[tuple[str, ...]]:
     A model comes with the code of others only where the state says that the user asked for that.
     """
     missing: list[str] = []
-    session.settings, session.history, session.sae = state.settings, state.history, state.sae
+    session.settings, session.history, session.sae = within_limits(state.settings), state.history, state.sae
     if state.opening is not None:
         try:
             yield from _reopen(session, state.opening)

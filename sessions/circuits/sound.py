@@ -31,8 +31,6 @@ def sound(circuit: Circuit, source: str) -> Circuit:
     """
     if not circuit.neurons:
         raise ArtifactError(f"{source} holds no neurons", "a circuit has at least one")
-    if len(circuit.tokens) != len(circuit.ids):
-        raise ArtifactError(f"{source} has {len(circuit.ids):,} ids and {len(circuit.tokens):,} texts of them")
     for neuron in circuit.neurons:
         if not (0 <= neuron.layer < LARGEST and 0 <= neuron.index < LARGEST):
             raise ArtifactError(f"{source} has {neuron}: layers and neurons count from 0")
@@ -41,6 +39,8 @@ def sound(circuit: Circuit, source: str) -> Circuit:
     (place, count), *_ = places.most_common(1)
     if count > 1:
         raise ArtifactError(f"{source} has {Neuron(*place)} twice")
+    if len(circuit.tokens) != len(circuit.ids):
+        raise ArtifactError(f"{source} has {len(circuit.ids):,} ids and {len(circuit.tokens):,} texts of them")
     for token in (*circuit.ids, *_ids(circuit.target)):
         if not 0 <= token < LARGEST:
             raise ArtifactError(f"{source} has {token}, which is the id of no token")

@@ -24,12 +24,12 @@ from safetensors.torch import save as tensors_as_bytes
 from torch import Tensor
 
 from sessions import tensor_file
-from sessions.disk import alone, make_folder, read_file, reported, sync_folder, turn, write_file
+from sessions.disk import alone, binned, make_folder, read_file, reported, sync_folder, turn, write_file
 from sessions.errors import ArtifactError
 from sessions.floats import to_bytes
 from sessions.json_text import decoded, readable
 from sessions.model.info import same_model
-from sessions.store import Store, checked_name, now
+from sessions.store import Store, checked_name
 from sessions.tensor_file import Tensors
 from sessions.training.findings import FORMAT, KIND, Round
 from sessions.training.recruits import Recruits
@@ -202,7 +202,7 @@ class Rounds:
 
     def _discard(self, name: str) -> Path:
         make_folder(self._trash)
-        kept = self._trash / f"{name}~{now().replace(':', '')}-{secrets.token_hex(3)}"
+        kept = binned(self._trash, name)
         self.path(name).rename(kept)
         sync_folder(self._trash)
         sync_folder(self.folder)
