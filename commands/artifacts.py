@@ -16,13 +16,14 @@ from commands.verb import argument, option, verb
 from commands.words import Gain
 from sessions.circuits import files
 from sessions.circuits.circuit import Circuit
+from sessions.circuits.sound import UNKNOWN_ID, check_fits
 from sessions.disk import read_file, write_file
 from sessions.errors import ArtifactError, UsageError
 from sessions.events import Steps
 from sessions.interventions import inventories
-from sessions.interventions.presets import Preset
+from sessions.interventions.presets import Preset, sound
 from sessions.lines import line_of
-from sessions.model.cancel import look
+from sessions.model.info import same_model
 from sessions.results import Deleted, Exported, Imported, Listed, Loaded, ModelExported, Saved
 from sessions.session import Session
 from sessions.store import Key, body_of, check_model, opened
@@ -74,21 +75,11 @@ def _take(session: Session, circuit: Circuit) -> None:
 
 
 def _check(session: Session, circuit: Circuit) -> None:
-    """Refuse a circuit whose neurons or prompt the open model, if there is one, cannot take."""
+    """Refuse a circuit whose neurons, tokens or prompt the open model, if there is one, cannot take."""
     if session.model is None:
         return
-    anatomy = session.model.anatomy
-    if circuit.prompt.text:
-        session.read(circuit.prompt)
-    for neuron in circuit.neurons:
-        look()
-        try:
-            anatomy.check(neuron.layer, neuron.index)
-        except UsageError as error:
-            raise ArtifactError(
-                f"the circuit has a neuron {neuron} that this model lacks: {error.message}",
-                "open the model it came from",
-            ) from error
+    length = len(session.read(circuit.prompt).ids) if circuit.prompt.text else 0
+    check_fits(circuit, session.model.anatomy, length)
 
 
 @verb("list", family=FAMILY, example="list")
@@ -209,6 +200,7 @@ def _atlas_file(session: Session, name: str, format: str) -> bytes:
 def _preset_file(session: Session, name: str) -> bytes:
     header, preset = session.store.load("preset", name, Preset)
     about = {"model": header.model, "fingerprint": header.fingerprint}
+    sound(preset, f"preset '{name}'")
     return inventories.written(preset, f"preset '{name}'", {key: text for key, text in about.items() if text})
 
 
@@ -318,7 +310,7 @@ def _with_target_ids(session: Session, circuit: Circuit, notes: list[str]) -> Ci
     from sessions.model.tokens import continuation
 
     target, tokenizer = circuit.target, session.opened().tokenizer
-    if not circuit.prompt.text or not any(token.id == files.UNKNOWN_ID for token in target.tokens):
+    if not circuit.prompt.text or not any(token.id == UNKNOWN_ID for token in target.tokens):
         return circuit
     text = "".join(token.text for token in target.tokens)
     found = continuation(tokenizer, session.read(circuit.prompt), text)
@@ -339,7 +331,7 @@ def _import_tensors(session: Session, path: Path, key: Key | None, force: bool) 
 
 
 def _import_vector(session: Session, data: bytes, path: Path, name: str | None, force: bool) -> Saved:
-    from sessions.vectors.vector import Vector
+    from sessions.vectors.vector import Vector, check_origin
 
     artifact = opened(data, "vector", str(path))
     header, vector = artifact.header, body_of(artifact, Vector, str(path))
@@ -348,6 +340,8 @@ def _import_vector(session: Session, data: bytes, path: Path, name: str | None, 
         info = session.model.info
         notes.append(check_model(header.fingerprint, header.model, info.fingerprint, info.name, force))
         vector.check(session.model.anatomy)
+        if vector.origin is not None and same_model(header.fingerprint, info.fingerprint):
+            check_origin(vector.origin, session.model.anatomy)
     key = Key("vector", name or header.name)
     saved = session.store.save(
         key.kind,

@@ -12,7 +12,7 @@ from commands.circuits import range_of
 from commands.names import FileName, Name, SavedName
 from commands.neuron import one_of
 from commands.verb import argument, option, verb
-from commands.words import ALL_LAYERS, Layers, LayersOrAll, SelectionWord, Whole, Word
+from commands.words import ALL_LAYERS, SEEDS, Layers, LayersOrAll, Rows, SelectionWord, Whole, Word
 from sessions.atlas.findings import TopRow
 from sessions.circuits.circuit import Neuron
 from sessions.errors import ArtifactError, UsageError
@@ -66,11 +66,15 @@ class Subject(Word):
 @option("--corpus", type=CorpusWord(), help="what to read (default: some hundred short paragraphs that are built in)")
 @option("--layers", type=LayersOrAll(), help="only these layers: 12, 9-14 or all (the default)")
 @option("--length", type=Whole(2, 65536), help="tokens that documents are cut to, BOS included (default: 128)")
-@option("--docs", type=Whole(), help="documents to read at most, from the first")
+@option("--docs", type=Whole(most=SEEDS), help="documents to read at most, from the first")
 @option("--top", type=Whole(1, 1000), help="highest and lowest activations to keep of each neuron (default: 10)")
 @option("--batch", type=Whole(), help="tokens computed at once at most, padding included (default: 1024)")
 @option("--memory", type=Whole(), help="MiB that it may take beside the model (default: 1024)")
-@option("--rows", type=Whole(), help="neurons of a layer, or maxima of each sign, to show (default: the setting rows)")
+@option(
+    "--rows",
+    type=Rows(),
+    help="neurons of a layer, or maxima of each sign, to show (default: the setting rows)",
+)
 @option("--force", is_flag=True, help="replace what has that name, begin anew; show it even if of another model")
 def atlas(
     session: Session,

@@ -129,7 +129,7 @@ def _in_atlas(session: Session, name: str, neuron: Neuron, force: bool) -> tuple
         raise UsageError(f"{neuron} was never computed in atlas '{name}'", "an expert that no token was sent to")
     text = "".join(token_text(session.opened().tokenizer, each) for each in found.ids)
     origin = Origin(text=text, ids=found.ids, position=found.position, token=found.token)
-    return source_of(origin, session.in_force), found.position, found
+    return source_of(session.opened().anatomy, origin, session.in_force), found.position, found
 
 
 def text_of(

@@ -250,9 +250,15 @@ def _said(error: click.UsageError) -> str:
     return message[:1].lower() + message[1:]
 
 
+#: Characters before the cursor beyond which nothing is offered: nobody typed so many, and reading them takes long.
+LONGEST_COMPLETED = 10_000
+
+
 def complete(line: str, cursor: int | None = None, session: Session | None = None) -> list[Completion]:
-    """What the word at the cursor could become, given what stands before it."""
+    """What the word at the cursor could become, given what stands before it; nothing where that is very long."""
     before = line[:cursor]
+    if len(before) > LONGEST_COMPLETED:
+        return []
     given = words_of(before, unfinished=True)
     end = given[-1].end if given else 0
     if before[end:].strip():  # a comment

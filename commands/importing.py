@@ -95,6 +95,14 @@ def _round(session: Session, found: Trained, key: Key | None, path: Path, comman
                 f"{path} has {len(scores):,} neurons in layer {layer}, and this model has {width:,} there",
                 "open the model it was trained on",
             )
+    for neuron in recruits.suppressed:
+        try:
+            opened.anatomy.check(*neuron.site)
+        except UsageError as error:
+            raise ArtifactError(
+                f"{path} held {neuron} at zero, which this model lacks: {error.message}",
+                "open the model it was trained on",
+            ) from error
     rounds = Rounds(session.store)
     name = _name(session, "round", key, path)
     losses = list(found.losses.values()) or [(0.0, 0.0)]

@@ -18,6 +18,7 @@ from sessions.events import Event, Failed, Result, Started, Steps
 from sessions.journal import Record, versions
 from sessions.json_text import infinite
 from sessions.model.cancel import looking_at
+from sessions.model.native import is_panic, said_by
 from sessions.session import Session
 
 
@@ -56,6 +57,10 @@ def run(session: Session, line: str, *, where: str = "") -> Generator[Event, Non
         outcome = Failed(Cancelled.kind, "cancelled", "", where, None, perf_counter() - start)
     except Exception as error:
         outcome = _defect(session, error, line, where, perf_counter() - start)
+    except BaseException as error:
+        if not (is_panic(error) or isinstance(error, SystemExit)):
+            raise
+        outcome = _ended_by_others(error, where, perf_counter() - start)
     yield _journalled(session, call, line, outcome)
     after = session.state()
     if after != before:
@@ -162,6 +167,18 @@ def _defect(session: Session, error: Exception, line: str, where: str, seconds: 
     except OSError:
         hint = "this is a defect of the workbench; the session goes on"
     return Failed("defect", f"{type(error).__name__}: {error}", hint, where, None, seconds)
+
+
+def _ended_by_others(error: BaseException, where: str, seconds: float) -> Failed:
+    """A panic of a library, or an exit that the code of a model asked for: neither ends the session."""
+    return Failed(
+        "model",
+        f"a library or the model's own code gave up: {said_by(error)}",
+        "the session goes on; one of the model's files may be damaged: fetch it again",
+        where,
+        None,
+        seconds,
+    )
 
 
 def _is_lack_of_memory(error: Exception) -> bool:

@@ -14,7 +14,7 @@ from commands.names import FileName, Name, SavedName
 from commands.prompting import decoded
 from commands.vectors import refuse_taken
 from commands.verb import argument, option, verb
-from commands.words import Gain, Number, Text, Whole
+from commands.words import SEEDS, Gain, Length, Number, Rows, Text, Whole
 from sessions.errors import ArtifactError, UsageError
 from sessions.events import Steps
 from sessions.interventions.arms import Condition, shifts
@@ -85,13 +85,13 @@ class Wanted:
 @option("--at", type=Text(), help="where in the prompt: a word, or a position (default: -1, the last)")
 @option("--nth", type=Whole(), help="which one, where the word stands there more than once")
 @option("--vector", type=SavedName("vector"), help="a captured state in place of the prompt's own")
-@option("--rows", type=Whole(), help="features to list (default: the setting rows)")
-@option("--feature", type=Whole(0), help="this feature alone")
+@option("--rows", type=Rows(), help="features to list (default: the setting rows)")
+@option("--feature", type=Whole(0, SEEDS), help="this feature alone")
 @option("--scale", type=Number(), help="inject the feature at that many times its activation")
 @option("--value", type=Gain(), help="inject the feature at that activation, whatever its own is")
 @option("--add", is_flag=True, help="add the feature to the state, and do not put it in its place")
 @option("--save", type=Name(), help="save the reconstruction, or the feature's part of it, as a vector")
-@option("--max-tokens", type=Whole(), help="tokens to generate at most (default: the setting max_tokens)")
+@option("--max-tokens", type=Length(), help="tokens to generate at most (default: the setting max_tokens)")
 @option("--layer", type=Whole(0), help="the layer it is for, where its files do not say")
 @option("--site", type=STATE, help="the place there, where its files do not say")
 @option("--architecture", type=_ARCHITECTURE, help="how its features come to be active, where its files do not say")

@@ -34,6 +34,10 @@ LARGEST = 2**20
 _TRUSTED = "if you do, say so yourself: workbench run FILE --trust"
 
 
+#: How many command files may run one in another.
+DEEPEST = 20
+
+
 class Line(Struct, frozen=True):
     """One command of a file, continued lines joined, and the number of its first line (from 1)."""
 
@@ -197,6 +201,8 @@ def play(session: Session, path: Path, values: Mapping[str, str] | None = None, 
     real, outer = Path(os.path.realpath(path)), session.files
     if real in outer:
         raise UsageError(f"{path} runs itself", "a command file cannot run a file that is running")
+    if len(outer) >= DEEPEST:
+        raise UsageError(f"{path} would run in {DEEPEST} files that run each other", "put their lines into fewer files")
     trusted = session.trusting
     session.files, session.trusting = (*outer, real), trusting
     try:

@@ -12,7 +12,7 @@ from commands.circuits import range_of
 from commands.names import FileName, Name, SavedName
 from commands.prompting import decoded
 from commands.verb import argument, option, verb
-from commands.words import Layers, Whole, Word
+from commands.words import SEEDS, Layers, Length, Whole, Word
 from sessions.disk import read_file, write_file
 from sessions.edits.cuts import LayerCut
 from sessions.edits.parallel import Parallel, read_parallel, written
@@ -86,9 +86,13 @@ class Languages(Word):
 @option("--at", type=POOLED, help="which state of each version: mean (the default) or last")
 @option("--raw", is_flag=True, help="read the versions without the chat template")
 @option("--count", type=Whole(), help=f"how many problems: {_WRITTEN} in a file, {_BUILT_IN} built-in ones")
-@option("--seed", type=Whole(0), help="what they are drawn with (default: 0)")
+@option("--seed", type=Whole(0, SEEDS), help="what they are drawn with (default: 0)")
 @option("--tasks", type=Languages(), help="write problems as tasks for evaluate, one in each of these languages")
-@option("--max-tokens", type=Whole(), help="tokens of the reply before and after (default: the setting max_tokens)")
+@option(
+    "--max-tokens",
+    type=Length(),
+    help="tokens of the reply before and after (default: the setting max_tokens)",
+)
 @option("--as", "name", type=Name(), help="the name of the edit (default: surgery-1, surgery-2, …)")
 @option("--force", is_flag=True, help="replace what has that name; use a vector of another model")
 def surgery(

@@ -16,7 +16,7 @@ from commands.limits import Limits, limit_options
 from commands.names import FileName, Name
 from commands.prompting import decoded
 from commands.verb import argument, option, verb
-from commands.words import Number, SelectionWord, SweptWord, Whole, Word
+from commands.words import Length, Number, SelectionWord, SweptWord, Whole, Word
 from sessions.circuits.circuit import Neuron
 from sessions.circuits.selection import Selection, terms
 from sessions.disk import write_file
@@ -72,7 +72,7 @@ class SweepName(Name):
 @option("--prompts", type=FileName(".jsonl"), help="a file of prompts, with their targets, instead of the prompt")
 @option("--raw", is_flag=True, help="with --prompts: read all of them without the chat template")
 @limit_options
-@option("--max-tokens", type=Whole(), help="tokens to generate at most (default: the setting max_tokens)")
+@option("--max-tokens", type=Length(), help="tokens to generate at most (default: the setting max_tokens)")
 @option("--batch", type=Whole(), help="texts generated at once, which bounds the memory (default: 32)")
 @option("--save", type=SweepName(), help="keep it under this name; the same line again goes on where it stopped")
 @option("--resume", type=SweepName(), help="go on with a sweep that was kept; nothing but the model is needed")

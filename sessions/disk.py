@@ -18,6 +18,7 @@ import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO
 
@@ -173,14 +174,16 @@ def _write(path: Path, data: bytes, private: bool) -> None:
 
 def make_folder(folder: Path) -> None:
     """Make a folder and what is missing above it, durably."""
-    if folder.is_dir():
-        return
-    # Asked again: meanwhile another process may have made it.
-    if os.path.lexists(folder) and not folder.is_dir():
-        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
-    make_folder(folder.parent)
-    folder.mkdir(exist_ok=True)
-    sync_folder(folder.parent)
+    missing = []
+    while not folder.is_dir():
+        # Asked again: meanwhile another process may have made it.
+        if os.path.lexists(folder) and not folder.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
+        missing.append(folder)
+        folder = folder.parent
+    for each in reversed(missing):
+        each.mkdir(exist_ok=True)
+        sync_folder(each.parent)
 
 
 def sync_folder(folder: Path) -> None:
@@ -190,6 +193,22 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+_STAMP = "%Y%m%dT%H%M%S.%f"
+
+
+def binned(folder: Path, name: str, suffix: str = "") -> Path:
+    """Where in the trash something goes that is deleted or replaced: `NAME~TIME-ID`, later than all of its name there.
+
+    What went last is what comes back first, also where the clock has gone back meanwhile.
+    """
+    moment = datetime.now(UTC).replace(tzinfo=None)
+    for each in folder.glob(f"{name}~*"):
+        with suppress(ValueError, OverflowError):  # one of another form, which tells no time
+            there = datetime.strptime(each.name.removeprefix(f"{name}~").partition("-")[0], _STAMP)
+            moment = max(moment, there + timedelta(microseconds=1))
+    return folder / f"{name}~{moment.strftime(_STAMP)}-{secrets.token_hex(4)}{suffix}"
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from msgspec import structs
 
 from sessions.circuits.circuit import Circuit, Neuron
 from sessions.circuits.selection import Selection, Surroundings, resolve
+from sessions.circuits.sound import fits
 from sessions.errors import UsageError
 from sessions.events import Progress, State, Steps
 from sessions.interventions.treatment import Treatment
@@ -147,7 +148,9 @@ class Session(Saved):
         self.model, self.opening = opened, opening
         self._encoded = None
         self.reading = Reading()
-        if self.circuit is not None and not same_model(self.circuit.fingerprint, opened.info.fingerprint):
+        if self.circuit is not None and not (
+            same_model(self.circuit.fingerprint, opened.info.fingerprint) and fits(self.circuit, opened.anatomy)
+        ):
             self.circuit = None
         if not same:
             self.suppressed, self.live = (), ()

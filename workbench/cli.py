@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from workbench import JOURNAL
+from workbench import JOURNAL, output
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -49,7 +49,16 @@ _THEME = click.option("--theme", metavar="NAME", default="", help="dark, light, 
 _NO_MOUSE = click.option("--no-mouse", is_flag=True, help="Leave the mouse to the terminal.")
 
 
-@click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+class _Program(click.Group):
+    """The commands; what they cannot write is told, whichever it is."""
+
+    def main(self, *args: Any, **words: Any) -> Any:
+        output.lenient()
+        with output.told():
+            return super().main(*args, **words)
+
+
+@click.group(cls=_Program, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_version, help="Show the version."
 )
@@ -190,6 +199,7 @@ def _open(host: str, home: Path | None, model: str | None, theme: str, mouse: bo
     with _told():
         Place(home, host)  # which has to be a name that a host can have
         app = WorkbenchApp(host, home, model, theme, mouse)
+    output.drawn_as_utf8()
     left = app.run(mouse=app.mouse)
     if left:
         again = "workbench" if left == JOURNAL else f"workbench attach {left}"
@@ -240,7 +250,7 @@ def _exec(command: str, host: str, as_json: bool, home: Path | None) -> int:
                 show(event)
                 outcome = event if isinstance(event, Result | Failed) else outcome
         except BrokenPipeError:
-            return _unread()
+            return output.unread()
     return _code(outcome) if isinstance(outcome, Failed) else 0
 
 
@@ -282,13 +292,7 @@ def _run(file: Path, model: str | None, words: tuple[str, ...], as_json: bool, t
         lines.failure("cancelled")
         return INTERRUPTED
     except BrokenPipeError:
-        return _unread()
-
-
-def _unread() -> int:
-    """Whoever read the output has seen enough: nothing more is written. Returns the exit code."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return FAILED
+        return output.unread()
 
 
 def _play(

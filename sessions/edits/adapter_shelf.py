@@ -13,7 +13,6 @@ import shutil
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from difflib import get_close_matches
 from itertools import count
 from pathlib import Path
@@ -22,7 +21,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from sessions.disk import HOME_HINT, make_folder, read_file, reading, reported, sync_folder, turn
+from sessions.disk import HOME_HINT, binned, make_folder, read_file, reading, reported, sync_folder, turn
 from sessions.edits.adapter_files import CHUNK, CONFIG, WEIGHTS, Contents, Outline, outline, read_folder
 from sessions.errors import ArtifactError
 from sessions.json_text import decoded, readable
@@ -208,8 +207,7 @@ class Shelf:
             sync_folder(self.folder)
 
     def _binned(self, name: str) -> Path:
-        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")
-        return self._trash / f"{name}~{stamp}-{secrets.token_hex(4)}"
+        return binned(self._trash, name)
 
     def _present(self, name: str) -> Path:
         path = self.path(name)

@@ -13,13 +13,15 @@ from typing import Any, Literal
 from msgspec import Struct, field, structs
 
 from sessions.circuits.circuit import Neuron
-from sessions.errors import UsageError
+from sessions.errors import ArtifactError, UsageError
 from sessions.interventions.treatment import SEGMENTS, Occupied, Treatment, Where
 
 Mode = Literal["shift", "multiply", "hold"]
 MODES: tuple[Mode, ...] = ("shift", "multiply", "hold")
 Region = Literal["always", "answer", "thought", "generated", "prompt"]
 REGIONS: tuple[Region, ...] = ("always", "answer", "thought", "generated", "prompt")
+#: Beyond any layer, neuron or position of any model.
+LARGEST = 10**9
 
 
 class Known(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -72,6 +74,29 @@ class Preset(Struct, frozen=True, kw_only=True, omit_defaults=True):
     def target(self) -> str:
         """What it does and where, for a listing: `shift always, multiply answer`."""
         return ", ".join(dict.fromkeys(f"{known.mode} {known.region}" for known in self.neurons))
+
+
+def sound(preset: Preset, source: str) -> Preset:
+    """The preset, if it is one: neurons that can exist, none of which two entries say different things of.
+
+    Raises:
+        ArtifactError: it is not; `source` is how the message names it.
+    """
+    if not preset.neurons:
+        raise ArtifactError(f"{source} holds no neurons", "a preset has at least one")
+    for known in preset.neurons:
+        if not (0 <= known.layer < LARGEST and 0 <= known.index < LARGEST and abs(known.position or 0) < LARGEST):
+            raise ArtifactError(f"{source} has {known.neuron}, which no model has")
+        if any(not 0 <= first <= last for first, last in known.positions):
+            raise ArtifactError(f"{source} has {known.neuron} at positions that are none: {known.positions}")
+    pair = clash(preset.neurons)
+    if pair is not None:
+        one, two = (f"entry {number + 1} ({preset.neurons[number].id!a})" for number in pair)
+        raise ArtifactError(
+            f"{source}: {one} and {two} both say what becomes of {Neuron(*preset.neurons[pair[0]].neuron.site)}",
+            "leave one of them out, or give them regions that do not meet: answer and thought",
+        )
+    return preset
 
 
 def treatments(preset: Preset, label: str, marker: str = "") -> tuple[Treatment, ...]:

@@ -18,7 +18,7 @@ from msgspec import Struct, structs
 from torch import Tensor
 
 from sessions.circuits.circuit import Neuron, Target
-from sessions.errors import ArtifactError, Cancelled
+from sessions.errors import ArtifactError, Cancelled, UsageError
 from sessions.events import Progress, Steps
 from sessions.interventions.arms import Arm, Condition
 from sessions.interventions.cells import Cell, Curve, cell_of, curve_of
@@ -161,8 +161,36 @@ class Plan(Struct, frozen=True, kw_only=True, dict=True):
         pairs = zip(self.selections, sites, strict=True)
         return tuple(curve_of(chosen.text, count, cells) for chosen, count in pairs)
 
+    def sound(self) -> Plan:
+        """The plan, if it is one that was made here, whatever file it is from.
+
+        Raises:
+            ArtifactError: it has no cells, no texts in them, or neurons that are none.
+        """
+        decoding, multipliers = self.decoding, self.multipliers
+        if not (self.prompts and self.selections and multipliers and len(set(multipliers)) == len(multipliers)):
+            raise ArtifactError("the plan lacks prompts, selections or multipliers, or has one of these twice")
+        if min(self.batch, decoding.max_tokens) < 1 or decoding.temperature <= 0 or decoding.top_k < 0:
+            raise ArtifactError("the plan has a batch, a length or a temperature that is none")
+        try:
+            named = [*self.suppressed, *(name for chosen in self.selections for name in chosen.neurons)]
+            if not all(chosen.neurons for chosen in self.selections):
+                raise UsageError("a selection is of no neuron")
+            for name in named:
+                Neuron.parse(name)
+        except UsageError as error:
+            raise ArtifactError(f"the plan is of neurons that are none: {error.message}") from error
+        return self
+
     def check(self, opened: OpenModel) -> None:
-        """Raise `UsageError` where the plan says two things of a neuron, or of one that the model does not have."""
+        """Raise `UsageError` where the plan says two things of a neuron, or has a neuron or a token that the model
+        lacks."""
+        for asked in self.prompts:
+            target = None if asked.target is None else (*asked.target.tokens, asked.target.counterfactual)
+            opened.anatomy.check_tokens(token.id for token in target or () if token is not None)
+        opened.anatomy.check_tokens(each for asked in self.prompts for each in asked.ids)
+        for name in self.suppressed:
+            opened.anatomy.check(*Neuron.parse(name).site)
         for chosen, neurons in zip(self.selections, self.neurons, strict=True):
             for where in {asked.where for asked in self.prompts}:
                 refuse_overlaps((*self.live, Treatment(neurons, 0.0, (), where, chosen.text)))

@@ -20,6 +20,7 @@ from transformers import modeling_gguf_pytorch_utils
 from transformers.utils import logging
 
 from sessions.events import Progress, Steps
+from sessions.model.native import as_exception
 
 T = TypeVar("T")
 
@@ -68,7 +69,7 @@ def in_background(work: Callable[[Meter], T], label: str, unit: str = "") -> Ste
         except BaseException as error:
             # The frames of a failed load hold half a model; whoever keeps the error must not keep that.
             traceback.clear_frames(error.__traceback__)
-            outcome.set_exception(error)
+            outcome.set_exception(as_exception(error, label))
 
     # In a copy of the context: what looks at the flag of the command that runs does so in the thread as well.
     thread = threading.Thread(target=copy_context().run, args=(run,), name=label, daemon=True)

@@ -202,19 +202,23 @@ def _stored(path: Path) -> list[Stored]:
         if length > min(os.fstat(file.fileno()).st_size, LARGEST):
             raise ValueError("its header is longer than the file, or than anything that is one")
         header = json.loads(file.read(length))
-        return [
+        stored = [
             Stored(name, each["dtype"], each["shape"], path, 8 + length + begin, end - begin)
             for name, each in header.items()
             if name != "__metadata__"
             for begin, end in [each["data_offsets"]]
         ]
+        whole = os.fstat(file.fileno()).st_size
+        if any(not 8 + length <= each.start <= each.start + each.size <= whole for each in stored):
+            raise ValueError("its header speaks of numbers that it does not have")
+        return stored
 
 
 @contextmanager
 def _parsing(path: Path) -> Iterator[None]:
     try:
         yield
-    except (ValueError, TypeError, LookupError, AttributeError, OSError) as error:
+    except (ValueError, TypeError, LookupError, AttributeError, OSError, RecursionError) as error:
         raise ModelError(f"{path} is damaged: {error}", "fetch it again") from error
 
 

@@ -26,7 +26,7 @@ from transformers import (
 )
 
 from sessions.disk import read_file
-from sessions.errors import ArtifactError, ModelError
+from sessions.errors import ArtifactError, ModelError, WorkbenchError
 from sessions.events import Steps
 from sessions.model import anatomy, templates
 from sessions.model import fingerprint as fingerprints
@@ -35,7 +35,7 @@ from sessions.model.generation_rules import rules_of
 from sessions.model.info import ModelInfo
 from sessions.model.locating import ADAPTER, Source, located
 from sessions.model.parts import Anatomy
-from sessions.model.tokens import bound
+from sessions.model.tokens import bound, check_sound
 
 #: What transformers calls its attention that is written out in torch.
 PLAIN = "eager"
@@ -120,7 +120,10 @@ def adopt(
     model.eval()
     model.requires_grad_(False)
     parts = anatomy.read(model)
+    if not parts.layers:
+        raise ModelError(f"{name} has no layers", "open a model that has some")
     _ready_for_batches(tokenizer, parts.n_tokens)
+    check_sound(tokenizer)
     info = ModelInfo(
         name=name,
         source=source,
@@ -149,17 +152,21 @@ def adopt(
 
 def _load(name: str, source: Source, options: dict[str, Any], meter: Meter) -> OpenModel:
     weights = source.fingerprint()
-    words = {key: options[key] for key in ("gguf_file", "trust_remote_code", "local_files_only") if key in options}
     with progress_to(meter):
         try:
-            tokenizer = AutoTokenizer.from_pretrained(source.folder, **words)
-            if tokenizer.chat_template:
-                templates.warm()  # it is there once the weights are
-            model, found = AutoModelForCausalLM.from_pretrained(source.folder, **options, output_loading_info=True)
-        except Stopped:
+            return _loaded(name, source, options, weights)
+        except (Stopped, WorkbenchError):
             raise
-        except Exception as error:  # whatever a checkpoint, its libraries or its own code may raise
+        except BaseException as error:  # whatever a checkpoint, its libraries or its own code may raise, panics too
             raise _cannot_load(name, error) from error
+
+
+def _loaded(name: str, source: Source, options: dict[str, Any], weights: str) -> OpenModel:
+    words = {key: options[key] for key in ("gguf_file", "trust_remote_code", "local_files_only") if key in options}
+    tokenizer = AutoTokenizer.from_pretrained(source.folder, **words)
+    if tokenizer.chat_template:
+        templates.warm()  # it is there once the weights are
+    model, found = AutoModelForCausalLM.from_pretrained(source.folder, **options, output_loading_info=True)
     _check_complete(name, found)
     own_code = source.folder if options["trust_remote_code"] and getattr(model.config, "auto_map", None) else None
     identity = fingerprints.with_config(weights, model.config, own_code)
@@ -197,7 +204,7 @@ def _check_complete(name: str, found: dict[str, Any]) -> None:
             )
 
 
-def _cannot_load(name: str, error: Exception) -> ModelError:
+def _cannot_load(name: str, error: BaseException) -> ModelError:
     hint = ""
     if "trust_remote_code" in str(error):
         return ModelError(

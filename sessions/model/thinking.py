@@ -20,7 +20,7 @@ from transformers import PreTrainedTokenizerBase
 
 from sessions.errors import ModelError
 from sessions.model import templates
-from sessions.model.texts import text_of
+from sessions.model.texts import text_of, tried
 
 #: What templates call the part of an assistant's message that is its thought.
 FIELDS = ("reasoning_content", "thinking", "reasoning", "thought")
@@ -121,7 +121,7 @@ def _shown(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
 
 def _seen(tokenizer: PreTrainedTokenizerBase, marker: str) -> str:
     """What a generated text shows of a marker: special tokens are left out of it."""
-    return _shown(tokenizer, tokenizer.encode(marker, add_special_tokens=False)).strip()
+    return _shown(tokenizer, tried(tokenizer, marker)).strip()
 
 
 @lru_cache(maxsize=8)

@@ -16,11 +16,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import PurePath
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import yaml
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
 
 from sessions.errors import ArtifactError
 from sessions.lines import comment_of, line_of
@@ -32,9 +32,14 @@ _PLAIN = re.compile(r"[^\s,+&=\"'`${}\\]+")
 _PLAIN_RULE = "a name there is letters, digits and _ . -"
 
 
+#: Numbers of a configuration: counts from 1, and others that are finite.
+_Count = Annotated[int, Meta(ge=1, le=10**9)]
+_Real = Annotated[float, Meta(ge=0, le=1e9)]
+
+
 class _Recruits(Struct, frozen=True):
     source: str
-    top_n: int
+    top_n: _Count
     label: str = ""
 
 
@@ -47,12 +52,12 @@ class _Suppression(Struct, frozen=True):
 
 class _Training(Struct, frozen=True):
     target_modules: tuple[str, ...]
-    lora_r: int = 8
-    lora_alpha: int = 16
-    lr: float = 1e-4
-    n_epochs: int = 4
-    max_prompt_tokens: int | None = None
-    weights: dict[str, float] = field(default_factory=dict)
+    lora_r: _Count = 8
+    lora_alpha: _Count = 16
+    lr: _Real = 1e-4
+    n_epochs: _Count = 4
+    max_prompt_tokens: _Count | None = None
+    weights: dict[str, _Real] = field(default_factory=dict)
 
 
 class _Mode(Struct, frozen=True):
@@ -63,7 +68,7 @@ class _Mode(Struct, frozen=True):
 
 class _Inference(Struct, frozen=True):
     modes: tuple[_Mode, ...] = ()
-    max_new_tokens: int | None = None
+    max_new_tokens: Annotated[int, Meta(ge=0, le=10**9)] | None = None
 
 
 class Config(Struct, frozen=True):
@@ -88,9 +93,18 @@ def read(data: bytes, source: str) -> Config:
         place = getattr(error, "problem_mark", None)
         where = f", line {place.line + 1}" if place is not None else ""
         raise ArtifactError(f"{source}{where} is no YAML: {getattr(error, 'problem', None) or error}") from error
+    except RecursionError as error:
+        raise ArtifactError(f"{source} is no configuration of rounds: it is nested too deeply") from error
+    except (ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
+        # A number of thousands of digits, a 31st of February, a tag that says of a word that it is a number.
+        raise ArtifactError(f"{source} has a value that YAML cannot read: {str(error)[:120]}") from error
     try:
-        return msgspec.convert(held, Config, strict=False)
-    except msgspec.ValidationError as error:
+        config = msgspec.convert(held, Config, strict=False)
+        msgspec.json.encode(config)  # half a character has no place in a command file
+        return config
+    except UnicodeEncodeError as error:
+        raise ArtifactError(f"{source} holds text that is not valid Unicode: {ascii(error.object)[:60]}") from error
+    except (msgspec.ValidationError, RecursionError) as error:
         raise ArtifactError(
             f"{source} is no configuration of rounds: {error}",
             "it has mode_name, suppression, training and inference",
