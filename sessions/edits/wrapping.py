@@ -29,6 +29,8 @@ _HOOKS = (
 def wrap(model: nn.Module, config: Any, names: Sequence[str], inside: str, *, empty: bool = False) -> dict[str, Any]:
     """Wrap the projections of these names for an adapter that PEFT knows as `inside`; returns the wrappers by name.
 
+    The factors are float32, whatever the model is in: what is learned of a number is often less than its last digit.
+
     Args:
         config: PEFT's LoraConfig of it, whose ranks may differ by name; what it says of targets is set here.
         empty: leave the factors without numbers.
@@ -50,6 +52,8 @@ def wrap(model: nn.Module, config: Any, names: Sequence[str], inside: str, *, em
         if name not in wrapped:
             _hand_over(plain[name], wrapper)
         wrapper.train(plain[name].training)  # new modules begin in training mode
+        for factors in (wrapper.lora_A, wrapper.lora_B):
+            factors[inside].float()
     return wrappers
 
 

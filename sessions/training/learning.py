@@ -19,6 +19,7 @@ import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import peft
@@ -232,7 +233,7 @@ class Learner:
         self.scale = state.scale or self.scale
         while True:
             loss = self._backward(lessons, state.absorbing)
-            if math.isfinite(loss) and self._finite() and state.absorbing.finite():
+            if math.isfinite(loss) and _finite(self._gradients(), state.absorbing):
                 break
             smaller = self.scale.after_overflow() if math.isfinite(loss) else None
             self._forget(state.absorbing)
@@ -240,50 +241,48 @@ class Learner:
                 return None
             self.scale = smaller
         if self.scale.value != 1:
-            for weight in self._learning():
-                weight.grad /= self.scale.value
+            for gradient in self._gradients():
+                gradient /= self.scale.value
         state.absorbing.step(self.scale.value)
         self.scale = state.scale = self.scale.after_step()
         return loss
 
     def _backward(self, lessons: Sequence[Lesson], absorbing: Absorbing) -> float:
         """The mean loss, whose gradient, times the scale, is left in the weights."""
-        total = 0.0
-        try:
+
+        def work() -> float:
+            self._forget(absorbing)
+            total = 0.0
             for lesson in lessons:
                 with torch.inference_mode(False), torch.enable_grad():
                     loss = loss_of(self.opened, lesson) / len(lessons)
                     (loss if self.scale.value == 1 else loss * self.scale.value).backward()
                 total += float(loss.detach())
-        except RuntimeError as error:
-            if not self.kernels.takes(error):
-                raise
-            self._forget(absorbing)
-            return self._backward(lessons, absorbing)
-        return total
+            return total
+
+        return self.kernels.computed(work)
 
     def _forget(self, absorbing: Absorbing) -> None:
         """Leave no gradient behind."""
         absorbing.forget()
-        for weight in self._learning():
+        for weight in self.weights.values():
             weight.grad = None
 
-    def _learning(self) -> list[Tensor]:
-        """The weights that have a gradient."""
-        return [weight for weight in self.weights.values() if weight.grad is not None]
-
-    def _finite(self) -> bool:
-        """Whether all gradients are numbers."""
-        return all(bool(weight.grad.isfinite().all()) for weight in self._learning())  # type: ignore[union-attr]
+    def _gradients(self) -> list[Tensor]:
+        """Those that are left in the weights."""
+        return [weight.grad for weight in self.weights.values() if weight.grad is not None]
 
     def losses(self, lessons: Sequence[Lesson], label: str) -> Steps[list[float]]:
         """The loss of each sample as things are."""
         found = []
         for number, lesson in enumerate(lessons):
             yield Progress(label, number, len(lessons), "samples")
-            with torch.no_grad():
-                found.append(float(loss_of(self.opened, lesson)))
+            found.append(self.kernels.computed(partial(self._loss, lesson)))
         return found
+
+    @torch.no_grad()
+    def _loss(self, lesson: Lesson) -> float:
+        return float(loss_of(self.opened, lesson))
 
     def take(self, state: State, optimizer: torch.optim.Optimizer) -> None:
         """Go on from a state that was put away; one that is new says nothing of the weights."""
@@ -305,6 +304,14 @@ class Learner:
             name: (optimizer.state[weight]["exp_avg"], optimizer.state[weight]["exp_avg_sq"])
             for name, weight in self.weights.items()
         }
+
+
+def _finite(gradients: Sequence[Tensor], absorbing: Absorbing) -> bool:
+    """Whether all that flowed back to the weights and to the neurons is numbers; asked of each device once."""
+    by_device: dict[torch.device, list[Tensor]] = {}
+    for each in (*gradients, *absorbing.pending.values()):
+        by_device.setdefault(each.device, []).append(each.isfinite().all())
+    return all(bool(torch.stack(answers).all()) for answers in by_device.values())
 
 
 def loss_of(opened: OpenModel, lesson: Lesson) -> Tensor:

@@ -138,10 +138,6 @@ class Absorbing:
             largest[layer] = torch.maximum(largest[layer].to(norms.device), norms) if layer in largest else norms
             self.scores.setdefault("last", {})[layer] = norms
 
-    def finite(self) -> bool:
-        """Whether all that flowed to the neurons since the last step is numbers."""
-        return all(bool(products.isfinite().all()) for products in self.pending.values())
-
     def forget(self) -> None:
         """Leave out of account what flowed to the neurons since the last step."""
         self.pending.clear()

@@ -10,31 +10,37 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 
 #: How cuBLAS may share its memory out so that it always sums in one order; torch asks for it by name.
 _CUBLAS = ("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-_LACKING = re.compile(r"(\S+) does not have a deterministic implementation")
+_LACKING = re.compile(r"(\w+) does not have a deterministic implementation")
+
+T = TypeVar("T")
 
 
 @dataclass
 class Reproducible:
-    """Inside the block of `reproducible`. `lacks` is an operation that has no kernel of one order, where one is met."""
+    """The block of `reproducible`. `lacks` is an operation that has no kernel of one order, where one was met."""
 
     lacks: str = ""
 
-    def takes(self, error: RuntimeError) -> bool:
-        """Whether an error only says that an operation has no such kernel; from then on any kernel may be taken."""
-        found = _LACKING.search(str(error))
-        if found is None or self.lacks:
-            return False
-        self.lacks = found[1]
+    def computed(self, work: Callable[[], T]) -> T:
+        """What some work comes to; where it meets an operation without such a kernel, it is done again with any."""
+        try:
+            return work()
+        except RuntimeError as error:
+            if self.lacks or "determinis" not in str(error):
+                raise
+            found = _LACKING.search(str(error))
+            self.lacks = found[1] if found else "an operation"
         torch.use_deterministic_algorithms(True, warn_only=True)
-        return True
+        return work()
 
 
 @contextmanager
