@@ -30,7 +30,8 @@ LARGEST = 512 * 2**20
 #: Bytes that are read at once, between two looks at whether the command was cancelled.
 CHUNK = 2**22
 READABLE = "check the path and its permissions"
-_TEMPORARY = ".wb-tmp"
+#: What ends the hidden name of a file that is being written.
+TEMPORARY = ".wb-tmp"
 _NO_HARD_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 HOME_HINT = "set WORKBENCH_HOME to a folder that you may read and write"
@@ -125,7 +126,7 @@ def write_file(
     with reported("write", path, hint):
         make_folder(path.parent)
         with turn(path.parent):
-            temporary = path.with_name(f".{secrets.token_hex(8)}{_TEMPORARY}")
+            temporary = path.with_name(f".{secrets.token_hex(8)}{TEMPORARY}")
             try:
                 _write(temporary, data, private)
                 _put(temporary, path, force, what or str(path), earlier)
@@ -219,14 +220,36 @@ def turn(folder: Path) -> Iterator[None]:
         # A disk without locks is still written: links alone keep two new files from colliding.
         with suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-            for remains in folder.glob(f".*{_TEMPORARY}"):
-                remains.unlink()
+            _clear(folder)
         yield
     finally:
         # Closing alone would not do: a process forked meanwhile has the descriptor, and with it the lock.
         with suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_UN)
         os.close(descriptor)
+
+
+def sweep_files(folder: Path) -> None:
+    """Clear up after killed writers, if nobody writes in the folder now, who would have cleared up himself.
+
+    Raises:
+        OSError: it cannot be read or written, or has no locks.
+    """
+    if not any(folder.glob(f".*{TEMPORARY}")):
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _clear(folder)
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+    finally:
+        os.close(descriptor)
+
+
+def _clear(folder: Path) -> None:
+    for remains in folder.glob(f".*{TEMPORARY}"):
+        if remains.is_file() and not remains.is_symlink():
+            remains.unlink()
 
 
 @contextmanager
@@ -238,9 +261,45 @@ def alone(lock: Path, taken: str) -> Iterator[None]:
     """
     with reported("write", lock):
         make_folder(lock.parent)
-        descriptor = _locked(lock)
+        descriptor = locked(lock)
     if descriptor is None:
         raise ArtifactError(taken, "wait until it is done, or choose another name")
+    with released(lock, descriptor):
+        yield
+
+
+@contextmanager
+def ended(lock: Path) -> Iterator[bool]:
+    """Whether whoever held a lock of `alone` is gone: nobody takes it inside the block then, and it is removed after.
+
+    False where somebody holds it, or where that cannot be known.
+    """
+    try:
+        descriptor = os.open(lock, os.O_RDWR | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        yield isinstance(error, FileNotFoundError)
+        return
+    try:
+        gone = _held_by_nobody(lock, descriptor)
+        yield gone
+        if gone:
+            with suppress(OSError):
+                lock.unlink()
+    finally:
+        os.close(descriptor)
+
+
+def _held_by_nobody(lock: Path, descriptor: int) -> bool:
+    """Whether a lock could be had, which is held from now on until the descriptor is closed."""
+    with suppress(OSError):
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return os.path.samestat(os.fstat(descriptor), lock.stat())
+    return False
+
+
+@contextmanager
+def released(lock: Path, descriptor: int) -> Iterator[None]:
+    """After the block, a lock that was taken is nobody's, and its file is gone."""
     try:
         yield
     finally:
@@ -249,7 +308,7 @@ def alone(lock: Path, taken: str) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _locked(lock: Path) -> int | None:
+def locked(lock: Path) -> int | None:
     """A descriptor of the file, locked until it is closed; None if somebody else has it."""
     while True:
         descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

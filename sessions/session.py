@@ -27,6 +27,7 @@ from sessions.model.cancel import Cancel
 from sessions.model.info import Conversation, Encoded, Opening, Prompt, same_model
 from sessions.saved import Saved
 from sessions.settings import Settings
+from sessions.temporary import swept_home
 from sessions.vectors.features import Which
 
 if TYPE_CHECKING:  # the rooms that need torch or numpy are imported when a model is
@@ -70,6 +71,7 @@ class Session(Saved):
 
     def __init__(self, home: Path | None = None, journal: str = "") -> None:
         super().__init__(home)
+        swept_home(self.home)
         self.journal = Journal(self.home / "hosts" / journal / "journal.jsonl") if journal else None
         self.cancel = Cancel()
         self.settings = Settings()

@@ -11,10 +11,7 @@ the bit, and then moved to its place: whole or not at all.
 from __future__ import annotations
 
 import os
-import secrets
-import shutil
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from copy import deepcopy
 from pathlib import Path
 
@@ -22,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from sessions.disk import make_folder, reported, sync_folder
+from sessions.disk import reported, sync_folder
 from sessions.errors import ArtifactError, ModelError
 from sessions.events import Steps
 from sessions.model import fingerprint as fingerprints
@@ -30,11 +27,11 @@ from sessions.model.background import Meter, first_line, in_background, progress
 from sessions.model.cancel import Cancel
 from sessions.model.hooks import watched
 from sessions.model.opening import OpenModel, open_model
+from sessions.temporary import put_in_place, temporary_folder
 
 #: No weights file is larger than this.
 SHARD = "4GB"
 _CONFIG = "config.json"
-_REMAINS = ".wb-export"
 
 
 def exported(
@@ -62,18 +59,12 @@ def exported(
     place = Path(os.path.realpath(folder))
     check_place(place, force)
     state = plain_state(_bare(opened.model))
-    with reported("write", place, "choose a place where you may write"):
-        make_folder(place.parent)
-        work = place.parent / f".{secrets.token_hex(8)}{_REMAINS}"
-        work.mkdir()
-        try:
-            yield from in_background(lambda meter: _write(opened, state, work, meter), f"writing {place.name}")
-            reopened = yield from _same(opened, state, work, trusted, ids, cancel)
-            found = fingerprints.with_config(fingerprints.of_folder(work), _bare(opened.model).config)
-            _sync(work)
-            _move(work, place)
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
+    with reported("write", place, "choose a place where you may write"), temporary_folder(place.parent) as work:
+        yield from in_background(lambda meter: _write(opened, state, work, meter), f"writing {place.name}")
+        reopened = yield from _same(opened, state, work, trusted, ids, cancel)
+        found = fingerprints.with_config(fingerprints.of_folder(work), _bare(opened.model).config)
+        _sync(work)
+        put_in_place(work, place)
     return found, reopened
 
 
@@ -233,24 +224,6 @@ def _logits(opened: OpenModel, ids: Sequence[int], cancel: Cancel | None) -> Ten
     with watched(opened.anatomy, cancel):
         logits: Tensor = opened.model(input_ids=batch, use_cache=False).logits
     return logits.cpu()
-
-
-def _move(work: Path, place: Path) -> None:
-    """Put the finished folder at its place. A model that is there steps aside, and is gone when the new one stands."""
-    aside = work.with_name(f".{secrets.token_hex(8)}{_REMAINS}")
-    replaces = os.path.lexists(place) and any(place.iterdir())
-    if replaces:
-        place.rename(aside)
-    try:
-        work.rename(place)
-    except BaseException:
-        if replaces:
-            with suppress(OSError):
-                aside.rename(place)
-        raise
-    sync_folder(place.parent)
-    if replaces:
-        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _sync(folder: Path) -> None:

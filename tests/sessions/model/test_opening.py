@@ -167,7 +167,7 @@ def test_an_interrupted_preparation_leaves_nothing_that_is_taken_for_a_model(mod
     steps = prepared("pebble", models)
     while next(steps).label != "converting pebble":  # type: ignore[attr-defined]
         pass
-    assert [name[:8] for name in left_in(models)] == [".pebble-"]  # it works in a hidden folder
+    assert [name[-8:] for name in left_in(models)] == [".wb-work"]  # it works in a hidden folder
     steps.close()
     assert left_in(models) == []
 
