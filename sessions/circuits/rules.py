@@ -95,6 +95,7 @@ def behind_the_head(scores: Tensor, logits: Tensor) -> Tensor:
     """
     if scores.shape != logits.shape:
         raise ModelError("this model's logits are not its head's scores one by one, and no rule covers that", "")
+    scores = scores.to(logits.device)  # a model over several devices returns its logits on the first
     if torch.equal(scores.detach().to(logits.dtype), logits.detach()):
         return logits
     return identity(scores, logits)

@@ -229,7 +229,7 @@ def _equal(first: Tensor, second: Tensor) -> bool:
 
 @torch.inference_mode()
 def _logits(opened: OpenModel, ids: Sequence[int], cancel: Cancel | None) -> Tensor:
-    batch = torch.tensor([list(ids)], device=opened.model.device)
+    batch = torch.tensor([list(ids)], device=opened.device)
     with watched(opened.anatomy, cancel):
         logits: Tensor = opened.model(input_ids=batch, use_cache=False).logits
     return logits.cpu()

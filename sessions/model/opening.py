@@ -32,6 +32,7 @@ from sessions.model import anatomy
 from sessions.model import fingerprint as fingerprints
 from sessions.model.background import Meter, Stopped, first_line, in_background, progress_to
 from sessions.model.generation_rules import rules_of
+from sessions.model.homes import home_of
 from sessions.model.info import ModelInfo
 from sessions.model.locating import ADAPTER, Source, located
 from sessions.model.parts import Anatomy
@@ -54,6 +55,11 @@ class OpenModel:
     info: ModelInfo
     beside: Path | None = None
     """The folder that the weights lie in, where an adapter lies in it too, which is not on."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the ids of a pass go: where the model begins to compute, which may be elsewhere than its last layer."""
+        return home_of(self.model.get_input_embeddings())
 
     def reread(self) -> None:
         """Read the anatomy again, after modules of the model were exchanged for others that do their work."""
