@@ -36,11 +36,11 @@ from sessions.model.opening import OpenModel
 from sessions.model.places import (
     Part,
     Place,
-    matrix_of,
     module_place,
     neuron_places,
     parts_of,
     tied_with,
+    unembedding,
     writer_places,
 )
 from sessions.model.tokens import last_positions
@@ -219,10 +219,10 @@ def _pushing(opened: OpenModel, sites: Sequence[tuple[int, int]]) -> tuple[Tenso
 @torch.inference_mode()
 def _cosines(opened: OpenModel, column: Tensor, score: Tensor) -> tuple[float, ...]:
     try:
-        rows = matrix_of(opened.anatomy.head, "the unembedding")[score.topk(2).indices]
+        rows = unembedding(opened.anatomy, score.topk(2).indices.tolist())
     except ModelError:  # packed
         return ()
-    return tuple(torch.cosine_similarity(rows.float(), column.float()[None]).tolist())
+    return tuple(torch.cosine_similarity(rows, column.float().cpu()[None]).tolist())
 
 
 def _parts(opened: OpenModel, site: tuple[int, int], before: Lines, tokens: int) -> tuple[EditedPart, ...]:

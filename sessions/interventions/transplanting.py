@@ -74,7 +74,9 @@ def passed(
         under(opened, [asked] * len(rows)),
         seen_at(opened.anatomy, len(rows), columns, states=states, neurons=neurons, inputs=inputs) as seen,
     ):
-        logits = opened.model(input_ids=ids, use_cache=past is not None, logits_to_keep=slice(last, last + 1), **later).logits
+        logits = opened.model(
+            input_ids=ids, use_cache=past is not None, logits_to_keep=slice(last, last + 1), **later
+        ).logits
     return seen, logits[:, -1].float()
 
 

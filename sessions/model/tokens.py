@@ -16,7 +16,6 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-import torch
 from msgspec import Struct
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase

@@ -57,7 +57,8 @@ class Claimed(Tensor):
         if force:
             return self.detach().cpu().numpy()
         raise TypeError(
-            f"can't convert {self._claim} device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host memory first."
+            f"can't convert {self._claim} device type tensor to numpy."
+            " Use Tensor.cpu() to copy the tensor to host memory first."
         )
 
     def __array__(self, dtype: object = None) -> Any:

@@ -46,15 +46,18 @@ ONE = Placement("one device", 1, 0, 0)
 TWO = Placement("two devices", 2, 0, 1)
 IN_MEMORY = Placement("offloaded to memory", 1, 0, "cpu", 0)
 ON_DISK = Placement("offloaded to disk", 1, 0, "disk", "disk")
+#: A device that has no float64.
+NARROW = Placement("one that has no float64", 1, "mps", "mps")
 #: A machine without a device, most of the model on the disk.
 ALL_ON_DISK = Placement("cpu and disk", 0, "disk", "cpu", "disk")
-ALL = (CPU, ONE, TWO, IN_MEMORY, ON_DISK, ALL_ON_DISK)
+ALL = (CPU, ONE, NARROW, TWO, IN_MEMORY, ON_DISK, ALL_ON_DISK)
 
 
 @contextmanager
 def machine(placement: Placement, memory: int = 80 * 2**30) -> Iterator[Meter | None]:
     """In the block the machine has the devices that a placement is for."""
-    with pretended(placement.devices, memory=memory) if placement.devices else nullcontext() as meter:
+    kind = "mps" if placement.first == "mps" else "cuda"
+    with pretended(placement.devices, memory=memory, kind=kind) if placement.devices else nullcontext() as meter:
         yield meter
 
 
@@ -72,7 +75,9 @@ def device_map(model: PreTrainedModel, placement: Placement) -> dict[str, int | 
             places[names[id(child)]] = placement.second if last else placement.first
     head = model.get_output_embeddings()
     tied = head.weight is model.get_input_embeddings().weight
-    places[names[id(head)]] = placement.first if tied else (placement.second if placement.head == "" else placement.head)
+    places[names[id(head)]] = (
+        placement.first if tied else (placement.second if placement.head == "" else placement.head)
+    )
     return places
 
 

@@ -172,7 +172,9 @@ def _grad(original: Callable[..., Any]) -> Callable[..., Any]:
         with going_back():
             found = original(outputs, wanted, *args, **kwargs)
         pairs = zip(found, wanted, strict=True)
-        return tuple(each if each is None or isinstance(each, Claimed) else claimed(each, x.device) for each, x in pairs)
+        return tuple(
+            each if each is None or isinstance(each, Claimed) else claimed(each, x.device) for each, x in pairs
+        )
 
     return grad
 

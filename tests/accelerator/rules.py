@@ -22,9 +22,7 @@ CPU = Device("cpu")
 META = Device("meta")
 #: Operations that take no operand from elsewhere, whatever its shape.
 STRICT = {"gather", "index_select", "embedding", "take", "searchsorted", "bucketize"} | {
-    f"{name}{end}"
-    for name in ("scatter", "scatter_add", "index_add", "index_copy", "index_fill")
-    for end in ("", "_")
+    f"{name}{end}" for name in ("scatter", "scatter_add", "index_add", "index_copy", "index_fill") for end in ("", "_")
 }
 #: Operations that are there to bring devices together.
 FREE = {"copy_", "_to_copy", "set_", "is_same_size"}
