@@ -79,6 +79,19 @@ def refuse_offloaded(model: nn.Module, what: str) -> None:
         )
 
 
+def refuse_split(model: nn.Module) -> None:
+    """Raise `ModelError` where each of several processes holds a part of a weight (a DTensor: tensor parallel, FSDP).
+
+    What a hook sees there is a part of the neurons, and nothing says so.
+    """
+    name = next((name for name, weight in model.named_parameters() if hasattr(weight, "placements")), None)
+    if name is not None:
+        raise ModelError(
+            f"{name} is split over several processes (tensor parallel): each of them sees a part of the neurons",
+            "open the model in one process; --device-map auto spreads whole layers over its devices",
+        )
+
+
 def check_room(modules: Iterable[nn.Module], what: str) -> None:
     """Raise `ModelError` where gradients would bring back more offloaded weights than a device has room for."""
     for device, size in offloaded(modules).items():

@@ -33,7 +33,7 @@ from sessions.model import anatomy
 from sessions.model import fingerprint as fingerprints
 from sessions.model.background import Meter, Stopped, first_line, in_background, progress_to
 from sessions.model.generation_rules import rules_of
-from sessions.model.homes import home_of
+from sessions.model.homes import home_of, refuse_split
 from sessions.model.info import ModelInfo
 from sessions.model.locating import ADAPTER, Source, located
 from sessions.model.parts import Anatomy
@@ -121,8 +121,9 @@ def adopt(
     `fingerprint` None computes one from the weights in memory.
 
     Raises:
-        ModelError: it is not a model the workbench can read.
+        ModelError: it is not a model the workbench can read, or has weights that are split over several processes.
     """
+    refuse_split(model)
     model.eval()
     model.requires_grad_(False)
     parts = anatomy.read(model)

@@ -7,13 +7,12 @@ refuses what a device would refuse (see `rules`) and gives the claim on to what 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map_only
 
 from tests.accelerator.meter import METER
 from tests.accelerator.rules import CPU, Device, device_of, home_of_operation, name_of, refuse_wide
@@ -90,15 +89,14 @@ class Claimed(Tensor):
         cls, func: Any, types: object, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         words = dict(kwargs or {})
-        tensors = [each for each in tree_leaves((args, words)) if isinstance(each, Tensor)]
+        tensors = list(_tensors(args)) + list(_tensors(words.values()))
         home = home_of_operation(name_of(func), tensors, args)
         asked = words.get("device")
         if asked is not None and asked.type == METER.kind:
             words["device"] = CPU
         with torch._C._DisableTorchDispatch():
             out = func(*args, **words)
-        given = {id(each) for each in tensors}
-        return _onto(out, home, lambda made: id(made) in given)
+        return _onto(out, home, {id(each) for each in tensors})
 
 
 def claimed(data: Tensor, device: Device) -> Tensor:
@@ -112,11 +110,22 @@ def claimed(data: Tensor, device: Device) -> Tensor:
     return made
 
 
-def _onto(out: Any, device: Device, known: Callable[[Tensor], bool] = lambda _: False) -> Any:
-    """What an operation returned, on its device, but for tensors that were there before."""
-    return tree_map_only(
-        Tensor, lambda made: made if isinstance(made, Claimed) or known(made) else claimed(made, device), out
-    )
+def _tensors(values: Iterable[Any]) -> Iterator[Tensor]:
+    """The tensors among the operands of an operation, which are in lists at most."""
+    for each in values:
+        if isinstance(each, Tensor):
+            yield each
+        elif isinstance(each, list | tuple):
+            yield from (one for one in each if isinstance(one, Tensor))
+
+
+def _onto(out: Any, device: Device, known: Collection[int] = ()) -> Any:
+    """What an operation returned, on its device, but for tensors that were there before, known by their `id`."""
+    if isinstance(out, Tensor):
+        return out if isinstance(out, Claimed) or id(out) in known else claimed(out, device)
+    if isinstance(out, list | tuple):
+        return type(out)(_onto(each, device, known) for each in out)
+    return out
 
 
 class _Arriving(TorchDispatchMode):
@@ -130,8 +139,7 @@ class _Arriving(TorchDispatchMode):
         self, func: Any, types: object, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         with torch._C._DisableTorchDispatch():
-            out = func(*args, **(kwargs or {}))
-        return tree_map_only(Tensor, lambda made: claimed(made, self.device), out)
+            return _onto(func(*args, **(kwargs or {})), self.device)
 
 
 def copied(x: Tensor, device: Device) -> Tensor:

@@ -8,10 +8,11 @@ knows letters.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+
+from transformers import PreTrainedModel
 
 from sessions.model.opening import OpenModel
 from sessions.vectors import sae_files
@@ -76,16 +77,31 @@ CAPITALS = Wording(
 )
 
 
-def lines(wording: Wording, folder: Path) -> list[str]:
+@dataclass(frozen=True)
+class Line:
+    """A line to run. `chosen` are those that the tests run; `weights` says that it changes the weights, that it needs
+    all of them in memory, or that it speaks of what such a line has made."""
+
+    text: str
+    chosen: bool
+    weights: bool
+
+
+def lines(wording: Wording, folder: Path) -> list[Line]:
     """The lines over every verb, in these words."""
-    filled = {"{D}": str(folder), **{f"{{{name}}}": text for name, text in asdict(wording).items() if name != "cases"}}
-    found = LINES.read_text("utf-8").splitlines()
-    return [_filled(line, filled) for line in found]
+    filled = {"D": str(folder), **{name: text for name, text in asdict(wording).items() if isinstance(text, str)}}
+    found, weights = [], False
+    for line in LINES.read_text("utf-8").splitlines():
+        if line.startswith("#"):
+            weights = line == "# weights" or (weights and line != "# reading")
+        else:
+            found.append(Line(_filled(line.removeprefix("* "), filled), line.startswith("* "), weights))
+    return found
 
 
-def _filled(line: str, words: Mapping[str, object]) -> str:
+def _filled(line: str, words: Mapping[str, str]) -> str:
     for name, text in words.items():
-        line = line.replace(name, text) if isinstance(text, str) else line
+        line = line.replace(f"{{{name}}}", text)
     return line
 
 
@@ -113,10 +129,10 @@ def write(folder: Path, wording: Wording, opened: OpenModel) -> None:
         sae_files.write(random_autoencoder(opened, architecture), folder / f"sae-{architecture}", force=True)
 
 
-def write_adapters(folder: Path, models: Iterable[Any]) -> None:
-    """Write three adapters, the last a DoRA, each made on a model of its own, which it wraps."""
-    for seed, (name, model) in enumerate(zip(("fr", "es", "dora"), models, strict=True)):
-        made(folder / name, seed=seed, model=model, use_dora=name == "dora")
+def write_adapters(folder: Path, fresh: Callable[[], PreTrainedModel]) -> None:
+    """Write the adapters that the lines speak of, each made on a model of its own, which it wraps."""
+    for seed, name in enumerate(("fr", "es", "dora")):
+        made(folder / name, seed=seed, model=fresh(), use_dora=name == "dora")
 
 
 def _lines(path: Path, rows: Iterable[Mapping[str, object]]) -> None:

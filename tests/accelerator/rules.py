@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import torch
@@ -37,6 +38,7 @@ NARROW = {"mps"}
 _BACKWARD = threading.local()
 
 
+@cache
 def name_of(func: Any) -> str:
     """`index_put_` for `aten::index_put_`."""
     return str(func._schema.name).partition("::")[2]
