@@ -32,6 +32,8 @@ class Meter:
     def begin(self, kind: str, count: int, capacity: int) -> None:
         """Pretend these devices from now on, and count from nothing."""
         self.kind, self.count, self.capacity = kind, count, capacity
+        self._storages.clear()  # what is left over of earlier devices is not on these
+        self.held.clear()
         self.clear()
 
     def clear(self) -> None:
@@ -64,8 +66,9 @@ class Meter:
 
     def _let_go(self, key: int) -> None:
         with self._lock:
-            size, device = self._storages.pop(key)
-            self.held[device] -= size
+            if key in self._storages:
+                size, device = self._storages.pop(key)
+                self.held[device] -= size
 
 
 #: There is one machine, and so one meter.

@@ -79,6 +79,15 @@ def test_an_offloaded_layer_is_read_as_one_in_memory(family: str, tmp_path: Path
     assert same(relp(opened), relp(plain))
 
 
+def test_a_norm_and_a_head_may_be_elsewhere_than_the_last_layer() -> None:
+    plain = adopt(tiny("gpt2", biases=True), tiny_tokenizer(), name="tiny")
+    with pretended(devices=2):
+        model = tiny("gpt2", biases=True)
+        places = placements.device_map(model, placements.TWO)
+        dispatch_model(model, places | {"transformer.ln_f": 0, "transformer.h.0": 1}, main_device=0)
+        assert same(relp(adopt(model, tiny_tokenizer(), name="tiny")), relp(plain))
+
+
 def test_ids_may_be_anywhere_and_relevance_of_layers_on_several_devices_is_one_tensor() -> None:
     with pretended(devices=2):
         model = tiny("llama")
