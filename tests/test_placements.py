@@ -49,11 +49,11 @@ def ground(root: Path, tied: bool) -> Ground:
     material.write(files, material.LETTERS, placements.opened(folder, placements.CPU))
     material.write_adapters(files, lambda: tiny("llama", **changed))
     lines = tuple(line for line in material.lines(material.LETTERS, files) if line.chosen)
-    return Ground(folder, lines, tuple(run(folder, placements.CPU, lines, root / "cpu")))
+    return Ground(folder, lines, run(folder, placements.CPU, lines, root / "cpu"))
 
 
-def run(folder: Path, placement: Placement, lines: tuple[material.Line, ...], work: Path) -> list[Said]:
-    return results(folder, placement, [line.text for line in lines], work)
+def run(folder: Path, placement: Placement, lines: tuple[material.Line, ...], work: Path) -> tuple[Said, ...]:
+    return results(folder, placement, [line.text for line in lines], work).said
 
 
 @pytest.mark.parametrize("place", PLACES)

@@ -38,14 +38,26 @@ class Said:
         return bool(self.error)
 
 
-def results(folder: Path, placement: Placement, lines: Sequence[str], work: Path) -> list[Said]:
+@dataclass(frozen=True)
+class Asked:
+    """What lines said of a model, how often the host waited for a device, and the most that one device held."""
+
+    said: tuple[Said, ...]
+    waits: int = 0
+    peak: int = 0
+
+
+def results(folder: Path, placement: Placement, lines: Sequence[str], work: Path) -> Asked:
     """What the lines say of the model in a folder, placed so, in a session of its own."""
     work.mkdir(parents=True)
-    with chdir(work), machine(placement):
+    with chdir(work), machine(placement) as meter:
         session = Session(work / "home")
-        session.use_model(opened(folder, placement))
+        session.use_model(opened(folder, placement, work / "offloaded"))
         with closing(session):
-            return [_said(session, line) for line in lines]
+            said = tuple(_said(session, line) for line in lines)
+        if meter is None:
+            return Asked(said)
+        return Asked(said, sum(meter.waits.values()), max(meter.peak.values()))
 
 
 def _said(session: Session, line: str) -> Said:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -81,17 +81,12 @@ def device_map(model: PreTrainedModel, placement: Placement) -> dict[str, int | 
     return places
 
 
-def opened(folder: Path, placement: Placement, *, dtype: torch.dtype = torch.float32) -> OpenModel:
-    """The model in a folder, placed so; call it inside `machine`."""
+def opened(folder: Path, placement: Placement, offload_folder: Path | None = None) -> OpenModel:
+    """The model in a folder, placed so, in float32; call it inside `machine`."""
     with torch.device("meta"):
         shape = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder))
     places = device_map(shape, placement)
     model = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=dtype, device_map=places, offload_folder=folder / "offloaded", use_safetensors=True
+        folder, dtype=torch.float32, device_map=places, offload_folder=offload_folder, use_safetensors=True
     )
     return adopt(model, AutoTokenizer.from_pretrained(folder), name=folder.name, source=str(folder), fingerprint="same")
-
-
-def without_device(found: OpenModel) -> OpenModel:
-    """The same, said to be on the CPU: files that name the device can be compared."""
-    return replace(found, info=replace(found.info, device="cpu"))
