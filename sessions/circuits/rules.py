@@ -33,6 +33,7 @@ from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, eager_mask
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from sessions.errors import ModelError
+from sessions.model.homes import weight_of
 from sessions.model.hooks import after, before
 from sessions.model.parts import Anatomy
 
@@ -80,8 +81,8 @@ def identity(x: Tensor, y: Tensor) -> Tensor:
 
 def identity_centred(norm: nn.Module, x: Tensor, y: Tensor) -> Tensor:
     """The identity rule for a norm that centres: on x minus its mean, the norm's bias left out of the ratio."""
-    y, bias = y.detach(), getattr(norm, "bias", None)
-    linear = y if bias is None else y - bias
+    y = y.detach()
+    linear = y if getattr(norm, "bias", None) is None else y - weight_of(norm, "bias")
     return _Identity.apply(x - x.mean(-1, keepdim=True), y, linear)  # type: ignore[no-untyped-call]
 
 
@@ -95,6 +96,7 @@ def behind_the_head(scores: Tensor, logits: Tensor) -> Tensor:
     """
     if scores.shape != logits.shape:
         raise ModelError("this model's logits are not its head's scores one by one, and no rule covers that", "")
+    scores = scores.to(logits.device)  # a model over several devices returns its logits on the first
     if torch.equal(scores.detach().to(logits.dtype), logits.detach()):
         return logits
     return identity(scores, logits)

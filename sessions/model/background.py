@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from contextvars import copy_context
+from logging import ERROR, getLogger
 from typing import Any, TypeVar
 
 from huggingface_hub.utils import tqdm
@@ -86,13 +87,16 @@ def in_background(work: Callable[[Meter], T], label: str, unit: str = "") -> Ste
 
 @contextmanager
 def progress_to(meter: Meter) -> Iterator[None]:
-    """Send transformers' progress bars to `meter` instead of the screen, and its warnings nowhere."""
+    """Send transformers' progress bars to `meter` instead of the screen, its warnings and accelerate's nowhere."""
 
     def bar(items: Collection[Any] = (), **_: Any) -> _Bar:
         return _Bar(meter, items)
 
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()
+    placing = getLogger("accelerate.big_modeling")  # which says what is offloaded
+    level = placing.level
+    placing.setLevel(ERROR)
     hook = logging.set_tqdm_hook(lambda _, items, words: bar(*items, **words))
     # The reader of GGUF files takes tqdm's bar directly, out of reach of the hook.
     own = modeling_gguf_pytorch_utils.tqdm
@@ -103,6 +107,7 @@ def progress_to(meter: Meter) -> Iterator[None]:
         modeling_gguf_pytorch_utils.tqdm = own
         logging.set_tqdm_hook(hook)
         logging.set_verbosity(verbosity)
+        placing.setLevel(level)
 
 
 class _Bar(logging.EmptyTqdm):  # type: ignore[misc]

@@ -35,12 +35,20 @@ def before(module: nn.Module, change: Callable[[Tensor], Tensor], place: int = 0
 
 @contextmanager
 def after(module: nn.Module, change: Callable[[Tensor, Any], Any]) -> Iterator[None]:
-    """Replace the output of every call of `module` inside the block, given its first argument and output."""
-    handle = module.register_forward_hook(lambda _, args, output: change(args[0], output))
+    """Replace the output of every call of `module` inside the block, given its first argument and output.
+
+    Both are where the module computes: one on another device than what comes before it takes its arguments there.
+    """
+    handle = module.register_forward_hook(lambda _, args, output: change(_beside(args[0], output), output))
     try:
         yield
     finally:
         handle.remove()
+
+
+def _beside(given: Any, output: Any) -> Any:
+    apart = isinstance(given, Tensor) and isinstance(output, Tensor) and given.device != output.device
+    return given.to(output.device) if apart else given
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import secrets
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,6 +33,7 @@ from sessions.model import anatomy, templates
 from sessions.model import fingerprint as fingerprints
 from sessions.model.background import Meter, Stopped, first_line, in_background, progress_to
 from sessions.model.generation_rules import rules_of
+from sessions.model.homes import home_of, refuse_split
 from sessions.model.info import ModelInfo
 from sessions.model.locating import ADAPTER, Source, located
 from sessions.model.parts import Anatomy
@@ -57,6 +59,11 @@ class OpenModel:
     beside: Path | None = None
     """The folder that the weights lie in, where an adapter lies in it too, which is not on."""
 
+    @property
+    def device(self) -> torch.device:
+        """Where the ids of a pass go: where the model begins to compute, which may be elsewhere than its last layer."""
+        return home_of(self.model.get_input_embeddings())
+
     def reread(self) -> None:
         """Read the anatomy again, after modules of the model were exchanged for others that do their work."""
         object.__setattr__(self, "anatomy", anatomy.read(self.model))
@@ -68,7 +75,8 @@ def open_model(
     models: Path,
     dtype: str = "auto",
     device: str = "auto",
-    device_map: str | None = None,
+    device_map: str | Mapping[str, int | str] | None = None,
+    offload_folder: Path | None = None,
     load_in: str | None = None,
     trust_remote_code: bool = False,
 ) -> Steps[OpenModel]:
@@ -80,7 +88,8 @@ def open_model(
         dtype: "float32", "bfloat16", "float16", or "auto": float32 on the CPU, elsewhere the
             checkpoint's own (bfloat16 for a GGUF file).
         device: "cpu", "cuda", "cuda:N", "mps", or "auto": the first CUDA device if there is one.
-        device_map: spread the model over devices as accelerate does it ("auto", "balanced", …).
+        device_map: spread the model over devices as accelerate does it ("auto", "balanced", …, or a place by module).
+        offload_folder: where weights go that are placed on "disk", unless they can be read from their own files.
         load_in: "8bit" or "4bit", to quantise the weights with bitsandbytes while loading.
         trust_remote_code: run the modelling code that comes with this model.
 
@@ -95,7 +104,7 @@ def open_model(
         options["dtype"] = options["dtype"] if options["dtype"] != "auto" else torch.bfloat16
     else:
         options["use_safetensors"] = True
-    options |= {"trust_remote_code": trust_remote_code, "local_files_only": True}
+    options |= {"trust_remote_code": trust_remote_code, "local_files_only": True, "offload_folder": offload_folder}
     options["attn_implementation"] = _attention(source)
     # Where transformers finds an adapter with a model, it puts it on without a word: let it look where there is none.
     options["adapter_kwargs"] = {"subfolder": f"no-adapter-{secrets.token_hex(8)}"}
@@ -115,8 +124,9 @@ def adopt(
     `fingerprint` None computes one from the weights in memory.
 
     Raises:
-        ModelError: it is not a model the workbench can read.
+        ModelError: it is not a model the workbench can read, or has weights that are split over several processes.
     """
+    refuse_split(model)
     model.eval()
     model.requires_grad_(False)
     parts = anatomy.read(model)
@@ -215,7 +225,7 @@ def _cannot_load(name: str, error: BaseException) -> ModelError:
     return ModelError(f"{name} cannot be loaded: {first_line(error)}", hint)
 
 
-def _place(device: str, device_map: str | None) -> str:
+def _place(device: str, device_map: object) -> str:
     """The device to load on, checked against this machine."""
     if device_map is not None and device != "auto":
         raise ModelError("a device and a device map exclude each other", "give one of --device and --device-map")
@@ -230,7 +240,7 @@ def _place(device: str, device_map: str | None) -> str:
     return device
 
 
-def _options(dtype: str, place: str, device_map: str | None, load_in: str | None) -> dict[str, Any]:
+def _options(dtype: str, place: str, device_map: Any, load_in: str | None) -> dict[str, Any]:
     """Arguments of `from_pretrained` for what was asked."""
     if dtype != "auto" and dtype not in DTYPES:
         raise ModelError(f"'{dtype}' is not a dtype", f"one of: auto, {', '.join(DTYPES)}")

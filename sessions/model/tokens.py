@@ -16,7 +16,6 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-import torch
 from msgspec import Struct
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
@@ -308,9 +307,10 @@ def _template_end(tokenizer: PreTrainedTokenizerBase) -> int | None:
     return None
 
 
-def last_positions(count: int, ids: Tensor) -> Tensor:
+def last_positions(count: int, ids: Tensor) -> slice:
     """The last so many positions of `ids`, `[rows, seq]`, as `logits_to_keep` should have them.
 
-    As a tensor: a number lets some families drop all other positions in their upper layers.
+    A number would let some families drop all other positions in their upper layers, and a tensor would have to be on
+    the device of the last layer, wherever that is.
     """
-    return torch.arange(ids.shape[1] - count, ids.shape[1], device=ids.device)
+    return slice(ids.shape[1] - count, ids.shape[1])
