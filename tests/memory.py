@@ -20,9 +20,9 @@ def tensors() -> int:
 class _Account(ctypes.Structure):
     """`struct mallinfo2` of glibc."""
 
-    _fields_ = [  # noqa: RUF012 - ctypes reads it so
+    _fields_ = [
         (name, ctypes.c_size_t)
-        for name in "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost".split()
+        for name in ["arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost"]
     ]
 
 
