@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import os
+from pathlib import Path
 
 import torch
 
@@ -24,6 +26,12 @@ class _Account(ctypes.Structure):
     """`struct mallinfo2` of glibc."""
 
     _fields_ = [(name, ctypes.c_size_t) for name in _FIELDS]
+
+
+def resident() -> int:
+    """Bytes of the process that are in the machine's memory."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def allocated() -> int | None:

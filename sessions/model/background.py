@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import concurrent.futures
 import threading
-import traceback
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -18,6 +17,7 @@ from huggingface_hub.utils import tqdm
 from transformers import modeling_gguf_pytorch_utils
 from transformers.utils import logging
 
+from sessions import memory
 from sessions.events import Progress, Steps
 
 T = TypeVar("T")
@@ -66,7 +66,7 @@ def in_background(work: Callable[[Meter], T], label: str, unit: str = "") -> Ste
             outcome.set_result(work(meter))
         except BaseException as error:
             # The frames of a failed load hold half a model; whoever keeps the error must not keep that.
-            traceback.clear_frames(error.__traceback__)
+            memory.let_go(error)
             outcome.set_exception(error)
 
     thread = threading.Thread(target=run, name=label, daemon=True)
