@@ -322,6 +322,8 @@ def _done(
             notes.append(f"{len(done):,} of {len(plan.places):,} cells were there already")
     write = None if folder is None else folder.append
     answers = yield from run(opened, plan, done, write, session.cancel)
+    if answers.fits:
+        notes = [*notes, f"there was not enough memory for all texts of a batch: {answers.fits} at once were generated"]
     result = _result(session, plan, answers, [*notes, *_remarks(plan, answers.cells)])
     if folder is not None:
         files = {"cells.csv": table(answers.cells), "chart.svg": _drawn(plan, answers, ".svg")}

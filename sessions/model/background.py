@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import concurrent.futures
 import threading
-import traceback
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from contextvars import copy_context
@@ -20,6 +19,7 @@ from huggingface_hub.utils import tqdm
 from transformers import modeling_gguf_pytorch_utils
 from transformers.utils import logging
 
+from sessions import memory
 from sessions.events import Progress, Steps
 from sessions.model.native import as_exception
 
@@ -69,7 +69,7 @@ def in_background(work: Callable[[Meter], T], label: str, unit: str = "") -> Ste
             outcome.set_result(work(meter))
         except BaseException as error:
             # The frames of a failed load hold half a model; whoever keeps the error must not keep that.
-            traceback.clear_frames(error.__traceback__)
+            memory.let_go(error)
             outcome.set_exception(as_exception(error, label))
 
     # In a copy of the context: what looks at the flag of the command that runs does so in the thread as well.
