@@ -6,13 +6,13 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from commands.line import quoted
 from commands.loading import shelf_of, taken_in
 from commands.presets import check_neurons
 from sessions.disk import read_file, write_file
 from sessions.errors import ArtifactError, UsageError
 from sessions.interventions import inventories
 from sessions.interventions.presets import Known, Preset
+from sessions.lines import line_of, with_options
 from sessions.results import Exported, FileShown, Saved
 from sessions.session import Session
 from sessions.store import LONGEST_NAME, Key, check_model, now
@@ -48,7 +48,7 @@ def import_published(
         raise UsageError("--alpha is for the signature of a neuron or a LoRA", "leave it out")
     if top is not None and not isinstance(found, Preset):
         raise UsageError("--top is for differences of activations", "leave it out")
-    command = f"import {quoted(str(path))}{'' if top is None else f' --top {top}'}"
+    command = line_of(["import", path], {"--top": top})
     if isinstance(found, Data):
         return FileShown(path=str(path), entries=found.entries, left=found.left)
     if isinstance(found, Signature):
@@ -65,19 +65,19 @@ def import_published(
 def _lora(session: Session, found: Lora, key: Key | None, path: Path, alpha: float | None, force: bool) -> Saved:
     """The factors of a LoRA as an adapter that is kept; it fits the open model."""
     from sessions.edits.adapter_shelf import About
-    from sessions.edits.adapters import check_fit, plain_modules
+    from sessions.edits.adapters import check_fit
+    from sessions.edits.wrapping import plain_modules
 
     opened, shelf = session.opened(), shelf_of(session)
     config, weights = found.as_peft({name for name, _ in plain_modules(opened.model)}, alpha, str(path))
     if key is not None:
         _refuse(key, "adapter")
     name = shelf.free(_plain(path.stem) or "import") if key is None else key.name
-    said = "" if alpha is None else f" --alpha {alpha:g}"
     about = About(
         name=name,
         model=opened.info.name,
         fingerprint=opened.info.fingerprint,
-        command=f"import {quoted(str(path))}{said} --as {name}",
+        command=line_of(["import", path], {"--alpha": None if alpha is None else f"{alpha:g}", "--as": name}),
         origin=str(path),
     )
     with taken_in(session, name, force):
@@ -89,7 +89,8 @@ def _lora(session: Session, found: Lora, key: Key | None, path: Path, alpha: flo
 
 def import_configuration(session: Session, path: Path, key: Key | None, force: bool) -> Exported | Saved:
     """The configuration of rounds as a command file in the session's folder, or a preset of the same project."""
-    from sessions.training.pipeline import command_file, configuration, contents_of
+    from commands.script import commands_in
+    from sessions.training.pipeline import command_file, configuration, contents_of, variables
 
     held = contents_of(read_file(path.expanduser().absolute()), str(path))
     if isinstance(held, dict) and "enabled" in held:
@@ -97,8 +98,13 @@ def import_configuration(session: Session, path: Path, key: Key | None, force: b
         named = Key("preset", _name(session, "preset", key, path))
         return import_inventory(session, preset, named, path, force)
     config = configuration(held, str(path))
+    text = command_file(config, str(path)).encode()
     target = session.folder / f"{path.stem if key is None else key.name}.wb"
-    written = write_file(target.absolute(), command_file(config, str(path)).encode(), force=force, what=f"'{target}'")
+    try:
+        commands_in(text, target.name, dict.fromkeys(variables(config), "x"))
+    except UsageError as error:
+        raise ArtifactError(f"{path} says what no command does: {error.message}", error.hint) from error
+    written = write_file(target.absolute(), text, force=force, what=f"'{target}'")
     return Exported(path=str(written), format="wb", notes=("what its variables stand for is said in its first lines",))
 
 
@@ -127,7 +133,7 @@ def import_inventory(session: Session, preset: Preset, key: Key, path: Path, for
             held,
             model=model,
             fingerprint=fingerprint,
-            command=f"import {quoted(str(path))} --as {quoted(str(key))}",
+            command=line_of(["import", path], {"--as": key}),
             force=force,
         )
         for name, held in ((key.name, preset), *names.items())
@@ -150,7 +156,7 @@ def _about(preset: Preset, names: Collection[str]) -> str:
 def _edit(session: Session, edit: Edit, key: Key | None, command: str, force: bool) -> Saved:
     _refuse(key, "edit")
     name = session.store.free("edit", "import") if key is None else key.name
-    path = session.keep_edit(edit, name, f"{command} --as edit:{name}", force=force)
+    path = session.keep_edit(edit, name, with_options(command, {"--as": f"edit:{name}"}), force=force)
     return Saved(name=f"edit:{name}", path=str(path), notes=(edit.about, f"edits load {name} applies it"))
 
 
@@ -163,7 +169,7 @@ def _preset(session: Session, preset: Preset, name: str, command: str, force: bo
         preset,
         model=info.name,
         fingerprint=info.fingerprint,
-        command=f"{command} --as preset:{name}",
+        command=with_options(command, {"--as": f"preset:{name}"}),
         force=force,
     )
     return Saved(name=f"preset:{name}", path=str(path), notes=(f"{len(preset)} neurons: preset {name}",))
@@ -183,6 +189,14 @@ def _round(session: Session, found: Trained, key: Key | None, path: Path, comman
                 f"{path} has {len(scores):,} neurons in layer {layer}, and this model has {width:,} there",
                 "open the model it was trained on",
             )
+    for neuron in recruits.suppressed:
+        try:
+            opened.anatomy.check(*neuron.site)
+        except UsageError as error:
+            raise ArtifactError(
+                f"{path} held {neuron} at zero, which this model lacks: {error.message}",
+                "open the model it was trained on",
+            ) from error
     rounds = Rounds(session.store)
     name = _name(session, "round", key, path)
     losses = list(found.losses.values()) or [(0.0, 0.0)]
@@ -191,7 +205,7 @@ def _round(session: Session, found: Trained, key: Key | None, path: Path, comman
         name=name,
         model=info.name,
         fingerprint=info.fingerprint,
-        command=f"{command} --as {name}",
+        command=with_options(command, {"--as": name}),
         created=now(),
         seconds=0.0,
         versions={},

@@ -16,11 +16,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from difflib import get_close_matches
+from functools import cache
 
 from msgspec import Struct
 
 from sessions.circuits.circuit import Circuit, Neuron, Place
 from sessions.errors import UsageError
+from sessions.model.cancel import look
 
 # Nine digits are beyond any model; where there are more, the word is none of these.
 _N = r"[0-9]{1,9}(?![0-9])"
@@ -40,6 +42,11 @@ _ATLAS = re.compile(rf"atlas:(?P<atlas>[A-Za-z0-9][A-Za-z0-9._-]*):(?P<end>top|q
 #: What `quiet` found last, or so many of the first of it.
 _QUIET = re.compile(rf"quiet:last(?::(?P<count>{_N}))?", re.IGNORECASE)
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_GAP = re.compile(r"\s*")
+#: No name of a circuit is longer.
+_LONGEST = 64
+#: Characters of a selection that a message repeats.
+_SHOWN = 400
 SUPPRESSED = "suppressed"
 OPERATORS = {",": "+", "+": "+", "-": "-", "&": "&"}
 #: Parentheses within parentheses that are read.
@@ -123,7 +130,7 @@ def terms(text: str, is_name: Callable[[str], bool] = lambda name: True) -> tupl
     """
     found, end = _terms(text, 0, is_name, 0)
     if end < len(text):
-        raise UsageError(f"'{text}' is not a selection: '{text[end:]}' is left over", HINT, end)
+        raise UsageError(f"'{_said(text)}' is not a selection: '{_said(text[end:])}' is left over", HINT, end)
     return found
 
 
@@ -150,13 +157,13 @@ def _one(text: str, at: int, operator: str, is_name: Callable[[str], bool], dept
         raise UsageError(f"a selection has more than {DEEPEST} parentheses within each other", HINT, at)
     inside, end = _terms(text, at + 1, is_name, depth + 1)
     if not text.startswith(")", end):
-        left = f"'{text[end:]}' is left over" if end < len(text) else "a parenthesis is not closed"
-        raise UsageError(f"'{text}' is not a selection: {left}", "close each ( with a )", end)
+        left = f"'{_said(text[end:])}' is left over" if end < len(text) else "a parenthesis is not closed"
+        raise UsageError(f"'{_said(text)}' is not a selection: {left}", "close each ( with a )", end)
     return Term(operator, text[at : end + 1], inside), end + 1
 
 
 def _past_blanks(text: str, at: int) -> int:
-    return len(text) - len(text[at:].lstrip())
+    return _GAP.match(text, at).end()  # type: ignore[union-attr]  # it matches nothing as well
 
 
 def _term_end(text: str, at: int, is_name: Callable[[str], bool]) -> int:
@@ -167,15 +174,22 @@ def _term_end(text: str, at: int, is_name: Callable[[str], bool]) -> int:
     match = _WORD.match(text, at)
     if match is None:
         problem = (
-            f"it ends after '{text.strip()}'" if text.strip() and at >= len(text.rstrip()) else f"at '{text[at:]}'"
+            f"it ends after '{_said(text.strip())}'"
+            if text.strip() and at >= len(text.rstrip())
+            else f"at '{_said(text[at:])}'"
         )
         raise UsageError(
-            f"'{text}' is not a selection: {problem}" if text.strip() else "the selection is empty", HINT, at
+            f"'{_said(text)}' is not a selection: {problem}" if text.strip() else "the selection is empty", HINT, at
         )
     # A difference may be written without spaces: take the longest beginning that means something.
     ends = [end for end in _beginnings(match.group(), at) if _is_end(text, end)]
-    known = (end for end in ends if _is_keyword(text[at:end]) or is_name(text[at:end]))
+    words = (end for end in ends if end == ends[0] or end - at <= _LONGEST)
+    known = (end for end in words if _is_keyword(text[at:end]) or is_name(text[at:end]))
     return next(known, ends[0] if ends else match.end())
+
+
+def _said(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 def _beginnings(word: str, at: int) -> Iterator[int]:
@@ -201,25 +215,29 @@ def resolve(text: str, around: Surroundings) -> Selection:
     Raises:
         UsageError: no such layer, neuron, position or circuit; or nothing is selected.
     """
-    chosen, pinned = _joined(terms(text, lambda word: word in around.names), around)
+    names, places = frozenset(around.names), cache(lambda: _places(around))
+    chosen, pinned = _joined(terms(text, lambda word: word in names), around, places)
     if not chosen:
-        raise UsageError(f"'{text}' selects no neuron", HINT)
+        raise UsageError(f"'{_said(text)}' selects no neuron", HINT)
     return Selection(text, tuple(chosen.values()), frozenset(pinned), around.length)
 
 
-def _joined(found: Iterable[Term], around: Surroundings) -> tuple[dict[Place, Neuron], set[Place]]:
+def _joined(
+    found: Iterable[Term], around: Surroundings, places: Callable[[], dict[Place, Neuron]]
+) -> tuple[dict[Place, Neuron], set[Place]]:
     """The neurons of several terms, as their operators join them, and the places whose position the user wrote."""
     chosen: dict[Place, Neuron] = {}
     pinned: set[Place] = set()
     for term in found:
+        look()
         if term.inside:
-            group, written = _joined(term.inside, around)
+            group, written = _joined(term.inside, around, places)
             neurons = tuple(group.values())
         else:
-            neurons, said = _term(term.text, around)
+            neurons, said = _term(term.text, around, places)
             written = {neuron.place for neuron in neurons} if said else set()
         if term.operator == "+":
-            chosen = {neuron.place: neuron for neuron in (*chosen.values(), *neurons)}
+            chosen.update((neuron.place, neuron) for neuron in neurons)
             pinned |= written
         else:
             shared = {neuron.place: neuron for neuron in _both(chosen.values(), neurons)}
@@ -238,14 +256,21 @@ def _both(neurons: Iterable[Neuron], others: Iterable[Neuron]) -> Iterator[Neuro
             yield neuron
 
 
-def _term(text: str, around: Surroundings) -> tuple[tuple[Neuron, ...], bool]:
-    """The neurons of one term, and whether the user wrote their position."""
+def _places(around: Surroundings) -> dict[Place, Neuron]:
+    """The neurons of the session's circuit by their places."""
+    return {} if around.circuit is None else {neuron.place: neuron for neuron in reversed(around.circuit.neurons)}
+
+
+def _term(
+    text: str, around: Surroundings, places: Callable[[], dict[Place, Neuron]]
+) -> tuple[tuple[Neuron, ...], bool]:
+    """The neurons of one term, with their attributions in the circuit, and whether the user wrote their position."""
     layers = _LAYERS.fullmatch(text)
     if layers:
         return _whole_layers(layers, around), layers[3] is not None
     if _NEURON.fullmatch(text):
         neuron = _checked(Neuron.parse(text), around)
-        return (_known(neuron, around),), neuron.position is not None
+        return (places().get(neuron.place, neuron),), neuron.position is not None
     if text.lower() == SUPPRESSED:
         if not around.suppressed:
             raise UsageError("no neuron is suppressed", "for example: suppress L24/N1005")
@@ -306,15 +331,6 @@ def _position(position: int, around: Surroundings) -> int:
         )
     of_many = around.circuit is not None and bool(around.circuit.prompts)
     return position if of_many and position < 0 else position % around.length
-
-
-def _known(neuron: Neuron, around: Surroundings) -> Neuron:
-    """The neuron with its attribution, where the circuit has it at that place."""
-    if around.circuit is not None:
-        for other in around.circuit.neurons:
-            if other.place == neuron.place:
-                return other
-    return neuron
 
 
 def _current(around: Surroundings) -> Circuit:

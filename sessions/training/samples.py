@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from transformers import PreTrainedTokenizerBase
 
 from sessions.errors import ModelError, UsageError
+from sessions.lines import quoted
 from sessions.model.generation import ending_ids
 from sessions.model.info import Encoded, Prompt, Turn
 from sessions.model.opening import OpenModel
@@ -151,7 +152,8 @@ def _weights(
     parts = {PARTS.get(part, part): texts for part, texts in sample.parts.items()}
     unknown = next((part for part in parts if part not in weights), None)
     if unknown is not None:
-        raise UsageError(f"{name} has a part '{unknown}', which has no weight", f"--weights {unknown}=1,{FILLER}=0.5")
+        hint = f"--weights {quoted(f'{unknown}=1,{FILLER}=0.5')}"
+        raise UsageError(f"{name} has a part '{unknown}', which has no weight", hint)
     said = reply.text[: reply.end]
     counted = [
         (weights[part], start, start + length)
