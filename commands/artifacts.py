@@ -14,7 +14,7 @@ from commands.names import ArtifactName, FileName, Name, SavedName
 from commands.verb import argument, option, verb
 from commands.words import Gain, Whole
 from sessions.circuits import files
-from sessions.circuits.circuit import Circuit
+from sessions.circuits.circuit import Circuit, Target
 from sessions.circuits.sound import UNKNOWN_ID, check_fits
 from sessions.disk import read_file, write_file
 from sessions.errors import ArtifactError, UsageError
@@ -22,7 +22,7 @@ from sessions.events import Steps
 from sessions.interventions import inventories
 from sessions.interventions.presets import Preset, sound
 from sessions.lines import line_of
-from sessions.model.info import same_model
+from sessions.model.info import Prompt, Token, same_model
 from sessions.results import Deleted, Exported, FileShown, Imported, Listed, Loaded, ModelExported, Saved
 from sessions.session import Session
 from sessions.store import Key, body_of, check_model, opened
@@ -60,17 +60,21 @@ def load(session: Session, name: str, force: bool) -> Loaded:
     """
     circuit, notes = session.read_circuit(name, force=force)
     _check(session, circuit)
-    _take(session, circuit)
-    return Loaded(name=name, circuit=circuit, notes=notes)
+    remark = _take(session, circuit)
+    return Loaded(name=name, circuit=circuit, notes=tuple(filter(None, (*notes, remark))))
 
 
-def _take(session: Session, circuit: Circuit) -> None:
-    """Make it the session's circuit, and its prompt the session's; it has been checked."""
+def _take(session: Session, circuit: Circuit) -> str:
+    """Make it the session's circuit, and its prompt the session's; it has been checked. Returns a remark on that."""
+    remark = ""
     if circuit.prompt.text and session.model is not None:
-        session.use_prompt(circuit.prompt)
+        prompt, remark = session.prompt_of(circuit)
+        session.use_prompt(prompt)
+        circuit = structs.replace(circuit, prompt=prompt)
     elif circuit.prompt.text:
         session.prompt = circuit.prompt
     session.circuit = circuit
+    return remark
 
 
 def _check(session: Session, circuit: Circuit) -> None:
@@ -203,6 +207,8 @@ def _preset_file(session: Session, name: str) -> bytes:
     return inventories.written(preset, f"preset '{name}'", {key: text for key, text in about.items() if text})
 
 
+#: How close the difference that a foreign file gives has to be to the one that is computed, as a part of it.
+_CLOSE = 0.1
 _IMPORTED = ("circuit", "vector", "preset", "edit")
 
 
@@ -269,6 +275,7 @@ def import_(
         notes.append(check_model(circuit.fingerprint, circuit.model, info.fingerprint, info.name, force))
         if not circuit.fingerprint:
             circuit = structs.replace(circuit, model=info.name, fingerprint=info.fingerprint)
+        circuit = _as_formatted(session, circuit, notes)
         _check(session, circuit)
         circuit = _with_target_ids(session, circuit, notes)
     if name is not None:
@@ -283,7 +290,7 @@ def import_(
             command=command,
             force=force,
         )
-    _take(session, circuit)
+    notes.append(_take(session, circuit))
     return Imported(path=str(path), circuit=circuit, notes=tuple(filter(None, notes)))
 
 
@@ -301,6 +308,16 @@ def _circuit_in(data: bytes, source: str) -> Circuit:
         ) from error
 
 
+def _as_formatted(session: Session, circuit: Circuit, notes: list[str]) -> Circuit:
+    """A foreign file gives its prompt as text, which may have been through the chat template already."""
+    from sessions.model.tokens import is_formatted
+
+    if circuit.ids or not is_formatted(session.opened().tokenizer, circuit.prompt.text):
+        return circuit
+    notes.append("its prompt has been through the chat template already, and is read as it stands")
+    return structs.replace(circuit, prompt=structs.replace(circuit.prompt, chat=False))
+
+
 def _with_target_ids(session: Session, circuit: Circuit, notes: list[str]) -> Circuit:
     """A foreign file gives its target as text: look up the token it is for the open model."""
     from sessions.model.tokens import continuation
@@ -313,7 +330,29 @@ def _with_target_ids(session: Session, circuit: Circuit, notes: list[str]) -> Ci
     notes += found.notes
     if len(found.tokens) > 1:
         notes.append(f"{text!r} is {len(found.tokens)} tokens; the first stands for it, {found.tokens[0].text!r}")
-    return structs.replace(circuit, target=structs.replace(target, tokens=found.tokens[:1]))
+    target = structs.replace(target, tokens=found.tokens[:1])
+    return structs.replace(circuit, target=_against_another(session, circuit.prompt, target, notes))
+
+
+def _against_another(session: Session, prompt: Prompt, target: Target, notes: list[str]) -> Target:
+    """A foreign file gives the difference of two logits, and does not name the other token: it is the strongest other
+    one, if the difference is that."""
+    from sessions.model.distribution import next_logits
+    from sessions.model.tokens import token_text
+
+    if not target.tokens or not target.value:
+        return target
+    logits = next_logits(session.opened(), session.read(prompt).ids, session.cancel)
+    own = target.tokens[0].id
+    other = next(each for each in logits.topk(2).indices.tolist() if each != own)
+    found, text = float(logits[own] - logits[other]), token_text(session.opened().tokenizer, other)
+    if abs(found - target.value) <= _CLOSE * max(1.0, abs(target.value)):
+        return structs.replace(target, counterfactual=Token(other, text))
+    notes.append(
+        f"the file says a difference of {target.value:+.3f}, and to the strongest other token, {text!r}, it is "
+        f"{found:+.3f}: the target is taken for the logit of {target.tokens[0].text!r} alone"
+    )
+    return target
 
 
 def _import_tensors(session: Session, path: Path, key: Key | None, force: bool) -> Saved:

@@ -122,7 +122,7 @@ def corpus(session: Session, over: Path | None = None, raw: bool = False) -> tup
 def _another_prompt(session: Session, over: Encoded, text: str, seed: str | None) -> tuple[Reference, list[str]]:
     from sessions.circuits.recording import recorded
 
-    other = structs.replace(over.prompt, text=text, seed=over.prompt.seed if seed is None else seed)
+    other = structs.replace(over.prompt, exact=(), text=text, seed=over.prompt.seed if seed is None else seed)
     ids, notes = session.read(other).ids, []
     if len(ids) != len(over.ids):
         notes.append(

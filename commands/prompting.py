@@ -168,7 +168,7 @@ def seed(session: Session, text: tuple[str, ...]) -> PromptSet:
     if session.prompt is None:
         session.encoded()  # says what is missing
         raise AssertionError
-    encoded = session.use_prompt(structs.replace(session.prompt, seed=" ".join(text)))
+    encoded = session.use_prompt(structs.replace(session.prompt, seed=" ".join(text), exact=()))
     return PromptSet(encoded=encoded, notes=hashes(text))
 
 

@@ -80,8 +80,7 @@ def read_elsewhere(session: Session, circuit: Circuit) -> list[str]:
     """A remark where what is read is the circuit's prompt, and the session has another one or none."""
     if not circuit.ids:
         return []
-    behind = len(circuit.target.tokens) - 1 if circuit.target.sequence else 0  # of its target, which stand there too
-    if session.prompt is not None and session.encoded().ids == circuit.ids[: len(circuit.ids) - behind]:
+    if session.prompt is not None and session.encoded().ids == circuit.asked:
         return []
     return [f"on the circuit's own prompt, {circuit.prompt.text!r}, of {len(circuit.ids):,} tokens"]
 

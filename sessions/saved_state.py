@@ -124,6 +124,7 @@ def restore(session: Session, state: SavedState) -> Steps[tuple[str, ...]]:
     if state.circuit is not None:
         try:
             session.circuit = _same_circuit(session, state.circuit)
+            _take_again(session, state.circuit)
         except WorkbenchError as error:
             missing.append(f"the circuit did not come back: {error.message}")
     if state.suppressed or state.live:
@@ -149,6 +150,12 @@ def _same_circuit(session: Session, circuit: Circuit) -> Circuit:
             raise ArtifactError("the model's weights have changed since it was found")
         check_fits(circuit, session.model.anatomy)
     return sound(circuit, "it")
+
+
+def _take_again(session: Session, circuit: Circuit) -> None:
+    """Where the prompt is the circuit's, it is read as it was when that was found."""
+    if session.model is not None and session.prompt == circuit.prompt:
+        session.use_prompt(session.prompt_of(circuit)[0])
 
 
 def _in_model(anatomy: Anatomy, state: SavedState) -> bool:

@@ -179,6 +179,21 @@ class Session(Saved):
         opened.anatomy.check_length(len(encoded.ids))
         return encoded
 
+    def prompt_of(self, circuit: Circuit) -> tuple[Prompt, str]:
+        """The prompt of a circuit as it was read when that was found, and a remark where it would be read otherwise.
+
+        A template may have changed since, or write today's date.
+
+        Raises:
+            UsageError, ModelError: as `read` does.
+        """
+        prompt, ids = circuit.prompt, circuit.asked
+        if not ids or not (prompt.text or prompt.exact) or self.read(prompt).ids == ids:
+            return prompt, ""
+        count = len(self.read(prompt).ids)
+        remark = f"its prompt is read as the {len(ids):,} tokens it was found on; now it would be {count:,} others"
+        return structs.replace(prompt, exact=ids), remark
+
     def select(self, text: str, *, length: int | None = None) -> Selection:
         """The neurons a selection means in this session.
 

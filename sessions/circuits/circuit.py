@@ -145,6 +145,12 @@ class Circuit(Struct, frozen=True, kw_only=True):
     edits: tuple[str, ...] = ()
 
     @property
+    def asked(self) -> tuple[int, ...]:
+        """The ids of its prompt: `ids` without the tokens of a target of several that are read too."""
+        behind = len(self.target.tokens) - 1 if self.target.sequence else 0
+        return self.ids[: len(self.ids) - behind]
+
+    @property
     def way(self) -> str:
         """How its attributions were made, in words."""
         return f"{self.method}, {self.attention} attention" if self.attention else self.method

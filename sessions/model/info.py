@@ -88,7 +88,8 @@ class Prompt(Struct, frozen=True, kw_only=True):
     `chat` renders `text` as a user's turn through the model's chat template; otherwise `text` is
     read as it stands. `seed` is the start of the reply. `thinking` is None where it is left to the
     template's own default. `system` None leaves the template's default system text in place.
-    `history` are the turns before `text`.
+    `history` are the turns before `text`. `exact` are the ids that are read whatever all of this comes to now: those
+    that something was found on.
     """
 
     text: str
@@ -97,6 +98,7 @@ class Prompt(Struct, frozen=True, kw_only=True):
     system: str | None = None
     thinking: bool | None = None
     history: tuple[Turn, ...] = ()
+    exact: tuple[int, ...] = ()
 
 
 class Encoded(Struct, frozen=True, kw_only=True):

@@ -39,6 +39,8 @@ def encode(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> Encoded:
         UsageError: there is nothing to read.
         ModelError: the template cannot render the prompt, or there is none for a conversation.
     """
+    if prompt.exact:
+        return _exactly(tokenizer, prompt)
     templated = prompt.chat and bool(tokenizer.chat_template)
     if prompt.history and not templated:
         raise ModelError("only a chat template can set the turns of a conversation apart", "start anew: prompt TEXT")
@@ -57,6 +59,34 @@ def encode(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> Encoded:
         templated=templated,
         reply=len(ids) if asked == text else in_common(ids, _ids(tokenizer, asked, templated)),
     )
+
+
+def _exactly(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> Encoded:
+    """A prompt that is read as the ids it was read as before."""
+    ids = tuple(_with_rows(tokenizer, prompt.exact))
+    return Encoded(
+        prompt=prompt,
+        text=text_of(tokenizer, ids),
+        ids=ids,
+        tokens=tuple(token_text(tokenizer, i) for i in ids),
+        bos=_leading(list(ids), tokenizer.bos_token_id),
+        prefix=in_common(ids, framing(tokenizer).before),
+        templated=True,  # nothing is put before it any more
+        reply=len(ids),
+    )
+
+
+def is_formatted(tokenizer: PreTrainedTokenizerBase, text: str) -> bool:
+    """Whether a text has been through the tokenizer's chat template already: special tokens of it stand in it."""
+    if not tokenizer.chat_template:
+        return False
+    try:
+        template = rendered(tokenizer, Prompt(text="a"))
+    except ModelError:
+        return False
+    begins = str(tokenizer.bos_token or "")  # of any text
+    own = {str(each) for each in (*tokenizer.all_special_tokens, *tokenizer.get_added_vocab())}
+    return any(each in text.removeprefix(begins) for each in own if each in template.removeprefix(begins))
 
 
 def plain_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
