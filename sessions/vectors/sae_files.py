@@ -4,7 +4,8 @@ A SAELens folder has `cfg.json` and `sae_weights.safetensors`: W_enc `[d, n]`, b
 with threshold `[n]` of a jumprelu, and b_gate, b_mag and r_mag `[n]` of a gated one, which has no b_enc. Since version
 6 what is not needed for computing stands in the config's `metadata`; before, all stood side by side. Both are read.
 A plain file has the same tensors, log_threshold in place of threshold if it likes, and may say in its metadata what a
-config says. Where it does not say whether b_dec is taken off the state first, it is as in the architecture's paper.
+config says. A file of arrays of numpy, `.npz`, has them too, as Gemma Scope publishes them (see `arrays`). Where a file
+does not say whether b_dec is taken off the state first, it is as in the architecture's paper.
 
 A release goes through the package sae-lens, which knows their names and formats. Pickles are refused by name; those
 that some releases consist of are read by the package with torch's own restricted reader, which runs no code.
@@ -32,14 +33,15 @@ from sessions.events import Steps
 from sessions.json_text import decoded
 from sessions.model.background import Meter, in_background
 from sessions.model.locating import PICKLES
+from sessions.vectors.arrays import place_of, read_arrays
 from sessions.vectors.features import ARCHITECTURES, SITES, About, Which
 from sessions.vectors.sae import NORMALISATIONS, Autoencoder
 
 CONFIG, WEIGHTS = "cfg.json", "sae_weights.safetensors"
-_TAKEN = f"a folder with {CONFIG} and {WEIGHTS}, a .safetensors file, or RELEASE:ID"
+_TAKEN = f"a folder with {CONFIG} and {WEIGHTS}, a .safetensors or .npz file, or RELEASE:ID"
 _HOOK = re.compile(r"blocks\.([0-9]{1,4})\.hook_(\w+)")
 _PAGE = re.compile(r"[\w.-]+/[\w.-]+")
-_PICKLES = (*PICKLES, ".npz", ".npy")
+_PICKLES = (*PICKLES, ".npy")
 #: What configs of before version 6 call a few things.
 _RENAMED = {"hook_point": "hook_name", "hook_point_layer": "hook_layer", "activation_fn": "activation_fn_str"}
 
@@ -90,6 +92,8 @@ def _of_folder(folder: Path, which: Which) -> Autoencoder:
 def _of_file(path: Path, which: Which) -> Autoencoder:
     if path.name.lower().endswith(_PICKLES):
         raise _pickled(path)
+    if path.suffix.lower() == ".npz":
+        return built(read_arrays(path), place_of(path.absolute()), which)
     if path.name == WEIGHTS and (path.parent / CONFIG).is_file():
         return _of_folder(path.parent, which)
     tensors, texts = _tensors(path)

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from msgspec import structs
@@ -193,6 +194,33 @@ def test_a_threshold_makes_a_jumprelu(tmp_path: Path, name: str) -> None:
     x = torch.randn(8)
     hidden = x @ made.encoder + made.encoder_bias
     torch.testing.assert_close(made.encode(x), hidden * (hidden > threshold))
+
+
+def test_arrays_of_numpy_are_read_with_the_layer_and_the_site_of_their_folders(tmp_path: Path) -> None:
+    path = tmp_path / "gemma-scope-2b-pt-mlp" / "layer_20" / "width_16k" / "average_l0_71" / "params.npz"
+    path.parent.mkdir(parents=True)
+    held = {**tensors(), "threshold": torch.rand(20) + 0.5}
+    np.savez(path, **{name: each.numpy() for name, each in held.items()})
+    made = read(path)
+    assert (made.about.architecture, made.about.layer, made.about.site) == ("jumprelu", 20, "mlp_out")
+    save_file(held, tmp_path / "a.safetensors")
+    assert torch.equal(
+        made.encode(torch.ones(8)), read(tmp_path / "a.safetensors", layer=0, site="mlp_out").encode(torch.ones(8))
+    )
+    assert read(path, layer=3, site="resid_post").about.layer == 3
+
+
+def test_arrays_that_could_run_something_or_are_damaged_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "params.npz"
+    np.savez(path, W_enc=np.array([{"a": 1}], dtype=object))
+    with pytest.raises(ArtifactError, match=r"no \.npz file of plain arrays"):
+        read(path, layer=0, site="mlp_out")
+    np.savez(path, W_enc=np.array(["a"]))
+    with pytest.raises(ArtifactError, match="should be one of numbers"):
+        read(path, layer=0, site="mlp_out")
+    path.write_bytes(path.read_bytes()[:60])
+    with pytest.raises(ArtifactError, match="damaged one"):
+        read(path, layer=0, site="mlp_out")
 
 
 def test_a_file_without_a_word_is_standard_and_says_so(tmp_path: Path) -> None:
