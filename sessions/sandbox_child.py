@@ -80,7 +80,7 @@ def _expressions() -> Any:
 
     Of each text the spans are said, of all matches or of the first.
     """
-    import regex
+    import regex  # type: ignore[import-untyped]
 
     def work(request: dict[str, Any]) -> dict[str, Any]:
         found = (regex if request["package"] == "regex" else re).compile(request["expression"])

@@ -29,6 +29,7 @@ from sessions import tensor_file
 from sessions.disk import HOME_HINT, LARGEST, link, make_folder, read_file, reported, sync_folder, turn, write_file
 from sessions.errors import ArtifactError
 from sessions.layouts import Header, Json, Layout, Safetensors
+from sessions.model.cancel import look
 from sessions.model.info import same_model
 from sessions.tensor_file import Tensors
 
@@ -370,6 +371,7 @@ def body_of(artifact: Artifact, body_type: type[T], source: str) -> T:
 
 
 def _row(kind: str, path: Path) -> Row:
+    look()
     name = path.name.removesuffix(KINDS[kind].suffix)
     modified, size = "", 0
     try:

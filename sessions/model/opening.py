@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import secrets
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -168,7 +169,7 @@ def _load(name: str, source: Source, options: dict[str, Any], meter: Meter) -> O
     return replace(opened, beside=source.folder if (source.folder / ADAPTER).is_file() else None)
 
 
-def _config(folder: Path, words: dict[str, Any]) -> PreTrainedConfig:
+def _config(folder: Path, words: Mapping[Any, Any]) -> PreTrainedConfig:
     """The configuration of the model in a folder, without its choice of attention.
 
     It may name a repository of kernels, which would be fetched and run. What is taken is transformers' own choice, or
