@@ -223,6 +223,14 @@ def test_reading_an_inventory_and_a_circuit_ends_where_the_command_is_cancelled(
     assert "p" not in little.store.names("preset")
 
 
+def test_a_configuration_can_be_cancelled_while_it_is_read(empty: Session) -> None:
+    Path("large.yaml").write_text("mode_name: [" + "a, " * 60_000 + "a]\n")
+    with unharmed(empty):
+        assert cancelled(empty, "import large.yaml", after=0.05).error == "cancelled"
+    Path("larger.yaml").write_text("#" * (2**20 + 1))
+    assert "at most 1 MiB are read" in failure(empty, "import larger.yaml").message
+
+
 def test_a_corpus_that_never_ends_a_line_is_refused_with_the_limit(
     little: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
