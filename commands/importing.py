@@ -46,9 +46,9 @@ def import_published(
 def import_configuration(session: Session, path: Path, key: Key | None, force: bool) -> Exported:
     """The configuration of rounds as a command file, beside the session's other files."""
     from commands.script import commands_in
-    from sessions.training.pipeline import command_file, read, variables
+    from sessions.training.pipeline import LARGEST, command_file, read, variables
 
-    config = read(read_file(path.expanduser().absolute()), str(path))
+    config = read(read_file(path.expanduser().absolute(), largest=LARGEST), str(path))
     text = command_file(config, str(path)).encode()
     target = session.folder / f"{path.stem if key is None else key.name}.wb"
     try:

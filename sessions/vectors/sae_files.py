@@ -31,6 +31,7 @@ from sessions.errors import ArtifactError
 from sessions.events import Steps
 from sessions.json_text import decoded
 from sessions.model.background import Meter, in_background
+from sessions.model.cancel import look
 from sessions.model.locating import PICKLES
 from sessions.vectors.features import ARCHITECTURES, SITES, About, Which
 from sessions.vectors.sae import NORMALISATIONS, Autoencoder
@@ -108,7 +109,10 @@ def _tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     with reported("read", check_regular(path), READABLE):
         try:
             with safetensors.safe_open(path, framework="pt") as file:
-                tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
+                tensors = {}
+                for name in file.keys():  # noqa: SIM118
+                    look()
+                    tensors[name] = file.get_tensor(name).float()
                 return tensors, dict(file.metadata() or {})
         except SafetensorError as error:
             raise ArtifactError(
