@@ -90,7 +90,7 @@ def texts_of(path: Path) -> dict[str, str]:
             if length > path.stat().st_size:
                 return {}
             header = msgspec.json.decode(file.read(length), type=_Texts)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return {}
     return header.texts
 

@@ -166,6 +166,6 @@ def listed(opened: OpenModel, home: Path, cancel: Cancel | None = None) -> Steps
 def _read(path: Path) -> Universal | None:
     try:
         kept = msgspec.json.decode(path.read_bytes(), type=_Known)
-    except (OSError, ValueError):  # unreadable or damaged: it can be found again
+    except (OSError, ValueError, RecursionError):  # unreadable or damaged: it can be found again
         return None
     return Universal(neurons=kept.neurons) if kept.procedure == _PROCEDURE else None

@@ -227,7 +227,14 @@ class Learner:
         return found
 
     def take(self, state: State, optimizer: torch.optim.Optimizer) -> None:
-        """Go on from a state that was put away; one that is new says nothing of the weights."""
+        """Go on from a state that was put away; one that is new says nothing of the weights.
+
+        Raises:
+            ArtifactError: its weights, or their moments, are those of another adapter.
+        """
+        kept = [*state.weights.items(), *((name, each) for name, pair in state.moments.items() for each in pair)]
+        if any(name not in self.weights or each.shape != self.weights[name].shape for name, each in kept):
+            raise ArtifactError("the unfinished round has the weights of another adapter", "--anew begins again")
         with torch.no_grad():
             for name, kept in state.weights.items():
                 self.weights[name].copy_(kept)

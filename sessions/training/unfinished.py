@@ -110,7 +110,8 @@ class Unfinished:
                 raise ArtifactError(f"{source} was changed or damaged after it was written", _ANEW)
             begun = msgspec.json.decode(fields["begun"], type=Begun)
             reached = msgspec.json.decode(fields["reached"], type=_Reached)
-        except (KeyError, msgspec.DecodeError) as error:
+            state = _state(reached, contents)
+        except (KeyError, ValueError, RecursionError) as error:  # msgspec's are ValueErrors
             raise ArtifactError(f"{source} holds no unfinished round: {error}", _ANEW) from error
         if same_model(begun.model, self.begun.model):
             begun = structs.replace(begun, model=self.begun.model)
@@ -119,7 +120,7 @@ class Unfinished:
             raise ArtifactError(
                 f"a round of that name was begun {differs} and not finished", f"choose another, or {_ANEW}"
             )
-        return _state(reached, contents)
+        return state
 
     def discard(self) -> None:
         """Remove it, if it is there."""
