@@ -29,7 +29,7 @@ from transformers.pytorch_utils import Conv1D
 
 from sessions.circuits.circuit import Neuron
 from sessions.edits.edit import Edit
-from sessions.errors import UsageError
+from sessions.errors import ArtifactError, UsageError
 from sessions.events import Progress, Steps
 from sessions.interventions.suppressing import Suppression
 from sessions.model import anatomy as architectures
