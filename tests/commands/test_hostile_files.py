@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -412,6 +413,8 @@ def test_a_chain_of_command_files_ends_in_one_error(empty: Session) -> None:
 
 def test_a_path_of_a_thousand_folders_is_a_path(little: Session) -> None:
     deep = "/".join(["a"] * 1000)
-    path = Path(result(little, f"export {deep}/c.json").path)
-    assert path.is_file()
-    assert len(result(little, f"import {deep}/c.json").circuit) == 20
+    try:
+        assert Path(result(little, f"export {deep}/c.json").path).is_file()
+        assert len(result(little, f"import {deep}/c.json").circuit) == 20
+    finally:
+        subprocess.run(["rm", "-rf", "a"], check=True)  # Python 3.11 could not
