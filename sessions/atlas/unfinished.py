@@ -125,7 +125,7 @@ def gone_on(building: Building, path: Path) -> bool:
     except ArtifactError as error:
         raise ArtifactError(error.message, error.hint or _ANEW) from error
         parts = np.split(ids, np.cumsum(lengths)[:-1]) if len(numbers) else []
-        kept = dict(zip(numbers.tolist(), parts, strict=True))
+        kept: dict[int, Array] = dict(zip(numbers.tolist(), parts, strict=True))
     except (KeyError, TypeError, ValueError, RecursionError) as error:  # msgspec's are ValueErrors
         raise ArtifactError(f"{source} holds no unfinished atlas: {error}", _ANEW) from error
     progress = building.progress

@@ -232,8 +232,8 @@ class Learner:
         Raises:
             ArtifactError: its weights, or their moments, are those of another adapter.
         """
-        kept = [*state.weights.items(), *((name, each) for name, pair in state.moments.items() for each in pair)]
-        if any(name not in self.weights or each.shape != self.weights[name].shape for name, each in kept):
+        said = [*state.weights.items(), *((name, each) for name, pair in state.moments.items() for each in pair)]
+        if any(name not in self.weights or each.shape != self.weights[name].shape for name, each in said):
             raise ArtifactError("the unfinished round has the weights of another adapter", "--anew begins again")
         with torch.no_grad():
             for name, kept in state.weights.items():
