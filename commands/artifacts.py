@@ -10,7 +10,6 @@ from msgspec import structs
 from commands.choices import OneOf
 from commands.exporting import edit_bytes, edit_imported, kind_in, model_exported
 from commands.importing import CONFIGURATIONS, PICKLES, import_configuration, import_published
-from commands.line import quoted
 from commands.names import ArtifactName, FileName, Name, SavedName
 from commands.presets import check_neurons
 from commands.verb import argument, option, verb
@@ -23,6 +22,7 @@ from sessions.errors import ArtifactError, UsageError
 from sessions.events import Steps
 from sessions.interventions import inventories
 from sessions.interventions.presets import Preset, sound
+from sessions.lines import line_of
 from sessions.model.info import same_model
 from sessions.results import Deleted, Exported, Imported, Listed, Loaded, ModelExported, Saved
 from sessions.session import Session
@@ -44,7 +44,7 @@ def save(session: Session, name: str, force: bool) -> Saved:
         named,
         model=circuit.model,
         fingerprint=circuit.fingerprint,
-        command=f"save {quoted(name)}",
+        command=line_of(["save", name]),
         force=force,
     )
     session.circuit = named
@@ -98,7 +98,7 @@ def delete(session: Session, name: Key, restore: bool) -> Deleted | Saved:
     session.store.delete(name.kind, name.name)
     applied = name.kind == "edit" and session.ledger is not None and session.ledger.number_of(name.name)
     notes = ("it is still applied, and will not come back with the session: undo takes it off",) if applied else ()
-    return Deleted(name=str(name), restore=f"delete {quoted(str(name))} --restore", notes=notes)
+    return Deleted(name=str(name), restore=line_of(["delete", name], {"--restore": True}), notes=notes)
 
 
 _FORMATS = {
@@ -256,7 +256,7 @@ def import_(
         circuit = _with_target_ids(session, circuit, notes)
     if name is not None:
         circuit = structs.replace(circuit, name=name.name)
-        command = f"import {quoted(str(path))} --as {quoted(name.name)}"
+        command = line_of(["import", path], {"--as": name.name})
         session.store.save(
             "circuit",
             name.name,
@@ -280,7 +280,7 @@ def _circuit_in(data: bytes, source: str) -> Circuit:
             raise error from None
         raise ArtifactError(
             f"{source} is no circuit but an inventory of known neurons",
-            f"import {quoted(source)} --as preset:NAME reads it",
+            f"{line_of(['import', source])} --as preset:NAME reads it",
         ) from error
 
 
@@ -299,7 +299,7 @@ def _import_preset(session: Session, path: Path, key: Key, force: bool) -> Saved
         preset,
         model=model,
         fingerprint=fingerprint,
-        command=f"import {quoted(str(path))} --as {quoted(str(key))}",
+        command=line_of(["import", path], {"--as": key}),
         force=force,
     )
     return Saved(name=str(key), path=str(saved), notes=tuple(filter(None, notes)))
@@ -349,7 +349,7 @@ def _import_vector(session: Session, data: bytes, path: Path, name: str | None, 
         vector,
         model=header.model,
         fingerprint=header.fingerprint,
-        command=f"import {quoted(str(path))} --as {quoted(key.name)}",
+        command=line_of(["import", path], {"--as": key.name}),
         force=force,
     )
     return Saved(name=str(key), path=str(saved), notes=tuple(filter(None, notes)))

@@ -9,7 +9,6 @@ from click.shell_completion import CompletionItem
 
 from commands.choices import OneOf
 from commands.circuits import range_of
-from commands.line import quoted
 from commands.names import FileName, Name, SavedName
 from commands.neuron import one_of
 from commands.verb import argument, option, verb
@@ -18,6 +17,7 @@ from sessions.atlas.findings import TopRow
 from sessions.circuits.circuit import Neuron
 from sessions.errors import ArtifactError, UsageError
 from sessions.events import Steps
+from sessions.lines import line_of
 from sessions.results import AtlasBuilt, AtlasShown, AtlasTop, Listed
 from sessions.session import Session
 
@@ -177,16 +177,15 @@ def _built(
     made = yield from making.build(begun, texts, lambda: unfinished.keep(begun, path, name), cancel=session.cancel)
     if made.about.empty:
         notes.append(f"{made.about.empty:,} of the documents are empty, and were skipped")
-    options = {"corpus": corpus, "layers": None if span is None else "-".join(map(str, span)), "length": length,
-               "docs": docs, "top": top}  # fmt: skip
-    said = "".join(f" --{key} {quoted(str(value))}" for key, value in options.items() if value is not None)
+    options = {"--corpus": corpus, "--layers": None if span is None else "-".join(map(str, span)),
+               "--length": length, "--docs": docs, "--top": top}  # fmt: skip
     saved = session.store.save(
         "atlas",
         name,
         made,
         model=made.model,
         fingerprint=made.fingerprint,
-        command=f"atlas build {quoted(name)}{said}",
+        command=line_of(["atlas", "build", name], options),
         force=force,
     )
     unfinished.discard(path)

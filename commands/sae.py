@@ -10,7 +10,6 @@ from msgspec import structs
 
 from commands.capturing import FAMILY, marked_in
 from commands.choices import STATE, OneOf
-from commands.line import quoted
 from commands.names import FileName, Name, SavedName
 from commands.prompting import decoded
 from commands.vectors import refuse_taken
@@ -19,6 +18,7 @@ from commands.words import SEEDS, Gain, Length, Number, Rows, Text, Whole
 from sessions.errors import ArtifactError, UsageError
 from sessions.events import Steps
 from sessions.interventions.arms import Condition, shifts
+from sessions.lines import line_of
 from sessions.results import AutoencoderOpened, Compared, StateEncoded
 from sessions.session import Reading, Session
 from sessions.vectors.features import ARCHITECTURES, Which
@@ -242,21 +242,19 @@ def _kept(session: Session, found: Autoencoder, wanted: Wanted, state: Vector, n
     """Save the reconstruction of a state, or a feature's part of it, as a vector; returns the path of its file."""
     info, layer = session.opened().info, found.about.layer
     x = state.directions[layer]
-    line = ["sae", "encode", quoted(found.about.source)]
-    line += ["--at", str(position)] if position is not None else ["--vector", str(wanted.vector)]
+    said = {"--at": position} if position is not None else {"--vector": wanted.vector}
     if wanted.feature is None:
         made = replace(state, directions={layer: _reconstructed(found, x)})
     else:  # which was the state of no text
         made = replace(state, directions={layer: _part(found, x, wanted)[0]}, origin=None)
-        line += ["--feature", str(wanted.feature)]
-    command = " ".join([*line, "--save", name])
+    options = {**said, "--feature": wanted.feature, "--save": name}
     path = session.store.save(
         "vector",
         name,
         made,
         model=info.name,
         fingerprint=info.fingerprint,
-        command=command,
+        command=line_of(["sae", "encode", found.about.source], options),
         force=wanted.force,
     )
     return str(path)

@@ -15,6 +15,7 @@ from msgspec import Struct
 from msgspec.structs import asdict, astuple
 
 from sessions.errors import ArtifactError
+from sessions.model.cancel import look
 
 T = TypeVar("T")
 
@@ -149,7 +150,8 @@ def infinite(value: Any) -> str:
         value: structs, dicts, sequences, strings and numbers.
     """
     waiting: list[Iterable[Any]] = [[value]]
-    while waiting:  # most values are sound, and large: paths are made for those that are not
+    while waiting:
+        look()
         for each in waiting.pop():
             if isinstance(each, float):
                 if not math.isfinite(each):
@@ -178,6 +180,7 @@ def _path_to_infinite(value: Any, path: str) -> str:
 
 def _laid_out(value: Any, indent: int, room: int = WIDTH) -> str:
     """JSON whose first line has `room` columns left, and whose other lines are indented."""
+    look()
     flat = msgspec.json.encode(value).decode()
     if len(flat) <= room or not isinstance(value, dict | list | tuple):
         return flat

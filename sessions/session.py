@@ -27,6 +27,7 @@ from sessions.model.cancel import Cancel
 from sessions.model.info import Conversation, Encoded, Opening, Prompt, same_model
 from sessions.saved import Saved
 from sessions.settings import Settings
+from sessions.temporary import swept_home
 from sessions.vectors.features import Which
 
 if TYPE_CHECKING:  # the rooms that need torch or numpy are imported when a model is
@@ -70,6 +71,7 @@ class Session(Saved):
 
     def __init__(self, home: Path | None = None, journal: str = "") -> None:
         super().__init__(home)
+        swept_home(self.home)
         self.journal = Journal(self.home / "hosts" / journal / "journal.jsonl") if journal else None
         self.cancel = Cancel()
         self.settings = Settings()
@@ -85,6 +87,7 @@ class Session(Saved):
         self.reading = Reading()
         self.folder = Path()  # what completion takes relative paths to be relative to
         self.files: tuple[Path, ...] = ()  # command files being run, outermost first
+        self.trusting = False  # whether these may open models that come with code of their own
         self._encoded: Encoded | None = None
         self._suppression: Suppression | None = None  # while its neurons are held
         self._autoencoder: tuple[object, Autoencoder] | None = None  # read already, and what it was read from

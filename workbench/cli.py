@@ -87,10 +87,11 @@ def main(context: click.Context, model: str | None, host: str, home: Path | None
 @_MODEL
 @click.option("--set", "values", multiple=True, metavar="NAME=VALUE", help="Fill ${NAME} in the file.")
 @click.option("--json", "as_json", is_flag=True, help="Write one JSON event a line to stdout.")
+@click.option("--trust", is_flag=True, help="Let the file, and those it runs, open models with --trust-remote-code.")
 @_HOME
-def run(file: Path, model: str | None, values: tuple[str, ...], as_json: bool, home: Path | None) -> None:
+def run(file: Path, model: str | None, values: tuple[str, ...], as_json: bool, trust: bool, home: Path | None) -> None:
     """Run a command file; stop at the first command that fails."""
-    sys.exit(_run(file, model, values, as_json, home))
+    sys.exit(_run(file, model, values, as_json, trust, home))
 
 
 @main.command()
@@ -270,7 +271,7 @@ def _session(home: Path | None) -> Session:
         raise click.ClickException(str(error)) from error
 
 
-def _run(file: Path, model: str | None, words: tuple[str, ...], as_json: bool, home: Path | None) -> int:
+def _run(file: Path, model: str | None, words: tuple[str, ...], as_json: bool, trust: bool, home: Path | None) -> int:
     """Run the file in a session of its own. Returns the exit code."""
     from commands import script
     from sessions.errors import WorkbenchError
@@ -279,12 +280,13 @@ def _run(file: Path, model: str | None, words: tuple[str, ...], as_json: bool, h
     lines = _lines()
     try:
         values = script.assignments(words)
-        script.read(file, values)  # before a model is opened, which may take an hour
+        script.read(file, values, trust=trust)  # before a model is opened, which may take an hour
     except WorkbenchError as error:
         lines.failure(error.message, error.hint)
         return USAGE
     try:
         with closing(_session(home)) as session, interruptible(session.cancel.request), closing(lines):
+            session.trusting = trust
             return _play(session, file, model, values, _json(lines) if as_json else lines.show)
     except KeyboardInterrupt:
         lines.failure("cancelled")

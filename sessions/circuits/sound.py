@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from sessions.circuits.circuit import Circuit, Neuron, Target
 from sessions.errors import ArtifactError, UsageError
+from sessions.model.cancel import look
 
 if TYPE_CHECKING:
     from sessions.model.parts import Anatomy
@@ -58,6 +59,7 @@ def check_fits(circuit: Circuit, anatomy: Anatomy, length: int = 0) -> None:
         ArtifactError: it is; the message says by what.
     """
     for neuron in circuit.neurons:
+        look()
         try:
             anatomy.check(neuron.layer, neuron.index)
         except UsageError as error:

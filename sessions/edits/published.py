@@ -30,6 +30,7 @@ import torch
 from torch import Tensor
 
 from sessions.circuits.circuit import Neuron
+from sessions.disk import LARGEST, check_regular
 from sessions.edits.edit import Edit, Neurons
 from sessions.errors import ArtifactError
 from sessions.interventions.presets import Known, Preset
@@ -132,12 +133,13 @@ def plain(path: Path) -> dict[Any, Any]:
     Raises:
         ArtifactError: it cannot be read, is no such file, or names something that would have to be run.
     """
+    if not path.exists():
+        raise ArtifactError(f"there is no file {path}")
+    check_regular(path, largest=LARGEST)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # of pickles that torch did not write, which are refused here
             held = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise ArtifactError(f"there is no file {path}") from error
     except OSError as error:
         raise ArtifactError(f"cannot read {path}: {error.strerror or error}") from error
     except pickle.UnpicklingError as error:

@@ -26,6 +26,7 @@ from sessions import json_text, store
 from sessions.circuits.circuit import Neuron
 from sessions.errors import ArtifactError, UsageError
 from sessions.interventions.presets import MODES, REGIONS, Known, Preset, sound
+from sessions.model.cancel import look
 
 #: Where an inventory that is an object may keep its list, and how each field may be spelt, its own spelling first.
 LISTS = ("neurons", "inventory", "known_neurons", "known", "entries", "items")
@@ -128,6 +129,7 @@ class _Entry:
 
     def known(self, mode: Any) -> Known:
         """The entry as a neuron; `mode` is that of the inventory."""
+        look()
         named = self._named()
         layer, index = (self._number(name, named) for name in ("layer", "index"))
         position = self._field("position", named.position if named else None)

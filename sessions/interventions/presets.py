@@ -14,7 +14,7 @@ from msgspec import Struct, field, structs
 
 from sessions.circuits.circuit import Neuron
 from sessions.errors import ArtifactError, UsageError
-from sessions.interventions.treatment import SEGMENTS, Treatment, Where
+from sessions.interventions.treatment import SEGMENTS, Occupied, Treatment, Where
 
 Mode = Literal["shift", "multiply", "hold"]
 MODES: tuple[Mode, ...] = ("shift", "multiply", "hold")
@@ -54,13 +54,6 @@ class Known(Struct, frozen=True, kw_only=True, omit_defaults=True):
         """The same, that many times as strong: 0 does nothing to a neuron that is shifted or multiplied."""
         gain = 1 + factor * (self.gain - 1) if self.mode == "multiply" else factor * self.gain
         return structs.replace(self, gain=gain)
-
-    def clashes(self, other: Known) -> bool:
-        """Whether there is a position at which both say what becomes of one neuron."""
-        if self.neuron.site != other.neuron.site:
-            return False
-        apart = self.position is not None and other.position is not None and self.position != other.position
-        return not apart and self.where.meets(other.where)
 
 
 class Preset(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -192,10 +185,9 @@ def part(preset: Preset, name: str, *, tier: str | None = None, region: str | No
 
 def clash(neurons: Sequence[Known]) -> tuple[int, int] | None:
     """Places of the first two that clash, or None."""
-    seen: dict[tuple[int, int], list[int]] = {}
+    occupied = Occupied[int]()
     for number, known in enumerate(neurons):
-        for other in seen.setdefault(known.neuron.site, []):
-            if neurons[other].clashes(known):
-                return other, number
-        seen[known.neuron.site].append(number)
+        other = occupied.take(known.neuron, known.where, number)
+        if other is not None:
+            return other, number
     return None

@@ -14,9 +14,11 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cached_property
 
+import torch
 from msgspec import Struct, structs
 from torch import Tensor
 
+from sessions import memory
 from sessions.circuits.circuit import Neuron, Target
 from sessions.errors import ArtifactError, Cancelled, UsageError
 from sessions.events import Progress, Steps
@@ -220,11 +222,13 @@ def question(encoded: Encoded, target: Target | None, where: Where = EVERYWHERE)
 @dataclass
 class Answers:
     """What a run comes to: all cells; and of the rows that it computed itself, where the sweep is a simple one, the
-    arms by row, and the logits of the first generated position of the last text, `[vocab]`."""
+    arms by row, and the logits of the first generated position of the last text, `[vocab]`. `fits` is how many rows of
+    a batch were computed at once where all of them did not fit into memory, else 0."""
 
     cells: list[Cell]
     arms: dict[int, Arm] = field(default_factory=dict)
     logits: Tensor | None = None
+    fits: int = 0
 
 
 def run(
@@ -261,7 +265,7 @@ def _run(
     for batch in plan.batches():
         if batch.start < len(done):
             continue
-        arms, logits = yield from _batch(opened, plan, batch, encoded, cancel)
+        arms, logits = yield from _in_parts(opened, plan, batch, encoded, answers, cancel)
         cells = [_cell(plan, row, arm) for row, arm in zip(batch, arms, strict=True)]
         if write is not None:
             write(cells)
@@ -295,6 +299,29 @@ def arms_of(plan: Plan, answers: Answers) -> tuple[Arm, ...]:
     """Of a simple sweep, the arm of each multiplier, in the order in which these were given."""
     rows = [plan.row_of(0, 0, multiplier) for multiplier in plan.multipliers]
     return tuple(answers.arms.get(row) or answers.cells[row].arm() for row in rows)
+
+
+def _in_parts(
+    opened: OpenModel, plan: Plan, batch: range, encoded: Sequence[Encoded], answers: Answers, cancel: Cancel | None
+) -> Steps[tuple[tuple[Arm, ...], Tensor]]:
+    """A batch in one, or, where there is not enough memory for that, in parts of half as many rows, and again half."""
+    arms: tuple[Arm, ...] = ()
+    logits: list[Tensor] = []
+    while len(arms) < len(batch):
+        part = batch[len(arms) :][: answers.fits or None]
+        try:
+            found, first = yield from _batch(opened, plan, part, encoded, cancel)
+        except Exception as error:
+            if len(part) == 1 or not memory.is_lacking(error):
+                raise
+            memory.let_go(error)
+            answers.fits = len(part) // 2
+        else:
+            arms += found
+            logits.append(first)
+            continue
+        memory.give_back()  # behind the block, since the error holds what did not fit
+    return arms, torch.cat(logits)
 
 
 def _batch(

@@ -61,8 +61,8 @@ def passed(
     `[rows, vocab]`.
     """
     encoded, _ = asked
-    ids = torch.tensor([encoded.ids[start:]] * len(rows), device=opened.model.device)
-    kept = torch.tensor([logits_at % len(encoded.ids) - start], device=ids.device)
+    ids = torch.tensor([encoded.ids[start:]] * len(rows), device=opened.device)
+    last = logits_at % len(encoded.ids) - start
     columns = [each - start for each in positions]
     later = {}
     if past is not None:
@@ -74,7 +74,9 @@ def passed(
         under(opened, [asked] * len(rows)),
         seen_at(opened.anatomy, len(rows), columns, states=states, neurons=neurons, inputs=inputs) as seen,
     ):
-        logits = opened.model(input_ids=ids, use_cache=past is not None, logits_to_keep=kept, **later).logits
+        logits = opened.model(
+            input_ids=ids, use_cache=past is not None, logits_to_keep=slice(last, last + 1), **later
+        ).logits
     return seen, logits[:, -1].float()
 
 

@@ -16,12 +16,12 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-import torch
 from msgspec import Struct
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from sessions.errors import ModelError, UsageError
+from sessions.model import templates
 from sessions.model.info import Encoded, Prompt, Token, Turn
 from sessions.model.native import reading_by
 from sessions.model.texts import ANCHORS, read_alone, special_ids, text_of, tried
@@ -90,8 +90,8 @@ def rendered(
     if prompt.thinking is not None:
         switches = {"enable_thinking": prompt.thinking, "thinking": prompt.thinking}
     try:
-        return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=begun, **switches))
-    except Exception as error:  # templates are programs: they raise whatever they like
+        return templates.rendered(tokenizer, messages, begun=begun, **switches)
+    except templates.Refused as error:
         raise ModelError(
             f"the chat template refused the prompt: {error}", "try it without --system, or with --raw"
         ) from error
@@ -297,8 +297,8 @@ def _template_end(tokenizer: PreTrainedTokenizerBase) -> int | None:
     turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": marker}]
     for more in ([], [{"role": "user", "content": "a"}]):
         try:
-            text = str(tokenizer.apply_chat_template(turns + more, tokenize=False))
-        except Exception:  # a template that wants other turns cannot be asked this way; EOS remains
+            text = templates.rendered(tokenizer, turns + more)
+        except (templates.Refused, ModelError):  # it wants other turns, or cannot be asked at all; EOS remains
             return None
         behind = text.rpartition(marker)[2].lstrip()
         if behind:
@@ -307,9 +307,10 @@ def _template_end(tokenizer: PreTrainedTokenizerBase) -> int | None:
     return None
 
 
-def last_positions(count: int, ids: Tensor) -> Tensor:
+def last_positions(count: int, ids: Tensor) -> slice:
     """The last so many positions of `ids`, `[rows, seq]`, as `logits_to_keep` should have them.
 
-    As a tensor: a number lets some families drop all other positions in their upper layers.
+    A number would let some families drop all other positions in their upper layers, and a tensor would have to be on
+    the device of the last layer, wherever that is.
     """
-    return torch.arange(ids.shape[1] - count, ids.shape[1], device=ids.device)
+    return slice(ids.shape[1] - count, ids.shape[1])

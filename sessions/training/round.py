@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import secrets
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
@@ -30,6 +28,7 @@ from sessions.floats import to_bytes
 from sessions.json_text import decoded, readable
 from sessions.model.info import same_model
 from sessions.store import Store, checked_name
+from sessions.temporary import temporary_folder
 from sessions.tensor_file import Tensors
 from sessions.training.findings import FORMAT, KIND, Round
 from sessions.training.recruits import Recruits
@@ -185,10 +184,7 @@ class Rounds:
         path = self.path(name)
         if path.exists() and not force:
             raise ArtifactError(f"round '{name}' exists already", "replace it with --force, or choose another name")
-        make_folder(self.folder)
-        folder = self.folder / f".{secrets.token_hex(8)}"
-        folder.mkdir()
-        try:
+        with temporary_folder(self.folder) as folder:
             yield folder
             with turn(self.folder):
                 if path.exists():
@@ -197,8 +193,6 @@ class Rounds:
                     self._discard(name)
                 folder.rename(path)
                 sync_folder(self.folder)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
 
     def _discard(self, name: str) -> Path:
         make_folder(self._trash)
