@@ -124,7 +124,7 @@ def _meant(text: str) -> Any:
     """A text of a file's metadata as the JSON value it spells, or as it is."""
     try:
         return msgspec.json.decode(text.lower() if text in ("True", "False") else text)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return text
 
 
