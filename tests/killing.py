@@ -76,7 +76,7 @@ def kills(work: Work, every: int = 1) -> Iterator[int]:
 
 def writers(home: Path, opened: OpenModel, folder: Path) -> dict[str, tuple[Work, Path]]:
     """What writes into a home, by its kind, and what is there when it is done."""
-    store = Store(home)
+    store, elsewhere = Store(home), home.with_name("elsewhere")
 
     def atlas() -> None:
         with claimed(store, "one") as path:
@@ -102,7 +102,7 @@ def writers(home: Path, opened: OpenModel, folder: Path) -> dict[str, tuple[Work
         "shared adapter": (shared, home / "shared" / "adapter_config.json"),
         "round": (round_, home / "rounds" / "one" / "round.json"),
         "atlas": (atlas, home / "atlases" / "unfinished" / "one.safetensors"),
-        "model": (lambda: finished(exported(opened, home / "models" / "one")), home / "models" / "one" / "config.json"),
+        "model": (lambda: finished(exported(opened, elsewhere / "one", home=home)), elsewhere / "one" / "config.json"),
         "replaced": (replaced, home / "place" / "weights"),
     }
 
@@ -116,12 +116,13 @@ def main(home: Path) -> None:
     for kind, (work, done) in writers(home, opened, small(home.with_name("made"), opened)).items():
         met, left = 0, []
         for _ in kills(work, EVERY.get(kind, 1)):
-            met += bool(hidden(home))
+            met += bool(hidden(home.parent))
             Session(home)
-            left += hidden(home)
+            left += hidden(home.parent)
             if kind == "replaced":  # one of the two is there, always
                 assert (home / "place" / "weights").read_bytes() in (b"old", b"new")
                 (home / "place" / "weights").write_bytes(b"old")
+        left += [note.name for note in (home / "elsewhere").glob("*")]
         told[kind] = {"met": met, "left": left, "whole": done.exists()}
     print(json.dumps(told))
 
