@@ -20,10 +20,10 @@ import torch
 
 import commands
 from benchmarks.measuring import THREADS, Figure, Table, in_turns, report, surroundings
-from commands.line import quoted
 from sessions.circuits.circuit import Neuron
 from sessions.events import Failed, Progress, Result, finished
 from sessions.interventions.suppressing import Suppression
+from sessions.lines import quoted
 from sessions.model.hooks import Change, on_neurons, together
 from sessions.model.opening import OpenModel, open_model
 from sessions.session import Session

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from commands.line import quoted
 from sessions.disk import read_file
 from sessions.errors import ArtifactError
 from sessions.events import Steps
+from sessions.lines import line_of
 from sessions.results import ModelExported, Saved
 from sessions.session import Session
 from sessions.store import KINDS, Key, body_of, check_model, opened
@@ -35,7 +35,7 @@ def model_exported(session: Session, path: Path, force: bool) -> Steps[ModelExpo
     if place == own or session.store.models.resolve() in (place, *place.parents):
         raise ArtifactError(f"'{path}' is the folder of a model that is opened here", "choose another folder")
     with session.unsuppressed():
-        fingerprint, reopened = yield from exported(
+        fingerprint = yield from exported(
             model,
             place,
             home=session.home,
@@ -44,7 +44,7 @@ def model_exported(session: Session, path: Path, force: bool) -> Steps[ModelExpo
             ids=_IDS if session.prompt is None else session.encoded().ids,
             cancel=session.cancel,
         )
-    notes = [] if reopened else ["there is no memory to open it beside the open model: it was not held against it"]
+    notes = []
     if model.info.dtype == "float32":
         notes.append("it is in float32, as the model is open; opened with --dtype bfloat16 it would be half as large")
     if session.suppressed or session.live:
@@ -58,7 +58,7 @@ def model_exported(session: Session, path: Path, force: bool) -> Steps[ModelExpo
         dtype=model.info.dtype,
         bytes=sum(each.stat().st_size for each in place.iterdir()),
         edits=tuple(edit.name for edit in ledger.active),
-        reopened=reopened,
+        reopened=True,
         notes=tuple(notes),
     )
 
@@ -88,7 +88,7 @@ def edit_imported(session: Session, data: bytes, path: Path, name: str | None, f
         file,
         model=header.model,
         fingerprint=header.fingerprint,
-        command=f"import {quoted(str(path))} --as {quoted(str(key))}",
+        command=line_of(["import", path], {"--as": key}),
         force=force,
     )
     notes.append(f"edits load {key.name} applies it")

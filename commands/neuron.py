@@ -197,7 +197,7 @@ def _attributed(session: Session, circuit: Circuit | None) -> Steps[tuple[Encode
         attribution = attribute(
             opened.model,
             opened.anatomy,
-            torch.tensor([encoded.ids], device=opened.model.device),
+            torch.tensor([encoded.ids], device=opened.device),
             lambda logits: value_of(target, logits),
             method=method,  # type: ignore[arg-type]
             attention=attention,  # type: ignore[arg-type]

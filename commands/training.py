@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from commands.line import quoted
 from commands.names import FileName, Name, SavedName
 from commands.verb import Function, argument, option, verb
 from commands.words import Listed, Observed, Real, Whole, Word
@@ -15,6 +14,7 @@ from sessions.circuits.circuit import Neuron
 from sessions.disk import read_file
 from sessions.errors import ArtifactError, ModelError, UsageError
 from sessions.events import Steps
+from sessions.lines import line_of, with_options
 from sessions.results import RoundsShown, RoundTrained
 from sessions.session import Session
 from sessions.training.findings import Plan, Round
@@ -127,16 +127,14 @@ def train_round(
     if add_recruits is not None:
         latest = _latest(session, rounds)
         suppressed, after = without(session.suppressed, rounds, latest, add_recruits), latest.name
-    said = f" --add-recruits {add_recruits}" if add_recruits is not None else ""
-    said += f" --neurons {quoted(neurons)}" if neurons else ""
-    said += f" --continue {begins}" if begins else ""
+    said = {"--add-recruits": add_recruits, "--neurons": neurons or None, "--continue": begins or None}
     job = replace(
         course.job,
         name=name or rounds.free("round"),
         suppressed=suppressed,
         after=after,
         begins=session.read_edit(begins)[0] if begins else None,
-        command=f"{course.job.command}{said}",
+        command=with_options(course.job.command, said),
     )
     taken = neurons and job.name in session.store.names("edit")
     if taken and not (job.force or _is_own_edit(session, rounds, job)):
@@ -185,8 +183,8 @@ def crab(session: Session, name: str, count: int, inventory: str | None, **asked
     if inventory is not None:
         preset, _ = session.read_preset(inventory)
         suppressed = _joined(suppressed, tuple(known.neuron for known in preset.neurons))
-    said = f" --as {name} --rounds {count}" + (f" --inventory {quoted(inventory)}" if inventory else "")
-    first = replace(course.job, suppressed=suppressed, command=f"{course.job.command}{said}")
+    said = {"--as": name, "--rounds": count, "--inventory": inventory or None}
+    first = replace(course.job, suppressed=suppressed, command=with_options(course.job.command, said))
     found, stale = _so_far(rounds, first, name, count)
     while len(found) < count and not (found and found[-1].outcome.stopped):
         job = _next(rounds, first, name, found)
@@ -348,15 +346,13 @@ def _joined(*neurons: tuple[Neuron, ...]) -> tuple[Neuron, ...]:
 
 def _line(verb_name: str, data: Path, plan: Plan, asked: dict[str, Any]) -> str:
     """The line that trains it again, but for names."""
-    said = [f"{verb_name} {quoted(str(data))}", f"--rank {plan.rank} --alpha {plan.alpha} --lr {plan.rate:g}"]
-    said += [f"--epochs {plan.epochs} --batch {plan.batch} --top {asked['top']}"]
-    said += [f"--modules {','.join(plan.modules)}"] if plan.modules else []
-    if asked["weights"] is not None:
-        said.append(f"--weights {','.join(f'{part}={weight:g}' for part, weight in asked['weights'])}")
-    if asked["budget"] is not None:
-        said.append(f"--budget {asked['budget']}")
-    said += [f"--{flag.replace('_', '-')}" for flag in ("thinking", "no_control", "checkpointing") if asked[flag]]
-    return " ".join(said)
+    weights = asked["weights"]
+    said = {"--rank": plan.rank, "--alpha": plan.alpha, "--lr": f"{plan.rate:g}", "--epochs": plan.epochs,
+            "--batch": plan.batch, "--top": asked["top"], "--modules": ",".join(plan.modules) or None,
+            "--weights": None if weights is None else ",".join(f"{part}={weight:g}" for part, weight in weights),
+            "--budget": asked["budget"]}  # fmt: skip
+    flags = {f"--{flag.replace('_', '-')}": asked[flag] for flag in ("thinking", "no_control", "checkpointing")}
+    return line_of([verb_name, data], said | flags)
 
 
 def _remarks(session: Session, found: Round, lessons: tuple[Lesson, ...]) -> list[str]:

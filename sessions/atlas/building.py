@@ -30,6 +30,7 @@ from sessions.errors import UsageError
 from sessions.events import Progress, Steps
 from sessions.model.cancel import Cancel
 from sessions.model.finite import not_finite
+from sessions.model.homes import home_of
 from sessions.model.hooks import Routing, on_neurons, passing, watched
 from sessions.model.opening import OpenModel
 from sessions.model.parts import Anatomy, DenseSite, ExpertSite, Site
@@ -262,9 +263,8 @@ def sites_of(anatomy: Anatomy, layers: Sequence[int]) -> list[tuple[int, Site]]:
 
 def begun(site: Site, k: int) -> Running:
     """Statistics of a site's neurons that are of nothing yet, on the device that computes these."""
-    module = site.experts if isinstance(site, ExpertSite) else site.down
     gated = site.gated if isinstance(site, DenseSite) else True
-    return Running.empty(site.width, k, gated, next(module.parameters()).device)
+    return Running.empty(site.width, k, gated, home_of(site.module))
 
 
 def by_layer(sites: Sequence[tuple[int, Site]], running: Sequence[Running]) -> dict[int, Layer]:

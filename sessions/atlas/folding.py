@@ -27,6 +27,7 @@ import torch
 from torch import Tensor
 
 from sessions.atlas.atlas import QUANTILES, Array, Layer
+from sessions.model.homes import widest
 
 #: Rows among which one maximum is taken to find a first bar.
 BLOCK = 16
@@ -82,7 +83,7 @@ class Running:
     @classmethod
     def empty(cls, width: int, k: int, gated: bool, device: torch.device) -> Running:
         """Statistics of nothing."""
-        real = torch.float32 if device.type == "mps" else torch.float64  # which mps lacks
+        real = widest(device)
         counts = [torch.zeros(width, dtype=torch.int64, device=device) for _ in range(2)]
         sums = [torch.zeros(width, dtype=real, device=device) for _ in range(3)]
         values = [torch.full((k, width), -torch.inf, device=device) for _ in range(2)]

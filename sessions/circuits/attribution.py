@@ -43,7 +43,8 @@ from sessions.circuits.circuit import Neuron
 from sessions.circuits.rules import Attention, attended, behind_the_head, half, linearised
 from sessions.errors import ModelError, NotFinite
 from sessions.model.cancel import Cancel
-from sessions.model.hooks import Change, Routing, after, on_neurons, together, watched
+from sessions.model.homes import home_of
+from sessions.model.hooks import Change, Routing, after, on_neurons, together, watched, watched_back
 from sessions.model.logits import only_at_ends
 from sessions.model.parts import Anatomy, ExpertSite, Site
 from sessions.model.tokens import last_positions
@@ -89,7 +90,8 @@ class Attribution:
 
     def dense(self) -> Tensor:
         """Relevance as one tensor `[n_layers, seq, d_mlp]`, for models with equal dense layers."""
-        return torch.stack([site.relevance for site in self.sites])
+        home = self.sites[0].relevance.device  # layers may be spread over several
+        return torch.stack([site.relevance.to(home) for site in self.sites])
 
 
 Method = Literal["relp", "atp", "ig"]
@@ -160,7 +162,7 @@ def attribute(
     """Relevance of every neuron for `measure` of the logits at the last `kept` positions.
 
     Args:
-        ids: the prompt, `[1, seq]`, or with `lengths` many, `[prompts, seq]`, padded on the right.
+        ids: the prompt, `[1, seq]`, on any device, or with `lengths` many, `[prompts, seq]`, padded on the right.
         measure: the target, a function of the logits in float32.
         attention: how relevance passes attention (see `rules`).
         reference: what neurons are compared with; zero where it is left out.
@@ -169,10 +171,11 @@ def attribute(
 
     Raises:
         NotFinite: the target's value, or a layer's relevance, is not finite.
-        ModelError: the family is out of reach of the method.
+        ModelError: the family is out of reach of the method, or offloaded weights have no room.
         Cancelled: `cancel` was requested; every hook is gone.
     """
     check(anatomy, method, reference)
+    ids = ids.to(home_of(anatomy.embeddings[0]))
     base = () if reference is None else reference.embedded
     if reference is not None:
         reference = reference.spread(lengths or [ids.shape[1]])
@@ -208,7 +211,8 @@ def attribute(
 
 
 def check(anatomy: Anatomy, method: Method, reference: Reference | None = None) -> None:
-    """Raise `ModelError` where the model's family is out of reach of a method."""
+    """Raise `ModelError` where the model is out of reach of a method."""
+    anatomy.check_gradients(method)
     if method == "relp":
         anatomy.require("relp")
     if method == "ig" or reference is not None:
@@ -277,8 +281,7 @@ class _Tape:
 
         def record(activations: Tensor, routing: Routing | None) -> Tensor:
             recorded = half(activations) if halved else activations
-            if self.cancel is not None:  # the backward pass is half of the time: look there too
-                recorded.register_hook(lambda _: self.cancel.look())
+            watched_back(recorded, self.cancel)  # the backward pass is half of the time
             self.places.append((layer, site, routing))
             self.activations.append(recorded)
             return recorded

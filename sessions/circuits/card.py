@@ -23,6 +23,7 @@ from sessions.circuits.verification import verify
 from sessions.errors import ModelError
 from sessions.events import Steps
 from sessions.model.cancel import Cancel
+from sessions.model.homes import weight_of
 from sessions.model.linear import carried_back
 from sessions.model.opening import OpenModel
 from sessions.results import Moment, Reads
@@ -96,7 +97,7 @@ def reads(opened: OpenModel, neuron: Neuron, k: int) -> tuple[Reads, ...]:
 def _embeddings_along(opened: OpenModel, layer: int, rows: Tensor) -> Tensor:
     """How far each token's embedding, after the norm, lies along each row: `[rows, vocab]` in float32."""
     norm = opened.anatomy.layers[layer].read_norm
-    weight: Tensor = opened.model.get_input_embeddings().weight
+    weight = weight_of(opened.model.get_input_embeddings(), "weight")
     parts = []
     for part in weight.split(_AT_ONCE):
         normed = part.to(rows) if norm is None else norm(part.to(rows)[None])[0]

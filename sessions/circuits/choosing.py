@@ -21,6 +21,7 @@ from torch import Tensor
 from sessions.circuits.attribution import Attribution, SiteRelevance
 from sessions.circuits.circuit import Neuron
 from sessions.errors import UsageError
+from sessions.model.homes import widest
 
 
 @dataclass(frozen=True)
@@ -200,7 +201,8 @@ def _wanted(strength: Tensor, found: Candidates, choice: Choice, target: float) 
         keep &= strength >= abs(target) * choice.percentage / 100
     if choice.cumulative is not None:
         everything = sum(float(site.relevance.abs().sum()) for site in found.sites)
-        before = strength.double().cumsum(0) - strength.double()
+        exact = strength.to(widest(strength.device))
+        before = exact.cumsum(0) - exact
         keep &= before < choice.cumulative * everything
     return int(keep.sum())
 

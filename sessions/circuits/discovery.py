@@ -218,7 +218,7 @@ def _asked(opened: OpenModel, encoded: Encoded, question: Question, how: Way, ca
         attribution = attribute(
             opened.model,
             opened.anatomy,
-            torch.tensor([ids], device=opened.model.device),
+            torch.tensor([ids], device=opened.device),
             measure,
             method=how.method,
             attention=how.attention,

@@ -106,7 +106,7 @@ def trace(
     """
     named = list(sources) if isinstance(targets, int) else [*sources, *targets]
     _check(opened, ids, named)
-    prompt = torch.tensor([list(ids)], device=opened.model.device)
+    prompt = torch.tensor([list(ids)], device=opened.device)
     kept = len(target.tokens) if target.sequence else 1
     yield Progress("attributing")
     with locating(opened, [ids]):

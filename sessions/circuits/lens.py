@@ -15,6 +15,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from sessions.circuits.circuit import Neuron
+from sessions.model.homes import home_of
 from sessions.model.linear import odd_part
 from sessions.model.parts import Anatomy
 from sessions.model.tokens import token_text
@@ -36,7 +37,7 @@ def pushed(anatomy: Anatomy, tokenizer: PreTrainedTokenizerBase, neurons: Sequen
     found: list[Pushed] = []
     for start in range(0, len(neurons), AT_ONCE):
         part = neurons[start : start + AT_ONCE]
-        home = next(anatomy.head.parameters()).device  # layers may be spread over several
+        home = home_of(anatomy.head)  # layers may be spread over several
         columns = torch.stack([anatomy.down_column(neuron.layer, neuron.index).to(home) for neuron in part])
         signs = torch.tensor([-1.0 if (neuron.activation or 0) < 0 else 1.0 for neuron in part])
         found += through_head(anatomy, tokenizer, columns * signs[:, None].to(columns), k)
@@ -56,7 +57,7 @@ def predicted(anatomy: Anatomy, vectors: Tensor) -> Tensor:
     Up to a positive factor of each direction: what the final norm divides by depends on the rest of the stream. The
     biases of norm and head have no part in it.
     """
-    home = next(anatomy.head.parameters()).device  # layers may be spread over several
+    home = home_of(anatomy.head)  # layers may be spread over several
     return odd_part(lambda states: anatomy.head(anatomy.final_norm(states)), vectors.to(home)[:, None])[:, 0]
 
 

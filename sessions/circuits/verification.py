@@ -40,6 +40,7 @@ from sessions.interventions.treating import treated
 from sessions.interventions.treatment import Treatment
 from sessions.model.cancel import Cancel
 from sessions.model.finite import not_finite
+from sessions.model.homes import free_memory
 from sessions.model.hooks import after, skipped, together, watched
 from sessions.model.logits import no_logits
 from sessions.model.opening import OpenModel
@@ -115,10 +116,10 @@ def verify(
 
 def affordable(opened: OpenModel) -> int:
     """Tokens in one batch: `LARGEST_BATCH`, or as many as half of what is free on a GPU has room for."""
-    device, anatomy = opened.model.device, opened.anatomy
-    if device.type != "cuda":
+    device, anatomy = opened.device, opened.anatomy
+    free = free_memory(device) if device.type == "cuda" else None
+    if free is None:
         return LARGEST_BATCH
-    free = torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     cached = 2 * anatomy.n_layers * anatomy.d_model * (1 + CACHED)  # keys and values
     numbers = cached + 8 * anatomy.d_model + 4 * max(anatomy.widths)
     return max(1, min(LARGEST_BATCH, int(_PART * free) // (numbers * opened.model.dtype.itemsize)))
@@ -141,7 +142,7 @@ def _clean(opened: OpenModel, ids: Sequence[int], target: Target) -> _Clean:
         outputs.append(output)
         return output
 
-    everything = torch.tensor([list(ids)], device=opened.model.device)
+    everything = torch.tensor([list(ids)], device=opened.device)
     kept = last_positions(_kept(target), everything)
     with (
         together(after(layer.block, keep) for layer in opened.anatomy.layers),
@@ -164,6 +165,7 @@ class Prefix:
     def __init__(self, opened: OpenModel, ids: Sequence[int], length: int | None = None) -> None:
         self.length = length or len(ids)
         self._model: PreTrainedModel = opened.model
+        self._device = opened.device
         self._anatomy: Anatomy = opened.anatomy
         self._ids = list(ids)
         self._cache: Any = None
@@ -173,11 +175,11 @@ class Prefix:
     def upto(self, position: int, rows: int) -> Any:
         """A copy of the cache of the first `position` tokens, for so many rows; None for none of them."""
         if position > self._length:
-            ids = torch.tensor([self._ids[self._length : position]], device=self._model.device)
+            ids = torch.tensor([self._ids[self._length : position]], device=self._device)
             with no_logits(self._anatomy), self._anatomy.as_long_as(self.length):
                 self._cache = self._model(
                     input_ids=ids,
-                    position_ids=torch.arange(self._length, position, device=self._model.device)[None],
+                    position_ids=torch.arange(self._length, position, device=self._device)[None],
                     past_key_values=self._cache,
                     use_cache=True,
                     logits_to_keep=last_positions(1, ids),
@@ -195,7 +197,7 @@ def _replayed(
     opened: OpenModel, clean: _Clean, prefix: Prefix, start: int, target: Target, changes: Sequence[Treatment]
 ) -> list[float]:
     """The target's value in a batch of which row r runs under `changes[r]`, from position `start` on."""
-    ids = torch.tensor([clean.ids[start:]] * len(changes), device=opened.model.device)
+    ids = torch.tensor([clean.ids[start:]] * len(changes), device=opened.device)
     positions = torch.arange(start, len(clean.ids), device=ids.device)[None].expand(len(changes), -1)
     cache = prefix.upto(start, len(changes))
     lowest = min(neuron.layer for change in changes for neuron in change.neurons)

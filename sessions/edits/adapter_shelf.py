@@ -8,11 +8,9 @@ to `trash/adapters/`.
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from difflib import get_close_matches
 from itertools import count
 from pathlib import Path
@@ -21,7 +19,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from sessions.disk import HOME_HINT, make_folder, read_file, reported, sync_folder, turn
+from sessions.disk import HOME_HINT, binned, make_folder, read_file, reading, reported, sync_folder, turn
 from sessions.edits.adapter_files import CHUNK, CONFIG, WEIGHTS, Contents, Outline, outline, read_folder
 from sessions.errors import ArtifactError
 from sessions.json_text import decoded, readable
@@ -200,8 +198,7 @@ class Shelf:
             sync_folder(self.folder)
 
     def _binned(self, name: str) -> Path:
-        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")
-        return self._trash / f"{name}~{stamp}-{secrets.token_hex(4)}"
+        return binned(self._trash, name)
 
     def _present(self, name: str) -> Path:
         path = self.path(name)
@@ -273,7 +270,7 @@ def _replace_files(temporary: Path, target: Path) -> None:
 
 
 def _copy(source: Path, target: Path, meter: Meter | None) -> None:
-    with source.open("rb") as file, target.open("xb") as copy:
+    with reading(source) as file, reported("write", target, HOME_HINT), target.open("xb") as copy:
         while chunk := file.read(CHUNK):
             if meter is not None:
                 meter.reach(meter.done)

@@ -27,6 +27,7 @@ from sessions.edits.edit import Sheet
 from sessions.edits.wrapping import activate, active, configs_of, plain_modules, unwrap, wrap
 from sessions.errors import ArtifactError, ModelError, UsageError
 from sessions.model.background import first_line
+from sessions.model.homes import home_of
 from sessions.model.opening import OpenModel
 
 #: Names of modules that an error lists.
@@ -174,7 +175,7 @@ def _config(contents: Contents) -> Any:
 
 def _fill(layer: Any, inside: str, factors: Factors, weight: float) -> None:
     """Give a layer's path its numbers, in float32 beside the weights it adapts."""
-    device = next(layer.base_layer.parameters()).device
+    device = home_of(layer.base_layer)
 
     def own(tensor: Tensor) -> nn.Parameter:
         return nn.Parameter(tensor.to(device, torch.float32), requires_grad=False)

@@ -77,7 +77,7 @@ def _along(
 ) -> Tensor:
     """Logits at each token of a text that follows the prompt, `[tokens, vocab]`; of an empty text, those of the step
     that ends it."""
-    ids = torch.tensor([[*encoded.ids, *text[:-1]]], device=opened.model.device)
+    ids = torch.tensor([[*encoded.ids, *text[:-1]]], device=opened.device)
     kept = last_positions(max(len(text), 1), ids)
     with watched(opened.anatomy, cancel), under(opened, [(encoded, condition)]):
         logits: Tensor = opened.model(input_ids=ids, use_cache=False, logits_to_keep=kept).logits[0]

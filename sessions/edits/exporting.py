@@ -5,7 +5,8 @@ configuration, whose own are never made: one that was read from a GGUF file, or 
 marks that such a folder must not have. Weights that are one in memory are written once where the configuration ties
 them, and each by itself where it does not, so that what is opened again computes what the model does. The folder is
 written under a hidden name beside its place, on the disk, opened again as any model is, held against the open one to
-the bit, and then moved to its place: whole or not at all.
+the bit, and then moved to its place: whole or not at all. No second copy of the weights is in memory meanwhile: what is
+opened again leaves its weights on the disk, gives them one by one to be compared, and then is lent the open model's.
 """
 
 from __future__ import annotations
@@ -17,15 +18,18 @@ from copy import deepcopy
 from pathlib import Path
 
 import torch
+from accelerate import dispatch_model
+from accelerate.hooks import remove_hook_from_module
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from sessions.disk import reported, sync_folder
 from sessions.errors import ArtifactError, ModelError
-from sessions.events import Steps
+from sessions.events import Progress, Steps
 from sessions.model import fingerprint as fingerprints
 from sessions.model.background import Meter, first_line, in_background, progress_to
 from sessions.model.cancel import Cancel
+from sessions.model.homes import weight_of
 from sessions.model.hooks import watched
 from sessions.model.opening import OpenModel, open_model
 from sessions.temporary import noted, put_in_place, temporary_folder
@@ -44,7 +48,7 @@ def exported(
     trusted: bool = False,
     ids: Sequence[int] = (1,),
     cancel: Cancel | None = None,
-) -> Steps[tuple[str, bool]]:
+) -> Steps[str]:
     """Write the model, with what is in its weights, into a folder.
 
     Args:
@@ -53,7 +57,7 @@ def exported(
         trusted: its code of its own may run when it is opened again.
         ids: of a text whose logits have to be the same afterwards.
 
-    Returns the fingerprint of what was written, and whether there was memory to open it a second time.
+    Returns the fingerprint of what was written.
 
     Raises:
         ModelError: its weights are packed, not in memory, or have an adapter on; or what was written is not the same.
@@ -68,11 +72,11 @@ def exported(
         temporary_folder(place.parent) as work,
     ):
         yield from in_background(lambda meter: _write(opened, state, work, meter), f"writing {place.name}")
-        reopened = yield from _same(opened, state, work, trusted, ids, cancel)
+        yield from _check_same(opened, state, work, trusted, ids, cancel)
         found = fingerprints.with_config(fingerprints.of_folder(work), _bare(opened.model).config)
         _sync(work)
         put_in_place(work, place)
-    return found, reopened
+    return found
 
 
 def check_place(place: Path, force: bool) -> None:
@@ -181,53 +185,75 @@ def _give(model: PreTrainedModel, state: Mapping[str, Tensor]) -> None:
     model.tie_weights(recompute_mapping=False)
 
 
-def _same(
+def _check_same(
     opened: OpenModel,
     state: Mapping[str, Tensor],
     folder: Path,
     trusted: bool,
     ids: Sequence[int],
     cancel: Cancel | None,
-) -> Steps[bool]:
-    """Open what was written, and hold its weights and logits against the open model's. False where there is not the
-    memory for two."""
-    spread = "+" in opened.info.device
-    try:
-        again = yield from open_model(
-            str(folder),
-            models=folder,
-            dtype=opened.info.dtype,
-            device="auto" if spread else opened.info.device,
-            device_map="auto" if spread else None,
-            trust_remote_code=trusted,
-        )
-    except ModelError as error:
-        if isinstance(error.__cause__, torch.OutOfMemoryError | MemoryError):
-            return False
-        raise ModelError(f"what was written does not open: {error.message}", "nothing was kept") from error
-    there = again.model.state_dict()
-    other = next((name for name, tensor in state.items() if name in there and not _equal(tensor, there[name])), None)
-    lacks = next((name for name in state if name not in there), None)
-    if other or lacks:
-        raise ModelError(f"what was written is not the same: {other or lacks} differs", "nothing was kept")
-    # The same numbers at other places in memory are not always summed in the same order: let both read the same ones.
-    _give(again.model, state)
+) -> Steps[None]:
+    """Open what was written, and hold its weights, and its logits, against the open model's.
+
+    Raises:
+        ModelError: it does not open, or is not the same to the bit.
+    """
+    with temporary_folder(folder.parent) as left:
+        try:
+            again = yield from open_model(
+                str(folder),
+                models=folder,
+                dtype=opened.info.dtype,
+                device_map={"": "disk"},
+                offload_folder=left,
+                trust_remote_code=trusted,
+            )
+        except ModelError as error:
+            raise ModelError(f"what was written does not open: {error.message}", "nothing was kept") from error
+        for number, (name, tensor) in enumerate(state.items()):
+            if cancel is not None:
+                cancel.look()
+            yield Progress("comparing", number, len(state), "weights")
+            if not _has(again.model, name, tensor):
+                raise ModelError(f"what was written is not the same: {name} differs", "nothing was kept")
+    _lend(opened, again.model, state)
     if not torch.equal(_logits(opened, ids, cancel), _logits(again, ids, cancel)):
         raise ModelError("what was written does not compute the same logits", "nothing was kept")
-    return True
 
 
-def _equal(first: Tensor, second: Tensor) -> bool:
-    """Whether two tensors are the same to the bit."""
-    if first.shape != second.shape or first.dtype != second.dtype:
+def _has(model: nn.Module, name: str, tensor: Tensor) -> bool:
+    """Whether a model with its weights on the disk has this one by this name, to the bit."""
+    parent, _, last = name.rpartition(".")
+    try:
+        there = weight_of(model.get_submodule(parent), last)
+    except AttributeError:
         return False
-    bits = [each.detach().reshape(-1).contiguous().view(torch.uint8).cpu() for each in (first, second)]
+    if there.shape != tensor.shape or there.dtype != tensor.dtype:
+        return False
+    bits = [each.detach().reshape(-1).contiguous().cpu().view(torch.uint8) for each in (there, tensor)]
     return torch.equal(*bits)
+
+
+def _lend(opened: OpenModel, model: PreTrainedModel, state: Mapping[str, Tensor]) -> None:
+    """Let a model that has left its weights on the disk compute with those of the open one, where these are.
+
+    The same numbers at other places in memory are not always summed in the same order: so both read the same ones.
+    """
+    remove_hook_from_module(model, recurse=True)
+    _give(model, state)
+    for name, buffer in _bare(opened.model).named_buffers():
+        parent, _, last = name.replace(".base_layer.", ".").rpartition(".")
+        model.get_submodule(parent)._buffers[last] = buffer
+    places = getattr(_bare(opened.model), "hf_device_map", None)
+    if places is not None:
+        dispatch_model(
+            model, places, main_device=opened.device, skip_keys=getattr(model, "_skip_keys_device_placement", None)
+        )
 
 
 @torch.inference_mode()
 def _logits(opened: OpenModel, ids: Sequence[int], cancel: Cancel | None) -> Tensor:
-    batch = torch.tensor([list(ids)], device=opened.model.device)
+    batch = torch.tensor([list(ids)], device=opened.device)
     with watched(opened.anatomy, cancel):
         logits: Tensor = opened.model(input_ids=batch, use_cache=False).logits
     return logits.cpu()

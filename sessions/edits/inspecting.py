@@ -30,16 +30,17 @@ from sessions.edits.ledger import Ledger
 from sessions.errors import ModelError
 from sessions.events import Progress, Steps
 from sessions.model.cancel import Cancel
+from sessions.model.homes import home_of
 from sessions.model.hooks import watched
 from sessions.model.opening import OpenModel
 from sessions.model.places import (
     Part,
     Place,
-    matrix_of,
     module_place,
     neuron_places,
     parts_of,
     tied_with,
+    unembedding,
     writer_places,
 )
 from sessions.model.tokens import last_positions
@@ -169,7 +170,7 @@ def _lines(opened: OpenModel, sites: Sequence[tuple[int, int]]) -> Lines:
 
 @torch.inference_mode()
 def _logits(opened: OpenModel, ids: Sequence[int], cancel: Cancel | None) -> Tensor:
-    batch = torch.tensor([list(ids)], device=opened.model.device)
+    batch = torch.tensor([list(ids)], device=opened.device)
     kept = last_positions(min(len(ids), POSITIONS), batch)
     with watched(opened.anatomy, cancel):
         logits: Tensor = opened.model(input_ids=batch, use_cache=False, logits_to_keep=kept).logits[0]
@@ -210,7 +211,7 @@ def _neurons(
 def _pushing(opened: OpenModel, sites: Sequence[tuple[int, int]]) -> tuple[Tensor, Tensor]:
     """What neurons write, `[n, d_model]`, and the logits that it alone would predict, `[n, vocab]`."""
     anatomy = opened.anatomy
-    home = next(anatomy.head.parameters()).device  # layers may be spread over several
+    home = home_of(anatomy.head)  # layers may be spread over several
     columns = torch.stack([anatomy.down_column(*site).to(home) for site in sites])
     return columns, predicted(anatomy, columns)
 
@@ -218,10 +219,10 @@ def _pushing(opened: OpenModel, sites: Sequence[tuple[int, int]]) -> tuple[Tenso
 @torch.inference_mode()
 def _cosines(opened: OpenModel, column: Tensor, score: Tensor) -> tuple[float, ...]:
     try:
-        rows = matrix_of(opened.anatomy.head, "the unembedding")[score.topk(2).indices]
+        rows = unembedding(opened.anatomy, score.topk(2).indices.tolist())
     except ModelError:  # packed
         return ()
-    return tuple(torch.cosine_similarity(rows.float(), column.float()[None]).tolist())
+    return tuple(torch.cosine_similarity(rows, column.float().cpu()[None]).tolist())
 
 
 def _parts(opened: OpenModel, site: tuple[int, int], before: Lines, tokens: int) -> tuple[EditedPart, ...]:

@@ -81,7 +81,7 @@ def said(
     with watched(opened.anatomy, cancel):
         for number, ids in enumerate(read):
             yield Progress("comparing next tokens", number, len(read), "texts")
-            batch = torch.tensor([list(ids)], device=opened.model.device)
+            batch = torch.tensor([list(ids)], device=opened.device)
             logits = opened.model(batch, use_cache=False).logits[0].float()
             tokens = like[number].tokens.to(logits.device) if like else logits.topk(min(KEPT, logits.shape[-1])).indices
             kept = (logits.argmax(-1), tokens, logits.gather(-1, tokens), logits.std(-1))

@@ -37,7 +37,7 @@ from sessions.model.hooks import on_states, together, watched
 from sessions.model.linear import carried_back
 from sessions.model.opening import OpenModel
 from sessions.model.parts import Anatomy
-from sessions.model.places import matrix_of
+from sessions.model.places import unembedding
 from sessions.model.rows import LARGEST_BATCH, batches, padded_rows
 from sessions.model.tokens import last_positions
 from sessions.vectors.vector import Vector
@@ -216,9 +216,9 @@ def of_tokens(opened: OpenModel, ids: Sequence[int]) -> Subspace:
 
     Raises:
         UsageError: one of them is raised by others.
-        ModelError: the unembedding is packed, or not in memory.
+        ModelError: the unembedding is packed.
     """
-    rows = matrix_of(opened.anatomy.head, "the unembedding")[list(ids)].float().cpu()
+    rows = unembedding(opened.anatomy, ids)
     directions = carried_back(opened.anatomy.final_norm, rows)
     if int(torch.linalg.matrix_rank(directions.double(), rtol=1e-6)) < len(ids):
         raise UsageError("one of the tokens points where others do", "leave one out")

@@ -36,7 +36,7 @@ from sessions.edits.separating import Counted, Passes, Said, firing, saying, sep
 from sessions.errors import UsageError
 from sessions.model.info import Token
 from sessions.model.opening import OpenModel
-from sessions.model.places import Part, matrix_of, parts_of
+from sessions.model.places import Part, parts_of, unembedding
 
 #: Mean input of the gate where a neuron should fire.
 OPEN = 4.0
@@ -80,7 +80,7 @@ def direction(opened: OpenModel, token: Token) -> Tensor:
     Raises:
         ModelError: the unembedding is packed.
     """
-    row = matrix_of(opened.anatomy.head, "the unembedding")[token.id].detach().float().cpu()
+    row = unembedding(opened.anatomy, [token.id])[0]
     return row / row.norm()
 
 

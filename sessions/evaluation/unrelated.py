@@ -85,7 +85,7 @@ def loss(
 
 def _summed(opened: OpenModel, rows: Sequence[Sequence[int]]) -> float:
     """The losses of all tokens of a batch, added up."""
-    ids, mask = left_padded(rows, opened.tokenizer.pad_token_id or 0, opened.model.device)
+    ids, mask = left_padded(rows, opened.tokenizer.pad_token_id or 0, opened.device)
     logits: Tensor = opened.model(
         input_ids=ids,
         attention_mask=mask,

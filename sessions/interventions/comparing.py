@@ -136,7 +136,7 @@ def _sequences(
 
 def _read(opened: OpenModel, texts: Sequence[Sequence[int]], kept: int) -> Tensor:
     """Logits of the last `kept` positions of texts, `[rows, kept, vocab]`."""
-    ids, mask = left_padded(texts, opened.tokenizer.pad_token_id or 0, opened.model.device)
+    ids, mask = left_padded(texts, opened.tokenizer.pad_token_id or 0, opened.device)
     positions = (mask.cumsum(-1) - 1).clamp(min=0)
     out = opened.model(
         input_ids=ids,

@@ -50,7 +50,7 @@ def divergences(
             yield Progress("comparing", len(found), len(text), "tokens")
             if not anatomy.goes_on(read, end):
                 cache, read = None, 0
-            piece = torch.tensor([ids[read:end]] * rows, device=opened.model.device)
+            piece = torch.tensor([ids[read:end]] * rows, device=opened.device)
             kept = end - len(encoded.ids) - len(found) + 1
             with anatomy.as_long_as(end):
                 out = opened.model(

@@ -52,9 +52,9 @@ def _after(
 ) -> Tensor:
     """Logits after a position, `[positions, vocab]`, its state replaced by noise at a site, or not."""
     encoded, _ = asked
-    ids = torch.tensor([encoded.ids], device=opened.model.device)
+    ids = torch.tensor([encoded.ids], device=opened.device)
     first = min(position + 1, len(encoded.ids) - 1)
-    kept = torch.arange(first, len(encoded.ids), device=ids.device)
+    kept = slice(first, len(encoded.ids))
     rows: list[list[Injection]] = [[]]
     if corrupted is not None:
         noise = random_like(torch.full((opened.anatomy.d_model,), _LOUD), position)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from sessions.circuits.circuit import Neuron
+from sessions.model.homes import home_of
 from sessions.model.hooks import Change, Routing, on_neurons, together
 from sessions.model.parts import Anatomy, ExpertSite, Site
 
@@ -76,9 +77,8 @@ def described(neurons: Sequence[Neuron]) -> str:
 
 def _mask(site: Site, numbers: Sequence[int]) -> Tensor:
     """0 for these neurons of a site and 1 for all others, `[width]`."""
-    like = next((site.experts if isinstance(site, ExpertSite) else site.down).parameters())
-    mask = torch.ones(
-        site.width, dtype=like.dtype if like.dtype.is_floating_point else torch.float32, device=like.device
-    )
+    like = next(site.module.parameters())
+    dtype = like.dtype if like.dtype.is_floating_point else torch.float32
+    mask = torch.ones(site.width, dtype=dtype, device=home_of(site.module))
     mask[list(numbers)] = 0
     return mask

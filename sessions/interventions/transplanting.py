@@ -31,7 +31,7 @@ from sessions.model.opening import OpenModel
 from sessions.model.parts import Anatomy
 from sessions.model.tokens import token_text
 from sessions.vectors.findings import Origin
-from sessions.vectors.vector import Vector, cosine, length
+from sessions.vectors.vector import Vector, check_origin, cosine, length
 
 #: Neurons that are looked at where none is named: in the first layer that reads the state, and in each of those after.
 FIRST, LATER, LAYERS = 4, 1, 4
@@ -61,8 +61,8 @@ def passed(
     `[rows, vocab]`.
     """
     encoded, _ = asked
-    ids = torch.tensor([encoded.ids[start:]] * len(rows), device=opened.model.device)
-    kept = torch.tensor([logits_at % len(encoded.ids) - start], device=ids.device)
+    ids = torch.tensor([encoded.ids[start:]] * len(rows), device=opened.device)
+    last = logits_at % len(encoded.ids) - start
     columns = [each - start for each in positions]
     later = {}
     if past is not None:
@@ -74,7 +74,9 @@ def passed(
         under(opened, [asked] * len(rows)),
         seen_at(opened.anatomy, len(rows), columns, states=states, neurons=neurons, inputs=inputs) as seen,
     ):
-        logits = opened.model(input_ids=ids, use_cache=past is not None, logits_to_keep=kept, **later).logits
+        logits = opened.model(
+            input_ids=ids, use_cache=past is not None, logits_to_keep=slice(last, last + 1), **later
+        ).logits
     return seen, logits[:, -1].float()
 
 
@@ -116,8 +118,13 @@ def captured(
     return Vector(site, {layer: state}, 1, 0, info.family, origin, model=info.name, fingerprint=info.fingerprint)
 
 
-def source_of(origin: Origin, treatments: tuple[Treatment, ...] = ()) -> Asked:
-    """The text a state was captured in, to be read again as it was then."""
+def source_of(anatomy: Anatomy, origin: Origin, treatments: tuple[Treatment, ...] = ()) -> Asked:
+    """The text a state was captured in, to be read again as it was then.
+
+    Raises:
+        ArtifactError: it has a token or a length, or is for a neuron, that this model does not have.
+    """
+    check_origin(origin, anatomy)
     text = Encoded(
         prompt=Prompt(text=origin.text, chat=False),
         text=origin.text,
@@ -231,7 +238,7 @@ def _read_source(
             )
         return None
     layers = range(opened.anatomy.n_layers)
-    asked = source_of(origin, treatments)
+    asked = source_of(opened.anatomy, origin, treatments)
     return passed(opened, asked, [()], [origin.position], neurons=layers, inputs=inputs, cancel=cancel)[0]
 
 

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from sessions.interventions.reading import Extents, Following
 from sessions.interventions.treatment import SEGMENTS, Treatment, Where
+from sessions.model.homes import home_of
 from sessions.model.hooks import Routing, on_neurons, together
 from sessions.model.parts import Anatomy, ExpertSite, Site
 
@@ -189,17 +190,17 @@ def _constants(treatment: Treatment) -> dict[tuple[int, int, int | None], float]
 
 
 def _part(site: Site, where: Where, rows: int, listed: _Listed) -> _Part:
-    like = next((site.experts if isinstance(site, ExpertSite) else site.down).parameters())
+    like, device = next(site.module.parameters()), home_of(site.module)
     dtype = like.dtype if like.dtype.is_floating_point else torch.float32
     free, fixed = listed.free, listed.fixed
 
     def numbers(values: list[float]) -> Tensor:
-        return torch.tensor(values, dtype=dtype, device=like.device)
+        return torch.tensor(values, dtype=dtype, device=device)
 
     everywhere = None
     if free:
         place = ([each[0] for each in free], [each[1] for each in free])
-        multiplier = torch.ones(rows, site.width, dtype=dtype, device=like.device)
+        multiplier = torch.ones(rows, site.width, dtype=dtype, device=device)
         multiplier[place] = numbers([each[2] for each in free])
         constant = None
         if any(each[3] for each in free):
@@ -209,7 +210,7 @@ def _part(site: Site, where: Where, rows: int, listed: _Listed) -> _Part:
     return _Part(
         where=where,
         everywhere=everywhere,
-        pinned=torch.tensor([each[:3] for each in fixed], dtype=torch.long, device=like.device).reshape(-1, 3),
+        pinned=torch.tensor([each[:3] for each in fixed], dtype=torch.long, device=device).reshape(-1, 3),
         there=_Affine(
             numbers([each[3] for each in fixed]),
             numbers([each[4] for each in fixed]) if any(each[4] for each in fixed) else None,

@@ -22,6 +22,7 @@ from transformers import DynamicCache, PreTrainedConfig, PreTrainedModel
 from transformers.cache_utils import LinearAttentionCacheLayerMixin
 
 from sessions.errors import ModelError
+from sessions.model.homes import home_of
 from sessions.model.parts import Anatomy, DenseSite, ExpertSite, Layer, Refusal, Site
 from sessions.model.positions import by_length
 
@@ -325,10 +326,11 @@ def _centres(norm: nn.Module) -> bool:
     weight = getattr(norm, "weight", None)
     shape = getattr(norm, "normalized_shape", None) if weight is None else weight.shape
     needed = [each for each in inspect.signature(norm.forward).parameters.values() if each.default is each.empty]
-    if shape is None or len(needed) > 1 or (isinstance(weight, Tensor) and weight.is_meta):
+    home = home_of(norm)  # its weights may be offloaded
+    if shape is None or len(needed) > 1 or home.type == "meta":
         return False
-    like = torch.empty(0) if weight is None else weight
-    probe = torch.linspace(-1, 2, shape[-1], dtype=torch.float32).pow(3).expand(shape)[None].to(like)
+    dtype = torch.float32 if weight is None else weight.dtype
+    probe = torch.linspace(-1, 2, shape[-1], dtype=torch.float32).pow(3).expand(shape)[None].to(home, dtype)
     with torch.no_grad():
         return bool(torch.allclose(norm(probe).float(), norm(probe + 2).float(), rtol=0.02, atol=0.02))
 

@@ -22,7 +22,7 @@ def next_logits(opened: OpenModel, ids: Sequence[int], cancel: Cancel | None = N
     Raises:
         NotFinite: they are no numbers; it is said where that begins.
     """
-    batch = torch.tensor([list(ids)], device=opened.model.device)
+    batch = torch.tensor([list(ids)], device=opened.device)
     with torch.inference_mode(), watched(opened.anatomy, cancel):
         logits: Tensor = opened.model(input_ids=batch, use_cache=False, logits_to_keep=1).logits[0, -1].float()
     if not bool(logits.max().isfinite()):

@@ -25,6 +25,7 @@ from torch import Tensor
 from transformers import LogitsProcessorList, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.generation import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
+from sessions.model.homes import home_of
 from sessions.model.positions import encoding_of
 from sessions.model.repetition import Rules
 from sessions.model.texts import text_of
@@ -102,7 +103,8 @@ def generate(
 
     The key-value cache lives in this generator and goes when it is closed.
     """
-    ids, mask = left_padded(prompts, tokenizer.pad_token_id or 0, model.device)
+    device = home_of(model.get_input_embeddings())
+    ids, mask = left_padded(prompts, tokenizer.pad_token_id or 0, device)
     rules = Rules(
         ids,
         (mask.shape[1] - mask.sum(-1)).tolist(),
@@ -111,7 +113,7 @@ def generate(
         guard=decoding.guard,
     )
     rows = [Row(read=len(prompt), guarded=0 if rules.any else None) for prompt in prompts]
-    pick = _picker(decoding, rules, len(rows), model.device)
+    pick = _picker(decoding, rules, len(rows), device)
     encoding = encoding_of(model)
     cache, everything = None, ids
     for number in range(decoding.max_tokens):

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 from torch import Tensor, nn
@@ -35,12 +36,20 @@ def before(module: nn.Module, change: Callable[[Tensor], Tensor], place: int = 0
 
 @contextmanager
 def after(module: nn.Module, change: Callable[[Tensor, Any], Any]) -> Iterator[None]:
-    """Replace the output of every call of `module` inside the block, given its first argument and output."""
-    handle = module.register_forward_hook(lambda _, args, output: change(args[0], output))
+    """Replace the output of every call of `module` inside the block, given its first argument and output.
+
+    Both are where the module computes: one on another device than what comes before it takes its arguments there.
+    """
+    handle = module.register_forward_hook(lambda _, args, output: change(_beside(args[0], output), output))
     try:
         yield
     finally:
         handle.remove()
+
+
+def _beside(given: Any, output: Any) -> Any:
+    apart = isinstance(given, Tensor) and isinstance(output, Tensor) and given.device != output.device
+    return given.to(output.device) if apart else given
 
 
 @contextmanager
@@ -168,6 +177,18 @@ def watched(anatomy: Anatomy, cancel: Cancel | None) -> Iterator[None]:
         for layer in anatomy.layers:
             stack.callback(layer.block.register_forward_pre_hook(look).remove)
         yield
+
+
+def watched_back(tensor: Tensor, cancel: Cancel | None) -> None:
+    """Look at the cancel flag when a backward pass comes by `tensor`, which keeps the hook as long as it lives."""
+    if cancel is not None:
+        # It holds the flag alone. One that held whatever holds the tensor would keep both for ever: the way back leads
+        # through the graph, which Python's collector does not see.
+        tensor.register_hook(partial(_look, cancel))
+
+
+def _look(cancel: Cancel, _: Tensor) -> None:
+    cancel.look()
 
 
 def together(contexts: Iterable[Any]) -> Any:

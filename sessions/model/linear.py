@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from sessions.errors import ModelError
+from sessions.model.homes import home_of
 
 
 def odd_part(f: Callable[[Tensor], Tensor], directions: Tensor) -> Tensor:
@@ -30,10 +31,10 @@ def carried_back(norm: nn.Module, directions: Tensor, *, inverse: bool = False) 
     Raises:
         ModelError: the norm is of another make.
     """
-    like = next(norm.parameters(), torch.empty(0))
+    home, like = home_of(norm), next(norm.parameters(), torch.empty(0))
 
     def asked(given: Tensor) -> Tensor:
-        return odd_part(norm, given[None, None].to(like.device, like.dtype))[0, 0].float().cpu()
+        return odd_part(norm, given[None, None].to(home, like.dtype))[0, 0].float().cpu()
 
     width = directions.shape[1]
     probe = 1.0 - 2.0 * (torch.arange(width) % 2)

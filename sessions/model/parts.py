@@ -5,7 +5,7 @@ Which parts a family has, and by what names, is known to `anatomy` alone, which 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from sessions.errors import ModelError, UsageError
+from sessions.model.homes import check_room
 from sessions.model.linear import odd_part
 from sessions.model.positions import LengthEncoding
 from sessions.model.weights import dense_columns, dense_rows, dense_written, expert_columns, expert_rows
@@ -32,6 +33,11 @@ class DenseSite:
     width: int
     gated: bool
     readers: tuple[tuple[str, nn.Module], ...] = ()
+
+    @property
+    def module(self) -> nn.Module:
+        """The module that takes the neurons' activations."""
+        return self.down
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,10 @@ class ExpertSite:
     @property
     def width(self) -> int:
         return self.n_experts * self.d_expert
+
+    @property
+    def module(self) -> nn.Module:
+        return self.experts
 
 
 Site = DenseSite | ExpertSite
@@ -164,6 +174,10 @@ class Anatomy:
                 "discover --method atp works on it, and so do generate, top, ablate, verify and sweep",
             )
 
+    def check_gradients(self, what: str) -> None:
+        """Raise `ModelError` where gradients would bring back more offloaded weights than there is room for."""
+        check_room([*(layer.block for layer in self.layers), self.final_norm, self.head], what)
+
     def check_layer(self, layer: int) -> None:
         """Raise `UsageError` unless there is a layer `layer`."""
         if not 0 <= layer < self.n_layers:
@@ -175,6 +189,12 @@ class Anatomy:
         width = self.layers[layer].width
         if not 0 <= index < width:
             raise UsageError(f"layer {layer} has no neuron {index}", f"its neurons are 0 to {width - 1}")
+
+    def check_tokens(self, ids: Iterable[int]) -> None:
+        """Raise `UsageError` unless the model has all of these tokens."""
+        wrong = next((each for each in ids if not 0 <= each < self.n_tokens), None)
+        if wrong is not None:
+            raise UsageError(f"there is no token {wrong}", f"its tokens are 0 to {self.n_tokens - 1:,}")
 
     def check_length(self, tokens: int) -> None:
         """Raise `UsageError` when a text is longer than the model has positions for."""
@@ -211,14 +231,16 @@ class Anatomy:
     def scores(self, hidden: Tensor, ids: Sequence[int], forward: Callable[[Tensor], Tensor]) -> Tensor:
         """What the head says of some tokens alone, `[…, len(ids)]`, from what enters it, `[…, d_model]`.
 
-        The rows of a plain head are used by themselves; of any other kind (packed weights, an adapter) `forward`, the
-        head's own, computes all. Scores are not yet logits (see `sessions.model.logits`).
+        The rows of a plain head are used by themselves; of any other kind (packed weights, an adapter, offloaded ones)
+        `forward`, the head's own, computes all. Scores are not yet logits (see `sessions.model.logits`), and are where
+        the head is, which need not be where the last layer is.
         """
-        wanted = torch.tensor(list(ids), device=hidden.device)
-        if type(self.head) is not nn.Linear:
-            return forward(hidden).index_select(-1, wanted)
+        if type(self.head) is not nn.Linear or self.head.weight.is_meta:
+            scores = forward(hidden)
+            return scores.index_select(-1, torch.tensor(list(ids), device=scores.device))
+        wanted = torch.tensor(list(ids), device=self.head.weight.device)
         bias = None if self.head.bias is None else self.head.bias[wanted]
-        return nn.functional.linear(hidden, self.head.weight[wanted], bias)
+        return nn.functional.linear(hidden.to(wanted.device), self.head.weight[wanted], bias)
 
     def residual(self, output: Any) -> Tensor:
         """The residual stream in what a decoder layer returned, `[batch, seq, d_model]`: of several streams the

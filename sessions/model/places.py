@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from sessions.errors import ModelError, UsageError
+from sessions.model.homes import weight_of
 from sessions.model.parts import Anatomy, DenseSite, ExpertSite
 from sessions.model.weights import gate_and_up
 
@@ -167,11 +168,19 @@ def module_place(model: nn.Module, name: str) -> Place:
     Raises:
         ModelError: there is no such projection, or its weight is packed or not in memory.
     """
+    return Place(matrix_of(module_named(model, name), name))
+
+
+def module_named(model: nn.Module, name: str) -> nn.Module:
+    """The module of that name in the model.
+
+    Raises:
+        ModelError: there is none.
+    """
     try:
-        module = model.get_submodule(name)
+        return model.get_submodule(name)
     except AttributeError as error:
-        raise ModelError(f"this model has no projection '{name}'", "open the model it was made on") from error
-    return Place(matrix_of(module, name))
+        raise ModelError(f"this model has no projection '{name[:80]}'", "open the model it was made on") from error
 
 
 def plain(module: nn.Module) -> nn.Module:
@@ -182,7 +191,7 @@ def plain(module: nn.Module) -> nn.Module:
 def tied_with(model: nn.Module, name: str) -> tuple[str, ...]:
     """Other modules, by name, whose weight is the same memory as that of module `name`: an output embedding that is the
     input embedding, mostly."""
-    weight = getattr(plain(model.get_submodule(name)), "weight", None)
+    weight = getattr(plain(module_named(model, name)), "weight", None)
     found = (
         other.removesuffix(".weight")
         for other, parameter in model.named_parameters(remove_duplicate=False)
@@ -191,8 +200,19 @@ def tied_with(model: nn.Module, name: str) -> tuple[str, ...]:
     return tuple(other for other in found if other.removesuffix(".base_layer") != name)
 
 
-def matrix_of(module: nn.Module, what: str) -> Tensor:
+def unembedding(anatomy: Anatomy, ids: Sequence[int]) -> Tensor:
+    """The rows of the unembedding for some tokens, `[n, d_model]`, copied to the CPU in float32.
+
+    Raises:
+        ModelError: it is packed.
+    """
+    return matrix_of(anatomy.head, "the unembedding", read_only=True)[list(ids)].detach().float().cpu()
+
+
+def matrix_of(module: nn.Module, what: str, *, read_only: bool = False) -> Tensor:
     """The weight of a projection as `[out, in]`, a view on its memory; of one an adapter wraps, the one inside.
+
+    To be read only, offloaded weights are brought from where they lie.
 
     Raises:
         ModelError: it is packed, or not in memory; `what` is how the message names it.
@@ -203,6 +223,8 @@ def matrix_of(module: nn.Module, what: str) -> Tensor:
         raise ModelError(f"{what} has no matrix of weights: it is a {type(inner).__name__}", _DENSE)
     if not weight.dtype.is_floating_point or not isinstance(inner, nn.Linear | nn.Embedding | Conv1D):
         raise ModelError(f"{what} is packed ({type(inner).__name__}, {weight.dtype}): it cannot be edited", _DENSE)
+    if read_only:
+        weight = weight_of(inner, "weight")
     _check_there(weight, what)
     return weight.data.T if isinstance(inner, Conv1D) else weight.data
 

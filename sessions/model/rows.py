@@ -41,4 +41,4 @@ def padded_rows(opened: OpenModel, texts: Sequence[Sequence[int]]) -> Iterator[T
     longest = max(map(len, texts))
     rows = [[*text, *[text[-1]] * (longest - len(text))] for text in texts]
     with opened.anatomy.as_long_as(*map(len, texts)):
-        yield torch.tensor(rows, device=opened.model.device)
+        yield torch.tensor(rows, device=opened.device)

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from sessions.model.homes import home_of, weight_of
+
 if TYPE_CHECKING:
     from sessions.model.parts import DenseSite, ExpertSite
 
@@ -31,8 +33,7 @@ def dense_columns(site: DenseSite, indices: Sequence[int]) -> Tensor:
 
 def dense_written(site: DenseSite, activations: Tensor) -> Tensor:
     """What activations of the site, `[…, width]`, add to the output of its down projection, `[…, d_model]`."""
-    parameter, dtype = _like(site.down)
-    rows = activations.reshape(-1, site.width).to(parameter.device, dtype)
+    rows = activations.reshape(-1, site.width).to(home_of(site.down), _dtype(site.down))
     nothing, added = site.down(torch.cat([torch.zeros_like(rows[:1]), rows])).split([1, len(rows)])
     return (added - nothing).reshape(*activations.shape[:-1], -1)  # the bias, if there is one, cancels
 
@@ -40,7 +41,7 @@ def dense_written(site: DenseSite, activations: Tensor) -> Tensor:
 def expert_columns(site: ExpertSite, indices: Sequence[int]) -> Tensor:
     """The same of neurons of experts."""
     expert, coordinate = [index // site.d_expert for index in indices], [index % site.d_expert for index in indices]
-    weights: Tensor = site.experts.down_proj  # type: ignore[assignment]
+    weights = weight_of(site.experts, "down_proj")
     transposed = getattr(site.experts, "is_transposed", False)
     return weights[expert, coordinate] if transposed else weights[expert, :, coordinate]
 
@@ -59,7 +60,7 @@ def dense_rows(site: DenseSite, index: int, d_model: int) -> dict[str, Tensor]:
 def expert_rows(site: ExpertSite, index: int) -> dict[str, Tensor]:
     """The same of one expert's neuron."""
     expert, coordinate = divmod(index, site.d_expert)
-    weights: Tensor = site.experts.gate_up_proj[expert]  # type: ignore[index]
+    weights = weight_of(site.experts, "gate_up_proj")[expert]
     rows = weights.T if getattr(site.experts, "is_transposed", False) else weights
     return {part: rows[line].detach() for part, line in gate_and_up(site, expert, coordinate).items()}
 
@@ -70,8 +71,9 @@ def gate_and_up(site: ExpertSite, expert: int, coordinate: int) -> dict[str, int
     They lie side by side or in turns, gate first: which two inputs a neuron has is asked of the gate.
     """
     weights: Tensor = site.experts.gate_up_proj  # type: ignore[assignment]
+    home = home_of(site.experts)
     with torch.inference_mode(False), torch.enable_grad():
-        probe = torch.ones(1, 2 * site.d_expert, dtype=weights.dtype, device=weights.device, requires_grad=True)
+        probe = torch.ones(1, 2 * site.d_expert, dtype=weights.dtype, device=home, requires_grad=True)
         own: Any = type(site.experts)._apply_gate  # type: ignore[attr-defined]  # a hook's would want a routing
         value = own(site.experts, probe)[0, coordinate]
         (gradient,) = torch.autograd.grad(value, probe)
@@ -80,14 +82,13 @@ def gate_and_up(site: ExpertSite, expert: int, coordinate: int) -> dict[str, int
 
 
 def _row(projection: nn.Module, index: int, d_model: int) -> Tensor:
-    parameter, dtype = _like(projection)
     with torch.inference_mode(False), torch.enable_grad():
-        probe = torch.zeros(1, d_model, dtype=dtype, device=parameter.device, requires_grad=True)
+        probe = torch.zeros(1, d_model, dtype=_dtype(projection), device=home_of(projection), requires_grad=True)
         (row,) = torch.autograd.grad(projection(probe)[0, index], probe)
     return row[0]
 
 
-def _like(projection: nn.Module) -> tuple[Tensor, torch.dtype]:
-    """A parameter of the projection, for its device, and the dtype of what it takes: packed weights take floats."""
-    parameter = next(projection.parameters())
-    return parameter, parameter.dtype if parameter.dtype.is_floating_point else torch.get_default_dtype()
+def _dtype(projection: nn.Module) -> torch.dtype:
+    """The dtype of what a projection takes: packed weights take floats."""
+    dtype = next(projection.parameters()).dtype
+    return dtype if dtype.is_floating_point else torch.get_default_dtype()

@@ -36,6 +36,7 @@ from sessions.events import Progress, Steps
 from sessions.interventions.suppressing import Suppression
 from sessions.model import anatomy as architectures
 from sessions.model.cancel import Cancel
+from sessions.model.homes import refuse_offloaded
 from sessions.model.hooks import watched
 from sessions.model.opening import OpenModel
 from sessions.model.parts import Anatomy
@@ -319,9 +320,8 @@ def loss_of(opened: OpenModel, lesson: Lesson) -> Tensor:
 
     L = Σ w_t · CE_t / Σ w_t.
     """
-    device = opened.model.device
-    ids = torch.tensor([lesson.ids], device=device)
-    before = torch.arange(lesson.start - 1, len(lesson.ids) - 1, device=device)
+    ids = torch.tensor([lesson.ids], device=opened.device)
+    before = slice(lesson.start - 1, len(lesson.ids) - 1)
     logits = opened.model(input_ids=ids, use_cache=False, logits_to_keep=before).logits[0].float()
     losses = functional.cross_entropy(logits, ids[0, lesson.start :].to(logits.device), reduction="none")
     weights = torch.tensor(lesson.weights, device=losses.device)
@@ -335,8 +335,10 @@ def adapted(opened: OpenModel, plan: Plan, begins: Edit | None = None) -> Iterat
 
     Raises:
         UsageError: a module of the plan is none of the model's.
+        ModelError: some of the weights are offloaded.
         ArtifactError: `begins` is no edit of the plan's neurons.
     """
+    refuse_offloaded(opened.model, "training")
     targets = targets_of(opened, plan.neurons) if plan.neurons else ()
     if not targets:
         check_modules(opened.anatomy, plan.modules)

@@ -19,6 +19,7 @@ when the step is taken: one whose gradients are no numbers is forgotten, and so 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -39,6 +40,7 @@ Measure = Literal["gradient", "largest", "last", "activation"]
 MEASURES: tuple[Measure, ...] = get_args(Measure)
 #: How many of a round count as its recruits, unless it is said otherwise.
 TOP = 30
+_LAYER = re.compile("[0-9]{1,9}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,8 +107,10 @@ class Recruits:
             measure, _, layer = name.partition(".")
             if name == "suppressed" and tensor.dtype == "I64" and tensor.shape[1:] == (2,):
                 rows = np.frombuffer(tensor.data, "<i8").reshape(tensor.shape).tolist()
+                if any(min(row) < 0 for row in rows):
+                    raise ArtifactError(f"{source} has a suppressed neuron below 0: layers and neurons count from 0")
                 suppressed = tuple(Neuron(layer, index) for layer, index in rows)
-            elif measure in MEASURES and layer.isdecimal() and tensor.dtype == "F32" and len(tensor.shape) == 1:
+            elif measure in MEASURES and _LAYER.fullmatch(layer) and tensor.dtype == "F32" and len(tensor.shape) == 1:
                 scores.setdefault(measure, {})[int(layer)] = from_bytes(tensor, f"'{name}' of {source}")
             else:
                 raise ArtifactError(f"{source} has a tensor '{name}', which no recruits have")

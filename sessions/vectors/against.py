@@ -121,7 +121,7 @@ class _Spanned:
         for each in range(self._below, end):
             indices = self._neurons.get(each, ())
             if indices:
-                self._basis = _extended(self._basis, unit_columns(self._anatomy, each, indices).double().cpu())
+                self._basis = _extended(self._basis, unit_columns(self._anatomy, each, indices).cpu().double())
                 self.neurons += len(indices)
         self._below = end
         return min(1.0, float((self._basis @ direction).square().sum()) / whole)

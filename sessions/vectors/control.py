@@ -20,6 +20,7 @@ from sessions.errors import UsageError
 from sessions.events import Progress, Steps
 from sessions.model.cancel import Cancel
 from sessions.model.finite import not_finite
+from sessions.model.homes import widest
 from sessions.model.hooks import Change, on_neurons, on_states, together, watched
 from sessions.model.opening import OpenModel
 from sessions.model.parts import Anatomy
@@ -91,7 +92,7 @@ def mean_at_ends(
         yield Progress("reading the prompts", done, total, "prompts")
         found = at_ends(opened, [prompts[row] for row in rows], site, layers, cancel)
         for layer in layers:
-            sums[layer] += found[layer].double().sum(0).cpu()
+            sums[layer] += found[layer].to(widest(found[layer].device)).sum(0).cpu()
             if not sums[layer].isfinite().all():
                 raise not_finite(opened, [prompts[row] for row in rows], f"what layer {layer} computes at {site}")
         done += len(rows)

@@ -1,0 +1,133 @@
+"""Where modules compute, and where their weights are meanwhile.
+
+A model may lie on several devices, its layers in turn, each taking what it is given to its own. Some of its weights may
+be offloaded, as accelerate does it: they lie in the memory of the host or in files, come to a device for each call of
+their module, and hold nothing in between: tensors on `meta`. So no device is taken from a weight, and no number read
+from one, without asking here.
+
+What needs gradients keeps every weight that it passed until it has come back. Of offloaded weights that is all that was
+put aside because there was no room for it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sessions.errors import ModelError
+
+CPU, META = torch.device("cpu"), torch.device("meta")
+#: Kinds of device that have no numbers of 64 bits with a fraction.
+NARROW = frozenset({"mps"})
+
+
+def home_of(module: nn.Module) -> torch.device:
+    """Where a module computes. A module without weights computes where it is given something: on the CPU, say."""
+    weight = next(module.parameters(), None)
+    if weight is not None and not weight.is_meta:
+        return weight.device
+    devices = (_execution_device(hook) for each in module.modules() for hook in _hooks(each))
+    found = next((device for device in devices if device is not None), None)
+    if found is None:
+        return CPU if weight is None else META
+    return torch.device(found)
+
+
+def weight_of(module: nn.Module, name: str) -> Tensor:
+    """A weight of a module itself, with its numbers: one that is offloaded is brought to where the module computes.
+
+    Raises:
+        ModelError: its numbers are nowhere.
+    """
+    weight: Tensor = getattr(module, name)
+    if not weight.is_meta:
+        return weight
+    # What accelerate keeps goes by the names of the module that its hook is on.
+    for hook in _hooks(module):
+        kept: Mapping[str, Tensor] | None = getattr(hook, "weights_map", None)
+        if kept is not None and name in kept:
+            return kept[name].to(home_of(module), weight.dtype)
+    raise ModelError(f"{name} of {type(module).__name__} is not in memory", "open the model on a device that holds it")
+
+
+def widest(device: torch.device) -> torch.dtype:
+    """The dtype for sums that have to be exact: float64, where the device has it."""
+    return torch.float32 if device.type in NARROW else torch.float64
+
+
+def offloaded(modules: Iterable[nn.Module]) -> dict[torch.device, int]:
+    """How many bytes of the weights of some modules are offloaded, by the device that they come to."""
+    found: Counter[torch.device] = Counter()
+    for module in modules:
+        for name, weight in module.named_parameters():
+            if weight.is_meta:
+                found[home_of(module.get_submodule(name.rpartition(".")[0]))] += weight.nbytes
+    return dict(found)
+
+
+def refuse_offloaded(model: nn.Module, what: str) -> None:
+    """Raise `ModelError`, naming a weight, where some of the model's are offloaded: `what` needs all at their place."""
+    name = next((name for name, weight in model.named_parameters() if weight.is_meta), None)
+    if name is not None:
+        raise ModelError(
+            f"{what} needs all weights in memory, and {name} is offloaded",
+            "open the model on a device that holds it, or with --dtype bfloat16",
+        )
+
+
+def refuse_split(model: nn.Module) -> None:
+    """Raise `ModelError` where each of several processes holds a part of a weight (a DTensor: tensor parallel, FSDP).
+
+    What a hook sees there is a part of the neurons, and nothing says so.
+    """
+    name = next((name for name, weight in model.named_parameters() if hasattr(weight, "placements")), None)
+    if name is not None:
+        raise ModelError(
+            f"{name} is split over several processes (tensor parallel): each of them sees a part of the neurons",
+            "open the model in one process; --device-map auto spreads whole layers over its devices",
+        )
+
+
+def check_room(modules: Iterable[nn.Module], what: str) -> None:
+    """Raise `ModelError` where gradients would bring back more offloaded weights than a device has room for."""
+    for device, size in offloaded(modules).items():
+        free = free_memory(device)
+        if free is not None and size > free:
+            raise ModelError(
+                f"{what} needs gradients, which bring all offloaded weights back to {device}: {_gigabytes(size)},"
+                f" and {_gigabytes(free)} are free",
+                "discover --method exact --layers FIRST-LAST needs none, and so do top, verify, ablate and sweep",
+            )
+
+
+def free_memory(device: torch.device) -> int | None:
+    """Bytes that are free on a device, or in the memory of the host; None where nobody says."""
+    if device.type == "cuda":
+        reserved, used = torch.cuda.memory_reserved(device), torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0] + reserved - used)
+    if device.type != "cpu":
+        return None
+    try:
+        with open("/proc/meminfo", encoding="ascii") as lines:
+            found = next((line for line in lines if line.startswith("MemAvailable:")), None)
+    except OSError:  # another system
+        return None
+    return None if found is None else 1024 * int(found.split()[1])
+
+
+def _gigabytes(size: int) -> str:
+    return f"{size / 2**30:.1f} GiB" if size >= 2**27 else f"{size / 2**20:.2g} MiB"
+
+
+def _hooks(module: nn.Module) -> Iterator[Any]:
+    """What accelerate has put around a module's calls."""
+    hook = getattr(module, "_hf_hook", None)
+    yield from getattr(hook, "hooks", () if hook is None else (hook,))
+
+
+def _execution_device(hook: object) -> Any:
+    return getattr(hook, "execution_device", None)
