@@ -31,11 +31,13 @@ from sessions.disk import (
     ended,
     locked,
     make_folder,
+    read_file,
     released,
     sweep_files,
     sync_folder,
     write_file,
 )
+from sessions.errors import ArtifactError
 
 _WORK, _ASIDE, _LOCK = ".wb-work", ".wb-aside", ".lock"
 #: Folders that are kept while something is trained or built: their locks are those of `disk.alone`.
@@ -129,8 +131,8 @@ def swept_home(home: Path) -> None:
             if not each.name.startswith(".") and each.is_dir(follow_symlinks=False)
         ]
     for note in (home / _ELSEWHERE).glob("*.txt"):
-        with suppress(OSError):
-            parent = Path(os.fsdecode(note.read_bytes()))
+        with suppress(OSError, ArtifactError):
+            parent = Path(os.fsdecode(read_file(note)))
             swept(parent)
             if not any(each.name.endswith(_WORK) for each in _entries(parent)):
                 note.unlink()

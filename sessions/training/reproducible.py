@@ -13,13 +13,14 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
-from torch.utils import deterministic
 
 #: How cuBLAS may share its memory out so that it always sums in one order; torch asks for it by name.
 _CUBLAS = ("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+#: Whether memory that nobody has written to yet is filled while kernels of one order are taken.
+_MEMORY: Any = torch.utils.deterministic
 _LACKING = re.compile(r"(\w+) does not have a deterministic implementation")
 
 T = TypeVar("T")
@@ -48,17 +49,17 @@ class Reproducible:
 def reproducible() -> Iterator[Reproducible]:
     """Inside the block kernels that always add in one order are taken."""
     before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-    filled = deterministic.fill_uninitialized_memory
+    filled = _MEMORY.fill_uninitialized_memory
     name, value = _CUBLAS
     given = os.environ.get(name)
     os.environ.setdefault(name, value)
     torch.use_deterministic_algorithms(True)
-    deterministic.fill_uninitialized_memory = False  # which costs time, and no kernel here reads what nobody wrote
+    _MEMORY.fill_uninitialized_memory = False  # which costs time, and no kernel here reads what nobody wrote
     try:
         yield Reproducible()
     finally:
         torch.use_deterministic_algorithms(before[0], warn_only=before[1])
-        deterministic.fill_uninitialized_memory = filled
+        _MEMORY.fill_uninitialized_memory = filled
         if given is None:
             os.environ.pop(name, None)
 
