@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -56,7 +57,9 @@ def reproducible() -> Iterator[Reproducible]:
     torch.use_deterministic_algorithms(True)
     _MEMORY.fill_uninitialized_memory = False  # which costs time, and no kernel here reads what nobody wrote
     try:
-        yield Reproducible()
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*determinis.*")  # of the operations that there are no such kernels of
+            yield Reproducible()
     finally:
         torch.use_deterministic_algorithms(before[0], warn_only=before[1])
         _MEMORY.fill_uninitialized_memory = filled
