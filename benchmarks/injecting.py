@@ -73,10 +73,10 @@ def given_back(opened: OpenModel, layer: int | None = None, *, attention: bool =
     position, into = marked(encoded, AT).position, (encoded, Condition("baseline"))
     found: list[Observed] = []
     for number, (neuron, origin) in enumerate(woken(opened, layer)):
-        vector = captured(opened, source_of(origin), origin.position, layer, SITES[0])
+        vector = captured(opened, source_of(opened.anatomy, origin), origin.position, layer, SITES[0])
         transplants = [Transplant(vector, vector.directions[layer], layer, SITES[0], position)]
         if attention:
-            vector = captured(opened, source_of(origin), origin.position, layer, "attn_out")
+            vector = captured(opened, source_of(opened.anatomy, origin), origin.position, layer, "attn_out")
             transplants.append(Transplant(vector, vector.directions[layer], layer, "attn_out", position))
         found.append(finished(transplanted(opened, into, transplants, observe=[neuron], rng=number)).observed[0])
     return found

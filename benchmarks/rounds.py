@@ -20,16 +20,16 @@ import torch
 
 import commands
 from benchmarks.measuring import THREADS, Figure, Table, in_turns, report, surroundings
-from commands.line import quoted
 from sessions.circuits.circuit import Neuron
 from sessions.events import Failed, Progress, Result, finished
 from sessions.interventions.suppressing import Suppression
+from sessions.lines import quoted
 from sessions.model.hooks import Change, on_neurons, together
 from sessions.model.opening import OpenModel, open_model
 from sessions.session import Session
 from sessions.store import default_home
 from sessions.training.findings import Plan
-from sessions.training.learning import Learner, adapted, learn, loss_of, modules_of
+from sessions.training.learning import Learner, State, adapted, learn, loss_of, modules_of
 from sessions.training.recruits import Absorbing
 from sessions.training.round import Rounds
 from sessions.training.samples import Lesson, lessons_of, read_samples
@@ -75,9 +75,7 @@ def step_ratio(found: OpenModel) -> Figure:
 
 
 def _counted(learner: Learner, lesson: Lesson, absorbing: Absorbing) -> None:
-    learner.gradients([lesson])
-    learner.finite()
-    absorbing.step()
+    learner.gradients([lesson], State(absorbing=absorbing))
 
 
 def held_is_zero(found: OpenModel) -> list[Figure]:

@@ -9,7 +9,6 @@ from click.shell_completion import CompletionItem
 
 from commands.choices import OneOf
 from commands.edits import FAMILY
-from commands.line import quoted
 from commands.loading import (
     VERB,
     AdapterName,
@@ -29,6 +28,7 @@ from commands.verb import argument, option, verb
 from commands.words import Gain, Word
 from sessions.errors import ArtifactError, UsageError
 from sessions.events import Progress, Steps
+from sessions.lines import line_of
 from sessions.results import AdapterRow, AdapterShown, AdaptersListed, Deleted
 from sessions.session import Session
 from sessions.store import check_model
@@ -140,16 +140,16 @@ def _only(action: str, which: str | None, **given: object) -> None:
 
 def _load(session: Session, which: str, name: str | None, weight: float, force: bool) -> Steps[AdapterShown]:
     session.opened()
-    weighted = "" if weight == 1 else f" --weight {weight:g}"
+    weighted = {"--weight": None if weight == 1 else f"{weight:g}"}
     if which in shelf_of(session).names():
         if name not in (None, which):
             raise UsageError(f"'{which}' is kept under that name", "--as names what comes from a folder")
-        return (yield from put_on(session, which, weight, f"adapter load {which}{weighted}", force))
+        return (yield from put_on(session, which, weight, line_of(["adapter", "load", which], weighted), force))
     path = _of_round(session, which) if which.startswith(_ROUND) else FileName().read(which)
     if not path.exists() and "/" not in which:
         shelf_of(session).read(AdapterName().read(which))  # there is none: its error names the nearest
     kept_as = name or (which.removeprefix(_ROUND) if which.startswith(_ROUND) else _name_of(path.absolute()))
-    command = f"adapter load {quoted(which)} --as {kept_as}{weighted}"
+    command = line_of(["adapter", "load", which], {"--as": kept_as, **weighted})
     with taken_in(session, kept_as, force):
         notes = yield from take_in(session, path.absolute(), kept_as, command, force)
         return (yield from put_on(session, kept_as, weight, command, force, notes))
@@ -213,7 +213,7 @@ def _merge(session: Session, name: str) -> Steps[AdapterShown]:
     if found.merge:
         ledger.turn(found.merge, True)
     else:
-        take_edit(session, edit, as_name, f"adapter merge {name}", force=False)
+        take_edit(session, edit, as_name, line_of(["adapter", "merge", name]), force=False)
     changed, positions, apart = difference
     return shown(session, "merged", name, changed=changed, positions=positions, apart=apart)
 

@@ -10,18 +10,20 @@ from msgspec import structs
 from commands.choices import OneOf
 from commands.exporting import edit_bytes, edit_imported, kind_in, model_exported
 from commands.importing import CONFIGURATIONS, PICKLES, import_configuration, import_published
-from commands.line import quoted
 from commands.names import ArtifactName, FileName, Name, SavedName
 from commands.presets import check_neurons
 from commands.verb import argument, option, verb
 from commands.words import Gain
 from sessions.circuits import files
 from sessions.circuits.circuit import Circuit
+from sessions.circuits.sound import UNKNOWN_ID, check_fits
 from sessions.disk import read_file, write_file
 from sessions.errors import ArtifactError, UsageError
 from sessions.events import Steps
 from sessions.interventions import inventories
-from sessions.interventions.presets import Preset
+from sessions.interventions.presets import Preset, sound
+from sessions.lines import line_of
+from sessions.model.info import same_model
 from sessions.results import Deleted, Exported, Imported, Listed, Loaded, ModelExported, Saved
 from sessions.session import Session
 from sessions.store import Key, body_of, check_model, opened
@@ -42,7 +44,7 @@ def save(session: Session, name: str, force: bool) -> Saved:
         named,
         model=circuit.model,
         fingerprint=circuit.fingerprint,
-        command=f"save {quoted(name)}",
+        command=line_of(["save", name]),
         force=force,
     )
     session.circuit = named
@@ -73,20 +75,11 @@ def _take(session: Session, circuit: Circuit) -> None:
 
 
 def _check(session: Session, circuit: Circuit) -> None:
-    """Refuse a circuit whose neurons or prompt the open model, if there is one, cannot take."""
+    """Refuse a circuit whose neurons, tokens or prompt the open model, if there is one, cannot take."""
     if session.model is None:
         return
-    anatomy = session.model.anatomy
-    if circuit.prompt.text:
-        session.read(circuit.prompt)
-    for neuron in circuit.neurons:
-        try:
-            anatomy.check(neuron.layer, neuron.index)
-        except UsageError as error:
-            raise ArtifactError(
-                f"the circuit has a neuron {neuron} that this model lacks: {error.message}",
-                "open the model it came from",
-            ) from error
+    length = len(session.read(circuit.prompt).ids) if circuit.prompt.text else 0
+    check_fits(circuit, session.model.anatomy, length)
 
 
 @verb("list", family=FAMILY, example="list")
@@ -105,7 +98,7 @@ def delete(session: Session, name: Key, restore: bool) -> Deleted | Saved:
     session.store.delete(name.kind, name.name)
     applied = name.kind == "edit" and session.ledger is not None and session.ledger.number_of(name.name)
     notes = ("it is still applied, and will not come back with the session: undo takes it off",) if applied else ()
-    return Deleted(name=str(name), restore=f"delete {quoted(str(name))} --restore", notes=notes)
+    return Deleted(name=str(name), restore=line_of(["delete", name], {"--restore": True}), notes=notes)
 
 
 _FORMATS = {
@@ -207,6 +200,7 @@ def _atlas_file(session: Session, name: str, format: str) -> bytes:
 def _preset_file(session: Session, name: str) -> bytes:
     header, preset = session.store.load("preset", name, Preset)
     about = {"model": header.model, "fingerprint": header.fingerprint}
+    sound(preset, f"preset '{name}'")
     return inventories.written(preset, f"preset '{name}'", {key: text for key, text in about.items() if text})
 
 
@@ -262,7 +256,7 @@ def import_(
         circuit = _with_target_ids(session, circuit, notes)
     if name is not None:
         circuit = structs.replace(circuit, name=name.name)
-        command = f"import {quoted(str(path))} --as {quoted(name.name)}"
+        command = line_of(["import", path], {"--as": name.name})
         session.store.save(
             "circuit",
             name.name,
@@ -286,7 +280,7 @@ def _circuit_in(data: bytes, source: str) -> Circuit:
             raise error from None
         raise ArtifactError(
             f"{source} is no circuit but an inventory of known neurons",
-            f"import {quoted(source)} --as preset:NAME reads it",
+            f"{line_of(['import', source])} --as preset:NAME reads it",
         ) from error
 
 
@@ -305,7 +299,7 @@ def _import_preset(session: Session, path: Path, key: Key, force: bool) -> Saved
         preset,
         model=model,
         fingerprint=fingerprint,
-        command=f"import {quoted(str(path))} --as {quoted(str(key))}",
+        command=line_of(["import", path], {"--as": key}),
         force=force,
     )
     return Saved(name=str(key), path=str(saved), notes=tuple(filter(None, notes)))
@@ -316,7 +310,7 @@ def _with_target_ids(session: Session, circuit: Circuit, notes: list[str]) -> Ci
     from sessions.model.tokens import continuation
 
     target, tokenizer = circuit.target, session.opened().tokenizer
-    if not circuit.prompt.text or not any(token.id == files.UNKNOWN_ID for token in target.tokens):
+    if not circuit.prompt.text or not any(token.id == UNKNOWN_ID for token in target.tokens):
         return circuit
     text = "".join(token.text for token in target.tokens)
     found = continuation(tokenizer, session.read(circuit.prompt), text)
@@ -337,7 +331,7 @@ def _import_tensors(session: Session, path: Path, key: Key | None, force: bool) 
 
 
 def _import_vector(session: Session, data: bytes, path: Path, name: str | None, force: bool) -> Saved:
-    from sessions.vectors.vector import Vector
+    from sessions.vectors.vector import Vector, check_origin
 
     artifact = opened(data, "vector", str(path))
     header, vector = artifact.header, body_of(artifact, Vector, str(path))
@@ -346,6 +340,8 @@ def _import_vector(session: Session, data: bytes, path: Path, name: str | None, 
         info = session.model.info
         notes.append(check_model(header.fingerprint, header.model, info.fingerprint, info.name, force))
         vector.check(session.model.anatomy)
+        if vector.origin is not None and same_model(header.fingerprint, info.fingerprint):
+            check_origin(vector.origin, session.model.anatomy)
     key = Key("vector", name or header.name)
     saved = session.store.save(
         key.kind,
@@ -353,7 +349,7 @@ def _import_vector(session: Session, data: bytes, path: Path, name: str | None, 
         vector,
         model=header.model,
         fingerprint=header.fingerprint,
-        command=f"import {quoted(str(path))} --as {quoted(key.name)}",
+        command=line_of(["import", path], {"--as": key.name}),
         force=force,
     )
     return Saved(name=str(key), path=str(saved), notes=tuple(filter(None, notes)))

@@ -9,15 +9,15 @@ from click.shell_completion import CompletionItem
 
 from commands.choices import OneOf
 from commands.circuits import range_of
-from commands.line import quoted
 from commands.names import FileName, Name, SavedName
 from commands.neuron import one_of
 from commands.verb import argument, option, verb
-from commands.words import ALL_LAYERS, Layers, LayersOrAll, SelectionWord, Whole, Word
+from commands.words import ALL_LAYERS, SEEDS, Layers, LayersOrAll, Rows, SelectionWord, Whole, Word
 from sessions.atlas.findings import TopRow
 from sessions.circuits.circuit import Neuron
 from sessions.errors import ArtifactError, UsageError
 from sessions.events import Steps
+from sessions.lines import line_of
 from sessions.results import AtlasBuilt, AtlasShown, AtlasTop, Listed
 from sessions.session import Session
 
@@ -66,11 +66,15 @@ class Subject(Word):
 @option("--corpus", type=CorpusWord(), help="what to read (default: some hundred short paragraphs that are built in)")
 @option("--layers", type=LayersOrAll(), help="only these layers: 12, 9-14 or all (the default)")
 @option("--length", type=Whole(2, 65536), help="tokens that documents are cut to, BOS included (default: 128)")
-@option("--docs", type=Whole(), help="documents to read at most, from the first")
+@option("--docs", type=Whole(most=SEEDS), help="documents to read at most, from the first")
 @option("--top", type=Whole(1, 1000), help="highest and lowest activations to keep of each neuron (default: 10)")
 @option("--batch", type=Whole(), help="tokens computed at once at most, padding included (default: 1024)")
 @option("--memory", type=Whole(), help="MiB that it may take beside the model (default: 1024)")
-@option("--rows", type=Whole(), help="neurons of a layer, or maxima of each sign, to show (default: the setting rows)")
+@option(
+    "--rows",
+    type=Rows(),
+    help="neurons of a layer, or maxima of each sign, to show (default: the setting rows)",
+)
 @option("--force", is_flag=True, help="replace what has that name, begin anew; show it even if of another model")
 def atlas(
     session: Session,
@@ -173,16 +177,15 @@ def _built(
     made = yield from making.build(begun, texts, lambda: unfinished.keep(begun, path, name), cancel=session.cancel)
     if made.about.empty:
         notes.append(f"{made.about.empty:,} of the documents are empty, and were skipped")
-    options = {"corpus": corpus, "layers": None if span is None else "-".join(map(str, span)), "length": length,
-               "docs": docs, "top": top}  # fmt: skip
-    said = "".join(f" --{key} {quoted(str(value))}" for key, value in options.items() if value is not None)
+    options = {"--corpus": corpus, "--layers": None if span is None else "-".join(map(str, span)),
+               "--length": length, "--docs": docs, "--top": top}  # fmt: skip
     saved = session.store.save(
         "atlas",
         name,
         made,
         model=made.model,
         fingerprint=made.fingerprint,
-        command=f"atlas build {quoted(name)}{said}",
+        command=line_of(["atlas", "build", name], options),
         force=force,
     )
     unfinished.discard(path)

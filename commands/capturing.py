@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from msgspec import structs
 
 from commands.choices import STATE, THINKING
-from commands.line import quoted
 from commands.names import SavedName
 from commands.prompting import NO_SWITCH
 from commands.vectors import refuse_taken, taken_apart
@@ -17,6 +16,7 @@ from sessions.circuits.circuit import Neuron
 from sessions.errors import UsageError
 from sessions.events import Steps
 from sessions.interventions.arms import Condition
+from sessions.lines import line_of
 from sessions.model.info import Encoded, Prompt
 from sessions.results import VectorShown
 from sessions.session import Session
@@ -95,17 +95,15 @@ def capture(
         cancel=session.cancel,
     )
     result = yield from taken_apart(session, vector.named(name, vector.model, vector.fingerprint), [layer])
-    words = ["capture", name, *([neuron] if neuron else [])]
-    given = {"--prompt": text, "--from": atlas and f"atlas:{atlas}", "--at": at, "--nth": nth, "--layer": layer}
-    words += [word for flag, value in given.items() if value is not None for word in (flag, quoted(str(value)))]
-    words += ["--site", site, *(["--raw"] if raw else []), *(["--thinking", thinking] if thinking else [])]
+    given = {"--prompt": text, "--from": atlas and f"atlas:{atlas}", "--at": at, "--nth": nth, "--layer": layer,
+             "--site": site, "--raw": raw, "--thinking": thinking or None}  # fmt: skip
     path = session.store.save(
         "vector",
         name,
         vector,
         model=vector.model,
         fingerprint=vector.fingerprint,
-        command=" ".join(words),
+        command=line_of(["capture", name, *([neuron] if neuron else [])], given),
         force=force,
     )
     return structs.replace(result, path=str(path), notes=tuple(notes))
@@ -131,7 +129,7 @@ def _in_atlas(session: Session, name: str, neuron: Neuron, force: bool) -> tuple
         raise UsageError(f"{neuron} was never computed in atlas '{name}'", "an expert that no token was sent to")
     text = "".join(token_text(session.opened().tokenizer, each) for each in found.ids)
     origin = Origin(text=text, ids=found.ids, position=found.position, token=found.token)
-    return source_of(origin, session.in_force), found.position, found
+    return source_of(session.opened().anatomy, origin, session.in_force), found.position, found
 
 
 def text_of(

@@ -12,7 +12,7 @@ from commands.names import FileName
 from commands.neuron import atlas_at_hand
 from commands.verb import argument, option, verb
 from commands.verification import agreed, measured
-from commands.words import Layers, Positions, Real, SelectionWord, Text, Token, Whole
+from commands.words import Layers, Positions, Real, Rows, SelectionWord, Text, Token, Whole
 from sessions.circuits.circuit import Neuron
 from sessions.errors import UsageError
 from sessions.events import Progress, Steps
@@ -309,7 +309,7 @@ def range_of(session: Session, layers: tuple[int, int] | None) -> range | None:
 
 @verb("neurons", family=FAMILY, example="neurons top10")
 @argument("selection", help="which neurons (default: the whole circuit)", type=SelectionWord(), default="all")
-@option("--rows", type=Whole(), help="rows to show at most (default: the setting rows)")
+@option("--rows", type=Rows(), help="rows to show at most (default: the setting rows)")
 @option("--tokens", type=Whole(1, 100), default=3, help="tokens to show that each neuron pushes up and down")
 def neurons(session: Session, selection: str, rows: int | None, tokens: int) -> Steps[NeuronTable]:
     """Show neurons with their attribution, activation, and the tokens their output pushes.

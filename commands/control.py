@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import operator
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from commands.names import FileName
 from commands.prompting import first_token
 from commands.verb import argument, option, verb
 from commands.words import Statement, VerbName, Word
+from sessions import expressions
 from sessions.errors import ExpectationFailed, UsageError
 from sessions.events import Steps
 from sessions.journal import versions
@@ -71,7 +71,7 @@ _NUMERIC: dict[str, Callable[[float, float], bool]] = {
 _TEXTUAL: dict[str, Callable[[str, str], bool]] = {
     "contains": lambda text, wanted: normalize("NFC", wanted) in normalize("NFC", text),
     "lacks": lambda text, wanted: normalize("NFC", wanted) not in normalize("NFC", text),
-    "matches": lambda text, wanted: re.search(wanted, text) is not None,
+    "matches": lambda text, wanted: expressions.first(wanted, text) is not None,
     "==": operator.eq,
     "!=": operator.ne,
 }
@@ -136,10 +136,12 @@ def _holds(subject: str, actual: str | float, comparison: str, wanted: str) -> b
         raise UsageError(f"'{comparison}' does not compare {subject}", f"one of: {', '.join(known)}")
     try:
         return known[comparison](actual, wanted if isinstance(actual, str) else float(wanted))
+    except expressions.Malformed as error:
+        raise UsageError(f"'{wanted}' is not a regular expression: {error}", "see Python's re") from error
+    except expressions.TooSlow as error:
+        raise UsageError(f"the regular expression '{wanted}' {error}", "make it simpler, or: contains") from error
     except ValueError:
         raise UsageError(f"'{wanted}' is not a number", f"for example: {_example(subject)}") from None
-    except (re.error, OverflowError, RecursionError) as error:
-        raise UsageError(f"'{wanted}' is not a regular expression: {error}", "see Python's re") from error
 
 
 def _actual(session: Session, subject: str) -> str | float:
@@ -211,17 +213,18 @@ def _logits(session: Session) -> Tensor:
 @verb("run", family=FAMILY, example="run capital.wb")
 @argument("path", help="a command file (.wb)", type=FileName(".wb"))
 @option("--set", "values", type=Word(), multiple=True, metavar="NAME=VALUE", help="fill ${NAME} in the file")
-def run(session: Session, path: Path, values: tuple[str, ...]) -> Steps[Ran]:
+@option("--trust", is_flag=True, help="let the file, and those it runs, open models with --trust-remote-code")
+def run(session: Session, path: Path, values: tuple[str, ...], trust: bool) -> Steps[Ran]:
     """Run a command file in this session: one command a line, # comments, \\ continues a line.
 
     A comment stands behind a blank, and in the text of prompt, seed and say has a blank behind its # too: the #1 of
     prompt Who is #1? is text.
 
-    The first line that fails stops it.
+    The first line that fails stops it. A line with --trust-remote-code is refused unless you say --trust.
     """
     from commands import script
 
-    return (yield from script.play(session, path, script.assignments(values)))
+    return (yield from script.play(session, path, script.assignments(values), trust=trust))
 
 
 @verb("help", family=FAMILY, example="help discover")

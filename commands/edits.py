@@ -15,7 +15,7 @@ from commands.interventions import doubts, target_of
 from commands.names import SavedName
 from commands.prompting import decoded
 from commands.verb import argument, option, verb
-from commands.words import Whole, Word
+from commands.words import Length, Rows, Whole, Word
 from sessions.errors import UsageError
 from sessions.events import Progress, Steps
 from sessions.interventions.arms import Condition, shifts
@@ -79,7 +79,11 @@ class _Which(EditWord):
 @verb("edits", family=FAMILY, example="edits")
 @argument("action", help="list, on, off, load or compare", type=ACTIONS, default="list")
 @argument("which", help="an edit's number or name, or all (of compare: default)", type=_Which(), required=False)
-@option("--max-tokens", type=Whole(), help="of compare: tokens to generate at most (default: the setting max_tokens)")
+@option(
+    "--max-tokens",
+    type=Length(),
+    help="of compare: tokens to generate at most (default: the setting max_tokens)",
+)
 @option("--force", is_flag=True, help="of load: even if it was made on another model")
 def edits(
     session: Session, action: str, which: str | None, max_tokens: int | None, force: bool
@@ -227,7 +231,7 @@ def in_states(
 
 @verb("inspect", family=FAMILY, example="inspect 1")
 @argument("which", metavar="EDIT", help="the number of an applied edit, or the name of any", type=EditWord(saved=True))
-@option("--rows", type=Whole(), help="neurons to show at most (default: the setting rows)")
+@option("--rows", type=Rows(), help="neurons to show at most (default: the setting rows)")
 @option("--tokens", type=Whole(1, 100), default=3, help="tokens to show that each neuron reads and pushes")
 @option("--force", is_flag=True, help="even if it was made on another model")
 def inspect(session: Session, which: str, rows: int | None, tokens: int, force: bool) -> Steps[EditInspected]:

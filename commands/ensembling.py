@@ -16,6 +16,7 @@ from commands.words import Real, Whole, Word
 from sessions.edits.combinations import COMBINATIONS, DENSITY
 from sessions.errors import UsageError
 from sessions.events import Steps
+from sessions.lines import line_of
 from sessions.results import Ensembled
 from sessions.session import Session
 from sessions.store import check_model
@@ -91,8 +92,8 @@ def ensemble(
     if merged is not None:
         raise UsageError(f"adapter '{merged}' is merged", f"take it out of the weights first: adapter unmerge {merged}")
     how, as_name = _how(session, combination, rank, density), name or shelf_of(session).free("ensemble")
-    said = " ".join(f"{each}={weight:g}" for each, weight in members)
-    command = f"ensemble {said} --combination {combination}{_options(how)} --as {as_name}"
+    said = (f"{each}={weight:g}" for each, weight in members)
+    command = line_of(["ensemble", *said], {"--combination": combination, **_options(how), "--as": as_name})
     with taken_in(session, as_name, force):
         read, notes = yield from _read(session, members, force)
         off = yield from _combined(session, read, how, as_name, command, force)
@@ -125,9 +126,8 @@ def _how(session: Session, combination: str, rank: int | None, density: float | 
     return how
 
 
-def _options(how: How) -> str:
-    rank = "" if how.rank is None else f" --rank {how.rank}"
-    return f"{rank} --density {how.density:g}" if how.drops else rank
+def _options(how: How) -> dict[str, object]:
+    return {"--rank": how.rank, "--density": f"{how.density:g}" if how.drops else None}
 
 
 def _read(session: Session, members: Sequence[tuple[str, float]], force: bool) -> Steps[tuple[list[Member], list[str]]]:

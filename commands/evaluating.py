@@ -15,7 +15,7 @@ from commands.atlas import CorpusWord
 from commands.names import FileName
 from commands.prompting import decoded
 from commands.verb import argument, option, verb
-from commands.words import Listed, Text, Whole
+from commands.words import Length, Listed, Text, Whole
 from sessions.disk import read_file, write_file
 from sessions.errors import ArtifactError, Cancelled, UsageError
 from sessions.events import Steps
@@ -59,7 +59,7 @@ class UnrelatedWord(CorpusWord):
 @verb("evaluate", family=FAMILY, example="evaluate tasks.jsonl --max-tokens 8")
 @argument("file", help="a file of tasks (.jsonl): a prompt, its answer, how to check it", type=FileName(".jsonl"))
 @option("--arms", type=ArmNames(), help="base,edit, edits by number or name, round:NAME (default: base,edit)")
-@option("--max-tokens", type=Whole(), help="tokens of a reply at most (default: the setting max_tokens)")
+@option("--max-tokens", type=Length(), help="tokens of a reply at most (default: the setting max_tokens)")
 @option("--stop", type=Text(), multiple=True, help="end a reply before this; may be given several times")
 @option("--raw", is_flag=True, help="read all prompts without the chat template")
 @option("--batch", type=Whole(), help="replies generated at once, which bounds the memory (default: 32)")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from commands.line import quoted
 from sessions.disk import read_file
 from sessions.errors import ArtifactError
 from sessions.events import Steps
+from sessions.lines import line_of
 from sessions.results import ModelExported, Saved
 from sessions.session import Session
 from sessions.store import KINDS, Key, body_of, check_model, opened
@@ -87,7 +87,7 @@ def edit_imported(session: Session, data: bytes, path: Path, name: str | None, f
         file,
         model=header.model,
         fingerprint=header.fingerprint,
-        command=f"import {quoted(str(path))} --as {quoted(str(key))}",
+        command=line_of(["import", path], {"--as": key}),
         force=force,
     )
     notes.append(f"edits load {key.name} applies it")

@@ -14,7 +14,7 @@ from commands.names import FileName
 from commands.reading import prompts_in
 from commands.verb import argument, option, verb
 from commands.verification import explained
-from commands.words import Sizes, Whole
+from commands.words import SEEDS, Sizes, Whole
 from sessions.circuits.circuit import Circuit, Neuron
 from sessions.circuits.prompts import Asked
 from sessions.errors import UsageError
@@ -43,8 +43,8 @@ LITTLE = 0.1
 @option("--order", type=ORDER, default="strongest", help="which neurons come first")
 @option("--reference", type=HELD, default="mean", help="what all other neurons are held at: their mean, or zero")
 @option("--means", type=FileName(), help="a file of prompts to take the means over (default: the prompts measured on)")
-@option("--controls", type=Whole(0), help=f"random circuits to draw for comparison (default: {CONTROLS})")
-@option("--seed", type=Whole(0), help="what these are drawn with (default: the setting rng)")
+@option("--controls", type=Whole(0, 10_000), help=f"random circuits to draw for comparison (default: {CONTROLS})")
+@option("--seed", type=Whole(0, SEEDS), help="what these are drawn with (default: the setting rng)")
 @option("--batch", type=Whole(), help="tokens computed at once, which bounds the memory (default: 1024)")
 def faithfulness(
     session: Session,

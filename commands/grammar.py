@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -46,12 +47,13 @@ from commands import (
     vectors,
     verification,
 )
-from commands.line import Word, is_text, quoted, words
+from commands.line import Word, is_text, words
 from commands.verb import Verb, key_of
 from commands.words import Placed, Prose, SelectionWord
 from sessions.circuits.circuit import Neuron
 from sessions.circuits.selection import OPERATORS
 from sessions.errors import UsageError
+from sessions.lines import quoted
 
 if TYPE_CHECKING:
     from sessions.session import Session
@@ -200,14 +202,19 @@ def _takes_selection(verb: Verb) -> bool:
 
 def _joined(plain: Iterable[Word]) -> list[Word]:
     """Words that an operator of selections holds together become one: `all - L24/*`, `L1/N2, L3/N4`."""
-    found: list[Word] = []
+    groups: list[list[Word]] = []
     for word in plain:
-        if found and (_ends_open(found[-1]) or word.text in OPERATORS or word.text[:1] in (",", "&")):
-            last = found.pop()
-            gap = " " * (word.start - last.end)
-            word = Word(last.text + gap + word.text, last.start, word.end, last.quoted)
-        found.append(word)
-    return found
+        if groups and (_ends_open(groups[-1][-1]) or word.text in OPERATORS or word.text[:1] in (",", "&")):
+            groups[-1].append(word)
+        else:
+            groups.append([word])
+    return [group[0] if len(group) == 1 else _as_one(group) for group in groups]
+
+
+def _as_one(words: Sequence[Word]) -> Word:
+    gaps = (" " * (word.start - before.end) for before, word in pairwise(words))
+    rest = (piece for gap, word in zip(gaps, words[1:], strict=True) for piece in (gap, word.text))
+    return Word("".join([words[0].text, *rest]), words[0].start, words[-1].end, words[0].quoted)
 
 
 def _ends_open(word: Word) -> bool:
@@ -243,9 +250,15 @@ def _said(error: click.UsageError) -> str:
     return message[:1].lower() + message[1:]
 
 
+#: Characters before the cursor beyond which nothing is offered: nobody typed so many, and reading them takes long.
+LONGEST_COMPLETED = 10_000
+
+
 def complete(line: str, cursor: int | None = None, session: Session | None = None) -> list[Completion]:
-    """What the word at the cursor could become, given what stands before it."""
+    """What the word at the cursor could become, given what stands before it; nothing where that is very long."""
     before = line[:cursor]
+    if len(before) > LONGEST_COMPLETED:
+        return []
     given = words_of(before, unfinished=True)
     end = given[-1].end if given else 0
     if before[end:].strip():  # a comment

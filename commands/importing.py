@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from commands.line import quoted
 from commands.presets import check_neurons
 from sessions.disk import read_file, write_file
 from sessions.errors import ArtifactError, UsageError
 from sessions.interventions.presets import Known, Preset
+from sessions.lines import line_of, with_options
 from sessions.results import Exported, Saved
 from sessions.session import Session
 from sessions.store import Key, now
@@ -33,7 +33,7 @@ def import_published(
     found = read(path.expanduser().absolute())
     if not isinstance(found, Signature) and (alpha is not None or beta is not None):
         raise UsageError("--alpha and --beta are for the signature of a neuron", "leave them out")
-    command = f"import {quoted(str(path))}"
+    command = line_of(["import", path])
     if isinstance(found, Signature):
         return _edit(session, found.edit(str(path), alpha, beta), key, command, force)
     if isinstance(found, Preset):
@@ -45,18 +45,24 @@ def import_published(
 
 def import_configuration(session: Session, path: Path, key: Key | None, force: bool) -> Exported:
     """The configuration of rounds as a command file, beside the session's other files."""
-    from sessions.training.pipeline import command_file, read
+    from commands.script import commands_in
+    from sessions.training.pipeline import command_file, read, variables
 
     config = read(read_file(path.expanduser().absolute()), str(path))
+    text = command_file(config, str(path)).encode()
     target = session.folder / f"{path.stem if key is None else key.name}.wb"
-    written = write_file(target.absolute(), command_file(config, str(path)).encode(), force=force, what=f"'{target}'")
+    try:
+        commands_in(text, target.name, dict.fromkeys(variables(config), "x"))
+    except UsageError as error:
+        raise ArtifactError(f"{path} says what no command does: {error.message}", error.hint) from error
+    written = write_file(target.absolute(), text, force=force, what=f"'{target}'")
     return Exported(path=str(written), format="wb", notes=("what its variables stand for is said in its first lines",))
 
 
 def _edit(session: Session, edit: Edit, key: Key | None, command: str, force: bool) -> Saved:
     _refuse(key, "edit")
     name = session.store.free("edit", "import") if key is None else key.name
-    path = session.keep_edit(edit, name, f"{command} --as edit:{name}", force=force)
+    path = session.keep_edit(edit, name, with_options(command, {"--as": f"edit:{name}"}), force=force)
     return Saved(name=f"edit:{name}", path=str(path), notes=(edit.about, f"edits load {name} applies it"))
 
 
@@ -69,7 +75,7 @@ def _preset(session: Session, preset: Preset, name: str, command: str, force: bo
         preset,
         model=info.name,
         fingerprint=info.fingerprint,
-        command=f"{command} --as preset:{name}",
+        command=with_options(command, {"--as": f"preset:{name}"}),
         force=force,
     )
     return Saved(name=f"preset:{name}", path=str(path), notes=(f"{len(preset)} neurons: preset {name}",))
@@ -89,6 +95,14 @@ def _round(session: Session, found: Trained, key: Key | None, path: Path, comman
                 f"{path} has {len(scores):,} neurons in layer {layer}, and this model has {width:,} there",
                 "open the model it was trained on",
             )
+    for neuron in recruits.suppressed:
+        try:
+            opened.anatomy.check(*neuron.site)
+        except UsageError as error:
+            raise ArtifactError(
+                f"{path} held {neuron} at zero, which this model lacks: {error.message}",
+                "open the model it was trained on",
+            ) from error
     rounds = Rounds(session.store)
     name = _name(session, "round", key, path)
     losses = list(found.losses.values()) or [(0.0, 0.0)]
@@ -97,7 +111,7 @@ def _round(session: Session, found: Trained, key: Key | None, path: Path, comman
         name=name,
         model=info.name,
         fingerprint=info.fingerprint,
-        command=f"{command} --as {name}",
+        command=with_options(command, {"--as": name}),
         created=now(),
         seconds=0.0,
         versions={},

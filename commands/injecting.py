@@ -11,7 +11,7 @@ from commands.choices import STATE, THINKING
 from commands.names import SavedName
 from commands.prompting import decoded
 from commands.verb import argument, option, verb
-from commands.words import ALL_LAYERS, LayersOrAll, Listed, Number, Observed, Text, Token, Whole
+from commands.words import ALL_LAYERS, LayersOrAll, Length, Listed, Number, Observed, Text, Token, Whole
 from sessions.circuits.circuit import Neuron, Target
 from sessions.errors import ArtifactError, UsageError
 from sessions.events import Steps
@@ -57,7 +57,7 @@ class Wanted:
 @option("--observe", type=Observed(), help="neurons to read at the place (default: those the source woke most)")
 @option("--target", type=Token(), help="a token whose probability to show as the next one")
 @option("--per-layer-inputs", is_flag=True, help="swap the per-layer embeddings of the position as well")
-@option("--max-tokens", "--generate", "max_tokens", type=Whole(), help="tokens to generate at most")
+@option("--max-tokens", "--generate", "max_tokens", type=Length(), help="tokens to generate at most")
 @option("--raw", is_flag=True, help="read the text as it stands, without the chat template")
 @option("--thinking", type=THINKING, help="let a thinking model think, where its template has the switch")
 @option("--force", is_flag=True, help="even if they were captured on another model of that width")

@@ -15,7 +15,7 @@ from commands.limits import Limits, limit_options
 from commands.names import FileName
 from commands.prompting import decoded
 from commands.verb import Function, argument, option, verb
-from commands.words import Gain, Number, SelectionWord, Whole, Word
+from commands.words import Gain, Length, Number, SelectionWord, Word
 from sessions.circuits.circuit import Neuron
 from sessions.errors import UsageError
 from sessions.events import Steps
@@ -38,7 +38,7 @@ _selection = argument(
     "selection", help="which neurons (default: the whole circuit)", type=SelectionWord(), default="all"
 )
 _named = argument("selection", help="which neurons", type=SelectionWord(), required=True)
-_max_tokens = option("--max-tokens", type=Whole(), help="tokens to generate at most (default: the setting max_tokens)")
+_max_tokens = option("--max-tokens", type=Length(), help="tokens to generate at most (default: the setting max_tokens)")
 _live = option("--live", is_flag=True, help="keep it in force in every text from now on, until release")
 _held = (
     option("--zero", "held", flag_value="zero", default="zero", help="hold them at zero (default)"),

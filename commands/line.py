@@ -19,6 +19,8 @@ from msgspec import Struct
 
 from sessions.errors import UsageError
 
+#: A line has no more words; a text of more stands between quotes, or in a file.
+MOST = 50_000
 _ESCAPES = {'"': '"', "\\": "\\", "n": "\n", "r": "\r", "t": "\t"}
 _ESCAPE = re.compile(r'\\(["\\nrt])')
 _OPTION = re.compile(r"--[A-Za-z][A-Za-z-]*=")
@@ -57,6 +59,10 @@ def words(line: str, *, unfinished: bool = False, texts: Collection[str] = ()) -
         if at == len(line) or (line[at] == "#" and not (text and _PLAIN.match(line, at + 1)[0])):  # type: ignore[index]
             return tuple(found)
         found.append(_word(line, at, unfinished))
+        if len(found) > MOST and not unfinished:
+            raise UsageError(
+                f"the line has more than {MOST:,} words", "put quotes round a long text: it is one word", at
+            )
         at = found[-1].end
 
 
@@ -98,12 +104,3 @@ def is_text(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def quoted(text: str) -> str:
-    """The text as one word of a line, between quotes if it needs them."""
-    plain = text and not any(c.isspace() for c in text) and text[0] not in "\"'#-"
-    if plain and "\\" not in text:
-        return text
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return '"' + escaped.replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t") + '"'

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
 
-from commands.line import quoted
 from commands.names import Name
 from sessions.errors import ArtifactError, Cancelled, UsageError, WorkbenchError
 from sessions.events import Steps
+from sessions.lines import line_of
 from sessions.results import AdapterRow, AdapterShown
 from sessions.session import Session
 from sessions.store import check_model
@@ -169,10 +169,10 @@ def put_on_from(session: Session, folder: Path) -> Steps[list[str]]:
         shelf = shelf_of(session)
         name = next((each for each in shelf.names() if _sha256(shelf, each) == sha256), "")
         if name:
-            yield from put_on(session, name, 1.0, f"adapter load {name}", False)
+            yield from put_on(session, name, 1.0, line_of(["adapter", "load", name]), False)
         else:
             name = _free(session, session.opened().info.name)
-            command = f"adapter load {quoted(str(folder))} --as {name}"
+            command = line_of(["adapter", "load", folder], {"--as": name})
             with taken_in(session, name, False):
                 yield from take_in(session, folder, name, command, False)
                 yield from put_on(session, name, 1.0, command, False)

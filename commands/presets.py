@@ -8,13 +8,14 @@ from msgspec import structs
 
 from commands.choices import OneOf
 from commands.limits import closing
-from commands.line import quoted
 from commands.names import SavedName
 from commands.verb import argument, option, verb
 from commands.words import Number, Text, Word
 from sessions.errors import ArtifactError, UsageError
 from sessions.interventions.presets import REGIONS, Preset, part, preset_of, treatments
 from sessions.interventions.treatment import SEGMENTS, refuse_overlaps
+from sessions.lines import line_of
+from sessions.model.cancel import look
 from sessions.results import Listed, PresetShown, Saved
 from sessions.session import Session
 
@@ -106,7 +107,7 @@ def _saved(session: Session, name: str, force: bool) -> Saved:
         preset_of(session.live),
         model=info.name,
         fingerprint=info.fingerprint,
-        command=f"preset save {quoted(name)}",
+        command=line_of(["preset", "save", name]),
         force=force,
     )
     return Saved(name=f"preset:{name}", path=str(path))
@@ -161,6 +162,7 @@ def check_neurons(session: Session, name: str, preset: Preset) -> None:
     """Refuse a preset with a neuron that the open model lacks."""
     anatomy = session.opened().anatomy
     for known in preset.neurons:
+        look()
         try:
             anatomy.check(known.layer, known.index)
         except UsageError as error:

@@ -16,15 +16,16 @@ from commands.choices import THINKING, OneOf, Usually
 from commands.loading import put_on_from
 from commands.names import ModelName
 from commands.verb import Function, argument, option, verb
-from commands.words import Prose, Real, Text, Token, Whole, Word
+from commands.words import SEEDS, Length, Prose, Real, Rows, Text, Token, Whole, Word
 from sessions.events import Steps
 from sessions.interventions.arms import Condition
-from sessions.model.info import ModelInfo, Opening, Prompt, TokenChance
+from sessions.model.info import ModelInfo, Opening, Prompt, TokenChance, same_model
 from sessions.model.info import Token as TokenOfModel
 from sessions.results import Distribution, Generated, ModelOpened, PromptSet, Tokens
 from sessions.session import Reading, Session
 
 if TYPE_CHECKING:
+    from sessions.circuits.circuit import Circuit
     from sessions.model.generation import Decoding
 
 FAMILY = "Setting up"
@@ -105,12 +106,19 @@ def model(
     notes += [f"{ability} is not available: {reason}" for ability, reason in opened.info.refusals]
     notes += _rules(opened.info)
     if earlier is not None and session.circuit is None:
-        notes.append(f"the circuit was made on {earlier.model or 'a model it does not name'} and is let go")
+        notes.append(_let_go(earlier, opened.info))
     if force and not session.suppressed and not session.live:
         notes.append("what was suppressed or live was so on the model before, and is released")
     if opened.beside is not None:
         notes += yield from put_on_from(session, opened.beside)
     return ModelOpened(info=opened.info, notes=tuple(notes))
+
+
+def _let_go(circuit: Circuit, info: ModelInfo) -> str:
+    """Why a circuit does not stay with the model that was opened."""
+    if same_model(circuit.fingerprint, info.fingerprint):
+        return "the circuit has a neuron or a token that this model lacks, and is let go"
+    return f"the circuit was made on {circuit.model or 'a model it does not name'} and is let go"
 
 
 def _rules(info: ModelInfo) -> tuple[str, ...]:
@@ -174,12 +182,12 @@ def tokens(session: Session) -> Tokens:
 
 
 _DECODING = (
-    option("--max-tokens", type=Whole(), help="tokens at most (default: the setting max_tokens)"),
+    option("--max-tokens", type=Length(), help="tokens at most (default: the setting max_tokens)"),
     option("--sample/--greedy", default=None, help="sample, or take the likeliest token (default: the setting sample)"),
     option("--temperature", type=Real(), help="temperature, when sampling"),
     option("--top-p", type=Real(1.0), help="nucleus mass, when sampling"),
     option("--top-k", type=Whole(0), help="candidates kept, when sampling"),
-    option("--rng", type=Whole(0), help="seed of the random numbers"),
+    option("--rng", type=Whole(0, SEEDS), help="seed of the random numbers"),
     option("--guard/--no-guard", default=None, help="forbid a third identical token in a row (default: setting guard)"),
     option("--repetition-penalty", type=Real(100.0), help="penalty of tokens that are there already; 1 is none"),
     option("--no-repeat-ngram", type=Whole(0), help="n-grams of this many tokens come only once; 0 allows all"),
@@ -254,7 +262,7 @@ def decoded(
 
 
 @verb("top", family=FAMILY, example="top 10")
-@argument("count", help="how many tokens", type=Whole(), default=10)
+@argument("count", help="how many tokens", type=Rows(), default=10)
 def top(session: Session, count: int) -> Distribution:
     """Show the likeliest next tokens after the prompt and seed."""
     from sessions.model.distribution import likeliest

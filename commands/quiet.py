@@ -12,7 +12,7 @@ from commands.names import FileName, SavedName
 from commands.prompting import decoded
 from commands.reading import prompts_of
 from commands.verb import option, verb
-from commands.words import ALL_LAYERS, LayersOrAll, Real, Text, Whole, Word
+from commands.words import ALL_LAYERS, LayersOrAll, Real, Rows, Text, Word
 from sessions.atlas.findings import QuietRow
 from sessions.circuits.circuit import Neuron
 from sessions.errors import UsageError
@@ -83,7 +83,7 @@ class Regions(Word):
 @option("--ratio", type=Real(), help="of two regions: at least so many times as large in the first (default: 3)")
 @option("--range", "between", type=Between(), help="only those whose largest |activation| lies in it: 0.1-2")
 @option("--marker", type=Text(), help="the text that ends a thought (default: the template's)")
-@option("--rows", type=Whole(), help="neurons to show at most (default: the setting rows)")
+@option("--rows", type=Rows(), help="neurons to show at most (default: the setting rows)")
 @option("--force", is_flag=True, help="even if the atlas was made on another model")
 def quiet(
     session: Session,

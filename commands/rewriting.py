@@ -6,7 +6,6 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from commands.line import quoted
 from commands.names import FileName, Name, Prompts
 from commands.prompting import decoded
 from commands.reading import prompts_of
@@ -17,6 +16,7 @@ from sessions.disk import read_file
 from sessions.edits.rules import Rule, read_rule
 from sessions.errors import ArtifactError, UsageError
 from sessions.events import Progress, Steps
+from sessions.lines import line_of
 from sessions.model.info import Token as TokenOfModel
 from sessions.results import Rewritten
 from sessions.session import Session
@@ -138,12 +138,11 @@ def rewrite(
     longest = max(len(each.asked.ids) for each in found.all)
     decoding = decoded(session, pushes=True, max_tokens=min(REPLY, session.settings.max_tokens), length=longest)
     made = yield from rewriting(opened, chosen, token, found, wanted, decoding, cancel=session.cancel)
-    words = ["rewrite", str(chosen), "--push", quoted(push)]
-    given = {"--when": rule, "--examples": examples, "--held-out": held_out, "--positive": positive,
+    given = {"--push": push, "--when": rule, "--examples": examples, "--held-out": held_out, "--positive": positive,
              "--negative": negative, "--alpha": f"{made.rows[made.chosen].alpha:g}", "--scale-gate": scale_gate,
              "--scale-up": scale_up, "--brake": brake, "--beta": beta, "--as": name}  # fmt: skip
-    words += [word for flag, value in given.items() if value is not None for word in (flag, quoted(str(value)))]
-    return _taken(session, made, token, found, (name or "", " ".join(words), force), notes)
+    line = line_of(["rewrite", chosen], given)
+    return _taken(session, made, token, found, (name or "", line, force), notes)
 
 
 def _check(

@@ -13,7 +13,7 @@ from commands.edits import in_states
 from commands.names import FileName, Name
 from commands.training import FAMILY
 from commands.verb import argument, option, verb
-from commands.words import Whole, Word
+from commands.words import Length, Rows, Word
 from sessions.disk import write_file
 from sessions.errors import ArtifactError, UsageError
 from sessions.events import Steps
@@ -90,7 +90,7 @@ def _stem(name: str) -> str:
 )
 @option("--chart", type=FileName(".svg"), help="write the trajectory to this file, .svg or .png")
 @option("--answer", is_flag=True, help="answer the session's prompt with each round's adapter instead")
-@option("--max-tokens", type=Whole(), help="of --answer: tokens at most (default: the setting max_tokens)")
+@option("--max-tokens", type=Length(), help="of --answer: tokens at most (default: the setting max_tokens)")
 @option("--force", is_flag=True, help="replace the chart's file")
 def rounds(
     session: Session,
@@ -173,7 +173,7 @@ def shown(shelf: Rounds, found: Sequence[Round], notes: tuple[str, ...] = ()) ->
 
 @verb("recruits", family=FAMILY, example="recruits")
 @argument("name", metavar="ROUND", help="by name or number (default: the latest)", type=RoundName(), required=False)
-@option("--top", type=Whole(), default=30, help="how many of the strongest to show")
+@option("--top", type=Rows(), default=30, help="how many of the strongest to show")
 @option("--by", type=MEASURE, help="gradient (the default), largest, last or activation")
 def recruits(session: Session, name: str | None, top: int, by: str | None) -> RecruitsShown:
     """Show the neurons that absorbed most gradient in a round, and what each of them pushes.

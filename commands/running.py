@@ -12,11 +12,14 @@ from typing import Any
 from msgspec import structs, to_builtins
 
 from commands.grammar import VERBS, Call, parse
+from sessions import memory
 from sessions.disk import make_folder
 from sessions.errors import ArtifactError, Cancelled, NotFinite, UsageError, WorkbenchError
 from sessions.events import Event, Failed, Result, Started, Steps
 from sessions.journal import Record, versions
 from sessions.json_text import infinite
+from sessions.model.cancel import looking_at
+from sessions.model.native import is_panic, said_by
 from sessions.session import Session
 
 
@@ -40,6 +43,7 @@ def run(session: Session, line: str, *, where: str = "") -> Generator[Event, Non
         yield _journalled(session, None, line, call)
         return
     outcome: Result | Failed
+    lacking = False  # of memory
     try:
         yield Started(call.verb, line, where)
         with session.suppressing() as suppression:
@@ -49,12 +53,23 @@ def run(session: Session, line: str, *, where: str = "") -> Generator[Event, Non
         if suppression is not None and suppression.met:
             outcome = with_remark(outcome, suppression.remark)
     except WorkbenchError as error:
+        lacking = memory.is_lacking(error)
         # Only the grammar's columns are the line's; a verb's are those of a word, or of another file.
         outcome = Failed(error.kind, error.message, error.hint, where, None, perf_counter() - start)
     except KeyboardInterrupt:
         outcome = Failed(Cancelled.kind, "cancelled", "", where, None, perf_counter() - start)
     except Exception as error:
-        outcome = _defect(session, error, line, where, perf_counter() - start)
+        lacking = memory.is_lacking(error)
+        seconds = perf_counter() - start
+        outcome = _too_large(call, where, seconds) if lacking else _defect(session, error, line, where, seconds)
+        if lacking:
+            memory.let_go(error)
+    except BaseException as error:
+        if not (is_panic(error) or isinstance(error, SystemExit)):
+            raise
+        outcome = _ended_by_others(error, where, perf_counter() - start)
+    if lacking:
+        memory.give_back()
     yield _journalled(session, call, line, outcome)
     after = session.state()
     if after != before:
@@ -94,7 +109,8 @@ def _stoppable(session: Session, steps: Steps[Any]) -> Steps[Any]:
                 except Cancelled as cancelled:
                     event = steps.throw(cancelled)
                 else:
-                    event = next(steps)
+                    with looking_at(session.cancel):
+                        event = next(steps)
             except StopIteration as stop:
                 return stop.value
             yield event
@@ -140,17 +156,15 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, str | int | float | bool | None) else str(value)
 
 
+def _too_large(call: Call, where: str, seconds: float) -> Failed:
+    """A command that did not fit into memory: the one unforeseen error that is the user's to solve."""
+    batched = any("--batch" in each.opts and "at once" in getattr(each, "help", "") for each in VERBS[call.verb].params)
+    hint = f"{'a smaller --batch (1 takes least), ' if batched else ''}a shorter prompt or --dtype bfloat16 needs less"
+    return Failed("memory", "there is not enough memory for this", hint, where, None, seconds)
+
+
 def _defect(session: Session, error: Exception, line: str, where: str, seconds: float) -> Failed:
-    """An error nobody foresaw. Running out of memory is the one that is the user's to solve."""
-    if _is_lack_of_memory(error):
-        return Failed(
-            "memory",
-            "there is not enough memory for this",
-            "a shorter prompt, fewer multipliers, or --dtype bfloat16 need less",
-            where,
-            None,
-            seconds,
-        )
+    """An error nobody foresaw."""
     log = session.home / "defects.log"
     try:
         make_folder(session.home)
@@ -162,7 +176,13 @@ def _defect(session: Session, error: Exception, line: str, where: str, seconds: 
     return Failed("defect", f"{type(error).__name__}: {error}", hint, where, None, seconds)
 
 
-def _is_lack_of_memory(error: Exception) -> bool:
-    """Torch has a class for it on accelerators; on the CPU it raises a RuntimeError that says so."""
-    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-    return named or (isinstance(error, RuntimeError) and "allocate memory" in str(error))
+def _ended_by_others(error: BaseException, where: str, seconds: float) -> Failed:
+    """A panic of a library, or an exit that the code of a model asked for: neither ends the session."""
+    return Failed(
+        "model",
+        f"a library or the model's own code gave up: {said_by(error)}",
+        "the session goes on; one of the model's files may be damaged: fetch it again",
+        where,
+        None,
+        seconds,
+    )

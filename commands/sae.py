@@ -10,15 +10,15 @@ from msgspec import structs
 
 from commands.capturing import FAMILY, marked_in
 from commands.choices import STATE, OneOf
-from commands.line import quoted
 from commands.names import FileName, Name, SavedName
 from commands.prompting import decoded
 from commands.vectors import refuse_taken
 from commands.verb import argument, option, verb
-from commands.words import Gain, Number, Text, Whole
+from commands.words import SEEDS, Gain, Length, Number, Rows, Text, Whole
 from sessions.errors import ArtifactError, UsageError
 from sessions.events import Steps
 from sessions.interventions.arms import Condition, shifts
+from sessions.lines import line_of
 from sessions.results import AutoencoderOpened, Compared, StateEncoded
 from sessions.session import Reading, Session
 from sessions.vectors.features import ARCHITECTURES, Which
@@ -85,13 +85,13 @@ class Wanted:
 @option("--at", type=Text(), help="where in the prompt: a word, or a position (default: -1, the last)")
 @option("--nth", type=Whole(), help="which one, where the word stands there more than once")
 @option("--vector", type=SavedName("vector"), help="a captured state in place of the prompt's own")
-@option("--rows", type=Whole(), help="features to list (default: the setting rows)")
-@option("--feature", type=Whole(0), help="this feature alone")
+@option("--rows", type=Rows(), help="features to list (default: the setting rows)")
+@option("--feature", type=Whole(0, SEEDS), help="this feature alone")
 @option("--scale", type=Number(), help="inject the feature at that many times its activation")
 @option("--value", type=Gain(), help="inject the feature at that activation, whatever its own is")
 @option("--add", is_flag=True, help="add the feature to the state, and do not put it in its place")
 @option("--save", type=Name(), help="save the reconstruction, or the feature's part of it, as a vector")
-@option("--max-tokens", type=Whole(), help="tokens to generate at most (default: the setting max_tokens)")
+@option("--max-tokens", type=Length(), help="tokens to generate at most (default: the setting max_tokens)")
 @option("--layer", type=Whole(0), help="the layer it is for, where its files do not say")
 @option("--site", type=STATE, help="the place there, where its files do not say")
 @option("--architecture", type=_ARCHITECTURE, help="how its features come to be active, where its files do not say")
@@ -242,21 +242,19 @@ def _kept(session: Session, found: Autoencoder, wanted: Wanted, state: Vector, n
     """Save the reconstruction of a state, or a feature's part of it, as a vector; returns the path of its file."""
     info, layer = session.opened().info, found.about.layer
     x = state.directions[layer]
-    line = ["sae", "encode", quoted(found.about.source)]
-    line += ["--at", str(position)] if position is not None else ["--vector", str(wanted.vector)]
+    said = {"--at": position} if position is not None else {"--vector": wanted.vector}
     if wanted.feature is None:
         made = replace(state, directions={layer: _reconstructed(found, x)})
     else:  # which was the state of no text
         made = replace(state, directions={layer: _part(found, x, wanted)[0]}, origin=None)
-        line += ["--feature", str(wanted.feature)]
-    command = " ".join([*line, "--save", name])
+    options = {**said, "--feature": wanted.feature, "--save": name}
     path = session.store.save(
         "vector",
         name,
         made,
         model=info.name,
         fingerprint=info.fingerprint,
-        command=command,
+        command=line_of(["sae", "encode", found.about.source], options),
         force=wanted.force,
     )
     return str(path)

@@ -9,26 +9,33 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
+from itertools import accumulate
 from pathlib import Path
 
 from msgspec import Struct
 
-from commands.grammar import parse, words_of
+from commands.grammar import TEXTS, Call, parse, words_of
 from commands.line import is_blank
-from sessions.errors import Cancelled, UsageError, WorkbenchError
+from sessions.disk import read_file
+from sessions.errors import ArtifactError, Cancelled, UsageError, WorkbenchError
 from sessions.events import Event, Failed, Result, Steps
+from sessions.model.cancel import look
 from sessions.results import Quit, Ran
 from sessions.session import Session
 
-_PLACE = re.compile(r"(\$?)(\$\{([^}]*)\})")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 #: What ends a line of a file. Others that Unicode knows, such as a form feed, may stand in a prompt.
 _BREAK = re.compile(r"\r\n|\n|\r")
 
 #: No command file is larger, in bytes; a larger one is some other kind of file.
 LARGEST = 2**20
+_TRUSTED = "if you do, say so yourself: workbench run FILE --trust"
+
+
+#: How many command files may run one in another.
+DEEPEST = 20
 
 
 class Line(Struct, frozen=True):
@@ -61,95 +68,127 @@ def assignments(given: Iterable[str]) -> dict[str, str]:
     return values
 
 
-def read(path: Path, values: Mapping[str, str] | None = None) -> tuple[Line, ...]:
-    """The commands of a file, with `${name}` filled in.
+def read(path: Path, values: Mapping[str, str] | None = None, *, trust: bool = False) -> tuple[Line, ...]:
+    """The commands of a file, with `${name}` filled in; one that runs a model's own code only with `trust`.
 
     Raises:
-        UsageError: the file cannot be read, is not UTF-8, has a line that is no command, or a value is
-            missing or not used.
+        UsageError: the file cannot be read, is not UTF-8, has a line that is no command or runs code that is not
+            trusted, or a value is missing or not used.
     """
-    values = values or {}
-    text = _text(path)
+    try:
+        data = read_file(path, "the path of a .wb file", LARGEST)
+    except ArtifactError as error:
+        raise UsageError(error.message, error.hint) from error
+    return commands_in(data, str(path), values or {}, trust=trust)
+
+
+def commands_in(data: bytes, source: str, values: Mapping[str, str], *, trust: bool = False) -> tuple[Line, ...]:
+    """The commands in a file's bytes. Raises as `read`; `source` is how a message names the file."""
     used: set[str] = set()
     found = []
-    for number, raw in _joined(text, path):
+    for number, raw in _joined(_text(data, source), source):
+        look()
         if is_blank(raw):
             continue
-        line = _filled(raw, values, used, f"{path}:{number}")
+        line, where = _filled(raw, values, used, f"{source}:{number}"), f"{source}:{number}"
         if is_blank(line):  # all of it was a value
             continue
-        _checked(line, f"{path}:{number}")
+        call = _checked(line, where)
+        if not trust and (call.params.get("trust_remote_code") or call.params.get("trust")):
+            raise UsageError(f"{where}: a command file cannot trust the code of a model by itself", _TRUSTED)
         found.append(Line(number, line.strip()))
     unused = [name for name in values if name not in used]
     if unused:
         asked = ", ".join(sorted(used)) or "no values"
-        raise UsageError(f"{path} does not use a value called '{unused[0]}'", f"it asks for {asked}")
+        raise UsageError(f"{source} does not use a value called '{unused[0]}'", f"it asks for {asked}")
     return tuple(found)
 
 
-def _text(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            data = file.read(LARGEST + 1)
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}", "the path of a .wb file") from error
-    if len(data) > LARGEST:
-        raise UsageError(f"{path} is larger than {LARGEST // 2**20} MiB", "that is no command file")
+def _text(data: bytes, source: str) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         number = data.count(b"\n", 0, error.start) + 1
         raise UsageError(
-            f"{path}:{number} is not UTF-8 (byte {data[error.start]:#04x})", "save the file as UTF-8"
+            f"{source}:{number} is not UTF-8 (byte {data[error.start]:#04x})", "save the file as UTF-8"
         ) from error
 
 
-def _joined(text: str, path: Path) -> Iterator[tuple[int, str]]:
+def _joined(text: str, source: str) -> Iterator[tuple[int, str]]:
     """Lines with their numbers, those that end in a backslash joined to the next. A comment is never continued."""
-    start, parts = 0, list[str]()
-    for number, line in enumerate(_BREAK.split(text), 1):
-        if not parts:
-            start = number
-        if line.endswith("\\") and not _ends_in_comment("".join([*parts, line])):
-            parts.append(line[:-1])
-            continue
-        yield start, "".join([*parts, line])
-        parts = []
-    if parts:
-        raise UsageError(f"{path}:{start} ends in a backslash with nothing after it", "remove the backslash")
+    lines, start = _BREAK.split(text), 0
+    while start < len(lines):
+        count = _count_joined(lines, start)
+        if count is None:
+            raise UsageError(f"{source}:{start + 1} ends in a backslash with nothing after it", "remove the backslash")
+        yield start + 1, "".join([*(each[:-1] for each in lines[start : start + count - 1]), lines[start + count - 1]])
+        start += count
 
 
-def _ends_in_comment(line: str) -> bool:
+def _count_joined(lines: Sequence[str], start: int) -> int | None:
+    """How many lines from `start` on are one; None where the last of them is continued by nothing.
+
+    Twice as many are taken in each time, so that a line of very many is read a few times only.
+    """
+    most = 1
+    while True:
+        taken = lines[start : start + most]
+        whole = next((count for count, each in enumerate(taken, 1) if not each.endswith("\\")), None)
+        count = _count_to_comment([each.removesuffix("\\") for each in taken[:whole]]) or whole
+        if count is not None:
+            return count
+        if start + most >= len(lines):
+            return None
+        most *= 2
+
+
+def _count_to_comment(parts: Sequence[str]) -> int | None:
+    """The part of a continued line, from 1, in which its comment begins; None where none does."""
+    line = "".join(parts)
+    if "#" not in line:
+        return None
     found = words_of(line, unfinished=True)
-    return bool(line[found[-1].end if found else 0 :].strip())
+    end = found[-1].end if found else 0
+    at = end + len(line[end:]) - len(line[end:].lstrip())
+    if at == len(line):
+        return None
+    # In a text, what stands behind a # says whether it begins a comment: the part that this stands in is the one.
+    deciding = at + 1 if found and found[0].text in TEXTS else at
+    return next((count for count, last in enumerate(accumulate(map(len, parts)), 1) if last > deciding), None)
 
 
 def _filled(line: str, values: Mapping[str, str], used: set[str], where: str) -> str:
-    def value(match: re.Match[str]) -> str:
-        escaped, written, name = match.groups()
-        if escaped:
-            return str(written)
-        if not _NAME.fullmatch(name):
-            raise UsageError(f"{where}: '{written}' does not name a value", "for example: ${model}")
-        if name not in values:
-            raise UsageError(f"{where}: no value for ${{{name}}}", f"give one: --set {name}=…")
-        used.add(name)
-        return values[name]
-
-    return _PLACE.sub(value, line)
+    """The line with its places filled; each is looked for from where the one before it ends."""
+    pieces, at = [], 0
+    while (begin := line.find("${", at)) >= 0 and (end := line.find("}", begin)) >= 0:
+        name, literal = line[begin + 2 : end], line[at:begin].endswith("$")
+        pieces += [line[at : begin - literal], line[begin : end + 1] if literal else _value(name, values, where)]
+        if not literal:
+            used.add(name)
+        at = end + 1
+    return "".join([*pieces, line[at:]])
 
 
-def _checked(line: str, where: str) -> None:
+def _value(name: str, values: Mapping[str, str], where: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise UsageError(f"{where}: '${{{name}}}' does not name a value", "for example: ${model}")
+    if name not in values:
+        raise UsageError(f"{where}: no value for ${{{name}}}", f"give one: --set {name}=…")
+    return values[name]
+
+
+def _checked(line: str, where: str) -> Call:
     try:
-        parse(line)
+        return parse(line)
     except UsageError as error:
         raise UsageError(f"{where}: {error.message}", error.hint) from error
 
 
-def play(session: Session, path: Path, values: Mapping[str, str] | None = None) -> Steps[Ran]:
+def play(session: Session, path: Path, values: Mapping[str, str] | None = None, *, trust: bool = False) -> Steps[Ran]:
     """Run a command file in the session: yields the events of all its commands.
 
-    `quit` ends the file and is no failure.
+    `quit` ends the file and is no failure. With `trust` the file, and those that it runs, may open models that come
+    with code of their own.
 
     Raises:
         UsageError: the file cannot be read, or runs itself.
@@ -157,11 +196,15 @@ def play(session: Session, path: Path, values: Mapping[str, str] | None = None) 
     """
     from commands.running import run
 
-    lines = read(path, values)
+    trusting = trust or session.trusting
+    lines = read(path, values, trust=trusting)
     real, outer = Path(os.path.realpath(path)), session.files
     if real in outer:
         raise UsageError(f"{path} runs itself", "a command file cannot run a file that is running")
-    session.files = (*outer, real)
+    if len(outer) >= DEEPEST:
+        raise UsageError(f"{path} would run in {DEEPEST} files that run each other", "put their lines into fewer files")
+    trusted = session.trusting
+    session.files, session.trusting = (*outer, real), trusting
     try:
         for done, line in enumerate(lines, 1):
             outcome = yield from _outcome(run(session, line.text, where=f"{path}:{line.number}"))
@@ -170,7 +213,7 @@ def play(session: Session, path: Path, values: Mapping[str, str] | None = None) 
             if isinstance(outcome.value, Quit):
                 return Ran(path=str(path), lines=done)
     finally:
-        session.files = outer
+        session.files, session.trusting = outer, trusted
     return Ran(path=str(path), lines=len(lines))
 
 

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 
 from commands.choices import OneOf
 from commands.circuits import range_of
-from commands.line import quoted
 from commands.names import FileName, Name, SavedName
 from commands.prompting import decoded
 from commands.verb import argument, option, verb
-from commands.words import Layers, Whole, Word
+from commands.words import SEEDS, Layers, Length, Whole, Word
 from sessions.disk import read_file, write_file
 from sessions.edits.cuts import LayerCut
 from sessions.edits.parallel import Parallel, read_parallel, written
@@ -22,6 +21,7 @@ from sessions.edits.problems import built_in, problems
 from sessions.errors import ArtifactError, UsageError
 from sessions.events import Steps
 from sessions.interventions.arms import Arm, Condition
+from sessions.lines import line_of, with_options
 from sessions.model.info import Prompt
 from sessions.results import ProblemsWritten, SubspaceCut
 from sessions.session import Reading, Session
@@ -86,9 +86,13 @@ class Languages(Word):
 @option("--at", type=POOLED, help="which state of each version: mean (the default) or last")
 @option("--raw", is_flag=True, help="read the versions without the chat template")
 @option("--count", type=Whole(), help=f"how many problems: {_WRITTEN} in a file, {_BUILT_IN} built-in ones")
-@option("--seed", type=Whole(0), help="what they are drawn with (default: 0)")
+@option("--seed", type=Whole(0, SEEDS), help="what they are drawn with (default: 0)")
 @option("--tasks", type=Languages(), help="write problems as tasks for evaluate, one in each of these languages")
-@option("--max-tokens", type=Whole(), help="tokens of the reply before and after (default: the setting max_tokens)")
+@option(
+    "--max-tokens",
+    type=Length(),
+    help="tokens of the reply before and after (default: the setting max_tokens)",
+)
 @option("--as", "name", type=Name(), help="the name of the edit (default: surgery-1, surgery-2, …)")
 @option("--force", is_flag=True, help="replace what has that name; use a vector of another model")
 def surgery(
@@ -172,10 +176,8 @@ class _Asked:
         given = {"--dims": self.dims, "--parallel": self.parallel, "--vector": self.vector,
                  "--tokens": None if self.tokens is None else ",".join(self.tokens), "--at": self.at,
                  "--count": self.count, "--seed": self.seed}  # fmt: skip
-        said = [f"{flag} {quoted(str(value))}" for flag, value in given.items() if value is not None]
         flags = {"--keep": self.keeps, "--attention": self.attention, "--raw": self.raw}
-        said += [flag for flag, on in flags.items() if on]
-        return " ".join([f"surgery --layers {self.layers[0]}-{self.layers[1]}", *said])
+        return line_of(["surgery"], {"--layers": f"{self.layers[0]}-{self.layers[1]}", **given, **flags})
 
 
 @dataclass(frozen=True, eq=False)
@@ -237,7 +239,7 @@ def _operated(session: Session, asked: _Asked, max_tokens: int | None, name: str
     with edit.applied(opened):  # a trial, of which nothing is left whatever happens
         apart = yield from _apart(session, asked, found, chosen)
         after = yield from _reply(session, "with", max_tokens)
-    saved = session.take_edit(edit, name, asked.command + (f" --as {name}" if name else ""), force=force)
+    saved = session.take_edit(edit, name, with_options(asked.command, {"--as": name or None}), force=force)
     if after is not None:
         session.reading = Reading(text=after[0].text, logits=after[1])
     rows = (

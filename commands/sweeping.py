@@ -13,11 +13,10 @@ from msgspec import structs
 from commands.attributing import prompts_with_targets
 from commands.interventions import FAMILY, doubts, target_of
 from commands.limits import Limits, limit_options
-from commands.line import quoted
 from commands.names import FileName, Name
 from commands.prompting import decoded
 from commands.verb import argument, option, verb
-from commands.words import Number, SelectionWord, SweptWord, Whole, Word
+from commands.words import Length, Number, SelectionWord, SweptWord, Whole, Word
 from sessions.circuits.circuit import Neuron
 from sessions.circuits.selection import Selection, terms
 from sessions.disk import write_file
@@ -27,6 +26,7 @@ from sessions.interventions.cells import Cell
 from sessions.interventions.sweep_files import names, table, taken
 from sessions.interventions.treatment import Where
 from sessions.journal import versions
+from sessions.lines import line_of
 from sessions.model.info import same_model
 from sessions.results import Swept, SweptGrid
 from sessions.session import Reading, Session
@@ -72,7 +72,7 @@ class SweepName(Name):
 @option("--prompts", type=FileName(".jsonl"), help="a file of prompts, with their targets, instead of the prompt")
 @option("--raw", is_flag=True, help="with --prompts: read all of them without the chat template")
 @limit_options
-@option("--max-tokens", type=Whole(), help="tokens to generate at most (default: the setting max_tokens)")
+@option("--max-tokens", type=Length(), help="tokens to generate at most (default: the setting max_tokens)")
 @option("--batch", type=Whole(), help="texts generated at once, which bounds the memory (default: 32)")
 @option("--save", type=SweepName(), help="keep it under this name; the same line again goes on where it stopped")
 @option("--resume", type=SweepName(), help="go on with a sweep that was kept; nothing but the model is needed")
@@ -236,12 +236,8 @@ def _line(words: tuple[str, ...], said: dict[str, Any]) -> str:
     region = said.pop("region")
     if said["at"] == "all":
         del said["at"]
-    line = ["sweep", *map(quoted, words), *([f"--{region}"] if region != "all" else [])]
-    for name, value in said.items():
-        option = "--" + name.replace("_", "-")
-        values = value if isinstance(value, tuple) else (value,) if value not in (None, False, "") else ()
-        line += [option] if value is True else [word for each in values for word in (option, quoted(str(each)))]
-    return " ".join(line)
+    given = {"--" + name.replace("_", "-"): None if value == "" else value for name, value in said.items()}
+    return line_of(["sweep", *words], {f"--{region}": region != "all", **given})
 
 
 @contextmanager
@@ -326,6 +322,8 @@ def _done(
             notes.append(f"{len(done):,} of {len(plan.places):,} cells were there already")
     write = None if folder is None else folder.append
     answers = yield from run(opened, plan, done, write, session.cancel)
+    if answers.fits:
+        notes = [*notes, f"there was not enough memory for all texts of a batch: {answers.fits} at once were generated"]
     result = _result(session, plan, answers, [*notes, *_remarks(plan, answers.cells)])
     if folder is not None:
         files = {"cells.csv": table(answers.cells), "chart.svg": _drawn(plan, answers, ".svg")}

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from commands.line import quoted
 from commands.names import FileName, Name, SavedName
 from commands.verb import Function, argument, option, verb
 from commands.words import Listed, Observed, Real, Whole, Word
 from sessions.circuits.circuit import Neuron
 from sessions.disk import read_file
-from sessions.errors import ArtifactError, UsageError
+from sessions.errors import ArtifactError, ModelError, UsageError
 from sessions.events import Steps
+from sessions.lines import line_of, with_options
 from sessions.results import RoundsShown, RoundTrained
 from sessions.session import Session
 from sessions.training.findings import Plan, Round
 
 if TYPE_CHECKING:
+    from sessions.edits.edit import Edit
     from sessions.training.round import Rounds
     from sessions.training.samples import Lesson
     from sessions.training.training import Job
@@ -126,20 +127,20 @@ def train_round(
     if add_recruits is not None:
         latest = _latest(session, rounds)
         suppressed, after = without(session.suppressed, rounds, latest, add_recruits), latest.name
-    said = f" --add-recruits {add_recruits}" if add_recruits is not None else ""
-    said += f" --neurons {quoted(neurons)}" if neurons else ""
-    said += f" --continue {begins}" if begins else ""
+    said = {"--add-recruits": add_recruits, "--neurons": neurons or None, "--continue": begins or None}
     job = replace(
         course.job,
         name=name or rounds.free("round"),
         suppressed=suppressed,
         after=after,
         begins=session.read_edit(begins)[0] if begins else None,
-        command=f"{course.job.command}{said}",
+        command=with_options(course.job.command, said),
     )
-    if neurons and not job.force and job.name in session.store.names("edit"):
+    taken = neurons and job.name in session.store.names("edit")
+    if taken and not (job.force or _is_own_edit(session, rounds, job)):
         raise ArtifactError(f"edit '{job.name}' exists already", "replace it with --force, or choose another name")
     found = yield from _trained(session, rounds, job)
+    session.suppressed = job.suppressed
     return RoundTrained(
         round=found, path=str(rounds.path(found.name)), notes=tuple(_remarks(session, found, course.lessons))
     )
@@ -176,36 +177,75 @@ def crab(session: Session, name: str, count: int, inventory: str | None, **asked
     from sessions.training.round import Rounds
 
     rounds = Rounds(session.store)
+    _check_measured(session)
     course = _course(session, "crab", asked)
     suppressed = session.suppressed
     if inventory is not None:
         preset, _ = session.read_preset(inventory)
         suppressed = _joined(suppressed, tuple(known.neuron for known in preset.neurons))
-    said = f" --as {name} --rounds {count}" + (f" --inventory {quoted(inventory)}" if inventory else "")
-    begun = max((each for each in range(1, count + 1) if rounds.is_begun(f"{name}-{each}")), default=0)
-    found: list[Round] = []
-    for number in range(1, count + 1):
-        if found:
-            suppressed = without(suppressed, rounds, found[-1], course.job.top)
-        job = replace(
-            course.job,
-            name=f"{name}-{number}",
-            suppressed=suppressed,
-            after=found[-1].name if found else "",
-            command=f"{course.job.command}{said}",
-        )
-        done = None if job.force and number >= begun else _done(rounds, job)
-        found.append(done if done is not None else (yield from _trained(session, rounds, job)))
-        if found[-1].outcome.stopped:
-            break
-    session.suppressed = suppressed
+    said = {"--as": name, "--rounds": count, "--inventory": inventory or None}
+    first = replace(course.job, suppressed=suppressed, command=with_options(course.job.command, said))
+    found, stale = _so_far(rounds, first, name, count)
+    while len(found) < count and not (found and found[-1].outcome.stopped):
+        job = _next(rounds, first, name, found)
+        found.append((yield from _trained(session, rounds, replace(job, anew=job.anew or stale))))
+    session.suppressed = _next(rounds, first, name, found[:-1]).suppressed
     return shown(rounds, found, notes=tuple(_remarks(session, found[-1], course.lessons)))
+
+
+def _check_measured(session: Session) -> None:
+    """Refuse a model none of whose neurons can be recruits."""
+    from sessions.model.parts import DenseSite
+
+    sites = [site for layer in session.opened().anatomy.layers for site in layer.sites]
+    if not any(isinstance(site, DenseSite) for site in sites):
+        raise ModelError(
+            "all neurons of this model are those of experts, and what these learn is not measured",
+            "train-round trains an adapter all the same",
+        )
+
+
+def _next(rounds: Rounds, first: Job, name: str, found: Sequence[Round]) -> Job:
+    """The round of a series that comes after those there are: without their recruits."""
+    job = replace(first, name=f"{name}-{len(found) + 1}")
+    if not found:
+        return job
+    return replace(job, suppressed=without(first.suppressed, rounds, found[-1], first.top), after=found[-1].name)
+
+
+def _so_far(rounds: Rounds, first: Job, name: str, count: int) -> tuple[list[Round], bool]:
+    """The rounds of a series that have been trained already just so: one that was killed goes on behind them. With
+    --force these are only those before one that was begun; otherwise all are trained anew.
+
+    The flag says that some later round was begun in another series, and is to be forgotten.
+
+    Raises:
+        ArtifactError: there are rounds of that name of another training, and they are not to be replaced.
+    """
+    begun = max((each for each in range(1, count + 1) if rounds.is_begun(f"{name}-{each}")), default=0)
+    last = count if not first.force else 0 if first.anew else begun - 1
+    found: list[Round] = []
+    while len(found) < last:
+        done = _done(rounds, _next(rounds, first, name, found))
+        if done is None:
+            break
+        found.append(done)
+        if done.outcome.stopped:
+            break
+    stale = begun > len(found) + 1
+    if stale and not (first.force or first.anew):
+        raise ArtifactError(
+            f"round '{name}-{begun}' was begun in another series and not finished",
+            "choose another name with --as, or begin again with --anew",
+        )
+    return found, stale
 
 
 def _course(
     session: Session, verb_name: str, asked: dict[str, Any], neurons: tuple[Neuron, ...] = (), begins: str = ""
 ) -> Course:
     """What is to be learned and how, every word of it checked against the model."""
+    from sessions.training.checkpointing import check_checkpoints
     from sessions.training.learning import check_modules, modules_of
     from sessions.training.samples import lessons_of, read_samples
     from sessions.training.training import Job
@@ -217,6 +257,8 @@ def _course(
     modules = () if neurons else asked["modules"] or modules_of(opened.anatomy)
     if not neurons:
         check_modules(opened.anatomy, modules)
+    if asked["checkpointing"]:
+        check_checkpoints(opened.model)
     plan = Plan(
         modules=tuple(modules),
         rank=asked["rank"],
@@ -243,31 +285,48 @@ def _course(
 
 
 def _trained(session: Session, rounds: Rounds, job: Job) -> Steps[Round]:
-    """Train it; what it forbids stays suppressed."""
+    """Train it. What was learned of neurons alone is saved as an edit before the round is: until both are there, the
+    same line goes on."""
     from sessions.training.training import train
 
+    own = job.force or _is_own_edit(session, rounds, job)
+
+    def keep(edit: Edit) -> None:
+        session.keep_edit(edit, job.name, job.command, force=own)
+
     with session.pristine():
-        found, edit = yield from train(session.opened(), rounds, job, session.cancel)
-    if edit is not None:
-        session.keep_edit(edit, found.name, found.command, force=job.force)
-    session.suppressed = job.suppressed
-    return found
+        return (yield from train(session.opened(), rounds, job, session.cancel, keep))
+
+
+def _is_own_edit(session: Session, rounds: Rounds, job: Job) -> bool:
+    """Whether there is an edit of the round's name which this same line has saved, before it was killed."""
+    from sessions.edits.files import EditFile
+
+    if not rounds.is_begun(job.name) or job.name not in session.store.names("edit"):
+        return False
+    return session.store.load("edit", job.name, EditFile)[0].command == job.command
 
 
 def _done(rounds: Rounds, job: Job) -> Round | None:
-    """The round, where it has been trained already just so: a series that was killed goes on behind it."""
+    """The round, where it has been trained already just so; None where it is to be trained.
+
+    Raises:
+        ArtifactError: there is one of that name, of another training, and it is not to be replaced.
+    """
     from sessions.training.unfinished import data_of
 
     if job.name not in rounds.names():
         return None
     found = rounds.load(job.name)
     same = (found.plan, found.data, found.after) == (job.plan, data_of(job.lessons), job.after)
-    if not same or {each.site for each in found.suppressed} != {each.site for each in job.suppressed}:
-        raise ArtifactError(
-            f"round '{job.name}' exists already, and is of another training",
-            "choose another name with --as, or replace it with --force",
-        )
-    return found
+    if same and {each.site for each in found.suppressed} == {each.site for each in job.suppressed}:
+        return found
+    if job.force:
+        return None
+    raise ArtifactError(
+        f"round '{job.name}' exists already, and is of another training",
+        "choose another name with --as, or replace it with --force",
+    )
 
 
 def _latest(session: Session, rounds: Rounds) -> Round:
@@ -288,15 +347,13 @@ def _joined(*neurons: tuple[Neuron, ...]) -> tuple[Neuron, ...]:
 
 def _line(verb_name: str, data: Path, plan: Plan, asked: dict[str, Any]) -> str:
     """The line that trains it again, but for names."""
-    said = [f"{verb_name} {quoted(str(data))}", f"--rank {plan.rank} --alpha {plan.alpha} --lr {plan.rate:g}"]
-    said += [f"--epochs {plan.epochs} --batch {plan.batch} --top {asked['top']}"]
-    said += [f"--modules {','.join(plan.modules)}"] if plan.modules else []
-    if asked["weights"] is not None:
-        said.append(f"--weights {','.join(f'{part}={weight:g}' for part, weight in asked['weights'])}")
-    if asked["budget"] is not None:
-        said.append(f"--budget {asked['budget']}")
-    said += [f"--{flag.replace('_', '-')}" for flag in ("thinking", "no_control", "checkpointing") if asked[flag]]
-    return " ".join(said)
+    weights = asked["weights"]
+    said = {"--rank": plan.rank, "--alpha": plan.alpha, "--lr": f"{plan.rate:g}", "--epochs": plan.epochs,
+            "--batch": plan.batch, "--top": asked["top"], "--modules": ",".join(plan.modules) or None,
+            "--weights": None if weights is None else ",".join(f"{part}={weight:g}" for part, weight in weights),
+            "--budget": asked["budget"]}  # fmt: skip
+    flags = {f"--{flag.replace('_', '-')}": asked[flag] for flag in ("thinking", "no_control", "checkpointing")}
+    return line_of([verb_name, data], said | flags)
 
 
 def _remarks(session: Session, found: Round, lessons: tuple[Lesson, ...]) -> list[str]:
@@ -311,6 +368,11 @@ def _remarks(session: Session, found: Round, lessons: tuple[Lesson, ...]) -> lis
         notes.append(f"what was recruited stays suppressed: {len(session.suppressed):,} neurons now are")
     if found.plan.neurons:
         notes.append(f"saved as edit {found.name} as well: edits load {found.name}")
+    if found.outcome.lacks:
+        notes.append(
+            f"on this device {found.outcome.lacks} does not always give the same bits: trained again, or gone on with, "
+            "it may end in others"
+        )
     if not found.recruited:
         notes.append("no neuron was measured: those of experts are not")
     active = session.edits().active

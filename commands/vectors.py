@@ -9,7 +9,6 @@ from msgspec import structs
 
 from commands.choices import SITE
 from commands.circuits import range_of
-from commands.line import quoted
 from commands.names import CURRENT, ArtifactName, Prompts, SavedName
 from commands.reading import prompts_of
 from commands.verb import argument, option, verb
@@ -17,6 +16,7 @@ from commands.words import Layers
 from sessions.circuits.circuit import Circuit
 from sessions.errors import ArtifactError, UsageError
 from sessions.events import Steps
+from sessions.lines import line_of
 from sessions.results import CircuitHeldAgainst, CircuitsCompared, VectorsCompared, VectorShown
 from sessions.session import Session
 from sessions.store import Key
@@ -107,14 +107,14 @@ def _made(
         cancel=session.cancel,
     )
     result = yield from taken_apart(session, made.named(name, made.model, made.fingerprint), made.layers)
-    options = f" --site {site}" + (f" --layers {layers[0]}-{layers[1]}" if layers else "") + (" --raw" if raw else "")
+    options = {"--site": site, "--layers": f"{layers[0]}-{layers[1]}" if layers else None, "--raw": raw}
     path = session.store.save(
         "vector",
         name,
         made,
         model=made.model,
         fingerprint=made.fingerprint,
-        command=f"vector {' '.join(map(quoted, (name, *words)))}{options}",
+        command=line_of(["vector", name, *words], options),
         force=force,
     )
     return structs.replace(result, path=str(path))

@@ -13,6 +13,7 @@ from click.shell_completion import CompletionItem
 
 from sessions.circuits.selection import terms
 from sessions.errors import UsageError
+from sessions.settings import MOST, MOST_ROWS, MOST_TOKENS
 
 if TYPE_CHECKING:
     from sessions.session import Session
@@ -123,21 +124,39 @@ class Number(Word):
         return [("0", "ablate"), ("0.5", "halve"), ("1", "leave"), ("2", "double")]
 
 
+#: What a seed may be.
+SEEDS = 10**_DIGITS - 1
+
+
 class Whole(Word):
     """A whole number, `least` or more, up to `most`."""
 
     name = "whole number"
     shape = "N"
 
-    def __init__(self, least: int = 1, most: int | None = None) -> None:
+    def __init__(self, least: int = 1, most: int = MOST) -> None:
         self.least = least
         self.most = most
 
     def read(self, text: str) -> int:
-        if not _is_whole(text) or int(text) < self.least or (self.most is not None and int(text) > self.most):
-            limit = "" if self.most is None else f" and at most {self.most}"
-            raise UsageError(f"'{text}' is not a whole number of at least {self.least}{limit}", "for example: 10")
+        if not _is_whole(text) or not self.least <= int(text) <= self.most:
+            limit = f"at least {self.least} and at most {self.most:,}"
+            raise UsageError(f"'{text[:80]}' is not a whole number of {limit}", "for example: 10")
         return int(text)
+
+
+class Length(Whole):
+    """How many tokens are generated at most."""
+
+    def __init__(self) -> None:
+        super().__init__(most=MOST_TOKENS)
+
+
+class Rows(Whole):
+    """How many rows are shown at most."""
+
+    def __init__(self) -> None:
+        super().__init__(most=MOST_ROWS)
 
 
 class Sizes(Word):
@@ -148,9 +167,10 @@ class Sizes(Word):
 
     def read(self, text: str) -> tuple[int, ...]:
         parts = text.split(",")
-        wrong = next((part for part in parts if not _is_whole(part) or int(part) < 1), None)
+        wrong = next((part for part in parts if not _is_whole(part) or not 1 <= int(part) <= MOST), None)
         if wrong is not None:
-            raise UsageError(f"'{wrong}' is not a whole number of at least 1", "for example: 10,50,200")
+            limit = f"at least 1 and at most {MOST:,}"
+            raise UsageError(f"'{wrong[:80]}' is not a whole number of {limit}", "for example: 10,50,200")
         return tuple(sorted({int(part) for part in parts}))
 
     def completions(self, session: Session | None, incomplete: str) -> list[tuple[str, str]]:

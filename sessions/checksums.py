@@ -8,12 +8,13 @@ with `#`, say nothing. Relative paths are relative to the folder of the list.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from sessions.disk import read_file, reported
+from sessions.disk import read_file, reading
 from sessions.errors import ArtifactError
 from sessions.events import Progress, Steps
 from sessions.model.cancel import Cancel
@@ -72,19 +73,15 @@ def sha256_of(path: Path, cancel: Cancel | None = None) -> Steps[str]:
         ArtifactError: it cannot be read.
     """
     digest, done = hashlib.sha256(), 0
-    with reported("read", path, "check the path and its permissions"):
-        if not path.is_file():
-            path.stat()  # says why where it is not there
-            raise ArtifactError(f"{path} is no file", "a list of sha256 is one of files")
-        total = path.stat().st_size
-        with path.open("rb") as file:
-            while piece := file.read(CHUNK):
-                if cancel is not None:
-                    cancel.look()
-                digest.update(piece)
-                done += len(piece)
-                if done < total:
-                    yield Progress(f"reading {path.name}", done, total, "B")
+    with reading(path) as file:
+        total = os.fstat(file.fileno()).st_size
+        while piece := file.read(CHUNK):
+            if cancel is not None:
+                cancel.look()
+            digest.update(piece)
+            done += len(piece)
+            if done < total:
+                yield Progress(f"reading {path.name}", done, total, "B")
     return digest.hexdigest()
 
 

@@ -5,6 +5,15 @@ Anything that is not one of these reaching the top of a command is a defect of t
 
 from __future__ import annotations
 
+#: Characters of a message: what it repeats of a line or a file may be of any length, and nobody would read more.
+_LONGEST = 2000
+
+
+def _cut(text: str) -> str:
+    """The beginning and the end of a text that is too long: what is repeated stands in the middle of a message."""
+    half = _LONGEST // 2
+    return text if len(text) <= _LONGEST else f"{text[:half]}…{text[-half:]}"
+
 
 class WorkbenchError(Exception):
     """Something a user can put right.
@@ -17,9 +26,9 @@ class WorkbenchError(Exception):
     kind = "error"
 
     def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        self.message = _cut(message)
+        self.hint = _cut(hint)
+        super().__init__(self.message)
 
     def __str__(self) -> str:
         return f"{self.message} ({self.hint})" if self.hint else self.message

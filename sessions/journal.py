@@ -6,13 +6,14 @@ the next append starts on a line of its own, and reading skips what is torn and 
 
 from __future__ import annotations
 
+import errno
 import os
 import platform
 import stat
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 import msgspec
 from msgspec import Struct, structs
@@ -134,7 +135,7 @@ def recent(path: Path, count: int, within: int = 2**22) -> list[Record]:
         ArtifactError: the file cannot be read.
     """
     try:
-        with path.open("rb") as file:
+        with _opened(path) as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(size - within, 0))
             lines = file.readlines()
@@ -202,12 +203,21 @@ def _json(value: Any) -> bytes:
 
 def _lines(path: Path) -> list[bytes]:
     try:
-        with path.open("rb") as file:
+        with _opened(path) as file:
             return file.readlines()
     except FileNotFoundError:
         return []
     except OSError as error:
         raise _unreadable(path, error) from error
+
+
+def _opened(path: Path) -> BinaryIO:
+    """The file, open for reading; a pipe, which would keep its reader waiting, is none."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is not a regular file")
+    return os.fdopen(descriptor, "rb")
 
 
 def _unreadable(path: Path, error: OSError) -> ArtifactError:

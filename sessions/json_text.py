@@ -15,6 +15,7 @@ from msgspec import Struct
 from msgspec.structs import asdict, astuple
 
 from sessions.errors import ArtifactError
+from sessions.model.cancel import look
 
 T = TypeVar("T")
 
@@ -53,7 +54,7 @@ def foreign(data: bytes, source: str) -> Any:
         ArtifactError: it is not UTF-8, not JSON (with line and column), or would lose a value so.
     """
     try:
-        return json.loads(without_mark(data).decode(), object_pairs_hook=_distinct)
+        return json.loads(without_mark(data).decode(), object_pairs_hook=_distinct, parse_int=_whole)
     except UnicodeDecodeError as error:
         raise ArtifactError(f"{source} is not UTF-8 text: {place(without_mark(data), error.start)}") from error
     except json.JSONDecodeError as error:
@@ -76,6 +77,18 @@ def named(value: Any) -> str:
     """What a JSON value is, in words."""
     kinds = {dict: "an object", list: "a list", str: "a text", bool: "true or false", type(None): "null"}
     return kinds.get(type(value), "a number")
+
+
+#: Digits of the largest number that has 64 bits.
+_DIGITS = 20
+
+
+def _whole(text: str) -> int:
+    """A whole number that fits into 64 bits, as every program that writes JSON means it."""
+    number = int(text) if len(text) <= _DIGITS else 2**64
+    if not -(2**63) <= number < 2**64:
+        raise ValueError("it has more than 64 bits")
+    return number
 
 
 class _Repeated(Exception):
@@ -137,7 +150,8 @@ def infinite(value: Any) -> str:
         value: structs, dicts, sequences, strings and numbers.
     """
     waiting: list[Iterable[Any]] = [[value]]
-    while waiting:  # most values are sound, and large: paths are made for those that are not
+    while waiting:
+        look()
         for each in waiting.pop():
             if isinstance(each, float):
                 if not math.isfinite(each):
@@ -166,6 +180,7 @@ def _path_to_infinite(value: Any, path: str) -> str:
 
 def _laid_out(value: Any, indent: int, room: int = WIDTH) -> str:
     """JSON whose first line has `room` columns left, and whose other lines are indented."""
+    look()
     flat = msgspec.json.encode(value).decode()
     if len(flat) <= room or not isinstance(value, dict | list | tuple):
         return flat

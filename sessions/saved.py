@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 from msgspec import structs
 
 from sessions.circuits.circuit import Circuit, Neuron
+from sessions.circuits.sound import sound
 from sessions.errors import ArtifactError, ModelError, UsageError
 from sessions.interventions.presets import Preset
+from sessions.interventions.presets import sound as sound_preset
 from sessions.layouts import Header
 from sessions.model.info import same_model
 from sessions.store import Store, check_model
@@ -57,6 +59,7 @@ class Saved:
             ArtifactError: it is missing, damaged, or made on another model than the open one.
         """
         header, circuit = self.store.load("circuit", name, Circuit)
+        sound(circuit, str(self.store.path("circuit", name)))
         return structs.replace(circuit, name=name), self._fit(header, force)
 
     def read_vector(self, name: str, *, force: bool = False) -> tuple[Vector, tuple[str, ...]]:
@@ -65,10 +68,13 @@ class Saved:
         Raises:
             ArtifactError: it is missing, damaged, or made on another model than the open one.
         """
-        from sessions.vectors.vector import Vector
+        from sessions.vectors.vector import Vector, check_origin
 
         header, vector = self.store.load("vector", name, Vector)
-        return vector.named(name, header.model, header.fingerprint), self._fit(header, force)
+        remarks = self._fit(header, force)
+        if self.model is not None and vector.origin is not None and self._is_of_model(header):
+            check_origin(vector.origin, self.model.anatomy)
+        return vector.named(name, header.model, header.fingerprint), remarks
 
     def read_edit(self, name: str, *, force: bool = False) -> tuple[Edit, tuple[str, ...]]:
         """A saved edit, and remarks on how it fits the open model; it is not applied.
@@ -102,7 +108,7 @@ class Saved:
             ArtifactError: it is missing, damaged, or made on another model than the open one.
         """
         header, preset = self.store.load("preset", name, Preset)
-        return preset, self._fit(header, force)
+        return sound_preset(preset, str(self.store.path("preset", name))), self._fit(header, force)
 
     def read_atlas(self, name: str = "", *, force: bool = False) -> tuple[Atlas, tuple[str, ...]]:
         """A saved atlas, and remarks on how it fits the open model; without a name, the latest of the open model.
@@ -120,7 +126,11 @@ class Saved:
 
             header, atlas = self.store.load("atlas", name, Atlas)
             self._atlas = stamp, header, atlas.named(name, header.model, header.fingerprint)
-        return self._atlas[2], self._fit(self._atlas[1], force)
+        _, header, found = self._atlas
+        remarks = self._fit(header, force)
+        if self.model is not None and self._is_of_model(header):
+            found.check(self.model.anatomy)
+        return found, remarks
 
     def latest_atlas(self) -> str:
         """The name of the atlas of the open model that was written last; empty where there is none."""
@@ -144,6 +154,10 @@ class Saved:
         info = self.model.info
         remark = check_model(header.fingerprint, header.model, info.fingerprint, info.name, force)
         return (remark,) if remark else ()
+
+    def _is_of_model(self, header: Header) -> bool:
+        """Whether a saved thing says that it was made on the open model."""
+        return self.model is not None and same_model(header.fingerprint, self.model.info.fingerprint)
 
     def neurons_of_preset(self, name: str, part: str | None) -> tuple[Neuron, ...]:
         """The neurons of a preset, or of one of its tiers or regions.

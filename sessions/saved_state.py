@@ -17,19 +17,21 @@ import msgspec
 from msgspec import Struct
 
 from sessions.circuits.circuit import Circuit, Neuron
+from sessions.circuits.sound import check_fits, sound
 from sessions.disk import read_file, write_file
 from sessions.errors import ArtifactError, WorkbenchError
 from sessions.events import Steps
 from sessions.interventions.treatment import Treatment
-from sessions.json_text import decoded
+from sessions.json_text import decoded, escaped
 from sessions.model.info import Conversation, Opening, Prompt, same_model
 from sessions.session import Session
-from sessions.settings import Settings
+from sessions.settings import Settings, within_limits
 from sessions.vectors.features import Which
 
 if TYPE_CHECKING:
     from sessions.edits.edit import Edit
     from sessions.edits.ledger import Entry
+    from sessions.model.parts import Anatomy
 
 
 class EditKept(Struct, frozen=True):
@@ -84,7 +86,11 @@ def write(path: Path, state: SavedState) -> None:
     Raises:
         ArtifactError: it cannot be written; the one before is still there.
     """
-    write_file(path, msgspec.json.encode(state) + b"\n", force=True, what="the state of the session")
+    try:
+        data = msgspec.json.encode(state)
+    except UnicodeEncodeError:  # a path can be bytes that are no text: the model there will not come back
+        data = msgspec.json.encode(escaped(msgspec.to_builtins(state)))
+    write_file(path, data + b"\n", force=True, what="the state of the session", private=True)
 
 
 def read(path: Path) -> SavedState:
@@ -104,7 +110,7 @@ def restore(session: Session, state: SavedState) -> Steps[tuple[str, ...]]:
     A model comes with the code of others only where the state says that the user asked for that.
     """
     missing: list[str] = []
-    session.settings, session.history, session.sae = state.settings, state.history, state.sae
+    session.settings, session.history, session.sae = within_limits(state.settings), state.history, state.sae
     if state.opening is not None:
         try:
             yield from _reopen(session, state.opening)
@@ -116,18 +122,43 @@ def restore(session: Session, state: SavedState) -> Steps[tuple[str, ...]]:
         except WorkbenchError as error:
             missing.append(f"the prompt did not come back: {error}")
     if state.circuit is not None:
-        if session.model is None or same_model(session.model.info.fingerprint, state.circuit.fingerprint):
-            session.circuit = state.circuit
-        else:
-            missing.append("the circuit did not come back: the model's weights have changed since it was found")
+        try:
+            session.circuit = _same_circuit(session, state.circuit)
+        except WorkbenchError as error:
+            missing.append(f"the circuit did not come back: {error.message}")
     if state.suppressed or state.live:
-        if session.model is not None and same_model(session.model.info.fingerprint, state.fingerprint):
-            session.suppressed, session.live = state.suppressed, state.live
-        else:
+        if session.model is None or not same_model(session.model.info.fingerprint, state.fingerprint):
             missing.append("what was suppressed or live did not come back: the model is not the one it was on")
+        elif not _in_model(session.model.anatomy, state):
+            missing.append("what was suppressed or live did not come back: it is of neurons that the model lacks")
+        else:
+            session.suppressed, session.live = state.suppressed, state.live
     if state.edits or state.undone:
         missing += _apply_again(session, state)
     return tuple(missing)
+
+
+def _same_circuit(session: Session, circuit: Circuit) -> Circuit:
+    """The circuit, if it can be one of the open model.
+
+    Raises:
+        WorkbenchError: it cannot, or the model is another one.
+    """
+    if session.model is not None:
+        if not same_model(session.model.info.fingerprint, circuit.fingerprint):
+            raise ArtifactError("the model's weights have changed since it was found")
+        check_fits(circuit, session.model.anatomy)
+    return sound(circuit, "it")
+
+
+def _in_model(anatomy: Anatomy, state: SavedState) -> bool:
+    """Whether the model has all neurons that were suppressed or live, each with its constant where it had one."""
+    sites = [neuron.site for neuron in state.suppressed]
+    sites += [neuron.site for treatment in state.live for neuron in treatment.neurons]
+    whole = all(len(each.constants) in (0, len(each.neurons)) for each in state.live)
+    return whole and all(
+        0 <= layer < anatomy.n_layers and 0 <= index < anatomy.layers[layer].width for layer, index in sites
+    )
 
 
 def _of(entries: Sequence[Entry]) -> tuple[EditKept, ...]:

@@ -18,6 +18,7 @@ from msgspec import structs
 
 from sessions.circuits.circuit import Circuit, Neuron
 from sessions.circuits.selection import Selection, Surroundings, resolve
+from sessions.circuits.sound import fits
 from sessions.errors import UsageError
 from sessions.events import Progress, State, Steps
 from sessions.interventions.treatment import Treatment
@@ -26,6 +27,7 @@ from sessions.model.cancel import Cancel
 from sessions.model.info import Conversation, Encoded, Opening, Prompt, same_model
 from sessions.saved import Saved
 from sessions.settings import Settings
+from sessions.temporary import swept_home
 from sessions.vectors.features import Which
 
 if TYPE_CHECKING:  # the rooms that need torch or numpy are imported when a model is
@@ -69,6 +71,7 @@ class Session(Saved):
 
     def __init__(self, home: Path | None = None, journal: str = "") -> None:
         super().__init__(home)
+        swept_home(self.home)
         self.journal = Journal(self.home / "hosts" / journal / "journal.jsonl") if journal else None
         self.cancel = Cancel()
         self.settings = Settings()
@@ -84,6 +87,7 @@ class Session(Saved):
         self.reading = Reading()
         self.folder = Path()  # what completion takes relative paths to be relative to
         self.files: tuple[Path, ...] = ()  # command files being run, outermost first
+        self.trusting = False  # whether these may open models that come with code of their own
         self._encoded: Encoded | None = None
         self._suppression: Suppression | None = None  # while its neurons are held
         self._autoencoder: tuple[object, Autoencoder] | None = None  # read already, and what it was read from
@@ -146,7 +150,9 @@ class Session(Saved):
         self.model, self.opening = opened, opening
         self._encoded = None
         self.reading = Reading()
-        if self.circuit is not None and not same_model(self.circuit.fingerprint, opened.info.fingerprint):
+        if self.circuit is not None and not (
+            same_model(self.circuit.fingerprint, opened.info.fingerprint) and fits(self.circuit, opened.anatomy)
+        ):
             self.circuit = None
         if not same:
             self.suppressed, self.live = (), ()

@@ -5,9 +5,14 @@ from __future__ import annotations
 from typing import Annotated, get_type_hints
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, structs
 
 from sessions.errors import UsageError
+
+#: What counts may be at most: more would be generated, listed or computed for ever. Tokens of a text, rows of a table,
+#: and everything else.
+MOST_TOKENS, MOST_ROWS, MOST = 131_072, 10_000, 1_000_000
+_MOST = {"max_tokens": MOST_TOKENS, "rows": MOST_ROWS, "top": MOST, "top_k": MOST, "no_repeat_ngram": MOST}
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -61,9 +66,17 @@ def changed(settings: Settings, name: str, value: str) -> Settings:
         switches = {"true": "on", "false": "off", "yes": "on", "no": "off"}
     values[name] = switches.get(switched, value)
     try:
-        return msgspec.convert(values, Settings, strict=False)
+        found = msgspec.convert(values, Settings, strict=False)
+        if name in _MOST and getattr(found, name) > _MOST[name]:
+            raise UsageError(f"'{value}' is too much for {name}", f"{_MOST[name]:,} at most")
+        return found
     except msgspec.ValidationError as error:
         was = msgspec.to_builtins(settings)[name]
         raise UsageError(
             f"'{value}' is no value for {name}: {str(error).split(' - at')[0]}", f"for example: set {name} {was}"
         ) from error
+
+
+def within_limits(settings: Settings) -> Settings:
+    """The settings, none above what it may be: those of an earlier version had no limits."""
+    return structs.replace(settings, **{name: min(getattr(settings, name), most) for name, most in _MOST.items()})

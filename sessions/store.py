@@ -14,7 +14,6 @@ from __future__ import annotations
 import difflib
 import os
 import re
-import secrets
 import stat
 from collections.abc import Iterable, Sized
 from datetime import UTC, datetime
@@ -26,7 +25,18 @@ import platformdirs
 from msgspec import Struct
 
 from sessions import tensor_file
-from sessions.disk import HOME_HINT, LARGEST, link, make_folder, read_file, reported, sync_folder, turn, write_file
+from sessions.disk import (
+    HOME_HINT,
+    LARGEST,
+    binned,
+    link,
+    make_folder,
+    read_file,
+    reported,
+    sync_folder,
+    turn,
+    write_file,
+)
 from sessions.errors import ArtifactError
 from sessions.layouts import Header, Json, Layout, Safetensors
 from sessions.model.info import same_model
@@ -312,8 +322,7 @@ class Store:
         return path
 
     def _trash(self, kind: str, name: str) -> Path:
-        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")
-        return self.home / "trash" / KINDS[kind].folder / f"{name}~{stamp}-{secrets.token_hex(4)}{KINDS[kind].suffix}"
+        return binned(self.home / "trash" / KINDS[kind].folder, name, KINDS[kind].suffix)
 
     def _files(self, kind: str) -> list[Path]:
         folder = self._folder(kind)

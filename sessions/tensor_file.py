@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
+from sessions.disk import LARGEST, reading
 from sessions.errors import ArtifactError
 from sessions.json_text import decoded
 
@@ -85,12 +87,12 @@ def read(data: bytes, source: str) -> Tensors:
 def texts_of(path: Path) -> dict[str, str]:
     """The texts of a file, without reading its numbers; none where it cannot be read or is no such file."""
     try:
-        with path.open("rb") as file:
+        with reading(path) as file:
             length = int.from_bytes(file.read(_LENGTH), "little")
-            if length > path.stat().st_size:
+            if length > min(path.stat().st_size, LARGEST):
                 return {}
             header = msgspec.json.decode(file.read(length), type=_Texts)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+    except (OSError, ArtifactError, msgspec.DecodeError, UnicodeDecodeError):
         return {}
     return header.texts
 
@@ -99,11 +101,10 @@ def checked_texts(path: Path) -> dict[str, str]:
     """The same, where it is to be known what is wrong with a file.
 
     Raises:
-        ArtifactError: it is no safetensors file, or its numbers are not where its header says.
-        OSError: it cannot be read.
+        ArtifactError: it cannot be read, it is no safetensors file, or its numbers are not where its header says.
     """
-    size = path.stat().st_size
-    with path.open("rb") as file:
+    with reading(path) as file:
+        size = os.fstat(file.fileno()).st_size
         length = _header_length(file.read(_LENGTH), size, str(path))
         return _read_header(file.read(length), size - _LENGTH - length, str(path))[0]
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import platformdirs
 import pytest
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from sessions.model.opening import OpenModel
     from sessions.session import Session
 
+
+hypothesis.settings.register_profile("workbench", deadline=None)  # how long an example takes is the machine's affair
+hypothesis.settings.load_profile("workbench")
 
 #: Files that take longest, the longest first. Each process takes the next file when it is done with one: begun in this
 #: order they are done at the same time.

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from workbench import JOURNAL
+from workbench import JOURNAL, output
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -49,7 +49,16 @@ _THEME = click.option("--theme", metavar="NAME", default="", help="dark, light, 
 _NO_MOUSE = click.option("--no-mouse", is_flag=True, help="Leave the mouse to the terminal.")
 
 
-@click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+class _Program(click.Group):
+    """The commands; what they cannot write is told, whichever it is."""
+
+    def main(self, *args: Any, **words: Any) -> Any:
+        output.lenient()
+        with output.told():
+            return super().main(*args, **words)
+
+
+@click.group(cls=_Program, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_version, help="Show the version."
 )
@@ -78,10 +87,11 @@ def main(context: click.Context, model: str | None, host: str, home: Path | None
 @_MODEL
 @click.option("--set", "values", multiple=True, metavar="NAME=VALUE", help="Fill ${NAME} in the file.")
 @click.option("--json", "as_json", is_flag=True, help="Write one JSON event a line to stdout.")
+@click.option("--trust", is_flag=True, help="Let the file, and those it runs, open models with --trust-remote-code.")
 @_HOME
-def run(file: Path, model: str | None, values: tuple[str, ...], as_json: bool, home: Path | None) -> None:
+def run(file: Path, model: str | None, values: tuple[str, ...], as_json: bool, trust: bool, home: Path | None) -> None:
     """Run a command file; stop at the first command that fails."""
-    sys.exit(_run(file, model, values, as_json, home))
+    sys.exit(_run(file, model, values, as_json, trust, home))
 
 
 @main.command()
@@ -189,6 +199,7 @@ def _open(host: str, home: Path | None, model: str | None, theme: str, mouse: bo
     with _told():
         Place(home, host)  # which has to be a name that a host can have
         app = WorkbenchApp(host, home, model, theme, mouse)
+    output.drawn_as_utf8()
     left = app.run(mouse=app.mouse)
     if left:
         again = "workbench" if left == JOURNAL else f"workbench attach {left}"
@@ -239,7 +250,7 @@ def _exec(command: str, host: str, as_json: bool, home: Path | None) -> int:
                 show(event)
                 outcome = event if isinstance(event, Result | Failed) else outcome
         except BrokenPipeError:
-            return _unread()
+            return output.unread()
     return _code(outcome) if isinstance(outcome, Failed) else 0
 
 
@@ -260,7 +271,7 @@ def _session(home: Path | None) -> Session:
         raise click.ClickException(str(error)) from error
 
 
-def _run(file: Path, model: str | None, words: tuple[str, ...], as_json: bool, home: Path | None) -> int:
+def _run(file: Path, model: str | None, words: tuple[str, ...], as_json: bool, trust: bool, home: Path | None) -> int:
     """Run the file in a session of its own. Returns the exit code."""
     from commands import script
     from sessions.errors import WorkbenchError
@@ -269,24 +280,19 @@ def _run(file: Path, model: str | None, words: tuple[str, ...], as_json: bool, h
     lines = _lines()
     try:
         values = script.assignments(words)
-        script.read(file, values)  # before a model is opened, which may take an hour
+        script.read(file, values, trust=trust)  # before a model is opened, which may take an hour
     except WorkbenchError as error:
         lines.failure(error.message, error.hint)
         return USAGE
     try:
         with closing(_session(home)) as session, interruptible(session.cancel.request), closing(lines):
+            session.trusting = trust
             return _play(session, file, model, values, _json(lines) if as_json else lines.show)
     except KeyboardInterrupt:
         lines.failure("cancelled")
         return INTERRUPTED
     except BrokenPipeError:
-        return _unread()
-
-
-def _unread() -> int:
-    """Whoever read the output has seen enough: nothing more is written. Returns the exit code."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return FAILED
+        return output.unread()
 
 
 def _play(

@@ -12,7 +12,8 @@ from datetime import datetime
 from pathlib import Path
 
 from commands.line import is_text
-from sessions.disk import make_folder
+from sessions.disk import make_folder, reading
+from sessions.errors import ArtifactError
 
 #: Bytes of the file that are read.
 _READ = 2**20
@@ -45,11 +46,11 @@ class History:
     def stored(self) -> list[str]:
         """What the file holds, oldest first; nothing where it cannot be read."""
         try:
-            with self._path.open("rb") as file:
+            with reading(self._path) as file:
                 size = file.seek(0, os.SEEK_END)
                 file.seek(max(size - _READ, 0))
                 text = file.read().decode("utf-8", errors="replace")
-        except OSError:
+        except (OSError, ArtifactError):
             return []
         found: list[list[str]] = []
         beginning = size <= _READ  # else the first entry was cut

@@ -30,6 +30,7 @@ from sessions.results import Quit
 from workbench.history import History
 from workbench.interrupts import interruptible
 from workbench.lines import Lines, console
+from workbench.output import is_refused
 from workbench.presenters import standing
 from workbench.source import Source
 from workbench.writing import fitted, inline
@@ -98,6 +99,8 @@ class Repl:
             except KeyboardInterrupt:  # came between two steps of the command
                 self.lines.show(Failed("cancelled", "cancelled"))
             except Exception as defect:  # of what shows results; a model that took an hour to load outlives it
+                if isinstance(defect, OSError) and is_refused(defect):
+                    raise  # there is nothing to show anything on
                 self.lines.close()
                 traceback.print_exc()
                 self.lines.failure(f"this is a defect of the workbench: {defect!r}", "the session goes on")

@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -22,6 +22,9 @@ from numpy.typing import NDArray
 from sessions.circuits.circuit import Neuron
 from sessions.errors import ArtifactError, UsageError
 from sessions.tensor_file import TensorBytes, Tensors
+
+if TYPE_CHECKING:
+    from sessions.model.parts import Anatomy
 
 Array = NDArray[Any]
 
@@ -212,6 +215,26 @@ class Atlas:
         before, after = said[max(0, position - AROUND) : position], said[position + 1 :]
         return Maximum(value, document, position, ids[: position + 1], said[position], tuple(before), tuple(after))
 
+    def check(self, anatomy: Anatomy) -> None:
+        """Refuse an atlas with layers, neurons or tokens that its model does not have.
+
+        Raises:
+            ArtifactError: it has some.
+        """
+        for number, layer in self.layers.items():
+            if number >= anatomy.n_layers or layer.width != anatomy.layers[number].width:
+                raise ArtifactError(
+                    f"{self.called} has {layer.width:,} neurons in layer {number}, and this model has others there",
+                    "build it anew: atlas build NAME --force",
+                )
+        try:
+            anatomy.check_tokens((int(self.documents.ids.max(initial=0)),))
+        except UsageError as error:
+            raise ArtifactError(
+                f"{self.called} has a document with a token that this model lacks: {error.message}",
+                "build it anew: atlas build NAME --force",
+            ) from error
+
     # In a file
 
     def packed(self) -> Tensors:
@@ -240,7 +263,7 @@ class Atlas:
         try:
             about = msgspec.json.decode(contents.fields.get(_ABOUT, ""), type=About)
             texts = msgspec.json.decode(contents.tensors["texts.json"].data, type=list[str])
-        except (msgspec.DecodeError, KeyError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, KeyError, RecursionError) as error:
             raise ArtifactError(f"{source} does not say what it is an atlas of: {error}") from error
         groups: dict[int, dict[str, Array]] = {}
         for name, tensor in contents.tensors.items():
@@ -253,6 +276,8 @@ class Atlas:
         )
         ids = _named(contents, "texts.ids", "I32", source)
         _check(layers, documents, about, source)
+        if min(documents.ids.min(initial=0), ids.min(initial=0)) < 0:
+            raise ArtifactError(f"{source} has documents with ids below 0, which are those of no token")
         if len(ids) != len(texts):
             raise ArtifactError(f"{source} has {len(ids):,} ids and {len(texts):,} texts of them")
         return cls(about, layers, documents, dict(zip(ids.tolist(), texts, strict=True)))
@@ -302,6 +327,8 @@ def _check(layers: Mapping[int, Layer], documents: Documents, about: About, sour
         for values, places in ((layer.high, layer.high_at), (layer.low, layer.low_at)):
             document, position = np.divmod(places[places >= 0], about.length)
             row = np.searchsorted(documents.numbers, document).clip(max=max(len(documents.numbers) - 1, 0))
+            if not len(values):
+                raise ArtifactError(f"{source} has no maxima of layer {number}")
             if values.shape != places.shape or (
                 document.size and ((documents.numbers[row] != document).any() or (position >= lengths[row]).any())
             ):

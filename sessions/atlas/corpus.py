@@ -13,10 +13,11 @@ The first reading counts the documents and takes their sha256; the second hands 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from importlib import resources
 from importlib.util import find_spec
+from io import TextIOWrapper
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any
@@ -24,10 +25,10 @@ from typing import IO, Any
 import msgspec
 from msgspec import Struct
 
-from sessions.disk import reported
+from sessions.disk import reading, reported
 from sessions.errors import ArtifactError, UsageError
 from sessions.events import Progress, Steps
-from sessions.model.cancel import Cancel
+from sessions.model.cancel import Cancel, look
 
 BUILT_IN = "paragraphs"
 _JSON = (".jsonl", ".ndjson")
@@ -35,6 +36,8 @@ SUFFIXES = (".txt", ".md", *_JSON)
 _HUB = "hf:"
 #: Documents between two looks at the cancel flag.
 _AT_ONCE = 1000
+#: No text of a file is longer, in characters.
+LONGEST = 2**26
 _GONE = "put it back as it was: the same line then goes on where it stopped"
 
 
@@ -103,7 +106,7 @@ class Corpus:
     def _all(self) -> Iterator[str]:
         if not self.word or (self.word == BUILT_IN and not Path(BUILT_IN).exists()):
             with resources.files("sessions.atlas").joinpath("paragraphs.txt").open(encoding="utf-8") as file:
-                yield from _paragraphs(file)
+                yield from _paragraphs(file, BUILT_IN)
         elif self.word.startswith(_HUB):
             yield from _of_hub(self.word.removeprefix(_HUB))
         else:
@@ -116,7 +119,7 @@ def _of_path(word: str) -> Iterator[str]:
     except RuntimeError as error:
         raise UsageError(f"'{word}' begins with the folder of a user who is not there", "put ./ before it") from error
     with reported("read", path, _GONE):
-        files = sorted(each for each in path.rglob("*") if each.suffix.lower() in SUFFIXES) if path.is_dir() else [path]
+        files = sorted(_texts_below(path)) if path.is_dir() else [path]
     if not files:
         raise UsageError(f"the folder '{word}' has no text in it", f"files that end in {', '.join(SUFFIXES)} are read")
     if not path.is_dir() and not path.exists():
@@ -127,30 +130,55 @@ def _of_path(word: str) -> Iterator[str]:
         yield from _of_file(each)
 
 
+def _texts_below(folder: Path) -> Iterator[Path]:
+    for each in folder.rglob("*"):
+        look()
+        if each.suffix.lower() in SUFFIXES:
+            yield each
+
+
 def _of_file(path: Path) -> Iterator[str]:
-    with reported("read", path, _GONE), path.open(encoding="utf-8-sig") as file:
+    with reading(path, _GONE) as file:
+        lines = _bounded(TextIOWrapper(file, encoding="utf-8-sig"), str(path))
         try:
-            yield from _lines(file, str(path)) if path.suffix.lower() in _JSON else _paragraphs(file)
+            yield from _lines(lines, str(path)) if path.suffix.lower() in _JSON else _paragraphs(lines, str(path))
         except UnicodeDecodeError as error:
             raise ArtifactError(f"{path} is not UTF-8 text", "save it as UTF-8") from error
 
 
-def _paragraphs(file: IO[str]) -> Iterator[str]:
+def _bounded(file: IO[str], source: str) -> Iterator[str]:
+    """The lines of a file, none of which is so long that it takes the memory."""
+    while line := file.readline(LONGEST + 1):
+        look()
+        _check_length(len(line), source)
+        yield line
+
+
+def _check_length(length: int, source: str) -> None:
+    if length > LONGEST:
+        raise ArtifactError(
+            f"{source} has a text of more than {LONGEST:,} characters", "put blank lines between its paragraphs"
+        )
+
+
+def _paragraphs(lines: Iterable[str], source: str) -> Iterator[str]:
     """Texts between blank lines."""
-    held: list[str] = []
-    for line in file:
+    held, length = list[str](), 0
+    for line in lines:
         if line.strip():
             held.append(line)
+            length += len(line)
+            _check_length(length, source)
         elif held:
             yield "".join(held).strip()
-            held = []
+            held, length = [], 0
     if held:
         yield "".join(held).strip()
 
 
-def _lines(file: IO[str], source: str) -> Iterator[str]:
+def _lines(lines: Iterable[str], source: str) -> Iterator[str]:
     """The texts of JSON lines; those that are empty are documents too, which say nothing."""
-    for number, line in enumerate(file, 1):
+    for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:

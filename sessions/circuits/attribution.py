@@ -44,7 +44,7 @@ from sessions.circuits.rules import Attention, attended, behind_the_head, half, 
 from sessions.errors import ModelError, NotFinite
 from sessions.model.cancel import Cancel
 from sessions.model.homes import home_of
-from sessions.model.hooks import Change, Routing, after, on_neurons, together, watched
+from sessions.model.hooks import Change, Routing, after, on_neurons, together, watched, watched_back
 from sessions.model.logits import only_at_ends
 from sessions.model.parts import Anatomy, ExpertSite, Site
 from sessions.model.tokens import last_positions
@@ -281,8 +281,7 @@ class _Tape:
 
         def record(activations: Tensor, routing: Routing | None) -> Tensor:
             recorded = half(activations) if halved else activations
-            if self.cancel is not None:  # the backward pass is half of the time: look there too
-                recorded.register_hook(lambda _: self.cancel.look())
+            watched_back(recorded, self.cancel)  # the backward pass is half of the time
             self.places.append((layer, site, routing))
             self.activations.append(recorded)
             return recorded

@@ -11,7 +11,9 @@ from sessions.circuits.prompts import Asked
 from sessions.errors import UsageError
 from sessions.model.info import Prompt, Token
 
-_NEURON = re.compile(r"L(?P<layer>\d+)(?:/N|#)(?P<index>\d+)(?:@(?P<position>-?\d+))?", re.IGNORECASE)
+# Nine digits are beyond any model, and far from what a text could overflow.
+_N = "[0-9]{1,9}"
+_NEURON = re.compile(rf"L(?P<layer>{_N})(?:/N|#)(?P<index>{_N})(?:@(?P<position>-?{_N}))?", re.IGNORECASE)
 
 
 Place = tuple[int, int, int | None]
@@ -65,7 +67,7 @@ class Neuron(Struct, frozen=True):
         """
         match = _NEURON.fullmatch(text.strip())
         if match is None:
-            raise UsageError(f"'{text}' is not a neuron", "write L24/N1005 or L24/N1005@41")
+            raise UsageError(f"'{text[:80]}' is not a neuron", "write L24/N1005 or L24/N1005@41")
         position = match["position"]
         return cls(int(match["layer"]), int(match["index"]), None if position is None else int(position))
 

@@ -20,7 +20,7 @@ from sessions.circuits.circuit import Neuron, Target
 from sessions.circuits.rules import behind_the_head, half, linearised
 from sessions.circuits.targets import value_of
 from sessions.model.cancel import Cancel
-from sessions.model.hooks import after, before, on_neurons, together
+from sessions.model.hooks import after, before, on_neurons, together, watched_back
 from sessions.model.opening import OpenModel
 from sessions.model.parts import DenseSite, ExpertSite, Site
 from sessions.model.weights import dense_columns
@@ -135,8 +135,7 @@ class Cut:
         return output
 
     def _looking(self, hidden: Tensor) -> Tensor:
-        if self.cancel is not None:  # the backward pass takes longest: look there too
-            hidden.register_hook(lambda _: self.cancel.look())
+        watched_back(hidden, self.cancel)  # the backward pass takes longest
         return hidden
 
     def _entering(self, hidden: Tensor) -> Tensor:

@@ -18,14 +18,13 @@ import io
 import json
 import math
 import re
-from collections import Counter
-from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 
 from sessions import json_text, store
 from sessions.circuits.circuit import Circuit, Neuron, Target
+from sessions.circuits.sound import UNKNOWN_ID, sound
 from sessions.errors import ArtifactError
 from sessions.json_text import named, without_mark
 from sessions.model.info import Prompt, Token
@@ -33,9 +32,6 @@ from sessions.model.info import Prompt, Token
 #: Where a foreign file may keep its neurons, the reference implementation's own key first.
 MAPPINGS = ("neurons", "circuit", "attributions")
 COLUMNS = ("layer", "index", "position", "token", "attribution", "share", "activation", "effect")
-
-#: The id of a token of which only the text is known.
-UNKNOWN_ID = -1
 
 # Nine digits are beyond any model, and far from what a file could overflow.
 _KEY = re.compile(r"\s*([0-9]{1,9})\s*,\s*(-1|[0-9]{1,9})\s*,\s*([0-9]{1,9})\s*")
@@ -58,9 +54,9 @@ def read_circuit(data: bytes, source: str) -> Circuit:
     fields = _fields(data, source)
     if "kind" in fields and "body" in fields:
         artifact = store.opened(without_mark(data), "circuit", source)
-        return _checked(store.body_of(artifact, Circuit, source), source)
+        return sound(store.body_of(artifact, Circuit, source), source)
     if isinstance(fields.get("neurons"), list):
-        return _checked(json_text.decoded(without_mark(data), Circuit, source), source)
+        return sound(json_text.decoded(without_mark(data), Circuit, source), source)
     return _reference(fields, source)
 
 
@@ -102,7 +98,7 @@ def write_json(circuit: Circuit) -> bytes:
     Raises:
         ArtifactError: it has no neurons, two at one place, or a number that is not finite.
     """
-    return json_text.readable(msgspec.to_builtins(_checked(circuit, "the circuit")), "the circuit")
+    return json_text.readable(msgspec.to_builtins(sound(circuit, "the circuit")), "the circuit")
 
 
 def write_csv(circuit: Circuit) -> str:
@@ -160,7 +156,7 @@ def _reference(fields: dict[str, Any], source: str) -> Circuit:
         model="",
         fingerprint="",
     )
-    return _checked(circuit, source)
+    return sound(circuit, source)
 
 
 def _attributions(fields: dict[str, Any], source: str) -> dict[str, Any]:
@@ -215,22 +211,6 @@ def _text(fields: dict[str, Any], name: str, source: str) -> str:
     return text
 
 
-def _checked(circuit: Circuit, source: str) -> Circuit:
-    """The circuit, if it is one: neurons, each once, at places that can exist."""
-    if not circuit.neurons:
-        raise ArtifactError(f"{source} holds no neurons", "a circuit has at least one")
-    for neuron in circuit.neurons:
-        length, position = len(circuit.ids), neuron.position
-        if neuron.layer < 0 or neuron.index < 0:
-            raise ArtifactError(f"{source} has {neuron}: layers and neurons count from 0")
-        if length and position is not None and not -length <= position < length:
-            raise ArtifactError(f"{source} has {neuron}, and its prompt has {length} tokens")
-    places = [neuron.place for neuron in circuit.neurons]
-    if len(set(places)) < len(places):
-        raise ArtifactError(f"{source} has {Neuron(*_most_common(places))} twice")
-    return circuit
-
-
 def _key(neuron: Neuron, circuit: Circuit) -> str:
     position = -1 if neuron.position is None else neuron.position
     if neuron.position is not None and position < 0:
@@ -245,7 +225,3 @@ def _finite(value: float | None, what: str) -> float:
         given = "no attribution" if value is None else str(value)
         raise ArtifactError(f"{what} has {given}, and the reference format needs a number", "export as json or csv")
     return value
-
-
-def _most_common(values: Iterable[Any]) -> Any:
-    return Counter(values).most_common(1)[0][0]

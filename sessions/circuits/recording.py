@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from sessions.circuits.attribution import OTHER_REFERENCE, Reference, refuse_experts
-from sessions.disk import write_file
+from sessions.disk import check_regular, write_file
 from sessions.errors import ArtifactError, UsageError
 from sessions.events import Progress, Steps
 from sessions.model.cancel import Cancel
@@ -130,8 +130,8 @@ def _key(fingerprint: str, texts: Sequence[Sequence[int]], aligned: bool, under:
 def _kept(path: Path, anatomy: Anatomy, aligned: bool) -> tuple[Tensor, ...] | None:
     """The means in a file; None where there are none for these sites."""
     widths = [site.width for layer in anatomy.layers for site in layer.sites]
-    with suppress(OSError, SafetensorError):
-        tensors = load_file(path)
+    with suppress(OSError, SafetensorError, ArtifactError):
+        tensors = load_file(check_regular(path))
         found = tuple(tensors[str(number)] for number in range(len(widths)) if str(number) in tensors)
         if [tuple(each.shape[aligned:]) for each in found] == [(width,) for width in widths]:
             return found

@@ -29,7 +29,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
-from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, eager_mask
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, eager_mask, sdpa_mask
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from sessions.errors import ModelError
@@ -39,7 +40,10 @@ from sessions.model.parts import Anatomy
 
 Attention = Literal["frozen", "gradient"]
 
-FROZEN = "workbench_frozen"
+#: Names of attention whose pattern is constant: the family's own, written out, and torch's fused one.
+FROZEN, FROZEN_FUSED = "workbench_frozen", "workbench_frozen_fused"
+#: Numbers of an attention pattern that are there at once on the way back.
+PATTERN = 2**23
 
 
 class _Identity(torch.autograd.Function):
@@ -143,7 +147,7 @@ def attended(model: PreTrainedModel, anatomy: Anatomy, attention: Attention) -> 
             stack.enter_context(after(projection, lambda _, output: output.detach()))
         try:
             for config in configs.values():
-                config._attn_implementation = FROZEN
+                config._attn_implementation = FROZEN_FUSED if config._attn_implementation == "sdpa" else FROZEN
             yield
         finally:
             for key, config in configs.items():
@@ -159,6 +163,59 @@ def _frozen_attention(
     return eager(module, query.detach(), key.detach(), value, constant, **kwargs)
 
 
+def _frozen_fused(
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs: Any
+) -> Any:
+    """Torch's fused attention, with a constant pattern that is never kept."""
+    query, key = query.detach(), key.detach()
+    with torch.no_grad():
+        output, _ = sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
+    scale = kwargs.get("scaling") or query.shape[-1] ** -0.5
+    return _Constant.apply(value, output, query, key, attention_mask, scale), None  # type: ignore[no-untyped-call]
+
+
+class _Constant(torch.autograd.Function):
+    """Value `output`, `[batch, seq, heads, d]`; gradient with respect to `value`, `[batch, key heads, seq, d]`, through
+    the pattern of `query` and `key`, which is a constant.
+
+    The pattern P is computed again, a block of queries at a time: ∂/∂value = Pᵀ · ∂/∂output. `mask` is true where a
+    query looks; without one it looks at itself and what comes before.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, value: Tensor, output: Tensor, query: Tensor, key: Tensor, mask: Tensor | None, scale: float
+    ) -> Tensor:
+        ctx.save_for_backward(query, key, mask)
+        ctx.scale = scale
+        return output.view_as(output)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        query, key, mask = ctx.saved_tensors
+        batch, heads, length, _ = query.shape
+        shared = heads // key.shape[1]  # query heads for each key head
+        key = key.repeat_interleave(shared, 1).transpose(-2, -1)
+        arriving = grads[0].transpose(1, 2)
+        leaving = torch.zeros_like(arriving)
+        rows = max(1, PATTERN // (batch * heads * length))
+        blocks = zip(range(0, length, rows), query.split(rows, 2), arriving.split(rows, 2), strict=True)
+        for first, asking, share in blocks:
+            scores = asking @ key * ctx.scale
+            looks = _before(first, scores) if mask is None else mask[..., first : first + rows, :]
+            pattern = scores.masked_fill_(~looks, torch.finfo(scores.dtype).min).softmax(-1, dtype=torch.float32)
+            leaving += pattern.to(share.dtype).transpose(-2, -1) @ share
+        return leaving.reshape(batch, -1, shared, length, leaving.shape[-1]).sum(2), None, None, None, None, None
+
+
+def _before(first: int, scores: Tensor) -> Tensor:
+    """Which of all tokens stand no later than each of those from `first` on, as `[…, rows, seq]`."""
+    here = torch.arange(first, first + scores.shape[-2], device=scores.device)
+    return here[:, None] >= torch.arange(scores.shape[-1], device=scores.device)
+
+
 # transformers' own way to add an attention implementation; without the mask the causal mask is dropped.
 ALL_ATTENTION_FUNCTIONS.register(FROZEN, _frozen_attention)
 ALL_MASK_ATTENTION_FUNCTIONS.register(FROZEN, eager_mask)
+ALL_ATTENTION_FUNCTIONS.register(FROZEN_FUSED, _frozen_fused)
+ALL_MASK_ATTENTION_FUNCTIONS.register(FROZEN_FUSED, sdpa_mask)

@@ -14,11 +14,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from difflib import get_close_matches
+from functools import cache
 
 from msgspec import Struct
 
 from sessions.circuits.circuit import Circuit, Neuron, Place
 from sessions.errors import UsageError
+from sessions.model.cancel import look
 
 # Nine digits are beyond any model; where there are more, the word is none of these.
 _N = r"[0-9]{1,9}(?![0-9])"
@@ -32,6 +34,11 @@ _RECRUITS = re.compile(
 #: The neurons of a preset, or of one of its tiers or regions.
 _PRESET = re.compile(r"preset:(?P<preset>[A-Za-z0-9][A-Za-z0-9._-]*)(?::(?P<part>[^\s,+&]+))?", re.IGNORECASE)
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_GAP = re.compile(r"\s*")
+#: No name of a circuit is longer.
+_LONGEST = 64
+#: Characters of a selection that a message repeats.
+_SHOWN = 400
 SUPPRESSED = "suppressed"
 OPERATORS = {",": "+", "+": "+", "-": "-", "&": "&"}
 
@@ -110,14 +117,14 @@ def terms(text: str, is_name: Callable[[str], bool] = lambda name: True) -> tupl
 def _terms(text: str, is_name: Callable[[str], bool]) -> Iterator[Term]:
     operator, at = "+", 0
     while True:
-        at += len(text[at:]) - len(text[at:].lstrip())
+        at = _GAP.match(text, at).end()  # type: ignore[union-attr]  # it matches nothing as well
         end = _term_end(text, at, is_name)
         yield Term(operator, text[at:end])
-        at = end + len(text[end:]) - len(text[end:].lstrip())
+        at = _GAP.match(text, end).end()  # type: ignore[union-attr]
         if at == len(text):
             return
         if text[at] not in OPERATORS:
-            raise UsageError(f"'{text}' is not a selection: '{text[at:]}' is left over", HINT, at)
+            raise UsageError(f"'{_said(text)}' is not a selection: '{_said(text[at:])}' is left over", HINT, at)
         operator, at = OPERATORS[text[at]], at + 1
 
 
@@ -129,15 +136,22 @@ def _term_end(text: str, at: int, is_name: Callable[[str], bool]) -> int:
     match = _WORD.match(text, at)
     if match is None:
         problem = (
-            f"it ends after '{text.strip()}'" if text.strip() and at >= len(text.rstrip()) else f"at '{text[at:]}'"
+            f"it ends after '{_said(text.strip())}'"
+            if text.strip() and at >= len(text.rstrip())
+            else f"at '{_said(text[at:])}'"
         )
         raise UsageError(
-            f"'{text}' is not a selection: {problem}" if text.strip() else "the selection is empty", HINT, at
+            f"'{_said(text)}' is not a selection: {problem}" if text.strip() else "the selection is empty", HINT, at
         )
     # A difference may be written without spaces: take the longest beginning that means something.
     ends = [end for end in _beginnings(match.group(), at) if _is_end(text, end)]
-    known = (end for end in ends if _is_keyword(text[at:end]) or is_name(text[at:end]))
+    words = (end for end in ends if end == ends[0] or end - at <= _LONGEST)
+    known = (end for end in words if _is_keyword(text[at:end]) or is_name(text[at:end]))
     return next(known, ends[0] if ends else match.end())
+
+
+def _said(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 def _beginnings(word: str, at: int) -> Iterator[int]:
@@ -165,16 +179,18 @@ def resolve(text: str, around: Surroundings) -> Selection:
     """
     chosen: dict[Place, Neuron] = {}
     pinned: set[Place] = set()
-    for term in terms(text, lambda word: word in around.names):
-        found, written = _term(term.text, around)
+    names, places = frozenset(around.names), cache(lambda: _places(around))
+    for term in terms(text, lambda word: word in names):
+        look()
+        found, written = _term(term.text, around, places)
         if term.operator == "+":
-            chosen = {neuron.place: neuron for neuron in (*chosen.values(), *found)}
+            chosen.update((neuron.place, neuron) for neuron in found)
             pinned |= {neuron.place for neuron in found if written}
         else:
             shared = {neuron.place: neuron for neuron in _both(chosen.values(), found)}
             chosen = shared if term.operator == "&" else {p: n for p, n in chosen.items() if p not in shared}
     if not chosen:
-        raise UsageError(f"'{text}' selects no neuron", HINT)
+        raise UsageError(f"'{_said(text)}' selects no neuron", HINT)
     return Selection(text, tuple(chosen.values()), frozenset(pinned), around.length)
 
 
@@ -189,14 +205,21 @@ def _both(neurons: Iterable[Neuron], others: Iterable[Neuron]) -> Iterator[Neuro
             yield neuron
 
 
-def _term(text: str, around: Surroundings) -> tuple[tuple[Neuron, ...], bool]:
-    """The neurons of one term, and whether the user wrote their position."""
+def _places(around: Surroundings) -> dict[Place, Neuron]:
+    """The neurons of the session's circuit by their places."""
+    return {} if around.circuit is None else {neuron.place: neuron for neuron in reversed(around.circuit.neurons)}
+
+
+def _term(
+    text: str, around: Surroundings, places: Callable[[], dict[Place, Neuron]]
+) -> tuple[tuple[Neuron, ...], bool]:
+    """The neurons of one term, with their attributions in the circuit, and whether the user wrote their position."""
     layers = _LAYERS.fullmatch(text)
     if layers:
         return _whole_layers(layers, around), layers[3] is not None
     if _NEURON.fullmatch(text):
         neuron = _checked(Neuron.parse(text), around)
-        return (_known(neuron, around),), neuron.position is not None
+        return (places().get(neuron.place, neuron),), neuron.position is not None
     if text.lower() == SUPPRESSED:
         if not around.suppressed:
             raise UsageError("no neuron is suppressed", "for example: suppress L24/N1005")
@@ -247,15 +270,6 @@ def _position(position: int, around: Surroundings) -> int:
         )
     of_many = around.circuit is not None and bool(around.circuit.prompts)
     return position if of_many and position < 0 else position % around.length
-
-
-def _known(neuron: Neuron, around: Surroundings) -> Neuron:
-    """The neuron with its attribution, where the circuit has it at that place."""
-    if around.circuit is not None:
-        for other in around.circuit.neurons:
-            if other.place == neuron.place:
-                return other
-    return neuron
 
 
 def _current(around: Surroundings) -> Circuit:

@@ -19,7 +19,7 @@ from msgspec import Struct
 
 from sessions.circuits.choosing import Choice
 from sessions.circuits.discovery import RELP, Question, Way, discover
-from sessions.disk import write_file
+from sessions.disk import read_file, write_file
 from sessions.errors import ArtifactError
 from sessions.events import Progress, Steps
 from sessions.model.cancel import Cancel
@@ -165,7 +165,7 @@ def listed(opened: OpenModel, home: Path, cancel: Cancel | None = None) -> Steps
 
 def _read(path: Path) -> Universal | None:
     try:
-        kept = msgspec.json.decode(path.read_bytes(), type=_Known)
-    except (OSError, ValueError):  # unreadable or damaged: it can be found again
+        kept = msgspec.json.decode(read_file(path), type=_Known)
+    except (ArtifactError, ValueError):  # unreadable or damaged: it can be found again
         return None
     return Universal(neurons=kept.neurons) if kept.procedure == _PROCEDURE else None

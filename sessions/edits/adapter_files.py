@@ -13,6 +13,7 @@ Pickles are refused unread. Nothing here imports PEFT.
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,7 +26,8 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from sessions.disk import read_file, reported
+from sessions import expressions
+from sessions.disk import READABLE, check_regular, read_file, reading, reported
 from sessions.errors import ArtifactError
 from sessions.json_text import decoded
 from sessions.model.background import Meter
@@ -42,6 +44,9 @@ _PART = re.compile(
     r"(?:base_model\.model\.)?(?P<module>.+?)\."
     r"(?P<part>lora_A\.weight|lora_B\.weight|lora_B\.bias|lora_magnitude_vector(?:\.weight)?)"
 )
+#: A pattern that is the name of a module or its end, in the usual spellings: nothing in it goes back and forth.
+_NAME = re.compile(r"\^?(?:[\w.]|\[\.\]|\\\.){1,400}\$?")
+_NAMED = "name the modules themselves"
 _FIELDS = {"lora_A.weight": "a", "lora_B.weight": "b", "lora_B.bias": "bias"}
 #: What a config may ask for beside a path, and how that is said.
 _REFUSED = {
@@ -146,8 +151,8 @@ def outline(folder: Path) -> Outline:
     check_folder(folder)
     config = decoded(read_file(folder / CONFIG), dict[str, Any], str(folder / CONFIG))
     check_config(config, str(folder))
-    path = folder / WEIGHTS
-    with reported("read", path, "check the path and its permissions"):
+    path = check_regular(folder / WEIGHTS)
+    with reported("read", path, READABLE):
         try:
             with safetensors.safe_open(path, framework="pt") as file:
                 shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
@@ -241,15 +246,12 @@ def hashed(folder: Path, meter: Meter | None = None) -> str:
     digest = sha256()
     for name in (CONFIG, WEIGHTS):
         path = folder / name
-        with reported("read", path, "check the path and its permissions"):
-            if not path.is_file():
-                raise ArtifactError(f"{path} is not a regular file", _TAKEN)
-            digest.update(path.stat().st_size.to_bytes(8, "little"))
-            with path.open("rb") as file:
-                while chunk := file.read(CHUNK):
-                    if meter is not None:
-                        meter.reach(meter.done)
-                    digest.update(chunk)
+        with reading(path) as file:
+            digest.update(os.fstat(file.fileno()).st_size.to_bytes(8, "little"))
+            while chunk := file.read(CHUNK):
+                if meter is not None:
+                    meter.reach(meter.done)
+                digest.update(chunk)
     return digest.hexdigest()
 
 
@@ -267,17 +269,32 @@ def scaling_of(config: Mapping[str, Any], module: str, source: str) -> tuple[int
 
 
 def _by_pattern(patterns: object, module: str, usual: Any) -> Any:
-    """What the first pattern that fits says, as PEFT matches them: against the end of a name, at a dot."""
+    """What the first pattern that fits says, as PEFT matches them: against the end of a name, at a dot.
+
+    Most are names of modules. What else there is runs in the sandbox: a pattern is a program that came with a file.
+    """
     if isinstance(patterns, Mapping):
         for pattern, value in patterns.items():
-            if re.match(rf"(.*\.)?({pattern})$", module):
+            if _NAME.fullmatch(pattern):
+                if re.match(rf"(.*\.)?({pattern})$", module):
+                    return value
+            elif _fits(pattern, module):
                 return value
     return usual
 
 
+def _fits(pattern: str, module: str) -> bool:
+    try:
+        return expressions.first(rf"\A(.*\.)?({pattern})$", module) is not None
+    except expressions.Malformed as error:
+        raise ArtifactError(f"its config has the pattern {pattern!r}, which is none: {error}", _NAMED) from error
+    except expressions.TooSlow as error:
+        raise ArtifactError(f"its config has the pattern {pattern!r}, which {error}", _NAMED) from error
+
+
 def _factors(path: Path, config: Mapping[str, Any], meter: Meter | None) -> dict[str, Factors]:
     found: dict[str, dict[str, Tensor]] = {}
-    with reported("read", path, "check the path and its permissions"):
+    with reported("read", check_regular(path), READABLE):
         try:
             with safetensors.safe_open(path, framework="pt") as file:
                 for name in file.keys():  # noqa: SIM118

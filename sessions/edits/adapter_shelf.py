@@ -8,12 +8,9 @@ to `trash/adapters/`.
 from __future__ import annotations
 
 import os
-import secrets
-import shutil
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from difflib import get_close_matches
 from itertools import count
 from pathlib import Path
@@ -22,16 +19,16 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from sessions.disk import HOME_HINT, make_folder, read_file, reported, sync_folder, turn
+from sessions.disk import HOME_HINT, binned, make_folder, read_file, reading, reported, sync_folder, turn
 from sessions.edits.adapter_files import CHUNK, CONFIG, WEIGHTS, Contents, Outline, outline, read_folder
 from sessions.errors import ArtifactError
 from sessions.json_text import decoded, readable
 from sessions.model.background import Meter
 from sessions.store import checked_name, now
+from sessions.temporary import temporary_folder
 
 ABOUT = "workbench.json"
 _FORMAT = 1
-_TEMPORARY = ".wb-tmp"
 
 
 class About(Struct, frozen=True, kw_only=True):
@@ -151,9 +148,8 @@ class Shelf:
         """Take back what has just been kept, for good; what it had `replaced` has its name again."""
         path = self.path(name)
         if path.is_dir():
-            hidden = self.folder / f".{secrets.token_hex(8)}{_TEMPORARY}"
-            path.rename(hidden)
-            shutil.rmtree(hidden, ignore_errors=True)
+            with temporary_folder(self.folder) as hidden:
+                path.rename(hidden / name)
             if replaced:
                 self.restore(name)
 
@@ -180,21 +176,15 @@ class Shelf:
     def _made(self, about: About, filled: Callable[[Path], None], force: bool, meter: Meter | None = None) -> Path:
         path = self.path(about.name)
         self.check_new(about.name, force)
-        with reported("write", path, HOME_HINT):
-            make_folder(self.folder)
-            temporary = self.folder / f".{secrets.token_hex(8)}{_TEMPORARY}"
-            try:
-                temporary.mkdir()
-                filled(temporary)
-                contents = read_folder(temporary, meter)
-                if about.sha256 and contents.sha256 != about.sha256:
-                    raise ArtifactError(f"the files of adapter '{about.name}' changed while they were copied", "again")
-                about = msgspec.structs.replace(about, created=about.created or now(), sha256=contents.sha256)
-                _write(temporary / ABOUT, readable(msgspec.to_builtins(about), about.name))
-                sync_folder(temporary)
-                self._put(temporary, path, force)
-            finally:
-                shutil.rmtree(temporary, ignore_errors=True)
+        with reported("write", path, HOME_HINT), temporary_folder(self.folder) as temporary:
+            filled(temporary)
+            contents = read_folder(temporary, meter)
+            if about.sha256 and contents.sha256 != about.sha256:
+                raise ArtifactError(f"the files of adapter '{about.name}' changed while they were copied", "again")
+            about = msgspec.structs.replace(about, created=about.created or now(), sha256=contents.sha256)
+            _write(temporary / ABOUT, readable(msgspec.to_builtins(about), about.name))
+            sync_folder(temporary)
+            self._put(temporary, path, force)
         return path
 
     def _put(self, temporary: Path, path: Path, force: bool) -> None:
@@ -208,8 +198,7 @@ class Shelf:
             sync_folder(self.folder)
 
     def _binned(self, name: str) -> Path:
-        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")
-        return self._trash / f"{name}~{stamp}-{secrets.token_hex(4)}"
+        return binned(self._trash, name)
 
     def _present(self, name: str) -> Path:
         path = self.path(name)
@@ -255,23 +244,20 @@ def put_out(kept: Kept, source: Path, target: Path, weight: float, *, force: boo
         config["alpha_pattern"] = {key: each * weight for key, each in (config.get("alpha_pattern") or {}).items()}
     if target.exists() and not force:
         raise ArtifactError(f"'{target}' exists already", "replace it with --force, or name another folder")
-    with reported("write", target, "choose a place where you may write"):
-        make_folder(target.parent)
-        temporary = target.parent / f".{secrets.token_hex(8)}{_TEMPORARY}"
-        try:
-            temporary.mkdir()
-            _write(temporary / CONFIG, readable(config, str(target)))
-            _copy(source / WEIGHTS, temporary / WEIGHTS, None)
-            about = msgspec.structs.replace(about, sha256=read_folder(temporary).sha256)
-            _write(temporary / ABOUT, readable(msgspec.to_builtins(about), str(target)))
-            sync_folder(temporary)
-            if target.exists():
-                _replace_files(temporary, target)
-            else:
-                temporary.rename(target)
-            sync_folder(target.parent)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+    with (
+        reported("write", target, "choose a place where you may write"),
+        temporary_folder(target.parent) as temporary,
+    ):
+        _write(temporary / CONFIG, readable(config, str(target)))
+        _copy(source / WEIGHTS, temporary / WEIGHTS, None)
+        about = msgspec.structs.replace(about, sha256=read_folder(temporary).sha256)
+        _write(temporary / ABOUT, readable(msgspec.to_builtins(about), str(target)))
+        sync_folder(temporary)
+        if target.exists():
+            _replace_files(temporary, target)
+        else:
+            temporary.rename(target)
+        sync_folder(target.parent)
     return target
 
 
@@ -284,7 +270,7 @@ def _replace_files(temporary: Path, target: Path) -> None:
 
 
 def _copy(source: Path, target: Path, meter: Meter | None) -> None:
-    with source.open("rb") as file, target.open("xb") as copy:
+    with reading(source) as file, reported("write", target, HOME_HINT), target.open("xb") as copy:
         while chunk := file.read(CHUNK):
             if meter is not None:
                 meter.reach(meter.done)

@@ -14,10 +14,6 @@ are on a projection while it is wrapped or unwrapped move with the place.
 
 from __future__ import annotations
 
-import sys
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +24,7 @@ from transformers.pytorch_utils import Conv1D
 
 from sessions.edits.adapter_files import Contents, Factors
 from sessions.edits.edit import Sheet
+from sessions.edits.wrapping import activate, active, configs_of, plain_modules, unwrap, wrap
 from sessions.errors import ArtifactError, ModelError, UsageError
 from sessions.model.background import first_line
 from sessions.model.homes import home_of
@@ -35,11 +32,6 @@ from sessions.model.opening import OpenModel
 
 #: Names of modules that an error lists.
 _LISTED = 8
-#: What torch keeps hooks in, on every module.
-_HOOKS = (
-    "_forward_pre_hooks", "_forward_pre_hooks_with_kwargs", "_forward_hooks", "_forward_hooks_with_kwargs",
-    "_forward_hooks_always_called", "_backward_hooks", "_backward_pre_hooks",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +68,7 @@ class Adapter:
         """
         assert self.contents is not None, "an adapter is read before it is applied"
         inside = _inside(self.name)
-        if inside in _configs(opened.model):
+        if inside in configs_of(opened.model):
             raise UsageError(f"adapter '{self.name}' is on already", "adapter list shows them")
         check_fit(self.contents, opened.model, self.name)
         with Sheet() as sheet:
@@ -98,12 +90,12 @@ class Closed:
         Raises:
             UsageError: no such adapter is on.
         """
-        inside, before = _inside(self.name), _active(opened.model)
+        inside, before = _inside(self.name), active(opened.model)
         if inside not in before:
             raise UsageError(f"adapter '{self.name}' is merged, and not on", f"unmerge it: adapter unmerge {self.name}")
         with Sheet() as sheet:
-            sheet.callback(_activate, opened.model, before)
-            _activate(opened.model, [name for name in before if name != inside])
+            sheet.callback(activate, opened.model, before)
+            activate(opened.model, [name for name in before if name != inside])
             return sheet.pop_all()
 
 
@@ -146,25 +138,17 @@ def check_fit(contents: Contents, model: nn.Module, name: str) -> None:
 
 
 def _put_on(opened: OpenModel, inside: str, contents: Contents, weight: float) -> None:
-    from peft import inject_adapter_in_model
-
-    model, before = opened.model, _active(opened.model)
-    plain = dict(plain_modules(model))
-    with quiet():
-        try:
-            inject_adapter_in_model(_config(contents), model, inside, low_cpu_mem_usage=True)
-        except Exception as error:  # whatever PEFT may raise
-            raise ArtifactError(f"PEFT cannot put it on this model: {first_line(error)}") from error
-    layers = dict(_layers(model, inside))
-    if layers.keys() != contents.factors.keys():
-        odd = sorted(layers.keys() ^ contents.factors.keys())
+    model, before = opened.model, active(opened.model)
+    try:
+        wrappers = wrap(model, _config(contents), list(contents.factors), inside, empty=True)
+    except Exception as error:  # whatever PEFT may raise
+        raise ArtifactError(f"PEFT cannot put it on this model: {first_line(error)}") from error
+    if wrappers.keys() != contents.factors.keys():
+        odd = sorted(wrappers.keys() ^ contents.factors.keys())
         raise ArtifactError(f"PEFT adapts other projections of this model than the adapter has: {odd[0]}")
-    for name, layer in layers.items():
-        _fill(layer, inside, contents.factors[name], weight)
-        if plain[name] is layer.base_layer:
-            _hand_over(plain[name], layer)
-    model.eval()  # new modules begin in training mode
-    _activate(model, [*before, inside])
+    for name, wrapper in wrappers.items():
+        _fill(wrapper, inside, contents.factors[name], weight)
+    activate(model, [*before, inside])
     opened.reread()
 
 
@@ -180,7 +164,6 @@ def _config(contents: Contents) -> Any:
             for name, each in contents.factors.items()
             if each.rank != contents.rank
         },
-        target_modules=list(contents.factors),
         use_rslora=bool(given.get("use_rslora")),
         use_dora=bool(given.get("use_dora")),
         lora_bias=bool(given.get("lora_bias")),
@@ -208,72 +191,8 @@ def _fill(layer: Any, inside: str, factors: Factors, weight: float) -> None:
 
 
 def _take_off(opened: OpenModel, inside: str) -> None:
-    """Remove one adapter, and the wrappers that no other is on. Also after a wrapping that stopped half way."""
-    model, left = opened.model, [name for name in _active(opened.model) if name != inside]
-    configs = _configs(model)
-    for name, layer in list(_layers(model)):
-        with quiet():
-            layer.delete_adapter(inside)
-        if not layer.lora_A and not layer.lora_embedding_A:
-            parent, _, last = name.rpartition(".")
-            setattr(model.get_submodule(parent), last, layer.base_layer)
-            _hand_over(layer, layer.base_layer)
-    configs.pop(inside, None)
-    if not configs and hasattr(model, "peft_config"):
-        del model.peft_config
-    _activate(model, left)
+    unwrap(opened.model, inside)
     opened.reread()
-
-
-def _hand_over(source: nn.Module, target: nn.Module) -> None:
-    """Let hooks go from a module to the one that takes its place. The dicts themselves go: their handles know them."""
-    for name in _HOOKS:
-        mine, other = getattr(source, name), getattr(target, name)
-        setattr(source, name, other)
-        setattr(target, name, mine)
-
-
-def _layers(model: nn.Module, inside: str | None = None) -> Iterator[tuple[str, Any]]:
-    """The wrapped projections by name: all, or those that one adapter is on."""
-    if "peft" not in sys.modules:
-        return
-    from peft.tuners.lora import LoraLayer
-
-    for name, module in model.named_modules():
-        if isinstance(module, LoraLayer) and (inside is None or inside in module.lora_A):
-            yield name, module
-
-
-def plain_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """The modules of the model as it was opened, by the names they had then."""
-    wrapped = {name: layer.base_layer for name, layer in _layers(model)}
-    for name, module in model.named_modules():
-        if name in wrapped:
-            yield name, wrapped[name]
-        elif not any(name.startswith(f"{outer}.") for outer in _above(name) if outer in wrapped):
-            yield name, module
-
-
-def _above(name: str) -> Iterator[str]:
-    parts = name.split(".")
-    return (".".join(parts[:end]) for end in range(1, len(parts)))
-
-
-def _configs(model: nn.Module) -> dict[str, Any]:
-    """The adapters that PEFT has put on the model, by the names it knows them by."""
-    found: dict[str, Any] = getattr(model, "peft_config", None) or {}
-    return found
-
-
-def _active(model: nn.Module) -> list[str]:
-    """Those whose paths are open, in the order they were put on."""
-    layer = next((layer for _, layer in _layers(model)), None)
-    return [] if layer is None else [name for name in layer.active_adapters if name in _configs(model)]
-
-
-def _activate(model: nn.Module, names: list[str]) -> None:
-    for _, layer in _layers(model):
-        layer.set_adapter(names, inference_mode=True)
 
 
 def _inside(name: str) -> str:
@@ -293,11 +212,3 @@ def _shape(module: nn.Module) -> tuple[int, int] | None:
 def _listed(names: dict[str, nn.Module]) -> str:
     last = sorted({name.rpartition(".")[2] for name in names})
     return ", ".join(last[:_LISTED]) + (", …" if len(last) > _LISTED else "")
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """PEFT's warnings, of which there are many, go nowhere: what matters has been checked."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield

@@ -18,12 +18,13 @@ from typing import NamedTuple
 
 from torch import nn
 
-from sessions.edits.adapters import Adapter, Closed, plain_modules
+from sessions.edits.adapters import Adapter, Closed
 from sessions.edits.edit import Change, Edit, LowRank, Neurons, Projection
 from sessions.edits.ledger import Ledger
+from sessions.edits.wrapping import plain_modules
 from sessions.errors import ModelError
 from sessions.model.opening import OpenModel
-from sessions.model.places import part_module, plain, writer_modules
+from sessions.model.places import module_named, part_module, plain, writer_modules
 
 
 class Obstacle(NamedTuple):
@@ -115,7 +116,7 @@ def _changed(opened: OpenModel, change: Change) -> list[nn.Module]:
         if isinstance(change, Projection):
             return writer_modules(opened.anatomy, change.layer, change.writer)
         if isinstance(change, LowRank):
-            return [plain(opened.model.get_submodule(change.weight))]
+            return [plain(module_named(opened.model, change.weight))]
         if isinstance(change, Neurons) and change.part != "bias":
             parts = (part_module(opened.anatomy, change.layer, change.part, each) for each in change.indices)
             return list({id(module): module for module, _ in parts}.values())

@@ -24,8 +24,8 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from sessions.edits.adapter_files import Contents, Factors
-from sessions.edits.adapters import quiet
 from sessions.edits.combinations import DENSITY
+from sessions.edits.wrapping import quiet
 from sessions.errors import ArtifactError, ModelError, UsageError
 from sessions.events import Steps
 from sessions.model.background import Meter, first_line, in_background

@@ -12,11 +12,7 @@ opened again leaves its weights on the disk, gives them one by one to be compare
 from __future__ import annotations
 
 import os
-import secrets
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from copy import deepcopy
 from pathlib import Path
 
@@ -26,7 +22,7 @@ from accelerate.hooks import remove_hook_from_module
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from sessions.disk import make_folder, reported, sync_folder
+from sessions.disk import reported, sync_folder
 from sessions.errors import ArtifactError, ModelError
 from sessions.events import Progress, Steps
 from sessions.model import fingerprint as fingerprints
@@ -35,11 +31,11 @@ from sessions.model.cancel import Cancel
 from sessions.model.homes import weight_of
 from sessions.model.hooks import watched
 from sessions.model.opening import OpenModel, open_model
+from sessions.temporary import put_in_place, temporary_folder
 
 #: No weights file is larger than this.
 SHARD = "4GB"
 _CONFIG = "config.json"
-_REMAINS = ".wb-export"
 
 
 def exported(
@@ -67,18 +63,12 @@ def exported(
     place = Path(os.path.realpath(folder))
     check_place(place, force)
     state = plain_state(_bare(opened.model))
-    with reported("write", place, "choose a place where you may write"):
-        make_folder(place.parent)
-        work = place.parent / f".{secrets.token_hex(8)}{_REMAINS}"
-        work.mkdir()
-        try:
-            yield from in_background(lambda meter: _write(opened, state, work, meter), f"writing {place.name}")
-            yield from _check_same(opened, state, work, trusted, ids, cancel)
-            found = fingerprints.with_config(fingerprints.of_folder(work), _bare(opened.model).config)
-            _sync(work)
-            _move(work, place)
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
+    with reported("write", place, "choose a place where you may write"), temporary_folder(place.parent) as work:
+        yield from in_background(lambda meter: _write(opened, state, work, meter), f"writing {place.name}")
+        yield from _check_same(opened, state, work, trusted, ids, cancel)
+        found = fingerprints.with_config(fingerprints.of_folder(work), _bare(opened.model).config)
+        _sync(work)
+        put_in_place(work, place)
     return found
 
 
@@ -201,14 +191,14 @@ def _check_same(
     Raises:
         ModelError: it does not open, or is not the same to the bit.
     """
-    with tempfile.TemporaryDirectory(prefix=".", suffix=_REMAINS, dir=folder.parent) as left:
+    with temporary_folder(folder.parent) as left:
         try:
             again = yield from open_model(
                 str(folder),
                 models=folder,
                 dtype=opened.info.dtype,
                 device_map={"": "disk"},
-                offload_folder=Path(left),
+                offload_folder=left,
                 trust_remote_code=trusted,
             )
         except ModelError as error:
@@ -260,24 +250,6 @@ def _logits(opened: OpenModel, ids: Sequence[int], cancel: Cancel | None) -> Ten
     with watched(opened.anatomy, cancel):
         logits: Tensor = opened.model(input_ids=batch, use_cache=False).logits
     return logits.cpu()
-
-
-def _move(work: Path, place: Path) -> None:
-    """Put the finished folder at its place. A model that is there steps aside, and is gone when the new one stands."""
-    aside = work.with_name(f".{secrets.token_hex(8)}{_REMAINS}")
-    replaces = os.path.lexists(place) and any(place.iterdir())
-    if replaces:
-        place.rename(aside)
-    try:
-        work.rename(place)
-    except BaseException:
-        if replaces:
-            with suppress(OSError):
-                aside.rename(place)
-        raise
-    sync_folder(place.parent)
-    if replaces:
-        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _sync(folder: Path) -> None:

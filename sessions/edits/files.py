@@ -12,6 +12,7 @@ All numbers are float32, which holds every bfloat16 and float16 exactly.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -59,6 +60,9 @@ class _Closed(Struct, frozen=True, tag="closed", tag_field="kind", forbid_unknow
 
 
 _Described = _Neurons | _Projection | _LowRank | _Adapter | _Closed
+#: The name of a projection in a model, `model.layers.3.self_attn.q_proj`, and how long one may be.
+_WEIGHT = re.compile(r"(?!__)[A-Za-z0-9_]+(\.(?!__)[A-Za-z0-9_]+)*")
+_LONGEST = 300
 #: Texts of an edit beside its changes; facts stand under `fact.NAME`.
 _FACT = "fact."
 
@@ -156,6 +160,8 @@ def _change(number: int, about: _Described, left: dict[str, Tensor], source: str
         return tensor
 
     if isinstance(about, _Neurons):
+        if not about.indices or len(set(about.indices)) < len(about.indices) or min(about.indices) < 0:
+            raise ArtifactError(f"{source} changes no neurons, or one twice at once, in its change {number}")
         before = taken("before") if f"{number}.before" in left else None
         change = Neurons(about.layer, about.part, about.indices, taken("values"), about.adds, before)
         for lines in (change.values, before):
@@ -164,6 +170,8 @@ def _change(number: int, about: _Described, left: dict[str, Tensor], source: str
         return change
     if isinstance(about, _Projection):
         basis = taken("basis")
+        if not len(basis):
+            raise ArtifactError(f"{source} takes out no direction in its change {number}")
         if not torch.allclose(basis @ basis.T, torch.eye(len(basis)), atol=1e-4):
             raise ArtifactError(f"the basis of change {number} in {source} is not orthonormal")
         return Projection(about.layer, about.writer, basis, about.keeps)
@@ -171,6 +179,8 @@ def _change(number: int, about: _Described, left: dict[str, Tensor], source: str
         return Adapter(about.name, about.weight, about.sha256)
     if isinstance(about, _Closed):
         return Closed(about.name)
+    if len(about.weight) > _LONGEST or not _WEIGHT.fullmatch(about.weight):
+        raise ArtifactError(f"{source} changes '{about.weight[:80]}', which is the name of no projection")
     change_left, right = taken("left"), taken("right")
     if change_left.shape[1] != len(right):
         raise ArtifactError(f"the factors of {about.weight} in {source} do not fit each other")

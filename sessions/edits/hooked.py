@@ -23,7 +23,7 @@ from sessions.edits.edit import Change, Edit, LowRank, Neurons, Projection
 from sessions.errors import ModelError
 from sessions.model.hooks import after
 from sessions.model.opening import OpenModel
-from sessions.model.places import neuron_places, part_module, plain, tied_with, writer_modules
+from sessions.model.places import module_named, neuron_places, part_module, plain, tied_with, writer_modules
 
 Hook = tuple[nn.Module, Callable[[Tensor, Tensor], Tensor]]
 """A module, and what its output becomes, given its input and output."""
@@ -61,7 +61,7 @@ def _hooks(opened: OpenModel, change: Change, changed: set[_Line]) -> list[Hook]
         return [(module, _projecting(module, change)) for module in modules]
     if not isinstance(change, LowRank):
         raise ModelError("an adapter is beside the weights already, not in them")
-    module = plain(opened.model.get_submodule(change.weight))
+    module = plain(module_named(opened.model, change.weight))
     if isinstance(module, nn.Embedding) or tied_with(opened.model, change.weight):
         raise ModelError(f"{change.weight} is an embedding, or tied to one: a hook reaches one use of it only")
     changed.add((id(module), "all", 0))

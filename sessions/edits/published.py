@@ -30,6 +30,7 @@ import torch
 from torch import Tensor
 
 from sessions.circuits.circuit import Neuron
+from sessions.disk import LARGEST, check_regular
 from sessions.edits.edit import Edit, Neurons
 from sessions.errors import ArtifactError
 from sessions.interventions.presets import Known, Preset
@@ -40,6 +41,9 @@ _WANTED = re.compile(r"(?:unsupported )?GLOBAL:?\s+(?:GLOBAL\s+)?([\w.]+)", re.I
 #: What a signature's second neuron is pushed with where the file does not say, which is not at all.
 _NO_BETA = 0.0
 _SCALE, _ALPHA = 0.2, 3.0
+#: Beyond any layer or neuron of any model.
+_LARGEST = 10**9
+_DIGITS = re.compile("[0-9]{1,9}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +120,7 @@ def read(path: Path) -> Published:
         return _differences(held["top_diff"], source)
     if "cum_neuron_down" in held:
         return _recruits(held, source)
-    keys = ", ".join(map(repr, list(held)[:6])) or "nothing"
+    keys = ", ".join(repr(key)[:40] for key in list(held)[:6]) or "nothing"
     raise ArtifactError(
         f"{source} holds {keys}: none of the files that are read here",
         "a signature has target_layer, deltas _pool, differences top_diff, recruits cum_neuron_down",
@@ -129,12 +133,13 @@ def plain(path: Path) -> dict[Any, Any]:
     Raises:
         ArtifactError: it cannot be read, is no such file, or names something that would have to be run.
     """
+    if not path.exists():
+        raise ArtifactError(f"there is no file {path}")
+    check_regular(path, largest=LARGEST)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # of pickles that torch did not write, which are refused here
             held = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise ArtifactError(f"there is no file {path}") from error
     except OSError as error:
         raise ArtifactError(f"cannot read {path}: {error.strerror or error}") from error
     except pickle.UnpicklingError as error:
@@ -145,7 +150,9 @@ def plain(path: Path) -> dict[Any, Any]:
             f"{path} is not only data: reading it would run {wanted[1]}, and nothing of it was run",
             "have it saved again as plain tensors, numbers and texts, or as safetensors",
         ) from error
-    except (RuntimeError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # a pickle that is damaged raises whatever its pieces come to
         raise ArtifactError(f"{path} is no file that torch.save wrote, or it is damaged") from error
     if not isinstance(held, dict):
         raise ArtifactError(f"{path} holds a {type(held).__name__}, where such files hold a dictionary")
@@ -224,17 +231,28 @@ def _recruits(held: Mapping[Any, Any], source: str) -> Trained:
         raise ArtifactError(f"{source} has a cum_neuron_down or a suppress_dict that is no dictionary of layers")
     absorbed = {}
     for key in by_layer:
-        scores = _Fields(by_layer, f"{source}: cum_neuron_down").direction(key, unit=False)
-        absorbed[_layer(key, source)] = scores
-    suppressed = []
-    for key, indices in listed.items():
-        layer = _layer(key, source)
-        for index in sorted(indices) if isinstance(indices, list | set | tuple) else ():
-            if not isinstance(index, int) or index < 0:
-                raise ArtifactError(f"{source}: suppress_dict has {index!r} in layer {layer}, which is no neuron")
-            suppressed.append(Neuron(layer, index))
-    found = Recruits({"gradient": dict(sorted(absorbed.items()))}, tuple(suppressed))
+        scores, layer = _Fields(by_layer, f"{source}: cum_neuron_down").direction(key, unit=False), _layer(key, source)
+        if layer in absorbed:
+            raise ArtifactError(f"{source} has layer {layer} twice in cum_neuron_down, as a number and as a text")
+        absorbed[layer] = scores
+    suppressed = [neuron for key, indices in listed.items() for neuron in _held(key, indices, source)]
+    if len({neuron.site for neuron in suppressed}) < len(suppressed):
+        raise ArtifactError(f"{source} has a neuron twice in suppress_dict")
+    found = Recruits(
+        {"gradient": dict(sorted(absorbed.items()))}, tuple(sorted(suppressed, key=lambda each: each.site))
+    )
     return Trained(found, dict(_curves(held.get("per_qa_loss_curves"))))
+
+
+def _held(key: Any, indices: Any, source: str) -> Iterator[Neuron]:
+    """The neurons of a layer that were held at zero."""
+    layer = _layer(key, source)
+    if not isinstance(indices, list | set | tuple):
+        raise ArtifactError(f"{source}: suppress_dict has no list of neurons in layer {layer}")
+    for index in indices:
+        if not _is_count(index):
+            raise ArtifactError(f"{source}: suppress_dict has {repr(index)[:40]} in layer {layer}, which is no neuron")
+        yield Neuron(layer, index)
 
 
 def _curves(curves: Any) -> Iterator[tuple[str, tuple[float, ...]]]:
@@ -243,17 +261,37 @@ def _curves(curves: Any) -> Iterator[tuple[str, tuple[float, ...]]]:
         pairs = (
             [row for row in rows if isinstance(row, list | tuple) and len(row) == 2] if isinstance(rows, list) else []
         )
-        losses = tuple(float(row[1]) for row in pairs if isinstance(row[1], int | float))
-        if losses and all(map(math.isfinite, losses)):
-            yield str(name), losses
+        losses = tuple(map(_finite, (row[1] for row in pairs if isinstance(row[1], int | float))))
+        if losses and None not in losses and isinstance(name, str | int):
+            yield str(name).encode(errors="backslashreplace").decode(), losses  # type: ignore[misc]
 
 
 def _layer(key: Any, source: str) -> int:
-    if isinstance(key, int) and not isinstance(key, bool) and key >= 0:
-        return key
-    if isinstance(key, str) and key.isdecimal():
+    if _is_count(key):
         return int(key)
-    raise ArtifactError(f"{source} has {key!r} where a layer's number stands")
+    if isinstance(key, str) and _DIGITS.fullmatch(key):
+        return int(key)
+    raise ArtifactError(f"{source} has {repr(key)[:40]} where a layer's number stands")
+
+
+def _is_count(value: Any) -> bool:
+    """Whether it is the number of a layer or a neuron that some model may have."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _LARGEST
+
+
+def _finite(value: float) -> float | None:
+    """A number that a float can be, and is finite; None of any other."""
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    """Whether it is a tensor of floating-point numbers that lie there one after another, in memory."""
+    dense = tensor.layout == torch.strided and not tensor.is_meta and not tensor.is_nested
+    return dense and not tensor.is_quantized and tensor.is_floating_point()
 
 
 class _Fields:
@@ -265,18 +303,19 @@ class _Fields:
 
     def whole(self, key: str) -> int:
         value = self._there(key)
-        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        if not _is_count(value):
             raise self._wrong(key, value, "a whole number from 0")
-        return value
+        return int(value)
 
     def number(self, key: str, default: float | None = None) -> float:
         value = self.held.get(key) if default is not None else self._there(key)
         if value is None and default is not None:
             return default
-        value = value.item() if isinstance(value, Tensor) and value.numel() == 1 else value
-        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < float("inf"):
+        value = value.item() if isinstance(value, Tensor) and _is_plain(value) and value.numel() == 1 else value
+        number = None if isinstance(value, bool) or not isinstance(value, int | float) else _finite(value)
+        if number is None:
             raise self._wrong(key, value, "a number")
-        return float(value)
+        return number
 
     def direction(self, key: Any, unit: bool = True) -> Tensor:
         """A vector of finite numbers, of length 1 where it is a direction."""
@@ -292,7 +331,10 @@ class _Fields:
 
     def _tensor(self, key: Any, dimensions: int) -> Tensor:
         value = self._there(key)
-        if not isinstance(value, Tensor) or value.ndim != dimensions or not value.is_floating_point():
+        if isinstance(value, Tensor) and not _is_plain(value):
+            kind = f"{value.layout} of {value.dtype} on {value.device}".replace("torch.", "")
+            raise ArtifactError(f"{self.source}: {key} is {kind}, and should be a plain tensor of real numbers")
+        if not isinstance(value, Tensor) or value.ndim != dimensions:
             shape = f"a tensor of {list(value.shape)}" if isinstance(value, Tensor) else repr(value)[:40]
             raise ArtifactError(f"{self.source}: {key} is {shape}, and should have {dimensions} dimensions")
         found = value.detach().float()

@@ -22,6 +22,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from sessions import expressions
 from sessions.errors import UsageError
 
 _KINDS = ("before", "after")
@@ -75,7 +76,9 @@ def _expression(text: str) -> str:
         raise UsageError(f"the regular expression {text!r} does not end", 'put it between slashes: "/[.?!]/"')
     try:
         re.compile(inside)
-    except (re.error, OverflowError, RecursionError) as error:
+        if len(inside) > expressions.LONGEST:
+            raise ValueError(f"it is longer than {expressions.LONGEST:,} characters")
+    except (re.error, OverflowError, RecursionError, ValueError) as error:
         raise UsageError(f"{text!r} is no regular expression: {error}", 'for example: "/[.?!]/"') from error
     return inside
 
@@ -88,12 +91,10 @@ def places(rule: Rule, tokens: Sequence[str], first: int = 0) -> tuple[int, ...]
     """
     if rule.kind == "last":
         return (len(tokens) - 1,)
-    pattern = rule.text if rule.kind == "matches" else re.escape(rule.text)
     ends = list(accumulate((len(token) for token in tokens[first:]), initial=0))
     number = {end: first + at for at, end in enumerate(ends)}  # of the token that begins there
     found: set[int] = set()
-    for match in re.finditer(pattern, "".join(tokens[first:])):
-        begin, end = match.span()
+    for begin, end in _spans(rule, "".join(tokens[first:])):
         if begin == end:
             continue
         if rule.kind == "before":
@@ -103,6 +104,15 @@ def places(rule: Rule, tokens: Sequence[str], first: int = 0) -> tuple[int, ...]
         else:
             found.add(first + next(at for at, last in enumerate(ends[1:]) if last >= end))
     return tuple(sorted(position for position in found if position >= 0))
+
+
+def _spans(rule: Rule, text: str) -> list[tuple[int, int]]:
+    if rule.kind != "matches":
+        return [match.span() for match in re.finditer(re.escape(rule.text), text)]
+    try:
+        return expressions.every(rule.text, text)
+    except expressions.TooSlow as error:
+        raise UsageError(f"the regular expression of {rule} {error}", 'make it simpler: "/[.?!]/"') from error
 
 
 def nothing_found(rule: Rule, texts: Iterable[Sequence[str]]) -> UsageError:

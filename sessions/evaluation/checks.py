@@ -10,8 +10,8 @@ That the last number counts is the usual rule for problems that are worked out i
 gsm8k, `flexible-extract`). Where the answer first stands says how early it was known: for a number that is the first
 one that equals it, be it the last or not.
 
-A regular expression is somebody else's program, and some take longer than the universe has. Each is given a second of
-computing for a reply; a reply that it does not decide in that time counts as wrong, and is said to.
+A regular expression is somebody else's program, and some take longer than the universe has. Each runs in the sandbox;
+a reply that it does not decide within the bounds there counts as wrong, and is said to.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from unicodedata import is_normalized, normalize
 import regex  # type: ignore[import-untyped]
 from msgspec import Struct
 
+from sessions import expressions
 from sessions.errors import ArtifactError
 from sessions.evaluation.marked import marked
 from sessions.evaluation.numbers import numbers, value_of
 
 KINDS = ("number", "regex", "contains")
-#: Seconds that a regular expression has for a reply, and characters that it may be long.
-PATIENCE = 1.0
-LONGEST = 2000
+#: Characters that the value of a check may be long.
+LONGEST = expressions.LONGEST
 
 
 class Check(Struct, frozen=True):
@@ -73,8 +73,8 @@ def checked(check: Check, source: str) -> Check:
         raise ArtifactError(f"{source} has a check of {len(check.value):,} characters", f"{LONGEST:,} at most")
     if check.kind == "regex":
         try:
-            _expression(check.value)
-        except (regex.error, OverflowError, RecursionError, ValueError) as error:
+            expressions.check(check.value, "regex")
+        except expressions.Malformed as error:
             raise ArtifactError(
                 f"{source} has {check.value!r}, which is not a regular expression: {error}", "see Python's re"
             ) from error
@@ -95,15 +95,14 @@ def judged(checks: tuple[Check, ...], text: str) -> Verdict:
 def _judged(check: Check, text: str) -> Verdict:
     if check.kind == "number":
         return _numbered(check.value, text)
-    exact = check.kind == "regex"
-    expression = _expression(check.value) if exact else _literal(check.value)
+    if check.kind == "contains":
+        found = _literal(check.value).search(normalize("NFC", text))
+        return Verdict(False, None) if found is None else Verdict(True, _composed_at(text, found.start()))
     try:
-        found = expression.search(text if exact else normalize("NFC", text), timeout=PATIENCE)
-    except TimeoutError:
+        span = expressions.first(check.value, text, "regex")
+    except expressions.TooSlow:
         return Verdict(False, None, slow=True)
-    if found is None:
-        return Verdict(False, None)
-    return Verdict(True, found.start() if exact else _composed_at(text, found.start()))
+    return Verdict(span is not None, None if span is None else span[0])
 
 
 def _composed_at(text: str, at: int) -> int:
@@ -124,11 +123,6 @@ def _wanted(answer: str) -> Any:
     """The value that an answer states, which may have a unit beside it; None where it states none, or several."""
     found = list(numbers(answer))
     return found[0].values[0] if len(found) == 1 and found[0].values else None
-
-
-@lru_cache(maxsize=1024)
-def _expression(pattern: str) -> Any:
-    return regex.compile(pattern)
 
 
 @lru_cache(maxsize=1024)

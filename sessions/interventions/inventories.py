@@ -25,7 +25,8 @@ import msgspec
 from sessions import json_text, store
 from sessions.circuits.circuit import Neuron
 from sessions.errors import ArtifactError, UsageError
-from sessions.interventions.presets import MODES, REGIONS, Known, Preset, clash
+from sessions.interventions.presets import MODES, REGIONS, Known, Preset, sound
+from sessions.model.cancel import look
 
 #: Where an inventory that is an object may keep its list, and how each field may be spelt, its own spelling first.
 LISTS = ("neurons", "inventory", "known_neurons", "known", "entries", "items")
@@ -57,19 +58,13 @@ def read_inventory(data: bytes, source: str) -> Preset:
     """
     contents = json_text.foreign(data, source)
     if isinstance(contents, dict) and {"kind", "body"} <= contents.keys():
-        return store.body_of(store.opened(json_text.without_mark(data), "preset", source), Preset, source)
+        artifact = store.opened(json_text.without_mark(data), "preset", source)
+        return sound(store.body_of(artifact, Preset, source), source)
     under, listed, beside = _listed(contents, source)
     mode = beside.pop("mode", None)
     mode = "shift" if mode is None else mode
     neurons = tuple(_Entry(number, each, source).known(mode) for number, each in enumerate(listed, 1))
-    pair = clash(neurons)
-    if pair is not None:
-        one, two = (f"entry {number + 1} ({neurons[number].id!a})" for number in pair)
-        raise ArtifactError(
-            f"{source}: {one} and {two} both say what becomes of {Neuron(*neurons[pair[0]].neuron.site)}",
-            "leave one of them out, or give them regions that do not meet: answer and thought",
-        )
-    preset = Preset(neurons=neurons, under=under, more=beside)
+    preset = sound(Preset(neurons=neurons, under=under, more=beside), source)
     written(preset, source)  # so that nothing is taken in that could not be given back
     return preset
 
@@ -134,6 +129,7 @@ class _Entry:
 
     def known(self, mode: Any) -> Known:
         """The entry as a neuron; `mode` is that of the inventory."""
+        look()
         named = self._named()
         layer, index = (self._number(name, named) for name in ("layer", "index"))
         position = self._field("position", named.position if named else None)

@@ -76,7 +76,7 @@ def swept(
     yield Progress("reading the source")
     seen, after = passed(
         opened,
-        source_of(origin, asked[1].treatments),
+        source_of(anatomy, origin, asked[1].treatments),
         [()],
         [origin.position],
         states=[(layer, site) for layer in layers],

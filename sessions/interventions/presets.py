@@ -13,13 +13,15 @@ from typing import Any, Literal
 from msgspec import Struct, field, structs
 
 from sessions.circuits.circuit import Neuron
-from sessions.errors import UsageError
-from sessions.interventions.treatment import SEGMENTS, Treatment, Where
+from sessions.errors import ArtifactError, UsageError
+from sessions.interventions.treatment import SEGMENTS, Occupied, Treatment, Where
 
 Mode = Literal["shift", "multiply", "hold"]
 MODES: tuple[Mode, ...] = ("shift", "multiply", "hold")
 Region = Literal["always", "answer", "thought", "generated", "prompt"]
 REGIONS: tuple[Region, ...] = ("always", "answer", "thought", "generated", "prompt")
+#: Beyond any layer, neuron or position of any model.
+LARGEST = 10**9
 
 
 class Known(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -53,13 +55,6 @@ class Known(Struct, frozen=True, kw_only=True, omit_defaults=True):
         gain = 1 + factor * (self.gain - 1) if self.mode == "multiply" else factor * self.gain
         return structs.replace(self, gain=gain)
 
-    def clashes(self, other: Known) -> bool:
-        """Whether there is a position at which both say what becomes of one neuron."""
-        if self.neuron.site != other.neuron.site:
-            return False
-        apart = self.position is not None and other.position is not None and self.position != other.position
-        return not apart and self.where.meets(other.where)
-
 
 class Preset(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Known neurons in the order of their inventory.
@@ -79,6 +74,29 @@ class Preset(Struct, frozen=True, kw_only=True, omit_defaults=True):
     def target(self) -> str:
         """What it does and where, for a listing: `shift always, multiply answer`."""
         return ", ".join(dict.fromkeys(f"{known.mode} {known.region}" for known in self.neurons))
+
+
+def sound(preset: Preset, source: str) -> Preset:
+    """The preset, if it is one: neurons that can exist, none of which two entries say different things of.
+
+    Raises:
+        ArtifactError: it is not; `source` is how the message names it.
+    """
+    if not preset.neurons:
+        raise ArtifactError(f"{source} holds no neurons", "a preset has at least one")
+    for known in preset.neurons:
+        if not (0 <= known.layer < LARGEST and 0 <= known.index < LARGEST and abs(known.position or 0) < LARGEST):
+            raise ArtifactError(f"{source} has {known.neuron}, which no model has")
+        if any(not 0 <= first <= last for first, last in known.positions):
+            raise ArtifactError(f"{source} has {known.neuron} at positions that are none: {known.positions}")
+    pair = clash(preset.neurons)
+    if pair is not None:
+        one, two = (f"entry {number + 1} ({preset.neurons[number].id!a})" for number in pair)
+        raise ArtifactError(
+            f"{source}: {one} and {two} both say what becomes of {Neuron(*preset.neurons[pair[0]].neuron.site)}",
+            "leave one of them out, or give them regions that do not meet: answer and thought",
+        )
+    return preset
 
 
 def treatments(preset: Preset, label: str, marker: str = "") -> tuple[Treatment, ...]:
@@ -167,10 +185,9 @@ def part(preset: Preset, name: str, *, tier: str | None = None, region: str | No
 
 def clash(neurons: Sequence[Known]) -> tuple[int, int] | None:
     """Places of the first two that clash, or None."""
-    seen: dict[tuple[int, int], list[int]] = {}
+    occupied = Occupied[int]()
     for number, known in enumerate(neurons):
-        for other in seen.setdefault(known.neuron.site, []):
-            if neurons[other].clashes(known):
-                return other, number
-        seen[known.neuron.site].append(number)
+        other = occupied.take(known.neuron, known.where, number)
+        if other is not None:
+            return other, number
     return None

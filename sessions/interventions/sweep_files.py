@@ -16,16 +16,14 @@ import difflib
 import fcntl
 import io
 import os
-import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from sessions.disk import make_folder, read_file, reported, sync_folder, write_file
+from sessions.disk import binned, make_folder, read_file, reported, sync_folder, write_file
 from sessions.errors import ArtifactError
 from sessions.interventions.cells import Cell
 from sessions.layouts import Header, Json
@@ -153,7 +151,7 @@ class Sweep:
             header, body, sha256 = layout.read(data, source)
             if sha256 != header.sha256:
                 raise ArtifactError(f"{source} was changed or damaged after it was written")
-            return Begun(header, layout.body(body, Plan, source))
+            return Begun(header, layout.body(body, Plan, source).sound())
         except ArtifactError as error:
             raise ArtifactError(error.message, _ANEW) from error
 
@@ -212,8 +210,7 @@ class Sweep:
 
     def discard(self) -> str:
         """Move what is there to the trash, so that another sweep can have the name. Returns where it is."""
-        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")
-        trash = self.home / "trash" / FOLDER / f"{self.name}~{stamp}-{secrets.token_hex(4)}"
+        trash = binned(self.home / "trash" / FOLDER, self.name)
         with reported("write", trash):
             make_folder(trash.parent)
             self.folder.rename(trash)

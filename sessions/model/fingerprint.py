@@ -43,6 +43,7 @@ from typing import Any, BinaryIO, NamedTuple
 import torch
 from torch import Tensor
 
+from sessions.disk import LARGEST, read_file, reading
 from sessions.errors import ModelError
 from sessions.events import Progress, Steps
 from sessions.model.cancel import Cancel
@@ -69,16 +70,16 @@ def of_folder(folder: Path) -> str:
     blocks = _blocks_each(len(tensors))
     for name, stored in sorted(tensors.items()):
         digest.update(_line(name, stored.dtype, stored.shape))
-        with open(stored.path, "rb") as file:
+        with reading(stored.path) as file:
             _sample(digest, file, stored.start, stored.size, blocks)
     return digest.hexdigest()
 
 
 def of_file(path: Path) -> str:
     """The fingerprint of a GGUF file."""
-    size = path.stat().st_size
-    digest = hashlib.sha256(_line("gguf", size))
-    with open(path, "rb") as file:
+    with reading(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        digest = hashlib.sha256(_line("gguf", size))
         _sample(digest, file, 0, size, BLOCKS_FILE)
     return digest.hexdigest()
 
@@ -131,7 +132,7 @@ def with_config(weights: str, config: Any, code: Path | None = None) -> str:
     digest = hashlib.sha256(json.dumps(_plain(said), sort_keys=True, default=str).encode())
     digest.update(_line(str(text.model_type)))
     for path in () if code is None else sorted(code.glob("*.py")):
-        digest.update(_line(path.name) + path.read_bytes())
+        digest.update(_line(path.name) + read_file(path))
     return f"{weights}+{digest.hexdigest()[:_CONFIG_DIGITS]}"
 
 
@@ -175,7 +176,7 @@ def weight_files(folder: Path) -> list[Path]:
     index = folder / INDEX
     if index.is_file():
         with _parsing(index):
-            return sorted({folder / name for name in json.loads(index.read_bytes())["weight_map"].values()})
+            return sorted({folder / name for name in json.loads(read_file(index))["weight_map"].values()})
     single = folder / "model.safetensors"
     own = (path for path in folder.glob("*.safetensors") if not path.name.startswith("adapter_model"))
     files = [single] if single.is_file() else sorted(own)
@@ -196,24 +197,28 @@ class Stored(NamedTuple):
 
 
 def _stored(path: Path) -> list[Stored]:
-    with _parsing(path), open(path, "rb") as file:
+    with _parsing(path), reading(path) as file:
         length = int.from_bytes(file.read(8), "little")
-        if length > os.fstat(file.fileno()).st_size:
-            raise ValueError("its header is longer than the file")
+        if length > min(os.fstat(file.fileno()).st_size, LARGEST):
+            raise ValueError("its header is longer than the file, or than anything that is one")
         header = json.loads(file.read(length))
-        return [
+        stored = [
             Stored(name, each["dtype"], each["shape"], path, 8 + length + begin, end - begin)
             for name, each in header.items()
             if name != "__metadata__"
             for begin, end in [each["data_offsets"]]
         ]
+        whole = os.fstat(file.fileno()).st_size
+        if any(not 8 + length <= each.start <= each.start + each.size <= whole for each in stored):
+            raise ValueError("its header speaks of numbers that it does not have")
+        return stored
 
 
 @contextmanager
 def _parsing(path: Path) -> Iterator[None]:
     try:
         yield
-    except (ValueError, TypeError, LookupError, AttributeError, OSError) as error:
+    except (ValueError, TypeError, LookupError, AttributeError, OSError, RecursionError) as error:
         raise ModelError(f"{path} is damaged: {error}", "fetch it again") from error
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 from torch import Tensor, nn
@@ -176,6 +177,18 @@ def watched(anatomy: Anatomy, cancel: Cancel | None) -> Iterator[None]:
         for layer in anatomy.layers:
             stack.callback(layer.block.register_forward_pre_hook(look).remove)
         yield
+
+
+def watched_back(tensor: Tensor, cancel: Cancel | None) -> None:
+    """Look at the cancel flag when a backward pass comes by `tensor`, which keeps the hook as long as it lives."""
+    if cancel is not None:
+        # It holds the flag alone. One that held whatever holds the tensor would keep both for ever: the way back leads
+        # through the graph, which Python's collector does not see.
+        tensor.register_hook(partial(_look, cancel))
+
+
+def _look(cancel: Cancel, _: Tensor) -> None:
+    cancel.look()
 
 
 def together(contexts: Iterable[Any]) -> Any:

@@ -23,8 +23,10 @@ import huggingface_hub
 from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 from huggingface_hub.utils import logging as hub_logging
 
-from sessions.errors import ModelError
+from sessions.disk import LARGEST, check_regular, read_file, reading
+from sessions.errors import ArtifactError, ModelError
 from sessions.events import Steps
+from sessions.lines import line_of
 from sessions.model import fingerprint
 from sessions.model.background import Meter, Stopped, byte_bars, first_line, in_background
 from sessions.model.embedded import EMBEDDED, prepared
@@ -88,7 +90,7 @@ def _path(name: str) -> Path:
 
 
 def _gguf(path: Path) -> Source:
-    with _reading(path), open(path, "rb") as file:
+    with reading(path) as file:
         magic = file.read(4)
     if magic != b"GGUF":
         raise ModelError(f"{path} is not a GGUF file", _ACCEPTED)
@@ -104,24 +106,28 @@ def _check_folder(folder: Path, said: str, typed: str) -> None:
         of = f", which is {base}" if base else ""
         raise ModelError(
             f"{said} holds an adapter without its model{of}",
-            f"model {_word(base) or 'NAME'}, then adapter load {_word(typed)}",
+            f"{line_of(['model', base or 'NAME'])}, then {line_of(['adapter', 'load', typed])}",
         )
     if "config.json" not in names:
         hint = f"open {folder / 'NAME.gguf'}" if any(each.endswith(".gguf") for each in names) else _ACCEPTED
         raise ModelError(f"{said} holds no model: it lacks config.json", hint)
     _check_weights(said, names)
+    for name in names:
+        if _matches(name, [*WANTED, "*.py"]):
+            _check_file(folder / name)
 
 
-def _word(text: str) -> str:
-    """A name or path as one word of a line."""
-    return f'"{text}"' if " " in text else text
+def _check_file(path: Path) -> None:
+    """Refuse what a library would wait for, or could not hold: a named pipe, a tokenizer of a gigabyte."""
+    if path.exists() and not path.is_dir():
+        check_regular(path, largest=None if path.name.endswith(".safetensors") else LARGEST)
 
 
 def _base_of(path: Path) -> str:
     """The model that an adapter says it was made on; "" where it says none."""
     try:
-        config = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        config = json.loads(read_file(path))
+    except (ArtifactError, ValueError, RecursionError):
         return ""
     base = config.get("base_model_name_or_path") if isinstance(config, dict) else None
     return base if isinstance(base, str) and base.isprintable() and len(base) <= _LONGEST_NAME else ""

@@ -8,16 +8,15 @@ in the background; nothing of a model that was not opened to the end is kept.
 from __future__ import annotations
 
 import importlib.util
-import re
+import json
 import secrets
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import torch
-from jinja2 import meta
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -27,9 +26,10 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from sessions.errors import ModelError
+from sessions.disk import read_file
+from sessions.errors import ArtifactError, ModelError, WorkbenchError
 from sessions.events import Steps
-from sessions.model import anatomy
+from sessions.model import anatomy, templates
 from sessions.model import fingerprint as fingerprints
 from sessions.model.background import Meter, Stopped, first_line, in_background, progress_to
 from sessions.model.generation_rules import rules_of
@@ -37,8 +37,10 @@ from sessions.model.homes import home_of, refuse_split
 from sessions.model.info import ModelInfo
 from sessions.model.locating import ADAPTER, Source, located
 from sessions.model.parts import Anatomy
-from sessions.model.tokens import bound
+from sessions.model.tokens import bound, check_sound
 
+#: What transformers calls its attention that is written out in torch.
+PLAIN = "eager"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -103,6 +105,7 @@ def open_model(
     else:
         options["use_safetensors"] = True
     options |= {"trust_remote_code": trust_remote_code, "local_files_only": True, "offload_folder": offload_folder}
+    options["attn_implementation"] = _attention(source)
     # Where transformers finds an adapter with a model, it puts it on without a word: let it look where there is none.
     options["adapter_kwargs"] = {"subfolder": f"no-adapter-{secrets.token_hex(8)}"}
     return (yield from in_background(lambda meter: _load(name, source, options, meter), f"loading {name}"))
@@ -127,7 +130,10 @@ def adopt(
     model.eval()
     model.requires_grad_(False)
     parts = anatomy.read(model)
+    if not parts.layers:
+        raise ModelError(f"{name} has no layers", "open a model that has some")
     _ready_for_batches(tokenizer, parts.n_tokens)
+    check_sound(tokenizer)
     info = ModelInfo(
         name=name,
         source=source,
@@ -156,20 +162,44 @@ def adopt(
 
 def _load(name: str, source: Source, options: dict[str, Any], meter: Meter) -> OpenModel:
     weights = source.fingerprint()
-    words = {key: options[key] for key in ("gguf_file", "trust_remote_code", "local_files_only") if key in options}
     with progress_to(meter):
         try:
-            tokenizer = AutoTokenizer.from_pretrained(source.folder, **words)
-            model, found = AutoModelForCausalLM.from_pretrained(source.folder, **options, output_loading_info=True)
-        except Stopped:
+            return _loaded(name, source, options, weights)
+        except (Stopped, WorkbenchError):
             raise
-        except Exception as error:  # whatever a checkpoint, its libraries or its own code may raise
+        except BaseException as error:  # whatever a checkpoint, its libraries or its own code may raise, panics too
             raise _cannot_load(name, error) from error
+
+
+def _loaded(name: str, source: Source, options: dict[str, Any], weights: str) -> OpenModel:
+    words = {key: options[key] for key in ("gguf_file", "trust_remote_code", "local_files_only") if key in options}
+    tokenizer = AutoTokenizer.from_pretrained(source.folder, **words)
+    if tokenizer.chat_template:
+        templates.warm()  # it is there once the weights are
+    model, found = AutoModelForCausalLM.from_pretrained(source.folder, **options, output_loading_info=True)
     _check_complete(name, found)
     own_code = source.folder if options["trust_remote_code"] and getattr(model.config, "auto_map", None) else None
     identity = fingerprints.with_config(weights, model.config, own_code)
     opened = adopt(model, tokenizer, name=name, source=source.said, fingerprint=identity)
     return replace(opened, beside=source.folder if (source.folder / ADAPTER).is_file() else None)
+
+
+def _attention(source: Source) -> str | None:
+    """Which attention to load with: transformers' own choice, or its plain one where the checkpoint asks for that.
+
+    A configuration may also name a repository of kernels, which would be fetched and run: nobody is asked for that.
+    """
+    path = source.folder / "config.json"
+    if source.gguf or not path.is_file():
+        return None
+    with suppress(ArtifactError, ValueError, RecursionError):  # what is wrong with it is said by who loads it
+        config = json.loads(read_file(path))
+        if isinstance(config, dict) and PLAIN in (
+            config.get("_attn_implementation"),
+            config.get("attn_implementation"),
+        ):
+            return PLAIN
+    return None
 
 
 def _check_complete(name: str, found: dict[str, Any]) -> None:
@@ -184,7 +214,7 @@ def _check_complete(name: str, found: dict[str, Any]) -> None:
             )
 
 
-def _cannot_load(name: str, error: Exception) -> ModelError:
+def _cannot_load(name: str, error: BaseException) -> ModelError:
     hint = ""
     if "trust_remote_code" in str(error):
         return ModelError(
@@ -259,18 +289,11 @@ def _ready_for_batches(tokenizer: PreTrainedTokenizerBase, rows: int) -> None:
 
 def _has_thinking(tokenizer: PreTrainedTokenizerBase) -> bool:
     """Whether the chat template reads a variable that turns thinking on and off."""
-    templates = tokenizer.chat_template or ""
-    texts = templates.values() if isinstance(templates, dict) else [templates]
-    return any(not _variables(text).isdisjoint(("enable_thinking", "thinking")) for text in texts)
-
-
-def _variables(template: str) -> set[str]:
-    """What a template reads from outside. Parsed only, never run; `generation` is a tag of transformers' own."""
-    plain = re.sub(r"{%-?\s*(?:end)?generation\s*-?%}", "", template)
-    try:
-        return meta.find_undeclared_variables(jinja2.Environment(extensions=["jinja2.ext.loopcontrols"]).parse(plain))
-    except jinja2.TemplateSyntaxError:  # the template is refused when it is used, with its own error
-        return set()
+    own = tokenizer.chat_template or ()
+    texts = own.values() if isinstance(own, dict) else [own] if own else []
+    with suppress(templates.Refused, ModelError):  # it is refused when it is used, with its own error
+        return any(not templates.variables(text).isdisjoint(("enable_thinking", "thinking")) for text in texts)
+    return False
 
 
 def _devices(model: PreTrainedModel) -> str:

@@ -5,7 +5,7 @@ Which parts a family has, and by what names, is known to `anatomy` alone, which 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -189,6 +189,12 @@ class Anatomy:
         width = self.layers[layer].width
         if not 0 <= index < width:
             raise UsageError(f"layer {layer} has no neuron {index}", f"its neurons are 0 to {width - 1}")
+
+    def check_tokens(self, ids: Iterable[int]) -> None:
+        """Raise `UsageError` unless the model has all of these tokens."""
+        wrong = next((each for each in ids if not 0 <= each < self.n_tokens), None)
+        if wrong is not None:
+            raise UsageError(f"there is no token {wrong}", f"its tokens are 0 to {self.n_tokens - 1:,}")
 
     def check_length(self, tokens: int) -> None:
         """Raise `UsageError` when a text is longer than the model has positions for."""

@@ -168,11 +168,19 @@ def module_place(model: nn.Module, name: str) -> Place:
     Raises:
         ModelError: there is no such projection, or its weight is packed or not in memory.
     """
+    return Place(matrix_of(module_named(model, name), name))
+
+
+def module_named(model: nn.Module, name: str) -> nn.Module:
+    """The module of that name in the model.
+
+    Raises:
+        ModelError: there is none.
+    """
     try:
-        module = model.get_submodule(name)
+        return model.get_submodule(name)
     except AttributeError as error:
-        raise ModelError(f"this model has no projection '{name}'", "open the model it was made on") from error
-    return Place(matrix_of(module, name))
+        raise ModelError(f"this model has no projection '{name[:80]}'", "open the model it was made on") from error
 
 
 def plain(module: nn.Module) -> nn.Module:
@@ -183,7 +191,7 @@ def plain(module: nn.Module) -> nn.Module:
 def tied_with(model: nn.Module, name: str) -> tuple[str, ...]:
     """Other modules, by name, whose weight is the same memory as that of module `name`: an output embedding that is the
     input embedding, mostly."""
-    weight = getattr(plain(model.get_submodule(name)), "weight", None)
+    weight = getattr(plain(module_named(model, name)), "weight", None)
     found = (
         other.removesuffix(".weight")
         for other, parameter in model.named_parameters(remove_duplicate=False)

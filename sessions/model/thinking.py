@@ -18,7 +18,9 @@ from typing import Any
 from msgspec import Struct
 from transformers import PreTrainedTokenizerBase
 
-from sessions.model.texts import text_of
+from sessions.errors import ModelError
+from sessions.model import templates
+from sessions.model.texts import text_of, tried
 
 #: What templates call the part of an assistant's message that is its thought.
 FIELDS = ("reasoning_content", "thinking", "reasoning", "thought")
@@ -28,7 +30,7 @@ SWITCHED_ON = {"enable_thinking": True, "thinking": True}
 
 _ASKED = {"role": "user", "content": "a"}
 _THOUGHT, _ANSWER = "zqthoughtqz", "zqanswerqz"
-_CLOSING = re.compile(r"[<\[]\|?(?:/|END_)\w*(?:think|thought|reason)\w*\|?[>\]]", re.IGNORECASE)
+_CLOSING = re.compile(r"[<\[]\|?(?:/|END_)\w{0,40}(?:think|thought|reason)\w{0,40}\|?[>\]]", re.IGNORECASE)
 _OPPOSITE = {"/": ("",), "END_": ("START_", "BEGIN_")}
 #: What stands between the keys and values of a message that a template writes out as data.
 _DATA = re.compile(r"""["']\s*:\s*["']""")
@@ -119,7 +121,7 @@ def _shown(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
 
 def _seen(tokenizer: PreTrainedTokenizerBase, marker: str) -> str:
     """What a generated text shows of a marker: special tokens are left out of it."""
-    return _shown(tokenizer, tokenizer.encode(marker, add_special_tokens=False)).strip()
+    return _shown(tokenizer, tried(tokenizer, marker)).strip()
 
 
 @lru_cache(maxsize=8)
@@ -173,8 +175,8 @@ def in_common(one: Sequence[Any], two: Sequence[Any]) -> int:
 
 def _rendered(tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, Any]]) -> str:
     try:
-        return str(tokenizer.apply_chat_template(messages, tokenize=False, **SWITCHED_ON))
-    except Exception:  # templates are programs: they raise whatever they like at what they do not take
+        return templates.rendered(tokenizer, messages, **SWITCHED_ON)
+    except (templates.Refused, ModelError):  # it does not take them, or cannot be asked at all
         return ""
 
 

@@ -21,8 +21,10 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from sessions.errors import ModelError, UsageError
+from sessions.model import templates
 from sessions.model.info import Encoded, Prompt, Token, Turn
-from sessions.model.texts import ANCHORS, special_ids, text_of
+from sessions.model.native import reading_by
+from sessions.model.texts import ANCHORS, read_alone, special_ids, text_of, tried
 from sessions.model.thinking import in_common, markers
 
 Ids = tuple[int, ...]
@@ -88,8 +90,8 @@ def rendered(
     if prompt.thinking is not None:
         switches = {"enable_thinking": prompt.thinking, "thinking": prompt.thinking}
     try:
-        return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=begun, **switches))
-    except Exception as error:  # templates are programs: they raise whatever they like
+        return templates.rendered(tokenizer, messages, begun=begun, **switches)
+    except templates.Refused as error:
         raise ModelError(
             f"the chat template refused the prompt: {error}", "try it without --system, or with --raw"
         ) from error
@@ -104,12 +106,17 @@ def message(tokenizer: PreTrainedTokenizerBase, turn: Turn) -> dict[str, Any]:
 def _ids(tokenizer: PreTrainedTokenizerBase, text: str, templated: bool) -> list[int]:
     """The tokenizer's own ids of a text, with one prefix where both begin with it."""
     own = framing(tokenizer)
-    ids = tokenizer.encode(text, add_special_tokens=False) if templated else own.opened(tokenizer(text)["input_ids"])
+    ids = read_alone(tokenizer, text) if templated else own.opened(_read_framed(tokenizer, text))
     bos = () if tokenizer.bos_token_id is None else (tokenizer.bos_token_id,)
     unit = list(own.before or bos)
     while unit and ids[: 2 * len(unit)] == unit * 2:
         ids = ids[len(unit) :]
     return list(_with_rows(tokenizer, ids))
+
+
+def check_sound(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Raise `Broken` where the tokenizer panics over a letter: a file has told it nonsense."""
+    text_of(tokenizer, framing(tokenizer).before or (0,))
 
 
 def bound(tokenizer: PreTrainedTokenizerBase, rows: int) -> None:
@@ -144,11 +151,20 @@ class Framing(NamedTuple):
 @lru_cache(maxsize=8)
 def framing(tokenizer: PreTrainedTokenizerBase) -> Framing:
     """What the tokenizer puts around plain text of its own accord."""
-    whole, alone = list(tokenizer("a")["input_ids"]), tokenizer.encode("a", add_special_tokens=False)
+    text = next((each for each in ("a", *ANCHORS) if tried(tokenizer, each)), "")
+    if not text:
+        return Framing()  # it has tokens for whole words alone
+    whole, alone = _read_framed(tokenizer, text), read_alone(tokenizer, text)
     for start in range(len(whole) - len(alone) + 1):
         if whole[start : start + len(alone)] == alone:
             return Framing(tuple(whole[:start]), tuple(whole[start + len(alone) :]))
     return Framing()
+
+
+def _read_framed(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+    """The ids of a text with what the tokenizer puts around it."""
+    with reading_by():
+        return list(tokenizer(text)["input_ids"])
 
 
 def _leading(ids: list[int], token: int | None) -> int:
@@ -201,8 +217,8 @@ def _behind(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[str, Ids]:
     """A text to stand behind that merges with nothing of `text`, and the ids of `text` there."""
     found: tuple[str, Ids] | None = None
     for anchor in ANCHORS:
-        before = tokenizer.encode(anchor, add_special_tokens=False)
-        whole = tokenizer.encode(anchor + text, add_special_tokens=False)
+        before = tried(tokenizer, anchor)
+        whole = read_alone(tokenizer, anchor + text) if before else []
         if not before or whole[: len(before)] != before:
             continue
         ids = tuple(whole[len(before) :])
@@ -210,7 +226,7 @@ def _behind(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[str, Ids]:
         if text_of(tokenizer, ids) == text:
             found = anchor, ids
             break  # a tokenizer that changes texts (accents, case) never gives the same one back: then the first
-    anchor, ids = found or ("", tuple(tokenizer.encode(text, add_special_tokens=False)))
+    anchor, ids = found or ("", tuple(read_alone(tokenizer, text)))
     return anchor, tuple(_with_rows(tokenizer, ids))
 
 
@@ -281,12 +297,12 @@ def _template_end(tokenizer: PreTrainedTokenizerBase) -> int | None:
     turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": marker}]
     for more in ([], [{"role": "user", "content": "a"}]):
         try:
-            text = str(tokenizer.apply_chat_template(turns + more, tokenize=False))
-        except Exception:  # a template that wants other turns cannot be asked this way; EOS remains
+            text = templates.rendered(tokenizer, turns + more)
+        except (templates.Refused, ModelError):  # it wants other turns, or cannot be asked at all; EOS remains
             return None
         behind = text.rpartition(marker)[2].lstrip()
         if behind:
-            first = tokenizer.encode(behind, add_special_tokens=False)[:1]
+            first = tried(tokenizer, behind)[:1]
             return first[0] if first and first[0] in special_ids(tokenizer) else None
     return None
 

@@ -56,13 +56,15 @@ class Step(Struct, frozen=True):
 class Outcome(Struct, frozen=True, kw_only=True):
     """What training came to: the losses of the samples before and after, in nats a token, and the steps between.
 
-    `stopped` says what ended it early, else it is empty.
+    `stopped` says what ended it early, else it is empty. `lacks` is an operation that does not always give the same
+    bits on the device it was trained on, where one is.
     """
 
     initial: tuple[float, ...]
     final: tuple[float, ...]
     curve: tuple[Step, ...]
     stopped: str = ""
+    lacks: str = ""
 
 
 class Round(Struct, frozen=True, kw_only=True):

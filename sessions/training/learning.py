@@ -7,18 +7,19 @@
 The neurons that are held are so in every pass, at the input of the down projection as the adapter wraps it: what they
 would say reaches neither the weights nor the adapter, so their share in its gradient is exactly zero (see `recruits`).
 
-Training is a function of the samples, the plan and the model's weights. Its state between two steps is small (adapter,
-two moments of each of its numbers, what was counted), and from it training goes on as if it had never stopped.
+Training is a function of the samples, the plan and the model's weights (see `reproducible` for what that takes). Its
+state between two steps is small (adapter, two moments of each of its numbers, what was counted), and from it training
+goes on as if it had never stopped.
 """
 
 from __future__ import annotations
 
 import math
 import random
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import peft
@@ -29,6 +30,7 @@ from transformers.pytorch_utils import Conv1D
 
 from sessions.circuits.circuit import Neuron
 from sessions.edits.edit import Edit
+from sessions.edits.wrapping import activate, plain_modules, unwrap, wrap
 from sessions.errors import UsageError
 from sessions.events import Progress, Steps
 from sessions.interventions.suppressing import Suppression
@@ -38,21 +40,31 @@ from sessions.model.homes import refuse_offloaded
 from sessions.model.hooks import watched
 from sessions.model.opening import OpenModel
 from sessions.model.parts import Anatomy
+from sessions.training.checkpointing import checkpointed
 from sessions.training.findings import Plan, Step
 from sessions.training.recruits import Absorbing, Recruits, gathered
+from sessions.training.reproducible import Reproducible, drawn_from, reproducible
 from sessions.training.samples import Lesson
-from sessions.training.targeted import Target, as_edit, begin, chosen_alone, targets_of
+from sessions.training.scaling import Scale
+from sessions.training.targeted import Target, as_edit, begin, config_alone, select, targets_of
 
 _ADAPTER = "default"
+#: What to do about a loss that is no number, in float16 and elsewhere.
+_WAY_OUT = {
+    False: "a smaller --lr keeps it one",
+    True: "a smaller --lr keeps it one, or bfloat16, which reaches further than float16: model NAME --dtype bfloat16",
+}
 
 
 @dataclass
 class State:
-    """Where training is between two steps. `initial` are the losses of the samples before the first."""
+    """Where training is between two steps. `initial` are the losses of the samples before the first; `scale` is None
+    where there was no step yet."""
 
     step: int = 0
     curve: list[Step] = field(default_factory=list)
     initial: list[float] = field(default_factory=list)
+    scale: Scale | None = None
     absorbing: Absorbing = field(default_factory=Absorbing)
     weights: dict[str, Tensor] = field(default_factory=dict)
     moments: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
@@ -64,7 +76,8 @@ class Trained:
 
     `adapter` are the adapter's weights by PEFT's names, `config` its configuration. `initial` and `final` are the
     weighted losses of the samples, in nats a token. `stopped` says what ended training early, else it is empty. `edit`
-    is what was learned of neurons that were trained alone.
+    is what was learned of neurons that were trained alone. `lacks` is an operation that does not always give the same
+    bits on this device, where one is.
     """
 
     adapter: Mapping[str, Tensor]
@@ -75,6 +88,7 @@ class Trained:
     final: tuple[float, ...]
     stopped: str = ""
     edit: Edit | None = None
+    lacks: str = ""
 
 
 #: Called with the state after a step; may write it down.
@@ -105,7 +119,8 @@ def learn(
     """
     check_suppressed(opened.anatomy, suppressed)
     state = State() if state is None else state
-    with adapted(opened, plan, begins) as learner:
+    with adapted(opened, plan, begins) as learner, reproducible() as kernels:
+        learner.kernels = kernels
         with learner.running(suppressed, state.absorbing, cancel):
             stopped = yield from _steps(learner, lessons, plan, state, keep)
             final = yield from learner.losses(lessons, "losses after")
@@ -113,7 +128,8 @@ def learn(
         config = {key: value for key, value in learner.config.to_dict().items() if value is not None}
         edit = learner.edit()
     recruits = gathered(state.absorbing, suppressed)
-    return Trained(adapter, config, recruits, tuple(state.curve), tuple(state.initial), tuple(final), stopped, edit)
+    curve, initial = tuple(state.curve), tuple(state.initial)
+    return Trained(adapter, config, recruits, curve, initial, tuple(final), stopped, edit, kernels.lacks)
 
 
 def _steps(learner: Learner, lessons: Sequence[Lesson], plan: Plan, state: State, keep: Keep | None) -> Steps[str]:
@@ -125,11 +141,10 @@ def _steps(learner: Learner, lessons: Sequence[Lesson], plan: Plan, state: State
         state.initial = yield from learner.losses(lessons, "losses before")
     while state.step < total:
         chosen, rate = order[state.step], plan.rate_at(state.step, total)
-        loss = learner.gradients([lessons[number] for number in chosen])
-        if not math.isfinite(loss) or not learner.finite():
+        loss = learner.gradients([lessons[number] for number in chosen], state)
+        if loss is None:
             optimizer.zero_grad(set_to_none=True)
-            return f"the loss was no number at step {state.step + 1} of {total}: a smaller --lr keeps it one"
-        state.absorbing.step()
+            return f"the loss was no number at step {state.step + 1} of {total}: {_WAY_OUT[learner.scale.moves]}"
         for group in optimizer.param_groups:
             group["lr"] = rate
         optimizer.step()
@@ -164,14 +179,18 @@ def check_suppressed(anatomy: Anatomy, suppressed: Sequence[Neuron]) -> None:
 
 
 class Learner:
-    """A model with an adapter that is being trained. `weights` are the adapter's, by name."""
+    """A model with an adapter that is being trained. `weights` are the adapter's, by name; `config` is PEFT's."""
 
-    def __init__(self, opened: OpenModel, model: Any, plan: Plan, targets: Sequence[Target] = ()) -> None:
+    def __init__(
+        self, opened: OpenModel, config: Any, wrappers: Mapping[str, Any], plan: Plan, targets: Sequence[Target] = ()
+    ) -> None:
         self.opened = opened
         self.anatomy = architectures.read(opened.model)  # with the wrappers that the adapter put in
-        self.config = model.peft_config[_ADAPTER]
+        self.config = config
         self.weights = {name: each for name, each in opened.model.named_parameters() if each.requires_grad}
-        self._model = model
+        self.scale = Scale.of(opened.model)
+        self.kernels = Reproducible()
+        self._wrappers = wrappers
         self._plan = plan
         self._targets = targets
 
@@ -180,11 +199,16 @@ class Learner:
         if not self._targets:
             return None
         about = f"{len(self._plan.neurons):,} neurons trained alone"
-        return as_edit(self.opened, self._targets, _ADAPTER, about)
+        return as_edit(self._wrappers, self._targets, _ADAPTER, about)
 
     def adapter(self) -> Mapping[str, Tensor]:
         """The adapter's weights as PEFT names them in its files."""
-        return peft.get_peft_model_state_dict(self._model)
+        factors = {
+            f"base_model.model.{name}.{factor}.weight": getattr(wrapper, factor)[_ADAPTER].weight
+            for name, wrapper in self._wrappers.items()
+            for factor in ("lora_A", "lora_B")
+        }
+        return dict(sorted(factors.items()))
 
     @contextmanager
     def running(self, suppressed: Sequence[Neuron], absorbing: Absorbing, cancel: Cancel | None) -> Iterator[None]:
@@ -195,7 +219,7 @@ class Learner:
                 stack.enter_context(Suppression(self.anatomy, suppressed).held())
             stack.enter_context(absorbing.watching(self.anatomy))
             if self._plan.checkpointing:
-                stack.enter_context(_checkpointed(self.opened, self.anatomy))
+                stack.enter_context(checkpointed(self.opened.model, [layer.block for layer in self.anatomy.layers]))
             stack.enter_context(watched(self.anatomy, cancel))
             yield
 
@@ -204,28 +228,62 @@ class Learner:
         found = [getattr(getattr(site, "down", None), "lora_A", None) for site in self.anatomy.layers[layer].sites]
         return [] if self._targets or None in found else [each[_ADAPTER].weight for each in found]  # type: ignore[index]
 
-    def gradients(self, lessons: Sequence[Lesson]) -> float:
-        """Leave the gradient of the mean loss in the adapter's weights; returns that loss."""
-        total = 0.0
-        for lesson in lessons:
-            with torch.inference_mode(False), torch.enable_grad():
-                loss = loss_of(self.opened, lesson) / len(lessons)
-                loss.backward()
-            total += float(loss.detach())
-        return total
+    def gradients(self, lessons: Sequence[Lesson], state: State) -> float | None:
+        """Leave the gradient of the mean loss in the adapter's weights, and count it; returns that loss, or None where
+        one of them is no number. Nothing is counted then."""
+        self.scale = state.scale or self.scale
+        while True:
+            loss = self._backward(lessons, state.absorbing)
+            if math.isfinite(loss) and _finite(self._gradients(), state.absorbing):
+                break
+            smaller = self.scale.after_overflow() if math.isfinite(loss) else None
+            self._forget(state.absorbing)
+            if smaller is None:
+                return None
+            self.scale = smaller
+        if self.scale.value != 1:
+            for gradient in self._gradients():
+                gradient /= self.scale.value
+        state.absorbing.step(self.scale.value)
+        self.scale = state.scale = self.scale.after_step()
+        return loss
 
-    def finite(self) -> bool:
-        """Whether all gradients are numbers."""
-        return all(bool(each.grad.isfinite().all()) for each in self.weights.values() if each.grad is not None)
+    def _backward(self, lessons: Sequence[Lesson], absorbing: Absorbing) -> float:
+        """The mean loss, whose gradient, times the scale, is left in the weights."""
+
+        def work() -> float:
+            self._forget(absorbing)
+            total = 0.0
+            for lesson in lessons:
+                with torch.inference_mode(False), torch.enable_grad():
+                    loss = loss_of(self.opened, lesson) / len(lessons)
+                    (loss if self.scale.value == 1 else loss * self.scale.value).backward()
+                total += float(loss.detach())
+            return total
+
+        return self.kernels.computed(work)
+
+    def _forget(self, absorbing: Absorbing) -> None:
+        """Leave no gradient behind."""
+        absorbing.forget()
+        for weight in self.weights.values():
+            weight.grad = None
+
+    def _gradients(self) -> list[Tensor]:
+        """Those that are left in the weights."""
+        return [weight.grad for weight in self.weights.values() if weight.grad is not None]
 
     def losses(self, lessons: Sequence[Lesson], label: str) -> Steps[list[float]]:
         """The loss of each sample as things are."""
         found = []
         for number, lesson in enumerate(lessons):
             yield Progress(label, number, len(lessons), "samples")
-            with torch.no_grad():
-                found.append(float(loss_of(self.opened, lesson)))
+            found.append(self.kernels.computed(partial(self._loss, lesson)))
         return found
+
+    @torch.no_grad()
+    def _loss(self, lesson: Lesson) -> float:
+        return float(loss_of(self.opened, lesson))
 
     def take(self, state: State, optimizer: torch.optim.Optimizer) -> None:
         """Go on from a state that was put away; one that is new says nothing of the weights."""
@@ -247,6 +305,14 @@ class Learner:
             name: (optimizer.state[weight]["exp_avg"], optimizer.state[weight]["exp_avg_sq"])
             for name, weight in self.weights.items()
         }
+
+
+def _finite(gradients: Sequence[Tensor], absorbing: Absorbing) -> bool:
+    """Whether all that flowed back to the weights and to the neurons is numbers; asked of each device once."""
+    by_device: dict[torch.device, list[Tensor]] = {}
+    for each in (*gradients, *absorbing.pending.values()):
+        by_device.setdefault(each.device, []).append(each.isfinite().all())
+    return all(bool(torch.stack(answers).all()) for answers in by_device.values())
 
 
 def loss_of(opened: OpenModel, lesson: Lesson) -> Tensor:
@@ -273,37 +339,38 @@ def adapted(opened: OpenModel, plan: Plan, begins: Edit | None = None) -> Iterat
         ArtifactError: `begins` is no edit of the plan's neurons.
     """
     refuse_offloaded(opened.model, "training")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # of what PEFT asks transformers
-        if plan.neurons:
-            targets = targets_of(opened, plan.neurons)
-            with chosen_alone(opened, targets, _ADAPTER) as model:
-                if begins is not None:
-                    begin(opened, targets, begins, _ADAPTER)
-                yield Learner(opened, model, plan, targets)
-        else:
-            with _low_rank(opened, plan) as model:
-                yield Learner(opened, model, plan)
+    targets = targets_of(opened, plan.neurons) if plan.neurons else ()
+    if not targets:
+        check_modules(opened.anatomy, plan.modules)
+    config = config_alone(targets) if targets else _low_rank(opened, plan)
+    config.base_model_name_or_path = opened.model.name_or_path
+    names = [target.name for target in targets] if targets else _named(opened, plan.modules)
+    try:
+        with torch.inference_mode(False), drawn_from(plan.seed):
+            wrappers = wrap(opened.model, config, names, _ADAPTER)
+            activate(opened.model, [_ADAPTER], trained=True)
+            select(wrappers, targets, _ADAPTER)
+            if begins is not None:
+                begin(wrappers, targets, begins, _ADAPTER)
+        yield Learner(opened, config, wrappers, plan, targets)
+    finally:
+        unwrap(opened.model, _ADAPTER)
 
 
-@contextmanager
-def _low_rank(opened: OpenModel, plan: Plan) -> Iterator[Any]:
-    check_modules(opened.anatomy, plan.modules)
-    config = peft.LoraConfig(
+def _low_rank(opened: OpenModel, plan: Plan) -> peft.LoraConfig:
+    return peft.LoraConfig(
         r=plan.rank,
         lora_alpha=plan.alpha,
-        target_modules=list(plan.modules),
         lora_dropout=0.0,
         bias="none",
         fan_in_fan_out=_transposed(opened.anatomy, plan.modules),
     )
-    with torch.inference_mode(False), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(plan.seed)
-        model = peft.get_peft_model(opened.model, config, adapter_name=_ADAPTER)
-    try:
-        yield model
-    finally:
-        model.unload()
+
+
+def _named(opened: OpenModel, modules: Sequence[str]) -> list[str]:
+    """The whole names of the projections in the decoder's layers whose names end so."""
+    chosen = {id(module) for name, module in _projections(opened.anatomy) if name in modules}
+    return [name for name, module in plain_modules(opened.model) if id(module) in chosen]
 
 
 def modules_of(anatomy: Anatomy) -> tuple[str, ...]:
@@ -314,7 +381,7 @@ def modules_of(anatomy: Anatomy) -> tuple[str, ...]:
 def _projections(anatomy: Anatomy) -> Iterator[tuple[str, nn.Module]]:
     """All projections in the decoder's layers, each with the last part of its name."""
     for layer in anatomy.layers:
-        for name, module in layer.block.named_modules():
+        for name, module in plain_modules(layer.block):
             if isinstance(module, nn.Linear | Conv1D):
                 yield name.rpartition(".")[2], module
 
@@ -331,18 +398,3 @@ def check_modules(anatomy: Anatomy, modules: Sequence[str]) -> None:
     if missing is not None or not modules:
         what = "no module is named" if missing is None else f"no projection of this model is called '{missing}'"
         raise UsageError(what, f"it has: {', '.join(there)}")
-
-
-@contextmanager
-def _checkpointed(opened: OpenModel, anatomy: Anatomy) -> Iterator[None]:
-    """Inside the block layers keep their inputs alone and compute the rest again on the way back."""
-    opened.model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
-    blocks = [layer.block for layer in anatomy.layers]
-    try:
-        for block in blocks:
-            block.training = True  # the block alone, which asks for it; the dropout in it stays off
-        yield
-    finally:
-        for block in blocks:
-            block.training = False
-        opened.model.activation_checkpointing_disable()

@@ -13,23 +13,33 @@ of the command file and comments that say what belongs there.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import PurePath
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import yaml
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
 
 from sessions.errors import ArtifactError
+from sessions.lines import comment_of, line_of
 
 #: How the pipeline calls the parts of a reply, and what they are called here.
 _PARTS = {"concl": "conclusions", "filler": "filler", "glue": "glue"}
+#: What the names of tiers, regions, modules and parts are made of.
+_PLAIN = re.compile(r"[^\s,+&=\"'`${}\\]+")
+_PLAIN_RULE = "a name there is letters, digits and _ . -"
+
+
+#: Numbers of a configuration: counts from 1, and others that are finite.
+_Count = Annotated[int, Meta(ge=1, le=10**9)]
+_Real = Annotated[float, Meta(ge=0, le=1e9)]
 
 
 class _Recruits(Struct, frozen=True):
     source: str
-    top_n: int
+    top_n: _Count
     label: str = ""
 
 
@@ -42,12 +52,12 @@ class _Suppression(Struct, frozen=True):
 
 class _Training(Struct, frozen=True):
     target_modules: tuple[str, ...]
-    lora_r: int = 8
-    lora_alpha: int = 16
-    lr: float = 1e-4
-    n_epochs: int = 4
-    max_prompt_tokens: int | None = None
-    weights: dict[str, float] = field(default_factory=dict)
+    lora_r: _Count = 8
+    lora_alpha: _Count = 16
+    lr: _Real = 1e-4
+    n_epochs: _Count = 4
+    max_prompt_tokens: _Count | None = None
+    weights: dict[str, _Real] = field(default_factory=dict)
 
 
 class _Mode(Struct, frozen=True):
@@ -58,7 +68,7 @@ class _Mode(Struct, frozen=True):
 
 class _Inference(Struct, frozen=True):
     modes: tuple[_Mode, ...] = ()
-    max_new_tokens: int | None = None
+    max_new_tokens: Annotated[int, Meta(ge=0, le=10**9)] | None = None
 
 
 class Config(Struct, frozen=True):
@@ -83,9 +93,18 @@ def read(data: bytes, source: str) -> Config:
         place = getattr(error, "problem_mark", None)
         where = f", line {place.line + 1}" if place is not None else ""
         raise ArtifactError(f"{source}{where} is no YAML: {getattr(error, 'problem', None) or error}") from error
+    except RecursionError as error:
+        raise ArtifactError(f"{source} is no configuration of rounds: it is nested too deeply") from error
+    except (ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
+        # A number of thousands of digits, a 31st of February, a tag that says of a word that it is a number.
+        raise ArtifactError(f"{source} has a value that YAML cannot read: {str(error)[:120]}") from error
     try:
-        return msgspec.convert(held, Config, strict=False)
-    except msgspec.ValidationError as error:
+        config = msgspec.convert(held, Config, strict=False)
+        msgspec.json.encode(config)  # half a character has no place in a command file
+        return config
+    except UnicodeEncodeError as error:
+        raise ArtifactError(f"{source} holds text that is not valid Unicode: {ascii(error.object)[:60]}") from error
+    except (msgspec.ValidationError, RecursionError) as error:
         raise ArtifactError(
             f"{source} is no configuration of rounds: {error}",
             "it has mode_name, suppression, training and inference",
@@ -93,49 +112,75 @@ def read(data: bytes, source: str) -> Config:
 
 
 def command_file(config: Config, source: str) -> str:
-    """The experiment as a command file."""
+    """The experiment as a command file.
+
+    Raises:
+        ArtifactError: something in it would be more than one word of a line.
+    """
+    _check_words(config, source)
     return "\n".join(_lines(config, source)) + "\n"
 
 
-def _lines(config: Config, source: str) -> Iterator[str]:
-    yield f"# {config.mode_name}, from {PurePath(source).name}"
-    if config.description:
-        yield f"# {' '.join(config.description.split())}"
-    yield "# workbench run FILE --set model=… --set data=samples.jsonl" + _settings(config)
-    yield ""
-    yield "model ${model}"
+def variables(config: Config) -> tuple[str, ...]:
+    """The names of the values that the command file asks for."""
     suppression = config.suppression
-    if suppression.include_inventory:
-        yield "import ${inventory} --as preset:inventory --force"
-        for selection in _inventory(suppression):
-            yield f"suppress {selection}"
-    for each in suppression.add_recruits or ():
-        name = _round(each)
-        yield f"# {each.source}"
-        yield f"import ${{{_variable(name)}}} --as {name} --force"
-        yield f"suppress recruits:{name}:{each.top_n}"
+    names = ["model", "data", *(["inventory"] if suppression.include_inventory else [])]
+    names += [_variable(_round(each)) for each in suppression.add_recruits or ()]
+    return tuple(dict.fromkeys([*names, *(["prompt"] if config.inference.modes else [])]))
+
+
+def _check_words(config: Config, source: str) -> None:
+    """Refuse names that mean more in a line than themselves: `A,L0/*` for a tier, `q_proj,${x}` for a module."""
+    suppression = config.suppression
+    said = [("inventory_tiers", tier) for tier in suppression.inventory_tiers]
+    said += [("inventory_regions", region) for region in suppression.inventory_regions]
+    said += [("target_modules", module) for module in config.training.target_modules]
+    said += [("weights", part) for part in config.training.weights]
+    for field_name, text in said:
+        if not _PLAIN.fullmatch(str(text)) or not str(text).isprintable():
+            raise ArtifactError(f"{source} has {str(text)!r} in {field_name}, which is no name", _PLAIN_RULE)
+
+
+def _lines(config: Config, source: str) -> Iterator[str]:
+    yield comment_of(f"{config.mode_name}, from {PurePath(source).name}")
+    if config.description:
+        yield comment_of(config.description)
+    model, data, *others = variables(config)
+    settings = "".join(f" --set {name}=…" for name in others)
+    yield f"# workbench run FILE --set {model}=… --set {data}=samples.jsonl{settings}"
+    yield ""
+    yield line_of(["model", f"${{{model}}}"])
+    yield from _suppressing(config.suppression)
     name = _named(config.mode_name)
     yield ""
     yield _train(config.training, name)
-    yield f"recruits {name}"
-    yield f"rounds {name}"
+    yield line_of(["recruits", name])
+    yield line_of(["rounds", name])
     if config.inference.modes:
         yield ""
-        yield f"adapter load round:{name} --as {name}"
-        tokens = f" --max-tokens {config.inference.max_new_tokens}" if config.inference.max_new_tokens else ""
-        yield "prompt ${prompt}"
-        for mode in sorted(config.inference.modes, key=lambda mode: not mode.hooks_active):
-            yield f"# {mode.label}: {' '.join(mode.note.split())}".rstrip(": ")
-            if not mode.hooks_active:
-                yield "release all"
-            yield f"generate{tokens}"
+        yield from _inferring(config.inference, name)
 
 
-def _settings(config: Config) -> str:
-    names = ["inventory"] if config.suppression.include_inventory else []
-    names += [_variable(_round(each)) for each in config.suppression.add_recruits or ()]
-    names += ["prompt"] if config.inference.modes else []
-    return "".join(f" --set {name}=…" for name in names)
+def _suppressing(suppression: _Suppression) -> Iterator[str]:
+    if suppression.include_inventory:
+        yield line_of(["import", "${inventory}"], {"--as": "preset:inventory", "--force": True})
+        for selection in _inventory(suppression):
+            yield line_of(["suppress", selection])
+    for each in suppression.add_recruits or ():
+        name = _round(each)
+        yield comment_of(each.source)
+        yield line_of(["import", f"${{{_variable(name)}}}"], {"--as": name, "--force": True})
+        yield line_of(["suppress", f"recruits:{name}:{each.top_n}"])
+
+
+def _inferring(inference: _Inference, name: str) -> Iterator[str]:
+    yield line_of(["adapter", "load", f"round:{name}"], {"--as": name})
+    yield line_of(["prompt", "${prompt}"])
+    for mode in sorted(inference.modes, key=lambda mode: not mode.hooks_active):
+        yield comment_of(f"{mode.label}: {mode.note}").rstrip(": ")
+        if not mode.hooks_active:
+            yield line_of(["release", "all"])
+        yield line_of(["generate"], {"--max-tokens": inference.max_new_tokens or None})
 
 
 def _round(each: _Recruits) -> str:
@@ -158,14 +203,11 @@ def _inventory(suppression: _Suppression) -> Iterator[str]:
 
 
 def _train(training: _Training, name: str) -> str:
-    said = [f"train-round ${{data}} --as {name} --rank {training.lora_r} --alpha {training.lora_alpha}"]
-    said.append(f"--lr {training.lr:g} --epochs {training.n_epochs} --modules {','.join(training.target_modules)}")
-    if training.weights:
-        weights = ",".join(f"{_PARTS.get(part, part)}={weight:g}" for part, weight in training.weights.items())
-        said.append(f"--weights {weights}")
-    if training.max_prompt_tokens is not None:
-        said.append(f"--budget {training.max_prompt_tokens}")
-    return " ".join(said)
+    weights = ",".join(f"{_PARTS.get(part, part)}={weight:g}" for part, weight in training.weights.items())
+    options = {"--as": name, "--rank": training.lora_r, "--alpha": training.lora_alpha, "--lr": f"{training.lr:g}",
+               "--epochs": training.n_epochs, "--modules": ",".join(training.target_modules),
+               "--weights": weights or None, "--budget": training.max_prompt_tokens}  # fmt: skip
+    return line_of(["train-round", "${data}"], options)
 
 
 def _named(text: str) -> str:

@@ -13,11 +13,13 @@ so its norm says how hard training pulls on what neuron i says. Four measures of
     activation   Σ over positions |h_i · ∂L/∂h_i|, summed over steps: gradient × activation, which needs no adapter on
                  the down projection
 
-A neuron that is held at zero has h_i = 0 at every position: all four are exactly zero.
+A neuron that is held at zero has h_i = 0 at every position: all four are exactly zero. What a step leaves is counted
+when the step is taken: one whose gradients are no numbers is forgotten, and so adds nothing to anything.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -38,6 +40,7 @@ Measure = Literal["gradient", "largest", "last", "activation"]
 MEASURES: tuple[Measure, ...] = get_args(Measure)
 #: How many of a round count as its recruits, unless it is said otherwise.
 TOP = 30
+_LAYER = re.compile("[0-9]{1,9}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,13 +50,14 @@ class Recruits:
     scores: Mapping[Measure, Mapping[int, Tensor]]
     suppressed: tuple[Neuron, ...] = ()
 
-    def strongest(self, count: int = TOP, measure: Measure = "gradient") -> tuple[Neuron, ...]:
+    def strongest(self, count: int = TOP, measure: Measure | None = None) -> tuple[Neuron, ...]:
         """The neurons that absorbed most, the strongest first, without those that were held at zero. Their attribution
-        is what they absorbed.
+        is what they absorbed, by the usual measure unless another is named.
 
         Raises:
             ArtifactError: the round was not measured so.
         """
+        measure = measure or self.usual
         if measure not in self.scores:
             raise ArtifactError(
                 f"this round was not measured by {measure}", f"it has: {', '.join(self.scores) or 'nothing'}"
@@ -103,8 +107,10 @@ class Recruits:
             measure, _, layer = name.partition(".")
             if name == "suppressed" and tensor.dtype == "I64" and tensor.shape[1:] == (2,):
                 rows = np.frombuffer(tensor.data, "<i8").reshape(tensor.shape).tolist()
+                if any(min(row) < 0 for row in rows):
+                    raise ArtifactError(f"{source} has a suppressed neuron below 0: layers and neurons count from 0")
                 suppressed = tuple(Neuron(layer, index) for layer, index in rows)
-            elif measure in MEASURES and layer.isdecimal() and tensor.dtype == "F32" and len(tensor.shape) == 1:
+            elif measure in MEASURES and _LAYER.fullmatch(layer) and tensor.dtype == "F32" and len(tensor.shape) == 1:
                 scores.setdefault(measure, {})[int(layer)] = from_bytes(tensor, f"'{name}' of {source}")
             else:
                 raise ArtifactError(f"{source} has a tensor '{name}', which no recruits have")
@@ -120,23 +126,34 @@ class Absorbing:
     columns: dict[int, list[Any]] = field(default_factory=dict)
     """By layer the weights of the adapter, `[r, width]`, whose columns read the neurons, and at which neuron each
     begins."""
+    pending: dict[int, Tensor] = field(default_factory=dict)
+    """Gradient × activation by layer of the backward passes since the last step, which is not taken yet."""
 
-    def step(self) -> None:
-        """Count the gradients that a step has just left in the adapter."""
+    def step(self, scale: float = 1.0) -> None:
+        """Count the gradients that a step has just left in the adapter, and those that flowed to the neurons, which
+        are `scale` times what they should be."""
+        for layer, products in self.pending.items():
+            self._add("activation", layer, products if scale == 1 else products / scale)
+        self.pending.clear()
         for layer, readers in self.columns.items():
             norms = torch.cat([weight.grad.float().norm(dim=0) for weight in readers])
             self._add("gradient", layer, norms)
             largest = self.scores.setdefault("largest", {})
-            largest[layer] = torch.maximum(largest[layer], norms) if layer in largest else norms.clone()
+            largest[layer] = torch.maximum(largest[layer].to(norms.device), norms) if layer in largest else norms
             self.scores.setdefault("last", {})[layer] = norms
+
+    def forget(self) -> None:
+        """Leave out of account what flowed to the neurons since the last step."""
+        self.pending.clear()
 
     def _add(self, measure: Measure, layer: int, values: Tensor) -> None:
         by_layer = self.scores.setdefault(measure, {})
-        by_layer[layer] = by_layer[layer] + values if layer in by_layer else values
+        # What was taken up from a file is on the CPU, and goes where the layer computes.
+        by_layer[layer] = by_layer[layer].to(values.device) + values if layer in by_layer else values
 
     @contextmanager
     def watching(self, anatomy: Anatomy) -> Iterator[None]:
-        """Inside the block, every backward pass adds gradient × activation of all dense neurons.
+        """Inside the block, every backward pass adds gradient × activation of all dense neurons to what is pending.
 
         Its hooks have to come after those that hold neurons at zero.
         """
@@ -151,18 +168,19 @@ class Absorbing:
 
     def _observed(self, layer: int, site: DenseSite, width: int) -> Change:
         def change(activations: Tensor, _: Any) -> Tensor:
-            if (
-                activations.requires_grad
-            ):  # not the first pass of a checkpointed layer, which nothing flows back through
-                kept = activations.detach()
+            if not torch.is_grad_enabled():
+                return activations
+            if not activations.requires_grad:  # nothing below is trained, and the neurons have their share all the same
+                activations = activations.detach().requires_grad_()
+            kept = activations.detach()
 
-                def absorb(gradient: Tensor) -> None:
-                    products = (gradient * kept).abs().flatten(0, -2).sum(0, dtype=torch.float32)
-                    row = torch.zeros(width, device=products.device)
-                    row[site.offset : site.offset + site.width] = products
-                    self._add("activation", layer, row)
+            def absorb(gradient: Tensor) -> None:
+                products = (gradient.float() * kept.float()).abs().flatten(0, -2).sum(0)
+                row = torch.zeros(width, device=products.device)
+                row[site.offset : site.offset + site.width] = products
+                self.pending[layer] = self.pending[layer] + row if layer in self.pending else row
 
-                activations.register_hook(absorb)
+            activations.register_hook(absorb)
             return activations
 
         return change

@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import secrets
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
@@ -24,17 +22,21 @@ from safetensors.torch import save as tensors_as_bytes
 from torch import Tensor
 
 from sessions import tensor_file
-from sessions.disk import alone, make_folder, read_file, reported, sync_folder, turn, write_file
+from sessions.disk import alone, binned, make_folder, read_file, reported, sync_folder, turn, write_file
 from sessions.errors import ArtifactError
 from sessions.floats import to_bytes
 from sessions.json_text import decoded, readable
 from sessions.model.info import same_model
-from sessions.store import Store, checked_name, now
+from sessions.store import Store, checked_name
+from sessions.temporary import temporary_folder
 from sessions.tensor_file import Tensors
 from sessions.training.findings import FORMAT, KIND, Round
 from sessions.training.recruits import Recruits
 
 _ROUND, _RECRUITS, _ADAPTER = "round.json", "recruits.safetensors", "adapter"
+_WEIGHTS, _CONFIG = f"{_ADAPTER}/adapter_model.safetensors", f"{_ADAPTER}/adapter_config.json"
+#: The files that a round may have beside what is said of it.
+_FILES = (_RECRUITS, _WEIGHTS, _CONFIG)
 UNFINISHED = "unfinished"
 #: Tensors beside the recruits: the loss of each step, and those of the samples before and after.
 _LOSSES = ("losses", "initial", "final")
@@ -116,7 +118,7 @@ class Rounds:
         found = decoded(read_file(path), Round, str(path))
         if (found.kind, found.format) != (KIND, FORMAT):
             raise ArtifactError(f"{path} is a {found.kind} of format {found.format}, not a round of this workbench")
-        return found
+        return _sound(found, str(path))
 
     def load(self, name: str) -> Round:
         """A round, its files checked by their sha256.
@@ -156,8 +158,8 @@ class Rounds:
         path, files = self.path(found.name), {_RECRUITS: tensor_file.written(_with_losses(recruits, found))}
         if adapter is not None:
             weights = {name: tensor.contiguous() for name, tensor in adapter.items()}
-            files[f"{_ADAPTER}/adapter_model.safetensors"] = tensors_as_bytes(weights, metadata={"format": "pt"})
-            files[f"{_ADAPTER}/adapter_config.json"] = json.dumps(found.config, indent=2, default=list).encode() + b"\n"
+            files[_WEIGHTS] = tensors_as_bytes(weights, metadata={"format": "pt"})
+            files[_CONFIG] = json.dumps(found.config, indent=2, default=list).encode() + b"\n"
         signed = msgspec.structs.replace(found, files={name: _sha256(data) for name, data in sorted(files.items())})
         files[_ROUND] = readable(msgspec.to_builtins(signed), f"round '{found.name}'")
         with reported("write", path), self._anew(found.name, force) as folder:
@@ -182,10 +184,7 @@ class Rounds:
         path = self.path(name)
         if path.exists() and not force:
             raise ArtifactError(f"round '{name}' exists already", "replace it with --force, or choose another name")
-        make_folder(self.folder)
-        folder = self.folder / f".{secrets.token_hex(8)}"
-        folder.mkdir()
-        try:
+        with temporary_folder(self.folder) as folder:
             yield folder
             with turn(self.folder):
                 if path.exists():
@@ -194,16 +193,36 @@ class Rounds:
                     self._discard(name)
                 folder.rename(path)
                 sync_folder(self.folder)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
 
     def _discard(self, name: str) -> Path:
         make_folder(self._trash)
-        kept = self._trash / f"{name}~{now().replace(':', '')}-{secrets.token_hex(3)}"
+        kept = binned(self._trash, name)
         self.path(name).rename(kept)
         sync_folder(self._trash)
         sync_folder(self.folder)
         return kept
+
+
+def _sound(found: Round, source: str) -> Round:
+    """The round, if it is one: with losses of its samples, neurons that can exist, and files that are its own.
+
+    Raises:
+        ArtifactError: it is not; `source` is how the message names it.
+    """
+    for outcome in (found.outcome, *filter(None, [found.control])):
+        if not outcome.initial or len(outcome.initial) != len(outcome.final):
+            raise ArtifactError(f"{source} has no loss of each sample before and after")
+    plan = found.plan
+    if min(plan.rank, plan.epochs, plan.batch) < 1:
+        raise ArtifactError(f"{source} has a plan of no steps: rank, epochs and batch count from 1")
+    neurons = (*found.recruited, *found.suppressed, *plan.neurons)
+    wrong = next((each for each in neurons if min(each.site) < 0), None)
+    if wrong is not None:
+        raise ArtifactError(f"{source} has {wrong}: layers and neurons count from 0")
+    foreign = next((name for name in found.files if name not in _FILES), None)
+    if foreign is not None:
+        raise ArtifactError(f"{source} speaks of a file {foreign[:80]!r}, which no round has")
+    return found
 
 
 def _with_losses(recruits: Recruits, found: Round) -> Tensors:

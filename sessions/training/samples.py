@@ -24,6 +24,7 @@ from transformers import PreTrainedTokenizerBase
 from sessions.circuits.prompts import numbered_lines
 from sessions.errors import ArtifactError, ModelError, UsageError
 from sessions.json_text import decoded
+from sessions.lines import quoted
 from sessions.model.generation import ending_ids
 from sessions.model.info import Encoded, Prompt, Turn
 from sessions.model.opening import OpenModel
@@ -194,7 +195,8 @@ def _weights(
     """The weight of each token of what is learned, given where in its text it lies; what no part names is filler."""
     unknown = next((part for part in sample.parts if part not in weights), None)
     if unknown is not None:
-        raise UsageError(f"{name} has a part '{unknown}', which has no weight", f"--weights {unknown}=1,{FILLER}=0.5")
+        hint = f"--weights {quoted(f'{unknown}=1,{FILLER}=0.5')}"
+        raise UsageError(f"{name} has a part '{unknown}', which has no weight", hint)
     said = reply.text[: reply.end]
     counted = [
         (weights[part], start, start + length)

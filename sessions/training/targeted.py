@@ -12,8 +12,7 @@ change of the neurons' own weights, to the number, so a round of this kind is al
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,36 +83,27 @@ def _targets(layer: int, site: DenseSite, chosen: Sequence[int], names: dict[int
     yield Target(layer, names[id(site.down)], site.down, True, ("down",), numbers, tuple(chosen))
 
 
-@contextmanager
-def chosen_alone(opened: OpenModel, targets: Sequence[Target], name: str) -> Iterator[Any]:
-    """Inside the block the model has an adapter, PEFT's model of it is yielded, that changes these lines alone."""
+def config_alone(targets: Sequence[Target]) -> peft.LoraConfig:
+    """PEFT's configuration of an adapter that changes these lines alone, once its factors have been `select`ed."""
     ranks = {target.name: len(target.lines) for target in targets}
-    config = peft.LoraConfig(
+    return peft.LoraConfig(
         r=1,
         lora_alpha=1,
-        target_modules=list(ranks),
         rank_pattern=ranks,
         alpha_pattern=ranks,
         lora_dropout=0.0,
         bias="none",
         fan_in_fan_out=any(not isinstance(target.module, nn.Linear) for target in targets),
     )
-    with torch.inference_mode(False):
-        model = peft.get_peft_model(opened.model, config, adapter_name=name)
-        try:
-            for target in targets:
-                _select(opened.model.get_submodule(target.name), target, name)
-        except BaseException:
-            model.unload()
-            raise
-    try:
-        yield model
-    finally:
-        model.unload()
+
+
+def select(wrappers: Mapping[str, Any], targets: Sequence[Target], name: str) -> None:
+    """Make one factor of each wrapper the selector, and the other the learned one, which begins at zero."""
+    for target in targets:
+        _select(wrappers[target.name], target, name)
 
 
 def _select(wrapper: Any, target: Target, name: str) -> None:
-    """Make one factor the selector, and the other the learned one, which begins at zero."""
     a, b = wrapper.lora_A[name].weight, wrapper.lora_B[name].weight  # [r, in], [out, r]
     frozen, learned = (a, b) if target.writes else (b, a)
     order = torch.arange(len(target.lines))
@@ -127,7 +117,7 @@ def _select(wrapper: Any, target: Target, name: str) -> None:
     frozen.requires_grad_(False)
 
 
-def begin(opened: OpenModel, targets: Sequence[Target], edit: Edit, name: str) -> None:
+def begin(wrappers: Mapping[str, Any], targets: Sequence[Target], edit: Edit, name: str) -> None:
     """Have the learned factors begin at the deltas of an edit.
 
     Raises:
@@ -148,7 +138,7 @@ def begin(opened: OpenModel, targets: Sequence[Target], edit: Edit, name: str) -
             "choose the neurons that it was trained on",
         )
     for target in targets:
-        wrapper: Any = opened.model.get_submodule(target.name)
+        wrapper = wrappers[target.name]
         learned = wrapper.lora_B[name].weight.T if target.writes else wrapper.lora_A[name].weight
         places = [(target.layer, part, index) for part in target.parts for index in target.neurons]
         with torch.no_grad():
@@ -157,11 +147,11 @@ def begin(opened: OpenModel, targets: Sequence[Target], edit: Edit, name: str) -
                     learned[line].copy_(deltas[place])
 
 
-def as_edit(opened: OpenModel, targets: Sequence[Target], name: str, about: str) -> Edit:
+def as_edit(wrappers: Mapping[str, Any], targets: Sequence[Target], name: str, about: str) -> Edit:
     """What was learned, as an edit that adds it to the weights."""
     changes = []
     for target in targets:
-        wrapper: Any = opened.model.get_submodule(target.name)
+        wrapper = wrappers[target.name]
         weight = wrapper.lora_B[name].weight.T if target.writes else wrapper.lora_A[name].weight
         learned = weight.detach().float().cpu().clone()
         count = len(target.neurons)

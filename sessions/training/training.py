@@ -7,7 +7,7 @@ cannot say whether a round learned less because *these* neurons were missing, or
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
@@ -18,6 +18,7 @@ from sessions.errors import ArtifactError, Cancelled, UsageError
 from sessions.events import Steps
 from sessions.journal import versions
 from sessions.model.cancel import Cancel
+from sessions.model.info import same_model
 from sessions.model.opening import OpenModel
 from sessions.model.parts import Anatomy
 from sessions.store import now
@@ -52,11 +53,16 @@ class Job:
 
 
 def train(
-    opened: OpenModel, rounds: Rounds, job: Job, cancel: Cancel | None = None
-) -> Steps[tuple[Round, Edit | None]]:
-    """Train a round and save it; returned beside it is what was learned of neurons that were trained alone.
+    opened: OpenModel,
+    rounds: Rounds,
+    job: Job,
+    cancel: Cancel | None = None,
+    keep_edit: Callable[[Edit], object] | None = None,
+) -> Steps[Round]:
+    """Train a round and save it. The model has to be as it was opened, and is so afterwards.
 
-    The model has to be as it was opened, and is so afterwards.
+    Args:
+        keep_edit: saves what was learned of neurons that were trained alone, before the round is saved.
 
     Raises:
         UsageError: there is nothing to learn, or the plan does not fit the model.
@@ -72,10 +78,12 @@ def train(
             cancelled.hint = "what was trained so far is kept: the same line goes on"
             raise
         finished = _round(opened, job, found, control, perf_counter() - start)
+        if found.edit is not None and keep_edit is not None:
+            keep_edit(found.edit)
         rounds.save(finished, found.recruits, found.adapter, force=job.force)
         for suffix in ("", CONTROL):
             rounds.unfinished(job.name + suffix).unlink(missing_ok=True)
-    return finished, found.edit
+    return finished
 
 
 def _both(opened: OpenModel, rounds: Rounds, job: Job, cancel: Cancel | None) -> Steps[tuple[Trained, Trained | None]]:
@@ -143,7 +151,7 @@ def _trained(
         suppressed=sites,
     )
     unfinished = Unfinished(rounds.unfinished(job.name + suffix), begun)
-    if job.anew:
+    if job.anew or _is_of_finished(rounds, job.name, unfinished, bool(suffix)):
         unfinished.discard()
     state = unfinished.taken_up()
     return (
@@ -160,8 +168,21 @@ def _trained(
     )
 
 
+def _is_of_finished(rounds: Rounds, name: str, unfinished: Unfinished, is_control: bool) -> bool:
+    """Whether what was written down is of the round of that name that is finished, and not of this one: whoever
+    trained that was killed when it was saved, before this was removed."""
+    begun = unfinished.begun_as()
+    if begun is None or begun == unfinished.begun or name not in rounds.names():
+        return False
+    done = rounds.about(name)
+    same = (begun.plan, begun.data) == (done.plan, done.data) and same_model(begun.model, done.fingerprint)
+    return same and (is_control or {each.site for each in begun.suppressed} == {each.site for each in done.suppressed})
+
+
 def _outcome(found: Trained) -> Outcome:
-    return Outcome(initial=found.initial, final=found.final, curve=found.curve, stopped=found.stopped)
+    return Outcome(
+        initial=found.initial, final=found.final, curve=found.curve, stopped=found.stopped, lacks=found.lacks
+    )
 
 
 def _recruited(recruits: Recruits, top: int) -> tuple[Neuron, ...]:

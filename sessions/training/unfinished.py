@@ -2,7 +2,8 @@
 
 The file has the adapter's weights, the two moments of each, what was counted so far and the curve, beside the plan and
 the data they are of; it is written whole or not at all and carries a sha256. How often it is written is a matter of
-what that costs: not more than a twentieth of the time. Whatever was not written is trained again, to the same bits.
+what that costs: not more than a twentieth of the time. Whatever was not written is trained again, to the same bits (see
+`reproducible`).
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from sessions.training.findings import Plan, Step
 from sessions.training.learning import State
 from sessions.training.recruits import MEASURES, Absorbing
 from sessions.training.samples import Lesson
+from sessions.training.scaling import Scale
 
 #: The share of the time that may go into writing the state down.
 SHARE = 0.05
@@ -45,6 +47,7 @@ class _Reached(Struct, frozen=True):
     step: int
     curve: tuple[Step, ...]
     initial: tuple[float, ...]
+    scale: Scale | None = None
 
 
 _SAID = {
@@ -81,7 +84,7 @@ class Unfinished:
 
     def write(self, state: State) -> None:
         """Write the state down."""
-        reached = _Reached(state.step, tuple(state.curve), tuple(state.initial))
+        reached = _Reached(state.step, tuple(state.curve), tuple(state.initial), state.scale)
         tensors = {f"weight.{name}": to_bytes(tensor) for name, tensor in state.weights.items()}
         for name, moments in state.moments.items():
             tensors |= {f"moment{number}.{name}": to_bytes(each) for number, each in enumerate(moments, 1)}
@@ -94,6 +97,12 @@ class Unfinished:
         fields["sha256"] = digest(fields, tensors)
         write_file(self.path, written(Tensors(fields, tensors)), force=True, what="the unfinished round")
 
+    def begun_as(self) -> Begun | None:
+        """What the state that was written down is of; None where there is none, or it cannot be read."""
+        with suppress(ArtifactError):
+            return self._read()[0] if self.path.exists() else None
+        return None
+
     def taken_up(self) -> State | None:
         """The state that was written down; None where there is none.
 
@@ -102,6 +111,17 @@ class Unfinished:
         """
         if not self.path.exists():
             return None
+        begun, reached, contents = self._read()
+        if same_model(begun.model, self.begun.model):
+            begun = structs.replace(begun, model=self.begun.model)
+        differs = next((said for key, said in _SAID.items() if getattr(begun, key) != getattr(self.begun, key)), "")
+        if differs:
+            raise ArtifactError(
+                f"a round of that name was begun {differs} and not finished", f"choose another, or {_ANEW}"
+            )
+        return _state(reached, contents)
+
+    def _read(self) -> tuple[Begun, _Reached, Tensors]:
         source = str(self.path)
         contents = read(read_file(self.path), source)
         fields = dict(contents.fields)
@@ -112,14 +132,7 @@ class Unfinished:
             reached = msgspec.json.decode(fields["reached"], type=_Reached)
         except (KeyError, msgspec.DecodeError) as error:
             raise ArtifactError(f"{source} holds no unfinished round: {error}", _ANEW) from error
-        if same_model(begun.model, self.begun.model):
-            begun = structs.replace(begun, model=self.begun.model)
-        differs = next((said for key, said in _SAID.items() if getattr(begun, key) != getattr(self.begun, key)), "")
-        if differs:
-            raise ArtifactError(
-                f"a round of that name was begun {differs} and not finished", f"choose another, or {_ANEW}"
-            )
-        return _state(reached, contents)
+        return begun, reached, contents
 
     def discard(self) -> None:
         """Remove it, if it is there."""
@@ -128,7 +141,7 @@ class Unfinished:
 
 
 def _state(reached: _Reached, contents: Tensors) -> State:
-    state = State(reached.step, list(reached.curve), list(reached.initial), Absorbing())
+    state = State(reached.step, list(reached.curve), list(reached.initial), reached.scale, Absorbing())
     seconds = {}
     for name, tensor in contents.tensors.items():
         kind, _, rest = name.partition(".")

@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 from sessions.errors import ArtifactError
+from sessions.temporary import temporary_folder
 from sessions.vectors.vector import Vector
 
 ARCHITECTURE = "controlvector"
@@ -33,8 +34,8 @@ def write_gguf(vector: Vector) -> bytes:
     layers = [layer for layer in vector.layers if layer > 0]
     if not layers:
         raise ArtifactError("llama.cpp has no control vector at layer 0, and this one has no other", "--layers 1-…")
-    with tempfile.TemporaryDirectory() as folder:  # the writer writes to paths alone
-        path = Path(folder) / "vector.gguf"
+    with temporary_folder(Path(tempfile.gettempdir()), mode=0o700) as folder:  # the writer writes to paths alone
+        path = folder / "vector.gguf"
         writer = GGUFWriter(path, ARCHITECTURE)
         writer.add_string(f"{ARCHITECTURE}.model_hint", vector.family)
         writer.add_int32(f"{ARCHITECTURE}.layer_count", len(layers))

@@ -26,7 +26,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save
 from torch import Tensor
 
-from sessions.disk import read_file, reported, write_file
+from sessions.disk import READABLE, check_regular, read_file, reported, write_file
 from sessions.errors import ArtifactError
 from sessions.events import Steps
 from sessions.json_text import decoded
@@ -105,9 +105,7 @@ def _pickled(path: Path) -> ArtifactError:
 
 def _tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Tensors of a file in float32, and the texts beside them."""
-    with reported("read", path, "check the path and its permissions"):
-        if not path.is_file():
-            raise ArtifactError(f"{path} is not a regular file", f"an autoencoder is {_TAKEN}")
+    with reported("read", check_regular(path), READABLE):
         try:
             with safetensors.safe_open(path, framework="pt") as file:
                 tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118

@@ -19,7 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sessions.errors import ArtifactError, ModelError
+from sessions.circuits.circuit import Neuron
+from sessions.errors import ArtifactError, ModelError, UsageError
 from sessions.json_text import decoded
 from sessions.model.hooks import StateSite, writer_of
 from sessions.model.parts import Anatomy, DenseSite
@@ -29,6 +30,8 @@ from sessions.vectors.findings import Origin
 Where = Literal[StateSite, "neurons"]
 _LAYER = re.compile(r"layer\.(0|[1-9][0-9]{0,8})")
 _COUNT = re.compile(r"[0-9]{1,9}")
+#: Beyond any token of any model.
+_LARGEST = 10**9
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,6 +121,8 @@ class Vector:
             raise ArtifactError(f"{source} does not say how many prompts it was made of")
         site, family = fields["site"], fields.get("family", "")
         origin = _origin(fields, source)
+        if origin is not None and len(directions) > 1:
+            raise ArtifactError(f"{source} was captured at one place, and has {len(directions)} layers")
         return cls(site, directions, int(counts[0]), int(counts[1]), family, origin)  # type: ignore[arg-type]
 
 
@@ -127,7 +132,32 @@ def _origin(fields: Mapping[str, str], source: str) -> Origin | None:
     origin = decoded(fields["origin"].encode(), Origin, f"the origin in {source}")
     if not 0 <= origin.position < len(origin.ids):
         raise ArtifactError(f"{source} was captured at position {origin.position} of {len(origin.ids)} tokens")
+    wrong = next((each for each in origin.ids if not 0 <= each < _LARGEST), None)
+    if wrong is not None:
+        raise ArtifactError(f"{source} was captured in a text with {wrong} in it, which is the id of no token")
+    if origin.neuron:
+        try:
+            Neuron.parse(origin.neuron)
+        except UsageError as error:
+            raise ArtifactError(f"{source} was captured for a neuron that is none: {error.message}") from error
     return origin
+
+
+def check_origin(origin: Origin, anatomy: Anatomy) -> None:
+    """Refuse an origin in a text, or for a neuron, that this model cannot have.
+
+    Raises:
+        ArtifactError: it is one.
+    """
+    try:
+        anatomy.check_tokens(origin.ids)
+        anatomy.check_length(len(origin.ids))
+        if origin.neuron:
+            anatomy.check(*Neuron.parse(origin.neuron).site)
+    except UsageError as error:
+        raise ArtifactError(
+            f"the vector was captured where this model has no place: {error.message}", "open the model it was made on"
+        ) from error
 
 
 def _directions(contents: Tensors, source: str) -> Iterator[tuple[int, Tensor]]:

@@ -15,11 +15,11 @@ import torch
 
 from commands import run
 from commands.grammar import parse
-from commands.line import quoted
 from sessions import disk
 from sessions.circuits.circuit import Neuron
 from sessions.errors import UsageError
 from sessions.events import Progress, Result
+from sessions.lines import quoted
 from sessions.model.hooks import on_neurons
 from sessions.model.opening import OpenModel, adopt
 from sessions.model.tokens import plain_ids

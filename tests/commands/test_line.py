@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from commands.grammar import TEXTS, words_of
-from commands.line import Word, is_blank, is_text, quoted, words
+from commands.line import Word, is_blank, is_text, words
 from sessions.errors import UsageError
+from sessions.lines import quoted
 
 #: Lines that are likelier to hold what the rules are about than any text is.
 LINES = st.one_of(st.text(), st.text(alphabet=" \t\"'\\#-=ab\n\r\x1f\x85\u2028"))

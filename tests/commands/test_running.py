@@ -159,7 +159,9 @@ def test_too_little_memory_is_no_defect(little: Session) -> None:
     with unharmed(little), in_every_layer(little, lambda: torch.empty(10**15)):
         failed = failure(little, "sweep all 0 1")
     assert failed.error == "memory"
-    assert "fewer multipliers" in failed.hint
+    assert "--batch" in failed.hint
+    with in_every_layer(little, lambda: torch.empty(10**15)):
+        assert "--batch" not in failure(little, "top").hint  # which has none
 
 
 # ---- stopping

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from commands import run, script
-from commands.line import quoted
 from sessions.errors import UsageError
 from sessions.events import Event, Failed, Result, Started
+from sessions.lines import quoted
 from sessions.results import Quit, Ran
 from sessions.session import Session
 from tests.commands.driving import events_of, failure, failure_in, result, unharmed
@@ -136,12 +136,12 @@ def test_what_is_no_command_file_is_not_read(folder: Path) -> None:
     Path("large.wb").write_bytes(b"#" * (script.LARGEST + 1))
     Path("loop.wb").symlink_to("loop.wb")
     for name, message in {
-        "large.wb": "larger than 1 MiB",
+        "large.wb": "at most 1 MiB are read",
         "loop.wb": "cannot read",
         "nowhere.wb": "cannot read nowhere.wb: No such file",
-        ".": "cannot read .: Is a directory",
+        ".": ". is a folder",
         "n" * 5000: "cannot read",
-        "/dev/zero": "larger than 1 MiB",
+        "/dev/zero": "is not a regular file",
     }.items():
         with pytest.raises(UsageError, match=re.escape(message)) as raised:
             script.read(Path(name))

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,11 +17,18 @@ from commands import run
 from commands.grammar import parse
 from commands.script import read as read_script
 from sessions.circuits.circuit import Neuron
-from sessions.events import Progress
+from sessions.events import Failed, Progress
+from sessions.model.opening import adopt
 from sessions.results import RecruitsShown, RoundsShown, RoundTrained
 from sessions.session import Session
-from sessions.training.samples import read_samples
+from sessions.training import learning
+from sessions.training.learning import loss_of
+from sessions.training.reproducible import Reproducible
+from sessions.training.round import Rounds
+from sessions.training.samples import Sample, lessons_of, read_samples
+from tests.adapters import small
 from tests.commands.driving import failure, result, unharmed
+from tests.families import tiny, tiny_tokenizer
 from tests.rounds import kept
 
 LINES = (
@@ -230,3 +239,114 @@ def test_the_example_of_rounds_is_a_command_file_and_its_lessons_are_samples() -
     samples = read_samples((folder / "lessons.jsonl").read_bytes(), "lessons.jsonl")
     assert len(samples) == 5
     assert all(sample.parts.keys() == {"conclusions", "glue"} for sample in samples)
+
+
+def test_training_with_an_adapter_on_is_training_without_it(ready: Session) -> None:
+    alone = result(ready, f"train-round samples.jsonl {FAST} --as alone")
+    small(Path("adapter"), ready.opened())
+    result(ready, "adapter load adapter --as small")
+    beside = result(ready, f"train-round samples.jsonl {FAST} --as beside")
+    assert beside.round.outcome == alone.round.outcome and beside.round.plan == alone.round.plan
+    series = result(ready, f"crab samples.jsonl {FAST} --rounds 2 --top 3 --no-control")
+    assert series.rounds[0].outcome == alone.round.outcome
+    assert [edit.name for edit in ready.edits().active] == ["small"]
+    result(ready, "undo")
+
+
+@pytest.mark.parametrize("family", ["qwen3_moe", "mixtral", "qwen2_moe"])
+def test_a_round_of_a_model_of_experts_is_loaded_by_its_name(empty: Session, family: str) -> None:
+    empty.use_model(adopt(tiny(family), tiny_tokenizer(), name=family))
+    Path("samples.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in LINES))
+    trained = result(empty, f"train-round samples.jsonl {FAST} --as one")
+    before = [loss_of(empty.opened(), lesson) for lesson in lessons_of(empty.opened(), samples_of("samples.jsonl"))]
+    result(empty, "adapter load round:one")
+    after = [loss_of(empty.opened(), lesson) for lesson in lessons_of(empty.opened(), samples_of("samples.jsonl"))]
+    assert [float(loss) for loss in before] == pytest.approx(list(trained.round.outcome.initial), rel=1e-4)
+    assert [float(loss) for loss in after] == pytest.approx(list(trained.round.outcome.final), rel=1e-4)
+    assert [edit.name for edit in empty.edits().active] == ["one"]
+
+
+def samples_of(name: str) -> tuple[Sample, ...]:
+    return read_samples(Path(name).read_bytes(), name)
+
+
+def test_a_series_of_a_model_whose_neurons_are_all_experts_is_refused_before_it_trains(empty: Session) -> None:
+    empty.use_model(adopt(tiny("mixtral"), tiny_tokenizer(), name="mixtral"))
+    Path("samples.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in LINES))
+    with unharmed(empty):
+        assert "what these learn is not measured" in failure(empty, f"crab samples.jsonl {FAST} --rounds 2").message
+    assert not (empty.home / "rounds").exists()
+
+
+@pytest.mark.parametrize("force", ["", "--force"])
+def test_a_series_that_was_cancelled_in_its_last_round_goes_on_with_the_same_line(ready: Session, force: str) -> None:
+    line = f"crab samples.jsonl {FAST} --rounds 3 --top 4 --no-control --as it {force}"
+    with unharmed(ready):
+        for event in (steps := run(ready, line)):
+            if isinstance(event, Progress) and event.unit == "steps" and (ready.home / "rounds" / "it-2").exists():
+                ready.cancel.request()
+        steps.close()
+    first = (ready.home / "rounds" / "it-2" / "round.json").read_bytes()
+    whole = result(ready, line)
+    assert [each.name for each in whole.rounds] == ["it-1", "it-2", "it-3"]
+    assert (ready.home / "rounds" / "it-2" / "round.json").read_bytes() == first
+    assert len(ready.suppressed) == 8
+
+
+def test_a_series_meets_what_was_left_of_another_before_it_trains(ready: Session) -> None:
+    line = f"crab samples.jsonl {FAST} --rounds 2 --top 4 --no-control --as it"
+    for event in (steps := run(ready, line)):
+        if isinstance(event, Progress) and event.unit == "steps" and (ready.home / "rounds" / "it-1").exists():
+            break
+    steps.close()
+    other = line.replace("--lr 0.01", "--lr 0.02")
+    events = list(run(ready, f"{other} --anew"))
+    assert "is of another training" in next(each.message for each in events if isinstance(each, Failed))
+    assert [each.plan.rate for each in result(ready, f"{other} --force").rounds] == [0.02, 0.02]
+    assert not list((ready.home / "rounds" / "unfinished").glob("*"))
+
+
+def test_neurons_alone_are_trained_on_by_the_same_line_wherever_it_was_killed(ready: Session) -> None:
+    """Between two steps, or when the edit was saved and the round was not: both are there in the end."""
+    line = f"train-round samples.jsonl {FAST} --as alone --neurons L1/N3,L2/N5"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Rounds, "save", _killed)
+        with pytest.raises(_Killed):
+            list(run(ready, line))
+    assert ready.store.names("edit") == ["alone"] and not (ready.home / "rounds" / "alone").exists()
+    found = result(ready, line)
+    assert found.round.name == "alone"
+    assert "exists already" in failure(ready, line).message
+    other = failure(ready, f"train-round samples.jsonl {FAST} --as alone --neurons L1/N4")
+    assert "exists already" in other.message
+
+
+def test_what_a_kill_left_of_a_round_that_is_finished_does_not_stand_in_the_way_of_another(ready: Session) -> None:
+    line, save = f"train-round samples.jsonl {FAST} --as one", Rounds.save
+
+    def saved_and_killed(*given: Any, **more: Any) -> None:
+        save(*given, **more)
+        raise _Killed
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Rounds, "save", saved_and_killed)
+        with pytest.raises(_Killed):
+            list(run(ready, line))
+    assert (ready.home / "rounds" / "one").exists() and Rounds(ready.store).is_begun("one")
+    found = result(ready, f"{line} --epochs 3 --force")
+    assert len(found.round.outcome.curve) == 6
+    assert not Rounds(ready.store).is_begun("one")
+
+
+class _Killed(BaseException):
+    """Stands for the end of the process: nothing catches it."""
+
+
+def _killed(*_: object, **__: object) -> None:
+    raise _Killed
+
+
+def test_what_is_not_always_the_same_on_a_device_is_said(ready: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(learning, "reproducible", lambda: nullcontext(Reproducible("cumsum_cuda_kernel")))
+    found = result(ready, f"train-round samples.jsonl {FAST}")
+    assert "cumsum_cuda_kernel does not always give the same bits" in " ".join(found.notes)

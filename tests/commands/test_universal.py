@@ -13,7 +13,7 @@ from sessions.events import finished
 from sessions.model.info import ModelInfo
 from sessions.model.opening import adopt
 from sessions.session import Session
-from tests.commands.driving import events_of, failure, failure_in, result, unharmed
+from tests.commands.driving import events_of, failure_in, result, unharmed
 from tests.families import tiny, tiny_tokenizer
 
 

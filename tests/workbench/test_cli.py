@@ -57,12 +57,15 @@ def test_nothing_heavy_is_imported_before_it_is_needed(module: str, heavy: tuple
 
 
 def test_help_is_there_at_once() -> None:
-    seconds = []
+    """It takes no longer than three times what the libraries take that parse the line and draw the help."""
+    libraries = [sys.executable, "-c", "import click, msgspec, rich.console"]
+    seconds: dict[int, list[float]] = {0: [], 1: []}
     for _ in range(5):
-        start = time.perf_counter()
-        subprocess.run(started("--help"), capture_output=True, check=True)
-        seconds.append(time.perf_counter() - start)
-    assert min(seconds) < 0.4
+        for number, command in enumerate((started("--help"), libraries)):
+            start = time.perf_counter()
+            subprocess.run(command, capture_output=True, check=True)
+            seconds[number].append(time.perf_counter() - start)
+    assert min(seconds[0]) < 3 * min(seconds[1])
 
 
 def test_without_a_subcommand_and_a_terminal_there_is_help() -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from sessions.disk import write_file
 from sessions.errors import WorkbenchError
+from sessions.temporary import temporary_folder
 from workbench.host.starting import environment
 
 COPIED = "copied.txt"
@@ -58,8 +59,8 @@ def edit(text: str, command: list[str]) -> None:
         WorkbenchError: the editor does not start, or the file cannot be written.
     """
     try:
-        with tempfile.TemporaryDirectory(prefix="workbench-") as folder:
-            path = Path(folder, "text.txt")
+        with temporary_folder(Path(tempfile.gettempdir()), mode=0o700) as folder:
+            path = folder / "text.txt"
             path.write_bytes(text.encode(errors="replace"))
             subprocess.run([*command, str(path)], check=False)
     except OSError as error:

@@ -23,9 +23,9 @@ from typing import Any
 
 from textual.keys import KEY_NAME_REPLACEMENTS, Keys
 
-from commands.line import quoted
 from sessions.disk import read_file, write_file
 from sessions.errors import ArtifactError
+from sessions.lines import quoted
 from workbench.app.bindings import split
 from workbench.app.themes import THEMES
 

@@ -99,7 +99,8 @@ class Tab(AppService):
         async for message in self._websocket:
             if message.type != WSMsgType.TEXT:
                 continue
-            with suppress(ValueError, TypeError, KeyError):  # what is not understood is passed over
+            # What is not understood is passed over: a browser can send what it likes.
+            with suppress(ValueError, TypeError, LookupError, AttributeError, RecursionError):
                 await self._heard(*json.loads(message.data))
 
     async def _heard(self, kind: str, data: Any = None) -> None:
@@ -136,6 +137,9 @@ def cells(value: Any) -> int:
     """A side of a terminal.
 
     Raises:
-        ValueError, TypeError: that is no number.
+        ValueError, TypeError: that is no number, or none that ends.
     """
-    return min(max(int(value), 1), _LARGEST)
+    try:
+        return min(max(int(value), 1), _LARGEST)
+    except OverflowError as error:
+        raise ValueError(f"{value} has no end") from error

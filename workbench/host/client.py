@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import secrets
 import socket
+import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, suppress
 from typing import TypeVar
@@ -44,6 +45,8 @@ from workbench.host.places import Holder, HostError, Place, is_own
 
 #: Seconds that a host which lives may take to answer.
 ANSWER = 5.0
+#: Seconds after which one that could not be connected to is tried again.
+_AGAIN = 0.02
 
 M = TypeVar("M", bound=Message)
 
@@ -198,7 +201,7 @@ class _Connection:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._socket.settimeout(seconds or ANSWER)
         try:
-            self._socket.connect(client._holder.socket)
+            self._connect(client._holder.socket, seconds or ANSWER)
             self._check()
             with suppress(BrokenPipeError):  # it has hung up, and may have said why: that is still to be read
                 self._socket.sendall(data)
@@ -207,6 +210,18 @@ class _Connection:
             self._socket.close()
             raise self._trouble(error) from error
         client._open.add(self)
+
+    def _connect(self, path: str, seconds: float) -> None:
+        """Connect, which is tried again while more clients come at once than may wait to be met."""
+        until = time.monotonic() + seconds
+        while True:
+            try:
+                self._socket.connect(path)
+                return
+            except BlockingIOError:
+                if time.monotonic() > until:
+                    raise TimeoutError from None
+                time.sleep(_AGAIN)
 
     def say(self, message: Message) -> None:
         """Say something more.

@@ -14,6 +14,7 @@ from msgspec import Meta, Raw, Struct
 # Results are found by their class: a client must know them all to read one.
 import sessions.results  # noqa: F401
 from sessions.events import Event, State, from_json
+from sessions.json_text import escaped
 
 #: Bytes of a client's message at most, its newline included.
 LARGEST = 2**20
@@ -176,7 +177,10 @@ _replies = msgspec.json.Decoder(Reply)
 
 def written(message: Message) -> bytes:
     """The message as it goes over the wire, its newline included."""
-    return msgspec.json.encode(message) + b"\n"
+    try:
+        return msgspec.json.encode(message) + b"\n"
+    except UnicodeEncodeError:  # a path can be bytes that are no text
+        return msgspec.json.encode(escaped(msgspec.to_builtins(message))) + b"\n"
 
 
 def read_request(line: bytes) -> Request:

@@ -23,12 +23,15 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from sessions.disk import make_folder, reported
-from sessions.errors import WorkbenchError
+from commands.line import is_text
+from sessions.disk import make_folder, read_file, reported
+from sessions.errors import ArtifactError, WorkbenchError
 from sessions.store import Store, checked_name
 
 #: Bytes a socket's path may have; the smallest limit of the systems there are is 103.
 LONGEST_SOCKET = 100
+#: Clients that may wait to be met, as far as the system allows so many.
+BACKLOG = 1024
 _PRIVATE = 0o700
 _OWN_FILE = 0o600
 _TRIES, _BETWEEN = 40, 0.025
@@ -76,15 +79,35 @@ class Place:
             self.folder.chmod(_PRIVATE)
 
     @contextmanager
-    def marked_opening(self) -> Iterator[None]:
-        """Leave a mark for the length of the block: where it is still there later, the process ended in between."""
+    def marked_opening(self, name: str) -> Iterator[None]:
+        """Leave a mark with the model's name for the length of the block; none without a name. Where it is still there
+        later, the process ended in between."""
+        if not name:
+            yield
+            return
         with suppress(OSError):  # a full disk: it is a precaution
-            self.opening.touch(_OWN_FILE)
+            descriptor = os.open(self.opening, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NONBLOCK, _OWN_FILE)
+            with open(descriptor, "wb") as file:
+                file.write(name.encode(errors="backslashreplace"))
         try:
             yield
         finally:
-            with suppress(OSError):
-                self.opening.unlink(missing_ok=True)
+            self._unmark()
+
+    def was_opening(self) -> str | None:
+        """The model that a host before this one opened when it ended; "" where it did not say which, None where it
+        ended otherwise. It is asked once: the mark goes."""
+        if not os.path.lexists(self.opening):
+            return None
+        name = ""
+        with suppress(ArtifactError):
+            name = read_file(self.opening).decode(errors="replace")
+        self._unmark()
+        return name
+
+    def _unmark(self) -> None:
+        with suppress(OSError):
+            self.opening.unlink(missing_ok=True)
 
     def holder(self) -> Holder | None:
         """The host that lives here, or None. One that is just beginning, or ending, has pid 0 and no socket.
@@ -93,7 +116,7 @@ class Place:
             HostError: it lives on another machine that shares this home.
         """
         try:
-            descriptor = os.open(self.lock, os.O_RDONLY | os.O_CLOEXEC)
+            descriptor = os.open(self.lock, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except FileNotFoundError:
             return None
         with reported("lock", self.lock), open(descriptor, "rb") as file:
@@ -180,7 +203,7 @@ def _listening(place: Place) -> tuple[socket.socket, Path]:
             path.unlink(missing_ok=True)
             listening.bind(str(path))
             path.chmod(_OWN_FILE)
-            listening.listen(64)
+            listening.listen(BACKLOG)
             return listening, path
         except OSError as error:
             listening.close()
@@ -198,7 +221,7 @@ def _sockets(place: Place) -> Iterator[Path]:
     folders = [Path(given, "workbench")] if given else []
     folders.append(Path(tempfile.gettempdir(), f"workbench-{os.geteuid()}"))
     for path in [place.folder / "socket", *(folder / far for folder in folders)]:
-        if len(os.fsencode(path)) <= LONGEST_SOCKET:
+        if len(os.fsencode(path)) <= LONGEST_SOCKET and is_text(str(path)):  # the lock file says it, in JSON
             if path.parent != place.folder:
                 _make_private(path.parent)
             yield path

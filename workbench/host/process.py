@@ -16,6 +16,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Generator
 from contextlib import closing, suppress
 from pathlib import Path
@@ -29,7 +30,7 @@ from commands import grammar
 from commands.grammar import call_line
 from commands.running import run, with_remark
 from sessions import saved_state
-from sessions.errors import ArtifactError, Cancelled, WorkbenchError
+from sessions.errors import ArtifactError, Cancelled, UsageError, WorkbenchError
 from sessions.events import Event, Failed, Progress, Result, Started, State, Steps, Text, to_json
 from sessions.journal import recent, told
 from sessions.results import Restored
@@ -150,7 +151,7 @@ class Host:
             session = copy.copy(self._session)
             session.folder = Path(asked.folder)
             found = grammar.complete(asked.line, asked.cursor, session)
-        except (WorkbenchError, OSError):  # an unreadable home has no names to offer; using it says why
+        except Exception:  # an unreadable home has no names to offer; using it says why
             found = []
         return Completions(tuple(Found(each.start, each.text, each.description) for each in found), asked.ticket)
 
@@ -195,11 +196,15 @@ class Host:
         if self._running is None:
             with self._lock:
                 self._begun(request)
-        with closing(events):
-            for event in events:
-                self._tell(request, self._saved(event) if isinstance(event, Result | Failed) else event)
-                if self._cancelled or self._stopping:  # asked for before the command began to look
-                    self._session.cancel.request()
+        try:
+            with closing(events):
+                for event in events:
+                    self._tell(request, self._saved(event) if isinstance(event, Result | Failed) else event)
+                    if self._cancelled or self._stopping:  # asked for before the command began to look
+                        self._session.cancel.request()
+        except Exception as defect:  # a line may be what it likes: the host outlives it
+            self._tell(request, Failed("defect", f"{type(defect).__name__}: {defect}", f"see {self._place.log}"))
+            traceback.print_exc()
         with self._lock:
             self._running, self._since = None, time.time()
             self.log.add(lambda number: Finished(**_about(request, number)))
@@ -208,11 +213,13 @@ class Host:
         if request.folder:
             try:
                 os.chdir(request.folder)
-            except OSError as error:
-                yield Failed("usage", f"cannot work in {request.folder}: {error.strerror}", "go to another folder")
+            except (OSError, ValueError) as error:  # no path at all, where there is a null character in it
+                reason = getattr(error, "strerror", None) or str(error)
+                yield Failed("usage", f"cannot work in {request.folder}: {reason}", "go to another folder")
                 return
         self._session.author = request.author
-        yield from run(self._session, request.line)
+        with self._place.marked_opening(_opened_by(request.line)):
+            yield from run(self._session, request.line)
 
     def _tell(self, request: Run, event: Event) -> None:
         if isinstance(event, State):
@@ -243,10 +250,11 @@ class Host:
                 self._place.state.replace(aside)
             yield Failed(error.kind, error.message, f"the session starts empty; the file is kept as {aside}")
             return
-        if state == SavedState():
+        state, remarks = self._trusted(state)
+        if state == SavedState() and not remarks:
             return
         yield Started("", _OWN.line)
-        missing = yield from self._bring_back(*self._trusted(state))
+        missing = yield from self._bring_back(state, remarks)
         self._kept = saved_state.kept(self._session)  # what did not come back stays on the disk until something changes
         held = self._session.state()
         yield Result(Restored(state=held, circuit=self._session.circuit, notes=missing), time.perf_counter() - start)
@@ -254,18 +262,32 @@ class Host:
 
     def _trusted(self, state: SavedState) -> tuple[SavedState, tuple[str, ...]]:
         """The state without a model that a host before this one did not survive, and a remark on that."""
-        if state.opening is None or not self._place.opening.exists():
+        name = self._place.was_opening()
+        if name is None:
             return state, ()
-        name = state.opening.name
+        opening = state.opening
+        name = name or ("" if opening is None else opening.name)
+        left = structs.replace(state, opening=None) if opening is not None and opening.name == name else state
+        if not name:
+            return left, ()
         remark = f"the model {name} was left out: the last host ended while it opened; {call_line('model', name)} tries"
-        return structs.replace(state, opening=None), (remark,)
+        return left, (remark,)
 
     def _bring_back(self, state: SavedState, remarks: tuple[str, ...]) -> Steps[tuple[str, ...]]:
         try:
-            with self._place.marked_opening():
+            with self._place.marked_opening("" if state.opening is None else state.opening.name):
                 return (*remarks, *(yield from saved_state.restore(self._session, state)))
         except Exception as defect:  # a host that cannot come back must still be there to say so
             return (*remarks, f"the rest did not come back: {type(defect).__name__}: {defect}")
+
+
+def _opened_by(line: str) -> str:
+    """The model that a line opens; "" of any other line."""
+    try:
+        call = grammar.parse(line)
+    except UsageError:
+        return ""
+    return str(call.params.get("name") or "") if call.verb == "model" else ""
 
 
 def _about(request: Run, number: int) -> dict[str, Any]:

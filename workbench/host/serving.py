@@ -28,7 +28,7 @@ from workbench.host.messages import (
     read_request,
     written,
 )
-from workbench.host.places import is_own
+from workbench.host.places import BACKLOG, is_own
 
 if TYPE_CHECKING:
     from workbench.host.process import Host
@@ -75,7 +75,7 @@ class Serving:
         self._loop.close()
 
     async def _accept(self) -> None:
-        server = await asyncio.start_unix_server(self._met, sock=self._listening, limit=LARGEST)
+        server = await asyncio.start_unix_server(self._met, sock=self._listening, limit=LARGEST, backlog=BACKLOG)
         await self._over
         server.close()
         for client in self._clients:

@@ -71,7 +71,8 @@ def _spawned(place: Place) -> subprocess.Popen[bytes]:
     """A host process that no terminal can end. Where two are started at once, one of them goes again."""
     place.make()
     with reported("write", place.log):
-        descriptor = os.open(place.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC  # a pipe is not waited for
+        descriptor = os.open(place.log, flags, 0o600)
     with open(descriptor, "ab") as log:
         if log.tell() > _LARGEST_LOG:
             log.truncate(0)

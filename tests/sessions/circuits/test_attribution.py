@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
+from sessions.circuits import rules
 from sessions.circuits.attribution import Attribution, attribute
 from sessions.circuits.rules import half, identity, identity_centred
 from sessions.errors import Cancelled, ModelError
@@ -45,6 +46,34 @@ def attributed(model: Any, ids: Tensor = IDS, **how: Any) -> Attribution:
 @pytest.mark.parametrize("seed", [0, 1])
 def test_with_frozen_attention_all_relevance_reaches_the_inputs(family: str, seed: int) -> None:
     assert attributed(tiny(family, seed)).conservation < 1e-5
+
+
+@pytest.mark.parametrize("rows", [1, 5, 12])
+@pytest.mark.parametrize("family", ["llama", "mistral", "gemma3", "gemma4", "gpt2", "qwen3_moe", "deepseek_v3"])
+def test_frozen_attention_is_the_familys_own_written_out_in_blocks_of_any_size(
+    family: str, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Grouped keys, sliding windows, values of another size than the keys."""
+    ids = IDS.repeat(1, 2)  # past the window
+    monkeypatch.setattr(rules, "PATTERN", rows * 4 * ids.shape[1])
+    fused, model = attributed(tiny(family), ids), tiny(family)
+    model.set_attn_implementation("eager")
+    for one, other in zip(fused.sites, attributed(model, ids).sites, strict=True):
+        torch.testing.assert_close(one.relevance, other.relevance, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", ["llama", "mistral", "gemma3", "gpt2"])
+def test_no_attention_pattern_is_kept_for_the_way_back(family: str) -> None:
+    """What grows with the square of a prompt does not fit into memory for long ones."""
+    ids, sizes = IDS.repeat(1, 8), []
+
+    def packed(tensor: Tensor) -> Tensor:
+        sizes.append(tensor.numel())
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(packed, lambda tensor: tensor):
+        attributed(tiny(family), ids)
+    assert sizes and max(sizes) < 4 * ids.shape[1] ** 2  # of four heads
 
 
 def test_relevance_is_conserved_on_an_embedded_model(smollm2: OpenModel) -> None:

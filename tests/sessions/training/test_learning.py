@@ -227,8 +227,7 @@ def job(found: OpenModel, name: str = "one", **changed: object) -> Job:
 
 def test_a_round_is_saved_whole_with_its_control_and_reads_back(rounds: Rounds) -> None:
     found = opened()
-    saved, edit = finished(train(found, rounds, job(found)))
-    assert edit is None
+    saved = finished(train(found, rounds, job(found)))
     read = rounds.load("one")
     assert structs.replace(read, files={}) == saved
     assert read.control is not None
@@ -275,7 +274,7 @@ def test_a_round_begun_otherwise_is_not_gone_on_with(rounds: Rounds) -> None:
         finished(train(found, rounds, job(found, plan=plan(found, rate=0.5))))
     with pytest.raises(ArtifactError, match="with other neurons suppressed"):
         finished(train(found, rounds, job(found, suppressed=HELD[:1])))
-    assert finished(train(found, rounds, job(found, plan=plan(found, rate=0.5), anew=True)))[0].name == "one"
+    assert finished(train(found, rounds, job(found, plan=plan(found, rate=0.5), anew=True))).name == "one"
 
 
 def test_a_changed_file_of_a_round_is_noticed(rounds: Rounds) -> None:
@@ -305,4 +304,4 @@ def test_a_round_is_trained_by_one_at_a_time(rounds: Rounds) -> None:
     with pytest.raises(ArtifactError, match="trained by another session"):
         finished(train(opened(), rounds, job(found)))
     first.close()
-    assert finished(train(found, rounds, job(found)))[0].name == "one"
+    assert finished(train(found, rounds, job(found))).name == "one"

@@ -214,6 +214,7 @@ def test_a_small_terminal_is_enough_to_type_in(
     rows: int,
 ) -> None:
     terminal = opened(kept.home, columns, rows)
+    terminal.until(lambda: 1049 in terminal.modes, 60)  # before the app has the screen, keys are the terminal's
     terminal.still(1)
     line = f"set rows {20 + columns}"
     terminal.enter(line)

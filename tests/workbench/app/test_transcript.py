@@ -9,7 +9,7 @@ from textual.pilot import Pilot
 
 from sessions.events import Failed, Result, Started, Text
 from sessions.results import Deleted, Generated
-from tests.workbench.app.alone import Alone, alone, press
+from tests.workbench.app.alone import Alone, alone, press, rest
 from tests.workbench.app.telling import about, fed, rows, shown, tell, until, watched
 from workbench.app.board import EVERYTHING, Board
 from workbench.app.hearing import Gone, Heard, Starting
@@ -192,8 +192,9 @@ def test_after_a_resize_the_same_line_stands_at_the_top() -> None:
     async def steps(app: Alone, pilot: Pilot[None]) -> None:
         await press(pilot, "home", *["down"] * 15, "up", "up")
         first = rows(pane)[0]
-        await pilot.resize_terminal(23, 14)
-        await pilot.resize_terminal(60, 10)
+        for size in ((23, 14), (60, 10)):
+            await pilot.resize_terminal(*size)
+            await rest(pilot)
         assert rows(pane)[0] == first
 
     long = " ".join(["word"] * 40)
@@ -207,6 +208,7 @@ def test_resize_storms_lay_out_only_what_is_seen() -> None:
     async def steps(app: Alone, pilot: Pilot[None]) -> None:
         for width in range(40, 90, 2):
             await pilot.resize_terminal(width, 30)
+            await rest(pilot)
             assert rows(pane)[-1] == "  deleted old"
         await press(pilot, "home", "pagedown")
         laid_out = sum(block._laid is not None for block in pane.blocks)

@@ -1,0 +1,100 @@
+"""What a circuit has to be before anything is read off it: whole in itself, and one that the open model can have.
+
+A file can be read while no model is open. So what it says of itself is checked when it is read, and what it says of a
+model when there is one: at once, or when it is opened.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from sessions.circuits.circuit import Circuit, Neuron, Target
+from sessions.errors import ArtifactError, UsageError
+from sessions.model.cancel import look
+
+if TYPE_CHECKING:
+    from sessions.model.parts import Anatomy
+
+#: The id of a token of which only the text is known.
+UNKNOWN_ID = -1
+#: Beyond any layer, neuron, position or token of any model.
+LARGEST = 10**9
+
+_OTHER = "open the model it came from"
+
+
+def sound(circuit: Circuit, source: str) -> Circuit:
+    """The circuit, if it is one: neurons, each once, at places that its prompt has, and a text for each id.
+
+    Raises:
+        ArtifactError: it is not; `source` is how the message names it.
+    """
+    if not circuit.neurons:
+        raise ArtifactError(f"{source} holds no neurons", "a circuit has at least one")
+    for neuron in circuit.neurons:
+        if not (0 <= neuron.layer < LARGEST and 0 <= neuron.index < LARGEST):
+            raise ArtifactError(f"{source} has {neuron}: layers and neurons count from 0")
+        _check_position(neuron, len(circuit.ids), source)
+    places = Counter(neuron.counted(len(circuit.ids)).place for neuron in circuit.neurons)
+    (place, count), *_ = places.most_common(1)
+    if count > 1:
+        raise ArtifactError(f"{source} has {Neuron(*place)} twice")
+    if len(circuit.tokens) != len(circuit.ids):
+        raise ArtifactError(f"{source} has {len(circuit.ids):,} ids and {len(circuit.tokens):,} texts of them")
+    for token in (*circuit.ids, *_ids(circuit.target)):
+        if not 0 <= token < LARGEST:
+            raise ArtifactError(f"{source} has {token}, which is the id of no token")
+    return circuit
+
+
+def check_fits(circuit: Circuit, anatomy: Anatomy, length: int = 0) -> None:
+    """Refuse a circuit that is of another model than this: by its neurons, its prompt's ids or its target.
+
+    Args:
+        length: tokens of the prompt as this model reads it, for a circuit that has no ids of its own; 0 where it is
+            not known.
+
+    Raises:
+        ArtifactError: it is; the message says by what.
+    """
+    for neuron in circuit.neurons:
+        look()
+        try:
+            anatomy.check(neuron.layer, neuron.index)
+        except UsageError as error:
+            raise ArtifactError(
+                f"the circuit has a neuron {neuron} that this model lacks: {error.message}", _OTHER
+            ) from error
+        if not circuit.ids:
+            _check_position(neuron, length, "the circuit")
+    for what, ids in (("its prompt", circuit.ids), ("its target", _ids(circuit.target))):
+        try:
+            anatomy.check_tokens(ids)
+        except UsageError as error:
+            raise ArtifactError(
+                f"the circuit has a token in {what} that this model lacks: {error.message}", _OTHER
+            ) from error
+
+
+def fits(circuit: Circuit, anatomy: Anatomy) -> bool:
+    """Whether the model can have the circuit."""
+    try:
+        check_fits(circuit, anatomy)
+    except ArtifactError:
+        return False
+    return True
+
+
+def _check_position(neuron: Neuron, length: int, source: str) -> None:
+    """Refuse a neuron at a position that a text of `length` tokens, where that is known, does not have."""
+    position = neuron.position
+    if position is not None and not -(length or LARGEST) <= position < (length or LARGEST):
+        said = f"its prompt has {length} tokens" if length else "no prompt has so many tokens"
+        raise ArtifactError(f"{source} has {neuron}, and {said}")
+
+
+def _ids(target: Target) -> tuple[int, ...]:
+    """The ids of a target that are known."""
+    tokens = target.tokens if target.counterfactual is None else (*target.tokens, target.counterfactual)
+    return tuple(token.id for token in tokens if token.id != UNKNOWN_ID)

@@ -1,0 +1,74 @@
+"""Training to the same bits: what a device computes is a function of what it is given, wherever that can be had.
+
+On the CPU it is so, as long as the number of threads is the same. On an accelerator several kernels add in the order in
+which they happen to finish, among them those of the way back through attention; torch has others of most of them, which
+always add in one order, and takes them inside the block here. Where it has none, training goes on all the same, and
+`Reproducible.lacks` says of which operation.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+
+#: How cuBLAS may share its memory out so that it always sums in one order; torch asks for it by name.
+_CUBLAS = ("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+_LACKING = re.compile(r"(\w+) does not have a deterministic implementation")
+
+T = TypeVar("T")
+
+
+@dataclass
+class Reproducible:
+    """The block of `reproducible`. `lacks` is an operation that has no kernel of one order, where one was met."""
+
+    lacks: str = ""
+
+    def computed(self, work: Callable[[], T]) -> T:
+        """What some work comes to; where it meets an operation without such a kernel, it is done again with any."""
+        try:
+            return work()
+        except RuntimeError as error:
+            if self.lacks or "determinis" not in str(error):
+                raise
+            found = _LACKING.search(str(error))
+            self.lacks = found[1] if found else "an operation"
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        return work()
+
+
+@contextmanager
+def reproducible() -> Iterator[Reproducible]:
+    """Inside the block kernels that always add in one order are taken."""
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    name, value = _CUBLAS
+    given = os.environ.get(name)
+    os.environ.setdefault(name, value)
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield Reproducible()
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+        if given is None:
+            os.environ.pop(name, None)
+
+
+@contextmanager
+def drawn_from(seed: int) -> Iterator[None]:
+    """Inside the block what is drawn on the CPU is a function of the seed; after it, chance goes on as before it.
+
+    The generators of other devices are left alone.
+    """
+    generator = torch.default_generator
+    before = generator.get_state()
+    generator.manual_seed(seed)
+    try:
+        yield
+    finally:
+        generator.set_state(before)
