@@ -38,6 +38,7 @@ def model_exported(session: Session, path: Path, force: bool) -> Steps[ModelExpo
         fingerprint = yield from exported(
             model,
             place,
+            home=session.home,
             force=force,
             trusted=opening is not None and opening.trust_remote_code,
             ids=_IDS if session.prompt is None else session.encoded().ids,

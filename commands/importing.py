@@ -90,9 +90,9 @@ def _lora(session: Session, found: Lora, key: Key | None, path: Path, alpha: flo
 def import_configuration(session: Session, path: Path, key: Key | None, force: bool) -> Exported | Saved:
     """The configuration of rounds as a command file in the session's folder, or a preset of the same project."""
     from commands.script import commands_in
-    from sessions.training.pipeline import command_file, configuration, contents_of, variables
+    from sessions.training.pipeline import LARGEST, command_file, configuration, contents_of, variables
 
-    held = contents_of(read_file(path.expanduser().absolute()), str(path))
+    held = contents_of(read_file(path.expanduser().absolute(), largest=LARGEST), str(path))
     if isinstance(held, dict) and "enabled" in held:
         preset = inventories.inventory_in(held, str(path))
         named = Key("preset", _name(session, "preset", key, path))

@@ -336,13 +336,12 @@ def _done(rounds: Rounds, job: Job) -> Round | None:
     Raises:
         ArtifactError: there is one of that name, of another training, and it is not to be replaced.
     """
-    from sessions.training.unfinished import data_of
+    from sessions.training.training import is_of
 
     if job.name not in rounds.names():
         return None
     found = rounds.load(job.name)
-    same = (found.plan, found.data, found.after) == (job.plan, data_of(job.lessons), job.after)
-    if same and {each.site for each in found.suppressed} == {each.site for each in job.suppressed}:
+    if is_of(job, found):
         return found
     if job.force:
         return None

@@ -88,7 +88,7 @@ def check_regular(path: Path, hint: str = READABLE, largest: int | None = None) 
 
 def _check_mode(path: Path, mode: int) -> None:
     if not stat.S_ISREG(mode):
-        what = "is a folder" if stat.S_ISDIR(mode) else "is not a regular file"
+        what = "is a folder, not a regular file" if stat.S_ISDIR(mode) else "is not a regular file"
         raise ArtifactError(f"{path} {what}", "give the path of a file")
 
 

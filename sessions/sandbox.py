@@ -85,12 +85,12 @@ def _asked(request: bytes) -> dict[str, Any]:
     try:
         line = _exchanged(child, request)
     except BaseException:
-        _end()
+        end()
         raise
     if line.endswith(b"\n"):
         found: dict[str, Any] = json.loads(line)
         return found
-    return {"limit": "time" if _end(patience=2.0) == -SIGPROF else "broken"}
+    return {"limit": "time" if end(patience=2.0) == -SIGPROF else "broken"}
 
 
 def _exchanged(child: subprocess.Popen[bytes], request: bytes) -> bytes:
@@ -138,7 +138,7 @@ def _child() -> subprocess.Popen[bytes]:
 
 
 @atexit.register
-def _end(patience: float = 0.0) -> int:
+def end(patience: float = 0.0) -> int:
     """End the child, unless it ends by itself within so many seconds. Returns how it did, 0 where it did not."""
     global _running
     child, _running = _running, None

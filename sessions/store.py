@@ -39,6 +39,7 @@ from sessions.disk import (
 )
 from sessions.errors import ArtifactError
 from sessions.layouts import Header, Json, Layout, Safetensors
+from sessions.model.cancel import look
 from sessions.model.info import same_model
 from sessions.tensor_file import Tensors
 
@@ -380,6 +381,7 @@ def body_of(artifact: Artifact, body_type: type[T], source: str) -> T:
 
 
 def _row(kind: str, path: Path) -> Row:
+    look()
     name = path.name.removesuffix(KINDS[kind].suffix)
     modified, size = "", 0
     try:

@@ -7,9 +7,10 @@ others may work beside it meanwhile:
     .HEX.wb-work.lock     held by its writer as long as there is one, killed or not
     .NAME.wb-aside        what was at a place, while the new folder is put there
 
-Whoever takes a lock that nobody holds knows that its writer is gone. `swept_home` looks when a session begins,
-`temporary_folder` beside whatever is written next: work that was not finished is removed, and what stepped aside for it
-comes back, unless the new one stands. On a disk without locks nobody can know, and all of it stays.
+Whoever takes a lock that nobody holds knows that its writer is gone. `swept_home` looks when a session begins, in the
+home and where it knows that something was written, and `temporary_folder` beside whatever is written next: work that
+was not finished is removed, and what stepped aside for it comes back, unless the new one stands. On a disk without
+locks nobody can know, and all of it stays.
 """
 
 from __future__ import annotations
@@ -24,11 +25,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from sessions.disk import TEMPORARY, ended, locked, make_folder, released, sweep_files, sync_folder
+from sessions.disk import (
+    HOME_HINT,
+    TEMPORARY,
+    ended,
+    locked,
+    make_folder,
+    read_file,
+    released,
+    sweep_files,
+    sync_folder,
+    write_file,
+)
+from sessions.errors import ArtifactError
 
 _WORK, _ASIDE, _LOCK = ".wb-work", ".wb-aside", ".lock"
 #: Folders that are kept while something is trained or built: their locks are those of `disk.alone`.
 _UNFINISHED = "unfinished"
+#: Notes of a home on what is written outside it.
+_ELSEWHERE = "elsewhere"
 #: As folders of rounds and adapters were called that had no lock, and the seconds after which nobody works in one.
 _EARLIER, _LONG = re.compile(r"\.[0-9a-f]{16}(\.wb-tmp)?"), 24 * 3600
 #: Folders below the home that are looked into: `sweeps/NAME` is two deep.
@@ -51,6 +66,22 @@ def temporary_folder(parent: Path, mode: int = 0o777) -> Iterator[Path]:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def noted(home: Path, parent: Path) -> Iterator[None]:
+    """Inside the block a home knows that something is written in a folder which is none of its own: where the writer
+    is killed, the next session that begins sweeps there as well.
+
+    Raises:
+        ArtifactError: the home cannot be written.
+    """
+    note = write_file(home / _ELSEWHERE / f"{secrets.token_hex(8)}.txt", os.fsencode(parent), hint=HOME_HINT)
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            note.unlink()
 
 
 def put_in_place(folder: Path, place: Path) -> None:
@@ -99,6 +130,12 @@ def swept_home(home: Path) -> None:
             for each in _entries(folder)
             if not each.name.startswith(".") and each.is_dir(follow_symlinks=False)
         ]
+    for note in (home / _ELSEWHERE).glob("*.txt"):
+        with suppress(OSError, ArtifactError):
+            parent = Path(os.fsdecode(read_file(note)))
+            swept(parent)
+            if not any(each.name.endswith(_WORK) for each in _entries(parent)):
+                note.unlink()
     for each in (*_entries(home / "rounds"), *_entries(home / "adapters")):
         with suppress(OSError):
             if _EARLIER.fullmatch(each.name) and time.time() - each.stat().st_mtime > _LONG:

@@ -92,7 +92,7 @@ def texts_of(path: Path) -> dict[str, str]:
             if length > min(path.stat().st_size, LARGEST):
                 return {}
             header = msgspec.json.decode(file.read(length), type=_Texts)
-    except (OSError, ArtifactError, msgspec.DecodeError, UnicodeDecodeError):
+    except (OSError, ArtifactError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return {}
     return header.texts
 

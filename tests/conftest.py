@@ -118,3 +118,14 @@ def session(knowing: Path, smollm2: OpenModel) -> Iterator[Session]:
     opened.model = smollm2
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A sandbox in which a program has little time."""
+    from sessions import sandbox
+
+    sandbox.end()
+    monkeypatch.setattr(sandbox, "SECONDS", 0.4)
+    yield
+    sandbox.end()

@@ -7,11 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from transformers import AutoModelForCausalLM
 
+from sessions.session import Session
 from tests.accelerator import material, placements
 from tests.accelerator.comparing import Said, difference, results
 from tests.accelerator.placements import Placement
 from tests.commands.conftest import TEMPLATE
+from tests.commands.driving import result
 from tests.families import tiny, tiny_tokenizer
 
 #: How every session begins.
@@ -87,3 +91,22 @@ def test_what_needs_weights_in_memory_is_refused_by_the_name_of_one_that_is_not(
     assert {line.text.split()[0] for line in lines} == set(NEEDS_WEIGHTS)
     found = run(ground.folder, placements.ON_DISK, lines, tmp_path / "work")
     assert all("offloaded" in said.error and "layer" in said.error for said in found), found
+
+
+def test_a_model_over_two_devices_is_exported_without_a_second_copy_of_it(
+    grounds: dict[bool, Ground], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with placements.machine(placements.TWO) as meter:
+        assert meter is not None
+        session = Session(tmp_path / "home")
+        session.use_model(placements.opened(grounds[False].folder, placements.TWO))
+        meter.clear()
+        held = dict(meter.held)
+        caplog.clear()
+        assert result(session, "export out --model").reopened
+        assert all(meter.peak[device] < 1.5 * size for device, size in held.items()) and len(held) == 2
+        assert not caplog.records  # of what was read from the disk to be compared
+        session.close()
+    plain, again = (AutoModelForCausalLM.from_pretrained(path).state_dict() for path in (grounds[False].folder, "out"))
+    assert plain.keys() == again.keys() and all(torch.equal(again[name], value) for name, value in plain.items())

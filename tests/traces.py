@@ -21,6 +21,7 @@ def traces(model: PreTrainedModel) -> dict[str, Any]:
             torch.is_inference_mode_enabled(),
             torch.are_deterministic_algorithms_enabled(),
             torch.is_deterministic_algorithms_warn_only_enabled(),
+            torch.utils.deterministic.fill_uninitialized_memory,
             torch.get_default_dtype(),
             os.environ.get("CUBLAS_WORKSPACE_CONFIG"),
         ),

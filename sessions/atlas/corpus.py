@@ -183,7 +183,7 @@ def _lines(lines: Iterable[str], source: str) -> Iterator[str]:
             continue
         try:
             yield msgspec.json.decode(line, type=_Line).text
-        except (msgspec.DecodeError, UnicodeError) as error:
+        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
             raise ArtifactError(
                 f"{source}, line {number}, is no document: {error}", 'a document a line: {"text": "…"}'
             ) from error

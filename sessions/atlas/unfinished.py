@@ -124,12 +124,13 @@ def gone_on(building: Building, path: Path) -> bool:
         )
     except ArtifactError as error:
         raise ArtifactError(error.message, error.hint or _ANEW) from error
-    except (KeyError, ValueError, msgspec.DecodeError) as error:
+        parts = np.split(ids, np.cumsum(lengths)[:-1]) if len(numbers) else []
+        kept: dict[int, Array] = dict(zip(numbers.tolist(), parts, strict=True))
+    except (KeyError, TypeError, ValueError, RecursionError) as error:  # msgspec's are ValueErrors
         raise ArtifactError(f"{source} holds no unfinished atlas: {error}", _ANEW) from error
     progress = building.progress
     progress.documents, progress.empty, progress.tokens = begun.documents, begun.empty, begun.tokens
-    parts = np.split(ids, np.cumsum(lengths)[:-1]) if len(numbers) else []
-    progress.kept = dict(zip(numbers.tolist(), parts, strict=True))
+    progress.kept = kept
     return True
 
 

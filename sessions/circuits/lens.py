@@ -15,6 +15,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from sessions.circuits.circuit import Neuron
+from sessions.model.cancel import look
 from sessions.model.homes import home_of
 from sessions.model.linear import odd_part
 from sessions.model.parts import Anatomy
@@ -36,6 +37,7 @@ def pushed(anatomy: Anatomy, tokenizer: PreTrainedTokenizerBase, neurons: Sequen
     """
     found: list[Pushed] = []
     for start in range(0, len(neurons), AT_ONCE):
+        look()
         part = neurons[start : start + AT_ONCE]
         home = home_of(anatomy.head)  # layers may be spread over several
         columns = torch.stack([anatomy.down_column(neuron.layer, neuron.index).to(home) for neuron in part])
@@ -65,8 +67,9 @@ def extremes(tokenizer: PreTrainedTokenizerBase, scores: Tensor, k: int) -> list
     """For each row of `scores`, `[n, vocab]`, the k tokens with the highest and the k with the lowest."""
     k = min(k, scores.shape[-1])
     high, low = scores.topk(k).indices.tolist(), scores.topk(k, largest=False).indices.tolist()
-    return [(_texts(tokenizer, up), _texts(tokenizer, down)) for up, down in zip(high, low, strict=True)]
+    texts = {i: token_text(tokenizer, i) for i in {i for row in high + low for i in row}}  # many push the same
 
+    def said(ids: list[int]) -> tuple[str, ...]:
+        return tuple(texts[i] for i in ids)
 
-def _texts(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> tuple[str, ...]:
-    return tuple(token_text(tokenizer, i) for i in ids)
+    return [(said(up), said(down)) for up, down in zip(high, low, strict=True)]

@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from sessions.errors import ArtifactError
 from sessions.json_text import decoded
+from sessions.model.cancel import look
 from sessions.model.info import Prompt
 
 #: Endings of files that hold JSON.
@@ -82,7 +83,10 @@ def lines_of(data: bytes) -> tuple[int, ...]:
 
 def _numbered(text: str) -> Iterator[tuple[int, str]]:
     """Lines that are not empty, with their numbers from 1."""
-    return ((number, line.strip("\r")) for number, line in enumerate(text.split("\n"), 1) if line.strip())
+    for number, line in enumerate(text.split("\n"), 1):
+        look()
+        if line.strip():
+            yield number, line.strip("\r")
 
 
 def _line(line: str, source: str) -> Asked:

@@ -166,6 +166,6 @@ def listed(opened: OpenModel, home: Path, cancel: Cancel | None = None) -> Steps
 def _read(path: Path) -> Universal | None:
     try:
         kept = msgspec.json.decode(read_file(path), type=_Known)
-    except (ArtifactError, ValueError):  # unreadable or damaged: it can be found again
+    except (ArtifactError, ValueError, RecursionError):  # unreadable or damaged: it can be found again
         return None
     return Universal(neurons=kept.neurons) if kept.procedure == _PROCEDURE else None

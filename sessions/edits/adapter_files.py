@@ -38,6 +38,8 @@ _PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
 _ON_PROJECTIONS = "train it on projections: q_proj, down_proj, …"
 #: Bytes that are hashed or copied at once.
 CHUNK = 2**22
+#: Beyond any rank or alpha.
+_LARGEST = 10**9
 
 #: A tensor's name: the projection, and which part of its path it is.
 _PART = re.compile(
@@ -217,7 +219,8 @@ def check_config(config: Mapping[str, Any], source: str) -> tuple[str, ...]:
         )
     for name, said in _REFUSED.items():
         if config.get(name):
-            named = f": {', '.join(map(str, config[name]))}" if name == "modules_to_save" else ""
+            listed = config[name] if name == "modules_to_save" and isinstance(config[name], list) else ()
+            named = f": {', '.join(map(str, listed))}" if listed else ""
             raise ArtifactError(
                 f"the adapter in {source} {said}{named} ({name})", "adapters of plain LoRA can be loaded"
             )
@@ -259,12 +262,14 @@ def scaling_of(config: Mapping[str, Any], module: str, source: str) -> tuple[int
     """The rank that a config gives a projection, its alpha, and what the product of the factors is multiplied with."""
     rank = _by_pattern(config.get("rank_pattern"), module, config.get("r", 8))
     alpha = _by_pattern(config.get("alpha_pattern"), module, config.get("lora_alpha", 8))
-    if isinstance(rank, bool) or not isinstance(rank, int) or rank < 1:
+    if isinstance(rank, bool) or not isinstance(rank, int) or not 1 <= rank < _LARGEST:
         raise ArtifactError(
-            f"the config in {source} gives {module} the rank {rank!r}", "a rank is a whole number from 1"
+            f"the config in {source} gives {module} the rank {repr(rank)[:40]}", "a rank is a whole number from 1"
         )
-    if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not math.isfinite(alpha):
-        raise ArtifactError(f"the config in {source} gives {module} the alpha {alpha!r}", "an alpha is a number")
+    if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not abs(alpha) < _LARGEST:
+        raise ArtifactError(
+            f"the config in {source} gives {module} the alpha {repr(alpha)[:40]}", "an alpha is a number"
+        )
     return rank, float(alpha), alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
 
 

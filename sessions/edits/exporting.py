@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from copy import deepcopy
 from pathlib import Path
 
@@ -31,7 +32,7 @@ from sessions.model.cancel import Cancel
 from sessions.model.homes import weight_of
 from sessions.model.hooks import watched
 from sessions.model.opening import OpenModel, open_model
-from sessions.temporary import put_in_place, temporary_folder
+from sessions.temporary import noted, put_in_place, temporary_folder
 
 #: No weights file is larger than this.
 SHARD = "4GB"
@@ -42,6 +43,7 @@ def exported(
     opened: OpenModel,
     folder: Path,
     *,
+    home: Path | None = None,
     force: bool = False,
     trusted: bool = False,
     ids: Sequence[int] = (1,),
@@ -50,6 +52,7 @@ def exported(
     """Write the model, with what is in its weights, into a folder.
 
     Args:
+        home: which knows meanwhile that something is written there, to sweep it if this is killed.
         force: replace the model that is there.
         trusted: its code of its own may run when it is opened again.
         ids: of a text whose logits have to be the same afterwards.
@@ -63,7 +66,11 @@ def exported(
     place = Path(os.path.realpath(folder))
     check_place(place, force)
     state = plain_state(_bare(opened.model))
-    with reported("write", place, "choose a place where you may write"), temporary_folder(place.parent) as work:
+    with (
+        reported("write", place, "choose a place where you may write"),
+        nullcontext() if home is None else noted(home, place.parent),
+        temporary_folder(place.parent) as work,
+    ):
         yield from in_background(lambda meter: _write(opened, state, work, meter), f"writing {place.name}")
         yield from _check_same(opened, state, work, trusted, ids, cancel)
         found = fingerprints.with_config(fingerprints.of_folder(work), _bare(opened.model).config)

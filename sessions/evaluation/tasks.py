@@ -23,6 +23,7 @@ from sessions.errors import ArtifactError
 from sessions.evaluation.checks import KINDS, Check, checked, usual
 from sessions.evaluation.languages import LANGUAGES
 from sessions.json_text import foreign, named, without_mark
+from sessions.model.cancel import look
 from sessions.model.info import Prompt
 
 _EXAMPLE = '{"prompt": "What is 17 + 25?", "answer": "42"}'
@@ -69,6 +70,7 @@ def read_tasks(data: bytes, source: str) -> tuple[Task, ...]:
 
 
 def _task(line: bytes, number: int, source: str) -> Task:
+    look()
     fields = foreign(line, source)
     if not isinstance(fields, dict):
         raise ArtifactError(f"{source} is {named(fields)}, not a task", f"for example: {_EXAMPLE}")

@@ -235,7 +235,7 @@ def _read(lines: Sequence[bytes], plan: Plan) -> tuple[list[Cell], str | None]:
             return cells, "is one too many"
         try:
             cell = msgspec.json.decode(line, type=Cell)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             return cells, f"is damaged ({error})"
         if not plan.is_place_of(cell, row):
             return cells, "is that of another cell"

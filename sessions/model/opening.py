@@ -8,7 +8,6 @@ in the background; nothing of a model that was not opened to the end is kept.
 from __future__ import annotations
 
 import importlib.util
-import json
 import secrets
 from collections.abc import Mapping
 from contextlib import suppress
@@ -18,16 +17,17 @@ from typing import Any
 
 import torch
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
     BitsAndBytesConfig,
     GgufConfig,
+    PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
 
-from sessions.disk import read_file
-from sessions.errors import ArtifactError, ModelError, WorkbenchError
+from sessions.errors import ModelError, WorkbenchError
 from sessions.events import Steps
 from sessions.model import anatomy, templates
 from sessions.model import fingerprint as fingerprints
@@ -105,7 +105,6 @@ def open_model(
     else:
         options["use_safetensors"] = True
     options |= {"trust_remote_code": trust_remote_code, "local_files_only": True, "offload_folder": offload_folder}
-    options["attn_implementation"] = _attention(source)
     # Where transformers finds an adapter with a model, it puts it on without a word: let it look where there is none.
     options["adapter_kwargs"] = {"subfolder": f"no-adapter-{secrets.token_hex(8)}"}
     return (yield from in_background(lambda meter: _load(name, source, options, meter), f"loading {name}"))
@@ -176,6 +175,8 @@ def _loaded(name: str, source: Source, options: dict[str, Any], weights: str) ->
     tokenizer = AutoTokenizer.from_pretrained(source.folder, **words)
     if tokenizer.chat_template:
         templates.warm()  # it is there once the weights are
+    if not source.gguf:
+        options["config"] = _config(source.folder, words)
     model, found = AutoModelForCausalLM.from_pretrained(source.folder, **options, output_loading_info=True)
     _check_complete(name, found)
     own_code = source.folder if options["trust_remote_code"] and getattr(model.config, "auto_map", None) else None
@@ -184,22 +185,15 @@ def _loaded(name: str, source: Source, options: dict[str, Any], weights: str) ->
     return replace(opened, beside=source.folder if (source.folder / ADAPTER).is_file() else None)
 
 
-def _attention(source: Source) -> str | None:
-    """Which attention to load with: transformers' own choice, or its plain one where the checkpoint asks for that.
+def _config(folder: Path, words: Mapping[Any, Any]) -> PreTrainedConfig:
+    """The configuration of the model in a folder, without its choice of attention.
 
-    A configuration may also name a repository of kernels, which would be fetched and run: nobody is asked for that.
+    It may name a repository of kernels, which would be fetched and run. What is taken is transformers' own choice, or
+    attention written out in torch where the configuration asks for that.
     """
-    path = source.folder / "config.json"
-    if source.gguf or not path.is_file():
-        return None
-    with suppress(ArtifactError, ValueError, RecursionError):  # what is wrong with it is said by who loads it
-        config = json.loads(read_file(path))
-        if isinstance(config, dict) and PLAIN in (
-            config.get("_attn_implementation"),
-            config.get("attn_implementation"),
-        ):
-            return PLAIN
-    return None
+    config = AutoConfig.from_pretrained(folder, **words)
+    config._attn_implementation = PLAIN if config._attn_implementation == PLAIN else None  # of its parts as well
+    return config
 
 
 def _check_complete(name: str, found: dict[str, Any]) -> None:

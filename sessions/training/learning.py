@@ -31,7 +31,7 @@ from transformers.pytorch_utils import Conv1D
 from sessions.circuits.circuit import Neuron
 from sessions.edits.edit import Edit
 from sessions.edits.wrapping import activate, plain_modules, unwrap, wrap
-from sessions.errors import UsageError
+from sessions.errors import ArtifactError, UsageError
 from sessions.events import Progress, Steps
 from sessions.interventions.suppressing import Suppression
 from sessions.model import anatomy as architectures
@@ -286,7 +286,14 @@ class Learner:
         return float(loss_of(self.opened, lesson))
 
     def take(self, state: State, optimizer: torch.optim.Optimizer) -> None:
-        """Go on from a state that was put away; one that is new says nothing of the weights."""
+        """Go on from a state that was put away; one that is new says nothing of the weights.
+
+        Raises:
+            ArtifactError: its weights, or their moments, are those of another adapter.
+        """
+        said = [*state.weights.items(), *((name, each) for name, pair in state.moments.items() for each in pair)]
+        if any(name not in self.weights or each.shape != self.weights[name].shape for name, each in said):
+            raise ArtifactError("the unfinished round has the weights of another adapter", "--anew begins again")
         with torch.no_grad():
             for name, kept in state.weights.items():
                 self.weights[name].copy_(kept)

@@ -24,9 +24,12 @@ from msgspec import Meta, Struct, field
 
 from sessions.errors import ArtifactError
 from sessions.lines import comment_of, line_of
+from sessions.model.cancel import look
 
 #: How the pipeline calls the parts of a reply, and what they are called here.
 _PARTS = {"concl": "conclusions", "filler": "filler", "glue": "glue"}
+#: No configuration is larger, in bytes.
+LARGEST = 2**20
 #: What the names of tiers, regions, modules and parts are made of.
 _PLAIN = re.compile(r"[^\s,+&=\"'`${}\\]+")
 _PLAIN_RULE = "a name there is letters, digits and _ . -"
@@ -81,6 +84,14 @@ class Config(Struct, frozen=True):
     description: str = ""
 
 
+class _Loader(yaml.SafeLoader):  # type: ignore[misc]
+    """Reads plain data, and can be cancelled: YAML is read slowly."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        look()
+        return super().compose_node(parent, index)
+
+
 def contents_of(data: bytes, source: str) -> Any:
     """What a file of YAML says.
 
@@ -88,7 +99,7 @@ def contents_of(data: bytes, source: str) -> Any:
         ArtifactError: it is no YAML; the message says where it stops being it.
     """
     try:
-        return yaml.safe_load(data)
+        return yaml.load(data, _Loader)  # which makes nothing but plain data, as `safe_load` does
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         place = getattr(error, "problem_mark", None)
         where = f", line {place.line + 1}" if place is not None else ""

@@ -10,15 +10,18 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
 #: How cuBLAS may share its memory out so that it always sums in one order; torch asks for it by name.
 _CUBLAS = ("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+#: Whether memory that nobody has written to yet is filled while kernels of one order are taken.
+_MEMORY: Any = torch.utils.deterministic
 _LACKING = re.compile(r"(\w+) does not have a deterministic implementation")
 
 T = TypeVar("T")
@@ -47,14 +50,19 @@ class Reproducible:
 def reproducible() -> Iterator[Reproducible]:
     """Inside the block kernels that always add in one order are taken."""
     before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    filled = _MEMORY.fill_uninitialized_memory
     name, value = _CUBLAS
     given = os.environ.get(name)
     os.environ.setdefault(name, value)
     torch.use_deterministic_algorithms(True)
+    _MEMORY.fill_uninitialized_memory = False  # which costs time, and no kernel here reads what nobody wrote
     try:
-        yield Reproducible()
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*determinis.*")  # of the operations that there are no such kernels of
+            yield Reproducible()
     finally:
         torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+        _MEMORY.fill_uninitialized_memory = filled
         if given is None:
             os.environ.pop(name, None)
 

@@ -77,6 +77,11 @@ class Rounds:
         """Whether the round, or its control, was begun and not finished."""
         return self.unfinished(name).exists() or self.unfinished(f"{name}{CONTROL}").exists()
 
+    def forget_unfinished(self, name: str) -> None:
+        """Remove what is kept of a round while it, or its control, is being trained."""
+        for each in (name, f"{name}{CONTROL}"):
+            self.unfinished(each).unlink(missing_ok=True)
+
     def adapter(self, name: str) -> Path:
         """The folder of a round's adapter, as PEFT reads it."""
         return self.path(name) / _ADAPTER

@@ -29,6 +29,8 @@ from sessions.training.round import CONTROL, Rounds
 from sessions.training.samples import Lesson
 from sessions.training.unfinished import Begun, Unfinished, data_of
 
+_REPLACE = "replace it with --force, or choose another name"
+
 
 @dataclass(frozen=True)
 class Job:
@@ -72,6 +74,9 @@ def train(
     start = perf_counter()
     _check(rounds, job)
     with rounds.claimed(job.name):
+        done = _done_before(opened, rounds, job)
+        if done is not None:
+            return done
         try:
             found, control = yield from _both(opened, rounds, job, cancel)
         except Cancelled as cancelled:
@@ -81,8 +86,7 @@ def train(
         if found.edit is not None and keep_edit is not None:
             keep_edit(found.edit)
         rounds.save(finished, found.recruits, found.adapter, force=job.force)
-        for suffix in ("", CONTROL):
-            rounds.unfinished(job.name + suffix).unlink(missing_ok=True)
+        rounds.forget_unfinished(job.name)
     return finished
 
 
@@ -130,10 +134,27 @@ def drawn_like(anatomy: Anatomy, neurons: Sequence[Neuron], seed: int) -> tuple[
     return tuple(found)
 
 
+def is_of(job: Job, found: Round) -> bool:
+    """Whether a round is of just this training."""
+    same = (found.plan, found.data, found.after) == (job.plan, data_of(job.lessons), job.after)
+    return same and {each.site for each in found.suppressed} == {each.site for each in job.suppressed}
+
+
+def _done_before(opened: OpenModel, rounds: Rounds, job: Job) -> Round | None:
+    """The round, where this same training had just saved it when it was killed; what that left is removed."""
+    if job.force or not rounds.path(job.name).exists():
+        return None
+    found = rounds.load(job.name)
+    if not (is_of(job, found) and same_model(found.fingerprint, opened.info.fingerprint)):
+        raise ArtifactError(f"round '{job.name}' exists already", _REPLACE)
+    rounds.forget_unfinished(job.name)
+    return found
+
+
 def _check(rounds: Rounds, job: Job) -> None:
     """Refuse what would only fail after an hour."""
-    if not job.force and rounds.path(job.name).exists():
-        raise ArtifactError(f"round '{job.name}' exists already", "replace it with --force, or choose another name")
+    if not job.force and rounds.path(job.name).exists() and not rounds.is_begun(job.name):
+        raise ArtifactError(f"round '{job.name}' exists already", _REPLACE)
     empty = next((lesson.name for lesson in job.lessons if sum(lesson.weights) <= 0), None)
     if empty is not None:
         raise UsageError(f"no token of {empty} counts", "give a part of it a weight above 0")

@@ -111,7 +111,7 @@ class Unfinished:
         """
         if not self.path.exists():
             return None
-        begun, reached, contents = self._read()
+        begun, state = self._read()
         if same_model(begun.model, self.begun.model):
             begun = structs.replace(begun, model=self.begun.model)
         differs = next((said for key, said in _SAID.items() if getattr(begun, key) != getattr(self.begun, key)), "")
@@ -119,9 +119,9 @@ class Unfinished:
             raise ArtifactError(
                 f"a round of that name was begun {differs} and not finished", f"choose another, or {_ANEW}"
             )
-        return _state(reached, contents)
+        return state
 
-    def _read(self) -> tuple[Begun, _Reached, Tensors]:
+    def _read(self) -> tuple[Begun, State]:
         source = str(self.path)
         contents = read(read_file(self.path), source)
         fields = dict(contents.fields)
@@ -130,9 +130,10 @@ class Unfinished:
                 raise ArtifactError(f"{source} was changed or damaged after it was written", _ANEW)
             begun = msgspec.json.decode(fields["begun"], type=Begun)
             reached = msgspec.json.decode(fields["reached"], type=_Reached)
-        except (KeyError, msgspec.DecodeError) as error:
+            state = _state(reached, contents)
+        except (KeyError, ValueError, RecursionError) as error:  # msgspec's are ValueErrors
             raise ArtifactError(f"{source} holds no unfinished round: {error}", _ANEW) from error
-        return begun, reached, contents
+        return begun, state
 
     def discard(self) -> None:
         """Remove it, if it is there."""

@@ -32,6 +32,7 @@ from sessions.errors import ArtifactError
 from sessions.events import Steps
 from sessions.json_text import decoded
 from sessions.model.background import Meter, in_background
+from sessions.model.cancel import look
 from sessions.model.locating import PICKLES
 from sessions.vectors.arrays import place_of, read_arrays
 from sessions.vectors.features import ARCHITECTURES, SITES, About, Which
@@ -112,7 +113,10 @@ def _tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     with reported("read", check_regular(path), READABLE):
         try:
             with safetensors.safe_open(path, framework="pt") as file:
-                tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
+                tensors = {}
+                for name in file.keys():  # noqa: SIM118
+                    look()
+                    tensors[name] = file.get_tensor(name).float()
                 return tensors, dict(file.metadata() or {})
         except SafetensorError as error:
             raise ArtifactError(
@@ -124,7 +128,7 @@ def _meant(text: str) -> Any:
     """A text of a file's metadata as the JSON value it spells, or as it is."""
     try:
         return msgspec.json.decode(text.lower() if text in ("True", "False") else text)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return text
 
 

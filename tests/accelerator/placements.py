@@ -16,6 +16,7 @@ import torch
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
+from sessions.model.anatomy import FINAL_NORM_NAMES
 from sessions.model.opening import OpenModel, adopt
 from tests.accelerator.meter import Meter
 from tests.accelerator.pretending import pretended
@@ -66,12 +67,12 @@ def device_map(model: PreTrainedModel, placement: Placement) -> dict[str, int | 
     decoder = model.get_decoder()
     names = {id(module): name for name, module in model.named_modules()}
     places: dict[str, int | str] = {}
-    for child in decoder.children():
+    for name, child in decoder.named_children():
         if isinstance(child, nn.ModuleList):
             halves = [placement.first] * (len(child) // 2) + [placement.second] * (len(child) - len(child) // 2)
             places |= {names[id(block)]: half for block, half in zip(child, halves, strict=True)}
         else:
-            last = "norm" in type(child).__name__.lower() and isinstance(placement.second, int)
+            last = name in FINAL_NORM_NAMES and isinstance(placement.second, int)
             places[names[id(child)]] = placement.second if last else placement.first
     head = model.get_output_embeddings()
     tied = head.weight is model.get_input_embeddings().weight

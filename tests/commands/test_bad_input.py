@@ -55,6 +55,12 @@ def refused(session: Session, line: str, error: str, message: str, hint: str) ->
         ("set attention both", "usage", "'both' is no value for attention", "set attention frozen"),
         ("set top", "usage", "set top needs a value", "it is 200 now"),
         ("generate --rng 9999999999999999999999", "usage", "is not a whole number", "10"),
+        ("top 1000001", "usage", "at least 1 and at most 10,000", "10"),
+        ("generate --max-tokens 4294967296", "usage", "at least 1 and at most 131,072", "10"),
+        ("set max_tokens 4294967296", "usage", "is too much for max_tokens", "131,072 at most"),
+        ("set rows 1000000", "usage", "is too much for rows", "10,000 at most"),
+        ("faithfulness --sizes 1,99999999999", "usage", "at least 1 and at most 1,000,000", "10,50,200"),
+        ("discover a --top 99999999", "usage", "at least 1 and at most 1,000,000", "10"),
         ("generate --sample --temperature 1e-9", "usage", "'1e-09' is no value for temperature", "0.7"),
         # models
         ("model smolm2", "model", "no model is called 'smolm2'", "did you mean smollm2?"),

@@ -435,3 +435,13 @@ def test_from_python_a_parameter_may_be_called_name() -> None:
     """Words and options of that name are those of the verb, not of the function that writes its line."""
     assert parse(call_line("save", name="texas")).params["name"] == "texas"
     assert parse(call_line("surgery", layers="1-2", tokens=" a", name="cut")).params["name"] == "cut"
+
+
+@pytest.mark.parametrize("line", ["ablate " + "L1/N1," * 170_000 + "L", "arms " + "a " * 300_000, "m" * 1_000_000])
+def test_nothing_is_offered_behind_what_nobody_typed(line: str) -> None:
+    assert complete(line) == []
+
+
+def test_a_selection_of_a_megabyte_is_read_in_one_go() -> None:
+    """Reading it took time that grew with the square of its length: half a minute."""
+    assert len(parse("ablate " + "L1/N1," * 170_000 + "L1/N1").params["selection"]) > 1_000_000

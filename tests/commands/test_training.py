@@ -322,7 +322,8 @@ def test_neurons_alone_are_trained_on_by_the_same_line_wherever_it_was_killed(re
     assert "exists already" in other.message
 
 
-def test_what_a_kill_left_of_a_round_that_is_finished_does_not_stand_in_the_way_of_another(ready: Session) -> None:
+@pytest.mark.parametrize("same", [True, False])
+def test_a_round_that_had_just_been_saved_when_it_was_killed_stands_in_no_ones_way(ready: Session, same: bool) -> None:
     line, save = f"train-round samples.jsonl {FAST} --as one", Rounds.save
 
     def saved_and_killed(*given: Any, **more: Any) -> None:
@@ -334,9 +335,10 @@ def test_what_a_kill_left_of_a_round_that_is_finished_does_not_stand_in_the_way_
         with pytest.raises(_Killed):
             list(run(ready, line))
     assert (ready.home / "rounds" / "one").exists() and Rounds(ready.store).is_begun("one")
-    found = result(ready, f"{line} --epochs 3 --force")
-    assert len(found.round.outcome.curve) == 6
+    found = result(ready, line if same else f"{line} --epochs 3 --force")
+    assert len(found.round.outcome.curve) == (4 if same else 6)
     assert not Rounds(ready.store).is_begun("one")
+    assert "exists already" in failure(ready, line).message
 
 
 class _Killed(BaseException):

@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from msgspec import Struct
 import sessions
 from sessions import tensor_file
 from sessions.circuits.circuit import Circuit, Neuron, Target
-from sessions.disk import read_file, write_file
+from sessions.disk import binned, read_file, write_file
 from sessions.errors import ArtifactError, UsageError
 from sessions.model.info import Prompt, Token
 from sessions.store import Key, Store, check_model, checked_name, default_home
@@ -780,3 +781,32 @@ def test_an_artifact_of_another_model_is_refused_naming_both() -> None:
 def test_the_same_name_over_other_weights_is_told_apart_by_fingerprint() -> None:
     with pytest.raises(ArtifactError, match=r"smollm2 with other weights \(beef, not f00d\)"):
         check_model("beef", "smollm2", "f00d", "smollm2")
+
+
+def test_what_was_deleted_last_comes_back_first_though_the_clock_went_back(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Clock(datetime):
+        back = timedelta(0)
+
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+            return datetime.now(tz) - cls.back
+
+    monkeypatch.setattr("sessions.disk.datetime", Clock)
+    for size in (1, 2, 3):
+        Clock.back = timedelta(days=400 * size)
+        save(store, body=circuit(size))
+        store.delete("circuit", "texas")
+    for size in (3, 2, 1):
+        store.restore("circuit", "texas")
+        assert len(store.load("circuit", "texas", Circuit)[1]) == size
+        store.path("circuit", "texas").unlink()
+
+
+def test_what_is_deleted_goes_behind_all_that_is_in_the_trash(tmp_path: Path) -> None:
+    (tmp_path / "x~99991231T235959.000000-00").touch()
+    for odd in ("x~", "x~yesterday-1", "x~99991231T235959.999999-00", "xy~20200101T000000.000000-00"):
+        (tmp_path / odd).touch()
+    assert binned(tmp_path, "x", ".json").name.startswith("x~99991231T235959.000001-")
+    assert binned(tmp_path, "xy").name > "xy~2020"

@@ -196,6 +196,50 @@ def test_output_that_nobody_reads_ends_quietly(tmp_path: Path, json: list[str]) 
     assert process.wait(timeout=60) == 1
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["run", "test.wb"],
+        ["run", "test.wb", "--json"],
+        ["hosts"],
+        ["--help"],
+        ["--version"],
+        ["run", "--help"],
+        ["serve", "--port", "0"],
+    ],
+    ids=" ".join,
+)
+def test_output_that_has_no_room_is_said_in_a_line(tmp_path: Path, words: list[str]) -> None:
+    script(tmp_path, "help\n")
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            started(*words), stdout=full, stderr=subprocess.PIPE, timeout=60,
+            env={**os.environ, "WORKBENCH_HOME": str(tmp_path / "home"), "PYTHONPATH": os.getcwd()}, cwd=tmp_path,
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.decode() == "✗ the output cannot be written: No space left on device\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_lines_that_are_piped_in_end_where_their_output_has_no_room(tmp_path: Path) -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            started("repl", "--home", tmp_path / "home"),
+            input=b"help\nhelp\n", stdout=full, stderr=subprocess.PIPE, timeout=60,
+        )  # fmt: skip
+    assert (done.returncode, done.stderr.decode().count("cannot be written")) == (1, 1)
+    assert b"Traceback" not in done.stderr
+
+
+def test_no_command_fails_over_a_character_that_the_locale_lacks() -> None:
+    code = "import click; from workbench.cli import main; "
+    code += "main.add_command(click.Command('draw', callback=lambda: click.echo('│'))); main(['draw'])"
+    environment = {**os.environ, "PYTHONIOENCODING": "iso-8859-1", "PYTHONUTF8": "0"}
+    done = subprocess.run(started(code=code), capture_output=True, env=environment, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"?\n", b"")
+
+
 def test_terminals_without_unicode_get_question_marks(tmp_path: Path) -> None:
     file = script(tmp_path, "expect text contains x\n")
     done = subprocess.run(

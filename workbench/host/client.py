@@ -277,7 +277,7 @@ class _Connection:
 def _read(line: bytes) -> Reply:
     try:
         return read_reply(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise HostError(f"the host says what this version does not know: {error}", "end it and start it anew") from None
 
 
@@ -285,7 +285,7 @@ def told(message: Numbered) -> Event:
     """The event of a message; one that this version cannot read is a failure, not the end of the stream."""
     try:
         return message.told()
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         return Failed("host", f"an event could not be read: {error}", "the host may be of another version")
 
 

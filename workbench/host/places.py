@@ -129,7 +129,7 @@ class Place:
     def _checked(self, data: bytes) -> Holder:
         try:
             holder = msgspec.json.decode(data, type=Holder)
-        except ValueError:  # locked, and not written yet or any longer
+        except (ValueError, RecursionError):  # locked, and not written yet or any longer
             return Holder(0, platform.node(), 0, "")
         if holder.node != platform.node():
             raise HostError(

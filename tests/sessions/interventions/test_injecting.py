@@ -264,7 +264,7 @@ def test_a_map_is_taken_under_what_is_live(where: Where) -> None:
     vector = state_of(opened, "a fly on the hat", 4, 1, "resid_pre")
     assert vector.origin is not None
     found = finished(swept(opened, text, 3, vector.origin, range(LAYERS), "resid_pre", target=9))
-    source, _ = passed(opened, source_of(vector.origin, live), [()], [4], states=[(0, "resid_pre")])
+    source, _ = passed(opened, source_of(opened.anatomy, vector.origin, live), [()], [4], states=[(0, "resid_pre")])
     put = Injection(1, "resid_pre", 3, source.states[0, "resid_pre"][0, 0])
     for condition, same in ((text[1], True), (Condition("nothing", ()), False)):
         _, said = passed(opened, (encoded, condition), [[put]], [3])

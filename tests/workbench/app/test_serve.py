@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import select
@@ -27,6 +28,7 @@ from tests.workbench.host.conftest import own_home, until  # noqa: F401  (a fixt
 from workbench.browser.door import Door, checked_token
 from workbench.browser.page import page
 from workbench.browser.server import Served
+from workbench.browser.tab import cells
 from workbench.host.places import Place, hosts
 from workbench.host.starting import find
 
@@ -404,3 +406,17 @@ def test_in_chromium_a_line_is_typed_and_its_result_shown(server: Server, tmp_pa
             assert (tmp_path / "tab.png").stat().st_size > 5000
 
     run(visit())
+
+
+@pytest.mark.parametrize("side", ["Infinity", "-Infinity", "NaN", "1e999", '"x"', "null", "[]", "9" * 5000])
+def test_a_browser_that_asks_for_a_size_that_is_none_is_passed_over(side: str) -> None:
+    try:
+        asked = json.loads(side)
+    except ValueError:  # more digits than Python reads
+        return
+    with pytest.raises((ValueError, TypeError)):
+        cells(asked)
+
+
+def test_a_size_without_bounds_is_bounded() -> None:
+    assert (cells(10**30), cells(-5), cells(80.5)) == (2000, 1, 80)

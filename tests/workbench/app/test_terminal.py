@@ -316,3 +316,15 @@ def test_a_full_disk_is_told_and_nothing_ends(own_home: Path, opened: Opened) ->
     terminal.enter("set rows 16")
     terminal.until("rows 16")
     assert found.welcome().busy is None
+
+
+@pytest.mark.parametrize(
+    "locale",
+    [{"PYTHONIOENCODING": "iso-8859-1"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}],
+    ids=["latin-1", "C"],
+)
+def test_lines_are_drawn_whatever_the_locale_says(kept: Client, opened: Opened, locale: dict[str, str]) -> None:  # noqa: F811
+    terminal = attached(opened(kept.home, **locale))
+    screen = "\n".join(terminal.lines)
+    assert "\\u25" not in screen
+    assert "│" in screen
