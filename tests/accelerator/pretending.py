@@ -34,9 +34,9 @@ def pretended(devices: int = 2, *, memory: int = 80 * 2**30, kind: str = "cuda")
         def exchange(owner: object, name: str, new: object) -> None:
             stack.enter_context(mock.patch.object(owner, name, new))
 
-        for each in {*_device_constructors(), *(getattr(torch, f"{name}_like") for name in _LIKES)}:
-            if getattr(torch, each.__name__, None) is each:
-                exchange(torch, each.__name__, _constructor(each))
+        for maker in _makers():
+            if getattr(torch, maker.__name__, None) is maker:
+                exchange(torch, maker.__name__, _constructor(maker))
         for name, new in _methods().items():
             exchange(Tensor, name, new)
         for name in _DRAWING:
@@ -57,6 +57,12 @@ def pretended(devices: int = 2, *, memory: int = 80 * 2**30, kind: str = "cuda")
 
 
 # Making tensors
+
+
+def _makers() -> list[Any]:
+    """The functions that make a tensor, of which some have two names."""
+    makers = [*_device_constructors(), *(getattr(torch, f"{name}_like") for name in _LIKES)]
+    return list({id(each): each for each in makers}.values())
 
 
 def _constructor(original: Callable[..., Tensor]) -> Callable[..., Tensor]:
