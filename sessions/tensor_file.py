@@ -32,7 +32,8 @@ _LENGTH = 8
 
 
 class TensorBytes(Struct, frozen=True):
-    """One tensor: its dtype by the format's own name ("F32"), its shape, and its numbers, little end first."""
+    """One tensor: its dtype by the format's own name ("F32"), its shape, and its numbers, little end first, or a view
+    of these as bytes."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -56,8 +57,8 @@ class _Texts(Struct, frozen=True):
     texts: dict[str, str] = msgspec.field(name=_METADATA, default_factory=dict)
 
 
-def written(contents: Tensors) -> bytes:
-    """The bytes of a file. Same contents, same bytes."""
+def pieces(contents: Tensors) -> list[bytes]:
+    """The bytes of a file, in pieces. Same contents, same bytes."""
     header: dict[str, Any] = {_METADATA: contents.fields}
     end = 0
     for name, tensor in sorted(contents.tensors.items()):
@@ -66,7 +67,12 @@ def written(contents: Tensors) -> bytes:
     text = msgspec.json.encode(header)
     text += b" " * (-len(text) % 8)  # the numbers begin at a multiple of eight
     numbers = (tensor.data for _, tensor in sorted(contents.tensors.items()))
-    return b"".join((len(text).to_bytes(_LENGTH, "little"), text, *numbers))
+    return [len(text).to_bytes(_LENGTH, "little"), text, *numbers]
+
+
+def written(contents: Tensors) -> bytes:
+    """The bytes of a file in one."""
+    return b"".join(pieces(contents))
 
 
 def read(data: bytes, source: str) -> Tensors:
