@@ -34,9 +34,8 @@ def pretended(devices: int = 2, *, memory: int = 80 * 2**30, kind: str = "cuda")
         def exchange(owner: object, name: str, new: object) -> None:
             stack.enter_context(mock.patch.object(owner, name, new))
 
-        for maker in _makers():
-            if getattr(torch, maker.__name__, None) is maker:
-                exchange(torch, maker.__name__, _constructor(maker))
+        for name in _makers():
+            exchange(torch, name, _constructor(getattr(torch, name)))
         for name, new in _methods().items():
             exchange(Tensor, name, new)
         for name in _DRAWING:
@@ -59,10 +58,11 @@ def pretended(devices: int = 2, *, memory: int = 80 * 2**30, kind: str = "cuda")
 # Making tensors
 
 
-def _makers() -> list[Any]:
-    """The functions that make a tensor, of which some have two names."""
+def _makers() -> list[str]:
+    """The names in `torch` of the functions that make a tensor."""
     makers = [*_device_constructors(), *(getattr(torch, f"{name}_like") for name in _LIKES)]
-    return list({id(each): each for each in makers}.values())
+    names = dict.fromkeys(each.__name__ for each in makers)
+    return [name for name in names if any(getattr(torch, name, None) is each for each in makers)]
 
 
 def _constructor(original: Callable[..., Tensor]) -> Callable[..., Tensor]:
