@@ -17,7 +17,7 @@ from typing import NamedTuple
 from sessions.disk import read_file, reading
 from sessions.errors import ArtifactError
 from sessions.events import Progress, Steps
-from sessions.model.cancel import Cancel
+from sessions.model.cancel import Cancel, look
 
 CHUNK = 4 * 2**20
 _LINE = re.compile(r"(?P<escaped>\\?)(?P<digest>[0-9A-Fa-f]{64}) [ *](?P<path>.+)")
@@ -43,6 +43,7 @@ def read_sums(path: Path) -> tuple[Sum, ...]:
         raise ArtifactError(f"{path} is no text: {error}") from error
     found = []
     for number, line in enumerate(text.splitlines(), 1):
+        look()
         if not line.strip() or line.startswith("#"):
             continue
         match = _LINE.fullmatch(line.rstrip()) or _BSD.fullmatch(line.rstrip())

@@ -16,7 +16,7 @@ import fcntl
 import os
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -100,7 +100,7 @@ def _check_size(path: Path, size: int, largest: int) -> None:
 
 def write_file(
     path: Path,
-    data: bytes,
+    data: bytes | Sequence[bytes],
     *,
     force: bool = False,
     what: str = "",
@@ -108,7 +108,7 @@ def write_file(
     hint: str = "choose a place where you may write",
     private: bool = False,
 ) -> Path:
-    """Put `data` at `path`, whole or not at all, and on the disk when this returns.
+    """Put `data`, in one or in pieces, at `path`, whole or not at all, and on the disk when this returns.
 
     Args:
         path: where; missing folders are made.
@@ -121,14 +121,16 @@ def write_file(
     Raises:
         ArtifactError: it exists and `force` is off, or it cannot be written.
     """
-    if len(data) > LARGEST:
-        raise ArtifactError(f"{what or path} has {len(data) >> 20} MiB; at most {LARGEST >> 20} are written")
+    pieces = [data] if isinstance(data, bytes) else data
+    size = sum(map(len, pieces))
+    if size > LARGEST:
+        raise ArtifactError(f"{what or path} has {size >> 20} MiB; at most {LARGEST >> 20} are written")
     with reported("write", path, hint):
         make_folder(path.parent)
         with turn(path.parent):
             temporary = path.with_name(f".{secrets.token_hex(8)}{TEMPORARY}")
             try:
-                _write(temporary, data, private)
+                _write(temporary, pieces, private)
                 _put(temporary, path, force, what or str(path), earlier)
             finally:
                 # Still there after a link or a failure. A disk that fails now must not hide the first error.
@@ -164,11 +166,11 @@ def link(source: Path, path: Path) -> None:
         source.rename(path)
 
 
-def _write(path: Path, data: bytes, private: bool) -> None:
+def _write(path: Path, pieces: Sequence[bytes], private: bool) -> None:
     with path.open("xb") as file:
         if private:
             os.fchmod(file.fileno(), 0o600)
-        file.write(data)
+        file.writelines(pieces)
         file.flush()
         os.fsync(file.fileno())
 

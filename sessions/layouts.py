@@ -119,13 +119,17 @@ class Safetensors:
     repair = "make it again, or restore an earlier one"
 
     def written(self, header: Mapping[str, Any], body: Packed, what: str) -> bytes:
+        return b"".join(self.pieces(header, body, what))
+
+    def pieces(self, header: Mapping[str, Any], body: Packed, what: str) -> list[bytes]:
+        """The same in pieces, for what is large: no number of it is copied."""
         contents = body.packed()
         fields = {**contents.fields, **{name: str(value) for name, value in header.items()}}
         try:
             fields["sha256"] = tensor_file.digest(fields, contents.tensors)
         except UnicodeEncodeError as error:
             raise _no_unicode(what, error) from error
-        return tensor_file.written(Tensors(fields, contents.tensors))
+        return tensor_file.pieces(Tensors(fields, contents.tensors))
 
     def stamp(self, data: bytes, source: str) -> Stamp:
         return _from_texts(tensor_file.read(data, source).fields, Stamp, source)

@@ -122,12 +122,13 @@ def _exchanged(child: subprocess.Popen[bytes], request: bytes) -> bytes:
 def _child() -> subprocess.Popen[bytes]:
     global _running, _owner
     if _running is None or _owner != os.getpid() or _running.poll() is not None:
-        script = Path(__file__).with_name("sandbox_child.py")
+        script = Path(__file__).resolve().with_name("sandbox_child.py")
         _running = subprocess.Popen(
             [sys.executable, "-P", str(script), str(SECONDS), str(MEMORY), str(LONGEST)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            cwd="/",  # whatever folder the session is in can be removed
             env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
             start_new_session=True,  # ctrl-c is for the command, which ends the child itself
         )

@@ -21,6 +21,7 @@ from msgspec import Raw, Struct
 from sessions.disk import LARGEST, reading
 from sessions.errors import ArtifactError
 from sessions.json_text import decoded
+from sessions.model.cancel import look
 
 #: Bytes of one number of each dtype that is read.
 SIZES = {
@@ -31,7 +32,8 @@ _LENGTH = 8
 
 
 class TensorBytes(Struct, frozen=True):
-    """One tensor: its dtype by the format's own name ("F32"), its shape, and its numbers, little end first."""
+    """One tensor: its dtype by the format's own name ("F32"), its shape, and its numbers, little end first, or a view
+    of these as bytes."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -55,8 +57,8 @@ class _Texts(Struct, frozen=True):
     texts: dict[str, str] = msgspec.field(name=_METADATA, default_factory=dict)
 
 
-def written(contents: Tensors) -> bytes:
-    """The bytes of a file. Same contents, same bytes."""
+def pieces(contents: Tensors) -> list[bytes]:
+    """The bytes of a file, in pieces. Same contents, same bytes."""
     header: dict[str, Any] = {_METADATA: contents.fields}
     end = 0
     for name, tensor in sorted(contents.tensors.items()):
@@ -65,7 +67,12 @@ def written(contents: Tensors) -> bytes:
     text = msgspec.json.encode(header)
     text += b" " * (-len(text) % 8)  # the numbers begin at a multiple of eight
     numbers = (tensor.data for _, tensor in sorted(contents.tensors.items()))
-    return b"".join((len(text).to_bytes(_LENGTH, "little"), text, *numbers))
+    return [len(text).to_bytes(_LENGTH, "little"), text, *numbers]
+
+
+def written(contents: Tensors) -> bytes:
+    """The bytes of a file in one."""
+    return b"".join(pieces(contents))
 
 
 def read(data: bytes, source: str) -> Tensors:
@@ -130,6 +137,7 @@ def digest(fields: Mapping[str, str], tensors: Mapping[str, TensorBytes]) -> str
     """sha256 over texts and tensors, in the order of their names, wherever they stand in a file."""
     found = hashlib.sha256(msgspec.json.encode(fields, order="sorted"))
     for name, tensor in sorted(tensors.items()):
+        look()
         found.update(msgspec.json.encode([name, tensor.dtype, tensor.shape]))
         found.update(tensor.data)
     return found.hexdigest()

@@ -144,6 +144,8 @@ class LinearReplay:
 
         def change(activations: Tensor, routing: Routing | None) -> Tensor:
             self._rows[id(site)] = routing
+            if routing is not None:  # the experts' own activation functions see the rows sorted by expert
+                self._active = self._active.index_select(0, routing.back)
             linear = activations if multiplied is None else multiplied(activations)
             self._values[id(site)] = linear.reshape(-1, linear.shape[-1])
             entering = self._constant((id(site), "neurons"), lambda: activations).clone()

@@ -267,12 +267,13 @@ def begun(site: Site, k: int) -> Running:
     return Running.empty(site.width, k, gated, home_of(site.module))
 
 
-def by_layer(sites: Sequence[tuple[int, Site]], running: Sequence[Running]) -> dict[int, Layer]:
-    """The statistics of the sites, those of a layer together."""
+def by_layer(sites: Sequence[tuple[int, Site]], running: list[Running]) -> dict[int, Layer]:
+    """The statistics of the sites, those of a layer together. What they were while they ran, histograms most of all, is
+    taken out of the list as they are finished: both at once would not keep the bound."""
     parts: dict[int, list[Layer]] = {}
-    for (layer, _), each in zip(sites, running, strict=True):
-        parts.setdefault(layer, []).append(each.finished())
-    return {layer: _joined(each) for layer, each in parts.items()}
+    for layer, _ in sites:
+        parts.setdefault(layer, []).append(running.pop(0).finished())
+    return {layer: each[0] if len(each) == 1 else _joined(each) for layer, each in parts.items()}
 
 
 def _joined(parts: Sequence[Layer]) -> Layer:

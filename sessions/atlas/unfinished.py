@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -98,7 +99,7 @@ def keep(building: Building, path: Path, name: str) -> None:
     }
     body = _Packed(Tensors({"begun": msgspec.json.encode(about).decode()}, tensors))
     what = f"unfinished atlas '{name}'"
-    write_file(path, Safetensors().written(header, body, what), force=True, what=what)
+    write_file(path, Safetensors().pieces(header, body, what), force=True, what=what)
 
 
 def gone_on(building: Building, path: Path) -> bool:
@@ -158,7 +159,9 @@ def discard(path: Path) -> None:
 
 
 def _bytes(values: Array) -> TensorBytes:
-    return TensorBytes(_DTYPES[values.dtype.name], tuple(values.shape), np.ascontiguousarray(values).tobytes())
+    """A view of the numbers: a copy of all statistics would be as large as these."""
+    data: Any = np.ascontiguousarray(values).reshape(-1).view("u1").data
+    return TensorBytes(_DTYPES[values.dtype.name], tuple(values.shape), data)
 
 
 def _array(tensor: TensorBytes) -> Array:

@@ -73,8 +73,9 @@ def read(model: PreTrainedModel) -> Anatomy:
         raise ModelError(f"'{family}' has no output embedding", "open a causal language model")
     experts = [site for layer in layers for site in layer.sites if isinstance(site, ExpertSite)]
     if experts:
-        # Of the implementations transformers offers, this one calls `_apply_gate` with rows in token order.
-        model.set_experts_implementation("batched_mm")
+        # Of the implementations transformers offers, one that calls `_apply_gate` for the rows of all experts at once,
+        # and copies no weights; in which order it has the rows, `hooks` knows.
+        model.set_experts_implementation("grouped_mm")
     recurrent = _is_recurrent(config)
     norms = [module for module in decoder.modules() if _is_norm(module)]
     centring = {kind for kind, norm in {type(norm): norm for norm in norms}.items() if _centres(norm)}

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
 
 from sessions.errors import ModelError
@@ -116,10 +117,23 @@ def writer_of(parts: Layer, layer: int, site: StateSite) -> nn.Module:
 
 @dataclass
 class Routing:
-    """Which expert each row of an expert block's activations belongs to, `[tokens · k]`."""
+    """Which expert each row of an expert block's activations belongs to, `[tokens · k]`.
+
+    The block itself has the rows sorted by expert: its row r is row `order[r]` here, and row r here is its `back[r]`.
+    """
 
     experts: Tensor
     per_token: int
+    order: Tensor
+    back: Tensor
+
+    @classmethod
+    def of(cls, chosen: Tensor) -> Routing:
+        """The routing of tokens to these experts, `[tokens, k]`."""
+        experts = chosen.reshape(-1)
+        # The very call of transformers' grouped_mm, which comes to the same order where an expert has several rows.
+        _, order = torch.sort(experts)
+        return cls(experts, chosen.shape[-1], order, order.argsort())
 
 
 Change = Callable[[Tensor, Routing | None], Tensor]
@@ -147,12 +161,17 @@ def _on_experts(site: ExpertSite, change: Change) -> Iterator[None]:
     routing: list[Routing] = []
 
     def remember(_: nn.Module, args: tuple[Any, ...]) -> None:
-        chosen: Tensor = args[1]
-        routing[:] = [Routing(chosen.reshape(-1), chosen.shape[-1])]
+        routing[:] = [Routing.of(args[1])]
 
     # Assigned on the instance, a function shadows the class's method; blocks within blocks shadow each other.
     outer, gate = site.experts.__dict__.get("_apply_gate"), site.experts._apply_gate
-    site.experts._apply_gate = lambda gate_up: change(gate(gate_up), routing[0])  # type: ignore[operator,assignment]
+
+    def gated(gate_up: Tensor) -> Tensor:
+        (here,) = routing
+        rows: Tensor = gate(gate_up)  # type: ignore[operator]
+        return change(rows.index_select(0, here.back), here).index_select(0, here.order)
+
+    site.experts._apply_gate = gated  # type: ignore[assignment]
     handle = site.experts.register_forward_pre_hook(remember)
     try:
         yield

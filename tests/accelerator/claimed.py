@@ -22,7 +22,7 @@ class Claimed(Tensor):
     """A tensor of the CPU that claims a device. Made by `claimed`, never by its class."""
 
     _claim: Device
-    __torch_function__ = torch._C._disabled_torch_function_impl
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
     def __new__(cls, data: Tensor, requires_grad: bool = True) -> Tensor:  # type: ignore[misc]
         # Code that makes a parameter like another asks the other for its class.
@@ -41,7 +41,7 @@ class Claimed(Tensor):
         return False
 
     @property
-    def data(self) -> Tensor:  # type: ignore[override]
+    def data(self) -> Tensor:
         return claimed(Tensor.detach(self), self._claim)
 
     @data.setter
@@ -85,8 +85,8 @@ class Claimed(Tensor):
         return format(self.item() if self.dim() == 0 else repr(self), spec)
 
     @classmethod
-    def __torch_dispatch__(
-        cls, func: Any, types: object, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
+    def __torch_dispatch__(  # type: ignore[override]
+        cls, func: Any, types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         words = dict(kwargs or {})
         tensors = list(_tensors(args)) + list(_tensors(words.values()))
@@ -104,7 +104,7 @@ def claimed(data: Tensor, device: Device) -> Tensor:
     if device in (CPU, torch.device("meta")) or data.is_meta:
         return data
     refuse_wide(data.dtype, device)
-    made: Claimed = Tensor._make_subclass(Claimed, data)  # type: ignore[attr-defined]
+    made: Claimed = Tensor._make_subclass(Claimed, data)
     made._claim = device
     METER.hold(made, device)
     return made
@@ -132,7 +132,7 @@ class _Arriving(TorchDispatchMode):
     """What is computed in the block is on this device, whatever it is computed of."""
 
     def __init__(self, device: Device) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.device = device
 
     def __torch_dispatch__(
@@ -162,7 +162,7 @@ class _Moving(torch.autograd.Function):
         ctx.home = inputs[0].device
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         return copied(gradient, ctx.home), None
 
 
@@ -175,7 +175,9 @@ def moved(x: Tensor, device: Device, without_waiting: bool = False) -> Tensor:
     METER.copy(f"{x.device.type} to {device.type}")
     if device == CPU and not without_waiting:
         METER.wait("a copy to the host")
-    return _Moving.apply(x, device) if x.requires_grad and torch.is_grad_enabled() else copied(x.detach(), device)
+    if x.requires_grad and torch.is_grad_enabled():
+        return _Moving.apply(x, device)  # type: ignore[no-untyped-call]
+    return copied(x.detach(), device)
 
 
 class Generator(torch.Generator):

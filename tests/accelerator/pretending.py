@@ -34,9 +34,8 @@ def pretended(devices: int = 2, *, memory: int = 80 * 2**30, kind: str = "cuda")
         def exchange(owner: object, name: str, new: object) -> None:
             stack.enter_context(mock.patch.object(owner, name, new))
 
-        for each in {*_device_constructors(), *(getattr(torch, f"{name}_like") for name in _LIKES)}:
-            if getattr(torch, each.__name__, None) is each:
-                exchange(torch, each.__name__, _constructor(each))
+        for name in _makers():
+            exchange(torch, name, _constructor(getattr(torch, name)))
         for name, new in _methods().items():
             exchange(Tensor, name, new)
         for name in _DRAWING:
@@ -57,6 +56,13 @@ def pretended(devices: int = 2, *, memory: int = 80 * 2**30, kind: str = "cuda")
 
 
 # Making tensors
+
+
+def _makers() -> list[str]:
+    """The names in `torch` of the functions that make a tensor."""
+    makers = [*_device_constructors(), *(getattr(torch, f"{name}_like") for name in _LIKES)]
+    names = dict.fromkeys(each.__name__ for each in makers)
+    return [name for name in names if any(getattr(torch, name, None) is each for each in makers)]
 
 
 def _constructor(original: Callable[..., Tensor]) -> Callable[..., Tensor]:

@@ -54,7 +54,7 @@ def device_of(thing: object) -> Device | None:
         return None
     if isinstance(thing, bool):
         raise TypeError("a bool is no device")
-    found = Device(METER.kind, thing) if isinstance(thing, int) else Device(thing)  # type: ignore[arg-type]
+    found = Device(METER.kind, thing) if isinstance(thing, int) else Device(str(thing))
     if found.type == "cpu":
         return CPU
     if found.type != METER.kind:

@@ -222,6 +222,26 @@ def test_memory_is_bounded_by_what_is_asked_or_refused(corpus: Corpus) -> None:
     assert "--memory" in raised.value.hint
 
 
+def test_statistics_are_written_down_without_a_copy_of_them(
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A copy is as large as they are, which is most of what an atlas may take."""
+    model, pieces = opened("llama"), []
+    begun = Building(model, planned(model, corpus))
+    monkeypatch.setattr(unfinished, "write_file", lambda _, data, **__: pieces.extend(data))
+    unfinished.keep(begun, tmp_path / "one", "one")
+    views = [np.frombuffer(piece, "u1") for piece in pieces if isinstance(piece, memoryview)]
+    for running in begun.running:
+        assert any(np.shares_memory(running.histogram.numpy(), view) for view in views)
+
+
+def test_a_finished_atlas_keeps_nothing_of_what_it_was_made_of(corpus: Corpus) -> None:
+    model = opened("llama")
+    begun = Building(model, planned(model, corpus))
+    finished(build(begun, corpus))
+    assert not begun.running
+
+
 def test_what_cannot_be_read_is_refused_before_anything_runs(corpus: Corpus) -> None:
     with pytest.raises(UsageError, match="no layer 7"):
         planned(opened("llama"), corpus, layers=[7])

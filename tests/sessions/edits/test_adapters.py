@@ -86,7 +86,7 @@ def picture(opened: OpenModel) -> tuple[Any, ...]:
 def test_on_it_gives_pefts_own_logits_and_off_it_was_never_there(family: str, tmp_path: Path) -> None:
     theirs = made(tmp_path / "fr", family)
     if family in MOE:  # as the workbench runs them
-        theirs.base_model.model.set_experts_implementation("batched_mm")
+        theirs.base_model.model.set_experts_implementation("grouped_mm")
     opened, adapter = opened_as(family), read(tmp_path / "fr")
     was, plain = picture(opened), logits(opened.model)
     with adapter.applied(opened):

@@ -52,13 +52,14 @@ def logits(model: OpenModel, ids: Sequence[int], treatment: Treatment, extents: 
 
 @pytest.mark.parametrize("family", [*DENSE, *MOE])
 def test_before_a_treatment_is_in_force_nothing_has_another_bit(family: str) -> None:
-    model = opened(family)
+    """Experts multiply the rows of all tokens that came to them at once: there it is up to the rounding of that."""
+    model, tolerance = opened(family), 1e-5 if family in MOE else 0.0
     ids = list(range(4, 14))
     clean = logits(model, ids, Treatment(()), Extents((6,), (6,)))
     for where in (Where("generated"), Where(spans=((6, 9),)), Where("generated", ((7, 7),))):
         changed = logits(model, ids, Treatment(NEURONS, STRONG, where=where), Extents((6,), (6,)))
         first = 7 if where.spans == ((7, 7),) else 6
-        assert torch.equal(changed[:first], clean[:first]), where
+        torch.testing.assert_close(changed[:first], clean[:first], rtol=tolerance, atol=tolerance)
     prompt = logits(model, ids, Treatment(NEURONS, STRONG, where=Where("prompt")), Extents((10,), (10,)))
     assert torch.equal(prompt, logits(model, ids, Treatment(NEURONS, STRONG), Extents((10,), (10,))))
 
