@@ -269,7 +269,7 @@ def _course(
 ) -> Course:
     """What is to be learned and how, every word of it checked against the model."""
     from sessions.training.checkpointing import check_checkpoints
-    from sessions.training.learning import check_modules, modules_of
+    from sessions.training.projections import check_modules, modules_of
     from sessions.training.samples import lessons_of
     from sessions.training.training import Job
 

@@ -24,13 +24,12 @@ from typing import Any
 
 import peft
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
-from transformers.pytorch_utils import Conv1D
 
 from sessions.circuits.circuit import Neuron
 from sessions.edits.edit import Edit
-from sessions.edits.wrapping import activate, plain_modules, unwrap, wrap
+from sessions.edits.wrapping import activate, unwrap, wrap
 from sessions.errors import ArtifactError, UsageError
 from sessions.events import Progress, Steps
 from sessions.interventions.suppressing import Suppression
@@ -42,6 +41,7 @@ from sessions.model.opening import OpenModel
 from sessions.model.parts import Anatomy
 from sessions.training.checkpointing import checkpointed
 from sessions.training.findings import Plan, Step
+from sessions.training.projections import check_modules, named, transposed
 from sessions.training.recruits import Absorbing, Recruits, gathered
 from sessions.training.reproducible import Reproducible, drawn_from, reproducible
 from sessions.training.samples import Lesson
@@ -351,7 +351,7 @@ def adapted(opened: OpenModel, plan: Plan, begins: Edit | None = None) -> Iterat
         check_modules(opened.anatomy, plan.modules)
     config = config_alone(targets) if targets else _low_rank(opened, plan)
     config.base_model_name_or_path = opened.model.name_or_path
-    names = [target.name for target in targets] if targets else _named(opened, plan.modules)
+    names = [target.name for target in targets] if targets else named(opened, plan.modules)
     try:
         with torch.inference_mode(False), drawn_from(plan.seed):
             wrappers = wrap(opened.model, config, names, _ADAPTER)
@@ -370,38 +370,5 @@ def _low_rank(opened: OpenModel, plan: Plan) -> peft.LoraConfig:
         lora_alpha=plan.alpha,
         lora_dropout=0.0,
         bias="none",
-        fan_in_fan_out=_transposed(opened.anatomy, plan.modules),
+        fan_in_fan_out=transposed(opened.anatomy, plan.modules),
     )
-
-
-def _named(opened: OpenModel, modules: Sequence[str]) -> list[str]:
-    """The whole names of the projections in the decoder's layers whose names end so."""
-    chosen = {id(module) for name, module in _projections(opened.anatomy) if name in modules}
-    return [name for name, module in plain_modules(opened.model) if id(module) in chosen]
-
-
-def modules_of(anatomy: Anatomy) -> tuple[str, ...]:
-    """The last parts of the names of all projections in the decoder's layers, as the first layer has them."""
-    return tuple(dict.fromkeys(name for name, _ in _projections(anatomy)))
-
-
-def _projections(anatomy: Anatomy) -> Iterator[tuple[str, nn.Module]]:
-    """All projections in the decoder's layers, each with the last part of its name."""
-    for layer in anatomy.layers:
-        for name, module in plain_modules(layer.block):
-            if isinstance(module, nn.Linear | Conv1D):
-                yield name.rpartition(".")[2], module
-
-
-def _transposed(anatomy: Anatomy, modules: Sequence[str]) -> bool:
-    """Whether the weights of these projections are stored the other way round, which PEFT wants to be told."""
-    return any(isinstance(module, Conv1D) for name, module in _projections(anatomy) if name in modules)
-
-
-def check_modules(anatomy: Anatomy, modules: Sequence[str]) -> None:
-    """Raise `UsageError` for a name that is none of the model's projections: PEFT would say nothing of it."""
-    there = modules_of(anatomy)
-    missing = next((name for name in modules if name not in there), None)
-    if missing is not None or not modules:
-        what = "no module is named" if missing is None else f"no projection of this model is called '{missing}'"
-        raise UsageError(what, f"it has: {', '.join(there)}")

@@ -13,7 +13,8 @@ from sessions.events import finished
 from sessions.model.opening import OpenModel, adopt
 from sessions.training import learning
 from sessions.training.findings import Plan
-from sessions.training.learning import Trained, learn, modules_of
+from sessions.training.learning import Trained, learn
+from sessions.training.projections import modules_of
 from sessions.training.recruits import Absorbing
 from sessions.training.samples import Lesson, Sample, lessons_of
 from sessions.training.scaling import FIRST, LARGEST, STEADY, Scale

@@ -1,0 +1,50 @@
+"""The projections in a model's layers, by the names that a round knows them by: the last parts of their whole names.
+
+They are those of the model as it was opened, whatever adapter is on. Experts that are parameters, and no modules, are
+none of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from torch import nn
+from transformers.pytorch_utils import Conv1D
+
+from sessions.edits.wrapping import plain_modules
+from sessions.errors import UsageError
+from sessions.model.opening import OpenModel
+from sessions.model.parts import Anatomy
+
+
+def modules_of(anatomy: Anatomy) -> tuple[str, ...]:
+    """The last parts of the names of all projections in the decoder's layers, as the first layer has them."""
+    return tuple(dict.fromkeys(name for name, _ in _projections(anatomy)))
+
+
+def _projections(anatomy: Anatomy) -> Iterator[tuple[str, nn.Module]]:
+    """All projections in the decoder's layers, each with the last part of its name."""
+    for layer in anatomy.layers:
+        for name, module in plain_modules(layer.block):
+            if isinstance(module, nn.Linear | Conv1D):
+                yield name.rpartition(".")[2], module
+
+
+def transposed(anatomy: Anatomy, modules: Sequence[str]) -> bool:
+    """Whether the weights of these projections are stored the other way round, which PEFT wants to be told."""
+    return any(isinstance(module, Conv1D) for name, module in _projections(anatomy) if name in modules)
+
+
+def check_modules(anatomy: Anatomy, modules: Sequence[str]) -> None:
+    """Raise `UsageError` for a name that is none of the model's projections: PEFT would say nothing of it."""
+    there = modules_of(anatomy)
+    missing = next((name for name in modules if name not in there), None)
+    if missing is not None or not modules:
+        what = "no module is named" if missing is None else f"no projection of this model is called '{missing}'"
+        raise UsageError(what, f"it has: {', '.join(there)}")
+
+
+def named(opened: OpenModel, modules: Sequence[str]) -> list[str]:
+    """The whole names of the projections in the decoder's layers whose names end so."""
+    chosen = {id(module) for name, module in _projections(opened.anatomy) if name in modules}
+    return [name for name, module in plain_modules(opened.model) if id(module) in chosen]
