@@ -51,13 +51,17 @@ def save(session: Session, name: str, force: bool) -> Saved:
 
 
 @verb("load", family=FAMILY, example="load texas")
-@argument("name", help="the name it was saved under", type=SavedName())
+@argument(
+    "name", help="the name it was saved under; without it, what circuits there are", type=SavedName(), required=False
+)
 @option("--force", is_flag=True, help="even if it was made on another model")
-def load(session: Session, name: str, force: bool) -> Loaded:
+def load(session: Session, name: str | None, force: bool) -> Loaded | Listed:
     """Load a saved circuit, with its prompt, into the session.
 
     A circuit belongs to the weights it was found on. It is refused on others, unless --force.
     """
+    if name is None:
+        return Listed(rows=tuple(session.store.rows("circuit")))
     circuit, notes = session.read_circuit(name, force=force)
     _check(session, circuit)
     remark = _take(session, circuit)

@@ -107,8 +107,9 @@ def words_of(line: str, *, unfinished: bool = False) -> tuple[Word, ...]:
     return words(line, unfinished=unfinished, texts=TEXTS)
 
 
-#: What other programs call some of them.
-_ELSEWHERE = {"exit": "quit", "ls": "list", "rm": "delete", "man": "help", "?": "help"}
+#: Other names of verbs, and what other programs call some of them.
+_ALSO = {"exit": "quit"}
+_ELSEWHERE = {"ls": "list", "rm": "delete", "man": "help", "?": "help"}
 
 
 class Call(Struct, frozen=True):
@@ -156,6 +157,8 @@ def find(name: str, column: int | None = None) -> Verb:
     """
     if name in VERBS:
         return VERBS[name]
+    if name in _ALSO:
+        return VERBS[_ALSO[name]]
     meant = _ELSEWHERE.get(name, name.lower())
     near = get_close_matches(meant, VERBS, 1) or [verb for verb in VERBS if meant and verb.startswith(meant[:3])][:1]
     raise UsageError(

@@ -1,14 +1,19 @@
-"""The working set: neurons held at zero in everything, and interventions that stay in force: `suppress`, `release`."""
+"""The working set: neurons held at zero in everything, and interventions that stay in force: `suppress`, `release`,
+`multiplier`."""
 
 from __future__ import annotations
 
 from commands.interventions import FAMILY, in_force
 from commands.verb import argument, verb
-from commands.words import SelectionWord
+from commands.words import Number, SelectionWord
 from sessions.circuits.circuit import Neuron
 from sessions.errors import UsageError
+from sessions.interventions.treatment import Treatment, refuse_overlaps
 from sessions.results import WorkingSet
 from sessions.session import Session
+
+#: What the label of the multiplier's treatment begins with.
+_MULTIPLIED = "multiplier ×"
 
 
 @verb("suppress", family=FAMILY, example="suppress top3")
@@ -62,3 +67,27 @@ def release(session: Session, selection: str) -> WorkingSet:
         raise UsageError(f"nothing is in force on '{selection}'", "suppress shows what is; release all ends it")
     session.suppressed, session.live = kept, live
     return in_force(session, released=released, ended=ended)
+
+
+@verb("multiplier", family=FAMILY, example="multiplier 0.5")
+@argument(
+    "factor", help="times how much; 1 ends it, and without it is shown what is in force", type=Number(), required=False
+)
+def multiplier(session: Session, factor: float | None) -> WorkingSet:
+    """Multiply the circuit's neurons in every text from now on: in top, prob, generate and what you say.
+
+    It is one number for the whole circuit, at all positions, and a new one takes its place. It is what amplify all X
+    --live does, and suppress shows it.
+    """
+    if factor is None:
+        return in_force(session)
+    kept = tuple(each for each in session.live if not each.label.startswith(_MULTIPLIED))
+    if factor != 1:
+        session.opened()
+        neurons = session.select("all").spread("all")
+        kept = (*kept, Treatment(neurons, factor, label=f"{_MULTIPLIED}{factor:g}"))
+        refuse_overlaps(kept)
+    elif kept == session.live:
+        return in_force(session, notes=("the circuit is multiplied by nothing",))
+    session.live = kept
+    return in_force(session)

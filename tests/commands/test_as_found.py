@@ -80,3 +80,7 @@ def test_a_foreign_prompt_that_went_through_the_template_does_not_go_through_it_
     Path("foreign.json").write_text(json.dumps({**foreign, "total_logit_diff": 9.5}))
     alone = result(session, "import foreign.json")
     assert alone.circuit.target.counterfactual is None and "the logit of ' Austin' alone" in alone.notes[-1]
+
+
+def test_without_a_name_load_lists_what_there_is(found: Session) -> None:
+    assert [(row.kind, row.name) for row in result(found, "load").rows] == [("circuit", "days")]

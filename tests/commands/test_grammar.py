@@ -105,6 +105,10 @@ def test_the_verbs_of_the_foundation_are_there() -> None:
     assert set(wanted.split()) <= set(VERBS)
 
 
+def test_exit_is_quit() -> None:
+    assert parse("exit").verb == "quit"
+
+
 @pytest.mark.parametrize(
     ("typed", "meant"),
     [
@@ -112,7 +116,7 @@ def test_the_verbs_of_the_foundation_are_there() -> None:
         ("abalte", "ablate"),
         ("DISCOVER", "discover"),
         ("gen", "generate"),
-        ("exit", "quit"),
+        ("ls", "list"),
         ("?", "help"),
     ],
 )

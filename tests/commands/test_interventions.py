@@ -182,6 +182,25 @@ def test_what_cannot_be_done(little: Session, line: str, message: str, hint: str
 # ---- what stays in force
 
 
+def test_a_multiplier_is_one_number_for_the_circuit_until_it_is_one_again(little: Session) -> None:
+    before = result(little, "top 3").chances
+    halved = result(little, "multiplier 0.5")
+    assert [label for label, _ in halved.live] == ["multiplier ×0.5"]
+    changed = result(little, "top 3").chances
+    assert changed != before
+    result(little, "multiplier 2")
+    assert [treatment.multiplier for treatment in little.live] == [2.0]  # a new one takes the place of the first
+    assert result(little, "multiplier").live == result(little, "suppress").live
+    result(little, "multiplier 1")
+    assert little.live == () and result(little, "top 3").chances == before
+    assert "multiplied by nothing" in result(little, "multiplier 1").notes[0]
+    first = little.found().neurons[0]
+    result(little, f"shift L{first.layer}/N{first.index} 2 --live")
+    assert failure(little, "multiplier 3").hint and len(little.live) == 1  # two things are not done to one neuron
+    little.live, little.circuit = (), None
+    assert failure(little, "multiplier 3").message == "there is no circuit yet"
+
+
 def test_live_interventions_are_in_every_text_until_released(little: Session) -> None:
     clean = result(little, "top 3")
     shown = result(little, "shift L1/N3 25 --live --max-tokens 4")
