@@ -20,7 +20,7 @@ from signal import SIGPROF
 from time import monotonic
 from typing import Any
 
-from sessions.errors import WorkbenchError
+from sessions.errors import ModelError
 from sessions.model.cancel import look, requested
 
 #: What one request may take: seconds of computing, bytes of memory, characters of text.
@@ -39,10 +39,8 @@ class Refused(Exception):
     """The program raised an error, which is what this says."""
 
 
-class TooMuch(WorkbenchError):
+class TooMuch(ModelError):
     """The program went beyond a bound. `what` is which one, `said` how it is told behind the program's name."""
-
-    kind = "model"
 
     def __init__(self, what: str) -> None:
         self.what, self.said = what, _LIMITS[what]

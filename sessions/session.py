@@ -188,6 +188,8 @@ class Session(Saved):
             UsageError, ModelError: as `read` does.
         """
         prompt, ids = circuit.prompt, circuit.asked
+        if not same_model(circuit.fingerprint, self.opened().info.fingerprint):  # whose tokens are others
+            return prompt, ""
         if not ids or not (prompt.text or prompt.exact) or self.read(prompt).ids == ids:
             return prompt, ""
         count = len(self.read(prompt).ids)

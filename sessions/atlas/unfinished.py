@@ -123,10 +123,10 @@ def gone_on(building: Building, path: Path) -> bool:
         numbers, lengths, ids = (
             _array(contents.tensors[f"documents.{name}"]) for name in ("numbers", "lengths", "ids")
         )
-    except ArtifactError as error:
-        raise ArtifactError(error.message, error.hint or _ANEW) from error
         parts = np.split(ids, np.cumsum(lengths)[:-1]) if len(numbers) else []
         kept: dict[int, Array] = dict(zip(numbers.tolist(), parts, strict=True))
+    except ArtifactError as error:
+        raise ArtifactError(error.message, error.hint or _ANEW) from error
     except (KeyError, TypeError, ValueError, RecursionError) as error:  # msgspec's are ValueErrors
         raise ArtifactError(f"{source} holds no unfinished atlas: {error}", _ANEW) from error
     progress = building.progress

@@ -232,9 +232,9 @@ def test_a_full_disk_leaves_no_atlas_and_what_was_done_before(
     written: list[Path] = []
     write = disk._write
 
-    def full(path: Path, data: bytes, private: bool) -> None:
+    def full(path: Path, data: bytes | list[bytes], private: bool) -> None:
         if len(written) == 2:
-            path.write_bytes(data[:100])
+            path.write_bytes((data if isinstance(data, bytes) else b"".join(data))[:100])
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         written.append(path)
         write(path, data, private)

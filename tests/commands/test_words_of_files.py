@@ -16,7 +16,7 @@ from sessions.errors import ArtifactError, UsageError
 from sessions.lines import comment_of, line_of, with_options
 from sessions.model.locating import located
 from sessions.session import Session
-from sessions.training.pipeline import command_file, read
+from sessions.training import pipeline
 from tests.commands.driving import failure, result, unharmed
 
 CODE = "model ./x --trust-remote-code"
@@ -33,6 +33,10 @@ def test_whatever_is_in_a_word_it_is_one_word_of_one_line(words: list[str], valu
 @given(st.text())
 def test_a_comment_ends_where_its_line_does(text: str) -> None:
     assert not words_of(comment_of(text)) and len(comment_of(text).splitlines()) == 1
+
+
+def read(data: bytes) -> pipeline.Config:
+    return pipeline.configuration(pipeline.contents_of(data, "x.yaml"), "x.yaml")
 
 
 def configuration(**changed: object) -> bytes:
@@ -65,7 +69,7 @@ EVIL = f"x\n{CODE}\n"
     ],
 )
 def test_a_configuration_becomes_a_command_file_without_a_line_of_its_own(changed: dict[str, object]) -> None:
-    text = command_file(read(configuration(**changed), "x.yaml"), f"{EVIL}.yaml")
+    text = pipeline.command_file(read(configuration(**changed)), f"{EVIL}.yaml")
     lines = [line for line in text.replace("\r", "\n").split("\n") if line and not line.startswith("#")]
     verbs = {words_of(line)[0].text for line in lines}
     assert verbs <= {"model", "import", "suppress", "train-round", "recruits", "rounds", "adapter", "prompt",
@@ -85,12 +89,12 @@ def test_a_configuration_becomes_a_command_file_without_a_line_of_its_own(change
 )
 def test_a_name_that_would_mean_more_than_itself_is_refused(changed: dict[str, object], field: str) -> None:
     with pytest.raises(ArtifactError, match=f"in {field}, which is no name"):
-        command_file(read(configuration(**changed), "x.yaml"), "x.yaml")
+        pipeline.command_file(read(configuration(**changed)), "x.yaml")
 
 
 def test_a_configuration_that_no_command_takes_is_refused_when_it_is_imported(empty: Session) -> None:
     Path("x.yaml").write_bytes(configuration(training={"target_modules": ["q_proj"], "lr": float("inf")}))
-    assert "x.yaml says what no command does" in failure(empty, "import x.yaml").message
+    assert "x.yaml is no configuration of rounds" in failure(empty, "import x.yaml").message
     Path("y.yaml").write_bytes(configuration())
     assert Path(result(empty, "import y.yaml").path).is_file()
 

@@ -509,6 +509,7 @@ def samples(text: str) -> list[Value]:
         results.Listed(rows=()),
         results.Deleted(name="texas", restore=f"import {text}"),
         results.Exported(path=text, format="json"),
+        results.FileShown(path=text, entries=(results.FileEntry(key=text, kind="text", about=text),), left=3),
         results.Imported(path=text, circuit=circuit),
         results.Info(
             state=State(model="smollm2", prompt=text, seed=text, circuit=text, circuit_size=4),

@@ -18,6 +18,7 @@ from workbench.writing import inline, plain
 NARROWEST = 8
 _CONSOLE = Console(file=StringIO(), color_system="truecolor", markup=False, emoji=False, highlight=False)
 _DIM = Style(dim=True)
+_TAB = " " * 8
 
 
 def strips(renderable: RenderableType, width: int, indent: int = 0) -> list[Strip]:
@@ -50,8 +51,17 @@ def written_out(renderables: Iterable[RenderableType], width: int = 99) -> str:
 
 
 def wrapped(text: str, width: int) -> list[str]:
-    """The lines of a plain text, as Rich breaks them."""
-    return [line.plain for line in Text(text).wrap(_CONSOLE, max(width, 1), overflow="fold")] or [""]
+    """The lines of a plain text, as Rich breaks them.
+
+    What is as wide as its neighbours say cannot be broken without them: so a tab is eight blanks wherever it stands,
+    and what joins characters to one (few terminals draw it so, and Rich miscounts some of them) is left out.
+    """
+    return [line.plain for line in Text(_alone(text)).wrap(_CONSOLE, max(width, 1), overflow="fold")] or [""]
+
+
+def _alone(text: str) -> str:
+    """The text with nothing in it that is as wide as its neighbours say."""
+    return text.replace("\t", _TAB).replace("\u200d", "")
 
 
 def tail(text: str, width: int) -> str:
@@ -91,7 +101,7 @@ class Growing:
         return self.lines
 
     def _continue(self, text: str) -> None:
-        self._open += text
+        self._open += _alone(text)
         lines = wrapped(self._open, self._width)
         del self.lines[self._kept :]
         self.lines += [row(self._margin + line) for line in lines]
@@ -101,13 +111,19 @@ class Growing:
 
 
 def _last_start(text: str, lines: Sequence[str]) -> tuple[int, int]:
-    """The last line of a text that begins with a word, and where it does: how it is broken depends on no other."""
-    found, place = (0, 0), 0
+    """The last line of a text that begins behind a newline, or with a word behind one blank, and where it does.
+
+    How it is broken depends on no line before it. Of several blanks some may stand at the end of the line before, and
+    how many says what stands there.
+    """
+    found, place, earlier = (0, 0), 0, 0
     for number, line in enumerate(lines):
         start = text.index(line, place)
-        if line.strip() and text[start - 1 : start].isspace():
+        before = text[start - 1 : start]
+        single = before.isspace() and "  " not in text[earlier:start] and not line[:1].isspace()
+        if line.strip() and (before == "\n" or (single and cell_len(line[0]))):
             found = number, start
-        place = start + len(line)
+        place, earlier = start + len(line), start
     return found
 
 

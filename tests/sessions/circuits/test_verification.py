@@ -135,7 +135,9 @@ def test_the_copies_of_the_prefix_are_bounded_as_well() -> None:
 def test_a_batch_is_as_large_as_a_device_has_memory_for(monkeypatch: pytest.MonkeyPatch) -> None:
     model = opened("llama")
     assert affordable(model) == LARGEST_BATCH
-    where = SimpleNamespace(device=torch.device("cuda"), dtype=torch.float32)
+    weight = SimpleNamespace(device=torch.device("cuda"), is_meta=False)
+    embedding = SimpleNamespace(parameters=lambda: iter([weight]))
+    where = SimpleNamespace(get_input_embeddings=lambda: embedding, dtype=torch.float32)
     there = OpenModel(model=where, tokenizer=None, anatomy=model.anatomy, info=None)  # type: ignore[arg-type]
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _: 0)
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _: 0)
