@@ -127,7 +127,7 @@ def _text(opened: OpenModel) -> None:
 
 
 def _bits(opened: OpenModel) -> str:
-    return finished(of_bits(opened.model.state_dict()))
+    return finished(of_bits(opened.model))
 
 
 def apart(opened: OpenModel) -> Figure:

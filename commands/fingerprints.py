@@ -59,11 +59,11 @@ def _weights(session: Session) -> Steps[tuple[str, str]]:
     from sessions.model.fingerprint import of_bits
 
     model, ledger = session.opened().model, session.edits()
-    now = yield from of_bits(model.state_dict(), session.cancel)
+    now = yield from of_bits(model, session.cancel)
     if not ledger.active:
         return now, ""
     with ledger.lifted():
-        return now, (yield from of_bits(model.state_dict(), session.cancel))
+        return now, (yield from of_bits(model, session.cancel))
 
 
 def _written(path: Path, files: Sequence[Sum], force: bool) -> str:

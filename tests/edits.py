@@ -59,4 +59,4 @@ def projection(opened: OpenModel) -> str:
 
 def bits(opened: OpenModel) -> str:
     """sha256 over every bit of the weights."""
-    return finished(of_bits(opened.model.state_dict()))
+    return finished(of_bits(opened.model))

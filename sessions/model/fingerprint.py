@@ -41,12 +41,13 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sessions.disk import LARGEST, read_file, reading
 from sessions.errors import ModelError
 from sessions.events import Progress, Steps
 from sessions.model.cancel import Cancel
+from sessions.model.homes import weight_of
 
 BLOCK = 64 * 2**10
 #: Blocks of one tensor at most, and of all tensors together where that leaves one each.
@@ -145,20 +146,21 @@ def _plain(value: Any) -> Any:
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
-def of_bits(state: Mapping[str, Any], cancel: Cancel | None = None) -> Steps[str]:
-    """sha256 over every bit of a state dict as it lies in memory: the same in one process only while nothing changes.
+def of_bits(model: nn.Module, cancel: Cancel | None = None) -> Steps[str]:
+    """sha256 over every bit of a model's weights as they lie in memory, those that are offloaded brought there one at a
+    time: the same in one process only while nothing changes.
 
     Raises:
-        ModelError: some of the values are not in memory (offloaded, or on the meta device).
+        ModelError: some of the weights are nowhere (on the meta device).
     """
-    tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
+    tensors = {name: value for name, value in model.state_dict().items() if isinstance(value, Tensor)}
     digest = hashlib.sha256()
     total, done = sum(tensor.nbytes for tensor in tensors.values()), 0
     for name, tensor in sorted(tensors.items()):
-        if tensor.is_meta:
-            raise ModelError(f"{name} is not in memory", "open the model without offloading it")
         digest.update(_line(name, str(tensor.dtype), list(tensor.shape)))
-        for piece in tensor.detach().reshape(-1).split(BITS):
+        parent, _, last = name.rpartition(".")
+        there = weight_of(model.get_submodule(parent), last) if tensor.is_meta else tensor
+        for piece in there.detach().reshape(-1).split(BITS):
             if cancel is not None:
                 cancel.look()
             digest.update(memoryview(piece.cpu().contiguous().view(torch.uint8).numpy()))

@@ -15,6 +15,7 @@ from sessions.circuits.lens import predicted
 from sessions.errors import ModelError
 from sessions.events import finished
 from sessions.model import homes
+from sessions.model.fingerprint import of_bits
 from sessions.model.homes import home_of, weight_of
 from sessions.model.opening import OpenModel, adopt
 from sessions.training.findings import Plan
@@ -77,6 +78,11 @@ def test_an_offloaded_layer_is_read_as_one_in_memory(family: str, tmp_path: Path
     rows = [each.anatomy.read_rows(1, 3) for each in (opened, plain)]
     assert rows[0].keys() == rows[1].keys() and all(torch.allclose(row, rows[1][name]) for name, row in rows[0].items())
     assert same(relp(opened), relp(plain))
+
+
+def test_the_bits_of_offloaded_weights_are_those_of_weights_in_memory(tmp_path: Path) -> None:
+    opened = on_disk("llama", tmp_path, "model.layers.1", "lm_head")
+    assert finished(of_bits(opened.model)) == finished(of_bits(tiny("llama")))
 
 
 def test_a_norm_and_a_head_may_be_elsewhere_than_the_last_layer() -> None:
