@@ -60,11 +60,15 @@ def limit_options(function: Function) -> Function:
     return function
 
 
-def thinks(session: Session) -> bool:
-    """Whether the open model's template knows thoughts. Where it knows none, all of a reply is its answer."""
+def _of_template(session: Session) -> str:
     from sessions.model.thinking import closing as of_template
 
-    return bool(of_template(session.opened().tokenizer))
+    return of_template(session.opened().tokenizer)
+
+
+def thinks(session: Session) -> bool:
+    """Whether the open model's template knows thoughts. Where it knows none, all of a reply is its answer."""
+    return bool(_of_template(session))
 
 
 def closing(session: Session) -> str:
@@ -73,9 +77,7 @@ def closing(session: Session) -> str:
     Raises:
         UsageError: its template knows none.
     """
-    from sessions.model.thinking import closing as of_template
-
-    found = of_template(session.opened().tokenizer)
+    found = _of_template(session)
     if not found:
         raise UsageError(
             f"the chat template of {session.opened().info.name} does not say how a thought ends",

@@ -190,10 +190,12 @@ class Session(Saved):
         prompt, ids = circuit.prompt, circuit.asked
         if not same_model(circuit.fingerprint, self.opened().info.fingerprint):  # whose tokens are others
             return prompt, ""
-        if not ids or not (prompt.text or prompt.exact) or self.read(prompt).ids == ids:
+        if not ids or not (prompt.text or prompt.exact):
             return prompt, ""
-        count = len(self.read(prompt).ids)
-        remark = f"its prompt is read as the {len(ids):,} tokens it was found on; now it would be {count:,} others"
+        now = self.read(prompt).ids
+        if now == ids:
+            return prompt, ""
+        remark = f"its prompt is read as the {len(ids):,} tokens it was found on; now it would be {len(now):,} others"
         return structs.replace(prompt, exact=ids), remark
 
     def select(self, text: str, *, length: int | None = None) -> Selection:

@@ -11,6 +11,8 @@ from sessions.circuits.prompts import Asked
 from sessions.errors import UsageError
 from sessions.model.info import Prompt, Token
 
+#: Beyond any layer, neuron, position or token of any model.
+BEYOND = 10**9
 # Nine digits are beyond any model, and far from what a text could overflow.
 _N = "[0-9]{1,9}"
 _NEURON = re.compile(rf"L(?P<layer>{_N})(?:/N|#)(?P<index>{_N})(?:@(?P<position>-?{_N}))?", re.IGNORECASE)

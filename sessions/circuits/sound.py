@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from sessions.circuits.circuit import Circuit, Neuron, Target
+from sessions.circuits.circuit import BEYOND, Circuit, Neuron, Target
 from sessions.errors import ArtifactError, UsageError
 from sessions.model.cancel import look
 
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 #: The id of a token of which only the text is known.
 UNKNOWN_ID = -1
-#: Beyond any layer, neuron, position or token of any model.
-LARGEST = 10**9
 
 _OTHER = "open the model it came from"
 
@@ -33,7 +31,7 @@ def sound(circuit: Circuit, source: str) -> Circuit:
     if not circuit.neurons:
         raise ArtifactError(f"{source} holds no neurons", "a circuit has at least one")
     for neuron in circuit.neurons:
-        if not (0 <= neuron.layer < LARGEST and 0 <= neuron.index < LARGEST):
+        if not (0 <= neuron.layer < BEYOND and 0 <= neuron.index < BEYOND):
             raise ArtifactError(f"{source} has {neuron}: layers and neurons count from 0")
         _check_position(neuron, len(circuit.ids), source)
     places = Counter(neuron.counted(len(circuit.ids)).place for neuron in circuit.neurons)
@@ -43,7 +41,7 @@ def sound(circuit: Circuit, source: str) -> Circuit:
     if len(circuit.tokens) != len(circuit.ids):
         raise ArtifactError(f"{source} has {len(circuit.ids):,} ids and {len(circuit.tokens):,} texts of them")
     for token in (*circuit.ids, *_ids(circuit.target)):
-        if not 0 <= token < LARGEST:
+        if not 0 <= token < BEYOND:
             raise ArtifactError(f"{source} has {token}, which is the id of no token")
     return circuit
 
@@ -89,7 +87,7 @@ def fits(circuit: Circuit, anatomy: Anatomy) -> bool:
 def _check_position(neuron: Neuron, length: int, source: str) -> None:
     """Refuse a neuron at a position that a text of `length` tokens, where that is known, does not have."""
     position = neuron.position
-    if position is not None and not -(length or LARGEST) <= position < (length or LARGEST):
+    if position is not None and not -(length or BEYOND) <= position < (length or BEYOND):
         said = f"its prompt has {length} tokens" if length else "no prompt has so many tokens"
         raise ArtifactError(f"{source} has {neuron}, and {said}")
 

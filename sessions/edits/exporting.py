@@ -223,9 +223,8 @@ def _check_same(
 
 def _has(model: nn.Module, name: str, tensor: Tensor) -> bool:
     """Whether a model with its weights on the disk has this one by this name, to the bit."""
-    parent, _, last = name.rpartition(".")
     try:
-        there = weight_of(model.get_submodule(parent), last)
+        there = weight_of(model, name)
     except AttributeError:
         return False
     if there.shape != tensor.shape or there.dtype != tensor.dtype:

@@ -30,7 +30,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sessions.circuits.circuit import Neuron
+from sessions.circuits.circuit import BEYOND, Neuron
 from sessions.disk import LARGEST, check_regular
 from sessions.edits.edit import Edit, Neurons
 from sessions.edits.file_contents import outline
@@ -47,8 +47,6 @@ _NO_BETA = 0.0
 _SCALE, _ALPHA = 0.2, 3.0
 #: Neurons that are taken of the means of all, where nobody says how many.
 _TOP = 300
-#: Beyond any layer or neuron of any model.
-_LARGEST = 10**9
 _DIGITS = re.compile("[0-9]{1,9}")
 
 
@@ -230,10 +228,9 @@ def _of_means(before: Any, after: Any, source: str, top: int) -> Preset:
     if not isinstance(before, list | tuple) or not isinstance(after, list | tuple) or len(before) != len(after):
         raise ArtifactError(f"{source} has means that are not a list of as many layers each")
     found = []
+    fields = [_Fields(dict(enumerate(each)), f"{source}: means") for each in (before, after)]
     for layer in range(len(before)):
-        one, other = (
-            _Fields(dict(enumerate(each)), f"{source}: means").direction(layer, unit=False) for each in (before, after)
-        )
+        one, other = (each.direction(layer, unit=False) for each in fields)
         if one.shape != other.shape:
             raise ArtifactError(f"{source} has {len(one):,} means and {len(other):,} in layer {layer}")
         differences = other - one
@@ -251,7 +248,7 @@ def _silent(held: Mapping[Any, Any]) -> Preset | None:
     if not isinstance(layers, Mapping) or not layers:
         return None
     found = [(key, index) for key, value in layers.items() for index in _indices(value)]
-    if not found or not all(_is_number(each) for pair in found for each in pair):
+    if not found or not all(_names_one(each) for pair in found for each in pair):
         return None
     known = (Neuron(int(layer), int(index)) for layer, index in dict.fromkeys(found))
     return Preset(
@@ -263,12 +260,6 @@ def _indices(value: Any) -> list[Any]:
     if isinstance(value, Tensor) and value.ndim == 1:
         return (value.nonzero()[:, 0] if value.dtype == torch.bool else value).tolist()
     return list(value) if isinstance(value, list | tuple | set) else [None]
-
-
-def _is_number(value: Any) -> bool:
-    return (isinstance(value, int) and not isinstance(value, bool) and value >= 0) or (
-        isinstance(value, str) and value.isascii() and value.isdecimal()
-    )
 
 
 def _differences(rows: Any, source: str, top: int | None = None) -> Preset:
@@ -329,16 +320,19 @@ def _curves(curves: Any) -> Iterator[tuple[str, tuple[float, ...]]]:
 
 
 def _layer(key: Any, source: str) -> int:
-    if _is_count(key):
-        return int(key)
-    if isinstance(key, str) and _DIGITS.fullmatch(key):
-        return int(key)
-    raise ArtifactError(f"{source} has {repr(key)[:40]} where a layer's number stands")
+    if not _names_one(key):
+        raise ArtifactError(f"{source} has {repr(key)[:40]} where a layer's number stands")
+    return int(key)
+
+
+def _names_one(value: Any) -> bool:
+    """Whether it is the number of a layer or a neuron, as one or as a text."""
+    return _is_count(value) or (isinstance(value, str) and _DIGITS.fullmatch(value) is not None)
 
 
 def _is_count(value: Any) -> bool:
     """Whether it is the number of a layer or a neuron that some model may have."""
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _LARGEST
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < BEYOND
 
 
 def _finite(value: float) -> float | None:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from msgspec import Struct, field, structs
 
-from sessions.circuits.circuit import Neuron
+from sessions.circuits.circuit import BEYOND, Neuron
 from sessions.errors import ArtifactError, UsageError
 from sessions.interventions.treatment import SEGMENTS, Occupied, Treatment, Where
 
@@ -20,8 +20,6 @@ Mode = Literal["shift", "multiply", "hold"]
 MODES: tuple[Mode, ...] = ("shift", "multiply", "hold")
 Region = Literal["always", "answer", "thought", "generated", "prompt"]
 REGIONS: tuple[Region, ...] = ("always", "answer", "thought", "generated", "prompt")
-#: Beyond any layer, neuron or position of any model.
-LARGEST = 10**9
 
 
 class Known(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -85,7 +83,7 @@ def sound(preset: Preset, source: str) -> Preset:
     if not preset.neurons:
         raise ArtifactError(f"{source} holds no neurons", "a preset has at least one")
     for known in preset.neurons:
-        if not (0 <= known.layer < LARGEST and 0 <= known.index < LARGEST and abs(known.position or 0) < LARGEST):
+        if not (0 <= known.layer < BEYOND and 0 <= known.index < BEYOND and abs(known.position or 0) < BEYOND):
             raise ArtifactError(f"{source} has {known.neuron}, which no model has")
         if any(not 0 <= first <= last for first, last in known.positions):
             raise ArtifactError(f"{source} has {known.neuron} at positions that are none: {known.positions}")

@@ -158,8 +158,7 @@ def of_bits(model: nn.Module, cancel: Cancel | None = None) -> Steps[str]:
     total, done = sum(tensor.nbytes for tensor in tensors.values()), 0
     for name, tensor in sorted(tensors.items()):
         digest.update(_line(name, str(tensor.dtype), list(tensor.shape)))
-        parent, _, last = name.rpartition(".")
-        there = weight_of(model.get_submodule(parent), last) if tensor.is_meta else tensor
+        there = weight_of(model, name) if tensor.is_meta else tensor
         for piece in there.detach().reshape(-1).split(BITS):
             if cancel is not None:
                 cancel.look()

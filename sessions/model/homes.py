@@ -38,11 +38,15 @@ def home_of(module: nn.Module) -> torch.device:
 
 
 def weight_of(module: nn.Module, name: str) -> Tensor:
-    """A weight of a module itself, with its numbers: one that is offloaded is brought to where the module computes.
+    """A weight of a module, or of one within it (`layers.3.norm.weight`), with its numbers: one that is offloaded is
+    brought to where its module computes.
 
     Raises:
+        AttributeError: there is none of that name.
         ModelError: its numbers are nowhere.
     """
+    parent, _, name = name.rpartition(".")
+    module = module.get_submodule(parent)
     weight: Tensor = getattr(module, name)
     if not weight.is_meta:
         return weight

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sessions.circuits.circuit import Neuron
+from sessions.circuits.circuit import BEYOND, Neuron
 from sessions.errors import ArtifactError, ModelError, UsageError
 from sessions.json_text import decoded
 from sessions.model.hooks import StateSite, writer_of
@@ -30,8 +30,6 @@ from sessions.vectors.findings import Origin
 Where = Literal[StateSite, "neurons"]
 _LAYER = re.compile(r"layer\.(0|[1-9][0-9]{0,8})")
 _COUNT = re.compile(r"[0-9]{1,9}")
-#: Beyond any token of any model.
-_LARGEST = 10**9
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,7 +130,7 @@ def _origin(fields: Mapping[str, str], source: str) -> Origin | None:
     origin = decoded(fields["origin"].encode(), Origin, f"the origin in {source}")
     if not 0 <= origin.position < len(origin.ids):
         raise ArtifactError(f"{source} was captured at position {origin.position} of {len(origin.ids)} tokens")
-    wrong = next((each for each in origin.ids if not 0 <= each < _LARGEST), None)
+    wrong = next((each for each in origin.ids if not 0 <= each < BEYOND), None)
     if wrong is not None:
         raise ArtifactError(f"{source} was captured in a text with {wrong} in it, which is the id of no token")
     if origin.neuron:
