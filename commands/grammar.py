@@ -28,6 +28,7 @@ from commands import (
     edits,
     ensembling,
     evaluating,
+    expecting,
     faithfulness,
     fingerprints,
     injecting,
@@ -90,6 +91,7 @@ for family in (
     artifacts,
     fingerprints,
     control,
+    expecting,
 ):
     for thing in vars(family).values():
         if isinstance(thing, Verb):

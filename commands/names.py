@@ -127,6 +127,18 @@ class FileName(Word):
         return _paths(session, incomplete, self.suffix)
 
 
+class ScriptName(FileName):
+    """A command file: a path, or the name of one that comes with the workbench."""
+
+    def __init__(self) -> None:
+        super().__init__(".wb")
+
+    def completions(self, session: Session | None, incomplete: str) -> list[tuple[str, str]]:
+        from commands.library import files
+
+        return [*super().completions(session, incomplete), *((file.name, file.heading) for file in files())]
+
+
 def _paths(session: Session | None, incomplete: str, suffix: str) -> list[tuple[str, str]]:
     base = Path() if session is None else session.folder
     folder, _, _ = incomplete.rpartition("/")

@@ -15,11 +15,12 @@ from commands.grammar import VERBS, Call, parse
 from sessions import memory
 from sessions.disk import make_folder
 from sessions.errors import ArtifactError, Cancelled, NotFinite, UsageError, WorkbenchError
-from sessions.events import Event, Failed, Result, Started, Steps
+from sessions.events import Event, Failed, Result, Started, Steps, Value
 from sessions.journal import Record, versions
 from sessions.json_text import infinite
 from sessions.model.cancel import looking_at
 from sessions.model.native import is_panic, said_by
+from sessions.results import Expected, Help, Ran
 from sessions.session import Session
 
 
@@ -52,6 +53,7 @@ def run(session: Session, line: str, *, where: str = "") -> Generator[Event, Non
         outcome = Result(value, perf_counter() - start)
         if suppression is not None and suppression.met:
             outcome = with_remark(outcome, suppression.remark)
+        _remember(session, call.verb, value)
     except WorkbenchError as error:
         lacking = memory.is_lacking(error)
         # Only the grammar's columns are the line's; a verb's are those of a word, or of another file.
@@ -74,6 +76,13 @@ def run(session: Session, line: str, *, where: str = "") -> Generator[Event, Non
     after = session.state()
     if after != before:
         yield after
+
+
+def _remember(session: Session, verb: str, value: Value) -> None:
+    """Keep a result for `expect` to speak of; what only looks at the session, or runs other lines, is none."""
+    if not isinstance(value, Expected | Ran | Help):
+        for key in (verb, "result"):
+            session.results[key].append(value)
 
 
 def _understood(line: str, where: str) -> Call | Failed:

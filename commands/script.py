@@ -1,6 +1,7 @@
 """Command files: one command a line, `#` comments, `\\` at the end continues a line, `${name}` is filled in.
 
-`$${` stands for a literal `${`.
+`${name=value}` says what is filled in where no value is given, and `${here}` is the folder of the file. `$${` stands for
+a literal `${`.
 A file is checked before it runs: a value that is missing or a name nobody asked for is found before
 the first command, not after an hour.
 """
@@ -34,6 +35,8 @@ LARGEST = 2**20
 _TRUSTED = "if you do, say so yourself: workbench run FILE --trust"
 
 
+#: The value that is the folder of the file itself.
+HERE = "here"
 #: How many command files may run one in another.
 DEEPEST = 20
 
@@ -79,7 +82,7 @@ def read(path: Path, values: Mapping[str, str] | None = None, *, trust: bool = F
         data = read_file(path, "the path of a .wb file", LARGEST)
     except ArtifactError as error:
         raise UsageError(error.message, error.hint) from error
-    return commands_in(data, str(path), values or {}, trust=trust)
+    return commands_in(data, str(path), {HERE: str(path.absolute().parent)} | dict(values or {}), trust=trust)
 
 
 def commands_in(data: bytes, source: str, values: Mapping[str, str], *, trust: bool = False) -> tuple[Line, ...]:
@@ -97,7 +100,7 @@ def commands_in(data: bytes, source: str, values: Mapping[str, str], *, trust: b
         if not trust and (call.params.get("trust_remote_code") or call.params.get("trust")):
             raise UsageError(f"{where}: a command file cannot trust the code of a model by itself", _TRUSTED)
         found.append(Line(number, line.strip()))
-    unused = [name for name in values if name not in used]
+    unused = [name for name in values if name not in used and name != HERE]
     if unused:
         asked = ", ".join(sorted(used)) or "no values"
         raise UsageError(f"{source} does not use a value called '{unused[0]}'", f"it asks for {asked}")
@@ -161,17 +164,21 @@ def _filled(line: str, values: Mapping[str, str], used: set[str], where: str) ->
     """The line with its places filled; each is looked for from where the one before it ends."""
     pieces, at = [], 0
     while (begin := line.find("${", at)) >= 0 and (end := line.find("}", begin)) >= 0:
-        name, literal = line[begin + 2 : end], line[at:begin].endswith("$")
-        pieces += [line[at : begin - literal], line[begin : end + 1] if literal else _value(name, values, where)]
+        inside, literal = line[begin + 2 : end], line[at:begin].endswith("$")
+        name = inside.partition("=")[0]
+        pieces += [line[at : begin - literal], line[begin : end + 1] if literal else _value(inside, values, where)]
         if not literal:
             used.add(name)
         at = end + 1
     return "".join([*pieces, line[at:]])
 
 
-def _value(name: str, values: Mapping[str, str], where: str) -> str:
+def _value(inside: str, values: Mapping[str, str], where: str) -> str:
+    name, has_default, default = inside.partition("=")
     if not _NAME.fullmatch(name):
         raise UsageError(f"{where}: '${{{name}}}' does not name a value", "for example: ${model}")
+    if name not in values and has_default:
+        return default
     if name not in values:
         raise UsageError(f"{where}: no value for ${{{name}}}", f"give one: --set {name}=…")
     return values[name]

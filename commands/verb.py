@@ -8,10 +8,12 @@ model, a prompt and a circuit are there.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Generator
+from types import SimpleNamespace
+from typing import Any, get_args, get_origin, get_type_hints
 
 import click
+from msgspec import Struct
 
 from sessions.events import Steps
 
@@ -46,6 +48,14 @@ class Verb(click.Command):
         if inspect.isgenerator(outcome):
             outcome = yield from outcome
         return outcome
+
+    def results(self) -> set[type[Struct]]:
+        """The kinds of results that it can have, as its function says."""
+        told = SimpleNamespace(__annotations__={"return": self.function.__annotations__["return"]})
+        kind = get_type_hints(told, globalns=self.function.__globals__)["return"]
+        if get_origin(kind) is Generator:  # of events, which returns the result
+            kind = get_args(kind)[-1]
+        return set(get_args(kind) or (kind,))
 
     def help_text(self) -> str:
         """Its help in full: usage, what it does, arguments and options."""

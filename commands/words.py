@@ -68,6 +68,8 @@ COMPARISONS = {
     "<=": "a number",
     ">": "a number",
     ">=": "a number",
+    "same-as": "another subject",
+    "differs-from": "another subject",
 }
 
 

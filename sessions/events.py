@@ -8,7 +8,7 @@ back, so the same stream feeds a terminal, a file and, over a socket, another pr
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -19,8 +19,11 @@ from sessions.json_text import escaped
 class Value(Struct, frozen=True, kw_only=True, tag=True, tag_field="kind"):
     """Base of everything a command can return. The class name is the JSON field `kind`.
 
-    `notes` are remarks a user should see next to the result: a default that was taken, a doubt.
+    `notes` are remarks a user should see next to the result: a default that was taken, a doubt. `table` is the path of
+    its main table, where that is not called `rows`.
     """
+
+    table: ClassVar[str] = "rows"
 
     notes: tuple[str, ...] = ()
 

@@ -7,6 +7,7 @@ door, which a notebook can call without a session.
 
 from __future__ import annotations
 
+from collections import defaultdict, deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ from sessions.circuits.circuit import Circuit, Neuron
 from sessions.circuits.selection import Selection, Surroundings, resolve
 from sessions.circuits.sound import fits
 from sessions.errors import UsageError
-from sessions.events import Progress, State, Steps
+from sessions.events import Progress, State, Steps, Value
 from sessions.interventions.treatment import Treatment
 from sessions.journal import Journal
 from sessions.model.cancel import Cancel
@@ -42,6 +43,8 @@ if TYPE_CHECKING:  # the rooms that need torch or numpy are imported when a mode
 
 #: Suppressed neurons, and edits, that the state names; the rest it counts.
 FIRST = 8
+#: Results of each verb that `expect` can speak of.
+REMEMBERED = 5
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,7 @@ class Session(Saved):
         self.sae: Which | None = None  # the sparse autoencoder that was opened last
         self.history = Conversation()  # what was said with `say`
         self.reading = Reading()
+        self.results: dict[str, deque[Value]] = defaultdict(lambda: deque(maxlen=REMEMBERED))  # by verb, the last last
         self.folder = Path()  # what completion takes relative paths to be relative to
         self.files: tuple[Path, ...] = ()  # command files being run, outermost first
         self.trusting = False  # whether these may open models that come with code of their own

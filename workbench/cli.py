@@ -83,14 +83,27 @@ def main(context: click.Context, model: str | None, host: str, home: Path | None
 
 
 @main.command()
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path), required=False)
+@click.option("--list", "listed", is_flag=True, help="Show the command files that come with the workbench.")
 @_MODEL
 @click.option("--set", "values", multiple=True, metavar="NAME=VALUE", help="Fill ${NAME} in the file.")
 @click.option("--json", "as_json", is_flag=True, help="Write one JSON event a line to stdout.")
 @click.option("--trust", is_flag=True, help="Let the file, and those it runs, open models with --trust-remote-code.")
 @_HOME
-def run(file: Path, model: str | None, values: tuple[str, ...], as_json: bool, trust: bool, home: Path | None) -> None:
-    """Run a command file; stop at the first command that fails."""
+def run(
+    file: Path | None,
+    listed: bool,
+    model: str | None,
+    values: tuple[str, ...],
+    as_json: bool,
+    trust: bool,
+    home: Path | None,
+) -> None:
+    """Run a command file, or one of the workbench's own by name; stop at the first command that fails."""
+    if listed:
+        sys.exit(_list(as_json))
+    if file is None:
+        raise click.UsageError("name a command file, or see: workbench run --list")
     sys.exit(_run(file, model, values, as_json, trust, home))
 
 
@@ -271,14 +284,27 @@ def _session(home: Path | None) -> Session:
         raise click.ClickException(str(error)) from error
 
 
+def _list(as_json: bool) -> int:
+    """Show the command files that come with the workbench."""
+    from commands import library
+    from sessions.events import Result
+    from sessions.results import CommandFiles
+
+    lines = _lines()
+    with closing(lines):
+        (_json(lines) if as_json else lines.show)(Result(CommandFiles(rows=tuple(library.files()))))
+    return 0
+
+
 def _run(file: Path, model: str | None, words: tuple[str, ...], as_json: bool, trust: bool, home: Path | None) -> int:
     """Run the file in a session of its own. Returns the exit code."""
-    from commands import script
+    from commands import library, script
     from sessions.errors import WorkbenchError
     from workbench.interrupts import interruptible
 
     lines = _lines()
     try:
+        file = library.path_of(file)
         values = script.assignments(words)
         script.read(file, values, trust=trust)  # before a model is opened, which may take an hour
     except WorkbenchError as error:

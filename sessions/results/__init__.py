@@ -35,6 +35,8 @@ from sessions.results.circuits import (
     Verified,
 )
 from sessions.results.control import (
+    CommandFile,
+    CommandFiles,
     Expected,
     Help,
     Info,
@@ -102,6 +104,8 @@ __all__ = [
     "AutoencoderOpened",
     "CircuitHeldAgainst",
     "CircuitsCompared",
+    "CommandFile",
+    "CommandFiles",
     "Compared",
     "Deleted",
     "Discovered",

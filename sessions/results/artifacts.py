@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from msgspec import Struct
 
 from sessions.circuits.circuit import Circuit
@@ -19,6 +21,7 @@ class Saved(Value, frozen=True, kw_only=True):
 class Loaded(Value, frozen=True, kw_only=True):
     """`load`: the circuit, now the session's."""
 
+    table: ClassVar[str] = "circuit.neurons"
     name: str
     circuit: Circuit
 
@@ -54,6 +57,7 @@ class FileEntry(Struct, frozen=True, kw_only=True):
 class FileShown(Value, frozen=True, kw_only=True):
     """`import` of a file that is data and nothing that is kept: what is in it. `left` rows more are not shown."""
 
+    table: ClassVar[str] = "entries"
     path: str
     entries: tuple[FileEntry, ...]
     left: int = 0
@@ -100,5 +104,6 @@ class FilesVerified(Value, frozen=True, kw_only=True):
 class Imported(Value, frozen=True, kw_only=True):
     """`import`: the circuit read, now the session's."""
 
+    table: ClassVar[str] = "circuit.neurons"
     path: str
     circuit: Circuit

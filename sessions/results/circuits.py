@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from msgspec import Struct
 
 from sessions.atlas.findings import Peak, Profile
@@ -19,6 +21,7 @@ class Discovered(Value, frozen=True, kw_only=True):
     `agreement` is that of its attributions with the exact effects, where these were measured.
     """
 
+    table: ClassVar[str] = "circuit.neurons"
     circuit: Circuit
     candidates: int
     agreement: Agreement | None = None
@@ -30,6 +33,7 @@ class Verified(Value, frozen=True, kw_only=True):
     `held` says what each was held at, `circuit` is the session's with these effects.
     """
 
+    table: ClassVar[str] = "neurons"
     circuit: Circuit
     neurons: tuple[Neuron, ...]
     held: str
@@ -45,6 +49,7 @@ class Edges(Value, frozen=True, kw_only=True):
     rest is read off all of them (see `sessions.circuits.flow`). `tokens` are the prompt's. `path` is the graph's file.
     """
 
+    table: ClassVar[str] = "edges"
     target: Target
     tokens: tuple[str, ...]
     neurons: tuple[Neuron, ...]
@@ -155,6 +160,7 @@ class NeuronCard(Value, frozen=True, kw_only=True):
     is what the latest atlas of the model says of it, where there is one that does.
     """
 
+    table: ClassVar[str] = "moments"
     neuron: Neuron
     target: Target
     moments: tuple[Moment, ...]
@@ -175,6 +181,7 @@ class NeuronCard(Value, frozen=True, kw_only=True):
 class Narrowed(Value, frozen=True, kw_only=True):
     """`keep`, `drop`: the circuit that is left, and how many neurons it had before."""
 
+    table: ClassVar[str] = "circuit.neurons"
     circuit: Circuit
     before: int
 
@@ -193,6 +200,7 @@ class CircuitHeldAgainst(Value, frozen=True, kw_only=True):
     their cosines with the direction of their layer agree.
     """
 
+    table: ClassVar[str] = "spans"
     circuit: str
     size: int
     vector: str
@@ -205,6 +213,7 @@ class VectorShown(Value, frozen=True, kw_only=True):
     """`vector`, `capture`: a saved vector, taken apart layer by layer. `path` is its file where it has just been made,
     `origin` where it was captured, None of one that was made of prompts."""
 
+    table: ClassVar[str] = "directions"
     name: str
     site: str
     model: str
@@ -217,6 +226,7 @@ class VectorShown(Value, frozen=True, kw_only=True):
 class VectorsCompared(Value, frozen=True, kw_only=True):
     """`compare`: two vectors, by name, at the layers that both have."""
 
+    table: ClassVar[str] = "layers"
     names: tuple[str, str]
     sites: tuple[str, str]
     layers: tuple[LayerCosine, ...]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec import Struct
+
 from sessions.circuits.circuit import Circuit
 from sessions.events import State, Value
 from sessions.model.info import ModelInfo
@@ -37,6 +39,22 @@ class Ran(Value, frozen=True, kw_only=True):
 
     path: str
     lines: int
+
+
+class CommandFile(Struct, frozen=True, kw_only=True):
+    """A command file that comes with the workbench: its name, what it shows, and the values it can be given, each with
+    what it is otherwise, None where it has to be given."""
+
+    name: str
+    heading: str
+    path: str
+    values: dict[str, str | None] = {}
+
+
+class CommandFiles(Value, frozen=True, kw_only=True):
+    """`run --list`: the command files that come with the workbench."""
+
+    rows: tuple[CommandFile, ...]
 
 
 class Restored(Value, frozen=True, kw_only=True):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from msgspec import Struct
 
 from sessions.circuits.circuit import Neuron
@@ -48,6 +50,7 @@ class SubspaceCut(Value, frozen=True, kw_only=True):
     are the replies to the session's prompt without and with the edit, where there is a prompt.
     """
 
+    table: ClassVar[str] = "layers"
     name: str
     what: str
     keeps: bool
@@ -126,6 +129,7 @@ class EditInspected(Value, frozen=True, kw_only=True):
     edit as hooks, over the largest logit: None where that was not measured, for the reason in the notes.
     """
 
+    table: ClassVar[str] = "neurons"
     number: int
     name: str
     verb: str
@@ -149,6 +153,7 @@ class Evaluated(Value, frozen=True, kw_only=True):
     tasks are in one. `kept` is the file of the texts.
     """
 
+    table: ClassVar[str] = "scores"
     path: str
     tasks: int
     max_tokens: int

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from sessions.circuits.circuit import Neuron, Target
 from sessions.events import Value
 from sessions.interventions.arms import Arm, Shift
@@ -16,6 +18,7 @@ class Intervened(Value, frozen=True, kw_only=True):
     `neurons` counts the distinct neurons changed; `scope` says where in the text.
     """
 
+    table: ClassVar[str] = "arms"
     selection: str
     neurons: int
     scope: str
@@ -52,6 +55,7 @@ class SweptGrid(Value, frozen=True, kw_only=True):
     `chart` are as of `Swept`.
     """
 
+    table: ClassVar[str] = "cells"
     scope: str
     prompts: int
     target: Target | None
@@ -70,6 +74,7 @@ class WorkingSet(Value, frozen=True, kw_only=True):
     interventions that ended.
     """
 
+    table: ClassVar[str] = "suppressed"
     suppressed: tuple[Neuron, ...]
     live: tuple[tuple[str, int], ...]
     added: int = 0
@@ -83,6 +88,7 @@ class PresetShown(Value, frozen=True, kw_only=True):
     `live` says that they have just been made live; `listed` of them are to be shown.
     """
 
+    table: ClassVar[str] = "neurons"
     name: str
     neurons: tuple[Known, ...]
     size: int

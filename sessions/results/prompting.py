@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from sessions.events import Value
 from sessions.interventions.arms import Arm
 from sessions.model.info import Encoded, ModelInfo, TokenChance, Turn
@@ -61,6 +63,7 @@ class Said(Value, frozen=True, kw_only=True):
 class HistoryShown(Value, frozen=True, kw_only=True):
     """`history`: the last exchanges of a conversation, `turns` in order, of the `exchanges` that it has."""
 
+    table: ClassVar[str] = "turns"
     turns: tuple[Turn, ...]
     exchanges: int
     system: str | None
@@ -77,5 +80,6 @@ class Forgotten(Value, frozen=True, kw_only=True):
 class Distribution(Value, frozen=True, kw_only=True):
     """`top`, `prob`: next-token probabilities, the likeliest first."""
 
+    table: ClassVar[str] = "chances"
     encoded: Encoded
     chances: tuple[TokenChance, ...]

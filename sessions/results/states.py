@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from sessions.atlas.findings import Profile, QuietRow, TopRow
 from sessions.circuits.circuit import Neuron, Target
 from sessions.events import Value
@@ -70,6 +72,7 @@ class Injected(Value, frozen=True, kw_only=True):
     `target` is the token whose probability was asked for. `shifts` are those of the first two arms.
     """
 
+    table: ClassVar[str] = "arms"
     encoded: Encoded
     adds: bool
     scale: float

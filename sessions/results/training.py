@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from msgspec import Struct
 
 from sessions.circuits.circuit import Neuron
@@ -20,6 +22,7 @@ class RoundTrained(Value, frozen=True, kw_only=True):
 class RoundsShown(Value, frozen=True, kw_only=True):
     """`rounds`, `crab`: the trajectory of rounds, in their order; `chart` is the picture's file where one was asked."""
 
+    table: ClassVar[str] = "trajectory.passages"
     trajectory: Trajectory
     rounds: tuple[Round, ...]
     chart: str = ""

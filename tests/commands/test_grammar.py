@@ -350,7 +350,8 @@ def test_files_are_offered_as_they_have_to_be_written(tmp_path: Path, monkeypatc
     (tmp_path / "c.json").touch()
     (tmp_path / ".hidden.wb").touch()
     monkeypatch.chdir(tmp_path)
-    assert offered("run ") == ['"my files/"', "b.wb"]
+    assert offered("run ")[:2] == ['"my files/"', "b.wb"]
+    assert "capital" in offered("run c")
     assert offered('run "my files/') == ['"my files/a.wb"']
     assert offered("run nowhere/") == offered("run ~nobody-at-all/") == offered("run \0/") == []
     for param in (FileName(), ModelName()):
@@ -363,7 +364,7 @@ def test_files_whose_names_are_no_text_are_not_offered(tmp_path: Path, monkeypat
     except OSError:
         pytest.skip("this file system takes no such name")
     monkeypatch.chdir(tmp_path)
-    assert offered("run ") == []
+    assert all(each.isalpha() for each in offered("run "))
 
 
 # ---- from Python

@@ -85,6 +85,32 @@ def test_values_are_filled_in(folder: Path) -> None:
     assert read("${nothing}\n# ${not_asked_for}\nlist", nothing=" ") == [(3, "list")]
 
 
+def test_a_value_can_say_what_it_is_otherwise(folder: Path) -> None:
+    assert read("top ${n=7}\nlist${nothing=}") == [(1, "top 7"), (2, "list")]
+    assert read("top ${n=7}", n="5") == [(1, "top 5")]
+    assert read("prompt $${n=7}") == [(1, "prompt ${n=7}")]
+
+
+def test_a_file_knows_the_folder_it_is_in(empty: Session) -> None:
+    Path("deep").mkdir()
+    written(Path("deep/inner.wb"), "set top 3")
+    written(Path("deep/outer.wb"), 'run "${here}/inner.wb"')
+    assert result(empty, "run deep/outer.wb").lines == 1
+    assert empty.settings.top == 3
+
+
+def test_the_command_files_of_the_workbench_run_by_name(empty: Session) -> None:
+    rows = result(empty, "run --list").rows
+    assert {row.name for row in rows} >= {"capital", "crab"}
+    assert all(row.heading and Path(row.path).is_file() for row in rows)
+    failed = failure(empty, "run capitol")
+    assert (failed.message, failed.hint) == ("there is no command file 'capitol'", "did you mean capital?")
+    written(Path("crab.wb"), "set top 3")
+    assert result(empty, "run crab.wb").path == "crab.wb"  # what is here comes before what is packaged
+    assert failure(empty, "run --list crab").hint == "to run one: run crab"
+    assert "run --list" in failure(empty, "run").hint
+
+
 def test_a_value_is_not_filled_in_twice(folder: Path) -> None:
     assert read("prompt ${a}", a="${b}") == [(1, "prompt ${b}")]
 

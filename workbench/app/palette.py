@@ -16,15 +16,13 @@ from textual.containers import Vertical
 from textual.fuzzy import Matcher
 from textual.screen import ModalScreen
 
-import commands
-from commands import grammar
+from commands import grammar, library
 from commands.grammar import Completion
 from sessions.errors import UsageError
 from workbench.app.choices import Choice, Choices
 from workbench.app.entry import Entry
 from workbench.app.things import Thing
 
-_EXAMPLES = Path(commands.__file__).parent / "examples"
 #: The most command files of the folder that one is in.
 _MOST_FILES = 200
 
@@ -40,9 +38,10 @@ def saved(complete: Callable[[str, int], Sequence[Completion]]) -> Iterator[Thin
     for found in complete("load ", 5):
         yield Thing(f"load {found.text}", found.description or "saved circuit", line=f"load {found.text}")
     here = sorted(Path().glob("*.wb"))[:_MOST_FILES]
-    for path in (*here, *sorted(_EXAMPLES.glob("*.wb"))):
-        about = "command file" if path in here else "example"
-        yield Thing(f"run {path.name}", about, line=grammar.call_line("run", str(path)))
+    for path in here:
+        yield Thing(f"run {path.name}", "command file", line=grammar.call_line("run", str(path)))
+    for file in library.files():
+        yield Thing(f"run {file.name}", file.heading, line=grammar.call_line("run", file.path))
 
 
 def sifted(things: Sequence[Thing], query: str) -> list[Thing]:

@@ -79,6 +79,16 @@ def _(value: results.Ran, sheet: parts.Sheet) -> Iterator[RenderableType]:
 
 
 @shown.register
+def _(value: results.CommandFiles, sheet: parts.Sheet) -> Iterator[RenderableType]:
+    for file in value.rows:
+        yield Line(inline(f"run {file.name}"), overflow="fold")
+        yield parts.text(f"  {file.heading}")
+        values = ", ".join(name if default is None else f"{name}={default}" for name, default in file.values.items())
+        if values:
+            yield parts.dim(Line(inline(f"  --set {values}"), overflow="fold"))
+
+
+@shown.register
 def _(value: results.Restored, sheet: parts.Sheet) -> Iterator[RenderableType]:
     state = value.state
     circuit = f"circuit {inline(state.circuit)} {state.circuit_size:,}" if state.circuit_size else ""
