@@ -2,7 +2,7 @@
 
     python -m benchmarks.methods [--json] [--quick]
 
-Two questions, on both embedded models and several tasks (`tests/data/prompts`; each task has prompts to find a circuit
+Two questions, on both embedded models and several tasks (`tests/data/prompts`, `commands/examples`; each task has prompts to find a circuit
 on, and others, of other words, to measure it on):
 
 *single neurons*  How do attributions agree with the exact effect of each neuron alone, held at zero or at the mean that
@@ -45,7 +45,8 @@ from sessions.model.opening import OpenModel, open_model
 from sessions.model.parts import Anatomy
 from sessions.store import Store
 
-PROMPTS = Path(__file__).parents[1] / "tests" / "data" / "prompts"
+ROOT = Path(__file__).parents[1]
+FOLDERS = (ROOT / "commands" / "examples", ROOT / "tests" / "data" / "prompts")
 MODELS = ("smollm2", "gemma3-270m")
 TASKS = ("agreement", "pronouns", "capitals")
 SIZES = (10, 25, 50, 100, 200, 400)
@@ -126,7 +127,8 @@ def task(opened: OpenModel, name: str) -> Task:
 
 
 def cases(opened: OpenModel, file: str) -> tuple[Case, ...]:
-    return finished(settled(opened, read_prompts((PROMPTS / file).read_bytes(), file)))
+    path = next(folder / file for folder in FOLDERS if (folder / file).exists())
+    return finished(settled(opened, read_prompts(path.read_bytes(), file)))
 
 
 # ---- circuits

@@ -13,7 +13,7 @@ from sessions.results import CommandFile
 
 FOLDER = Path(__file__).parent / "examples"
 ENDING = ".wb"
-_VALUE = re.compile(r"(?<!\$)\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?:=(?P<default>[^}]*))?\}")
+_VALUE = re.compile(r"(?<!\$)\$\{(?P<name>[A-Za-z_]\w*)(?:=(?P<default>(?:\$\{\w+\}|[^}])*))?\}")
 
 
 def path_of(given: Path) -> Path:

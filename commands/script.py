@@ -27,6 +27,8 @@ from sessions.results import Quit, Ran
 from sessions.session import Session
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+#: Where a place to fill begins and ends.
+_MARK = re.compile(r"\$\{|\}")
 #: What ends a line of a file. Others that Unicode knows, such as a form feed, may stand in a prompt.
 _BREAK = re.compile(r"\r\n|\n|\r")
 
@@ -163,25 +165,35 @@ def _count_to_comment(parts: Sequence[str]) -> int | None:
 def _filled(line: str, values: Mapping[str, str], used: set[str], where: str) -> str:
     """The line with its places filled; each is looked for from where the one before it ends."""
     pieces, at = [], 0
-    while (begin := line.find("${", at)) >= 0 and (end := line.find("}", begin)) >= 0:
+    while (begin := line.find("${", at)) >= 0 and (end := _end_of(line, begin)) >= 0:
         inside, literal = line[begin + 2 : end], line[at:begin].endswith("$")
-        name = inside.partition("=")[0]
-        pieces += [line[at : begin - literal], line[begin : end + 1] if literal else _value(inside, values, where)]
-        if not literal:
-            used.add(name)
+        pieces.append(line[at : begin - literal])
+        pieces.append(line[begin : end + 1] if literal else _value(inside, values, used, where))
         at = end + 1
     return "".join([*pieces, line[at:]])
 
 
-def _value(inside: str, values: Mapping[str, str], where: str) -> str:
+def _end_of(line: str, begin: int) -> int:
+    """Where the place that begins at `begin` ends, places in its default passed over; -1 where it does not."""
+    depth = 0
+    for mark in _MARK.finditer(line, begin):
+        depth += 1 if mark[0] == "${" else -1
+        if depth == 0:
+            return mark.start()
+    return -1
+
+
+def _value(inside: str, values: Mapping[str, str], used: set[str], where: str) -> str:
+    """What stands for a place. A value that is given is taken as it is; a default may have places of its own."""
     name, has_default, default = inside.partition("=")
     if not _NAME.fullmatch(name):
-        raise UsageError(f"{where}: '${{{name}}}' does not name a value", "for example: ${model}")
-    if name not in values and has_default:
-        return default
-    if name not in values:
-        raise UsageError(f"{where}: no value for ${{{name}}}", f"give one: --set {name}=…")
-    return values[name]
+        raise UsageError(f"{where}: '${{{inside}}}' does not name a value", "for example: ${model}")
+    used.add(name)
+    if name in values:
+        return values[name]
+    if has_default:
+        return _filled(default, values, used, where)
+    raise UsageError(f"{where}: no value for ${{{name}}}", f"give one: --set {name}=…")
 
 
 def _checked(line: str, where: str) -> Call:

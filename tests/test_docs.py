@@ -19,7 +19,7 @@ FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 #: Files that blocks of commands speak of: a few prompts of each.
 FILES = {
-    f"{name}.jsonl": (ROOT / "tests/data/prompts" / f"agreement-{source}.jsonl").read_text("utf-8").splitlines(True)[:4]
+    f"{name}.jsonl": (ROOT / "commands/examples" / f"agreement-{source}.jsonl").read_text("utf-8").splitlines(True)[:4]
     for name, source in (("agreement", "discover"), ("held-out", "test"))
 }
 

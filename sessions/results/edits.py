@@ -114,9 +114,14 @@ class Rewritten(Value, frozen=True, kw_only=True):
     path: str
 
     @property
+    def taken(self) -> AtAlpha:
+        """The neuron at the α that was taken."""
+        return self.rows[self.chosen]
+
+    @property
     def alpha(self) -> float:
         """The α that was taken."""
-        return self.rows[self.chosen].alpha
+        return self.taken.alpha
 
 
 class EditInspected(Value, frozen=True, kw_only=True):

@@ -26,9 +26,9 @@ from sessions.errors import UsageError
 from sessions.events import Value
 
 #: Fields that a row may be called by, the first that has the value first.
-KEYS = ("name", "size", "number", "layer", "multiplier", "epoch", "language", "token", "text", "key", "neuron")
+KEYS = ("name", "size", "number", "layer", "multiplier", "alpha", "epoch", "language", "token", "text", "key", "neuron")
 
-_STEP = re.compile(r"\.(?P<name>[A-Za-z_]\w*)(?:@(?P<row>[^\[\]]+?)(?=$|\.(?=[A-Za-z_])))?|\[(?P<key>[^\[\]]+)\]")
+_STEP = re.compile(r"\.(?P<name>[A-Za-z_]\w*)(?:@(?P<row>[^\[\]]+?)(?=$|\[|\.(?=[A-Za-z_])))?|\[(?P<key>[^\[\]]+)\]")
 
 
 def steps_of(path: str) -> list[re.Match[str]]:

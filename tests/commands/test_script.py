@@ -89,6 +89,8 @@ def test_a_value_can_say_what_it_is_otherwise(folder: Path) -> None:
     assert read("top ${n=7}\nlist${nothing=}") == [(1, "top 7"), (2, "list")]
     assert read("top ${n=7}", n="5") == [(1, "top 5")]
     assert read("prompt $${n=7}") == [(1, "prompt ${n=7}")]
+    assert read("prompt ${what=the ${n=7} wonders}!", n="5") == [(1, "prompt the 5 wonders!")]
+    assert read("prompt ${what=the ${n=7} wonders}!", what="${n}") == [(1, "prompt ${n}!")]
 
 
 def test_a_file_knows_the_folder_it_is_in(empty: Session) -> None:

@@ -28,7 +28,7 @@ from sessions.model.opening import OpenModel, adopt
 from tests.families import DENSE, MOE, tiny, tiny_tokenizer
 
 PROMPTS = ("the cat", "in a hat, the dogs", "a", "then we ate")
-DATA = Path(__file__).parents[2] / "data" / "prompts"
+DATA = Path(__file__).parents[3] / "commands" / "examples"
 
 
 def opened(family: str) -> OpenModel:
