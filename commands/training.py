@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from commands.names import FileName, Name, SavedName
 from commands.presets import REGION_LIST
 from commands.verb import Function, argument, option, verb
-from commands.words import Listed, Observed, Real, Whole, Word
+from commands.weights import WeightsWord, spelt
+from commands.words import Listed, Observed, Real, Whole
 from sessions.circuits.circuit import Neuron
 from sessions.errors import ArtifactError, ModelError, UsageError
 from sessions.events import Steps
@@ -18,7 +19,7 @@ from sessions.interventions.presets import part
 from sessions.lines import line_of, with_options
 from sessions.results import RoundsShown, RoundTrained
 from sessions.session import Session
-from sessions.training.findings import Plan, Round
+from sessions.training.findings import Plan, Round, mean
 from sessions.training.sample_files import samples_at
 
 if TYPE_CHECKING:
@@ -28,31 +29,6 @@ if TYPE_CHECKING:
     from sessions.training.training import Job
 
 FAMILY = "Training"
-
-
-class WeightsWord(Word):
-    """Weights by part of a reply, `conclusions=2,filler=0.5,glue=0.1`; `ones` counts every token alike."""
-
-    name = "weights"
-    shape = "PART=X,…"
-
-    def read(self, text: str) -> tuple[tuple[str, float], ...]:
-        if text == "ones":
-            return (("filler", 1.0),)
-        found = {}
-        for each in text.split(","):
-            part, equals, number = (piece.strip() for piece in each.partition("="))
-            try:
-                weight = float(number)
-            except ValueError:
-                weight = -1.0
-            if not (part and equals) or not 0 <= weight < float("inf"):
-                raise UsageError(f"'{each}' is no weight of a part", "for example: conclusions=2,filler=0.5,glue=0.1")
-            found[part] = weight
-        return tuple(found.items())
-
-    def completions(self, session: Session | None, incomplete: str) -> list[tuple[str, str]]:
-        return [("conclusions=2,filler=0.5,glue=0.1", "the usual ones"), ("ones", "every token alike")]
 
 
 _OPTIONS = (
@@ -118,6 +94,10 @@ def train_round(
     latest round are suppressed first. Where anything is suppressed, the same is trained once more with as many random
     neurons of the same layers suppressed instead, to tell what the choice of neurons does.
 
+    Losses are weighted; where the weights differ, the plain ones, which count every token alike, are shown as well, and
+    those that each epoch met. The round also keeps how much gradient went to each kind of projection and layer;
+    compare round:A round:B holds it against another's.
+
     With --neurons there is no adapter of low rank: the rows that these neurons read with and the columns they write
     with are trained, and what was learned is saved as an edit of the round's name, for edits load.
 
@@ -146,7 +126,11 @@ def train_round(
     found = yield from _trained(session, rounds, job)
     session.suppressed = job.suppressed
     return RoundTrained(
-        round=found, path=str(rounds.path(found.name)), notes=tuple(_remarks(session, found, course.lessons))
+        round=found,
+        path=str(rounds.path(found.name)),
+        loss=mean(found.outcome.final),
+        plain_loss=mean(found.outcome.plain_final),
+        notes=tuple(_remarks(session, found, course.lessons)),
     )
 
 
@@ -372,7 +356,7 @@ def _line(verb_name: str, data: Path, plan: Plan, asked: dict[str, Any]) -> str:
     weights = asked["weights"]
     said = {"--rank": plan.rank, "--alpha": plan.alpha, "--lr": f"{plan.rate:g}", "--epochs": plan.epochs,
             "--batch": plan.batch, "--top": asked["top"], "--modules": ",".join(plan.modules) or None,
-            "--weights": None if weights is None else ",".join(f"{part}={weight:g}" for part, weight in weights),
+            "--weights": None if weights is None else spelt(weights),
             "--budget": asked["budget"]}  # fmt: skip
     flags = {f"--{flag.replace('_', '-')}": asked[flag] for flag in ("thinking", "no_control", "checkpointing")}
     return line_of([verb_name, data], said | flags)

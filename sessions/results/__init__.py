@@ -88,6 +88,7 @@ from sessions.results.states import (
 from sessions.results.training import (
     RecruitRow,
     RecruitsShown,
+    RoundsCompared,
     RoundsShown,
     RoundTrained,
 )
@@ -150,6 +151,7 @@ __all__ = [
     "Restored",
     "Rewritten",
     "RoundTrained",
+    "RoundsCompared",
     "RoundsShown",
     "Said",
     "Saved",

@@ -59,7 +59,8 @@ def lessons_of(
     """The samples as the model reads them.
 
     Args:
-        weights: by part; None takes `WEIGHTS` where a sample has parts, and 1 for all tokens where none has.
+        weights: by part; none at all counts every token 1. None takes `WEIGHTS` where a sample has parts, and 1 for all
+            tokens where none has.
         budget: tokens that a prompt may have, its template included; a longer one loses the left end of its text.
         thinking: have the thought learned as well, before the reply.
 
@@ -74,7 +75,7 @@ def lessons_of(
     elif weights is not None:
         weights = {PARTS.get(part, part): weight for part, weight in weights.items()}
     return tuple(
-        _lesson(opened, sample, sample.name or f"sample {number}", weights, budget, thinking)
+        _lesson(opened, sample, sample.name or f"sample {number}", weights or None, budget, thinking)
         for number, sample in enumerate(samples, 1)
     )
 

@@ -22,7 +22,7 @@ from sessions.model.opening import adopt
 from sessions.results import RecruitsShown, RoundsShown, RoundTrained
 from sessions.session import Session
 from sessions.training import learning
-from sessions.training.learning import loss_of
+from sessions.training.losses import loss_of
 from sessions.training.reproducible import Reproducible
 from sessions.training.round import Rounds
 from sessions.training.sample_files import Sample, read_samples

@@ -32,7 +32,8 @@ from sessions.interventions.presets import Known
 from sessions.interventions.transplants import LayerMap, Observed, Placed
 from sessions.model.info import Encoded, ModelInfo, Prompt, Token, TokenChance, Turn
 from sessions.store import Row
-from sessions.training.findings import Outcome, Plan, Round, Step
+from sessions.training.comparing import compared as rounds_compared
+from sessions.training.findings import Epoch, Outcome, Plan, Round, Step
 from sessions.training.trajectory import trajectory
 from sessions.vectors.features import About, Encoding, Feature
 from sessions.vectors.findings import Aligned, Direction, LayerCosine, Origin, Span
@@ -220,6 +221,14 @@ def rounds(text: str) -> list[Value]:
         plan=Plan(modules=("down_proj", text)), data="", samples=(text, "second"), suppressed=neurons, outcome=outcome,
         recruited=neurons, after="it-0", control=outcome, config={},
     )  # fmt: skip
+    measured = structs.replace(
+        outcome, plain_initial=(5.0, 4.0), plain_final=(2.0, 3.5), gradient={text or "q_proj": (0.5, 1e-9, 2.0)},
+        epochs=(
+            Epoch(loss=3.5, plain_loss=4.5, losses=(4.0, 3.0), plain_losses=(5.0, 4.0)),
+            Epoch(loss=1.0, plain_loss=2.0, losses=(None, 1.0), plain_losses=(None, 2.0)),
+        ) * 9,
+    )  # fmt: skip
+    second = structs.replace(first, outcome=measured, control=measured)
     alone = structs.replace(
         first, plan=Plan(modules=(), neurons=neurons), control=None, recruited=(), samples=(text,),
         outcome=Outcome(initial=(4.0,), final=(math.nan,), curve=(), stopped="the loss was no number at step 3 of 9"),
@@ -227,6 +236,11 @@ def rounds(text: str) -> list[Value]:
     return [
         results.RoundTrained(round=first, path=text, notes=(text,)),
         results.RoundTrained(round=alone, path=text),
+        results.RoundTrained(round=second, path=text),
+        results.RoundsShown(trajectory=trajectory([(second, 0.5)]), rounds=(second,)),
+        results.RoundsShown(trajectory=trajectory([(second, 0.5), (first, 0.5)]), rounds=(second, first)),
+        results.RoundsCompared(names=(text, text), comparison=rounds_compared(first, second, 7)),
+        results.RoundsCompared(names=(text, text), comparison=rounds_compared(second, alone)),
         results.RoundsShown(trajectory=trajectory([(first, 0.5), (first, 0.1), (alone, None)]), rounds=(first,)),
         results.RoundsShown(trajectory=trajectory([(alone, None)]), rounds=(alone,), chart=text),
         results.RecruitsShown(
