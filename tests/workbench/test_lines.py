@@ -203,7 +203,11 @@ def evaluated(text: str) -> tuple[results.Evaluated, results.Evaluated]:
                 paired(("base", second.name), rights, rights, labels),
                 paired((text, "broken"), rights, [False] * 1200, labels),
             ),
-            languages=(ByLanguage("en", 1000, (600, 600, 0)), ByLanguage("", 200, (200, 200, 0))), notes=(text,),
+            languages=(
+                ByLanguage("en", 1000, (600, 600, 0), (1e3, 7.5, None), (812.5, None, None), (0, 9, 9), (0, 9, 0)),
+                ByLanguage("", 200, (200, 200, 0)),
+            ),
+            notes=(text,),
         ),
         results.Evaluated(
             path=text, tasks=1, max_tokens=1, unrelated=0, pairs=(), languages=(), kept=text,
