@@ -11,7 +11,7 @@ from commands.names import FileName, Name, SavedName
 from commands.presets import REGION_LIST
 from commands.verb import Function, argument, option, verb
 from commands.weights import WeightsWord, spelt
-from commands.words import Listed, Observed, Real, Whole
+from commands.words import Listed, Observed, Real, Text, Whole
 from sessions.circuits.circuit import Neuron
 from sessions.errors import ArtifactError, ModelError, UsageError
 from sessions.events import Steps
@@ -44,6 +44,7 @@ _OPTIONS = (
     option("--weights", type=WeightsWord(), help="what tokens count by part: conclusions=2,filler=0.5,glue=0.1; ones"),
     option("--budget", type=Whole(8), help="tokens of a prompt at most; a longer one loses its left end"),
     option("--thinking", is_flag=True, help="learn the thought of a sample too, before the reply"),
+    option("--marker", type=Text(), help="of --thinking: the text that ends a thought (default: the template's)"),
     option("--top", type=Whole(), default=30, help="recruits that are kept by name"),
     option("--no-control", is_flag=True, help="without the second training, under as many random neurons"),
     option("--checkpointing", is_flag=True, help="compute activations again on the way back, to save memory"),
@@ -260,7 +261,14 @@ def _course(
     opened, data = session.opened(), asked["data"]
     samples = samples_at(data.expanduser())
     weights = None if asked["weights"] is None else dict(asked["weights"])
-    lessons = lessons_of(opened, samples, weights=weights, budget=asked["budget"], thinking=asked["thinking"])
+    lessons = lessons_of(
+        opened,
+        samples,
+        weights=weights,
+        budget=asked["budget"],
+        thinking=asked["thinking"],
+        marker=asked["marker"],
+    )
     modules = () if neurons else asked["modules"] or modules_of(opened.anatomy)
     if not neurons:
         check_modules(opened.anatomy, modules)
@@ -357,7 +365,7 @@ def _line(verb_name: str, data: Path, plan: Plan, asked: dict[str, Any]) -> str:
     said = {"--rank": plan.rank, "--alpha": plan.alpha, "--lr": f"{plan.rate:g}", "--epochs": plan.epochs,
             "--batch": plan.batch, "--top": asked["top"], "--modules": ",".join(plan.modules) or None,
             "--weights": None if weights is None else spelt(weights),
-            "--budget": asked["budget"]}  # fmt: skip
+            "--budget": asked["budget"], "--marker": asked["marker"]}  # fmt: skip
     flags = {f"--{flag.replace('_', '-')}": asked[flag] for flag in ("thinking", "no_control", "checkpointing")}
     return line_of([verb_name, data], said | flags)
 

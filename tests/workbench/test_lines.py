@@ -26,7 +26,7 @@ from sessions.edits.rewritten import AtAlpha, Braked, Firing, Replied, Saying, S
 from sessions.evaluation.pairing import paired
 from sessions.evaluation.scores import ByLanguage, Reply, score
 from sessions.events import Failed, Progress, Result, Started, State, Text, Value
-from sessions.interventions.arms import Arm, Shift
+from sessions.interventions.arms import Arm, PartInForce, Shift
 from sessions.interventions.cells import Cell, Knee, Top, curve_of
 from sessions.interventions.presets import Known
 from sessions.interventions.transplants import LayerMap, Observed, Placed
@@ -546,6 +546,13 @@ def samples(text: str) -> list[Value]:
             closing="</think>", exchanges=2, under=text,
         ),
         results.Said(encoded=encoded, arm=bare, thought="", answer=text, closing="", exchanges=1, notes=(text,)),
+        results.Said(
+            encoded=encoded, thought="", answer=text, closing="", exchanges=1,
+            arm=structs.replace(
+                before, fired=9, read=12,
+                parts=(PartInForce("always", 33, 12), PartInForce("answer at positions 3-7", 12, 0, text, False)),
+            ),
+        ),
         results.HistoryShown(
             turns=(Turn("user", text), Turn("assistant", text, text, text), Turn(text, "")), exchanges=12, system=text,
             thinking=True,

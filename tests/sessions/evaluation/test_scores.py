@@ -43,7 +43,7 @@ def test_each_language_has_its_accuracy_its_first_answer_and_what_stays_in_it_by
     ]
     zh, en = by_language([base, edit])
     assert (zh.language, zh.tasks, zh.right) == ("zh", 2, (1, 2))
-    assert (zh.at, zh.first_answer_words) == ((8.0, 2.0), (5.0, 2.0 - 0.5))
+    assert (zh.at, zh.first_answer_words) == ((8.0, 2.0), (5.0, 1.5))
     assert (zh.judged, zh.kept) == ((1, 2), (0, 1))
     assert (en.right, en.at, en.first_answer_words) == ((1, 0), (4.0, None), (1.0, None))
     assert by_language([base[1:], edit[1:]]) == ()  # they are all in one
