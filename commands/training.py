@@ -394,7 +394,9 @@ def _remarks(session: Session, found: Round, lessons: tuple[Lesson, ...]) -> lis
             f"on this device {found.outcome.lacks} does not always give the same bits: trained again, or gone on with, "
             "it may end in others"
         )
-    if not found.recruited:
+    if not found.recruited and len(found.outcome.curve) == 1 and not found.plan.neurons:
+        notes.append("no neuron was recruited: B begins at zero, so what A reads has no gradient in the first step")
+    elif not found.recruited:
         notes.append("no neuron was measured: those of experts are not")
     active = session.edits().active
     if active:

@@ -195,6 +195,12 @@ def test_bad_input_harms_nothing(ready: Session, line: str, why: str) -> None:
     assert not (ready.home / "rounds").exists() or not list((ready.home / "rounds").glob("*/round.json"))
 
 
+def test_a_round_of_one_step_says_why_it_has_no_recruits(ready: Session) -> None:
+    found = result(ready, "train-round samples.jsonl --epochs 1 --batch 2 --modules down_proj")
+    assert not found.round.recruited
+    assert "B begins at zero" in " ".join(found.notes) and "experts" not in " ".join(found.notes)
+
+
 def test_thoughts_are_trained_with_the_marker_that_is_named(ready: Session) -> None:
     Path("thoughts.jsonl").write_text('{"prompt": "a", "reply": "b", "thought": "c"}\n')
     found = result(ready, f'train-round thoughts.jsonl --thinking --marker "d e" {FAST}')
