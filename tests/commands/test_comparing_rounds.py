@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
 
 from commands.grammar import complete
-from sessions.events import Value
+from sessions.events import Result, Value, from_json, to_json
 from sessions.model.opening import adopt
 from sessions.results import RoundsCompared, RoundTrained
 from sessions.session import Session
@@ -104,3 +105,26 @@ def test_a_round_is_compared_only_with_a_round_and_only_of_one_model(ready: Sess
 def test_rounds_are_completed_where_they_can_be_compared(ready: Session) -> None:
     kept(ready.store, ready.opened(), "one")
     assert [found.text for found in complete("compare round:", session=ready)] == ["round:one"]
+
+
+def test_results_that_an_earlier_workbench_wrote_down_are_read(ready: Session) -> None:
+    """A journal's lines, without the fields that were not there then."""
+    found = result(ready, f"train-round samples.jsonl {FAST} --as one")
+    for value in (found, result(ready, "rounds one"), result(ready, "shift L1/N3 2 --max-tokens 2")):
+        line = to_json(Result(value, 0.5))
+        then = from_json(json.dumps(_without(json.loads(line))))
+        assert isinstance(then, Result) and type(then.value) is type(value)
+        assert printed(then.value)
+    assert from_json(line) == Result(value, 0.5)
+
+
+def _without(held: Any) -> Any:
+    if isinstance(held, list):
+        return [_without(each) for each in held]
+    if isinstance(held, dict):
+        return {key: _without(each) for key, each in held.items() if key not in NEW}
+    return held
+
+
+NEW = {"plain_initial", "plain_final", "plain_control", "epochs", "gradient", "losses", "plain_losses", "plain_loss",
+       "parts"}  # fmt: skip
