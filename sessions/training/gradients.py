@@ -36,7 +36,7 @@ class _Group:
     def step(self) -> None:
         left = [self.nothing if weight.grad is None else weight.grad for weight in self.weights]
         norms = torch.stack(torch._foreach_norm(left, 2, dtype=torch.float32)).view(len(self.places), -1)
-        self.sums += torch.linalg.vector_norm(norms, dim=1)
+        self.sums = self.sums + torch.linalg.vector_norm(norms, dim=1)
 
 
 @dataclass
@@ -58,9 +58,11 @@ class ModuleGradients:
                 places=places,
                 weights=[weight for place in places for weight in weights[place]],
                 sums=torch.tensor(
-                    [float(before[kind][layer]) if kind in before else 0.0 for kind, layer in places], device=device
+                    [float(before[kind][layer]) if kind in before else 0.0 for kind, layer in places],
+                    device=device,
+                    dtype=torch.float32,
                 ),
-                nothing=torch.zeros(1, device=device),
+                nothing=torch.zeros(1, device=device, dtype=torch.float32),
             )
             for (device, _), places in groups.items()
         ]
