@@ -29,7 +29,8 @@ from sessions.model.opening import OpenModel, open_model
 from sessions.session import Session
 from sessions.store import default_home
 from sessions.training.findings import Plan
-from sessions.training.learning import Learner, State, adapted, learn, loss_of
+from sessions.training.learning import Learner, State, adapted, learn
+from sessions.training.losses import loss_of
 from sessions.training.projections import modules_of
 from sessions.training.recruits import Absorbing
 from sessions.training.round import Rounds

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import structs
 
 from commands.choices import THINKING
+from commands.limits import unopened
 from commands.prompting import NO_SWITCH, decoded, decoding_options, hashes
 from commands.verb import argument, option, verb
 from commands.words import Prose, Whole, Word
@@ -42,10 +43,11 @@ def say(
 ) -> Steps[Said]:
     """Talk to the model: it answers, with what was said before in mind.
 
-    What is suppressed and what is live is in force. --system and --thinking hold for the rest of the conversation. A
-    reply that is cancelled is kept as far as it went. `history` shows what was said, `forget` lets it go. The prompt
-    and its seed have no part in this and stay as they are. --compare has the model reply once more without what is
-    live; the conversation goes on with the first reply.
+    What is suppressed and what is live is in force. Where that is for several parts of a text, thought and answer, the
+    reply says of each how many neurons it has and at how many tokens they were in force. --system and --thinking hold
+    for the rest of the conversation. A reply that is cancelled is kept as far as it went. `history` shows what was
+    said, `forget` lets it go. The prompt and its seed have no part in this and stay as they are. --compare has the
+    model reply once more without what is live; the conversation goes on with the first reply.
     """
     from sessions.interventions.chatting import asked, gone_on, replied
 
@@ -86,7 +88,7 @@ def say(
         exchanges=len(conversation),
         under=_in_force(session),
         baseline=baseline,
-        notes=(*notes, *_remarks(session, encoded, reply, decoding)),
+        notes=(*notes, *_remarks(session, encoded, reply, decoding), *unopened(reply.arm)),
     )
 
 

@@ -86,14 +86,18 @@ def evaluate(
     last number of the reply, in any spelling, or the one that the reply marks, in \\boxed{}, after #### or after "the
     answer is", whatever it goes on to write; another where the reply contains it, in any case and with accents in
     either form (NFC).
-    "check" says otherwise: number, contains, regex, or a list of them, {"kind": "regex", "value": "^Yes"}, which must
-    all hold. A task can also have a system, seed, raw, name and language.
+    "check" says otherwise: number, any-number (any number of the reply is the answer), contains, regex, or a list of
+    them, {"kind": "regex", "value": "^Yes"}, which must all hold. A task can also have a system, seed, raw, name and
+    language.
 
     base is the model as it was opened, edit the model as it is; NUMBER or NAME is that edit alone, 1+2 two of them,
     unsuppressed the model as it is with nothing suppressed. round:NAME is the adapter of a round of training with what
     it held at zero, round:NAME+unsuppressed without, round:a*0.5+round:b*0.5 an ensemble of two, depths:SERIES those of
     its first 1, 2, 3 and more rounds. All arms meet the same batches and, when sampling, the same random numbers; where
     one pushes a token, the stutter guard is on in all.
+    Where the answer first stands is said as a token and as a word of the reply, from 0, the median over right replies;
+    in Chinese and Japanese each character is a word. That, what is right, and how many replies stay in the language of
+    their task are also shown by language, where the tasks are in several.
     Every other arm is held against the first: tasks that only one got right, the difference with its 95 % interval,
     McNemar's exact p. Arms that no longer write language are named: texts that repeat or are empty, perplexity on
     unrelated text three times as high.

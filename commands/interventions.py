@@ -11,7 +11,7 @@ from msgspec import structs
 
 from commands.attributing import corpus
 from commands.choices import HELD_AT
-from commands.limits import Limits, limit_options
+from commands.limits import Limits, limit_options, unopened, why
 from commands.names import FileName
 from commands.prompting import decoded
 from commands.verb import Function, argument, option, verb
@@ -20,7 +20,7 @@ from sessions.circuits.circuit import Neuron
 from sessions.errors import UsageError
 from sessions.events import Steps
 from sessions.interventions.arms import Arm, Condition, shifts
-from sessions.interventions.treatment import SEGMENTS, Treatment, refuse_overlaps, sites_of
+from sessions.interventions.treatment import Treatment, refuse_overlaps, sites_of
 from sessions.results import Compared, WorkingSet
 from sessions.session import Reading, Session
 
@@ -293,7 +293,7 @@ def _compared(session: Session, verb: str, changes: Sequence[Change], max_tokens
         target=target,
         arms=found,
         shifts=shifts(found[0], found[1]) if len(found) == 2 else (),
-        notes=(*dict.fromkeys(notes), *remarks(found, conditions)),
+        notes=(*dict.fromkeys(notes), *remarks(found)),
     )
 
 
@@ -311,17 +311,18 @@ def in_force(
     )
 
 
-def remarks(found: Sequence[Arm], conditions: Sequence[Condition]) -> list[str]:
+def remarks(found: Sequence[Arm]) -> list[str]:
     """What went otherwise than one may think: arms that stopped being numbers, treatments that were never in force."""
     notes = []
-    for arm, condition in zip(found, conditions, strict=True):
+    for arm in found:
         if arm.stopped == "nan":
             step = f"from token {len(arm.ids) + 1} on"
             notes.append(f"'{arm.name}' stopped: its logits are not numbers {step}; a smaller gain keeps them so")
         if arm.fired == 0:
-            markers = [each.where.marker for each in condition.treatments if each.where.region in SEGMENTS]
-            why = f": the marker {markers[0]!r} did not come" if markers else ""
-            notes.append(f"'{arm.name}' was never in force{why}")
+            closed = next((part for part in arm.parts if not part.opened), None)
+            notes.append(f"'{arm.name}' was never in force{'' if closed is None else why(closed)}")
+        elif arm.fired is not None:
+            notes += [f"'{arm.name}': {said}" for said in unopened(arm)]
     return notes
 
 

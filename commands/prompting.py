@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import structs
 
 from commands.choices import THINKING, OneOf, Usually
+from commands.limits import unopened
 from commands.loading import put_on_from
 from commands.names import ModelName
 from commands.verb import Function, argument, option, verb
@@ -214,7 +215,7 @@ def generate(session: Session, stop: tuple[str, ...], **overrides: Any) -> Steps
         session.opened(), encoded, [Condition("", session.in_force)], decoding, cancel=session.cancel
     )
     session.reading = Reading(text=arm.text, logits=logits[0])
-    return Generated(encoded=encoded, arm=arm)
+    return Generated(encoded=encoded, arm=arm, notes=tuple(unopened(arm)))
 
 
 def decoded(

@@ -110,6 +110,9 @@ def rounds(
     did not; where the last did, several solutions if the recruits absorbed a fifth of the gradient or more, distributed
     if less. Without a control there is none.
 
+    Plain losses, which count every token of a reply alike, are shown where they differ. One round alone is shown with
+    the losses of each epoch and the gradient by projection and layer; compare round:A round:B shows two side by side.
+
     With --answer, the prompt is answered by the model as it was opened and with the adapter of each round, once with
     what the round held at zero and once with nothing suppressed. evaluate FILE --arms base,round:NAME counts.
     """

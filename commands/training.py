@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from commands.names import FileName, Name, SavedName
 from commands.presets import REGION_LIST
 from commands.verb import Function, argument, option, verb
-from commands.words import Listed, Observed, Real, Whole, Word
+from commands.weights import WeightsWord, spelt
+from commands.words import Listed, Observed, Real, Text, Whole
 from sessions.circuits.circuit import Neuron
 from sessions.errors import ArtifactError, ModelError, UsageError
 from sessions.events import Steps
@@ -18,7 +19,7 @@ from sessions.interventions.presets import part
 from sessions.lines import line_of, with_options
 from sessions.results import RoundsShown, RoundTrained
 from sessions.session import Session
-from sessions.training.findings import Plan, Round
+from sessions.training.findings import Plan, Round, mean
 from sessions.training.sample_files import samples_at
 
 if TYPE_CHECKING:
@@ -28,31 +29,6 @@ if TYPE_CHECKING:
     from sessions.training.training import Job
 
 FAMILY = "Training"
-
-
-class WeightsWord(Word):
-    """Weights by part of a reply, `conclusions=2,filler=0.5,glue=0.1`; `ones` counts every token alike."""
-
-    name = "weights"
-    shape = "PART=X,…"
-
-    def read(self, text: str) -> tuple[tuple[str, float], ...]:
-        if text == "ones":
-            return (("filler", 1.0),)
-        found = {}
-        for each in text.split(","):
-            part, equals, number = (piece.strip() for piece in each.partition("="))
-            try:
-                weight = float(number)
-            except ValueError:
-                weight = -1.0
-            if not (part and equals) or not 0 <= weight < float("inf"):
-                raise UsageError(f"'{each}' is no weight of a part", "for example: conclusions=2,filler=0.5,glue=0.1")
-            found[part] = weight
-        return tuple(found.items())
-
-    def completions(self, session: Session | None, incomplete: str) -> list[tuple[str, str]]:
-        return [("conclusions=2,filler=0.5,glue=0.1", "the usual ones"), ("ones", "every token alike")]
 
 
 _OPTIONS = (
@@ -68,6 +44,7 @@ _OPTIONS = (
     option("--weights", type=WeightsWord(), help="what tokens count by part: conclusions=2,filler=0.5,glue=0.1; ones"),
     option("--budget", type=Whole(8), help="tokens of a prompt at most; a longer one loses its left end"),
     option("--thinking", is_flag=True, help="learn the thought of a sample too, before the reply"),
+    option("--marker", type=Text(), help="of --thinking: the text that ends a thought (default: the template's)"),
     option("--top", type=Whole(), default=30, help="recruits that are kept by name"),
     option("--no-control", is_flag=True, help="without the second training, under as many random neurons"),
     option("--checkpointing", is_flag=True, help="compute activations again on the way back, to save memory"),
@@ -118,6 +95,10 @@ def train_round(
     latest round are suppressed first. Where anything is suppressed, the same is trained once more with as many random
     neurons of the same layers suppressed instead, to tell what the choice of neurons does.
 
+    Losses are weighted; where the weights differ, the plain ones, which count every token alike, are shown as well, and
+    those that each epoch met. The round also keeps how much gradient went to each kind of projection and layer;
+    compare round:A round:B holds it against another's.
+
     With --neurons there is no adapter of low rank: the rows that these neurons read with and the columns they write
     with are trained, and what was learned is saved as an edit of the round's name, for edits load.
 
@@ -146,7 +127,11 @@ def train_round(
     found = yield from _trained(session, rounds, job)
     session.suppressed = job.suppressed
     return RoundTrained(
-        round=found, path=str(rounds.path(found.name)), notes=tuple(_remarks(session, found, course.lessons))
+        round=found,
+        path=str(rounds.path(found.name)),
+        loss=mean(found.outcome.final),
+        plain_loss=mean(found.outcome.plain_final),
+        notes=tuple(_remarks(session, found, course.lessons)),
     )
 
 
@@ -276,7 +261,14 @@ def _course(
     opened, data = session.opened(), asked["data"]
     samples = samples_at(data.expanduser())
     weights = None if asked["weights"] is None else dict(asked["weights"])
-    lessons = lessons_of(opened, samples, weights=weights, budget=asked["budget"], thinking=asked["thinking"])
+    lessons = lessons_of(
+        opened,
+        samples,
+        weights=weights,
+        budget=asked["budget"],
+        thinking=asked["thinking"],
+        marker=asked["marker"],
+    )
     modules = () if neurons else asked["modules"] or modules_of(opened.anatomy)
     if not neurons:
         check_modules(opened.anatomy, modules)
@@ -372,8 +364,8 @@ def _line(verb_name: str, data: Path, plan: Plan, asked: dict[str, Any]) -> str:
     weights = asked["weights"]
     said = {"--rank": plan.rank, "--alpha": plan.alpha, "--lr": f"{plan.rate:g}", "--epochs": plan.epochs,
             "--batch": plan.batch, "--top": asked["top"], "--modules": ",".join(plan.modules) or None,
-            "--weights": None if weights is None else ",".join(f"{part}={weight:g}" for part, weight in weights),
-            "--budget": asked["budget"]}  # fmt: skip
+            "--weights": None if weights is None else spelt(weights),
+            "--budget": asked["budget"], "--marker": asked["marker"]}  # fmt: skip
     flags = {f"--{flag.replace('_', '-')}": asked[flag] for flag in ("thinking", "no_control", "checkpointing")}
     return line_of([verb_name, data], said | flags)
 
@@ -402,7 +394,9 @@ def _remarks(session: Session, found: Round, lessons: tuple[Lesson, ...]) -> lis
             f"on this device {found.outcome.lacks} does not always give the same bits: trained again, or gone on with, "
             "it may end in others"
         )
-    if not found.recruited:
+    if not found.recruited and len(found.outcome.curve) == 1 and not found.plan.neurons:
+        notes.append("no neuron was recruited: B begins at zero, so what A reads has no gradient in the first step")
+    elif not found.recruited:
         notes.append("no neuron was measured: those of experts are not")
     active = session.edits().active
     if active:

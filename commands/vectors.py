@@ -11,13 +11,15 @@ from commands.choices import SITE
 from commands.circuits import range_of
 from commands.names import CURRENT, ArtifactName, Prompts, SavedName
 from commands.reading import prompts_of
+from commands.rounds import RoundName
 from commands.verb import argument, option, verb
 from commands.words import Layers
 from sessions.circuits.circuit import Circuit
 from sessions.errors import ArtifactError, UsageError
 from sessions.events import Steps
 from sessions.lines import line_of
-from sessions.results import CircuitHeldAgainst, CircuitsCompared, VectorsCompared, VectorShown
+from sessions.model.info import same_model
+from sessions.results import CircuitHeldAgainst, CircuitsCompared, RoundsCompared, VectorsCompared, VectorShown
 from sessions.session import Session
 from sessions.store import Key
 
@@ -26,7 +28,23 @@ if TYPE_CHECKING:
 
 FAMILY = "Circuits"
 
-_COMPARED = ArtifactName(current=True, kinds=("circuit", "vector"))
+
+class ComparedName(ArtifactName):
+    """What can be compared: a circuit, the current one, a vector, or a round of training, `round:NAME`."""
+
+    def __init__(self) -> None:
+        super().__init__(current=True, kinds=("circuit", "vector"))
+
+    def read(self, text: str) -> Key:
+        kind, colon, name = text.partition(":")
+        return Key("round", RoundName().read(name)) if colon and kind == "round" else super().read(text)
+
+    def completions(self, session: Session | None, incomplete: str) -> list[tuple[str, str]]:
+        rounds = RoundName().completions(session, incomplete)
+        return [*super().completions(session, incomplete), *((f"round:{name}", what) for name, what in rounds)]
+
+
+_COMPARED = ComparedName()
 
 
 @verb("vector", family=FAMILY, example='vector joy "I feel wonderful" "I feel terrible" --layers 9-20')
@@ -145,18 +163,24 @@ def taken_apart(
 
 
 @verb("compare", family=FAMILY, example="compare texas current")
-@argument("first", help="a circuit's name, or vector:NAME, or current", type=_COMPARED)
+@argument("first", help="a circuit's name, or vector:NAME, or current, or round:NAME", type=_COMPARED)
 @argument("second", help="the same (default: the current circuit)", type=_COMPARED, default=CURRENT)
 @option("--force", is_flag=True, help="even if they were made on different models")
 def compare(
     session: Session, first: Key, second: Key, force: bool
-) -> Steps[CircuitsCompared | CircuitHeldAgainst | VectorsCompared]:
-    """Compare circuits and vectors: two circuits, two vectors, or a circuit and a vector.
+) -> Steps[CircuitsCompared | CircuitHeldAgainst | VectorsCompared | RoundsCompared]:
+    """Compare two circuits, two vectors, a circuit and a vector, or two rounds of training.
 
     Two circuits: the neurons they share, among all and among the strongest, with positions and wherever they fire,
     and whether they rank these alike. Two vectors: their cosine at each layer. A circuit and a vector: how much of
-    the vector lies in what the circuit's neurons can write, beside random circuits of the same size.
+    the vector lies in what the circuit's neurons can write, beside random circuits of the same size. Two rounds: their
+    losses, where their gradient went by projection and layer, and the recruits they share.
     """
+    rounds = [key for key in (first, second) if key.kind == "round"]
+    if len(rounds) == 2:
+        return _two_rounds(session, first.name, second.name, force)
+    if rounds:
+        raise UsageError("a round is compared with another round", f"name both: compare {rounds[0]} round:OTHER")
     vectors = [key for key in (first, second) if key.kind == "vector"]
     circuits = [key for key in (first, second) if key.kind != "vector"]
     if len(vectors) == 2:
@@ -181,6 +205,29 @@ def _two_vectors(session: Session, first: Key, second: Key, force: bool) -> Vect
     notes = _of_one_model(first, ours, second, theirs, force)
     names, sites = (first.name, second.name), (ours.site, theirs.site)
     return VectorsCompared(names=names, sites=sites, layers=beside(ours, theirs), notes=notes)
+
+
+def _two_rounds(session: Session, first: str, second: str, force: bool) -> RoundsCompared:
+    from sessions.training.comparing import compared
+    from sessions.training.round import Rounds
+
+    shelf = Rounds(session.store)
+    ours, theirs = shelf.load(first), shelf.load(second)
+    alike, notes = same_model(ours.fingerprint, theirs.fingerprint), []
+    if not alike:
+        said = f"round '{first}' was trained on {ours.model} and '{second}' on {theirs.model}"
+        if not force:
+            raise ArtifactError(said, "compare them all the same with --force")
+        notes.append(said)
+    if ours.samples != theirs.samples:
+        notes.append("they were trained on other samples: only the means of their losses stand side by side")
+    elif ours.data != theirs.data:
+        notes.append("their samples have the same names, and other tokens or weights")
+    if bool(ours.outcome.gradient) != bool(theirs.outcome.gradient):
+        notes.append(f"round '{second if ours.outcome.gradient else first}' does not have its gradient by projection")
+    found = shelf.recruits(first)
+    measured = sum(len(row) for row in found.scores[found.usual].values()) if alike and found.scores else None
+    return RoundsCompared(names=(first, second), comparison=compared(ours, theirs, measured), notes=tuple(notes))
 
 
 def _one_of_each(session: Session, circuit: Key, vector: Key, force: bool) -> Steps[CircuitHeldAgainst]:

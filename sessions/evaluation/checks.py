@@ -2,6 +2,8 @@
 
     number    the last number of the reply is the answer, exactly: 1,234 is 1234 and 42.0 is 42 (see `numbers`). A reply
               that marks its answer is judged by what the mark marks, whatever is said after it (see `marked`).
+    any-number    any number of the reply is the answer, last or not, marked or not. It is lenient: a reply that tries
+              many numbers passes
     regex     a regular expression is found somewhere in the reply; case counts unless it begins with (?i)
     contains  a text is found in it, whatever the case of its letters, the width of its blanks, and whether an accent is
               part of a letter or follows it (both are brought to Unicode's NFC)
@@ -31,7 +33,9 @@ from sessions.errors import ArtifactError
 from sessions.evaluation.marked import marked
 from sessions.evaluation.numbers import numbers, value_of
 
-KINDS = ("number", "regex", "contains")
+KINDS = ("number", "any-number", "regex", "contains")
+#: Those whose value is a number.
+_NUMBERS = ("number", "any-number")
 #: Characters that the value of a check may be long.
 LONGEST = expressions.LONGEST
 
@@ -65,7 +69,7 @@ def checked(check: Check, source: str) -> Check:
     """
     if not check.value.strip():
         raise ArtifactError(f"{source} has a check '{check.kind}' of nothing", 'for example: "answer": "42"')
-    if check.kind == "number" and _wanted(check.value) is None:
+    if check.kind in _NUMBERS and _wanted(check.value) is None:
         raise ArtifactError(
             f"{source} asks for the number {check.value!r}, which is none", 'digits: "42", "-1,234.5", "3/4"'
         )
@@ -93,8 +97,8 @@ def judged(checks: tuple[Check, ...], text: str) -> Verdict:
 
 
 def _judged(check: Check, text: str) -> Verdict:
-    if check.kind == "number":
-        return _numbered(check.value, text)
+    if check.kind in _NUMBERS:
+        return _numbered(check.value, text, anywhere=check.kind == "any-number")
     if check.kind == "contains":
         found = _literal(check.value).search(normalize("NFC", text))
         return Verdict(False, None) if found is None else Verdict(True, _composed_at(text, found.start()))
@@ -112,9 +116,11 @@ def _composed_at(text: str, at: int) -> int:
     return bisect_right(range(len(text)), at, key=lambda end: len(normalize("NFC", text[: end + 1])))
 
 
-def _numbered(answer: str, text: str) -> Verdict:
+def _numbered(answer: str, text: str, *, anywhere: bool) -> Verdict:
     wanted, all_of_them = _wanted(answer), list(numbers(text))
     first = next((number.start for number in all_of_them if wanted in number.values), None)
+    if anywhere:
+        return Verdict(first is not None, first)
     last = marked(text, all_of_them) or (all_of_them[-1] if all_of_them else None)
     return Verdict(last is not None and wanted in last.values, first)
 
@@ -129,6 +135,18 @@ def _wanted(answer: str) -> Any:
 def _literal(text: str) -> Any:
     words = (regex.escape(word) for word in regex.split(r"\s+", normalize("NFC", text)) if word)
     return regex.compile(r"\s+".join(words), regex.IGNORECASE | regex.FULLCASE)
+
+
+#: A character of Chinese or Japanese with the signs right behind it, or what stands between two blanks.
+_WORD = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}]\p{P}*|[^\s\p{Han}\p{Hiragana}\p{Katakana}]+")
+
+
+def word_at(text: str, at: int) -> int:
+    """Which word of a text character `at` is in, from 0: how many words stand before it.
+
+    Words are what blanks part. Chinese and Japanese have none, and each of their characters counts as a word.
+    """
+    return sum(1 for _ in takewhile(lambda word: word.end() <= at, _WORD.finditer(text)))
 
 
 def token_at(text_of: Callable[[int], str], count: int, at: int) -> int:

@@ -14,7 +14,7 @@ from time import perf_counter
 
 from sessions.errors import UsageError
 from sessions.evaluation.arms import Arm
-from sessions.evaluation.checks import judged, token_at
+from sessions.evaluation.checks import judged, token_at, word_at
 from sessions.evaluation.languages import kept, language_of
 from sessions.evaluation.scores import Reply, Score, score
 from sessions.evaluation.tasks import Task
@@ -171,4 +171,5 @@ def _reply(opened: OpenModel, task: Task, arm: str, asked: str, row: Row) -> Rep
         guarded=row.guarded,
         text=row.text,
         slow=verdict.slow,
+        first_answer_words=None if verdict.at is None else word_at(row.text, verdict.at),
     )

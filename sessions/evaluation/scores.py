@@ -8,7 +8,7 @@ empty, where the first arm's are not.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from math import exp
 from statistics import fmean, median
 
@@ -25,10 +25,10 @@ class Reply(Struct, frozen=True, kw_only=True):
     """One task answered under one arm: a line of the file that texts are kept in.
 
     `task` is the line of the task in its file. `at` is the token of the reply, from 0, in which the answer first
-    begins, None where it is not there. `language` and `asked` are those of the reply and of what it should be in, as
-    `languages.language_of` gives them; `kept` whether they agree, None where that cannot be said. `repetition` is the
-    share of repeated trigrams; `stopped` and `guarded` are as in an arm of a comparison. `slow` says that a regular
-    expression did not decide in time.
+    begins, None where it is not there; `first_answer_words` is the word, from 0 as well. `language` and `asked` are
+    those of the reply and of what it should be in, as `languages.language_of` gives them; `kept` whether they agree,
+    None where that cannot be said. `repetition` is the share of repeated trigrams; `stopped` and `guarded` are as in an
+    arm of a comparison. `slow` says that a regular expression did not decide in time.
     """
 
     task: int
@@ -47,12 +47,14 @@ class Reply(Struct, frozen=True, kw_only=True):
     guarded: int | None
     text: str
     slow: bool = False
+    first_answer_words: int | None = None
 
 
 class Score(Struct, frozen=True, kw_only=True):
     """An arm: how many of `tasks` it got `right`, and what its replies are like.
 
-    `interval` is that of the accuracy. `at` is the median over right replies of the token in which the answer begins.
+    `interval` is that of the accuracy. `at` is the median over right replies of the token in which the answer begins,
+    `first_answer_words` that of the word; both count from 0.
     Of `judged` replies whose language can be said, `kept` are in that of their task. `tokens` and `repetition` are
     means; `cut` counts replies that reached their length, `nan` those whose logits stopped being numbers, `guarded` the
     tokens that a rule against repetition held back. `perplexity` is that on the unrelated text, None where it is none
@@ -79,6 +81,7 @@ class Score(Struct, frozen=True, kw_only=True):
     ratio: float | None
     seconds: float
     broken: tuple[str, ...] = ()
+    first_answer_words: float | None = None
 
     @property
     def accuracy(self) -> float:
@@ -91,11 +94,19 @@ class Score(Struct, frozen=True, kw_only=True):
 
 
 class ByLanguage(Struct, frozen=True):
-    """Tasks in one language, "" for those of none, and how many of them each arm got right."""
+    """Tasks in one language, "" for those of none, and how each arm did on them.
+
+    `right` counts those that an arm got right. `at` and `first_answer_words` say at which token and word their answer
+    begins, as of a `Score`; of `judged` replies whose language can be said, `kept` are in this one.
+    """
 
     language: str
     tasks: int
     right: tuple[int, ...]
+    at: tuple[float | None, ...] = ()
+    first_answer_words: tuple[float | None, ...] = ()
+    judged: tuple[int, ...] = ()
+    kept: tuple[int, ...] = ()
 
 
 def score(
@@ -103,10 +114,9 @@ def score(
 ) -> Score:
     """An arm's score; `first` is that of the first arm, None of itself, `read` the tokens of unrelated text."""
     right = [reply for reply in replies if reply.right]
-    judged = [reply.kept for reply in replies if reply.kept is not None]
+    judged = _judged(replies)
     repeated = [reply.repetition for reply in replies if reply.repetition is not None]
     held = [reply.guarded for reply in replies if reply.guarded is not None]
-    places = [reply.at for reply in right if reply.at is not None]
     ratio = None if first is None or first.loss is None or loss is None else exp(min(loss - first.loss, _BEYOND))
     found = Score(
         name=name,
@@ -114,7 +124,8 @@ def score(
         tasks=len(replies),
         right=len(right),
         interval=wilson(len(right), len(replies)),
-        at=float(median(places)) if places else None,
+        at=_middle(reply.at for reply in right),
+        first_answer_words=_middle(reply.first_answer_words for reply in right),
         judged=len(judged),
         kept=sum(judged),
         tokens=fmean(reply.tokens for reply in replies),
@@ -129,6 +140,17 @@ def score(
         seconds=seconds,
     )
     return structs.replace(found, broken=tuple(_faults(found, first, read)))
+
+
+def _judged(replies: Iterable[Reply]) -> list[bool]:
+    """Whether the replies are in the language of their task, of those where that can be said."""
+    return [reply.kept for reply in replies if reply.kept is not None]
+
+
+def _middle(places: Iterable[int | None]) -> float | None:
+    """The median of the places there are."""
+    found = [place for place in places if place is not None]
+    return float(median(found)) if found else None
 
 
 def _faults(found: Score, first: Score | None, read: int) -> Iterator[str]:
@@ -152,8 +174,23 @@ def by_language(arms: Sequence[Sequence[Reply]]) -> tuple[ByLanguage, ...]:
         languages.setdefault(reply.asked, []).append(row)
     if len(languages) < 2:
         return ()
-    found = (
-        ByLanguage(language, len(rows), tuple(sum(replies[row].right for row in rows) for replies in arms))
+    found = [
+        _of_language(language, [[replies[row] for row in rows] for replies in arms])
         for language, rows in languages.items()
-    )
+    ]
     return tuple(sorted(found, key=lambda each: (-each.tasks, each.language)))
+
+
+def _of_language(language: str, arms: Sequence[Sequence[Reply]]) -> ByLanguage:
+    """The tasks in one language, by the replies of each arm to them."""
+    right = [[reply for reply in replies if reply.right] for replies in arms]
+    judged = [_judged(replies) for replies in arms]
+    return ByLanguage(
+        language=language,
+        tasks=len(arms[0]),
+        right=tuple(map(len, right)),
+        at=tuple(_middle(reply.at for reply in replies) for replies in right),
+        first_answer_words=tuple(_middle(reply.first_answer_words for reply in replies) for replies in right),
+        judged=tuple(map(len, judged)),
+        kept=tuple(map(sum, judged)),
+    )

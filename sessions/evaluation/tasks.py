@@ -5,10 +5,11 @@
     {"prompt": "Name a prime below 10.", "answer": "\\\\b[2357]\\\\b", "check": "regex"}
     {"prompt": "Describe water.", "check": [{"kind": "contains", "value": "H2O"}, {"kind": "regex", "value": "liquid"}]}
 
-Without `check`, an answer that is a number is checked as one, and any other must be contained in the reply; of several
-checks all must hold (see `checks`). `system`, `seed`, `raw` and `thinking` are as in the verb `prompt`. `language` is
-the one that the reply should be in, where the prompt does not show it. What is read is data from strangers: it is
-parsed and checked, and nothing else; an error names the line.
+Without `check`, an answer that is a number is checked as one, and any other must be contained in the reply. The kinds
+are number (the last one, or the one that is marked), any-number, regex and contains; of several checks all must hold
+(see `checks`). `system`, `seed`, `raw` and `thinking` are as in the verb `prompt`. `language` is the one that the reply
+should be in, where the prompt does not show it. What is read is data from strangers: it is parsed and checked, and
+nothing else; an error names the line.
 """
 
 from __future__ import annotations

@@ -18,6 +18,20 @@ class Condition(Struct, frozen=True):
     multiplier: float = 1.0
 
 
+class PartInForce(Struct, frozen=True):
+    """One part of a text that neurons are treated in: how many neurons, and at how many of its tokens they were.
+
+    `part` is "always", "prompt", "generated", "thought" or "answer", with its positions where only some are meant.
+    `marker` closes the thought, where that bounds the part; `opened` is false of an answer before which it never came.
+    """
+
+    part: str
+    neurons: int
+    fired: int
+    marker: str = ""
+    opened: bool = True
+
+
 class Arm(Struct, frozen=True, kw_only=True):
     """One text and the condition it was generated under.
 
@@ -26,7 +40,8 @@ class Arm(Struct, frozen=True, kw_only=True):
     `target_probability` the probability of the target token there. `next_tokens` are the likeliest
     first tokens. `stopped` says why the text ends: "eos", "stop", "length", "cancelled", or "nan" where the logits
     stopped being numbers. `read` counts the tokens that the model read, prompt included; `fired` those at which a
-    treatment was in force, None where there is none; `guarded` those that a rule against repetition kept from being
+    treatment was in force, None where there is none, and `parts` tells those apart that are for different parts of the
+    text; `guarded` those that a rule against repetition kept from being
     written, None where there is no rule. `kl` is KL(first arm ‖ this arm) in nats at each step
     of the first arm's text, of an arm compared so.
     """
@@ -43,6 +58,7 @@ class Arm(Struct, frozen=True, kw_only=True):
     fired: int | None = None
     guarded: int | None = None
     kl: tuple[float | None, ...] = ()
+    parts: tuple[PartInForce, ...] = ()
 
 
 def repetition(ids: Sequence[int], n: int = 3) -> float | None:

@@ -44,7 +44,8 @@ class Cell(Struct, frozen=True, kw_only=True):
     """One answer of a sweep. Prompts count from 0; the baseline's `selection` is empty.
 
     `target`, `target_probability`, `stopped` and `fired` are as of `Arm`, `text` and `ids` what was generated, `length`
-    how many tokens that are. `top` is None where the first logits were not numbers.
+    how many tokens that are; beside something live, `fired` is the selection's. `top` is None where the first logits
+    were not numbers.
     """
 
     prompt: int

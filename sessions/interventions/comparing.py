@@ -17,9 +17,10 @@ from torch import Tensor
 from sessions.circuits.circuit import Target
 from sessions.circuits.targets import value_of
 from sessions.events import Progress, Steps, Text
-from sessions.interventions.arms import Arm, Condition
+from sessions.interventions.arms import Arm, Condition, PartInForce
 from sessions.interventions.reading import Extents, Following
 from sessions.interventions.treating import treated
+from sessions.interventions.treatment import Treatment, Where
 from sessions.model.cancel import Cancel
 from sessions.model.distribution import chances, likeliest
 from sessions.model.finite import not_finite
@@ -173,7 +174,7 @@ def _arms(
         chance = None
         if target is not None and not failed:
             chance = float(first[number].log_softmax(-1)[target.tokens[0].id].exp())
-        fired = following.counted(number, condition.treatments, row.read)
+        changing = any(each.changes for each in condition.treatments)
         arms.append(
             Arm(
                 name=condition.name,
@@ -185,8 +186,27 @@ def _arms(
                 target=None if failed else values[number],
                 target_probability=chance,
                 read=row.read,
-                fired=fired if any(each.changes for each in condition.treatments) else None,
+                fired=following.counted(number, condition.treatments, row.read) if changing else None,
                 guarded=row.guarded,
+                parts=_parts(condition.treatments, number, row.read, following),
             )
         )
     return tuple(arms)
+
+
+def _parts(treatments: Sequence[Treatment], number: int, read: int, following: Following) -> tuple[PartInForce, ...]:
+    """Of each part of a text that something is for, whether it was in force there."""
+    by_place: dict[Where, list[Treatment]] = {}
+    for treatment in treatments:
+        if treatment.changes:
+            by_place.setdefault(treatment.where, []).append(treatment)
+    return tuple(
+        PartInForce(
+            part=where.part,
+            neurons=len({neuron.site for treatment in those for neuron in treatment.neurons}),
+            fired=following.counted(number, those, read),
+            marker=where.marker,
+            opened=where.region != "answer" or following.closed(number, where.marker),
+        )
+        for where, those in by_place.items()
+    )

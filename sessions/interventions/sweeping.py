@@ -280,7 +280,12 @@ def _run(
 
 def _cell(plan: Plan, row: int, arm: Arm) -> Cell:
     place = plan.places[row]
-    return cell_of(arm, place.prompt, plan.name_of(place))
+    cell = cell_of(arm, place.prompt, plan.name_of(place))
+    if place.selection is None:
+        return cell
+    # What is live beside the selection may be in force where the selection never is.
+    part = plan.prompts[place.prompt].where.part
+    return structs.replace(cell, fired=next((each.fired for each in arm.parts if each.part == part), arm.fired))
 
 
 def _encoded(opened: OpenModel, number: int, asked: Question) -> Encoded:

@@ -53,13 +53,22 @@ class Where(Struct, frozen=True):
     def everywhere(self) -> bool:
         return self.region == "all" and not self.spans
 
+    @property
+    def part(self) -> str:
+        """What it is called for short: `answer`, `always`, `always at positions 3-7`."""
+        region = "always" if self.region == "all" else self.region
+        return f"{region} {self._listed}".rstrip()
+
+    @property
+    def _listed(self) -> str:
+        listed = ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in self.spans)
+        return f"at positions {listed}" if self.spans else ""
+
     def __str__(self) -> str:
         region = {"all": "", "prompt": "in the prompt", "generated": "in what is generated"}.get(
             self.region, f"in the {self.region}"
         )
-        listed = ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in self.spans)
-        positions = f"at positions {listed}" if self.spans else ""
-        return " ".join(filter(None, (region, positions))) or "at all positions"
+        return " ".join(filter(None, (region, self._listed))) or "at all positions"
 
     def meets(self, other: Where) -> bool:
         """Whether a position can be in both."""

@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerBase
 from sessions.errors import ModelError, UsageError
 from sessions.model.info import Encoded, Turn
 from sessions.model.texts import text_of
-from sessions.model.thinking import Markers, in_common, markers
+from sessions.model.thinking import Markers, ended_by, in_common, markers
 from sessions.model.tokens import joined, message, rendered
 
 #: A reply to look for in what a template writes around it.
@@ -33,16 +33,24 @@ class Written(NamedTuple):
     end: int
 
 
-def written(tokenizer: PreTrainedTokenizerBase, encoded: Encoded, reply: Turn) -> Written:
+def written(tokenizer: PreTrainedTokenizerBase, encoded: Encoded, reply: Turn, marker: str | None = None) -> Written:
     """A reply, its thought included, as its template writes it behind the prompt; without a template, as it stands.
+
+    Args:
+        marker: the text that ends the thought, where it is to be another than the template's.
 
     Raises:
         UsageError: it has a thought, and the template knows none.
         ModelError: the template refuses it, or writes something else.
     """
     marks = markers(tokenizer)
+    if reply.thought and marker is not None and ended_by(tokenizer, marker) != marks:
+        return _ended(tokenizer, encoded, reply, ended_by(tokenizer, marker))
     if reply.thought and not marks.closing:
-        raise UsageError("this model's template knows no thoughts", "leave out --thinking")
+        raise UsageError(
+            "this model's template knows no thoughts",
+            'leave out --thinking, or name what ends one: --marker "</think>"',
+        )
     if not encoded.templated:
         return Written(reply.text, 0, len(reply.text))
     frame = _frame(tokenizer, encoded)
@@ -105,6 +113,19 @@ def _within(text: str, frame: _Frame, reply: Turn) -> Written:
     if said < 0:  # the template writes it in other words: all of it is the reply, but what stands before any
         said = len(frame.lead) if text.startswith(frame.lead) else 0
     return Written(text, said, end)
+
+
+def _ended(tokenizer: PreTrainedTokenizerBase, encoded: Encoded, reply: Turn, marks: Markers) -> Written:
+    """A reply whose thought stands between marks that are not its template's, which is told nothing of it. An empty
+    thought that the template would write before the reply is left out."""
+    plain = written(tokenizer, encoded, Turn(reply.role, reply.text))
+    before = "" if markers(tokenizer).closing else plain.text[: plain.begin]
+    begun = not marks.opening or encoded.text.rstrip().endswith(marks.opening)
+    start = "" if begun else f"{marks.opening}\n"
+    end = marks.closing if marks.closing[:1].isspace() else f"\n{marks.closing}"
+    thought = before + start + reply.thought + end + ("" if end[-1:].isspace() else marks.gap)
+    said = plain.text[plain.begin : plain.end]
+    return Written(thought + said + plain.text[plain.end :], len(thought), len(thought) + len(said))
 
 
 def _closed(tokenizer: PreTrainedTokenizerBase, encoded: Encoded, frame: _Frame, reply: Turn) -> Written:

@@ -33,6 +33,8 @@ SWITCHED_OFF = {"enable_thinking": False, "thinking": False}
 _ASKED = {"role": "user", "content": "a"}
 _THOUGHT, _ANSWER = "zqthoughtqz", "zqanswerqz"
 _CLOSING = re.compile(r"[<\[]\|?(?:/|END_)\w{0,40}(?:think|thought|reason)\w{0,40}\|?[>\]]", re.IGNORECASE)
+#: Any closing tag.
+_TAG = re.compile(r"[<\[]\|?/\w{1,40}\|?[>\]]")
 #: An empty thought: what opens it, blanks, what closes it.
 _EMPTY = re.compile(r"\s*(?P<opening>[<\[]\S{1,80})\s+(?P<closing>[<\[]\S{1,80}[>\]])(?P<gap>\s*)")
 _OPPOSITE = {"/": ("",), "END_": ("START_", "BEGIN_")}
@@ -65,6 +67,19 @@ def closing(tokenizer: PreTrainedTokenizerBase) -> str:
 def markers(tokenizer: PreTrainedTokenizerBase) -> Markers:
     """What the tokenizer's chat template sets a thought apart with."""
     return _markers(tokenizer, str(tokenizer.chat_template or ""))
+
+
+def ended_by(tokenizer: PreTrainedTokenizerBase, marker: str) -> Markers:
+    """What stands around a thought that ends with a text somebody names: the template's own marks where that is its
+    text; else the tag that the text closes, `<think>` of `</think>`, or nothing where it closes none."""
+    own = markers(tokenizer)
+    if own.closing.strip() == marker.strip():
+        return own
+    texts = [str(tokenizer.chat_template or ""), *tokenizer.get_added_vocab()]
+    opening = _opposite(marker.strip(), texts)
+    if not opening and _TAG.fullmatch(marker.strip()):
+        opening = marker.strip().replace("/", "", 1)
+    return Markers(opening=opening, closing=marker)
 
 
 def apart(tokenizer: PreTrainedTokenizerBase, begun: Sequence[int], ids: Sequence[int]) -> tuple[str, str]:

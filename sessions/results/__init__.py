@@ -90,6 +90,7 @@ from sessions.results.states import (
 from sessions.results.training import (
     RecruitRow,
     RecruitsShown,
+    RoundsCompared,
     RoundsShown,
     RoundTrained,
 )
@@ -154,6 +155,7 @@ __all__ = [
     "Restored",
     "Rewritten",
     "RoundTrained",
+    "RoundsCompared",
     "RoundsShown",
     "Said",
     "Saved",

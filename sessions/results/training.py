@@ -8,15 +8,21 @@ from msgspec import Struct
 
 from sessions.circuits.circuit import Neuron
 from sessions.events import Value
+from sessions.training.comparing import RoundComparison
 from sessions.training.findings import Round
 from sessions.training.trajectory import Trajectory
 
 
 class RoundTrained(Value, frozen=True, kw_only=True):
-    """`train-round`: the round, as it was saved, and its folder."""
+    """`train-round`: the round, as it was saved, and its folder.
+
+    `loss` and `plain_loss` are the mean losses of its samples after training, weighted and with all tokens alike.
+    """
 
     round: Round
     path: str
+    loss: float | None = None
+    plain_loss: float | None = None
 
 
 class RoundsShown(Value, frozen=True, kw_only=True):
@@ -26,6 +32,13 @@ class RoundsShown(Value, frozen=True, kw_only=True):
     trajectory: Trajectory
     rounds: tuple[Round, ...]
     chart: str = ""
+
+
+class RoundsCompared(Value, frozen=True, kw_only=True):
+    """`compare round:A round:B`: two rounds, by name, side by side."""
+
+    names: tuple[str, str]
+    comparison: RoundComparison
 
 
 class RecruitRow(Struct, frozen=True):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 from msgspec import Struct
@@ -46,15 +48,38 @@ class Plan(Struct, frozen=True, kw_only=True):
 
 
 class Step(Struct, frozen=True):
-    """One step: the samples it was of, its weighted loss in nats a token, and the learning rate."""
+    """One step: the samples it was of, its weighted loss in nats a token, and the learning rate.
+
+    `losses` are those of its samples one by one, `plain_losses` the same with every token of a reply counted alike.
+    """
 
     samples: tuple[int, ...]
     loss: float
     rate: float
+    losses: tuple[float, ...] = ()
+    plain_losses: tuple[float, ...] = ()
+
+
+class Epoch(Struct, frozen=True, kw_only=True):
+    """The losses that training met in one epoch, by sample: each as it was before the step that the sample is in.
+
+    `losses` are weighted, `plain_losses` count every token of a reply alike; None for a sample that was not met,
+    because training stopped early. `loss` and `plain_loss` are means over those that were.
+    """
+
+    loss: float
+    plain_loss: float
+    losses: tuple[float | None, ...]
+    plain_losses: tuple[float | None, ...]
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
     """What training came to: the losses of the samples before and after, in nats a token, and the steps between.
+
+    `initial` and `final` are weighted as the samples say; `plain_initial` and `plain_final` are of the same samples
+    with every token of a reply counted alike. `epochs` has the losses that were met in each epoch. `gradient` is how
+    much gradient the adapter's weights had, by kind of projection and layer (see `gradients`). The plain losses, epochs
+    and gradient are empty in rounds that were kept before these were.
 
     `stopped` says what ended it early, else it is empty. `lacks` is an operation that does not always give the same
     bits on the device it was trained on, where one is.
@@ -65,6 +90,51 @@ class Outcome(Struct, frozen=True, kw_only=True):
     curve: tuple[Step, ...]
     stopped: str = ""
     lacks: str = ""
+    plain_initial: tuple[float, ...] = ()
+    plain_final: tuple[float, ...] = ()
+    epochs: tuple[Epoch, ...] = ()
+    gradient: dict[str, tuple[float, ...]] = {}
+
+    @property
+    def weighs(self) -> bool:
+        """Whether weighted losses and plain ones differ by more than rounding."""
+        pairs = zip((*self.initial, *self.final), (*self.plain_initial, *self.plain_final), strict=False)
+        return any(abs(weighted - plain) > 1e-5 * (1 + abs(plain)) for weighted, plain in pairs)
+
+
+def mean(losses: Sequence[float]) -> float | None:
+    """The mean of losses; None of none."""
+    return fmean(losses) if losses else None
+
+
+def epochs_of(curve: Sequence[Step], samples: int) -> tuple[Epoch, ...]:
+    """The epochs that these steps are of; none where a step does not say the losses of its samples."""
+    if not all(step.losses for step in curve):
+        return ()
+    met = [each for step in curve for each in zip(step.samples, step.losses, step.plain_losses, strict=True)]
+    return tuple(_epoch(met[at : at + samples], samples) for at in range(0, len(met), samples))
+
+
+def _epoch(met: Sequence[tuple[int, float, float]], samples: int) -> Epoch:
+    weighted = {sample: loss for sample, loss, _ in met}
+    plain = {sample: loss for sample, _, loss in met}
+    return Epoch(
+        loss=fmean(weighted.values()),
+        plain_loss=fmean(plain.values()),
+        losses=tuple(map(weighted.get, range(samples))),
+        plain_losses=tuple(map(plain.get, range(samples))),
+    )
+
+
+def shares(gradient: Mapping[str, Sequence[float]]) -> dict[str, tuple[float, ...]]:
+    """The gradient by kind and layer as shares of all of it; empty where nothing flowed."""
+    total = sum(map(sum, gradient.values()))
+    return {kind: tuple(value / total for value in row) for kind, row in gradient.items()} if total > 0 else {}
+
+
+def by_layer(gradient: Mapping[str, Sequence[float]]) -> tuple[float, ...]:
+    """The gradient of all kinds together, by layer."""
+    return tuple(map(sum, zip(*gradient.values(), strict=True)))
 
 
 class Round(Struct, frozen=True, kw_only=True):

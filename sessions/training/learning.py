@@ -1,7 +1,7 @@
 """One round: an adapter is trained while chosen neurons are held at zero, and every neuron's share is counted.
 
     W ← W + (α / r) · B A          LoRA (Hu et al. 2021, arXiv:2106.09685), by PEFT, on the model as it was opened
-    loss = Σ w_t · CE_t / Σ w_t    over the tokens of the reply; w_t from the sample
+    loss = Σ w_t · CE_t / Σ w_t    over the tokens of the reply; w_t from the sample (see `losses`)
     AdamW, the learning rate falling to a hundredth along half a cosine
 
 The neurons that are held are so in every pass, at the input of the down projection as the adapter wraps it: what they
@@ -20,12 +20,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from statistics import fmean
 from typing import Any
 
 import peft
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from sessions.circuits.circuit import Neuron
 from sessions.edits.edit import Edit
@@ -41,7 +41,9 @@ from sessions.model.opening import OpenModel
 from sessions.model.parts import Anatomy
 from sessions.training.checkpointing import checkpointed
 from sessions.training.findings import Plan, Step
-from sessions.training.projections import check_modules, named, transposed
+from sessions.training.gradients import Place
+from sessions.training.losses import Losses, losses_of
+from sessions.training.projections import check_modules, named, placed, transposed
 from sessions.training.recruits import Absorbing, Recruits, gathered
 from sessions.training.reproducible import Reproducible, drawn_from, reproducible
 from sessions.training.samples import Lesson
@@ -58,12 +60,13 @@ _WAY_OUT = {
 
 @dataclass
 class State:
-    """Where training is between two steps. `initial` are the losses of the samples before the first; `scale` is None
-    where there was no step yet."""
+    """Where training is between two steps. `initial` are the losses of the samples before the first, `plain_initial`
+    those with every token counted alike; `scale` is None where there was no step yet."""
 
     step: int = 0
     curve: list[Step] = field(default_factory=list)
     initial: list[float] = field(default_factory=list)
+    plain_initial: list[float] = field(default_factory=list)
     scale: Scale | None = None
     absorbing: Absorbing = field(default_factory=Absorbing)
     weights: dict[str, Tensor] = field(default_factory=dict)
@@ -75,7 +78,8 @@ class Trained:
     """A finished round.
 
     `adapter` are the adapter's weights by PEFT's names, `config` its configuration. `initial` and `final` are the
-    weighted losses of the samples, in nats a token. `stopped` says what ended training early, else it is empty. `edit`
+    weighted losses of the samples, in nats a token, `plain_initial` and `plain_final` the plain ones. `gradient` is by
+    kind of projection and layer. `stopped` says what ended training early, else it is empty. `edit`
     is what was learned of neurons that were trained alone. `lacks` is an operation that does not always give the same
     bits on this device, where one is.
     """
@@ -89,6 +93,9 @@ class Trained:
     stopped: str = ""
     edit: Edit | None = None
     lacks: str = ""
+    plain_initial: tuple[float, ...] = ()
+    plain_final: tuple[float, ...] = ()
+    gradient: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
 
 #: Called with the state after a step; may write it down.
@@ -124,12 +131,24 @@ def learn(
         with learner.running(suppressed, state.absorbing, cancel):
             stopped = yield from _steps(learner, lessons, plan, state, keep)
             final = yield from learner.losses(lessons, "losses after")
+            counted = {} if state.absorbing.modules is None else state.absorbing.modules.rows()
         adapter = {name: tensor.detach().cpu().clone() for name, tensor in learner.adapter().items()}
         config = {key: value for key, value in learner.config.to_dict().items() if value is not None}
         edit = learner.edit()
-    recruits = gathered(state.absorbing, suppressed)
-    curve, initial = tuple(state.curve), tuple(state.initial)
-    return Trained(adapter, config, recruits, curve, initial, tuple(final), stopped, edit, kernels.lacks)
+    return Trained(
+        adapter=adapter,
+        config=config,
+        recruits=gathered(state.absorbing, suppressed),
+        curve=tuple(state.curve),
+        initial=tuple(state.initial),
+        final=tuple(each.weighted for each in final),
+        stopped=stopped,
+        edit=edit,
+        lacks=kernels.lacks,
+        plain_initial=tuple(state.plain_initial),
+        plain_final=tuple(each.plain for each in final),
+        gradient={kind: tuple(row.tolist()) for kind, row in counted.items()},
+    )
 
 
 def _steps(learner: Learner, lessons: Sequence[Lesson], plan: Plan, state: State, keep: Keep | None) -> Steps[str]:
@@ -138,11 +157,12 @@ def _steps(learner: Learner, lessons: Sequence[Lesson], plan: Plan, state: State
     optimizer = torch.optim.AdamW(learner.weights.values(), lr=plan.rate, weight_decay=plan.decay)
     learner.take(state, optimizer)
     if not state.initial:
-        state.initial = yield from learner.losses(lessons, "losses before")
+        before = yield from learner.losses(lessons, "losses before")
+        state.initial, state.plain_initial = [each.weighted for each in before], [each.plain for each in before]
     while state.step < total:
         chosen, rate = order[state.step], plan.rate_at(state.step, total)
-        loss = learner.gradients([lessons[number] for number in chosen], state)
-        if loss is None:
+        losses = learner.gradients([lessons[number] for number in chosen], state)
+        if losses is None:
             optimizer.zero_grad(set_to_none=True)
             return f"the loss was no number at step {state.step + 1} of {total}: {_WAY_OUT[learner.scale.moves]}"
         for group in optimizer.param_groups:
@@ -150,7 +170,9 @@ def _steps(learner: Learner, lessons: Sequence[Lesson], plan: Plan, state: State
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         state.step += 1
-        state.curve.append(Step(chosen, loss, rate))
+        weighted, plain = zip(*losses, strict=True)
+        loss = fmean(weighted)
+        state.curve.append(Step(chosen, loss, rate, weighted, plain))
         if keep is not None:
             learner.put(state, optimizer)
             keep(state)
@@ -182,7 +204,13 @@ class Learner:
     """A model with an adapter that is being trained. `weights` are the adapter's, by name; `config` is PEFT's."""
 
     def __init__(
-        self, opened: OpenModel, config: Any, wrappers: Mapping[str, Any], plan: Plan, targets: Sequence[Target] = ()
+        self,
+        opened: OpenModel,
+        config: Any,
+        wrappers: Mapping[str, Any],
+        places: Mapping[str, Place],
+        plan: Plan,
+        targets: Sequence[Target] = (),
     ) -> None:
         self.opened = opened
         self.anatomy = architectures.read(opened.model)  # with the wrappers that the adapter put in
@@ -191,6 +219,7 @@ class Learner:
         self.scale = Scale.of(opened.model)
         self.kernels = Reproducible()
         self._wrappers = wrappers
+        self._places = places
         self._plan = plan
         self._targets = targets
 
@@ -214,6 +243,8 @@ class Learner:
     def running(self, suppressed: Sequence[Neuron], absorbing: Absorbing, cancel: Cancel | None) -> Iterator[None]:
         """Inside the block these neurons are at zero, and what flows back to the others is counted."""
         absorbing.columns = {layer: found for layer in range(self.anatomy.n_layers) if (found := self._readers(layer))}
+        if absorbing.modules is not None:
+            absorbing.modules.watch(self._learned(), self.anatomy.n_layers)
         with ExitStack() as stack:
             if suppressed:
                 stack.enter_context(Suppression(self.anatomy, suppressed).held())
@@ -228,15 +259,24 @@ class Learner:
         found = [getattr(getattr(site, "down", None), "lora_A", None) for site in self.anatomy.layers[layer].sites]
         return [] if self._targets or None in found else [each[_ADAPTER].weight for each in found]  # type: ignore[index]
 
-    def gradients(self, lessons: Sequence[Lesson], state: State) -> float | None:
-        """Leave the gradient of the mean loss in the adapter's weights, and count it; returns that loss, or None where
-        one of them is no number. Nothing is counted then."""
+    def _learned(self) -> dict[Place, list[Tensor]]:
+        """The weights that are trained, by kind and layer of the projection they are on."""
+        found: dict[Place, list[Tensor]] = {}
+        for name, wrapper in self._wrappers.items():
+            factors = (getattr(wrapper, factor)[_ADAPTER].weight for factor in ("lora_A", "lora_B"))
+            found.setdefault(self._places[name], []).extend(each for each in factors if each.requires_grad)
+        return found
+
+    def gradients(self, lessons: Sequence[Lesson], state: State) -> list[Losses] | None:
+        """Leave the gradient of the mean loss in the adapter's weights, and count it; returns the losses, or None where
+        the mean or a gradient is no number. Nothing is counted then."""
         self.scale = state.scale or self.scale
         while True:
-            loss = self._backward(lessons, state.absorbing)
-            if math.isfinite(loss) and _finite(self._gradients(), state.absorbing):
+            losses = self._backward(lessons, state.absorbing)
+            sound = all(math.isfinite(each.weighted) for each in losses)
+            if sound and _finite(self._gradients(), state.absorbing):
                 break
-            smaller = self.scale.after_overflow() if math.isfinite(loss) else None
+            smaller = self.scale.after_overflow() if sound else None
             self._forget(state.absorbing)
             if smaller is None:
                 return None
@@ -246,20 +286,21 @@ class Learner:
                 gradient /= self.scale.value
         state.absorbing.step(self.scale.value)
         self.scale = state.scale = self.scale.after_step()
-        return loss
+        return losses
 
-    def _backward(self, lessons: Sequence[Lesson], absorbing: Absorbing) -> float:
-        """The mean loss, whose gradient, times the scale, is left in the weights."""
+    def _backward(self, lessons: Sequence[Lesson], absorbing: Absorbing) -> list[Losses]:
+        """The losses; the gradient of their mean, times the scale, is left in the weights."""
 
-        def work() -> float:
+        def work() -> list[Losses]:
             self._forget(absorbing)
-            total = 0.0
+            found = []
             for lesson in lessons:
                 with torch.inference_mode(False), torch.enable_grad():
-                    loss = loss_of(self.opened, lesson) / len(lessons)
+                    both = losses_of(self.opened, lesson)
+                    loss = both[0] / len(lessons)
                     (loss if self.scale.value == 1 else loss * self.scale.value).backward()
-                total += float(loss.detach())
-            return total
+                found.append(Losses(*both.detach().tolist()))
+            return found
 
         return self.kernels.computed(work)
 
@@ -273,17 +314,17 @@ class Learner:
         """Those that are left in the weights."""
         return [weight.grad for weight in self.weights.values() if weight.grad is not None]
 
-    def losses(self, lessons: Sequence[Lesson], label: str) -> Steps[list[float]]:
-        """The loss of each sample as things are."""
+    def losses(self, lessons: Sequence[Lesson], label: str) -> Steps[list[Losses]]:
+        """The losses of each sample as things are."""
         found = []
         for number, lesson in enumerate(lessons):
             yield Progress(label, number, len(lessons), "samples")
-            found.append(self.kernels.computed(partial(self._loss, lesson)))
+            found.append(self.kernels.computed(partial(self._losses, lesson)))
         return found
 
     @torch.no_grad()
-    def _loss(self, lesson: Lesson) -> float:
-        return float(loss_of(self.opened, lesson))
+    def _losses(self, lesson: Lesson) -> Losses:
+        return Losses(*losses_of(self.opened, lesson).tolist())
 
     def take(self, state: State, optimizer: torch.optim.Optimizer) -> None:
         """Go on from a state that was put away; one that is new says nothing of the weights.
@@ -322,19 +363,6 @@ def _finite(gradients: Sequence[Tensor], absorbing: Absorbing) -> bool:
     return all(bool(torch.stack(answers).all()) for answers in by_device.values())
 
 
-def loss_of(opened: OpenModel, lesson: Lesson) -> Tensor:
-    """The weighted loss of a sample, in nats a token, of the model as it runs; logits of the reply alone are computed.
-
-    L = Σ w_t · CE_t / Σ w_t.
-    """
-    ids = torch.tensor([lesson.ids], device=opened.device)
-    before = slice(lesson.start - 1, len(lesson.ids) - 1)
-    logits = opened.model(input_ids=ids, use_cache=False, logits_to_keep=before).logits[0].float()
-    losses = functional.cross_entropy(logits, ids[0, lesson.start :].to(logits.device), reduction="none")
-    weights = torch.tensor(lesson.weights, device=losses.device)
-    return (losses * weights).sum() / weights.sum()
-
-
 @contextmanager
 def adapted(opened: OpenModel, plan: Plan, begins: Edit | None = None) -> Iterator[Learner]:
     """Inside the block the model has a new adapter: one of low rank, drawn from the plan's seed, which begins as
@@ -352,6 +380,7 @@ def adapted(opened: OpenModel, plan: Plan, begins: Edit | None = None) -> Iterat
     config = config_alone(targets) if targets else _low_rank(opened, plan)
     config.base_model_name_or_path = opened.model.name_or_path
     names = [target.name for target in targets] if targets else named(opened, plan.modules)
+    places = placed(opened, names)
     try:
         with torch.inference_mode(False), drawn_from(plan.seed):
             wrappers = wrap(opened.model, config, names, _ADAPTER)
@@ -359,7 +388,7 @@ def adapted(opened: OpenModel, plan: Plan, begins: Edit | None = None) -> Iterat
             select(wrappers, targets, _ADAPTER)
             if begins is not None:
                 begin(wrappers, targets, begins, _ADAPTER)
-        yield Learner(opened, config, wrappers, plan, targets)
+        yield Learner(opened, config, wrappers, places, plan, targets)
     finally:
         unwrap(opened.model, _ADAPTER)
 

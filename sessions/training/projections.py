@@ -44,6 +44,17 @@ def check_modules(anatomy: Anatomy, modules: Sequence[str]) -> None:
         raise UsageError(what, f"it has: {', '.join(there)}")
 
 
+def placed(opened: OpenModel, names: Sequence[str]) -> dict[str, tuple[str, int]]:
+    """Of projections by their whole names: the last part of it, and the layer it is in."""
+    layers = {
+        id(module): number
+        for number, layer in enumerate(opened.anatomy.layers)
+        for _, module in plain_modules(layer.block)
+    }
+    modules = dict(plain_modules(opened.model))
+    return {name: (name.rpartition(".")[2], layers[id(modules[name])]) for name in names}
+
+
 def named(opened: OpenModel, modules: Sequence[str]) -> list[str]:
     """The whole names of the projections in the decoder's layers whose names end so."""
     chosen = {id(module) for name, module in _projections(opened.anatomy) if name in modules}

@@ -35,6 +35,7 @@ from sessions.floats import from_bytes, to_bytes
 from sessions.model.hooks import Change, on_neurons, together
 from sessions.model.parts import Anatomy, DenseSite
 from sessions.tensor_file import TensorBytes, Tensors
+from sessions.training.gradients import ModuleGradients
 
 Measure = Literal["gradient", "largest", "last", "activation"]
 MEASURES: tuple[Measure, ...] = get_args(Measure)
@@ -128,6 +129,8 @@ class Absorbing:
     begins."""
     pending: dict[int, Tensor] = field(default_factory=dict)
     """Gradient × activation by layer of the backward passes since the last step, which is not taken yet."""
+    modules: ModuleGradients | None = field(default_factory=ModuleGradients)
+    """The gradient by projection; None in a round that was begun when it was not counted."""
 
     def step(self, scale: float = 1.0) -> None:
         """Count the gradients that a step has just left in the adapter, and those that flowed to the neurons, which
@@ -141,6 +144,8 @@ class Absorbing:
             largest = self.scores.setdefault("largest", {})
             largest[layer] = torch.maximum(largest[layer].to(norms.device), norms) if layer in largest else norms
             self.scores.setdefault("last", {})[layer] = norms
+        if self.modules is not None:
+            self.modules.step()
 
     def forget(self) -> None:
         """Leave out of account what flowed to the neurons since the last step."""

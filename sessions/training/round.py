@@ -217,6 +217,13 @@ def _sound(found: Round, source: str) -> Round:
     for outcome in (found.outcome, *filter(None, [found.control])):
         if not outcome.initial or len(outcome.initial) != len(outcome.final):
             raise ArtifactError(f"{source} has no loss of each sample before and after")
+        samples = len(outcome.initial)
+        by_sample = [outcome.plain_initial, outcome.plain_final, *(each.losses for each in outcome.epochs)]
+        by_sample += [each.plain_losses for each in outcome.epochs]
+        if any(len(each) not in (0, samples) for each in by_sample):
+            raise ArtifactError(f"{source} has losses that are not of its {samples} samples")
+        if len({len(row) for row in outcome.gradient.values()}) > 1:
+            raise ArtifactError(f"{source} has the gradient of more layers in one projection than in another")
     plan = found.plan
     if min(plan.rank, plan.epochs, plan.batch) < 1:
         raise ArtifactError(f"{source} has a plan of no steps: rank, epochs and batch count from 1")

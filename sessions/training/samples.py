@@ -55,18 +55,23 @@ def lessons_of(
     weights: Mapping[str, float] | None = None,
     budget: int | None = None,
     thinking: bool = False,
+    marker: str | None = None,
 ) -> tuple[Lesson, ...]:
     """The samples as the model reads them.
 
     Args:
-        weights: by part; None takes `WEIGHTS` where a sample has parts, and 1 for all tokens where none has.
+        weights: by part; none at all counts every token 1. None takes `WEIGHTS` where a sample has parts, and 1 for all
+            tokens where none has.
         budget: tokens that a prompt may have, its template included; a longer one loses the left end of its text.
         thinking: have the thought learned as well, before the reply.
+        marker: the text that ends a thought; None takes the template's.
 
     Raises:
         UsageError: a sample is longer than the model has positions for, or a part has no weight.
-        ModelError: the template refuses a prompt, or the model has no marks for a thought.
+        ModelError: the template refuses a prompt.
     """
+    if marker is not None and not thinking:
+        raise UsageError("--marker says where a thought ends", "give --thinking with it")
     if thinking and not any(sample.thought for sample in samples):
         raise UsageError("no sample has a thought", 'leave out --thinking, or give them one: {"thought": "…"}')
     if weights is None and any(sample.parts for sample in samples):
@@ -74,7 +79,7 @@ def lessons_of(
     elif weights is not None:
         weights = {PARTS.get(part, part): weight for part, weight in weights.items()}
     return tuple(
-        _lesson(opened, sample, sample.name or f"sample {number}", weights, budget, thinking)
+        _lesson(opened, sample, sample.name or f"sample {number}", weights or None, budget, thinking, marker)
         for number, sample in enumerate(samples, 1)
     )
 
@@ -86,11 +91,12 @@ def _lesson(
     weights: Mapping[str, float] | None,
     budget: int | None,
     thinking: bool,
+    marker: str | None,
 ) -> Lesson:
     tokenizer = opened.tokenizer
     text = _cut(tokenizer, sample, budget, thinking)
     encoded = encode(tokenizer, _prompt(sample, text, thinking))
-    reply = written(tokenizer, encoded, Turn("assistant", sample.reply, sample.thought if thinking else ""))
+    reply = written(tokenizer, encoded, Turn("assistant", sample.reply, sample.thought if thinking else ""), marker)
     found, learned = _learned(opened, encoded, reply)
     ids = (*encoded.ids, *learned)
     limit = getattr(opened.anatomy.text_config, "max_position_embeddings", None)

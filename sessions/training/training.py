@@ -22,7 +22,7 @@ from sessions.model.info import same_model
 from sessions.model.opening import OpenModel
 from sessions.model.parts import Anatomy
 from sessions.store import now
-from sessions.training.findings import Outcome, Plan, Round
+from sessions.training.findings import Outcome, Plan, Round, epochs_of
 from sessions.training.learning import Trained, learn
 from sessions.training.recruits import TOP, Recruits
 from sessions.training.round import CONTROL, Rounds
@@ -202,7 +202,15 @@ def _is_of_finished(rounds: Rounds, name: str, unfinished: Unfinished, is_contro
 
 def _outcome(found: Trained) -> Outcome:
     return Outcome(
-        initial=found.initial, final=found.final, curve=found.curve, stopped=found.stopped, lacks=found.lacks
+        initial=found.initial,
+        final=found.final,
+        curve=found.curve,
+        stopped=found.stopped,
+        lacks=found.lacks,
+        plain_initial=found.plain_initial,
+        plain_final=found.plain_final,
+        epochs=epochs_of(found.curve, len(found.initial)),
+        gradient=dict(found.gradient),
     )
 
 

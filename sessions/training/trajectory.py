@@ -28,7 +28,7 @@ from statistics import fmean
 from msgspec import Struct
 
 from sessions.circuits.circuit import Neuron
-from sessions.training.findings import Round
+from sessions.training.findings import Round, mean
 
 #: Below this share of what its control learned, a round is said not to have learned.
 ENOUGH = 0.5
@@ -41,7 +41,8 @@ class Passage(Struct, frozen=True, kw_only=True):
 
     `initial`, `final` and `control` are mean losses, in nats a token: before, after, and after the control. `kept` is
     ρ and `share` is κ; None where there is no control, or no recruit. `layers` have recruits; `again` of the recruits
-    were recruited in an earlier round of the series.
+    were recruited in an earlier round of the series. The plain losses count every token of a reply alike; None in a
+    round that was kept before they were.
     """
 
     name: str
@@ -57,6 +58,9 @@ class Passage(Struct, frozen=True, kw_only=True):
     recruits: int
     after: str
     stopped: str
+    plain_initial: float | None = None
+    plain_final: float | None = None
+    plain_control: float | None = None
 
 
 class Trajectory(Struct, frozen=True, kw_only=True):
@@ -97,6 +101,9 @@ def _passage(found: Round, share: float | None, again: int, began: float | None)
         recruits=len(found.recruited),
         after=found.after,
         stopped=found.outcome.stopped,
+        plain_initial=mean(found.outcome.plain_initial),
+        plain_final=mean(found.outcome.plain_final),
+        plain_control=None if found.control is None else mean(found.control.plain_final),
     )
 
 

@@ -15,6 +15,7 @@ from time import perf_counter
 
 import msgspec
 from msgspec import Struct, structs
+from torch import Tensor
 
 from sessions.circuits.circuit import Neuron
 from sessions.disk import read_file, reported, write_file
@@ -23,8 +24,9 @@ from sessions.floats import from_bytes, to_bytes
 from sessions.model.info import same_model
 from sessions.tensor_file import Tensors, digest, read, written
 from sessions.training.findings import Plan, Step
+from sessions.training.gradients import ModuleGradients
 from sessions.training.learning import State
-from sessions.training.recruits import MEASURES, Absorbing
+from sessions.training.recruits import MEASURES
 from sessions.training.samples import Lesson
 from sessions.training.scaling import Scale
 
@@ -48,6 +50,7 @@ class _Reached(Struct, frozen=True):
     curve: tuple[Step, ...]
     initial: tuple[float, ...]
     scale: Scale | None = None
+    plain_initial: tuple[float, ...] = ()
 
 
 _SAID = {
@@ -84,12 +87,15 @@ class Unfinished:
 
     def write(self, state: State) -> None:
         """Write the state down."""
-        reached = _Reached(state.step, tuple(state.curve), tuple(state.initial), state.scale)
+        initial, plain = tuple(state.initial), tuple(state.plain_initial)
+        reached = _Reached(state.step, tuple(state.curve), initial, state.scale, plain)
         tensors = {f"weight.{name}": to_bytes(tensor) for name, tensor in state.weights.items()}
         for name, moments in state.moments.items():
             tensors |= {f"moment{number}.{name}": to_bytes(each) for number, each in enumerate(moments, 1)}
         for measure, by_layer in state.absorbing.scores.items():
             tensors |= {f"score.{measure}.{layer}": to_bytes(row) for layer, row in by_layer.items()}
+        if state.absorbing.modules is not None:
+            tensors |= {f"module.{kind}": to_bytes(row) for kind, row in state.absorbing.modules.rows().items()}
         fields = {
             "begun": msgspec.json.encode(self.begun).decode(),
             "reached": msgspec.json.encode(reached).decode(),
@@ -142,18 +148,28 @@ class Unfinished:
 
 
 def _state(reached: _Reached, contents: Tensors) -> State:
-    state = State(reached.step, list(reached.curve), list(reached.initial), reached.scale, Absorbing())
-    seconds = {}
+    state = State(
+        step=reached.step,
+        curve=list(reached.curve),
+        initial=list(reached.initial),
+        plain_initial=list(reached.plain_initial),
+        scale=reached.scale,
+    )
+    seconds: dict[str, Tensor] = {}
+    modules: dict[str, Tensor] = {}
     for name, tensor in contents.tensors.items():
         kind, _, rest = name.partition(".")
         if kind == "weight":
             state.weights[rest] = from_bytes(tensor, name)
+        elif kind == "module":
+            modules[rest] = from_bytes(tensor, name)
         elif kind == "moment2":
             seconds[rest] = from_bytes(tensor, name)
         elif kind == "score":
             measure, _, layer = rest.partition(".")
             if measure in MEASURES:
                 state.absorbing.scores.setdefault(measure, {})[int(layer)] = from_bytes(tensor, name)
+    state.absorbing.modules = ModuleGradients(modules) if modules or not state.step else None
     state.moments = {
         name: (from_bytes(contents.tensors[f"moment1.{name}"], name), second) for name, second in seconds.items()
     }

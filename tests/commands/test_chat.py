@@ -21,6 +21,7 @@ from sessions.model.opening import OpenModel, adopt
 from sessions.session import Session
 from tests.commands.driving import events_of, failure, result, unharmed
 from tests.families import tiny, tiny_tokenizer
+from workbench.presenters import present
 
 #: Asks and replies end with a dot; a switch says whether there is a thought.
 TEMPLATE = (
@@ -59,6 +60,50 @@ def cancelled_at(session: Session, line: str, pieces: int) -> list[Any]:
 
 
 # ---- saying
+
+
+MIXED = (
+    '[{"id": "L1/N3", "gain": 2, "region": "always"}, {"id": "L1/N4", "gain": 2, "region": "always"},'
+    ' {"id": "L2/N5", "gain": 2, "region": "answer"}]'
+)
+
+
+def test_a_preset_of_mixed_regions_is_counted_by_part(talking: Session) -> None:
+    """The answer never begins, and what is for it is not counted as if it had been in force."""
+    Path("mixed.json").write_text(MIXED)
+    result(talking, "import mixed.json --as preset:mixed")
+    result(talking, 'preset apply mixed --marker "no such text"')
+    said = result(talking, "say hello --max-tokens 4")
+    arm = said.arm
+    assert arm.fired == arm.read
+    assert [(part.part, part.neurons, part.fired, part.opened) for part in arm.parts] == [
+        ("always", 2, arm.read, True),
+        ("answer", 1, 0, False),
+    ]
+    assert "1 neuron for answer was never in force: the marker 'no such text' did not come" in said.notes
+    shown = "\n".join(str(each) for each in present(said, 200))
+    assert f"always: 2 neurons at {arm.read} of {arm.read} tokens" in shown
+    assert "answer: 1 neuron, never in force" in shown
+    for line in ("generate --max-tokens 4", "ablate L0/N3 --max-tokens 4"):
+        result(talking, "prompt hello")
+        assert "1 neuron for answer was never in force" in " ".join(result(talking, line).notes), line
+
+
+def test_an_answer_that_began_is_counted_from_there(talking: Session) -> None:
+    Path("mixed.json").write_text(MIXED)
+    result(talking, "import mixed.json --as preset:mixed")
+    result(talking, "preset apply mixed")  # the model knows no thoughts: all it says is its answer
+    said = result(talking, "say hello --max-tokens 4")
+    always, answer = said.arm.parts
+    assert (answer.part, answer.fired, always.fired) == ("generated", 3, said.arm.read)
+    assert not any("never in force" in note for note in said.notes)
+
+
+def test_what_is_in_force_in_one_part_alone_is_said_as_ever(talking: Session) -> None:
+    result(talking, "shift L1/N3 2 --live")
+    said = result(talking, "say hello --max-tokens 4")
+    assert [part.part for part in said.arm.parts] == ["always"]
+    assert f"in force at {said.arm.read} of {said.arm.read} tokens" in "\n".join(map(str, present(said, 200)))
 
 
 def test_a_model_answers_with_what_was_said_before_in_mind(session: Session) -> None:

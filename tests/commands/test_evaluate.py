@@ -10,17 +10,19 @@ from typing import Any
 import msgspec
 import pytest
 import torch
+from rich.table import Table
 
 from commands.grammar import complete
 from sessions.circuits.circuit import Neuron
 from sessions.edits.edit import Edit, Neurons
 from sessions.evaluation.scores import Reply
-from sessions.events import Progress
+from sessions.events import Progress, Value
 from sessions.model.opening import OpenModel, adopt
 from sessions.session import Session
 from tests.commands.driving import events_of, failure, failure_in, result, unharmed
 from tests.families import tiny, tiny_tokenizer
 from tests.sessions.evaluation.test_running import bits
+from workbench.presenters import present
 
 TASKS: list[dict[str, Any]] = [
     {"prompt": "What is the capital of France?", "answer": "Paris"},
@@ -126,6 +128,38 @@ def test_with_an_edit_on_the_arms_are_with_and_without_it(little: Session) -> No
     ]
     assert all(score.perplexity is None and score.ratio is None for score in found.scores)
     little.close()
+
+
+def test_first_answers_in_words_and_language_by_language_are_shown_by_arm(little: Session) -> None:
+    tasks = [{"prompt": "the cat", "answer": ".", "check": "regex", "language": each} for each in ("en", "zh", "zh")]
+    found = result(
+        little, f"evaluate {write(tasks, 'two.jsonl')} --max-tokens 3 --unrelated none --arms base,base+base"
+    )
+    zh, en = found.languages
+    assert (zh.language, en.language) == ("zh", "en")
+    assert zh.first_answer_words == (0.0, 0.0) == zh.at and zh.right == (2, 2)
+    assert found.scores[0].first_answer_words == 0.0
+    assert kept(found.kept)[0].first_answer_words == 0
+    shown = "\n".join(str(line) for line in _cells(found))
+    for heading in ("right, by language", "answer at word (token)", "0 (0)"):
+        assert heading in shown
+
+
+def _cells(value: Value) -> Iterator[object]:
+    for each in present(value, 100):
+        if isinstance(each, Table):
+            for column in each.columns:
+                yield column.header
+                yield from column.cells
+
+
+def test_any_number_of_a_reply_is_a_check_of_tasks(little: Session) -> None:
+    write([{"prompt": "the cat", "answer": "4", "check": "any-number"}], "any.jsonl")
+    assert result(little, "evaluate any.jsonl --max-tokens 2 --unrelated none --arms base").tasks == 1
+    write([{"prompt": "the cat", "answer": "four", "check": "any-number"}], "none.jsonl")
+    assert "'four', which is none" in failure(little, "evaluate none.jsonl").message
+    write([{"prompt": "the cat", "answer": "4", "check": "any-numbr"}], "wrong.jsonl")
+    assert "any-number" in failure(little, "evaluate wrong.jsonl").hint
 
 
 def test_arms_that_are_the_same_come_to_the_same(little: Session) -> None:

@@ -256,3 +256,13 @@ def test_a_line_of_a_kept_sweep_makes_it_again(little: Session, keys: Path) -> N
     command = msgspec.json.decode(files_of(little)["plan.json"])["command"]
     notes: Any = result(little, command).notes
     assert "10 of 10 cells were there already" in notes
+
+
+def test_a_selection_that_was_never_in_force_is_not_taken_for_what_is_live_beside_it(little: Session) -> None:
+    result(little, "shift L0/N1 2 --live")
+    found = result(little, 'sweep L1/N3 0 2 --answer --marker "no such text" --max-tokens 3')
+    assert [(part.part, part.fired) for part in found.arms[0].parts] == [("always", found.arms[0].read), ("answer", 0)]
+    assert any(
+        "in 2 of 3 texts the selection was never in force: the marker 'no such text' did not come" in note
+        for note in found.notes
+    )

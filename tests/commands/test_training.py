@@ -22,7 +22,7 @@ from sessions.model.opening import adopt
 from sessions.results import RecruitsShown, RoundsShown, RoundTrained
 from sessions.session import Session
 from sessions.training import learning
-from sessions.training.learning import loss_of
+from sessions.training.losses import loss_of
 from sessions.training.reproducible import Reproducible
 from sessions.training.round import Rounds
 from sessions.training.sample_files import Sample, read_samples
@@ -173,6 +173,9 @@ def test_the_chart_of_a_trajectory_is_written(ready: Session) -> None:
         ("train-round samples.jsonl --continue x", "--continue is for --neurons"),
         ("train-round long.jsonl", "the model reads"),
         ("train-round samples.jsonl --thinking", "no sample has a thought"),
+        ("train-round samples.jsonl --marker </think>", "--marker says where a thought ends"),
+        ("crab samples.jsonl --marker </think>", "--marker says where a thought ends"),
+        ("train-round thoughts.jsonl --thinking", "knows no thoughts"),
         ("crab samples.jsonl --rounds 1", "at least 2"),
         ("rounds", "no round of this model"),
         ("recruits", "no round of this model"),
@@ -185,10 +188,27 @@ def test_bad_input_harms_nothing(ready: Session, line: str, why: str) -> None:
     Path("field.jsonl").write_text('{"prompt": "a", "replies": "b"}\n')
     Path("part.jsonl").write_text('{"prompt": "a", "reply": "b", "parts": {"glue": ["zz"]}}\n')
     Path("long.jsonl").write_text(json.dumps({"prompt": "a", "reply": "b " * 300}) + "\n")
+    Path("thoughts.jsonl").write_text('{"prompt": "a", "reply": "b", "thought": "c"}\n')
     with unharmed(ready):
         failed = failure(ready, line)
     assert re.search(why, failed.message), failed
     assert not (ready.home / "rounds").exists() or not list((ready.home / "rounds").glob("*/round.json"))
+
+
+def test_a_round_of_one_step_says_why_it_has_no_recruits(ready: Session) -> None:
+    found = result(ready, "train-round samples.jsonl --epochs 1 --batch 2 --modules down_proj")
+    assert not found.round.recruited
+    assert "B begins at zero" in " ".join(found.notes) and "experts" not in " ".join(found.notes)
+
+
+def test_thoughts_are_trained_with_the_marker_that_is_named(ready: Session) -> None:
+    Path("thoughts.jsonl").write_text('{"prompt": "a", "reply": "b", "thought": "c"}\n')
+    found = result(ready, f'train-round thoughts.jsonl --thinking --marker "d e" {FAST}')
+    assert '--marker "d e"' in found.round.command or "--marker 'd e'" in found.round.command
+    plain = result(ready, f"train-round thoughts.jsonl {FAST}")
+    assert found.round.data != plain.round.data
+    series = result(ready, f'crab thoughts.jsonl --thinking --marker "d e" {FAST} --rounds 2 --top 2 --no-control')
+    assert series.rounds[0].data == found.round.data
 
 
 def test_an_emptied_layer_is_refused(ready: Session) -> None:

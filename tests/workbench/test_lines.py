@@ -26,13 +26,14 @@ from sessions.edits.rewritten import AtAlpha, Braked, Firing, Replied, Saying, S
 from sessions.evaluation.pairing import paired
 from sessions.evaluation.scores import ByLanguage, Reply, score
 from sessions.events import Failed, Progress, Result, Started, State, Text, Value
-from sessions.interventions.arms import Arm, Shift
+from sessions.interventions.arms import Arm, PartInForce, Shift
 from sessions.interventions.cells import Cell, Knee, Top, curve_of
 from sessions.interventions.presets import Known
 from sessions.interventions.transplants import LayerMap, Observed, Placed
 from sessions.model.info import Encoded, ModelInfo, Prompt, Token, TokenChance, Turn
 from sessions.store import Row
-from sessions.training.findings import Outcome, Plan, Round, Step
+from sessions.training.comparing import compared as rounds_compared
+from sessions.training.findings import Epoch, Outcome, Plan, Round, Step
 from sessions.training.trajectory import trajectory
 from sessions.vectors.features import About, Encoding, Feature
 from sessions.vectors.findings import Aligned, Direction, LayerCosine, Origin, Span
@@ -202,7 +203,11 @@ def evaluated(text: str) -> tuple[results.Evaluated, results.Evaluated]:
                 paired(("base", second.name), rights, rights, labels),
                 paired((text, "broken"), rights, [False] * 1200, labels),
             ),
-            languages=(ByLanguage("en", 1000, (600, 600, 0)), ByLanguage("", 200, (200, 200, 0))), notes=(text,),
+            languages=(
+                ByLanguage("en", 1000, (600, 600, 0), (1e3, 7.5, None), (812.5, None, None), (0, 9, 9), (0, 9, 0)),
+                ByLanguage("", 200, (200, 200, 0)),
+            ),
+            notes=(text,),
         ),
         results.Evaluated(
             path=text, tasks=1, max_tokens=1, unrelated=0, pairs=(), languages=(), kept=text,
@@ -220,6 +225,14 @@ def rounds(text: str) -> list[Value]:
         plan=Plan(modules=("down_proj", text)), data="", samples=(text, "second"), suppressed=neurons, outcome=outcome,
         recruited=neurons, after="it-0", control=outcome, config={},
     )  # fmt: skip
+    measured = structs.replace(
+        outcome, plain_initial=(5.0, 4.0), plain_final=(2.0, 3.5), gradient={text or "q_proj": (0.5, 1e-9, 2.0)},
+        epochs=(
+            Epoch(loss=3.5, plain_loss=4.5, losses=(4.0, 3.0), plain_losses=(5.0, 4.0)),
+            Epoch(loss=1.0, plain_loss=2.0, losses=(None, 1.0), plain_losses=(None, 2.0)),
+        ) * 9,
+    )  # fmt: skip
+    second = structs.replace(first, outcome=measured, control=measured)
     alone = structs.replace(
         first, plan=Plan(modules=(), neurons=neurons), control=None, recruited=(), samples=(text,),
         outcome=Outcome(initial=(4.0,), final=(math.nan,), curve=(), stopped="the loss was no number at step 3 of 9"),
@@ -227,6 +240,11 @@ def rounds(text: str) -> list[Value]:
     return [
         results.RoundTrained(round=first, path=text, notes=(text,)),
         results.RoundTrained(round=alone, path=text),
+        results.RoundTrained(round=second, path=text),
+        results.RoundsShown(trajectory=trajectory([(second, 0.5)]), rounds=(second,)),
+        results.RoundsShown(trajectory=trajectory([(second, 0.5), (first, 0.5)]), rounds=(second, first)),
+        results.RoundsCompared(names=(text, text), comparison=rounds_compared(first, second, 7)),
+        results.RoundsCompared(names=(text, text), comparison=rounds_compared(second, alone)),
         results.RoundsShown(trajectory=trajectory([(first, 0.5), (first, 0.1), (alone, None)]), rounds=(first,)),
         results.RoundsShown(trajectory=trajectory([(alone, None)]), rounds=(alone,), chart=text),
         results.RecruitsShown(
@@ -528,6 +546,13 @@ def samples(text: str) -> list[Value]:
             closing="</think>", exchanges=2, under=text,
         ),
         results.Said(encoded=encoded, arm=bare, thought="", answer=text, closing="", exchanges=1, notes=(text,)),
+        results.Said(
+            encoded=encoded, thought="", answer=text, closing="", exchanges=1,
+            arm=structs.replace(
+                before, fired=9, read=12,
+                parts=(PartInForce("always", 33, 12), PartInForce("answer at positions 3-7", 12, 0, text, False)),
+            ),
+        ),
         results.HistoryShown(
             turns=(Turn("user", text), Turn("assistant", text, text, text), Turn(text, "")), exchanges=12, system=text,
             thinking=True,

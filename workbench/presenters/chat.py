@@ -52,8 +52,7 @@ def _facts(value: results.Said) -> Iterator[str]:
     yield parts.ending(arm)
     if value.under:
         yield f"under {inline(value.under)}"
-    if arm.fired is not None:
-        yield f"in force at {arm.fired:,} of {arm.read:,} tokens"
+    yield from parts.in_force(arm)
     yield parts.held_back(arm)
 
 

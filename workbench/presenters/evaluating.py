@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from rich.console import RenderableType
 from rich.table import Table
@@ -10,17 +10,19 @@ from rich.text import Text as Line
 
 from sessions import results
 from sessions.evaluation.pairing import Pairs
-from sessions.evaluation.scores import Score
+from sessions.evaluation.scores import ByLanguage, Score
 from workbench.presenters import parts
 from workbench.presenters.parts import shown
 from workbench.writing import MISSING, facts, fitted, inline, percent
 
 #: Cells that the name of an arm has, tasks that are named, and p-values from which on they are powers of ten.
 _NAME, _NAMED, _SMALL = 16, 8, 0.0005
+#: Arms that a table by language has at most.
+_COLUMNS = 5
 
 
 #: What the short headings of a narrow table stand for.
-_LEGEND = ("at: token of the answer", "lang: in the task's language", "rep: repeated trigrams")
+_LEGEND = ("at: word (token) of the answer", "lang: in the task's language", "rep: repeated trigrams")
 
 
 @shown.register
@@ -35,8 +37,9 @@ def _(value: results.Evaluated, sheet: parts.Sheet) -> Iterator[RenderableType]:
     if sheet.width < parts.WIDE:
         yield parts.dim(facts(_LEGEND, sheet.width))
     if value.languages:
-        yield Line("")
-        yield _languages(value, sheet)
+        for table in _languages(value, sheet):
+            yield Line("")
+            yield table
     if value.pairs:
         yield Line("")
         yield _pairs(value.pairs, sheet)
@@ -53,7 +56,7 @@ def _arms(value: results.Evaluated, sheet: parts.Sheet) -> Table:
     width = [">cut", ">tasks/s"] if wide else []
     language = ">in language" if wide else ">lang"
     table = parts.table(
-        sheet, "arm", ">right", ">", ">95 %", ">answer at" if wide else ">at", language, ">tokens",
+        sheet, "arm", ">right", ">", ">95 %", ">answer at word (token)" if wide else ">at", language, ">tokens",
         ">repeats" if wide else ">rep", *read, *width,
     )  # fmt: skip
     for score in value.scores:
@@ -62,7 +65,7 @@ def _arms(value: results.Evaluated, sheet: parts.Sheet) -> Table:
             f"{score.right:,}/{score.tasks:,}",
             _share(score.accuracy),
             _interval(score.interval),
-            MISSING if score.at is None else f"{score.at:g}",
+            _place(score.first_answer_words, score.at),
             _share(score.kept / score.judged) if score.judged else MISSING,
             f"{score.tokens:.1f}",
             MISSING if score.repetition is None else _share(score.repetition),
@@ -72,13 +75,39 @@ def _arms(value: results.Evaluated, sheet: parts.Sheet) -> Table:
     return table
 
 
-def _languages(value: results.Evaluated, sheet: parts.Sheet) -> Table:
-    """A row a language: the share of its tasks that each arm got right."""
-    table = parts.table(sheet, "language", ">tasks", *(f">{_cut(score.name, 12)}" for score in value.scores[:5]))
+def _languages(value: results.Evaluated, sheet: parts.Sheet) -> Iterator[Table]:
+    """A row a language and a column an arm: the share of its tasks that are right, where the answer stands in them, and
+    the share of replies that stay in the language."""
+    yield _by_language(value, sheet, "right, by language", lambda row, arm: _share(row.right[arm] / row.tasks))
+    if any(place is not None for row in value.languages for place in row.at):
+        yield _by_language(value, sheet, "answer at word (token)", _first_answer)
+    if any(count for row in value.languages for count in row.judged):
+        yield _by_language(value, sheet, "stays in language", _stayed)
+
+
+def _by_language(
+    value: results.Evaluated, sheet: parts.Sheet, heading: str, cell: Callable[[ByLanguage, int], str]
+) -> Table:
+    table = parts.table(sheet, heading, ">tasks", *(f">{_cut(score.name, 10)}" for score in value.scores[:_COLUMNS]))
     for row in value.languages:
-        shares = (_share(right / row.tasks) for right in row.right[:5])
-        table.add_row(parts.cell(inline(row.language) or "none"), f"{row.tasks:,}", *shares)
+        cells = (cell(row, arm) for arm in range(len(value.scores[:_COLUMNS])))
+        table.add_row(parts.cell(inline(row.language) or "none"), f"{row.tasks:,}", *cells)
     return table
+
+
+def _first_answer(row: ByLanguage, arm: int) -> str:
+    return _place(row.first_answer_words[arm], row.at[arm]) if row.at else MISSING
+
+
+def _stayed(row: ByLanguage, arm: int) -> str:
+    return _share(row.kept[arm] / row.judged[arm]) if row.judged and row.judged[arm] else MISSING
+
+
+def _place(word: float | None, token: float | None) -> str:
+    """Where an answer stands: its word and, in brackets, its token. Evaluations of old have the token alone."""
+    if token is None:
+        return MISSING
+    return f"({token:g})" if word is None else f"{word:g} ({token:g})"
 
 
 def _pairs(pairs: Sequence[Pairs], sheet: parts.Sheet) -> Table:

@@ -114,8 +114,8 @@ def arm_facts(arm: Arm, first: Arm) -> Iterator[str]:
         yield f"p {chance(arm.target_probability)}"
     if arm is not first and any(each is not None for each in arm.kl):
         yield f"KL {_kl(arm, fmean)}"
-    if arm.fired is not None and arm.fired < arm.read:
-        yield f"in force at {arm.fired:,} of {arm.read:,} tokens"
+    if arm.fired is not None and (arm.fired < arm.read or any(part.fired < arm.read for part in arm.parts)):
+        yield from parts.in_force(arm)
     if arm is not first and arm.text == first.text:
         yield "same text"
     yield parts.ending(arm)

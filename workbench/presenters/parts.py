@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import singledispatch
 from typing import NamedTuple
 
@@ -77,6 +77,17 @@ _ENDINGS = {
 
 def ending(arm: Arm) -> str:
     return _ENDINGS.get(arm.stopped, f"stopped: {inline(arm.stopped)}")
+
+
+def in_force(arm: Arm) -> Iterator[str]:
+    """At how many of its tokens something was in force; told apart where it is for several parts of the text."""
+    if len(arm.parts) < 2:
+        if arm.fired is not None:
+            yield f"in force at {arm.fired:,} of {arm.read:,} tokens"
+        return
+    for part in arm.parts:
+        where = f"{inline(part.part)}: {counted(part.neurons, 'neuron')}"
+        yield f"{where} at {part.fired:,} of {arm.read:,} tokens" if part.fired else f"{where}, never in force"
 
 
 def held_back(arm: Arm) -> str:

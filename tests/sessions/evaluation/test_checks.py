@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sessions.errors import ArtifactError
-from sessions.evaluation.checks import Check, Verdict, checked, judged, token_at, usual
+from sessions.evaluation.checks import Check, Verdict, checked, judged, token_at, usual, word_at
 
 
 def verdict(kind: str, value: str, text: str) -> Verdict:
@@ -58,6 +58,40 @@ def test_the_last_number_counts_unless_one_is_marked(answer: str, text: str, rig
     assert verdict("number", answer, text)[:2] == (right, at)
 
 
+@pytest.mark.parametrize(
+    ("answer", "text", "right", "at"),
+    [
+        ("42", "It is 42. No, 43.", True, 6),
+        ("42", r"\boxed{43}, not 42", True, 16),
+        ("1234", "1,234 of 9 in 3 steps", True, 0),
+        ("5", "x = -5", False, None),
+        ("42", "It is 142", False, None),
+        ("42", "", False, None),
+    ],
+)
+def test_any_number_of_a_reply_may_be_the_answer_where_the_check_says_so(
+    answer: str, text: str, right: bool, at: int | None
+) -> None:
+    assert verdict("any-number", answer, text)[:2] == (right, at)
+
+
+@pytest.mark.parametrize(
+    ("text", "answer", "word"),
+    [
+        ("42", "42", 0),
+        ("The answer is 42.", "42", 3),
+        ("17 + 25 = (42)", "42", 4),
+        ("答案是：42。", "42", 3),
+        ("答えは東京です", "東京", 3),
+        ("정답은 서울 입니다", "서울", 1),
+        ("الجواب هو ٤٢", "٤٢", 2),
+        ("so  \n\n then 42", "42", 2),
+    ],
+)
+def test_the_word_of_an_answer_is_how_many_stand_before_it(text: str, answer: str, word: int) -> None:
+    assert word_at(text, text.index(answer)) == word
+
+
 def test_a_text_is_found_in_any_case_and_any_white_space() -> None:
     assert verdict("contains", "New  York", "in NEW\nYORK city") == (True, 3, False)
     assert verdict("contains", "straße", "Die STRASSE")[:2] == (True, 4)
@@ -99,6 +133,7 @@ def test_of_several_checks_all_must_hold_and_the_last_to_come_says_where() -> No
     [
         (Check("number", "forty"), "'forty', which is none"),
         (Check("number", "4 or 5"), "which is none"),
+        (Check("any-number", "forty"), "'forty', which is none"),
         (Check("number", "1/0"), "which is none"),
         (Check("regex", "(unclosed"), "not a regular expression: missing )"),
         (Check("regex", "a{99999999999999999999}"), "not a regular expression"),

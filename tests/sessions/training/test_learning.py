@@ -24,7 +24,8 @@ from sessions.model.hooks import count_hooks
 from sessions.model.opening import OpenModel, adopt
 from sessions.store import Store
 from sessions.training.findings import Plan
-from sessions.training.learning import Trained, learn, loss_of
+from sessions.training.learning import Trained, learn
+from sessions.training.losses import loss_of
 from sessions.training.projections import check_modules, modules_of
 from sessions.training.recruits import Recruits
 from sessions.training.round import Rounds

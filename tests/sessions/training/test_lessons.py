@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from sessions.edits.examples import by_rule
 from sessions.edits.rules import read_rule
+from sessions.errors import UsageError
 from sessions.events import finished
 from sessions.interventions.arms import Condition
 from sessions.interventions.chatting import replied
@@ -106,6 +107,35 @@ def test_a_thought_is_learned_before_its_reply(name: str, chat: str) -> None:
     assert text_of(model.tokenizer, lesson.ids).count("<think>\na that\n</think>\n\nAt") == 1
     (inline,) = lessons_of(model, [Sample(prompt="that", reply="<think>\na that\n</think>\n\nAt")])
     assert "a that\n</think>\n\nAt" in text_of(model.tokenizer, inline.ids[inline.start :])
+
+
+@every_vocabulary
+@pytest.mark.parametrize("chat", ["chatml", "mistral", None])
+def test_a_thought_ends_with_the_marker_that_is_named_where_the_template_knows_none(
+    name: str, chat: str | None
+) -> None:
+    model, sample = opened(name, chat), Sample(prompt="that", reply="At", thought="a that", parts={"glue": ("At",)})
+    with pytest.raises(UsageError, match="knows no thoughts") as refused:
+        lessons_of(model, [sample], thinking=True)
+    assert "--marker" in refused.value.hint
+    (lesson,) = lessons_of(model, [sample], thinking=True, marker="</think>")
+    learned = text_of(model.tokenizer, lesson.ids[lesson.start :], special=False)
+    assert learned.strip() == "<think>\na that\n</think>\n\nAt"
+    counted = zip(lesson.ids[lesson.start :], lesson.weights, strict=True)
+    assert text_of(model.tokenizer, [token for token, weight in counted if weight == 0.1]).strip() == "At"
+    (bare,) = lessons_of(model, [sample], thinking=True, marker="\nthat is:\n")
+    assert "a that\nthat is:\nAt" in text_of(model.tokenizer, bare.ids[bare.start :], special=False)
+
+
+@every_vocabulary
+@pytest.mark.parametrize("chat", ["empty thought", "opened thought"])
+def test_the_marker_of_the_template_is_the_one_that_goes_without_saying(name: str, chat: str) -> None:
+    model, sample = opened(name, chat), Sample(prompt="that", reply="At", thought="a that")
+    usual, named = (lessons_of(model, [sample], thinking=True, marker=each) for each in (None, "</think>"))
+    assert usual == named
+    (other,) = lessons_of(model, [sample], thinking=True, marker="</reason>")
+    learned = text_of(model.tokenizer, other.ids[other.start :])
+    assert "<reason>\na that\n</reason>\n\nAt" in learned and "</think>" not in learned
 
 
 @every_chat

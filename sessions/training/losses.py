@@ -1,0 +1,40 @@
+"""The loss of a sample, in nats a token: by the weights of its tokens, and with every token of the reply alike.
+
+    weighted    Σ w_t · CE_t / Σ w_t        what is trained on; CE_t is the cross-entropy of a token of the reply
+    plain       Σ CE_t / n                  what compares with other runs, whatever the weights of either
+
+Both come of one pass, which computes the logits of the reply alone.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from sessions.model.opening import OpenModel
+from sessions.training.samples import Lesson
+
+
+class Losses(NamedTuple):
+    """Of one sample."""
+
+    weighted: float
+    plain: float
+
+
+def loss_of(opened: OpenModel, lesson: Lesson) -> Tensor:
+    """The weighted loss of a sample, of the model as it runs."""
+    return losses_of(opened, lesson)[0]
+
+
+def losses_of(opened: OpenModel, lesson: Lesson) -> Tensor:
+    """The weighted loss of a sample and the plain one, `[2]`, of the model as it runs. The first has a gradient."""
+    ids = torch.tensor([lesson.ids], device=opened.device)
+    before = slice(lesson.start - 1, len(lesson.ids) - 1)
+    logits = opened.model(input_ids=ids, use_cache=False, logits_to_keep=before).logits[0].float()
+    losses = functional.cross_entropy(logits, ids[0, lesson.start :].to(logits.device), reduction="none")
+    weights = torch.tensor(lesson.weights, device=losses.device)
+    return torch.stack([(losses * weights).sum() / weights.sum(), losses.detach().mean()])
