@@ -21,7 +21,15 @@ from sessions.circuits.circuit import Circuit, Neuron, Target
 from sessions.circuits.comparing import compared
 from sessions.circuits.flow import Edge, SuperWeight, between_layers, bottlenecks, gathered, hubs
 from sessions.edits.cuts import LayerCut
-from sessions.edits.findings import EditedMatrix, EditedNeuron, EditedPart
+from sessions.edits.findings import (
+    DeltaDirection,
+    DeltaPart,
+    DeltaPush,
+    EditedMatrix,
+    EditedNeuron,
+    EditedPart,
+    NeuronDelta,
+)
 from sessions.edits.rewritten import AtAlpha, Braked, Firing, Replied, Saying, Separation
 from sessions.evaluation.pairing import paired
 from sessions.evaluation.scores import ByLanguage, Reply, score
@@ -151,16 +159,25 @@ def edited(text: str) -> list[Value]:
         for number, norm in ((1, 12.5), (2, None))
     )
     part = EditedPart(part="gate", before=0.0, after=4.9e5, cosine=None, embeddings=(text,) * 3, stream=(text,))
+    push = DeltaPush(up=(text,) * 3, down=(text,), token=text, z=-12.5, concentration=0.31, cosine=None)
+    changed = DeltaPart(part="gate", norm=0.01, relative=None, embeddings=(text,) * 3, stream=(text,))
+    delta = NeuronDelta(parts=(changed, structs.replace(changed, part="down", relative=0.02)), push=push)
     neuron = EditedNeuron(
         neuron=Neuron(24, 1005), parts=(part, structs.replace(part, part="down", cosine=-0.5)), up=(text,), down=(),
-        share=0.99, cosines=(1.0, 0.61),
+        share=0.99, cosines=(1.0, 0.61), delta=delta,
     )  # fmt: skip
-    matrix = EditedMatrix(where="L12 down", kind="without", dims=10, share=0.017, change=24.2)
+    along = DeltaDirection(size=2.5, share=0.6, reads=(Neuron(12, 3),) * 5, push=structs.replace(push, cosine=0.5))
+    matrix = EditedMatrix(
+        where="L12 down", kind="without", dims=10, share=0.017, change=24.2, directions=(along, DeltaDirection(
+            size=1.0, share=0.1, embeddings=(text,), stream=(text,) * 3, writes=(Neuron(12, 4),),
+        )),
+    )  # fmt: skip
     whole = results.EditInspected(
         number=1, name=text, verb="rewrite", about=text, on=True, model=text, command=text, norm=12.5,
         facts={text: text, "α": "3"},
-        neurons=(neuron, structs.replace(neuron, cosines=())), total=40, tokens=((text, 3), (" a", 1)),
+        neurons=(neuron, structs.replace(neuron, cosines=(), delta=None)), total=40, tokens=((text, 3), (" a", 1)),
         matrices=(matrix, structs.replace(matrix, kind="all but")), apart=9.9e-7, notes=(text,),
+        delta=delta.parts, delta_tokens=((text, 3), (" a", 1)), delta_top10=0.35,
     )  # fmt: skip
     return [
         results.EditsShown(rows=rows, done="undone", named=(text, "b"), undone=(text,), notes=(text,)),
