@@ -8,11 +8,19 @@ from pathlib import Path
 from msgspec import structs
 
 from commands.choices import OneOf
-from commands.exporting import edit_bytes, edit_imported, kind_in, model_exported
-from commands.importing import CONFIGURATIONS, PICKLES, import_configuration, import_inventory, import_published
+from commands.exporting import atlas_file, edit_bytes, model_exported, tensors_imported, vector_file
+from commands.importing import (
+    CONFIGURATIONS,
+    PICKLES,
+    import_configuration,
+    import_inventory,
+    import_maxima,
+    import_published,
+)
 from commands.names import ArtifactName, FileName, Name, SavedName
 from commands.verb import argument, option, verb
 from commands.words import Gain, Whole
+from sessions.atlas.maxima_files import maxima_in
 from sessions.circuits import files
 from sessions.circuits.circuit import Circuit, Target
 from sessions.circuits.sound import UNKNOWN_ID, check_fits
@@ -22,10 +30,10 @@ from sessions.events import Steps
 from sessions.interventions import inventories
 from sessions.interventions.presets import Preset, sound
 from sessions.lines import line_of
-from sessions.model.info import Prompt, Token, same_model
+from sessions.model.info import Prompt, Token
 from sessions.results import Deleted, Exported, FileShown, Imported, Listed, Loaded, ModelExported, Saved
 from sessions.session import Session
-from sessions.store import Key, body_of, check_model, opened
+from sessions.store import Key, check_model
 
 FAMILY = "Saved by name"
 
@@ -139,7 +147,7 @@ def export(
     A circuit is the session's, unless another is named. A vector at resid_post becomes a control vector for
     llama.cpp: export calm.gguf --name vector:calm. There direction N is added to what leaves layer N; it has none for
     layer 0, which is left out. A preset becomes a JSON inventory of known neurons: export known.json --name
-    preset:calm. Of an atlas, the strongest activation of each neuron is written, with its text, its position and its
+    preset:calm. Of an atlas, the highest activation of each neuron is written, with its text, its position and its
     token: export maxima.json --name atlas:small.
 
     export FOLDER --model writes config, weights and tokenizer, the weights as they are now, to the bit; it is opened
@@ -166,9 +174,9 @@ def export(
         )
     chosen = chosen or _WRITTEN_AS[kind][0]
     if name is not None and name.kind == "vector":
-        content, notes = _vector_file(session, name.name, chosen)
+        content, notes = vector_file(session, name.name, chosen)
     elif name is not None and name.kind == "atlas":
-        content, notes = _atlas_file(session, name.name, chosen), ()
+        content, notes = atlas_file(session, name.name, chosen), ()
     elif name is not None and name.kind == "edit":
         content, notes = edit_bytes(session, name.name), ()
     elif name is not None and name.kind == "preset":
@@ -184,24 +192,6 @@ def _circuit_file(circuit: Circuit, format: str) -> bytes:
     if format == "csv":
         return files.write_csv(circuit).encode()
     return (files.write_json if format == "json" else files.write_reference)(circuit)
-
-
-def _vector_file(session: Session, name: str, format: str) -> tuple[bytes, tuple[str, ...]]:
-    from sessions.vectors.gguf import write_gguf
-
-    vector, _ = session.read_vector(name, force=True)
-    if format == "safetensors":  # its own file, which has just been found in order
-        return read_file(session.store.path("vector", name)), ()
-    left_out = ("llama.cpp has no direction at layer 0: it is left out",) if 0 in vector.layers else ()
-    return write_gguf(vector), left_out
-
-
-def _atlas_file(session: Session, name: str, format: str) -> bytes:
-    from sessions.atlas.telling import reference
-
-    found, _ = session.read_atlas(name, force=True)
-    # Its own file has just been found in order.
-    return read_file(session.store.path("atlas", name)) if format == "safetensors" else reference(found)
 
 
 def _preset_file(session: Session, name: str) -> bytes:
@@ -230,7 +220,8 @@ _IMPORTED = ("circuit", "vector", "preset", "edit")
     help="of a neuron's signature: how hard it pushes; of a LoRA: its alpha (default: the file's)",
 )
 @option("--beta", type=Gain(), help="the same of the neuron that cuts the loop; 0 leaves it out")
-@option("--top", type=Whole(), help="of differences of activations: so many of the strongest (default: those it names)")
+@option("--top", type=Whole(), help="of differences of activations, or maxima: so many of the strongest (default: all)")
+@option("--layer", type=Whole(0), help="of an atlas's maxima without one: the layer that its neurons are of")
 @option("--force", is_flag=True, help="even if it was made on another model; replace what has the name")
 def import_(
     session: Session,
@@ -239,6 +230,7 @@ def import_(
     alpha: float | None,
     beta: float | None,
     top: int | None,
+    layer: int | None,
     force: bool,
 ) -> Imported | Saved | Exported | FileShown:
     """Read a circuit from a file into the session, or save a vector, an edit or a preset from one.
@@ -253,13 +245,24 @@ def import_(
     in it. The configuration of their rounds (.yaml) becomes a command file, a preset of theirs (.yaml, with its
     neurons under enabled) a preset.
 
-    An inventory may hold presets of its own: each is saved beside it, as NAME.ITS-NAME.
+    An inventory may hold presets of its own: each is saved beside it, as NAME.ITS-NAME. The maxima of an atlas (.json)
+    are shown or, with --as preset:NAME, kept: preset:NAME:top300 selects the strongest.
     """
     if path.suffix.lower() in PICKLES:
+        if layer is not None:
+            raise UsageError("--layer is for the maxima of an atlas (.json)", "leave it out")
         return import_published(session, path, name, force, alpha, beta, top)
-    for flag, given in (("--alpha", alpha), ("--beta", beta), ("--top", top)):
+    for flag, given in (("--alpha", alpha), ("--beta", beta)):
         if given is not None:
             raise UsageError(f"{flag} is for a file that torch.save wrote", "leave it out")
+    maxima = maxima_in(read_file(path.absolute()), str(path)) if path.suffix.lower() == ".json" else None
+    if maxima is not None:
+        return import_maxima(session, maxima, name, path, top, layer, force)
+    for flag, count in (("--top", top), ("--layer", layer)):
+        if count is not None:
+            raise UsageError(
+                f"{flag} is for differences of activations, and for the maxima of an atlas", "leave it out"
+            )
     if path.suffix.lower() in CONFIGURATIONS:
         return import_configuration(session, path, name, force)
     is_tensors = path.suffix.lower() == ".safetensors"
@@ -267,7 +270,7 @@ def import_(
         held = "a vector or an edit" if is_tensors else "a circuit or an inventory of known neurons"
         raise UsageError(f"a {path.suffix} file holds {held}, no {name.kind}", f"for example: --as {name.name}")
     if is_tensors:
-        return _import_tensors(session, path, name, force)
+        return tensors_imported(session, path, name, force)
     if name is not None and name.kind == "preset":
         return import_inventory(
             session, inventories.read_inventory(read_file(path.absolute()), str(path)), name, path, force
@@ -357,38 +360,3 @@ def _against_another(session: Session, prompt: Prompt, target: Target, notes: li
         f"{found:+.3f}: the target is taken for the logit of {target.tokens[0].text!r} alone"
     )
     return target
-
-
-def _import_tensors(session: Session, path: Path, key: Key | None, force: bool) -> Saved:
-    data, name = read_file(path.absolute()), None if key is None else key.name
-    kind = kind_in(data, str(path))
-    if key is not None and key.kind in ("vector", "edit") and kind in ("vector", "edit") and key.kind != kind:
-        raise UsageError(f"{path} holds {'an edit' if kind == 'edit' else 'a vector'}", f"--as {kind}:{key.name}")
-    if kind == "edit":
-        return edit_imported(session, data, path, name, force)
-    return _import_vector(session, data, path, name, force)
-
-
-def _import_vector(session: Session, data: bytes, path: Path, name: str | None, force: bool) -> Saved:
-    from sessions.vectors.vector import Vector, check_origin
-
-    artifact = opened(data, "vector", str(path))
-    header, vector = artifact.header, body_of(artifact, Vector, str(path))
-    notes = []
-    if session.model is not None:
-        info = session.model.info
-        notes.append(check_model(header.fingerprint, header.model, info.fingerprint, info.name, force))
-        vector.check(session.model.anatomy)
-        if vector.origin is not None and same_model(header.fingerprint, info.fingerprint):
-            check_origin(vector.origin, session.model.anatomy)
-    key = Key("vector", name or header.name)
-    saved = session.store.save(
-        key.kind,
-        key.name,
-        vector,
-        model=header.model,
-        fingerprint=header.fingerprint,
-        command=line_of(["import", path], {"--as": key.name}),
-        force=force,
-    )
-    return Saved(name=str(key), path=str(saved), notes=tuple(filter(None, notes)))

@@ -48,6 +48,16 @@ class OneOf(Word):
         return list(self.meanings.items())
 
 
+#: What makes a neuron of an atlas strong.
+BY = OneOf(
+    "ranking",
+    {
+        "magnitude": "how far it was from 0, on either side",
+        "positive": "how far above 0, as atlases of other programs have it",
+    },
+)
+
+
 class SomeOf(OneOf):
     """Some of a few words, with commas between them."""
 

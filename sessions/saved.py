@@ -157,7 +157,8 @@ class Saved:
         return (remark,) if remark else ()
 
     def neurons_of_atlas(self, name: str, end: str, count: int) -> tuple[Neuron, ...]:
-        """So many neurons of an atlas: those with the largest |activation| ("top"), or the smallest ("quiet").
+        """So many neurons of an atlas: those with the largest |activation| ("top"), the smallest ("quiet"), or the
+        highest activation above 0 ("positive").
 
         Raises:
             ArtifactError: there is no such atlas, or it is of another model.
@@ -165,7 +166,7 @@ class Saved:
         from sessions.atlas.telling import ranked
 
         atlas, _ = self.read_atlas(name)
-        return ranked(atlas, count, quietest=end == "quiet")
+        return ranked(atlas, count, quietest=end == "quiet", by="positive" if end == "positive" else "magnitude")
 
     def _is_of_model(self, header: Header) -> bool:
         """Whether a saved thing says that it was made on the open model."""

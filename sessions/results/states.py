@@ -38,13 +38,14 @@ class AtlasShown(Value, frozen=True, kw_only=True):
 
 
 class AtlasTop(Value, frozen=True, kw_only=True):
-    """`atlas top`: the neurons of a layer with the strongest activations, of `total`."""
+    """`atlas top`: the neurons of a layer with the strongest activations, of `total`, by "magnitude" or "positive"."""
 
     atlas: str
     corpus: str
     layer: int
     rows: tuple[TopRow, ...]
     total: int
+    by: str = "magnitude"
 
 
 class QuietShown(Value, frozen=True, kw_only=True):
