@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -146,7 +146,7 @@ def _outlined(found: Maxima, top: int | None) -> dict[str, Any]:
     return {"entries": rows, "left": len(found.entries) - len(rows)}
 
 
-def _kept_by(path: Path, options: dict[str, object]) -> str:
+def _kept_by(path: Path, options: Mapping[str, object]) -> str:
     return f"maxima of neurons, the strongest first: {line_of(['import', path], options)} keeps them as a selection"
 
 

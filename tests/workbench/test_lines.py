@@ -43,7 +43,7 @@ from sessions.store import Row
 from sessions.training.findings import Outcome, Plan, Round, Step
 from sessions.training.trajectory import trajectory
 from sessions.vectors.features import About, Encoding, Feature
-from sessions.vectors.findings import Aligned, Direction, LayerCosine, Origin, Span
+from sessions.vectors.findings import Aligned, Direction, LayerCosine, Origin, Span, TopOverlap
 from workbench.lines import Lines
 from workbench.presenters import present
 from workbench.writing import Flow, bar, curve, divergence, fitted, inline, plain, quoted, signed
@@ -506,6 +506,10 @@ def samples(text: str) -> list[Value]:
             spans=(
                 Span(layer=0, neurons=0, explained=0.0, chance=0.0, here=0, aligned=0),
                 Span(layer=9, neurons=1200, explained=0.31, chance=0.0001, here=12, aligned=3),
+            ),
+            overlap=TopOverlap(
+                top=50, along=50, among=46_080, strongest=50, both=2, expected=0.054, p=1.3e-3,
+                neurons=(Aligned(Neuron(24, 1005, None, 1.6), -0.31), Aligned(Neuron(2, 3), 0.2)),
             ),
         ),
         results.VectorsCompared(
