@@ -8,18 +8,19 @@ from pathlib import Path
 from msgspec import structs
 
 from commands.choices import OneOf
-from commands.exporting import atlas_file, edit_bytes, model_exported, tensors_imported, vector_file
+from commands.exporting import atlas_file, edit_bytes, means_bytes, model_exported, tensors_imported, vector_file
 from commands.importing import (
     CONFIGURATIONS,
     PICKLES,
     import_configuration,
     import_inventory,
     import_maxima,
+    import_means,
     import_published,
 )
 from commands.names import ArtifactName, FileName, Name, SavedName
 from commands.verb import argument, option, verb
-from commands.words import Gain, Whole
+from commands.words import Gain, Text, Whole
 from sessions.atlas.maxima_files import maxima_in
 from sessions.circuits import files
 from sessions.circuits.circuit import Circuit, Target
@@ -104,7 +105,7 @@ def list_(session: Session) -> Listed:
 
 
 @verb("delete", family=FAMILY, example="delete texas")
-@argument("name", help="its name; vector:, preset:, atlas: or edit:NAME for one of these", type=ArtifactName())
+@argument("name", help="its name; vector:, preset:, atlas:, means: or edit:NAME for one of these", type=ArtifactName())
 @option("--restore", is_flag=True, help="bring back what was deleted last under that name")
 def delete(session: Session, name: Key, restore: bool) -> Deleted | Saved:
     """Delete what was saved; `delete NAME --restore` brings it back."""
@@ -120,7 +121,7 @@ _FORMATS = {
     "json": "a circuit, everything in it, a preset as an inventory of known neurons, or an atlas's strongest maxima",
     "reference": "a circuit as the reference implementation's file",
     "csv": "a circuit's neuron table",
-    "safetensors": "a vector, an atlas or an edit, everything in it",
+    "safetensors": "a vector, an atlas, means or an edit, everything in it",
     "gguf": "a vector as llama.cpp's control vector",
 }
 #: What each kind can be written as, its usual format first.
@@ -130,13 +131,14 @@ _WRITTEN_AS = {
     "preset": ("json",),
     "atlas": ("json", "safetensors"),
     "edit": ("safetensors",),
+    "means": ("safetensors",),
 }
 
 
 @verb("export", family=FAMILY, example="export texas.csv")
 @argument("path", help="the file to write, whose ending chooses the format, or with --model a folder", type=FileName())
 @option("--format", type=OneOf("format", _FORMATS), help="how to write it (default: by the file's ending)")
-@option("--name", type=ArtifactName(), help="what was saved: a circuit's name, vector:, preset:, atlas: or edit:NAME")
+@option("--name", type=ArtifactName(), help="a circuit's name, or vector:, preset:, atlas:, means: or edit:NAME")
 @option("--model", is_flag=True, help="write the open model with its edits into a folder, as transformers does")
 @option("--force", is_flag=True, help="replace the file if it exists; with --model, the model in the folder")
 def export(
@@ -179,6 +181,8 @@ def export(
         content, notes = atlas_file(session, name.name, chosen), ()
     elif name is not None and name.kind == "edit":
         content, notes = edit_bytes(session, name.name), ()
+    elif name is not None and name.kind == "means":
+        content, notes = means_bytes(session, name.name), ()
     elif name is not None and name.kind == "preset":
         content, notes = _preset_file(session, name.name), ()
     else:
@@ -203,7 +207,7 @@ def _preset_file(session: Session, name: str) -> bytes:
 
 #: How close the difference that a foreign file gives has to be to the one that is computed, as a part of it.
 _CLOSE = 0.1
-_IMPORTED = ("circuit", "vector", "preset", "edit")
+_IMPORTED = ("circuit", "vector", "preset", "edit", "means")
 
 
 @verb("import", family=FAMILY, example="import circuit.json --as texas2")
@@ -221,6 +225,7 @@ _IMPORTED = ("circuit", "vector", "preset", "edit")
 )
 @option("--beta", type=Gain(), help="the same of the neuron that cuts the loop; 0 leaves it out")
 @option("--top", type=Whole(), help="of differences of activations, or maxima: so many of the strongest (default: all)")
+@option("--key", type=Text(), help="of means where a file has several: the key of those that are meant")
 @option("--layer", type=Whole(0), help="of an atlas's maxima without one: the layer that its neurons are of")
 @option("--force", is_flag=True, help="even if it was made on another model; replace what has the name")
 def import_(
@@ -231,19 +236,22 @@ def import_(
     beta: float | None,
     top: int | None,
     layer: int | None,
+    key: str | None,
     force: bool,
 ) -> Imported | Saved | Exported | FileShown:
     """Read a circuit from a file into the session, or save a vector, an edit or a preset from one.
 
     Reference circuit files say nothing of the model they come from; the neurons are checked against
-    the open one. A .safetensors file is a vector or an edit that was exported here: it is saved, under its own name
-    unless there is another. An inventory of known neurons is saved as a preset: import known.json --as preset:calm.
+    the open one. A .safetensors file is a vector, means or an edit that was exported here: it is saved, under its
+    own name unless there is another. An inventory of known neurons is saved as a preset: import known.json --as
+    preset:calm.
 
     Of what earlier projects wrote with torch.save (.pt), nothing but plain data is read and nothing is run: the
     signature of a neuron or deltas of neurons become an edit, differences of activations and a scan of dead neurons
     a preset, the factors of a LoRA an adapter, the recruits of training a round; of any other it is shown what is
-    in it. The configuration of their rounds (.yaml) becomes a command file, a preset of theirs (.yaml, with its
-    neurons under enabled) a preset.
+    in it. Means of all neurons are kept to compare with: import diff.pt --as means:base --key base_means. The
+    configuration of their rounds (.yaml) becomes a command file, a preset of theirs (.yaml, with its neurons under
+    enabled) a preset.
 
     An inventory may hold presets of its own: each is saved beside it, as NAME.ITS-NAME. The maxima of an atlas (.json)
     are shown or, with --as preset:NAME, kept: preset:NAME:top300 selects the strongest.
@@ -251,8 +259,12 @@ def import_(
     if path.suffix.lower() in PICKLES:
         if layer is not None:
             raise UsageError("--layer is for the maxima of an atlas (.json)", "leave it out")
+        if name is not None and name.kind == "means":
+            return import_means(session, path, name, key, force)
+        if key is not None:
+            raise UsageError("--key says which means are meant", "--as means:NAME reads means")
         return import_published(session, path, name, force, alpha, beta, top)
-    for flag, given in (("--alpha", alpha), ("--beta", beta)):
+    for flag, given in (("--alpha", alpha), ("--beta", beta), ("--key", key)):
         if given is not None:
             raise UsageError(f"{flag} is for a file that torch.save wrote", "leave it out")
     maxima = maxima_in(read_file(path.absolute()), str(path)) if path.suffix.lower() == ".json" else None
@@ -266,8 +278,8 @@ def import_(
     if path.suffix.lower() in CONFIGURATIONS:
         return import_configuration(session, path, name, force)
     is_tensors = path.suffix.lower() == ".safetensors"
-    if name is not None and name.kind in (("preset",) if is_tensors else ("vector", "edit")):
-        held = "a vector or an edit" if is_tensors else "a circuit or an inventory of known neurons"
+    if name is not None and name.kind in (("preset",) if is_tensors else ("vector", "edit", "means")):
+        held = "a vector, means or an edit" if is_tensors else "a circuit or an inventory of known neurons"
         raise UsageError(f"a {path.suffix} file holds {held}, no {name.kind}", f"for example: --as {name.name}")
     if is_tensors:
         return tensors_imported(session, path, name, force)

@@ -1,4 +1,4 @@
-"""What `export` and `import` do with tensors: a model with its edits as a folder; edits, vectors, atlases as files."""
+"""What `export` and `import` do with tensors: a model and its edits as a folder; edits, vectors and more as files."""
 
 from __future__ import annotations
 
@@ -70,6 +70,12 @@ def edit_bytes(session: Session, name: str) -> bytes:
     return read_file(session.store.path("edit", name))
 
 
+def means_bytes(session: Session, name: str) -> bytes:
+    """The file of saved means, which has been found in order."""
+    session.read_means(name, force=True)
+    return read_file(session.store.path("means", name))
+
+
 def _edit_imported(session: Session, data: bytes, path: Path, name: str | None, force: bool) -> Saved:
     """Save the edit in a file that was exported; where a model is open, it has to fit."""
     from sessions.edits.files import EditFile
@@ -115,13 +121,44 @@ def atlas_file(session: Session, name: str, format: str) -> bytes:
 
 
 def tensors_imported(session: Session, path: Path, key: Key | None, force: bool) -> Saved:
+    """What an exported file of tensors holds, saved under its own name or the one that is given."""
     data, name = read_file(path.absolute()), None if key is None else key.name
     kind = _kind_in(data, str(path))
-    if key is not None and key.kind in ("vector", "edit") and kind in ("vector", "edit") and key.kind != kind:
-        raise UsageError(f"{path} holds {'an edit' if kind == 'edit' else 'a vector'}", f"--as {kind}:{key.name}")
+    if key is not None and key.kind in _HELD and kind in _HELD and key.kind != kind:
+        raise UsageError(f"{path} holds {_HELD[kind]}", f"--as {kind}:{key.name}")
     if kind == "edit":
         return _edit_imported(session, data, path, name, force)
+    if kind == "means":
+        return _means_imported(session, data, path, name, force)
     return _vector_imported(session, data, path, name, force)
+
+
+#: What files of tensors can be imported as.
+_HELD = {"vector": "a vector", "edit": "an edit", "means": "means"}
+
+
+def _means_imported(session: Session, data: bytes, path: Path, name: str | None, force: bool) -> Saved:
+    from sessions.circuits.means import Means
+
+    artifact = opened(data, "means", str(path))
+    header, found = artifact.header, body_of(artifact, Means, str(path))
+    notes = []
+    if session.model is not None:
+        info = session.model.info
+        notes.append(check_model(header.fingerprint, header.model, info.fingerprint, info.name, force))
+        if same_model(header.fingerprint, info.fingerprint):
+            found.check(session.model.anatomy)
+    key = Key("means", name or header.name)
+    saved = session.store.save(
+        key.kind,
+        key.name,
+        found,
+        model=header.model,
+        fingerprint=header.fingerprint,
+        command=line_of(["import", path], {"--as": key}),
+        force=force,
+    )
+    return Saved(name=str(key), path=str(saved), notes=tuple(filter(None, notes)))
 
 
 def _vector_imported(session: Session, data: bytes, path: Path, name: str | None, force: bool) -> Saved:

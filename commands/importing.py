@@ -112,6 +112,27 @@ def import_configuration(session: Session, path: Path, key: Key | None, force: b
     return Exported(path=str(written), format="wb", notes=("what its variables stand for is said in its first lines",))
 
 
+def import_means(session: Session, path: Path, key: Key, which: str | None, force: bool) -> Saved:
+    """Mean activations in a pickle of an earlier project, kept as means; they are those of the open model."""
+    from sessions.circuits.means import About, Means
+    from sessions.edits.published_means import means_in
+
+    opened = session.opened()
+    name, layers = means_in(path.expanduser().absolute(), which)
+    found = Means(About(over=f"{name} of {path.name}"), layers)
+    found.check(opened.anatomy)
+    saved = session.store.save(
+        key.kind,
+        key.name,
+        found,
+        model=opened.info.name,
+        fingerprint=opened.info.fingerprint,
+        command=line_of(["import", path], {"--as": key, "--key": which}),
+        force=force,
+    )
+    return Saved(name=str(key), path=str(saved), notes=(f"a reference: discover --reference {key}",))
+
+
 def import_maxima(
     session: Session, found: Maxima, key: Key | None, path: Path, top: int | None, layer: int | None, force: bool
 ) -> Saved | FileShown:

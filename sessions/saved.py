@@ -21,6 +21,7 @@ from sessions.tensor_file import texts_of
 
 if TYPE_CHECKING:  # the rooms that need torch or numpy are imported when they are needed
     from sessions.atlas.atlas import Atlas
+    from sessions.circuits.means import Means
     from sessions.edits.edit import Edit
     from sessions.model.opening import OpenModel
     from sessions.vectors.vector import Vector
@@ -132,6 +133,18 @@ class Saved:
         if self.model is not None and self._is_of_model(header):
             found.check(self.model.anatomy)
         return found, remarks
+
+    def read_means(self, name: str, *, force: bool = False) -> tuple[Means, tuple[str, ...]]:
+        """Saved means, and remarks on how they fit the open model.
+
+        Raises:
+            ArtifactError: they are missing, damaged, or made on another model than the open one.
+        """
+        from sessions.circuits.means import Means
+
+        header, found = self.store.load("means", name, Means)
+        remarks = self._fit(header, force)
+        return found.named(name, header.model, header.fingerprint), remarks
 
     def latest_atlas(self) -> str:
         """The name of the atlas of the open model that was written last; empty where there is none."""

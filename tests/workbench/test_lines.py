@@ -500,6 +500,14 @@ def samples(text: str) -> list[Value]:
             about=opened_sae, position=None, token="", vector="calm",
             encoding=Encoding(active=0, unexplained=1.0, cosine=0.0, norms=(0.0, 0.0), features=()),
         ),
+        results.MeansBuilt(
+            name="facts", over=text, texts=12, tokens=1, neurons=46_080, places=17, path=f"/home/u/{text}",
+        ),
+        results.MeansShown(
+            name="facts", model=text, over=text, texts=0, tokens=0, size=46_080, places=0,
+            layers=(results.LayerMeans(layer=0, neurons=1536, size=0.01, strongest=Neuron(0, 5), mean=-2.5e4),),
+            neurons=(results.NeuronMean(neuron=Neuron(24, 1005), mean=1.5),),
+        ),
         results.CircuitsCompared(names=("texas", "current"), comparison=compared(circuit, circuit)),
         results.CircuitHeldAgainst(
             circuit="texas", size=200, vector="calm", site="resid_post", ranks=Agreement(4, None, None, 1.0),
