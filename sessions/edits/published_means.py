@@ -41,17 +41,18 @@ def means_in(path: Path, key: str | None = None) -> tuple[str, tuple[Tensor, ...
 def _each(held: Any) -> list[tuple[str, list[Tensor]]]:
     """What may be means: by its key, the vectors of all layers."""
     items = held.items() if isinstance(held, Mapping) else ()
-    return [(str(key), layers) for key, value in items if (layers := _layers(value))]
+    return [(str(key), layers) for key, value in items if (layers := _layers(value, "mean" in str(key).lower()))]
 
 
-def _layers(value: Any) -> list[Tensor]:
-    """A vector for each layer, in a list or by number; empty where this is something else."""
+def _layers(value: Any, is_called_so: bool) -> list[Tensor]:
+    """A vector for each layer, in a list or by number, or as the rows of a matrix that is called a mean; empty where
+    this is something else."""
     if isinstance(value, Mapping):
         if sorted(map(str, value)) != sorted(map(str, range(len(value)))):
             return []
         numbered = {str(key): each for key, each in value.items()}
         value = [numbered[str(number)] for number in range(len(value))]
-    if isinstance(value, Tensor) and value.layout == torch.strided and value.ndim == 2:
+    if is_called_so and isinstance(value, Tensor) and value.layout == torch.strided and value.ndim == 2:
         value = list(value)
     fits = isinstance(value, list | tuple) and all(_is_vector(each) for each in value)
     return list(value) if fits else []

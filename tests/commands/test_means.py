@@ -169,6 +169,9 @@ def test_means_in_a_file_of_an_earlier_project_are_kept(little: Session) -> None
     assert "of 2 layers" in failure(little, "import short.pt --as means:x").message
     torch.save({"means": [*one[:2], torch.full((48,), torch.nan)]}, "nan.pt")
     assert "not finite" in failure(little, "import nan.pt --as means:x").message
+    torch.save({"mean_activations": torch.stack(one), "L0_down": torch.ones(4, 48)}, "matrix.pt")
+    result(little, "import matrix.pt --as means:rows")
+    assert result(little, "means show rows L2/N4").over == "mean_activations of matrix.pt"
     torch.save({"words": ["a"]}, "words.pt")
     assert "no means in it" in failure(little, "import words.pt --as means:x").message
 
