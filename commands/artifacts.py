@@ -8,11 +8,20 @@ from pathlib import Path
 from msgspec import structs
 
 from commands.choices import OneOf
-from commands.exporting import edit_bytes, edit_imported, kind_in, model_exported
-from commands.importing import CONFIGURATIONS, PICKLES, import_configuration, import_inventory, import_published
+from commands.exporting import atlas_file, edit_bytes, means_bytes, model_exported, tensors_imported, vector_file
+from commands.importing import (
+    CONFIGURATIONS,
+    PICKLES,
+    import_configuration,
+    import_inventory,
+    import_maxima,
+    import_means,
+    import_published,
+)
 from commands.names import ArtifactName, FileName, Name, SavedName
 from commands.verb import argument, option, verb
-from commands.words import Gain, Whole
+from commands.words import Gain, Text, Whole
+from sessions.atlas.maxima_files import maxima_in
 from sessions.circuits import files
 from sessions.circuits.circuit import Circuit, Target
 from sessions.circuits.sound import UNKNOWN_ID, check_fits
@@ -22,10 +31,10 @@ from sessions.events import Steps
 from sessions.interventions import inventories
 from sessions.interventions.presets import Preset, sound
 from sessions.lines import line_of
-from sessions.model.info import Prompt, Token, same_model
+from sessions.model.info import Prompt, Token
 from sessions.results import Deleted, Exported, FileShown, Imported, Listed, Loaded, ModelExported, Saved
 from sessions.session import Session
-from sessions.store import Key, body_of, check_model, opened
+from sessions.store import Key, check_model
 
 FAMILY = "Saved by name"
 
@@ -96,7 +105,7 @@ def list_(session: Session) -> Listed:
 
 
 @verb("delete", family=FAMILY, example="delete texas")
-@argument("name", help="its name; vector:, preset:, atlas: or edit:NAME for one of these", type=ArtifactName())
+@argument("name", help="its name; vector:, preset:, atlas:, means: or edit:NAME for one of these", type=ArtifactName())
 @option("--restore", is_flag=True, help="bring back what was deleted last under that name")
 def delete(session: Session, name: Key, restore: bool) -> Deleted | Saved:
     """Delete what was saved; `delete NAME --restore` brings it back."""
@@ -112,7 +121,7 @@ _FORMATS = {
     "json": "a circuit, everything in it, a preset as an inventory of known neurons, or an atlas's strongest maxima",
     "reference": "a circuit as the reference implementation's file",
     "csv": "a circuit's neuron table",
-    "safetensors": "a vector, an atlas or an edit, everything in it",
+    "safetensors": "a vector, an atlas, means or an edit, everything in it",
     "gguf": "a vector as llama.cpp's control vector",
 }
 #: What each kind can be written as, its usual format first.
@@ -122,13 +131,14 @@ _WRITTEN_AS = {
     "preset": ("json",),
     "atlas": ("json", "safetensors"),
     "edit": ("safetensors",),
+    "means": ("safetensors",),
 }
 
 
 @verb("export", family=FAMILY, example="export texas.csv")
 @argument("path", help="the file to write, whose ending chooses the format, or with --model a folder", type=FileName())
 @option("--format", type=OneOf("format", _FORMATS), help="how to write it (default: by the file's ending)")
-@option("--name", type=ArtifactName(), help="what was saved: a circuit's name, vector:, preset:, atlas: or edit:NAME")
+@option("--name", type=ArtifactName(), help="a circuit's name, or vector:, preset:, atlas:, means: or edit:NAME")
 @option("--model", is_flag=True, help="write the open model with its edits into a folder, as transformers does")
 @option("--force", is_flag=True, help="replace the file if it exists; with --model, the model in the folder")
 def export(
@@ -139,7 +149,7 @@ def export(
     A circuit is the session's, unless another is named. A vector at resid_post becomes a control vector for
     llama.cpp: export calm.gguf --name vector:calm. There direction N is added to what leaves layer N; it has none for
     layer 0, which is left out. A preset becomes a JSON inventory of known neurons: export known.json --name
-    preset:calm. Of an atlas, the strongest activation of each neuron is written, with its text, its position and its
+    preset:calm. Of an atlas, the highest activation of each neuron is written, with its text, its position and its
     token: export maxima.json --name atlas:small.
 
     export FOLDER --model writes config, weights and tokenizer, the weights as they are now, to the bit; it is opened
@@ -166,11 +176,13 @@ def export(
         )
     chosen = chosen or _WRITTEN_AS[kind][0]
     if name is not None and name.kind == "vector":
-        content, notes = _vector_file(session, name.name, chosen)
+        content, notes = vector_file(session, name.name, chosen)
     elif name is not None and name.kind == "atlas":
-        content, notes = _atlas_file(session, name.name, chosen), ()
+        content, notes = atlas_file(session, name.name, chosen), ()
     elif name is not None and name.kind == "edit":
         content, notes = edit_bytes(session, name.name), ()
+    elif name is not None and name.kind == "means":
+        content, notes = means_bytes(session, name.name), ()
     elif name is not None and name.kind == "preset":
         content, notes = _preset_file(session, name.name), ()
     else:
@@ -186,24 +198,6 @@ def _circuit_file(circuit: Circuit, format: str) -> bytes:
     return (files.write_json if format == "json" else files.write_reference)(circuit)
 
 
-def _vector_file(session: Session, name: str, format: str) -> tuple[bytes, tuple[str, ...]]:
-    from sessions.vectors.gguf import write_gguf
-
-    vector, _ = session.read_vector(name, force=True)
-    if format == "safetensors":  # its own file, which has just been found in order
-        return read_file(session.store.path("vector", name)), ()
-    left_out = ("llama.cpp has no direction at layer 0: it is left out",) if 0 in vector.layers else ()
-    return write_gguf(vector), left_out
-
-
-def _atlas_file(session: Session, name: str, format: str) -> bytes:
-    from sessions.atlas.telling import reference
-
-    found, _ = session.read_atlas(name, force=True)
-    # Its own file has just been found in order.
-    return read_file(session.store.path("atlas", name)) if format == "safetensors" else reference(found)
-
-
 def _preset_file(session: Session, name: str) -> bytes:
     header, preset = session.store.load("preset", name, Preset)
     about = {"model": header.model, "fingerprint": header.fingerprint}
@@ -213,7 +207,7 @@ def _preset_file(session: Session, name: str) -> bytes:
 
 #: How close the difference that a foreign file gives has to be to the one that is computed, as a part of it.
 _CLOSE = 0.1
-_IMPORTED = ("circuit", "vector", "preset", "edit")
+_IMPORTED = ("circuit", "vector", "preset", "edit", "means")
 
 
 @verb("import", family=FAMILY, example="import circuit.json --as texas2")
@@ -230,7 +224,9 @@ _IMPORTED = ("circuit", "vector", "preset", "edit")
     help="of a neuron's signature: how hard it pushes; of a LoRA: its alpha (default: the file's)",
 )
 @option("--beta", type=Gain(), help="the same of the neuron that cuts the loop; 0 leaves it out")
-@option("--top", type=Whole(), help="of differences of activations: so many of the strongest (default: those it names)")
+@option("--top", type=Whole(), help="of differences of activations, or maxima: so many of the strongest (default: all)")
+@option("--key", type=Text(), help="of means where a file has several: the key of those that are meant")
+@option("--layer", type=Whole(0), help="of an atlas's maxima without one: the layer that its neurons are of")
 @option("--force", is_flag=True, help="even if it was made on another model; replace what has the name")
 def import_(
     session: Session,
@@ -239,35 +235,54 @@ def import_(
     alpha: float | None,
     beta: float | None,
     top: int | None,
+    layer: int | None,
+    key: str | None,
     force: bool,
 ) -> Imported | Saved | Exported | FileShown:
     """Read a circuit from a file into the session, or save a vector, an edit or a preset from one.
 
     Reference circuit files say nothing of the model they come from; the neurons are checked against
-    the open one. A .safetensors file is a vector or an edit that was exported here: it is saved, under its own name
-    unless there is another. An inventory of known neurons is saved as a preset: import known.json --as preset:calm.
+    the open one. A .safetensors file is a vector, means or an edit that was exported here: it is saved, under its
+    own name unless there is another. An inventory of known neurons is saved as a preset: import known.json --as
+    preset:calm.
 
     Of what earlier projects wrote with torch.save (.pt), nothing but plain data is read and nothing is run: the
     signature of a neuron or deltas of neurons become an edit, differences of activations and a scan of dead neurons
     a preset, the factors of a LoRA an adapter, the recruits of training a round; of any other it is shown what is
-    in it. The configuration of their rounds (.yaml) becomes a command file, a preset of theirs (.yaml, with its
-    neurons under enabled) a preset.
+    in it. Means of all neurons are kept to compare with: import diff.pt --as means:base --key base_means. The
+    configuration of their rounds (.yaml) becomes a command file, a preset of theirs (.yaml, with its neurons under
+    enabled) a preset.
 
-    An inventory may hold presets of its own: each is saved beside it, as NAME.ITS-NAME.
+    An inventory may hold presets of its own: each is saved beside it, as NAME.ITS-NAME. The maxima of an atlas (.json)
+    are shown or, with --as preset:NAME, kept: preset:NAME:top300 selects the strongest.
     """
     if path.suffix.lower() in PICKLES:
+        if layer is not None:
+            raise UsageError("--layer is for the maxima of an atlas (.json)", "leave it out")
+        if name is not None and name.kind == "means":
+            return import_means(session, path, name, key, force)
+        if key is not None:
+            raise UsageError("--key says which means are meant", "--as means:NAME reads means")
         return import_published(session, path, name, force, alpha, beta, top)
-    for flag, given in (("--alpha", alpha), ("--beta", beta), ("--top", top)):
+    for flag, given in (("--alpha", alpha), ("--beta", beta), ("--key", key)):
         if given is not None:
             raise UsageError(f"{flag} is for a file that torch.save wrote", "leave it out")
+    maxima = maxima_in(read_file(path.absolute()), str(path)) if path.suffix.lower() == ".json" else None
+    if maxima is not None:
+        return import_maxima(session, maxima, name, path, top, layer, force)
+    for flag, count in (("--top", top), ("--layer", layer)):
+        if count is not None:
+            raise UsageError(
+                f"{flag} is for differences of activations, and for the maxima of an atlas", "leave it out"
+            )
     if path.suffix.lower() in CONFIGURATIONS:
         return import_configuration(session, path, name, force)
     is_tensors = path.suffix.lower() == ".safetensors"
-    if name is not None and name.kind in (("preset",) if is_tensors else ("vector", "edit")):
-        held = "a vector or an edit" if is_tensors else "a circuit or an inventory of known neurons"
+    if name is not None and name.kind in (("preset",) if is_tensors else ("vector", "edit", "means")):
+        held = "a vector, means or an edit" if is_tensors else "a circuit or an inventory of known neurons"
         raise UsageError(f"a {path.suffix} file holds {held}, no {name.kind}", f"for example: --as {name.name}")
     if is_tensors:
-        return _import_tensors(session, path, name, force)
+        return tensors_imported(session, path, name, force)
     if name is not None and name.kind == "preset":
         return import_inventory(
             session, inventories.read_inventory(read_file(path.absolute()), str(path)), name, path, force
@@ -357,38 +372,3 @@ def _against_another(session: Session, prompt: Prompt, target: Target, notes: li
         f"{found:+.3f}: the target is taken for the logit of {target.tokens[0].text!r} alone"
     )
     return target
-
-
-def _import_tensors(session: Session, path: Path, key: Key | None, force: bool) -> Saved:
-    data, name = read_file(path.absolute()), None if key is None else key.name
-    kind = kind_in(data, str(path))
-    if key is not None and key.kind in ("vector", "edit") and kind in ("vector", "edit") and key.kind != kind:
-        raise UsageError(f"{path} holds {'an edit' if kind == 'edit' else 'a vector'}", f"--as {kind}:{key.name}")
-    if kind == "edit":
-        return edit_imported(session, data, path, name, force)
-    return _import_vector(session, data, path, name, force)
-
-
-def _import_vector(session: Session, data: bytes, path: Path, name: str | None, force: bool) -> Saved:
-    from sessions.vectors.vector import Vector, check_origin
-
-    artifact = opened(data, "vector", str(path))
-    header, vector = artifact.header, body_of(artifact, Vector, str(path))
-    notes = []
-    if session.model is not None:
-        info = session.model.info
-        notes.append(check_model(header.fingerprint, header.model, info.fingerprint, info.name, force))
-        vector.check(session.model.anatomy)
-        if vector.origin is not None and same_model(header.fingerprint, info.fingerprint):
-            check_origin(vector.origin, session.model.anatomy)
-    key = Key("vector", name or header.name)
-    saved = session.store.save(
-        key.kind,
-        key.name,
-        vector,
-        model=header.model,
-        fingerprint=header.fingerprint,
-        command=line_of(["import", path], {"--as": key.name}),
-        force=force,
-    )
-    return Saved(name=str(key), path=str(saved), notes=tuple(filter(None, notes)))

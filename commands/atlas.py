@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from click.shell_completion import CompletionItem
 
-from commands.choices import OneOf
+from commands.choices import BY, OneOf
 from commands.circuits import range_of
 from commands.names import FileName, Name, SavedName
 from commands.neuron import one_of
@@ -20,6 +21,9 @@ from sessions.events import Steps
 from sessions.lines import line_of
 from sessions.results import AtlasBuilt, AtlasShown, AtlasTop, Listed
 from sessions.session import Session
+
+if TYPE_CHECKING:
+    from sessions.atlas.atlas import By
 
 FAMILY = "Hidden states"
 
@@ -75,6 +79,7 @@ class Subject(Word):
     type=Rows(),
     help="neurons of a layer, or maxima of each sign, to show (default: the setting rows)",
 )
+@option("--by", type=BY, help="of top: rank by magnitude (the default), or by the highest positive activation")
 @option("--force", is_flag=True, help="replace what has that name, begin anew; show it even if of another model")
 def atlas(
     session: Session,
@@ -89,22 +94,24 @@ def atlas(
     batch: int | None,
     memory: int | None,
     rows: int | None,
+    by: By | None,
     force: bool,
 ) -> Steps[AtlasBuilt | AtlasShown | AtlasTop | Listed]:
     """Read a corpus and keep what every neuron did: extremes in their contexts, mean, spread, firing rate.
 
     atlas build NAME reads it, once; atlas show L12/N34 tells of a neuron, atlas top 12 of the strongest of a layer,
-    both from the model's latest atlas unless --name names another. Files of text have a blank line between documents,
+    both from the model's latest atlas unless --name names another; --by positive ranks by the highest activation above
+    0 alone, and atlas:NAME:positive300 selects so. Files of text have a blank line between documents,
     JSONL a document a line, {"text": "…"}; of a folder all such files are read, of hf:NAME[:SPLIT] the column text.
     Special tokens are read and not counted. What was built when it was killed is not lost: the same line goes on.
 
     A neuron behind a plain nonlinearity fires above 0; one that is gated, above a tenth of its largest |activation|.
     Quantiles are read off a histogram and off by less than a quarter of their value. export FILE.json --name atlas:NAME
-    writes the strongest activation of each neuron for other programs.
+    writes the highest activation of each neuron for other programs.
     """
     making = {"corpus": corpus, "layers": layers, "length": length, "docs": docs, "top": top, "batch": batch}
     if action == "build":
-        _refuse(action, name=name, rows=rows)
+        _refuse(action, name=name, rows=rows, by=by)
         if subject is None:
             raise UsageError("atlas build needs a name", "for example: atlas build small")
         made = Name().read(subject)
@@ -115,14 +122,17 @@ def atlas(
             return (yield from _built(session, made, path, corpus, layers, length, docs, top, batch, memory, force))
     _refuse(action, **making, memory=memory)
     if action == "list":
+        _refuse(action, by=by)
         return Listed(rows=tuple(session.store.rows("atlas")))
     if subject is None:
         raise UsageError(
             f"atlas {action} needs a {'neuron' if action == 'show' else 'layer'}",
             f"for example: atlas {action} {'L12/N34' if action == 'show' else '12'}",
         )
-    shown = _shown if action == "show" else _topped
-    return shown(session, subject, name or "", rows, force)
+    if action == "show":
+        _refuse(action, by=by)
+        return _shown(session, subject, name or "", rows, force)
+    return _topped(session, subject, name or "", rows, by or "magnitude", force)
 
 
 def _refuse(action: str, **given: object) -> None:
@@ -213,7 +223,7 @@ def _shown(session: Session, subject: str, name: str, rows: int | None, force: b
     return AtlasShown(profile=profile(found, neuron), listed=rows or session.settings.rows, notes=notes)
 
 
-def _topped(session: Session, subject: str, name: str, rows: int | None, force: bool) -> AtlasTop:
+def _topped(session: Session, subject: str, name: str, rows: int | None, by: By, force: bool) -> AtlasTop:
     from sessions.atlas.telling import peak, strongest
     from sessions.circuits.lens import pushed
 
@@ -223,7 +233,7 @@ def _topped(session: Session, subject: str, name: str, rows: int | None, force: 
     opened = session.opened()
     found, notes = session.read_atlas(name, force=force)
     range_of(session, (first, last))
-    top = strongest(found, first, rows or session.settings.rows)
+    top = strongest(found, first, rows or session.settings.rows, by)
     pushes = pushed(opened.anatomy, opened.tokenizer, [neuron for neuron, _ in top])
     layer = found.layer(first)
     return AtlasTop(
@@ -242,5 +252,6 @@ def _topped(session: Session, subject: str, name: str, rows: int | None, force: 
             for (neuron, maximum), (up, _) in zip(top, pushes, strict=True)
         ),
         total=layer.width,
+        by=by,
         notes=notes,
     )

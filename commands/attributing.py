@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from msgspec import structs
 
 from commands.choices import REFERENCE
+from commands.names import means_named
 from commands.reading import prompts_in
 from sessions.errors import UsageError
 from sessions.events import Steps
@@ -16,6 +17,8 @@ from sessions.model.info import Encoded
 from sessions.session import Session
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from sessions.circuits.attribution import Reference
     from sessions.circuits.cases import Case
     from sessions.circuits.choosing import Choice
@@ -38,11 +41,14 @@ def way(
     reference: str,
     reference_seed: str | None,
     steps: int | None,
+    *,
+    force: bool = False,
 ) -> Steps[tuple[Way, list[str]]]:
     """How to attribute, from the words of a line, and remarks on it.
 
     Args:
         over: the prompt, or the many that are attributed.
+        force: compare with means of another model.
 
     Raises:
         UsageError: two of them do not go together.
@@ -55,13 +61,13 @@ def way(
         raise UsageError(f"--steps is for --method ig, not for {method}", "leave one of them out")
     if attention is not None and method == "exact":
         raise UsageError("--attention is for estimates, and --method exact makes none", "leave one of them out")
-    if reference_seed is not None and reference in PLAIN:
+    if reference_seed is not None and not is_prompt(reference):
         raise UsageError(
             "--reference-seed needs a prompt as --reference", 'for example: --reference "the other prompt"'
         )
     if attention is None:
         attention = session.settings.attention if method == "relp" else "gradient"
-    compared, notes = yield from compared_with(session, over, reference, reference_seed)
+    compared, notes = yield from compared_with(session, over, reference, reference_seed, force=force)
     if method == "exact":  # one pass of the plainest method finds out what there is to switch off
         method = "atp"
     check(session.opened().anatomy, method, compared)  # type: ignore[arg-type]
@@ -76,21 +82,32 @@ def usual_reference(session: Session, prompts: int) -> str:
 
 def named(reference: str) -> str:
     """What neurons are compared with, or held at, in a word or two."""
-    return reference if reference in PLAIN else "another prompt"
+    return "another prompt" if is_prompt(reference) else reference
+
+
+def is_prompt(reference: str) -> bool:
+    """Whether a reference is a prompt: neither one of the plain ones, nor means that are kept."""
+    return reference not in PLAIN and means_named(reference) is None
 
 
 def compared_with(
-    session: Session, over: Encoded | Sequence[Case], word: str, seed: str | None = None
+    session: Session, over: Encoded | Sequence[Case], word: str, seed: str | None = None, *, force: bool = False
 ) -> Steps[tuple[Reference | None, list[str]]]:
     """The reference that a word means for a prompt, or for many, None for zero, and remarks on it.
 
-    Means are over built-in texts; or over the many prompts themselves, for each position, counted from the end.
+    Means are over built-in texts; or over the many prompts themselves, for each position, counted from the end. Those
+    that are kept are by position only for many prompts: there alone positions are counted from the end.
     """
     from sessions.circuits.attribution import Reference
     from sessions.circuits.recording import means
 
     if word == "zero":
         return None, []
+    name = means_named(word)
+    if name is not None:
+        many = not isinstance(over, Encoded)
+        kept, remarks = kept_means(session, name, places=many, force=force)
+        return Reference(kept, from_end=many and kept[0].ndim == 2), remarks
     if word != "mean":
         if not isinstance(over, Encoded):
             raise many_against_one()
@@ -102,6 +119,25 @@ def compared_with(
     texts = [case.ids for case in over]
     found = yield from means(session.opened(), texts, session.home, session.cancel, aligned=True, under=session.under())
     return Reference(found, from_end=True), ["compared with each neuron's mean over these prompts, by position"]
+
+
+def kept_means(
+    session: Session, name: str, *, places: bool = False, force: bool = False
+) -> tuple[tuple[Tensor, ...], list[str]]:
+    """Means that are kept, `[width]` a site or, with `places` where they have such, `[places, width]`; and remarks.
+
+    Raises:
+        ArtifactError: they are missing, damaged, or of another model.
+    """
+    from sessions.circuits.attribution import OTHER_REFERENCE, refuse_experts
+
+    anatomy = session.opened().anatomy
+    refuse_experts(anatomy, OTHER_REFERENCE)
+    found, notes = session.read_means(name, force=force)
+    said = [*notes, f"means:{name} are over {found.about.over}"]
+    if found.about.sha256 and found.about.under != session.under():
+        said.append(f"what is suppressed or edited was another when means:{name} were taken")
+    return found.by_site(anatomy, places=places), said
 
 
 def corpus(session: Session, over: Path | None = None, raw: bool = False) -> tuple[list[tuple[int, ...]], str]:
@@ -150,7 +186,7 @@ def prompts_with_targets(
 
     if method == "exact":
         raise UsageError("--method exact is for one prompt", "leave out --prompts, or choose relp, atp or ig")
-    if reference not in PLAIN:
+    if is_prompt(reference):
         raise many_against_one()
     opened, file = session.opened(), prompts_in(path, raw)
     cases = yield from settled(opened, file.prompts, batch=batch or LARGEST_BATCH, cancel=session.cancel)

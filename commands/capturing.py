@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import structs
 
-from commands.choices import STATE, THINKING
+from commands.choices import BY, STATE, THINKING
 from commands.names import SavedName
 from commands.prompting import NO_SWITCH
 from commands.vectors import refuse_taken, taken_apart
@@ -22,7 +22,7 @@ from sessions.results import VectorShown
 from sessions.session import Session
 
 if TYPE_CHECKING:
-    from sessions.atlas.atlas import Maximum
+    from sessions.atlas.atlas import By, Maximum
     from sessions.interventions.comparing import Asked
     from sessions.model.hooks import StateSite
 
@@ -34,6 +34,7 @@ FAMILY = "Hidden states"
 @argument("neuron", help="with --from: the neuron whose strongest place is meant", type=Observed(), required=False)
 @option("--prompt", "text", type=Text(), help="the text to read (default: the session's prompt)")
 @option("--from", "atlas", type=SavedName("atlas"), help="an atlas, atlas:NAME: the text that woke the neuron most")
+@option("--by", type=BY, help="with --from: what most is, magnitude (the default) or the highest positive activation")
 @option("--at", type=Text(), help="a word of the text, or a position; -1, the last, unless given")
 @option("--nth", type=Whole(), help="which one, where the word stands there several times")
 @option("--layer", type=Whole(0), help="the layer (with --from, the neuron's own)")
@@ -47,6 +48,7 @@ def capture(
     neuron: str | None,
     text: str | None,
     atlas: str | None,
+    by: By | None,
     at: str | None,
     nth: int | None,
     layer: int | None,
@@ -72,12 +74,14 @@ def capture(
             said = f"--from does not say {wrong}" if neuron is None else f"an atlas says {wrong} itself"
             raise UsageError(said, f"capture {name} L12/N34 --from atlas:{atlas}")
         chosen = _one(session, neuron)
-        asked, position, found = _in_atlas(session, atlas, chosen, force)
+        asked, position, found = _in_atlas(session, atlas, chosen, by or "magnitude", force)
         layer = chosen.layer if layer is None else layer
         notes.append(f"{chosen} is {found.value:+.3f} at {found.token!r}, position {found.position}, in the atlas")
     else:
         if neuron is not None:
             raise UsageError(f"'{neuron}' is a neuron, and there is no atlas", "name one: --from atlas:NAME")
+        if by is not None:
+            raise UsageError("--by is for a place in an atlas", "name one: --from atlas:NAME")
         encoded, notes = text_of(session, text, raw, thinking, "--prompt")
         position = marked_in(encoded, at or "-1", nth, notes)
         asked = (encoded, Condition("source", session.in_force))
@@ -95,8 +99,8 @@ def capture(
         cancel=session.cancel,
     )
     result = yield from taken_apart(session, vector.named(name, vector.model, vector.fingerprint), [layer])
-    given = {"--prompt": text, "--from": atlas and f"atlas:{atlas}", "--at": at, "--nth": nth, "--layer": layer,
-             "--site": site, "--raw": raw, "--thinking": thinking or None}  # fmt: skip
+    given = {"--prompt": text, "--from": atlas and f"atlas:{atlas}", "--by": by, "--at": at, "--nth": nth,
+             "--layer": layer, "--site": site, "--raw": raw, "--thinking": thinking or None}  # fmt: skip
     path = session.store.save(
         "vector",
         name,
@@ -117,14 +121,14 @@ def _one(session: Session, text: str) -> Neuron:
     return neurons[0]
 
 
-def _in_atlas(session: Session, name: str, neuron: Neuron, force: bool) -> tuple[Asked, int, Maximum]:
+def _in_atlas(session: Session, name: str, neuron: Neuron, by: By, force: bool) -> tuple[Asked, int, Maximum]:
     """The text that woke a neuron most, as far as the place where it did, and that place."""
     from sessions.interventions.transplanting import source_of
     from sessions.model.tokens import token_text
     from sessions.vectors.findings import Origin
 
     atlas, _ = session.read_atlas(name, force=force)
-    found = atlas.strongest(neuron)
+    found = atlas.strongest(neuron, by)
     if found is None:
         raise UsageError(f"{neuron} was never computed in atlas '{name}'", "an expert that no token was sent to")
     text = "".join(token_text(session.opened().tokenizer, each) for each in found.ids)

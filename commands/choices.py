@@ -14,6 +14,7 @@ from sessions.settings import describe
 if TYPE_CHECKING:
     from sessions.session import Session
 
+from commands.names import means_named, saved_means
 from commands.words import Word
 
 
@@ -46,6 +47,16 @@ class OneOf(Word):
 
     def completions(self, session: Session | None, incomplete: str) -> list[tuple[str, str]]:
         return list(self.meanings.items())
+
+
+#: What makes a neuron of an atlas strong.
+BY = OneOf(
+    "ranking",
+    {
+        "magnitude": "how far it was from 0, on either side",
+        "positive": "how far above 0, as atlases of other programs have it",
+    },
+)
 
 
 class SomeOf(OneOf):
@@ -128,10 +139,33 @@ ALIGN = OneOf(
 )
 
 
-REFERENCE = Usually({"zero": "what a neuron contributes at all", "mean": "more than it contributes on average"})
+class ReferenceWord(Usually):
+    """What neurons are compared with: a usual word, means that are kept, or a prompt."""
+
+    shape = "zero|mean|means:NAME|TEXT"
+
+    def completions(self, session: Session | None, incomplete: str) -> list[tuple[str, str]]:
+        return [*super().completions(session, incomplete), *saved_means(session)]
 
 
-HELD = OneOf("reference", {"mean": "its mean at that position", "zero": "zero"})
+REFERENCE = ReferenceWord({"zero": "what a neuron contributes at all", "mean": "more than it contributes on average"})
+
+
+class HeldWord(OneOf):
+    """What all other neurons are held at: one of a few words, or means that are kept."""
+
+    def __init__(self, name: str, meanings: dict[str, str]) -> None:
+        super().__init__(name, meanings)
+        self.shape = f"{self.shape}|means:NAME"
+
+    def read(self, text: str) -> str:
+        return super().read(text) if means_named(text) is None else text
+
+    def completions(self, session: Session | None, incomplete: str) -> list[tuple[str, str]]:
+        return [*super().completions(session, incomplete), *saved_means(session)]
+
+
+HELD = HeldWord("reference", {"mean": "its mean at that position", "zero": "zero"})
 
 
 #: What ablated neurons are held at, in words.

@@ -61,7 +61,7 @@ FAMILY = "Circuits"
 @option(
     "--reference",
     type=REFERENCE,
-    help="what neurons are compared with: zero, mean, or a prompt (default: zero; of many prompts their mean)",
+    help="what neurons are compared with: zero, mean, means:NAME or a prompt (default: zero; of many their mean)",
 )
 @option("--reference-seed", type=Text(), help="the seed of that prompt (default: this prompt's)")
 @option("--steps", type=Whole(2), help="passes of --method ig (default: 16)")
@@ -69,6 +69,7 @@ FAMILY = "Circuits"
 @option("--keep-universal", is_flag=True, help="keep neurons that answer to every prompt")
 @option("--no-verify", is_flag=True, help="do not measure the exact effect of each neuron found")
 @option("--batch", type=Whole(), help="tokens computed at once, which bounds the memory")
+@option("--force", is_flag=True, help="compare with means:NAME of another model")
 def discover(
     session: Session,
     target: str | None,
@@ -91,6 +92,7 @@ def discover(
     keep_universal: bool,
     no_verify: bool,
     batch: int | None,
+    force: bool,
     **limits: Any,
 ) -> Steps[Discovered]:
     """Find the neurons that carry the next token.
@@ -127,7 +129,7 @@ def discover(
         gathering = gathering_of(aggregate, align, threshold, choice)
         cases, notes = yield from prompts_with_targets(session, prompts, raw, method, reference or "zero", batch)
         reference = reference or usual_reference(session, len(cases))
-        how, remarks = yield from way(session, cases, method, attention, reference, reference_seed, steps)
+        how, remarks = yield from way(session, cases, method, attention, reference, reference_seed, steps, force=force)
         scope = yield from _without_universal(session, scope, keep_universal, notes)
         found = yield from _on_many(session, cases, choice, scope, how, gathering, batch)
     else:
@@ -136,7 +138,8 @@ def discover(
         _check_positions(at, len(encoded.ids))
         if method == "exact" and layers is None:
             raise _too_many(session, at, len(encoded.ids))
-        how, remarks = yield from way(session, encoded, method, attention, reference or "zero", reference_seed, steps)
+        against = reference or "zero"
+        how, remarks = yield from way(session, encoded, method, attention, against, reference_seed, steps, force=force)
         question, notes = _question(session, target, vs, target_only, sequence)
         scope = yield from _without_universal(session, scope, keep_universal, notes)
         found = yield from _on_one(session, encoded, question, choice, scope, how, method == "exact", batch)

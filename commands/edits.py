@@ -240,7 +240,14 @@ def inspect(session: Session, which: str, rows: int | None, tokens: int, force: 
     Before is the model with the edits below it, after is with it on top of them. Of a neuron are shown the tokens
     that its rows read, those that its column pushes, and how much it is of one token: the first one's part of a
     softmax over what the column alone would predict, and the cosines with the unembedding's rows of the first
-    and the second. Where there is a prompt, the logits after it are computed twice, with the edit in the weights
+    and the second.
+
+    Then the change alone, the weights after less the weights before: its norm, the tokens that it reads and pushes,
+    and how much of its push is of one token, as the share of all squared logits and as a z-score. Of a matrix that is
+    cut or has something added, as an adapter's, these are the strongest singular directions of the change, each with
+    its share of the squared norm.
+
+    Where there is a prompt, the logits after it are computed twice, with the edit in the weights
     and as hooks on the unchanged ones: both have to agree.
     """
     from sessions.edits.inspecting import inspected
@@ -279,5 +286,8 @@ def inspect(session: Session, which: str, rows: int | None, tokens: int, force: 
         matrices=found.matrices,
         tokens=found.tokens,
         apart=found.apart,
+        delta=found.delta,
+        delta_tokens=found.delta_tokens,
+        delta_top10=found.delta_top10,
         notes=(*notes, *found.notes),
     )

@@ -1,13 +1,14 @@
-"""What `export` and `import` do with changes of weights: a model with its edits as a folder, and edits as files."""
+"""What `export` and `import` do with tensors: a model and its edits as a folder; edits, vectors and more as files."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from sessions.disk import read_file
-from sessions.errors import ArtifactError
+from sessions.errors import ArtifactError, UsageError
 from sessions.events import Steps
 from sessions.lines import line_of
+from sessions.model.info import same_model
 from sessions.results import ModelExported, Saved
 from sessions.session import Session
 from sessions.store import KINDS, Key, body_of, check_model, opened
@@ -16,7 +17,7 @@ from sessions.store import KINDS, Key, body_of, check_model, opened
 _IDS = (1, 2, 3)
 
 
-def kind_in(data: bytes, source: str) -> str:
+def _kind_in(data: bytes, source: str) -> str:
     """Which kind of artifact the bytes of a safetensors file are.
 
     Raises:
@@ -69,7 +70,13 @@ def edit_bytes(session: Session, name: str) -> bytes:
     return read_file(session.store.path("edit", name))
 
 
-def edit_imported(session: Session, data: bytes, path: Path, name: str | None, force: bool) -> Saved:
+def means_bytes(session: Session, name: str) -> bytes:
+    """The file of saved means, which has been found in order."""
+    session.read_means(name, force=True)
+    return read_file(session.store.path("means", name))
+
+
+def _edit_imported(session: Session, data: bytes, path: Path, name: str | None, force: bool) -> Saved:
     """Save the edit in a file that was exported; where a model is open, it has to fit."""
     from sessions.edits.files import EditFile
 
@@ -92,4 +99,88 @@ def edit_imported(session: Session, data: bytes, path: Path, name: str | None, f
         force=force,
     )
     notes.append(f"edits load {key.name} applies it")
+    return Saved(name=str(key), path=str(saved), notes=tuple(filter(None, notes)))
+
+
+def vector_file(session: Session, name: str, format: str) -> tuple[bytes, tuple[str, ...]]:
+    from sessions.vectors.gguf import write_gguf
+
+    vector, _ = session.read_vector(name, force=True)
+    if format == "safetensors":  # its own file, which has just been found in order
+        return read_file(session.store.path("vector", name)), ()
+    left_out = ("llama.cpp has no direction at layer 0: it is left out",) if 0 in vector.layers else ()
+    return write_gguf(vector), left_out
+
+
+def atlas_file(session: Session, name: str, format: str) -> bytes:
+    from sessions.atlas.telling import reference
+
+    found, _ = session.read_atlas(name, force=True)
+    # Its own file has just been found in order.
+    return read_file(session.store.path("atlas", name)) if format == "safetensors" else reference(found)
+
+
+def tensors_imported(session: Session, path: Path, key: Key | None, force: bool) -> Saved:
+    """What an exported file of tensors holds, saved under its own name or the one that is given."""
+    data, name = read_file(path.absolute()), None if key is None else key.name
+    kind = _kind_in(data, str(path))
+    if key is not None and key.kind in _HELD and kind in _HELD and key.kind != kind:
+        raise UsageError(f"{path} holds {_HELD[kind]}", f"--as {kind}:{key.name}")
+    if kind == "edit":
+        return _edit_imported(session, data, path, name, force)
+    if kind == "means":
+        return _means_imported(session, data, path, name, force)
+    return _vector_imported(session, data, path, name, force)
+
+
+#: What files of tensors can be imported as.
+_HELD = {"vector": "a vector", "edit": "an edit", "means": "means"}
+
+
+def _means_imported(session: Session, data: bytes, path: Path, name: str | None, force: bool) -> Saved:
+    from sessions.circuits.means import Means
+
+    artifact = opened(data, "means", str(path))
+    header, found = artifact.header, body_of(artifact, Means, str(path))
+    notes = []
+    if session.model is not None:
+        info = session.model.info
+        notes.append(check_model(header.fingerprint, header.model, info.fingerprint, info.name, force))
+        if same_model(header.fingerprint, info.fingerprint):
+            found.check(session.model.anatomy)
+    key = Key("means", name or header.name)
+    saved = session.store.save(
+        key.kind,
+        key.name,
+        found,
+        model=header.model,
+        fingerprint=header.fingerprint,
+        command=line_of(["import", path], {"--as": key}),
+        force=force,
+    )
+    return Saved(name=str(key), path=str(saved), notes=tuple(filter(None, notes)))
+
+
+def _vector_imported(session: Session, data: bytes, path: Path, name: str | None, force: bool) -> Saved:
+    from sessions.vectors.vector import Vector, check_origin
+
+    artifact = opened(data, "vector", str(path))
+    header, vector = artifact.header, body_of(artifact, Vector, str(path))
+    notes = []
+    if session.model is not None:
+        info = session.model.info
+        notes.append(check_model(header.fingerprint, header.model, info.fingerprint, info.name, force))
+        vector.check(session.model.anatomy)
+        if vector.origin is not None and same_model(header.fingerprint, info.fingerprint):
+            check_origin(vector.origin, session.model.anatomy)
+    key = Key("vector", name or header.name)
+    saved = session.store.save(
+        key.kind,
+        key.name,
+        vector,
+        model=header.model,
+        fingerprint=header.fingerprint,
+        command=line_of(["import", path], {"--as": key.name}),
+        force=force,
+    )
     return Saved(name=str(key), path=str(saved), notes=tuple(filter(None, notes)))

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from msgspec import structs
 
-from commands.attributing import ENOUGH, corpus
+from commands.attributing import ENOUGH, corpus, kept_means
 from commands.choices import HELD, ORDER
-from commands.names import FileName
+from commands.names import FileName, TextsOrMeans, means_named
 from commands.reading import prompts_in
 from commands.verb import argument, option, verb
 from commands.verification import explained
@@ -21,6 +21,7 @@ from sessions.errors import UsageError
 from sessions.events import Steps
 from sessions.results import Faithfulness, FaithfulnessRow
 from sessions.session import Session
+from sessions.store import Key
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,11 +42,12 @@ LITTLE = 0.1
 @option("--raw", is_flag=True, help="read the prompts of files without the chat template")
 @option("--sizes", type=Sizes(), default="10,25,50,100,200,400", help="how many of the circuit's strongest, up to all")
 @option("--order", type=ORDER, default="strongest", help="which neurons come first")
-@option("--reference", type=HELD, default="mean", help="what all other neurons are held at: their mean, or zero")
-@option("--means", type=FileName(), help="a file of prompts to take the means over (default: the prompts measured on)")
+@option("--reference", type=HELD, default="mean", help="what all others are held at: mean, zero or means:NAME")
+@option("--means", type=TextsOrMeans(), help="means:NAME, or prompts to take means over (default: those measured on)")
 @option("--controls", type=Whole(0, 10_000), help=f"random circuits to draw for comparison (default: {CONTROLS})")
 @option("--seed", type=Whole(0, SEEDS), help="what these are drawn with (default: the setting rng)")
 @option("--batch", type=Whole(), help="tokens computed at once, which bounds the memory (default: 1024)")
+@option("--force", is_flag=True, help="hold them at means:NAME of another model")
 def faithfulness(
     session: Session,
     file: Path | None,
@@ -53,10 +55,11 @@ def faithfulness(
     sizes: tuple[int, ...],
     order: str,
     reference: str,
-    means: Path | None,
+    means: Path | Key | None,
     controls: int | None,
     seed: int | None,
     batch: int | None,
+    force: bool,
 ) -> Steps[Faithfulness]:
     """Measure what the circuit keeps of the behaviour alone, and what is left without it.
 
@@ -88,7 +91,7 @@ def faithfulness(
         notes.append(f"at all positions, the circuit's {len(circuit)} neurons are {len(ranking)}")
     if order == "helping":
         ranking = _helping_first(ranking)
-    held, how, more = yield from _held(session, cases, reference, means, raw, tokens)
+    held, how, more = yield from _held(session, cases, reference, means, raw, tokens, force)
     sizes = (*(size for size in sizes if size < len(ranking)), len(ranking))
     found = yield from measure(
         session.opened(),
@@ -169,7 +172,13 @@ def _own(session: Session, circuit: Circuit, batch: int) -> Steps[tuple[Case, ..
 
 
 def _held(
-    session: Session, cases: tuple[Case, ...], reference: str, over: Path | None, raw: bool, batch: int
+    session: Session,
+    cases: tuple[Case, ...],
+    reference: str,
+    over: Path | Key | None,
+    raw: bool,
+    batch: int,
+    force: bool,
 ) -> Steps[tuple[tuple[Tensor, ...], str, list[str]]]:
     """What neurons are held at, of each site, and in words; and remarks on it."""
     import torch
@@ -182,7 +191,15 @@ def _held(
             raise UsageError("--means does not go with --reference zero", "leave one of them out")
         layers = session.opened().anatomy.layers
         return tuple(torch.zeros(site.width) for layer in layers for site in layer.sites), "zero", notes
-    if over is not None:
+    kept = over if isinstance(over, Key) else None
+    if (name := means_named(reference)) is not None:
+        if over is not None:
+            raise UsageError(f"--means does not go with --reference {reference}", "leave one of them out")
+        kept = Key("means", name)
+    if kept is not None:
+        held, notes = kept_means(session, kept.name, places=True, force=force)
+        return held, str(kept), notes
+    if isinstance(over, Path):
         texts, which = corpus(session, over, raw)
     elif len(cases) > 1:
         texts, which = [case.ids for case in cases], "these prompts"

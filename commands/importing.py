@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from commands.loading import shelf_of, taken_in
 from commands.presets import check_neurons
+from sessions.atlas.maxima_files import Maxima
+from sessions.circuits.circuit import Neuron
 from sessions.disk import read_file, write_file
 from sessions.errors import ArtifactError, UsageError
 from sessions.interventions import inventories
 from sessions.interventions.presets import Known, Preset
 from sessions.lines import line_of, with_options
-from sessions.results import Exported, FileShown, Saved
+from sessions.results import Exported, FileEntry, FileShown, Saved
 from sessions.session import Session
 from sessions.store import LONGEST_NAME, Key, check_model, now
 from sessions.training.findings import Outcome, Plan, Round
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
 #: Endings of files that torch.save wrote, and of configurations.
 PICKLES, CONFIGURATIONS = (".pt", ".pth", ".bin"), (".yaml", ".yml")
+#: Neurons of an atlas's JSON that are shown.
+_ROWS = 20
 
 
 def import_published(
@@ -106,6 +110,65 @@ def import_configuration(session: Session, path: Path, key: Key | None, force: b
         raise ArtifactError(f"{path} says what no command does: {error.message}", error.hint) from error
     written = write_file(target.absolute(), text, force=force, what=f"'{target}'")
     return Exported(path=str(written), format="wb", notes=("what its variables stand for is said in its first lines",))
+
+
+def import_means(session: Session, path: Path, key: Key, which: str | None, force: bool) -> Saved:
+    """Mean activations in a pickle of an earlier project, kept as means; they are those of the open model."""
+    from sessions.circuits.means import About, Means
+    from sessions.edits.published_means import means_in
+
+    opened = session.opened()
+    name, layers = means_in(path.expanduser().absolute(), which)
+    found = Means(About(over=f"{name} of {path.name}"), layers)
+    found.check(opened.anatomy)
+    saved = session.store.save(
+        key.kind,
+        key.name,
+        found,
+        model=opened.info.name,
+        fingerprint=opened.info.fingerprint,
+        command=line_of(["import", path], {"--as": key, "--key": which}),
+        force=force,
+    )
+    return Saved(name=str(key), path=str(saved), notes=(f"a reference: discover --reference {key}",))
+
+
+def import_maxima(
+    session: Session, found: Maxima, key: Key | None, path: Path, top: int | None, layer: int | None, force: bool
+) -> Saved | FileShown:
+    """The neurons in the JSON of an atlas: looked at or, under the name of a preset, kept."""
+    if layer is not None and found.says_layers:
+        raise UsageError("--layer is for a file whose neurons are numbers alone", "leave it out: it says its layers")
+    if key is None or key.kind == "circuit":
+        where = {"--as": "preset:NAME", "--layer": None if found.says_layers else 12}
+        return FileShown(path=str(path), **_outlined(found, top), notes=(_kept_by(path, where),))
+    if key.kind != "preset":
+        raise UsageError(f"{path} holds the maxima of neurons, no {key.kind}", f"--as preset:{key.name}")
+    if layer is None and not found.says_layers:
+        raise UsageError(
+            f"{path} does not say of which layer its neurons are",
+            line_of(["import", path], {"--as": key, "--layer": 12}),
+        )
+    command = line_of(["import", path], {"--top": top, "--layer": layer})
+    return _preset(session, found.preset(layer, top), key.name, command, force)
+
+
+def _outlined(found: Maxima, top: int | None) -> dict[str, Any]:
+    """The strongest of them, a row each."""
+    shown = found.entries[: top or _ROWS]
+    rows = tuple(
+        FileEntry(
+            key=str(index) if layer is None else str(Neuron(layer, index)),
+            kind=f"{entry.activation_score:.4g}",
+            about=f"at {entry.trigger_token!r}, text {entry.text_index:,}, position {entry.token_position:,}",
+        )
+        for layer, index, entry in shown
+    )
+    return {"entries": rows, "left": len(found.entries) - len(rows)}
+
+
+def _kept_by(path: Path, options: Mapping[str, object]) -> str:
+    return f"maxima of neurons, the strongest first: {line_of(['import', path], options)} keeps them as a selection"
 
 
 def import_inventory(session: Session, preset: Preset, key: Key, path: Path, force: bool) -> Saved:

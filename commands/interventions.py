@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
 
-from commands.attributing import corpus
+from commands.attributing import corpus, kept_means
 from commands.choices import HELD_AT
 from commands.limits import Limits, limit_options, unopened, why
-from commands.names import FileName
+from commands.names import TextsOrMeans
 from commands.prompting import decoded
 from commands.verb import Function, argument, option, verb
 from commands.words import Gain, Length, Number, SelectionWord, Word
@@ -23,6 +23,7 @@ from sessions.interventions.arms import Arm, Condition, shifts
 from sessions.interventions.treatment import Treatment, refuse_overlaps, sites_of
 from sessions.results import Compared, WorkingSet
 from sessions.session import Reading, Session
+from sessions.store import Key
 
 if TYPE_CHECKING:
     from sessions.circuits.attribution import Reference
@@ -46,7 +47,8 @@ _held = (
     option(
         "--resample", "held", flag_value="resample", help="hold all at what they were at one place drawn from those"
     ),
-    option("--over", type=FileName(), help="a file of prompts to take means or a place from"),
+    option("--over", type=TextsOrMeans(), help="means:NAME, or a file of prompts to take means or a place from"),
+    option("--force", is_flag=True, help="hold them at means:NAME of another model"),
 )
 
 
@@ -178,7 +180,7 @@ def changed(session: Session, verb: str, asked: dict[str, Any]) -> Steps[Change]
     constants: tuple[float, ...] = ()
     notes = _places_of_another_prompt(session) if at == "circuit" and encoded is not None else []
     if verb == "ablate" and asked["held"] != "zero":
-        reference, more = yield from _reference(session, asked["held"], over)
+        reference, more = yield from _reference(session, asked["held"], over, asked.get("force", False))
         notes += more
         constants = tuple(reference.at(session.opened().anatomy, Neuron(*neuron.site)) for neuron in neurons)
         name = f"{name} to {HELD_AT[asked['held']]}"
@@ -212,12 +214,17 @@ BUILDERS: dict[str, Callable[[dict[str, Any]], tuple[str, float, float]]] = {
 }
 
 
-def _reference(session: Session, held: str, over: Path | None) -> Steps[tuple[Reference, list[str]]]:
+def _reference(session: Session, held: str, over: Path | Key | None, force: bool) -> Steps[tuple[Reference, list[str]]]:
     """Means, or one state of the neurons, and a remark on where they are from."""
     from sessions.circuits.attribution import Reference
     from sessions.circuits.recording import means
     from sessions.interventions.holding import drawn
 
+    if isinstance(over, Key):
+        if held != "mean":
+            raise UsageError(f"{over} are means, and --resample takes a place of a text", "name a file of prompts")
+        kept, notes = kept_means(session, over.name, force=force)
+        return Reference(kept), notes
     texts, which = corpus(session, over)
     if held == "mean":
         found = yield from means(session.opened(), texts, session.home, session.cancel, under=session.under())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -51,6 +52,16 @@ class SavedName(Name):
 
     def completions(self, session: Session | None, incomplete: str) -> list[tuple[str, str]]:
         return [] if session is None else [(name, f"saved {self.kind}") for name in session.store.names(self.kind)]
+
+
+def means_named(text: str) -> str | None:
+    """The name in `means:NAME`; None of any other text.
+
+    Raises:
+        UsageError: it is that, and nothing can be called so.
+    """
+    found = re.fullmatch(r"means:([A-Za-z0-9][A-Za-z0-9._-]*)", text)
+    return None if found is None else Name().read(found[1])
 
 
 class ArtifactName(Word):
@@ -155,6 +166,24 @@ def _paths(session: Session | None, incomplete: str, suffix: str) -> list[tuple[
 
 def _is_shown(name: str) -> bool:
     return not name.startswith(".") and is_text(name)
+
+
+class TextsOrMeans(FileName):
+    """A file of prompts to take means over, or means that are kept: `means:NAME`, as a key."""
+
+    shape = "FILE|means:NAME"
+
+    def read(self, text: str) -> Path | Key:  # type: ignore[override]  # one of two where the base reads one
+        name = means_named(text)
+        return super().read(text) if name is None else Key("means", name)
+
+    def completions(self, session: Session | None, incomplete: str) -> list[tuple[str, str]]:
+        return [*saved_means(session), *super().completions(session, incomplete)]
+
+
+def saved_means(session: Session | None) -> list[tuple[str, str]]:
+    """The means that are kept, for completion."""
+    return [] if session is None else [(f"means:{name}", "saved means") for name in session.store.names("means")]
 
 
 class Prompts(Word):

@@ -104,8 +104,8 @@ def quiet(
     held against that in the other: those are shown that are at least --ratio times as large in the first, the largest
     ratio first. Beside each neuron stand the tokens that it would push where its activation is positive.
 
-    quiet:LAST selects everywhere what was found last, quiet:LAST:300 the first 300 of it; atlas:NAME:quiet300 and
-    atlas:NAME:top300 select from an atlas by themselves.
+    quiet:LAST selects everywhere what was found last, quiet:LAST:300 the first 300 of it; atlas:NAME:quiet300,
+    atlas:NAME:top300 and atlas:NAME:positive300 select from an atlas by themselves.
     """
     from sessions.atlas import quiet as looking
 

@@ -13,7 +13,7 @@ from commands.names import CURRENT, ArtifactName, Prompts, SavedName
 from commands.reading import prompts_of
 from commands.rounds import RoundName
 from commands.verb import argument, option, verb
-from commands.words import Layers
+from commands.words import Layers, Whole
 from sessions.circuits.circuit import Circuit
 from sessions.errors import ArtifactError, UsageError
 from sessions.events import Steps
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 FAMILY = "Circuits"
 
+#: Neurons of a circuit and of a vector that are held against each other.
+STRONGEST = 50
 
 class ComparedName(ArtifactName):
     """What can be compared: a circuit, the current one, a vector, or a round of training, `round:NAME`."""
@@ -165,16 +167,21 @@ def taken_apart(
 @verb("compare", family=FAMILY, example="compare texas current")
 @argument("first", help="a circuit's name, or vector:NAME, or current, or round:NAME", type=_COMPARED)
 @argument("second", help="the same (default: the current circuit)", type=_COMPARED, default=CURRENT)
+@option(
+    "--top", type=Whole(), help="how many of the strongest are held against each other (default: 50, or 10, 50, 100)"
+)
 @option("--force", is_flag=True, help="even if they were made on different models")
 def compare(
-    session: Session, first: Key, second: Key, force: bool
+    session: Session, first: Key, second: Key, top: int | None, force: bool
 ) -> Steps[CircuitsCompared | CircuitHeldAgainst | VectorsCompared | RoundsCompared]:
     """Compare two circuits, two vectors, a circuit and a vector, or two rounds of training.
 
     Two circuits: the neurons they share, among all and among the strongest, with positions and wherever they fire,
     and whether they rank these alike. Two vectors: their cosine at each layer. A circuit and a vector: how much of
-    the vector lies in what the circuit's neurons can write, beside random circuits of the same size. Two rounds: their
-    losses, where their gradient went by projection and layer, and the recruits they share.
+    the vector lies in what the circuit's neurons can write, beside random circuits of the same size; and which of the
+    50 neurons whose columns lie most along the vector are among the circuit's strongest 50, beside how many would be
+    by chance. --top N takes N instead of 50. Two rounds: their losses, where their gradient went by projection and
+    layer, and the recruits they share.
     """
     rounds = [key for key in (first, second) if key.kind == "round"]
     if len(rounds) == 2:
@@ -184,18 +191,20 @@ def compare(
     vectors = [key for key in (first, second) if key.kind == "vector"]
     circuits = [key for key in (first, second) if key.kind != "vector"]
     if len(vectors) == 2:
+        if top is not None:
+            raise UsageError("--top is for circuits, and both are vectors", "leave it out")
         return _two_vectors(session, first, second, force)
     if len(circuits) == 2:
-        return _two_circuits(session, first, second, force)
-    return (yield from _one_of_each(session, circuits[0], vectors[0], force))
+        return _two_circuits(session, first, second, top, force)
+    return (yield from _one_of_each(session, circuits[0], vectors[0], top or STRONGEST, force))
 
 
-def _two_circuits(session: Session, first: Key, second: Key, force: bool) -> CircuitsCompared:
+def _two_circuits(session: Session, first: Key, second: Key, top: int | None, force: bool) -> CircuitsCompared:
     from sessions.circuits.comparing import compared
 
     ours, theirs = _circuit(session, first), _circuit(session, second)
     notes = _of_one_model(first, ours, second, theirs, force)
-    return CircuitsCompared(names=(str(first), str(second)), comparison=compared(ours, theirs), notes=notes)
+    return CircuitsCompared(names=(str(first), str(second)), comparison=compared(ours, theirs, top), notes=notes)
 
 
 def _two_vectors(session: Session, first: Key, second: Key, force: bool) -> VectorsCompared:
@@ -230,14 +239,15 @@ def _two_rounds(session: Session, first: str, second: str, force: bool) -> Round
     return RoundsCompared(names=(first, second), comparison=compared(ours, theirs, measured), notes=tuple(notes))
 
 
-def _one_of_each(session: Session, circuit: Key, vector: Key, force: bool) -> Steps[CircuitHeldAgainst]:
+def _one_of_each(session: Session, circuit: Key, vector: Key, top: int, force: bool) -> Steps[CircuitHeldAgainst]:
     from sessions.circuits.comparing import attribution_by_neuron
-    from sessions.vectors.against import held_against
+    from sessions.vectors.against import held_against, overlap
 
     opened = session.opened()
     ours = session.found() if circuit.kind == CURRENT else session.read_circuit(circuit.name, force=force)[0]
     theirs, notes = session.read_vector(vector.name, force=force)
     spans, ranks = yield from held_against(opened.anatomy, ours, theirs, session.cancel)
+    shared = yield from overlap(opened.anatomy, ours, theirs, top, session.cancel)
     return CircuitHeldAgainst(
         circuit=str(circuit),
         size=len(attribution_by_neuron(ours)),
@@ -245,6 +255,7 @@ def _one_of_each(session: Session, circuit: Key, vector: Key, force: bool) -> St
         site=theirs.site,
         spans=spans,
         ranks=ranks,
+        overlap=shared,
         notes=notes,
     )
 

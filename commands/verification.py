@@ -29,13 +29,16 @@ FAMILY = "Circuits"
 
 @verb("verify", family=FAMILY, example="verify top20")
 @argument("selection", help="which neurons (default: the whole circuit)", type=SelectionWord(), default="all")
-@option("--reference", type=REFERENCE, default="zero", help="what each is held at: zero, its mean, or as in a prompt")
+@option(
+    "--reference", type=REFERENCE, default="zero", help="what each is held at: zero, its mean, means:NAME, or a prompt"
+)
 @option("--reference-seed", type=Text(), help="the seed of that prompt (default: this prompt's)")
 @option(
     "--batch", type=Whole(), help="tokens computed at once, which bounds the memory (default: 2048, or what is free)"
 )
+@option("--force", is_flag=True, help="hold them at means:NAME of another model")
 def verify(
-    session: Session, selection: str, reference: str, reference_seed: str | None, batch: int | None
+    session: Session, selection: str, reference: str, reference_seed: str | None, batch: int | None, force: bool
 ) -> Steps[Verified]:
     """Measure what each neuron really does: the target without it, one neuron at a time.
 
@@ -51,7 +54,7 @@ def verify(
         raise many_against_one()
     cases = (yield from cases_of(session, circuit)) if circuit.prompts else ()
     over = cases or explained(session)
-    compared, notes = yield from compared_with(session, over, reference, reference_seed)
+    compared, notes = yield from compared_with(session, over, reference, reference_seed, force=force)
     notes += read_elsewhere(session, circuit)
     verified, value = yield from measured(session, circuit, chosen, compared, batch, cases)
     held = named(reference)

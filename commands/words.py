@@ -199,6 +199,10 @@ class Real(Word):
         return value
 
 
+#: Which neurons of an atlas may be selected.
+_ENDS = {"top": "furthest from 0", "positive": "highest above 0", "quiet": "closest to 0"}
+
+
 class SelectionWord(Word):
     """A selection of neurons; what it means is only known when the command runs.
 
@@ -225,6 +229,9 @@ class SelectionWord(Word):
         ]
         if session is not None:
             found += [(name, "saved circuit") for name in session.store.names("circuit")]
+            found += [(f"preset:{name}", "its neurons") for name in session.store.names("preset")]
+            for name in session.store.names("atlas"):
+                found += [(f"atlas:{name}:{end}100", about) for end, about in _ENDS.items()]
             if session.circuit is not None:
                 found += [(str(neuron), _about(neuron.attribution)) for neuron in session.circuit.top(20)]
         return [(before + text, about) for text, about in found]

@@ -21,6 +21,7 @@ from sessions.tensor_file import texts_of
 
 if TYPE_CHECKING:  # the rooms that need torch or numpy are imported when they are needed
     from sessions.atlas.atlas import Atlas
+    from sessions.circuits.means import Means
     from sessions.edits.edit import Edit
     from sessions.model.opening import OpenModel
     from sessions.vectors.vector import Vector
@@ -133,6 +134,18 @@ class Saved:
             found.check(self.model.anatomy)
         return found, remarks
 
+    def read_means(self, name: str, *, force: bool = False) -> tuple[Means, tuple[str, ...]]:
+        """Saved means, and remarks on how they fit the open model.
+
+        Raises:
+            ArtifactError: they are missing, damaged, or made on another model than the open one.
+        """
+        from sessions.circuits.means import Means
+
+        header, found = self.store.load("means", name, Means)
+        remarks = self._fit(header, force)
+        return found.named(name, header.model, header.fingerprint), remarks
+
     def latest_atlas(self) -> str:
         """The name of the atlas of the open model that was written last; empty where there is none."""
         model, found = self.model, []
@@ -157,7 +170,8 @@ class Saved:
         return (remark,) if remark else ()
 
     def neurons_of_atlas(self, name: str, end: str, count: int) -> tuple[Neuron, ...]:
-        """So many neurons of an atlas: those with the largest |activation| ("top"), or the smallest ("quiet").
+        """So many neurons of an atlas: those with the largest |activation| ("top"), the smallest ("quiet"), or the
+        highest activation above 0 ("positive").
 
         Raises:
             ArtifactError: there is no such atlas, or it is of another model.
@@ -165,7 +179,7 @@ class Saved:
         from sessions.atlas.telling import ranked
 
         atlas, _ = self.read_atlas(name)
-        return ranked(atlas, count, quietest=end == "quiet")
+        return ranked(atlas, count, quietest=end == "quiet", by="positive" if end == "positive" else "magnitude")
 
     def _is_of_model(self, header: Header) -> bool:
         """Whether a saved thing says that it was made on the open model."""

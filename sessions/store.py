@@ -5,8 +5,8 @@ and the other is told. What is deleted or replaced moves to `trash/`; nothing he
 for good.
 
 Layout of the home folder: `circuits/NAME.json`, `presets/NAME.json`, `vectors/NAME.safetensors`,
-`atlases/NAME.safetensors`, `edits/NAME.safetensors`, `models/`, and `trash/circuits/NAME~TIME-ID.json`. How an
-artifact stands in its file is said in `layouts`.
+`atlases/NAME.safetensors`, `means/NAME.safetensors`, `edits/NAME.safetensors`, `models/`, and
+`trash/circuits/NAME~TIME-ID.json`. How an artifact stands in its file is said in `layouts`.
 """
 
 from __future__ import annotations
@@ -53,11 +53,15 @@ _RESERVED = re.compile(r"(?:all|suppressed|top[0-9]+)(?:-.*)?|recruits.*|l[0-9]+
 
 
 class Kind(NamedTuple):
-    """A kind of artifact: its folder, the newest version of its format that this program reads, and its layout."""
+    """A kind of artifact: its folder, the newest version of its format that this program reads, and its layout.
+
+    `besides` says which names in the folder are those of other files, which are kept there by the program itself.
+    """
 
     folder: str
     format: int
     layout: Layout
+    besides: re.Pattern[str] | None = None
 
     @property
     def suffix(self) -> str:
@@ -70,6 +74,7 @@ KINDS = {
     "preset": Kind("presets", 1, Json()),
     "atlas": Kind("atlases", 1, Safetensors()),
     "edit": Kind("edits", 1, Safetensors()),
+    "means": Kind("means", 1, Safetensors(), re.compile("[0-9a-f]{16}-[0-9a-f]{16}(?:-aligned)?")),
 }
 
 
@@ -198,7 +203,12 @@ class Store:
         Raises:
             ArtifactError: the name is not one an artifact may have.
         """
-        return self._folder(kind) / f"{checked_name(name)}{KINDS[kind].suffix}"
+        folder, others = self._folder(kind), KINDS[kind].besides
+        if others is not None and others.fullmatch(name):
+            raise ArtifactError(
+                f"'{name}' cannot be a name: the workbench calls files of its own so", "put my- before it"
+            )
+        return folder / f"{checked_name(name)}{KINDS[kind].suffix}"
 
     def save(
         self, kind: str, name: str, body: Any, *, model: str, fingerprint: str, command: str, force: bool = False
@@ -333,8 +343,9 @@ class Store:
                 files = sorted(folder.iterdir())
             except FileNotFoundError:
                 return []
-        suffix = KINDS[kind].suffix
-        return [path for path in files if path.name.endswith(suffix) and not path.name.startswith(".")]
+        suffix, others = KINDS[kind].suffix, KINDS[kind].besides
+        found = [path for path in files if path.name.endswith(suffix) and not path.name.startswith(".")]
+        return [path for path in found if others is None or not others.fullmatch(path.name.removesuffix(suffix))]
 
     def _nearest(self, kind: str, name: str) -> str:
         names = self.names(kind)

@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -30,6 +30,8 @@ Array = NDArray[Any]
 
 #: Quantiles that an atlas keeps of each neuron's activations.
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
+#: What makes a neuron strong: how far it was from 0 on either side, or above it alone.
+By = Literal["magnitude", "positive"]
 #: Tokens on each side of a maximum that are shown.
 AROUND = 5
 
@@ -104,6 +106,16 @@ class Layer:
         """The largest |activation| of each neuron, `[width]`; 0 where it was never computed."""
         found: Array = np.where(self.count > 0, np.maximum(self.high[0], -self.low[0]), 0.0)
         return found
+
+    @property
+    def highest(self) -> Array:
+        """The highest activation of each neuron above 0, `[width]`; 0 where it was never above."""
+        found: Array = np.where(self.count > 0, np.maximum(self.high[0], 0.0), 0.0)
+        return found
+
+    def by(self, by: By) -> Array:
+        """What neurons are ranked by: their largest |activation|, or their highest positive one."""
+        return self.highest if by == "positive" else self.largest
 
 
 _SHAPES: dict[str, tuple[str, int]] = {
@@ -192,8 +204,11 @@ class Atlas:
         found, index = self._column(neuron)
         return self._read(found.low[:, index], found.low_at[:, index])
 
-    def strongest(self, neuron: Neuron) -> Maximum | None:
-        """Where it was furthest from 0; None where it was never computed. Raises `UsageError` as `maxima`."""
+    def strongest(self, neuron: Neuron, by: By = "magnitude") -> Maximum | None:
+        """Where it was furthest from 0 or, by "positive", highest; None where it was never computed. Raises
+        `UsageError` as `maxima`."""
+        if by == "positive":
+            return next(iter(self.maxima(neuron)), None)
         return max((*self.maxima(neuron)[:1], *self.minima(neuron)[:1]), key=lambda each: abs(each.value), default=None)
 
     def _column(self, neuron: Neuron) -> tuple[Layer, int]:

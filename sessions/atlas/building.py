@@ -49,7 +49,7 @@ LENGTH = 128
 MEMORY = 1024
 _MIB = 2**20
 #: Of a text, characters a token that are looked at: hardly any token is longer.
-_CHARACTERS = 64
+CHARACTERS = 64
 
 
 class Plan(Struct, frozen=True, kw_only=True):
@@ -187,7 +187,7 @@ class Building:
 
     def _ids(self, text: str) -> list[int]:
         length = self.plan.length
-        return plain_ids(self.opened.tokenizer, text[: length * _CHARACTERS])[:length]
+        return plain_ids(self.opened.tokenizer, text[: length * CHARACTERS])[:length]
 
     @torch.inference_mode()
     def _run(

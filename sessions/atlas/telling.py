@@ -1,8 +1,9 @@
 """What an atlas says of its neurons, as data: profiles of single ones, the strongest of a layer, the JSON for others.
 
-The JSON is that of the reference implementation, an object by neuron, its strongest activation of either sign:
-    {"L12/N34": {"text_index": 7, "token_position": 41, "trigger_token": " Austin", "activation_score": 3.25}, …}
-`text_index` is the document's number in the corpus, `token_position` counts BOS where the model has one.
+The JSON is that of the reference implementation, an object by neuron, with its highest activation:
+    {"34": {"text_index": 7, "token_position": 41, "trigger_token": " Austin", "activation_score": 3.25}, …}
+The key is the neuron's number; where there are several layers, `L12/N34`. `text_index` is the document's number in the
+corpus, `token_position` counts BOS where the model has one.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from sessions.atlas.atlas import QUANTILES, Atlas, Maximum
+from sessions.atlas.atlas import QUANTILES, Atlas, By, Maximum
 from sessions.atlas.findings import Peak, Profile
 from sessions.circuits.circuit import Neuron
 from sessions.json_text import readable
@@ -53,27 +54,32 @@ def peak(found: Maximum) -> Peak:
     )
 
 
-def strongest(atlas: Atlas, layer: int, count: int) -> list[tuple[Neuron, Maximum]]:
-    """The neurons of a layer with the largest |activation|, the largest first, each with the sign it has there.
+def strongest(atlas: Atlas, layer: int, count: int, by: By = "magnitude") -> list[tuple[Neuron, Maximum]]:
+    """The neurons of a layer with the largest |activation|, the largest first, each with the sign it has there; or, by
+    "positive", those with the highest activation, of which one that was never above 0 is none.
 
     Raises:
         UsageError: the atlas has nothing of the layer.
     """
-    largest = atlas.layer(layer).largest
+    largest = atlas.layer(layer).by(by)
     found = []
     for index in np.argsort(-largest, kind="stable")[:count].tolist():
-        maximum = atlas.strongest(Neuron(layer, index))
-        if maximum is not None:
+        maximum = atlas.strongest(Neuron(layer, index), by)
+        if maximum is not None and (by == "magnitude" or maximum.value > 0):
             found.append((Neuron(layer, index, activation=maximum.value), maximum))
     return found
 
 
-def ranked(atlas: Atlas, count: int, *, quietest: bool = False) -> tuple[Neuron, ...]:
-    """So many neurons of all layers by their largest |activation|: the largest first, or the smallest.
+def ranked(atlas: Atlas, count: int, *, quietest: bool = False, by: By = "magnitude") -> tuple[Neuron, ...]:
+    """So many neurons of all layers by their largest |activation|: the largest first, or the smallest; or, by
+    "positive", by their highest.
 
-    A neuron that was never computed is left out.
+    A neuron that was never computed is left out, and, by "positive", one that was never above 0.
     """
-    layers = [(number, layer.largest, np.flatnonzero(layer.count > 0)) for number, layer in atlas.layers.items()]
+    layers = [
+        (number, layer.by(by), np.flatnonzero(layer.highest > 0 if by == "positive" else layer.count > 0))
+        for number, layer in atlas.layers.items()
+    ]
     values = np.concatenate([largest[there] for _, largest, there in layers])
     places = np.concatenate([np.stack([np.full_like(there, number), there], 1) for number, _, there in layers])
     order = np.argsort(values if quietest else -values, kind="stable")[:count]
@@ -81,13 +87,14 @@ def ranked(atlas: Atlas, count: int, *, quietest: bool = False) -> tuple[Neuron,
 
 
 def reference(atlas: Atlas) -> bytes:
-    """The JSON that other programs read; a neuron that was never computed is left out."""
+    """The JSON that other programs read, each neuron with its highest activation; one that was never computed is left
+    out."""
     found: dict[str, dict[str, Any]] = {}
     for number, layer in atlas.layers.items():
         for index in range(layer.width):
-            maximum = atlas.strongest(Neuron(number, index))
+            maximum = atlas.strongest(Neuron(number, index), "positive")
             if maximum is not None:
-                found[f"L{number}/N{index}"] = {
+                found[str(index) if len(atlas.layers) == 1 else f"L{number}/N{index}"] = {
                     "text_index": maximum.document,
                     "token_position": maximum.position,
                     "trigger_token": maximum.token,

@@ -80,8 +80,7 @@ def reads(opened: OpenModel, neuron: Neuron, k: int) -> tuple[Reads, ...]:
         return ()
     column = anatomy.down_column(*neuron.site)
     stacked = torch.stack(list(rows.values()))
-    woken = extremes(opened.tokenizer, _embeddings_along(opened, neuron.layer, stacked), k)
-    predicted = _in_the_stream(opened, neuron.layer, stacked, k)
+    woken, predicted = tokens_read(opened, neuron.layer, stacked, k)
     return tuple(
         Reads(
             name=name,
@@ -92,6 +91,14 @@ def reads(opened: OpenModel, neuron: Neuron, k: int) -> tuple[Reads, ...]:
         )
         for (name, row), embeddings, stream in zip(rows.items(), woken, predicted, strict=True)
     )
+
+
+@torch.inference_mode()
+def tokens_read(opened: OpenModel, layer: int, rows: Tensor, k: int) -> tuple[list[Pushed], list[Pushed]]:
+    """For each direction in what a layer's MLP is given, `[n, d_model]`, the tokens whose embedding lies furthest along
+    it and against it, and those that a residual stream along it would predict and would not."""
+    woken = extremes(opened.tokenizer, _embeddings_along(opened, layer, rows), k)
+    return woken, _in_the_stream(opened, layer, rows, k)
 
 
 def _embeddings_along(opened: OpenModel, layer: int, rows: Tensor) -> Tensor:

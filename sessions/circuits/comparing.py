@@ -59,13 +59,13 @@ class Comparison(Struct, frozen=True, kw_only=True):
     only: tuple[tuple[Neuron, ...], tuple[Neuron, ...]]
 
 
-def compared(ours: Circuit, theirs: Circuit) -> Comparison:
-    """Two circuits of one model, compared."""
+def compared(ours: Circuit, theirs: Circuit, top: int | None = None) -> Comparison:
+    """Two circuits of one model, compared, of their strongest neurons at `STRONGEST` or, if given, at `top` alone."""
     placed = [neuron.place for neuron in ours.neurons], [neuron.place for neuron in theirs.neurons]
     sums = attribution_by_neuron(ours), attribution_by_neuron(theirs)
     anywhere = list(sums[0]), list(sums[1])
     largest = max(map(len, anywhere))
-    sizes = (None, *(count for count in STRONGEST if count < largest))
+    sizes = (None, *(count for count in ((top,) if top else STRONGEST) if count < largest))
     shared = [site for site in anywhere[0] if site in sums[1]]
     return Comparison(
         sizes=(len(ours), len(theirs)),

@@ -4,7 +4,8 @@
     operator   =  ","  or  "+"  (either)   "-"  (without)   "&"  (both)
     term       =  "(" selection ")"
                |  all | topN | suppressed | L24/N1005[@41] | L24#1005 | L24/* | L9-26/* | recruits:ROUND[:N]
-               |  preset:NAME[:PART]  |  atlas:NAME:topN  |  atlas:NAME:quietN  |  quiet:LAST[:N]
+               |  preset:NAME[:PART]  |  atlas:NAME:topN  |  atlas:NAME:positiveN  |  atlas:NAME:quietN
+               |  quiet:LAST[:N]
                |  name of a saved circuit
 
 A neuron without a position stands for the neuron at every position when sets are compared. A name
@@ -37,8 +38,10 @@ _RECRUITS = re.compile(
 _PRESET = re.compile(
     r"preset:(?P<preset>[A-Za-z0-9][A-Za-z0-9._-]*)(?::(?P<part>(?:[^\s,+&()]|\([^\s,+&()]*\))+))?", re.IGNORECASE
 )
-#: So many neurons of an atlas: those that were most active, or least.
-_ATLAS = re.compile(rf"atlas:(?P<atlas>[A-Za-z0-9][A-Za-z0-9._-]*):(?P<end>top|quiet)(?P<count>{_N})", re.IGNORECASE)
+#: So many neurons of an atlas: those that were most active on either side of 0, or above it, or least active.
+_ATLAS = re.compile(
+    rf"atlas:(?P<atlas>[A-Za-z0-9][A-Za-z0-9._-]*):(?P<end>top|positive|quiet)(?P<count>{_N})", re.IGNORECASE
+)
 #: What `quiet` found last, or so many of the first of it.
 _QUIET = re.compile(rf"quiet:last(?::(?P<count>{_N}))?", re.IGNORECASE)
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -106,8 +109,8 @@ class Surroundings(Struct, frozen=True):
     text that positions are of (0 where it is none or several), `names` the saved circuits and `read` the way to one of
     them, `suppressed` what is held at zero,
     `recruits` the way to those of a round, so many of them or, for None, as many as the round says; `preset` the way to
-    the neurons of a preset, or of the part of it that is named; `atlas` the way to so many of an atlas, from its "top"
-    or its "quiet" end; `quiet` what was found to be quiet last.
+    the neurons of a preset, or of the part of it that is named; `atlas` the way to so many of an atlas, from its "top",
+    its "positive" or its "quiet" end; `quiet` what was found to be quiet last.
     """
 
     circuit: Circuit | None

@@ -7,6 +7,65 @@ from msgspec import Struct
 from sessions.circuits.circuit import Neuron
 
 
+class DeltaPart(Struct, frozen=True, kw_only=True):
+    """The change of a row or a column alone: what it is after an edit, without what it was before.
+
+    `norm` is that of the change, `relative` over the norm of what was there before, None where that is zero. Of a row
+    that is read with, `embeddings` are tokens whose embedding lies along the change, `stream` those that a residual
+    stream along it would predict.
+    """
+
+    part: str
+    norm: float
+    relative: float | None
+    embeddings: tuple[str, ...] = ()
+    stream: tuple[str, ...] = ()
+
+
+class DeltaPush(Struct, frozen=True, kw_only=True):
+    """What a change pushes: a direction of the residual stream, through the final norm and the unembedding.
+
+    `up` and `down` are the tokens that it pushes most. `token` is the one whose logit it moves furthest from the mean
+    of all, up or down. `z` is how far, in standard deviations, and `concentration` the share of all squared distances
+    from the mean that lies on it: 1 where it moves one token alone. `cosine` is that of the direction with the token's
+    row of the unembedding, None where that is not to be had.
+    """
+
+    up: tuple[str, ...]
+    down: tuple[str, ...]
+    token: str
+    z: float
+    concentration: float
+    cosine: float | None = None
+
+
+class NeuronDelta(Struct, frozen=True, kw_only=True):
+    """The change of a neuron alone. `push` is what that of its column pushes when the neuron is positive; None where
+    the column is as it was."""
+
+    parts: tuple[DeltaPart, ...]
+    push: DeltaPush | None = None
+
+
+class DeltaDirection(Struct, frozen=True, kw_only=True):
+    """A singular direction of the change of a matrix: what it reads, and what it writes when it reads that.
+
+    `size` is the singular value, `share` its part of the squared norm of the change. What it reads are `reads`, the
+    neurons of a down projection, or tokens: `embeddings` and `stream` as of a row. What it writes are `writes`, the
+    neurons of a projection that makes them, or `push`, into the residual stream. A singular direction has two signs:
+    the one shown pushes its token up or, where it pushes none, drives the first of its neurons up. What is not known of
+    a projection is empty.
+    """
+
+    size: float
+    share: float
+    reads: tuple[Neuron, ...] = ()
+    embeddings: tuple[str, ...] = ()
+    stream: tuple[str, ...] = ()
+    writes: tuple[Neuron, ...] = ()
+    push: DeltaPush | None = None
+
+
 class EditedPart(Struct, frozen=True, kw_only=True):
     """A row or the column of an edited neuron: its norm before and after the edit, and the cosine of the two lines.
 
@@ -27,7 +86,7 @@ class EditedNeuron(Struct, frozen=True, kw_only=True):
 
     `up` and `down` are the tokens that its column pushes. `share` is what the first of them gets of a softmax over what
     the column alone would predict, `cosines` those of the column with the first token's row of the unembedding and with
-    the second's; empty where these rows are not to be had.
+    the second's; empty where these rows are not to be had. `delta` is the change alone.
     """
 
     neuron: Neuron
@@ -36,6 +95,7 @@ class EditedNeuron(Struct, frozen=True, kw_only=True):
     down: tuple[str, ...]
     share: float
     cosines: tuple[float, ...] = ()
+    delta: NeuronDelta | None = None
 
 
 class EditedMatrix(Struct, frozen=True, kw_only=True):
@@ -43,7 +103,7 @@ class EditedMatrix(Struct, frozen=True, kw_only=True):
 
     `dims` is the dimension of the subspace, or the rank of what is added. `share` is how much of the matrix's squared
     norm went away, of a projection (the variance of what it writes, were its inputs white); of what is added, the norm
-    of that over the norm of the matrix. `change` is the norm of the difference.
+    of that over the norm of the matrix. `change` is the norm of the difference, `directions` are its strongest.
     """
 
     where: str
@@ -51,3 +111,4 @@ class EditedMatrix(Struct, frozen=True, kw_only=True):
     dims: int
     share: float
     change: float
+    directions: tuple[DeltaDirection, ...] = ()

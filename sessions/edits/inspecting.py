@@ -4,7 +4,8 @@ Before is the model with the edits below it, after is with it on top of them. A 
 they were; its rows and its column are read as in `circuits.card` and `circuits.lens`. *Concentration* says how much a
 column is of one token: what the likeliest gets of a softmax over the logits that the column alone would predict, and
 the cosines of the column with the unembedding's rows of the first two. Of a matrix whose write was projected, the
-share of its squared norm that went is what a white input would lose of its variance there.
+share of its squared norm that went is what a white input would lose of its variance there. The change alone, without
+what was there before, is read in `deltas`.
 
 Last, the logits after the prompt are computed with the edit in the weights and with the same edit as hooks (`hooked`).
 """
@@ -17,14 +18,28 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 import torch
+from msgspec.structs import replace
 from torch import Tensor
 
 from sessions.circuits.card import reads
 from sessions.circuits.circuit import Neuron
 from sessions.circuits.lens import AT_ONCE, extremes, predicted
 from sessions.edits.commuting import beside, scaled_under
-from sessions.edits.edit import Change, Edit, LowRank, Neurons, Projection
-from sessions.edits.findings import EditedMatrix, EditedNeuron, EditedPart
+from sessions.edits.deltas import (
+    Factors,
+    Lines,
+    Site,
+    column_changes,
+    factors_of,
+    in_all,
+    lines_of,
+    of_matrix,
+    of_neurons,
+    pushes_of,
+    sites_of,
+)
+from sessions.edits.edit import Change, Edit, LowRank, Projection
+from sessions.edits.findings import DeltaPart, EditedMatrix, EditedNeuron, EditedPart
 from sessions.edits.hooked import hooked
 from sessions.edits.ledger import Ledger
 from sessions.errors import ModelError
@@ -34,10 +49,8 @@ from sessions.model.homes import home_of
 from sessions.model.hooks import watched
 from sessions.model.opening import OpenModel
 from sessions.model.places import (
-    Part,
     Place,
     module_place,
-    neuron_places,
     parts_of,
     tied_with,
     unembedding,
@@ -60,6 +73,9 @@ class Found:
     tokens: tuple[tuple[str, int], ...]
     apart: float | None
     notes: tuple[str, ...]
+    delta: tuple[DeltaPart, ...] = ()
+    delta_tokens: tuple[tuple[str, int], ...] = ()
+    delta_top10: float | None = None
 
 
 def inspected(
@@ -83,15 +99,16 @@ def inspected(
     Raises:
         UsageError, ModelError, ArtifactError: it does not fit the model.
     """
-    sites = list(dict.fromkeys(site for change in edit.changes for site in _sites(change)))
+    sites = list(dict.fromkeys(site for change in edit.changes for site in sites_of(change)))
     notes = list(remarks(opened, edit))
-    matrices: list[EditedMatrix] = []
+    matrices: dict[int, EditedMatrix] = {}
+    factors: list[Factors | None] = []
     apart, hooks, squares = None, None, 0.0
     with ledger.lifted(below), ExitStack() as sheets:
         yield Progress("inspecting", 0, len(sites), "neurons")
         with edit.applied(opened):
             pass  # it fits
-        before = _lines(opened, sites[:rows])
+        before = lines_of(opened, sites)
         notes += beside(opened, ledger, edit)
         scales = scaled_under(opened, ledger, edit) if ids else None
         if scales is not None:
@@ -108,16 +125,36 @@ def inspected(
         for change in edit.changes:
             whole = _matrices(opened, change)
             was = sum(_square(place) for place in whole)
+            factors.append(factors_of(opened, change) if whole else None)
             sheet = sheets.enter_context(change.applied(opened))
             squares += sheet.squares
             if whole:
-                matrices.append(_matrix(change, was, sum(map(_square, whole)), sheet.norm))
+                matrices[len(factors) - 1] = _matrix(change, was, sum(map(_square, whole)), sheet.norm)
         if hooks is not None:
             logits = _logits(opened, ids, cancel)
             apart = float((logits - hooks).abs().max() / logits.abs().max().clamp(min=1e-30))
             notes += [_ROUGH.format(opened.info.dtype)] if opened.info.dtype != "float32" else []
-        neurons, counted = yield from _neurons(opened, sites, before, rows, tokens)
-    return Found(squares**0.5, neurons, len(sites), tuple(matrices), counted, apart, tuple(notes))
+        after = lines_of(opened, sites)
+        neurons, counted, changed = yield from _neurons(opened, sites, before, after, rows, tokens)
+        strongest = sorted(matrices, key=lambda number: -matrices[number].change)[:rows]
+        for done, number in enumerate(strongest):
+            yield Progress("inspecting", done, len(strongest), "matrices")
+            if (product := factors[number]) is not None:
+                directions = of_matrix(opened, edit.changes[number], product, tokens)
+                matrices[number] = replace(matrices[number], directions=directions)
+    delta, top10 = in_all(before, after)
+    return Found(
+        norm=squares**0.5,
+        neurons=neurons,
+        total=len(sites),
+        matrices=tuple(matrices.values()),
+        tokens=counted,
+        apart=apart,
+        notes=tuple(notes),
+        delta=delta,
+        delta_tokens=changed,
+        delta_top10=top10,
+    )
 
 
 _ROUGH = "in {} weights and hooks round differently: how far they are apart says little"
@@ -128,10 +165,6 @@ def remarks(opened: OpenModel, edit: Edit) -> Iterator[str]:
     for change in edit.changes:
         if isinstance(change, LowRank) and (tied := tied_with(opened.model, change.weight)):
             yield f"{change.weight} and {', '.join(tied)} are one matrix: the edit reaches both"
-
-
-def _sites(change: Change) -> list[tuple[int, int]]:
-    return [(change.layer, index) for index in change.indices] if isinstance(change, Neurons) else []
 
 
 def _matrices(opened: OpenModel, change: Change) -> list[Place]:
@@ -155,19 +188,6 @@ def _matrix(change: Change, before: float, after: float, norm: float) -> EditedM
     return EditedMatrix(where=change.weight, kind="added", dims=len(change.right), share=share, change=norm)
 
 
-Lines = dict[tuple[tuple[int, int], Part], Tensor]
-"""Lines of the weights in float32, by neuron and part."""
-
-
-def _lines(opened: OpenModel, sites: Sequence[tuple[int, int]]) -> Lines:
-    found: Lines = {}
-    for layer, index in sites:
-        for part in parts_of(opened.anatomy, layer, index):
-            ((place, _),) = neuron_places(opened.anatomy, layer, part, [index])
-            found[(layer, index), part] = place.read()[0].float().cpu()
-    return found
-
-
 @torch.inference_mode()
 def _logits(opened: OpenModel, ids: Sequence[int], cancel: Cancel | None) -> Tensor:
     batch = torch.tensor([list(ids)], device=opened.device)
@@ -177,12 +197,17 @@ def _logits(opened: OpenModel, ids: Sequence[int], cancel: Cancel | None) -> Ten
     return logits.float()
 
 
+Counted = tuple[tuple[str, int], ...]
+"""Tokens, each with how many neurons push it."""
+
+
 def _neurons(
-    opened: OpenModel, sites: Sequence[tuple[int, int]], before: Lines, rows: int, tokens: int
-) -> Steps[tuple[tuple[EditedNeuron, ...], tuple[tuple[str, int], ...]]]:
-    """The first neurons as they are now, and the tokens that all of them push most."""
+    opened: OpenModel, sites: Sequence[Site], before: Lines, after: Lines, rows: int, tokens: int
+) -> Steps[tuple[tuple[EditedNeuron, ...], Counted, Counted]]:
+    """The first neurons as they are now, the tokens that all of them push most, and those that their changes push."""
     told: list[EditedNeuron] = []
     counted: Counter[str] = Counter()
+    changed: Counter[str] = Counter()
     for start in range(0, len(sites), AT_ONCE):
         yield Progress("inspecting", start, len(sites), "neurons")
         part = sites[start : start + AT_ONCE]
@@ -191,20 +216,24 @@ def _neurons(
         counted.update(
             token for column, (up, _) in zip(columns, pushed, strict=True) if bool(column.any()) for token in up
         )
-        listed = max(0, rows - start)
-        for site, column, score, (up, down) in list(zip(part, columns, scores, pushed, strict=True))[:listed]:
+        pushes = pushes_of(opened, column_changes(opened, part, before, after), tokens)
+        changed.update(token for push in pushes if push is not None for token in push.up)
+        listed = part[: max(0, rows - start)]
+        deltas = of_neurons(opened, listed, before, after, pushes[: len(listed)], tokens)
+        for site, delta, column, score, (up, down) in zip(listed, deltas, columns, scores, pushed, strict=False):
             silent = not bool(column.any())
             told.append(
                 EditedNeuron(
                     neuron=Neuron(*site),
-                    parts=_parts(opened, site, before, tokens),
+                    parts=_parts(opened, site, before, after, tokens),
                     up=() if silent else up,
                     down=() if silent else down,
                     share=0.0 if silent else float(score.float().softmax(-1).max()),
                     cosines=() if silent else _cosines(opened, column, score),
+                    delta=delta,
                 )
             )
-    return tuple(told), tuple(counted.most_common(COUNTED))
+    return tuple(told), tuple(counted.most_common(COUNTED)), tuple(changed.most_common(COUNTED))
 
 
 @torch.inference_mode()
@@ -225,11 +254,11 @@ def _cosines(opened: OpenModel, column: Tensor, score: Tensor) -> tuple[float, .
     return tuple(torch.cosine_similarity(rows, column.float().cpu()[None]).tolist())
 
 
-def _parts(opened: OpenModel, site: tuple[int, int], before: Lines, tokens: int) -> tuple[EditedPart, ...]:
+def _parts(opened: OpenModel, site: Site, before: Lines, after: Lines, tokens: int) -> tuple[EditedPart, ...]:
     read = {each.name: each for each in reads(opened, Neuron(*site), tokens)}
     found = []
-    for (_, part), line in _lines(opened, [site]).items():
-        old = before[site, part]
+    for part in parts_of(opened.anatomy, *site):
+        old, line = before[site, part], after[site, part]
         both = float(old.norm()) and float(line.norm())
         seen = read.get(part)
         found.append(

@@ -12,7 +12,7 @@ from sessions.circuits.circuit import Circuit, Neuron, Target
 from sessions.circuits.comparing import Comparison
 from sessions.circuits.flow import Bottleneck, Edge, Hub, Inflow, LayerFlow, SuperWeight
 from sessions.events import Value
-from sessions.vectors.findings import Direction, LayerCosine, Origin, Span
+from sessions.vectors.findings import Direction, LayerCosine, Origin, Span, TopOverlap
 
 
 class Discovered(Value, frozen=True, kw_only=True):
@@ -197,7 +197,7 @@ class CircuitHeldAgainst(Value, frozen=True, kw_only=True):
     """`compare`: how much of a vector a circuit accounts for, layer by layer.
 
     `size` counts the circuit's neurons, wherever they fire. `ranks` is how the sizes of their attributions and of
-    their cosines with the direction of their layer agree.
+    their cosines with the direction of their layer agree. `overlap` are the strongest of both.
     """
 
     table: ClassVar[str] = "spans"
@@ -207,6 +207,7 @@ class CircuitHeldAgainst(Value, frozen=True, kw_only=True):
     site: str
     spans: tuple[Span, ...]
     ranks: Agreement | None
+    overlap: TopOverlap | None = None
 
 
 class VectorShown(Value, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from sessions.circuits.circuit import Neuron
 from sessions.edits.cuts import LayerCut
-from sessions.edits.findings import EditedMatrix, EditedNeuron
+from sessions.edits.findings import DeltaPart, EditedMatrix, EditedNeuron
 from sessions.edits.rewritten import AtAlpha, Braked, Firing, Replied, Saying, Separation
 from sessions.evaluation.pairing import Pairs
 from sessions.evaluation.scores import ByLanguage, Score
@@ -132,6 +132,10 @@ class EditInspected(Value, frozen=True, kw_only=True):
     `total` that it edits, `matrices` the whole ones. `tokens` counts, over all its neurons, the tokens that each pushes
     most. `apart` is the largest difference between the prompt's logits with the edit in the weights and with the same
     edit as hooks, over the largest logit: None where that was not measured, for the reason in the notes.
+
+    `delta` is the change alone, by part over all its neurons. `delta_tokens` counts the tokens that the changes of
+    their columns push most. `delta_top10` is the share of the squared change that lies in the ten neurons which changed
+    most, None where it is of no neurons.
     """
 
     table: ClassVar[str] = "neurons"
@@ -149,6 +153,9 @@ class EditInspected(Value, frozen=True, kw_only=True):
     matrices: tuple[EditedMatrix, ...]
     tokens: tuple[tuple[str, int], ...]
     apart: float | None
+    delta: tuple[DeltaPart, ...] = ()
+    delta_tokens: tuple[tuple[str, int], ...] = ()
+    delta_top10: float | None = None
 
 
 class Evaluated(Value, frozen=True, kw_only=True):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from msgspec import Struct
+
 from sessions.atlas.findings import Profile, QuietRow, TopRow
 from sessions.circuits.circuit import Neuron, Target
 from sessions.events import Value
@@ -40,13 +42,62 @@ class AtlasShown(Value, frozen=True, kw_only=True):
 
 
 class AtlasTop(Value, frozen=True, kw_only=True):
-    """`atlas top`: the neurons of a layer with the strongest activations, of `total`."""
+    """`atlas top`: the neurons of a layer with the strongest activations, of `total`, by "magnitude" or "positive"."""
 
     atlas: str
     corpus: str
     layer: int
     rows: tuple[TopRow, ...]
     total: int
+    by: str = "magnitude"
+
+
+class MeansBuilt(Value, frozen=True, kw_only=True):
+    """`means build`: means over so many `texts` and `tokens`, the first of each text left out. `places` counts the
+    positions from the end that have means of their own, 0 where none were asked for; `path` is the file."""
+
+    name: str
+    over: str
+    texts: int
+    tokens: int
+    neurons: int
+    places: int
+    path: str
+
+
+class LayerMeans(Struct, frozen=True, kw_only=True):
+    """The means of a layer: how many `neurons`, the mean of the sizes of their means, the one with the largest, and
+    that one's mean."""
+
+    layer: int
+    neurons: int
+    size: float
+    strongest: Neuron
+    mean: float
+
+
+class NeuronMean(Struct, frozen=True, kw_only=True):
+    """The mean of a neuron over all positions."""
+
+    neuron: Neuron
+    mean: float
+
+
+class MeansShown(Value, frozen=True, kw_only=True):
+    """`means show`: saved means, of `size` neurons, by layer, and of some neurons: those asked for, or the strongest.
+
+    `texts` and `tokens` are 0 where the file that they were imported from does not say.
+    """
+
+    name: str
+    model: str
+    over: str
+    texts: int
+    tokens: int
+    size: int
+    places: int
+    layers: tuple[LayerMeans, ...]
+    neurons: tuple[NeuronMean, ...]
 
 
 class QuietShown(Value, frozen=True, kw_only=True):

@@ -5,6 +5,9 @@ span of these columns (least squares): at `mlp_out` of a layer those of its own 
 layer and all below, since their writing is what the stream holds there. Any columns span something, and many span
 everything, so the same is asked of random circuits with as many neurons in each layer. At the neurons themselves the
 columns are the coordinates.
+
+The neurons that lie most along the direction of their layer are also counted among the circuit's strongest: two short
+lists, made in two ways, that share more than chance would have them share, are about the same thing.
 """
 
 from __future__ import annotations
@@ -16,14 +19,14 @@ import torch
 from torch import Tensor
 
 from sessions.circuits.agreement import Agreement, agreement
-from sessions.circuits.circuit import Circuit
+from sessions.circuits.circuit import Circuit, Neuron
 from sessions.circuits.comparing import attribution_by_neuron
 from sessions.errors import ArtifactError, UsageError
 from sessions.events import Progress, Steps
 from sessions.model.cancel import Cancel
 from sessions.model.parts import Anatomy
 from sessions.vectors.decomposing import unit_columns
-from sessions.vectors.findings import LayerCosine, Span
+from sessions.vectors.findings import Aligned, LayerCosine, Span, TopOverlap
 from sessions.vectors.vector import Vector, cosine, length
 
 #: Random circuits that the control is the mean of.
@@ -72,6 +75,53 @@ def held_against(
         known = ((sums[layer, index], each) for index, each in zip(chosen.get(layer, []), cosines, strict=True))
         pairs += [(abs(attribution), abs(each)) for attribution, each in known if attribution is not None]
     return tuple(found), agreement([a for a, _ in pairs], [c for _, c in pairs])
+
+
+def overlap(
+    anatomy: Anatomy, circuit: Circuit, vector: Vector, top: int, cancel: Cancel | None = None
+) -> Steps[TopOverlap]:
+    """Which of the neurons that lie most along a vector, at their own layer, are among the strongest of a circuit.
+
+    By chance the number of them is hypergeometric: so many draws of so many neurons, some of which are the circuit's.
+    """
+    along: list[tuple[float, tuple[int, int]]] = []
+    among = 0
+    for number, layer in enumerate(vector.layers):
+        yield Progress("comparing", number, len(vector.layers), "layers")
+        if cancel is not None:
+            cancel.look()
+        width = anatomy.layers[layer].width
+        among += width
+        cosines = torch.tensor(_cosines(anatomy, vector, layer, range(width)))
+        best = cosines.abs().topk(min(top, width)).indices.tolist()
+        along += [(float(cosines[index]), (layer, index)) for index in best]
+    along = sorted((each for each in along if each[0]), key=lambda each: -abs(each[0]))[:top]
+    lying = {site: found for found, site in along}
+    strongest = list(attribution_by_neuron(circuit).items())[:top]
+    possible = sum(layer in vector.directions for (layer, _), _ in strongest)
+    both = [Aligned(Neuron(*site, None, attribution), lying[site]) for site, attribution in strongest if site in lying]
+    return TopOverlap(
+        top=top,
+        along=len(along),
+        among=among,
+        strongest=len(strongest),
+        both=len(both),
+        expected=len(along) * possible / among,
+        p=_at_least(len(both), among, possible, len(along)),
+        neurons=tuple(both),
+    )
+
+
+def _at_least(count: int, among: int, marked: int, drawn: int) -> float:
+    """The chance that of so many drawn at least `count` are marked."""
+    possible = range(max(count, drawn - (among - marked)), min(marked, drawn) + 1)
+    logs = (_ways(marked, each) + _ways(among - marked, drawn - each) - _ways(among, drawn) for each in possible)
+    return min(1.0, sum(map(math.exp, logs)))
+
+
+def _ways(n: int, k: int) -> float:
+    """log of n over k."""
+    return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
 
 
 def beside(ours: Vector, theirs: Vector) -> tuple[LayerCosine, ...]:

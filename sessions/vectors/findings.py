@@ -68,6 +68,25 @@ class Span(Struct, frozen=True, kw_only=True):
     aligned: int
 
 
+class TopOverlap(Struct, frozen=True, kw_only=True):
+    """The neurons that lie most along a vector, beside the strongest of a circuit.
+
+    `along` counts the first, those with the largest |cosine| among the `among` neurons of the vector's layers, and
+    `strongest` the second; `top` of each were asked for. `both` are in both; `expected` so many would be by chance, if
+    the first were drawn at random, and `p` is the chance of as many as there are, or more. `neurons` names them, the
+    strongest of the circuit first, each with its attribution where that is known.
+    """
+
+    top: int
+    along: int
+    among: int
+    strongest: int
+    both: int
+    expected: float
+    p: float
+    neurons: tuple[Aligned, ...]
+
+
 class LayerCosine(Struct, frozen=True, kw_only=True):
     """Two vectors at one layer: their cosine, None where one is zero there, and their norms."""
 

@@ -108,14 +108,82 @@ def test_it_is_exported_as_the_reference_has_it(mapped: Session) -> None:
     assert len(found) == 3 * 48 and set(found["L1/N5"]) == {
         "text_index", "token_position", "trigger_token", "activation_score",
     }  # fmt: skip
-    profile = result(mapped, "atlas show L1/N5").profile
-    peak = max((*profile.high, *profile.low), key=lambda each: abs(each.value))
+    peak = result(mapped, "atlas show L1/N5").profile.high[0]
     assert found["L1/N5"] == {
         "text_index": peak.document, "token_position": peak.position, "trigger_token": peak.token,
         "activation_score": pytest.approx(peak.value),
     }  # fmt: skip
     result(mapped, "export same.safetensors --name atlas:small")
     assert Path("same.safetensors").read_bytes() == (mapped.home / "atlases/small.safetensors").read_bytes()
+
+
+def test_the_neurons_of_one_layer_are_exported_by_their_numbers_alone(mapped: Session) -> None:
+    result(mapped, "atlas build one --corpus texts.txt --layers 1")
+    result(mapped, "export one.json --name atlas:one")
+    found = json.loads(Path("one.json").read_text())
+    assert list(found) == [str(number) for number in range(48)]
+    peak = result(mapped, "atlas show L1/N5 --name one").profile.high[0]
+    assert found["5"]["activation_score"] == pytest.approx(peak.value)
+
+
+def test_maxima_of_neurons_are_looked_at_and_become_a_selection(mapped: Session) -> None:
+    result(mapped, "export maxima.json --name atlas:small")
+    seen = result(mapped, "import maxima.json --top 3")
+    scores = {row.key: float(row.kind) for row in seen.entries}
+    assert len(scores) == 3 and seen.left == 3 * 48 - 3 and "preset:NAME" in seen.notes[0]
+    result(mapped, "import maxima.json --as preset:wild")
+    assert {str(each) for each in mapped.select("preset:wild:top3").neurons} == set(scores)
+    result(mapped, "atlas build one --corpus texts.txt --layers 1")
+    result(mapped, "export one.json --name atlas:one")
+    assert result(mapped, "import one.json").entries[0].key.isdecimal()
+    failed = failure(mapped, "import one.json --as preset:few")
+    assert "of which layer" in failed.message and "--layer" in failed.hint
+    result(mapped, "import one.json --as preset:few --layer 1 --top 4")
+    assert [each.layer for each in mapped.select("preset:few").neurons] == [1] * 4
+    assert "it says its layers" in failure(mapped, "import maxima.json --as preset:x --layer 1").hint
+
+
+def maximum(key: str, score: str = "1.5") -> str:
+    """What the JSON of an atlas says of a neuron."""
+    said = f'"text_index": 0, "token_position": 1, "trigger_token": "a", "activation_score": {score}'
+    return f'"{key}": {{{said}}}'
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"5": {"activation_score": 1.0}}', "is malformed"),
+        (f"{{{maximum('5', chr(34) + 'x' + chr(34))}}}", "is malformed"),
+        (f"{{{maximum('5', 'NaN')}}}", "is malformed"),
+        (f"{{{maximum('M')}}}", "where a neuron"),
+        (f"{{{maximum('L1/N5')}, {maximum('5')}}}", "and not of others"),
+        (f"{{{maximum('L1/N5')}"[:-9], "is malformed at"),
+        (f"{{{maximum('99')}}}", "no neuron 99"),
+    ],
+)
+def test_maxima_that_are_none_are_refused(mapped: Session, text: str, said: str) -> None:
+    Path("wrong.json").write_text(text)
+    with unharmed(mapped):
+        layer = "" if "L1" in text else " --layer 1"
+        assert said in failure(mapped, f"import wrong.json --as preset:x{layer}").message
+
+
+def test_neurons_are_ranked_by_their_highest_activation_where_that_is_asked(mapped: Session) -> None:
+    rows = result(mapped, "atlas top 2 --rows 48 --by positive").rows
+    values = [row.peak.value for row in rows]
+    assert values == sorted(values, reverse=True) and values[-1] > 0
+    for row in rows[:5]:
+        assert row.peak == result(mapped, f"atlas show L2/N{row.neuron.index}").profile.high[0]
+    magnitudes = result(mapped, "atlas top 2 --rows 48 --by magnitude")
+    assert magnitudes == result(mapped, "atlas top 2 --rows 48")
+    assert any(row.peak.value < 0 for row in magnitudes.rows) and magnitudes.by == "magnitude"
+    chosen = {each.site for each in mapped.select("atlas:small:positive144").neurons if each.layer == 2}
+    assert chosen == {row.neuron.site for row in rows}
+    lowest = next(row.neuron for row in magnitudes.rows if row.peak.value < 0)
+    highest = result(mapped, f"atlas show L2/N{lowest.index}").profile.high[0]
+    made = result(mapped, f"capture wild L2/N{lowest.index} --from atlas:small --by positive")
+    assert f"{highest.value:+.3f}" in made.notes[0]
+    assert "--by positive" in next(row.command for row in result(mapped, "list").rows if row.name == "wild")
 
 
 def test_an_atlas_of_another_model_is_refused_unless_it_is_wanted(mapped: Session) -> None:
@@ -195,6 +263,9 @@ def test_a_contrast_is_over_all_prompts_and_says_what_the_neurons_were(little: S
         ("atlas top", "needs a layer"),
         ("atlas show L0/N1 --corpus texts.txt", "--corpus says nothing"),
         ("atlas build x --rows 3", "--rows says nothing"),
+        ("atlas show L0/N1 --by positive", "--by says nothing"),
+        ("atlas list --by positive", "--by says nothing"),
+        ("capture x --prompt a --layer 1 --by positive", "--by is for a place in an atlas"),
         ("atlas build x --corpus nothing.txt", "no corpus"),
         ("atlas build x --layers 9", "no layer 9"),
         ("atlas build x --length 4000 --memory 1", "may be taken"),

@@ -235,6 +235,82 @@ def test_a_column_that_is_one_token_is_seen_to_be_that(session: Session, opened:
     assert (silent.up, silent.share, silent.cosines) == ((), 0.0, ())
 
 
+def test_the_change_of_a_neuron_is_told_by_itself(session: Session, opened: OpenModel) -> None:
+    """A small change in the direction of a token is hidden in a neuron that says another; alone it is seen."""
+    rows = opened.model.get_output_embeddings().weight.detach()
+    direction = 0.01 * rows[40] / rows[40].norm()
+    read = opened.model.get_input_embeddings().weight.detach()[20]
+    changes = (
+        Neurons(2, "down", (7, 9), torch.stack([direction, -direction]), adds=True),
+        Neurons(2, "gate", (7, 9), 0.02 * torch.stack([read, read]) / read.norm(), adds=True),
+    )
+    session.take_edit(Edit("train-round", "", changes), "small", "by hand")
+    with session.edits().lifted():
+        was = float(opened.anatomy.down_column(2, 7).norm())
+    shown = result(session, "inspect small")
+    said = {part.part: part for part in shown.neurons[0].delta.parts}
+    assert said["down"].norm == pytest.approx(0.01, rel=1e-3)
+    assert said["down"].relative == pytest.approx(0.01 / was, rel=1e-3)
+    assert said["gate"].norm == pytest.approx(0.02, rel=1e-3) and len(said["gate"].embeddings) == 3
+    assert said["up"].norm == 0 and said["up"].embeddings == ()
+    up, down = (neuron.delta.push for neuron in shown.neurons)
+    token = opened.tokenizer.decode([40])
+    assert up.token == up.up[0] == down.token == down.down[0] == token
+    assert up.z > 3 > -3 > down.z and up.z == pytest.approx(-down.z, rel=1e-3)
+    assert up.cosine == pytest.approx(1, abs=1e-3) and down.cosine == pytest.approx(-1, abs=1e-3)
+    assert 0.1 < up.concentration < 1 and shown.neurons[0].up[0] != token
+    assert [part.part for part in shown.delta] == ["gate", "up", "down"]
+    assert shown.delta[2].norm == pytest.approx(0.01 * 2**0.5, rel=1e-3)
+    assert shown.delta_top10 == 1 and dict(shown.delta_tokens)[token] == 1
+
+
+def test_a_change_that_leaves_the_columns_alone_pushes_nothing(session: Session) -> None:
+    session.take_edit(Edit("rewrite", "", (Neurons(2, "up", (8,), torch.ones(1, 32)),)), "rows", "by hand")
+    (neuron,) = result(session, "inspect rows").neurons
+    assert neuron.delta.push is None and neuron.delta.parts[1].stream
+    assert result(session, "inspect rows").delta_tokens == ()
+
+
+def test_what_an_adapter_adds_is_told_by_its_strongest_directions(session: Session, opened: OpenModel) -> None:
+    rows = opened.model.get_output_embeddings().weight.detach()
+    left = torch.stack([rows[40] / rows[40].norm(), rows[41] / rows[41].norm()], 1)
+    right = torch.zeros(2, opened.anatomy.layers[2].width)
+    right[0, 11], right[1, 5] = 3.0, -1.0
+    session.take_edit(Edit("adapter", "", (LowRank("model.layers.2.mlp.down_proj", left, right),)), "a", "by hand")
+    (matrix,) = result(session, "inspect a").matrices
+    first, second = matrix.directions
+    assert first.share + second.share == pytest.approx(1, abs=1e-4) and first.share > 0.8
+    assert first.size**2 + second.size**2 == pytest.approx(matrix.change**2, rel=1e-3)
+    assert str(first.reads[0]) == "L2/N11" and str(second.reads[0]) == "L2/N5"
+    assert first.push.token == first.push.up[0] == opened.tokenizer.decode([40]) and first.push.z > 3
+    wide = torch.zeros(opened.anatomy.layers[2].width, 1)
+    wide[4] = 2.0
+    low = LowRank("model.layers.2.mlp.gate_proj", wide, rows[40][None])
+    session.take_edit(Edit("adapter", "", (low,)), "b", "by hand")
+    ((only,),) = [matrix.directions for matrix in result(session, "inspect b").matrices]
+    assert str(only.writes[0]) == "L2/N4" and only.push is None and len(only.embeddings) == len(only.stream) == 3
+    assert only.share == pytest.approx(1)
+
+
+def test_the_directions_of_a_cut_are_those_it_takes(session: Session) -> None:
+    down, attention = result(session, "inspect cut").matrices
+    assert [len(each.directions) for each in (down, attention)] == [2, 2]
+    assert sum(each.share for each in down.directions) == pytest.approx(1, abs=1e-4)
+    assert down.directions[0].push is not None and attention.directions[0].push is not None
+    assert down.directions[0].reads and not attention.directions[0].reads
+
+
+def test_the_change_of_any_family_is_told(empty: Session) -> None:
+    for family in ("gpt2", "gemma3", "mixtral", "phi3"):
+        empty.use_model(adopt(tiny(family), tiny_tokenizer(), name=family))
+        empty.take_edit(louder(empty.opened()), f"meow-{family}", "by hand")
+        empty.take_edit(added(empty.opened()), f"low-{family}", "by hand")
+        shown = result(empty, f"inspect meow-{family}")
+        assert all(neuron.delta.push is not None for neuron in shown.neurons)
+        assert all(part.norm > 0 for neuron in shown.neurons for part in neuron.delta.parts)
+        assert result(empty, f"inspect low-{family}").matrices[0].directions
+
+
 def test_a_subspace_is_told_by_what_it_takes(session: Session) -> None:
     shown = result(session, "inspect cut")
     assert [(each.where, each.kind, each.dims) for each in shown.matrices] == [

@@ -281,6 +281,15 @@ def test_a_circuit_is_held_against_a_vector_in_either_order(little: Session) -> 
     assert [each.neurons for each in one.spans] == sorted(each.neurons for each in one.spans)
     assert all(0 <= each.explained <= 1 and 0 <= each.chance <= 1 for each in one.spans)
     assert sum(each.here for each in one.spans) == one.size == one.ranks.count
+    assert (one.overlap.top, one.overlap.along, one.overlap.strongest) == (50, 50, one.size)
+    assert one.overlap.both == len(one.overlap.neurons)
+    few = result(little, "compare current vector:joy --top 7").overlap
+    assert (few.along, few.strongest) == (7, 7) and few.expected == pytest.approx(7 * 7 / (3 * 48))
+
+
+def test_two_circuits_are_compared_at_the_size_that_is_asked_for(little: Session) -> None:
+    result(little, "save whole")
+    assert [each.strongest for each in result(little, "compare whole --top 4").comparison.overlaps] == [None, 4]
 
 
 def test_two_vectors_are_compared_layer_by_layer(little: Session) -> None:
@@ -298,6 +307,7 @@ def test_two_vectors_are_compared_layer_by_layer(little: Session) -> None:
         ("compare vector:none", "artifact", "no vector is called 'none'"),
         ("compare vecor:joy", "usage", "'vecor' is no kind of artifact"),
         ("compare", "usage", "missing argument"),
+        ("compare vector:joy vector:joy --top 4", "usage", "both are vectors"),
         ("compare vector:joy vector:neurons", "usage", "no common space"),
         ("compare vector:low vector:high", "usage", "no layer in common"),
     ],

@@ -21,7 +21,15 @@ from sessions.circuits.circuit import Circuit, Neuron, Target
 from sessions.circuits.comparing import compared
 from sessions.circuits.flow import Edge, SuperWeight, between_layers, bottlenecks, gathered, hubs
 from sessions.edits.cuts import LayerCut
-from sessions.edits.findings import EditedMatrix, EditedNeuron, EditedPart
+from sessions.edits.findings import (
+    DeltaDirection,
+    DeltaPart,
+    DeltaPush,
+    EditedMatrix,
+    EditedNeuron,
+    EditedPart,
+    NeuronDelta,
+)
 from sessions.edits.rewritten import AtAlpha, Braked, Firing, Replied, Saying, Separation
 from sessions.evaluation.pairing import paired
 from sessions.evaluation.scores import ByLanguage, Reply, score
@@ -36,7 +44,7 @@ from sessions.training.comparing import compared as rounds_compared
 from sessions.training.findings import Epoch, Outcome, Plan, Round, Step
 from sessions.training.trajectory import trajectory
 from sessions.vectors.features import About, Encoding, Feature
-from sessions.vectors.findings import Aligned, Direction, LayerCosine, Origin, Span
+from sessions.vectors.findings import Aligned, Direction, LayerCosine, Origin, Span, TopOverlap
 from workbench.lines import Lines
 from workbench.presenters import present
 from workbench.writing import Flow, bar, curve, divergence, fitted, inline, plain, quoted, signed
@@ -152,16 +160,25 @@ def edited(text: str) -> list[Value]:
         for number, norm in ((1, 12.5), (2, None))
     )
     part = EditedPart(part="gate", before=0.0, after=4.9e5, cosine=None, embeddings=(text,) * 3, stream=(text,))
+    push = DeltaPush(up=(text,) * 3, down=(text,), token=text, z=-12.5, concentration=0.31, cosine=None)
+    changed = DeltaPart(part="gate", norm=0.01, relative=None, embeddings=(text,) * 3, stream=(text,))
+    delta = NeuronDelta(parts=(changed, structs.replace(changed, part="down", relative=0.02)), push=push)
     neuron = EditedNeuron(
         neuron=Neuron(24, 1005), parts=(part, structs.replace(part, part="down", cosine=-0.5)), up=(text,), down=(),
-        share=0.99, cosines=(1.0, 0.61),
+        share=0.99, cosines=(1.0, 0.61), delta=delta,
     )  # fmt: skip
-    matrix = EditedMatrix(where="L12 down", kind="without", dims=10, share=0.017, change=24.2)
+    along = DeltaDirection(size=2.5, share=0.6, reads=(Neuron(12, 3),) * 5, push=structs.replace(push, cosine=0.5))
+    matrix = EditedMatrix(
+        where="L12 down", kind="without", dims=10, share=0.017, change=24.2, directions=(along, DeltaDirection(
+            size=1.0, share=0.1, embeddings=(text,), stream=(text,) * 3, writes=(Neuron(12, 4),),
+        )),
+    )  # fmt: skip
     whole = results.EditInspected(
         number=1, name=text, verb="rewrite", about=text, on=True, model=text, command=text, norm=12.5,
         facts={text: text, "α": "3"},
-        neurons=(neuron, structs.replace(neuron, cosines=())), total=40, tokens=((text, 3), (" a", 1)),
+        neurons=(neuron, structs.replace(neuron, cosines=(), delta=None)), total=40, tokens=((text, 3), (" a", 1)),
         matrices=(matrix, structs.replace(matrix, kind="all but")), apart=9.9e-7, notes=(text,),
+        delta=delta.parts, delta_tokens=((text, 3), (" a", 1)), delta_top10=0.35,
     )  # fmt: skip
     return [
         results.EditsShown(rows=rows, done="undone", named=(text, "b"), undone=(text,), notes=(text,)),
@@ -501,12 +518,24 @@ def samples(text: str) -> list[Value]:
             about=opened_sae, position=None, token="", vector="calm",
             encoding=Encoding(active=0, unexplained=1.0, cosine=0.0, norms=(0.0, 0.0), features=()),
         ),
+        results.MeansBuilt(
+            name="facts", over=text, texts=12, tokens=1, neurons=46_080, places=17, path=f"/home/u/{text}",
+        ),
+        results.MeansShown(
+            name="facts", model=text, over=text, texts=0, tokens=0, size=46_080, places=0,
+            layers=(results.LayerMeans(layer=0, neurons=1536, size=0.01, strongest=Neuron(0, 5), mean=-2.5e4),),
+            neurons=(results.NeuronMean(neuron=Neuron(24, 1005), mean=1.5),),
+        ),
         results.CircuitsCompared(names=("texas", "current"), comparison=compared(circuit, circuit)),
         results.CircuitHeldAgainst(
             circuit="texas", size=200, vector="calm", site="resid_post", ranks=Agreement(4, None, None, 1.0),
             spans=(
                 Span(layer=0, neurons=0, explained=0.0, chance=0.0, here=0, aligned=0),
                 Span(layer=9, neurons=1200, explained=0.31, chance=0.0001, here=12, aligned=3),
+            ),
+            overlap=TopOverlap(
+                top=50, along=50, among=46_080, strongest=50, both=2, expected=0.054, p=1.3e-3,
+                neurons=(Aligned(Neuron(24, 1005, None, 1.6), -0.31), Aligned(Neuron(2, 3), 0.2)),
             ),
         ),
         results.VectorsCompared(

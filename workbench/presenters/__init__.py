@@ -23,6 +23,7 @@ from workbench.presenters import (
     faithfulness,
     injecting,
     interventions,
+    means,
     neuron,
     parts,
     presets,
@@ -40,7 +41,7 @@ from workbench.writing import inline, plain, quoted
 #: Each registers its presenters with `parts.shown`.
 FAMILIES = (
     adapters, artifacts, atlas, chat, circuits, control, edges, edits, evaluating, faithfulness, injecting,
-    interventions, neuron, presets, prompting, rewriting, sae, surgery, sweep, training, universal, vectors,
+    interventions, means, neuron, presets, prompting, rewriting, sae, surgery, sweep, training, universal, vectors,
 )  # fmt: skip
 
 

@@ -18,7 +18,14 @@ from workbench.writing import (
 )
 
 #: What the size of each kind of artifact counts.
-_UNITS = {"circuit": "neurons", "vector": "layers", "preset": "neurons", "atlas": "neurons", "edit": "changes"}
+_UNITS = {
+    "circuit": "neurons",
+    "vector": "layers",
+    "preset": "neurons",
+    "atlas": "neurons",
+    "edit": "changes",
+    "means": "neurons",
+}
 
 
 @shown.register

@@ -112,7 +112,8 @@ def _(value: results.AtlasTop, sheet: parts.Sheet) -> Iterator[RenderableType]:
         )
     if value.rows:
         yield table
-    of = f"{len(value.rows):,} of {value.total:,} neurons of layer {value.layer}"
+    ranked = ", the highest above 0 first" if value.by == "positive" else ""
+    of = f"{len(value.rows):,} of {value.total:,} neurons of layer {value.layer}{ranked}"
     yield facts([of, f"atlas {inline(value.atlas)}", inline(value.corpus)], sheet.width)
 
 

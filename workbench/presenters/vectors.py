@@ -10,7 +10,7 @@ from rich.text import Text as Line
 from sessions import results
 from sessions.circuits.circuit import Neuron
 from sessions.circuits.comparing import Shared
-from sessions.vectors.findings import EXPLAINED_BY, Direction
+from sessions.vectors.findings import EXPLAINED_BY, Direction, TopOverlap
 from workbench.presenters import parts
 from workbench.presenters.parts import shown
 from workbench.writing import MISSING, bar, facts, inline, percent, quoted, signed
@@ -155,6 +155,20 @@ def _(value: results.CircuitHeldAgainst, sheet: parts.Sheet) -> Iterator[Rendera
     which = _WRITERS.get(value.site, "of this layer")
     said = [f"explained: share of the vector's squared norm that the circuit's neurons {which} can write"]
     yield parts.dim(facts([*said, "chance: of as many random neurons"], sheet.width))
+    if value.overlap is not None:
+        yield from _overlap(value.overlap, sheet)
+
+
+def _overlap(value: TopOverlap, sheet: parts.Sheet) -> Iterator[RenderableType]:
+    """The neurons that lie most along the vector and are among the circuit's strongest."""
+    lying = f"of the {value.along:,} neurons most along it {value.both:,} are among the circuit's {value.strongest:,}"
+    said = f"by chance {value.expected:.2g} of {value.among:,} (p {value.p:.1e})"
+    yield facts([f"{lying} strongest", said], sheet.width)
+    if value.neurons:
+        table = parts.table(sheet, "in both", ">attribution", ">cosine")
+        for each in value.neurons:
+            table.add_row(str(each.neuron), signed(each.neuron.attribution), signed(each.cosine, 2))
+        yield table
 
 
 @shown.register

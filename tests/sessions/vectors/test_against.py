@@ -11,7 +11,7 @@ from sessions.circuits.circuit import Neuron
 from sessions.errors import ArtifactError, UsageError
 from sessions.events import finished
 from sessions.model.opening import OpenModel, adopt
-from sessions.vectors.against import beside, held_against
+from sessions.vectors.against import beside, held_against, overlap
 from sessions.vectors.vector import Vector, Where
 from tests.circuits import circuit_of
 from tests.families import tiny, tiny_tokenizer
@@ -61,6 +61,29 @@ def test_a_circuit_that_spans_everything_explains_everything_and_so_does_a_rando
     everything = circuit_of([Neuron(0, index, 1, 1.0) for index in range(48)])
     (span,), _ = finished(held_against(opened.anatomy, everything, vector({0: torch.ones(32)})))
     assert span.explained == pytest.approx(1) and span.chance == pytest.approx(1)
+
+
+def test_the_neurons_most_along_a_vector_are_counted_among_a_circuits_strongest(opened: OpenModel) -> None:
+    """Of the two that lie most along the direction of their layer, one is of the circuit's two; of its three, both."""
+    columns = opened.anatomy.down_columns(1, [5, 6])
+    joined = columns[0] / columns[0].norm() + 0.9 * columns[1] / columns[1].norm()
+    neurons = [Neuron(0, 3, 1, 3.0), Neuron(1, 5, 2, -1.0), Neuron(1, 5, 3, -1.0), Neuron(1, 6, 1, 0.5)]
+    asked = opened.anatomy, circuit_of(neurons), vector({1: joined})
+    two, three = (finished(overlap(*asked, top)) for top in (2, 3))
+    assert [str(each.neuron) for each in two.neurons] == ["L1/N5"] and two.both == 1
+    assert two.neurons[0].neuron.attribution == -2 and two.neurons[0].cosine > 0.5
+    assert (two.along, two.strongest, two.among) == (2, 2, 48)
+    # One of its strongest two is in the vector's layer, so two draws of 48 hit it with a chance of 2/48.
+    assert two.expected == pytest.approx(2 / 48) and two.p == pytest.approx(2 / 48)
+    assert [str(each.neuron) for each in three.neurons] == ["L1/N5", "L1/N6"]
+    assert three.expected == pytest.approx(3 * 2 / 48)
+    assert three.p == pytest.approx(math.comb(46, 1) / math.comb(48, 3))
+
+
+def test_a_vector_without_length_has_no_neuron_along_it(opened: OpenModel) -> None:
+    circuit = circuit_of([Neuron(0, 3, 1, 3.0)])
+    found = finished(overlap(opened.anatomy, circuit, vector({0: torch.zeros(32)}), 50))
+    assert (found.along, found.both, found.expected, found.p) == (0, 0, 0, 1)
 
 
 def test_on_a_real_model_a_random_circuit_explains_no_more_than_chance(smollm2: OpenModel) -> None:
