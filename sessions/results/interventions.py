@@ -37,19 +37,21 @@ class Compared(Intervened, frozen=True, kw_only=True):
 class Swept(Intervened, frozen=True, kw_only=True):
     """`sweep`, of one selection on one prompt: one arm a multiplier, in the order given, and the knee.
 
-    `folder` is where the sweep is kept, and `chart` the file of its chart, where they were asked for.
+    `folder` is where the sweep is kept, and `chart` the file of its chart, where they were asked for. `over` says what
+    the multipliers are of: neurons (empty), `weights` of adapters, `depths` of a series of rounds.
     """
 
     knee: Knee | None = None
     folder: str = ""
     chart: str = ""
+    over: str = ""
 
 
 class SweptGrid(Value, frozen=True, kw_only=True):
     """`sweep`, of several selections, or on several prompts: a curve for each selection, and every cell.
 
-    `target` is that of all prompts, None where they have none or `targets` different ones. `scope`, `folder` and
-    `chart` are as of `Swept`.
+    `target` is that of all prompts, None where they have none or `targets` different ones. `scope`, `folder`, `chart`
+    and `over` are as of `Swept`.
     """
 
     scope: str
@@ -60,6 +62,7 @@ class SweptGrid(Value, frozen=True, kw_only=True):
     cells: tuple[Cell, ...]
     folder: str = ""
     chart: str = ""
+    over: str = ""
 
 
 class WorkingSet(Value, frozen=True, kw_only=True):
