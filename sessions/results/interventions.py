@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec import Struct
+
 from sessions.circuits.circuit import Neuron, Target
 from sessions.events import Value
 from sessions.interventions.arms import Arm, Shift
@@ -91,3 +93,20 @@ class PresetShown(Value, frozen=True, kw_only=True):
     size: int
     listed: int
     live: bool = False
+
+
+class Strength(Struct, frozen=True, kw_only=True):
+    """How strong something is: `what` of it, live, alpha or beta, and what it is called; how many times as strong as it
+    was made, `before` and now; and the α or β that it was made with."""
+
+    what: str
+    name: str
+    before: float
+    strength: float
+    made: float | None = None
+
+
+class StrengthShown(Value, frozen=True, kw_only=True):
+    """`strength`: what can be turned, or what has just been."""
+
+    rows: tuple[Strength, ...] = ()
