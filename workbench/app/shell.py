@@ -95,7 +95,7 @@ class Shell(App[str]):
         Binding("e", "edit", "open the pane's text in $EDITOR", id="app.edit"),
         Binding("colon", "line", "to the command line", id="app.line"),
         *(
-            Binding(key, f"turn({what!r}, {sign})", f"{_TURNED[what]} {way}", id=f"app.{what or 'strength'}-{way}")
+            Binding(key, f"turn({what!r}, {sign})", f"{_TURNED[what]} {way}", id=f"app.{what or 'strength'}_{way}")
             for what, keys in _TURNING.items()
             for key, sign, way in zip(keys, (-1, 1), ("down", "up"), strict=True)
         ),
@@ -206,7 +206,7 @@ class Shell(App[str]):
             yield pressed(chosen["app.stop"]), "cancel"
         if self.desk.focused != LINE:
             if self.board.state.live or self.board.state.edits_on:
-                yield pressed(f"{chosen['app.strength-down']},{chosen['app.strength-up']}"), "strength"
+                yield pressed(f"{chosen['app.strength_down']},{chosen['app.strength_up']}"), "strength"
             for binding in self.desk.panes[self.desk.focused].BINDINGS:
                 if isinstance(binding, Binding) and binding.show:
                     yield pressed(chosen.get(binding.id or "", binding.key)), binding.description

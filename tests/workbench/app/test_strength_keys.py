@@ -84,7 +84,7 @@ def test_over_another_screen_they_turn_nothing(tmp_path: Path, recorded: list[He
 
 
 def test_another_key_can_be_put_in_their_place(tmp_path: Path, recorded: list[Heard]) -> None:
-    (tmp_path / "app.toml").write_text('[keys]\n"app.strength-up" = "alt+up"\n')
+    (tmp_path / "app.toml").write_text('[keys]\n"app.strength_up" = "alt+up"\n')
     app = Still(tmp_path, recorded)
 
     async def steps(pilot: Pilot[str]) -> None:
