@@ -14,6 +14,7 @@ import torch
 
 from commands import run
 from sessions.circuits.circuit import Circuit
+from sessions.events import Failed
 from sessions.session import Session
 from sessions.training.round import Rounds
 from tests.adapters import small
@@ -280,7 +281,10 @@ def test_rounds_that_a_configuration_names_and_nobody_has_are_named_before_anyth
     Path("QA01.json").write_text(json.dumps(SAMPLE))
     said = "run mode_D.wb --set data=QA01.json --set prompt=abc"
     assert "no value for ${mode_missing}" in refused(good, said)
-    assert "nowhere.pt" in refused(good, f"{said} --set mode_missing=nowhere.pt")
+    before = kept(good)
+    with unharmed(good):
+        failed = [event for event in run(good, f"{said} --set mode_missing=nowhere.pt") if isinstance(event, Failed)]
+    assert "nowhere.pt" in failed[0].message and kept(good) == before
 
 
 @pytest.mark.parametrize("file", ["adapter_model.safetensors", "adapter_config.json"])
