@@ -15,7 +15,7 @@ from torch import Tensor
 
 from commands import run
 from commands.grammar import complete
-from sessions.events import Progress
+from sessions.events import Failed, Progress
 from sessions.interventions.cells import Flip, Knee
 from sessions.model.opening import OpenModel, adopt
 from sessions.results import Swept, SweptGrid
@@ -125,6 +125,18 @@ def test_a_sweep_that_is_broken_off_leaves_the_model_as_it_was(kept: Session, af
         if isinstance(event, Progress) and event.label == "sweeping" and event.done >= after - 0.5:
             break
     steps.close()
+    assert torch.equal(logits(kept), before) and [edit.name for edit in kept.edits().active] == ["es"]
+
+
+def test_a_sweep_that_is_cancelled_leaves_the_model_as_it_was(kept: Session) -> None:
+    result(kept, "adapter load es")
+    before = logits(kept)
+    seen = []
+    for event in run(kept, "sweep --adapter fr 0.5 1"):
+        seen.append(event)
+        if isinstance(event, Progress) and event.label == "sweeping" and event.done >= 1:
+            kept.cancel.request()
+    assert [event.error for event in seen if isinstance(event, Failed)] == ["cancelled"]
     assert torch.equal(logits(kept), before) and [edit.name for edit in kept.edits().active] == ["es"]
 
 
