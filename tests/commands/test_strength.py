@@ -89,6 +89,7 @@ def test_the_alpha_and_the_brake_of_an_edit_are_turned_in_its_place(ready: Sessi
     (row,) = result(ready, "strength +0.5").rows
     assert (row.what, row.name, row.before, row.strength, row.made) == ("alpha", "meow", 1.0, 1.5, 20.0)
     assert "meow α×1.5" in ready.state().edits[0]
+    assert result(ready, "edits").rows[0].about.endswith("α×1.5")
     mlp = next(name for name in made if name.endswith("1.mlp.down_proj.weight"))
     now = ready.opened().model.state_dict()
     assert torch.allclose(now[mlp][:, 7], 1.5 * made[mlp][:, 7], atol=1e-5)
