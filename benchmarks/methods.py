@@ -2,8 +2,8 @@
 
     python -m benchmarks.methods [--json] [--quick]
 
-Two questions, on both embedded models and several tasks (`tests/data/prompts`, `commands/examples`; each task has prompts to find a circuit
-on, and others, of other words, to measure it on):
+Two questions, on both embedded models and several tasks (`tests/data/prompts`, `commands/examples`). Each task has
+prompts to find a circuit on, and others, of other words, to measure it on:
 
 *single neurons*  How do attributions agree with the exact effect of each neuron alone, held at zero or at the mean that
                   the attribution is compared with? On the union of every method's strongest neurons and of random ones.

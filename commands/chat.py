@@ -122,7 +122,7 @@ def _read(session: Session, prompt: Prompt) -> Encoded:
 def _in_force(session: Session) -> str:
     """What the model is under, in words."""
     suppressed = f"{len(session.suppressed):,} suppressed" if session.suppressed else ""
-    return ", ".join(filter(None, [*(treatment.label for treatment in session.live), suppressed]))
+    return ", ".join(filter(None, [*(treatment.said for treatment in session.live), suppressed]))
 
 
 def _remarks(session: Session, encoded: Encoded, reply: Reply, decoding: Decoding) -> list[str]:

@@ -158,7 +158,7 @@ def _shown(ledger: Ledger, done: str = "", named: Sequence[Edit] = (), notes: tu
             number=number,
             name=entry.edit.name,
             verb=entry.edit.verb,
-            about=entry.edit.about,
+            about=f"{entry.edit.about}{entry.edit.turned}",
             on=entry.on,
             norm=entry.norm,
         )

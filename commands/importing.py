@@ -11,7 +11,7 @@ from commands.presets import check_neurons
 from sessions.atlas.maxima_files import Maxima
 from sessions.circuits.circuit import Neuron
 from sessions.disk import read_file, write_file
-from sessions.errors import ArtifactError, UsageError
+from sessions.errors import ArtifactError, ModelError, UsageError
 from sessions.interventions import inventories
 from sessions.interventions.presets import Known, Preset
 from sessions.lines import line_of, with_options
@@ -56,14 +56,14 @@ def import_published(
     if isinstance(found, Data):
         return FileShown(path=str(path), entries=found.entries, left=found.left)
     if isinstance(found, Signature):
-        return _edit(session, found.edit(str(path), alpha, beta), key, command, force)
+        return _edit(session, found.edit(str(path), alpha, beta), key, path, command, force)
     if isinstance(found, Lora):
         return _lora(session, found, key, path, alpha, force)
     if isinstance(found, Preset):
         return _preset(session, found, _name(session, "preset", key, path), command, force)
     if isinstance(found, Trained):
         return _round(session, found, key, path, command, force)
-    return _edit(session, found, key, command, force)
+    return _edit(session, found, key, path, command, force)
 
 
 def _lora(session: Session, found: Lora, key: Key | None, path: Path, alpha: float | None, force: bool) -> Saved:
@@ -216,11 +216,18 @@ def _about(preset: Preset, names: Collection[str]) -> str:
     return "; ".join(said)
 
 
-def _edit(session: Session, edit: Edit, key: Key | None, command: str, force: bool) -> Saved:
+def _edit(session: Session, edit: Edit, key: Key | None, path: Path, command: str, force: bool) -> Saved:
     _refuse(key, "edit")
     name = session.store.free("edit", "import") if key is None else key.name
-    path = session.keep_edit(edit, name, with_options(command, {"--as": f"edit:{name}"}), force=force)
-    return Saved(name=f"edit:{name}", path=str(path), notes=(edit.about, f"edits load {name} applies it"))
+    try:
+        with edit.applied(session.opened()):
+            pass
+    except (UsageError, ModelError, ArtifactError) as error:  # of what the file says, which the user has not typed
+        raise ArtifactError(
+            f"{path} does not fit the open model: {error.message}", "open the model that it was made on"
+        ) from error
+    kept = session.keep_edit(edit, name, with_options(command, {"--as": f"edit:{name}"}), force=force)
+    return Saved(name=f"edit:{name}", path=str(kept), notes=(edit.about, f"edits load {name} applies it"))
 
 
 def _preset(session: Session, preset: Preset, name: str, command: str, force: bool) -> Saved:

@@ -310,7 +310,7 @@ def in_force(
     """What is in force now, and what a line changed of it."""
     return WorkingSet(
         suppressed=session.suppressed,
-        live=tuple((treatment.label, len(treatment.neurons)) for treatment in session.live),
+        live=tuple((treatment.said, len(treatment.neurons)) for treatment in session.live),
         added=added,
         released=released,
         ended=ended,

@@ -109,7 +109,7 @@ def _saved(session: Session, name: str, force: bool) -> Saved:
     path = session.store.save(
         "preset",
         name,
-        preset_of(session.live),
+        preset_of(tuple(treatment.turned for treatment in session.live)),
         model=info.name,
         fingerprint=info.fingerprint,
         command=line_of(["preset", "save", name]),

@@ -18,6 +18,7 @@ from commands.loading import put_on_from
 from commands.names import ModelName
 from commands.verb import Function, argument, option, verb
 from commands.words import SEEDS, Length, Prose, Real, Rows, Text, Token, Whole, Word
+from sessions.errors import UsageError
 from sessions.events import Steps
 from sessions.interventions.arms import Condition
 from sessions.model.info import ModelInfo, Opening, Prompt, TokenChance, same_model
@@ -142,13 +143,35 @@ NO_SWITCH = "the template has no thinking switch; --thinking does nothing here"
 @option("--raw", is_flag=True, help="read the text as it stands, without the chat template")
 @option("--system", type=Word(), help="system text, instead of the template's own")
 @option("--thinking", type=THINKING, help="let a thinking model think, where its template has the switch")
-def prompt(session: Session, text: tuple[str, ...], raw: bool, system: str | None, thinking: str | None) -> PromptSet:
+@option("--generate", "goes_on", is_flag=True, help="let the model answer at once, as generate does")
+@option("--max-tokens", type=Length(), help="of --generate: tokens at most (default: the setting max_tokens)")
+def prompt(
+    session: Session,
+    text: tuple[str, ...],
+    raw: bool,
+    system: str | None,
+    thinking: str | None,
+    goes_on: bool,
+    max_tokens: int | None,
+) -> Steps[PromptSet]:
     """Set the prompt; the seed, if there was one, is cleared.
 
     Words are joined by single spaces; put quotes around a text to keep it as it is. A # with a blank
     behind it begins a comment, the #1 of "Who is #1?" does not. In a chat model the text becomes a
-    user's turn of its template, unless --raw.
+    user's turn of its template, unless --raw. With --generate behind the text, the model answers at once; a prompt
+    whose answer is cancelled stays set.
     """
+    if max_tokens is not None and not goes_on:
+        raise UsageError("--max-tokens is for an answer", "ask for one: prompt TEXT --generate --max-tokens 40")
+    found = _prompt_set(session, text, raw, system, thinking)
+    if not goes_on:
+        return found
+    return structs.replace(found, generated=(yield from _generated(session, max_tokens=max_tokens)))
+
+
+def _prompt_set(
+    session: Session, text: tuple[str, ...], raw: bool, system: str | None, thinking: str | None
+) -> PromptSet:
     if not text:
         return PromptSet(encoded=session.encoded())
     opened = session.opened()
@@ -207,10 +230,14 @@ def decoding_options(function: Function) -> Function:
 @decoding_options
 def generate(session: Session, stop: tuple[str, ...], **overrides: Any) -> Steps[Generated]:
     """Let the model continue the prompt, token by token."""
+    return (yield from _generated(session, stop, **overrides))
+
+
+def _generated(session: Session, stops: tuple[str, ...] = (), **overrides: Any) -> Steps[Generated]:
     from sessions.interventions.comparing import compare
 
     encoded = session.encoded()
-    decoding = decoded(session, stops=stop, **overrides)
+    decoding = decoded(session, stops=stops, **overrides)
     (arm,), logits = yield from compare(
         session.opened(), encoded, [Condition("", session.in_force)], decoding, cancel=session.cancel
     )

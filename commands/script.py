@@ -1,7 +1,7 @@
 """Command files: one command a line, `#` comments, `\\` at the end continues a line, `${name}` is filled in.
 
-`${name=value}` says what is filled in where no value is given, and `${here}` is the folder of the file. `$${` stands for
-a literal `${`.
+`${name=value}` says what is filled in where no value is given, and `${here}` is the folder of the file.
+`$${` stands for a literal `${`.
 A file is checked before it runs: a value that is missing or a name nobody asked for is found before
 the first command, not after an hour.
 """

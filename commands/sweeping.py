@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,9 +14,11 @@ from commands.interventions import FAMILY, doubts, target_of
 from commands.limits import Limits, limit_options
 from commands.names import FileName, Name
 from commands.prompting import decoded
+from commands.swept import check_chart, drawn, remarks
+from commands.swept import result as shown
 from commands.verb import argument, option, verb
-from commands.words import Length, Number, SelectionWord, SweptWord, Whole, Word
-from sessions.circuits.circuit import Neuron
+from commands.weighing import Mixture, adapters_again, is_number, left_out, numbers, weighed_adapters
+from commands.words import Length, SelectionWord, SweptWord, Whole, Word
 from sessions.circuits.selection import Selection, terms
 from sessions.disk import write_file
 from sessions.errors import ArtifactError, UsageError
@@ -33,8 +34,9 @@ from sessions.session import Reading, Session
 from sessions.store import check_model
 
 if TYPE_CHECKING:
+    from sessions.edits.adapters import Adapter
     from sessions.interventions.sweep_files import Sweep
-    from sessions.interventions.sweeping import Answers, Chosen, Plan, Question
+    from sessions.interventions.sweeping import Chosen, Plan, Question, Share
     from sessions.model.info import ModelInfo
 
 MULTIPLIERS = (0.0, 0.5, 1.0, 1.5, 2.0)
@@ -68,6 +70,8 @@ class SweepName(Name):
     nargs=-1,
     metavar="[SELECTION] [MULTIPLIER…]",
 )
+@option("--adapter", type=Mixture(), multiple=True, help="sweep the weight of adapters: fr, fr*0.5+es, depths:crab")
+@option("--against", type=Mixture(), help="with --adapter: adapters that go down as those go up, fr 0.2 and es 0.8")
 @option("--also", type=AnotherSelection(), multiple=True, help="another selection; may be given several times")
 @option("--prompts", type=FileName(".jsonl"), help="a file of prompts, with their targets, instead of the prompt")
 @option("--raw", is_flag=True, help="with --prompts: read all of them without the chat template")
@@ -81,6 +85,8 @@ class SweepName(Name):
 def sweep(
     session: Session,
     words: tuple[str, ...],
+    adapter: tuple[str, ...],
+    against: str | None,
     also: tuple[str, ...],
     prompts: Path | None,
     raw: bool,
@@ -98,37 +104,52 @@ def sweep(
     at which the likeliest next token is another. With --also and --prompts it is a grid: every selection at
     every multiplier on every prompt.
 
+    With --adapter the multipliers are weights of kept adapters, and the knee is the weight nearest to 0, where none of
+    them is in the model: sweep --adapter fr 0 0.5 1. fr*0.5+es scales two together; --adapter fr --against es lets es
+    go from 1 to 0 as fr goes from 0 to 1; depths:SERIES takes in the first 0, 1, 2, … rounds of a series, each with
+    its share, and nothing suppressed. Each row is the model as it was opened with those adapters alone. They need not
+    be on, and afterwards the model is as it was.
+
     With --save, every batch is written down as it ends, in sweeps/NAME of the home folder: a line of JSON for
     each answer, and in the end a table and charts. Broken off, by esc or by a crash, it goes on with the same
     line, or with sweep --resume NAME, and comes to the same file.
     """
-    _check_chart(chart, force)
+    check_chart(chart, force)
     if resume is not None:
         given: dict[str, Any] = {"a selection": words, "--also": also, "--prompts": prompts, "--raw": raw}
+        given |= {"--adapter": adapter, "--against": against}
         given |= {"--save": save, "--max-tokens": max_tokens, "--batch": batch}
         region, at = limits.pop("region"), limits.pop("at")
         given |= {"--at": at != "all", f"--{region}": region != "all"}
         _refuse(given | {f"--{name}": value for name, value in limits.items()})
         return (yield from _resumed(session, resume, chart, force))
-    plan, notes = yield from _planned(session, words, also, prompts, raw, max_tokens, batch, **limits)
+    adapters: dict[Share, Adapter] = {}
+    if adapter or against:
+        _refuse_with_adapters(adapter, also, limits)
+        chosen, multipliers, adapters = weighed_adapters(session, words, adapter, against)
+        plan, notes = yield from _weighing(session, chosen, multipliers, prompts, raw, max_tokens, batch)
+    else:
+        plan, notes = yield from _planned(session, words, also, prompts, raw, max_tokens, batch, **limits)
     if save is None:
-        return (yield from _done(session, plan, None, notes, chart, force))
-    said = {"also": also, "prompts": prompts, "raw": raw, "max_tokens": max_tokens, "batch": batch, "save": save}
+        return (yield from _done(session, plan, None, notes, chart, force, adapters))
+    said: dict[str, Any] = {"adapter": adapter, "against": against, "also": also, "prompts": prompts, "raw": raw}
+    said |= {"max_tokens": max_tokens, "batch": batch, "save": save}
     with _kept(session, save, plan, _line(words, said | limits), force) as (folder, moved):
-        return (yield from _done(session, plan, folder, [*notes, *moved], chart, force))
+        return (yield from _done(session, plan, folder, [*notes, *moved], chart, force, adapters))
 
 
-def _check_chart(path: Path | None, force: bool) -> None:
-    """Raise where the chart could not be written once it is drawn."""
-    from sessions.picture import check_ending
-
-    if path is None:
-        return
-    check_ending(path)
-    if os.path.isdir(path):
-        raise UsageError(f"'{path}' is a folder", f"name a file in it: {path / 'sweep.svg'}")
-    if os.path.lexists(path) and not force:
-        raise ArtifactError(f"'{path}' exists already", "replace it with --force, or choose another name")
+def _refuse_with_adapters(adapter: tuple[str, ...], also: tuple[str, ...], limits: dict[str, Any]) -> None:
+    """Raise for what says nothing about adapters."""
+    example = "for example: sweep --adapter fr --against es 0 0.5 1"
+    if not adapter:
+        raise UsageError("--against needs adapters that go up", example)
+    if also:
+        raise UsageError("--also is for neurons", "give --adapter once more: sweep --adapter fr --adapter es 0 0.5 1")
+    given = {f"--{limits['region']}": limits["region"] != "all", "--at": limits["at"] != "all"}
+    given |= {f"--{name}": value for name, value in limits.items() if name not in ("region", "at")}
+    wrong = next((name for name, value in given.items() if value not in (None, False, (), "")), None)
+    if wrong is not None:
+        raise UsageError(f"{wrong} is for neurons: an adapter is in the whole text", example)
 
 
 def _refuse(given: dict[str, Any]) -> None:
@@ -140,23 +161,11 @@ def _refuse(given: dict[str, Any]) -> None:
 
 def _swept(words: tuple[str, ...]) -> tuple[str, tuple[float, ...]]:
     """The selection and the multipliers of a sweep: everything up to the first number is the selection."""
-    from sessions.interventions.cells import refuse_multipliers
-
-    numbers = [_is_number(word) for word in words]
-    first = numbers.index(True) if True in numbers else len(words)
+    kinds = [is_number(word) for word in words]
+    first = kinds.index(True) if True in kinds else len(words)
     text = " ".join(words[:first]) or "all"
     terms(text)
-    multipliers = tuple(Number().read(word) for word in words[first:])
-    refuse_multipliers(multipliers)
-    return text, multipliers or MULTIPLIERS
-
-
-def _is_number(word: str) -> bool:
-    try:
-        float(word)
-    except ValueError:
-        return False
-    return True
+    return text, numbers(words[first:]) or MULTIPLIERS
 
 
 def _planned(
@@ -177,11 +186,7 @@ def _planned(
     texts = (text, *also)
     if len(set(texts)) < len(texts):
         raise UsageError("a selection is given twice", "for example: sweep top10 0 1 2 --also top50")
-    if raw and prompts is None:
-        raise UsageError("--raw is for a file of prompts", "for example: sweep top50 --prompts keys.jsonl --raw")
-    info = session.opened().info
-    if prompts is None:
-        session.encoded()  # what is missing first is said first
+    info = _ready(session, prompts, raw)
     chosen = [session.select(each, length=None if prompts is None else 0) for each in texts]
     where = Limits(**limits)
     questions, notes = yield from _questions(session, prompts, raw, where)
@@ -199,6 +204,48 @@ def _planned(
         versions=versions(),
     )
     return plan, notes
+
+
+def _ready(session: Session, prompts: Path | None, raw: bool) -> ModelInfo:
+    """The open model. What is missing first is said first."""
+    if raw and prompts is None:
+        raise UsageError("--raw is for a file of prompts", "for example: sweep top50 --prompts keys.jsonl --raw")
+    info = session.opened().info
+    if prompts is None:
+        session.encoded()
+    return info
+
+
+def _weighing(
+    session: Session,
+    chosen: tuple[Chosen, ...],
+    multipliers: tuple[float, ...],
+    prompts: Path | None,
+    raw: bool,
+    max_tokens: int | None,
+    batch: int | None,
+) -> Steps[tuple[Plan, list[str]]]:
+    """The plan of a sweep of adapters, and remarks on it."""
+    from sessions.interventions.sweeping import ROWS, Plan
+
+    info = _ready(session, prompts, raw)
+    with session.edits().lifted():
+        questions, notes = yield from _questions(session, prompts, raw, Limits())
+    deep = any(each.deep for each in chosen)
+    plan = Plan(
+        dtype=info.dtype,
+        selections=chosen,
+        multipliers=multipliers,
+        prompts=questions,
+        decoding=decoded(session, max_tokens=max_tokens, length=max(len(each.ids) for each in questions)),
+        live=session.in_force,
+        suppressed=() if deep else tuple(map(str, session.suppressed)),
+        batch=batch or ROWS,
+        scope="on the model as it was opened" + (", nothing suppressed" if deep else ""),
+        device=info.device,
+        versions=versions(),
+    )
+    return plan, [*notes, *left_out(session, chosen)]
 
 
 def _questions(
@@ -292,10 +339,11 @@ def _resumed(session: Session, name: str, chart: Path | None, force: bool) -> St
                 f"open it with --dtype {plan.dtype}",
             )
         more = set(map(str, session.suppressed)) - set(plan.suppressed)
-        if more:
+        if more and not any(chosen.deep for chosen in plan.selections):
             one = min(more)
             raise UsageError(f"{one} is suppressed, and was not when the sweep '{name}' was begun", f"release {one}")
-        return (yield from _done(session, plan, folder, _since(plan, info), chart, force))
+        adapters = adapters_again(session, plan)
+        return (yield from _done(session, plan, folder, _since(plan, info), chart, force, adapters))
 
 
 def _since(plan: Plan, info: ModelInfo) -> list[str]:
@@ -308,84 +356,38 @@ def _since(plan: Plan, info: ModelInfo) -> list[str]:
 
 
 def _done(
-    session: Session, plan: Plan, folder: Sweep | None, notes: list[str], chart: Path | None, force: bool
+    session: Session,
+    plan: Plan,
+    folder: Sweep | None,
+    notes: list[str],
+    chart: Path | None,
+    force: bool,
+    adapters: dict[Share, Adapter],
 ) -> Steps[Swept | SweptGrid]:
     """Run a plan, what is kept of it left out, and write what was asked for."""
+    from sessions.evaluation.weighing import within
     from sessions.interventions.sweeping import run
 
     opened = session.opened()
     done: list[Cell] = []
     if folder is not None:
-        done, remarks = folder.kept(plan)
-        notes = [*notes, *remarks]
+        done, lost = folder.kept(plan)
+        notes = [*notes, *lost]
         if done:
             notes.append(f"{len(done):,} of {len(plan.places):,} cells were there already")
     write = None if folder is None else folder.append
-    answers = yield from run(opened, plan, done, write, session.cancel)
+    inside = {"within": within(session, plan, adapters)} if plan.weighs else {}
+    answers = yield from run(opened, plan, done, write, session.cancel, **inside)
     if answers.fits:
         notes = [*notes, f"there was not enough memory for all texts of a batch: {answers.fits} at once were generated"]
-    result = _result(session, plan, answers, [*notes, *_remarks(plan, answers.cells)])
+    result = shown(session, plan, answers, [*notes, *remarks(plan, answers.cells)])
     if folder is not None:
-        files = {"cells.csv": table(answers.cells), "chart.svg": _drawn(plan, answers, ".svg")}
-        folder.finish({**files, "chart.png": _drawn(plan, answers, ".png")})
+        files = {"cells.csv": table(answers.cells), "chart.svg": drawn(plan, answers, ".svg")}
+        folder.finish({**files, "chart.png": drawn(plan, answers, ".png")})
         result = structs.replace(result, folder=str(folder.folder))
     if chart is not None:
-        picture = _drawn(plan, answers, chart.suffix)
+        picture = drawn(plan, answers, chart.suffix)
         path = write_file(chart.absolute(), picture, force=force, what=f"'{chart}'")
         result = structs.replace(result, chart=str(path))
     session.reading = Reading(text=answers.cells[plan.last].text, logits=answers.logits)
     return result
-
-
-def _drawn(plan: Plan, answers: Answers, ending: str) -> bytes:
-    from sessions.interventions.sweep_chart import drawn
-
-    return drawn(plan.curves(answers.cells), answers.cells, plan.measured, ending)
-
-
-def _remarks(plan: Plan, cells: Sequence[Cell]) -> Iterator[str]:
-    """What went otherwise than a user may think."""
-    held = {Neuron.parse(text).site for text in plan.suppressed}
-    for chosen, neurons in zip(plan.selections, plan.neurons, strict=True):
-        count = len({neuron.site for neuron in neurons} & held)
-        if count:
-            yield f"{count} of '{chosen.text}' are suppressed, and stay at zero"
-    failed = [cell for cell in cells if cell.stopped == "nan"]
-    if failed:
-        first = failed[0]
-        where = f"×{first.multiplier:g} of '{first.selection}', from token {first.length + 1} on"
-        yield f"{len(failed)} of {len(cells)} texts stopped: their logits are not numbers; the first is {where}"
-    idle = sum(cell.fired == 0 for cell in cells)
-    if idle:
-        markers = {asked.where.marker for asked in plan.prompts} - {""}
-        why = f": the marker {markers.pop()!r} did not come" if markers else ""
-        yield f"in {idle} of {len(cells)} texts the selection was never in force{why}"
-
-
-def _result(session: Session, plan: Plan, answers: Answers, notes: list[str]) -> Swept | SweptGrid:
-    from sessions.interventions.sweeping import arms_of
-
-    curves = plan.curves(answers.cells)
-    if not plan.simple:
-        targets = {each.target.tokens: each.target for each in plan.prompts if each.target is not None}
-        return SweptGrid(
-            scope=plan.scope,
-            prompts=len(plan.prompts),
-            target=next(iter(targets.values())) if len(targets) == 1 else None,
-            targets=len(targets),
-            curves=curves,
-            cells=tuple(answers.cells),
-            notes=tuple(notes),
-        )
-    (asked,), (curve,) = plan.prompts, curves
-    value = answers.cells[0].target or 0.0
-    return Swept(
-        selection=curve.selection,
-        neurons=curve.neurons,
-        scope=plan.scope,
-        encoded=session.read(asked.prompt),
-        target=None if asked.target is None else structs.replace(asked.target, value=value),
-        arms=arms_of(plan, answers),
-        knee=curve.knees[0],
-        notes=tuple(notes),
-    )

@@ -31,6 +31,7 @@ FAMILY = "Circuits"
 #: Neurons of a circuit and of a vector that are held against each other.
 STRONGEST = 50
 
+
 class ComparedName(ArtifactName):
     """What can be compared: a circuit, the current one, a vector, or a round of training, `round:NAME`."""
 
@@ -184,6 +185,8 @@ def compare(
     layer, and the recruits they share.
     """
     rounds = [key for key in (first, second) if key.kind == "round"]
+    if rounds and top is not None:
+        raise UsageError("--top is for circuits, and these are rounds", "leave it out")
     if len(rounds) == 2:
         return _two_rounds(session, first.name, second.name, force)
     if rounds:

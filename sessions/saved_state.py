@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,11 +36,14 @@ if TYPE_CHECKING:
 
 
 class EditKept(Struct, frozen=True):
-    """An edit of the ledger: its name, the sha256 of its file, and whether it was in the weights."""
+    """An edit of the ledger: its name, the sha256 of its file, whether it was in the weights, and how many times as
+    strong as in its file it was."""
 
     name: str
     sha256: str
     on: bool = True
+    strength: float = 1.0
+    brake: float = 1.0
 
 
 class SavedState(Struct, frozen=True, kw_only=True):
@@ -169,7 +173,10 @@ def _in_model(anatomy: Anatomy, state: SavedState) -> bool:
 
 
 def _of(entries: Sequence[Entry]) -> tuple[EditKept, ...]:
-    return tuple(EditKept(entry.edit.name, entry.edit.sha256, entry.on) for entry in entries)
+    return tuple(
+        EditKept(entry.edit.name, entry.edit.sha256, entry.on, entry.edit.strength, entry.edit.brake)
+        for entry in entries
+    )
 
 
 def _apply_again(session: Session, state: SavedState) -> list[str]:
@@ -178,7 +185,8 @@ def _apply_again(session: Session, state: SavedState) -> list[str]:
     together = (*state.edits, *reversed(state.undone))
     for number, each in enumerate(together):
         try:
-            session.edits().apply(_same(session, state, each), each.on)
+            edit = replace(_same(session, state, each), strength=each.strength, brake=each.brake)
+            session.edits().apply(edit, each.on)
         except WorkbenchError as error:
             after = len(together) - number - 1
             more = f" (nor did the {after} after it)" if after else ""

@@ -327,7 +327,7 @@ class Session(Saved):
     def in_force(self) -> tuple[Treatment, ...]:
         """What is done in every text: all that is live, but to suppressed neurons, which stay at zero."""
         suppressed = frozenset(neuron.site for neuron in self.suppressed)
-        kept = (treatment.without(suppressed) for treatment in self.live)
+        kept = (treatment.turned.without(suppressed) for treatment in self.live)
         return tuple(treatment for treatment in kept if treatment.neurons)
 
     def under(self) -> str:
@@ -359,7 +359,7 @@ class Session(Saved):
             circuit_size=0 if self.circuit is None else len(self.circuit),
             suppressed=len(self.suppressed),
             first_suppressed=tuple(str(neuron) for neuron in self.suppressed[:FIRST]),
-            live=tuple(treatment.label for treatment in self.live),
+            live=tuple(treatment.said for treatment in self.live),
             edits=tuple(_labels(entries)[-FIRST:]),
             edits_applied=len(entries),
             edits_on=sum(entry.on for entry in entries),
@@ -378,5 +378,8 @@ class Session(Saved):
 
 
 def _labels(entries: tuple[Entry, ...]) -> list[str]:
-    """Edits for the state: number, name, and whether it is off."""
-    return [f"{number} {each.edit.name}{'' if each.on else ' (off)'}" for number, each in enumerate(entries, 1)]
+    """Edits for the state: number, name, how strong it is, and whether it is off."""
+    return [
+        f"{number} {each.edit.name}{each.edit.turned}{'' if each.on else ' (off)'}"
+        for number, each in enumerate(entries, 1)
+    ]

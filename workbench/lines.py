@@ -64,7 +64,7 @@ class Lines:
                 self._stream(text, arm)
             case Result(value=value, seconds=seconds):
                 streamed = self._settle()
-                self._print(*present(value, self._out.width, seconds, streamed))
+                self._print(*present(value, self._out.width, seconds, streamed, alone=True))
             case Failed():
                 self._settle(keep=True)
                 self._clear_line()  # of the ^C that the terminal itself wrote

@@ -12,12 +12,13 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import click
 
 from commands import grammar
 from commands.line import is_blank
+from commands.names import CURRENT
 from commands.running import run
 from commands.verb import Verb, key_of
 from sessions.errors import Cancelled, WorkbenchError
@@ -25,6 +26,9 @@ from sessions.events import Event, Failed, Result
 from sessions.session import Session
 from workbench import JOURNAL
 from workbench.given import with_files
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Workbench:
@@ -63,6 +67,23 @@ class Workbench:
                 if isinstance(event, Result):
                     value = event.value
         return value
+
+    def tensor(self, name: str = CURRENT, layer: int | None = None, *, of: str = "attribution") -> Tensor:
+        """What is saved under a name, or the session's own circuit, as float32 numbers on the CPU.
+
+        Args:
+            name: `current`, a circuit's name, or `vector:joy`.
+            layer: of a vector, that of this layer alone, `[d_model]` (`[d_mlp]` at the site neurons); of a circuit,
+                that row. Otherwise a vector is `[layers, d_model]`, its layers in rising order, and a circuit
+                `[n_layers, d_mlp]`, 0 where it has no neuron.
+            of: of a circuit: attribution, effect or activation.
+
+        Raises:
+            WorkbenchError: there is none of that name, it was made on another model, or has nothing at that layer.
+        """
+        from workbench.tensors import tensor_of
+
+        return tensor_of(self.session, name, layer, of)
 
     def close(self) -> None:
         """Let go of the model."""

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from msgspec import Struct, structs
 
 from sessions.circuits.prompts import Asked
 from sessions.errors import UsageError
 from sessions.model.info import Prompt, Token
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 #: Beyond any layer, neuron, position or token of any model.
 BEYOND = 10**9
@@ -168,6 +172,32 @@ class Circuit(Struct, frozen=True, kw_only=True):
     def top(self, n: int) -> tuple[Neuron, ...]:
         """The n neurons with the largest |attribution|."""
         return self.neurons[:n]
+
+    def tensor(self, n_layers: int | None = None, d_mlp: int | None = None, of: str = "attribution") -> Tensor:
+        """What is known of its neurons, as float32 `[n_layers, d_mlp]`, on the CPU: 0 where it has no neuron, or where
+        that is not known; a neuron at several positions has the sum.
+
+        Args:
+            n_layers, d_mlp: of the model; by default just large enough for the neurons.
+            of: "attribution", "effect" or "activation".
+
+        Raises:
+            UsageError: it has a neuron that does not fit, or there is no such quantity.
+        """
+        import torch  # results are data, and read without it
+
+        if of not in ("attribution", "effect", "activation"):
+            raise UsageError(f"a circuit's neurons have no '{of}'", "one of: attribution, effect, activation")
+        rows = 1 + max((neuron.layer for neuron in self.neurons), default=-1)
+        columns = 1 + max((neuron.index for neuron in self.neurons), default=-1)
+        shape = (rows if n_layers is None else n_layers, columns if d_mlp is None else d_mlp)
+        wrong = next((each for each in self.neurons if each.layer >= shape[0] or each.index >= shape[1]), None)
+        if wrong is not None:
+            raise UsageError(f"{wrong} does not fit into {shape[0]} layers of {shape[1]} neurons", "give more of them")
+        found = torch.zeros(shape, dtype=torch.float32, device="cpu")
+        for neuron in self.neurons:
+            found[neuron.layer, neuron.index] += getattr(neuron, of) or 0.0
+        return found
 
     def is_like(self, other: Circuit) -> bool:
         """Whether the other one is the same circuit, whatever is known of its neurons' effects."""

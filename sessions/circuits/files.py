@@ -36,6 +36,7 @@ COLUMNS = ("layer", "index", "position", "token", "attribution", "share", "activ
 # Nine digits are beyond any model, and far from what a file could overflow.
 _KEY = re.compile(r"\s*([0-9]{1,9})\s*,\s*(-1|[0-9]{1,9})\s*,\s*([0-9]{1,9})\s*")
 _MEANT_AS_KEY = re.compile(r"[-\d\s]|[^,]*,[^,]*,")
+_SAMPLE = "it is a sample to train on: train-round FILE"
 _SHAPE = 'a circuit file of the reference implementation holds {"neurons": {"layer,position,neuron": value, …}, …}'
 
 
@@ -167,7 +168,8 @@ def _attributions(fields: dict[str, Any], source: str) -> dict[str, Any]:
     if not here:
         found = {key: value for key, value in fields.items() if _MEANT_AS_KEY.match(key)}
         if not found:
-            raise ArtifactError(f"{source} holds no neurons", _SHAPE)
+            sample = {"input", "output"} <= fields.keys() or {"prompt", "reply"} <= fields.keys()
+            raise ArtifactError(f"{source} holds no neurons", _SAMPLE if sample else _SHAPE)
         return found
     found = fields[here[0]]
     if not isinstance(found, dict):

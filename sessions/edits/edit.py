@@ -202,7 +202,8 @@ class Edit:
 
     `verb` made it, `about` says in a line what it does, and `facts` are further texts that are kept with it (the
     token, the rule, α). `pushes` says that it makes the model say something, so that a reply may be stuck on it.
-    `name`, `model`, `fingerprint`, `command` and `sha256` stand in the header of its file.
+    `name`, `model`, `fingerprint`, `command` and `sha256` stand in the header of its file. `strength` and `brake` are
+    how many times as strong as in the file what its neuron says is, its α, and what its brake takes back, its β.
     """
 
     verb: str
@@ -215,6 +216,8 @@ class Edit:
     fingerprint: str = ""
     command: str = ""
     sha256: str = ""
+    strength: float = 1.0
+    brake: float = 1.0
 
     def __len__(self) -> int:
         return len(self.changes)
@@ -227,9 +230,25 @@ class Edit:
     def applied(self, opened: OpenModel) -> Sheet:
         """Apply all changes; closing what is returned takes them back. All or none is applied."""
         with Sheet() as sheet:
-            for change in self.changes:
+            for change in self._as_strong():
                 sheet.squares += sheet.enter_context(change.applied(opened)).squares
             return sheet.pop_all()
+
+    @property
+    def turned(self) -> str:
+        """How strong it is, in words, with a blank before them; empty where it is as it was made."""
+        said = {"α": self.strength, "β": self.brake}
+        return "".join(f" {name}×{times:g}" for name, times in said.items() if times != 1)
+
+    def _as_strong(self) -> Iterator[Change]:
+        """Its changes, with what its neurons write as strong as it is to be."""
+        times = {self.facts.get("neuron"): self.strength, self.facts.get("brake"): self.brake}
+        for change in self.changes:
+            if isinstance(change, Neurons) and change.part == "down" and len(change.indices) == 1:
+                scale = times.get(f"L{change.layer}/N{change.indices[0]}", 1.0)
+                yield change if scale == 1 else replace(change, values=scale * change.values)
+            else:
+                yield change
 
     def recorded(self, opened: OpenModel) -> Edit:
         """The same with the values that neurons of the model have now."""

@@ -55,7 +55,7 @@ class Ledger:
 
     def key(self) -> str:
         """What is in the weights, as a key for what depends on it; empty for nothing."""
-        digests = "".join(edit.sha256 for edit in self.active)
+        digests = "".join(edit.sha256 + edit.turned for edit in self.active)
         return sha256(digests.encode()).hexdigest()[:16] if digests else ""
 
     def apply(self, edit: Edit, on: bool = True) -> int:
@@ -112,6 +112,20 @@ class Ledger:
         with self._above(place):
             self._entries[place] = replace(entry, on=on)
         return entry.edit
+
+    def rescale(self, number: int, strength: float, brake: float) -> Edit:
+        """Make edit `number` so many times as strong as in its file, in its place in the order. At 1 and 1 it has the
+        bits that it had.
+
+        Raises:
+            UsageError: there is no such edit.
+            ArtifactError: it is too large for the dtype then; nothing has changed.
+        """
+        entry, place = self.entry(number), number - 1
+        edit = replace(entry.edit, strength=strength, brake=brake)
+        with self._above(place):
+            self._entries[place] = replace(entry, edit=edit)
+        return edit
 
     def entry(self, number: int) -> Entry:
         """The edit of a number.

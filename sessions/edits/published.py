@@ -18,6 +18,7 @@ a file is refused by that name. What it holds is told by its keys:
 
 from __future__ import annotations
 
+import errno
 import math
 import pickle
 import re
@@ -157,6 +158,8 @@ def plain(path: Path) -> Any:
             warnings.simplefilter("ignore", UserWarning)  # of pickles that torch did not write, which are refused here
             held = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
+        if error.errno == errno.EINVAL:  # torch was sent before the start of a file that is cut off
+            raise ArtifactError(f"{path} is no file that torch.save wrote, or it is damaged") from error
         raise ArtifactError(f"cannot read {path}: {error.strerror or error}") from error
     except pickle.UnpicklingError as error:
         wanted = _WANTED.search(str(error))

@@ -19,7 +19,6 @@ end of a block the weights have their bits again.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -28,14 +27,13 @@ from difflib import get_close_matches
 from sessions.edits.adapter_shelf import Shelf
 from sessions.edits.adapters import Adapter
 from sessions.edits.edit import Edit
-from sessions.errors import ArtifactError, UsageError
+from sessions.errors import UsageError
+from sessions.evaluation.named import DEPTHS, ROUND, kept_adapter, round_adapter, series_of, weighted
 from sessions.interventions.suppressing import Suppression
 from sessions.session import Session
-from sessions.store import check_model
 from sessions.training.findings import Round
 
 BASE, EDIT, UNSUPPRESSED = "base", "edit", "unsuppressed"
-ROUND, DEPTHS = "round:", "depths:"
 
 
 @dataclass(frozen=True)
@@ -71,13 +69,8 @@ def arms_of(session: Session, words: tuple[str, ...]) -> tuple[Arm, ...]:
 
 def _depths(session: Session, word: str) -> list[Arm]:
     """The first round of a series, the first two half as strong each, the first three: as deep as the series goes."""
-    from sessions.training.round import Rounds
-
     series = word.removeprefix(DEPTHS)
-    known = Rounds(session.store).of_model(session.opened().info.fingerprint)
-    names = [each.name for each in known if each.name.rpartition("-")[0] == series]
-    if not names:
-        raise UsageError(f"there is no series of rounds '{series}'", "rounds shows what there is")
+    names = series_of(session, series)
     ensembles = (
         "+".join([*(f"{ROUND}{name}*{1 / depth:.6g}" for name in names[:depth]), UNSUPPRESSED])
         for depth in range(1, len(names) + 1)
@@ -119,17 +112,7 @@ def _arm(session: Session, word: str) -> Arm:
 
 def _round(session: Session, part: str) -> tuple[Round, Adapter]:
     """A round, and its adapter at the strength that is said."""
-    from sessions.edits.adapter_files import read_folder
-    from sessions.training.round import Rounds, called
-
-    word, weight = _weighted(part.removeprefix(ROUND), "round:crab-1*0.5")
-    rounds, info = Rounds(session.store), session.opened().info
-    found = rounds.load(called(word))
-    check_model(found.fingerprint, found.model, info.fingerprint, info.name)
-    if not rounds.adapter(found.name).is_dir():
-        raise ArtifactError(f"round '{found.name}' comes without an adapter", "rounds shows those trained here")
-    contents = read_folder(rounds.adapter(found.name))
-    return found, Adapter(f"round-{found.name}", weight, contents.sha256, contents)
+    return round_adapter(session, *weighted(part.removeprefix(ROUND), "round:crab-1*0.5"))
 
 
 def _adapter(session: Session, part: str) -> Adapter | None:
@@ -139,9 +122,8 @@ def _adapter(session: Session, part: str) -> Adapter | None:
         UsageError: what has a weight is no kept adapter.
         ArtifactError: the adapter is damaged, or of another model.
     """
-    name, weight = _weighted(part, "fr*0.4")
-    shelf = Shelf(session.home)
-    if name not in shelf.names():
+    name, weight = weighted(part, "fr*0.4")
+    if name not in Shelf(session.home).names():
         if "*" in part:
             raise UsageError(
                 f"no adapter is kept as '{name}', and nothing else has a weight", "adapter list shows them"
@@ -151,21 +133,7 @@ def _adapter(session: Session, part: str) -> Adapter | None:
         name in session.store.names("edit") or name in [e.edit.name for e in session.edits().entries]
     ):
         return None
-    kept, info = shelf.read(name), session.opened().info
-    check_model(kept.about.fingerprint, kept.about.model, info.fingerprint, info.name)
-    return Adapter(name, weight, kept.contents.sha256, kept.contents)
-
-
-def _weighted(part: str, example: str) -> tuple[str, float]:
-    """A part's name, and the weight behind its star; 1 where there is none."""
-    name, star, said = part.partition("*")
-    try:
-        weight = float(said) if star else 1.0
-    except ValueError:
-        weight = math.nan
-    if not math.isfinite(weight):
-        raise UsageError(f"'{said}' is no weight of {name}", f"for example: {example}")
-    return name, weight
+    return kept_adapter(session, name, weight)
 
 
 def _edit(session: Session, name: str, word: str) -> Edit:

@@ -5,6 +5,9 @@ other multiplier: a cell each. The knee of a selection in a prompt is the multip
 next token is another than at 1. It is looked for on both sides: below 1, where neurons are turned down, and above.
 Over many prompts it is that of the median prompt of those that flip, ordered by how far from 1 their knees are: a
 multiplier of the grid, the nearer of two. The same is said of each side.
+
+Of adapters the multipliers are weights, or how many rounds of a series are in, and the baseline is the model at 0. The
+knee is then the weight nearest to 0.
 """
 
 from __future__ import annotations
@@ -119,25 +122,27 @@ def _to_digits(value: float) -> float:
 
 
 class Flip(Struct, frozen=True):
-    """A multiplier at which the likeliest next token is another, and which."""
+    """A multiplier at which the likeliest next token is another than at `base`, and which."""
 
     multiplier: float
     token: str
+    base: float = 1.0
 
     @property
     def change(self) -> float:
-        """How far the multiplier is from 1."""
-        return abs(self.multiplier - 1)
+        """How far the multiplier is from that of the baseline."""
+        return abs(self.multiplier - self.base)
 
 
 class Knee(Struct, frozen=True, kw_only=True):
-    """Where a selection flips the likeliest next token of a prompt: nearest to 1, below it and above; None where no
-    multiplier of that side does. `token` is the likeliest at 1."""
+    """Where a selection flips the likeliest next token of a prompt: nearest to the baseline's multiplier, below it and
+    above; None where none of that side does. `token` is the likeliest at the baseline, `base` its multiplier."""
 
     prompt: int
     token: str
     below: Flip | None = None
     above: Flip | None = None
+    base: float = 1.0
 
     @property
     def nearest(self) -> Flip | None:
@@ -155,8 +160,8 @@ class Point(Struct, frozen=True):
 
 
 class Curve(Struct, frozen=True, kw_only=True):
-    """What a selection of so many neurons comes to: a point for each multiplier, 1 among them, in rising order, and a
-    knee for each prompt."""
+    """What a selection of so many neurons comes to: a point for each multiplier, the baseline's among them, in rising
+    order, and a knee for each prompt. Of adapters there are no neurons."""
 
     selection: str
     neurons: int
@@ -175,12 +180,12 @@ class Curve(Struct, frozen=True, kw_only=True):
 
     @property
     def below(self) -> tuple[int, float | None]:
-        """Prompts that a multiplier below 1 flips, and the median knee there."""
+        """Prompts that a multiplier below the baseline's flips, and the median knee there."""
         return _side(knee.below for knee in self.knees)
 
     @property
     def above(self) -> tuple[int, float | None]:
-        """Prompts that a multiplier above 1 flips, and the median knee there."""
+        """Prompts that a multiplier above the baseline's flips, and the median knee there."""
         return _side(knee.above for knee in self.knees)
 
 
@@ -217,17 +222,18 @@ def lines_of(selection: str, cells: Iterable[Cell]) -> list[list[Cell]]:
 
 def knee_of(line: Sequence[Cell]) -> Knee:
     """The knee of one prompt's cells, the baseline among them. Cells without a likeliest token flip nothing."""
-    (at_one,) = (cell for cell in line if cell.selection == "")
-    if at_one.top is None:
-        return Knee(prompt=at_one.prompt, token="")
+    (baseline,) = (cell for cell in line if cell.selection == "")
+    base = baseline.multiplier
+    if baseline.top is None:
+        return Knee(prompt=baseline.prompt, token="", base=base)
     flips = [
-        Flip(cell.multiplier, cell.top.text)
+        Flip(cell.multiplier, cell.top.text, base)
         for cell in line
-        if cell.top is not None and cell.top.id != at_one.top.id and cell.selection
+        if cell.top is not None and cell.top.id != baseline.top.id and cell.selection
     ]
-    sides = [[flip for flip in flips if (flip.multiplier < 1) == below] for below in (True, False)]
+    sides = [[flip for flip in flips if (flip.multiplier < base) == below] for below in (True, False)]
     below, above = (min(side, key=lambda flip: flip.change, default=None) for side in sides)
-    return Knee(prompt=at_one.prompt, token=at_one.top.text, below=below, above=above)
+    return Knee(prompt=baseline.prompt, token=baseline.top.text, below=below, above=above, base=base)
 
 
 def _point(multiplier: float, lines: Iterable[Sequence[Cell]]) -> Point:

@@ -1,7 +1,7 @@
 """A sweep as a picture, SVG or PNG: what is measured over the multipliers, a line for each selection.
 
-Many prompts are thin lines, with their mean over them. A circle marks the knee on each side of 1. Lines are named where
-they end, and each has its own colour and marker.
+Many prompts are thin lines, with their mean over them. A circle marks the knee on each side of the baseline. Lines are
+named where they end, and each has its own colour and marker.
 """
 
 from __future__ import annotations
@@ -21,21 +21,25 @@ _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _NAME, _APART = 28, 13.0
 
 
-def drawn(curves: Sequence[Curve], cells: Sequence[Cell], measured: str, ending: str) -> bytes:
+NEURONS = "multiplier on the neurons  (0 ablates, 1 leaves)"
+
+
+def drawn(curves: Sequence[Curve], cells: Sequence[Cell], measured: str, ending: str, over: str = NEURONS) -> bytes:
     """The picture.
 
     Args:
         measured: what the heights of the cells are: `p(" Austin")`.
         ending: ".svg" or ".png".
+        over: what is varied, in words.
     """
-    return picture(lambda figure: _draw(figure, curves, cells, _drawable(measured)), ending)
+    return picture(lambda figure: _draw(figure, curves, cells, _drawable(measured), over), ending)
 
 
-def _draw(figure: Figure, curves: Sequence[Curve], cells: Sequence[Cell], measured: str) -> None:
+def _draw(figure: Figure, curves: Sequence[Curve], cells: Sequence[Cell], measured: str, over: str) -> None:
     axes = figure.add_subplot()
     many = len(curves[0].knees) > 1
     multipliers = sorted({point.multiplier for curve in curves for point in curve.points})
-    axes.axvline(1, color=RULE, linewidth=1, zorder=1)
+    axes.axvline(curves[0].knees[0].base, color=RULE, linewidth=1, zorder=1)
     ends = []
     for number, curve in enumerate(curves):
         colour, marker = COLOURS[number % len(COLOURS)], _MARKERS[number % len(_MARKERS)]
@@ -51,6 +55,7 @@ def _draw(figure: Figure, curves: Sequence[Curve], cells: Sequence[Cell], measur
                 axes.plot([at], [heights[at]], "o", markersize=12, fillstyle="none", color=colour, mew=1.6, zorder=4)
         if ys:
             ends.append((ys[-1], _drawable(curve.selection), colour))
+    axes.set_xlabel(over)
     _scales(axes, multipliers, max((cell.height or 0.0 for cell in cells), default=0.0), measured)
     if many:
         said = f"{len(curves[0].knees)} prompts, thin, and their mean"
@@ -60,7 +65,6 @@ def _draw(figure: Figure, curves: Sequence[Curve], cells: Sequence[Cell], measur
 
 
 def _scales(axes: Axes, multipliers: Sequence[float], highest: float, measured: str) -> None:
-    axes.set_xlabel("multiplier on the neurons  (0 ablates, 1 leaves)")
     axes.set_ylabel(measured)
     top = 1.0 if highest > 0.75 else max(1.1 * highest, 0.01)
     axes.set_ylim(-0.03 * top, 1.03 * top)
@@ -106,10 +110,11 @@ def _legend(curves: Sequence[Curve], many: bool) -> str:
     """What the circles say, in words."""
     flipping = [curve for curve in curves if curve.flips]
     if not flipping:
-        return "no multiplier flips the likeliest next token"
+        return "nothing flips the likeliest next token"
+    base = f"{curves[0].knees[0].base:g}"
     if many:
-        return "○ knee, on each side of 1: that of the median prompt whose likeliest next token flips"
-    return "○ knee: the multiplier nearest to 1, on each side, that flips the likeliest next token"
+        return f"○ knee, on each side of {base}: that of the median prompt whose likeliest next token flips"
+    return f"○ knee: the one nearest to {base}, on each side, that flips the likeliest next token"
 
 
 def _knees(curve: Curve) -> Iterator[float]:
@@ -129,7 +134,7 @@ def _faint(prompts: int) -> float:
 
 
 def _ticks(multipliers: Sequence[float]) -> list[float]:
-    """Multipliers that are written at the axis: not two in a place, 1 and the ends always."""
+    """Multipliers that are written at the axis: not two in a place, 1, where it is one, and the ends always."""
     least = (multipliers[-1] - multipliers[0]) / 16
     kept = [1.0] if 1.0 in multipliers else []
     for each in (multipliers[0], multipliers[-1], *multipliers):

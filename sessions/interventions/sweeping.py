@@ -5,12 +5,16 @@ the prompts, the decoding, the other interventions in force. Its rows are, for e
 (multiplier 1, once for all selections) and then each selection at each other multiplier. They are cut into batches in
 that order, by numbers of rows and of tokens, so that a sweep which is broken off and taken up again computes the very
 batches that it would have computed in one go, and comes to the same cells.
+
+Of adapters the multipliers are weights. A batch has one set of weights, since they are in the model for all its rows:
+so those rows stand by weight and then by prompt, the baseline being what is in the model at 0. What puts the adapters
+in is given to `run` (see `sessions.evaluation.weighing`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -38,11 +42,34 @@ ROWS = 32
 LARGEST_BATCH = 32768
 
 
+class Share(Struct, frozen=True):
+    """An adapter of a sweep: its name, or that of its round, the sha256 of its file, and its weight at multiplier 1.
+
+    One that is `against` the others has its weight at multiplier 0, and none at 1.
+    """
+
+    name: str
+    weight: float
+    sha256: str
+    round: bool = False
+    against: bool = False
+
+
 class Chosen(Struct, frozen=True):
-    """A selection as it was written, and its neurons, `L24/N1005@41`. Positions below 0 count from a prompt's end."""
+    """What is swept, as it was written: neurons, `L24/N1005@41`, or adapters. Positions below 0 count from a prompt's
+    end. Adapters that are rounds of a series, `deep`, come in one after the other, each with an equal share."""
 
     text: str
-    neurons: tuple[str, ...]
+    neurons: tuple[str, ...] = ()
+    adapters: tuple[Share, ...] = ()
+    deep: bool = False
+
+    def weights(self, multiplier: float) -> tuple[tuple[Share, float], ...]:
+        """The adapters that are in the model at a multiplier, each with its weight."""
+        if self.deep:
+            return tuple((share, share.weight / multiplier) for share in self.adapters[: int(multiplier)])
+        scales = ((share, 1 - multiplier if share.against else multiplier) for share in self.adapters)
+        return tuple((share, share.weight * scale) for share, scale in scales if share.weight * scale)
 
 
 class Question(Struct, frozen=True):
@@ -87,7 +114,29 @@ class Plan(Struct, frozen=True, kw_only=True, dict=True):
         """The rows of the grid, in order."""
         return tuple(self._places())
 
+    @property
+    def weighs(self) -> bool:
+        """Whether it is a sweep of adapters."""
+        return bool(self.selections[0].adapters)
+
+    @property
+    def base(self) -> float:
+        """The multiplier of the baseline."""
+        return 0.0 if self.weighs else 1.0
+
+    def weights(self, place: Place) -> tuple[tuple[Share, float], ...]:
+        """The adapters that are in the model in a row, each with its weight."""
+        return self.selections[place.selection or 0].weights(place.multiplier)
+
     def _places(self) -> Iterator[Place]:
+        if self.weighs:
+            prompts = range(len(self.prompts))
+            yield from (Place(prompt, None, self.base) for prompt in prompts)
+            for selection in range(len(self.selections)):
+                for multiplier in self.multipliers:
+                    if multiplier != self.base:
+                        yield from (Place(prompt, selection, multiplier) for prompt in prompts)
+            return
         for prompt in range(len(self.prompts)):
             yield Place(prompt, None, 1.0)
             for selection in range(len(self.selections)):
@@ -115,7 +164,8 @@ class Plan(Struct, frozen=True, kw_only=True, dict=True):
         for row, place in enumerate(self.places):
             longest = max(longest, len(self.prompts[place.prompt].ids))
             tokens = (row + 1 - start) * (longest + self.decoding.max_tokens)
-            if row > start and (row - start == self.batch or tokens > LARGEST_BATCH):
+            other = self.weighs and _set(place) != _set(self.places[start])
+            if row > start and (other or row - start == self.batch or tokens > LARGEST_BATCH):
                 yield range(start, row)
                 start, longest = row, len(self.prompts[place.prompt].ids)
         yield range(start, len(self.places))
@@ -130,8 +180,8 @@ class Plan(Struct, frozen=True, kw_only=True, dict=True):
         return self.row_of(len(self.prompts) - 1, len(self.selections) - 1, self.multipliers[-1])
 
     def row_of(self, prompt: int, selection: int, multiplier: float) -> int:
-        """The row of a cell of the grid; at multiplier 1 the baseline's."""
-        return self.places.index(Place(prompt, None if multiplier == 1 else selection, float(multiplier)))
+        """The row of a cell of the grid; at the baseline's multiplier the baseline's."""
+        return self.places.index(Place(prompt, None if multiplier == self.base else selection, float(multiplier)))
 
     def is_place_of(self, cell: Cell, row: int) -> bool:
         """Whether a cell is that of a row."""
@@ -142,7 +192,7 @@ class Plan(Struct, frozen=True, kw_only=True, dict=True):
     def condition(self, place: Place) -> Condition:
         """What is done in a row."""
         treatments, asked = self.live, self.prompts[place.prompt]
-        if place.selection is not None:
+        if place.selection is not None and not self.weighs:
             neurons = tuple(neuron.counted(len(asked.ids)) for neuron in self.neurons[place.selection])
             treatments = (*self.live, Treatment(neurons, place.multiplier, (), asked.where, self.name_of(place)))
         held = frozenset(Neuron.parse(text).site for text in self.suppressed)
@@ -176,7 +226,7 @@ class Plan(Struct, frozen=True, kw_only=True, dict=True):
             raise ArtifactError("the plan has a batch, a length or a temperature that is none")
         try:
             named = [*self.suppressed, *(name for chosen in self.selections for name in chosen.neurons)]
-            if not all(chosen.neurons for chosen in self.selections):
+            if not all(chosen.adapters if self.weighs else chosen.neurons for chosen in self.selections):
                 raise UsageError("a selection is of no neuron")
             for name in named:
                 Neuron.parse(name)
@@ -194,6 +244,8 @@ class Plan(Struct, frozen=True, kw_only=True, dict=True):
         for name in self.suppressed:
             opened.anatomy.check(*Neuron.parse(name).site)
         for chosen, neurons in zip(self.selections, self.neurons, strict=True):
+            if not neurons:
+                continue
             for where in {asked.where for asked in self.prompts}:
                 refuse_overlaps((*self.live, Treatment(neurons, 0.0, (), where, chosen.text)))
             for layer, index in sites_of((Treatment(neurons),)):
@@ -203,7 +255,7 @@ class Plan(Struct, frozen=True, kw_only=True, dict=True):
         """What differs in another plan, the first thing, in words; empty where both come to the same cells."""
         said = {
             "dtype": "its dtype",
-            "selections": "its selections, or the neurons that they mean",
+            "selections": "its selections, or the neurons or adapters that they mean",
             "multipliers": "its multipliers",
             "prompts": "its prompts, their targets, or where in them it intervenes",
             "decoding": "how its texts are generated",
@@ -212,6 +264,10 @@ class Plan(Struct, frozen=True, kw_only=True, dict=True):
             "batch": "the rows of a batch",
         }
         return next((words for name, words in said.items() if getattr(self, name) != getattr(other, name)), "")
+
+
+def _set(place: Place) -> tuple[int | None, float]:
+    return place.selection, place.multiplier
 
 
 def question(encoded: Encoded, target: Target | None, where: Where = EVERYWHERE) -> Question:
@@ -231,14 +287,25 @@ class Answers:
     fits: int = 0
 
 
+#: What holds while the rows of a batch are answered, of the first of them.
+Within = Callable[[Place], AbstractContextManager[None]]
+
+
+def _as_it_is(_: Place) -> AbstractContextManager[None]:
+    return nullcontext()
+
+
 def run(
     opened: OpenModel,
     plan: Plan,
     done: Sequence[Cell] = (),
     write: Callable[[Sequence[Cell]], None] | None = None,
     cancel: Cancel | None = None,
+    within: Within = _as_it_is,
 ) -> Steps[Answers]:
     """Answer the rows of a plan after the first `done`, whose batches are whole; `write` takes each batch's cells.
+
+    A batch is answered in the block that `within` makes of its first row.
 
     Raises:
         UsageError: see `Plan.check`.
@@ -249,7 +316,7 @@ def run(
     encoded = tuple(_encoded(opened, number, asked) for number, asked in enumerate(plan.prompts))
     # The session holds its own at zero anyway; a sweep that is taken up again brings those that it was begun with.
     with Suppression(opened.anatomy, tuple(map(Neuron.parse, plan.suppressed))).held():
-        return (yield from _run(opened, plan, done, write, encoded, cancel))
+        return (yield from _run(opened, plan, done, write, encoded, cancel, within))
 
 
 def _run(
@@ -259,13 +326,15 @@ def _run(
     write: Callable[[Sequence[Cell]], None] | None,
     encoded: Sequence[Encoded],
     cancel: Cancel | None,
+    within: Within,
 ) -> Steps[Answers]:
     answers = Answers(list(done))
     yield Progress("sweeping", len(done), len(plan.places), "cells")
     for batch in plan.batches():
         if batch.start < len(done):
             continue
-        arms, logits = yield from _in_parts(opened, plan, batch, encoded, answers, cancel)
+        with within(plan.places[batch.start]):
+            arms, logits = yield from _in_parts(opened, plan, batch, encoded, answers, cancel)
         cells = [_cell(plan, row, arm) for row, arm in zip(batch, arms, strict=True)]
         if write is not None:
             write(cells)

@@ -93,6 +93,7 @@ class Treatment(Struct, frozen=True):
 
     `constants` has one number a neuron, or none at all where nothing is added. A neuron with a position is treated
     only there, one without wherever `where` says. `label` is what it is called where two get in each other's way.
+    `strength` is how far a live one is turned, see `turned`.
     """
 
     neurons: tuple[Neuron, ...]
@@ -100,6 +101,22 @@ class Treatment(Struct, frozen=True):
     constants: tuple[float, ...] = ()
     where: Where = EVERYWHERE
     label: str = ""
+    strength: float = 1.0
+
+    @property
+    def turned(self) -> Treatment:
+        """What is really done at its strength s: times 1 + s (m − 1), plus s c. At 0 nothing, at 1 what was asked for,
+        and at 2 neurons move twice as far."""
+        if self.strength == 1:
+            return self
+        s = self.strength
+        constants = tuple(s * constant for constant in self.constants)
+        return structs.replace(self, multiplier=1 + s * (self.multiplier - 1), constants=constants, strength=1.0)
+
+    @property
+    def said(self) -> str:
+        """What it is called, and how strong it is where that is not as it was asked for."""
+        return self.label if self.strength == 1 else f"{self.label}, strength {self.strength:g}"
 
     @property
     def changes(self) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from msgspec import Struct
+
 from sessions.circuits.circuit import Neuron, Target
 from sessions.events import Value
 from sessions.interventions.arms import Arm, Shift
@@ -40,19 +42,21 @@ class Compared(Intervened, frozen=True, kw_only=True):
 class Swept(Intervened, frozen=True, kw_only=True):
     """`sweep`, of one selection on one prompt: one arm a multiplier, in the order given, and the knee.
 
-    `folder` is where the sweep is kept, and `chart` the file of its chart, where they were asked for.
+    `folder` is where the sweep is kept, and `chart` the file of its chart, where they were asked for. `over` says what
+    the multipliers are of: neurons (empty), `weights` of adapters, `depths` of a series of rounds.
     """
 
     knee: Knee | None = None
     folder: str = ""
     chart: str = ""
+    over: str = ""
 
 
 class SweptGrid(Value, frozen=True, kw_only=True):
     """`sweep`, of several selections, or on several prompts: a curve for each selection, and every cell.
 
-    `target` is that of all prompts, None where they have none or `targets` different ones. `scope`, `folder` and
-    `chart` are as of `Swept`.
+    `target` is that of all prompts, None where they have none or `targets` different ones. `scope`, `folder`, `chart`
+    and `over` are as of `Swept`.
     """
 
     table: ClassVar[str] = "cells"
@@ -64,6 +68,7 @@ class SweptGrid(Value, frozen=True, kw_only=True):
     cells: tuple[Cell, ...]
     folder: str = ""
     chart: str = ""
+    over: str = ""
 
 
 class WorkingSet(Value, frozen=True, kw_only=True):
@@ -94,3 +99,20 @@ class PresetShown(Value, frozen=True, kw_only=True):
     size: int
     listed: int
     live: bool = False
+
+
+class Strength(Struct, frozen=True, kw_only=True):
+    """How strong something is: `what` of it, live, alpha or beta, and what it is called; how many times as strong as it
+    was made, `before` and now; and the α or β that it was made with."""
+
+    what: str
+    name: str
+    before: float
+    strength: float
+    made: float | None = None
+
+
+class StrengthShown(Value, frozen=True, kw_only=True):
+    """`strength`: what can be turned, or what has just been."""
+
+    rows: tuple[Strength, ...] = ()

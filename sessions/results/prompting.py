@@ -15,18 +15,6 @@ class ModelOpened(Value, frozen=True, kw_only=True):
     info: ModelInfo
 
 
-class PromptSet(Value, frozen=True, kw_only=True):
-    """`prompt`, `seed`: the prompt as the model will read it."""
-
-    encoded: Encoded
-
-
-class Tokens(Value, frozen=True, kw_only=True):
-    """`tokens`: the exact ids of the prompt."""
-
-    encoded: Encoded
-
-
 class Generated(Value, frozen=True, kw_only=True):
     """`generate`: the text, as the one arm it is."""
 
@@ -36,6 +24,19 @@ class Generated(Value, frozen=True, kw_only=True):
     @property
     def text(self) -> str:
         return self.arm.text
+
+
+class PromptSet(Value, frozen=True, kw_only=True):
+    """`prompt`, `seed`: the prompt as the model will read it; and what it says to it, where that was asked for."""
+
+    encoded: Encoded
+    generated: Generated | None = None
+
+
+class Tokens(Value, frozen=True, kw_only=True):
+    """`tokens`: the exact ids of the prompt."""
+
+    encoded: Encoded
 
 
 class Said(Value, frozen=True, kw_only=True):

@@ -380,7 +380,8 @@ def test_arguments_come_through_a_line_as_they_were(target: str, other: str, top
 @given(st.lists(st.text()), st.text(), st.booleans())
 def test_texts_come_through_a_line_as_they_were(texts: list[str], system: str, raw: bool) -> None:
     call = parse(call_line("prompt", *texts, system=system, raw=raw))
-    assert call.params == {"text": tuple(texts), "system": system, "raw": raw, "thinking": None}
+    said = {"text": tuple(texts), "system": system, "raw": raw, "thinking": None}
+    assert call.params == {**said, "goes_on": False, "max_tokens": None}
 
 
 @given(st.floats(-1e6, 1e6))

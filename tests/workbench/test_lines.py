@@ -404,6 +404,16 @@ def samples(text: str) -> list[Value]:
             target=target, arms=(after, before), knee=Knee(prompt=0, token=text), folder=text, chart=text, **around
         ),
         results.Swept(target=None, arms=(bare, bare), **around),
+        results.Swept(target=None, arms=(bare, before), over="weights", knee=Knee(prompt=0, token=text), **around),
+        structs.replace(swept(target, text, 2), over="depths"),
+        results.PromptSet(encoded=encoded, generated=results.Generated(encoded=encoded, arm=before)),
+        results.StrengthShown(
+            rows=(
+                results.Strength(what="live", name=text, before=1.0, strength=1.1),
+                results.Strength(what="alpha", name=text, before=1.0, strength=1.0, made=160.0),
+            ),
+            notes=(text,),
+        ),
         swept(target, text, 1),
         swept(target, text, 3),
         results.Narrowed(circuit=circuit, before=200),

@@ -203,3 +203,42 @@ def test_a_command_can_be_cancelled_from_its_events(texas: Workbench) -> None:
         texas.generate(max_tokens=100)
     texas._on_event = None
     assert texas.generate(max_tokens=4).arm.text.startswith(" Austin")
+
+
+def test_a_circuit_and_a_vector_are_tensors(wb: Workbench) -> None:
+    import torch
+
+    from sessions.model.opening import adopt
+    from tests.families import tiny, tiny_tokenizer
+
+    with pytest.raises(UsageError, match="there is no circuit"):
+        wb.tensor()
+    wb.session.use_model(adopt(tiny("llama"), tiny_tokenizer(), name="tiny"))
+    wb.prompt("the cat")
+    circuit = wb.discover("a", top=20, keep_universal=True).circuit
+    wb.save("little")
+    shape = (3, 48)
+    found = wb.tensor()
+    assert tuple(found.shape) == shape and found.dtype == torch.float32
+    wanted = torch.zeros(shape)
+    for neuron in circuit.neurons:
+        wanted[neuron.layer, neuron.index] += neuron.attribution
+    assert torch.equal(found, wanted) and torch.equal(wb.tensor("little", 1), wanted[1])
+    assert torch.equal(circuit.tensor(*shape), wanted) and not wb.tensor(of="effect").equal(wanted)
+    made = wb.vector("joy", "a cat", "the dog", layers="1-2")
+    assert [each.layer for each in made.directions] == [1, 2]
+    rows = wb.tensor("vector:joy")
+    assert rows.shape[0] == 2 and torch.equal(rows[1], wb.tensor("vector:joy", 2))
+    assert rows[0].norm().item() == pytest.approx(made.directions[0].norm, rel=1e-4)
+    for words, message in (
+        (("vector:joy", 0), "no direction at layer 0"),
+        (("current", 9), "no layer 9"),
+        (("vector:none",), "none"),
+        (("nowhere",), "nowhere"),
+    ):
+        with pytest.raises(WorkbenchError, match=message):
+            wb.tensor(*words)
+    with pytest.raises(UsageError, match="does not fit into 1 layers"):
+        circuit.tensor(1, 48)
+    with pytest.raises(UsageError, match="have no 'worth'"):
+        circuit.tensor(of="worth")

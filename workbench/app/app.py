@@ -16,6 +16,8 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+from textual.timer import Timer
+
 from commands import grammar
 from commands.grammar import Completion
 from sessions.errors import UsageError, WorkbenchError
@@ -23,6 +25,7 @@ from workbench.app import copying
 from workbench.app.bars import Remark
 from workbench.app.board import Entry, Facet
 from workbench.app.command_line import CommandLine
+from workbench.app.dial import Dial, is_turn
 from workbench.app.flow import Flow
 from workbench.app.hearing import Hearing
 from workbench.app.pane import Pane
@@ -36,6 +39,8 @@ from workbench.writing import inline
 #: Seconds after which a line that does not stop is spoken of.
 _STOPPING = 1.5
 _LATER = "the line is sent when there is one"
+#: Seconds after which the steps of keys are sent.
+_TURNING = 0.15
 #: Seconds that the end may take where a signal asks for it.
 _GOING = 3.0
 
@@ -59,6 +64,8 @@ class WorkbenchApp(Shell):
         self.flow = Flow(self, self.board, self._heard)
         self.hearing = Hearing(host, home, self.flow.deliver)
         self.sending = Sending(lambda: self.hearing.client, self._refused)
+        self.dial = Dial(lambda line: self.run_lines([line]))
+        self._dialling: Timer | None = None
         self._model = model
 
     def on_load(self) -> None:
@@ -172,6 +179,22 @@ class WorkbenchApp(Shell):
         else:
             self.line.put(thing.typed)
             self.action_line()
+
+    def action_turn(self, what: str, steps: int) -> None:
+        self.say(self.dial.turn(what, steps))
+        if self._dialling is None:
+            self._dialling = self.set_interval(_TURNING, self._turn)
+
+    def _turn(self) -> None:
+        """Send the steps that were taken, once the line of those before them has ended."""
+        lines = [*([self.board.running] if self.board.running else []), *self.board.waiting]
+        if self.board.host or not self.sending.idle or any(is_turn(each.line) for each in lines):
+            return
+        if self.dial.waiting:
+            self.dial.flush()
+        elif self._dialling is not None:
+            self._dialling.stop()
+            self._dialling = None
 
     def action_repl(self) -> None:
         self.elsewhere(lambda: copying.converse(self.host, self.home))

@@ -10,7 +10,9 @@ _SIGNS = {
     "space": "space", "escape": "esc", "pageup": "pgup", "pagedown": "pgdn", "up": "↑", "down": "↓", "left": "←",
     "right": "→", "question_mark": "?", "slash": "/", "solidus": "/", "colon": ":", "comma": ",", "full_stop": ".",
     "plus": "+", "minus": "-", "asterisk": "*", "less_than_sign": "<", "greater_than_sign": ">",
-    "left_square_bracket": "[", "right_square_bracket": "]", "equals_sign": "=", "underscore": "_",
+    "left_square_bracket": "[", "right_square_bracket": "]", "equals_sign": "=",
+    "left_curly_bracket": "{", "right_curly_bracket": "}", "left_parenthesis": "(", "right_parenthesis": ")",
+    "underscore": "_",
 }  # fmt: skip
 
 

@@ -25,6 +25,7 @@ from sessions.results import (
     NeuronCard,
     NeuronRow,
     NeuronTable,
+    PromptSet,
     Restored,
     Swept,
     Verified,
@@ -270,6 +271,9 @@ class Board:
                 self.arms = entry
                 return Facet.ARMS
             case Distribution() | Generated() as value:
+                self.chances = value
+                return Facet.CHANCES
+            case PromptSet(generated=Generated() as value):
                 self.chances = value
                 return Facet.CHANCES
         return NOTHING

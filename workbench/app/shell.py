@@ -53,6 +53,13 @@ PANES: dict[int, type[Pane]] = {
     STATE: StatePane,
 }
 _STANDING = Facet.STATE | Facet.CIRCUIT | Facet.JOBS | Facet.HOST
+#: Keys that turn what is in force down and up, by what `strength --of` calls it: nothing is what is live, or else α.
+_TURNING = {
+    "": ("left_square_bracket", "right_square_bracket"),
+    "alpha": ("left_curly_bracket", "right_curly_bracket"),
+    "beta": ("left_parenthesis", "right_parenthesis"),
+}
+_TURNED = {"": "strength of what is live", "alpha": "α of the edit", "beta": "β of its brake"}
 #: The keys that the bottom line always has, where there is room.
 _USEFUL = {"palette": "verbs", "jump": "jump", "zoom": "zoom", "repl": "repl", "help": "help"}
 
@@ -87,6 +94,11 @@ class Shell(App[str]):
         Binding("y", "copy", "copy what the cursor is on", id="app.copy"),
         Binding("e", "edit", "open the pane's text in $EDITOR", id="app.edit"),
         Binding("colon", "line", "to the command line", id="app.line"),
+        *(
+            Binding(key, f"turn({what!r}, {sign})", f"{_TURNED[what]} {way}", id=f"app.{what or 'strength'}_{way}")
+            for what, keys in _TURNING.items()
+            for key, sign, way in zip(keys, (-1, 1), ("down", "up"), strict=True)
+        ),
         Binding("escape", "stop_or_line", "stop what runs; else to the command line", id="app.stop"),
         Binding("ctrl+c", "interrupt", "stop what runs; else clear the line", id="app.interrupt", priority=True),
         Binding("ctrl+q", "leave", "leave; the host goes on", id="app.leave", priority=True),
@@ -193,6 +205,8 @@ class Shell(App[str]):
         if self.board.running is not None:
             yield pressed(chosen["app.stop"]), "cancel"
         if self.desk.focused != LINE:
+            if self.board.state.live or self.board.state.edits_on:
+                yield pressed(f"{chosen['app.strength_down']},{chosen['app.strength_up']}"), "strength"
             for binding in self.desk.panes[self.desk.focused].BINDINGS:
                 if isinstance(binding, Binding) and binding.show:
                     yield pressed(chosen.get(binding.id or "", binding.key)), binding.description
@@ -310,4 +324,4 @@ class Shell(App[str]):
 
 
 #: What there is to do only where nothing lies over the panes.
-_OF_PANES = {"palette", "jump", "pane", "zoom", "repl", "help", "line", "stop_or_line"}
+_OF_PANES = {"palette", "jump", "pane", "zoom", "repl", "help", "line", "stop_or_line", "turn"}

@@ -45,13 +45,16 @@ FAMILIES = (
 )  # fmt: skip
 
 
-def present(value: Value, width: int, seconds: float = 0.0, streamed: str = "") -> list[RenderableType]:
+def present(
+    value: Value, width: int, seconds: float = 0.0, streamed: str = "", alone: bool = False
+) -> list[RenderableType]:
     """What to print for a result in a terminal of `width` columns.
 
-    `streamed` is the text the user has just watched appear; it is not shown again.
+    `streamed` is the text the user has just watched appear; it is not shown again. `alone` is of lines, which have no
+    pane of neurons beside them.
     """
     notes = (Line(f"· {plain(note)}", style="dim", overflow="fold") for note in value.notes)
-    return [*parts.shown(value, parts.Sheet(width, seconds, streamed)), *notes]
+    return [*parts.shown(value, parts.Sheet(width, seconds, streamed, alone)), *notes]
 
 
 def failure(message: str, hint: str = "") -> list[Line]:

@@ -9,6 +9,7 @@ from rich.text import Text as Line
 
 from sessions import results
 from sessions.circuits.agreement import Agreement
+from sessions.circuits.circuit import Circuit
 from workbench.presenters import parts
 from workbench.presenters.parts import shown
 from workbench.writing import (
@@ -23,7 +24,7 @@ from workbench.writing import (
     signed,
 )
 
-#: Neurons that a verification lists.
+#: Neurons that a discovery and a verification list.
 STRONGEST = 10
 #: Columns from which a table of neurons has room for what an atlas says, and from which for that and all else.
 _MAPPED, _ROOMY = 76, 120
@@ -33,6 +34,32 @@ _MAPPED, _ROOMY = 76, 120
 def _(value: results.Discovered, sheet: parts.Sheet) -> Iterator[RenderableType]:
     yield parts.circuit(value.circuit, sheet, of=value.candidates, took=duration(sheet.seconds))
     yield from _agreement(value.agreement, sheet)
+    if sheet.alone and len(value.circuit):
+        yield _strongest(value.circuit, sheet)
+        if len(value.circuit) > STRONGEST:
+            yield parts.dim(Line(f"the {STRONGEST} strongest; neurons shows them all"))
+
+
+def _strongest(circuit: Circuit, sheet: parts.Sheet) -> RenderableType:
+    """The first neurons of a circuit. A column of what is not known of any of them is left out."""
+    neurons = circuit.top(STRONGEST)
+    placed = any(neuron.position is not None for neuron in neurons)
+    measured = any(neuron.effect is not None for neuron in neurons)
+    where, effect = (">pos", "token") if placed else (), (">effect",) if measured else ()
+    table = parts.table(sheet, ">L", ">N", *where, ">attr", *effect, ">share", ">act")
+    for neuron in neurons:
+        token = circuit.token(neuron.position)
+        at = (parts.position(neuron), parts.cell(fitted(quoted(token), 14) if token else MISSING))
+        table.add_row(
+            str(neuron.layer),
+            str(neuron.index),
+            *(at if placed else ()),
+            signed(neuron.attribution),
+            *([signed(neuron.effect)] if measured else []),
+            percent(circuit.share(neuron), sign=True),
+            signed(neuron.activation, 2),
+        )
+    return table
 
 
 @shown.register

@@ -173,3 +173,16 @@ def _(value: results.WorkingSet, sheet: parts.Sheet) -> Iterator[RenderableType]
     for number, (label, count) in enumerate(value.live, 1):
         rows[f"live {number}"] = f"{inline(label)}, {parts.counted(count, 'neuron')}"
     yield parts.pairs({name: fitted(text, 3 * sheet.width) for name, text in rows.items()})
+
+
+#: What is turned, as it is written.
+_TURNED = {"live": "strength", "alpha": "α", "beta": "β"}
+
+
+@shown.register
+def _(value: results.StrengthShown, sheet: parts.Sheet) -> Iterator[RenderableType]:
+    for row in value.rows:
+        word = _TURNED.get(row.what, inline(row.what))
+        change = f"×{row.strength:g}" if row.before == row.strength else f"×{row.before:g} → ×{row.strength:g}"
+        made = "" if row.made is None else f"{row.made * row.strength:.4g}"
+        yield facts([f"{word} {change}", made, inline(row.name)], sheet.width)

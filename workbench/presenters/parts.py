@@ -30,11 +30,13 @@ WIDE = 100
 
 
 class Sheet(NamedTuple):
-    """What a presenter may need beside the result: columns, seconds it took, text that already stands above."""
+    """What a presenter may need beside the result: columns, seconds it took, text that already stands above; and
+    whether the result stands alone, with no pane beside it that shows the circuit's neurons."""
 
     width: int
     seconds: float = 0.0
     streamed: str = ""
+    alone: bool = False
 
 
 @singledispatch

@@ -29,6 +29,8 @@ def _(value: results.ModelOpened, sheet: parts.Sheet) -> Iterator[RenderableType
 @shown.register
 def _(value: results.PromptSet, sheet: parts.Sheet) -> Iterator[RenderableType]:
     yield _prompt(value.encoded, sheet)
+    if value.generated is not None:
+        yield from shown(value.generated, sheet)
 
 
 @shown.register

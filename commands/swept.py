@@ -1,0 +1,102 @@
+"""What a sweep comes to: its result, remarks on it, and its chart."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from msgspec import structs
+
+from sessions.circuits.circuit import Neuron
+from sessions.errors import ArtifactError, UsageError
+from sessions.interventions.cells import Cell
+from sessions.results import Swept, SweptGrid
+from sessions.session import Session
+
+if TYPE_CHECKING:
+    from sessions.interventions.sweeping import Answers, Plan
+
+#: What is varied, at the axis of a chart.
+_AXES = {"weights": "weight of the adapter  (0 leaves it out, 1 as it was trained)", "depths": "rounds of the series"}
+
+
+def drawn(plan: Plan, answers: Answers, ending: str) -> bytes:
+    """Its chart, as the bytes of a file with that ending."""
+    from sessions.interventions.sweep_chart import NEURONS
+    from sessions.interventions.sweep_chart import drawn as picture
+
+    over = _AXES.get(over_what(plan), NEURONS)
+    return picture(plan.curves(answers.cells), answers.cells, plan.measured, ending, over)
+
+
+def over_what(plan: Plan) -> str:
+    """What the multipliers are of, as of `Swept.over`."""
+    if not plan.weighs:
+        return ""
+    return "depths" if any(chosen.deep for chosen in plan.selections) else "weights"
+
+
+def remarks(plan: Plan, cells: Sequence[Cell]) -> Iterator[str]:
+    """What went otherwise than a user may think."""
+    held = {Neuron.parse(text).site for text in plan.suppressed}
+    for chosen, neurons in zip(plan.selections, plan.neurons, strict=True):
+        count = len({neuron.site for neuron in neurons} & held)
+        if count:
+            yield f"{count} of '{chosen.text}' are suppressed, and stay at zero"
+    failed = [cell for cell in cells if cell.stopped == "nan"]
+    if failed:
+        first = failed[0]
+        where = f"×{first.multiplier:g} of '{first.selection}', from token {first.length + 1} on"
+        yield f"{len(failed)} of {len(cells)} texts stopped: their logits are not numbers; the first is {where}"
+    idle = sum(cell.fired == 0 for cell in cells)
+    if idle:
+        markers = {asked.where.marker for asked in plan.prompts} - {""}
+        why = f": the marker {markers.pop()!r} did not come" if markers else ""
+        yield f"in {idle} of {len(cells)} texts the selection was never in force{why}"
+
+
+def result(session: Session, plan: Plan, answers: Answers, notes: list[str]) -> Swept | SweptGrid:
+    """What is shown of it: of one selection on one prompt its texts, else the grid."""
+    from sessions.interventions.sweeping import arms_of
+
+    curves = plan.curves(answers.cells)
+    if not plan.simple:
+        targets = {each.target.tokens: each.target for each in plan.prompts if each.target is not None}
+        return SweptGrid(
+            scope=plan.scope,
+            prompts=len(plan.prompts),
+            target=next(iter(targets.values())) if len(targets) == 1 else None,
+            targets=len(targets),
+            curves=curves,
+            cells=tuple(answers.cells),
+            notes=tuple(notes),
+            over=over_what(plan),
+        )
+    (asked,), (curve,) = plan.prompts, curves
+    value = answers.cells[0].target or 0.0
+    return Swept(
+        selection=curve.selection,
+        neurons=curve.neurons,
+        scope=plan.scope,
+        encoded=session.read(asked.prompt),
+        target=None if asked.target is None else structs.replace(asked.target, value=value),
+        arms=arms_of(plan, answers),
+        knee=curve.knees[0],
+        notes=tuple(notes),
+        over=over_what(plan),
+    )
+
+
+def check_chart(path: Path | None, force: bool) -> None:
+    """Raise where the chart could not be written once it is drawn."""
+    from sessions.picture import check_ending
+
+    if path is None:
+        return
+    check_ending(path)
+    if os.path.isdir(path):
+        raise UsageError(f"'{path}' is a folder", f"name a file in it: {path / 'sweep.svg'}")
+    if os.path.lexists(path) and not force:
+        raise ArtifactError(f"'{path}' exists already", "replace it with --force, or choose another name")

@@ -1,0 +1,106 @@
+"""The words of a sweep of adapters: `sweep --adapter fr --against es 0 0.5 1`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from commands.loading import AdapterName
+from commands.words import Number, Word
+from sessions.errors import UsageError
+from sessions.session import Session
+
+if TYPE_CHECKING:
+    from sessions.edits.adapters import Adapter
+    from sessions.interventions.sweeping import Chosen, Plan, Share
+
+
+class Mixture(Word):
+    """Adapters with their weights: `fr`, `fr*0.5+es`, `round:crab-1`, `depths:crab`."""
+
+    name = "adapters"
+    shape = "ADAPTER[*W][+…]"
+
+    def read(self, text: str) -> str:
+        if not text:
+            raise UsageError("the adapter is empty", "for example: fr, or fr*0.5+es")
+        return text
+
+    def completions(self, session: Session | None, incomplete: str) -> list[tuple[str, str]]:
+        before = incomplete[: incomplete.rfind("+") + 1]
+        found = AdapterName().completions(session, incomplete)
+        rounds = [] if session is None else _rounds(session)
+        found += [(f"round:{name}", "round of training") for name in rounds]
+        if not before:
+            series = sorted({name.rpartition("-")[0] for name in rounds} - {""})
+            found += [(f"depths:{name}", "series of rounds, by depth") for name in series]
+        return [(before + word, about) for word, about in found]
+
+
+def _rounds(session: Session) -> list[str]:
+    folder = session.home / "rounds"
+    return sorted(each.parent.name for each in folder.glob("*/round.json")) if folder.is_dir() else []
+
+
+def numbers(words: Sequence[str]) -> tuple[float, ...]:
+    """The multipliers that are given, each once."""
+    from sessions.interventions.cells import refuse_multipliers
+
+    multipliers = tuple(Number().read(word) for word in words)
+    refuse_multipliers(multipliers)
+    return multipliers
+
+
+def weighed_adapters(
+    session: Session, words: tuple[str, ...], adapters: tuple[str, ...], against: str | None
+) -> tuple[tuple[Chosen, ...], tuple[float, ...], dict[Share, Adapter]]:
+    """What is swept, at which weights, and the adapters with their numbers."""
+    from sessions.evaluation.weighing import WEIGHTS, check_weights, weighed
+
+    example = "for example: sweep --adapter fr 0 0.5 1"
+    wrong = next((word for word in words if not is_number(word)), None)
+    if wrong is not None:
+        raise UsageError(f"'{wrong}' is no weight: with --adapter no neurons are swept", example)
+    if len(set(adapters)) < len(adapters):
+        raise UsageError("--adapter is given twice with the same adapters", example)
+    if against and len(adapters) > 1:
+        raise UsageError("--against goes with one --adapter", "put them together: --adapter fr+it --against es")
+    multipliers = numbers(words)
+    session.opened()
+    found = [weighed(session, word, against or "") for word in adapters]
+    chosen = tuple(each.chosen for each in found)
+    if len({each.deep for each in chosen}) > 1:
+        raise UsageError("depths of a series and weights are two sweeps", "sweep one of them at a time")
+    multipliers = multipliers or (_depths(chosen) if chosen[0].deep else WEIGHTS)
+    for each in chosen:
+        check_weights(each, multipliers)
+    return chosen, multipliers, {share: adapter for each in found for share, adapter in each.adapters.items()}
+
+
+def _depths(chosen: Sequence[Chosen]) -> tuple[float, ...]:
+    return tuple(float(depth) for depth in range(min(len(each.adapters) for each in chosen) + 1))
+
+
+def is_number(word: str) -> bool:
+    """Whether a word is a number."""
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
+
+
+def adapters_again(session: Session, plan: Plan) -> dict[Share, Adapter]:
+    """The adapters of a sweep that is gone on with."""
+    from sessions.evaluation.weighing import read_again
+
+    return read_again(session, plan) if plan.weighs else {}
+
+
+def left_out(session: Session, chosen: Sequence[Chosen]) -> Iterator[str]:
+    """What is on and has no part in the sweep."""
+    names = [edit.name for edit in session.edits().active]
+    if names:
+        yield f"on, and not in any row: {', '.join(names)}; they are on again now"
+    if session.suppressed and any(each.deep for each in chosen):
+        yield f"the {len(session.suppressed):,} suppressed neurons were not held in it"

@@ -1,0 +1,128 @@
+"""Adapters at the weights of a sweep: what a word means, and the block in which a row of the sweep is answered.
+
+Every row is of the model as it was opened with the adapters of that row alone, whatever is on: so what is on does not
+add up with them, and nothing needs to be on before. Behind a row the edits and adapters that are on are on again, with
+the same bits. Of a series of rounds nothing is held at zero, as in an evaluation of its depths.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, replace
+
+from sessions.edits.adapters import Adapter, check_fit
+from sessions.errors import ArtifactError, UsageError
+from sessions.evaluation.named import DEPTHS, ROUND, kept_adapter, round_adapter, series_of, weighted
+from sessions.interventions.sweeping import Chosen, Place, Plan, Share
+from sessions.session import Session
+
+#: Weights that are meant where none are given.
+WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
+_EXAMPLE = "fr*0.4"
+
+
+@dataclass(frozen=True)
+class Weighed:
+    """What a word of a sweep means, and its adapters with their numbers."""
+
+    chosen: Chosen
+    adapters: dict[Share, Adapter]
+
+
+def weighed(session: Session, word: str, against: str = "") -> Weighed:
+    """The adapters that a word names, `fr*0.5+es` or `depths:crab`, with those that they are held against.
+
+    Raises:
+        UsageError: it names none, one of them twice, or a series where there can be none.
+        ArtifactError: an adapter is not there, damaged, or of another model.
+    """
+    if word.startswith(DEPTHS) and "+" not in word:
+        if against:
+            raise UsageError("--against is for adapters, and not for depths", "sweep --adapter fr --against es")
+        rounds = [f"{ROUND}{name}" for name in series_of(session, word.removeprefix(DEPTHS))]
+        read = [_read(session, part) for part in rounds]
+        return Weighed(Chosen(word, adapters=tuple(share for share, _ in read), deep=True), dict(read))
+    read = [_read(session, part) for part in _parts(word)]
+    read += [(_opposite(share), adapter) for share, adapter in (_read(session, each) for each in _parts(against))]
+    names = [adapter.name for _, adapter in read]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise UsageError(f"'{twice}' is named twice", "give it one weight: fr*0.5+es")
+    text = f"{word} against {against}" if against else word
+    return Weighed(Chosen(text, adapters=tuple(share for share, _ in read)), dict(read))
+
+
+def _opposite(share: Share) -> Share:
+    """The same adapter on the other side."""
+    return Share(share.name, share.weight, share.sha256, share.round, against=True)
+
+
+def _parts(word: str) -> list[str]:
+    parts = [part.strip() for part in word.split("+")] if word else []
+    if not all(parts):
+        raise UsageError(f"'{word}' names no adapter in one of its parts", "for example: fr*0.5+es")
+    deep = next((part for part in parts if part.startswith(DEPTHS)), None)
+    if deep is not None:
+        raise UsageError(f"'{deep}' is a whole series, and stands alone", f"sweep --adapter {deep.partition('*')[0]}")
+    return parts
+
+
+def _read(session: Session, part: str) -> tuple[Share, Adapter]:
+    is_round = part.startswith(ROUND)
+    name, weight = weighted(part.removeprefix(ROUND), f"{ROUND}crab-1*0.5" if is_round else _EXAMPLE)
+    if weight == 0:
+        raise UsageError(f"the weight of '{name}' is 0 at every multiplier", f"leave it out, or say {name}*0.5")
+    if is_round:
+        found, adapter = round_adapter(session, name, weight)
+        name = found.name
+    else:
+        adapter = kept_adapter(session, name, weight)
+    assert adapter.contents is not None
+    check_fit(adapter.contents, session.opened().model, name)
+    return Share(name, weight, adapter.sha256, is_round), adapter
+
+
+def read_again(session: Session, plan: Plan) -> dict[Share, Adapter]:
+    """The adapters of a plan that was kept.
+
+    Raises:
+        ArtifactError: one of them is not there any more, or is another one now.
+    """
+    found = {}
+    for share in (share for chosen in plan.selections for share in chosen.adapters):
+        _, adapter = _read(session, f"{ROUND if share.round else ''}{share.name}")
+        if adapter.sha256 != share.sha256:
+            raise ArtifactError(
+                f"'{share.name}' is another adapter than when the sweep was begun", "begin another sweep"
+            )
+        found[share] = adapter
+    return found
+
+
+def within(
+    session: Session, plan: Plan, adapters: dict[Share, Adapter]
+) -> Callable[[Place], AbstractContextManager[None]]:
+    """The block in which the rows of a plan are answered, by row."""
+
+    @contextmanager
+    def block(place: Place) -> Iterator[None]:
+        deep = plan.selections[place.selection or 0].deep
+        with ExitStack() as stack:
+            if deep:
+                stack.enter_context(session.unsuppressed())
+            stack.enter_context(session.edits().lifted())
+            for share, weight in plan.weights(place):
+                stack.enter_context(replace(adapters[share], weight=weight).applied(session.opened()))
+            yield
+
+    return block
+
+
+def check_weights(chosen: Chosen, multipliers: tuple[float, ...]) -> None:
+    """Raise `UsageError` where a multiplier is no depth of a series."""
+    if chosen.deep:
+        most = len(chosen.adapters)
+        wrong = next((each for each in multipliers if not (each.is_integer() and 0 <= each <= most)), None)
+        if wrong is not None:
+            raise UsageError(f"{wrong:g} is no depth of '{chosen.text}'", f"whole numbers from 0 to {most}, its rounds")

@@ -1,0 +1,59 @@
+"""Numbers of what a session holds, as tensors: `wb.tensor()`, `wb.tensor("vector:joy", 20)`."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from commands.names import CURRENT
+from sessions.circuits.circuit import Circuit
+from sessions.errors import UsageError
+from sessions.session import Session
+from sessions.vectors.vector import Vector
+
+_VECTOR, _CIRCUIT = "vector:", "circuit:"
+
+
+def tensor_of(session: Session, name: str, layer: int | None, of: str) -> Tensor:
+    """What is called so, as a tensor of its own.
+
+    Raises:
+        UsageError: there is no circuit, the layer has nothing, or there is no such quantity.
+        ArtifactError: there is none of that name, it is damaged, or was made on another model.
+    """
+    if name.startswith(_VECTOR):
+        if of != "attribution":
+            raise UsageError(f"a vector has no '{of}'", "leave it out: it is for circuits")
+        vector, _ = session.read_vector(name.removeprefix(_VECTOR))
+        return _of_vector(vector, layer)
+    return _of_circuit(session, _circuit(session, name.removeprefix(_CIRCUIT)), layer, of)
+
+
+def _of_vector(vector: Vector, layer: int | None) -> Tensor:
+    if layer is not None:
+        if layer not in vector.directions:
+            first, last = vector.layers[0], vector.layers[-1]
+            raise UsageError(
+                f"vector '{vector.name}' has no direction at layer {layer}", f"its layers are {first} to {last}"
+            )
+        return vector.directions[layer].clone()
+    widths = {len(direction) for direction in vector.directions.values()}
+    if len(widths) > 1:  # neurons, in a model whose layers differ
+        raise UsageError(f"the layers of vector '{vector.name}' differ in width", "name one of them: layer=9")
+    return torch.stack([vector.directions[each] for each in vector.layers])
+
+
+def _circuit(session: Session, name: str) -> Circuit:
+    if name != CURRENT:
+        return session.read_circuit(name)[0]
+    if session.circuit is None:
+        raise UsageError("there is no circuit", 'find one: wb.discover(" Austin"), or name one that is saved')
+    return session.circuit
+
+
+def _of_circuit(session: Session, circuit: Circuit, layer: int | None, of: str) -> Tensor:
+    anatomy = session.opened().anatomy
+    if layer is not None and not 0 <= layer < anatomy.n_layers:
+        raise UsageError(f"there is no layer {layer}", f"the layers are 0 to {anatomy.n_layers - 1}")
+    found = circuit.tensor(anatomy.n_layers, max(anatomy.widths), of)
+    return found if layer is None else found[layer, : anatomy.widths[layer]].clone()
