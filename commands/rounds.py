@@ -20,7 +20,7 @@ from sessions.events import Steps
 from sessions.model.info import same_model
 from sessions.results import Compared, RecruitRow, RecruitsShown, RoundsShown
 from sessions.session import Session
-from sessions.training.findings import Round
+from sessions.training.findings import Round, series_of
 
 if TYPE_CHECKING:
     from sessions.training.recruits import Measure
@@ -67,17 +67,11 @@ class SeriesName(RoundName):
 
     def completions(self, session: Session | None, incomplete: str) -> list[tuple[str, str]]:
         names = [name for name, _ in super().completions(session, incomplete)]
-        stems = dict.fromkeys(_stem(name) for name in names)
+        stems = dict.fromkeys(series_of(name) for name in names)
         return [
             *((stem, "series of rounds") for stem in stems if stem not in names),
             *((each, "round") for each in names),
         ]
-
-
-def _stem(name: str) -> str:
-    """What a series is called that the round is of: the name without its number."""
-    stem, dash, number = name.rpartition("-")
-    return stem if dash and number.isdecimal() else name
 
 
 @verb("rounds", family=FAMILY, example="rounds")
@@ -124,7 +118,7 @@ def rounds(
         raise ArtifactError("there is no round of this model", "train one: train-round FILE.jsonl")
     if max_tokens is not None and not answer:
         raise UsageError("--max-tokens is for --answer", "leave it out")
-    found, others = _meant(known, names or (_stem(known[-1].name),))
+    found, others = _meant(known, names or (series_of(known[-1].name),))
     result = shown(shelf, found, notes=(f"other rounds: {', '.join(others)}",) if others and not names else ())
     if answer:
         return (yield from _answered(session, found, max_tokens))
@@ -140,14 +134,14 @@ def rounds(
 
 def _meant(known: Sequence[Round], names: Sequence[str]) -> tuple[list[Round], list[str]]:
     """The rounds that are meant, in their order, and the series of all others."""
-    stems = list(dict.fromkeys(_stem(each.name) for each in known))
+    stems = list(dict.fromkeys(series_of(each.name) for each in known))
     found: list[Round] = []
     for name in names:
-        mine = [each for each in known if _stem(each.name) == name] or [each for each in known if each.name == name]
+        mine = [each for each in known if series_of(each.name) == name] or [each for each in known if each.name == name]
         if not mine:
             raise UsageError(f"there is no round or series '{name}' of this model", f"there is: {', '.join(stems)}")
         found += [each for each in mine if each not in found]
-    return found, [stem for stem in stems if stem not in {_stem(each.name) for each in found}]
+    return found, [stem for stem in stems if stem not in {series_of(each.name) for each in found}]
 
 
 def _answered(session: Session, found: Sequence[Round], max_tokens: int | None) -> Steps[Compared]:

@@ -9,6 +9,7 @@ from commands.loading import AdapterName
 from commands.words import Number, Word
 from sessions.errors import UsageError
 from sessions.session import Session
+from sessions.training.findings import series_of
 
 if TYPE_CHECKING:
     from sessions.edits.adapters import Adapter
@@ -32,7 +33,7 @@ class Mixture(Word):
         rounds = [] if session is None else _rounds(session)
         found += [(f"round:{name}", "round of training") for name in rounds]
         if not before:
-            series = sorted({name.rpartition("-")[0] for name in rounds} - {""})
+            series = sorted({series_of(name) for name in rounds} - set(rounds))
             found += [(f"depths:{name}", "series of rounds, by depth") for name in series]
         return [(before + word, about) for word, about in found]
 

@@ -28,7 +28,7 @@ from sessions.edits.adapter_shelf import Shelf
 from sessions.edits.adapters import Adapter
 from sessions.edits.edit import Edit
 from sessions.errors import UsageError
-from sessions.evaluation.named import DEPTHS, ROUND, kept_adapter, round_adapter, series_of, weighted
+from sessions.evaluation.named import DEPTHS, ROUND, kept_adapter, round_adapter, rounds_of_series, weighted
 from sessions.interventions.suppressing import Suppression
 from sessions.session import Session
 from sessions.training.findings import Round
@@ -70,7 +70,7 @@ def arms_of(session: Session, words: tuple[str, ...]) -> tuple[Arm, ...]:
 def _depths(session: Session, word: str) -> list[Arm]:
     """The first round of a series, the first two half as strong each, the first three: as deep as the series goes."""
     series = word.removeprefix(DEPTHS)
-    names = series_of(session, series)
+    names = rounds_of_series(session, series)
     ensembles = (
         "+".join([*(f"{ROUND}{name}*{1 / depth:.6g}" for name in names[:depth]), UNSUPPRESSED])
         for depth in range(1, len(names) + 1)

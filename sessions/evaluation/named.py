@@ -15,7 +15,7 @@ from sessions.edits.adapters import Adapter
 from sessions.errors import ArtifactError, UsageError
 from sessions.session import Session
 from sessions.store import check_model
-from sessions.training.findings import Round
+from sessions.training.findings import Round, series_of
 from sessions.training.round import Rounds, called
 
 ROUND, DEPTHS = "round:", "depths:"
@@ -63,14 +63,14 @@ def round_adapter(session: Session, word: str, weight: float) -> tuple[Round, Ad
     return found, Adapter(f"round-{found.name}", weight, contents.sha256, contents)
 
 
-def series_of(session: Session, series: str) -> list[str]:
+def rounds_of_series(session: Session, series: str) -> list[str]:
     """The names of the rounds of a series, the first first.
 
     Raises:
         UsageError: there is none.
     """
     known = Rounds(session.store).of_model(session.opened().info.fingerprint)
-    names = [each.name for each in known if each.name.rpartition("-")[0] == series]
+    names = [each.name for each in known if each.name != series and series_of(each.name) == series]
     if not names:
         raise UsageError(f"there is no series of rounds '{series}'", "rounds shows what there is")
     return names

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from sessions.edits.adapters import Adapter, check_fit
 from sessions.errors import ArtifactError, UsageError
-from sessions.evaluation.named import DEPTHS, ROUND, kept_adapter, round_adapter, series_of, weighted
+from sessions.evaluation.named import DEPTHS, ROUND, kept_adapter, round_adapter, rounds_of_series, weighted
 from sessions.interventions.sweeping import Chosen, Place, Plan, Share
 from sessions.session import Session
 
@@ -40,7 +40,7 @@ def weighed(session: Session, word: str, against: str = "") -> Weighed:
     if word.startswith(DEPTHS) and "+" not in word:
         if against:
             raise UsageError("--against is for adapters, and not for depths", "sweep --adapter fr --against es")
-        rounds = [f"{ROUND}{name}" for name in series_of(session, word.removeprefix(DEPTHS))]
+        rounds = [f"{ROUND}{name}" for name in rounds_of_series(session, word.removeprefix(DEPTHS))]
         read = [_read(session, part) for part in rounds]
         return Weighed(Chosen(word, adapters=tuple(share for share, _ in read), deep=True), dict(read))
     read = [_read(session, part) for part in _parts(word)]

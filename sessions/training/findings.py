@@ -16,6 +16,12 @@ KIND, FORMAT = "round", 1
 FLOOR = 0.01
 
 
+def series_of(name: str) -> str:
+    """The series a round belongs to: its name without the number, `lessons` of `lessons-2`; else the name itself."""
+    stem, dash, number = name.rpartition("-")
+    return stem if dash and stem and number.isdecimal() else name
+
+
 class Plan(Struct, frozen=True, kw_only=True):
     """How a round is trained.
 

@@ -119,7 +119,8 @@ def refused(session: Session, line: str, error: str, message: str, hint: str) ->
         ("export report.html", "usage", "the ending .html names no format that a circuit can be written in", ".json, "),
         ("export x.json --name texas", "artifact", "no circuit is called 'texas'", "no circuit has been saved in"),
         ("import nowhere.json", "artifact", "cannot read", "check the path"),
-        ("run nowhere.wb", "usage", "cannot read nowhere.wb", ".wb"),
+        ("run nowhere.wb", "usage", "there is no command file 'nowhere.wb'", "those of the workbench"),
+        ("run there/nowhere.wb", "usage", "cannot read there/nowhere.wb", ".wb"),
         ("run x.wb --set model", "usage", "'model' is not name=value", "--set model=smollm2"),
     ],
 )

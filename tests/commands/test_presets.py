@@ -193,7 +193,7 @@ def test_of_a_model_that_does_not_think_all_of_a_reply_is_its_answer(calm: Sessi
         ("import known.json", "is no circuit but an inventory", "--as preset:NAME"),
         ("import known.json --as preset:calm", "preset 'calm' exists already", "--force"),
         ("import known.json --as vector:calm", "a .json file holds a circuit or an inventory", "--as calm"),
-        ("import a.safetensors --as preset:calm", "file holds a vector or an edit, no preset", "--as calm"),
+        ("import a.safetensors --as preset:calm", "file holds a vector, means or an edit, no preset", "--as calm"),
         ("import missing.json --as preset:x", "missing.json", ""),
         ("export out.csv --name preset:calm", "a preset cannot be written as csv", "json"),
         ("compare preset:calm", "a preset cannot be meant here", "circuit, vector"),

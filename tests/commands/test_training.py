@@ -12,10 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-import commands
 from commands import run
-from commands.grammar import parse
-from commands.script import read as read_script
 from sessions.circuits.circuit import Neuron
 from sessions.events import Failed, Progress
 from sessions.model.opening import adopt
@@ -220,6 +217,7 @@ def test_an_emptied_layer_is_refused(ready: Session) -> None:
 def test_rounds_answer_and_are_arms_of_an_evaluation(ready: Session) -> None:
     """As trained, what a round held at zero is so; unsuppressed it is not; two halves of one adapter are the whole."""
     result(ready, f"crab samples.jsonl {FAST} --as it --rounds 2 --top 3 --no-control")
+    result(ready, f"train-round samples.jsonl {FAST} --as it-alone --no-control")  # which is no part of the series
     result(ready, "release all")
     weights = {name: tensor.clone() for name, tensor in ready.opened().model.state_dict().items()}
     answered = result(ready, "rounds it --answer --max-tokens 3")
@@ -251,15 +249,6 @@ def test_the_adapter_of_a_round_is_loaded_by_its_name(ready: Session) -> None:
     kept(ready.store, ready.opened(), "bare")
     assert "without an adapter" in failure(ready, "adapter load round:bare").message
     assert trained.round.name == "one"
-
-
-def test_the_example_of_rounds_is_a_command_file_and_its_lessons_are_samples() -> None:
-    folder = Path(commands.__file__).parent / "examples"
-    lines = read_script(folder / "crab.wb", {"model": "smollm2", "data": "lessons.jsonl"})
-    assert [parse(line.text).verb for line in lines] == ["model", "crab", "recruits", "release"]
-    samples = read_samples((folder / "lessons.jsonl").read_bytes(), "lessons.jsonl")
-    assert len(samples) == 5
-    assert all(sample.parts.keys() == {"conclusions", "glue"} for sample in samples)
 
 
 def test_training_with_an_adapter_on_is_training_without_it(ready: Session) -> None:

@@ -13,9 +13,8 @@ from typing import Any
 import pytest
 
 import commands
-from commands import script
 from commands.grammar import VERBS
-from sessions.events import Failed, Progress, Result, Text
+from sessions.events import Progress, Text
 from sessions.model.opening import OpenModel, adopt
 from sessions.session import Reading, Session
 from sessions.vectors import sae_files
@@ -87,20 +86,6 @@ def test_the_example_of_every_verb_runs_as_it_stands(ready: Session, name: str) 
     if name == "redo":
         result(ready, "undo")
     assert result(ready, VERBS[name].example) is not None
-
-
-def test_the_example_file_goes_through(ready: Session) -> None:
-    """Which is the example of `run`, in a session with nothing but the model; what it expects is true."""
-    ready.settings = Session(ready.home).settings
-    ready.prompt = ready.circuit = None
-    events = events_of(ready, VERBS["run"].example)
-    assert not [event for event in events if isinstance(event, Failed)]
-    assert [event.value for event in events if isinstance(event, Result)][-1].lines > 20
-    assert ready.circuit is not None
-    assert (ready.circuit.name, len(ready.circuit)) == ("texas", 200)
-    used = {line.text.split()[0] for line in script.read(CAPITAL)}
-    assert used >= {"model", "prompt", "seed", "tokens", "top", "discover", "neurons"}
-    assert used >= {"ablate", "amplify", "sweep", "save", "load", "expect"}
 
 
 # ---- setting up

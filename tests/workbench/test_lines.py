@@ -577,6 +577,9 @@ def samples(text: str) -> list[Value]:
         results.SettingsShown(settings={"top": "200"}, described={}, changed="top"),
         results.Expected(statement=f"text contains {text}", actual=text),
         results.Ran(path=text, lines=14),
+        results.CommandFiles(
+            rows=(results.CommandFile(name=text, heading=text, path=text, values={"model": "smollm2", "data": None}),)
+        ),
         results.Unkept(what="NeuronTable", size=text),
         results.Restored(state=State(model=text, prompt=text, circuit=text, circuit_size=4)),
         results.Help(verb="ablate", text=text, example=text, families=(("circuits", (("ablate", text),)),)),

@@ -16,7 +16,7 @@ from workbench.presenters.parts import shown
 from workbench.writing import MISSING, facts, fitted, inline, percent
 
 #: Cells that the name of an arm has, tasks that are named, and p-values from which on they are powers of ten.
-_NAME, _NAMED, _SMALL = 16, 8, 0.0005
+_NAME, _NAMED, _SMALL = 34, 8, 0.0005
 #: Arms that a table by language has at most.
 _COLUMNS = 5
 
@@ -34,7 +34,7 @@ def _(value: results.Evaluated, sheet: parts.Sheet) -> Iterator[RenderableType]:
         sheet.width,
     )
     yield _arms(value, sheet)
-    if sheet.width < parts.WIDE:
+    if parts.width_of(_arms_with(value, sheet, wide=True, pace=False)) > sheet.width or sheet.width < parts.WIDE:
         yield parts.dim(facts(_LEGEND, sheet.width))
     if value.languages:
         for table in _languages(value, sheet):
@@ -49,15 +49,22 @@ def _(value: results.Evaluated, sheet: parts.Sheet) -> Iterator[RenderableType]:
 
 
 def _arms(value: results.Evaluated, sheet: parts.Sheet) -> Table:
-    """A row an arm: how much was right, and what the replies are like."""
+    """A row an arm: how much was right, and what the replies are like. Names of arms are whole; where room is short,
+    headings are, and then the last columns go."""
     wide = sheet.width >= parts.WIDE
+    tables = (_arms_with(value, sheet, wide=long, pace=pace) for long, pace in ((wide, wide), (wide, False)))
+    return next((table for table in tables if parts.width_of(table) <= sheet.width), None) or _arms_with(
+        value, sheet, wide=False, pace=False
+    )
+
+
+def _arms_with(value: results.Evaluated, sheet: parts.Sheet, *, wide: bool, pace: bool) -> Table:
     compared = len(value.scores) > 1
     read = [">perplexity" if wide else ">ppl", *([">ratio"] if compared else [])] if value.unrelated else []
-    width = [">cut", ">tasks/s"] if wide else []
     language = ">in language" if wide else ">lang"
     table = parts.table(
-        sheet, "arm", ">right", ">", ">95 %", ">answer at word (token)" if wide else ">at", language, ">tokens",
-        ">repeats" if wide else ">rep", *read, *width,
+        sheet, "!arm", ">right", ">", ">95 %", ">answer at word (token)" if wide else ">at", language, ">tokens",
+        ">repeats" if wide else ">rep", *read, *([">cut", ">tasks/s"] if pace else []),
     )  # fmt: skip
     for score in value.scores:
         table.add_row(
@@ -70,7 +77,7 @@ def _arms(value: results.Evaluated, sheet: parts.Sheet) -> Table:
             f"{score.tokens:.1f}",
             MISSING if score.repetition is None else _share(score.repetition),
             *([_large(score.perplexity), *([_ratio(score)] if compared else [])] if value.unrelated else []),
-            *([_share(score.cut / score.tasks), f"{score.pace:.1f}"] if wide else []),
+            *([_share(score.cut / score.tasks), f"{score.pace:.1f}"] if pace else []),
         )
     return table
 
@@ -114,7 +121,7 @@ def _pairs(pairs: Sequence[Pairs], sheet: parts.Sheet) -> Table:
     """A row an arm that is held against the first one."""
     first = _cut(pairs[0].names[0], 12)
     table = parts.table(
-        sheet, f"against {first}", ">both right", ">lost", ">gained", ">both wrong", ">change", ">95 %", ">p"
+        sheet, f"!against {first}", ">both right", ">lost", ">gained", ">both wrong", ">change", ">95 %", ">p"
     )
     for each in pairs:
         table.add_row(

@@ -7,7 +7,8 @@ from functools import singledispatch
 from typing import NamedTuple
 
 from rich.cells import cell_len
-from rich.console import RenderableType
+from rich.console import Console, RenderableType
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text as Line
 
@@ -27,6 +28,7 @@ from workbench.writing import (
 
 WIDE = 100
 """Columns from which two texts stand side by side."""
+_ANY_WIDTH = 10_000
 
 
 class Sheet(NamedTuple):
@@ -103,13 +105,21 @@ def counted(count: int, what: str) -> str:
 
 
 def table(sheet: Sheet, *headings: str) -> Table:
-    """A table without lines. A heading that starts with `>` is of numbers: right-aligned, never cut."""
+    """A table without lines. A heading that starts with `>` is of numbers, right-aligned; one that starts with `!` names
+    the rows. Neither is cut."""
     gap = 2 if sheet.width >= WIDE else 1
     table = Table(box=None, padding=(0, gap, 0, 0), pad_edge=False, header_style="dim")
     for heading in headings:
-        number = heading.startswith(">")
-        table.add_column(cell(heading.removeprefix(">")), justify="right" if number else "left", no_wrap=number)
+        number, key = heading.startswith(">"), heading.startswith("!")
+        title = cell(heading.removeprefix(">").removeprefix("!"))
+        table.add_column(title, justify="right" if number else "left", no_wrap=number or key)
     return table
+
+
+def width_of(table: Table) -> int:
+    """Cells that a table takes where nothing of it is cut."""
+    console = Console(width=_ANY_WIDTH)
+    return Measurement.get(console, console.options, table).maximum
 
 
 def cell(text: str) -> Line:

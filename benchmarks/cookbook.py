@@ -1,0 +1,160 @@
+"""The command files that come with the workbench, run whole: they say what they should, each within ten minutes.
+
+    python -m benchmarks.cookbook [NAME…] [--json] [--pages]
+
+Each runs in a home of its own that holds nothing but the embedded models. Every `expect` of a file must hold. With
+--pages, `docs/cookbook/NAME.md` is written anew for each: the file's own remarks, its lines, what they really said, and
+a picture of one result.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import chdir, closing
+from dataclasses import dataclass, field
+from io import StringIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import perf_counter
+
+import torch
+from rich.console import Console
+from rich.text import Text
+
+from benchmarks.measuring import Figure, report, surroundings
+from commands import library, script
+from sessions.events import Event, Failed, Result, Started
+from sessions.results import CommandFile
+from sessions.session import Session
+from sessions.store import Store
+from workbench.lines import Lines
+from workbench.presenters import present
+
+PAGES = Path(__file__).parents[1] / "docs" / "cookbook"
+#: Seconds that a file may take on two cores, and columns of a page.
+LIMIT, WIDTH = 600.0, 100
+#: The line whose result is the picture of a page: the last that begins so.
+PICTURED = {
+    "capital": "sweep",
+    "crab": "rounds lessons",
+    "kernel": "evaluate",
+    "meow": "rewrite quiet",
+    "patchscope": 'inject texas --into "x:"',
+}
+
+
+@dataclass
+class Run:
+    """A file that was run: what each of its lines said, by the number of the line, and how long all of it took."""
+
+    file: CommandFile
+    said: dict[int, list[Event]] = field(default_factory=dict)
+    failed: Failed | None = None
+    seconds: float = 0.0
+
+
+def main() -> None:
+    names = [word for word in sys.argv[1:] if not word.startswith("-")]
+    sys.argv = [word for word in sys.argv if word not in names]
+    torch.set_num_threads(os.cpu_count() or 1)
+    files = [file for file in library.files() if not names or file.name in names]
+    with TemporaryDirectory() as folder, chdir(folder):
+        runs = [run(file, Path(folder) / file.name) for file in files]
+        if "--pages" in sys.argv:
+            for done in runs:
+                write_page(done, Path(folder))
+    for done in runs:
+        if done.failed is not None:
+            print(f"{done.failed.where}: {done.failed.message}", file=sys.stderr)
+    figures = [
+        Figure(f"{done.file.name}: minutes", done.seconds / 60, LIMIT / 60, {}) if done.failed is None
+        else Figure(f"{done.file.name}: stopped, lines left", 1, 0, {})
+        for done in runs
+    ]  # fmt: skip
+    report("the cookbook, whole", figures, surroundings("float32", "cpu"), switches=["--pages"])
+
+
+def run(file: CommandFile, home: Path) -> Run:
+    """Run a file in a home that has the embedded models alone."""
+    home.mkdir()
+    (home / "models").symlink_to(Store().models)
+    done, number, start = Run(file), 0, perf_counter()
+    with closing(Session(home)) as session:
+        try:
+            for event in script.play(session, Path(file.path)):
+                if isinstance(event, Started):
+                    number = int(event.where.rpartition(":")[2])
+                if isinstance(event, Failed):
+                    done.failed = event
+                done.said.setdefault(number, []).append(event)
+        except script.Stopped:
+            pass
+    done.seconds = perf_counter() - start
+    return done
+
+
+def write_page(done: Run, folder: Path) -> None:
+    """Write the page of a file and its picture."""
+    name = done.file.name
+    PAGES.mkdir(parents=True, exist_ok=True)
+    (PAGES / f"{name}.svg").write_text(_picture(done), encoding="utf-8")
+    minutes = f"{done.seconds / 60:.1f} minutes on two cores, without a GPU"
+    top = [
+        f"# {name}", "", done.file.heading, "", f"`workbench run {name}` takes {minutes}.", "",
+        f"![{PICTURED[name]}]({name}.svg)", "",
+    ]  # fmt: skip
+    text = "\n".join([*top, *_body(done)]) + "\n"
+    examples = str(library.FOLDER)
+    (PAGES / f"{name}.md").write_text(text.replace(str(folder / name), "~").replace(examples, "examples"), "utf-8")
+
+
+def _body(done: Run) -> Iterator[str]:
+    """Remarks as paragraphs, and between them the lines with what they said."""
+    remark: list[str] = []
+    block: list[Event] = []
+    lines = Path(done.file.path).read_text(encoding="utf-8").splitlines()
+    heading = next(at for at, line in enumerate(lines) if not line.startswith("#"))
+    for number, line in enumerate(lines[heading:], heading + 1):
+        if line.startswith("#"):
+            yield from _console(block)
+            block = []
+            remark.append(line.removeprefix("#").strip())
+        elif remark:
+            yield from (" ".join(remark), "")
+            remark = []
+        block += done.said.get(number, [])
+    yield from _console(block)
+
+
+def _console(events: Sequence[Event]) -> Iterator[str]:
+    if events:
+        out = StringIO()
+        with closing(Lines(Console(file=out, width=WIDTH, markup=False, emoji=False, highlight=False))) as lines:
+            for event in events:
+                lines.show(event)
+        yield from ("```text", *out.getvalue().rstrip("\n").split("\n"), "```", "")
+
+
+def _picture(done: Run) -> str:
+    """The result of the pictured line as a drawing that asks for nothing from elsewhere."""
+    console = Console(file=StringIO(), record=True, width=WIDTH, markup=False, emoji=False, highlight=False)
+    shown = ""
+    pictured: Result | None = None
+    for events in done.said.values():
+        line = next((event.line for event in events if isinstance(event, Started)), "")
+        results = [event for event in events if isinstance(event, Result)]
+        if line.startswith(PICTURED[done.file.name]) and results:
+            shown, pictured = line, results[-1]
+    if pictured is not None:
+        console.print(Text(f"> {shown}", style="bold"))
+        for part in present(pictured.value, WIDTH, pictured.seconds, "", alone=True):
+            console.print(part)
+    svg = console.export_svg(title=f"workbench run {done.file.name}", unique_id=done.file.name)
+    return re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)
+
+
+if __name__ == "__main__":
+    main()
