@@ -105,8 +105,8 @@ def counted(count: int, what: str) -> str:
 
 
 def table(sheet: Sheet, *headings: str) -> Table:
-    """A table without lines. A heading that starts with `>` is of numbers, right-aligned; one that starts with `!` names
-    the rows. Neither is cut."""
+    """A table without lines. A heading that starts with `>` is of numbers, right-aligned; one with `!` names the rows.
+    Neither is cut."""
     gap = 2 if sheet.width >= WIDE else 1
     table = Table(box=None, padding=(0, gap, 0, 0), pad_edge=False, header_style="dim")
     for heading in headings:

@@ -1,0 +1,78 @@
+"""The command files that come with the workbench are true: run in a small setting, every `expect` of theirs holds."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from commands import library, script
+from commands.grammar import VERBS, parse
+from sessions.errors import UsageError
+from sessions.events import Failed, Result
+from sessions.results import Ran
+from sessions.session import Session
+from tests.commands.driving import events_of, failure, result
+
+#: What makes each of them small: fewer texts, steps and neurons, and no claim that only many of these bear out.
+SMALL = {
+    "capital": {"tokens": "8", "sizes": "50,100", "controls": "1"},
+    "meow": {"docs": "32", "tokens": "24", "alphas": "290", "strong": "290"}
+    | {"epochs": "2", "reply": "8", "learned": ">=", "limit": "3"},
+    "kernel": {"count": "4", "limit": "10", "kept": "5"},
+    "crab": {"rounds": "2", "epochs": "2", "limit": "2", "reply": "4", "tokens": "8", "learned": "e"},
+    "patchscope": {"docs": "32", "tokens": "12", "map": "11-12"},
+}
+FILES = {file.name: file for file in library.files()}
+
+
+def test_each_of_the_five_projects_has_a_file() -> None:
+    assert FILES.keys() == SMALL.keys()
+    for file in FILES.values():
+        assert len(file.heading) > 80, "the heading says what is shown"
+        assert SMALL[file.name].keys() <= file.values.keys()
+        lines = [parse(line.text) for line in script.read(Path(file.path))]
+        assert sum(line.verb == "expect" for line in lines) >= 5
+        page = Path(__file__).parents[2] / "docs" / "cookbook" / f"{file.name}.md"
+        assert file.heading in page.read_text("utf-8"), f"python -m benchmarks.cookbook {file.name} --pages"
+
+
+@pytest.mark.parametrize("name", sorted(FILES))
+def test_a_file_goes_through_and_what_it_expects_is_true(
+    name: str, knowing: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    session = Session(knowing)
+    words = " ".join(f"--set {key}={value}" for key, value in SMALL[name].items())
+    events = events_of(session, f"run {name} {words}")
+    assert [event for event in events if isinstance(event, Failed)] == []
+    last = [event.value for event in events if isinstance(event, Result)][-1]
+    assert isinstance(last, Ran) and last.lines > 20
+    assert os.listdir(work) == [], "it leaves nothing where it was run"
+    session.close()
+
+
+def test_between_them_they_show_what_the_workbench_is_for() -> None:
+    used = {parse(line.text).verb for file in FILES.values() for line in script.read(Path(file.path))}
+    assert used >= {"discover", "ablate", "sweep", "contrast", "vector", "edges", "faithfulness"}
+    assert used >= {"rewrite", "say", "train-round", "evaluate", "inspect", "fingerprint", "undo"}
+    assert used >= {"surgery", "crab", "rounds", "recruits", "ensemble", "atlas", "capture", "inject", "sae"}
+    assert used <= VERBS.keys()
+
+
+def test_on_a_model_that_cannot_do_it_a_file_stops_with_one_plain_error(little: Session) -> None:
+    failed = failure(little, f"run {Path(FILES['meow'].path)} --set model=nowhere")
+    assert failed.error == "script" and "stopped at line" in failed.message
+
+
+def test_a_file_of_the_workbench_is_checked_before_it_runs(little: Session) -> None:
+    before = little.state()
+    failed = failure(little, "run crab --set roundz=2")
+    assert "does not use a value called 'roundz'" in failed.message
+    assert little.state() == before
+    with pytest.raises(UsageError, match="no subject"):
+        script.commands_in(b"discover x\nexpect faithfulnes.kept@50 > 1", "a.wb", {})
+    assert result(little, "run --list").rows == tuple(FILES.values())
