@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 
 from commands import library, script
 from commands.grammar import VERBS, parse
@@ -63,9 +64,19 @@ def test_between_them_they_show_what_the_workbench_is_for() -> None:
     assert used <= VERBS.keys()
 
 
-def test_on_a_model_that_cannot_do_it_a_file_stops_with_one_plain_error(little: Session) -> None:
-    failed = failure(little, f"run {Path(FILES['meow'].path)} --set model=nowhere")
-    assert failed.error == "script" and "stopped at line" in failed.message
+@pytest.mark.parametrize("name", sorted(FILES))
+def test_on_a_model_that_cannot_do_it_a_file_stops_with_one_plain_error(little: Session, name: str) -> None:
+    """The tiny model has three layers, no chat template, and knows no capital."""
+    text = Path(FILES[name].path).read_text("utf-8")
+    own = "\n".join("" if line.startswith("model ") else line for line in text.splitlines())
+    Path("own.wb").write_text(own.replace("${here}", str(library.FOLDER)), "utf-8")
+    model, tensors = little.opened(), {key: each.clone() for key, each in little.opened().model.state_dict().items()}
+    failed = [event for event in events_of(little, "run own.wb") if isinstance(event, Failed)]
+    assert [each.error for each in failed][-1] == "script" and "stopped at line" in failed[-1].message
+    assert len(failed) == 2 and failed[0].error not in ("defect", "memory") and failed[0].where.startswith("own.wb:")
+    assert little.opened() is model
+    assert all(torch.equal(each, tensors[key]) for key, each in model.model.state_dict().items())
+    assert result(little, "generate").text is not None
 
 
 def test_a_file_of_the_workbench_is_checked_before_it_runs(little: Session) -> None:

@@ -6,7 +6,6 @@ from __future__ import annotations
 import hashlib
 import math
 from pathlib import Path
-from tempfile import mkdtemp
 
 import pytest
 import torch
@@ -161,12 +160,14 @@ def test_the_same_seed_gives_the_same_round_twice_and_another_seed_another() -> 
 
 @settings(max_examples=5, deadline=None)
 @given(st.integers(0, 5), st.sampled_from(["llama", "gpt2"]))
-def test_a_killed_round_goes_on_to_the_same_bits(killed: int, family: str) -> None:
+def test_a_killed_round_goes_on_to_the_same_bits(
+    tmp_path_factory: pytest.TempPathFactory, killed: int, family: str
+) -> None:
     found = opened(family)
     lessons, wanted = lessons_of(found, SAMPLES), plan(found)
     whole = finished(learn(found, lessons, wanted, HELD))
     begun = Begun(model="m", dtype="float32", plan=wanted, data=data_of(lessons), suppressed=HELD)
-    unfinished = Unfinished(Path(mkdtemp()) / "one.safetensors", begun)
+    unfinished = Unfinished(tmp_path_factory.mktemp("killed") / "one.safetensors", begun)
     steps = learn(found, lessons, wanted, HELD, keep=unfinished.write)
     for event in steps:
         if isinstance(event, Progress) and event.unit == "steps" and event.done > killed:

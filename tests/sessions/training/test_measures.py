@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any
 
 import pytest
@@ -129,19 +128,19 @@ def test_gradient_of_neurons_alone_is_that_of_their_own_weights() -> None:
     assert all(row[0] == 0 and row[1] > 0 and row[2] > 0 for row in round_.gradient.values())
 
 
-def test_a_killed_round_goes_on_to_the_same_gradient_and_epochs() -> None:
+def test_a_killed_round_goes_on_to_the_same_gradient_and_epochs(tmp_path: Path) -> None:
     found = opened()
     lessons, wanted = lessons_of(found, SAMPLES), plan(found)
     whole = finished(learn(found, lessons, wanted))
-    unfinished = _killed(found, lessons, wanted, after=2)
+    unfinished = _killed(tmp_path, found, lessons, wanted, after=2)
     gone_on = finished(learn(found, lessons, wanted, state=unfinished.taken_up()))
     assert gone_on.gradient == whole.gradient and gone_on.curve == whole.curve
     assert (gone_on.plain_initial, gone_on.plain_final) == (whole.plain_initial, whole.plain_final)
 
 
-def _killed(found: OpenModel, lessons: tuple[Lesson, ...], wanted: Plan, after: int) -> Unfinished:
+def _killed(folder: Path, found: OpenModel, lessons: tuple[Lesson, ...], wanted: Plan, after: int) -> Unfinished:
     begun = Begun(model="m", dtype="float32", plan=wanted, data=data_of(lessons))
-    unfinished = Unfinished(Path(mkdtemp()) / "one.safetensors", begun)
+    unfinished = Unfinished(folder / "one.safetensors", begun)
     steps = learn(found, lessons, wanted, keep=unfinished.write)
     for event in steps:
         if isinstance(event, Progress) and event.unit == "steps" and event.done == after:
@@ -150,11 +149,11 @@ def _killed(found: OpenModel, lessons: tuple[Lesson, ...], wanted: Plan, after: 
     return unfinished
 
 
-def test_a_round_begun_by_an_earlier_workbench_goes_on_without_what_it_did_not_count() -> None:
+def test_a_round_begun_by_an_earlier_workbench_goes_on_without_what_it_did_not_count(tmp_path: Path) -> None:
     found = opened()
     lessons, wanted = lessons_of(found, SAMPLES), plan(found)
     whole = finished(learn(found, lessons, wanted))
-    unfinished = _killed(found, lessons, wanted, after=2)
+    unfinished = _killed(tmp_path, found, lessons, wanted, after=2)
     _as_before(unfinished.path)
     gone_on = finished(learn(found, lessons, wanted, state=unfinished.taken_up()))
     assert gone_on.final == whole.final
