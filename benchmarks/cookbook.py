@@ -9,7 +9,6 @@ a picture of one result.
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -24,7 +23,7 @@ import torch
 from rich.console import Console
 from rich.text import Text
 
-from benchmarks.measuring import Figure, report, surroundings
+from benchmarks.measuring import THREADS, Figure, report, surroundings
 from commands import library, script
 from sessions.events import Event, Failed, Result, Started
 from sessions.results import CommandFile
@@ -34,7 +33,7 @@ from workbench.lines import Lines
 from workbench.presenters import present
 
 PAGES = Path(__file__).parents[1] / "docs" / "cookbook"
-#: Seconds that a file may take on two cores, and columns of a page.
+#: Seconds that a file may take, and columns of a page.
 LIMIT, WIDTH = 600.0, 100
 #: The line whose result is the picture of a page: the last that begins so.
 PICTURED = {
@@ -59,7 +58,7 @@ class Run:
 def main() -> None:
     names = [word for word in sys.argv[1:] if not word.startswith("-")]
     sys.argv = [word for word in sys.argv if word not in names]
-    torch.set_num_threads(os.cpu_count() or 1)
+    torch.set_num_threads(THREADS)
     files = [file for file in library.files() if not names or file.name in names]
     with TemporaryDirectory() as folder, chdir(folder):
         runs = [run(file, Path(folder) / file.name) for file in files]
@@ -101,7 +100,7 @@ def write_page(done: Run, folder: Path) -> None:
     name = done.file.name
     PAGES.mkdir(parents=True, exist_ok=True)
     (PAGES / f"{name}.svg").write_text(_picture(done), encoding="utf-8")
-    minutes = f"{done.seconds / 60:.1f} minutes on two cores, without a GPU"
+    minutes = f"{done.seconds / 60:.1f} minutes on one core, without a GPU"
     top = [
         f"# {name}", "", done.file.heading, "", f"`workbench run {name}` takes {minutes}.", "",
         f"![{PICTURED[name]}]({name}.svg)", "",
