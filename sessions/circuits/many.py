@@ -26,7 +26,6 @@ from torch import Tensor
 from sessions.circuits.attribution import (
     STEPS,
     Attribution,
-    Method,
     Reference,
     SiteRelevance,
     attribute,
@@ -35,7 +34,8 @@ from sessions.circuits.attribution import (
 from sessions.circuits.cases import Case
 from sessions.circuits.choosing import Candidates, Choice, candidates, choose, held
 from sessions.circuits.circuit import Circuit, Neuron, Target
-from sessions.circuits.discovery import RELP, Discovery, Scope, Way
+from sessions.circuits.discovery import USUAL, Discovery, Scope, Way
+from sessions.circuits.methods import DEFAULT
 from sessions.circuits.rules import Attention
 from sessions.errors import UsageError
 from sessions.events import Progress, Steps
@@ -88,7 +88,7 @@ def collapsed(
     opened: OpenModel,
     cases: Sequence[Case],
     *,
-    method: Method = "relp",
+    method: str = DEFAULT,
     attention: Attention = "frozen",
     reference: Reference | None = None,
     steps: int = STEPS,
@@ -112,7 +112,7 @@ def discover(
     *,
     choice: Choice,
     scope: Scope | None = None,
-    how: Way = RELP,
+    how: Way = USUAL,
     gathering: Gathering | None = None,
     batch: int = LARGEST_BATCH,
     cancel: Cancel | None = None,
@@ -173,7 +173,7 @@ def mean_target(cases: Sequence[Case]) -> Target:
 def gather(
     opened: OpenModel,
     cases: Sequence[Case],
-    how: Way = RELP,
+    how: Way = USUAL,
     *,
     scope: Scope | None = None,
     gathering: Gathering | None = None,
