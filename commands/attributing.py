@@ -68,7 +68,7 @@ def way(
         attention = chosen.attention_by_default(session.settings.attention)
     compared, notes = yield from compared_with(session, over, reference, reference_seed, force=force)
     chosen.check_model(session.opened().anatomy, compared)
-    return Way(method, attention, compared, named(reference), steps or STEPS), notes  # type: ignore[arg-type]
+    return Way(method, attention, compared, named(reference), steps or STEPS), notes
 
 
 def usual_reference(session: Session, prompts: int) -> str:

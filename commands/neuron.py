@@ -200,7 +200,7 @@ def _attributed(session: Session, circuit: Circuit | None) -> Steps[tuple[Encode
             torch.tensor([encoded.ids], device=opened.device),
             lambda logits: value_of(target, logits),
             method=method,
-            attention=attention,  # type: ignore[arg-type]
+            attention=attention,
             kept=len(target.tokens) if target.sequence else 1,
             cancel=session.cancel,
         )

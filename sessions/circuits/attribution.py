@@ -25,7 +25,6 @@ from transformers import PreTrainedModel
 
 from sessions.circuits.circuit import Neuron
 from sessions.circuits.methods import DEFAULT, named
-from sessions.circuits.rules import Attention
 from sessions.errors import ModelError
 from sessions.model.cancel import Cancel
 from sessions.model.parts import Anatomy
@@ -132,7 +131,7 @@ def attribute(
     measure: Measure,
     *,
     method: str = DEFAULT,
-    attention: Attention = "frozen",
+    attention: str = "frozen",
     reference: Reference | None = None,
     steps: int = STEPS,
     kept: int = 1,

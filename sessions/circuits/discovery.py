@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -19,7 +18,6 @@ from sessions.circuits.attribution import STEPS, Attribution, Reference, attribu
 from sessions.circuits.choosing import Candidates, Choice, candidates, choose
 from sessions.circuits.circuit import Circuit, Target
 from sessions.circuits.methods import DEFAULT, named
-from sessions.circuits.rules import Attention
 from sessions.circuits.targets import value
 from sessions.errors import UsageError
 from sessions.events import Steps, finished
@@ -65,7 +63,7 @@ class Way:
     """How attributions are made (see `attribution.attribute`); `compared` says in a word what with."""
 
     method: str = DEFAULT
-    attention: Attention | Literal[""] = "frozen"
+    attention: str = "frozen"
     reference: Reference | None = None
     compared: str = "zero"
     steps: int = STEPS

@@ -36,7 +36,6 @@ from sessions.circuits.choosing import Candidates, Choice, candidates, choose, h
 from sessions.circuits.circuit import Circuit, Neuron, Target
 from sessions.circuits.discovery import USUAL, Discovery, Scope, Way
 from sessions.circuits.methods import DEFAULT
-from sessions.circuits.rules import Attention
 from sessions.errors import UsageError
 from sessions.events import Progress, Steps
 from sessions.model.cancel import Cancel
@@ -89,7 +88,7 @@ def collapsed(
     cases: Sequence[Case],
     *,
     method: str = DEFAULT,
-    attention: Attention = "frozen",
+    attention: str = "frozen",
     reference: Reference | None = None,
     steps: int = STEPS,
     batch: int = LARGEST_BATCH,

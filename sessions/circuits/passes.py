@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -40,7 +41,7 @@ class Pass:
     anatomy: Anatomy
     ids: Tensor
     measure: Measure
-    attention: Attention = "frozen"
+    attention: str = "frozen"
     reference: Reference | None = None
     steps: int = STEPS
     kept: int = 1
@@ -95,10 +96,11 @@ def present(run: Pass) -> Attribution:
 @contextmanager
 def _measured(run: Pass, tape: _Tape) -> Iterator[Tensor]:
     """The target of one forward pass, which the tape records. The rules stay in place for the length of the block."""
+    attention = cast(Attention, run.attention)
     ids = run.ids.to(home_of(run.anatomy.embeddings[0]))
     with (
         watched(run.anatomy, run.cancel),
-        (linearised if tape.halved else attended)(run.model, run.anatomy, run.attention),
+        (linearised if tape.halved else attended)(run.model, run.anatomy, attention),
         nullcontext() if run.lengths is None else only_at_ends(run.anatomy, run.lengths),
         tape.recording(run.anatomy),
     ):
