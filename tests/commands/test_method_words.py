@@ -9,9 +9,11 @@ import pytest
 
 from commands.grammar import complete
 from sessions.circuits.methods import METHODS
+from sessions.model import homes
 from sessions.session import Session
 from tests.commands.driving import failure, result, unharmed
 from tests.sessions.circuits.test_registry import Opposite
+from tests.sessions.model.test_homes import on_disk
 
 
 @pytest.fixture(autouse=True)
@@ -22,7 +24,7 @@ def opposite(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def test_a_method_of_one_class_is_completed_with_its_summary() -> None:
     (found,) = complete("discover --method op")
-    assert (found.text, found.about) == (Opposite.name, Opposite.summary)
+    assert (found.text, found.description) == (Opposite.name, Opposite.summary)
 
 
 def test_a_method_of_one_class_is_discovered_by(little: Session) -> None:
@@ -47,3 +49,14 @@ def test_what_a_method_does_not_take_is_refused_by_name(options: str, said: str,
     Path("p.txt").write_text("the cat\n", encoding="utf-8")
     with unharmed(little):
         assert said in failure(little, f"discover --method opposite {options}").message
+
+
+def test_the_line_that_is_recommended_where_gradients_have_no_room_works(
+    little: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    little.use_model(on_disk("llama", tmp_path, "model.layers.1"))
+    monkeypatch.setattr(homes, "free_memory", lambda _: 1000)
+    hint = failure(little, "discover --keep-universal").hint
+    line = hint.partition(" needs none")[0].replace("FIRST-LAST", "1-1")
+    assert line == "discover --method exact --layers 1-1 --keep-universal"
+    assert len(result(little, f"{line} --top 5").circuit) == 5
