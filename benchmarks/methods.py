@@ -32,7 +32,7 @@ from torch import Tensor
 from benchmarks.measuring import THREADS, Figure, Table, report, surroundings
 from sessions.circuits import discovery, many
 from sessions.circuits.agreement import Agreement, agreement
-from sessions.circuits.attribution import Attribution, Method, Reference, attribute, place_of
+from sessions.circuits.attribution import Attribution, Reference, attribute, place_of
 from sessions.circuits.cases import Case, settled
 from sessions.circuits.circuit import Neuron
 from sessions.circuits.faithfulness import NONE, WHOLE, Curve, Run, curve, drawn, targets
@@ -51,7 +51,7 @@ MODELS = ("smollm2", "gemma3-270m")
 TASKS = ("agreement", "pronouns", "capitals")
 SIZES = (10, 25, 50, 100, 200, 400)
 #: Methods with their attention rules, and what they are compared with.
-RULES: tuple[tuple[Method, Attention], ...] = (
+RULES: tuple[tuple[str, Attention], ...] = (
     ("relp", "frozen"),
     ("relp", "gradient"),
     ("atp", "gradient"),
@@ -67,7 +67,7 @@ CONTROLS = 2
 SINGLE = 3
 STRONGEST, RANDOM = 25, 50
 
-Way = tuple[Method, Attention, str]
+Way = tuple[str, Attention, str]
 WAYS: tuple[Way, ...] = (
     *((method, attention, reference) for method, attention in RULES for reference in (ZERO, MEAN)),
     ("relp", "frozen", FLAT),

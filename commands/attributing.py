@@ -11,6 +11,7 @@ from msgspec import structs
 from commands.choices import REFERENCE
 from commands.names import means_named
 from commands.reading import prompts_in
+from sessions.circuits.methods import DEFAULT, METHODS
 from sessions.errors import UsageError
 from sessions.events import Steps
 from sessions.model.info import Encoded
@@ -54,24 +55,20 @@ def way(
         UsageError: two of them do not go together.
         ModelError: this model's family is out of reach of the method.
     """
-    from sessions.circuits.attribution import STEPS, check
+    from sessions.circuits.attribution import STEPS
     from sessions.circuits.discovery import Way
 
-    if steps is not None and method != "ig":
-        raise UsageError(f"--steps is for --method ig, not for {method}", "leave one of them out")
-    if attention is not None and method == "exact":
-        raise UsageError("--attention is for estimates, and --method exact makes none", "leave one of them out")
+    chosen = METHODS[method]
+    chosen.check_options(attention=attention, steps=steps, reference=kind(reference))
     if reference_seed is not None and not is_prompt(reference):
         raise UsageError(
             "--reference-seed needs a prompt as --reference", 'for example: --reference "the other prompt"'
         )
     if attention is None:
-        attention = session.settings.attention if method == "relp" else "gradient"
+        attention = chosen.attention_by_default(session.settings.attention)
     compared, notes = yield from compared_with(session, over, reference, reference_seed, force=force)
-    if method == "exact":  # one pass of the plainest method finds out what there is to switch off
-        method = "atp"
-    check(session.opened().anatomy, method, compared)  # type: ignore[arg-type]
-    return Way(method, attention, compared, named(reference), steps or STEPS), notes  # type: ignore[arg-type]
+    chosen.check_model(session.opened().anatomy, compared)
+    return Way(method, attention, compared, named(reference), steps or STEPS), notes
 
 
 def usual_reference(session: Session, prompts: int) -> str:
@@ -83,6 +80,13 @@ def usual_reference(session: Session, prompts: int) -> str:
 def named(reference: str) -> str:
     """What neurons are compared with, or held at, in a word or two."""
     return "another prompt" if is_prompt(reference) else reference
+
+
+def kind(reference: str) -> str:
+    """Which of the kinds a reference is that methods take (`methods.REFERENCES`)."""
+    if is_prompt(reference):
+        return "prompt"
+    return "mean" if means_named(reference) is not None else reference
 
 
 def is_prompt(reference: str) -> bool:
@@ -173,7 +177,12 @@ def many_against_one() -> UsageError:
 
 
 def prompts_with_targets(
-    session: Session, path: Path, raw: bool, method: str, reference: str, batch: int | None
+    session: Session,
+    path: Path,
+    raw: bool,
+    method: str = DEFAULT,
+    reference: str = "zero",
+    batch: int | None = None,
 ) -> Steps[tuple[tuple[Case, ...], list[str]]]:
     """The prompts of a file with their targets, and remarks on these.
 
@@ -184,8 +193,7 @@ def prompts_with_targets(
     from sessions.circuits.cases import remarks, settled
     from sessions.model.rows import LARGEST_BATCH
 
-    if method == "exact":
-        raise UsageError("--method exact is for one prompt", "leave out --prompts, or choose relp, atp or ig")
+    METHODS[method].check_options(many=True)
     if is_prompt(reference):
         raise many_against_one()
     opened, file = session.opened(), prompts_in(path, raw)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 from click.shell_completion import CompletionItem
 
+from sessions.circuits.methods import METHODS
 from sessions.errors import UsageError
 from sessions.settings import describe
 
@@ -111,15 +112,22 @@ ATTENTION = OneOf(
 )
 
 
-METHOD = OneOf(
-    "method",
-    {
-        "relp": "relevance in the network made linear around the prompt",
-        "atp": "activation times gradient",
-        "ig": "activation times the mean gradient on the way from zero, or the reference, to the prompt",
-        "exact": "no estimate: every neuron of --layers is switched off alone",
-    },
-)
+class MethodWord(OneOf):
+    """The name of an attribution method, as the registry has them."""
+
+    def __init__(self) -> None:
+        self.name = "method"
+
+    @property
+    def shape(self) -> str:  # type: ignore[override]
+        return "|".join(METHODS)
+
+    @property
+    def meanings(self) -> dict[str, str]:  # type: ignore[override]
+        return {name: method.summary for name, method in METHODS.items()}
+
+
+METHOD = MethodWord()
 
 
 AGGREGATE = OneOf(

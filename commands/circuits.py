@@ -14,6 +14,7 @@ from commands.verb import argument, option, verb
 from commands.verification import agreed, measured
 from commands.words import Layers, Positions, Real, Rows, SelectionWord, Text, Token, Whole
 from sessions.circuits.circuit import Neuron
+from sessions.circuits.methods import DEFAULT, METHODS, listed
 from sessions.errors import UsageError
 from sessions.events import Progress, Steps
 from sessions.model.info import Token as Vocabulary
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from sessions.model.info import Encoded
 
 FAMILY = "Circuits"
+#: The methods that --steps is for.
+STEPPED = listed(each.name for each in METHODS.values() if each.takes_steps)
 
 
 @verb("discover", family=FAMILY, example='discover " Austin" --vs " Houston" --top 100')
@@ -52,7 +55,7 @@ FAMILY = "Circuits"
 @option("--per-layer", type=Whole(), help="first reduce each layer to its strongest so many")
 @option("--layers", type=Layers(), help="only these layers: 9-26")
 @option("--at", type=Positions(), help="only these positions, the first too if it is among them: 3-9, or -1, the last")
-@option("--method", type=METHOD, default="relp", help="how attributions are made")
+@option("--method", type=METHOD, default=DEFAULT, help="how attributions are made")
 @option(
     "--attention",
     type=ATTENTION,
@@ -64,7 +67,11 @@ FAMILY = "Circuits"
     help="what neurons are compared with: zero, mean, means:NAME or a prompt (default: zero; of many their mean)",
 )
 @option("--reference-seed", type=Text(), help="the seed of that prompt (default: this prompt's)")
-@option("--steps", type=Whole(2), help="passes of --method ig (default: 16)")
+@option(
+    "--steps",
+    type=Whole(2),
+    help=f"passes of --method {STEPPED} (default: 16)",
+)
 @option("--keep-bos", is_flag=True, help="keep the first position, where attention sinks")
 @option("--keep-universal", is_flag=True, help="keep neurons that answer to every prompt")
 @option("--no-verify", is_flag=True, help="do not measure the exact effect of each neuron found")
@@ -119,7 +126,7 @@ def discover(
     about_many = {"--raw": raw, "--aggregate": aggregate, "--align": align, "--threshold": threshold}
     about_one = {"a target": target, "--vs": vs, "--target-only": target_only, "--sequence": sequence}
     _refuse(about_many if prompts is None else about_one, prompts is not None)
-    choice = limits_of(session, **limits)
+    choice, chosen = limits_of(session, **limits), METHODS[method]
     scope = Scope(
         layers=range_of(session, layers),
         positions=None if at is None else range(at[0], at[1] + 1),
@@ -136,15 +143,15 @@ def discover(
         cases = ()
         encoded = session.encoded()
         _check_positions(at, len(encoded.ids))
-        if method == "exact" and layers is None:
-            raise _too_many(session, at, len(encoded.ids))
+        if not chosen.estimates and layers is None:
+            raise _too_many(session, method, at, len(encoded.ids))
         against = reference or "zero"
         how, remarks = yield from way(session, encoded, method, attention, against, reference_seed, steps, force=force)
         question, notes = _question(session, target, vs, target_only, sequence)
         scope = yield from _without_universal(session, scope, keep_universal, notes)
-        found = yield from _on_one(session, encoded, question, choice, scope, how, method == "exact", batch)
+        found = yield from _on_one(session, encoded, question, choice, scope, how, batch)
     circuit, agreement = found.circuit, None
-    if not no_verify and method != "exact":
+    if not no_verify and chosen.estimates:
         verified, _ = yield from measured(session, circuit, circuit.neurons, how.reference, batch, cases)
         effects = {neuron.place: neuron.effect for neuron in verified}
         circuit, agreement = circuit.with_effects(effects, how.compared), agreed(verified)
@@ -182,24 +189,12 @@ def _on_one(
     choice: Choice,
     scope: Scope,
     how: Way,
-    exact: bool,
     batch: int | None,
 ) -> Steps[Discovery]:
-    from sessions.circuits.discovery import discover, discover_exact
+    from sessions.circuits.discovery import discovering
 
-    opened, cancel = session.opened(), session.cancel
-    if not exact:
-        return discover(opened, encoded, question, choice=choice, scope=scope, how=how, cancel=cancel)
-    steps = discover_exact(
-        opened,
-        encoded,
-        question,
-        choice=choice,
-        scope=scope,
-        reference=how.reference,
-        compared=how.compared,
-        batch=batch,
-        cancel=cancel,
+    steps = discovering(
+        session.opened(), encoded, question, choice=choice, scope=scope, how=how, batch=batch, cancel=session.cancel
     )
     return (yield from steps)
 
@@ -212,12 +207,12 @@ def _check_positions(positions: tuple[int, int] | None, length: int) -> None:
             )
 
 
-def _too_many(session: Session, positions: tuple[int, int] | None, length: int) -> UsageError:
+def _too_many(session: Session, method: str, positions: tuple[int, int] | None, length: int) -> UsageError:
     """Every neuron of the model, one by one."""
     widths = session.opened().anatomy.widths
     places = length - 1 if positions is None else positions[1] - positions[0] + 1
     return UsageError(
-        f"--method exact without --layers would switch off {sum(widths) * places:,} neurons, a forward pass each",
+        f"--method {method} without --layers would switch off {sum(widths) * places:,} neurons, a forward pass each",
         f"choose some layers, and the last position, for example: --layers {len(widths) // 2} --at -1",
     )
 

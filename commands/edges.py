@@ -49,7 +49,7 @@ def edges(session: Session, selection: str, targets: int, top: int, graphviz: Pa
     (bottlenecks), and whose edges are of another size than all others (super-weight neurons) are
     named; so is the flow from layer to layer.
     """
-    from sessions.circuits.edges import check_circuit, trace
+    from sessions.circuits.edges import check_circuit, divides, trace
 
     circuit = session.found()
     check_circuit(circuit)
@@ -60,7 +60,7 @@ def edges(session: Session, selection: str, targets: int, top: int, graphviz: Pa
     traced = yield from trace(session.opened(), prompt.ids, circuit.target, chosen, targets, cancel=session.cancel)
     flow = traced.flow
     notes += read_elsewhere(session, circuit)
-    if (circuit.method, circuit.attention) != ("relp", "frozen"):
+    if not divides(circuit):
         notes.append(f"edges are by relp, frozen attention; the circuit's attributions are by {circuit.way}")
     path = ""
     if graphviz is not None:

@@ -167,18 +167,18 @@ def _attributed(session: Session, circuit: Circuit | None) -> Steps[tuple[Encode
 
     from sessions.circuits.attribution import attribute
     from sessions.circuits.cases import settled
+    from sessions.circuits.methods import METHODS, within_reach
     from sessions.circuits.prompts import Asked
     from sessions.circuits.targets import value_of
     from sessions.model.finite import locating
 
     opened, notes = session.opened(), []
-    method, attention = "relp", session.settings.attention
-    if opened.anatomy.why_not("relp") is not None:
-        method, attention = "atp", "gradient"
+    usual = within_reach(opened.anatomy)
+    method, attention = usual.name, usual.attention_by_default(session.settings.attention)
     if _explains(circuit):
         notes += read_elsewhere(session, circuit)
         encoded, target = explained(session), circuit.target
-        if circuit.method in ("relp", "atp", "ig"):
+        if circuit.method in METHODS and METHODS[circuit.method].estimates:
             method, attention = circuit.method, circuit.attention
         else:
             notes.append(f"attributed by {method} against zero; the circuit's own are by {circuit.method}")
@@ -199,8 +199,8 @@ def _attributed(session: Session, circuit: Circuit | None) -> Steps[tuple[Encode
             opened.anatomy,
             torch.tensor([encoded.ids], device=opened.device),
             lambda logits: value_of(target, logits),
-            method=method,  # type: ignore[arg-type]
-            attention=attention,  # type: ignore[arg-type]
+            method=method,
+            attention=attention,
             kept=len(target.tokens) if target.sequence else 1,
             cancel=session.cancel,
         )

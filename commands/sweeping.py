@@ -257,7 +257,7 @@ def _questions(
     if prompts is None:
         encoded = session.encoded()
         return (question(encoded, target_of(session), limits.where(session, encoded)),), list(doubts(session))
-    cases, notes = yield from prompts_with_targets(session, prompts, raw, "relp", "zero", None)
+    cases, notes = yield from prompts_with_targets(session, prompts, raw)
     return tuple(question(case.encoded, case.target, limits.where(session, case.encoded)) for case in cases), notes
 
 

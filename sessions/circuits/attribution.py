@@ -1,53 +1,33 @@
-"""Attribution: how much each neuron contributes to a target, in one forward and one backward pass.
+"""Attribution: how much each neuron contributes to a target.
 
-A neuron's attribution is (activation − reference) × gradient of the target with respect to it. The methods differ in
-the gradient:
-
-*relp*  that of the network made linear around the prompt by the rules of `rules.linearised` (LRP; the form for MLP
-        neurons is that of the Transluce circuits work, 2025; RelP, Jafari et al. 2025);
-*atp*   the network's own (attribution patching, Nanda 2023, Syed et al. 2023; with reference zero, gradient × input);
-*ig*    the mean of the network's own at `steps` points between the reference's embeddings, or zero, and the
-        prompt's (integrated gradients, Sundararajan et al. 2017, along the inputs as in EAP-IG, Hanna et al. 2024).
+A neuron's attribution is (activation − reference) × gradient of the target with respect to it. The `methods` differ in
+the gradient, or measure what they do not estimate; `passes` says how a pass runs.
 
 The reference is what counts as the neuron not contributing: zero, its mean, or what it was in another prompt, a
-difference that patching would make (`recording`). The pass runs as follows:
-
-1. Embedding outputs are made the leaves of the graph; no parameter takes a gradient.
-2. At each down projection the incoming activations h are recorded, under relp after the half rule
-   where h is a product of gate and up.
-3. The target is read off the model's own logits; under relp, what stands between them and the head's scores takes the
-   identity rule.
-4. One `autograd.grad` of the target with respect to all recorded h and all embeddings.
+difference that patching would make (`recording`).
 
 Many prompts are the rows of one batch, padded on the right (`cases`). What is differentiated then is the sum of their
 targets: rows do not see each other, so the gradient of each is its own. Nothing is kept of the padding.
 
-Under relp, relevance arriving at the embeddings should sum to what left the logits (conservation): for a
-logit or a difference of logits that is the target itself, for a log-probability its gradient times the
-logits. `conservation` says by how much it does not. Attention gradients and biases are the honest
-reasons for a gap.
+Where a method conserves relevance, what arrives at the embeddings should sum to what left the logits: for a logit or a
+difference of logits that is the target itself, for a log-probability its gradient times the logits. `conservation` says
+by how much it does not. Attention gradients and biases are the honest reasons for a gap.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from sessions.circuits.circuit import Neuron
-from sessions.circuits.rules import Attention, attended, behind_the_head, half, linearised
-from sessions.errors import ModelError, NotFinite
+from sessions.circuits.methods import DEFAULT, named
+from sessions.errors import ModelError
 from sessions.model.cancel import Cancel
-from sessions.model.homes import home_of
-from sessions.model.hooks import Change, Routing, after, on_neurons, together, watched, watched_back
-from sessions.model.logits import only_at_ends
-from sessions.model.parts import Anatomy, ExpertSite, Site
-from sessions.model.tokens import last_positions
+from sessions.model.parts import Anatomy
 
 
 @dataclass(frozen=True)
@@ -94,8 +74,7 @@ class Attribution:
         return torch.stack([site.relevance.to(home) for site in self.sites])
 
 
-Method = Literal["relp", "atp", "ig"]
-#: Passes of `ig`, unless asked otherwise.
+#: Passes of a method that takes several, unless asked otherwise.
 STEPS = 16
 #: What a mixture of experts has not.
 OTHER_REFERENCE = "a reference other than zero"
@@ -104,8 +83,8 @@ OTHER_REFERENCE = "a reference other than zero"
 @dataclass(frozen=True)
 class Reference:
     """What neurons are compared with: the activations of each site in the order of the layers, `[width]` or
-    `[seq, width]`, and for `ig` the embeddings it begins at, `[1, seq, d]` each, none for zero. NaN where there is
-    nothing to compare with.
+    `[seq, width]`, and for methods that walk from it to the prompt its embeddings, `[1, seq, d]` each, none for zero.
+    NaN where there is nothing to compare with.
 
     With `from_end`, positions are counted from the end of each prompt, the last row being the last one; what is further
     back than the first row is compared with that.
@@ -151,8 +130,8 @@ def attribute(
     ids: Tensor,
     measure: Measure,
     *,
-    method: Method = "relp",
-    attention: Attention = "frozen",
+    method: str = DEFAULT,
+    attention: str = "frozen",
     reference: Reference | None = None,
     steps: int = STEPS,
     kept: int = 1,
@@ -164,59 +143,25 @@ def attribute(
     Args:
         ids: the prompt, `[1, seq]`, on any device, or with `lengths` many, `[prompts, seq]`, padded on the right.
         measure: the target, a function of the logits in float32.
+        method: the name of one of the `methods`.
         attention: how relevance passes attention (see `rules`).
         reference: what neurons are compared with; zero where it is left out.
-        steps: passes of `ig`.
+        steps: passes of a method that takes several.
         lengths: tokens of each of many prompts, each read at its last one.
 
     Raises:
+        UsageError: there is no such method.
         NotFinite: the target's value, or a layer's relevance, is not finite.
         ModelError: the family is out of reach of the method, or offloaded weights have no room.
         Cancelled: `cancel` was requested; every hook is gone.
     """
-    check(anatomy, method, reference)
-    ids = ids.to(home_of(anatomy.embeddings[0]))
-    base = () if reference is None else reference.embedded
-    if reference is not None:
-        reference = reference.spread(lengths or [ids.shape[1]])
-    passes = steps if method == "ig" else 1
-    first: _Tape | None = None  # the whole way to the prompt: what is measured there is the target
-    summed: Sequence[Tensor | None] = ()
-    value = 0.0
-    for step in range(passes):
-        tape = _Tape(cancel, method == "relp", 1 - step / passes, base)
-        with (
-            torch.enable_grad(),
-            watched(anatomy, cancel),
-            linearised(model, anatomy, attention) if method == "relp" else attended(model, anatomy, attention),
-            nullcontext() if lengths is None else only_at_ends(anatomy, lengths),
-            tape.recording(anatomy),
-        ):
-            keep = last_positions(kept if lengths is None else ids.shape[1], ids)
-            logits = model(input_ids=ids, use_cache=False, logits_to_keep=keep).logits
-            logits = behind_the_head(tape.scores, logits) if method == "relp" else logits
-            target = measure(logits.flatten(0, 1).float())
-            if not target.isfinite():
-                raise NotFinite("the target's value is not finite", "open the model with --dtype float32")
-            gradients = torch.autograd.grad(target, tape.tensors, allow_unused=True)
-        if first is None:
-            first, summed, value = tape, gradients, float(target.detach())
-        else:
-            summed = list(map(_sum, summed, gradients))
-    assert first is not None
-    if passes > 1:
-        summed = [None if gradient is None else gradient / passes for gradient in summed]
-    found = _relevance(first, summed, reference, value, lengths)
-    return found if method == "relp" and reference is None else replace(found, outputs=None, inputs=None)
+    from sessions.circuits.passes import Pass
 
-
-def check(anatomy: Anatomy, method: Method, reference: Reference | None = None) -> None:
-    """Raise `ModelError` where the model is out of reach of a method."""
-    anatomy.check_gradients(method)
-    if method == "relp":
-        anatomy.require("relp")
-    if method == "ig" or reference is not None:
-        refuse_experts(anatomy, "ig" if method == "ig" else OTHER_REFERENCE)
+    chosen = named(method)
+    chosen.check_model(anatomy, reference)
+    return chosen.attribute(
+        Pass(model, anatomy, ids, measure, attention, reference, steps=steps, kept=kept, lengths=lengths, cancel=cancel)
+    )
 
 
 def refuse_experts(anatomy: Anatomy, what: str) -> None:
@@ -226,146 +171,3 @@ def refuse_experts(anatomy: Anatomy, what: str) -> None:
             f"{what} is not available on a mixture of experts: each text is sent to experts of its own",
             "--method relp and atp, and --reference zero, work on it",
         )
-
-
-def _sum(one: Tensor | None, other: Tensor | None) -> Tensor | None:
-    if one is None or other is None:
-        return other if one is None else one
-    return one + other
-
-
-@dataclass
-class _Tape:
-    """What one forward pass leaves behind for the backward pass.
-
-    `halved` installs the half rule at the neurons; the embeddings stand at `fraction` of the way from `base`, or
-    from zero where that is empty, to the prompt's.
-    """
-
-    cancel: Cancel | None
-    halved: bool = True
-    fraction: float = 1.0
-    base: tuple[Tensor, ...] = ()
-    places: list[tuple[int, Site, Routing | None]] = field(default_factory=list)
-    activations: list[Tensor] = field(default_factory=list)
-    embedded: list[Tensor] = field(default_factory=list)
-    scores: Tensor = field(default_factory=lambda: torch.empty(0))
-
-    @property
-    def tensors(self) -> list[Tensor]:
-        """What the target is differentiated by: neurons, then the embeddings, then the head's scores."""
-        return [*self.activations, *self.embedded, self.scores]
-
-    @contextmanager
-    def recording(self, anatomy: Anatomy) -> Iterator[None]:
-        """Record embeddings, neurons and the head's scores of the forward pass inside the block."""
-        embeddings = [after(embedding, self._embedding) for embedding in anatomy.embeddings]
-        neurons = [
-            on_neurons(site, self._neurons(number, site))
-            for number, layer in enumerate(anatomy.layers)
-            for site in layer.sites
-        ]
-        with together([*embeddings, *neurons, after(anatomy.head, self._head)]):
-            yield
-
-    def _embedding(self, _: Tensor, output: Tensor) -> Tensor:
-        if self.fraction < 1:
-            base = self.base[len(self.embedded)].to(output) if self.base else torch.zeros_like(output)
-            base = torch.where(base.isnan(), output, base)
-            output = base + self.fraction * (output - base)
-        self.embedded.append(output.requires_grad_())
-        return output
-
-    def _neurons(self, layer: int, site: Site) -> Change:
-        halved = self.halved and (isinstance(site, ExpertSite) or site.gated)
-
-        def record(activations: Tensor, routing: Routing | None) -> Tensor:
-            recorded = half(activations) if halved else activations
-            watched_back(recorded, self.cancel)  # the backward pass is half of the time
-            self.places.append((layer, site, routing))
-            self.activations.append(recorded)
-            return recorded
-
-        return record
-
-    def _head(self, _: Tensor, output: Tensor) -> Tensor:
-        self.scores = output
-        return output
-
-
-@torch.no_grad()
-def _relevance(
-    tape: _Tape,
-    gradients: Sequence[Tensor | None],
-    reference: Reference | None,
-    value: float,
-    lengths: Sequence[int] | None,
-) -> Attribution:
-    sites = []
-    pairs = zip(tape.places, tape.activations, gradients, strict=False)
-    for number, ((layer, site, routing), activation, gradient) in enumerate(pairs):
-        moved = activation if reference is None else _moved(activation, reference.activations[number])
-        # A layer without a path to the target, such as one skipped for a position, has relevance 0.
-        relevance = torch.zeros_like(activation) if gradient is None else _product(gradient, moved)
-        found = _site_relevance(layer, site, routing, relevance.detach(), activation.detach())
-        sites.append(found if lengths is None else _of_many(found, lengths))
-    _refuse_infinite(sites)
-    *inputs, outputs = (
-        0.0 if gradient is None else float((tensor.float() * gradient.float()).sum())
-        for tensor, gradient in zip(tape.tensors[len(sites) :], gradients[len(sites) :], strict=True)
-    )
-    # In the anatomy's order, whichever of a layer's sites its family runs first.
-    order = sorted(range(len(sites)), key=lambda number: (tape.places[number][0], tape.places[number][1].offset))
-    return Attribution(tuple(sites[number] for number in order), value, outputs, sum(inputs))
-
-
-def _refuse_infinite(sites: Sequence[SiteRelevance]) -> None:
-    """Raise `NotFinite` for the highest layer whose relevance is not finite, from which it went down to all others."""
-    for site in reversed(sites):
-        if not site.relevance.sum().isfinite():
-            bad = (~site.relevance.sum(1).isfinite()).nonzero()[:1, 0]
-            row = None if site.prompts is None or not len(bad) else int(site.prompts[bad])
-            dtype = str(site.activation.dtype).removeprefix("torch.")
-            raise NotFinite(
-                f"the relevance of layer {site.layer} is not finite in {dtype}",
-                "open the model with --dtype float32",
-                row,
-            )
-
-
-def _moved(activation: Tensor, reference: Tensor) -> Tensor:
-    """How far a neuron is from its reference; 0 where it has none (NaN)."""
-    known = reference.to(activation)
-    if known.ndim == 3:  # some families flatten batch and sequence before an MLP
-        known = known.reshape(activation.shape)
-    return torch.where(known.isnan(), 0, activation - known)
-
-
-def _product(gradient: Tensor, activation: Tensor) -> Tensor:
-    """Gradient × activation in float32; in place where the gradient is that already, since nobody else needs it."""
-    if gradient.dtype == torch.float32:
-        return gradient.mul_(activation)
-    return gradient.float() * activation.float()
-
-
-def _site_relevance(
-    layer: int, site: Site, routing: Routing | None, relevance: Tensor, activation: Tensor
-) -> SiteRelevance:
-    rows = relevance.reshape(-1, relevance.shape[-1])
-    positions = torch.arange(rows.shape[0], device=rows.device)
-    offsets = torch.full_like(positions, site.offset)
-    if isinstance(site, ExpertSite):
-        assert routing is not None
-        positions = positions // routing.per_token
-        offsets = site.offset + routing.experts * site.d_expert
-    return SiteRelevance(layer, rows, activation.reshape(rows.shape), positions, offsets)
-
-
-def _of_many(site: SiteRelevance, lengths: Sequence[int]) -> SiteRelevance:
-    """Rows that run over a batch of padded prompts, as rows of these prompts: those of the padding are gone."""
-    per_prompt = int(site.positions[-1] + 1) // len(lengths)
-    prompts, positions = site.positions // per_prompt, site.positions % per_prompt
-    kept = positions < torch.tensor(lengths, device=positions.device)[prompts]
-    return SiteRelevance(
-        site.layer, site.relevance[kept], site.activation[kept], positions[kept], site.offsets[kept], prompts[kept]
-    )

@@ -1,31 +1,26 @@
 """Discovery: from a prompt and a target to the circuit that produces it.
 
-One attribution pass, then a choice among the candidates. The target is a logit difference unless
+One attribution (by one of the `methods`), then a choice among the candidates. The target is a logit difference unless
 only one token is asked for: a logit alone is mostly explained by neurons that raise many tokens at
 once, and a difference cancels them.
-
-The exact way has no estimate in it: every candidate is switched off alone (`verification`), and its
-effect is its attribution.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
 import torch
-from msgspec import structs
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from sessions.circuits.attribution import STEPS, Attribution, Method, Reference, SiteRelevance, attribute
+from sessions.circuits.attribution import STEPS, Attribution, Reference, attribute
 from sessions.circuits.choosing import Candidates, Choice, candidates, choose
-from sessions.circuits.circuit import Circuit, Neuron, Target
-from sessions.circuits.rules import Attention
+from sessions.circuits.circuit import Circuit, Target
+from sessions.circuits.methods import DEFAULT, named
 from sessions.circuits.targets import value
-from sessions.circuits.verification import verify
 from sessions.errors import UsageError
-from sessions.events import Steps
+from sessions.events import Steps, finished
 from sessions.model.cancel import Cancel
 from sessions.model.finite import locating
 from sessions.model.info import Encoded, Token
@@ -67,8 +62,8 @@ class Scope:
 class Way:
     """How attributions are made (see `attribution.attribute`); `compared` says in a word what with."""
 
-    method: Method = "relp"
-    attention: Attention = "frozen"
+    method: str = DEFAULT
+    attention: str = "frozen"
     reference: Reference | None = None
     compared: str = "zero"
     steps: int = STEPS
@@ -78,7 +73,7 @@ class Way:
         return self.method if self.reference is None else f"{self.method} against {self.compared}"
 
 
-RELP = Way()
+USUAL = Way()
 
 
 @dataclass(frozen=True)
@@ -97,78 +92,72 @@ def discover(
     *,
     choice: Choice,
     scope: Scope | None = None,
-    how: Way = RELP,
+    how: Way = USUAL,
     cancel: Cancel | None = None,
 ) -> Discovery:
-    """The circuit for `question` on the prompt.
-
-    Raises:
-        UsageError: target and counterfactual are the same token, or nothing is left to choose.
-        ModelError: the family is out of reach of the rules, or relevance is not finite.
-    """
-    scope = scope or Scope()
-    asked = _asked(opened, encoded, question, how, cancel)
-    return asked.answered(_candidates(asked, scope), choice)
+    """The circuit for `question` on the prompt, without a word on the way. Arguments and errors as of `discovering`."""
+    return finished(discovering(opened, encoded, question, choice=choice, scope=scope, how=how, cancel=cancel))
 
 
-def discover_exact(
+def discovering(
     opened: OpenModel,
     encoded: Encoded,
     question: Question,
     *,
     choice: Choice,
-    scope: Scope,
-    reference: Reference | None = None,
-    compared: str = "zero",
+    scope: Scope | None = None,
+    how: Way = USUAL,
     batch: int | None = None,
     cancel: Cancel | None = None,
 ) -> Steps[Discovery]:
-    """The circuit of the largest exact effects, every candidate of the scope held at the reference alone.
+    """The circuit for `question` on the prompt; a method that measures tells how far it is.
 
     Args:
-        reference: what candidates are held at, zero where it is left out; `compared` says it in a word.
-        batch: tokens computed at once (see `verification.verify`).
+        batch: tokens computed at once by a method that measures (see `verification.verify`).
 
     Raises:
         UsageError: target and counterfactual are the same token, or nothing is left to choose.
-        ModelError: the target's value is not a number.
+        ModelError: the family is out of reach of the method, or relevance is not finite.
     """
-    # One pass says which neurons there are, where and how active, and what the target is; its estimates are dropped.
-    asked = _asked(opened, encoded, question, Way("atp", "gradient"), cancel)
-    for site in asked.attribution.sites:
-        site.relevance.fill_(1)
-    found = _candidates(asked, scope)
-    places = [site.relevance.nonzero() for site in found.sites]
-    neurons = [neuron for site, where in zip(found.sites, places, strict=True) for neuron in _neurons(site, where)]
-    values = [0.0 if reference is None else reference.at(opened.anatomy, neuron) for neuron in neurons]
-    known = [which for which, value in enumerate(values) if value == value]
-    verified = yield from verify(
-        opened,
-        asked.ids,
-        [neurons[which] for which in known],
-        asked.target,
-        values=[values[which] for which in known],
-        batch=batch,
-        cancel=cancel,
-    )
-    effects = torch.zeros(len(neurons))
-    effects[known] = torch.tensor(verified.effects)
-    parts = effects.split([len(where) for where in places])
-    for site, where, part in zip(found.sites, places, parts, strict=True):
-        site.relevance[where[:, 0], where[:, 1]] = part.to(site.relevance)
-    found = replace(found, total=float(effects.sum()))
+    asked, found = yield from _attributed(opened, encoded, question, scope, how, batch, cancel)
     answer = asked.answered(found, choice)
-    method = "exact" if reference is None else f"exact against {compared}"
-    circuit = structs.replace(answer.circuit, method=method, attention="")
-    circuit = circuit.with_effects({neuron.place: neuron.attribution for neuron in circuit.neurons}, compared)
-    return replace(answer, circuit=circuit)
+    if named(how.method).estimates:
+        return answer
+    effects = {neuron.place: neuron.attribution for neuron in answer.circuit.neurons}
+    return replace(answer, circuit=answer.circuit.with_effects(effects, how.compared))
 
 
-def _neurons(site: SiteRelevance, where: Tensor) -> Iterator[Neuron]:
-    """The neurons at some `(row, column)` of a site, `[n, 2]`."""
-    rows, columns = where.T
-    pairs = zip((site.offsets[rows] + columns).tolist(), site.positions[rows].tolist(), strict=True)
-    return (Neuron(site.layer, index, position) for index, position in pairs)
+def attributed(
+    opened: OpenModel,
+    encoded: Encoded,
+    question: Question,
+    *,
+    scope: Scope | None = None,
+    how: Way = USUAL,
+    batch: int | None = None,
+    cancel: Cancel | None = None,
+) -> Steps[tuple[Attribution, Target]]:
+    """What `discovering` chooses from, with the target it settles on: 0 for what is outside the scope."""
+    asked, found = yield from _attributed(opened, encoded, question, scope, how, batch, cancel)
+    return replace(asked.attribution, sites=found.sites), asked.target
+
+
+def _attributed(
+    opened: OpenModel,
+    encoded: Encoded,
+    question: Question,
+    scope: Scope | None,
+    how: Way,
+    batch: int | None,
+    cancel: Cancel | None,
+) -> Steps[tuple[_Asked, Candidates]]:
+    """The question attributed, and the candidates of the scope."""
+    asked = _asked(opened, encoded, question, how, cancel)
+    found = _candidates(asked, scope or Scope())
+    found = yield from named(how.method).measure(
+        found, opened, asked.ids, asked.target, reference=how.reference, batch=batch, cancel=cancel
+    )
+    return asked, found
 
 
 @dataclass(frozen=True)

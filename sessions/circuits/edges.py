@@ -32,10 +32,11 @@ import torch
 from msgspec import structs
 from torch import Tensor
 
-from sessions.circuits.attribution import Attribution, attribute, check
+from sessions.circuits.attribution import Attribution, attribute
 from sessions.circuits.circuit import Circuit, Neuron, Target
 from sessions.circuits.cutting import Cut, Spot, edges_into, shares_of
 from sessions.circuits.flow import Edge, Flow, gathered
+from sessions.circuits.methods.relp import Relp
 from sessions.circuits.targets import value_of
 from sessions.errors import ModelError, NotFinite, UsageError
 from sessions.events import Progress, Steps
@@ -46,6 +47,8 @@ from sessions.model.opening import OpenModel
 from sessions.model.parts import DenseSite
 from sessions.model.tokens import last_positions
 
+#: The method whose attributions edges are parts of, with its first rule for attention.
+BY = Relp()
 #: Targets times tokens in one backward pass, which bounds its memory: so many gradients of the residual stream.
 LARGEST_BATCH = 2048
 #: Neurons that edges into are computed for, unless asked otherwise.
@@ -169,6 +172,11 @@ def edges_of(
     return incoming, tuple(sorted(outgoing, key=lambda edge: -abs(edge.weight)))
 
 
+def divides(circuit: Circuit) -> bool:
+    """Whether edges are parts of the circuit's own attributions."""
+    return (circuit.method, circuit.attention) == (BY.name, BY.attentions[0])
+
+
 def check_circuit(circuit: Circuit) -> None:
     """Raise `UsageError` where a circuit's neurons have no edges: they were not found on one prompt for one target."""
     if circuit.prompts:
@@ -192,7 +200,7 @@ def _at(neuron: Neuron) -> int:
 
 def _check(opened: OpenModel, ids: Sequence[int], neurons: Sequence[Neuron]) -> None:
     anatomy = opened.anatomy
-    check(anatomy, "relp")
+    BY.check_model(anatomy)
     for neuron in neurons:
         site, _ = anatomy.site_of(*neuron.site)
         if neuron.position is None or not 0 <= neuron.position < len(ids):

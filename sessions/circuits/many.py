@@ -26,7 +26,6 @@ from torch import Tensor
 from sessions.circuits.attribution import (
     STEPS,
     Attribution,
-    Method,
     Reference,
     SiteRelevance,
     attribute,
@@ -35,8 +34,8 @@ from sessions.circuits.attribution import (
 from sessions.circuits.cases import Case
 from sessions.circuits.choosing import Candidates, Choice, candidates, choose, held
 from sessions.circuits.circuit import Circuit, Neuron, Target
-from sessions.circuits.discovery import RELP, Discovery, Scope, Way
-from sessions.circuits.rules import Attention
+from sessions.circuits.discovery import USUAL, Discovery, Scope, Way
+from sessions.circuits.methods import DEFAULT
 from sessions.errors import UsageError
 from sessions.events import Progress, Steps
 from sessions.model.cancel import Cancel
@@ -88,8 +87,8 @@ def collapsed(
     opened: OpenModel,
     cases: Sequence[Case],
     *,
-    method: Method = "relp",
-    attention: Attention = "frozen",
+    method: str = DEFAULT,
+    attention: str = "frozen",
     reference: Reference | None = None,
     steps: int = STEPS,
     batch: int = LARGEST_BATCH,
@@ -112,7 +111,7 @@ def discover(
     *,
     choice: Choice,
     scope: Scope | None = None,
-    how: Way = RELP,
+    how: Way = USUAL,
     gathering: Gathering | None = None,
     batch: int = LARGEST_BATCH,
     cancel: Cancel | None = None,
@@ -173,7 +172,7 @@ def mean_target(cases: Sequence[Case]) -> Target:
 def gather(
     opened: OpenModel,
     cases: Sequence[Case],
-    how: Way = RELP,
+    how: Way = USUAL,
     *,
     scope: Scope | None = None,
     gathering: Gathering | None = None,

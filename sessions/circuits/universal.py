@@ -18,7 +18,8 @@ import msgspec
 from msgspec import Struct
 
 from sessions.circuits.choosing import Choice
-from sessions.circuits.discovery import RELP, Question, Way, discover
+from sessions.circuits.discovery import Question, Way, discover
+from sessions.circuits.methods import within_reach
 from sessions.disk import read_file, write_file
 from sessions.errors import ArtifactError
 from sessions.events import Progress, Steps
@@ -104,12 +105,13 @@ class Universal(Struct, frozen=True, kw_only=True):
 def detect(opened: OpenModel, cancel: Cancel | None = None) -> Steps[Universal]:
     """The neurons among the `STRONGEST` of at least `SHARE` of `PROMPTS`, those of the most prompts first.
 
-    They are attributed by relp or, where the family is out of reach of its rules, by atp.
+    They are attributed by the default method or, where the family is out of reach of it, by the one that stands in.
 
     Raises:
         ModelError: an attribution is not finite.
     """
-    how = RELP if opened.anatomy.why_not("relp") is None else Way("atp", "gradient")
+    method = within_reach(opened.anatomy)
+    how = Way(method.name, method.attention_by_default())
     seen: Counter[tuple[int, int]] = Counter()
     for number, text in enumerate(PROMPTS):
         yield Progress("universal neurons", number, len(PROMPTS), "prompts")

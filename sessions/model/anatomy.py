@@ -23,6 +23,7 @@ from transformers.cache_utils import LinearAttentionCacheLayerMixin
 
 from sessions.errors import ModelError
 from sessions.model.homes import home_of
+from sessions.model.info import RULES
 from sessions.model.parts import Anatomy, DenseSite, ExpertSite, Layer, Refusal, Site
 from sessions.model.positions import by_length
 
@@ -288,29 +289,29 @@ def _refusals(
     """What this model cannot do, with the reason."""
     if any(site.activation is None for site in experts):
         yield (
-            "relp",
+            RULES,
             f"the experts of '{family}' compute their activation inside a function, where no rule reaches",
         )
     if any(_last(name) == "altup" for name, _ in decoder.named_modules()):
         yield (
-            "relp",
+            RULES,
             f"'{family}' mixes several residual streams by learned products (AltUp), which no rule covers",
         )
     if recurrent:
         yield (
-            "relp",
+            RULES,
             f"layers of '{family}' keep a running state (linear attention, state spaces), which no rule covers",
         )
     unknown = next(filter(None, map(_unknown_mlp, blocks)), None)
     if unknown is not None:
         yield (
-            "relp",
+            RULES,
             f"'{unknown}' of '{family}' has an activation function, and it is not known what it writes with",
         )
     for attention in _attentions(blocks):
         if not has_eager_attention(attention) and not _separate_qk(attention):
             yield (
-                "relp",
+                RULES,
                 f"the attention of '{family}' can neither be exchanged nor its queries and keys held constant",
             )
             return

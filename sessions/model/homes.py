@@ -104,7 +104,8 @@ def check_room(modules: Iterable[nn.Module], what: str) -> None:
             raise ModelError(
                 f"{what} needs gradients, which bring all offloaded weights back to {device}: {_gigabytes(size)},"
                 f" and {_gigabytes(free)} are free",
-                "discover --method exact --layers FIRST-LAST needs none, and so do top, verify, ablate and sweep",
+                "discover --method exact --layers FIRST-LAST --keep-universal needs none, nor do top, verify, ablate"
+                " and sweep",
             )
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+#: The ability to be made linear by the rules of relevance propagation, by the name that refusals have it under.
+RULES = "relp"
+
 
 def same_model(one: str, other: str) -> bool:
     """Whether two fingerprints are those of one model: the weights', and the configuration's where both have it.

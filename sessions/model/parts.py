@@ -66,7 +66,7 @@ class ExpertSite:
 
 Site = DenseSite | ExpertSite
 
-#: An ability, such as "relp" (relevance propagation), and why the model lacks it.
+#: An ability, such as `info.RULES`, and why the model lacks it.
 Refusal = tuple[str, str]
 
 

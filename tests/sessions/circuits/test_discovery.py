@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from sessions.circuits import universal
 from sessions.circuits.attribution import Reference
 from sessions.circuits.choosing import Choice
 from sessions.circuits.circuit import Circuit, Neuron
-from sessions.circuits.discovery import Question, Scope, Way, discover, discover_exact
+from sessions.circuits.discovery import Question, Scope, Way, discover, discovering
 from sessions.circuits.lens import pushed
 from sessions.circuits.verification import verify
 from sessions.errors import UsageError
@@ -30,6 +31,7 @@ from tests.reference import AUSTIN
 
 AUSTIN_TOKEN = Token(AUSTIN.target_id, " Austin")
 HOUSTON_TOKEN = Token(AUSTIN.counterfactual_id, " Houston")
+EXACT = Way("exact", "")
 
 
 def circuit(opened: Any, question: Question, count: int = 200, **how: Any) -> Circuit:
@@ -192,7 +194,7 @@ def test_the_exact_way_switches_off_every_candidate_alone(family: str) -> None:
     opened, encoded = little(family)
     left_out = frozenset({(1, 3), (1, 40)})
     scope = Scope(layers=(1,), without_neurons=left_out)
-    found = finished(discover_exact(opened, encoded, Question(), choice=Choice(10_000), scope=scope))
+    found = finished(discovering(opened, encoded, Question(), choice=Choice(10_000), scope=scope, how=EXACT))
     circuit = found.circuit
     assert (circuit.method, circuit.attention, circuit.held) == ("exact", "", "zero")
     assert {neuron.layer for neuron in circuit.neurons} == {1}
@@ -213,7 +215,8 @@ def test_the_exact_way_can_hold_neurons_at_their_means() -> None:
     opened, encoded = little("llama")
     mean = Reference(tuple(torch.full((width,), 0.3) for width in opened.anatomy.widths))
     scope = Scope(layers=(2,), positions=(-1,))
-    steps = discover_exact(opened, encoded, Question(), choice=Choice(5), scope=scope, reference=mean, compared="mean")
+    how = replace(EXACT, reference=mean, compared="mean")
+    steps = discovering(opened, encoded, Question(), choice=Choice(5), scope=scope, how=how)
     circuit = finished(steps).circuit
     assert (circuit.method, circuit.held, circuit.compared) == ("exact against mean", "mean", "mean")
     held = finished(verify(opened, circuit.ids, circuit.neurons, circuit.target, values=[0.3] * 5))

@@ -1,0 +1,59 @@
+"""The methods of attribution, and the registry that says which there are.
+
+Each file of this room has one method (`method.Method`). To add one, add a file with one class: the registry reads the
+room, and completion, help, `discover --method` and `sessions.open(…).attribute(method=…)` read the registry.
+
+Importing this room imports no torch.
+"""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import TYPE_CHECKING
+
+from sessions.circuits.methods.method import REFERENCES, Method, listed
+from sessions.errors import UsageError
+
+if TYPE_CHECKING:
+    from sessions.model.parts import Anatomy
+
+__all__ = ["DEFAULT", "METHODS", "REFERENCES", "Method", "listed", "named", "within_reach"]
+
+#: The method of a line that names none.
+DEFAULT = "relp"
+
+
+def _in_this_room() -> dict[str, Method]:
+    """The methods by name: the default, then other estimates, then those that measure."""
+    for module in iter_modules(__path__):
+        import_module(f"{__name__}.{module.name}")
+    found = [kind() for kind in Method.__subclasses__() if kind.__module__.startswith(f"{__name__}.")]
+    found.sort(key=lambda each: (each.name != DEFAULT, not each.estimates, each.name))
+    return {each.name: each for each in found}
+
+
+#: All methods by name.
+METHODS: dict[str, Method] = _in_this_room()
+
+
+def within_reach(anatomy: Anatomy) -> Method:
+    """The default method or, where the model is out of reach of it, the one that stands in."""
+    found = METHODS[DEFAULT]
+    while found.instead and found.why_not(anatomy) is not None:
+        found = METHODS[found.instead]
+    return found
+
+
+def named(name: str) -> Method:
+    """The method of this name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if name not in METHODS:
+        near = get_close_matches(name, METHODS, 1)
+        hint = f"did you mean {near[0]}?" if near else f"one of: {', '.join(METHODS)}"
+        raise UsageError(f"'{name}' is no method", hint)
+    return METHODS[name]

@@ -1,0 +1,86 @@
+"""exact: no estimate; every candidate is switched off alone.
+
+1. One forward pass says which neurons there are and what the target is.
+2. The target is measured once more for each candidate, with that neuron at zero or at the reference (`verification`).
+3. A neuron's attribution is its effect: the target's value minus its value then.
+
+Ablation one by one, as in the ground truth of attribution patching (Nanda 2023, Syed et al. 2023).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from sessions.circuits.circuit import Neuron
+from sessions.circuits.methods.method import Method
+from sessions.events import Steps
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from sessions.circuits.attribution import Attribution, Reference, SiteRelevance
+    from sessions.circuits.choosing import Candidates
+    from sessions.circuits.circuit import Target
+    from sessions.circuits.passes import Pass
+    from sessions.model.cancel import Cancel
+    from sessions.model.opening import OpenModel
+
+
+class Exact(Method):
+    """Exact effects."""
+
+    name = "exact"
+    summary = "no estimate: every neuron of --layers is switched off alone"
+    attentions = ()
+    many = False
+    estimates = False
+
+    def attribute(self, run: Pass) -> Attribution:
+        """1 for every neuron there is; `measure` puts the effects of those that are candidates in place of that."""
+        from sessions.circuits.passes import present
+
+        return present(replace(run, attention="gradient"))
+
+    def measure(
+        self,
+        found: Candidates,
+        opened: OpenModel,
+        ids: Sequence[int],
+        target: Target,
+        *,
+        reference: Reference | None = None,
+        batch: int | None = None,
+        cancel: Cancel | None = None,
+    ) -> Steps[Candidates]:
+        import torch
+
+        from sessions.circuits.verification import verify
+
+        places = [site.relevance.nonzero() for site in found.sites]
+        neurons = [neuron for site, where in zip(found.sites, places, strict=True) for neuron in _neurons(site, where)]
+        values = [0.0 if reference is None else reference.at(opened.anatomy, neuron) for neuron in neurons]
+        known = [which for which, value in enumerate(values) if value == value]
+        verified = yield from verify(
+            opened,
+            ids,
+            [neurons[which] for which in known],
+            target,
+            values=[values[which] for which in known],
+            batch=batch,
+            cancel=cancel,
+        )
+        effects = torch.zeros(len(neurons))
+        effects[known] = torch.tensor(verified.effects)
+        parts = effects.split([len(where) for where in places])
+        for site, where, part in zip(found.sites, places, parts, strict=True):
+            site.relevance[where[:, 0], where[:, 1]] = part.to(site.relevance)
+        return replace(found, total=float(effects.sum()))
+
+
+def _neurons(site: SiteRelevance, where: Tensor) -> Iterator[Neuron]:
+    """The neurons at some `(row, column)` of a site, `[n, 2]`."""
+    rows, columns = where.T
+    pairs = zip((site.offsets[rows] + columns).tolist(), site.positions[rows].tolist(), strict=True)
+    return (Neuron(site.layer, index, position) for index, position in pairs)

@@ -1,0 +1,256 @@
+"""Passes: one forward pass that records the neurons, and one backward pass that gives their gradients.
+
+1. Embedding outputs are made the leaves of the graph; no parameter takes a gradient.
+2. At each down projection the incoming activations h are recorded, in the linear network after the half rule where h is
+   a product of gate and up.
+3. The target is read off the model's own logits; in the linear network, what stands between them and the head's scores
+   takes the identity rule.
+4. One `autograd.grad` of the target with respect to all recorded h and all embeddings.
+
+A method of attribution (`methods`) says whether the network is made linear, and at which points on the way from the
+reference's embeddings to the prompt's the gradient is taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
+from typing import cast
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from sessions.circuits.attribution import STEPS, Attribution, Measure, Reference, SiteRelevance
+from sessions.circuits.rules import Attention, attended, behind_the_head, half, linearised
+from sessions.errors import NotFinite
+from sessions.model.cancel import Cancel
+from sessions.model.homes import home_of
+from sessions.model.hooks import Change, Routing, after, on_neurons, together, watched, watched_back
+from sessions.model.logits import only_at_ends
+from sessions.model.parts import Anatomy, ExpertSite, Site
+from sessions.model.tokens import last_positions
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What is attributed, on which model. The fields are the arguments of `attribution.attribute`."""
+
+    model: PreTrainedModel
+    anatomy: Anatomy
+    ids: Tensor
+    measure: Measure
+    attention: str = "frozen"
+    reference: Reference | None = None
+    steps: int = STEPS
+    kept: int = 1
+    lengths: Sequence[int] | None = None
+    cancel: Cancel | None = None
+
+    @property
+    def compared(self) -> Reference | None:
+        """The reference, position by position of each prompt."""
+        return None if self.reference is None else self.reference.spread(self.lengths or [self.ids.shape[1]])
+
+
+def gradients(run: Pass, *, linear: bool = False, points: Sequence[float] = (1.0,)) -> Attribution:
+    """(activation − reference) × the mean gradient over some points on the way to the prompt.
+
+    Args:
+        linear: make the network linear around the prompt (`rules.linearised`).
+        points: fractions of the way from the reference's embeddings, or from zero, to the prompt's. The first is 1.
+
+    Raises:
+        NotFinite: the target's value, or a layer's relevance, is not finite.
+    """
+    base = () if run.reference is None else run.reference.embedded
+    first: _Tape | None = None  # the whole way to the prompt: what is measured there is the target
+    summed: Sequence[Tensor | None] = ()
+    value = 0.0
+    for point in points:
+        tape = _Tape(run.cancel, linear, point, base)
+        with torch.enable_grad(), _measured(run, tape) as target:
+            found = torch.autograd.grad(target, tape.tensors, allow_unused=True)
+        if first is None:
+            first, summed, value = tape, found, float(target.detach())
+        else:
+            summed = list(map(_sum, summed, found))
+    assert first is not None
+    if len(points) > 1:
+        summed = [None if gradient is None else gradient / len(points) for gradient in summed]
+    return _relevance(first, summed, run, value)
+
+
+@torch.no_grad()
+def present(run: Pass) -> Attribution:
+    """Which neurons there are, where and how active, and what the target is: one forward pass, each relevance 1."""
+    tape = _Tape(None, halved=False)
+    with _measured(run, tape) as target:
+        value = float(target)
+    found = _relevance(tape, [None] * len(tape.tensors), run, value)
+    sites = (replace(site, relevance=torch.ones_like(site.relevance, dtype=torch.float32)) for site in found.sites)
+    return Attribution(tuple(sites), value)
+
+
+@contextmanager
+def _measured(run: Pass, tape: _Tape) -> Iterator[Tensor]:
+    """The target of one forward pass, which the tape records. The rules stay in place for the length of the block."""
+    attention = cast(Attention, run.attention)
+    ids = run.ids.to(home_of(run.anatomy.embeddings[0]))
+    with (
+        watched(run.anatomy, run.cancel),
+        (linearised if tape.halved else attended)(run.model, run.anatomy, attention),
+        nullcontext() if run.lengths is None else only_at_ends(run.anatomy, run.lengths),
+        tape.recording(run.anatomy),
+    ):
+        keep = last_positions(run.kept if run.lengths is None else ids.shape[1], ids)
+        logits = run.model(input_ids=ids, use_cache=False, logits_to_keep=keep).logits
+        logits = behind_the_head(tape.scores, logits) if tape.halved else logits
+        target = run.measure(logits.flatten(0, 1).float())
+        if not target.isfinite():
+            raise NotFinite("the target's value is not finite", "open the model with --dtype float32")
+        yield target
+
+
+def _sum(one: Tensor | None, other: Tensor | None) -> Tensor | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return one + other
+
+
+@dataclass
+class _Tape:
+    """What one forward pass leaves behind for the backward pass.
+
+    `halved` installs the half rule at the neurons; the embeddings stand at `fraction` of the way from `base`, or
+    from zero where that is empty, to the prompt's.
+    """
+
+    cancel: Cancel | None
+    halved: bool = True
+    fraction: float = 1.0
+    base: tuple[Tensor, ...] = ()
+    places: list[tuple[int, Site, Routing | None]] = field(default_factory=list)
+    activations: list[Tensor] = field(default_factory=list)
+    embedded: list[Tensor] = field(default_factory=list)
+    scores: Tensor = field(default_factory=lambda: torch.empty(0))
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """What the target is differentiated by: neurons, then the embeddings, then the head's scores."""
+        return [*self.activations, *self.embedded, self.scores]
+
+    @contextmanager
+    def recording(self, anatomy: Anatomy) -> Iterator[None]:
+        """Record embeddings, neurons and the head's scores of the forward pass inside the block."""
+        embeddings = [after(embedding, self._embedding) for embedding in anatomy.embeddings]
+        neurons = [
+            on_neurons(site, self._neurons(number, site))
+            for number, layer in enumerate(anatomy.layers)
+            for site in layer.sites
+        ]
+        with together([*embeddings, *neurons, after(anatomy.head, self._head)]):
+            yield
+
+    def _embedding(self, _: Tensor, output: Tensor) -> Tensor:
+        if self.fraction < 1:
+            base = self.base[len(self.embedded)].to(output) if self.base else torch.zeros_like(output)
+            base = torch.where(base.isnan(), output, base)
+            output = base + self.fraction * (output - base)
+        self.embedded.append(output.requires_grad_())
+        return output
+
+    def _neurons(self, layer: int, site: Site) -> Change:
+        halved = self.halved and (isinstance(site, ExpertSite) or site.gated)
+
+        def record(activations: Tensor, routing: Routing | None) -> Tensor:
+            recorded = half(activations) if halved else activations
+            watched_back(recorded, self.cancel)  # the backward pass is half of the time
+            self.places.append((layer, site, routing))
+            self.activations.append(recorded)
+            return recorded
+
+        return record
+
+    def _head(self, _: Tensor, output: Tensor) -> Tensor:
+        self.scores = output
+        return output
+
+
+@torch.no_grad()
+def _relevance(
+    tape: _Tape,
+    gradients: Sequence[Tensor | None],
+    run: Pass,
+    value: float,
+) -> Attribution:
+    reference, lengths = run.compared, run.lengths
+    sites = []
+    pairs = zip(tape.places, tape.activations, gradients, strict=False)
+    for number, ((layer, site, routing), activation, gradient) in enumerate(pairs):
+        moved = activation if reference is None else _moved(activation, reference.activations[number])
+        # A layer without a path to the target, such as one skipped for a position, has relevance 0.
+        relevance = torch.zeros_like(activation) if gradient is None else _product(gradient, moved)
+        found = _site_relevance(layer, site, routing, relevance.detach(), activation.detach())
+        sites.append(found if lengths is None else _of_many(found, lengths))
+    _refuse_infinite(sites)
+    *inputs, outputs = (
+        0.0 if gradient is None else float((tensor.float() * gradient.float()).sum())
+        for tensor, gradient in zip(tape.tensors[len(sites) :], gradients[len(sites) :], strict=True)
+    )
+    # In the anatomy's order, whichever of a layer's sites its family runs first.
+    order = sorted(range(len(sites)), key=lambda number: (tape.places[number][0], tape.places[number][1].offset))
+    return Attribution(tuple(sites[number] for number in order), value, outputs, sum(inputs))
+
+
+def _refuse_infinite(sites: Sequence[SiteRelevance]) -> None:
+    """Raise `NotFinite` for the highest layer whose relevance is not finite, from which it went down to all others."""
+    for site in reversed(sites):
+        if not site.relevance.sum().isfinite():
+            bad = (~site.relevance.sum(1).isfinite()).nonzero()[:1, 0]
+            row = None if site.prompts is None or not len(bad) else int(site.prompts[bad])
+            dtype = str(site.activation.dtype).removeprefix("torch.")
+            raise NotFinite(
+                f"the relevance of layer {site.layer} is not finite in {dtype}",
+                "open the model with --dtype float32",
+                row,
+            )
+
+
+def _moved(activation: Tensor, reference: Tensor) -> Tensor:
+    """How far a neuron is from its reference; 0 where it has none (NaN)."""
+    known = reference.to(activation)
+    if known.ndim == 3:  # some families flatten batch and sequence before an MLP
+        known = known.reshape(activation.shape)
+    return torch.where(known.isnan(), 0, activation - known)
+
+
+def _product(gradient: Tensor, activation: Tensor) -> Tensor:
+    """Gradient × activation in float32; in place where the gradient is that already, since nobody else needs it."""
+    if gradient.dtype == torch.float32:
+        return gradient.mul_(activation)
+    return gradient.float() * activation.float()
+
+
+def _site_relevance(
+    layer: int, site: Site, routing: Routing | None, relevance: Tensor, activation: Tensor
+) -> SiteRelevance:
+    rows = relevance.reshape(-1, relevance.shape[-1])
+    positions = torch.arange(rows.shape[0], device=rows.device)
+    offsets = torch.full_like(positions, site.offset)
+    if isinstance(site, ExpertSite):
+        assert routing is not None
+        positions = positions // routing.per_token
+        offsets = site.offset + routing.experts * site.d_expert
+    return SiteRelevance(layer, rows, activation.reshape(rows.shape), positions, offsets)
+
+
+def _of_many(site: SiteRelevance, lengths: Sequence[int]) -> SiteRelevance:
+    """Rows that run over a batch of padded prompts, as rows of these prompts: those of the padding are gone."""
+    per_prompt = int(site.positions[-1] + 1) // len(lengths)
+    prompts, positions = site.positions // per_prompt, site.positions % per_prompt
+    kept = positions < torch.tensor(lengths, device=positions.device)[prompts]
+    return SiteRelevance(
+        site.layer, site.relevance[kept], site.activation[kept], positions[kept], site.offsets[kept], prompts[kept]
+    )

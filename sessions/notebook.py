@@ -1,0 +1,166 @@
+"""What a notebook starts from: `sessions.open("smollm2").attribute("The capital of Texas is", " Austin")`.
+
+Strings go in, tensors and neurons come out. Every option is that of the verb `discover`, under the same name. Whoever
+wants more takes `model.opened` to the other rooms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from sessions.circuits.attribution import STEPS, Attribution, Reference
+from sessions.circuits.choosing import Choice, candidates, choose
+from sessions.circuits.circuit import Neuron, Target
+from sessions.circuits.discovery import Question, Scope, Way, attributed
+from sessions.circuits.methods import DEFAULT, Method, named
+from sessions.circuits.recording import means, recorded
+from sessions.circuits.universal import PROMPTS
+from sessions.errors import UsageError
+from sessions.events import finished
+from sessions.model.info import Encoded, Prompt, Token
+from sessions.model.opening import OpenModel
+from sessions.model.tokens import continuation, encode
+from sessions.store import default_home
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromptAttribution(Attribution):
+    """The attribution of every neuron on one prompt, with the prompt and the target that was explained."""
+
+    encoded: Encoded
+    target: Target
+
+    def top(self, count: int = 20, *, keep_bos: bool = False) -> tuple[Neuron, ...]:
+        """The strongest neurons, for the target or against it. The first position is left out: attention sinks there.
+
+        Args:
+            keep_bos: take the first position too.
+        """
+        copies = tuple(replace(site, relevance=site.relevance.clone()) for site in self.sites)
+        found = candidates(Attribution(copies, self.value), without_positions=() if keep_bos else (0,))
+        return choose(found, Choice(count), self.value)
+
+
+class Model:
+    """An open model, for a notebook."""
+
+    def __init__(self, opened: OpenModel, home: Path | None = None) -> None:
+        self.opened = opened
+        self._home = home or default_home()
+
+    def __repr__(self) -> str:
+        info = self.opened.info
+        return f"<Model {info.name}: {info.n_layers} layers, {info.dtype}, {info.device}>"
+
+    def attribute(
+        self,
+        prompt: str | Prompt,
+        target: str | None = None,
+        *,
+        counterfactual: str | None = None,
+        target_only: bool = False,
+        sequence: bool = False,
+        method: str = DEFAULT,
+        attention: str | None = None,
+        reference: str | Reference = "zero",
+        steps: int | None = None,
+        layers: Collection[int] | None = None,
+        positions: Collection[int] | None = None,
+        chat: bool = False,
+        seed: str = "",
+    ) -> PromptAttribution:
+        """How much each neuron contributes to a target, at every position of the prompt.
+
+            found = model.attribute("The capital of Texas is", " Austin", counterfactual=" Houston")
+            found.top(20), found.value, found.conservation, found.dense()
+
+        Args:
+            target: the next token to explain, with its leading space; the likeliest where it is left out. Of a longer
+                text the first token, or with `sequence` all of them.
+            counterfactual: explain the difference to this token; to the strongest other one where it is left out.
+            target_only: explain the target's logit alone, not a difference.
+            method: one of `sessions.circuits.methods.METHODS`.
+            attention: how relevance passes attention; the method's own rule where it is left out.
+            reference: what neurons are compared with: "zero", "mean" (over built-in texts), or the text of another
+                prompt; or any `Reference`.
+            steps: passes of a method that takes several.
+            layers, positions: only these. A method that measures each neuron alone needs layers.
+            chat: read the prompt as a user's turn, through the chat template; `seed` is the start of the reply.
+
+        Raises:
+            UsageError: two of these do not go together, or the model has no such layer or position.
+            ModelError: the model is out of reach of the method.
+        """
+        asked = Prompt(text=prompt, seed=seed, chat=chat) if isinstance(prompt, str) else prompt
+        encoded = encode(self.opened.tokenizer, asked)
+        chosen = named(method)
+        chosen.check_options(attention=attention, steps=steps, reference=_kind(reference))
+        self._check(chosen, encoded, layers, positions)
+        compared = self._reference(reference, encoded)
+        chosen.check_model(self.opened.anatomy, compared)
+        question = self._question(encoded, target, counterfactual, target_only, sequence)
+        how = Way(method, attention or chosen.attention_by_default(), compared, _word(reference), steps or STEPS)
+        # The first position is of no use, and costs a method that measures as much as any other.
+        without = () if chosen.estimates or positions is not None else (0,)
+        scope = Scope(without_positions=without, layers=layers, positions=positions)
+        found, explained = finished(attributed(self.opened, encoded, question, scope=scope, how=how))
+        return PromptAttribution(
+            found.sites, found.value, found.outputs, found.inputs, encoded=encoded, target=explained
+        )
+
+    def _check(
+        self, method: Method, encoded: Encoded, layers: Collection[int] | None, positions: Collection[int] | None
+    ) -> None:
+        """Raise `UsageError` for a layer or position that is not there, or where too many neurons would be measured."""
+        anatomy, length = self.opened.anatomy, len(encoded.ids)
+        for layer in layers or ():
+            anatomy.check_layer(layer)
+        for position in positions or ():
+            if not -length <= position < length:
+                raise UsageError(f"the prompt has no position {position}", f"positions are 0 to {length - 1}, or -1")
+        if layers is None and not method.estimates:
+            raise UsageError(
+                f"{method.name} without layers would switch off every neuron of {anatomy.n_layers} layers alone",
+                f"choose some, and the last position, for example: layers=[{anatomy.n_layers // 2}], positions=[-1]",
+            )
+
+    def _question(
+        self, encoded: Encoded, target: str | None, other: str | None, target_only: bool, sequence: bool
+    ) -> Question:
+        if other is not None and (target_only or sequence):
+            raise UsageError("a counterfactual does not go with target_only or sequence", "leave one of them out")
+        if sequence and target is None:
+            raise UsageError("sequence needs a target", 'for example: " Austin, Texas"')
+        tokens = () if target is None else self._tokens(encoded, target)
+        others = () if other is None else self._tokens(encoded, other)[:1]
+        tokens = tokens if sequence else tokens[:1]
+        return Question(tokens, others[0] if others else None, alone=target_only, sequence=sequence)
+
+    def _tokens(self, encoded: Encoded, text: str) -> tuple[Token, ...]:
+        return continuation(self.opened.tokenizer, encoded, text).tokens
+
+    def _reference(self, reference: str | Reference, encoded: Encoded) -> Reference | None:
+        if not isinstance(reference, str):
+            return reference
+        if reference == "zero":
+            return None
+        tokenizer = self.opened.tokenizer
+        if reference == "mean":
+            texts = [encode(tokenizer, Prompt(text=text, chat=False)).ids for text in PROMPTS]
+            return Reference(finished(means(self.opened, texts, self._home)))
+        other = Prompt(text=reference, seed=encoded.prompt.seed, chat=encoded.prompt.chat, system=encoded.prompt.system)
+        return recorded(self.opened, encode(tokenizer, other).ids, len(encoded.ids))
+
+
+def _kind(reference: str | Reference) -> str:
+    """Which of the kinds of reference it is that methods take."""
+    if not isinstance(reference, str):
+        return "mean"
+    return reference if reference in ("zero", "mean") else "prompt"
+
+
+def _word(reference: str | Reference) -> str:
+    """What neurons are compared with, in a word or two."""
+    return {"zero": "zero", "mean": "mean", "prompt": "another prompt"}[_kind(reference)]
