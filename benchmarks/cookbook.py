@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import chdir, closing
 from dataclasses import dataclass, field
+from html import unescape
 from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -99,15 +100,17 @@ def write_page(done: Run, folder: Path) -> None:
     """Write the page of a file and its picture."""
     name = done.file.name
     PAGES.mkdir(parents=True, exist_ok=True)
-    (PAGES / f"{name}.svg").write_text(_picture(done), encoding="utf-8")
-    minutes = f"{done.seconds / 60:.1f} minutes on one core, without a GPU"
+    places = {str(folder / name): "~", str(library.FOLDER): "examples"}
+    (PAGES / f"{name}.svg").write_text(_with_short_paths(_picture(done), places), encoding="utf-8")
+    minutes = f"{done.seconds / 60:.1f} minutes without a GPU"
     top = [
         f"# {name}", "", done.file.heading, "", f"`workbench run {name}` takes {minutes}.", "",
         f"![{PICTURED[name]}]({name}.svg)", "",
     ]  # fmt: skip
     text = "\n".join([*top, *_body(done)]) + "\n"
-    examples = str(library.FOLDER)
-    (PAGES / f"{name}.md").write_text(text.replace(str(folder / name), "~").replace(examples, "examples"), "utf-8")
+    for path, short in places.items():
+        text = text.replace(path, short)
+    (PAGES / f"{name}.md").write_text(text, encoding="utf-8")
 
 
 def _body(done: Run) -> Iterator[str]:
@@ -152,7 +155,21 @@ def _picture(done: Run) -> str:
         for part in present(pictured.value, WIDTH, pictured.seconds, "", alone=True):
             console.print(part)
     svg = console.export_svg(title=f"workbench run {done.file.name}", unique_id=done.file.name)
-    return re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)
+    return svg.replace("font-family: Fira Code, monospace", "font-family: Menlo, DejaVu Sans Mono, monospace")
+
+
+def _with_short_paths(svg: str, places: dict[str, str]) -> str:
+    """The drawing with paths of this machine replaced; a text is as long as it is drawn, so its length goes with it."""
+
+    def shortened(match: re.Match[str]) -> str:
+        text = match["text"]
+        for path, short in places.items():
+            text = text.replace(path, short)
+        length = float(match["length"]) * len(unescape(text)) / max(len(unescape(match["text"])), 1)
+        return f'textLength="{length:.1f}"{match["rest"]}>{text}<'
+
+    return re.sub(r'textLength="(?P<length>[\d.]+)"(?P<rest>[^>]*)>(?P<text>[^<]*)<', shortened, svg)
 
 
 if __name__ == "__main__":
