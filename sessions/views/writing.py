@@ -127,7 +127,8 @@ def number(value: float, column: Column) -> str:
     """A number as its column writes it."""
     if column.kind == "share" or column.kind == "signed share":
         sign = column.kind == "signed share"
-        return percent(value, sign) if column.digits is None else f"{value:{'+' if sign else ''}.{column.digits}%}"
+        whole = f"{value:{'+' if sign else ''}.{column.digits or 0}%}"
+        return percent(value, sign) if column.digits is None else "+0%" if whole == "-0%" else whole
     if column.kind == "multiple":
         return multiple(value) if column.digits is None else f"×{decimal(value, column.digits)}"
     if column.kind == "index":

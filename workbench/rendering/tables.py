@@ -106,7 +106,9 @@ def _widths(kept: Sequence[_Drawn], width: int, gap: int) -> list[int]:
             taken = min(over, widths[at] - min(widths[at], 8))
             widths[at] -= taken
             over -= taken
-    left = max(0, -over)
+    barred = sum(bool(each.bars) for each in kept)
+    kept_for_bars = barred * (_BARS[0] + 2 + gap)  # texts do not grow over the bars
+    left = max(0, -over - (kept_for_bars if -over >= kept_for_bars else 0))
     # Names first, then texts: those that need least first, so that all that can be whole are.
     order = sorted(range(len(kept)), key=lambda at: (not kept[at].key, kept[at].whole))
     for number, at in enumerate(order):

@@ -16,7 +16,8 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from sessions.views import blocks
-from sessions.views.writing import bar, chance, curve, decimal, duration, inline, plain, quoted, signed
+from sessions.views.plain import bars_table
+from sessions.views.writing import curve, decimal, duration, inline, plain, signed
 from workbench.rendering.tables import table
 from workbench.writing import facts, fitted
 
@@ -129,26 +130,7 @@ def _text(arm: blocks.ArmText) -> Text:
 
 @draw.register
 def _(block: blocks.Bars, place: Place) -> Iterator[RenderableType]:
-    """A row a token. Where room is short, the names of arms are cut, and then the bars go."""
-    names = [fitted(inline(name), 12) for name in block.names]
-    room = place.width - 20 - 3 * 8 - 10
-    cells = max(0, min(20, room // 2))
-    cells = cells if cells >= 4 else 0
-    grid = Grid(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim")
-    grid.add_column(Text(inline(block.title)), no_wrap=True, overflow="ellipsis")
-    for name in names:
-        grid.add_column(Text(name), justify="right", no_wrap=True, min_width=5)
-        if cells:
-            grid.add_column("", min_width=cells, no_wrap=True)
-    grid.add_column(Text("change"), justify="right", no_wrap=True, min_width=6)
-    grid.add_column("", no_wrap=True)
-    for each in block.bars:
-        sides = []
-        for probability in (each.before, each.after):
-            sides += [chance(probability), *([f"{bar(probability, cells):<{cells}}"] if cells else [])]
-        token = Text(fitted(quoted(each.token), 20 if place.width >= 60 else 10), no_wrap=True)
-        grid.add_row(token, *sides, signed(each.after - each.before), Text(inline(each.role)))
-    yield grid
+    yield from table(bars_table(block), place.width)
 
 
 @draw.register

@@ -251,9 +251,7 @@ def _compared(value: Compared | Injected) -> list[ArmText]:
         left, right = differing(texts[0], text)
         spans = [*(spans or [left]), right]
     return [
-        ArmText(
-            arm.name, arm, list(map(inline, arm_facts(arm, value.arms[0]))), enclosed(text, parts, _CHANGED)
-        )
+        ArmText(arm.name, arm, list(map(inline, arm_facts(arm, value.arms[0]))), enclosed(text, parts, _CHANGED))
         for arm, text, parts in zip(value.arms, texts, spans or [[] for _ in texts], strict=True)
     ]
 
