@@ -16,12 +16,13 @@ LONGEST, _FIELD = 300, 60
 
 
 def short_repr(value: Struct) -> str:
-    """`Discovered(circuit=Circuit(200), candidates=1935360)`. Fields that are at their defaults are left out."""
+    """`Discovered(circuit=Circuit(200), candidates=1935360)`. Fields at their defaults are left out; notes come
+    last."""
     defaults = dict(zip(reversed(value.__struct_fields__), reversed(value.__struct_defaults__), strict=False))
     missing = object()
     fields = [
         f"{name}={_short(held)}"
-        for name in value.__struct_fields__
+        for name in sorted(value.__struct_fields__, key=lambda name: name == "notes")
         if (held := getattr(value, name)) is not None and held != defaults.get(name, missing)
     ]
     return _cut(f"{type(value).__name__}({', '.join(fields)}", LONGEST - 1) + ")"

@@ -51,7 +51,7 @@ def to_dict(table: Table) -> dict[str, list[Cell]]:
 def to_csv(table: Table) -> str:
     """The table as CSV, with a line of keys. Several tokens are joined by blanks; what is not known is empty."""
     out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
+    writer = csv.writer(out)
     writer.writerow([column.key for column in table.columns])
     writer.writerows(
         [[" ".join(cell) if isinstance(cell, tuple) else cell for cell in row.cells] for row in table.rows]
