@@ -11,13 +11,11 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from importlib import import_module
+from typing import Any
 
 from sessions.errors import UsageError
 from sessions.views.blocks import AnyBlock, Bars, Cell, Column, Curve, Heat, Row, Table
-
-if TYPE_CHECKING:
-    import pandas
 
 
 def tables(blocks: Iterable[AnyBlock]) -> tuple[Table, ...]:
@@ -59,18 +57,17 @@ def to_csv(table: Table) -> str:
     return out.getvalue()
 
 
-def to_pandas(table: Table) -> pandas.DataFrame:
-    """The table as a frame.
+def to_pandas(table: Table) -> Any:
+    """The table as a `pandas.DataFrame`.
 
     Raises:
         UsageError: pandas is not installed.
     """
     try:
-        import pandas  # no dependency of this package
+        pandas = import_module("pandas")  # no dependency of this package
     except ImportError as error:
         raise UsageError("pandas is not installed", "install it, or use to_rows or to_dict") from error
-    frame: Any = pandas.DataFrame(to_dict(table))
-    return frame
+    return pandas.DataFrame(to_dict(table))
 
 
 def _as_table(block: AnyBlock) -> Table | None:

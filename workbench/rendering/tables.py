@@ -24,7 +24,7 @@ _LEAST, _NAME = 10, 32
 #: Cells of a title over numbers, before it goes on in the next line.
 _TITLE = 12
 #: Cells of bars, at least and at most.
-_BARS = (6, 24)
+_BARS = (4, 24)
 #: From this width on, columns stand two cells apart.
 _WIDE = 100
 
@@ -131,9 +131,9 @@ def _grid(rows: Sequence[Row], kept: Sequence[_Drawn], widths: Sequence[int], wi
     room = (width - _sum(widths, gap)) // len(barred) - gap if barred else 0
     bars = min(room, _BARS[1]) if room >= _BARS[0] else 0
     for at, each in enumerate(kept):
-        number = each.column.kind in NUMBERS
-        title = Text(each.title if each.key or number else fitted(each.title, widths[at]), overflow="fold")
-        grid.add_column(title, justify="right" if number else "left", width=widths[at], overflow="fold")
+        numeric = each.column.kind in NUMBERS
+        title = Text(each.title if each.key or numeric else fitted(each.title, widths[at]), overflow="fold")
+        grid.add_column(title, justify="right" if numeric else "left", width=widths[at], overflow="fold")
         if bars and at in barred:
             grid.add_column("", width=bars, no_wrap=True)
     for at in range(len(rows)):
