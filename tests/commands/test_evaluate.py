@@ -10,19 +10,20 @@ from typing import Any
 import msgspec
 import pytest
 import torch
-from rich.table import Table
 
 from commands.grammar import complete
 from sessions.circuits.circuit import Neuron
 from sessions.edits.edit import Edit, Neurons
 from sessions.evaluation.scores import Reply
-from sessions.events import Progress, Value
+from sessions.events import Progress
 from sessions.model.opening import OpenModel, adopt
 from sessions.session import Session
+from sessions.views import view
+from sessions.views.blocks import Table
+from sessions.views.plain import to_rows
 from tests.commands.driving import events_of, failure, failure_in, result, unharmed
 from tests.families import tiny, tiny_tokenizer
 from tests.sessions.evaluation.test_running import bits
-from workbench.presenters import present
 
 TASKS: list[dict[str, Any]] = [
     {"prompt": "What is the capital of France?", "answer": "Paris"},
@@ -140,17 +141,9 @@ def test_first_answers_in_words_and_language_by_language_are_shown_by_arm(little
     assert zh.first_answer_words == (0.0, 0.0) == zh.at and zh.right == (2, 2)
     assert found.scores[0].first_answer_words == 0.0
     assert kept(found.kept)[0].first_answer_words == 0
-    shown = "\n".join(str(line) for line in _cells(found))
-    for heading in ("right, by language", "answer at word (token)", "0 (0)"):
-        assert heading in shown
-
-
-def _cells(value: Value) -> Iterator[object]:
-    for each in present(value, 100):
-        if isinstance(each, Table):
-            for column in each.columns:
-                yield column.header
-                yield from column.cells
+    (table,) = (block for block in view(found) if isinstance(block, Table) and block.title == "by language")
+    rows = [(row["language"], row["arm"], row["right"], row["word"], row["token"]) for row in to_rows(table)]
+    assert rows[0] == ("zh", found.scores[0].name, 2, 0.0, 0.0) and len(rows) == 4
 
 
 def test_any_number_of_a_reply_is_a_check_of_tasks(little: Session) -> None:

@@ -1,7 +1,7 @@
-"""What a result looks like on lines: one presenter a kind of result, in a file a family of verbs.
+"""What a result looks like on lines. `workbench.lines` and the app's transcript show what `present` gives.
 
-`present` gives what to print; `workbench.lines` and the app's transcript show it. Tables have no lines, numbers stand
-to the right with their signs, and every sign has a character: colour only repeats it.
+A kind of result that has a view (`sessions.views`) is drawn by `workbench.rendering.terminal`. The others have a
+presenter each, in a file a family of verbs, until their family has its views.
 """
 
 from __future__ import annotations
@@ -10,19 +10,15 @@ from rich.console import RenderableType
 from rich.text import Text as Line
 
 from sessions.events import State, Value
+from sessions.views import has_view, view
 from workbench.presenters import (
     adapters,
-    artifacts,
     atlas,
     chat,
-    circuits,
     control,
     edges,
     edits,
-    evaluating,
-    faithfulness,
     injecting,
-    interventions,
     means,
     neuron,
     parts,
@@ -31,17 +27,16 @@ from workbench.presenters import (
     rewriting,
     sae,
     surgery,
-    sweep,
-    training,
     universal,
     vectors,
 )
+from workbench.rendering.terminal import Place, drawn
 from workbench.writing import inline, plain, quoted
 
 #: Each registers its presenters with `parts.shown`.
 FAMILIES = (
-    adapters, artifacts, atlas, chat, circuits, control, edges, edits, evaluating, faithfulness, injecting,
-    interventions, means, neuron, presets, prompting, rewriting, sae, surgery, sweep, training, universal, vectors,
+    adapters, atlas, chat, control, edges, edits, injecting, means, neuron, presets, prompting, rewriting, sae, surgery,
+    universal, vectors,
 )  # fmt: skip
 
 
@@ -53,8 +48,10 @@ def present(
     `streamed` is the text the user has just watched appear; it is not shown again. `alone` is of lines, which have no
     pane of neurons beside them.
     """
+    if has_view(type(value)):
+        return list(drawn(view(value), Place(width, seconds, alone)))
     notes = (Line(f"· {plain(note)}", style="dim", overflow="fold") for note in value.notes)
-    return [*parts.shown(value, parts.Sheet(width, seconds, streamed, alone)), *notes]
+    return [*parts.shown(value, parts.Sheet(width, seconds, streamed)), *notes]
 
 
 def failure(message: str, hint: str = "") -> list[Line]:

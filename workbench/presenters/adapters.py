@@ -8,6 +8,7 @@ from rich.console import RenderableType
 from rich.text import Text as Line
 
 from sessions import results
+from sessions.views.writing import counted
 from workbench.presenters import parts
 from workbench.presenters.parts import shown
 from workbench.writing import MISSING, facts, fitted, inline, percent
@@ -54,7 +55,7 @@ def _(value: results.Ensembled, sheet: parts.Sheet) -> Iterator[RenderableType]:
 
 def _adapter(row: results.AdapterRow, done: str, sheet: parts.Sheet, path: str = "") -> RenderableType:
     said = [f"adapter {inline(row.name)} {done}", f"{row.kind} of rank {row.rank:,}"]
-    what = f"{parts.counted(row.projections, 'projection')}: {inline(' '.join(row.targets))}"
+    what = f"{counted(row.projections, 'projection')}: {inline(' '.join(row.targets))}"
     at = f"weight {row.weight:g}" if row.weight not in (None, 1) else ""
     number = f"edit {row.number}" if row.number else ""
     return facts([*said, what, f"{_numbers(row.parameters)} numbers", at, number, inline(row.error), path], sheet.width)

@@ -11,6 +11,7 @@ from rich.text import Text as Line
 
 from sessions import results
 from sessions.atlas.findings import Peak, Profile
+from sessions.views.writing import counted
 from workbench.presenters import parts
 from workbench.presenters.parts import shown
 from workbench.writing import MISSING, facts, fitted, inline, percent, quoted, signed
@@ -23,7 +24,7 @@ _SHOWN = (0.05, 0.5, 0.95)
 def _(value: results.AtlasBuilt, sheet: parts.Sheet) -> Iterator[RenderableType]:
     first, last = value.layers[0], value.layers[-1]
     layers = f"layer {first}" if first == last else f"layers {first}–{last}"
-    documents = parts.counted(value.documents, "document")
+    documents = counted(value.documents, "document")
     pace = f"{value.documents / sheet.seconds:,.1f} documents a second" if sheet.seconds else ""
     yield facts(
         [
@@ -56,8 +57,8 @@ def _(value: results.AtlasShown, sheet: parts.Sheet) -> Iterator[RenderableType]
 def standing(profile: Profile) -> Iterator[str]:
     """Over what a profile was taken, fact by fact."""
     yield f"atlas {inline(profile.atlas)}" if profile.atlas else "atlas"
-    yield f"{parts.counted(profile.documents, 'document')} of {inline(profile.corpus)}"
-    yield parts.counted(profile.count, "position")
+    yield f"{counted(profile.documents, 'document')} of {inline(profile.corpus)}"
+    yield counted(profile.count, "position")
 
 
 def spread(profile: Profile) -> Iterator[str]:

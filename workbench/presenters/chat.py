@@ -10,6 +10,8 @@ from rich.text import Text as Line
 
 from sessions import results
 from sessions.model.info import Turn
+from sessions.views.interventions import ending, held_back, in_force
+from sessions.views.writing import counted
 from workbench.presenters import parts
 from workbench.presenters.parts import shown
 from workbench.writing import duration, facts, inline, plain
@@ -42,18 +44,18 @@ def _(value: results.Forgotten, sheet: parts.Sheet) -> Iterator[RenderableType]:
     if not value.exchanges:
         yield Line("nothing was said yet")
     else:
-        yield facts([f"forgotten: {parts.counted(value.exchanges, 'exchange')}", f"{value.left:,} left"], sheet.width)
+        yield facts([f"forgotten: {counted(value.exchanges, 'exchange')}", f"{value.left:,} left"], sheet.width)
 
 
 def _facts(value: results.Said) -> Iterator[str]:
     arm = value.arm
     yield f"exchange {value.exchanges:,}"
     yield f"{len(arm.ids):,} tokens"
-    yield parts.ending(arm)
+    yield inline(ending(arm))
     if value.under:
         yield f"under {inline(value.under)}"
-    yield from parts.in_force(arm)
-    yield parts.held_back(arm)
+    yield from map(inline, in_force(arm))
+    yield inline(held_back(arm))
 
 
 def _seen(value: results.Said, sheet: parts.Sheet) -> bool:
@@ -91,6 +93,6 @@ def _summary(value: results.HistoryShown) -> Iterator[str]:
     elif shown < value.exchanges:
         yield f"the last {f'{shown:,} ' if shown > 1 else ''}of {value.exchanges:,} exchanges"
     else:
-        yield parts.counted(value.exchanges, "exchange")
+        yield counted(value.exchanges, "exchange")
     if value.thinking is not None:
         yield f"thinking {'on' if value.thinking else 'off'}"

@@ -10,6 +10,7 @@ from rich.console import RenderableType
 from rich.text import Text as Line
 
 from sessions import results
+from sessions.views.writing import counted
 from workbench.presenters import parts
 from workbench.presenters.parts import shown
 from workbench.writing import (
@@ -74,7 +75,7 @@ def _(value: results.Expected, sheet: parts.Sheet) -> Iterator[RenderableType]:
 
 @shown.register
 def _(value: results.Ran, sheet: parts.Sheet) -> Iterator[RenderableType]:
-    count = parts.counted(value.lines, "line")
+    count = counted(value.lines, "line")
     yield facts([f"ran {inline(value.path)}", count, duration(sheet.seconds)], sheet.width)
 
 

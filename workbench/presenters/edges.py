@@ -11,6 +11,7 @@ from sessions import results
 from sessions.circuits.circuit import Neuron, Place
 from sessions.circuits.diagram import Branch, tree
 from sessions.circuits.flow import Flow
+from sessions.views.writing import counted
 from workbench.presenters import parts
 from workbench.presenters.parts import shown
 from workbench.writing import MISSING, aim, facts, fitted, inline, multiple, percent, quoted, signed
@@ -27,7 +28,7 @@ _COLUMN, _BESIDE = 3, 5
 
 @shown.register
 def _(value: results.Edges, sheet: parts.Sheet) -> Iterator[RenderableType]:
-    count = parts.counted(len(value.neurons), "neuron")
+    count = counted(len(value.neurons), "neuron")
     into = "" if value.targets == len(value.neurons) else f" into the {value.targets:,} strongest"
     between = f"{value.total:,} edges{into}" if value.total else "no edges between them"
     graph = f"graph in {inline(value.path)}" if value.path else ""

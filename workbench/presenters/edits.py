@@ -1,4 +1,4 @@
-"""Changes of weights: the results of `edits`, `undo`, `redo`, `inspect`."""
+"""What is in an edit: the result of `inspect`."""
 
 from __future__ import annotations
 
@@ -12,32 +12,10 @@ from sessions.circuits.circuit import Neuron
 from sessions.edits.findings import DeltaPart, DeltaPush, EditedMatrix, EditedNeuron, NeuronDelta
 from workbench.presenters import parts
 from workbench.presenters.parts import shown
-from workbench.writing import MISSING, facts, fitted, inline, percent, quoted, signed
+from workbench.writing import MISSING, facts, inline, percent, quoted, signed
 
 #: Below which the edit in the weights and the edit as hooks are the same.
 SAME = 1e-5
-
-
-@shown.register
-def _(value: results.EditsShown, sheet: parts.Sheet) -> Iterator[RenderableType]:
-    if value.done:
-        yield Line(f"{value.done}: {inline(', '.join(value.named))}", overflow="fold")
-    if value.rows:
-        yield _ledger(value, sheet)
-    else:
-        yield parts.dim(Line("no edit is applied"))
-    if value.undone:
-        yield parts.dim(Line(f"redo brings back {inline(', '.join(value.undone))}", overflow="fold"))
-
-
-def _ledger(value: results.EditsShown, sheet: parts.Sheet) -> RenderableType:
-    table = parts.table(sheet, ">#", "", "edit", "by", ">norm", "what")
-    for row in value.rows:
-        norm = MISSING if row.norm is None else f"{row.norm:.4g}"
-        names = [parts.cell(fitted(inline(text), 24)) for text in (row.name, row.verb)]
-        line = [str(row.number), "on" if row.on else "off", *names, norm, parts.cell(inline(row.about))]
-        table.add_row(*line, style="" if row.on else "dim")
-    return table
 
 
 @shown.register

@@ -36,7 +36,7 @@ def _(value: results.Injected, sheet: parts.Sheet) -> Iterator[RenderableType]:
         yield parts.dim(facts(said, sheet.width))
     yield from side_by_side(value.arms, sheet)
     if value.shifts:
-        yield table_of_shifts(value, sheet)
+        yield from table_of_shifts(value, sheet)
 
 
 def _moved(each: Placed, value: results.Injected | results.InjectedByLayer) -> str:

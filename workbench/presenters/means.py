@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from rich.console import RenderableType
 
 from sessions import results
+from sessions.views.writing import counted
 from workbench.presenters import parts
 from workbench.presenters.parts import shown
 from workbench.writing import facts, inline, signed
@@ -14,7 +15,7 @@ from workbench.writing import facts, inline, signed
 
 @shown.register
 def _(value: results.MeansBuilt, sheet: parts.Sheet) -> Iterator[RenderableType]:
-    taken = [parts.counted(value.texts, "text"), parts.counted(value.tokens, "position")]
+    taken = [counted(value.texts, "text"), counted(value.tokens, "position")]
     yield facts(
         [
             f"means of {value.neurons:,} neurons over {inline(value.over)}",
@@ -29,7 +30,7 @@ def _(value: results.MeansBuilt, sheet: parts.Sheet) -> Iterator[RenderableType]
 
 @shown.register
 def _(value: results.MeansShown, sheet: parts.Sheet) -> Iterator[RenderableType]:
-    texts = [parts.counted(value.texts, "text"), parts.counted(value.tokens, "position")] if value.texts else []
+    texts = [counted(value.texts, "text"), counted(value.tokens, "position")] if value.texts else []
     places = [f"by position, {value.places:,} from the end"] if value.places else []
     said = f"means {inline(value.name)} of {value.size:,} neurons"
     yield facts([said, inline(value.model), f"over {inline(value.over)}", *texts, *places], sheet.width)

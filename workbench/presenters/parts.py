@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import singledispatch
 from typing import NamedTuple
 
 from rich.cells import cell_len
-from rich.console import Console, RenderableType
-from rich.measure import Measurement
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text as Line
 
-from sessions.circuits.circuit import Circuit, Neuron
+from sessions.circuits.circuit import Neuron
 from sessions.events import Value
-from sessions.interventions.arms import Arm
 from sessions.model.info import ModelInfo
 from workbench.writing import (
     MISSING,
-    aim,
     facts,
     inline,
-    percent,
     plain,
-    signed,
 )
 
 WIDE = 100
@@ -32,13 +27,11 @@ _ANY_WIDTH = 10_000
 
 
 class Sheet(NamedTuple):
-    """What a presenter may need beside the result: columns, seconds it took, text that already stands above; and
-    whether the result stands alone, with no pane beside it that shows the circuit's neurons."""
+    """What a presenter may need beside the result: columns, seconds it took, text that already stands above."""
 
     width: int
     seconds: float = 0.0
     streamed: str = ""
-    alone: bool = False
 
 
 @singledispatch
@@ -56,52 +49,8 @@ def model(info: ModelInfo, sheet: Sheet) -> RenderableType:
     return facts([*opened, f"{kind} on {info.device}", *shape, f"{info.vocab_size:,} tokens", template], sheet.width)
 
 
-def circuit(found: Circuit, sheet: Sheet, of: int = 0, took: str = "") -> RenderableType:
-    said = [
-        f"{len(found):,} of {of:,} neurons" if of else f"{len(found):,} neurons",
-        f"{aim(found.target)} = {signed(found.target.value)}" if found.target.stated else "",
-        inline(found.chosen),
-        "" if found.conservation is None else f"conservation off by {percent(found.conservation)}",
-        inline(found.way),
-        took,
-    ]
-    return facts(said, sheet.width)
-
-
 def position(neuron: Neuron) -> str:
     return "all" if neuron.position is None else str(neuron.position)
-
-
-_ENDINGS = {
-    "eos": "ended by itself",
-    "length": "cut at max_tokens",
-    "nan": "stopped: its logits were no longer numbers",
-}
-
-
-def ending(arm: Arm) -> str:
-    return _ENDINGS.get(arm.stopped, f"stopped: {inline(arm.stopped)}")
-
-
-def in_force(arm: Arm) -> Iterator[str]:
-    """At how many of its tokens something was in force; told apart where it is for several parts of the text."""
-    if len(arm.parts) < 2:
-        if arm.fired is not None:
-            yield f"in force at {arm.fired:,} of {arm.read:,} tokens"
-        return
-    for part in arm.parts:
-        where = f"{inline(part.part)}: {counted(part.neurons, 'neuron')}"
-        yield f"{where} at {part.fired:,} of {arm.read:,} tokens" if part.fired else f"{where}, never in force"
-
-
-def held_back(arm: Arm) -> str:
-    """How often the stutter guard, or another rule against repetition, changed a text; "" where none did."""
-    return f"{arm.guarded:,} {'repeat' if arm.guarded == 1 else 'repeats'} held back" if arm.guarded else ""
-
-
-def counted(count: int, what: str) -> str:
-    """A number of things."""
-    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
 
 
 def table(sheet: Sheet, *headings: str) -> Table:
@@ -114,12 +63,6 @@ def table(sheet: Sheet, *headings: str) -> Table:
         title = cell(heading.removeprefix(">").removeprefix("!"))
         table.add_column(title, justify="right" if number else "left", no_wrap=number or key)
     return table
-
-
-def width_of(table: Table) -> int:
-    """Cells that a table takes where nothing of it is cut."""
-    console = Console(width=_ANY_WIDTH)
-    return Measurement.get(console, console.options, table).maximum
 
 
 def cell(text: str) -> Line:

@@ -8,6 +8,7 @@ from rich.console import RenderableType
 
 from sessions import results
 from sessions.model.info import Encoded
+from sessions.views.interventions import ending, held_back
 from workbench.presenters import parts
 from workbench.presenters.parts import shown
 from workbench.writing import (
@@ -16,6 +17,7 @@ from workbench.writing import (
     duration,
     facts,
     fitted,
+    inline,
     quoted,
     signed,
 )
@@ -50,7 +52,7 @@ def _(value: results.Generated, sheet: parts.Sheet) -> Iterator[RenderableType]:
     if not value.arm.text or sheet.streamed != value.arm.text:
         yield parts.text(value.arm.text)
     tokens = f"{len(value.arm.ids)} tokens"
-    said = [tokens, parts.ending(value.arm), parts.held_back(value.arm), duration(sheet.seconds)]
+    said = [tokens, inline(ending(value.arm)), inline(held_back(value.arm)), duration(sheet.seconds)]
     yield parts.dim(facts(said, sheet.width))
 
 

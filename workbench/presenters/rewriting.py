@@ -10,6 +10,7 @@ from rich.text import Text as Line
 
 from sessions import results
 from sessions.edits.rewritten import Braked, Firing, Separation
+from sessions.views.writing import counted
 from workbench.presenters import parts
 from workbench.presenters.parts import shown
 from workbench.writing import chance, facts, inline, percent, plain, quoted, signed
@@ -50,7 +51,7 @@ def _about(value: results.Rewritten) -> list[str]:
 
 def _examples(value: results.Rewritten) -> list[str]:
     texts, where, elsewhere = value.learnt
-    made = f"made of {parts.counted(texts, 'text')} of {inline(value.examples)}: {where:,} places, {elsewhere:,} others"
+    made = f"made of {counted(texts, 'text')} of {inline(value.examples)}: {where:,} places, {elsewhere:,} others"
     texts, where, elsewhere = value.held
     held = f"measured on {texts:,} held out: {where:,} places, {elsewhere:,} others"
     return [made, held if value.apart else "measured on the same"]
@@ -98,7 +99,7 @@ def _legend(value: results.Rewritten) -> list[str]:
     return [
         "says it: the likeliest next token, at its places",
         "perplexity: of unrelated text",
-        f"said: in {parts.counted(len(value.replies), 'reply').replace('replys', 'replies')}",
+        f"said: in {counted(len(value.replies), 'reply').replace('replys', 'replies')}",
     ]
 
 

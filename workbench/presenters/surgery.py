@@ -8,6 +8,7 @@ from rich.console import RenderableType
 from rich.text import Text as Line
 
 from sessions import results
+from sessions.views.writing import counted
 from workbench.presenters import parts
 from workbench.presenters.interventions import side_by_side
 from workbench.presenters.parts import shown
@@ -79,9 +80,9 @@ def _explained(value: results.SubspaceCut, sheet: parts.Sheet) -> Line:
 
 @shown.register
 def _(value: results.ProblemsWritten, sheet: parts.Sheet) -> Iterator[RenderableType]:
-    count = parts.counted(sum(value.kinds.values()), "problem")
-    languages = f"in {parts.counted(len(value.languages), 'language')}"
-    lines = f"{parts.counted(value.lines, 'task')} for evaluate" if value.tasks else ""
+    count = counted(sum(value.kinds.values()), "problem")
+    languages = f"in {counted(len(value.languages), 'language')}"
+    lines = f"{counted(value.lines, 'task')} for evaluate" if value.tasks else ""
     said = [f"{count} {languages}", lines, f"seed {value.seed}", f"written to {inline(value.path)}"]
     yield facts([*said, *(f"{inline(kind)} {number:,}" for kind, number in value.kinds.items())], sheet.width)
     yield parts.pairs({**{each: value.first[each] for each in value.languages}, "answer": value.answer})

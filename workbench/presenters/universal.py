@@ -8,6 +8,7 @@ from rich.console import RenderableType
 from rich.text import Text as Line
 
 from sessions import results
+from sessions.views.writing import counted
 from workbench.presenters import parts
 from workbench.presenters.parts import shown
 from workbench.writing import MISSING, facts, inline, quoted
@@ -15,7 +16,7 @@ from workbench.writing import MISSING, facts, inline, quoted
 
 @shown.register
 def _(value: results.UniversalShown, sheet: parts.Sheet) -> Iterator[RenderableType]:
-    count = parts.counted(len(value.rows), "universal neuron")
+    count = counted(len(value.rows), "universal neuron")
     found = f"among the strongest {value.strongest} of nearly all of {value.prompts} built-in prompts"
     where = f"published: {inline(value.published)}" if value.published else f"detected: {found}"
     yield facts([f"{count} of {inline(value.model)}", where], sheet.width)

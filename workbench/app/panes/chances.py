@@ -15,10 +15,10 @@ from commands.grammar import call_line
 from sessions.interventions.arms import Shift
 from sessions.model.info import TokenChance
 from sessions.results import Compared, Distribution, Generated, Injected
+from sessions.views.interventions import target_roles
 from workbench.app.board import Board, Facet
 from workbench.app.paper import Block, Paper, Written
 from workbench.app.wrapping import Rows, row
-from workbench.presenters.interventions import target_roles
 from workbench.writing import bar, chance, fitted, inline, quoted, signed
 
 #: Width from which a shift stands on one line, and a chance has its logit and id.

@@ -15,6 +15,7 @@ from textual.strip import Strip
 from sessions.events import Failed
 from sessions.interventions.arms import Arm
 from sessions.results import Compared, Injected, Intervened, Swept
+from sessions.views.interventions import arm_facts
 from workbench.app.board import Board, Entry, Facet
 from workbench.app.chart import Curve
 from workbench.app.differing import Leaving, Span, differing, enclosed
@@ -22,7 +23,6 @@ from workbench.app.layout import GRID
 from workbench.app.paper import Block, Paper, Written
 from workbench.app.wrapping import Beside, Growing, row, strips, tail
 from workbench.presenters import failure
-from workbench.presenters.interventions import arm_facts
 from workbench.writing import facts, fitted, inline, plain, quoted
 
 #: Texts stand side by side in a pane of this width where each has so many cells, and never on a small screen.
@@ -175,7 +175,7 @@ class ComparePane(Paper):
         else:
             arms = sorted(value.arms, key=lambda arm: arm.multiplier)
             self._number = 0
-            self._arms = [ArmText(arm.name, arm, [*arm_facts(arm, arms[0]), *_next(arm)]) for arm in arms]
+            self._arms = [ArmText(arm.name, arm, [*map(inline, arm_facts(arm, arms[0])), *_next(arm)]) for arm in arms]
 
 
 class ArmText(Block):
@@ -251,7 +251,7 @@ def _compared(value: Compared | Injected) -> list[ArmText]:
         left, right = differing(texts[0], text)
         spans = [*(spans or [left]), right]
     return [
-        ArmText(arm.name, arm, list(arm_facts(arm, value.arms[0])), enclosed(text, parts, _CHANGED))
+        ArmText(arm.name, arm, list(map(inline, arm_facts(arm, value.arms[0]))), enclosed(text, parts, _CHANGED))
         for arm, text, parts in zip(value.arms, texts, spans or [[] for _ in texts], strict=True)
     ]
 

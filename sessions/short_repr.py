@@ -1,0 +1,48 @@
+"""How a result is written where Python shows it: its kind and its fields, in a few hundred characters at most.
+
+A result holds whole prompts, distributions and weights of thousands of neurons. A notebook or a traceback wants to know
+which result it is; whoever wants all of it reads its fields, or `to_json`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sized
+from typing import Any
+
+from msgspec import Struct
+
+#: Characters of the whole, and of one field.
+LONGEST, _FIELD = 300, 60
+
+
+def short_repr(value: Struct) -> str:
+    """`Discovered(circuit=Circuit(200), candidates=1935360)`. Fields at their defaults are left out; notes come
+    last."""
+    defaults = dict(zip(reversed(value.__struct_fields__), reversed(value.__struct_defaults__), strict=False))
+    missing = object()
+    fields = [
+        f"{name}={_short(held)}"
+        for name in sorted(value.__struct_fields__, key=lambda name: name == "notes")
+        if (held := getattr(value, name)) is not None and held != defaults.get(name, missing)
+    ]
+    return _cut(f"{type(value).__name__}({', '.join(fields)}", LONGEST - 1) + ")"
+
+
+def _short(held: Any) -> str:
+    """One field: numbers and short texts as they are, of all else its kind and how much there is of it."""
+    if isinstance(held, Struct):
+        return f"{type(held).__name__}({len(held) if isinstance(held, Sized) else '…'})"
+    if isinstance(held, tuple | list | dict):
+        whole = repr(held) if all(isinstance(each, str | int | float | None) for each in held) else ""
+        return whole if whole and len(whole) <= _FIELD else f"<{len(held)} {_kinds(held)}>"
+    return _cut(repr(held), _FIELD)
+
+
+def _kinds(held: tuple[Any, ...] | list[Any] | dict[Any, Any]) -> str:
+    """What a collection is of."""
+    kinds = {type(each).__name__ for each in (held.values() if isinstance(held, dict) else held)}
+    return kinds.pop() if len(kinds) == 1 else "items"
+
+
+def _cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"

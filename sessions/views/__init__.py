@@ -1,0 +1,26 @@
+"""What a result looks like, as data: `view(result)` is a tuple of blocks from a closed set (`sessions.views.blocks`).
+
+Each family of results has a file of pure functions here. Renderers draw blocks and know nothing of results:
+`sessions.views.html` and `sessions.views.plain` here, `workbench.rendering.terminal` for lines. No torch is imported.
+"""
+
+from __future__ import annotations
+
+from sessions.events import Value
+from sessions.views import artifacts, circuits, edits, evaluation, interventions, sweeps, training
+from sessions.views.blocks import AnyBlock, Note
+from sessions.views.registry import has_view, viewed
+
+__all__ = ["FAMILIES", "has_view", "view"]
+
+#: Each registers its views with `registry.viewed`.
+FAMILIES = (artifacts, circuits, edits, evaluation, interventions, sweeps, training)
+
+
+def view(value: Value) -> tuple[AnyBlock, ...]:
+    """The blocks of a result, and its notes as remarks below them.
+
+    Raises:
+        NotImplementedError: results of this kind have no view.
+    """
+    return (*viewed(value), *(Note(text=note, role="remark") for note in value.notes))

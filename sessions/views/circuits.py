@@ -1,0 +1,185 @@
+"""Circuits: `discover`, `contrast`, `verify`, `neurons`, `keep`, `drop`, `faithfulness`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from sessions import results
+from sessions.circuits.agreement import Agreement
+from sessions.circuits.circuit import Circuit, Neuron
+from sessions.views.blocks import AnyBlock, Cell, Column, Row, StandsFor, Table
+from sessions.views.registry import facts, viewed
+from sessions.views.writing import aim, counted, percent, signed
+
+#: Neurons that a discovery and a verification list.
+STRONGEST = 10
+
+#: The columns of a neuron, by key. Layer and index name it and stay; its attribution and effect go last.
+NEURON = {
+    "layer": Column(key="layer", title="L", kind="index"),
+    "index": Column(key="index", title="N", kind="index"),
+    "position": Column(key="position", title="pos", kind="name"),
+    "token": Column(key="token", title="token", kind="token", drop=8),
+    "attribution": Column(key="attribution", title="attr", kind="signed", drop=13),
+    "effect": Column(key="effect", title="effect", kind="signed", drop=12),
+    "share": Column(key="share", title="share", kind="signed share", drop=10),
+    "activation": Column(key="activation", title="act", kind="signed", digits=2, drop=9),
+}
+
+
+def circuit_facts(circuit: Circuit, of: int = 0) -> Iterator[str]:
+    """What a circuit is, in short."""
+    yield f"{len(circuit):,} of {of:,} neurons" if of else f"{len(circuit):,} neurons"
+    if circuit.target.stated:
+        yield f"{aim(circuit.target)} = {signed(circuit.target.value)}"
+    yield circuit.chosen
+    if circuit.conservation is not None:
+        yield f"conservation off by {percent(circuit.conservation)}"
+    yield circuit.way
+
+
+def _place(neuron: Neuron) -> tuple[Cell, ...]:
+    return neuron.layer, neuron.index, "all" if neuron.position is None else str(neuron.position)
+
+
+def _stands_for(neuron: Neuron) -> StandsFor:
+    return StandsFor("neuron", str(neuron))
+
+
+@viewed.register
+def _(value: results.Discovered) -> Iterator[AnyBlock]:
+    yield facts(*circuit_facts(value.circuit, of=value.candidates), timed=True)
+    yield from _agreement(value.agreement)
+    if len(value.circuit):
+        yield _strongest(value.circuit)
+
+
+def _strongest(circuit: Circuit) -> Table:
+    """The first neurons of a circuit. A column of what is not known of any of them is left out."""
+    neurons = circuit.top(STRONGEST)
+    keys = ["layer", "index"]
+    if any(neuron.position is not None for neuron in neurons):
+        keys += ["position", "token"]
+    measured = any(neuron.effect is not None for neuron in neurons)
+    keys += ["attribution", *(["effect"] if measured else []), "share", "activation"]
+    note = f"the {STRONGEST} strongest; neurons shows them all" if len(circuit) > STRONGEST else ""
+    return _neurons(circuit, neurons, keys, note, pane="neurons")
+
+
+def _neurons(circuit: Circuit, neurons: Sequence[Neuron], keys: Sequence[str], note: str, pane: str = "") -> Table:
+    rows = []
+    for neuron in neurons:
+        known = {
+            **dict(zip(("layer", "index", "position"), _place(neuron), strict=True)),
+            "token": circuit.token(neuron.position) or None,
+            "attribution": neuron.attribution,
+            "effect": neuron.effect,
+            "share": circuit.share(neuron),
+            "activation": neuron.activation,
+        }
+        rows.append(Row(cells=tuple(known[key] for key in keys), stands_for=_stands_for(neuron)))
+    return Table(columns=tuple(NEURON[key] for key in keys), rows=tuple(rows), note=note, pane=pane)
+
+
+@viewed.register
+def _(value: results.Verified) -> Iterator[AnyBlock]:
+    aimed = f"{aim(value.circuit.target)} = {signed(value.value)}"
+    count = counted(len(value.neurons), "neuron")
+    yield facts(f"verified {count}", f"each alone at {value.held}", aimed, timed=True)
+    yield from _agreement(value.agreement)
+    keys = ("layer", "index", "position", "token", "attribution", "effect", "share")
+    rows = []
+    for neuron in sorted(value.neurons, key=lambda each: -abs(each.effect or 0.0))[:STRONGEST]:
+        effect = neuron.effect or 0.0
+        token = value.circuit.token(neuron.position) or None
+        share = effect / value.value if value.value else None
+        cells = (*_place(neuron), token, neuron.attribution, effect, share)
+        rows.append(Row(cells=cells, stands_for=_stands_for(neuron)))
+    more = len(value.neurons) > STRONGEST
+    note = f"the {STRONGEST} with the largest effects; neurons shows them all" if more else ""
+    yield Table(columns=tuple(NEURON[key] for key in keys), rows=tuple(rows), note=note)
+
+
+#: What an atlas says of a neuron, and what its output pushes.
+_CORPUS = (
+    Column(
+        key="peak", title="peak", kind="signed", digits=2, drop=7,
+        about="strongest activation there, at the token that woke it",
+    ),
+    Column(key="peak_token", title="woken by", kind="token", drop=6),
+    Column(key="rate", title="fires", kind="share", drop=3, about="share of positions at which it does"),
+)  # fmt: skip
+_PUSHES = (
+    Column(key="up", title="pushes up", kind="token", drop=5),
+    Column(key="down", title="pushes down", kind="token", drop=4),
+)
+
+
+@viewed.register
+def _(value: results.NeuronTable) -> Iterator[AnyBlock]:
+    measured = any(row.neuron.effect is not None for row in value.rows)
+    mapped = any(row.peak is not None for row in value.rows)
+    keys = ["layer", "index", "position", "token", "attribution"]
+    keys += [*(["effect"] if measured else []), "share", "activation"]
+    rows = []
+    for row in value.rows:
+        neuron = row.neuron
+        cells: tuple[Cell, ...] = (*_place(neuron), row.token or None, neuron.attribution)
+        cells += (*((neuron.effect,) if measured else ()), row.share, neuron.activation)
+        cells += _over_corpus(row) if mapped else ()
+        rows.append(Row(cells=(*cells, row.up, row.down), stands_for=_stands_for(neuron)))
+    columns = (*(NEURON[key] for key in keys), *(_CORPUS if mapped else ()), *_PUSHES)
+    said = [f"{len(value.rows):,} of {value.total:,} neurons"] if len(value.rows) < value.total else []
+    said += [f"atlas {value.atlas}, {value.corpus}"] if mapped else []
+    yield Table(columns=columns, rows=tuple(rows), note=" · ".join(said))
+
+
+def _over_corpus(row: results.NeuronRow) -> tuple[Cell, ...]:
+    """A neuron's strongest activation over a corpus, the token it was at, and how often it fires."""
+    return (None, None, None) if row.peak is None else (row.peak.value, row.peak.token, row.rate)
+
+
+@viewed.register
+def _(value: results.Narrowed) -> Iterator[AnyBlock]:
+    yield facts(*circuit_facts(value.circuit, of=value.before))
+
+
+def _agreement(found: Agreement | None) -> Iterator[AnyBlock]:
+    if found is not None:
+        r, rank = signed(found.pearson, 2), signed(found.spearman, 2)
+        same = f"same sign {percent(found.same_sign)}"
+        yield facts("attribution and exact effect", f"r {r}", f"rank {rank}", same)
+
+
+@viewed.register
+def _(value: results.Faithfulness) -> Iterator[AnyBlock]:
+    yield facts(
+        counted(value.prompts, "prompt"),
+        f"mean target {signed(value.whole)}",
+        f"{signed(value.none)} with all neurons held",
+        f"held at {value.held}",
+        f"{value.order} first",
+        f"random: mean of {value.controls} draws" if value.controls else "",
+    )
+    whole = max(1.0, *(each or 0.0 for row in value.rows for each in (row.kept, row.left)))
+    columns = [
+        Column(key="size", title="size", kind="index"),
+        Column(key="kept", title="kept", kind="signed", digits=2, bar=whole, drop=4),
+        Column(key="left", title="left", kind="signed", digits=2, bar=whole, drop=3),
+    ]
+    if value.controls:
+        columns += [
+            Column(key="random_kept", title="random kept", kind="signed", digits=2, drop=2),
+            Column(key="random_left", title="random left", kind="signed", digits=2, drop=1),
+        ]
+    rows = []
+    for row in value.rows:
+        size: Cell = "all" if row.size == value.size else row.size
+        numbers = [row.kept, row.left, *((row.random_kept, row.random_left) if value.controls else ())]
+        rows.append(Row(cells=(size, *map(_hundredths, numbers))))
+    yield Table(columns=tuple(columns), rows=tuple(rows))
+
+
+def _hundredths(value: float | None) -> float | None:
+    """Two decimals: what is smaller than that is nothing here."""
+    return None if value is None else round(value, 2) + 0.0

@@ -1,0 +1,115 @@
+"""Blocks as plain data: rows, columns, CSV text, a pandas frame.
+
+    rows = to_rows(main_table(view(result)))      # [{"layer": 24, "index": 1005, …}, …]
+    frame = to_pandas(main_table(view(result)))   # where pandas is installed
+
+Numbers stay numbers here: nothing is rounded or written as a percentage.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable
+from importlib import import_module
+from typing import Any
+
+from sessions.errors import UsageError
+from sessions.views.blocks import AnyBlock, Bars, Cell, Column, Curve, Heat, Row, Table
+
+
+def tables(blocks: Iterable[AnyBlock]) -> tuple[Table, ...]:
+    """All that is tabular in a view: its tables, and its distributions, curves and maps as tables."""
+    return tuple(found for block in blocks if (found := _as_table(block)) is not None)
+
+
+def main_table(blocks: Iterable[AnyBlock]) -> Table:
+    """The first table of a view.
+
+    Raises:
+        UsageError: there is none.
+    """
+    found = tables(blocks)
+    if not found:
+        raise UsageError("this result has no table", "its fields are in the result itself")
+    return found[0]
+
+
+def to_rows(table: Table) -> list[dict[str, Cell]]:
+    """A dictionary a row, by the keys of the columns."""
+    keys = [column.key for column in table.columns]
+    return [dict(zip(keys, row.cells, strict=True)) for row in table.rows]
+
+
+def to_dict(table: Table) -> dict[str, list[Cell]]:
+    """A list a column, by its key."""
+    return {column.key: [row.cells[at] for row in table.rows] for at, column in enumerate(table.columns)}
+
+
+def to_csv(table: Table) -> str:
+    """The table as CSV, with a line of keys. Several tokens are joined by blanks; what is not known is empty."""
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow([column.key for column in table.columns])
+    writer.writerows(
+        [[" ".join(cell) if isinstance(cell, tuple) else cell for cell in row.cells] for row in table.rows]
+    )
+    return out.getvalue()
+
+
+def to_pandas(table: Table) -> Any:
+    """The table as a `pandas.DataFrame`.
+
+    Raises:
+        UsageError: pandas is not installed.
+    """
+    try:
+        pandas = import_module("pandas")  # no dependency of this package
+    except ImportError as error:
+        raise UsageError("pandas is not installed", "install it, or use to_rows or to_dict") from error
+    return pandas.DataFrame(to_dict(table))
+
+
+def _as_table(block: AnyBlock) -> Table | None:
+    match block:
+        case Table():
+            return block
+        case Bars():
+            return bars_table(block)
+        case Curve():
+            columns = (
+                Column(key="line", title="line", kind="name"),
+                Column(key="x", title=block.x, kind="number"),
+                Column(key="y", title=block.title, kind="number"),
+            )
+            points = [Row(cells=(line.name, x, y)) for line in block.lines for x, y in line.points]
+            return Table(title=block.title, columns=columns, rows=tuple(points))
+        case Heat():
+            columns = (
+                Column(key="row", title="row", kind="name"),
+                Column(key="column", title="column", kind="name"),
+                Column(key="value", title=block.title, kind="number"),
+            )
+            named = [
+                (name, dict(zip(block.columns, cells, strict=True)))
+                for name, cells in zip(block.rows, block.cells, strict=True)
+            ]
+            rows = tuple(Row(cells=(name, column, value)) for name, cells in named for column, value in cells.items())
+            return Table(title=block.title, columns=columns, rows=rows)
+    return None
+
+
+def bars_table(block: Bars) -> Table:
+    """A distribution before and after as a table: a row a token."""
+    before, after = (name if len(name) <= 24 else f"{name[:23]}…" for name in block.names)
+    columns = (
+        Column(key="token", title=block.title, kind="token"),
+        Column(key="before", title=before, kind="number", digits=3, bar=1.0, drop=3),
+        Column(key="after", title=after, kind="number", digits=3, bar=1.0, drop=3),
+        Column(key="change", title="change", kind="signed", drop=2),
+        Column(key="role", title="", drop=1),
+    )
+    rows = tuple(
+        Row(cells=(each.token, each.before, each.after, each.after - each.before, each.role)) for each in block.bars
+    )
+    return Table(columns=columns, rows=rows)

@@ -1,0 +1,25 @@
+"""Where each family of results registers its views."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import singledispatch
+
+from sessions.events import Value
+from sessions.views.blocks import AnyBlock, Fact, Facts
+
+
+@singledispatch
+def viewed(value: Value) -> Iterable[AnyBlock]:
+    """The blocks of a result. A family registers a pure function for each of its kinds."""
+    raise NotImplementedError(f"{type(value).__name__} has no view")
+
+
+def has_view(kind: type) -> bool:
+    """Whether results of this kind have a view."""
+    return viewed.dispatch(kind) is not viewed.dispatch(object)
+
+
+def facts(*texts: str, timed: bool = False) -> Facts:
+    """Facts without names. Empty texts say nothing and are left out."""
+    return Facts(items=tuple(Fact(text) for text in texts if text), timed=timed)

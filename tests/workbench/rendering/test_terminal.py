@@ -1,0 +1,117 @@
+"""Blocks in terminals of any width: nothing is wider than they are, and what names a row is whole."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.cells import cell_len
+from rich.console import Console
+from rich.table import Table as Grid
+
+from sessions import results
+from sessions.events import Value
+from sessions.views import view
+from sessions.views.blocks import NUMBERS, AnyBlock, Column, Row, Table
+from sessions.views.writing import written
+from tests.sessions.views.test_views import drawings, sample, viewed
+from tests.workbench.test_lines import MOVES, NASTY
+from workbench.rendering.tables import table
+from workbench.rendering.terminal import Place, drawn
+
+WIDTHS = [30, 40, 80, 160]
+
+
+def lines(blocks: list[AnyBlock] | tuple[AnyBlock, ...], width: int) -> list[str]:
+    console = Console(file=io.StringIO(), width=width, markup=False, emoji=False, highlight=False)
+    for part in drawn(blocks, Place(width, 0.2)):
+        console.print(part)
+    return [line.rstrip() for line in console.file.getvalue().splitlines()]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("text", [" Austin", *NASTY.values()])
+def test_every_view_fits_and_cannot_move_the_cursor(text: str, width: int) -> None:
+    for blocks in [*map(view, viewed(text)), drawings(text)]:
+        shown = lines(blocks, width)
+        assert all(cell_len(line) <= width for line in shown)
+        assert not MOVES.search("\n".join(shown))
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("text", [" Austin", NASTY["long"], NASTY["wide"]])
+def test_names_and_numbers_of_key_columns_are_whole_at_every_width(text: str, width: int) -> None:
+    for value in viewed(text):
+        for block in view(value):
+            if isinstance(block, Table):
+                whole(value, block, width)
+
+
+def whole(value: Value, block: Table, width: int) -> None:
+    (grid,) = (part for part in table(block, width) if isinstance(part, Grid))
+    columns = [[str(cell) for cell in column.cells] for column in grid.columns]
+    widths = [column.width for column in grid.columns]
+    for at, column in enumerate(block.columns):
+        cells = [written(row.cells[at], column) for row in block.rows]
+        if column.drop is None and cells:
+            place = next(n for n, each in enumerate(columns) if all(map(str.endswith, each, cells)))
+            assert column.kind not in NUMBERS or max(map(cell_len, cells)) <= (widths[place] or 0), type(value)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_long_name_goes_on_in_the_next_line_and_no_digit_is_lost(width: int) -> None:
+    name = "".join(f"{number:02}." for number in range(21))
+    columns = (
+        Column(key="name", title="name", kind="name"),
+        Column(key="size", title="size", kind="number"),
+        Column(key="text", title="text", drop=1),
+    )
+    block = Table(columns=columns, rows=(Row(cells=(name, 1234567, "word " * 40)),))
+    shown = lines((block,), width)
+    body = [line for line in shown[1:] if not line.startswith("no room")]
+    assert any("1,234,567" in line for line in body)
+    assert "".join(line.split(" ")[0] for line in body) == name
+
+
+def test_columns_go_in_their_order_and_those_with_the_same_number_together() -> None:
+    columns = (
+        Column(key="k", title="key", kind="name"),
+        *(Column(key=f"c{n}", title=f"col{n}", kind="number", drop=drop) for n, drop in enumerate((3, 1, 2, 2))),
+    )
+    block = Table(columns=columns, rows=(Row(cells=("abc", 1111, 2222, 3333, 4444)),))
+    heads = [lines((block,), width)[0].split() for width in (27, 26, 20, 9, 8)]
+    assert heads == [
+        ["key", "col0", "col1", "col2", "col3"],
+        ["key", "col0", "col2", "col3"],
+        ["key", "col0"],
+        ["key", "col0"],
+        ["key"],
+    ]
+    assert "no room for: col1" in lines((block,), 26)[-1]
+
+
+def test_the_arm_of_an_evaluation_is_never_cut() -> None:
+    for width in WIDTHS:
+        shown = lines(view(sample(results.Evaluated)), width)
+        assert any(line.startswith("✗ broken") for line in shown)
+        assert any(line.startswith("base") for line in shown)
+
+
+def test_the_sizes_and_rounds_of_a_table_are_whole_in_thirty_columns() -> None:
+    shown = lines(view(sample(results.Faithfulness)), 30)
+    sizes = [line.split()[0] for line in shown if "+0.12" in line or "+1.05" in line]
+    assert sizes == ["10", "all"]
+    assert any(line.startswith("L24/N1005") for line in lines(view(sample(results.RecruitsShown)), 30))
+
+
+def test_what_a_pane_shows_all_the_time_is_not_repeated_beside_it() -> None:
+    blocks = view(sample(results.Discovered))
+    alone, beside = (list(drawn(blocks, Place(80, alone=alone))) for alone in (True, False))
+    assert any(isinstance(part, Grid) for part in alone)
+    assert not any(isinstance(part, Grid) for part in beside)
+
+
+def test_bars_stand_beside_their_numbers_only_where_there_is_room() -> None:
+    faithful = view(sample(results.Faithfulness))
+    assert any("█" in line for line in lines(faithful, 80))
+    assert not any("█" in line for line in lines(faithful, 30))

@@ -1,0 +1,1 @@
+"""Drawing blocks (`sessions.views.blocks`) in a terminal. Nothing in here knows a result."""

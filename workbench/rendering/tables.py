@@ -1,0 +1,150 @@
+"""A table as lines of a terminal, never wider than it.
+
+Where room is short, bars go first. Then columns go in their order (`Column.drop`). Texts are cut down to `_LEAST` cells
+before a column goes. A key column never goes and is never cut: where a name alone is wider than its room, it goes on in
+the next line. Numbers are whole, always.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from rich.cells import cell_len
+from rich.console import RenderableType
+from rich.table import Table as Grid
+from rich.text import Text
+
+from sessions.views.blocks import NUMBERS, Column, Row, Table
+from sessions.views.writing import bar, inline, plain, written
+from workbench.writing import facts, fitted
+
+#: Cells that a text keeps before its column goes; that it has at most while others are short; and of a name.
+_LEAST, _NAME = 10, 32
+#: Cells of a title over numbers, before it goes on in the next line.
+_TITLE = 12
+#: Cells of bars, at least and at most.
+_BARS = (4, 24)
+#: From this width on, columns stand two cells apart.
+_WIDE = 100
+
+
+class _Drawn(NamedTuple):
+    """A column with its cells as they are written, and the width that it takes whole."""
+
+    column: Column
+    place: int
+    title: str
+    cells: tuple[str, ...]
+    bars: tuple[float | None, ...]
+    whole: int
+
+    @property
+    def key(self) -> bool:
+        return self.column.drop is None
+
+    def least(self, width: int) -> int:
+        """The width below which it has to go."""
+        if self.column.kind in NUMBERS:
+            return max(min(cell_len(self.title), _TITLE), *map(cell_len, self.cells), 1)
+        return min(self.whole, max(_NAME, width // 2) if self.key else max(_LEAST, cell_len(self.title)))
+
+
+def table(block: Table, width: int) -> Iterator[RenderableType]:
+    """The rows with as many columns as fit, what short titles mean, and the note."""
+    gap = 2 if width >= _WIDE else 1
+    drawn = [_drawn(block, at) for at in range(len(block.columns))]
+    kept = fitting(drawn, width, gap)
+    if block.title:
+        yield Text(inline(block.title), style="dim", overflow="fold")
+    yield _grid(block.rows, kept, _widths(kept, width, gap), width, gap)
+    gone = [inline(each.column.title or each.column.key) for each in drawn if each not in kept]
+    if gone:
+        yield Text(fitted(f"no room for: {', '.join(gone)}", width), style="dim")
+    about = [f"{inline(each.title)}: {inline(each.column.about)}" for each in kept if each.column.about]
+    for line in ([facts(about, width)] if about else []) + ([facts([inline(block.note)], width)] if block.note else []):
+        line.stylize("dim")
+        yield line
+
+
+def _drawn(block: Table, at: int) -> _Drawn:
+    column = block.columns[at]
+    marks = at == next((n for n, each in enumerate(block.columns) if each.drop is None), 0)
+    cells = tuple(_marked(row, at, column) if marks else written(row.cells[at], column) for row in block.rows)
+    title = inline(column.title)
+    numbers = [row.cells[at] for row in block.rows] if column.bar > 0 else []
+    bars = tuple(value / column.bar if isinstance(value, int | float) else None for value in numbers)
+    return _Drawn(column, at, title, cells, bars, max(map(cell_len, (title, *cells))))
+
+
+def _marked(row: Row, at: int, column: Column) -> str:
+    text = written(row.cells[at], column)
+    return f"{inline(row.mark)} {text}" if row.mark else text
+
+
+def fitting(columns: Sequence[_Drawn], width: int, gap: int) -> list[_Drawn]:
+    """The columns that there is room for: others go in their order."""
+    kept = list(columns)
+    while _sum([each.least(width) for each in kept], gap) > width:
+        going = min((each for each in kept if not each.key), key=lambda each: each.column.drop or 0, default=None)
+        if going is None:
+            break
+        kept = [each for each in kept if each.column.drop != going.column.drop]
+    return kept
+
+
+def _sum(widths: Sequence[int], gap: int) -> int:
+    return sum(widths) + gap * max(0, len(widths) - 1)
+
+
+def _widths(kept: Sequence[_Drawn], width: int, gap: int) -> list[int]:
+    """The width of each column: what it needs at least, and of what is left each as much as it can use."""
+    widths = [each.least(width) for each in kept]
+    over = _sum(widths, gap) - width
+    for at, each in enumerate(kept):  # key columns alone can be too wide: names then go on in the next line
+        if over > 0 and each.column.kind not in NUMBERS:
+            taken = min(over, widths[at] - min(widths[at], 8))
+            widths[at] -= taken
+            over -= taken
+    barred = sum(bool(each.bars) for each in kept)
+    kept_for_bars = barred * (_BARS[0] + 2 + gap)  # texts do not grow over the bars
+    left = max(0, -over - (kept_for_bars if -over >= kept_for_bars else 0))
+    # Names first, then texts: those that need least first, so that all that can be whole are.
+    order = sorted(range(len(kept)), key=lambda at: (not kept[at].key, kept[at].whole))
+    for number, at in enumerate(order):
+        share = left if kept[at].key else left // (len(order) - number)
+        more = min(share, kept[at].whole - widths[at])
+        if more > 0:
+            widths[at] += more
+            left -= more
+    for at in reversed(order):
+        more = min(left, kept[at].whole - widths[at])
+        if more > 0:
+            widths[at] += more
+            left -= more
+    return widths
+
+
+def _grid(rows: Sequence[Row], kept: Sequence[_Drawn], widths: Sequence[int], width: int, gap: int) -> RenderableType:
+    grid = Grid(box=None, padding=(0, gap, 0, 0), pad_edge=False, header_style="dim")
+    barred = [at for at, each in enumerate(kept) if each.bars]
+    room = (width - _sum(widths, gap)) // len(barred) - gap if barred else 0
+    bars = min(room, _BARS[1]) if room >= _BARS[0] else 0
+    for at, each in enumerate(kept):
+        numeric = each.column.kind in NUMBERS
+        title = Text(each.title if each.key or numeric else fitted(each.title, widths[at]), overflow="fold")
+        grid.add_column(title, justify="right" if numeric else "left", width=widths[at], overflow="fold")
+        if bars and at in barred:
+            grid.add_column("", width=bars, no_wrap=True)
+    for at in range(len(rows)):
+        cells: list[Text] = []
+        for number, each in enumerate(kept):
+            whole = each.key or each.column.kind in NUMBERS
+            text = each.cells[at] if whole else fitted(each.cells[at], widths[number])
+            if each.column.whole and width >= _WIDE:
+                text = plain(str(rows[at].cells[each.place] or ""))
+            cells.append(Text(text, overflow="fold"))
+            if bars and number in barred:
+                cells.append(Text(bar(each.bars[at], bars)))
+        grid.add_row(*cells)
+    return grid

@@ -1,0 +1,189 @@
+"""Blocks as lines of a terminal of so many columns.
+
+Nothing is wider than the terminal. Signs and marks are characters: colour only repeats them. Tables have a file of
+their own (`workbench.rendering.tables`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import singledispatch
+from typing import NamedTuple
+
+from rich.cells import cell_len
+from rich.console import RenderableType
+from rich.table import Table as Grid
+from rich.text import Text
+
+from sessions.views import blocks
+from sessions.views.plain import bars_table
+from sessions.views.writing import curve, decimal, duration, inline, plain, signed
+from workbench.rendering.tables import table
+from workbench.writing import facts, fitted
+
+WIDE = 100
+"""Columns from which texts stand side by side."""
+_TEXT = 40
+"""Cells that a text needs to stand beside others."""
+#: From which part of the largest number on each shade stands; what is less is a dot.
+_SHADES = {0.5: "█", 0.2: "▓", 0.05: "▒", 0.005: "░", 0.0: "·"}
+
+
+class Place(NamedTuple):
+    """Where blocks are drawn: its columns, the seconds that the command took, and whether they stand alone, with no
+    pane beside them."""
+
+    width: int
+    seconds: float = 0.0
+    alone: bool = True
+
+
+def drawn(blocks_of: Iterable[blocks.AnyBlock], place: Place) -> Iterator[RenderableType]:
+    """What to print for these blocks, from the first to the last."""
+    before: blocks.AnyBlock | None = None
+    for block in blocks_of:
+        if isinstance(block, blocks.Table) and block.pane and not place.alone:
+            continue
+        if _stands_apart(before, block):
+            yield Text("")
+        yield from draw(block, place)
+        before = block
+
+
+def _stands_apart(before: blocks.AnyBlock | None, block: blocks.AnyBlock) -> bool:
+    """Whether an empty line tells a block from the one before it: a second table, or a verdict, does not follow a table
+    at once."""
+    if not isinstance(before, blocks.Table):
+        return isinstance(before, blocks.Texts) and isinstance(block, blocks.Table)
+    return isinstance(block, blocks.Table) or (isinstance(block, blocks.Note) and bool(block.verdict))
+
+
+@singledispatch
+def draw(block: blocks.AnyBlock, place: Place) -> Iterator[RenderableType]:
+    """What to print for one block."""
+    raise NotImplementedError(type(block).__name__)
+
+
+draw.register(blocks.Table, lambda block, place: table(block, place.width))
+
+
+@draw.register
+def _(block: blocks.Facts, place: Place) -> Iterator[RenderableType]:
+    row = [inline(fact.text) for fact in block.items if not fact.name]
+    row += [duration(place.seconds)] if block.timed and place.seconds else []
+    if row:
+        yield facts(row, place.width)
+    named = [fact for fact in block.items if fact.name]
+    if named:
+        widest = min(max(cell_len(inline(fact.name)) for fact in named), place.width // 2)
+        grid = Grid(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)
+        grid.add_column(style="dim", min_width=widest, overflow="fold")
+        grid.add_column(overflow="fold")
+        for fact in named:
+            grid.add_row(Text(inline(fact.name)), Text(fitted(inline(fact.text), 3 * place.width)))
+        yield grid
+
+
+@draw.register
+def _(block: blocks.Note, place: Place) -> Iterator[RenderableType]:
+    if block.verdict:
+        yield Text.assemble((inline(block.verdict), "bold"), f": {inline(block.text)}", overflow="fold")
+    elif block.role == "remark":
+        yield Text(f"· {plain(block.text)}", style="dim", overflow="fold")
+    else:
+        yield Text(inline(block.text), overflow="fold")
+
+
+@draw.register
+def _(block: blocks.Texts, place: Place) -> Iterator[RenderableType]:
+    arms = block.arms
+    beside = place.width >= WIDE and place.width // len(arms) >= _TEXT
+    width = place.width // len(arms) - 3 if beside else place.width
+    headings = []
+    for arm in arms:
+        heading = facts(map(inline, arm.facts), width)
+        heading.stylize("dim")
+        headings.append(heading)
+    texts = [_text(arm) for arm in arms]
+    if not beside:
+        for heading, text in zip(headings, texts, strict=True):
+            yield heading
+            yield text
+        return
+    grid = Grid(box=None, show_header=False, padding=(0, 3, 0, 0), pad_edge=False, expand=True)
+    for _ in arms:
+        grid.add_column(ratio=1, overflow="fold")
+    grid.add_row(*headings)
+    grid.add_row(*texts)
+    yield grid
+
+
+def _text(arm: blocks.ArmText) -> Text:
+    """The text of an arm, with `▸` where it leaves the first one. An empty text says so."""
+    if not arm.text:
+        return Text("(empty)", style="dim")
+    if arm.parts_at is None:
+        return Text(plain(arm.text), overflow="fold")
+    same, other = plain(arm.text[: arm.parts_at]), plain(arm.text[arm.parts_at :])
+    return Text.assemble(same, ("▸", "bold"), other, overflow="fold")
+
+
+@draw.register
+def _(block: blocks.Bars, place: Place) -> Iterator[RenderableType]:
+    yield from table(bars_table(block), place.width)
+
+
+@draw.register
+def _(block: blocks.Curve, place: Place) -> Iterator[RenderableType]:
+    """A curve of one line for each line of the block, with its first and its last number."""
+    for line in block.lines:
+        values = [y for _, y in line.points if y is not None]
+        if not values:
+            continue
+        name = " ".join(filter(None, (inline(block.title), inline(line.name) if len(block.lines) > 1 else "")))
+        ends = f"{decimal(values[0], 3)} → {decimal(values[-1], 3)}"
+        cells = max(8, min(60, place.width - cell_len(name) - cell_len(ends) - 2))
+        yield Text(f"{name} {curve(values, cells)} {ends}", overflow="fold")
+
+
+@draw.register
+def _(block: blocks.Heat, place: Place) -> Iterator[RenderableType]:
+    """Shades, a line a row. Where not all columns fit, those stay that have the largest numbers."""
+    beside = min(max(map(cell_len, map(inline, block.rows)), default=0), place.width // 2)
+    cell = 1 + max(map(cell_len, map(inline, block.columns)), default=0)
+    room = max(1, (place.width - beside) // cell)
+    known = [abs(value) for row in block.cells for value in row if value is not None]
+    largest = max(known, default=0.0)
+    most = [max((abs(row[at] or 0.0) for row in block.cells), default=0.0) for at in range(len(block.columns))]
+    kept = sorted(sorted(range(len(most)), key=lambda at: -most[at])[:room])
+    steps = (f"{shade} ≥ {decimal(part * largest, 2)}" for part, shade in _SHADES.items() if part and largest)
+    yield facts([inline(block.title), *steps], place.width)
+    lines = [f"{'':{beside}}" + "".join(f"{inline(block.columns[at]):>{cell}}" for at in kept)]
+    for name, row in zip(block.rows, block.cells, strict=True):
+        shades = (f"{_shade(row[at], largest):>{cell}}" for at in kept)
+        lines.append(f"{fitted(inline(name), beside):>{beside}}" + "".join(shades))
+    yield Text("\n".join(lines), no_wrap=True, overflow="ellipsis")
+
+
+def _shade(value: float | None, largest: float) -> str:
+    if value is None or not largest:
+        return ""
+    return next((shade for part, shade in _SHADES.items() if abs(value) >= part * largest), "")
+
+
+@draw.register
+def _(block: blocks.Tree, place: Place) -> Iterator[RenderableType]:
+    if block.title:
+        yield Text(inline(block.title), style="dim", overflow="fold")
+    for branch in block.branches:
+        indent = "  " * min(branch.depth, place.width // 4)
+        yield Text(fitted(f"{indent}{'└ ' if branch.depth else ''}{inline(branch.text)}", place.width))
+
+
+@draw.register
+def _(block: blocks.Graph, place: Place) -> Iterator[RenderableType]:
+    """The edges as lines, the strongest first: a terminal has no room for arrows that cross."""
+    if block.title:
+        yield Text(inline(block.title), style="dim", overflow="fold")
+    for link in sorted(block.links, key=lambda link: -abs(link.weight)):
+        yield Text(f"{signed(link.weight)} {inline(link.source)} → {inline(link.target)}", overflow="fold")
