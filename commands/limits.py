@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from commands.choices import SCOPE
+from commands.ranges import Spans
 from commands.verb import Function, option
-from commands.words import Spans, Text
+from commands.words import Text
 from sessions.errors import UsageError
 from sessions.interventions.arms import Arm, PartInForce
 from sessions.interventions.treatment import SEGMENTS, Region, Where

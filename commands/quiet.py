@@ -10,9 +10,10 @@ from commands.circuits import range_of
 from commands.limits import closing
 from commands.names import FileName, SavedName
 from commands.prompting import decoded
+from commands.ranges import ALL_LAYERS, LayersOrAll
 from commands.reading import prompts_of
 from commands.verb import option, verb
-from commands.words import ALL_LAYERS, LayersOrAll, Real, Rows, Text, Word
+from commands.words import Real, Rows, Text, Word
 from sessions.atlas.findings import QuietRow
 from sessions.circuits.circuit import Neuron
 from sessions.errors import UsageError

@@ -10,10 +10,11 @@ from msgspec import structs
 from commands.choices import SITE
 from commands.circuits import range_of
 from commands.names import CURRENT, ArtifactName, Prompts, SavedName
+from commands.ranges import Layers
 from commands.reading import prompts_of
 from commands.rounds import RoundName
 from commands.verb import argument, option, verb
-from commands.words import Layers, Whole
+from commands.words import Whole
 from sessions.circuits.circuit import Circuit
 from sessions.errors import ArtifactError, UsageError
 from sessions.events import Steps
