@@ -735,7 +735,7 @@ class Verbs:
         set: str | Sequence[str] | None = None,
         trust: bool = False,
     ) -> CommandFiles | Ran:
-        """Run a command file in this session: one command a line, # comments, \ continues a line."""
+        """Run a command file in this session: one command a line, # comments, \\ continues a line."""
     def help(
         self,
         name: str | None = None,

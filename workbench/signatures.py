@@ -14,7 +14,8 @@ import click
 from commands.choices import HeldWord, OneOf, SomeOf
 from commands.names import FileName, Prompts
 from commands.ranges import Layers, Positions
-from commands.verb import Argument, Verb, key_of
+from commands.request import Argument
+from commands.verb import Verb, key_of
 from commands.words import Gain, Number, Real, SelectionWord, Statement, SweptWord, Whole
 
 
@@ -52,7 +53,7 @@ def default_of(verb: Verb, param: click.Parameter) -> Any:
 
 
 #: What Python may give for a kind of word, the narrower kinds first; a text for all others.
-_TYPES: tuple[tuple[type[click.ParamType] | tuple[type[click.ParamType], ...], str], ...] = (
+_TYPES: tuple[tuple[Any, str], ...] = (
     (Whole, "int"),
     ((Real, Number, Gain), "float"),
     (SelectionWord, "str | Neuron | Sequence[Neuron]"),

@@ -54,7 +54,8 @@ def _method(verb: Verb) -> Iterator[str]:
     yield f"    def {method_name(str(verb.name))}("
     yield from (f"        {each}," for each in parameters)
     yield f"    ) -> {results}:"
-    yield f'        """{verb.summary}."""'
+    summary = verb.summary.replace("\\", "\\\\")
+    yield f'        """{summary}."""'
 
 
 def _parameter(param: inspect.Parameter) -> str:
