@@ -239,11 +239,6 @@ class Verbs:
         self,
         selection: str | Neuron | Sequence[Neuron] = 'all',
         *,
-        zero: bool = False,
-        mean: bool = False,
-        resample: bool = False,
-        over: str | Path | Sequence[str | dict[str, Any]] | None = None,
-        force: bool = False,
         at: Literal["all", "circuit"] = 'all',
         all: bool = False,
         prompt: bool = False,
@@ -254,6 +249,11 @@ class Verbs:
         marker: str | None = None,
         max_tokens: int | None = None,
         live: bool = False,
+        zero: bool = False,
+        mean: bool = False,
+        resample: bool = False,
+        over: str | Path | Sequence[str | dict[str, Any]] | None = None,
+        force: bool = False,
     ) -> Compared | WorkingSet:
         """Switch neurons off and show what the model says without them."""
     def amplify(
@@ -321,6 +321,12 @@ class Verbs:
         also: str | Sequence[str] | None = None,
         prompts: str | Path | Sequence[str | dict[str, Any]] | None = None,
         raw: bool = False,
+        max_tokens: int | None = None,
+        batch: int | None = None,
+        save: str | None = None,
+        resume: str | None = None,
+        chart: str | Path | Sequence[str | dict[str, Any]] | None = None,
+        force: bool = False,
         at: Literal["all", "circuit"] = 'all',
         all: bool = False,
         prompt: bool = False,
@@ -329,12 +335,6 @@ class Verbs:
         answer: bool = False,
         positions: str | None = None,
         marker: str | None = None,
-        max_tokens: int | None = None,
-        batch: int | None = None,
-        save: str | None = None,
-        resume: str | None = None,
-        chart: str | Path | Sequence[str | dict[str, Any]] | None = None,
-        force: bool = False,
     ) -> Swept | SweptGrid:
         """Run a range of multipliers on the same neurons, as one batched job."""
     def suppress(
