@@ -144,7 +144,7 @@ def _remarks(session: Session, encoded: Encoded, reply: Reply, decoding: Decodin
 
 
 @verb("history", family=FAMILY, example="history --last 3")
-class History(Request, frozen=True):
+class ShowHistory(Request, frozen=True):
     """Show what was said: every turn of the conversation, thoughts included."""
 
     last: Annotated[int | None, Opt(Whole(), "only the last so many exchanges")] = None

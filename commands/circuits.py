@@ -74,7 +74,7 @@ class OnePrompt(Options, frozen=True):
         return question, notes + more
 
 
-class Which(Options, frozen=True):
+class WhichNeurons(Options, frozen=True):
     """Which neurons may be in the circuit."""
 
     group = "Which neurons"
@@ -144,7 +144,7 @@ class Discover(Request, frozen=True):
     one: OnePrompt = OnePrompt()
     many: ManyPrompts = ManyPrompts()
     limits: HowMany = HowMany()
-    which: Which = Which()
+    which: WhichNeurons = WhichNeurons()
     how: Method = Method()
 
     rules = (
@@ -284,7 +284,7 @@ def range_of(session: Session, layers: tuple[int, int] | None) -> range | None:
 
 
 @verb("neurons", family=FAMILY, example=("neurons top10", "neurons L24/* --rows 5 --tokens 8"))
-class Neurons(Request, frozen=True):
+class ListNeurons(Request, frozen=True):
     """Show neurons with their attribution, activation, and the tokens their output pushes.
 
     Pushed tokens are the logit lens of the neuron's down column, with the sign of its activation:

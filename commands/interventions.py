@@ -132,7 +132,7 @@ class Amplify(Intervention, frozen=True, kw_only=True):
 
 
 @verb("shift", family=FAMILY, example="shift L24/N1005 5 --generated")
-class Shift(Intervention, frozen=True, kw_only=True):
+class ShiftNeurons(Intervention, frozen=True, kw_only=True):
     """Add a constant to neurons, whatever they are, and show what changes.
 
     What is written can then fall into a loop: the setting guard, unless off, forbids a third identical token

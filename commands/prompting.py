@@ -311,7 +311,7 @@ def decoded(
 
 
 @verb("top", family=FAMILY, example="top 10")
-class Top(Request, frozen=True):
+class ShowTop(Request, frozen=True):
     """Show the likeliest next tokens after the prompt and seed."""
 
     count: Annotated[int, Arg(Rows(), "how many tokens")] = 10

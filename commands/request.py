@@ -60,7 +60,7 @@ class Opt(Struct, frozen=True):
     many: bool = False
 
     def params(self, name: str, default: Any, group: str = "") -> Iterator[click.Parameter]:
-        given = {} if default in (NODEFAULT, None, ()) else {"default": default}
+        given = {} if default in (NODEFAULT, None, ()) else {"default": _told(self.word, default)}
         yield Option(
             [self.flag or _flag(name), name],
             type=self.word,
@@ -116,7 +116,7 @@ class Option(click.Option):
         self.group = group
 
 
-class Rule(Protocol):
+class Constraint(Protocol):
     """What parameters may be given together; `refuse` raises `UsageError` where they may not."""
 
     def refuse(self, request: Request) -> None: ...
@@ -167,7 +167,7 @@ class Request(Options, frozen=True):
     #: The name of the verb, which `verb` puts here.
     verb_name: ClassVar[str] = ""
     #: What does not go together.
-    rules: ClassVar[tuple[Rule, ...]] = ()
+    rules: ClassVar[tuple[Constraint, ...]] = ()
 
     def run(self, session: Any) -> Any:
         """Do it: a result, or a generator of events that returns one."""
@@ -281,6 +281,11 @@ def _made(kind: type[Options], params: Mapping[str, Any]) -> Options:
 
 def _named(kind: type[Options], name: str) -> Field:
     return next(field for field in fields_of(kind) if field.name == name)
+
+
+def _told(word: Any, default: Any) -> Any:
+    """A default as click and the help have it: of several values, their text."""
+    return word.said(default) if isinstance(default, tuple) else default
 
 
 def _flag(name: str) -> str:

@@ -19,9 +19,24 @@ from commands.choices import METHOD, SCOPE, OneOf, SomeOf
 from commands.grammar import VERBS, call_line, complete, parse
 from commands.names import FileName
 from commands.ranges import Layers, Positions, Spans
-from commands.request import Arg, Excludes, Flag, Flags, Needs, Opt, Options, Request, Rule, fields_of
+from commands.request import Arg, Constraint, Excludes, Flag, Flags, Needs, Opt, Options, Request, fields_of
 from commands.verb import Verb, verb
-from commands.words import Gain, Length, Listed, Number, Observed, Prose, Real, Rows, SelectionWord, Sizes, Token, Whole
+from commands.words import (
+    Gain,
+    Length,
+    Listed,
+    Number,
+    Observed,
+    Prose,
+    Real,
+    Rows,
+    SelectionWord,
+    Sizes,
+    Text,
+    Token,
+    Whole,
+    Word,
+)
 from sessions.errors import UsageError
 from sessions.results import Quit
 from sessions.session import Session
@@ -61,7 +76,7 @@ class Wave(Request, frozen=True):
     said: Annotated[tuple[str, ...], Opt(Token(), "what is said", flag="--say", many=True)] = ()
     silent: Annotated[bool, Flag("say nothing")] = False
 
-    rules: ClassVar[tuple[Rule, ...]] = (
+    rules: ClassVar[tuple[Constraint, ...]] = (
         Excludes("silent", ("said",)),
         Needs(("both",), "speed", "{some} is for a wave with {one}", "wave {one} 2 {some}"),
     )
@@ -175,8 +190,21 @@ def test_the_verbs_stand_in_the_order_of_help_whatever_is_imported_first() -> No
 
 
 _FLOATS = st.floats(1e-6, 1e5)
-_NAMES = st.from_regex(r"[a-z][a-z0-9 ]{0,6}", fullmatch=True)
-_TEXTS = st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_size=8)
+_TEXTS = ["a", " Austin", "--y", "#", 'say "hi"', "back\\slash", "-1", "é\n\t", "two words", "0.5"]
+#: Texts that one kind of word or another can read.
+_SPELT = [
+    "circuit.size",
+    "0.1-2",
+    "thought,answer",
+    "answer",
+    "calm",
+    "means:calm",
+    "vector:calm",
+    "circuit:x",
+    "1",
+    "x=0.5",
+    "fr*0.5+es",
+]
 
 
 def _values(word: click.ParamType) -> st.SearchStrategy[Any]:
@@ -201,9 +229,17 @@ def _values(word: click.ParamType) -> st.SearchStrategy[Any]:
         return st.sampled_from(["all", "top10", "all - L24/*", "L1/N2, L3/N4@-1", "(top5, L1/N2) & L1/*", "texas"])
     if isinstance(word, FileName):
         return st.sampled_from(["a.json", "my file.json", "/tmp/-x", "#1"]).map(Path)
-    return st.sampled_from(["a", " Austin", "--y", "#", 'say "hi"', "back\\slash", "-1", "é\n\t", "two words"]) | (
-        _TEXTS.filter(lambda text: bool(text.strip()))
-    )
+    if type(word) in (Word, Text, Prose, Token):
+        return st.sampled_from(_TEXTS) | st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_size=8)
+    return st.sampled_from([value for text in (*_TEXTS, *_SPELT) for value in _read(word, text)])
+
+
+def _read(word: Any, text: str) -> list[Any]:
+    """What a word means, where it is a word of this kind."""
+    try:
+        return [word.read(text)]
+    except UsageError:
+        return []
 
 
 def _spans() -> st.SearchStrategy[tuple[int, int]]:
