@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from msgspec import structs
 
-from commands.choices import BY, STATE, THINKING
+from commands.choices import BY, STATE
+from commands.fields import Thinking
 from commands.names import SavedName
 from commands.prompting import NO_SWITCH
 from commands.request import Arg, Flag, Opt, Request
@@ -55,9 +56,7 @@ class Capture(Request, frozen=True):
         "resid_pre"
     )
     raw: Annotated[bool, Flag("read the text as it stands, without the chat template")] = False
-    thinking: Annotated[str | None, Opt(THINKING, "let a thinking model think, where its template has the switch")] = (
-        None
-    )
+    thinking: Thinking = None
     force: Annotated[bool, Flag("replace what has that name; use an atlas of another model")] = False
 
     def run(self, session: Session) -> Steps[VectorShown]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from msgspec import structs
 
-from commands.choices import THINKING
+from commands.fields import Thinking
 from commands.limits import unopened
 from commands.prompting import NO_SWITCH, Generation, hashes
 from commands.request import Arg, Flag, Opt, Request
@@ -40,9 +40,7 @@ class Say(Request, frozen=True):
 
     text: Annotated[tuple[str, ...], Arg(Prose(), "what you say; words are joined by single spaces", many=True)]
     system: Annotated[str | None, Opt(Word(), "system text of the conversation, instead of the template's own")] = None
-    thinking: Annotated[str | None, Opt(THINKING, "let a thinking model think, where its template has the switch")] = (
-        None
-    )
+    thinking: Thinking = None
     compared: Annotated[bool, Flag("show the reply without what is live beside it", flag="--compare")] = False
     how: Generation = Generation()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 from commands.attributing import ManyPrompts, Method, usual_reference
+from commands.fields import Batch
 from commands.neuron import atlas_at_hand
 from commands.ranges import Layers, Positions
 from commands.request import Arg, Excludes, Flag, Needs, Opt, Options, Request
@@ -139,7 +140,7 @@ class Discover(Request, frozen=True):
 
     target: Annotated[str | None, Arg(Token(), "the next token to explain; without it, the likeliest one")] = None
     no_verify: Annotated[bool, Flag("do not measure the exact effect of each neuron found")] = False
-    batch: Annotated[int | None, Opt(Whole(), "tokens computed at once, which bounds the memory")] = None
+    batch: Batch = None
     force: Annotated[bool, Flag("compare with means:NAME of another model")] = False
     one: OnePrompt = OnePrompt()
     many: ManyPrompts = ManyPrompts()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from commands.circuits import choice_of, range_of
+from commands.fields import Batch
 from commands.names import Prompts
 from commands.ranges import Layers
 from commands.reading import prompts_of
@@ -41,7 +42,7 @@ class Contrast(Request, frozen=True):
         None
     )
     raw: Annotated[bool, Flag("read the prompts without the chat template")] = False
-    batch: Annotated[int | None, Opt(Whole(), "tokens computed at once, which bounds the memory")] = None
+    batch: Batch = None
 
     def run(self, session: Session) -> Steps[Discovered]:
         from sessions.circuits.contrast import contrast

@@ -11,12 +11,13 @@ import click
 from click.shell_completion import CompletionItem
 
 from commands.choices import OneOf
+from commands.fields import NeuronRows
 from commands.interventions import doubts, target_of
 from commands.names import SavedName
 from commands.prompting import decoded
 from commands.request import Arg, Flag, Opt, Request
 from commands.verb import verb
-from commands.words import Length, Rows, Whole, Word
+from commands.words import Length, Whole, Word
 from sessions.errors import UsageError
 from sessions.events import Progress, Steps
 from sessions.interventions.arms import Condition, shifts
@@ -259,7 +260,7 @@ class Inspect(Request, frozen=True):
     which: Annotated[
         str, Arg(EditWord(saved=True), "the number of an applied edit, or the name of any", metavar="EDIT")
     ]
-    rows: Annotated[int | None, Opt(Rows(), "neurons to show at most (default: the setting rows)")] = None
+    rows: NeuronRows = None
     tokens: Annotated[int, Opt(Whole(1, 100), "tokens to show that each neuron reads and pushes")] = 3
     force: Annotated[bool, Flag("even if it was made on another model")] = False
 

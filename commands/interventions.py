@@ -11,12 +11,13 @@ from msgspec import structs
 
 from commands.attributing import corpus, kept_means
 from commands.choices import HELD_AT
+from commands.fields import MaxTokens
 from commands.limits import Limits, unopened, why
 from commands.names import TextsOrMeans
 from commands.prompting import decoded
 from commands.request import Arg, Flag, Flags, Needs, Opt, Request
 from commands.verb import verb
-from commands.words import Gain, Length, Number, SelectionWord, Word
+from commands.words import Gain, Number, SelectionWord, Word
 from sessions.circuits.circuit import Neuron
 from sessions.errors import UsageError
 from sessions.events import Steps
@@ -53,9 +54,7 @@ class Intervention(Request, frozen=True, kw_only=True):
 
     selection: Annotated[str, Arg(SelectionWord(), "which neurons")]
     limits: Limits = Limits()
-    max_tokens: Annotated[int | None, Opt(Length(), "tokens to generate at most (default: the setting max_tokens)")] = (
-        None
-    )
+    max_tokens: MaxTokens = None
     live: Annotated[bool, Flag("keep it in force in every text from now on, until release")] = False
 
     def arm(self) -> tuple[str, float, float]:
@@ -173,9 +172,7 @@ class Arms(Request, frozen=True):
             many=True,
         ),
     ]
-    max_tokens: Annotated[int | None, Opt(Length(), "tokens to generate at most (default: the setting max_tokens)")] = (
-        None
-    )
+    max_tokens: MaxTokens = None
 
     def run(self, session: Session) -> Steps[Compared]:
         changes = []

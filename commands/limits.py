@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import Annotated
 
 from commands.choices import SCOPE
+from commands.fields import Marker
 from commands.ranges import Spans
 from commands.request import Flags, Opt, Options
-from commands.words import Text
 from sessions.errors import UsageError
 from sessions.interventions.arms import Arm, PartInForce
 from sessions.interventions.treatment import SEGMENTS, Region, Where
@@ -38,7 +38,7 @@ class Limits(Options, frozen=True):
         tuple[tuple[int, int], ...] | None,
         Opt(Spans(), "only at these positions: 0, 3-7, -1 for the prompt's last"),
     ] = None
-    marker: Annotated[str | None, Opt(Text(), "the text that ends a thought (default: the template's)")] = None
+    marker: Marker = None
 
     def where(self, session: Session, encoded: Encoded | None) -> Where:
         """The part of a text that they mean; positions from the end are those of the prompt, if there is one.

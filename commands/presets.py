@@ -8,12 +8,13 @@ from typing import Annotated
 from msgspec import structs
 
 from commands.choices import OneOf, SomeOf
+from commands.fields import Marker
 from commands.limits import closing, thinks
 from commands.names import SavedName
 from commands.request import Arg, Flag, Opt, Request
 from commands.verb import verb
 from commands.words import Listed as ListedWords
-from commands.words import Number, Text
+from commands.words import Number
 from sessions.errors import ArtifactError, UsageError
 from sessions.interventions.presets import REGIONS, Preset, part, preset_of, treatments
 from sessions.interventions.treatment import SEGMENTS, refuse_overlaps
@@ -65,7 +66,7 @@ class UsePreset(Request, frozen=True):
     region: Annotated[
         tuple[str, ...] | None, Opt(REGION_LIST, "only its neurons for this part of the text, or these: answer,always")
     ] = None
-    marker: Annotated[str | None, Opt(Text(), "the text that ends a thought (default: the template's)")] = None
+    marker: Marker = None
     force: Annotated[bool, Flag("replace what has that name; apply it even if it was made on another model")] = False
 
     def run(self, session: Session) -> Saved | PresetShown | Listed:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from msgspec import structs
 
-from commands.choices import THINKING, OneOf, Usually
+from commands.choices import OneOf, Usually
+from commands.fields import Thinking
 from commands.limits import unopened
 from commands.loading import put_on_from
 from commands.names import ModelName
@@ -148,9 +149,7 @@ class SetPrompt(Request, frozen=True):
     ] = ()
     raw: Annotated[bool, Flag("read the text as it stands, without the chat template")] = False
     system: Annotated[str | None, Opt(Word(), "system text, instead of the template's own")] = None
-    thinking: Annotated[str | None, Opt(THINKING, "let a thinking model think, where its template has the switch")] = (
-        None
-    )
+    thinking: Thinking = None
     goes_on: Annotated[bool, Flag("let the model answer at once, as generate does", flag="--generate")] = False
     max_tokens: Annotated[
         int | None, Opt(Length(), "of --generate: tokens at most (default: the setting max_tokens)")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from commands.circuits import range_of
+from commands.fields import Marker, NeuronRows
 from commands.limits import closing
 from commands.names import FileName, SavedName
 from commands.prompting import decoded
@@ -15,7 +16,7 @@ from commands.ranges import ALL_LAYERS, LayersOrAll
 from commands.reading import prompts_of
 from commands.request import Flag, Opt, Request
 from commands.verb import verb
-from commands.words import Real, Rows, Text, Word
+from commands.words import Real, Word
 from sessions.atlas.findings import QuietRow
 from sessions.circuits.circuit import Neuron
 from sessions.errors import UsageError
@@ -116,8 +117,8 @@ class Quiet(Request, frozen=True):
         tuple[float, float] | None,
         Opt(Between(), "only those whose largest |activation| lies in it: 0.1-2", flag="--range"),
     ] = None
-    marker: Annotated[str | None, Opt(Text(), "the text that ends a thought (default: the template's)")] = None
-    rows: Annotated[int | None, Opt(Rows(), "neurons to show at most (default: the setting rows)")] = None
+    marker: Marker = None
+    rows: NeuronRows = None
     force: Annotated[bool, Flag("even if the atlas was made on another model")] = False
 
     def run(self, session: Session) -> Steps[QuietShown]:

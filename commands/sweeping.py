@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from msgspec import structs
 
 from commands.attributing import prompts_with_targets
+from commands.fields import MaxTokens
 from commands.interventions import FAMILY, doubts, target_of
 from commands.limits import Limits
 from commands.names import FileName, Name
@@ -19,7 +20,7 @@ from commands.swept import check_chart, drawn, remarks
 from commands.swept import result as shown
 from commands.verb import verb
 from commands.weighing import Mixture, adapters_again, is_number, left_out, numbers, weighed_adapters
-from commands.words import Length, SelectionWord, SweptWord, Whole, Word
+from commands.words import SelectionWord, SweptWord, Whole, Word
 from sessions.circuits.selection import Selection, terms
 from sessions.disk import write_file
 from sessions.errors import ArtifactError, UsageError
@@ -108,9 +109,7 @@ class RunSweep(Request, frozen=True):
         Path | None, Opt(FileName(".jsonl"), "a file of prompts, with their targets, instead of the prompt")
     ] = None
     raw: Annotated[bool, Flag("with --prompts: read all of them without the chat template")] = False
-    max_tokens: Annotated[int | None, Opt(Length(), "tokens to generate at most (default: the setting max_tokens)")] = (
-        None
-    )
+    max_tokens: MaxTokens = None
     batch: Annotated[int | None, Opt(Whole(), "texts generated at once, which bounds the memory (default: 32)")] = None
     save: Annotated[
         str | None, Opt(SweepName(), "keep it under this name; the same line again goes on where it stopped")
