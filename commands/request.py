@@ -38,7 +38,7 @@ class Arg(Struct, frozen=True):
     many: bool = False
 
     def params(self, name: str, default: Any, group: str = "") -> Iterator[click.Parameter]:
-        given = {} if default in (NODEFAULT, None, ()) else {"default": default}
+        given = {} if default in (NODEFAULT, None, ()) else {"default": _told(self.word, default)}
         yield Argument(
             [name],
             type=self.word,
@@ -284,8 +284,8 @@ def _named(kind: type[Options], name: str) -> Field:
 
 
 def _told(word: Any, default: Any) -> Any:
-    """A default as click and the help have it: of several values, their text."""
-    return word.said(default) if isinstance(default, tuple) else default
+    """A default as click and the help have it: what is neither a text nor a number, as its text."""
+    return default if isinstance(default, str | int | float) else word.said(default)
 
 
 def _flag(name: str) -> str:
