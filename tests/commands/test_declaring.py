@@ -252,6 +252,7 @@ def _requests(draw: st.DrawFn) -> Request:
     made = draw(st.sampled_from([each for each in VERBS.values() if each.kind is not None]))
     assert made.kind is not None
     params: dict[str, Any] = {}
+    gone = False
     for field in fields_of(made.kind):
         mark = field.mark
         if isinstance(mark, Flags):
@@ -263,7 +264,11 @@ def _requests(draw: st.DrawFn) -> Request:
             if mark.many:
                 values = st.lists(values, min_size=int(field.default is field_needed), max_size=3).map(tuple)
         optional = field.default is not field_needed
+        if isinstance(mark, Arg) and gone and optional:  # nothing can stand behind a word that is left out
+            params[field.name] = field.default
+            continue
         params[field.name] = draw(st.just(field.default) | values) if optional else draw(values)
+        gone = gone or (isinstance(mark, Arg) and params[field.name] is None)
     try:
         return made.kind.of(params)
     except UsageError:  # what was drawn does not go together
