@@ -12,8 +12,9 @@ from commands.choices import BY, OneOf
 from commands.circuits import range_of
 from commands.names import FileName, Name, SavedName
 from commands.neuron import one_of
+from commands.ranges import ALL_LAYERS, Layers, LayersOrAll
 from commands.verb import argument, option, verb
-from commands.words import ALL_LAYERS, SEEDS, Layers, LayersOrAll, Rows, SelectionWord, Whole, Word
+from commands.words import SEEDS, Rows, SelectionWord, Whole, Word
 from sessions.atlas.findings import TopRow
 from sessions.circuits.circuit import Neuron
 from sessions.errors import ArtifactError, UsageError

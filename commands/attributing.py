@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from msgspec import structs
 
-from commands.choices import REFERENCE
-from commands.names import means_named
+from commands.choices import AGGREGATE, ALIGN, ATTENTION, METHOD, REFERENCE
+from commands.names import FileName, means_named
 from commands.reading import prompts_in
-from sessions.circuits.methods import DEFAULT, METHODS
+from commands.request import Flag, Opt, Options
+from commands.words import Real, Text, Whole
+from sessions.circuits.methods import DEFAULT, METHODS, listed
 from sessions.errors import UsageError
 from sessions.events import Steps
 from sessions.model.info import Encoded
@@ -34,41 +36,58 @@ ENOUGH = 10
 UNLIKELY = 10
 
 
-def way(
-    session: Session,
-    over: Encoded | Sequence[Case],
-    method: str,
-    attention: str | None,
-    reference: str,
-    reference_seed: str | None,
-    steps: int | None,
-    *,
-    force: bool = False,
-) -> Steps[tuple[Way, list[str]]]:
-    """How to attribute, from the words of a line, and remarks on it.
+#: The methods that --steps is for.
+STEPPED = listed(each.name for each in METHODS.values() if each.takes_steps)
 
-    Args:
-        over: the prompt, or the many that are attributed.
-        force: compare with means of another model.
 
-    Raises:
-        UsageError: two of them do not go together.
-        ModelError: this model's family is out of reach of the method.
-    """
-    from sessions.circuits.attribution import STEPS
-    from sessions.circuits.discovery import Way
+class Method(Options, frozen=True):
+    """How neurons are attributed, and what they are compared with."""
 
-    chosen = METHODS[method]
-    chosen.check_options(attention=attention, steps=steps, reference=kind(reference))
-    if reference_seed is not None and not is_prompt(reference):
-        raise UsageError(
-            "--reference-seed needs a prompt as --reference", 'for example: --reference "the other prompt"'
-        )
-    if attention is None:
-        attention = chosen.attention_by_default(session.settings.attention)
-    compared, notes = yield from compared_with(session, over, reference, reference_seed, force=force)
-    chosen.check_model(session.opened().anatomy, compared)
-    return Way(method, attention, compared, named(reference), steps or STEPS), notes
+    group = "How"
+
+    method: Annotated[str, Opt(METHOD, "how attributions are made")] = DEFAULT
+    attention: Annotated[
+        str | None,
+        Opt(ATTENTION, "how relevance passes attention (default: relp the setting, the others gradient)"),
+    ] = None
+    reference: Annotated[
+        str | None,
+        Opt(
+            REFERENCE,
+            "what neurons are compared with: zero, mean, means:NAME or a prompt (default: zero; of many their mean)",
+        ),
+    ] = None
+    reference_seed: Annotated[str | None, Opt(Text(), "the seed of that prompt (default: this prompt's)")] = None
+    steps: Annotated[int | None, Opt(Whole(2), f"passes of --method {STEPPED} (default: 16)")] = None
+
+    def way(
+        self, session: Session, over: Encoded | Sequence[Case], usual: str, *, force: bool
+    ) -> Steps[tuple[Way, list[str]]]:
+        """How to attribute, and remarks on it.
+
+        Args:
+            over: the prompt, or the many that are attributed.
+            usual: what neurons are compared with where the line does not say.
+            force: compare with means of another model.
+
+        Raises:
+            UsageError: two of the options do not go together.
+            ModelError: this model's family is out of reach of the method.
+        """
+        from sessions.circuits.attribution import STEPS
+        from sessions.circuits.discovery import Way
+
+        attention, reference, chosen = self.attention, self.reference or usual, METHODS[self.method]
+        chosen.check_options(attention=attention, steps=self.steps, reference=kind(reference))
+        if self.reference_seed is not None and not is_prompt(reference):
+            raise UsageError(
+                "--reference-seed needs a prompt as --reference", 'for example: --reference "the other prompt"'
+            )
+        if attention is None:
+            attention = chosen.attention_by_default(session.settings.attention)
+        compared, notes = yield from compared_with(session, over, reference, self.reference_seed, force=force)
+        chosen.check_model(session.opened().anatomy, compared)
+        return Way(self.method, attention, compared, named(reference), self.steps or STEPS), notes
 
 
 def usual_reference(session: Session, prompts: int) -> str:
@@ -211,18 +230,48 @@ def prompts_with_targets(
     ]
 
 
-def gathering_of(aggregate: str | None, align: str | None, threshold: float | None, choice: Choice) -> Gathering:
-    """How the attributions of many prompts become one, from the words of a line.
+class ManyPrompts(Options, frozen=True):
+    """Many prompts instead of one, and how their attributions become one."""
 
-    Raises:
-        UsageError: the choice is by what is not aggregated.
-    """
-    from sessions.circuits.many import Gathering
+    group = "Many prompts"
 
-    if aggregate == "share" and (choice.percentage is not None or choice.cumulative is not None):
-        raise UsageError(
-            "--aggregate share ranks by numbers of prompts, which --percentage and --cumulative say nothing of",
-            "choose with --top, and what counts in a prompt with --threshold",
-        )
-    usual = "mean" if align == "end" else "magnitude"
-    return Gathering(aggregate or usual, align == "end", threshold)  # type: ignore[arg-type]
+    prompts: Annotated[
+        Path | None, Opt(FileName(), "a file of prompts: explain the targets of all of them together")
+    ] = None
+    raw: Annotated[bool, Flag("with --prompts: read them without the chat template")] = False
+
+    aggregate: Annotated[
+        str | None,
+        Opt(AGGREGATE, "with --prompts: how attributions become one number (default: magnitude)"),
+    ] = None
+    align: Annotated[
+        str | None,
+        Opt(ALIGN, "with --prompts: none sums over positions (the default), end keeps them apart"),
+    ] = None
+    threshold: Annotated[
+        float | None,
+        Opt(Real(100.0), "with --prompts: percent of its target below which a neuron counts as 0 in a prompt"),
+    ] = None
+
+    def cases(
+        self, session: Session, method: str, reference: str, batch: int | None
+    ) -> Steps[tuple[tuple[Case, ...], list[str]]]:
+        """The prompts with their targets, and remarks on these."""
+        assert self.prompts is not None
+        return (yield from prompts_with_targets(session, self.prompts, self.raw, method, reference, batch))
+
+    def gathering(self, choice: Choice) -> Gathering:
+        """How attributions become one.
+
+        Raises:
+            UsageError: the choice is by what is not aggregated.
+        """
+        from sessions.circuits.many import Gathering
+
+        if self.aggregate == "share" and (choice.percentage is not None or choice.cumulative is not None):
+            raise UsageError(
+                "--aggregate share ranks by numbers of prompts, which --percentage and --cumulative say nothing of",
+                "choose with --top, and what counts in a prompt with --threshold",
+            )
+        usual = "mean" if self.align == "end" else "magnitude"
+        return Gathering(self.aggregate or usual, self.align == "end", self.threshold)  # type: ignore[arg-type]

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from msgspec import structs
 
-from commands.choices import BY, STATE, THINKING
+from commands.choices import BY, STATE
+from commands.fields import Thinking
 from commands.names import SavedName
 from commands.prompting import NO_SWITCH
+from commands.request import Arg, Flag, Opt, Request
 from commands.vectors import refuse_taken, taken_apart
-from commands.verb import argument, option, verb
+from commands.verb import verb
 from commands.words import Observed, Text, Whole
 from sessions.circuits.circuit import Neuron
 from sessions.errors import UsageError
 from sessions.events import Steps
 from sessions.interventions.arms import Condition
-from sessions.lines import line_of
 from sessions.model.info import Encoded, Prompt
 from sessions.results import VectorShown
 from sessions.session import Session
@@ -30,87 +31,83 @@ FAMILY = "Hidden states"
 
 
 @verb("capture", family=FAMILY, example='capture texas --prompt "The capital of Texas" --at Texas --layer 8 --raw')
-@argument("name", help="the name to save it under", type=SavedName("vector"))
-@argument("neuron", help="with --from: the neuron whose strongest place is meant", type=Observed(), required=False)
-@option("--prompt", "text", type=Text(), help="the text to read (default: the session's prompt)")
-@option("--from", "atlas", type=SavedName("atlas"), help="an atlas, atlas:NAME: the text that woke the neuron most")
-@option("--by", type=BY, help="with --from: what most is, magnitude (the default) or the highest positive activation")
-@option("--at", type=Text(), help="a word of the text, or a position; -1, the last, unless given")
-@option("--nth", type=Whole(), help="which one, where the word stands there several times")
-@option("--layer", type=Whole(0), help="the layer (with --from, the neuron's own)")
-@option("--site", type=STATE, default="resid_pre", help="where in the layer")
-@option("--raw", is_flag=True, help="read the text as it stands, without the chat template")
-@option("--thinking", type=THINKING, help="let a thinking model think, where its template has the switch")
-@option("--force", is_flag=True, help="replace what has that name; use an atlas of another model")
-def capture(
-    session: Session,
-    name: str,
-    neuron: str | None,
-    text: str | None,
-    atlas: str | None,
-    by: By | None,
-    at: str | None,
-    nth: int | None,
-    layer: int | None,
-    site: StateSite,
-    raw: bool,
-    thinking: str | None,
-    force: bool,
-) -> Steps[VectorShown]:
+class Capture(Request, frozen=True):
     """Save the state that the model holds at one place of a text, as a vector.
 
     The place is a position, or a word of the text: the last of its tokens, if it is several. The vector says where
     it comes from, and inject puts it into other texts. With --from it is the place in an atlas that woke the neuron
     most: capture wild L12/N34 --from atlas:demo.
     """
-    from sessions.interventions.transplanting import captured
 
-    opened = session.opened()
-    refuse_taken(session, name, force)
-    notes: list[str] = []
-    if atlas is not None:
-        if neuron is None or text is not None or at is not None:
-            wrong = "which neuron is meant" if neuron is None else "the text and the place"
-            said = f"--from does not say {wrong}" if neuron is None else f"an atlas says {wrong} itself"
-            raise UsageError(said, f"capture {name} L12/N34 --from atlas:{atlas}")
-        chosen = _one(session, neuron)
-        asked, position, found = _in_atlas(session, atlas, chosen, by or "magnitude", force)
-        layer = chosen.layer if layer is None else layer
-        notes.append(f"{chosen} is {found.value:+.3f} at {found.token!r}, position {found.position}, in the atlas")
-    else:
-        if neuron is not None:
-            raise UsageError(f"'{neuron}' is a neuron, and there is no atlas", "name one: --from atlas:NAME")
-        if by is not None:
-            raise UsageError("--by is for a place in an atlas", "name one: --from atlas:NAME")
-        encoded, notes = text_of(session, text, raw, thinking, "--prompt")
-        position = marked_in(encoded, at or "-1", nth, notes)
-        asked = (encoded, Condition("source", session.in_force))
-    if layer is None:
-        raise UsageError("--layer is missing", f"layers are 0 to {opened.info.n_layers - 1}")
-    check_layer(session, layer, site)
-    vector = captured(
-        opened,
-        asked,
-        position,
-        layer,
-        site,
-        neuron=str(chosen) if atlas is not None else "",
-        suppressed=session.under(),
-        cancel=session.cancel,
+    name: Annotated[str, Arg(SavedName("vector"), "the name to save it under")]
+    neuron: Annotated[str | None, Arg(Observed(), "with --from: the neuron whose strongest place is meant")] = None
+    text: Annotated[str | None, Opt(Text(), "the text to read (default: the session's prompt)", flag="--prompt")] = None
+    atlas: Annotated[
+        str | None, Opt(SavedName("atlas"), "an atlas, atlas:NAME: the text that woke the neuron most", flag="--from")
+    ] = None
+    by: Annotated[
+        Literal["magnitude", "positive"] | None,
+        Opt(BY, "with --from: what most is, magnitude (the default) or the highest positive activation"),
+    ] = None
+    at: Annotated[str | None, Opt(Text(), "a word of the text, or a position; -1, the last, unless given")] = None
+    nth: Annotated[int | None, Opt(Whole(), "which one, where the word stands there several times")] = None
+    layer: Annotated[int | None, Opt(Whole(0), "the layer (with --from, the neuron's own)")] = None
+    site: Annotated[Literal["resid_pre", "resid_post", "mlp_out", "attn_out"], Opt(STATE, "where in the layer")] = (
+        "resid_pre"
     )
-    result = yield from taken_apart(session, vector.named(name, vector.model, vector.fingerprint), [layer])
-    given = {"--prompt": text, "--from": atlas and f"atlas:{atlas}", "--by": by, "--at": at, "--nth": nth,
-             "--layer": layer, "--site": site, "--raw": raw, "--thinking": thinking or None}  # fmt: skip
-    path = session.store.save(
-        "vector",
-        name,
-        vector,
-        model=vector.model,
-        fingerprint=vector.fingerprint,
-        command=line_of(["capture", name, *([neuron] if neuron else [])], given),
-        force=force,
-    )
-    return structs.replace(result, path=str(path), notes=tuple(notes))
+    raw: Annotated[bool, Flag("read the text as it stands, without the chat template")] = False
+    thinking: Thinking = None
+    force: Annotated[bool, Flag("replace what has that name; use an atlas of another model")] = False
+
+    def run(self, session: Session) -> Steps[VectorShown]:
+        from sessions.interventions.transplanting import captured
+
+        layer = self.layer
+        opened = session.opened()
+        refuse_taken(session, self.name, self.force)
+        notes: list[str] = []
+        if self.atlas is not None:
+            if self.neuron is None or self.text is not None or self.at is not None:
+                wrong = "which neuron is meant" if self.neuron is None else "the text and the place"
+                said = f"--from does not say {wrong}" if self.neuron is None else f"an atlas says {wrong} itself"
+                raise UsageError(said, f"capture {self.name} L12/N34 --from atlas:{self.atlas}")
+            chosen = _one(session, self.neuron)
+            asked, position, found = _in_atlas(session, self.atlas, chosen, self.by or "magnitude", self.force)
+            layer = chosen.layer if layer is None else layer
+            notes.append(f"{chosen} is {found.value:+.3f} at {found.token!r}, position {found.position}, in the atlas")
+        else:
+            if self.neuron is not None:
+                raise UsageError(f"'{self.neuron}' is a neuron, and there is no atlas", "name one: --from atlas:NAME")
+            if self.by is not None:
+                raise UsageError("--by is for a place in an atlas", "name one: --from atlas:NAME")
+            encoded, notes = text_of(session, self.text, self.raw, self.thinking, "--prompt")
+            position = marked_in(encoded, self.at or "-1", self.nth, notes)
+            asked = (encoded, Condition("source", session.in_force))
+        if layer is None:
+            raise UsageError("--layer is missing", f"layers are 0 to {opened.info.n_layers - 1}")
+        check_layer(session, layer, self.site)
+        vector = captured(
+            opened,
+            asked,
+            position,
+            layer,
+            self.site,
+            neuron=str(chosen) if self.atlas is not None else "",
+            suppressed=session.under(),
+            cancel=session.cancel,
+        )
+        named = vector.named(self.name, vector.model, vector.fingerprint)
+        result = yield from taken_apart(session, named, [layer])
+        path = session.store.save(
+            "vector",
+            self.name,
+            vector,
+            model=vector.model,
+            fingerprint=vector.fingerprint,
+            command=structs.replace(self, layer=layer, force=False).line(),
+            force=self.force,
+        )
+        return structs.replace(result, path=str(path), notes=tuple(notes))
 
 
 def _one(session: Session, text: str) -> Neuron:

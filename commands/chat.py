@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated
 
 from msgspec import structs
 
-from commands.choices import THINKING
+from commands.fields import Thinking
 from commands.limits import unopened
-from commands.prompting import NO_SWITCH, decoded, decoding_options, hashes
-from commands.verb import argument, option, verb
+from commands.prompting import NO_SWITCH, Generation, hashes
+from commands.request import Arg, Flag, Opt, Request
+from commands.verb import verb
 from commands.words import Prose, Whole, Word
 from sessions.errors import Cancelled, ModelError, UsageError
 from sessions.events import Steps, Text
@@ -27,20 +28,7 @@ FAMILY = "Chat"
 
 
 @verb("say", family=FAMILY, example="say What is the capital of Texas?")
-@argument("text", help="what you say; words are joined by single spaces", type=Prose(), nargs=-1, required=True)
-@option("--system", type=Word(), help="system text of the conversation, instead of the template's own")
-@option("--thinking", type=THINKING, help="let a thinking model think, where its template has the switch")
-@option("--compare", "compared", is_flag=True, help="show the reply without what is live beside it")
-@decoding_options
-def say(
-    session: Session,
-    text: tuple[str, ...],
-    system: str | None,
-    thinking: str | None,
-    compared: bool,
-    stop: tuple[str, ...],
-    **overrides: Any,
-) -> Steps[Said]:
+class Say(Request, frozen=True):
     """Talk to the model: it answers, with what was said before in mind.
 
     What is suppressed and what is live is in force. Where that is for several parts of a text, thought and answer, the
@@ -49,47 +37,57 @@ def say(
     said, `forget` lets it go. The prompt and its seed have no part in this and stay as they are. --compare has the
     model reply once more without what is live; the conversation goes on with the first reply.
     """
-    from sessions.interventions.chatting import asked, gone_on, replied
 
-    opened, said = session.opened(), " ".join(text)
-    if not opened.info.has_template:
-        raise ModelError(
-            f"{opened.info.name} has no chat template: it was not made to talk",
-            "let it go on with a text: prompt TEXT, then generate; or open a model that talks: model smollm2",
+    text: Annotated[tuple[str, ...], Arg(Prose(), "what you say; words are joined by single spaces", many=True)]
+    system: Annotated[str | None, Opt(Word(), "system text of the conversation, instead of the template's own")] = None
+    thinking: Thinking = None
+    compared: Annotated[bool, Flag("show the reply without what is live beside it", flag="--compare")] = False
+    how: Generation = Generation()
+
+    def run(self, session: Session) -> Steps[Said]:
+        from sessions.interventions.chatting import asked, gone_on, replied
+
+        opened, said = session.opened(), " ".join(self.text)
+        if not opened.info.has_template:
+            raise ModelError(
+                f"{opened.info.name} has no chat template: it was not made to talk",
+                "let it go on with a text: prompt TEXT, then generate; or open a model that talks: model smollm2",
+            )
+        if self.compared and not session.live:
+            raise UsageError(
+                "nothing is live, so there is nothing to compare with", "shift L24/N1005 2 --live, or: arms"
+            )
+        conversation = session.history
+        if self.system is not None:
+            conversation = structs.replace(conversation, system=self.system)
+        if self.thinking is not None and opened.info.has_thinking:
+            conversation = structs.replace(conversation, thinking=self.thinking == "on")
+        encoded = _read(session, asked(conversation, said))
+        decoding = self.how.decoding(session, len(encoded.ids))
+        reply = yield from replied(opened, encoded, Condition("", session.in_force), decoding, cancel=session.cancel)
+        if reply.arm.text or reply.arm.stopped != "nan":
+            conversation = gone_on(conversation, said, reply, _in_force(session))
+            session.history = conversation
+        session.reading = Reading(text=reply.answer, logits=reply.logits)
+        notes, baseline = list(hashes(self.text)), ""
+        if self.compared and reply.arm.stopped != "cancelled":
+            try:
+                steps = replied(opened, encoded, Condition(""), decoding, cancel=session.cancel)
+                baseline = (yield from _silently(steps)).answer
+            except Cancelled:
+                notes.append("the reply without what is live was cancelled")
+        notes += [] if self.thinking is None or opened.info.has_thinking else [NO_SWITCH]
+        return Said(
+            encoded=encoded,
+            arm=reply.arm,
+            thought=reply.thought,
+            answer=reply.answer,
+            closing=reply.closing,
+            exchanges=len(conversation),
+            under=_in_force(session),
+            baseline=baseline,
+            notes=(*notes, *_remarks(session, encoded, reply, decoding), *unopened(reply.arm)),
         )
-    if compared and not session.live:
-        raise UsageError("nothing is live, so there is nothing to compare with", "shift L24/N1005 2 --live, or: arms")
-    conversation = session.history
-    if system is not None:
-        conversation = structs.replace(conversation, system=system)
-    if thinking is not None and opened.info.has_thinking:
-        conversation = structs.replace(conversation, thinking=thinking == "on")
-    encoded = _read(session, asked(conversation, said))
-    decoding = decoded(session, length=len(encoded.ids), stops=stop, **overrides)
-    reply = yield from replied(opened, encoded, Condition("", session.in_force), decoding, cancel=session.cancel)
-    if reply.arm.text or reply.arm.stopped != "nan":
-        conversation = gone_on(conversation, said, reply, _in_force(session))
-        session.history = conversation
-    session.reading = Reading(text=reply.answer, logits=reply.logits)
-    notes, baseline = list(hashes(text)), ""
-    if compared and reply.arm.stopped != "cancelled":
-        try:
-            steps = replied(opened, encoded, Condition(""), decoding, cancel=session.cancel)
-            baseline = (yield from _silently(steps)).answer
-        except Cancelled:
-            notes.append("the reply without what is live was cancelled")
-    notes += [] if thinking is None or opened.info.has_thinking else [NO_SWITCH]
-    return Said(
-        encoded=encoded,
-        arm=reply.arm,
-        thought=reply.thought,
-        answer=reply.answer,
-        closing=reply.closing,
-        exchanges=len(conversation),
-        under=_in_force(session),
-        baseline=baseline,
-        notes=(*notes, *_remarks(session, encoded, reply, decoding), *unopened(reply.arm)),
-    )
 
 
 def _silently(steps: Steps[Reply]) -> Steps[Reply]:
@@ -144,31 +142,43 @@ def _remarks(session: Session, encoded: Encoded, reply: Reply, decoding: Decodin
 
 
 @verb("history", family=FAMILY, example="history --last 3")
-@option("--last", type=Whole(), help="only the last so many exchanges")
-def history(session: Session, last: int | None) -> HistoryShown:
+class ShowHistory(Request, frozen=True):
     """Show what was said: every turn of the conversation, thoughts included."""
-    held = session.history
-    return HistoryShown(
-        turns=held.turns if last is None else held.turns[-2 * last :],
-        exchanges=len(held),
-        system=held.system,
-        thinking=held.thinking,
-    )
+
+    last: Annotated[int | None, Opt(Whole(), "only the last so many exchanges")] = None
+
+    def run(self, session: Session) -> HistoryShown:
+        held = session.history
+        return HistoryShown(
+            turns=held.turns if self.last is None else held.turns[-2 * self.last :],
+            exchanges=len(held),
+            system=held.system,
+            thinking=held.thinking,
+        )
 
 
 @verb("forget", family=FAMILY, example="forget")
-@argument("count", help="how many exchanges; without it, the whole conversation", type=Whole(), required=False)
-@option("--oldest", is_flag=True, help="the first ones instead of the last, to make room")
-def forget(session: Session, count: int | None, oldest: bool) -> Forgotten:
+class Forget(Request, frozen=True):
     """Let the conversation go, or its last exchanges.
 
     With the whole of it go its system text and its thinking switch. An exchange is what you said and the reply to it.
     """
-    from sessions.interventions.chatting import forgotten
 
-    before = len(session.history)
-    if count is not None and count > before:
-        have = f"there are only {before}" if before > 1 else "there is only one" if before else "nothing was said yet"
-        raise UsageError(f"{have}: {count} exchanges cannot be forgotten", "see them: history; or forget, for all")
-    session.history = Conversation() if count is None else forgotten(session.history, count, oldest=oldest)
-    return Forgotten(exchanges=before - len(session.history), left=len(session.history))
+    count: Annotated[int | None, Arg(Whole(), "how many exchanges; without it, the whole conversation")] = None
+    oldest: Annotated[bool, Flag("the first ones instead of the last, to make room")] = False
+
+    def run(self, session: Session) -> Forgotten:
+        from sessions.interventions.chatting import forgotten
+
+        before = len(session.history)
+        if self.count is not None and self.count > before:
+            have = (
+                f"there are only {before}" if before > 1 else "there is only one" if before else "nothing was said yet"
+            )
+            raise UsageError(
+                f"{have}: {self.count} exchanges cannot be forgotten", "see them: history; or forget, for all"
+            )
+        session.history = (
+            Conversation() if self.count is None else forgotten(session.history, self.count, oldest=self.oldest)
+        )
+        return Forgotten(exchanges=before - len(session.history), left=len(session.history))

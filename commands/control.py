@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from msgspec import to_builtins
 
 from commands.choices import SettingName, SettingValue
 from commands.names import ScriptName
-from commands.verb import argument, option, verb
+from commands.request import Arg, Flag, Opt, Request
+from commands.verb import verb
 from commands.words import VerbName, Word
 from sessions.errors import UsageError
 from sessions.events import Steps
@@ -25,27 +26,34 @@ FAMILY = "The session"
 
 
 @verb("info", family=FAMILY, example="info")
-def info(session: Session) -> Info:
+class ShowInfo(Request, frozen=True):
     """Show what the session holds: model, prompt, circuit, settings, home folder, versions."""
-    return Info(
-        state=session.state(),
-        model=None if session.model is None else session.model.info,
-        settings=_shown(session),
-        home=str(session.home),
-        versions=versions(),
-    )
+
+    def run(self, session: Session) -> Info:
+        return Info(
+            state=session.state(),
+            model=None if session.model is None else session.model.info,
+            settings=_shown(session),
+            home=str(session.home),
+            versions=versions(),
+        )
 
 
 @verb("set", family=FAMILY, example="set max_tokens 32")
-@argument("name", help="a setting; without it, show them all", type=SettingName(), required=False)
-@argument("value", help="its new value", type=SettingValue(), required=False)
-def set_(session: Session, name: str | None, value: str | None) -> SettingsShown:
+class ChangeSetting(Request, frozen=True):
     """Show the settings, or change one. A flag on a command line overrides a setting once."""
-    if name is not None and value is None:
-        raise UsageError(f"set {name} needs a value", f"it is {_shown(session)[name]} now: {describe()[name]}")
-    if name is not None and value is not None:
-        session.settings = changed(session.settings, name, value)
-    return SettingsShown(settings=_shown(session), described=describe(), changed=name or "")
+
+    name: Annotated[str | None, Arg(SettingName(), "a setting; without it, show them all")] = None
+    value: Annotated[str | None, Arg(SettingValue(), "its new value")] = None
+
+    def run(self, session: Session) -> SettingsShown:
+        if self.name is not None and self.value is None:
+            raise UsageError(
+                f"set {self.name} needs a value", f"it is {_shown(session)[self.name]} now: {describe()[self.name]}"
+            )
+        if self.name is not None and self.value is not None:
+            session.settings = changed(session.settings, self.name, self.value)
+        return SettingsShown(settings=_shown(session), described=describe(), changed=self.name or "")
 
 
 def _shown(session: Session) -> dict[str, str]:
@@ -56,13 +64,7 @@ def _shown(session: Session) -> dict[str, str]:
 
 
 @verb("run", family=FAMILY, example="run capital.wb")
-@argument("path", help="a command file (.wb), or one of the workbench's own by name", type=ScriptName(), required=False)
-@option("--list", "listed", is_flag=True, help="show the command files that come with the workbench")
-@option("--set", "values", type=Word(), multiple=True, metavar="NAME=VALUE", help="fill ${NAME} in the file")
-@option("--trust", is_flag=True, help="let the file, and those it runs, open models with --trust-remote-code")
-def run(
-    session: Session, path: Path | None, listed: bool, values: tuple[str, ...], trust: bool
-) -> Steps[Ran | CommandFiles]:
+class RunFile(Request, frozen=True):
     """Run a command file in this session: one command a line, # comments, \\ continues a line.
 
     A comment stands behind a blank, and in the text of prompt, seed and say has a blank behind its # too: the #1 of
@@ -74,34 +76,52 @@ def run(
 
     The first line that fails stops it. A line with --trust-remote-code is refused unless you say --trust.
     """
-    from commands import library, script
 
-    if listed:
-        if path is not None or values or trust:
-            raise UsageError("--list shows command files and runs none", f"to run one: run {path or 'capital'}")
-        return CommandFiles(rows=tuple(library.files()))
-    if path is None:
-        raise UsageError("run needs a command file", "for example: run capital.wb, or: run --list")
-    given = script.assignments(values)
-    return (yield from script.play(session, library.path_of(path), given, trust=trust))
+    path: Annotated[Path | None, Arg(ScriptName(), "a command file (.wb), or one of the workbench's own by name")] = (
+        None
+    )
+    listed: Annotated[bool, Flag("show the command files that come with the workbench", flag="--list")] = False
+    values: Annotated[
+        tuple[str, ...], Opt(Word(), "fill ${NAME} in the file", flag="--set", metavar="NAME=VALUE", many=True)
+    ] = ()
+    trust: Annotated[bool, Flag("let the file, and those it runs, open models with --trust-remote-code")] = False
+
+    def run(self, session: Session) -> Steps[Ran | CommandFiles]:
+        from commands import library, script
+
+        if self.listed:
+            if self.path is not None or self.values or self.trust:
+                raise UsageError(
+                    "--list shows command files and runs none", f"to run one: run {self.path or 'capital'}"
+                )
+            return CommandFiles(rows=tuple(library.files()))
+        if self.path is None:
+            raise UsageError("run needs a command file", "for example: run capital.wb, or: run --list")
+        given = script.assignments(self.values)
+        return (yield from script.play(session, library.path_of(self.path), given, trust=self.trust))
 
 
 @verb("help", family=FAMILY, example="help discover")
-@argument("name", help="a verb; without it, list them all", type=VerbName(), required=False)
-def help_(session: Session, name: str | None) -> Help:
+class ShowHelp(Request, frozen=True):
     """List the verbs, or explain one."""
-    from commands.grammar import VERBS, find
 
-    if name is not None:
-        chosen = find(name)
-        return Help(verb=str(chosen.name), text=chosen.help_text(), example=chosen.example)
-    families: dict[str, list[tuple[str, str]]] = {}
-    for known in VERBS.values():
-        families.setdefault(known.family, []).append((str(known.name), known.summary))
-    return Help(families=tuple((family, tuple(rows)) for family, rows in families.items()))
+    name: Annotated[str | None, Arg(VerbName(), "a verb; without it, list them all")] = None
+
+    def run(self, session: Session) -> Help:
+        from commands.grammar import VERBS, find
+
+        if self.name is not None:
+            chosen = find(self.name)
+            return Help(verb=str(chosen.name), text=chosen.help_text(), example=chosen.example)
+        families: dict[str, list[tuple[str, str]]] = {}
+        for known in VERBS.values():
+            families.setdefault(known.family, []).append((str(known.name), known.summary))
+        return Help(families=tuple((family, tuple(rows)) for family, rows in families.items()))
 
 
 @verb("quit", family=FAMILY, example="quit")
-def quit_(session: Session) -> Quit:
+class Leave(Request, frozen=True):
     """Leave. What was saved stays; the model is let go."""
-    return Quit()
+
+    def run(self, session: Session) -> Quit:
+        return Quit()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Annotated
 
 from msgspec import structs
 
 from commands.names import FileName
-from commands.verb import argument, option, verb
+from commands.request import Arg, Flag, Opt, Request
+from commands.verb import verb
 from commands.verification import explained, read_elsewhere
 from commands.words import SelectionWord, Whole
 from sessions.circuits.circuit import Circuit, Neuron
@@ -29,17 +31,7 @@ CARRIED, DRAWN = 1000, 200
 
 
 @verb("edges", family=FAMILY, example="edges top30")
-@argument(
-    "selection",
-    help=f"which neurons of the circuit take part (default: {STRONGEST})",
-    type=SelectionWord(),
-    default=STRONGEST,
-)
-@option("--targets", type=Whole(1, 200), default=30, help="edges into so many of them, the strongest (default: 30)")
-@option("--top", type=Whole(1, CARRIED), default=20, help="edges to list, the strongest (default: 20)")
-@option("--graphviz", type=FileName(".dot"), help="write the strongest edges to this file as a Graphviz graph")
-@option("--force", is_flag=True, help="replace that file if it exists")
-def edges(session: Session, selection: str, targets: int, top: int, graphviz: Path | None, force: bool) -> Steps[Edges]:
+class FindEdges(Request, frozen=True):
     """Show how relevance flows from neuron to neuron inside the circuit.
 
     An edge is the part of a neuron's attribution that comes straight from another neuron, past all
@@ -49,40 +41,54 @@ def edges(session: Session, selection: str, targets: int, top: int, graphviz: Pa
     (bottlenecks), and whose edges are of another size than all others (super-weight neurons) are
     named; so is the flow from layer to layer.
     """
-    from sessions.circuits.edges import check_circuit, divides, trace
 
-    circuit = session.found()
-    check_circuit(circuit)
-    if graphviz is not None and os.path.isdir(graphviz):
-        raise UsageError(f"'{graphviz}' is a folder", f"name a file in it: {graphviz / 'edges.dot'}")
-    chosen, notes = _chosen(session, circuit, selection)
-    prompt = explained(session)
-    traced = yield from trace(session.opened(), prompt.ids, circuit.target, chosen, targets, cancel=session.cancel)
-    flow = traced.flow
-    notes += read_elsewhere(session, circuit)
-    if not divides(circuit):
-        notes.append(f"edges are by relp, frozen attention; the circuit's attributions are by {circuit.way}")
-    path = ""
-    if graphviz is not None:
-        drawn = dot(flow, circuit.target, prompt.tokens, max(top, DRAWN)).encode()
-        path = str(write_file(graphviz.absolute(), drawn, force=force, what=f"'{graphviz}'"))
-    return Edges(
-        target=structs.replace(circuit.target, value=traced.value),
-        tokens=prompt.tokens,
-        neurons=traced.sources,
-        targets=len(traced.targets),
-        total=len(flow.edges),
-        listed=top,
-        edges=flow.edges[:CARRIED],
-        outputs=flow.outputs[:CARRIED],
-        inflows=flow.inflows,
-        hubs=hubs(flow)[:CARRIED],
-        bottlenecks=bottlenecks(flow)[:CARRIED],
-        super_weights=super_weights(flow)[:CARRIED],
-        layers=between_layers(flow),
-        path=path,
-        notes=tuple(notes),
-    )
+    selection: Annotated[
+        str, Arg(SelectionWord(), f"which neurons of the circuit take part (default: {STRONGEST})")
+    ] = STRONGEST
+    targets: Annotated[int, Opt(Whole(1, 200), "edges into so many of them, the strongest (default: 30)")] = 30
+    top: Annotated[int, Opt(Whole(1, CARRIED), "edges to list, the strongest (default: 20)")] = 20
+    graphviz: Annotated[
+        Path | None, Opt(FileName(".dot"), "write the strongest edges to this file as a Graphviz graph")
+    ] = None
+    force: Annotated[bool, Flag("replace that file if it exists")] = False
+
+    def run(self, session: Session) -> Steps[Edges]:
+        from sessions.circuits.edges import check_circuit, divides, trace
+
+        circuit = session.found()
+        check_circuit(circuit)
+        if self.graphviz is not None and os.path.isdir(self.graphviz):
+            raise UsageError(f"'{self.graphviz}' is a folder", f"name a file in it: {self.graphviz / 'edges.dot'}")
+        chosen, notes = _chosen(session, circuit, self.selection)
+        prompt = explained(session)
+        traced = yield from trace(
+            session.opened(), prompt.ids, circuit.target, chosen, self.targets, cancel=session.cancel
+        )
+        flow = traced.flow
+        notes += read_elsewhere(session, circuit)
+        if not divides(circuit):
+            notes.append(f"edges are by relp, frozen attention; the circuit's attributions are by {circuit.way}")
+        path = ""
+        if self.graphviz is not None:
+            drawn = dot(flow, circuit.target, prompt.tokens, max(self.top, DRAWN)).encode()
+            path = str(write_file(self.graphviz.absolute(), drawn, force=self.force, what=f"'{self.graphviz}'"))
+        return Edges(
+            target=structs.replace(circuit.target, value=traced.value),
+            tokens=prompt.tokens,
+            neurons=traced.sources,
+            targets=len(traced.targets),
+            total=len(flow.edges),
+            listed=self.top,
+            edges=flow.edges[:CARRIED],
+            outputs=flow.outputs[:CARRIED],
+            inflows=flow.inflows,
+            hubs=hubs(flow)[:CARRIED],
+            bottlenecks=bottlenecks(flow)[:CARRIED],
+            super_weights=super_weights(flow)[:CARRIED],
+            layers=between_layers(flow),
+            path=path,
+            notes=tuple(notes),
+        )
 
 
 def _chosen(session: Session, circuit: Circuit, selection: str) -> tuple[tuple[Neuron, ...], list[str]]:

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import nullcontext
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import click
 from click.shell_completion import CompletionItem
 
 from commands.choices import OneOf
+from commands.fields import NeuronRows
 from commands.interventions import doubts, target_of
 from commands.names import SavedName
 from commands.prompting import decoded
-from commands.verb import argument, option, verb
-from commands.words import Length, Rows, Whole, Word
+from commands.request import Arg, Flag, Opt, Request
+from commands.verb import verb
+from commands.words import Length, Whole, Word
 from sessions.errors import UsageError
 from sessions.events import Progress, Steps
 from sessions.interventions.arms import Condition, shifts
@@ -77,17 +79,7 @@ class _Which(EditWord):
 
 
 @verb("edits", family=FAMILY, example="edits")
-@argument("action", help="list, on, off, load or compare", type=ACTIONS, default="list")
-@argument("which", help="an edit's number or name, or all (of compare: default)", type=_Which(), required=False)
-@option(
-    "--max-tokens",
-    type=Length(),
-    help="of compare: tokens to generate at most (default: the setting max_tokens)",
-)
-@option("--force", is_flag=True, help="of load: even if it was made on another model")
-def edits(
-    session: Session, action: str, which: str | None, max_tokens: int | None, force: bool
-) -> Steps[EditsShown | Compared]:
+class ShowEdits(Request, frozen=True):
     """Show the edits of the weights, first to last, and turn them on and off.
 
     An edit lies on those before it. One that is off keeps its place: edits off 2 takes the second out of the
@@ -95,23 +87,35 @@ def edits(
     edits compare shows the prompt's text without any of them beside the one with them; edits compare NAME, without
     that one and with it.
     """
-    if max_tokens is not None and action != "compare":
-        raise UsageError(f"--max-tokens says nothing to edits {action}", "edits compare --max-tokens N")
-    if force and action != "load":
-        raise UsageError(f"--force says nothing to edits {action}", "edits load NAME --force")
-    ledger = session.edits()
-    if action == "compare":
-        return (yield from _compared(session, which or ALL, max_tokens))
-    if action == "list":
-        if which is not None:
-            raise UsageError("edits list shows them all", f"inspect {which} shows one")
-        return _shown(ledger)
-    if which is None:
-        raise UsageError(f"edits {action} needs an edit", f"for example: edits {action} {'NAME' if force else '1'}")
-    yield Progress("editing")
-    if action == "load":
-        return _loaded(session, SavedName("edit").read(which), force)
-    return _turned(ledger, which, action == "on")
+
+    action: Annotated[str, Arg(ACTIONS, "list, on, off, load or compare")] = "list"
+    which: Annotated[str | None, Arg(_Which(), "an edit's number or name, or all (of compare: default)")] = None
+    max_tokens: Annotated[
+        int | None, Opt(Length(), "of compare: tokens to generate at most (default: the setting max_tokens)")
+    ] = None
+    force: Annotated[bool, Flag("of load: even if it was made on another model")] = False
+
+    def run(self, session: Session) -> Steps[EditsShown | Compared]:
+        if self.max_tokens is not None and self.action != "compare":
+            raise UsageError(f"--max-tokens says nothing to edits {self.action}", "edits compare --max-tokens N")
+        if self.force and self.action != "load":
+            raise UsageError(f"--force says nothing to edits {self.action}", "edits load NAME --force")
+        ledger = session.edits()
+        if self.action == "compare":
+            return (yield from _compared(session, self.which or ALL, self.max_tokens))
+        if self.action == "list":
+            if self.which is not None:
+                raise UsageError("edits list shows them all", f"inspect {self.which} shows one")
+            return _shown(ledger)
+        if self.which is None:
+            raise UsageError(
+                f"edits {self.action} needs an edit",
+                f"for example: edits {self.action} {'NAME' if self.force else '1'}",
+            )
+        yield Progress("editing")
+        if self.action == "load":
+            return _loaded(session, SavedName("edit").read(self.which), self.force)
+        return _turned(ledger, self.which, self.action == "on")
 
 
 def _loaded(session: Session, name: str, force: bool) -> EditsShown:
@@ -137,19 +141,25 @@ def _turned(ledger: Ledger, which: str, on: bool) -> EditsShown:
 
 
 @verb("undo", family=FAMILY, example="undo")
-@argument("count", help="how many", type=Whole(), default=1)
-def undo(session: Session, count: int) -> EditsShown:
+class Undo(Request, frozen=True):
     """Take the last edits off, so that the weights are to the bit what they were; redo brings them back."""
-    ledger = session.edits()
-    return _shown(ledger, "undone", ledger.undo(count))
+
+    count: Annotated[int, Arg(Whole(), "how many")] = 1
+
+    def run(self, session: Session) -> EditsShown:
+        ledger = session.edits()
+        return _shown(ledger, "undone", ledger.undo(self.count))
 
 
 @verb("redo", family=FAMILY, example="redo")
-@argument("count", help="how many", type=Whole(), default=1)
-def redo(session: Session, count: int) -> EditsShown:
+class Redo(Request, frozen=True):
     """Bring back what undo took off last. A new edit, or a loaded one, leaves nothing to redo."""
-    ledger = session.edits()
-    return _shown(ledger, "redone", ledger.redo(count))
+
+    count: Annotated[int, Arg(Whole(), "how many")] = 1
+
+    def run(self, session: Session) -> EditsShown:
+        ledger = session.edits()
+        return _shown(ledger, "redone", ledger.redo(self.count))
 
 
 def _shown(ledger: Ledger, done: str = "", named: Sequence[Edit] = (), notes: tuple[str, ...] = ()) -> EditsShown:
@@ -230,11 +240,7 @@ def in_states(
 
 
 @verb("inspect", family=FAMILY, example="inspect 1")
-@argument("which", metavar="EDIT", help="the number of an applied edit, or the name of any", type=EditWord(saved=True))
-@option("--rows", type=Rows(), help="neurons to show at most (default: the setting rows)")
-@option("--tokens", type=Whole(1, 100), default=3, help="tokens to show that each neuron reads and pushes")
-@option("--force", is_flag=True, help="even if it was made on another model")
-def inspect(session: Session, which: str, rows: int | None, tokens: int, force: bool) -> Steps[EditInspected]:
+class Inspect(Request, frozen=True):
     """Show what an edit changes: norms, what its neurons read and push, how much of a matrix goes.
 
     Before is the model with the edits below it, after is with it on top of them. Of a neuron are shown the tokens
@@ -250,44 +256,53 @@ def inspect(session: Session, which: str, rows: int | None, tokens: int, force: 
     Where there is a prompt, the logits after it are computed twice, with the edit in the weights
     and as hooks on the unchanged ones: both have to agree.
     """
-    from sessions.edits.inspecting import inspected
 
-    ledger, name = session.edits(), which.removeprefix("edit:")
-    number = ledger.meant(which) if which.isdecimal() else ledger.number_of(name) or 0
-    notes: tuple[str, ...] = ()
-    if number:
-        entry = ledger.entry(number)
-        edit, on = entry.edit, entry.on
-    else:
-        (edit, notes), on = session.read_edit(SavedName("edit").read(name), force=force), False
-    ids = () if session.prompt is None else session.encoded().ids
-    found = yield from inspected(
-        session.opened(),
-        ledger,
-        edit,
-        below=number - 1 if number else len(ledger.entries),
-        ids=ids,
-        rows=rows or session.settings.rows,
-        tokens=tokens,
-        cancel=session.cancel,
-    )
-    return EditInspected(
-        number=number,
-        name=edit.name,
-        verb=edit.verb,
-        about=edit.about,
-        on=on,
-        model=edit.model,
-        command=edit.command,
-        facts=dict(edit.facts),
-        norm=found.norm,
-        neurons=found.neurons,
-        total=found.total,
-        matrices=found.matrices,
-        tokens=found.tokens,
-        apart=found.apart,
-        delta=found.delta,
-        delta_tokens=found.delta_tokens,
-        delta_top10=found.delta_top10,
-        notes=(*notes, *found.notes),
-    )
+    which: Annotated[
+        str, Arg(EditWord(saved=True), "the number of an applied edit, or the name of any", metavar="EDIT")
+    ]
+    rows: NeuronRows = None
+    tokens: Annotated[int, Opt(Whole(1, 100), "tokens to show that each neuron reads and pushes")] = 3
+    force: Annotated[bool, Flag("even if it was made on another model")] = False
+
+    def run(self, session: Session) -> Steps[EditInspected]:
+        from sessions.edits.inspecting import inspected
+
+        ledger, name = session.edits(), self.which.removeprefix("edit:")
+        number = ledger.meant(self.which) if self.which.isdecimal() else ledger.number_of(name) or 0
+        notes: tuple[str, ...] = ()
+        if number:
+            entry = ledger.entry(number)
+            edit, on = entry.edit, entry.on
+        else:
+            (edit, notes), on = session.read_edit(SavedName("edit").read(name), force=self.force), False
+        ids = () if session.prompt is None else session.encoded().ids
+        found = yield from inspected(
+            session.opened(),
+            ledger,
+            edit,
+            below=number - 1 if number else len(ledger.entries),
+            ids=ids,
+            rows=self.rows or session.settings.rows,
+            tokens=self.tokens,
+            cancel=session.cancel,
+        )
+        return EditInspected(
+            number=number,
+            name=edit.name,
+            verb=edit.verb,
+            about=edit.about,
+            on=on,
+            model=edit.model,
+            command=edit.command,
+            facts=dict(edit.facts),
+            norm=found.norm,
+            neurons=found.neurons,
+            total=found.total,
+            matrices=found.matrices,
+            tokens=found.tokens,
+            apart=found.apart,
+            delta=found.delta,
+            delta_tokens=found.delta_tokens,
+            delta_top10=found.delta_top10,
+            notes=(*notes, *found.notes),
+        )

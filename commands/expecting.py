@@ -11,14 +11,15 @@ import operator
 import re
 from collections.abc import Callable
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from unicodedata import normalize
 
 from msgspec import Struct
 
 from commands.control import FAMILY
 from commands.prompting import first_token
-from commands.verb import argument, verb
+from commands.request import Arg, Request
+from commands.verb import verb
 from commands.words import Statement, Word
 from sessions import expressions
 from sessions.circuits.circuit import Circuit
@@ -151,9 +152,7 @@ def _names(kinds: set[type[Struct]]) -> set[str]:
 
 
 @verb("expect", family=FAMILY, example="expect circuit.size >= 50")
-@argument("subject", help=f"{', '.join(_SUBJECTS)}, or a part of a result", type=Subject())
-@argument("words", help="a comparison and a value: contains Austin, >= 50", type=Statement(), nargs=-1, required=True)
-def expect(session: Session, subject: str, words: tuple[str, ...]) -> Expected:
+class Expect(Request, frozen=True):
     """Check a statement about the session; a command file stops where one is false.
 
     text, baseline, top, circuit.name and model take contains, lacks, matches (a regular expression),
@@ -167,18 +166,28 @@ def expect(session: Session, subject: str, words: tuple[str, ...]) -> Expected:
     subject: expect rounds.rows[-1].kept < rounds.rows[1].kept; same-as and differs-from compare anything with one:
     expect generate[-1].text same-as generate[-2].text.
     """
-    token, words = (words[0], words[1:]) if subject == "prob" else (None, words)
-    if len(words) < 2:
-        raise UsageError(f"expect {subject} needs a comparison and a value", f"for example: {_example(subject)}")
-    comparison, wanted = words[0], " ".join(words[1:])
-    actual, notes = _probability(session, token) if token is not None else (_actual(session, subject), ())
-    name = subject if token is None else f"{subject} {token!r}"
-    if actual is None:
-        raise ExpectationFailed(f"expected {name} {comparison} {wanted}, but it is not known")
-    if not _holds(session, subject, actual, comparison, wanted):
-        shown = repr(wanted) if isinstance(actual, str) and comparison not in _BETWEEN else wanted
-        raise ExpectationFailed(f"expected {name} {comparison} {shown}, but it is {_told(actual)}", "; ".join(notes))
-    return Expected(statement=f"{name} {comparison} {wanted}", actual=_told(actual), notes=notes)
+
+    subject: Annotated[str, Arg(Subject(), f"{', '.join(_SUBJECTS)}, or a part of a result")]
+    words: Annotated[tuple[str, ...], Arg(Statement(), "a comparison and a value: contains Austin, >= 50", many=True)]
+
+    def run(self, session: Session) -> Expected:
+        words = self.words
+        token, words = (words[0], words[1:]) if self.subject == "prob" else (None, words)
+        if len(words) < 2:
+            raise UsageError(
+                f"expect {self.subject} needs a comparison and a value", f"for example: {_example(self.subject)}"
+            )
+        comparison, wanted = words[0], " ".join(words[1:])
+        actual, notes = _probability(session, token) if token is not None else (_actual(session, self.subject), ())
+        name = self.subject if token is None else f"{self.subject} {token!r}"
+        if actual is None:
+            raise ExpectationFailed(f"expected {name} {comparison} {wanted}, but it is not known")
+        if not _holds(session, self.subject, actual, comparison, wanted):
+            shown = repr(wanted) if isinstance(actual, str) and comparison not in _BETWEEN else wanted
+            raise ExpectationFailed(
+                f"expected {name} {comparison} {shown}, but it is {_told(actual)}", "; ".join(notes)
+            )
+        return Expected(statement=f"{name} {comparison} {wanted}", actual=_told(actual), notes=notes)
 
 
 def _example(subject: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from msgspec import structs
 
@@ -12,7 +12,8 @@ from commands.attributing import ENOUGH, corpus, kept_means
 from commands.choices import HELD, ORDER
 from commands.names import FileName, TextsOrMeans, means_named
 from commands.reading import prompts_in
-from commands.verb import argument, option, verb
+from commands.request import Arg, Flag, Opt, Request
+from commands.verb import verb
 from commands.verification import explained
 from commands.words import SEEDS, Sizes, Whole
 from sessions.circuits.circuit import Circuit, Neuron
@@ -38,29 +39,7 @@ LITTLE = 0.1
 
 
 @verb("faithfulness", family=FAMILY, example="faithfulness --sizes 10,50,200")
-@argument("file", help="a file of prompts (default: those of the circuit)", type=FileName(".jsonl"), required=False)
-@option("--raw", is_flag=True, help="read the prompts of files without the chat template")
-@option("--sizes", type=Sizes(), default="10,25,50,100,200,400", help="how many of the circuit's strongest, up to all")
-@option("--order", type=ORDER, default="strongest", help="which neurons come first")
-@option("--reference", type=HELD, default="mean", help="what all others are held at: mean, zero or means:NAME")
-@option("--means", type=TextsOrMeans(), help="means:NAME, or prompts to take means over (default: those measured on)")
-@option("--controls", type=Whole(0, 10_000), help=f"random circuits to draw for comparison (default: {CONTROLS})")
-@option("--seed", type=Whole(0, SEEDS), help="what these are drawn with (default: the setting rng)")
-@option("--batch", type=Whole(), help="tokens computed at once, which bounds the memory (default: 1024)")
-@option("--force", is_flag=True, help="hold them at means:NAME of another model")
-def faithfulness(
-    session: Session,
-    file: Path | None,
-    raw: bool,
-    sizes: tuple[int, ...],
-    order: str,
-    reference: str,
-    means: Path | Key | None,
-    controls: int | None,
-    seed: int | None,
-    batch: int | None,
-    force: bool,
-) -> Steps[Faithfulness]:
+class MeasureFaithfulness(Request, frozen=True):
     """Measure what the circuit keeps of the behaviour alone, and what is left without it.
 
     Kept is the mean target with only the circuit's first neurons as they are, and every other one held at its
@@ -75,46 +54,72 @@ def faithfulness(
     Neurons count at all positions, unless positions are from the end or the prompt is the circuit's own. The
     prompts are best others than those the circuit was found on.
     """
-    from sessions.circuits.attribution import refuse_experts
-    from sessions.circuits.faithfulness import faithfulness as measure
-    from sessions.circuits.faithfulness import ranked
-    from sessions.model.rows import LARGEST_BATCH
 
-    circuit, tokens = session.found(), batch or LARGEST_BATCH
-    refuse_experts(session.opened().anatomy, "faithfulness")
-    if raw and file is None and means is None:
-        raise UsageError("--raw is for a file of prompts", "for example: faithfulness keys.jsonl --raw")
-    cases, notes = yield from _cases(session, circuit, file, raw, tokens)
-    own = file is None and not circuit.prompts
-    ranking = ranked(circuit.neurons, len(cases[0].ids) if own else None)
-    if ranking[0].position is None and any(neuron.position is not None for neuron in circuit.neurons):
-        notes.append(f"at all positions, the circuit's {len(circuit)} neurons are {len(ranking)}")
-    if order == "helping":
-        ranking = _helping_first(ranking)
-    held, how, more = yield from _held(session, cases, reference, means, raw, tokens, force)
-    sizes = (*(size for size in sizes if size < len(ranking)), len(ranking))
-    found = yield from measure(
-        session.opened(),
-        cases,
-        ranking,
-        sizes,
-        held,
-        controls=CONTROLS if controls is None else controls,
-        seed=session.settings.rng if seed is None else seed,
-        batch=tokens,
-        cancel=session.cancel,
+    file: Annotated[Path | None, Arg(FileName(".jsonl"), "a file of prompts (default: those of the circuit)")] = None
+    raw: Annotated[bool, Flag("read the prompts of files without the chat template")] = False
+    sizes: Annotated[tuple[int, ...], Opt(Sizes(), "how many of the circuit's strongest, up to all")] = (
+        10,
+        25,
+        50,
+        100,
+        200,
+        400,
     )
-    return Faithfulness(
-        prompts=len(cases),
-        size=len(ranking),
-        order=order,
-        held=how,
-        whole=found.whole,
-        none=found.none,
-        rows=_rows(sizes, found),
-        controls=CONTROLS if controls is None else controls,
-        notes=(*notes, *more, *_doubts(found)),
+    order: Annotated[str, Opt(ORDER, "which neurons come first")] = "strongest"
+    reference: Annotated[str, Opt(HELD, "what all others are held at: mean, zero or means:NAME")] = "mean"
+    means: Annotated[
+        Path | Key | None, Opt(TextsOrMeans(), "means:NAME, or prompts to take means over (default: those measured on)")
+    ] = None
+    controls: Annotated[
+        int | None, Opt(Whole(0, 10_000), f"random circuits to draw for comparison (default: {CONTROLS})")
+    ] = None
+    seed: Annotated[int | None, Opt(Whole(0, SEEDS), "what these are drawn with (default: the setting rng)")] = None
+    batch: Annotated[int | None, Opt(Whole(), "tokens computed at once, which bounds the memory (default: 1024)")] = (
+        None
     )
+    force: Annotated[bool, Flag("hold them at means:NAME of another model")] = False
+
+    def run(self, session: Session) -> Steps[Faithfulness]:
+        from sessions.circuits.attribution import refuse_experts
+        from sessions.circuits.faithfulness import faithfulness as measure
+        from sessions.circuits.faithfulness import ranked
+        from sessions.model.rows import LARGEST_BATCH
+
+        circuit, tokens = session.found(), self.batch or LARGEST_BATCH
+        refuse_experts(session.opened().anatomy, "faithfulness")
+        if self.raw and self.file is None and self.means is None:
+            raise UsageError("--raw is for a file of prompts", "for example: faithfulness keys.jsonl --raw")
+        cases, notes = yield from _cases(session, circuit, self.file, self.raw, tokens)
+        own = self.file is None and not circuit.prompts
+        ranking = ranked(circuit.neurons, len(cases[0].ids) if own else None)
+        if ranking[0].position is None and any(neuron.position is not None for neuron in circuit.neurons):
+            notes.append(f"at all positions, the circuit's {len(circuit)} neurons are {len(ranking)}")
+        if self.order == "helping":
+            ranking = _helping_first(ranking)
+        held, how, more = yield from _held(session, cases, self.reference, self.means, self.raw, tokens, self.force)
+        sizes = (*(size for size in self.sizes if size < len(ranking)), len(ranking))
+        found = yield from measure(
+            session.opened(),
+            cases,
+            ranking,
+            sizes,
+            held,
+            controls=CONTROLS if self.controls is None else self.controls,
+            seed=session.settings.rng if self.seed is None else self.seed,
+            batch=tokens,
+            cancel=session.cancel,
+        )
+        return Faithfulness(
+            prompts=len(cases),
+            size=len(ranking),
+            order=self.order,
+            held=how,
+            whole=found.whole,
+            none=found.none,
+            rows=_rows(sizes, found),
+            controls=CONTROLS if self.controls is None else self.controls,
+            notes=(*notes, *more, *_doubts(found)),
+        )
 
 
 def _helping_first(ranking: tuple[Neuron, ...]) -> tuple[Neuron, ...]:

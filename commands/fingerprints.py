@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Annotated
 
 from commands.names import ArtifactName, FileName
-from commands.verb import argument, option, verb
+from commands.request import Arg, Flag, Opt, Request
+from commands.verb import verb
 from sessions import checksums
 from sessions.checksums import Sum
 from sessions.disk import write_file
@@ -24,34 +26,41 @@ _NAMED = 5
 
 
 @verb("fingerprint", family=FAMILY, example="fingerprint")
-@argument("names", help="artifacts (default: the model and all of them)", type=ArtifactName(), nargs=-1)
-@option("--write", type=FileName(), help="write the sha256 of the artifacts' files as a list for verify-files")
-@option("--force", is_flag=True, help="replace the list if it exists")
-def fingerprint(session: Session, names: tuple[Key, ...], write: Path | None, force: bool) -> Steps[Fingerprints]:
+class Fingerprint(Request, frozen=True):
     """Show the model's fingerprint, the sha256 of its weights as they are, and that of every saved file.
 
     The fingerprint is that of the checkpoint, sampled; circuits and edits are tied to it. The sha256 of the weights is
     over every bit in memory: with all edits off or undone it is again what it was when the model was opened.
     """
-    keys = names or tuple(Key(kind=row.kind, name=row.name) for row in session.store.rows() if not row.error)
-    files: list[Sum] = []
-    for key in keys:
-        digest = yield from checksums.sha256_of(session.store.present(key.kind, key.name), session.cancel)
-        files.append(Sum(str(key), digest))
-    paths = (str(session.store.path(key.kind, key.name)) for key in keys)
-    listed = [Sum(path, file.sha256) for path, file in zip(paths, files, strict=True)]
-    weights = ("", "") if names or session.model is None else (yield from _weights(session))
-    path = "" if write is None else _written(write, listed, force)
-    info = None if names or session.model is None else session.model.info
-    return Fingerprints(
-        model="" if info is None else info.name,
-        fingerprint="" if info is None else info.fingerprint,
-        weights=weights[0],
-        unedited=weights[1],
-        edits=() if info is None else tuple(edit.name for edit in session.edits().active),
-        files=tuple((file.path, file.sha256) for file in files),
-        path=path,
-    )
+
+    names: Annotated[
+        tuple[Key, ...], Arg(ArtifactName(), "artifacts (default: the model and all of them)", many=True)
+    ] = ()
+    write: Annotated[
+        Path | None, Opt(FileName(), "write the sha256 of the artifacts' files as a list for verify-files")
+    ] = None
+    force: Annotated[bool, Flag("replace the list if it exists")] = False
+
+    def run(self, session: Session) -> Steps[Fingerprints]:
+        keys = self.names or tuple(Key(kind=row.kind, name=row.name) for row in session.store.rows() if not row.error)
+        files: list[Sum] = []
+        for key in keys:
+            digest = yield from checksums.sha256_of(session.store.present(key.kind, key.name), session.cancel)
+            files.append(Sum(str(key), digest))
+        paths = (str(session.store.path(key.kind, key.name)) for key in keys)
+        listed = [Sum(path, file.sha256) for path, file in zip(paths, files, strict=True)]
+        weights = ("", "") if self.names or session.model is None else (yield from _weights(session))
+        path = "" if self.write is None else _written(self.write, listed, self.force)
+        info = None if self.names or session.model is None else session.model.info
+        return Fingerprints(
+            model="" if info is None else info.name,
+            fingerprint="" if info is None else info.fingerprint,
+            weights=weights[0],
+            unedited=weights[1],
+            edits=() if info is None else tuple(edit.name for edit in session.edits().active),
+            files=tuple((file.path, file.sha256) for file in files),
+            path=path,
+        )
 
 
 def _weights(session: Session) -> Steps[tuple[str, str]]:
@@ -73,37 +82,40 @@ def _written(path: Path, files: Sequence[Sum], force: bool) -> str:
 
 
 @verb("verify-files", family=FAMILY, example="verify-files sums.txt")
-@argument("path", help="a list of sha256, a line each: digest, two spaces, path", type=FileName())
-def verify_files(session: Session, path: Path) -> Steps[FilesVerified]:
+class VerifyFiles(Request, frozen=True):
     """Check files against a list of sha256; it fails where one is changed or missing.
 
     The list is one that sha256sum writes, and --check reads. Paths in it are relative to its folder.
     fingerprint --write LIST makes one of everything that is saved.
     """
-    sums = checksums.read_sums(path.absolute())
-    changed: list[str] = []
-    missing: list[str] = []
-    unread: list[str] = []
-    for name, wanted in sums:
-        file = path.absolute().parent / name
-        if not file.exists():
-            missing.append(name)
-            continue
-        try:
-            with closing(checksums.sha256_of(file, session.cancel)) as steps:
-                found = yield from steps
-        except ArtifactError:
-            unread.append(name)
-            continue
-        if found != wanted:
-            changed.append(name)
-    wrong = {"changed": changed, "missing": missing, "not readable": unread}
-    count = sum(map(len, wrong.values()))
-    if count:
-        said = "; ".join(f"{what}: {_named(which)}" for what, which in wrong.items() if which)
-        are = "is" if count == 1 else "are"
-        raise ExpectationFailed(f"{count:,} of {len(sums):,} files {are} not what {path} says: {said}")
-    return FilesVerified(path=str(path), files=tuple(name for name, _ in sums))
+
+    path: Annotated[Path, Arg(FileName(), "a list of sha256, a line each: digest, two spaces, path")]
+
+    def run(self, session: Session) -> Steps[FilesVerified]:
+        sums = checksums.read_sums(self.path.absolute())
+        changed: list[str] = []
+        missing: list[str] = []
+        unread: list[str] = []
+        for name, wanted in sums:
+            file = self.path.absolute().parent / name
+            if not file.exists():
+                missing.append(name)
+                continue
+            try:
+                with closing(checksums.sha256_of(file, session.cancel)) as steps:
+                    found = yield from steps
+            except ArtifactError:
+                unread.append(name)
+                continue
+            if found != wanted:
+                changed.append(name)
+        wrong = {"changed": changed, "missing": missing, "not readable": unread}
+        count = sum(map(len, wrong.values()))
+        if count:
+            said = "; ".join(f"{what}: {_named(which)}" for what, which in wrong.items() if which)
+            are = "is" if count == 1 else "are"
+            raise ExpectationFailed(f"{count:,} of {len(sums):,} files {are} not what {self.path} says: {said}")
+        return FilesVerified(path=str(self.path), files=tuple(name for name, _ in sums))
 
 
 def _named(names: Sequence[str]) -> str:

@@ -1,6 +1,6 @@
 """From a line to a call, and from half a line to what it could become. Pure: nothing is run here.
 
-All verbs are the commands of one click group. Click reads the parameters; this file decides which
+Every verb is a click command in the registry of `verb`. Click reads the parameters; this file decides which
 words are options (those that start with `--` outside quotes), so that a negative multiplier or a
 quoted "--word" is always just a word, and puts every error into one form with a hint.
 """
@@ -9,50 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+from importlib import import_module
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import click
 from msgspec import Struct
 
-from commands import (
-    adapters,
-    artifacts,
-    atlas,
-    capturing,
-    chat,
-    circuits,
-    contrast,
-    control,
-    edges,
-    edits,
-    ensembling,
-    evaluating,
-    expecting,
-    faithfulness,
-    fingerprints,
-    injecting,
-    interventions,
-    means,
-    neuron,
-    presets,
-    prompting,
-    quiet,
-    rewriting,
-    rounds,
-    sae,
-    strength,
-    suppression,
-    surgery,
-    sweeping,
-    training,
-    universal,
-    vectors,
-    verification,
-)
 from commands.line import Word, is_text, words
+from commands.verb import TEXTS as TEXTS
+from commands.verb import VERBS as VERBS
 from commands.verb import Verb, key_of
-from commands.words import Placed, Prose, SelectionWord
+from commands.words import Placed, SelectionWord
 from sessions.circuits.circuit import Neuron
 from sessions.circuits.selection import OPERATORS
 from sessions.errors import UsageError
@@ -61,51 +29,24 @@ from sessions.lines import quoted
 if TYPE_CHECKING:
     from sessions.session import Session
 
-GROUP = click.Group("workbench", add_help_option=False)
-for family in (
-    prompting,
-    chat,
-    circuits,
-    contrast,
-    neuron,
-    verification,
-    edges,
-    faithfulness,
-    universal,
-    vectors,
-    interventions,
-    sweeping,
-    suppression,
-    strength,
-    presets,
-    edits,
-    rewriting,
-    adapters,
-    ensembling,
-    atlas,
-    quiet,
-    means,
-    capturing,
-    injecting,
-    sae,
-    surgery,
-    evaluating,
-    training,
-    rounds,
-    artifacts,
-    fingerprints,
-    control,
-    expecting,
-):
-    for thing in vars(family).values():
-        if isinstance(thing, Verb):
-            GROUP.add_command(thing)
-
-VERBS: dict[str, Verb] = {name: command for name, command in GROUP.commands.items() if isinstance(command, Verb)}
+#: The modules of verbs, in the order of `help`. A verb is there once its module is in this list.
+FAMILIES = (
+    "prompting", "chat", "circuits", "contrast", "neuron", "verification", "edges", "faithfulness", "universal",
+    "vectors", "interventions", "sweeping", "suppression", "strength", "presets", "edits", "rewriting", "adapters",
+    "ensembling", "atlas", "quiet", "means", "capturing", "injecting", "sae", "surgery", "evaluating", "training",
+    "rounds", "artifacts", "fingerprints", "control", "expecting",
+)  # fmt: skip
 
 
-#: Verbs that take words as they come for a text.
-TEXTS = frozenset(name for name, verb in VERBS.items() if any(isinstance(param.type, Prose) for param in verb.params))
+def _registered() -> None:
+    """Import all families, and put their verbs in the order of `help`, whichever of them imported another first."""
+    modules = [import_module(f"commands.{family}").__name__ for family in FAMILIES]
+    ordered = sorted(VERBS.items(), key=lambda each: modules.index(each[1].module))
+    VERBS.clear()
+    VERBS.update(ordered)
+
+
+_registered()
 
 
 def words_of(line: str, *, unfinished: bool = False) -> tuple[Word, ...]:
@@ -150,6 +91,7 @@ def parse(line: str) -> Call:
     args = _arranged(verb, rest)
     try:
         with verb.make_context(verb.name, args) as context:
+            verb.request(context.params)  # refuses what does not go together
             return Call(str(verb.name), context.params, line)
     except click.UsageError as error:
         raise UsageError(_said(error), f"usage: {verb.usage}") from error

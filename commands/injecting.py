@@ -10,8 +10,9 @@ from commands.capturing import FAMILY, check_layer, marked_in, text_of
 from commands.choices import STATE, THINKING
 from commands.names import SavedName
 from commands.prompting import decoded
+from commands.ranges import ALL_LAYERS, LayersOrAll
 from commands.verb import argument, option, verb
-from commands.words import ALL_LAYERS, LayersOrAll, Length, Listed, Number, Observed, Text, Token, Whole
+from commands.words import Length, Listed, Number, Observed, Text, Token, Whole
 from sessions.circuits.circuit import Neuron, Target
 from sessions.errors import ArtifactError, UsageError
 from sessions.events import Steps

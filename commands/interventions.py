@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated
 
 from msgspec import structs
 
 from commands.attributing import corpus, kept_means
 from commands.choices import HELD_AT
-from commands.limits import Limits, limit_options, unopened, why
+from commands.fields import MaxTokens
+from commands.limits import Limits, unopened, why
 from commands.names import TextsOrMeans
 from commands.prompting import decoded
-from commands.verb import Function, argument, option, verb
-from commands.words import Gain, Length, Number, SelectionWord, Word
+from commands.request import Arg, Flag, Flags, Needs, Opt, Request
+from commands.verb import verb
+from commands.words import Gain, Number, SelectionWord, Word
 from sessions.circuits.circuit import Neuron
 from sessions.errors import UsageError
 from sessions.events import Steps
@@ -35,33 +37,6 @@ BASELINE = "baseline"
 #: What an arm of `arms` is called that has nothing done to it, not even what is live.
 UNTOUCHED = "untouched"
 
-_selection = argument(
-    "selection", help="which neurons (default: the whole circuit)", type=SelectionWord(), default="all"
-)
-_named = argument("selection", help="which neurons", type=SelectionWord(), required=True)
-_max_tokens = option("--max-tokens", type=Length(), help="tokens to generate at most (default: the setting max_tokens)")
-_live = option("--live", is_flag=True, help="keep it in force in every text from now on, until release")
-_held = (
-    option("--zero", "held", flag_value="zero", default="zero", help="hold them at zero (default)"),
-    option("--mean", "held", flag_value="mean", help="hold each at its mean over built-in texts, or --over"),
-    option(
-        "--resample", "held", flag_value="resample", help="hold all at what they were at one place drawn from those"
-    ),
-    option("--over", type=TextsOrMeans(), help="means:NAME, or a file of prompts to take means or a place from"),
-    option("--force", is_flag=True, help="hold them at means:NAME of another model"),
-)
-
-
-def _options(*first: Callable[[Function], Function]) -> Callable[[Function], Function]:
-    """The arguments and options of a verb that intervenes: `first`, and those that all of them have."""
-
-    def add(function: Function) -> Function:
-        for each in (_live, _max_tokens, limit_options, *reversed(first)):
-            function = each(function)
-        return function
-
-    return add
-
 
 @dataclass(frozen=True)
 class Change:
@@ -74,9 +49,39 @@ class Change:
     notes: tuple[str, ...] = ()
 
 
-@verb("ablate", family=FAMILY, example="ablate top50")
-@_options(_selection, *_held)
-def ablate(session: Session, max_tokens: int | None, live: bool, **asked: Any) -> Steps[Compared | WorkingSet]:
+class Intervention(Request, frozen=True, kw_only=True):
+    """A change of neurons that is shown beside the model without it, or stays in force."""
+
+    selection: Annotated[str, Arg(SelectionWord(), "which neurons")]
+    limits: Limits = Limits()
+    max_tokens: MaxTokens = None
+    live: Annotated[bool, Flag("keep it in force in every text from now on, until release")] = False
+
+    def arm(self) -> tuple[str, float, float]:
+        """The name of its arm, the factor, and the constant that is added."""
+        raise NotImplementedError
+
+    def held_at(self, session: Session) -> Steps[tuple[Reference | None, list[str]]]:
+        """What neurons are held at, None where that is nothing of their own, and remarks on where it is from."""
+        return None, []
+        yield
+
+    def run(self, session: Session) -> Steps[Compared | WorkingSet]:
+        change = yield from changed(session, self)
+        if self.live:
+            refuse_overlaps([*session.live, change.treatment])
+        if self.live and session.prompt is None:
+            session.live = (*session.live, change.treatment)
+            return in_force(session, notes=(*change.notes, "there is no prompt to show it on: say something"))
+        shown = yield from _compared(session, self.verb_name, [change], self.max_tokens)
+        if self.live:
+            session.live = (*session.live, change.treatment)
+            shown = structs.replace(shown, notes=(*shown.notes, "it stays in force in every text until release"))
+        return shown
+
+
+@verb("ablate", family=FAMILY, example=("ablate top50", "ablate all - L24/* --mean", "ablate top10 --live --generated"))
+class Ablate(Intervention, frozen=True, kw_only=True):
     """Switch neurons off and show what the model says without them.
 
     The text with the neurons at zero appears beside the untouched one, with the shift of the
@@ -86,64 +91,103 @@ def ablate(session: Session, max_tokens: int | None, live: bool, **asked: Any) -
     At zero a neuron can be further from what the model knows than anything it does. --mean holds it at its
     mean instead, and --resample at what it was at one place of another text, drawn with the setting rng.
     """
-    return (yield from _shown(session, "ablate", asked, max_tokens, live))
+
+    selection: Annotated[str, Arg(SelectionWord(), "which neurons (default: the whole circuit)")] = "all"
+    held: Annotated[
+        str,
+        Flags(
+            {
+                "zero": "hold them at zero (default)",
+                "mean": "hold each at its mean over built-in texts, or --over",
+                "resample": "hold all at what they were at one place drawn from those",
+            }
+        ),
+    ] = "zero"
+    over: Annotated[
+        Path | Key | None, Opt(TextsOrMeans(), "means:NAME, or a file of prompts to take means or a place from")
+    ] = None
+    force: Annotated[bool, Flag("hold them at means:NAME of another model")] = False
+
+    rules = (Needs(("over",), "held", "--over is for --mean and --resample", "leave it out, or say which"),)
+
+    def arm(self) -> tuple[str, float, float]:
+        return "ablated" if self.held == "zero" else f"ablated to {HELD_AT[self.held]}", 0.0, 0.0
+
+    def held_at(self, session: Session) -> Steps[tuple[Reference | None, list[str]]]:
+        if self.held == "zero":
+            return None, []
+        return (yield from _reference(session, self.held, self.over, self.force))
 
 
 @verb("amplify", family=FAMILY, example="amplify top10 3")
-@_options(_selection, argument("factor", help="times how much", type=Number(), default=2.0))
-def amplify(session: Session, max_tokens: int | None, live: bool, **asked: Any) -> Steps[Compared | WorkingSet]:
+class Amplify(Intervention, frozen=True, kw_only=True):
     """Multiply neurons by a factor (2 unless given) and show what changes."""
-    return (yield from _shown(session, "amplify", asked, max_tokens, live))
+
+    selection: Annotated[str, Arg(SelectionWord(), "which neurons (default: the whole circuit)")] = "all"
+    factor: Annotated[float, Arg(Number(), "times how much")] = 2.0
+
+    def arm(self) -> tuple[str, float, float]:
+        return f"amplified ×{self.factor:g}", self.factor, 0.0
 
 
 @verb("shift", family=FAMILY, example="shift L24/N1005 5 --generated")
-@_options(_named, argument("gain", help="how much, in the units of the activation", type=Gain(), required=True))
-def shift(session: Session, max_tokens: int | None, live: bool, **asked: Any) -> Steps[Compared | WorkingSet]:
+class ShiftNeurons(Intervention, frozen=True, kw_only=True):
     """Add a constant to neurons, whatever they are, and show what changes.
 
     What is written can then fall into a loop: the setting guard, unless off, forbids a third identical token
     in a row, and the result says how often it had to.
     """
-    return (yield from _shown(session, "shift", asked, max_tokens, live))
+
+    gain: Annotated[float, Arg(Gain(), "how much, in the units of the activation")]
+
+    def arm(self) -> tuple[str, float, float]:
+        return f"shifted {self.gain:+g}", 1.0, self.gain
 
 
 @verb("set-to", family=FAMILY, example="set-to L24/N1005 5 --generated")
-@_options(_named, argument("gain", metavar="VALUE", help="what they are held at", type=Gain(), required=True))
-def set_to(session: Session, max_tokens: int | None, live: bool, **asked: Any) -> Steps[Compared | WorkingSet]:
+class SetTo(Intervention, frozen=True, kw_only=True):
     """Hold neurons at a value, whatever they would be, and show what changes."""
-    return (yield from _shown(session, "set-to", asked, max_tokens, live))
+
+    gain: Annotated[float, Arg(Gain(), "what they are held at", metavar="VALUE")]
+
+    def arm(self) -> tuple[str, float, float]:
+        return f"set to {self.gain:g}", 0.0, self.gain
 
 
 @verb("arms", family=FAMILY, example='arms "ablate top10" "amplify top10 2" "shift L24/N1005 5 --generated"')
-@argument(
-    "lines",
-    help="an intervention each, as it would be typed; baseline is there anyway, untouched is without what is live",
-    type=Word(),
-    nargs=-1,
-    required=True,
-    metavar="LINE…",
-)
-@_max_tokens
-def arms(session: Session, lines: tuple[str, ...], max_tokens: int | None) -> Steps[Compared]:
+class Arms(Request, frozen=True):
     """Run any number of interventions side by side, as the rows of one batch.
 
     Every arm reads the same prompt and, when sampling, meets the same random numbers. Of each are shown the
     target's probability, how far it is from the baseline (KL in nats, at each step of the baseline's text), how
     much it repeats itself, and its length.
     """
-    changes = []
-    for line in lines:
-        changes.append((yield from _arm(session, line)))
-    names = [change.name for change in changes]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise UsageError(f"the arm '{twice}' is there twice", "every arm is another line")
-    return (yield from _compared(session, "arms", changes, max_tokens))
+
+    lines: Annotated[
+        tuple[str, ...],
+        Arg(
+            Word(),
+            "an intervention each, as it would be typed; baseline is there anyway, untouched is without what is live",
+            metavar="LINE…",
+            many=True,
+        ),
+    ]
+    max_tokens: MaxTokens = None
+
+    def run(self, session: Session) -> Steps[Compared]:
+        changes = []
+        for line in self.lines:
+            changes.append((yield from _arm(session, line)))
+        names = [change.name for change in changes]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise UsageError(f"the arm '{twice}' is there twice", "every arm is another line")
+        return (yield from _compared(session, "arms", changes, self.max_tokens))
 
 
 def _arm(session: Session, line: str) -> Steps[Change]:
     """One arm of many, from the line that would make it alone."""
-    from commands.grammar import parse  # which is made of the verbs here
+    from commands.grammar import VERBS, parse  # which is made of the verbs here
 
     if line.strip() == UNTOUCHED:
         return Change(UNTOUCHED, Treatment((), label=UNTOUCHED), "", "")
@@ -152,40 +196,38 @@ def _arm(session: Session, line: str) -> Steps[Change]:
     except UsageError as error:
         hint = 'a line each: arms "ablate top10" "shift L24/N1005 5"' if " " not in line.strip() else error.hint
         raise UsageError(f"the arm '{line}': {error.message}", hint) from error
-    if call.verb not in BUILDERS:
-        raise UsageError(f"the arm '{line}' is no intervention", f"one of: {', '.join(BUILDERS)}, {UNTOUCHED}")
-    asked = dict(call.params)
-    if asked.pop("live") or asked.pop("max_tokens") is not None:
+    asked = VERBS[call.verb].request(call.params)
+    if not isinstance(asked, Intervention):
+        known = [name for name, each in VERBS.items() if each.kind is not None and issubclass(each.kind, Intervention)]
+        raise UsageError(f"the arm '{line}' is no intervention", f"one of: {', '.join(known)}, {UNTOUCHED}")
+    if asked.live or asked.max_tokens is not None:
         raise UsageError(
             f"the arm '{line}' has an option of the whole comparison", "--max-tokens stands behind all arms"
         )
-    change = yield from changed(session, call.verb, asked)
+    change = yield from changed(session, asked)
     return replace(change, name=" ".join(line.split()))
 
 
 # ---- from words to treatments
 
 
-def changed(session: Session, verb: str, asked: dict[str, Any]) -> Steps[Change]:
-    """What a line of one of these verbs asks for.
+def changed(session: Session, asked: Intervention) -> Steps[Change]:
+    """What an intervention changes.
 
     Raises:
         UsageError: a word of it means nothing here.
     """
-    encoded = None if session.prompt is None and asked.get("live") else session.encoded()
-    selection, at, over = session.select(asked["selection"]), asked["at"], asked.get("over")
-    where = Limits(asked["region"], asked["positions"], asked["marker"]).where(session, encoded)
-    name, multiplier, constant = BUILDERS[verb](asked)
+    encoded = None if session.prompt is None and asked.live else session.encoded()
+    selection, at = session.select(asked.selection), asked.limits.at
+    where = asked.limits.where(session, encoded)
+    name, multiplier, constant = asked.arm()
     neurons = selection.spread(at)
     constants: tuple[float, ...] = ()
     notes = _places_of_another_prompt(session) if at == "circuit" and encoded is not None else []
-    if verb == "ablate" and asked["held"] != "zero":
-        reference, more = yield from _reference(session, asked["held"], over, asked.get("force", False))
-        notes += more
+    reference, more = yield from asked.held_at(session)
+    notes += more
+    if reference is not None:
         constants = tuple(reference.at(session.opened().anatomy, Neuron(*neuron.site)) for neuron in neurons)
-        name = f"{name} to {HELD_AT[asked['held']]}"
-    elif over is not None:
-        raise UsageError("--over is for --mean and --resample", "leave it out, or say which")
     if constant:
         constants = (constant,) * len(neurons)
     label = f"{name} {selection.text}" if where.everywhere else f"{name} {selection.text} {where}"
@@ -203,15 +245,6 @@ def _places_of_another_prompt(session: Session) -> list[str]:
     if circuit is None or not circuit.ids or circuit.ids[: len(ids)] == ids:
         return []
     return [f"neurons are changed at the places they have in another prompt, {circuit.prompt.text!r}"]
-
-
-#: By verb, of what was asked: the name of the arm, the factor, and the constant that is added.
-BUILDERS: dict[str, Callable[[dict[str, Any]], tuple[str, float, float]]] = {
-    "ablate": lambda asked: ("ablated", 0.0, 0.0),
-    "amplify": lambda asked: (f"amplified ×{asked['factor']:g}", asked["factor"], 0.0),
-    "shift": lambda asked: (f"shifted {asked['gain']:+g}", 1.0, asked["gain"]),
-    "set-to": lambda asked: (f"set to {asked['gain']:g}", 0.0, asked["gain"]),
-}
 
 
 def _reference(session: Session, held: str, over: Path | Key | None, force: bool) -> Steps[tuple[Reference, list[str]]]:
@@ -256,22 +289,6 @@ def with_live(session: Session, treatment: Treatment) -> tuple[tuple[Treatment, 
 
 
 # ---- arms
-
-
-def _shown(
-    session: Session, verb: str, asked: dict[str, Any], max_tokens: int | None, live: bool
-) -> Steps[Compared | WorkingSet]:
-    change = yield from changed(session, verb, {**asked, "live": live})
-    if live:
-        refuse_overlaps([*session.live, change.treatment])
-    if live and session.prompt is None:
-        session.live = (*session.live, change.treatment)
-        return in_force(session, notes=(*change.notes, "there is no prompt to show it on: say something"))
-    shown = yield from _compared(session, verb, [change], max_tokens)
-    if live:
-        session.live = (*session.live, change.treatment)
-        shown = structs.replace(shown, notes=(*shown.notes, "it stays in force in every text until release"))
-    return shown
 
 
 def _compared(session: Session, verb: str, changes: Sequence[Change], max_tokens: int | None) -> Steps[Compared]:

@@ -3,41 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import Annotated
 
 from commands.choices import SCOPE
-from commands.verb import Function, option
-from commands.words import Spans, Text
+from commands.fields import Marker
+from commands.ranges import Spans
+from commands.request import Flags, Opt, Options
 from sessions.errors import UsageError
 from sessions.interventions.arms import Arm, PartInForce
 from sessions.interventions.treatment import SEGMENTS, Region, Where
 from sessions.model.info import Encoded
 from sessions.session import Session
 
-_LIMITS = (
-    option("--at", type=SCOPE, default="all", help="at all positions, or only where the circuit found each neuron"),
-    option("--all", "region", flag_value="all", default="all", help="in the prompt and in all that follows (default)"),
-    option("--prompt", "region", flag_value="prompt", help="only in the prompt"),
-    option("--generated", "region", flag_value="generated", help="only in what the model writes"),
-    option("--thought", "region", flag_value="thought", help="only in the thought of a model that thinks first"),
-    option(
-        "--answer",
-        "region",
-        flag_value="answer",
-        help="only in the answer after that thought: all of a reply without one",
-    ),
-    option("--positions", type=Spans(), help="only at these positions: 0, 3-7, -1 for the prompt's last"),
-    option("--marker", type=Text(), help="the text that ends a thought (default: the template's)"),
-)
 
+class Limits(Options, frozen=True):
+    """Where an intervention is in force."""
 
-@dataclass(frozen=True)
-class Limits:
-    """What the options say."""
+    group = "Where it is in force"
 
-    region: Region = "all"
-    positions: tuple[tuple[int, int], ...] | None = None
-    marker: str | None = None
+    at: Annotated[str, Opt(SCOPE, "at all positions, or only where the circuit found each neuron")] = "all"
+    region: Annotated[
+        Region,
+        Flags(
+            {
+                "all": "in the prompt and in all that follows (default)",
+                "prompt": "only in the prompt",
+                "generated": "only in what the model writes",
+                "thought": "only in the thought of a model that thinks first",
+                "answer": "only in the answer after that thought: all of a reply without one",
+            }
+        ),
+    ] = "all"
+    positions: Annotated[
+        tuple[tuple[int, int], ...] | None,
+        Opt(Spans(), "only at these positions: 0, 3-7, -1 for the prompt's last"),
+    ] = None
+    marker: Marker = None
 
     def where(self, session: Session, encoded: Encoded | None) -> Where:
         """The part of a text that they mean; positions from the end are those of the prompt, if there is one.
@@ -53,13 +54,6 @@ class Limits:
         if self.region == "answer" and self.marker is None and not thinks(session):
             return Where("generated", spans)
         return Where(self.region, spans, self.marker or closing(session))
-
-
-def limit_options(function: Function) -> Function:
-    """`at`, and what `Limits` takes."""
-    for each in reversed(_LIMITS):
-        function = each(function)
-    return function
 
 
 def _of_template(session: Session) -> str:

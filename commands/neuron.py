@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeGuard
+from typing import TYPE_CHECKING, Annotated, TypeGuard
 
 from msgspec import structs
 
-from commands.verb import argument, option, verb
+from commands.request import Arg, Flag, Opt, Request
+from commands.verb import verb
 from commands.verification import explained, read_elsewhere
 from commands.words import SelectionWord, Whole
 from sessions.circuits.circuit import Circuit, Neuron, Target
@@ -31,10 +32,7 @@ EDGES = 20
 
 
 @verb("neuron", family=FAMILY, example="neuron L24/N1005")
-@argument("neuron", help="which one, such as L24/N1005@41, or a selection of one", type=SelectionWord())
-@option("--tokens", type=Whole(1, 100), default=8, help="tokens to show that it writes, and that it reads")
-@option("--no-verify", is_flag=True, help="do not measure its exact effects")
-def neuron(session: Session, neuron: str, tokens: int, no_verify: bool) -> Steps[NeuronCard]:
+class ShowNeuron(Request, frozen=True):
     """Show all there is to know of one neuron.
 
     Along the circuit's prompt: its activation, its attribution, and the exact effect of switching it off, at each
@@ -42,45 +40,51 @@ def neuron(session: Session, neuron: str, tokens: int, no_verify: bool) -> Steps
     its gate and up rows read, as embeddings (what wakes it early in the model) and through the logit lens (what a
     stream that wakes it is about to say). Where the latest atlas of the model has it, what it did over a corpus.
     """
-    from sessions.circuits import card, lens
 
-    asked = one_of(session, neuron, length=session.circuit_length() if _explains(session.circuit) else None)
-    opened, circuit = session.opened(), session.circuit
-    opened.anatomy.check(*asked.site)
-    yield Progress("attributing")
-    encoded, target, attribution, notes = yield from _attributed(session, circuit)
-    seen = card.moments(attribution, encoded.tokens, asked)
-    everywhere = None
-    if not no_verify and seen:
-        strongest = sorted(seen, key=lambda moment: -abs(moment.attribution))[: card.MEASURED]
-        places = sorted(moment.position for moment in strongest)
-        effects, everywhere = yield from card.effects(opened, encoded.ids, asked, target, places, session.cancel)
-        seen = tuple(structs.replace(moment, effect=effects.get(moment.position)) for moment in seen)
-        if len(places) < len(seen):
-            notes.append(f"exact effects at the {len(places)} strongest of {len(seen)} positions")
-    known = _summed(asked, seen, everywhere)
-    incoming, outgoing = yield from _edges(session, circuit, encoded, known, seen, notes)
-    (pushed,) = lens.pushed(opened.anatomy, opened.tokenizer, [known], tokens)
-    universal = yield from session.universal()
-    ranked = () if circuit is None else circuit.neurons
-    return NeuronCard(
-        neuron=known,
-        target=target,
-        moments=seen,
-        everywhere=everywhere,
-        rank=next((rank for rank, each in enumerate(ranked, 1) if _is(each, asked)), 0),
-        circuit_size=len(ranked),
-        up=pushed[0],
-        down=pushed[1],
-        column_norm=float(opened.anatomy.down_column(*asked.site).float().norm()),
-        reads=card.reads(opened, asked, tokens),
-        universal=asked.site in universal,
-        tokens=encoded.tokens,
-        atlas=_profile(session, asked),
-        incoming=incoming[:EDGES],
-        outgoing=outgoing[:EDGES],
-        notes=tuple(notes),
-    )
+    neuron: Annotated[str, Arg(SelectionWord(), "which one, such as L24/N1005@41, or a selection of one")]
+    tokens: Annotated[int, Opt(Whole(1, 100), "tokens to show that it writes, and that it reads")] = 8
+    no_verify: Annotated[bool, Flag("do not measure its exact effects")] = False
+
+    def run(self, session: Session) -> Steps[NeuronCard]:
+        from sessions.circuits import card, lens
+
+        asked = one_of(session, self.neuron, length=session.circuit_length() if _explains(session.circuit) else None)
+        opened, circuit = session.opened(), session.circuit
+        opened.anatomy.check(*asked.site)
+        yield Progress("attributing")
+        encoded, target, attribution, notes = yield from _attributed(session, circuit)
+        seen = card.moments(attribution, encoded.tokens, asked)
+        everywhere = None
+        if not self.no_verify and seen:
+            strongest = sorted(seen, key=lambda moment: -abs(moment.attribution))[: card.MEASURED]
+            places = sorted(moment.position for moment in strongest)
+            effects, everywhere = yield from card.effects(opened, encoded.ids, asked, target, places, session.cancel)
+            seen = tuple(structs.replace(moment, effect=effects.get(moment.position)) for moment in seen)
+            if len(places) < len(seen):
+                notes.append(f"exact effects at the {len(places)} strongest of {len(seen)} positions")
+        known = _summed(asked, seen, everywhere)
+        incoming, outgoing = yield from _edges(session, circuit, encoded, known, seen, notes)
+        (pushed,) = lens.pushed(opened.anatomy, opened.tokenizer, [known], self.tokens)
+        universal = yield from session.universal()
+        ranked = () if circuit is None else circuit.neurons
+        return NeuronCard(
+            neuron=known,
+            target=target,
+            moments=seen,
+            everywhere=everywhere,
+            rank=next((rank for rank, each in enumerate(ranked, 1) if _is(each, asked)), 0),
+            circuit_size=len(ranked),
+            up=pushed[0],
+            down=pushed[1],
+            column_norm=float(opened.anatomy.down_column(*asked.site).float().norm()),
+            reads=card.reads(opened, asked, self.tokens),
+            universal=asked.site in universal,
+            tokens=encoded.tokens,
+            atlas=_profile(session, asked),
+            incoming=incoming[:EDGES],
+            outgoing=outgoing[:EDGES],
+            notes=tuple(notes),
+        )
 
 
 def atlas_at_hand(session: Session) -> Atlas | None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Annotated
 
 from msgspec import structs
 
 from commands.choices import OneOf, SomeOf
+from commands.fields import Marker
 from commands.limits import closing, thinks
 from commands.names import SavedName
-from commands.verb import argument, option, verb
+from commands.request import Arg, Flag, Opt, Request
+from commands.verb import verb
 from commands.words import Listed as ListedWords
-from commands.words import Number, Text
+from commands.words import Number
 from sessions.errors import ArtifactError, UsageError
 from sessions.interventions.presets import REGIONS, Preset, part, preset_of, treatments
 from sessions.interventions.treatment import SEGMENTS, refuse_overlaps
@@ -41,23 +44,7 @@ REGION_LIST = SomeOf("region", {region: _MEANINGS[region] for region in REGIONS}
 
 
 @verb("preset", family=FAMILY, example="preset apply calm --gain 0.5")
-@argument("action", help="save, apply or list", type=ACTIONS, default="list")
-@argument("name", help="the preset's name", type=SavedName("preset"), required=False)
-@option("--gain", type=Number(), help="make it that many times as strong: 0.5 is half")
-@option("--tier", type=ListedWords(), help="only its neurons of this tier, or of these: verified,general")
-@option("--region", type=REGION_LIST, help="only its neurons for this part of the text, or these: answer,always")
-@option("--marker", type=Text(), help="the text that ends a thought (default: the template's)")
-@option("--force", is_flag=True, help="replace what has that name; apply it even if it was made on another model")
-def preset(
-    session: Session,
-    action: str,
-    name: str | None,
-    gain: float | None,
-    tier: tuple[str, ...] | None,
-    region: tuple[str, ...] | None,
-    marker: str | None,
-    force: bool,
-) -> Saved | PresetShown | Listed:
+class UsePreset(Request, frozen=True):
     """Keep interventions by name: save what is live, make it live again, list what there is.
 
     A preset is a group of neurons, each with a gain of its own: a constant that is added to its activation, a factor,
@@ -69,17 +56,37 @@ def preset(
     --name preset:NAME writes it. Its entries have an id, a layer, an index, a gain, a tier and a region (answer,
     thought or always).
     """
-    if action == "list":
-        _only("list", gain=gain, marker=marker)
-        return _listed(session, name, tier, region)
-    if name is None:
-        raise UsageError(f"preset {action} needs a name", f"for example: preset {action} calm")
-    if action == "save":
-        _only("save", gain=gain, tier=tier, region=region, marker=marker)
-        return _saved(session, name, force)
-    return _applied(
-        session, name, lambda preset: part(preset, name, tiers=tier or (), regions=region or ()), gain, marker, force
-    )
+
+    action: Annotated[str, Arg(ACTIONS, "save, apply or list")] = "list"
+    name: Annotated[str | None, Arg(SavedName("preset"), "the preset's name")] = None
+    gain: Annotated[float | None, Opt(Number(), "make it that many times as strong: 0.5 is half")] = None
+    tier: Annotated[
+        tuple[str, ...] | None, Opt(ListedWords(), "only its neurons of this tier, or of these: verified,general")
+    ] = None
+    region: Annotated[
+        tuple[str, ...] | None, Opt(REGION_LIST, "only its neurons for this part of the text, or these: answer,always")
+    ] = None
+    marker: Marker = None
+    force: Annotated[bool, Flag("replace what has that name; apply it even if it was made on another model")] = False
+
+    def run(self, session: Session) -> Saved | PresetShown | Listed:
+        if self.action == "list":
+            _only("list", gain=self.gain, marker=self.marker)
+            return _listed(session, self.name, self.tier, self.region)
+        if self.name is None:
+            raise UsageError(f"preset {self.action} needs a name", f"for example: preset {self.action} calm")
+        if self.action == "save":
+            _only("save", gain=self.gain, tier=self.tier, region=self.region, marker=self.marker)
+            return _saved(session, self.name, self.force)
+        name, tiers, regions = self.name, self.tier or (), self.region or ()
+        return _applied(
+            session,
+            name,
+            lambda preset: part(preset, name, tiers=tiers, regions=regions),
+            self.gain,
+            self.marker,
+            self.force,
+        )
 
 
 def _only(action: str, **given: object) -> None:

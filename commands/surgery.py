@@ -11,8 +11,9 @@ from commands.choices import OneOf
 from commands.circuits import range_of
 from commands.names import FileName, Name, SavedName
 from commands.prompting import decoded
+from commands.ranges import Layers
 from commands.verb import argument, option, verb
-from commands.words import SEEDS, Layers, Length, Whole, Word
+from commands.words import SEEDS, Length, Whole, Word
 from sessions.disk import read_file, write_file
 from sessions.edits.cuts import LayerCut
 from sessions.edits.parallel import Parallel, read_parallel, written

@@ -5,20 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated
 
 from msgspec import structs
 
 from commands.attributing import prompts_with_targets
+from commands.fields import MaxTokens
 from commands.interventions import FAMILY, doubts, target_of
-from commands.limits import Limits, limit_options
+from commands.limits import Limits
 from commands.names import FileName, Name
 from commands.prompting import decoded
+from commands.request import Arg, Excludes, Flag, Needs, Opt, Request
 from commands.swept import check_chart, drawn, remarks
 from commands.swept import result as shown
-from commands.verb import argument, option, verb
+from commands.verb import verb
 from commands.weighing import Mixture, adapters_again, is_number, left_out, numbers, weighed_adapters
-from commands.words import Length, SelectionWord, SweptWord, Whole, Word
+from commands.words import SelectionWord, SweptWord, Whole, Word
 from sessions.circuits.selection import Selection, terms
 from sessions.disk import write_file
 from sessions.errors import ArtifactError, UsageError
@@ -27,7 +29,6 @@ from sessions.interventions.cells import Cell
 from sessions.interventions.sweep_files import names, table, taken
 from sessions.interventions.treatment import Where
 from sessions.journal import versions
-from sessions.lines import line_of
 from sessions.model.info import same_model
 from sessions.results import Swept, SweptGrid
 from sessions.session import Reading, Session
@@ -62,42 +63,13 @@ class SweepName(Name):
         return [] if session is None else [(name, "kept sweep") for name in names(session.home)]
 
 
+#: What is said of an option that a plan which is kept knows already, and of one that says nothing about adapters.
+_KNOWS, _RESUMED = "does not go with --resume, which knows it all", "for example: sweep --resume texas"
+_WEIGHED = "for example: sweep --adapter fr --against es 0 0.5 1"
+
+
 @verb("sweep", family=FAMILY, example="sweep top50 0 0.5 1 1.5 2")
-@argument(
-    "words",
-    help="a selection (default: the whole circuit), then multipliers (default: 0 0.5 1 1.5 2)",
-    type=SweptWord(),
-    nargs=-1,
-    metavar="[SELECTION] [MULTIPLIER…]",
-)
-@option("--adapter", type=Mixture(), multiple=True, help="sweep the weight of adapters: fr, fr*0.5+es, depths:crab")
-@option("--against", type=Mixture(), help="with --adapter: adapters that go down as those go up, fr 0.2 and es 0.8")
-@option("--also", type=AnotherSelection(), multiple=True, help="another selection; may be given several times")
-@option("--prompts", type=FileName(".jsonl"), help="a file of prompts, with their targets, instead of the prompt")
-@option("--raw", is_flag=True, help="with --prompts: read all of them without the chat template")
-@limit_options
-@option("--max-tokens", type=Length(), help="tokens to generate at most (default: the setting max_tokens)")
-@option("--batch", type=Whole(), help="texts generated at once, which bounds the memory (default: 32)")
-@option("--save", type=SweepName(), help="keep it under this name; the same line again goes on where it stopped")
-@option("--resume", type=SweepName(), help="go on with a sweep that was kept; nothing but the model is needed")
-@option("--chart", type=FileName(".svg"), help="write the chart to this file, .svg or .png")
-@option("--force", is_flag=True, help="replace the chart's file, and move another sweep of that name to the trash")
-def sweep(
-    session: Session,
-    words: tuple[str, ...],
-    adapter: tuple[str, ...],
-    against: str | None,
-    also: tuple[str, ...],
-    prompts: Path | None,
-    raw: bool,
-    max_tokens: int | None,
-    batch: int | None,
-    save: str | None,
-    resume: str | None,
-    chart: Path | None,
-    force: bool,
-    **limits: Any,
-) -> Steps[Swept | SweptGrid]:
+class RunSweep(Request, frozen=True):
     """Run a range of multipliers on the same neurons, as one batched job.
 
     Shows the target's probability and the text at each multiplier, and the knee: the multiplier nearest to 1
@@ -114,49 +86,137 @@ def sweep(
     each answer, and in the end a table and charts. Broken off, by esc or by a crash, it goes on with the same
     line, or with sweep --resume NAME, and comes to the same file.
     """
-    check_chart(chart, force)
-    if resume is not None:
-        given: dict[str, Any] = {"a selection": words, "--also": also, "--prompts": prompts, "--raw": raw}
-        given |= {"--adapter": adapter, "--against": against}
-        given |= {"--save": save, "--max-tokens": max_tokens, "--batch": batch}
-        region, at = limits.pop("region"), limits.pop("at")
-        given |= {"--at": at != "all", f"--{region}": region != "all"}
-        _refuse(given | {f"--{name}": value for name, value in limits.items()})
-        return (yield from _resumed(session, resume, chart, force))
-    adapters: dict[Share, Adapter] = {}
-    if adapter or against:
-        _refuse_with_adapters(adapter, also, limits)
-        chosen, multipliers, adapters = weighed_adapters(session, words, adapter, against)
-        plan, notes = yield from _weighing(session, chosen, multipliers, prompts, raw, max_tokens, batch)
-    else:
-        plan, notes = yield from _planned(session, words, also, prompts, raw, max_tokens, batch, **limits)
-    if save is None:
-        return (yield from _done(session, plan, None, notes, chart, force, adapters))
-    said: dict[str, Any] = {"adapter": adapter, "against": against, "also": also, "prompts": prompts, "raw": raw}
-    said |= {"max_tokens": max_tokens, "batch": batch, "save": save}
-    with _kept(session, save, plan, _line(words, said | limits), force) as (folder, moved):
-        return (yield from _done(session, plan, folder, [*notes, *moved], chart, force, adapters))
 
+    words: Annotated[
+        tuple[str, ...],
+        Arg(
+            SweptWord(),
+            "a selection (default: the whole circuit), then multipliers (default: 0 0.5 1 1.5 2)",
+            metavar="[SELECTION] [MULTIPLIER…]",
+            many=True,
+        ),
+    ] = ()
+    adapter: Annotated[
+        tuple[str, ...], Opt(Mixture(), "sweep the weight of adapters: fr, fr*0.5+es, depths:crab", many=True)
+    ] = ()
+    against: Annotated[
+        str | None, Opt(Mixture(), "with --adapter: adapters that go down as those go up, fr 0.2 and es 0.8")
+    ] = None
+    also: Annotated[
+        tuple[str, ...], Opt(AnotherSelection(), "another selection; may be given several times", many=True)
+    ] = ()
+    prompts: Annotated[
+        Path | None, Opt(FileName(".jsonl"), "a file of prompts, with their targets, instead of the prompt")
+    ] = None
+    raw: Annotated[bool, Flag("with --prompts: read all of them without the chat template")] = False
+    max_tokens: MaxTokens = None
+    batch: Annotated[int | None, Opt(Whole(), "texts generated at once, which bounds the memory (default: 32)")] = None
+    save: Annotated[
+        str | None, Opt(SweepName(), "keep it under this name; the same line again goes on where it stopped")
+    ] = None
+    resume: Annotated[
+        str | None, Opt(SweepName(), "go on with a sweep that was kept; nothing but the model is needed")
+    ] = None
+    chart: Annotated[Path | None, Opt(FileName(".svg"), "write the chart to this file, .svg or .png")] = None
+    force: Annotated[bool, Flag("replace the chart's file, and move another sweep of that name to the trash")] = False
+    limits: Limits = Limits()
 
-def _refuse_with_adapters(adapter: tuple[str, ...], also: tuple[str, ...], limits: dict[str, Any]) -> None:
-    """Raise for what says nothing about adapters."""
-    example = "for example: sweep --adapter fr --against es 0 0.5 1"
-    if not adapter:
-        raise UsageError("--against needs adapters that go up", example)
-    if also:
-        raise UsageError("--also is for neurons", "give --adapter once more: sweep --adapter fr --adapter es 0 0.5 1")
-    given = {f"--{limits['region']}": limits["region"] != "all", "--at": limits["at"] != "all"}
-    given |= {f"--{name}": value for name, value in limits.items() if name not in ("region", "at")}
-    wrong = next((name for name, value in given.items() if value not in (None, False, (), "")), None)
-    if wrong is not None:
-        raise UsageError(f"{wrong} is for neurons: an adapter is in the whole text", example)
+    rules = (
+        Excludes("resume", ("words",), f"a selection {_KNOWS}", _RESUMED),
+        Excludes(
+            "resume",
+            ("also", "prompts", "raw", "adapter", "against", "save", "max_tokens", "batch", *structs.asdict(Limits())),
+            "{other} " + _KNOWS,
+            _RESUMED,
+        ),
+        Needs(
+            ("raw",),
+            "prompts",
+            "--raw is for a file of prompts",
+            "for example: sweep top50 --prompts keys.jsonl --raw",
+        ),
+        Needs(("against",), "adapter", "{some} needs adapters that go up", _WEIGHED),
+        Excludes(
+            "adapter",
+            ("also",),
+            "--also is for neurons",
+            "give --adapter once more: sweep --adapter fr --adapter es 0 0.5 1",
+        ),
+        Excludes(
+            "adapter",
+            tuple(structs.asdict(Limits())),
+            "{other} is for neurons: an adapter is in the whole text",
+            _WEIGHED,
+        ),
+    )
 
+    def run(self, session: Session) -> Steps[Swept | SweptGrid]:
+        check_chart(self.chart, self.force)
+        if self.resume is not None:
+            return (yield from _resumed(session, self.resume, self.chart, self.force))
+        adapters: dict[Share, Adapter] = {}
+        if self.adapter:
+            chosen, multipliers, adapters = weighed_adapters(session, self.words, self.adapter, self.against)
+            plan, notes = yield from self._weighing(session, chosen, multipliers)
+        else:
+            plan, notes = yield from self._planned(session)
+        if self.save is None:
+            return (yield from _done(session, plan, None, notes, self.chart, self.force, adapters))
+        line = structs.replace(self, chart=None, force=False).line()
+        with _kept(session, self.save, plan, line, self.force) as (folder, moved):
+            return (yield from _done(session, plan, folder, [*notes, *moved], self.chart, self.force, adapters))
 
-def _refuse(given: dict[str, Any]) -> None:
-    """Raise for the first thing that a plan which is kept says already."""
-    wrong = next((name for name, value in given.items() if value not in (None, False, ())), None)
-    if wrong is not None:
-        raise UsageError(f"{wrong} does not go with --resume, which knows it all", "for example: sweep --resume texas")
+    def _planned(self, session: Session) -> Steps[tuple[Plan, list[str]]]:
+        """The plan that a line makes, and remarks on it."""
+        from sessions.interventions.sweeping import ROWS, Plan
+
+        text, multipliers = _swept(self.words)
+        texts = (text, *self.also)
+        if len(set(texts)) < len(texts):
+            raise UsageError("a selection is given twice", "for example: sweep top10 0 1 2 --also top50")
+        info = _ready(session, self.prompts)
+        chosen = [session.select(each, length=None if self.prompts is None else 0) for each in texts]
+        where, at = structs.replace(self.limits, at="all"), self.limits.at
+        questions, notes = yield from _questions(session, self.prompts, self.raw, where)
+        plan = Plan(
+            dtype=info.dtype,
+            selections=tuple(_chosen(each, at, self.prompts is not None) for each in chosen),
+            multipliers=multipliers,
+            prompts=questions,
+            decoding=decoded(session, max_tokens=self.max_tokens, length=max(len(each.ids) for each in questions)),
+            live=session.in_force,
+            suppressed=tuple(map(str, session.suppressed)),
+            batch=self.batch or ROWS,
+            scope=str(Where(where.region, where.positions or ())) if where != Limits() else at,
+            device=info.device,
+            versions=versions(),
+        )
+        return plan, notes
+
+    def _weighing(
+        self, session: Session, chosen: tuple[Chosen, ...], multipliers: tuple[float, ...]
+    ) -> Steps[tuple[Plan, list[str]]]:
+        """The plan of a sweep of adapters, and remarks on it."""
+        from sessions.interventions.sweeping import ROWS, Plan
+
+        info = _ready(session, self.prompts)
+        with session.edits().lifted():
+            questions, notes = yield from _questions(session, self.prompts, self.raw, Limits())
+        deep = any(each.deep for each in chosen)
+        plan = Plan(
+            dtype=info.dtype,
+            selections=chosen,
+            multipliers=multipliers,
+            prompts=questions,
+            decoding=decoded(session, max_tokens=self.max_tokens, length=max(len(each.ids) for each in questions)),
+            live=session.in_force,
+            suppressed=() if deep else tuple(map(str, session.suppressed)),
+            batch=self.batch or ROWS,
+            scope="on the model as it was opened" + (", nothing suppressed" if deep else ""),
+            device=info.device,
+            versions=versions(),
+        )
+        return plan, [*notes, *left_out(session, chosen)]
 
 
 def _swept(words: tuple[str, ...]) -> tuple[str, tuple[float, ...]]:
@@ -168,84 +228,12 @@ def _swept(words: tuple[str, ...]) -> tuple[str, tuple[float, ...]]:
     return text, numbers(words[first:]) or MULTIPLIERS
 
 
-def _planned(
-    session: Session,
-    words: tuple[str, ...],
-    also: tuple[str, ...],
-    prompts: Path | None,
-    raw: bool,
-    max_tokens: int | None,
-    batch: int | None,
-    at: str,
-    **limits: Any,
-) -> Steps[tuple[Plan, list[str]]]:
-    """The plan that a line makes, and remarks on it."""
-    from sessions.interventions.sweeping import ROWS, Plan
-
-    text, multipliers = _swept(words)
-    texts = (text, *also)
-    if len(set(texts)) < len(texts):
-        raise UsageError("a selection is given twice", "for example: sweep top10 0 1 2 --also top50")
-    info = _ready(session, prompts, raw)
-    chosen = [session.select(each, length=None if prompts is None else 0) for each in texts]
-    where = Limits(**limits)
-    questions, notes = yield from _questions(session, prompts, raw, where)
-    plan = Plan(
-        dtype=info.dtype,
-        selections=tuple(_chosen(each, at, prompts is not None) for each in chosen),
-        multipliers=multipliers,
-        prompts=questions,
-        decoding=decoded(session, max_tokens=max_tokens, length=max(len(each.ids) for each in questions)),
-        live=session.in_force,
-        suppressed=tuple(map(str, session.suppressed)),
-        batch=batch or ROWS,
-        scope=str(Where(where.region, where.positions or ())) if where != Limits() else at,
-        device=info.device,
-        versions=versions(),
-    )
-    return plan, notes
-
-
-def _ready(session: Session, prompts: Path | None, raw: bool) -> ModelInfo:
+def _ready(session: Session, prompts: Path | None) -> ModelInfo:
     """The open model. What is missing first is said first."""
-    if raw and prompts is None:
-        raise UsageError("--raw is for a file of prompts", "for example: sweep top50 --prompts keys.jsonl --raw")
     info = session.opened().info
     if prompts is None:
         session.encoded()
     return info
-
-
-def _weighing(
-    session: Session,
-    chosen: tuple[Chosen, ...],
-    multipliers: tuple[float, ...],
-    prompts: Path | None,
-    raw: bool,
-    max_tokens: int | None,
-    batch: int | None,
-) -> Steps[tuple[Plan, list[str]]]:
-    """The plan of a sweep of adapters, and remarks on it."""
-    from sessions.interventions.sweeping import ROWS, Plan
-
-    info = _ready(session, prompts, raw)
-    with session.edits().lifted():
-        questions, notes = yield from _questions(session, prompts, raw, Limits())
-    deep = any(each.deep for each in chosen)
-    plan = Plan(
-        dtype=info.dtype,
-        selections=chosen,
-        multipliers=multipliers,
-        prompts=questions,
-        decoding=decoded(session, max_tokens=max_tokens, length=max(len(each.ids) for each in questions)),
-        live=session.in_force,
-        suppressed=() if deep else tuple(map(str, session.suppressed)),
-        batch=batch or ROWS,
-        scope="on the model as it was opened" + (", nothing suppressed" if deep else ""),
-        device=info.device,
-        versions=versions(),
-    )
-    return plan, [*notes, *left_out(session, chosen)]
 
 
 def _questions(
@@ -274,17 +262,6 @@ def _chosen(selection: Selection, at: str, many: bool) -> Chosen:
             "leave the positions out (no --at circuit), or take a circuit that was found on many prompts",
         )
     return Chosen(selection.text, tuple(map(str, neurons)))
-
-
-def _line(words: tuple[str, ...], said: dict[str, Any]) -> str:
-    """The line that makes a plan, as it is kept with it."""
-    spans = said.pop("positions") or ()
-    said["positions"] = ",".join(str(first) if first == last else f"{first}-{last}" for first, last in spans)
-    region = said.pop("region")
-    if said["at"] == "all":
-        del said["at"]
-    given = {"--" + name.replace("_", "-"): None if value == "" else value for name, value in said.items()}
-    return line_of(["sweep", *words], {f"--{region}": region != "all", **given})
 
 
 @contextmanager

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from commands.verb import option, verb
+from typing import Annotated
+
+from commands.request import Opt, Request
+from commands.verb import verb
 from commands.words import Whole
 from sessions.events import Steps
 from sessions.results import UniversalRow, UniversalShown
@@ -12,29 +15,32 @@ FAMILY = "Circuits"
 
 
 @verb("universal", family=FAMILY, example="universal")
-@option("--tokens", type=Whole(1, 100), default=3, help="tokens to show that each neuron pushes up and down")
-def universal(session: Session, tokens: int) -> Steps[UniversalShown]:
+class ListUniversal(Request, frozen=True):
     """Show the model's universal neurons, which discover leaves out.
 
     They are strong on every prompt and so explain none of them. They are found once for each model, by
     attribution on prompts that have nothing in common, and kept in the home folder; for models that have a
     published list, that list is taken instead. `discover --keep-universal` leaves them in.
     """
-    from sessions.circuits.circuit import Neuron
-    from sessions.circuits.lens import pushed
-    from sessions.circuits.universal import PROMPTS, STRONGEST, listed
 
-    opened = session.opened()
-    found = yield from listed(opened, session.home, session.cancel)
-    neurons = [Neuron(each.layer, each.index) for each in found.neurons]
-    pushes = pushed(opened.anatomy, opened.tokenizer, neurons, tokens)
-    return UniversalShown(
-        model=opened.info.name,
-        rows=tuple(
-            UniversalRow(neuron=neuron, prompts=each.prompts, up=up, down=down)
-            for neuron, each, (up, down) in zip(neurons, found.neurons, pushes, strict=True)
-        ),
-        prompts=len(PROMPTS),
-        strongest=STRONGEST,
-        published=found.published,
-    )
+    tokens: Annotated[int, Opt(Whole(1, 100), "tokens to show that each neuron pushes up and down")] = 3
+
+    def run(self, session: Session) -> Steps[UniversalShown]:
+        from sessions.circuits.circuit import Neuron
+        from sessions.circuits.lens import pushed
+        from sessions.circuits.universal import PROMPTS, STRONGEST, listed
+
+        opened = session.opened()
+        found = yield from listed(opened, session.home, session.cancel)
+        neurons = [Neuron(each.layer, each.index) for each in found.neurons]
+        pushes = pushed(opened.anatomy, opened.tokenizer, neurons, self.tokens)
+        return UniversalShown(
+            model=opened.info.name,
+            rows=tuple(
+                UniversalRow(neuron=neuron, prompts=each.prompts, up=up, down=down)
+                for neuron, each, (up, down) in zip(neurons, found.neurons, pushes, strict=True)
+            ),
+            prompts=len(PROMPTS),
+            strongest=STRONGEST,
+            published=found.published,
+        )

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from msgspec import structs
 
 from commands.choices import SITE
 from commands.circuits import range_of
 from commands.names import CURRENT, ArtifactName, Prompts, SavedName
+from commands.ranges import Layers
 from commands.reading import prompts_of
+from commands.request import Arg, Flag, Opt, Request
 from commands.rounds import RoundName
-from commands.verb import argument, option, verb
-from commands.words import Layers, Whole
+from commands.verb import verb
+from commands.words import Whole
 from sessions.circuits.circuit import Circuit
 from sessions.errors import ArtifactError, UsageError
 from sessions.events import Steps
-from sessions.lines import line_of
 from sessions.model.info import same_model
 from sessions.results import CircuitHeldAgainst, CircuitsCompared, RoundsCompared, VectorsCompared, VectorShown
 from sessions.session import Session
@@ -51,23 +52,7 @@ _COMPARED = ComparedName()
 
 
 @verb("vector", family=FAMILY, example='vector joy "I feel wonderful" "I feel terrible" --layers 9-20')
-@argument("name", help="the name to save it under, or, alone, of the vector to show", type=SavedName("vector"))
-@argument("positive", help="a file of prompts, or one prompt: what it points to", type=Prompts(), required=False)
-@argument("negative", help="the same: what it points away from", type=Prompts(), required=False)
-@option("--site", type=SITE, help="where: resid_post (the default), mlp_out or neurons")
-@option("--layers", type=Layers(), help="only these layers: 9-26")
-@option("--raw", is_flag=True, help="read the prompts without the chat template")
-@option("--force", is_flag=True, help="replace what has that name; show it even if it was made on another model")
-def vector(
-    session: Session,
-    name: str,
-    positive: str | None,
-    negative: str | None,
-    site: str | None,
-    layers: tuple[int, int] | None,
-    raw: bool,
-    force: bool,
-) -> Steps[VectorShown]:
+class MakeVector(Request, frozen=True):
     """Make a control vector from two sets of prompts and save it; with a name alone, show it.
 
     At each layer it is the mean over the positive prompts minus the mean over the negative ones, at the last
@@ -77,19 +62,54 @@ def vector(
     Shown are its norm, its cosine with the layer below, the neurons of the layer that lie along it, how much of
     it the best few of them make up (and of a random direction), and the tokens it pushes.
     """
-    if positive is None or negative is None:
-        if positive is not None:
-            raise UsageError(
-                "a vector is a difference: there are positive prompts and no negative ones",
-                f"vector {name} POSITIVE NEGATIVE",
-            )
-        if site is not None or raw:
-            raise UsageError(
-                f"{'--raw' if site is None else '--site'} is for making a vector, and there are no prompts",
-                f'for example: vector {name} "I feel wonderful" "I feel terrible"',
-            )
-        return (yield from _shown(session, name, layers, force))
-    return (yield from _made(session, name, (positive, negative), site or "resid_post", layers, raw, force))
+
+    name: Annotated[str, Arg(SavedName("vector"), "the name to save it under, or, alone, of the vector to show")]
+    positive: Annotated[str | None, Arg(Prompts(), "a file of prompts, or one prompt: what it points to")] = None
+    negative: Annotated[str | None, Arg(Prompts(), "the same: what it points away from")] = None
+    site: Annotated[str | None, Opt(SITE, "where: resid_post (the default), mlp_out or neurons")] = None
+    layers: Annotated[tuple[int, int] | None, Opt(Layers(), "only these layers: 9-26")] = None
+    raw: Annotated[bool, Flag("read the prompts without the chat template")] = False
+    force: Annotated[bool, Flag("replace what has that name; show it even if it was made on another model")] = False
+
+    def run(self, session: Session) -> Steps[VectorShown]:
+        if self.positive is None or self.negative is None:
+            if self.positive is not None:
+                raise UsageError(
+                    "a vector is a difference: there are positive prompts and no negative ones",
+                    f"vector {self.name} POSITIVE NEGATIVE",
+                )
+            if self.site is not None or self.raw:
+                raise UsageError(
+                    f"{'--raw' if self.site is None else '--site'} is for making a vector, and there are no prompts",
+                    f'for example: vector {self.name} "I feel wonderful" "I feel terrible"',
+                )
+            return (yield from _shown(session, self.name, self.layers, self.force))
+        return (yield from self._made(session, (self.positive, self.negative)))
+
+    def _made(self, session: Session, sides: tuple[str, str]) -> Steps[VectorShown]:
+        from sessions.vectors.control import difference_of_means
+
+        opened, chosen, name = session.opened(), range_of(session, self.layers), self.name
+        refuse_taken(session, name, self.force)
+        texts = [[session.read(each.to_read()).ids for each in prompts_of(word, self.raw)] for word in sides]
+        made = yield from difference_of_means(
+            opened,
+            *texts,
+            site=self.site or "resid_post",  # type: ignore[arg-type]
+            layers=chosen,
+            cancel=session.cancel,
+        )
+        result = yield from taken_apart(session, made.named(name, made.model, made.fingerprint), made.layers)
+        path = session.store.save(
+            "vector",
+            name,
+            made,
+            model=made.model,
+            fingerprint=made.fingerprint,
+            command=structs.replace(self, site=made.site, force=False).line(),
+            force=self.force,
+        )
+        return structs.replace(result, path=str(path))
 
 
 def _shown(session: Session, name: str, layers: tuple[int, int] | None, force: bool) -> Steps[VectorShown]:
@@ -102,43 +122,6 @@ def _shown(session: Session, name: str, layers: tuple[int, int] | None, force: b
             f"it has layers {found.layers[0]} to {found.layers[-1]}",
         )
     return (yield from taken_apart(session, found, chosen, notes))
-
-
-def _made(
-    session: Session,
-    name: str,
-    words: tuple[str, str],
-    site: str,
-    layers: tuple[int, int] | None,
-    raw: bool,
-    force: bool,
-) -> Steps[VectorShown]:
-    from sessions.vectors.control import difference_of_means
-
-    opened = session.opened()
-    chosen = range_of(session, layers)
-    refuse_taken(session, name, force)
-    positive, negative = ([session.read(each.to_read()).ids for each in prompts_of(word, raw)] for word in words)
-    made = yield from difference_of_means(
-        opened,
-        positive,
-        negative,
-        site=site,  # type: ignore[arg-type]
-        layers=chosen,
-        cancel=session.cancel,
-    )
-    result = yield from taken_apart(session, made.named(name, made.model, made.fingerprint), made.layers)
-    options = {"--site": site, "--layers": f"{layers[0]}-{layers[1]}" if layers else None, "--raw": raw}
-    path = session.store.save(
-        "vector",
-        name,
-        made,
-        model=made.model,
-        fingerprint=made.fingerprint,
-        command=line_of(["vector", name, *words], options),
-        force=force,
-    )
-    return structs.replace(result, path=str(path))
 
 
 def refuse_taken(session: Session, name: str, force: bool) -> None:
@@ -166,15 +149,7 @@ def taken_apart(
 
 
 @verb("compare", family=FAMILY, example="compare texas current")
-@argument("first", help="a circuit's name, or vector:NAME, or current, or round:NAME", type=_COMPARED)
-@argument("second", help="the same (default: the current circuit)", type=_COMPARED, default=CURRENT)
-@option(
-    "--top", type=Whole(), help="how many of the strongest are held against each other (default: 50, or 10, 50, 100)"
-)
-@option("--force", is_flag=True, help="even if they were made on different models")
-def compare(
-    session: Session, first: Key, second: Key, top: int | None, force: bool
-) -> Steps[CircuitsCompared | CircuitHeldAgainst | VectorsCompared | RoundsCompared]:
+class CompareCircuits(Request, frozen=True):
     """Compare two circuits, two vectors, a circuit and a vector, or two rounds of training.
 
     Two circuits: the neurons they share, among all and among the strongest, with positions and wherever they fire,
@@ -184,22 +159,31 @@ def compare(
     by chance. --top N takes N instead of 50. Two rounds: their losses, where their gradient went by projection and
     layer, and the recruits they share.
     """
-    rounds = [key for key in (first, second) if key.kind == "round"]
-    if rounds and top is not None:
-        raise UsageError("--top is for circuits, and these are rounds", "leave it out")
-    if len(rounds) == 2:
-        return _two_rounds(session, first.name, second.name, force)
-    if rounds:
-        raise UsageError("a round is compared with another round", f"name both: compare {rounds[0]} round:OTHER")
-    vectors = [key for key in (first, second) if key.kind == "vector"]
-    circuits = [key for key in (first, second) if key.kind != "vector"]
-    if len(vectors) == 2:
-        if top is not None:
-            raise UsageError("--top is for circuits, and both are vectors", "leave it out")
-        return _two_vectors(session, first, second, force)
-    if len(circuits) == 2:
-        return _two_circuits(session, first, second, top, force)
-    return (yield from _one_of_each(session, circuits[0], vectors[0], top or STRONGEST, force))
+
+    first: Annotated[Key, Arg(_COMPARED, "a circuit's name, or vector:NAME, or current, or round:NAME")]
+    second: Annotated[Key, Arg(_COMPARED, "the same (default: the current circuit)")] = Key(CURRENT, "")
+    top: Annotated[
+        int | None, Opt(Whole(), "how many of the strongest are held against each other (default: 50, or 10, 50, 100)")
+    ] = None
+    force: Annotated[bool, Flag("even if they were made on different models")] = False
+
+    def run(self, session: Session) -> Steps[CircuitsCompared | CircuitHeldAgainst | VectorsCompared | RoundsCompared]:
+        rounds = [key for key in (self.first, self.second) if key.kind == "round"]
+        if rounds and self.top is not None:
+            raise UsageError("--top is for circuits, and these are rounds", "leave it out")
+        if len(rounds) == 2:
+            return _two_rounds(session, self.first.name, self.second.name, self.force)
+        if rounds:
+            raise UsageError("a round is compared with another round", f"name both: compare {rounds[0]} round:OTHER")
+        vectors = [key for key in (self.first, self.second) if key.kind == "vector"]
+        circuits = [key for key in (self.first, self.second) if key.kind != "vector"]
+        if len(vectors) == 2:
+            if self.top is not None:
+                raise UsageError("--top is for circuits, and both are vectors", "leave it out")
+            return _two_vectors(session, self.first, self.second, self.force)
+        if len(circuits) == 2:
+            return _two_circuits(session, self.first, self.second, self.top, self.force)
+        return (yield from _one_of_each(session, circuits[0], vectors[0], self.top or STRONGEST, self.force))
 
 
 def _two_circuits(session: Session, first: Key, second: Key, top: int | None, force: bool) -> CircuitsCompared:

@@ -1,8 +1,9 @@
-"""`verb`: how a function becomes a command of the grammar.
+"""`verb`: how a declaration becomes a command of the grammar, and the registry of all verbs.
 
-A verb takes the session and its parameters, yields events while it works and returns a result. Its
-docstring is its help, its first line the summary, and `example` a line that runs as it stands once a
-model, a prompt and a circuit are there.
+A verb is a struct (see `request`): its docstring is the help, its first line the summary, its fields are the
+parameters, and its `run` takes the session, yields events while it works and returns a result. `example` is a line,
+or several, that runs as it stands once a model, a prompt and a circuit are there. Verbs that are no structs yet are
+functions of the session and their parameters, with `argument` and `option` above them.
 """
 
 from __future__ import annotations
@@ -10,25 +11,35 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Generator
 from types import SimpleNamespace
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints, overload
 
 import click
 from msgspec import Struct
 
+from commands.request import Argument, Option, Request, params_of
+from commands.words import Prose
 from sessions.events import Steps
 
 Function = Callable[..., Any]
+Declared = TypeVar("Declared", bound=Request)
+
+#: Every verb by its name. A module's verbs are here as soon as it is imported.
+VERBS: dict[str, Verb] = {}
+#: Verbs that take words as they come for a text.
+TEXTS: set[str] = set()
 
 
 class Verb(click.Command):
-    """One verb of the grammar, with the function behind it, its family in `help`, and its example."""
+    """One verb of the grammar, with what it was declared by, its family in `help`, and its examples."""
 
-    def __init__(self, name: str, function: Function, family: str, example: str) -> None:
-        params = list(reversed(getattr(function, "__click_params__", [])))
-        super().__init__(name, params=params, help=inspect.getdoc(function), add_help_option=False)
-        self.function = function
+    def __init__(self, name: str, declared: Function | type[Request], family: str, *examples: str) -> None:
+        self.kind: type[Request] | None = declared if isinstance(declared, type) else None
+        self.function: Function = declared if self.kind is None else self.kind.run
+        self.module = declared.__module__
+        found = getattr(declared, "__click_params__", []) if self.kind is None else params_of(self.kind)[::-1]
+        super().__init__(name, params=found[::-1], help=inspect.getdoc(declared), add_help_option=False)
         self.family = family
-        self.example = example
+        self.example, *_ = self.examples = examples
 
     @property
     def summary(self) -> str:
@@ -42,9 +53,18 @@ class Verb(click.Command):
         options = ["[options]"] if len(words) < len(self.params) else []
         return " ".join([self.name or "", *words, *options])
 
+    def request(self, params: dict[str, Any]) -> Request | None:
+        """What a line with these parameters asks for; None of a verb that is no struct yet.
+
+        Raises:
+            UsageError: two of them do not go together.
+        """
+        return None if self.kind is None else self.kind.of(params)
+
     def steps(self, session: Any, params: dict[str, Any]) -> Steps[Any]:
         """Run it: a generator of events that returns a `Value`."""
-        outcome = self.function(session, **params)
+        request = self.request(params)
+        outcome = self.function(session, **params) if request is None else request.run(session)
         if inspect.isgenerator(outcome):
             outcome = yield from outcome
         return outcome
@@ -58,35 +78,56 @@ class Verb(click.Command):
         return set(get_args(kind) or (kind,))
 
     def help_text(self) -> str:
-        """Its help in full: usage, what it does, arguments and options."""
-        rows = [(_left(param), _right(param)) for param in self.params]
-        width = max((len(left) for left, _ in rows), default=0)
-        lines = [f"{self.usage}", "", self.help or ""]
-        if rows:
-            lines += ["", *(f"  {left:<{width}}  {right}".rstrip() for left, right in rows)]
+        """Its help in full: usage, what it does, arguments, options by their groups, and more examples."""
+        lines = [self.usage, "", self.help or ""]
+        groups: dict[str, list[tuple[str, str]]] = {"": []}
+        for param in self.params:
+            groups.setdefault(getattr(param, "group", ""), []).append((_left(param), _right(param)))
+        width = max((len(left) for rows in groups.values() for left, _ in rows), default=0)
+        for group, rows in groups.items():
+            title = [f"{group}:"] if group else []
+            if rows:
+                lines += ["", *title, *(f"  {left:<{width}}  {right}".rstrip() for left, right in rows)]
+        if len(self.examples) > 1:
+            lines += ["", "Examples:", *(f"  {example}" for example in self.examples)]
         return "\n".join(lines)
 
 
-def verb(name: str, *, family: str, example: str) -> Callable[[Function], Verb]:
-    """Make a verb of the function below; `click.argument` and `option` stand between them."""
-    return lambda function: Verb(name, function, family, example)
+class _Declare:
+    """What `verb` returns: it takes the declaration below it and registers its verb."""
+
+    def __init__(self, name: str, family: str, examples: tuple[str, ...]) -> None:
+        self.name, self.family, self.examples = name, family, examples
+
+    @overload
+    def __call__(self, declared: type[Declared]) -> type[Declared]: ...
+    @overload
+    def __call__(self, declared: Function) -> Verb: ...
+    def __call__(self, declared: Any) -> Any:
+        made = Verb(self.name, declared, self.family, *self.examples)
+        if self.name in VERBS:
+            raise TypeError(f"{made.module} declares the verb {self.name}, and so does {VERBS[self.name].module}")
+        VERBS[self.name] = made
+        if any(isinstance(param.type, Prose) for param in made.params):
+            TEXTS.add(self.name)
+        if made.kind is None:
+            return made
+        made.kind.verb_name = self.name
+        return made.kind
+
+
+def verb(name: str, *, family: str, example: str | tuple[str, ...]) -> _Declare:
+    """Make a verb of the struct, or function, below, and register it."""
+    return _Declare(name, family, (example,) if isinstance(example, str) else example)
 
 
 def option(*names: str, help: str, **attributes: Any) -> Callable[[Function], Function]:
-    """An option of a verb; every option says what it is for."""
-    return click.option(*names, help=help, **attributes)
-
-
-class Argument(click.Argument):
-    """A positional word of a verb, with what it is for."""
-
-    def __init__(self, *args: Any, about: str, **attributes: Any) -> None:
-        super().__init__(*args, **attributes)
-        self.about = about
+    """An option of a function's verb; every option says what it is for."""
+    return click.option(*names, help=help, cls=Option, **attributes)
 
 
 def argument(name: str, *, help: str, **attributes: Any) -> Callable[[Function], Function]:
-    """A positional word of a verb."""
+    """A positional word of a function's verb."""
     return click.argument(name, cls=Argument, about=help, **attributes)
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from msgspec import structs
 
 from commands.attributing import compared_with, many_against_one, named
 from commands.choices import REFERENCE
-from commands.verb import argument, option, verb
+from commands.request import Arg, Flag, Opt, Request
+from commands.verb import verb
 from commands.words import SelectionWord, Text, Whole
 from sessions.circuits.agreement import Agreement, agreement
 from sessions.circuits.circuit import Circuit, Neuron
@@ -28,18 +29,7 @@ FAMILY = "Circuits"
 
 
 @verb("verify", family=FAMILY, example="verify top20")
-@argument("selection", help="which neurons (default: the whole circuit)", type=SelectionWord(), default="all")
-@option(
-    "--reference", type=REFERENCE, default="zero", help="what each is held at: zero, its mean, means:NAME, or a prompt"
-)
-@option("--reference-seed", type=Text(), help="the seed of that prompt (default: this prompt's)")
-@option(
-    "--batch", type=Whole(), help="tokens computed at once, which bounds the memory (default: 2048, or what is free)"
-)
-@option("--force", is_flag=True, help="hold them at means:NAME of another model")
-def verify(
-    session: Session, selection: str, reference: str, reference_seed: str | None, batch: int | None, force: bool
-) -> Steps[Verified]:
+class Verify(Request, frozen=True):
     """Measure what each neuron really does: the target without it, one neuron at a time.
 
     The effect is the target's value minus its value with that neuron alone at zero, at its position:
@@ -49,26 +39,36 @@ def verify(
     also be held at its mean, or at what it was in another prompt, aligned at the end. Of a circuit found
     on many prompts, effects are means over these, and the mean to hold at is theirs.
     """
-    circuit, chosen = session.found(), session.select(selection, length=session.circuit_length()).neurons
-    if circuit.prompts and reference_seed is not None:
-        raise many_against_one()
-    cases = (yield from cases_of(session, circuit)) if circuit.prompts else ()
-    over = cases or explained(session)
-    compared, notes = yield from compared_with(session, over, reference, reference_seed, force=force)
-    notes += read_elsewhere(session, circuit)
-    verified, value = yield from measured(session, circuit, chosen, compared, batch, cases)
-    held = named(reference)
-    if circuit.compared not in ("", held):
-        notes.append(f"the circuit's attributions are against {circuit.compared}, these effects at {held}")
-    session.circuit = circuit.with_effects({neuron.place: neuron.effect for neuron in verified}, held)
-    return Verified(
-        circuit=session.circuit,
-        neurons=verified,
-        held=held,
-        value=value,
-        agreement=agreed(verified),
-        notes=tuple(notes),
-    )
+
+    selection: Annotated[str, Arg(SelectionWord(), "which neurons (default: the whole circuit)")] = "all"
+    reference: Annotated[str, Opt(REFERENCE, "what each is held at: zero, its mean, means:NAME, or a prompt")] = "zero"
+    reference_seed: Annotated[str | None, Opt(Text(), "the seed of that prompt (default: this prompt's)")] = None
+    batch: Annotated[
+        int | None, Opt(Whole(), "tokens computed at once, which bounds the memory (default: 2048, or what is free)")
+    ] = None
+    force: Annotated[bool, Flag("hold them at means:NAME of another model")] = False
+
+    def run(self, session: Session) -> Steps[Verified]:
+        circuit, chosen = session.found(), session.select(self.selection, length=session.circuit_length()).neurons
+        if circuit.prompts and self.reference_seed is not None:
+            raise many_against_one()
+        cases = (yield from cases_of(session, circuit)) if circuit.prompts else ()
+        over = cases or explained(session)
+        compared, notes = yield from compared_with(session, over, self.reference, self.reference_seed, force=self.force)
+        notes += read_elsewhere(session, circuit)
+        verified, value = yield from measured(session, circuit, chosen, compared, self.batch, cases)
+        held = named(self.reference)
+        if circuit.compared not in ("", held):
+            notes.append(f"the circuit's attributions are against {circuit.compared}, these effects at {held}")
+        session.circuit = circuit.with_effects({neuron.place: neuron.effect for neuron in verified}, held)
+        return Verified(
+            circuit=session.circuit,
+            neurons=verified,
+            held=held,
+            value=value,
+            agreement=agreed(verified),
+            notes=tuple(notes),
+        )
 
 
 def explained(session: Session) -> Encoded:

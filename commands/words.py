@@ -5,7 +5,6 @@ and how it is completed. Everything that reads or completes a line uses these.
 from __future__ import annotations
 
 import math
-import re
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -40,6 +39,12 @@ class Word(click.ParamType):  # type: ignore[type-arg]  # generic in newer versi
         """What the word means. Raises `UsageError`."""
         return text
 
+    def said(self, value: Any) -> str:
+        """The text that means a value, so that `read(said(value)) == value`."""
+        if isinstance(value, tuple):
+            return ",".join(map(self.said, value))
+        return shortest(value) if isinstance(value, float) else str(value)
+
     def completions(self, session: Session | None, incomplete: str) -> list[tuple[str, str]]:
         """(text, description) of what the word could become."""
         return []
@@ -55,6 +60,12 @@ class Word(click.ParamType):  # type: ignore[type-arg]  # generic in newer versi
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         found = self.completions(ctx.obj, incomplete)
         return [CompletionItem(text, help=about) for text, about in found if text.startswith(incomplete)]
+
+
+def shortest(value: float) -> str:
+    """The shortest text that is exactly this number: `0.5`, `2`, `1e+06`."""
+    short = f"{value:g}"
+    return short if float(short) == value else repr(value)
 
 
 #: How `expect` compares: texts, or numbers.
@@ -77,7 +88,8 @@ COMPARISONS = {
 _DIGITS = 18
 
 
-def _is_whole(text: str) -> bool:
+def is_whole(text: str) -> bool:
+    """Whether a text is a whole number of at least 0 that is not absurdly long."""
     return text.isdecimal() and len(text) <= _DIGITS
 
 
@@ -141,7 +153,7 @@ class Whole(Word):
         self.most = most
 
     def read(self, text: str) -> int:
-        if not _is_whole(text) or not self.least <= int(text) <= self.most:
+        if not is_whole(text) or not self.least <= int(text) <= self.most:
             limit = f"at least {self.least} and at most {self.most:,}"
             raise UsageError(f"'{text[:80]}' is not a whole number of {limit}", "for example: 10")
         return int(text)
@@ -169,7 +181,7 @@ class Sizes(Word):
 
     def read(self, text: str) -> tuple[int, ...]:
         parts = text.split(",")
-        wrong = next((part for part in parts if not _is_whole(part) or not 1 <= int(part) <= MOST), None)
+        wrong = next((part for part in parts if not is_whole(part) or not 1 <= int(part) <= MOST), None)
         if wrong is not None:
             limit = f"at least 1 and at most {MOST:,}"
             raise UsageError(f"'{wrong[:80]}' is not a whole number of {limit}", "for example: 10,50,200")
@@ -277,71 +289,6 @@ def _is_selection(text: str) -> bool:
 
 def _about(attribution: float | None) -> str:
     return "neuron" if attribution is None else f"neuron, {attribution:+.3f}"
-
-
-#: What stands for every layer where layers are named.
-ALL_LAYERS = "all"
-
-
-class Layers(Word):
-    """A range of layers, `9-26` or `12`, read as (first, last)."""
-
-    name = "layers"
-    shape = "LAYERS"
-
-    def read(self, text: str) -> tuple[int, int]:
-        first, dash, last = text.removeprefix("L").partition("-")
-        if not _is_whole(first) or (dash and not _is_whole(last)) or (dash and int(last) < int(first)):
-            raise UsageError(f"'{text}' is not a range of layers", "for example: 9-26, or 12")
-        return int(first), int(last or first)
-
-    def completions(self, session: Session | None, incomplete: str) -> list[tuple[str, str]]:
-        if session is None or session.model is None:
-            return []
-        count = session.model.info.n_layers
-        return [(f"0-{count - 1}", "all of them"), (f"{count // 3}-{2 * count // 3}", "those in the middle")]
-
-
-class LayersOrAll(Layers):
-    """A range of layers, or the word for all of them, which stays as it is."""
-
-    shape = "LAYERS|all"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        return ALL_LAYERS if value == ALL_LAYERS else super().convert(value, param, ctx)
-
-    def completions(self, session: Session | None, incomplete: str) -> list[tuple[str, str]]:
-        return [(ALL_LAYERS, "every layer"), *super().completions(session, incomplete)]
-
-
-class Positions(Word):
-    """A position or a range of them, `41`, `3-9`, `-1` (the last) or `-4--1`, read as (first, last)."""
-
-    name = "positions"
-    shape = "POSITIONS"
-
-    def read(self, text: str) -> tuple[int, int]:
-        match = re.fullmatch(r"(-?[0-9]{1,9})(?:-(-?[0-9]{1,9}))?", text.removeprefix("@"))
-        first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
-        if first > last or (first < 0) != (last < 0):
-            raise UsageError(f"'{text}' is not a range of positions", "for example: 3-9, 12, or -1 for the last")
-        return first, last
-
-    def completions(self, session: Session | None, incomplete: str) -> list[tuple[str, str]]:
-        return [("-1", "the last")]
-
-
-class Spans(Word):
-    """Positions and ranges of them, `0,3-9,-1`, read as pairs of first and last."""
-
-    name = "positions"
-    shape = "POSITIONS"
-
-    def read(self, text: str) -> tuple[tuple[int, int], ...]:
-        return tuple(Positions().read(part.strip()) for part in text.split(","))
-
-    def completions(self, session: Session | None, incomplete: str) -> list[tuple[str, str]]:
-        return [("-1", "the prompt's last"), ("0", "the first")]
 
 
 class Gain(Word):

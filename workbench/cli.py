@@ -108,6 +108,20 @@ def run(
 
 
 @main.command()
+@click.argument("verb", required=False)
+def schema(verb: str | None) -> None:
+    """Print the JSON schema of what a verb takes, or those of all verbs, by name."""
+    import json
+
+    from commands.grammar import VERBS, find
+    from workbench.signatures import schema as schema_of
+
+    with _told():
+        found = {name: schema_of(each) for name, each in VERBS.items()} if verb is None else schema_of(find(verb))
+    click.echo(json.dumps(found, ensure_ascii=False, indent=2))
+
+
+@main.command()
 @_MODEL
 @_HOME
 def repl(model: str | None, home: Path | None) -> None:

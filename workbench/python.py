@@ -1,4 +1,4 @@
-"""`Workbench`: the verbs as Python methods, made from the grammar.
+"""`Workbench`: a session whose verbs are Python methods; `methods` makes these from the grammar.
 
 A method builds the line a user would type, runs it like any other line and returns the result as data; a command
 that fails raises. Nothing is written here for a single verb, so what the REPL can do, Python can.
@@ -6,32 +6,26 @@ that fails raises. Nothing is written here for a single verb, so what the REPL c
 
 from __future__ import annotations
 
-import inspect
-import keyword
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-import click
-
-from commands import grammar
 from commands.line import is_blank
 from commands.names import CURRENT
 from commands.running import run
-from commands.verb import Verb, key_of
 from sessions.errors import Cancelled, WorkbenchError
 from sessions.events import Event, Failed, Result
 from sessions.session import Session
 from workbench import JOURNAL
-from workbench.given import with_files
+from workbench.methods import Verbs
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Workbench:
+class Workbench(Verbs):
     """A session whose verbs are methods: `wb.discover(" Austin")`, `wb.ablate("top50")`.
 
     `-` in a verb reads `_`, and a verb that is a Python keyword gets a `_` at its end (`wb.import_`). Arguments are
@@ -97,9 +91,6 @@ class Workbench:
     ) -> None:
         self.close()
 
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        raise AttributeError(f"no verb is called '{name}'; there are: {', '.join(map(_method_name, grammar.VERBS))}")
-
 
 def _error(failed: Failed) -> WorkbenchError:
     """The error that a `Failed` event stands for, of its own class."""
@@ -108,52 +99,3 @@ def _error(failed: Failed) -> WorkbenchError:
     kinds = {kind.kind: kind for kind in WorkbenchError.__subclasses__()}
     message = f"{failed.where}: {failed.message}" if failed.where else failed.message
     return kinds.get(failed.error, WorkbenchError)(message, failed.hint)
-
-
-def _method_name(verb: str) -> str:
-    return _python_name(verb.replace("-", "_"))
-
-
-def _python_name(name: str) -> str:
-    return f"{name}_" if keyword.iskeyword(name) else name
-
-
-def _method(verb: Verb) -> Callable[..., Any]:
-    name = str(verb.name)
-    words = {_python_name(key_of(param)): key_of(param) for param in verb.params}
-
-    def method(self: Workbench, *args: Any, **kwargs: Any) -> Any:
-        flags = {words.get(flag, flag): value for flag, value in kwargs.items()}
-        placed, flags = with_files(verb, args, flags, self.session.home / "given")
-        return self.exec(grammar.call_line(name, *placed, **flags))
-
-    method.__name__ = _method_name(name)
-    method.__qualname__ = f"{Workbench.__name__}.{method.__name__}"
-    method.__doc__ = verb.help_text()
-    method.__signature__ = _signature(verb)  # type: ignore[attr-defined]
-    return method
-
-
-def _signature(verb: Verb) -> inspect.Signature:
-    """What the verb takes: its arguments by place, its flags by name."""
-    parameters = [inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)]
-    for param in sorted(verb.params, key=lambda param: isinstance(param, click.Option)):
-        kind: inspect._ParameterKind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-        default = inspect.Parameter.empty if param.required else _default(verb, param)
-        if isinstance(param, click.Option):
-            kind = inspect.Parameter.KEYWORD_ONLY
-        elif param.nargs == -1:
-            kind, default = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.empty
-        parameters.append(inspect.Parameter(_python_name(key_of(param)), kind, default=default))
-    return inspect.Signature(parameters)
-
-
-def _default(verb: Verb, param: click.Parameter) -> Any:
-    if isinstance(param, click.Option) and isinstance(param.flag_value, str):
-        return False
-    default = param.get_default(click.Context(verb))
-    return default if isinstance(default, str | int | float | bool) else None  # click marks "none" in its own way
-
-
-for _verb in grammar.VERBS.values():
-    setattr(Workbench, _method_name(str(_verb.name)), _method(_verb))

@@ -269,8 +269,6 @@ def wait(session):
         print("unwound", file=sys.stderr, flush=True)
     return Quit()
 
-grammar.GROUP.add_command(wait)
-grammar.VERBS["wait"] = wait
 from workbench.cli import main
 main(prog_name="workbench")
 """

@@ -178,9 +178,6 @@ def forever(look):
     finally:
         print("unwound", flush=True)
 
-for command in (wait, deaf):
-    grammar.GROUP.add_command(command)
-    grammar.VERBS[command.name] = command
 from workbench.cli import main
 main(prog_name="workbench")
 """

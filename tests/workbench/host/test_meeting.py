@@ -223,8 +223,6 @@ def deaf(session):
     time.sleep(600)
     yield
 
-grammar.GROUP.add_command(deaf)
-grammar.VERBS["deaf"] = deaf
 """
 
 

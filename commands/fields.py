@@ -1,0 +1,15 @@
+"""Parameters that many verbs have, each with its kind of word and its help."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from commands.choices import THINKING
+from commands.request import Opt
+from commands.words import Length, Rows, Text, Whole
+
+MaxTokens = Annotated[int | None, Opt(Length(), "tokens to generate at most (default: the setting max_tokens)")]
+Batch = Annotated[int | None, Opt(Whole(), "tokens computed at once, which bounds the memory")]
+NeuronRows = Annotated[int | None, Opt(Rows(), "neurons to show at most (default: the setting rows)")]
+Thinking = Annotated[str | None, Opt(THINKING, "let a thinking model think, where its template has the switch")]
+Marker = Annotated[str | None, Opt(Text(), "the text that ends a thought (default: the template's)")]

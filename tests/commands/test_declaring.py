@@ -1,0 +1,300 @@
+"""A verb is one struct: from its fields come parsing, completion, help, the line and the method in Python."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+import click
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from commands import verb as registry
+from commands.choices import METHOD, SCOPE, OneOf, SomeOf
+from commands.grammar import VERBS, call_line, complete, parse
+from commands.names import FileName
+from commands.ranges import Layers, Positions, Spans
+from commands.request import Arg, Constraint, Excludes, Flag, Flags, Needs, Opt, Options, Request, fields_of
+from commands.verb import Verb, verb
+from commands.words import (
+    Gain,
+    Length,
+    Listed,
+    Number,
+    Observed,
+    Prose,
+    Real,
+    Rows,
+    SelectionWord,
+    Sizes,
+    Text,
+    Token,
+    Whole,
+    Word,
+)
+from sessions.errors import UsageError
+from sessions.results import Quit
+from sessions.session import Session
+from tests.commands.driving import result
+
+
+@contextmanager
+def declared(name: str, kind: type[Request]) -> Iterator[Verb]:
+    """The verb of a struct in the block, and none of it afterwards."""
+    verb(name, family="test", example=name)(kind)
+    try:
+        yield VERBS[name]
+    finally:
+        del VERBS[name]
+        registry.TEXTS.discard(name)
+
+
+class Manner(Options, frozen=True):
+    """How it waves."""
+
+    group = "Manner"
+
+    speed: Annotated[float | None, Opt(Real(), "how fast")] = None
+    both: Annotated[bool | None, Flag("with both hands", off="--one-hand")] = None
+    side: Annotated[str, Flags({"left": "to the left (default)", "right": "to the right"})] = "left"
+
+
+class Wave(Request, frozen=True):
+    """Wave to someone.
+
+    Nobody is harmed.
+    """
+
+    whom: Annotated[str, Arg(OneOf("person", {"ann": "who lives here", "bob": "who does not"}), "to whom")] = "ann"
+    times: Annotated[int, Arg(Whole(), "how often")] = 1
+    manner: Manner = Manner()
+    said: Annotated[tuple[str, ...], Opt(Token(), "what is said", flag="--say", many=True)] = ()
+    silent: Annotated[bool, Flag("say nothing")] = False
+
+    rules: ClassVar[tuple[Constraint, ...]] = (
+        Excludes("silent", ("said",)),
+        Needs(("both",), "speed", "{some} is for a wave with {one}", "wave {one} 2 {some}"),
+    )
+
+    def run(self, session: Session) -> Quit:
+        session.results["waved"].append(self)  # type: ignore[arg-type]
+        return Quit()
+
+
+@pytest.fixture
+def wave() -> Iterator[Verb]:
+    with declared("wave", Wave) as made:
+        yield made
+
+
+def request(line: str) -> Request:
+    call = parse(line)
+    found = VERBS[call.verb].request(call.params)
+    assert found is not None
+    return found
+
+
+def test_a_struct_is_all_it_takes_to_have_a_verb(wave: Verb, tmp_path: Path) -> None:
+    line = "wave bob 3 --speed 0.5 --one-hand --right --say hi --say=ho"
+    asked = Wave("bob", 3, Manner(0.5, False, "right"), ("hi", "ho"))
+    assert request(line) == asked
+    assert [each.text for each in complete("wave b")] == ["bob"]
+    assert [each.text for each in complete("wave --o")] == ["--one-hand"]
+    text = wave.help_text()
+    assert text.startswith("wave [WHOM] [TIMES] [options]\n\nWave to someone.\n\nNobody is harmed.\n")
+    assert "\nManner:\n  --speed X" in text and "how often" in text and "to the right" in text
+    session = Session(tmp_path)
+    for said in (line, call_line("wave", "bob", 3, speed=0.5, both=False, right=True, say=["hi", "ho"])):
+        assert isinstance(result(session, said), Quit)
+        assert session.results["waved"].pop() == asked
+    session.close()
+
+
+def test_a_struct_says_the_line_that_makes_it_again(wave: Verb) -> None:
+    asked = Wave("bob", 3, Manner(0.5, False, "right"), (" hi", "-"))
+    assert asked.line() == 'wave bob 3 --speed 0.5 --one-hand --right --say " hi" --say "-"'
+    assert Wave().line() == "wave"
+    assert Wave(times=2).line() == "wave ann 2"  # what stands before it has to be said
+
+
+def test_what_does_not_go_together_is_refused_before_anything_runs(wave: Verb) -> None:
+    with pytest.raises(UsageError, match="--silent does not go with --say"):
+        parse("wave --silent --say hi")
+    with pytest.raises(UsageError, match="--silent does not go with --say"):
+        Wave(said=("hi",), silent=True)
+    with pytest.raises(UsageError, match="--both is for a wave with --speed") as refused:
+        parse("wave --both")
+    assert refused.value.hint == "wave --speed 2 --both"
+    assert parse("wave --both --speed 1")
+
+
+def test_a_field_without_help_is_no_declaration() -> None:
+    class Dumb(Request, frozen=True):
+        """Say nothing."""
+
+        word: Annotated[str, Opt(Token(), "")] = ""
+
+    class Bare(Request, frozen=True):
+        """Say less."""
+
+        word: str = ""
+
+    class Halved(Request, frozen=True):
+        """Say half."""
+
+        word: Annotated[str, Flags({"one": "the one", "other": ""})] = "one"
+
+    for kind, wrong in ((Dumb, "a help text"), (Bare, "one mark"), (Halved, "a help text")):
+        with pytest.raises(TypeError, match=f"{kind.__name__}.word needs {wrong}"):
+            verb("dumb", family="test", example="dumb")(kind)
+    assert "dumb" not in VERBS
+
+
+def test_two_verbs_cannot_have_one_name() -> None:
+    with pytest.raises(TypeError, match="declares the verb keep, and so does"):
+        verb("keep", family="test", example="keep")(Wave)
+
+
+def test_a_block_of_options_stands_in_a_verb_once() -> None:
+    class Twice(Request, frozen=True):
+        """Wave twice."""
+
+        first: Manner = Manner()
+        second: Manner = Manner()
+
+    with pytest.raises(TypeError, match="two fields of one name"):
+        verb("twice", family="test", example="twice")(Twice)
+
+
+@pytest.mark.parametrize("made", VERBS.values(), ids=list(VERBS))
+def test_every_example_of_a_verb_is_a_line_of_its_own(made: Verb) -> None:
+    assert made.examples
+    assert all(parse(example).verb == made.name for example in made.examples)
+
+
+def test_the_verbs_stand_in_the_order_of_help_whatever_is_imported_first() -> None:
+    code = "import commands.{}; from commands.grammar import VERBS; print(*VERBS)"
+    orders = [
+        subprocess.run([sys.executable, "-c", code.format(first)], capture_output=True, text=True, check=True).stdout
+        for first in ("expecting", "grammar")
+    ]
+    assert orders[0] == orders[1] and orders[0].split() == list(VERBS)
+
+
+# ---- any request of any verb
+
+
+_FLOATS = st.floats(1e-6, 1e5)
+_TEXTS = ["a", " Austin", "--y", "#", 'say "hi"', "back\\slash", "-1", "é\n\t", "two words", "0.5"]
+#: Texts that one kind of word or another can read.
+_SPELT = [
+    "circuit.size",
+    "0.1-2",
+    "thought,answer",
+    "answer",
+    "calm",
+    "means:calm",
+    "vector:calm",
+    "circuit:x",
+    "1",
+    "x=0.5",
+    "fr*0.5+es",
+]
+
+
+def _values(word: click.ParamType) -> st.SearchStrategy[Any]:
+    """Values that a kind of word can have."""
+    if isinstance(word, SomeOf):
+        return st.lists(st.sampled_from(list(word.meanings)), min_size=1, max_size=3, unique=True).map(tuple)
+    if isinstance(word, OneOf):
+        return st.sampled_from(list(word.meanings))
+    if isinstance(word, Whole):
+        return st.integers(word.least, word.most)
+    if isinstance(word, Real):
+        return st.floats(1e-6, min(word.most, 1e9))
+    if isinstance(word, Number | Gain):
+        return st.floats(-1e6, 1e6)
+    if isinstance(word, Spans):
+        return st.lists(_spans(), min_size=1, max_size=3).map(tuple)
+    if isinstance(word, Layers | Positions):
+        return _spans()
+    if isinstance(word, Sizes):
+        return st.lists(st.integers(1, 99), min_size=1, unique=True, max_size=4).map(lambda sizes: tuple(sorted(sizes)))
+    if isinstance(word, SelectionWord | Observed):
+        return st.sampled_from(["all", "top10", "all - L24/*", "L1/N2, L3/N4@-1", "(top5, L1/N2) & L1/*", "texas"])
+    if isinstance(word, FileName):
+        return st.sampled_from(["a.json", "my file.json", "/tmp/-x", "#1"]).map(Path)
+    if type(word) in (Word, Text, Prose, Token):
+        return st.sampled_from(_TEXTS) | st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_size=8)
+    return st.sampled_from([value for text in (*_TEXTS, *_SPELT) for value in _read(word, text)])
+
+
+def _read(word: Any, text: str) -> list[Any]:
+    """What a word means, where it is a word of this kind."""
+    try:
+        return [word.read(text)]
+    except UsageError:
+        return []
+
+
+def _spans() -> st.SearchStrategy[tuple[int, int]]:
+    return st.tuples(st.integers(0, 99), st.integers(0, 99)).map(lambda pair: (min(pair), max(pair)))
+
+
+@st.composite
+def _requests(draw: st.DrawFn) -> Request:
+    """A request of any verb that is a struct, its parameters drawn at will."""
+    made = draw(st.sampled_from([each for each in VERBS.values() if each.kind is not None]))
+    assert made.kind is not None
+    params: dict[str, Any] = {}
+    gone = False
+    for field in fields_of(made.kind):
+        mark = field.mark
+        if isinstance(mark, Flags):
+            values: st.SearchStrategy[Any] = st.sampled_from(list(mark.choices))
+        elif isinstance(mark, Flag):
+            values = st.sampled_from([None, True, False] if mark.off else [True, False])
+        else:
+            values = _values(mark.word)
+            if mark.many:
+                values = st.lists(values, min_size=int(field.default is field_needed), max_size=3).map(tuple)
+        optional = field.default is not field_needed
+        if isinstance(mark, Arg) and gone and optional:  # nothing can stand behind a word that is left out
+            params[field.name] = field.default
+            continue
+        params[field.name] = draw(st.just(field.default) | values) if optional else draw(values)
+        gone = gone or (isinstance(mark, Arg) and params[field.name] is None)
+    try:
+        return made.kind.of(params)
+    except UsageError:  # what was drawn does not go together
+        return draw(_requests())
+
+
+field_needed = fields_of(VERBS["keep"].kind)[0].default  # type: ignore[arg-type]
+
+
+@given(_requests())
+def test_the_line_of_a_request_is_read_as_that_request(asked: Request) -> None:
+    assert request(asked.line()) == asked
+
+
+@given(_FLOATS)
+def test_a_number_is_said_in_full_and_no_longer(value: float) -> None:
+    assert Real().read(Real().said(value)) == value
+    assert Real().said(0.5) == "0.5" and Number().said(2.0) == "2"
+
+
+@pytest.mark.parametrize(
+    ("word", "text"),
+    [
+        (Layers(), "9-26"), (Layers(), "12"), (Positions(), "-4--1"), (Spans(), "0,3-7,-1"), (Sizes(), "10,50,200"),
+        (Listed(), "x,y"), (METHOD, "relp"), (SCOPE, "circuit"), (Length(), "40"), (Rows(), "7"), (Prose(), "#1"),
+    ],
+)  # fmt: skip
+def test_a_word_is_said_as_it_is_typed(word: Any, text: str) -> None:
+    assert word.said(word.read(text)) == text

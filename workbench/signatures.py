@@ -1,0 +1,117 @@
+"""What a verb is in other languages than that of lines: a Python method with types, and a JSON schema.
+
+Both come from the parameters that the grammar has, so there is nothing here for a single verb.
+"""
+
+from __future__ import annotations
+
+import inspect
+import keyword
+from typing import Any
+
+import click
+
+from commands.choices import HeldWord, OneOf, SomeOf
+from commands.names import FileName, Prompts
+from commands.ranges import Layers, Positions
+from commands.request import Argument
+from commands.verb import Verb, key_of
+from commands.words import Gain, Number, Real, SelectionWord, Statement, SweptWord, Whole
+
+
+def method_name(verb: str) -> str:
+    """What a verb's method is called."""
+    return python_name(verb.replace("-", "_"))
+
+
+def python_name(name: str) -> str:
+    """The name, with a `_` behind it where it is a Python keyword."""
+    return f"{name}_" if keyword.iskeyword(name) else name
+
+
+def signature(verb: Verb) -> inspect.Signature:
+    """What the verb takes: its arguments by place, its flags by name; the types are texts."""
+    parameters = [inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)]
+    for param in sorted(verb.params, key=lambda param: isinstance(param, click.Option)):
+        kind: inspect._ParameterKind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+        default = inspect.Parameter.empty if param.required else default_of(verb, param)
+        if isinstance(param, click.Option):
+            kind = inspect.Parameter.KEYWORD_ONLY
+        elif param.nargs == -1:
+            kind, default = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.empty
+        name, typed = python_name(key_of(param)), type_of(param, default)
+        parameters.append(inspect.Parameter(name, kind, default=default, annotation=typed))
+    return inspect.Signature(parameters)
+
+
+def default_of(verb: Verb, param: click.Parameter) -> Any:
+    """A parameter's default as a Python value; None where it has none that a method could name."""
+    if isinstance(param, click.Option) and isinstance(param.flag_value, str):
+        return False
+    default = param.get_default(click.Context(verb))
+    return default if isinstance(default, str | int | float | bool) else None  # click marks "none" in its own way
+
+
+#: What Python may give for a kind of word, the narrower kinds first; a text for all others.
+_TYPES: tuple[tuple[Any, str], ...] = (
+    (Whole, "int"),
+    ((Real, Number, Gain), "float"),
+    (SelectionWord, "str | Neuron | Sequence[Neuron]"),
+    ((FileName, Prompts), "str | Path | Sequence[str | dict[str, Any]]"),
+    ((Layers, Positions), "str | int | tuple[int, int] | range"),
+    ((SweptWord, Statement), "str | float | Neuron | Sequence[Neuron]"),
+)
+
+
+def type_of(param: click.Parameter, default: Any) -> str:
+    """The type of a method's parameter, as it is written."""
+    if isinstance(param, click.Option) and param.is_flag:
+        return "bool" if default is not None else "bool | None"
+    kind = param.type
+    if isinstance(kind, OneOf) and not isinstance(kind, HeldWord | SomeOf):
+        said = f"Literal[{', '.join(map(_quoted, kind.meanings))}]"
+    else:
+        said = next((typed for kinds, typed in _TYPES if isinstance(kind, kinds)), "str")
+    if isinstance(param, click.Option) and param.multiple:
+        said = f"{said} | Sequence[{said}]"
+    return f"{said} | None" if default is None else said
+
+
+def schema(verb: Verb) -> dict[str, Any]:
+    """The JSON schema of what the verb takes, by the names that its method has."""
+    properties = {key_of(param): _property(verb, param) for param in verb.params}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": verb.name,
+        "description": verb.help or "",
+        "type": "object",
+        "properties": properties,
+        "required": [key_of(param) for param in verb.params if param.required],
+        "additionalProperties": False,
+    }
+
+
+def _property(verb: Verb, param: click.Parameter) -> dict[str, Any]:
+    many = param.nargs == -1 or (isinstance(param, click.Option) and param.multiple)
+    said = {"type": "boolean"} if isinstance(param, click.Option) and param.is_flag else _schema_of(param.type)
+    found: dict[str, Any] = {"type": "array", "items": said} if many else said
+    about = param.about if isinstance(param, Argument) else getattr(param, "help", "")
+    default = default_of(verb, param)
+    return {**found, "description": about, **({} if default is None or many else {"default": default})}
+
+
+def _schema_of(kind: Any) -> dict[str, Any]:
+    if isinstance(kind, Whole):
+        return {"type": "integer", "minimum": kind.least, "maximum": kind.most}
+    if isinstance(kind, Real):
+        limit = {} if kind.most == float("inf") else {"maximum": kind.most}
+        return {"type": "number", "exclusiveMinimum": 0, **limit}
+    if isinstance(kind, Number | Gain):
+        return {"type": "number"}
+    if isinstance(kind, OneOf) and not isinstance(kind, HeldWord | SomeOf):
+        return {"type": "string", "enum": [*kind.meanings]}
+    return {"type": "string"}
+
+
+def _quoted(text: str) -> str:
+    return f'"{text}"'

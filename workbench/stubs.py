@@ -1,0 +1,68 @@
+"""Writes `methods.pyi`, from which editors and type checkers know every verb: `python -m workbench.stubs`."""
+
+from __future__ import annotations
+
+import inspect
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+from commands.grammar import VERBS
+from commands.verb import Verb
+from workbench.signatures import method_name, signature
+
+PATH = Path(__file__).with_name("methods.pyi")
+
+
+def stub() -> str:
+    """The text of the stub: a typed method a verb."""
+    modules: defaultdict[str, set[str]] = defaultdict(set)
+    for verb in VERBS.values():
+        for kind in verb.results():
+            modules[kind.__module__].add(kind.__name__)
+    modules["sessions.circuits.circuit"].add("Neuron")
+    imports = [f"from {module} import {', '.join(sorted(names))}" for module, names in sorted(modules.items())]
+    methods = [line for verb in VERBS.values() for line in _method(verb)]
+    return "\n".join(
+        [
+            '"""The verbs as methods. `python -m workbench.stubs` makes this file of the grammar: change the verbs."""',
+            "",
+            "# ruff: noqa",
+            "# fmt: off",
+            "from collections.abc import Sequence",
+            "from pathlib import Path",
+            "from typing import Any, Literal",
+            "",
+            *imports,
+            "",
+            "class Verbs:",
+            *methods,
+            "",
+        ]
+    )
+
+
+def _method(verb: Verb) -> Iterator[str]:
+    told = signature(verb)
+    parameters, named = ["self"], False
+    for param in [*told.parameters.values()][1:]:
+        if param.kind is inspect.Parameter.KEYWORD_ONLY and not named:
+            named = True
+            parameters += [] if any(each.startswith("*") for each in parameters) else ["*"]
+        parameters.append(_parameter(param))
+    results = " | ".join(sorted(kind.__name__ for kind in verb.results()))
+    yield f"    def {method_name(str(verb.name))}("
+    yield from (f"        {each}," for each in parameters)
+    yield f"    ) -> {results}:"
+    summary = verb.summary.replace("\\", "\\\\")
+    yield f'        """{summary}."""'
+
+
+def _parameter(param: inspect.Parameter) -> str:
+    star = "*" if param.kind is inspect.Parameter.VAR_POSITIONAL else ""
+    default = "" if param.default is inspect.Parameter.empty else f" = {param.default!r}"
+    return f"{star}{param.name}: {param.annotation}{default}"
+
+
+if __name__ == "__main__":
+    PATH.write_text(stub(), encoding="utf-8")
