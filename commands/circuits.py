@@ -140,14 +140,14 @@ class Discover(Request, frozen=True):
     """
 
     target: Annotated[str | None, Arg(Token(), "the next token to explain; without it, the likeliest one")] = None
-    no_verify: Annotated[bool, Flag("do not measure the exact effect of each neuron found")] = False
-    batch: Batch = None
-    force: Annotated[bool, Flag("compare with means:NAME of another model")] = False
     one: OnePrompt = OnePrompt()
     many: ManyPrompts = ManyPrompts()
     limits: HowMany = HowMany()
     which: WhichNeurons = WhichNeurons()
     how: Method = Method()
+    no_verify: Annotated[bool, Flag("do not measure the exact effect of each neuron found")] = False
+    batch: Batch = None
+    force: Annotated[bool, Flag("compare with means:NAME of another model")] = False
 
     rules = (
         Excludes(

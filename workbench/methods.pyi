@@ -108,9 +108,6 @@ class Verbs:
         self,
         target: str | None = None,
         *,
-        no_verify: bool = False,
-        batch: int | None = None,
-        force: bool = False,
         vs: str | None = None,
         target_only: bool = False,
         sequence: bool = False,
@@ -132,6 +129,9 @@ class Verbs:
         reference: str | None = None,
         reference_seed: str | None = None,
         steps: int | None = None,
+        no_verify: bool = False,
+        batch: int | None = None,
+        force: bool = False,
     ) -> Discovered:
         """Find the neurons that carry the next token."""
     def neurons(

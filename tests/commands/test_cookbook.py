@@ -21,7 +21,7 @@ SMALL = {
     "capital": {"tokens": "8", "sizes": "50,100", "controls": "1"},
     "meow": {"docs": "32", "tokens": "24", "alphas": "290", "strong": "290"}
     | {"epochs": "2", "reply": "8", "learned": ">=", "limit": "3"},
-    "kernel": {"count": "4", "limit": "10", "kept": "5"},
+    "kernel": {"count": "5", "limit": "10", "kept": "5"},
     "crab": {"rounds": "2", "epochs": "2", "limit": "2", "reply": "4", "tokens": "8", "learned": "e"},
     "patchscope": {"docs": "32", "tokens": "12", "map": "11-12"},
 }

@@ -54,7 +54,7 @@ def test_a_state_is_captured_with_where_it_came_from(little: Session) -> None:
     assert torch.equal(saved.directions[1], seen[0][0, 4])
     shown = result(little, "vector fly")
     assert (shown.origin, shown.directions) == (made.origin, made.directions)
-    assert "--layer 1 --site resid_pre" in little.store.load("vector", "fly", Vector)[0].command
+    assert "--at fly --layer 1" in little.store.load("vector", "fly", Vector)[0].command
 
 
 def test_the_sessions_prompt_is_read_unless_another_is_given(little: Session) -> None:

@@ -107,16 +107,23 @@ def _(value: results.Help, sheet: parts.Sheet) -> Iterator[RenderableType]:
     for number, paragraph in enumerate(value.text.strip("\n").split("\n\n") if value.text else ()):
         if number:
             yield Line()
-        rows = [_ENTRY.fullmatch(line) for line in paragraph.splitlines()]
+        heading, *rest = paragraph.splitlines()
+        entries = rest if rest and heading.endswith(":") else [heading, *rest]
+        rows = [_ENTRY.fullmatch(line) for line in entries]
         if all(rows):
+            if entries is rest:  # a group of options under what they are about
+                yield parts.dim(Line(inline(heading)))
             yield parts.pairs({f"  {row[1]}": row[2] for row in rows if row})
+        elif entries is rest and all(line.startswith("  ") for line in rest):  # examples
+            yield parts.dim(Line(inline(heading)))
+            yield from (Line(inline(line), overflow="fold") for line in rest)
         else:
             yield parts.text(" ".join(paragraph.split("\n")))
     widest = max((len(verb) for _, verbs in value.families for verb, _ in verbs), default=0)
     for family, verbs in value.families:
         yield parts.dim(Line(inline(family)))
         yield parts.pairs({f"  {verb:<{widest}}": summary for verb, summary in verbs})
-    if value.example:
+    if value.example and "\nExamples:" not in value.text:
         yield Line()
         yield Line(f"for example: {plain(value.example)}", overflow="fold")
 
