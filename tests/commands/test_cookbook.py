@@ -12,17 +12,20 @@ from commands import library, script
 from commands.grammar import VERBS, parse
 from sessions.errors import UsageError
 from sessions.events import Failed, Result
+from sessions.lines import quoted
 from sessions.results import Ran
 from sessions.session import Session
 from tests.commands.driving import events_of, failure, result
 
+#: A perplexity over ten lines.
+BRIEF = f'--unrelated "{library.FOLDER / "joyful.txt"}"'
 #: What makes each of them small: fewer texts, steps and neurons, and no claim that only many of these bear out.
 SMALL = {
     "capital": {"tokens": "8", "sizes": "50,100", "controls": "1"},
     "meow": {"docs": "32", "tokens": "24", "alphas": "290", "strong": "290"}
-    | {"epochs": "2", "reply": "8", "learned": ">=", "limit": "3"},
-    "kernel": {"count": "5", "limit": "10", "kept": "5"},
-    "crab": {"rounds": "2", "epochs": "2", "limit": "2", "reply": "4", "tokens": "8", "learned": "e"},
+    | {"epochs": "1", "reply": "8", "learned": ">=", "limit": "3", "unrelated": BRIEF},
+    "kernel": {"count": "5", "limit": "6", "kept": "3", "unrelated": BRIEF},
+    "crab": {"rounds": "2", "epochs": "1", "limit": "2", "reply": "4", "tokens": "8", "learned": "e"},
     "patchscope": {"docs": "32", "tokens": "12", "map": "11-12"},
 }
 FILES = {file.name: file for file in library.files()}
@@ -47,7 +50,7 @@ def test_a_file_goes_through_and_what_it_expects_is_true(
     work.mkdir()
     monkeypatch.chdir(work)
     session = Session(knowing)
-    words = " ".join(f"--set {key}={value}" for key, value in SMALL[name].items())
+    words = " ".join(f"--set {quoted(f'{key}={value}')}" for key, value in SMALL[name].items())
     events = events_of(session, f"run {name} {words}")
     assert [event for event in events if isinstance(event, Failed)] == []
     last = [event.value for event in events if isinstance(event, Result)][-1]
