@@ -267,7 +267,8 @@ def import_(
     for flag, given in (("--alpha", alpha), ("--beta", beta), ("--key", key)):
         if given is not None:
             raise UsageError(f"{flag} is for a file that torch.save wrote", "leave it out")
-    maxima = maxima_in(read_file(path.absolute()), str(path)) if path.suffix.lower() == ".json" else None
+    data = read_file(path.absolute()) if path.suffix.lower() == ".json" else None
+    maxima = None if data is None else maxima_in(data, str(path))
     if maxima is not None:
         return import_maxima(session, maxima, name, path, top, layer, force)
     for flag, count in (("--top", top), ("--layer", layer)):
@@ -283,11 +284,10 @@ def import_(
         raise UsageError(f"a {path.suffix} file holds {held}, no {name.kind}", f"for example: --as {name.name}")
     if is_tensors:
         return tensors_imported(session, path, name, force)
+    data = read_file(path.absolute()) if data is None else data
     if name is not None and name.kind == "preset":
-        return import_inventory(
-            session, inventories.read_inventory(read_file(path.absolute()), str(path)), name, path, force
-        )
-    circuit = _circuit_in(read_file(path.absolute()), str(path))
+        return import_inventory(session, inventories.read_inventory(data, str(path)), name, path, force)
+    circuit = _circuit_in(data, str(path))
     notes = []
     if session.model is not None:
         info = session.model.info

@@ -12,7 +12,7 @@ from commands.edits import FAMILY
 from commands.loading import AdapterName, loaded_adapters, put_on, row, shelf_of, taken_in
 from commands.names import Name
 from commands.verb import argument, option, verb
-from commands.words import Real, Whole, Word
+from commands.words import Real, Whole, Word, number_in
 from sessions.edits.combinations import COMBINATIONS, DENSITY
 from sessions.errors import UsageError
 from sessions.events import Steps
@@ -35,10 +35,7 @@ class Share(Word):
         name, equals, weight = text.partition("=")
         if not equals:
             raise UsageError(f"'{text}' gives no weight", f"for example: {name or 'fr'}=0.4")
-        try:
-            value = float(weight)
-        except ValueError:
-            value = math.nan
+        value = number_in(weight)
         if not math.isfinite(value):
             raise UsageError(f"'{weight}' is no weight of adapter '{name}'", f"a number: {name}=0.4", len(name) + 1)
         return Name().read(name), value

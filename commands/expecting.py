@@ -88,7 +88,9 @@ class Subject(Word):
         if head == CIRCUIT:
             _check_first(text, path, {Circuit})
         elif head != LAST:
-            _check_first(text, path, _kinds(head))
+            from commands.grammar import VERBS
+
+            _check_first(text, path, VERBS[head].results())
         return text
 
     def completions(self, session: Session | None, incomplete: str) -> list[tuple[str, str]]:
@@ -124,12 +126,6 @@ def _parts(text: str) -> tuple[str, int, str]:
         raise UsageError(f"{match[0]}: results count from the last, which is -1", f"for example: {match['head']}[-2]")
     steps_of(match["path"] or "")
     return match["head"], back, match["path"] or ""
-
-
-def _kinds(head: str) -> set[type[Struct]]:
-    from commands.grammar import VERBS
-
-    return VERBS[head].results()
 
 
 def _check_first(text: str, path: str, kinds: set[type[Struct]]) -> None:
@@ -199,9 +195,9 @@ def _example(subject: str) -> str:
 def _told(actual: Any) -> str:
     if isinstance(actual, bool):
         return "true" if actual else "false"
-    return (
-        repr(actual) if isinstance(actual, str) else f"{actual:.6g}" if isinstance(actual, int | float) else "another"
-    )
+    if isinstance(actual, str):
+        return repr(actual)
+    return f"{actual:.6g}" if isinstance(actual, int | float) else "another"
 
 
 def _holds(session: Session, subject: str, actual: Any, comparison: str, wanted: str) -> bool:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
+
+from msgspec import structs
 
 from sessions.disk import read_file
 from sessions.errors import ArtifactError, UsageError
 from sessions.events import Steps
+from sessions.layouts import Header
 from sessions.lines import line_of
 from sessions.model.info import same_model
 from sessions.results import ModelExported, Saved
 from sessions.session import Session
 from sessions.store import KINDS, Key, body_of, check_model, opened
 
+T = TypeVar("T")
 #: A text for the logits that have to be the same, where there is no prompt: the first ids of any vocabulary.
 _IDS = (1, 2, 3)
 
@@ -76,32 +82,6 @@ def means_bytes(session: Session, name: str) -> bytes:
     return read_file(session.store.path("means", name))
 
 
-def _edit_imported(session: Session, data: bytes, path: Path, name: str | None, force: bool) -> Saved:
-    """Save the edit in a file that was exported; where a model is open, it has to fit."""
-    from sessions.edits.files import EditFile
-
-    artifact = opened(data, "edit", str(path))
-    header, file = artifact.header, body_of(artifact, EditFile, str(path))
-    notes = []
-    if session.model is not None:
-        info = session.model.info
-        notes.append(check_model(header.fingerprint, header.model, info.fingerprint, info.name, force))
-        with file.edit.applied(session.model):
-            pass  # it fits
-    key = Key("edit", name or header.name)
-    saved = session.store.save(
-        key.kind,
-        key.name,
-        file,
-        model=header.model,
-        fingerprint=header.fingerprint,
-        command=line_of(["import", path], {"--as": key}),
-        force=force,
-    )
-    notes.append(f"edits load {key.name} applies it")
-    return Saved(name=str(key), path=str(saved), notes=tuple(filter(None, notes)))
-
-
 def vector_file(session: Session, name: str, format: str) -> tuple[bytes, tuple[str, ...]]:
     from sessions.vectors.gguf import write_gguf
 
@@ -137,50 +117,68 @@ def tensors_imported(session: Session, path: Path, key: Key | None, force: bool)
 _HELD = {"vector": "a vector", "edit": "an edit", "means": "means"}
 
 
+def _edit_imported(session: Session, data: bytes, path: Path, name: str | None, force: bool) -> Saved:
+    from sessions.edits.files import EditFile
+
+    def check(file: EditFile, header: Header) -> None:
+        with file.edit.applied(session.opened()):
+            pass  # it fits
+
+    saved = _kept(session, "edit", EditFile, data, path, name, force, check)
+    applied = saved.name.removeprefix("edit:")
+    return structs.replace(saved, notes=(*saved.notes, f"edits load {applied} applies it"))
+
+
 def _means_imported(session: Session, data: bytes, path: Path, name: str | None, force: bool) -> Saved:
     from sessions.circuits.means import Means
 
-    artifact = opened(data, "means", str(path))
-    header, found = artifact.header, body_of(artifact, Means, str(path))
-    notes = []
-    if session.model is not None:
-        info = session.model.info
-        notes.append(check_model(header.fingerprint, header.model, info.fingerprint, info.name, force))
-        if same_model(header.fingerprint, info.fingerprint):
-            found.check(session.model.anatomy)
-    key = Key("means", name or header.name)
-    saved = session.store.save(
-        key.kind,
-        key.name,
-        found,
-        model=header.model,
-        fingerprint=header.fingerprint,
-        command=line_of(["import", path], {"--as": key}),
-        force=force,
-    )
-    return Saved(name=str(key), path=str(saved), notes=tuple(filter(None, notes)))
+    def check(found: Means, header: Header) -> None:
+        if same_model(header.fingerprint, session.opened().info.fingerprint):
+            found.check(session.opened().anatomy)
+
+    return _kept(session, "means", Means, data, path, name, force, check)
 
 
 def _vector_imported(session: Session, data: bytes, path: Path, name: str | None, force: bool) -> Saved:
     from sessions.vectors.vector import Vector, check_origin
 
-    artifact = opened(data, "vector", str(path))
-    header, vector = artifact.header, body_of(artifact, Vector, str(path))
-    notes = []
+    def check(vector: Vector, header: Header) -> None:
+        opened = session.opened()
+        vector.check(opened.anatomy)
+        if vector.origin is not None and same_model(header.fingerprint, opened.info.fingerprint):
+            check_origin(vector.origin, opened.anatomy)
+
+    return _kept(session, "vector", Vector, data, path, name, force, check)
+
+
+def _kept(
+    session: Session,
+    kind: str,
+    type_: type[T],
+    data: bytes,
+    path: Path,
+    name: str | None,
+    force: bool,
+    check: Callable[[T, Header], None],
+) -> Saved:
+    """Save the artifact in a file that was exported, under its own name unless there is another; where a model is open,
+    it has to fit, which `check` raises about."""
+    artifact = opened(data, kind, str(path))
+    header, body = artifact.header, body_of(artifact, type_, str(path))
+    note = ""
     if session.model is not None:
         info = session.model.info
-        notes.append(check_model(header.fingerprint, header.model, info.fingerprint, info.name, force))
-        vector.check(session.model.anatomy)
-        if vector.origin is not None and same_model(header.fingerprint, info.fingerprint):
-            check_origin(vector.origin, session.model.anatomy)
-    key = Key("vector", name or header.name)
+        note = check_model(header.fingerprint, header.model, info.fingerprint, info.name, force)
+        check(body, header)
+    key = Key(kind, name or header.name)
+    told = key.name if kind == "vector" else key  # the line of a vector has always named it without its kind
     saved = session.store.save(
-        key.kind,
+        kind,
         key.name,
-        vector,
+        body,
         model=header.model,
         fingerprint=header.fingerprint,
-        command=line_of(["import", path], {"--as": key.name}),
+        command=line_of(["import", path], {"--as": told}),
         force=force,
     )
-    return Saved(name=str(key), path=str(saved), notes=tuple(filter(None, notes)))
+    return Saved(name=str(key), path=str(saved), notes=(note,) if note else ())

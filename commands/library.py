@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
@@ -13,7 +12,6 @@ from sessions.results import CommandFile
 
 FOLDER = Path(__file__).parent / "examples"
 ENDING = ".wb"
-_VALUE = re.compile(r"(?<!\$)\$\{(?P<name>[A-Za-z_]\w*)(?:=(?P<default>(?:\$\{\w+\}|[^}])*))?\}")
 
 
 def path_of(given: Path) -> Path:
@@ -34,12 +32,11 @@ def path_of(given: Path) -> Path:
 
 def files() -> Iterator[CommandFile]:
     """All of them, by name."""
-    from commands.script import HERE
+    from commands.script import values_in
 
     for path in sorted(FOLDER.glob(f"*{ENDING}")):
         text = path.read_text(encoding="utf-8")
-        values = {match["name"]: match["default"] for match in _VALUE.finditer(text) if match["name"] != HERE}
-        yield CommandFile(name=path.stem, heading=_heading(text), path=str(path), values=values)
+        yield CommandFile(name=path.stem, heading=_heading(text), path=str(path), values=values_in(text))
 
 
 def _heading(text: str) -> str:

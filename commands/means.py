@@ -170,13 +170,12 @@ def _documents(
     session: Session, word: str | None, length: int, docs: int | None
 ) -> Steps[tuple[list[tuple[int, ...]], str]]:
     """The ids of the documents of a corpus, each cut, and what the corpus is called."""
-    from sessions.atlas.building import CHARACTERS
+    from sessions.atlas.building import document_ids
     from sessions.atlas.corpus import Corpus
-    from sessions.model.tokens import plain_ids
 
-    texts, tokenizer = Corpus(word or "", docs), session.opened().tokenizer
+    texts, opened = Corpus(word or "", docs), session.opened()
     survey = yield from texts.surveyed(session.cancel)
-    found = [tuple(plain_ids(tokenizer, text[: length * CHARACTERS])[:length]) for text in texts.documents()]
+    found = [tuple(document_ids(opened, text, length)) for text in texts.documents()]
     texts.check(survey)
     return found, f"{survey.documents:,} documents of {texts.name}"
 

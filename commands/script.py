@@ -14,6 +14,7 @@ from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from itertools import accumulate
 from pathlib import Path
+from typing import NamedTuple
 
 from msgspec import Struct
 
@@ -163,14 +164,36 @@ def _count_to_comment(parts: Sequence[str]) -> int | None:
 
 
 def _filled(line: str, values: Mapping[str, str], used: set[str], where: str) -> str:
-    """The line with its places filled; each is looked for from where the one before it ends."""
+    """The line with its places filled."""
     pieces, at = [], 0
-    while (begin := line.find("${", at)) >= 0 and (end := _end_of(line, begin)) >= 0:
-        inside, literal = line[begin + 2 : end], line[at:begin].endswith("$")
-        pieces.append(line[at : begin - literal])
-        pieces.append(line[begin : end + 1] if literal else _value(inside, values, used, where))
-        at = end + 1
+    for place in _places(line):
+        pieces.append(line[at : place.begin - place.literal])
+        pieces.append(line[place.begin : place.end] if place.literal else _value(place.inside, values, used, where))
+        at = place.end
     return "".join([*pieces, line[at:]])
+
+
+def values_in(text: str) -> dict[str, str | None]:
+    """What a file can be given: names of values, each with what it is otherwise, None where it has to be given."""
+    asked = (place.inside.partition("=") for place in _places(text) if not place.literal)
+    return {name: default if has_default else None for name, has_default, default in asked if name != HERE}
+
+
+class _Place(NamedTuple):
+    """A place to fill: where it begins and ends, what stands inside, and whether it stands for itself (`$${`)."""
+
+    begin: int
+    end: int
+    inside: str
+    literal: bool
+
+
+def _places(text: str) -> Iterator[_Place]:
+    """The places of a text; each is looked for from where the one before it ends."""
+    at = 0
+    while (begin := text.find("${", at)) >= 0 and (end := _end_of(text, begin)) >= 0:
+        yield _Place(begin, end + 1, text[begin + 2 : end], text[at:begin].endswith("$"))
+        at = end + 1
 
 
 def _end_of(line: str, begin: int) -> int:

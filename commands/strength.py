@@ -12,7 +12,7 @@ from commands.choices import OneOf
 from commands.interventions import FAMILY
 from commands.request import Arg, Opt, Request
 from commands.verb import verb
-from commands.words import Word, shortest
+from commands.words import Word, number_in, shortest
 from sessions.errors import UsageError
 from sessions.results import Strength, StrengthShown
 from sessions.session import Session
@@ -47,10 +47,7 @@ class TurnWord(Word):
     shape = "X|+X|-X"
 
     def read(self, text: str) -> Turn:
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
+        value = number_in(text)
         if not abs(value) <= MOST:
             raise UsageError(
                 f"'{text}' is not a strength", f"1.5, or a step such as +0.1 or -0.1; {MOST:g} is the most"

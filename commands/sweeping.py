@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from msgspec import structs
 
@@ -168,28 +168,21 @@ class RunSweep(Request, frozen=True):
 
     def _planned(self, session: Session) -> Steps[tuple[Plan, list[str]]]:
         """The plan that a line makes, and remarks on it."""
-        from sessions.interventions.sweeping import ROWS, Plan
-
         text, multipliers = _swept(self.words)
         texts = (text, *self.also)
         if len(set(texts)) < len(texts):
             raise UsageError("a selection is given twice", "for example: sweep top10 0 1 2 --also top50")
-        info = _ready(session, self.prompts)
+        _check_ready(session, self.prompts)
         chosen = [session.select(each, length=None if self.prompts is None else 0) for each in texts]
         where, at = structs.replace(self.limits, at="all"), self.limits.at
         questions, notes = yield from _questions(session, self.prompts, self.raw, where)
-        plan = Plan(
-            dtype=info.dtype,
+        plan = self._plan(
+            session,
+            questions,
             selections=tuple(_chosen(each, at, self.prompts is not None) for each in chosen),
             multipliers=multipliers,
-            prompts=questions,
-            decoding=decoded(session, max_tokens=self.max_tokens, length=max(len(each.ids) for each in questions)),
-            live=session.in_force,
             suppressed=tuple(map(str, session.suppressed)),
-            batch=self.batch or ROWS,
             scope=str(Where(where.region, where.positions or ())) if where != Limits() else at,
-            device=info.device,
-            versions=versions(),
         )
         return plan, notes
 
@@ -197,26 +190,35 @@ class RunSweep(Request, frozen=True):
         self, session: Session, chosen: tuple[Chosen, ...], multipliers: tuple[float, ...]
     ) -> Steps[tuple[Plan, list[str]]]:
         """The plan of a sweep of adapters, and remarks on it."""
-        from sessions.interventions.sweeping import ROWS, Plan
-
-        info = _ready(session, self.prompts)
+        _check_ready(session, self.prompts)
         with session.edits().lifted():
             questions, notes = yield from _questions(session, self.prompts, self.raw, Limits())
         deep = any(each.deep for each in chosen)
-        plan = Plan(
-            dtype=info.dtype,
+        plan = self._plan(
+            session,
+            questions,
             selections=chosen,
             multipliers=multipliers,
+            suppressed=() if deep else tuple(map(str, session.suppressed)),
+            scope="on the model as it was opened" + (", nothing suppressed" if deep else ""),
+        )
+        return plan, [*notes, *left_out(session, chosen)]
+
+    def _plan(self, session: Session, questions: tuple[Question, ...], **swept: Any) -> Plan:
+        """A plan of what is `swept`, answered as the session and the line say."""
+        from sessions.interventions.sweeping import ROWS, Plan
+
+        info = session.opened().info
+        return Plan(
+            dtype=info.dtype,
             prompts=questions,
             decoding=decoded(session, max_tokens=self.max_tokens, length=max(len(each.ids) for each in questions)),
             live=session.in_force,
-            suppressed=() if deep else tuple(map(str, session.suppressed)),
             batch=self.batch or ROWS,
-            scope="on the model as it was opened" + (", nothing suppressed" if deep else ""),
             device=info.device,
             versions=versions(),
+            **swept,
         )
-        return plan, [*notes, *left_out(session, chosen)]
 
 
 def _swept(words: tuple[str, ...]) -> tuple[str, tuple[float, ...]]:
@@ -228,12 +230,11 @@ def _swept(words: tuple[str, ...]) -> tuple[str, tuple[float, ...]]:
     return text, numbers(words[first:]) or MULTIPLIERS
 
 
-def _ready(session: Session, prompts: Path | None) -> ModelInfo:
-    """The open model. What is missing first is said first."""
-    info = session.opened().info
+def _check_ready(session: Session, prompts: Path | None) -> None:
+    """Raise where there is no model, or no prompt: what is missing first is said first."""
+    session.opened()
     if prompts is None:
         session.encoded()
-    return info
 
 
 def _questions(

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from commands.loading import AdapterName
+from commands.rounds import RoundName
 from commands.words import Number, Word
 from sessions.errors import UsageError
 from sessions.session import Session
@@ -30,17 +31,12 @@ class Mixture(Word):
     def completions(self, session: Session | None, incomplete: str) -> list[tuple[str, str]]:
         before = incomplete[: incomplete.rfind("+") + 1]
         found = AdapterName().completions(session, incomplete)
-        rounds = [] if session is None else _rounds(session)
+        rounds = [name for name, _ in RoundName().completions(session, incomplete)]
         found += [(f"round:{name}", "round of training") for name in rounds]
         if not before:
             series = sorted({series_of(name) for name in rounds} - set(rounds))
             found += [(f"depths:{name}", "series of rounds, by depth") for name in series]
         return [(before + word, about) for word, about in found]
-
-
-def _rounds(session: Session) -> list[str]:
-    folder = session.home / "rounds"
-    return sorted(each.parent.name for each in folder.glob("*/round.json")) if folder.is_dir() else []
 
 
 def numbers(words: Sequence[str]) -> tuple[float, ...]:

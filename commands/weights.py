@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from commands.words import Word
+from commands.words import Word, number_in
 from sessions.errors import UsageError
 
 if TYPE_CHECKING:
@@ -24,10 +24,7 @@ class WeightsWord(Word):
         found = {}
         for each in text.split(","):
             part, equals, number = (piece.strip() for piece in each.partition("="))
-            try:
-                weight = float(number)
-            except ValueError:
-                weight = -1.0
+            weight = number_in(number)
             if not (part and equals) or not 0 <= weight < float("inf"):
                 raise UsageError(f"'{each}' is no weight of a part", "for example: conclusions=2,filler=0.5,glue=0.1")
             found[part] = weight

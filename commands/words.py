@@ -118,16 +118,21 @@ class Token(Word):
         return text
 
 
+def number_in(text: str) -> float:
+    """The number that a text is; NaN where it is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
 class Number(Word):
     """A multiplier: 0 ablates, 1 leaves, 2 doubles; negative ones turn a neuron round."""
 
     name = "multiplier"
 
     def read(self, text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
+        value = number_in(text)
         if math.isnan(value):
             raise UsageError(f"'{text}' is not a multiplier", "a number such as 0, 0.5 or 2")
         if abs(value) > 1e6:
@@ -298,10 +303,7 @@ class Gain(Word):
     shape = "GAIN"
 
     def read(self, text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
+        value = number_in(text)
         if not math.isfinite(value):
             raise UsageError(f"'{text}' is no gain", "a number such as 5 or -0.5")
         return value

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import torch
 
 from sessions.circuits.circuit import Neuron
@@ -10,6 +13,18 @@ from sessions.store import Store, now
 from sessions.training.findings import Outcome, Plan, Round, Step
 from sessions.training.recruits import Recruits
 from sessions.training.round import Rounds
+
+#: Two samples, and options that make a round of them short.
+LINES = (
+    {"prompt": "abc", "reply": "fed", "parts": {"conclusions": ["ed"]}},
+    {"prompt": "hij klm", "reply": "nop", "name": "second"},
+)
+FAST = "--epochs 2 --lr 0.01 --rank 2"
+
+
+def write_samples() -> None:
+    """Write the samples to `samples.jsonl`."""
+    Path("samples.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in LINES))
 
 
 def kept(store: Store, opened: OpenModel, name: str = "round-1", *, seed: int = 0, after: str = "") -> Round:

@@ -49,7 +49,7 @@ LENGTH = 128
 MEMORY = 1024
 _MIB = 2**20
 #: Of a text, characters a token that are looked at: hardly any token is longer.
-CHARACTERS = 64
+_CHARACTERS = 64
 
 
 class Plan(Struct, frozen=True, kw_only=True):
@@ -166,7 +166,7 @@ class Building:
             ModelError: an activation is not finite; the layer is named.
         """
         first = self.progress.documents
-        ids = [self._ids(text) for text in texts]
+        ids = [document_ids(self.opened, text, self.plan.length) for text in texts]
         counted = [[at for at, token in enumerate(each) if token not in self._special] for each in ids]
         saying = [number for number, positions in enumerate(counted) if positions]
         done = len(texts) - len(saying)
@@ -184,10 +184,6 @@ class Building:
         self.progress.empty += len(texts) - len(saying)
         if len(self.progress.kept) > self._limit:
             self.prune()
-
-    def _ids(self, text: str) -> list[int]:
-        length = self.plan.length
-        return plain_ids(self.opened.tokenizer, text[: length * CHARACTERS])[:length]
 
     @torch.inference_mode()
     def _run(
@@ -254,6 +250,11 @@ class Building:
             model=self.opened.info.name,
             fingerprint=self.opened.info.fingerprint,
         )
+
+
+def document_ids(opened: OpenModel, text: str, length: int) -> list[int]:
+    """A document as the model reads it, cut to so many tokens."""
+    return plain_ids(opened.tokenizer, text[: length * _CHARACTERS])[:length]
 
 
 def sites_of(anatomy: Anatomy, layers: Sequence[int]) -> list[tuple[int, Site]]:

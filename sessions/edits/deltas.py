@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+from msgspec.structs import replace
 from torch import Tensor, nn
 
 from sessions.circuits.card import tokens_read
@@ -91,7 +92,9 @@ def of_neurons(
     """What the changes of some neurons read, beside what they push, which is known."""
     read = _read(opened, sites, before, after, k)
     return [
-        NeuronDelta(parts=tuple(_told(site, part, before, after, read) for at, part in after if at == site), push=push)
+        NeuronDelta(
+            parts=tuple(_told(site, part, before, after, read) for part in parts_of(opened.anatomy, *site)), push=push
+        )
         for site, push in zip(sites, pushes, strict=True)
     ]
 
@@ -129,15 +132,9 @@ def _told(
     read: dict[tuple[Site, Part], tuple[tuple[str, ...], tuple[str, ...]]],
 ) -> DeltaPart:
     old = before[site, part]
-    changed, was = float((after[site, part] - old).norm()), float(old.norm())
     embeddings, stream = read.get((site, part), ((), ()))
-    return DeltaPart(
-        part=part,
-        norm=changed,
-        relative=changed / was if was else None,
-        embeddings=embeddings,
-        stream=stream,
-    )
+    told = _part(part, float((after[site, part] - old).norm()), float(old.norm()))
+    return replace(told, embeddings=embeddings, stream=stream)
 
 
 def _read(
@@ -145,9 +142,10 @@ def _read(
 ) -> dict[tuple[Site, Part], tuple[tuple[str, ...], tuple[str, ...]]]:
     """The tokens that the changed rows read, all rows of a layer at once: each time all embeddings are gone through."""
     asked: dict[int, list[tuple[Site, Part]]] = {}
-    for site, part in after:
-        if site in sites and part not in ("down", "bias") and not torch.equal(after[site, part], before[site, part]):
-            asked.setdefault(site[0], []).append((site, part))
+    for site in sites:
+        for part in parts_of(opened.anatomy, *site):
+            if part not in ("down", "bias") and not torch.equal(after[site, part], before[site, part]):
+                asked.setdefault(site[0], []).append((site, part))
     found: dict[tuple[Site, Part], tuple[tuple[str, ...], tuple[str, ...]]] = {}
     for layer, keys in asked.items():
         look()
@@ -283,14 +281,7 @@ def of_matrix(opened: OpenModel, change: Change, factors: Factors, k: int) -> tu
 
 def _turned(push: DeltaPush) -> DeltaPush:
     """The same push the other way."""
-    return DeltaPush(
-        up=push.down,
-        down=push.up,
-        token=push.token,
-        z=-push.z,
-        concentration=push.concentration,
-        cosine=None if push.cosine is None else -push.cosine,
-    )
+    return replace(push, up=push.down, down=push.up, z=-push.z, cosine=None if push.cosine is None else -push.cosine)
 
 
 def _neurons(layer: int, site: DenseSite | None, line: Tensor) -> tuple[Neuron, ...]:

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 
+from msgspec import structs
+
 from sessions.edits.adapters import Adapter, check_fit
 from sessions.errors import ArtifactError, UsageError
 from sessions.evaluation.named import DEPTHS, ROUND, kept_adapter, round_adapter, rounds_of_series, weighted
@@ -44,18 +46,16 @@ def weighed(session: Session, word: str, against: str = "") -> Weighed:
         read = [_read(session, part) for part in rounds]
         return Weighed(Chosen(word, adapters=tuple(share for share, _ in read), deep=True), dict(read))
     read = [_read(session, part) for part in _parts(word)]
-    read += [(_opposite(share), adapter) for share, adapter in (_read(session, each) for each in _parts(against))]
+    read += [
+        (structs.replace(share, against=True), adapter)
+        for share, adapter in (_read(session, each) for each in _parts(against))
+    ]
     names = [adapter.name for _, adapter in read]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise UsageError(f"'{twice}' is named twice", "give it one weight: fr*0.5+es")
     text = f"{word} against {against}" if against else word
     return Weighed(Chosen(text, adapters=tuple(share for share, _ in read)), dict(read))
-
-
-def _opposite(share: Share) -> Share:
-    """The same adapter on the other side."""
-    return Share(share.name, share.weight, share.sha256, share.round, against=True)
 
 
 def _parts(word: str) -> list[str]:

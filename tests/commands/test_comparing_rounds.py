@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,19 +15,13 @@ from sessions.results import RoundsCompared, RoundTrained
 from sessions.session import Session
 from tests.commands.driving import failure, result
 from tests.families import tiny, tiny_tokenizer
-from tests.rounds import kept
+from tests.rounds import FAST, kept, write_samples
 from workbench.presenters import present
-
-LINES = (
-    {"prompt": "abc", "reply": "fed", "parts": {"conclusions": ["ed"]}},
-    {"prompt": "hij klm", "reply": "nop", "name": "second"},
-)
-FAST = "--epochs 2 --lr 0.01 --rank 2"
 
 
 @pytest.fixture
 def ready(little: Session) -> Session:
-    Path("samples.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in LINES))
+    write_samples()
     return little
 
 

@@ -27,18 +27,12 @@ from sessions.training.samples import lessons_of
 from tests.adapters import small
 from tests.commands.driving import failure, result, unharmed
 from tests.families import tiny, tiny_tokenizer
-from tests.rounds import kept
-
-LINES = (
-    {"prompt": "abc", "reply": "fed", "parts": {"conclusions": ["ed"]}},
-    {"prompt": "hij klm", "reply": "nop", "name": "second"},
-)
-FAST = "--epochs 2 --lr 0.01 --rank 2"
+from tests.rounds import FAST, kept, write_samples
 
 
 @pytest.fixture
 def ready(little: Session) -> Session:
-    Path("samples.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in LINES))
+    write_samples()
     return little
 
 
@@ -266,7 +260,7 @@ def test_training_with_an_adapter_on_is_training_without_it(ready: Session) -> N
 @pytest.mark.parametrize("family", ["qwen3_moe", "mixtral", "qwen2_moe"])
 def test_a_round_of_a_model_of_experts_is_loaded_by_its_name(empty: Session, family: str) -> None:
     empty.use_model(adopt(tiny(family), tiny_tokenizer(), name=family))
-    Path("samples.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in LINES))
+    write_samples()
     trained = result(empty, f"train-round samples.jsonl {FAST} --as one")
     before = [loss_of(empty.opened(), lesson) for lesson in lessons_of(empty.opened(), samples_of("samples.jsonl"))]
     result(empty, "adapter load round:one")
@@ -282,7 +276,7 @@ def samples_of(name: str) -> tuple[Sample, ...]:
 
 def test_a_series_of_a_model_whose_neurons_are_all_experts_is_refused_before_it_trains(empty: Session) -> None:
     empty.use_model(adopt(tiny("mixtral"), tiny_tokenizer(), name="mixtral"))
-    Path("samples.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in LINES))
+    write_samples()
     with unharmed(empty):
         assert "what these learn is not measured" in failure(empty, f"crab samples.jsonl {FAST} --rounds 2").message
     assert not (empty.home / "rounds").exists()

@@ -23,7 +23,6 @@ from workbench.writing import (
 
 WIDE = 100
 """Columns from which two texts stand side by side."""
-_ANY_WIDTH = 10_000
 
 
 class Sheet(NamedTuple):
@@ -54,14 +53,12 @@ def position(neuron: Neuron) -> str:
 
 
 def table(sheet: Sheet, *headings: str) -> Table:
-    """A table without lines. A heading that starts with `>` is of numbers, right-aligned; one with `!` names the rows.
-    Neither is cut."""
+    """A table without lines. A heading that starts with `>` is of numbers: right-aligned, never cut."""
     gap = 2 if sheet.width >= WIDE else 1
     table = Table(box=None, padding=(0, gap, 0, 0), pad_edge=False, header_style="dim")
     for heading in headings:
-        number, key = heading.startswith(">"), heading.startswith("!")
-        title = cell(heading.removeprefix(">").removeprefix("!"))
-        table.add_column(title, justify="right" if number else "left", no_wrap=number or key)
+        number = heading.startswith(">")
+        table.add_column(cell(heading.removeprefix(">")), justify="right" if number else "left", no_wrap=number)
     return table
 
 
