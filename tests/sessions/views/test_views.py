@@ -36,7 +36,7 @@ from sessions.views.blocks import (
 from sessions.views.html import to_html
 from sessions.views.plain import main_table, tables, to_csv, to_dict, to_pandas, to_rows
 from sessions.views.writing import written
-from tests.workbench.test_lines import NASTY, samples
+from tests.samples import NASTY, samples
 
 SCRIPT = "<script>alert(1)</script> & \"quotes\" 'too'"
 

@@ -14,8 +14,9 @@ from sessions.events import Value
 from sessions.views import view
 from sessions.views.blocks import NUMBERS, AnyBlock, Column, Row, Table
 from sessions.views.writing import written
+from tests.samples import NASTY
 from tests.sessions.views.test_views import drawings, sample, viewed
-from tests.workbench.test_lines import MOVES, NASTY
+from tests.workbench.test_lines import MOVES
 from workbench.rendering.tables import table
 from workbench.rendering.terminal import Place, drawn
 
