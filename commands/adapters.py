@@ -9,10 +9,15 @@ from click.shell_completion import CompletionItem
 
 from commands.choices import OneOf
 from commands.edits import FAMILY
-from commands.loading import (
+from commands.names import AdapterName, FileName, Name
+from commands.verb import argument, option, verb
+from commands.words import Gain, Word
+from sessions.errors import ArtifactError, UsageError
+from sessions.events import Progress, Steps
+from sessions.lines import line_of
+from sessions.loaded_adapters import (
     VERB,
-    AdapterName,
-    Loaded,
+    LoadedAdapter,
     loaded_adapters,
     loaded_of,
     put_on,
@@ -23,12 +28,6 @@ from commands.loading import (
     take_in,
     taken_in,
 )
-from commands.names import FileName, Name
-from commands.verb import argument, option, verb
-from commands.words import Gain, Word
-from sessions.errors import ArtifactError, UsageError
-from sessions.events import Progress, Steps
-from sessions.lines import line_of
 from sessions.results import AdapterRow, AdapterShown, AdaptersListed, Deleted
 from sessions.session import Session
 from sessions.store import check_model
@@ -218,7 +217,7 @@ def _merge(session: Session, name: str) -> Steps[AdapterShown]:
     return shown(session, "merged", name, changed=changed, positions=positions, apart=apart)
 
 
-def _no_rounding(session: Session, found: Loaded, apart: float) -> UsageError:
+def _no_rounding(session: Session, found: LoadedAdapter, apart: float) -> UsageError:
     """What to say where a model with an adapter merged is another one than with it beside the weights."""
     from sessions.edits.commuting import replaced_by
 

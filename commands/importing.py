@@ -6,7 +6,6 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from commands.loading import shelf_of, taken_in
 from commands.presets import check_neurons
 from sessions.atlas.maxima_files import Maxima
 from sessions.circuits.circuit import Neuron
@@ -15,6 +14,7 @@ from sessions.errors import ArtifactError, ModelError, UsageError
 from sessions.interventions import inventories
 from sessions.interventions.presets import Known, Preset
 from sessions.lines import line_of, with_options
+from sessions.loaded_adapters import shelf_of, taken_in
 from sessions.results import Exported, FileEntry, FileShown, Saved
 from sessions.session import Session
 from sessions.store import LONGEST_NAME, Key, check_model, now

@@ -9,11 +9,10 @@ from msgspec import structs
 
 from commands.choices import SITE
 from commands.circuits import range_of
-from commands.names import CURRENT, ArtifactName, Prompts, SavedName
+from commands.names import CURRENT, ArtifactName, Prompts, RoundName, SavedName
 from commands.ranges import Layers
 from commands.reading import prompts_of
 from commands.request import Arg, Flag, Opt, Request
-from commands.rounds import RoundName
 from commands.verb import verb
 from commands.words import Whole
 from sessions.circuits.circuit import Circuit

@@ -23,7 +23,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -35,9 +35,9 @@ from sessions.floats import from_bytes, to_bytes
 from sessions.model.hooks import Change, on_neurons, together
 from sessions.model.parts import Anatomy, DenseSite
 from sessions.tensor_file import TensorBytes, Tensors
+from sessions.training.findings import Measure
 from sessions.training.gradients import ModuleGradients
 
-Measure = Literal["gradient", "largest", "last", "activation"]
 MEASURES: tuple[Measure, ...] = get_args(Measure)
 #: How many of a round count as its recruits, unless it is said otherwise.
 TOP = 30

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
 
-from commands.names import Name
 from sessions.errors import ArtifactError, Cancelled, UsageError, WorkbenchError
 from sessions.events import Steps
 from sessions.lines import line_of
@@ -33,19 +32,8 @@ if TYPE_CHECKING:
 VERB = "adapter"
 
 
-class AdapterName(Name):
-    """An adapter that is kept."""
-
-    def completions(self, session: Session | None, incomplete: str) -> list[tuple[str, str]]:
-        if session is None:
-            return []
-        folder = session.home / "adapters"
-        names = sorted(each.name for each in folder.iterdir() if each.is_dir()) if folder.is_dir() else []
-        return [(name, "kept adapter") for name in names if not name.startswith(".")]
-
-
 @dataclass(frozen=True)
-class Loaded:
+class LoadedAdapter:
     """An adapter of the ledger: its number there, whether it is on, and the number of the edit that merges it, or 0."""
 
     number: int
@@ -59,23 +47,23 @@ class Loaded:
         return "off" if not self.on else "merged" if self.merge_on else "on"
 
 
-def loaded_adapters(session: Session) -> dict[str, Loaded]:
+def loaded_adapters(session: Session) -> dict[str, LoadedAdapter]:
     """The adapters of the ledger by name."""
     from sessions.edits.adapters import Adapter, Closed
 
     entries = () if session.ledger is None else session.ledger.entries
-    found: dict[str, Loaded] = {}
+    found: dict[str, LoadedAdapter] = {}
     for number, entry in enumerate(entries, 1):
         for change in entry.edit.changes:
             if isinstance(change, Adapter):
-                found[change.name] = Loaded(number, change, entry.on)
+                found[change.name] = LoadedAdapter(number, change, entry.on)
             elif isinstance(change, Closed) and change.name in found:
                 below = found[change.name]
-                found[change.name] = Loaded(below.number, below.adapter, below.on, number, entry.on)
+                found[change.name] = LoadedAdapter(below.number, below.adapter, below.on, number, entry.on)
     return found
 
 
-def loaded_of(session: Session, name: str) -> Loaded:
+def loaded_of(session: Session, name: str) -> LoadedAdapter:
     """The adapter of that name of the ledger.
 
     Raises:
