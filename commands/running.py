@@ -53,7 +53,7 @@ def run(session: Session, line: str, *, where: str = "") -> Generator[Event, Non
         outcome = Result(value, perf_counter() - start)
         if suppression is not None and suppression.met:
             outcome = with_remark(outcome, suppression.remark)
-        _remember(session, call.verb, value)
+        _remember(session, VERBS[call.verb].head, value)
     except WorkbenchError as error:
         lacking = memory.is_lacking(error)
         # Only the grammar's columns are the line's; a verb's are those of a word, or of another file.

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from commands import run
-from commands.grammar import complete
+from commands.completing import complete
 from sessions import disk, saved_state
 from sessions.edits.edit import Edit, LowRank, Neurons
 from sessions.errors import ArtifactError

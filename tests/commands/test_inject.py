@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from commands.grammar import complete
+from commands.completing import complete
 from sessions.model.opening import OpenModel, adopt
 from sessions.session import Session
 from sessions.vectors.vector import Vector

@@ -13,7 +13,7 @@ import torch
 from msgspec import structs
 from safetensors.torch import save_file
 
-from commands.grammar import complete
+from commands.completing import complete
 from sessions import saved_state
 from sessions.events import finished
 from sessions.interventions.arms import Condition

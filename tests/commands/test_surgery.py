@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from commands import run
-from commands.grammar import complete
+from commands.completing import complete
 from sessions.edits.parallel import read_parallel
 from sessions.events import Failed, Progress
 from sessions.model.hooks import count_hooks

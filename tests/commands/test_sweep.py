@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from commands import run
-from commands.grammar import complete
+from commands.completing import complete
 from sessions.events import Progress
 from sessions.interventions import sweep_files
 from sessions.model.opening import OpenModel

@@ -14,7 +14,7 @@ from rich.console import Console
 from torch import Tensor
 
 from commands import run
-from commands.grammar import complete
+from commands.completing import complete
 from sessions.events import Failed, Progress
 from sessions.interventions.cells import Flip, Knee
 from sessions.model.opening import OpenModel, adopt

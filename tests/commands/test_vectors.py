@@ -10,7 +10,8 @@ import pytest
 import torch
 from gguf import GGUFReader
 
-from commands.grammar import complete, parse
+from commands.completing import complete
+from commands.grammar import parse
 from sessions.model.hooks import after
 from sessions.model.opening import OpenModel
 from sessions.session import Session
