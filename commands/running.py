@@ -13,12 +13,12 @@ from msgspec import structs, to_builtins
 
 from commands.grammar import VERBS, Call, parse
 from sessions import memory
-from sessions.disk import make_folder
+from sessions.cancel import looking_at
 from sessions.errors import ArtifactError, Cancelled, NotFinite, UsageError, WorkbenchError
 from sessions.events import Event, Failed, Result, Started, Steps, Value
+from sessions.files.disk import make_folder
+from sessions.files.json_text import infinite
 from sessions.journal import Record, versions
-from sessions.json_text import infinite
-from sessions.model.cancel import looking_at
 from sessions.model.native import is_panic, said_by
 from sessions.results import Expected, Help, Ran
 from sessions.session import Session

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from commands.completing import complete
+from sessions.directions.vector import Vector
 from sessions.model.opening import OpenModel, adopt
 from sessions.session import Session
-from sessions.vectors.vector import Vector
 from tests.commands.driving import failure, result, unharmed
 from tests.families import tiny, tiny_tokenizer
 

@@ -10,8 +10,8 @@ import pytest
 
 from commands import run
 from commands.completing import complete
+from sessions.comparisons import sweep_files
 from sessions.events import Progress
-from sessions.interventions import sweep_files
 from sessions.model.opening import OpenModel
 from sessions.results import Swept, SweptGrid
 from sessions.session import Session
