@@ -14,7 +14,7 @@ from commands.names import AdapterName, Name
 from commands.request import Arg, Flag, Opt, Request
 from commands.verb import verb
 from commands.words import Real, Whole, Word, number_in, shortest
-from sessions.edits.combinations import COMBINATIONS, DENSITY, drops
+from sessions.adapters.combinations import COMBINATIONS, DENSITY, drops
 from sessions.errors import UsageError
 from sessions.events import Steps
 from sessions.loaded_adapters import LoadedAdapter, loaded_adapters, put_on, row, shelf_of, taken_in
@@ -98,8 +98,8 @@ class CombineAdapters(Request, frozen=True):
             raise UsageError(f"--density says nothing to {self.combination}", "it keeps all numbers")
 
     def run(self, session: Session) -> Steps[Ensembled]:
-        from sessions.edits.adapter_shelf import About
-        from sessions.edits.ensembling import How, ensemble, read_members
+        from sessions.adapters.ensembling import How, ensemble, read_members
+        from sessions.adapters.shelf import About
 
         opened, shelf = session.opened(), shelf_of(session)
         info, there, leaving = opened.info, loaded_adapters(session), self._leaving(session)

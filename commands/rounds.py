@@ -16,9 +16,9 @@ from commands.request import Arg, Flag, Needs, Opt, Request
 from commands.training import FAMILY
 from commands.verb import verb
 from commands.words import Rows
-from sessions.disk import write_file
 from sessions.errors import ArtifactError
 from sessions.events import Steps
+from sessions.files.disk import write_file
 from sessions.model.info import same_model
 from sessions.results import Compared, RecruitRow, RecruitsShown, RoundsShown
 from sessions.session import Session
@@ -135,7 +135,7 @@ class ShowRecruits(Request, frozen=True):
     by: Annotated[Measure | None, Opt(MEASURE, "gradient (the default), largest, last or activation")] = None
 
     def run(self, session: Session) -> RecruitsShown:
-        from sessions.circuits.lens import pushed
+        from sessions.directions.lens import pushed
         from sessions.training.round import Rounds
 
         opened, shelf = session.opened(), Rounds(session.store)
