@@ -13,7 +13,7 @@ from commands.edits import in_states
 from commands.fields import MaxTokens
 from commands.names import FileName, RoundName, SeriesName
 from commands.request import Arg, Flag, Needs, Opt, Request
-from commands.training import FAMILY
+from commands.training import FAMILY, shown
 from commands.verb import verb
 from commands.words import Rows
 from sessions.errors import ArtifactError
@@ -113,14 +113,6 @@ def _answered(session: Session, found: Sequence[Round], max_tokens: int | None) 
         words += [f"round:{each.name}", *([f"round:{each.name}+unsuppressed"] if each.suppressed else [])]
     states = [(arm.name, arm.within) for arm in arms_of(session, tuple(words))]
     return (yield from in_states(session, "rounds", ", ".join(each.name for each in found), states, max_tokens))
-
-
-def shown(shelf: Rounds, found: Sequence[Round], notes: tuple[str, ...] = ()) -> RoundsShown:
-    """The trajectory of rounds in their order."""
-    from sessions.training.trajectory import trajectory
-
-    pairs = [(each, shelf.share(each)) for each in found]
-    return RoundsShown(trajectory=trajectory(pairs), rounds=tuple(found), notes=notes)
 
 
 @verb("recruits", family=FAMILY, example=("recruits", "recruits crab-2 --top 10 --by activation"))

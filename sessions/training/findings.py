@@ -193,3 +193,8 @@ def in_series(known: Sequence[Round], names: Sequence[str]) -> tuple[list[Round]
             raise UsageError(f"there is no round or series '{name}' of this model", f"there is: {', '.join(stems)}")
         found += [each for each in mine if each not in found]
     return found, [stem for stem in stems if stem not in {series_of(each.name) for each in found}]
+
+
+def together(*groups: Sequence[Neuron]) -> tuple[Neuron, ...]:
+    """The neurons of several groups, each once, without position or attribution."""
+    return tuple({each.site: Neuron(*each.site) for group in groups for each in group}.values())

@@ -30,7 +30,7 @@ import torch
 from torch import Tensor
 
 from sessions.circuits.circuit import Neuron
-from sessions.errors import ArtifactError
+from sessions.errors import ArtifactError, ModelError
 from sessions.files.floats import from_bytes, to_bytes
 from sessions.files.tensor_file import TensorBytes, Tensors
 from sessions.model.hooks import Change, on_neurons, together
@@ -199,3 +199,12 @@ def gathered(absorbing: Absorbing, suppressed: Sequence[Neuron]) -> Recruits:
         if measure in absorbing.scores
     }
     return Recruits(scores, tuple(Neuron(*neuron.site) for neuron in suppressed))
+
+
+def check_measured(anatomy: Anatomy) -> None:
+    """Raise `ModelError` for a model none of whose neurons can be recruits."""
+    if not any(isinstance(site, DenseSite) for layer in anatomy.layers for site in layer.sites):
+        raise ModelError(
+            "all neurons of this model are those of experts, and what these learn is not measured",
+            "train-round trains an adapter all the same",
+        )
