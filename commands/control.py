@@ -14,10 +14,10 @@ from commands.verb import verb
 from commands.words import VerbName, Word
 from sessions.errors import UsageError
 from sessions.events import Steps
-from sessions.journal import versions
 from sessions.results import CommandFiles, Help, Info, Quit, Ran, SettingsShown
 from sessions.session import Session
 from sessions.settings import changed, describe
+from sessions.versions import versions
 
 if TYPE_CHECKING:
     pass

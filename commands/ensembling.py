@@ -100,13 +100,16 @@ class CombineAdapters(Request, frozen=True):
     def run(self, session: Session) -> Steps[Ensembled]:
         from sessions.adapters.ensembling import How, ensemble, read_members
         from sessions.adapters.shelf import About
+        from sessions.edits.adapters import check_fit
 
         opened, shelf = session.opened(), shelf_of(session)
         info, there, leaving = opened.info, loaded_adapters(session), self._leaving(session)
         name, density = self.name or shelf.free("ensemble"), self.density or DENSITY
         line = structs.replace(self, name=name, density=density if drops(self.combination) else None).line()
         with taken_in(session, name, self.force):
-            members, notes = yield from read_members(self.members, shelf, opened, force=self.force)
+            members, notes = yield from read_members(self.members, shelf, info, force=self.force)
+            for member in members:
+                check_fit(member.contents, opened.model, member.name)
             made = yield from ensemble(members, How(self.combination, self.rank, density, session.settings.rng))
             about = About(name=name, model=info.name, fingerprint=info.fingerprint, command=line)
             shelf.write(made.config, made.weights, about, force=self.force)

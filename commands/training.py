@@ -14,10 +14,10 @@ from commands.presets import REGION_LIST
 from commands.request import Arg, Constraint, Excludes, Flag, Needs, Opt, Options, Request
 from commands.verb import verb
 from commands.words import Listed, Observed, Real, Text, Whole, Word, number_in, shortest
-from sessions.circuits.circuit import Neuron
 from sessions.errors import ArtifactError, UsageError
 from sessions.events import Steps
 from sessions.interventions.presets import part
+from sessions.model.units import Neuron
 from sessions.results import RoundsShown, RoundTrained
 from sessions.session import Session
 from sessions.training.findings import Plan, Round, mean, together
@@ -217,7 +217,7 @@ class TrainRound(Training, frozen=True, kw_only=True):
             structs.replace(self, name=None).job(session, self._alone(session), begins),
             name=self.name or rounds.free("round"),
             suppressed=session.suppressed,
-            begins=session.read_edit(begins)[0] if begins else None,
+            begins=session.saved.read_edit(begins)[0] if begins else None,
         )
         if self.add_recruits is not None:
             latest = _latest(session, rounds)
@@ -289,7 +289,7 @@ class TrainSeries(Training, frozen=True, kw_only=True):
         check_measured(session.opened().anatomy)
         job, suppressed = self.job(session), session.suppressed
         if self.inventory is not None:
-            preset, _ = session.read_preset(self.inventory)
+            preset, _ = session.saved.read_preset(self.inventory)
             chosen = part(preset, self.inventory, tiers=self.tier or (), regions=self.region or ())
             suppressed = together(suppressed, tuple(known.neuron for known in chosen.neurons))
         series = Series(rounds, replace(job, suppressed=suppressed), self.name, self.count)

@@ -26,12 +26,11 @@ from torch import Tensor, nn
 from sessions.adapters.combinations import DENSITY, drops
 from sessions.adapters.folders import Contents, Factors
 from sessions.adapters.shelf import Shelf
-from sessions.edits.adapters import check_fit
-from sessions.edits.wrapping import quiet
+from sessions.adapters.wrapping import quiet
 from sessions.errors import ArtifactError, ModelError, UsageError
 from sessions.events import Steps
 from sessions.model.background import Meter, first_line, in_background
-from sessions.model.opening import OpenModel
+from sessions.model.info import ModelInfo
 from sessions.store import check_model
 
 _NEED_EQUAL = ("linear", "ties", "dare_linear", "dare_ties", "magnitude_prune")
@@ -66,14 +65,13 @@ class How:
 
 
 def read_members(
-    weights: Sequence[tuple[str, float]], shelf: Shelf, opened: OpenModel, *, force: bool = False
+    weights: Sequence[tuple[str, float]], shelf: Shelf, info: ModelInfo, *, force: bool = False
 ) -> Steps[tuple[list[Member], list[str]]]:
     """The members that are kept by these names, with their weights, and remarks on those of another model.
 
     Raises:
-        ArtifactError: one is missing or damaged, does not fit the model, or was made on another and `force` is off.
+        ArtifactError: one is missing, damaged, or made on another model, and `force` is off.
     """
-    info = opened.info
 
     def read(meter: Meter) -> tuple[list[Member], list[str]]:
         found, notes = [], []
@@ -82,8 +80,6 @@ def read_members(
             if kept.about.fingerprint:
                 notes.append(check_model(kept.about.fingerprint, kept.about.model, info.fingerprint, info.name, force))
             found.append(Member(name, weight, kept.contents))
-        for member in found:
-            check_fit(member.contents, opened.model, member.name)
         return found, [note for note in notes if note]
 
     return (yield from in_background(read, "reading the adapters"))

@@ -24,10 +24,10 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from sessions.cancel import Cancel
-from sessions.circuits.circuit import Neuron
 from sessions.circuits.methods import DEFAULT, named
 from sessions.errors import ModelError
 from sessions.model.parts import Anatomy
+from sessions.model.units import Neuron
 
 
 @dataclass(frozen=True)

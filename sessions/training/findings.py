@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from sessions.circuits.circuit import Neuron
 from sessions.errors import UsageError
+from sessions.model.units import Neuron
 
 KIND, FORMAT = "round", 1
 #: What the learning rate falls to, as a share of itself.

@@ -7,8 +7,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from sessions.circuits.circuit import Neuron
 from sessions.errors import ArtifactError
+from sessions.model.units import Neuron
 from sessions.training.findings import Round, together
 from sessions.training.round import Rounds
 from sessions.training.training import Job, is_of

@@ -13,11 +13,11 @@ import pytest
 import torch
 
 from commands import run
-from sessions.circuits.circuit import Neuron
 from sessions.edits.files import EditFile
 from sessions.errors import ArtifactError
 from sessions.events import Failed, Progress
 from sessions.model.opening import adopt
+from sessions.model.units import Neuron
 from sessions.results import RecruitsShown, RoundsShown, RoundTrained
 from sessions.session import Session
 from sessions.texts.sample_files import Sample, read_samples
@@ -151,7 +151,7 @@ def test_a_round_that_an_older_line_began_goes_on(ready: Session, monkeypatch: p
         assert "disk is full" in failure(ready, f"{line} --as alone").message
     older = "train-round samples.jsonl --rank 2 --alpha 16 --lr 0.01 --epochs 2 --batch 1 --top 30"
     older = f"{older} --neurons L1/N3,L2/N5"
-    ready.keep_edit(ready.read_edit("alone")[0], "alone", older, force=True)
+    ready.keep_edit(ready.saved.read_edit("alone")[0], "alone", older, force=True)
     other = line.replace("L1/N3", "L1/N4")
     assert "edit 'alone' exists already" in failure(ready, f"{other} --as alone").message
     found = result(ready, f"{line} --as alone")

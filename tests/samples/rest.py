@@ -10,12 +10,13 @@ from msgspec import structs
 from sessions import results
 from sessions.atlas.findings import Peak, Profile, QuietRow, TopRow
 from sessions.circuits.agreement import Agreement
-from sessions.circuits.circuit import Circuit, Neuron, Target
+from sessions.circuits.circuit import Circuit
 from sessions.circuits.comparing import compared
+from sessions.circuits.findings import Moment
 from sessions.circuits.flow import Edge, SuperWeight, between_layers, bottlenecks, gathered, hubs
 from sessions.comparisons.cells import Cell, Knee, Top, curve_of
 from sessions.directions.features import About, Encoding, Feature
-from sessions.directions.findings import Aligned, Direction, LayerCosine, Origin, Span, TopOverlap
+from sessions.directions.findings import Aligned, Direction, LayerCosine, Origin, Reads, Span, TopOverlap
 from sessions.edits.findings import (
     DeltaDirection,
     DeltaPart,
@@ -31,6 +32,8 @@ from sessions.events import State, Value
 from sessions.interventions.arms import Arm, PartInForce, Shift
 from sessions.interventions.presets import Known
 from sessions.model.info import Encoded, ModelInfo, Prompt, Token, TokenChance, Turn
+from sessions.model.target import Target
+from sessions.model.units import Neuron
 from sessions.patching.transplants import LayerMap, Observed, Placed
 from sessions.rewriting.rewritten import AtAlpha, Braked, Firing, Replied, Saying, Separation
 from sessions.store import Row
@@ -326,10 +329,10 @@ def samples(text: str) -> list[Value]:
         results.Distribution(encoded=encoded, chances=chances),
         results.Discovered(circuit=circuit, candidates=1_935_360),
         results.NeuronCard(
-            neuron=neurons[0], target=target, moments=(results.Moment(41, text, -37.5, 1.5, 2.5),),
+            neuron=neurons[0], target=target, moments=(Moment(41, text, -37.5, 1.5, 2.5),),
             everywhere=2.75, rank=1, circuit_size=4, up=(text,), down=(" b",), column_norm=5.5,
             reads=(
-                results.Reads(
+                Reads(
                     name="gate", norm=4.5, along_output=-0.25, embeddings=((text,), (" b",)), stream=((" c",), ())
                 ),
             ),
