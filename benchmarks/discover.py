@@ -13,7 +13,7 @@ from functools import partial
 import torch
 
 from benchmarks.measuring import THREADS, Figure, in_turns, report, surroundings
-from sessions.circuits.attribution import attribute
+from sessions.circuits.attributing import attribute
 from sessions.circuits.choosing import Choice
 from sessions.circuits.discovery import Discovery, Question, Scope, Way, discover
 from sessions.circuits.rules import Attention

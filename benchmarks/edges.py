@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.measuring import THREADS, Figure, report, surroundings
-from sessions.circuits.attribution import attribute
+from sessions.circuits.attributing import attribute
 from sessions.circuits.edges import trace
 from sessions.events import finished
 from sessions.model.info import Token

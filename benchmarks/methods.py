@@ -32,7 +32,8 @@ from torch import Tensor
 from benchmarks.measuring import THREADS, Figure, Table, report, surroundings
 from sessions.circuits import discovery, many
 from sessions.circuits.agreement import Agreement, agreement
-from sessions.circuits.attribution import Attribution, Reference, attribute, place_of
+from sessions.circuits.attributing import attribute
+from sessions.circuits.attribution import Attribution, Reference, place_of
 from sessions.circuits.cases import Case, settled
 from sessions.circuits.faithfulness import NONE, WHOLE, Curve, Run, curve, drawn, targets
 from sessions.circuits.recording import means

@@ -173,7 +173,7 @@ def _attributed(session: Session, circuit: Circuit | None) -> Steps[tuple[Encode
     likeliest token where there is no circuit, or one of many prompts."""
     import torch
 
-    from sessions.circuits.attribution import attribute
+    from sessions.circuits.attributing import attribute
     from sessions.circuits.cases import settled
     from sessions.circuits.methods import METHODS, within_reach
     from sessions.model.finite import locating

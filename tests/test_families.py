@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from sessions.circuits.attribution import attribute
+from sessions.circuits.attributing import attribute
 from sessions.circuits.cases import last_logits
 from sessions.circuits.choosing import Choice
 from sessions.circuits.discovery import Question, Way, discover

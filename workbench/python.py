@@ -18,7 +18,7 @@ from commands.running import run
 from sessions.errors import Cancelled, WorkbenchError
 from sessions.events import Event, Failed, Result
 from sessions.session import Session
-from workbench import JOURNAL
+from workbench.host import JOURNAL
 from workbench.methods import Verbs
 from workbench.notebooks import show_views
 

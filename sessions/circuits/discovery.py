@@ -15,7 +15,8 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from sessions.cancel import Cancel
-from sessions.circuits.attribution import STEPS, Attribution, Reference, attribute
+from sessions.circuits.attributing import attribute
+from sessions.circuits.attribution import STEPS, Attribution, Reference
 from sessions.circuits.choosing import Candidates, Choice, candidates, choose
 from sessions.circuits.circuit import Circuit
 from sessions.circuits.methods import DEFAULT, named
@@ -61,7 +62,7 @@ class Scope:
 
 @dataclass(frozen=True)
 class Way:
-    """How attributions are made (see `attribution.attribute`); `compared` says in a word what with."""
+    """How attributions are made (see `attributing.attribute`); `compared` says in a word what with."""
 
     method: str = DEFAULT
     attention: str = "frozen"

@@ -33,7 +33,8 @@ from msgspec import structs
 from torch import Tensor
 
 from sessions.cancel import Cancel
-from sessions.circuits.attribution import Attribution, attribute
+from sessions.circuits.attributing import attribute
+from sessions.circuits.attribution import Attribution
 from sessions.circuits.circuit import Circuit
 from sessions.circuits.cutting import Cut, Spot, edges_into, shares_of
 from sessions.circuits.flow import Edge, Flow, gathered

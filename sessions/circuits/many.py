@@ -24,14 +24,8 @@ from msgspec import structs
 from torch import Tensor
 
 from sessions.cancel import Cancel
-from sessions.circuits.attribution import (
-    STEPS,
-    Attribution,
-    Reference,
-    SiteRelevance,
-    attribute,
-    place_of,
-)
+from sessions.circuits.attributing import attribute
+from sessions.circuits.attribution import STEPS, Attribution, Reference, SiteRelevance, place_of
 from sessions.circuits.cases import Case
 from sessions.circuits.choosing import Candidates, Choice, candidates, choose, held
 from sessions.circuits.circuit import Circuit

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sessions.circuits import card
-from sessions.circuits.attribution import attribute
+from sessions.circuits.attributing import attribute
 from sessions.directions.reading import reads
 from sessions.events import finished
 from sessions.interventions.treating import treated

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from sessions.cancel import Cancel
 from sessions.circuits import cutting
-from sessions.circuits.attribution import attribute
+from sessions.circuits.attributing import attribute
 from sessions.circuits.circuit import Circuit
 from sessions.circuits.diagram import BREADTH, dot, tree
 from sessions.circuits.edges import Traced, edges_of, trace

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from sessions.cancel import Cancel
-from sessions.circuits.attribution import Attribution, Reference, attribute
+from sessions.circuits.attributing import attribute
+from sessions.circuits.attribution import Attribution, Reference
 from sessions.circuits.cases import Case, settled
 from sessions.circuits.choosing import Choice
 from sessions.circuits.circuit import Circuit

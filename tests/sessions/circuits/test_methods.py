@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from sessions.circuits.attribution import Attribution, Reference, attribute
+from sessions.circuits.attributing import attribute
+from sessions.circuits.attribution import Attribution, Reference
 from sessions.circuits.recording import means, recorded
 from sessions.errors import ModelError, UsageError
 from sessions.events import finished

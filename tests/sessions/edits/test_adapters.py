@@ -19,7 +19,7 @@ from torch import Tensor
 from sessions.adapters.combinations import COMBINATIONS
 from sessions.adapters.ensembling import How, Member, ensemble
 from sessions.adapters.folders import CONFIG, WEIGHTS, read_folder
-from sessions.circuits.attribution import attribute
+from sessions.circuits.attributing import attribute
 from sessions.edits.adapters import Adapter, Closed
 from sessions.edits.edit import Edit, Neurons
 from sessions.edits.ledger import Ledger

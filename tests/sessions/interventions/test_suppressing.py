@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from commands import run
-from sessions.circuits.attribution import attribute
+from sessions.circuits.attributing import attribute
 from sessions.circuits.recording import recorded
 from sessions.events import Failed, finished
 from sessions.interventions.suppressing import Suppression

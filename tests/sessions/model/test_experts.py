@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sessions.circuits.attribution import attribute
+from sessions.circuits.attributing import attribute
 from sessions.interventions.suppressing import Suppression
 from sessions.model import anatomy
 from sessions.model.hooks import Routing, on_neurons, together
