@@ -223,9 +223,8 @@ class TrainRound(Training, frozen=True, kw_only=True):
             latest = _latest(session, rounds)
             suppressed = without_recruits(session.suppressed, rounds, latest, self.add_recruits)
             job = replace(job, suppressed=suppressed, after=latest.name)
-        taken = job.plan.neurons and job.name in session.store.names("edit")
-        if taken and not (job.force or _is_own_edit(session, rounds, job)):
-            raise ArtifactError(f"edit '{job.name}' exists already", "replace it with --force, or choose another name")
+        if job.plan.neurons:
+            session.store.check_new("edit", job.name, job.force or _is_own_edit(session, rounds, job))
         found = yield from _trained(session, rounds, job)
         session.suppressed = job.suppressed
         return RoundTrained(

@@ -125,8 +125,7 @@ def _shown(session: Session, name: str, layers: tuple[int, int] | None, force: b
 
 def refuse_taken(session: Session, name: str, force: bool) -> None:
     """Raise `ArtifactError` where a vector has that name, before anything is computed for another."""
-    if not force and name in session.store.names("vector"):
-        raise ArtifactError(f"vector '{name}' exists already", "replace it with --force, or choose another name")
+    session.store.check_new("vector", name, force)
 
 
 def taken_apart(
