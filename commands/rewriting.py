@@ -135,18 +135,19 @@ class Pushing(Options, frozen=True):
 class RewriteNeuron(Request, frozen=True, kw_only=True):
     """Rewrite a neuron so that it makes the model say a token where examples have it.
 
-    Its gate row becomes the direction from the mean state elsewhere to the mean state where it should fire, its up
-    row that of the mean state where it should fire, and its down column α times the token's unit direction in the
-    unembedding. Where: positions that a rule means in the replies of the examples (a text with a space in it needs
-    quotes round the whole rule, --when 'before:" Austin"'), or the ends of --positive and --negative prompts.
+    The gate row becomes the direction from the mean state elsewhere to the mean state where the neuron should fire. The
+    up row becomes the mean state where it should fire. The down column becomes α times the token's unit direction in
+    the unembedding. It should fire at the positions that a rule means in the replies of the examples, or at the ends of
+    --positive prompts and not at those of --negative ones. A text with a space in it needs quotes round the whole rule:
+    --when 'before:" Austin"'.
 
     With the default scales the neuron is about 1 where it should fire, so that α is the length of what it writes.
-    Without --alpha, multiples of the stream's norm are tried, and the smallest is taken that says the token at three
-    quarters of the places, elsewhere at a tenth at most, and leaves the perplexity of unrelated text within 5 %.
-    Once it is rewritten, sweep L24/N7 0 0.5 1 2 runs over α, as multiples of it, and a sweep of the brake over β.
+    Without --alpha, multiples of the stream's norm are tried. The smallest is taken that says the token at three
+    quarters of the places and at no more than a tenth of the others, and that leaves the perplexity of unrelated text
+    within 5 %. Where a norm stands between MLP and stream, α is relative to the rest of what the MLP writes.
 
-    A third of the examples is held out, always the same; what is shown is measured on these. Where a norm stands
-    between MLP and stream, α is against the rest of what the MLP writes. undo takes the edit back.
+    A third of the examples is held out, always the same, and the figures are measured on these. Afterwards sweep
+    L24/N7 0 0.5 1 2 varies α, in multiples of it, and a sweep of the brake varies β. undo takes the edit back.
     """
 
     neuron: Annotated[str | None, Arg(Observed(), "the neuron to rewrite (default: a quiet one)")] = None
