@@ -74,7 +74,9 @@ class LoadAdapter(Request, frozen=True):
     neurons stay at zero in the adapter as well.
     """
 
-    which: Annotated[str, Arg(AdapterSource(), "an adapter that is kept, a PEFT folder, or round:NAME")]
+    which: Annotated[
+        str, Arg(AdapterSource(), "an adapter that is kept, a PEFT folder, or round:NAME", metavar=AdapterSource.shape)
+    ]
     name: Annotated[
         str | None, Opt(Name(), "the name to keep a folder's adapter under (default: the folder's)", flag="--as")
     ] = None
