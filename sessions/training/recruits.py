@@ -30,9 +30,9 @@ import torch
 from torch import Tensor
 
 from sessions.errors import ArtifactError, ModelError
-from sessions.files.floats import from_bytes, to_bytes
 from sessions.files.tensor_file import TensorBytes, Tensors
-from sessions.model.hooks import Change, on_neurons, together
+from sessions.model.floats import from_bytes, to_bytes
+from sessions.model.hooks import Change, on_gradient, on_neurons, together
 from sessions.model.parts import Anatomy, DenseSite
 from sessions.model.units import Neuron
 from sessions.training.findings import Measure
@@ -185,7 +185,7 @@ class Absorbing:
                 row[site.offset : site.offset + site.width] = products
                 self.pending[layer] = self.pending[layer] + row if layer in self.pending else row
 
-            activations.register_hook(absorb)
+            on_gradient(activations, absorb)
             return activations
 
         return change
