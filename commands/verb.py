@@ -58,8 +58,9 @@ class Verb(click.Command):
 
     @property
     def usage(self) -> str:
-        """The shape of a call: `discover [TARGET] [options]`."""
+        """The shape of a call: `discover [TARGET] [options]`, `rewrite [NEURON] --push TOKEN [options]`."""
         words = [_shape(param) for param in self.params if isinstance(param, click.Argument)]
+        words += [_left(param) for param in self.params if isinstance(param, click.Option) and param.required]
         options = ["[options]"] if len(words) < len(self.params) else []
         return " ".join([self.name or "", *words, *options])
 

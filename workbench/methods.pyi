@@ -588,28 +588,35 @@ class Verbs:
         force: bool = False,
     ) -> AutoencoderOpened | Compared | StateEncoded:
         """Take a state apart into the features of a sparse autoencoder, and put what these say of it back."""
-    def surgery(
+    def surgery_cut(
         self,
-        action: Literal["problems"] | None = None,
-        file: str | Path | Sequence[str | dict[str, Any]] | None = None,
         *,
-        layers: str | int | tuple[int, int] | range | None = None,
-        dims: int | None = None,
+        layers: str | int | tuple[int, int] | range,
         parallel: str | Path | Sequence[str | dict[str, Any]] | None = None,
-        vector: str | None = None,
-        tokens: str | None = None,
-        keep: bool = False,
-        attention: bool = False,
+        dims: int | None = None,
         at: Literal["mean", "last"] | None = None,
         raw: bool = False,
         count: int | None = None,
         seed: int | None = None,
-        tasks: str | None = None,
+        vector: str | None = None,
+        tokens: str | None = None,
+        keep: bool = False,
+        attention: bool = False,
         max_tokens: int | None = None,
         as_: str | None = None,
         force: bool = False,
-    ) -> ProblemsWritten | SubspaceCut:
+    ) -> SubspaceCut:
         """Cut a subspace out of what chosen layers write to the residual stream: an edit of their weights."""
+    def surgery_problems(
+        self,
+        file: str | Path | Sequence[str | dict[str, Any]],
+        *,
+        count: int = 100,
+        seed: int = 0,
+        tasks: str | None = None,
+        force: bool = False,
+    ) -> ProblemsWritten:
+        """Write problems in seven languages to a file, with their answers."""
     def evaluate(
         self,
         file: str | Path | Sequence[str | dict[str, Any]],
@@ -789,3 +796,5 @@ class Verbs:
         """Check a statement about the session; a command file stops where one is false."""
     def adapter(self, action: Literal["list", "load", "on", "off", "merge", "unmerge", "save", "delete"] = ..., *words: Any, **options: Any) -> AdapterShown | AdaptersListed | Deleted:
         """adapter ACTION: list, load, on, off, merge, unmerge, save, delete."""
+    def surgery(self, action: Literal["cut", "problems"] = ..., *words: Any, **options: Any) -> ProblemsWritten | SubspaceCut:
+        """surgery ACTION: cut, problems."""

@@ -11,7 +11,7 @@ whatever is left to its own size.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import nn
@@ -62,6 +62,18 @@ def check_writers(anatomy: Anatomy, layers: Sequence[int], attention: bool) -> N
     for layer in layers:
         for writer in writers(attention):
             writer_places(anatomy, layer, writer)
+
+
+def remarks(anatomy: Anatomy, layers: Sequence[int], attention: bool) -> Iterator[str]:
+    """What a user should know of the writers that are cut: a norm behind them, and biases of theirs."""
+    cut = [(layer, writer) for layer in layers for writer in writers(attention)]
+    if any(norm_behind(anatomy, *each) is not None for each in cut):
+        yield (
+            "a norm stands between these writers and the residual stream: the subspace is taken out before it, turned "
+            "by its weights, so that none of it is written behind it; what is left has the size that the norm gives it"
+        )
+    if any(has_bias(anatomy, *each) for each in cut):
+        yield "these writers add a bias as well, a constant, which is none of their weights and stays"
 
 
 @torch.no_grad()

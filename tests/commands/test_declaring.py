@@ -275,6 +275,9 @@ _SPELT = [
     "1",
     "x=0.5",
     "fr*0.5+es",
+    "en,sw",
+    "last",
+    'before:" Austin"',
 ]
 
 

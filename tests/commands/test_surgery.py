@@ -72,8 +72,11 @@ def test_the_edit_is_saved_with_the_line_that_makes_it_again(ready: Session) -> 
     assert {change.keeps for change in saved.changes} == {True}  # type: ignore[union-attr]
     result(ready, "undo")
     header = ready.store.load("edit", "only", _Any)[0]
-    assert header.command == "surgery --layers 1-1 --dims 2 --parallel par.jsonl --at last --keep --raw --as only"
+    assert header.command == "surgery cut --layers 1 --parallel par.jsonl --dims 2 --at last --raw --keep --as only"
     result(ready, header.command + " --force")
+    assert same(ready, after)
+    result(ready, "undo")  # and so does a line of before `surgery cut` was a verb of its own
+    result(ready, "surgery --layers 1-1 --dims 2 --parallel par.jsonl --at last --keep --raw --as only --force")
     assert same(ready, after)
 
 
@@ -170,7 +173,7 @@ OTHERS = {
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("surgery", "--layers is missing"),
+        ("surgery", "missing option '--layers'"),
         ("surgery --layers 1-3 --parallel par.jsonl", "there is no layer 3"),
         ("surgery --layers 1 --parallel par.jsonl --dims 4", "differ in 3 dimensions at layer 1, fewer than 4"),
         ("surgery --layers 1 --parallel nowhere.jsonl", "nowhere.jsonl"),
@@ -188,14 +191,14 @@ OTHERS = {
         ('surgery --layers 1 --tokens " a" --vector part', "two subspaces"),
         ('surgery --layers 1 --tokens " a" --dims 3', "--dims is for versions"),
         ("surgery --layers 1 --parallel par.jsonl --count 3", "--count is for problems"),
-        ("surgery --layers 1 --tasks en", "--tasks is for writing problems"),
+        ("surgery --layers 1 --tasks en", "surgery cut has no option --tasks"),
         ("surgery --layers 1 --parallel par.jsonl --as taken", "exists already"),
         ("surgery --layers 1 --parallel par.jsonl --as a/b", "a/b"),
-        ("surgery problems", "needs a file"),
-        ("surgery problems p.jsonl --layers 1", "--layers says nothing to surgery problems"),
+        ("surgery problems", "missing argument 'FILE'"),
+        ("surgery problems p.jsonl --layers 1", "surgery problems has no option --layers"),
         ("surgery problems p.jsonl --count 1001", "too many"),
         ("surgery problems p.jsonl --tasks en,xx", "'xx' is no language"),
-        ("surgery problem p.jsonl", "'problem' is no action"),
+        ("surgery problem p.jsonl", "surgery has no 'problem'"),
     ],
 )
 def test_what_is_wrong_is_said_and_nothing_has_changed(ready: Session, line: str, said: str) -> None:
@@ -266,7 +269,7 @@ def test_its_words_are_completed(ready: Session, tiny_chat: OpenModel) -> None:
     def offered(line: str) -> list[str]:
         return [completion.text for completion in complete(line, session=ready)]
 
-    assert offered("surgery pr") == ["problems"]
+    assert offered("surgery ") == ["cut", "problems"] and offered("surgery pr") == ["problems"]
     assert "par.jsonl" in offered("surgery --layers 1 --parallel ")
     assert offered("surgery --at ") == ["mean", "last"]
     assert "all" in offered("surgery problems x.jsonl --tasks ")
