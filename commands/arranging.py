@@ -18,14 +18,17 @@ from sessions.circuits.selection import OPERATORS
 
 def action_at(actions: dict[str, Verb], given: Sequence[Word]) -> int | None:
     """Which of the words is the first that is neither an option of any of these sub-verbs nor its value."""
-    options = {name: option for verb in actions.values() for name, option in options_of(verb).items()}
-    waits = False
     for at, word in enumerate(given if actions else ()):
-        option = options.get(word.text) if is_option(word) else None
-        if not is_option(word) and not waits:
+        if not is_option(word) and not awaited(actions, given[:at]):
             return at
-        waits = option is not None and not option.is_flag
     return None
+
+
+def awaited(actions: dict[str, Verb], given: Sequence[Word]) -> bool:
+    """Whether the word behind these is the value of an option of one of these sub-verbs."""
+    options = {name: option for verb in actions.values() for name, option in options_of(verb).items()}
+    option = options.get(given[-1].text) if given and is_option(given[-1]) else None
+    return option is not None and not option.is_flag
 
 
 def takes_selection(verb: Verb) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 from msgspec import Struct
 
-from commands.arranging import action_at, ends_open, is_choice, is_option, joined, options_of, takes_selection
+from commands.arranging import action_at, awaited, ends_open, is_choice, is_option, joined, options_of, takes_selection
 from commands.grammar import words_of
 from commands.line import Word
 from commands.verb import DEFAULTS, VERBS, Verb, actions_of
@@ -48,7 +48,7 @@ def complete(line: str, cursor: int | None = None, session: Session | None = Non
     at = action_at(actions, rest)
     if at is not None and rest[at].text in actions:
         return _completed(actions[rest[at].text], rest[:at] + rest[at + 1 :], current, session)
-    open_ones = actions if at is None and not current.quoted else {}
+    open_ones = actions if at is None and not current.quoted and not awaited(actions, rest) else {}
     offered = [Completion(current.start, name, verb.summary) for name, verb in open_ones.items()]
     verb = VERBS.get(head) or DEFAULTS.get(head)
     further = [] if verb is None else _completed(verb, rest, current, session)
