@@ -118,6 +118,12 @@ class ShowEdits(Request, frozen=True):
         return _turned(ledger, self.which, self.action == "on")
 
 
+def check_new(session: Session, name: str, force: bool) -> None:
+    """Refuse a name that a new edit cannot have, before anything is computed; an empty one is chosen later."""
+    session.edits().check_new(name)
+    session.store.check_new("edit", name, force)
+
+
 def _loaded(session: Session, name: str, force: bool) -> EditsShown:
     from sessions.edits.commuting import beside
     from sessions.edits.inspecting import remarks

@@ -6,7 +6,6 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from commands.loading import shelf_of, taken_in
 from commands.presets import check_neurons
 from sessions.earlier import inventories
 from sessions.earlier.maxima import Maxima
@@ -14,6 +13,7 @@ from sessions.errors import ArtifactError, ModelError, UsageError
 from sessions.files.disk import read_file, write_file
 from sessions.interventions.presets import Known, Preset
 from sessions.lines import line_of, with_options
+from sessions.loaded_adapters import shelf_of, taken_in
 from sessions.model.units import Neuron
 from sessions.results import Exported, FileEntry, FileShown, Saved
 from sessions.session import Session

@@ -9,11 +9,10 @@ from msgspec import structs
 
 from commands.choices import SITE
 from commands.circuits import range_of
-from commands.names import CURRENT, ArtifactName, Prompts, SavedName
+from commands.names import CURRENT, ArtifactName, Prompts, RoundName, SavedName
 from commands.ranges import Layers
 from commands.reading import prompts_of
 from commands.request import Arg, Flag, Opt, Request
-from commands.rounds import RoundName
 from commands.verb import verb
 from commands.words import Whole
 from sessions.circuits.circuit import Circuit
@@ -126,8 +125,7 @@ def _shown(session: Session, name: str, layers: tuple[int, int] | None, force: b
 
 def refuse_taken(session: Session, name: str, force: bool) -> None:
     """Raise `ArtifactError` where a vector has that name, before anything is computed for another."""
-    if not force and name in session.store.names("vector"):
-        raise ArtifactError(f"vector '{name}' exists already", "replace it with --force, or choose another name")
+    session.store.check_new("vector", name, force)
 
 
 def taken_apart(

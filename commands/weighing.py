@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from commands.loading import AdapterName
-from commands.rounds import RoundName
+from commands.names import AdapterName, RoundName
 from commands.words import Number, Word
 from sessions.errors import UsageError
 from sessions.session import Session

@@ -167,6 +167,22 @@ def rewrite(
     )
 
 
+def described(made: Rewriting, token: Token, examples: Examples) -> Edit:
+    """Its edit with what is known of it: what it does, in words, and the facts that it was made of."""
+    neuron, alpha = made.made.neuron, made.rows[made.chosen].alpha
+    facts = {
+        "neuron": str(neuron),
+        "token": token.text,
+        "rule": examples.rule,
+        "alpha": f"{alpha:g}",
+        "scale_g": f"{made.made.scale_gate:.6g}",
+        "examples": examples.source,
+    }
+    facts |= {} if made.made.scale_up is None else {"scale_u": f"{made.made.scale_up:.6g}"}
+    facts |= {} if made.brake is None else {"brake": str(made.brake.neuron), "beta": f"{made.brake.beta:g}"}
+    return replace(made.edit, about=f'{neuron} says "{token.text}" {examples.rule}', facts=facts)
+
+
 def remarks(made: Rewriting, examples: Examples) -> tuple[str, ...]:
     """Doubts about a rewriting, in words."""
     row, found = made.rows[made.chosen], []

@@ -149,6 +149,17 @@ class Rounds:
         kept = {key: tensor for key, tensor in contents.tensors.items() if key not in _LOSSES}
         return Recruits.unpacked(Tensors(contents.fields, kept), str(path))
 
+    def share(self, found: Round) -> float | None:
+        """The part of all absorbed gradient that the recruits of a round absorbed; None where there are none.
+
+        Raises:
+            ArtifactError: the file of what its neurons absorbed is missing or damaged.
+        """
+        absorbed = self.recruits(found.name)
+        total = absorbed.total(absorbed.usual)
+        strongest = sum(neuron.attribution or 0.0 for neuron in found.recruited)
+        return strongest / total if total and found.recruited else None
+
     def save(
         self, found: Round, recruits: Recruits, adapter: Mapping[str, Tensor] | None, *, force: bool = False
     ) -> Path:
