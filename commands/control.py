@@ -112,7 +112,15 @@ class ShowHelp(Request, frozen=True):
 
         if self.name is not None:
             chosen = find(self.name)
-            return Help(verb=str(chosen.name), text=chosen.help_text(), example=chosen.example)
+            return Help(
+                verb=str(chosen.name),
+                text=chosen.help_text(),
+                example=chosen.example,
+                usage=chosen.usage,
+                about=chosen.help or "",
+                groups=tuple((group or "Parameters", tuple(rows)) for group, rows in chosen.groups().items()),
+                examples=chosen.examples,
+            )
         families: dict[str, list[tuple[str, str]]] = {}
         for known in VERBS.values():
             families.setdefault(known.family, []).append((str(known.name), known.summary))
