@@ -37,7 +37,7 @@ def _(value: results.Info) -> Iterator[AnyBlock]:
             yield Note(text=f"no {ability}: {reason}", role="remark")
     state = value.state
     circuit = f"{state.circuit or 'unnamed'}, {counted(state.circuit_size, 'neuron')}" if state.circuit_size else ""
-    held = {
+    held: dict[str, str | tuple[str, ...]] = {
         "prompt": state.prompt and quoted(state.prompt),
         "seed": state.seed and quoted(state.seed),
         "circuit": circuit,
