@@ -156,7 +156,7 @@ def kept_means(
 
     anatomy = session.opened().anatomy
     refuse_experts(anatomy, OTHER_REFERENCE)
-    found, notes = session.read_means(name, force=force)
+    found, notes = session.saved.read_means(name, force=force)
     said = [*notes, f"means:{name} are over {found.about.over}"]
     if found.about.sha256 and found.about.under != session.under():
         said.append(f"what is suppressed or edited was another when means:{name} were taken")

@@ -14,17 +14,17 @@ from commands.request import Arg, Flag, Opt, Request
 from commands.vectors import refuse_taken, taken_apart
 from commands.verb import verb
 from commands.words import Observed, Text, Whole
-from sessions.circuits.circuit import Neuron
 from sessions.errors import UsageError
 from sessions.events import Steps
 from sessions.interventions.arms import Condition
 from sessions.model.info import Encoded, Prompt
+from sessions.model.units import Neuron
 from sessions.results import VectorShown
 from sessions.session import Session
 
 if TYPE_CHECKING:
     from sessions.atlas.atlas import By, Maximum
-    from sessions.interventions.comparing import Asked
+    from sessions.interventions.answering import Asked
     from sessions.model.hooks import StateSite
 
 FAMILY = "Hidden states"
@@ -60,7 +60,7 @@ class Capture(Request, frozen=True):
     force: Annotated[bool, Flag("replace what has that name; use an atlas of another model")] = False
 
     def run(self, session: Session) -> Steps[VectorShown]:
-        from sessions.interventions.transplanting import captured
+        from sessions.patching.transplanting import captured
 
         layer = self.layer
         opened = session.opened()
@@ -120,11 +120,11 @@ def _one(session: Session, text: str) -> Neuron:
 
 def _in_atlas(session: Session, name: str, neuron: Neuron, by: By, force: bool) -> tuple[Asked, int, Maximum]:
     """The text that woke a neuron most, as far as the place where it did, and that place."""
-    from sessions.interventions.transplanting import source_of
+    from sessions.directions.findings import Origin
     from sessions.model.tokens import token_text
-    from sessions.vectors.findings import Origin
+    from sessions.patching.transplanting import source_of
 
-    atlas, _ = session.read_atlas(name, force=force)
+    atlas, _ = session.saved.read_atlas(name, force=force)
     found = atlas.strongest(neuron, by)
     if found is None:
         raise UsageError(f"{neuron} was never computed in atlas '{name}'", "an expert that no token was sent to")
@@ -162,7 +162,7 @@ def marked_in(encoded: Encoded, word: str, nth: int | None, notes: list[str]) ->
 
 def check_layer(session: Session, layer: int, site: StateSite) -> None:
     """Raise `UsageError` or `ModelError` unless the model has this site of this layer."""
-    from sessions.vectors.vector import check_site
+    from sessions.directions.vector import check_site
 
     anatomy = session.opened().anatomy
     anatomy.check_layer(layer)

@@ -12,11 +12,11 @@ from commands.request import Arg, Excludes, Flag, Needs, Opt, Options, Request
 from commands.verb import verb
 from commands.verification import agreed, measured
 from commands.words import Real, Rows, SelectionWord, Token, Whole
-from sessions.circuits.circuit import Neuron
 from sessions.circuits.methods import METHODS
 from sessions.errors import UsageError
 from sessions.events import Progress, Steps
 from sessions.model.info import Token as Vocabulary
+from sessions.model.units import Neuron
 from sessions.results import Discovered, Narrowed, NeuronRow, NeuronTable
 from sessions.session import Session
 
@@ -295,7 +295,7 @@ class ListNeurons(Request, frozen=True):
     tokens: Annotated[int, Opt(Whole(1, 100), "tokens to show that each neuron pushes up and down")] = 3
 
     def run(self, session: Session) -> Steps[NeuronTable]:
-        from sessions.circuits.lens import pushed
+        from sessions.directions.lens import pushed
 
         chosen = session.select(self.selection, length=session.circuit_length())
         shown = chosen.neurons[: session.settings.rows if self.rows is None else self.rows]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,14 +11,14 @@ from msgspec import to_builtins
 from commands.choices import SettingName, SettingValue
 from commands.names import ScriptName
 from commands.request import Arg, Flag, Opt, Request
-from commands.verb import verb
+from commands.verb import DEFAULTS, Verb, actions_of, family_help, verb
 from commands.words import VerbName, Word
 from sessions.errors import UsageError
 from sessions.events import Steps
-from sessions.journal import versions
 from sessions.results import CommandFiles, Help, Info, Quit, Ran, SettingsShown
 from sessions.session import Session
 from sessions.settings import changed, describe
+from sessions.versions import versions
 
 if TYPE_CHECKING:
     pass
@@ -105,26 +106,52 @@ class RunFile(Request, frozen=True):
 class ShowHelp(Request, frozen=True):
     """List the verbs, or explain one."""
 
-    name: Annotated[str | None, Arg(VerbName(), "a verb; without it, list them all")] = None
+    name: Annotated[
+        tuple[str, ...], Arg(VerbName(), "a verb; without it, list them all", metavar="[VERB]", many=True)
+    ] = ()
 
     def run(self, session: Session) -> Help:
         from commands.grammar import VERBS, find
 
-        if self.name is not None:
-            chosen = find(self.name)
-            return Help(
-                verb=str(chosen.name),
-                text=chosen.help_text(),
-                example=chosen.example,
-                usage=chosen.usage,
-                about=chosen.help or "",
-                groups=tuple((group or "Parameters", tuple(rows)) for group, rows in chosen.groups().items()),
-                examples=chosen.examples,
-            )
+        actions = actions_of(" ".join(self.name))
+        if actions:
+            return _family(self.name[0], tuple(actions.values()))
+        if self.name:
+            return _explained(find(" ".join(self.name)))
         families: dict[str, list[tuple[str, str]]] = {}
         for known in VERBS.values():
             families.setdefault(known.family, []).append((str(known.name), known.summary))
         return Help(families=tuple((family, tuple(rows)) for family, rows in families.items()))
+
+
+def _explained(chosen: Verb) -> Help:
+    """A verb in full."""
+    return Help(
+        verb=str(chosen.name),
+        text=chosen.help_text(),
+        example=chosen.example,
+        usage=chosen.usage,
+        about=chosen.help or "",
+        groups=tuple((group or "Parameters", tuple(rows)) for group, rows in chosen.groups().items()),
+        examples=chosen.examples,
+    )
+
+
+def _family(head: str, actions: Sequence[Verb]) -> Help:
+    """The verbs that begin with the same word."""
+    default = DEFAULTS.get(head)
+    alone = f" ({head} alone means this)"
+    rows = tuple((each.usage, each.summary + (alone if each is default else "")) for each in actions)
+    examples = tuple(each.example for each in actions)
+    usage = f"{head} ACTION …"
+    return Help(
+        verb=head,
+        text=family_help(head),
+        example=examples[0],
+        usage=usage,
+        groups=(("Actions", rows),),
+        examples=examples,
+    )
 
 
 @verb("quit", family=FAMILY, example="quit")

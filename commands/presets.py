@@ -15,11 +15,11 @@ from commands.request import Arg, Flag, Opt, Request
 from commands.verb import verb
 from commands.words import Listed as ListedWords
 from commands.words import Number
+from sessions.cancel import look
 from sessions.errors import ArtifactError, UsageError
 from sessions.interventions.presets import REGIONS, Preset, part, preset_of, treatments
 from sessions.interventions.treatment import SEGMENTS, refuse_overlaps
 from sessions.lines import line_of
-from sessions.model.cancel import look
 from sessions.results import Listed, PresetShown, Saved
 from sessions.session import Session
 
@@ -102,7 +102,7 @@ def _listed(
     if name is None:
         _only("list", tier=tier, region=region)
         return Listed(rows=tuple(session.store.rows("preset")))
-    found, _ = session.read_preset(name, force=True)
+    found, _ = session.saved.read_preset(name, force=True)
     chosen = part(found, name, tiers=tier or (), regions=region or ())
     return PresetShown(name=name, neurons=chosen.neurons, size=len(found), listed=session.settings.rows)
 
@@ -134,7 +134,7 @@ def _applied(
     force: bool,
 ) -> PresetShown:
     session.opened()
-    found, notes = session.read_preset(name, force=force)
+    found, notes = session.saved.read_preset(name, force=force)
     chosen = of(found)
     if gain is not None:
         chosen = structs.replace(chosen, neurons=tuple(known.scaled(gain) for known in chosen.neurons))

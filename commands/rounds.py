@@ -14,9 +14,9 @@ from commands.names import FileName, Name
 from commands.training import FAMILY
 from commands.verb import argument, option, verb
 from commands.words import Length, Rows, Word
-from sessions.disk import write_file
 from sessions.errors import ArtifactError, UsageError
 from sessions.events import Steps
+from sessions.files.disk import write_file
 from sessions.model.info import same_model
 from sessions.results import Compared, RecruitRow, RecruitsShown, RoundsShown
 from sessions.session import Session
@@ -151,7 +151,7 @@ def _answered(session: Session, found: Sequence[Round], max_tokens: int | None) 
     words = ["base"]
     for each in found:
         words += [f"round:{each.name}", *([f"round:{each.name}+unsuppressed"] if each.suppressed else [])]
-    states = [(arm.name, arm.within) for arm in arms_of(session, tuple(words))]
+    states = [(arm.name, arm.within) for arm in arms_of(session.arm_sources(), tuple(words))]
     return (yield from in_states(session, "rounds", ", ".join(each.name for each in found), states, max_tokens))
 
 
@@ -177,7 +177,7 @@ def recruits(session: Session, name: str | None, top: int, by: str | None) -> Re
 
     recruits:NAME is the same as a selection, everywhere: suppress recruits:1, ablate recruits:1:10.
     """
-    from sessions.circuits.lens import pushed
+    from sessions.directions.lens import pushed
     from sessions.training.round import Rounds
 
     opened, shelf = session.opened(), Rounds(session.store)

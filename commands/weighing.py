@@ -13,8 +13,8 @@ from sessions.session import Session
 from sessions.training.findings import series_of
 
 if TYPE_CHECKING:
+    from sessions.comparisons.sweeping import Chosen, Plan, Share
     from sessions.edits.adapters import Adapter
-    from sessions.interventions.sweeping import Chosen, Plan, Share
 
 
 class Mixture(Word):
@@ -41,7 +41,7 @@ class Mixture(Word):
 
 def numbers(words: Sequence[str]) -> tuple[float, ...]:
     """The multipliers that are given, each once."""
-    from sessions.interventions.cells import refuse_multipliers
+    from sessions.comparisons.cells import refuse_multipliers
 
     multipliers = tuple(Number().read(word) for word in words)
     refuse_multipliers(multipliers)
@@ -64,7 +64,7 @@ def weighed_adapters(
         raise UsageError("--against goes with one --adapter", "put them together: --adapter fr+it --against es")
     multipliers = numbers(words)
     session.opened()
-    found = [weighed(session, word, against or "") for word in adapters]
+    found = [weighed(session.arm_sources(), word, against or "") for word in adapters]
     chosen = tuple(each.chosen for each in found)
     if len({each.deep for each in chosen}) > 1:
         raise UsageError("depths of a series and weights are two sweeps", "sweep one of them at a time")
@@ -91,7 +91,7 @@ def adapters_again(session: Session, plan: Plan) -> dict[Share, Adapter]:
     """The adapters of a sweep that is gone on with."""
     from sessions.evaluation.weighing import read_again
 
-    return read_again(session, plan) if plan.weighs else {}
+    return read_again(session.arm_sources(), plan) if plan.weighs else {}
 
 
 def left_out(session: Session, chosen: Sequence[Chosen]) -> Iterator[str]:

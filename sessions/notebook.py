@@ -12,7 +12,6 @@ from pathlib import Path
 
 from sessions.circuits.attribution import STEPS, Attribution, Reference
 from sessions.circuits.choosing import Choice, candidates, choose
-from sessions.circuits.circuit import Neuron, Target
 from sessions.circuits.discovery import Question, Scope, Way, attributed
 from sessions.circuits.methods import DEFAULT, Method, named
 from sessions.circuits.recording import means, recorded
@@ -21,7 +20,9 @@ from sessions.errors import UsageError
 from sessions.events import finished
 from sessions.model.info import Encoded, Prompt, Token
 from sessions.model.opening import OpenModel
+from sessions.model.target import Target
 from sessions.model.tokens import continuation, encode
+from sessions.model.units import Neuron
 from sessions.store import default_home
 
 

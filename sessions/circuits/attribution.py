@@ -23,11 +23,11 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from sessions.circuits.circuit import Neuron
+from sessions.cancel import Cancel
 from sessions.circuits.methods import DEFAULT, named
 from sessions.errors import ModelError
-from sessions.model.cancel import Cancel
 from sessions.model.parts import Anatomy
+from sessions.model.units import Neuron
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from sessions.circuits.circuit import BEYOND, Circuit, Neuron, Target
+from sessions.cancel import look
+from sessions.circuits.circuit import Circuit
 from sessions.errors import ArtifactError, UsageError
-from sessions.model.cancel import look
+from sessions.model.target import Target
+from sessions.model.units import BEYOND, Neuron
 
 if TYPE_CHECKING:
     from sessions.model.parts import Anatomy

@@ -21,9 +21,9 @@ import torch
 from msgspec.structs import replace
 from torch import Tensor
 
-from sessions.circuits.card import reads
-from sessions.circuits.circuit import Neuron
-from sessions.circuits.lens import AT_ONCE, extremes, predicted
+from sessions.cancel import Cancel
+from sessions.directions.lens import AT_ONCE, extremes, predicted
+from sessions.directions.reading import reads
 from sessions.edits.commuting import beside, scaled_under
 from sessions.edits.deltas import (
     Factors,
@@ -44,7 +44,6 @@ from sessions.edits.hooked import hooked
 from sessions.edits.ledger import Ledger
 from sessions.errors import ModelError
 from sessions.events import Progress, Steps
-from sessions.model.cancel import Cancel
 from sessions.model.homes import home_of
 from sessions.model.hooks import watched
 from sessions.model.opening import OpenModel
@@ -57,6 +56,7 @@ from sessions.model.places import (
     writer_places,
 )
 from sessions.model.tokens import last_positions
+from sessions.model.units import Neuron
 
 #: Tokens of the whole edit that are counted, and positions of the prompt whose logits are held against each other.
 COUNTED, POSITIONS = 10, 64

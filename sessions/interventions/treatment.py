@@ -23,9 +23,9 @@ from typing import Generic, Literal, TypeVar
 
 from msgspec import Struct, structs
 
-from sessions.circuits.circuit import Neuron
+from sessions.cancel import look
 from sessions.errors import UsageError
-from sessions.model.cancel import look
+from sessions.model.units import Neuron
 
 Region = Literal["all", "prompt", "generated", "thought", "answer"]
 #: Regions that an opening or closing marker bounds.

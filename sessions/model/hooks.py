@@ -16,8 +16,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from sessions.cancel import Cancel
 from sessions.errors import ModelError
-from sessions.model.cancel import Cancel
 from sessions.model.parts import Anatomy, DenseSite, ExpertSite, Layer, Site
 
 
@@ -233,3 +233,12 @@ def count_hooks(model: nn.Module) -> int:
         + ("forward" in m.__dict__)
         for m in model.modules()
     )
+
+
+@contextmanager
+def only_to(anatomy: Anatomy, layer: int) -> Iterator[None]:
+    """Inside the block the layers above `layer` compute nothing."""
+    with ExitStack() as stack:
+        for above in anatomy.layers[layer + 1 :]:
+            stack.enter_context(passing(above.block))
+        yield

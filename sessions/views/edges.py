@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sessions import results
-from sessions.circuits.circuit import Neuron, Place
 from sessions.circuits.diagram import tree
 from sessions.circuits.flow import Flow
+from sessions.model.units import Neuron, Place
 from sessions.views.blocks import AnyBlock, Cell, Column, Fact, Facts, Heat, Row, StandsFor, Table
 from sessions.views.registry import facts, viewed
 from sessions.views.writing import MISSING, aim, counted, multiple, percent, signed

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sessions import results
-from sessions.circuits.circuit import Neuron
 from sessions.circuits.comparing import Comparison
-from sessions.vectors.findings import EXPLAINED_BY, Aligned, Direction, TopOverlap
+from sessions.directions.findings import EXPLAINED_BY, Aligned, Direction, TopOverlap
+from sessions.model.units import Neuron
 from sessions.views.blocks import AnyBlock, Column, Note, Row, StandsFor, Table
 from sessions.views.circuits import PUSHES
 from sessions.views.registry import facts, viewed

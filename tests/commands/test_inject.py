@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import torch
 
-from commands.grammar import complete
+from commands.completing import complete
+from sessions.directions.vector import Vector
 from sessions.model.opening import OpenModel, adopt
 from sessions.session import Session
-from sessions.vectors.vector import Vector
 from tests.commands.driving import failure, result, unharmed
 from tests.families import tiny, tiny_tokenizer
 
@@ -265,7 +265,7 @@ def test_an_atlas_names_the_place_that_woke_a_neuron_most(session: Session, tmp_
     result(session, f"atlas build demo --corpus {corpus} --layers 8")
     made = result(session, "capture wild L8/N1075 --from atlas:demo")
     assert made.origin.neuron == "L8/N1075" and made.directions[0].layer == 8
-    found = session.read_atlas("demo")[0].strongest(loaded_neuron("L8/N1075"))
+    found = session.saved.read_atlas("demo")[0].strongest(loaded_neuron("L8/N1075"))
     assert found is not None and (found.token, found.position) == (made.origin.token, made.origin.position)
     shown = result(session, 'inject wild --into "A detailed description of x is that" --at x --raw --max-tokens 4')
     assert str(shown.observed[0].neuron) == "L8/N1075"
@@ -273,6 +273,6 @@ def test_an_atlas_names_the_place_that_woke_a_neuron_most(session: Session, tmp_
 
 
 def loaded_neuron(text: str) -> Any:
-    from sessions.circuits.circuit import Neuron
+    from sessions.model.units import Neuron
 
     return Neuron.parse(text)

@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from commands import run
-from commands.grammar import complete
-from sessions.edits.parallel import read_parallel
+from commands.completing import complete
 from sessions.events import Failed, Progress
 from sessions.model.hooks import count_hooks
 from sessions.model.opening import OpenModel, adopt
 from sessions.session import Session
+from sessions.texts.parallel import read_parallel
 from tests.commands.driving import events_of, failure, failure_in, result, unharmed
 from tests.families import tiny, tiny_tokenizer
 
@@ -66,7 +66,7 @@ def test_what_differs_between_versions_is_cut_and_told_layer_by_layer(ready: Ses
 def test_the_edit_is_saved_with_the_line_that_makes_it_again(ready: Session) -> None:
     result(ready, "surgery --layers 1 --dims 2 --parallel par.jsonl --at last --raw --keep --as only")
     after = bits(ready)
-    saved, _ = ready.read_edit("only")
+    saved, _ = ready.saved.read_edit("only")
     assert saved.facts["versions"] == "plain loud" and saved.facts["at"] == "last" and not saved.pushes
     assert saved.about.startswith("L1: nothing kept but 2 dims of what differs between 2 versions of 3 prompts")
     assert {change.keeps for change in saved.changes} == {True}  # type: ignore[union-attr]
@@ -199,8 +199,8 @@ OTHERS = {
     ],
 )
 def test_what_is_wrong_is_said_and_nothing_has_changed(ready: Session, line: str, said: str) -> None:
+    from sessions.directions.vector import Vector
     from sessions.edits.edit import Edit, Projection
-    from sessions.vectors.vector import Vector
 
     for name, data in OTHERS.items():
         Path(name).write_bytes(data)

@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from msgspec import structs
 
 from sessions.circuits.agreement import Agreement
-from sessions.circuits.circuit import Circuit, Neuron, Target
+from sessions.circuits.circuit import Circuit
 from sessions.events import Value
 from sessions.model.info import Token
+from sessions.model.target import Target
+from sessions.model.units import Neuron
 from sessions.results import Discovered, Faithfulness, FaithfulnessRow, NeuronRow, NeuronTable, Verified
 from tests.filling import filled
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sessions.circuits.circuit import Neuron
 from sessions.circuits.flow import between_layers, bottlenecks, gathered, hubs
 from sessions.events import Value
+from sessions.model.units import Neuron
 from sessions.results import Edges
 from tests.filling import filled
 from tests.samples.circuits import NEURONS

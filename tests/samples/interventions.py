@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 from msgspec import structs
 
-from sessions.circuits.circuit import Neuron
 from sessions.events import Value
 from sessions.interventions.arms import Arm, Shift
 from sessions.interventions.presets import Known
 from sessions.model.info import Token
+from sessions.model.units import Neuron
 from sessions.results import Compared, PresetShown, Strength, StrengthShown, WorkingSet
 from tests.filling import filled
 from tests.samples.circuits import NEURONS, target

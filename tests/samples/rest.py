@@ -8,8 +8,7 @@ from msgspec import structs
 
 from sessions import results
 from sessions.atlas.findings import Peak, Profile, QuietRow, TopRow
-from sessions.circuits.circuit import Neuron, Target
-from sessions.edits.cuts import LayerCut
+from sessions.directions.features import About, Encoding, Feature
 from sessions.edits.findings import (
     DeltaDirection,
     DeltaPart,
@@ -19,12 +18,14 @@ from sessions.edits.findings import (
     EditedPart,
     NeuronDelta,
 )
-from sessions.edits.rewritten import AtAlpha, Braked, Firing, Replied, Saying, Separation
 from sessions.events import Value
 from sessions.interventions.arms import Arm, Shift
-from sessions.interventions.transplants import LayerMap, Observed, Placed
 from sessions.model.info import Encoded, Token
-from sessions.vectors.features import About, Encoding, Feature
+from sessions.model.target import Target
+from sessions.model.units import Neuron
+from sessions.patching.transplants import LayerMap, Observed, Placed
+from sessions.rewriting.rewritten import AtAlpha, Braked, Firing, Replied, Saying, Separation
+from sessions.surgery.cuts import LayerCut
 from tests.filling import filled
 from tests.samples.circuits import NEURONS as neurons
 from tests.samples.circuits import target as target_of

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from msgspec import structs
 
-from sessions.circuits.circuit import Target
+from sessions.comparisons.cells import Cell, Knee, Top, curve_of
 from sessions.events import Value
-from sessions.interventions.cells import Cell, Knee, Top, curve_of
+from sessions.model.target import Target
 from sessions.results import Swept, SweptGrid
 from tests.filling import filled
 from tests.samples.circuits import target

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from msgspec import structs
 
-from sessions.circuits.circuit import Neuron
 from sessions.events import Value
+from sessions.model.units import Neuron
 from sessions.results import RecruitRow, RecruitsShown, RoundsCompared, RoundsShown, RoundTrained
 from sessions.training.comparing import compared
 from sessions.training.findings import Epoch, Outcome, Plan, Round

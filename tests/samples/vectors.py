@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 from msgspec import structs
 
-from sessions.circuits.circuit import Neuron
 from sessions.circuits.comparing import compared
+from sessions.directions.findings import Aligned, Direction, LayerCosine, Span
 from sessions.events import Value
+from sessions.model.units import Neuron
 from sessions.results import (
     CircuitHeldAgainst,
     CircuitsCompared,
@@ -18,7 +19,6 @@ from sessions.results import (
     VectorsCompared,
     VectorShown,
 )
-from sessions.vectors.findings import Aligned, Direction, LayerCosine, Span
 from tests.filling import filled
 from tests.samples.circuits import circuit
 

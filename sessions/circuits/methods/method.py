@@ -17,13 +17,13 @@ from sessions.errors import UsageError
 from sessions.events import Steps
 
 if TYPE_CHECKING:
+    from sessions.cancel import Cancel
     from sessions.circuits.attribution import Attribution, Reference
     from sessions.circuits.choosing import Candidates
-    from sessions.circuits.circuit import Target
     from sessions.circuits.passes import Pass
-    from sessions.model.cancel import Cancel
     from sessions.model.opening import OpenModel
     from sessions.model.parts import Anatomy
+    from sessions.model.target import Target
 
 #: What neurons may be compared with: nothing, their means, or what they are in another prompt.
 REFERENCES = ("zero", "mean", "prompt")

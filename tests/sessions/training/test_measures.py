@@ -12,9 +12,9 @@ from torch.nn import functional
 
 from sessions.errors import ArtifactError
 from sessions.events import Progress, finished
+from sessions.files.tensor_file import Tensors, digest, read, written
 from sessions.model.opening import OpenModel, adopt
 from sessions.store import Store
-from sessions.tensor_file import Tensors, digest, read, written
 from sessions.training.comparing import compared
 from sessions.training.findings import Plan, Step, by_layer, epochs_of, shares
 from sessions.training.gradients import ModuleGradients
@@ -119,7 +119,7 @@ def _norms(learner: Learner, lesson: Lesson, state: State) -> dict[tuple[str, in
 
 
 def test_gradient_of_neurons_alone_is_that_of_their_own_weights() -> None:
-    from sessions.circuits.circuit import Neuron
+    from sessions.model.units import Neuron
 
     found = opened()
     alone = plan(found, modules=(), neurons=(Neuron(1, 3), Neuron(2, 5)))
