@@ -112,6 +112,11 @@ def counted(count: int, what: str) -> str:
     return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
 
 
+def shortened(text: str, length: int) -> str:
+    """The text, or its beginning and `…`, in so many characters at most."""
+    return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
 def written(cell: Cell, column: Column) -> str:
     """A cell of a column, safe to show on one line."""
     if cell is None or (isinstance(cell, float) and math.isnan(cell)):

@@ -141,7 +141,7 @@ def test_what_json_cannot_say_does_not_stop_the_journal(journal: Journal) -> Non
 
 def test_the_versions_are_known_without_importing_what_they_are_of() -> None:
     code = (
-        "import sys; from sessions.journal import versions; v = versions();"
+        "import sys; from sessions.versions import versions; v = versions();"
         "assert set(v) == {'workbench', 'python', 'torch', 'transformers'} and all(v.values()), v;"
         "assert not {'torch', 'transformers'} & set(sys.modules)"
     )
