@@ -22,7 +22,7 @@ from sessions.results import Ensembled
 from sessions.session import Session
 
 
-class Share(Word):
+class WeightedAdapter(Word):
     """An adapter and its weight: `fr=0.4`."""
 
     name = "weighted adapter"
@@ -63,7 +63,7 @@ class CombineAdapters(Request, frozen=True):
 
     members: Annotated[
         tuple[tuple[str, float], ...],
-        Arg(Share(), "kept adapters, each with its weight", metavar="NAME=WEIGHT…", many=True),
+        Arg(WeightedAdapter(), "kept adapters, each with its weight", metavar="NAME=WEIGHT…", many=True),
     ] = ()
     combination: Annotated[
         str,

@@ -73,6 +73,13 @@ def ready(austin: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
 
 
 NEEDS_SAVED = ("load", "delete", "compare")
+#: The lines that have to stand before the example of a verb.
+BEFORE = {
+    "adapter on": ("adapter load fr", "adapter off fr"),
+    "adapter off": ("adapter load fr",),
+    "adapter merge": ("adapter load fr",),
+    "adapter unmerge": ("adapter load fr", "adapter merge fr"),
+}
 
 
 @pytest.mark.parametrize("name", [name for name in VERBS if name != "run"])
@@ -85,6 +92,8 @@ def test_the_example_of_every_verb_runs_as_it_stands(ready: Session, name: str) 
         ready.take_edit(louder(ready.opened()), "meow", "rewrite L1/N3")
     if name == "redo":
         result(ready, "undo")
+    for line in BEFORE.get(name, ()):
+        result(ready, line)
     assert result(ready, VERBS[name].example) is not None
 
 
