@@ -15,13 +15,12 @@ from commands.request import Arg, Flag, Opt, Request
 from commands.verb import verb
 from commands.words import Listed as ListedWords
 from commands.words import Number
-from sessions.errors import ArtifactError, UsageError
-from sessions.interventions.presets import REGIONS, Preset, part, preset_of, treatments
+from sessions.errors import UsageError
+from sessions.interventions.presets import REGIONS, Preset, check_fits, part, preset_of, treatments
 from sessions.interventions.treatment import SEGMENTS, refuse_overlaps
-from sessions.lines import line_of
-from sessions.model.cancel import look
 from sessions.results import Listed, PresetShown, Saved
 from sessions.session import Session
+from sessions.store import Key
 
 FAMILY = "Interventions"
 
@@ -77,7 +76,7 @@ class UsePreset(Request, frozen=True):
             raise UsageError(f"preset {self.action} needs a name", f"for example: preset {self.action} calm")
         if self.action == "save":
             _only("save", gain=self.gain, tier=self.tier, region=self.region, marker=self.marker)
-            return _saved(session, self.name, self.force)
+            return self._saved(session, self.name)
         name, tiers, regions = self.name, self.tier or (), self.region or ()
         return _applied(
             session,
@@ -87,6 +86,15 @@ class UsePreset(Request, frozen=True):
             self.marker,
             self.force,
         )
+
+    def _saved(self, session: Session, name: str) -> Saved:
+        if not session.live:
+            raise UsageError(
+                "nothing is live, so there is nothing to save", "make something live: shift L24/N1005 2 --live"
+            )
+        key, preset = Key("preset", name), preset_of(tuple(treatment.turned for treatment in session.live))
+        path = session.keep(key, preset, structs.replace(self, force=False).line(), force=self.force)
+        return Saved(name=str(key), path=str(path))
 
 
 def _only(action: str, **given: object) -> None:
@@ -107,24 +115,6 @@ def _listed(
     return PresetShown(name=name, neurons=chosen.neurons, size=len(found), listed=session.settings.rows)
 
 
-def _saved(session: Session, name: str, force: bool) -> Saved:
-    if not session.live:
-        raise UsageError(
-            "nothing is live, so there is nothing to save", "make something live: shift L24/N1005 2 --live"
-        )
-    info = session.opened().info
-    path = session.store.save(
-        "preset",
-        name,
-        preset_of(tuple(treatment.turned for treatment in session.live)),
-        model=info.name,
-        fingerprint=info.fingerprint,
-        command=line_of(["preset", "save", name]),
-        force=force,
-    )
-    return Saved(name=f"preset:{name}", path=str(path))
-
-
 def _applied(
     session: Session,
     name: str,
@@ -138,7 +128,7 @@ def _applied(
     chosen = of(found)
     if gain is not None:
         chosen = structs.replace(chosen, neurons=tuple(known.scaled(gain) for known in chosen.neurons))
-    check_neurons(session, name, chosen)
+    check_fits(chosen, name, session.opened().anatomy)
     chosen, unthought = _without_thoughts(session, name, chosen, marker)
     chosen, more = _without_suppressed(session, name, chosen)
     made = treatments(chosen, f"preset {name}", _marker(session, chosen, marker))
@@ -188,21 +178,6 @@ def _without_suppressed(session: Session, name: str, preset: Preset) -> tuple[Pr
     first = next(known.neuron for known in preset.neurons if known.neuron.site in suppressed)
     remark = f"{len(preset) - len(left)} of them are suppressed and stay at zero: the first is {first}"
     return structs.replace(preset, neurons=left), (remark,)
-
-
-def check_neurons(session: Session, name: str, preset: Preset) -> None:
-    """Refuse a preset with a neuron that the open model lacks."""
-    anatomy = session.opened().anatomy
-    for known in preset.neurons:
-        look()
-        try:
-            anatomy.check(known.layer, known.index)
-        except UsageError as error:
-            called = f" ({known.id})" if known.id != str(known.neuron) else ""
-            raise ArtifactError(
-                f"preset '{name}' has a neuron {known.neuron}{called} that this model lacks: {error.message}",
-                "open the model it came from",
-            ) from error
 
 
 def _marker(session: Session, preset: Preset, said: str | None) -> str:

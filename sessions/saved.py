@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
 
@@ -16,7 +16,7 @@ from sessions.interventions.presets import Preset
 from sessions.interventions.presets import sound as sound_preset
 from sessions.layouts import Header
 from sessions.model.info import same_model
-from sessions.store import Store, check_model
+from sessions.store import Key, Store, check_model
 from sessions.tensor_file import texts_of
 
 if TYPE_CHECKING:  # the rooms that need torch or numpy are imported when they are needed
@@ -97,11 +97,20 @@ class Saved:
         """
         from sessions.edits.files import EditFile
 
-        opened, info = self.opened(), self.opened().info
+        opened = self.opened()
         with edit.applied(opened):
             pass  # it fits: what is saved can be applied
-        body, of = EditFile(edit.recorded(opened)), {"model": info.name, "fingerprint": info.fingerprint}
-        return self.store.save("edit", name, body, **of, command=command, force=force)
+        return self.keep(Key("edit", name), EditFile(edit.recorded(opened)), command, force=force)
+
+    def keep(self, key: Key, body: Any, command: str, *, force: bool = False) -> Path:
+        """Save something that belongs to the open model, and return its path. `command` is the line that made it.
+
+        Raises:
+            ModelError, ArtifactError: no model is open; or it cannot be saved.
+        """
+        info = self.opened().info
+        about = {"model": info.name, "fingerprint": info.fingerprint, "command": command}
+        return self.store.save(key.kind, key.name, body, **about, force=force)
 
     def read_preset(self, name: str, *, force: bool = False) -> tuple[Preset, tuple[str, ...]]:
         """A saved preset, and remarks on how it fits the open model.

@@ -697,11 +697,11 @@ class Verbs:
         path: str | Path | Sequence[str | dict[str, Any]],
         *,
         as_: str | None = None,
+        top: int | None = None,
+        layer: int | None = None,
         alpha: float | None = None,
         beta: float | None = None,
-        top: int | None = None,
         key: str | None = None,
-        layer: int | None = None,
         force: bool = False,
     ) -> Exported | FileShown | Imported | Saved:
         """Read a circuit from a file into the session, or save a vector, an edit or a preset from one."""

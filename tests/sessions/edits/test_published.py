@@ -15,7 +15,8 @@ from torch.nn import functional
 
 from sessions.circuits.circuit import Neuron
 from sessions.edits.edit import Edit
-from sessions.edits.published import Data, Signature, Trained, read
+from sessions.edits.published import Data, Signature, read
+from sessions.edits.published_round import Trained
 from sessions.edits.published_lora import Lora
 from sessions.errors import ArtifactError, UsageError
 from sessions.interventions.presets import Preset
