@@ -51,18 +51,20 @@ class Arg(Struct, frozen=True):
 
 
 class Opt(Struct, frozen=True):
-    """An option with a value. `flag` is what is typed, `--field-name` unless given; one of `many` may come again."""
+    """An option with a value. `flag` is what is typed, `--field-name` unless given, and `also` another name of it; one
+    of `many` may come again."""
 
     word: Any
     help: str
     flag: str = ""
     metavar: str = ""
     many: bool = False
+    also: str = ""
 
     def params(self, name: str, default: Any, group: str = "") -> Iterator[click.Parameter]:
         given = {} if default in (NODEFAULT, None, ()) else {"default": _told(self.word, default)}
         yield Option(
-            [self.flag or _flag(name), name],
+            [self.flag or _flag(name), *filter(None, [self.also]), name],
             type=self.word,
             help=self.help,
             required=default is NODEFAULT,

@@ -14,7 +14,7 @@ from sessions.training.findings import Outcome, Plan, Round
 from sessions.training.recruits import TOP, Recruits
 
 if TYPE_CHECKING:
-    from sessions.model.anatomy import Anatomy
+    from sessions.model.parts import Anatomy
     from sessions.model.info import ModelInfo
 
 

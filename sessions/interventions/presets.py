@@ -18,7 +18,7 @@ from sessions.interventions.treatment import SEGMENTS, Occupied, Treatment, Wher
 from sessions.model.cancel import look
 
 if TYPE_CHECKING:
-    from sessions.model.anatomy import Anatomy
+    from sessions.model.parts import Anatomy
 
 Mode = Literal["shift", "multiply", "hold"]
 MODES: tuple[Mode, ...] = ("shift", "multiply", "hold")
