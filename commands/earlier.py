@@ -10,19 +10,19 @@ from msgspec import structs
 
 from commands.file_import import FileImport, nameable
 from commands.loading import shelf_of, taken_in
-from sessions.atlas.maxima_files import Maxima
-from sessions.disk import read_file, write_file
+from sessions.earlier import inventories
+from sessions.earlier.maxima import Maxima
 from sessions.errors import ArtifactError, ModelError, UsageError
-from sessions.interventions import inventories
+from sessions.files.disk import read_file, write_file
 from sessions.interventions.presets import Preset, check_fits
 from sessions.results import Exported, FileShown, Saved
 from sessions.session import Session
 from sessions.store import LONGEST_NAME, Key, check_model, now
 
 if TYPE_CHECKING:
+    from sessions.earlier.published_lora import Lora
+    from sessions.earlier.published_round import Trained
     from sessions.edits.edit import Edit
-    from sessions.edits.published_lora import Lora
-    from sessions.edits.published_round import Trained
 
 #: Neurons of an atlas's JSON that are shown.
 _ROWS = 20
@@ -30,9 +30,9 @@ _ROWS = 20
 
 def pickle_imported(session: Session, asked: FileImport) -> Saved | FileShown:
     """What a pickle holds, saved as what it can be used as; nothing in it is run."""
-    from sessions.edits.published import Data, Signature, read
-    from sessions.edits.published_lora import Lora
-    from sessions.edits.published_round import Trained
+    from sessions.earlier.published import Data, Signature, read
+    from sessions.earlier.published_lora import Lora
+    from sessions.earlier.published_round import Trained
 
     asked.refuse(("layer",), "is for the maxima of an atlas (.json)")
     if asked.name is not None and asked.name.kind == "means":
@@ -77,7 +77,7 @@ def _edit(session: Session, asked: FileImport, edit: Edit) -> Saved:
 
 def _lora(session: Session, asked: FileImport, lora: Lora) -> Saved:
     """The factors of a LoRA as an adapter that is kept; it fits the open model."""
-    from sessions.edits.adapter_shelf import About
+    from sessions.adapters.shelf import About
     from sessions.edits.adapters import check_fit
     from sessions.edits.wrapping import plain_modules
 
@@ -125,7 +125,7 @@ def _round(session: Session, asked: FileImport, trained: Trained) -> Saved:
 def _means(session: Session, asked: FileImport, key: Key) -> Saved:
     """Mean activations in a pickle, kept as means; they are those of the open model."""
     from sessions.circuits.means import About, Means
-    from sessions.edits.published_means import means_in
+    from sessions.earlier.published_means import means_in
 
     opened = session.opened()
     name, layers = means_in(asked.path.expanduser().absolute(), asked.of_pickles.key)
@@ -137,7 +137,7 @@ def _means(session: Session, asked: FileImport, key: Key) -> Saved:
 def configuration_imported(session: Session, asked: FileImport) -> Exported | Saved:
     """The configuration of rounds as a command file in the session's folder, or a preset of the same project."""
     from commands.script import commands_in
-    from sessions.training.pipeline import LARGEST, command_file, configuration, contents_of, variables
+    from sessions.earlier.pipeline import LARGEST, command_file, configuration, contents_of, variables
 
     path, source = asked.path, str(asked.path)
     contents = contents_of(read_file(path.expanduser().absolute(), largest=LARGEST), source)

@@ -12,10 +12,10 @@ from commands.names import ArtifactName, FileName
 from commands.request import Arg, Excludes, Flag, Opt, Request
 from commands.verb import verb
 from sessions.circuits import files
-from sessions.disk import read_file, write_file
+from sessions.earlier import inventories
 from sessions.errors import ArtifactError, UsageError
 from sessions.events import Steps
-from sessions.interventions import inventories
+from sessions.files.disk import read_file, write_file
 from sessions.interventions.presets import Preset, sound
 from sessions.results import Exported, ModelExported
 from sessions.session import Session
@@ -129,7 +129,7 @@ def _content(session: Session, key: Key | None, format: str) -> tuple[bytes, tup
         return inventories.written(sound(preset, what), what, {word: text for word, text in about.items() if text}), ()
     found, _ = _READ[key.kind](session, key.name, force=True)
     if format == "gguf":
-        from sessions.vectors.gguf import write_gguf
+        from sessions.directions.gguf import write_gguf
 
         left_out = ("llama.cpp has no direction at layer 0: it is left out",) if 0 in found.layers else ()
         return write_gguf(found), left_out

@@ -11,13 +11,13 @@ from commands.artifacts import FAMILY, check, take
 from commands.earlier import configuration_imported, inventory_imported, maxima_imported, pickle_imported
 from commands.file_import import FileImport
 from commands.verb import verb
-from sessions.atlas.maxima_files import maxima_in
 from sessions.circuits import files
 from sessions.circuits.circuit import Circuit
-from sessions.disk import read_file
+from sessions.earlier import inventories
+from sessions.earlier.maxima import maxima_in
 from sessions.errors import ArtifactError, UsageError
-from sessions.interventions import inventories
-from sessions.layouts import Header
+from sessions.files.disk import read_file
+from sessions.files.layouts import Header
 from sessions.model.info import same_model
 from sessions.results import Exported, FileShown, Imported, Saved
 from sessions.session import Session
@@ -155,7 +155,7 @@ def _reader(kind: str) -> tuple[type[Any], Callable[[Session, Any, Header], None
         from sessions.circuits.means import Means
 
         return Means, _means_fit
-    from sessions.vectors.vector import Vector
+    from sessions.directions.vector import Vector
 
     return Vector, _vector_fits
 
@@ -171,7 +171,7 @@ def _means_fit(session: Session, means: Any, header: Header) -> None:
 
 
 def _vector_fits(session: Session, vector: Any, header: Header) -> None:
-    from sessions.vectors.vector import check_origin
+    from sessions.directions.vector import check_origin
 
     model = session.opened()
     vector.check(model.anatomy)

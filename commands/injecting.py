@@ -18,14 +18,14 @@ from sessions.circuits.circuit import Neuron, Target
 from sessions.errors import ArtifactError, UsageError
 from sessions.events import Steps
 from sessions.interventions.arms import Condition, shifts
-from sessions.interventions.transplants import Placed
 from sessions.model.info import Encoded
+from sessions.patching.transplants import Placed
 from sessions.results import Injected, InjectedByLayer
 from sessions.session import Reading, Session
 
 if TYPE_CHECKING:
-    from sessions.interventions.comparing import Asked
-    from sessions.interventions.transplanting import Transplant
+    from sessions.comparisons.comparing import Asked
+    from sessions.patching.transplanting import Transplant
 
 #: Neurons that are observed at most.
 _MOST = 50
@@ -86,7 +86,7 @@ class InjectStates(Request, frozen=True, kw_only=True):
     )
 
     def run(self, session: Session) -> Steps[Injected | InjectedByLayer]:
-        from sessions.interventions.transplanting import Transplant
+        from sessions.patching.transplanting import Transplant
 
         opened = session.opened()
         if self.per_layer_inputs and not opened.anatomy.embeds_per_layer:
@@ -152,9 +152,9 @@ class InjectStates(Request, frozen=True, kw_only=True):
         notes: list[str],
     ) -> Steps[Injected]:
         """The text as it is, with the vectors, and with random ones."""
-        from sessions.interventions.comparing import compare
-        from sessions.interventions.injecting import injected
-        from sessions.interventions.transplanting import remarks, transplanted
+        from sessions.comparisons.comparing import compare
+        from sessions.patching.injecting import injected
+        from sessions.patching.transplanting import remarks, transplanted
 
         opened, (encoded, condition), inputs = session.opened(), asked, self.per_layer_inputs
         plan = yield from transplanted(
@@ -195,8 +195,8 @@ class InjectStates(Request, frozen=True, kw_only=True):
         notes: list[str],
     ) -> Steps[InjectedByLayer]:
         """From every layer of the source into every layer of the text."""
-        from sessions.interventions.layer_sweep import swept
-        from sessions.interventions.transplanting import other_streams
+        from sessions.patching.layer_sweep import swept
+        from sessions.patching.transplanting import other_streams
 
         opened, origin, vector = session.opened(), transplant.vector.origin, transplant.vector
         if origin is None or vector.fingerprint != opened.info.fingerprint:

@@ -16,7 +16,7 @@ from sessions.model.info import Encoded, Token
 from sessions.model.tokens import continuation, encode, is_formatted, token_text
 
 if TYPE_CHECKING:
-    from sessions.model.cancel import Cancel
+    from sessions.cancel import Cancel
     from sessions.model.opening import OpenModel
 
 #: How close the difference that a file gives has to be to the one that is computed, as a part of it.

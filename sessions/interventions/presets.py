@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from msgspec import Struct, field, structs
 
+from sessions.cancel import look
 from sessions.circuits.circuit import BEYOND, Neuron
 from sessions.errors import ArtifactError, UsageError
 from sessions.interventions.treatment import SEGMENTS, Occupied, Treatment, Where
-from sessions.model.cancel import look
 
 if TYPE_CHECKING:
     from sessions.model.parts import Anatomy

@@ -13,7 +13,9 @@ from sessions.circuits.agreement import Agreement
 from sessions.circuits.circuit import Circuit, Neuron, Target
 from sessions.circuits.comparing import compared
 from sessions.circuits.flow import Edge, SuperWeight, between_layers, bottlenecks, gathered, hubs
-from sessions.edits.cuts import LayerCut
+from sessions.comparisons.cells import Cell, Knee, Top, curve_of
+from sessions.directions.features import About, Encoding, Feature
+from sessions.directions.findings import Aligned, Direction, LayerCosine, Origin, Span, TopOverlap
 from sessions.edits.findings import (
     DeltaDirection,
     DeltaPart,
@@ -23,21 +25,19 @@ from sessions.edits.findings import (
     EditedPart,
     NeuronDelta,
 )
-from sessions.edits.rewritten import AtAlpha, Braked, Firing, Replied, Saying, Separation
 from sessions.evaluation.pairing import paired
 from sessions.evaluation.scores import ByLanguage, Reply, score
 from sessions.events import State, Value
 from sessions.interventions.arms import Arm, PartInForce, Shift
-from sessions.interventions.cells import Cell, Knee, Top, curve_of
 from sessions.interventions.presets import Known
-from sessions.interventions.transplants import LayerMap, Observed, Placed
 from sessions.model.info import Encoded, ModelInfo, Prompt, Token, TokenChance, Turn
+from sessions.patching.transplants import LayerMap, Observed, Placed
+from sessions.rewriting.rewritten import AtAlpha, Braked, Firing, Replied, Saying, Separation
 from sessions.store import Row
+from sessions.surgery.cuts import LayerCut
 from sessions.training.comparing import compared as rounds_compared
 from sessions.training.findings import Epoch, Outcome, Plan, Round, Step
 from sessions.training.trajectory import trajectory
-from sessions.vectors.features import About, Encoding, Feature
-from sessions.vectors.findings import Aligned, Direction, LayerCosine, Origin, Span, TopOverlap
 
 
 def flowing(target: Target, tokens: tuple[str, ...], neurons: tuple[Neuron, ...], path: str) -> results.Edges:

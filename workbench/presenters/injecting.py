@@ -9,7 +9,7 @@ from rich.console import RenderableType
 from rich.text import Text as Line
 
 from sessions import results
-from sessions.interventions.transplants import LayerMap, Placed
+from sessions.patching.transplants import LayerMap, Placed
 from workbench.presenters import parts
 from workbench.presenters.interventions import side_by_side, table_of_shifts
 from workbench.presenters.parts import shown

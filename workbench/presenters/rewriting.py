@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text as Line
 
 from sessions import results
-from sessions.edits.rewritten import Braked, Firing, Separation
+from sessions.rewriting.rewritten import Braked, Firing, Separation
 from sessions.views.writing import counted
 from workbench.presenters import parts
 from workbench.presenters.parts import shown

@@ -8,7 +8,7 @@ from rich.console import RenderableType
 from rich.text import Text as Line
 
 from sessions import results
-from sessions.vectors.features import ARCHITECTURES, About, Encoding, Feature
+from sessions.directions.features import ARCHITECTURES, About, Encoding, Feature
 from workbench.presenters import parts
 from workbench.presenters.parts import shown
 from workbench.writing import bar, facts, inline, percent, quoted, signed
