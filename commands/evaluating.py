@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from commands.atlas import CorpusWord
+from commands.corpus import CorpusWord
 from commands.names import FileName
 from commands.prompting import decoded
 from commands.verb import argument, option, verb

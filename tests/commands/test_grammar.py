@@ -233,7 +233,7 @@ def test_what_is_wrong_is_said_and_pointed_at(line: str, message: str, hint: str
     ("line", "message"),
     [
         ("ablate all texas", "unexpected extra argument (texas)"),
-        ("save", "missing argument 'NAME'"),
+        ("save", "save needs a name"),
         ("save --force=yes x", "'--force' does not take a value"),
     ],
 )
