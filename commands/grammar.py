@@ -82,7 +82,8 @@ def parse(line: str) -> Call:
             verb.request(context.params)  # refuses what does not go together
             return Call(str(verb.name), context.params, line)
     except click.MissingParameter as error:
-        raise UsageError(f"{verb.name} needs {_missing(error.param)}", f"usage: {verb.usage}") from error
+        hint = f"usage: {verb.usage}; for example: {verb.example}"
+        raise UsageError(f"{verb.name} needs {_missing(error.param)}", hint) from error
     except click.UsageError as error:
         raise UsageError(_said(error), f"usage: {verb.usage}") from error
 

@@ -1,17 +1,16 @@
-"""Named interventions: `preset`."""
+"""Interventions that are kept by name: `preset save`, `apply`, `list`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Annotated
 
 from msgspec import structs
 
-from commands.choices import OneOf, SomeOf
+from commands.choices import SomeOf
 from commands.fields import Marker
 from commands.limits import closing, thinks
 from commands.names import SavedName
-from commands.request import Arg, Flag, Opt, Request
+from commands.request import Arg, Flag, Needs, Opt, Options, Request
 from commands.verb import verb
 from commands.words import Listed as ListedWords
 from commands.words import Number
@@ -24,14 +23,6 @@ from sessions.store import Key
 
 FAMILY = "Interventions"
 
-ACTIONS = OneOf(
-    "action",
-    {
-        "save": "save what is live under a name",
-        "apply": "make a saved one live",
-        "list": "show the presets there are or, with a name, what is in one",
-    },
-)
 _MEANINGS = {
     "always": "in the whole text",
     "answer": "in the reply after its thought",
@@ -42,115 +33,102 @@ _MEANINGS = {
 REGION_LIST = SomeOf("region", {region: _MEANINGS[region] for region in REGIONS})
 
 
-@verb("preset", family=FAMILY, example="preset apply calm --gain 0.5")
-class UsePreset(Request, frozen=True):
-    """Keep interventions by name: save what is live, make it live again, list what there is.
+class PartOf(Options, frozen=True):
+    """Which of its neurons are meant."""
 
-    A preset is a group of neurons, each with a gain of its own: a constant that is added to its activation, a factor,
-    or the value it is held at; and each for the whole text, the answer or the thought. What is applied is in force in
-    every text, beside what is live already, until it is released. --gain 0.5 halves what is added, and makes of a
-    factor of 3 one of 2.
-
-    An inventory of known neurons is a preset too: import known.json --as preset:NAME reads it, export known.json
-    --name preset:NAME writes it. Its entries have an id, a layer, an index, a gain, a tier and a region (answer,
-    thought or always).
-    """
-
-    action: Annotated[str, Arg(ACTIONS, "save, apply or list")] = "list"
-    name: Annotated[str | None, Arg(SavedName("preset"), "the preset's name")] = None
-    gain: Annotated[float | None, Opt(Number(), "make it that many times as strong: 0.5 is half")] = None
     tier: Annotated[
         tuple[str, ...] | None, Opt(ListedWords(), "only its neurons of this tier, or of these: verified,general")
     ] = None
     region: Annotated[
         tuple[str, ...] | None, Opt(REGION_LIST, "only its neurons for this part of the text, or these: answer,always")
     ] = None
-    marker: Marker = None
-    force: Annotated[bool, Flag("replace what has that name; apply it even if it was made on another model")] = False
 
-    def run(self, session: Session) -> Saved | PresetShown | Listed:
-        if self.action == "list":
-            _only("list", gain=self.gain, marker=self.marker)
-            return _listed(session, self.name, self.tier, self.region)
-        if self.name is None:
-            raise UsageError(f"preset {self.action} needs a name", f"for example: preset {self.action} calm")
-        if self.action == "save":
-            _only("save", gain=self.gain, tier=self.tier, region=self.region, marker=self.marker)
-            return self._saved(session, self.name)
-        name, tiers, regions = self.name, self.tier or (), self.region or ()
-        return _applied(
-            session,
-            name,
-            lambda preset: part(preset, name, tiers=tiers, regions=regions),
-            self.gain,
-            self.marker,
-            self.force,
-        )
+    def of(self, preset: Preset, name: str) -> Preset:
+        """That part of a preset."""
+        return part(preset, name, tiers=self.tier or (), regions=self.region or ())
 
-    def _saved(self, session: Session, name: str) -> Saved:
+
+@verb("preset save", family=FAMILY, example="preset save calm")
+class SavePreset(Request, frozen=True):
+    """Save what is live under a name.
+
+    A preset is a group of neurons, each with a gain of its own: a constant that is added to its activation, a factor,
+    or the value it is held at; and each for the whole text, the answer or the thought.
+
+    An inventory of known neurons is a preset too: import known.json --as preset:NAME reads it, export known.json
+    --name preset:NAME writes it. Its entries have an id, a layer, an index, a gain, a tier and a region (answer,
+    thought or always).
+    """
+
+    name: Annotated[str, Arg(SavedName("preset"), "the name to save it under")]
+    force: Annotated[bool, Flag("replace what has that name")] = False
+
+    def run(self, session: Session) -> Saved:
         if not session.live:
             raise UsageError(
                 "nothing is live, so there is nothing to save", "make something live: shift L24/N1005 2 --live"
             )
-        key, preset = Key("preset", name), preset_of(tuple(treatment.turned for treatment in session.live))
+        key, preset = Key("preset", self.name), preset_of(tuple(treatment.turned for treatment in session.live))
         path = session.keep(key, preset, structs.replace(self, force=False).line(), force=self.force)
         return Saved(name=str(key), path=str(path))
 
 
-def _only(action: str, **given: object) -> None:
-    """Refuse options that an action has no use for."""
-    for option_name, value in given.items():
-        if value is not None:
-            raise UsageError(f"--{option_name} says nothing to preset {action}", "leave it out, or see help preset")
+@verb("preset apply", family=FAMILY, example=("preset apply calm --gain 0.5", "preset apply calm --tier verified"))
+class ApplyPreset(Request, frozen=True):
+    """Make a saved preset live: it is in force in every text, beside what is live already, until it is released.
+
+    --gain 0.5 halves what is added, and makes of a factor of 3 one of 2.
+    """
+
+    name: Annotated[str, Arg(SavedName("preset"), "the preset's name")]
+    gain: Annotated[float | None, Opt(Number(), "make it that many times as strong: 0.5 is half")] = None
+    part: PartOf = PartOf()
+    marker: Marker = None
+    force: Annotated[bool, Flag("apply it even if it was made on another model")] = False
+
+    def run(self, session: Session) -> PresetShown:
+        name, opened = self.name, session.opened()
+        preset, notes = session.read_preset(name, force=self.force)
+        size, preset = len(preset), self.part.of(preset, name)
+        if self.gain is not None:
+            preset = structs.replace(preset, neurons=tuple(known.scaled(self.gain) for known in preset.neurons))
+        check_fits(preset, name, opened.anatomy)
+        preset, unthought = _without_thoughts(session, preset, self.marker)
+        preset, more = _without_suppressed(session, name, preset)
+        live = (*session.live, *treatments(preset, f"preset {name}", _marker(session, preset, self.marker)))
+        try:
+            refuse_overlaps(live)
+        except UsageError as error:
+            raise UsageError(error.message, "end what is live first: release all") from error
+        session.live = live
+        return PresetShown(
+            name=name,
+            neurons=preset.neurons,
+            size=size,
+            listed=session.settings.rows,
+            live=True,
+            notes=(*notes, *unthought, *more),
+        )
 
 
-def _listed(
-    session: Session, name: str | None, tier: tuple[str, ...] | None, region: tuple[str, ...] | None
-) -> PresetShown | Listed:
-    if name is None:
-        _only("list", tier=tier, region=region)
-        return Listed(rows=tuple(session.store.rows("preset")))
-    found, _ = session.read_preset(name, force=True)
-    chosen = part(found, name, tiers=tier or (), regions=region or ())
-    return PresetShown(name=name, neurons=chosen.neurons, size=len(found), listed=session.settings.rows)
+@verb("preset list", family=FAMILY, example=("preset list", "preset list calm --region answer"), default=True)
+class ListPresets(Request, frozen=True):
+    """List the presets that are saved or, with a name, the neurons of one."""
+
+    name: Annotated[str | None, Arg(SavedName("preset"), "the preset to look into")] = None
+    part: PartOf = PartOf()
+
+    rules = (Needs(("tier", "region"), "name", "{some} is for one preset", "name it: preset list NAME"),)
+
+    def run(self, session: Session) -> PresetShown | Listed:
+        if self.name is None:
+            return Listed(rows=tuple(session.store.rows("preset")))
+        preset, _ = session.read_preset(self.name, force=True)
+        neurons = self.part.of(preset, self.name).neurons
+        return PresetShown(name=self.name, neurons=neurons, size=len(preset), listed=session.settings.rows)
 
 
-def _applied(
-    session: Session,
-    name: str,
-    of: Callable[[Preset], Preset],
-    gain: float | None,
-    marker: str | None,
-    force: bool,
-) -> PresetShown:
-    session.opened()
-    found, notes = session.read_preset(name, force=force)
-    chosen = of(found)
-    if gain is not None:
-        chosen = structs.replace(chosen, neurons=tuple(known.scaled(gain) for known in chosen.neurons))
-    check_fits(chosen, name, session.opened().anatomy)
-    chosen, unthought = _without_thoughts(session, name, chosen, marker)
-    chosen, more = _without_suppressed(session, name, chosen)
-    made = treatments(chosen, f"preset {name}", _marker(session, chosen, marker))
-    live = (*session.live, *made)
-    try:
-        refuse_overlaps(live)
-    except UsageError as error:
-        raise UsageError(error.message, "end what is live first: release all") from error
-    session.live = live
-    return PresetShown(
-        name=name,
-        neurons=chosen.neurons,
-        size=len(found),
-        listed=session.settings.rows,
-        live=True,
-        notes=(*notes, *unthought, *more),
-    )
-
-
-def _without_thoughts(
-    session: Session, name: str, preset: Preset, marker: str | None
-) -> tuple[Preset, tuple[str, ...]]:
+def _without_thoughts(session: Session, preset: Preset, marker: str | None) -> tuple[Preset, tuple[str, ...]]:
     """The preset as a model that does not think takes it: all of a reply is its answer, and a thought never comes."""
     regions = [known.region for known in preset.neurons]
     if marker is not None or thinks(session) or not {"answer", "thought"} & {*regions}:

@@ -360,27 +360,60 @@ class Verbs:
         edit: str | None = None,
     ) -> StrengthShown:
         """Turn what is in force up or down, or show how strong it is."""
-    def preset(
+    def preset_save(
         self,
-        action: Literal["save", "apply", "list"] = 'list',
-        name: str | None = None,
+        name: str,
+        *,
+        force: bool = False,
+    ) -> Saved:
+        """Save what is live under a name."""
+    def preset_apply(
+        self,
+        name: str,
         *,
         gain: float | None = None,
         tier: str | None = None,
         region: str | None = None,
         marker: str | None = None,
         force: bool = False,
-    ) -> Listed | PresetShown | Saved:
-        """Keep interventions by name: save what is live, make it live again, list what there is."""
-    def edits(
+    ) -> PresetShown:
+        """Make a saved preset live: it is in force in every text, beside what is live already, until it is released."""
+    def preset_list(
         self,
-        action: Literal["list", "on", "off", "load", "compare"] = 'list',
-        which: str | None = None,
+        name: str | None = None,
+        *,
+        tier: str | None = None,
+        region: str | None = None,
+    ) -> Listed | PresetShown:
+        """List the presets that are saved or, with a name, the neurons of one."""
+    def edits_list(
+        self,
+    ) -> EditsShown:
+        """Show the edits of the weights, first to last."""
+    def edits_on(
+        self,
+        which: str,
+    ) -> EditsShown:
+        """Put an edit that is off back into the weights, where it was in the order."""
+    def edits_off(
+        self,
+        which: str,
+    ) -> EditsShown:
+        """Take an edit out of the weights, and keep its place."""
+    def edits_load(
+        self,
+        which: str,
+        *,
+        force: bool = False,
+    ) -> EditsShown:
+        """Apply an edit that was saved."""
+    def edits_compare(
+        self,
+        which: str = 'all',
         *,
         max_tokens: int | None = None,
-        force: bool = False,
-    ) -> Compared | EditsShown:
-        """Show the edits of the weights, first to last, and turn them on and off."""
+    ) -> Compared:
+        """Show the prompt's text without the edits beside the one with them; of one edit, without that one and with it."""
     def undo(
         self,
         count: int = 1,
@@ -804,6 +837,10 @@ class Verbs:
         *words: str | float | Neuron | Sequence[Neuron],
     ) -> Expected:
         """Check a statement about the session; a command file stops where one is false."""
+    def preset(self, action: Literal["save", "apply", "list"] = ..., *words: Any, **options: Any) -> Listed | PresetShown | Saved:
+        """preset ACTION: save, apply, list."""
+    def edits(self, action: Literal["list", "on", "off", "load", "compare"] = ..., *words: Any, **options: Any) -> Compared | EditsShown:
+        """edits ACTION: list, on, off, load, compare."""
     def atlas(self, action: Literal["build", "show", "top", "list"] = ..., *words: Any, **options: Any) -> AtlasBuilt | AtlasShown | AtlasTop | Listed:
         """atlas ACTION: build, show, top, list."""
     def means(self, action: Literal["build", "show", "list"] = ..., *words: Any, **options: Any) -> Listed | MeansBuilt | MeansShown:

@@ -54,7 +54,7 @@ def test_building_says_what_was_read_and_takes_nothing(little: Session, texts: P
     assert all(held(little)[name] is value for name, value in before.items())
     (row,) = result(little, "atlas").rows
     assert (row.name, row.kind, row.size, row.target) == ("small", "atlas", 96, "texts.txt")
-    assert "--layers 1-2 --length 9 --docs 3 --top 2" in row.command
+    assert "--docs 3 --length 9 --layers 1-2 --top 2" in row.command
     assert not list((little.home / "atlases" / "unfinished").glob("*"))
 
 
