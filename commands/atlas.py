@@ -120,7 +120,7 @@ class BuildAtlas(Request, frozen=True):
 
 @verb("atlas show", family=FAMILY, example=("atlas show L12/N34", "atlas show L12/N34 --name small --rows 5"))
 class ShowAtlas(Request, frozen=True):
-    """Show what a neuron did over the corpus of an atlas: its highest and lowest activations, each in its context."""
+    """Show what a neuron did over the corpus of an atlas: its extremes, each in its context."""
 
     neuron: Annotated[str, Arg(SelectionWord(), "the neuron")]
     name: AtlasName = None

@@ -32,13 +32,14 @@ ALL = "all"
 
 
 class EditWord(Word):
-    """An edit: its number among those that are applied, or its name."""
+    """An edit: its number among those that are applied, or its name. With `all_`, that word stands for all of them, and
+    `saved` ones are offered too."""
 
     name = "edit"
     shape = "N|NAME"
 
-    def __init__(self, saved: bool = False) -> None:
-        self.saved = saved
+    def __init__(self, saved: bool = False, all_: bool = False) -> None:
+        self.saved, self.all_ = saved, all_
 
     def read(self, text: str) -> str:
         if not text.isdecimal() and text != ALL:
@@ -52,10 +53,11 @@ class EditWord(Word):
         applied = {entry.edit.name: entry.edit.about for entry in entries}
         numbers = [(str(number), entry.edit.about) for number, entry in enumerate(entries, 1)]
         saved = session.store.names("edit") if self.saved else []
-        return [*applied.items(), *((name, "saved edit") for name in saved if name not in applied), *numbers]
+        every = [(ALL, "every edit")] if self.all_ else []
+        return [*applied.items(), *((name, "saved edit") for name in saved if name not in applied), *numbers, *every]
 
 
-WhichEdit = Annotated[str, Arg(EditWord(), "an edit's number or name, or all", metavar="EDIT")]
+WhichEdit = Annotated[str, Arg(EditWord(all_=True), "an edit's number or name, or all", metavar="EDIT")]
 
 
 @verb("edits list", family=FAMILY, example="edits list", default=True)
@@ -112,9 +114,12 @@ class LoadEdit(Request, frozen=True):
 
 @verb("edits compare", family=FAMILY, example=("edits compare", "edits compare 2 --max-tokens 40"))
 class CompareEdits(Request, frozen=True):
-    """Show the prompt's text without the edits beside the one with them; of one edit, without that one and with it."""
+    """Show the prompt's text without the edits beside the one with them.
 
-    which: Annotated[str, Arg(EditWord(), "an edit's number or name, or all", metavar="[EDIT]")] = ALL
+    Of one edit, the text without that one stands beside the one with it.
+    """
+
+    which: Annotated[str, Arg(EditWord(all_=True), "an edit's number or name, or all", metavar="[EDIT]")] = ALL
     max_tokens: MaxTokens = None
 
     def run(self, session: Session) -> Steps[Compared]:

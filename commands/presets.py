@@ -75,9 +75,10 @@ class SavePreset(Request, frozen=True):
 
 @verb("preset apply", family=FAMILY, example=("preset apply calm --gain 0.5", "preset apply calm --tier verified"))
 class ApplyPreset(Request, frozen=True):
-    """Make a saved preset live: it is in force in every text, beside what is live already, until it is released.
+    """Make a saved preset live.
 
-    --gain 0.5 halves what is added, and makes of a factor of 3 one of 2.
+    It is in force in every text, beside what is live already, until it is released. --gain 0.5 halves what is added,
+    and makes of a factor of 3 one of 2.
     """
 
     name: Annotated[str, Arg(SavedName("preset"), "the preset's name")]

@@ -377,7 +377,7 @@ class Verbs:
         marker: str | None = None,
         force: bool = False,
     ) -> PresetShown:
-        """Make a saved preset live: it is in force in every text, beside what is live already, until it is released."""
+        """Make a saved preset live."""
     def preset_list(
         self,
         name: str | None = None,
@@ -413,7 +413,7 @@ class Verbs:
         *,
         max_tokens: int | None = None,
     ) -> Compared:
-        """Show the prompt's text without the edits beside the one with them; of one edit, without that one and with it."""
+        """Show the prompt's text without the edits beside the one with them."""
     def undo(
         self,
         count: int = 1,
@@ -498,7 +498,7 @@ class Verbs:
         rows: int | None = None,
         force: bool = False,
     ) -> AtlasShown:
-        """Show what a neuron did over the corpus of an atlas: its highest and lowest activations, each in its context."""
+        """Show what a neuron did over the corpus of an atlas: its extremes, each in its context."""
     def atlas_top(
         self,
         layer: str | int | tuple[int, int] | range,

@@ -446,7 +446,7 @@ def test_edits_are_offered_by_number_and_name(session: Session) -> None:
         return [completion.text for completion in complete(line, None, session)]
 
     assert offered("edits o") == ["on", "off"]
-    assert offered("edits off ") == ["meow", "cut", "1", "2"]
+    assert offered("edits off ") == ["meow", "cut", "1", "2", "all"]
     assert offered("edits load ") == ["cut", "low", "meow"]
     assert offered("inspect ") == ["meow", "cut", "low", "1", "2"]
     assert offered("delete edit:m") == ["edit:meow"]

@@ -189,7 +189,11 @@ def test_of_a_model_that_does_not_think_all_of_a_reply_is_its_answer(calm: Sessi
         ("preset apply calm --gain much", "'much' is not a multiplier", "0.5"),
         ("preset apply calm --marker </think>", "no neuron here is for thought or answer", ""),
         ("preset list --gain 2", "preset list has no option --gain", "it is an option of preset apply"),
-        ("preset save mine --tier A", "preset save has no option --tier", "it is an option of preset apply and preset list"),
+        (
+            "preset save mine --tier A",
+            "preset save has no option --tier",
+            "an option of preset apply and preset list",
+        ),
         ("import known.json", "is no circuit but an inventory", "--as preset:NAME"),
         ("import known.json --as preset:calm", "preset 'calm' exists already", "--force"),
         ("import known.json --as vector:calm", "a .json file holds a circuit or an inventory", "--as calm"),
