@@ -72,7 +72,7 @@ class ListEdits(Request, frozen=True):
         return _shown(session.edits())
 
 
-@verb("edits on", family=FAMILY, example=("edits on 2", "edits on all"))
+@verb("edits on", family=FAMILY, example=("edits on 1", "edits on all"))
 class TurnOn(Request, frozen=True):
     """Put an edit that is off back into the weights, where it was in the order."""
 
@@ -83,7 +83,7 @@ class TurnOn(Request, frozen=True):
         return _turned(session.edits(), self.which, True)
 
 
-@verb("edits off", family=FAMILY, example=("edits off 2", "edits off all"))
+@verb("edits off", family=FAMILY, example=("edits off 1", "edits off all"))
 class TurnOff(Request, frozen=True):
     """Take an edit out of the weights, and keep its place."""
 
@@ -94,7 +94,7 @@ class TurnOff(Request, frozen=True):
         return _turned(session.edits(), self.which, False)
 
 
-@verb("edits load", family=FAMILY, example="edits load cut")
+@verb("edits load", family=FAMILY, example="edits load meow")
 class LoadEdit(Request, frozen=True):
     """Apply an edit that was saved."""
 

@@ -48,7 +48,7 @@ class PartOf(Options, frozen=True):
         return part(preset, name, tiers=self.tier or (), regions=self.region or ())
 
 
-@verb("preset save", family=FAMILY, example="preset save calm")
+@verb("preset save", family=FAMILY, example=("preset save mine", "preset save mine --force"))
 class SavePreset(Request, frozen=True):
     """Save what is live under a name.
 

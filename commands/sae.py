@@ -207,7 +207,7 @@ class EncodeState(OfAutoencoder, frozen=True):
 @verb(
     "sae inject",
     family=FAMILY,
-    example=("sae inject autoencoder --at capital", "sae inject --at capital --feature 1265 --scale 4 --add"),
+    example=("sae inject autoencoder --at capital --nth 1", "sae inject --at capital --feature 1265 --scale 4 --add"),
 )
 class InjectReconstruction(OfAutoencoder, frozen=True):
     """Write on with what an autoencoder makes of a state in that state's place.

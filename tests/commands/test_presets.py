@@ -179,7 +179,7 @@ def test_of_a_model_that_does_not_think_all_of_a_reply_is_its_answer(calm: Sessi
     ("line", "message", "hint"),
     [
         ("preset save mine", "nothing is live", "--live"),
-        ("preset save", "preset save needs a name", "preset save calm"),
+        ("preset save", "preset save needs a name", "preset save mine"),
         ("preset apply", "preset apply needs a name", "preset apply calm"),
         ("preset apply clam", "no preset is called 'clam'", "did you mean calm?"),
         ("preset aply calm", "preset has no 'aply'", "did you mean preset apply?"),
