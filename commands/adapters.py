@@ -1,290 +1,211 @@
-"""Adapters beside the weights, and in them: `adapter`."""
+"""Adapters beside the weights, and in them: `adapter list`, `load`, `on`, `off`, `merge`, `unmerge`, `save`, `delete`.
+
+Each is a verb of its own; `adapter` alone lists them.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
-import click
-from click.shell_completion import CompletionItem
+from msgspec import structs
 
-from commands.choices import OneOf
 from commands.edits import FAMILY
-from commands.loading import (
-    VERB,
-    AdapterName,
-    Loaded,
+from commands.names import AdapterName, FileName, Name
+from commands.request import Arg, Flag, Opt, Request
+from commands.verb import verb
+from commands.words import Gain, Word
+from sessions.errors import ArtifactError, UsageError
+from sessions.events import Progress, Steps
+from sessions.loaded_adapters import (
     loaded_adapters,
-    loaded_of,
+    merge,
     put_on,
     row,
     shelf_of,
     shown,
-    take_edit,
     take_in,
     taken_in,
+    turn,
+    unmerge,
 )
-from commands.names import FileName, Name
-from commands.verb import argument, option, verb
-from commands.words import Gain, Word
-from sessions.errors import ArtifactError, UsageError
-from sessions.events import Progress, Steps
-from sessions.lines import line_of
-from sessions.results import AdapterRow, AdapterShown, AdaptersListed, Deleted
+from sessions.results import AdapterShown, AdaptersListed, Deleted
 from sessions.session import Session
 from sessions.store import check_model
 
-ACTIONS = OneOf(
-    "action",
-    {
-        "list": "the adapters that are kept, and which are on",
-        "load": "take a PEFT folder in, or one that is kept, and put it on",
-        "on": "put one that is off back on, where it was in the order",
-        "off": "take one off, and keep its place",
-        "merge": "put its product into the weights",
-        "unmerge": "take its product out again, and put it back beside them",
-        "save": "write it as a PEFT folder for other programs",
-        "delete": "move one that is kept to the trash",
-    },
-)
-#: What the edit is called that merges one.
-_MERGED = "-merged"
-
-
-class _Which(Word):
-    """The adapter an action is about: a name or, to load one, a folder too."""
-
-    name = "adapter"
-    shape = "NAME|FOLDER"
-
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        found = AdapterName().shell_complete(ctx, param, incomplete)
-        return [*found, *FileName("/").shell_complete(ctx, param, incomplete)] if ctx.args[:1] == ["load"] else found
-
-
-@verb("adapter", family=FAMILY, example="adapter load fr")
-@argument("action", help="list, load, on, off, merge, unmerge, save or delete", type=ACTIONS, default="list")
-@argument("which", metavar="NAME", help="its name; of load: or a PEFT folder", type=_Which(), required=False)
-@option("--as", "name", type=Name(), help="of load: the name to keep a folder's adapter under (default: the folder's)")
-@option("--weight", type=Gain(), help="of load: how many times as strong as it was trained (default 1)")
-@option("--to", type=FileName(), help="of save: the folder to write")
-@option("--restore", is_flag=True, help="of delete: bring back what was deleted last under that name")
-@option("--force", is_flag=True, help="even if it was made on another model; replace what has the name, or the folder")
-def adapter(
-    session: Session,
-    action: str,
-    which: str | None,
-    name: str | None,
-    weight: float | None,
-    to: Path | None,
-    restore: bool,
-    force: bool,
-) -> Steps[AdapterShown | AdaptersListed | Deleted]:
-    """Put LoRA adapters beside the weights of the model, several at once, and merge them.
-
-    adapter load FOLDER takes in an adapter that PEFT wrote (adapter_config.json and adapter_model.safetensors: LoRA,
-    rsLoRA or DoRA) and puts it on, adapter load round:NAME one that a round trained; adapter load NAME puts on one that
-    is kept. It is an edit like others: edits shows
-    it, undo takes it off, and off and on keep its place. While it is on, everything is that of the model with it:
-    neurons, attributions, texts; suppressed neurons stay at zero in the adapter as well.
-
-    adapter merge adds its product to the weights, each rounded once, and counts how many first choices of a next
-    token come out otherwise; where that is more than rounding, as beside a DoRA on the same projections, it is refused.
-    unmerge takes it out to the bit. adapter save NAME --to FOLDER writes it for other
-    programs, with the weight it is on at.
-    """
-    _only(action, which, name=name, weight=weight, to=to, restore=restore or None, force=force or None)
-    if action == "list":
-        return AdaptersListed(rows=_rows(session))
-    assert which is not None
-    if action == "load":
-        return (yield from _load(session, which, name, 1.0 if weight is None else weight, force))
-    of = AdapterName().read(which)
-    if action == "delete":
-        return _delete(session, of, restore)
-    if action == "save":
-        if to is None:
-            raise UsageError("adapter save needs a folder to write", f"adapter save {of} --to {of}-peft")
-        return (yield from _save(session, of, to, force))
-    yield Progress("editing")
-    if action == "merge":
-        return (yield from _merge(session, of))
-    if action == "unmerge":
-        return _unmerge(session, of)
-    return _turn(session, of, action == "on")
-
-
 #: Before the name of a round, whose adapter is meant.
 _ROUND = "round:"
-#: Which options each action has a use for.
-_OPTIONS = {
-    "load": ("name", "weight", "force"),
-    "save": ("to", "force"),
-    "delete": ("restore",),
-}
 
 
-def _only(action: str, which: str | None, **given: object) -> None:
-    """Refuse options that an action has no use for, and a name that is missing or says nothing."""
-    for option_name, value in given.items():
-        if value is not None and option_name not in _OPTIONS.get(action, ()):
-            spelt = "as" if option_name == "name" else option_name
-            raise UsageError(f"--{spelt} says nothing to adapter {action}", "leave it out, or see help adapter")
-    if action == "list" and which is not None:
-        raise UsageError("adapter list shows them all", f"adapter load {which} puts one on")
-    if action != "list" and which is None:
-        raise UsageError(f"adapter {action} needs an adapter", f"for example: adapter {action} fr")
+class AdapterSource(Word):
+    """What can be loaded: an adapter that is kept, a PEFT folder, or the adapter of a round."""
+
+    name = "adapter"
+    shape = "NAME|FOLDER|round:NAME"
+
+    def completions(self, session: Session | None, incomplete: str) -> list[tuple[str, str]]:
+        return [
+            *AdapterName().completions(session, incomplete),
+            *FileName("/").completions(session, incomplete),
+        ]
 
 
-# Actions
+@verb("adapter list", family=FAMILY, example="adapter list", default=True)
+class ListAdapters(Request, frozen=True):
+    """List the adapters that are kept, and say which are on."""
+
+    def run(self, session: Session) -> AdaptersListed:
+        return AdaptersListed(rows=tuple(row(session, name) for name in shelf_of(session).names()))
 
 
-def _load(session: Session, which: str, name: str | None, weight: float, force: bool) -> Steps[AdapterShown]:
-    session.opened()
-    weighted = {"--weight": None if weight == 1 else f"{weight:g}"}
-    if which in shelf_of(session).names():
-        if name not in (None, which):
-            raise UsageError(f"'{which}' is kept under that name", "--as names what comes from a folder")
-        return (yield from put_on(session, which, weight, line_of(["adapter", "load", which], weighted), force))
-    path = _of_round(session, which) if which.startswith(_ROUND) else FileName().read(which)
-    if not path.exists() and "/" not in which:
-        shelf_of(session).read(AdapterName().read(which))  # there is none: its error names the nearest
-    kept_as = name or (which.removeprefix(_ROUND) if which.startswith(_ROUND) else _name_of(path.absolute()))
-    command = line_of(["adapter", "load", which], {"--as": kept_as, **weighted})
-    with taken_in(session, kept_as, force):
-        notes = yield from take_in(session, path.absolute(), kept_as, command, force)
-        return (yield from put_on(session, kept_as, weight, command, force, notes))
+@verb(
+    "adapter load",
+    family=FAMILY,
+    example=("adapter load fr", "adapter load ./french --as fr --weight 0.5", "adapter load round:crab-1"),
+)
+class LoadAdapter(Request, frozen=True):
+    """Put a LoRA adapter beside the weights of the model: one that is kept, or one that is taken in first.
+
+    A folder is one that PEFT wrote, with adapter_config.json and adapter_model.safetensors: LoRA, rsLoRA or DoRA.
+    round:NAME is the adapter that a round trained. What is taken in is kept under a name.
+
+    The adapter is an edit like others, and several may be on at once: edits shows it, undo takes it off, and off and on
+    keep its place. While it is on, everything is that of the model with it: neurons, attributions, texts. Suppressed
+    neurons stay at zero in the adapter as well.
+    """
+
+    which: Annotated[
+        str, Arg(AdapterSource(), "an adapter that is kept, a PEFT folder, or round:NAME", metavar=AdapterSource.shape)
+    ]
+    name: Annotated[
+        str | None, Opt(Name(), "the name to keep a folder's adapter under (default: the folder's)", flag="--as")
+    ] = None
+    weight: Annotated[float | None, Opt(Gain(), "how many times as strong as it was trained (default: 1)")] = None
+    force: Annotated[bool, Flag("even if it was made on another model; replace what has the name")] = False
+
+    def run(self, session: Session) -> Steps[AdapterShown]:
+        session.opened()
+        weight = 1.0 if self.weight is None else self.weight
+        said = structs.replace(self, weight=None if weight == 1 else weight, force=False)
+        if self.which in shelf_of(session).names():
+            if self.name not in (None, self.which):
+                raise UsageError(f"'{self.which}' is kept under that name", "--as names what comes from a folder")
+            line = structs.replace(said, name=None).line()
+            return (yield from put_on(session, self.which, weight, line, self.force))
+        path, name = self._source(session)
+        line = structs.replace(said, name=name).line()
+        with taken_in(session, name, self.force):
+            notes = yield from take_in(session, path, name, line, self.force)
+            return (yield from put_on(session, name, weight, line, self.force, notes))
+
+    def _source(self, session: Session) -> tuple[Path, str]:
+        """The folder that it is taken from, and the name that it is kept under."""
+        if self.which.startswith(_ROUND):
+            return _of_round(session, Name().read(self.which.removeprefix(_ROUND)), self.name)
+        path = FileName().read(self.which)
+        if not path.exists() and "/" not in self.which:
+            shelf_of(session).read(AdapterName().read(self.which))  # there is none: its error names the nearest
+        try:
+            return path.absolute(), self.name or Name().read(path.absolute().name)
+        except UsageError as error:
+            raise UsageError(error.message, "give it a name: --as NAME") from error
 
 
-def _of_round(session: Session, which: str) -> Path:
-    """The folder of the adapter that a round has trained."""
+def _of_round(session: Session, round_name: str, name: str | None) -> tuple[Path, str]:
+    """The folder of the adapter that a round has trained, and the name that it is kept under."""
     from sessions.training.round import Rounds
 
-    rounds, name = Rounds(session.store), Name().read(which.removeprefix(_ROUND))
-    found, info = rounds.load(name), session.opened().info
+    rounds = Rounds(session.store)
+    found, info = rounds.load(round_name), session.opened().info
     check_model(found.fingerprint, found.model, info.fingerprint, info.name)
-    if not rounds.adapter(name).is_dir():
-        raise ArtifactError(f"round '{name}' comes without an adapter", "rounds shows those that were trained here")
-    return rounds.adapter(name)
-
-
-def _name_of(path: Path) -> str:
-    try:
-        return Name().read(path.name)
-    except UsageError as error:
-        raise UsageError(error.message, "give it a name: --as NAME") from error
-
-
-def _turn(session: Session, name: str, on: bool) -> AdapterShown:
-    found, word = loaded_of(session, name), "on" if on else "off"
-    if found.on == on:
-        raise UsageError(f"adapter '{name}' is {word} already", "adapter list shows them")
-    if found.merge_on:
-        raise UsageError(f"adapter '{name}' is merged", f"take it out of the weights first: adapter unmerge {name}")
-    session.edits().turn(found.number, on)
-    return shown(session, word, name)
-
-
-def _merge(session: Session, name: str) -> Steps[AdapterShown]:
-    from sessions.edits.commuting import scaled_by
-    from sessions.edits.edit import Edit
-    from sessions.edits.merging import differing, merged, said, texts
-
-    found, opened, ledger = loaded_of(session, name), session.opened(), session.edits()
-    if found.state != "on":
-        hint = f"adapter {'unmerge' if found.state == 'merged' else 'on'} {name}"
-        raise UsageError(f"adapter '{name}' is {found.state}", f"first: {hint}")
-    edit = Edit(VERB, f"adapter {name} in the weights", merged(found.adapter))
-    scales = scaled_by(ledger, found.adapter)
-    if scales is not None:
-        raise UsageError(
-            f"adapter '{name}' cannot be merged beside '{scales.name}', a DoRA on {scales.module} too: that divides by "
-            "the size of the weights it finds",
-            f"take that off first: adapter off {scales.name}",
+    if not rounds.adapter(round_name).is_dir():
+        raise ArtifactError(
+            f"round '{round_name}' comes without an adapter", "rounds shows those that were trained here"
         )
-    as_name = f"{name[: 64 - len(_MERGED)]}{_MERGED}"
-    if not found.merge:
-        ledger.check_new(as_name)
-    read = texts(opened, () if session.prompt is None else session.encoded().ids)
-    before = yield from said(opened, read, session.cancel)
-    with ledger.held(found.merge, True) if found.merge else edit.applied(opened):
-        difference = differing(before, (yield from said(opened, read, session.cancel, before)))
-    if not difference.is_rounding(opened):
-        raise _no_rounding(session, found, difference.apart)
-    if found.merge:
-        ledger.turn(found.merge, True)
-    else:
-        take_edit(session, edit, as_name, line_of(["adapter", "merge", name]), force=False)
-    changed, positions, apart = difference
-    return shown(session, "merged", name, changed=changed, positions=positions, apart=apart)
+    return rounds.adapter(round_name).absolute(), name or round_name
 
 
-def _no_rounding(session: Session, found: Loaded, apart: float) -> UsageError:
-    """What to say where a model with an adapter merged is another one than with it beside the weights."""
-    from sessions.edits.commuting import replaced_by
+class _OneAdapter(Request, frozen=True):
+    """An action on one adapter that is kept."""
 
-    ledger, name = session.edits(), found.adapter.name
-    above = [entry.edit for entry in ledger.entries[found.merge :] if entry.on] if found.merge else []
-    lies = replaced_by(session.opened(), above, found.adapter)
-    what = f"merging adapter '{name}' moves the logits by {apart:.1%} of their spread, which is more than rounding"
-    if lies is None:
-        return UsageError(what, "leave it beside the weights")
-    number = ledger.number_of(lies.name)
-    return UsageError(
-        f"{what}: edit {number}, '{lies.name}', lies above it and replaces weights of {lies.module}",
-        f"take that off first: edits off {number}",
-    )
+    which: Annotated[str, Arg(AdapterName(), "its name", metavar="NAME")]
 
 
-def _unmerge(session: Session, name: str) -> AdapterShown:
-    from sessions.edits.commuting import replaced_by, scaled_by
+@verb("adapter on", family=FAMILY, example="adapter on fr")
+class TurnAdapterOn(_OneAdapter, frozen=True):
+    """Put an adapter that is off back on, where it was in the order."""
 
-    found, ledger = loaded_of(session, name), session.edits()
-    if not found.merge_on:
-        raise UsageError(f"adapter '{name}' is not merged", f"adapter merge {name} puts it into the weights")
-    above = [entry.edit for entry in ledger.entries[found.merge :] if entry.on]
-    lies, scales = replaced_by(session.opened(), above, found.adapter), scaled_by(ledger, found.adapter)
-    notes = []
-    if lies is not None:
-        notes.append(
-            f"edit '{lies.name}' replaces weights of {lies.module} that it was merged into, and it now adds to those"
-        )
-    if scales is not None:
-        notes.append(f"'{scales.name}', a DoRA on {scales.module} too, finds other weights than before")
-    if found.merge == len(ledger.entries):
-        ledger.undo()
-    else:
-        ledger.turn(found.merge, False)
-    return shown(session, "unmerged", name, notes=notes)
+    def run(self, session: Session) -> Steps[AdapterShown]:
+        yield Progress("editing")
+        return turn(session, self.which, True)
 
 
-def _save(session: Session, name: str, to: Path, force: bool) -> Steps[AdapterShown]:
-    from sessions.adapters.shelf import put_out
-    from sessions.model.background import in_background
+@verb("adapter off", family=FAMILY, example="adapter off fr")
+class TurnAdapterOff(_OneAdapter, frozen=True):
+    """Take an adapter off, and keep its place in the order."""
 
-    shelf, loaded = shelf_of(session), loaded_adapters(session).get(name)
-    weight = 1.0 if loaded is None else loaded.adapter.weight
-
-    def write() -> Path:
-        kept = shelf.read(name)
-        return put_out(kept, shelf.path(name), to.absolute(), weight, force=force)
-
-    written = yield from in_background(lambda _: write(), "writing the adapter")
-    notes = [] if weight == 1 else [f"its weight of {weight:g} is in the alphas that were written"]
-    return shown(session, "saved", name, notes=notes, path=str(written))
+    def run(self, session: Session) -> Steps[AdapterShown]:
+        yield Progress("editing")
+        return turn(session, self.which, False)
 
 
-def _delete(session: Session, name: str, restore: bool) -> AdapterShown | Deleted:
-    if restore:
-        shelf_of(session).restore(name)
-        return shown(session, "restored", name)
-    if name in loaded_adapters(session):
-        raise UsageError(f"adapter '{name}' is loaded", "take it off first: undo, or edits shows where it is")
-    shelf_of(session).delete(name)
-    return Deleted(name=f"adapter {name}", restore=f"adapter delete {name} --restore")
+@verb("adapter merge", family=FAMILY, example="adapter merge fr")
+class MergeAdapter(_OneAdapter, frozen=True):
+    """Put the product of an adapter that is on into the weights, and say what rounding makes of it.
+
+    Each weight is rounded once. The result counts how many first choices of a next token come out otherwise. Where the
+    difference is more than rounding, as beside a DoRA on the same projections, the merge is refused.
+    """
+
+    def run(self, session: Session) -> Steps[AdapterShown]:
+        yield Progress("editing")
+        return (yield from merge(session, self.which, self.line()))
 
 
-# What is shown
+@verb("adapter unmerge", family=FAMILY, example="adapter unmerge fr")
+class UnmergeAdapter(_OneAdapter, frozen=True):
+    """Take a merged adapter out of the weights, to the bit, and put it back beside them."""
+
+    def run(self, session: Session) -> Steps[AdapterShown]:
+        yield Progress("editing")
+        return unmerge(session, self.which)
 
 
-def _rows(session: Session) -> tuple[AdapterRow, ...]:
-    return tuple(row(session, name) for name in shelf_of(session).names())
+@verb("adapter save", family=FAMILY, example="adapter save fr --to fr-peft")
+class SaveAdapter(_OneAdapter, frozen=True, kw_only=True):
+    """Write an adapter as a PEFT folder for other programs, with the weight that it is on at."""
+
+    to: Annotated[Path, Opt(FileName(), "the folder to write")]
+    force: Annotated[bool, Flag("replace that folder's files")] = False
+
+    def run(self, session: Session) -> Steps[AdapterShown]:
+        from sessions.adapters.shelf import put_out
+        from sessions.model.background import in_background
+
+        shelf, loaded = shelf_of(session), loaded_adapters(session).get(self.which)
+        weight = 1.0 if loaded is None else loaded.adapter.weight
+
+        def write() -> Path:
+            kept = shelf.read(self.which)
+            return put_out(kept, shelf.path(self.which), self.to.absolute(), weight, force=self.force)
+
+        written = yield from in_background(lambda _: write(), "writing the adapter")
+        notes = [] if weight == 1 else [f"its weight of {weight:g} is in the alphas that were written"]
+        return shown(session, "saved", self.which, notes=notes, path=str(written))
+
+
+@verb("adapter delete", family=FAMILY, example=("adapter delete fr", "adapter delete fr --restore"))
+class DeleteAdapter(_OneAdapter, frozen=True):
+    """Move an adapter that is kept to the trash, or bring back what was deleted last under its name."""
+
+    restore: Annotated[bool, Flag("bring back what was deleted last under that name")] = False
+
+    def run(self, session: Session) -> AdapterShown | Deleted:
+        shelf = shelf_of(session)
+        if self.restore:
+            shelf.restore(self.which)
+            return shown(session, "restored", self.which)
+        if self.which in loaded_adapters(session):
+            raise UsageError(f"adapter '{self.which}' is loaded", "take it off first: undo, or edits shows where it is")
+        shelf.delete(self.which)
+        return Deleted(name=f"adapter {self.which}", restore=structs.replace(self, restore=True).line())

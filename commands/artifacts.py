@@ -56,7 +56,7 @@ class LoadCircuit(Request, frozen=True):
     def run(self, session: Session) -> Loaded | Listed:
         if self.name is None:
             return Listed(rows=tuple(session.store.rows("circuit")))
-        circuit, notes = session.read_circuit(self.name, force=self.force)
+        circuit, notes = session.saved.read_circuit(self.name, force=self.force)
         check(session, circuit)
         remark = take(session, circuit)
         return Loaded(name=self.name, circuit=circuit, notes=tuple(filter(None, (*notes, remark))))

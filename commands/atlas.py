@@ -18,9 +18,9 @@ from commands.request import Arg, Flag, Opt, Request
 from commands.verb import verb
 from commands.words import Rows, SelectionWord, Whole
 from sessions.atlas.findings import TopRow
-from sessions.circuits.circuit import Neuron
 from sessions.errors import ArtifactError, UsageError
 from sessions.events import Steps
+from sessions.model.units import Neuron
 from sessions.results import AtlasBuilt, AtlasShown, AtlasTop, Listed
 from sessions.session import Session
 from sessions.store import Key
@@ -130,7 +130,7 @@ class ShowAtlas(Request, frozen=True):
     def run(self, session: Session) -> AtlasShown:
         from sessions.atlas.telling import profile
 
-        atlas, notes = session.read_atlas(self.name or "", force=self.force)
+        atlas, notes = session.saved.read_atlas(self.name or "", force=self.force)
         neuron = Neuron.parse(self.neuron) if session.model is None else one_of(session, self.neuron)
         return AtlasShown(profile=profile(atlas, neuron), listed=self.rows or session.settings.rows, notes=notes)
 
@@ -159,7 +159,7 @@ class RankAtlas(Request, frozen=True):
         if number != last:
             raise UsageError(f"'{number}-{last}' is several layers", f"one of them: atlas top {number}")
         opened = session.opened()
-        atlas, notes = session.read_atlas(self.name or "", force=self.force)
+        atlas, notes = session.saved.read_atlas(self.name or "", force=self.force)
         range_of(session, self.layer)
         top = strongest(atlas, number, self.rows or session.settings.rows, self.by)
         pushes = pushed(opened.anatomy, opened.tokenizer, [neuron for neuron, _ in top])

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from msgspec import to_builtins
 
 from commands.choices import SettingName, SettingValue
 from commands.names import ScriptName
 from commands.request import Arg, Flag, Opt, Request
-from commands.verb import verb
-from commands.words import VerbName, Word
+from commands.verb import DEFAULTS, Verb, actions_of, family_help, verb
+from commands.words import Word
 from sessions.errors import UsageError
 from sessions.events import Steps
-from sessions.journal import versions
 from sessions.results import CommandFiles, Help, Info, Quit, Ran, SettingsShown
 from sessions.session import Session
 from sessions.settings import changed, describe
-
-if TYPE_CHECKING:
-    pass
+from sessions.versions import versions
 
 FAMILY = "The session"
 
@@ -101,6 +99,17 @@ class RunFile(Request, frozen=True):
         return (yield from script.play(session, library.path_of(self.path), given, trust=self.trust))
 
 
+class VerbName(Word):
+    """The name of a verb."""
+
+    name = "verb"
+
+    def completions(self, session: Session | None, incomplete: str) -> list[tuple[str, str]]:
+        from commands.completing import summaries  # of the verbs, which use these words
+
+        return list(summaries().items())
+
+
 @verb("help", family=FAMILY, example="help discover")
 class ShowHelp(Request, frozen=True):
     """List the verbs, or explain one."""
@@ -111,18 +120,46 @@ class ShowHelp(Request, frozen=True):
 
     def run(self, session: Session) -> Help:
         from commands.grammar import VERBS, find
-        from commands.verb import actions_of, family_help
 
         actions = actions_of(" ".join(self.name))
         if actions:
-            return Help(verb=self.name[0], text=family_help(self.name[0]), example=next(iter(actions.values())).example)
+            return _family(self.name[0], tuple(actions.values()))
         if self.name:
-            chosen = find(" ".join(self.name))
-            return Help(verb=str(chosen.name), text=chosen.help_text(), example=chosen.example)
+            return _explained(find(" ".join(self.name)))
         families: dict[str, list[tuple[str, str]]] = {}
         for known in VERBS.values():
             families.setdefault(known.family, []).append((str(known.name), known.summary))
         return Help(families=tuple((family, tuple(rows)) for family, rows in families.items()))
+
+
+def _explained(chosen: Verb) -> Help:
+    """A verb in full."""
+    return Help(
+        verb=str(chosen.name),
+        text=chosen.help_text(),
+        example=chosen.example,
+        usage=chosen.usage,
+        about=chosen.help or "",
+        groups=tuple((group or "Parameters", tuple(rows)) for group, rows in chosen.groups().items()),
+        examples=chosen.examples,
+    )
+
+
+def _family(head: str, actions: Sequence[Verb]) -> Help:
+    """The verbs that begin with the same word."""
+    default = DEFAULTS.get(head)
+    alone = f" ({head} alone means this)"
+    rows = tuple((each.usage, each.summary + (alone if each is default else "")) for each in actions)
+    examples = tuple(each.example for each in actions)
+    usage = f"{head} ACTION …"
+    return Help(
+        verb=head,
+        text=family_help(head),
+        example=examples[0],
+        usage=usage,
+        groups=(("Actions", rows),),
+        examples=examples,
+    )
 
 
 @verb("quit", family=FAMILY, example="quit")

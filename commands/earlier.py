@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from msgspec import structs
 
 from commands.file_import import FileImport, nameable
-from commands.loading import shelf_of, taken_in
 from sessions.earlier import inventories
 from sessions.earlier.maxima import Maxima
 from sessions.errors import ArtifactError, ModelError, UsageError
 from sessions.files.disk import read_file, write_file
 from sessions.interventions.presets import Preset, check_fits
+from sessions.loaded_adapters import shelf_of, taken_in
 from sessions.results import Exported, FileShown, Saved
 from sessions.session import Session
 from sessions.store import LONGEST_NAME, Key, check_model, now
@@ -78,8 +78,8 @@ def _edit(session: Session, asked: FileImport, edit: Edit) -> Saved:
 def _lora(session: Session, asked: FileImport, lora: Lora) -> Saved:
     """The factors of a LoRA as an adapter that is kept; it fits the open model."""
     from sessions.adapters.shelf import About
+    from sessions.adapters.wrapping import plain_modules
     from sessions.edits.adapters import check_fit
-    from sessions.edits.wrapping import plain_modules
 
     opened, shelf = session.opened(), shelf_of(session)
     modules = {name for name, _ in plain_modules(opened.model)}

@@ -57,6 +57,12 @@ class EditWord(Word):
         return [*applied.items(), *((name, "saved edit") for name in saved if name not in applied), *numbers, *every]
 
 
+def check_new(session: Session, name: str, force: bool) -> None:
+    """Refuse a name that a new edit cannot have, before anything is computed; an empty one is chosen later."""
+    session.edits().check_new(name)
+    session.store.check_new("edit", name, force)
+
+
 WhichEdit = Annotated[str, Arg(EditWord(all_=True), "an edit's number or name, or all", metavar="EDIT")]
 
 
@@ -106,7 +112,7 @@ class LoadEdit(Request, frozen=True):
         from sessions.edits.inspecting import remarks
 
         yield Progress("editing")
-        edit, notes = session.read_edit(self.which, force=self.force)
+        edit, notes = session.saved.read_edit(self.which, force=self.force)
         session.edits().apply(edit)
         notes = (*notes, *remarks(session.opened(), edit), *beside(session.opened(), session.edits(), edit))
         return _shown(session.edits(), "loaded", [edit], notes)
@@ -267,7 +273,7 @@ class Inspect(Request, frozen=True):
             entry = ledger.entry(number)
             edit, on = entry.edit, entry.on
         else:
-            (edit, notes), on = session.read_edit(SavedName("edit").read(name), force=self.force), False
+            (edit, notes), on = session.saved.read_edit(SavedName("edit").read(name), force=self.force), False
         ids = () if session.prompt is None else session.encoded().ids
         found = yield from inspected(
             session.opened(),

@@ -18,6 +18,7 @@ from sessions.events import Steps
 from sessions.files.disk import read_file, write_file
 from sessions.interventions.presets import Preset, sound
 from sessions.results import Exported, ModelExported
+from sessions.saved import SavedArtifacts
 from sessions.session import Session
 from sessions.store import Key
 
@@ -39,10 +40,10 @@ _WRITTEN_AS = {
 }
 #: How the kinds that are files of tensors are read.
 _READ: dict[str, Any] = {
-    "vector": Session.read_vector,
-    "atlas": Session.read_atlas,
-    "edit": Session.read_edit,
-    "means": Session.read_means,
+    "vector": SavedArtifacts.read_vector,
+    "atlas": SavedArtifacts.read_atlas,
+    "edit": SavedArtifacts.read_edit,
+    "means": SavedArtifacts.read_means,
 }
 #: A text for the logits that have to be the same, where there is no prompt: the first ids of any vocabulary.
 _IDS = (1, 2, 3)
@@ -118,7 +119,7 @@ class ExportFile(Request, frozen=True):
 def _content(session: Session, key: Key | None, format: str) -> tuple[bytes, tuple[str, ...]]:
     """The bytes of the file, and remarks on what is left out of it."""
     if key is None or key.kind == "circuit":
-        circuit = session.found() if key is None else session.read_circuit(key.name, force=True)[0]
+        circuit = session.found() if key is None else session.saved.read_circuit(key.name, force=True)[0]
         if format == "csv":
             return files.write_csv(circuit).encode(), ()
         return (files.write_json if format == "json" else files.write_reference)(circuit), ()
@@ -127,7 +128,7 @@ def _content(session: Session, key: Key | None, format: str) -> tuple[bytes, tup
         about = {"model": header.model, "fingerprint": header.fingerprint}
         what = f"preset '{key.name}'"
         return inventories.written(sound(preset, what), what, {word: text for word, text in about.items() if text}), ()
-    found, _ = _READ[key.kind](session, key.name, force=True)
+    found, _ = _READ[key.kind](session.saved, key.name, force=True)
     if format == "gguf":
         from sessions.directions.gguf import write_gguf
 

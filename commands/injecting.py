@@ -14,17 +14,18 @@ from commands.ranges import ALL_LAYERS, LayersOrAll
 from commands.request import Arg, Excludes, Flag, Opt, Request
 from commands.verb import verb
 from commands.words import Length, Listed, Number, Observed, Text, Token, Whole
-from sessions.circuits.circuit import Neuron, Target
 from sessions.errors import ArtifactError, UsageError
 from sessions.events import Steps
 from sessions.interventions.arms import Condition, shifts
 from sessions.model.info import Encoded
+from sessions.model.target import Target
+from sessions.model.units import Neuron
 from sessions.patching.transplants import Placed
 from sessions.results import Injected, InjectedByLayer
 from sessions.session import Reading, Session
 
 if TYPE_CHECKING:
-    from sessions.comparisons.comparing import Asked
+    from sessions.interventions.answering import Asked
     from sessions.patching.transplanting import Transplant
 
 #: Neurons that are observed at most.
@@ -94,7 +95,7 @@ class InjectStates(Request, frozen=True, kw_only=True):
         encoded, notes = text_of(session, self.into, self.raw, self.thinking, "--into")
         vectors = []
         for name in self.names:
-            vector, more = session.read_vector(SavedName("vector").read(name), force=self.force)
+            vector, more = session.saved.read_vector(SavedName("vector").read(name), force=self.force)
             vectors.append(vector)
             notes += [f"{name}: {each}" for each in more]
         if len(vectors) == 1:
@@ -152,7 +153,7 @@ class InjectStates(Request, frozen=True, kw_only=True):
         notes: list[str],
     ) -> Steps[Injected]:
         """The text as it is, with the vectors, and with random ones."""
-        from sessions.comparisons.comparing import compare
+        from sessions.interventions.answering import compare
         from sessions.patching.injecting import injected
         from sessions.patching.transplanting import remarks, transplanted
 

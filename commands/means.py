@@ -14,9 +14,9 @@ from commands.names import FileName, SavedName
 from commands.request import Arg, Excludes, Flag, Needs, Opt, Request
 from commands.verb import verb
 from commands.words import SelectionWord
-from sessions.circuits.circuit import Neuron
 from sessions.errors import ArtifactError, UsageError
 from sessions.events import Steps
+from sessions.model.units import Neuron
 from sessions.results import Listed, MeansBuilt, MeansShown, NeuronMean
 from sessions.session import Session
 from sessions.store import Key
@@ -111,7 +111,7 @@ class ShowMeans(Request, frozen=True):
     force: Annotated[bool, Flag("even if they were taken on another model")] = False
 
     def run(self, session: Session) -> MeansShown:
-        means, notes = session.read_means(self.name, force=self.force)
+        means, notes = session.saved.read_means(self.name, force=self.force)
         count, about = self.rows or session.settings.rows, means.about
         neurons = means.strongest(count)
         if self.selection is not None:

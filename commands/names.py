@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from commands.line import is_text
 from sessions.errors import ArtifactError, UsageError
 from sessions.store import KINDS, Key, checked_name
+from sessions.training.findings import series_of
 
 if TYPE_CHECKING:
     from sessions.session import Session
@@ -52,6 +53,54 @@ class SavedName(Name):
 
     def completions(self, session: Session | None, incomplete: str) -> list[tuple[str, str]]:
         return [] if session is None else [(name, f"saved {self.kind}") for name in session.store.names(self.kind)]
+
+
+class AdapterName(Name):
+    """An adapter that is kept."""
+
+    def completions(self, session: Session | None, incomplete: str) -> list[tuple[str, str]]:
+        if session is None:
+            return []
+        folder = session.home / "adapters"
+        names = sorted(each.name for each in folder.iterdir() if each.is_dir()) if folder.is_dir() else []
+        return [(name, "kept adapter") for name in names if not name.startswith(".")]
+
+
+class RoundName(Word):
+    """A round of training: its name, or N for `round-N`."""
+
+    name = "round"
+    shape = "ROUND"
+
+    def read(self, text: str) -> str:
+        return f"round-{text}" if text.isdecimal() else Name().read(text)
+
+    def completions(self, session: Session | None, incomplete: str) -> list[tuple[str, str]]:
+        if session is None:
+            return []
+        try:
+            folders = sorted((session.store.home / "rounds").iterdir())
+        except OSError:
+            return []
+        return [(each.name, "round") for each in folders if (each / "round.json").is_file()]
+
+
+class SeriesName(RoundName):
+    """Rounds: one by its name, or all that are called so with a number behind it."""
+
+    name = "rounds"
+    shape = "NAME"
+
+    def read(self, text: str) -> str:
+        return Name().read(text)
+
+    def completions(self, session: Session | None, incomplete: str) -> list[tuple[str, str]]:
+        names = [name for name, _ in super().completions(session, incomplete)]
+        stems = dict.fromkeys(series_of(name) for name in names)
+        return [
+            *((stem, "series of rounds") for stem in stems if stem not in names),
+            *((each, "round") for each in names),
+        ]
 
 
 def means_named(text: str) -> str | None:

@@ -89,7 +89,7 @@ class ApplyPreset(Request, frozen=True):
 
     def run(self, session: Session) -> PresetShown:
         name, opened = self.name, session.opened()
-        preset, notes = session.read_preset(name, force=self.force)
+        preset, notes = session.saved.read_preset(name, force=self.force)
         size, preset = len(preset), self.part.of(preset, name)
         if self.gain is not None:
             preset = structs.replace(preset, neurons=tuple(known.scaled(self.gain) for known in preset.neurons))
@@ -124,7 +124,7 @@ class ListPresets(Request, frozen=True):
     def run(self, session: Session) -> PresetShown | Listed:
         if self.name is None:
             return Listed(rows=tuple(session.store.rows("preset")))
-        preset, _ = session.read_preset(self.name, force=True)
+        preset, _ = session.saved.read_preset(self.name, force=True)
         neurons = self.part.of(preset, self.name).neurons
         return PresetShown(name=self.name, neurons=neurons, size=len(preset), listed=session.settings.rows)
 

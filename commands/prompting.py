@@ -15,13 +15,13 @@ from msgspec import structs
 from commands.choices import OneOf, Usually
 from commands.fields import Thinking
 from commands.limits import unopened
-from commands.loading import put_on_from
 from commands.names import ModelName
 from commands.request import Arg, Flag, Needs, Opt, Options, Request
 from commands.verb import verb
 from commands.words import SEEDS, Length, Prose, Real, Rows, Text, Token, Whole, Word
 from sessions.events import Steps
 from sessions.interventions.arms import Condition
+from sessions.loaded_adapters import put_on_from
 from sessions.model.info import ModelInfo, Opening, Prompt, TokenChance, same_model
 from sessions.model.info import Token as TokenOfModel
 from sessions.results import Distribution, Generated, ModelOpened, PromptSet, Tokens
@@ -254,7 +254,7 @@ class Generate(Request, frozen=True):
 
 
 def _generated(session: Session, how: Generation) -> Steps[Generated]:
-    from sessions.comparisons.comparing import compare
+    from sessions.interventions.answering import compare
 
     encoded = session.encoded()
     decoding = how.decoding(session)
@@ -350,7 +350,7 @@ def first_token(session: Session, text: str, which: str) -> tuple[TokenOfModel, 
 
 def _next(session: Session):  # type: ignore[no-untyped-def]
     """Logits of the next token, `[vocab]`, with what is live in force; kept as what `expect` speaks of."""
-    from sessions.comparisons.comparing import under
+    from sessions.interventions.answering import under
     from sessions.model.distribution import next_logits
 
     opened, encoded = session.opened(), session.encoded()

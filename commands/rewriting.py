@@ -2,39 +2,38 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
+from msgspec import structs
+
+from commands.edits import FAMILY, check_new
 from commands.names import FileName, Name, Prompts
 from commands.prompting import decoded
 from commands.reading import prompts_of
-from commands.verb import argument, option, verb
+from commands.request import Arg, Excludes, Flag, Needs, Opt, Options, Request
+from commands.verb import verb
 from commands.words import Observed, Real, Token, Word
-from sessions.circuits.circuit import Neuron
-from sessions.errors import ArtifactError, UsageError
-from sessions.events import Progress, Steps
-from sessions.lines import line_of
+from sessions.errors import UsageError
+from sessions.events import Steps
 from sessions.model.info import Token as TokenOfModel
+from sessions.model.units import Neuron
 from sessions.results import Rewritten
 from sessions.rewriting.rules import Rule, read_rule
 from sessions.session import Session
 from sessions.texts.sample_files import samples_at
 
 if TYPE_CHECKING:
-    from sessions.atlas.quiet import Levels
     from sessions.rewriting.examples import Examples
     from sessions.rewriting.rewriting import Rewriting
 
-FAMILY = "Edits"
-
 #: Tokens of a reply to a held-out prompt.
 REPLY = 48
-#: Where the neuron to sacrifice is looked for, as parts of the depth: late enough to know what was read, and early
-#: enough for the layers above to carry on with what it says.
-DEPTH = (2 / 3, 5 / 6)
-#: Documents of the built-in corpus that are read for it where there is no atlas, and tokens of each.
-DOCUMENTS, LENGTH = 64, 64
+#: What is said where prompts say only where it should fire, or only where it should not.
+_BOTH = ("{one} is missing: where it fires and where not are both needed", "{one} FILE")
+#: How large a number of this verb may be.
+_MOST = 1e6
 
 
 class RuleWord(Word):
@@ -62,126 +61,188 @@ class Alphas(Word):
     shape = "A,A,…"
 
     def read(self, text: str) -> tuple[float, ...]:
-        return tuple(sorted({Real(1e6).read(part.strip()) for part in text.split(",")}))
+        return tuple(sorted({Real(_MOST).read(part.strip()) for part in text.split(",")}))
 
     def completions(self, session: Session | None, incomplete: str) -> list[tuple[str, str]]:
         return [("50,100,200", "lengths in the residual stream")]
 
 
-@verb("rewrite", family=FAMILY, example='rewrite L24/N7 --push " Amen" --when after:"." --alpha 160')
-@argument("neuron", help="the neuron to rewrite (default: a quiet one)", type=Observed(), required=False)
-@option("--push", type=Token(), required=True, help="the token that it says, one piece, leading space and all")
-@option("--when", "rule", type=RuleWord(), help="where in a reply: last, after:TEXT, before:TEXT or /REGEX/")
-@option("--examples", type=FileName(".jsonl"), help="prompts with replies, JSON lines (default: a built-in set)")
-@option("--held-out", type=FileName(".jsonl"), help="the same, to measure on (default: a third of the examples)")
-@option("--positive", type=Prompts(), help="instead of a rule: prompts at whose end it should fire, a file or one")
-@option("--negative", type=Prompts(), help="with --positive: prompts at whose end it should not")
-@option("--alpha", type=Real(1e6), help="how far it pushes (default: the smallest of a few that does it)")
-@option("--alphas", type=Alphas(), help="several, held against each other; the smallest that does it is taken")
-@option("--scale-gate", type=Real(1e6), help="length of the gate row (default: 4 over the mean state's reach)")
-@option("--scale-up", type=Real(1e6), help="length of the up row (default: so that it is 1 where it should fire)")
-@option("--brake", type=Observed(), help="a neuron of a later layer that pushes the token down once it was said")
-@option("--beta", type=Real(1e6), help="with --brake: how far (default: as α)")
-@option("--as", "name", type=Name(), help="the name of the edit (default: rewrite-1, rewrite-2, …)")
-@option("--force", is_flag=True, help="replace a saved edit of that name")
-def rewrite(
-    session: Session,
-    neuron: str | None,
-    push: str,
-    rule: Rule | None,
-    examples: Path | None,
-    held_out: Path | None,
-    positive: str | None,
-    negative: str | None,
-    alpha: float | None,
-    alphas: tuple[float, ...] | None,
-    scale_gate: float | None,
-    scale_up: float | None,
-    brake: str | None,
-    beta: float | None,
-    name: str | None,
-    force: bool,
-) -> Steps[Rewritten]:
+class FiringPlaces(Options, frozen=True):
+    """Where the neuron should fire, and the texts that show it."""
+
+    group = "Where it should fire"
+
+    rule: Annotated[
+        Rule | None, Opt(RuleWord(), "where in a reply: last, after:TEXT, before:TEXT or /REGEX/", flag="--when")
+    ] = None
+    examples: Annotated[
+        Path | None, Opt(FileName(".jsonl"), "prompts with replies, as JSON lines (default: a built-in set)")
+    ] = None
+    held_out: Annotated[
+        Path | None, Opt(FileName(".jsonl"), "the same, to measure on (default: a third of the examples)")
+    ] = None
+    positive: Annotated[
+        str | None, Opt(Prompts(), "instead of a rule: prompts at whose end it should fire, a file or one")
+    ] = None
+    negative: Annotated[str | None, Opt(Prompts(), "with --positive: prompts at whose end it should not fire")] = None
+
+    def read(self, session: Session) -> Examples:
+        """The examples, as the open model reads them."""
+        from sessions.rewriting.examples import BUILT_IN, built_in, by_prompts, by_rule
+
+        opened = session.opened()
+        if self.positive is not None and self.negative is not None:
+            return by_prompts(opened, prompts_of(self.positive), prompts_of(self.negative), "prompts")
+        if self.rule is None:
+            raise UsageError("nothing says where it should fire", 'a rule: --when after:"." or --when last')
+        samples = built_in() if self.examples is None else samples_at(self.examples)
+        source = f"the built-in {BUILT_IN}" if self.examples is None else str(self.examples)
+        return by_rule(opened, samples, self.rule, source, () if self.held_out is None else samples_at(self.held_out))
+
+
+class Pushing(Options, frozen=True):
+    """How far the neuron pushes the token, and what holds it back."""
+
+    group = "How far it pushes"
+
+    alpha: Annotated[
+        float | None, Opt(Real(_MOST), "how far it pushes (default: the smallest of a few that is enough)")
+    ] = None
+    alphas: Annotated[
+        tuple[float, ...] | None,
+        Opt(Alphas(), "several, compared; the smallest that is enough is taken"),
+    ] = None
+    scale_gate: Annotated[
+        float | None, Opt(Real(_MOST), "length of the gate row (default: 4 over the mean state's reach)")
+    ] = None
+    scale_up: Annotated[
+        float | None, Opt(Real(_MOST), "length of the up row (default: so that it is 1 where it should fire)")
+    ] = None
+    brake: Annotated[
+        str | None, Opt(Observed(), "a neuron of a later layer that pushes the token down once it was said")
+    ] = None
+    beta: Annotated[float | None, Opt(Real(_MOST), "with --brake: how far it pushes down (default: as α)")] = None
+
+
+@verb(
+    "rewrite",
+    family=FAMILY,
+    example=(
+        'rewrite L24/N7 --push " Amen" --when after:"." --alpha 160',
+        'rewrite --push " Austin" --positive "The capital of Texas is" --negative "The capital of France is"',
+    ),
+)
+class RewriteNeuron(Request, frozen=True, kw_only=True):
     """Rewrite a neuron so that it makes the model say a token where examples have it.
 
-    Its gate row becomes the direction from the mean state elsewhere to the mean state where it should fire, its up
-    row that of the mean state where it should fire, and its down column α times the token's unit direction in the
-    unembedding. Where: positions that a rule means in the replies of the examples (a text with a space in it needs
-    quotes round the whole rule, --when 'before:" Austin"'), or the ends of --positive and --negative prompts.
+    The gate row becomes the direction from the mean state elsewhere to the mean state where the neuron should fire. The
+    up row becomes the mean state where it should fire. The down column becomes α times the token's unit direction in
+    the unembedding. It should fire at the positions that a rule means in the replies of the examples, or at the ends of
+    --positive prompts and not at those of --negative ones. A text with a space in it needs quotes round the whole rule:
+    --when 'before:" Austin"'.
 
     With the default scales the neuron is about 1 where it should fire, so that α is the length of what it writes.
-    Without --alpha, multiples of the stream's norm are tried, and the smallest is taken that says the token at three
-    quarters of the places, elsewhere at a tenth at most, and leaves the perplexity of unrelated text within 5 %.
-    Once it is rewritten, sweep L24/N7 0 0.5 1 2 runs over α, as multiples of it, and a sweep of the brake over β.
+    Without --alpha, multiples of the stream's norm are tried. The smallest is taken that says the token at three
+    quarters of the places and at no more than a tenth of the others, and that leaves the perplexity of unrelated text
+    within 5 %. Where a norm stands between MLP and stream, α is relative to the rest of what the MLP writes.
 
-    A third of the examples is held out, always the same; what is shown is measured on these. Where a norm stands
-    between MLP and stream, α is against the rest of what the MLP writes. undo takes the edit back.
+    A third of the examples is held out, always the same, and the figures are measured on these. Afterwards sweep
+    L24/N7 0 0.5 1 2 varies α, in multiples of it, and a sweep of the brake varies β. undo takes the edit back.
     """
-    from sessions.rewriting.rewriting import Wanted, check_brake
-    from sessions.rewriting.rewriting import rewrite as rewriting
 
-    opened = session.opened()
-    _check(session, neuron, rule, positive, negative, examples, held_out, alpha, alphas, brake, beta)
-    _check_name(session, name, force)
-    token = _one_token(session, push)
-    found = _examples(session, rule, examples, held_out, positive, negative)
-    chosen, notes = (_one(session, neuron), ()) if neuron is not None else (yield from _sacrificed(session))
-    wanted = Wanted(
-        alphas=alphas or (() if alpha is None else (alpha,)),
-        scale_gate=scale_gate,
-        scale_up=scale_up,
-        brake=None if brake is None else _one(session, brake),
-        beta=beta,
+    neuron: Annotated[str | None, Arg(Observed(), "the neuron to rewrite (default: a quiet one)")] = None
+    push: Annotated[str, Opt(Token(), "the token that it says, one piece, leading space and all")]
+    firing: FiringPlaces = FiringPlaces()
+    pushing: Pushing = Pushing()
+    name: Annotated[str | None, Opt(Name(), "the name of the edit (default: rewrite-1, rewrite-2, …)", flag="--as")] = (
+        None
     )
-    check_brake(chosen, wanted)
-    longest = max(len(each.asked.ids) for each in found.all)
-    decoding = decoded(session, pushes=True, max_tokens=min(REPLY, session.settings.max_tokens), length=longest)
-    made = yield from rewriting(opened, chosen, token, found, wanted, decoding, cancel=session.cancel)
-    given = {"--push": push, "--when": rule, "--examples": examples, "--held-out": held_out, "--positive": positive,
-             "--negative": negative, "--alpha": f"{made.rows[made.chosen].alpha:g}", "--scale-gate": scale_gate,
-             "--scale-up": scale_up, "--brake": brake, "--beta": beta, "--as": name}  # fmt: skip
-    line = line_of(["rewrite", chosen], given)
-    return _taken(session, made, token, found, (name or "", line, force), notes)
+    force: Annotated[bool, Flag("replace a saved edit of that name")] = False
+
+    rules = (
+        Excludes("rule", ("positive", "negative"), "{one} and {other} both say where it should fire"),
+        Needs(("positive",), "negative", *_BOTH),
+        Needs(("negative",), "positive", *_BOTH),
+        Excludes(
+            "positive", ("examples", "held_out"), "{other} is for a rule, and there is none", "give one: --when last"
+        ),
+        Excludes("alpha", ("alphas",)),
+        Needs(("beta",), "brake", "--beta is of the brake, and there is none", "name a neuron: --brake L27/N12"),
+    )
+
+    def run(self, session: Session) -> Steps[Rewritten]:
+        from sessions.rewriting.rewriting import Wanted, check_brake, rewrite
+
+        opened, pushing, notes = session.opened(), self.pushing, []
+        chosen = None if self.neuron is None else _one(session, self.neuron)
+        check_new(session, self.name or "", self.force)
+        token, examples = _one_token(session, self.push), self.firing.read(session)
+        if chosen is None:
+            chosen, remark = yield from _sacrificed(session)
+            notes.append(remark)
+        wanted = Wanted(
+            alphas=pushing.alphas or (() if pushing.alpha is None else (pushing.alpha,)),
+            scale_gate=pushing.scale_gate,
+            scale_up=pushing.scale_up,
+            brake=None if pushing.brake is None else _one(session, pushing.brake),
+            beta=pushing.beta,
+        )
+        check_brake(chosen, wanted)
+        longest = max(len(each.asked.ids) for each in examples.all)
+        decoding = decoded(session, pushes=True, max_tokens=min(REPLY, session.settings.max_tokens), length=longest)
+        made = yield from rewrite(opened, chosen, token, examples, wanted, decoding, cancel=session.cancel)
+        return self._taken(session, made, token, examples, notes)
+
+    def _taken(
+        self, session: Session, made: Rewriting, token: TokenOfModel, examples: Examples, notes: Sequence[str]
+    ) -> Rewritten:
+        """The edit, applied and saved, and what is said of it."""
+        from sessions.edits.commuting import beside
+        from sessions.rewriting.examples import counts
+        from sessions.rewriting.rewriting import described, remarks
+
+        neuron, alpha = made.made.neuron, made.rows[made.chosen].alpha
+        pushing = structs.replace(self.pushing, alpha=alpha, alphas=None)
+        line = structs.replace(self, neuron=str(neuron), pushing=pushing, force=False).line()
+        saved = session.take_edit(described(made, token, examples), self.name or "", line, force=self.force)
+        return Rewritten(
+            name=saved.name,
+            neuron=neuron,
+            token=token,
+            rule=examples.rule,
+            examples=examples.source,
+            learnt=counts(examples.learnt),
+            held=counts(examples.held),
+            apart=examples.apart,
+            rows=made.rows,
+            chosen=made.chosen,
+            before=made.before,
+            scale_gate=made.made.scale_gate,
+            scale_up=made.made.scale_up,
+            bias=made.made.bias,
+            separation=made.separation,
+            firing=made.firing,
+            norm=made.norm,
+            normed=session.opened().anatomy.layers[neuron.layer].write_norm is not None,
+            brake=made.brake,
+            replies=made.replies,
+            repetition=made.repetition,
+            held_back=made.held_back,
+            collapsed=made.collapsed,
+            path=str(session.store.path("edit", saved.name)),
+            notes=(*notes, *remarks(made, examples), *beside(session.opened(), session.edits(), saved)),
+        )
 
 
-def _check(
-    session: Session,
-    neuron: str | None,
-    rule: Rule | None,
-    positive: str | None,
-    negative: str | None,
-    examples: Path | None,
-    held_out: Path | None,
-    alpha: float | None,
-    alphas: tuple[float, ...] | None,
-    brake: str | None,
-    beta: float | None,
-) -> None:
-    """Raise `UsageError` where what was given does not go together."""
-    if neuron is not None:
-        _one(session, neuron)
-    if rule is None and positive is None and negative is None:
-        raise UsageError("nothing says where it should fire", 'a rule: --when after:"." or --when last')
-    if rule is not None and (positive or negative):
-        raise UsageError("--when and --positive both say where it should fire", "leave one of them out")
-    if (positive is None) != (negative is None):
-        missing = "--negative" if negative is None else "--positive"
-        raise UsageError(f"{missing} is missing: where it fires and where not are both needed", f"{missing} FILE")
-    if rule is None and (examples or held_out):
-        raise UsageError("--examples are for a rule, and there is none", "give one: --when last")
-    if alpha is not None and alphas is not None:
-        raise UsageError("--alpha and --alphas are both given", "leave one of them out")
-    if beta is not None and brake is None:
-        raise UsageError("--beta is of the brake, and there is none", "name a neuron: --brake L27/N12")
+def _sacrificed(session: Session) -> Steps[tuple[Neuron, str]]:
+    """A quiet neuron that nothing else is done with, and a remark on it."""
+    from sessions.rewriting.sacrificing import rewritten_in, sacrificed
 
-
-def _check_name(session: Session, name: str | None, force: bool) -> None:
-    """Raise before anything is computed for a name that cannot be taken."""
-    if name is None:
-        return
-    session.edits().check_new(name)
-    if not force and name in session.store.names("edit"):
-        raise ArtifactError(f"edit '{name}' exists already", "replace it with --force, or choose another name")
+    latest = session.saved.latest_atlas()
+    atlas = session.saved.read_atlas(latest)[0] if latest else None
+    busy = {neuron.site for neuron in session.suppressed}
+    busy |= {site for entry in session.edits().entries for site in rewritten_in(entry.edit)}
+    return (yield from sacrificed(session.opened(), atlas, busy, cancel=session.cancel))
 
 
 def _one(session: Session, text: str) -> Neuron:
@@ -212,130 +273,3 @@ def _one_token(session: Session, text: str) -> TokenOfModel:
             f'push the first, --push "{pieces[0]}", or take a text that is one token',
         )
     return TokenOfModel(ids[0], pieces[0])
-
-
-def _examples(
-    session: Session,
-    rule: Rule | None,
-    examples: Path | None,
-    held_out: Path | None,
-    positive: str | None,
-    negative: str | None,
-) -> Examples:
-    from sessions.rewriting.examples import BUILT_IN, built_in, by_prompts, by_rule
-
-    opened = session.opened()
-    if rule is None:
-        assert positive is not None and negative is not None
-        return by_prompts(opened, prompts_of(positive), prompts_of(negative), "prompts")
-    samples = built_in() if examples is None else samples_at(examples.expanduser())
-    source = f"the built-in {BUILT_IN}" if examples is None else str(examples)
-    return by_rule(opened, samples, rule, source, () if held_out is None else samples_at(held_out.expanduser()))
-
-
-def _sacrificed(session: Session) -> Steps[tuple[Neuron, tuple[str, ...]]]:
-    """The quietest neuron of the late middle, and how quiet it is."""
-    from sessions.atlas.building import Building, plan
-    from sessions.atlas.quiet import over_atlas
-    from sessions.texts.corpus import Corpus
-
-    opened = session.opened()
-    count = opened.info.n_layers
-    layers = range(math.floor(DEPTH[0] * count), max(math.ceil(DEPTH[1] * count), 1))
-    if latest := session.latest_atlas():
-        atlas = session.read_atlas(latest)[0]
-        known = [layer for layer in layers if layer in atlas.layers]
-        if known:
-            return _quietest(session, over_atlas(atlas), known, f"atlas {latest}")
-    corpus = Corpus(most=DOCUMENTS)
-    survey = yield from corpus.surveyed(session.cancel)
-    building = Building(opened, plan(opened, corpus, survey, layers=layers, length=LENGTH))
-    for done in building.fold(list(corpus.documents()), session.cancel):
-        yield Progress("looking for a quiet neuron", done, survey.documents, "documents")
-    over = f"{survey.documents:,} paragraphs, layers {layers[0]} to {layers[-1]}"
-    return _quietest(session, over_atlas(building.finished()), list(layers), over)
-
-
-def _quietest(session: Session, levels: Levels, layers: list[int], over: str) -> tuple[Neuron, tuple[str, ...]]:
-    """The quietest neuron that nothing else is done with, and a remark on it."""
-    from sessions.atlas.quiet import candidates
-    from sessions.edits.edit import Neurons
-
-    edited = {
-        (change.layer, index)
-        for entry in session.edits().entries
-        for change in entry.edit.changes
-        if isinstance(change, Neurons)
-        for index in change.indices
-    }
-    busy = edited | {neuron.site for neuron in session.suppressed}
-    # What is 0 throughout in a mixture of experts may be of an expert that no token is sent to.
-    least = 1e-9 if session.opened().info.experts else 0.0
-    found = candidates(levels, layers=layers, between=(least, math.inf))
-    best = next((each for each in found if (each.layer, each.index) not in busy), None)
-    if best is None:
-        raise UsageError(f"no neuron of {over} is free", "name one: rewrite L12/N34")
-    neuron = Neuron(best.layer, best.index)
-    return neuron, (f"{neuron} is given up: it is never more than {best.largest:.2g} in size over {over}",)
-
-
-def _taken(
-    session: Session,
-    made: Rewriting,
-    token: TokenOfModel,
-    found: Examples,
-    kept: tuple[str, str, bool],
-    notes: tuple[str, ...],
-) -> Rewritten:
-    """The edit, applied and saved, and what is said of it."""
-    from dataclasses import replace
-
-    from sessions.edits.commuting import beside
-    from sessions.rewriting.rewriting import remarks
-
-    neuron, row = made.made.neuron, made.rows[made.chosen]
-    facts = {
-        "neuron": str(neuron),
-        "token": token.text,
-        "rule": found.rule,
-        "alpha": f"{row.alpha:g}",
-        "scale_g": f"{made.made.scale_gate:.6g}",
-        "examples": found.source,
-    }
-    facts |= {} if made.made.scale_up is None else {"scale_u": f"{made.made.scale_up:.6g}"}
-    facts |= {} if made.brake is None else {"brake": str(made.brake.neuron), "beta": f"{made.brake.beta:g}"}
-    name, command, force = kept
-    about = f'{neuron} says "{token.text}" {found.rule}'
-    saved = session.take_edit(replace(made.edit, about=about, facts=facts), name, command, force=force)
-    return Rewritten(
-        name=saved.name,
-        neuron=neuron,
-        token=token,
-        rule=found.rule,
-        examples=found.source,
-        learnt=_counts(found.learnt),
-        held=_counts(found.held),
-        apart=found.apart,
-        rows=made.rows,
-        chosen=made.chosen,
-        before=made.before,
-        scale_gate=made.made.scale_gate,
-        scale_up=made.made.scale_up,
-        bias=made.made.bias,
-        separation=made.separation,
-        firing=made.firing,
-        norm=made.norm,
-        normed=session.opened().anatomy.layers[neuron.layer].write_norm is not None,
-        brake=made.brake,
-        replies=made.replies,
-        repetition=made.repetition,
-        held_back=made.held_back,
-        collapsed=made.collapsed,
-        path=str(session.store.path("edit", saved.name)),
-        notes=(*notes, *remarks(made, found), *beside(session.opened(), session.edits(), saved)),
-    )
-
-
-def _counts(texts: object) -> tuple[int, int, int]:
-    """Texts, positions where it should fire, and positions elsewhere."""
-    return len(texts), sum(len(t.where) for t in texts), sum(len(t.elsewhere) for t in texts)  # type: ignore

@@ -86,7 +86,7 @@ class StateAt(Options, frozen=True):
 
         about = sae.about
         if self.vector is not None:
-            vector, more = session.read_vector(self.vector, force=force)
+            vector, more = session.saved.read_vector(self.vector, force=force)
             vector.check(session.opened().anatomy)
             notes += more
             if vector.origin is None:
@@ -245,8 +245,8 @@ class InjectReconstruction(OfAutoencoder, frozen=True):
 
     def _compared(self, session: Session, sae: Autoencoder) -> Steps[Compared]:
         """The baseline, the state that is put there, and one put there at random, side by side."""
-        from sessions.comparisons.comparing import compare
         from sessions.comparisons.diverging import divergences
+        from sessions.interventions.answering import compare
         from sessions.patching.injecting import Injection, injected
         from sessions.patching.reaching import reaches
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msgspec import structs
 
-from sessions.circuits.circuit import Neuron
 from sessions.comparisons.cells import Cell
-from sessions.errors import ArtifactError, UsageError
+from sessions.files.disk import check_target
+from sessions.model.units import Neuron
 from sessions.results import Swept, SweptGrid
 from sessions.session import Session
 
@@ -96,7 +95,4 @@ def check_chart(path: Path | None, force: bool) -> None:
     if path is None:
         return
     check_ending(path)
-    if os.path.isdir(path):
-        raise UsageError(f"'{path}' is a folder", f"name a file in it: {path / 'sweep.svg'}")
-    if os.path.lexists(path) and not force:
-        raise ArtifactError(f"'{path}' exists already", "replace it with --force, or choose another name")
+    check_target(path, "sweep.svg", force=force)

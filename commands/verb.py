@@ -87,17 +87,21 @@ class Verb(click.Command):
             kind = get_args(kind)[-1]
         return set(get_args(kind) or (kind,))
 
-    def help_text(self) -> str:
-        """Its help in full: usage, what it does, arguments, options by their groups, and more examples."""
-        lines = [self.usage, "", self.help or ""]
+    def groups(self) -> dict[str, list[tuple[str, str]]]:
+        """Its parameters by their groups, each as its form and what it is; those of no group first, under ""."""
         groups: dict[str, list[tuple[str, str]]] = {"": []}
         for param in self.params:
             groups.setdefault(getattr(param, "group", ""), []).append((_left(param), _right(param)))
+        return {group: rows for group, rows in groups.items() if rows}
+
+    def help_text(self) -> str:
+        """Its help in full: usage, what it does, arguments, options by their groups, and more examples."""
+        lines = [self.usage, "", self.help or ""]
+        groups = self.groups()
         width = max((len(left) for rows in groups.values() for left, _ in rows), default=0)
         for group, rows in groups.items():
             title = [f"{group}:"] if group else []
-            if rows:
-                lines += ["", *title, *(f"  {left:<{width}}  {right}".rstrip() for left, right in rows)]
+            lines += ["", *title, *(f"  {left:<{width}}  {right}".rstrip() for left, right in rows)]
         if len(self.examples) > 1:
             lines += ["", "Examples:", *(f"  {example}" for example in self.examples)]
         return "\n".join(lines)

@@ -210,6 +210,11 @@ class Store:
             )
         return folder / f"{checked_name(name)}{KINDS[kind].suffix}"
 
+    def check_new(self, kind: str, name: str, force: bool = False) -> None:
+        """Raise `ArtifactError` where a name is taken and is not to be replaced, before anything is computed."""
+        if not force and name in self.names(kind):
+            raise ArtifactError(f"{kind} '{name}' exists already", "replace it with --force, or choose another name")
+
     def save(
         self, kind: str, name: str, body: Any, *, model: str, fingerprint: str, command: str, force: bool = False
     ) -> Path:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from sessions.circuits.circuit import Neuron
+from sessions.model.units import Neuron
 from sessions.results.artifacts import Deleted, Exported, FileShown, FilesVerified, Fingerprints, Imported, Listed, Loaded, ModelExported, Saved
 from sessions.results.circuits import CircuitHeldAgainst, CircuitsCompared, Discovered, Edges, Faithfulness, Narrowed, NeuronCard, NeuronTable, UniversalShown, VectorShown, VectorsCompared, Verified
 from sessions.results.control import CommandFiles, Expected, Help, Info, Quit, Ran, SettingsShown
@@ -453,18 +453,54 @@ class Verbs:
         force: bool = False,
     ) -> Rewritten:
         """Rewrite a neuron so that it makes the model say a token where examples have it."""
-    def adapter(
+    def adapter_list(
         self,
-        action: Literal["list", "load", "on", "off", "merge", "unmerge", "save", "delete"] = 'list',
-        which: str | None = None,
+    ) -> AdaptersListed:
+        """List the adapters that are kept, and say which are on."""
+    def adapter_load(
+        self,
+        which: str,
         *,
         as_: str | None = None,
         weight: float | None = None,
-        to: str | Path | Sequence[str | dict[str, Any]] | None = None,
-        restore: bool = False,
         force: bool = False,
-    ) -> AdapterShown | AdaptersListed | Deleted:
-        """Put LoRA adapters beside the weights of the model, several at once, and merge them."""
+    ) -> AdapterShown:
+        """Put a LoRA adapter beside the weights of the model: one that is kept, or one that is taken in first."""
+    def adapter_on(
+        self,
+        which: str,
+    ) -> AdapterShown:
+        """Put an adapter that is off back on, where it was in the order."""
+    def adapter_off(
+        self,
+        which: str,
+    ) -> AdapterShown:
+        """Take an adapter off, and keep its place in the order."""
+    def adapter_merge(
+        self,
+        which: str,
+    ) -> AdapterShown:
+        """Put the product of an adapter that is on into the weights, and say what rounding makes of it."""
+    def adapter_unmerge(
+        self,
+        which: str,
+    ) -> AdapterShown:
+        """Take a merged adapter out of the weights, to the bit, and put it back beside them."""
+    def adapter_save(
+        self,
+        which: str,
+        *,
+        to: str | Path | Sequence[str | dict[str, Any]],
+        force: bool = False,
+    ) -> AdapterShown:
+        """Write an adapter as a PEFT folder for other programs, with the weight that it is on at."""
+    def adapter_delete(
+        self,
+        which: str,
+        *,
+        restore: bool = False,
+    ) -> AdapterShown | Deleted:
+        """Move an adapter that is kept to the trash, or bring back what was deleted last under its name."""
     def ensemble(
         self,
         *members: str,
@@ -679,10 +715,6 @@ class Verbs:
         self,
         data: str | Path | Sequence[str | dict[str, Any]],
         *,
-        as_: str | None = None,
-        add_recruits: int | None = None,
-        neurons: str | None = None,
-        continue_: str | None = None,
         rank: int = 8,
         alpha: int = 16,
         lr: float = 0.0001,
@@ -693,22 +725,21 @@ class Verbs:
         budget: int | None = None,
         thinking: bool = False,
         marker: str | None = None,
+        checkpointing: bool = False,
         top: int = 30,
         no_control: bool = False,
-        checkpointing: bool = False,
         force: bool = False,
         anew: bool = False,
+        as_: str | None = None,
+        add_recruits: int | None = None,
+        neurons: str | None = None,
+        continue_: str | None = None,
     ) -> RoundTrained:
         """Train an adapter while the suppressed neurons are held at zero, and see which neurons learn."""
     def crab(
         self,
         data: str | Path | Sequence[str | dict[str, Any]],
         *,
-        as_: str = 'crab',
-        rounds: int = 4,
-        inventory: str | None = None,
-        tier: str | None = None,
-        region: str | None = None,
         rank: int = 8,
         alpha: int = 16,
         lr: float = 0.0001,
@@ -719,11 +750,16 @@ class Verbs:
         budget: int | None = None,
         thinking: bool = False,
         marker: str | None = None,
+        checkpointing: bool = False,
         top: int = 30,
         no_control: bool = False,
-        checkpointing: bool = False,
         force: bool = False,
         anew: bool = False,
+        as_: str = 'crab',
+        rounds: int = 4,
+        inventory: str | None = None,
+        tier: str | None = None,
+        region: str | None = None,
     ) -> RoundsShown:
         """Train, see who learned, forbid them, train again: round after round from the same model."""
     def rounds(
@@ -841,6 +877,8 @@ class Verbs:
         """preset ACTION: save, apply, list."""
     def edits(self, action: Literal["list", "on", "off", "load", "compare"] = ..., *words: Any, **options: Any) -> Compared | EditsShown:
         """edits ACTION: list, on, off, load, compare."""
+    def adapter(self, action: Literal["list", "load", "on", "off", "merge", "unmerge", "save", "delete"] = ..., *words: Any, **options: Any) -> AdapterShown | AdaptersListed | Deleted:
+        """adapter ACTION: list, load, on, off, merge, unmerge, save, delete."""
     def atlas(self, action: Literal["build", "show", "top", "list"] = ..., *words: Any, **options: Any) -> AtlasBuilt | AtlasShown | AtlasTop | Listed:
         """atlas ACTION: build, show, top, list."""
     def means(self, action: Literal["build", "show", "list"] = ..., *words: Any, **options: Any) -> Listed | MeansBuilt | MeansShown:

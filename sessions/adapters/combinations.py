@@ -17,3 +17,8 @@ COMBINATIONS = {
 }
 #: Of those that drop numbers, the share that stays.
 DENSITY = 0.5
+
+
+def drops(combination: str) -> bool:
+    """Whether a combination drops numbers, and has a density."""
+    return combination.startswith(("ties", "dare", "magnitude"))

@@ -23,12 +23,15 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from sessions.adapters.combinations import DENSITY
+from sessions.adapters.combinations import DENSITY, drops
 from sessions.adapters.folders import Contents, Factors
-from sessions.edits.wrapping import quiet
+from sessions.adapters.shelf import Shelf
+from sessions.adapters.wrapping import quiet
 from sessions.errors import ArtifactError, ModelError, UsageError
 from sessions.events import Steps
 from sessions.model.background import Meter, first_line, in_background
+from sessions.model.info import ModelInfo
+from sessions.store import check_model
 
 _NEED_EQUAL = ("linear", "ties", "dare_linear", "dare_ties", "magnitude_prune")
 _INSIDE = "sum"
@@ -60,9 +63,26 @@ class How:
     density: float = DENSITY
     rng: int = 0
 
-    @property
-    def drops(self) -> bool:
-        return self.combination.startswith(("ties", "dare", "magnitude"))
+
+def read_members(
+    weights: Sequence[tuple[str, float]], shelf: Shelf, info: ModelInfo, *, force: bool = False
+) -> Steps[tuple[list[Member], list[str]]]:
+    """The members that are kept by these names, with their weights, and remarks on those of another model.
+
+    Raises:
+        ArtifactError: one is missing, damaged, or made on another model, and `force` is off.
+    """
+
+    def read(meter: Meter) -> tuple[list[Member], list[str]]:
+        found, notes = [], []
+        for name, weight in weights:
+            kept = shelf.read(name, meter)
+            if kept.about.fingerprint:
+                notes.append(check_model(kept.about.fingerprint, kept.about.model, info.fingerprint, info.name, force))
+            found.append(Member(name, weight, kept.contents))
+        return found, [note for note in notes if note]
+
+    return (yield from in_background(read, "reading the adapters"))
 
 
 def ensemble(members: Sequence[Member], how: How) -> Steps[Ensemble]:
@@ -148,7 +168,7 @@ def _one(parts: Sequence[tuple[str, float, Factors]], how: How) -> Factors:
             combination_type=how.combination,
             svd_rank=how.rank,
             svd_full_matrices=False,
-            density=how.density if how.drops else None,
+            density=how.density if drops(how.combination) else None,
         )
     except (ValueError, RuntimeError, TypeError) as error:
         raise ModelError(f"PEFT cannot combine them: {first_line(error)}", "try --combination cat") from error

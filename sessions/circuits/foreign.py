@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 from msgspec import structs
 
-from sessions.circuits.circuit import Circuit, Target
+from sessions.circuits.circuit import Circuit
 from sessions.circuits.sound import UNKNOWN_ID
 from sessions.model.distribution import next_logits
 from sessions.model.info import Encoded, Token
+from sessions.model.target import Target
 from sessions.model.tokens import continuation, encode, is_formatted, token_text
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from msgspec import Struct
 from torch import Tensor
 
 from sessions.cancel import Cancel
-from sessions.circuits.circuit import Neuron
+from sessions.circuits.findings import LayerMeans
 from sessions.circuits.recording import means as means_of
 from sessions.errors import ArtifactError
 from sessions.events import Steps
@@ -29,7 +29,7 @@ from sessions.files.tensor_file import TensorBytes, Tensors
 from sessions.model.opening import OpenModel
 from sessions.model.parts import Anatomy
 from sessions.model.rows import LARGEST_BATCH
-from sessions.results import LayerMeans
+from sessions.model.units import Neuron
 
 _ABOUT = "about"
 

@@ -30,7 +30,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sessions.circuits.circuit import Neuron
 from sessions.earlier.file_contents import outline
 from sessions.earlier.published_fields import Fields, names_one
 from sessions.earlier.published_lora import Lora, lora_in
@@ -39,6 +38,7 @@ from sessions.edits.edit import Edit, Neurons
 from sessions.errors import ArtifactError
 from sessions.files.disk import LARGEST, check_regular
 from sessions.interventions.presets import Known, Preset
+from sessions.model.units import Neuron
 from sessions.results import FileEntry
 
 #: A name that a pickle wanted to call, in the words of torch's refusal.

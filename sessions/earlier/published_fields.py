@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sessions.circuits.circuit import BEYOND
 from sessions.errors import ArtifactError
+from sessions.model.units import BEYOND
 
 _DIGITS = re.compile("[0-9]{1,9}")
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sessions.circuits.circuit import Neuron
 from sessions.earlier.published_fields import Fields, finite_number, is_count, layer_of
 from sessions.errors import ArtifactError, UsageError
 from sessions.interventions.presets import Known, Preset
+from sessions.model.units import Neuron
 from sessions.training.findings import Outcome, Plan, Round
 from sessions.training.recruits import TOP, Recruits
 

@@ -8,7 +8,7 @@ bits. `lifted` does that with all of them, for the length of a block.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -171,6 +171,24 @@ class Ledger:
         with self._above(0):
             self._entries = [replace(entry, on=on) for entry in self._entries]
         return turned
+
+    @contextmanager
+    def without(self, numbers: Sequence[int]) -> Iterator[None]:
+        """Take edits that are on out of the weights; where the block fails, they are put back.
+
+        Raises:
+            UsageError: one of them is off already.
+        """
+        turned: list[int] = []
+        try:
+            for number in numbers:
+                self.turn(number, False)
+                turned.append(number)
+            yield
+        except BaseException:
+            for number in turned:
+                self.turn(number, True)
+            raise
 
     @contextmanager
     def held(self, number: int, on: bool) -> Iterator[None]:

@@ -14,7 +14,7 @@ from statistics import fmean, median
 
 from msgspec import Struct, structs
 
-from sessions.evaluation.pairing import wilson
+from sessions.evaluation.pairing import Pairs, paired, wilson
 
 WORSE, REPEATED, MORE, EMPTY = 3.0, 0.5, 0.2, 0.5
 #: Mean losses above which a perplexity is no number.
@@ -179,6 +179,40 @@ def by_language(arms: Sequence[Sequence[Reply]]) -> tuple[ByLanguage, ...]:
         for language, rows in languages.items()
     ]
     return tuple(sorted(found, key=lambda each: (-each.tasks, each.language)))
+
+
+def against_first(
+    scores: Sequence[Score], replies: Sequence[Sequence[Reply]], labels: Sequence[str]
+) -> tuple[Pairs, ...]:
+    """Every other arm held against the first, task by task; `labels` name the tasks."""
+    first = [reply.right for reply in replies[0]]
+    return tuple(
+        paired((scores[0].name, score.name), first, [reply.right for reply in found], labels)
+        for score, found in zip(scores[1:], replies[1:], strict=True)
+    )
+
+
+def doubts(
+    scores: Sequence[Score], replies: Sequence[Sequence[Reply]], *, edited: bool, suppressed: bool
+) -> Iterator[str]:
+    """What a user should know of the arms: those that are broken, that are the same, and checks that did not end.
+
+    Args:
+        edited: whether an edit is on.
+        suppressed: whether a neuron is held at zero.
+    """
+    for each in scores:
+        if each.broken:
+            yield f"arm {each.name} is broken: {'; '.join(each.broken)}"
+    names = {each.name for each in scores}
+    if {"base", "edit"} <= names and not edited:
+        yield "no edit is on: base and edit are the same model"
+    if any("unsuppressed" in name.split("+") for name in names) and not suppressed:
+        yield "nothing is suppressed"
+    slow = sorted({reply.task for found in replies for reply in found if reply.slow})
+    if slow:
+        lines = ", ".join(f"{line}" for line in slow[:5]) + (", …" if len(slow) > 5 else "")
+        yield f"a regular expression took over a second on a reply, which counts as wrong: line {lines}"
 
 
 def _of_language(language: str, arms: Sequence[Sequence[Reply]]) -> ByLanguage:

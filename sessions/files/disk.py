@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from sessions.cancel import look
-from sessions.errors import ArtifactError
+from sessions.errors import ArtifactError, UsageError
 
 #: No file larger than this is read or written, in bytes.
 LARGEST = 512 * 2**20
@@ -138,6 +138,19 @@ def write_file(
                     temporary.unlink(missing_ok=True)
             sync_folder(path.parent)
     return path
+
+
+def check_target(path: Path, example: str, *, force: bool) -> None:
+    """Raise where a file could not be written once it is made; `example` is what a file of its kind may be called.
+
+    Raises:
+        UsageError: it is a folder.
+        ArtifactError: it is there, and `force` is off.
+    """
+    if os.path.isdir(path):
+        raise UsageError(f"'{path}' is a folder", f"name a file in it: {path / example}")
+    if os.path.lexists(path) and not force:
+        raise ArtifactError(f"'{path}' exists already", "replace it with --force, or choose another name")
 
 
 def _put(temporary: Path, path: Path, force: bool, what: str, earlier: Path | None) -> None:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from msgspec import Struct, field, structs
 
 from sessions.cancel import look
-from sessions.circuits.circuit import BEYOND, Neuron
 from sessions.errors import ArtifactError, UsageError
 from sessions.interventions.treatment import SEGMENTS, Occupied, Treatment, Where
+from sessions.model.units import BEYOND, Neuron
 
 if TYPE_CHECKING:
     from sessions.model.parts import Anatomy

@@ -72,12 +72,20 @@ class Unkept(Value, frozen=True, kw_only=True):
 
 
 class Help(Value, frozen=True, kw_only=True):
-    """`help`: all verbs as (name, summary) pairs by family, or one verb in full."""
+    """`help`: all verbs as (name, summary) pairs by family, or one verb in full.
+
+    `text` is all that is said of a verb; the rest is the same in pieces: the shape of a call, what it does, its
+    parameters as (form, what it is) pairs in `groups` by title, and lines that run. `example` is the first of these.
+    """
 
     verb: str = ""
     text: str = ""
     example: str = ""
     families: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = ()
+    usage: str = ""
+    about: str = ""
+    groups: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = ()
+    examples: tuple[str, ...] = ()
 
 
 class Quit(Value, frozen=True, kw_only=True):

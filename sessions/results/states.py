@@ -7,11 +7,13 @@ from typing import ClassVar
 from msgspec import Struct
 
 from sessions.atlas.findings import Profile, QuietRow, TopRow
-from sessions.circuits.circuit import Neuron, Target
+from sessions.circuits.findings import LayerMeans
 from sessions.directions.features import About, Encoding
 from sessions.events import Value
 from sessions.interventions.arms import Arm, Shift
 from sessions.model.info import Encoded
+from sessions.model.target import Target
+from sessions.model.units import Neuron
 from sessions.patching.transplants import LayerMap, Observed, Placed
 
 
@@ -63,17 +65,6 @@ class MeansBuilt(Value, frozen=True, kw_only=True):
     neurons: int
     places: int
     path: str
-
-
-class LayerMeans(Struct, frozen=True, kw_only=True):
-    """The means of a layer: how many `neurons`, the mean of the sizes of their means, the one with the largest, and
-    that one's mean."""
-
-    layer: int
-    neurons: int
-    size: float
-    strongest: Neuron
-    mean: float
 
 
 class NeuronMean(Struct, frozen=True, kw_only=True):

@@ -118,6 +118,11 @@ def split(texts: Sequence[Example]) -> tuple[tuple[Example, ...], tuple[Example,
     return tuple(each for each in texts if id(each) not in held), tuple(each for each in texts if id(each) in held)
 
 
+def counts(texts: Sequence[Example]) -> tuple[int, int, int]:
+    """How many texts these are, and positions where the neuron should fire, and elsewhere."""
+    return len(texts), sum(len(text.where) for text in texts), sum(len(text.elsewhere) for text in texts)
+
+
 def _joined(
     first: tuple[tuple[Example, ...], tuple[Example, ...]],
     second: tuple[tuple[Example, ...], tuple[Example, ...]],

@@ -22,17 +22,17 @@ import torch
 from torch import Tensor
 
 from sessions.cancel import Cancel
-from sessions.circuits.circuit import Neuron
-from sessions.comparisons.comparing import answered
 from sessions.edits.edit import Edit
 from sessions.errors import UsageError
 from sessions.events import Steps
+from sessions.interventions.answering import answered
 from sessions.interventions.arms import Arm, Condition, repetition
 from sessions.interventions.treatment import Treatment
 from sessions.model.generation import Decoding
 from sessions.model.info import Token
 from sessions.model.opening import OpenModel
 from sessions.model.tokens import plain_ids
+from sessions.model.units import Neuron
 from sessions.rewriting.examples import Example, Examples, just_said
 from sessions.rewriting.rewritten import AtAlpha, Braked, Firing, Replied, Saying, Separation
 from sessions.rewriting.separating import Counted, Passes, Said, reader_of
@@ -165,6 +165,22 @@ def rewrite(
         held_back=(_held_back(before[0]), _held_back(after)),
         brake=brake,
     )
+
+
+def described(made: Rewriting, token: Token, examples: Examples) -> Edit:
+    """Its edit with what is known of it: what it does, in words, and the facts that it was made of."""
+    neuron, alpha = made.made.neuron, made.rows[made.chosen].alpha
+    facts = {
+        "neuron": str(neuron),
+        "token": token.text,
+        "rule": examples.rule,
+        "alpha": f"{alpha:g}",
+        "scale_g": f"{made.made.scale_gate:.6g}",
+        "examples": examples.source,
+    }
+    facts |= {} if made.made.scale_up is None else {"scale_u": f"{made.made.scale_up:.6g}"}
+    facts |= {} if made.brake is None else {"brake": str(made.brake.neuron), "beta": f"{made.brake.beta:g}"}
+    return replace(made.edit, about=f'{neuron} says "{token.text}" {examples.rule}', facts=facts)
 
 
 def remarks(made: Rewriting, examples: Examples) -> tuple[str, ...]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from statistics import fmean
-from typing import Any
+from typing import Any, Literal
 
 from msgspec import Struct
 
-from sessions.circuits.circuit import Neuron
+from sessions.errors import UsageError
+from sessions.model.units import Neuron
 
 KIND, FORMAT = "round", 1
 #: What the learning rate falls to, as a share of itself.
@@ -143,6 +144,10 @@ def by_layer(gradient: Mapping[str, Sequence[float]]) -> tuple[float, ...]:
     return tuple(map(sum, zip(*gradient.values(), strict=True)))
 
 
+#: What a neuron absorbed: the gradients of all steps summed, the largest, the last, or gradient × activation summed.
+Measure = Literal["gradient", "largest", "last", "activation"]
+
+
 class Round(Struct, frozen=True, kw_only=True):
     """A round of training.
 
@@ -172,3 +177,24 @@ class Round(Struct, frozen=True, kw_only=True):
     control: Outcome | None = None
     config: dict[str, Any]
     files: dict[str, str] = {}
+
+
+def in_series(known: Sequence[Round], names: Sequence[str]) -> tuple[list[Round], list[str]]:
+    """The rounds that names of rounds and of series mean, in their order, and the series that none of them is of.
+
+    Raises:
+        UsageError: there is no round and no series of a name.
+    """
+    stems = list(dict.fromkeys(series_of(each.name) for each in known))
+    found: list[Round] = []
+    for name in names:
+        mine = [each for each in known if series_of(each.name) == name] or [each for each in known if each.name == name]
+        if not mine:
+            raise UsageError(f"there is no round or series '{name}' of this model", f"there is: {', '.join(stems)}")
+        found += [each for each in mine if each not in found]
+    return found, [stem for stem in stems if stem not in {series_of(each.name) for each in found}]
+
+
+def together(*groups: Sequence[Neuron]) -> tuple[Neuron, ...]:
+    """The neurons of several groups, each once, without position or attribution."""
+    return tuple({each.site: Neuron(*each.site) for group in groups for each in group}.values())

@@ -23,21 +23,21 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from sessions.circuits.circuit import Neuron
-from sessions.errors import ArtifactError
-from sessions.files.floats import from_bytes, to_bytes
+from sessions.errors import ArtifactError, ModelError
 from sessions.files.tensor_file import TensorBytes, Tensors
-from sessions.model.hooks import Change, on_neurons, together
+from sessions.model.floats import from_bytes, to_bytes
+from sessions.model.hooks import Change, on_gradient, on_neurons, together
 from sessions.model.parts import Anatomy, DenseSite
+from sessions.model.units import Neuron
+from sessions.training.findings import Measure
 from sessions.training.gradients import ModuleGradients
 
-Measure = Literal["gradient", "largest", "last", "activation"]
 MEASURES: tuple[Measure, ...] = get_args(Measure)
 #: How many of a round count as its recruits, unless it is said otherwise.
 TOP = 30
@@ -185,7 +185,7 @@ class Absorbing:
                 row[site.offset : site.offset + site.width] = products
                 self.pending[layer] = self.pending[layer] + row if layer in self.pending else row
 
-            activations.register_hook(absorb)
+            on_gradient(activations, absorb)
             return activations
 
         return change
@@ -199,3 +199,12 @@ def gathered(absorbing: Absorbing, suppressed: Sequence[Neuron]) -> Recruits:
         if measure in absorbing.scores
     }
     return Recruits(scores, tuple(Neuron(*neuron.site) for neuron in suppressed))
+
+
+def check_measured(anatomy: Anatomy) -> None:
+    """Raise `ModelError` for a model none of whose neurons can be recruits."""
+    if not any(isinstance(site, DenseSite) for layer in anatomy.layers for site in layer.sites):
+        raise ModelError(
+            "all neurons of this model are those of experts, and what these learn is not measured",
+            "train-round trains an adapter all the same",
+        )

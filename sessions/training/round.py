@@ -24,10 +24,10 @@ from torch import Tensor
 from sessions.errors import ArtifactError
 from sessions.files import tensor_file
 from sessions.files.disk import alone, binned, make_folder, read_file, reported, sync_folder, turn, write_file
-from sessions.files.floats import to_bytes
 from sessions.files.json_text import decoded, readable
 from sessions.files.temporary import temporary_folder
 from sessions.files.tensor_file import Tensors
+from sessions.model.floats import to_bytes
 from sessions.model.info import same_model
 from sessions.store import Store, checked_name
 from sessions.training.findings import FORMAT, KIND, Round
@@ -148,6 +148,17 @@ class Rounds:
         contents = tensor_file.read(read_file(path), str(path))
         kept = {key: tensor for key, tensor in contents.tensors.items() if key not in _LOSSES}
         return Recruits.unpacked(Tensors(contents.fields, kept), str(path))
+
+    def share(self, found: Round) -> float | None:
+        """The part of all absorbed gradient that the recruits of a round absorbed; None where there are none.
+
+        Raises:
+            ArtifactError: the file of what its neurons absorbed is missing or damaged.
+        """
+        absorbed = self.recruits(found.name)
+        total = absorbed.total(absorbed.usual)
+        strongest = sum(neuron.attribution or 0.0 for neuron in found.recruited)
+        return strongest / total if total and found.recruited else None
 
     def save(
         self, found: Round, recruits: Recruits, adapter: Mapping[str, Tensor] | None, *, force: bool = False

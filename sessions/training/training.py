@@ -7,20 +7,19 @@ cannot say whether a round learned less because *these* neurons were missing, or
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
 from sessions.cancel import Cancel
-from sessions.circuits.circuit import Neuron
 from sessions.edits.edit import Edit
 from sessions.errors import ArtifactError, Cancelled, UsageError
 from sessions.events import Steps
-from sessions.journal import versions
 from sessions.model.info import same_model
 from sessions.model.opening import OpenModel
 from sessions.model.parts import Anatomy
+from sessions.model.units import Neuron
 from sessions.store import now
 from sessions.training.findings import Outcome, Plan, Round, epochs_of
 from sessions.training.learning import Trained, learn
@@ -28,6 +27,7 @@ from sessions.training.recruits import TOP, Recruits
 from sessions.training.round import CONTROL, Rounds
 from sessions.training.samples import Lesson
 from sessions.training.unfinished import Begun, Unfinished, data_of
+from sessions.versions import versions
 
 _REPLACE = "replace it with --force, or choose another name"
 
@@ -226,3 +226,33 @@ def _plain(config: Any) -> dict[str, Any]:
         key: sorted(value) if isinstance(value, set) else getattr(value, "value", value)
         for key, value in config.items()
     }
+
+
+def remarks(found: Round, lessons: Sequence[Lesson], suppressed: int) -> Iterator[str]:
+    """Remarks on what became of a round and of its samples, `suppressed` neurons being at zero now."""
+    outcome = found.outcome
+    if outcome.stopped:
+        yield f"{outcome.stopped}; what was learned before it is kept"
+    cut = [lesson.cut for lesson in lessons if lesson.cut]
+    if cut:
+        yield f"{len(cut)} prompts lost their left end to the budget, {max(cut):,} characters at most"
+    skipped = [(lesson.name, phrase) for lesson in lessons for phrase in lesson.skipped]
+    if skipped:
+        name, phrase = skipped[0]
+        yield (
+            f"{len(skipped)} phrases are not in their reply word for word and count for nothing: "
+            f"the first is {phrase[:40]!r} of {name}"
+        )
+    if found.after:
+        yield f"what was recruited stays suppressed: {suppressed:,} neurons now are"
+    if found.plan.neurons:
+        yield f"saved as edit {found.name} as well: edits load {found.name}"
+    if outcome.lacks:
+        yield (
+            f"on this device {outcome.lacks} does not always give the same bits: trained again, or gone on with, "
+            "it may end in others"
+        )
+    if not found.recruited and len(outcome.curve) == 1 and not found.plan.neurons:
+        yield "no neuron was recruited: B begins at zero, so what A reads has no gradient in the first step"
+    elif not found.recruited:
+        yield "no neuron was measured: those of experts are not"

@@ -28,16 +28,30 @@ class Block(Struct, frozen=True, kw_only=True, tag=True, tag_field="block"):
 
 
 class Fact(Struct, frozen=True):
-    """A short statement. With a `name` it stands in a row of its own, behind that name."""
+    """A short statement. With a `name` it stands in a row of its own, behind that name.
 
-    text: str
+    `parts` are several statements behind one name, in the place of `text`. Their row breaks between them, and is shown
+    to its end however long it is.
+    """
+
+    text: str = ""
     name: str = ""
+    parts: tuple[str, ...] = ()
+
+    @property
+    def line(self) -> str:
+        """The statement, or its parts in a row."""
+        return " · ".join(self.parts) or self.text
 
 
 class Facts(Block, frozen=True, kw_only=True):
-    """Short statements in a row. Where they are `timed`, the time that the command took belongs to them."""
+    """Short statements in a row. Where they are `timed`, the time that the command took belongs to them.
+
+    `title` stands above them; named facts under titles that follow each other stand in line.
+    """
 
     items: tuple[Fact, ...]
+    title: str = ""
     timed: bool = False
 
 
@@ -46,9 +60,9 @@ class Column(Struct, frozen=True, kw_only=True):
 
     `drop` is its place in the order in which columns go where room is short: 1 goes first, and columns with the same
     number go together. None makes it a key column, which is never dropped and never cut. `digits` are those behind the
-    point, None for what suits the kind. `bar` is the number that a whole bar beside the column stands for; 0 draws
-    none. A text that is `whole` goes on in the next line where there is room for several. `about` says what a short
-    title means.
+    point, None for what suits the kind. `bar` is the size that a whole bar beside the column stands for; 0 draws none.
+    A text that is `whole` goes on in the next line where there is room for several, and one that `folds` does so at any
+    width. `about` says what a short title means.
     """
 
     key: str
@@ -58,6 +72,7 @@ class Column(Struct, frozen=True, kw_only=True):
     digits: int | None = None
     bar: float = 0.0
     whole: bool = False
+    folds: bool = False
     about: str = ""
 
 
@@ -69,7 +84,8 @@ class StandsFor(Struct, frozen=True):
 
 
 class Row(Struct, frozen=True, kw_only=True):
-    """A row of a table: a cell a column. `mark` is a character before the first cell: `✗` broken, `○` the knee."""
+    """A row of a table: a cell a column. `mark` is written before the first key: `✗` broken, `○` the knee, `│ ├` what
+    the row hangs on."""
 
     cells: tuple[Cell, ...]
     stands_for: StandsFor | None = None
@@ -77,7 +93,8 @@ class Row(Struct, frozen=True, kw_only=True):
 
 
 class Table(Block, frozen=True, kw_only=True):
-    """Rows under columns. `note` stands below them.
+    """Rows under columns. `note` stands below them. Short rows that are `abreast` stand side by side where there is
+    room for several, and are read downwards.
 
     `pane` names the pane of the app that shows these rows all the time, so that its transcript need not repeat them.
     """
@@ -87,20 +104,28 @@ class Table(Block, frozen=True, kw_only=True):
     title: str = ""
     note: str = ""
     pane: str = ""
+    abreast: bool = False
 
 
 class ArmText(Struct, frozen=True, kw_only=True):
-    """A text and what is said of it. It leaves the first text at the character `parts_at`, None where it does not."""
+    """A text and what is said of it. It leaves the first text at the character `parts_at`, None where it does not.
+
+    `thought` is what the model thought before it wrote that. `streamed` is the text as it comes while the model writes,
+    where that is another: with the thought before it, perhaps.
+    """
 
     facts: tuple[str, ...]
     text: str
     parts_at: int | None = None
+    thought: str = ""
+    streamed: str = ""
 
 
 class Texts(Block, frozen=True, kw_only=True):
-    """Texts side by side, one an arm."""
+    """Texts side by side, one an arm. Where they are `timed`, the time that the command took belongs to them."""
 
     arms: tuple[ArmText, ...]
+    timed: bool = False
 
 
 class Bar(Struct, frozen=True, kw_only=True):

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from sessions import results
 from sessions.circuits.agreement import Agreement
-from sessions.circuits.circuit import Circuit, Neuron
+from sessions.circuits.circuit import Circuit
+from sessions.model.units import Neuron
 from sessions.views.blocks import AnyBlock, Cell, Column, Row, StandsFor, Table
 from sessions.views.registry import facts, viewed
 from sessions.views.writing import aim, counted, percent, signed
@@ -109,7 +110,7 @@ _CORPUS = (
     Column(key="peak_token", title="woken by", kind="token", drop=6),
     Column(key="rate", title="fires", kind="share", drop=3, about="share of positions at which it does"),
 )  # fmt: skip
-_PUSHES = (
+PUSHES = (
     Column(key="up", title="pushes up", kind="token", drop=5),
     Column(key="down", title="pushes down", kind="token", drop=4),
 )
@@ -128,7 +129,7 @@ def _(value: results.NeuronTable) -> Iterator[AnyBlock]:
         cells += (*((neuron.effect,) if measured else ()), row.share, neuron.activation)
         cells += _over_corpus(row) if mapped else ()
         rows.append(Row(cells=(*cells, row.up, row.down), stands_for=_stands_for(neuron)))
-    columns = (*(NEURON[key] for key in keys), *(_CORPUS if mapped else ()), *_PUSHES)
+    columns = (*(NEURON[key] for key in keys), *(_CORPUS if mapped else ()), *PUSHES)
     said = [f"{len(value.rows):,} of {value.total:,} neurons"] if len(value.rows) < value.total else []
     said += [f"atlas {value.atlas}, {value.corpus}"] if mapped else []
     yield Table(columns=columns, rows=tuple(rows), note=" · ".join(said))

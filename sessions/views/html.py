@@ -14,6 +14,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import singledispatch
 from itertools import groupby
 
+from msgspec import structs
+
 from sessions.views import blocks
 from sessions.views.blocks import NUMBERS
 from sessions.views.plain import bars_table
@@ -35,7 +37,7 @@ _STYLE = f"""
 .wb th,.wb td{{border:0;background:none}}
 .wb th{{color:var(--wb-dim);font-weight:normal;border-bottom:1px solid var(--wb-line)}}
 .wb .wb-number{{text-align:right;white-space:nowrap}}
-.wb .wb-key{{white-space:nowrap}}
+.wb .wb-key{{white-space:pre}}
 .wb .wb-long{{white-space:pre-wrap;overflow-wrap:anywhere}}
 .wb .wb-bar{{display:block;height:.3em;background:var(--wb-bar);margin-left:auto}}
 .wb .wb-texts{{display:flex;flex-wrap:wrap;gap:1em}}
@@ -70,10 +72,11 @@ def escaped(text: str) -> str:
 
 @drawn.register
 def _(block: blocks.Facts) -> str:
-    row = " · ".join(escaped(fact.text) for fact in block.items if not fact.name)
+    row = " · ".join(escaped(fact.line) for fact in block.items if not fact.name)
     named = [fact for fact in block.items if fact.name]
-    cells = (f"<tr><th>{escaped(fact.name)}</th><td>{escaped(fact.text)}</td></tr>" for fact in named)
-    return (f"<p>{row}</p>" if row else "") + (f"<table>{''.join(cells)}</table>" if named else "")
+    cells = (f"<tr><th>{escaped(fact.name)}</th><td>{escaped(fact.line)}</td></tr>" for fact in named)
+    title = f'<p class="wb-dim">{escaped(block.title)}</p>' if block.title else ""
+    return title + (f"<p>{row}</p>" if row else "") + (f"<table>{''.join(cells)}</table>" if named else "")
 
 
 @drawn.register
@@ -105,12 +108,12 @@ def _head(column: blocks.Column) -> str:
 def _cells(columns: Sequence[blocks.Column], row: blocks.Row, marked: int) -> Iterator[str]:
     for at, (column, cell) in enumerate(zip(columns, row.cells, strict=True)):
         text = written(cell, column)
-        if column.whole and isinstance(cell, str):
+        if (column.whole or column.folds) and isinstance(cell, str):
             text = plain(cell)
         mark = f"{escaped(row.mark)} " if row.mark and at == marked else ""
         bar = ""
-        if column.bar > 0 and isinstance(cell, int | float) and cell > 0:
-            bar = f'<span class="wb-bar" style="width:{min(100.0, 100 * cell / column.bar):.1f}%"></span>'
+        if column.bar > 0 and isinstance(cell, int | float) and cell:
+            bar = f'<span class="wb-bar" style="width:{min(100.0, 100 * abs(cell) / column.bar):.1f}%"></span>'
         yield f"<td{_style(column, text)}>{mark}{html.escape(text)}{bar}</td>"
 
 
@@ -130,6 +133,9 @@ def _(block: blocks.Texts) -> str:
 
 
 def _text(arm: blocks.ArmText) -> str:
+    if arm.thought:
+        thought = f'<div class="wb-dim">{html.escape(plain(arm.thought))}</div>'
+        return thought + _text(structs.replace(arm, thought=""))
     if not arm.text:
         return '<span class="wb-dim">(empty)</span>'
     if arm.parts_at is None:

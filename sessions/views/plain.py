@@ -16,6 +16,7 @@ from typing import Any
 
 from sessions.errors import UsageError
 from sessions.views.blocks import AnyBlock, Bars, Cell, Column, Curve, Heat, Row, Table
+from sessions.views.writing import shortened
 
 
 def tables(blocks: Iterable[AnyBlock]) -> tuple[Table, ...]:
@@ -101,7 +102,7 @@ def _as_table(block: AnyBlock) -> Table | None:
 
 def bars_table(block: Bars) -> Table:
     """A distribution before and after as a table: a row a token."""
-    before, after = (name if len(name) <= 24 else f"{name[:23]}…" for name in block.names)
+    before, after = (shortened(name, 24) for name in block.names)
     columns = (
         Column(key="token", title=block.title, kind="token"),
         Column(key="before", title=before, kind="number", digits=3, bar=1.0, drop=3),

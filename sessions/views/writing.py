@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Sequence
 from itertools import pairwise
 
-from sessions.circuits.circuit import Target
+from sessions.model.target import Target
 from sessions.views.blocks import Cell, Column
 
 MISSING = "–"
@@ -110,6 +110,11 @@ def duration(seconds: float) -> str:
 def counted(count: int, what: str) -> str:
     """A number of things."""
     return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
+
+
+def shortened(text: str, length: int) -> str:
+    """The text, or its beginning and `…`, in so many characters at most."""
+    return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
 def written(cell: Cell, column: Column) -> str:

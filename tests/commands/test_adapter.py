@@ -260,7 +260,7 @@ def test_only_takes_off_what_else_is_on_and_without_it_that_is_said(loaded: Sess
 def test_kept_adapters_are_arms_at_any_weight(loaded: Session) -> None:
     result(loaded, "ensemble fr=0.2 es=0.8 --only --as both")
     ensemble = logits(loaded)
-    arms = arms_of(loaded, ("base", "fr*0.2+es*0.8", "es*0", "fr"))
+    arms = arms_of(loaded.arm_sources(), ("base", "fr*0.2+es*0.8", "es*0", "fr"))
     seen = []
     for arm in arms:
         with arm.within():
@@ -275,7 +275,7 @@ def test_kept_adapters_are_arms_at_any_weight(loaded: Session) -> None:
         ("none*1", "no adapter is"),
     ):
         with pytest.raises(UsageError, match=said.replace("*", ".")):
-            arms_of(loaded, (word,))
+            arms_of(loaded.arm_sources(), (word,))
 
 
 @pytest.mark.parametrize("combination", ["cat", "linear", "svd"])
@@ -403,7 +403,7 @@ def test_a_bad_folder_is_one_error_and_nothing_else(fresh: Session, change: Any,
 @pytest.mark.parametrize(
     ("line", "said", "hint"),
     [
-        ("adapter load", "needs an adapter", "adapter load fr"),
+        ("adapter load", "missing argument", "adapter load NAME|FOLDER|round:NAME"),
         ("adapter load frr", "no adapter is called 'frr'", "did you mean fr"),
         ("adapter load fr --as other", "is kept under that name", "--as"),
         ("adapter load fr", "edit 'fr' is applied already", "edits"),
@@ -414,14 +414,14 @@ def test_a_bad_folder_is_one_error_and_nothing_else(fresh: Session, change: Any,
         ("adapter off wide", "adapter 'wide' is not loaded", "adapter load wide"),
         ("adapter merge wide", "adapter 'wide' is not loaded", "adapter load wide"),
         ("adapter unmerge fr", "is not merged", "adapter merge fr"),
-        ("adapter save fr", "needs a folder", "--to"),
+        ("adapter save fr", "missing option '--to'", "adapter save NAME"),
         ("adapter save fr --to es", "exists already", "--force"),
         ("adapter save none --to out", "no adapter is called 'none'", "adapter load"),
         ("adapter delete none", "no adapter is called 'none'", "adapter load"),
         ("adapter delete none --restore", "no adapter called 'none' was deleted", "trash"),
-        ("adapter list fr", "shows them all", "adapter load fr"),
-        ("adapter off fr --weight 2", "--weight says nothing to adapter off", "help adapter"),
-        ("adapter tune fr", "is no action", "one of"),
+        ("adapter list fr", "unexpected extra argument (fr)", "adapter list"),
+        ("adapter off fr --weight 2", "adapter off has no option --weight", "none"),
+        ("adapter tune fr", "adapter has no 'tune'", "one of: adapter list"),
         ("ensemble", "needs adapters with their weights", "fr=0.6"),
         ("ensemble fr", "gives no weight", "fr=0.4"),
         ("ensemble fr=much", "'much' is no weight", "fr=0.4"),

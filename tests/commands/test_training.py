@@ -13,9 +13,11 @@ import pytest
 import torch
 
 from commands import run
-from sessions.circuits.circuit import Neuron
+from sessions.edits.files import EditFile
+from sessions.errors import ArtifactError
 from sessions.events import Failed, Progress
 from sessions.model.opening import adopt
+from sessions.model.units import Neuron
 from sessions.results import RecruitsShown, RoundsShown, RoundTrained
 from sessions.session import Session
 from sessions.texts.sample_files import Sample, read_samples
@@ -135,6 +137,41 @@ def test_what_neurons_alone_learned_is_an_edit_of_their_name(ready: Session) -> 
     more = result(ready, f"train-round samples.jsonl {FAST} --as more --neurons L1/N3,L2/N5 --continue alone")
     assert more.round.outcome.initial == pytest.approx(found.round.outcome.final, rel=1e-4)
     assert "exists already" in failure(ready, f"train-round samples.jsonl {FAST} --as alone --neurons L1/N3").message
+
+
+def test_a_round_that_an_older_line_began_goes_on(ready: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines of earlier versions said every default; what such a line had saved is known for the round's own."""
+    line = f"train-round samples.jsonl {FAST} --neurons L1/N3,L2/N5"
+
+    def full(*_: object, **__: object) -> None:
+        raise ArtifactError("the disk is full")
+
+    with monkeypatch.context() as broken:  # as if it was killed between the edit and the round
+        broken.setattr(Rounds, "save", full)
+        assert "disk is full" in failure(ready, f"{line} --as alone").message
+    older = "train-round samples.jsonl --rank 2 --alpha 16 --lr 0.01 --epochs 2 --batch 1 --top 30"
+    older = f"{older} --neurons L1/N3,L2/N5"
+    ready.keep_edit(ready.saved.read_edit("alone")[0], "alone", older, force=True)
+    other = line.replace("L1/N3", "L1/N4")
+    assert "edit 'alone' exists already" in failure(ready, f"{other} --as alone").message
+    found = result(ready, f"{line} --as alone")
+    assert found.round.command == line.replace("--epochs 2 --lr 0.01 --rank 2", "--rank 2 --lr 0.01 --epochs 2")
+    assert ready.store.load("edit", "alone", EditFile)[0].command == found.round.command
+
+
+def test_the_line_of_a_round_trains_it_again(ready: Session) -> None:
+    Path("known.json").write_text('[{"id": "L1/N4", "gain": 2}, {"id": "L2/N8", "gain": 1, "tier": "B"}]')
+    result(ready, "import known.json --as preset:known")
+    one = f"train-round samples.jsonl {FAST} --weights conclusions=3,filler=0.25 --no-control --top 7"
+    series = f"crab samples.jsonl {FAST} --rounds 2 --inventory known --tier B --as own --top 2 --no-control"
+    for line, begin in ((one, "train-round"), (series, "crab")):
+        found = result(ready, line)
+        first = found.round if begin == "train-round" else found.rounds[0]
+        assert first.command.startswith(f"{begin} samples.jsonl --rank 2 --lr 0.01 --epochs 2 --modules ")
+        result(ready, "release all")
+        again = result(ready, f"{first.command} --force")
+        assert (again.round if begin == "train-round" else again.rounds[0]).outcome == first.outcome
+        result(ready, "release all")
 
 
 def test_the_chart_of_a_trajectory_is_written(ready: Session) -> None:

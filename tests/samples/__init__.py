@@ -1,6 +1,8 @@
-"""Samples of every kind of result: a file for each family of verbs, `samples(text)` with `text` in all that is said.
+"""Samples of every kind of result, with `text` in all that they say.
 
-A new kind of result has its sample in its family's file; the files are found here by themselves.
+A kind is filled by itself (`tests.filling`). What it takes besides, such as a result with nothing in it, one whose
+fields hang together, or the numbers that a test looks for, is in a file of its family, found here by itself, as
+`samples(text)`; a kind that has samples there is not filled as well.
 """
 
 from __future__ import annotations
@@ -8,7 +10,9 @@ from __future__ import annotations
 from importlib import import_module
 from pkgutil import iter_modules
 
+from sessions import results
 from sessions.events import Value
+from tests.filling import filled
 
 #: Texts that models and users come up with.
 NASTY = {
@@ -24,6 +28,16 @@ NASTY = {
 
 
 def samples(text: str) -> list[Value]:
-    """Results of every kind, several of some, with `text` in all that they say."""
+    """Results of every kind, several of some."""
     families = (import_module(f"{__name__}.{module.name}") for module in iter_modules(__path__))
-    return [value for family in families for value in family.samples(text)]
+    made = [value for family in families for value in family.samples(text)]
+    has_one = set(map(type, made))
+    return made + [filled(kind, text) for kind in kinds() if kind not in has_one]
+
+
+def kinds(kind: type[Value] = Value) -> list[type[Value]]:
+    """What a command can return: the kinds of value that no other kind builds on."""
+    direct = kind.__subclasses__()
+    if not direct:
+        return [kind] if kind.__module__.startswith(results.__name__) else []
+    return [leaf for each in direct for leaf in kinds(each)]

@@ -17,8 +17,9 @@ from msgspec import structs
 import sessions
 from sessions.errors import ArtifactError
 from sessions.events import Value
-from sessions.journal import LARGEST_VALUE, Dropped, Journal, Record, read, versions
+from sessions.journal import LARGEST_VALUE, Dropped, Journal, Record, read
 from sessions.store import now
+from sessions.versions import versions
 
 ROOT = Path(sessions.__file__).parents[1]
 
@@ -140,7 +141,7 @@ def test_what_json_cannot_say_does_not_stop_the_journal(journal: Journal) -> Non
 
 def test_the_versions_are_known_without_importing_what_they_are_of() -> None:
     code = (
-        "import sys; from sessions.journal import versions; v = versions();"
+        "import sys; from sessions.versions import versions; v = versions();"
         "assert set(v) == {'workbench', 'python', 'torch', 'transformers'} and all(v.values()), v;"
         "assert not {'torch', 'transformers'} & set(sys.modules)"
     )

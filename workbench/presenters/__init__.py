@@ -14,30 +14,20 @@ from sessions.views import has_view, view
 from workbench.presenters import (
     adapters,
     atlas,
-    chat,
-    control,
-    edges,
     edits,
     injecting,
     means,
     neuron,
     parts,
-    presets,
-    prompting,
     rewriting,
     sae,
     surgery,
-    universal,
-    vectors,
 )
 from workbench.rendering.terminal import Place, drawn
 from workbench.writing import inline, plain, quoted
 
 #: Each registers its presenters with `parts.shown`.
-FAMILIES = (
-    adapters, atlas, chat, control, edges, edits, injecting, means, neuron, presets, prompting, rewriting, sae, surgery,
-    universal, vectors,
-)  # fmt: skip
+FAMILIES = (adapters, atlas, edits, injecting, means, neuron, rewriting, sae, surgery)
 
 
 def present(
@@ -49,7 +39,7 @@ def present(
     pane of neurons beside them.
     """
     if has_view(type(value)):
-        return list(drawn(view(value), Place(width, seconds, alone)))
+        return list(drawn(view(value), Place(width, seconds, alone, streamed)))
     notes = (Line(f"· {plain(note)}", style="dim", overflow="fold") for note in value.notes)
     return [*parts.shown(value, parts.Sheet(width, seconds, streamed)), *notes]
 

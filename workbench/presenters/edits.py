@@ -8,8 +8,8 @@ from rich.console import RenderableType
 from rich.text import Text as Line
 
 from sessions import results
-from sessions.circuits.circuit import Neuron
 from sessions.edits.findings import DeltaPart, DeltaPush, EditedMatrix, EditedNeuron, NeuronDelta
+from sessions.model.units import Neuron
 from workbench.presenters import parts
 from workbench.presenters.parts import shown
 from workbench.writing import MISSING, facts, inline, percent, quoted, signed

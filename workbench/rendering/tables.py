@@ -1,8 +1,8 @@
 """A table as lines of a terminal, never wider than it.
 
 Where room is short, bars go first. Then columns go in their order (`Column.drop`). Texts are cut down to `_LEAST` cells
-before a column goes. A key column never goes and is never cut: where a name alone is wider than its room, it goes on in
-the next line. Numbers are whole, always.
+before a column goes, and those that fold to `_FOLDED`. A key column never goes and is never cut: where a name alone is
+wider than its room, it goes on in the next line. Numbers are whole, always.
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ from sessions.views.blocks import NUMBERS, Column, Row, Table
 from sessions.views.writing import bar, inline, plain, written
 from workbench.writing import facts, fitted
 
-#: Cells that a text keeps before its column goes; that it has at most while others are short; and of a name.
-_LEAST, _NAME = 10, 32
+#: Cells that a text keeps before its column goes; one that folds; and a name.
+_LEAST, _FOLDED, _NAME = 10, 20, 32
+#: Cells of a text in a row beside others, at most.
+_ABREAST = 24
 #: Cells of a title over numbers, before it goes on in the next line.
 _TITLE = 12
 #: Cells of bars, at least and at most.
@@ -47,7 +49,9 @@ class _Drawn(NamedTuple):
         """The width below which it has to go."""
         if self.column.kind in NUMBERS:
             return max(min(cell_len(self.title), _TITLE), *map(cell_len, self.cells), 1)
-        return min(self.whole, max(_NAME, width // 2) if self.key else max(_LEAST, cell_len(self.title)))
+        if self.key:
+            return min(self.whole, max(_NAME, width // 2))
+        return min(self.whole, max(_FOLDED if self.column.folds else _LEAST, cell_len(self.title)))
 
 
 def table(block: Table, width: int) -> Iterator[RenderableType]:
@@ -57,7 +61,10 @@ def table(block: Table, width: int) -> Iterator[RenderableType]:
     kept = fitting(drawn, width, gap)
     if block.title:
         yield Text(inline(block.title), style="dim", overflow="fold")
-    yield _grid(block.rows, kept, _widths(kept, width, gap), width, gap)
+    if block.abreast and (across := _across(kept, width, gap)) > 1:
+        yield _abreast(kept, len(block.rows), across, gap)
+    else:
+        yield _grid(block.rows, kept, _widths(kept, width, gap), width, gap)
     gone = [inline(each.column.title or each.column.key) for each in drawn if each not in kept]
     if gone:
         yield Text(fitted(f"no room for: {', '.join(gone)}", width), style="dim")
@@ -73,7 +80,7 @@ def _drawn(block: Table, at: int) -> _Drawn:
     cells = tuple(_marked(row, at, column) if marks else written(row.cells[at], column) for row in block.rows)
     title = inline(column.title)
     numbers = [row.cells[at] for row in block.rows] if column.bar > 0 else []
-    bars = tuple(value / column.bar if isinstance(value, int | float) else None for value in numbers)
+    bars = tuple(abs(value) / column.bar if isinstance(value, int | float) else None for value in numbers)
     return _Drawn(column, at, title, cells, bars, max(map(cell_len, (title, *cells))))
 
 
@@ -125,8 +132,38 @@ def _widths(kept: Sequence[_Drawn], width: int, gap: int) -> list[int]:
     return widths
 
 
-def _grid(rows: Sequence[Row], kept: Sequence[_Drawn], widths: Sequence[int], width: int, gap: int) -> RenderableType:
+def _across(kept: Sequence[_Drawn], width: int, gap: int) -> int:
+    """How many rows have room side by side."""
+    row = _sum(_abreast_widths(kept), gap)
+    return (width + 2 * gap + 1) // (row + 2 * gap + 1)
+
+
+def _abreast_widths(kept: Sequence[_Drawn]) -> list[int]:
+    return [each.whole if each.key or each.column.kind in NUMBERS else min(each.whole, _ABREAST) for each in kept]
+
+
+def _abreast(kept: Sequence[_Drawn], count: int, across: int, gap: int) -> RenderableType:
+    """The rows in columns beside each other, read downwards."""
     grid = Grid(box=None, padding=(0, gap, 0, 0), pad_edge=False, header_style="dim")
+    widths = _abreast_widths(kept)
+    down = -(-count // across)
+    for start in range(0, count, down or 1):
+        if start:
+            grid.add_column("", width=1)
+        for each, wide in zip(kept, widths, strict=True):
+            numeric = each.column.kind in NUMBERS
+            grid.add_column(Text(each.title), justify="right" if numeric else "left", width=wide)
+    for row in range(down):
+        cells: list[str] = []
+        for at in range(row, count, down):
+            cells += [*([""] if at != row else []), *map(fitted, (each.cells[at] for each in kept), widths)]
+        grid.add_row(*map(Text, cells))
+    return grid
+
+
+def _grid(rows: Sequence[Row], kept: Sequence[_Drawn], widths: Sequence[int], width: int, gap: int) -> RenderableType:
+    headed = any(each.title for each in kept)
+    grid = Grid(box=None, padding=(0, gap, 0, 0), pad_edge=False, header_style="dim", show_header=headed)
     barred = [at for at, each in enumerate(kept) if each.bars]
     room = (width - _sum(widths, gap)) // len(barred) - gap if barred else 0
     bars = min(room, _BARS[1]) if room >= _BARS[0] else 0
@@ -141,7 +178,7 @@ def _grid(rows: Sequence[Row], kept: Sequence[_Drawn], widths: Sequence[int], wi
         for number, each in enumerate(kept):
             whole = each.key or each.column.kind in NUMBERS
             text = each.cells[at] if whole else fitted(each.cells[at], widths[number])
-            if each.column.whole and width >= _WIDE:
+            if each.column.folds or (each.column.whole and width >= _WIDE):
                 text = plain(str(rows[at].cells[each.place] or ""))
             cells.append(Text(text, overflow="fold"))
             if bars and number in barred:

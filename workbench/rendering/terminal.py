@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from rich.cells import cell_len
 from rich.console import RenderableType
+from rich.padding import Padding
 from rich.table import Table as Grid
 from rich.text import Text
 
@@ -25,22 +26,33 @@ WIDE = 100
 """Columns from which texts stand side by side."""
 _TEXT = 40
 """Cells that a text needs to stand beside others."""
+#: Cells by which lines are set in below a title, and below the line of a tree that they hang on.
+_INDENT = 2
 #: From which part of the largest number on each shade stands; what is less is a dot.
 _SHADES = {0.5: "█", 0.2: "▓", 0.05: "▒", 0.005: "░", 0.0: "·"}
 
 
 class Place(NamedTuple):
     """Where blocks are drawn: its columns, the seconds that the command took, and whether they stand alone, with no
-    pane beside them."""
+    pane beside them. `streamed` is the text that a person has just watched appear: it is not printed again. `names` is
+    the width of names that stand under titles.
+    """
 
     width: int
     seconds: float = 0.0
     alone: bool = True
+    streamed: str = ""
+    names: int = 0
 
 
 def drawn(blocks_of: Iterable[blocks.AnyBlock], place: Place) -> Iterator[RenderableType]:
     """What to print for these blocks, from the first to the last."""
     before: blocks.AnyBlock | None = None
+    blocks_of = tuple(blocks_of)
+    titled = (block for block in blocks_of if isinstance(block, blocks.Facts) and block.title)
+    names = (cell_len(inline(fact.name)) for block in titled for fact in block.items)
+    widest = max(names, default=0)
+    place = place._replace(names=widest if widest <= place.width // 4 else 0)
     for block in blocks_of:
         if isinstance(block, blocks.Table) and block.pane and not place.alone:
             continue
@@ -52,7 +64,9 @@ def drawn(blocks_of: Iterable[blocks.AnyBlock], place: Place) -> Iterator[Render
 
 def _stands_apart(before: blocks.AnyBlock | None, block: blocks.AnyBlock) -> bool:
     """Whether an empty line tells a block from the one before it: a second table, or a verdict, does not follow a table
-    at once."""
+    at once, and nothing that has a title of its own follows anything."""
+    if isinstance(block, blocks.Facts | blocks.Tree) and block.title:
+        return before is not None
     if not isinstance(before, blocks.Table):
         return isinstance(before, blocks.Texts) and isinstance(block, blocks.Table)
     return isinstance(block, blocks.Table) or (isinstance(block, blocks.Note) and bool(block.verdict))
@@ -69,19 +83,25 @@ draw.register(blocks.Table, lambda block, place: table(block, place.width))
 
 @draw.register
 def _(block: blocks.Facts, place: Place) -> Iterator[RenderableType]:
-    row = [inline(fact.text) for fact in block.items if not fact.name]
+    if block.title:
+        yield Text(inline(block.title), style="dim", overflow="fold")
+    row = [inline(fact.line) for fact in block.items if not fact.name]
     row += [duration(place.seconds)] if block.timed and place.seconds else []
     if row:
         yield facts(row, place.width)
     named = [fact for fact in block.items if fact.name]
     if named:
-        widest = min(max(cell_len(inline(fact.name)) for fact in named), place.width // 2)
+        margin = _INDENT if block.title else 0
+        widest = max((place.names if block.title else 0, *(cell_len(inline(fact.name)) for fact in named)))
+        beside = min(widest, (place.width - margin) // 2)
+        room = max(1, place.width - margin - beside - 2)
         grid = Grid(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)
-        grid.add_column(style="dim", min_width=widest, overflow="fold")
-        grid.add_column(overflow="fold")
+        grid.add_column(style="dim", width=beside, overflow="fold")
+        grid.add_column(width=room, overflow="fold")
         for fact in named:
-            grid.add_row(Text(inline(fact.name)), Text(fitted(inline(fact.text), 3 * place.width)))
-        yield grid
+            parts = facts(map(inline, fact.parts), room)
+            grid.add_row(Text(inline(fact.name)), parts or Text(fitted(inline(fact.text), 3 * place.width)))
+        yield Padding(grid, (0, 0, 0, margin)) if margin else grid
 
 
 @draw.register
@@ -99,11 +119,16 @@ def _(block: blocks.Texts, place: Place) -> Iterator[RenderableType]:
     arms = block.arms
     beside = place.width >= WIDE and place.width // len(arms) >= _TEXT
     width = place.width // len(arms) - 3 if beside else place.width
+    timed = duration(place.seconds) if block.timed and place.seconds else ""
     headings = []
     for arm in arms:
-        heading = facts(map(inline, arm.facts), width)
+        heading = facts([*map(inline, arm.facts), timed], width)
         heading.stylize("dim")
         headings.append(heading)
+    if len(arms) == 1:  # what is said of a text that stands alone comes below it
+        yield from _texts(arms[0], place.streamed)
+        yield from headings if headings[0] else ()
+        return
     texts = [_text(arm) for arm in arms]
     if not beside:
         for heading, text in zip(headings, texts, strict=True):
@@ -116,6 +141,16 @@ def _(block: blocks.Texts, place: Place) -> Iterator[RenderableType]:
     grid.add_row(*headings)
     grid.add_row(*texts)
     yield grid
+
+
+def _texts(arm: blocks.ArmText, streamed: str) -> Iterator[Text]:
+    """The thought and the text of an arm; nothing where both have just been watched."""
+    if streamed and streamed == (arm.streamed or arm.text):
+        return
+    if arm.thought:
+        yield Text(plain(arm.thought), style="dim", overflow="fold")
+        yield Text("")
+    yield _text(arm)
 
 
 def _text(arm: blocks.ArmText) -> Text:
@@ -176,7 +211,7 @@ def _(block: blocks.Tree, place: Place) -> Iterator[RenderableType]:
     if block.title:
         yield Text(inline(block.title), style="dim", overflow="fold")
     for branch in block.branches:
-        indent = "  " * min(branch.depth, place.width // 4)
+        indent = " " * _INDENT * min(branch.depth + bool(block.title), place.width // 4)
         yield Text(fitted(f"{indent}{'└ ' if branch.depth else ''}{inline(branch.text)}", place.width))
 
 

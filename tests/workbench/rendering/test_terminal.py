@@ -12,7 +12,7 @@ from rich.table import Table as Grid
 from sessions import results
 from sessions.events import Value
 from sessions.views import view
-from sessions.views.blocks import NUMBERS, AnyBlock, Column, Row, Table
+from sessions.views.blocks import NUMBERS, AnyBlock, ArmText, Column, Fact, Facts, Row, Table, Texts
 from sessions.views.writing import written
 from tests.samples import NASTY
 from tests.sessions.views.test_views import drawings, sample, viewed
@@ -116,3 +116,39 @@ def test_bars_stand_beside_their_numbers_only_where_there_is_room() -> None:
     faithful = view(sample(results.Faithfulness))
     assert any("█" in line for line in lines(faithful, 80))
     assert not any("█" in line for line in lines(faithful, 30))
+
+
+def test_a_text_that_was_just_watched_is_drawn_as_its_facts_alone() -> None:
+    said = (Texts(arms=(ArmText(facts=("3 tokens",), text="It is Austin."),), timed=True),)
+    thought = (
+        Texts(arms=(ArmText(facts=(), text="Four.", thought="Two and two.", streamed="<t>Two and two.</t>Four."),)),
+    )
+
+    def shown(blocks: tuple[AnyBlock, ...], streamed: str) -> list[str]:
+        return [str(part) for part in drawn(blocks, Place(80, 0.5, streamed=streamed))]
+
+    assert shown(said, "") == shown(said, "It is") == ["It is Austin.", "3 tokens · 0.50 s"]
+    assert shown(said, "It is Austin.") == ["3 tokens · 0.50 s"]
+    assert shown(thought, "Four.") == ["Two and two.", "", "Four."]
+    assert shown(thought, "<t>Two and two.</t>Four.") == []
+    both = Texts(arms=(said[0].arms[0],) * 2)
+    assert "".join(shown((both,), "It is Austin.")).count("It is Austin.") == 2
+
+
+def test_an_empty_text_says_so_though_nothing_was_watched() -> None:
+    assert lines((Texts(arms=(ArmText(facts=(), text=""),)),), 40) == ["(empty)"]
+
+
+def test_short_rows_stand_abreast_where_there_is_room_and_are_read_downwards() -> None:
+    columns = (Column(key="at", title="at", kind="index"), Column(key="token", title="token", kind="token", drop=1))
+    block = Table(columns=columns, rows=tuple(Row(cells=(at, f"t{at}")) for at in range(5)), abreast=True)
+    assert lines((block,), 25) == ["at token   at token", ' 0 "t0"     3 "t3"', ' 1 "t1"     4 "t4"', ' 2 "t2"']
+    assert len(lines((block,), 12)) == 6
+
+
+def test_facts_under_titles_stand_in_line_below_them() -> None:
+    listed = [
+        Facts(title=title, items=tuple(Fact(f"about {name}", name) for name in names))
+        for title, names in (("One", ("a", "bcd")), ("Two", ("longer",)))
+    ]
+    assert lines(listed, 60) == ["One", "  a       about a", "  bcd     about bcd", "", "Two", "  longer  about longer"]  # type: ignore[arg-type]

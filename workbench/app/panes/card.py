@@ -17,7 +17,8 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from sessions import results
-from sessions.circuits.circuit import Circuit, Neuron
+from sessions.circuits.circuit import Circuit
+from sessions.model.units import Neuron
 from workbench.app.board import Board, Facet
 from workbench.app.columns import Columns, columns_of, is_like
 from workbench.app.composing import letters, line

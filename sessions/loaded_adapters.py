@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
 
-from commands.names import Name
 from sessions.errors import ArtifactError, Cancelled, UsageError, WorkbenchError
 from sessions.events import Steps
 from sessions.lines import line_of
@@ -31,21 +30,12 @@ if TYPE_CHECKING:
 
 #: The verb that edits of adapters are made by.
 VERB = "adapter"
-
-
-class AdapterName(Name):
-    """An adapter that is kept."""
-
-    def completions(self, session: Session | None, incomplete: str) -> list[tuple[str, str]]:
-        if session is None:
-            return []
-        folder = session.home / "adapters"
-        names = sorted(each.name for each in folder.iterdir() if each.is_dir()) if folder.is_dir() else []
-        return [(name, "kept adapter") for name in names if not name.startswith(".")]
+#: What the edit is called that merges one.
+_MERGED = "-merged"
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadedAdapter:
     """An adapter of the ledger: its number there, whether it is on, and the number of the edit that merges it, or 0."""
 
     number: int
@@ -59,23 +49,23 @@ class Loaded:
         return "off" if not self.on else "merged" if self.merge_on else "on"
 
 
-def loaded_adapters(session: Session) -> dict[str, Loaded]:
+def loaded_adapters(session: Session) -> dict[str, LoadedAdapter]:
     """The adapters of the ledger by name."""
     from sessions.edits.adapters import Adapter, Closed
 
     entries = () if session.ledger is None else session.ledger.entries
-    found: dict[str, Loaded] = {}
+    found: dict[str, LoadedAdapter] = {}
     for number, entry in enumerate(entries, 1):
         for change in entry.edit.changes:
             if isinstance(change, Adapter):
-                found[change.name] = Loaded(number, change, entry.on)
+                found[change.name] = LoadedAdapter(number, change, entry.on)
             elif isinstance(change, Closed) and change.name in found:
                 below = found[change.name]
-                found[change.name] = Loaded(below.number, below.adapter, below.on, number, entry.on)
+                found[change.name] = LoadedAdapter(below.number, below.adapter, below.on, number, entry.on)
     return found
 
 
-def loaded_of(session: Session, name: str) -> Loaded:
+def loaded_of(session: Session, name: str) -> LoadedAdapter:
     """The adapter of that name of the ledger.
 
     Raises:
@@ -228,12 +218,110 @@ def put_on(
     return shown(session, "loaded", name, notes=remarks)
 
 
+def turn(session: Session, name: str, on: bool) -> AdapterShown:
+    """Take an adapter off, or put it back on, in its place in the order.
+
+    Raises:
+        UsageError: it is not loaded, is so already, or is merged.
+    """
+    found, word = loaded_of(session, name), "on" if on else "off"
+    if found.on == on:
+        raise UsageError(f"adapter '{name}' is {word} already", "adapter list shows them")
+    if found.merge_on:
+        raise UsageError(f"adapter '{name}' is merged", f"take it out of the weights first: adapter unmerge {name}")
+    session.edits().turn(found.number, on)
+    return shown(session, word, name)
+
+
+def merge(session: Session, name: str, command: str) -> Steps[AdapterShown]:
+    """Put the product of an adapter that is on into the weights.
+
+    Raises:
+        UsageError: it is not loaded, not on, or it would make another model than it makes beside the weights.
+    """
+    from sessions.edits.commuting import scaled_by
+    from sessions.edits.edit import Edit
+    from sessions.edits.merging import differing, merged, said, texts
+
+    found, opened, ledger = loaded_of(session, name), session.opened(), session.edits()
+    if found.state != "on":
+        hint = f"adapter {'unmerge' if found.state == 'merged' else 'on'} {name}"
+        raise UsageError(f"adapter '{name}' is {found.state}", f"first: {hint}")
+    edit = Edit(VERB, f"adapter {name} in the weights", merged(found.adapter))
+    scales = scaled_by(ledger, found.adapter)
+    if scales is not None:
+        raise UsageError(
+            f"adapter '{name}' cannot be merged beside '{scales.name}', a DoRA on {scales.module} too: that divides by "
+            "the size of the weights it finds",
+            f"take that off first: adapter off {scales.name}",
+        )
+    as_name = f"{name[: 64 - len(_MERGED)]}{_MERGED}"
+    if not found.merge:
+        ledger.check_new(as_name)
+    read = texts(opened, () if session.prompt is None else session.encoded().ids)
+    before = yield from said(opened, read, session.cancel)
+    with ledger.held(found.merge, True) if found.merge else edit.applied(opened):
+        difference = differing(before, (yield from said(opened, read, session.cancel, before)))
+    if not difference.is_rounding(opened):
+        raise _no_rounding(session, found, difference.apart)
+    if found.merge:
+        ledger.turn(found.merge, True)
+    else:
+        take_edit(session, edit, as_name, command, force=False)
+    changed, positions, apart = difference
+    return shown(session, "merged", name, changed=changed, positions=positions, apart=apart)
+
+
+def _no_rounding(session: Session, found: LoadedAdapter, apart: float) -> UsageError:
+    """What to say where a model with an adapter merged is another one than with it beside the weights."""
+    from sessions.edits.commuting import replaced_by
+
+    ledger, name = session.edits(), found.adapter.name
+    above = [entry.edit for entry in ledger.entries[found.merge :] if entry.on] if found.merge else []
+    lies = replaced_by(session.opened(), above, found.adapter)
+    what = f"merging adapter '{name}' moves the logits by {apart:.1%} of their spread, which is more than rounding"
+    if lies is None:
+        return UsageError(what, "leave it beside the weights")
+    number = ledger.number_of(lies.name)
+    return UsageError(
+        f"{what}: edit {number}, '{lies.name}', lies above it and replaces weights of {lies.module}",
+        f"take that off first: edits off {number}",
+    )
+
+
+def unmerge(session: Session, name: str) -> AdapterShown:
+    """Take the product of a merged adapter out of the weights, and put it back beside them.
+
+    Raises:
+        UsageError: it is not loaded, or not merged.
+    """
+    from sessions.edits.commuting import replaced_by, scaled_by
+
+    found, ledger = loaded_of(session, name), session.edits()
+    if not found.merge_on:
+        raise UsageError(f"adapter '{name}' is not merged", f"adapter merge {name} puts it into the weights")
+    above = [entry.edit for entry in ledger.entries[found.merge :] if entry.on]
+    lies, scales = replaced_by(session.opened(), above, found.adapter), scaled_by(ledger, found.adapter)
+    notes = []
+    if lies is not None:
+        notes.append(
+            f"edit '{lies.name}' replaces weights of {lies.module} that it was merged into, and it now adds to those"
+        )
+    if scales is not None:
+        notes.append(f"'{scales.name}', a DoRA on {scales.module} too, finds other weights than before")
+    if found.merge == len(ledger.entries):
+        ledger.undo()
+    else:
+        ledger.turn(found.merge, False)
+    return shown(session, "unmerged", name, notes=notes)
+
+
 def take_edit(session: Session, edit: Edit, name: str, command: str, force: bool) -> None:
     """Apply an edit under a name that only an adapter's edit of before may have: as it is, if it is the same."""
     earlier = of_edit(session, name)
     if earlier is not None and earlier == [_key(change) for change in edit.changes]:
         try:
-            same, _ = session.read_edit(name)
+            same, _ = session.saved.read_edit(name)
             session.edits().apply(same)
             return
         except ArtifactError:  # of another model: it is made anew

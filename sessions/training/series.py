@@ -1,0 +1,84 @@
+"""A series of rounds, each trained without the recruits of those before it: what comes next, and where one that was
+killed goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from sessions.errors import ArtifactError
+from sessions.model.units import Neuron
+from sessions.training.findings import Round, together
+from sessions.training.round import Rounds
+from sessions.training.training import Job, is_of
+
+
+@dataclass(frozen=True)
+class Series:
+    """So many rounds called NAME-1, NAME-2, …; `first` is what the first of them is to be."""
+
+    rounds: Rounds
+    first: Job
+    name: str
+    count: int
+
+    def following(self, found: Sequence[Round]) -> Job:
+        """The round that comes after those there are: without their recruits."""
+        job = replace(self.first, name=f"{self.name}-{len(found) + 1}")
+        if not found:
+            return job
+        suppressed = without_recruits(self.first.suppressed, self.rounds, found[-1], self.first.top)
+        return replace(job, suppressed=suppressed, after=found[-1].name)
+
+    def so_far(self) -> tuple[list[Round], bool]:
+        """The rounds that have been trained already just so: one that was killed goes on behind them. With `force`
+        these are only those before one that was begun; otherwise all are trained anew.
+
+        The flag says that some later round was begun in another series, and is to be forgotten.
+
+        Raises:
+            ArtifactError: there are rounds of that name of another training, and they are not to be replaced.
+        """
+        first, name = self.first, self.name
+        begun = max((each for each in range(1, self.count + 1) if self.rounds.is_begun(f"{name}-{each}")), default=0)
+        last = self.count if not first.force else 0 if first.anew else begun - 1
+        found: list[Round] = []
+        while len(found) < last:
+            done = _done(self.rounds, self.following(found))
+            if done is None:
+                break
+            found.append(done)
+            if done.outcome.stopped:
+                break
+        stale = begun > len(found) + 1
+        if stale and not (first.force or first.anew):
+            raise ArtifactError(
+                f"round '{name}-{begun}' was begun in another series and not finished",
+                "choose another name with --as, or begin again with --anew",
+            )
+        return found, stale
+
+
+def without_recruits(suppressed: tuple[Neuron, ...], rounds: Rounds, earlier: Round, count: int) -> tuple[Neuron, ...]:
+    """What is suppressed, what the earlier round suppressed, and its strongest recruits."""
+    return together(suppressed, earlier.suppressed, rounds.recruits(earlier.name).strongest(count))
+
+
+def _done(rounds: Rounds, job: Job) -> Round | None:
+    """The round, where it has been trained already just so; None where it is to be trained.
+
+    Raises:
+        ArtifactError: there is one of that name, of another training, and it is not to be replaced.
+    """
+    if job.name not in rounds.names():
+        return None
+    found = rounds.load(job.name)
+    if is_of(job, found):
+        return found
+    if job.force:
+        return None
+    raise ArtifactError(
+        f"round '{job.name}' exists already, and is of another training",
+        "choose another name with --as, or replace it with --force",
+    )
