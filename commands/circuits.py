@@ -273,8 +273,9 @@ def choice_of(
     return Choice(top, percentage, cumulative, per_layer)
 
 
-def range_of(session: Session, layers: tuple[int, int] | None) -> range | None:
-    if layers is None:
+def range_of(session: Session, layers: tuple[int, int] | str | None) -> range | None:
+    """The layers that are named, which the open model has; None for all of them."""
+    if layers is None or isinstance(layers, str):
         return None
     first, last = layers
     session.opened().anatomy.check_layer(last)

@@ -7,17 +7,13 @@ from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
-import click
-from click.shell_completion import CompletionItem
-
-from commands.choices import OneOf
-from commands.fields import NeuronRows
+from commands.fields import MaxTokens, NeuronRows
 from commands.interventions import doubts, target_of
 from commands.names import SavedName
 from commands.prompting import decoded
 from commands.request import Arg, Flag, Opt, Request
 from commands.verb import verb
-from commands.words import Length, Whole, Word
+from commands.words import Whole, Word
 from sessions.errors import UsageError
 from sessions.events import Progress, Steps
 from sessions.interventions.arms import Condition, shifts
@@ -31,28 +27,19 @@ if TYPE_CHECKING:
 
 FAMILY = "Edits"
 
-ACTIONS = OneOf(
-    "action",
-    {
-        "list": "what is applied",
-        "on": "put an edit that is off back into the weights, where it was in the order",
-        "off": "take an edit out of the weights, and keep its place",
-        "load": "apply a saved edit",
-        "compare": "the prompt's text without the edits beside the one with them",
-    },
-)
 #: For all edits, where one may be named.
 ALL = "all"
 
 
 class EditWord(Word):
-    """An edit: its number among those that are applied, or its name."""
+    """An edit: its number among those that are applied, or its name. With `all_`, that word stands for all of them, and
+    `saved` ones are offered too."""
 
     name = "edit"
     shape = "N|NAME"
 
-    def __init__(self, saved: bool = False) -> None:
-        self.saved = saved
+    def __init__(self, saved: bool = False, all_: bool = False) -> None:
+        self.saved, self.all_ = saved, all_
 
     def read(self, text: str) -> str:
         if not text.isdecimal() and text != ALL:
@@ -66,56 +53,8 @@ class EditWord(Word):
         applied = {entry.edit.name: entry.edit.about for entry in entries}
         numbers = [(str(number), entry.edit.about) for number, entry in enumerate(entries, 1)]
         saved = session.store.names("edit") if self.saved else []
-        return [*applied.items(), *((name, "saved edit") for name in saved if name not in applied), *numbers]
-
-
-class _Which(EditWord):
-    """The edit that an action of `edits` is about."""
-
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        action = ctx.args[0] if ctx.args else ""
-        kinds: dict[str, Word] = {"load": SavedName("edit"), **dict.fromkeys(("on", "off", "compare"), EditWord())}
-        return kinds[action].shell_complete(ctx, param, incomplete) if action in kinds else []
-
-
-@verb("edits", family=FAMILY, example="edits")
-class ShowEdits(Request, frozen=True):
-    """Show the edits of the weights, first to last, and turn them on and off.
-
-    An edit lies on those before it. One that is off keeps its place: edits off 2 takes the second out of the
-    weights, with all others as they are, and edits on 2 puts it back. edits load NAME applies one that was saved.
-    edits compare shows the prompt's text without any of them beside the one with them; edits compare NAME, without
-    that one and with it.
-    """
-
-    action: Annotated[str, Arg(ACTIONS, "list, on, off, load or compare")] = "list"
-    which: Annotated[str | None, Arg(_Which(), "an edit's number or name, or all (of compare: default)")] = None
-    max_tokens: Annotated[
-        int | None, Opt(Length(), "of compare: tokens to generate at most (default: the setting max_tokens)")
-    ] = None
-    force: Annotated[bool, Flag("of load: even if it was made on another model")] = False
-
-    def run(self, session: Session) -> Steps[EditsShown | Compared]:
-        if self.max_tokens is not None and self.action != "compare":
-            raise UsageError(f"--max-tokens says nothing to edits {self.action}", "edits compare --max-tokens N")
-        if self.force and self.action != "load":
-            raise UsageError(f"--force says nothing to edits {self.action}", "edits load NAME --force")
-        ledger = session.edits()
-        if self.action == "compare":
-            return (yield from _compared(session, self.which or ALL, self.max_tokens))
-        if self.action == "list":
-            if self.which is not None:
-                raise UsageError("edits list shows them all", f"inspect {self.which} shows one")
-            return _shown(ledger)
-        if self.which is None:
-            raise UsageError(
-                f"edits {self.action} needs an edit",
-                f"for example: edits {self.action} {'NAME' if self.force else '1'}",
-            )
-        yield Progress("editing")
-        if self.action == "load":
-            return _loaded(session, SavedName("edit").read(self.which), self.force)
-        return _turned(ledger, self.which, self.action == "on")
+        every = [(ALL, "every edit")] if self.all_ else []
+        return [*applied.items(), *((name, "saved edit") for name in saved if name not in applied), *numbers, *every]
 
 
 def check_new(session: Session, name: str, force: bool) -> None:
@@ -124,14 +63,93 @@ def check_new(session: Session, name: str, force: bool) -> None:
     session.store.check_new("edit", name, force)
 
 
-def _loaded(session: Session, name: str, force: bool) -> EditsShown:
-    from sessions.edits.commuting import beside
-    from sessions.edits.inspecting import remarks
+WhichEdit = Annotated[str, Arg(EditWord(all_=True), "an edit's number or name, or all", metavar="EDIT")]
 
-    edit, notes = session.saved.read_edit(name, force=force)
-    session.edits().apply(edit)
-    notes = (*notes, *remarks(session.opened(), edit), *beside(session.opened(), session.edits(), edit))
-    return _shown(session.edits(), "loaded", [edit], notes)
+
+@verb("edits list", family=FAMILY, example="edits list", default=True)
+class ListEdits(Request, frozen=True):
+    """Show the edits of the weights, first to last.
+
+    An edit lies on those before it. One that is off keeps its place: edits off 2 takes the second out of the
+    weights, with all others as they are, and edits on 2 puts it back.
+    """
+
+    def run(self, session: Session) -> EditsShown:
+        return _shown(session.edits())
+
+
+@verb("edits on", family=FAMILY, example=("edits on 1", "edits on all"))
+class TurnOn(Request, frozen=True):
+    """Put an edit that is off back into the weights, where it was in the order."""
+
+    which: WhichEdit
+
+    def run(self, session: Session) -> Steps[EditsShown]:
+        yield Progress("editing")
+        return _turned(session.edits(), self.which, True)
+
+
+@verb("edits off", family=FAMILY, example=("edits off 1", "edits off all"))
+class TurnOff(Request, frozen=True):
+    """Take an edit out of the weights, and keep its place."""
+
+    which: WhichEdit
+
+    def run(self, session: Session) -> Steps[EditsShown]:
+        yield Progress("editing")
+        return _turned(session.edits(), self.which, False)
+
+
+@verb("edits load", family=FAMILY, example="edits load meow")
+class LoadEdit(Request, frozen=True):
+    """Apply an edit that was saved."""
+
+    which: Annotated[str, Arg(SavedName("edit"), "the name it was saved under", metavar="EDIT")]
+    force: Annotated[bool, Flag("even if it was made on another model")] = False
+
+    def run(self, session: Session) -> Steps[EditsShown]:
+        from sessions.edits.commuting import beside
+        from sessions.edits.inspecting import remarks
+
+        yield Progress("editing")
+        edit, notes = session.saved.read_edit(self.which, force=self.force)
+        session.edits().apply(edit)
+        notes = (*notes, *remarks(session.opened(), edit), *beside(session.opened(), session.edits(), edit))
+        return _shown(session.edits(), "loaded", [edit], notes)
+
+
+@verb("edits compare", family=FAMILY, example=("edits compare", "edits compare 2 --max-tokens 40"))
+class CompareEdits(Request, frozen=True):
+    """Show the prompt's text without the edits beside the one with them.
+
+    Of one edit, the text without that one stands beside the one with it.
+    """
+
+    which: Annotated[str, Arg(EditWord(all_=True), "an edit's number or name, or all", metavar="[EDIT]")] = ALL
+    max_tokens: MaxTokens = None
+
+    def run(self, session: Session) -> Steps[Compared]:
+        ledger = session.edits()
+        if self.which == ALL:
+            if not ledger.active:
+                raise UsageError("no edit is in the weights", "edits shows what there is")
+            meant, names = ledger.active, ("unedited", "edited")
+            states: Sequence[State] = (ledger.lifted, nullcontext)
+        else:
+            number = ledger.meant(self.which)
+            edit = ledger.entry(number).edit
+            meant, names = (edit,), (f"without {edit.name}", f"with {edit.name}")
+            states = partial(ledger.held, number, False), partial(ledger.held, number, True)
+        return (
+            yield from in_states(
+                session,
+                self.verb_name,
+                ", ".join(edit.name for edit in meant),
+                list(zip(names, states, strict=True)),
+                self.max_tokens,
+                pushes=any(edit.pushes for edit in meant),
+            )
+        )
 
 
 def _turned(ledger: Ledger, which: str, on: bool) -> EditsShown:
@@ -182,31 +200,6 @@ def _shown(ledger: Ledger, done: str = "", named: Sequence[Edit] = (), notes: tu
     )
     undone = tuple(entry.edit.name for entry in reversed(ledger.undone))
     return EditsShown(rows=rows, done=done, named=tuple(edit.name for edit in named), undone=undone, notes=notes)
-
-
-def _compared(session: Session, which: str, max_tokens: int | None) -> Steps[Compared]:
-    """The prompt answered without edits, or without one of them, and with."""
-    ledger = session.edits()
-    if which == ALL:
-        if not ledger.active:
-            raise UsageError("no edit is in the weights", "edits shows what there is")
-        meant, names = ledger.active, ("unedited", "edited")
-        states: Sequence[State] = (ledger.lifted, nullcontext)
-    else:
-        number = ledger.meant(which)
-        edit = ledger.entry(number).edit
-        meant, names = (edit,), (f"without {edit.name}", f"with {edit.name}")
-        states = partial(ledger.held, number, False), partial(ledger.held, number, True)
-    return (
-        yield from in_states(
-            session,
-            "edits compare",
-            ", ".join(edit.name for edit in meant),
-            list(zip(names, states, strict=True)),
-            max_tokens,
-            pushes=any(edit.pushes for edit in meant),
-        )
-    )
 
 
 def in_states(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
-from commands.atlas import CorpusWord
+from commands.corpus import CorpusWord
 from commands.fields import MaxTokens
 from commands.names import FileName
 from commands.prompting import decoded

@@ -1,38 +1,147 @@
-"""What `export` and `import` do with tensors: a model and its edits as a folder; edits, vectors and more as files."""
+"""What is saved, or the open model, as files for other programs: `export`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, Any
 
-from msgspec import structs
-
+from commands.artifacts import FAMILY
+from commands.choices import OneOf
+from commands.names import ArtifactName, FileName
+from commands.request import Arg, Excludes, Flag, Opt, Request
+from commands.verb import verb
+from sessions.circuits import files
+from sessions.earlier import inventories
 from sessions.errors import ArtifactError, UsageError
 from sessions.events import Steps
-from sessions.files.disk import read_file
-from sessions.files.layouts import Header
-from sessions.lines import line_of
-from sessions.model.info import same_model
-from sessions.results import ModelExported, Saved
+from sessions.files.disk import read_file, write_file
+from sessions.interventions.presets import Preset, sound
+from sessions.results import Exported, ModelExported
+from sessions.saved import SavedArtifacts
 from sessions.session import Session
-from sessions.store import KINDS, Key, body_of, check_model, opened
+from sessions.store import Key
 
-T = TypeVar("T")
+FORMATS = {
+    "json": "a circuit, everything in it, a preset as an inventory of known neurons, or an atlas's strongest maxima",
+    "reference": "a circuit as the reference implementation's file",
+    "csv": "a circuit's neuron table",
+    "safetensors": "a vector, an atlas, means or an edit, everything in it",
+    "gguf": "a vector as llama.cpp's control vector",
+}
+#: What each kind can be written as, its usual format first.
+_WRITTEN_AS = {
+    "circuit": ("json", "reference", "csv"),
+    "vector": ("safetensors", "gguf"),
+    "preset": ("json",),
+    "atlas": ("json", "safetensors"),
+    "edit": ("safetensors",),
+    "means": ("safetensors",),
+}
+#: How the kinds that are files of tensors are read.
+_READ: dict[str, Any] = {
+    "vector": SavedArtifacts.read_vector,
+    "atlas": SavedArtifacts.read_atlas,
+    "edit": SavedArtifacts.read_edit,
+    "means": SavedArtifacts.read_means,
+}
 #: A text for the logits that have to be the same, where there is no prompt: the first ids of any vocabulary.
 _IDS = (1, 2, 3)
 
 
-def _kind_in(data: bytes, source: str) -> str:
-    """Which kind of artifact the bytes of a safetensors file are.
+@verb("export", family=FAMILY, example=("export texas.csv", "export texas.json --name texas", "export edited --model"))
+class ExportFile(Request, frozen=True):
+    """Write what is saved, or the model with its edits, to files for other programs.
 
-    Raises:
-        ArtifactError: it is no artifact of the workbench.
+    A circuit is the session's, unless another is named. A vector at resid_post becomes a control vector for
+    llama.cpp: export calm.gguf --name vector:calm. There direction N is added to what leaves layer N; it has none for
+    layer 0, which is left out. A preset becomes a JSON inventory of known neurons: export known.json --name
+    preset:calm. Of an atlas, the highest activation of each neuron is written, with its text, its position and its
+    token: export maxima.json --name atlas:small.
+
+    export FOLDER --model writes config, weights and tokenizer, the weights as they are now, to the bit; it is opened
+    again before it counts as written. An edit is written as it was saved: export cut.safetensors --name edit:cut.
     """
-    return KINDS["edit"].layout.stamp(data, source).kind
+
+    path: Annotated[
+        Path, Arg(FileName(), "the file to write, whose ending chooses the format, or with --model a folder")
+    ]
+    format: Annotated[str | None, Opt(OneOf("format", FORMATS), "how to write it (default: by the file's ending)")] = (
+        None
+    )
+    name: Annotated[
+        Key | None, Opt(ArtifactName(), "a circuit's name, or vector:, preset:, atlas:, means: or edit:NAME")
+    ] = None
+    model: Annotated[bool, Flag("write the open model with its edits into a folder, as transformers does")] = False
+    force: Annotated[bool, Flag("replace the file if it exists; with --model, the model in the folder")] = False
+
+    rules = (
+        Excludes(
+            "model",
+            ("name", "format"),
+            "--model writes the open model, in its one format",
+            "leave out --name and --format",
+        ),
+    )
+
+    def run(self, session: Session) -> Steps[Exported | ModelExported]:
+        if self.model:
+            return (yield from _model_exported(session, self.path, self.force))
+        chosen = self._format()
+        content, notes = _content(session, self.name, chosen)
+        written = write_file(self.path.absolute(), content, force=self.force, what=f"'{self.path}'")
+        return Exported(path=str(written), format=chosen, notes=notes)
+
+    def _format(self) -> str:
+        """The format that is named, or that the file's ending means.
+
+        Raises:
+            UsageError: what is written has no such format.
+        """
+        kind = "circuit" if self.name is None else self.name.kind
+        known, one = _WRITTEN_AS[kind], f"{'an' if kind[0] in 'ae' else 'a'} {kind}"
+        if os.path.isdir(self.path):
+            raise UsageError(f"'{self.path}' is a folder", f"name a file in it: {self.path / kind}.{known[0]}")
+        chosen = self.format or self.path.suffix.lower().removeprefix(".") or known[0]
+        if chosen in known:
+            return chosen
+        if chosen in FORMATS:
+            vector = "name a vector: --name vector:NAME"
+            raise UsageError(
+                f"{one} cannot be written as {chosen}", vector if kind == "circuit" else f"one of: {', '.join(known)}"
+            )
+        raise UsageError(
+            f"the ending .{chosen} names no format that {one} can be written in",
+            f"one of: {', '.join(f'.{each}' for each in known)}; or say it: --format {known[0]}",
+        )
 
 
-def model_exported(session: Session, path: Path, force: bool) -> Steps[ModelExported]:
+def _content(session: Session, key: Key | None, format: str) -> tuple[bytes, tuple[str, ...]]:
+    """The bytes of the file, and remarks on what is left out of it."""
+    if key is None or key.kind == "circuit":
+        circuit = session.found() if key is None else session.saved.read_circuit(key.name, force=True)[0]
+        if format == "csv":
+            return files.write_csv(circuit).encode(), ()
+        return (files.write_json if format == "json" else files.write_reference)(circuit), ()
+    if key.kind == "preset":
+        header, preset = session.store.load("preset", key.name, Preset)
+        about = {"model": header.model, "fingerprint": header.fingerprint}
+        what = f"preset '{key.name}'"
+        return inventories.written(sound(preset, what), what, {word: text for word, text in about.items() if text}), ()
+    found, _ = _READ[key.kind](session.saved, key.name, force=True)
+    if format == "gguf":
+        from sessions.directions.gguf import write_gguf
+
+        left_out = ("llama.cpp has no direction at layer 0: it is left out",) if 0 in found.layers else ()
+        return write_gguf(found), left_out
+    if format == "json":
+        from sessions.atlas.telling import reference
+
+        return reference(found), ()
+    return read_file(session.store.path(key.kind, key.name)), ()  # its own file, which has just been found in order
+
+
+def _model_exported(session: Session, path: Path, force: bool) -> Steps[ModelExported]:
     """Write the open model, with the edits that are on, into a folder."""
     from sessions.edits.exporting import exported
 
@@ -68,117 +177,3 @@ def model_exported(session: Session, path: Path, force: bool) -> Steps[ModelExpo
         reopened=True,
         notes=tuple(notes),
     )
-
-
-def edit_bytes(session: Session, name: str) -> bytes:
-    """The file of a saved edit, which has been found in order."""
-    session.saved.read_edit(name, force=True)
-    return read_file(session.store.path("edit", name))
-
-
-def means_bytes(session: Session, name: str) -> bytes:
-    """The file of saved means, which has been found in order."""
-    session.saved.read_means(name, force=True)
-    return read_file(session.store.path("means", name))
-
-
-def vector_file(session: Session, name: str, format: str) -> tuple[bytes, tuple[str, ...]]:
-    from sessions.directions.gguf import write_gguf
-
-    vector, _ = session.saved.read_vector(name, force=True)
-    if format == "safetensors":  # its own file, which has just been found in order
-        return read_file(session.store.path("vector", name)), ()
-    left_out = ("llama.cpp has no direction at layer 0: it is left out",) if 0 in vector.layers else ()
-    return write_gguf(vector), left_out
-
-
-def atlas_file(session: Session, name: str, format: str) -> bytes:
-    from sessions.atlas.telling import reference
-
-    found, _ = session.saved.read_atlas(name, force=True)
-    # Its own file has just been found in order.
-    return read_file(session.store.path("atlas", name)) if format == "safetensors" else reference(found)
-
-
-def tensors_imported(session: Session, path: Path, key: Key | None, force: bool) -> Saved:
-    """What an exported file of tensors holds, saved under its own name or the one that is given."""
-    data, name = read_file(path.absolute()), None if key is None else key.name
-    kind = _kind_in(data, str(path))
-    if key is not None and key.kind in _HELD and kind in _HELD and key.kind != kind:
-        raise UsageError(f"{path} holds {_HELD[kind]}", f"--as {kind}:{key.name}")
-    if kind == "edit":
-        return _edit_imported(session, data, path, name, force)
-    if kind == "means":
-        return _means_imported(session, data, path, name, force)
-    return _vector_imported(session, data, path, name, force)
-
-
-#: What files of tensors can be imported as.
-_HELD = {"vector": "a vector", "edit": "an edit", "means": "means"}
-
-
-def _edit_imported(session: Session, data: bytes, path: Path, name: str | None, force: bool) -> Saved:
-    from sessions.edits.files import EditFile
-
-    def check(file: EditFile, header: Header) -> None:
-        with file.edit.applied(session.opened()):
-            pass  # it fits
-
-    saved = _kept(session, "edit", EditFile, data, path, name, force, check)
-    applied = saved.name.removeprefix("edit:")
-    return structs.replace(saved, notes=(*saved.notes, f"edits load {applied} applies it"))
-
-
-def _means_imported(session: Session, data: bytes, path: Path, name: str | None, force: bool) -> Saved:
-    from sessions.circuits.means import Means
-
-    def check(found: Means, header: Header) -> None:
-        if same_model(header.fingerprint, session.opened().info.fingerprint):
-            found.check(session.opened().anatomy)
-
-    return _kept(session, "means", Means, data, path, name, force, check)
-
-
-def _vector_imported(session: Session, data: bytes, path: Path, name: str | None, force: bool) -> Saved:
-    from sessions.directions.vector import Vector, check_origin
-
-    def check(vector: Vector, header: Header) -> None:
-        opened = session.opened()
-        vector.check(opened.anatomy)
-        if vector.origin is not None and same_model(header.fingerprint, opened.info.fingerprint):
-            check_origin(vector.origin, opened.anatomy)
-
-    return _kept(session, "vector", Vector, data, path, name, force, check)
-
-
-def _kept(
-    session: Session,
-    kind: str,
-    type_: type[T],
-    data: bytes,
-    path: Path,
-    name: str | None,
-    force: bool,
-    check: Callable[[T, Header], None],
-) -> Saved:
-    """Save the artifact in a file that was exported, under its own name unless there is another; where a model is open,
-    it has to fit, which `check` raises about."""
-    artifact = opened(data, kind, str(path))
-    header, body = artifact.header, body_of(artifact, type_, str(path))
-    note = ""
-    if session.model is not None:
-        info = session.model.info
-        note = check_model(header.fingerprint, header.model, info.fingerprint, info.name, force)
-        check(body, header)
-    key = Key(kind, name or header.name)
-    told = key.name if kind == "vector" else key  # the line of a vector has always named it without its kind
-    saved = session.store.save(
-        kind,
-        key.name,
-        body,
-        model=header.model,
-        fingerprint=header.fingerprint,
-        command=line_of(["import", path], {"--as": told}),
-        force=force,
-    )
-    return Saved(name=str(key), path=str(saved), notes=(note,) if note else ())

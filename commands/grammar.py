@@ -30,7 +30,7 @@ FAMILIES = (
     "prompting", "chat", "circuits", "contrast", "neuron", "verification", "edges", "faithfulness", "universal",
     "vectors", "interventions", "sweeping", "suppression", "strength", "presets", "edits", "rewriting", "adapters",
     "ensembling", "atlas", "quiet", "means", "capturing", "injecting", "sae", "surgery", "evaluating", "training",
-    "rounds", "artifacts", "fingerprints", "control", "expecting",
+    "rounds", "artifacts", "exporting", "importing", "fingerprints", "control", "expecting",
 )  # fmt: skip
 
 
@@ -81,6 +81,9 @@ def parse(line: str) -> Call:
         with verb.make_context(verb.name, args) as context:
             verb.request(context.params)  # refuses what does not go together
             return Call(str(verb.name), context.params, line)
+    except click.MissingParameter as error:
+        hint = f"usage: {verb.usage}; for example: {verb.example}"
+        raise UsageError(f"{verb.name} needs {_missing(error.param)}", hint) from error
     except click.UsageError as error:
         raise UsageError(_said(error), f"usage: {verb.usage}") from error
 
@@ -124,7 +127,8 @@ def _chosen(first: Word, rest: list[Word]) -> tuple[Verb, list[Word]]:
     if word.text in actions and not word.quoted:
         return actions[word.text], rest[:at] + rest[at + 1 :]
     default = DEFAULTS.get(first.text)
-    if default is None or not any(isinstance(param, click.Argument) for param in default.params):
+    takes_words = default is not None and any(isinstance(param, click.Argument) for param in default.params)
+    if default is None or not takes_words or (get_close_matches(word.text, actions, 1) and not word.quoted):
         raise UsageError(*_no_action(first.text, word.text, actions), word.start)
     return default, rest
 
@@ -143,7 +147,7 @@ def _arranged(verb: Verb, given: Sequence[Word]) -> list[str]:
             continue
         name, equals, value = word.text.partition("=")
         if name not in options:
-            raise UsageError(f"{verb.name} has no option {name}", _nearest_option(name, options), word.start)
+            raise UsageError(f"{verb.name} has no option {name}", _nearest_option(verb, name, options), word.start)
         if options[name].is_flag:
             first = chosen.setdefault(options[name].name or "", name) if is_choice(options[name]) else name
             if first != name:
@@ -162,13 +166,24 @@ def _placed(word: Word) -> Placed:
     return Placed(word.text, word.start + word.quoted)
 
 
-def _nearest_option(name: str, options: dict[str, Any]) -> str:
+def _nearest_option(verb: Verb, name: str, options: dict[str, Any]) -> str:
+    others = [str(each.name) for each in actions_of(verb.head).values() if name in options_of(each)]
+    if others:
+        return f"it is an option of {' and '.join(others)}"
     near = get_close_matches(name, options, 1)
     if near:
         return f"did you mean {near[0]}?"
     return (
         f"its options: {', '.join(options)}" if options else "it has none; put quotes around text that starts with --"
     )
+
+
+def _missing(param: click.Parameter | None) -> str:
+    """What a line lacks, as in `save needs a name`."""
+    if not isinstance(param, click.Argument):
+        return "a word more" if param is None else param.opts[0]
+    name = (param.metavar or param.name or "").lower().strip("[],…").replace("_", " ")
+    return name if name.endswith("s") else f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
 
 
 def _said(error: click.UsageError) -> str:

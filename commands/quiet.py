@@ -12,7 +12,7 @@ from commands.fields import Marker, NeuronRows
 from commands.limits import closing
 from commands.names import FileName, SavedName
 from commands.prompting import decoded
-from commands.ranges import ALL_LAYERS, LayersOrAll
+from commands.ranges import LayersOrAll
 from commands.reading import prompts_of
 from commands.request import Flag, Opt, Request
 from commands.verb import verb
@@ -124,8 +124,7 @@ class Quiet(Request, frozen=True):
     def run(self, session: Session) -> Steps[QuietShown]:
         from sessions.atlas import quiet as looking
 
-        span = None if self.layers == ALL_LAYERS else self.layers
-        chosen = range_of(session, span)  # type: ignore[arg-type]
+        chosen = range_of(session, self.layers)
         opened = session.opened()
         notes: tuple[str, ...] = ()
         silent: Levels | None = None

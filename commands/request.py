@@ -18,7 +18,7 @@ makes the same call again.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from typing import Annotated, Any, ClassVar, Protocol, Self, cast, get_args, get_origin, get_type_hints
 
@@ -51,18 +51,20 @@ class Arg(Struct, frozen=True):
 
 
 class Opt(Struct, frozen=True):
-    """An option with a value. `flag` is what is typed, `--field-name` unless given; one of `many` may come again."""
+    """An option with a value. `flag` is what is typed, `--field-name` unless given, and `also` another name of it; one
+    of `many` may come again."""
 
     word: Any
     help: str
     flag: str = ""
     metavar: str = ""
     many: bool = False
+    also: str = ""
 
     def params(self, name: str, default: Any, group: str = "") -> Iterator[click.Parameter]:
         given = {} if default in (NODEFAULT, None, ()) else {"default": _told(self.word, default)}
         yield Option(
-            [self.flag or _flag(name), name],
+            [self.flag or _flag(name), *filter(None, [self.also]), name],
             type=self.word,
             help=self.help,
             required=default is NODEFAULT,
@@ -198,15 +200,33 @@ class Request(Options, frozen=True):
             return _flag(str(field.of(self)))
         return f"a {name}" if isinstance(field.mark, Arg) else field.mark.flag or _flag(name)
 
+    def refuse(self, names: Iterable[str], why: str, hint: str = "leave it out") -> None:
+        """Refuse those parameters, which `why` says what they are for: `--layer is for the maxima of an atlas`.
+
+        Raises:
+            UsageError: one of them is given.
+        """
+        wrong = next(filter(self.gives, names), None)
+        if wrong is not None:
+            raise UsageError(f"{self.typed(wrong)} {why}", hint)
+
     def line(self) -> str:
-        """The line that makes this call again: its words, and every option that is not at its default."""
+        """The line that makes this call again: its words, and every option that is not at its default.
+
+        Raises:
+            TypeError: a word is given, and one before it is left out: no line says that.
+        """
         words: list[str] = []
         options: dict[str, object] = {}
         said = 0  # of the words, how many do not go without saying
+        missing = ""
         for field in fields_of(type(self)):
             value, mark = field.of(self), field.mark
             default = value is None or (field.default is not NODEFAULT and value == field.default)
             if isinstance(mark, Arg):
+                if missing and not default:
+                    raise TypeError(f"{self.verb_name}: {field.name} is given, and {missing} before it is not")
+                missing = missing or (field.name if value is None else "")
                 words += [mark.word.said(each) for each in (value if mark.many else (value,)) if each is not None]
                 said = said if default else len(words)
             elif default:

@@ -1,27 +1,29 @@
-"""States as sums of sparse features: `sae`."""
+"""States as sums of sparse features: `sae load`, `encode`, `inject`."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated
 
 from msgspec import structs
 
 from commands.capturing import FAMILY, marked_in
 from commands.choices import STATE, OneOf
+from commands.fields import MaxTokens
 from commands.names import FileName, Name, SavedName
 from commands.prompting import decoded
+from commands.request import Arg, Excludes, Flag, Needs, Opt, Options, Request
 from commands.vectors import refuse_taken
-from commands.verb import argument, option, verb
-from commands.words import SEEDS, Gain, Length, Number, Rows, Text, Whole
+from commands.verb import verb
+from commands.words import SEEDS, Gain, Number, Rows, Text, Whole
 from sessions.directions.features import ARCHITECTURES, Which
-from sessions.errors import ArtifactError, UsageError
+from sessions.errors import UsageError
 from sessions.events import Steps
 from sessions.interventions.arms import Condition, shifts
-from sessions.lines import line_of
 from sessions.results import AutoencoderOpened, Compared, StateEncoded
 from sessions.session import Reading, Session
+from sessions.store import Key
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,303 +31,264 @@ if TYPE_CHECKING:
     from sessions.directions.sae import Autoencoder
     from sessions.directions.vector import Vector
 
-ACTIONS = OneOf(
-    "action",
-    {
-        "load": "open an autoencoder and say what it is",
-        "encode": "which features a state has, and what they leave unexplained",
-        "inject": "write on with the reconstruction, or a feature, in the state's place",
-    },
+
+class Unsaid(Options, frozen=True):
+    """What the files of an autoencoder may leave out."""
+
+    group = "Where its files do not say"
+
+    layer: Annotated[int | None, Opt(Whole(0), "the layer it is for")] = None
+    site: Annotated[str | None, Opt(STATE, "the place in that layer")] = None
+    architecture: Annotated[
+        str | None, Opt(OneOf("architecture", ARCHITECTURES), "how its features come to be active")
+    ] = None
+    k: Annotated[int | None, Opt(Whole(), "of a top-k: how many are active at once")] = None
+
+
+class OfAutoencoder(Request, frozen=True):
+    """Something that is done with a sparse autoencoder. To name one opens it."""
+
+    path: Annotated[
+        Path | None,
+        Arg(FileName(".safetensors"), "a SAELens folder, a .safetensors file, or RELEASE:ID (default: the last one)"),
+    ] = None
+    unsaid: Unsaid = Unsaid()
+
+    def which(self, session: Session) -> Which:
+        """The autoencoder that is named, or the one before; of the same one, what was said of it before still holds."""
+        path, before = self.path, session.sae
+        if path is None and before is None:
+            raise UsageError(
+                "no autoencoder has been opened", "name one: sae load FOLDER, FILE.safetensors or RELEASE:ID"
+            )
+        where = "" if path is None else str(path.absolute()) if path.exists() else str(path)
+        which = before if before is not None and where in ("", before.path) else Which(where)
+        given = {name: value for name, value in structs.asdict(self.unsaid).items() if value is not None}
+        return structs.replace(which, **given)
+
+
+class StateAt(Options, frozen=True):
+    """A state: the prompt's own at a position, or a captured one."""
+
+    group = "The state"
+
+    at: Annotated[str | None, Opt(Text(), "where in the prompt: a word, or a position (default: -1, the last)")] = None
+    nth: Annotated[int | None, Opt(Whole(), "which one, where the word stands there more than once")] = None
+    vector: Annotated[str | None, Opt(SavedName("vector"), "a captured state in place of the prompt's own")] = None
+
+    def position(self, session: Session, notes: list[str]) -> int:
+        """The position in the prompt that is meant; what should be said of it is put to the notes."""
+        return marked_in(session.encoded(), "-1" if self.at is None else self.at, self.nth, notes)
+
+    def state(self, session: Session, sae: Autoencoder, position: int, force: bool, notes: list[str]) -> Vector:
+        """The state that is meant: a vector's, or that at a position of the prompt."""
+        from sessions.patching.transplanting import captured
+
+        about = sae.about
+        if self.vector is not None:
+            vector, more = session.saved.read_vector(self.vector, force=force)
+            vector.check(session.opened().anatomy)
+            notes += more
+            if vector.origin is None:
+                notes.append(f"vector '{vector.name}' is no captured state, and autoencoders are trained on states")
+            return sae.placed(vector)
+        encoded = session.encoded()
+        if position < max(encoded.bos, encoded.prefix):
+            notes.append(
+                f"position {position} begins the text: no other is like it, and few autoencoders are trained on it"
+            )
+        return captured(
+            session.opened(),
+            (encoded, Condition("source", session.in_force)),
+            position,
+            about.layer,
+            about.site,  # type: ignore[arg-type]
+            suppressed=session.under(),
+            cancel=session.cancel,
+        )
+
+
+_NTH = Needs(("nth",), "at", "--nth says which of several, and no word is named", "for example: --at the --nth 2")
+
+
+@verb("sae load", family=FAMILY, example=("sae load autoencoder", "sae load plain.safetensors --layer 12"))
+class LoadAutoencoder(OfAutoencoder, frozen=True):
+    """Open a sparse autoencoder and say what it is.
+
+    It is read from a SAELens folder (cfg.json, sae_weights.safetensors) or from one .safetensors file
+    with W_enc, b_enc, W_dec and b_dec. The session remembers it. RELEASE:ID names a published one, which the package
+    sae-lens fetches.
+    """
+
+    def run(self, session: Session) -> Steps[AutoencoderOpened]:
+        which = self.which(session)
+        sae = yield from session.autoencoder(which)
+        session.sae = which
+        return AutoencoderOpened(about=sae.about, notes=sae.remarks)
+
+
+@verb(
+    "sae encode",
+    family=FAMILY,
+    example=("sae encode autoencoder --at capital --nth 1", "sae encode --vector texas --rows 5"),
+    default=True,
 )
-_ARCHITECTURE = OneOf("architecture", ARCHITECTURES)
-#: Options that only some actions have a use for.
-_ENCODE, _INJECT = ("rows", "save"), ("scale", "value", "add", "max_tokens")
-_EITHER = ("at", "nth", "vector", "feature")
+class EncodeState(OfAutoencoder, frozen=True):
+    """Take a state apart into the features of a sparse autoencoder.
 
-
-@dataclass(frozen=True, kw_only=True)
-class Wanted:
-    """What the options say of the state, of what is made of it, and of where that goes."""
-
-    at: str | None
-    nth: int | None
-    vector: str | None
-    rows: int | None
-    feature: int | None
-    scale: float | None
-    value: float | None
-    add: bool
-    save: str | None
-    max_tokens: int | None
-    force: bool
-
-    def check(self, action: str) -> None:
-        """Raise `UsageError` for what an action has no use for, and for what contradicts itself."""
-        useless = {"load": _ENCODE + _INJECT + _EITHER, "encode": _INJECT, "inject": _ENCODE}[action]
-        wrong = next((name for name in useless if getattr(self, name) not in (None, False)), None)
-        if wrong is not None:
-            meant = "encode" if wrong in _ENCODE else "inject" if wrong in _INJECT else "encode and inject"
-            raise UsageError(f"--{wrong.replace('_', '-')} says nothing to sae {action}", f"it is for {meant}")
-        if action == "encode" and self.vector is not None and (self.at is not None or self.nth is not None):
-            raise UsageError("--at is a place in the prompt, and --vector another state", "leave one of them out")
-        if self.feature is None and (self.scale is not None or self.value is not None or self.add):
-            raise UsageError("--scale, --value and --add are for a single feature", "name it: --feature 12")
-        if self.scale is not None and self.value is not None:
-            raise UsageError("--scale and --value both say how strong it is", "leave one of them out")
-
-
-@verb("sae", family=FAMILY, example="sae encode autoencoder --at capital --nth 1")
-@argument("action", help="load, encode or inject", type=ACTIONS, default="encode")
-@argument(
-    "path",
-    help="a SAELens folder, a .safetensors file, or RELEASE:ID (default: the one opened last)",
-    type=FileName(".safetensors"),
-    required=False,
-)
-@option("--at", type=Text(), help="where in the prompt: a word, or a position (default: -1, the last)")
-@option("--nth", type=Whole(), help="which one, where the word stands there more than once")
-@option("--vector", type=SavedName("vector"), help="a captured state in place of the prompt's own")
-@option("--rows", type=Rows(), help="features to list (default: the setting rows)")
-@option("--feature", type=Whole(0, SEEDS), help="this feature alone")
-@option("--scale", type=Number(), help="inject the feature at that many times its activation")
-@option("--value", type=Gain(), help="inject the feature at that activation, whatever its own is")
-@option("--add", is_flag=True, help="add the feature to the state, and do not put it in its place")
-@option("--save", type=Name(), help="save the reconstruction, or the feature's part of it, as a vector")
-@option("--max-tokens", type=Length(), help="tokens to generate at most (default: the setting max_tokens)")
-@option("--layer", type=Whole(0), help="the layer it is for, where its files do not say")
-@option("--site", type=STATE, help="the place there, where its files do not say")
-@option("--architecture", type=_ARCHITECTURE, help="how its features come to be active, where its files do not say")
-@option("--k", type=Whole(), help="how many are active at once, of a top-k whose files do not say")
-@option("--force", is_flag=True, help="replace what has that name; use a vector of another model")
-def sae(
-    session: Session,
-    action: str,
-    path: Path | None,
-    layer: int | None,
-    site: str | None,
-    architecture: str | None,
-    k: int | None,
-    **asked: Any,
-) -> Steps[AutoencoderOpened | StateEncoded | Compared]:
-    """Take a state apart into the features of a sparse autoencoder, and put what these say of it back.
-
-    The autoencoder is read from a SAELens folder (cfg.json, sae_weights.safetensors) or from one .safetensors file
-    with W_enc, b_enc, W_dec and b_dec. Naming one with any action opens it, and the session remembers it: after that,
-    sae encode --at WORD is enough. RELEASE:ID names a published one, which the package sae-lens fetches.
-
-    encode lists the strongest features of the state at a position of the prompt, or of a captured vector: activation,
+    The strongest features of the state at a position of the prompt, or of a captured vector, are listed: activation,
     share of what all write, and the tokens that the feature's direction pushes. Beside them stand the number of active
     features (L0), the share of the state they leave unexplained (1 is no better than the decoder's bias), and the
     cosine of state and reconstruction.
 
-    inject writes on from the prompt with the reconstruction at that position, beside the baseline and a state that is
-    as far off in a random direction. With --feature, what that feature writes stands there alone, at its activation, at
-    --scale times that or at --value; or is added to the state, with --add. The control is then a random direction of
-    that length.
+    Naming an autoencoder opens it (see sae load), and the session remembers it: after that, sae encode --at WORD is
+    enough.
     """
-    which, wanted = _meant(session, path, layer, site, architecture, k), Wanted(**asked)
-    wanted.check(action)
-    found = yield from session.autoencoder(which)
-    value: AutoencoderOpened | StateEncoded | Compared
-    if action == "load":
-        value = AutoencoderOpened(about=found.about, notes=found.remarks)
-    elif action == "encode":
-        value = _encoded(session, found, wanted)
-    else:
-        value = yield from _injected(session, found, wanted)
-    session.sae = which
-    return value
 
+    where: StateAt = StateAt()
+    rows: Annotated[int | None, Opt(Rows(), "features to list (default: the setting rows)")] = None
+    feature: Annotated[int | None, Opt(Whole(0, SEEDS), "this feature alone")] = None
+    save: Annotated[str | None, Opt(Name(), "save the reconstruction, or the feature's part of it, as a vector")] = None
+    force: Annotated[bool, Flag("replace what has that name; use a vector of another model")] = False
 
-def _meant(
-    session: Session, path: Path | None, layer: int | None, site: str | None, architecture: str | None, k: int | None
-) -> Which:
-    """The autoencoder that is named, or the one before; of the same one, what was said of it before still holds."""
-    before = session.sae
-    if path is None and before is None:
-        raise UsageError("no autoencoder has been opened", "name one: sae load FOLDER, FILE.safetensors or RELEASE:ID")
-    where = "" if path is None else str(path.absolute()) if path.exists() else str(path)
-    which = before if before is not None and where in ("", before.path) else Which(where)
-    said = {"layer": layer, "site": site, "architecture": architecture, "k": k}
-    return structs.replace(which, **{name: each for name, each in said.items() if each is not None})
-
-
-# ---- states
-
-
-def _captured(session: Session, found: Autoencoder, position: int) -> Vector:
-    """The state at a position of the prompt, at the autoencoder's place."""
-    from sessions.patching.transplanting import captured
-
-    return captured(
-        session.opened(),
-        (session.encoded(), Condition("source", session.in_force)),
-        position,
-        found.about.layer,
-        found.about.site,  # type: ignore[arg-type]
-        suppressed=session.under(),
-        cancel=session.cancel,
+    rules = (
+        Excludes("vector", ("at", "nth"), "--at is a place in the prompt, and --vector another state"),
+        _NTH,
     )
 
+    def run(self, session: Session) -> Steps[StateEncoded]:
+        from sessions.directions.sae import encoding
 
-def _saved(session: Session, found: Autoencoder, name: str, force: bool) -> tuple[Vector, tuple[str, ...]]:
-    """A saved vector as a state at the autoencoder's place, and remarks."""
-    saved, notes = session.saved.read_vector(name, force=force)
-    saved.check(session.opened().anatomy)
-    about = found.about
-    same = {(about.site, about.layer)}  # what leaves a layer enters the next
-    same |= {("resid_post", about.layer - 1)} if about.site == "resid_pre" else set()
-    same |= {("resid_pre", about.layer + 1)} if about.site == "resid_post" else set()
-    layer = next((layer for layer in saved.layers if (saved.site, layer) in same), None)
-    if layer is None:
-        layers = ", ".join(map(str, saved.layers))
-        raise ArtifactError(
-            f"vector '{name}' is at {saved.site} of layer {layers}, and the autoencoder is for {about.site} of "
-            f"layer {about.layer}",
-            f"capture one there: capture NAME --layer {about.layer} --site {about.site}",
+        which = self.which(session)
+        sae = yield from session.autoencoder(which)
+        notes = [*sae.remarks]
+        if self.feature is not None:
+            sae.check(self.feature)
+        if self.save is not None:
+            refuse_taken(session, self.save, self.force)
+        position = self.where.position(session, notes) if self.where.vector is None else None
+        state = self.where.state(session, sae, position or 0, self.force, notes)
+        rows = self.rows or session.settings.rows
+        found = encoding(session.opened(), sae, state.directions[sae.about.layer], rows, self.feature)
+        saved = "" if self.save is None else self._saved(session, sae, which, state, self.save, position)
+        session.sae = which
+        return StateEncoded(
+            about=sae.about,
+            encoding=found,
+            position=position,
+            token="" if position is None else session.encoded().tokens[position],
+            vector=self.where.vector or "",
+            feature=self.feature,
+            saved=self.save or "",
+            path=saved,
+            notes=tuple(notes),
         )
-    doubt = () if saved.origin else (f"vector '{name}' is no captured state, and autoencoders are trained on states",)
-    state = replace(saved, site=about.site, directions={about.layer: saved.directions[layer]})  # type: ignore[arg-type]
-    return state, (*notes, *doubt)
 
-
-def _position(session: Session, wanted: Wanted, notes: list[str]) -> int:
-    """The position in the prompt that is meant; what should be said of it is put to the notes."""
-    encoded = session.encoded()
-    if wanted.at is None and wanted.nth is not None:
-        raise UsageError("--nth says which of several, and no word is named", "for example: --at the --nth 2")
-    return marked_in(encoded, "-1" if wanted.at is None else wanted.at, wanted.nth, notes)
-
-
-def _state(session: Session, found: Autoencoder, wanted: Wanted, position: int, notes: list[str]) -> Vector:
-    """The state that is meant: a vector's, or that at a position of the prompt."""
-    if wanted.vector is not None:
-        state, more = _saved(session, found, wanted.vector, wanted.force)
-        notes += more
-        return state
-    if position < max(session.encoded().bos, session.encoded().prefix):
-        notes.append(
-            f"position {position} begins the text: no other is like it, and few autoencoders are trained on it"
+    def _saved(
+        self, session: Session, sae: Autoencoder, which: Which, state: Vector, name: str, position: int | None
+    ) -> str:
+        """Save the reconstruction of a state, or a feature's part of it, as a vector; returns the path of its file."""
+        layer = sae.about.layer
+        x = state.directions[layer]
+        if self.feature is None:
+            made = replace(state, directions={layer: sae.reconstructed(x)})
+        else:  # which was the state of no text
+            made = replace(state, directions={layer: sae.part(x, self.feature)[0]}, origin=None)
+        resolved = structs.replace(
+            self,
+            path=Path(sae.about.source),
+            unsaid=Unsaid(which.layer, which.site or None, which.architecture or None, which.k),
+            where=StateAt(vector=self.where.vector) if position is None else StateAt(at=str(position)),
+            force=False,
         )
-    return _captured(session, found, position)
+        return str(session.keep(Key("vector", name), made, resolved.line(), force=self.force))
 
 
-# ---- encoding
+@verb(
+    "sae inject",
+    family=FAMILY,
+    example=("sae inject autoencoder --at capital --nth 1", "sae inject --at capital --feature 1265 --scale 4 --add"),
+)
+class InjectReconstruction(OfAutoencoder, frozen=True):
+    """Write on with what an autoencoder makes of a state in that state's place.
 
+    The reconstruction at a position of the prompt stands beside the baseline and a state that is as far off in a random
+    direction. With --feature, what that feature writes stands there alone, at its activation, at --scale times that or
+    at --value; or is added to the state, with --add. The control is then a random direction of that length.
+    """
 
-def _encoded(session: Session, found: Autoencoder, wanted: Wanted) -> StateEncoded:
-    from sessions.directions.sae import encoding
+    where: StateAt = StateAt()
+    feature: Annotated[int | None, Opt(Whole(0, SEEDS), "this feature alone")] = None
+    scale: Annotated[float | None, Opt(Number(), "inject the feature at that many times its activation")] = None
+    value: Annotated[float | None, Opt(Gain(), "inject the feature at that activation, whatever its own is")] = None
+    add: Annotated[bool, Flag("add the feature to the state, and do not put it in its place")] = False
+    max_tokens: MaxTokens = None
+    force: Annotated[bool, Flag("use a vector of another model")] = False
 
-    notes = [*found.remarks]
-    if wanted.feature is not None:
-        found.check(wanted.feature)
-    if wanted.save is not None:
-        refuse_taken(session, wanted.save, wanted.force)
-    position = _position(session, wanted, notes) if wanted.vector is None else None
-    state = _state(session, found, wanted, position or 0, notes)
-    x = state.directions[found.about.layer]
-    rows = wanted.rows or session.settings.rows
-    return StateEncoded(
-        about=found.about,
-        encoding=encoding(session.opened(), found, x, rows, wanted.feature),
-        position=position,
-        token="" if position is None else session.encoded().tokens[position],
-        vector=wanted.vector or "",
-        feature=wanted.feature,
-        saved=wanted.save or "",
-        path="" if wanted.save is None else _kept(session, found, wanted, state, wanted.save, position),
-        notes=tuple(notes),
+    rules = (
+        Needs(
+            ("scale", "value", "add"),
+            "feature",
+            "--scale, --value and --add are for a single feature",
+            "name it: --feature 12",
+        ),
+        Excludes("scale", ("value",), "--scale and --value both say how strong it is"),
+        _NTH,
     )
 
+    def run(self, session: Session) -> Steps[Compared]:
+        which = self.which(session)
+        sae = yield from session.autoencoder(which)
+        compared = yield from self._compared(session, sae)
+        session.sae = which
+        return compared
 
-def _kept(session: Session, found: Autoencoder, wanted: Wanted, state: Vector, name: str, position: int | None) -> str:
-    """Save the reconstruction of a state, or a feature's part of it, as a vector; returns the path of its file."""
-    info, layer = session.opened().info, found.about.layer
-    x = state.directions[layer]
-    said = {"--at": position} if position is not None else {"--vector": wanted.vector}
-    if wanted.feature is None:
-        made = replace(state, directions={layer: _reconstructed(found, x)})
-    else:  # which was the state of no text
-        made = replace(state, directions={layer: _part(found, x, wanted)[0]}, origin=None)
-    options = {**said, "--feature": wanted.feature, "--save": name}
-    path = session.store.save(
-        "vector",
-        name,
-        made,
-        model=info.name,
-        fingerprint=info.fingerprint,
-        command=line_of(["sae", "encode", found.about.source], options),
-        force=wanted.force,
-    )
-    return str(path)
+    def _compared(self, session: Session, sae: Autoencoder) -> Steps[Compared]:
+        """The baseline, the state that is put there, and one put there at random, side by side."""
+        from sessions.comparisons.diverging import divergences
+        from sessions.interventions.answering import compare
+        from sessions.patching.injecting import Injection, injected
+        from sessions.patching.reaching import reaches
 
-
-def _reconstructed(found: Autoencoder, x: Tensor) -> Tensor:
-    return found.decode(found.encode(x), x)
-
-
-def _part(found: Autoencoder, x: Tensor, wanted: Wanted) -> tuple[Tensor, float]:
-    """What a feature writes at an activation, which is its own in the state unless said otherwise, and that."""
-    assert wanted.feature is not None
-    found.check(wanted.feature)
-    activation = wanted.value
-    if activation is None:
-        activation = float(found.encode(x)[wanted.feature]) * (1.0 if wanted.scale is None else wanted.scale)
-        if activation == 0 and wanted.scale != 0:
-            raise UsageError(
-                f"feature {wanted.feature} is not active in this state",
-                "sae encode lists those that are; sae inject --value 10 takes it at an activation of 10",
+        opened, encoded, about = session.opened(), session.encoded(), sae.about
+        notes = [*sae.remarks]
+        position = self.where.position(session, notes)
+        x = self.where.state(session, sae, position, self.force, notes).directions[about.layer]
+        names, states = self._states(sae, x, session.settings.rng)
+        asked = (encoded, Condition("baseline", session.in_force))
+        if not reaches(opened, asked, about.layer, about.site, position, session.cancel):  # type: ignore[arg-type]
+            notes.append(
+                f"nothing after position {position} reads layer {about.layer} there: what is put there is not seen"
             )
-    return found.written(wanted.feature, activation, x), activation
-
-
-# ---- injecting
-
-
-def _injected(session: Session, found: Autoencoder, wanted: Wanted) -> Steps[Compared]:
-    """The baseline, the state that is put there, and one put there at random, side by side."""
-    from sessions.comparisons.diverging import divergences
-    from sessions.interventions.answering import compare
-    from sessions.patching.injecting import Injection, injected, random_like
-    from sessions.patching.reaching import reaches
-
-    opened, encoded, about, rng = session.opened(), session.encoded(), found.about, session.settings.rng
-    notes = [*found.remarks]
-    position = _position(session, wanted, notes)
-    x = _state(session, found, wanted, position, notes).directions[about.layer]
-    if wanted.feature is None:
-        made = _reconstructed(found, x)
-        control, names = x + random_like(made - x, rng), ("reconstruction", "as far off")
-    else:
-        made, activation = _part(found, x, wanted)
-        name = f"{'plus ' if wanted.add else ''}feature {wanted.feature} at {activation:.4g}"
-        control, names = random_like(made, rng), (name, "random direction")
-
-    def put(vector: Tensor) -> list[Injection]:
-        return [Injection(about.layer, about.site, position, vector, adds=wanted.add)]  # type: ignore[arg-type]
-
-    asked = (encoded, Condition("baseline", session.in_force))
-    if not reaches(opened, asked, about.layer, about.site, position, session.cancel):  # type: ignore[arg-type]
-        notes.append(
-            f"nothing after position {position} reads layer {about.layer} there: what is put there is not seen"
+        rows: list[list[Injection]] = [[]]
+        rows += [[Injection(about.layer, about.site, position, each, adds=self.add)] for each in states]  # type: ignore[arg-type]
+        conditions = [Condition(name, session.in_force) for name in ("baseline", *names)]
+        decoding = decoded(session, max_tokens=self.max_tokens)
+        with injected(opened.anatomy, rows):
+            arms, logits = yield from compare(opened, encoded, conditions, decoding, cancel=session.cancel)
+        with injected(opened.anatomy, rows):
+            kl = yield from divergences(opened, encoded, conditions, arms[0].ids, cancel=session.cancel)
+        arms = tuple(structs.replace(arm, kl=each) for arm, each in zip(arms, kl, strict=True))
+        session.reading = Reading(text=arms[1].text, baseline=arms[0].text, logits=logits[1])
+        return Compared(
+            verb=self.verb_name,
+            selection=names[0],
+            neurons=0,
+            scope=f"{about.site} of layer {about.layer} at position {position}, {encoded.tokens[position]!r}",
+            encoded=encoded,
+            target=None,
+            arms=arms,
+            shifts=shifts(arms[0], arms[1]),
+            notes=tuple(notes),
         )
-    rows = [[], put(made), put(control)]
-    conditions = [Condition(name, session.in_force) for name in ("baseline", *names)]
-    decoding = decoded(session, max_tokens=wanted.max_tokens)
-    with injected(opened.anatomy, rows):
-        arms, logits = yield from compare(opened, encoded, conditions, decoding, cancel=session.cancel)
-    with injected(opened.anatomy, rows):
-        kl = yield from divergences(opened, encoded, conditions, arms[0].ids, cancel=session.cancel)
-    arms = tuple(structs.replace(arm, kl=each) for arm, each in zip(arms, kl, strict=True))
-    session.reading = Reading(text=arms[1].text, baseline=arms[0].text, logits=logits[1])
-    return Compared(
-        verb="sae inject",
-        selection=names[0],
-        neurons=0,
-        scope=f"{about.site} of layer {about.layer} at position {position}, {encoded.tokens[position]!r}",
-        encoded=encoded,
-        target=None,
-        arms=arms,
-        shifts=shifts(arms[0], arms[1]),
-        notes=tuple(notes),
-    )
+
+    def _states(self, sae: Autoencoder, x: Tensor, rng: int) -> tuple[tuple[str, str], tuple[Tensor, Tensor]]:
+        """What is put there and its control: what they are called, and the states."""
+        from sessions.patching.injecting import random_like
+
+        if self.feature is None:
+            made = sae.reconstructed(x)
+            return ("reconstruction", "as far off"), (made, x + random_like(made - x, rng))
+        made, activation = sae.part(x, self.feature, scale=self.scale, value=self.value)
+        name = f"{'plus ' if self.add else ''}feature {self.feature} at {activation:.4g}"
+        return (name, "random direction"), (made, random_like(made, rng))

@@ -158,8 +158,8 @@ class CompareCircuits(Request, frozen=True):
     layer, and the recruits they share.
     """
 
-    first: Annotated[Key, Arg(_COMPARED, "a circuit's name, or vector:NAME, or current, or round:NAME")]
-    second: Annotated[Key, Arg(_COMPARED, "the same (default: the current circuit)")] = Key(CURRENT, "")
+    first: Annotated[Key, Arg(_COMPARED, "a circuit's name, or vector:NAME, or current, or round:NAME", "NAME")]
+    second: Annotated[Key, Arg(_COMPARED, "the same (default: the current circuit)", "[NAME]")] = Key(CURRENT, "")
     top: Annotated[
         int | None, Opt(Whole(), "how many of the strongest are held against each other (default: 50, or 10, 50, 100)")
     ] = None

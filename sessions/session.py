@@ -13,7 +13,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
 
@@ -31,7 +31,7 @@ from sessions.model.info import Conversation, Encoded, Opening, Prompt, same_mod
 from sessions.model.units import Neuron
 from sessions.saved import SavedArtifacts
 from sessions.settings import Settings
-from sessions.store import Store
+from sessions.store import Key, Store
 
 if TYPE_CHECKING:  # the rooms that need torch or numpy are imported when a model is
     from torch import Tensor
@@ -308,11 +308,20 @@ class Session:
         """
         from sessions.edits.files import EditFile
 
-        opened, info = self.opened(), self.opened().info
+        opened = self.opened()
         with edit.applied(opened):
             pass  # it fits: what is saved can be applied
-        body, of = EditFile(edit.recorded(opened)), {"model": info.name, "fingerprint": info.fingerprint}
-        return self.store.save("edit", name, body, **of, command=command, force=force)
+        return self.keep(Key("edit", name), EditFile(edit.recorded(opened)), command, force=force)
+
+    def keep(self, key: Key, body: Any, command: str, *, force: bool = False) -> Path:
+        """Save something that belongs to the open model, and return its path. `command` is the line that made it.
+
+        Raises:
+            ModelError, ArtifactError: no model is open; or it cannot be saved.
+        """
+        info = self.opened().info
+        about = {"model": info.name, "fingerprint": info.fingerprint, "command": command}
+        return self.store.save(key.kind, key.name, body, **about, force=force)
 
     @contextmanager
     def suppressing(self) -> Iterator[Suppression | None]:

@@ -360,27 +360,60 @@ class Verbs:
         edit: str | None = None,
     ) -> StrengthShown:
         """Turn what is in force up or down, or show how strong it is."""
-    def preset(
+    def preset_save(
         self,
-        action: Literal["save", "apply", "list"] = 'list',
-        name: str | None = None,
+        name: str,
+        *,
+        force: bool = False,
+    ) -> Saved:
+        """Save what is live under a name."""
+    def preset_apply(
+        self,
+        name: str,
         *,
         gain: float | None = None,
         tier: str | None = None,
         region: str | None = None,
         marker: str | None = None,
         force: bool = False,
-    ) -> Listed | PresetShown | Saved:
-        """Keep interventions by name: save what is live, make it live again, list what there is."""
-    def edits(
+    ) -> PresetShown:
+        """Make a saved preset live."""
+    def preset_list(
         self,
-        action: Literal["list", "on", "off", "load", "compare"] = 'list',
-        which: str | None = None,
+        name: str | None = None,
+        *,
+        tier: str | None = None,
+        region: str | None = None,
+    ) -> Listed | PresetShown:
+        """List the presets that are saved or, with a name, the neurons of one."""
+    def edits_list(
+        self,
+    ) -> EditsShown:
+        """Show the edits of the weights, first to last."""
+    def edits_on(
+        self,
+        which: str,
+    ) -> EditsShown:
+        """Put an edit that is off back into the weights, where it was in the order."""
+    def edits_off(
+        self,
+        which: str,
+    ) -> EditsShown:
+        """Take an edit out of the weights, and keep its place."""
+    def edits_load(
+        self,
+        which: str,
+        *,
+        force: bool = False,
+    ) -> EditsShown:
+        """Apply an edit that was saved."""
+    def edits_compare(
+        self,
+        which: str = 'all',
         *,
         max_tokens: int | None = None,
-        force: bool = False,
-    ) -> Compared | EditsShown:
-        """Show the edits of the weights, first to last, and turn them on and off."""
+    ) -> Compared:
+        """Show the prompt's text without the edits beside the one with them."""
     def undo(
         self,
         count: int = 1,
@@ -479,24 +512,43 @@ class Verbs:
         force: bool = False,
     ) -> Ensembled:
         """Combine adapters, each with its weight, into one, and put that on in their place."""
-    def atlas(
+    def atlas_build(
         self,
-        action: Literal["build", "show", "top", "list"] = 'list',
-        subject: str | None = None,
+        name: str,
         *,
-        name: str | None = None,
         corpus: str | Path | Sequence[str | dict[str, Any]] | None = None,
-        layers: str | int | tuple[int, int] | range | None = None,
-        length: int | None = None,
         docs: int | None = None,
+        length: int | None = None,
+        layers: str | int | tuple[int, int] | range | None = None,
         top: int | None = None,
         batch: int | None = None,
         memory: int | None = None,
-        rows: int | None = None,
-        by: Literal["magnitude", "positive"] | None = None,
         force: bool = False,
-    ) -> AtlasBuilt | AtlasShown | AtlasTop | Listed:
+    ) -> AtlasBuilt:
         """Read a corpus and keep what every neuron did: extremes in their contexts, mean, spread, firing rate."""
+    def atlas_show(
+        self,
+        neuron: str | Neuron | Sequence[Neuron],
+        *,
+        name: str | None = None,
+        rows: int | None = None,
+        force: bool = False,
+    ) -> AtlasShown:
+        """Show what a neuron did over the corpus of an atlas: its extremes, each in its context."""
+    def atlas_top(
+        self,
+        layer: str | int | tuple[int, int] | range,
+        *,
+        name: str | None = None,
+        rows: int | None = None,
+        by: Literal["magnitude", "positive"] = 'magnitude',
+        force: bool = False,
+    ) -> AtlasTop:
+        """List the neurons of a layer with the largest activations over the corpus of an atlas."""
+    def atlas_list(
+        self,
+    ) -> Listed:
+        """List the atlases that are saved."""
     def quiet(
         self,
         *,
@@ -511,23 +563,33 @@ class Verbs:
         force: bool = False,
     ) -> QuietShown:
         """Find the neurons that hardly ever fire, over a corpus, or in one part of what the model writes."""
-    def means(
+    def means_build(
         self,
-        action: Literal["build", "show", "list"] = 'list',
-        name: str | None = None,
-        selection: str | Neuron | Sequence[Neuron] | None = None,
+        name: str,
         *,
         prompts: str | Path | Sequence[str | dict[str, Any]] | None = None,
         raw: bool = False,
         corpus: str | Path | Sequence[str | dict[str, Any]] | None = None,
-        length: int | None = None,
         docs: int | None = None,
+        length: int | None = None,
         by_position: bool = False,
         batch: int | None = None,
+        force: bool = False,
+    ) -> MeansBuilt:
+        """Take the mean activation of every neuron over texts, and keep it under a name."""
+    def means_show(
+        self,
+        name: str,
+        selection: str | Neuron | Sequence[Neuron] | None = None,
+        *,
         rows: int | None = None,
         force: bool = False,
-    ) -> Listed | MeansBuilt | MeansShown:
-        """Take the mean activation of every neuron over texts, and keep it under a name."""
+    ) -> MeansShown:
+        """Show kept means: of each layer, and of single neurons."""
+    def means_list(
+        self,
+    ) -> Listed:
+        """List the means that are saved."""
     def capture(
         self,
         name: str,
@@ -566,28 +628,52 @@ class Verbs:
         force: bool = False,
     ) -> Injected | InjectedByLayer:
         """Put captured states into another text and see what the model makes of them."""
-    def sae(
+    def sae_load(
         self,
-        action: Literal["load", "encode", "inject"] = 'encode',
         path: str | Path | Sequence[str | dict[str, Any]] | None = None,
         *,
+        layer: int | None = None,
+        site: Literal["resid_pre", "resid_post", "mlp_out", "attn_out"] | None = None,
+        architecture: Literal["standard", "jumprelu", "topk", "gated"] | None = None,
+        k: int | None = None,
+    ) -> AutoencoderOpened:
+        """Open a sparse autoencoder and say what it is."""
+    def sae_encode(
+        self,
+        path: str | Path | Sequence[str | dict[str, Any]] | None = None,
+        *,
+        layer: int | None = None,
+        site: Literal["resid_pre", "resid_post", "mlp_out", "attn_out"] | None = None,
+        architecture: Literal["standard", "jumprelu", "topk", "gated"] | None = None,
+        k: int | None = None,
         at: str | None = None,
         nth: int | None = None,
         vector: str | None = None,
         rows: int | None = None,
         feature: int | None = None,
-        scale: float | None = None,
-        value: float | None = None,
-        add: bool = False,
         save: str | None = None,
-        max_tokens: int | None = None,
+        force: bool = False,
+    ) -> StateEncoded:
+        """Take a state apart into the features of a sparse autoencoder."""
+    def sae_inject(
+        self,
+        path: str | Path | Sequence[str | dict[str, Any]] | None = None,
+        *,
         layer: int | None = None,
         site: Literal["resid_pre", "resid_post", "mlp_out", "attn_out"] | None = None,
         architecture: Literal["standard", "jumprelu", "topk", "gated"] | None = None,
         k: int | None = None,
+        at: str | None = None,
+        nth: int | None = None,
+        vector: str | None = None,
+        feature: int | None = None,
+        scale: float | None = None,
+        value: float | None = None,
+        add: bool = False,
+        max_tokens: int | None = None,
         force: bool = False,
-    ) -> AutoencoderOpened | Compared | StateEncoded:
-        """Take a state apart into the features of a sparse autoencoder, and put what these say of it back."""
+    ) -> Compared:
+        """Write on with what an autoencoder makes of a state in that state's place."""
     def surgery_cut(
         self,
         *,
@@ -740,11 +826,11 @@ class Verbs:
         path: str | Path | Sequence[str | dict[str, Any]],
         *,
         as_: str | None = None,
+        top: int | None = None,
+        layer: int | None = None,
         alpha: float | None = None,
         beta: float | None = None,
-        top: int | None = None,
         key: str | None = None,
-        layer: int | None = None,
         force: bool = False,
     ) -> Exported | FileShown | Imported | Saved:
         """Read a circuit from a file into the session, or save a vector, an edit or a preset from one."""
@@ -794,7 +880,17 @@ class Verbs:
         *words: str | float | Neuron | Sequence[Neuron],
     ) -> Expected:
         """Check a statement about the session; a command file stops where one is false."""
+    def preset(self, action: Literal["save", "apply", "list"] = ..., *words: Any, **options: Any) -> Listed | PresetShown | Saved:
+        """preset ACTION: save, apply, list."""
+    def edits(self, action: Literal["list", "on", "off", "load", "compare"] = ..., *words: Any, **options: Any) -> Compared | EditsShown:
+        """edits ACTION: list, on, off, load, compare."""
     def adapter(self, action: Literal["list", "load", "on", "off", "merge", "unmerge", "save", "delete"] = ..., *words: Any, **options: Any) -> AdapterShown | AdaptersListed | Deleted:
         """adapter ACTION: list, load, on, off, merge, unmerge, save, delete."""
+    def atlas(self, action: Literal["build", "show", "top", "list"] = ..., *words: Any, **options: Any) -> AtlasBuilt | AtlasShown | AtlasTop | Listed:
+        """atlas ACTION: build, show, top, list."""
+    def means(self, action: Literal["build", "show", "list"] = ..., *words: Any, **options: Any) -> Listed | MeansBuilt | MeansShown:
+        """means ACTION: build, show, list."""
+    def sae(self, action: Literal["load", "encode", "inject"] = ..., *words: Any, **options: Any) -> AutoencoderOpened | Compared | StateEncoded:
+        """sae ACTION: load, encode, inject."""
     def surgery(self, action: Literal["cut", "problems"] = ..., *words: Any, **options: Any) -> ProblemsWritten | SubspaceCut:
         """surgery ACTION: cut, problems."""

@@ -1,8 +1,10 @@
-"""What a neuron did in a prompt, as plain data that needs no torch."""
+"""What neurons did in a prompt or over many texts, as plain data that needs no torch."""
 
 from __future__ import annotations
 
 from msgspec import Struct
+
+from sessions.model.units import Neuron
 
 
 class Moment(Struct, frozen=True):
@@ -14,3 +16,14 @@ class Moment(Struct, frozen=True):
     activation: float
     attribution: float
     effect: float | None = None
+
+
+class LayerMeans(Struct, frozen=True, kw_only=True):
+    """The means of a layer: how many `neurons`, the mean of the sizes of their means, the one with the largest, and
+    that one's mean."""
+
+    layer: int
+    neurons: int
+    size: float
+    strongest: Neuron
+    mean: float

@@ -9,8 +9,10 @@ row for each position counted from the end, the last position last (see `recordi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -18,9 +20,15 @@ import torch
 from msgspec import Struct
 from torch import Tensor
 
+from sessions.cancel import Cancel
+from sessions.circuits.findings import LayerMeans
+from sessions.circuits.recording import means as means_of
 from sessions.errors import ArtifactError
+from sessions.events import Steps
 from sessions.files.tensor_file import TensorBytes, Tensors
+from sessions.model.opening import OpenModel
 from sessions.model.parts import Anatomy
+from sessions.model.rows import LARGEST_BATCH
 from sessions.model.units import Neuron
 
 _ABOUT = "about"
@@ -71,6 +79,27 @@ class Means:
     def of(self, neuron: Neuron) -> float:
         """The mean of a neuron over all positions."""
         return float(self.layers[neuron.layer][neuron.index])
+
+    def strongest(self, count: int) -> list[Neuron]:
+        """The neurons of all layers with the largest |mean|, the largest first."""
+        pairs = [
+            (-abs(float(values[index])), layer, index)
+            for layer, values in enumerate(self.layers)
+            for index in values.abs().topk(min(count, len(values))).indices.tolist()
+        ]
+        return [Neuron(layer, index) for _, layer, index in sorted(pairs)[:count]]
+
+    def of_layer(self, layer: int) -> LayerMeans:
+        """What the means of a layer are like."""
+        values = self.layers[layer]
+        strongest = Neuron(layer, int(values.abs().argmax()))
+        return LayerMeans(
+            layer=layer,
+            neurons=len(values),
+            size=float(values.double().abs().mean()),
+            strongest=strongest,
+            mean=self.of(strongest),
+        )
 
     def check(self, anatomy: Anatomy) -> None:
         """Raise `ArtifactError` unless these are the neurons of a model."""
@@ -131,6 +160,38 @@ class Means:
         ):
             raise ArtifactError(f"{source} has means by position that are not those of its layers")
         return cls(about, layers, places)
+
+
+def taken(
+    opened: OpenModel,
+    texts: Sequence[Sequence[int]],
+    over: str,
+    home: Path,
+    *,
+    by_position: bool = False,
+    under: str = "",
+    batch: int = LARGEST_BATCH,
+    cancel: Cancel | None = None,
+) -> Steps[Means]:
+    """Means over texts, which are given as ids; `over` names them. The rest is as of `recording.means`.
+
+    Raises:
+        UsageError: no text has a second token.
+        ModelError: a mixture of experts.
+    """
+    whole = yield from means_of(opened, texts, home, cancel, under=under, batch=batch)
+    places: tuple[Tensor, ...] = ()
+    if by_position:
+        places = yield from means_of(opened, texts, home, cancel, aligned=True, under=under, batch=batch)
+    counted = [len(ids) - 1 for ids in texts if len(ids) > 1]
+    about = About(
+        over=over,
+        texts=len(counted),
+        tokens=sum(counted),
+        sha256=sha256(repr([list(ids) for ids in texts]).encode()).hexdigest(),
+        under=under,
+    )
+    return Means(about, by_layer(opened.anatomy, whole), by_layer(opened.anatomy, places) if by_position else ())
 
 
 def by_layer(anatomy: Anatomy, sites: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

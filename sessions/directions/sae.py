@@ -31,7 +31,7 @@ from torch import Tensor
 
 from sessions.directions.features import About, Encoding, Feature
 from sessions.directions.lens import through_head
-from sessions.directions.vector import check_site, cosine, length
+from sessions.directions.vector import Vector, check_site, cosine, length
 from sessions.errors import ArtifactError, UsageError
 from sessions.model.info import same_model
 from sessions.model.opening import OpenModel
@@ -106,6 +106,48 @@ class Autoencoder:
         row = self.decoder[feature]
         length = float(row.norm().clamp(min=1e-8)) if self.by_norm else 1.0
         return row * (activation / length) * self._scale(state)[0]
+
+    def reconstructed(self, state: Tensor) -> Tensor:
+        """What its features say a state is."""
+        return self.decode(self.encode(state), state)
+
+    def part(
+        self, state: Tensor, feature: int, *, scale: float | None = None, value: float | None = None
+    ) -> tuple[Tensor, float]:
+        """What one feature writes in a state `[d]`, and its activation: its own there, so many times that, or `value`.
+
+        Raises:
+            UsageError: there is no such feature, or it is not active in the state.
+        """
+        self.check(feature)
+        activation = value
+        if activation is None:
+            activation = float(self.encode(state)[feature]) * (1.0 if scale is None else scale)
+            if activation == 0 and scale != 0:
+                raise UsageError(
+                    f"feature {feature} is not active in this state",
+                    "sae encode lists those that are; sae inject --value 10 takes it at an activation of 10",
+                )
+        return self.written(feature, activation, state), activation
+
+    def placed(self, vector: Vector) -> Vector:
+        """A vector as a state at the autoencoder's place; what leaves a layer enters the next.
+
+        Raises:
+            ArtifactError: the vector is from another place.
+        """
+        about = self.about
+        same = {(about.site, about.layer)}
+        same |= {("resid_post", about.layer - 1)} if about.site == "resid_pre" else set()
+        same |= {("resid_pre", about.layer + 1)} if about.site == "resid_post" else set()
+        layer = next((layer for layer in vector.layers if (vector.site, layer) in same), None)
+        if layer is None:
+            raise ArtifactError(
+                f"vector '{vector.name}' is at {vector.site} of layer {', '.join(map(str, vector.layers))}, and the "
+                f"autoencoder is for {about.site} of layer {about.layer}",
+                f"capture one there: capture NAME --layer {about.layer} --site {about.site}",
+            )
+        return replace(vector, site=about.site, directions={about.layer: vector.directions[layer]})  # type: ignore[arg-type]
 
     def check(self, feature: int) -> None:
         """Raise `UsageError` unless it has such a feature."""

@@ -18,6 +18,7 @@ from sessions.errors import ArtifactError
 from sessions.files.json_text import decoded
 from sessions.interventions.presets import Known, Preset
 from sessions.model.units import BEYOND, Neuron
+from sessions.results import FileEntry
 
 #: The key by which such a file is known.
 SCORE = "activation_score"
@@ -42,6 +43,17 @@ class Maxima:
     @property
     def says_layers(self) -> bool:
         return self.entries[0][0] is not None
+
+    def rows(self, top: int) -> tuple[FileEntry, ...]:
+        """The first so many as rows to look at."""
+        return tuple(
+            FileEntry(
+                key=str(index) if layer is None else str(Neuron(layer, index)),
+                kind=f"{entry.activation_score:.4g}",
+                about=f"at {entry.trigger_token!r}, text {entry.text_index:,}, position {entry.token_position:,}",
+            )
+            for layer, index, entry in self.entries[:top]
+        )
 
     def preset(self, layer: int | None, top: int | None) -> Preset:
         """The first so many as a preset, each shifted by its maximum: as active as where it was most."""

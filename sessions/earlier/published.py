@@ -19,11 +19,10 @@ a file is refused by that name. What it holds is told by its keys:
 from __future__ import annotations
 
 import errno
-import math
 import pickle
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,14 +31,15 @@ import torch
 from torch import Tensor
 
 from sessions.earlier.file_contents import outline
+from sessions.earlier.published_fields import Fields, names_one
 from sessions.earlier.published_lora import Lora, lora_in
+from sessions.earlier.published_round import Trained, trained_in
 from sessions.edits.edit import Edit, Neurons
 from sessions.errors import ArtifactError
 from sessions.files.disk import LARGEST, check_regular
 from sessions.interventions.presets import Known, Preset
-from sessions.model.units import BEYOND, Neuron
+from sessions.model.units import Neuron
 from sessions.results import FileEntry
-from sessions.training.recruits import Recruits
 
 #: A name that a pickle wanted to call, in the words of torch's refusal.
 _WANTED = re.compile(r"(?:unsupported )?GLOBAL:?\s+(?:GLOBAL\s+)?([\w.]+)", re.IGNORECASE)
@@ -48,7 +48,6 @@ _NO_BETA = 0.0
 _SCALE, _ALPHA = 0.2, 3.0
 #: Neurons that are taken of the means of all, where nobody says how many.
 _TOP = 300
-_DIGITS = re.compile("[0-9]{1,9}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,14 +98,6 @@ class Signature:
 
 
 @dataclass(frozen=True, eq=False)
-class Trained:
-    """A round of training: its recruits and, where the file says them, the losses of each sample over the epochs."""
-
-    recruits: Recruits
-    losses: Mapping[str, tuple[float, ...]]
-
-
-@dataclass(frozen=True, eq=False)
 class Data:
     """A file that is none of these: its outline, and how many rows of it are left out."""
 
@@ -140,7 +131,7 @@ def read(path: Path, top: int | None = None) -> Published:
     if len(means) == 2:
         return _of_means(held[means[0]], held[means[1]], source, top or _TOP)
     if "cum_neuron_down" in held:
-        return _recruits(held, source)
+        return trained_in(held, source)
     return lora_in(held, source) or _silent(held) or Data(*outline(held))
 
 
@@ -177,7 +168,7 @@ def plain(path: Path) -> Any:
 
 
 def _signature(held: Mapping[Any, Any], source: str) -> Signature:
-    field = _Fields(held, source)
+    field = Fields(held, source)
     speaker = Rewritten(
         Neuron(field.whole("target_layer"), field.whole("target_index")),
         field.direction("v_disc_n"),
@@ -210,12 +201,12 @@ def _deltas(held: Mapping[Any, Any], source: str) -> Edit:
         raise ArtifactError(f"{source} has a _pool that is no list of layers and indices")
     chosen: dict[int, list[int]] = {}
     for number, each in enumerate(pool, 1):
-        field = _Fields(each, f"{source}: entry {number} of _pool")
+        field = Fields(each, f"{source}: entry {number} of _pool")
         chosen.setdefault(field.whole("layer"), []).append(field.whole("index"))
     changes = []
     for layer, indices in chosen.items():
         for part in ("gate", "up", "down"):
-            lines = _Fields(held, source).matrix(f"L{layer}_{part}")
+            lines = Fields(held, source).matrix(f"L{layer}_{part}")
             lines = lines.T.contiguous() if part == "down" else lines  # stored as columns, [d_model, n]
             if len(lines) != len(indices):
                 raise ArtifactError(
@@ -231,7 +222,7 @@ def _of_means(before: Any, after: Any, source: str, top: int) -> Preset:
     if not isinstance(before, list | tuple) or not isinstance(after, list | tuple) or len(before) != len(after):
         raise ArtifactError(f"{source} has means that are not a list of as many layers each")
     found = []
-    fields = [_Fields(dict(enumerate(each)), f"{source}: means") for each in (before, after)]
+    fields = [Fields(dict(enumerate(each)), f"{source}: means") for each in (before, after)]
     for layer in range(len(before)):
         one, other = (each.direction(layer, unit=False) for each in fields)
         if one.shape != other.shape:
@@ -251,7 +242,7 @@ def _silent(held: Mapping[Any, Any]) -> Preset | None:
     if not isinstance(layers, Mapping) or not layers:
         return None
     found = [(key, index) for key, value in layers.items() for index in _indices(value)]
-    if not found or not all(_names_one(each) for pair in found for each in pair):
+    if not found or not all(names_one(each) for pair in found for each in pair):
         return None
     known = (Neuron(int(layer), int(index)) for layer, index in dict.fromkeys(found))
     return Preset(
@@ -271,7 +262,7 @@ def _differences(rows: Any, source: str, top: int | None = None) -> Preset:
     for number, row in enumerate(rows[:top] if isinstance(rows, list) else (), 1):
         if not isinstance(row, list | tuple) or len(row) < 3:
             raise ArtifactError(f"{source}: row {number} of top_diff is not (layer, index, difference)")
-        field = _Fields(dict(zip(("layer", "index", "difference"), row, strict=False)), f"{source}: row {number}")
+        field = Fields(dict(zip(("layer", "index", "difference"), row, strict=False)), f"{source}: row {number}")
         neuron = Neuron(field.whole("layer"), field.whole("index"))
         known.append(Known(id=str(neuron), layer=neuron.layer, index=neuron.index, gain=field.number("difference")))
     if not known:
@@ -279,132 +270,3 @@ def _differences(rows: Any, source: str, top: int | None = None) -> Preset:
     if len({(each.layer, each.index) for each in known}) < len(known):
         raise ArtifactError(f"{source} has a neuron twice in top_diff")
     return Preset(neurons=tuple(known))
-
-
-def _recruits(held: Mapping[Any, Any], source: str) -> Trained:
-    by_layer, listed = held["cum_neuron_down"], held.get("suppress_dict") or {}
-    if not isinstance(by_layer, dict) or not isinstance(listed, dict) or not by_layer:
-        raise ArtifactError(f"{source} has a cum_neuron_down or a suppress_dict that is no dictionary of layers")
-    absorbed = {}
-    for key in by_layer:
-        scores, layer = _Fields(by_layer, f"{source}: cum_neuron_down").direction(key, unit=False), _layer(key, source)
-        if layer in absorbed:
-            raise ArtifactError(f"{source} has layer {layer} twice in cum_neuron_down, as a number and as a text")
-        absorbed[layer] = scores
-    suppressed = [neuron for key, indices in listed.items() for neuron in _held(key, indices, source)]
-    if len({neuron.site for neuron in suppressed}) < len(suppressed):
-        raise ArtifactError(f"{source} has a neuron twice in suppress_dict")
-    found = Recruits(
-        {"gradient": dict(sorted(absorbed.items()))}, tuple(sorted(suppressed, key=lambda each: each.site))
-    )
-    return Trained(found, dict(_curves(held.get("per_qa_loss_curves"))))
-
-
-def _held(key: Any, indices: Any, source: str) -> Iterator[Neuron]:
-    """The neurons of a layer that were held at zero."""
-    layer = _layer(key, source)
-    if not isinstance(indices, list | set | tuple):
-        raise ArtifactError(f"{source}: suppress_dict has no list of neurons in layer {layer}")
-    for index in indices:
-        if not _is_count(index):
-            raise ArtifactError(f"{source}: suppress_dict has {repr(index)[:40]} in layer {layer}, which is no neuron")
-        yield Neuron(layer, index)
-
-
-def _curves(curves: Any) -> Iterator[tuple[str, tuple[float, ...]]]:
-    """By sample the weighted loss of each epoch, the second of each pair; what is not so is left out."""
-    for name, rows in curves.items() if isinstance(curves, dict) else ():
-        pairs = (
-            [row for row in rows if isinstance(row, list | tuple) and len(row) == 2] if isinstance(rows, list) else []
-        )
-        losses = tuple(map(_finite, (row[1] for row in pairs if isinstance(row[1], int | float))))
-        if losses and None not in losses and isinstance(name, str | int):
-            yield str(name).encode(errors="backslashreplace").decode(), losses  # type: ignore[misc]
-
-
-def _layer(key: Any, source: str) -> int:
-    if not _names_one(key):
-        raise ArtifactError(f"{source} has {repr(key)[:40]} where a layer's number stands")
-    return int(key)
-
-
-def _names_one(value: Any) -> bool:
-    """Whether it is the number of a layer or a neuron, as one or as a text."""
-    return _is_count(value) or (isinstance(value, str) and _DIGITS.fullmatch(value) is not None)
-
-
-def _is_count(value: Any) -> bool:
-    """Whether it is the number of a layer or a neuron that some model may have."""
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < BEYOND
-
-
-def _finite(value: float) -> float | None:
-    """A number that a float can be, and is finite; None of any other."""
-    try:
-        number = float(value)
-    except OverflowError:
-        return None
-    return number if math.isfinite(number) else None
-
-
-def _is_plain(tensor: Tensor) -> bool:
-    """Whether it is a tensor of floating-point numbers that lie there one after another, in memory."""
-    dense = tensor.layout == torch.strided and not tensor.is_meta and not tensor.is_nested
-    return dense and not tensor.is_quantized and tensor.is_floating_point()
-
-
-class _Fields:
-    """The entries of a dictionary, each checked when it is asked for; errors say which it is."""
-
-    def __init__(self, held: Mapping[Any, Any], source: str) -> None:
-        self.held = held
-        self.source = source
-
-    def whole(self, key: str) -> int:
-        value = self._there(key)
-        if not _is_count(value):
-            raise self._wrong(key, value, "a whole number from 0")
-        return int(value)
-
-    def number(self, key: str, default: float | None = None) -> float:
-        value = self.held.get(key) if default is not None else self._there(key)
-        if value is None and default is not None:
-            return default
-        value = value.item() if isinstance(value, Tensor) and _is_plain(value) and value.numel() == 1 else value
-        number = None if isinstance(value, bool) or not isinstance(value, int | float) else _finite(value)
-        if number is None:
-            raise self._wrong(key, value, "a number")
-        return number
-
-    def direction(self, key: Any, unit: bool = True) -> Tensor:
-        """A vector of finite numbers, of length 1 where it is a direction."""
-        found = self._tensor(key, 1)
-        if unit and not 0.98 < float(found.norm()) < 1.02:
-            raise ArtifactError(
-                f"{self.source}: {key} has the norm {float(found.norm()):.3g}, and is said to be a unit"
-            )
-        return found
-
-    def matrix(self, key: str) -> Tensor:
-        return self._tensor(key, 2)
-
-    def _tensor(self, key: Any, dimensions: int) -> Tensor:
-        value = self._there(key)
-        if isinstance(value, Tensor) and not _is_plain(value):
-            kind = f"{value.layout} of {value.dtype} on {value.device}".replace("torch.", "")
-            raise ArtifactError(f"{self.source}: {key} is {kind}, and should be a plain tensor of real numbers")
-        if not isinstance(value, Tensor) or value.ndim != dimensions:
-            shape = f"a tensor of {list(value.shape)}" if isinstance(value, Tensor) else repr(value)[:40]
-            raise ArtifactError(f"{self.source}: {key} is {shape}, and should have {dimensions} dimensions")
-        found = value.detach().float()
-        if not found.isfinite().all():
-            raise ArtifactError(f"{self.source}: {key} has a number that is not finite")
-        return found
-
-    def _there(self, key: Any) -> Any:
-        if self.held.get(key) is None:
-            raise ArtifactError(f"{self.source} has no {key}")
-        return self.held[key]
-
-    def _wrong(self, key: str, value: Any, what: str) -> ArtifactError:
-        return ArtifactError(f"{self.source}: {key} is {repr(value)[:40]}, and should be {what}")

@@ -8,13 +8,17 @@ puts the gain in the activation's place. The regions are those of `treatment`; `
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from msgspec import Struct, field, structs
 
+from sessions.cancel import look
 from sessions.errors import ArtifactError, UsageError
 from sessions.interventions.treatment import SEGMENTS, Occupied, Treatment, Where
 from sessions.model.units import BEYOND, Neuron
+
+if TYPE_CHECKING:
+    from sessions.model.parts import Anatomy
 
 Mode = Literal["shift", "multiply", "hold"]
 MODES: tuple[Mode, ...] = ("shift", "multiply", "hold")
@@ -95,6 +99,24 @@ def sound(preset: Preset, source: str) -> Preset:
             "leave one of them out, or give them regions that do not meet: answer and thought",
         )
     return preset
+
+
+def check_fits(preset: Preset, name: str, anatomy: Anatomy) -> None:
+    """Refuse a preset with a neuron that a model lacks.
+
+    Raises:
+        ArtifactError: there is one; the message names it.
+    """
+    for known in preset.neurons:
+        look()
+        try:
+            anatomy.check(known.layer, known.index)
+        except UsageError as error:
+            called = f" ({known.id})" if known.id != str(known.neuron) else ""
+            raise ArtifactError(
+                f"preset '{name}' has a neuron {known.neuron}{called} that this model lacks: {error.message}",
+                "open the model it came from",
+            ) from error
 
 
 def treatments(preset: Preset, label: str, marker: str = "") -> tuple[Treatment, ...]:

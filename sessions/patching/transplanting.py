@@ -9,15 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
 from sessions.cancel import Cancel
 from sessions.directions.findings import Origin
-from sessions.directions.vector import Vector, check_origin, cosine, length
-from sessions.errors import ArtifactError
+from sessions.directions.vector import Vector, check_origin, check_site, cosine, length
+from sessions.errors import ArtifactError, UsageError
 from sessions.events import Progress, Steps
 from sessions.interventions.answering import Asked, under
 from sessions.interventions.arms import Condition
@@ -148,6 +148,48 @@ class Transplant:
     position: int
     adds: bool = False
 
+    @classmethod
+    def of(
+        cls,
+        anatomy: Anatomy,
+        vector: Vector,
+        position: int,
+        *,
+        layer: int | None = None,
+        site: StateSite | None = None,
+        scale: float = 1.0,
+        adds: bool = False,
+    ) -> Self:
+        """A vector for a position of a text, at its own layer and site unless another is given.
+
+        Raises:
+            UsageError: it is not a state, or it has several layers and none is given.
+            ArtifactError: it is of another width than the model's states.
+            ModelError: the model has no such site.
+        """
+        where = site or vector.site
+        if vector.site == "neurons" or where == "neurons":
+            raise UsageError(
+                f"vector '{vector.name}' is over the neurons of a layer, and a state is one of the residual stream",
+                f"shift adds to neurons; capture {vector.name} at a state",
+            )
+        own = vector.layers[0] if len(vector.layers) == 1 else layer
+        if own is None or own not in vector.directions:
+            raise UsageError(
+                f"vector '{vector.name}' has {len(vector.layers)} layers, {vector.layers[0]} to {vector.layers[-1]}",
+                "say which: --layer N",
+            )
+        into = own if layer is None else layer
+        anatomy.check_layer(into)
+        check_site(anatomy, where, into)
+        state = vector.directions[own]
+        if len(state) != anatomy.d_model:
+            raise ArtifactError(
+                f"vector '{vector.name}' has {len(state):,} numbers, and this model's states have {anatomy.d_model:,}",
+                "open the model it was made on",
+            )
+        return cls(vector, state * scale, into, where, position, adds)
+
     def injection(self, state: Tensor, inputs: dict[int, Tensor]) -> Injection:
         return Injection(self.layer, self.site, self.position, state, self.adds, inputs)
 
@@ -265,6 +307,37 @@ def _placed(opened: OpenModel, asked: Asked, transplant: Transplant, there: Tens
         reaches=reached,
         reaches_below=0 if reached else reaches_below(opened, asked, site, position, layer, cancel),
     )
+
+
+def remarks(anatomy: Anatomy, transplants: Sequence[Transplant], observe: Sequence[Neuron], under: str) -> list[str]:
+    """What is to be said of vectors, and of neurons, before anything is read off them; `under` is the key of what is
+    suppressed and edited now."""
+    notes = []
+    for vector in {id(each.vector): each.vector for each in transplants}.values():
+        if vector.origin is None:
+            notes.append(f"'{vector.name}' was not captured in a text: there is no source to hold it against")
+        elif vector.origin.under != under:
+            notes.append(f"'{vector.name}' was captured while other neurons were suppressed, or other edits on")
+    notes += other_streams(anatomy, [each.site for each in transplants])
+    if any(each.position == 0 for each in transplants):
+        notes.append("position 0 begins the text: no other state is like it, and all that follows looks at it")
+    first = min(first_reader(each.layer, each.site) for each in transplants)
+    below = next((neuron for neuron in observe if neuron.layer < first), None)
+    if below is not None:
+        notes.append(f"{below} is below layer {first}, and the place it is read at does not change there")
+    return notes
+
+
+def other_streams(anatomy: Anatomy, sites: Sequence[StateSite]) -> list[str]:
+    """What is to be said where a state of the residual stream is one of several streams."""
+    count = anatomy.streams
+    if count == 1 or not any(site.startswith("resid") for site in sites):
+        return []
+    others = "the other" if count == 2 else f"the {count - 1} others"
+    return [
+        f"this model has {count} residual streams: the state goes into the one that attention and MLPs read, and "
+        f"{others} stay as they are"
+    ]
 
 
 def first_reader(layer: int, site: StateSite) -> int:

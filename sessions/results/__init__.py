@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sessions.circuits.findings import LayerMeans
 from sessions.results.artifacts import (
     Deleted,
     Exported,
@@ -84,7 +85,6 @@ from sessions.results.states import (
     AutoencoderOpened,
     Injected,
     InjectedByLayer,
-    LayerMeans,
     MeansBuilt,
     MeansShown,
     NeuronMean,

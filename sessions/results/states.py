@@ -7,6 +7,7 @@ from typing import ClassVar
 from msgspec import Struct
 
 from sessions.atlas.findings import Profile, QuietRow, TopRow
+from sessions.circuits.findings import LayerMeans
 from sessions.directions.features import About, Encoding
 from sessions.events import Value
 from sessions.interventions.arms import Arm, Shift
@@ -64,17 +65,6 @@ class MeansBuilt(Value, frozen=True, kw_only=True):
     neurons: int
     places: int
     path: str
-
-
-class LayerMeans(Struct, frozen=True, kw_only=True):
-    """The means of a layer: how many `neurons`, the mean of the sizes of their means, the one with the largest, and
-    that one's mean."""
-
-    layer: int
-    neurons: int
-    size: float
-    strongest: Neuron
-    mean: float
 
 
 class NeuronMean(Struct, frozen=True, kw_only=True):

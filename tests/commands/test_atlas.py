@@ -54,7 +54,7 @@ def test_building_says_what_was_read_and_takes_nothing(little: Session, texts: P
     assert all(held(little)[name] is value for name, value in before.items())
     (row,) = result(little, "atlas").rows
     assert (row.name, row.kind, row.size, row.target) == ("small", "atlas", 96, "texts.txt")
-    assert "--layers 1-2 --length 9 --docs 3 --top 2" in row.command
+    assert "--docs 3 --length 9 --layers 1-2 --top 2" in row.command
     assert not list((little.home / "atlases" / "unfinished").glob("*"))
 
 
@@ -261,10 +261,10 @@ def test_a_contrast_is_over_all_prompts_and_says_what_the_neurons_were(little: S
         ("atlas build", "needs a name"),
         ("atlas show", "needs a neuron"),
         ("atlas top", "needs a layer"),
-        ("atlas show L0/N1 --corpus texts.txt", "--corpus says nothing"),
-        ("atlas build x --rows 3", "--rows says nothing"),
-        ("atlas show L0/N1 --by positive", "--by says nothing"),
-        ("atlas list --by positive", "--by says nothing"),
+        ("atlas show L0/N1 --corpus texts.txt", "atlas show has no option --corpus"),
+        ("atlas build x --rows 3", "atlas build has no option --rows"),
+        ("atlas show L0/N1 --by positive", "atlas show has no option --by"),
+        ("atlas list --by positive", "atlas list has no option --by"),
         ("capture x --prompt a --layer 1 --by positive", "--by is for a place in an atlas"),
         ("atlas build x --corpus nothing.txt", "no corpus"),
         ("atlas build x --layers 9", "no layer 9"),

@@ -101,7 +101,7 @@ def refused(session: Session, line: str, error: str, message: str, hint: str) ->
         ("expect text contains x", "usage", "there is no text yet", "generate"),
         ("expect baseline contains x", "usage", "there is no baseline yet", "ablate"),
         ("expect top == x", "usage", "there is no next-token distribution yet", "top"),
-        ("expect circuit.size", "usage", "missing argument", "usage: expect"),
+        ("expect circuit.size", "usage", "expect needs words", "usage: expect"),
         ("expect circuit.size >=", "usage", "needs a comparison and a value", "expect circuit.size >= 50"),
         ("expect circuit.size >= many", "usage", "'many' is not a number", "expect circuit.size >= 50"),
         ("expect circuit.size contains 2", "usage", "'contains' does not compare circuit.size", "<="),

@@ -15,10 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from commands import verb as registry
-from commands.atlas import CorpusWord
 from commands.calling import call_line
 from commands.choices import METHOD, SCOPE, OneOf, SomeOf
 from commands.completing import complete
+from commands.corpus import CorpusWord
 from commands.grammar import VERBS, parse
 from commands.names import FileName
 from commands.ranges import Layers, Positions, Spans
@@ -123,6 +123,20 @@ def test_a_struct_says_the_line_that_makes_it_again(wave: Verb) -> None:
     assert asked.line() == 'wave bob 3 --speed 0.5 --one-hand --right --say " hi" --say "-"'
     assert Wave().line() == "wave"
     assert Wave(times=2).line() == "wave ann 2"  # what stands before it has to be said
+
+
+class Point(Request, frozen=True):
+    """Point from one thing at another."""
+
+    start: Annotated[str | None, Arg(Word(), "from where")] = None
+    end: Annotated[str | None, Arg(Word(), "at what")] = None
+
+
+def test_a_word_behind_one_that_is_left_out_has_no_line() -> None:
+    with declared("point", Point):
+        assert Point("a", "b").line() == "point a b" and Point("a").line() == "point a"
+        with pytest.raises(TypeError, match="point: end is given, and start before it is not"):
+            Point(end="b").line()
 
 
 def test_what_does_not_go_together_is_refused_before_anything_runs(wave: Verb) -> None:

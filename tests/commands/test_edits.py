@@ -112,10 +112,10 @@ def test_a_saved_edit_is_loaded_where_it_belongs(session: Session) -> None:
         ("edits load", "edits load needs an edit"),
         ("edits load nosuch", "no edit is called 'nosuch'"),
         ("edits load meow", "edit 'meow' is applied already, as number 1"),
-        ("edits meow", "'meow' is no action"),
-        ("edits list 2", "edits list shows them all"),
-        ("edits off 1 --max-tokens 3", "--max-tokens says nothing to edits off"),
-        ("edits off 1 --force", "--force says nothing to edits off"),
+        ("edits meow", "edits has no 'meow'"),
+        ("edits list 2", "unexpected extra argument (2)"),
+        ("edits off 1 --max-tokens 3", "edits off has no option --max-tokens"),
+        ("edits off 1 --force", "edits off has no option --force"),
         ("edits compare 9", "there is no edit 9"),
         ("inspect 9", "there is no edit 9"),
         ("inspect nosuch", "no edit is called 'nosuch'"),
@@ -446,7 +446,7 @@ def test_edits_are_offered_by_number_and_name(session: Session) -> None:
         return [completion.text for completion in complete(line, None, session)]
 
     assert offered("edits o") == ["on", "off"]
-    assert offered("edits off ") == ["meow", "cut", "1", "2"]
+    assert offered("edits off ") == ["meow", "cut", "1", "2", "all"]
     assert offered("edits load ") == ["cut", "low", "meow"]
     assert offered("inspect ") == ["meow", "cut", "low", "1", "2"]
     assert offered("delete edit:m") == ["edit:meow"]

@@ -233,7 +233,7 @@ def test_what_is_wrong_is_said_and_pointed_at(line: str, message: str, hint: str
     ("line", "message"),
     [
         ("ablate all texas", "unexpected extra argument (texas)"),
-        ("save", "missing argument 'NAME'"),
+        ("save", "save needs a name"),
         ("save --force=yes x", "'--force' does not take a value"),
     ],
 )
@@ -297,7 +297,7 @@ def test_what_is_offered(line: str, expected: list[str], tmp_path: Path, monkeyp
 
 
 def test_an_empty_line_offers_every_verb() -> None:
-    assert offered("") == sorted(VERBS)
+    assert offered("") == sorted({verb.head for verb in VERBS.values()})
     assert all(completion.description for completion in complete(""))
 
 
@@ -316,6 +316,7 @@ def test_every_verb_offers_something_for_what_it_takes(little: Session) -> None:
     """Everything but numbers and texts of the user's own can be completed."""
     (Path.cwd() / "file.json").touch()
     (Path.cwd() / "file.wb").touch()
+    (Path.cwd() / "file.safetensors").touch()
     (Path.cwd() / "file.jsonl").touch()
     (Path.cwd() / "file.dot").touch()
     (Path.cwd() / "file.svg").touch()

@@ -181,9 +181,9 @@ def test_means_in_a_file_of_an_earlier_project_are_kept(little: Session) -> None
     [
         ("means build", "needs a name"),
         ("means show", "needs a name"),
-        ("means list facts", "a name says nothing"),
-        ("means build x --rows 3", "--rows says nothing"),
-        ("means show facts --docs 3", "--docs says nothing"),
+        ("means list facts", "unexpected extra argument (facts)"),
+        ("means build x --rows 3", "means build has no option --rows"),
+        ("means show facts --docs 3", "means show has no option --docs"),
         ("means build x --raw", "--raw is for --prompts"),
         ("means build x --prompts texts.txt --docs 3", "--docs is for a corpus"),
         ("means build x --prompts none.txt", "none.txt"),

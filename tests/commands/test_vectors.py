@@ -307,7 +307,7 @@ def test_two_vectors_are_compared_layer_by_layer(little: Session) -> None:
         ("compare none", "artifact", "no circuit is called 'none'"),
         ("compare vector:none", "artifact", "no vector is called 'none'"),
         ("compare vecor:joy", "usage", "'vecor' is no kind of artifact"),
-        ("compare", "usage", "missing argument"),
+        ("compare", "usage", "compare needs a name"),
         ("compare vector:joy vector:joy --top 4", "usage", "both are vectors"),
         ("compare vector:joy vector:neurons", "usage", "no common space"),
         ("compare vector:low vector:high", "usage", "no layer in common"),

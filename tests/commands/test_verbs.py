@@ -72,26 +72,29 @@ def ready(austin: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
     session.close()
 
 
-NEEDS_SAVED = ("load", "delete", "compare")
-#: The lines that have to stand before the example of a verb.
+#: Lines that an example needs before it, beside what `ready` has.
 BEFORE = {
+    **dict.fromkeys(("load", "delete", "compare"), (VERBS["save"].example,)),
+    **dict.fromkeys(("atlas show", "atlas top"), ("atlas build tiny --docs 2 --layers 12",)),
+    "means show": ("means build facts --docs 2",),
+    "inject": (VERBS["capture"].example,),
+    "preset save": ("shift L24/N1005 2 --live",),
+    "redo": ("undo",),
+    "edits on": ("edits off 1",),
+    "edits load": ("undo",),
     "adapter on": ("adapter load fr", "adapter off fr"),
     "adapter off": ("adapter load fr",),
     "adapter merge": ("adapter load fr",),
     "adapter unmerge": ("adapter load fr", "adapter merge fr"),
 }
+#: Verbs whose examples speak of the edit `meow`.
+EDITED = ("inspect", "undo", "redo", "edits on", "edits off", "edits load", "edits compare")
 
 
 @pytest.mark.parametrize("name", [name for name in VERBS if name != "run"])
 def test_the_example_of_every_verb_runs_as_it_stands(ready: Session, name: str) -> None:
-    if name in NEEDS_SAVED:
-        result(ready, VERBS["save"].example)
-    if name == "inject":
-        result(ready, VERBS["capture"].example)
-    if name in ("inspect", "undo", "redo"):
+    if name in EDITED:
         ready.take_edit(louder(ready.opened()), "meow", "rewrite L1/N3")
-    if name == "redo":
-        result(ready, "undo")
     for line in BEFORE.get(name, ()):
         result(ready, line)
     assert result(ready, VERBS[name].example) is not None

@@ -14,7 +14,7 @@ from workbench.presenters import present
 
 def lines_of(verb: str, width: int) -> list[str]:
     console = Console(file=StringIO(), width=width, markup=False, emoji=False, highlight=False)
-    for part in present(ShowHelp(verb).run(Session()), width):
+    for part in present(ShowHelp(tuple(verb.split())).run(Session()), width):
         console.print(part)
     return [line.rstrip() for line in console.file.getvalue().splitlines()]  # type: ignore[attr-defined]
 

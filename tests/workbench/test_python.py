@@ -18,6 +18,7 @@ from sessions.errors import Cancelled, UsageError, WorkbenchError
 from sessions.events import Event, Failed, Result, Started, Text
 from workbench.notebooks import html_of
 from workbench.python import Workbench
+from workbench.signatures import method_name
 
 if TYPE_CHECKING:
     from sessions.model.opening import OpenModel
@@ -31,7 +32,7 @@ def wb(tmp_path: Path) -> Iterator[Workbench]:
 
 def test_every_verb_is_a_method_with_its_help(wb: Workbench) -> None:
     for name, verb in grammar.VERBS.items():
-        method = getattr(wb, {"import": "import_"}.get(name, name.replace("-", "_")))
+        method = getattr(wb, method_name(name))
         assert inspect.getdoc(method) == inspect.cleandoc(verb.help_text())
         assert [*inspect.signature(method).parameters] == [
             {"from": "from_", "as": "as_", "continue": "continue_"}.get(key_of(param), key_of(param))

@@ -13,8 +13,9 @@ from safetensors.torch import load
 from torch import Tensor
 from torch.nn import functional
 
-from sessions.earlier.published import Data, Signature, Trained, read
+from sessions.earlier.published import Data, Signature, read
 from sessions.earlier.published_lora import Lora
+from sessions.earlier.published_round import Trained
 from sessions.edits.edit import Edit
 from sessions.errors import ArtifactError, UsageError
 from sessions.interventions.presets import Preset

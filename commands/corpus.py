@@ -1,0 +1,47 @@
+"""Which texts are read: the options of the verbs that go through a corpus."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from commands.names import FileName
+from commands.request import Opt, Options
+from commands.words import SEEDS, Whole
+from sessions.errors import UsageError
+
+if TYPE_CHECKING:
+    from sessions.texts.corpus import Corpus
+
+
+class CorpusWord(FileName):
+    """A corpus: a file, a folder, or `hf:NAME`."""
+
+    name = "corpus"
+    shape = "FILE|FOLDER|hf:NAME"
+
+    def read(self, text: str) -> str:  # type: ignore[override]
+        if not text.startswith("hf:"):
+            super().read(text)
+        elif text == "hf:":
+            raise UsageError("the data set has no name", "for example: hf:roneneldan/TinyStories")
+        return text
+
+
+class OfCorpus(Options, frozen=True):
+    """The documents of a corpus, and how much of each."""
+
+    group = "What is read"
+
+    corpus: Annotated[
+        str | None, Opt(CorpusWord(), "the texts (default: some hundred short paragraphs that are built in)")
+    ] = None
+    docs: Annotated[int | None, Opt(Whole(most=SEEDS), "documents to read at most, from the first")] = None
+    length: Annotated[
+        int | None, Opt(Whole(2, 65536), "tokens that documents are cut to, BOS included (default: 128)")
+    ] = None
+
+    def documents(self) -> Corpus:
+        """The corpus that is named, or the one that is built in. Nothing is read yet."""
+        from sessions.texts.corpus import Corpus
+
+        return Corpus(self.corpus or "", self.docs)
