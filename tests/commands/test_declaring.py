@@ -280,6 +280,8 @@ _TEXTS = ["a", " Austin", "--y", "#", 'say "hi"', "back\\slash", "-1", "é\n\t",
 #: Texts that one kind of word or another can read.
 _SPELT = [
     "circuit.size",
+    "last",
+    "after:.",
     "0.1-2",
     "thought,answer",
     "answer",
