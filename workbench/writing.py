@@ -28,8 +28,8 @@ from sessions.views.writing import (
 )
 
 __all__ = [
-    "MISSING", "SPARKS", "Flow", "aim", "amount", "bar", "chance", "curve", "divergence", "duration", "facts", "fitted",
-    "inline", "multiple", "percent", "plain", "quoted", "signed",
+    "MISSING", "SPARKS", "Flow", "aim", "amount", "around", "bar", "chance", "curve", "divergence", "duration", "facts",
+    "fitted", "inline", "multiple", "percent", "plain", "quoted", "signed",
 ]  # fmt: skip
 
 
@@ -38,6 +38,18 @@ def fitted(text: str, width: int) -> str:
     if cell_len(text) <= width:
         return text
     return set_cell_size(text, max(width - 1, 0)).rstrip() + "…"
+
+
+def around(before: str, token: str, after: str, width: int) -> str:
+    """A token on one line, marked, among what stands around it: `…before ▸token◂ after…`. The token is never cut away
+    for what is before it."""
+    marked, before = f"▸{inline(token)}◂", inline(before)
+    room = max(1, (width - cell_len(marked)) // 2)
+    if cell_len(before) > room:
+        while cell_len(before) >= room:
+            before = before[1:]
+        before = f"…{before}"
+    return fitted(f"{before}{marked}{inline(after)}", width)
 
 
 def amount(done: float, total: float, unit: str) -> str:

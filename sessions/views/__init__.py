@@ -7,14 +7,32 @@ Each family of results has a file of pure functions here. Renderers draw blocks 
 from __future__ import annotations
 
 from sessions.events import Value
-from sessions.views import artifacts, circuits, edits, evaluation, interventions, sweeps, training
+from sessions.views import (
+    adapters,
+    artifacts,
+    atlas,
+    autoencoders,
+    circuits,
+    edits,
+    evaluation,
+    injecting,
+    interventions,
+    means,
+    rewriting,
+    surgery,
+    sweeps,
+    training,
+)
 from sessions.views.blocks import AnyBlock, Note
 from sessions.views.registry import has_view, viewed
 
 __all__ = ["FAMILIES", "has_view", "view"]
 
 #: Each registers its views with `registry.viewed`.
-FAMILIES = (artifacts, circuits, edits, evaluation, interventions, sweeps, training)
+FAMILIES = (
+    adapters, artifacts, atlas, autoencoders, circuits, edits, evaluation, injecting, interventions, means, rewriting,
+    surgery, sweeps, training,
+)  # fmt: skip
 
 
 def view(value: Value) -> tuple[AnyBlock, ...]:

@@ -118,7 +118,8 @@ def test_a_grid_names_each_knee_and_says_where_no_multiplier_flips_it() -> None:
 
 
 def test_a_discovery_is_summed_up_in_one_line() -> None:
-    shown = " ".join(printed(samples(" Austin")[5], 160).split("\n"))
+    found = next(value for value in samples(" Austin") if isinstance(value, results.Discovered))
+    shown = " ".join(printed(found, 160).split("\n"))
     for fact in ("4 of 1,935,360 neurons", 'logit " Austin" − logit " Dallas" = +7.312', "conservation off by 3e-05%",
                  "lrp, frozen attention", "0.20 s"):  # fmt: skip
         assert fact in shown

@@ -12,21 +12,13 @@ from rich.text import Text as Line
 from sessions.events import State, Value
 from sessions.views import has_view, view
 from workbench.presenters import (
-    adapters,
-    atlas,
     chat,
     control,
     edges,
-    edits,
-    injecting,
-    means,
     neuron,
     parts,
     presets,
     prompting,
-    rewriting,
-    sae,
-    surgery,
     universal,
     vectors,
 )
@@ -34,10 +26,7 @@ from workbench.rendering.terminal import Place, drawn
 from workbench.writing import inline, plain, quoted
 
 #: Each registers its presenters with `parts.shown`.
-FAMILIES = (
-    adapters, atlas, chat, control, edges, edits, injecting, means, neuron, presets, prompting, rewriting, sae, surgery,
-    universal, vectors,
-)  # fmt: skip
+FAMILIES = (chat, control, edges, neuron, presets, prompting, universal, vectors)
 
 
 def present(

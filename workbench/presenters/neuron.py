@@ -9,9 +9,10 @@ from rich.text import Text as Line
 
 from sessions import results
 from sessions.circuits.circuit import Neuron, Place
+from sessions.views.atlas import corpus_facts, peaks, spread_facts
 from workbench.presenters import parts
-from workbench.presenters.atlas import contexts, spread, standing
 from workbench.presenters.parts import shown
+from workbench.rendering.tables import table
 from workbench.writing import MISSING, aim, bar, facts, fitted, inline, percent, quoted, signed
 
 #: Positions that are listed, those with the strongest attributions.
@@ -39,10 +40,10 @@ def _(value: results.NeuronCard, sheet: parts.Sheet) -> Iterator[RenderableType]
         yield from _moments(value, sheet)
     yield parts.pairs({**dict(weights(value)), **dict(edges(value))})
     if value.atlas is not None:
-        yield facts([*standing(value.atlas), *spread(value.atlas)], sheet.width)
-        peaks = sorted((*value.atlas.high, *value.atlas.low), key=lambda peak: -abs(peak.value))[:PEAKS]
-        if peaks:
-            yield contexts(peaks, sheet)
+        yield facts(map(inline, (*corpus_facts(value.atlas), *spread_facts(value.atlas))), sheet.width)
+        at_most = sorted((*value.atlas.high, *value.atlas.low), key=lambda peak: -abs(peak.value))[:PEAKS]
+        if at_most:
+            yield from table(peaks(at_most), sheet.width)
 
 
 def _moments(value: results.NeuronCard, sheet: parts.Sheet) -> Iterator[RenderableType]:
@@ -50,10 +51,10 @@ def _moments(value: results.NeuronCard, sheet: parts.Sheet) -> Iterator[Renderab
     measured = any(moment.effect is not None for moment in value.moments)
     most = max((abs(moment.activation) for moment in value.moments), default=0.0) or 1.0
     cells = min(20, parts.bar_cells(sheet, beside=50))
-    table = parts.table(sheet, ">pos", "token", ">act", "", ">attr", *([">effect"] if measured else []))
+    rows = parts.table(sheet, ">pos", "token", ">act", "", ">attr", *([">effect"] if measured else []))
     for moment in strongest(value, LISTED):
         drawn = bar(abs(moment.activation) / most, cells)
-        table.add_row(
+        rows.add_row(
             str(moment.position),
             parts.cell(fitted(quoted(moment.token), 16)),
             signed(moment.activation, 2),
@@ -61,7 +62,7 @@ def _moments(value: results.NeuronCard, sheet: parts.Sheet) -> Iterator[Renderab
             signed(moment.attribution),
             *([signed(moment.effect)] if measured else []),
         )
-    yield table
+    yield rows
     if len(value.moments) > LISTED:
         count = f"the {LISTED} positions with the largest attributions, of {len(value.moments):,}"
         yield parts.dim(Line(count, overflow="fold"))

@@ -74,6 +74,14 @@ def test_a_long_name_goes_on_in_the_next_line_and_no_digit_is_lost(width: int) -
     assert "".join(line.split(" ")[0] for line in body) == name
 
 
+@pytest.mark.parametrize("width", [*range(20, 60, 4), 160])
+def test_a_context_is_cut_on_both_sides_and_its_token_stays(width: int) -> None:
+    columns = (Column(key="id", title="id", kind="index"), Column(key="context", title="", kind="context", drop=1))
+    shown = lines((Table(columns=columns, rows=(Row(cells=(7, ("before " * 9, " Austin", " after" * 9))),)),), width)[1]
+    assert "▸ Austin◂" in shown
+    assert cell_len(shown) <= width and shown.count("…") == 2 * (width < 160)
+
+
 def test_columns_go_in_their_order_and_those_with_the_same_number_together() -> None:
     columns = (
         Column(key="k", title="key", kind="name"),
