@@ -41,15 +41,18 @@ def fitted(text: str, width: int) -> str:
 
 
 def around(before: str, token: str, after: str, width: int) -> str:
-    """A token on one line, marked, among what stands around it: `…before ▸token◂ after…`. The token is never cut away
-    for what is before it."""
-    marked, before = f"▸{inline(token)}◂", inline(before)
-    room = max(1, (width - cell_len(marked)) // 2)
+    """A token on one line, marked, among what stands around it: `…before▸token◂after…`.
+
+    Each side has half of what the token leaves, and what the other side does not need.
+    """
+    marked, before, after = f"▸{inline(token)}◂", inline(before), inline(after)
+    beside = max(1, width - cell_len(marked))
+    room = max(beside // 2, beside - cell_len(after))
     if cell_len(before) > room:
-        while cell_len(before) >= room:
+        while before and cell_len(before) >= room:
             before = before[1:]
         before = f"…{before}"
-    return fitted(f"{before}{marked}{inline(after)}", width)
+    return fitted(f"{before}{marked}{after}", width)
 
 
 def amount(done: float, total: float, unit: str) -> str:
