@@ -17,13 +17,13 @@ import torch
 from benchmarks import injecting
 from benchmarks.measuring import THREADS, Figure, in_turns, report, surroundings
 from sessions.atlas.building import Building, Plan, build, plan
-from sessions.atlas.corpus import Corpus
 from sessions.atlas.folding import Running, bytes_of, working_bytes
 from sessions.events import finished
 from sessions.model.opening import OpenModel, open_model
 from sessions.model.rows import batches, padded_rows
 from sessions.model.tokens import plain_ids
 from sessions.store import Store
+from sessions.texts.corpus import Corpus
 
 #: Rounds of the comparison, after one that is not counted.
 ROUNDS = 3

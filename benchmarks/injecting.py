@@ -14,20 +14,20 @@ from statistics import fmean, median
 
 from benchmarks.measuring import Figure, Table
 from sessions.atlas.building import Building, plan
-from sessions.atlas.corpus import Corpus
 from sessions.circuits.circuit import Neuron
+from sessions.comparisons.comparing import Asked
+from sessions.directions.findings import Origin
 from sessions.events import finished
 from sessions.interventions.arms import Condition
-from sessions.interventions.comparing import Asked
-from sessions.interventions.injecting import Injection
-from sessions.interventions.transplanting import Transplant, captured, passed, source_of, transplanted
-from sessions.interventions.transplants import Observed
 from sessions.model.hooks import StateSite
 from sessions.model.info import Prompt
 from sessions.model.marking import marked
 from sessions.model.opening import OpenModel
 from sessions.model.tokens import encode
-from sessions.vectors.findings import Origin
+from sessions.patching.injecting import Injection
+from sessions.patching.transplanting import Transplant, captured, passed, source_of, transplanted
+from sessions.patching.transplants import Observed
+from sessions.texts.corpus import Corpus
 
 #: The text that all states are put into, and the word of it that they replace.
 INTO, AT = "A detailed description of x is that", "x"

@@ -16,9 +16,9 @@ from benchmarks.generate import TOKENS, by_transformers
 from benchmarks.measuring import THREADS, Figure, in_turns, report, surroundings
 from benchmarks.sweeping import killed
 from sessions.circuits.circuit import Neuron
+from sessions.comparisons.comparing import compare, under
 from sessions.events import finished
 from sessions.interventions.arms import Arm, Condition
-from sessions.interventions.comparing import compare, under
 from sessions.interventions.suppressing import Suppression
 from sessions.interventions.treatment import Treatment, Where
 from sessions.model.generation import Decoding, generate

@@ -36,7 +36,6 @@ from sessions.circuits.attribution import Attribution, Reference, attribute, pla
 from sessions.circuits.cases import Case, settled
 from sessions.circuits.circuit import Neuron
 from sessions.circuits.faithfulness import NONE, WHOLE, Curve, Run, curve, drawn, targets
-from sessions.circuits.prompts import read_prompts
 from sessions.circuits.recording import means
 from sessions.circuits.rules import Attention
 from sessions.circuits.verification import verify
@@ -44,6 +43,7 @@ from sessions.events import finished
 from sessions.model.opening import OpenModel, open_model
 from sessions.model.parts import Anatomy
 from sessions.store import Store
+from sessions.texts.prompt_files import read_prompts
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = (ROOT / "commands" / "examples", ROOT / "tests" / "data" / "prompts")

@@ -20,10 +20,10 @@ from sessions.circuits.attribution import attribute
 from sessions.circuits.cases import Case, settled
 from sessions.circuits.choosing import Choice
 from sessions.circuits.discovery import Discovery, Question, discover
-from sessions.circuits.prompts import Asked
 from sessions.events import finished
 from sessions.model.opening import OpenModel, open_model
 from sessions.store import Store
+from sessions.texts.prompt_files import Asked
 
 #: Singular and plural of each, and what stands between it and the verb.
 _NOUNS = (("key", "keys"), ("teacher", "teachers"), ("picture", "pictures"), ("dog", "dogs"))

@@ -18,13 +18,13 @@ import torch
 
 from benchmarks.measuring import THREADS, Figure, Table, report, surroundings
 from sessions.circuits.circuit import Neuron
-from sessions.edits.examples import Examples, built_in, by_rule
-from sessions.edits.rewriting import Rewriting, Wanted, rewrite
-from sessions.edits.rules import read_rule
 from sessions.events import finished
 from sessions.model.generation import Decoding, ending_ids
 from sessions.model.info import Token
 from sessions.model.opening import OpenModel, open_model
+from sessions.rewriting.examples import Examples, built_in, by_rule
+from sessions.rewriting.rewriting import Rewriting, Wanted, rewrite
+from sessions.rewriting.rules import read_rule
 from sessions.store import Store
 
 NEURON, TOKEN, RULE = Neuron(24, 7), " Amen", 'after:"."'

@@ -28,13 +28,13 @@ from sessions.model.hooks import Change, on_neurons, together
 from sessions.model.opening import OpenModel, open_model
 from sessions.session import Session
 from sessions.store import default_home
+from sessions.texts.sample_files import read_samples
 from sessions.training.findings import Plan
 from sessions.training.learning import Learner, State, adapted, learn
 from sessions.training.losses import loss_of
 from sessions.training.projections import modules_of
 from sessions.training.recruits import Absorbing
 from sessions.training.round import Rounds
-from sessions.training.sample_files import read_samples
 from sessions.training.samples import Lesson, lessons_of
 from sessions.training.training import Job, train
 

@@ -15,14 +15,14 @@ from time import perf_counter, sleep
 
 from benchmarks.measuring import THREADS, Figure
 from sessions.circuits.circuit import Neuron
-from sessions.circuits.prompts import Asked
+from sessions.comparisons import sweep_files, sweeping
+from sessions.comparisons.sweeping import Chosen, Plan
 from sessions.events import finished
-from sessions.interventions import sweep_files, sweeping
-from sessions.interventions.sweeping import Chosen, Plan
 from sessions.model.generation import Decoding, ending_ids
 from sessions.model.opening import OpenModel, open_model
 from sessions.model.tokens import encode
 from sessions.store import Store
+from sessions.texts.prompt_files import Asked
 from tests.reference import AUSTIN
 
 KILLS = 10

@@ -29,16 +29,16 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from benchmarks.measuring import THREADS, Figure, Table, report, surroundings
-from sessions.atlas.corpus import Corpus
+from sessions.directions import sae_files
+from sessions.directions.features import About, Which
+from sessions.directions.sae import Autoencoder
 from sessions.events import finished
 from sessions.model.hooks import StateSite, on_states
 from sessions.model.opening import OpenModel, open_model
 from sessions.model.rows import padded_rows
 from sessions.model.tokens import last_positions
 from sessions.store import Store
-from sessions.vectors import sae_files
-from sessions.vectors.features import About, Which
-from sessions.vectors.sae import Autoencoder
+from sessions.texts.corpus import Corpus
 
 LAYER = 15
 SIZE, ACTIVE = 2048, 32

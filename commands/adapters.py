@@ -258,7 +258,7 @@ def _unmerge(session: Session, name: str) -> AdapterShown:
 
 
 def _save(session: Session, name: str, to: Path, force: bool) -> Steps[AdapterShown]:
-    from sessions.edits.adapter_shelf import put_out
+    from sessions.adapters.shelf import put_out
     from sessions.model.background import in_background
 
     shelf, loaded = shelf_of(session), loaded_adapters(session).get(name)

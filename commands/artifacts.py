@@ -21,14 +21,14 @@ from commands.importing import (
 from commands.names import ArtifactName, FileName, Name, SavedName
 from commands.verb import argument, option, verb
 from commands.words import Gain, Text, Whole
-from sessions.atlas.maxima_files import maxima_in
 from sessions.circuits import files
 from sessions.circuits.circuit import Circuit, Target
 from sessions.circuits.sound import UNKNOWN_ID, check_fits
-from sessions.disk import read_file, write_file
+from sessions.earlier import inventories
+from sessions.earlier.maxima import maxima_in
 from sessions.errors import ArtifactError, UsageError
 from sessions.events import Steps
-from sessions.interventions import inventories
+from sessions.files.disk import read_file, write_file
 from sessions.interventions.presets import Preset, sound
 from sessions.lines import line_of
 from sessions.model.info import Prompt, Token

@@ -159,8 +159,8 @@ def _built(
     """Build one; `path` is where it is kept while it is not finished."""
     from sessions.atlas import building as making
     from sessions.atlas import unfinished
-    from sessions.atlas.corpus import Corpus
     from sessions.model.rows import LARGEST_BATCH
+    from sessions.texts.corpus import Corpus
 
     opened = session.opened()
     span = None if layers == ALL_LAYERS else layers
@@ -226,7 +226,7 @@ def _shown(session: Session, subject: str, name: str, rows: int | None, force: b
 
 def _topped(session: Session, subject: str, name: str, rows: int | None, by: By, force: bool) -> AtlasTop:
     from sessions.atlas.telling import peak, strongest
-    from sessions.circuits.lens import pushed
+    from sessions.directions.lens import pushed
 
     first, last = Layers().read(subject)
     if first != last:

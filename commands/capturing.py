@@ -24,7 +24,7 @@ from sessions.session import Session
 
 if TYPE_CHECKING:
     from sessions.atlas.atlas import By, Maximum
-    from sessions.interventions.comparing import Asked
+    from sessions.comparisons.comparing import Asked
     from sessions.model.hooks import StateSite
 
 FAMILY = "Hidden states"
@@ -60,7 +60,7 @@ class Capture(Request, frozen=True):
     force: Annotated[bool, Flag("replace what has that name; use an atlas of another model")] = False
 
     def run(self, session: Session) -> Steps[VectorShown]:
-        from sessions.interventions.transplanting import captured
+        from sessions.patching.transplanting import captured
 
         layer = self.layer
         opened = session.opened()
@@ -120,9 +120,9 @@ def _one(session: Session, text: str) -> Neuron:
 
 def _in_atlas(session: Session, name: str, neuron: Neuron, by: By, force: bool) -> tuple[Asked, int, Maximum]:
     """The text that woke a neuron most, as far as the place where it did, and that place."""
-    from sessions.interventions.transplanting import source_of
+    from sessions.directions.findings import Origin
     from sessions.model.tokens import token_text
-    from sessions.vectors.findings import Origin
+    from sessions.patching.transplanting import source_of
 
     atlas, _ = session.read_atlas(name, force=force)
     found = atlas.strongest(neuron, by)
@@ -162,7 +162,7 @@ def marked_in(encoded: Encoded, word: str, nth: int | None, notes: list[str]) ->
 
 def check_layer(session: Session, layer: int, site: StateSite) -> None:
     """Raise `UsageError` or `ModelError` unless the model has this site of this layer."""
-    from sessions.vectors.vector import check_site
+    from sessions.directions.vector import check_site
 
     anatomy = session.opened().anatomy
     anatomy.check_layer(layer)

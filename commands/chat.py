@@ -21,7 +21,7 @@ from sessions.results import Forgotten, HistoryShown, Said
 from sessions.session import Reading, Session
 
 if TYPE_CHECKING:
-    from sessions.interventions.chatting import Reply
+    from sessions.comparisons.chatting import Reply
     from sessions.model.generation import Decoding
 
 FAMILY = "Chat"
@@ -45,7 +45,7 @@ class Say(Request, frozen=True):
     how: Generation = Generation()
 
     def run(self, session: Session) -> Steps[Said]:
-        from sessions.interventions.chatting import asked, gone_on, replied
+        from sessions.comparisons.chatting import asked, gone_on, replied
 
         opened, said = session.opened(), " ".join(self.text)
         if not opened.info.has_template:
@@ -168,7 +168,7 @@ class Forget(Request, frozen=True):
     oldest: Annotated[bool, Flag("the first ones instead of the last, to make room")] = False
 
     def run(self, session: Session) -> Forgotten:
-        from sessions.interventions.chatting import forgotten
+        from sessions.comparisons.chatting import forgotten
 
         before = len(session.history)
         if self.count is not None and self.count > before:

@@ -295,7 +295,7 @@ class ListNeurons(Request, frozen=True):
     tokens: Annotated[int, Opt(Whole(1, 100), "tokens to show that each neuron pushes up and down")] = 3
 
     def run(self, session: Session) -> Steps[NeuronTable]:
-        from sessions.circuits.lens import pushed
+        from sessions.directions.lens import pushed
 
         chosen = session.select(self.selection, length=session.circuit_length())
         shown = chosen.neurons[: session.settings.rows if self.rows is None else self.rows]

@@ -105,13 +105,19 @@ class RunFile(Request, frozen=True):
 class ShowHelp(Request, frozen=True):
     """List the verbs, or explain one."""
 
-    name: Annotated[str | None, Arg(VerbName(), "a verb; without it, list them all")] = None
+    name: Annotated[
+        tuple[str, ...], Arg(VerbName(), "a verb; without it, list them all", metavar="[VERB]", many=True)
+    ] = ()
 
     def run(self, session: Session) -> Help:
         from commands.grammar import VERBS, find
+        from commands.verb import actions_of, family_help
 
-        if self.name is not None:
-            chosen = find(self.name)
+        actions = actions_of(" ".join(self.name))
+        if actions:
+            return Help(verb=self.name[0], text=family_help(self.name[0]), example=next(iter(actions.values())).example)
+        if self.name:
+            chosen = find(" ".join(self.name))
             return Help(verb=str(chosen.name), text=chosen.help_text(), example=chosen.example)
         families: dict[str, list[tuple[str, str]]] = {}
         for known in VERBS.values():

@@ -16,9 +16,9 @@ from commands.words import SelectionWord, Whole
 from sessions.circuits.circuit import Circuit, Neuron
 from sessions.circuits.diagram import dot
 from sessions.circuits.flow import between_layers, bottlenecks, hubs, super_weights
-from sessions.disk import write_file
 from sessions.errors import UsageError
 from sessions.events import Steps
+from sessions.files.disk import write_file
 from sessions.results import Edges
 from sessions.session import Session
 

@@ -25,7 +25,7 @@ from sessions.results import Compared, EditInspected, EditRow, EditsShown
 from sessions.session import Reading, Session
 
 if TYPE_CHECKING:
-    from sessions.edits.beside import State
+    from sessions.comparisons.beside import State
     from sessions.edits.edit import Edit
     from sessions.edits.ledger import Ledger
 
@@ -213,7 +213,7 @@ def in_states(
     pushes: bool = False,
 ) -> Steps[Compared]:
     """The session's prompt answered in several states of the weights, each with its name; the first is the baseline."""
-    from sessions.edits.beside import beside
+    from sessions.comparisons.beside import beside
 
     encoded, target = session.encoded(), target_of(session)
     arms, logits = yield from beside(

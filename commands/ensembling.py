@@ -13,7 +13,7 @@ from commands.loading import AdapterName, loaded_adapters, put_on, row, shelf_of
 from commands.names import Name
 from commands.verb import argument, option, verb
 from commands.words import Real, Whole, Word, number_in
-from sessions.edits.combinations import COMBINATIONS, DENSITY
+from sessions.adapters.combinations import COMBINATIONS, DENSITY
 from sessions.errors import UsageError
 from sessions.events import Steps
 from sessions.lines import line_of
@@ -22,7 +22,7 @@ from sessions.session import Session
 from sessions.store import check_model
 
 if TYPE_CHECKING:
-    from sessions.edits.ensembling import How, Member
+    from sessions.adapters.ensembling import How, Member
 
 
 class Share(Word):
@@ -121,7 +121,7 @@ def ensemble(
 
 
 def _how(session: Session, combination: str, rank: int | None, density: float | None) -> How:
-    from sessions.edits.ensembling import How
+    from sessions.adapters.ensembling import How
 
     how = How(combination, rank, DENSITY if density is None else density, session.settings.rng)
     if rank is not None and not combination.endswith("svd"):
@@ -137,7 +137,7 @@ def _options(how: How) -> dict[str, object]:
 
 def _read(session: Session, members: Sequence[tuple[str, float]], force: bool) -> Steps[tuple[list[Member], list[str]]]:
     """The members with their numbers, and remarks on those that were made on another model."""
-    from sessions.edits.ensembling import Member
+    from sessions.adapters.ensembling import Member
     from sessions.model.background import Meter, in_background
 
     info, shelf = session.opened().info, shelf_of(session)
@@ -158,9 +158,9 @@ def _combined(
     session: Session, members: Sequence[Member], how: How, name: str, command: str, force: bool
 ) -> Steps[float]:
     """Combine and keep them. Returns how far the result is from the weighted sum."""
-    from sessions.edits.adapter_shelf import About
+    from sessions.adapters.ensembling import ensemble as combined
+    from sessions.adapters.shelf import About
     from sessions.edits.adapters import check_fit
-    from sessions.edits.ensembling import ensemble as combined
 
     for member in members:
         check_fit(member.contents, session.opened().model, member.name)

@@ -16,9 +16,9 @@ from commands.names import FileName
 from commands.prompting import decoded
 from commands.verb import argument, option, verb
 from commands.words import Length, Listed, Text, Whole
-from sessions.disk import read_file, write_file
 from sessions.errors import ArtifactError, Cancelled, UsageError
 from sessions.events import Steps
+from sessions.files.disk import read_file, write_file
 from sessions.results import Evaluated
 from sessions.session import Session
 
@@ -136,11 +136,11 @@ def _planned(
     limit: int | None,
     unrelated: str | None,
 ) -> tuple[Plan, list[str]]:
-    from sessions.atlas.corpus import Corpus
+    from sessions.comparisons.sweeping import ROWS
     from sessions.evaluation.running import Plan, read
     from sessions.evaluation.tasks import read_tasks
     from sessions.evaluation.unrelated import unrelated as to_read
-    from sessions.interventions.sweeping import ROWS
+    from sessions.texts.corpus import Corpus
 
     opened = session.opened()
     tasks = read_tasks(read_file(file, "a file of tasks, one a line"), str(file))

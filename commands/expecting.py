@@ -90,7 +90,7 @@ class Subject(Word):
         elif head != LAST:
             from commands.grammar import VERBS
 
-            _check_first(text, path, VERBS[head].results())
+            _check_first(text, path, {kind for verb in VERBS.values() if verb.head == head for kind in verb.results()})
         return text
 
     def completions(self, session: Session | None, incomplete: str) -> list[tuple[str, str]]:
@@ -116,7 +116,7 @@ def _parts(text: str) -> tuple[str, int, str]:
     from commands.grammar import VERBS
 
     match = _PART.fullmatch(text)
-    heads = (LAST, CIRCUIT, *VERBS)
+    heads = (LAST, CIRCUIT, *(verb.head for verb in VERBS.values()))
     if match is None or match["head"] not in heads:
         near = get_close_matches(text, [*_SUBJECTS, *heads], 1)
         hint = f"did you mean {near[0]}?" if near else f"one of: {', '.join(_SUBJECTS)}, or a part of a result"

@@ -8,10 +8,10 @@ from typing import TypeVar
 
 from msgspec import structs
 
-from sessions.disk import read_file
 from sessions.errors import ArtifactError, UsageError
 from sessions.events import Steps
-from sessions.layouts import Header
+from sessions.files.disk import read_file
+from sessions.files.layouts import Header
 from sessions.lines import line_of
 from sessions.model.info import same_model
 from sessions.results import ModelExported, Saved
@@ -83,7 +83,7 @@ def means_bytes(session: Session, name: str) -> bytes:
 
 
 def vector_file(session: Session, name: str, format: str) -> tuple[bytes, tuple[str, ...]]:
-    from sessions.vectors.gguf import write_gguf
+    from sessions.directions.gguf import write_gguf
 
     vector, _ = session.read_vector(name, force=True)
     if format == "safetensors":  # its own file, which has just been found in order
@@ -140,7 +140,7 @@ def _means_imported(session: Session, data: bytes, path: Path, name: str | None,
 
 
 def _vector_imported(session: Session, data: bytes, path: Path, name: str | None, force: bool) -> Saved:
-    from sessions.vectors.vector import Vector, check_origin
+    from sessions.directions.vector import Vector, check_origin
 
     def check(vector: Vector, header: Header) -> None:
         opened = session.opened()

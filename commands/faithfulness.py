@@ -17,12 +17,12 @@ from commands.verb import verb
 from commands.verification import explained
 from commands.words import SEEDS, Sizes, Whole
 from sessions.circuits.circuit import Circuit, Neuron
-from sessions.circuits.prompts import Asked
 from sessions.errors import UsageError
 from sessions.events import Steps
 from sessions.results import Faithfulness, FaithfulnessRow
 from sessions.session import Session
 from sessions.store import Key
+from sessions.texts.prompt_files import Asked
 
 if TYPE_CHECKING:
     from torch import Tensor

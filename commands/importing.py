@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from commands.loading import shelf_of, taken_in
 from commands.presets import check_neurons
-from sessions.atlas.maxima_files import Maxima
 from sessions.circuits.circuit import Neuron
-from sessions.disk import read_file, write_file
+from sessions.earlier import inventories
+from sessions.earlier.maxima import Maxima
 from sessions.errors import ArtifactError, ModelError, UsageError
-from sessions.interventions import inventories
+from sessions.files.disk import read_file, write_file
 from sessions.interventions.presets import Known, Preset
 from sessions.lines import line_of, with_options
 from sessions.results import Exported, FileEntry, FileShown, Saved
@@ -21,9 +21,9 @@ from sessions.store import LONGEST_NAME, Key, check_model, now
 from sessions.training.findings import Outcome, Plan, Round
 
 if TYPE_CHECKING:
+    from sessions.earlier.published import Trained
+    from sessions.earlier.published_lora import Lora
     from sessions.edits.edit import Edit
-    from sessions.edits.published import Trained
-    from sessions.edits.published_lora import Lora
 
 #: Endings of files that torch.save wrote, and of configurations.
 PICKLES, CONFIGURATIONS = (".pt", ".pth", ".bin"), (".yaml", ".yml")
@@ -41,8 +41,8 @@ def import_published(
     top: int | None,
 ) -> Saved | FileShown:
     """What a pickle of an earlier project holds, saved as what it can be used as; nothing in it is run."""
-    from sessions.edits.published import Data, Signature, Trained, read
-    from sessions.edits.published_lora import Lora
+    from sessions.earlier.published import Data, Signature, Trained, read
+    from sessions.earlier.published_lora import Lora
 
     session.opened()
     found = read(path.expanduser().absolute(), top)
@@ -68,7 +68,7 @@ def import_published(
 
 def _lora(session: Session, found: Lora, key: Key | None, path: Path, alpha: float | None, force: bool) -> Saved:
     """The factors of a LoRA as an adapter that is kept; it fits the open model."""
-    from sessions.edits.adapter_shelf import About
+    from sessions.adapters.shelf import About
     from sessions.edits.adapters import check_fit
     from sessions.edits.wrapping import plain_modules
 
@@ -94,7 +94,7 @@ def _lora(session: Session, found: Lora, key: Key | None, path: Path, alpha: flo
 def import_configuration(session: Session, path: Path, key: Key | None, force: bool) -> Exported | Saved:
     """The configuration of rounds as a command file in the session's folder, or a preset of the same project."""
     from commands.script import commands_in
-    from sessions.training.pipeline import LARGEST, command_file, configuration, contents_of, variables
+    from sessions.earlier.pipeline import LARGEST, command_file, configuration, contents_of, variables
 
     held = contents_of(read_file(path.expanduser().absolute(), largest=LARGEST), str(path))
     if isinstance(held, dict) and "enabled" in held:
@@ -115,7 +115,7 @@ def import_configuration(session: Session, path: Path, key: Key | None, force: b
 def import_means(session: Session, path: Path, key: Key, which: str | None, force: bool) -> Saved:
     """Mean activations in a pickle of an earlier project, kept as means; they are those of the open model."""
     from sessions.circuits.means import About, Means
-    from sessions.edits.published_means import means_in
+    from sessions.earlier.published_means import means_in
 
     opened = session.opened()
     name, layers = means_in(path.expanduser().absolute(), which)

@@ -17,16 +17,16 @@ from sessions.circuits.circuit import Neuron, Target
 from sessions.errors import ArtifactError, UsageError
 from sessions.events import Steps
 from sessions.interventions.arms import Condition, shifts
-from sessions.interventions.transplants import Placed
 from sessions.model.info import Encoded
+from sessions.patching.transplants import Placed
 from sessions.results import Injected, InjectedByLayer
 from sessions.session import Reading, Session
 
 if TYPE_CHECKING:
-    from sessions.interventions.comparing import Asked
-    from sessions.interventions.transplanting import Transplant
+    from sessions.comparisons.comparing import Asked
+    from sessions.directions.vector import Vector
     from sessions.model.hooks import StateSite
-    from sessions.vectors.vector import Vector
+    from sessions.patching.transplanting import Transplant
 
 #: Neurons that are observed at most.
 _MOST = 50
@@ -154,7 +154,7 @@ def _transplant(
     wanted: Wanted,
 ) -> Transplant:
     """A vector and its place, after every check on them."""
-    from sessions.interventions.transplanting import Transplant
+    from sessions.patching.transplanting import Transplant
 
     anatomy = session.opened().anatomy
     where = site or vector.site
@@ -182,7 +182,7 @@ def _transplant(
 
 def _doubts(session: Session, transplants: Sequence[Transplant], observe: Sequence[Neuron]) -> list[str]:
     """What is to be said of vectors, and of neurons, before anything is read off them."""
-    from sessions.interventions.transplanting import first_reader
+    from sessions.patching.transplanting import first_reader
 
     notes = []
     for each in {id(one.vector): one for one in transplants}.values():
@@ -221,9 +221,9 @@ def _beside(
     notes: list[str],
 ) -> Steps[Injected]:
     """The text as it is, with the vectors, and with random ones."""
-    from sessions.interventions.comparing import compare
-    from sessions.interventions.injecting import injected
-    from sessions.interventions.transplanting import transplanted
+    from sessions.comparisons.comparing import compare
+    from sessions.patching.injecting import injected
+    from sessions.patching.transplanting import transplanted
 
     opened, (encoded, condition), rng = session.opened(), asked, session.settings.rng
     plan = yield from transplanted(
@@ -259,7 +259,7 @@ def _by_layer(
     notes: list[str],
 ) -> Steps[InjectedByLayer]:
     """From every layer of the source into every layer of the text."""
-    from sessions.interventions.layer_sweep import swept
+    from sessions.patching.layer_sweep import swept
 
     opened, origin, vector = session.opened(), transplant.vector.origin, transplant.vector
     if origin is None or vector.fingerprint != opened.info.fingerprint:

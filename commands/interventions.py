@@ -251,7 +251,7 @@ def _reference(session: Session, held: str, over: Path | Key | None, force: bool
     """Means, or one state of the neurons, and a remark on where they are from."""
     from sessions.circuits.attribution import Reference
     from sessions.circuits.recording import means
-    from sessions.interventions.holding import drawn
+    from sessions.comparisons.holding import drawn
 
     if isinstance(over, Key):
         if held != "mean":
@@ -293,8 +293,8 @@ def with_live(session: Session, treatment: Treatment) -> tuple[tuple[Treatment, 
 
 def _compared(session: Session, verb: str, changes: Sequence[Change], max_tokens: int | None) -> Steps[Compared]:
     """The baseline, which is the session as it stands, beside every change."""
-    from sessions.interventions.comparing import compare
-    from sessions.interventions.diverging import divergences
+    from sessions.comparisons.comparing import compare
+    from sessions.comparisons.diverging import divergences
 
     opened, encoded, target = session.opened(), session.encoded(), target_of(session)
     conditions, notes = [Condition(BASELINE, session.in_force)], [*doubts(session)]

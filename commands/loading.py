@@ -25,7 +25,7 @@ from sessions.session import Session
 from sessions.store import check_model
 
 if TYPE_CHECKING:
-    from sessions.edits.adapter_shelf import Shelf
+    from sessions.adapters.shelf import Shelf
     from sessions.edits.adapters import Adapter
     from sessions.edits.edit import Edit
 
@@ -90,7 +90,7 @@ def loaded_of(session: Session, name: str) -> Loaded:
 
 def shelf_of(session: Session) -> Shelf:
     """The adapters that are kept in the session's home."""
-    from sessions.edits.adapter_shelf import Shelf
+    from sessions.adapters.shelf import Shelf
 
     return Shelf(session.home)
 
@@ -124,8 +124,8 @@ def check_new(session: Session, name: str, force: bool) -> None:
 
 def take_in(session: Session, path: Path, name: str, command: str, force: bool) -> Steps[list[str]]:
     """Keep a folder's adapter, once it is known to fit the model. Returns remarks."""
-    from sessions.edits.adapter_files import read_folder
-    from sessions.edits.adapter_shelf import About, about_of
+    from sessions.adapters.folders import read_folder
+    from sessions.adapters.shelf import About, about_of
     from sessions.edits.adapters import Adapter
     from sessions.model.background import in_background
 
@@ -158,7 +158,7 @@ def put_on_from(session: Session, folder: Path) -> Steps[list[str]]:
 
     One that is kept already is not kept twice; one that cannot be put on leaves the model as it is, which is said.
     """
-    from sessions.edits.adapter_files import read_folder
+    from sessions.adapters.folders import read_folder
     from sessions.model.background import in_background
 
     try:
@@ -184,7 +184,7 @@ def put_on_from(session: Session, folder: Path) -> Steps[list[str]]:
 
 
 def _sha256(shelf: Shelf, name: str) -> str:
-    from sessions.edits.adapter_shelf import outlined
+    from sessions.adapters.shelf import outlined
 
     try:
         return outlined(shelf.path(name))[0].sha256
@@ -269,7 +269,7 @@ def shown(session: Session, done: str, name: str, *, notes: Sequence[str] = (), 
 
 def row(session: Session, name: str) -> AdapterRow:
     """An adapter that is kept, without its numbers being read."""
-    from sessions.edits.adapter_shelf import outlined
+    from sessions.adapters.shelf import outlined
 
     shelf, loaded = shelf_of(session), loaded_adapters(session).get(name)
     found = AdapterRow(name=name)

@@ -171,7 +171,7 @@ def _documents(
 ) -> Steps[tuple[list[tuple[int, ...]], str]]:
     """The ids of the documents of a corpus, each cut, and what the corpus is called."""
     from sessions.atlas.building import document_ids
-    from sessions.atlas.corpus import Corpus
+    from sessions.texts.corpus import Corpus
 
     texts, opened = Corpus(word or "", docs), session.opened()
     survey = yield from texts.surveyed(session.cancel)

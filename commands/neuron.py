@@ -46,7 +46,8 @@ class ShowNeuron(Request, frozen=True):
     no_verify: Annotated[bool, Flag("do not measure its exact effects")] = False
 
     def run(self, session: Session) -> Steps[NeuronCard]:
-        from sessions.circuits import card, lens
+        from sessions.circuits import card
+        from sessions.directions import lens
 
         asked = one_of(session, self.neuron, length=session.circuit_length() if _explains(session.circuit) else None)
         opened, circuit = session.opened(), session.circuit
@@ -172,9 +173,9 @@ def _attributed(session: Session, circuit: Circuit | None) -> Steps[tuple[Encode
     from sessions.circuits.attribution import attribute
     from sessions.circuits.cases import settled
     from sessions.circuits.methods import METHODS, within_reach
-    from sessions.circuits.prompts import Asked
     from sessions.circuits.targets import value_of
     from sessions.model.finite import locating
+    from sessions.texts.prompt_files import Asked
 
     opened, notes = session.opened(), []
     usual = within_reach(opened.anatomy)

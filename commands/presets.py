@@ -15,11 +15,11 @@ from commands.request import Arg, Flag, Opt, Request
 from commands.verb import verb
 from commands.words import Listed as ListedWords
 from commands.words import Number
+from sessions.cancel import look
 from sessions.errors import ArtifactError, UsageError
 from sessions.interventions.presets import REGIONS, Preset, part, preset_of, treatments
 from sessions.interventions.treatment import SEGMENTS, refuse_overlaps
 from sessions.lines import line_of
-from sessions.model.cancel import look
 from sessions.results import Listed, PresetShown, Saved
 from sessions.session import Session
 

@@ -185,7 +185,7 @@ def _over_replies(
 
 
 def _rows(session: Session, found: list[Candidate]) -> tuple[QuietRow, ...]:
-    from sessions.circuits.lens import pushed
+    from sessions.directions.lens import pushed
 
     opened = session.opened()
     neurons = [Neuron(each.layer, each.index) for each in found]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from sessions.circuits.prompts import JSON, Asked, lines_of, read_prompts
-from sessions.disk import read_file
 from sessions.errors import ArtifactError
+from sessions.files.disk import read_file
+from sessions.texts.prompt_files import JSON, Asked, lines_of, read_prompts
 
 #: Endings of what is meant as a file, and so is no prompt where it is missing.
 _FILES = (*JSON, ".txt")

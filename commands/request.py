@@ -216,7 +216,7 @@ class Request(Options, frozen=True):
                 options[flag] = [mark.word.said(each) for each in value] if mark.many else mark.word.said(value)
             else:
                 options[mark.off if value is False and isinstance(mark, Flag) else self.typed(field.name)] = True
-        return line_of([self.verb_name, *words[:said]], options)
+        return line_of([*self.verb_name.split(), *words[:said]], options)
 
 
 class Field(Struct, frozen=True):

@@ -12,19 +12,19 @@ from commands.reading import prompts_of
 from commands.verb import argument, option, verb
 from commands.words import Observed, Real, Token, Word
 from sessions.circuits.circuit import Neuron
-from sessions.edits.rules import Rule, read_rule
 from sessions.errors import ArtifactError, UsageError
 from sessions.events import Progress, Steps
 from sessions.lines import line_of
 from sessions.model.info import Token as TokenOfModel
 from sessions.results import Rewritten
+from sessions.rewriting.rules import Rule, read_rule
 from sessions.session import Session
-from sessions.training.sample_files import samples_at
+from sessions.texts.sample_files import samples_at
 
 if TYPE_CHECKING:
     from sessions.atlas.quiet import Levels
-    from sessions.edits.examples import Examples
-    from sessions.edits.rewriting import Rewriting
+    from sessions.rewriting.examples import Examples
+    from sessions.rewriting.rewriting import Rewriting
 
 FAMILY = "Edits"
 
@@ -117,8 +117,8 @@ def rewrite(
     A third of the examples is held out, always the same; what is shown is measured on these. Where a norm stands
     between MLP and stream, α is against the rest of what the MLP writes. undo takes the edit back.
     """
-    from sessions.edits.rewriting import Wanted, check_brake
-    from sessions.edits.rewriting import rewrite as rewriting
+    from sessions.rewriting.rewriting import Wanted, check_brake
+    from sessions.rewriting.rewriting import rewrite as rewriting
 
     opened = session.opened()
     _check(session, neuron, rule, positive, negative, examples, held_out, alpha, alphas, brake, beta)
@@ -222,7 +222,7 @@ def _examples(
     positive: str | None,
     negative: str | None,
 ) -> Examples:
-    from sessions.edits.examples import BUILT_IN, built_in, by_prompts, by_rule
+    from sessions.rewriting.examples import BUILT_IN, built_in, by_prompts, by_rule
 
     opened = session.opened()
     if rule is None:
@@ -236,8 +236,8 @@ def _examples(
 def _sacrificed(session: Session) -> Steps[tuple[Neuron, tuple[str, ...]]]:
     """The quietest neuron of the late middle, and how quiet it is."""
     from sessions.atlas.building import Building, plan
-    from sessions.atlas.corpus import Corpus
     from sessions.atlas.quiet import over_atlas
+    from sessions.texts.corpus import Corpus
 
     opened = session.opened()
     count = opened.info.n_layers
@@ -291,7 +291,7 @@ def _taken(
     from dataclasses import replace
 
     from sessions.edits.commuting import beside
-    from sessions.edits.rewriting import remarks
+    from sessions.rewriting.rewriting import remarks
 
     neuron, row = made.made.neuron, made.rows[made.chosen]
     facts = {

@@ -14,9 +14,9 @@ from commands.names import FileName, Name
 from commands.training import FAMILY
 from commands.verb import argument, option, verb
 from commands.words import Length, Rows, Word
-from sessions.disk import write_file
 from sessions.errors import ArtifactError, UsageError
 from sessions.events import Steps
+from sessions.files.disk import write_file
 from sessions.model.info import same_model
 from sessions.results import Compared, RecruitRow, RecruitsShown, RoundsShown
 from sessions.session import Session
@@ -177,7 +177,7 @@ def recruits(session: Session, name: str | None, top: int, by: str | None) -> Re
 
     recruits:NAME is the same as a selection, everywhere: suppress recruits:1, ablate recruits:1:10.
     """
-    from sessions.circuits.lens import pushed
+    from sessions.directions.lens import pushed
     from sessions.training.round import Rounds
 
     opened, shelf = session.opened(), Rounds(session.store)

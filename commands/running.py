@@ -13,12 +13,12 @@ from msgspec import structs, to_builtins
 
 from commands.grammar import VERBS, Call, parse
 from sessions import memory
-from sessions.disk import make_folder
+from sessions.cancel import looking_at
 from sessions.errors import ArtifactError, Cancelled, NotFinite, UsageError, WorkbenchError
 from sessions.events import Event, Failed, Result, Started, Steps, Value
+from sessions.files.disk import make_folder
+from sessions.files.json_text import infinite
 from sessions.journal import Record, versions
-from sessions.json_text import infinite
-from sessions.model.cancel import looking_at
 from sessions.model.native import is_panic, said_by
 from sessions.results import Expected, Help, Ran
 from sessions.session import Session
@@ -53,7 +53,7 @@ def run(session: Session, line: str, *, where: str = "") -> Generator[Event, Non
         outcome = Result(value, perf_counter() - start)
         if suppression is not None and suppression.met:
             outcome = with_remark(outcome, suppression.remark)
-        _remember(session, call.verb, value)
+        _remember(session, VERBS[call.verb].head, value)
     except WorkbenchError as error:
         lacking = memory.is_lacking(error)
         # Only the grammar's columns are the line's; a verb's are those of a word, or of another file.

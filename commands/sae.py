@@ -15,19 +15,19 @@ from commands.prompting import decoded
 from commands.vectors import refuse_taken
 from commands.verb import argument, option, verb
 from commands.words import SEEDS, Gain, Length, Number, Rows, Text, Whole
+from sessions.directions.features import ARCHITECTURES, Which
 from sessions.errors import ArtifactError, UsageError
 from sessions.events import Steps
 from sessions.interventions.arms import Condition, shifts
 from sessions.lines import line_of
 from sessions.results import AutoencoderOpened, Compared, StateEncoded
 from sessions.session import Reading, Session
-from sessions.vectors.features import ARCHITECTURES, Which
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from sessions.vectors.sae import Autoencoder
-    from sessions.vectors.vector import Vector
+    from sessions.directions.sae import Autoencoder
+    from sessions.directions.vector import Vector
 
 ACTIONS = OneOf(
     "action",
@@ -155,7 +155,7 @@ def _meant(
 
 def _captured(session: Session, found: Autoencoder, position: int) -> Vector:
     """The state at a position of the prompt, at the autoencoder's place."""
-    from sessions.interventions.transplanting import captured
+    from sessions.patching.transplanting import captured
 
     return captured(
         session.opened(),
@@ -214,7 +214,7 @@ def _state(session: Session, found: Autoencoder, wanted: Wanted, position: int, 
 
 
 def _encoded(session: Session, found: Autoencoder, wanted: Wanted) -> StateEncoded:
-    from sessions.vectors.sae import encoding
+    from sessions.directions.sae import encoding
 
     notes = [*found.remarks]
     if wanted.feature is not None:
@@ -284,10 +284,10 @@ def _part(found: Autoencoder, x: Tensor, wanted: Wanted) -> tuple[Tensor, float]
 
 def _injected(session: Session, found: Autoencoder, wanted: Wanted) -> Steps[Compared]:
     """The baseline, the state that is put there, and one put there at random, side by side."""
-    from sessions.interventions.comparing import compare
-    from sessions.interventions.diverging import divergences
-    from sessions.interventions.injecting import Injection, injected, random_like
-    from sessions.interventions.reaching import reaches
+    from sessions.comparisons.comparing import compare
+    from sessions.comparisons.diverging import divergences
+    from sessions.patching.injecting import Injection, injected, random_like
+    from sessions.patching.reaching import reaches
 
     opened, encoded, about, rng = session.opened(), session.encoded(), found.about, session.settings.rng
     notes = [*found.remarks]

@@ -20,10 +20,10 @@ from msgspec import Struct
 
 from commands.grammar import TEXTS, Call, parse, words_of
 from commands.line import is_blank
-from sessions.disk import read_file
+from sessions.cancel import look
 from sessions.errors import ArtifactError, Cancelled, UsageError, WorkbenchError
 from sessions.events import Event, Failed, Result, Steps
-from sessions.model.cancel import look
+from sessions.files.disk import read_file
 from sessions.results import Quit, Ran
 from sessions.session import Session
 

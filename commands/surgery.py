@@ -14,24 +14,24 @@ from commands.prompting import decoded
 from commands.ranges import Layers
 from commands.verb import argument, option, verb
 from commands.words import SEEDS, Length, Whole, Word
-from sessions.disk import read_file, write_file
-from sessions.edits.cuts import LayerCut
-from sessions.edits.parallel import Parallel, read_parallel, written
-from sessions.edits.problem_texts import LANGUAGES
-from sessions.edits.problems import built_in, problems
 from sessions.errors import ArtifactError, UsageError
 from sessions.events import Steps
+from sessions.files.disk import read_file, write_file
 from sessions.interventions.arms import Arm, Condition
 from sessions.lines import line_of, with_options
 from sessions.model.info import Prompt
 from sessions.results import ProblemsWritten, SubspaceCut
 from sessions.session import Reading, Session
+from sessions.surgery.cuts import LayerCut
+from sessions.surgery.problem_texts import LANGUAGES
+from sessions.surgery.problems import built_in, problems
+from sessions.texts.parallel import Parallel, read_parallel, written
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from sessions.edits.edit import Edit
-    from sessions.edits.subspaces import Pooled, States, Subspace, Versions
+    from sessions.surgery.subspaces import Pooled, States, Subspace, Versions
 
 FAMILY = "Edits"
 
@@ -222,7 +222,7 @@ def _problems(file: Path | None, count: int, seed: int, tasks: tuple[str, ...] |
 
 
 def _operated(session: Session, asked: _Asked, max_tokens: int | None, name: str, force: bool) -> Steps[SubspaceCut]:
-    from sessions.edits.cutting_out import change_of, check_writers, projections, writers
+    from sessions.surgery.cutting_out import change_of, check_writers, projections, writers
 
     asked.check()
     from sessions.edits.commuting import beside
@@ -278,7 +278,7 @@ def _check_name(session: Session, name: str, force: bool) -> None:
 
 
 def _subspaces(session: Session, asked: _Asked, layers: Sequence[int], force: bool) -> Steps[_Found]:
-    from sessions.edits import subspaces
+    from sessions.surgery import subspaces
 
     opened = session.opened()
     if asked.vector is not None:
@@ -351,7 +351,7 @@ def _apart(
     session: Session, asked: _Asked, found: _Found, layers: Sequence[int]
 ) -> Steps[dict[int, tuple[float, float]]]:
     """How far the versions are from each other without and, now, with the edit."""
-    from sessions.edits.subspaces import apart, states_of
+    from sessions.surgery.subspaces import apart, states_of
 
     if found.before is None:
         return {}
@@ -364,7 +364,7 @@ def _apart(
 
 def _reply(session: Session, name: str, max_tokens: int | None) -> Steps[tuple[Arm, Tensor] | None]:
     """What the model says to the session's prompt as its weights are now; None without a prompt."""
-    from sessions.interventions.comparing import compare
+    from sessions.comparisons.comparing import compare
 
     if session.prompt is None:
         return None
@@ -381,7 +381,7 @@ def _reply(session: Session, name: str, max_tokens: int | None) -> Steps[tuple[A
 
 
 def _notes(session: Session, asked: _Asked, layers: Sequence[int]) -> list[str]:
-    from sessions.edits.cutting_out import has_bias, norm_behind, writers
+    from sessions.surgery.cutting_out import has_bias, norm_behind, writers
 
     anatomy = session.opened().anatomy
     cut = [(layer, writer) for layer in layers for writer in writers(asked.attention)]

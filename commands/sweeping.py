@@ -22,11 +22,11 @@ from commands.verb import verb
 from commands.weighing import Mixture, adapters_again, is_number, left_out, numbers, weighed_adapters
 from commands.words import SelectionWord, SweptWord, Whole, Word
 from sessions.circuits.selection import Selection, terms
-from sessions.disk import write_file
+from sessions.comparisons.cells import Cell
+from sessions.comparisons.sweep_files import names, table, taken
 from sessions.errors import ArtifactError, UsageError
 from sessions.events import Steps
-from sessions.interventions.cells import Cell
-from sessions.interventions.sweep_files import names, table, taken
+from sessions.files.disk import write_file
 from sessions.interventions.treatment import Where
 from sessions.journal import versions
 from sessions.model.info import same_model
@@ -35,9 +35,9 @@ from sessions.session import Reading, Session
 from sessions.store import check_model
 
 if TYPE_CHECKING:
+    from sessions.comparisons.sweep_files import Sweep
+    from sessions.comparisons.sweeping import Chosen, Plan, Question, Share
     from sessions.edits.adapters import Adapter
-    from sessions.interventions.sweep_files import Sweep
-    from sessions.interventions.sweeping import Chosen, Plan, Question, Share
     from sessions.model.info import ModelInfo
 
 MULTIPLIERS = (0.0, 0.5, 1.0, 1.5, 2.0)
@@ -206,7 +206,7 @@ class RunSweep(Request, frozen=True):
 
     def _plan(self, session: Session, questions: tuple[Question, ...], **swept: Any) -> Plan:
         """A plan of what is `swept`, answered as the session and the line say."""
-        from sessions.interventions.sweeping import ROWS, Plan
+        from sessions.comparisons.sweeping import ROWS, Plan
 
         info = session.opened().info
         return Plan(
@@ -241,7 +241,7 @@ def _questions(
     session: Session, prompts: Path | None, raw: bool, limits: Limits
 ) -> Steps[tuple[tuple[Question, ...], list[str]]]:
     """The prompts with their targets, and remarks on them."""
-    from sessions.interventions.sweeping import question
+    from sessions.comparisons.sweeping import question
 
     if prompts is None:
         encoded = session.encoded()
@@ -252,7 +252,7 @@ def _questions(
 
 def _chosen(selection: Selection, at: str, many: bool) -> Chosen:
     """A selection as the plan keeps it. On many prompts a position means something only from the end."""
-    from sessions.interventions.sweeping import Chosen
+    from sessions.comparisons.sweeping import Chosen
 
     neurons = selection.spread(at)
     placed = (neuron for neuron in neurons if neuron.position is not None and neuron.position >= 0)
@@ -343,8 +343,8 @@ def _done(
     adapters: dict[Share, Adapter],
 ) -> Steps[Swept | SweptGrid]:
     """Run a plan, what is kept of it left out, and write what was asked for."""
+    from sessions.comparisons.sweeping import run
     from sessions.evaluation.weighing import within
-    from sessions.interventions.sweeping import run
 
     opened = session.opened()
     done: list[Cell] = []

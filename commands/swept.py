@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 from msgspec import structs
 
 from sessions.circuits.circuit import Neuron
+from sessions.comparisons.cells import Cell
 from sessions.errors import ArtifactError, UsageError
-from sessions.interventions.cells import Cell
 from sessions.results import Swept, SweptGrid
 from sessions.session import Session
 
 if TYPE_CHECKING:
-    from sessions.interventions.sweeping import Answers, Plan
+    from sessions.comparisons.sweeping import Answers, Plan
 
 #: What is varied, at the axis of a chart.
 _AXES = {"weights": "weight of the adapter  (0 leaves it out, 1 as it was trained)", "depths": "rounds of the series"}
@@ -24,8 +24,8 @@ _AXES = {"weights": "weight of the adapter  (0 leaves it out, 1 as it was traine
 
 def drawn(plan: Plan, answers: Answers, ending: str) -> bytes:
     """Its chart, as the bytes of a file with that ending."""
-    from sessions.interventions.sweep_chart import NEURONS
-    from sessions.interventions.sweep_chart import drawn as picture
+    from sessions.comparisons.sweep_chart import NEURONS
+    from sessions.comparisons.sweep_chart import drawn as picture
 
     over = _AXES.get(over_what(plan), NEURONS)
     return picture(plan.curves(answers.cells), answers.cells, plan.measured, ending, over)
@@ -59,7 +59,7 @@ def remarks(plan: Plan, cells: Sequence[Cell]) -> Iterator[str]:
 
 def result(session: Session, plan: Plan, answers: Answers, notes: list[str]) -> Swept | SweptGrid:
     """What is shown of it: of one selection on one prompt its texts, else the grid."""
-    from sessions.interventions.sweeping import arms_of
+    from sessions.comparisons.sweeping import arms_of
 
     curves = plan.curves(answers.cells)
     if not plan.simple:

@@ -19,8 +19,8 @@ from sessions.interventions.presets import part
 from sessions.lines import line_of, with_options
 from sessions.results import RoundsShown, RoundTrained
 from sessions.session import Session
+from sessions.texts.sample_files import samples_at
 from sessions.training.findings import Plan, Round, mean
-from sessions.training.sample_files import samples_at
 
 if TYPE_CHECKING:
     from sessions.edits.edit import Edit

@@ -27,8 +27,8 @@ class ListUniversal(Request, frozen=True):
 
     def run(self, session: Session) -> Steps[UniversalShown]:
         from sessions.circuits.circuit import Neuron
-        from sessions.circuits.lens import pushed
         from sessions.circuits.universal import PROMPTS, STRONGEST, listed
+        from sessions.directions.lens import pushed
 
         opened = session.opened()
         found = yield from listed(opened, session.home, session.cancel)

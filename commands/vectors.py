@@ -25,7 +25,7 @@ from sessions.session import Session
 from sessions.store import Key
 
 if TYPE_CHECKING:
-    from sessions.vectors.vector import Vector
+    from sessions.directions.vector import Vector
 
 FAMILY = "Circuits"
 
@@ -87,7 +87,7 @@ class MakeVector(Request, frozen=True):
         return (yield from self._made(session, (self.positive, self.negative)))
 
     def _made(self, session: Session, sides: tuple[str, str]) -> Steps[VectorShown]:
-        from sessions.vectors.control import difference_of_means
+        from sessions.directions.control import difference_of_means
 
         opened, chosen, name = session.opened(), range_of(session, self.layers), self.name
         refuse_taken(session, name, self.force)
@@ -134,7 +134,7 @@ def taken_apart(
     session: Session, found: Vector, layers: Sequence[int], notes: tuple[str, ...] = ()
 ) -> Steps[VectorShown]:
     """A vector, decomposed at some of its layers."""
-    from sessions.vectors.decomposing import decomposed
+    from sessions.directions.decomposing import decomposed
 
     directions = yield from decomposed(session.opened(), found, layers, cancel=session.cancel)
     return VectorShown(
@@ -195,7 +195,7 @@ def _two_circuits(session: Session, first: Key, second: Key, top: int | None, fo
 
 
 def _two_vectors(session: Session, first: Key, second: Key, force: bool) -> VectorsCompared:
-    from sessions.vectors.against import beside
+    from sessions.circuits.against import beside
 
     ours, theirs = (session.read_vector(key.name, force=True)[0] for key in (first, second))
     notes = _of_one_model(first, ours, second, theirs, force)
@@ -227,8 +227,8 @@ def _two_rounds(session: Session, first: str, second: str, force: bool) -> Round
 
 
 def _one_of_each(session: Session, circuit: Key, vector: Key, top: int, force: bool) -> Steps[CircuitHeldAgainst]:
+    from sessions.circuits.against import held_against, overlap
     from sessions.circuits.comparing import attribution_by_neuron
-    from sessions.vectors.against import held_against, overlap
 
     opened = session.opened()
     ours = session.found() if circuit.kind == CURRENT else session.read_circuit(circuit.name, force=force)[0]

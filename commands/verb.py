@@ -4,6 +4,9 @@ A verb is a struct (see `request`): its docstring is the help, its first line th
 parameters, and its `run` takes the session, yields events while it works and returns a result. `example` is a line,
 or several, that runs as it stands once a model, a prompt and a circuit are there. Verbs that are no structs yet are
 functions of the session and their parameters, with `argument` and `option` above them.
+
+A name of two words is a sub-verb: `atlas build`, `atlas show`. Each is a verb of its own with its own parameters. One
+of those that share a first word may be the `default`, which that word alone means.
 """
 
 from __future__ import annotations
@@ -27,6 +30,8 @@ Declared = TypeVar("Declared", bound=Request)
 VERBS: dict[str, Verb] = {}
 #: Verbs that take words as they come for a text.
 TEXTS: set[str] = set()
+#: The sub-verbs that a first word alone means.
+DEFAULTS: dict[str, Verb] = {}
 
 
 class Verb(click.Command):
@@ -40,6 +45,11 @@ class Verb(click.Command):
         super().__init__(name, params=found[::-1], help=inspect.getdoc(declared), add_help_option=False)
         self.family = family
         self.example, *_ = self.examples = examples
+
+    @property
+    def head(self) -> str:
+        """The first word of its name."""
+        return str(self.name).partition(" ")[0]
 
     @property
     def summary(self) -> str:
@@ -96,8 +106,8 @@ class Verb(click.Command):
 class _Declare:
     """What `verb` returns: it takes the declaration below it and registers its verb."""
 
-    def __init__(self, name: str, family: str, examples: tuple[str, ...]) -> None:
-        self.name, self.family, self.examples = name, family, examples
+    def __init__(self, name: str, family: str, examples: tuple[str, ...], default: bool) -> None:
+        self.name, self.family, self.examples, self.default = name, family, examples, default
 
     @overload
     def __call__(self, declared: type[Declared]) -> type[Declared]: ...
@@ -108,6 +118,8 @@ class _Declare:
         if self.name in VERBS:
             raise TypeError(f"{made.module} declares the verb {self.name}, and so does {VERBS[self.name].module}")
         VERBS[self.name] = made
+        if self.default:
+            DEFAULTS[made.head] = made
         if any(isinstance(param.type, Prose) for param in made.params):
             TEXTS.add(self.name)
         if made.kind is None:
@@ -116,9 +128,24 @@ class _Declare:
         return made.kind
 
 
-def verb(name: str, *, family: str, example: str | tuple[str, ...]) -> _Declare:
+def verb(name: str, *, family: str, example: str | tuple[str, ...], default: bool = False) -> _Declare:
     """Make a verb of the struct, or function, below, and register it."""
-    return _Declare(name, family, (example,) if isinstance(example, str) else example)
+    return _Declare(name, family, (example,) if isinstance(example, str) else example, default)
+
+
+def family_help(head: str) -> str:
+    """The help of a first word that several sub-verbs share: each with its usage and what it does."""
+    lines = [f"{head} ACTION …"]
+    for found in actions_of(head).values():
+        default = f" ({head} alone means this)" if DEFAULTS.get(head) is found else ""
+        lines += ["", found.usage, f"  {found.summary}{default}"]
+    return "\n".join([*lines, "", "Examples:", *(f"  {found.example}" for found in actions_of(head).values())])
+
+
+def actions_of(head: str) -> dict[str, Verb]:
+    """The sub-verbs with this first word, by their second; none where the word is a verb itself."""
+    found = ((each.head, str(name).partition(" ")[2], each) for name, each in VERBS.items())
+    return {action: each for first, action, each in found if first == head and action}
 
 
 def option(*names: str, help: str, **attributes: Any) -> Callable[[Function], Function]:

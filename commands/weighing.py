@@ -13,8 +13,8 @@ from sessions.session import Session
 from sessions.training.findings import series_of
 
 if TYPE_CHECKING:
+    from sessions.comparisons.sweeping import Chosen, Plan, Share
     from sessions.edits.adapters import Adapter
-    from sessions.interventions.sweeping import Chosen, Plan, Share
 
 
 class Mixture(Word):
@@ -41,7 +41,7 @@ class Mixture(Word):
 
 def numbers(words: Sequence[str]) -> tuple[float, ...]:
     """The multipliers that are given, each once."""
-    from sessions.interventions.cells import refuse_multipliers
+    from sessions.comparisons.cells import refuse_multipliers
 
     multipliers = tuple(Number().read(word) for word in words)
     refuse_multipliers(multipliers)

@@ -336,6 +336,6 @@ class VerbName(Word):
     name = "verb"
 
     def completions(self, session: Session | None, incomplete: str) -> list[tuple[str, str]]:
-        from commands.grammar import VERBS  # which is made of the verbs that use these words
+        from commands.completing import summaries  # of the verbs, which use these words
 
-        return [(name, verb.summary) for name, verb in VERBS.items()]
+        return list(summaries().items())

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, TypeVar
 import msgspec
 from msgspec import Struct
 
-from sessions.json_text import escaped
+from sessions.files.json_text import escaped
 from sessions.short_repr import short_repr
 
 

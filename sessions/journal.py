@@ -18,10 +18,10 @@ from typing import Any, BinaryIO, Literal
 import msgspec
 from msgspec import Struct, structs
 
-from sessions.disk import make_folder, sync_folder
 from sessions.errors import ArtifactError
 from sessions.events import Event, Failed, Result, Started, read_value
-from sessions.json_text import escaped
+from sessions.files.disk import make_folder, sync_folder
+from sessions.files.json_text import escaped
 from sessions.results import Unkept
 
 #: A value whose JSON is longer, in bytes, is not journaled; a `Dropped` stands in its place.

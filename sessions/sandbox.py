@@ -20,8 +20,8 @@ from signal import SIGPROF
 from time import monotonic
 from typing import Any
 
+from sessions.cancel import look, requested
 from sessions.errors import ModelError
-from sessions.model.cancel import look, requested
 
 #: What one request may take: seconds of computing, bytes of memory, characters of text.
 SECONDS, MEMORY, LONGEST = 2.0, 512 * 2**20, 2**24

@@ -12,19 +12,19 @@ from msgspec import structs
 from sessions.circuits.circuit import Circuit, Neuron
 from sessions.circuits.sound import sound
 from sessions.errors import ArtifactError, ModelError, UsageError
+from sessions.files.layouts import Header
+from sessions.files.tensor_file import texts_of
 from sessions.interventions.presets import Preset
 from sessions.interventions.presets import sound as sound_preset
-from sessions.layouts import Header
 from sessions.model.info import same_model
 from sessions.store import Store, check_model
-from sessions.tensor_file import texts_of
 
 if TYPE_CHECKING:  # the rooms that need torch or numpy are imported when they are needed
     from sessions.atlas.atlas import Atlas
     from sessions.circuits.means import Means
+    from sessions.directions.vector import Vector
     from sessions.edits.edit import Edit
     from sessions.model.opening import OpenModel
-    from sessions.vectors.vector import Vector
 
 
 class Saved:
@@ -70,7 +70,7 @@ class Saved:
         Raises:
             ArtifactError: it is missing, damaged, or made on another model than the open one.
         """
-        from sessions.vectors.vector import Vector, check_origin
+        from sessions.directions.vector import Vector, check_origin
 
         header, vector = self.store.load("vector", name, Vector)
         remarks = self._fit(header, force)

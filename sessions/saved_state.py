@@ -19,15 +19,15 @@ from msgspec import Struct
 
 from sessions.circuits.circuit import Circuit, Neuron
 from sessions.circuits.sound import check_fits, sound
-from sessions.disk import read_file, write_file
+from sessions.directions.features import Which
 from sessions.errors import ArtifactError, WorkbenchError
 from sessions.events import Steps
+from sessions.files.disk import read_file, write_file
+from sessions.files.json_text import decoded, escaped
 from sessions.interventions.treatment import Treatment
-from sessions.json_text import decoded, escaped
 from sessions.model.info import Conversation, Opening, Prompt, same_model
 from sessions.session import Session
 from sessions.settings import Settings, within_limits
-from sessions.vectors.features import Which
 
 if TYPE_CHECKING:
     from sessions.edits.edit import Edit

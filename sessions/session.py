@@ -17,28 +17,28 @@ from typing import TYPE_CHECKING
 
 from msgspec import structs
 
+from sessions.cancel import Cancel
 from sessions.circuits.circuit import Circuit, Neuron
 from sessions.circuits.selection import Selection, Surroundings, resolve
 from sessions.circuits.sound import fits
+from sessions.directions.features import Which
 from sessions.errors import UsageError
 from sessions.events import Progress, State, Steps, Value
+from sessions.files.temporary import swept_home
 from sessions.interventions.treatment import Treatment
 from sessions.journal import Journal
-from sessions.model.cancel import Cancel
 from sessions.model.info import Conversation, Encoded, Opening, Prompt, same_model
 from sessions.saved import Saved
 from sessions.settings import Settings
-from sessions.temporary import swept_home
-from sessions.vectors.features import Which
 
 if TYPE_CHECKING:  # the rooms that need torch or numpy are imported when a model is
     from torch import Tensor
 
+    from sessions.directions.sae import Autoencoder
     from sessions.edits.edit import Edit
     from sessions.edits.ledger import Entry, Ledger
     from sessions.interventions.suppressing import Suppression
     from sessions.model.opening import OpenModel
-    from sessions.vectors.sae import Autoencoder
 
 
 #: Suppressed neurons, and edits, that the state names; the rest it counts.
@@ -245,8 +245,8 @@ class Session(Saved):
             ArtifactError: there is none, it is damaged, or it is for states of another width, layer or model.
             ModelError: no model is open, or it has no such site.
         """
-        from sessions.vectors.sae import fitted
-        from sessions.vectors.sae_files import read, stamp
+        from sessions.directions.sae import fitted
+        from sessions.directions.sae_files import read, stamp
 
         opened = self.opened()
         version = (which, stamp(which))

@@ -24,8 +24,10 @@ from typing import Any, NamedTuple, TypeVar
 import platformdirs
 from msgspec import Struct
 
-from sessions import tensor_file
-from sessions.disk import (
+from sessions.cancel import look
+from sessions.errors import ArtifactError
+from sessions.files import tensor_file
+from sessions.files.disk import (
     HOME_HINT,
     LARGEST,
     binned,
@@ -37,11 +39,9 @@ from sessions.disk import (
     turn,
     write_file,
 )
-from sessions.errors import ArtifactError
-from sessions.layouts import Header, Json, Layout, Safetensors
-from sessions.model.cancel import look
+from sessions.files.layouts import Header, Json, Layout, Safetensors
+from sessions.files.tensor_file import Tensors
 from sessions.model.info import same_model
-from sessions.tensor_file import Tensors
 
 T = TypeVar("T")
 

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import nn
 from transformers import PreTrainedModel
 
-from sessions.json_text import readable
+from sessions.files.json_text import readable
 from sessions.model.opening import OpenModel
 from tests.families import tiny
 

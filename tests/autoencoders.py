@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
+from sessions.directions.features import About
+from sessions.directions.sae import Autoencoder
 from sessions.model.opening import OpenModel
-from sessions.vectors.features import About
-from sessions.vectors.sae import Autoencoder
 
 
 def random_autoencoder(

@@ -17,15 +17,15 @@ from pathlib import Path
 
 import torch
 
+from sessions.adapters.shelf import About, Shelf, put_out
 from sessions.atlas.unfinished import claimed
-from sessions.disk import write_file
-from sessions.edits.adapter_shelf import About, Shelf, put_out
 from sessions.edits.exporting import exported
 from sessions.events import finished
+from sessions.files.disk import write_file
+from sessions.files.temporary import put_in_place, temporary_folder
 from sessions.model.opening import OpenModel, adopt
 from sessions.session import Session
 from sessions.store import Store
-from sessions.temporary import put_in_place, temporary_folder
 from sessions.training.round import Rounds
 from tests.adapters import small
 from tests.families import tiny, tiny_tokenizer

@@ -25,11 +25,11 @@ from sessions.circuits.circuit import Neuron, Target
 from sessions.circuits.discovery import Question, Way, discover
 from sessions.circuits.edges import trace
 from sessions.circuits.verification import verify
+from sessions.comparisons.comparing import compare
+from sessions.comparisons.diverging import divergences
 from sessions.errors import ModelError
 from sessions.events import finished
 from sessions.interventions.arms import Condition
-from sessions.interventions.comparing import compare
-from sessions.interventions.diverging import divergences
 from sessions.interventions.treatment import Treatment
 from sessions.model.distribution import next_logits
 from sessions.model.generation import Decoding, generate

@@ -108,8 +108,8 @@ def run(
 
 
 @main.command()
-@click.argument("verb", required=False)
-def schema(verb: str | None) -> None:
+@click.argument("verb", nargs=-1)
+def schema(verb: tuple[str, ...]) -> None:
     """Print the JSON schema of what a verb takes, or those of all verbs, by name."""
     import json
 
@@ -117,7 +117,7 @@ def schema(verb: str | None) -> None:
     from workbench.signatures import schema as schema_of
 
     with _told():
-        found = {name: schema_of(each) for name, each in VERBS.items()} if verb is None else schema_of(find(verb))
+        found = {name: schema_of(each) for name, each in VERBS.items()} if not verb else schema_of(find(" ".join(verb)))
     click.echo(json.dumps(found, ensure_ascii=False, indent=2))
 
 
@@ -339,13 +339,14 @@ def _play(
     session: Session, file: Path, model: str | None, values: dict[str, str], show: Callable[[Event], None]
 ) -> int:
     """Show what the opening of the model and the commands of the file say. Returns the exit code."""
-    from commands import grammar, script
+    from commands import script
+    from commands.calling import call_line
     from commands.running import run as run_line
     from sessions.events import Failed
 
     streams: list[Generator[Event, None, Any]] = [script.play(session, file, values)]
     if model is not None:
-        streams.insert(0, run_line(session, grammar.call_line("model", model), where="--model"))
+        streams.insert(0, run_line(session, call_line("model", model), where="--model"))
     for stream in streams:
         failed = None
         with closing(stream) as events, suppress(script.Stopped):

@@ -16,8 +16,8 @@ import click
 
 from commands.names import FileName, Prompts
 from commands.verb import Verb, key_of
-from sessions.disk import write_file
 from sessions.errors import UsageError
+from sessions.files.disk import write_file
 
 
 def with_files(

@@ -12,8 +12,8 @@ from datetime import datetime
 from pathlib import Path
 
 from commands.line import is_text
-from sessions.disk import make_folder, reading
 from sessions.errors import ArtifactError
+from sessions.files.disk import make_folder, reading
 
 #: Bytes of the file that are read.
 _READ = 2**20

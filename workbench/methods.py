@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from commands import grammar
-from commands.verb import key_of
+from commands import calling, grammar
+from commands.verb import family_help, key_of
 from workbench.given import with_files
 from workbench.signatures import method_name, python_name, signature
 
@@ -18,13 +18,17 @@ class Verbs:
         raise AttributeError(f"no verb is called '{name}'; there are: {', '.join(map(method_name, grammar.VERBS))}")
 
 
-def _method(verb):
+def _run(workbench, name, args, kwargs):
+    verb, args, kwargs = calling.called(name, args, kwargs)
     words = {python_name(key_of(param)): key_of(param) for param in verb.params}
+    flags = {words.get(flag, flag): value for flag, value in kwargs.items()}
+    placed, flags = with_files(verb, args, flags, workbench.session.home / "given")
+    return workbench.exec(calling.call_line(verb.name, *placed, **flags))
 
+
+def _method(verb):
     def method(self, *args, **kwargs):
-        flags = {words.get(flag, flag): value for flag, value in kwargs.items()}
-        placed, flags = with_files(verb, args, flags, self.session.home / "given")
-        return self.exec(grammar.call_line(verb.name, *placed, **flags))
+        return _run(self, verb.name, args, kwargs)
 
     method.__name__ = method_name(verb.name)
     method.__qualname__ = f"Workbench.{method.__name__}"
@@ -33,5 +37,17 @@ def _method(verb):
     return method
 
 
+def _of_head(head):
+    def method(self, *args, **kwargs):
+        return _run(self, head, args, kwargs)
+
+    method.__name__ = method_name(head)
+    method.__qualname__ = f"Workbench.{method.__name__}"
+    method.__doc__ = family_help(head)
+    return method
+
+
 for _verb in grammar.VERBS.values():
     setattr(Verbs, method_name(_verb.name), _method(_verb))
+    if _verb.head != _verb.name:
+        setattr(Verbs, method_name(_verb.head), _of_head(_verb.head))

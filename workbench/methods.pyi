@@ -738,7 +738,7 @@ class Verbs:
         """Run a command file in this session: one command a line, # comments, \\ continues a line."""
     def help(
         self,
-        name: str | None = None,
+        *name: str,
     ) -> Help:
         """List the verbs, or explain one."""
     def quit(

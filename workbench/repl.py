@@ -22,7 +22,7 @@ from prompt_toolkit.history import History as Stored
 from prompt_toolkit.styles import Style
 from rich.cells import cell_len
 
-from commands import grammar
+from commands import calling
 from commands.line import is_blank
 from sessions.errors import WorkbenchError
 from sessions.events import Event, Failed, Result, Started, State
@@ -47,7 +47,7 @@ def start(source: Source, model: str | None = None) -> int:
     if typed:
         repl.lines.remark(GREETING)
     if model is not None:
-        repl.run(grammar.call_line("model", model))
+        repl.run(calling.call_line("model", model))
     if typed:
         repl.converse(prompting(source))
         return 0

@@ -21,7 +21,7 @@ from commands.words import Gain, Number, Real, SelectionWord, Statement, SweptWo
 
 def method_name(verb: str) -> str:
     """What a verb's method is called."""
-    return python_name(verb.replace("-", "_"))
+    return python_name(verb.replace("-", "_").replace(" ", "_"))
 
 
 def python_name(name: str) -> str:

@@ -6,8 +6,8 @@ from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from commands import grammar
-from commands.grammar import Completion
+from commands import completing
+from commands.completing import Completion
 from commands.running import run
 from sessions.events import Event, State
 from sessions.session import Session
@@ -50,4 +50,4 @@ class Local:
         return self._session.state()
 
     def complete(self, line: str, cursor: int) -> Sequence[Completion]:
-        return grammar.complete(line, cursor, self._session)
+        return completing.complete(line, cursor, self._session)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from commands.grammar import VERBS
-from commands.verb import Verb
+from commands.verb import Verb, actions_of
 from workbench.signatures import method_name, signature
 
 PATH = Path(__file__).with_name("methods.pyi")
@@ -23,6 +23,8 @@ def stub() -> str:
     modules["sessions.circuits.circuit"].add("Neuron")
     imports = [f"from {module} import {', '.join(sorted(names))}" for module, names in sorted(modules.items())]
     methods = [line for verb in VERBS.values() for line in _method(verb)]
+    heads = dict.fromkeys(verb.head for verb in VERBS.values() if verb.head != verb.name)
+    methods += [line for head in heads for line in _of_head(head)]
     return "\n".join(
         [
             '"""The verbs as methods. `python -m workbench.stubs` makes this file of the grammar: change the verbs."""',
@@ -56,6 +58,16 @@ def _method(verb: Verb) -> Iterator[str]:
     yield f"    ) -> {results}:"
     summary = verb.summary.replace("\\", "\\\\")
     yield f'        """{summary}."""'
+
+
+def _of_head(head: str) -> Iterator[str]:
+    """`atlas("build", …)`, beside `atlas_build(…)`."""
+    actions = actions_of(head)
+    literal = ", ".join(f'"{action}"' for action in actions)
+    results = " | ".join(sorted({kind.__name__ for verb in actions.values() for kind in verb.results()}))
+    words = f"self, action: Literal[{literal}] = ..., *words: Any, **options: Any"
+    yield f"    def {method_name(head)}({words}) -> {results}:"
+    yield f'        """{head} ACTION: {", ".join(actions)}."""'
 
 
 def _parameter(param: inspect.Parameter) -> str:

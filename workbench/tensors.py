@@ -7,9 +7,9 @@ from torch import Tensor
 
 from commands.names import CURRENT
 from sessions.circuits.circuit import Circuit
+from sessions.directions.vector import Vector
 from sessions.errors import UsageError
 from sessions.session import Session
-from sessions.vectors.vector import Vector
 
 _VECTOR, _CIRCUIT = "vector:", "circuit:"
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from sessions.circuits.circuit import Neuron
 from sessions.errors import ArtifactError, UsageError
-from sessions.tensor_file import TensorBytes, Tensors
+from sessions.files.tensor_file import TensorBytes, Tensors
 
 if TYPE_CHECKING:
     from sessions.model.parts import Anatomy

@@ -23,12 +23,11 @@ from msgspec import Struct
 from torch import Tensor
 
 from sessions.atlas.atlas import About, Array, Atlas, Documents, Layer
-from sessions.atlas.corpus import Corpus, Survey
 from sessions.atlas.folding import Running, bytes_of, working_bytes
-from sessions.disk import LARGEST
+from sessions.cancel import Cancel
 from sessions.errors import UsageError
 from sessions.events import Progress, Steps
-from sessions.model.cancel import Cancel
+from sessions.files.disk import LARGEST
 from sessions.model.finite import not_finite
 from sessions.model.homes import home_of
 from sessions.model.hooks import Routing, on_neurons, passing, watched
@@ -37,6 +36,7 @@ from sessions.model.parts import Anatomy, DenseSite, ExpertSite, Site
 from sessions.model.rows import LARGEST_BATCH, batches, padded_rows
 from sessions.model.texts import special_ids
 from sessions.model.tokens import plain_ids, token_text
+from sessions.texts.corpus import Corpus, Survey
 
 #: Documents between two places where a build can go on.
 CHUNK = 128

@@ -24,9 +24,9 @@ from transformers import PreTrainedTokenizerBase
 from sessions.atlas.atlas import Array, Atlas, Layer
 from sessions.atlas.building import Batch, begun, by_layer, folding_into, sites_of
 from sessions.atlas.folding import Running
+from sessions.cancel import Cancel
 from sessions.errors import UsageError
 from sessions.events import Progress, Steps
-from sessions.model.cancel import Cancel
 from sessions.model.generation import Decoding, Row, generate
 from sessions.model.hooks import watched
 from sessions.model.info import Encoded

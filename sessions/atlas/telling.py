@@ -15,7 +15,7 @@ import numpy as np
 from sessions.atlas.atlas import QUANTILES, Atlas, By, Maximum
 from sessions.atlas.findings import Peak, Profile
 from sessions.circuits.circuit import Neuron
-from sessions.json_text import readable
+from sessions.files.json_text import readable
 
 
 def profile(atlas: Atlas, neuron: Neuron, most: int | None = None) -> Profile:

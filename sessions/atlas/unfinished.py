@@ -20,12 +20,12 @@ from msgspec import Struct, structs
 from sessions.atlas.atlas import Array
 from sessions.atlas.building import Building, Plan
 from sessions.atlas.folding import TENSORS
-from sessions.disk import alone, read_file, reported, write_file
 from sessions.errors import ArtifactError
-from sessions.layouts import Safetensors
+from sessions.files.disk import alone, read_file, reported, write_file
+from sessions.files.layouts import Safetensors
+from sessions.files.tensor_file import TensorBytes, Tensors
 from sessions.model.info import same_model
 from sessions.store import Store, checked_name, now
-from sessions.tensor_file import TensorBytes, Tensors
 
 KIND, FORMAT = "unfinished-atlas", 1
 _FOLDER = "unfinished"

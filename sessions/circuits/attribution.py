@@ -23,10 +23,10 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from sessions.cancel import Cancel
 from sessions.circuits.circuit import Neuron
 from sessions.circuits.methods import DEFAULT, named
 from sessions.errors import ModelError
-from sessions.model.cancel import Cancel
 from sessions.model.parts import Anatomy
 
 

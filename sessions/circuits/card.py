@@ -16,13 +16,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from sessions.cancel import Cancel
 from sessions.circuits.attribution import Attribution
 from sessions.circuits.circuit import Neuron, Target
-from sessions.circuits.lens import Pushed, extremes, through_head
 from sessions.circuits.verification import verify
+from sessions.directions.lens import Pushed, extremes, through_head
 from sessions.errors import ModelError
 from sessions.events import Steps
-from sessions.model.cancel import Cancel
 from sessions.model.homes import weight_of
 from sessions.model.linear import carried_back
 from sessions.model.opening import OpenModel

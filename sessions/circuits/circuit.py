@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct, structs
 
-from sessions.circuits.prompts import Asked
 from sessions.errors import UsageError
 from sessions.model.info import Prompt, Token
+from sessions.texts.prompt_files import Asked
 
 if TYPE_CHECKING:
     from torch import Tensor

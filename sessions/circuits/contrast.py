@@ -5,7 +5,7 @@ token, where the model is about to answer (contrastive neuron attribution). Neur
 The first two layers are left out: their neurons answer to tokens, and two sets of prompts mostly differ in these.
 
 The numbers are activations, not logits: they say what is different, not what it does. Before they are ranked they are
-the control vector at the neurons (`sessions.vectors`).
+the control vector at the neurons (`sessions.directions`).
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from collections.abc import Collection, Sequence
 import torch
 from msgspec import structs
 
+from sessions.cancel import Cancel
 from sessions.circuits.attribution import Attribution, SiteRelevance, refuse_experts
 from sessions.circuits.choosing import Choice, candidates, choose
 from sessions.circuits.circuit import Circuit, Target
 from sessions.circuits.discovery import Discovery
+from sessions.directions.control import mean_at_ends
 from sessions.errors import UsageError
 from sessions.events import Steps
-from sessions.model.cancel import Cancel
 from sessions.model.info import Prompt
 from sessions.model.opening import OpenModel
-from sessions.vectors.control import mean_at_ends
 
 #: The first layer that is not left out by default.
 FIRST = 2

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from sessions.cancel import Cancel
 from sessions.circuits.attribution import STEPS, Attribution, Reference, attribute
 from sessions.circuits.choosing import Candidates, Choice, candidates, choose
 from sessions.circuits.circuit import Circuit, Target
@@ -21,7 +22,6 @@ from sessions.circuits.methods import DEFAULT, named
 from sessions.circuits.targets import value
 from sessions.errors import UsageError
 from sessions.events import Steps, finished
-from sessions.model.cancel import Cancel
 from sessions.model.finite import locating
 from sessions.model.info import Encoded, Token
 from sessions.model.opening import OpenModel

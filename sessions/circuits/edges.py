@@ -32,6 +32,7 @@ import torch
 from msgspec import structs
 from torch import Tensor
 
+from sessions.cancel import Cancel
 from sessions.circuits.attribution import Attribution, attribute
 from sessions.circuits.circuit import Circuit, Neuron, Target
 from sessions.circuits.cutting import Cut, Spot, edges_into, shares_of
@@ -40,7 +41,6 @@ from sessions.circuits.methods.relp import Relp
 from sessions.circuits.targets import value_of
 from sessions.errors import ModelError, NotFinite, UsageError
 from sessions.events import Progress, Steps
-from sessions.model.cancel import Cancel
 from sessions.model.finite import locating
 from sessions.model.hooks import watched
 from sessions.model.opening import OpenModel

@@ -30,12 +30,12 @@ import torch
 from msgspec import structs
 from torch import Tensor
 
+from sessions.cancel import Cancel
 from sessions.circuits.attribution import place_of, refuse_experts
 from sessions.circuits.cases import Case
 from sessions.circuits.circuit import Neuron, Place
 from sessions.circuits.mean_effects import differences
 from sessions.events import Progress, Steps
-from sessions.model.cancel import Cancel
 from sessions.model.finite import not_finite
 from sessions.model.hooks import Change, on_neurons, together, watched
 from sessions.model.opening import OpenModel

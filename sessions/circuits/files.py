@@ -22,11 +22,12 @@ from typing import Any
 
 import msgspec
 
-from sessions import json_text, store
+from sessions import store
 from sessions.circuits.circuit import Circuit, Neuron, Target
 from sessions.circuits.sound import UNKNOWN_ID, sound
 from sessions.errors import ArtifactError
-from sessions.json_text import named, without_mark
+from sessions.files import json_text
+from sessions.files.json_text import named, without_mark
 from sessions.model.info import Prompt, Token
 
 #: Where a foreign file may keep its neurons, the reference implementation's own key first.

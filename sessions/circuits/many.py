@@ -23,6 +23,7 @@ import torch
 from msgspec import structs
 from torch import Tensor
 
+from sessions.cancel import Cancel
 from sessions.circuits.attribution import (
     STEPS,
     Attribution,
@@ -38,7 +39,6 @@ from sessions.circuits.discovery import USUAL, Discovery, Scope, Way
 from sessions.circuits.methods import DEFAULT
 from sessions.errors import UsageError
 from sessions.events import Progress, Steps
-from sessions.model.cancel import Cancel
 from sessions.model.finite import locating
 from sessions.model.info import Prompt
 from sessions.model.opening import OpenModel

@@ -17,13 +17,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sessions.cancel import Cancel
 from sessions.circuits.cases import Case
 from sessions.circuits.circuit import Neuron
 from sessions.circuits.verification import Verified, affordable, finite, stacked
 from sessions.events import Progress, Steps
 from sessions.interventions.treating import treated
 from sessions.interventions.treatment import Treatment
-from sessions.model.cancel import Cancel
 from sessions.model.finite import not_finite
 from sessions.model.hooks import after, skipped, together, watched
 from sessions.model.logits import only_at_ends, only_tokens

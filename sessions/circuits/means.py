@@ -20,8 +20,8 @@ from torch import Tensor
 
 from sessions.circuits.circuit import Neuron
 from sessions.errors import ArtifactError
+from sessions.files.tensor_file import TensorBytes, Tensors
 from sessions.model.parts import Anatomy
-from sessions.tensor_file import TensorBytes, Tensors
 
 _ABOUT = "about"
 

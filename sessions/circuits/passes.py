@@ -22,10 +22,10 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from sessions.cancel import Cancel
 from sessions.circuits.attribution import STEPS, Attribution, Measure, Reference, SiteRelevance
 from sessions.circuits.rules import Attention, attended, behind_the_head, half, linearised
 from sessions.errors import NotFinite
-from sessions.model.cancel import Cancel
 from sessions.model.homes import home_of
 from sessions.model.hooks import Change, Routing, after, on_neurons, together, watched, watched_back
 from sessions.model.logits import only_at_ends

@@ -17,11 +17,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from sessions.cancel import Cancel
 from sessions.circuits.attribution import OTHER_REFERENCE, Reference, refuse_experts
-from sessions.disk import check_regular, write_file
 from sessions.errors import ArtifactError, UsageError
 from sessions.events import Progress, Steps
-from sessions.model.cancel import Cancel
+from sessions.files.disk import check_regular, write_file
 from sessions.model.finite import not_finite
 from sessions.model.hooks import Change, after, on_neurons, together, watched
 from sessions.model.opening import OpenModel

@@ -21,9 +21,9 @@ from functools import cache
 
 from msgspec import Struct
 
+from sessions.cancel import look
 from sessions.circuits.circuit import Circuit, Neuron, Place
 from sessions.errors import UsageError
-from sessions.model.cancel import look
 
 # Nine digits are beyond any model; where there are more, the word is none of these.
 _N = r"[0-9]{1,9}(?![0-9])"

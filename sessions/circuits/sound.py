@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from sessions.cancel import look
 from sessions.circuits.circuit import BEYOND, Circuit, Neuron, Target
 from sessions.errors import ArtifactError, UsageError
-from sessions.model.cancel import look
 
 if TYPE_CHECKING:
     from sessions.model.parts import Anatomy

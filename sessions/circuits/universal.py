@@ -17,13 +17,13 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from sessions.cancel import Cancel
 from sessions.circuits.choosing import Choice
 from sessions.circuits.discovery import Question, Way, discover
 from sessions.circuits.methods import within_reach
-from sessions.disk import read_file, write_file
 from sessions.errors import ArtifactError
 from sessions.events import Progress, Steps
-from sessions.model.cancel import Cancel
+from sessions.files.disk import read_file, write_file
 from sessions.model.info import ModelInfo, Prompt
 from sessions.model.opening import OpenModel
 from sessions.model.tokens import encode

@@ -32,13 +32,13 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from sessions.cancel import Cancel
 from sessions.circuits.circuit import Neuron, Target
 from sessions.circuits.targets import only_target
 from sessions.errors import NotFinite
 from sessions.events import Progress, Steps
 from sessions.interventions.treating import treated
 from sessions.interventions.treatment import Treatment
-from sessions.model.cancel import Cancel
 from sessions.model.finite import not_finite
 from sessions.model.homes import free_memory
 from sessions.model.hooks import after, skipped, together, watched

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from sessions.edits.adapter_files import Contents, Factors
+from sessions.adapters.folders import Contents, Factors
 from sessions.edits.edit import Sheet
 from sessions.edits.wrapping import activate, active, configs_of, plain_modules, unwrap, wrap
 from sessions.errors import ArtifactError, ModelError, UsageError
@@ -52,7 +52,7 @@ class Adapter:
         Raises:
             ArtifactError: it is not there any more, or another one now has its name.
         """
-        from sessions.edits.adapter_shelf import Shelf
+        from sessions.adapters.shelf import Shelf
 
         kept = Shelf(home).read(self.name)
         if kept.contents.sha256 != self.sha256:

@@ -23,16 +23,16 @@ from accelerate.hooks import remove_hook_from_module
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from sessions.disk import reported, sync_folder
+from sessions.cancel import Cancel
 from sessions.errors import ArtifactError, ModelError
 from sessions.events import Progress, Steps
+from sessions.files.disk import reported, sync_folder
+from sessions.files.temporary import noted, put_in_place, temporary_folder
 from sessions.model import fingerprint as fingerprints
 from sessions.model.background import Meter, first_line, in_background, progress_to
-from sessions.model.cancel import Cancel
 from sessions.model.homes import weight_of
 from sessions.model.hooks import watched
 from sessions.model.opening import OpenModel, open_model
-from sessions.temporary import noted, put_in_place, temporary_folder
 
 #: No weights file is larger than this.
 SHARD = "4GB"

@@ -21,9 +21,10 @@ import torch
 from msgspec.structs import replace
 from torch import Tensor
 
+from sessions.cancel import Cancel
 from sessions.circuits.card import reads
 from sessions.circuits.circuit import Neuron
-from sessions.circuits.lens import AT_ONCE, extremes, predicted
+from sessions.directions.lens import AT_ONCE, extremes, predicted
 from sessions.edits.commuting import beside, scaled_under
 from sessions.edits.deltas import (
     Factors,
@@ -44,7 +45,6 @@ from sessions.edits.hooked import hooked
 from sessions.edits.ledger import Ledger
 from sessions.errors import ModelError
 from sessions.events import Progress, Steps
-from sessions.model.cancel import Cancel
 from sessions.model.homes import home_of
 from sessions.model.hooks import watched
 from sessions.model.opening import OpenModel

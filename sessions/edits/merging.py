@@ -17,15 +17,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from sessions.atlas.corpus import Corpus
+from sessions.cancel import Cancel
 from sessions.edits.adapters import Adapter, Closed
 from sessions.edits.edit import LowRank
 from sessions.errors import ModelError
 from sessions.events import Progress, Steps
-from sessions.model.cancel import Cancel
 from sessions.model.hooks import watched
 from sessions.model.opening import OpenModel
 from sessions.model.tokens import plain_ids
+from sessions.texts.corpus import Corpus
 
 #: Paragraphs that are read beside the prompt, and tokens of each.
 TEXTS, TOKENS = 8, 64

@@ -24,7 +24,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
-from sessions.edits.adapter_shelf import Shelf
+from sessions.adapters.shelf import Shelf
 from sessions.edits.adapters import Adapter
 from sessions.edits.edit import Edit
 from sessions.errors import UsageError

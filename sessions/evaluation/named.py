@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 
-from sessions.edits.adapter_files import read_folder
-from sessions.edits.adapter_shelf import Shelf
+from sessions.adapters.folders import read_folder
+from sessions.adapters.shelf import Shelf
 from sessions.edits.adapters import Adapter
 from sessions.errors import ArtifactError, UsageError
 from sessions.session import Session

@@ -12,6 +12,9 @@ from contextlib import closing
 from dataclasses import dataclass
 from time import perf_counter
 
+from sessions.cancel import Cancel
+from sessions.comparisons.comparing import under
+from sessions.comparisons.sweeping import LARGEST_BATCH, ROWS
 from sessions.errors import UsageError
 from sessions.evaluation.arms import Arm
 from sessions.evaluation.checks import judged, token_at, word_at
@@ -21,10 +24,7 @@ from sessions.evaluation.tasks import Task
 from sessions.evaluation.unrelated import loss, predicted
 from sessions.events import Progress, Steps
 from sessions.interventions.arms import Condition, repetition
-from sessions.interventions.comparing import under
-from sessions.interventions.sweeping import LARGEST_BATCH, ROWS
 from sessions.interventions.treatment import Treatment
-from sessions.model.cancel import Cancel
 from sessions.model.generation import Decoding, Row, generate
 from sessions.model.hooks import watched
 from sessions.model.info import Encoded

@@ -20,11 +20,11 @@ from typing import Any
 
 from msgspec import Struct
 
+from sessions.cancel import look
 from sessions.errors import ArtifactError
 from sessions.evaluation.checks import KINDS, Check, checked, usual
 from sessions.evaluation.languages import LANGUAGES
-from sessions.json_text import foreign, named, without_mark
-from sessions.model.cancel import look
+from sessions.files.json_text import foreign, named, without_mark
 from sessions.model.info import Prompt
 
 _EXAMPLE = '{"prompt": "What is 17 + 25?", "answer": "42"}'

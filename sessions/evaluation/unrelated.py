@@ -14,19 +14,19 @@ import torch
 from msgspec import structs
 from torch import Tensor, nn
 
-from sessions.atlas.corpus import Corpus
+from sessions.cancel import Cancel
+from sessions.comparisons.comparing import under
 from sessions.errors import UsageError
 from sessions.events import Progress, Steps
 from sessions.interventions.arms import Condition
-from sessions.interventions.comparing import under
 from sessions.interventions.treatment import Treatment
-from sessions.model.cancel import Cancel
 from sessions.model.generation import left_padded
 from sessions.model.hooks import watched
 from sessions.model.info import Encoded, Prompt
 from sessions.model.opening import OpenModel
 from sessions.model.rows import LARGEST_BATCH, batches
 from sessions.model.tokens import encode, last_positions
+from sessions.texts.corpus import Corpus
 
 LENGTH, ENOUGH = 128, 2048
 #: Logits in memory at once: positions times vocabulary.

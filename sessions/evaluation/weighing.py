@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 
 from msgspec import structs
 
+from sessions.comparisons.sweeping import Chosen, Place, Plan, Share
 from sessions.edits.adapters import Adapter, check_fit
 from sessions.errors import ArtifactError, UsageError
 from sessions.evaluation.named import DEPTHS, ROUND, kept_adapter, round_adapter, rounds_of_series, weighted
-from sessions.interventions.sweeping import Chosen, Place, Plan, Share
 from sessions.session import Session
 
 #: Weights that are meant where none are given.

@@ -23,9 +23,9 @@ from typing import Generic, Literal, TypeVar
 
 from msgspec import Struct, structs
 
+from sessions.cancel import look
 from sessions.circuits.circuit import Neuron
 from sessions.errors import UsageError
-from sessions.model.cancel import look
 
 Region = Literal["all", "prompt", "generated", "thought", "answer"]
 #: Regions that an opening or closing marker bounds.

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from sessions.model.cancel import Cancel
+from sessions.cancel import Cancel
 from sessions.model.finite import not_finite
 from sessions.model.hooks import watched
 from sessions.model.info import TokenChance

@@ -29,10 +29,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sessions.disk import sync_folder
 from sessions.errors import ModelError
 from sessions.events import Progress, Steps
-from sessions.temporary import temporary_folder
+from sessions.files.disk import sync_folder
+from sessions.files.temporary import temporary_folder
 
 CHUNK = 4 * 2**20
 NOTICE = "NOTICE.md"

@@ -43,10 +43,10 @@ from typing import Any, BinaryIO, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from sessions.disk import LARGEST, read_file, reading
+from sessions.cancel import Cancel
 from sessions.errors import ModelError
 from sessions.events import Progress, Steps
-from sessions.model.cancel import Cancel
+from sessions.files.disk import LARGEST, read_file, reading
 from sessions.model.homes import weight_of
 
 BLOCK = 64 * 2**10

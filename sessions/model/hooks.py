@@ -16,8 +16,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from sessions.cancel import Cancel
 from sessions.errors import ModelError
-from sessions.model.cancel import Cancel
 from sessions.model.parts import Anatomy, DenseSite, ExpertSite, Layer, Site
 
 

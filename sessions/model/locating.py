@@ -23,9 +23,9 @@ import huggingface_hub
 from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 from huggingface_hub.utils import logging as hub_logging
 
-from sessions.disk import LARGEST, check_regular, read_file, reading
 from sessions.errors import ArtifactError, ModelError
 from sessions.events import Steps
+from sessions.files.disk import LARGEST, check_regular, read_file, reading
 from sessions.lines import line_of
 from sessions.model import fingerprint
 from sessions.model.background import Meter, Stopped, byte_bars, first_line, in_background

@@ -11,8 +11,8 @@ from sessions.circuits.agreement import Agreement
 from sessions.circuits.circuit import Circuit, Neuron, Target
 from sessions.circuits.comparing import Comparison
 from sessions.circuits.flow import Bottleneck, Edge, Hub, Inflow, LayerFlow, SuperWeight
+from sessions.directions.findings import Direction, LayerCosine, Origin, Span, TopOverlap
 from sessions.events import Value
-from sessions.vectors.findings import Direction, LayerCosine, Origin, Span, TopOverlap
 
 
 class Discovered(Value, frozen=True, kw_only=True):

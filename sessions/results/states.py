@@ -8,11 +8,11 @@ from msgspec import Struct
 
 from sessions.atlas.findings import Profile, QuietRow, TopRow
 from sessions.circuits.circuit import Neuron, Target
+from sessions.directions.features import About, Encoding
 from sessions.events import Value
 from sessions.interventions.arms import Arm, Shift
-from sessions.interventions.transplants import LayerMap, Observed, Placed
 from sessions.model.info import Encoded
-from sessions.vectors.features import About, Encoding
+from sessions.patching.transplants import LayerMap, Observed, Placed
 
 
 class AtlasBuilt(Value, frozen=True, kw_only=True):

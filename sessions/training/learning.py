@@ -27,6 +27,7 @@ import peft
 import torch
 from torch import Tensor
 
+from sessions.cancel import Cancel
 from sessions.circuits.circuit import Neuron
 from sessions.edits.edit import Edit
 from sessions.edits.wrapping import activate, unwrap, wrap
@@ -34,7 +35,6 @@ from sessions.errors import ArtifactError, UsageError
 from sessions.events import Progress, Steps
 from sessions.interventions.suppressing import Suppression
 from sessions.model import anatomy as architectures
-from sessions.model.cancel import Cancel
 from sessions.model.homes import refuse_offloaded
 from sessions.model.hooks import watched
 from sessions.model.opening import OpenModel

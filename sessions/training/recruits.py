@@ -31,10 +31,10 @@ from torch import Tensor
 
 from sessions.circuits.circuit import Neuron
 from sessions.errors import ArtifactError
-from sessions.floats import from_bytes, to_bytes
+from sessions.files.floats import from_bytes, to_bytes
+from sessions.files.tensor_file import TensorBytes, Tensors
 from sessions.model.hooks import Change, on_neurons, together
 from sessions.model.parts import Anatomy, DenseSite
-from sessions.tensor_file import TensorBytes, Tensors
 from sessions.training.gradients import ModuleGradients
 
 Measure = Literal["gradient", "largest", "last", "activation"]

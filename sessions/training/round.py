@@ -21,15 +21,15 @@ import torch
 from safetensors.torch import save as tensors_as_bytes
 from torch import Tensor
 
-from sessions import tensor_file
-from sessions.disk import alone, binned, make_folder, read_file, reported, sync_folder, turn, write_file
 from sessions.errors import ArtifactError
-from sessions.floats import to_bytes
-from sessions.json_text import decoded, readable
+from sessions.files import tensor_file
+from sessions.files.disk import alone, binned, make_folder, read_file, reported, sync_folder, turn, write_file
+from sessions.files.floats import to_bytes
+from sessions.files.json_text import decoded, readable
+from sessions.files.temporary import temporary_folder
+from sessions.files.tensor_file import Tensors
 from sessions.model.info import same_model
 from sessions.store import Store, checked_name
-from sessions.temporary import temporary_folder
-from sessions.tensor_file import Tensors
 from sessions.training.findings import FORMAT, KIND, Round
 from sessions.training.recruits import Recruits
 

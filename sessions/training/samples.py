@@ -23,7 +23,7 @@ from sessions.model.opening import OpenModel
 from sessions.model.replies import Written, written
 from sessions.model.thinking import in_common
 from sessions.model.tokens import Joined, encode, joined, spans_of, turn_end
-from sessions.training.sample_files import PARTS, Sample
+from sessions.texts.sample_files import PARTS, Sample
 
 #: The weight of tokens that no part names.
 FILLER = "filler"

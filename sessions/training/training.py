@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
+from sessions.cancel import Cancel
 from sessions.circuits.circuit import Neuron
 from sessions.edits.edit import Edit
 from sessions.errors import ArtifactError, Cancelled, UsageError
 from sessions.events import Steps
 from sessions.journal import versions
-from sessions.model.cancel import Cancel
 from sessions.model.info import same_model
 from sessions.model.opening import OpenModel
 from sessions.model.parts import Anatomy

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sessions import results
-from sessions.vectors.features import ARCHITECTURES, About, Encoding
+from sessions.directions.features import ARCHITECTURES, About, Encoding
 from sessions.views.blocks import AnyBlock, Column, Row, StandsFor, Table
 from sessions.views.registry import facts, viewed
 from sessions.views.writing import percent, quoted, signed

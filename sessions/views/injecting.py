@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from math import isnan
 
 from sessions import results
-from sessions.interventions.transplants import Placed
+from sessions.patching.transplants import Placed
 from sessions.views.blocks import AnyBlock, Cell, Column, Heat, Note, Row, Scale, StandsFor, Table
 from sessions.views.interventions import bars, texts
 from sessions.views.registry import facts, viewed

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sessions import results
-from sessions.edits.rewritten import Firing, Replied, Saying, Separation
+from sessions.rewriting.rewritten import Firing, Replied, Saying, Separation
 from sessions.views.blocks import AnyBlock, ArmText, Cell, Column, Fact, Facts, Note, Row, Table, Texts
 from sessions.views.interventions import parting
 from sessions.views.registry import facts, viewed

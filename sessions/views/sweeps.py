@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from sessions import results
+from sessions.comparisons.cells import Cell as SweptCell
+from sessions.comparisons.cells import Curve, Flip, Knee
 from sessions.interventions.arms import Arm
-from sessions.interventions.cells import Cell as SweptCell
-from sessions.interventions.cells import Curve, Flip, Knee
 from sessions.views.blocks import AnyBlock, Cell, Column, Kind, Note, Row, Table
 from sessions.views.interventions import SCOPES, intervention
 from sessions.views.registry import facts, viewed

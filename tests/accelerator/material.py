@@ -14,8 +14,8 @@ from pathlib import Path
 
 from transformers import PreTrainedModel
 
+from sessions.directions import sae_files
 from sessions.model.opening import OpenModel
-from sessions.vectors import sae_files
 from tests.adapters import made
 from tests.autoencoders import random_autoencoder
 

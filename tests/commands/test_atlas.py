@@ -15,10 +15,10 @@ import torch
 
 from commands import run
 from commands.grammar import parse
-from sessions import disk
 from sessions.circuits.circuit import Neuron
 from sessions.errors import UsageError
 from sessions.events import Progress, Result
+from sessions.files import disk
 from sessions.lines import quoted
 from sessions.model.hooks import on_neurons
 from sessions.model.opening import OpenModel, adopt

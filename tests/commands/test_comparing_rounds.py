@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from commands.grammar import complete
+from commands.completing import complete
 from sessions.events import Result, Value, from_json, to_json
 from sessions.model.opening import adopt
 from sessions.results import RoundsCompared, RoundTrained

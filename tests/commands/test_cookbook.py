@@ -60,11 +60,10 @@ def test_a_file_goes_through_and_what_it_expects_is_true(
 
 
 def test_between_them_they_show_what_the_workbench_is_for() -> None:
-    used = {parse(line.text).verb for file in FILES.values() for line in script.read(Path(file.path))}
+    used = {VERBS[parse(line.text).verb].head for file in FILES.values() for line in script.read(Path(file.path))}
     assert used >= {"discover", "ablate", "sweep", "contrast", "vector", "edges", "faithfulness"}
     assert used >= {"rewrite", "say", "train-round", "evaluate", "inspect", "fingerprint", "undo"}
     assert used >= {"surgery", "crab", "rounds", "recruits", "ensemble", "atlas", "capture", "inject", "sae"}
-    assert used <= VERBS.keys()
 
 
 @pytest.mark.parametrize("name", sorted(FILES))

@@ -15,8 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from commands import verb as registry
+from commands.calling import call_line
 from commands.choices import METHOD, SCOPE, OneOf, SomeOf
-from commands.grammar import VERBS, call_line, complete, parse
+from commands.completing import complete
+from commands.grammar import VERBS, parse
 from commands.names import FileName
 from commands.ranges import Layers, Positions, Spans
 from commands.request import Arg, Constraint, Excludes, Flag, Flags, Needs, Opt, Options, Request, fields_of
@@ -44,13 +46,13 @@ from tests.commands.driving import result
 
 
 @contextmanager
-def declared(name: str, kind: type[Request]) -> Iterator[Verb]:
+def declared(name: str, kind: type[Request], default: bool = False) -> Iterator[Verb]:
     """The verb of a struct in the block, and none of it afterwards."""
-    verb(name, family="test", example=name)(kind)
+    verb(name, family="test", example=name, default=default)(kind)
     try:
         yield VERBS[name]
     finally:
-        del VERBS[name]
+        registry.DEFAULTS.pop(VERBS.pop(name).head, None)
         registry.TEXTS.discard(name)
 
 
@@ -169,6 +171,75 @@ def test_a_block_of_options_stands_in_a_verb_once() -> None:
 
     with pytest.raises(TypeError, match="two fields of one name"):
         verb("twice", family="test", example="twice")(Twice)
+
+
+class Bow(Request, frozen=True):
+    """Bow."""
+
+    depth: Annotated[int, Opt(Whole(), "how deep")] = 1
+
+    def run(self, session: Session) -> Quit:
+        session.results["bowed"].append(self)  # type: ignore[arg-type]
+        return Quit()
+
+
+@pytest.fixture
+def greet() -> Iterator[None]:
+    """The sub-verbs `greet wave`, and `greet bow`, which `greet` alone means."""
+    with declared("greet wave", Wave), declared("greet bow", Bow, default=True):
+        yield
+
+
+def test_each_sub_verb_has_parameters_of_its_own(greet: None) -> None:
+    assert request("greet wave bob 3 --silent") == Wave("bob", 3, silent=True)
+    assert request("greet bow --depth 2") == request("greet --depth 2") == Bow(2)
+    assert request("greet --depth 2 bow") == Bow(2)  # options may stand before the word that names it
+    assert request("greet") == Bow()
+    with pytest.raises(UsageError, match="greet bow has no option --silent"):
+        parse("greet bow --silent")
+
+
+def test_the_line_of_a_sub_verb_names_it(greet: None) -> None:
+    assert Bow(2).line() == "greet bow --depth 2"
+    assert Wave("bob").line() == "greet wave bob"
+
+
+def test_a_sub_verb_that_does_not_exist_is_told_the_nearest(greet: None) -> None:
+    with pytest.raises(UsageError, match="greet has no 'wawe'") as refused:
+        parse("greet wawe")
+    assert (refused.value.hint, refused.value.column) == ("did you mean greet wave?", 6)
+    with pytest.raises(UsageError, match="greet has no 'x'") as refused:
+        parse('greet "x"')
+    assert refused.value.hint == "one of: greet wave, greet bow"
+    with declared("meet now", Bow), pytest.raises(UsageError, match="meet needs a word more"):
+        parse("meet")
+    with pytest.raises(UsageError, match="there is no verb 'gret'") as refused:
+        parse("gret bow")
+    assert refused.value.hint == "did you mean greet?"
+
+
+def test_sub_verbs_are_offered_behind_their_first_word(greet: None) -> None:
+    assert [each.text for each in complete("gre")] == ["greet"]
+    assert [each.text for each in complete("greet ")] == ["wave", "bow"]
+    assert [each.text for each in complete("greet w")] == ["wave"]
+    assert [each.text for each in complete("greet wave b")] == ["bob"]
+    assert [each.text for each in complete("greet --")] == ["--depth"]
+    assert "--silent" in [each.text for each in complete("greet wave --")]
+
+
+def test_python_may_name_a_sub_verb_by_its_first_argument(greet: None) -> None:
+    assert call_line("greet wave", "bob", silent=True) == "greet wave bob --silent"
+    assert call_line("greet", "wave", "bob", silent=True) == "greet wave bob --silent"
+    assert call_line("greet", action="bow", depth=2) == call_line("greet", depth=2) == "greet bow --depth 2"
+
+
+def test_help_of_a_first_word_lists_its_sub_verbs(greet: None, tmp_path: Path) -> None:
+    session = Session(tmp_path)
+    text = result(session, "help greet").text
+    assert "greet wave [WHOM] [TIMES] [options]\n  Wave to someone" in text
+    assert "greet bow [options]\n  Bow (greet alone means this)" in text
+    assert result(session, "help greet wave").verb == "greet wave"
+    session.close()
 
 
 @pytest.mark.parametrize("made", VERBS.values(), ids=list(VERBS))

@@ -12,12 +12,12 @@ from rich.console import Console
 
 from commands import run
 from sessions.circuits.circuit import Circuit, Neuron, Target
-from sessions.circuits.prompts import Asked
 from sessions.events import Progress, Result, from_json, to_json
 from sessions.model.info import Token
 from sessions.model.opening import adopt
 from sessions.results import Edges
 from sessions.session import Session
+from sessions.texts.prompt_files import Asked
 from tests.commands.driving import events_of, failure, failure_in, result, unharmed
 from tests.families import tiny, tiny_tokenizer
 from workbench.presenters import present

@@ -12,11 +12,12 @@ import pytest
 import torch
 
 from commands import run
-from commands.grammar import complete
-from sessions import disk, saved_state
+from commands.completing import complete
+from sessions import saved_state
 from sessions.edits.edit import Edit, LowRank, Neurons
 from sessions.errors import ArtifactError
 from sessions.events import finished
+from sessions.files import disk
 from sessions.model.opening import OpenModel, adopt
 from sessions.session import Session
 from tests.commands.driving import failure, failure_in, result, unharmed

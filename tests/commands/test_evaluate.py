@@ -11,7 +11,7 @@ import msgspec
 import pytest
 import torch
 
-from commands.grammar import complete
+from commands.completing import complete
 from sessions.circuits.circuit import Neuron
 from sessions.edits.edit import Edit, Neurons
 from sessions.evaluation.scores import Reply

@@ -8,7 +8,8 @@ import pytest
 from msgspec import Struct
 
 import sessions.results as results
-from commands.grammar import VERBS, complete
+from commands.completing import complete
+from commands.grammar import VERBS
 from sessions.events import Value
 from sessions.results.path import names_of
 from sessions.session import Session

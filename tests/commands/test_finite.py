@@ -10,7 +10,7 @@ import pytest
 
 from commands import run
 from sessions.events import Failed, Result
-from sessions.json_text import infinite
+from sessions.files.json_text import infinite
 from sessions.model.opening import adopt
 from sessions.session import Session
 from tests.commands.driving import failure, result
@@ -79,9 +79,9 @@ def test_an_injection_that_is_too_strong_names_the_layer_and_the_arm(little: Ses
 def test_a_result_that_holds_no_number_after_all_fails_by_the_name_of_its_field(
     little: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from sessions.vectors import vector
+    from sessions.directions import vector
 
     monkeypatch.setattr(vector, "length", lambda _: math.inf)
-    monkeypatch.setattr("sessions.vectors.decomposing.length", lambda _: math.inf)
+    monkeypatch.setattr("sessions.directions.decomposing.length", lambda _: math.inf)
     failed = failure(little, "capture state --at cat --layer 1")
     assert failed.message == "the result holds a number that is not finite: directions[0].norm is inf"

@@ -12,7 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from commands.grammar import VERBS, Call, Completion, call_line, complete, find, parse
+from commands.calling import call_line
+from commands.completing import Completion, complete
+from commands.grammar import VERBS, Call, find, parse
 from commands.line import words
 from commands.names import FileName, ModelName
 from commands.verb import Verb
@@ -430,7 +432,7 @@ def test_what_a_verb_does_not_take_is_refused() -> None:
 
 def test_the_grammar_needs_no_torch() -> None:
     code = (
-        "import sys, commands.grammar as g; g.complete('abl'); g.parse('discover x'); "
+        "import sys, commands.completing as c, commands.grammar as g; c.complete('abl'); g.parse('discover x'); "
         "print([name for name in ('torch', 'transformers', 'peft') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)

@@ -16,18 +16,18 @@ from msgspec import structs
 
 from commands import run
 from sessions.circuits.circuit import Circuit, Neuron
+from sessions.directions.findings import Origin
+from sessions.directions.vector import Vector
 from sessions.edits.edit import Edit, LowRank, Neurons, Projection
 from sessions.edits.files import EditFile
 from sessions.events import Failed
+from sessions.files.layouts import _digest
+from sessions.files.tensor_file import TensorBytes, Tensors
 from sessions.interventions.presets import Known, Preset
-from sessions.layouts import _digest
 from sessions.model.info import Token
 from sessions.model.opening import OpenModel
 from sessions.session import Session
-from sessions.tensor_file import TensorBytes, Tensors
 from sessions.training.round import Rounds
-from sessions.vectors.findings import Origin
-from sessions.vectors.vector import Vector
 from tests.adapters import small
 from tests.commands.driving import failure, result, unharmed
 from tests.rounds import kept
@@ -418,7 +418,7 @@ def test_a_chain_of_command_files_ends_in_one_error(empty: Session) -> None:
 
 
 def test_a_path_of_a_thousand_folders_is_a_path(little: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sessions.disk.sync_folder", lambda _: None)  # a thousand of them take a while
+    monkeypatch.setattr("sessions.files.disk.sync_folder", lambda _: None)  # a thousand of them take a while
     deep = "/".join(["a"] * 1000)
     try:
         assert Path(result(little, f"export {deep}/c.json").path).is_file()

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import torch
 
-from commands.grammar import complete
+from commands.completing import complete
+from sessions.directions.vector import Vector
 from sessions.model.opening import OpenModel, adopt
 from sessions.session import Session
-from sessions.vectors.vector import Vector
 from tests.commands.driving import failure, result, unharmed
 from tests.families import tiny, tiny_tokenizer
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from commands.grammar import complete
+from commands.completing import complete
 from sessions.circuits.means import Means
 from sessions.model.hooks import on_neurons
 from sessions.model.opening import adopt

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from commands.grammar import complete
+from commands.completing import complete
 from sessions.circuits.methods import METHODS
 from sessions.model import homes
 from sessions.session import Session

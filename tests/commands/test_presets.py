@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from commands.grammar import complete
+from commands.completing import complete
 from sessions.circuits.circuit import Neuron
 from sessions.interventions.treatment import EVERYWHERE, Treatment, Where
 from sessions.model.opening import OpenModel, adopt

@@ -8,7 +8,7 @@ import msgspec
 from rich.console import Console
 
 from commands import run
-from commands.grammar import complete
+from commands.completing import complete
 from sessions.events import Result, Text
 from sessions.results import PromptSet
 from sessions.session import Session

@@ -132,8 +132,8 @@ def test_a_file_of_text_takes_what_the_model_says(little: Session) -> None:
 
 def test_targets_that_are_not_predicted_are_told(little: Session) -> None:
     from sessions.circuits.cases import settled
-    from sessions.circuits.prompts import Asked
     from sessions.events import finished
+    from sessions.texts.prompt_files import Asked
 
     vocabulary = [f" {letter}" for letter in "abcdefghijklmnopqrstuvwxyz"]
     asked = [Asked(prompt="the cat", target=text, raw=True) for text in vocabulary]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from commands.grammar import complete
+from commands.completing import complete
 from commands.running import run
 from sessions.events import Failed, Progress
 from sessions.model.opening import OpenModel, adopt

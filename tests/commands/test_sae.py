@@ -13,16 +13,16 @@ import torch
 from msgspec import structs
 from safetensors.torch import save_file
 
-from commands.grammar import complete
+from commands.completing import complete
 from sessions import saved_state
+from sessions.directions import sae_files
+from sessions.directions.features import Which
+from sessions.directions.sae import Autoencoder
+from sessions.directions.vector import Vector
 from sessions.events import finished
 from sessions.interventions.arms import Condition
-from sessions.interventions.transplanting import captured
+from sessions.patching.transplanting import captured
 from sessions.session import Session
-from sessions.vectors import sae_files
-from sessions.vectors.features import Which
-from sessions.vectors.sae import Autoencoder
-from sessions.vectors.vector import Vector
 from tests.autoencoders import random_autoencoder
 from tests.commands.driving import failure, held, result, unharmed
 

@@ -182,7 +182,7 @@ def test_a_pattern_of_an_adapter_that_backtracks_or_is_none_is_refused(
 def test_patterns_of_an_adapter_fit_as_they_do_in_peft(little: Session) -> None:
     from peft.utils.other import get_pattern_key
 
-    from sessions.edits.adapter_files import scaling_of
+    from sessions.adapters.folders import scaling_of
 
     modules = [f"model.layers.{layer}.self_attn.{name}_proj" for layer in range(3) for name in "qv"]
     patterns = {"layers.1.self_attn.q_proj": 2, r"^model[.]layers[.]2.*": 3, r"v_pro.|x": 5, "odel.layers.0": 7}
@@ -234,7 +234,7 @@ def test_a_configuration_can_be_cancelled_while_it_is_read(empty: Session) -> No
 def test_a_corpus_that_never_ends_a_line_is_refused_with_the_limit(
     little: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from sessions.atlas import corpus
+    from sessions.texts import corpus
 
     monkeypatch.setattr(corpus, "LONGEST", 1000)
     Path("long.txt").write_text("x" * 2000)

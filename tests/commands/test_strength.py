@@ -9,7 +9,7 @@ import msgspec
 import pytest
 import torch
 
-from commands.grammar import complete
+from commands.completing import complete
 from sessions import saved_state
 from sessions.interventions.treatment import Treatment
 from sessions.model.opening import adopt

@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from commands import run
-from commands.grammar import complete
-from sessions.edits.parallel import read_parallel
+from commands.completing import complete
 from sessions.events import Failed, Progress
 from sessions.model.hooks import count_hooks
 from sessions.model.opening import OpenModel, adopt
 from sessions.session import Session
+from sessions.texts.parallel import read_parallel
 from tests.commands.driving import events_of, failure, failure_in, result, unharmed
 from tests.families import tiny, tiny_tokenizer
 
@@ -199,8 +199,8 @@ OTHERS = {
     ],
 )
 def test_what_is_wrong_is_said_and_nothing_has_changed(ready: Session, line: str, said: str) -> None:
+    from sessions.directions.vector import Vector
     from sessions.edits.edit import Edit, Projection
-    from sessions.vectors.vector import Vector
 
     for name, data in OTHERS.items():
         Path(name).write_bytes(data)

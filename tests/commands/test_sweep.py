@@ -9,9 +9,9 @@ import msgspec
 import pytest
 
 from commands import run
-from commands.grammar import complete
+from commands.completing import complete
+from sessions.comparisons import sweep_files
 from sessions.events import Progress
-from sessions.interventions import sweep_files
 from sessions.model.opening import OpenModel
 from sessions.results import Swept, SweptGrid
 from sessions.session import Session

@@ -14,9 +14,9 @@ from rich.console import Console
 from torch import Tensor
 
 from commands import run
-from commands.grammar import complete
+from commands.completing import complete
+from sessions.comparisons.cells import Flip, Knee
 from sessions.events import Failed, Progress
-from sessions.interventions.cells import Flip, Knee
 from sessions.model.opening import OpenModel, adopt
 from sessions.results import Swept, SweptGrid
 from sessions.session import Session

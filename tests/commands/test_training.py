@@ -18,11 +18,11 @@ from sessions.events import Failed, Progress
 from sessions.model.opening import adopt
 from sessions.results import RecruitsShown, RoundsShown, RoundTrained
 from sessions.session import Session
+from sessions.texts.sample_files import Sample, read_samples
 from sessions.training import learning
 from sessions.training.losses import loss_of
 from sessions.training.reproducible import Reproducible
 from sessions.training.round import Rounds
-from sessions.training.sample_files import Sample, read_samples
 from sessions.training.samples import lessons_of
 from tests.adapters import small
 from tests.commands.driving import failure, result, unharmed

@@ -10,12 +10,13 @@ import pytest
 import torch
 from gguf import GGUFReader
 
-from commands.grammar import complete, parse
+from commands.completing import complete
+from commands.grammar import parse
+from sessions.directions.vector import Vector
 from sessions.model.hooks import after
 from sessions.model.opening import OpenModel
 from sessions.session import Session
 from sessions.store import Key
-from sessions.vectors.vector import Vector
 from tests.commands.driving import failure, result, unharmed
 
 JOY = 'vector joy "the sun" "a fly"'

@@ -14,10 +14,10 @@ import pytest
 
 import commands
 from commands.grammar import VERBS
+from sessions.directions import sae_files
 from sessions.events import Progress, Text
 from sessions.model.opening import OpenModel, adopt
 from sessions.session import Reading, Session
-from sessions.vectors import sae_files
 from tests.adapters import small
 from tests.autoencoders import random_autoencoder
 from tests.commands.driving import events_of, failure, result

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from commands import script
 from commands.grammar import parse, words_of
 from sessions.circuits.files import write_json
+from sessions.earlier import pipeline
 from sessions.errors import ArtifactError, UsageError
 from sessions.lines import comment_of, line_of, with_options
 from sessions.model.locating import located
 from sessions.session import Session
-from sessions.training import pipeline
 from tests.commands.driving import failure, result, unharmed
 
 CODE = "model ./x --trust-remote-code"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from sessions.directions.features import About, Encoding, Feature
 from sessions.events import Value
 from sessions.results import AutoencoderOpened, StateEncoded
-from sessions.vectors.features import About, Encoding, Feature
 
 
 def samples(text: str) -> Iterator[Value]:

@@ -10,8 +10,8 @@ from msgspec import structs
 from sessions.circuits.circuit import Neuron, Target
 from sessions.events import Value
 from sessions.interventions.arms import Arm, Shift
-from sessions.interventions.transplants import LayerMap, Observed, Placed
 from sessions.model.info import Encoded, Prompt, Token
+from sessions.patching.transplants import LayerMap, Observed, Placed
 from sessions.results import Injected, InjectedByLayer
 
 

@@ -12,18 +12,18 @@ from sessions.circuits.agreement import Agreement
 from sessions.circuits.circuit import Circuit, Neuron, Target
 from sessions.circuits.comparing import compared
 from sessions.circuits.flow import Edge, SuperWeight, between_layers, bottlenecks, gathered, hubs
+from sessions.comparisons.cells import Cell, Knee, Top, curve_of
+from sessions.directions.findings import Aligned, Direction, LayerCosine, Origin, Span, TopOverlap
 from sessions.evaluation.pairing import paired
 from sessions.evaluation.scores import ByLanguage, Reply, score
 from sessions.events import State, Value
 from sessions.interventions.arms import Arm, PartInForce, Shift
-from sessions.interventions.cells import Cell, Knee, Top, curve_of
 from sessions.interventions.presets import Known
 from sessions.model.info import Encoded, ModelInfo, Prompt, Token, TokenChance, Turn
 from sessions.store import Row
 from sessions.training.comparing import compared as rounds_compared
 from sessions.training.findings import Epoch, Outcome, Plan, Round, Step
 from sessions.training.trajectory import trajectory
-from sessions.vectors.findings import Aligned, Direction, LayerCosine, Origin, Span, TopOverlap
 from tests.samples.atlas import profiled
 
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from msgspec import structs
 
 from sessions.circuits.circuit import Neuron
-from sessions.edits.rewritten import AtAlpha, Braked, Firing, Replied, Saying, Separation
 from sessions.events import Value
 from sessions.model.info import Token
 from sessions.results import Rewritten
+from sessions.rewriting.rewritten import AtAlpha, Braked, Firing, Replied, Saying, Separation
 
 
 def samples(text: str) -> Iterator[Value]:

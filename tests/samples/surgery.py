@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from msgspec import structs
 
-from sessions.edits.cuts import LayerCut
 from sessions.events import Value
 from sessions.results import ProblemsWritten, SubspaceCut
+from sessions.surgery.cuts import LayerCut
 from tests.samples.injecting import two_arms
 
 

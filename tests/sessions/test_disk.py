@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from sessions import disk
-from sessions.disk import check_regular, read_file, reading
+from sessions.cancel import Cancel, looking_at
 from sessions.errors import ArtifactError, Cancelled
-from sessions.model.cancel import Cancel, looking_at
+from sessions.files import disk
+from sessions.files.disk import check_regular, read_file, reading
 
 
 @pytest.mark.parametrize("name", ["pipe", "/dev/zero", "/dev/tty", "."])

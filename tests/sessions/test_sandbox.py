@@ -8,9 +8,9 @@ import threading
 import pytest
 
 from sessions import expressions
+from sessions.cancel import Cancel, looking_at
 from sessions.errors import Cancelled, ModelError
 from sessions.model import templates
-from sessions.model.cancel import Cancel, looking_at
 from tests.families import tiny_tokenizer
 
 USER = {"role": "user", "content": "the cat"}

@@ -26,14 +26,14 @@ from hypothesis import strategies as st
 from msgspec import Struct
 
 import sessions
-from sessions import tensor_file
 from sessions.circuits.circuit import Circuit, Neuron, Target
-from sessions.disk import binned, read_file, write_file
+from sessions.directions.vector import Vector
 from sessions.errors import ArtifactError, UsageError
+from sessions.files import tensor_file
+from sessions.files.disk import binned, read_file, write_file
+from sessions.files.tensor_file import Tensors
 from sessions.model.info import Prompt, Token
 from sessions.store import Key, Store, check_model, checked_name, default_home
-from sessions.tensor_file import Tensors
-from sessions.vectors.vector import Vector
 
 ROOT = Path(sessions.__file__).parents[1]
 
@@ -793,7 +793,7 @@ def test_what_was_deleted_last_comes_back_first_though_the_clock_went_back(
         def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
             return datetime.now(tz) - cls.back
 
-    monkeypatch.setattr("sessions.disk.datetime", Clock)
+    monkeypatch.setattr("sessions.files.disk.datetime", Clock)
     for size in (1, 2, 3):
         Clock.back = timedelta(days=400 * size)
         save(store, body=circuit(size))

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from sessions import disk
-from sessions.temporary import put_in_place, swept_home, temporary_folder
+from sessions.files import disk
+from sessions.files.temporary import put_in_place, swept_home, temporary_folder
 
 ROOT = Path(__file__).parents[2]
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 
 from sessions.errors import ArtifactError
-from sessions.tensor_file import SIZES, TensorBytes, Tensors, digest, read, texts_of, written
+from sessions.files.tensor_file import SIZES, TensorBytes, Tensors, digest, read, texts_of, written
 
 NAMES = st.text(max_size=8).filter(lambda name: name != "__metadata__")
 TEXTS = st.dictionaries(st.text(max_size=8), st.text(max_size=20), max_size=4)

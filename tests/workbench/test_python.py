@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import workbench
-from commands import grammar
+from commands import calling, grammar
 from commands.verb import key_of
 from sessions import results
 from sessions.errors import Cancelled, UsageError, WorkbenchError
@@ -55,9 +55,9 @@ def test_an_option_is_called_what_is_typed(wb: Workbench) -> None:
 
 
 def test_what_an_option_was_called_before_is_still_understood() -> None:
-    line = grammar.call_line("rewrite", "L1/N2", push=" a", when="last", **{"as": "meow"})
+    line = calling.call_line("rewrite", "L1/N2", push=" a", when="last", **{"as": "meow"})
     assert line == 'rewrite L1/N2 --push " a" --when last --as meow'
-    assert grammar.call_line("rewrite", "L1/N2", push=" a", rule="last", name="meow") == line
+    assert calling.call_line("rewrite", "L1/N2", push=" a", rule="last", name="meow") == line
 
 
 def test_signatures_say_what_is_needed_and_what_is_a_flag(wb: Workbench) -> None:

@@ -18,8 +18,8 @@ from pathlib import Path
 
 from textual.timer import Timer
 
-from commands import grammar
-from commands.grammar import Completion
+from commands import calling, completing, grammar
+from commands.completing import Completion
 from sessions.errors import UsageError, WorkbenchError
 from workbench.app import copying
 from workbench.app.bars import Remark
@@ -113,7 +113,7 @@ class WorkbenchApp(Shell):
         if board.host or board.running or board.waiting:
             return  # it may be bringing back its own
         self._model = None
-        line = grammar.call_line("model", name)
+        line = calling.call_line("model", name)
         if not board.state.model:
             self.sending.give([line])
         elif board.state.model not in (name, Path(name).name):
@@ -125,7 +125,7 @@ class WorkbenchApp(Shell):
 
     def complete(self, line: str, cursor: int) -> Sequence[Completion]:
         client = self.hearing.client
-        return grammar.complete(line, cursor) if client is None else client.complete(line, cursor)
+        return completing.complete(line, cursor) if client is None else client.complete(line, cursor)
 
     def run_lines(self, lines: Sequence[str]) -> None:
         """Run lines in the host, one after another; `quit` leaves."""

@@ -17,8 +17,8 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.timer import Timer
 
-from commands import grammar
-from commands.grammar import Completion
+from commands import completing, grammar
+from commands.completing import Completion
 from commands.line import is_blank
 from sessions.errors import UsageError
 from workbench.app.bars import Remark
@@ -126,10 +126,11 @@ class CommandLine(Entry):
             if line.startswith(value) and line != value and "\n" not in line:
                 return line[len(value) :]
         first, gap, _ = value.lstrip().partition(" ")
-        verb = grammar.VERBS.get(first)
-        if gap and verb is not None and verb.example.startswith(value) and verb.example != value:
-            return verb.example[len(value) :]
-        found = grammar.complete(value)
+        examples = [verb.example for verb in grammar.VERBS.values() if gap and verb.head == first]
+        example = next((each for each in examples if each.startswith(value) and each != value), "")
+        if example:
+            return example[len(value) :]
+        found = completing.complete(value)
         whole = value[: found[0].start] + found[0].text if found else ""
         return whole[len(value) :] if whole.startswith(value) and not value.endswith(" ") else ""
 

@@ -15,9 +15,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from sessions.disk import write_file
 from sessions.errors import WorkbenchError
-from sessions.temporary import temporary_folder
+from sessions.files.disk import write_file
+from sessions.files.temporary import temporary_folder
 from workbench.host.starting import environment
 
 COPIED = "copied.txt"

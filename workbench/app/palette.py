@@ -16,8 +16,8 @@ from textual.containers import Vertical
 from textual.fuzzy import Matcher
 from textual.screen import ModalScreen
 
-from commands import grammar, library
-from commands.grammar import Completion
+from commands import calling, grammar, library
+from commands.completing import Completion
 from sessions.errors import UsageError
 from workbench.app.choices import Choice, Choices
 from workbench.app.entry import Entry
@@ -39,9 +39,9 @@ def saved(complete: Callable[[str, int], Sequence[Completion]]) -> Iterator[Thin
         yield Thing(f"load {found.text}", found.description or "saved circuit", line=f"load {found.text}")
     here = sorted(Path().glob("*.wb"))[:_MOST_FILES]
     for path in here:
-        yield Thing(f"run {path.name}", "command file", line=grammar.call_line("run", str(path)))
+        yield Thing(f"run {path.name}", "command file", line=calling.call_line("run", str(path)))
     for file in library.files():
-        yield Thing(f"run {file.name}", file.heading, line=grammar.call_line("run", file.path))
+        yield Thing(f"run {file.name}", file.heading, line=calling.call_line("run", file.path))
 
 
 def sifted(things: Sequence[Thing], query: str) -> list[Thing]:

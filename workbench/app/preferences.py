@@ -23,8 +23,8 @@ from typing import Any
 
 from textual.keys import KEY_NAME_REPLACEMENTS, Keys
 
-from sessions.disk import read_file, write_file
 from sessions.errors import ArtifactError
+from sessions.files.disk import read_file, write_file
 from sessions.lines import quoted
 from workbench.app.bindings import split
 from workbench.app.themes import THEMES

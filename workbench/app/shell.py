@@ -18,7 +18,7 @@ from textual.reactive import Reactive
 from textual.screen import Screen
 from textual.widget import Widget
 
-from commands.grammar import Completion
+from commands.completing import Completion
 from sessions.errors import WorkbenchError
 from sessions.store import Store
 from workbench.app import copying, preferences

@@ -14,7 +14,8 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, suppress
 from typing import TypeVar
 
-from commands.grammar import Completion, parse
+from commands.completing import Completion
+from commands.grammar import parse
 from commands.line import is_text
 from sessions.errors import Cancelled, UsageError
 from sessions.events import Event, Failed, Progress, Result, Started, State

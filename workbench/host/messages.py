@@ -14,7 +14,7 @@ from msgspec import Meta, Raw, Struct
 # Results are found by their class: a client must know them all to read one.
 import sessions.results  # noqa: F401
 from sessions.events import Event, State, from_json
-from sessions.json_text import escaped
+from sessions.files.json_text import escaped
 
 #: Bytes of a client's message at most, its newline included.
 LARGEST = 2**20

@@ -24,8 +24,8 @@ import msgspec
 from msgspec import Struct
 
 from commands.line import is_text
-from sessions.disk import make_folder, read_file, reported
 from sessions.errors import ArtifactError, WorkbenchError
+from sessions.files.disk import make_folder, read_file, reported
 from sessions.store import Store, checked_name
 
 #: Bytes a socket's path may have; the smallest limit of the systems there are is 103.

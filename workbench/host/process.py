@@ -26,8 +26,8 @@ from typing import Any
 import click
 from msgspec import Raw, structs
 
-from commands import grammar
-from commands.grammar import call_line
+from commands import completing, grammar
+from commands.calling import call_line
 from commands.running import run, with_remark
 from sessions import saved_state
 from sessions.errors import ArtifactError, Cancelled, UsageError, WorkbenchError
@@ -150,7 +150,7 @@ class Host:
         try:
             session = copy.copy(self._session)
             session.folder = Path(asked.folder)
-            found = grammar.complete(asked.line, asked.cursor, session)
+            found = completing.complete(asked.line, asked.cursor, session)
         except Exception:  # an unreadable home has no names to offer; using it says why
             found = []
         return Completions(tuple(Found(each.start, each.text, each.description) for each in found), asked.ticket)

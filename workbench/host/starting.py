@@ -14,7 +14,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from sessions.disk import reported
+from sessions.files.disk import reported
 from workbench.host.client import Client
 from workbench.host.messages import Welcome
 from workbench.host.places import Holder, HostError, Place

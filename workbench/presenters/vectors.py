@@ -10,7 +10,7 @@ from rich.text import Text as Line
 from sessions import results
 from sessions.circuits.circuit import Neuron
 from sessions.circuits.comparing import Shared
-from sessions.vectors.findings import EXPLAINED_BY, Direction, TopOverlap
+from sessions.directions.findings import EXPLAINED_BY, Direction, TopOverlap
 from workbench.presenters import parts
 from workbench.presenters.parts import shown
 from workbench.writing import MISSING, bar, facts, inline, percent, quoted, signed

@@ -20,11 +20,11 @@ from sessions.events import Steps
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from sessions.cancel import Cancel
     from sessions.circuits.attribution import Attribution, Reference, SiteRelevance
     from sessions.circuits.choosing import Candidates
     from sessions.circuits.circuit import Target
     from sessions.circuits.passes import Pass
-    from sessions.model.cancel import Cancel
     from sessions.model.opening import OpenModel
 
 

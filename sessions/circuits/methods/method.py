@@ -17,11 +17,11 @@ from sessions.errors import UsageError
 from sessions.events import Steps
 
 if TYPE_CHECKING:
+    from sessions.cancel import Cancel
     from sessions.circuits.attribution import Attribution, Reference
     from sessions.circuits.choosing import Candidates
     from sessions.circuits.circuit import Target
     from sessions.circuits.passes import Pass
-    from sessions.model.cancel import Cancel
     from sessions.model.opening import OpenModel
     from sessions.model.parts import Anatomy
 

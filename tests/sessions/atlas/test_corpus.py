@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sessions.atlas import corpus as room
-from sessions.atlas.corpus import Corpus
 from sessions.errors import ArtifactError, UsageError, WorkbenchError
 from sessions.events import finished
+from sessions.texts import corpus as room
+from sessions.texts.corpus import Corpus
 
 PARAGRAPHS = st.lists(
     st.text(st.characters(codec="utf-8", exclude_characters="\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029\n"))

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
+from sessions.cancel import Cancel
 from sessions.circuits import rules
 from sessions.circuits.attribution import Attribution, attribute
 from sessions.circuits.rules import half, identity, identity_centred
 from sessions.errors import Cancelled, ModelError
 from sessions.model import anatomy
-from sessions.model.cancel import Cancel
 from sessions.model.hooks import count_hooks
 from sessions.model.info import Prompt
 from sessions.model.opening import OpenModel

@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from sessions.circuits.cases import last_logits, settled
-from sessions.circuits.prompts import Asked, read_prompts
 from sessions.errors import ArtifactError, UsageError
 from sessions.events import finished
 from sessions.model.hooks import count_hooks
 from sessions.model.opening import OpenModel, adopt
 from sessions.model.rows import batches
+from sessions.texts.prompt_files import Asked, read_prompts
 from tests.families import DENSE, MOE, tiny, tiny_tokenizer
 
 ROWS = ([1, 9, 30, 12], [1, 14], [1, 20, 21, 22, 23, 40, 41])

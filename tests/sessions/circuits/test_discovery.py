@@ -13,12 +13,12 @@ from sessions.circuits.attribution import Reference
 from sessions.circuits.choosing import Choice
 from sessions.circuits.circuit import Circuit, Neuron
 from sessions.circuits.discovery import Question, Scope, Way, discover, discovering
-from sessions.circuits.lens import pushed
 from sessions.circuits.verification import verify
+from sessions.comparisons.comparing import compare
+from sessions.directions.lens import pushed
 from sessions.errors import UsageError
 from sessions.events import finished
 from sessions.interventions.arms import Condition
-from sessions.interventions.comparing import compare
 from sessions.interventions.treating import treated
 from sessions.interventions.treatment import Treatment
 from sessions.model.generation import Decoding

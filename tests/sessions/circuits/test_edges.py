@@ -17,21 +17,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from sessions.cancel import Cancel
 from sessions.circuits import cutting
 from sessions.circuits.attribution import attribute
 from sessions.circuits.circuit import Circuit, Neuron, Target
 from sessions.circuits.diagram import BREADTH, dot, tree
 from sessions.circuits.edges import Traced, edges_of, trace
 from sessions.circuits.flow import Edge, between_layers, bottlenecks, gathered, hubs, super_weights
-from sessions.circuits.prompts import Asked
 from sessions.circuits.rules import half, linearised
 from sessions.errors import Cancelled, ModelError, UsageError
 from sessions.events import collected, finished
-from sessions.model.cancel import Cancel
 from sessions.model.hooks import after, count_hooks, on_neurons
 from sessions.model.info import Prompt, Token
 from sessions.model.opening import OpenModel, adopt
 from sessions.model.parts import ExpertSite
+from sessions.texts.prompt_files import Asked
 from tests.families import DENSE, tiny, tiny_tokenizer
 from tests.linear_replay import worst_edge
 from tests.reference import AUSTIN

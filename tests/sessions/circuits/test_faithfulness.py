@@ -17,7 +17,6 @@ from sessions.circuits.choosing import Choice
 from sessions.circuits.circuit import Neuron
 from sessions.circuits.discovery import Way
 from sessions.circuits.faithfulness import NONE, WHOLE, Run, curve, drawn, faithfulness, ranked, targets
-from sessions.circuits.prompts import Asked, read_prompts
 from sessions.circuits.recording import means, recorded
 from sessions.errors import ModelError, UsageError
 from sessions.events import finished
@@ -25,6 +24,7 @@ from sessions.interventions.treating import treated
 from sessions.interventions.treatment import Treatment
 from sessions.model.hooks import count_hooks
 from sessions.model.opening import OpenModel, adopt
+from sessions.texts.prompt_files import Asked, read_prompts
 from tests.families import DENSE, MOE, tiny, tiny_tokenizer
 
 PROMPTS = ("the cat", "in a hat, the dogs", "a", "then we ate")

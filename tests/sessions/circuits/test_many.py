@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from sessions.cancel import Cancel
 from sessions.circuits.attribution import Attribution, Reference, attribute
 from sessions.circuits.cases import Case, settled
 from sessions.circuits.choosing import Choice
@@ -18,14 +19,13 @@ from sessions.circuits.circuit import Circuit, Neuron
 from sessions.circuits.discovery import Scope, Way
 from sessions.circuits.many import Aggregate, Gathering, collapsed, discover, mean_target
 from sessions.circuits.mean_effects import mean_effects
-from sessions.circuits.prompts import Asked
 from sessions.circuits.recording import means
 from sessions.circuits.verification import verify
 from sessions.errors import Cancelled, ModelError, UsageError
 from sessions.events import Progress, collected, finished
-from sessions.model.cancel import Cancel
 from sessions.model.hooks import count_hooks
 from sessions.model.opening import OpenModel, adopt
+from sessions.texts.prompt_files import Asked
 from tests.families import DENSE, MOE, tiny, tiny_tokenizer
 
 TEXTS = ("the cat", "a", "in the end of it", "hello there", "the dog sat on a hat?")

@@ -11,13 +11,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sessions.cancel import Cancel
 from sessions.circuits.circuit import Neuron, Target
 from sessions.circuits.verification import LARGEST_BATCH, _cut, affordable, verify
 from sessions.errors import Cancelled, ModelError, UsageError
 from sessions.events import finished
 from sessions.interventions.treating import treated
 from sessions.interventions.treatment import Treatment
-from sessions.model.cancel import Cancel
 from sessions.model.hooks import after, count_hooks
 from sessions.model.info import Token
 from sessions.model.opening import OpenModel, adopt

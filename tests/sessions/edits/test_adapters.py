@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from sessions.adapters.combinations import COMBINATIONS
+from sessions.adapters.ensembling import How, Member, ensemble
+from sessions.adapters.folders import CONFIG, WEIGHTS, read_folder
 from sessions.circuits.attribution import attribute
 from sessions.circuits.circuit import Neuron
-from sessions.edits.adapter_files import CONFIG, WEIGHTS, read_folder
 from sessions.edits.adapters import Adapter, Closed
-from sessions.edits.combinations import COMBINATIONS
 from sessions.edits.edit import Edit, Neurons
-from sessions.edits.ensembling import How, Member, ensemble
 from sessions.edits.ledger import Ledger
 from sessions.edits.merging import merged
 from sessions.errors import ArtifactError, ModelError, UsageError, WorkbenchError

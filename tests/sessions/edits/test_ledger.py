@@ -11,10 +11,10 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from sessions.cancel import Cancel
 from sessions.edits.edit import Edit, Neurons
 from sessions.edits.ledger import Ledger
 from sessions.errors import ArtifactError, Cancelled, UsageError
-from sessions.model.cancel import Cancel
 from sessions.model.generation import Decoding, generate
 from sessions.model.hooks import count_hooks, watched
 from sessions.model.opening import OpenModel, adopt

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sessions.edits.parallel import read_parallel, written
-from sessions.edits.problem_texts import LANGUAGES, TEXTS
-from sessions.edits.problems import FORMS, KINDS, MOST, built_in, problems
 from sessions.errors import ArtifactError, UsageError
 from sessions.evaluation.tasks import read_tasks
+from sessions.surgery.problem_texts import LANGUAGES, TEXTS
+from sessions.surgery.problems import FORMS, KINDS, MOST, built_in, problems
+from sessions.texts.parallel import read_parallel, written
 
 # ---- the problems, worked out once more from their English
 

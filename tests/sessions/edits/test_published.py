@@ -14,9 +14,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from sessions.circuits.circuit import Neuron
+from sessions.earlier.published import Data, Signature, Trained, read
+from sessions.earlier.published_lora import Lora
 from sessions.edits.edit import Edit
-from sessions.edits.published import Data, Signature, Trained, read
-from sessions.edits.published_lora import Lora
 from sessions.errors import ArtifactError, UsageError
 from sessions.interventions.presets import Preset
 from sessions.model.opening import OpenModel, adopt

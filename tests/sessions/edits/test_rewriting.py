@@ -9,25 +9,25 @@ from dataclasses import replace
 import pytest
 import torch
 
+from sessions.cancel import Cancel
 from sessions.circuits.circuit import Neuron
-from sessions.circuits.prompts import Asked
 from sessions.edits.edit import Neurons
-from sessions.edits.examples import Examples, built_in, by_prompts, by_rule, just_said
-from sessions.edits.rewriting import Wanted, choose, remarks, rewrite
-from sessions.edits.rewritten import AtAlpha, Saying
-from sessions.edits.rules import Rule, nothing_found, places, read_rule
-from sessions.edits.separating import Passes, separation
-from sessions.edits.teaching import OPEN, Parts, counted, direction
 from sessions.errors import Cancelled, UsageError
 from sessions.events import finished
-from sessions.model.cancel import Cancel
 from sessions.model.generation import Decoding
 from sessions.model.hooks import before, count_hooks
 from sessions.model.info import Token
 from sessions.model.opening import OpenModel, adopt
 from sessions.model.places import parts_of
 from sessions.model.tokens import token_text
-from sessions.training.sample_files import Sample
+from sessions.rewriting.examples import Examples, built_in, by_prompts, by_rule, just_said
+from sessions.rewriting.rewriting import Wanted, choose, remarks, rewrite
+from sessions.rewriting.rewritten import AtAlpha, Saying
+from sessions.rewriting.rules import Rule, nothing_found, places, read_rule
+from sessions.rewriting.separating import Passes, separation
+from sessions.rewriting.teaching import OPEN, Parts, counted, direction
+from sessions.texts.prompt_files import Asked
+from sessions.texts.sample_files import Sample
 from tests.families import DENSE, MOE, tiny, tiny_tokenizer
 
 SAMPLES = tuple(

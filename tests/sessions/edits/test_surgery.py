@@ -9,17 +9,26 @@ import pytest
 import torch
 from torch import Tensor
 
-from sessions.edits import subspaces
-from sessions.edits.cutting_out import change_of, has_bias, norm_behind, projections
+from sessions.cancel import Cancel
+from sessions.directions.vector import Vector
 from sessions.edits.edit import Edit, Projection
 from sessions.edits.hooked import hooked
-from sessions.edits.subspaces import States, Subspace, apart, of_tokens, of_vector, of_versions, orthonormal, states_of
 from sessions.errors import ModelError, UsageError
 from sessions.events import finished
-from sessions.model.cancel import Cancel
 from sessions.model.hooks import count_hooks, on_states, together
 from sessions.model.opening import OpenModel, adopt
-from sessions.vectors.vector import Vector
+from sessions.surgery import subspaces
+from sessions.surgery.cutting_out import change_of, has_bias, norm_behind, projections
+from sessions.surgery.subspaces import (
+    States,
+    Subspace,
+    apart,
+    of_tokens,
+    of_vector,
+    of_versions,
+    orthonormal,
+    states_of,
+)
 from tests.families import DENSE, LAYERS, MOE, tiny, tiny_tokenizer
 
 IDS = [1, 8, 22, 40, 13, 9]

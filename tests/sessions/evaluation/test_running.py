@@ -184,7 +184,7 @@ def test_a_reply_that_does_not_fit_is_refused_with_its_line() -> None:
 
 
 def test_unrelated_text_is_cut_and_has_something_to_predict(tmp_path: Path) -> None:
-    from sessions.atlas.corpus import Corpus
+    from sessions.texts.corpus import Corpus
 
     opened = adopt(tiny("llama"), tiny_tokenizer(), name="llama")
     documents = unrelated(opened, Corpus())

@@ -14,13 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from sessions.cancel import Cancel
 from sessions.circuits.circuit import Neuron
+from sessions.comparisons.chatting import Reply, asked, forgotten, gone_on, replied
 from sessions.errors import Cancelled
 from sessions.events import Text, collected, finished
 from sessions.interventions.arms import Condition
-from sessions.interventions.chatting import Reply, asked, forgotten, gone_on, replied
 from sessions.interventions.treatment import Treatment
-from sessions.model.cancel import Cancel
 from sessions.model.generation import Decoding, ending_ids
 from sessions.model.hooks import count_hooks
 from sessions.model.info import Conversation, Prompt, Turn

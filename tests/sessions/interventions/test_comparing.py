@@ -10,15 +10,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sessions.cancel import Cancel
 from sessions.circuits.circuit import Neuron, Target
+from sessions.comparisons.comparing import answered, compare
+from sessions.comparisons.diverging import divergences
 from sessions.errors import Cancelled, ModelError
 from sessions.events import Text, finished
 from sessions.interventions.arms import Arm, Condition, repetition, shifts
-from sessions.interventions.comparing import answered, compare
-from sessions.interventions.diverging import divergences
 from sessions.interventions.treating import treated
 from sessions.interventions.treatment import Treatment, Where
-from sessions.model.cancel import Cancel
 from sessions.model.generation import Decoding
 from sessions.model.hooks import count_hooks
 from sessions.model.info import Prompt, Token

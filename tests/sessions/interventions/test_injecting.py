@@ -11,13 +11,10 @@ from msgspec import structs
 from torch import Tensor
 
 from sessions.circuits.circuit import Neuron
+from sessions.directions.vector import Vector
 from sessions.errors import ModelError
 from sessions.events import finished
 from sessions.interventions.arms import Condition
-from sessions.interventions.injecting import Injection, injected, seen_at
-from sessions.interventions.layer_sweep import swept
-from sessions.interventions.reaching import reaches, reaches_below
-from sessions.interventions.transplanting import Transplant, captured, passed, source_of, transplanted
 from sessions.interventions.treating import treated
 from sessions.interventions.treatment import Treatment, Where
 from sessions.model.generation import Decoding, generate
@@ -25,7 +22,10 @@ from sessions.model.hooks import StateSite, count_hooks
 from sessions.model.info import Encoded, Prompt
 from sessions.model.opening import OpenModel, adopt
 from sessions.model.tokens import encode
-from sessions.vectors.vector import Vector
+from sessions.patching.injecting import Injection, injected, seen_at
+from sessions.patching.layer_sweep import swept
+from sessions.patching.reaching import reaches, reaches_below
+from sessions.patching.transplanting import Transplant, captured, passed, source_of, transplanted
 from tests.families import DENSE, LAYERS, MOE, OLD, tiny, tiny_tokenizer
 
 IDS = torch.tensor([[3, 9, 27, 17, 51, 5, 33]])

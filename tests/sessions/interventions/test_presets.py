@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from sessions.circuits.circuit import Neuron
+from sessions.earlier.inventories import SPELLINGS, presets_within, read_inventory, written
 from sessions.errors import ArtifactError, UsageError
-from sessions.interventions.inventories import SPELLINGS, presets_within, read_inventory, written
 from sessions.interventions.presets import MODES, REGIONS, Known, Preset, clash, part, preset_of, treatments
 from sessions.interventions.treatment import Treatment, Where, refuse_overlaps
 from sessions.store import Store

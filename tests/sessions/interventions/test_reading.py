@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sessions.circuits.circuit import Neuron
+from sessions.comparisons.comparing import answered, compare
+from sessions.comparisons.diverging import AT_ONCE, divergences
 from sessions.errors import UsageError
 from sessions.events import finished
 from sessions.interventions.arms import Condition
-from sessions.interventions.comparing import answered, compare
-from sessions.interventions.diverging import AT_ONCE, divergences
 from sessions.interventions.reading import Extents
 from sessions.interventions.treating import treated
 from sessions.interventions.treatment import EVERYWHERE, Region, Treatment, Where, refuse_overlaps

@@ -19,16 +19,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sessions.cancel import Cancel
 from sessions.circuits.circuit import Neuron, Target
+from sessions.comparisons import sweep_chart, sweep_files, sweeping
+from sessions.comparisons.cells import Cell, Top, curve_of, knee_of, lines_of
+from sessions.comparisons.comparing import compare
+from sessions.comparisons.sweeping import Chosen, Plan, question
 from sessions.errors import ArtifactError, Cancelled, UsageError
 from sessions.events import finished
-from sessions.interventions import sweep_chart, sweep_files, sweeping
 from sessions.interventions.arms import Condition
-from sessions.interventions.cells import Cell, Top, curve_of, knee_of, lines_of
-from sessions.interventions.comparing import compare
-from sessions.interventions.sweeping import Chosen, Plan, question
 from sessions.interventions.treatment import Treatment, Where
-from sessions.model.cancel import Cancel
 from sessions.model.generation import Decoding
 from sessions.model.hooks import count_hooks
 from sessions.model.info import Prompt, Token

@@ -8,9 +8,9 @@ import pytest
 
 from sessions.circuits.circuit import Neuron
 from sessions.errors import NotFinite
+from sessions.files.json_text import infinite
 from sessions.interventions.treating import treated
 from sessions.interventions.treatment import Treatment
-from sessions.json_text import infinite
 from sessions.model.distribution import next_logits
 from sessions.model.finite import first_lost, locating
 from sessions.model.hooks import count_hooks

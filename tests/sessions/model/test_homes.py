@@ -11,7 +11,7 @@ from accelerate import dispatch_model
 from torch import Tensor, nn
 
 from sessions.circuits.attribution import Attribution, attribute
-from sessions.circuits.lens import predicted
+from sessions.directions.lens import predicted
 from sessions.errors import ModelError
 from sessions.events import finished
 from sessions.model import homes

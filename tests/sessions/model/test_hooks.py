@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from sessions.cancel import Cancel
 from sessions.errors import Cancelled
 from sessions.model import anatomy
-from sessions.model.cancel import Cancel
 from sessions.model.hooks import after, before, count_hooks, on_neurons, together, watched
 from tests.families import tiny
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from sessions.circuits.card import reads
 from sessions.circuits.circuit import Neuron
-from sessions.circuits.lens import predicted, pushed
+from sessions.directions.lens import predicted, pushed
 from sessions.edits.edit import Edit, Neurons
 from sessions.edits.inspecting import inspected
 from sessions.edits.ledger import Ledger

@@ -15,20 +15,20 @@ from msgspec import structs
 from safetensors import safe_open
 from torch import nn
 
+from sessions.cancel import Cancel
 from sessions.circuits.circuit import Neuron
 from sessions.errors import ArtifactError, Cancelled, UsageError
 from sessions.events import Progress, collected, finished
-from sessions.model.cancel import Cancel
 from sessions.model.hooks import count_hooks
 from sessions.model.opening import OpenModel, adopt
 from sessions.store import Store
+from sessions.texts.sample_files import Sample
 from sessions.training.findings import Plan
 from sessions.training.learning import Trained, learn
 from sessions.training.losses import loss_of
 from sessions.training.projections import check_modules, modules_of
 from sessions.training.recruits import Recruits
 from sessions.training.round import Rounds
-from sessions.training.sample_files import Sample
 from sessions.training.samples import lessons_of
 from sessions.training.training import Job, drawn_like, train
 from sessions.training.unfinished import Begun, Unfinished, data_of

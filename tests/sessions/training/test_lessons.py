@@ -8,18 +8,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sessions.edits.examples import by_rule
-from sessions.edits.rules import read_rule
+from sessions.comparisons.chatting import replied
 from sessions.errors import UsageError
 from sessions.events import finished
 from sessions.interventions.arms import Condition
-from sessions.interventions.chatting import replied
 from sessions.model.generation import Decoding, ending_ids
 from sessions.model.info import Prompt
 from sessions.model.opening import OpenModel
 from sessions.model.texts import text_of
 from sessions.model.tokens import encode
-from sessions.training.sample_files import Sample
+from sessions.rewriting.examples import by_rule
+from sessions.rewriting.rules import read_rule
+from sessions.texts.sample_files import Sample
 from sessions.training.samples import lessons_of
 from tests.vocabularies import CHATS, VOCABULARIES, opened, saying, spoken
 

@@ -12,9 +12,9 @@ from torch.nn import functional
 
 from sessions.errors import ArtifactError
 from sessions.events import Progress, finished
+from sessions.files.tensor_file import Tensors, digest, read, written
 from sessions.model.opening import OpenModel, adopt
 from sessions.store import Store
-from sessions.tensor_file import Tensors, digest, read, written
 from sessions.training.comparing import compared
 from sessions.training.findings import Plan, Step, by_layer, epochs_of, shares
 from sessions.training.gradients import ModuleGradients

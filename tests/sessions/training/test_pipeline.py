@@ -8,8 +8,8 @@ import pytest
 
 from commands.grammar import parse
 from commands.script import read as read_script
+from sessions.earlier.pipeline import command_file, configuration, contents_of
 from sessions.errors import ArtifactError
-from sessions.training.pipeline import command_file, configuration, contents_of
 
 YAML = """
 mode_name: D

@@ -11,7 +11,7 @@ import pytest
 
 from sessions.errors import ArtifactError, UsageError
 from sessions.model.opening import OpenModel
-from sessions.training.sample_files import Sample, read_samples, samples_at
+from sessions.texts.sample_files import Sample, read_samples, samples_at
 from sessions.training.samples import lessons_of
 from tests.thinking import TEMPLATES
 

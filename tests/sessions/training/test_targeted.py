@@ -11,10 +11,10 @@ from sessions.edits.edit import Edit, Neurons
 from sessions.errors import ArtifactError, ModelError, UsageError
 from sessions.events import finished
 from sessions.model.opening import OpenModel, adopt
+from sessions.texts.sample_files import Sample
 from sessions.training.findings import Plan
 from sessions.training.learning import Trained, learn
 from sessions.training.losses import loss_of
-from sessions.training.sample_files import Sample
 from sessions.training.samples import lessons_of
 from sessions.training.targeted import targets_of
 from tests.families import tiny, tiny_tokenizer

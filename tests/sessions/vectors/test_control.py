@@ -8,16 +8,16 @@ import pytest
 import torch
 from torch import Tensor
 
+from sessions.cancel import Cancel
+from sessions.directions.control import at_ends, difference_of_means
+from sessions.directions.vector import Vector, Where, cosine
 from sessions.errors import Cancelled, ModelError, UsageError
 from sessions.events import finished
 from sessions.model.anatomy import DOWN_NAMES
-from sessions.model.cancel import Cancel
 from sessions.model.hooks import after, count_hooks
 from sessions.model.info import Prompt
 from sessions.model.opening import OpenModel, adopt
 from sessions.model.tokens import encode
-from sessions.vectors.control import at_ends, difference_of_means
-from sessions.vectors.vector import Vector, Where, cosine
 from tests.families import DENSE, LAYERS, MOE, OLD, tiny, tiny_tokenizer
 
 POSITIVE = ([1, 9, 30, 12], [1, 14, 22], [1, 20, 21, 22, 23, 40, 41])

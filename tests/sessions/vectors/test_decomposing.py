@@ -5,15 +5,15 @@ from __future__ import annotations
 import pytest
 import torch
 
+from sessions.cancel import Cancel
 from sessions.circuits.circuit import Neuron
-from sessions.circuits.lens import pushed
+from sessions.directions.decomposing import decomposed, pursued
+from sessions.directions.findings import EXPLAINED_BY
+from sessions.directions.lens import pushed
+from sessions.directions.vector import Vector, Where
 from sessions.errors import ArtifactError, Cancelled
 from sessions.events import finished
-from sessions.model.cancel import Cancel
 from sessions.model.opening import OpenModel, adopt
-from sessions.vectors.decomposing import decomposed, pursued
-from sessions.vectors.findings import EXPLAINED_BY
-from sessions.vectors.vector import Vector, Where
 from tests.families import DENSE, MOE, tiny, tiny_tokenizer
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from gguf import GGMLQuantizationType, GGUFReader
 
+from sessions.directions.gguf import write_gguf
 from sessions.errors import ArtifactError
-from sessions.vectors.gguf import write_gguf
 from tests.sessions.vectors.test_vector import vector
 
 

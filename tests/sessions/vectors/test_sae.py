@@ -17,18 +17,18 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from benchmarks import train_sae
+from sessions.directions import sae_files
+from sessions.directions.features import ARCHITECTURES, SITES, Which
+from sessions.directions.sae import NORMALISATIONS, Autoencoder, encoding, fitted
 from sessions.errors import ArtifactError
 from sessions.events import finished
 from sessions.interventions.arms import Condition
-from sessions.interventions.injecting import Injection, injected
-from sessions.interventions.transplanting import captured
 from sessions.model.hooks import StateSite
 from sessions.model.info import Prompt
 from sessions.model.opening import OpenModel, adopt
 from sessions.model.tokens import encode
-from sessions.vectors import sae_files
-from sessions.vectors.features import ARCHITECTURES, SITES, Which
-from sessions.vectors.sae import NORMALISATIONS, Autoencoder, encoding, fitted
+from sessions.patching.injecting import Injection, injected
+from sessions.patching.transplanting import captured
 from tests.autoencoders import random_autoencoder
 from tests.families import tiny, tiny_tokenizer
 

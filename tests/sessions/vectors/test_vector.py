@@ -9,11 +9,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from sessions.directions.vector import Vector, Where
 from sessions.errors import ArtifactError, ModelError
+from sessions.files.tensor_file import TensorBytes, Tensors
 from sessions.model.opening import adopt
 from sessions.store import Store
-from sessions.tensor_file import TensorBytes, Tensors
-from sessions.vectors.vector import Vector, Where
 from tests.families import tiny, tiny_tokenizer
 
 

@@ -6,10 +6,10 @@ import pytest
 from textual.pilot import Pilot
 
 from sessions.circuits.circuit import Circuit, Neuron, Target
-from sessions.circuits.prompts import Asked
 from sessions.events import Result, State
 from sessions.model.info import Prompt, Token
 from sessions.results import Discovered
+from sessions.texts.prompt_files import Asked
 from tests.circuits import circuit_of
 from tests.workbench.app.alone import SIZES, Alone, alone, lines, press
 from tests.workbench.app.telling import about, fed

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from textual.pilot import Pilot
 
-from commands import grammar
+from commands import completing, grammar
 from tests.workbench.app.alone import lines
 from tests.workbench.app.still import Still, played, typed
 from workbench.app.app import offered
@@ -78,7 +78,7 @@ def test_saved_circuits_and_command_files_run_at_once(
     folder.mkdir()
     (folder / "my texas.wb").write_text("info\n")
     monkeypatch.chdir(folder)
-    found = {thing.name: thing.line for thing in saved(lambda line, cursor: [grammar.Completion(5, "texas", "200")])}
+    found = {thing.name: thing.line for thing in saved(lambda line, cursor: [completing.Completion(5, "texas", "200")])}
     assert found["load texas"] == "load texas"
     assert found["run my texas.wb"] == 'run "my texas.wb"'
     assert found["run capital"].endswith("capital.wb")

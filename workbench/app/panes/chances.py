@@ -11,7 +11,7 @@ from rich.text import Text
 from textual.binding import Binding, BindingType
 from textual.strip import Strip
 
-from commands.grammar import call_line
+from commands.calling import call_line
 from sessions.interventions.arms import Shift
 from sessions.model.info import TokenChance
 from sessions.results import Compared, Distribution, Generated, Injected

@@ -1,0 +1,1 @@
+"""LoRA adapters as PEFT folders: read, kept by name, and combined."""

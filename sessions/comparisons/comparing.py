@@ -1,0 +1,212 @@
+"""Comparing: texts written under several conditions, as the rows of one batch.
+
+Rows may have prompts and conditions of their own. All arms of a comparison read the same ids and, when sampling, meet
+the same random numbers, so what differs between two texts is what the intervention did. A batch of eight costs about a
+quarter of eight runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from sessions.cancel import Cancel
+from sessions.circuits.circuit import Target
+from sessions.circuits.targets import value_of
+from sessions.events import Progress, Steps, Text
+from sessions.interventions.arms import Arm, Condition, PartInForce
+from sessions.interventions.reading import Extents, Following
+from sessions.interventions.treating import treated
+from sessions.interventions.treatment import Treatment, Where
+from sessions.model.distribution import chances, likeliest
+from sessions.model.finite import not_finite
+from sessions.model.generation import Decoding, Row, generate, left_padded
+from sessions.model.hooks import watched
+from sessions.model.info import Encoded
+from sessions.model.opening import OpenModel
+from sessions.model.texts import text_of
+from sessions.model.tokens import last_positions
+
+#: Likeliest next tokens that are kept of each arm.
+KEPT = 10
+
+Asked = tuple[Encoded, Condition]
+"""A prompt, and the condition it is answered under."""
+
+
+def compare(
+    opened: OpenModel,
+    encoded: Encoded,
+    conditions: Sequence[Condition],
+    decoding: Decoding,
+    *,
+    target: Target | None = None,
+    streamed: bool = True,
+    cancel: Cancel | None = None,
+) -> Steps[tuple[tuple[Arm, ...], Tensor]]:
+    """`answered`, of one prompt under every condition."""
+    asked = [(encoded, condition) for condition in conditions]
+    targets = [] if target is None else [target] * len(asked)
+    return (yield from answered(opened, asked, decoding, targets=targets, streamed=streamed, cancel=cancel))
+
+
+def answered(
+    opened: OpenModel,
+    asked: Sequence[Asked],
+    decoding: Decoding,
+    *,
+    targets: Sequence[Target | None] = (),
+    streamed: bool = True,
+    lenient: bool = False,
+    cancel: Cancel | None = None,
+) -> Steps[tuple[tuple[Arm, ...], Tensor]]:
+    """Generate every row; yields the texts as they grow, or with `streamed` off how far they are.
+
+    Args:
+        targets: one a row, whose values are taken; none at all for no values.
+        lenient: take it where no arm's logits are numbers, as in a part of a larger job.
+
+    Returns the finished arms, in the order asked, and the logits of the first generated position, `[rows, vocab]`.
+    Every arm lists the likeliest tokens of all arms, so that they compare. An arm whose logits stop being numbers
+    stops there, and the others go on.
+
+    Raises:
+        UsageError: a neuron the model does not have.
+        NotFinite: no arm's logits are numbers at the first position, unless `lenient`; it is said where that begins.
+    """
+    aims = list(targets) or [None] * len(asked)
+    values = _sequences(opened, asked, aims, cancel)
+    prompts = [encoded.ids for encoded, _ in asked]
+    with watched(opened.anatomy, cancel), under(opened, asked) as following:
+        steps = generate(opened.model, opened.tokenizer, prompts, decoding)
+        step = next(steps)
+        first = step.logits.float()
+        values = [
+            _value(aim, row) if value is None else value for aim, row, value in zip(aims, first, values, strict=True)
+        ]
+        if not lenient and not bool(first.max(-1).values.isfinite().any()):
+            names = [repr(condition.name) for _, condition in asked] if len(asked) > 1 else ()
+            raise not_finite(opened, prompts, "the distribution of the first token", names)
+        while True:
+            if streamed:
+                pairs = zip(asked, step.pieces, strict=True)
+                yield from (Text(piece, condition.name) for (_, condition), piece in pairs if piece)
+            else:
+                yield Progress("generating", step.number + 1, decoding.max_tokens, "tokens")
+            try:
+                step = next(steps)
+            except StopIteration as stop:
+                return _arms(opened, asked, stop.value, following, first, aims, values), first
+
+
+@contextmanager
+def under(opened: OpenModel, asked: Sequence[Asked]) -> Iterator[Following]:
+    """Inside the block, row r of every batch is `asked[r]`: what it reads, and under which condition."""
+
+    extents = Extents(
+        prompts=tuple(len(encoded.ids) for encoded, _ in asked),
+        replies=tuple(encoded.reply or len(encoded.ids) for encoded, _ in asked),
+        decode=partial(text_of, opened.tokenizer),
+    )
+    with treated(opened.anatomy, [condition.treatments for _, condition in asked], extents) as following:
+        yield following
+
+
+@torch.inference_mode()
+def _sequences(
+    opened: OpenModel, asked: Sequence[Asked], targets: Sequence[Target | None], cancel: Cancel | None
+) -> list[float | None]:
+    """Log-probability of each target that is a sequence, read after its prompt; None of all others."""
+    rows = [number for number, target in enumerate(targets) if target is not None and target.sequence]
+    found: list[float | None] = [None] * len(asked)
+    if not rows:
+        return found
+    wanted = [[token.id for token in targets[row].tokens] for row in rows]  # type: ignore[union-attr]
+    texts = [[*asked[row][0].ids, *ids[:-1]] for row, ids in zip(rows, wanted, strict=True)]
+    with watched(opened.anatomy, cancel), under(opened, [asked[row] for row in rows]):
+        logits = _read(opened, texts, max(len(ids) for ids in wanted))
+    for row, ids, each in zip(rows, wanted, logits, strict=True):
+        column = torch.tensor(ids, device=each.device)[:, None]
+        found[row] = float(each[-len(ids) :].float().log_softmax(-1).gather(1, column).sum())
+    return found
+
+
+def _read(opened: OpenModel, texts: Sequence[Sequence[int]], kept: int) -> Tensor:
+    """Logits of the last `kept` positions of texts, `[rows, kept, vocab]`."""
+    ids, mask = left_padded(texts, opened.tokenizer.pad_token_id or 0, opened.device)
+    positions = (mask.cumsum(-1) - 1).clamp(min=0)
+    out = opened.model(
+        input_ids=ids,
+        attention_mask=mask,
+        position_ids=positions,
+        use_cache=False,
+        logits_to_keep=last_positions(kept, ids),
+    )
+    logits: Tensor = out.logits
+    return logits
+
+
+def _value(target: Target | None, logits: Tensor) -> float | None:
+    """The target's value, from a row's first logits, `[vocab]`."""
+    return None if target is None else float(value_of(target, logits[None]))
+
+
+def _arms(
+    opened: OpenModel,
+    asked: Sequence[Asked],
+    rows: Sequence[Row],
+    following: Following,
+    first: Tensor,
+    targets: Sequence[Target | None],
+    values: Sequence[float | None],
+) -> tuple[Arm, ...]:
+    numbers = [bool(logits.isnan().any()) for logits in first]
+    together = dict.fromkeys(
+        i for logits, failed in zip(first, numbers, strict=True) if not failed for i in likeliest(logits, KEPT)
+    )
+    arms = []
+    for number, ((_, condition), row, failed) in enumerate(zip(asked, rows, numbers, strict=True)):
+        target = targets[number]
+        chance = None
+        if target is not None and not failed:
+            chance = float(first[number].log_softmax(-1)[target.tokens[0].id].exp())
+        changing = any(each.changes for each in condition.treatments)
+        arms.append(
+            Arm(
+                name=condition.name,
+                multiplier=condition.multiplier,
+                text=row.text,
+                ids=tuple(row.ids),
+                stopped=row.stopped,
+                next_tokens=() if failed else chances(opened.tokenizer, first[number], together),
+                target=None if failed else values[number],
+                target_probability=chance,
+                read=row.read,
+                fired=following.counted(number, condition.treatments, row.read) if changing else None,
+                guarded=row.guarded,
+                parts=_parts(condition.treatments, number, row.read, following),
+            )
+        )
+    return tuple(arms)
+
+
+def _parts(treatments: Sequence[Treatment], number: int, read: int, following: Following) -> tuple[PartInForce, ...]:
+    """Of each part of a text that something is for, whether it was in force there."""
+    by_place: dict[Where, list[Treatment]] = {}
+    for treatment in treatments:
+        if treatment.changes:
+            by_place.setdefault(treatment.where, []).append(treatment)
+    return tuple(
+        PartInForce(
+            part=where.part,
+            neurons=len({neuron.site for treatment in those for neuron in treatment.neurons}),
+            fired=following.counted(number, those, read),
+            marker=where.marker,
+            opened=where.region != "answer" or following.closed(number, where.marker),
+        )
+        for where, those in by_place.items()
+    )

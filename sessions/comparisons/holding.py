@@ -1,0 +1,41 @@
+"""What ablated neurons are held at, where it is not zero: their mean, or what they were at some other place.
+
+Resampling (resample ablation, Chan et al. 2022, causal scrubbing) takes all values from one position of one other text:
+unlike means, they are a state that the model has really been in.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sessions.cancel import Cancel
+from sessions.circuits.attribution import Reference
+from sessions.circuits.recording import recorded
+from sessions.errors import UsageError
+from sessions.model.opening import OpenModel
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Activations of all neurons at one position of one text, `[width]` a site."""
+
+    values: Reference
+    text: int
+    position: int
+
+
+def drawn(opened: OpenModel, texts: Sequence[Sequence[int]], seed: int, cancel: Cancel | None = None) -> Drawn:
+    """Activations at a place that is drawn from all positions but the first of all texts.
+
+    Raises:
+        UsageError: no text has a second token.
+        ModelError: a mixture of experts, whose neurons are not all there at any place.
+    """
+    places = [(number, position) for number, ids in enumerate(texts) for position in range(1, len(ids))]
+    if not places:
+        raise UsageError("there is no text to draw from", "every text needs two tokens at least")
+    text, position = random.Random(seed).choice(places)
+    read = recorded(opened, texts[text], len(texts[text]), cancel)
+    return Drawn(Reference(tuple(each[position] for each in read.activations)), text, position)

@@ -1,0 +1,1 @@
+"""Directions in activations: control vectors, autoencoders and the logit lens."""

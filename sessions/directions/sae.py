@@ -1,0 +1,214 @@
+"""Sparse autoencoders: a state as a sum of a few of many directions.
+
+For a state x of width d, n features with encoder columns e, decoder rows w and biases b_e, b_d:
+
+    f(x) = σ(e·(x − b_d) + b_e)        y = Σ f_i w_i + b_d
+
+and σ is what the architectures differ in:
+
+- *standard* (Bricken et al. 2023, "Towards monosemanticity"): ReLU;
+- *jumprelu* (Rajamanoharan et al. 2024, "Jumping ahead"): z where z > θ and z > 0, θ a number for each feature, else 0;
+- *topk* (Gao et al. 2024, "Scaling and evaluating sparse autoencoders"): ReLU of the k largest, 0 for all others;
+- *gated* (Rajamanoharan et al. 2024, "Improving dictionary learning"): with g = e·(x − b_d) + b_gate, ReLU of
+  exp(r)·(g − b_gate) + b_mag where g > 0, else 0.
+
+Some are trained without taking b_d off x (`centred`). Some scale x first and y back, as `normalised` says:
+
+    constant_norm_rescale   x · √d / |x|
+    layer_norm              (x − mean) / (standard deviation + 1e-5)
+
+All is computed in float32, as SAELens does, and agrees with it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from sessions.directions.features import About, Encoding, Feature
+from sessions.directions.lens import through_head
+from sessions.directions.vector import check_site, cosine, length
+from sessions.errors import ArtifactError, UsageError
+from sessions.model.info import same_model
+from sessions.model.opening import OpenModel
+
+NORMALISATIONS = ("none", "constant_norm_rescale", "layer_norm")
+_EPSILON = 1e-5
+#: Tokens a feature pushes that are named, up and down.
+TOKENS = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Autoencoder:
+    """A sparse autoencoder of n features over states of width d, in float32.
+
+    Args:
+        encoder, encoder_bias: `[d, n]` and `[n]`; of a gated one, the gate's bias.
+        decoder, decoder_bias: `[n, d]` and `[d]`.
+        threshold: `[n]`, of a jumprelu.
+        magnitude: r and b_mag, `[n]` each, of a gated one.
+        by_norm: of a topk, whether features are compared and counted as if their decoder rows had length 1.
+        remarks: what a user should know of how it was read.
+    """
+
+    about: About
+    encoder: Tensor
+    encoder_bias: Tensor
+    decoder: Tensor
+    decoder_bias: Tensor
+    threshold: Tensor | None = None
+    magnitude: tuple[Tensor, Tensor] | None = None
+    by_norm: bool = False
+    remarks: tuple[str, ...] = ()
+
+    def encode(self, states: Tensor) -> Tensor:
+        """Activations of all features, `[…, n]`, in states `[…, d]`."""
+        scale, shift = self._scale(states)
+        inside = (states.float() - shift) / (scale + (_EPSILON if self.about.normalised == "layer_norm" else 0.0))
+        inside = inside - self.decoder_bias if self.about.centred else inside
+        if self.magnitude is not None:
+            return self._gated(inside)
+        hidden = inside @ self.encoder + self.encoder_bias
+        if self.threshold is not None:
+            return torch.where(hidden > self.threshold, hidden, 0.0).relu()
+        if self.about.k:
+            hidden = hidden * self.decoder.norm(dim=-1) if self.by_norm else hidden
+            best = hidden.topk(min(self.about.k, hidden.shape[-1]))
+            return torch.zeros_like(hidden).scatter(-1, best.indices, best.values.relu())
+        return hidden.relu()
+
+    def _gated(self, inside: Tensor) -> Tensor:
+        assert self.magnitude is not None
+        stretch, bias = self.magnitude
+        drive = inside @ self.encoder
+        return torch.where(drive + self.encoder_bias > 0, (drive * stretch.exp() + bias).relu(), 0.0)
+
+    def decode(self, activations: Tensor, states: Tensor) -> Tensor:
+        """What these activations, `[…, n]`, say the states `[…, d]` are, whose scale is given back where there is one.
+
+        With all activations zero it is what the decoder's bias alone says.
+        """
+        scale, shift = self._scale(states)
+        weights = activations / self.decoder.norm(dim=-1).clamp(min=1e-8) if self.by_norm else activations
+        return (weights @ self.decoder + self.decoder_bias) * scale + shift
+
+    def written(self, feature: int, activation: float, state: Tensor) -> Tensor:
+        """What one feature adds to the reconstruction of a state `[d]` at that activation, `[d]`.
+
+        Raises:
+            UsageError: there is no such feature.
+        """
+        self.check(feature)
+        row = self.decoder[feature]
+        length = float(row.norm().clamp(min=1e-8)) if self.by_norm else 1.0
+        return row * (activation / length) * self._scale(state)[0]
+
+    def check(self, feature: int) -> None:
+        """Raise `UsageError` unless it has such a feature."""
+        if not 0 <= feature < self.about.size:
+            raise UsageError(
+                f"the autoencoder has no feature {feature}", f"its features are 0 to {self.about.size - 1}"
+            )
+
+    def _scale(self, states: Tensor) -> tuple[Tensor, Tensor]:
+        """What a state is scaled by on the way back, and what is added after that: `[…, 1]` each."""
+        states = states.float()
+        none = torch.zeros_like(states[..., :1])
+        if self.about.normalised == "constant_norm_rescale":
+            return (states.norm(dim=-1, keepdim=True) / self.about.width**0.5).clamp(min=1e-8), none
+        if self.about.normalised == "layer_norm":
+            return states.std(dim=-1, keepdim=True), states.mean(dim=-1, keepdim=True)
+        return none + 1.0, none
+
+
+def fitted(made: Autoencoder, opened: OpenModel) -> Autoencoder:
+    """The autoencoder, if the model has the layer and site, and states of the width, that it is for.
+
+    Where it may have been trained on another model all the same, its remarks say so.
+
+    Raises:
+        ArtifactError: it has not, or the autoencoder was trained here on other weights.
+        ModelError: the model has no such site at that layer.
+    """
+    about, anatomy, info = made.about, opened.anatomy, opened.info
+    if about.width != anatomy.d_model:
+        whose = f", trained on {about.model}" if about.model else ""
+        raise ArtifactError(
+            f"the autoencoder{whose} is for states of {about.width:,} numbers, and those of {info.name} have "
+            f"{anatomy.d_model:,}",
+            "open the model it was trained on",
+        )
+    if about.layer >= anatomy.n_layers:
+        raise ArtifactError(
+            f"the autoencoder is for layer {about.layer}, and this model's layers are 0 to {anatomy.n_layers - 1}",
+            "open the model it was trained on",
+        )
+    if about.fingerprint and not same_model(about.fingerprint, info.fingerprint):
+        raise ArtifactError(
+            f"the autoencoder was trained on {about.model or 'another model'}, and other weights are open: {info.name}",
+            "open the model it was trained on",
+        )
+    check_site(anatomy, about.site, about.layer)  # type: ignore[arg-type]
+    if about.fingerprint or not about.model or _alike(about.model, info.name):
+        return made
+    return replace(made, remarks=(*made.remarks, f"it says that it was trained on {about.model}; {info.name} is open"))
+
+
+def _alike(one: str, other: str) -> bool:
+    """Whether two names may be those of one model: the last part of a path, whatever stands between the letters."""
+    ours, theirs = (re.sub("[^a-z0-9]", "", each.lower().rpartition("/")[2]) for each in (one, other))
+    return ours in theirs or theirs in ours
+
+
+@torch.inference_mode()
+def encoding(opened: OpenModel, sae: Autoencoder, state: Tensor, rows: int, feature: int | None = None) -> Encoding:
+    """What the autoencoder makes of a state `[d]`, with its `rows` strongest features, or the one that is named.
+
+    Strongest is what adds most to the reconstruction: an activation times the norm of the decoder's row.
+
+    Raises:
+        UsageError: there is no such feature.
+    """
+    state = state.float()
+    activations = sae.encode(state)
+    made = sae.decode(activations, state)
+    nothing = sae.decode(torch.zeros_like(activations), state)
+    strength = activations if sae.by_norm else activations * sae.decoder.norm(dim=-1)
+    active = int((activations > 0).sum())
+    if feature is not None:
+        sae.check(feature)
+    chosen = strength.topk(min(rows, active)).indices.tolist() if feature is None else [feature]
+    missed = (state - nothing).square().sum()
+    return Encoding(
+        active=active,
+        unexplained=float((state - made).square().sum() / missed) if missed else 0.0,
+        cosine=cosine(state, made) or 0.0,
+        norms=(length(state), length(made)),
+        features=_features(opened, sae, chosen, activations, strength),
+    )
+
+
+def _features(
+    opened: OpenModel, sae: Autoencoder, chosen: Sequence[int], activations: Tensor, strength: Tensor
+) -> tuple[Feature, ...]:
+    if not chosen:
+        return ()
+    rows = sae.decoder[list(chosen)]
+    pushed = through_head(opened.anatomy, opened.tokenizer, rows.to(opened.model.dtype), TOKENS)
+    whole = float(strength.sum()) or 1.0
+    return tuple(
+        Feature(
+            index=index,
+            activation=float(activations[index]),
+            share=float(strength[index]) / whole,
+            norm=length(row),
+            up=up,
+            down=down,
+            page=f"{sae.about.page}/{index}" if sae.about.page else "",
+        )
+        for index, row, (up, down) in zip(chosen, rows, pushed, strict=True)
+    )

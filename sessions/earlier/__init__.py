@@ -1,0 +1,1 @@
+"""Reads the files of earlier projects. No other room imports this one."""

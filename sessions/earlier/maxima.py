@@ -1,0 +1,83 @@
+"""The JSON of an atlas, as the reference implementation and `export` write it: read back as what it says of neurons.
+
+An object by neuron, `L12/N34` or, of one layer, the number alone:
+    {"34": {"text_index": 7, "token_position": 41, "trigger_token": " Austin", "activation_score": 3.25}, …}
+There are no texts and no other statistics in it, so it is no atlas again: it is looked at, or becomes a preset of its
+neurons.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from math import isfinite
+
+from msgspec import Struct
+
+from sessions.circuits.circuit import BEYOND, Neuron
+from sessions.errors import ArtifactError
+from sessions.files.json_text import decoded
+from sessions.interventions.presets import Known, Preset
+
+#: The key by which such a file is known.
+SCORE = "activation_score"
+_KEY = re.compile(r"(?:L(?P<layer>[0-9]{1,9})/N)?(?P<index>[0-9]{1,9})")
+
+
+class Entry(Struct, frozen=True):
+    """What is said of one neuron."""
+
+    text_index: int
+    token_position: int
+    trigger_token: str
+    activation_score: float
+
+
+@dataclass(frozen=True)
+class Maxima:
+    """Neurons with their maxima, the largest |activation| first; the layer is None where the keys say none."""
+
+    entries: tuple[tuple[int | None, int, Entry], ...]
+
+    @property
+    def says_layers(self) -> bool:
+        return self.entries[0][0] is not None
+
+    def preset(self, layer: int | None, top: int | None) -> Preset:
+        """The first so many as a preset, each shifted by its maximum: as active as where it was most."""
+        found = [Neuron(layer if own is None else own, index) for own, index, _ in self.entries]  # type: ignore[arg-type]
+        scores = [entry.activation_score for _, _, entry in self.entries]
+        known = tuple(
+            Known(id=str(neuron), layer=neuron.layer, index=neuron.index, gain=score)
+            for neuron, score in zip(found, scores, strict=True)
+        )
+        return Preset(neurons=known[:top])
+
+
+def maxima_in(data: bytes, source: str) -> Maxima | None:
+    """What such a file says; None of JSON that is something else.
+
+    Raises:
+        ArtifactError: it is such a file, and wrong; or it holds their key, and is no JSON.
+    """
+    if SCORE.encode() not in data:
+        return None
+    held = decoded(data, object, source)
+    first = next(iter(held.values()), None) if isinstance(held, dict) else None
+    if not isinstance(first, dict) or SCORE not in first:
+        return None
+    entries = []
+    for key, entry in decoded(data, dict[str, Entry], source).items():
+        match = _KEY.fullmatch(key)
+        if match is None:
+            raise ArtifactError(f"{source} has {key[:40]!r} where a neuron stands", "34 or L12/N34")
+        layer, index = (None if match[each] is None else int(match[each]) for each in ("layer", "index"))
+        assert index is not None
+        if not isfinite(entry.activation_score) or max(layer or 0, index) >= BEYOND:
+            raise ArtifactError(f"{source} says of {key} what is true of no neuron: {entry.activation_score}")
+        entries.append((layer, index, entry))
+    if len({layer is None for layer, _, _ in entries}) > 1:
+        raise ArtifactError(f"{source} says the layer of some neurons and not of others")
+    if len({(layer, index) for layer, index, _ in entries}) < len(entries):
+        raise ArtifactError(f"{source} has a neuron twice")
+    return Maxima(tuple(sorted(entries, key=lambda each: -abs(each[2].activation_score))))

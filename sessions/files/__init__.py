@@ -1,0 +1,1 @@
+"""Whole files: written completely or not at all, read with bounds, and checked."""

@@ -1,0 +1,1 @@
+"""Hidden states of one text, put into another."""

@@ -1,0 +1,288 @@
+"""Transplanting: what a state does in another text, beside that text as it is and beside a random state.
+
+The three are rows of one batch: the text as it is, with the state injected, and with a random vector of the same norm,
+so that what only depends on something being put there is seen too (the control of Ghandeharioun et al. 2024,
+arXiv:2401.06102, section 4). At the place itself neurons are read in all of them, and in the text the state came from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sessions.cancel import Cancel
+from sessions.circuits.circuit import Neuron
+from sessions.comparisons.comparing import Asked, under
+from sessions.directions.findings import Origin
+from sessions.directions.vector import Vector, check_origin, cosine, length
+from sessions.errors import ArtifactError
+from sessions.events import Progress, Steps
+from sessions.interventions.arms import Condition
+from sessions.interventions.treatment import Treatment
+from sessions.model.finite import not_finite
+from sessions.model.hooks import StateSite, watched
+from sessions.model.info import Encoded, Prompt, same_model
+from sessions.model.opening import OpenModel
+from sessions.model.parts import Anatomy
+from sessions.model.tokens import token_text
+from sessions.patching.injecting import Injection, Seen, injected, random_like, seen_at
+from sessions.patching.reaching import reaches, reaches_below
+from sessions.patching.transplants import Observed, Placed
+
+#: Neurons that are looked at where none is named: in the first layer that reads the state, and in each of those after.
+FIRST, LATER, LAYERS = 4, 1, 4
+
+
+@torch.inference_mode()
+def passed(
+    opened: OpenModel,
+    asked: Asked,
+    rows: Sequence[Sequence[Injection]],
+    positions: Sequence[int],
+    *,
+    states: Sequence[tuple[int, StateSite]] = (),
+    neurons: Sequence[int] = (),
+    inputs: bool = False,
+    logits_at: int = -1,
+    start: int = 0,
+    past: Any = None,
+    cancel: Cancel | None = None,
+) -> tuple[Seen, Tensor]:
+    """One pass over a text, a row for each set of injections.
+
+    With `past`, the keys and values of the tokens before `start` for each row, only those from there on are computed,
+    and nothing can be injected or read before.
+
+    Returns what was held at `positions` (see `seen_at`), and the logits after the token at `logits_at`,
+    `[rows, vocab]`.
+    """
+    encoded, _ = asked
+    ids = torch.tensor([encoded.ids[start:]] * len(rows), device=opened.device)
+    last = logits_at % len(encoded.ids) - start
+    columns = [each - start for each in positions]
+    later = {}
+    if past is not None:
+        where = torch.arange(start, len(encoded.ids), device=ids.device)[None].expand(len(rows), -1)
+        later = {"past_key_values": past, "position_ids": where}
+    with (
+        watched(opened.anatomy, cancel),
+        injected(opened.anatomy, rows),
+        under(opened, [asked] * len(rows)),
+        seen_at(opened.anatomy, len(rows), columns, states=states, neurons=neurons, inputs=inputs) as seen,
+    ):
+        logits = opened.model(
+            input_ids=ids, use_cache=past is not None, logits_to_keep=slice(last, last + 1), **later
+        ).logits
+    return seen, logits[:, -1].float()
+
+
+def captured(
+    opened: OpenModel,
+    asked: Asked,
+    position: int,
+    layer: int,
+    site: StateSite,
+    *,
+    neuron: str = "",
+    suppressed: str = "",
+    cancel: Cancel | None = None,
+) -> Vector:
+    """The state that a site of a layer holds at a position of a text.
+
+    Args:
+        neuron: what the place was chosen for; `suppressed` the key of what is.
+
+    Raises:
+        ModelError: the layer has no such site.
+        NotFinite: the state is not finite; it is said where that begins.
+    """
+    encoded, _ = asked
+    seen, _ = passed(opened, asked, [()], [position], states=[(layer, site)], cancel=cancel)
+    state = seen.states[layer, site][0, 0]
+    if not bool(state.isfinite().all()):
+        with under(opened, [asked]):
+            raise not_finite(opened, [encoded.ids], f"what layer {layer} holds at {site}")
+    origin = Origin(
+        text=encoded.text,
+        ids=encoded.ids,
+        position=position,
+        token=token_text(opened.tokenizer, encoded.ids[position]),
+        neuron=neuron,
+        under=suppressed,
+    )
+    info = opened.info
+    return Vector(site, {layer: state}, 1, 0, info.family, origin, model=info.name, fingerprint=info.fingerprint)
+
+
+def source_of(anatomy: Anatomy, origin: Origin, treatments: tuple[Treatment, ...] = ()) -> Asked:
+    """The text a state was captured in, to be read again as it was then.
+
+    Raises:
+        ArtifactError: it has a token or a length, or is for a neuron, that this model does not have.
+    """
+    check_origin(origin, anatomy)
+    text = Encoded(
+        prompt=Prompt(text=origin.text, chat=False),
+        text=origin.text,
+        ids=origin.ids,
+        tokens=(),
+        bos=0,
+        templated=False,
+        reply=len(origin.ids),
+    )
+    return text, Condition("source", treatments)
+
+
+@dataclass(frozen=True, eq=False)
+class Transplant:
+    """A vector and where it goes: the number of its layer in the text, and its position there."""
+
+    vector: Vector
+    state: Tensor
+    layer: int
+    site: StateSite
+    position: int
+    adds: bool = False
+
+    def injection(self, state: Tensor, inputs: dict[int, Tensor]) -> Injection:
+        return Injection(self.layer, self.site, self.position, state, self.adds, inputs)
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """What is injected, row by row (as it is, injected, random), and what was found on the way."""
+
+    rows: tuple[tuple[Injection, ...], ...]
+    placed: tuple[Placed, ...]
+    observed: tuple[Observed, ...]
+
+
+def transplanted(
+    opened: OpenModel,
+    asked: Asked,
+    transplants: Sequence[Transplant],
+    *,
+    observe: Sequence[Neuron] = (),
+    inputs: bool = False,
+    rng: int = 0,
+    cancel: Cancel | None = None,
+) -> Steps[Plan]:
+    """What these transplants do at their places, and the rows to generate with.
+
+    Args:
+        observe: neurons to read at each place; those that the source woke most if there are none.
+        inputs: swap the per-layer embeddings of the position as well.
+        rng: seed of the random vectors.
+
+    Raises:
+        ArtifactError: per-layer embeddings are asked of a vector that was not captured.
+    """
+    condition = asked[1]
+    anatomy, positions = opened.anatomy, [each.position for each in transplants]
+    places = [(each.layer, each.site) for each in transplants]
+    yield Progress("reading the sources")
+    sources = [_read_source(opened, each, condition.treatments, inputs, cancel) for each in transplants]
+    plain, _ = passed(opened, asked, [()], positions, states=places, cancel=cancel)
+    rows, placed = [], []
+    for number, (each, source) in enumerate(zip(transplants, sources, strict=True)):
+        swapped = {} if not inputs or source is None else above(source.inputs, each.layer, each.site)
+        random = random_like(each.state, rng + number)
+        rows.append((each.injection(each.state, swapped), each.injection(random, swapped)))
+        there = plain.states[each.layer, each.site][0, number]
+        yield Progress("looking what can be reached", number, len(transplants), "places")
+        placed.append(_placed(opened, asked, each, there, cancel))
+    batch: list[tuple[Injection, ...]] = [(), *zip(*rows, strict=True)]
+    yield Progress("reading the neurons")
+    watched_for = [
+        (neuron, number)
+        for number, (each, source) in enumerate(zip(transplants, sources, strict=True))
+        for neuron in (observe or _strongest(anatomy, each, source))
+    ]
+    layers = sorted({neuron.layer for neuron, _ in watched_for})
+    seen, _ = passed(opened, asked, batch, positions, neurons=layers, cancel=cancel)
+    if not all(bool(values.isfinite().all()) for values in seen.neurons.values()):
+        with injected(anatomy, batch), under(opened, [asked] * len(batch)):
+            texts, names = [asked[0].ids] * len(batch), ("the text as it is", "the text injected", "the random control")
+            raise not_finite(opened, texts, "a neuron's activation", names)
+    observed = []
+    for neuron, place in watched_for:
+        source = sources[place]
+        found = seen.neurons[neuron.layer][:, place, neuron.index].tolist()
+        observed.append(
+            Observed(
+                neuron=Neuron(*neuron.site),
+                place=place,
+                source=None if source is None else float(source.neurons[neuron.layer][0, 0, neuron.index]),
+                without=found[0],
+                injected=found[1],
+                random=found[2],
+            )
+        )
+    return Plan(tuple(batch), tuple(placed), tuple(observed))
+
+
+def _read_source(
+    opened: OpenModel, transplant: Transplant, treatments: tuple[Treatment, ...], inputs: bool, cancel: Cancel | None
+) -> Seen | None:
+    """All neurons at the place the vector was captured at, and its per-layer embeddings if asked for."""
+    origin = transplant.vector.origin
+    if origin is None or not same_model(transplant.vector.fingerprint, opened.info.fingerprint):
+        if inputs:
+            raise ArtifactError(
+                f"vector '{transplant.vector.name}' was not captured in a text of this model",
+                "capture it here, or leave out --per-layer-inputs",
+            )
+        return None
+    layers = range(opened.anatomy.n_layers)
+    asked = source_of(opened.anatomy, origin, treatments)
+    return passed(opened, asked, [()], [origin.position], neurons=layers, inputs=inputs, cancel=cancel)[0]
+
+
+def above(inputs: dict[int, Tensor], layer: int, site: StateSite) -> dict[int, Tensor]:
+    """The per-layer embeddings that are read after a site: below it they would change what is injected into."""
+    first = layer + (site == "resid_post")
+    return {number: values[0, 0] for number, values in inputs.items() if number >= first}
+
+
+def _placed(opened: OpenModel, asked: Asked, transplant: Transplant, there: Tensor, cancel: Cancel | None) -> Placed:
+    vector, position = transplant.vector, transplant.position
+    layer, site = transplant.layer, transplant.site
+    reached = reaches(opened, asked, layer, site, position, cancel)
+    return Placed(
+        name=vector.name,
+        position=position,
+        token=asked[0].tokens[position],
+        layer=layer,
+        site=site,
+        norm=length(transplant.state),
+        replaced=length(there),
+        cosine=cosine(transplant.state, there),
+        came_from="" if vector.origin is None else vector.origin.token,
+        reaches=reached,
+        reaches_below=0 if reached else reaches_below(opened, asked, site, position, layer, cancel),
+    )
+
+
+def first_reader(layer: int, site: StateSite) -> int:
+    """The first layer whose neurons read what was put at a site."""
+    return layer + (site in ("resid_post", "mlp_out"))
+
+
+def _strongest(anatomy: Anatomy, transplant: Transplant, source: Seen | None) -> tuple[Neuron, ...]:
+    """The neuron that the state was captured for, and those that its source woke most."""
+    if source is None:
+        return ()
+    first = first_reader(transplant.layer, transplant.site)
+    found = []
+    origin = transplant.vector.origin
+    if origin is not None and origin.neuron:
+        found.append(Neuron.parse(origin.neuron))
+    for layer in range(first, min(first + LAYERS + 1, anatomy.n_layers)):
+        values = source.neurons[layer][0, 0]
+        best = values.abs().topk(min(FIRST if layer == first else LATER, len(values))).indices.tolist()
+        found += [Neuron(layer, index) for index in best]
+    return tuple({neuron.site: Neuron(*neuron.site) for neuron in found}.values())

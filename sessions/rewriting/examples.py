@@ -1,0 +1,172 @@
+"""Examples of where a rewritten neuron should fire, and where it should not: texts with positions of both kinds.
+
+By a rule: of each sample, a prompt and its reply, the positions in the reply that the rule means, and all others of it.
+What says a reply's first token, the last position of the prompt, counts as one of its positions. By prompts: the last
+positions of those where it should fire, and of those where it should not. The first position of a text and special
+tokens are never among them.
+
+A third of the texts is held out: they are ordered by the sha256 of their tokens, and every third is taken, so that
+the same texts are always split alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from importlib import resources
+
+from sessions.errors import UsageError
+from sessions.model.info import Encoded, Prompt, Turn
+from sessions.model.opening import OpenModel
+from sessions.model.replies import written
+from sessions.model.texts import special_ids
+from sessions.model.thinking import in_common
+from sessions.model.tokens import encode, joined, token_text
+from sessions.rewriting.rules import Rule, nothing_found, places
+from sessions.texts.prompt_files import Asked
+from sessions.texts.sample_files import Sample, read_samples
+
+#: What the samples that come with the workbench are called.
+BUILT_IN = "replies"
+#: Every so many texts one is held out.
+EVERY = 3
+
+
+@dataclass(frozen=True)
+class Example:
+    """A text, and the positions of it where the neuron should fire and where it should not. `asked` is its prompt."""
+
+    asked: Encoded
+    ids: tuple[int, ...]
+    where: tuple[int, ...]
+    elsewhere: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Examples to learn from, and others to measure on. `rule` and `source` say how and where they were found.
+
+    `apart` is False where there were too few to hold any out: they are then measured on themselves.
+    """
+
+    learnt: tuple[Example, ...]
+    held: tuple[Example, ...]
+    rule: str
+    source: str
+    apart: bool = True
+
+    @property
+    def all(self) -> tuple[Example, ...]:
+        """Every text once, those to learn from first."""
+        return self.learnt + (self.held if self.apart else ())
+
+
+def built_in() -> tuple[Sample, ...]:
+    """The samples that come with the workbench: short questions of everyday life, answered in three sentences."""
+    return read_samples(resources.files("sessions.rewriting").joinpath("replies.jsonl").read_bytes(), BUILT_IN)
+
+
+def by_rule(
+    opened: OpenModel, samples: Sequence[Sample], rule: Rule, source: str, held: Sequence[Sample] = ()
+) -> Examples:
+    """Examples that a rule finds in the replies of samples.
+
+    Args:
+        held: samples to hold out, instead of a third of the others.
+
+    Raises:
+        UsageError: the rule means no position, or all of them, or a text is longer than the model has positions for.
+    """
+    sides = [[_read(opened, sample, rule) for sample in each] for each in (samples, held)]
+    for texts in filter(None, sides):
+        if not any(each.where for each, _ in texts):
+            raise nothing_found(rule, [said for _, said in texts])
+        if not any(each.elsewhere for each, _ in texts):
+            raise UsageError(f"the rule {rule} means every position of the {len(texts):,} texts", "ask for less")
+    learnt, other = ([each for each, _ in texts] for texts in sides)
+    if other:
+        return Examples(tuple(learnt), tuple(other), str(rule), source)
+    # Texts without a place are split by themselves, so that both parts have some of each kind.
+    with_places = split([each for each in learnt if each.where])
+    without = split([each for each in learnt if not each.where])
+    return _joined(with_places, without, str(rule), source)
+
+
+def by_prompts(opened: OpenModel, positive: Sequence[Asked], negative: Sequence[Asked], source: str) -> Examples:
+    """Examples that are the last positions of prompts.
+
+    Raises:
+        UsageError: a prompt is longer than the model has positions for.
+    """
+    sides = []
+    for fires, prompts in ((True, positive), (False, negative)):
+        found = []
+        for prompt in prompts:
+            encoded = encode(opened.tokenizer, prompt.to_read())
+            opened.anatomy.check_length(len(encoded.ids))
+            last = (len(encoded.ids) - 1,)
+            found.append(Example(encoded, encoded.ids, last if fires else (), () if fires else last))
+        sides.append(split(found))
+    return _joined(sides[0], sides[1], "at the end of the prompts", source)
+
+
+def split(texts: Sequence[Example]) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
+    """Those to learn from, and every third, by the sha256 of its tokens, to measure on."""
+    ordered = sorted(texts, key=lambda each: sha256(repr(each.ids).encode()).digest())
+    held = {id(each) for each in ordered[EVERY - 1 :: EVERY]}
+    return tuple(each for each in texts if id(each) not in held), tuple(each for each in texts if id(each) in held)
+
+
+def _joined(
+    first: tuple[tuple[Example, ...], tuple[Example, ...]],
+    second: tuple[tuple[Example, ...], tuple[Example, ...]],
+    rule: str,
+    source: str,
+) -> Examples:
+    learnt, held = first[0] + second[0], first[1] + second[1]
+    if any(each.where for each in held) and any(each.elsewhere for each in held):
+        return Examples(learnt, held, rule, source)
+    return Examples(learnt + held, learnt + held, rule, source, apart=False)
+
+
+def _read(opened: OpenModel, sample: Sample, rule: Rule) -> tuple[Example, tuple[str, ...]]:
+    """A sample as an example, and the tokens of its reply, which follows the prompt as the template writes it."""
+    tokenizer, prompt = opened.tokenizer, Prompt(text=sample.prompt, system=sample.system)
+    asked = encode(tokenizer, prompt)
+    if not asked.templated:  # a raw prompt and its reply are two lines
+        asked = encode(tokenizer, replaced(prompt, "\n"))
+    reply = written(tokenizer, asked, Turn("assistant", sample.reply))
+    said = joined(tokenizer, asked, reply.text[: reply.end]).ids
+    ids = (*asked.ids, *said)
+    opened.anatomy.check_length(len(ids))
+    first = len(asked.ids) + in_common(said, joined(tokenizer, asked, reply.text[: reply.begin]).ids)
+    tokens, special = [token_text(tokenizer, each) for each in ids], special_ids(tokenizer)
+    where = tuple(at for at in places(rule, tokens, first) if at > 0)
+    others = (at for at in range(max(first - 1, 1), len(ids)) if ids[at] not in special)
+    elsewhere = tuple(at for at in others if at not in where)
+    return Example(asked, ids, where, elsewhere), tuple(tokens[first:])
+
+
+def replaced(prompt: Prompt, seed: str) -> Prompt:
+    """The prompt with another beginning of its reply."""
+    return Prompt(text=prompt.text, seed=seed, system=prompt.system)
+
+
+def just_said(example: Example, token: int) -> Example:
+    """The same text with the token said at each place: it should fire where it has just been said.
+
+    All other positions that were counted are where it should not.
+    """
+    ids: list[int] = []
+    after: list[int] = []
+    others: list[int] = []
+    counted = {*example.where, *example.elsewhere}
+    for at, each in enumerate(example.ids):
+        ids.append(each)
+        if at in counted:
+            others.append(len(ids) - 1)
+        if at in example.where:
+            ids.append(token)
+            after.append(len(ids) - 1)
+    return replace(example, ids=tuple(ids), where=tuple(after), elsewhere=tuple(others))

@@ -1,0 +1,1 @@
+"""A subspace is cut out of the weights."""

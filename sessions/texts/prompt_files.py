@@ -1,0 +1,103 @@
+"""Files of prompts: one a line, as JSON or as plain text.
+
+    {"prompt": "The keys near the cabinet", "target": " are", "counterfactual": " is", "raw": true}
+
+Only `prompt` is needed. A file that is not called .jsonl or .json is plain text, a prompt a line. What is read is
+data from strangers: it is parsed and checked, and nothing else; an error names the line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from difflib import get_close_matches
+
+import msgspec
+from msgspec import Struct
+
+from sessions.cancel import look
+from sessions.errors import ArtifactError
+from sessions.files.json_text import decoded
+from sessions.model.info import Prompt
+
+#: Endings of files that hold JSON.
+JSON = (".jsonl", ".json", ".ndjson")
+
+
+class Asked(Struct, frozen=True, kw_only=True):
+    """A prompt, and what is asked of it: the next token, and the one it is held against.
+
+    `target` and `counterfactual` are texts as they would follow the prompt, leading space and all; where they are
+    empty, the model's likeliest token and the strongest other one stand in. `seed`, `system`, `thinking` and `raw`
+    (no chat template) are as in the verb `prompt`.
+    """
+
+    prompt: str
+    target: str = ""
+    counterfactual: str = ""
+    seed: str = ""
+    raw: bool = False
+    system: str | None = None
+    thinking: bool | None = None
+
+    def to_read(self) -> Prompt:
+        """The prompt as the model is to read it."""
+        return Prompt(text=self.prompt, seed=self.seed, chat=not self.raw, system=self.system, thinking=self.thinking)
+
+
+def read_prompts(data: bytes, source: str, *, raw: bool = False) -> tuple[Asked, ...]:
+    """The prompts in a file's bytes, in order; empty lines are skipped.
+
+    Args:
+        source: the file's name, which says what is in it, and how errors name it.
+        raw: read all of them without the chat template.
+
+    Raises:
+        ArtifactError: there is no prompt in it, or a line is not one; the message names the line.
+    """
+    lines = list(numbered_lines(data, source))
+    if not lines:
+        raise ArtifactError(f"{source} has no prompt in it", 'a prompt a line: {"prompt": "…", "target": " …"}')
+    as_json = source.lower().endswith(JSON)
+    found = (_line(line, f"{source}, line {number}") if as_json else Asked(prompt=line) for number, line in lines)
+    return tuple(msgspec.structs.replace(asked, raw=asked.raw or raw) for asked in found)
+
+
+def numbered_lines(data: bytes, source: str) -> Iterator[tuple[int, str]]:
+    """The lines of a text file that are not empty, with their numbers from 1.
+
+    Raises:
+        ArtifactError: it is not UTF-8.
+    """
+    try:
+        text = data.removeprefix(b"\xef\xbb\xbf").decode()
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ArtifactError(f"{source} is not UTF-8 text: line {line}", "save it as UTF-8") from error
+    return _numbered(text)
+
+
+def lines_of(data: bytes) -> tuple[int, ...]:
+    """The numbers of the lines that `read_prompts` finds the prompts in, in their order."""
+    return tuple(number for number, _ in _numbered(data.decode()))
+
+
+def _numbered(text: str) -> Iterator[tuple[int, str]]:
+    """Lines that are not empty, with their numbers from 1."""
+    for number, line in enumerate(text.split("\n"), 1):
+        look()
+        if line.strip():
+            yield number, line.strip("\r")
+
+
+def _line(line: str, source: str) -> Asked:
+    fields = decoded(line.encode(), dict[str, object], source)
+    known = Asked.__struct_fields__
+    unknown = next((name for name in fields if name not in known), None)
+    if unknown is not None:
+        near = get_close_matches(unknown, known, 1)
+        hint = f"did you mean {near[0]}?" if near else f"the fields are {', '.join(known)}"
+        raise ArtifactError(f"{source} has a field '{unknown}', which means nothing here", hint)
+    asked = decoded(line.encode(), Asked, source)
+    if not asked.prompt.strip() and not asked.seed.strip():
+        raise ArtifactError(f"{source} has an empty prompt", 'for example: {"prompt": "The keys", "target": " are"}')
+    return asked

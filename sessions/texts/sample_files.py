@@ -1,0 +1,151 @@
+"""Files of samples: prompts with the replies that they should get. Data only.
+
+A file has a sample a line:
+
+    {"prompt": "…", "reply": "…", "thought": "…", "parts": {"conclusions": ["so it is 12"], "glue": ["Let us see."]}}
+
+A `.json` file is one sample, or a list of them. A sample may also be as an earlier project for rounds of training kept
+it, a file each: `input`, `output`, `conclusion_analysis` (phrases by how deep they go) and `glue_sentences`.
+
+A part names phrases of the reply, word for word. A phrase that is not in the reply counts for nothing; what it counts
+for, and how many there are of it, is said with the round.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct, field
+
+from sessions.errors import ArtifactError
+from sessions.files import json_text
+from sessions.files.disk import read_file
+from sessions.texts.prompt_files import numbered_lines
+
+#: Parts by the names that an earlier project gives them, and what they are called here.
+PARTS = {"concl": "conclusions"}
+_SHAPE = 'a sample is {"prompt": "…", "reply": "…"}'
+_ENDINGS = (".json", ".jsonl")
+
+
+class Sample(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A prompt, the reply it should get, what is thought before it, and phrases of the reply by part."""
+
+    prompt: str
+    reply: str
+    thought: str = ""
+    system: str | None = None
+    name: str = ""
+    parts: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+class _Published(Struct, frozen=True, kw_only=True):
+    """A sample as the earlier project kept it; what else it says is left aside."""
+
+    input: str
+    output: str
+    conclusion_analysis: dict[str, tuple[str, ...]] | tuple[str, ...] = ()
+    glue_sentences: tuple[str, ...] = ()
+
+    def sample(self, name: str) -> Sample:
+        depths = self.conclusion_analysis
+        concluding = [each for depth in depths.values() for each in depth] if isinstance(depths, dict) else depths
+        parts = {"conclusions": tuple(dict.fromkeys(concluding)), "glue": self.glue_sentences}
+        return Sample(
+            prompt=self.input,
+            reply=self.output,
+            name=name,
+            parts={part: phrases for part, phrases in parts.items() if phrases},
+        )
+
+
+def samples_at(path: Path) -> tuple[Sample, ...]:
+    """The samples of a file, of every file of a folder, or of those whose name fits a pattern (`lessons/QA*.json`).
+
+    Raises:
+        ArtifactError: there is none, or one is malformed; the message names its file and line.
+    """
+    return tuple(sample for file in _files(path) for sample in read_samples(read_file(file.absolute()), str(file)))
+
+
+def _files(path: Path) -> list[Path]:
+    if path.is_dir():
+        found = sorted(file for file in path.iterdir() if file.suffix.lower() in _ENDINGS)
+    elif "*" in path.name and not path.exists():
+        found = sorted(path.parent.glob(path.name))
+    else:
+        return [path]
+    if not found:
+        raise ArtifactError(f"{path} has no file of samples", "its samples are in .json or .jsonl files")
+    return found
+
+
+def read_samples(data: bytes, source: str) -> tuple[Sample, ...]:
+    """The samples in a file's bytes; empty lines are skipped.
+
+    Raises:
+        ArtifactError: there is none in it, or one is malformed; the message names the line.
+    """
+    found = tuple(_sample(fields, where, source) for where, fields in _objects(data, source))
+    if not found:
+        raise ArtifactError(f"{source} has no sample in it", _SHAPE)
+    return found
+
+
+def _objects(data: bytes, source: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The objects in a file, and where each is: those of a `.json` file as a whole, or one a line."""
+    if source.lower().endswith(".json") and not _is_lines(data):
+        whole = json_text.foreign(data, source)
+        for number, each in enumerate(whole if isinstance(whole, list) else [whole], 1):
+            where = f"{source}, sample {number}" if isinstance(whole, list) else source
+            if not isinstance(each, dict):
+                raise ArtifactError(f"{where} is {json_text.named(each)}, not an object", _SHAPE)
+            yield where, each
+        return
+    for number, line in numbered_lines(data, source):
+        where = f"{source}, line {number}"
+        yield where, json_text.decoded(line.encode(), dict[str, Any], where)
+
+
+def _is_lines(data: bytes) -> bool:
+    """Whether each line is an object of its own, and they are several."""
+    lines = [line for line in data.splitlines() if line.strip()]
+    try:
+        return len(lines) > 1 and isinstance(json.loads(lines[0]), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _sample(fields: dict[str, Any], where: str, source: str) -> Sample:
+    if {"input", "output"} <= fields.keys():
+        sample = json_text.decoded(json.dumps(fields).encode(), _Published, where).sample(Path(source).stem)
+    else:
+        unknown = next((name for name in fields if name not in Sample.__struct_fields__), None)
+        if unknown is not None:
+            near = get_close_matches(unknown, Sample.__struct_fields__, 1)
+            known = f"the fields are {', '.join(Sample.__struct_fields__)}"
+            raise ArtifactError(f"{where} has a field '{unknown}'", f"did you mean {near[0]}?" if near else known)
+        sample = json_text.decoded(json.dumps(fields).encode(), Sample, where)
+    _check(sample, where)
+    return sample
+
+
+def _check(sample: Sample, where: str) -> None:
+    """Refuse a sample that teaches nothing, or none of whose phrases is its reply's."""
+    for name, text in (("prompt", sample.prompt), ("reply", sample.reply)):
+        if not text.strip():
+            raise ArtifactError(f"{where} has an empty {name}", _SHAPE)
+    phrases = [(part, text) for part, texts in sample.parts.items() for text in texts]
+    empty = next((part for part, text in phrases if not text.strip()), None)
+    if empty is not None:
+        raise ArtifactError(f"{where}: {empty} has an empty phrase", "leave it out")
+    if phrases and not any(text in sample.reply for _, text in phrases):
+        part, text = phrases[0]
+        raise ArtifactError(
+            f"{where}: {part} names {text[:40]!r}, which is not in the reply, and no other phrase of it is",
+            "phrases stand in the reply word for word",
+        )

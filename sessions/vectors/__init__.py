@@ -1,1 +1,0 @@
-"""Directions in activations: made from prompts, saved by name, taken apart into neurons, exported."""
