@@ -17,7 +17,7 @@ from sessions.directions.findings import Aligned, Direction, LayerCosine, Origin
 from sessions.evaluation.pairing import paired
 from sessions.evaluation.scores import ByLanguage, Reply, score
 from sessions.events import State, Value
-from sessions.interventions.arms import Arm, PartInForce, Shift
+from sessions.interventions.arms import Arm, PartInForce
 from sessions.interventions.presets import Known
 from sessions.model.info import Encoded, ModelInfo, Prompt, Token, TokenChance, Turn
 from sessions.store import Row
@@ -174,8 +174,6 @@ def samples(text: str) -> list[Value]:
         target_probability=0.0002,
     )  # fmt: skip
     bare = Arm(name=text, multiplier=1.5, text=text, ids=(), stopped="stop", next_tokens=())
-    twice = structs.replace(bare, multiplier=2)
-    shifts = (Shift(token, 0.6123, 0.0002), Shift(other, 0.0, 0.31))
     row = results.NeuronRow
     info = ModelInfo(
         name=text or "smollm2", source=text, family="llama", fingerprint="0" * 64, dtype="float32", device="cpu",
@@ -234,14 +232,6 @@ def samples(text: str) -> list[Value]:
         ),
         flowing(target, encoded.tokens, neurons[:3], text),
         structs.replace(flowing(target, encoded.tokens, neurons[:1], text), edges=(), total=0),
-        results.Compared(verb="ablate", target=target, arms=(before, after), shifts=shifts, **around),
-        results.Compared(verb="amplify", target=None, arms=(bare, twice), shifts=(), **around),
-        results.Compared(
-            verb="arms", target=target, shifts=(), **around,
-            arms=(before, structs.replace(after, name=text, kl=(0.5, None, 1.5), fired=3, read=12), twice, bare),
-        ),
-        results.WorkingSet(suppressed=neurons, live=((text, 4), ("shift", 1)), added=2, notes=(text,)),
-        results.WorkingSet(suppressed=(), live=(), released=2, ended=1),
         results.Swept(
             target=target, arms=(after, before), knee=Knee(prompt=0, token=text), folder=text, chart=text, **around
         ),
@@ -249,13 +239,6 @@ def samples(text: str) -> list[Value]:
         results.Swept(target=None, arms=(bare, before), over="weights", knee=Knee(prompt=0, token=text), **around),
         structs.replace(swept(target, text, 2), over="depths"),
         results.PromptSet(encoded=encoded, generated=results.Generated(encoded=encoded, arm=before)),
-        results.StrengthShown(
-            rows=(
-                results.Strength(what="live", name=text, before=1.0, strength=1.1),
-                results.Strength(what="alpha", name=text, before=1.0, strength=1.0, made=160.0),
-            ),
-            notes=(text,),
-        ),
         swept(target, text, 1),
         swept(target, text, 3),
         results.Narrowed(circuit=circuit, before=200),

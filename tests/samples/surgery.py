@@ -9,7 +9,7 @@ from msgspec import structs
 from sessions.events import Value
 from sessions.results import ProblemsWritten, SubspaceCut
 from sessions.surgery.cuts import LayerCut
-from tests.samples.injecting import two_arms
+from tests.samples.interventions import arms
 
 
 def samples(text: str) -> Iterator[Value]:
@@ -17,7 +17,7 @@ def samples(text: str) -> Iterator[Value]:
     cut = LayerCut(layer=9, dims=10, captured=0.9, differing=1200, down=0.137, attention=1e-7, apart=(2.08, 1234.5))
     of_versions = SubspaceCut(
         name="surgery-1", what=text, keeps=False, writers=("down", "attn_out"), at="mean", versions=("en", text) * 4,
-        prompts=12, layers=(cut, structs.replace(cut, layer=10, captured=1e-9, apart=None)), arms=two_arms(text),
+        prompts=12, layers=(cut, structs.replace(cut, layer=10, captured=1e-9, apart=None)), arms=arms(text),
         path=f"/home/u/{text}", notes=(text,),
     )  # fmt: skip
     yield of_versions

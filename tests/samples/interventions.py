@@ -1,0 +1,59 @@
+"""Samples of `ablate`, `arms`, `suppress`, `release` and `strength`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from msgspec import structs
+
+from sessions.circuits.circuit import Neuron, Target
+from sessions.events import Value
+from sessions.interventions.arms import Arm, Shift
+from sessions.model.info import Encoded, Prompt, Token
+from sessions.results import Compared, Strength, StrengthShown, WorkingSet
+
+
+def aimed(text: str) -> Target:
+    """A target that is `text` rather than another token."""
+    return Target(tokens=(Token(7, text),), counterfactual=Token(8, " Dallas"), value=7.3125)
+
+
+def encoded(text: str) -> Encoded:
+    """A prompt of `text`."""
+    return Encoded(prompt=Prompt(text=text), text=text, ids=(1, 2), tokens=(text,) * 2, bos=1, templated=False)
+
+
+def arms(text: str) -> tuple[Arm, Arm]:
+    """A text as it is, and `text`, to which it is changed."""
+    first = Arm(
+        name="baseline", multiplier=1, text=f"It is Austin. {text}", ids=(1, 2), stopped="eos", next_tokens=(),
+        target=7.3125, target_probability=0.6123,
+    )  # fmt: skip
+    changed = structs.replace(first, name="ablated", text=text, target=-1.25, target_probability=0.0002)
+    return first, structs.replace(changed, ids=(1,), stopped="length")
+
+
+def shifts(target: Target) -> tuple[Shift, ...]:
+    """How the chances of both tokens of a target move."""
+    tokens = (*target.tokens, *filter(None, [target.counterfactual]))
+    return tuple(Shift(token, *moved) for token, moved in zip(tokens, ((0.6123, 0.0002), (0.0, 0.31)), strict=True))
+
+
+def samples(text: str) -> Iterator[Value]:
+    before, after = arms(text)
+    bare = Arm(name=text, multiplier=1.5, text=text, ids=(), stopped="stop", next_tokens=())
+    ablated = Compared(
+        verb="ablate", selection=text, neurons=4, scope="at all positions", encoded=encoded(text), target=aimed(text),
+        arms=(before, after), shifts=shifts(aimed(text)),
+    )  # fmt: skip
+    yield ablated
+    twice = structs.replace(bare, multiplier=2)
+    yield structs.replace(ablated, verb="amplify", target=None, arms=(bare, twice), shifts=())
+    third = structs.replace(after, name=text, kl=(0.5, None, 1.5), fired=3, read=12)
+    yield structs.replace(ablated, verb="arms", arms=(before, third, twice, bare), shifts=())
+    neurons = Neuron(24, 1005, 41), Neuron(29, 1535)
+    yield WorkingSet(suppressed=neurons, live=((text, 4), ("shift", 1)), added=2, notes=(text,))
+    yield WorkingSet(suppressed=(), live=(), released=2, ended=1)
+    live = Strength(what="live", name=text, before=1.0, strength=1.1)
+    alpha = structs.replace(live, what="alpha", strength=1.0, made=160.0)
+    yield StrengthShown(rows=(live, alpha), notes=(text,))
