@@ -9,12 +9,12 @@ from rich.console import Console
 from commands.control import ShowHelp
 from commands.grammar import VERBS
 from sessions.session import Session
-from workbench.presenters import present
+from workbench.rendering.outcomes import present
 
 
 def lines_of(verb: str, width: int) -> list[str]:
     console = Console(file=StringIO(), width=width, markup=False, emoji=False, highlight=False)
-    for part in present(ShowHelp(verb).run(Session()), width):
+    for part in present(ShowHelp((verb,)).run(Session()), width):
         console.print(part)
     return [line.rstrip() for line in console.file.getvalue().splitlines()]  # type: ignore[attr-defined]
 
