@@ -31,7 +31,7 @@ from sessions.results import CommandFile
 from sessions.session import Session
 from sessions.store import Store
 from workbench.lines import Lines
-from workbench.presenters import present
+from workbench.rendering.outcomes import present
 
 PAGES = Path(__file__).parents[1] / "docs" / "cookbook"
 #: Seconds that a file may take, and columns of a page.

@@ -16,7 +16,7 @@ from rich.text import Text as Line
 
 from sessions.events import Event, Failed, Progress, Result, Started, Text
 from workbench.pace import Pace, clock
-from workbench.presenters import failure, present
+from workbench.rendering.outcomes import failure, present
 from workbench.writing import Flow, amount, bar, fitted, inline, plain
 
 _REDRAWN_EVERY = 1 / 15  # seconds; a slow line should not be filled with progress

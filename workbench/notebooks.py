@@ -18,9 +18,9 @@ def show_views() -> None:
         shell.display_formatter.formatters["text/html"].for_type(Value, html_of)
 
 
-def html_of(value: Value) -> str | None:
-    """The view of a result as HTML; None, for its plain text, where the kind has no view."""
-    from sessions.views import has_view, view
+def html_of(value: Value) -> str:
+    """The view of a result as HTML."""
+    from sessions.views import view
     from sessions.views.html import to_html
 
-    return to_html(view(value)) if has_view(type(value)) else None
+    return to_html(view(value))

@@ -31,7 +31,7 @@ from workbench.history import History
 from workbench.interrupts import interruptible
 from workbench.lines import Lines, console
 from workbench.output import is_refused
-from workbench.presenters import standing
+from workbench.rendering.outcomes import standing
 from workbench.source import Source
 from workbench.writing import fitted, inline
 

@@ -16,7 +16,6 @@ from sessions.views.writing import (
     aim,
     bar,
     chance,
-    curve,
     divergence,
     duration,
     inline,
@@ -28,8 +27,8 @@ from sessions.views.writing import (
 )
 
 __all__ = [
-    "MISSING", "SPARKS", "Flow", "aim", "amount", "bar", "chance", "curve", "divergence", "duration", "facts", "fitted",
-    "inline", "multiple", "percent", "plain", "quoted", "signed",
+    "MISSING", "SPARKS", "Flow", "aim", "amount", "around", "bar", "chance", "divergence", "duration", "facts",
+    "fitted", "inline", "multiple", "percent", "plain", "quoted", "signed",
 ]  # fmt: skip
 
 
@@ -38,6 +37,21 @@ def fitted(text: str, width: int) -> str:
     if cell_len(text) <= width:
         return text
     return set_cell_size(text, max(width - 1, 0)).rstrip() + "…"
+
+
+def around(before: str, token: str, after: str, width: int) -> str:
+    """A token on one line, marked, among what stands around it: `…before▸token◂after…`.
+
+    Each side has half of what the token leaves, and what the other side does not need.
+    """
+    marked, before, after = f"▸{inline(token)}◂", inline(before), inline(after)
+    beside = max(1, width - cell_len(marked))
+    room = max(beside // 2, beside - cell_len(after))
+    if cell_len(before) > room:
+        while before and cell_len(before) >= room:
+            before = before[1:]
+        before = f"…{before}"
+    return fitted(f"{before}{marked}{after}", width)
 
 
 def amount(done: float, total: float, unit: str) -> str:

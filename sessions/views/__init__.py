@@ -8,30 +8,38 @@ from __future__ import annotations
 
 from sessions.events import Value
 from sessions.views import (
+    adapters,
     artifacts,
+    atlas,
+    autoencoders,
     chat,
     circuits,
     control,
     edges,
     edits,
     evaluation,
+    injecting,
     interventions,
+    means,
+    neuron,
     presets,
     prompting,
+    rewriting,
+    surgery,
     sweeps,
     training,
     universal,
     vectors,
 )
 from sessions.views.blocks import AnyBlock, Note
-from sessions.views.registry import has_view, viewed
+from sessions.views.registry import viewed
 
-__all__ = ["FAMILIES", "has_view", "view"]
+__all__ = ["FAMILIES", "view"]
 
 #: Each registers its views with `registry.viewed`.
 FAMILIES = (
-    artifacts, chat, circuits, control, edges, edits, evaluation, interventions, presets, prompting, sweeps, training,
-    universal, vectors,
+    adapters, artifacts, atlas, autoencoders, chat, circuits, control, edges, edits, evaluation, injecting,
+    interventions, means, neuron, presets, prompting, rewriting, surgery, sweeps, training, universal, vectors,
 )  # fmt: skip
 
 

@@ -14,10 +14,11 @@ from msgspec import Struct
 Cell = int | float | str | tuple[str, ...] | None
 """What stands in a table: a number, a text, several tokens, or nothing that is known."""
 
-Kind = Literal["number", "index", "signed", "share", "signed share", "multiple", "token", "name", "text"]
+Kind = Literal["number", "index", "signed", "share", "signed share", "multiple", "token", "name", "text", "context"]
 """How a column is written. An index is an integer that names something: it has no thousands separators. A share is a
 fraction, written in percent; a multiple stands behind `×`. A signed number always shows its sign. A token stands in
-quotes. A name is never cut where it is in a key column. A text may be cut."""
+quotes. A name is never cut where it is in a key column. A text may be cut. A context is what stands before a token, the
+token, and what stands after it; it is cut on both sides, and the token stays."""
 
 NUMBERS: tuple[Kind, ...] = ("number", "index", "signed", "share", "signed share", "multiple")
 """Kinds that stand to the right and are never cut."""
@@ -160,13 +161,29 @@ class Curve(Block, frozen=True, kw_only=True):
     lines: tuple[Line, ...]
 
 
+class Scale(Struct, frozen=True, kw_only=True):
+    """What the shades of a map run between: two numbers and their names. The second can be the smaller one."""
+
+    start: float
+    end: float
+    names: tuple[str, str]
+
+    def part(self, value: float) -> float:
+        """How far a number is on the way from the start to the end: below 0 where it is further away than the start."""
+        return (value - self.start) / (self.end - self.start) if self.end != self.start else 0.0
+
+
 class Heat(Block, frozen=True, kw_only=True):
-    """Numbers by row and column, as shades. A cell is None where nothing is known."""
+    """Numbers by row and column, as shades: of their size or, on a `scale`, of their way along it.
+
+    A cell is None where nothing is known. Columns stand in an order: what is next to each other can be drawn as one.
+    """
 
     title: str
     rows: tuple[str, ...]
     columns: tuple[str, ...]
     cells: tuple[tuple[float | None, ...], ...]
+    scale: Scale | None = None
 
 
 class Branch(Struct, frozen=True, kw_only=True):

@@ -187,23 +187,26 @@ def _is_known(y: float | None) -> bool:
 @drawn.register
 def _(block: blocks.Heat) -> str:
     known = [abs(value) for row in block.cells for value in row if value is not None and math.isfinite(value)]
-    largest = max(known, default=0.0)
+    scale = block.scale or blocks.Scale(start=0.0, end=max(known, default=0.0), names=("", ""))
+    by_size = block.scale is None
     heads = "".join(f"<th>{escaped(name)}</th>" for name in block.columns)
     rows = "".join(
-        f"<tr><th>{escaped(name)}</th>{''.join(_shade(value, largest) for value in cells)}</tr>"
+        f"<tr><th>{escaped(name)}</th>{''.join(_shade(value, scale, by_size) for value in cells)}</tr>"
         for name, cells in zip(block.rows, block.cells, strict=True)
     )
-    caption = f"<caption>{escaped(block.title)}</caption>"
+    shades = "" if by_size else f"; shades: part of the way from {' to '.join(map(escaped, scale.names))}"
+    caption = f"<caption>{escaped(block.title)}{shades}</caption>"
     return f'<div class="wb-wide"><table class="wb-heat">{caption}<tr><th></th>{heads}</tr>{rows}</table></div>'
 
 
-def _shade(value: float | None, largest: float) -> str:
-    """A square as dark as its number is large. The number is its title; a negative one shows its sign."""
+def _shade(value: float | None, scale: blocks.Scale, by_size: bool) -> str:
+    """A square as dark as its number is far along the scale. The number is its title. Where shades are `by_size`, that
+    of the number counts, and a negative one shows its sign."""
     if value is None or not math.isfinite(value):
         return "<td></td>"
-    part = round(100 * abs(value) / largest) if largest else 0
+    part = round(100 * min(1.0, max(0.0, scale.part(abs(value) if by_size else value))))
     colour = f"color-mix(in srgb,var(--wb-bar) {part}%,transparent)"
-    return f'<td title="{value:.4g}" style="background:{colour}">{"−" if value < 0 else ""}</td>'
+    return f'<td title="{value:.4g}" style="background:{colour}">{"−" if by_size and value < 0 else ""}</td>'
 
 
 @drawn.register

@@ -51,17 +51,22 @@ def intervention(verb: str, value: results.Intervened) -> Facts:
 
 
 def texts(arms: Sequence[Arm]) -> Texts:
-    """The texts of all arms, marked where each first leaves the first one, and in the first where it is first left."""
-    first = arms[0].text
-    places = [None if arm.text == first else divergence(first, arm.text) for arm in arms]
-    left = [place for place in places if place is not None]
-    marks = [min(left) if left else None, *places[1:]]
+    """The texts of all arms, marked where they part."""
+    marks = parting([arm.text for arm in arms])
     return Texts(
         arms=tuple(
             ArmText(facts=tuple(filter(None, arm_facts(arm, arms[0]))), text=arm.text, parts_at=mark)
             for arm, mark in zip(arms, marks, strict=True)
         )
     )
+
+
+def parting(texts_of: Sequence[str]) -> list[int | None]:
+    """Where each text first leaves the first one, and where the first is first left; None where it does not."""
+    first = texts_of[0]
+    places = [None if text == first else divergence(first, text) for text in texts_of]
+    left = [place for place in places if place is not None]
+    return [min(left) if left else None, *places[1:]]
 
 
 def arm_facts(arm: Arm, first: Arm) -> Iterator[str]:

@@ -15,11 +15,6 @@ def viewed(value: Value) -> Iterable[AnyBlock]:
     raise NotImplementedError(f"{type(value).__name__} has no view")
 
 
-def has_view(kind: type) -> bool:
-    """Whether results of this kind have a view."""
-    return viewed.dispatch(kind) is not viewed.dispatch(object)
-
-
 def facts(*texts: str, timed: bool = False) -> Facts:
     """Facts without names. Empty texts say nothing and are left out."""
     return Facts(items=tuple(Fact(text) for text in texts if text), timed=timed)

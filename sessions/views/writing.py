@@ -122,6 +122,9 @@ def written(cell: Cell, column: Column) -> str:
     if cell is None or (isinstance(cell, float) and math.isnan(cell)):
         return MISSING
     if isinstance(cell, tuple):
+        if column.kind == "context":
+            before, token, after = map(inline, cell)
+            return f"{before}▸{token}◂{after}"
         return " ".join(map(quoted, cell)) or MISSING
     if isinstance(cell, str):
         return quoted(cell) if column.kind == "token" else inline(cell)

@@ -21,7 +21,7 @@ from sessions.model.units import Neuron
 from sessions.session import Session
 from tests.commands.driving import events_of, failure, result, unharmed
 from tests.families import tiny, tiny_tokenizer
-from workbench.presenters import present
+from workbench.rendering.outcomes import present
 
 #: Asks and replies end with a dot; a switch says whether there is a thought.
 TEMPLATE = (

@@ -16,7 +16,7 @@ from sessions.session import Session
 from tests.commands.driving import failure, result
 from tests.families import tiny, tiny_tokenizer
 from tests.rounds import FAST, kept, write_samples
-from workbench.presenters import present
+from workbench.rendering.outcomes import present
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from sessions.session import Session
 from sessions.texts.prompt_files import Asked
 from tests.commands.driving import events_of, failure, failure_in, result, unharmed
 from tests.families import tiny, tiny_tokenizer
-from workbench.presenters import present
+from workbench.rendering.outcomes import present
 
 
 def found(session: Session) -> Circuit:

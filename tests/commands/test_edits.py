@@ -23,7 +23,7 @@ from sessions.session import Session
 from tests.commands.driving import failure, failure_in, result, unharmed
 from tests.edits import added, bits, cut, louder
 from tests.families import tiny, tiny_tokenizer
-from workbench.presenters import standing
+from workbench.rendering.outcomes import standing
 
 
 @pytest.fixture

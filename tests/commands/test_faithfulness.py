@@ -16,7 +16,7 @@ from sessions.model.opening import OpenModel
 from sessions.results import Faithfulness
 from sessions.session import Session
 from tests.commands.driving import failure, failure_in, result, unharmed
-from workbench.presenters import present
+from workbench.rendering.outcomes import present
 
 LINES = (
     '{"prompt": "the cat", "target": "a", "counterfactual": "b"}',

@@ -13,7 +13,7 @@ from sessions.events import Result, Text
 from sessions.results import PromptSet
 from sessions.session import Session
 from tests.commands.driving import events_of, failure, result, unharmed
-from workbench.presenters import present
+from workbench.rendering.outcomes import present
 
 
 def test_a_prompt_that_generates_says_what_generate_says(little: Session) -> None:

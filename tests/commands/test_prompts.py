@@ -14,7 +14,7 @@ from sessions.events import Progress, Result, from_json, to_json
 from sessions.model.opening import OpenModel
 from sessions.session import Session
 from tests.commands.driving import events_of, failure, result, unharmed
-from workbench.presenters import present
+from workbench.rendering.outcomes import present
 
 LINES = (
     {"prompt": "the cat", "target": " a", "counterfactual": " b"},

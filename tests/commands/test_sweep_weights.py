@@ -23,7 +23,7 @@ from sessions.session import Session
 from tests.adapters import made
 from tests.commands.driving import failure, result, unharmed
 from tests.families import tiny, tiny_tokenizer
-from workbench.presenters import present
+from workbench.rendering.outcomes import present
 
 IDS = torch.tensor([[5, 9, 3]])
 PROMPTS = '{"prompt": "the cat", "target": " a"}\n{"prompt": "a dog in the", "target": " b"}\n'

@@ -1,7 +1,7 @@
 """Samples of every kind of result, with `text` in all that they say.
 
-A kind is filled by itself (`tests.filling`). What it takes besides, such as a result with nothing in it, one whose
-fields hang together, or the numbers that a test looks for, is in a file of its family, found here by itself, as
+A kind is filled by itself, and made with as little in it as can be (`tests.filling`). What it takes besides, fields
+that hang together or the numbers that a test looks for, is in a file of its family, found here by itself, as
 `samples(text)`; a kind that has samples there is not filled as well.
 """
 
@@ -12,7 +12,7 @@ from pkgutil import iter_modules
 
 from sessions import results
 from sessions.events import Value
-from tests.filling import filled
+from tests.filling import bare, filled
 
 #: Texts that models and users come up with.
 NASTY = {
@@ -27,12 +27,20 @@ NASTY = {
 }
 
 
+#: Kinds that cannot have nothing in them.
+FULL = {
+    results.AtlasBuilt, results.Compared, results.Faithfulness, results.Injected, results.InjectedByLayer,
+    results.Rewritten, results.RoundsCompared, results.SubspaceCut, results.SweptGrid,
+}  # fmt: skip
+
+
 def samples(text: str) -> list[Value]:
     """Results of every kind, several of some."""
     families = (import_module(f"{__name__}.{module.name}") for module in iter_modules(__path__))
     made = [value for family in families for value in family.samples(text)]
-    has_one = set(map(type, made))
-    return made + [filled(kind, text) for kind in kinds() if kind not in has_one]
+    missing = set(kinds()).difference(map(type, made))
+    made += [filled(kind, text) for kind in kinds() if kind in missing]
+    return made + [bare(kind, text) for kind in kinds() if kind not in FULL]
 
 
 def kinds(kind: type[Value] = Value) -> list[type[Value]]:

@@ -1,4 +1,4 @@
-"""Samples of changed texts, of what is in force, and of presets."""
+"""Samples of changed texts, of sweeps, and of what is in force."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Iterator
 
 from msgspec import structs
 
+from sessions import results
+from sessions.comparisons.cells import Cell, Knee, Top, curve_of
 from sessions.events import Value
 from sessions.interventions.arms import Arm, Shift
 from sessions.interventions.presets import Known
 from sessions.model.info import Token
-from sessions.model.units import Neuron
-from sessions.results import Compared, PresetShown, Strength, StrengthShown, WorkingSet
-from tests.filling import filled
-from tests.samples.circuits import NEURONS, target
+from tests.filling import bare, filled
+from tests.samples.circuits import target
 
 
 def before_and_after(text: str) -> tuple[Arm, Arm]:
@@ -21,36 +21,46 @@ def before_and_after(text: str) -> tuple[Arm, Arm]:
         name="baseline", multiplier=1, text=f"It is Austin. {text}", ids=(1, 2), stopped="eos", next_tokens=(),
         target=7.3125, target_probability=0.6123,
     )  # fmt: skip
-    changed = {"target": -1.25, "target_probability": 0.0002, "stopped": "length", "multiplier": 0}
-    return before, structs.replace(before, name="ablated", text=text, **changed)
+    changed = structs.replace(before, name="ablated", text=text, target=-1.25, target_probability=0.0002)
+    return before, structs.replace(changed, stopped="length", multiplier=0)
 
 
-def bare_arm(text: str) -> Arm:
-    """A text of which nothing else is known."""
-    return Arm(name=text, multiplier=1.5, text=text, ids=(), stopped="stop", next_tokens=())
+def shifts(text: str) -> tuple[Shift, ...]:
+    """How the chances of the tokens of a target move."""
+    return Shift(Token(7, text), 0.6123, 0.0002), Shift(Token(8, " Dallas"), 0.0, 0.31)
 
 
 def samples(text: str) -> Iterator[Value]:
     before, after = before_and_after(text)
-    bare = bare_arm(text)
-    twice = structs.replace(bare, multiplier=2)
-    shifts = Shift(Token(7, text), 0.6123, 0.0002), Shift(Token(8, " Dallas"), 0.0, 0.31)
-    ablated = filled(Compared, text, verb="ablate", target=target(text), arms=(before, after), shifts=shifts)
+    little, measured = bare(Arm, text), filled(Arm, text, kl=(0.5, None, 1.5), fired=3, read=12)
+    ablated = filled(results.Compared, text, target=target(text), arms=(before, after), shifts=shifts(text))
     yield ablated
-    yield structs.replace(ablated, target=None, arms=(bare, twice), shifts=())
-    measured = filled(Arm, text, kl=(0.5, None, 1.5), fired=3, read=12)
-    yield structs.replace(ablated, arms=(before, measured, twice, bare), shifts=())
-    yield filled(WorkingSet, text, suppressed=NEURONS)
-    yield WorkingSet(suppressed=(), live=(), released=2, ended=1)
-    yield StrengthShown(
-        rows=(
-            Strength(what="live", name=text, before=1.0, strength=1.1),
-            Strength(what="alpha", name=text, before=1.0, strength=1.0, made=160.0),
+    yield structs.replace(ablated, target=None, arms=(little, structs.replace(little)), shifts=())
+    yield structs.replace(ablated, arms=(before, measured, little, after), shifts=())
+    strength = results.Strength(what="live", name=text, before=1.0, strength=1.1)
+    yield results.StrengthShown(rows=(strength, structs.replace(strength, what="alpha", made=160.0)))
+    known = filled(Known, text)
+    held = Known(id="L0/N1", layer=0, index=1, gain=-1e6, mode="hold", positions=((0, 3), (12, 12)))
+    times = structs.replace(held, id="L0/N2@-1", gain=0.0, mode="multiply", position=-1)
+    yield filled(results.PresetShown, text, neurons=(known, held, times), size=30, listed=2)
+    swept = filled(results.Swept, text, target=target(text), arms=(after, before), knee=Knee(prompt=0, token=text))
+    yield structs.replace(swept, over="")
+    yield structs.replace(swept, target=None, arms=(little, before), over="weights")
+    for prompts, over in ((1, ""), (2, "depths"), (3, "")):
+        yield structs.replace(grid_of(text, prompts), over=over, target=target(text) if prompts == 1 else None)
+
+
+def grid_of(text: str, prompts: int) -> results.SweptGrid:
+    """Two selections at two multipliers beside 1: the first flips the token at the lower, the second never."""
+    first = text or "top9"
+    top = Top(0, text, 0.5, 1.0)
+    cells = tuple(
+        filled(
+            Cell, text, prompt=prompt, selection=selection, multiplier=multiplier,
+            top=structs.replace(top, id=int(multiplier == 0 and selection == first)),
         )
-    )
-    known = (
-        filled(Known, text),
-        Known(id="L0/N1", layer=0, index=1, gain=-1e6, mode="hold", positions=((0, 3), (12, 12))),
-        Known(id=str(Neuron(0, 2, -1)), layer=0, index=2, gain=0.0, mode="multiply", position=-1),
-    )
-    yield filled(PresetShown, text, neurons=known, size=30, listed=2)
+        for prompt in range(prompts)
+        for selection, multiplier in (("", 1.0), (first, 0.0), (first, 2.0), ("top5", 0.0), ("top5", 2.0))
+    )  # fmt: skip
+    curves = curve_of(first, 12, cells), curve_of("top5", 5, cells)
+    return filled(results.SweptGrid, text, prompts=prompts, targets=prompts, curves=curves, cells=cells)

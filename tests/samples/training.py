@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 from msgspec import structs
 
+from sessions import results
 from sessions.events import Value
 from sessions.model.units import Neuron
-from sessions.results import RecruitRow, RecruitsShown, RoundsCompared, RoundsShown, RoundTrained
 from sessions.training.comparing import compared
 from sessions.training.findings import Epoch, Outcome, Plan, Round
 from sessions.training.trajectory import trajectory
@@ -19,8 +19,7 @@ _NEURONS = Neuron(24, 1005, attribution=1.954), Neuron(3, 7, attribution=1e-7)
 
 
 def rounds(text: str) -> tuple[Round, Round, Round]:
-    """One that weighs its tokens, with a control; one of before there were epochs; and one of neurons alone that ended
-    early."""
+    """One that weighs its tokens, one from before there were epochs, and one of neurons alone that ended early."""
     epochs = filled(Epoch, text, losses=(4.0, 3.0)), filled(Epoch, text, losses=(None, 1.0))
     outcome = filled(
         Outcome, text, initial=(4.0, 3.0), final=(1.0, 2.5), plain_initial=(5.0, 4.0), plain_final=(2.0, 3.5),
@@ -28,25 +27,23 @@ def rounds(text: str) -> tuple[Round, Round, Round]:
     )  # fmt: skip
     first = filled(
         Round, text, name=text or "it-1", plan=Plan(modules=("down_proj", text)), samples=(text, "second"),
-        suppressed=_NEURONS, recruited=_NEURONS, outcome=outcome, control=outcome,
+        recruited=_NEURONS, outcome=outcome, control=outcome,
     )  # fmt: skip
-    bare = Outcome(initial=(4.0, 3.0), final=(1.0, 2.5), curve=())
+    short = Outcome(initial=(4.0, 3.0), final=(1.0, 2.5), curve=())
+    older = structs.replace(first, outcome=short, control=short)
     broken = Outcome(initial=(4.0,), final=(math.nan,), curve=(), stopped="the loss was no number at step 3 of 9")
-    older = structs.replace(first, outcome=bare, control=bare)
-    alone = structs.replace(
-        older, plan=Plan(modules=(), neurons=_NEURONS), outcome=broken, control=None, recruited=(), samples=(text,)
-    )
-    return first, older, alone
+    plan = Plan(modules=(), neurons=_NEURONS)
+    return first, older, structs.replace(first, plan=plan, outcome=broken, control=None, recruited=(), samples=(text,))
 
 
 def samples(text: str) -> Iterator[Value]:
     first, older, alone = rounds(text)
     for each in (first, older, alone):
-        yield RoundTrained(round=each, path=text, notes=(text,))
+        yield results.RoundTrained(round=each, path=text, notes=(text,))
     for series in ((first,), (first, older), (older, older, alone), (alone,)):
-        shares = (None if each is alone else 0.5 for each in series)
-        yield RoundsShown(trajectory=trajectory([*zip(series, shares, strict=True)]), rounds=series[:2], chart=text)
-    yield RoundsCompared(names=(text, text), comparison=compared(older, first, 7))
-    yield RoundsCompared(names=(text, text), comparison=compared(first, alone))
-    rows = RecruitRow(_NEURONS[0], 0.02, (text, " Austin"), (text,), text), RecruitRow(_NEURONS[1], 0.0, (), ())
-    yield RecruitsShown(name=text, measure="activation", rows=rows, total=91.5, suppressed=60)
+        shares = [(each, None if each is alone else 0.5) for each in series]
+        yield results.RoundsShown(trajectory=trajectory(shares), rounds=series[:2], chart=text)
+    yield results.RoundsCompared(names=(text, text), comparison=compared(older, first, 7))
+    yield results.RoundsCompared(names=(text, text), comparison=compared(first, alone))
+    row = filled(results.RecruitRow, text, neuron=_NEURONS[0], share=0.02)
+    yield filled(results.RecruitsShown, text, rows=(row, results.RecruitRow(_NEURONS[1], 0.0, (), ())))

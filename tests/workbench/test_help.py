@@ -9,7 +9,7 @@ from rich.console import Console
 from commands.control import ShowHelp
 from commands.grammar import VERBS
 from sessions.session import Session
-from workbench.presenters import present
+from workbench.rendering.outcomes import present
 
 
 def lines_of(verb: str, width: int) -> list[str]:

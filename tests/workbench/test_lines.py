@@ -16,10 +16,11 @@ from rich.console import Console
 from sessions import results
 from sessions.events import Failed, Progress, Result, Started, State, Text, Value
 from sessions.interventions.arms import Arm
+from sessions.views.writing import curve
 from tests.samples import NASTY, samples
 from workbench.lines import Lines
-from workbench.presenters import present
-from workbench.writing import Flow, bar, curve, divergence, fitted, inline, plain, quoted, signed
+from workbench.rendering.outcomes import present
+from workbench.writing import Flow, bar, divergence, fitted, inline, plain, quoted, signed
 
 MOVES = re.compile(
     "[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u202a-\u202e\u2028\u2029\u2066-\u2069\ufeff\ud800-\udfff]"
@@ -106,7 +107,7 @@ def test_a_grid_names_each_knee_and_says_where_no_multiplier_flips_it() -> None:
 
 
 def test_a_discovery_is_summed_up_in_one_line() -> None:
-    found = next(each for each in samples(" Austin") if isinstance(each, results.Discovered))
+    found = next(value for value in samples(" Austin") if isinstance(value, results.Discovered))
     shown = " ".join(printed(found, 160).split("\n"))
     for fact in ("4 of 1,935,360 neurons", 'logit " Austin" − logit " Dallas" = +7.312', "conservation off by 3e-05%",
                  "lrp, frozen attention", "0.20 s"):  # fmt: skip

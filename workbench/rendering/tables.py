@@ -17,10 +17,10 @@ from rich.text import Text
 
 from sessions.views.blocks import NUMBERS, Column, Row, Table
 from sessions.views.writing import bar, inline, plain, written
-from workbench.writing import facts, fitted
+from workbench.writing import around, facts, fitted
 
-#: Cells that a text keeps before its column goes; one that folds; and a name.
-_LEAST, _FOLDED, _NAME = 10, 20, 32
+#: Cells that a text keeps before its column goes, one that folds, a context, and a name.
+_LEAST, _FOLDED, _CONTEXT, _NAME = 10, 20, 14, 32
 #: Cells of a text in a row beside others, at most.
 _ABREAST = 24
 #: Cells of a title over numbers, before it goes on in the next line.
@@ -51,7 +51,8 @@ class _Drawn(NamedTuple):
             return max(min(cell_len(self.title), _TITLE), *map(cell_len, self.cells), 1)
         if self.key:
             return min(self.whole, max(_NAME, width // 2))
-        return min(self.whole, max(_FOLDED if self.column.folds else _LEAST, cell_len(self.title)))
+        least = _CONTEXT if self.column.kind == "context" else _FOLDED if self.column.folds else _LEAST
+        return min(self.whole, max(least, cell_len(self.title)))
 
 
 def table(block: Table, width: int) -> Iterator[RenderableType]:
@@ -176,10 +177,14 @@ def _grid(rows: Sequence[Row], kept: Sequence[_Drawn], widths: Sequence[int], wi
     for at in range(len(rows)):
         cells: list[Text] = []
         for number, each in enumerate(kept):
+            cell = rows[at].cells[each.place]
             whole = each.key or each.column.kind in NUMBERS
             text = each.cells[at] if whole else fitted(each.cells[at], widths[number])
+            if each.column.kind == "context" and isinstance(cell, tuple):
+                before, token, after = cell
+                text = around(before, token, after, widths[number])
             if each.column.folds or (each.column.whole and width >= _WIDE):
-                text = plain(str(rows[at].cells[each.place] or ""))
+                text = plain(str(cell or ""))
             cells.append(Text(text, overflow="fold"))
             if bars and number in barred:
                 cells.append(Text(bar(each.bars[at], bars)))

@@ -1,7 +1,7 @@
 """Blocks as lines of a terminal of so many columns.
 
-Nothing is wider than the terminal. Signs and marks are characters: colour only repeats them. Tables have a file of
-their own (`workbench.rendering.tables`).
+Nothing is wider than the terminal. Signs and marks are characters: colour only repeats them. Tables and maps have
+files of their own (`workbench.rendering.tables`, `workbench.rendering.heat`).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from rich.text import Text
 from sessions.views import blocks
 from sessions.views.plain import bars_table
 from sessions.views.writing import curve, decimal, duration, inline, plain, signed
+from workbench.rendering.heat import heat
 from workbench.rendering.tables import table
 from workbench.writing import facts, fitted
 
@@ -28,8 +29,6 @@ _TEXT = 40
 """Cells that a text needs to stand beside others."""
 #: Cells by which lines are set in below a title, and below the line of a tree that they hang on.
 _INDENT = 2
-#: From which part of the largest number on each shade stands; what is less is a dot.
-_SHADES = {0.5: "█", 0.2: "▓", 0.05: "▒", 0.005: "░", 0.0: "·"}
 
 
 class Place(NamedTuple):
@@ -79,6 +78,7 @@ def draw(block: blocks.AnyBlock, place: Place) -> Iterator[RenderableType]:
 
 
 draw.register(blocks.Table, lambda block, place: table(block, place.width))
+draw.register(blocks.Heat, lambda block, place: heat(block, place.width))
 
 
 @draw.register
@@ -179,31 +179,6 @@ def _(block: blocks.Curve, place: Place) -> Iterator[RenderableType]:
         ends = f"{decimal(values[0], 3)} → {decimal(values[-1], 3)}"
         cells = max(8, min(60, place.width - cell_len(name) - cell_len(ends) - 2))
         yield Text(f"{name} {curve(values, cells)} {ends}", overflow="fold")
-
-
-@draw.register
-def _(block: blocks.Heat, place: Place) -> Iterator[RenderableType]:
-    """Shades, a line a row. Where not all columns fit, those stay that have the largest numbers."""
-    beside = min(max(map(cell_len, map(inline, block.rows)), default=0), place.width // 2)
-    cell = 1 + max(map(cell_len, map(inline, block.columns)), default=0)
-    room = max(1, (place.width - beside) // cell)
-    known = [abs(value) for row in block.cells for value in row if value is not None]
-    largest = max(known, default=0.0)
-    most = [max((abs(row[at] or 0.0) for row in block.cells), default=0.0) for at in range(len(block.columns))]
-    kept = sorted(sorted(range(len(most)), key=lambda at: -most[at])[:room])
-    steps = (f"{shade} ≥ {decimal(part * largest, 2)}" for part, shade in _SHADES.items() if part and largest)
-    yield facts([inline(block.title), *steps], place.width)
-    lines = [f"{'':{beside}}" + "".join(f"{inline(block.columns[at]):>{cell}}" for at in kept)]
-    for name, row in zip(block.rows, block.cells, strict=True):
-        shades = (f"{_shade(row[at], largest):>{cell}}" for at in kept)
-        lines.append(f"{fitted(inline(name), beside):>{beside}}" + "".join(shades))
-    yield Text("\n".join(lines), no_wrap=True, overflow="ellipsis")
-
-
-def _shade(value: float | None, largest: float) -> str:
-    if value is None or not largest:
-        return ""
-    return next((shade for part, shade in _SHADES.items() if abs(value) >= part * largest), "")
 
 
 @draw.register

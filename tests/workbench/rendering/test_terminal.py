@@ -14,8 +14,8 @@ from sessions.events import Value
 from sessions.views import view
 from sessions.views.blocks import NUMBERS, AnyBlock, ArmText, Column, Fact, Facts, Row, Table, Texts
 from sessions.views.writing import written
-from tests.samples import NASTY
-from tests.sessions.views.test_views import drawings, sample, viewed
+from tests.samples import NASTY, samples
+from tests.sessions.views.test_views import drawings, sample
 from tests.workbench.test_lines import MOVES
 from workbench.rendering.tables import table
 from workbench.rendering.terminal import Place, drawn
@@ -33,7 +33,7 @@ def lines(blocks: list[AnyBlock] | tuple[AnyBlock, ...], width: int) -> list[str
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("text", [" Austin", *NASTY.values()])
 def test_every_view_fits_and_cannot_move_the_cursor(text: str, width: int) -> None:
-    for blocks in [*map(view, viewed(text)), drawings(text)]:
+    for blocks in [*map(view, samples(text)), drawings(text)]:
         shown = lines(blocks, width)
         assert all(cell_len(line) <= width for line in shown)
         assert not MOVES.search("\n".join(shown))
@@ -42,7 +42,7 @@ def test_every_view_fits_and_cannot_move_the_cursor(text: str, width: int) -> No
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("text", [" Austin", NASTY["long"], NASTY["wide"]])
 def test_names_and_numbers_of_key_columns_are_whole_at_every_width(text: str, width: int) -> None:
-    for value in viewed(text):
+    for value in samples(text):
         for block in view(value):
             if isinstance(block, Table):
                 whole(value, block, width)
@@ -72,6 +72,14 @@ def test_a_long_name_goes_on_in_the_next_line_and_no_digit_is_lost(width: int) -
     body = [line for line in shown[1:] if not line.startswith("no room")]
     assert any("1,234,567" in line for line in body)
     assert "".join(line.split(" ")[0] for line in body) == name
+
+
+@pytest.mark.parametrize("width", [*range(20, 60, 4), 160])
+def test_a_context_is_cut_on_both_sides_and_its_token_stays(width: int) -> None:
+    columns = (Column(key="id", title="id", kind="index"), Column(key="context", title="", kind="context", drop=1))
+    shown = lines((Table(columns=columns, rows=(Row(cells=(7, ("before " * 9, " Austin", " after" * 9))),)),), width)[1]
+    assert "▸ Austin◂" in shown
+    assert cell_len(shown) <= width and shown.count("…") == 2 * (width < 160)
 
 
 def test_columns_go_in_their_order_and_those_with_the_same_number_together() -> None:

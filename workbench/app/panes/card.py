@@ -17,15 +17,16 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from sessions import results
+from sessions.atlas.findings import Peak
 from sessions.circuits.circuit import Circuit
 from sessions.model.units import Neuron
+from sessions.views.atlas import corpus_facts, spread_facts
+from sessions.views.neuron import edges, strongest, weights
 from workbench.app.board import Board, Facet
 from workbench.app.columns import Columns, columns_of, is_like
 from workbench.app.composing import letters, line
 from workbench.app.pane import Pane
-from workbench.presenters.atlas import context, spread, standing
-from workbench.presenters.neuron import edges, strongest, weights
-from workbench.writing import MISSING, aim, fitted, percent, quoted, signed
+from workbench.writing import MISSING, aim, around, fitted, inline, percent, quoted, signed
 
 #: Tokens shown before and after the neuron's own.
 _AROUND = 6
@@ -192,8 +193,7 @@ class NeuronCard(ModalScreen[None]):
         else:
             yield "in the prompt", "\n".join(_moments(told))
             yield from self._over_corpus(neuron)
-            yield from weights(told)
-            yield from edges(told)
+            yield from ((inline(fact.name), inline(fact.line)) for fact in (*weights(told), *edges(told)))
         around = self._around
         if around is None:
             yield "elsewhere", "…"
@@ -211,12 +211,12 @@ class NeuronCard(ModalScreen[None]):
         row, told = self._board.rows.get(neuron.place), self._board.cards.get(neuron.place)
         if told is not None and told.atlas is not None:
             profile = told.atlas
-            yield "over a corpus", " · ".join((*standing(profile), *spread(profile)))
+            yield "over a corpus", inline(" · ".join((*corpus_facts(profile), *spread_facts(profile))))
             peaks = sorted((*profile.high, *profile.low), key=lambda peak: -abs(peak.value))[:_PEAKS]
-            yield "woken by", "\n".join(f"{signed(peak.value, 2):>8}  {context(peak, _CONTEXT)}" for peak in peaks)
+            yield "woken by", "\n".join(f"{signed(peak.value, 2):>8}  {_woken(peak)}" for peak in peaks)
         elif row is not None and row.peak is not None:
             yield "over a corpus", f"peak {signed(row.peak.value, 2)} · fires at {percent(row.rate)}"
-            yield "woken by", context(row.peak, _CONTEXT)
+            yield "woken by", _woken(row.peak)
 
     def _pushed(self, row: results.NeuronRow | None) -> Iterator[tuple[str, str]]:
         if row is not None:
@@ -239,6 +239,11 @@ def _context(circuit: Circuit, position: int | None) -> str:
     tokens = [quoted(token) for token in circuit.tokens[first : last + 1]]
     tokens[position - first] = f"▸{tokens[position - first]}◂"
     return " ".join(["…"] * (first > 0) + tokens + ["…"] * (last < len(circuit.tokens) - 1))
+
+
+def _woken(peak: Peak) -> str:
+    """The tokens around a maximum."""
+    return around("".join(peak.before), peak.token, "".join(peak.after), _CONTEXT)
 
 
 def _moments(told: results.NeuronCard) -> Iterator[str]:

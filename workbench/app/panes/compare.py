@@ -22,7 +22,7 @@ from workbench.app.differing import Leaving, Span, differing, enclosed
 from workbench.app.layout import GRID
 from workbench.app.paper import Block, Paper, Written
 from workbench.app.wrapping import Beside, Growing, row, strips, tail
-from workbench.presenters import failure
+from workbench.rendering.outcomes import failure
 from workbench.writing import facts, fitted, inline, plain, quoted
 
 #: Texts stand side by side in a pane of this width where each has so many cells, and never on a small screen.

@@ -17,7 +17,7 @@ from workbench.app.board import Board, Entry, Facet
 from workbench.app.paper import Block, Paper, Written
 from workbench.app.wrapping import row
 from workbench.pace import Pace, clock
-from workbench.presenters import failure
+from workbench.rendering.outcomes import failure
 from workbench.writing import amount, bar, fitted, inline
 
 _BOLD, _DIM = Style(bold=True), Style(dim=True)

@@ -15,7 +15,7 @@ from workbench.app.board import Board, Facet
 from workbench.app.paper import Block, Paper
 from workbench.app.wrapping import row, strips, wrapped
 from workbench.host import JOURNAL
-from workbench.presenters import standing
+from workbench.rendering.outcomes import standing
 from workbench.writing import aim, facts, fitted, inline, percent, plain, signed
 
 _DIM = Style(dim=True)

@@ -17,7 +17,7 @@ from sessions.events import Failed, Result
 from workbench.app.board import Board, Entry, Facet
 from workbench.app.paper import Block, Paper, Written
 from workbench.app.wrapping import NARROWEST, Growing, row, strips, tail, wrapped, written_out
-from workbench.presenters import failure, present
+from workbench.rendering.outcomes import failure, present
 from workbench.writing import fitted, inline
 
 _MARK, _CURSOR = "> ", "▸ "

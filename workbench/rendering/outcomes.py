@@ -1,8 +1,4 @@
-"""What a result looks like on lines. `workbench.lines` and the app's transcript show what `present` gives.
-
-A kind of result that has a view (`sessions.views`) is drawn by `workbench.rendering.terminal`. The others have a
-presenter each, in a file a family of verbs, until their family has its views.
-"""
+"""How a command ended, and what a session holds, as lines: for `workbench.lines`, the REPL and the app."""
 
 from __future__ import annotations
 
@@ -10,24 +6,9 @@ from rich.console import RenderableType
 from rich.text import Text as Line
 
 from sessions.events import State, Value
-from sessions.views import has_view, view
-from workbench.presenters import (
-    adapters,
-    atlas,
-    edits,
-    injecting,
-    means,
-    neuron,
-    parts,
-    rewriting,
-    sae,
-    surgery,
-)
+from sessions.views import view
 from workbench.rendering.terminal import Place, drawn
 from workbench.writing import inline, plain, quoted
-
-#: Each registers its presenters with `parts.shown`.
-FAMILIES = (adapters, atlas, edits, injecting, means, neuron, rewriting, sae, surgery)
 
 
 def present(
@@ -38,10 +19,7 @@ def present(
     `streamed` is the text the user has just watched appear; it is not shown again. `alone` is of lines, which have no
     pane of neurons beside them.
     """
-    if has_view(type(value)):
-        return list(drawn(view(value), Place(width, seconds, alone, streamed)))
-    notes = (Line(f"· {plain(note)}", style="dim", overflow="fold") for note in value.notes)
-    return [*parts.shown(value, parts.Sheet(width, seconds, streamed)), *notes]
+    return list(drawn(view(value), Place(width, seconds, alone, streamed)))
 
 
 def failure(message: str, hint: str = "") -> list[Line]:
