@@ -9,8 +9,9 @@ from msgspec import structs
 from sessions.circuits.circuit import Neuron, Target
 from sessions.events import Value
 from sessions.interventions.arms import Arm, Shift
-from sessions.model.info import Encoded, Prompt, Token
+from sessions.model.info import Token
 from sessions.results import Compared, Strength, StrengthShown, WorkingSet
+from tests.samples import filled
 
 
 def aimed(text: str) -> Target:
@@ -18,38 +19,30 @@ def aimed(text: str) -> Target:
     return Target(tokens=(Token(7, text),), counterfactual=Token(8, " Dallas"), value=7.3125)
 
 
-def encoded(text: str) -> Encoded:
-    """A prompt of `text`."""
-    return Encoded(prompt=Prompt(text=text), text=text, ids=(1, 2), tokens=(text,) * 2, bos=1, templated=False)
-
-
 def arms(text: str) -> tuple[Arm, Arm]:
     """A text as it is, and `text`, to which it is changed."""
-    first = Arm(
-        name="baseline", multiplier=1, text=f"It is Austin. {text}", ids=(1, 2), stopped="eos", next_tokens=(),
-        target=7.3125, target_probability=0.6123,
-    )  # fmt: skip
+    first = filled(
+        Arm, f"It is Austin. {text}", name="baseline", stopped="eos", target=7.3125, target_probability=0.6123
+    )
     changed = structs.replace(first, name="ablated", text=text, target=-1.25, target_probability=0.0002)
     return first, structs.replace(changed, ids=(1,), stopped="length")
 
 
-def shifts(target: Target) -> tuple[Shift, ...]:
+def shifts(target: Target) -> tuple[Shift, Shift]:
     """How the chances of both tokens of a target move."""
-    tokens = (*target.tokens, *filter(None, [target.counterfactual]))
-    return tuple(Shift(token, *moved) for token, moved in zip(tokens, ((0.6123, 0.0002), (0.0, 0.31)), strict=True))
+    return Shift(target.tokens[0], 0.6123, 0.0002), Shift(target.counterfactual or target.tokens[0], 0.0, 0.31)
 
 
 def samples(text: str) -> Iterator[Value]:
     before, after = arms(text)
-    bare = Arm(name=text, multiplier=1.5, text=text, ids=(), stopped="stop", next_tokens=())
-    ablated = Compared(
-        verb="ablate", selection=text, neurons=4, scope="at all positions", encoded=encoded(text), target=aimed(text),
-        arms=(before, after), shifts=shifts(aimed(text)),
-    )  # fmt: skip
-    yield ablated
+    bare = filled(Arm, text, multiplier=1.5, ids=())
     twice = structs.replace(bare, multiplier=2)
-    yield structs.replace(ablated, verb="amplify", target=None, arms=(bare, twice), shifts=())
     third = structs.replace(after, name=text, kl=(0.5, None, 1.5), fired=3, read=12)
+    ablated = filled(
+        Compared, text, verb="ablate", target=aimed(text), arms=(before, after), shifts=shifts(aimed(text))
+    )
+    yield ablated
+    yield structs.replace(ablated, verb="amplify", target=None, arms=(bare, twice), shifts=())
     yield structs.replace(ablated, verb="arms", arms=(before, third, twice, bare), shifts=())
     neurons = Neuron(24, 1005, 41), Neuron(29, 1535)
     yield WorkingSet(suppressed=neurons, live=((text, 4), ("shift", 1)), added=2, notes=(text,))
