@@ -13,15 +13,15 @@ from functools import partial
 import torch
 
 from benchmarks.measuring import THREADS, Figure, in_turns, report, surroundings
-from sessions.circuits.attribution import attribute
+from sessions.circuits.attributing import attribute
 from sessions.circuits.choosing import Choice
-from sessions.circuits.circuit import Place
 from sessions.circuits.discovery import Discovery, Question, Scope, Way, discover
 from sessions.circuits.rules import Attention
 from sessions.events import finished
 from sessions.model.info import Encoded, Prompt, Token
 from sessions.model.opening import OpenModel, open_model
 from sessions.model.tokens import encode
+from sessions.model.units import Place
 from sessions.store import Store
 from tests.reference import AUSTIN
 

@@ -17,12 +17,13 @@ import torch
 from torch import Tensor
 
 from benchmarks.measuring import THREADS, Figure, report, surroundings
-from sessions.circuits.attribution import attribute
-from sessions.circuits.circuit import Neuron, Target
+from sessions.circuits.attributing import attribute
 from sessions.circuits.edges import trace
 from sessions.events import finished
 from sessions.model.info import Token
 from sessions.model.opening import OpenModel, open_model
+from sessions.model.target import Target
+from sessions.model.units import Neuron
 from sessions.store import Store
 from tests.linear_replay import worst_edge
 from tests.reference import AUSTIN

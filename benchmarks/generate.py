@@ -11,7 +11,6 @@ from functools import partial
 import torch
 
 from benchmarks.measuring import THREADS, Figure, in_turns, report, surroundings
-from sessions.circuits.circuit import Neuron
 from sessions.events import finished
 from sessions.interventions.treating import treated
 from sessions.interventions.treatment import Treatment
@@ -19,6 +18,7 @@ from sessions.model.generation import Decoding, generate
 from sessions.model.info import Encoded, Prompt
 from sessions.model.opening import OpenModel, open_model
 from sessions.model.tokens import encode
+from sessions.model.units import Neuron
 from sessions.store import Store
 from tests.reference import AUSTIN
 

@@ -14,16 +14,16 @@ from statistics import fmean, median
 
 from benchmarks.measuring import Figure, Table
 from sessions.atlas.building import Building, plan
-from sessions.circuits.circuit import Neuron
-from sessions.comparisons.comparing import Asked
 from sessions.directions.findings import Origin
 from sessions.events import finished
+from sessions.interventions.answering import Asked
 from sessions.interventions.arms import Condition
 from sessions.model.hooks import StateSite
 from sessions.model.info import Prompt
 from sessions.model.marking import marked
 from sessions.model.opening import OpenModel
 from sessions.model.tokens import encode
+from sessions.model.units import Neuron
 from sessions.patching.injecting import Injection
 from sessions.patching.transplanting import Transplant, captured, passed, source_of, transplanted
 from sessions.patching.transplants import Observed

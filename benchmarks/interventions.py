@@ -15,9 +15,8 @@ import torch
 from benchmarks.generate import TOKENS, by_transformers
 from benchmarks.measuring import THREADS, Figure, in_turns, report, surroundings
 from benchmarks.sweeping import killed
-from sessions.circuits.circuit import Neuron
-from sessions.comparisons.comparing import compare, under
 from sessions.events import finished
+from sessions.interventions.answering import compare, under
 from sessions.interventions.arms import Arm, Condition
 from sessions.interventions.suppressing import Suppression
 from sessions.interventions.treatment import Treatment, Where
@@ -25,6 +24,7 @@ from sessions.model.generation import Decoding, generate
 from sessions.model.info import Encoded, Prompt
 from sessions.model.opening import OpenModel, open_model
 from sessions.model.tokens import encode
+from sessions.model.units import Neuron
 from sessions.store import Store
 from tests.reference import AUSTIN
 

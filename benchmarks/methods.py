@@ -32,9 +32,9 @@ from torch import Tensor
 from benchmarks.measuring import THREADS, Figure, Table, report, surroundings
 from sessions.circuits import discovery, many
 from sessions.circuits.agreement import Agreement, agreement
-from sessions.circuits.attribution import Attribution, Reference, attribute, place_of
+from sessions.circuits.attributing import attribute
+from sessions.circuits.attribution import Attribution, Reference, place_of
 from sessions.circuits.cases import Case, settled
-from sessions.circuits.circuit import Neuron
 from sessions.circuits.faithfulness import NONE, WHOLE, Curve, Run, curve, drawn, targets
 from sessions.circuits.recording import means
 from sessions.circuits.rules import Attention
@@ -42,6 +42,7 @@ from sessions.circuits.verification import verify
 from sessions.events import finished
 from sessions.model.opening import OpenModel, open_model
 from sessions.model.parts import Anatomy
+from sessions.model.units import Neuron
 from sessions.store import Store
 from sessions.texts.prompt_files import read_prompts
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from benchmarks.measuring import THREADS, Figure, in_turns, report, surroundings
 from sessions.circuits import many
-from sessions.circuits.attribution import attribute
+from sessions.circuits.attributing import attribute
 from sessions.circuits.cases import Case, settled
 from sessions.circuits.choosing import Choice
 from sessions.circuits.discovery import Discovery, Question, discover

@@ -17,11 +17,11 @@ from collections.abc import Sequence
 import torch
 
 from benchmarks.measuring import THREADS, Figure, Table, report, surroundings
-from sessions.circuits.circuit import Neuron
 from sessions.events import finished
 from sessions.model.generation import Decoding, ending_ids
 from sessions.model.info import Token
 from sessions.model.opening import OpenModel, open_model
+from sessions.model.units import Neuron
 from sessions.rewriting.examples import Examples, built_in, by_rule
 from sessions.rewriting.rewriting import Rewriting, Wanted, rewrite
 from sessions.rewriting.rules import read_rule

@@ -20,12 +20,12 @@ import torch
 
 import commands
 from benchmarks.measuring import THREADS, Figure, Table, in_turns, report, surroundings
-from sessions.circuits.circuit import Neuron
 from sessions.events import Failed, Progress, Result, finished
 from sessions.interventions.suppressing import Suppression
 from sessions.lines import quoted
 from sessions.model.hooks import Change, on_neurons, together
 from sessions.model.opening import OpenModel, open_model
+from sessions.model.units import Neuron
 from sessions.session import Session
 from sessions.store import default_home
 from sessions.texts.sample_files import read_samples

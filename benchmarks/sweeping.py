@@ -14,13 +14,13 @@ from pathlib import Path
 from time import perf_counter, sleep
 
 from benchmarks.measuring import THREADS, Figure
-from sessions.circuits.circuit import Neuron
 from sessions.comparisons import sweep_files, sweeping
 from sessions.comparisons.sweeping import Chosen, Plan
 from sessions.events import finished
 from sessions.model.generation import Decoding, ending_ids
 from sessions.model.opening import OpenModel, open_model
 from sessions.model.tokens import encode
+from sessions.model.units import Neuron
 from sessions.store import Store
 from sessions.texts.prompt_files import Asked
 from tests.reference import AUSTIN

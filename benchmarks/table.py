@@ -16,8 +16,10 @@ from textual.binding import Binding, BindingType
 
 from benchmarks.measuring import Figure
 from benchmarks.terminal import FRAME_END, Terminal
-from sessions.circuits.circuit import Circuit, Neuron, Target
+from sessions.circuits.circuit import Circuit
 from sessions.model.info import Token
+from sessions.model.target import Target
+from sessions.model.units import Neuron
 from tests.circuits import circuit_of
 from workbench.app.board import EVERYTHING, Board
 from workbench.app.panes.neurons import NeuronsPane

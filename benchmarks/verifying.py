@@ -14,15 +14,16 @@ from functools import partial
 import torch
 
 from benchmarks.measuring import THREADS, Figure, in_turns, report, surroundings
-from sessions.circuits.circuit import Neuron, Target
-from sessions.circuits.targets import value_of
 from sessions.circuits.verification import Verified, verify
 from sessions.events import finished
 from sessions.interventions.treating import treated
 from sessions.interventions.treatment import Treatment
 from sessions.model.info import Token
+from sessions.model.logits import value_of
 from sessions.model.opening import OpenModel, adopt, open_model
+from sessions.model.target import Target
 from sessions.model.tokens import last_positions
+from sessions.model.units import Neuron
 from sessions.store import Store
 from tests.families import DENSE, tiny, tiny_tokenizer
 from tests.reference import AUSTIN

@@ -22,7 +22,7 @@ from commands.names import ArtifactName, FileName, Name, SavedName
 from commands.verb import argument, option, verb
 from commands.words import Gain, Text, Whole
 from sessions.circuits import files
-from sessions.circuits.circuit import Circuit, Target
+from sessions.circuits.circuit import Circuit
 from sessions.circuits.sound import UNKNOWN_ID, check_fits
 from sessions.earlier import inventories
 from sessions.earlier.maxima import maxima_in
@@ -32,6 +32,7 @@ from sessions.files.disk import read_file, write_file
 from sessions.interventions.presets import Preset, sound
 from sessions.lines import line_of
 from sessions.model.info import Prompt, Token
+from sessions.model.target import Target
 from sessions.results import Deleted, Exported, FileShown, Imported, Listed, Loaded, ModelExported, Saved
 from sessions.session import Session
 from sessions.store import Key, check_model
@@ -71,7 +72,7 @@ def load(session: Session, name: str | None, force: bool) -> Loaded | Listed:
     """
     if name is None:
         return Listed(rows=tuple(session.store.rows("circuit")))
-    circuit, notes = session.read_circuit(name, force=force)
+    circuit, notes = session.saved.read_circuit(name, force=force)
     _check(session, circuit)
     remark = _take(session, circuit)
     return Loaded(name=name, circuit=circuit, notes=tuple(filter(None, (*notes, remark))))
@@ -186,7 +187,7 @@ def export(
     elif name is not None and name.kind == "preset":
         content, notes = _preset_file(session, name.name), ()
     else:
-        circuit = session.found() if name is None else session.read_circuit(name.name, force=True)[0]
+        circuit = session.found() if name is None else session.saved.read_circuit(name.name, force=True)[0]
         content, notes = _circuit_file(circuit, chosen), ()
     written = write_file(path.absolute(), content, force=force, what=f"'{path}'")
     return Exported(path=str(written), format=chosen, notes=notes)

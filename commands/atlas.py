@@ -16,10 +16,10 @@ from commands.ranges import ALL_LAYERS, Layers, LayersOrAll
 from commands.verb import argument, option, verb
 from commands.words import SEEDS, Rows, SelectionWord, Whole, Word
 from sessions.atlas.findings import TopRow
-from sessions.circuits.circuit import Neuron
 from sessions.errors import ArtifactError, UsageError
 from sessions.events import Steps
 from sessions.lines import line_of
+from sessions.model.units import Neuron
 from sessions.results import AtlasBuilt, AtlasShown, AtlasTop, Listed
 from sessions.session import Session
 
@@ -219,7 +219,7 @@ def _built(
 def _shown(session: Session, subject: str, name: str, rows: int | None, force: bool) -> AtlasShown:
     from sessions.atlas.telling import profile
 
-    found, notes = session.read_atlas(name, force=force)
+    found, notes = session.saved.read_atlas(name, force=force)
     neuron = one_of(session, SelectionWord().read(subject)) if session.model is not None else Neuron.parse(subject)
     return AtlasShown(profile=profile(found, neuron), listed=rows or session.settings.rows, notes=notes)
 
@@ -232,7 +232,7 @@ def _topped(session: Session, subject: str, name: str, rows: int | None, by: By,
     if first != last:
         raise UsageError(f"'{subject}' is several layers", f"one of them: atlas top {first}")
     opened = session.opened()
-    found, notes = session.read_atlas(name, force=force)
+    found, notes = session.saved.read_atlas(name, force=force)
     range_of(session, (first, last))
     top = strongest(found, first, rows or session.settings.rows, by)
     pushes = pushed(opened.anatomy, opened.tokenizer, [neuron for neuron, _ in top])

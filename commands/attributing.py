@@ -13,7 +13,7 @@ from commands.names import FileName, means_named
 from commands.reading import prompts_in
 from commands.request import Flag, Opt, Options
 from commands.words import Real, Text, Whole
-from sessions.circuits.methods import DEFAULT, METHODS, listed
+from sessions.circuits.methods import DEFAULT, METHODS, check_options, listed
 from sessions.errors import UsageError
 from sessions.events import Steps
 from sessions.model.info import Encoded
@@ -78,7 +78,7 @@ class Method(Options, frozen=True):
         from sessions.circuits.discovery import Way
 
         attention, reference, chosen = self.attention, self.reference or usual, METHODS[self.method]
-        chosen.check_options(attention=attention, steps=self.steps, reference=kind(reference))
+        check_options(chosen, attention=attention, steps=self.steps, reference=kind(reference))
         if self.reference_seed is not None and not is_prompt(reference):
             raise UsageError(
                 "--reference-seed needs a prompt as --reference", 'for example: --reference "the other prompt"'
@@ -156,7 +156,7 @@ def kept_means(
 
     anatomy = session.opened().anatomy
     refuse_experts(anatomy, OTHER_REFERENCE)
-    found, notes = session.read_means(name, force=force)
+    found, notes = session.saved.read_means(name, force=force)
     said = [*notes, f"means:{name} are over {found.about.over}"]
     if found.about.sha256 and found.about.under != session.under():
         said.append(f"what is suppressed or edited was another when means:{name} were taken")
@@ -212,7 +212,7 @@ def prompts_with_targets(
     from sessions.circuits.cases import remarks, settled
     from sessions.model.rows import LARGEST_BATCH
 
-    METHODS[method].check_options(many=True)
+    check_options(METHODS[method], many=True)
     if is_prompt(reference):
         raise many_against_one()
     opened, file = session.opened(), prompts_in(path, raw)

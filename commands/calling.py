@@ -10,9 +10,9 @@ import click
 from commands.arranging import is_choice
 from commands.grammar import find
 from commands.verb import Verb, actions_of, key_of
-from sessions.circuits.circuit import Neuron
 from sessions.errors import UsageError
 from sessions.lines import quoted
+from sessions.model.units import Neuron
 
 
 def call_line(name: str, /, *args: Any, **kwargs: Any) -> str:

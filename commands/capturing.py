@@ -14,17 +14,17 @@ from commands.request import Arg, Flag, Opt, Request
 from commands.vectors import refuse_taken, taken_apart
 from commands.verb import verb
 from commands.words import Observed, Text, Whole
-from sessions.circuits.circuit import Neuron
 from sessions.errors import UsageError
 from sessions.events import Steps
 from sessions.interventions.arms import Condition
 from sessions.model.info import Encoded, Prompt
+from sessions.model.units import Neuron
 from sessions.results import VectorShown
 from sessions.session import Session
 
 if TYPE_CHECKING:
     from sessions.atlas.atlas import By, Maximum
-    from sessions.comparisons.comparing import Asked
+    from sessions.interventions.answering import Asked
     from sessions.model.hooks import StateSite
 
 FAMILY = "Hidden states"
@@ -124,7 +124,7 @@ def _in_atlas(session: Session, name: str, neuron: Neuron, by: By, force: bool) 
     from sessions.model.tokens import token_text
     from sessions.patching.transplanting import source_of
 
-    atlas, _ = session.read_atlas(name, force=force)
+    atlas, _ = session.saved.read_atlas(name, force=force)
     found = atlas.strongest(neuron, by)
     if found is None:
         raise UsageError(f"{neuron} was never computed in atlas '{name}'", "an expert that no token was sent to")

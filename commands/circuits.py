@@ -12,11 +12,11 @@ from commands.request import Arg, Excludes, Flag, Needs, Opt, Options, Request
 from commands.verb import verb
 from commands.verification import agreed, measured
 from commands.words import Real, Rows, SelectionWord, Token, Whole
-from sessions.circuits.circuit import Neuron
 from sessions.circuits.methods import METHODS
 from sessions.errors import UsageError
 from sessions.events import Progress, Steps
 from sessions.model.info import Token as Vocabulary
+from sessions.model.units import Neuron
 from sessions.results import Discovered, Narrowed, NeuronRow, NeuronTable
 from sessions.session import Session
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from msgspec import to_builtins
 
@@ -11,16 +11,13 @@ from commands.choices import SettingName, SettingValue
 from commands.names import ScriptName
 from commands.request import Arg, Flag, Opt, Request
 from commands.verb import verb
-from commands.words import VerbName, Word
+from commands.words import Word
 from sessions.errors import UsageError
 from sessions.events import Steps
-from sessions.journal import versions
 from sessions.results import CommandFiles, Help, Info, Quit, Ran, SettingsShown
 from sessions.session import Session
 from sessions.settings import changed, describe
-
-if TYPE_CHECKING:
-    pass
+from sessions.versions import versions
 
 FAMILY = "The session"
 
@@ -99,6 +96,17 @@ class RunFile(Request, frozen=True):
             raise UsageError("run needs a command file", "for example: run capital.wb, or: run --list")
         given = script.assignments(self.values)
         return (yield from script.play(session, library.path_of(self.path), given, trust=self.trust))
+
+
+class VerbName(Word):
+    """The name of a verb."""
+
+    name = "verb"
+
+    def completions(self, session: Session | None, incomplete: str) -> list[tuple[str, str]]:
+        from commands.completing import summaries  # of the verbs, which use these words
+
+        return list(summaries().items())
 
 
 @verb("help", family=FAMILY, example="help discover")

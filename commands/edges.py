@@ -13,12 +13,13 @@ from commands.request import Arg, Flag, Opt, Request
 from commands.verb import verb
 from commands.verification import explained, read_elsewhere
 from commands.words import SelectionWord, Whole
-from sessions.circuits.circuit import Circuit, Neuron
+from sessions.circuits.circuit import Circuit
 from sessions.circuits.diagram import dot
 from sessions.circuits.flow import between_layers, bottlenecks, hubs, super_weights
 from sessions.errors import UsageError
 from sessions.events import Steps
 from sessions.files.disk import write_file
+from sessions.model.units import Neuron
 from sessions.results import Edges
 from sessions.session import Session
 

@@ -122,7 +122,7 @@ def _loaded(session: Session, name: str, force: bool) -> EditsShown:
     from sessions.edits.commuting import beside
     from sessions.edits.inspecting import remarks
 
-    edit, notes = session.read_edit(name, force=force)
+    edit, notes = session.saved.read_edit(name, force=force)
     session.edits().apply(edit)
     notes = (*notes, *remarks(session.opened(), edit), *beside(session.opened(), session.edits(), edit))
     return _shown(session.edits(), "loaded", [edit], notes)
@@ -274,7 +274,7 @@ class Inspect(Request, frozen=True):
             entry = ledger.entry(number)
             edit, on = entry.edit, entry.on
         else:
-            (edit, notes), on = session.read_edit(SavedName("edit").read(name), force=self.force), False
+            (edit, notes), on = session.saved.read_edit(SavedName("edit").read(name), force=self.force), False
         ids = () if session.prompt is None else session.encoded().ids
         found = yield from inspected(
             session.opened(),

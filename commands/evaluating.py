@@ -109,7 +109,8 @@ def evaluate(
     from sessions.evaluation.running import run
 
     path = _place(session, file, keep, force)
-    chosen = arms_of(session, arms or usual(session))
+    sources = session.arm_sources()
+    chosen = arms_of(sources, arms or usual(sources))
     plan, notes = _planned(session, file, chosen, max_tokens, stop, raw, batch, limit, unrelated)
     done: list[Reply] = []
     try:

@@ -72,20 +72,20 @@ def model_exported(session: Session, path: Path, force: bool) -> Steps[ModelExpo
 
 def edit_bytes(session: Session, name: str) -> bytes:
     """The file of a saved edit, which has been found in order."""
-    session.read_edit(name, force=True)
+    session.saved.read_edit(name, force=True)
     return read_file(session.store.path("edit", name))
 
 
 def means_bytes(session: Session, name: str) -> bytes:
     """The file of saved means, which has been found in order."""
-    session.read_means(name, force=True)
+    session.saved.read_means(name, force=True)
     return read_file(session.store.path("means", name))
 
 
 def vector_file(session: Session, name: str, format: str) -> tuple[bytes, tuple[str, ...]]:
     from sessions.directions.gguf import write_gguf
 
-    vector, _ = session.read_vector(name, force=True)
+    vector, _ = session.saved.read_vector(name, force=True)
     if format == "safetensors":  # its own file, which has just been found in order
         return read_file(session.store.path("vector", name)), ()
     left_out = ("llama.cpp has no direction at layer 0: it is left out",) if 0 in vector.layers else ()
@@ -95,7 +95,7 @@ def vector_file(session: Session, name: str, format: str) -> tuple[bytes, tuple[
 def atlas_file(session: Session, name: str, format: str) -> bytes:
     from sessions.atlas.telling import reference
 
-    found, _ = session.read_atlas(name, force=True)
+    found, _ = session.saved.read_atlas(name, force=True)
     # Its own file has just been found in order.
     return read_file(session.store.path("atlas", name)) if format == "safetensors" else reference(found)
 

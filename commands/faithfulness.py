@@ -16,9 +16,10 @@ from commands.request import Arg, Flag, Opt, Request
 from commands.verb import verb
 from commands.verification import explained
 from commands.words import SEEDS, Sizes, Whole
-from sessions.circuits.circuit import Circuit, Neuron
+from sessions.circuits.circuit import Circuit
 from sessions.errors import UsageError
 from sessions.events import Steps
+from sessions.model.units import Neuron
 from sessions.results import Faithfulness, FaithfulnessRow
 from sessions.session import Session
 from sessions.store import Key

@@ -10,10 +10,10 @@ from typing import Annotated
 from commands.names import ArtifactName, FileName
 from commands.request import Arg, Flag, Opt, Request
 from commands.verb import verb
+from sessions import checksums
+from sessions.checksums import Sum
 from sessions.errors import ArtifactError, ExpectationFailed
 from sessions.events import Steps
-from sessions.files import checksums
-from sessions.files.checksums import Sum
 from sessions.files.disk import write_file
 from sessions.results import FilesVerified, Fingerprints
 from sessions.session import Session

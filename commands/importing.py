@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from commands.loading import shelf_of, taken_in
 from commands.presets import check_neurons
-from sessions.circuits.circuit import Neuron
 from sessions.earlier import inventories
 from sessions.earlier.maxima import Maxima
 from sessions.errors import ArtifactError, ModelError, UsageError
 from sessions.files.disk import read_file, write_file
 from sessions.interventions.presets import Known, Preset
 from sessions.lines import line_of, with_options
+from sessions.model.units import Neuron
 from sessions.results import Exported, FileEntry, FileShown, Saved
 from sessions.session import Session
 from sessions.store import LONGEST_NAME, Key, check_model, now
@@ -69,8 +69,8 @@ def import_published(
 def _lora(session: Session, found: Lora, key: Key | None, path: Path, alpha: float | None, force: bool) -> Saved:
     """The factors of a LoRA as an adapter that is kept; it fits the open model."""
     from sessions.adapters.shelf import About
+    from sessions.adapters.wrapping import plain_modules
     from sessions.edits.adapters import check_fit
-    from sessions.edits.wrapping import plain_modules
 
     opened, shelf = session.opened(), shelf_of(session)
     config, weights = found.as_peft({name for name, _ in plain_modules(opened.model)}, alpha, str(path))

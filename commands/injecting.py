@@ -13,18 +13,19 @@ from commands.prompting import decoded
 from commands.ranges import ALL_LAYERS, LayersOrAll
 from commands.verb import argument, option, verb
 from commands.words import Length, Listed, Number, Observed, Text, Token, Whole
-from sessions.circuits.circuit import Neuron, Target
 from sessions.errors import ArtifactError, UsageError
 from sessions.events import Steps
 from sessions.interventions.arms import Condition, shifts
 from sessions.model.info import Encoded
+from sessions.model.target import Target
+from sessions.model.units import Neuron
 from sessions.patching.transplants import Placed
 from sessions.results import Injected, InjectedByLayer
 from sessions.session import Reading, Session
 
 if TYPE_CHECKING:
-    from sessions.comparisons.comparing import Asked
     from sessions.directions.vector import Vector
+    from sessions.interventions.answering import Asked
     from sessions.model.hooks import StateSite
     from sessions.patching.transplanting import Transplant
 
@@ -97,7 +98,7 @@ def inject(
     encoded, notes = text_of(session, into, raw, thinking, "--into")
     vectors = []
     for name in names:
-        found, more = session.read_vector(SavedName("vector").read(name), force=force)
+        found, more = session.saved.read_vector(SavedName("vector").read(name), force=force)
         vectors.append(found)
         notes += [f"{name}: {each}" for each in more]
     if len(vectors) == 1:
@@ -221,7 +222,7 @@ def _beside(
     notes: list[str],
 ) -> Steps[Injected]:
     """The text as it is, with the vectors, and with random ones."""
-    from sessions.comparisons.comparing import compare
+    from sessions.interventions.answering import compare
     from sessions.patching.injecting import injected
     from sessions.patching.transplanting import transplanted
 

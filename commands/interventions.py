@@ -18,18 +18,19 @@ from commands.prompting import decoded
 from commands.request import Arg, Flag, Flags, Needs, Opt, Request
 from commands.verb import verb
 from commands.words import Gain, Number, SelectionWord, Word
-from sessions.circuits.circuit import Neuron
 from sessions.errors import UsageError
 from sessions.events import Steps
 from sessions.interventions.arms import Arm, Condition, shifts
 from sessions.interventions.treatment import Treatment, refuse_overlaps, sites_of
+from sessions.model.units import Neuron
 from sessions.results import Compared, WorkingSet
 from sessions.session import Reading, Session
 from sessions.store import Key
 
 if TYPE_CHECKING:
     from sessions.circuits.attribution import Reference
-    from sessions.circuits.circuit import Circuit, Target
+    from sessions.circuits.circuit import Circuit
+    from sessions.model.target import Target
 
 FAMILY = "Interventions"
 
@@ -293,8 +294,8 @@ def with_live(session: Session, treatment: Treatment) -> tuple[tuple[Treatment, 
 
 def _compared(session: Session, verb: str, changes: Sequence[Change], max_tokens: int | None) -> Steps[Compared]:
     """The baseline, which is the session as it stands, beside every change."""
-    from sessions.comparisons.comparing import compare
     from sessions.comparisons.diverging import divergences
+    from sessions.interventions.answering import compare
 
     opened, encoded, target = session.opened(), session.encoded(), target_of(session)
     conditions, notes = [Condition(BASELINE, session.in_force)], [*doubts(session)]

@@ -233,7 +233,7 @@ def take_edit(session: Session, edit: Edit, name: str, command: str, force: bool
     earlier = of_edit(session, name)
     if earlier is not None and earlier == [_key(change) for change in edit.changes]:
         try:
-            same, _ = session.read_edit(name)
+            same, _ = session.saved.read_edit(name)
             session.edits().apply(same)
             return
         except ArtifactError:  # of another model: it is made anew

@@ -13,10 +13,10 @@ from commands.choices import OneOf
 from commands.names import FileName, Name, SavedName
 from commands.verb import argument, option, verb
 from commands.words import SEEDS, Rows, SelectionWord, Whole
-from sessions.circuits.circuit import Neuron
 from sessions.errors import ArtifactError, UsageError
 from sessions.events import Steps
 from sessions.lines import line_of
+from sessions.model.units import Neuron
 from sessions.results import LayerMeans, Listed, MeansBuilt, MeansShown, NeuronMean
 from sessions.session import Session
 
@@ -181,7 +181,7 @@ def _documents(
 
 
 def _shown(session: Session, name: str, selection: str | None, rows: int | None, force: bool) -> MeansShown:
-    found, notes = session.read_means(name, force=force)
+    found, notes = session.saved.read_means(name, force=force)
     neurons = _strongest(found, rows or session.settings.rows)
     if selection is not None:
         chosen = dict.fromkeys(neuron.site for neuron in session.select(selection).neurons)

@@ -10,11 +10,14 @@ from commands.request import Arg, Flag, Opt, Request
 from commands.verb import verb
 from commands.verification import explained, read_elsewhere
 from commands.words import SelectionWord, Whole
-from sessions.circuits.circuit import Circuit, Neuron, Target
+from sessions.circuits.circuit import Circuit
+from sessions.circuits.findings import Moment
 from sessions.circuits.flow import Edge
 from sessions.errors import ArtifactError, ModelError, UsageError
 from sessions.events import Progress, Steps
-from sessions.results import Moment, NeuronCard
+from sessions.model.target import Target
+from sessions.model.units import Neuron
+from sessions.results import NeuronCard
 from sessions.session import Session
 
 if TYPE_CHECKING:
@@ -47,7 +50,7 @@ class ShowNeuron(Request, frozen=True):
 
     def run(self, session: Session) -> Steps[NeuronCard]:
         from sessions.circuits import card
-        from sessions.directions import lens
+        from sessions.directions import lens, reading
 
         asked = one_of(session, self.neuron, length=session.circuit_length() if _explains(session.circuit) else None)
         opened, circuit = session.opened(), session.circuit
@@ -78,7 +81,7 @@ class ShowNeuron(Request, frozen=True):
             up=pushed[0],
             down=pushed[1],
             column_norm=float(opened.anatomy.down_column(*asked.site).float().norm()),
-            reads=card.reads(opened, asked, self.tokens),
+            reads=reading.reads(opened, asked, self.tokens),
             universal=asked.site in universal,
             tokens=encoded.tokens,
             atlas=_profile(session, asked),
@@ -90,9 +93,9 @@ class ShowNeuron(Request, frozen=True):
 
 def atlas_at_hand(session: Session) -> Atlas | None:
     """The latest atlas of the model; None where there is none that can be read."""
-    name = session.latest_atlas()
+    name = session.saved.latest_atlas()
     try:
-        return session.read_atlas(name)[0] if name else None
+        return session.saved.read_atlas(name)[0] if name else None
     except ArtifactError:  # a damaged one is no reason to say nothing else: `list` says what is wrong with it
         return None
 
@@ -170,11 +173,11 @@ def _attributed(session: Session, circuit: Circuit | None) -> Steps[tuple[Encode
     likeliest token where there is no circuit, or one of many prompts."""
     import torch
 
-    from sessions.circuits.attribution import attribute
+    from sessions.circuits.attributing import attribute
     from sessions.circuits.cases import settled
     from sessions.circuits.methods import METHODS, within_reach
-    from sessions.circuits.targets import value_of
     from sessions.model.finite import locating
+    from sessions.model.logits import value_of
     from sessions.texts.prompt_files import Asked
 
     opened, notes = session.opened(), []

@@ -102,7 +102,7 @@ def _listed(
     if name is None:
         _only("list", tier=tier, region=region)
         return Listed(rows=tuple(session.store.rows("preset")))
-    found, _ = session.read_preset(name, force=True)
+    found, _ = session.saved.read_preset(name, force=True)
     chosen = part(found, name, tiers=tier or (), regions=region or ())
     return PresetShown(name=name, neurons=chosen.neurons, size=len(found), listed=session.settings.rows)
 
@@ -134,7 +134,7 @@ def _applied(
     force: bool,
 ) -> PresetShown:
     session.opened()
-    found, notes = session.read_preset(name, force=force)
+    found, notes = session.saved.read_preset(name, force=force)
     chosen = of(found)
     if gain is not None:
         chosen = structs.replace(chosen, neurons=tuple(known.scaled(gain) for known in chosen.neurons))

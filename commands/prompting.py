@@ -254,7 +254,7 @@ class Generate(Request, frozen=True):
 
 
 def _generated(session: Session, how: Generation) -> Steps[Generated]:
-    from sessions.comparisons.comparing import compare
+    from sessions.interventions.answering import compare
 
     encoded = session.encoded()
     decoding = how.decoding(session)
@@ -350,7 +350,7 @@ def first_token(session: Session, text: str, which: str) -> tuple[TokenOfModel, 
 
 def _next(session: Session):  # type: ignore[no-untyped-def]
     """Logits of the next token, `[vocab]`, with what is live in force; kept as what `expect` speaks of."""
-    from sessions.comparisons.comparing import under
+    from sessions.interventions.answering import under
     from sessions.model.distribution import next_logits
 
     opened, encoded = session.opened(), session.encoded()

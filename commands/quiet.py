@@ -18,9 +18,9 @@ from commands.request import Flag, Opt, Request
 from commands.verb import verb
 from commands.words import Real, Word
 from sessions.atlas.findings import QuietRow
-from sessions.circuits.circuit import Neuron
 from sessions.errors import UsageError
 from sessions.events import Progress, Steps
+from sessions.model.units import Neuron
 from sessions.results import QuietShown
 from sessions.session import Session
 
@@ -135,7 +135,7 @@ class Quiet(Request, frozen=True):
         else:
             for flag, given in (("--prompts", self.prompts), ("--ratio", self.ratio), ("--marker", self.marker)):
                 _without_use(flag, given, "it goes with --regions thought,answer")
-            found, notes = session.read_atlas(self.name or "", force=self.force)
+            found, notes = session.saved.read_atlas(self.name or "", force=self.force)
             over, active = f"atlas {found.name}", looking.over_atlas(found)
         fitting = looking.candidates(
             active,

@@ -11,11 +11,11 @@ from commands.prompting import decoded
 from commands.reading import prompts_of
 from commands.verb import argument, option, verb
 from commands.words import Observed, Real, Token, Word
-from sessions.circuits.circuit import Neuron
 from sessions.errors import ArtifactError, UsageError
 from sessions.events import Progress, Steps
 from sessions.lines import line_of
 from sessions.model.info import Token as TokenOfModel
+from sessions.model.units import Neuron
 from sessions.results import Rewritten
 from sessions.rewriting.rules import Rule, read_rule
 from sessions.session import Session
@@ -242,8 +242,8 @@ def _sacrificed(session: Session) -> Steps[tuple[Neuron, tuple[str, ...]]]:
     opened = session.opened()
     count = opened.info.n_layers
     layers = range(math.floor(DEPTH[0] * count), max(math.ceil(DEPTH[1] * count), 1))
-    if latest := session.latest_atlas():
-        atlas = session.read_atlas(latest)[0]
+    if latest := session.saved.latest_atlas():
+        atlas = session.saved.read_atlas(latest)[0]
         known = [layer for layer in layers if layer in atlas.layers]
         if known:
             return _quietest(session, over_atlas(atlas), known, f"atlas {latest}")

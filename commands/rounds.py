@@ -151,7 +151,7 @@ def _answered(session: Session, found: Sequence[Round], max_tokens: int | None) 
     words = ["base"]
     for each in found:
         words += [f"round:{each.name}", *([f"round:{each.name}+unsuppressed"] if each.suppressed else [])]
-    states = [(arm.name, arm.within) for arm in arms_of(session, tuple(words))]
+    states = [(arm.name, arm.within) for arm in arms_of(session.arm_sources(), tuple(words))]
     return (yield from in_states(session, "rounds", ", ".join(each.name for each in found), states, max_tokens))
 
 

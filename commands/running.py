@@ -18,10 +18,11 @@ from sessions.errors import ArtifactError, Cancelled, NotFinite, UsageError, Wor
 from sessions.events import Event, Failed, Result, Started, Steps, Value
 from sessions.files.disk import make_folder
 from sessions.files.json_text import infinite
-from sessions.journal import Record, versions
+from sessions.journal import Record
 from sessions.model.native import is_panic, said_by
 from sessions.results import Expected, Help, Ran
 from sessions.session import Session
+from sessions.versions import versions
 
 
 def run(session: Session, line: str, *, where: str = "") -> Generator[Event, None, None]:

@@ -170,7 +170,7 @@ def _captured(session: Session, found: Autoencoder, position: int) -> Vector:
 
 def _saved(session: Session, found: Autoencoder, name: str, force: bool) -> tuple[Vector, tuple[str, ...]]:
     """A saved vector as a state at the autoencoder's place, and remarks."""
-    saved, notes = session.read_vector(name, force=force)
+    saved, notes = session.saved.read_vector(name, force=force)
     saved.check(session.opened().anatomy)
     about = found.about
     same = {(about.site, about.layer)}  # what leaves a layer enters the next
@@ -284,8 +284,8 @@ def _part(found: Autoencoder, x: Tensor, wanted: Wanted) -> tuple[Tensor, float]
 
 def _injected(session: Session, found: Autoencoder, wanted: Wanted) -> Steps[Compared]:
     """The baseline, the state that is put there, and one put there at random, side by side."""
-    from sessions.comparisons.comparing import compare
     from sessions.comparisons.diverging import divergences
+    from sessions.interventions.answering import compare
     from sessions.patching.injecting import Injection, injected, random_like
     from sessions.patching.reaching import reaches
 

@@ -9,9 +9,9 @@ from commands.interventions import FAMILY, in_force
 from commands.request import Arg, Request
 from commands.verb import verb
 from commands.words import Number, SelectionWord
-from sessions.circuits.circuit import Neuron
 from sessions.errors import UsageError
 from sessions.interventions.treatment import Treatment, refuse_overlaps
+from sessions.model.units import Neuron
 from sessions.results import WorkingSet
 from sessions.session import Session
 

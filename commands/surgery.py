@@ -282,7 +282,7 @@ def _subspaces(session: Session, asked: _Asked, layers: Sequence[int], force: bo
 
     opened = session.opened()
     if asked.vector is not None:
-        vector, _ = session.read_vector(asked.vector, force=force)
+        vector, _ = session.saved.read_vector(asked.vector, force=force)
         vector.check(opened.anatomy)
         return _Found(f"vector {asked.vector}", subspaces.of_vector(vector, layers))
     if asked.tokens is not None:
@@ -364,7 +364,7 @@ def _apart(
 
 def _reply(session: Session, name: str, max_tokens: int | None) -> Steps[tuple[Arm, Tensor] | None]:
     """What the model says to the session's prompt as its weights are now; None without a prompt."""
-    from sessions.comparisons.comparing import compare
+    from sessions.interventions.answering import compare
 
     if session.prompt is None:
         return None
@@ -381,7 +381,8 @@ def _reply(session: Session, name: str, max_tokens: int | None) -> Steps[tuple[A
 
 
 def _notes(session: Session, asked: _Asked, layers: Sequence[int]) -> list[str]:
-    from sessions.surgery.cutting_out import has_bias, norm_behind, writers
+    from sessions.model.places import norm_behind
+    from sessions.surgery.cutting_out import has_bias, writers
 
     anatomy = session.opened().anatomy
     cut = [(layer, writer) for layer in layers for writer in writers(asked.attention)]

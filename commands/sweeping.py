@@ -28,11 +28,11 @@ from sessions.errors import ArtifactError, UsageError
 from sessions.events import Steps
 from sessions.files.disk import write_file
 from sessions.interventions.treatment import Where
-from sessions.journal import versions
 from sessions.model.info import same_model
 from sessions.results import Swept, SweptGrid
 from sessions.session import Reading, Session
 from sessions.store import check_model
+from sessions.versions import versions
 
 if TYPE_CHECKING:
     from sessions.comparisons.sweep_files import Sweep
@@ -354,7 +354,7 @@ def _done(
         if done:
             notes.append(f"{len(done):,} of {len(plan.places):,} cells were there already")
     write = None if folder is None else folder.append
-    inside = {"within": within(session, plan, adapters)} if plan.weighs else {}
+    inside = {"within": within(session.arm_sources(), plan, adapters)} if plan.weighs else {}
     answers = yield from run(opened, plan, done, write, session.cancel, **inside)
     if answers.fits:
         notes = [*notes, f"there was not enough memory for all texts of a batch: {answers.fits} at once were generated"]

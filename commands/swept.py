@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from msgspec import structs
 
-from sessions.circuits.circuit import Neuron
 from sessions.comparisons.cells import Cell
 from sessions.errors import ArtifactError, UsageError
+from sessions.model.units import Neuron
 from sessions.results import Swept, SweptGrid
 from sessions.session import Session
 

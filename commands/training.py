@@ -12,11 +12,11 @@ from commands.presets import REGION_LIST
 from commands.verb import Function, argument, option, verb
 from commands.weights import WeightsWord, spelt
 from commands.words import Listed, Observed, Real, Text, Whole
-from sessions.circuits.circuit import Neuron
 from sessions.errors import ArtifactError, ModelError, UsageError
 from sessions.events import Steps
 from sessions.interventions.presets import part
 from sessions.lines import line_of, with_options
+from sessions.model.units import Neuron
 from sessions.results import RoundsShown, RoundTrained
 from sessions.session import Session
 from sessions.texts.sample_files import samples_at
@@ -118,7 +118,7 @@ def train_round(
         name=name or rounds.free("round"),
         suppressed=suppressed,
         after=after,
-        begins=session.read_edit(begins)[0] if begins else None,
+        begins=session.saved.read_edit(begins)[0] if begins else None,
         command=with_options(course.job.command, said),
     )
     taken = neurons and job.name in session.store.names("edit")
@@ -180,7 +180,7 @@ def crab(
     course = _course(session, "crab", asked)
     suppressed = session.suppressed
     if inventory is not None:
-        preset, _ = session.read_preset(inventory)
+        preset, _ = session.saved.read_preset(inventory)
         chosen = part(preset, inventory, tiers=tier or (), regions=region or ())
         suppressed = _joined(suppressed, tuple(known.neuron for known in chosen.neurons))
     elif tier or region:

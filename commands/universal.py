@@ -26,9 +26,9 @@ class ListUniversal(Request, frozen=True):
     tokens: Annotated[int, Opt(Whole(1, 100), "tokens to show that each neuron pushes up and down")] = 3
 
     def run(self, session: Session) -> Steps[UniversalShown]:
-        from sessions.circuits.circuit import Neuron
         from sessions.circuits.universal import PROMPTS, STRONGEST, listed
         from sessions.directions.lens import pushed
+        from sessions.model.units import Neuron
 
         opened = session.opened()
         found = yield from listed(opened, session.home, session.cancel)

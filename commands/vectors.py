@@ -113,7 +113,7 @@ class MakeVector(Request, frozen=True):
 
 
 def _shown(session: Session, name: str, layers: tuple[int, int] | None, force: bool) -> Steps[VectorShown]:
-    found, notes = session.read_vector(name, force=force)
+    found, notes = session.saved.read_vector(name, force=force)
     first, last = layers or (0, max(found.layers))
     chosen = [layer for layer in found.layers if first <= layer <= last]
     if not chosen:
@@ -197,7 +197,7 @@ def _two_circuits(session: Session, first: Key, second: Key, top: int | None, fo
 def _two_vectors(session: Session, first: Key, second: Key, force: bool) -> VectorsCompared:
     from sessions.circuits.against import beside
 
-    ours, theirs = (session.read_vector(key.name, force=True)[0] for key in (first, second))
+    ours, theirs = (session.saved.read_vector(key.name, force=True)[0] for key in (first, second))
     notes = _of_one_model(first, ours, second, theirs, force)
     names, sites = (first.name, second.name), (ours.site, theirs.site)
     return VectorsCompared(names=names, sites=sites, layers=beside(ours, theirs), notes=notes)
@@ -231,8 +231,8 @@ def _one_of_each(session: Session, circuit: Key, vector: Key, top: int, force: b
     from sessions.circuits.comparing import attribution_by_neuron
 
     opened = session.opened()
-    ours = session.found() if circuit.kind == CURRENT else session.read_circuit(circuit.name, force=force)[0]
-    theirs, notes = session.read_vector(vector.name, force=force)
+    ours = session.found() if circuit.kind == CURRENT else session.saved.read_circuit(circuit.name, force=force)[0]
+    theirs, notes = session.saved.read_vector(vector.name, force=force)
     spans, ranks = yield from held_against(opened.anatomy, ours, theirs, session.cancel)
     shared = yield from overlap(opened.anatomy, ours, theirs, top, session.cancel)
     return CircuitHeldAgainst(
@@ -249,7 +249,7 @@ def _one_of_each(session: Session, circuit: Key, vector: Key, top: int, force: b
 
 def _circuit(session: Session, key: Key) -> Circuit:
     """A circuit, whatever model it was made on."""
-    return session.found() if key.kind == CURRENT else session.read_circuit(key.name, force=True)[0]
+    return session.found() if key.kind == CURRENT else session.saved.read_circuit(key.name, force=True)[0]
 
 
 def _of_one_model(

@@ -14,9 +14,10 @@ from commands.request import Arg, Flag, Opt, Request
 from commands.verb import verb
 from commands.words import SelectionWord, Text, Whole
 from sessions.circuits.agreement import Agreement, agreement
-from sessions.circuits.circuit import Circuit, Neuron
+from sessions.circuits.circuit import Circuit
 from sessions.errors import UsageError
 from sessions.events import Steps
+from sessions.model.units import Neuron
 from sessions.results import Verified
 from sessions.session import Session
 

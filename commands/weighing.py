@@ -64,7 +64,7 @@ def weighed_adapters(
         raise UsageError("--against goes with one --adapter", "put them together: --adapter fr+it --against es")
     multipliers = numbers(words)
     session.opened()
-    found = [weighed(session, word, against or "") for word in adapters]
+    found = [weighed(session.arm_sources(), word, against or "") for word in adapters]
     chosen = tuple(each.chosen for each in found)
     if len({each.deep for each in chosen}) > 1:
         raise UsageError("depths of a series and weights are two sweeps", "sweep one of them at a time")
@@ -91,7 +91,7 @@ def adapters_again(session: Session, plan: Plan) -> dict[Share, Adapter]:
     """The adapters of a sweep that is gone on with."""
     from sessions.evaluation.weighing import read_again
 
-    return read_again(session, plan) if plan.weighs else {}
+    return read_again(session.arm_sources(), plan) if plan.weighs else {}
 
 
 def left_out(session: Session, chosen: Sequence[Chosen]) -> Iterator[str]:

@@ -328,14 +328,3 @@ class Statement(Word):
         if len(ctx.args) != words_before:
             return []
         return [CompletionItem(text, help=about) for text, about in COMPARISONS.items() if text.startswith(incomplete)]
-
-
-class VerbName(Word):
-    """The name of a verb."""
-
-    name = "verb"
-
-    def completions(self, session: Session | None, incomplete: str) -> list[tuple[str, str]]:
-        from commands.completing import summaries  # of the verbs, which use these words
-
-        return list(summaries().items())

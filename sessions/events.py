@@ -31,13 +31,6 @@ class Value(Struct, frozen=True, kw_only=True, tag=True, tag_field="kind"):
     def __repr__(self) -> str:
         return short_repr(self)
 
-    def _repr_html_(self) -> str | None:
-        """What a notebook shows: the view of the result, or its repr where the kind has no view."""
-        from sessions.views import has_view, view  # views are of results, which are values
-        from sessions.views.html import to_html
-
-        return to_html(view(self)) if has_view(type(self)) else None
-
 
 class Event(Struct, frozen=True, tag=True, tag_field="event"):
     """Base of all events. The class name is the JSON field `event`."""

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import errno
 import os
-import platform
 import stat
 from contextlib import suppress
-from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -26,8 +24,6 @@ from sessions.results import Unkept
 
 #: A value whose JSON is longer, in bytes, is not journaled; a `Dropped` stands in its place.
 LARGEST_VALUE = 256 * 2**10
-#: What decides what a command computes, and the distribution each comes from.
-PACKAGES = {"workbench": "neuron-workbench", "torch": "torch", "transformers": "transformers"}
 
 
 class Record(Struct, frozen=True, kw_only=True):
@@ -165,22 +161,6 @@ def _outcome(record: Record) -> Result | Failed:
         return Result(read_value(record.value), record.seconds)
     except (ValueError, TypeError) as error:
         return Failed("journal", f"what came of it cannot be read: {error}", "another version may have written it")
-
-
-def versions() -> dict[str, str]:
-    """The version of Python and of each of `PACKAGES`, found without importing any of them."""
-    return {"python": platform.python_version()} | {name: _version(package) for name, package in PACKAGES.items()}
-
-
-@cache
-def _version(package: str) -> str:
-    # Imported here: it costs more than the rest of this module, and only a finished command needs it.
-    from importlib import metadata
-
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return "not installed"
 
 
 def _line(record: Record) -> bytes:

@@ -12,16 +12,17 @@ from pathlib import Path
 
 from sessions.circuits.attribution import STEPS, Attribution, Reference
 from sessions.circuits.choosing import Choice, candidates, choose
-from sessions.circuits.circuit import Neuron, Target
 from sessions.circuits.discovery import Question, Scope, Way, attributed
-from sessions.circuits.methods import DEFAULT, Method, named
+from sessions.circuits.methods import DEFAULT, Method, check_options, named
 from sessions.circuits.recording import means, recorded
 from sessions.circuits.universal import PROMPTS
 from sessions.errors import UsageError
 from sessions.events import finished
 from sessions.model.info import Encoded, Prompt, Token
 from sessions.model.opening import OpenModel
+from sessions.model.target import Target
 from sessions.model.tokens import continuation, encode
+from sessions.model.units import Neuron
 from sessions.store import default_home
 
 
@@ -96,7 +97,7 @@ class Model:
         asked = Prompt(text=prompt, seed=seed, chat=chat) if isinstance(prompt, str) else prompt
         encoded = encode(self.opened.tokenizer, asked)
         chosen = named(method)
-        chosen.check_options(attention=attention, steps=steps, reference=_kind(reference))
+        check_options(chosen, attention=attention, steps=steps, reference=_kind(reference))
         self._check(chosen, encoded, layers, positions)
         compared = self._reference(reference, encoded)
         chosen.check_model(self.opened.anatomy, compared)

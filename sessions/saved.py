@@ -1,22 +1,24 @@
-"""What is saved under a home folder, as it fits the open model."""
+"""What is saved under a home folder, as it fits the model that is open."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msgspec import structs
 
-from sessions.circuits.circuit import Circuit, Neuron
+from sessions.circuits.circuit import Circuit
 from sessions.circuits.sound import sound
-from sessions.errors import ArtifactError, ModelError, UsageError
+from sessions.errors import ArtifactError, UsageError
 from sessions.files.layouts import Header
 from sessions.files.tensor_file import texts_of
 from sessions.interventions.presets import Preset
 from sessions.interventions.presets import sound as sound_preset
 from sessions.model.info import same_model
+from sessions.model.units import Neuron
 from sessions.store import Store, check_model
 
 if TYPE_CHECKING:  # the rooms that need torch or numpy are imported when they are needed
@@ -27,32 +29,19 @@ if TYPE_CHECKING:  # the rooms that need torch or numpy are imported when they a
     from sessions.model.opening import OpenModel
 
 
-class Saved:
-    """The saved things of a home folder: each is read with remarks on how it fits the model that is open.
+class SavedArtifacts:
+    """The artifacts of a store: each is read with remarks on how it fits the model that is open.
 
     Args:
-        home: folder of named artifacts; by default `WORKBENCH_HOME` or the platform's data folder.
-
-    Raises:
-        ArtifactError: the home cannot be used.
+        store: where they are.
+        model: says which model is open, if one is.
     """
 
-    def __init__(self, home: Path | None = None) -> None:
-        self.store = Store(home)
-        self.home = self.store.home
-        self.model: OpenModel | None = None
+    def __init__(self, store: Store, model: Callable[[], OpenModel | None]) -> None:
+        self.store = store
+        self._model = model
         self._atlas: tuple[tuple[Path, int], Header, Atlas] | None = None  # the one that was read last
         self._made_on: dict[tuple[Path, int], str] = {}  # fingerprints of atlases, by their file and its time
-
-    def opened(self) -> OpenModel:
-        """The open model.
-
-        Raises:
-            ModelError: none is open.
-        """
-        if self.model is None:
-            raise ModelError("no model is open", "open one: model smollm2")
-        return self.model
 
     def read_circuit(self, name: str, *, force: bool = False) -> tuple[Circuit, tuple[str, ...]]:
         """A saved circuit, and remarks on how it fits the open model.
@@ -74,8 +63,9 @@ class Saved:
 
         header, vector = self.store.load("vector", name, Vector)
         remarks = self._fit(header, force)
-        if self.model is not None and vector.origin is not None and self._is_of_model(header):
-            check_origin(vector.origin, self.model.anatomy)
+        opened = self._model()
+        if opened is not None and vector.origin is not None and _is_of(opened, header):
+            check_origin(vector.origin, opened.anatomy)
         return vector.named(name, header.model, header.fingerprint), remarks
 
     def read_edit(self, name: str, *, force: bool = False) -> tuple[Edit, tuple[str, ...]]:
@@ -87,21 +77,7 @@ class Saved:
         from sessions.edits.files import EditFile
 
         header, file = self.store.load("edit", name, EditFile)
-        return file.named(header, self.home), self._fit(header, force)
-
-    def keep_edit(self, edit: Edit, name: str, command: str, *, force: bool = False) -> Path:
-        """Save an edit of the open model under a name, without applying it, and return its path.
-
-        Raises:
-            UsageError, ModelError, ArtifactError: it does not fit the model, or cannot be saved.
-        """
-        from sessions.edits.files import EditFile
-
-        opened, info = self.opened(), self.opened().info
-        with edit.applied(opened):
-            pass  # it fits: what is saved can be applied
-        body, of = EditFile(edit.recorded(opened)), {"model": info.name, "fingerprint": info.fingerprint}
-        return self.store.save("edit", name, body, **of, command=command, force=force)
+        return file.named(header, self.store.home), self._fit(header, force)
 
     def read_preset(self, name: str, *, force: bool = False) -> tuple[Preset, tuple[str, ...]]:
         """A saved preset, and remarks on how it fits the open model.
@@ -130,8 +106,9 @@ class Saved:
             self._atlas = stamp, header, atlas.named(name, header.model, header.fingerprint)
         _, header, found = self._atlas
         remarks = self._fit(header, force)
-        if self.model is not None and self._is_of_model(header):
-            found.check(self.model.anatomy)
+        opened = self._model()
+        if opened is not None and _is_of(opened, header):
+            found.check(opened.anatomy)
         return found, remarks
 
     def read_means(self, name: str, *, force: bool = False) -> tuple[Means, tuple[str, ...]]:
@@ -148,9 +125,10 @@ class Saved:
 
     def latest_atlas(self) -> str:
         """The name of the atlas of the open model that was written last; empty where there is none."""
-        model, found = self.model, []
+        model = self._model()
         if model is None:
             return ""
+        found = []
         for name in self.store.names("atlas"):
             path = self.store.path("atlas", name)
             with suppress(OSError):  # it has just been deleted
@@ -163,9 +141,10 @@ class Saved:
 
     def _fit(self, header: Header, force: bool) -> tuple[str, ...]:
         """Remarks on how a saved thing fits the open model, if there is one."""
-        if self.model is None:
+        opened = self._model()
+        if opened is None:
             return ()
-        info = self.model.info
+        info = opened.info
         remark = check_model(header.fingerprint, header.model, info.fingerprint, info.name, force)
         return (remark,) if remark else ()
 
@@ -180,10 +159,6 @@ class Saved:
 
         atlas, _ = self.read_atlas(name)
         return ranked(atlas, count, quietest=end == "quiet", by="positive" if end == "positive" else "magnitude")
-
-    def _is_of_model(self, header: Header) -> bool:
-        """Whether a saved thing says that it was made on the open model."""
-        return self.model is not None and same_model(header.fingerprint, self.model.info.fingerprint)
 
     def neurons_of_preset(self, name: str, part: str | None) -> tuple[Neuron, ...]:
         """The neurons of a preset, of one of its tiers or regions, or the `topN` with the largest |gain|.
@@ -211,8 +186,14 @@ class Saved:
 
         rounds = Rounds(self.store)
         found = rounds.load(called(name))
-        if self.model is not None and not same_model(found.fingerprint, self.model.info.fingerprint):
+        opened = self._model()
+        if opened is not None and not same_model(found.fingerprint, opened.info.fingerprint):
             raise ArtifactError(f"round '{found.name}' was trained on {found.model}", "open that model first")
         if count is None or count <= len(found.recruited):
             return found.recruited[:count]
         return rounds.recruits(found.name).strongest(count)
+
+
+def _is_of(opened: OpenModel, header: Header) -> bool:
+    """Whether a saved artifact says that it was made on this model."""
+    return same_model(header.fingerprint, opened.info.fingerprint)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Struct
 
-from sessions.circuits.circuit import Circuit, Neuron
+from sessions.circuits.circuit import Circuit
 from sessions.circuits.sound import check_fits, sound
 from sessions.directions.features import Which
 from sessions.errors import ArtifactError, WorkbenchError
@@ -26,6 +26,7 @@ from sessions.files.disk import read_file, write_file
 from sessions.files.json_text import decoded, escaped
 from sessions.interventions.treatment import Treatment
 from sessions.model.info import Conversation, Opening, Prompt, same_model
+from sessions.model.units import Neuron
 from sessions.session import Session
 from sessions.settings import Settings, within_limits
 
@@ -206,7 +207,7 @@ def _same(session: Session, state: SavedState, kept_edit: EditKept) -> Edit:
     """
     if session.model is None or not same_model(session.model.info.fingerprint, state.fingerprint):
         raise ArtifactError("the model is not the one it was on")
-    edit, _ = session.read_edit(kept_edit.name, force=True)
+    edit, _ = session.saved.read_edit(kept_edit.name, force=True)
     if edit.sha256 != kept_edit.sha256:
         raise ArtifactError("its file is another one now")
     return edit

@@ -18,18 +18,20 @@ from typing import TYPE_CHECKING
 from msgspec import structs
 
 from sessions.cancel import Cancel
-from sessions.circuits.circuit import Circuit, Neuron
+from sessions.circuits.circuit import Circuit
 from sessions.circuits.selection import Selection, Surroundings, resolve
 from sessions.circuits.sound import fits
 from sessions.directions.features import Which
-from sessions.errors import UsageError
+from sessions.errors import ModelError, UsageError
 from sessions.events import Progress, State, Steps, Value
 from sessions.files.temporary import swept_home
 from sessions.interventions.treatment import Treatment
 from sessions.journal import Journal
 from sessions.model.info import Conversation, Encoded, Opening, Prompt, same_model
-from sessions.saved import Saved
+from sessions.model.units import Neuron
+from sessions.saved import SavedArtifacts
 from sessions.settings import Settings
+from sessions.store import Store
 
 if TYPE_CHECKING:  # the rooms that need torch or numpy are imported when a model is
     from torch import Tensor
@@ -37,6 +39,7 @@ if TYPE_CHECKING:  # the rooms that need torch or numpy are imported when a mode
     from sessions.directions.sae import Autoencoder
     from sessions.edits.edit import Edit
     from sessions.edits.ledger import Entry, Ledger
+    from sessions.evaluation.named import ArmSources
     from sessions.interventions.suppressing import Suppression
     from sessions.model.opening import OpenModel
 
@@ -61,7 +64,7 @@ class Reading:
     scores: Mapping[str, float] = field(default_factory=dict)
 
 
-class Session(Saved):
+class Session:
     """A model and what is being done to it.
 
     Args:
@@ -73,8 +76,11 @@ class Session(Saved):
     """
 
     def __init__(self, home: Path | None = None, journal: str = "") -> None:
-        super().__init__(home)
+        self.store = Store(home)
+        self.home = self.store.home
         swept_home(self.home)
+        self.model: OpenModel | None = None
+        self.saved = SavedArtifacts(self.store, lambda: self.model)
         self.journal = Journal(self.home / "hosts" / journal / "journal.jsonl") if journal else None
         self.cancel = Cancel()
         self.settings = Settings()
@@ -96,6 +102,16 @@ class Session(Saved):
         self._encoded: Encoded | None = None
         self._suppression: Suppression | None = None  # while its neurons are held
         self._autoencoder: tuple[object, Autoencoder] | None = None  # read already, and what it was read from
+
+    def opened(self) -> OpenModel:
+        """The open model.
+
+        Raises:
+            ModelError: none is open.
+        """
+        if self.model is None:
+            raise ModelError("no model is open", "open one: model smollm2")
+        return self.model
 
     def encoded(self) -> Encoded:
         """The current prompt as the open model reads it.
@@ -217,11 +233,11 @@ class Session(Saved):
             widths=() if self.model is None else self.model.anatomy.widths,
             length=self._length() if length is None else length,
             names=tuple(self.store.names("circuit")),
-            read=lambda name: self.read_circuit(name)[0],
+            read=lambda name: self.saved.read_circuit(name)[0],
             suppressed=self.suppressed,
-            recruits=self.neurons_of_round,
-            preset=self.neurons_of_preset,
-            atlas=self.neurons_of_atlas,
+            recruits=self.saved.neurons_of_round,
+            preset=self.saved.neurons_of_preset,
+            atlas=self.saved.neurons_of_atlas,
             quiet=self.quiet,
         )
         return resolve(text, around)
@@ -280,9 +296,23 @@ class Session(Saved):
         name = name or self.store.free("edit", edit.verb, applied)
         ledger.check_new(name)
         self.keep_edit(edit, name, command, force=force)
-        saved, _ = self.read_edit(name)  # what is in the weights is what is in the file
+        saved, _ = self.saved.read_edit(name)  # what is in the weights is what is in the file
         ledger.apply(saved)
         return saved
+
+    def keep_edit(self, edit: Edit, name: str, command: str, *, force: bool = False) -> Path:
+        """Save an edit of the open model under a name, without applying it, and return its path.
+
+        Raises:
+            UsageError, ModelError, ArtifactError: it does not fit the model, or cannot be saved.
+        """
+        from sessions.edits.files import EditFile
+
+        opened, info = self.opened(), self.opened().info
+        with edit.applied(opened):
+            pass  # it fits: what is saved can be applied
+        body, of = EditFile(edit.recorded(opened)), {"model": info.name, "fingerprint": info.fingerprint}
+        return self.store.save("edit", name, body, **of, command=command, force=force)
 
     @contextmanager
     def suppressing(self) -> Iterator[Suppression | None]:
@@ -315,6 +345,22 @@ class Session(Saved):
         """Inside the block the model is as it was opened: nothing is suppressed, and no edit is in its weights."""
         with self._suppression.lifted() if self._suppression is not None else nullcontext(), self.edits().lifted():
             yield
+
+    def arm_sources(self) -> ArmSources:
+        """What the arms of an evaluation are made of here.
+
+        Raises:
+            ModelError: no model is open.
+        """
+        from sessions.evaluation.named import ArmSources
+
+        return ArmSources(
+            opened=self.opened(),
+            ledger=self.edits(),
+            store=self.store,
+            read_edit=lambda name: self.saved.read_edit(name)[0],
+            unsuppressed=self.unsuppressed,
+        )
 
     def use_circuit(self, circuit: Circuit) -> Circuit:
         """Take a circuit that has just been found, with what was suppressed and edited then."""
@@ -365,7 +411,7 @@ class Session(Saved):
             edits_on=sum(entry.on for entry in entries),
             exchanges=len(self.history),
             sae="" if self.sae is None else str(self.sae),
-            atlas=self.latest_atlas(),
+            atlas=self.saved.latest_atlas(),
         )
 
     def close(self) -> None:

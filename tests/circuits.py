@@ -7,8 +7,10 @@ from typing import Any
 
 from msgspec import structs
 
-from sessions.circuits.circuit import Circuit, Neuron, Target
+from sessions.circuits.circuit import Circuit
 from sessions.model.info import Prompt, Token
+from sessions.model.target import Target
+from sessions.model.units import Neuron
 
 
 def circuit_of(neurons: Iterable[Neuron], tokens: Sequence[str] = ("a", "b", "c", "d"), **changes: Any) -> Circuit:

@@ -21,12 +21,12 @@ from torch import Tensor, nn
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, eager_mask
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from sessions.circuits.circuit import Neuron
 from sessions.circuits.edges import Traced
 from sessions.model.hooks import Routing, after, before, on_neurons
 from sessions.model.opening import OpenModel
 from sessions.model.parts import ExpertSite, Site
 from sessions.model.tokens import last_positions
+from sessions.model.units import Neuron
 
 NAME = "tests_replay"
 

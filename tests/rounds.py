@@ -7,8 +7,8 @@ from pathlib import Path
 
 import torch
 
-from sessions.circuits.circuit import Neuron
 from sessions.model.opening import OpenModel
+from sessions.model.units import Neuron
 from sessions.store import Store, now
 from sessions.training.findings import Outcome, Plan, Round, Step
 from sessions.training.recruits import Recruits

@@ -18,17 +18,16 @@ import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from sessions.circuits.attribution import attribute
+from sessions.circuits.attributing import attribute
 from sessions.circuits.cases import last_logits
 from sessions.circuits.choosing import Choice
-from sessions.circuits.circuit import Neuron, Target
 from sessions.circuits.discovery import Question, Way, discover
 from sessions.circuits.edges import trace
 from sessions.circuits.verification import verify
-from sessions.comparisons.comparing import compare
 from sessions.comparisons.diverging import divergences
 from sessions.errors import ModelError
 from sessions.events import finished
+from sessions.interventions.answering import compare
 from sessions.interventions.arms import Condition
 from sessions.interventions.treatment import Treatment
 from sessions.model.distribution import next_logits
@@ -37,7 +36,9 @@ from sessions.model.hooks import count_hooks
 from sessions.model.info import Encoded, Prompt, Token
 from sessions.model.opening import OpenModel, adopt
 from sessions.model.parts import ExpertSite
+from sessions.model.target import Target
 from sessions.model.tokens import encode
+from sessions.model.units import Neuron
 from tests.families import ALL, MARKS, NO_RULE, table, tiny, tiny_tokenizer
 from tests.vocabularies import spoken
 

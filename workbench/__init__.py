@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = ["open"]
 
-JOURNAL = "default"
-"""Name of the journal that commands are written to, from wherever they are run."""
-
 
 def open(
     model: str | None = None,

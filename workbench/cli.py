@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from workbench import JOURNAL, output
+from workbench import output
+from workbench.host import JOURNAL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -198,7 +199,7 @@ def kill(name: str, home: Path | None) -> None:
 @_HOME
 def serve(host: str, port: int, address: str, token: str | None, home: Path | None) -> None:
     """Show the app in a browser; its tabs all attach to one session."""
-    from workbench.browser import serve as start
+    from workbench.browser.starting import serve as start
 
     with _told():
         start(host, home, port, address, token)

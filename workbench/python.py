@@ -18,8 +18,9 @@ from commands.running import run
 from sessions.errors import Cancelled, WorkbenchError
 from sessions.events import Event, Failed, Result
 from sessions.session import Session
-from workbench import JOURNAL
+from workbench.host import JOURNAL
 from workbench.methods import Verbs
+from workbench.notebooks import show_views
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,6 +42,7 @@ class Workbench(Verbs):
     """
 
     def __init__(self, home: str | Path | None = None, on_event: Callable[[Event], None] | None = None) -> None:
+        show_views()
         self.session = Session(None if home is None else Path(home), journal=JOURNAL)
         self._on_event = on_event
 

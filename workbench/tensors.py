@@ -24,7 +24,7 @@ def tensor_of(session: Session, name: str, layer: int | None, of: str) -> Tensor
     if name.startswith(_VECTOR):
         if of != "attribution":
             raise UsageError(f"a vector has no '{of}'", "leave it out: it is for circuits")
-        vector, _ = session.read_vector(name.removeprefix(_VECTOR))
+        vector, _ = session.saved.read_vector(name.removeprefix(_VECTOR))
         return _of_vector(vector, layer)
     return _of_circuit(session, _circuit(session, name.removeprefix(_CIRCUIT)), layer, of)
 
@@ -45,7 +45,7 @@ def _of_vector(vector: Vector, layer: int | None) -> Tensor:
 
 def _circuit(session: Session, name: str) -> Circuit:
     if name != CURRENT:
-        return session.read_circuit(name)[0]
+        return session.saved.read_circuit(name)[0]
     if session.circuit is None:
         raise UsageError("there is no circuit", 'find one: wb.discover(" Austin"), or name one that is saved')
     return session.circuit

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from sessions.adapters.combinations import DENSITY
 from sessions.adapters.folders import Contents, Factors
-from sessions.edits.wrapping import quiet
+from sessions.adapters.wrapping import quiet
 from sessions.errors import ArtifactError, ModelError, UsageError
 from sessions.events import Steps
 from sessions.model.background import Meter, first_line, in_background

@@ -19,9 +19,9 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from sessions.circuits.circuit import Neuron
 from sessions.errors import ArtifactError, UsageError
 from sessions.files.tensor_file import TensorBytes, Tensors
+from sessions.model.units import Neuron
 
 if TYPE_CHECKING:
     from sessions.model.parts import Anatomy

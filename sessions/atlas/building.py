@@ -12,7 +12,7 @@ takes; `plan` refuses what does not fit, and makes batches smaller so that they 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from itertools import islice
 from time import monotonic
@@ -30,7 +30,7 @@ from sessions.events import Progress, Steps
 from sessions.files.disk import LARGEST
 from sessions.model.finite import not_finite
 from sessions.model.homes import home_of
-from sessions.model.hooks import Routing, on_neurons, passing, watched
+from sessions.model.hooks import Routing, on_neurons, only_to, watched
 from sessions.model.opening import OpenModel
 from sessions.model.parts import Anatomy, DenseSite, ExpertSite, Site
 from sessions.model.rows import LARGEST_BATCH, batches, padded_rows
@@ -326,15 +326,6 @@ def _fold_experts(site: ExpertSite, running: Running, values: Tensor, routing: R
         rows = ((routing.experts == expert) & (place >= 0)).nonzero()[:, 0]
         columns = slice(expert * site.d_expert, (expert + 1) * site.d_expert)
         running.fold(values[rows], place[rows], columns)
-
-
-@contextmanager
-def only_to(anatomy: Anatomy, layer: int) -> Iterator[None]:
-    """Inside the block the layers above `layer` compute nothing."""
-    with ExitStack() as stack:
-        for above in anatomy.layers[layer + 1 :]:
-            stack.enter_context(passing(above.block))
-        yield
 
 
 def build(

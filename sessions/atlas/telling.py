@@ -14,8 +14,8 @@ import numpy as np
 
 from sessions.atlas.atlas import QUANTILES, Atlas, By, Maximum
 from sessions.atlas.findings import Peak, Profile
-from sessions.circuits.circuit import Neuron
 from sessions.files.json_text import readable
+from sessions.model.units import Neuron
 
 
 def profile(atlas: Atlas, neuron: Neuron, most: int | None = None) -> Profile:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from sessions.cancel import Cancel
 from sessions.circuits.agreement import Agreement, agreement
-from sessions.circuits.circuit import Circuit, Neuron
+from sessions.circuits.circuit import Circuit
 from sessions.circuits.comparing import attribution_by_neuron
 from sessions.directions.decomposing import unit_columns
 from sessions.directions.findings import Aligned, LayerCosine, Span, TopOverlap
@@ -28,6 +28,7 @@ from sessions.directions.vector import Vector, cosine, length
 from sessions.errors import ArtifactError, UsageError
 from sessions.events import Progress, Steps
 from sessions.model.parts import Anatomy
+from sessions.model.units import Neuron
 
 #: Random circuits that the control is the mean of.
 DRAWS = 5

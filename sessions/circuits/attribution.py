@@ -21,13 +21,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
 
-from sessions.cancel import Cancel
-from sessions.circuits.circuit import Neuron
-from sessions.circuits.methods import DEFAULT, named
 from sessions.errors import ModelError
 from sessions.model.parts import Anatomy
+from sessions.model.units import Neuron
 
 
 @dataclass(frozen=True)
@@ -122,46 +119,6 @@ def place_of(anatomy: Anatomy, neuron: Neuron) -> tuple[int, int]:
 Measure = Callable[[Tensor], Tensor]
 """From the logits of the kept positions, `[kept, vocab]`, to the scalar that is explained; of many prompts, from
 those after the last token of each, `[prompts, vocab]`, to the sum of their targets."""
-
-
-def attribute(
-    model: PreTrainedModel,
-    anatomy: Anatomy,
-    ids: Tensor,
-    measure: Measure,
-    *,
-    method: str = DEFAULT,
-    attention: str = "frozen",
-    reference: Reference | None = None,
-    steps: int = STEPS,
-    kept: int = 1,
-    lengths: Sequence[int] | None = None,
-    cancel: Cancel | None = None,
-) -> Attribution:
-    """Relevance of every neuron for `measure` of the logits at the last `kept` positions.
-
-    Args:
-        ids: the prompt, `[1, seq]`, on any device, or with `lengths` many, `[prompts, seq]`, padded on the right.
-        measure: the target, a function of the logits in float32.
-        method: the name of one of the `methods`.
-        attention: how relevance passes attention (see `rules`).
-        reference: what neurons are compared with; zero where it is left out.
-        steps: passes of a method that takes several.
-        lengths: tokens of each of many prompts, each read at its last one.
-
-    Raises:
-        UsageError: there is no such method.
-        NotFinite: the target's value, or a layer's relevance, is not finite.
-        ModelError: the family is out of reach of the method, or offloaded weights have no room.
-        Cancelled: `cancel` was requested; every hook is gone.
-    """
-    from sessions.circuits.passes import Pass
-
-    chosen = named(method)
-    chosen.check_model(anatomy, reference)
-    return chosen.attribute(
-        Pass(model, anatomy, ids, measure, attention, reference, steps=steps, kept=kept, lengths=lengths, cancel=cancel)
-    )
 
 
 def refuse_experts(anatomy: Anatomy, what: str) -> None:

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from sessions.cancel import Cancel
-from sessions.circuits.circuit import Target
 from sessions.errors import UsageError
 from sessions.events import Progress, Steps
 from sessions.model.hooks import watched
@@ -17,6 +16,7 @@ from sessions.model.info import Encoded, Token
 from sessions.model.logits import only_at_ends
 from sessions.model.opening import OpenModel
 from sessions.model.rows import LARGEST_BATCH, batches, padded_rows
+from sessions.model.target import Target
 from sessions.model.tokens import continuation, encode, last_positions, token_text
 from sessions.texts.prompt_files import Asked
 

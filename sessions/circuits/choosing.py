@@ -19,9 +19,9 @@ import torch
 from torch import Tensor
 
 from sessions.circuits.attribution import Attribution, SiteRelevance
-from sessions.circuits.circuit import Neuron
 from sessions.errors import UsageError
 from sessions.model.homes import widest
+from sessions.model.units import Neuron
 
 
 @dataclass(frozen=True)

@@ -1,121 +1,20 @@
-"""`Neuron` and `Circuit`: what attribution finds, what interventions take, what is saved by name."""
+"""`Circuit`: the units that carry a behaviour, as attribution finds them and as they are saved by name. Data only."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from msgspec import Struct, structs
 
 from sessions.errors import UsageError
-from sessions.model.info import Prompt, Token
+from sessions.model.info import Prompt
+from sessions.model.target import Target
+from sessions.model.units import Neuron, Place
 from sessions.texts.prompt_files import Asked
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-#: Beyond any layer, neuron, position or token of any model.
-BEYOND = 10**9
-# Nine digits are beyond any model, and far from what a text could overflow.
-_N = "[0-9]{1,9}"
-_NEURON = re.compile(rf"L(?P<layer>{_N})(?:/N|#)(?P<index>{_N})(?:@(?P<position>-?{_N}))?", re.IGNORECASE)
-
-
-Place = tuple[int, int, int | None]
-"""(layer, index, position): which neuron, and where."""
-
-
-class Neuron(Struct, frozen=True):
-    """One input coordinate of a layer's down projection, at a token position or at all of them.
-
-    Written `L24/N1005` or, at position 41, `L24/N1005@41` (`L24#1005` is read as well). Layers,
-    neurons and positions count from 0; a negative position counts from the end of the prompt.
-    In a mixture-of-experts layer the neurons of expert `e` are `e·d_expert … (e+1)·d_expert − 1`.
-
-    `attribution` is the signed contribution to the target, in the target's own unit (logits), an
-    estimate; `effect` what the target really loses when this neuron alone is switched off (see
-    `verification`); `activation` the value the neuron had. Each is None where it is not known.
-    """
-
-    layer: int
-    index: int
-    position: int | None = None
-    attribution: float | None = None
-    activation: float | None = None
-    effect: float | None = None
-
-    def __str__(self) -> str:
-        at = "" if self.position is None else f"@{self.position}"
-        return f"L{self.layer}/N{self.index}{at}"
-
-    @property
-    def site(self) -> tuple[int, int]:
-        """(layer, index): which neuron it is, wherever it fires."""
-        return self.layer, self.index
-
-    @property
-    def place(self) -> Place:
-        return self.layer, self.index, self.position
-
-    def counted(self, length: int) -> Neuron:
-        """The same neuron, its position counted from the start of a text of `length` tokens."""
-        if self.position is None or self.position >= 0:
-            return self
-        return structs.replace(self, position=self.position + length)
-
-    @classmethod
-    def parse(cls, text: str) -> Neuron:
-        """The neuron written as `text`.
-
-        Raises:
-            UsageError: the text is not a neuron.
-        """
-        match = _NEURON.fullmatch(text.strip())
-        if match is None:
-            raise UsageError(f"'{text[:80]}' is not a neuron", "write L24/N1005 or L24/N1005@41")
-        position = match["position"]
-        return cls(int(match["layer"]), int(match["index"]), None if position is None else int(position))
-
-
-class Target(Struct, frozen=True, kw_only=True):
-    """What a circuit explains, and its value on the prompt.
-
-    One of: the logit of `tokens[0]`; that logit minus the logit of `counterfactual` (the logit
-    difference); or, with `sequence`, the log-probability of all of `tokens` in a row. `value` is in
-    logits, those that the model returns, for the first two and in nats for the third.
-
-    Over many `prompts`, it is the mean of their targets: with `tokens` where all have the same, without
-    any where each has its own. Without prompts too, there is no target.
-    """
-
-    tokens: tuple[Token, ...]
-    counterfactual: Token | None = None
-    sequence: bool = False
-    value: float = 0.0
-    prompts: int = 0
-
-    @property
-    def stated(self) -> bool:
-        """Whether there is one."""
-        return bool(self.tokens or self.prompts)
-
-    def described(self, quote: Callable[[str], str]) -> str:
-        """The target in words, `logit " Austin" − logit " Dallas"`, its tokens written by `quote`."""
-        if not self.tokens:
-            return f"mean target of {self.prompts} prompts" if self.stated else "no target"
-        return f"mean of {self._of_one(quote)} over {self.prompts} prompts" if self.prompts else self._of_one(quote)
-
-    def _of_one(self, quote: Callable[[str], str]) -> str:
-        wanted = quote("".join(token.text for token in self.tokens))
-        if self.sequence:
-            return f"log p({wanted})"
-        if self.counterfactual is None:
-            return f"logit {wanted}"
-        return f"logit {wanted} − logit {quote(self.counterfactual.text)}"
-
-    def __str__(self) -> str:
-        return self.described(lambda text: f'"{text}"')
 
 
 class Circuit(Struct, frozen=True, kw_only=True):

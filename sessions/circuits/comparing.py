@@ -13,7 +13,8 @@ from typing import TypeVar
 from msgspec import Struct
 
 from sessions.circuits.agreement import Agreement, agreement
-from sessions.circuits.circuit import Circuit, Neuron
+from sessions.circuits.circuit import Circuit
+from sessions.model.units import Neuron
 
 #: Sizes at which the strongest neurons of both circuits are held against each other.
 STRONGEST = (10, 50, 100)

@@ -18,13 +18,14 @@ from msgspec import structs
 from sessions.cancel import Cancel
 from sessions.circuits.attribution import Attribution, SiteRelevance, refuse_experts
 from sessions.circuits.choosing import Choice, candidates, choose
-from sessions.circuits.circuit import Circuit, Target
+from sessions.circuits.circuit import Circuit
 from sessions.circuits.discovery import Discovery
 from sessions.directions.control import mean_at_ends
 from sessions.errors import UsageError
 from sessions.events import Steps
 from sessions.model.info import Prompt
 from sessions.model.opening import OpenModel
+from sessions.model.target import Target
 
 #: The first layer that is not left out by default.
 FIRST = 2

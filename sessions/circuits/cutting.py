@@ -17,12 +17,13 @@ import torch
 from torch import Tensor
 
 from sessions.cancel import Cancel
-from sessions.circuits.circuit import Neuron, Target
 from sessions.circuits.rules import behind_the_head, half, linearised
-from sessions.circuits.targets import value_of
 from sessions.model.hooks import after, before, on_neurons, together, watched_back
+from sessions.model.logits import value_of
 from sessions.model.opening import OpenModel
 from sessions.model.parts import DenseSite, ExpertSite, Site
+from sessions.model.target import Target
+from sessions.model.units import Neuron
 from sessions.model.weights import dense_columns
 
 

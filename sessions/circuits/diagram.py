@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 
-from sessions.circuits.circuit import Neuron, Place, Target
 from sessions.circuits.flow import Edge, Flow
+from sessions.model.target import Target
+from sessions.model.units import Neuron, Place
 
 #: How many edges a tree follows into the output, into each of what they come from, and so on.
 BREADTH = (6, 2, 1)

@@ -15,16 +15,18 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from sessions.cancel import Cancel
-from sessions.circuits.attribution import STEPS, Attribution, Reference, attribute
+from sessions.circuits.attributing import attribute
+from sessions.circuits.attribution import STEPS, Attribution, Reference
 from sessions.circuits.choosing import Candidates, Choice, candidates, choose
-from sessions.circuits.circuit import Circuit, Target
+from sessions.circuits.circuit import Circuit
 from sessions.circuits.methods import DEFAULT, named
-from sessions.circuits.targets import value
 from sessions.errors import UsageError
 from sessions.events import Steps, finished
 from sessions.model.finite import locating
 from sessions.model.info import Encoded, Token
+from sessions.model.logits import value
 from sessions.model.opening import OpenModel
+from sessions.model.target import Target
 from sessions.model.tokens import token_text
 
 
@@ -60,7 +62,7 @@ class Scope:
 
 @dataclass(frozen=True)
 class Way:
-    """How attributions are made (see `attribution.attribute`); `compared` says in a word what with."""
+    """How attributions are made (see `attributing.attribute`); `compared` says in a word what with."""
 
     method: str = DEFAULT
     attention: str = "frozen"

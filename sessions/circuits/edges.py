@@ -33,19 +33,22 @@ from msgspec import structs
 from torch import Tensor
 
 from sessions.cancel import Cancel
-from sessions.circuits.attribution import Attribution, attribute
-from sessions.circuits.circuit import Circuit, Neuron, Target
+from sessions.circuits.attributing import attribute
+from sessions.circuits.attribution import Attribution
+from sessions.circuits.circuit import Circuit
 from sessions.circuits.cutting import Cut, Spot, edges_into, shares_of
 from sessions.circuits.flow import Edge, Flow, gathered
 from sessions.circuits.methods.relp import Relp
-from sessions.circuits.targets import value_of
 from sessions.errors import ModelError, NotFinite, UsageError
 from sessions.events import Progress, Steps
 from sessions.model.finite import locating
 from sessions.model.hooks import watched
+from sessions.model.logits import value_of
 from sessions.model.opening import OpenModel
 from sessions.model.parts import DenseSite
+from sessions.model.target import Target
 from sessions.model.tokens import last_positions
+from sessions.model.units import Neuron
 
 #: The method whose attributions edges are parts of, with its first rule for attention.
 BY = Relp()

@@ -33,7 +33,6 @@ from torch import Tensor
 from sessions.cancel import Cancel
 from sessions.circuits.attribution import place_of, refuse_experts
 from sessions.circuits.cases import Case
-from sessions.circuits.circuit import Neuron, Place
 from sessions.circuits.mean_effects import differences
 from sessions.events import Progress, Steps
 from sessions.model.finite import not_finite
@@ -42,6 +41,7 @@ from sessions.model.opening import OpenModel
 from sessions.model.parts import Anatomy
 from sessions.model.rows import LARGEST_BATCH, batches, padded_rows
 from sessions.model.tokens import last_positions
+from sessions.model.units import Neuron, Place
 
 Ranking = Sequence[Neuron]
 """Neurons, each once, the most important first. All have positions, counted from the end of a prompt, or none has."""

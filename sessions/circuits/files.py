@@ -23,12 +23,14 @@ from typing import Any
 import msgspec
 
 from sessions import store
-from sessions.circuits.circuit import Circuit, Neuron, Target
+from sessions.circuits.circuit import Circuit
 from sessions.circuits.sound import UNKNOWN_ID, sound
 from sessions.errors import ArtifactError
 from sessions.files import json_text
 from sessions.files.json_text import named, without_mark
 from sessions.model.info import Prompt, Token
+from sessions.model.target import Target
+from sessions.model.units import Neuron
 
 #: Where a foreign file may keep its neurons, the reference implementation's own key first.
 MAPPINGS = ("neurons", "circuit", "attributions")

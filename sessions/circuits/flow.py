@@ -12,7 +12,7 @@ from statistics import median
 
 from msgspec import Struct
 
-from sessions.circuits.circuit import Place
+from sessions.model.units import Place
 
 #: An edge counts as one of a hub's from this part of its target's |attribution| on.
 REACHED = 0.05

@@ -24,17 +24,11 @@ from msgspec import structs
 from torch import Tensor
 
 from sessions.cancel import Cancel
-from sessions.circuits.attribution import (
-    STEPS,
-    Attribution,
-    Reference,
-    SiteRelevance,
-    attribute,
-    place_of,
-)
+from sessions.circuits.attributing import attribute
+from sessions.circuits.attribution import STEPS, Attribution, Reference, SiteRelevance, place_of
 from sessions.circuits.cases import Case
 from sessions.circuits.choosing import Candidates, Choice, candidates, choose, held
-from sessions.circuits.circuit import Circuit, Neuron, Target
+from sessions.circuits.circuit import Circuit
 from sessions.circuits.discovery import USUAL, Discovery, Scope, Way
 from sessions.circuits.methods import DEFAULT
 from sessions.errors import UsageError
@@ -44,6 +38,8 @@ from sessions.model.info import Prompt
 from sessions.model.opening import OpenModel
 from sessions.model.parts import Anatomy, Site
 from sessions.model.rows import LARGEST_BATCH, batches, padded_rows
+from sessions.model.target import Target
+from sessions.model.units import Neuron
 
 Aggregate = Literal["magnitude", "mean", "max", "share"]
 #: Aggregates that neurons are ranked by; what these are shown with is their mean.

@@ -19,7 +19,6 @@ from torch import Tensor
 
 from sessions.cancel import Cancel
 from sessions.circuits.cases import Case
-from sessions.circuits.circuit import Neuron
 from sessions.circuits.verification import Verified, affordable, finite, stacked
 from sessions.events import Progress, Steps
 from sessions.interventions.treating import treated
@@ -31,6 +30,7 @@ from sessions.model.opening import OpenModel
 from sessions.model.parts import Anatomy
 from sessions.model.rows import batches, padded_rows
 from sessions.model.tokens import last_positions
+from sessions.model.units import Neuron
 
 
 def mean_effects(

@@ -18,10 +18,10 @@ import torch
 from msgspec import Struct
 from torch import Tensor
 
-from sessions.circuits.circuit import Neuron
 from sessions.errors import ArtifactError
 from sessions.files.tensor_file import TensorBytes, Tensors
 from sessions.model.parts import Anatomy
+from sessions.model.units import Neuron
 
 _ABOUT = "about"
 

@@ -35,7 +35,7 @@ from sessions.model.tokens import last_positions
 
 @dataclass(frozen=True)
 class Pass:
-    """What is attributed, on which model. The fields are the arguments of `attribution.attribute`."""
+    """What is attributed, on which model. The fields are the arguments of `attributing.attribute`."""
 
     model: PreTrainedModel
     anatomy: Anatomy

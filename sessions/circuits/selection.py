@@ -22,8 +22,9 @@ from functools import cache
 from msgspec import Struct
 
 from sessions.cancel import look
-from sessions.circuits.circuit import Circuit, Neuron, Place
+from sessions.circuits.circuit import Circuit
 from sessions.errors import UsageError
+from sessions.model.units import Neuron, Place
 
 # Nine digits are beyond any model; where there are more, the word is none of these.
 _N = r"[0-9]{1,9}(?![0-9])"

@@ -10,8 +10,10 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from sessions.cancel import look
-from sessions.circuits.circuit import BEYOND, Circuit, Neuron, Target
+from sessions.circuits.circuit import Circuit
 from sessions.errors import ArtifactError, UsageError
+from sessions.model.target import Target
+from sessions.model.units import BEYOND, Neuron
 
 if TYPE_CHECKING:
     from sessions.model.parts import Anatomy

@@ -33,8 +33,6 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from sessions.cancel import Cancel
-from sessions.circuits.circuit import Neuron, Target
-from sessions.circuits.targets import only_target
 from sessions.errors import NotFinite
 from sessions.events import Progress, Steps
 from sessions.interventions.treating import treated
@@ -42,10 +40,12 @@ from sessions.interventions.treatment import Treatment
 from sessions.model.finite import not_finite
 from sessions.model.homes import free_memory
 from sessions.model.hooks import after, skipped, together, watched
-from sessions.model.logits import no_logits
+from sessions.model.logits import no_logits, only_target
 from sessions.model.opening import OpenModel
 from sessions.model.parts import Anatomy
+from sessions.model.target import Target
 from sessions.model.tokens import last_positions
+from sessions.model.units import Neuron
 
 #: Tokens in one batch, over all its rows. A quarter of a gigabyte of activations on an 8B model.
 LARGEST_BATCH = 2048

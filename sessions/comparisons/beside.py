@@ -15,16 +15,16 @@ from msgspec import structs
 from torch import Tensor
 
 from sessions.cancel import Cancel
-from sessions.circuits.circuit import Target
-from sessions.comparisons.comparing import KEPT, compare, under
 from sessions.comparisons.diverging import divergence
 from sessions.events import Progress, Steps
+from sessions.interventions.answering import KEPT, compare, under
 from sessions.interventions.arms import Arm, Condition
 from sessions.model.distribution import chances, likeliest
 from sessions.model.generation import Decoding
 from sessions.model.hooks import watched
 from sessions.model.info import Encoded
 from sessions.model.opening import OpenModel
+from sessions.model.target import Target
 from sessions.model.tokens import last_positions
 
 State = Callable[[], AbstractContextManager[None]]

@@ -14,9 +14,9 @@ from msgspec import structs
 from torch import Tensor
 
 from sessions.cancel import Cancel
-from sessions.comparisons.comparing import compare
 from sessions.errors import Cancelled
 from sessions.events import Steps, Text
+from sessions.interventions.answering import compare
 from sessions.interventions.arms import Arm, Condition
 from sessions.model.generation import Decoding
 from sessions.model.info import Conversation, Encoded, Prompt, Turn

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from sessions.cancel import Cancel
-from sessions.comparisons.comparing import under
 from sessions.events import Progress, Steps
+from sessions.interventions.answering import under
 from sessions.interventions.arms import Condition
 from sessions.model.hooks import watched
 from sessions.model.info import Encoded

@@ -24,18 +24,19 @@ from torch import Tensor
 
 from sessions import memory
 from sessions.cancel import Cancel
-from sessions.circuits.circuit import Neuron, Target
 from sessions.comparisons.cells import Cell, Curve, cell_of, curve_of
-from sessions.comparisons.comparing import answered
 from sessions.errors import ArtifactError, Cancelled, UsageError
 from sessions.events import Progress, Steps
+from sessions.interventions.answering import answered
 from sessions.interventions.arms import Arm, Condition
 from sessions.interventions.suppressing import Suppression
 from sessions.interventions.treatment import EVERYWHERE, Treatment, Where, refuse_overlaps, sites_of
 from sessions.model.generation import Decoding
 from sessions.model.info import Encoded, Prompt
 from sessions.model.opening import OpenModel
+from sessions.model.target import Target
 from sessions.model.tokens import encode
+from sessions.model.units import Neuron
 
 #: Rows of a batch, unless the plan says otherwise, and tokens at most: prompt, padding and what may be generated.
 ROWS = 32

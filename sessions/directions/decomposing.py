@@ -20,13 +20,13 @@ import torch
 from torch import Tensor
 
 from sessions.cancel import Cancel
-from sessions.circuits.circuit import Neuron
 from sessions.directions.findings import EXPLAINED_BY, Aligned, Direction
 from sessions.directions.lens import through_head
 from sessions.directions.vector import Vector, cosine, length
 from sessions.events import Progress, Steps
 from sessions.model.opening import OpenModel
 from sessions.model.parts import Anatomy
+from sessions.model.units import Neuron
 
 #: Neurons that are named for each layer.
 NAMED = 8

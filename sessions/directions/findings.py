@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from sessions.circuits.circuit import Neuron
+from sessions.model.units import Neuron
 
 #: By how many neurons a direction is explained, at most that many.
 EXPLAINED_BY = (1, 5, 20)
@@ -93,3 +93,17 @@ class LayerCosine(Struct, frozen=True, kw_only=True):
     layer: int
     cosine: float | None
     norms: tuple[float, float]
+
+
+class Reads(Struct, frozen=True, kw_only=True):
+    """One row that a neuron reads with: "gate" and "up", or "in".
+
+    `along_output` is its cosine with the neuron's down column. `embeddings` are tokens whose embedding lies along it
+    most, and against it most; `stream` those that a residual stream along it, or against it, would predict.
+    """
+
+    name: str
+    norm: float
+    along_output: float
+    embeddings: tuple[tuple[str, ...], tuple[str, ...]]
+    stream: tuple[tuple[str, ...], tuple[str, ...]]

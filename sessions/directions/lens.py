@@ -15,11 +15,11 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from sessions.cancel import look
-from sessions.circuits.circuit import Neuron
 from sessions.model.homes import home_of
 from sessions.model.linear import odd_part
 from sessions.model.parts import Anatomy
 from sessions.model.tokens import token_text
+from sessions.model.units import Neuron
 
 #: Tokens pushed up, and tokens pushed down.
 Pushed = tuple[tuple[str, ...], tuple[str, ...]]

@@ -19,13 +19,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sessions.circuits.circuit import BEYOND, Neuron
 from sessions.directions.findings import Origin
 from sessions.errors import ArtifactError, ModelError, UsageError
 from sessions.files.json_text import decoded
 from sessions.files.tensor_file import TensorBytes, Tensors
 from sessions.model.hooks import StateSite, writer_of
 from sessions.model.parts import Anatomy, DenseSite
+from sessions.model.units import BEYOND, Neuron
 
 Where = Literal[StateSite, "neurons"]
 _LAYER = re.compile(r"layer\.(0|[1-9][0-9]{0,8})")

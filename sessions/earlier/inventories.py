@@ -30,10 +30,10 @@ from msgspec import structs
 
 from sessions import store
 from sessions.cancel import look
-from sessions.circuits.circuit import Neuron
 from sessions.errors import ArtifactError, UsageError
 from sessions.files import json_text
 from sessions.interventions.presets import MODES, REGIONS, Known, Preset, sound
+from sessions.model.units import Neuron
 
 #: Where an inventory that is an object may keep its list, and how each field may be spelt, its own spelling first.
 LISTS = ("neurons", "inventory", "known_neurons", "known", "entries", "items", "enabled")

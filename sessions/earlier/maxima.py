@@ -14,10 +14,10 @@ from math import isfinite
 
 from msgspec import Struct
 
-from sessions.circuits.circuit import BEYOND, Neuron
 from sessions.errors import ArtifactError
 from sessions.files.json_text import decoded
 from sessions.interventions.presets import Known, Preset
+from sessions.model.units import BEYOND, Neuron
 
 #: The key by which such a file is known.
 SCORE = "activation_score"

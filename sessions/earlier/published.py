@@ -31,13 +31,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sessions.circuits.circuit import BEYOND, Neuron
 from sessions.earlier.file_contents import outline
 from sessions.earlier.published_lora import Lora, lora_in
 from sessions.edits.edit import Edit, Neurons
 from sessions.errors import ArtifactError
 from sessions.files.disk import LARGEST, check_regular
 from sessions.interventions.presets import Known, Preset
+from sessions.model.units import BEYOND, Neuron
 from sessions.results import FileEntry
 from sessions.training.recruits import Recruits
 

@@ -23,8 +23,8 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from sessions.adapters.folders import Contents, Factors
+from sessions.adapters.wrapping import activate, active, configs_of, plain_modules, unwrap, wrap
 from sessions.edits.edit import Sheet
-from sessions.edits.wrapping import activate, active, configs_of, plain_modules, unwrap, wrap
 from sessions.errors import ArtifactError, ModelError, UsageError
 from sessions.model.background import first_line
 from sessions.model.homes import home_of

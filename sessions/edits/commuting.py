@@ -18,10 +18,10 @@ from typing import NamedTuple
 
 from torch import nn
 
+from sessions.adapters.wrapping import plain_modules
 from sessions.edits.adapters import Adapter, Closed
 from sessions.edits.edit import Change, Edit, LowRank, Neurons, Projection
 from sessions.edits.ledger import Ledger
-from sessions.edits.wrapping import plain_modules
 from sessions.errors import ModelError
 from sessions.model.opening import OpenModel
 from sessions.model.places import module_named, part_module, plain, writer_modules

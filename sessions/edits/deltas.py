@@ -22,9 +22,8 @@ from msgspec.structs import replace
 from torch import Tensor, nn
 
 from sessions.cancel import look
-from sessions.circuits.card import tokens_read
-from sessions.circuits.circuit import Neuron
 from sessions.directions.lens import extremes, predicted
+from sessions.directions.reading import tokens_read
 from sessions.edits.edit import Change, LowRank, Neurons, Projection
 from sessions.edits.findings import DeltaDirection, DeltaPart, DeltaPush, NeuronDelta
 from sessions.errors import ModelError
@@ -32,9 +31,19 @@ from sessions.model.homes import home_of
 from sessions.model.linear import odd_part
 from sessions.model.opening import OpenModel
 from sessions.model.parts import Anatomy, DenseSite
-from sessions.model.places import Part, Writer, module_named, neuron_places, parts_of, plain, unembedding, writer_places
+from sessions.model.places import (
+    Part,
+    Writer,
+    module_named,
+    neuron_places,
+    norm_behind,
+    parts_of,
+    plain,
+    unembedding,
+    writer_places,
+)
 from sessions.model.tokens import token_text
-from sessions.surgery.cutting_out import norm_behind
+from sessions.model.units import Neuron
 
 #: Neurons as (layer, index).
 Site = tuple[int, int]

@@ -25,10 +25,10 @@ from torch import Tensor
 from sessions.edits.adapters import Adapter, Closed
 from sessions.edits.edit import Change, Edit, LowRank, Neurons, Projection
 from sessions.errors import ArtifactError
-from sessions.files.floats import from_bytes, to_bytes
 from sessions.files.json_text import decoded
 from sessions.files.layouts import Header
 from sessions.files.tensor_file import TensorBytes, Tensors
+from sessions.model.floats import from_bytes, to_bytes
 from sessions.model.places import Part, Writer
 
 

@@ -22,9 +22,8 @@ from msgspec.structs import replace
 from torch import Tensor
 
 from sessions.cancel import Cancel
-from sessions.circuits.card import reads
-from sessions.circuits.circuit import Neuron
 from sessions.directions.lens import AT_ONCE, extremes, predicted
+from sessions.directions.reading import reads
 from sessions.edits.commuting import beside, scaled_under
 from sessions.edits.deltas import (
     Factors,
@@ -57,6 +56,7 @@ from sessions.model.places import (
     writer_places,
 )
 from sessions.model.tokens import last_positions
+from sessions.model.units import Neuron
 
 #: Tokens of the whole edit that are counted, and positions of the prompt whose logits are held against each other.
 COUNTED, POSITIONS = 10, 64

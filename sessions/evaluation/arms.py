@@ -24,13 +24,11 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
-from sessions.adapters.shelf import Shelf
 from sessions.edits.adapters import Adapter
 from sessions.edits.edit import Edit
 from sessions.errors import UsageError
-from sessions.evaluation.named import DEPTHS, ROUND, kept_adapter, round_adapter, rounds_of_series, weighted
+from sessions.evaluation.named import DEPTHS, ROUND, ArmSources, kept_adapter, round_adapter, rounds_of_series, weighted
 from sessions.interventions.suppressing import Suppression
-from sessions.session import Session
 from sessions.training.findings import Round
 
 BASE, EDIT, UNSUPPRESSED = "base", "edit", "unsuppressed"
@@ -47,12 +45,12 @@ class Arm:
     pushes: bool = False
 
 
-def usual(session: Session) -> tuple[str, ...]:
+def usual(sources: ArmSources) -> tuple[str, ...]:
     """The arms that are meant where none are named: with and without the edits, where there are any."""
-    return (BASE, EDIT) if session.edits().active else (BASE,)
+    return (BASE, EDIT) if sources.ledger.active else (BASE,)
 
 
-def arms_of(session: Session, words: tuple[str, ...]) -> tuple[Arm, ...]:
+def arms_of(sources: ArmSources, words: tuple[str, ...]) -> tuple[Arm, ...]:
     """The arms that words mean, in their order.
 
     Raises:
@@ -63,30 +61,30 @@ def arms_of(session: Session, words: tuple[str, ...]) -> tuple[Arm, ...]:
     if twice is not None:
         raise UsageError(f"arm '{twice}' is named twice", "each needs to be named once")
     return tuple(
-        arm for word in words for arm in (_depths(session, word) if word.startswith(DEPTHS) else [_arm(session, word)])
+        arm for word in words for arm in (_depths(sources, word) if word.startswith(DEPTHS) else [_arm(sources, word)])
     )
 
 
-def _depths(session: Session, word: str) -> list[Arm]:
+def _depths(sources: ArmSources, word: str) -> list[Arm]:
     """The first round of a series, the first two half as strong each, the first three: as deep as the series goes."""
     series = word.removeprefix(DEPTHS)
-    names = rounds_of_series(session, series)
+    names = rounds_of_series(sources, series)
     ensembles = (
         "+".join([*(f"{ROUND}{name}*{1 / depth:.6g}" for name in names[:depth]), UNSUPPRESSED])
         for depth in range(1, len(names) + 1)
     )
-    return [replace(_arm(session, ensemble), name=f"{series}…{depth}") for depth, ensemble in enumerate(ensembles, 1)]
+    return [replace(_arm(sources, ensemble), name=f"{series}…{depth}") for depth, ensemble in enumerate(ensembles, 1)]
 
 
-def _arm(session: Session, word: str) -> Arm:
+def _arm(sources: ArmSources, word: str) -> Arm:
     parts = word.split("+")
     if EDIT in parts and len(parts) > 1 and set(parts) != {EDIT, UNSUPPRESSED}:
         raise UsageError(f"arm '{word}' adds to all edits that are on", "name the edits: 1+2")
-    rounds = [_round(session, part) for part in parts if part.startswith(ROUND)]
+    rounds = [_round(sources, part) for part in parts if part.startswith(ROUND)]
     named = [part for part in parts if part not in (BASE, EDIT, UNSUPPRESSED) and not part.startswith(ROUND)]
-    edits = [_adapter(session, part) or _edit(session, part, word) for part in named]
+    edits = [_adapter(sources, part) or _edit(sources, part, word) for part in named]
     as_it_is = EDIT in parts or parts == [UNSUPPRESSED]
-    inside = [edit.name for edit in session.edits().active] if as_it_is else named
+    inside = [edit.name for edit in sources.ledger.active] if as_it_is else named
     held = tuple(neuron for found, _ in rounds for neuron in found.suppressed)
     free = UNSUPPRESSED in parts
 
@@ -94,28 +92,28 @@ def _arm(session: Session, word: str) -> Arm:
     def within() -> Iterator[None]:
         with ExitStack() as stack:
             if free or rounds:
-                stack.enter_context(session.unsuppressed())
+                stack.enter_context(sources.unsuppressed())
             if not as_it_is:
-                stack.enter_context(session.edits().lifted())
+                stack.enter_context(sources.ledger.lifted())
                 for change in (*edits, *(adapter for _, adapter in rounds)):
-                    stack.enter_context(change.applied(session.opened()))
+                    stack.enter_context(change.applied(sources.opened))
             if held and not free:
-                stack.enter_context(Suppression(session.opened().anatomy, held).held())
+                stack.enter_context(Suppression(sources.opened.anatomy, held).held())
             yield
 
     names = ", ".join([*inside, *(part for part in parts if part.startswith(ROUND))])
     about = f"with {names}" if names else "as it was opened"
     about += ", nothing suppressed" if free else f", {len(held):,} held as in training" if held else ""
-    acting = session.edits().active if as_it_is else edits
+    acting = sources.ledger.active if as_it_is else edits
     return Arm(word, about, within, any(isinstance(each, Edit) and each.pushes for each in acting))
 
 
-def _round(session: Session, part: str) -> tuple[Round, Adapter]:
+def _round(sources: ArmSources, part: str) -> tuple[Round, Adapter]:
     """A round, and its adapter at the strength that is said."""
-    return round_adapter(session, *weighted(part.removeprefix(ROUND), "round:crab-1*0.5"))
+    return round_adapter(sources, *weighted(part.removeprefix(ROUND), "round:crab-1*0.5"))
 
 
-def _adapter(session: Session, part: str) -> Adapter | None:
+def _adapter(sources: ArmSources, part: str) -> Adapter | None:
     """The kept adapter that a part names, at the strength that it says; None where it names an edit.
 
     Raises:
@@ -123,31 +121,31 @@ def _adapter(session: Session, part: str) -> Adapter | None:
         ArtifactError: the adapter is damaged, or of another model.
     """
     name, weight = weighted(part, "fr*0.4")
-    if name not in Shelf(session.home).names():
+    if name not in sources.shelf.names():
         if "*" in part:
             raise UsageError(
                 f"no adapter is kept as '{name}', and nothing else has a weight", "adapter list shows them"
             )
         return None
     if "*" not in part and (
-        name in session.store.names("edit") or name in [e.edit.name for e in session.edits().entries]
+        name in sources.store.names("edit") or name in [e.edit.name for e in sources.ledger.entries]
     ):
         return None
-    return kept_adapter(session, name, weight)
+    return kept_adapter(sources, name, weight)
 
 
-def _edit(session: Session, name: str, word: str) -> Edit:
+def _edit(sources: ArmSources, name: str, word: str) -> Edit:
     """The edit that a part of an arm names."""
-    entries = session.edits().entries
+    entries = sources.ledger.entries
     if name.isdecimal() and 1 <= int(name[:9]) <= len(entries):
         return entries[int(name) - 1].edit
     for entry in entries:
         if entry.edit.name == name:
             return entry.edit
-    saved = session.store.names("edit")
+    saved = sources.store.names("edit")
     if name in saved:
-        return session.read_edit(name)[0]
-    known = [BASE, EDIT, UNSUPPRESSED, *(entry.edit.name for entry in entries), *saved, *Shelf(session.home).names()]
+        return sources.read_edit(name)
+    known = [BASE, EDIT, UNSUPPRESSED, *(entry.edit.name for entry in entries), *saved, *sources.shelf.names()]
     near = get_close_matches(name, known, 1)
     within = f" in '{word}'" if name != word else ""
     raise UsageError(

@@ -8,17 +8,41 @@ depths:crab         the rounds of a series, the first first
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 
 from sessions.adapters.folders import read_folder
 from sessions.adapters.shelf import Shelf
 from sessions.edits.adapters import Adapter
+from sessions.edits.edit import Edit
+from sessions.edits.ledger import Ledger
 from sessions.errors import ArtifactError, UsageError
-from sessions.session import Session
-from sessions.store import check_model
+from sessions.model.opening import OpenModel
+from sessions.store import Store, check_model
 from sessions.training.findings import Round, series_of
 from sessions.training.round import Rounds, called
 
 ROUND, DEPTHS = "round:", "depths:"
+
+
+@dataclass(frozen=True)
+class ArmSources:
+    """What arms are made of: the open model, the edits in its weights, and what is saved.
+
+    `read_edit` reads a saved edit by its name; inside the block that `unsuppressed` makes no neuron is held at zero.
+    """
+
+    opened: OpenModel
+    ledger: Ledger
+    store: Store
+    read_edit: Callable[[str], Edit]
+    unsuppressed: Callable[[], AbstractContextManager[None]]
+
+    @property
+    def shelf(self) -> Shelf:
+        """The adapters that are kept."""
+        return Shelf(self.store.home)
 
 
 def weighted(part: str, example: str) -> tuple[str, float]:
@@ -37,24 +61,24 @@ def weighted(part: str, example: str) -> tuple[str, float]:
     return name, weight
 
 
-def kept_adapter(session: Session, name: str, weight: float) -> Adapter:
+def kept_adapter(sources: ArmSources, name: str, weight: float) -> Adapter:
     """A kept adapter at a strength.
 
     Raises:
         ArtifactError: there is none of that name, it is damaged, or of another model.
     """
-    kept, info = Shelf(session.home).read(name), session.opened().info
+    kept, info = sources.shelf.read(name), sources.opened.info
     check_model(kept.about.fingerprint, kept.about.model, info.fingerprint, info.name)
     return Adapter(name, weight, kept.contents.sha256, kept.contents)
 
 
-def round_adapter(session: Session, word: str, weight: float) -> tuple[Round, Adapter]:
+def round_adapter(sources: ArmSources, word: str, weight: float) -> tuple[Round, Adapter]:
     """A round, and its adapter at a strength.
 
     Raises:
         ArtifactError: there is no such round, it is damaged, of another model, or comes without an adapter.
     """
-    rounds, info = Rounds(session.store), session.opened().info
+    rounds, info = Rounds(sources.store), sources.opened.info
     found = rounds.load(called(word))
     check_model(found.fingerprint, found.model, info.fingerprint, info.name)
     if not rounds.adapter(found.name).is_dir():
@@ -63,13 +87,13 @@ def round_adapter(session: Session, word: str, weight: float) -> tuple[Round, Ad
     return found, Adapter(f"round-{found.name}", weight, contents.sha256, contents)
 
 
-def rounds_of_series(session: Session, series: str) -> list[str]:
+def rounds_of_series(sources: ArmSources, series: str) -> list[str]:
     """The names of the rounds of a series, the first first.
 
     Raises:
         UsageError: there is none.
     """
-    known = Rounds(session.store).of_model(session.opened().info.fingerprint)
+    known = Rounds(sources.store).of_model(sources.opened.info.fingerprint)
     names = [each.name for each in known if each.name != series and series_of(each.name) == series]
     if not names:
         raise UsageError(f"there is no series of rounds '{series}'", "rounds shows what there is")

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from time import perf_counter
 
 from sessions.cancel import Cancel
-from sessions.comparisons.comparing import under
 from sessions.comparisons.sweeping import LARGEST_BATCH, ROWS
 from sessions.errors import UsageError
 from sessions.evaluation.arms import Arm
@@ -23,6 +22,7 @@ from sessions.evaluation.scores import Reply, Score, score
 from sessions.evaluation.tasks import Task
 from sessions.evaluation.unrelated import loss, predicted
 from sessions.events import Progress, Steps
+from sessions.interventions.answering import under
 from sessions.interventions.arms import Condition, repetition
 from sessions.interventions.treatment import Treatment
 from sessions.model.generation import Decoding, Row, generate

@@ -15,9 +15,9 @@ from msgspec import structs
 from torch import Tensor, nn
 
 from sessions.cancel import Cancel
-from sessions.comparisons.comparing import under
 from sessions.errors import UsageError
 from sessions.events import Progress, Steps
+from sessions.interventions.answering import under
 from sessions.interventions.arms import Condition
 from sessions.interventions.treatment import Treatment
 from sessions.model.generation import left_padded

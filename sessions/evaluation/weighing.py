@@ -16,8 +16,7 @@ from msgspec import structs
 from sessions.comparisons.sweeping import Chosen, Place, Plan, Share
 from sessions.edits.adapters import Adapter, check_fit
 from sessions.errors import ArtifactError, UsageError
-from sessions.evaluation.named import DEPTHS, ROUND, kept_adapter, round_adapter, rounds_of_series, weighted
-from sessions.session import Session
+from sessions.evaluation.named import DEPTHS, ROUND, ArmSources, kept_adapter, round_adapter, rounds_of_series, weighted
 
 #: Weights that are meant where none are given.
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -32,7 +31,7 @@ class Weighed:
     adapters: dict[Share, Adapter]
 
 
-def weighed(session: Session, word: str, against: str = "") -> Weighed:
+def weighed(sources: ArmSources, word: str, against: str = "") -> Weighed:
     """The adapters that a word names, `fr*0.5+es` or `depths:crab`, with those that they are held against.
 
     Raises:
@@ -42,13 +41,13 @@ def weighed(session: Session, word: str, against: str = "") -> Weighed:
     if word.startswith(DEPTHS) and "+" not in word:
         if against:
             raise UsageError("--against is for adapters, and not for depths", "sweep --adapter fr --against es")
-        rounds = [f"{ROUND}{name}" for name in rounds_of_series(session, word.removeprefix(DEPTHS))]
-        read = [_read(session, part) for part in rounds]
+        rounds = [f"{ROUND}{name}" for name in rounds_of_series(sources, word.removeprefix(DEPTHS))]
+        read = [_read(sources, part) for part in rounds]
         return Weighed(Chosen(word, adapters=tuple(share for share, _ in read), deep=True), dict(read))
-    read = [_read(session, part) for part in _parts(word)]
+    read = [_read(sources, part) for part in _parts(word)]
     read += [
         (structs.replace(share, against=True), adapter)
-        for share, adapter in (_read(session, each) for each in _parts(against))
+        for share, adapter in (_read(sources, each) for each in _parts(against))
     ]
     names = [adapter.name for _, adapter in read]
     twice = next((name for name in names if names.count(name) > 1), None)
@@ -68,22 +67,22 @@ def _parts(word: str) -> list[str]:
     return parts
 
 
-def _read(session: Session, part: str) -> tuple[Share, Adapter]:
+def _read(sources: ArmSources, part: str) -> tuple[Share, Adapter]:
     is_round = part.startswith(ROUND)
     name, weight = weighted(part.removeprefix(ROUND), f"{ROUND}crab-1*0.5" if is_round else _EXAMPLE)
     if weight == 0:
         raise UsageError(f"the weight of '{name}' is 0 at every multiplier", f"leave it out, or say {name}*0.5")
     if is_round:
-        found, adapter = round_adapter(session, name, weight)
+        found, adapter = round_adapter(sources, name, weight)
         name = found.name
     else:
-        adapter = kept_adapter(session, name, weight)
+        adapter = kept_adapter(sources, name, weight)
     assert adapter.contents is not None
-    check_fit(adapter.contents, session.opened().model, name)
+    check_fit(adapter.contents, sources.opened.model, name)
     return Share(name, weight, adapter.sha256, is_round), adapter
 
 
-def read_again(session: Session, plan: Plan) -> dict[Share, Adapter]:
+def read_again(sources: ArmSources, plan: Plan) -> dict[Share, Adapter]:
     """The adapters of a plan that was kept.
 
     Raises:
@@ -91,7 +90,7 @@ def read_again(session: Session, plan: Plan) -> dict[Share, Adapter]:
     """
     found = {}
     for share in (share for chosen in plan.selections for share in chosen.adapters):
-        _, adapter = _read(session, f"{ROUND if share.round else ''}{share.name}")
+        _, adapter = _read(sources, f"{ROUND if share.round else ''}{share.name}")
         if adapter.sha256 != share.sha256:
             raise ArtifactError(
                 f"'{share.name}' is another adapter than when the sweep was begun", "begin another sweep"
@@ -101,7 +100,7 @@ def read_again(session: Session, plan: Plan) -> dict[Share, Adapter]:
 
 
 def within(
-    session: Session, plan: Plan, adapters: dict[Share, Adapter]
+    sources: ArmSources, plan: Plan, adapters: dict[Share, Adapter]
 ) -> Callable[[Place], AbstractContextManager[None]]:
     """The block in which the rows of a plan are answered, by row."""
 
@@ -110,10 +109,10 @@ def within(
         deep = plan.selections[place.selection or 0].deep
         with ExitStack() as stack:
             if deep:
-                stack.enter_context(session.unsuppressed())
-            stack.enter_context(session.edits().lifted())
+                stack.enter_context(sources.unsuppressed())
+            stack.enter_context(sources.ledger.lifted())
             for share, weight in plan.weights(place):
-                stack.enter_context(replace(adapters[share], weight=weight).applied(session.opened()))
+                stack.enter_context(replace(adapters[share], weight=weight).applied(sources.opened))
             yield
 
     return block

@@ -12,9 +12,9 @@ from typing import Any, Literal
 
 from msgspec import Struct, field, structs
 
-from sessions.circuits.circuit import BEYOND, Neuron
 from sessions.errors import ArtifactError, UsageError
 from sessions.interventions.treatment import SEGMENTS, Occupied, Treatment, Where
+from sessions.model.units import BEYOND, Neuron
 
 Mode = Literal["shift", "multiply", "hold"]
 MODES: tuple[Mode, ...] = ("shift", "multiply", "hold")

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sessions.interventions.treatment import SEGMENTS, Treatment, Where
-from sessions.model.hooks import after, together
+from sessions.model.hooks import after, called, together
 from sessions.model.parts import Anatomy
 
 #: What a decoder is given to read.
@@ -74,7 +74,7 @@ class Following:
     def running(self, anatomy: Anatomy) -> Iterator[None]:
         """Follow every pass inside the block."""
 
-        def start(_: nn.Module, args: tuple[object, ...], kwargs: dict[str, object]) -> None:
+        def start(args: tuple[object, ...], kwargs: dict[str, object]) -> None:
             told = kwargs.get("position_ids")
             self._positions = given = told if isinstance(told, Tensor) else _positions(args, kwargs)
             self.first = 0 if given is None else int(given.min())
@@ -84,12 +84,9 @@ class Following:
             self._ids = ids
             return output
 
-        handle = anatomy.decoder.register_forward_pre_hook(start, with_kwargs=True)
-        try:
-            with together([after(anatomy.embeddings[0], read)] if self._markers else []):
-                yield
-        finally:
-            handle.remove()
+        ids = [after(anatomy.embeddings[0], read)] if self._markers else []
+        with together([called(anatomy.decoder, start), *ids]):
+            yield
 
     def table(self, rows: int, seq: int, device: torch.device) -> Tensor:
         """Position of each token of the running pass, `[rows, seq]`; where fewer are computed, of the last of them."""

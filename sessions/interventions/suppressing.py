@@ -13,10 +13,10 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from sessions.circuits.circuit import Neuron
 from sessions.model.homes import home_of
 from sessions.model.hooks import Change, Routing, on_neurons, together
 from sessions.model.parts import Anatomy, ExpertSite, Site
+from sessions.model.units import Neuron
 
 #: Neurons that a remark names.
 NAMED = 3

@@ -24,8 +24,8 @@ from typing import Generic, Literal, TypeVar
 from msgspec import Struct, structs
 
 from sessions.cancel import look
-from sessions.circuits.circuit import Neuron
 from sessions.errors import UsageError
+from sessions.model.units import Neuron
 
 Region = Literal["all", "prompt", "generated", "thought", "answer"]
 #: Regions that an opening or closing marker bounds.

@@ -54,6 +54,16 @@ def _beside(given: Any, output: Any) -> Any:
 
 
 @contextmanager
+def called(module: nn.Module, hear: Callable[[tuple[Any, ...], dict[str, Any]], None]) -> Iterator[None]:
+    """Inside the block `hear` is told the arguments of every call of `module`, by place and by name, before it runs."""
+    handle = module.register_forward_pre_hook(lambda _, args, kwargs: hear(args, kwargs), with_kwargs=True)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@contextmanager
 def computing(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
     """Inside the block every call of `module` computes `forward` instead; its hooks are called as ever."""
     # Assigned on the instance, as below.
@@ -198,12 +208,17 @@ def watched(anatomy: Anatomy, cancel: Cancel | None) -> Iterator[None]:
         yield
 
 
+def on_gradient(tensor: Tensor, hear: Callable[[Tensor], None]) -> None:
+    """`hear` is told the gradient of `tensor` when a backward pass has it; the tensor keeps the hook while it lives."""
+    tensor.register_hook(hear)
+
+
 def watched_back(tensor: Tensor, cancel: Cancel | None) -> None:
     """Look at the cancel flag when a backward pass comes by `tensor`, which keeps the hook as long as it lives."""
     if cancel is not None:
         # It holds the flag alone. One that held whatever holds the tensor would keep both for ever: the way back leads
         # through the graph, which Python's collector does not see.
-        tensor.register_hook(partial(_look, cancel))
+        on_gradient(tensor, partial(_look, cancel))
 
 
 def _look(cancel: Cancel, _: Tensor) -> None:
@@ -233,3 +248,12 @@ def count_hooks(model: nn.Module) -> int:
         + ("forward" in m.__dict__)
         for m in model.modules()
     )
+
+
+@contextmanager
+def only_to(anatomy: Anatomy, layer: int) -> Iterator[None]:
+    """Inside the block the layers above `layer` compute nothing."""
+    with ExitStack() as stack:
+        for above in anatomy.layers[layer + 1 :]:
+            stack.enter_context(passing(above.block))
+        yield

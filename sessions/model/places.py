@@ -280,3 +280,11 @@ def _expert_matrix(site: ExpertSite, name: str, expert: int, layer: int) -> Tens
 
 def _has(anatomy: Anatomy, layer: int, index: int) -> str:
     return f"it has: {', '.join(parts_of(anatomy, layer, index))}"
+
+
+def norm_behind(anatomy: Anatomy, layer: int, writer: Writer) -> nn.Module | None:
+    """The norm between a writer and the residual stream; None where there is none."""
+    parts = anatomy.layers[layer]
+    if writer == "down":
+        return parts.write_norm
+    return None if parts.attention_writer is parts.attention_output else parts.attention_writer

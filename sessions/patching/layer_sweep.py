@@ -28,16 +28,16 @@ from msgspec import structs
 from torch import Tensor
 
 from sessions.cancel import Cancel
-from sessions.circuits.circuit import Neuron
 from sessions.circuits.verification import CACHED, Prefix
-from sessions.comparisons.comparing import Asked, under
 from sessions.directions.findings import Origin
 from sessions.events import Progress, Steps
+from sessions.interventions.answering import Asked, under
 from sessions.interventions.treatment import SEGMENTS
 from sessions.model.hooks import StateSite, after, before, skipped, together, watched
 from sessions.model.opening import OpenModel
 from sessions.model.parts import Anatomy
 from sessions.model.rows import LARGEST_BATCH
+from sessions.model.units import Neuron
 from sessions.patching.injecting import Injection, Seen, random_like
 from sessions.patching.reaching import reaches_below
 from sessions.patching.transplanting import above, passed, source_of

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from sessions.cancel import Cancel
-from sessions.comparisons.comparing import Asked, under
+from sessions.interventions.answering import Asked, under
 from sessions.model.hooks import StateSite, watched
 from sessions.model.opening import OpenModel
 from sessions.patching.injecting import Injection, injected, random_like

@@ -15,12 +15,11 @@ import torch
 from torch import Tensor
 
 from sessions.cancel import Cancel
-from sessions.circuits.circuit import Neuron
-from sessions.comparisons.comparing import Asked, under
 from sessions.directions.findings import Origin
 from sessions.directions.vector import Vector, check_origin, cosine, length
 from sessions.errors import ArtifactError
 from sessions.events import Progress, Steps
+from sessions.interventions.answering import Asked, under
 from sessions.interventions.arms import Condition
 from sessions.interventions.treatment import Treatment
 from sessions.model.finite import not_finite
@@ -29,6 +28,7 @@ from sessions.model.info import Encoded, Prompt, same_model
 from sessions.model.opening import OpenModel
 from sessions.model.parts import Anatomy
 from sessions.model.tokens import token_text
+from sessions.model.units import Neuron
 from sessions.patching.injecting import Injection, Seen, injected, random_like, seen_at
 from sessions.patching.reaching import reaches, reaches_below
 from sessions.patching.transplants import Observed, Placed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from sessions.circuits.circuit import Neuron
+from sessions.model.units import Neuron
 
 
 class Placed(Struct, frozen=True, kw_only=True):

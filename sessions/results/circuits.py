@@ -8,11 +8,14 @@ from msgspec import Struct
 
 from sessions.atlas.findings import Peak, Profile
 from sessions.circuits.agreement import Agreement
-from sessions.circuits.circuit import Circuit, Neuron, Target
+from sessions.circuits.circuit import Circuit
 from sessions.circuits.comparing import Comparison
+from sessions.circuits.findings import Moment
 from sessions.circuits.flow import Bottleneck, Edge, Hub, Inflow, LayerFlow, SuperWeight
-from sessions.directions.findings import Direction, LayerCosine, Origin, Span, TopOverlap
+from sessions.directions.findings import Direction, LayerCosine, Origin, Reads, Span, TopOverlap
 from sessions.events import Value
+from sessions.model.target import Target
+from sessions.model.units import Neuron
 
 
 class Discovered(Value, frozen=True, kw_only=True):
@@ -123,31 +126,6 @@ class NeuronTable(Value, frozen=True, kw_only=True):
     total: int
     atlas: str = ""
     corpus: str = ""
-
-
-class Moment(Struct, frozen=True):
-    """A neuron at one position of the prompt: its activation, its attribution, and, where that was measured, the
-    exact effect of switching it off there alone."""
-
-    position: int
-    token: str
-    activation: float
-    attribution: float
-    effect: float | None = None
-
-
-class Reads(Struct, frozen=True, kw_only=True):
-    """One row that a neuron reads with: "gate" and "up", or "in".
-
-    `along_output` is its cosine with the neuron's down column. `embeddings` are tokens whose embedding lies along it
-    most, and against it most; `stream` those that a residual stream along it, or against it, would predict.
-    """
-
-    name: str
-    norm: float
-    along_output: float
-    embeddings: tuple[tuple[str, ...], tuple[str, ...]]
-    stream: tuple[tuple[str, ...], tuple[str, ...]]
 
 
 class NeuronCard(Value, frozen=True, kw_only=True):

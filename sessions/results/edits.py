@@ -6,13 +6,13 @@ from typing import ClassVar
 
 from msgspec import Struct
 
-from sessions.circuits.circuit import Neuron
 from sessions.edits.findings import DeltaPart, EditedMatrix, EditedNeuron
 from sessions.evaluation.pairing import Pairs
 from sessions.evaluation.scores import ByLanguage, Score
 from sessions.events import Value
 from sessions.interventions.arms import Arm
 from sessions.model.info import Token
+from sessions.model.units import Neuron
 from sessions.rewriting.rewritten import AtAlpha, Braked, Firing, Replied, Saying, Separation
 from sessions.surgery.cuts import LayerCut
 

@@ -6,12 +6,13 @@ from typing import ClassVar
 
 from msgspec import Struct
 
-from sessions.circuits.circuit import Neuron, Target
 from sessions.comparisons.cells import Cell, Curve, Knee
 from sessions.events import Value
 from sessions.interventions.arms import Arm, Shift
 from sessions.interventions.presets import Known
 from sessions.model.info import Encoded
+from sessions.model.target import Target
+from sessions.model.units import Neuron
 
 
 class Intervened(Value, frozen=True, kw_only=True):

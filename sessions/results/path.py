@@ -21,9 +21,9 @@ from typing import Any
 
 from msgspec import Struct
 
-from sessions.circuits.circuit import Neuron
 from sessions.errors import UsageError
 from sessions.events import Value
+from sessions.model.units import Neuron
 
 #: Fields that a row may be called by, the first that has the value first.
 KEYS = ("name", "size", "number", "layer", "multiplier", "alpha", "epoch", "language", "token", "text", "key", "neuron")

@@ -7,11 +7,12 @@ from typing import ClassVar
 from msgspec import Struct
 
 from sessions.atlas.findings import Profile, QuietRow, TopRow
-from sessions.circuits.circuit import Neuron, Target
 from sessions.directions.features import About, Encoding
 from sessions.events import Value
 from sessions.interventions.arms import Arm, Shift
 from sessions.model.info import Encoded
+from sessions.model.target import Target
+from sessions.model.units import Neuron
 from sessions.patching.transplants import LayerMap, Observed, Placed
 
 

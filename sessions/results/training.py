@@ -6,8 +6,8 @@ from typing import ClassVar
 
 from msgspec import Struct
 
-from sessions.circuits.circuit import Neuron
 from sessions.events import Value
+from sessions.model.units import Neuron
 from sessions.training.comparing import RoundComparison
 from sessions.training.findings import Round
 from sessions.training.trajectory import Trajectory

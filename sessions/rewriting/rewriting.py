@@ -22,17 +22,17 @@ import torch
 from torch import Tensor
 
 from sessions.cancel import Cancel
-from sessions.circuits.circuit import Neuron
-from sessions.comparisons.comparing import answered
 from sessions.edits.edit import Edit
 from sessions.errors import UsageError
 from sessions.events import Steps
+from sessions.interventions.answering import answered
 from sessions.interventions.arms import Arm, Condition, repetition
 from sessions.interventions.treatment import Treatment
 from sessions.model.generation import Decoding
 from sessions.model.info import Token
 from sessions.model.opening import OpenModel
 from sessions.model.tokens import plain_ids
+from sessions.model.units import Neuron
 from sessions.rewriting.examples import Example, Examples, just_said
 from sessions.rewriting.rewritten import AtAlpha, Braked, Firing, Replied, Saying, Separation
 from sessions.rewriting.separating import Counted, Passes, Said, reader_of

@@ -16,19 +16,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sessions.atlas.building import only_to
 from sessions.cancel import Cancel
-from sessions.circuits.circuit import Neuron
 from sessions.errors import ModelError
 from sessions.events import Progress, Steps
 from sessions.interventions.treating import treated
 from sessions.interventions.treatment import Treatment
 from sessions.model.finite import not_finite
-from sessions.model.hooks import Routing, after, before, on_neurons, on_states, skipped, watched
+from sessions.model.hooks import Routing, after, before, on_neurons, on_states, only_to, skipped, watched
 from sessions.model.opening import OpenModel
 from sessions.model.parts import ExpertSite
 from sessions.model.rows import batches, padded_rows
 from sessions.model.tokens import last_positions
+from sessions.model.units import Neuron
 from sessions.rewriting.rewritten import Firing, Saying, Separation
 
 #: Logits that are in memory at once, at most; and tokens of a batch, at least.

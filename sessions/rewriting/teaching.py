@@ -28,12 +28,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from sessions.circuits.circuit import Neuron
 from sessions.edits.edit import Edit, Neurons
 from sessions.errors import UsageError
 from sessions.model.info import Token
 from sessions.model.opening import OpenModel
 from sessions.model.places import Part, parts_of, unembedding
+from sessions.model.units import Neuron
 from sessions.rewriting.examples import Example, Examples
 from sessions.rewriting.rewritten import Firing, Saying, Separation
 from sessions.rewriting.separating import Counted, Passes, Said, firing, saying, separation

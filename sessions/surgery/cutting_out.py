@@ -19,7 +19,7 @@ from torch import nn
 from sessions.edits.edit import Projection
 from sessions.model.linear import carried_back
 from sessions.model.parts import Anatomy, DenseSite
-from sessions.model.places import Writer, plain, writer_places
+from sessions.model.places import Writer, norm_behind, plain, writer_places
 from sessions.surgery.subspaces import Subspace, orthonormal
 
 
@@ -44,14 +44,6 @@ def projections(
                 basis = orthonormal(carried_back(norm, basis, inverse=keeps))
             made.append(Projection(layer, writer, basis, keeps))
     return tuple(made)
-
-
-def norm_behind(anatomy: Anatomy, layer: int, writer: Writer) -> nn.Module | None:
-    """The norm between a writer and the residual stream; None where there is none."""
-    parts = anatomy.layers[layer]
-    if writer == "down":
-        return parts.write_norm
-    return None if parts.attention_writer is parts.attention_output else parts.attention_writer
 
 
 def has_bias(anatomy: Anatomy, layer: int, writer: Writer) -> bool:

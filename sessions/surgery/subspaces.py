@@ -28,13 +28,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from sessions.atlas.building import only_to
 from sessions.cancel import Cancel
 from sessions.directions.vector import Vector
 from sessions.errors import UsageError
 from sessions.events import Progress, Steps
 from sessions.model.finite import not_finite
-from sessions.model.hooks import on_states, together, watched
+from sessions.model.hooks import on_states, only_to, together, watched
 from sessions.model.linear import carried_back
 from sessions.model.opening import OpenModel
 from sessions.model.parts import Anatomy

@@ -12,7 +12,7 @@ from math import sqrt
 
 from msgspec import Struct
 
-from sessions.circuits.circuit import Neuron
+from sessions.model.units import Neuron
 from sessions.training.findings import Outcome, Round, by_layer, mean, shares
 
 #: A number of each of two rounds; None where a round does not have it.

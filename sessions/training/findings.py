@@ -9,7 +9,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from sessions.circuits.circuit import Neuron
+from sessions.model.units import Neuron
 
 KIND, FORMAT = "round", 1
 #: What the learning rate falls to, as a share of itself.

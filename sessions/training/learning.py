@@ -27,10 +27,9 @@ import peft
 import torch
 from torch import Tensor
 
+from sessions.adapters.wrapping import activate, unwrap, wrap
 from sessions.cancel import Cancel
-from sessions.circuits.circuit import Neuron
 from sessions.edits.edit import Edit
-from sessions.edits.wrapping import activate, unwrap, wrap
 from sessions.errors import ArtifactError, UsageError
 from sessions.events import Progress, Steps
 from sessions.interventions.suppressing import Suppression
@@ -39,6 +38,7 @@ from sessions.model.homes import refuse_offloaded
 from sessions.model.hooks import watched
 from sessions.model.opening import OpenModel
 from sessions.model.parts import Anatomy
+from sessions.model.units import Neuron
 from sessions.training.checkpointing import checkpointed
 from sessions.training.findings import Plan, Step
 from sessions.training.gradients import Place

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from sessions.edits.wrapping import plain_modules
+from sessions.adapters.wrapping import plain_modules
 from sessions.errors import UsageError
 from sessions.model.opening import OpenModel
 from sessions.model.parts import Anatomy

@@ -29,12 +29,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sessions.circuits.circuit import Neuron
 from sessions.errors import ArtifactError
-from sessions.files.floats import from_bytes, to_bytes
 from sessions.files.tensor_file import TensorBytes, Tensors
-from sessions.model.hooks import Change, on_neurons, together
+from sessions.model.floats import from_bytes, to_bytes
+from sessions.model.hooks import Change, on_gradient, on_neurons, together
 from sessions.model.parts import Anatomy, DenseSite
+from sessions.model.units import Neuron
 from sessions.training.gradients import ModuleGradients
 
 Measure = Literal["gradient", "largest", "last", "activation"]
@@ -185,7 +185,7 @@ class Absorbing:
                 row[site.offset : site.offset + site.width] = products
                 self.pending[layer] = self.pending[layer] + row if layer in self.pending else row
 
-            activations.register_hook(absorb)
+            on_gradient(activations, absorb)
             return activations
 
         return change

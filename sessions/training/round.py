@@ -24,10 +24,10 @@ from torch import Tensor
 from sessions.errors import ArtifactError
 from sessions.files import tensor_file
 from sessions.files.disk import alone, binned, make_folder, read_file, reported, sync_folder, turn, write_file
-from sessions.files.floats import to_bytes
 from sessions.files.json_text import decoded, readable
 from sessions.files.temporary import temporary_folder
 from sessions.files.tensor_file import Tensors
+from sessions.model.floats import to_bytes
 from sessions.model.info import same_model
 from sessions.store import Store, checked_name
 from sessions.training.findings import FORMAT, KIND, Round

@@ -20,12 +20,12 @@ import peft
 import torch
 from torch import Tensor, nn
 
-from sessions.circuits.circuit import Neuron
 from sessions.edits.edit import Edit, Neurons
 from sessions.errors import ArtifactError, ModelError, UsageError
 from sessions.model.opening import OpenModel
 from sessions.model.parts import DenseSite
 from sessions.model.places import Part
+from sessions.model.units import Neuron
 
 
 @dataclass(frozen=True, eq=False)

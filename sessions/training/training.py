@@ -13,14 +13,13 @@ from time import perf_counter
 from typing import Any
 
 from sessions.cancel import Cancel
-from sessions.circuits.circuit import Neuron
 from sessions.edits.edit import Edit
 from sessions.errors import ArtifactError, Cancelled, UsageError
 from sessions.events import Steps
-from sessions.journal import versions
 from sessions.model.info import same_model
 from sessions.model.opening import OpenModel
 from sessions.model.parts import Anatomy
+from sessions.model.units import Neuron
 from sessions.store import now
 from sessions.training.findings import Outcome, Plan, Round, epochs_of
 from sessions.training.learning import Trained, learn
@@ -28,6 +27,7 @@ from sessions.training.recruits import TOP, Recruits
 from sessions.training.round import CONTROL, Rounds
 from sessions.training.samples import Lesson
 from sessions.training.unfinished import Begun, Unfinished, data_of
+from sessions.versions import versions
 
 _REPLACE = "replace it with --force, or choose another name"
 

@@ -27,7 +27,7 @@ from statistics import fmean
 
 from msgspec import Struct
 
-from sessions.circuits.circuit import Neuron
+from sessions.model.units import Neuron
 from sessions.training.findings import Round, mean
 
 #: Below this share of what its control learned, a round is said not to have learned.

@@ -17,12 +17,12 @@ import msgspec
 from msgspec import Struct, structs
 from torch import Tensor
 
-from sessions.circuits.circuit import Neuron
 from sessions.errors import ArtifactError
 from sessions.files.disk import read_file, reported, write_file
-from sessions.files.floats import from_bytes, to_bytes
 from sessions.files.tensor_file import Tensors, digest, read, written
+from sessions.model.floats import from_bytes, to_bytes
 from sessions.model.info import same_model
+from sessions.model.units import Neuron
 from sessions.training.findings import Plan, Step
 from sessions.training.gradients import ModuleGradients
 from sessions.training.learning import State

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from sessions import results
 from sessions.circuits.agreement import Agreement
-from sessions.circuits.circuit import Circuit, Neuron
+from sessions.circuits.circuit import Circuit
+from sessions.model.units import Neuron
 from sessions.views.blocks import AnyBlock, Cell, Column, Row, StandsFor, Table
 from sessions.views.registry import facts, viewed
 from sessions.views.writing import aim, counted, percent, signed

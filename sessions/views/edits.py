@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from sessions import results
-from sessions.circuits.circuit import Neuron
 from sessions.edits.findings import DeltaPart, DeltaPush, EditedMatrix, EditedNeuron, NeuronDelta
+from sessions.model.units import Neuron
 from sessions.views.blocks import AnyBlock, Column, Fact, Facts, Note, Row, StandsFor, Table
 from sessions.views.registry import facts, viewed
 from sessions.views.writing import percent, quoted

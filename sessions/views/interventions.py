@@ -7,8 +7,8 @@ from math import inf, log
 from statistics import fmean
 
 from sessions import results
-from sessions.circuits.circuit import Target
 from sessions.interventions.arms import Arm, Shift, repetition
+from sessions.model.target import Target
 from sessions.views.blocks import (
     AnyBlock,
     ArmText,

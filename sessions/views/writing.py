@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Sequence
 from itertools import pairwise
 
-from sessions.circuits.circuit import Target
+from sessions.model.target import Target
 from sessions.views.blocks import Cell, Column
 
 MISSING = "–"

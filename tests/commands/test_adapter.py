@@ -260,7 +260,7 @@ def test_only_takes_off_what_else_is_on_and_without_it_that_is_said(loaded: Sess
 def test_kept_adapters_are_arms_at_any_weight(loaded: Session) -> None:
     result(loaded, "ensemble fr=0.2 es=0.8 --only --as both")
     ensemble = logits(loaded)
-    arms = arms_of(loaded, ("base", "fr*0.2+es*0.8", "es*0", "fr"))
+    arms = arms_of(loaded.arm_sources(), ("base", "fr*0.2+es*0.8", "es*0", "fr"))
     seen = []
     for arm in arms:
         with arm.within():
@@ -275,7 +275,7 @@ def test_kept_adapters_are_arms_at_any_weight(loaded: Session) -> None:
         ("none*1", "no adapter is"),
     ):
         with pytest.raises(UsageError, match=said.replace("*", ".")):
-            arms_of(loaded, (word,))
+            arms_of(loaded.arm_sources(), (word,))
 
 
 @pytest.mark.parametrize("combination", ["cat", "linear", "svd"])

@@ -15,7 +15,6 @@ import torch
 
 from commands import run
 from commands.grammar import parse
-from sessions.circuits.circuit import Neuron
 from sessions.errors import UsageError
 from sessions.events import Progress, Result
 from sessions.files import disk
@@ -23,6 +22,7 @@ from sessions.lines import quoted
 from sessions.model.hooks import on_neurons
 from sessions.model.opening import OpenModel, adopt
 from sessions.model.tokens import plain_ids
+from sessions.model.units import Neuron
 from sessions.session import Session
 from tests.commands.driving import events_of, failure, failure_in, held, result, unharmed
 from tests.families import tiny, tiny_tokenizer
@@ -318,9 +318,9 @@ def test_a_full_disk_leaves_no_atlas_and_what_was_done_before(
     monkeypatch.setattr(disk, "_write", write)
     assert little.store.names("atlas") == []
     assert "went on after 2 documents" in str(result(little, line).notes)
-    packed = little.read_atlas("small")[0].packed()
+    packed = little.saved.read_atlas("small")[0].packed()
     result(little, "atlas build whole --corpus texts.txt")
-    assert little.read_atlas("whole")[0].packed() == packed
+    assert little.saved.read_atlas("whole")[0].packed() == packed
 
 
 #: Another session that builds `small`: it says when it has written down how far it is, and then waits.
@@ -399,6 +399,6 @@ def test_empty_documents_are_counted(little: Session, tiny_llama: OpenModel) -> 
 def test_what_is_suppressed_is_recorded(little: Session, texts: Path) -> None:
     result(little, "suppress L1/N5")
     result(little, "atlas build small --corpus texts.txt")
-    found, _ = little.read_atlas("small")
+    found, _ = little.saved.read_atlas("small")
     assert found.about.under == little.under() != ""
     assert found.layer(1).largest[5] == 0 and found.layer(1).largest[4] > 0

@@ -14,12 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from commands import run
-from sessions.circuits.circuit import Neuron
 from sessions.circuits.selection import Surroundings, resolve
 from sessions.errors import UsageError
 from sessions.events import Event, Failed, Progress, Result, Text
 from sessions.model.info import Prompt
 from sessions.model.opening import OpenModel, adopt
+from sessions.model.units import Neuron
 from sessions.session import Session
 from tests.circuits import circuit_of
 from tests.commands.driving import events_of, failure, failure_in, result, unharmed

@@ -12,12 +12,12 @@ from msgspec import structs
 
 from commands import run
 from sessions import saved_state
-from sessions.circuits.circuit import Neuron
 from sessions.events import Failed, Result, Text, finished, from_json, to_json
 from sessions.interventions.treatment import Treatment
 from sessions.model.hooks import count_hooks
 from sessions.model.info import Conversation, Turn
 from sessions.model.opening import OpenModel, adopt
+from sessions.model.units import Neuron
 from sessions.session import Session
 from tests.commands.driving import events_of, failure, result, unharmed
 from tests.families import tiny, tiny_tokenizer

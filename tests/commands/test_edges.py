@@ -11,10 +11,12 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from commands import run
-from sessions.circuits.circuit import Circuit, Neuron, Target
+from sessions.circuits.circuit import Circuit
 from sessions.events import Progress, Result, from_json, to_json
 from sessions.model.info import Token
 from sessions.model.opening import adopt
+from sessions.model.target import Target
+from sessions.model.units import Neuron
 from sessions.results import Edges
 from sessions.session import Session
 from sessions.texts.prompt_files import Asked

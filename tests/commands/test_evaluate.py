@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from commands.completing import complete
-from sessions.circuits.circuit import Neuron
 from sessions.edits.edit import Edit, Neurons
 from sessions.evaluation.scores import Reply
 from sessions.events import Progress
 from sessions.model.opening import OpenModel, adopt
+from sessions.model.units import Neuron
 from sessions.session import Session
 from sessions.views import view
 from sessions.views.blocks import Table

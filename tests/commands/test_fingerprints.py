@@ -17,10 +17,10 @@ from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from commands import run
+from sessions import checksums
+from sessions.checksums import Sum
 from sessions.edits import exporting
 from sessions.errors import ArtifactError
-from sessions.files import checksums
-from sessions.files.checksums import Sum
 from sessions.model.hooks import count_hooks
 from sessions.model.opening import OpenModel, adopt
 from sessions.session import Session

@@ -18,8 +18,8 @@ from commands.grammar import VERBS, Call, find, parse
 from commands.line import words
 from commands.names import FileName, ModelName
 from commands.verb import Verb
-from sessions.circuits.circuit import Neuron
 from sessions.errors import UsageError
+from sessions.model.units import Neuron
 from sessions.session import Session
 from tests.commands.driving import result
 

@@ -15,7 +15,7 @@ import torch
 from msgspec import structs
 
 from commands import run
-from sessions.circuits.circuit import Circuit, Neuron
+from sessions.circuits.circuit import Circuit
 from sessions.directions.findings import Origin
 from sessions.directions.vector import Vector
 from sessions.edits.edit import Edit, LowRank, Neurons, Projection
@@ -26,6 +26,7 @@ from sessions.files.tensor_file import TensorBytes, Tensors
 from sessions.interventions.presets import Known, Preset
 from sessions.model.info import Token
 from sessions.model.opening import OpenModel
+from sessions.model.units import Neuron
 from sessions.session import Session
 from sessions.training.round import Rounds
 from tests.adapters import small
@@ -271,7 +272,7 @@ def atlas(little: Session) -> Tensors:
     """The contents of an atlas of one layer."""
     Path("c.txt").write_text("the cat sat\n\nthe dog ate\n")
     result(little, "atlas build good --corpus c.txt --layers 1")
-    found = little.read_atlas("good")[0].packed()
+    found = little.saved.read_atlas("good")[0].packed()
     little.store.delete("atlas", "good")
     return found
 

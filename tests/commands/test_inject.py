@@ -265,7 +265,7 @@ def test_an_atlas_names_the_place_that_woke_a_neuron_most(session: Session, tmp_
     result(session, f"atlas build demo --corpus {corpus} --layers 8")
     made = result(session, "capture wild L8/N1075 --from atlas:demo")
     assert made.origin.neuron == "L8/N1075" and made.directions[0].layer == 8
-    found = session.read_atlas("demo")[0].strongest(loaded_neuron("L8/N1075"))
+    found = session.saved.read_atlas("demo")[0].strongest(loaded_neuron("L8/N1075"))
     assert found is not None and (found.token, found.position) == (made.origin.token, made.origin.position)
     shown = result(session, 'inject wild --into "A detailed description of x is that" --at x --raw --max-tokens 4')
     assert str(shown.observed[0].neuron) == "L8/N1075"
@@ -273,6 +273,6 @@ def test_an_atlas_names_the_place_that_woke_a_neuron_most(session: Session, tmp_
 
 
 def loaded_neuron(text: str) -> Any:
-    from sessions.circuits.circuit import Neuron
+    from sessions.model.units import Neuron
 
     return Neuron.parse(text)

@@ -12,11 +12,11 @@ import torch
 from msgspec import structs
 
 from commands import limits
-from sessions.circuits.circuit import Neuron
 from sessions.interventions.treating import treated
 from sessions.interventions.treatment import EVERYWHERE, Treatment, Where
 from sessions.model.hooks import count_hooks, on_neurons
 from sessions.model.opening import adopt
+from sessions.model.units import Neuron
 from sessions.session import Session
 from tests.commands.driving import failure, result, unharmed
 from tests.families import tiny, tiny_tokenizer

@@ -48,7 +48,7 @@ def test_a_mean_is_over_all_positions_but_the_first(taken: Session) -> None:
     assert str(neuron.neuron) == "L1/N5"
     assert neuron.mean == pytest.approx(float(torch.cat([each[1:, 5] for each in read]).mean()), abs=1e-5)
     assert (shown.texts, shown.tokens) == (4, sum(len(each) - 1 for each in read))
-    found, _ = taken.read_means("facts")
+    found, _ = taken.saved.read_means("facts")
     last = torch.stack([each[-1] for each in read]).mean(0)
     assert torch.allclose(found.places[1][-1], last, atol=1e-5) and shown.places == len(found.places[0])
     layer = shown.layers[1]
@@ -146,7 +146,7 @@ def test_they_are_exported_and_imported(taken: Session) -> None:
     result(taken, "export facts.safetensors --name means:facts")
     assert Path("facts.safetensors").read_bytes() == taken.store.path("means", "facts").read_bytes()
     assert result(taken, "import facts.safetensors --as means:again").name == "means:again"
-    one, other = taken.read_means("facts")[0], taken.read_means("again")[0]
+    one, other = taken.saved.read_means("facts")[0], taken.saved.read_means("again")[0]
     assert one.packed() == other.packed()
     with unharmed(taken):
         assert "holds means" in failure(taken, "import facts.safetensors --as vector:x").message
@@ -230,7 +230,7 @@ def test_kept_means_are_offered_where_they_may_stand(taken: Session) -> None:
     ],
 )
 def test_a_file_that_says_half_of_it_is_refused(taken: Session, change: Any, said: str) -> None:
-    found, _ = taken.read_means("facts")
+    found, _ = taken.saved.read_means("facts")
     packed = found.packed()
     change(packed.tensors)
 

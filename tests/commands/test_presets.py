@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from commands.completing import complete
-from sessions.circuits.circuit import Neuron
 from sessions.interventions.treatment import EVERYWHERE, Treatment, Where
 from sessions.model.opening import OpenModel, adopt
+from sessions.model.units import Neuron
 from sessions.results import Listed, PresetShown, Saved
 from sessions.session import Session
 from tests.commands.driving import failure, result, unharmed

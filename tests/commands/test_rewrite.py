@@ -47,7 +47,7 @@ def test_a_neuron_is_rewritten_saved_and_undone(ready: Session) -> None:
     assert made.alpha == 20.0 and made.apart and made.learnt[0] + made.held[0] == 5
     assert not same(ready, before) and Path(made.path).is_file()
     assert [entry.edit.name for entry in ready.edits().entries] == ["rewrite-1"]
-    edit, _ = ready.read_edit("rewrite-1")
+    edit, _ = ready.saved.read_edit("rewrite-1")
     assert edit.pushes and edit.facts["alpha"] == "20" and edit.facts["token"] == " a"
     assert {change.part for change in edit.changes} == {"gate", "up", "down"}
     result(ready, "undo")
@@ -56,11 +56,11 @@ def test_a_neuron_is_rewritten_saved_and_undone(ready: Session) -> None:
 
 def test_the_line_that_is_kept_makes_the_same_edit(ready: Session) -> None:
     made = result(ready, f"{LINE} --as first")
-    first, _ = ready.read_edit("first")
+    first, _ = ready.saved.read_edit("first")
     result(ready, "undo")
     header = next(row for row in result(ready, "list").rows if row.name == "first")
     result(ready, header.command.replace("--as first", "--as second"))
-    second, _ = ready.read_edit("second")
+    second, _ = ready.saved.read_edit("second")
     assert made.rows[0].alpha == 20.0
     for ours, theirs in zip(first.changes, second.changes, strict=True):
         torch.testing.assert_close(ours.values, theirs.values)
@@ -105,7 +105,7 @@ def test_a_quiet_neuron_is_given_up_where_none_is_named(ready: Session) -> None:
 def test_a_brake_goes_with_it(ready: Session) -> None:
     made = result(ready, LINE.replace("L2/N7", "L1/N7") + " --brake L2/N9 --beta 30")
     assert str(made.brake.neuron) == "L2/N9" and made.brake.beta == 30.0
-    assert len(ready.read_edit(made.name)[0].changes) == 6
+    assert len(ready.saved.read_edit(made.name)[0].changes) == 6
 
 
 def test_a_sweep_over_the_neuron_is_one_over_alpha(ready: Session) -> None:

@@ -66,7 +66,7 @@ def test_what_differs_between_versions_is_cut_and_told_layer_by_layer(ready: Ses
 def test_the_edit_is_saved_with_the_line_that_makes_it_again(ready: Session) -> None:
     result(ready, "surgery --layers 1 --dims 2 --parallel par.jsonl --at last --raw --keep --as only")
     after = bits(ready)
-    saved, _ = ready.read_edit("only")
+    saved, _ = ready.saved.read_edit("only")
     assert saved.facts["versions"] == "plain loud" and saved.facts["at"] == "last" and not saved.pushes
     assert saved.about.startswith("L1: nothing kept but 2 dims of what differs between 2 versions of 3 prompts")
     assert {change.keeps for change in saved.changes} == {True}  # type: ignore[union-attr]

@@ -13,9 +13,9 @@ import pytest
 import torch
 
 from commands import run
-from sessions.circuits.circuit import Neuron
 from sessions.events import Failed, Progress
 from sessions.model.opening import adopt
+from sessions.model.units import Neuron
 from sessions.results import RecruitsShown, RoundsShown, RoundTrained
 from sessions.session import Session
 from sessions.texts.sample_files import Sample, read_samples

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sessions.atlas.findings import Peak, Profile, QuietRow
-from sessions.circuits.circuit import Neuron
 from sessions.events import Value
+from sessions.model.units import Neuron
 from sessions.results import AtlasShown, QuietShown
 from tests.samples import filled
 

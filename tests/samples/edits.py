@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from msgspec import structs
 
-from sessions.circuits.circuit import Neuron
 from sessions.edits import findings
 from sessions.events import Value
+from sessions.model.units import Neuron
 from sessions.results import EditInspected, EditRow, EditsShown
 from tests.samples import filled
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from msgspec import structs
 
-from sessions.circuits.circuit import Neuron
 from sessions.events import Value
+from sessions.model.units import Neuron
 from sessions.patching.transplants import LayerMap, Observed, Placed
 from sessions.results import Injected, InjectedByLayer
 from tests.samples import filled

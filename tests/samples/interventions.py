@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 from msgspec import structs
 
-from sessions.circuits.circuit import Neuron, Target
 from sessions.events import Value
 from sessions.interventions.arms import Arm, Shift
 from sessions.model.info import Token
+from sessions.model.target import Target
+from sessions.model.units import Neuron
 from sessions.results import Compared, Strength, StrengthShown, WorkingSet
 from tests.samples import filled
 

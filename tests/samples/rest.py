@@ -9,17 +9,20 @@ from msgspec import structs
 
 from sessions import results
 from sessions.circuits.agreement import Agreement
-from sessions.circuits.circuit import Circuit, Neuron, Target
+from sessions.circuits.circuit import Circuit
 from sessions.circuits.comparing import compared
+from sessions.circuits.findings import Moment
 from sessions.circuits.flow import Edge, SuperWeight, between_layers, bottlenecks, gathered, hubs
 from sessions.comparisons.cells import Cell, Knee, Top, curve_of
-from sessions.directions.findings import Aligned, Direction, LayerCosine, Origin, Span, TopOverlap
+from sessions.directions.findings import Aligned, Direction, LayerCosine, Origin, Reads, Span, TopOverlap
 from sessions.evaluation.pairing import paired
 from sessions.evaluation.scores import ByLanguage, Reply, score
 from sessions.events import State, Value
 from sessions.interventions.arms import Arm, PartInForce
 from sessions.interventions.presets import Known
 from sessions.model.info import Encoded, ModelInfo, Prompt, Token, TokenChance, Turn
+from sessions.model.target import Target
+from sessions.model.units import Neuron
 from sessions.store import Row
 from sessions.training.comparing import compared as rounds_compared
 from sessions.training.findings import Epoch, Outcome, Plan, Round, Step
@@ -190,10 +193,10 @@ def samples(text: str) -> list[Value]:
         results.Distribution(encoded=encoded, chances=chances),
         results.Discovered(circuit=circuit, candidates=1_935_360),
         results.NeuronCard(
-            neuron=neurons[0], target=target, moments=(results.Moment(41, text, -37.5, 1.5, 2.5),),
+            neuron=neurons[0], target=target, moments=(Moment(41, text, -37.5, 1.5, 2.5),),
             everywhere=2.75, rank=1, circuit_size=4, up=(text,), down=(" b",), column_norm=5.5,
             reads=(
-                results.Reads(
+                Reads(
                     name="gate", norm=4.5, along_output=-0.25, embeddings=((text,), (" b",)), stream=((" c",), ())
                 ),
             ),

@@ -17,8 +17,9 @@ from msgspec import structs
 import sessions
 from sessions.errors import ArtifactError
 from sessions.events import Value
-from sessions.journal import LARGEST_VALUE, Dropped, Journal, Record, read, versions
+from sessions.journal import LARGEST_VALUE, Dropped, Journal, Record, read
 from sessions.store import now
+from sessions.versions import versions
 
 ROOT = Path(sessions.__file__).parents[1]
 

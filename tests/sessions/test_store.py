@@ -26,13 +26,15 @@ from hypothesis import strategies as st
 from msgspec import Struct
 
 import sessions
-from sessions.circuits.circuit import Circuit, Neuron, Target
+from sessions.circuits.circuit import Circuit
 from sessions.directions.vector import Vector
 from sessions.errors import ArtifactError, UsageError
 from sessions.files import tensor_file
 from sessions.files.disk import binned, read_file, write_file
 from sessions.files.tensor_file import Tensors
 from sessions.model.info import Prompt, Token
+from sessions.model.target import Target
+from sessions.model.units import Neuron
 from sessions.store import Key, Store, check_model, checked_name, default_home
 
 ROOT = Path(sessions.__file__).parents[1]

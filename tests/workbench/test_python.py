@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from IPython.core.interactiveshell import InteractiveShell
 
 import workbench
 from commands import calling, grammar
@@ -15,6 +16,7 @@ from commands.verb import key_of
 from sessions import results
 from sessions.errors import Cancelled, UsageError, WorkbenchError
 from sessions.events import Event, Failed, Result, Started, Text
+from workbench.notebooks import html_of
 from workbench.python import Workbench
 
 if TYPE_CHECKING:
@@ -122,6 +124,17 @@ def test_a_misspelt_verb_names_the_verbs(wb: Workbench) -> None:
     with pytest.raises(AttributeError, match="discover"):
         _ = wb.dicsover
     assert not hasattr(wb, "_repr_html_")
+
+
+def test_a_running_notebook_shows_results_by_their_views(tmp_path: Path) -> None:
+    shell = InteractiveShell.instance()
+    try:
+        with workbench.open(home=tmp_path) as wb:
+            shown, _ = shell.display_formatter.format(wb.list())
+            assert shown["text/html"] == html_of(wb.list())
+            assert shown["text/plain"].startswith("Listed(")
+    finally:
+        InteractiveShell.clear_instance()
 
 
 def test_every_event_is_handed_on(tmp_path: Path) -> None:

@@ -11,8 +11,9 @@ from enum import Flag, auto
 
 from msgspec import structs
 
-from sessions.circuits.circuit import Circuit, Place
+from sessions.circuits.circuit import Circuit
 from sessions.events import Event, Failed, Progress, Result, Started, State, Text, Value
+from sessions.model.units import Place
 from sessions.results import (
     Compared,
     Discovered,

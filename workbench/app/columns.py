@@ -14,7 +14,8 @@ from functools import cached_property
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sessions.circuits.circuit import Circuit, Place
+from sessions.circuits.circuit import Circuit
+from sessions.model.units import Place
 from sessions.results import NeuronRow
 from workbench.writing import inline
 

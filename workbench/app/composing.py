@@ -7,7 +7,8 @@ from collections.abc import Collection, Sequence
 import click
 
 from commands.grammar import VERBS
-from sessions.circuits.circuit import Circuit, Neuron
+from sessions.circuits.circuit import Circuit
+from sessions.model.units import Neuron
 from workbench.app.columns import columns_of
 
 #: Letters that put a verb with the chosen neurons into the command line; those of verbs that do not exist are free.

@@ -24,7 +24,7 @@ _ENDING = 8.0
 
 
 def serve(name: str, home: Path | None, port: int, address: str, token: str | None) -> None:
-    """As `workbench.browser.serve`."""
+    """As `workbench.browser.starting.serve`."""
     place = Place(home, name)
     token = checked_token(token, address)
     with listening(address, port) as listens:

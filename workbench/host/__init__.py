@@ -4,3 +4,8 @@
 `log` (what was said) and `serving` (the socket), `client` the other side, `starting` how a host begins and ends, and
 `listing` those that live. Only the host ever imports a model.
 """
+
+from __future__ import annotations
+
+JOURNAL = "default"
+"""The name of the session, and of its journal, where none is named."""

@@ -8,9 +8,9 @@ from rich.console import RenderableType
 from rich.text import Text as Line
 
 from sessions import results
-from sessions.circuits.circuit import Neuron, Place
 from sessions.circuits.diagram import Branch, tree
 from sessions.circuits.flow import Flow
+from sessions.model.units import Neuron, Place
 from sessions.views.writing import counted
 from workbench.presenters import parts
 from workbench.presenters.parts import shown

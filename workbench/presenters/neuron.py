@@ -8,7 +8,8 @@ from rich.console import RenderableType
 from rich.text import Text as Line
 
 from sessions import results
-from sessions.circuits.circuit import Neuron, Place
+from sessions.circuits.findings import Moment
+from sessions.model.units import Neuron, Place
 from sessions.views.atlas import corpus_facts, peaks, spread_facts
 from workbench.presenters import parts
 from workbench.presenters.parts import shown
@@ -68,7 +69,7 @@ def _moments(value: results.NeuronCard, sheet: parts.Sheet) -> Iterator[Renderab
         yield parts.dim(Line(count, overflow="fold"))
 
 
-def strongest(value: results.NeuronCard, count: int) -> list[results.Moment]:
+def strongest(value: results.NeuronCard, count: int) -> list[Moment]:
     """The moments with the largest attributions, in the order of the prompt."""
     chosen = sorted(value.moments, key=lambda moment: -abs(moment.attribution))[:count]
     return sorted(chosen, key=lambda moment: moment.position)

@@ -11,9 +11,9 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text as Line
 
-from sessions.circuits.circuit import Neuron
 from sessions.events import Value
 from sessions.model.info import ModelInfo
+from sessions.model.units import Neuron
 from workbench.writing import (
     MISSING,
     facts,

@@ -8,9 +8,9 @@ from rich.console import RenderableType
 from rich.text import Text as Line
 
 from sessions import results
-from sessions.circuits.circuit import Neuron
 from sessions.circuits.comparing import Shared
 from sessions.directions.findings import EXPLAINED_BY, Direction, TopOverlap
+from sessions.model.units import Neuron
 from workbench.presenters import parts
 from workbench.presenters.parts import shown
 from workbench.writing import MISSING, bar, facts, inline, percent, quoted, signed

@@ -8,18 +8,19 @@ Importing this room imports no torch.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from difflib import get_close_matches
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING
 
-from sessions.circuits.methods.method import REFERENCES, Method, listed
+from sessions.circuits.methods.method import REFERENCES, Method
 from sessions.errors import UsageError
 
 if TYPE_CHECKING:
     from sessions.model.parts import Anatomy
 
-__all__ = ["DEFAULT", "METHODS", "REFERENCES", "Method", "listed", "named", "within_reach"]
+__all__ = ["DEFAULT", "METHODS", "REFERENCES", "Method", "check_options", "listed", "named", "within_reach"]
 
 #: The method of a line that names none.
 DEFAULT = "relp"
@@ -57,3 +58,44 @@ def named(name: str) -> Method:
         hint = f"did you mean {near[0]}?" if near else f"one of: {', '.join(METHODS)}"
         raise UsageError(f"'{name}' is no method", hint)
     return METHODS[name]
+
+
+def check_options(
+    method: Method,
+    *,
+    attention: str | None = None,
+    steps: int | None = None,
+    reference: str = "zero",
+    many: bool = False,
+) -> None:
+    """Raise `UsageError` for an option that does not go with the method.
+
+    Args:
+        reference: one of `REFERENCES`.
+        many: whether many prompts are attributed.
+    """
+    if many and not method.many:
+        able = listed(each.name for each in METHODS.values() if each.many)
+        raise UsageError(f"--method {method.name} is for one prompt", f"leave out --prompts, or choose {able}")
+    if steps is not None and not method.takes_steps:
+        able = listed(each.name for each in METHODS.values() if each.takes_steps)
+        raise UsageError(f"--steps is for --method {able}, not for {method.name}", "leave one of them out")
+    if attention is not None and not method.attentions:
+        raise UsageError(
+            f"--attention is for estimates, and --method {method.name} makes none", "leave one of them out"
+        )
+    if attention is not None and attention not in method.attentions:
+        raise UsageError(
+            f"--method {method.name} does not take --attention {attention}", f"one of: {', '.join(method.attentions)}"
+        )
+    if reference not in method.references:
+        what = {"zero": "zero", "mean": "a mean", "prompt": "another prompt"}[reference]
+        raise UsageError(
+            f"--method {method.name} does not take {what} as --reference", f"it takes: {', '.join(method.references)}"
+        )
+
+
+def listed(names: Iterable[str]) -> str:
+    """The names as a list: a, b or c."""
+    *first, last = names
+    return f"{', '.join(first)} or {last}" if first else last

@@ -13,9 +13,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from sessions.circuits.circuit import Neuron
 from sessions.circuits.methods.method import Method
 from sessions.events import Steps
+from sessions.model.units import Neuron
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from sessions.cancel import Cancel
     from sessions.circuits.attribution import Attribution, Reference, SiteRelevance
     from sessions.circuits.choosing import Candidates
-    from sessions.circuits.circuit import Target
     from sessions.circuits.passes import Pass
     from sessions.model.opening import OpenModel
+    from sessions.model.target import Target
 
 
 class Exact(Method):

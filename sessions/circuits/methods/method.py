@@ -10,20 +10,19 @@ The class statement imports no torch: the grammar reads it for help. Science is 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
-from sessions.errors import UsageError
 from sessions.events import Steps
 
 if TYPE_CHECKING:
     from sessions.cancel import Cancel
     from sessions.circuits.attribution import Attribution, Reference
     from sessions.circuits.choosing import Candidates
-    from sessions.circuits.circuit import Target
     from sessions.circuits.passes import Pass
     from sessions.model.opening import OpenModel
     from sessions.model.parts import Anatomy
+    from sessions.model.target import Target
 
 #: What neurons may be compared with: nothing, their means, or what they are in another prompt.
 REFERENCES = ("zero", "mean", "prompt")
@@ -100,40 +99,3 @@ class Method(ABC):
         if self.by_setting:
             return setting
         return self.attentions[0] if self.attentions else ""
-
-    def check_options(
-        self, *, attention: str | None = None, steps: int | None = None, reference: str = "zero", many: bool = False
-    ) -> None:
-        """Raise `UsageError` for an option that does not go with the method.
-
-        Args:
-            reference: one of `REFERENCES`.
-            many: whether many prompts are attributed.
-        """
-        from sessions.circuits.methods import METHODS
-
-        if many and not self.many:
-            able = listed(each.name for each in METHODS.values() if each.many)
-            raise UsageError(f"--method {self.name} is for one prompt", f"leave out --prompts, or choose {able}")
-        if steps is not None and not self.takes_steps:
-            able = listed(each.name for each in METHODS.values() if each.takes_steps)
-            raise UsageError(f"--steps is for --method {able}, not for {self.name}", "leave one of them out")
-        if attention is not None and not self.attentions:
-            raise UsageError(
-                f"--attention is for estimates, and --method {self.name} makes none", "leave one of them out"
-            )
-        if attention is not None and attention not in self.attentions:
-            raise UsageError(
-                f"--method {self.name} does not take --attention {attention}", f"one of: {', '.join(self.attentions)}"
-            )
-        if reference not in self.references:
-            what = {"zero": "zero", "mean": "a mean", "prompt": "another prompt"}[reference]
-            raise UsageError(
-                f"--method {self.name} does not take {what} as --reference", f"it takes: {', '.join(self.references)}"
-            )
-
-
-def listed(names: Iterable[str]) -> str:
-    """The names as a list: a, b or c."""
-    *first, last = names
-    return f"{', '.join(first)} or {last}" if first else last

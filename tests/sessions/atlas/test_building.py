@@ -16,13 +16,13 @@ from sessions.atlas import unfinished
 from sessions.atlas.atlas import Atlas
 from sessions.atlas.building import Building, Plan, build, plan
 from sessions.cancel import Cancel
-from sessions.circuits.circuit import Neuron
 from sessions.errors import ArtifactError, Cancelled, ModelError, UsageError
 from sessions.events import Progress, collected, finished
 from sessions.model.hooks import Routing, count_hooks, on_neurons, together
 from sessions.model.opening import OpenModel, adopt
 from sessions.model.parts import ExpertSite, Site
 from sessions.model.tokens import plain_ids
+from sessions.model.units import Neuron
 from sessions.store import Store
 from sessions.texts.corpus import Corpus
 from tests.families import DENSE, MOE, OLD, tiny, tiny_tokenizer

@@ -15,7 +15,8 @@ from transformers.pytorch_utils import Conv1D
 
 from sessions.cancel import Cancel
 from sessions.circuits import rules
-from sessions.circuits.attribution import Attribution, attribute
+from sessions.circuits.attributing import attribute
+from sessions.circuits.attribution import Attribution
 from sessions.circuits.rules import half, identity, identity_centred
 from sessions.errors import Cancelled, ModelError
 from sessions.model import anatomy

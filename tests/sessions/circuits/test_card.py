@@ -6,14 +6,16 @@ import pytest
 import torch
 
 from sessions.circuits import card
-from sessions.circuits.attribution import attribute
-from sessions.circuits.circuit import Neuron, Target
-from sessions.circuits.targets import value_of
+from sessions.circuits.attributing import attribute
+from sessions.directions.reading import reads
 from sessions.events import finished
 from sessions.interventions.treating import treated
 from sessions.interventions.treatment import Treatment
 from sessions.model.info import Token
+from sessions.model.logits import value_of
 from sessions.model.opening import OpenModel, adopt
+from sessions.model.target import Target
+from sessions.model.units import Neuron
 from tests.families import DENSE, MOE, tiny, tiny_tokenizer
 
 IDS = (1, 6, 20, 9, 33, 40, 7)
@@ -72,7 +74,7 @@ def test_effects_are_those_of_switching_off(family: str) -> None:
 @pytest.mark.parametrize("family", DENSE + MOE)
 def test_what_wakes_a_row_is_the_embedding_that_lies_along_it_most(family: str) -> None:
     opened = _opened(family)
-    (first, *_) = found = card.reads(opened, Neuron(1, 7), 3)
+    (first, *_) = found = reads(opened, Neuron(1, 7), 3)
     assert {read.name for read in found} in ({"gate", "up"}, {"in"})
     row = opened.anatomy.read_rows(1, 7)[first.name]
     norm = opened.anatomy.layers[1].read_norm
@@ -84,5 +86,5 @@ def test_what_wakes_a_row_is_the_embedding_that_lies_along_it_most(family: str) 
 
 
 def test_the_capital_neuron_of_smollm2_reads_towns_and_writes_capitals(smollm2: OpenModel) -> None:
-    gate, _ = card.reads(smollm2, Neuron(24, 1005), 8)
+    gate, _ = reads(smollm2, Neuron(24, 1005), 8)
     assert {" town", " city"} <= set(gate.embeddings[0])

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sessions.circuits.circuit import Circuit, Neuron
+from sessions.circuits.circuit import Circuit
 from sessions.circuits.comparing import Shared, attribution_by_neuron, compared
+from sessions.model.units import Neuron
 from tests.circuits import circuit_of
 
 NUMBERS = st.integers(0, 3)

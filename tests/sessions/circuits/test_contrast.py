@@ -8,13 +8,14 @@ import pytest
 import torch
 
 from sessions.circuits.choosing import Choice
-from sessions.circuits.circuit import Circuit, Neuron
+from sessions.circuits.circuit import Circuit
 from sessions.circuits.contrast import contrast
 from sessions.circuits.recording import recorded
 from sessions.errors import ModelError, UsageError
 from sessions.events import finished
 from sessions.model.hooks import count_hooks
 from sessions.model.opening import OpenModel, adopt
+from sessions.model.units import Neuron
 from tests.families import DENSE, LAYERS, MOE, tiny, tiny_tokenizer
 
 POSITIVE = ((1, 9, 30, 12), (1, 14), (1, 20, 21, 22, 23, 40, 41))

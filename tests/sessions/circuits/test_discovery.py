@@ -11,13 +11,13 @@ import torch
 from sessions.circuits import universal
 from sessions.circuits.attribution import Reference
 from sessions.circuits.choosing import Choice
-from sessions.circuits.circuit import Circuit, Neuron
+from sessions.circuits.circuit import Circuit
 from sessions.circuits.discovery import Question, Scope, Way, discover, discovering
 from sessions.circuits.verification import verify
-from sessions.comparisons.comparing import compare
 from sessions.directions.lens import pushed
 from sessions.errors import UsageError
 from sessions.events import finished
+from sessions.interventions.answering import compare
 from sessions.interventions.arms import Condition
 from sessions.interventions.treating import treated
 from sessions.interventions.treatment import Treatment
@@ -26,6 +26,7 @@ from sessions.model.hooks import count_hooks
 from sessions.model.info import Encoded, Prompt, Token
 from sessions.model.opening import OpenModel, adopt
 from sessions.model.tokens import continuation, encode
+from sessions.model.units import Neuron
 from tests.families import tiny, tiny_tokenizer
 from tests.reference import AUSTIN
 

@@ -19,8 +19,8 @@ from torch import Tensor
 
 from sessions.cancel import Cancel
 from sessions.circuits import cutting
-from sessions.circuits.attribution import attribute
-from sessions.circuits.circuit import Circuit, Neuron, Target
+from sessions.circuits.attributing import attribute
+from sessions.circuits.circuit import Circuit
 from sessions.circuits.diagram import BREADTH, dot, tree
 from sessions.circuits.edges import Traced, edges_of, trace
 from sessions.circuits.flow import Edge, between_layers, bottlenecks, gathered, hubs, super_weights
@@ -31,6 +31,8 @@ from sessions.model.hooks import after, count_hooks, on_neurons
 from sessions.model.info import Prompt, Token
 from sessions.model.opening import OpenModel, adopt
 from sessions.model.parts import ExpertSite
+from sessions.model.target import Target
+from sessions.model.units import Neuron
 from sessions.texts.prompt_files import Asked
 from tests.families import DENSE, tiny, tiny_tokenizer
 from tests.linear_replay import worst_edge

@@ -14,7 +14,6 @@ from torch import Tensor
 from sessions.circuits import many
 from sessions.circuits.cases import Case, last_logits, settled
 from sessions.circuits.choosing import Choice
-from sessions.circuits.circuit import Neuron
 from sessions.circuits.discovery import Way
 from sessions.circuits.faithfulness import NONE, WHOLE, Run, curve, drawn, faithfulness, ranked, targets
 from sessions.circuits.recording import means, recorded
@@ -24,6 +23,7 @@ from sessions.interventions.treating import treated
 from sessions.interventions.treatment import Treatment
 from sessions.model.hooks import count_hooks
 from sessions.model.opening import OpenModel, adopt
+from sessions.model.units import Neuron
 from sessions.texts.prompt_files import Asked, read_prompts
 from tests.families import DENSE, MOE, tiny, tiny_tokenizer
 

@@ -15,10 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from sessions.circuits.circuit import Circuit, Neuron, Target
+from sessions.circuits.circuit import Circuit
 from sessions.circuits.files import COLUMNS, read_circuit, read_reference, write_csv, write_json, write_reference
 from sessions.errors import ArtifactError
 from sessions.model.info import Prompt, Token
+from sessions.model.target import Target
+from sessions.model.units import Neuron
 from sessions.store import Store
 
 REFERENCE = {

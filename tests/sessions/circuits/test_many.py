@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 from sessions.cancel import Cancel
-from sessions.circuits.attribution import Attribution, Reference, attribute
+from sessions.circuits.attributing import attribute
+from sessions.circuits.attribution import Attribution, Reference
 from sessions.circuits.cases import Case, settled
 from sessions.circuits.choosing import Choice
-from sessions.circuits.circuit import Circuit, Neuron
+from sessions.circuits.circuit import Circuit
 from sessions.circuits.discovery import Scope, Way
 from sessions.circuits.many import Aggregate, Gathering, collapsed, discover, mean_target
 from sessions.circuits.mean_effects import mean_effects
@@ -25,6 +26,7 @@ from sessions.errors import Cancelled, ModelError, UsageError
 from sessions.events import Progress, collected, finished
 from sessions.model.hooks import count_hooks
 from sessions.model.opening import OpenModel, adopt
+from sessions.model.units import Neuron
 from sessions.texts.prompt_files import Asked
 from tests.families import DENSE, MOE, tiny, tiny_tokenizer
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from sessions.circuits.attribution import Attribution, Reference, attribute
-from sessions.circuits.circuit import Neuron
+from sessions.circuits.attributing import attribute
+from sessions.circuits.attribution import Attribution, Reference
 from sessions.circuits.recording import means, recorded
 from sessions.errors import ModelError, UsageError
 from sessions.events import finished
@@ -21,6 +21,7 @@ from sessions.model import anatomy
 from sessions.model.hooks import after, count_hooks, on_neurons
 from sessions.model.info import ModelInfo
 from sessions.model.opening import OpenModel
+from sessions.model.units import Neuron
 from tests.families import DENSE, tiny
 
 IDS = torch.tensor([[1, 9, 27, 17, 51, 5, 33, 40, 12, 8, 22, 60]])

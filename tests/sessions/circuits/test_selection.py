@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sessions.circuits.circuit import Neuron
 from sessions.circuits.selection import Surroundings, resolve, terms
 from sessions.errors import UsageError
+from sessions.model.units import Neuron
 from tests.circuits import circuit_of
 
 WIDTHS = (8, 8, 8)

@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sessions.cancel import Cancel
-from sessions.circuits.circuit import Neuron, Target
 from sessions.circuits.verification import LARGEST_BATCH, _cut, affordable, verify
 from sessions.errors import Cancelled, ModelError, UsageError
 from sessions.events import finished
@@ -21,6 +20,8 @@ from sessions.interventions.treatment import Treatment
 from sessions.model.hooks import after, count_hooks
 from sessions.model.info import Token
 from sessions.model.opening import OpenModel, adopt
+from sessions.model.target import Target
+from sessions.model.units import Neuron
 from tests.families import DENSE, MOE, tiny, tiny_tokenizer
 from tests.reference import AUSTIN
 

@@ -19,8 +19,7 @@ from torch import Tensor
 from sessions.adapters.combinations import COMBINATIONS
 from sessions.adapters.ensembling import How, Member, ensemble
 from sessions.adapters.folders import CONFIG, WEIGHTS, read_folder
-from sessions.circuits.attribution import attribute
-from sessions.circuits.circuit import Neuron
+from sessions.circuits.attributing import attribute
 from sessions.edits.adapters import Adapter, Closed
 from sessions.edits.edit import Edit, Neurons
 from sessions.edits.ledger import Ledger
@@ -31,6 +30,7 @@ from sessions.interventions.suppressing import Suppression
 from sessions.model.hooks import before, count_hooks
 from sessions.model.opening import OpenModel, adopt
 from sessions.model.parts import DenseSite
+from sessions.model.units import Neuron
 from tests.adapters import TARGETS, made, read_by_peft
 from tests.families import MOE, tiny, tiny_tokenizer
 

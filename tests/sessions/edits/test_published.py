@@ -13,13 +13,13 @@ from safetensors.torch import load
 from torch import Tensor
 from torch.nn import functional
 
-from sessions.circuits.circuit import Neuron
 from sessions.earlier.published import Data, Signature, Trained, read
 from sessions.earlier.published_lora import Lora
 from sessions.edits.edit import Edit
 from sessions.errors import ArtifactError, UsageError
 from sessions.interventions.presets import Preset
 from sessions.model.opening import OpenModel, adopt
+from sessions.model.units import Neuron
 from tests.families import tiny, tiny_tokenizer
 
 D_MODEL = 32

@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from sessions.cancel import Cancel
-from sessions.circuits.circuit import Neuron
 from sessions.edits.edit import Neurons
 from sessions.errors import Cancelled, UsageError
 from sessions.events import finished
@@ -20,6 +19,7 @@ from sessions.model.info import Token
 from sessions.model.opening import OpenModel, adopt
 from sessions.model.places import parts_of
 from sessions.model.tokens import token_text
+from sessions.model.units import Neuron
 from sessions.rewriting.examples import Examples, built_in, by_prompts, by_rule, just_said
 from sessions.rewriting.rewriting import Wanted, choose, remarks, rewrite
 from sessions.rewriting.rewritten import AtAlpha, Saying

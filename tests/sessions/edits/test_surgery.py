@@ -17,8 +17,9 @@ from sessions.errors import ModelError, UsageError
 from sessions.events import finished
 from sessions.model.hooks import count_hooks, on_states, together
 from sessions.model.opening import OpenModel, adopt
+from sessions.model.places import norm_behind
 from sessions.surgery import subspaces
-from sessions.surgery.cutting_out import change_of, has_bias, norm_behind, projections
+from sessions.surgery.cutting_out import change_of, has_bias, projections
 from sessions.surgery.subspaces import (
     States,
     Subspace,

@@ -11,7 +11,6 @@ import pytest
 import torch
 from torch import nn
 
-from sessions.circuits.circuit import Neuron
 from sessions.edits.edit import Edit, Neurons
 from sessions.errors import Cancelled, UsageError
 from sessions.evaluation import running
@@ -27,6 +26,7 @@ from sessions.model.generation import Decoding
 from sessions.model.hooks import count_hooks
 from sessions.model.opening import OpenModel, adopt
 from sessions.model.tokens import encode
+from sessions.model.units import Neuron
 from sessions.session import Session
 from tests.families import DENSE, MOE, tiny, tiny_tokenizer
 
@@ -69,18 +69,18 @@ def session(tmp_path: Path) -> Iterator[Session]:
 def test_an_arm_is_the_model_that_it_says(session: Session, family: str) -> None:
     opened = adopt(tiny(family), tiny_tokenizer(), name=family)
     session.use_model(opened)
-    alone = finished(run(opened, plan(opened), arms_of(session, ("base",))))[1][0]
+    alone = finished(run(opened, plan(opened), arms_of(session.arm_sources(), ("base",))))[1][0]
     clean = bits(opened)
     for number, layer in enumerate((1, 2)):
         session.take_edit(change(layer, number), f"noise{number}", "test")
     edited, hooks = bits(opened), count_hooks(opened.model)
     words = ("base", "edit", "1+2", "noise1", "2+1")
-    scores, replies = finished(run(opened, plan(opened), arms_of(session, words)))
+    scores, replies = finished(run(opened, plan(opened), arms_of(session.arm_sources(), words)))
     assert bits(opened) == edited != clean and count_hooks(opened.model) == hooks
     assert texts(replies[0]) == texts(alone) and scores[0].name == "base"
     assert texts(replies[1]) == texts(replies[2]) and scores[1].loss == scores[2].loss != scores[0].loss
     session.edits().turn(1, False)
-    scores, replies = finished(run(opened, plan(opened), arms_of(session, ("edit", "noise1"))))
+    scores, replies = finished(run(opened, plan(opened), arms_of(session.arm_sources(), ("edit", "noise1"))))
     assert texts(replies[0]) == texts(replies[1]) and scores[1].ratio == 1
     session.edits().undo(2)
     assert bits(opened) == clean
@@ -90,10 +90,10 @@ def test_a_saved_edit_that_is_not_applied_is_an_arm_too(session: Session) -> Non
     opened = adopt(tiny("llama"), tiny_tokenizer(), name="llama")
     session.use_model(opened)
     session.take_edit(change(), "noise", "test")
-    applied = finished(run(opened, plan(opened), arms_of(session, ("edit",))))[1][0]
+    applied = finished(run(opened, plan(opened), arms_of(session.arm_sources(), ("edit",))))[1][0]
     session.edits().undo()
     clean = bits(opened)
-    saved = finished(run(opened, plan(opened), arms_of(session, ("noise",))))[1][0]
+    saved = finished(run(opened, plan(opened), arms_of(session.arm_sources(), ("noise",))))[1][0]
     assert texts(saved) == texts(applied) and bits(opened) == clean
 
 
@@ -104,7 +104,7 @@ def test_what_is_suppressed_is_so_unless_an_arm_says_otherwise(session: Session)
     session.suppressed = tuple(Neuron(layer, index) for layer in range(3) for index in range(0, 48, 2))
     with session.suppressing():
         held = finished(loss(opened, plan(opened).documents))
-        scores, _ = finished(run(opened, plan(opened), arms_of(session, ("base", "unsuppressed"))))
+        scores, _ = finished(run(opened, plan(opened), arms_of(session.arm_sources(), ("base", "unsuppressed"))))
         assert finished(loss(opened, plan(opened).documents)) == held
     assert held != free
     assert [score.loss for score in scores] == [held, free]
@@ -161,7 +161,9 @@ def test_a_run_that_is_cancelled_leaves_edits_and_weights_as_they_were(session: 
     session.use_model(opened)
     session.take_edit(change(), "noise", "test")
     edited, hooks, taken = bits(opened), count_hooks(opened.model), list[Reply]()
-    steps = run(opened, plan(opened), arms_of(session, ("base", "edit")), taken.extend, cancel=session.cancel)
+    steps = run(
+        opened, plan(opened), arms_of(session.arm_sources(), ("base", "edit")), taken.extend, cancel=session.cancel
+    )
     for _ in range(at + 1):
         next(steps)
     session.cancel.request()

@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from sessions.cancel import Cancel
-from sessions.circuits.circuit import Neuron
 from sessions.comparisons.chatting import Reply, asked, forgotten, gone_on, replied
 from sessions.errors import Cancelled
 from sessions.events import Text, collected, finished
@@ -26,6 +25,7 @@ from sessions.model.hooks import count_hooks
 from sessions.model.info import Conversation, Prompt, Turn
 from sessions.model.opening import OpenModel, adopt
 from sessions.model.tokens import encode
+from sessions.model.units import Neuron
 from tests.thinking import TEMPLATES, reading
 
 NOTHING = Conversation()

@@ -11,18 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sessions.cancel import Cancel
-from sessions.circuits.circuit import Neuron, Target
-from sessions.comparisons.comparing import answered, compare
 from sessions.comparisons.diverging import divergences
 from sessions.errors import Cancelled, ModelError
 from sessions.events import Text, finished
+from sessions.interventions.answering import answered, compare
 from sessions.interventions.arms import Arm, Condition, repetition, shifts
 from sessions.interventions.treating import treated
 from sessions.interventions.treatment import Treatment, Where
 from sessions.model.generation import Decoding
 from sessions.model.hooks import count_hooks
 from sessions.model.info import Prompt, Token
+from sessions.model.target import Target
 from sessions.model.tokens import encode
+from sessions.model.units import Neuron
 from tests.reference import AUSTIN
 
 NEURONS = tuple({(row[0], row[2]): Neuron(row[0], row[2]) for row in AUSTIN.top[:60]}.values())

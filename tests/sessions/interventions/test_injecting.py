@@ -10,7 +10,6 @@ import torch
 from msgspec import structs
 from torch import Tensor
 
-from sessions.circuits.circuit import Neuron
 from sessions.directions.vector import Vector
 from sessions.errors import ModelError
 from sessions.events import finished
@@ -22,6 +21,7 @@ from sessions.model.hooks import StateSite, count_hooks
 from sessions.model.info import Encoded, Prompt
 from sessions.model.opening import OpenModel, adopt
 from sessions.model.tokens import encode
+from sessions.model.units import Neuron
 from sessions.patching.injecting import Injection, injected, seen_at
 from sessions.patching.layer_sweep import swept
 from sessions.patching.reaching import reaches, reaches_below

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
-from sessions.circuits.circuit import Neuron
 from sessions.earlier.inventories import SPELLINGS, presets_within, read_inventory, written
 from sessions.errors import ArtifactError, UsageError
 from sessions.interventions.presets import MODES, REGIONS, Known, Preset, clash, part, preset_of, treatments
 from sessions.interventions.treatment import Treatment, Where, refuse_overlaps
+from sessions.model.units import Neuron
 from sessions.store import Store
 
 

@@ -10,11 +10,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sessions.circuits.circuit import Neuron
-from sessions.comparisons.comparing import answered, compare
 from sessions.comparisons.diverging import AT_ONCE, divergences
 from sessions.errors import UsageError
 from sessions.events import finished
+from sessions.interventions.answering import answered, compare
 from sessions.interventions.arms import Condition
 from sessions.interventions.reading import Extents
 from sessions.interventions.treating import treated
@@ -25,6 +24,7 @@ from sessions.model.generation import Decoding
 from sessions.model.hooks import count_hooks
 from sessions.model.info import Encoded, Prompt
 from sessions.model.opening import OpenModel, adopt
+from sessions.model.units import Neuron
 from tests.families import DENSE, MOE, tiny, tiny_tokenizer
 
 NEURONS = (Neuron(1, 3), Neuron(1, 7), Neuron(0, 2))

@@ -8,8 +8,7 @@ import pytest
 import torch
 
 from commands import run
-from sessions.circuits.attribution import attribute
-from sessions.circuits.circuit import Neuron
+from sessions.circuits.attributing import attribute
 from sessions.circuits.recording import recorded
 from sessions.events import Failed, finished
 from sessions.interventions.suppressing import Suppression
@@ -17,6 +16,7 @@ from sessions.interventions.treating import treated
 from sessions.interventions.treatment import Treatment
 from sessions.model.hooks import count_hooks
 from sessions.model.opening import OpenModel, adopt
+from sessions.model.units import Neuron
 from sessions.session import Session
 from tests.commands.driving import failure, result, unharmed
 from tests.families import DENSE, MOE, tiny, tiny_tokenizer

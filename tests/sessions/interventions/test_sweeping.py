@@ -20,20 +20,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sessions.cancel import Cancel
-from sessions.circuits.circuit import Neuron, Target
 from sessions.comparisons import sweep_chart, sweep_files, sweeping
 from sessions.comparisons.cells import Cell, Top, curve_of, knee_of, lines_of
-from sessions.comparisons.comparing import compare
 from sessions.comparisons.sweeping import Chosen, Plan, question
 from sessions.errors import ArtifactError, Cancelled, UsageError
 from sessions.events import finished
+from sessions.interventions.answering import compare
 from sessions.interventions.arms import Condition
 from sessions.interventions.treatment import Treatment, Where
 from sessions.model.generation import Decoding
 from sessions.model.hooks import count_hooks
 from sessions.model.info import Prompt, Token
 from sessions.model.opening import OpenModel, adopt
+from sessions.model.target import Target
 from sessions.model.tokens import encode
+from sessions.model.units import Neuron
 from sessions.picture import ENDINGS
 from tests.families import tiny, tiny_tokenizer
 from tests.reference import AUSTIN

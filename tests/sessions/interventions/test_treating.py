@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from sessions.circuits.circuit import Neuron
 from sessions.errors import UsageError
 from sessions.events import finished
 from sessions.interventions.treating import treated
@@ -17,6 +16,7 @@ from sessions.model import anatomy
 from sessions.model.generation import Decoding, generate
 from sessions.model.hooks import count_hooks, on_neurons
 from sessions.model.parts import Anatomy, ExpertSite
+from sessions.model.units import Neuron
 from tests.families import DENSE, MOE, tiny, tiny_tokenizer
 
 IDS = torch.tensor([[1, 9, 27, 17, 51, 5, 33]])

@@ -6,13 +6,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from sessions.circuits.circuit import Neuron
 from sessions.errors import ModelError, UsageError
 from sessions.interventions.treating import treated
 from sessions.interventions.treatment import Treatment
 from sessions.model import anatomy
 from sessions.model.hooks import after, count_hooks, on_neurons
 from sessions.model.parts import DenseSite, ExpertSite
+from sessions.model.units import Neuron
 from tests.families import DENSE, MOE, tiny
 
 IDS = torch.tensor([[3, 9, 27, 17, 51, 5, 33]])

@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sessions.circuits.attribution import attribute
-from sessions.circuits.circuit import Neuron
+from sessions.circuits.attributing import attribute
 from sessions.interventions.suppressing import Suppression
 from sessions.model import anatomy
 from sessions.model.hooks import Routing, on_neurons, together
 from sessions.model.parts import Anatomy, ExpertSite
+from sessions.model.units import Neuron
 from tests.families import tiny
 
 FAMILIES = ("mixtral", "qwen2_moe", "qwen3_moe", "gpt_oss", "deepseek_v3", "glm4_moe", "jamba", "qwen3_next")

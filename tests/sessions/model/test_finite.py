@@ -6,7 +6,6 @@ import math
 
 import pytest
 
-from sessions.circuits.circuit import Neuron
 from sessions.errors import NotFinite
 from sessions.files.json_text import infinite
 from sessions.interventions.treating import treated
@@ -17,6 +16,7 @@ from sessions.model.hooks import count_hooks
 from sessions.model.info import TokenChance
 from sessions.model.opening import OpenModel, adopt
 from sessions.model.parts import ExpertSite
+from sessions.model.units import Neuron
 from tests.families import DENSE, MOE, OLD, tiny, tiny_tokenizer
 
 IDS = (1, 9, 27, 17, 51, 5)

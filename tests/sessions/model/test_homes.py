@@ -10,7 +10,8 @@ import torch
 from accelerate import dispatch_model
 from torch import Tensor, nn
 
-from sessions.circuits.attribution import Attribution, attribute
+from sessions.circuits.attributing import attribute
+from sessions.circuits.attribution import Attribution
 from sessions.directions.lens import predicted
 from sessions.errors import ModelError
 from sessions.events import finished

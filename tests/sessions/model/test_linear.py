@@ -9,9 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sessions.circuits.card import reads
-from sessions.circuits.circuit import Neuron
 from sessions.directions.lens import predicted, pushed
+from sessions.directions.reading import reads
 from sessions.edits.edit import Edit, Neurons
 from sessions.edits.inspecting import inspected
 from sessions.edits.ledger import Ledger
@@ -19,6 +18,7 @@ from sessions.errors import ModelError
 from sessions.events import finished
 from sessions.model.linear import carried_back, odd_part
 from sessions.model.opening import OpenModel, adopt
+from sessions.model.units import Neuron
 from tests.families import DENSE, tiny, tiny_tokenizer
 
 #: Families whose final norm has a bias.

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from sessions.circuits.cases import last_logits
-from sessions.circuits.circuit import Neuron, Target
 from sessions.circuits.verification import verify
 from sessions.events import finished
 from sessions.interventions.treating import treated
@@ -22,6 +21,8 @@ from sessions.model.generation import Decoding, generate, left_padded
 from sessions.model.info import Token
 from sessions.model.opening import OpenModel, adopt
 from sessions.model.positions import by_length, encoding_of
+from sessions.model.target import Target
+from sessions.model.units import Neuron
 from tests.families import STRETCHED, tiny, tiny_tokenizer
 
 FAMILIES = ("phi3-longrope", "llama-dynamic")

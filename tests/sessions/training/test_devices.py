@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sessions.circuits.circuit import Neuron
 from sessions.events import finished
 from sessions.model.opening import OpenModel, adopt
+from sessions.model.units import Neuron
 from sessions.training import learning
 from sessions.training.findings import Plan
 from sessions.training.learning import Trained, learn

@@ -16,11 +16,11 @@ from safetensors import safe_open
 from torch import nn
 
 from sessions.cancel import Cancel
-from sessions.circuits.circuit import Neuron
 from sessions.errors import ArtifactError, Cancelled, UsageError
 from sessions.events import Progress, collected, finished
 from sessions.model.hooks import count_hooks
 from sessions.model.opening import OpenModel, adopt
+from sessions.model.units import Neuron
 from sessions.store import Store
 from sessions.texts.sample_files import Sample
 from sessions.training.findings import Plan

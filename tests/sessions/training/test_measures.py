@@ -119,7 +119,7 @@ def _norms(learner: Learner, lesson: Lesson, state: State) -> dict[tuple[str, in
 
 
 def test_gradient_of_neurons_alone_is_that_of_their_own_weights() -> None:
-    from sessions.circuits.circuit import Neuron
+    from sessions.model.units import Neuron
 
     found = opened()
     alone = plan(found, modules=(), neurons=(Neuron(1, 3), Neuron(2, 5)))

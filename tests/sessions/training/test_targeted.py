@@ -6,11 +6,11 @@ import pytest
 import torch
 from msgspec import structs
 
-from sessions.circuits.circuit import Neuron
 from sessions.edits.edit import Edit, Neurons
 from sessions.errors import ArtifactError, ModelError, UsageError
 from sessions.events import finished
 from sessions.model.opening import OpenModel, adopt
+from sessions.model.units import Neuron
 from sessions.texts.sample_files import Sample
 from sessions.training.findings import Plan
 from sessions.training.learning import Trained, learn

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sessions.circuits.circuit import Neuron
+from sessions.model.units import Neuron
 from sessions.training.chart import drawn
 from sessions.training.findings import Outcome, Plan, Round
 from sessions.training.trajectory import trajectory

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from sessions.circuits.against import beside, held_against, overlap
-from sessions.circuits.circuit import Neuron
 from sessions.directions.vector import Vector, Where
 from sessions.errors import ArtifactError, UsageError
 from sessions.events import finished
 from sessions.model.opening import OpenModel, adopt
+from sessions.model.units import Neuron
 from tests.circuits import circuit_of
 from tests.families import tiny, tiny_tokenizer
 

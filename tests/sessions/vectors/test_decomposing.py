@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from sessions.cancel import Cancel
-from sessions.circuits.circuit import Neuron
 from sessions.directions.decomposing import decomposed, pursued
 from sessions.directions.findings import EXPLAINED_BY
 from sessions.directions.lens import pushed
@@ -14,6 +13,7 @@ from sessions.directions.vector import Vector, Where
 from sessions.errors import ArtifactError, Cancelled
 from sessions.events import finished
 from sessions.model.opening import OpenModel, adopt
+from sessions.model.units import Neuron
 from tests.families import DENSE, MOE, tiny, tiny_tokenizer
 
 

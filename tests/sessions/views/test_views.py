@@ -14,9 +14,9 @@ import msgspec
 import pytest
 
 from sessions import results
-from sessions.circuits.circuit import Neuron
 from sessions.errors import UsageError
 from sessions.events import Result, Value, from_json, to_json
+from sessions.model.units import Neuron
 from sessions.views import has_view, view
 from sessions.views.blocks import (
     AnyBlock,
@@ -38,6 +38,7 @@ from sessions.views.html import to_html
 from sessions.views.plain import main_table, tables, to_csv, to_dict, to_pandas, to_rows
 from sessions.views.writing import written
 from tests.samples import NASTY, samples
+from workbench.notebooks import html_of
 
 SCRIPT = "<script>alert(1)</script> & \"quotes\" 'too'"
 
@@ -229,7 +230,7 @@ def test_a_result_is_short_where_python_shows_it() -> None:
 
 def test_a_notebook_shows_the_view_where_there_is_one() -> None:
     for value in samples(" Austin"):
-        shown = value._repr_html_()
+        shown = html_of(value)
         assert (shown is None) == (not has_view(type(value)))
         assert shown is None or shown.startswith('<div class="wb">')
 

@@ -9,7 +9,10 @@ from textual.pilot import Pilot
 from commands.grammar import parse
 from sessions import results
 from sessions.atlas.findings import Peak
-from sessions.circuits.circuit import Circuit, Neuron
+from sessions.circuits.circuit import Circuit
+from sessions.circuits.findings import Moment
+from sessions.directions.findings import Reads
+from sessions.model.units import Neuron
 from sessions.results import NeuronRow
 from tests.workbench.app.alone import SIZES, Alone, alone, lines, press, rest
 from workbench.app.board import Board, Entry, Facet
@@ -177,7 +180,7 @@ def test_n_asks_for_all_there_is_to_know_and_shows_it(board: Board, circuit: Cir
     told = results.NeuronCard(
         neuron=neuron,
         target=circuit.target,
-        moments=(results.Moment(40, " Tex[b]as", 0.25, -0.5, None), results.Moment(41, " is", -37.5, 1.5, 2.5)),
+        moments=(Moment(40, " Tex[b]as", 0.25, -0.5, None), Moment(41, " is", -37.5, 1.5, 2.5)),
         everywhere=2.75,
         rank=1,
         circuit_size=len(circuit),
@@ -185,7 +188,7 @@ def test_n_asks_for_all_there_is_to_know_and_shows_it(board: Board, circuit: Cir
         down=("omia",),
         column_norm=5.5,
         reads=(
-            results.Reads(
+            Reads(
                 name="gate",
                 norm=4.5,
                 along_output=-0.25,

@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 from textual.pilot import Pilot
 
-from sessions.circuits.circuit import Circuit, Neuron, Target
+from sessions.circuits.circuit import Circuit
 from sessions.events import Result, State
 from sessions.model.info import Prompt, Token
+from sessions.model.target import Target
+from sessions.model.units import Neuron
 from sessions.results import Discovered
 from sessions.texts.prompt_files import Asked
 from tests.circuits import circuit_of

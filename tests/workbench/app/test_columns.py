@@ -13,9 +13,11 @@ from msgspec import structs
 
 from commands.grammar import VERBS, parse
 from sessions.atlas.findings import Peak
-from sessions.circuits.circuit import Circuit, Neuron, Target
+from sessions.circuits.circuit import Circuit
 from sessions.circuits.selection import Surroundings, resolve
 from sessions.model.info import Token
+from sessions.model.target import Target
+from sessions.model.units import Neuron
 from sessions.results import NeuronRow
 from tests.circuits import circuit_of
 from workbench.app.board import Board

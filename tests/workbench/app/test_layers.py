@@ -13,7 +13,8 @@ from rich.cells import cell_len
 from textual.pilot import Pilot
 
 from commands.grammar import parse
-from sessions.circuits.circuit import Circuit, Neuron
+from sessions.circuits.circuit import Circuit
+from sessions.model.units import Neuron
 from tests.workbench.app.alone import SIZES, Alone, alone, lines, press, rest
 from tests.workbench.app.test_columns import CIRCUITS, TOKENS
 from workbench.app.board import EVERYTHING, Board

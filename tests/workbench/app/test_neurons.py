@@ -11,7 +11,8 @@ from textual.pilot import Pilot
 
 from commands.grammar import parse
 from sessions.atlas.findings import Peak
-from sessions.circuits.circuit import Circuit, Neuron
+from sessions.circuits.circuit import Circuit
+from sessions.model.units import Neuron
 from sessions.results import NeuronRow
 from tests.workbench.app.alone import SIZES, Alone, alone, lines, press, rest
 from workbench.app.board import EVERYTHING, Board, Facet

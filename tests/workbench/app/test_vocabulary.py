@@ -11,10 +11,11 @@ from textual.pilot import Pilot
 from textual.strip import Strip
 from tokenizers import Tokenizer
 
-from sessions.circuits.circuit import Neuron, Target
 from sessions.events import Result, Started, Text, finished
 from sessions.model.embedded import prepared
 from sessions.model.info import Encoded, Prompt, Token, TokenChance
+from sessions.model.target import Target
+from sessions.model.units import Neuron
 from sessions.results import Discovered, NeuronRow, NeuronTable
 from tests.circuits import circuit_of
 from tests.conftest import models_folder

@@ -82,7 +82,7 @@ def main() -> None:
     import transformers.models.llama.modeling_llama  # noqa: F401
 
     import sessions.circuits.discovery
-    import sessions.comparisons.comparing
+    import sessions.interventions.answering
     import sessions.saved_state
     import sessions.session  # noqa: F401
 

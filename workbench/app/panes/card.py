@@ -18,7 +18,8 @@ from textual.widgets import Static
 
 from sessions import results
 from sessions.atlas.findings import Peak
-from sessions.circuits.circuit import Circuit, Neuron
+from sessions.circuits.circuit import Circuit
+from sessions.model.units import Neuron
 from sessions.views.atlas import corpus_facts, spread_facts
 from workbench.app.board import Board, Facet
 from workbench.app.columns import Columns, columns_of, is_like

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, ClassVar
 from textual import events
 from textual.binding import Binding, BindingType
 
-from sessions.circuits.circuit import Circuit, Neuron, Place
+from sessions.circuits.circuit import Circuit
+from sessions.model.units import Neuron, Place
 from sessions.results import NeuronRow
 from workbench.app.board import Board, Facet
 from workbench.app.columns import ASKED, RANK, Columns, Filter, Sort, columns_of, is_like

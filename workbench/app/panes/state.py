@@ -11,10 +11,10 @@ from rich.text import Text
 from textual.strip import Strip
 
 from sessions.views.writing import counted
-from workbench import JOURNAL
 from workbench.app.board import Board, Facet
 from workbench.app.paper import Block, Paper
 from workbench.app.wrapping import row, strips, wrapped
+from workbench.host import JOURNAL
 from workbench.presenters import standing
 from workbench.writing import aim, facts, fitted, inline, percent, plain, signed
 

@@ -15,8 +15,6 @@ import torch
 from torch import Tensor
 
 from sessions.cancel import Cancel
-from sessions.circuits.circuit import Target
-from sessions.circuits.targets import value_of
 from sessions.events import Progress, Steps, Text
 from sessions.interventions.arms import Arm, Condition, PartInForce
 from sessions.interventions.reading import Extents, Following
@@ -27,7 +25,9 @@ from sessions.model.finite import not_finite
 from sessions.model.generation import Decoding, Row, generate, left_padded
 from sessions.model.hooks import watched
 from sessions.model.info import Encoded
+from sessions.model.logits import value_of
 from sessions.model.opening import OpenModel
+from sessions.model.target import Target
 from sessions.model.texts import text_of
 from sessions.model.tokens import last_positions
 

@@ -1,0 +1,52 @@
+"""Attributing: the one way from a prompt and a measure to the relevance of every neuron, by whichever method."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from sessions.cancel import Cancel
+from sessions.circuits.attribution import STEPS, Attribution, Measure, Reference
+from sessions.circuits.methods import DEFAULT, named
+from sessions.circuits.passes import Pass
+from sessions.model.parts import Anatomy
+
+
+def attribute(
+    model: PreTrainedModel,
+    anatomy: Anatomy,
+    ids: Tensor,
+    measure: Measure,
+    *,
+    method: str = DEFAULT,
+    attention: str = "frozen",
+    reference: Reference | None = None,
+    steps: int = STEPS,
+    kept: int = 1,
+    lengths: Sequence[int] | None = None,
+    cancel: Cancel | None = None,
+) -> Attribution:
+    """Relevance of every neuron for `measure` of the logits at the last `kept` positions.
+
+    Args:
+        ids: the prompt, `[1, seq]`, on any device, or with `lengths` many, `[prompts, seq]`, padded on the right.
+        measure: the target, a function of the logits in float32.
+        method: the name of one of the `methods`.
+        attention: how relevance passes attention (see `rules`).
+        reference: what neurons are compared with; zero where it is left out.
+        steps: passes of a method that takes several.
+        lengths: tokens of each of many prompts, each read at its last one.
+
+    Raises:
+        UsageError: there is no such method.
+        NotFinite: the target's value, or a layer's relevance, is not finite.
+        ModelError: the family is out of reach of the method, or offloaded weights have no room.
+        Cancelled: `cancel` was requested; every hook is gone.
+    """
+    chosen = named(method)
+    chosen.check_model(anatomy, reference)
+    return chosen.attribute(
+        Pass(model, anatomy, ids, measure, attention, reference, steps=steps, kept=kept, lengths=lengths, cancel=cancel)
+    )

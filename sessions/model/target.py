@@ -1,0 +1,49 @@
+"""`Target`: the quantity of the output that a circuit explains. Data only; `logits` reads it off a pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from sessions.model.info import Token
+
+
+class Target(Struct, frozen=True, kw_only=True):
+    """What a circuit explains, and its value on the prompt.
+
+    One of: the logit of `tokens[0]`; that logit minus the logit of `counterfactual` (the logit
+    difference); or, with `sequence`, the log-probability of all of `tokens` in a row. `value` is in
+    logits, those that the model returns, for the first two and in nats for the third.
+
+    Over many `prompts`, it is the mean of their targets: with `tokens` where all have the same, without
+    any where each has its own. Without prompts too, there is no target.
+    """
+
+    tokens: tuple[Token, ...]
+    counterfactual: Token | None = None
+    sequence: bool = False
+    value: float = 0.0
+    prompts: int = 0
+
+    @property
+    def stated(self) -> bool:
+        """Whether there is one."""
+        return bool(self.tokens or self.prompts)
+
+    def described(self, quote: Callable[[str], str]) -> str:
+        """The target in words, `logit " Austin" − logit " Dallas"`, its tokens written by `quote`."""
+        if not self.tokens:
+            return f"mean target of {self.prompts} prompts" if self.stated else "no target"
+        return f"mean of {self._of_one(quote)} over {self.prompts} prompts" if self.prompts else self._of_one(quote)
+
+    def _of_one(self, quote: Callable[[str], str]) -> str:
+        wanted = quote("".join(token.text for token in self.tokens))
+        if self.sequence:
+            return f"log p({wanted})"
+        if self.counterfactual is None:
+            return f"logit {wanted}"
+        return f"logit {wanted} − logit {quote(self.counterfactual.text)}"
+
+    def __str__(self) -> str:
+        return self.described(lambda text: f'"{text}"')
