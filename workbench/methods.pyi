@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from sessions.circuits.circuit import Neuron
+from sessions.model.units import Neuron
 from sessions.results.artifacts import Deleted, Exported, FileShown, FilesVerified, Fingerprints, Imported, Listed, Loaded, ModelExported, Saved
 from sessions.results.circuits import CircuitHeldAgainst, CircuitsCompared, Discovered, Edges, Faithfulness, Narrowed, NeuronCard, NeuronTable, UniversalShown, VectorShown, VectorsCompared, Verified
 from sessions.results.control import CommandFiles, Expected, Help, Info, Quit, Ran, SettingsShown

@@ -89,7 +89,7 @@ def _context(peak: Peak) -> tuple[str, ...]:
 @viewed.register
 def _(value: results.AtlasTop) -> Iterator[AnyBlock]:
     mean = Column(key="mean", title="mean", kind="signed", digits=2, drop=3)
-    std = Column(key="std", title="std", kind="number", drop=2)
+    std = Column(key="std", title="std", kind="number", digits=2, drop=2)
     rate = Column(key="rate", title="fires", kind="share", drop=7)
     up = Column(key="up", title="pushes up", kind="token", drop=6)
     rows = []

@@ -161,7 +161,7 @@ class Curve(Block, frozen=True, kw_only=True):
     lines: tuple[Line, ...]
 
 
-class Scale(Struct, frozen=True, kw_only=True):
+class HeatScale(Struct, frozen=True, kw_only=True):
     """What the shades of a map run between: two numbers and their names. The second can be the smaller one."""
 
     start: float
@@ -183,7 +183,7 @@ class Heat(Block, frozen=True, kw_only=True):
     rows: tuple[str, ...]
     columns: tuple[str, ...]
     cells: tuple[tuple[float | None, ...], ...]
-    scale: Scale | None = None
+    scale: HeatScale | None = None
 
 
 class Branch(Struct, frozen=True, kw_only=True):

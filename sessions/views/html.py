@@ -187,7 +187,7 @@ def _is_known(y: float | None) -> bool:
 @drawn.register
 def _(block: blocks.Heat) -> str:
     known = [abs(value) for row in block.cells for value in row if value is not None and math.isfinite(value)]
-    scale = block.scale or blocks.Scale(start=0.0, end=max(known, default=0.0), names=("", ""))
+    scale = block.scale or blocks.HeatScale(start=0.0, end=max(known, default=0.0), names=("", ""))
     by_size = block.scale is None
     heads = "".join(f"<th>{escaped(name)}</th>" for name in block.columns)
     rows = "".join(
@@ -199,7 +199,7 @@ def _(block: blocks.Heat) -> str:
     return f'<div class="wb-wide"><table class="wb-heat">{caption}<tr><th></th>{heads}</tr>{rows}</table></div>'
 
 
-def _shade(value: float | None, scale: blocks.Scale, by_size: bool) -> str:
+def _shade(value: float | None, scale: blocks.HeatScale, by_size: bool) -> str:
     """A square as dark as its number is far along the scale. The number is its title. Where shades are `by_size`, that
     of the number counts, and a negative one shows its sign."""
     if value is None or not math.isfinite(value):

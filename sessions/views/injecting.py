@@ -7,7 +7,7 @@ from math import isnan
 
 from sessions import results
 from sessions.patching.transplants import Placed
-from sessions.views.blocks import AnyBlock, Cell, Column, Heat, Note, Row, Scale, StandsFor, Table
+from sessions.views.blocks import AnyBlock, Cell, Column, Heat, HeatScale, Note, Row, StandsFor, Table
 from sessions.views.interventions import bars, texts
 from sessions.views.registry import facts, viewed
 from sessions.views.writing import aim, quoted, signed
@@ -114,10 +114,10 @@ def _ends(value: results.InjectedByLayer) -> Iterator[str]:
     yield f"random {min(found.random):.4g} to {max(found.random):.4g}"
 
 
-def _scale(value: results.InjectedByLayer) -> Scale:
+def _scale(value: results.InjectedByLayer) -> HeatScale:
     """From the text as it is to the source or, of a probability, to the largest."""
     found = value.map
     if value.measure != "probability":
-        return Scale(start=found.without, end=found.source or 0.0, names=("the text without it", "the source"))
+        return HeatScale(start=found.without, end=found.source or 0.0, names=("the text without it", "the source"))
     largest = max((cell for row in found.cells for cell in row if not isnan(cell)), default=0.0)
-    return Scale(start=found.without, end=largest, names=("the text without it", "the largest"))
+    return HeatScale(start=found.without, end=largest, names=("the text without it", "the largest"))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 
-from sessions.views.blocks import Heat, Scale
+from sessions.views.blocks import Heat, HeatScale
 from sessions.views.html import to_html
 from tests.workbench.rendering.test_terminal import lines
 
 
-def heat(*cells: float | None, rows: int = 1, scale: Scale | None = None) -> Heat:
+def heat(*cells: float | None, rows: int = 1, scale: HeatScale | None = None) -> Heat:
     names = tuple(str(number) for number in range(len(cells)))
     return Heat(title="map", rows=("L1", "L2")[:rows], columns=names, cells=(cells,) * rows, scale=scale)
 
@@ -22,7 +22,7 @@ def test_shades_are_of_the_size_of_a_number_whatever_its_sign() -> None:
 
 
 def test_shades_on_a_scale_say_how_far_a_number_is_from_its_start_to_its_end() -> None:
-    scale = Scale(start=3.0, end=1.0, names=("the text", "the source"))
+    scale = HeatScale(start=3.0, end=1.0, names=("the text", "the source"))
     block = heat(1.0, 2.0, 3.0, 4.0, math.nan, scale=scale)
     shown = lines((block,), 80)
     assert "map · shades: part of the way from the text to the source" in shown[0]
