@@ -199,7 +199,7 @@ def _arm(session: Session, line: str) -> Steps[Change]:
         raise UsageError(f"the arm '{line}': {error.message}", hint) from error
     asked = VERBS[call.verb].request(call.params)
     if not isinstance(asked, Intervention):
-        known = [name for name, each in VERBS.items() if each.kind is not None and issubclass(each.kind, Intervention)]
+        known = [name for name, each in VERBS.items() if issubclass(each.kind, Intervention)]
         raise UsageError(f"the arm '{line}' is no intervention", f"one of: {', '.join(known)}, {UNTOUCHED}")
     if asked.live or asked.max_tokens is not None:
         raise UsageError(

@@ -2,8 +2,7 @@
 
 A verb is a struct (see `request`): its docstring is the help, its first line the summary, its fields are the
 parameters, and its `run` takes the session, yields events while it works and returns a result. `example` is a line,
-or several, that runs as it stands once a model, a prompt and a circuit are there. Verbs that are no structs yet are
-functions of the session and their parameters, with `argument` and `option` above them.
+or several, that runs as it stands once a model, a prompt and a circuit are there.
 
 A name of two words is a sub-verb: `atlas build`, `atlas show`. Each is a verb of its own with its own parameters. One
 of those that share a first word may be the `default`, which that word alone means.
@@ -14,16 +13,15 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Generator
 from types import SimpleNamespace
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints, overload
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import click
 from msgspec import Struct
 
-from commands.request import Argument, Option, Request, params_of
+from commands.request import Argument, Request, params_of
 from commands.words import Prose
 from sessions.events import Steps
 
-Function = Callable[..., Any]
 Declared = TypeVar("Declared", bound=Request)
 
 #: Every verb by its name. A module's verbs are here as soon as it is imported.
@@ -37,12 +35,10 @@ DEFAULTS: dict[str, Verb] = {}
 class Verb(click.Command):
     """One verb of the grammar, with what it was declared by, its family in `help`, and its examples."""
 
-    def __init__(self, name: str, declared: Function | type[Request], family: str, *examples: str) -> None:
-        self.kind: type[Request] | None = declared if isinstance(declared, type) else None
-        self.function: Function = declared if self.kind is None else self.kind.run
-        self.module = declared.__module__
-        found = getattr(declared, "__click_params__", []) if self.kind is None else params_of(self.kind)[::-1]
-        super().__init__(name, params=found[::-1], help=inspect.getdoc(declared), add_help_option=False)
+    def __init__(self, name: str, kind: type[Request], family: str, *examples: str) -> None:
+        self.kind = kind
+        self.module = kind.__module__
+        super().__init__(name, params=params_of(kind), help=inspect.getdoc(kind), add_help_option=False)
         self.family = family
         self.example, *_ = self.examples = examples
 
@@ -64,26 +60,25 @@ class Verb(click.Command):
         options = ["[options]"] if len(words) < len(self.params) else []
         return " ".join([self.name or "", *words, *options])
 
-    def request(self, params: dict[str, Any]) -> Request | None:
-        """What a line with these parameters asks for; None of a verb that is no struct yet.
+    def request(self, params: dict[str, Any]) -> Request:
+        """What a line with these parameters asks for.
 
         Raises:
             UsageError: two of them do not go together.
         """
-        return None if self.kind is None else self.kind.of(params)
+        return self.kind.of(params)
 
     def steps(self, session: Any, params: dict[str, Any]) -> Steps[Any]:
         """Run it: a generator of events that returns a `Value`."""
-        request = self.request(params)
-        outcome = self.function(session, **params) if request is None else request.run(session)
+        outcome = self.request(params).run(session)
         if inspect.isgenerator(outcome):
             outcome = yield from outcome
         return outcome
 
     def results(self) -> set[type[Struct]]:
-        """The kinds of results that it can have, as its function says."""
-        told = SimpleNamespace(__annotations__={"return": self.function.__annotations__["return"]})
-        kind = get_type_hints(told, globalns=self.function.__globals__)["return"]
+        """The kinds of results that it can have, as its `run` says."""
+        told = SimpleNamespace(__annotations__={"return": self.kind.run.__annotations__["return"]})
+        kind = get_type_hints(told, globalns=self.kind.run.__globals__)["return"]
         if get_origin(kind) is Generator:  # of events, which returns the result
             kind = get_args(kind)[-1]
         return set(get_args(kind) or (kind,))
@@ -108,34 +103,24 @@ class Verb(click.Command):
         return "\n".join(lines)
 
 
-class _Declare:
-    """What `verb` returns: it takes the declaration below it and registers its verb."""
+def verb(
+    name: str, *, family: str, example: str | tuple[str, ...], default: bool = False
+) -> Callable[[type[Declared]], type[Declared]]:
+    """Make a verb of the struct below, and register it. With `default`, the first word of its name alone means it."""
 
-    def __init__(self, name: str, family: str, examples: tuple[str, ...], default: bool) -> None:
-        self.name, self.family, self.examples, self.default = name, family, examples, default
-
-    @overload
-    def __call__(self, declared: type[Declared]) -> type[Declared]: ...
-    @overload
-    def __call__(self, declared: Function) -> Verb: ...
-    def __call__(self, declared: Any) -> Any:
-        made = Verb(self.name, declared, self.family, *self.examples)
-        if self.name in VERBS:
-            raise TypeError(f"{made.module} declares the verb {self.name}, and so does {VERBS[self.name].module}")
-        VERBS[self.name] = made
-        if self.default:
+    def declare(kind: type[Declared]) -> type[Declared]:
+        made = Verb(name, kind, family, *((example,) if isinstance(example, str) else example))
+        if name in VERBS:
+            raise TypeError(f"{made.module} declares the verb {name}, and so does {VERBS[name].module}")
+        VERBS[name] = made
+        if default:
             DEFAULTS[made.head] = made
         if any(isinstance(param.type, Prose) for param in made.params):
-            TEXTS.add(self.name)
-        if made.kind is None:
-            return made
-        made.kind.verb_name = self.name
-        return made.kind
+            TEXTS.add(name)
+        kind.verb_name = name
+        return kind
 
-
-def verb(name: str, *, family: str, example: str | tuple[str, ...], default: bool = False) -> _Declare:
-    """Make a verb of the struct, or function, below, and register it."""
-    return _Declare(name, family, (example,) if isinstance(example, str) else example, default)
+    return declare
 
 
 def family_help(head: str) -> str:
@@ -151,16 +136,6 @@ def actions_of(head: str) -> dict[str, Verb]:
     """The sub-verbs with this first word, by their second; none where the word is a verb itself."""
     found = ((each.head, str(name).partition(" ")[2], each) for name, each in VERBS.items())
     return {action: each for first, action, each in found if first == head and action}
-
-
-def option(*names: str, help: str, **attributes: Any) -> Callable[[Function], Function]:
-    """An option of a function's verb; every option says what it is for."""
-    return click.option(*names, help=help, cls=Option, **attributes)
-
-
-def argument(name: str, *, help: str, **attributes: Any) -> Callable[[Function], Function]:
-    """A positional word of a function's verb."""
-    return click.argument(name, cls=Argument, about=help, **attributes)
 
 
 def key_of(param: click.Parameter) -> str:
