@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 from msgspec import structs
 
 from commands.fields import Thinking
-from commands.limits import unopened
 from commands.prompting import NO_SWITCH, Generation, hashes
 from commands.request import Arg, Flag, Opt, Request
 from commands.verb import verb
 from commands.words import Prose, Whole, Word
 from sessions.errors import Cancelled, ModelError, UsageError
 from sessions.events import Steps, Text
-from sessions.interventions.arms import Condition
+from sessions.interventions.arms import Condition, unopened
 from sessions.model.info import Conversation, Encoded, Prompt
 from sessions.results import Forgotten, HistoryShown, Said
 from sessions.session import Reading, Session

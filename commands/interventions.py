@@ -12,16 +12,17 @@ from msgspec import structs
 from commands.attributing import corpus, kept_means
 from commands.choices import HELD_AT
 from commands.fields import MaxTokens
-from commands.limits import Limits, unopened, why
+from commands.limits import Limits
 from commands.names import TextsOrMeans
 from commands.prompting import decoded
 from commands.request import Arg, Flag, Flags, Needs, Opt, Request
 from commands.verb import verb
 from commands.words import Gain, Number, SelectionWord, Word
+from sessions.circuits.doubts import doubts_of
 from sessions.errors import UsageError
 from sessions.events import Steps
-from sessions.interventions.arms import Arm, Condition, shifts
-from sessions.interventions.treatment import Treatment, refuse_overlaps, sites_of
+from sessions.interventions.arms import Condition, remarks, shifts
+from sessions.interventions.treatment import Treatment, beside_live, refuse_overlaps, sites_of, without_suppressed
 from sessions.model.units import Neuron
 from sessions.results import Compared, WorkingSet
 from sessions.session import Reading, Session
@@ -29,7 +30,6 @@ from sessions.store import Key
 
 if TYPE_CHECKING:
     from sessions.circuits.attribution import Reference
-    from sessions.circuits.circuit import Circuit
     from sessions.model.target import Target
 
 FAMILY = "Interventions"
@@ -234,7 +234,7 @@ def changed(session: Session, asked: Intervention) -> Steps[Change]:
     label = f"{name} {selection.text}" if where.everywhere else f"{name} {selection.text} {where}"
     treatment = Treatment(neurons, multiplier, constants, where, label)
     if constants:
-        treatment, more = _without_suppressed(session, treatment)
+        treatment, more = without_suppressed(treatment, [neuron.site for neuron in session.suppressed])
         notes += more
     scope = str(where) if not where.everywhere else at
     return Change(name, treatment, selection.text, scope, tuple(notes))
@@ -267,28 +267,6 @@ def _reference(session: Session, held: str, over: Path | Key | None, force: bool
     return place.values, [f"held at what they were at position {place.position} of text {place.text + 1} of {which}"]
 
 
-def _without_suppressed(session: Session, treatment: Treatment) -> tuple[Treatment, list[str]]:
-    """The treatment without neurons that are suppressed: at zero they stay."""
-    suppressed = frozenset(neuron.site for neuron in session.suppressed)
-    both = sites_of([treatment]) & suppressed
-    if not both:
-        return treatment, []
-    left = treatment.without(suppressed)
-    if not left.neurons:
-        raise UsageError(f"all that '{treatment.label}' would change is suppressed", "release it first: release all")
-    some = Neuron(*min(both))
-    return left, [f"{len(both)} of them are suppressed and stay at zero: the first is {some}"]
-
-
-def with_live(session: Session, treatment: Treatment) -> tuple[tuple[Treatment, ...], tuple[str, ...]]:
-    """A line's treatment and those that are live, which give way to it where they change the same neurons."""
-    sites = sites_of([treatment])
-    meeting = [live for live in session.in_force if sites & sites_of([live]) and live.where.meets(treatment.where)]
-    kept = [live.without(sites) if live in meeting else live for live in session.in_force]
-    notes = tuple(f"'{live.label}' gives way to this line where both change a neuron" for live in meeting)
-    return (treatment, *(live for live in kept if live.neurons)), notes
-
-
 # ---- arms
 
 
@@ -300,7 +278,7 @@ def _compared(session: Session, verb: str, changes: Sequence[Change], max_tokens
     opened, encoded, target = session.opened(), session.encoded(), target_of(session)
     conditions, notes = [Condition(BASELINE, session.in_force)], [*doubts(session)]
     for change in changes:
-        treatments, more = with_live(session, change.treatment) if change.name != UNTOUCHED else ((), ())
+        treatments, more = beside_live(change.treatment, session.in_force) if change.name != UNTOUCHED else ((), ())
         conditions.append(Condition(change.name, treatments, change.treatment.multiplier))
         notes += [*change.notes, *more]
     pushes = any(treatment.pushes for condition in conditions for treatment in condition.treatments)
@@ -336,55 +314,15 @@ def in_force(
     )
 
 
-def remarks(found: Sequence[Arm]) -> list[str]:
-    """What went otherwise than one may think: arms that stopped being numbers, treatments that were never in force."""
-    notes = []
-    for arm in found:
-        if arm.stopped == "nan":
-            step = f"from token {len(arm.ids) + 1} on"
-            notes.append(f"'{arm.name}' stopped: its logits are not numbers {step}; a smaller gain keeps them so")
-        if arm.fired == 0:
-            closed = next((part for part in arm.parts if not part.opened), None)
-            notes.append(f"'{arm.name}' was never in force{'' if closed is None else why(closed)}")
-        elif arm.fired is not None:
-            notes += [f"'{arm.name}': {said}" for said in unopened(arm)]
-    return notes
-
-
 def target_of(session: Session) -> Target | None:
     """The circuit's target, where it is about the prompt in use and its tokens are known."""
     circuit = session.circuit
-    if circuit is None or circuit.prompt != session.prompt:
-        return None
-    known = circuit.target.tokens and all(token.id >= 0 for token in circuit.target.tokens)
-    return circuit.target if known else None
+    return None if circuit is None or circuit.prompt != session.prompt else circuit.known_target
 
 
 def doubts(session: Session) -> tuple[str, ...]:
     """Remarks on a circuit that was found elsewhere, or on another state of the model."""
-    circuit = session.circuit
-    if circuit is None:
+    if session.circuit is None:
         return ()
-    released = set(circuit.suppressed) - {str(neuron) for neuron in session.suppressed}
-    other = (f"the circuit was found while {min(released)} was suppressed, and it is no more",) if released else ()
-    return (*_of_another_prompt(session, circuit), *other, *_of_other_weights(session, circuit))
-
-
-def _of_other_weights(session: Session, circuit: Circuit) -> tuple[str, ...]:
-    """Remarks on edits that were in the weights when a circuit was found and are not now, or the other way round."""
-    now = () if session.ledger is None else tuple(edit.name for edit in session.ledger.active)
-    gone = [name for name in circuit.edits if name not in now]
-    new = [name for name in now if name not in circuit.edits]
-    told = [f"the circuit was found with the edit {', '.join(gone)}, which is off now"] if gone else []
-    return (*told, *([f"the circuit was found without the edit {', '.join(new)}, which is on now"] if new else []))
-
-
-def _of_another_prompt(session: Session, circuit: Circuit) -> tuple[str, ...]:
-    if circuit.prompt == session.prompt:
-        return ()
-    if circuit.prompts:
-        known = any(asked.to_read() == session.prompt for asked in circuit.prompts)
-        return () if known else (f"the circuit was found on {len(circuit.prompts)} prompts, and this is none of them",)
-    if not circuit.prompt.text:
-        return ("the circuit does not say which prompt it was found on",)
-    return (f"the circuit was found on another prompt, {circuit.prompt.text!r}",)
+    edits = () if session.ledger is None else tuple(edit.name for edit in session.ledger.active)
+    return tuple(doubts_of(session.circuit, session.prompt, tuple(map(str, session.suppressed)), edits))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Annotated
 
 from commands.choices import SCOPE
@@ -10,7 +9,6 @@ from commands.fields import Marker
 from commands.ranges import Spans
 from commands.request import Flags, Opt, Options
 from sessions.errors import UsageError
-from sessions.interventions.arms import Arm, PartInForce
 from sessions.interventions.treatment import SEGMENTS, Region, Where
 from sessions.model.info import Encoded
 from sessions.session import Session
@@ -80,21 +78,6 @@ def closing(session: Session) -> str:
             'name what ends it: --marker "</think>"',
         )
     return found
-
-
-def unopened(arm: Arm) -> Iterator[str]:
-    """What is to be said of the parts of a text that something is for and that never came."""
-    for part in arm.parts:
-        if not part.fired:
-            count = f"{part.neurons:,} neuron{'' if part.neurons == 1 else 's'}"
-            verb = "was" if part.neurons == 1 else "were"
-            where = "the whole text" if part.part == "always" else part.part
-            yield f"{count} for {where} {verb} never in force{why(part)}"
-
-
-def why(part: PartInForce) -> str:
-    """Why a part never began, where it is known."""
-    return "" if part.opened else f": the marker {part.marker!r} did not come"
 
 
 def _counted(span: tuple[int, int], length: int | None) -> tuple[int, int]:

@@ -14,13 +14,12 @@ from msgspec import structs
 
 from commands.choices import OneOf, Usually
 from commands.fields import Thinking
-from commands.limits import unopened
 from commands.names import ModelName
 from commands.request import Arg, Flag, Needs, Opt, Options, Request
 from commands.verb import verb
 from commands.words import SEEDS, Length, Prose, Real, Rows, Text, Token, Whole, Word
 from sessions.events import Steps
-from sessions.interventions.arms import Condition
+from sessions.interventions.arms import Condition, unopened
 from sessions.loaded_adapters import put_on_from
 from sessions.model.info import ModelInfo, Opening, Prompt, TokenChance, same_model
 from sessions.model.info import Token as TokenOfModel

@@ -56,6 +56,12 @@ class Circuit(Struct, frozen=True, kw_only=True):
         return self.ids[: len(self.ids) - behind]
 
     @property
+    def known_target(self) -> Target | None:
+        """Its target; None where the ids of its tokens are not known."""
+        tokens = self.target.tokens
+        return self.target if tokens and all(token.id >= 0 for token in tokens) else None
+
+    @property
     def way(self) -> str:
         """How its attributions were made, in words."""
         return f"{self.method}, {self.attention} attention" if self.attention else self.method

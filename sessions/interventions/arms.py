@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 
@@ -85,3 +85,31 @@ def shifts(before: Arm, after: Arm) -> tuple[Shift, ...]:
         if chance.id in known
     ]
     return tuple(sorted(rows, key=lambda row: -abs(row.after - row.before)))
+
+
+def remarks(arms: Sequence[Arm]) -> Iterator[str]:
+    """Remarks on arms that stopped being numbers, and on treatments that were never in force."""
+    for arm in arms:
+        if arm.stopped == "nan":
+            step = f"from token {len(arm.ids) + 1} on"
+            yield f"'{arm.name}' stopped: its logits are not numbers {step}; a smaller gain keeps them so"
+        if arm.fired == 0:
+            closed = next((part for part in arm.parts if not part.opened), None)
+            yield f"'{arm.name}' was never in force{'' if closed is None else _why(closed)}"
+        elif arm.fired is not None:
+            yield from (f"'{arm.name}': {said}" for said in unopened(arm))
+
+
+def unopened(arm: Arm) -> Iterator[str]:
+    """Remarks on the parts of a text that a treatment is for and that never came."""
+    for part in arm.parts:
+        if not part.fired:
+            count = f"{part.neurons:,} neuron{'' if part.neurons == 1 else 's'}"
+            verb = "was" if part.neurons == 1 else "were"
+            where = "the whole text" if part.part == "always" else part.part
+            yield f"{count} for {where} {verb} never in force{_why(part)}"
+
+
+def _why(part: PartInForce) -> str:
+    """Why a part never began, where it is known."""
+    return "" if part.opened else f": the marker {part.marker!r} did not come"

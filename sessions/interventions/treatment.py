@@ -17,7 +17,7 @@ The reply begins after the prompt's last turn: what the template or the seed alr
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from math import inf
 from typing import Generic, Literal, TypeVar
 
@@ -175,3 +175,28 @@ def refuse_overlaps(treatments: Sequence[Treatment]) -> None:
 def sites_of(treatments: Iterable[Treatment]) -> frozenset[tuple[int, int]]:
     """(layer, index) of every neuron that one of them changes."""
     return frozenset(neuron.site for treatment in treatments for neuron in treatment.neurons)
+
+
+def without_suppressed(treatment: Treatment, suppressed: Collection[tuple[int, int]]) -> tuple[Treatment, list[str]]:
+    """A treatment without neurons that are suppressed, which stay at zero, and a remark on them.
+
+    Raises:
+        UsageError: all of its neurons are.
+    """
+    both = sites_of([treatment]) & frozenset(suppressed)
+    if not both:
+        return treatment, []
+    left = treatment.without(both)
+    if not left.neurons:
+        raise UsageError(f"all that '{treatment.label}' would change is suppressed", "release it first: release all")
+    some = Neuron(*min(both))
+    return left, [f"{len(both)} of them are suppressed and stay at zero: the first is {some}"]
+
+
+def beside_live(treatment: Treatment, live: Sequence[Treatment]) -> tuple[tuple[Treatment, ...], tuple[str, ...]]:
+    """A treatment and those that are live, which give way to it where they change the same neurons; and remarks."""
+    sites = sites_of([treatment])
+    meeting = [each for each in live if sites & sites_of([each]) and each.where.meets(treatment.where)]
+    kept = [each.without(sites) if each in meeting else each for each in live]
+    notes = tuple(f"'{each.label}' gives way to this line where both change a neuron" for each in meeting)
+    return (treatment, *(each for each in kept if each.neurons)), notes
