@@ -182,7 +182,7 @@ def _missing(param: click.Parameter | None) -> str:
     """What a line lacks, as in `save needs a name`."""
     if not isinstance(param, click.Argument):
         return "a word more" if param is None else param.opts[0]
-    name = (param.metavar or param.name or "").lower().strip("[],…").replace("_", " ")
+    name = (param.metavar or param.name or "").lower().strip("[],…").replace("_", " ").replace("|", " or ")
     return name if name.endswith("s") else f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
 
 

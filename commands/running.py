@@ -40,7 +40,8 @@ def run(session: Session, line: str, *, where: str = "") -> Generator[Event, Non
         session.cancel.clear()
     before, start = session.state(), perf_counter()
     held, past = session.held(), session.past
-    past.notice(held, session.edit_names())
+    edits = session.edit_names()
+    past.notice(held, edits, session.undone_names())
     moves = past.moves
     call = _understood(line, where)
     if isinstance(call, Failed):
@@ -59,7 +60,8 @@ def run(session: Session, line: str, *, where: str = "") -> Generator[Event, Non
             outcome = with_remark(outcome, suppression.remark)
         _remember(session, VERBS[call.verb].head, value)
         if past.moves == moves:  # it is no undo, and no file, whose lines were remembered one by one
-            past.record(line, held, session.held(), session.edit_names())
+            applied = tuple(name for name in session.edit_names() if name not in edits)
+            past.record(line, held, session.held(), applied)
     except WorkbenchError as error:
         lacking = memory.is_lacking(error)
         # Only the grammar's columns are the line's; a verb's are those of a word, or of another file.

@@ -59,27 +59,30 @@ class Past:
         self.moves = 0
 
     def record(self, line: str, before: Held, after: Held, edits: tuple[str, ...]) -> None:
-        """Remember what a line has changed, if anything; `edits` are those on the ledger now.
+        """Remember what a line has changed, if anything; `edits` are those that it applied.
 
         What was taken back before cannot be brought back after a new change.
         """
-        applied = self._new(edits)
-        if applied or not before.is_like(after):
-            self._done.append(LineChange(line, before, after, applied))
+        if edits or not before.is_like(after):
+            self._done.append(LineChange(line, before, after, edits))
+            self._known.update(edits)
             self._undone.clear()
             self.moves += 1
 
-    def notice(self, held: Held, edits: tuple[str, ...]) -> None:
-        """Remember edits that no line applied: those that a session came back with, or that Python applied."""
-        self._done.extend(LineChange(f"edit {name}", held, held, (name,)) for name in self._new(edits))
+    def notice(self, held: Held, edits: tuple[str, ...], undone: tuple[str, ...]) -> None:
+        """Remember edits that no line applied, or took off, before the next line: a session came back with them, or
+        Python applied them.
 
-    def _new(self, edits: tuple[str, ...]) -> tuple[str, ...]:
-        """The edits that no change was recorded for yet; from now on they are known."""
-        undone = {name for change in self._undone for name in change.edits}
-        self._known &= {*edits, *undone}
-        new = tuple(name for name in edits if name not in self._known)
+        Args:
+            edits: those on the ledger, first to last.
+            undone: those that the ledger can bring back, the next one last.
+        """
+        self._known &= {*edits}
+        new = [name for name in edits if name not in self._known]
+        self._done.extend(_of_edit(name, held) for name in new)
         self._known.update(new)
-        return new
+        known = {name for change in self._undone for name in change.edits}
+        self._undone = [_of_edit(name, held) for name in undone if name not in known] + self._undone
 
     def done(self, edits: tuple[str, ...]) -> tuple[LineChange, ...]:
         """The changes that can be taken back, the next one first; `edits` are those on the ledger now.
@@ -100,10 +103,16 @@ class Past:
 
     def bring_back(self) -> None:
         """Move the change that was taken back last to those that are made."""
-        self._done.append(self._undone.pop())
+        change = self._undone.pop()
+        self._done.append(change)
+        self._known.update(change.edits)
         self.moves += 1
 
     def clear(self) -> None:
         """Forget everything: the session is another one now."""
         self._done.clear()
         self._undone.clear()
+
+
+def _of_edit(name: str, held: Held) -> LineChange:
+    return LineChange(f"edit {name}", held, held, (name,))

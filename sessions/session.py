@@ -195,6 +195,10 @@ class Session:
         """The names of the edits that are applied, first to last."""
         return () if self.ledger is None else tuple(entry.edit.name for entry in self.ledger.entries)
 
+    def undone_names(self) -> tuple[str, ...]:
+        """The names of the edits that can be brought back, the next one last."""
+        return () if self.ledger is None else tuple(entry.edit.name for entry in self.ledger.undone)
+
     def use_prompt(self, prompt: Prompt) -> Encoded:
         """Take another prompt, if the model can read it; the circuit stays, with the prompt it came from."""
         encoded = self.read(prompt)

@@ -101,7 +101,7 @@ def test_a_saved_edit_is_loaded_where_it_belongs(session: Session) -> None:
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("undo 4", "there are 3 edits to undo, not 4"),
+        ("undo 104", "changes to undo, not 104"),
         ("redo", "there is nothing to redo"),
         ("undo 0", "not a whole number"),
         ("edits off 4", "there is no edit 4"),

@@ -173,7 +173,7 @@ OTHERS = {
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("surgery", "missing option '--layers'"),
+        ("surgery", "surgery cut needs --layers"),
         ("surgery --layers 1-3 --parallel par.jsonl", "there is no layer 3"),
         ("surgery --layers 1 --parallel par.jsonl --dims 4", "differ in 3 dimensions at layer 1, fewer than 4"),
         ("surgery --layers 1 --parallel nowhere.jsonl", "nowhere.jsonl"),
@@ -194,7 +194,7 @@ OTHERS = {
         ("surgery --layers 1 --tasks en", "surgery cut has no option --tasks"),
         ("surgery --layers 1 --parallel par.jsonl --as taken", "exists already"),
         ("surgery --layers 1 --parallel par.jsonl --as a/b", "a/b"),
-        ("surgery problems", "missing argument 'FILE'"),
+        ("surgery problems", "surgery problems needs a file"),
         ("surgery problems p.jsonl --layers 1", "surgery problems has no option --layers"),
         ("surgery problems p.jsonl --count 1001", "too many"),
         ("surgery problems p.jsonl --tasks en,xx", "'xx' is no language"),
