@@ -164,7 +164,7 @@ def _turned(ledger: Ledger, which: str, on: bool) -> EditsShown:
     return _shown(ledger, word, turned)
 
 
-@verb("undo", family=FAMILY, example="undo")
+@verb("undo", family=FAMILY, example=("undo", "undo 2"))
 class Undo(Request, frozen=True):
     """Take the last edits off, so that the weights are to the bit what they were; redo brings them back."""
 
@@ -175,7 +175,7 @@ class Undo(Request, frozen=True):
         return _shown(ledger, "undone", ledger.undo(self.count))
 
 
-@verb("redo", family=FAMILY, example="redo")
+@verb("redo", family=FAMILY, example=("redo", "redo 2"))
 class Redo(Request, frozen=True):
     """Bring back what undo took off last. A new edit, or a loaded one, leaves nothing to redo."""
 
@@ -238,7 +238,7 @@ def in_states(
     )
 
 
-@verb("inspect", family=FAMILY, example="inspect 1")
+@verb("inspect", family=FAMILY, example=("inspect 1", "inspect meow --rows 5"))
 class Inspect(Request, frozen=True):
     """Show what an edit changes: norms, what its neurons read and push, how much of a matrix goes.
 

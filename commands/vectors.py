@@ -89,7 +89,7 @@ class MakeVector(Request, frozen=True):
         from sessions.directions.control import difference_of_means
 
         opened, chosen, name = session.opened(), range_of(session, self.layers), self.name
-        refuse_taken(session, name, self.force)
+        session.store.check_new("vector", name, self.force)
         texts = [[session.read(each.to_read()).ids for each in prompts_of(word, self.raw)] for word in sides]
         made = yield from difference_of_means(
             opened,
@@ -99,15 +99,8 @@ class MakeVector(Request, frozen=True):
             cancel=session.cancel,
         )
         result = yield from taken_apart(session, made.named(name, made.model, made.fingerprint), made.layers)
-        path = session.store.save(
-            "vector",
-            name,
-            made,
-            model=made.model,
-            fingerprint=made.fingerprint,
-            command=structs.replace(self, site=made.site, force=False).line(),
-            force=self.force,
-        )
+        line = structs.replace(self, site=made.site, force=False).line()
+        path = session.keep(Key("vector", name), made, line, force=self.force)
         return structs.replace(result, path=str(path))
 
 
@@ -121,11 +114,6 @@ def _shown(session: Session, name: str, layers: tuple[int, int] | None, force: b
             f"it has layers {found.layers[0]} to {found.layers[-1]}",
         )
     return (yield from taken_apart(session, found, chosen, notes))
-
-
-def refuse_taken(session: Session, name: str, force: bool) -> None:
-    """Raise `ArtifactError` where a vector has that name, before anything is computed for another."""
-    session.store.check_new("vector", name, force)
 
 
 def taken_apart(
@@ -146,7 +134,7 @@ def taken_apart(
     )
 
 
-@verb("compare", family=FAMILY, example="compare texas current")
+@verb("compare", family=FAMILY, example=("compare texas current", "compare vector:calm vector:joy"))
 class CompareCircuits(Request, frozen=True):
     """Compare two circuits, two vectors, a circuit and a vector, or two rounds of training.
 
