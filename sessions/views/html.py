@@ -1,9 +1,9 @@
 """Blocks as one piece of HTML that stands alone: its own style, light and dark, nothing fetched, no script.
 
-    Path("circuit.html").write_text(to_html(view(result)))
+    Path("circuit.html").write_text(to_page(view(result), "circuit"), encoding="utf-8")
 
-A reader's preference chooses the colours; a class `wb-light` or `wb-dark` around it overrules that. Every text is
-escaped: what a model writes can be seen, and does nothing.
+A reader's preference chooses the colours; a class `wb-light` or `wb-dark` around it, and the theme of a notebook in
+Jupyter or VS Code, overrule that. Every text is escaped: what a model writes can be seen, and does nothing.
 """
 
 from __future__ import annotations
@@ -21,13 +21,19 @@ from sessions.views.blocks import NUMBERS
 from sessions.views.plain import bars_table
 from sessions.views.writing import decimal, inline, plain, signed, written
 
-_LIGHT = "--wb-ink:#1b1f24;--wb-dim:#59636e;--wb-line:#d1d9e0;--wb-bar:#6ea8fe;--wb-back:transparent;--wb-warm:#b3541e;"
-_DARK = "--wb-ink:#e6edf3;--wb-dim:#9198a1;--wb-line:#3d444d;--wb-bar:#316dca;--wb-back:transparent;--wb-warm:#f0883e;"
+_LIGHT = "--wb-ink:#1b1f24;--wb-dim:#59636e;--wb-line:#d1d9e0;--wb-bar:#6ea8fe;--wb-back:#fff;--wb-warm:#b3541e;"
+_DARK = "--wb-ink:#e6edf3;--wb-dim:#9198a1;--wb-line:#3d444d;--wb-bar:#316dca;--wb-back:#0d1117;--wb-warm:#f0883e;"
+#: What says that a page is light, or dark, whatever its reader prefers elsewhere.
+_SAID = {
+    "light": ".wb-light .wb,.wb.wb-light,[data-jp-theme-light=true] .wb,.vscode-light .wb",
+    "dark": ".wb-dark .wb,.wb.wb-dark,[data-jp-theme-light=false] .wb,.vscode-dark .wb",
+}
 _STYLE = f"""
-.wb{{{_LIGHT}color:var(--wb-ink);font:14px/1.5 system-ui,sans-serif;max-width:100%}}
+.wb{{{_LIGHT}color:var(--wb-ink);background:var(--wb-back);font:14px/1.5 system-ui,sans-serif;max-width:100%}}
+.wb{{padding:.2em .5em;box-sizing:border-box}}
 @media (prefers-color-scheme:dark){{.wb{{{_DARK}}}}}
-.wb-light .wb,.wb.wb-light{{{_LIGHT}}}
-.wb-dark .wb,.wb.wb-dark{{{_DARK}}}
+{_SAID["light"]}{{{_LIGHT}}}
+{_SAID["dark"]}{{{_DARK}}}
 .wb .wb-wide{{overflow-x:auto}}
 .wb p{{margin:.35em 0;overflow-wrap:anywhere}}
 .wb .wb-dim{{color:var(--wb-dim)}}
@@ -36,9 +42,11 @@ _STYLE = f"""
 .wb th,.wb td{{padding:.1em .7em .1em 0;text-align:left;vertical-align:top;white-space:pre-wrap}}
 .wb th,.wb td{{border:0;background:none}}
 .wb th{{color:var(--wb-dim);font-weight:normal;border-bottom:1px solid var(--wb-line)}}
+.wb th[scope=row]{{border:0}}
+.wb th[title]{{text-decoration:underline dotted;cursor:help}}
 .wb .wb-number{{text-align:right;white-space:nowrap}}
 .wb .wb-key{{white-space:pre}}
-.wb .wb-long{{white-space:pre-wrap;overflow-wrap:anywhere}}
+.wb .wb-long{{white-space:pre-wrap;overflow-wrap:anywhere;min-width:5em}}
 .wb .wb-bar{{display:block;height:.3em;background:var(--wb-bar);margin-left:auto}}
 .wb .wb-texts{{display:flex;flex-wrap:wrap;gap:1em}}
 .wb .wb-texts>div{{flex:1 1 20em;min-width:0}}
@@ -48,6 +56,7 @@ _STYLE = f"""
 .wb svg text{{fill:var(--wb-dim);font:11px system-ui,sans-serif}}
 .wb ul{{list-style:none;margin:.3em 0;padding-left:0}}
 .wb .wb-heat td{{width:1.4em;height:1.4em;padding:0;border:1px solid var(--wb-line)}}
+.wb .wb-heat td{{background:color-mix(in srgb,var(--wb-bar) var(--part,0%),transparent)}}
 """
 _WIDTH, _HEIGHT = 480, 160
 #: Strokes of the lines of a curve: told apart without colour.
@@ -57,6 +66,15 @@ _DASHES = ("", "6 3", "2 3", "8 3 2 3")
 def to_html(of: Iterable[blocks.AnyBlock]) -> str:
     """A fragment that shows these blocks."""
     return f'<div class="wb"><style>{_STYLE}</style>{"".join(map(drawn, of))}</div>'
+
+
+def to_page(of: Iterable[blocks.AnyBlock], title: str) -> str:
+    """A whole page that shows these blocks."""
+    head = (
+        '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f'<meta name="color-scheme" content="light dark"><title>{escaped(title)}</title>'
+    )
+    return f'<!doctype html><html lang="en"><head>{head}</head><body>{to_html(of)}</body></html>'
 
 
 @singledispatch
@@ -74,7 +92,7 @@ def escaped(text: str) -> str:
 def _(block: blocks.Facts) -> str:
     row = " · ".join(escaped(fact.line) for fact in block.items if not fact.name)
     named = [fact for fact in block.items if fact.name]
-    cells = (f"<tr><th>{escaped(fact.name)}</th><td>{escaped(fact.line)}</td></tr>" for fact in named)
+    cells = (f'<tr><th scope="row">{escaped(fact.name)}</th><td>{escaped(fact.line)}</td></tr>' for fact in named)
     title = f'<p class="wb-dim">{escaped(block.title)}</p>' if block.title else ""
     return title + (f"<p>{row}</p>" if row else "") + (f"<table>{''.join(cells)}</table>" if named else "")
 
@@ -83,9 +101,9 @@ def _(block: blocks.Facts) -> str:
 def _(block: blocks.Note) -> str:
     if block.verdict:
         return f"<p><b>{escaped(block.verdict)}</b>: {escaped(block.text)}</p>"
-    return (
-        f'<p class="wb-dim">· {escaped(block.text)}</p>' if block.role == "remark" else f"<p>{escaped(block.text)}</p>"
-    )
+    if block.role == "remark":
+        return f'<p class="wb-dim wb-text">· {html.escape(plain(block.text))}</p>'
+    return f"<p>{escaped(block.text)}</p>"
 
 
 @drawn.register
@@ -125,11 +143,12 @@ def _style(column: blocks.Column, text: str) -> str:
 
 @drawn.register
 def _(block: blocks.Texts) -> str:
-    arms = "".join(
-        f'<div><p class="wb-dim">{" · ".join(map(escaped, arm.facts))}</p><div class="wb-text">{_text(arm)}</div></div>'
-        for arm in block.arms
-    )
+    arms = "".join(f'<div>{_facts(arm)}<div class="wb-text">{_text(arm)}</div></div>' for arm in block.arms)
     return f'<div class="wb-texts">{arms}</div>'
+
+
+def _facts(arm: blocks.ArmText) -> str:
+    return f'<p class="wb-dim">{" · ".join(map(escaped, arm.facts))}</p>' if arm.facts else ""
 
 
 def _text(arm: blocks.ArmText) -> str:
@@ -191,7 +210,7 @@ def _(block: blocks.Heat) -> str:
     by_size = block.scale is None
     heads = "".join(f"<th>{escaped(name)}</th>" for name in block.columns)
     rows = "".join(
-        f"<tr><th>{escaped(name)}</th>{''.join(_shade(value, scale, by_size) for value in cells)}</tr>"
+        f'<tr><th scope="row">{escaped(name)}</th>{"".join(_shade(value, scale, by_size) for value in cells)}</tr>'
         for name, cells in zip(block.rows, block.cells, strict=True)
     )
     shades = "" if by_size else f"; shades: part of the way from {' to '.join(map(escaped, scale.names))}"
@@ -205,8 +224,7 @@ def _shade(value: float | None, scale: blocks.HeatScale, by_size: bool) -> str:
     if value is None or not math.isfinite(value):
         return "<td></td>"
     part = round(100 * min(1.0, max(0.0, scale.part(abs(value) if by_size else value))))
-    colour = f"color-mix(in srgb,var(--wb-bar) {part}%,transparent)"
-    return f'<td title="{value:.4g}" style="background:{colour}">{"−" if by_size and value < 0 else ""}</td>'
+    return f'<td title="{value:.4g}" style="--part:{part}%">{"−" if by_size and value < 0 else ""}</td>'
 
 
 @drawn.register
@@ -215,7 +233,8 @@ def _(block: blocks.Tree) -> str:
         f'<li style="padding-left:{1.2 * branch.depth:.1f}em">{"└ " if branch.depth else ""}{escaped(branch.text)}</li>'
         for branch in block.branches
     )
-    return f'<p class="wb-dim">{escaped(block.title)}</p><ul>{"".join(lines)}</ul>'
+    title = f'<p class="wb-dim">{escaped(block.title)}</p>' if block.title else ""
+    return f"{title}<ul>{''.join(lines)}</ul>"
 
 
 @drawn.register

@@ -34,7 +34,7 @@ from sessions.views.blocks import (
     Table,
     Tree,
 )
-from sessions.views.html import to_html
+from sessions.views.html import to_html, to_page
 from sessions.views.plain import main_table, tables, to_csv, to_dict, to_pandas, to_rows
 from sessions.views.writing import written
 from tests.samples import NASTY, kinds, samples
@@ -164,6 +164,16 @@ def test_html_fetches_nothing() -> None:
         markup = style + "".join(re.findall("<[^>]*>", body))  # an address that is only read fetches nothing
         assert not any(word in markup for word in ("http", "url(", "@import", "//"))
         assert "prefers-color-scheme:dark" in page and ".wb-dark" in page
+
+
+def test_a_page_says_how_it_is_written_and_can_be_read_on_a_ground_of_either_colour() -> None:
+    page = to_page(view(sample(results.NeuronTable)), SCRIPT)
+    balance = read(page.replace("<!doctype html>", "").replace('"utf-8">', '"utf-8"/>').replace('-width">', '-width"/>')
+                   .replace('light dark">', 'light dark"/>'))  # fmt: skip
+    assert "charset" in balance.attributes and SCRIPT in balance.text and "script" not in balance.seen
+    for ink in ("--wb-ink", "--wb-back"):
+        assert page.count(f"{ink}:#") == 4  # by preference, and where the page says so
+    assert "background:var(--wb-back)" in page
 
 
 def test_html_has_every_number_that_the_blocks_have() -> None:
