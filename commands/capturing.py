@@ -21,6 +21,7 @@ from sessions.model.info import Encoded, Prompt
 from sessions.model.units import Neuron
 from sessions.results import VectorShown
 from sessions.session import Session
+from sessions.store import Key
 
 if TYPE_CHECKING:
     from sessions.atlas.atlas import By, Maximum
@@ -30,7 +31,14 @@ if TYPE_CHECKING:
 FAMILY = "Hidden states"
 
 
-@verb("capture", family=FAMILY, example='capture texas --prompt "The capital of Texas" --at Texas --layer 8 --raw')
+@verb(
+    "capture",
+    family=FAMILY,
+    example=(
+        'capture texas --prompt "The capital of Texas" --at Texas --layer 8 --raw',
+        "capture wild L12/N34 --from atlas:small",
+    ),
+)
 class Capture(Request, frozen=True):
     """Save the state that the model holds at one place of a text, as a vector.
 
@@ -98,15 +106,8 @@ class Capture(Request, frozen=True):
         )
         named = vector.named(self.name, vector.model, vector.fingerprint)
         result = yield from taken_apart(session, named, [layer])
-        path = session.store.save(
-            "vector",
-            self.name,
-            vector,
-            model=vector.model,
-            fingerprint=vector.fingerprint,
-            command=structs.replace(self, layer=layer, force=False).line(),
-            force=self.force,
-        )
+        line = structs.replace(self, layer=layer, force=False).line()
+        path = session.keep(Key("vector", self.name), vector, line, force=self.force)
         return structs.replace(result, path=str(path), notes=tuple(notes))
 
 

@@ -140,7 +140,7 @@ def _remarks(session: Session, encoded: Encoded, reply: Reply, decoding: Decodin
     return []
 
 
-@verb("history", family=FAMILY, example="history --last 3")
+@verb("history", family=FAMILY, example=("history", "history --last 3"))
 class ShowHistory(Request, frozen=True):
     """Show what was said: every turn of the conversation, thoughts included."""
 

@@ -347,7 +347,7 @@ class Keep(Request, frozen=True):
         return _narrowed(session, self.selection, keep=True)
 
 
-@verb("drop", family=FAMILY, example="drop L29/*")
+@verb("drop", family=FAMILY, example=("drop L29/*", "drop top3 & L24/*"))
 class Drop(Request, frozen=True):
     """Leave a selection out of the circuit."""
 

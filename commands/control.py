@@ -37,7 +37,7 @@ class ShowInfo(Request, frozen=True):
         )
 
 
-@verb("set", family=FAMILY, example="set max_tokens 32")
+@verb("set", family=FAMILY, example=("set max_tokens 32", "set sample on", "set"))
 class ChangeSetting(Request, frozen=True):
     """Show the settings, or change one. A flag on a command line overrides a setting once."""
 
@@ -61,7 +61,7 @@ def _shown(session: Session) -> dict[str, str]:
     }
 
 
-@verb("run", family=FAMILY, example="run capital.wb")
+@verb("run", family=FAMILY, example=("run capital.wb", "run --list"))
 class RunFile(Request, frozen=True):
     """Run a command file in this session: one command a line, # comments, \\ continues a line.
 
@@ -110,7 +110,7 @@ class VerbName(Word):
         return list(summaries().items())
 
 
-@verb("help", family=FAMILY, example="help discover")
+@verb("help", family=FAMILY, example=("help discover", "help atlas", "help"))
 class ShowHelp(Request, frozen=True):
     """List the verbs, or explain one."""
 

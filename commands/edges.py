@@ -30,7 +30,7 @@ STRONGEST = "top100"
 CARRIED, DRAWN = 1000, 200
 
 
-@verb("edges", family=FAMILY, example="edges top30")
+@verb("edges", family=FAMILY, example=("edges top30", "edges L1/*,L2/*"))
 class FindEdges(Request, frozen=True):
     """Show how relevance flows from neuron to neuron inside the circuit.
 

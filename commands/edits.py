@@ -216,7 +216,7 @@ def in_states(
     )
 
 
-@verb("inspect", family=FAMILY, example="inspect 1")
+@verb("inspect", family=FAMILY, example=("inspect 1", "inspect meow --rows 5"))
 class Inspect(Request, frozen=True):
     """Show what an edit changes: norms, what its neurons read and push, how much of a matrix goes.
 

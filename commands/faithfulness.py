@@ -39,7 +39,7 @@ CONTROLS = 3
 LITTLE = 0.1
 
 
-@verb("faithfulness", family=FAMILY, example="faithfulness --sizes 10,50,200")
+@verb("faithfulness", family=FAMILY, example=("faithfulness --sizes 10,50,200", "faithfulness --means means:facts"))
 class MeasureFaithfulness(Request, frozen=True):
     """Measure what the circuit keeps of the behaviour alone, and what is left without it.
 

@@ -55,6 +55,10 @@ _ALSO = {"exit": "quit"}
 _ELSEWHERE = {"ls": "list", "rm": "delete", "man": "help", "?": "help"}
 
 
+#: How alike a word and the name of a sub-verb are, of 1, where the word is that name misspelt.
+_MISSPELT = 0.7
+
+
 class Call(Struct, frozen=True):
     """A line that was understood: the verb, its parameters by name, and the line itself."""
 
@@ -128,7 +132,8 @@ def _chosen(first: Word, rest: list[Word]) -> tuple[Verb, list[Word]]:
         return actions[word.text], rest[:at] + rest[at + 1 :]
     default = DEFAULTS.get(first.text)
     takes_words = default is not None and any(isinstance(param, click.Argument) for param in default.params)
-    if default is None or not takes_words or (get_close_matches(word.text, actions, 1) and not word.quoted):
+    misspelt = bool(get_close_matches(word.text, actions, 1, _MISSPELT)) and not word.quoted
+    if default is None or not takes_words or misspelt:
         raise UsageError(*_no_action(first.text, word.text, actions), word.start)
     return default, rest
 

@@ -120,7 +120,7 @@ class Ablate(Intervention, frozen=True, kw_only=True):
         return (yield from _reference(session, self.held, self.over, self.force))
 
 
-@verb("amplify", family=FAMILY, example="amplify top10 3")
+@verb("amplify", family=FAMILY, example=("amplify top10 3", "amplify all 2 --answer"))
 class Amplify(Intervention, frozen=True, kw_only=True):
     """Multiply neurons by a factor (2 unless given) and show what changes."""
 
@@ -131,7 +131,7 @@ class Amplify(Intervention, frozen=True, kw_only=True):
         return f"amplified ×{self.factor:g}", self.factor, 0.0
 
 
-@verb("shift", family=FAMILY, example="shift L24/N1005 5 --generated")
+@verb("shift", family=FAMILY, example=("shift L24/N1005 5 --generated", "shift preset:calm -2 --live"))
 class ShiftNeurons(Intervention, frozen=True, kw_only=True):
     """Add a constant to neurons, whatever they are, and show what changes.
 
@@ -145,7 +145,7 @@ class ShiftNeurons(Intervention, frozen=True, kw_only=True):
         return f"shifted {self.gain:+g}", 1.0, self.gain
 
 
-@verb("set-to", family=FAMILY, example="set-to L24/N1005 5 --generated")
+@verb("set-to", family=FAMILY, example=("set-to L24/N1005 5 --generated", "set-to L24/N1005 0.5 --positions 3-7"))
 class SetTo(Intervention, frozen=True, kw_only=True):
     """Hold neurons at a value, whatever they would be, and show what changes."""
 

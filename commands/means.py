@@ -14,7 +14,7 @@ from commands.names import FileName, SavedName
 from commands.request import Arg, Excludes, Flag, Needs, Opt, Request
 from commands.verb import verb
 from commands.words import SelectionWord
-from sessions.errors import ArtifactError, UsageError
+from sessions.errors import UsageError
 from sessions.events import Steps
 from sessions.model.units import Neuron
 from sessions.results import Listed, MeansBuilt, MeansShown, NeuronMean
@@ -61,10 +61,7 @@ class BuildMeans(Request, frozen=True):
         from sessions.model.rows import LARGEST_BATCH
 
         opened = session.opened()
-        if not self.force and self.name in session.store.names("means"):
-            raise ArtifactError(
-                f"means '{self.name}' exist already", "replace them with --force, or choose another name"
-            )
+        session.store.check_new("means", self.name, self.force)
         if self.prompts is None:
             texts, over = yield from self._documents(session)
         else:

@@ -34,7 +34,7 @@ PEAKS = 5
 EDGES = 20
 
 
-@verb("neuron", family=FAMILY, example="neuron L24/N1005")
+@verb("neuron", family=FAMILY, example=("neuron L24/N1005", "neuron L24/N1005@-1"))
 class ShowNeuron(Request, frozen=True):
     """Show all there is to know of one neuron.
 

@@ -55,7 +55,7 @@ DEVICES = Usually(
 DEVICE_MAPS = Usually({"auto": "fill the fastest first", "balanced": "the same on each", "sequential": "one by one"})
 
 
-@verb("model", family=FAMILY, example="model smollm2")
+@verb("model", family=FAMILY, example=("model smollm2", "model smollm2 --dtype bfloat16", "model ./my-model"))
 class UseModel(Request, frozen=True):
     """Open a model, or describe the one that is open.
 
@@ -133,7 +133,7 @@ def hashes(words: tuple[str, ...]) -> tuple[str, ...]:
 NO_SWITCH = "the template has no thinking switch; --thinking does nothing here"
 
 
-@verb("prompt", family=FAMILY, example="prompt What is the capital of Texas?")
+@verb("prompt", family=FAMILY, example=("prompt What is the capital of Texas?", "prompt The capital of Texas is --raw"))
 class SetPrompt(Request, frozen=True):
     """Set the prompt; the seed, if there was one, is cleared.
 
@@ -242,7 +242,7 @@ class Generation(Options, frozen=True):
         return decoded(session, stops=overrides.pop("stop"), length=length, **overrides)
 
 
-@verb("generate", family=FAMILY, example="generate --max-tokens 40")
+@verb("generate", family=FAMILY, example=("generate --max-tokens 40", "generate --sample --temperature 0.8"))
 class Generate(Request, frozen=True):
     """Let the model continue the prompt, token by token."""
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 FAMILY = "Hidden states"
 
+_HELP = "leave it out, or see help quiet"
 #: The parts of a text that a neuron can be active or silent in.
 _REGIONS = ("prompt", "thought", "answer")
 
@@ -86,7 +87,7 @@ class Regions(Word):
         ]
 
 
-@verb("quiet", family=FAMILY, example="quiet --regions prompt,answer --rows 5")
+@verb("quiet", family=FAMILY, example=("quiet --regions prompt,answer --rows 5", "quiet --name small --range 0.1-"))
 class Quiet(Request, frozen=True):
     """Find the neurons that hardly ever fire, over a corpus, or in one part of what the model writes.
 
@@ -129,11 +130,12 @@ class Quiet(Request, frozen=True):
         notes: tuple[str, ...] = ()
         silent: Levels | None = None
         if self.regions:
-            _without_use("--name", self.name, "with --regions the model's own texts are looked at")
+            self.refuse(("name",), "says nothing here: with --regions the model's own texts are looked at", _HELP)
             over, (active, silent) = yield from _over_replies(session, self.regions, self.prompts, self.marker)
         else:
-            for flag, given in (("--prompts", self.prompts), ("--ratio", self.ratio), ("--marker", self.marker)):
-                _without_use(flag, given, "it goes with --regions thought,answer")
+            self.refuse(
+                ("prompts", "ratio", "marker"), "says nothing here: it goes with --regions thought,answer", _HELP
+            )
             found, notes = session.saved.read_atlas(self.name or "", force=self.force)
             over, active = f"atlas {found.name}", looking.over_atlas(found)
         fitting = looking.candidates(
@@ -156,11 +158,6 @@ class Quiet(Request, frozen=True):
                 *(["an expert's neurons count as 0 where no token was sent to it"] if opened.info.experts else []),
             ),
         )
-
-
-def _without_use(flag: str, given: object, why: str) -> None:
-    if given is not None:
-        raise UsageError(f"{flag} says nothing here: {why}", "leave it out, or see help quiet")
 
 
 def _over_replies(

@@ -19,7 +19,7 @@ from sessions.session import Session
 _MULTIPLIED = "multiplier ×"
 
 
-@verb("suppress", family=FAMILY, example="suppress top3")
+@verb("suppress", family=FAMILY, example=("suppress top3", "suppress recruits:lessons-1:30", "suppress"))
 class Suppress(Request, frozen=True):
     """Hold neurons at zero in everything the session does, until they are released.
 
@@ -51,7 +51,7 @@ class Suppress(Request, frozen=True):
         return in_force(session, added=len(found) - before, notes=notes)
 
 
-@verb("release", family=FAMILY, example="release all")
+@verb("release", family=FAMILY, example=("release all", "release L24/*"))
 class Release(Request, frozen=True):
     """End what is in force: neurons are suppressed no more, and live interventions on them end.
 

@@ -68,7 +68,11 @@ _KNOWS, _RESUMED = "does not go with --resume, which knows it all", "for example
 _WEIGHED = "for example: sweep --adapter fr --against es 0 0.5 1"
 
 
-@verb("sweep", family=FAMILY, example="sweep top50 0 0.5 1 1.5 2")
+@verb(
+    "sweep",
+    family=FAMILY,
+    example=("sweep top50 0 0.5 1 1.5 2", "sweep top10 0 1 2 --also top50 --save texas", "sweep --adapter fr 0 0.5 1"),
+)
 class RunSweep(Request, frozen=True):
     """Run a range of multipliers on the same neurons, as one batched job.
 

@@ -99,15 +99,8 @@ class MakeVector(Request, frozen=True):
             cancel=session.cancel,
         )
         result = yield from taken_apart(session, made.named(name, made.model, made.fingerprint), made.layers)
-        path = session.store.save(
-            "vector",
-            name,
-            made,
-            model=made.model,
-            fingerprint=made.fingerprint,
-            command=structs.replace(self, site=made.site, force=False).line(),
-            force=self.force,
-        )
+        line = structs.replace(self, site=made.site, force=False).line()
+        path = session.keep(Key("vector", name), made, line, force=self.force)
         return structs.replace(result, path=str(path))
 
 
@@ -141,7 +134,7 @@ def taken_apart(
     )
 
 
-@verb("compare", family=FAMILY, example="compare texas current")
+@verb("compare", family=FAMILY, example=("compare texas current", "compare vector:calm vector:joy"))
 class CompareCircuits(Request, frozen=True):
     """Compare two circuits, two vectors, a circuit and a vector, or two rounds of training.
 

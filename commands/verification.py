@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 FAMILY = "Circuits"
 
 
-@verb("verify", family=FAMILY, example="verify top20")
+@verb("verify", family=FAMILY, example=("verify top20", "verify top20 --reference mean"))
 class Verify(Request, frozen=True):
     """Measure what each neuron really does: the target without it, one neuron at a time.
 

@@ -231,6 +231,28 @@ def test_a_sub_verb_that_does_not_exist_is_told_the_nearest(greet: None) -> None
     assert refused.value.hint == "did you mean greet?"
 
 
+def test_an_option_of_another_sub_verb_is_told_whose_it_is(greet: None) -> None:
+    with pytest.raises(UsageError, match="greet bow has no option --silent") as refused:
+        parse("greet bow --silent")
+    assert refused.value.hint == "it is an option of greet wave"
+
+
+def test_a_misspelt_sub_verb_is_no_word_of_the_default_one() -> None:
+    with declared("greet bow", Bow), declared("greet wave", Wave, default=True):
+        assert request("greet bob") == Wave("bob")
+        with pytest.raises(UsageError, match="greet has no 'waev'") as refused:
+            parse("greet waev bob")
+        assert refused.value.hint == "did you mean greet wave?"
+
+
+def test_a_word_that_is_missing_is_named_with_an_example() -> None:
+    with pytest.raises(UsageError, match="atlas build needs a name") as refused:
+        parse("atlas build")
+    assert refused.value.hint.endswith("for example: atlas build small --docs 12 --layers 12")
+    with pytest.raises(UsageError, match="inject needs --at"):
+        parse("inject texas")
+
+
 def test_sub_verbs_are_offered_behind_their_first_word(greet: None) -> None:
     assert [each.text for each in complete("gre")] == ["greet"]
     assert [each.text for each in complete("greet ")] == ["wave", "bow"]

@@ -65,7 +65,7 @@ def test_means_are_kept_listed_deleted_and_brought_back(taken: Session) -> None:
     assert row.command == "means build facts --prompts texts.txt --raw --by-position"
     assert result(taken, "means").rows == (row,)  # and what was kept by its texts is none of them
     with unharmed(taken):
-        assert "exist already" in failure(taken, "means build facts").message
+        assert "exists already" in failure(taken, "means build facts").message
     result(taken, "delete means:facts")
     assert "no means is called 'facts'" in failure(taken, "means show facts").message
     result(taken, "delete means:facts --restore")
