@@ -18,7 +18,7 @@ from commands.request import Arg, Flag, Opt, Request
 from commands.verb import verb
 from commands.words import Rows, SelectionWord, Whole
 from sessions.atlas.findings import TopRow
-from sessions.errors import ArtifactError, UsageError
+from sessions.errors import UsageError
 from sessions.events import Steps
 from sessions.model.units import Neuron
 from sessions.results import AtlasBuilt, AtlasShown, AtlasTop, Listed
@@ -73,8 +73,7 @@ class BuildAtlas(Request, frozen=True):
         from sessions.model.rows import LARGEST_BATCH
 
         opened, name, chosen = session.opened(), self.name, range_of(session, self.layers)
-        if not self.force and name in session.store.names("atlas"):
-            raise ArtifactError(f"atlas '{name}' exists already", "replace it with --force, or choose another name")
+        session.store.check_new("atlas", name, self.force)
         texts = self.read.documents()
         survey = yield from texts.surveyed(session.cancel)
         plan = building.plan(

@@ -11,7 +11,7 @@ from commands.fields import Thinking
 from commands.names import SavedName
 from commands.prompting import NO_SWITCH
 from commands.request import Arg, Flag, Opt, Request
-from commands.vectors import refuse_taken, taken_apart
+from commands.vectors import taken_apart
 from commands.verb import verb
 from commands.words import Observed, Text, Whole
 from sessions.errors import UsageError
@@ -64,7 +64,7 @@ class Capture(Request, frozen=True):
 
         layer = self.layer
         opened = session.opened()
-        refuse_taken(session, self.name, self.force)
+        session.store.check_new("vector", self.name, self.force)
         notes: list[str] = []
         if self.atlas is not None:
             if self.neuron is None or self.text is not None or self.at is not None:

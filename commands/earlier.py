@@ -193,9 +193,8 @@ def inventory_imported(session: Session, asked: FileImport, preset: Preset, key:
         raise ArtifactError(
             f"{asked.path} has presets whose names differ in nothing that a name may have", "rename them there"
         )
-    taken = next((each for each in names if each in session.store.names("preset")), None)
-    if taken is not None and not asked.force:
-        raise ArtifactError(f"preset '{taken}' exists already", "replace it with --force, or choose another name")
+    for each in names:
+        session.store.check_new("preset", each, asked.force)
     about = {"model": model, "fingerprint": fingerprint, "command": asked.line_as(key)}
     saved = {key.name: preset, **names}
     paths = [session.store.save("preset", name, each, **about, force=asked.force) for name, each in saved.items()]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -18,7 +17,7 @@ from sessions.circuits.diagram import dot
 from sessions.circuits.flow import between_layers, bottlenecks, hubs, super_weights
 from sessions.errors import UsageError
 from sessions.events import Steps
-from sessions.files.disk import write_file
+from sessions.files.disk import check_target, write_file
 from sessions.model.units import Neuron
 from sessions.results import Edges
 from sessions.session import Session
@@ -58,8 +57,8 @@ class FindEdges(Request, frozen=True):
 
         circuit = session.found()
         check_circuit(circuit)
-        if self.graphviz is not None and os.path.isdir(self.graphviz):
-            raise UsageError(f"'{self.graphviz}' is a folder", f"name a file in it: {self.graphviz / 'edges.dot'}")
+        if self.graphviz is not None:
+            check_target(self.graphviz, "edges.dot", force=self.force)
         chosen, notes = _chosen(session, circuit, self.selection)
         prompt = explained(session)
         traced = yield from trace(

@@ -1,4 +1,4 @@
-"""Changes of weights, one on the other: `edits`, `undo`, `redo`, `inspect`."""
+"""Changes of weights, one on the other: `edits`, `inspect`."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class ListEdits(Request, frozen=True):
     """
 
     def run(self, session: Session) -> EditsShown:
-        return _shown(session.edits())
+        return edits_shown(session.edits())
 
 
 @verb("edits on", family=FAMILY, example=("edits on 1", "edits on all"))
@@ -115,7 +115,7 @@ class LoadEdit(Request, frozen=True):
         edit, notes = session.saved.read_edit(self.which, force=self.force)
         session.edits().apply(edit)
         notes = (*notes, *remarks(session.opened(), edit), *beside(session.opened(), session.edits(), edit))
-        return _shown(session.edits(), "loaded", [edit], notes)
+        return edits_shown(session.edits(), "loaded", [edit], notes)
 
 
 @verb("edits compare", family=FAMILY, example=("edits compare", "edits compare 2 --max-tokens 40"))
@@ -155,38 +155,16 @@ class CompareEdits(Request, frozen=True):
 def _turned(ledger: Ledger, which: str, on: bool) -> EditsShown:
     word = "on" if on else "off"
     if which != ALL:
-        return _shown(ledger, word, [ledger.turn(ledger.meant(which), on)])
+        return edits_shown(ledger, word, [ledger.turn(ledger.meant(which), on)])
     turned = ledger.turn_all(on)
     if not turned:
         raise UsageError(
             f"all edits are {word} already" if ledger.entries else "no edit is applied", "edits shows them"
         )
-    return _shown(ledger, word, turned)
+    return edits_shown(ledger, word, turned)
 
 
-@verb("undo", family=FAMILY, example="undo")
-class Undo(Request, frozen=True):
-    """Take the last edits off, so that the weights are to the bit what they were; redo brings them back."""
-
-    count: Annotated[int, Arg(Whole(), "how many")] = 1
-
-    def run(self, session: Session) -> EditsShown:
-        ledger = session.edits()
-        return _shown(ledger, "undone", ledger.undo(self.count))
-
-
-@verb("redo", family=FAMILY, example="redo")
-class Redo(Request, frozen=True):
-    """Bring back what undo took off last. A new edit, or a loaded one, leaves nothing to redo."""
-
-    count: Annotated[int, Arg(Whole(), "how many")] = 1
-
-    def run(self, session: Session) -> EditsShown:
-        ledger = session.edits()
-        return _shown(ledger, "redone", ledger.redo(self.count))
-
-
-def _shown(ledger: Ledger, done: str = "", named: Sequence[Edit] = (), notes: tuple[str, ...] = ()) -> EditsShown:
+def edits_shown(ledger: Ledger, done: str = "", named: Sequence[Edit] = (), notes: tuple[str, ...] = ()) -> EditsShown:
     rows = tuple(
         EditRow(
             number=number,

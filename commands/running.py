@@ -39,6 +39,9 @@ def run(session: Session, line: str, *, where: str = "") -> Generator[Event, Non
     if not session.files:  # a command inside a command file is cancelled with the file
         session.cancel.clear()
     before, start = session.state(), perf_counter()
+    held, past = session.held(), session.past
+    past.notice(held, session.edit_names())
+    moves = past.moves
     call = _understood(line, where)
     if isinstance(call, Failed):
         yield Started("", line, where)
@@ -55,6 +58,8 @@ def run(session: Session, line: str, *, where: str = "") -> Generator[Event, Non
         if suppression is not None and suppression.met:
             outcome = with_remark(outcome, suppression.remark)
         _remember(session, VERBS[call.verb].head, value)
+        if past.moves == moves:  # it is no undo, and no file, whose lines were remembered one by one
+            past.record(line, held, session.held(), session.edit_names())
     except WorkbenchError as error:
         lacking = memory.is_lacking(error)
         # Only the grammar's columns are the line's; a verb's are those of a word, or of another file.

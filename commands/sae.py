@@ -14,7 +14,6 @@ from commands.fields import MaxTokens
 from commands.names import FileName, Name, SavedName
 from commands.prompting import decoded
 from commands.request import Arg, Excludes, Flag, Needs, Opt, Options, Request
-from commands.vectors import refuse_taken
 from commands.verb import verb
 from commands.words import SEEDS, Gain, Number, Rows, Text, Whole
 from sessions.directions.features import ARCHITECTURES, Which
@@ -165,7 +164,7 @@ class EncodeState(OfAutoencoder, frozen=True):
         if self.feature is not None:
             sae.check(self.feature)
         if self.save is not None:
-            refuse_taken(session, self.save, self.force)
+            session.store.check_new("vector", self.save, self.force)
         position = self.where.position(session, notes) if self.where.vector is None else None
         state = self.where.state(session, sae, position or 0, self.force, notes)
         rows = self.rows or session.settings.rows

@@ -89,7 +89,7 @@ class MakeVector(Request, frozen=True):
         from sessions.directions.control import difference_of_means
 
         opened, chosen, name = session.opened(), range_of(session, self.layers), self.name
-        refuse_taken(session, name, self.force)
+        session.store.check_new("vector", name, self.force)
         texts = [[session.read(each.to_read()).ids for each in prompts_of(word, self.raw)] for word in sides]
         made = yield from difference_of_means(
             opened,
@@ -121,11 +121,6 @@ def _shown(session: Session, name: str, layers: tuple[int, int] | None, force: b
             f"it has layers {found.layers[0]} to {found.layers[-1]}",
         )
     return (yield from taken_apart(session, found, chosen, notes))
-
-
-def refuse_taken(session: Session, name: str, force: bool) -> None:
-    """Raise `ArtifactError` where a vector has that name, before anything is computed for another."""
-    session.store.check_new("vector", name, force)
 
 
 def taken_apart(

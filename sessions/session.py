@@ -29,6 +29,7 @@ from sessions.interventions.treatment import Treatment
 from sessions.journal import Journal
 from sessions.model.info import Conversation, Encoded, Opening, Prompt, same_model
 from sessions.model.units import Neuron
+from sessions.past import Held, Past
 from sessions.saved import SavedArtifacts
 from sessions.settings import Settings
 from sessions.store import Key, Store
@@ -84,6 +85,7 @@ class Session:
         self.journal = Journal(self.home / "hosts" / journal / "journal.jsonl") if journal else None
         self.cancel = Cancel()
         self.settings = Settings()
+        self.past = Past()
         self.author = ""  # who typed the line that runs, where there are several
         self.ledger: Ledger | None = None  # the edits in its weights
         self.opening: Opening | None = None  # how to open that model again, where a line opened it
@@ -177,6 +179,21 @@ class Session:
             self.circuit = None
         if not same:
             self.suppressed, self.live, self.quiet = (), (), ()
+            self.past.clear()
+
+    def held(self) -> Held:
+        """What a line may change and `undo` brings back, as it is now."""
+        return Held(self.prompt, self.circuit, self.suppressed, self.live)
+
+    def hold(self, held: Held) -> None:
+        """Take back what was held before."""
+        if held.prompt != self.prompt:
+            self._encoded, self.reading = None, Reading()
+        self.prompt, self.circuit, self.suppressed, self.live = held
+
+    def edit_names(self) -> tuple[str, ...]:
+        """The names of the edits that are applied, first to last."""
+        return () if self.ledger is None else tuple(entry.edit.name for entry in self.ledger.entries)
 
     def use_prompt(self, prompt: Prompt) -> Encoded:
         """Take another prompt, if the model can read it; the circuit stays, with the prompt it came from."""

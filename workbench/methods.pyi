@@ -414,16 +414,6 @@ class Verbs:
         max_tokens: int | None = None,
     ) -> Compared:
         """Show the prompt's text without the edits beside the one with them."""
-    def undo(
-        self,
-        count: int = 1,
-    ) -> EditsShown:
-        """Take the last edits off, so that the weights are to the bit what they were; redo brings them back."""
-    def redo(
-        self,
-        count: int = 1,
-    ) -> EditsShown:
-        """Bring back what undo took off last. A new edit, or a loaded one, leaves nothing to redo."""
     def inspect(
         self,
         which: str,
@@ -874,6 +864,16 @@ class Verbs:
         self,
     ) -> Quit:
         """Leave. What was saved stays; the model is let go."""
+    def undo(
+        self,
+        count: int = 1,
+    ) -> EditsShown:
+        """Take back what the last lines changed; redo brings it back."""
+    def redo(
+        self,
+        count: int = 1,
+    ) -> EditsShown:
+        """Bring back what undo took back last. After a line that changes something there is nothing to bring back."""
     def expect(
         self,
         subject: str,

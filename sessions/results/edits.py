@@ -32,14 +32,16 @@ class EditRow(Struct, frozen=True, kw_only=True):
 class EditsShown(Value, frozen=True, kw_only=True):
     """`edits`, `undo`, `redo`: what is applied, first to last.
 
-    `done` says what the line did to the edits `named`: "undone", "redone", "on", "off", "loaded", or "" where it only
-    shows. `undone` names what redo would bring back, the next one first.
+    `done` says what the line did to the edits `named`, and to what the `lines` had changed of the session: "undone",
+    "redone", "on", "off", "loaded", or "" where it only shows. `undone` names the edits that redo would bring back, the
+    next one first.
     """
 
     rows: tuple[EditRow, ...]
     done: str = ""
     named: tuple[str, ...] = ()
     undone: tuple[str, ...] = ()
+    lines: tuple[str, ...] = ()
 
 
 class SubspaceCut(Value, frozen=True, kw_only=True):

@@ -15,10 +15,10 @@ from sessions.views.writing import percent, quoted
 @viewed.register
 def _(value: results.EditsShown) -> Iterator[AnyBlock]:
     if value.done:
-        yield Note(text=f"{value.done}: {', '.join(value.named)}")
+        yield Note(text=f"{value.done}: {', '.join((*value.lines, *value.named))}")
     if value.rows:
         yield _ledger(value)
-    else:
+    elif not value.lines:
         yield Note(text="no edit is applied")
     if value.undone:
         yield Note(text=f"redo brings back {', '.join(value.undone)}")

@@ -1,0 +1,109 @@
+"""What a session held before each line that changed it, so that `undo` brings it back.
+
+Prompt, circuit, what is suppressed and what is live are values: a change keeps those that were there before. Edits of
+weights are on the ledger, which takes them off to the bit; a change names those that its line applied. Both stand in
+one order, that of the lines.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import NamedTuple
+
+from msgspec import structs
+
+from sessions.circuits.circuit import Circuit
+from sessions.interventions.treatment import Treatment
+from sessions.model.info import Prompt
+from sessions.model.units import Neuron
+
+#: Changes that can be taken back.
+REMEMBERED = 100
+
+
+class Held(NamedTuple):
+    """The parts of a session that a line may change and `undo` brings back."""
+
+    prompt: Prompt | None
+    circuit: Circuit | None
+    suppressed: tuple[Neuron, ...]
+    live: tuple[Treatment, ...]
+
+    def is_like(self, other: Held) -> bool:
+        """Whether nothing differs but a circuit's name and the effects that were measured of its neurons."""
+        ours, theirs = self.circuit, other.circuit
+        if ours is not None and theirs is not None and ours is not theirs:
+            alike = structs.replace(ours, name="").is_like(structs.replace(theirs, name=""))
+        else:
+            alike = ours is theirs
+        return alike and self._replace(circuit=None) == other._replace(circuit=None)
+
+
+class LineChange(NamedTuple):
+    """What a line changed: the edits that it applied, and what the session held before it and after it."""
+
+    line: str
+    before: Held
+    after: Held
+    edits: tuple[str, ...] = ()
+
+
+class Past:
+    """The changes of a session, the last one last, and those that were taken back, the next to bring back last."""
+
+    def __init__(self) -> None:
+        self._done: deque[LineChange] = deque(maxlen=REMEMBERED)
+        self._undone: list[LineChange] = []
+        self._known: set[str] = set()  # edits that a change was recorded for
+        #: Counts every change that was recorded, taken back or brought back.
+        self.moves = 0
+
+    def record(self, line: str, before: Held, after: Held, edits: tuple[str, ...]) -> None:
+        """Remember what a line has changed, if anything; `edits` are those on the ledger now.
+
+        What was taken back before cannot be brought back after a new change.
+        """
+        applied = self._new(edits)
+        if applied or not before.is_like(after):
+            self._done.append(LineChange(line, before, after, applied))
+            self._undone.clear()
+            self.moves += 1
+
+    def notice(self, held: Held, edits: tuple[str, ...]) -> None:
+        """Remember edits that no line applied: those that a session came back with, or that Python applied."""
+        self._done.extend(LineChange(f"edit {name}", held, held, (name,)) for name in self._new(edits))
+
+    def _new(self, edits: tuple[str, ...]) -> tuple[str, ...]:
+        """The edits that no change was recorded for yet; from now on they are known."""
+        undone = {name for change in self._undone for name in change.edits}
+        self._known &= {*edits, *undone}
+        new = tuple(name for name in edits if name not in self._known)
+        self._known.update(new)
+        return new
+
+    def done(self, edits: tuple[str, ...]) -> tuple[LineChange, ...]:
+        """The changes that can be taken back, the next one first; `edits` are those on the ledger now.
+
+        Those of edits that other verbs have taken off since are forgotten.
+        """
+        self._done = deque((change for change in self._done if set(change.edits) <= set(edits)), maxlen=REMEMBERED)
+        return tuple(reversed(self._done))
+
+    def undone(self) -> tuple[LineChange, ...]:
+        """The changes that can be brought back, the next one first."""
+        return tuple(reversed(self._undone))
+
+    def take_back(self) -> None:
+        """Move the last change to those that can be brought back."""
+        self._undone.append(self._done.pop())
+        self.moves += 1
+
+    def bring_back(self) -> None:
+        """Move the change that was taken back last to those that are made."""
+        self._done.append(self._undone.pop())
+        self.moves += 1
+
+    def clear(self) -> None:
+        """Forget everything: the session is another one now."""
+        self._done.clear()
+        self._undone.clear()
