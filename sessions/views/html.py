@@ -38,7 +38,7 @@ _STYLE = f"""
 .wb p{{margin:.35em 0;overflow-wrap:anywhere}}
 .wb .wb-dim{{color:var(--wb-dim)}}
 .wb table{{border-collapse:collapse;margin:.5em 0;font-variant-numeric:tabular-nums;color:inherit;background:none}}
-.wb caption{{text-align:left;color:var(--wb-dim)}}
+.wb caption{{text-align:left;white-space:nowrap;color:var(--wb-dim)}}
 .wb th,.wb td{{padding:.1em .7em .1em 0;text-align:left;vertical-align:top;white-space:pre-wrap}}
 .wb th,.wb td{{border:0;background:none}}
 .wb th{{color:var(--wb-dim);font-weight:normal;border-bottom:1px solid var(--wb-line)}}
@@ -110,12 +110,11 @@ def _(block: blocks.Note) -> str:
 def _(block: blocks.Table) -> str:
     caption = f"<caption>{escaped(block.title)}</caption>" if block.title else ""
     heads = "".join(_head(column) for column in block.columns)
+    head = f"<thead><tr>{heads}</tr></thead>" if any(column.title for column in block.columns) else ""
     marked = next((at for at, column in enumerate(block.columns) if column.drop is None), 0)
     rows = "".join(f"<tr>{''.join(_cells(block.columns, row, marked))}</tr>" for row in block.rows)
     note = f'<p class="wb-dim">{escaped(block.note)}</p>' if block.note else ""
-    return (
-        f'<div class="wb-wide"><table>{caption}<thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>{note}'
-    )
+    return f'<div class="wb-wide"><table>{caption}{head}<tbody>{rows}</tbody></table></div>{note}'
 
 
 def _head(column: blocks.Column) -> str:

@@ -29,7 +29,7 @@ def test_shades_on_a_scale_say_how_far_a_number_is_from_its_start_to_its_end() -
     assert shown[-2] == "L1 │██▒▒··  ??"
     page = to_html((block,))
     assert "shades: part of the way from the text to the source" in page
-    assert [page.count(f"var(--wb-bar) {part}%") for part in (100, 50, 0)] == [1, 1, 2]
+    assert [page.count(f"--part:{part}%") for part in (100, 50, 0)] == [1, 1, 2]
 
 
 def test_columns_get_narrow_and_then_neighbours_are_drawn_as_one() -> None:
