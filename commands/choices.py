@@ -15,8 +15,9 @@ from sessions.settings import describe
 if TYPE_CHECKING:
     from sessions.session import Session
 
-from commands.names import means_named, saved_means
+from commands.names import saved_means
 from commands.words import Word
+from sessions.references import means_named
 
 
 class Usually(Word):

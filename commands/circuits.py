@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-from commands.attributing import ManyPrompts, Method, usual_reference
+from commands.attributing import ManyPrompts, Method
 from commands.fields import Batch
 from commands.neuron import atlas_at_hand
 from commands.ranges import Layers, Positions
@@ -17,6 +17,7 @@ from sessions.errors import UsageError
 from sessions.events import Progress, Steps
 from sessions.model.info import Token as Vocabulary
 from sessions.model.units import Neuron
+from sessions.references import usual_reference
 from sessions.results import Discovered, Narrowed, NeuronRow, NeuronTable
 from sessions.session import Session
 

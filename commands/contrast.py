@@ -8,13 +8,13 @@ from commands.circuits import choice_of, range_of
 from commands.fields import Batch
 from commands.names import Prompts
 from commands.ranges import Layers
-from commands.reading import prompts_of
 from commands.request import Arg, Flag, Opt, Request
 from commands.verb import verb
 from commands.words import Real, Whole
 from sessions.events import Steps
 from sessions.results import Discovered
 from sessions.session import Session
+from sessions.texts.prompt_sources import prompts_of
 
 FAMILY = "Circuits"
 

@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from msgspec import structs
 
-from commands.attributing import ENOUGH, corpus, kept_means
 from commands.choices import HELD, ORDER
-from commands.names import FileName, TextsOrMeans, means_named
-from commands.reading import prompts_in
+from commands.names import FileName, TextsOrMeans
 from commands.request import Arg, Flag, Opt, Request
 from commands.verb import verb
 from commands.verification import explained
@@ -20,10 +18,12 @@ from sessions.circuits.circuit import Circuit
 from sessions.errors import UsageError
 from sessions.events import Steps
 from sessions.model.units import Neuron
+from sessions.references import ENOUGH, corpus, kept_means, means_named
 from sessions.results import Faithfulness, FaithfulnessRow
 from sessions.session import Session
 from sessions.store import Key
 from sessions.texts.prompt_files import Asked
+from sessions.texts.prompt_sources import prompts_in
 
 if TYPE_CHECKING:
     from torch import Tensor

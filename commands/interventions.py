@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 
 from msgspec import structs
 
-from commands.attributing import corpus, kept_means
 from commands.choices import HELD_AT
 from commands.fields import MaxTokens
 from commands.limits import Limits
@@ -24,6 +23,7 @@ from sessions.events import Steps
 from sessions.interventions.arms import Condition, remarks, shifts
 from sessions.interventions.treatment import Treatment, beside_live, refuse_overlaps, sites_of, without_suppressed
 from sessions.model.units import Neuron
+from sessions.references import corpus, kept_means
 from sessions.results import Compared, WorkingSet
 from sessions.session import Reading, Session
 from sessions.store import Key

@@ -7,7 +7,6 @@ from typing import Annotated
 
 from msgspec import structs
 
-from commands.attributing import corpus as corpus_of
 from commands.corpus import OfCorpus
 from commands.fields import Batch, NeuronRows
 from commands.names import FileName, SavedName
@@ -17,6 +16,7 @@ from commands.words import SelectionWord
 from sessions.errors import UsageError
 from sessions.events import Steps
 from sessions.model.units import Neuron
+from sessions.references import corpus as corpus_of
 from sessions.results import Listed, MeansBuilt, MeansShown, NeuronMean
 from sessions.session import Session
 from sessions.store import Key

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from commands.line import is_text
 from sessions.errors import ArtifactError, UsageError
+from sessions.references import means_named
 from sessions.store import KINDS, Key, checked_name
 from sessions.training.findings import series_of
 
@@ -101,16 +101,6 @@ class SeriesName(RoundName):
             *((stem, "series of rounds") for stem in stems if stem not in names),
             *((each, "round") for each in names),
         ]
-
-
-def means_named(text: str) -> str | None:
-    """The name in `means:NAME`; None of any other text.
-
-    Raises:
-        UsageError: it is that, and nothing can be called so.
-    """
-    found = re.fullmatch(r"means:([A-Za-z0-9][A-Za-z0-9._-]*)", text)
-    return None if found is None else Name().read(found[1])
 
 
 class ArtifactName(Word):

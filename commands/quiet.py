@@ -13,7 +13,6 @@ from commands.limits import closing
 from commands.names import FileName, SavedName
 from commands.prompting import decoded
 from commands.ranges import LayersOrAll
-from commands.reading import prompts_of
 from commands.request import Flag, Opt, Request
 from commands.verb import verb
 from commands.words import Real, Word
@@ -23,6 +22,7 @@ from sessions.events import Progress, Steps
 from sessions.model.units import Neuron
 from sessions.results import QuietShown
 from sessions.session import Session
+from sessions.texts.prompt_sources import prompts_of
 
 if TYPE_CHECKING:
     from sessions.atlas.quiet import Candidate, Levels

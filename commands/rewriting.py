@@ -11,7 +11,6 @@ from msgspec import structs
 from commands.edits import FAMILY, check_new
 from commands.names import FileName, Name, Prompts
 from commands.prompting import decoded
-from commands.reading import prompts_of
 from commands.request import Arg, Excludes, Flag, Needs, Opt, Options, Request
 from commands.verb import verb
 from commands.words import Observed, Real, Token, Word
@@ -22,6 +21,7 @@ from sessions.model.units import Neuron
 from sessions.results import Rewritten
 from sessions.rewriting.rules import Rule, read_rule
 from sessions.session import Session
+from sessions.texts.prompt_sources import prompts_of
 from sessions.texts.sample_files import samples_at
 
 if TYPE_CHECKING:

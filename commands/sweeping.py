@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from msgspec import structs
 
-from commands.attributing import prompts_with_targets
 from commands.fields import MaxTokens
 from commands.interventions import FAMILY, doubts, target_of
 from commands.limits import Limits
@@ -29,6 +28,7 @@ from sessions.events import Steps
 from sessions.files.disk import write_file
 from sessions.interventions.treatment import Where
 from sessions.model.info import same_model
+from sessions.references import prompts_with_targets
 from sessions.results import Swept, SweptGrid
 from sessions.session import Reading, Session
 from sessions.store import check_model

@@ -11,7 +11,6 @@ from commands.choices import SITE
 from commands.circuits import range_of
 from commands.names import CURRENT, ArtifactName, Prompts, RoundName, SavedName
 from commands.ranges import Layers
-from commands.reading import prompts_of
 from commands.request import Arg, Flag, Opt, Request
 from commands.verb import verb
 from commands.words import Whole
@@ -22,6 +21,7 @@ from sessions.model.info import same_model
 from sessions.results import CircuitHeldAgainst, CircuitsCompared, RoundsCompared, VectorsCompared, VectorShown
 from sessions.session import Session
 from sessions.store import Key
+from sessions.texts.prompt_sources import prompts_of
 
 if TYPE_CHECKING:
     from sessions.directions.vector import Vector

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 
 from msgspec import structs
 
-from commands.attributing import compared_with, many_against_one, named
 from commands.choices import REFERENCE
 from commands.request import Arg, Flag, Opt, Request
 from commands.verb import verb
@@ -18,6 +17,7 @@ from sessions.circuits.circuit import Circuit
 from sessions.errors import UsageError
 from sessions.events import Steps
 from sessions.model.units import Neuron
+from sessions.references import compared_with, many_against_one, named
 from sessions.results import Verified
 from sessions.session import Session
 
