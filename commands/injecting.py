@@ -20,7 +20,6 @@ from sessions.interventions.arms import Condition, shifts
 from sessions.model.info import Encoded
 from sessions.model.target import Target
 from sessions.model.units import Neuron
-from sessions.patching.transplants import Placed
 from sessions.results import Injected, InjectedByLayer
 from sessions.session import Reading, Session
 
@@ -224,25 +223,12 @@ class InjectStates(Request, frozen=True, kw_only=True):
             rng=session.settings.rng,
             cancel=session.cancel,
         )
-        place = Placed(
-            name=vector.name,
-            position=transplant.position,
-            token=asked[0].tokens[transplant.position],
-            layer=vector.layers[0],
-            site=transplant.site,
-            norm=float(transplant.state.norm()),
-            replaced=0.0,
-            cosine=None,
-            came_from=origin.token,
-            reaches=layer_map.reaches_below > 0,
-            reaches_below=layer_map.reaches_below,
-        )
         return InjectedByLayer(
             encoded=asked[0],
             adds=self.add,
             scale=self.scale,
             inputs=self.per_layer_inputs,
-            place=place,
+            place=transplant.mapped(asked[0].tokens[transplant.position], layer_map.reaches_below),
             measure="activation" if observe else "kl" if aim is None else "probability",
             observed=observe[0] if observe else None,
             target=aim,
