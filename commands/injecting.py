@@ -46,9 +46,9 @@ _MAP = 'for example: inject texas --into "x is" --at x --layers all'
 class InjectStates(Request, frozen=True, kw_only=True):
     """Put captured states into another text and see what the model makes of them.
 
-    At each place the state of the text is replaced, in the prompt and so in all that is generated from it. Beside
-    the text as it is and the one with the states stands one with random vectors of the same norms. Neurons are
-    read at the place: in the source, in the text as it is, with the state, and with the random vector.
+    The states replace those at the places of the text, and the model writes on from there. The result shows three
+    texts: as it is, with the states, and with random vectors of the same norms. Neurons are read at the place: in the
+    source, in the text as it is, with the state, and with the random vector.
 
     With --layers there is no text: what the source holds at each layer is put at each layer, and a map shows how
     much came over: the activation of the neuron that is observed, the probability of the --target or, without
