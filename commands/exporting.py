@@ -53,14 +53,19 @@ _IDS = (1, 2, 3)
 class ExportFile(Request, frozen=True):
     """Write what is saved, or the model with its edits, to files for other programs.
 
-    A circuit is the session's, unless another is named. A vector at resid_post becomes a control vector for
-    llama.cpp: export calm.gguf --name vector:calm. There direction N is added to what leaves layer N; it has none for
-    layer 0, which is left out. A preset becomes a JSON inventory of known neurons: export known.json --name
-    preset:calm. Of an atlas, the highest activation of each neuron is written, with its text, its position and its
-    token: export maxima.json --name atlas:small.
+    The file's ending chooses the format, and --name what is written:
 
-    export FOLDER --model writes config, weights and tokenizer, the weights as they are now, to the bit; it is opened
-    again before it counts as written. An edit is written as it was saved: export cut.safetensors --name edit:cut.
+    A circuit is written as JSON, as a table (.csv) or as the reference implementation's file. Without --name it is the
+    session's.
+    A vector at resid_post becomes a control vector for llama.cpp: export calm.gguf --name vector:calm. There direction
+    N is added to what leaves layer N. llama.cpp has none for layer 0, which is left out.
+    A preset becomes a JSON inventory of known neurons: export known.json --name preset:calm.
+    An atlas becomes the highest activation of each neuron, with its text, its position and its token: export
+    maxima.json --name atlas:small.
+    An edit, and means, are written as they were saved: export cut.safetensors --name edit:cut.
+
+    export FOLDER --model writes config, weights and tokenizer of the open model. The weights are those of now, to the
+    bit. The folder is opened again before it counts as written.
     """
 
     path: Annotated[

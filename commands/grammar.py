@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 from msgspec import Struct
@@ -21,9 +21,6 @@ from commands.verb import TEXTS as TEXTS
 from commands.verb import VERBS as VERBS
 from commands.words import Placed
 from sessions.errors import UsageError
-
-if TYPE_CHECKING:
-    pass
 
 #: The modules of verbs, in the order of `help`. A verb is there once its module is in this list.
 FAMILIES = (

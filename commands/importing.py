@@ -37,20 +37,23 @@ _OF_TENSORS = {"vector": "a vector", "edit": "an edit", "means": "means"}
 class ImportFile(FileImport, frozen=True):
     """Read a circuit from a file into the session, or save a vector, an edit or a preset from one.
 
-    Reference circuit files say nothing of the model they come from; the neurons are checked against
-    the open one. A .safetensors file is a vector, means or an edit that was exported here: it is saved, under its
-    own name unless there is another. An inventory of known neurons is saved as a preset: import known.json --as
-    preset:calm.
+    What becomes of a file depends on what is in it:
 
-    Of what earlier projects wrote with torch.save (.pt), nothing but plain data is read and nothing is run: the
-    signature of a neuron or deltas of neurons become an edit, differences of activations and a scan of dead neurons
-    a preset, the factors of a LoRA an adapter, the recruits of training a round; of any other it is shown what is
-    in it. Means of all neurons are kept to compare with: import diff.pt --as means:base --key base_means. The
-    configuration of their rounds (.yaml) becomes a command file, a preset of theirs (.yaml, with its neurons under
-    enabled) a preset.
+    A circuit (.json) becomes the session's. A file of the reference implementation does not say which model it is
+    from; its neurons are checked against the open one.
+    A vector, means or an edit that was exported here (.safetensors) is saved under its own name, unless --as gives
+    another.
+    An inventory of known neurons (.json) is saved as a preset: import known.json --as preset:calm. Presets inside it
+    are saved too, as NAME.ITS-NAME.
+    The maxima of an atlas (.json) are shown. With --as preset:NAME they are kept: preset:NAME:top300 selects the
+    strongest.
 
-    An inventory may hold presets of its own: each is saved beside it, as NAME.ITS-NAME. The maxima of an atlas (.json)
-    are shown or, with --as preset:NAME, kept: preset:NAME:top300 selects the strongest.
+    Files of earlier projects that torch.save wrote (.pt) are read as plain data; nothing in them is run. The signature
+    of a neuron, or deltas of neurons, become an edit. Differences of activations, or a scan of dead neurons, become a
+    preset. The factors of a LoRA become an adapter, and the recruits of training a round. Means of all neurons are kept
+    to compare with: import diff.pt --as means:base --key base_means. Of any other file the contents are shown.
+
+    A configuration of their rounds (.yaml) becomes a command file; one with neurons under enabled becomes a preset.
     """
 
     def run(self, session: Session) -> Imported | Saved | Exported | FileShown:

@@ -20,7 +20,6 @@ from sessions.interventions.arms import Condition, shifts
 from sessions.model.info import Encoded
 from sessions.model.target import Target
 from sessions.model.units import Neuron
-from sessions.patching.transplants import Placed
 from sessions.results import Injected, InjectedByLayer
 from sessions.session import Reading, Session
 
@@ -47,9 +46,9 @@ _MAP = 'for example: inject texas --into "x is" --at x --layers all'
 class InjectStates(Request, frozen=True, kw_only=True):
     """Put captured states into another text and see what the model makes of them.
 
-    At each place the state of the text is replaced, in the prompt and so in all that is generated from it. Beside
-    the text as it is and the one with the states stands one with random vectors of the same norms. Neurons are
-    read at the place: in the source, in the text as it is, with the state, and with the random vector.
+    The states replace those at the places of the text, and the model writes on from there. The result shows three
+    texts: as it is, with the states, and with random vectors of the same norms. Neurons are read at the place: in the
+    source, in the text as it is, with the state, and with the random vector.
 
     With --layers there is no text: what the source holds at each layer is put at each layer, and a map shows how
     much came over: the activation of the neuron that is observed, the probability of the --target or, without
@@ -224,25 +223,12 @@ class InjectStates(Request, frozen=True, kw_only=True):
             rng=session.settings.rng,
             cancel=session.cancel,
         )
-        place = Placed(
-            name=vector.name,
-            position=transplant.position,
-            token=asked[0].tokens[transplant.position],
-            layer=vector.layers[0],
-            site=transplant.site,
-            norm=float(transplant.state.norm()),
-            replaced=0.0,
-            cosine=None,
-            came_from=origin.token,
-            reaches=layer_map.reaches_below > 0,
-            reaches_below=layer_map.reaches_below,
-        )
         return InjectedByLayer(
             encoded=asked[0],
             adds=self.add,
             scale=self.scale,
             inputs=self.per_layer_inputs,
-            place=place,
+            place=transplant.mapped(asked[0].tokens[transplant.position], layer_map.reaches_below),
             measure="activation" if observe else "kl" if aim is None else "probability",
             observed=observe[0] if observe else None,
             target=aim,

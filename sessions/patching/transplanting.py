@@ -190,6 +190,22 @@ class Transplant:
             )
         return cls(vector, state * scale, into, where, position, adds)
 
+    def mapped(self, token: str, reaches_below: int) -> Placed:
+        """Its place, which holds `token`, in a map over all layers: what stood there differs from layer to layer."""
+        return Placed(
+            name=self.vector.name,
+            position=self.position,
+            token=token,
+            layer=self.vector.layers[0],
+            site=self.site,
+            norm=float(self.state.norm()),
+            replaced=0.0,
+            cosine=None,
+            came_from="" if self.vector.origin is None else self.vector.origin.token,
+            reaches=reaches_below > 0,
+            reaches_below=reaches_below,
+        )
+
     def injection(self, state: Tensor, inputs: dict[int, Tensor]) -> Injection:
         return Injection(self.layer, self.site, self.position, state, self.adds, inputs)
 
