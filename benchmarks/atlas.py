@@ -16,7 +16,7 @@ import torch
 
 from benchmarks import injecting
 from benchmarks.measuring import THREADS, Figure, in_turns, report, surroundings
-from sessions.atlas.building import Building, Plan, build, plan
+from sessions.atlas.building import AtlasPlan, Building, build, plan
 from sessions.atlas.folding import Running, bytes_of, working_bytes
 from sessions.events import finished
 from sessions.model.opening import OpenModel, open_model
@@ -90,7 +90,7 @@ def later(opened: OpenModel) -> Figure:
 
 
 @torch.inference_mode()
-def passed(opened: OpenModel, planned: Plan, texts: Iterable[str]) -> None:
+def passed(opened: OpenModel, planned: AtlasPlan, texts: Iterable[str]) -> None:
     """Run texts through the model, without the head, in the batches that an atlas is built in."""
     rows = [plain_ids(opened.tokenizer, text)[: planned.length] for text in texts]
     for part in batches([len(ids) for ids in rows], planned.batch):

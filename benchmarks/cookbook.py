@@ -90,7 +90,7 @@ def run(file: CommandFile, home: Path) -> Run:
                 if isinstance(event, Failed):
                     done.failed = event
                 done.said.setdefault(number, []).append(event)
-        except script.Stopped:
+        except script.ScriptStopped:
             pass
     done.seconds = perf_counter() - start
     return done

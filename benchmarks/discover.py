@@ -14,8 +14,8 @@ import torch
 
 from benchmarks.measuring import THREADS, Figure, in_turns, report, surroundings
 from sessions.circuits.attributing import attribute
-from sessions.circuits.choosing import Choice
-from sessions.circuits.discovery import Discovery, Question, Scope, Way, discover
+from sessions.circuits.discovery import AttributionOptions, Discovery, DiscoveryQuestion, Scope, discover
+from sessions.circuits.pruning import CircuitSize
 from sessions.circuits.rules import Attention
 from sessions.events import finished
 from sessions.model.info import Encoded, Prompt, Token
@@ -59,8 +59,10 @@ def raw_pass(opened: OpenModel, ids: tuple[int, ...]) -> torch.Tensor:
 
 def found(opened: OpenModel, encoded: Encoded, attention: Attention) -> Discovery:
     """The circuit of the reference file's question."""
-    question = Question((Token(AUSTIN.target_id, " Austin"),), Token(AUSTIN.counterfactual_id, " Houston"))
-    return discover(opened, encoded, question, choice=Choice(200), scope=Scope(), how=Way(attention=attention))
+    question = DiscoveryQuestion((Token(AUSTIN.target_id, " Austin"),), Token(AUSTIN.counterfactual_id, " Houston"))
+    return discover(
+        opened, encoded, question, choice=CircuitSize(200), scope=Scope(), how=AttributionOptions(attention=attention)
+    )
 
 
 def reference(opened: OpenModel) -> list[Figure]:

@@ -12,8 +12,8 @@ import torch
 
 from benchmarks.measuring import THREADS, Figure, in_turns, report, surroundings
 from sessions.events import finished
-from sessions.interventions.treating import treated
-from sessions.interventions.treatment import Treatment
+from sessions.interventions.hooking import intervening
+from sessions.interventions.intervention import Intervention
 from sessions.model.generation import Decoding, generate
 from sessions.model.info import Encoded, Prompt
 from sessions.model.opening import OpenModel, open_model
@@ -60,8 +60,8 @@ def generation(opened: OpenModel, encoded: Encoded, neurons: tuple[Neuron, ...])
     plain = by_transformers(opened, encoded)
 
     def ours(multiplier: float | None) -> None:
-        rows = [Treatment(neurons if multiplier is not None else (), multiplier or 0.0)]
-        with treated(opened.anatomy, rows):
+        rows = [Intervention(neurons if multiplier is not None else (), multiplier or 0.0)]
+        with intervening(opened.anatomy, rows):
             finished(generate(opened.model, opened.tokenizer, [encoded.ids], Decoding(max_tokens=TOKENS)))
 
     seconds = in_turns(9, plain=plain, ours=partial(ours, None), ablated=partial(ours, 0.0))

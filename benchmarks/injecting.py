@@ -16,11 +16,11 @@ from benchmarks.measuring import Figure, Table
 from sessions.atlas.building import Building, plan
 from sessions.directions.findings import Origin
 from sessions.events import finished
-from sessions.interventions.answering import Asked
+from sessions.interventions.answering import ConditionedPrompt
 from sessions.interventions.arms import Condition
 from sessions.model.hooks import StateSite
 from sessions.model.info import Prompt
-from sessions.model.marking import marked
+from sessions.model.locate_word import marked
 from sessions.model.opening import OpenModel
 from sessions.model.tokens import encode
 from sessions.model.units import Neuron
@@ -102,7 +102,7 @@ def woken(opened: OpenModel, layer: int) -> list[tuple[Neuron, Origin]]:
 def changed_in_place(opened: OpenModel) -> int:
     """How many logits of a text change when what a site holds at a position is put there."""
     encoded = encode(opened.tokenizer, Prompt(text=INTO, chat=False))
-    asked: Asked = (encoded, Condition("baseline"))
+    asked: ConditionedPrompt = (encoded, Condition("baseline"))
     position = marked(encoded, AT).position
     places = [(layer, site) for layer in range(opened.anatomy.n_layers) for site in SITES]
     seen, plain = passed(opened, asked, [()], [position], states=places)

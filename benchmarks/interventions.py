@@ -16,10 +16,10 @@ from benchmarks.generate import TOKENS, by_transformers
 from benchmarks.measuring import THREADS, Figure, in_turns, report, surroundings
 from benchmarks.sweeping import killed
 from sessions.events import finished
-from sessions.interventions.answering import compare, under
+from sessions.interventions.answering import compare, running_rows
 from sessions.interventions.arms import Arm, Condition
+from sessions.interventions.intervention import Intervention, TokenScope
 from sessions.interventions.suppressing import Suppression
-from sessions.interventions.treatment import Treatment, Where
 from sessions.model.generation import Decoding, generate
 from sessions.model.info import Encoded, Prompt
 from sessions.model.opening import OpenModel, open_model
@@ -48,14 +48,14 @@ def conditions() -> list[Condition]:
     circuit = tuple(dict.fromkeys(Neuron(row[0], row[2]) for row in AUSTIN.top))[:50]
     first = circuit[:5]
     treatments = {
-        "baseline": Treatment(()),
-        "ablated": Treatment(circuit, 0.0),
-        "halved": Treatment(circuit, 0.5),
-        "amplified": Treatment(circuit, 2.0),
-        "shifted": Treatment(first, 1.0, (3.0,) * len(first)),
-        "shifted in what is generated": Treatment(first, 1.0, (3.0,) * len(first), Where("generated")),
-        "ablated in the prompt": Treatment(circuit, 0.0, where=Where("prompt")),
-        "ablated in the answer": Treatment(circuit, 0.0, where=Where("answer", marker=" is")),
+        "baseline": Intervention(()),
+        "ablated": Intervention(circuit, 0.0),
+        "halved": Intervention(circuit, 0.5),
+        "amplified": Intervention(circuit, 2.0),
+        "shifted": Intervention(first, 1.0, (3.0,) * len(first)),
+        "shifted in what is generated": Intervention(first, 1.0, (3.0,) * len(first), TokenScope("generated")),
+        "ablated in the prompt": Intervention(circuit, 0.0, where=TokenScope("prompt")),
+        "ablated in the answer": Intervention(circuit, 0.0, where=TokenScope("answer", marker=" is")),
     }
     return [Condition(name, (treatment,)) for name, treatment in treatments.items()]
 
@@ -81,10 +81,10 @@ def arms(opened: OpenModel, encoded: Encoded) -> list[Figure]:
 def gate(opened: OpenModel, encoded: Encoded) -> list[Figure]:
     """Steps whose logits have another bit while a gate is shut, of a text that never opens it."""
     neurons = tuple(Neuron(layer, index) for layer in range(30) for index in range(50))
-    shut = Condition("shut", (Treatment(neurons, 5.0, where=Where("answer", marker="no text has this")),))
+    shut = Condition("shut", (Intervention(neurons, 5.0, where=TokenScope("answer", marker="no text has this")),))
 
     def steps(condition: Condition) -> list[torch.Tensor]:
-        with under(opened, [(encoded, condition)]):
+        with running_rows(opened, [(encoded, condition)]):
             found = generate(opened.model, opened.tokenizer, [encoded.ids], Decoding(max_tokens=TOKENS))
             return [step.logits for step in found]
 

@@ -30,12 +30,12 @@ from msgspec import structs
 from torch import Tensor
 
 from benchmarks.measuring import THREADS, Figure, Table, report, surroundings
-from sessions.circuits import discovery, many
+from sessions.circuits import discovery, multi_prompt
 from sessions.circuits.agreement import Agreement, agreement
 from sessions.circuits.attributing import attribute
 from sessions.circuits.attribution import Attribution, Reference, place_of
-from sessions.circuits.cases import Case, settled
-from sessions.circuits.faithfulness import NONE, WHOLE, Curve, Run, curve, drawn, targets
+from sessions.circuits.cases import Case, resolve_targets
+from sessions.circuits.faithfulness import NONE, WHOLE, AblationRun, FaithfulnessCurve, curve, drawn, targets
 from sessions.circuits.recording import means
 from sessions.circuits.rules import Attention
 from sessions.circuits.verification import verify
@@ -129,13 +129,13 @@ def task(opened: OpenModel, name: str) -> Task:
 
 def cases(opened: OpenModel, file: str) -> tuple[Case, ...]:
     path = next(folder / file for folder in FOLDERS if (folder / file).exists())
-    return finished(settled(opened, read_prompts(path.read_bytes(), file)))
+    return finished(resolve_targets(opened, read_prompts(path.read_bytes(), file)))
 
 
 # ---- circuits
 
 
-def circuits(opened: OpenModel, task: Task) -> dict[str, Curve]:
+def circuits(opened: OpenModel, task: Task) -> dict[str, FaithfulnessCurve]:
     """The curve of each way to find a circuit, by its name, neurons ranked by magnitude; of the default ranked by the
     size of the mean, and with those first that are for the target, whatever the size of those against it; and of random
     neurons."""
@@ -147,14 +147,17 @@ def circuits(opened: OpenModel, task: Task) -> dict[str, Curve]:
     controls = {f"random {seed}": drawn(opened.anatomy, found[described(DEFAULT)], seed) for seed in range(CONTROLS)}
     curves = curves_of(opened, task, {**found, **controls})
     random = [curves.pop(name) for name in controls]
-    return {**curves, "random": Curve(_mean(each.kept for each in random), _mean(each.left for each in random))}
+    return {
+        **curves,
+        "random": FaithfulnessCurve(_mean(each.kept for each in random), _mean(each.left for each in random)),
+    }
 
 
-def attributed(opened: OpenModel, task: Task, way: Way) -> many.Gathered:
+def attributed(opened: OpenModel, task: Task, way: Way) -> multi_prompt.Aggregated:
     """Attributions of the neurons, gathered over the task's prompts."""
     method, attention, word = way
-    how = discovery.Way(method, attention, task.reference(word), steps=STEPS)
-    return finished(many.gather(opened, task.found_on, how))
+    how = discovery.AttributionOptions(method, attention, task.reference(word), steps=STEPS)
+    return finished(multi_prompt.attribute_prompts(opened, task.found_on, how))
 
 
 def ranking(values: Sequence[Tensor], signed: bool = False) -> tuple[Neuron, ...]:
@@ -168,10 +171,10 @@ def ranking(values: Sequence[Tensor], signed: bool = False) -> tuple[Neuron, ...
     return tuple(Neuron(layer, index) for layer, index in pairs)
 
 
-def curves_of(opened: OpenModel, task: Task, rankings: dict[str, tuple[Neuron, ...]]) -> dict[str, Curve]:
+def curves_of(opened: OpenModel, task: Task, rankings: dict[str, tuple[Neuron, ...]]) -> dict[str, FaithfulnessCurve]:
     runs = [NONE, WHOLE]
     for which in range(len(rankings)):
-        runs += [Run(which, size, removed) for removed in (False, True) for size in SIZES]
+        runs += [AblationRun(which, size, removed) for removed in (False, True) for size in SIZES]
     none, whole, *values = finished(targets(opened, task.others, list(rankings.values()), runs, task.aligned))
     count = len(SIZES)
     parts = [values[first : first + count] for first in range(0, len(values), count)]
@@ -184,7 +187,7 @@ def _mean(rows: Iterable[Sequence[float | None]]) -> tuple[float | None, ...]:
     return tuple(mean(each or 0.0 for each in column) for column in zip(*rows, strict=True))
 
 
-def circuits_table(opened: OpenModel, task: Task, curves: dict[str, Curve]) -> Table:
+def circuits_table(opened: OpenModel, task: Task, curves: dict[str, FaithfulnessCurve]) -> Table:
     whole = mean(case.target.value for case in task.others)
     return Table(
         f"circuits, {opened.info.name}, {task.name}: found on {len(task.found_on)} prompts, measured on "
@@ -194,7 +197,7 @@ def circuits_table(opened: OpenModel, task: Task, curves: dict[str, Curve]) -> T
     )
 
 
-def bars(curves: dict[str, Curve]) -> list[Figure]:
+def bars(curves: dict[str, FaithfulnessCurve]) -> list[Figure]:
     """What is asked of the default, on agreement on smollm2."""
     default = curves[described(DEFAULT)]
     kept, left = dict(zip(SIZES, _numbers(default.kept), strict=True)), dict(zip(SIZES, default.left, strict=True))

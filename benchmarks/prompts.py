@@ -15,15 +15,15 @@ import torch
 from torch import Tensor
 
 from benchmarks.measuring import THREADS, Figure, in_turns, report, surroundings
-from sessions.circuits import many
+from sessions.circuits import multi_prompt
 from sessions.circuits.attributing import attribute
-from sessions.circuits.cases import Case, settled
-from sessions.circuits.choosing import Choice
-from sessions.circuits.discovery import Discovery, Question, discover
+from sessions.circuits.cases import Case, resolve_targets
+from sessions.circuits.discovery import Discovery, DiscoveryQuestion, discover
+from sessions.circuits.pruning import CircuitSize
 from sessions.events import finished
 from sessions.model.opening import OpenModel, open_model
 from sessions.store import Store
-from sessions.texts.prompt_files import Asked
+from sessions.texts.prompt_files import PromptRecord
 
 #: Singular and plural of each, and what stands between it and the verb.
 _NOUNS = (("key", "keys"), ("teacher", "teachers"), ("picture", "pictures"), ("dog", "dogs"))
@@ -31,7 +31,9 @@ _BETWEEN = ("", " near the old cabinet", " that we bought last year", " of the f
 _VERBS = ((" is", " are"), (" was", " were"))
 
 ASKED = tuple(
-    Asked(prompt=f"The {nouns[number]}{between}", target=verbs[number], counterfactual=verbs[1 - number], raw=True)
+    PromptRecord(
+        prompt=f"The {nouns[number]}{between}", target=verbs[number], counterfactual=verbs[1 - number], raw=True
+    )
     for place, nouns in enumerate(_NOUNS)
     for between in _BETWEEN
     for number in (0, 1)
@@ -47,7 +49,7 @@ def main() -> None:
 
 def figures(opened: OpenModel) -> list[Figure]:
     """The time of all prompts together over that of one by one, and how far their numbers are apart."""
-    cases = finished(settled(opened, ASKED))
+    cases = finished(resolve_targets(opened, ASKED))
     seconds = in_turns(3, apart=partial(apart, opened, cases), together=partial(together, opened))
     name = f"{len(ASKED)} prompts together / one by one"
     return [
@@ -58,19 +60,19 @@ def figures(opened: OpenModel) -> list[Figure]:
 
 def together(opened: OpenModel) -> Discovery:
     """As `discover --prompts` does it, the targets settled as well."""
-    return finished(many.discover(opened, finished(settled(opened, ASKED)), choice=Choice(200)))
+    return finished(multi_prompt.discover(opened, finished(resolve_targets(opened, ASKED)), choice=CircuitSize(200)))
 
 
 def apart(opened: OpenModel, cases: tuple[Case, ...]) -> list[Discovery]:
     """As many calls of `discover`."""
-    asked = ((case.encoded, Question(case.target.tokens, case.target.counterfactual)) for case in cases)
-    return [discover(opened, encoded, question, choice=Choice(200)) for encoded, question in asked]
+    asked = ((case.encoded, DiscoveryQuestion(case.target.tokens, case.target.counterfactual)) for case in cases)
+    return [discover(opened, encoded, question, choice=CircuitSize(200)) for encoded, question in asked]
 
 
 def largest_difference(opened: OpenModel, cases: tuple[Case, ...]) -> float:
     sums = [alone(opened, case) for case in cases]
     means = (sum(site) / len(cases) for site in zip(*sums, strict=True))
-    found = finished(many.collapsed(opened, cases))
+    found = finished(multi_prompt.collapsed(opened, cases))
     return max(float((one - mean).abs().max()) for one, mean in zip(found, means, strict=True))
 
 

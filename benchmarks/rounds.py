@@ -29,14 +29,14 @@ from sessions.model.units import Neuron
 from sessions.session import Session
 from sessions.store import default_home
 from sessions.texts.sample_files import read_samples
-from sessions.training.findings import Plan
-from sessions.training.learning import Learner, State, adapted, learn
+from sessions.training.findings import TrainingPlan
+from sessions.training.learning import Learner, TrainingState, adapted, learn
 from sessions.training.losses import loss_of
 from sessions.training.projections import modules_of
 from sessions.training.recruits import Absorbing
 from sessions.training.round import Rounds
 from sessions.training.samples import Lesson, lessons_of
-from sessions.training.training import Job, train
+from sessions.training.training import RoundRequest, train
 
 SAMPLES = Path(commands.__file__).parent / "examples" / "lessons.jsonl"
 KILLS = 10
@@ -55,7 +55,7 @@ def lessons(found: OpenModel) -> tuple[Lesson, ...]:
 
 def step_ratio(found: OpenModel) -> Figure:
     """A step with recruits and suppression over the same step of PEFT."""
-    lesson, plan = lessons(found)[0], Plan(modules=modules_of(found.anatomy))
+    lesson, plan = lessons(found)[0], TrainingPlan(modules=modules_of(found.anatomy))
     with adapted(found, plan) as learner:
         optimizer = torch.optim.AdamW(learner.weights.values(), lr=1e-5)
 
@@ -78,12 +78,12 @@ def step_ratio(found: OpenModel) -> Figure:
 
 
 def _counted(learner: Learner, lesson: Lesson, absorbing: Absorbing) -> None:
-    learner.gradients([lesson], State(absorbing=absorbing))
+    learner.gradients([lesson], TrainingState(absorbing=absorbing))
 
 
 def held_is_zero(found: OpenModel) -> list[Figure]:
     """The largest activation, and the largest share of gradient, of a neuron that is held."""
-    plan = Plan(modules=modules_of(found.anatomy), rate=1e-3, epochs=1)
+    plan = TrainingPlan(modules=modules_of(found.anatomy), rate=1e-3, epochs=1)
     round_ = finished(learn(found, lessons(found), plan, HELD))
     scores = [by_layer[layer][index] for by_layer in round_.recruits.scores.values() for layer, index in _sites()]
     seen: list[float] = []
@@ -113,7 +113,7 @@ def _sites() -> list[tuple[int, int]]:
 
 def twice_the_same(found: OpenModel) -> Figure:
     """How many numbers differ between two rounds of one seed."""
-    plan = Plan(modules=("down_proj",), rate=1e-3, epochs=1)
+    plan = TrainingPlan(modules=("down_proj",), rate=1e-3, epochs=1)
     one, two = (finished(learn(found, lessons(found), plan, HELD)) for _ in range(2))
     differing = sum(
         int((row != two.recruits.scores[measure][layer]).sum())
@@ -124,9 +124,9 @@ def twice_the_same(found: OpenModel) -> Figure:
     return Figure("numbers that differ between two rounds of one seed", differing, 0, {})
 
 
-def _job(found: OpenModel) -> Job:
-    plan = Plan(modules=("down_proj",), rate=1e-3, epochs=4)
-    return Job(name="killed", lessons=lessons(found), plan=plan, suppressed=HELD, control=False)
+def _job(found: OpenModel) -> RoundRequest:
+    plan = TrainingPlan(modules=("down_proj",), rate=1e-3, epochs=4)
+    return RoundRequest(name="killed", lessons=lessons(found), plan=plan, suppressed=HELD, control=False)
 
 
 def child(home: Path, survives: int) -> None:

@@ -15,14 +15,14 @@ from time import perf_counter, sleep
 
 from benchmarks.measuring import THREADS, Figure
 from sessions.comparisons import sweep_files, sweeping
-from sessions.comparisons.sweeping import Chosen, Plan
+from sessions.comparisons.sweeping import Chosen, SweepPlan
 from sessions.events import finished
 from sessions.model.generation import Decoding, ending_ids
 from sessions.model.opening import OpenModel, open_model
 from sessions.model.tokens import encode
 from sessions.model.units import Neuron
 from sessions.store import Store
-from sessions.texts.prompt_files import Asked
+from sessions.texts.prompt_files import PromptRecord
 from tests.reference import AUSTIN
 
 KILLS = 10
@@ -35,12 +35,14 @@ TOKENS, BATCH = 6, 10
 CELLS = len(STATES) * (1 + len(SIZES) * len(MULTIPLIERS))
 
 
-def plan_of(opened: OpenModel) -> Plan:
+def plan_of(opened: OpenModel) -> SweepPlan:
     """The sweep: as many of the reference circuit's neurons as `SIZES` say."""
-    asked = [Asked(prompt=f"What is the capital of {state}?", seed=f"The capital of {state} is") for state in STATES]
+    asked = [
+        PromptRecord(prompt=f"What is the capital of {state}?", seed=f"The capital of {state} is") for state in STATES
+    ]
     encoded = [encode(opened.tokenizer, each.to_read()) for each in asked]
     neurons = tuple(dict.fromkeys(str(Neuron(row[0], row[2])) for row in AUSTIN.top))
-    return Plan(
+    return SweepPlan(
         dtype="float32",
         selections=tuple(Chosen(f"top{size}", neurons[:size]) for size in SIZES),
         multipliers=MULTIPLIERS,

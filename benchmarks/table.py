@@ -21,8 +21,8 @@ from sessions.model.info import Token
 from sessions.model.target import Target
 from sessions.model.units import Neuron
 from tests.circuits import circuit_of
-from workbench.app.board import EVERYTHING, Board
 from workbench.app.panes.neurons import NeuronsPane
+from workbench.app.session_view import EVERYTHING, SessionView
 
 ROWS, LAYERS, POSITIONS, WIDE = 1_000_000, 30, 40, 1536
 #: A value that the first row alone has.
@@ -57,7 +57,7 @@ class Million(App[None]):
 
     def __init__(self) -> None:
         super().__init__()
-        self._board = Board()
+        self._board = SessionView()
         self._board.circuit = circuit()
 
     def compose(self) -> ComposeResult:

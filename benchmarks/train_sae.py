@@ -30,7 +30,7 @@ from torch.nn.functional import normalize
 
 from benchmarks.measuring import THREADS, Figure, Table, report, surroundings
 from sessions.directions import sae_files
-from sessions.directions.features import About, Which
+from sessions.directions.features import AutoencoderAbout, Which
 from sessions.directions.sae import Autoencoder
 from sessions.events import finished
 from sessions.model.hooks import StateSite, on_states
@@ -170,7 +170,7 @@ def trained(
     rows = normalize(rows + 0.1 * torch.randn(size, width, generator=draw) / width**0.5, dim=-1)
     decoder, bias = rows.clone().requires_grad_(), centre.clone().requires_grad_()
     encoder, encoder_bias = rows.T.clone().requires_grad_(), torch.zeros(size, requires_grad=True)
-    about = About(
+    about = AutoencoderAbout(
         source="", architecture=kind, layer=layer, site=site, size=size, width=width, k=k if kind == "topk" else 0,
         model=opened.info.name, fingerprint=opened.info.fingerprint,
     )  # fmt: skip

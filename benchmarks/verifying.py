@@ -14,10 +14,10 @@ from functools import partial
 import torch
 
 from benchmarks.measuring import THREADS, Figure, in_turns, report, surroundings
-from sessions.circuits.verification import Verified, verify
+from sessions.circuits.verification import ExactEffects, verify
 from sessions.events import finished
-from sessions.interventions.treating import treated
-from sessions.interventions.treatment import Treatment
+from sessions.interventions.hooking import intervening
+from sessions.interventions.intervention import Intervention
 from sessions.model.info import Token
 from sessions.model.logits import value_of
 from sessions.model.opening import OpenModel, adopt, open_model
@@ -55,15 +55,15 @@ def figures(smollm2: OpenModel) -> list[Figure]:
     ]
 
 
-def verified(opened: OpenModel) -> Verified:
+def verified(opened: OpenModel) -> ExactEffects:
     return finished(verify(opened, AUSTIN.ids, NEURONS, TARGET))
 
 
 @torch.inference_mode()
-def value(opened: OpenModel, ids: Sequence[int], target: Target, treatment: Treatment | None = None) -> float:
+def value(opened: OpenModel, ids: Sequence[int], target: Target, treatment: Intervention | None = None) -> float:
     """The target's value in a pass over the whole prompt, under a treatment."""
     text = torch.tensor([ids])
-    with treated(opened.anatomy, [] if treatment is None else [treatment]):
+    with intervening(opened.anatomy, [] if treatment is None else [treatment]):
         out = opened.model(input_ids=text, use_cache=False, logits_to_keep=last_positions(1, text))
     return float(value_of(target, out.logits[0]))
 
@@ -71,7 +71,7 @@ def value(opened: OpenModel, ids: Sequence[int], target: Target, treatment: Trea
 def largest_difference(opened: OpenModel, ids: Sequence[int], neurons: Sequence[Neuron], target: Target) -> float:
     found = finished(verify(opened, ids, neurons, target))
     clean = value(opened, ids, target)
-    exact = [clean - value(opened, ids, target, Treatment((neuron,), 0.0)) for neuron in neurons]
+    exact = [clean - value(opened, ids, target, Intervention((neuron,), 0.0)) for neuron in neurons]
     return max(abs(effect - each) for effect, each in zip(found.effects, exact, strict=True))
 
 

@@ -179,7 +179,7 @@ class SaveAdapter(_OneAdapter, frozen=True, kw_only=True):
     force: Annotated[bool, Flag("replace that folder's files")] = False
 
     def run(self, session: Session) -> Steps[AdapterShown]:
-        from sessions.adapters.shelf import put_out
+        from sessions.adapters.adapter_store import put_out
         from sessions.model.background import in_background
 
         shelf, loaded = shelf_of(session), loaded_adapters(session).get(self.which)

@@ -10,13 +10,13 @@ from itertools import pairwise
 
 import click
 
-from commands.line import Word
+from commands.line import LineWord
 from commands.verb import Verb
 from commands.words import SelectionWord
 from sessions.circuits.selection import OPERATORS
 
 
-def action_at(actions: dict[str, Verb], given: Sequence[Word]) -> int | None:
+def action_at(actions: dict[str, Verb], given: Sequence[LineWord]) -> int | None:
     """Which of the words is the first that is neither an option of any of these sub-verbs nor its value."""
     for at, word in enumerate(given if actions else ()):
         if not is_option(word) and not awaited(actions, given[:at]):
@@ -24,7 +24,7 @@ def action_at(actions: dict[str, Verb], given: Sequence[Word]) -> int | None:
     return None
 
 
-def awaited(actions: dict[str, Verb], given: Sequence[Word]) -> bool:
+def awaited(actions: dict[str, Verb], given: Sequence[LineWord]) -> bool:
     """Whether the word behind these is the value of an option of one of these sub-verbs."""
     options = {name: option for verb in actions.values() for name, option in options_of(verb).items()}
     option = options.get(given[-1].text) if given and is_option(given[-1]) else None
@@ -35,9 +35,9 @@ def takes_selection(verb: Verb) -> bool:
     return any(isinstance(param.type, SelectionWord) for param in verb.params)
 
 
-def joined(plain: Iterable[Word]) -> list[Word]:
+def joined(plain: Iterable[LineWord]) -> list[LineWord]:
     """Words that selections hold together become one: `all - L24/*`, `L1/N2, L3/N4`, `(top10, L1/N2) & L1/*`."""
-    groups: list[list[Word]] = []
+    groups: list[list[LineWord]] = []
     open_ones = 0  # parentheses of the last group that are not closed yet
     for word in plain:
         closes = word.text in OPERATORS or word.text[:1] in (",", "&", ")")
@@ -50,15 +50,15 @@ def joined(plain: Iterable[Word]) -> list[Word]:
     return [group[0] if len(group) == 1 else _as_one(group) for group in groups]
 
 
-def ends_open(word: Word) -> bool:
+def ends_open(word: LineWord) -> bool:
     """Whether a selection goes on behind this word."""
     return word.text[-1:] in OPERATORS or word.text.count("(") > word.text.count(")")
 
 
-def _as_one(words: Sequence[Word]) -> Word:
+def _as_one(words: Sequence[LineWord]) -> LineWord:
     gaps = (" " * (word.start - before.end) for before, word in pairwise(words))
     rest = (piece for gap, word in zip(gaps, words[1:], strict=True) for piece in (gap, word.text))
-    return Word("".join([words[0].text, *rest]), words[0].start, words[-1].end, words[0].quoted)
+    return LineWord("".join([words[0].text, *rest]), words[0].start, words[-1].end, words[0].quoted)
 
 
 def options_of(verb: Verb) -> dict[str, click.Option]:
@@ -72,5 +72,5 @@ def is_choice(option: click.Option) -> bool:
     return option.is_flag and isinstance(option.flag_value, str)
 
 
-def is_option(word: Word) -> bool:
+def is_option(word: LineWord) -> bool:
     return word.text.startswith("--") and len(word.text) > 2 and not word.quoted

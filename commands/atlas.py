@@ -16,7 +16,7 @@ from commands.neuron import one_of
 from commands.ranges import Layers, LayersOrAll
 from commands.request import Arg, Flag, Opt, Request
 from commands.verb import verb
-from commands.words import Rows, SelectionWord, Whole
+from commands.words import RowsWord, SelectionWord, Whole
 from sessions.atlas.findings import TopRow
 from sessions.errors import UsageError
 from sessions.events import Steps
@@ -85,7 +85,7 @@ class BuildAtlas(Request, frozen=True):
             k=self.top or building.K,
             batch=self.batch or LARGEST_BATCH,
             memory=self.memory or building.MEMORY,
-            under=session.under(),
+            under=session.state_key(),
         )
         if self.force:
             unfinished.discard(path)
@@ -123,11 +123,11 @@ class ShowAtlas(Request, frozen=True):
 
     neuron: Annotated[str, Arg(SelectionWord(), "the neuron")]
     name: AtlasName = None
-    rows: Annotated[int | None, Opt(Rows(), "maxima of each sign to show (default: the setting rows)")] = None
+    rows: Annotated[int | None, Opt(RowsWord(), "maxima of each sign to show (default: the setting rows)")] = None
     force: OfAnother = False
 
     def run(self, session: Session) -> AtlasShown:
-        from sessions.atlas.telling import profile
+        from sessions.atlas.profiles import profile
 
         atlas, notes = session.saved.read_atlas(self.name or "", force=self.force)
         neuron = Neuron.parse(self.neuron) if session.model is None else one_of(session, self.neuron)
@@ -143,7 +143,7 @@ class RankAtlas(Request, frozen=True):
 
     layer: Annotated[tuple[int, int], Arg(Layers(), "the layer", metavar="LAYER")]
     name: AtlasName = None
-    rows: Annotated[int | None, Opt(Rows(), "neurons to show (default: the setting rows)")] = None
+    rows: Annotated[int | None, Opt(RowsWord(), "neurons to show (default: the setting rows)")] = None
     by: Annotated[
         Literal["magnitude", "positive"],
         Opt(BY, "rank by magnitude, or by the highest positive activation"),
@@ -151,7 +151,7 @@ class RankAtlas(Request, frozen=True):
     force: OfAnother = False
 
     def run(self, session: Session) -> AtlasTop:
-        from sessions.atlas.telling import peak, strongest
+        from sessions.atlas.profiles import peak, strongest
         from sessions.directions.lens import pushed
 
         number, last = self.layer

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from commands.choices import AGGREGATE, ALIGN, ATTENTION, METHOD, REFERENCE
 from commands.names import FileName
 from commands.request import Flag, Opt, Options
-from commands.words import Real, Text, Whole
+from commands.words import Real, TextWord, Whole
 from sessions.circuits.methods import DEFAULT, METHODS, check_options, listed
 from sessions.errors import UsageError
 from sessions.events import Steps
@@ -19,15 +19,15 @@ from sessions.session import Session
 
 if TYPE_CHECKING:
     from sessions.circuits.cases import Case
-    from sessions.circuits.choosing import Choice
-    from sessions.circuits.discovery import Way
-    from sessions.circuits.many import Gathering
+    from sessions.circuits.discovery import AttributionOptions
+    from sessions.circuits.multi_prompt import Aggregation
+    from sessions.circuits.pruning import CircuitSize
 
 #: The methods that --steps is for.
 STEPPED = listed(each.name for each in METHODS.values() if each.takes_steps)
 
 
-class Method(Options, frozen=True):
+class MethodOptions(Options, frozen=True):
     """How neurons are attributed, and what they are compared with."""
 
     group = "How"
@@ -44,12 +44,12 @@ class Method(Options, frozen=True):
             "what neurons are compared with: zero, mean, means:NAME or a prompt (default: zero; of many their mean)",
         ),
     ] = None
-    reference_seed: Annotated[str | None, Opt(Text(), "the seed of that prompt (default: this prompt's)")] = None
+    reference_seed: Annotated[str | None, Opt(TextWord(), "the seed of that prompt (default: this prompt's)")] = None
     steps: Annotated[int | None, Opt(Whole(2), f"passes of --method {STEPPED} (default: 16)")] = None
 
     def way(
         self, session: Session, over: Encoded | Sequence[Case], usual: str, *, force: bool
-    ) -> Steps[tuple[Way, list[str]]]:
+    ) -> Steps[tuple[AttributionOptions, list[str]]]:
         """How to attribute, and remarks on it.
 
         Args:
@@ -62,7 +62,7 @@ class Method(Options, frozen=True):
             ModelError: this model's family is out of reach of the method.
         """
         from sessions.circuits.attribution import STEPS
-        from sessions.circuits.discovery import Way
+        from sessions.circuits.discovery import AttributionOptions
 
         attention, reference, chosen = self.attention, self.reference or usual, METHODS[self.method]
         check_options(chosen, attention=attention, steps=self.steps, reference=kind(reference))
@@ -74,7 +74,7 @@ class Method(Options, frozen=True):
             attention = chosen.attention_by_default(session.settings.attention)
         compared, notes = yield from compared_with(session, over, reference, self.reference_seed, force=force)
         chosen.check_model(session.opened().anatomy, compared)
-        return Way(self.method, attention, compared, named(reference), self.steps or STEPS), notes
+        return AttributionOptions(self.method, attention, compared, named(reference), self.steps or STEPS), notes
 
 
 class ManyPrompts(Options, frozen=True):
@@ -107,13 +107,13 @@ class ManyPrompts(Options, frozen=True):
         assert self.prompts is not None
         return (yield from prompts_with_targets(session, self.prompts, self.raw, method, reference, batch))
 
-    def gathering(self, choice: Choice) -> Gathering:
+    def gathering(self, choice: CircuitSize) -> Aggregation:
         """How attributions become one.
 
         Raises:
             UsageError: the choice is by what is not aggregated.
         """
-        from sessions.circuits.many import Gathering
+        from sessions.circuits.multi_prompt import Aggregation
 
         if self.aggregate == "share" and (choice.percentage is not None or choice.cumulative is not None):
             raise UsageError(
@@ -121,4 +121,4 @@ class ManyPrompts(Options, frozen=True):
                 "choose with --top, and what counts in a prompt with --threshold",
             )
         usual = "mean" if self.align == "end" else "magnitude"
-        return Gathering(self.aggregate or usual, self.align == "end", self.threshold)  # type: ignore[arg-type]
+        return Aggregation(self.aggregate or usual, self.align == "end", self.threshold)  # type: ignore[arg-type]

@@ -13,7 +13,7 @@ from commands.prompting import NO_SWITCH
 from commands.request import Arg, Flag, Opt, Request
 from commands.vectors import taken_apart
 from commands.verb import verb
-from commands.words import Observed, Text, Whole
+from commands.words import ObservedWord, TextWord, Whole
 from sessions.errors import UsageError
 from sessions.events import Steps
 from sessions.interventions.arms import Condition
@@ -25,7 +25,7 @@ from sessions.store import Key
 
 if TYPE_CHECKING:
     from sessions.atlas.atlas import By, Maximum
-    from sessions.interventions.answering import Asked
+    from sessions.interventions.answering import ConditionedPrompt
     from sessions.model.hooks import StateSite
 
 FAMILY = "Hidden states"
@@ -48,8 +48,10 @@ class Capture(Request, frozen=True):
     """
 
     name: Annotated[str, Arg(SavedName("vector"), "the name to save it under")]
-    neuron: Annotated[str | None, Arg(Observed(), "with --from: the neuron whose strongest place is meant")] = None
-    text: Annotated[str | None, Opt(Text(), "the text to read (default: the session's prompt)", flag="--prompt")] = None
+    neuron: Annotated[str | None, Arg(ObservedWord(), "with --from: the neuron whose strongest place is meant")] = None
+    text: Annotated[
+        str | None, Opt(TextWord(), "the text to read (default: the session's prompt)", flag="--prompt")
+    ] = None
     atlas: Annotated[
         str | None, Opt(SavedName("atlas"), "an atlas, atlas:NAME: the text that woke the neuron most", flag="--from")
     ] = None
@@ -57,7 +59,7 @@ class Capture(Request, frozen=True):
         Literal["magnitude", "positive"] | None,
         Opt(BY, "with --from: what most is, magnitude (the default) or the highest positive activation"),
     ] = None
-    at: Annotated[str | None, Opt(Text(), "a word of the text, or a position; -1, the last, unless given")] = None
+    at: Annotated[str | None, Opt(TextWord(), "a word of the text, or a position; -1, the last, unless given")] = None
     nth: Annotated[int | None, Opt(Whole(), "which one, where the word stands there several times")] = None
     layer: Annotated[int | None, Opt(Whole(0), "the layer (with --from, the neuron's own)")] = None
     site: Annotated[Literal["resid_pre", "resid_post", "mlp_out", "attn_out"], Opt(STATE, "where in the layer")] = (
@@ -101,7 +103,7 @@ class Capture(Request, frozen=True):
             layer,
             self.site,
             neuron=str(chosen) if self.atlas is not None else "",
-            suppressed=session.under(),
+            suppressed=session.state_key(),
             cancel=session.cancel,
         )
         named = vector.named(self.name, vector.model, vector.fingerprint)
@@ -119,7 +121,9 @@ def _one(session: Session, text: str) -> Neuron:
     return neurons[0]
 
 
-def _in_atlas(session: Session, name: str, neuron: Neuron, by: By, force: bool) -> tuple[Asked, int, Maximum]:
+def _in_atlas(
+    session: Session, name: str, neuron: Neuron, by: By, force: bool
+) -> tuple[ConditionedPrompt, int, Maximum]:
     """The text that woke a neuron most, as far as the place where it did, and that place."""
     from sessions.directions.findings import Origin
     from sessions.model.tokens import token_text
@@ -153,7 +157,7 @@ def text_of(
 
 def marked_in(encoded: Encoded, word: str, nth: int | None, notes: list[str]) -> int:
     """The position a word means in a text; what should be said of it is put to the notes."""
-    from sessions.model.marking import marked
+    from sessions.model.locate_word import marked
 
     mark = marked(encoded, word, nth)
     if mark.note:

@@ -17,10 +17,10 @@ from sessions.events import Steps, Text
 from sessions.interventions.arms import Condition, unopened
 from sessions.model.info import Conversation, Encoded, Prompt
 from sessions.results import Forgotten, HistoryShown, Said
-from sessions.session import Reading, Session
+from sessions.session import LastOutput, Session
 
 if TYPE_CHECKING:
-    from sessions.comparisons.chatting import Reply
+    from sessions.comparisons.chatting import ChatReply
     from sessions.model.generation import Decoding
 
 FAMILY = "Chat"
@@ -67,7 +67,7 @@ class Say(Request, frozen=True):
         if reply.arm.text or reply.arm.stopped != "nan":
             conversation = gone_on(conversation, said, reply, _in_force(session))
             session.history = conversation
-        session.reading = Reading(text=reply.answer, logits=reply.logits)
+        session.last_output = LastOutput(text=reply.answer, logits=reply.logits)
         notes, baseline = list(hashes(self.text)), ""
         if self.compared and reply.arm.stopped != "cancelled":
             try:
@@ -89,7 +89,7 @@ class Say(Request, frozen=True):
         )
 
 
-def _silently(steps: Steps[Reply]) -> Steps[Reply]:
+def _silently(steps: Steps[ChatReply]) -> Steps[ChatReply]:
     """The same steps without the text as it grows: another one stands there."""
     reply = None
     with closing(steps):
@@ -122,7 +122,7 @@ def _in_force(session: Session) -> str:
     return ", ".join(filter(None, [*(treatment.said for treatment in session.live), suppressed]))
 
 
-def _remarks(session: Session, encoded: Encoded, reply: Reply, decoding: Decoding) -> list[str]:
+def _remarks(session: Session, encoded: Encoded, reply: ChatReply, decoding: Decoding) -> list[str]:
     """What a user should know of a reply that did not end by itself."""
     context = session.opened().anatomy.context
     full = context is not None and len(encoded.ids) + decoding.max_tokens > context

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-from commands.attributing import ManyPrompts, Method
+from commands.attributing import ManyPrompts, MethodOptions
 from commands.fields import Batch
 from commands.neuron import atlas_at_hand
 from commands.ranges import Layers, Positions
 from commands.request import Arg, Excludes, Flag, Needs, Opt, Options, Request
 from commands.verb import verb
 from commands.verification import agreed, measured
-from commands.words import Real, Rows, SelectionWord, Token, Whole
+from commands.words import Real, RowsWord, SelectionWord, TokenWord, Whole
 from sessions.circuits.methods import METHODS
 from sessions.errors import UsageError
 from sessions.events import Progress, Steps
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from sessions.atlas.atlas import Atlas
     from sessions.atlas.findings import Peak
     from sessions.circuits.cases import Case
-    from sessions.circuits.choosing import Choice
-    from sessions.circuits.discovery import Discovery, Question, Scope, Way
+    from sessions.circuits.discovery import AttributionOptions, Discovery, DiscoveryQuestion, Scope
+    from sessions.circuits.pruning import CircuitSize
 
 FAMILY = "Circuits"
 
@@ -47,7 +47,7 @@ class HowMany(Options, frozen=True):
     ] = None
     per_layer: Annotated[int | None, Opt(Whole(), "first reduce each layer to its strongest so many")] = None
 
-    def choice(self, session: Session) -> Choice:
+    def choice(self, session: Session) -> CircuitSize:
         return choice_of(session, self.top, self.percentage, self.cumulative, self.per_layer)
 
 
@@ -57,14 +57,14 @@ class OnePrompt(Options, frozen=True):
     group = "One prompt"
 
     vs: Annotated[
-        str | None, Opt(Token(), "explain the difference to this token (default: the strongest other one)")
+        str | None, Opt(TokenWord(), "explain the difference to this token (default: the strongest other one)")
     ] = None
     target_only: Annotated[bool, Flag("explain the target's logit alone, not a difference")] = False
     sequence: Annotated[bool, Flag("explain the log-probability of the whole text, all its tokens")] = False
 
-    def question(self, session: Session, target: str | None) -> tuple[Question, list[str]]:
+    def question(self, session: Session, target: str | None) -> tuple[DiscoveryQuestion, list[str]]:
         """What to explain, as tokens, and remarks on how it was read."""
-        from sessions.circuits.discovery import Question
+        from sessions.circuits.discovery import DiscoveryQuestion
 
         tokens, notes = ((), []) if target is None else _tokens(session, target, whole=self.sequence)
         others, more = ((), []) if self.vs is None else _tokens(session, self.vs, whole=False, as_target=False)
@@ -73,7 +73,9 @@ class OnePrompt(Options, frozen=True):
                 f"the target and its counterfactual are the same token, {tokens[0].text!r}",
                 "choose another --vs, or leave it out for the strongest other token",
             )
-        question = Question(tokens, others[0] if others else None, alone=self.target_only, sequence=self.sequence)
+        question = DiscoveryQuestion(
+            tokens, others[0] if others else None, alone=self.target_only, sequence=self.sequence
+        )
         return question, notes + more
 
 
@@ -140,12 +142,12 @@ class Discover(Request, frozen=True):
     and --aggregate share ranks neurons by how many prompts they reach it in (1 percent, unless another is given).
     """
 
-    target: Annotated[str | None, Arg(Token(), "the next token to explain; without it, the likeliest one")] = None
+    target: Annotated[str | None, Arg(TokenWord(), "the next token to explain; without it, the likeliest one")] = None
     one: OnePrompt = OnePrompt()
     many: ManyPrompts = ManyPrompts()
     limits: HowMany = HowMany()
     which: WhichNeurons = WhichNeurons()
-    how: Method = Method()
+    how: MethodOptions = MethodOptions()
     no_verify: Annotated[bool, Flag("do not measure the exact effect of each neuron found")] = False
     batch: Batch = None
     force: Annotated[bool, Flag("compare with means:NAME of another model")] = False
@@ -178,8 +180,10 @@ class Discover(Request, frozen=True):
         circuit, notes = session.use_circuit(circuit), (*notes, *found.notes)
         return Discovered(circuit=circuit, candidates=found.candidates, agreement=agreement, notes=notes)
 
-    def _on_many(self, session: Session) -> Steps[tuple[Discovery, Way, tuple[Case, ...], tuple[str, ...]]]:
-        from sessions.circuits import many
+    def _on_many(
+        self, session: Session
+    ) -> Steps[tuple[Discovery, AttributionOptions, tuple[Case, ...], tuple[str, ...]]]:
+        from sessions.circuits import multi_prompt
         from sessions.model.rows import LARGEST_BATCH
 
         choice, given = self.limits.choice(session), self.how.reference or "zero"
@@ -188,7 +192,7 @@ class Discover(Request, frozen=True):
         cases, notes = yield from self.many.cases(session, self.how.method, given, self.batch)
         way, remarks = yield from self.how.way(session, cases, usual_reference(session, len(cases)), force=self.force)
         scope, left_out = yield from self.which.scope(session)
-        found = yield from many.discover(
+        found = yield from multi_prompt.discover(
             session.opened(),
             cases,
             choice=choice,
@@ -200,7 +204,9 @@ class Discover(Request, frozen=True):
         )
         return found, way, cases, (*notes, *left_out, *remarks)
 
-    def _on_one(self, session: Session) -> Steps[tuple[Discovery, Way, tuple[Case, ...], tuple[str, ...]]]:
+    def _on_one(
+        self, session: Session
+    ) -> Steps[tuple[Discovery, AttributionOptions, tuple[Case, ...], tuple[str, ...]]]:
         from sessions.circuits.discovery import discovering
 
         choice, method = self.limits.choice(session), METHODS[self.how.method]
@@ -265,13 +271,13 @@ def choice_of(
     percentage: float | None,
     cumulative: float | None,
     per_layer: int | None,
-) -> Choice:
+) -> CircuitSize:
     """How many neurons to keep; a line that sets no limit of its own gets the setting's."""
-    from sessions.circuits.choosing import Choice
+    from sessions.circuits.pruning import CircuitSize
 
     if top is None and percentage is None and cumulative is None:
         top = session.settings.top
-    return Choice(top, percentage, cumulative, per_layer)
+    return CircuitSize(top, percentage, cumulative, per_layer)
 
 
 def range_of(session: Session, layers: tuple[int, int] | str | None) -> range | None:
@@ -293,7 +299,7 @@ class ListNeurons(Request, frozen=True):
     """
 
     selection: Annotated[str, Arg(SelectionWord(), "which neurons (default: the whole circuit)")] = "all"
-    rows: Annotated[int | None, Opt(Rows(), "rows to show at most (default: the setting rows)")] = None
+    rows: Annotated[int | None, Opt(RowsWord(), "rows to show at most (default: the setting rows)")] = None
     tokens: Annotated[int, Opt(Whole(1, 100), "tokens to show that each neuron pushes up and down")] = 3
 
     def run(self, session: Session) -> Steps[NeuronTable]:
@@ -333,7 +339,7 @@ def _over_corpus(atlas: Atlas | None, neuron: Neuron) -> tuple[Peak | None, floa
     found = None if atlas is None or not atlas.covers(neuron) else atlas.strongest(neuron)
     if atlas is None or found is None:
         return None, None
-    from sessions.atlas.telling import peak
+    from sessions.atlas.profiles import peak
 
     return peak(found), float(atlas.layer(neuron.layer).rate[neuron.index])
 

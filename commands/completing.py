@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from commands.arranging import action_at, awaited, ends_open, is_choice, is_option, joined, options_of, takes_selection
 from commands.grammar import words_of
-from commands.line import Word
+from commands.line import LineWord
 from commands.verb import DEFAULTS, VERBS, Verb, actions_of
 from sessions.lines import quoted
 
@@ -39,7 +39,9 @@ def complete(line: str, cursor: int | None = None, session: Session | None = Non
     end = given[-1].end if given else 0
     if before[end:].strip():  # a comment
         return []
-    *earlier, current = given if given and end == len(before) else (*given, Word("", len(before), len(before), False))
+    *earlier, current = (
+        given if given and end == len(before) else (*given, LineWord("", len(before), len(before), False))
+    )
     if not earlier:
         found = [(name, about) for name, about in summaries().items() if name.startswith(current.text)]
         return [Completion(current.start, name, about) for name, about in sorted(found)]
@@ -61,7 +63,7 @@ def summaries() -> dict[str, str]:
     return {head: ", ".join(actions_of(head)) or about for head, about in found.items()}
 
 
-def _completed(verb: Verb, earlier: Sequence[Word], current: Word, session: Session | None) -> list[Completion]:
+def _completed(verb: Verb, earlier: Sequence[LineWord], current: LineWord, session: Session | None) -> list[Completion]:
     options = options_of(verb)
     name, equals, value = current.text.partition("=")
     if is_option(current) and equals:
@@ -98,10 +100,10 @@ def _meanings(
 
 
 def _expected(
-    verb: Verb, options: dict[str, click.Option], earlier: Sequence[Word]
+    verb: Verb, options: dict[str, click.Option], earlier: Sequence[LineWord]
 ) -> tuple[click.Parameter | None, tuple[str, ...]]:
     """The parameter that the next word belongs to, and the plain words before it."""
-    plain: list[Word] = []
+    plain: list[LineWord] = []
     waiting: click.Option | None = None
     for word in earlier:
         if is_option(word):

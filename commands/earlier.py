@@ -21,7 +21,7 @@ from sessions.store import LONGEST_NAME, Key, check_model, now
 
 if TYPE_CHECKING:
     from sessions.earlier.published_lora import Lora
-    from sessions.earlier.published_round import Trained
+    from sessions.earlier.published_round import PublishedRound
     from sessions.edits.edit import Edit
 
 #: Neurons of an atlas's JSON that are shown.
@@ -32,7 +32,7 @@ def pickle_imported(session: Session, asked: FileImport) -> Saved | FileShown:
     """What a pickle holds, saved as what it can be used as; nothing in it is run."""
     from sessions.earlier.published import Data, Signature, read
     from sessions.earlier.published_lora import Lora
-    from sessions.earlier.published_round import Trained
+    from sessions.earlier.published_round import PublishedRound
 
     asked.refuse(("layer",), "is for the maxima of an atlas (.json)")
     if asked.name is not None and asked.name.kind == "means":
@@ -56,7 +56,7 @@ def pickle_imported(session: Session, asked: FileImport) -> Saved | FileShown:
     if isinstance(contents, Preset):
         name = asked.named("preset", lambda stem: session.store.free("preset", stem))
         return _preset(session, asked, contents, name)
-    if isinstance(contents, Trained):
+    if isinstance(contents, PublishedRound):
         return _round(session, asked, contents)
     return _edit(session, asked, contents)
 
@@ -77,7 +77,7 @@ def _edit(session: Session, asked: FileImport, edit: Edit) -> Saved:
 
 def _lora(session: Session, asked: FileImport, lora: Lora) -> Saved:
     """The factors of a LoRA as an adapter that is kept; it fits the open model."""
-    from sessions.adapters.shelf import About
+    from sessions.adapters.adapter_store import AdapterAbout
     from sessions.adapters.wrapping import plain_modules
     from sessions.edits.adapters import check_fit
 
@@ -85,7 +85,7 @@ def _lora(session: Session, asked: FileImport, lora: Lora) -> Saved:
     modules = {name for name, _ in plain_modules(opened.model)}
     config, weights = lora.as_peft(modules, asked.of_pickles.alpha, str(asked.path))
     name = asked.named("adapter", shelf.free)
-    about = About(
+    about = AdapterAbout(
         name=name,
         model=opened.info.name,
         fingerprint=opened.info.fingerprint,
@@ -104,7 +104,7 @@ def _preset(session: Session, asked: FileImport, preset: Preset, name: str) -> S
     return asked.kept(session, Key("preset", name), preset, f"{len(preset)} neurons: preset {name}")
 
 
-def _round(session: Session, asked: FileImport, trained: Trained) -> Saved:
+def _round(session: Session, asked: FileImport, trained: PublishedRound) -> Saved:
     """A round without its adapter, and what it held at zero as a preset."""
     from sessions.training.recruits import TOP
     from sessions.training.round import Rounds
@@ -124,12 +124,12 @@ def _round(session: Session, asked: FileImport, trained: Trained) -> Saved:
 
 def _means(session: Session, asked: FileImport, key: Key) -> Saved:
     """Mean activations in a pickle, kept as means; they are those of the open model."""
-    from sessions.circuits.means import About, Means
+    from sessions.circuits.means import Means, MeansAbout
     from sessions.earlier.published_means import means_in
 
     opened = session.opened()
     name, layers = means_in(asked.path.expanduser().absolute(), asked.of_pickles.key)
-    means = Means(About(over=f"{name} of {asked.path.name}"), layers)
+    means = Means(MeansAbout(over=f"{name} of {asked.path.name}"), layers)
     means.check(opened.anatomy)
     return asked.kept(session, key, means, f"a reference: discover --reference {key}")
 

@@ -18,10 +18,10 @@ from sessions.errors import UsageError
 from sessions.events import Progress, Steps
 from sessions.interventions.arms import Condition, shifts
 from sessions.results import Compared, EditInspected, EditRow, EditsShown
-from sessions.session import Reading, Session
+from sessions.session import LastOutput, Session
 
 if TYPE_CHECKING:
-    from sessions.comparisons.beside import State
+    from sessions.comparisons.weight_states import State
     from sessions.edits.edit import Edit
     from sessions.edits.ledger import Ledger
 
@@ -190,7 +190,7 @@ def in_states(
     pushes: bool = False,
 ) -> Steps[Compared]:
     """The session's prompt answered in several states of the weights, each with its name; the first is the baseline."""
-    from sessions.comparisons.beside import beside
+    from sessions.comparisons.weight_states import beside
 
     encoded, target = session.encoded(), target_of(session)
     arms, logits = yield from beside(
@@ -202,7 +202,7 @@ def in_states(
         target=target,
         cancel=session.cancel,
     )
-    session.reading = Reading(text=arms[-1].text, baseline=arms[0].text, logits=logits[-1])
+    session.last_output = LastOutput(text=arms[-1].text, baseline=arms[0].text, logits=logits[-1])
     return Compared(
         verb=verb_name,
         selection=selection,

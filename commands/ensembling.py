@@ -98,8 +98,8 @@ class CombineAdapters(Request, frozen=True):
             raise UsageError(f"--density says nothing to {self.combination}", "it keeps all numbers")
 
     def run(self, session: Session) -> Steps[Ensembled]:
+        from sessions.adapters.adapter_store import AdapterAbout
         from sessions.adapters.ensembling import How, ensemble, read_members
-        from sessions.adapters.shelf import About
         from sessions.edits.adapters import check_fit
 
         opened, shelf = session.opened(), shelf_of(session)
@@ -111,7 +111,7 @@ class CombineAdapters(Request, frozen=True):
             for member in members:
                 check_fit(member.contents, opened.model, member.name)
             made = yield from ensemble(members, How(self.combination, self.rank, density, session.settings.rng))
-            about = About(name=name, model=info.name, fingerprint=info.fingerprint, command=line)
+            about = AdapterAbout(name=name, model=info.name, fingerprint=info.fingerprint, command=line)
             shelf.write(made.config, made.weights, about, force=self.force)
             with session.edits().without([each.number for each in leaving.values() if each.on]):
                 shown = yield from put_on(session, name, 1.0, line, self.force, notes)

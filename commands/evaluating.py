@@ -18,7 +18,7 @@ from commands.names import FileName
 from commands.prompting import decoded
 from commands.request import Arg, Flag, Opt, Request
 from commands.verb import verb
-from commands.words import Listed, Text, Whole
+from commands.words import ListWord, TextWord, Whole
 from sessions.errors import Cancelled, UsageError
 from sessions.events import Steps
 from sessions.files.disk import check_target, read_file, write_file
@@ -26,8 +26,8 @@ from sessions.results import Evaluated
 from sessions.session import Session
 
 if TYPE_CHECKING:
-    from sessions.evaluation.running import Plan
-    from sessions.evaluation.scores import Reply, Score
+    from sessions.evaluation.running import EvaluationPlan
+    from sessions.evaluation.scores import Score, TaskReply
 
 FAMILY = "Edits"
 #: Where texts are kept that no file is named for.
@@ -36,7 +36,7 @@ FOLDER = "evaluations"
 NONE = "none"
 
 
-class ArmNames(Listed):
+class ArmNames(ListWord):
     """Arms of an evaluation, with commas between them."""
 
     name = "arms"
@@ -102,7 +102,7 @@ class Evaluate(Request, frozen=True):
     ] = None
     max_tokens: MaxTokens = None
     stop: Annotated[
-        tuple[str, ...], Opt(Text(), "end a reply before this text; may be given several times", many=True)
+        tuple[str, ...], Opt(TextWord(), "end a reply before this text; may be given several times", many=True)
     ] = ()
     raw: Annotated[bool, Flag("read all prompts without the chat template")] = False
     batch: Annotated[int | None, Opt(Whole(), "replies generated at once, which bounds the memory (default: 32)")] = (
@@ -125,7 +125,7 @@ class Evaluate(Request, frozen=True):
         sources = session.arm_sources()
         arms = arms_of(sources, self.arms or usual(sources))
         plan, notes = self._plan(session, pushes=any(arm.pushes for arm in arms))
-        done: list[Reply] = []
+        done: list[TaskReply] = []
         try:
             scores, replies = yield from run(session.opened(), plan, arms, done.extend, cancel=session.cancel)
         except Cancelled as cancelled:
@@ -135,7 +135,7 @@ class Evaluate(Request, frozen=True):
             raise
         _write(path, [reply for row in zip(*replies, strict=True) for reply in row], self.force)
         result = self._result(session, plan, scores, replies, path, notes)
-        session.reading = replace(session.reading, scores=_readings(result))
+        session.last_output = replace(session.last_output, scores=_readings(result))
         return result
 
     def _target(self, session: Session) -> Path:
@@ -153,10 +153,10 @@ class Evaluate(Request, frozen=True):
             raise UsageError(f"'{self.keep}' is the file of tasks", "keep the texts in another")
         return self.keep
 
-    def _plan(self, session: Session, *, pushes: bool) -> tuple[Plan, list[str]]:
+    def _plan(self, session: Session, *, pushes: bool) -> tuple[EvaluationPlan, list[str]]:
         """What is answered, and remarks on it; `pushes` says that an arm may be stuck on a token."""
         from sessions.comparisons.sweeping import ROWS
-        from sessions.evaluation.running import Plan, read
+        from sessions.evaluation.running import EvaluationPlan, read
         from sessions.evaluation.tasks import read_tasks
         from sessions.evaluation.unrelated import unrelated
         from sessions.texts.corpus import Corpus
@@ -175,14 +175,14 @@ class Evaluate(Request, frozen=True):
         if decoding.guard:
             notes.append("the stutter guard is on in every arm")
         documents = () if self.unrelated == NONE else unrelated(opened, Corpus(self.unrelated or ""))
-        return Plan(tasks, tuple(encoded), decoding, documents, session.in_force, self.batch or ROWS), notes
+        return EvaluationPlan(tasks, tuple(encoded), decoding, documents, session.in_force, self.batch or ROWS), notes
 
     def _result(
         self,
         session: Session,
-        plan: Plan,
+        plan: EvaluationPlan,
         scores: Sequence[Score],
-        replies: Sequence[Sequence[Reply]],
+        replies: Sequence[Sequence[TaskReply]],
         path: Path,
         notes: Sequence[str],
     ) -> Evaluated:
@@ -212,5 +212,5 @@ def _readings(result: Evaluated) -> dict[str, float]:
     return found if last.ratio is None else found | {"perplexity": last.ratio}
 
 
-def _write(path: Path, replies: Sequence[Reply], force: bool) -> None:
+def _write(path: Path, replies: Sequence[TaskReply], force: bool) -> None:
     write_file(path, b"".join(msgspec.json.encode(reply) + b"\n" for reply in replies), force=force)

@@ -249,7 +249,7 @@ def _actual(session: Session, subject: str) -> Any:
     Raises:
         UsageError: nothing of the kind is there yet.
     """
-    reading = session.reading
+    reading = session.last_output
     if subject not in _SUBJECTS:
         return _part(session, subject)
     if subject in ("text", "baseline"):
@@ -292,11 +292,11 @@ def _part(session: Session, subject: str) -> Any:
 def _score(session: Session, subject: str) -> float:
     """A number of the last evaluation."""
     name = subject.removeprefix(_EVALUATED)
-    if not session.reading.scores:
+    if not session.last_output.scores:
         raise UsageError("there is no evaluation yet", "make one: evaluate tasks.jsonl")
-    if name not in session.reading.scores:
+    if name not in session.last_output.scores:
         raise UsageError(f"the last evaluation has no {name}", "it takes two arms: evaluate FILE --arms base,edit")
-    return session.reading.scores[name]
+    return session.last_output.scores[name]
 
 
 def _likeliest(session: Session) -> str:
@@ -318,6 +318,6 @@ def _probability(session: Session, text: str) -> tuple[float, tuple[str, ...]]:
 
 
 def _logits(session: Session) -> Tensor:
-    if session.reading.logits is None:
+    if session.last_output.logits is None:
         raise UsageError("there is no next-token distribution yet", "type top, generate, or ablate a circuit")
-    return session.reading.logits
+    return session.last_output.logits

@@ -140,7 +140,7 @@ def _content(session: Session, key: Key | None, format: str) -> tuple[bytes, tup
         left_out = ("llama.cpp has no direction at layer 0: it is left out",) if 0 in found.layers else ()
         return write_gguf(found), left_out
     if format == "json":
-        from sessions.atlas.telling import reference
+        from sessions.atlas.profiles import reference
 
         return reference(found), ()
     return read_file(session.store.path(key.kind, key.name)), ()  # its own file, which has just been found in order

@@ -22,7 +22,7 @@ from sessions.references import ENOUGH, corpus, kept_means, means_named
 from sessions.results import Faithfulness, FaithfulnessRow
 from sessions.session import Session
 from sessions.store import Key
-from sessions.texts.prompt_files import Asked
+from sessions.texts.prompt_files import PromptRecord
 from sessions.texts.prompt_sources import prompts_in
 
 if TYPE_CHECKING:
@@ -134,12 +134,12 @@ def _cases(
     session: Session, circuit: Circuit, file: Path | None, raw: bool, batch: int
 ) -> Steps[tuple[tuple[Case, ...], list[str]]]:
     """What is measured on, and remarks on it."""
-    from sessions.circuits.cases import remarks, settled
+    from sessions.circuits.cases import remarks, resolve_targets
 
     if file is None and not circuit.prompts:
         return (yield from _own(session, circuit, batch)), []
     asked = circuit.prompts if file is None else prompts_in(file, raw).prompts
-    cases = yield from settled(session.opened(), asked, batch=batch, cancel=session.cancel)
+    cases = yield from resolve_targets(session.opened(), asked, batch=batch, cancel=session.cancel)
     behind = [case for case in cases if case.target.value <= 0]
     notes = list(remarks(session.opened(), cases))
     if file is None:
@@ -155,7 +155,7 @@ def _cases(
 
 def _own(session: Session, circuit: Circuit, batch: int) -> Steps[tuple[Case, ...]]:
     """The one prompt that the circuit was found on."""
-    from sessions.circuits.cases import settled
+    from sessions.circuits.cases import resolve_targets
 
     target, hint = circuit.target, "name a file of prompts: faithfulness keys.jsonl"
     if target.sequence:
@@ -164,7 +164,7 @@ def _own(session: Session, circuit: Circuit, batch: int) -> Steps[tuple[Case, ..
         raise UsageError("the circuit does not say which tokens it explains", hint)
     read = explained(session)
     other = "" if target.counterfactual is None else target.counterfactual.text
-    asked = Asked(
+    asked = PromptRecord(
         prompt=read.prompt.text,
         target=target.tokens[0].text,
         counterfactual=other,
@@ -173,7 +173,7 @@ def _own(session: Session, circuit: Circuit, batch: int) -> Steps[tuple[Case, ..
         system=read.prompt.system,
         thinking=read.prompt.thinking,
     )
-    (case,) = yield from settled(session.opened(), [asked], batch=batch, cancel=session.cancel)
+    (case,) = yield from resolve_targets(session.opened(), [asked], batch=batch, cancel=session.cancel)
     return (replace(case, encoded=read, target=case.target if target.counterfactual is None else target),)
 
 
@@ -214,7 +214,7 @@ def _held(
     else:
         texts, which = corpus(session)
         notes.append("the built-in texts are unlike this prompt: --means FILE, of prompts like it, says more")
-    opened, home, under = session.opened(), session.home, session.under()
+    opened, home, under = session.opened(), session.home, session.state_key()
     found = yield from means(opened, texts, home, session.cancel, aligned=True, under=under, batch=batch)
     return found, f"its mean over {which}", notes
 

@@ -10,7 +10,7 @@ from msgspec import structs
 
 from commands.names import ArtifactName, FileName
 from commands.request import Arg, Flag, Opt, Options, Request
-from commands.words import Gain, Text, Whole
+from commands.words import Gain, TextWord, Whole
 from sessions.errors import UsageError
 from sessions.results import Saved
 from sessions.session import Session
@@ -32,7 +32,7 @@ class OfPickles(Options, frozen=True):
     beta: Annotated[
         float | None, Opt(Gain(), "the same of the neuron that cuts the loop; 0 leaves it out (default: the file's)")
     ] = None
-    key: Annotated[str | None, Opt(Text(), "of a file with several means: the key of those that are meant")] = None
+    key: Annotated[str | None, Opt(TextWord(), "of a file with several means: the key of those that are meant")] = None
 
 
 class FileImport(Request, frozen=True):

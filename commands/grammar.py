@@ -15,11 +15,11 @@ import click
 from msgspec import Struct
 
 from commands.arranging import action_at, is_choice, is_option, joined, options_of, takes_selection
-from commands.line import Word, is_text, words
+from commands.line import LineWord, is_text, words
 from commands.verb import DEFAULTS, Verb, actions_of
 from commands.verb import TEXTS as TEXTS
 from commands.verb import VERBS as VERBS
-from commands.words import Placed
+from commands.words import PlacedText
 from sessions.errors import UsageError
 
 #: The modules of verbs, in the order of `help`. A verb is there once its module is in this list.
@@ -42,7 +42,7 @@ def _registered() -> None:
 _registered()
 
 
-def words_of(line: str, *, unfinished: bool = False) -> tuple[Word, ...]:
+def words_of(line: str, *, unfinished: bool = False) -> tuple[LineWord, ...]:
     """The words of a line, as `line.words` has them."""
     return words(line, unfinished=unfinished, texts=TEXTS)
 
@@ -118,7 +118,7 @@ def _no_action(head: str, action: str, actions: Iterable[str]) -> tuple[str, str
     return (f"{head} has no '{action}'" if action else f"{head} needs a word more"), hint
 
 
-def _chosen(first: Word, rest: list[Word]) -> tuple[Verb, list[Word]]:
+def _chosen(first: LineWord, rest: list[LineWord]) -> tuple[Verb, list[LineWord]]:
     """The verb of a line, and the words that are left for it. The word that names a sub-verb is the first plain one."""
     actions = actions_of(first.text)
     at = action_at(actions, rest)
@@ -135,11 +135,11 @@ def _chosen(first: Word, rest: list[Word]) -> tuple[Verb, list[Word]]:
     return default, rest
 
 
-def _arranged(verb: Verb, given: Sequence[Word]) -> list[str]:
+def _arranged(verb: Verb, given: Sequence[LineWord]) -> list[str]:
     """The words as click wants them: options first, then `--`, then everything that is plain text."""
     options = options_of(verb)
     before: list[str] = []
-    plain: list[Word] = []
+    plain: list[LineWord] = []
     chosen: dict[str, str] = {}  # of flags that set one parameter between them
     waiting = list(reversed(given))
     while waiting:
@@ -156,7 +156,7 @@ def _arranged(verb: Verb, given: Sequence[Word]) -> list[str]:
                 raise UsageError(f"{verb.name} takes {first} or {name}, not both", "leave one of them out", word.start)
             before.append(word.text)
         elif equals:
-            before += [name, Placed(value, word.start + len(name) + 1)]
+            before += [name, PlacedText(value, word.start + len(name) + 1)]
         elif waiting and not is_option(waiting[-1]):
             before += [name, _placed(waiting.pop())]
         else:
@@ -164,8 +164,8 @@ def _arranged(verb: Verb, given: Sequence[Word]) -> list[str]:
     return [*before, "--", *map(_placed, joined(plain) if takes_selection(verb) else plain)]
 
 
-def _placed(word: Word) -> Placed:
-    return Placed(word.text, word.start + word.quoted)
+def _placed(word: LineWord) -> PlacedText:
+    return PlacedText(word.text, word.start + word.quoted)
 
 
 def _nearest_option(verb: Verb, name: str, options: dict[str, Any]) -> str:

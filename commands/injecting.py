@@ -13,7 +13,7 @@ from commands.prompting import decoded
 from commands.ranges import ALL_LAYERS, LayersOrAll
 from commands.request import Arg, Excludes, Flag, Opt, Request
 from commands.verb import verb
-from commands.words import Length, Listed, Number, Observed, Text, Token, Whole
+from commands.words import Length, ListWord, NumberWord, ObservedWord, TextWord, TokenWord, Whole
 from sessions.errors import ArtifactError, UsageError
 from sessions.events import Steps
 from sessions.interventions.arms import Condition, shifts
@@ -21,10 +21,10 @@ from sessions.model.info import Encoded
 from sessions.model.target import Target
 from sessions.model.units import Neuron
 from sessions.results import Injected, InjectedByLayer
-from sessions.session import Reading, Session
+from sessions.session import LastOutput, Session
 
 if TYPE_CHECKING:
-    from sessions.interventions.answering import Asked
+    from sessions.interventions.answering import ConditionedPrompt
     from sessions.patching.transplanting import Transplant
 
 #: Neurons that are observed at most.
@@ -55,9 +55,9 @@ class InjectStates(Request, frozen=True, kw_only=True):
     either, KL in nats of the next token from the source's.
     """
 
-    names: Annotated[tuple[str, ...], Arg(Listed(), "captured vectors, as many as places", metavar="NAME,…")]
-    into: Annotated[str | None, Opt(Text(), "the text to put them into (default: the session's prompt)")] = None
-    at: Annotated[tuple[str, ...], Opt(Listed(), "where in it: words, or positions, with commas between them")]
+    names: Annotated[tuple[str, ...], Arg(ListWord(), "captured vectors, as many as places", metavar="NAME,…")]
+    into: Annotated[str | None, Opt(TextWord(), "the text to put them into (default: the session's prompt)")] = None
+    at: Annotated[tuple[str, ...], Opt(ListWord(), "where in it: words, or positions, with commas between them")]
     nth: Annotated[int | None, Opt(Whole(), "which one, where a word stands there several times")] = None
     layer: Annotated[int | None, Opt(Whole(0), "the layer to put them at (default: the one they are from)")] = None
     layers: Annotated[
@@ -69,11 +69,11 @@ class InjectStates(Request, frozen=True, kw_only=True):
         Opt(STATE, "where in the layer (default: where they are from)"),
     ] = None
     add: Annotated[bool, Flag("add them to what stands there instead of replacing it")] = False
-    scale: Annotated[float, Opt(Number(), "times how much")] = 1.0
+    scale: Annotated[float, Opt(NumberWord(), "times how much")] = 1.0
     observe: Annotated[
-        str | None, Opt(Observed(), "neurons to read at the place (default: those the source woke most)")
+        str | None, Opt(ObservedWord(), "neurons to read at the place (default: those the source woke most)")
     ] = None
-    target: Annotated[str | None, Opt(Token(), "a token whose probability to show as the next one")] = None
+    target: Annotated[str | None, Opt(TokenWord(), "a token whose probability to show as the next one")] = None
     per_layer_inputs: Annotated[bool, Flag("swap the per-layer embeddings of the position as well")] = False
     max_tokens: Annotated[int | None, Opt(Length(), "tokens to generate at most", also="--generate")] = None
     raw: Annotated[bool, Flag("read the text as it stands, without the chat template")] = False
@@ -145,7 +145,7 @@ class InjectStates(Request, frozen=True, kw_only=True):
     def _beside(
         self,
         session: Session,
-        asked: Asked,
+        asked: ConditionedPrompt,
         transplants: Sequence[Transplant],
         observe: tuple[Neuron, ...],
         aim: Target | None,
@@ -170,7 +170,7 @@ class InjectStates(Request, frozen=True, kw_only=True):
         decoding = decoded(session, max_tokens=self.max_tokens, length=len(encoded.ids))
         with injected(opened.anatomy, plan.rows):
             arms, logits = yield from compare(opened, encoded, conditions, decoding, target=aim, cancel=session.cancel)
-        session.reading = Reading(text=arms[1].text, baseline=arms[0].text, logits=logits[1])
+        session.last_output = LastOutput(text=arms[1].text, baseline=arms[0].text, logits=logits[1])
         return Injected(
             encoded=encoded,
             adds=self.add,
@@ -181,13 +181,13 @@ class InjectStates(Request, frozen=True, kw_only=True):
             target=aim,
             arms=arms,
             shifts=shifts(arms[0], arms[1]),
-            notes=(*notes, *remarks(opened.anatomy, transplants, observe, session.under())),
+            notes=(*notes, *remarks(opened.anatomy, transplants, observe, session.state_key())),
         )
 
     def _by_layer(
         self,
         session: Session,
-        asked: Asked,
+        asked: ConditionedPrompt,
         transplant: Transplant,
         layers: range,
         observe: tuple[Neuron, ...],

@@ -16,16 +16,22 @@ from commands.names import TextsOrMeans
 from commands.prompting import decoded
 from commands.request import Arg, Flag, Flags, Needs, Opt, Request
 from commands.verb import verb
-from commands.words import Gain, Number, SelectionWord, Word
+from commands.words import Gain, NumberWord, SelectionWord, Word
 from sessions.circuits.doubts import doubts_of
 from sessions.errors import UsageError
 from sessions.events import Steps
 from sessions.interventions.arms import Condition, remarks, shifts
-from sessions.interventions.treatment import Treatment, beside_live, refuse_overlaps, sites_of, without_suppressed
+from sessions.interventions.intervention import (
+    Intervention,
+    beside_live,
+    refuse_overlaps,
+    sites_of,
+    without_suppressed,
+)
 from sessions.model.units import Neuron
 from sessions.references import corpus, kept_means
 from sessions.results import Compared, WorkingSet
-from sessions.session import Reading, Session
+from sessions.session import LastOutput, Session
 from sessions.store import Key
 
 if TYPE_CHECKING:
@@ -40,17 +46,17 @@ UNTOUCHED = "untouched"
 
 
 @dataclass(frozen=True)
-class Change:
+class ActivationChange:
     """What a line asks for: the name of its arm, what is done, to what, and remarks."""
 
     name: str
-    treatment: Treatment
+    treatment: Intervention
     selection: str
     scope: str
     notes: tuple[str, ...] = ()
 
 
-class Intervention(Request, frozen=True, kw_only=True):
+class InterventionVerb(Request, frozen=True, kw_only=True):
     """A change of neurons that is shown beside the model without it, or stays in force."""
 
     selection: Annotated[str, Arg(SelectionWord(), "which neurons")]
@@ -82,7 +88,7 @@ class Intervention(Request, frozen=True, kw_only=True):
 
 
 @verb("ablate", family=FAMILY, example=("ablate top50", "ablate all - L24/* --mean", "ablate top10 --live --generated"))
-class Ablate(Intervention, frozen=True, kw_only=True):
+class Ablate(InterventionVerb, frozen=True, kw_only=True):
     """Switch neurons off and show what the model says without them.
 
     The text with the neurons at zero appears beside the untouched one, with the shift of the
@@ -121,18 +127,18 @@ class Ablate(Intervention, frozen=True, kw_only=True):
 
 
 @verb("amplify", family=FAMILY, example=("amplify top10 3", "amplify all 2 --answer"))
-class Amplify(Intervention, frozen=True, kw_only=True):
+class Amplify(InterventionVerb, frozen=True, kw_only=True):
     """Multiply neurons by a factor (2 unless given) and show what changes."""
 
     selection: Annotated[str, Arg(SelectionWord(), "which neurons (default: the whole circuit)")] = "all"
-    factor: Annotated[float, Arg(Number(), "times how much")] = 2.0
+    factor: Annotated[float, Arg(NumberWord(), "times how much")] = 2.0
 
     def arm(self) -> tuple[str, float, float]:
         return f"amplified ×{self.factor:g}", self.factor, 0.0
 
 
 @verb("shift", family=FAMILY, example=("shift L24/N1005 5 --generated", "shift preset:calm -2 --live"))
-class ShiftNeurons(Intervention, frozen=True, kw_only=True):
+class ShiftNeurons(InterventionVerb, frozen=True, kw_only=True):
     """Add a constant to neurons, whatever they are, and show what changes.
 
     What is written can then fall into a loop: the setting guard, unless off, forbids a third identical token
@@ -146,7 +152,7 @@ class ShiftNeurons(Intervention, frozen=True, kw_only=True):
 
 
 @verb("set-to", family=FAMILY, example=("set-to L24/N1005 5 --generated", "set-to L24/N1005 0.5 --positions 3-7"))
-class SetTo(Intervention, frozen=True, kw_only=True):
+class SetTo(InterventionVerb, frozen=True, kw_only=True):
     """Hold neurons at a value, whatever they would be, and show what changes."""
 
     gain: Annotated[float, Arg(Gain(), "what they are held at", metavar="VALUE")]
@@ -186,20 +192,20 @@ class Arms(Request, frozen=True):
         return (yield from _compared(session, "arms", changes, self.max_tokens))
 
 
-def _arm(session: Session, line: str) -> Steps[Change]:
+def _arm(session: Session, line: str) -> Steps[ActivationChange]:
     """One arm of many, from the line that would make it alone."""
     from commands.grammar import VERBS, parse  # which is made of the verbs here
 
     if line.strip() == UNTOUCHED:
-        return Change(UNTOUCHED, Treatment((), label=UNTOUCHED), "", "")
+        return ActivationChange(UNTOUCHED, Intervention((), label=UNTOUCHED), "", "")
     try:
         call = parse(line)
     except UsageError as error:
         hint = 'a line each: arms "ablate top10" "shift L24/N1005 5"' if " " not in line.strip() else error.hint
         raise UsageError(f"the arm '{line}': {error.message}", hint) from error
     asked = VERBS[call.verb].request(call.params)
-    if not isinstance(asked, Intervention):
-        known = [name for name, each in VERBS.items() if issubclass(each.kind, Intervention)]
+    if not isinstance(asked, InterventionVerb):
+        known = [name for name, each in VERBS.items() if issubclass(each.kind, InterventionVerb)]
         raise UsageError(f"the arm '{line}' is no intervention", f"one of: {', '.join(known)}, {UNTOUCHED}")
     if asked.live or asked.max_tokens is not None:
         raise UsageError(
@@ -212,7 +218,7 @@ def _arm(session: Session, line: str) -> Steps[Change]:
 # ---- from words to treatments
 
 
-def changed(session: Session, asked: Intervention) -> Steps[Change]:
+def changed(session: Session, asked: InterventionVerb) -> Steps[ActivationChange]:
     """What an intervention changes.
 
     Raises:
@@ -232,12 +238,12 @@ def changed(session: Session, asked: Intervention) -> Steps[Change]:
     if constant:
         constants = (constant,) * len(neurons)
     label = f"{name} {selection.text}" if where.everywhere else f"{name} {selection.text} {where}"
-    treatment = Treatment(neurons, multiplier, constants, where, label)
+    treatment = Intervention(neurons, multiplier, constants, where, label)
     if constants:
         treatment, more = without_suppressed(treatment, [neuron.site for neuron in session.suppressed])
         notes += more
     scope = str(where) if not where.everywhere else at
-    return Change(name, treatment, selection.text, scope, tuple(notes))
+    return ActivationChange(name, treatment, selection.text, scope, tuple(notes))
 
 
 def _places_of_another_prompt(session: Session) -> list[str]:
@@ -252,7 +258,7 @@ def _reference(session: Session, held: str, over: Path | Key | None, force: bool
     """Means, or one state of the neurons, and a remark on where they are from."""
     from sessions.circuits.attribution import Reference
     from sessions.circuits.recording import means
-    from sessions.comparisons.holding import drawn
+    from sessions.comparisons.ablation_values import drawn
 
     if isinstance(over, Key):
         if held != "mean":
@@ -261,7 +267,7 @@ def _reference(session: Session, held: str, over: Path | Key | None, force: bool
         return Reference(kept), notes
     texts, which = corpus(session, over)
     if held == "mean":
-        found = yield from means(session.opened(), texts, session.home, session.cancel, under=session.under())
+        found = yield from means(session.opened(), texts, session.home, session.cancel, under=session.state_key())
         return Reference(found), [f"held at means over {which}"]
     place = drawn(session.opened(), texts, session.settings.rng, session.cancel)
     return place.values, [f"held at what they were at position {place.position} of text {place.text + 1} of {which}"]
@@ -270,7 +276,9 @@ def _reference(session: Session, held: str, over: Path | Key | None, force: bool
 # ---- arms
 
 
-def _compared(session: Session, verb: str, changes: Sequence[Change], max_tokens: int | None) -> Steps[Compared]:
+def _compared(
+    session: Session, verb: str, changes: Sequence[ActivationChange], max_tokens: int | None
+) -> Steps[Compared]:
     """The baseline, which is the session as it stands, beside every change."""
     from sessions.comparisons.diverging import divergences
     from sessions.interventions.answering import compare
@@ -286,7 +294,7 @@ def _compared(session: Session, verb: str, changes: Sequence[Change], max_tokens
     found, logits = yield from compare(opened, encoded, conditions, decoding, target=target, cancel=session.cancel)
     kl = yield from divergences(opened, encoded, conditions, found[0].ids, cancel=session.cancel)
     found = tuple(structs.replace(arm, kl=each) for arm, each in zip(found, kl, strict=True))
-    session.reading = Reading(text=found[-1].text, baseline=found[0].text, logits=logits[-1])
+    session.last_output = LastOutput(text=found[-1].text, baseline=found[0].text, logits=logits[-1])
     return Compared(
         verb=verb,
         selection=changes[0].selection if verb != "arms" else f"{len(changes)} beside the baseline",

@@ -9,7 +9,7 @@ from commands.fields import Marker
 from commands.ranges import Spans
 from commands.request import Flags, Opt, Options
 from sessions.errors import UsageError
-from sessions.interventions.treatment import SEGMENTS, Region, Where
+from sessions.interventions.intervention import SEGMENTS, Region, TokenScope
 from sessions.model.info import Encoded
 from sessions.session import Session
 
@@ -38,7 +38,7 @@ class Limits(Options, frozen=True):
     ] = None
     marker: Marker = None
 
-    def where(self, session: Session, encoded: Encoded | None) -> Where:
+    def where(self, session: Session, encoded: Encoded | None) -> TokenScope:
         """The part of a text that they mean; positions from the end are those of the prompt, if there is one.
 
         Raises:
@@ -48,10 +48,10 @@ class Limits(Options, frozen=True):
         if self.region not in SEGMENTS:
             if self.marker is not None:
                 raise UsageError("--marker says where a thought ends", "give --thought or --answer with it")
-            return Where(self.region, spans)
+            return TokenScope(self.region, spans)
         if self.region == "answer" and self.marker is None and not thinks(session):
-            return Where("generated", spans)
-        return Where(self.region, spans, self.marker or closing(session))
+            return TokenScope("generated", spans)
+        return TokenScope(self.region, spans, self.marker or closing(session))
 
 
 def _of_template(session: Session) -> str:

@@ -30,7 +30,7 @@ _PLAIN = re.compile(r"\S*")
 _INSIDE = {'"': re.compile(r'(?:[^"\\]++|\\["\\nrt]|\\)*+'), "'": re.compile(r"[^']*+")}
 
 
-class Word(Struct, frozen=True):
+class LineWord(Struct, frozen=True):
     """A word of a line: its text without quotes, the columns it spans, whether it began with a quote.
 
     `open` is set where a quote was not closed.
@@ -43,7 +43,7 @@ class Word(Struct, frozen=True):
     open: bool = False
 
 
-def words(line: str, *, unfinished: bool = False, texts: Collection[str] = ()) -> tuple[Word, ...]:
+def words(line: str, *, unfinished: bool = False, texts: Collection[str] = ()) -> tuple[LineWord, ...]:
     """The words of a line. With `unfinished` nothing fails: an open quote reaches to the end.
 
     `texts` are the first words of lines whose other words are a text as it comes.
@@ -51,7 +51,7 @@ def words(line: str, *, unfinished: bool = False, texts: Collection[str] = ()) -
     Raises:
         UsageError: a quote is not closed, or something follows one that is; `column` says where.
     """
-    found: list[Word] = []
+    found: list[LineWord] = []
     at = 0
     while True:
         at = _end(_GAP, line, at)
@@ -66,23 +66,23 @@ def words(line: str, *, unfinished: bool = False, texts: Collection[str] = ()) -
         at = found[-1].end
 
 
-def _word(line: str, start: int, unfinished: bool) -> Word:
+def _word(line: str, start: int, unfinished: bool) -> LineWord:
     option = _OPTION.match(line, start)
     at = option.end() if option else start
     if line[at : at + 1] not in _INSIDE:
         end = _end(_PLAIN, line, at)
-        return Word(line[start:end], start, end, False)
+        return LineWord(line[start:end], start, end, False)
     quote, close = line[at], _end(_INSIDE[line[at]], line, at + 1)
     inside = line[at + 1 : close]
     text = line[start:at] + (_ESCAPE.sub(lambda match: _ESCAPES[match[1]], inside) if quote == '"' else inside)
     if close == len(line):
         if unfinished:
-            return Word(text, start, close, option is None, open=True)
+            return LineWord(text, start, close, option is None, open=True)
         raise UsageError(f"the quote at column {at + 1} is not closed", f"end it with {quote}", at)
     end = close + 1
     if not unfinished and end < len(line) and not line[end].isspace():
         raise UsageError("something follows a closing quote without a space", "put a space after it", end)
-    return Word(text, start, end, option is None)
+    return LineWord(text, start, end, option is None)
 
 
 def _end(pattern: re.Pattern[str], line: str, at: int) -> int:

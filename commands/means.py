@@ -72,7 +72,7 @@ class BuildMeans(Request, frozen=True):
             over,
             session.home,
             by_position=self.by_position,
-            under=session.under(),
+            under=session.state_key(),
             batch=self.batch or LARGEST_BATCH,
             cancel=session.cancel,
         )

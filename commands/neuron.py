@@ -105,7 +105,7 @@ def _profile(session: Session, neuron: Neuron) -> Profile | None:
     atlas = atlas_at_hand(session)
     if atlas is None or not atlas.covers(neuron):
         return None
-    from sessions.atlas.telling import profile
+    from sessions.atlas.profiles import profile
 
     return profile(atlas, neuron, most=PEAKS)
 
@@ -174,11 +174,11 @@ def _attributed(session: Session, circuit: Circuit | None) -> Steps[tuple[Encode
     import torch
 
     from sessions.circuits.attributing import attribute
-    from sessions.circuits.cases import settled
+    from sessions.circuits.cases import resolve_targets
     from sessions.circuits.methods import METHODS, within_reach
     from sessions.model.finite import locating
     from sessions.model.logits import value_of
-    from sessions.texts.prompt_files import Asked
+    from sessions.texts.prompt_files import PromptRecord
 
     opened, notes = session.opened(), []
     usual = within_reach(opened.anatomy)
@@ -192,14 +192,14 @@ def _attributed(session: Session, circuit: Circuit | None) -> Steps[tuple[Encode
             notes.append(f"attributed by {method} against zero; the circuit's own are by {circuit.method}")
     else:
         prompt = session.encoded().prompt
-        asked = Asked(
+        asked = PromptRecord(
             prompt=prompt.text,
             seed=prompt.seed,
             raw=not prompt.chat,
             system=prompt.system,
             thinking=prompt.thinking,
         )
-        (case,) = yield from settled(opened, [asked], cancel=session.cancel)
+        (case,) = yield from resolve_targets(opened, [asked], cancel=session.cancel)
         encoded, target = case.encoded, case.target
     with locating(opened, [encoded.ids]):
         attribution = attribute(

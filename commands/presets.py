@@ -12,11 +12,11 @@ from commands.limits import closing, thinks
 from commands.names import SavedName
 from commands.request import Arg, Flag, Needs, Opt, Options, Request
 from commands.verb import verb
-from commands.words import Listed as ListedWords
-from commands.words import Number
+from commands.words import ListWord as ListedWords
+from commands.words import NumberWord
 from sessions.errors import UsageError
+from sessions.interventions.intervention import SEGMENTS, refuse_overlaps
 from sessions.interventions.presets import REGIONS, Preset, check_fits, part, preset_of, treatments
-from sessions.interventions.treatment import SEGMENTS, refuse_overlaps
 from sessions.results import Listed, PresetShown, Saved
 from sessions.session import Session
 from sessions.store import Key
@@ -82,7 +82,7 @@ class ApplyPreset(Request, frozen=True):
     """
 
     name: Annotated[str, Arg(SavedName("preset"), "the preset's name")]
-    gain: Annotated[float | None, Opt(Number(), "make it that many times as strong: 0.5 is half")] = None
+    gain: Annotated[float | None, Opt(NumberWord(), "make it that many times as strong: 0.5 is half")] = None
     part: PartOf = PartOf()
     marker: Marker = None
     force: Annotated[bool, Flag("apply it even if it was made on another model")] = False

@@ -17,14 +17,14 @@ from commands.fields import Thinking
 from commands.names import ModelName
 from commands.request import Arg, Flag, Needs, Opt, Options, Request
 from commands.verb import verb
-from commands.words import SEEDS, Length, Prose, Real, Rows, Text, Token, Whole, Word
+from commands.words import SEEDS, Length, Prose, Real, RowsWord, TextWord, TokenWord, Whole, Word
 from sessions.events import Steps
 from sessions.interventions.arms import Condition, unopened
 from sessions.loaded_adapters import put_on_from
 from sessions.model.info import ModelInfo, Opening, Prompt, TokenChance, same_model
 from sessions.model.info import Token as TokenOfModel
 from sessions.results import Distribution, Generated, ModelOpened, PromptSet, Tokens
-from sessions.session import Reading, Session
+from sessions.session import LastOutput, Session
 
 if TYPE_CHECKING:
     from sessions.circuits.circuit import Circuit
@@ -233,7 +233,7 @@ class Generation(Options, frozen=True):
         int | None, Opt(Whole(0), "n-grams of this many tokens come only once; 0 allows all")
     ] = None
     stop: Annotated[
-        tuple[str, ...], Opt(Text(), "end the text before this; may be given several times", many=True)
+        tuple[str, ...], Opt(TextWord(), "end the text before this; may be given several times", many=True)
     ] = ()
 
     def decoding(self, session: Session, length: int | None = None) -> Decoding:
@@ -260,7 +260,7 @@ def _generated(session: Session, how: Generation) -> Steps[Generated]:
     (arm,), logits = yield from compare(
         session.opened(), encoded, [Condition("", session.in_force)], decoding, cancel=session.cancel
     )
-    session.reading = Reading(text=arm.text, logits=logits[0])
+    session.last_output = LastOutput(text=arm.text, logits=logits[0])
     return Generated(encoded=encoded, arm=arm, notes=tuple(unopened(arm)))
 
 
@@ -312,7 +312,7 @@ def decoded(
 class ShowTop(Request, frozen=True):
     """Show the likeliest next tokens after the prompt and seed."""
 
-    count: Annotated[int, Arg(Rows(), "how many tokens")] = 10
+    count: Annotated[int, Arg(RowsWord(), "how many tokens")] = 10
 
     def run(self, session: Session) -> Distribution:
         from sessions.model.distribution import likeliest
@@ -328,7 +328,7 @@ class Prob(Request, frozen=True):
     Of a text that is several tokens, the first is looked up, and a note says so.
     """
 
-    texts: Annotated[tuple[str, ...], Arg(Token(), 'tokens to look up, such as " Austin"', many=True)]
+    texts: Annotated[tuple[str, ...], Arg(TokenWord(), 'tokens to look up, such as " Austin"', many=True)]
 
     def run(self, session: Session) -> Distribution:
         found = [first_token(session, text, "shown") for text in self.texts]
@@ -349,20 +349,20 @@ def first_token(session: Session, text: str, which: str) -> tuple[TokenOfModel, 
 
 def _next(session: Session):  # type: ignore[no-untyped-def]
     """Logits of the next token, `[vocab]`, with what is live in force; kept as what `expect` speaks of."""
-    from sessions.interventions.answering import under
+    from sessions.interventions.answering import running_rows
     from sessions.model.distribution import next_logits
 
     opened, encoded = session.opened(), session.encoded()
-    with under(opened, [(encoded, Condition("", session.in_force))]):
+    with running_rows(opened, [(encoded, Condition("", session.in_force))]):
         logits = next_logits(opened, encoded.ids, session.cancel)
-    session.reading = replace(session.reading, logits=logits)
+    session.last_output = replace(session.last_output, logits=logits)
     return logits
 
 
 def _distribution(session: Session, ids: list[int] | tuple[int, ...]) -> Distribution:
     from sessions.model.distribution import chances
 
-    logits = session.reading.logits
+    logits = session.last_output.logits
     assert logits is not None
     found: tuple[TokenChance, ...] = chances(session.opened().tokenizer, logits, ids)
     return Distribution(encoded=session.encoded(), chances=found)

@@ -25,7 +25,7 @@ from sessions.session import Session
 from sessions.texts.prompt_sources import prompts_of
 
 if TYPE_CHECKING:
-    from sessions.atlas.quiet import Candidate, Levels
+    from sessions.atlas.quiet import Levels, QuietNeuron
 
 FAMILY = "Hidden states"
 
@@ -180,7 +180,7 @@ def _over_replies(
     return over, (found[0], found[1])
 
 
-def _rows(session: Session, found: list[Candidate]) -> tuple[QuietRow, ...]:
+def _rows(session: Session, found: list[QuietNeuron]) -> tuple[QuietRow, ...]:
     from sessions.directions.lens import pushed
 
     opened = session.opened()

@@ -13,7 +13,7 @@ from commands.names import FileName, Name, Prompts
 from commands.prompting import decoded
 from commands.request import Arg, Excludes, Flag, Needs, Opt, Options, Request
 from commands.verb import verb
-from commands.words import Observed, Real, Token, Word
+from commands.words import ObservedWord, Real, TokenWord, Word
 from sessions.errors import UsageError
 from sessions.events import Steps
 from sessions.model.info import Token as TokenOfModel
@@ -119,7 +119,7 @@ class Pushing(Options, frozen=True):
         float | None, Opt(Real(_MOST), "length of the up row (default: so that it is 1 where it should fire)")
     ] = None
     brake: Annotated[
-        str | None, Opt(Observed(), "a neuron of a later layer that pushes the token down once it was said")
+        str | None, Opt(ObservedWord(), "a neuron of a later layer that pushes the token down once it was said")
     ] = None
     beta: Annotated[float | None, Opt(Real(_MOST), "with --brake: how far it pushes down (default: as α)")] = None
 
@@ -150,8 +150,8 @@ class RewriteNeuron(Request, frozen=True, kw_only=True):
     L24/N7 0 0.5 1 2 varies α, in multiples of it, and a sweep of the brake varies β. undo takes the edit back.
     """
 
-    neuron: Annotated[str | None, Arg(Observed(), "the neuron to rewrite (default: a quiet one)")] = None
-    push: Annotated[str, Opt(Token(), "the token that it says, one piece, leading space and all")]
+    neuron: Annotated[str | None, Arg(ObservedWord(), "the neuron to rewrite (default: a quiet one)")] = None
+    push: Annotated[str, Opt(TokenWord(), "the token that it says, one piece, leading space and all")]
     firing: FiringPlaces = FiringPlaces()
     pushing: Pushing = Pushing()
     name: Annotated[str | None, Opt(Name(), "the name of the edit (default: rewrite-1, rewrite-2, …)", flag="--as")] = (

@@ -15,7 +15,7 @@ from commands.names import FileName, RoundName, SeriesName
 from commands.request import Arg, Flag, Needs, Opt, Request
 from commands.training import FAMILY, shown
 from commands.verb import verb
-from commands.words import Rows
+from commands.words import RowsWord
 from sessions.errors import ArtifactError
 from sessions.events import Steps
 from sessions.files.disk import write_file
@@ -123,7 +123,7 @@ class ShowRecruits(Request, frozen=True):
     """
 
     name: Annotated[str | None, Arg(RoundName(), "by name or number (default: the latest)", metavar="ROUND")] = None
-    top: Annotated[int, Opt(Rows(), "how many of the strongest to show")] = 30
+    top: Annotated[int, Opt(RowsWord(), "how many of the strongest to show")] = 30
     by: Annotated[Measure | None, Opt(MEASURE, "gradient (the default), largest, last or activation")] = None
 
     def run(self, session: Session) -> RecruitsShown:

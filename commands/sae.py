@@ -15,13 +15,13 @@ from commands.names import FileName, Name, SavedName
 from commands.prompting import decoded
 from commands.request import Arg, Excludes, Flag, Needs, Opt, Options, Request
 from commands.verb import verb
-from commands.words import SEEDS, Gain, Number, Rows, Text, Whole
+from commands.words import SEEDS, Gain, NumberWord, RowsWord, TextWord, Whole
 from sessions.directions.features import ARCHITECTURES, Which
 from sessions.errors import UsageError
 from sessions.events import Steps
 from sessions.interventions.arms import Condition, shifts
 from sessions.results import AutoencoderOpened, Compared, StateEncoded
-from sessions.session import Reading, Session
+from sessions.session import LastOutput, Session
 from sessions.store import Key
 
 if TYPE_CHECKING:
@@ -71,7 +71,9 @@ class StateAt(Options, frozen=True):
 
     group = "The state"
 
-    at: Annotated[str | None, Opt(Text(), "where in the prompt: a word, or a position (default: -1, the last)")] = None
+    at: Annotated[str | None, Opt(TextWord(), "where in the prompt: a word, or a position (default: -1, the last)")] = (
+        None
+    )
     nth: Annotated[int | None, Opt(Whole(), "which one, where the word stands there more than once")] = None
     vector: Annotated[str | None, Opt(SavedName("vector"), "a captured state in place of the prompt's own")] = None
 
@@ -102,7 +104,7 @@ class StateAt(Options, frozen=True):
             position,
             about.layer,
             about.site,  # type: ignore[arg-type]
-            suppressed=session.under(),
+            suppressed=session.state_key(),
             cancel=session.cancel,
         )
 
@@ -145,7 +147,7 @@ class EncodeState(OfAutoencoder, frozen=True):
     """
 
     where: StateAt = StateAt()
-    rows: Annotated[int | None, Opt(Rows(), "features to list (default: the setting rows)")] = None
+    rows: Annotated[int | None, Opt(RowsWord(), "features to list (default: the setting rows)")] = None
     feature: Annotated[int | None, Opt(Whole(0, SEEDS), "this feature alone")] = None
     save: Annotated[str | None, Opt(Name(), "save the reconstruction, or the feature's part of it, as a vector")] = None
     force: Annotated[bool, Flag("replace what has that name; use a vector of another model")] = False
@@ -218,7 +220,7 @@ class InjectReconstruction(OfAutoencoder, frozen=True):
 
     where: StateAt = StateAt()
     feature: Annotated[int | None, Opt(Whole(0, SEEDS), "this feature alone")] = None
-    scale: Annotated[float | None, Opt(Number(), "inject the feature at that many times its activation")] = None
+    scale: Annotated[float | None, Opt(NumberWord(), "inject the feature at that many times its activation")] = None
     value: Annotated[float | None, Opt(Gain(), "inject the feature at that activation, whatever its own is")] = None
     add: Annotated[bool, Flag("add the feature to the state, and do not put it in its place")] = False
     max_tokens: MaxTokens = None
@@ -268,7 +270,7 @@ class InjectReconstruction(OfAutoencoder, frozen=True):
         with injected(opened.anatomy, rows):
             kl = yield from divergences(opened, encoded, conditions, arms[0].ids, cancel=session.cancel)
         arms = tuple(structs.replace(arm, kl=each) for arm, each in zip(arms, kl, strict=True))
-        session.reading = Reading(text=arms[1].text, baseline=arms[0].text, logits=logits[1])
+        session.last_output = LastOutput(text=arms[1].text, baseline=arms[0].text, logits=logits[1])
         return Compared(
             verb=self.verb_name,
             selection=names[0],

@@ -44,14 +44,14 @@ HERE = "here"
 DEEPEST = 20
 
 
-class Line(Struct, frozen=True):
+class ScriptLine(Struct, frozen=True):
     """One command of a file, continued lines joined, and the number of its first line (from 1)."""
 
     number: int
     text: str
 
 
-class Stopped(WorkbenchError):
+class ScriptStopped(WorkbenchError):
     """A command file stopped at a line that failed; the failure itself has been told."""
 
     def __init__(self, message: str, failed: Failed) -> None:
@@ -74,7 +74,7 @@ def assignments(given: Iterable[str]) -> dict[str, str]:
     return values
 
 
-def read(path: Path, values: Mapping[str, str] | None = None, *, trust: bool = False) -> tuple[Line, ...]:
+def read(path: Path, values: Mapping[str, str] | None = None, *, trust: bool = False) -> tuple[ScriptLine, ...]:
     """The commands of a file, with `${name}` filled in; one that runs a model's own code only with `trust`.
 
     Raises:
@@ -88,7 +88,7 @@ def read(path: Path, values: Mapping[str, str] | None = None, *, trust: bool = F
     return commands_in(data, str(path), {HERE: str(path.absolute().parent)} | dict(values or {}), trust=trust)
 
 
-def commands_in(data: bytes, source: str, values: Mapping[str, str], *, trust: bool = False) -> tuple[Line, ...]:
+def commands_in(data: bytes, source: str, values: Mapping[str, str], *, trust: bool = False) -> tuple[ScriptLine, ...]:
     """The commands in a file's bytes. Raises as `read`; `source` is how a message names the file."""
     used: set[str] = set()
     found = []
@@ -102,7 +102,7 @@ def commands_in(data: bytes, source: str, values: Mapping[str, str], *, trust: b
         call = _checked(line, where)
         if not trust and (call.params.get("trust_remote_code") or call.params.get("trust")):
             raise UsageError(f"{where}: a command file cannot trust the code of a model by itself", _TRUSTED)
-        found.append(Line(number, line.strip()))
+        found.append(ScriptLine(number, line.strip()))
     unused = [name for name in values if name not in used and name != HERE]
     if unused:
         asked = ", ".join(sorted(used)) or "no values"
@@ -251,7 +251,7 @@ def play(session: Session, path: Path, values: Mapping[str, str] | None = None, 
         for done, line in enumerate(lines, 1):
             outcome = yield from _outcome(run(session, line.text, where=f"{path}:{line.number}"))
             if isinstance(outcome, Failed):
-                raise Stopped(f"{path} stopped at line {line.number}", outcome)
+                raise ScriptStopped(f"{path} stopped at line {line.number}", outcome)
             if isinstance(outcome.value, Quit):
                 return Ran(path=str(path), lines=done)
     finally:

@@ -18,7 +18,7 @@ from sessions.results import Strength, StrengthShown
 from sessions.session import Session
 
 if TYPE_CHECKING:
-    from sessions.edits.ledger import Entry
+    from sessions.edits.ledger import LedgerEntry
 
 LIVE, ALPHA, BETA = "live", "alpha", "beta"
 #: No strength is larger.
@@ -28,7 +28,7 @@ DIGITS = 6
 
 
 @dataclass(frozen=True)
-class Turn:
+class StrengthChange:
     """A strength, or with `step` how much more of it."""
 
     amount: float
@@ -46,15 +46,15 @@ class TurnWord(Word):
     name = "strength"
     shape = "X|+X|-X"
 
-    def read(self, text: str) -> Turn:
+    def read(self, text: str) -> StrengthChange:
         value = number_in(text)
         if not abs(value) <= MOST:
             raise UsageError(
                 f"'{text}' is not a strength", f"1.5, or a step such as +0.1 or -0.1; {MOST:g} is the most"
             )
-        return Turn(value, text.lstrip()[:1] in "+-")
+        return StrengthChange(value, text.lstrip()[:1] in "+-")
 
-    def said(self, value: Turn) -> str:
+    def said(self, value: StrengthChange) -> str:
         sign = "+" if value.step and not math.copysign(1.0, value.amount) < 0 else ""
         return sign + shortest(value.amount)
 
@@ -73,7 +73,9 @@ class TurnStrength(Request, frozen=True):
     In the app [ and ] are strength -0.1 and strength +0.1, { and } those of α, ( and ) those of β.
     """
 
-    turn: Annotated[Turn | None, Arg(TurnWord(), "1 is as it was made, +0.1 a step more", metavar="[X|+X|-X]")] = None
+    turn: Annotated[
+        StrengthChange | None, Arg(TurnWord(), "1 is as it was made, +0.1 a step more", metavar="[X|+X|-X]")
+    ] = None
     what: Annotated[
         str | None,
         Opt(
@@ -104,7 +106,7 @@ class TurnStrength(Request, frozen=True):
         return _edit(session, self.turn, what, self.name)
 
 
-def _live(session: Session, turn: Turn) -> StrengthShown:
+def _live(session: Session, turn: StrengthChange) -> StrengthShown:
     if not session.live:
         raise UsageError("nothing is live, so there is nothing to turn", "make something live: amplify top10 2 --live")
     before = session.live
@@ -116,7 +118,7 @@ def _live(session: Session, turn: Turn) -> StrengthShown:
     return StrengthShown(rows=rows)
 
 
-def _edit(session: Session, turn: Turn, what: str, name: str | None) -> StrengthShown:
+def _edit(session: Session, turn: StrengthChange, what: str, name: str | None) -> StrengthShown:
     number, entry = _meant(session, what, name)
     edit = entry.edit
     before = edit.strength if what == ALPHA else edit.brake
@@ -128,7 +130,7 @@ def _edit(session: Session, turn: Turn, what: str, name: str | None) -> Strength
     return StrengthShown(rows=(row,), notes=() if entry.on else (f"edit {number} is off",))
 
 
-def _meant(session: Session, what: str, name: str | None) -> tuple[int, Entry]:
+def _meant(session: Session, what: str, name: str | None) -> tuple[int, LedgerEntry]:
     """The edit that is to be turned, and its number: that of a name, or the last that can be."""
     session.opened()
     ledger = session.edits()
@@ -153,11 +155,11 @@ def _meant(session: Session, what: str, name: str | None) -> tuple[int, Entry]:
     )
 
 
-def _can(entry: Entry, what: str) -> bool:
+def _can(entry: LedgerEntry, what: str) -> bool:
     return entry.edit.verb == "rewrite" and ("neuron" if what == ALPHA else "brake") in entry.edit.facts
 
 
-def _made(entry: Entry, what: str) -> float | None:
+def _made(entry: LedgerEntry, what: str) -> float | None:
     """The α or β that an edit was made with; None where it does not say."""
     try:
         return float(entry.edit.facts.get(what, ""))

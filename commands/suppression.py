@@ -8,9 +8,9 @@ from typing import Annotated
 from commands.interventions import FAMILY, in_force
 from commands.request import Arg, Request
 from commands.verb import verb
-from commands.words import Number, SelectionWord
+from commands.words import NumberWord, SelectionWord
 from sessions.errors import UsageError
-from sessions.interventions.treatment import Treatment, refuse_overlaps
+from sessions.interventions.intervention import Intervention, refuse_overlaps
 from sessions.model.units import Neuron
 from sessions.results import WorkingSet
 from sessions.session import Session
@@ -89,7 +89,7 @@ class Multiplier(Request, frozen=True):
     """
 
     factor: Annotated[
-        float | None, Arg(Number(), "times how much; 1 ends it, and without it is shown what is in force")
+        float | None, Arg(NumberWord(), "times how much; 1 ends it, and without it is shown what is in force")
     ] = None
 
     def run(self, session: Session) -> WorkingSet:
@@ -99,7 +99,7 @@ class Multiplier(Request, frozen=True):
         if self.factor != 1:
             session.opened()
             neurons = session.select("all").spread("all")
-            kept = (*kept, Treatment(neurons, self.factor, label=f"{_MULTIPLIED}{self.factor:g}"))
+            kept = (*kept, Intervention(neurons, self.factor, label=f"{_MULTIPLIED}{self.factor:g}"))
             refuse_overlaps(kept)
         elif kept == session.live:
             return in_force(session, notes=("the circuit is multiplied by nothing",))

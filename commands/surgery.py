@@ -23,7 +23,7 @@ from sessions.events import Steps
 from sessions.files.disk import read_file, write_file
 from sessions.interventions.arms import Arm, Condition
 from sessions.results import ProblemsWritten, SubspaceCut
-from sessions.session import Reading, Session
+from sessions.session import LastOutput, Session
 from sessions.surgery.cuts import LayerCut
 from sessions.surgery.problem_texts import LANGUAGES
 from sessions.surgery.problems import built_in, problems
@@ -187,7 +187,7 @@ class CutSubspace(Request, frozen=True, kw_only=True):
         arms: tuple[Arm, ...] = ()
         if before is not None and after is not None:
             arms = (before[0], after[0])
-            session.reading = Reading(text=after[0].text, logits=after[1])
+            session.last_output = LastOutput(text=after[0].text, logits=after[1])
         rows = tuple(
             LayerCut(
                 layer=layer,

@@ -21,22 +21,22 @@ from commands.verb import verb
 from commands.weighing import Mixture, adapters_again, is_number, left_out, numbers, weighed_adapters
 from commands.words import SelectionWord, SweptWord, Whole, Word
 from sessions.circuits.selection import Selection, terms
-from sessions.comparisons.cells import Cell
 from sessions.comparisons.sweep_files import names, table, taken
+from sessions.comparisons.sweep_points import SweepPoint
 from sessions.errors import ArtifactError, UsageError
 from sessions.events import Steps
 from sessions.files.disk import write_file
-from sessions.interventions.treatment import Where
+from sessions.interventions.intervention import TokenScope
 from sessions.model.info import same_model
 from sessions.references import prompts_with_targets
 from sessions.results import Swept, SweptGrid
-from sessions.session import Reading, Session
+from sessions.session import LastOutput, Session
 from sessions.store import check_model
 from sessions.versions import versions
 
 if TYPE_CHECKING:
     from sessions.comparisons.sweep_files import Sweep
-    from sessions.comparisons.sweeping import Chosen, Plan, Question, Share
+    from sessions.comparisons.sweeping import AdapterShare, Chosen, SweepPlan, SweepPrompt
     from sessions.edits.adapters import Adapter
     from sessions.model.info import ModelInfo
 
@@ -158,7 +158,7 @@ class RunSweep(Request, frozen=True):
         check_chart(self.chart, self.force)
         if self.resume is not None:
             return (yield from _resumed(session, self.resume, self.chart, self.force))
-        adapters: dict[Share, Adapter] = {}
+        adapters: dict[AdapterShare, Adapter] = {}
         if self.adapter:
             chosen, multipliers, adapters = weighed_adapters(session, self.words, self.adapter, self.against)
             plan, notes = yield from self._weighing(session, chosen, multipliers)
@@ -170,7 +170,7 @@ class RunSweep(Request, frozen=True):
         with _kept(session, self.save, plan, line, self.force) as (folder, moved):
             return (yield from _done(session, plan, folder, [*notes, *moved], self.chart, self.force, adapters))
 
-    def _planned(self, session: Session) -> Steps[tuple[Plan, list[str]]]:
+    def _planned(self, session: Session) -> Steps[tuple[SweepPlan, list[str]]]:
         """The plan that a line makes, and remarks on it."""
         text, multipliers = _swept(self.words)
         texts = (text, *self.also)
@@ -186,13 +186,13 @@ class RunSweep(Request, frozen=True):
             selections=tuple(_chosen(each, at, self.prompts is not None) for each in chosen),
             multipliers=multipliers,
             suppressed=tuple(map(str, session.suppressed)),
-            scope=str(Where(where.region, where.positions or ())) if where != Limits() else at,
+            scope=str(TokenScope(where.region, where.positions or ())) if where != Limits() else at,
         )
         return plan, notes
 
     def _weighing(
         self, session: Session, chosen: tuple[Chosen, ...], multipliers: tuple[float, ...]
-    ) -> Steps[tuple[Plan, list[str]]]:
+    ) -> Steps[tuple[SweepPlan, list[str]]]:
         """The plan of a sweep of adapters, and remarks on it."""
         _check_ready(session, self.prompts)
         with session.edits().lifted():
@@ -208,12 +208,12 @@ class RunSweep(Request, frozen=True):
         )
         return plan, [*notes, *left_out(session, chosen)]
 
-    def _plan(self, session: Session, questions: tuple[Question, ...], **swept: Any) -> Plan:
+    def _plan(self, session: Session, questions: tuple[SweepPrompt, ...], **swept: Any) -> SweepPlan:
         """A plan of what is `swept`, answered as the session and the line say."""
-        from sessions.comparisons.sweeping import ROWS, Plan
+        from sessions.comparisons.sweeping import ROWS, SweepPlan
 
         info = session.opened().info
-        return Plan(
+        return SweepPlan(
             dtype=info.dtype,
             prompts=questions,
             decoding=decoded(session, max_tokens=self.max_tokens, length=max(len(each.ids) for each in questions)),
@@ -243,7 +243,7 @@ def _check_ready(session: Session, prompts: Path | None) -> None:
 
 def _questions(
     session: Session, prompts: Path | None, raw: bool, limits: Limits
-) -> Steps[tuple[tuple[Question, ...], list[str]]]:
+) -> Steps[tuple[tuple[SweepPrompt, ...], list[str]]]:
     """The prompts with their targets, and remarks on them."""
     from sessions.comparisons.sweeping import question
 
@@ -270,7 +270,7 @@ def _chosen(selection: Selection, at: str, many: bool) -> Chosen:
 
 
 @contextmanager
-def _kept(session: Session, name: str, plan: Plan, line: str, force: bool) -> Iterator[tuple[Sweep, list[str]]]:
+def _kept(session: Session, name: str, plan: SweepPlan, line: str, force: bool) -> Iterator[tuple[Sweep, list[str]]]:
     """The folder of a sweep that begins, or that the same line goes on with, and remarks."""
     info, moved = session.opened().info, []
     with taken(session.home, name, new=True) as folder:
@@ -298,7 +298,7 @@ def _kept(session: Session, name: str, plan: Plan, line: str, force: bool) -> It
         yield folder, moved
 
 
-def _another(folder: Sweep, plan: Plan, info: ModelInfo) -> str | None:
+def _another(folder: Sweep, plan: SweepPlan, info: ModelInfo) -> str | None:
     """How the plan that is kept differs; None where it does not, empty where there is none."""
     begun = folder.begun()
     if begun is None:
@@ -328,7 +328,7 @@ def _resumed(session: Session, name: str, chart: Path | None, force: bool) -> St
         return (yield from _done(session, plan, folder, _since(plan, info), chart, force, adapters))
 
 
-def _since(plan: Plan, info: ModelInfo) -> list[str]:
+def _since(plan: SweepPlan, info: ModelInfo) -> list[str]:
     """What is otherwise than when a sweep was begun, and could show in the last digits."""
     now = versions()
     others = [f"{name} {plan.versions[name]}" for name in now if plan.versions.get(name, now[name]) != now[name]]
@@ -339,19 +339,19 @@ def _since(plan: Plan, info: ModelInfo) -> list[str]:
 
 def _done(
     session: Session,
-    plan: Plan,
+    plan: SweepPlan,
     folder: Sweep | None,
     notes: list[str],
     chart: Path | None,
     force: bool,
-    adapters: dict[Share, Adapter],
+    adapters: dict[AdapterShare, Adapter],
 ) -> Steps[Swept | SweptGrid]:
     """Run a plan, what is kept of it left out, and write what was asked for."""
     from sessions.comparisons.sweeping import run
     from sessions.evaluation.weighing import within
 
     opened = session.opened()
-    done: list[Cell] = []
+    done: list[SweepPoint] = []
     if folder is not None:
         done, lost = folder.kept(plan)
         notes = [*notes, *lost]
@@ -371,5 +371,5 @@ def _done(
         picture = drawn(plan, answers, chart.suffix)
         path = write_file(chart.absolute(), picture, force=force, what=f"'{chart}'")
         result = structs.replace(result, chart=str(path))
-    session.reading = Reading(text=answers.cells[plan.last].text, logits=answers.logits)
+    session.last_output = LastOutput(text=answers.cells[plan.last].text, logits=answers.logits)
     return result

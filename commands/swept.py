@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING
 
 from msgspec import structs
 
-from sessions.comparisons.cells import Cell
+from sessions.comparisons.sweep_points import SweepPoint
 from sessions.files.disk import check_target
 from sessions.model.units import Neuron
 from sessions.results import Swept, SweptGrid
 from sessions.session import Session
 
 if TYPE_CHECKING:
-    from sessions.comparisons.sweeping import Answers, Plan
+    from sessions.comparisons.sweeping import Answers, SweepPlan
 
 #: What is varied, at the axis of a chart.
 _AXES = {"weights": "weight of the adapter  (0 leaves it out, 1 as it was trained)", "depths": "rounds of the series"}
 
 
-def drawn(plan: Plan, answers: Answers, ending: str) -> bytes:
+def drawn(plan: SweepPlan, answers: Answers, ending: str) -> bytes:
     """Its chart, as the bytes of a file with that ending."""
     from sessions.comparisons.sweep_chart import NEURONS
     from sessions.comparisons.sweep_chart import drawn as picture
@@ -30,14 +30,14 @@ def drawn(plan: Plan, answers: Answers, ending: str) -> bytes:
     return picture(plan.curves(answers.cells), answers.cells, plan.measured, ending, over)
 
 
-def over_what(plan: Plan) -> str:
+def over_what(plan: SweepPlan) -> str:
     """What the multipliers are of, as of `Swept.over`."""
     if not plan.weighs:
         return ""
     return "depths" if any(chosen.deep for chosen in plan.selections) else "weights"
 
 
-def remarks(plan: Plan, cells: Sequence[Cell]) -> Iterator[str]:
+def remarks(plan: SweepPlan, cells: Sequence[SweepPoint]) -> Iterator[str]:
     """What went otherwise than a user may think."""
     held = {Neuron.parse(text).site for text in plan.suppressed}
     for chosen, neurons in zip(plan.selections, plan.neurons, strict=True):
@@ -56,7 +56,7 @@ def remarks(plan: Plan, cells: Sequence[Cell]) -> Iterator[str]:
         yield f"in {idle} of {len(cells)} texts the selection was never in force{why}"
 
 
-def result(session: Session, plan: Plan, answers: Answers, notes: list[str]) -> Swept | SweptGrid:
+def result(session: Session, plan: SweepPlan, answers: Answers, notes: list[str]) -> Swept | SweptGrid:
     """What is shown of it: of one selection on one prompt its texts, else the grid."""
     from sessions.comparisons.sweeping import arms_of
 

@@ -13,19 +13,19 @@ from commands.names import FileName, Name, SavedName
 from commands.presets import REGION_LIST
 from commands.request import Arg, Constraint, Excludes, Flag, Needs, Opt, Options, Request
 from commands.verb import verb
-from commands.words import Listed, Observed, Real, Text, Whole, Word, number_in, shortest
+from commands.words import ListWord, ObservedWord, Real, TextWord, Whole, Word, number_in, shortest
 from sessions.errors import ArtifactError, UsageError
 from sessions.events import Steps
 from sessions.interventions.presets import part
 from sessions.model.units import Neuron
 from sessions.results import RoundsShown, RoundTrained
 from sessions.session import Session
-from sessions.training.findings import Plan, Round, mean, together
+from sessions.training.findings import Round, TrainingPlan, mean, together
 
 if TYPE_CHECKING:
     from sessions.edits.edit import Edit
     from sessions.training.round import Rounds
-    from sessions.training.training import Job
+    from sessions.training.training import RoundRequest
 
 FAMILY = "Training"
 
@@ -66,7 +66,7 @@ class Learning(Options, frozen=True):
     epochs: Annotated[int, Opt(Whole(), "how often every sample is met")] = 4
     batch: Annotated[int, Opt(Whole(), "samples in a step, computed one after the other")] = 1
     modules: Annotated[
-        tuple[str, ...] | None, Opt(Listed(), "projections that get an adapter, by name (default: all there are)")
+        tuple[str, ...] | None, Opt(ListWord(), "projections that get an adapter, by name (default: all there are)")
     ] = None
     weights: Annotated[
         tuple[tuple[str, float], ...] | None,
@@ -75,7 +75,7 @@ class Learning(Options, frozen=True):
     budget: Annotated[int | None, Opt(Whole(8), "tokens of a prompt at most; a longer one loses its left end")] = None
     thinking: Annotated[bool, Flag("learn the thought of a sample too, before the reply")] = False
     marker: Annotated[
-        str | None, Opt(Text(), "with --thinking: the text that ends a thought (default: the template's)")
+        str | None, Opt(TextWord(), "with --thinking: the text that ends a thought (default: the template's)")
     ] = None
     checkpointing: Annotated[bool, Flag("compute activations again on the way back, to save memory")] = False
 
@@ -104,7 +104,7 @@ class Training(Request, frozen=True, kw_only=True):
         Needs(("marker",), "thinking", "--marker says where a thought ends", "give --thinking with it"),
     )
 
-    def job(self, session: Session, neurons: tuple[Neuron, ...] = (), begins: str = "") -> Job:
+    def job(self, session: Session, neurons: tuple[Neuron, ...] = (), begins: str = "") -> RoundRequest:
         """What is to be trained, every word of it checked against the model; what is suppressed is left to the caller.
 
         Args:
@@ -115,7 +115,7 @@ class Training(Request, frozen=True, kw_only=True):
         from sessions.training.checkpointing import check_checkpoints
         from sessions.training.projections import check_modules, modules_of
         from sessions.training.samples import lessons_of
-        from sessions.training.training import Job
+        from sessions.training.training import RoundRequest
 
         opened, how, keeping = session.opened(), self.learning, self.keeping
         lessons = lessons_of(
@@ -131,7 +131,7 @@ class Training(Request, frozen=True, kw_only=True):
             check_modules(opened.anatomy, modules)
         if how.checkpointing:
             check_checkpoints(opened.model)
-        plan = Plan(
+        plan = TrainingPlan(
             modules=modules,
             rank=how.rank,
             alpha=how.alpha,
@@ -148,7 +148,7 @@ class Training(Request, frozen=True, kw_only=True):
             learning=structs.replace(how, modules=modules or None),
             keeping=structs.replace(keeping, force=False, anew=False),
         )
-        return Job(
+        return RoundRequest(
             name="",
             lessons=lessons,
             plan=plan,
@@ -195,7 +195,7 @@ class TrainRound(Training, frozen=True, kw_only=True):
         int | None, Opt(Whole(), "suppress so many of the latest round's recruits first; they stay suppressed")
     ] = None
     neurons: Annotated[
-        str | None, Opt(Observed(), "train these neurons' own weights and nothing else: top10, L9/N3,L9/N7")
+        str | None, Opt(ObservedWord(), "train these neurons' own weights and nothing else: top10, L9/N3,L9/N7")
     ] = None
     begins: Annotated[
         str | None, Opt(SavedName("edit"), "with --neurons: begin at this edit, not at the model", flag="--continue")
@@ -267,7 +267,7 @@ class TrainSeries(Training, frozen=True, kw_only=True):
         None
     )
     tier: Annotated[
-        tuple[str, ...] | None, Opt(Listed(), "of the inventory, only neurons of these tiers: verified,general")
+        tuple[str, ...] | None, Opt(ListWord(), "of the inventory, only neurons of these tiers: verified,general")
     ] = None
     region: Annotated[
         tuple[str, ...] | None, Opt(REGION_LIST, "of the inventory, only neurons for these regions: answer,always")
@@ -309,7 +309,7 @@ def shown(rounds: Rounds, found: Sequence[Round], notes: tuple[str, ...] = ()) -
     return RoundsShown(trajectory=trajectory(pairs), rounds=tuple(found), notes=notes)
 
 
-def _trained(session: Session, rounds: Rounds, job: Job) -> Steps[Round]:
+def _trained(session: Session, rounds: Rounds, job: RoundRequest) -> Steps[Round]:
     """Train it. What was learned of neurons alone is saved as an edit before the round is: until both are there, the
     same line goes on."""
     from sessions.training.training import train
@@ -323,7 +323,7 @@ def _trained(session: Session, rounds: Rounds, job: Job) -> Steps[Round]:
         return (yield from train(session.opened(), rounds, job, session.cancel, keep))
 
 
-def _is_own_edit(session: Session, rounds: Rounds, job: Job) -> bool:
+def _is_own_edit(session: Session, rounds: Rounds, job: RoundRequest) -> bool:
     """Whether there is an edit of the round's name which this same line has saved, before it was killed."""
     from sessions.edits.files import EditFile
 

@@ -11,7 +11,7 @@ from msgspec import structs
 from commands.choices import REFERENCE
 from commands.request import Arg, Flag, Opt, Request
 from commands.verb import verb
-from commands.words import SelectionWord, Text, Whole
+from commands.words import SelectionWord, TextWord, Whole
 from sessions.circuits.agreement import Agreement, agreement
 from sessions.circuits.circuit import Circuit
 from sessions.errors import UsageError
@@ -43,7 +43,7 @@ class Verify(Request, frozen=True):
 
     selection: Annotated[str, Arg(SelectionWord(), "which neurons (default: the whole circuit)")] = "all"
     reference: Annotated[str, Opt(REFERENCE, "what each is held at: zero, its mean, means:NAME, or a prompt")] = "zero"
-    reference_seed: Annotated[str | None, Opt(Text(), "the seed of that prompt (default: this prompt's)")] = None
+    reference_seed: Annotated[str | None, Opt(TextWord(), "the seed of that prompt (default: this prompt's)")] = None
     batch: Annotated[
         int | None, Opt(Whole(), "tokens computed at once, which bounds the memory (default: 2048, or what is free)")
     ] = None
@@ -91,9 +91,9 @@ def read_elsewhere(session: Session, circuit: Circuit) -> list[str]:
 
 def cases_of(session: Session, circuit: Circuit) -> Steps[tuple[Case, ...]]:
     """The prompts that a circuit was found on, with their targets."""
-    from sessions.circuits.cases import settled
+    from sessions.circuits.cases import resolve_targets
 
-    return (yield from settled(session.opened(), circuit.prompts, cancel=session.cancel))
+    return (yield from resolve_targets(session.opened(), circuit.prompts, cancel=session.cancel))
 
 
 def measured(

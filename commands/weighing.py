@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from commands.names import AdapterName, RoundName
-from commands.words import Number, Word
+from commands.words import NumberWord, Word
 from sessions.errors import UsageError
 from sessions.session import Session
 from sessions.training.findings import series_of
 
 if TYPE_CHECKING:
-    from sessions.comparisons.sweeping import Chosen, Plan, Share
+    from sessions.comparisons.sweeping import AdapterShare, Chosen, SweepPlan
     from sessions.edits.adapters import Adapter
 
 
@@ -40,16 +40,16 @@ class Mixture(Word):
 
 def numbers(words: Sequence[str]) -> tuple[float, ...]:
     """The multipliers that are given, each once."""
-    from sessions.comparisons.cells import refuse_multipliers
+    from sessions.comparisons.sweep_points import refuse_multipliers
 
-    multipliers = tuple(Number().read(word) for word in words)
+    multipliers = tuple(NumberWord().read(word) for word in words)
     refuse_multipliers(multipliers)
     return multipliers
 
 
 def weighed_adapters(
     session: Session, words: tuple[str, ...], adapters: tuple[str, ...], against: str | None
-) -> tuple[tuple[Chosen, ...], tuple[float, ...], dict[Share, Adapter]]:
+) -> tuple[tuple[Chosen, ...], tuple[float, ...], dict[AdapterShare, Adapter]]:
     """What is swept, at which weights, and the adapters with their numbers."""
     from sessions.evaluation.weighing import WEIGHTS, check_weights, weighed
 
@@ -86,7 +86,7 @@ def is_number(word: str) -> bool:
     return True
 
 
-def adapters_again(session: Session, plan: Plan) -> dict[Share, Adapter]:
+def adapters_again(session: Session, plan: SweepPlan) -> dict[AdapterShare, Adapter]:
     """The adapters of a sweep that is gone on with."""
     from sessions.evaluation.weighing import read_again
 

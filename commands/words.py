@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from sessions.session import Session
 
 
-class Placed(str):
+class PlacedText(str):
     """The text of a word on its way through click, with the column it stands in, for its error."""
 
     column: int
 
-    def __new__(cls, text: str, column: int) -> Placed:
+    def __new__(cls, text: str, column: int) -> PlacedText:
         placed = super().__new__(cls, text)
         placed.column = column
         return placed
@@ -50,7 +50,7 @@ class Word(click.ParamType):  # type: ignore[type-arg]  # generic in newer versi
         return []
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if not isinstance(value, Placed):
+        if not isinstance(value, PlacedText):
             return self.read(value) if isinstance(value, str) else value
         try:
             return self.read(str(value))
@@ -93,7 +93,7 @@ def is_whole(text: str) -> bool:
     return text.isdecimal() and len(text) <= _DIGITS
 
 
-class Text(Word):
+class TextWord(Word):
     """A text that is not empty."""
 
     def read(self, text: str) -> str:
@@ -106,7 +106,7 @@ class Prose(Word):
     """A word of a text that is taken as it comes, up to the end of the line or an option."""
 
 
-class Token(Word):
+class TokenWord(Word):
     """A token's text, leading space and all."""
 
     name = "token"
@@ -126,7 +126,7 @@ def number_in(text: str) -> float:
         return math.nan
 
 
-class Number(Word):
+class NumberWord(Word):
     """A multiplier: 0 ablates, 1 leaves, 2 doubles; negative ones turn a neuron round."""
 
     name = "multiplier"
@@ -171,7 +171,7 @@ class Length(Whole):
         super().__init__(most=MOST_TOKENS)
 
 
-class Rows(Whole):
+class RowsWord(Whole):
     """How many rows are shown at most."""
 
     def __init__(self) -> None:
@@ -254,7 +254,7 @@ class SelectionWord(Word):
         return [(before + text, about) for text, about in found]
 
 
-class Observed(Word):
+class ObservedWord(Word):
     """Neurons as the value of an option, one word of them."""
 
     name = "neurons"
@@ -268,7 +268,7 @@ class Observed(Word):
         return SelectionWord().completions(session, incomplete)
 
 
-class Listed(Word):
+class ListWord(Word):
     """Words with commas between them: `x,y`."""
 
     name = "list"
@@ -315,7 +315,7 @@ class SweptWord(Word):
     name = "selection or multiplier"
 
     def completions(self, session: Session | None, incomplete: str) -> list[tuple[str, str]]:
-        return SelectionWord().completions(session, incomplete) + Number().completions(session, incomplete)
+        return SelectionWord().completions(session, incomplete) + NumberWord().completions(session, incomplete)
 
 
 class Statement(Word):

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Literal
 
-from sessions.sandbox import Refused, TooMuch, answer_to
+from sessions.sandbox import ProgramError, TooMuch, answer_to
 
 Span = tuple[int, int]
 Package = Literal["re", "regex"]
@@ -58,7 +58,7 @@ def _spans(expression: str, texts: Sequence[str], package: Package, *, every: bo
     try:
         request = {"kind": "expression", "expression": expression, "texts": list(texts), "all": every}
         found = answer_to({**request, "package": package})["spans"]
-    except Refused as error:
+    except ProgramError as error:
         raise Malformed(str(error)) from error
     except TooMuch as error:
         raise TooSlow(error.said) from error

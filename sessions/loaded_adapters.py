@@ -24,7 +24,7 @@ from sessions.session import Session
 from sessions.store import check_model
 
 if TYPE_CHECKING:
-    from sessions.adapters.shelf import Shelf
+    from sessions.adapters.adapter_store import AdapterStore
     from sessions.edits.adapters import Adapter
     from sessions.edits.edit import Edit
 
@@ -51,7 +51,7 @@ class LoadedAdapter:
 
 def loaded_adapters(session: Session) -> dict[str, LoadedAdapter]:
     """The adapters of the ledger by name."""
-    from sessions.edits.adapters import Adapter, Closed
+    from sessions.edits.adapters import Adapter, Disabled
 
     entries = () if session.ledger is None else session.ledger.entries
     found: dict[str, LoadedAdapter] = {}
@@ -59,7 +59,7 @@ def loaded_adapters(session: Session) -> dict[str, LoadedAdapter]:
         for change in entry.edit.changes:
             if isinstance(change, Adapter):
                 found[change.name] = LoadedAdapter(number, change, entry.on)
-            elif isinstance(change, Closed) and change.name in found:
+            elif isinstance(change, Disabled) and change.name in found:
                 below = found[change.name]
                 found[change.name] = LoadedAdapter(below.number, below.adapter, below.on, number, entry.on)
     return found
@@ -78,11 +78,11 @@ def loaded_of(session: Session, name: str) -> LoadedAdapter:
     return found
 
 
-def shelf_of(session: Session) -> Shelf:
+def shelf_of(session: Session) -> AdapterStore:
     """The adapters that are kept in the session's home."""
-    from sessions.adapters.shelf import Shelf
+    from sessions.adapters.adapter_store import AdapterStore
 
-    return Shelf(session.home)
+    return AdapterStore(session.home)
 
 
 @contextmanager
@@ -114,14 +114,14 @@ def check_new(session: Session, name: str, force: bool) -> None:
 
 def take_in(session: Session, path: Path, name: str, command: str, force: bool) -> Steps[list[str]]:
     """Keep a folder's adapter, once it is known to fit the model. Returns remarks."""
+    from sessions.adapters.adapter_store import AdapterAbout, about_of
     from sessions.adapters.folders import read_folder
-    from sessions.adapters.shelf import About, about_of
     from sessions.edits.adapters import Adapter
     from sessions.model.background import in_background
 
     info = session.opened().info
     contents = yield from in_background(lambda meter: read_folder(path, meter), "reading the adapter")
-    own, notes = about_of(path) or About(), []
+    own, notes = about_of(path) or AdapterAbout(), []
     if own.fingerprint:
         notes.append(check_model(own.fingerprint, own.model, info.fingerprint, info.name, force))
     elif contents.base and _last(contents.base) not in (_last(info.name), _last(info.source)):
@@ -173,8 +173,8 @@ def put_on_from(session: Session, folder: Path) -> Steps[list[str]]:
     return [f"the adapter in its folder is on, as edit '{name}': undo takes it off"]
 
 
-def _sha256(shelf: Shelf, name: str) -> str:
-    from sessions.adapters.shelf import outlined
+def _sha256(shelf: AdapterStore, name: str) -> str:
+    from sessions.adapters.adapter_store import outlined
 
     try:
         return outlined(shelf.path(name))[0].sha256
@@ -357,7 +357,7 @@ def shown(session: Session, done: str, name: str, *, notes: Sequence[str] = (), 
 
 def row(session: Session, name: str) -> AdapterRow:
     """An adapter that is kept, without its numbers being read."""
-    from sessions.adapters.shelf import outlined
+    from sessions.adapters.adapter_store import outlined
 
     shelf, loaded = shelf_of(session), loaded_adapters(session).get(name)
     found = AdapterRow(name=name)

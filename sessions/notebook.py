@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sessions.circuits.attribution import STEPS, Attribution, Reference
-from sessions.circuits.choosing import Choice, candidates, choose
-from sessions.circuits.discovery import Question, Scope, Way, attributed
+from sessions.circuits.discovery import AttributionOptions, DiscoveryQuestion, Scope, attributed
 from sessions.circuits.methods import DEFAULT, Method, check_options, named
+from sessions.circuits.pruning import CircuitSize, candidates, choose
 from sessions.circuits.recording import means, recorded
 from sessions.circuits.universal import PROMPTS
 from sessions.errors import UsageError
@@ -41,7 +41,7 @@ class PromptAttribution(Attribution):
         """
         copies = tuple(replace(site, relevance=site.relevance.clone()) for site in self.sites)
         found = candidates(Attribution(copies, self.value), without_positions=() if keep_bos else (0,))
-        return choose(found, Choice(count), self.value)
+        return choose(found, CircuitSize(count), self.value)
 
 
 class Model:
@@ -102,7 +102,9 @@ class Model:
         compared = self._reference(reference, encoded)
         chosen.check_model(self.opened.anatomy, compared)
         question = self._question(encoded, target, counterfactual, target_only, sequence)
-        how = Way(method, attention or chosen.attention_by_default(), compared, _word(reference), steps or STEPS)
+        how = AttributionOptions(
+            method, attention or chosen.attention_by_default(), compared, _word(reference), steps or STEPS
+        )
         # The first position is of no use, and costs a method that measures as much as any other.
         without = () if chosen.estimates or positions is not None else (0,)
         scope = Scope(without_positions=without, layers=layers, positions=positions)
@@ -129,7 +131,7 @@ class Model:
 
     def _question(
         self, encoded: Encoded, target: str | None, other: str | None, target_only: bool, sequence: bool
-    ) -> Question:
+    ) -> DiscoveryQuestion:
         if other is not None and (target_only or sequence):
             raise UsageError("a counterfactual does not go with target_only or sequence", "leave one of them out")
         if sequence and target is None:
@@ -137,7 +139,7 @@ class Model:
         tokens = () if target is None else self._tokens(encoded, target)
         others = () if other is None else self._tokens(encoded, other)[:1]
         tokens = tokens if sequence else tokens[:1]
-        return Question(tokens, others[0] if others else None, alone=target_only, sequence=sequence)
+        return DiscoveryQuestion(tokens, others[0] if others else None, alone=target_only, sequence=sequence)
 
     def _tokens(self, encoded: Encoded, text: str) -> tuple[Token, ...]:
         return continuation(self.opened.tokenizer, encoded, text).tokens

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from msgspec import structs
 
 from sessions.circuits.circuit import Circuit
-from sessions.interventions.treatment import Treatment
+from sessions.interventions.intervention import Intervention
 from sessions.model.info import Prompt
 from sessions.model.units import Neuron
 
@@ -27,7 +27,7 @@ class Held(NamedTuple):
     prompt: Prompt | None
     circuit: Circuit | None
     suppressed: tuple[Neuron, ...]
-    live: tuple[Treatment, ...]
+    live: tuple[Intervention, ...]
 
     def is_like(self, other: Held) -> bool:
         """Whether nothing differs but a circuit's name and the effects that were measured of its neurons."""

@@ -93,10 +93,12 @@ def compared_with(
         return _another_prompt(session, over, word, seed)
     if isinstance(over, Encoded):
         texts, which = corpus(session)
-        found = yield from means(session.opened(), texts, session.home, session.cancel, under=session.under())
+        found = yield from means(session.opened(), texts, session.home, session.cancel, under=session.state_key())
         return Reference(found), [f"compared with each neuron's mean over {which}"]
     texts = [case.ids for case in over]
-    found = yield from means(session.opened(), texts, session.home, session.cancel, aligned=True, under=session.under())
+    found = yield from means(
+        session.opened(), texts, session.home, session.cancel, aligned=True, under=session.state_key()
+    )
     return Reference(found, from_end=True), ["compared with each neuron's mean over these prompts, by position"]
 
 
@@ -114,7 +116,7 @@ def kept_means(
     refuse_experts(anatomy, OTHER_REFERENCE)
     found, notes = session.saved.read_means(name, force=force)
     said = [*notes, f"means:{name} are over {found.about.over}"]
-    if found.about.sha256 and found.about.under != session.under():
+    if found.about.sha256 and found.about.under != session.state_key():
         said.append(f"what is suppressed or edited was another when means:{name} were taken")
     return found.by_site(anatomy, places=places), said
 
@@ -165,14 +167,14 @@ def prompts_with_targets(
         UsageError: the method or the reference is for one prompt; or a prompt is too long, or its own counterfactual.
         ArtifactError: the file, or a line of it, cannot be read.
     """
-    from sessions.circuits.cases import remarks, settled
+    from sessions.circuits.cases import remarks, resolve_targets
     from sessions.model.rows import LARGEST_BATCH
 
     check_options(METHODS[method], many=True)
     if is_prompt(reference):
         raise many_against_one()
     opened, file = session.opened(), prompts_in(path, raw)
-    cases = yield from settled(opened, file.prompts, batch=batch or LARGEST_BATCH, cancel=session.cancel)
+    cases = yield from resolve_targets(opened, file.prompts, batch=batch or LARGEST_BATCH, cancel=session.cancel)
     far = [(line, case) for line, case in zip(file.lines, cases, strict=True) if case.rank > UNLIKELY]
     notes = list(remarks(opened, cases))
     if not far:

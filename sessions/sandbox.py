@@ -35,7 +35,7 @@ _LIMITS = {
 }
 
 
-class Refused(Exception):
+class ProgramError(Exception):
     """The program raised an error, which is what this says."""
 
 
@@ -60,7 +60,7 @@ def answer_to(request: dict[str, Any]) -> dict[str, Any]:
     if "limit" in answer:
         raise TooMuch(answer["limit"])
     if "error" in answer:
-        raise Refused(answer["error"])
+        raise ProgramError(answer["error"])
     return answer
 
 

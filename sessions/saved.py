@@ -155,7 +155,7 @@ class SavedArtifacts:
         Raises:
             ArtifactError: there is no such atlas, or it is of another model.
         """
-        from sessions.atlas.telling import ranked
+        from sessions.atlas.profiles import ranked
 
         atlas, _ = self.read_atlas(name)
         return ranked(atlas, count, quietest=end == "quiet", by="positive" if end == "positive" else "magnitude")

@@ -24,7 +24,7 @@ from sessions.errors import ArtifactError, WorkbenchError
 from sessions.events import Steps
 from sessions.files.disk import read_file, write_file
 from sessions.files.json_text import decoded, escaped
-from sessions.interventions.treatment import Treatment
+from sessions.interventions.intervention import Intervention
 from sessions.model.info import Conversation, Opening, Prompt, same_model
 from sessions.model.units import Neuron
 from sessions.session import Session
@@ -32,7 +32,7 @@ from sessions.settings import Settings, within_limits
 
 if TYPE_CHECKING:
     from sessions.edits.edit import Edit
-    from sessions.edits.ledger import Entry
+    from sessions.edits.ledger import LedgerEntry
     from sessions.model.parts import Anatomy
 
 
@@ -59,7 +59,7 @@ class SavedState(Struct, frozen=True, kw_only=True):
     prompt: Prompt | None = None
     circuit: Circuit | None = None
     suppressed: tuple[Neuron, ...] = ()
-    live: tuple[Treatment, ...] = ()
+    live: tuple[Intervention, ...] = ()
     edits: tuple[EditKept, ...] = ()
     undone: tuple[EditKept, ...] = ()
     fingerprint: str = ""
@@ -173,7 +173,7 @@ def _in_model(anatomy: Anatomy, state: SavedState) -> bool:
     )
 
 
-def _of(entries: Sequence[Entry]) -> tuple[EditKept, ...]:
+def _of(entries: Sequence[LedgerEntry]) -> tuple[EditKept, ...]:
     return tuple(
         EditKept(entry.edit.name, entry.edit.sha256, entry.on, entry.edit.strength, entry.edit.brake)
         for entry in entries

@@ -25,7 +25,7 @@ from sessions.directions.features import Which
 from sessions.errors import ModelError, UsageError
 from sessions.events import Progress, State, Steps, Value
 from sessions.files.temporary import swept_home
-from sessions.interventions.treatment import Treatment
+from sessions.interventions.intervention import Intervention
 from sessions.journal import Journal
 from sessions.model.info import Conversation, Encoded, Opening, Prompt, same_model
 from sessions.model.units import Neuron
@@ -39,7 +39,7 @@ if TYPE_CHECKING:  # the rooms that need torch or numpy are imported when a mode
 
     from sessions.directions.sae import Autoencoder
     from sessions.edits.edit import Edit
-    from sessions.edits.ledger import Entry, Ledger
+    from sessions.edits.ledger import Ledger, LedgerEntry
     from sessions.evaluation.named import ArmSources
     from sessions.interventions.suppressing import Suppression
     from sessions.model.opening import OpenModel
@@ -52,7 +52,7 @@ REMEMBERED = 5
 
 
 @dataclass(frozen=True)
-class Reading:
+class LastOutput:
     """What `expect` speaks of: the last text and next-token distribution, `logits` being `[vocab]`.
 
     After a comparison these are the changed arm's, and `baseline` is the text beside it. `scores` are the numbers of
@@ -93,10 +93,10 @@ class Session:
         self.circuit: Circuit | None = None
         self.suppressed: tuple[Neuron, ...] = ()  # held at zero in everything, until released
         self.quiet: tuple[Neuron, ...] = ()  # what was found to be quiet last
-        self.live: tuple[Treatment, ...] = ()  # in force in every text that is generated, until released
+        self.live: tuple[Intervention, ...] = ()  # in force in every text that is generated, until released
         self.sae: Which | None = None  # the sparse autoencoder that was opened last
         self.history = Conversation()  # what was said with `say`
-        self.reading = Reading()
+        self.last_output = LastOutput()
         self.results: dict[str, deque[Value]] = defaultdict(lambda: deque(maxlen=REMEMBERED))  # by verb, the last last
         self.folder = Path()  # what completion takes relative paths to be relative to
         self.files: tuple[Path, ...] = ()  # command files being run, outermost first
@@ -172,7 +172,7 @@ class Session:
             left.close()
         self.model, self.opening = opened, opening
         self._encoded = None
-        self.reading = Reading()
+        self.last_output = LastOutput()
         if self.circuit is not None and not (
             same_model(self.circuit.fingerprint, opened.info.fingerprint) and fits(self.circuit, opened.anatomy)
         ):
@@ -188,7 +188,7 @@ class Session:
     def hold(self, held: Held) -> None:
         """Take back what was held before."""
         if held.prompt != self.prompt:
-            self._encoded, self.reading = None, Reading()
+            self._encoded, self.last_output = None, LastOutput()
         self.prompt, self.circuit, self.suppressed, self.live = held
 
     def edit_names(self) -> tuple[str, ...]:
@@ -203,7 +203,7 @@ class Session:
         """Take another prompt, if the model can read it; the circuit stays, with the prompt it came from."""
         encoded = self.read(prompt)
         self.prompt, self._encoded = prompt, encoded
-        self.reading = Reading()
+        self.last_output = LastOutput()
         return encoded
 
     def read(self, prompt: Prompt) -> Encoded:
@@ -400,13 +400,13 @@ class Session:
         return self.circuit
 
     @property
-    def in_force(self) -> tuple[Treatment, ...]:
+    def in_force(self) -> tuple[Intervention, ...]:
         """What is done in every text: all that is live, but to suppressed neurons, which stay at zero."""
         suppressed = frozenset(neuron.site for neuron in self.suppressed)
         kept = (treatment.turned.without(suppressed) for treatment in self.live)
         return tuple(treatment for treatment in kept if treatment.neurons)
 
-    def under(self) -> str:
+    def state_key(self) -> str:
         """What is suppressed and which edits are in the weights, as a key for what depends on it; empty for nothing."""
         sites = sorted(neuron.site for neuron in self.suppressed)
         edits = "" if self.ledger is None else self.ledger.key()
@@ -450,10 +450,10 @@ class Session:
             self.ledger.close()
         self.ledger = None
         self.model = self.opening = self._autoencoder = None
-        self.reading = Reading()
+        self.last_output = LastOutput()
 
 
-def _labels(entries: tuple[Entry, ...]) -> list[str]:
+def _labels(entries: tuple[LedgerEntry, ...]) -> list[str]:
     """Edits for the state: number, name, how strong it is, and whether it is off."""
     return [
         f"{number} {each.edit.name}{each.edit.turned}{'' if each.on else ' (off)'}"

@@ -100,7 +100,7 @@ class Artifact(NamedTuple):
     body: Any
 
 
-class Row(Struct, frozen=True, kw_only=True):
+class ListingRow(Struct, frozen=True, kw_only=True):
     """One line of a listing. `error` says why a file cannot be loaded; its other fields may be empty then.
 
     `modified` is ISO 8601 in UTC; `bytes` the size of the file; the rest as in `Header`.
@@ -254,7 +254,7 @@ class Store:
         _check_own_name(artifact.header, name, path)
         return artifact.header, body_of(artifact, body_type, str(path))
 
-    def rows(self, kind: str | None = None) -> list[Row]:
+    def rows(self, kind: str | None = None) -> list[ListingRow]:
         """One row for each file of that kind, or of all kinds, by name; a damaged file is a row too.
 
         Of files with tensors the headers alone are read: that a number was changed shows when it is loaded.
@@ -396,7 +396,7 @@ def body_of(artifact: Artifact, body_type: type[T], source: str) -> T:
     return KINDS[artifact.header.kind].layout.body(artifact.body, body_type, source)
 
 
-def _row(kind: str, path: Path) -> Row:
+def _row(kind: str, path: Path) -> ListingRow:
     look()
     name = path.name.removesuffix(KINDS[kind].suffix)
     modified, size = "", 0
@@ -407,8 +407,8 @@ def _row(kind: str, path: Path) -> Row:
         _check_own_name(header, checked_name(name), path)
     except (ArtifactError, OSError) as error:
         message = error.message if isinstance(error, ArtifactError) else f"cannot read {path}: {error.strerror}"
-        return Row(name=name, kind=kind, modified=modified, bytes=size, error=message)
-    return Row(
+        return ListingRow(name=name, kind=kind, modified=modified, bytes=size, error=message)
+    return ListingRow(
         name=name,
         kind=kind,
         model=header.model,

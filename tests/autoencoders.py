@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from sessions.directions.features import About
+from sessions.directions.features import AutoencoderAbout
 from sessions.directions.sae import Autoencoder
 from sessions.model.opening import OpenModel
 
@@ -28,7 +28,7 @@ def random_autoencoder(
     def numbers(*shape: int, scale: float = 1.0) -> torch.Tensor:
         return scale * torch.randn(*shape, generator=draw)
 
-    about = About(
+    about = AutoencoderAbout(
         source="", architecture=architecture, layer=layer, site=site, size=size, width=width,
         k=k if architecture == "topk" else 0, normalised=normalised, centred=centred,
         model=opened.info.name, fingerprint=opened.info.fingerprint, page=page,

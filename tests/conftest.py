@@ -36,7 +36,7 @@ LONGEST = (
     "sessions/model/test_generation.py",
     "workbench/app/test_vocabulary.py",
     "sessions/circuits/test_discovery.py",
-    "sessions/interventions/test_comparing.py",
+    "sessions/interventions/test_answering.py",
     "workbench/app/test_neurons.py",
     "commands/test_bad_input.py",
     "workbench/test_cli.py",
@@ -44,8 +44,8 @@ LONGEST = (
     "workbench/test_repl.py",
     "workbench/host/test_commands.py",
     "workbench/app/test_keys_themes.py",
-    "sessions/interventions/test_sweeping.py",
-    "sessions/circuits/test_many.py",
+    "sessions/comparisons/test_sweeping.py",
+    "sessions/circuits/test_multi_prompt.py",
     "sessions/circuits/test_faithfulness.py",
 )
 

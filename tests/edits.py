@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from sessions.edits.edit import Change, Edit, LowRank, Neurons, Projection
+from sessions.edits.edit import Edit, LowRank, Neurons, Projection, WeightChange
 from sessions.events import finished
 from sessions.model.fingerprint import of_bits
 from sessions.model.opening import OpenModel
@@ -27,7 +27,7 @@ def louder(opened: OpenModel, layer: int = 1, indices: tuple[int, ...] = (3, 5),
 def cut(opened: OpenModel, layer: int = 1, dims: int = 2, seed: int = 0, keeps: bool = False, name: str = "") -> Edit:
     """A random subspace out of what a layer's MLP and, where it has one projection for that, its attention write."""
     change = Projection(layer, "down", basis(opened, dims, seed), keeps)
-    changes: tuple[Change, ...] = (change,)
+    changes: tuple[WeightChange, ...] = (change,)
     if opened.anatomy.layers[layer].attention_output is not None:
         changes += (Projection(layer, "attn_out", change.basis, keeps),)
     return Edit("surgery", f"{dims} dims", changes, name=name)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-from sessions.adapters.shelf import About, Shelf, put_out
+from sessions.adapters.adapter_store import AdapterAbout, AdapterStore, put_out
 from sessions.atlas.unfinished import claimed
 from sessions.edits.exporting import exported
 from sessions.events import finished
@@ -89,7 +89,7 @@ def writers(home: Path, opened: OpenModel, folder: Path) -> dict[str, tuple[Work
             kept(store, opened, "one")
 
     def shared() -> None:
-        put_out(Shelf(home).read("one"), Shelf(home).path("one"), home / "shared", 1.0, force=False)
+        put_out(AdapterStore(home).read("one"), AdapterStore(home).path("one"), home / "shared", 1.0, force=False)
 
     def replaced() -> None:
         with temporary_folder(home) as work:
@@ -98,7 +98,7 @@ def writers(home: Path, opened: OpenModel, folder: Path) -> dict[str, tuple[Work
 
     return {
         "file": (lambda: write_file(home / "circuits" / "one.json", b"{}"), home / "circuits" / "one.json"),
-        "adapter": (lambda: Shelf(home).take(folder, About(name="one")), home / "adapters" / "one"),
+        "adapter": (lambda: AdapterStore(home).take(folder, AdapterAbout(name="one")), home / "adapters" / "one"),
         "shared adapter": (shared, home / "shared" / "adapter_config.json"),
         "round": (round_, home / "rounds" / "one" / "round.json"),
         "atlas": (atlas, home / "atlases" / "unfinished" / "one.safetensors"),

@@ -10,7 +10,7 @@ import torch
 from sessions.model.opening import OpenModel
 from sessions.model.units import Neuron
 from sessions.store import Store, now
-from sessions.training.findings import Outcome, Plan, Round, Step
+from sessions.training.findings import Outcome, Round, TrainingPlan, TrainingStep
 from sessions.training.recruits import Recruits
 from sessions.training.round import Rounds
 
@@ -32,7 +32,7 @@ def kept(store: Store, opened: OpenModel, name: str = "round-1", *, seed: int = 
     drawn = torch.Generator().manual_seed(seed)
     scores = {layer: torch.rand(width, generator=drawn) for layer, width in enumerate(opened.anatomy.widths)}
     recruits = Recruits({"gradient": scores, "activation": {layer: 2 * row for layer, row in scores.items()}})
-    outcome = Outcome(initial=(4.0, 3.0), final=(1.0, 2.0), curve=(Step((0,), 4.0, 1e-4),))
+    outcome = Outcome(initial=(4.0, 3.0), final=(1.0, 2.0), curve=(TrainingStep((0,), 4.0, 1e-4),))
     found = Round(
         name=name,
         model=opened.info.name,
@@ -41,7 +41,7 @@ def kept(store: Store, opened: OpenModel, name: str = "round-1", *, seed: int = 
         created=now(),
         seconds=1.0,
         versions={},
-        plan=Plan(modules=("down_proj",)),
+        plan=TrainingPlan(modules=("down_proj",)),
         data="",
         samples=("one", "two"),
         suppressed=(Neuron(0, 1),) if after else (),

@@ -20,16 +20,16 @@ from transformers.pytorch_utils import Conv1D
 
 from sessions.circuits.attributing import attribute
 from sessions.circuits.cases import last_logits
-from sessions.circuits.choosing import Choice
-from sessions.circuits.discovery import Question, Way, discover
+from sessions.circuits.discovery import AttributionOptions, DiscoveryQuestion, discover
 from sessions.circuits.edges import trace
+from sessions.circuits.pruning import CircuitSize
 from sessions.circuits.verification import verify
 from sessions.comparisons.diverging import divergences
 from sessions.errors import ModelError
 from sessions.events import finished
 from sessions.interventions.answering import compare
 from sessions.interventions.arms import Condition
-from sessions.interventions.treatment import Treatment
+from sessions.interventions.intervention import Intervention
 from sessions.model.distribution import next_logits
 from sessions.model.generation import Decoding, generate
 from sessions.model.hooks import count_hooks
@@ -175,7 +175,7 @@ def effects(both: Both) -> None:
 
 
 def ablating(neuron: Neuron) -> list[Condition]:
-    return [Condition("baseline"), Condition("ablated", (Treatment((neuron,), 0.0),))]
+    return [Condition("baseline"), Condition("ablated", (Intervention((neuron,), 0.0),))]
 
 
 def log_probability(logits: Tensor) -> Tensor:
@@ -184,8 +184,8 @@ def log_probability(logits: Tensor) -> Tensor:
 
 
 def discovery(both: Both) -> None:
-    prompt, question = encoded(IDS[: -len(SEQUENCE) + 1]), Question(tokens=SEQUENCE, sequence=True)
-    found = discover(both.opened, prompt, question, choice=Choice(5), how=Way("atp", "gradient"))
+    prompt, question = encoded(IDS[: -len(SEQUENCE) + 1]), DiscoveryQuestion(tokens=SEQUENCE, sequence=True)
+    found = discover(both.opened, prompt, question, choice=CircuitSize(5), how=AttributionOptions("atp", "gradient"))
     close(found.circuit.target.value, log_probability(both.logits((*prompt.ids, 41, 29))))
 
 

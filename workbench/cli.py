@@ -220,12 +220,12 @@ def _open(host: str, home: Path | None, model: str | None, theme: str, mouse: bo
     gc.disable()  # until the screen is there: of what is loaded now, nothing will ever be garbage
     from workbench.app.app import WorkbenchApp
     from workbench.app.themes import THEMES
-    from workbench.host.places import Place
+    from workbench.host.places import HostPaths
 
     if theme not in ("", *THEMES):
         raise click.BadParameter(f"there is no theme {theme!r}; there are {', '.join(THEMES)}", param_hint="--theme")
     with _told():
-        Place(home, host)  # which has to be a name that a host can have
+        HostPaths(home, host)  # which has to be a name that a host can have
         app = WorkbenchApp(host, home, model, theme, mouse)
     output.drawn_as_utf8()
     left = app.run(mouse=app.mouse)
@@ -350,7 +350,7 @@ def _play(
         streams.insert(0, run_line(session, call_line("model", model), where="--model"))
     for stream in streams:
         failed = None
-        with closing(stream) as events, suppress(script.Stopped):
+        with closing(stream) as events, suppress(script.ScriptStopped):
             for event in events:
                 show(event)
                 if isinstance(event, Failed) and event.where:

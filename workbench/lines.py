@@ -17,7 +17,7 @@ from rich.text import Text as Line
 from sessions.events import Event, Failed, Progress, Result, Started, Text
 from workbench.pace import Pace, clock
 from workbench.rendering.outcomes import failure, present
-from workbench.writing import Flow, amount, bar, fitted, inline, plain
+from workbench.writing import FlowingText, amount, bar, fitted, inline, plain
 
 _REDRAWN_EVERY = 1 / 15  # seconds; a slow line should not be filled with progress
 
@@ -45,7 +45,7 @@ class Lines:
         self._shows_progress = _is_screen(self._errors)
         self._progress_shown = False
         self._pace = Pace()
-        self._flow: Flow | None = None
+        self._flow: FlowingText | None = None
         self._arms: dict[str, str] = {}
         self._live: Live | None = None
         self._drawn = 0.0
@@ -125,7 +125,7 @@ class Lines:
             self._draw_arms()
             return
         if self._flow is None:
-            self._flow = Flow(self._out.width)
+            self._flow = FlowingText(self._out.width)
         self._out.print(Line(self._flow.feed(text)), end="", soft_wrap=True)
         self._out.file.flush()
 

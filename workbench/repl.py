@@ -32,7 +32,7 @@ from workbench.interrupts import interruptible
 from workbench.lines import Lines, console
 from workbench.output import is_refused
 from workbench.rendering.outcomes import standing
-from workbench.source import Source
+from workbench.source import LineSource
 from workbench.writing import fitted, inline
 
 PROMPT = "wb> "
@@ -40,7 +40,7 @@ GREETING = "tab completes · ctrl-c stops a command · ctrl-d leaves · help"
 _STYLE = Style.from_dict({"bottom-toolbar": "noreverse dim", "auto-suggestion": "dim", "prompt": "bold"})
 
 
-def start(source: Source, model: str | None = None) -> int:
+def start(source: LineSource, model: str | None = None) -> int:
     """Run lines until there are no more. Returns the exit code: 1 where one of several piped lines failed, else 0."""
     repl = Repl(source, Lines(console(), console(stderr=True)))
     typed = sys.stdin.isatty() and sys.stdout.isatty()
@@ -58,7 +58,7 @@ def start(source: Source, model: str | None = None) -> int:
 class Repl:
     """Runs lines in a session, here or in a host, and shows what they say. `failed` tells whether any failed."""
 
-    def __init__(self, source: Source, lines: Lines) -> None:
+    def __init__(self, source: LineSource, lines: Lines) -> None:
         self.source = source
         self.lines = lines
         self.failed = False
@@ -135,7 +135,7 @@ def _pointer(line: str, column: int, indent: int, width: int) -> str:
     return f"{before}{fitted(after, width - cell_len(before))}\n{' ' * cell_len(before)}^"
 
 
-def prompting(source: Source) -> PromptSession[str]:
+def prompting(source: LineSource) -> PromptSession[str]:
     """A prompt for lines of this session: completion, history with ghost text, the session's state below."""
     return PromptSession(
         PROMPT,
@@ -158,7 +158,7 @@ def described(state: State) -> str:
 class _Words(Completer):
     """The grammar's completions, with what each one is."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: LineSource) -> None:
         self._source = source
 
     def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Completion]:

@@ -16,7 +16,7 @@ from commands.names import FileName, Prompts
 from commands.ranges import Layers, Positions
 from commands.request import Argument
 from commands.verb import Verb, key_of
-from commands.words import Gain, Number, Real, SelectionWord, Statement, SweptWord, Whole
+from commands.words import Gain, NumberWord, Real, SelectionWord, Statement, SweptWord, Whole
 
 
 def method_name(verb: str) -> str:
@@ -55,7 +55,7 @@ def default_of(verb: Verb, param: click.Parameter) -> Any:
 #: What Python may give for a kind of word, the narrower kinds first; a text for all others.
 _TYPES: tuple[tuple[Any, str], ...] = (
     (Whole, "int"),
-    ((Real, Number, Gain), "float"),
+    ((Real, NumberWord, Gain), "float"),
     (SelectionWord, "str | Neuron | Sequence[Neuron]"),
     ((FileName, Prompts), "str | Path | Sequence[str | dict[str, Any]]"),
     ((Layers, Positions), "str | int | tuple[int, int] | range"),
@@ -106,7 +106,7 @@ def _schema_of(kind: Any) -> dict[str, Any]:
     if isinstance(kind, Real):
         limit = {} if kind.most == float("inf") else {"maximum": kind.most}
         return {"type": "number", "exclusiveMinimum": 0, **limit}
-    if isinstance(kind, Number | Gain):
+    if isinstance(kind, NumberWord | Gain):
         return {"type": "number"}
     if isinstance(kind, OneOf) and not isinstance(kind, HeldWord | SomeOf):
         return {"type": "string", "enum": [*kind.meanings]}

@@ -13,7 +13,7 @@ from sessions.events import Event, State
 from sessions.session import Session
 
 
-class Source(Protocol):
+class LineSource(Protocol):
     """A session to type lines into."""
 
     @property

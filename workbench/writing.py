@@ -27,7 +27,7 @@ from sessions.views.writing import (
 )
 
 __all__ = [
-    "MISSING", "SPARKS", "Flow", "aim", "amount", "around", "bar", "chance", "divergence", "duration", "facts",
+    "MISSING", "SPARKS", "FlowingText", "aim", "amount", "around", "bar", "chance", "divergence", "duration", "facts",
     "fitted", "inline", "multiple", "percent", "plain", "quoted", "signed",
 ]  # fmt: skip
 
@@ -76,7 +76,7 @@ def facts(parts: Iterable[str], width: int) -> Text:
 _PIECES = re.compile(r"\n|[^\S\n]+|\S+")
 
 
-class Flow:
+class FlowingText:
     """Text that arrives in bits, broken between words at the right edge of a terminal.
 
     The last word is held back until it is known to be complete: it may have to move to the next line.

@@ -23,9 +23,9 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from sessions.adapters.adapter_store import AdapterStore
 from sessions.adapters.combinations import DENSITY, drops
-from sessions.adapters.folders import Contents, Factors
-from sessions.adapters.shelf import Shelf
+from sessions.adapters.folders import Contents, LoraFactors
 from sessions.adapters.wrapping import quiet
 from sessions.errors import ArtifactError, ModelError, UsageError
 from sessions.events import Steps
@@ -65,7 +65,7 @@ class How:
 
 
 def read_members(
-    weights: Sequence[tuple[str, float]], shelf: Shelf, info: ModelInfo, *, force: bool = False
+    weights: Sequence[tuple[str, float]], shelf: AdapterStore, info: ModelInfo, *, force: bool = False
 ) -> Steps[tuple[list[Member], list[str]]]:
     """The members that are kept by these names, with their weights, and remarks on those of another model.
 
@@ -122,8 +122,8 @@ def check(members: Sequence[Member], how: How) -> None:
                 )
 
 
-def _by_module(members: Sequence[Member]) -> dict[str, list[tuple[str, float, Factors]]]:
-    found: dict[str, list[tuple[str, float, Factors]]] = {}
+def _by_module(members: Sequence[Member]) -> dict[str, list[tuple[str, float, LoraFactors]]]:
+    found: dict[str, list[tuple[str, float, LoraFactors]]] = {}
     for name, weight, contents in members:
         for module, factors in contents.factors.items():
             found.setdefault(module, []).append((name, weight, factors))
@@ -133,7 +133,7 @@ def _by_module(members: Sequence[Member]) -> dict[str, list[tuple[str, float, Fa
 def _combined(members: Sequence[Member], how: How, meter: Meter) -> Ensemble:
     parts = _by_module(members)
     meter.total = len(parts)
-    made: dict[str, Factors] = {}
+    made: dict[str, LoraFactors] = {}
     squares = off = 0.0
     with torch.random.fork_rng(devices=[]), torch.no_grad(), quiet():
         torch.manual_seed(how.rng)
@@ -147,7 +147,7 @@ def _combined(members: Sequence[Member], how: How, meter: Meter) -> Ensemble:
     return Ensemble(_config(members, made), _file(made), distance)
 
 
-def _one(parts: Sequence[tuple[str, float, Factors]], how: How) -> Factors:
+def _one(parts: Sequence[tuple[str, float, LoraFactors]], how: How) -> LoraFactors:
     """One projection's path out of several, by PEFT."""
     from peft import LoraConfig
     from peft.tuners.lora import LoraModel
@@ -173,7 +173,7 @@ def _one(parts: Sequence[tuple[str, float, Factors]], how: How) -> Factors:
     except (ValueError, RuntimeError, TypeError) as error:
         raise ModelError(f"PEFT cannot combine them: {first_line(error)}", "try --combination cat") from error
     a, b = layer.lora_A[_INSIDE].weight.data, layer.lora_B[_INSIDE].weight.data
-    return Factors(a.float().contiguous(), b.float().contiguous(), layer.scaling[_INSIDE], float(len(a)))
+    return LoraFactors(a.float().contiguous(), b.float().contiguous(), layer.scaling[_INSIDE], float(len(a)))
 
 
 class _Alone(nn.Module):
@@ -192,7 +192,7 @@ def _squares(products: Sequence[tuple[Tensor, Tensor]]) -> float:
     return float(((left.T @ left) * (right @ right.T)).sum())
 
 
-def _config(members: Sequence[Member], made: Mapping[str, Factors]) -> dict[str, Any]:
+def _config(members: Sequence[Member], made: Mapping[str, LoraFactors]) -> dict[str, Any]:
     """A config that PEFT reads. Every path has its scaling in its factors: alpha is the rank."""
     rank = max(each.rank for each in made.values())
     ranks = {f"^{module.replace('.', '[.]')}": each.rank for module, each in made.items() if each.rank != rank}
@@ -215,7 +215,7 @@ def _config(members: Sequence[Member], made: Mapping[str, Factors]) -> dict[str,
     }
 
 
-def _file(made: Mapping[str, Factors]) -> bytes:
+def _file(made: Mapping[str, LoraFactors]) -> bytes:
     tensors = {}
     for module, each in made.items():
         tensors[f"base_model.model.{module}.lora_A.weight"] = each.a

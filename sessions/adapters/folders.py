@@ -80,7 +80,7 @@ _MUTATING = ("pissa", "corda", "olora", "loftq", "lora_ga", "mica")
 
 
 @dataclass(frozen=True, eq=False)
-class Factors:
+class LoraFactors:
     """The path beside one projection: `a` `[r, in]`, `b` `[out, r]`, and where it has them `bias` and `magnitude`
     `[out]`; `scaling` is what B A x is multiplied with."""
 
@@ -109,7 +109,7 @@ class Contents:
     """
 
     config: Mapping[str, Any]
-    factors: Mapping[str, Factors]
+    factors: Mapping[str, LoraFactors]
     sha256: str = ""
     notes: tuple[str, ...] = ()
 
@@ -297,7 +297,7 @@ def _fits(pattern: str, module: str) -> bool:
         raise ArtifactError(f"its config has the pattern {pattern!r}, which {error}", _NAMED) from error
 
 
-def _factors(path: Path, config: Mapping[str, Any], meter: Meter | None) -> dict[str, Factors]:
+def _factors(path: Path, config: Mapping[str, Any], meter: Meter | None) -> dict[str, LoraFactors]:
     found: dict[str, dict[str, Tensor]] = {}
     with reported("read", check_regular(path), READABLE):
         try:
@@ -332,7 +332,7 @@ def _checked(tensor: Tensor, name: str, path: Path) -> Tensor:
     return tensor
 
 
-def _fitted(module: str, parts: Mapping[str, Tensor], config: Mapping[str, Any], path: Path) -> Factors:
+def _fitted(module: str, parts: Mapping[str, Tensor], config: Mapping[str, Any], path: Path) -> LoraFactors:
     """The path of one projection, its factors held against each other and against the config."""
     for part, said in (("a", "lora_A"), ("b", "lora_B")):
         if part not in parts:
@@ -352,4 +352,4 @@ def _fitted(module: str, parts: Mapping[str, Tensor], config: Mapping[str, Any],
             raise ArtifactError(
                 f"{module} in {path} {has} {what}, and {asked} is {bool(config.get(asked))} in {CONFIG}"
             )
-    return Factors(a, b, scaling, alpha, parts.get("bias"), parts.get("magnitude"))
+    return LoraFactors(a, b, scaling, alpha, parts.get("bias"), parts.get("magnitude"))

@@ -40,12 +40,12 @@ _DTYPES = {"F32": "<f4", "I64": "<i8", "I32": "<i4", "U8": "u1"}
 _ABOUT = "about"
 
 
-class About(Struct, frozen=True, kw_only=True):
+class AtlasAbout(Struct, frozen=True, kw_only=True):
     """What an atlas is of: its manifest.
 
     `documents` counts those of the corpus that were read, `empty` ones among them, which say nothing; `tokens` the
     positions that were counted, specials left out. Documents are cut to `length` tokens. `under` is a key of what was
-    suppressed (`Session.under`), `sha256` that of the texts.
+    suppressed (`Session.state_key`), `sha256` that of the texts.
     """
 
     corpus: str
@@ -77,7 +77,7 @@ class Maximum(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Layer:
+class AtlasLayer:
     """The neurons of one layer, a column each.
 
     `count` positions were counted (of an expert's neurons those alone that were sent to it), over which `mean`, `std`,
@@ -149,8 +149,8 @@ class Atlas:
     not in its body.
     """
 
-    about: About
-    layers: Mapping[int, Layer]
+    about: AtlasAbout
+    layers: Mapping[int, AtlasLayer]
     documents: Documents
     texts: Mapping[int, str]
     name: str = ""
@@ -174,7 +174,7 @@ class Atlas:
         """The same atlas with what a file's header says of it."""
         return replace(self, name=name, model=model, fingerprint=fingerprint)
 
-    def layer(self, number: int) -> Layer:
+    def layer(self, number: int) -> AtlasLayer:
         """The statistics of a layer.
 
         Raises:
@@ -211,7 +211,7 @@ class Atlas:
             return next(iter(self.maxima(neuron)), None)
         return max((*self.maxima(neuron)[:1], *self.minima(neuron)[:1]), key=lambda each: abs(each.value), default=None)
 
-    def _column(self, neuron: Neuron) -> tuple[Layer, int]:
+    def _column(self, neuron: Neuron) -> tuple[AtlasLayer, int]:
         found = self.layer(neuron.layer)
         if not neuron.index < found.width:
             raise UsageError(
@@ -276,7 +276,7 @@ class Atlas:
             ArtifactError: it holds something else; `source` is how the message names it.
         """
         try:
-            about = msgspec.json.decode(contents.fields.get(_ABOUT, ""), type=About)
+            about = msgspec.json.decode(contents.fields.get(_ABOUT, ""), type=AtlasAbout)
             texts = msgspec.json.decode(contents.tensors["texts.json"].data, type=list[str])
         except (msgspec.DecodeError, UnicodeDecodeError, KeyError, RecursionError) as error:
             raise ArtifactError(f"{source} does not say what it is an atlas of: {error}") from error
@@ -319,16 +319,16 @@ def _named(contents: Tensors, name: str, dtype: str, source: str) -> Array:
     return _array(tensor)
 
 
-def _layer(group: Mapping[str, Array], source: str) -> Layer:
+def _layer(group: Mapping[str, Array], source: str) -> AtlasLayer:
     width = len(group["count"]) if group.get("count") is not None and group["count"].ndim == 1 else -1
     for name, (dtype, dimensions) in _SHAPES.items():
         found = group.get(name)
         if found is None or found.dtype != _DTYPES[dtype] or found.ndim != dimensions or found.shape[-1] != width:
             raise ArtifactError(f"{source} has no '{name}' of {dtype} for each of its neurons")
-    return Layer(**{name: group[name] for name in _SHAPES})
+    return AtlasLayer(**{name: group[name] for name in _SHAPES})
 
 
-def _check(layers: Mapping[int, Layer], documents: Documents, about: About, source: str) -> None:
+def _check(layers: Mapping[int, AtlasLayer], documents: Documents, about: AtlasAbout, source: str) -> None:
     """Refuse a file whose maxima lie outside of its documents."""
     if not layers:
         raise ArtifactError(f"{source} has no layer in it")

@@ -22,7 +22,7 @@ import torch
 from msgspec import Struct
 from torch import Tensor
 
-from sessions.atlas.atlas import About, Array, Atlas, Documents, Layer
+from sessions.atlas.atlas import Array, Atlas, AtlasAbout, AtlasLayer, Documents
 from sessions.atlas.folding import Running, bytes_of, working_bytes
 from sessions.cancel import Cancel
 from sessions.errors import UsageError
@@ -52,7 +52,7 @@ _MIB = 2**20
 _CHARACTERS = 64
 
 
-class Plan(Struct, frozen=True, kw_only=True):
+class AtlasPlan(Struct, frozen=True, kw_only=True):
     """What an atlas is to be of. `batch` counts the tokens computed at once, padding included; `bytes` is what the
     statistics, the documents and a batch take at most."""
 
@@ -91,7 +91,7 @@ def plan(
     batch: int = LARGEST_BATCH,
     memory: int = MEMORY,
     under: str = "",
-) -> Plan:
+) -> AtlasPlan:
     """What `build` will do.
 
     Args:
@@ -129,7 +129,7 @@ def plan(
             f"an atlas of {neurons:,} neurons takes {-(-needed // _MIB):,} MiB, and {memory:,} may be taken",
             f"--memory {-(-needed // _MIB)}, or fewer layers (--layers 12) or maxima (--top 5)",
         )
-    return Plan(
+    return AtlasPlan(
         model=opened.info.fingerprint,
         dtype=opened.info.dtype,
         under=under,
@@ -151,7 +151,7 @@ def _kept(documents: int, neurons: int, k: int) -> int:
 class Building:
     """An atlas while it is built: the statistics of each site of the layers, and how far it is."""
 
-    def __init__(self, opened: OpenModel, plan: Plan) -> None:
+    def __init__(self, opened: OpenModel, plan: AtlasPlan) -> None:
         self.opened, self.plan = opened, plan
         self.sites = sites_of(opened.anatomy, plan.layers)
         self.running = [begun(site, plan.k) for _, site in self.sites]
@@ -233,7 +233,7 @@ class Building:
         starts = np.cumsum([0, *(len(each) for each in kept.values())])
         tokenizer = self.opened.tokenizer
         return Atlas(
-            About(
+            AtlasAbout(
                 corpus=self.plan.corpus,
                 sha256=self.plan.survey.sha256,
                 documents=self.progress.documents,
@@ -268,18 +268,18 @@ def begun(site: Site, k: int) -> Running:
     return Running.empty(site.width, k, gated, home_of(site.module))
 
 
-def by_layer(sites: Sequence[tuple[int, Site]], running: list[Running]) -> dict[int, Layer]:
+def by_layer(sites: Sequence[tuple[int, Site]], running: list[Running]) -> dict[int, AtlasLayer]:
     """The statistics of the sites, those of a layer together. What they were while they ran, histograms most of all, is
     taken out of the list as they are finished: both at once would not keep the bound."""
-    parts: dict[int, list[Layer]] = {}
+    parts: dict[int, list[AtlasLayer]] = {}
     for layer, _ in sites:
         parts.setdefault(layer, []).append(running.pop(0).finished())
     return {layer: each[0] if len(each) == 1 else _joined(each) for layer, each in parts.items()}
 
 
-def _joined(parts: Sequence[Layer]) -> Layer:
-    names = Layer.__dataclass_fields__
-    return Layer(**{name: np.concatenate([getattr(part, name) for part in parts], -1) for name in names})
+def _joined(parts: Sequence[AtlasLayer]) -> AtlasLayer:
+    names = AtlasLayer.__dataclass_fields__
+    return AtlasLayer(**{name: np.concatenate([getattr(part, name) for part in parts], -1) for name in names})
 
 
 @dataclass(frozen=True)

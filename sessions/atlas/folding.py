@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sessions.atlas.atlas import QUANTILES, Array, Layer
+from sessions.atlas.atlas import QUANTILES, Array, AtlasLayer
 from sessions.model.homes import widest
 
 #: Rows among which one maximum is taken to find a first bar.
@@ -168,7 +168,7 @@ class Running:
         """Whether all that was folded in is finite."""
         return bool(self.squares.isfinite().all())
 
-    def finished(self) -> Layer:
+    def finished(self) -> AtlasLayer:
         """What the atlas keeps of it."""
         state = self.state()
         count, below = state["count"], cumulated(state["histogram"])
@@ -178,7 +178,7 @@ class Running:
         farthest = np.where(any_, np.maximum(high[0], -low[0]), 0)
         rate = _share_above(below, FIRES * farthest) if self.gated else state["positive"] / n
         found = np.where(any_, quantiles(below, QUANTILES).clip(low[0], high[0]), 0)
-        return Layer(
+        return AtlasLayer(
             count=count,
             mean=mean.astype(np.float32),
             std=np.sqrt(np.maximum(state["squares"] / n - mean**2, 0)).astype(np.float32),

@@ -21,13 +21,13 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from sessions.atlas.atlas import Array, Atlas, Layer
+from sessions.atlas.atlas import Array, Atlas, AtlasLayer
 from sessions.atlas.building import Batch, begun, by_layer, folding_into, sites_of
 from sessions.atlas.folding import Running
 from sessions.cancel import Cancel
 from sessions.errors import UsageError
 from sessions.events import Progress, Steps
-from sessions.model.generation import Decoding, Row, generate
+from sessions.model.generation import Decoding, GeneratedRow, generate
 from sessions.model.hooks import watched
 from sessions.model.info import Encoded
 from sessions.model.opening import OpenModel
@@ -49,7 +49,7 @@ class Levels:
     positions: int
 
     @classmethod
-    def of(cls, layers: Mapping[int, Layer], positions: int) -> Levels:
+    def of(cls, layers: Mapping[int, AtlasLayer], positions: int) -> Levels:
         return cls(
             {number: layer.largest for number, layer in layers.items()},
             {number: layer.size for number, layer in layers.items()},
@@ -58,7 +58,7 @@ class Levels:
 
 
 @dataclass(frozen=True)
-class Candidate:
+class QuietNeuron:
     """A quiet neuron. `silent` and `silent_mean` are its levels in the region it is silent in, if there is one."""
 
     layer: int
@@ -86,7 +86,7 @@ def candidates(
     layers: Sequence[int] | None = None,
     between: tuple[float, float] = (0.0, float("inf")),
     ratio: float = 1.0,
-) -> list[Candidate]:
+) -> list[QuietNeuron]:
     """The neurons whose largest |activation| lies `between` two numbers, the smallest first.
 
     With `silent`, those whose largest is at least `ratio` times as large as the largest there, and not 0, the largest
@@ -111,7 +111,7 @@ def candidates(
             other = (None, None)
             if silent is not None:
                 other = float(silent.largest[layer][index]), float(silent.mean[layer][index])  # type: ignore[assignment]
-            found.append(Candidate(layer, index, float(largest[index]), float(active.mean[layer][index]), *other))
+            found.append(QuietNeuron(layer, index, float(largest[index]), float(active.mean[layer][index]), *other))
     if silent is None:
         return sorted(found, key=lambda each: (each.largest, each.mean))
     return sorted(found, key=lambda each: -(float("inf") if each.ratio is None else each.ratio))
@@ -163,14 +163,14 @@ def over_replies(
 
 def _continued(
     opened: OpenModel, part: Sequence[Sequence[int]], decoding: Decoding, cancel: Cancel | None
-) -> Steps[list[Row]]:
+) -> Steps[list[GeneratedRow]]:
     steps = generate(opened.model, opened.tokenizer, part, decoding)
     with watched(opened.anatomy, cancel):
         while True:
             try:
                 step = next(steps)
             except StopIteration as stop:
-                found: list[Row] = stop.value
+                found: list[GeneratedRow] = stop.value
                 return found
             yield Progress("writing replies", step.number + 1, decoding.max_tokens, "tokens")
 

@@ -18,7 +18,7 @@ import numpy as np
 from msgspec import Struct, structs
 
 from sessions.atlas.atlas import Array
-from sessions.atlas.building import Building, Plan
+from sessions.atlas.building import AtlasPlan, Building
 from sessions.atlas.folding import TENSORS
 from sessions.errors import ArtifactError
 from sessions.files.disk import alone, read_file, reported, write_file
@@ -34,7 +34,7 @@ _ANEW = "--force begins anew"
 
 
 class _Begun(Struct, frozen=True):
-    plan: Plan
+    plan: AtlasPlan
     documents: int
     empty: int
     tokens: int
@@ -142,7 +142,7 @@ _SAID = {
 }  # fmt: skip
 
 
-def _check(begun: Plan, wanted: Plan, name: str) -> None:
+def _check(begun: AtlasPlan, wanted: AtlasPlan, name: str) -> None:
     if same_model(begun.model, wanted.model):
         begun = structs.replace(begun, model=wanted.model)
     differs = next((said for key, said in _SAID.items() if getattr(begun, key) != getattr(wanted, key)), "")

@@ -18,7 +18,7 @@ from sessions.model.opening import OpenModel
 from sessions.model.rows import LARGEST_BATCH, batches, padded_rows
 from sessions.model.target import Target
 from sessions.model.tokens import continuation, encode, last_positions, token_text
-from sessions.texts.prompt_files import Asked
+from sessions.texts.prompt_files import PromptRecord
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Case:
     `rank` is the target's among all next tokens, from 1.
     """
 
-    asked: Asked
+    asked: PromptRecord
     encoded: Encoded
     target: Target
     rank: int
@@ -44,8 +44,8 @@ class Case:
         return self.target.tokens[0].id, self.target.counterfactual.id
 
 
-def settled(
-    opened: OpenModel, asked: Sequence[Asked], *, batch: int = LARGEST_BATCH, cancel: Cancel | None = None
+def resolve_targets(
+    opened: OpenModel, asked: Sequence[PromptRecord], *, batch: int = LARGEST_BATCH, cancel: Cancel | None = None
 ) -> Steps[tuple[Case, ...]]:
     """The prompts with their targets settled, in order: what a prompt does not say, one forward pass does.
 
@@ -94,7 +94,7 @@ def remarks(opened: OpenModel, cases: Sequence[Case]) -> Iterator[str]:
 
 
 def _case(
-    opened: OpenModel, asked: Asked, encoded: Encoded, target: int | None, other: int | None, last: Tensor
+    opened: OpenModel, asked: PromptRecord, encoded: Encoded, target: int | None, other: int | None, last: Tensor
 ) -> Case:
     if target is None:
         target = int(last.argmax())

@@ -11,7 +11,7 @@ from sessions.errors import UsageError
 from sessions.model.info import Prompt
 from sessions.model.target import Target
 from sessions.model.units import Neuron, Place
-from sessions.texts.prompt_files import Asked
+from sessions.texts.prompt_files import PromptRecord
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,7 +45,7 @@ class Circuit(Struct, frozen=True, kw_only=True):
     fingerprint: str
     name: str = ""
     held: str = ""
-    prompts: tuple[Asked, ...] = ()
+    prompts: tuple[PromptRecord, ...] = ()
     suppressed: tuple[str, ...] = ()
     edits: tuple[str, ...] = ()
 

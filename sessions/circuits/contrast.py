@@ -17,9 +17,9 @@ from msgspec import structs
 
 from sessions.cancel import Cancel
 from sessions.circuits.attribution import Attribution, SiteRelevance, refuse_experts
-from sessions.circuits.choosing import Choice, candidates, choose
 from sessions.circuits.circuit import Circuit
 from sessions.circuits.discovery import Discovery
+from sessions.circuits.pruning import CircuitSize, candidates, choose
 from sessions.directions.control import mean_at_ends
 from sessions.errors import UsageError
 from sessions.events import Steps
@@ -36,7 +36,7 @@ def contrast(
     positive: Sequence[Sequence[int]],
     negative: Sequence[Sequence[int]],
     *,
-    choice: Choice,
+    choice: CircuitSize,
     layers: Collection[int] | None = None,
     batch: int,
     cancel: Cancel | None = None,

@@ -190,7 +190,7 @@ class Cut:
 
 
 @dataclass(frozen=True)
-class Share:
+class GradientShare:
     """What row `number` of the edges is the gradient of, a scalar."""
 
     number: int
@@ -198,10 +198,10 @@ class Share:
 
 
 @torch.enable_grad()
-def shares_of(cut: Cut, logits: Tensor, target: Target, rows: int) -> list[Share]:
+def shares_of(cut: Cut, logits: Tensor, target: Target, rows: int) -> list[GradientShare]:
     """The shares of all targets as functions of what their MLPs read, lower layers first, and the output's; `rows` at
     a time. `logits` are those that the cut pass returned."""
-    found: list[Share] = []
+    found: list[GradientShare] = []
     for each in cut.read:
         for first in range(0, len(each.numbers), rows):
             part = slice(first, first + rows)
@@ -210,13 +210,13 @@ def shares_of(cut: Cut, logits: Tensor, target: Target, rows: int) -> list[Share
             positions = each.positions[part]
             own = gradient.reshape(len(positions), -1, gradient.shape[-1])[range(len(positions)), positions]
             values = (each.read.reshape(-1, own.shape[-1])[positions] * own).sum(-1)
-            found += map(Share, each.numbers[part], values.unbind())
+            found += map(GradientShare, each.numbers[part], values.unbind())
     value = value_of(target, behind_the_head(cut.scores, logits).flatten(0, 1).float())
     (gradient,) = torch.autograd.grad(value, cut.hidden)
-    return [*found, Share(len(cut.targets), (cut.hidden * gradient).sum())]
+    return [*found, GradientShare(len(cut.targets), (cut.hidden * gradient).sum())]
 
 
-def edges_into(cut: Cut, shares: Sequence[Share]) -> tuple[Tensor, Tensor]:
+def edges_into(cut: Cut, shares: Sequence[GradientShare]) -> tuple[Tensor, Tensor]:
     """Edges of all sources into some targets, `[rows, sources]`, and what comes from the embeddings, `[rows]`."""
     with torch.enable_grad():
         home = shares[-1].value.device  # layers may be spread over several

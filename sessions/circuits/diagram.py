@@ -15,7 +15,7 @@ from sessions.model.units import Neuron, Place
 BREADTH = (6, 2, 1)
 
 
-class Branch(Struct, frozen=True):
+class TreeLine(Struct, frozen=True):
     """A line of a tree: what it hangs on, `│ ├ `, and the edge it stands for, None for the output at the root.
 
     `elsewhere` says that what flows into the edge's source stands in another place of the tree.
@@ -26,7 +26,7 @@ class Branch(Struct, frozen=True):
     elsewhere: bool = False
 
 
-def tree(flow: Flow, breadth: Sequence[int] = BREADTH) -> Iterator[Branch]:
+def tree(flow: Flow, breadth: Sequence[int] = BREADTH) -> Iterator[TreeLine]:
     """The strongest edges into the output, under each those into its source, and so on.
 
     What flows into a neuron is drawn once: as close to the root as it is met, else where it is met first.
@@ -34,18 +34,18 @@ def tree(flow: Flow, breadth: Sequence[int] = BREADTH) -> Iterator[Branch]:
     into = _by_target(flow)
     drawn = {edge.source for edge in into[None][: breadth[0]]}
 
-    def below(place: Place | None, depth: int, indent: str) -> Iterator[Branch]:
+    def below(place: Place | None, depth: int, indent: str) -> Iterator[TreeLine]:
         edges = into[place][: breadth[depth]]
         for number, edge in enumerate(edges, 1):
             last = number == len(edges)
             more = depth + 1 < len(breadth) and bool(into[edge.source])
             here = more and (depth == 0 or edge.source not in drawn)
-            yield Branch(f"{indent}{'└' if last else '├'} ", edge, more and not here)
+            yield TreeLine(f"{indent}{'└' if last else '├'} ", edge, more and not here)
             if here:
                 drawn.add(edge.source)
                 yield from below(edge.source, depth + 1, f"{indent}{' ' if last else '│'} ")
 
-    yield Branch("")
+    yield TreeLine("")
     yield from below(None, 0, "")
 
 

@@ -17,9 +17,9 @@ from transformers import PreTrainedTokenizerBase
 from sessions.cancel import Cancel
 from sessions.circuits.attributing import attribute
 from sessions.circuits.attribution import STEPS, Attribution, Reference
-from sessions.circuits.choosing import Candidates, Choice, candidates, choose
 from sessions.circuits.circuit import Circuit
 from sessions.circuits.methods import DEFAULT, named
+from sessions.circuits.pruning import Candidates, CircuitSize, candidates, choose
 from sessions.errors import UsageError
 from sessions.events import Steps, finished
 from sessions.model.finite import locating
@@ -31,7 +31,7 @@ from sessions.model.tokens import token_text
 
 
 @dataclass(frozen=True)
-class Question:
+class DiscoveryQuestion:
     """What is to be explained.
 
     `tokens` is the target, one token or with `sequence` several. The target is measured against
@@ -61,7 +61,7 @@ class Scope:
 
 
 @dataclass(frozen=True)
-class Way:
+class AttributionOptions:
     """How attributions are made (see `attributing.attribute`); `compared` says in a word what with."""
 
     method: str = DEFAULT
@@ -75,7 +75,7 @@ class Way:
         return self.method if self.reference is None else f"{self.method} against {self.compared}"
 
 
-USUAL = Way()
+USUAL = AttributionOptions()
 
 
 @dataclass(frozen=True)
@@ -90,11 +90,11 @@ class Discovery:
 def discover(
     opened: OpenModel,
     encoded: Encoded,
-    question: Question,
+    question: DiscoveryQuestion,
     *,
-    choice: Choice,
+    choice: CircuitSize,
     scope: Scope | None = None,
-    how: Way = USUAL,
+    how: AttributionOptions = USUAL,
     cancel: Cancel | None = None,
 ) -> Discovery:
     """The circuit for `question` on the prompt, without a word on the way. Arguments and errors as of `discovering`."""
@@ -104,11 +104,11 @@ def discover(
 def discovering(
     opened: OpenModel,
     encoded: Encoded,
-    question: Question,
+    question: DiscoveryQuestion,
     *,
-    choice: Choice,
+    choice: CircuitSize,
     scope: Scope | None = None,
-    how: Way = USUAL,
+    how: AttributionOptions = USUAL,
     batch: int | None = None,
     cancel: Cancel | None = None,
 ) -> Steps[Discovery]:
@@ -132,10 +132,10 @@ def discovering(
 def attributed(
     opened: OpenModel,
     encoded: Encoded,
-    question: Question,
+    question: DiscoveryQuestion,
     *,
     scope: Scope | None = None,
-    how: Way = USUAL,
+    how: AttributionOptions = USUAL,
     batch: int | None = None,
     cancel: Cancel | None = None,
 ) -> Steps[tuple[Attribution, Target]]:
@@ -147,9 +147,9 @@ def attributed(
 def _attributed(
     opened: OpenModel,
     encoded: Encoded,
-    question: Question,
+    question: DiscoveryQuestion,
     scope: Scope | None,
-    how: Way,
+    how: AttributionOptions,
     batch: int | None,
     cancel: Cancel | None,
 ) -> Steps[tuple[_Asked, Candidates]]:
@@ -171,13 +171,13 @@ class _Asked:
     ids: tuple[int, ...]
     measure: _Measure
     attribution: Attribution
-    how: Way
+    how: AttributionOptions
 
     @property
     def target(self) -> Target:
         return self.measure.target(self.opened.tokenizer, self.attribution.value)
 
-    def answered(self, found: Candidates, choice: Choice) -> Discovery:
+    def answered(self, found: Candidates, choice: CircuitSize) -> Discovery:
         """The circuit that a choice makes of the candidates."""
         target, question, info = self.target, self.measure.question, self.opened.info
         behind = question.tokens[:-1] if question.sequence else ()
@@ -198,7 +198,9 @@ class _Asked:
         return Discovery(circuit, found.number, _doubts(self.measure, self.attribution, circuit, self.how))
 
 
-def _asked(opened: OpenModel, encoded: Encoded, question: Question, how: Way, cancel: Cancel | None) -> _Asked:
+def _asked(
+    opened: OpenModel, encoded: Encoded, question: DiscoveryQuestion, how: AttributionOptions, cancel: Cancel | None
+) -> _Asked:
     """Attribute a question on a prompt."""
     ids = encoded.ids
     if question.sequence:
@@ -235,7 +237,7 @@ def _candidates(asked: _Asked, scope: Scope) -> Candidates:
 class _Measure:
     """The target as a function of the logits, remembering the tokens it settled on."""
 
-    def __init__(self, question: Question) -> None:
+    def __init__(self, question: DiscoveryQuestion) -> None:
         self.question = question
         self.ids = [token.id for token in question.tokens]
         self.other: int | None = None if question.counterfactual is None else question.counterfactual.id
@@ -273,7 +275,7 @@ class _Measure:
 _GAP = 0.01
 
 
-def _doubts(measure: _Measure, attribution: Attribution, circuit: Circuit, how: Way) -> tuple[str, ...]:
+def _doubts(measure: _Measure, attribution: Attribution, circuit: Circuit, how: AttributionOptions) -> tuple[str, ...]:
     notes = []
     if measure.rank > 10:
         notes.append(

@@ -48,7 +48,7 @@ Ranking = Sequence[Neuron]
 
 
 @dataclass(frozen=True)
-class Run:
+class AblationRun:
     """A way to run the prompts: the first `size` neurons of a ranking, by its number, are kept and all others held; or
     `removed`, these held and all others kept."""
 
@@ -58,11 +58,11 @@ class Run:
 
 
 #: All neurons held, and none.
-NONE, WHOLE = Run(), Run(removed=True)
+NONE, WHOLE = AblationRun(), AblationRun(removed=True)
 
 
 @dataclass(frozen=True)
-class Curve:
+class FaithfulnessCurve:
     """What nested circuits keep, and what is left without them, one of each a size, as fractions of the way from all
     neurons held to none held; None where there is no way to go."""
 
@@ -77,8 +77,8 @@ class Measured:
 
     whole: float
     none: float
-    circuit: Curve
-    control: Curve | None
+    circuit: FaithfulnessCurve
+    control: FaithfulnessCurve | None
 
 
 def faithfulness(
@@ -102,7 +102,12 @@ def faithfulness(
     Raises: as `targets`.
     """
     rankings = [ranking, *(drawn(opened.anatomy, ranking, seed + draw) for draw in range(controls))]
-    runs = [Run(which, size, removed) for which in range(len(rankings)) for removed in (False, True) for size in sizes]
+    runs = [
+        AblationRun(which, size, removed)
+        for which in range(len(rankings))
+        for removed in (False, True)
+        for size in sizes
+    ]
     none, whole, *values = yield from targets(
         opened, cases, rankings, [NONE, WHOLE, *runs], held, batch=batch, cancel=cancel
     )
@@ -113,14 +118,14 @@ def faithfulness(
     return Measured(whole, none, curve(none, whole, parts[0], parts[1]), control)
 
 
-def curve(none: float, whole: float, kept: Sequence[float], left: Sequence[float]) -> Curve:
+def curve(none: float, whole: float, kept: Sequence[float], left: Sequence[float]) -> FaithfulnessCurve:
     """Targets as fractions of the way from none to whole."""
     way = whole - none
 
     def fractions(values: Sequence[float]) -> tuple[float | None, ...]:
         return tuple((value - none) / way if way else None for value in values)
 
-    return Curve(fractions(kept), fractions(left))
+    return FaithfulnessCurve(fractions(kept), fractions(left))
 
 
 def _mean(rows: Sequence[Sequence[float]]) -> list[float]:
@@ -162,7 +167,7 @@ def targets(
     opened: OpenModel,
     cases: Sequence[Case],
     rankings: Sequence[Ranking],
-    runs: Sequence[Run],
+    runs: Sequence[AblationRun],
     held: Sequence[Tensor],
     *,
     batch: int = LARGEST_BATCH,
@@ -239,7 +244,7 @@ class _Stack:
     them."""
 
     cases: Sequence[Case]
-    runs: Sequence[Run]
+    runs: Sequence[AblationRun]
     removed: bool
 
     @torch.inference_mode()

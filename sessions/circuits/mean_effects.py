@@ -19,10 +19,10 @@ from torch import Tensor
 
 from sessions.cancel import Cancel
 from sessions.circuits.cases import Case
-from sessions.circuits.verification import Verified, affordable, finite, stacked
+from sessions.circuits.verification import ExactEffects, affordable, finite, stacked
 from sessions.events import Progress, Steps
-from sessions.interventions.treating import treated
-from sessions.interventions.treatment import Treatment
+from sessions.interventions.hooking import intervening
+from sessions.interventions.intervention import Intervention
 from sessions.model.finite import not_finite
 from sessions.model.hooks import after, skipped, together, watched
 from sessions.model.logits import only_at_ends, only_tokens
@@ -41,7 +41,7 @@ def mean_effects(
     values: Sequence[float] | None = None,
     batch: int | None = None,
     cancel: Cancel | None = None,
-) -> Steps[Verified]:
+) -> Steps[ExactEffects]:
     """The mean exact effect of each neuron on the targets of the cases, and the mean target.
 
     Args:
@@ -68,7 +68,7 @@ def mean_effects(
                 rows = [pairs[number][0] for number in part]
                 chosen = [pairs[number][1] for number in part]
                 changes = [
-                    Treatment((neurons[which].counted(clean.lengths[row]),), 0.0, (held[which],))
+                    Intervention((neurons[which].counted(clean.lengths[row]),), 0.0, (held[which],))
                     for row, which in zip(rows, chosen, strict=True)
                 ]
                 changed = _replayed(opened, clean, rows, changes)
@@ -76,7 +76,7 @@ def mean_effects(
                     sums[which] += clean.values[row] - value
                 done += len(part)
                 yield Progress("verifying", done, len(cases) * len(neurons), "effects")
-    return Verified(total / len(cases), tuple(effect / len(cases) for effect in sums))
+    return ExactEffects(total / len(cases), tuple(effect / len(cases) for effect in sums))
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def _clean(opened: OpenModel, cases: Sequence[Case]) -> _Clean:
 
 
 @torch.inference_mode()
-def _replayed(opened: OpenModel, clean: _Clean, rows: Sequence[int], changes: Sequence[Treatment]) -> list[float]:
+def _replayed(opened: OpenModel, clean: _Clean, rows: Sequence[int], changes: Sequence[Intervention]) -> list[float]:
     """The target of prompt `rows[r]` in a batch of which row r runs under `changes[r]`."""
     lowest = min(neuron.layer for change in changes for neuron in change.neurons)
     below = 0 if opened.anatomy.shares_keys else lowest
@@ -125,7 +125,7 @@ def _replayed(opened: OpenModel, clean: _Clean, rows: Sequence[int], changes: Se
     ends = [clean.lengths[row] for row in rows]
     ids = clean.ids[which.to(clean.ids.device)]
     as_long_as, targets = opened.anatomy.as_long_as(*ends), differences(opened.anatomy, ends, clean.wanted[which])
-    with idle, as_long_as, treated(opened.anatomy, changes), targets as read:
+    with idle, as_long_as, intervening(opened.anatomy, changes), targets as read:
         out = opened.model(input_ids=ids, use_cache=False, logits_to_keep=last_positions(ids.shape[1], ids))
     return finite(read(out.logits), changes)
 

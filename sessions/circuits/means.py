@@ -34,12 +34,12 @@ from sessions.model.units import Neuron
 _ABOUT = "about"
 
 
-class About(Struct, frozen=True, kw_only=True):
+class MeansAbout(Struct, frozen=True, kw_only=True):
     """What means are of: their manifest.
 
     `over` names the texts, of which there were `texts` with so many `tokens` that count, the first of each left out;
     both are 0 where a file does not say. `sha256` is that of their ids. `under` is a key of what was suppressed and
-    which edits were on (`Session.under`).
+    which edits were on (`Session.state_key`).
     """
 
     over: str
@@ -56,7 +56,7 @@ class Means:
     `name`, `model` and `fingerprint` stand in the header of a file and not in its body.
     """
 
-    about: About
+    about: MeansAbout
     layers: tuple[Tensor, ...]
     places: tuple[Tensor, ...] = ()
     name: str = ""
@@ -145,7 +145,7 @@ class Means:
             ArtifactError: it holds something else; `source` is how the message names it.
         """
         try:
-            about = msgspec.json.decode(contents.fields.get(_ABOUT, ""), type=About)
+            about = msgspec.json.decode(contents.fields.get(_ABOUT, ""), type=MeansAbout)
         except (msgspec.DecodeError, RecursionError) as error:
             raise ArtifactError(f"{source} does not say what it has means of: {error}") from error
         layers = _numbered(contents.tensors, "mean", 1, source)
@@ -184,7 +184,7 @@ def taken(
     if by_position:
         places = yield from means_of(opened, texts, home, cancel, aligned=True, under=under, batch=batch)
     counted = [len(ids) - 1 for ids in texts if len(ids) > 1]
-    about = About(
+    about = MeansAbout(
         over=over,
         texts=len(counted),
         tokens=sum(counted),

@@ -70,7 +70,7 @@ def means(
         aligned: a mean for each position, counted from the end: `[positions, width]` a site, the last position last.
             Positions so far back that fewer than half of the texts have them share the first row with the furthest
             one that half have: a mean over a text or two would be these texts themselves.
-        under: a key of what is suppressed, which means depend on (`Session.under`).
+        under: a key of what is suppressed, which means depend on (`Session.state_key`).
         batch: tokens read at once, padding included.
 
     Raises:

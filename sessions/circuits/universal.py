@@ -18,9 +18,9 @@ import msgspec
 from msgspec import Struct
 
 from sessions.cancel import Cancel
-from sessions.circuits.choosing import Choice
-from sessions.circuits.discovery import Question, Way, discover
+from sessions.circuits.discovery import AttributionOptions, DiscoveryQuestion, discover
 from sessions.circuits.methods import within_reach
+from sessions.circuits.pruning import CircuitSize
 from sessions.errors import ArtifactError
 from sessions.events import Progress, Steps
 from sessions.files.disk import read_file, write_file
@@ -111,12 +111,14 @@ def detect(opened: OpenModel, cancel: Cancel | None = None) -> Steps[Universal]:
         ModelError: an attribution is not finite.
     """
     method = within_reach(opened.anatomy)
-    how = Way(method.name, method.attention_by_default())
+    how = AttributionOptions(method.name, method.attention_by_default())
     seen: Counter[tuple[int, int]] = Counter()
     for number, text in enumerate(PROMPTS):
         yield Progress("universal neurons", number, len(PROMPTS), "prompts")
         encoded = encode(opened.tokenizer, Prompt(text=text, chat=False))
-        found = discover(opened, encoded, Question(), choice=Choice(count=STRONGEST), how=how, cancel=cancel)
+        found = discover(
+            opened, encoded, DiscoveryQuestion(), choice=CircuitSize(count=STRONGEST), how=how, cancel=cancel
+        )
         seen.update({neuron.site for neuron in found.circuit.neurons})
     often = [Constant(*site, count) for site, count in seen.items() if count >= SHARE * len(PROMPTS)]
     return Universal(neurons=tuple(sorted(often, key=lambda each: (-(each.prompts or 0), each.site))))

@@ -35,8 +35,8 @@ from transformers import PreTrainedModel
 from sessions.cancel import Cancel
 from sessions.errors import NotFinite
 from sessions.events import Progress, Steps
-from sessions.interventions.treating import treated
-from sessions.interventions.treatment import Treatment
+from sessions.interventions.hooking import intervening
+from sessions.interventions.intervention import Intervention
 from sessions.model.finite import not_finite
 from sessions.model.homes import free_memory
 from sessions.model.hooks import after, skipped, together, watched
@@ -58,7 +58,7 @@ _PASS = 12
 
 
 @dataclass(frozen=True)
-class Verified:
+class ExactEffects:
     """`effects[i]` is the target's `value` minus its value with neuron i changed, alone. In the target's unit."""
 
     value: float
@@ -74,7 +74,7 @@ def verify(
     values: Sequence[float] | None = None,
     batch: int | None = None,
     cancel: Cancel | None = None,
-) -> Steps[Verified]:
+) -> Steps[ExactEffects]:
     """The exact effect of each neuron on the target.
 
     Args:
@@ -105,13 +105,13 @@ def verify(
             most = max(1, min(batch // (len(ids) - start), CACHED * batch // len(ids)))
             for rows in stacked(layers, opened.anatomy.n_layers, len(ids) - start, most):
                 part = [group[row] for row in rows]
-                changes = [Treatment((neurons[which],), 0.0, (held[which],)) for which in part]
+                changes = [Intervention((neurons[which],), 0.0, (held[which],)) for which in part]
                 changed = _replayed(opened, clean, prefix, start, target, changes)
                 for which, value in zip(part, changed, strict=True):
                     effects[which] = clean.value - value
                 done += len(part)
                 yield Progress("verifying", done, len(neurons), "neurons")
-    return Verified(clean.value, tuple(effects))
+    return ExactEffects(clean.value, tuple(effects))
 
 
 def affordable(opened: OpenModel) -> int:
@@ -194,7 +194,7 @@ class Prefix:
 
 @torch.inference_mode()
 def _replayed(
-    opened: OpenModel, clean: _Clean, prefix: Prefix, start: int, target: Target, changes: Sequence[Treatment]
+    opened: OpenModel, clean: _Clean, prefix: Prefix, start: int, target: Target, changes: Sequence[Intervention]
 ) -> list[float]:
     """The target's value in a batch of which row r runs under `changes[r]`, from position `start` on."""
     ids = torch.tensor([clean.ids[start:]] * len(changes), device=opened.device)
@@ -207,7 +207,7 @@ def _replayed(
         for layer, output in zip(opened.anatomy.layers[:below], clean.outputs, strict=False)
     )
     as_long_as = opened.anatomy.as_long_as(len(clean.ids))
-    with together(idle), as_long_as, treated(opened.anatomy, changes), only_target(opened.anatomy, target) as read:
+    with together(idle), as_long_as, intervening(opened.anatomy, changes), only_target(opened.anatomy, target) as read:
         out = opened.model(
             input_ids=ids,
             position_ids=positions,
@@ -230,7 +230,7 @@ def _kept(target: Target) -> int:
     return len(target.tokens) if target.sequence else 1
 
 
-def finite(values: Tensor, changes: Sequence[Treatment]) -> list[float]:
+def finite(values: Tensor, changes: Sequence[Intervention]) -> list[float]:
     """The values of the rows of a batch, `[rows]`, each with a neuron of its own held.
 
     Raises:

@@ -27,7 +27,7 @@ from sessions.model.tokens import ids_behind
 
 
 @dataclass(frozen=True)
-class Reply:
+class ChatReply:
     """A generated reply: its arm, its thought and answer apart, and the marker that parted them, "" where none did.
 
     `logits` are those of its first position, `[vocab]`, None where it was cancelled.
@@ -52,7 +52,7 @@ def replied(
     decoding: Decoding,
     *,
     cancel: Cancel | None = None,
-) -> Steps[Reply]:
+) -> Steps[ChatReply]:
     """Let the model reply; yields the text as it grows.
 
     Raises:
@@ -80,7 +80,7 @@ def replied(
     answer = _own(opened, encoded, answer)
     if arm.stopped == "stop":  # which was cut off the text, and not off the ids
         thought, answer = (thought, _cut(answer, decoding.stops)) if answer else (_cut(thought, decoding.stops), "")
-    return Reply(arm, thought, answer, _parting(opened, thought, answer), logits[0])
+    return ChatReply(arm, thought, answer, _parting(opened, thought, answer), logits[0])
 
 
 def _own(opened: OpenModel, encoded: Encoded, answer: str) -> str:
@@ -93,7 +93,7 @@ def _cut(text: str, stops: Sequence[str]) -> str:
     return text[: min((text.find(stop) for stop in stops if stop in text), default=len(text))]
 
 
-def _unfinished(opened: OpenModel, encoded: Encoded, condition: Condition, said: str) -> Reply:
+def _unfinished(opened: OpenModel, encoded: Encoded, condition: Condition, said: str) -> ChatReply:
     """A reply as far as it was shown; which ids these were is known no more, so they are those of its text."""
     ids = ids_behind(opened.tokenizer, said)
     arm = Arm(
@@ -107,14 +107,14 @@ def _unfinished(opened: OpenModel, encoded: Encoded, condition: Condition, said:
     )
     thought, answer = apart_in(opened.tokenizer, encoded.ids[encoded.reply :], said)
     answer = _own(opened, encoded, answer)
-    return Reply(arm, thought, answer, _parting(opened, thought, answer), None)
+    return ChatReply(arm, thought, answer, _parting(opened, thought, answer), None)
 
 
 def _parting(opened: OpenModel, thought: str, answer: str) -> str:
     return markers(opened.tokenizer).closing if thought and answer else ""
 
 
-def gone_on(conversation: Conversation, text: str, reply: Reply, under: str = "") -> Conversation:
+def gone_on(conversation: Conversation, text: str, reply: ChatReply, under: str = "") -> Conversation:
     """The conversation with this exchange behind it; `under` names what was in force."""
     exchange = (Turn("user", text), Turn("assistant", reply.answer, reply.thought, under))
     return structs.replace(conversation, turns=(*conversation.turns, *exchange))

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from sessions.cancel import Cancel
 from sessions.events import Progress, Steps
-from sessions.interventions.answering import under
+from sessions.interventions.answering import running_rows
 from sessions.interventions.arms import Condition
 from sessions.model.hooks import watched
 from sessions.model.info import Encoded
@@ -45,7 +45,7 @@ def divergences(
     found: list[list[float | None]] = []
     ids = [*encoded.ids, *text[:-1]]
     cache, read = None, 0
-    with watched(anatomy, cancel), under(opened, [(encoded, each) for each in conditions]):
+    with watched(anatomy, cancel), running_rows(opened, [(encoded, each) for each in conditions]):
         for end in _ends(anatomy, len(encoded.ids), len(ids)):
             yield Progress("comparing", len(found), len(text), "tokens")
             if not anatomy.goes_on(read, end):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from sessions.comparisons.cells import Cell, Curve, lines_of
+from sessions.comparisons.sweep_points import SweepCurve, SweepPoint, lines_of
 from sessions.picture import COLOURS, GREY, RULE, SIZE, picture
 
 if TYPE_CHECKING:
@@ -24,7 +24,9 @@ _NAME, _APART = 28, 13.0
 NEURONS = "multiplier on the neurons  (0 ablates, 1 leaves)"
 
 
-def drawn(curves: Sequence[Curve], cells: Sequence[Cell], measured: str, ending: str, over: str = NEURONS) -> bytes:
+def drawn(
+    curves: Sequence[SweepCurve], cells: Sequence[SweepPoint], measured: str, ending: str, over: str = NEURONS
+) -> bytes:
     """The picture.
 
     Args:
@@ -35,7 +37,7 @@ def drawn(curves: Sequence[Curve], cells: Sequence[Cell], measured: str, ending:
     return picture(lambda figure: _draw(figure, curves, cells, _drawable(measured), over), ending)
 
 
-def _draw(figure: Figure, curves: Sequence[Curve], cells: Sequence[Cell], measured: str, over: str) -> None:
+def _draw(figure: Figure, curves: Sequence[SweepCurve], cells: Sequence[SweepPoint], measured: str, over: str) -> None:
     axes = figure.add_subplot()
     many = len(curves[0].knees) > 1
     multipliers = sorted({point.multiplier for curve in curves for point in curve.points})
@@ -106,7 +108,7 @@ def _name_lines(axes: Axes, last: float, ends: Sequence[tuple[float, str, str]])
         )
 
 
-def _legend(curves: Sequence[Curve], many: bool) -> str:
+def _legend(curves: Sequence[SweepCurve], many: bool) -> str:
     """What the circles say, in words."""
     flipping = [curve for curve in curves if curve.flips]
     if not flipping:
@@ -117,7 +119,7 @@ def _legend(curves: Sequence[Curve], many: bool) -> str:
     return f"○ knee: the one nearest to {base}, on each side, that flips the likeliest next token"
 
 
-def _knees(curve: Curve) -> Iterator[float]:
+def _knees(curve: SweepCurve) -> Iterator[float]:
     """Where a curve's knees are: on each side, of a sweep of many prompts the medians."""
     for _, median in (curve.below, curve.above):
         if median is not None:

@@ -23,14 +23,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from sessions.comparisons.cells import Cell
+from sessions.comparisons.sweep_points import SweepPoint
 from sessions.errors import ArtifactError
 from sessions.files.disk import binned, make_folder, read_file, reported, sync_folder, write_file
 from sessions.files.layouts import Header, Json
 from sessions.store import checked_name, now
 
 if TYPE_CHECKING:  # completion asks for names, and must not wait for torch
-    from sessions.comparisons.sweeping import Plan
+    from sessions.comparisons.sweeping import SweepPlan
 
 FOLDER = "sweeps"
 KIND, FORMAT = "sweep", 1
@@ -42,17 +42,17 @@ COLUMNS = (
 _ANEW = "the same line with --force begins it anew; what is there moves to the trash"
 
 
-class Begun(NamedTuple):
+class BegunSweep(NamedTuple):
     """A plan that is kept, and what its header says of it."""
 
     header: Header
-    plan: Plan
+    plan: SweepPlan
 
 
-class Kept(NamedTuple):
+class KeptPoints(NamedTuple):
     """The cells that a sweep already has, whole batches of them, and remarks on what it lost."""
 
-    cells: list[Cell]
+    cells: list[SweepPoint]
     notes: tuple[str, ...]
 
 
@@ -132,13 +132,13 @@ class Sweep:
     def name(self) -> str:
         return self.folder.name
 
-    def begun(self) -> Begun | None:
+    def begun(self) -> BegunSweep | None:
         """The plan that is kept; None where none has been written yet.
 
         Raises:
             ArtifactError: it is damaged, or of a newer workbench; the message says where.
         """
-        from sessions.comparisons.sweeping import Plan
+        from sessions.comparisons.sweeping import SweepPlan
 
         path = self.folder / PLAN
         if not path.exists():
@@ -151,11 +151,11 @@ class Sweep:
             header, body, sha256 = layout.read(data, source)
             if sha256 != header.sha256:
                 raise ArtifactError(f"{source} was changed or damaged after it was written")
-            return Begun(header, layout.body(body, Plan, source).sound())
+            return BegunSweep(header, layout.body(body, SweepPlan, source).sound())
         except ArtifactError as error:
             raise ArtifactError(error.message, _ANEW) from error
 
-    def begin(self, plan: Plan, *, model: str, fingerprint: str, command: str) -> None:
+    def begin(self, plan: SweepPlan, *, model: str, fingerprint: str, command: str) -> None:
         """Write the plan of a sweep that has none."""
         header = {
             "kind": KIND,
@@ -171,7 +171,7 @@ class Sweep:
             self.folder / PLAN, Json().written(header, plan, f"sweep '{self.name}'"), what=f"sweep '{self.name}'"
         )
 
-    def kept(self, plan: Plan) -> Kept:
+    def kept(self, plan: SweepPlan) -> KeptPoints:
         """The cells that are there already; the file is cut to those of whole batches.
 
         A line that is none of this plan's, and all that follows it, is kept aside in a file beside it.
@@ -193,9 +193,9 @@ class Sweep:
             with reported("write", self.folder / CELLS):
                 os.ftruncate(self._descriptor, cut)
                 os.fsync(self._descriptor)
-        return Kept(cells[:whole], notes)
+        return KeptPoints(cells[:whole], notes)
 
-    def append(self, cells: Sequence[Cell]) -> None:
+    def append(self, cells: Sequence[SweepPoint]) -> None:
         """Write the cells of a batch; they are on the disk when this returns."""
         data = b"".join(msgspec.json.encode(cell) + b"\n" for cell in cells)
         with reported("write", self.folder / CELLS):
@@ -227,14 +227,14 @@ class Sweep:
         return name
 
 
-def _read(lines: Sequence[bytes], plan: Plan) -> tuple[list[Cell], str | None]:
+def _read(lines: Sequence[bytes], plan: SweepPlan) -> tuple[list[SweepPoint], str | None]:
     """The cells of complete lines up to the first that is none, and what is wrong with that, if there is one."""
-    cells: list[Cell] = []
+    cells: list[SweepPoint] = []
     for row, line in enumerate(lines):
         if row >= len(plan.places):
             return cells, "is one too many"
         try:
-            cell = msgspec.json.decode(line, type=Cell)
+            cell = msgspec.json.decode(line, type=SweepPoint)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             return cells, f"is damaged ({error})"
         if not plan.is_place_of(cell, row):
@@ -243,7 +243,7 @@ def _read(lines: Sequence[bytes], plan: Plan) -> tuple[list[Cell], str | None]:
     return cells, None
 
 
-def table(cells: Sequence[Cell]) -> bytes:
+def table(cells: Sequence[SweepPoint]) -> bytes:
     """The cells as a table: texts quoted, numbers bare, what is unknown empty; ids with spaces between them."""
     text = io.StringIO(newline="")
     # Every text is quoted since one may have a carriage return, which a csv reader ends a row at.

@@ -24,13 +24,13 @@ from torch import Tensor
 
 from sessions import memory
 from sessions.cancel import Cancel
-from sessions.comparisons.cells import Cell, Curve, cell_of, curve_of
+from sessions.comparisons.sweep_points import SweepCurve, SweepPoint, cell_of, curve_of
 from sessions.errors import ArtifactError, Cancelled, UsageError
 from sessions.events import Progress, Steps
-from sessions.interventions.answering import answered
+from sessions.interventions.answering import complete_rows
 from sessions.interventions.arms import Arm, Condition
+from sessions.interventions.intervention import EVERYWHERE, Intervention, TokenScope, refuse_overlaps, sites_of
 from sessions.interventions.suppressing import Suppression
-from sessions.interventions.treatment import EVERYWHERE, Treatment, Where, refuse_overlaps, sites_of
 from sessions.model.generation import Decoding
 from sessions.model.info import Encoded, Prompt
 from sessions.model.opening import OpenModel
@@ -43,7 +43,7 @@ ROWS = 32
 LARGEST_BATCH = 32768
 
 
-class Share(Struct, frozen=True):
+class AdapterShare(Struct, frozen=True):
     """An adapter of a sweep: its name, or that of its round, the sha256 of its file, and its weight at multiplier 1.
 
     One that is `against` the others has its weight at multiplier 0, and none at 1.
@@ -62,10 +62,10 @@ class Chosen(Struct, frozen=True):
 
     text: str
     neurons: tuple[str, ...] = ()
-    adapters: tuple[Share, ...] = ()
+    adapters: tuple[AdapterShare, ...] = ()
     deep: bool = False
 
-    def weights(self, multiplier: float) -> tuple[tuple[Share, float], ...]:
+    def weights(self, multiplier: float) -> tuple[tuple[AdapterShare, float], ...]:
         """The adapters that are in the model at a multiplier, each with its weight."""
         if self.deep:
             return tuple((share, share.weight / multiplier) for share in self.adapters[: int(multiplier)])
@@ -73,17 +73,17 @@ class Chosen(Struct, frozen=True):
         return tuple((share, share.weight * scale) for share, scale in scales if share.weight * scale)
 
 
-class Question(Struct, frozen=True):
+class SweepPrompt(Struct, frozen=True):
     """A prompt, the ids it is read as, its target, without its value (None where there is none), and where in its text
     selections are in force."""
 
     prompt: Prompt
     ids: tuple[int, ...]
     target: Target | None
-    where: Where = EVERYWHERE
+    where: TokenScope = EVERYWHERE
 
 
-class Place(Struct, frozen=True):
+class GridKey(Struct, frozen=True):
     """Which row of the grid: numbers of the prompt and, None for the baseline, of the selection; the multiplier."""
 
     prompt: int
@@ -91,7 +91,7 @@ class Place(Struct, frozen=True):
     multiplier: float
 
 
-class Plan(Struct, frozen=True, kw_only=True, dict=True):
+class SweepPlan(Struct, frozen=True, kw_only=True, dict=True):
     """Everything that decides the cells of a sweep but the model's weights.
 
     `suppressed` are held at zero in every row, and `live` is in force in every row. A batch has `batch` rows at most.
@@ -101,9 +101,9 @@ class Plan(Struct, frozen=True, kw_only=True, dict=True):
     dtype: str
     selections: tuple[Chosen, ...]
     multipliers: tuple[float, ...]
-    prompts: tuple[Question, ...]
+    prompts: tuple[SweepPrompt, ...]
     decoding: Decoding
-    live: tuple[Treatment, ...] = ()
+    live: tuple[Intervention, ...] = ()
     suppressed: tuple[str, ...] = ()
     batch: int = ROWS
     scope: str = ""
@@ -111,7 +111,7 @@ class Plan(Struct, frozen=True, kw_only=True, dict=True):
     versions: dict[str, str] = {}
 
     @cached_property
-    def places(self) -> tuple[Place, ...]:
+    def places(self) -> tuple[GridKey, ...]:
         """The rows of the grid, in order."""
         return tuple(self._places())
 
@@ -125,25 +125,25 @@ class Plan(Struct, frozen=True, kw_only=True, dict=True):
         """The multiplier of the baseline."""
         return 0.0 if self.weighs else 1.0
 
-    def weights(self, place: Place) -> tuple[tuple[Share, float], ...]:
+    def weights(self, place: GridKey) -> tuple[tuple[AdapterShare, float], ...]:
         """The adapters that are in the model in a row, each with its weight."""
         return self.selections[place.selection or 0].weights(place.multiplier)
 
-    def _places(self) -> Iterator[Place]:
+    def _places(self) -> Iterator[GridKey]:
         if self.weighs:
             prompts = range(len(self.prompts))
-            yield from (Place(prompt, None, self.base) for prompt in prompts)
+            yield from (GridKey(prompt, None, self.base) for prompt in prompts)
             for selection in range(len(self.selections)):
                 for multiplier in self.multipliers:
                     if multiplier != self.base:
-                        yield from (Place(prompt, selection, multiplier) for prompt in prompts)
+                        yield from (GridKey(prompt, selection, multiplier) for prompt in prompts)
             return
         for prompt in range(len(self.prompts)):
-            yield Place(prompt, None, 1.0)
+            yield GridKey(prompt, None, 1.0)
             for selection in range(len(self.selections)):
                 for multiplier in self.multipliers:
                     if multiplier != 1:
-                        yield Place(prompt, selection, multiplier)
+                        yield GridKey(prompt, selection, multiplier)
 
     @cached_property
     def neurons(self) -> tuple[tuple[Neuron, ...], ...]:
@@ -155,7 +155,7 @@ class Plan(Struct, frozen=True, kw_only=True, dict=True):
         """Whether it is one selection on one prompt."""
         return len(self.selections) == len(self.prompts) == 1
 
-    def name_of(self, place: Place) -> str:
+    def name_of(self, place: GridKey) -> str:
         """The selection of a row, as it was written; empty for the baseline."""
         return "" if place.selection is None else self.selections[place.selection].text
 
@@ -182,20 +182,20 @@ class Plan(Struct, frozen=True, kw_only=True, dict=True):
 
     def row_of(self, prompt: int, selection: int, multiplier: float) -> int:
         """The row of a cell of the grid; at the baseline's multiplier the baseline's."""
-        return self.places.index(Place(prompt, None if multiplier == self.base else selection, float(multiplier)))
+        return self.places.index(GridKey(prompt, None if multiplier == self.base else selection, float(multiplier)))
 
-    def is_place_of(self, cell: Cell, row: int) -> bool:
+    def is_place_of(self, cell: SweepPoint, row: int) -> bool:
         """Whether a cell is that of a row."""
         place = self.places[row]
         key = place.prompt, self.name_of(place), place.multiplier
         return (cell.prompt, cell.selection, cell.multiplier) == key
 
-    def condition(self, place: Place) -> Condition:
+    def condition(self, place: GridKey) -> Condition:
         """What is done in a row."""
         treatments, asked = self.live, self.prompts[place.prompt]
         if place.selection is not None and not self.weighs:
             neurons = tuple(neuron.counted(len(asked.ids)) for neuron in self.neurons[place.selection])
-            treatments = (*self.live, Treatment(neurons, place.multiplier, (), asked.where, self.name_of(place)))
+            treatments = (*self.live, Intervention(neurons, place.multiplier, (), asked.where, self.name_of(place)))
         held = frozenset(Neuron.parse(text).site for text in self.suppressed)
         free = tuple(treatment.without(held) for treatment in treatments) if held else treatments
         return Condition(f"×{place.multiplier:g}", free, place.multiplier)
@@ -208,13 +208,13 @@ class Plan(Struct, frozen=True, kw_only=True, dict=True):
             return "p of the likeliest token"
         return f'p("{tokens.pop()}")' if len(tokens) == 1 else "p of the target"
 
-    def curves(self, cells: Sequence[Cell]) -> tuple[Curve, ...]:
+    def curves(self, cells: Sequence[SweepPoint]) -> tuple[SweepCurve, ...]:
         """The curve of each selection, of all cells."""
         sites = [len({neuron.site for neuron in neurons}) for neurons in self.neurons]
         pairs = zip(self.selections, sites, strict=True)
         return tuple(curve_of(chosen.text, count, cells) for chosen, count in pairs)
 
-    def sound(self) -> Plan:
+    def sound(self) -> SweepPlan:
         """The plan, if it is one that was made here, whatever file it is from.
 
         Raises:
@@ -248,11 +248,11 @@ class Plan(Struct, frozen=True, kw_only=True, dict=True):
             if not neurons:
                 continue
             for where in {asked.where for asked in self.prompts}:
-                refuse_overlaps((*self.live, Treatment(neurons, 0.0, (), where, chosen.text)))
-            for layer, index in sites_of((Treatment(neurons),)):
+                refuse_overlaps((*self.live, Intervention(neurons, 0.0, (), where, chosen.text)))
+            for layer, index in sites_of((Intervention(neurons),)):
                 opened.anatomy.check(layer, index)
 
-    def differs(self, other: Plan) -> str:
+    def differs(self, other: SweepPlan) -> str:
         """What differs in another plan, the first thing, in words; empty where both come to the same cells."""
         said = {
             "dtype": "its dtype",
@@ -267,13 +267,15 @@ class Plan(Struct, frozen=True, kw_only=True, dict=True):
         return next((words for name, words in said.items() if getattr(self, name) != getattr(other, name)), "")
 
 
-def _set(place: Place) -> tuple[int | None, float]:
+def _set(place: GridKey) -> tuple[int | None, float]:
     return place.selection, place.multiplier
 
 
-def question(encoded: Encoded, target: Target | None, where: Where = EVERYWHERE) -> Question:
+def question(encoded: Encoded, target: Target | None, where: TokenScope = EVERYWHERE) -> SweepPrompt:
     """A prompt as the plan keeps it."""
-    return Question(encoded.prompt, encoded.ids, None if target is None else structs.replace(target, value=0.0), where)
+    return SweepPrompt(
+        encoded.prompt, encoded.ids, None if target is None else structs.replace(target, value=0.0), where
+    )
 
 
 @dataclass
@@ -282,25 +284,25 @@ class Answers:
     arms by row, and the logits of the first generated position of the last text, `[vocab]`. `fits` is how many rows of
     a batch were computed at once where all of them did not fit into memory, else 0."""
 
-    cells: list[Cell]
+    cells: list[SweepPoint]
     arms: dict[int, Arm] = field(default_factory=dict)
     logits: Tensor | None = None
     fits: int = 0
 
 
 #: What holds while the rows of a batch are answered, of the first of them.
-Within = Callable[[Place], AbstractContextManager[None]]
+Within = Callable[[GridKey], AbstractContextManager[None]]
 
 
-def _as_it_is(_: Place) -> AbstractContextManager[None]:
+def _as_it_is(_: GridKey) -> AbstractContextManager[None]:
     return nullcontext()
 
 
 def run(
     opened: OpenModel,
-    plan: Plan,
-    done: Sequence[Cell] = (),
-    write: Callable[[Sequence[Cell]], None] | None = None,
+    plan: SweepPlan,
+    done: Sequence[SweepPoint] = (),
+    write: Callable[[Sequence[SweepPoint]], None] | None = None,
     cancel: Cancel | None = None,
     within: Within = _as_it_is,
 ) -> Steps[Answers]:
@@ -309,7 +311,7 @@ def run(
     A batch is answered in the block that `within` makes of its first row.
 
     Raises:
-        UsageError: see `Plan.check`.
+        UsageError: see `SweepPlan.check`.
         ArtifactError: the model reads a prompt as other tokens than the plan says.
         Cancelled: between two tokens; what `write` was given stays.
     """
@@ -322,9 +324,9 @@ def run(
 
 def _run(
     opened: OpenModel,
-    plan: Plan,
-    done: Sequence[Cell],
-    write: Callable[[Sequence[Cell]], None] | None,
+    plan: SweepPlan,
+    done: Sequence[SweepPoint],
+    write: Callable[[Sequence[SweepPoint]], None] | None,
     encoded: Sequence[Encoded],
     cancel: Cancel | None,
     within: Within,
@@ -348,7 +350,7 @@ def _run(
     return answers
 
 
-def _cell(plan: Plan, row: int, arm: Arm) -> Cell:
+def _cell(plan: SweepPlan, row: int, arm: Arm) -> SweepPoint:
     place = plan.places[row]
     cell = cell_of(arm, place.prompt, plan.name_of(place))
     if place.selection is None:
@@ -358,7 +360,7 @@ def _cell(plan: Plan, row: int, arm: Arm) -> Cell:
     return structs.replace(cell, fired=next((each.fired for each in arm.parts if each.part == part), arm.fired))
 
 
-def _encoded(opened: OpenModel, number: int, asked: Question) -> Encoded:
+def _encoded(opened: OpenModel, number: int, asked: SweepPrompt) -> Encoded:
     encoded = encode(opened.tokenizer, asked.prompt)
     opened.anatomy.check_length(len(encoded.ids))
     if encoded.ids != asked.ids:
@@ -370,14 +372,19 @@ def _encoded(opened: OpenModel, number: int, asked: Question) -> Encoded:
     return encoded
 
 
-def arms_of(plan: Plan, answers: Answers) -> tuple[Arm, ...]:
+def arms_of(plan: SweepPlan, answers: Answers) -> tuple[Arm, ...]:
     """Of a simple sweep, the arm of each multiplier, in the order in which these were given."""
     rows = [plan.row_of(0, 0, multiplier) for multiplier in plan.multipliers]
     return tuple(answers.arms.get(row) or answers.cells[row].arm() for row in rows)
 
 
 def _in_parts(
-    opened: OpenModel, plan: Plan, batch: range, encoded: Sequence[Encoded], answers: Answers, cancel: Cancel | None
+    opened: OpenModel,
+    plan: SweepPlan,
+    batch: range,
+    encoded: Sequence[Encoded],
+    answers: Answers,
+    cancel: Cancel | None,
 ) -> Steps[tuple[tuple[Arm, ...], Tensor]]:
     """A batch in one, or, where there is not enough memory for that, in parts of half as many rows, and again half."""
     arms: tuple[Arm, ...] = ()
@@ -400,11 +407,11 @@ def _in_parts(
 
 
 def _batch(
-    opened: OpenModel, plan: Plan, batch: range, encoded: Sequence[Encoded], cancel: Cancel | None
+    opened: OpenModel, plan: SweepPlan, batch: range, encoded: Sequence[Encoded], cancel: Cancel | None
 ) -> Steps[tuple[tuple[Arm, ...], Tensor]]:
     places = [plan.places[row] for row in batch]
     targets = [plan.prompts[place.prompt].target for place in places]
-    steps = answered(
+    steps = complete_rows(
         opened,
         [(encoded[place.prompt], plan.condition(place)) for place in places],
         plan.decoding,

@@ -33,7 +33,7 @@ class Which(Struct, frozen=True):
         return " ".join([self.path, *(f"--{name} {each}" for name, each in said.items() if each not in (None, ""))])
 
 
-class About(Struct, frozen=True, kw_only=True):
+class AutoencoderAbout(Struct, frozen=True, kw_only=True):
     """What an autoencoder is: `size` features of `width` numbers at a site of a layer.
 
     `k` is that of "topk", 0 of the others. `normalised` says how a state is scaled before it is encoded, "none" for

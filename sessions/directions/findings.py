@@ -14,7 +14,7 @@ class Origin(Struct, frozen=True, kw_only=True):
     """Where a state was captured: at which position of which text, with the exact `ids` that the model read.
 
     `text` is what was tokenised, `token` the one at `position`. `neuron` is the one that the place was chosen for,
-    "" where it was chosen otherwise; `under` is the key of what was suppressed then (`Session.under`).
+    "" where it was chosen otherwise; `under` is the key of what was suppressed then (`Session.state_key`).
     """
 
     text: str

@@ -29,7 +29,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from sessions.directions.features import About, Encoding, Feature
+from sessions.directions.features import AutoencoderAbout, Encoding, Feature
 from sessions.directions.lens import through_head
 from sessions.directions.vector import Vector, check_site, cosine, length
 from sessions.errors import ArtifactError, UsageError
@@ -55,7 +55,7 @@ class Autoencoder:
         remarks: what a user should know of how it was read.
     """
 
-    about: About
+    about: AutoencoderAbout
     encoder: Tensor
     encoder_bias: Tensor
     decoder: Tensor

@@ -29,7 +29,7 @@ from torch import Tensor
 
 from sessions.cancel import look
 from sessions.directions.arrays import place_of, read_arrays
-from sessions.directions.features import ARCHITECTURES, SITES, About, Which
+from sessions.directions.features import ARCHITECTURES, SITES, AutoencoderAbout, Which
 from sessions.directions.sae import NORMALISATIONS, Autoencoder
 from sessions.errors import ArtifactError
 from sessions.events import Steps
@@ -189,7 +189,7 @@ def built(tensors: Mapping[str, Tensor], config: Config, which: Which) -> Autoen
     if threshold is not None:
         _check({"threshold": threshold}, "threshold", (size,), source)
     layer, site = _place(config, which)
-    about = About(
+    about = AutoencoderAbout(
         source=source,
         architecture=kind,
         layer=layer,

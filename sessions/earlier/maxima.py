@@ -25,7 +25,7 @@ SCORE = "activation_score"
 _KEY = re.compile(r"(?:L(?P<layer>[0-9]{1,9})/N)?(?P<index>[0-9]{1,9})")
 
 
-class Entry(Struct, frozen=True):
+class MaximumEntry(Struct, frozen=True):
     """What is said of one neuron."""
 
     text_index: int
@@ -38,7 +38,7 @@ class Entry(Struct, frozen=True):
 class Maxima:
     """Neurons with their maxima, the largest |activation| first; the layer is None where the keys say none."""
 
-    entries: tuple[tuple[int | None, int, Entry], ...]
+    entries: tuple[tuple[int | None, int, MaximumEntry], ...]
 
     @property
     def says_layers(self) -> bool:
@@ -79,7 +79,7 @@ def maxima_in(data: bytes, source: str) -> Maxima | None:
     if not isinstance(first, dict) or SCORE not in first:
         return None
     entries = []
-    for key, entry in decoded(data, dict[str, Entry], source).items():
+    for key, entry in decoded(data, dict[str, MaximumEntry], source).items():
         match = _KEY.fullmatch(key)
         if match is None:
             raise ArtifactError(f"{source} has {key[:40]!r} where a neuron stands", "34 or L12/N34")

@@ -33,7 +33,7 @@ from torch import Tensor
 from sessions.earlier.file_contents import outline
 from sessions.earlier.published_fields import Fields, names_one
 from sessions.earlier.published_lora import Lora, lora_in
-from sessions.earlier.published_round import Trained, trained_in
+from sessions.earlier.published_round import PublishedRound, trained_in
 from sessions.edits.edit import Edit, Neurons
 from sessions.errors import ArtifactError
 from sessions.files.disk import LARGEST, check_regular
@@ -51,7 +51,7 @@ _TOP = 300
 
 
 @dataclass(frozen=True, eq=False)
-class Rewritten:
+class SignatureNeuron:
     """One neuron of a signature: unit directions `[d_model]` and how long its rows become."""
 
     neuron: Neuron
@@ -71,10 +71,10 @@ class Rewritten:
 class Signature:
     """A neuron that says a token and, where there is a `brake`, one that stops it from saying it again."""
 
-    speaker: Rewritten
+    speaker: SignatureNeuron
     push: Tensor
     alpha: float
-    brake: Rewritten | None = None
+    brake: SignatureNeuron | None = None
     beta: float = _NO_BETA
 
     def edit(self, source: str, alpha: float | None = None, beta: float | None = None) -> Edit:
@@ -105,7 +105,7 @@ class Data:
     left: int
 
 
-Published = Signature | Edit | Preset | Trained | Lora | Data
+Published = Signature | Edit | Preset | PublishedRound | Lora | Data
 
 
 def read(path: Path, top: int | None = None) -> Published:
@@ -169,7 +169,7 @@ def plain(path: Path) -> Any:
 
 def _signature(held: Mapping[Any, Any], source: str) -> Signature:
     field = Fields(held, source)
-    speaker = Rewritten(
+    speaker = SignatureNeuron(
         Neuron(field.whole("target_layer"), field.whole("target_index")),
         field.direction("v_disc_n"),
         field.direction("v_pos_n"),
@@ -179,7 +179,7 @@ def _signature(held: Mapping[Any, Any], source: str) -> Signature:
     brake = None
     if all(held.get(key) is not None for key in ("b_layer", "b_index", "v_just_meowed_n")):
         just = field.direction("v_just_meowed_n")
-        brake = Rewritten(
+        brake = SignatureNeuron(
             Neuron(field.whole("b_layer"), field.whole("b_index")),
             just,
             just,

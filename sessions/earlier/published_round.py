@@ -10,7 +10,7 @@ from sessions.earlier.published_fields import Fields, finite_number, is_count, l
 from sessions.errors import ArtifactError, UsageError
 from sessions.interventions.presets import Known, Preset
 from sessions.model.units import Neuron
-from sessions.training.findings import Outcome, Plan, Round
+from sessions.training.findings import Outcome, Round, TrainingPlan
 from sessions.training.recruits import TOP, Recruits
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Trained:
+class PublishedRound:
     """A round of training: its recruits and, where the file says them, the losses of each sample over the epochs."""
 
     recruits: Recruits
@@ -59,7 +59,7 @@ class Trained:
             created=created,
             seconds=0.0,
             versions={},
-            plan=Plan(modules=()),
+            plan=TrainingPlan(modules=()),
             data="",
             samples=tuple(self.losses) or ("unknown",),
             suppressed=self.recruits.suppressed,
@@ -77,7 +77,7 @@ class Trained:
         return Preset(neurons=known) if known else None
 
 
-def trained_in(held: Mapping[Any, Any], source: str) -> Trained:
+def trained_in(held: Mapping[Any, Any], source: str) -> PublishedRound:
     """The round in a file that has `cum_neuron_down`.
 
     Raises:
@@ -98,7 +98,7 @@ def trained_in(held: Mapping[Any, Any], source: str) -> Trained:
     found = Recruits(
         {"gradient": dict(sorted(absorbed.items()))}, tuple(sorted(suppressed, key=lambda each: each.site))
     )
-    return Trained(found, dict(_curves(held.get("per_qa_loss_curves"))))
+    return PublishedRound(found, dict(_curves(held.get("per_qa_loss_curves"))))
 
 
 def _held(key: Any, indices: Any, source: str) -> Iterator[Neuron]:

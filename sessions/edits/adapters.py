@@ -9,7 +9,7 @@ The wrapper stands where the projection stood. Whatever holds the neurons of a d
 hook there, or the adapter would read what was to be zero: so the anatomy is read again at each change, and hooks that
 are on a projection while it is wrapped or unwrapped move with the place.
 
-`Closed` silences a path that is on; with it and its product in the weights an adapter is merged (see `merging`).
+`Disabled` silences a path that is on; with it and its product in the weights an adapter is merged (see `merging`).
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from sessions.adapters.folders import Contents, Factors
+from sessions.adapters.folders import Contents, LoraFactors
 from sessions.adapters.wrapping import activate, active, configs_of, plain_modules, unwrap, wrap
-from sessions.edits.edit import Sheet
+from sessions.edits.edit import Undo
 from sessions.errors import ArtifactError, ModelError, UsageError
 from sessions.model.background import first_line
 from sessions.model.homes import home_of
@@ -52,14 +52,14 @@ class Adapter:
         Raises:
             ArtifactError: it is not there any more, or another one now has its name.
         """
-        from sessions.adapters.shelf import Shelf
+        from sessions.adapters.adapter_store import AdapterStore
 
-        kept = Shelf(home).read(self.name)
+        kept = AdapterStore(home).read(self.name)
         if kept.contents.sha256 != self.sha256:
             raise ArtifactError(f"adapter '{self.name}' is another one now", f"load it anew: adapter load {self.name}")
         return replace(self, contents=kept.contents)
 
-    def applied(self, opened: OpenModel) -> Sheet:
+    def applied(self, opened: OpenModel) -> Undo:
         """Put it on. Closing what is returned takes it off.
 
         Raises:
@@ -71,7 +71,7 @@ class Adapter:
         if inside in configs_of(opened.model):
             raise UsageError(f"adapter '{self.name}' is on already", "adapter list shows them")
         check_fit(self.contents, opened.model, self.name)
-        with Sheet() as sheet:
+        with Undo() as sheet:
             sheet.callback(_take_off, opened, inside)
             _put_on(opened, inside, self.contents, self.weight)
             sheet.squares = self.weight**2 * sum(map(squares_of, self.contents.factors.values()))
@@ -79,12 +79,12 @@ class Adapter:
 
 
 @dataclass(frozen=True, eq=False)
-class Closed:
+class Disabled:
     """The path of an adapter that is on, closed: as if its weight were 0, and the wrappers stay."""
 
     name: str
 
-    def applied(self, opened: OpenModel) -> Sheet:
+    def applied(self, opened: OpenModel) -> Undo:
         """Close it; closing what is returned opens it again.
 
         Raises:
@@ -93,13 +93,13 @@ class Closed:
         inside, before = _inside(self.name), active(opened.model)
         if inside not in before:
             raise UsageError(f"adapter '{self.name}' is merged, and not on", f"unmerge it: adapter unmerge {self.name}")
-        with Sheet() as sheet:
+        with Undo() as sheet:
             sheet.callback(activate, opened.model, before)
             activate(opened.model, [name for name in before if name != inside])
             return sheet.pop_all()
 
 
-def squares_of(factors: Factors) -> float:
+def squares_of(factors: LoraFactors) -> float:
     """The sum of the squares of what a path adds to its projection, s · B A, from products of r × r alone."""
     left, right = factors.b.T @ factors.b, factors.a @ factors.a.T
     return factors.scaling**2 * float((left * right.T).sum())
@@ -173,7 +173,7 @@ def _config(contents: Contents) -> Any:
     )
 
 
-def _fill(layer: Any, inside: str, factors: Factors, weight: float) -> None:
+def _fill(layer: Any, inside: str, factors: LoraFactors, weight: float) -> None:
     """Give a layer's path its numbers, in float32 beside the weights it adapts."""
     device = home_of(layer.base_layer)
 

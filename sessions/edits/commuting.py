@@ -19,8 +19,8 @@ from typing import NamedTuple
 from torch import nn
 
 from sessions.adapters.wrapping import plain_modules
-from sessions.edits.adapters import Adapter, Closed
-from sessions.edits.edit import Change, Edit, LowRank, Neurons, Projection
+from sessions.edits.adapters import Adapter, Disabled
+from sessions.edits.edit import Edit, LowRank, Neurons, Projection, WeightChange
 from sessions.edits.ledger import Ledger
 from sessions.errors import ModelError
 from sessions.model.opening import OpenModel
@@ -41,7 +41,7 @@ def adapters_on(ledger: Ledger) -> dict[str, Adapter]:
         for change in edit.changes:
             if isinstance(change, Adapter):
                 found[change.name] = change
-            elif isinstance(change, Closed):
+            elif isinstance(change, Disabled):
                 found.pop(change.name, None)
     return found
 
@@ -104,13 +104,13 @@ def _modules(adapter: Adapter) -> frozenset[str]:
     return frozenset() if adapter.contents is None else frozenset(adapter.contents.factors)
 
 
-def _replaced(opened: OpenModel, change: Change) -> list[nn.Module]:
+def _replaced(opened: OpenModel, change: WeightChange) -> list[nn.Module]:
     """The projections whose weights, or some of their lines, a change replaces or projects."""
     adds = isinstance(change, LowRank) or (isinstance(change, Neurons) and change.adds)
     return [] if adds else _changed(opened, change)
 
 
-def _changed(opened: OpenModel, change: Change) -> list[nn.Module]:
+def _changed(opened: OpenModel, change: WeightChange) -> list[nn.Module]:
     """The projections whose weights, or some of their lines, a change changes."""
     try:
         if isinstance(change, Projection):

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from sessions.cancel import look
 from sessions.directions.lens import extremes, predicted
 from sessions.directions.reading import tokens_read
-from sessions.edits.edit import Change, LowRank, Neurons, Projection
+from sessions.edits.edit import LowRank, Neurons, Projection, WeightChange
 from sessions.edits.findings import DeltaDirection, DeltaPart, DeltaPush, NeuronDelta
 from sessions.errors import ModelError
 from sessions.model.homes import home_of
@@ -55,7 +55,7 @@ DIRECTIONS, NEURONS = 2, 5
 MOST = 10
 
 
-def sites_of(change: Change) -> list[Site]:
+def sites_of(change: WeightChange) -> list[Site]:
     """The neurons that a change is of; none of a whole matrix."""
     return [(change.layer, index) for index in change.indices] if isinstance(change, Neurons) else []
 
@@ -221,7 +221,7 @@ def _written(anatomy: Anatomy, layer: int, writer: Writer, directions: Tensor) -
 
 
 @dataclass(frozen=True, eq=False)
-class Factors:
+class LowRankChange:
     """The change of a matrix as a product: `left` `[out, r]` times `right` `[r, in]`."""
 
     left: Tensor
@@ -238,16 +238,16 @@ class Factors:
         return (into @ u[:, :count]).T.float(), (v[:count] @ out.T).float(), sizes[:count], float(sizes.square().sum())
 
 
-def factors_of(opened: OpenModel, change: Change) -> Factors | None:
+def factors_of(opened: OpenModel, change: WeightChange) -> LowRankChange | None:
     """A change of a matrix as it would be made of the weights as they are now; None of one that has no few directions:
     all but a subspace taken out, or several matrices at once."""
     if isinstance(change, LowRank):
-        return Factors(change.left.float().cpu(), change.right.float().cpu())
+        return LowRankChange(change.left.float().cpu(), change.right.float().cpu())
     if isinstance(change, Projection) and not change.keeps:
         places = writer_places(opened.anatomy, change.layer, change.writer)
         if len(places) == 1:
             basis = change.basis.float().to(places[0].matrix.device)
-            return Factors(-basis.T.cpu(), _times(basis, places[0].matrix).cpu())
+            return LowRankChange(-basis.T.cpu(), _times(basis, places[0].matrix).cpu())
     return None
 
 
@@ -257,7 +257,7 @@ def _times(basis: Tensor, matrix: Tensor) -> Tensor:
     return torch.cat([basis @ columns.float() for columns in matrix.split(4096, 1)], 1)
 
 
-def of_matrix(opened: OpenModel, change: Change, factors: Factors, k: int) -> tuple[DeltaDirection, ...]:
+def of_matrix(opened: OpenModel, change: WeightChange, factors: LowRankChange, k: int) -> tuple[DeltaDirection, ...]:
     """The strongest directions of a matrix's change."""
     left, right, sizes, whole = factors.strongest(DIRECTIONS)
     kept = [number for number, size in enumerate(sizes.tolist()) if whole and size**2 > 1e-12 * whole]
@@ -305,7 +305,7 @@ def _neurons(layer: int, site: DenseSite | None, line: Tensor) -> tuple[Neuron, 
 Role = Literal["reader", "down", "attn_out", ""]
 
 
-def _role(opened: OpenModel, change: Change) -> tuple[int, Role, DenseSite | None]:
+def _role(opened: OpenModel, change: WeightChange) -> tuple[int, Role, DenseSite | None]:
     """The layer of a changed matrix, what it does there, and the neurons it has to do with; "" where it does neither,
     as the projections of queries, keys and values."""
     if isinstance(change, Projection):

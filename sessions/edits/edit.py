@@ -26,13 +26,13 @@ from torch import Tensor
 
 from sessions.errors import ArtifactError
 from sessions.model.opening import OpenModel
-from sessions.model.places import Part, Place, Writer, module_place, neuron_places, writer_places
+from sessions.model.places import Part, WeightSlice, Writer, module_place, neuron_places, writer_places
 
 #: Numbers of a matrix that are worked on at once, so that a large one is not copied whole to float32.
 BLOCK = 2**22
 
 
-class Sheet(ExitStack):
+class Undo(ExitStack):
     """What takes a change back when it is closed. `squares` sums those of the differences it made to the weights."""
 
     squares = 0.0
@@ -48,10 +48,10 @@ class Sheet(ExitStack):
         return kept
 
 
-class Change(Protocol):
+class WeightChange(Protocol):
     """One change. Shapes are checked when it is applied."""
 
-    def applied(self, opened: OpenModel) -> Sheet:
+    def applied(self, opened: OpenModel) -> Undo:
         """Apply it. Closing what is returned takes it back, to the exact bits.
 
         Raises:
@@ -71,11 +71,11 @@ class Neurons:
     adds: bool = False
     before: Tensor | None = None
 
-    def applied(self, opened: OpenModel) -> Sheet:
+    def applied(self, opened: OpenModel) -> Undo:
         if len(set(self.indices)) < len(self.indices):
             raise ArtifactError(f"the edit changes a neuron's {self.part} in layer {self.layer} twice at once")
         places = neuron_places(opened.anatomy, self.layer, self.part, self.indices)
-        with Sheet() as sheet:
+        with Undo() as sheet:
             for place, numbers in places:
                 values = self.values[list(numbers)]
                 old = sheet.enter_context(_kept(place))
@@ -105,8 +105,8 @@ class Projection:
     basis: Tensor
     keeps: bool = False
 
-    def applied(self, opened: OpenModel) -> Sheet:
-        with Sheet() as sheet:
+    def applied(self, opened: OpenModel) -> Undo:
+        with Undo() as sheet:
             for place in writer_places(opened.anatomy, self.layer, self.writer):
                 if self.basis.shape[1] != place.matrix.shape[0]:
                     raise _misfit(f"L{self.layer} {self.writer}", self.basis.T, place.matrix)
@@ -128,7 +128,7 @@ class LowRank:
     left: Tensor
     right: Tensor
 
-    def applied(self, opened: OpenModel) -> Sheet:
+    def applied(self, opened: OpenModel) -> Undo:
         place = module_place(opened.model, self.weight)
         if place.matrix.shape != (len(self.left), self.right.shape[1]):
             raise ArtifactError(
@@ -136,7 +136,7 @@ class LowRank:
                 f"{list(place.matrix.shape)} in this model",
                 "open the model it was made on",
             )
-        with Sheet() as sheet:
+        with Undo() as sheet:
             sheet.enter_context(_kept(place))
             sheet.squares = _by_blocks(place.matrix, self._added, self.weight)
             return sheet.pop_all()
@@ -179,7 +179,7 @@ class _OfColumns(Protocol):
 
 
 @contextmanager
-def _kept(place: Place) -> Iterator[Tensor]:
+def _kept(place: WeightSlice) -> Iterator[Tensor]:
     """What is there now; it is back at the end of the block. Whole matrices are kept in the machine's memory."""
     old = place.read()
     old = old.cpu() if place.numbers is None else old
@@ -208,7 +208,7 @@ class Edit:
 
     verb: str
     about: str
-    changes: tuple[Change, ...]
+    changes: tuple[WeightChange, ...]
     pushes: bool = False
     facts: Mapping[str, str] = field(default_factory=dict)
     name: str = ""
@@ -227,9 +227,9 @@ class Edit:
         """What a listing says it is of."""
         return self.about
 
-    def applied(self, opened: OpenModel) -> Sheet:
+    def applied(self, opened: OpenModel) -> Undo:
         """Apply all changes; closing what is returned takes them back. All or none is applied."""
-        with Sheet() as sheet:
+        with Undo() as sheet:
             for change in self._as_strong():
                 sheet.squares += sheet.enter_context(change.applied(opened)).squares
             return sheet.pop_all()
@@ -240,7 +240,7 @@ class Edit:
         said = {"α": self.strength, "β": self.brake}
         return "".join(f" {name}×{times:g}" for name, times in said.items() if times != 1)
 
-    def _as_strong(self) -> Iterator[Change]:
+    def _as_strong(self) -> Iterator[WeightChange]:
         """Its changes, with what its neurons write as strong as it is to be."""
         times = {self.facts.get("neuron"): self.strength, self.facts.get("brake"): self.brake}
         for change in self.changes:

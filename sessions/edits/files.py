@@ -22,8 +22,8 @@ import torch
 from msgspec import Struct
 from torch import Tensor
 
-from sessions.edits.adapters import Adapter, Closed
-from sessions.edits.edit import Change, Edit, LowRank, Neurons, Projection
+from sessions.edits.adapters import Adapter, Disabled
+from sessions.edits.edit import Edit, LowRank, Neurons, Projection, WeightChange
 from sessions.errors import ArtifactError
 from sessions.files.json_text import decoded
 from sessions.files.layouts import Header
@@ -136,7 +136,7 @@ class EditFile:
         return cls(Edit(verb, about, changes, fields.get("pushes") == "true", facts))
 
 
-def _described(change: Change) -> tuple[_Described, Mapping[str, Tensor]]:
+def _described(change: WeightChange) -> tuple[_Described, Mapping[str, Tensor]]:
     if isinstance(change, Neurons):
         numbers = {"values": change.values} | ({} if change.before is None else {"before": change.before})
         return _Neurons(change.layer, change.part, change.indices, change.adds), numbers
@@ -144,13 +144,13 @@ def _described(change: Change) -> tuple[_Described, Mapping[str, Tensor]]:
         return _Projection(change.layer, change.writer, change.keeps), {"basis": change.basis}
     if isinstance(change, Adapter):
         return _Adapter(change.name, change.weight, change.sha256), {}
-    if isinstance(change, Closed):
+    if isinstance(change, Disabled):
         return _Closed(change.name), {}
     assert isinstance(change, LowRank)
     return _LowRank(change.weight), {"left": change.left, "right": change.right}
 
 
-def _change(number: int, about: _Described, left: dict[str, Tensor], source: str) -> Change:
+def _change(number: int, about: _Described, left: dict[str, Tensor], source: str) -> WeightChange:
     """One change of a file; its tensors are taken out of those that are left."""
 
     def taken(name: str) -> Tensor:
@@ -178,7 +178,7 @@ def _change(number: int, about: _Described, left: dict[str, Tensor], source: str
     if isinstance(about, _Adapter):
         return Adapter(about.name, about.weight, about.sha256)
     if isinstance(about, _Closed):
-        return Closed(about.name)
+        return Disabled(about.name)
     if len(about.weight) > _LONGEST or not _WEIGHT.fullmatch(about.weight):
         raise ArtifactError(f"{source} changes '{about.weight[:80]}', which is the name of no projection")
     change_left, right = taken("left"), taken("right")

@@ -19,7 +19,7 @@ from contextlib import ExitStack, contextmanager
 import torch
 from torch import Tensor, nn
 
-from sessions.edits.edit import Change, Edit, LowRank, Neurons, Projection
+from sessions.edits.edit import Edit, LowRank, Neurons, Projection, WeightChange
 from sessions.errors import ModelError
 from sessions.model.hooks import after
 from sessions.model.opening import OpenModel
@@ -51,7 +51,7 @@ def hooked(opened: OpenModel, edit: Edit) -> Iterator[None]:
         yield
 
 
-def _hooks(opened: OpenModel, change: Change, changed: set[_Line]) -> list[Hook]:
+def _hooks(opened: OpenModel, change: WeightChange, changed: set[_Line]) -> list[Hook]:
     """The hooks of one change. `changed` has what earlier ones change."""
     if isinstance(change, Neurons):
         return _of_neurons(opened, change, changed)

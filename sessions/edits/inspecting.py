@@ -26,8 +26,8 @@ from sessions.directions.lens import AT_ONCE, extremes, predicted
 from sessions.directions.reading import reads
 from sessions.edits.commuting import beside, scaled_under
 from sessions.edits.deltas import (
-    Factors,
     Lines,
+    LowRankChange,
     Site,
     column_changes,
     factors_of,
@@ -38,7 +38,7 @@ from sessions.edits.deltas import (
     pushes_of,
     sites_of,
 )
-from sessions.edits.edit import Change, Edit, LowRank, Projection
+from sessions.edits.edit import Edit, LowRank, Projection, WeightChange
 from sessions.edits.findings import DeltaPart, EditedMatrix, EditedNeuron, EditedPart
 from sessions.edits.hooked import hooked
 from sessions.edits.ledger import Ledger
@@ -48,7 +48,7 @@ from sessions.model.homes import home_of
 from sessions.model.hooks import watched
 from sessions.model.opening import OpenModel
 from sessions.model.places import (
-    Place,
+    WeightSlice,
     module_place,
     parts_of,
     tied_with,
@@ -63,7 +63,7 @@ COUNTED, POSITIONS = 10, 64
 
 
 @dataclass(frozen=True)
-class Found:
+class Inspection:
     """What `inspected` finds; as in `results.EditInspected`."""
 
     norm: float
@@ -88,7 +88,7 @@ def inspected(
     rows: int = 20,
     tokens: int = 3,
     cancel: Cancel | None = None,
-) -> Steps[Found]:
+) -> Steps[Inspection]:
     """Look into an edit that lies, or would lie, on the first `below` of the ledger.
 
     Args:
@@ -102,7 +102,7 @@ def inspected(
     sites = list(dict.fromkeys(site for change in edit.changes for site in sites_of(change)))
     notes = list(remarks(opened, edit))
     matrices: dict[int, EditedMatrix] = {}
-    factors: list[Factors | None] = []
+    factors: list[LowRankChange | None] = []
     apart, hooks, squares = None, None, 0.0
     with ledger.lifted(below), ExitStack() as sheets:
         yield Progress("inspecting", 0, len(sites), "neurons")
@@ -143,7 +143,7 @@ def inspected(
                 directions = of_matrix(opened, edit.changes[number], product, tokens)
                 matrices[number] = replace(matrices[number], directions=directions)
     delta, top10 = in_all(before, after)
-    return Found(
+    return Inspection(
         norm=squares**0.5,
         neurons=neurons,
         total=len(sites),
@@ -167,17 +167,17 @@ def remarks(opened: OpenModel, edit: Edit) -> Iterator[str]:
             yield f"{change.weight} and {', '.join(tied)} are one matrix: the edit reaches both"
 
 
-def _matrices(opened: OpenModel, change: Change) -> list[Place]:
+def _matrices(opened: OpenModel, change: WeightChange) -> list[WeightSlice]:
     if isinstance(change, Projection):
         return writer_places(opened.anatomy, change.layer, change.writer)
     return [module_place(opened.model, change.weight)] if isinstance(change, LowRank) else []
 
 
-def _square(place: Place) -> float:
+def _square(place: WeightSlice) -> float:
     return float(torch.linalg.vector_norm(place.matrix, dtype=torch.float32)) ** 2
 
 
-def _matrix(change: Change, before: float, after: float, norm: float) -> EditedMatrix:
+def _matrix(change: WeightChange, before: float, after: float, norm: float) -> EditedMatrix:
     if isinstance(change, Projection):
         where, kind = f"L{change.layer} {change.writer}", "all but" if change.keeps else "without"
         return EditedMatrix(

@@ -14,13 +14,13 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from hashlib import sha256
 
-from sessions.edits.edit import Edit, Sheet
+from sessions.edits.edit import Edit, Undo
 from sessions.errors import UsageError
 from sessions.model.opening import OpenModel
 
 
 @dataclass(frozen=True, eq=False)
-class Entry:
+class LedgerEntry:
     """One edit of a ledger, whether it is in the weights, and the norm of what it changed when it last was: None where
     it has not been yet."""
 
@@ -34,17 +34,17 @@ class Ledger:
 
     def __init__(self, opened: OpenModel) -> None:
         self._opened = opened
-        self._entries: list[Entry] = []
-        self._undone: list[Entry] = []
-        self._sheets: list[Sheet] = []  # what takes back each entry that is on, and nothing for one that is off
+        self._entries: list[LedgerEntry] = []
+        self._undone: list[LedgerEntry] = []
+        self._sheets: list[Undo] = []  # what takes back each entry that is on, and nothing for one that is off
 
     @property
-    def entries(self) -> tuple[Entry, ...]:
+    def entries(self) -> tuple[LedgerEntry, ...]:
         """What was applied, first to last."""
         return tuple(self._entries)
 
     @property
-    def undone(self) -> tuple[Entry, ...]:
+    def undone(self) -> tuple[LedgerEntry, ...]:
         """What `redo` would bring back, the next one last."""
         return tuple(self._undone)
 
@@ -66,7 +66,7 @@ class Ledger:
             UsageError, ModelError, ArtifactError: it does not fit the model; nothing has changed then.
         """
         self.check_new(edit.name)
-        self._put(Entry(edit, on))
+        self._put(LedgerEntry(edit, on))
         self._undone.clear()
         return len(self._entries)
 
@@ -127,7 +127,7 @@ class Ledger:
             self._entries[place] = replace(entry, edit=edit)
         return edit
 
-    def entry(self, number: int) -> Entry:
+    def entry(self, number: int) -> LedgerEntry:
         """The edit of a number.
 
         Raises:
@@ -226,13 +226,13 @@ class Ledger:
         self._entries.clear()
         self._undone.clear()
 
-    def _put(self, entry: Entry) -> None:
+    def _put(self, entry: LedgerEntry) -> None:
         self._entries.append(self._laid(entry))
 
-    def _laid(self, entry: Entry) -> Entry:
+    def _laid(self, entry: LedgerEntry) -> LedgerEntry:
         """Put a sheet on top, an empty one for an entry that is off."""
         if not entry.on:
-            self._sheets.append(Sheet())
+            self._sheets.append(Undo())
             return entry
         sheet = entry.edit.applied(self._opened)
         self._sheets.append(sheet)

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from sessions.cancel import Cancel
-from sessions.edits.adapters import Adapter, Closed
+from sessions.edits.adapters import Adapter, Disabled
 from sessions.edits.edit import LowRank
 from sessions.errors import ModelError
 from sessions.events import Progress, Steps
@@ -37,7 +37,7 @@ KEPT = 64
 ROUNDING, FARTHEST = 32, 0.25
 
 
-def merged(adapter: Adapter) -> tuple[Closed | LowRank, ...]:
+def merged(adapter: Adapter) -> tuple[Disabled | LowRank, ...]:
     """The changes that close an adapter's path and put its product into the weights.
 
     Raises:
@@ -51,7 +51,7 @@ def merged(adapter: Adapter) -> tuple[Closed | LowRank, ...]:
     added = (
         LowRank(module, each.b * (each.scaling * adapter.weight), each.a) for module, each in contents.factors.items()
     )
-    return Closed(adapter.name), *added
+    return Disabled(adapter.name), *added
 
 
 def texts(opened: OpenModel, prompt: Sequence[int] = ()) -> list[list[int]]:
@@ -62,7 +62,7 @@ def texts(opened: OpenModel, prompt: Sequence[int] = ()) -> list[list[int]]:
     return [ids for ids in (list(prompt), *found) if ids]
 
 
-class Said(NamedTuple):
+class PredictedTokens(NamedTuple):
     """What a model says at each position of a text: its first choice of a next token, some tokens `[positions, k]` with
     their logits, and the spread of all logits there."""
 
@@ -74,8 +74,8 @@ class Said(NamedTuple):
 
 @torch.inference_mode()
 def said(
-    opened: OpenModel, read: Sequence[Sequence[int]], cancel: Cancel | None, like: Sequence[Said] = ()
-) -> Steps[list[Said]]:
+    opened: OpenModel, read: Sequence[Sequence[int]], cancel: Cancel | None, like: Sequence[PredictedTokens] = ()
+) -> Steps[list[PredictedTokens]]:
     """What the model says in each text: of its likeliest tokens, or of those that are listed in `like`."""
     found = []
     with watched(opened.anatomy, cancel):
@@ -85,7 +85,7 @@ def said(
             logits = opened.model(batch, use_cache=False).logits[0].float()
             tokens = like[number].tokens.to(logits.device) if like else logits.topk(min(KEPT, logits.shape[-1])).indices
             kept = (logits.argmax(-1), tokens, logits.gather(-1, tokens), logits.std(-1))
-            found.append(Said(*(each.cpu() for each in kept)))
+            found.append(PredictedTokens(*(each.cpu() for each in kept)))
     return found
 
 
@@ -102,7 +102,7 @@ class Difference(NamedTuple):
         return self.apart <= min(FARTHEST, ROUNDING * smallest * opened.anatomy.n_layers**0.5)
 
 
-def differing(before: Sequence[Said], after: Sequence[Said]) -> Difference:
+def differing(before: Sequence[PredictedTokens], after: Sequence[PredictedTokens]) -> Difference:
     """What `after`, which was asked of the tokens of `before`, differs in."""
     pairs = list(zip(before, after, strict=True))
     changed = sum(int((one.choice != two.choice).sum()) for one, two in pairs)

@@ -35,7 +35,7 @@ BASE, EDIT, UNSUPPRESSED = "base", "edit", "unsuppressed"
 
 
 @dataclass(frozen=True)
-class Arm:
+class EvaluationArm:
     """A condition: its name, what it is in words, the block in which it holds, and whether it makes the model say
     something, so that a reply may be stuck on it."""
 
@@ -50,7 +50,7 @@ def usual(sources: ArmSources) -> tuple[str, ...]:
     return (BASE, EDIT) if sources.ledger.active else (BASE,)
 
 
-def arms_of(sources: ArmSources, words: tuple[str, ...]) -> tuple[Arm, ...]:
+def arms_of(sources: ArmSources, words: tuple[str, ...]) -> tuple[EvaluationArm, ...]:
     """The arms that words mean, in their order.
 
     Raises:
@@ -65,7 +65,7 @@ def arms_of(sources: ArmSources, words: tuple[str, ...]) -> tuple[Arm, ...]:
     )
 
 
-def _depths(sources: ArmSources, word: str) -> list[Arm]:
+def _depths(sources: ArmSources, word: str) -> list[EvaluationArm]:
     """The first round of a series, the first two half as strong each, the first three: as deep as the series goes."""
     series = word.removeprefix(DEPTHS)
     names = rounds_of_series(sources, series)
@@ -76,7 +76,7 @@ def _depths(sources: ArmSources, word: str) -> list[Arm]:
     return [replace(_arm(sources, ensemble), name=f"{series}…{depth}") for depth, ensemble in enumerate(ensembles, 1)]
 
 
-def _arm(sources: ArmSources, word: str) -> Arm:
+def _arm(sources: ArmSources, word: str) -> EvaluationArm:
     parts = word.split("+")
     if EDIT in parts and len(parts) > 1 and set(parts) != {EDIT, UNSUPPRESSED}:
         raise UsageError(f"arm '{word}' adds to all edits that are on", "name the edits: 1+2")
@@ -105,7 +105,7 @@ def _arm(sources: ArmSources, word: str) -> Arm:
     about = f"with {names}" if names else "as it was opened"
     about += ", nothing suppressed" if free else f", {len(held):,} held as in training" if held else ""
     acting = sources.ledger.active if as_it_is else edits
-    return Arm(word, about, within, any(isinstance(each, Edit) and each.pushes for each in acting))
+    return EvaluationArm(word, about, within, any(isinstance(each, Edit) and each.pushes for each in acting))
 
 
 def _round(sources: ArmSources, part: str) -> tuple[Round, Adapter]:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from sessions.evaluation.numbers import Number
+from sessions.evaluation.numbers import WrittenNumber
 
 _BOX = "\\boxed{"
 _SIGN = re.compile(r"(?<!#)####(?!#)")
@@ -26,12 +26,12 @@ _HEADING = re.compile(r"\s*\d{1,2}[.)]\s+[^\W\d]")
 _SENTENCE = re.compile(r"[.!?;](?=\s|$)|\n")
 
 
-def marked(text: str, found: Sequence[Number]) -> Number | None:
+def marked(text: str, found: Sequence[WrittenNumber]) -> WrittenNumber | None:
     """The number of those `found` in a text that it marks as its answer; None where it marks none."""
     return _boxed(text, found) or _signed(text, found) or _worded(text, found)
 
 
-def _boxed(text: str, found: Sequence[Number]) -> Number | None:
+def _boxed(text: str, found: Sequence[WrittenNumber]) -> WrittenNumber | None:
     for start in reversed([match.end() for match in re.finditer(re.escape(_BOX), text)]):
         inside = [each for each in _within(found, start, _closing(text, start)) if not _is_exponent(text, each)]
         if inside:
@@ -39,7 +39,7 @@ def _boxed(text: str, found: Sequence[Number]) -> Number | None:
     return None
 
 
-def _signed(text: str, found: Sequence[Number]) -> Number | None:
+def _signed(text: str, found: Sequence[WrittenNumber]) -> WrittenNumber | None:
     counts = [match.end() for match in _SIGN.finditer(text) if _HEADING.match(text, match.end())]
     marks = [match.end() for match in _SIGN.finditer(text) if match.end() not in counts or len(counts) == 1]
     direct = (_right_behind(text, found, start) for start in marks)
@@ -48,12 +48,12 @@ def _signed(text: str, found: Sequence[Number]) -> Number | None:
     return next(filter(None, direct), None) or next(filter(None, loose), None)
 
 
-def _worded(text: str, found: Sequence[Number]) -> Number | None:
+def _worded(text: str, found: Sequence[WrittenNumber]) -> WrittenNumber | None:
     places = (_right_behind(text, found, match.end()) for match in _WORDS.finditer(text))
     return next(filter(None, places), None)
 
 
-def _right_behind(text: str, found: Sequence[Number], start: int) -> Number | None:
+def _right_behind(text: str, found: Sequence[WrittenNumber], start: int) -> WrittenNumber | None:
     """The number right behind a mark, or what it is said to equal in the same sentence."""
     between = _BETWEEN.match(text, start)
     assert between is not None
@@ -66,7 +66,7 @@ def _right_behind(text: str, found: Sequence[Number], start: int) -> Number | No
     return (next(_within(found, equal, end), None) if equal >= 0 else None) or first
 
 
-def _within(found: Sequence[Number], start: int, end: int) -> Iterator[Number]:
+def _within(found: Sequence[WrittenNumber], start: int, end: int) -> Iterator[WrittenNumber]:
     return (number for number in found if start <= number.start < end)
 
 
@@ -81,5 +81,5 @@ def _closing(text: str, start: int) -> int:
     return len(text) if line < 0 else line
 
 
-def _is_exponent(text: str, number: Number) -> bool:
+def _is_exponent(text: str, number: WrittenNumber) -> bool:
     return text[: number.start].rstrip("{").endswith(("^", "_"))

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
+from sessions.adapters.adapter_store import AdapterStore
 from sessions.adapters.folders import read_folder
-from sessions.adapters.shelf import Shelf
 from sessions.edits.adapters import Adapter
 from sessions.edits.edit import Edit
 from sessions.edits.ledger import Ledger
@@ -40,9 +40,9 @@ class ArmSources:
     unsuppressed: Callable[[], AbstractContextManager[None]]
 
     @property
-    def shelf(self) -> Shelf:
+    def shelf(self) -> AdapterStore:
         """The adapters that are kept."""
-        return Shelf(self.store.home)
+        return AdapterStore(self.store.home)
 
 
 def weighted(part: str, example: str) -> tuple[str, float]:

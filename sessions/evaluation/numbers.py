@@ -28,7 +28,7 @@ _NUMBER = re.compile(f"{_FRAC}|{_PLAIN}")
 _OVER = re.compile(r"\s?[/⁄]\s?(\d+)(?![\d/⁄])")
 
 
-class Number(NamedTuple):
+class WrittenNumber(NamedTuple):
     """A number in a text: where it stands, and what it may be worth, the likeliest first, or nothing."""
 
     start: int
@@ -36,20 +36,20 @@ class Number(NamedTuple):
     values: tuple[Fraction, ...]
 
 
-def numbers(text: str) -> Iterator[Number]:
+def numbers(text: str) -> Iterator[WrittenNumber]:
     """The numbers of a text, in order."""
     at = 0
     while (found := _NUMBER.search(text, at)) is not None:
         at = found.end()
         if found["below"] is not None:
-            yield Number(found.start(), at, _ratio((Fraction(_whole(found["above"])),), found["below"]))
+            yield WrittenNumber(found.start(), at, _ratio((Fraction(_whole(found["above"])),), found["below"]))
             continue
         values = _values(found["digits"], found["exponent"] or "")
         over = _OVER.match(text, at)
         if over is not None and text[found.start() - 1 : found.start()] not in ("/", "⁄"):
             at, values = over.end(), _ratio(values, over[1])
         negative = found["sign"] is not None and found["sign"] != "+"
-        yield Number(found.start(), at, tuple(-value for value in values) if negative else values)
+        yield WrittenNumber(found.start(), at, tuple(-value for value in values) if negative else values)
 
 
 def value_of(text: str) -> Fraction | None:

@@ -15,17 +15,17 @@ from time import perf_counter
 from sessions.cancel import Cancel
 from sessions.comparisons.sweeping import LARGEST_BATCH, ROWS
 from sessions.errors import UsageError
-from sessions.evaluation.arms import Arm
+from sessions.evaluation.arms import EvaluationArm
 from sessions.evaluation.checks import judged, token_at, word_at
 from sessions.evaluation.languages import kept, language_of
-from sessions.evaluation.scores import Reply, Score, score
+from sessions.evaluation.scores import Score, TaskReply, score
 from sessions.evaluation.tasks import Task
 from sessions.evaluation.unrelated import loss, predicted
 from sessions.events import Progress, Steps
-from sessions.interventions.answering import under
+from sessions.interventions.answering import running_rows
 from sessions.interventions.arms import Condition, repetition
-from sessions.interventions.treatment import Treatment
-from sessions.model.generation import Decoding, Row, generate
+from sessions.interventions.intervention import Intervention
+from sessions.model.generation import Decoding, GeneratedRow, generate
 from sessions.model.hooks import watched
 from sessions.model.info import Encoded
 from sessions.model.opening import OpenModel
@@ -35,7 +35,7 @@ from sessions.model.tokens import encode
 
 
 @dataclass(frozen=True)
-class Plan:
+class EvaluationPlan:
     """What is answered, and how: the tasks, as the model reads them, the unrelated text (none for no perplexity), and
     the interventions in force in every text. A batch has `batch` rows at most."""
 
@@ -43,7 +43,7 @@ class Plan:
     encoded: tuple[Encoded, ...]
     decoding: Decoding
     documents: tuple[Encoded, ...] = ()
-    treatments: tuple[Treatment, ...] = ()
+    treatments: tuple[Intervention, ...] = ()
     batch: int = ROWS
 
     def batches(self) -> Iterator[list[int]]:
@@ -78,12 +78,12 @@ def read(opened: OpenModel, tasks: Sequence[Task], source: str, tokens: int, *, 
 
 def run(
     opened: OpenModel,
-    plan: Plan,
-    arms: Sequence[Arm],
-    take: Callable[[Sequence[Reply]], None] | None = None,
+    plan: EvaluationPlan,
+    arms: Sequence[EvaluationArm],
+    take: Callable[[Sequence[TaskReply]], None] | None = None,
     *,
     cancel: Cancel | None = None,
-) -> Steps[tuple[list[Score], list[list[Reply]]]]:
+) -> Steps[tuple[list[Score], list[list[TaskReply]]]]:
     """The score of every arm, and its replies in the order of the tasks; `take` is given those of each batch.
 
     Raises:
@@ -91,7 +91,7 @@ def run(
     """
     asked = [task.language or language_of(task.prompt) for task in plan.tasks]
     scores: list[Score] = []
-    replies: list[list[Reply]] = []
+    replies: list[list[TaskReply]] = []
     for arm in arms:
         with arm.within():
             started = perf_counter()
@@ -109,26 +109,26 @@ def run(
 
 def _answered(
     opened: OpenModel,
-    plan: Plan,
-    arm: Arm,
+    plan: EvaluationPlan,
+    arm: EvaluationArm,
     asked: Sequence[str],
-    take: Callable[[Sequence[Reply]], None] | None,
+    take: Callable[[Sequence[TaskReply]], None] | None,
     cancel: Cancel | None,
-) -> Steps[list[Reply]]:
+) -> Steps[list[TaskReply]]:
     """The replies of an arm whose block is open."""
-    found: dict[int, Reply] = {}
+    found: dict[int, TaskReply] = {}
     started = perf_counter()
     for rows in plan.batches():
         condition = Condition(arm.name, plan.treatments)
         given = [(plan.encoded[row], condition) for row in rows]
-        with watched(opened.anatomy, cancel), under(opened, given):
+        with watched(opened.anatomy, cancel), running_rows(opened, given):
             steps = generate(opened.model, opened.tokenizer, [each.ids for each, _ in given], plan.decoding)
             with closing(steps):
                 while True:
                     try:
                         step = next(steps)
                     except StopIteration as stop:
-                        written: list[Row] = stop.value
+                        written: list[GeneratedRow] = stop.value
                         break
                     part = len(rows) * (step.number + 1) / plan.decoding.max_tokens
                     yield _progress(arm, len(found) + part, len(plan.tasks), started)
@@ -142,19 +142,19 @@ def _answered(
     return [found[row] for row in range(len(plan.tasks))]
 
 
-def _progress(arm: Arm, done: float, total: int, started: float) -> Progress:
+def _progress(arm: EvaluationArm, done: float, total: int, started: float) -> Progress:
     pace = done / max(perf_counter() - started, 1e-6)
     return Progress(f"{arm.name}: answering", done, total, f"tasks, {pace:.{1 if pace >= 1 else 2}f} a second")
 
 
-def _reply(opened: OpenModel, task: Task, arm: str, asked: str, row: Row) -> Reply:
+def _reply(opened: OpenModel, task: Task, arm: str, asked: str, row: GeneratedRow) -> TaskReply:
     verdict = judged(task.checks, row.text)
 
     def said(count: int) -> str:
         return text_of(opened.tokenizer, row.ids[:count], special=False)
 
     language = language_of(row.text)
-    return Reply(
+    return TaskReply(
         task=task.line,
         name=task.name,
         arm=arm,

@@ -21,7 +21,7 @@ WORSE, REPEATED, MORE, EMPTY = 3.0, 0.5, 0.2, 0.5
 _BEYOND = 600.0
 
 
-class Reply(Struct, frozen=True, kw_only=True):
+class TaskReply(Struct, frozen=True, kw_only=True):
     """One task answered under one arm: a line of the file that texts are kept in.
 
     `task` is the line of the task in its file. `at` is the token of the reply, from 0, in which the answer first
@@ -110,7 +110,13 @@ class ByLanguage(Struct, frozen=True):
 
 
 def score(
-    name: str, about: str, replies: Sequence[Reply], loss: float | None, seconds: float, first: Score | None, read: int
+    name: str,
+    about: str,
+    replies: Sequence[TaskReply],
+    loss: float | None,
+    seconds: float,
+    first: Score | None,
+    read: int,
 ) -> Score:
     """An arm's score; `first` is that of the first arm, None of itself, `read` the tokens of unrelated text."""
     right = [reply for reply in replies if reply.right]
@@ -142,7 +148,7 @@ def score(
     return structs.replace(found, broken=tuple(_faults(found, first, read)))
 
 
-def _judged(replies: Iterable[Reply]) -> list[bool]:
+def _judged(replies: Iterable[TaskReply]) -> list[bool]:
     """Whether the replies are in the language of their task, of those where that can be said."""
     return [reply.kept for reply in replies if reply.kept is not None]
 
@@ -167,7 +173,7 @@ def _faults(found: Score, first: Score | None, read: int) -> Iterator[str]:
         yield f"{found.empty:,} of {found.tasks:,} replies are empty"
 
 
-def by_language(arms: Sequence[Sequence[Reply]]) -> tuple[ByLanguage, ...]:
+def by_language(arms: Sequence[Sequence[TaskReply]]) -> tuple[ByLanguage, ...]:
     """The tasks by the language they are in, the most frequent first; none at all where they are all in one."""
     languages: dict[str, list[int]] = {}
     for row, reply in enumerate(arms[0]):
@@ -182,7 +188,7 @@ def by_language(arms: Sequence[Sequence[Reply]]) -> tuple[ByLanguage, ...]:
 
 
 def against_first(
-    scores: Sequence[Score], replies: Sequence[Sequence[Reply]], labels: Sequence[str]
+    scores: Sequence[Score], replies: Sequence[Sequence[TaskReply]], labels: Sequence[str]
 ) -> tuple[Pairs, ...]:
     """Every other arm held against the first, task by task; `labels` name the tasks."""
     first = [reply.right for reply in replies[0]]
@@ -193,7 +199,7 @@ def against_first(
 
 
 def doubts(
-    scores: Sequence[Score], replies: Sequence[Sequence[Reply]], *, edited: bool, suppressed: bool
+    scores: Sequence[Score], replies: Sequence[Sequence[TaskReply]], *, edited: bool, suppressed: bool
 ) -> Iterator[str]:
     """What a user should know of the arms: those that are broken, that are the same, and checks that did not end.
 
@@ -215,7 +221,7 @@ def doubts(
         yield f"a regular expression took over a second on a reply, which counts as wrong: line {lines}"
 
 
-def _of_language(language: str, arms: Sequence[Sequence[Reply]]) -> ByLanguage:
+def _of_language(language: str, arms: Sequence[Sequence[TaskReply]]) -> ByLanguage:
     """The tasks in one language, by the replies of each arm to them."""
     right = [[reply for reply in replies if reply.right] for replies in arms]
     judged = [_judged(replies) for replies in arms]

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from sessions.cancel import Cancel
 from sessions.errors import UsageError
 from sessions.events import Progress, Steps
-from sessions.interventions.answering import under
+from sessions.interventions.answering import running_rows
 from sessions.interventions.arms import Condition
-from sessions.interventions.treatment import Treatment
+from sessions.interventions.intervention import Intervention
 from sessions.model.generation import left_padded
 from sessions.model.hooks import watched
 from sessions.model.info import Encoded, Prompt
@@ -65,7 +65,7 @@ def predicted(documents: Sequence[Encoded]) -> int:
 def loss(
     opened: OpenModel,
     documents: Sequence[Encoded],
-    treatments: tuple[Treatment, ...] = (),
+    treatments: tuple[Intervention, ...] = (),
     *,
     label: str = "reading unrelated text",
     cancel: Cancel | None = None,
@@ -76,7 +76,7 @@ def loss(
     for rows in batches([len(each.ids) for each in documents], at_once):
         yield Progress(label, done, len(documents), "documents")
         asked = [(documents[row], Condition("", treatments)) for row in rows]
-        with watched(opened.anatomy, cancel), under(opened, asked):
+        with watched(opened.anatomy, cancel), running_rows(opened, asked):
             total += _summed(opened, [encoded.ids for encoded, _ in asked])
         done += len(rows)
     mean = total / predicted(documents)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from msgspec import structs
 
-from sessions.comparisons.sweeping import Chosen, Place, Plan, Share
+from sessions.comparisons.sweeping import AdapterShare, Chosen, GridKey, SweepPlan
 from sessions.edits.adapters import Adapter, check_fit
 from sessions.errors import ArtifactError, UsageError
 from sessions.evaluation.named import DEPTHS, ROUND, ArmSources, kept_adapter, round_adapter, rounds_of_series, weighted
@@ -28,7 +28,7 @@ class Weighed:
     """What a word of a sweep means, and its adapters with their numbers."""
 
     chosen: Chosen
-    adapters: dict[Share, Adapter]
+    adapters: dict[AdapterShare, Adapter]
 
 
 def weighed(sources: ArmSources, word: str, against: str = "") -> Weighed:
@@ -67,7 +67,7 @@ def _parts(word: str) -> list[str]:
     return parts
 
 
-def _read(sources: ArmSources, part: str) -> tuple[Share, Adapter]:
+def _read(sources: ArmSources, part: str) -> tuple[AdapterShare, Adapter]:
     is_round = part.startswith(ROUND)
     name, weight = weighted(part.removeprefix(ROUND), f"{ROUND}crab-1*0.5" if is_round else _EXAMPLE)
     if weight == 0:
@@ -79,10 +79,10 @@ def _read(sources: ArmSources, part: str) -> tuple[Share, Adapter]:
         adapter = kept_adapter(sources, name, weight)
     assert adapter.contents is not None
     check_fit(adapter.contents, sources.opened.model, name)
-    return Share(name, weight, adapter.sha256, is_round), adapter
+    return AdapterShare(name, weight, adapter.sha256, is_round), adapter
 
 
-def read_again(sources: ArmSources, plan: Plan) -> dict[Share, Adapter]:
+def read_again(sources: ArmSources, plan: SweepPlan) -> dict[AdapterShare, Adapter]:
     """The adapters of a plan that was kept.
 
     Raises:
@@ -100,12 +100,12 @@ def read_again(sources: ArmSources, plan: Plan) -> dict[Share, Adapter]:
 
 
 def within(
-    sources: ArmSources, plan: Plan, adapters: dict[Share, Adapter]
-) -> Callable[[Place], AbstractContextManager[None]]:
+    sources: ArmSources, plan: SweepPlan, adapters: dict[AdapterShare, Adapter]
+) -> Callable[[GridKey], AbstractContextManager[None]]:
     """The block in which the rows of a plan are answered, by row."""
 
     @contextmanager
-    def block(place: Place) -> Iterator[None]:
+    def block(place: GridKey) -> Iterator[None]:
         deep = plan.selections[place.selection or 0].deep
         with ExitStack() as stack:
             if deep:

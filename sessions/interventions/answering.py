@@ -17,12 +17,12 @@ from torch import Tensor
 from sessions.cancel import Cancel
 from sessions.events import Progress, Steps, Text
 from sessions.interventions.arms import Arm, Condition, PartInForce
-from sessions.interventions.reading import Extents, Following
-from sessions.interventions.treating import treated
-from sessions.interventions.treatment import Treatment, Where
+from sessions.interventions.hooking import intervening
+from sessions.interventions.intervention import Intervention, TokenScope
+from sessions.interventions.token_scopes import Extents, TokenTracker
 from sessions.model.distribution import chances, likeliest
 from sessions.model.finite import not_finite
-from sessions.model.generation import Decoding, Row, generate, left_padded
+from sessions.model.generation import Decoding, GeneratedRow, generate, left_padded
 from sessions.model.hooks import watched
 from sessions.model.info import Encoded
 from sessions.model.logits import value_of
@@ -34,7 +34,7 @@ from sessions.model.tokens import last_positions
 #: Likeliest next tokens that are kept of each arm.
 KEPT = 10
 
-Asked = tuple[Encoded, Condition]
+ConditionedPrompt = tuple[Encoded, Condition]
 """A prompt, and the condition it is answered under."""
 
 
@@ -48,15 +48,15 @@ def compare(
     streamed: bool = True,
     cancel: Cancel | None = None,
 ) -> Steps[tuple[tuple[Arm, ...], Tensor]]:
-    """`answered`, of one prompt under every condition."""
+    """`complete_rows`, of one prompt under every condition."""
     asked = [(encoded, condition) for condition in conditions]
     targets = [] if target is None else [target] * len(asked)
-    return (yield from answered(opened, asked, decoding, targets=targets, streamed=streamed, cancel=cancel))
+    return (yield from complete_rows(opened, asked, decoding, targets=targets, streamed=streamed, cancel=cancel))
 
 
-def answered(
+def complete_rows(
     opened: OpenModel,
-    asked: Sequence[Asked],
+    asked: Sequence[ConditionedPrompt],
     decoding: Decoding,
     *,
     targets: Sequence[Target | None] = (),
@@ -81,7 +81,7 @@ def answered(
     aims = list(targets) or [None] * len(asked)
     values = _sequences(opened, asked, aims, cancel)
     prompts = [encoded.ids for encoded, _ in asked]
-    with watched(opened.anatomy, cancel), under(opened, asked) as following:
+    with watched(opened.anatomy, cancel), running_rows(opened, asked) as following:
         steps = generate(opened.model, opened.tokenizer, prompts, decoding)
         step = next(steps)
         first = step.logits.float()
@@ -104,7 +104,7 @@ def answered(
 
 
 @contextmanager
-def under(opened: OpenModel, asked: Sequence[Asked]) -> Iterator[Following]:
+def running_rows(opened: OpenModel, asked: Sequence[ConditionedPrompt]) -> Iterator[TokenTracker]:
     """Inside the block, row r of every batch is `asked[r]`: what it reads, and under which condition."""
 
     extents = Extents(
@@ -112,13 +112,13 @@ def under(opened: OpenModel, asked: Sequence[Asked]) -> Iterator[Following]:
         replies=tuple(encoded.reply or len(encoded.ids) for encoded, _ in asked),
         decode=partial(text_of, opened.tokenizer),
     )
-    with treated(opened.anatomy, [condition.treatments for _, condition in asked], extents) as following:
+    with intervening(opened.anatomy, [condition.treatments for _, condition in asked], extents) as following:
         yield following
 
 
 @torch.inference_mode()
 def _sequences(
-    opened: OpenModel, asked: Sequence[Asked], targets: Sequence[Target | None], cancel: Cancel | None
+    opened: OpenModel, asked: Sequence[ConditionedPrompt], targets: Sequence[Target | None], cancel: Cancel | None
 ) -> list[float | None]:
     """Log-probability of each target that is a sequence, read after its prompt; None of all others."""
     rows = [number for number, target in enumerate(targets) if target is not None and target.sequence]
@@ -127,7 +127,7 @@ def _sequences(
         return found
     wanted = [[token.id for token in targets[row].tokens] for row in rows]  # type: ignore[union-attr]
     texts = [[*asked[row][0].ids, *ids[:-1]] for row, ids in zip(rows, wanted, strict=True)]
-    with watched(opened.anatomy, cancel), under(opened, [asked[row] for row in rows]):
+    with watched(opened.anatomy, cancel), running_rows(opened, [asked[row] for row in rows]):
         logits = _read(opened, texts, max(len(ids) for ids in wanted))
     for row, ids, each in zip(rows, wanted, logits, strict=True):
         column = torch.tensor(ids, device=each.device)[:, None]
@@ -157,9 +157,9 @@ def _value(target: Target | None, logits: Tensor) -> float | None:
 
 def _arms(
     opened: OpenModel,
-    asked: Sequence[Asked],
-    rows: Sequence[Row],
-    following: Following,
+    asked: Sequence[ConditionedPrompt],
+    rows: Sequence[GeneratedRow],
+    following: TokenTracker,
     first: Tensor,
     targets: Sequence[Target | None],
     values: Sequence[float | None],
@@ -194,9 +194,11 @@ def _arms(
     return tuple(arms)
 
 
-def _parts(treatments: Sequence[Treatment], number: int, read: int, following: Following) -> tuple[PartInForce, ...]:
+def _parts(
+    treatments: Sequence[Intervention], number: int, read: int, following: TokenTracker
+) -> tuple[PartInForce, ...]:
     """Of each part of a text that something is for, whether it was in force there."""
-    by_place: dict[Where, list[Treatment]] = {}
+    by_place: dict[TokenScope, list[Intervention]] = {}
     for treatment in treatments:
         if treatment.changes:
             by_place.setdefault(treatment.where, []).append(treatment)

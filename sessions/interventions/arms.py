@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 
-from sessions.interventions.treatment import Treatment
+from sessions.interventions.intervention import Intervention
 from sessions.model.info import Token, TokenChance
 
 
@@ -14,7 +14,7 @@ class Condition(Struct, frozen=True):
     """An arm to run: its name, what is done to neurons in it, and the factor that a sweep shows it with."""
 
     name: str
-    treatments: tuple[Treatment, ...] = ()
+    treatments: tuple[Intervention, ...] = ()
     multiplier: float = 1.0
 
 

@@ -14,7 +14,7 @@ from msgspec import Struct, field, structs
 
 from sessions.cancel import look
 from sessions.errors import ArtifactError, UsageError
-from sessions.interventions.treatment import SEGMENTS, Occupied, Treatment, Where
+from sessions.interventions.intervention import SEGMENTS, Intervention, Occupied, TokenScope
 from sessions.model.units import BEYOND, Neuron
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Known(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A neuron of a preset: what it is called, what is done to it, and where in the text.
 
     `tier` is whatever its inventory sorts neurons by. `position` is one position alone, `positions` are spans of them,
-    first and last (see `Where`). `more` is what else its inventory says of it.
+    first and last (see `TokenScope`). `more` is what else its inventory says of it.
     """
 
     id: str
@@ -49,8 +49,8 @@ class Known(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return Neuron(self.layer, self.index, self.position)
 
     @property
-    def where(self) -> Where:
-        return Where("all" if self.region == "always" else self.region, self.positions)
+    def where(self) -> TokenScope:
+        return TokenScope("all" if self.region == "always" else self.region, self.positions)
 
     def scaled(self, factor: float) -> Known:
         """The same, that many times as strong: 0 does nothing to a neuron that is shifted or multiplied."""
@@ -119,19 +119,19 @@ def check_fits(preset: Preset, name: str, anatomy: Anatomy) -> None:
             ) from error
 
 
-def treatments(preset: Preset, label: str, marker: str = "") -> tuple[Treatment, ...]:
+def treatments(preset: Preset, label: str, marker: str = "") -> tuple[Intervention, ...]:
     """What a preset does: one treatment for each way, factor and part of the text, as its neurons come.
 
     Args:
         label: what they are called; where they are several, with what sets each apart.
         marker: the text that closes a thought, where a neuron is for thought or answer.
     """
-    groups: dict[tuple[Mode, float, Where], list[Known]] = {}
+    groups: dict[tuple[Mode, float, TokenScope], list[Known]] = {}
     for known in preset.neurons:
         factor = {"shift": 1.0, "hold": 0.0}.get(known.mode, known.gain)
         groups.setdefault((known.mode, factor, known.where), []).append(known)
     return tuple(
-        Treatment(
+        Intervention(
             neurons=tuple(known.neuron for known in group),
             multiplier=factor,
             constants=() if mode == "multiply" else tuple(known.gain for known in group),
@@ -142,12 +142,12 @@ def treatments(preset: Preset, label: str, marker: str = "") -> tuple[Treatment,
     )
 
 
-def _way(mode: Mode, factor: float, where: Where) -> str:
+def _way(mode: Mode, factor: float, where: TokenScope) -> str:
     done = f"×{factor:g}" if mode == "multiply" else mode
     return done if where.everywhere else f"{done} {where}"
 
 
-def preset_of(live: Iterable[Treatment]) -> Preset:
+def preset_of(live: Iterable[Intervention]) -> Preset:
     """The preset that does the same.
 
     Raises:
@@ -156,7 +156,7 @@ def preset_of(live: Iterable[Treatment]) -> Preset:
     return Preset(neurons=tuple(known for treatment in live for known in _known(treatment)))
 
 
-def _known(treatment: Treatment) -> Iterable[Known]:
+def _known(treatment: Intervention) -> Iterable[Known]:
     mode: Mode = "multiply"
     if any(treatment.constants):
         mode = "hold" if treatment.multiplier == 0 else "shift"

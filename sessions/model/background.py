@@ -30,7 +30,7 @@ LOOK = 0.2
 GRACE = 2.0
 
 
-class Stopped(Exception):
+class Abandoned(Exception):
     """Raised in a background thread whose result nobody waits for any more."""
 
 
@@ -47,7 +47,7 @@ class Meter:
     def reach(self, done: float) -> None:
         """Note how far the work is, and end it here if it was stopped."""
         if self.stop.is_set():
-            raise Stopped
+            raise Abandoned
         self.done = max(self.done, done)
 
     def progress(self) -> Progress:

@@ -55,7 +55,7 @@ class Decoding:
 
 
 @dataclass
-class Row:
+class GeneratedRow:
     """One text being generated. `stopped` is "" while it grows, then "eos", "stop", "length" or "nan".
 
     `text` is that of the first `shown` ids; `window` is the first of those that were shown last. `read` counts the
@@ -75,7 +75,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Step:
+class GenerationStep:
     """One step of a batch: the raw logits it chose from, `[rows, vocab]`, and the text each row gained."""
 
     number: int
@@ -95,7 +95,7 @@ def generate(
     tokenizer: PreTrainedTokenizerBase,
     prompts: Sequence[Sequence[int]],
     decoding: Decoding,
-) -> Generator[Step, None, list[Row]]:
+) -> Generator[GenerationStep, None, list[GeneratedRow]]:
     """Continue every prompt; yields after each token, returns the finished rows.
 
     Args:
@@ -112,7 +112,7 @@ def generate(
         ngram=decoding.no_repeat_ngram,
         guard=decoding.guard,
     )
-    rows = [Row(read=len(prompt), guarded=0 if rules.any else None) for prompt in prompts]
+    rows = [GeneratedRow(read=len(prompt), guarded=0 if rules.any else None) for prompt in prompts]
     pick = _picker(decoding, rules, len(rows), device)
     encoding = encoding_of(model)
     cache, everything = None, ids
@@ -131,7 +131,7 @@ def generate(
             chosen, held, broken = pick(logits)
             said = torch.stack([chosen, held, broken], dim=1).tolist()
         pieces = tuple(_said(row, number, each, tokenizer, decoding) for row, each in zip(rows, said, strict=True))
-        yield Step(number, logits, pieces)
+        yield GenerationStep(number, logits, pieces)
         if all(row.stopped for row in rows):
             break
         ids = chosen[:, None]
@@ -196,7 +196,9 @@ def _sampler(decoding: Decoding, rows: int, device: torch.device) -> Callable[[T
     return drawn
 
 
-def _said(row: Row, number: int, choice: Sequence[int], tokenizer: PreTrainedTokenizerBase, decoding: Decoding) -> str:
+def _said(
+    row: GeneratedRow, number: int, choice: Sequence[int], tokenizer: PreTrainedTokenizerBase, decoding: Decoding
+) -> str:
     """What this step decided for a row, as in `Choice`, written into it; the text it adds."""
     token, held, broken = choice
     if row.stopped:
@@ -210,7 +212,7 @@ def _said(row: Row, number: int, choice: Sequence[int], tokenizer: PreTrainedTok
     return _grow(row, token, tokenizer, decoding)
 
 
-def _grow(row: Row, token: int, tokenizer: PreTrainedTokenizerBase, decoding: Decoding) -> str:
+def _grow(row: GeneratedRow, token: int, tokenizer: PreTrainedTokenizerBase, decoding: Decoding) -> str:
     """Add a token to a row that has not ended; the text it adds, held back while a character is incomplete."""
     if token in decoding.ends:
         row.stopped = "eos"
@@ -226,7 +228,7 @@ def _grow(row: Row, token: int, tokenizer: PreTrainedTokenizerBase, decoding: De
     return piece
 
 
-def _shown(row: Row, tokenizer: PreTrainedTokenizerBase, *, final: bool) -> str:
+def _shown(row: GeneratedRow, tokenizer: PreTrainedTokenizerBase, *, final: bool) -> str:
     """Text of the ids not shown yet.
 
     What was shown last is decoded again before it, so that spaces and accents that need their neighbours come out

@@ -28,7 +28,7 @@ from sessions.events import Steps
 from sessions.files.disk import LARGEST, check_regular, read_file, reading
 from sessions.lines import line_of
 from sessions.model import fingerprint
-from sessions.model.background import Meter, Stopped, byte_bars, first_line, in_background
+from sessions.model.background import Abandoned, Meter, byte_bars, first_line, in_background
 from sessions.model.embedded import EMBEDDED, prepared
 
 #: What is fetched from a repository: its root folder without pickles, and without a second copy of the weights.
@@ -45,7 +45,7 @@ _ACCEPTED = f"a model is {', '.join(EMBEDDED)}, a folder with a config.json, a .
 
 
 @dataclass(frozen=True)
-class Source:
+class ModelFiles:
     """Files on this machine that make a model: a folder, or one GGUF file in it.
 
     `said` is where they come from, in words for the user.
@@ -60,7 +60,7 @@ class Source:
         return fingerprint.of_file(self.folder / self.gguf) if self.gguf else fingerprint.of_folder(self.folder)
 
 
-def located(name: str, models: Path, trust_remote_code: bool) -> Steps[Source]:
+def located(name: str, models: Path, trust_remote_code: bool) -> Steps[ModelFiles]:
     """The files of the model called `name`, fetched first where they are not here yet.
 
     `models` is where embedded models are kept. Code that comes with a hub model is fetched only with
@@ -70,13 +70,13 @@ def located(name: str, models: Path, trust_remote_code: bool) -> Steps[Source]:
         ModelError: there is no such model, it cannot be fetched, or its weights are in no safe format.
     """
     if name in EMBEDDED:
-        return Source((yield from prepared(name, models)), "embedded")
+        return ModelFiles((yield from prepared(name, models)), "embedded")
     path = _path(name)
     if os.path.isfile(path):  # which, unlike Path.is_file, takes a name too long for a file for no file
         return _gguf(path)
     if os.path.isdir(path):
         _check_folder(path, str(path), str(path))
-        return Source(path, str(path.resolve()))
+        return ModelFiles(path, str(path.resolve()))
     if _HUB_ID.fullmatch(name) and path.suffix != ".gguf":
         return (yield from _from_hub(name, trust_remote_code))
     raise _unknown(name)
@@ -89,12 +89,12 @@ def _path(name: str) -> Path:
         raise ModelError(f"'{name}' is no path: {error}", _ACCEPTED) from error
 
 
-def _gguf(path: Path) -> Source:
+def _gguf(path: Path) -> ModelFiles:
     with reading(path) as file:
         magic = file.read(4)
     if magic != b"GGUF":
         raise ModelError(f"{path} is not a GGUF file", _ACCEPTED)
-    return Source(path.parent, str(path.resolve()), path.name)
+    return ModelFiles(path.parent, str(path.resolve()), path.name)
 
 
 def _check_folder(folder: Path, said: str, typed: str) -> None:
@@ -173,7 +173,7 @@ def _reading(path: Path) -> Iterator[None]:
         raise ModelError(f"cannot read {path}: {error.strerror or error}") from error
 
 
-def _from_hub(name: str, trust_remote_code: bool) -> Steps[Source]:
+def _from_hub(name: str, trust_remote_code: bool) -> Steps[ModelFiles]:
     wanted = [*WANTED, *(["*.py"] if trust_remote_code else [])]
     fetch = {"repo_id": name, "allow_patterns": wanted, "ignore_patterns": UNWANTED}
 
@@ -192,7 +192,7 @@ def _from_hub(name: str, trust_remote_code: bool) -> Steps[Source]:
             meter.total = sum(sizes[path] for path in chosen)
             try:
                 return huggingface_hub.snapshot_download(**fetch, tqdm_class=byte_bars(meter))
-            except Stopped:
+            except Abandoned:
                 raise
             except Exception as error:
                 raise ModelError(
@@ -201,7 +201,7 @@ def _from_hub(name: str, trust_remote_code: bool) -> Steps[Source]:
 
     snapshot = Path((yield from in_background(look_and_fetch, f"downloading {name}", unit="B")))
     _check_folder(snapshot, name, str(snapshot))
-    return Source(snapshot, f"hub, revision {snapshot.name}")
+    return ModelFiles(snapshot, f"hub, revision {snapshot.name}")
 
 
 def _listed(name: str) -> dict[str, int]:

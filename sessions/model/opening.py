@@ -31,11 +31,11 @@ from sessions.errors import ModelError, WorkbenchError
 from sessions.events import Steps
 from sessions.model import anatomy, templates
 from sessions.model import fingerprint as fingerprints
-from sessions.model.background import Meter, Stopped, first_line, in_background, progress_to
+from sessions.model.background import Abandoned, Meter, first_line, in_background, progress_to
 from sessions.model.generation_rules import rules_of
 from sessions.model.homes import home_of, refuse_split
 from sessions.model.info import ModelInfo
-from sessions.model.locating import ADAPTER, Source, located
+from sessions.model.locating import ADAPTER, ModelFiles, located
 from sessions.model.parts import Anatomy
 from sessions.model.tokens import bound, check_sound
 
@@ -159,18 +159,18 @@ def adopt(
 # Loading
 
 
-def _load(name: str, source: Source, options: dict[str, Any], meter: Meter) -> OpenModel:
+def _load(name: str, source: ModelFiles, options: dict[str, Any], meter: Meter) -> OpenModel:
     weights = source.fingerprint()
     with progress_to(meter):
         try:
             return _loaded(name, source, options, weights)
-        except (Stopped, WorkbenchError):
+        except (Abandoned, WorkbenchError):
             raise
         except BaseException as error:  # whatever a checkpoint, its libraries or its own code may raise, panics too
             raise _cannot_load(name, error) from error
 
 
-def _loaded(name: str, source: Source, options: dict[str, Any], weights: str) -> OpenModel:
+def _loaded(name: str, source: ModelFiles, options: dict[str, Any], weights: str) -> OpenModel:
     words = {key: options[key] for key in ("gguf_file", "trust_remote_code", "local_files_only") if key in options}
     tokenizer = AutoTokenizer.from_pretrained(source.folder, **words)
     if tokenizer.chat_template:
@@ -285,7 +285,7 @@ def _has_thinking(tokenizer: PreTrainedTokenizerBase) -> bool:
     """Whether the chat template reads a variable that turns thinking on and off."""
     own = tokenizer.chat_template or ()
     texts = own.values() if isinstance(own, dict) else [own] if own else []
-    with suppress(templates.Refused, ModelError):  # it is refused when it is used, with its own error
+    with suppress(templates.ProgramError, ModelError):  # it is refused when it is used, with its own error
         return any(not templates.variables(text).isdisjoint(("enable_thinking", "thinking")) for text in texts)
     return False
 

@@ -3,7 +3,7 @@
 `weights` asks a module what a neuron reads and writes, which works on weights of any make. To change them, one has to
 know where they are. A neuron has a row in each projection it is read with and a column in the down projection; GPT-2's
 Conv1D stores the transpose, some families fuse gate and up into one matrix, and experts are slices of 3-D parameters.
-A `Place` hides all that: a matrix `[out, in]` that is a view on the parameter's own memory, and which lines of it.
+A `WeightSlice` hides all that: a matrix `[out, in]`, a view on the memory of the parameter, and which lines of it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Writer = Literal["down", "attn_out"]
 
 
 @dataclass(frozen=True)
-class Place:
+class WeightSlice:
     """Lines of a matrix `[out, in]`: rows (axis 0), columns (axis 1), or, without numbers, all of it.
 
     Of a bias, `matrix` is `[out, 1]`. What is read and written is `[n, …]`, a line each; all of it as it lies there.
@@ -80,7 +80,7 @@ def parts_of(anatomy: Anatomy, layer: int, index: int) -> tuple[Part, ...]:
 
 def neuron_places(
     anatomy: Anatomy, layer: int, part: Part, indices: Sequence[int]
-) -> list[tuple[Place, tuple[int, ...]]]:
+) -> list[tuple[WeightSlice, tuple[int, ...]]]:
     """Where one part of some neurons of a layer lies: places, and to each which of `indices` it holds, in order.
 
     One place, but for neurons of several experts.
@@ -103,7 +103,9 @@ def neuron_places(
         _, _, lines, numbers = found.setdefault(key, (matrix, axis, [], []))
         lines.append(line)
         numbers.append(number)
-    return [(Place(matrix, axis, tuple(lines)), tuple(numbers)) for matrix, axis, lines, numbers in found.values()]
+    return [
+        (WeightSlice(matrix, axis, tuple(lines)), tuple(numbers)) for matrix, axis, lines, numbers in found.values()
+    ]
 
 
 def part_module(anatomy: Anatomy, layer: int, part: Part, index: int) -> tuple[nn.Module, int]:
@@ -139,7 +141,7 @@ def writer_modules(anatomy: Anatomy, layer: int, writer: Writer) -> list[nn.Modu
     return [plain(site.down) for site in parts.sites if isinstance(site, DenseSite)]
 
 
-def writer_places(anatomy: Anatomy, layer: int, writer: Writer) -> list[Place]:
+def writer_places(anatomy: Anatomy, layer: int, writer: Writer) -> list[WeightSlice]:
     """The matrices `[d_model, in]` with which a layer's MLP, or its attention, writes to the residual stream.
 
     Raises:
@@ -152,23 +154,23 @@ def writer_places(anatomy: Anatomy, layer: int, writer: Writer) -> list[Place]:
         module = parts.attention_output
         if module is None:
             raise ModelError(f"layer {layer} has no one projection that its attention writes with", "leave it out")
-        return [Place(matrix_of(module, f"layer {layer}'s attention output"))]
+        return [WeightSlice(matrix_of(module, f"layer {layer}'s attention output"))]
     places = []
     for site in parts.sites:
         if isinstance(site, DenseSite):
-            places.append(Place(matrix_of(site.down, f"layer {layer}'s down projection")))
+            places.append(WeightSlice(matrix_of(site.down, f"layer {layer}'s down projection")))
         else:
-            places += [Place(_expert_matrix(site, "down_proj", each, layer)) for each in range(site.n_experts)]
+            places += [WeightSlice(_expert_matrix(site, "down_proj", each, layer)) for each in range(site.n_experts)]
     return places
 
 
-def module_place(model: nn.Module, name: str) -> Place:
+def module_place(model: nn.Module, name: str) -> WeightSlice:
     """The weight of a projection by its name in the model, `model.layers.3.self_attn.q_proj`.
 
     Raises:
         ModelError: there is no such projection, or its weight is packed or not in memory.
     """
-    return Place(matrix_of(module_named(model, name), name))
+    return WeightSlice(matrix_of(module_named(model, name), name))
 
 
 def module_named(model: nn.Module, name: str) -> nn.Module:

@@ -24,7 +24,7 @@ from sessions.model.tokens import joined, message, rendered
 _MARKER = "zqanswerqz"
 
 
-class Written(NamedTuple):
+class WrittenReply(NamedTuple):
     """What follows the prompt: `text[begin:end]` is the reply itself, before it stands its thought and whatever else
     the template writes there, behind it what ends the turn."""
 
@@ -33,7 +33,9 @@ class Written(NamedTuple):
     end: int
 
 
-def written(tokenizer: PreTrainedTokenizerBase, encoded: Encoded, reply: Turn, marker: str | None = None) -> Written:
+def written(
+    tokenizer: PreTrainedTokenizerBase, encoded: Encoded, reply: Turn, marker: str | None = None
+) -> WrittenReply:
     """A reply, its thought included, as its template writes it behind the prompt; without a template, as it stands.
 
     Args:
@@ -52,7 +54,7 @@ def written(tokenizer: PreTrainedTokenizerBase, encoded: Encoded, reply: Turn, m
             'leave out --thinking, or name what ends one: --marker "</think>"',
         )
     if not encoded.templated:
-        return Written(reply.text, 0, len(reply.text))
+        return WrittenReply(reply.text, 0, len(reply.text))
     frame = _frame(tokenizer, encoded)
     for turn in _messages(tokenizer, reply):
         whole = rendered(tokenizer, encoded.prompt, begun=False, more=(turn,))
@@ -106,16 +108,16 @@ def _is_cut(marks: Markers, reply: Turn, written: str) -> bool:
     return bool(marks.closing) and marks.closing in reply.text and marks.closing not in written
 
 
-def _within(text: str, frame: _Frame, reply: Turn) -> Written:
+def _within(text: str, frame: _Frame, reply: Turn) -> WrittenReply:
     """Where a reply lies in what was written behind the prompt."""
     end = len(text) - len(frame.tail) if text.endswith(frame.tail) else len(text)
     said = text.rfind(reply.text.strip(), 0, end)
     if said < 0:  # the template writes it in other words: all of it is the reply, but what stands before any
         said = len(frame.lead) if text.startswith(frame.lead) else 0
-    return Written(text, said, end)
+    return WrittenReply(text, said, end)
 
 
-def _ended(tokenizer: PreTrainedTokenizerBase, encoded: Encoded, reply: Turn, marks: Markers) -> Written:
+def _ended(tokenizer: PreTrainedTokenizerBase, encoded: Encoded, reply: Turn, marks: Markers) -> WrittenReply:
     """A reply whose thought stands between marks that are not its template's, which is told nothing of it. An empty
     thought that the template would write before the reply is left out."""
     plain = written(tokenizer, encoded, Turn(reply.role, reply.text))
@@ -125,10 +127,10 @@ def _ended(tokenizer: PreTrainedTokenizerBase, encoded: Encoded, reply: Turn, ma
     end = marks.closing if marks.closing[:1].isspace() else f"\n{marks.closing}"
     thought = before + start + reply.thought + end + ("" if end[-1:].isspace() else marks.gap)
     said = plain.text[plain.begin : plain.end]
-    return Written(thought + said + plain.text[plain.end :], len(thought), len(thought) + len(said))
+    return WrittenReply(thought + said + plain.text[plain.end :], len(thought), len(thought) + len(said))
 
 
-def _closed(tokenizer: PreTrainedTokenizerBase, encoded: Encoded, frame: _Frame, reply: Turn) -> Written:
+def _closed(tokenizer: PreTrainedTokenizerBase, encoded: Encoded, frame: _Frame, reply: Turn) -> WrittenReply:
     """A reply behind a prompt that begins it in another way than the template writes one: a thought is closed, if only
     an empty one, and the reply follows as the template writes it."""
     marks = markers(tokenizer)
@@ -141,4 +143,4 @@ def _closed(tokenizer: PreTrainedTokenizerBase, encoded: Encoded, frame: _Frame,
     elif reply.thought or opened:
         start = "" if opened or not marks.opening else f"{marks.opening}\n"
         thought = f"{start}{reply.thought}\n{marks.closing}{marks.gap}"
-    return Written(thought + said + frame.tail, len(thought), len(thought) + len(said))
+    return WrittenReply(thought + said + frame.tail, len(thought), len(thought) + len(said))

@@ -8,9 +8,9 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from sessions.errors import ModelError
-from sessions.sandbox import Refused, TooMuch, answer_to, warm
+from sessions.sandbox import ProgramError, TooMuch, answer_to, warm
 
-__all__ = ["Refused", "rendered", "variables", "warm"]
+__all__ = ["ProgramError", "rendered", "variables", "warm"]
 
 #: Templates that were ended for computing too long. They are not tried again: all that is asked of one would wait.
 _endless: set[str] = set()
@@ -32,7 +32,7 @@ def rendered(
             return str(tokenizer.apply_chat_template(list(messages), **options))
         template = str(tokenizer.get_chat_template())
     except Exception as error:  # there is none, there are several, or whatever the code may raise
-        raise Refused(str(error)) from error
+        raise ProgramError(str(error)) from error
     said = [{key: value for key, value in each.items() if value is not None} for each in messages]
     words = {**tokenizer.special_tokens_map, **switches}
     request = {"kind": "template", "template": template, "messages": said, "words": words, "begun": begun}

@@ -215,7 +215,7 @@ def _rendered(
 ) -> str:
     try:
         return templates.rendered(tokenizer, messages, begun=begun, **(switches or SWITCHED_ON))
-    except (templates.Refused, ModelError):  # it does not take them, or cannot be asked at all
+    except (templates.ProgramError, ModelError):  # it does not take them, or cannot be asked at all
         return ""
 
 

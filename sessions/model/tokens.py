@@ -121,7 +121,7 @@ def rendered(
         switches = {"enable_thinking": prompt.thinking, "thinking": prompt.thinking}
     try:
         return templates.rendered(tokenizer, messages, begun=begun, **switches)
-    except templates.Refused as error:
+    except templates.ProgramError as error:
         raise ModelError(
             f"the chat template refused the prompt: {error}", "try it without --system, or with --raw"
         ) from error
@@ -274,14 +274,14 @@ def spans_of(tokenizer: PreTrainedTokenizerBase, found: Joined) -> list[tuple[in
     return [(first - start, last - start) for first, last in offsets[len(offsets) - len(found.ids) :]]
 
 
-class Candidate(Struct, frozen=True):
+class TokenCandidate(Struct, frozen=True):
     """A text as the next tokens after a prompt. `notes` say what the user may have meant otherwise."""
 
     tokens: tuple[Token, ...]
     notes: tuple[str, ...]
 
 
-def continuation(tokenizer: PreTrainedTokenizerBase, encoded: Encoded, text: str) -> Candidate:
+def continuation(tokenizer: PreTrainedTokenizerBase, encoded: Encoded, text: str) -> TokenCandidate:
     """The tokens that `text` becomes when it follows the prompt.
 
     Where prompt and text would merge into other tokens than the prompt's own, the text is tokenised
@@ -294,7 +294,7 @@ def continuation(tokenizer: PreTrainedTokenizerBase, encoded: Encoded, text: str
     if not found.ids:
         raise UsageError(f"{text!r} is not a token", 'for example: " Austin", with its leading space')
     notes = (f"{text!r} would merge with the end of the prompt; it is taken by itself",) if found.merges else ()
-    return Candidate(tuple(Token(i, token_text(tokenizer, i)) for i in found.ids), notes)
+    return TokenCandidate(tuple(Token(i, token_text(tokenizer, i)) for i in found.ids), notes)
 
 
 # Ends of replies
@@ -328,7 +328,7 @@ def _template_end(tokenizer: PreTrainedTokenizerBase) -> int | None:
     for more in ([], [{"role": "user", "content": "a"}]):
         try:
             text = templates.rendered(tokenizer, turns + more)
-        except (templates.Refused, ModelError):  # it wants other turns, or cannot be asked at all; EOS remains
+        except (templates.ProgramError, ModelError):  # it wants other turns, or cannot be asked at all; EOS remains
             return None
         behind = text.rpartition(marker)[2].lstrip()
         if behind:

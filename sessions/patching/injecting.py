@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sessions.interventions.reading import Following
+from sessions.interventions.token_scopes import TokenTracker
 from sessions.model.hooks import Routing, StateSite, before, on_neurons, on_states, together
 from sessions.model.parts import Anatomy, ExpertSite, Site
 
@@ -46,12 +46,12 @@ def injected(anatomy: Anatomy, rows: Sequence[Sequence[Injection]]) -> Iterator[
     Raises:
         ModelError: a layer has no such site.
     """
-    following = Following()
+    following = TokenTracker()
     with together([following.running(anatomy), *_hooks(anatomy, rows, following)]):
         yield
 
 
-def _hooks(anatomy: Anatomy, rows: Sequence[Sequence[Injection]], following: Following) -> Iterator[Any]:
+def _hooks(anatomy: Anatomy, rows: Sequence[Sequence[Injection]], following: TokenTracker) -> Iterator[Any]:
     placed: dict[tuple[int, StateSite], list[tuple[int, Injection]]] = {}
     swapped: dict[int, list[tuple[int, int, Tensor]]] = {}
     for row, injections in enumerate(rows):
@@ -70,7 +70,7 @@ def _hooks(anatomy: Anatomy, rows: Sequence[Sequence[Injection]], following: Fol
 
 
 def _put(
-    changes: Sequence[tuple[int, int, Tensor, bool]], rows: int, following: Following
+    changes: Sequence[tuple[int, int, Tensor, bool]], rows: int, following: TokenTracker
 ) -> Callable[[Tensor], Tensor]:
     """Changes, each a row, a position, a vector and whether to add it, as a change of `[rows, seq, width]`."""
     last = max(position for _, position, _, _ in changes)

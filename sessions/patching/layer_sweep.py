@@ -31,8 +31,8 @@ from sessions.cancel import Cancel
 from sessions.circuits.verification import CACHED, Prefix
 from sessions.directions.findings import Origin
 from sessions.events import Progress, Steps
-from sessions.interventions.answering import Asked, under
-from sessions.interventions.treatment import SEGMENTS
+from sessions.interventions.answering import ConditionedPrompt, running_rows
+from sessions.interventions.intervention import SEGMENTS
 from sessions.model.hooks import StateSite, after, before, skipped, together, watched
 from sessions.model.opening import OpenModel
 from sessions.model.parts import Anatomy
@@ -46,7 +46,7 @@ from sessions.patching.transplants import LayerMap
 
 def swept(
     opened: OpenModel,
-    asked: Asked,
+    asked: ConditionedPrompt,
     position: int,
     origin: Origin,
     layers: Sequence[int],
@@ -128,7 +128,7 @@ class _Text:
     """The target, read from the place on, to its end or, if not `whole`, no further than the place."""
 
     def __init__(
-        self, opened: OpenModel, asked: Asked, position: int, *, whole: bool, cancel: Cancel | None = None
+        self, opened: OpenModel, asked: ConditionedPrompt, position: int, *, whole: bool, cancel: Cancel | None = None
     ) -> None:
         encoded, condition = asked
         ids = encoded.ids if whole else encoded.ids[: position + 1]
@@ -138,7 +138,7 @@ class _Text:
         parted = any(treatment.where.region in SEGMENTS for treatment in condition.treatments)
         self._start, self._length = 0 if parted or opened.anatomy.recurrent else position, len(ids)
         self._prefix, self._cancel = Prefix(opened, ids, len(encoded.ids)), cancel
-        with watched(opened.anatomy, cancel), under(opened, [self._asked]):
+        with watched(opened.anatomy, cancel), running_rows(opened, [self._asked]):
             self._prefix.upto(self._start, 1)
 
     def rows(self, batch: int) -> int:

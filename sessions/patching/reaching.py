@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from sessions.cancel import Cancel
-from sessions.interventions.answering import Asked, under
+from sessions.interventions.answering import ConditionedPrompt, running_rows
 from sessions.model.hooks import StateSite, watched
 from sessions.model.opening import OpenModel
 from sessions.patching.injecting import Injection, injected, random_like
@@ -22,7 +22,12 @@ _LOUD = 100.0
 
 
 def reaches(
-    opened: OpenModel, asked: Asked, layer: int, site: StateSite, position: int, cancel: Cancel | None = None
+    opened: OpenModel,
+    asked: ConditionedPrompt,
+    layer: int,
+    site: StateSite,
+    position: int,
+    cancel: Cancel | None = None,
 ) -> bool:
     """Whether a site of a layer at this position can change a logit after it: of the last position, its own logits."""
     return not torch.equal(
@@ -31,7 +36,12 @@ def reaches(
 
 
 def reaches_below(
-    opened: OpenModel, asked: Asked, site: StateSite, position: int, limit: int, cancel: Cancel | None = None
+    opened: OpenModel,
+    asked: ConditionedPrompt,
+    site: StateSite,
+    position: int,
+    limit: int,
+    cancel: Cancel | None = None,
 ) -> int:
     """The first layer, up to `limit`, at which the position can change nothing any more; `limit` where it can at all of
     them. Found by halving: what a layer does not pass on, no layer above it does."""
@@ -48,7 +58,11 @@ def reaches_below(
 
 @torch.inference_mode()
 def _after(
-    opened: OpenModel, asked: Asked, position: int, corrupted: tuple[int, StateSite] | None, cancel: Cancel | None
+    opened: OpenModel,
+    asked: ConditionedPrompt,
+    position: int,
+    corrupted: tuple[int, StateSite] | None,
+    cancel: Cancel | None,
 ) -> Tensor:
     """Logits after a position, `[positions, vocab]`, its state replaced by noise at a site, or not."""
     encoded, _ = asked
@@ -59,6 +73,6 @@ def _after(
     if corrupted is not None:
         noise = random_like(torch.full((opened.anatomy.d_model,), _LOUD), position)
         rows[0].append(Injection(*corrupted, position, noise))
-    with watched(opened.anatomy, cancel), injected(opened.anatomy, rows), under(opened, [asked]):
+    with watched(opened.anatomy, cancel), injected(opened.anatomy, rows), running_rows(opened, [asked]):
         logits: Tensor = opened.model(input_ids=ids, use_cache=False, logits_to_keep=kept).logits
     return logits[0]

@@ -19,9 +19,9 @@ from sessions.directions.findings import Origin
 from sessions.directions.vector import Vector, check_origin, check_site, cosine, length
 from sessions.errors import ArtifactError, UsageError
 from sessions.events import Progress, Steps
-from sessions.interventions.answering import Asked, under
+from sessions.interventions.answering import ConditionedPrompt, running_rows
 from sessions.interventions.arms import Condition
-from sessions.interventions.treatment import Treatment
+from sessions.interventions.intervention import Intervention
 from sessions.model.finite import not_finite
 from sessions.model.hooks import StateSite, watched
 from sessions.model.info import Encoded, Prompt, same_model
@@ -40,7 +40,7 @@ FIRST, LATER, LAYERS = 4, 1, 4
 @torch.inference_mode()
 def passed(
     opened: OpenModel,
-    asked: Asked,
+    asked: ConditionedPrompt,
     rows: Sequence[Sequence[Injection]],
     positions: Sequence[int],
     *,
@@ -71,7 +71,7 @@ def passed(
     with (
         watched(opened.anatomy, cancel),
         injected(opened.anatomy, rows),
-        under(opened, [asked] * len(rows)),
+        running_rows(opened, [asked] * len(rows)),
         seen_at(opened.anatomy, len(rows), columns, states=states, neurons=neurons, inputs=inputs) as seen,
     ):
         logits = opened.model(
@@ -82,7 +82,7 @@ def passed(
 
 def captured(
     opened: OpenModel,
-    asked: Asked,
+    asked: ConditionedPrompt,
     position: int,
     layer: int,
     site: StateSite,
@@ -104,7 +104,7 @@ def captured(
     seen, _ = passed(opened, asked, [()], [position], states=[(layer, site)], cancel=cancel)
     state = seen.states[layer, site][0, 0]
     if not bool(state.isfinite().all()):
-        with under(opened, [asked]):
+        with running_rows(opened, [asked]):
             raise not_finite(opened, [encoded.ids], f"what layer {layer} holds at {site}")
     origin = Origin(
         text=encoded.text,
@@ -118,7 +118,7 @@ def captured(
     return Vector(site, {layer: state}, 1, 0, info.family, origin, model=info.name, fingerprint=info.fingerprint)
 
 
-def source_of(anatomy: Anatomy, origin: Origin, treatments: tuple[Treatment, ...] = ()) -> Asked:
+def source_of(anatomy: Anatomy, origin: Origin, treatments: tuple[Intervention, ...] = ()) -> ConditionedPrompt:
     """The text a state was captured in, to be read again as it was then.
 
     Raises:
@@ -211,7 +211,7 @@ class Transplant:
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
+class InjectionPlan:
     """What is injected, row by row (as it is, injected, random), and what was found on the way."""
 
     rows: tuple[tuple[Injection, ...], ...]
@@ -221,14 +221,14 @@ class Plan:
 
 def transplanted(
     opened: OpenModel,
-    asked: Asked,
+    asked: ConditionedPrompt,
     transplants: Sequence[Transplant],
     *,
     observe: Sequence[Neuron] = (),
     inputs: bool = False,
     rng: int = 0,
     cancel: Cancel | None = None,
-) -> Steps[Plan]:
+) -> Steps[InjectionPlan]:
     """What these transplants do at their places, and the rows to generate with.
 
     Args:
@@ -263,7 +263,7 @@ def transplanted(
     layers = sorted({neuron.layer for neuron, _ in watched_for})
     seen, _ = passed(opened, asked, batch, positions, neurons=layers, cancel=cancel)
     if not all(bool(values.isfinite().all()) for values in seen.neurons.values()):
-        with injected(anatomy, batch), under(opened, [asked] * len(batch)):
+        with injected(anatomy, batch), running_rows(opened, [asked] * len(batch)):
             texts, names = [asked[0].ids] * len(batch), ("the text as it is", "the text injected", "the random control")
             raise not_finite(opened, texts, "a neuron's activation", names)
     observed = []
@@ -280,11 +280,11 @@ def transplanted(
                 random=found[2],
             )
         )
-    return Plan(tuple(batch), tuple(placed), tuple(observed))
+    return InjectionPlan(tuple(batch), tuple(placed), tuple(observed))
 
 
 def _read_source(
-    opened: OpenModel, transplant: Transplant, treatments: tuple[Treatment, ...], inputs: bool, cancel: Cancel | None
+    opened: OpenModel, transplant: Transplant, treatments: tuple[Intervention, ...], inputs: bool, cancel: Cancel | None
 ) -> Seen | None:
     """All neurons at the place the vector was captured at, and its per-layer embeddings if asked for."""
     origin = transplant.vector.origin
@@ -306,7 +306,9 @@ def above(inputs: dict[int, Tensor], layer: int, site: StateSite) -> dict[int, T
     return {number: values[0, 0] for number, values in inputs.items() if number >= first}
 
 
-def _placed(opened: OpenModel, asked: Asked, transplant: Transplant, there: Tensor, cancel: Cancel | None) -> Placed:
+def _placed(
+    opened: OpenModel, asked: ConditionedPrompt, transplant: Transplant, there: Tensor, cancel: Cancel | None
+) -> Placed:
     vector, position = transplant.vector, transplant.position
     layer, site = transplant.layer, transplant.site
     reached = reaches(opened, asked, layer, site, position, cancel)
@@ -326,7 +328,7 @@ def _placed(opened: OpenModel, asked: Asked, transplant: Transplant, there: Tens
 
 
 def remarks(anatomy: Anatomy, transplants: Sequence[Transplant], observe: Sequence[Neuron], under: str) -> list[str]:
-    """What is to be said of vectors, and of neurons, before anything is read off them; `under` is the key of what is
+    """What a user should know of the vectors and neurons of an injection. `under` is the session's key of what is
     suppressed and edited now."""
     notes = []
     for vector in {id(each.vector): each.vector for each in transplants}.values():

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from sessions.circuits.circuit import Circuit
 from sessions.events import Value
-from sessions.store import Row
+from sessions.store import ListingRow
 
 
 class Saved(Value, frozen=True, kw_only=True):
@@ -29,7 +29,7 @@ class Loaded(Value, frozen=True, kw_only=True):
 class Listed(Value, frozen=True, kw_only=True):
     """`list`: everything saved under this home."""
 
-    rows: tuple[Row, ...]
+    rows: tuple[ListingRow, ...]
 
 
 class Deleted(Value, frozen=True, kw_only=True):

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from msgspec import Struct
 
-from sessions.comparisons.cells import Cell, Curve, Knee
+from sessions.comparisons.sweep_points import Knee, SweepCurve, SweepPoint
 from sessions.events import Value
 from sessions.interventions.arms import Arm, Shift
 from sessions.interventions.presets import Known
@@ -65,8 +65,8 @@ class SweptGrid(Value, frozen=True, kw_only=True):
     prompts: int
     target: Target | None
     targets: int
-    curves: tuple[Curve, ...]
-    cells: tuple[Cell, ...]
+    curves: tuple[SweepCurve, ...]
+    cells: tuple[SweepPoint, ...]
     folder: str = ""
     chart: str = ""
     over: str = ""

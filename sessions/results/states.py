@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from sessions.atlas.findings import Profile, QuietRow, TopRow
 from sessions.circuits.findings import LayerMeans
-from sessions.directions.features import About, Encoding
+from sessions.directions.features import AutoencoderAbout, Encoding
 from sessions.events import Value
 from sessions.interventions.arms import Arm, Shift
 from sessions.model.info import Encoded
@@ -147,7 +147,7 @@ class InjectedByLayer(Value, frozen=True, kw_only=True):
 class AutoencoderOpened(Value, frozen=True, kw_only=True):
     """`sae load`: what the sparse autoencoder is."""
 
-    about: About
+    about: AutoencoderAbout
 
 
 class StateEncoded(Value, frozen=True, kw_only=True):
@@ -158,7 +158,7 @@ class StateEncoded(Value, frozen=True, kw_only=True):
     as a vector, `path` its file.
     """
 
-    about: About
+    about: AutoencoderAbout
     encoding: Encoding
     position: int | None
     token: str

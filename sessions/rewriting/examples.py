@@ -24,7 +24,7 @@ from sessions.model.texts import special_ids
 from sessions.model.thinking import in_common
 from sessions.model.tokens import encode, joined, token_text
 from sessions.rewriting.rules import Rule, nothing_found, places
-from sessions.texts.prompt_files import Asked
+from sessions.texts.prompt_files import PromptRecord
 from sessions.texts.sample_files import Sample, read_samples
 
 #: What the samples that come with the workbench are called.
@@ -93,7 +93,9 @@ def by_rule(
     return _joined(with_places, without, str(rule), source)
 
 
-def by_prompts(opened: OpenModel, positive: Sequence[Asked], negative: Sequence[Asked], source: str) -> Examples:
+def by_prompts(
+    opened: OpenModel, positive: Sequence[PromptRecord], negative: Sequence[PromptRecord], source: str
+) -> Examples:
     """Examples that are the last positions of prompts.
 
     Raises:

@@ -25,9 +25,9 @@ from sessions.cancel import Cancel
 from sessions.edits.edit import Edit
 from sessions.errors import UsageError
 from sessions.events import Steps
-from sessions.interventions.answering import answered
+from sessions.interventions.answering import complete_rows
 from sessions.interventions.arms import Arm, Condition, repetition
-from sessions.interventions.treatment import Treatment
+from sessions.interventions.intervention import Intervention
 from sessions.model.generation import Decoding
 from sessions.model.info import Token
 from sessions.model.opening import OpenModel
@@ -35,7 +35,7 @@ from sessions.model.tokens import plain_ids
 from sessions.model.units import Neuron
 from sessions.rewriting.examples import Example, Examples, just_said
 from sessions.rewriting.rewritten import AtAlpha, Braked, Firing, Replied, Saying, Separation
-from sessions.rewriting.separating import Counted, Passes, Said, reader_of
+from sessions.rewriting.separating import Counted, Passes, SaidToken, reader_of
 from sessions.rewriting.teaching import Made, Parts, counted, direction, taught
 from sessions.texts.corpus import Corpus
 
@@ -136,7 +136,7 @@ def rewrite(
             if not wanted.alphas and (_fits(rows[-1]) or rows[-1].perplexity > _TOO_MUCH):
                 break
         chosen = choose(rows)
-        times = [(Treatment((neuron,), row.alpha),) for row in rows]
+        times = [(Intervention((neuron,), row.alpha),) for row in rows]
         texts = yield from _answers(opened, asked, times, decoding, cancel)
         rows = [_with_texts(row, texts[at], token) for at, row in enumerate(rows)]
     alpha, after, brake = rows[chosen].alpha, texts[chosen], None
@@ -236,20 +236,20 @@ def choose(rows: Sequence[AtAlpha]) -> int:
     return max(harmless or order[:1], key=lambda at: rows[at].learnt.where - rows[at].learnt.elsewhere)
 
 
-def _loss(said: Sequence[Said]) -> float:
+def _loss(said: Sequence[SaidToken]) -> float:
     return float(torch.cat([each.loss for each in said]).double().nanmean())
 
 
 def _answers(
     opened: OpenModel,
     asked: Sequence[object],
-    conditions: Sequence[tuple[Treatment, ...]],
+    conditions: Sequence[tuple[Intervention, ...]],
     decoding: Decoding,
     cancel: Cancel | None,
 ) -> Steps[list[tuple[Arm, ...]]]:
     """Replies to the prompts under each condition."""
     rows = [(each, Condition("", treatments)) for treatments in conditions for each in asked]
-    arms, _ = yield from answered(opened, rows, decoding, streamed=False, lenient=True, cancel=cancel)  # type: ignore[arg-type]
+    arms, _ = yield from complete_rows(opened, rows, decoding, streamed=False, lenient=True, cancel=cancel)  # type: ignore[arg-type]
     return [arms[start : start + len(asked)] for start in range(0, len(arms), len(asked))]
 
 

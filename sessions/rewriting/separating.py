@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from sessions.cancel import Cancel
 from sessions.errors import ModelError
 from sessions.events import Progress, Steps
-from sessions.interventions.treating import treated
-from sessions.interventions.treatment import Treatment
+from sessions.interventions.hooking import intervening
+from sessions.interventions.intervention import Intervention
 from sessions.model.finite import not_finite
 from sessions.model.hooks import Routing, after, before, on_neurons, on_states, only_to, skipped, watched
 from sessions.model.opening import OpenModel
@@ -44,7 +44,7 @@ class Counted:
 
 
 @dataclass(frozen=True)
-class Said:
+class SaidToken:
     """At each counted position of a text, `[n]`: whether the token is the likeliest next one, its chance, and what is
     missing to certainty of the token that follows in the text, in nats; NaN at the end."""
 
@@ -69,11 +69,11 @@ class Passes:
         """Mean norm of what the layer's MLP writes into, at all counted positions: the residual stream behind the
         layer or, where a norm stands between the two, what the MLP hands to that norm."""
 
-    def read(self, label: str) -> Steps[list[Said]]:
+    def read(self, label: str) -> Steps[list[SaidToken]]:
         """The first pass: the states, the norm, and what the model says, a text each."""
         states: dict[int, Tensor] = {}
         norms: list[Tensor] = []
-        found: dict[int, Said] = {}
+        found: dict[int, SaidToken] = {}
         for number, rows in enumerate(self._batches):
             yield Progress(label, len(found), len(self.texts), "texts")
             with self._recorded(rows, states, norms), self._kept(number):
@@ -84,13 +84,13 @@ class Passes:
         self.norm = float(torch.cat(norms).mean())
         return [found[row] for row in range(len(self.texts))]
 
-    def said(self, factor: float, label: str) -> Steps[list[Said]]:
+    def said(self, factor: float, label: str) -> Steps[list[SaidToken]]:
         """What the model says with the neuron's activation times a factor, a text each."""
-        found: dict[int, Said] = {}
+        found: dict[int, SaidToken] = {}
         for number, rows in enumerate(self._batches):
             yield Progress(label, len(found), len(self.texts), "texts")
-            treatment = Treatment((self.neuron,), factor)
-            with self._above(number), treated(self.opened.anatomy, [treatment] * len(rows)):
+            treatment = Intervention((self.neuron,), factor)
+            with self._above(number), intervening(self.opened.anatomy, [treatment] * len(rows)):
                 found |= self._said(rows)
         return [found[row] for row in range(len(self.texts))]
 
@@ -119,7 +119,7 @@ class Passes:
         return [found[row] for row in range(len(self.texts))]
 
     @torch.inference_mode()
-    def _said(self, rows: Sequence[int]) -> dict[int, Said]:
+    def _said(self, rows: Sequence[int]) -> dict[int, SaidToken]:
         """One batch as it is."""
         texts = [self.texts[row] for row in rows]
         which = torch.tensor([at for at, text in enumerate(texts) for _ in text.positions])
@@ -142,7 +142,7 @@ class Passes:
         )
         sizes = [len(text.positions) for text in texts]
         split = zip(*(part.split(sizes) for part in parts), strict=True)
-        return {row: Said(*each) for row, each in zip(rows, split, strict=True)}
+        return {row: SaidToken(*each) for row, each in zip(rows, split, strict=True)}
 
     @contextmanager
     def _recorded(self, rows: Sequence[int], states: dict[int, Tensor], norms: list[Tensor]) -> Iterator[None]:
@@ -252,7 +252,7 @@ def firing(where: Tensor, elsewhere: Tensor, threshold: float) -> Firing:
     )
 
 
-def saying(said: Sequence[Said], where: Sequence[Tensor]) -> Saying:
+def saying(said: Sequence[SaidToken], where: Sequence[Tensor]) -> Saying:
     """How often the token is said, over texts; `where` marks, a text each, the counted positions where it should be."""
     marks = torch.cat(list(where))
     says, chance = (torch.cat([getattr(each, name) for each in said]).float() for name in ("says", "chance"))

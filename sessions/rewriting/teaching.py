@@ -36,7 +36,7 @@ from sessions.model.places import Part, parts_of, unembedding
 from sessions.model.units import Neuron
 from sessions.rewriting.examples import Example, Examples
 from sessions.rewriting.rewritten import Firing, Saying, Separation
-from sessions.rewriting.separating import Counted, Passes, Said, firing, saying, separation
+from sessions.rewriting.separating import Counted, Passes, SaidToken, firing, saying, separation
 
 #: Mean input of the gate where a neuron should fire.
 OPEN = 4.0
@@ -116,7 +116,7 @@ class Parts:
         """The same of the texts that are held out."""
         return self._apart(values, slice(self.held, None))
 
-    def saying(self, said: Sequence[Said]) -> tuple[Saying, Saying]:
+    def saying(self, said: Sequence[SaidToken]) -> tuple[Saying, Saying]:
         """How often the token is said in the texts to learn from, and in those held out."""
         learnt, held = slice(self.learnt), slice(self.held, None)
         return saying(said[learnt], self.marks[learnt]), saying(said[held], self.marks[held])

@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from sessions.errors import UsageError
 from sessions.surgery.problem_texts import LANGUAGES, TEXTS
-from sessions.texts.parallel import Line, Parallel
+from sessions.texts.parallel import Parallel, ParallelPrompt
 
 Numbers = dict[str, int]
 KINDS = ("arithmetic", "combinatorics", "modular", "geometry", "sequence")
@@ -129,7 +129,9 @@ def problems(count: int, seed: int = 0) -> tuple[Problem, ...]:
 def built_in(count: int, seed: int = 0) -> Parallel:
     """The same as parallel prompts."""
     lines = (
-        Line(number, tuple(problem.texts[language] for language in LANGUAGES), str(problem.answer), problem.kind)
+        ParallelPrompt(
+            number, tuple(problem.texts[language] for language in LANGUAGES), str(problem.answer), problem.kind
+        )
         for number, problem in enumerate(problems(count, seed), 1)
     )
     return Parallel("built-in problems", LANGUAGES, tuple(lines))

@@ -22,7 +22,7 @@ ABOUT = ("answer", "kind")
 EXAMPLE = 'for example: {"en": "What is 3 + 4?", "es": "¿Cuánto es 3 + 4?"}'
 
 
-class Line(Struct, frozen=True):
+class ParallelPrompt(Struct, frozen=True):
     """One prompt: its texts in the order of the versions, and the number of its line in the file."""
 
     number: int
@@ -36,7 +36,7 @@ class Parallel(Struct, frozen=True):
 
     source: str
     versions: tuple[str, ...]
-    lines: tuple[Line, ...]
+    lines: tuple[ParallelPrompt, ...]
 
 
 def read_parallel(data: bytes, source: str) -> Parallel:
@@ -78,7 +78,7 @@ def _versions_of(line: str, where: str) -> list[str]:
     return versions
 
 
-def _line(number: int, line: str, versions: tuple[str, ...], source: str, first: int) -> Line:
+def _line(number: int, line: str, versions: tuple[str, ...], source: str, first: int) -> ParallelPrompt:
     where = f"{source}, line {number}"
     fields = _fields(line, where)
     missing = next((version for version in versions if version not in fields), None)
@@ -93,4 +93,4 @@ def _line(number: int, line: str, versions: tuple[str, ...], source: str, first:
             is_what = "empty" if isinstance(text, str) else f"{named(text)}, and a version is a text"
             raise ArtifactError(f"{where}: '{version}' is {is_what}", EXAMPLE)
     answer, kind = ("" if key not in fields else str(fields[key]) for key in ABOUT)
-    return Line(number, tuple(fields[version] for version in versions), answer, kind)
+    return ParallelPrompt(number, tuple(fields[version] for version in versions), answer, kind)

@@ -23,7 +23,7 @@ from sessions.model.info import Prompt
 JSON = (".jsonl", ".json", ".ndjson")
 
 
-class Asked(Struct, frozen=True, kw_only=True):
+class PromptRecord(Struct, frozen=True, kw_only=True):
     """A prompt, and what is asked of it: the next token, and the one it is held against.
 
     `target` and `counterfactual` are texts as they would follow the prompt, leading space and all; where they are
@@ -44,7 +44,7 @@ class Asked(Struct, frozen=True, kw_only=True):
         return Prompt(text=self.prompt, seed=self.seed, chat=not self.raw, system=self.system, thinking=self.thinking)
 
 
-def read_prompts(data: bytes, source: str, *, raw: bool = False) -> tuple[Asked, ...]:
+def read_prompts(data: bytes, source: str, *, raw: bool = False) -> tuple[PromptRecord, ...]:
     """The prompts in a file's bytes, in order; empty lines are skipped.
 
     Args:
@@ -58,7 +58,9 @@ def read_prompts(data: bytes, source: str, *, raw: bool = False) -> tuple[Asked,
     if not lines:
         raise ArtifactError(f"{source} has no prompt in it", 'a prompt a line: {"prompt": "…", "target": " …"}')
     as_json = source.lower().endswith(JSON)
-    found = (_line(line, f"{source}, line {number}") if as_json else Asked(prompt=line) for number, line in lines)
+    found = (
+        _line(line, f"{source}, line {number}") if as_json else PromptRecord(prompt=line) for number, line in lines
+    )
     return tuple(msgspec.structs.replace(asked, raw=asked.raw or raw) for asked in found)
 
 
@@ -89,15 +91,15 @@ def _numbered(text: str) -> Iterator[tuple[int, str]]:
             yield number, line.strip("\r")
 
 
-def _line(line: str, source: str) -> Asked:
+def _line(line: str, source: str) -> PromptRecord:
     fields = decoded(line.encode(), dict[str, object], source)
-    known = Asked.__struct_fields__
+    known = PromptRecord.__struct_fields__
     unknown = next((name for name in fields if name not in known), None)
     if unknown is not None:
         near = get_close_matches(unknown, known, 1)
         hint = f"did you mean {near[0]}?" if near else f"the fields are {', '.join(known)}"
         raise ArtifactError(f"{source} has a field '{unknown}', which means nothing here", hint)
-    asked = decoded(line.encode(), Asked, source)
+    asked = decoded(line.encode(), PromptRecord, source)
     if not asked.prompt.strip() and not asked.seed.strip():
         raise ArtifactError(f"{source} has an empty prompt", 'for example: {"prompt": "The keys", "target": " are"}')
     return asked

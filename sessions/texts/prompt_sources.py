@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sessions.errors import ArtifactError
 from sessions.files.disk import read_file
-from sessions.texts.prompt_files import JSON, Asked, lines_of, read_prompts
+from sessions.texts.prompt_files import JSON, PromptRecord, lines_of, read_prompts
 
 #: Endings of what is meant as a file, and so is no prompt where it is missing.
 _FILES = (*JSON, ".txt")
@@ -17,7 +17,7 @@ _FILES = (*JSON, ".txt")
 class PromptFile:
     """The prompts of a file, and the line that each stands in."""
 
-    prompts: tuple[Asked, ...]
+    prompts: tuple[PromptRecord, ...]
     lines: tuple[int, ...]
 
 
@@ -31,7 +31,7 @@ def prompts_in(path: Path, raw: bool = False) -> PromptFile:
     return PromptFile(read_prompts(data, str(path), raw=raw), lines_of(data))
 
 
-def prompts_of(word: str, raw: bool = False) -> tuple[Asked, ...]:
+def prompts_of(word: str, raw: bool = False) -> tuple[PromptRecord, ...]:
     """The prompts in a file or, where there is no such file, the one that the word is.
 
     Raises:
@@ -46,4 +46,4 @@ def prompts_of(word: str, raw: bool = False) -> tuple[Asked, ...]:
         return prompts_in(path, raw).prompts
     if word.lower().endswith(_FILES) and not any(map(str.isspace, word)):
         raise ArtifactError(f"there is no file {word}", "a prompt that looks like a file needs a space at its end")
-    return (Asked(prompt=word, raw=raw),)
+    return (PromptRecord(prompt=word, raw=raw),)

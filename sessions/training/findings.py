@@ -23,7 +23,7 @@ def series_of(name: str) -> str:
     return stem if dash and stem and number.isdecimal() else name
 
 
-class Plan(Struct, frozen=True, kw_only=True):
+class TrainingPlan(Struct, frozen=True, kw_only=True):
     """How a round is trained.
 
     `modules` are the last parts of the names of the projections that get an adapter. `batch` samples make a step, one
@@ -54,7 +54,7 @@ class Plan(Struct, frozen=True, kw_only=True):
         return floor + (self.rate - floor) * (1 + math.cos(math.pi * step / max(steps, 1))) / 2
 
 
-class Step(Struct, frozen=True):
+class TrainingStep(Struct, frozen=True):
     """One step: the samples it was of, its weighted loss in nats a token, and the learning rate.
 
     `losses` are those of its samples one by one, `plain_losses` the same with every token of a reply counted alike.
@@ -94,7 +94,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
 
     initial: tuple[float, ...]
     final: tuple[float, ...]
-    curve: tuple[Step, ...]
+    curve: tuple[TrainingStep, ...]
     stopped: str = ""
     lacks: str = ""
     plain_initial: tuple[float, ...] = ()
@@ -114,7 +114,7 @@ def mean(losses: Sequence[float]) -> float | None:
     return fmean(losses) if losses else None
 
 
-def epochs_of(curve: Sequence[Step], samples: int) -> tuple[Epoch, ...]:
+def epochs_of(curve: Sequence[TrainingStep], samples: int) -> tuple[Epoch, ...]:
     """The epochs that these steps are of; none where a step does not say the losses of its samples."""
     if not all(step.losses for step in curve):
         return ()
@@ -167,7 +167,7 @@ class Round(Struct, frozen=True, kw_only=True):
     created: str
     seconds: float
     versions: dict[str, str]
-    plan: Plan
+    plan: TrainingPlan
     data: str
     samples: tuple[str, ...]
     suppressed: tuple[Neuron, ...]

@@ -40,7 +40,7 @@ from sessions.model.opening import OpenModel
 from sessions.model.parts import Anatomy
 from sessions.model.units import Neuron
 from sessions.training.checkpointing import checkpointed
-from sessions.training.findings import Plan, Step
+from sessions.training.findings import TrainingPlan, TrainingStep
 from sessions.training.gradients import Place
 from sessions.training.losses import Losses, losses_of
 from sessions.training.projections import check_modules, named, placed, transposed
@@ -48,7 +48,7 @@ from sessions.training.recruits import Absorbing, Recruits, gathered
 from sessions.training.reproducible import Reproducible, drawn_from, reproducible
 from sessions.training.samples import Lesson
 from sessions.training.scaling import Scale
-from sessions.training.targeted import Target, as_edit, begin, config_alone, select, targets_of
+from sessions.training.targeted import TrainedProjection, as_edit, begin, config_alone, select, targets_of
 
 _ADAPTER = "default"
 #: What to do about a loss that is no number, in float16 and elsewhere.
@@ -59,12 +59,12 @@ _WAY_OUT = {
 
 
 @dataclass
-class State:
+class TrainingState:
     """Where training is between two steps. `initial` are the losses of the samples before the first, `plain_initial`
     those with every token counted alike; `scale` is None where there was no step yet."""
 
     step: int = 0
-    curve: list[Step] = field(default_factory=list)
+    curve: list[TrainingStep] = field(default_factory=list)
     initial: list[float] = field(default_factory=list)
     plain_initial: list[float] = field(default_factory=list)
     scale: Scale | None = None
@@ -74,7 +74,7 @@ class State:
 
 
 @dataclass(frozen=True, eq=False)
-class Trained:
+class TrainedRound:
     """A finished round.
 
     `adapter` are the adapter's weights by PEFT's names, `config` its configuration. `initial` and `final` are the
@@ -87,7 +87,7 @@ class Trained:
     adapter: Mapping[str, Tensor]
     config: Mapping[str, Any]
     recruits: Recruits
-    curve: tuple[Step, ...]
+    curve: tuple[TrainingStep, ...]
     initial: tuple[float, ...]
     final: tuple[float, ...]
     stopped: str = ""
@@ -99,20 +99,20 @@ class Trained:
 
 
 #: Called with the state after a step; may write it down.
-Keep = Callable[[State], None]
+Keep = Callable[[TrainingState], None]
 
 
 def learn(
     opened: OpenModel,
     lessons: Sequence[Lesson],
-    plan: Plan,
+    plan: TrainingPlan,
     suppressed: Sequence[Neuron] = (),
     *,
     begins: Edit | None = None,
-    state: State | None = None,
+    state: TrainingState | None = None,
     keep: Keep | None = None,
     cancel: Cancel | None = None,
-) -> Steps[Trained]:
+) -> Steps[TrainedRound]:
     """Train a round. The model is as before at the end, whatever happens.
 
     Args:
@@ -125,7 +125,7 @@ def learn(
         Cancelled: `cancel` was set; the state was kept up to the last step.
     """
     check_suppressed(opened.anatomy, suppressed)
-    state = State() if state is None else state
+    state = TrainingState() if state is None else state
     with adapted(opened, plan, begins) as learner, reproducible() as kernels:
         learner.kernels = kernels
         with learner.running(suppressed, state.absorbing, cancel):
@@ -135,7 +135,7 @@ def learn(
         adapter = {name: tensor.detach().cpu().clone() for name, tensor in learner.adapter().items()}
         config = {key: value for key, value in learner.config.to_dict().items() if value is not None}
         edit = learner.edit()
-    return Trained(
+    return TrainedRound(
         adapter=adapter,
         config=config,
         recruits=gathered(state.absorbing, suppressed),
@@ -151,7 +151,9 @@ def learn(
     )
 
 
-def _steps(learner: Learner, lessons: Sequence[Lesson], plan: Plan, state: State, keep: Keep | None) -> Steps[str]:
+def _steps(
+    learner: Learner, lessons: Sequence[Lesson], plan: TrainingPlan, state: TrainingState, keep: Keep | None
+) -> Steps[str]:
     """All steps that are left; returns why it stopped early, if it did."""
     order, total = _order(len(lessons), plan), plan.steps(len(lessons))
     optimizer = torch.optim.AdamW(learner.weights.values(), lr=plan.rate, weight_decay=plan.decay)
@@ -172,7 +174,7 @@ def _steps(learner: Learner, lessons: Sequence[Lesson], plan: Plan, state: State
         state.step += 1
         weighted, plain = zip(*losses, strict=True)
         loss = fmean(weighted)
-        state.curve.append(Step(chosen, loss, rate, weighted, plain))
+        state.curve.append(TrainingStep(chosen, loss, rate, weighted, plain))
         if keep is not None:
             learner.put(state, optimizer)
             keep(state)
@@ -180,7 +182,7 @@ def _steps(learner: Learner, lessons: Sequence[Lesson], plan: Plan, state: State
     return ""
 
 
-def _order(count: int, plan: Plan) -> list[tuple[int, ...]]:
+def _order(count: int, plan: TrainingPlan) -> list[tuple[int, ...]]:
     """Which samples each step is of: all of them in every epoch, in an order drawn anew."""
     drawn, steps = random.Random(plan.seed), []
     for _ in range(plan.epochs):
@@ -209,8 +211,8 @@ class Learner:
         config: Any,
         wrappers: Mapping[str, Any],
         places: Mapping[str, Place],
-        plan: Plan,
-        targets: Sequence[Target] = (),
+        plan: TrainingPlan,
+        targets: Sequence[TrainedProjection] = (),
     ) -> None:
         self.opened = opened
         self.anatomy = architectures.read(opened.model)  # with the wrappers that the adapter put in
@@ -267,7 +269,7 @@ class Learner:
             found.setdefault(self._places[name], []).extend(each for each in factors if each.requires_grad)
         return found
 
-    def gradients(self, lessons: Sequence[Lesson], state: State) -> list[Losses] | None:
+    def gradients(self, lessons: Sequence[Lesson], state: TrainingState) -> list[Losses] | None:
         """Leave the gradient of the mean loss in the adapter's weights, and count it; returns the losses, or None where
         the mean or a gradient is no number. Nothing is counted then."""
         self.scale = state.scale or self.scale
@@ -326,7 +328,7 @@ class Learner:
     def _losses(self, lesson: Lesson) -> Losses:
         return Losses(*losses_of(self.opened, lesson).tolist())
 
-    def take(self, state: State, optimizer: torch.optim.Optimizer) -> None:
+    def take(self, state: TrainingState, optimizer: torch.optim.Optimizer) -> None:
         """Go on from a state that was put away; one that is new says nothing of the weights.
 
         Raises:
@@ -346,7 +348,7 @@ class Learner:
                 "exp_avg_sq": second.to(weight.device),
             }
 
-    def put(self, state: State, optimizer: torch.optim.Optimizer) -> None:
+    def put(self, state: TrainingState, optimizer: torch.optim.Optimizer) -> None:
         """Have the state know the weights and their moments; it sees them change until they are written down."""
         state.weights = {name: weight.detach() for name, weight in self.weights.items()}
         state.moments = {
@@ -364,7 +366,7 @@ def _finite(gradients: Sequence[Tensor], absorbing: Absorbing) -> bool:
 
 
 @contextmanager
-def adapted(opened: OpenModel, plan: Plan, begins: Edit | None = None) -> Iterator[Learner]:
+def adapted(opened: OpenModel, plan: TrainingPlan, begins: Edit | None = None) -> Iterator[Learner]:
     """Inside the block the model has a new adapter: one of low rank, drawn from the plan's seed, which begins as
     nothing, B being zero; or, where the plan names neurons, one that changes their own weights (see `targeted`).
 
@@ -393,7 +395,7 @@ def adapted(opened: OpenModel, plan: Plan, begins: Edit | None = None) -> Iterat
         unwrap(opened.model, _ADAPTER)
 
 
-def _low_rank(opened: OpenModel, plan: Plan) -> peft.LoraConfig:
+def _low_rank(opened: OpenModel, plan: TrainingPlan) -> peft.LoraConfig:
     return peft.LoraConfig(
         r=plan.rank,
         lora_alpha=plan.alpha,

@@ -20,7 +20,7 @@ from sessions.lines import quoted
 from sessions.model.generation import ending_ids
 from sessions.model.info import Encoded, Prompt, Turn
 from sessions.model.opening import OpenModel
-from sessions.model.replies import Written, written
+from sessions.model.replies import WrittenReply, written
 from sessions.model.thinking import in_common
 from sessions.model.tokens import Joined, encode, joined, spans_of, turn_end
 from sessions.texts.sample_files import PARTS, Sample
@@ -114,7 +114,7 @@ def _lesson(
     return Lesson(name, ids, len(encoded.ids), counts, len(sample.prompt) - len(text), skipped)
 
 
-def _learned(opened: OpenModel, encoded: Encoded, reply: Written) -> tuple[Joined, tuple[int, ...]]:
+def _learned(opened: OpenModel, encoded: Encoded, reply: WrittenReply) -> tuple[Joined, tuple[int, ...]]:
     """What follows the prompt, as it was tokenised, and the ids of it that are learned: as far as the one that ends the
     turn. Where the template writes none behind a reply, the reply is ended with the model's own."""
     tokenizer = opened.tokenizer
@@ -148,7 +148,7 @@ def _cut(tokenizer: PreTrainedTokenizerBase, sample: Sample, budget: int | None,
 
 
 def _weights(
-    reply: Written,
+    reply: WrittenReply,
     spans: Sequence[tuple[int, int]],
     sample: Sample,
     weights: Mapping[str, float],

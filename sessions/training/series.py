@@ -11,7 +11,7 @@ from sessions.errors import ArtifactError
 from sessions.model.units import Neuron
 from sessions.training.findings import Round, together
 from sessions.training.round import Rounds
-from sessions.training.training import Job, is_of
+from sessions.training.training import RoundRequest, is_of
 
 
 @dataclass(frozen=True)
@@ -19,11 +19,11 @@ class Series:
     """So many rounds called NAME-1, NAME-2, …; `first` is what the first of them is to be."""
 
     rounds: Rounds
-    first: Job
+    first: RoundRequest
     name: str
     count: int
 
-    def following(self, found: Sequence[Round]) -> Job:
+    def following(self, found: Sequence[Round]) -> RoundRequest:
         """The round that comes after those there are: without their recruits."""
         job = replace(self.first, name=f"{self.name}-{len(found) + 1}")
         if not found:
@@ -65,7 +65,7 @@ def without_recruits(suppressed: tuple[Neuron, ...], rounds: Rounds, earlier: Ro
     return together(suppressed, earlier.suppressed, rounds.recruits(earlier.name).strongest(count))
 
 
-def _done(rounds: Rounds, job: Job) -> Round | None:
+def _done(rounds: Rounds, job: RoundRequest) -> Round | None:
     """The round, where it has been trained already just so; None where it is to be trained.
 
     Raises:

@@ -29,7 +29,7 @@ from sessions.model.units import Neuron
 
 
 @dataclass(frozen=True, eq=False)
-class Target:
+class TrainedProjection:
     """One projection that is trained for some neurons of a layer.
 
     `lines` are the rows of its weight (of a down projection, the columns) that belong to `parts` of `neurons`, in the
@@ -45,7 +45,7 @@ class Target:
     lines: tuple[int, ...]
 
 
-def targets_of(opened: OpenModel, neurons: Sequence[Neuron]) -> tuple[Target, ...]:
+def targets_of(opened: OpenModel, neurons: Sequence[Neuron]) -> tuple[TrainedProjection, ...]:
     """The projections that hold these neurons' weights.
 
     Raises:
@@ -66,7 +66,7 @@ def targets_of(opened: OpenModel, neurons: Sequence[Neuron]) -> tuple[Target, ..
     )
 
 
-def _targets(layer: int, site: DenseSite, chosen: Sequence[int], names: dict[int, str]) -> Iterator[Target]:
+def _targets(layer: int, site: DenseSite, chosen: Sequence[int], names: dict[int, str]) -> Iterator[TrainedProjection]:
     if not site.readers:
         raise ModelError(f"what the neurons of layer {layer} are read with goes by no name this program knows")
     numbers = tuple(index + site.offset for index in chosen)
@@ -79,11 +79,11 @@ def _targets(layer: int, site: DenseSite, chosen: Sequence[int], names: dict[int
     for kind, module in site.readers:
         parts = kinds[kind]
         lines = tuple(index + number * site.width for number in range(len(parts)) for index in chosen)
-        yield Target(layer, names[id(module)], module, False, parts, numbers, lines)
-    yield Target(layer, names[id(site.down)], site.down, True, ("down",), numbers, tuple(chosen))
+        yield TrainedProjection(layer, names[id(module)], module, False, parts, numbers, lines)
+    yield TrainedProjection(layer, names[id(site.down)], site.down, True, ("down",), numbers, tuple(chosen))
 
 
-def config_alone(targets: Sequence[Target]) -> peft.LoraConfig:
+def config_alone(targets: Sequence[TrainedProjection]) -> peft.LoraConfig:
     """PEFT's configuration of an adapter that changes these lines alone, once its factors have been `select`ed."""
     ranks = {target.name: len(target.lines) for target in targets}
     return peft.LoraConfig(
@@ -97,13 +97,13 @@ def config_alone(targets: Sequence[Target]) -> peft.LoraConfig:
     )
 
 
-def select(wrappers: Mapping[str, Any], targets: Sequence[Target], name: str) -> None:
+def select(wrappers: Mapping[str, Any], targets: Sequence[TrainedProjection], name: str) -> None:
     """Make one factor of each wrapper the selector, and the other the learned one, which begins at zero."""
     for target in targets:
         _select(wrappers[target.name], target, name)
 
 
-def _select(wrapper: Any, target: Target, name: str) -> None:
+def _select(wrapper: Any, target: TrainedProjection, name: str) -> None:
     a, b = wrapper.lora_A[name].weight, wrapper.lora_B[name].weight  # [r, in], [out, r]
     frozen, learned = (a, b) if target.writes else (b, a)
     order = torch.arange(len(target.lines))
@@ -117,7 +117,7 @@ def _select(wrapper: Any, target: Target, name: str) -> None:
     frozen.requires_grad_(False)
 
 
-def begin(wrappers: Mapping[str, Any], targets: Sequence[Target], edit: Edit, name: str) -> None:
+def begin(wrappers: Mapping[str, Any], targets: Sequence[TrainedProjection], edit: Edit, name: str) -> None:
     """Have the learned factors begin at the deltas of an edit.
 
     Raises:
@@ -147,7 +147,7 @@ def begin(wrappers: Mapping[str, Any], targets: Sequence[Target], edit: Edit, na
                     learned[line].copy_(deltas[place])
 
 
-def as_edit(wrappers: Mapping[str, Any], targets: Sequence[Target], name: str, about: str) -> Edit:
+def as_edit(wrappers: Mapping[str, Any], targets: Sequence[TrainedProjection], name: str, about: str) -> Edit:
     """What was learned, as an edit that adds it to the weights."""
     changes = []
     for target in targets:

@@ -21,19 +21,19 @@ from sessions.model.opening import OpenModel
 from sessions.model.parts import Anatomy
 from sessions.model.units import Neuron
 from sessions.store import now
-from sessions.training.findings import Outcome, Plan, Round, epochs_of
-from sessions.training.learning import Trained, learn
+from sessions.training.findings import Outcome, Round, TrainingPlan, epochs_of
+from sessions.training.learning import TrainedRound, learn
 from sessions.training.recruits import TOP, Recruits
 from sessions.training.round import CONTROL, Rounds
 from sessions.training.samples import Lesson
-from sessions.training.unfinished import Begun, Unfinished, data_of
+from sessions.training.unfinished import BegunRound, Unfinished, data_of
 from sessions.versions import versions
 
 _REPLACE = "replace it with --force, or choose another name"
 
 
 @dataclass(frozen=True)
-class Job:
+class RoundRequest:
     """What a round is to be: its name, what it learns and how, and which neurons are held at zero.
 
     `after` names the round whose recruits are among them; `top` is how many recruits count. `force` replaces a round of
@@ -43,7 +43,7 @@ class Job:
 
     name: str
     lessons: tuple[Lesson, ...]
-    plan: Plan
+    plan: TrainingPlan
     suppressed: tuple[Neuron, ...] = ()
     after: str = ""
     top: int = TOP
@@ -57,7 +57,7 @@ class Job:
 def train(
     opened: OpenModel,
     rounds: Rounds,
-    job: Job,
+    job: RoundRequest,
     cancel: Cancel | None = None,
     keep_edit: Callable[[Edit], object] | None = None,
 ) -> Steps[Round]:
@@ -90,7 +90,9 @@ def train(
     return finished
 
 
-def _both(opened: OpenModel, rounds: Rounds, job: Job, cancel: Cancel | None) -> Steps[tuple[Trained, Trained | None]]:
+def _both(
+    opened: OpenModel, rounds: Rounds, job: RoundRequest, cancel: Cancel | None
+) -> Steps[tuple[TrainedRound, TrainedRound | None]]:
     """The round and, where anything is suppressed, its control."""
     found = yield from _trained(opened, rounds, job, job.suppressed, "", cancel)
     if not (job.control and job.suppressed) or found.stopped:
@@ -99,7 +101,9 @@ def _both(opened: OpenModel, rounds: Rounds, job: Job, cancel: Cancel | None) ->
     return found, (yield from _trained(opened, rounds, job, drawn, CONTROL, cancel))
 
 
-def _round(opened: OpenModel, job: Job, found: Trained, control: Trained | None, seconds: float) -> Round:
+def _round(
+    opened: OpenModel, job: RoundRequest, found: TrainedRound, control: TrainedRound | None, seconds: float
+) -> Round:
     """What is kept of it."""
     return Round(
         name=job.name,
@@ -134,13 +138,13 @@ def drawn_like(anatomy: Anatomy, neurons: Sequence[Neuron], seed: int) -> tuple[
     return tuple(found)
 
 
-def is_of(job: Job, found: Round) -> bool:
+def is_of(job: RoundRequest, found: Round) -> bool:
     """Whether a round is of just this training."""
     same = (found.plan, found.data, found.after) == (job.plan, data_of(job.lessons), job.after)
     return same and {each.site for each in found.suppressed} == {each.site for each in job.suppressed}
 
 
-def _done_before(opened: OpenModel, rounds: Rounds, job: Job) -> Round | None:
+def _done_before(opened: OpenModel, rounds: Rounds, job: RoundRequest) -> Round | None:
     """The round, where this same training had just saved it when it was killed; what that left is removed."""
     if job.force or not rounds.path(job.name).exists():
         return None
@@ -151,7 +155,7 @@ def _done_before(opened: OpenModel, rounds: Rounds, job: Job) -> Round | None:
     return found
 
 
-def _check(rounds: Rounds, job: Job) -> None:
+def _check(rounds: Rounds, job: RoundRequest) -> None:
     """Refuse what would only fail after an hour."""
     if not job.force and rounds.path(job.name).exists() and not rounds.is_begun(job.name):
         raise ArtifactError(f"round '{job.name}' exists already", _REPLACE)
@@ -161,10 +165,15 @@ def _check(rounds: Rounds, job: Job) -> None:
 
 
 def _trained(
-    opened: OpenModel, rounds: Rounds, job: Job, suppressed: tuple[Neuron, ...], suffix: str, cancel: Cancel | None
-) -> Steps[Trained]:
+    opened: OpenModel,
+    rounds: Rounds,
+    job: RoundRequest,
+    suppressed: tuple[Neuron, ...],
+    suffix: str,
+    cancel: Cancel | None,
+) -> Steps[TrainedRound]:
     sites = tuple(Neuron(*neuron.site) for neuron in suppressed)
-    begun = Begun(
+    begun = BegunRound(
         model=opened.info.fingerprint,
         dtype=opened.info.dtype,
         plan=job.plan,
@@ -200,7 +209,7 @@ def _is_of_finished(rounds: Rounds, name: str, unfinished: Unfinished, is_contro
     return same and (is_control or {each.site for each in begun.suppressed} == {each.site for each in done.suppressed})
 
 
-def _outcome(found: Trained) -> Outcome:
+def _outcome(found: TrainedRound) -> Outcome:
     return Outcome(
         initial=found.initial,
         final=found.final,

@@ -23,9 +23,9 @@ from sessions.files.tensor_file import Tensors, digest, read, written
 from sessions.model.floats import from_bytes, to_bytes
 from sessions.model.info import same_model
 from sessions.model.units import Neuron
-from sessions.training.findings import Plan, Step
+from sessions.training.findings import TrainingPlan, TrainingStep
 from sessions.training.gradients import ModuleGradients
-from sessions.training.learning import State
+from sessions.training.learning import TrainingState
 from sessions.training.recruits import MEASURES
 from sessions.training.samples import Lesson
 from sessions.training.scaling import Scale
@@ -35,19 +35,19 @@ SHARE = 0.05
 _ANEW = "--anew begins again"
 
 
-class Begun(Struct, frozen=True, kw_only=True):
+class BegunRound(Struct, frozen=True, kw_only=True):
     """What a state is of: where any of it differs, training does not go on."""
 
     model: str
     dtype: str
-    plan: Plan
+    plan: TrainingPlan
     data: str
     suppressed: tuple[Neuron, ...] = ()
 
 
 class _Reached(Struct, frozen=True):
     step: int
-    curve: tuple[Step, ...]
+    curve: tuple[TrainingStep, ...]
     initial: tuple[float, ...]
     scale: Scale | None = None
     plain_initial: tuple[float, ...] = ()
@@ -67,12 +67,12 @@ def data_of(lessons: tuple[Lesson, ...]) -> str:
 class Unfinished:
     """One such file."""
 
-    def __init__(self, path: Path, begun: Begun) -> None:
+    def __init__(self, path: Path, begun: BegunRound) -> None:
         self.path = path
         self.begun = begun
         self._cost, self._since = 0.0, 0.0
 
-    def keep(self, state: State) -> None:
+    def keep(self, state: TrainingState) -> None:
         """Write the state down, if it is time.
 
         Raises:
@@ -85,7 +85,7 @@ class Unfinished:
         self._since = perf_counter()
         self._cost = self._since - start
 
-    def write(self, state: State) -> None:
+    def write(self, state: TrainingState) -> None:
         """Write the state down."""
         initial, plain = tuple(state.initial), tuple(state.plain_initial)
         reached = _Reached(state.step, tuple(state.curve), initial, state.scale, plain)
@@ -103,13 +103,13 @@ class Unfinished:
         fields["sha256"] = digest(fields, tensors)
         write_file(self.path, written(Tensors(fields, tensors)), force=True, what="the unfinished round")
 
-    def begun_as(self) -> Begun | None:
+    def begun_as(self) -> BegunRound | None:
         """What the state that was written down is of; None where there is none, or it cannot be read."""
         with suppress(ArtifactError):
             return self._read()[0] if self.path.exists() else None
         return None
 
-    def taken_up(self) -> State | None:
+    def taken_up(self) -> TrainingState | None:
         """The state that was written down; None where there is none.
 
         Raises:
@@ -127,14 +127,14 @@ class Unfinished:
             )
         return state
 
-    def _read(self) -> tuple[Begun, State]:
+    def _read(self) -> tuple[BegunRound, TrainingState]:
         source = str(self.path)
         contents = read(read_file(self.path), source)
         fields = dict(contents.fields)
         try:
             if fields.pop("sha256", "") != digest(fields, contents.tensors):
                 raise ArtifactError(f"{source} was changed or damaged after it was written", _ANEW)
-            begun = msgspec.json.decode(fields["begun"], type=Begun)
+            begun = msgspec.json.decode(fields["begun"], type=BegunRound)
             reached = msgspec.json.decode(fields["reached"], type=_Reached)
             state = _state(reached, contents)
         except (KeyError, ValueError, RecursionError) as error:  # msgspec's are ValueErrors
@@ -147,8 +147,8 @@ class Unfinished:
             self.path.unlink()
 
 
-def _state(reached: _Reached, contents: Tensors) -> State:
-    state = State(
+def _state(reached: _Reached, contents: Tensors) -> TrainingState:
+    state = TrainingState(
         step=reached.step,
         curve=list(reached.curve),
         initial=list(reached.initial),

@@ -49,7 +49,7 @@ def _(value: results.Listed) -> Iterator[AnyBlock]:
     yield Table(columns=columns, rows=tuple(_saved(row) for row in value.rows))
 
 
-def _saved(row: store.Row) -> Row:
+def _saved(row: store.ListingRow) -> Row:
     """A line of the listing. What cannot be read says why, in the place of its target."""
     size = None if row.error else row.size
     unit = "" if row.error else _UNITS.get(row.kind, "")

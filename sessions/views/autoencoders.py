@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sessions import results
-from sessions.directions.features import ARCHITECTURES, About, Encoding
+from sessions.directions.features import ARCHITECTURES, AutoencoderAbout, Encoding
 from sessions.views.blocks import AnyBlock, Column, Row, StandsFor, Table
 from sessions.views.registry import facts, viewed
 from sessions.views.writing import percent, quoted, signed
@@ -24,7 +24,7 @@ def _(value: results.AutoencoderOpened) -> Iterator[AnyBlock]:
     )
 
 
-def _about(about: About) -> tuple[str, ...]:
+def _about(about: AutoencoderAbout) -> tuple[str, ...]:
     """What an autoencoder is, in short."""
     k = f" k={about.k}" if about.k else ""
     return f"{about.architecture}{k}", f"{about.size:,} features", f"{about.site} of layer {about.layer}"

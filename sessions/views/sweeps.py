@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from sessions import results
-from sessions.comparisons.cells import Cell as SweptCell
-from sessions.comparisons.cells import Curve, Flip, Knee
+from sessions.comparisons.sweep_points import Flip, Knee, SweepCurve
+from sessions.comparisons.sweep_points import SweepPoint as SweptCell
 from sessions.interventions.arms import Arm
 from sessions.views.blocks import AnyBlock, Cell, Column, Kind, Note, Row, Table
 from sessions.views.interventions import SCOPES, intervention
@@ -70,7 +70,7 @@ def _measured(value: results.SweptGrid) -> str:
     return of if value.prompts == 1 else f"{of}, the mean of {value.prompts:,} prompts"
 
 
-def _arms(curve: Curve, cells: Sequence[SweptCell]) -> list[Arm]:
+def _arms(curve: SweepCurve, cells: Sequence[SweptCell]) -> list[Arm]:
     """The texts of a selection, of a sweep of one prompt, by rising multiplier."""
     own = [cell for cell in cells if cell.selection in ("", curve.selection)]
     return [cell.arm() for cell in sorted(own, key=lambda cell: cell.multiplier)]
@@ -102,7 +102,7 @@ def _mark(multiplier: float, flips: Sequence[Flip | None]) -> str:
     return KNEE if any(flip is not None and flip.multiplier == multiplier for flip in flips) else ""
 
 
-def _means(curve: Curve, aimed: bool, longest: float, over: str) -> Table:
+def _means(curve: SweepCurve, aimed: bool, longest: float, over: str) -> Table:
     """A row a multiplier, with the means over many prompts; the bar of the highest is whole."""
     columns = [_multiplier(over), *([Column(key="target", title="target", kind="signed", drop=1)] if aimed else [])]
     columns.append(Column(key="probability", title="p", kind="number", digits=3, bar=longest, drop=2))
@@ -125,7 +125,7 @@ def _knee(knee: Knee, said: Callable[[float], str]) -> Iterator[str]:
         yield words if number else f"{KNEE} knee: {words}"
 
 
-def _median(curve: Curve, said: Callable[[float], str]) -> Iterator[str]:
+def _median(curve: SweepCurve, said: Callable[[float], str]) -> Iterator[str]:
     """The knees of many prompts in words."""
     prompts = len(curve.knees)
     if not curve.flips:

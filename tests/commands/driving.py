@@ -41,7 +41,7 @@ def failure_in(events: list[Event]) -> Failed:
 
 def held(session: Session) -> dict[str, Any]:
     """All that a session holds between two commands."""
-    names = ("model", "prompt", "circuit", "settings", "history", "reading", "files", "suppressed", "live", "sae")
+    names = ("model", "prompt", "circuit", "settings", "history", "last_output", "files", "suppressed", "live", "sae")
     return {name: getattr(session, name) for name in names}
 
 

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from commands import run
 from sessions import saved_state
+from sessions.adapters.adapter_store import ABOUT
 from sessions.adapters.folders import CONFIG, WEIGHTS
-from sessions.adapters.shelf import ABOUT
 from sessions.errors import UsageError
 from sessions.evaluation.arms import arms_of
 from sessions.events import Progress, Result, finished

@@ -400,5 +400,5 @@ def test_what_is_suppressed_is_recorded(little: Session, texts: Path) -> None:
     result(little, "suppress L1/N5")
     result(little, "atlas build small --corpus texts.txt")
     found, _ = little.saved.read_atlas("small")
-    assert found.about.under == little.under() != ""
+    assert found.about.under == little.state_key() != ""
     assert found.layer(1).largest[5] == 0 and found.layer(1).largest[4] > 0

@@ -13,7 +13,7 @@ from msgspec import structs
 from commands import run
 from sessions import saved_state
 from sessions.events import Failed, Result, Text, finished, from_json, to_json
-from sessions.interventions.treatment import Treatment
+from sessions.interventions.intervention import Intervention
 from sessions.model.hooks import count_hooks
 from sessions.model.info import Conversation, Turn
 from sessions.model.opening import OpenModel, adopt
@@ -188,7 +188,7 @@ def test_it_is_generated_as_a_text_is(talking: Session) -> None:
 def test_what_is_live_and_what_is_suppressed_is_so_in_every_reply(talking: Session) -> None:
     plain = result(talking, "say the cat").arm
     every = tuple(Neuron(layer, index) for layer in range(3) for index in range(48))
-    for change in ({"live": (Treatment(every, 30.0, label="all ×30"),)}, {"suppressed": every}):
+    for change in ({"live": (Intervention(every, 30.0, label="all ×30"),)}, {"suppressed": every}):
         result(talking, "forget")
         for name, value in change.items():
             setattr(talking, name, value)

@@ -27,16 +27,16 @@ from commands.verb import Verb, verb
 from commands.words import (
     Gain,
     Length,
-    Listed,
-    Number,
-    Observed,
+    ListWord,
+    NumberWord,
+    ObservedWord,
     Prose,
     Real,
-    Rows,
+    RowsWord,
     SelectionWord,
     Sizes,
-    Text,
-    Token,
+    TextWord,
+    TokenWord,
     Whole,
     Word,
 )
@@ -76,7 +76,7 @@ class Wave(Request, frozen=True):
     whom: Annotated[str, Arg(OneOf("person", {"ann": "who lives here", "bob": "who does not"}), "to whom")] = "ann"
     times: Annotated[int, Arg(Whole(), "how often")] = 1
     manner: Manner = Manner()
-    said: Annotated[tuple[str, ...], Opt(Token(), "what is said", flag="--say", many=True)] = ()
+    said: Annotated[tuple[str, ...], Opt(TokenWord(), "what is said", flag="--say", many=True)] = ()
     silent: Annotated[bool, Flag("say nothing")] = False
 
     rules: ClassVar[tuple[Constraint, ...]] = (
@@ -152,7 +152,7 @@ def test_a_field_without_help_is_no_declaration() -> None:
     class Dumb(Request, frozen=True):
         """Say nothing."""
 
-        word: Annotated[str, Opt(Token(), "")] = ""
+        word: Annotated[str, Opt(TokenWord(), "")] = ""
 
     class Bare(Request, frozen=True):
         """Say less."""
@@ -328,7 +328,7 @@ def _values(word: click.ParamType) -> st.SearchStrategy[Any]:
         return st.integers(word.least, word.most)
     if isinstance(word, Real):
         return st.floats(1e-6, min(word.most, 1e9))
-    if isinstance(word, Number | Gain):
+    if isinstance(word, NumberWord | Gain):
         return st.floats(-1e6, 1e6)
     if isinstance(word, Spans):
         return st.lists(_spans(), min_size=1, max_size=3).map(tuple)
@@ -336,11 +336,11 @@ def _values(word: click.ParamType) -> st.SearchStrategy[Any]:
         return _spans()
     if isinstance(word, Sizes):
         return st.lists(st.integers(1, 99), min_size=1, unique=True, max_size=4).map(lambda sizes: tuple(sorted(sizes)))
-    if isinstance(word, SelectionWord | Observed):
+    if isinstance(word, SelectionWord | ObservedWord):
         return st.sampled_from(["all", "top10", "all - L24/*", "L1/N2, L3/N4@-1", "(top5, L1/N2) & L1/*", "texas"])
     if isinstance(word, FileName) and not isinstance(word, CorpusWord):
         return st.sampled_from(["a.json", "my file.json", "/tmp/-x", "#1"]).map(Path)
-    if type(word) in (Word, Text, Prose, Token):
+    if type(word) in (Word, TextWord, Prose, TokenWord):
         return st.sampled_from(_TEXTS) | st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_size=8)
     return st.sampled_from([value for text in (*_TEXTS, *_SPELT) for value in _read(word, text)])
 
@@ -396,14 +396,14 @@ def test_the_line_of_a_request_is_read_as_that_request(asked: Request) -> None:
 @given(_FLOATS)
 def test_a_number_is_said_in_full_and_no_longer(value: float) -> None:
     assert Real().read(Real().said(value)) == value
-    assert Real().said(0.5) == "0.5" and Number().said(2.0) == "2"
+    assert Real().said(0.5) == "0.5" and NumberWord().said(2.0) == "2"
 
 
 @pytest.mark.parametrize(
     ("word", "text"),
     [
         (Layers(), "9-26"), (Layers(), "12"), (Positions(), "-4--1"), (Spans(), "0,3-7,-1"), (Sizes(), "10,50,200"),
-        (Listed(), "x,y"), (METHOD, "relp"), (SCOPE, "circuit"), (Length(), "40"), (Rows(), "7"), (Prose(), "#1"),
+        (ListWord(), "x,y"), (METHOD, "relp"), (SCOPE, "circuit"), (Length(), "40"), (RowsWord(), "7"), (Prose(), "#1"),
     ],
 )  # fmt: skip
 def test_a_word_is_said_as_it_is_typed(word: Any, text: str) -> None:

@@ -19,7 +19,7 @@ from sessions.model.target import Target
 from sessions.model.units import Neuron
 from sessions.results import Edges
 from sessions.session import Session
-from sessions.texts.prompt_files import Asked
+from sessions.texts.prompt_files import PromptRecord
 from tests.commands.driving import events_of, failure, failure_in, result, unharmed
 from tests.families import tiny, tiny_tokenizer
 from workbench.rendering.outcomes import present
@@ -183,7 +183,7 @@ def test_without_a_circuit_the_way_to_find_one_is_named(empty: Session) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"prompts": (Asked(prompt="a"), Asked(prompt="b"))}, "the circuit was found on 2 prompts"),
+        ({"prompts": (PromptRecord(prompt="a"), PromptRecord(prompt="b"))}, "the circuit was found on 2 prompts"),
         ({"neurons": (Neuron(0, 1), Neuron(1, 2))}, "the circuit's neurons have no positions"),
         ({"neurons": (Neuron(0, 1, 40), Neuron(1, 2, 41))}, "L0/N1@40 is not in the prompt"),
         ({"target": Target(tokens=(Token(-1, " a"),))}, "the circuit does not say which tokens it explains"),

@@ -156,7 +156,7 @@ def test_a_text_is_shown_without_the_edits_and_with_them(session: Session) -> No
         (chance.id, round(chance.logit, 4)) for chance in compared.arms[1].next_tokens[: len(edited.next_tokens)]
     ]
     assert len(compared.arms[1].kl) == len(plain.ids) and max(compared.arms[1].kl) > 0.01
-    assert compared.shifts and session.reading.text == edited.text and session.reading.baseline == plain.text
+    assert compared.shifts and session.last_output.text == edited.text and session.last_output.baseline == plain.text
     assert bits(session.opened()) == whole
 
 

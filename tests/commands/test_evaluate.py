@@ -13,7 +13,7 @@ import torch
 
 from commands.completing import complete
 from sessions.edits.edit import Edit, Neurons
-from sessions.evaluation.scores import Reply
+from sessions.evaluation.scores import TaskReply
 from sessions.events import Progress
 from sessions.model.opening import OpenModel, adopt
 from sessions.model.units import Neuron
@@ -45,8 +45,8 @@ def write(tasks: list[dict[str, Any]], name: str = "tasks.jsonl") -> Path:
     return path
 
 
-def kept(path: str) -> list[Reply]:
-    return [msgspec.json.decode(line, type=Reply) for line in Path(path).read_bytes().splitlines()]
+def kept(path: str) -> list[TaskReply]:
+    return [msgspec.json.decode(line, type=TaskReply) for line in Path(path).read_bytes().splitlines()]
 
 
 def noise(session: Session, name: str, layer: int, count: int, scale: float) -> None:
@@ -204,13 +204,13 @@ def test_a_run_that_is_cancelled_keeps_what_was_finished_where_a_file_was_named(
     from commands import run
 
     noise(little, "noise", 1, 3, 2.0)
-    edited, reading, events = bits(little.opened()), little.reading, []
+    edited, reading, events = bits(little.opened()), little.last_output, []
     for event in run(little, f"evaluate tasks.jsonl --batch 1 --unrelated none{keep}"):
         events.append(event)
         if isinstance(event, Progress) and event.label == "edit: answering" and event.done > 1:
             little.cancel.request()
     failed = failure_in(events)
-    assert failed.error == "cancelled" and little.reading is reading
+    assert failed.error == "cancelled" and little.last_output is reading
     assert bits(little.opened()) == edited
     assert Path("texts.jsonl").exists() == bool(keep) and not (little.home / "evaluations").exists()
     if keep:

@@ -76,7 +76,7 @@ def test_a_state_in_its_own_place_changes_nothing_that_is_said(little: Session) 
     assert shown.arms[0].text == shown.arms[1].text != shown.arms[2].text
     assert all(each.given_back == pytest.approx(1, abs=1e-4) for each in shown.observed)
     assert shown.placed[0].cosine == pytest.approx(1, abs=1e-5)
-    assert little.reading.text == shown.arms[1].text and little.reading.baseline == shown.arms[0].text
+    assert little.last_output.text == shown.arms[1].text and little.last_output.baseline == shown.arms[0].text
 
 
 def test_neurons_and_a_token_are_observed(fly: Session) -> None:

@@ -12,8 +12,8 @@ import torch
 from msgspec import structs
 
 from commands import limits
-from sessions.interventions.treating import treated
-from sessions.interventions.treatment import EVERYWHERE, Treatment, Where
+from sessions.interventions.hooking import intervening
+from sessions.interventions.intervention import EVERYWHERE, Intervention, TokenScope
 from sessions.model.hooks import count_hooks, on_neurons
 from sessions.model.opening import adopt
 from sessions.model.units import Neuron
@@ -24,9 +24,9 @@ from tests.families import tiny, tiny_tokenizer
 NEURON = Neuron(1, 3)
 
 
-def next_token(session: Session, *treatments: Treatment) -> torch.Tensor:
+def next_token(session: Session, *treatments: Intervention) -> torch.Tensor:
     ids = session.encoded().ids
-    with torch.inference_mode(), treated(session.opened().anatomy, [treatments]):
+    with torch.inference_mode(), intervening(session.opened().anatomy, [treatments]):
         return session.opened().model(torch.tensor([ids])).logits[0, -1].softmax(-1)
 
 
@@ -37,18 +37,21 @@ def changed(value: Any) -> dict[int, float]:
 @pytest.mark.parametrize(
     ("line", "treatment"),
     [
-        ("ablate L1/N3", Treatment((NEURON,), 0.0)),
-        ("ablate L1/N3 --zero --all", Treatment((NEURON,), 0.0)),
-        ("amplify L1/N3 -30", Treatment((NEURON,), -30.0)),
-        ("shift L1/N3 25", Treatment((NEURON,), 1.0, (25.0,))),
-        ("set-to L1/N3 -25", Treatment((NEURON,), 0.0, (-25.0,))),
-        ("shift L1/N3 25 --positions 0-1,-1", Treatment((NEURON,), 1.0, (25.0,), Where(spans=((0, 1), (5, 5))))),
-        ("shift L1/N3 25 --prompt", Treatment((NEURON,), 1.0, (25.0,))),
-        ("shift L1/N3 25 --generated", Treatment(())),
-        ("shift L1/N3@2 25", Treatment((Neuron(1, 3, 2),), 1.0, (25.0,))),
+        ("ablate L1/N3", Intervention((NEURON,), 0.0)),
+        ("ablate L1/N3 --zero --all", Intervention((NEURON,), 0.0)),
+        ("amplify L1/N3 -30", Intervention((NEURON,), -30.0)),
+        ("shift L1/N3 25", Intervention((NEURON,), 1.0, (25.0,))),
+        ("set-to L1/N3 -25", Intervention((NEURON,), 0.0, (-25.0,))),
+        (
+            "shift L1/N3 25 --positions 0-1,-1",
+            Intervention((NEURON,), 1.0, (25.0,), TokenScope(spans=((0, 1), (5, 5)))),
+        ),
+        ("shift L1/N3 25 --prompt", Intervention((NEURON,), 1.0, (25.0,))),
+        ("shift L1/N3 25 --generated", Intervention(())),
+        ("shift L1/N3@2 25", Intervention((Neuron(1, 3, 2),), 1.0, (25.0,))),
     ],
 )
-def test_the_next_token_is_that_of_the_exact_intervention(little: Session, line: str, treatment: Treatment) -> None:
+def test_the_next_token_is_that_of_the_exact_intervention(little: Session, line: str, treatment: Intervention) -> None:
     found = result(little, f"{line} --max-tokens 3")
     exact = next_token(little, treatment)
     assert changed(found) == pytest.approx({token: float(exact[token]) for token in changed(found)}, abs=1e-5)
@@ -72,7 +75,7 @@ def test_mean_ablation_holds_at_the_mean_over_the_file_and_says_what_over(little
         ids = little.opened().tokenizer.encode(text)
         with torch.inference_mode(), on_neurons(site, keep):
             little.opened().model(torch.tensor([ids]))
-    exact = next_token(little, Treatment((NEURON,), 0.0, (sum(values) / len(values),)))
+    exact = next_token(little, Intervention((NEURON,), 0.0, (sum(values) / len(values),)))
     assert changed(found) == pytest.approx({token: float(exact[token]) for token in changed(found)}, abs=1e-5)
     assert any(str(file) in note for note in found.notes)
     assert any("built-in texts" in note for note in result(little, "ablate L1/N3 --mean --max-tokens 2").notes)
@@ -205,7 +208,7 @@ def test_live_interventions_are_in_every_text_until_released(little: Session) ->
     clean = result(little, "top 3")
     shown = result(little, "shift L1/N3 25 --live --max-tokens 4")
     assert shown.notes[-1] == "it stays in force in every text until release"
-    exact = next_token(little, Treatment((NEURON,), 1.0, (25.0,)))
+    exact = next_token(little, Intervention((NEURON,), 1.0, (25.0,)))
     assert result(little, "top 3").chances[0].probability == pytest.approx(float(exact.max()), abs=1e-5)
     assert result(little, "generate --max-tokens 4").arm.ids == shown.arms[1].ids
     assert result(little, "ablate L0/N1 --max-tokens 4").arms[0].ids == shown.arms[1].ids
@@ -221,7 +224,7 @@ def test_what_two_lines_say_of_one_neuron_is_refused_or_decided_and_said(little:
         failed = failure(little, "ablate L1/N3 --live")
     assert "'shifted +25 L1/N3,L1/N4' and 'ablated L1/N3' both change L1/N3" in failed.message
     found = result(little, "ablate L1/N3 --max-tokens 1")  # the line is stronger than what is live
-    exact = next_token(little, Treatment((NEURON,), 0.0), Treatment((Neuron(1, 4),), 1.0, (25.0,)))
+    exact = next_token(little, Intervention((NEURON,), 0.0), Intervention((Neuron(1, 4),), 1.0, (25.0,)))
     assert changed(found) == pytest.approx({token: float(exact[token]) for token in changed(found)}, abs=1e-5)
     assert any("gives way to this line" in note for note in found.notes)
 
@@ -229,10 +232,10 @@ def test_what_two_lines_say_of_one_neuron_is_refused_or_decided_and_said(little:
 def test_a_suppressed_neuron_stays_at_zero_whatever_is_asked(little: Session) -> None:
     result(little, "shift L1/N3 25 --live --max-tokens 1")
     result(little, "suppress L1/N3")
-    exact = next_token(little, Treatment((NEURON,), 0.0))
+    exact = next_token(little, Intervention((NEURON,), 0.0))
     assert result(little, "top 1").chances[0].probability == pytest.approx(float(exact.max()), abs=1e-5)
     found = result(little, "shift L1/N3,L1/N4 9 --max-tokens 1")
-    exact = next_token(little, Treatment((NEURON,), 0.0), Treatment((Neuron(1, 4),), 1.0, (9.0,)))
+    exact = next_token(little, Intervention((NEURON,), 0.0), Intervention((Neuron(1, 4),), 1.0, (9.0,)))
     assert changed(found) == pytest.approx({token: float(exact[token]) for token in changed(found)}, abs=1e-5)
     assert any("suppressed and stay at zero" in note for note in found.notes)
     with unharmed(little):
@@ -258,4 +261,4 @@ def test_in_force_goes_with_the_model(little: Session) -> None:
 
 def test_where_says_in_words_where_it_is() -> None:
     assert str(EVERYWHERE) == "at all positions"
-    assert str(Where("answer", ((3, 3), (5, 7)), "x")) == "in the answer at positions 3, 5-7"
+    assert str(TokenScope("answer", ((3, 3), (5, 7)), "x")) == "in the answer at positions 3, 5-7"

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from commands.grammar import TEXTS, words_of
-from commands.line import Word, is_blank, is_text, words
+from commands.line import LineWord, is_blank, is_text, words
 from sessions.errors import UsageError
 from sessions.lines import quoted
 
@@ -133,8 +133,8 @@ def test_a_closing_quote_wants_a_space_after_it() -> None:
 
 
 def test_an_open_quote_reaches_to_the_end_of_half_a_line() -> None:
-    assert words('load "te ', unfinished=True)[-1] == Word("te ", 5, 9, quoted=True, open=True)
-    assert words('discover --vs=" A', unfinished=True)[-1] == Word("--vs= A", 9, 17, quoted=False, open=True)
+    assert words('load "te ', unfinished=True)[-1] == LineWord("te ", 5, 9, quoted=True, open=True)
+    assert words('discover --vs=" A', unfinished=True)[-1] == LineWord("--vs= A", 9, 17, quoted=False, open=True)
 
 
 def test_a_pasted_book_is_read_at_once() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from commands.completing import complete
-from sessions.interventions.treatment import EVERYWHERE, Treatment, Where
+from sessions.interventions.intervention import EVERYWHERE, Intervention, TokenScope
 from sessions.model.opening import OpenModel, adopt
 from sessions.model.units import Neuron
 from sessions.results import Listed, PresetShown, Saved
@@ -100,7 +100,7 @@ def test_a_preset_that_is_applied_is_in_force_in_every_text(calm: Session) -> No
     assert "does not say which model" in shown.notes[0]
     assert [(t.neurons, t.multiplier, t.constants, t.where) for t in calm.live] == [
         ((Neuron(0, 7),), 1.0, (2.5,), EVERYWHERE),
-        ((Neuron(1, 3),), 1.0, (-1.0,), Where("generated")),
+        ((Neuron(1, 3),), 1.0, (-1.0,), TokenScope("generated")),
         ((Neuron(2, 9),), 3.0, (), EVERYWHERE),
     ]
     after = result(calm, "generate").arm
@@ -163,7 +163,7 @@ def test_a_thought_needs_a_marker(calm: Session) -> None:
     result(calm, "import thinking.json --as preset:thinking")
     refused(calm, "preset apply thinking", "does not say how a thought ends", "--marker")
     result(calm, "preset apply thinking --marker </think>")
-    assert [treatment.where for treatment in calm.live] == [Where("thought", (), "</think>")]
+    assert [treatment.where for treatment in calm.live] == [TokenScope("thought", (), "</think>")]
 
 
 def test_of_a_model_that_does_not_think_all_of_a_reply_is_its_answer(calm: Session) -> None:
@@ -172,7 +172,9 @@ def test_of_a_model_that_does_not_think_all_of_a_reply_is_its_answer(calm: Sessi
     result(calm, "import both.json --as preset:both")
     shown = result(calm, "preset apply both")
     assert "all of a reply is its answer; 1 neurons for the thought are left out" in shown.notes[-1]
-    assert [(treatment.neurons, treatment.where) for treatment in calm.live] == [((Neuron(1, 1),), Where("generated"))]
+    assert [(treatment.neurons, treatment.where) for treatment in calm.live] == [
+        ((Neuron(1, 1),), TokenScope("generated"))
+    ]
 
 
 @pytest.mark.parametrize(
@@ -223,10 +225,10 @@ def test_a_neuron_that_the_model_lacks_is_named_and_nothing_applied(little: Sess
 
 
 def test_two_things_are_not_done_to_one_neuron(calm: Session) -> None:
-    calm.live = (Treatment((Neuron(1, 3),), 0.0, (), Where("generated"), "mute"),)
+    calm.live = (Intervention((Neuron(1, 3),), 0.0, (), TokenScope("generated"), "mute"),)
     said = "'mute' and 'preset calm: shift in what is generated' both change L1/N3"
     refused(calm, "preset apply calm", said, "release all")
-    calm.live = (Treatment((Neuron(1, 3),), 0.0, (), Where("prompt"), "mute"),)
+    calm.live = (Intervention((Neuron(1, 3),), 0.0, (), TokenScope("prompt"), "mute"),)
     assert result(calm, "preset apply calm").live and len(calm.live) == 4
     refused(calm, "preset apply calm", "both change L0/N7", "release all")
 
@@ -251,7 +253,7 @@ def guarded(session: Session, line: str) -> Any:
 def test_the_guard_is_on_where_something_is_pushed_unless_that_is_said(calm: Session) -> None:
     assert guarded(calm, "generate") is None
     assert guarded(calm, "generate --guard") is not None
-    calm.live = (Treatment((Neuron(1, 3),), 1.0, (4.0,), EVERYWHERE, "push"),)
+    calm.live = (Intervention((Neuron(1, 3),), 1.0, (4.0,), EVERYWHERE, "push"),)
     assert guarded(calm, "generate") is not None
     assert guarded(calm, "generate --no-guard") is None
     result(calm, "set guard off")
@@ -259,7 +261,7 @@ def test_the_guard_is_on_where_something_is_pushed_unless_that_is_said(calm: Ses
     assert guarded(calm, "generate --guard") is not None
     assert guarded(calm, "generate --repetition-penalty 1.3") is not None
     assert guarded(calm, "generate --no-repeat-ngram 2") is not None
-    calm.live = (Treatment((Neuron(1, 3),), 0.0, (), EVERYWHERE, "mute"),)
+    calm.live = (Intervention((Neuron(1, 3),), 0.0, (), EVERYWHERE, "mute"),)
     result(calm, "set guard auto")
     assert guarded(calm, "generate") is None
     result(calm, "set guard yes")

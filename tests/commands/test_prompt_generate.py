@@ -21,7 +21,7 @@ def test_a_prompt_that_generates_says_what_generate_says(little: Session) -> Non
     assert isinstance(found, PromptSet) and found.generated is not None
     assert little.prompt is not None and little.prompt.text == "a dog in the"
     assert found.generated.arm.ids == result(little, "generate --max-tokens 3").arm.ids
-    assert little.reading.text == found.generated.text and len(found.generated.arm.ids) <= 3
+    assert little.last_output.text == found.generated.text and len(found.generated.arm.ids) <= 3
 
 
 def test_the_text_of_a_prompt_is_prose_up_to_the_option(little: Session) -> None:

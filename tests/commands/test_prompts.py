@@ -131,13 +131,13 @@ def test_a_file_of_text_takes_what_the_model_says(little: Session) -> None:
 
 
 def test_targets_that_are_not_predicted_are_told(little: Session) -> None:
-    from sessions.circuits.cases import settled
+    from sessions.circuits.cases import resolve_targets
     from sessions.events import finished
-    from sessions.texts.prompt_files import Asked
+    from sessions.texts.prompt_files import PromptRecord
 
     vocabulary = [f" {letter}" for letter in "abcdefghijklmnopqrstuvwxyz"]
-    asked = [Asked(prompt="the cat", target=text, raw=True) for text in vocabulary]
-    ranked = sorted(finished(settled(little.opened(), asked)), key=lambda case: case.rank)
+    asked = [PromptRecord(prompt="the cat", target=text, raw=True) for text in vocabulary]
+    ranked = sorted(finished(resolve_targets(little.opened(), asked)), key=lambda case: case.rank)
     likely, unlikely = ranked[0].asked.target, ranked[-1].asked.target
     lines = [{"prompt": "the cat", "target": text, "raw": True} for text in (likely, unlikely, unlikely)]
     Path("odd.jsonl").write_text("\n\n" + "\n".join(map(json.dumps, lines)), encoding="utf-8")

@@ -158,7 +158,7 @@ def test_a_reconstruction_stands_beside_the_baseline_and_what_is_as_far_off(litt
     assert all(kl == 0 for kl in found.arms[0].kl) and all(max(arm.kl) > 0 for arm in found.arms[1:])
     assert found.arms[0].text == result(little, "generate").text
     again = result(little, "sae inject --at 3")
-    assert (little.reading.text, little.reading.baseline) == (again.arms[1].text, again.arms[0].text)
+    assert (little.last_output.text, little.last_output.baseline) == (again.arms[1].text, again.arms[0].text)
 
 
 def test_a_whole_reconstruction_changes_nothing(little: Session) -> None:

@@ -14,8 +14,8 @@ from commands.grammar import parse
 from commands.running import run
 from sessions.errors import UsageError
 from sessions.events import Failed, finished
+from sessions.interventions.intervention import TokenScope
 from sessions.interventions.presets import Known, clash
-from sessions.interventions.treatment import Where
 from sessions.model.opening import OpenModel, adopt
 from sessions.session import Session
 from tests.adapters import made
@@ -139,7 +139,7 @@ def test_a_template_that_never_ends_is_ended_and_raw_prompts_go_on(empty: Sessio
 
 @pytest.mark.timeout(60)
 def test_an_expression_that_backtracks_ends_and_the_session_goes_on(little: Session, hasty: None) -> None:
-    little.reading = type(little.reading)(text="a" * 80)
+    little.last_output = type(little.last_output)(text="a" * 80)
     with unharmed(little):
         failed = failure(little, f'expect text matches "{BACKTRACKING}"')
     assert failed.error == "usage" and "computes for more than" in failed.message
@@ -147,7 +147,7 @@ def test_an_expression_that_backtracks_ends_and_the_session_goes_on(little: Sess
 
 @pytest.mark.timeout(60)
 def test_who_waits_for_a_template_or_an_expression_can_cancel(little: Session) -> None:
-    little.reading = type(little.reading)(text="a" * 80)
+    little.last_output = type(little.last_output)(text="a" * 80)
     with unharmed(little):
         assert cancelled(little, f'expect text matches "{BACKTRACKING}"').error == "cancelled"
     little.model = chat(ENDLESS.replace("99999", "99996"))
@@ -205,13 +205,13 @@ def test_a_preset_of_very_many_places_of_one_neuron_is_checked_at_once(empty: Se
 
 
 def test_spans_meet_where_a_position_is_in_both() -> None:
-    def naive(a: Where, b: Where) -> bool:
+    def naive(a: TokenScope, b: TokenScope) -> bool:
         return any(x[0] <= y[1] and y[0] <= x[1] for x in a.spans for y in b.spans)
 
     spans = [((0, 3), (9, 9)), ((4, 8),), ((3, 3),), ((10, 20), (1, 1)), ((0, 30),), ((5, 5), (7, 7)), ((6, 6),)]
-    wheres = [Where(spans=each) for each in spans]
+    wheres = [TokenScope(spans=each) for each in spans]
     assert [[a.meets(b) for b in wheres] for a in wheres] == [[naive(a, b) for b in wheres] for a in wheres]
-    evens, odds = (Where(spans=tuple((at, at) for at in range(odd, 100_000, 2))) for odd in (0, 1))
+    evens, odds = (TokenScope(spans=tuple((at, at) for at in range(odd, 100_000, 2))) for odd in (0, 1))
     assert not evens.meets(odds)
 
 

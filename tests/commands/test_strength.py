@@ -11,7 +11,7 @@ import torch
 
 from commands.completing import complete
 from sessions import saved_state
-from sessions.interventions.treatment import Treatment
+from sessions.interventions.intervention import Intervention
 from sessions.model.opening import adopt
 from sessions.results import StrengthShown
 from sessions.session import Session
@@ -45,8 +45,8 @@ def same(session: Session, before: dict[str, torch.Tensor]) -> bool:
 
 def logits(session: Session) -> torch.Tensor:
     result(session, "top 3")
-    assert session.reading.logits is not None
-    return session.reading.logits.clone()
+    assert session.last_output.logits is not None
+    return session.last_output.logits.clone()
 
 
 @pytest.mark.parametrize(("begun", "wanted"), [
@@ -132,7 +132,7 @@ def test_a_preset_that_is_saved_is_as_strong_as_it_was(ready: Session) -> None:
 
 
 def test_live_treatments_of_earlier_sessions_are_at_full_strength() -> None:
-    assert msgspec.json.decode(b'{"neurons": [], "multiplier": 2.0}', type=Treatment).strength == 1
+    assert msgspec.json.decode(b'{"neurons": [], "multiplier": 2.0}', type=Intervention).strength == 1
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ def test_the_simple_form_is_one_arm_a_multiplier_in_the_order_given(little: Sess
     assert all(len(arm.next_tokens) >= 10 for arm in value.arms)
     plain = result(little, "generate")
     assert value.arms[2].ids == plain.arm.ids
-    assert little.reading.text == plain.text
+    assert little.last_output.text == plain.text
     assert value.knee is not None and value.folder == value.chart == ""
 
 
@@ -115,7 +115,7 @@ def test_a_job_that_was_closed_goes_on_and_comes_to_the_same_files(little: Sessi
         keys.unlink()
     value = result(little, "sweep --resume job" if again == "resume" else f"{line} job")
     assert "6 of 14 cells were there already" in value.notes
-    assert little.reading.text == value.cells[-1].text
+    assert little.last_output.text == value.cells[-1].text
     whole, job = files_of(little, "whole"), files_of(little)
     assert all(whole[name] == job[name] for name in whole if name != "plan.json")
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from commands import run
 from commands.completing import complete
-from sessions.comparisons.cells import Flip, Knee
+from sessions.comparisons.sweep_points import Flip, Knee
 from sessions.events import Failed, Progress
 from sessions.model.opening import OpenModel, adopt
 from sessions.results import Swept, SweptGrid

@@ -17,7 +17,7 @@ from commands.grammar import VERBS
 from sessions.directions import sae_files
 from sessions.events import Progress, Text
 from sessions.model.opening import OpenModel, adopt
-from sessions.session import Reading, Session
+from sessions.session import LastOutput, Session
 from tests.adapters import small
 from tests.autoencoders import random_autoencoder
 from tests.commands.driving import events_of, failure, result
@@ -511,7 +511,7 @@ def test_expect_speaks_of_the_last_text_and_the_last_distribution(little: Sessio
 
 
 def test_a_text_is_found_in_either_form_of_its_accents(empty: Session) -> None:
-    empty.reading = Reading(text="Es Pari\u0301s")
+    empty.last_output = LastOutput(text="Es Pari\u0301s")
     assert result(empty, "expect text contains París").actual
     assert failure(empty, "expect text lacks París").error == "expectation"
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from msgspec import structs
 
 from sessions import results
-from sessions.comparisons.cells import Cell, Knee, Top, curve_of
+from sessions.comparisons.sweep_points import Knee, SweepPoint, Top, curve_of
 from sessions.events import Value
 from sessions.interventions.arms import Arm, Shift
 from sessions.interventions.presets import Known
@@ -56,7 +56,7 @@ def grid_of(text: str, prompts: int) -> results.SweptGrid:
     top = Top(0, text, 0.5, 1.0)
     cells = tuple(
         filled(
-            Cell, text, prompt=prompt, selection=selection, multiplier=multiplier,
+            SweepPoint, text, prompt=prompt, selection=selection, multiplier=multiplier,
             top=structs.replace(top, id=int(multiplier == 0 and selection == first)),
         )
         for prompt in range(prompts)

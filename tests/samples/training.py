@@ -11,7 +11,7 @@ from sessions import results
 from sessions.events import Value
 from sessions.model.units import Neuron
 from sessions.training.comparing import compared
-from sessions.training.findings import Epoch, Outcome, Plan, Round
+from sessions.training.findings import Epoch, Outcome, Round, TrainingPlan
 from sessions.training.trajectory import trajectory
 from tests.filling import filled
 
@@ -26,13 +26,13 @@ def rounds(text: str) -> tuple[Round, Round, Round]:
         stopped="", epochs=epochs * 9, gradient={text or "q_proj": (0.5, 1e-9, 2.0)},
     )  # fmt: skip
     first = filled(
-        Round, text, name=text or "it-1", plan=Plan(modules=("down_proj", text)), samples=(text, "second"),
+        Round, text, name=text or "it-1", plan=TrainingPlan(modules=("down_proj", text)), samples=(text, "second"),
         recruited=_NEURONS, outcome=outcome, control=outcome,
     )  # fmt: skip
     short = Outcome(initial=(4.0, 3.0), final=(1.0, 2.5), curve=())
     older = structs.replace(first, outcome=short, control=short)
     broken = Outcome(initial=(4.0,), final=(math.nan,), curve=(), stopped="the loss was no number at step 3 of 9")
-    plan = Plan(modules=(), neurons=_NEURONS)
+    plan = TrainingPlan(modules=(), neurons=_NEURONS)
     return first, older, structs.replace(first, plan=plan, outcome=broken, control=None, recruited=(), samples=(text,))
 
 

@@ -70,9 +70,9 @@ def test_what_a_template_reads_is_found_without_computing_its_constants_here() -
 
 
 def test_an_error_of_a_template_is_its_own() -> None:
-    with pytest.raises(templates.Refused, match="no system here"):
+    with pytest.raises(templates.ProgramError, match="no system here"):
         rendered("{{ raise_exception('no system here') }}")
-    with pytest.raises(templates.Refused):
+    with pytest.raises(templates.ProgramError):
         rendered("{{" + "(" * 5000)
 
 

@@ -20,7 +20,7 @@ from sessions.views.writing import curve
 from tests.samples import NASTY, samples
 from workbench.lines import Lines
 from workbench.rendering.outcomes import present
-from workbench.writing import Flow, bar, divergence, fitted, inline, plain, quoted, signed
+from workbench.writing import FlowingText, bar, divergence, fitted, inline, plain, quoted, signed
 
 MOVES = re.compile(
     "[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u202a-\u202e\u2028\u2029\u2066-\u2069\ufeff\ud800-\udfff]"
@@ -312,7 +312,7 @@ def test_cut_text_fits(text: str, width: int) -> None:
 
 @given(st.lists(st.text(alphabet="abc日  \n", max_size=8)), st.integers(10, 30))
 def test_flowing_text_breaks_between_words_and_loses_nothing(bits: list[str], width: int) -> None:
-    flow = Flow(width)
+    flow = FlowingText(width)
     written = "".join([*map(flow.feed, bits), flow.finish()])
     assert "".join(written.split()) == "".join("".join(bits).split())
     words = "".join(bits).split()

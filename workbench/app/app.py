@@ -23,16 +23,16 @@ from commands.completing import Completion
 from sessions.errors import UsageError, WorkbenchError
 from workbench.app import copying
 from workbench.app.bars import Remark
-from workbench.app.board import Entry, Facet
 from workbench.app.command_line import CommandLine
 from workbench.app.dial import Dial, is_turn
-from workbench.app.flow import Flow
-from workbench.app.hearing import Hearing
+from workbench.app.flow import EventFeed
+from workbench.app.host_listener import HostListener
+from workbench.app.host_sender import HostSender
+from workbench.app.palette_items import PaletteItem
 from workbench.app.pane import Pane
-from workbench.app.sending import Sending
+from workbench.app.session_view import Facet, HistoryEntry
 from workbench.app.shell import Shell
 from workbench.app.themes import THEMES
-from workbench.app.things import Thing
 from workbench.host.starting import kill
 from workbench.writing import inline
 
@@ -61,9 +61,9 @@ class WorkbenchApp(Shell):
     ) -> None:
         super().__init__(home, theme, mouse)
         self.host = host
-        self.flow = Flow(self, self.board, self._heard)
-        self.hearing = Hearing(host, home, self.flow.deliver)
-        self.sending = Sending(lambda: self.hearing.client, self._refused)
+        self.flow = EventFeed(self, self.board, self._heard)
+        self.hearing = HostListener(host, home, self.flow.deliver)
+        self.sending = HostSender(lambda: self.hearing.client, self._refused)
         self.dial = Dial(lambda line: self.run_lines([line]))
         self._dialling: Timer | None = None
         self._model = model
@@ -168,7 +168,7 @@ class WorkbenchApp(Shell):
 
         self.push_screen(Palette(list(offered()), self.complete), self._do)
 
-    def _do(self, thing: Thing | None) -> None:
+    def _do(self, thing: PaletteItem | None) -> None:
         """Do what was chosen in the palette."""
         if thing is None:
             return
@@ -220,7 +220,7 @@ class WorkbenchApp(Shell):
         self.set_timer(_STOPPING, partial(self._look_whether_stopped, running))
         return True
 
-    def _look_whether_stopped(self, line: Entry) -> None:
+    def _look_whether_stopped(self, line: HistoryEntry) -> None:
         if self.board.running is line:
             hint = "wait, or end the host: ctrl+p, end; its state is kept"
             self.say(f"{inline(line.line)} has not stopped yet", hint, wrong=True)
@@ -245,17 +245,17 @@ class WorkbenchApp(Shell):
         self.exit("" if self.board.host else self.host)
 
 
-def offered() -> Iterator[Thing]:
+def offered() -> Iterator[PaletteItem]:
     """What the app itself can do, for the palette."""
-    yield Thing("zoom the pane", "or back to all of them", action="zoom")
-    yield Thing("copy", "what the cursor of the pane is on", action="copy")
-    yield Thing("open in $EDITOR", "the text of the pane", action="edit")
-    yield Thing("line REPL", "on the same session; ctrl-d comes back", action="repl")
-    yield Thing("keys and verbs", "all of them", action="help")
+    yield PaletteItem("zoom the pane", "or back to all of them", action="zoom")
+    yield PaletteItem("copy", "what the cursor of the pane is on", action="copy")
+    yield PaletteItem("open in $EDITOR", "the text of the pane", action="edit")
+    yield PaletteItem("line REPL", "on the same session; ctrl-d comes back", action="repl")
+    yield PaletteItem("keys and verbs", "all of them", action="help")
     for name in THEMES:
-        yield Thing(f"theme {name}", "for now and later", action=f"theme({name!r})")
-    yield Thing("end the host", "and bring it back: its state is kept, what runs is lost", action="restart")
-    yield Thing("leave", "the host goes on", action="leave")
+        yield PaletteItem(f"theme {name}", "for now and later", action=f"theme({name!r})")
+    yield PaletteItem("end the host", "and bring it back: its state is kept, what runs is lost", action="restart")
+    yield PaletteItem("leave", "the host goes on", action="leave")
 
 
 def _is_quit(line: str) -> bool:

@@ -11,8 +11,8 @@ from rich.segment import Segment
 from textual.strip import Strip
 from textual.widget import Widget
 
-from workbench.app.board import Board
 from workbench.app.panes.state import status
+from workbench.app.session_view import SessionView
 from workbench.app.wrapping import strips, wrapped
 from workbench.writing import fitted, inline
 
@@ -25,9 +25,9 @@ class StatusLine(Widget):
 
     def __init__(self) -> None:
         super().__init__()
-        self._board = Board()
+        self._board = SessionView()
 
-    def show(self, board: Board) -> None:
+    def show(self, board: SessionView) -> None:
         self._board = board
         self.refresh()
 
@@ -66,13 +66,13 @@ def _cut(rows: list[str], width: int) -> list[str]:
     return [*rows[: MOST_ROWS - 1], fitted(f"{rows[MOST_ROWS - 1]} …", width)]
 
 
-class Said(Widget):
+class MessageLine(Widget):
     """What is said under the command line."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"said--wrong"}
     DEFAULT_CSS = """
-    Said { color: $text-muted; }
-    Said > .said--wrong { color: $text-error; text-style: bold; }
+    MessageLine { color: $text-muted; }
+    MessageLine > .said--wrong { color: $text-error; text-style: bold; }
     """
 
     def __init__(self) -> None:

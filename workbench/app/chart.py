@@ -20,7 +20,7 @@ _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 
 
 @dataclass(frozen=True)
-class Curve:
+class CurveChart:
     """Probabilities by multiplier, in rising order; `chosen` is the place of one of them."""
 
     points: Sequence[tuple[float, float]]
@@ -45,7 +45,7 @@ class Curve:
 class _Plot:
     """The dots of a curve, four rows and two columns in a cell."""
 
-    def __init__(self, curve: Curve, width: int, height: int) -> None:
+    def __init__(self, curve: CurveChart, width: int, height: int) -> None:
         self._curve = curve
         self._width, self._height = width, height
         self._cells = [[0] * width for _ in range(height)]

@@ -51,7 +51,7 @@ class Sort(NamedTuple):
     down: bool = False
 
 
-class Columns:
+class CircuitColumns:
     """A circuit's numbers, one array a column, missing ones as NaN; each is made when it is first asked for."""
 
     def __init__(self, circuit: Circuit) -> None:
@@ -220,7 +220,7 @@ class Columns:
         return kept
 
 
-_last: Columns | None = None
+_last: CircuitColumns | None = None
 
 
 def is_like(one: Circuit | None, other: Circuit | None) -> bool:
@@ -228,11 +228,11 @@ def is_like(one: Circuit | None, other: Circuit | None) -> bool:
     return one is not None and other is not None and one.is_like(other)
 
 
-def columns_of(circuit: Circuit) -> Columns:
+def columns_of(circuit: Circuit) -> CircuitColumns:
     """The columns of a circuit; those made last are kept, for all who ask."""
     global _last
     if _last is None or _last.circuit is not circuit:
-        _last = Columns(circuit)
+        _last = CircuitColumns(circuit)
     return _last
 
 

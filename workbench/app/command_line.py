@@ -23,7 +23,7 @@ from commands.line import is_blank
 from sessions.errors import UsageError
 from workbench.app.bars import Remark
 from workbench.app.choices import Choice
-from workbench.app.entry import LONGEST, Entry
+from workbench.app.line_input import LONGEST, LineInput
 from workbench.history import History
 
 #: Seconds without a key after which a line is looked at.
@@ -34,7 +34,7 @@ _MOST_FOUND = 50
 Completer = Callable[[str, int], Sequence[Completion]]
 
 
-class CommandLine(Entry):
+class CommandLine(LineInput):
     """One line, with history, completion and errors.
 
     Args:

@@ -11,8 +11,8 @@ from textual.app import App
 from textual.message import Message
 from textual.timer import Timer
 
-from workbench.app.board import NOTHING, Board, Facet
-from workbench.app.hearing import Heard
+from workbench.app.host_listener import Heard
+from workbench.app.session_view import NOTHING, Facet, SessionView
 
 #: Seconds between two drawings of what is heard. Fifteen in a second are the most there may be: that leaves room for a
 #: clock that ticks, a key that is pressed, and a drawing that falls into two frames.
@@ -21,7 +21,7 @@ BETWEEN = 0.08
 _STRETCH, _AT_LAST = 0.02, 0.5
 
 
-class Flow:
+class EventFeed:
     """Feeds a board.
 
     Args:
@@ -32,7 +32,7 @@ class Flow:
     class Arrived(Message):
         """Something was heard."""
 
-    def __init__(self, app: App[Any], board: Board, draw: Callable[[Facet], None]) -> None:
+    def __init__(self, app: App[Any], board: SessionView, draw: Callable[[Facet], None]) -> None:
         self._app, self._board, self._draw = app, board, draw
         self._heard: deque[Heard] = deque()
         self._told = False

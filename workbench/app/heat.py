@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.cells import cell_len
 
-from workbench.app.columns import Columns
+from workbench.app.columns import CircuitColumns
 from workbench.writing import bar, fitted, signed
 
 if TYPE_CHECKING:
@@ -38,14 +38,14 @@ _TOKEN = 12
 
 
 @dataclass(frozen=True)
-class Cell:
+class HeatCell:
     """Some neurons of the circuit, strongest first, as rows of it; `total` is None where no attribution is known."""
 
     total: float | None = None
     count: int = 0
 
 
-class Heat:
+class HeatMap:
     """The sums of a circuit, cell by cell.
 
     Args:
@@ -57,7 +57,7 @@ class Heat:
         positions: the positions that have neurons, first to last; None, which is every position, stands last.
     """
 
-    def __init__(self, columns: Columns, values: Numbers) -> None:
+    def __init__(self, columns: CircuitColumns, values: Numbers) -> None:
         import numpy as np
 
         layers, of_layer = np.unique(columns.layers, return_inverse=True)
@@ -81,19 +81,19 @@ class Heat:
         counted: NDArray[np.float64] = np.bincount(cells, values, shape[0] * shape[1]).astype(float)
         return counted.reshape(shape)
 
-    def cells(self, layers: range, positions: Sequence[int | None]) -> list[Cell]:
+    def cells(self, layers: range, positions: Sequence[int | None]) -> list[HeatCell]:
         """The neurons of some layers at each of some positions."""
         numbers = self._numbers(layers)
         there = [self._column[position] for position in positions if position in self._column]
         tables = (table[numbers][:, there].sum(0).tolist() for table in (self._sums, self._known, self._counts))
-        found = (Cell(total if known else None, int(count)) for total, known, count in zip(*tables, strict=True))
-        return [next(found) if position in self._column else Cell() for position in positions]
+        found = (HeatCell(total if known else None, int(count)) for total, known, count in zip(*tables, strict=True))
+        return [next(found) if position in self._column else HeatCell() for position in positions]
 
-    def layer(self, layers: range) -> Cell:
+    def layer(self, layers: range) -> HeatCell:
         """The neurons of some layers, wherever."""
         numbers = self._numbers(layers)
         known = self._known[numbers].sum()
-        return Cell(float(self._sums[numbers].sum()) if known else None, int(self._counts[numbers].sum()))
+        return HeatCell(float(self._sums[numbers].sum()) if known else None, int(self._counts[numbers].sum()))
 
     def rows(self, layers: range, position: int | None, most: int | None = None) -> list[int]:
         """The neurons of a cell, or the first of them, as rows of the circuit."""
@@ -122,7 +122,7 @@ class Heat:
         return found
 
 
-def shade(cell: Cell, largest: float) -> str:
+def shade(cell: HeatCell, largest: float) -> str:
     """The character of a sum: the fuller, the larger; another row of characters where it is negative."""
     if not cell.count:
         return " "
@@ -176,7 +176,7 @@ class Drawing:
         return self.positions.index(position) if position in self.positions else 0
 
 
-def laid_out(heat: Heat, tokens: int, width: int, height: int, wider: int = 0) -> Drawing:
+def laid_out(heat: HeatMap, tokens: int, width: int, height: int, wider: int = 0) -> Drawing:
     """A map of a prompt of so many tokens in a pane of this size, its columns `wider` than they would be."""
     legend = height >= _LEGEND
     room = max(height - 1 - legend - (2 if height >= _TWO_LINES else height > 2), 1)
@@ -256,7 +256,7 @@ def _pointed(token: str, here: int, room: int) -> tuple[int, str]:
     return here - cell_len(token), f"{token}▴"
 
 
-def summed(cell: Cell) -> str:
+def summed(cell: HeatCell) -> str:
     """The sum of a row, to stand to the right of it."""
     return f"{signed(cell.total, 2) if cell.count else '':>{_SUM}}"
 

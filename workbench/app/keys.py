@@ -16,12 +16,12 @@ from textual.screen import ModalScreen
 from commands import grammar
 from workbench.app import preferences
 from workbench.app.bindings import bindings_of, pressed
-from workbench.app.board import NOTHING, Board, Facet
-from workbench.app.paper import Paper, Written
+from workbench.app.scroll_pane import RichParagraph, ScrollPane
+from workbench.app.session_view import NOTHING, Facet, SessionView
 from workbench.app.wrapping import written_out
 
 
-class KeyList(Paper):
+class KeyList(ScrollPane):
     """The keys and the verbs."""
 
     heading = "Keys and verbs"
@@ -32,10 +32,10 @@ class KeyList(Paper):
         self._kinds, self._chosen = kinds, chosen
 
     def on_mount(self) -> None:
-        self.blocks = [Written(each) for each in self._paragraphs()]
+        self.blocks = [RichParagraph(each) for each in self._paragraphs()]
         self.settle()
 
-    def show(self, board: Board, changed: Facet) -> None:
+    def show(self, board: SessionView, changed: Facet) -> None:
         """It shows nothing of the board."""
 
     def chosen(self) -> str:

@@ -30,7 +30,7 @@ _WITH_HEADING = 50
 
 
 @dataclass(frozen=True)
-class Column:
+class PaneColumn:
     """Panes above each other, between two upright lines: the rows of their rules, and one below the last."""
 
     left: int
@@ -45,7 +45,7 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Plan:
+class ScreenPlan:
     """A screen. `columns` is empty where there is one pane under tabs; a line that has no room is None."""
 
     line: Region
@@ -54,7 +54,7 @@ class Plan:
     tabs: Region | None = None
     keys: Region | None = None
     panes: dict[int, Region] = field(default_factory=dict)
-    columns: tuple[Column, ...] = ()
+    columns: tuple[PaneColumn, ...] = ()
     jobs_heading: bool = False
 
     def rule(self, row: int) -> str | None:
@@ -87,7 +87,7 @@ _JOINTS = {
 }
 
 
-def planned(width: int, height: int, alone: int | None, said: int = 0) -> Plan:
+def planned(width: int, height: int, alone: int | None, said: int = 0) -> ScreenPlan:
     """The plan for a screen.
 
     Args:
@@ -95,21 +95,21 @@ def planned(width: int, height: int, alone: int | None, said: int = 0) -> Plan:
         said: how many rows the message under the command line needs.
     """
     if width < 1 or height < 1:
-        return Plan(line=Region(0, 0, 0, 0))
+        return ScreenPlan(line=Region(0, 0, 0, 0))
     roomy = width >= GRID[0] and height >= GRID[1]
     if roomy and alone is None:
         return _grid(width, height, said)
     return _single(width, height, alone or TRANSCRIPT, said)
 
 
-def _grid(width: int, height: int, said: int) -> Plan:
+def _grid(width: int, height: int, said: int) -> ScreenPlan:
     said = max(said, 1)
     keys, message = height - 1, height - 1 - said
     line, jobs = message - 1, message - 2
     columns = _columns(width, 1, jobs - 1)
     panes = dict(pair for column in columns for pair in column.regions())
     heading = len(JOBS_HEADING)
-    return Plan(
+    return ScreenPlan(
         line=_line(line, width),
         message=Region(0, message, width, said),
         status=Region(0, 0, width, 1),
@@ -120,7 +120,7 @@ def _grid(width: int, height: int, said: int) -> Plan:
     )
 
 
-def _columns(width: int, top: int, bottom: int) -> tuple[Column, ...]:
+def _columns(width: int, top: int, bottom: int) -> tuple[PaneColumn, ...]:
     """The three columns of all panes but the jobs; what the screen has more goes to the middle and the left."""
     state = min(max(width * 18 // 100, 20), 32)
     left = min(max((width - state) * 42 // 100, 32), 80)
@@ -130,13 +130,13 @@ def _columns(width: int, top: int, bottom: int) -> tuple[Column, ...]:
     layers = min(max(rows * 32 // 100, 7), 16)
     compare = max(rows * 28 // 100, 6)
     return (
-        Column(0, left, (TRANSCRIPT, CHANCES), (top, bottom - chances, bottom)),
-        Column(left, middle, (NEURONS, COMPARE, LAYERS), (top, bottom - layers - compare, bottom - layers, bottom)),
-        Column(middle, width - 1, (STATE,), (top, bottom)),
+        PaneColumn(0, left, (TRANSCRIPT, CHANCES), (top, bottom - chances, bottom)),
+        PaneColumn(left, middle, (NEURONS, COMPARE, LAYERS), (top, bottom - layers - compare, bottom - layers, bottom)),
+        PaneColumn(middle, width - 1, (STATE,), (top, bottom)),
     )
 
 
-def _single(width: int, height: int, pane: int, said: int) -> Plan:
+def _single(width: int, height: int, pane: int, said: int) -> ScreenPlan:
     jobs_line = height >= _JOBS and pane != JOBS
     top, bottom = 0, height
     status = tabs = keys = message = jobs = None
@@ -160,7 +160,7 @@ def _single(width: int, height: int, pane: int, said: int) -> Plan:
     panes = {pane: Region(0, top, width, bottom - top)} if bottom > top else {}
     if jobs is not None:
         panes[JOBS] = jobs
-    return Plan(line, message, status, tabs, keys, panes, jobs_heading=jobs is not None and heading > 0)
+    return ScreenPlan(line, message, status, tabs, keys, panes, jobs_heading=jobs is not None and heading > 0)
 
 
 def _line(row: int, width: int) -> Region:

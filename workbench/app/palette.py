@@ -20,31 +20,35 @@ from commands import calling, grammar, library
 from commands.completing import Completion
 from sessions.errors import UsageError
 from workbench.app.choices import Choice, Choices
-from workbench.app.entry import Entry
-from workbench.app.things import Thing
+from workbench.app.line_input import LineInput
+from workbench.app.palette_items import PaletteItem
 
 #: The most command files of the folder that one is in.
 _MOST_FILES = 200
 
 
-def verbs() -> Iterator[Thing]:
+def verbs() -> Iterator[PaletteItem]:
     """The verbs, family by family; one without arguments runs when it is chosen."""
     for name, verb in grammar.VERBS.items():
-        yield Thing(name, verb.summary, typed=f"{name} ") if verb.params else Thing(name, verb.summary, line=name)
+        yield (
+            PaletteItem(name, verb.summary, typed=f"{name} ")
+            if verb.params
+            else PaletteItem(name, verb.summary, line=name)
+        )
 
 
-def saved(complete: Callable[[str, int], Sequence[Completion]]) -> Iterator[Thing]:
+def saved(complete: Callable[[str, int], Sequence[Completion]]) -> Iterator[PaletteItem]:
     """The saved circuits, and the command files of this folder and of the workbench."""
     for found in complete("load ", 5):
-        yield Thing(f"load {found.text}", found.description or "saved circuit", line=f"load {found.text}")
+        yield PaletteItem(f"load {found.text}", found.description or "saved circuit", line=f"load {found.text}")
     here = sorted(Path().glob("*.wb"))[:_MOST_FILES]
     for path in here:
-        yield Thing(f"run {path.name}", "command file", line=calling.call_line("run", str(path)))
+        yield PaletteItem(f"run {path.name}", "command file", line=calling.call_line("run", str(path)))
     for file in library.files():
-        yield Thing(f"run {file.name}", file.heading, line=calling.call_line("run", file.path))
+        yield PaletteItem(f"run {file.name}", file.heading, line=calling.call_line("run", file.path))
 
 
-def sifted(things: Sequence[Thing], query: str) -> list[Thing]:
+def sifted(things: Sequence[PaletteItem], query: str) -> list[PaletteItem]:
     """What fits the query, the best first; above it the query itself where it is a line that runs."""
     query = query.strip()
     if not query:
@@ -53,7 +57,7 @@ def sifted(things: Sequence[Thing], query: str) -> list[Thing]:
     scored = [(matcher.match(thing.name), thing) for thing in things]
     found = [thing for score, thing in sorted(scored, key=lambda pair: -pair[0]) if score > 0]
     found += [thing for score, thing in scored if score == 0 and query.lower() in thing.about.lower()]
-    return [Thing(query, "run this line", line=query), *found] if _runs(query) else found
+    return [PaletteItem(query, "run this line", line=query), *found] if _runs(query) else found
 
 
 def _runs(line: str) -> bool:
@@ -64,7 +68,7 @@ def _runs(line: str) -> bool:
     return True
 
 
-class Palette(ModalScreen[Thing]):
+class Palette(ModalScreen[PaletteItem]):
     """Asks what is to be done.
 
     Args:
@@ -88,12 +92,12 @@ class Palette(ModalScreen[Thing]):
     Palette Choices { height: 1fr; background: $background; margin: 1 0 0 0; }
     """
 
-    def __init__(self, actions: Sequence[Thing], complete: Callable[[str, int], Sequence[Completion]]) -> None:
+    def __init__(self, actions: Sequence[PaletteItem], complete: Callable[[str, int], Sequence[Completion]]) -> None:
         super().__init__()
-        self.things: list[Thing] = [*verbs(), *actions]
-        self.found: list[Thing] = []
+        self.things: list[PaletteItem] = [*verbs(), *actions]
+        self.found: list[PaletteItem] = []
         self._complete = complete
-        self._entry, self._choices = Entry(), Choices()
+        self._entry, self._choices = LineInput(), Choices()
 
     def compose(self) -> ComposeResult:
         with Vertical() as box:
@@ -111,7 +115,7 @@ class Palette(ModalScreen[Thing]):
         found = list(saved(self._complete))
         self.app.call_from_thread(self._add, found)
 
-    def _add(self, things: list[Thing]) -> None:
+    def _add(self, things: list[PaletteItem]) -> None:
         self.things += things
         self._sift()
 

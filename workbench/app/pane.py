@@ -9,7 +9,7 @@ from textual.message import Message
 from textual.reactive import reactive
 from textual.widget import Widget
 
-from workbench.app.board import Board, Facet
+from workbench.app.session_view import Facet, SessionView
 
 #: Rows that the wheel of a mouse moves.
 WHEEL = 3
@@ -38,7 +38,7 @@ class Pane(Widget, can_focus=True):
 
         line: str
 
-    def show(self, board: Board, changed: Facet) -> None:
+    def show(self, board: SessionView, changed: Facet) -> None:
         """Show the board; called at most fifteen times a second, when one of `facets` changed."""
         raise NotImplementedError
 

@@ -24,14 +24,12 @@ from sessions.store import Store
 from workbench.app import copying, preferences
 from workbench.app.bars import Remark
 from workbench.app.bindings import by_id, pressed
-from workbench.app.board import EVERYTHING, NOTHING, Board, Facet
 from workbench.app.choices import Choices
 from workbench.app.command_line import CommandLine
-from workbench.app.desk import Desk
 from workbench.app.driving import ForgivingDriver
 from workbench.app.layout import CHANCES, COMPARE, JOBS, LAYERS, LINE, NEURONS, PLACES, STATE, TRANSCRIPT
 from workbench.app.pane import Pane
-from workbench.app.panes.card import NeuronCard
+from workbench.app.panes.card import NeuronCardScreen
 from workbench.app.panes.chances import ChancesPane
 from workbench.app.panes.compare import ComparePane
 from workbench.app.panes.jobs import JobsPane
@@ -39,7 +37,9 @@ from workbench.app.panes.layers import LayersPane
 from workbench.app.panes.neurons import NeuronsPane
 from workbench.app.panes.state import StatePane
 from workbench.app.panes.transcript import TranscriptPane
+from workbench.app.session_view import EVERYTHING, NOTHING, Facet, SessionView
 from workbench.app.themes import FILTERS, NONE, THEMES, suited
+from workbench.app.workspace import Workspace
 from workbench.history import History
 
 T = TypeVar("T")
@@ -112,9 +112,9 @@ class Shell(App[str]):
         self.home = Store(home).home
         self.preferences = preferences.read(self.home, by_id(self.keyed().values()))
         self.mouse = mouse and self.preferences.mouse
-        self.board = Board()
+        self.board = SessionView()
         self.line = CommandLine(History(self.home / "history"), self.complete)
-        self.desk = Desk({number: kind() for number, kind in PANES.items()}, self.line)
+        self.desk = Workspace({number: kind() for number, kind in PANES.items()}, self.line)
         self.animation_level = "none"
         self._stale = dict.fromkeys(PANES, EVERYTHING)
         for each in THEMES.values():
@@ -133,7 +133,7 @@ class Shell(App[str]):
     def keyed(cls) -> Mapping[str, type]:
         """Everything that has keys."""
         panes = {kind.heading: kind for kind in PANES.values()}
-        return {"Everywhere": cls, "Command line": CommandLine, **panes, "Neuron card": NeuronCard}
+        return {"Everywhere": cls, "Command line": CommandLine, **panes, "Neuron card": NeuronCardScreen}
 
     def complete(self, line: str, cursor: int) -> Sequence[Completion]:
         """What the word at the cursor could become; called in a thread."""
@@ -181,7 +181,7 @@ class Shell(App[str]):
             self.desk.status.show(self.board)
             self.show_keys()
         for screen in self.screen_stack[1:]:
-            if changed and isinstance(screen, NeuronCard):
+            if changed and isinstance(screen, NeuronCardScreen):
                 screen.show(self.board, changed)
 
     def _show_stale(self) -> None:
@@ -274,7 +274,7 @@ class Shell(App[str]):
                 return
         await super().on_event(event)
 
-    def on_desk_pointed(self, message: Desk.Pointed) -> None:
+    def on_desk_pointed(self, message: Workspace.Pointed) -> None:
         self.go(message.pane)
 
     def action_help(self) -> None:
@@ -318,9 +318,9 @@ class Shell(App[str]):
             self.say(error.message, error.hint, wrong=True)
         return None
 
-    def _in_sight(self) -> Pane | NeuronCard:
+    def _in_sight(self) -> Pane | NeuronCardScreen:
         """What is copied from: the card that is open, the pane that has the focus, or had it last."""
-        return self.screen if isinstance(self.screen, NeuronCard) else self.desk.panes[self.desk.current]
+        return self.screen if isinstance(self.screen, NeuronCardScreen) else self.desk.panes[self.desk.current]
 
 
 #: What there is to do only where nothing lies over the panes.

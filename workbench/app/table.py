@@ -1,4 +1,4 @@
-"""`Table`: a pane of rows in columns, of which only those in sight are ever written.
+"""`TablePane`: a pane of rows in columns, of which only those in sight are ever written.
 
 Numbers stand to the right and are never cut; where there is no room, columns go, the ones that matter least first.
 The widths are those of what has been seen so far, so that columns stay where they are while rows go by.
@@ -26,7 +26,7 @@ _ROOMY = 90
 _LEAD = 3
 
 
-class Column(NamedTuple):
+class TableColumn(NamedTuple):
     """A column. Where not all have room, the one with the lowest `worth` goes first.
 
     A column of texts is `least` to `most` cells wide; where `most` is 0, it holds numbers.
@@ -39,17 +39,17 @@ class Column(NamedTuple):
     most: int = 0
 
 
-class Cell(NamedTuple):
+class TableCell(NamedTuple):
     """What a row has in a column; `style` names one of the pane's component classes."""
 
     text: str
     style: str = ""
 
 
-_NOTHING = Cell("")
+_NOTHING = TableCell("")
 
 
-class Table(Pane):
+class TablePane(Pane):
     """A pane with a cursor on one of many rows."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
@@ -64,7 +64,7 @@ class Table(Pane):
         "table--note",
     }
     DEFAULT_CSS = """
-    Table {
+    TablePane {
         & > .table--heading { text-style: dim; }
         & > .table--cursor { text-style: reverse; }
         & > .table--cursor-blurred { text-style: bold; }
@@ -88,9 +88,9 @@ class Table(Pane):
         super().__init__(id=id)
         self.cursor = 0
         self._top = 0
-        self._known: dict[int, Mapping[str, Cell]] = {}
+        self._known: dict[int, Mapping[str, TableCell]] = {}
         self._widest: dict[str, int] = {}
-        self._laid: tuple[tuple[Column, int], ...] = ()
+        self._laid: tuple[tuple[TableColumn, int], ...] = ()
         self._gap = " "
         self._sampled = False
 
@@ -100,11 +100,11 @@ class Table(Pane):
         """How many rows there are."""
         raise NotImplementedError
 
-    def columns(self) -> Sequence[Column]:
+    def columns(self) -> Sequence[TableColumn]:
         """The columns that there is something to show in, left to right."""
         raise NotImplementedError
 
-    def cells(self, number: int) -> Mapping[str, Cell]:
+    def cells(self, number: int) -> Mapping[str, TableCell]:
         """What a row has in the columns."""
         raise NotImplementedError
 
@@ -112,7 +112,7 @@ class Table(Pane):
         """Whether a row is marked."""
         return False
 
-    def title(self, column: Column) -> str:
+    def title(self, column: TableColumn) -> str:
         """The heading of a column."""
         return column.title
 
@@ -278,11 +278,11 @@ class Table(Pane):
             run += self._placed(cell.text, column, width) + self._gap
         yield Segment(run, self._style(of or "plain"))
 
-    def _written(self, cells: Mapping[str, Cell]) -> str:
+    def _written(self, cells: Mapping[str, TableCell]) -> str:
         placed = (self._placed(cells.get(column.key, _NOTHING).text, column, width) for column, width in self._laid)
         return self._gap.join(placed)
 
-    def _placed(self, text: str, column: Column, width: int) -> str:
+    def _placed(self, text: str, column: TableColumn, width: int) -> str:
         if column.most:
             return set_cell_size(fitted(text, width), width)
         return " " * (width - cell_len(text)) + text
@@ -292,7 +292,7 @@ class Table(Pane):
 
     # Layout
 
-    def _cells(self, number: int) -> Mapping[str, Cell]:
+    def _cells(self, number: int) -> Mapping[str, TableCell]:
         if number not in self._known:
             if len(self._known) > 1000:
                 self._known = {}
@@ -322,7 +322,7 @@ class Table(Pane):
             widths = self._widths(columns, room)
         self._laid = tuple(zip(columns, widths, strict=True))
 
-    def _widths(self, columns: Sequence[Column], room: int) -> list[int] | None:
+    def _widths(self, columns: Sequence[TableColumn], room: int) -> list[int] | None:
         """The columns' widths, the worthiest first to have all they want; None where not all find a place."""
         wanted = {column: min(self._widest[column.key], column.most or 99) for column in columns}
         widths = {column: min(wanted[column], column.least or 99) for column in columns}

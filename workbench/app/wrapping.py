@@ -127,7 +127,7 @@ def _last_start(text: str, lines: Sequence[str]) -> tuple[int, int]:
     return found
 
 
-class Rows(Sequence[Strip]):
+class TableRows(Sequence[Strip]):
     """Lines of a table, each drawn when it is asked for."""
 
     def __init__(self, count: int, drawn: Callable[[int], Strip]) -> None:

@@ -13,10 +13,10 @@ import textual_serve
 from aiohttp import web
 
 from workbench.browser import ServeError
-from workbench.browser.door import HEADERS, Door, checked_token, is_loopback
+from workbench.browser.auth import HEADERS, Auth, checked_token, is_loopback
 from workbench.browser.page import START, page
 from workbench.browser.tab import Tab, cells
-from workbench.host.places import Place
+from workbench.host.places import HostPaths
 
 _STATIC = Path(textual_serve.__file__).parent / "static"
 #: Seconds that the tabs may take to end, all at once, when the server does.
@@ -25,10 +25,10 @@ _ENDING = 8.0
 
 def serve(name: str, home: Path | None, port: int, address: str, token: str | None) -> None:
     """As `workbench.browser.starting.serve`."""
-    place = Place(home, name)
+    place = HostPaths(home, name)
     token = checked_token(token, address)
     with listening(address, port) as listens:
-        door = Door(address, listens.getsockname()[1], token)
+        door = Auth(address, listens.getsockname()[1], token)
         asyncio.run(_served(Served(place, door), listens))
 
 
@@ -55,7 +55,7 @@ def listening(address: str, port: int) -> socket.socket:
 class Served:
     """What is served: the door, the page, and the tabs that are open; `words` is the command behind each."""
 
-    def __init__(self, place: Place, door: Door) -> None:
+    def __init__(self, place: HostPaths, door: Auth) -> None:
         self.place, self.door = place, door
         # -P: a folder called `commands` where the user happens to be is not the workbench's.
         self.words = [sys.executable, "-P", "-m", "workbench", "--host", place.name, "--home", str(place.home)]

@@ -24,7 +24,7 @@ from workbench.host.messages import (
     LARGEST,
     Acknowledged,
     Attach,
-    Cancel,
+    CancelLine,
     Complete,
     Completions,
     Finished,
@@ -34,15 +34,15 @@ from workbench.host.messages import (
     Numbered,
     Ping,
     Queued,
-    Refused,
+    RefusedRequest,
     Reply,
-    Run,
+    RunLine,
     Stop,
     Welcome,
     read_reply,
     written,
 )
-from workbench.host.places import Holder, HostError, Place, is_own
+from workbench.host.places import Holder, HostError, HostPaths, is_own
 
 #: Seconds that a host which lives may take to answer.
 ANSWER = 5.0
@@ -58,7 +58,7 @@ class Client:
     `author` is who the host says typed a line.
     """
 
-    def __init__(self, place: Place, holder: Holder, author: str = "") -> None:
+    def __init__(self, place: HostPaths, holder: Holder, author: str = "") -> None:
         self.place = place
         self.name, self.home, self.pid = place.name, place.home, holder.pid
         self.author = author or _author()
@@ -104,7 +104,7 @@ class Client:
             return
         self._ticket = ticket = secrets.token_hex(8)
         try:
-            yield from self._events(Run(line, ticket, author or self.author, _folder()))
+            yield from self._events(RunLine(line, ticket, author or self.author, _folder()))
         except HostError as error:
             yield Failed(error.kind, error.message, error.hint)
         except KeyboardInterrupt:
@@ -121,17 +121,17 @@ class Client:
             HostError: the host does not take it, or does not answer.
         """
         ticket = secrets.token_hex(8)
-        with self._connection(Run(line, ticket, self.author, _folder()), ANSWER) as connection:
+        with self._connection(RunLine(line, ticket, self.author, _folder()), ANSWER) as connection:
             connection.say(Ping())
             for reply in connection.replies():
                 match reply:
-                    case Refused(reason=reason, hint=hint):
+                    case RefusedRequest(reason=reason, hint=hint):
                         raise HostError(reason, hint)
                     case Welcome():
                         return ticket
         raise HostError(f"the host {self.name} hung up", "see whether it lives: workbench hosts")
 
-    def _events(self, request: Run) -> Iterator[Event]:
+    def _events(self, request: RunLine) -> Iterator[Event]:
         with self._connection(request) as connection:
             for reply in connection.replies():
                 match reply:
@@ -139,7 +139,7 @@ class Client:
                         yield Progress(f"waiting for {'a line' if before == 1 else f'{before} lines'} before it")
                     case Numbered():
                         yield told(reply)
-                    case Refused(reason=reason, hint=hint):
+                    case RefusedRequest(reason=reason, hint=hint):
                         yield Failed(HostError.kind, reason, hint)
                         return
                     case Finished():
@@ -151,7 +151,7 @@ class Client:
     def cancel(self, ticket: str = "") -> bool:
         """Stop the line that this client runs, else whichever runs. Returns whether the host has heard it."""
         with suppress(HostError):
-            self._asked(Cancel(ticket or self._ticket), Acknowledged, 1.0)
+            self._asked(CancelLine(ticket or self._ticket), Acknowledged, 1.0)
             return True
         return False
 
@@ -182,7 +182,7 @@ class Client:
             for reply in connection.replies():
                 if isinstance(reply, kind):
                     return reply
-                if isinstance(reply, Refused):
+                if isinstance(reply, RefusedRequest):
                     raise HostError(reply.reason, reply.hint)
         raise HostError(f"the host {self.name} hung up", "see whether it lives: workbench hosts")
 

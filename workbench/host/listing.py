@@ -8,7 +8,7 @@ from pathlib import Path
 from sessions.errors import WorkbenchError
 from workbench.host.client import Client
 from workbench.host.messages import Welcome
-from workbench.host.places import HostError, Place, hosts
+from workbench.host.places import HostError, HostPaths, hosts
 from workbench.writing import MISSING, duration, fitted, inline
 
 _ANSWER = 1.0
@@ -25,7 +25,7 @@ def table(home: Path | None) -> list[str]:
             for row in (_TITLES, *rows)]  # fmt: skip
 
 
-def _row(place: Place) -> tuple[str, ...]:
+def _row(place: HostPaths) -> tuple[str, ...]:
     """What is to be said of a host; nothing where none lives."""
     try:
         holder = place.holder()

@@ -20,7 +20,7 @@ MOST = 20_000
 MOST_BYTES = 64 * 2**20
 
 
-class Entry(NamedTuple):
+class LogEntry(NamedTuple):
     """A message as bytes, and the line it is about."""
 
     ticket: str
@@ -33,7 +33,7 @@ class Log:
     def __init__(self) -> None:
         self.on_news: Callable[[], None] = lambda: None
         self._lock = threading.Lock()
-        self._entries: dict[int, Entry] = {}  # in the order of their numbers
+        self._entries: dict[int, LogEntry] = {}  # in the order of their numbers
         self._passing: deque[int] = deque()
         self._first = self._next = 1
         self._bytes = 0
@@ -47,7 +47,7 @@ class Log:
         """Say something: `make` is given its number. Where there is no more room, what passes goes before the rest."""
         with self._lock:
             message = make(self._next)
-            entry = Entry(message.ticket, written(message))
+            entry = LogEntry(message.ticket, written(message))
             self._entries[self._next] = entry
             if passing:
                 self._passing.append(self._next)
@@ -66,7 +66,7 @@ class Log:
             self._first = oldest + 1
         self._bytes -= len(self._entries.pop(oldest).data)
 
-    def after(self, number: int, room: int) -> tuple[int, int, list[Entry]]:
+    def after(self, number: int, room: int) -> tuple[int, int, list[LogEntry]]:
         """What was said from `number` on, in about `room` bytes.
 
         Returns:
@@ -76,7 +76,7 @@ class Log:
         with self._lock:
             number = min(number, self._next)  # it was asked of a host before this one
             start = max(number, self._first)
-            found: list[Entry] = []
+            found: list[LogEntry] = []
             at = start
             while at < self._next and room > 0:
                 entry = self._entries.get(at)

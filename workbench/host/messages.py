@@ -36,7 +36,7 @@ class Attach(Message, frozen=True):
     since: Number | None = None
 
 
-class Run(Message, frozen=True):
+class RunLine(Message, frozen=True, tag="Run"):
     """Run a line when those before it have ended; `ticket` is what all that is said about it will carry.
 
     `author` is shown to others, `folder` what relative paths in the line are relative to.
@@ -48,7 +48,7 @@ class Run(Message, frozen=True):
     folder: str = ""
 
 
-class Cancel(Message, frozen=True):
+class CancelLine(Message, frozen=True, tag="Cancel"):
     """Stop the line with this ticket, whether it runs or waits; whichever runs where it is left out."""
 
     ticket: Ticket = ""
@@ -63,7 +63,7 @@ class Stop(Message, frozen=True):
 
 
 class Complete(Message, frozen=True):
-    """What could the word at the cursor become? Answered by `Completions`. `folder` is as in `Run`."""
+    """What could the word at the cursor become? Answered by `Completions`. `folder` is as in `RunLine`."""
 
     line: str
     cursor: Number
@@ -103,12 +103,12 @@ class Missed(Message, frozen=True):
 
 
 class Acknowledged(Message, frozen=True):
-    """A `Cancel` or `Stop` was heard. `line` is the one that is being stopped, empty where there was none."""
+    """A `CancelLine` or `Stop` was heard. `line` is the one that is being stopped, empty where there was none."""
 
     line: str = ""
 
 
-class Refused(Message, frozen=True):
+class RefusedRequest(Message, frozen=True, tag="Refused"):
     """Something was not done: why, and what to do instead."""
 
     reason: str
@@ -116,7 +116,7 @@ class Refused(Message, frozen=True):
     ticket: str = ""
 
 
-class Found(Struct, frozen=True):
+class FoundCompletion(Struct, frozen=True):
     """What the word that starts at column `start` could become."""
 
     start: int
@@ -127,7 +127,7 @@ class Found(Struct, frozen=True):
 class Completions(Message, frozen=True):
     """The answer to `Complete`."""
 
-    found: tuple[Found, ...]
+    found: tuple[FoundCompletion, ...]
     ticket: str = ""
 
 
@@ -168,8 +168,8 @@ class Finished(Logged, frozen=True, kw_only=True):
     """Nothing more will be said about this line."""
 
 
-Request = Attach | Run | Cancel | Ping | Stop | Complete
-Reply = Welcome | Missed | Acknowledged | Refused | Completions | Ended | Queued | Numbered | Finished
+Request = Attach | RunLine | CancelLine | Ping | Stop | Complete
+Reply = Welcome | Missed | Acknowledged | RefusedRequest | Completions | Ended | Queued | Numbered | Finished
 
 _requests = msgspec.json.Decoder(Request)
 _replies = msgspec.json.Decoder(Reply)

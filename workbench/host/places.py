@@ -52,7 +52,7 @@ class Holder(Struct, frozen=True):
     socket: str
 
 
-class Place:
+class HostPaths:
     """The folder of one host. Nothing is made before a host starts.
 
     Raises:
@@ -139,19 +139,19 @@ class Place:
         return holder
 
 
-def hosts(home: Path | None) -> list[Place]:
+def hosts(home: Path | None) -> list[HostPaths]:
     """The places that have, or had, a host."""
     folder = Store(home).home / "hosts"
     names = sorted(entry.parent.name for entry in folder.glob("*/lock"))
     found = []
     for name in names:
         with suppress(WorkbenchError):
-            found.append(Place(home, name))
+            found.append(HostPaths(home, name))
     return found
 
 
 @contextmanager
-def held(place: Place) -> Iterator[socket.socket | None]:
+def held(place: HostPaths) -> Iterator[socket.socket | None]:
     """Be the host of a place for the length of the block: its listening socket, or None where another one lives.
 
     Raises:
@@ -194,7 +194,7 @@ def _locked(descriptor: int) -> bool:
     return False
 
 
-def _listening(place: Place) -> tuple[socket.socket, Path]:
+def _listening(place: HostPaths) -> tuple[socket.socket, Path]:
     """A socket that listens, and where. Whatever a dead host left there is swept away; the lock is held."""
     refused: OSError | None = None
     for path in _sockets(place):
@@ -214,7 +214,7 @@ def _listening(place: Place) -> tuple[socket.socket, Path]:
     )
 
 
-def _sockets(place: Place) -> Iterator[Path]:
+def _sockets(place: HostPaths) -> Iterator[Path]:
     """Where the socket may lie, the best place first."""
     far = f"{hashlib.sha256(os.fsencode(place.folder)).hexdigest()[:24]}.socket"
     given = os.environ.get("XDG_RUNTIME_DIR")

@@ -44,22 +44,22 @@ from workbench.host.messages import (
     Complete,
     Completions,
     Finished,
-    Found,
+    FoundCompletion,
     Message,
     Numbered,
     Queued,
-    Refused,
-    Run,
+    RefusedRequest,
+    RunLine,
     Welcome,
 )
-from workbench.host.places import Place, held
+from workbench.host.places import HostPaths, held
 from workbench.host.serving import Serving
 
 #: Lines that wait at most; more are refused.
 MOST_WAITING = 1000
 #: Commands of the journal that a host tells of when it begins.
 RECALLED = 200
-_OWN = Run("# the session as it was", "restore", "host")
+_OWN = RunLine("# the session as it was", "restore", "host")
 
 
 class Host:
@@ -68,7 +68,7 @@ class Host:
     `work` belongs to the main thread; the other methods to the thread that serves clients.
     """
 
-    def __init__(self, place: Place, session: Session) -> None:
+    def __init__(self, place: HostPaths, session: Session) -> None:
         self.log = Log()
         self._place = place
         self._session = session
@@ -77,20 +77,20 @@ class Host:
         self._began = self._since = time.time()
         self._lock = threading.Lock()
         self._work = SimpleQueue[None]()  # a call for each line that came; one that a signal handler may make
-        self._waiting: list[Run] = []
-        self._running: Run | None = None
+        self._waiting: list[RunLine] = []
+        self._running: RunLine | None = None
         self._cancelled = False
         self._stopping = False
 
     # What clients ask
 
-    def take(self, request: Run) -> tuple[Message, ...]:
+    def take(self, request: RunLine) -> tuple[Message, ...]:
         """Put a line behind those that wait; it is said how many are before it."""
         with self._lock:
             before = len(self._waiting) + (self._running is not None)
             if len(self._waiting) >= MOST_WAITING or self._stopping:
                 why = "the host is ending" if self._stopping else f"{MOST_WAITING} lines are waiting already"
-                return (Refused(why, "try again later", request.ticket),)
+                return (RefusedRequest(why, "try again later", request.ticket),)
             if before:
                 self.log.add(lambda number: Queued(**_about(request, number), line=request.line, before=before))
             self._waiting.append(request)
@@ -153,7 +153,9 @@ class Host:
             found = completing.complete(asked.line, asked.cursor, session)
         except Exception:  # an unreadable home has no names to offer; using it says why
             found = []
-        return Completions(tuple(Found(each.start, each.text, each.description) for each in found), asked.ticket)
+        return Completions(
+            tuple(FoundCompletion(each.start, each.text, each.description) for each in found), asked.ticket
+        )
 
     # What the main thread does
 
@@ -176,22 +178,22 @@ class Host:
         with suppress(ArtifactError):
             records = recent(self._session.journal.path, RECALLED)
         for record in records:
-            request = Run(record.line, JOURNAL_TICKET, record.author)
+            request = RunLine(record.line, JOURNAL_TICKET, record.author)
             for event in told(record):
                 self._tell(request, event)
         if records:
             self._tell(request, self._state)  # of all that, nothing is held yet
 
-    def _next(self) -> Run | None:
+    def _next(self) -> RunLine | None:
         """The line whose turn it is; None where it was cancelled while it waited."""
         with self._lock:
             return self._begun(self._waiting.pop(0)) if self._waiting else None
 
-    def _begun(self, request: Run) -> Run:
+    def _begun(self, request: RunLine) -> RunLine:
         self._running, self._cancelled, self._since = request, False, time.time()
         return request
 
-    def _follow(self, request: Run, events: Generator[Event, None, None]) -> None:
+    def _follow(self, request: RunLine, events: Generator[Event, None, None]) -> None:
         """Tell what a line says, to its end."""
         if self._running is None:
             with self._lock:
@@ -209,7 +211,7 @@ class Host:
             self._running, self._since = None, time.time()
             self.log.add(lambda number: Finished(**_about(request, number)))
 
-    def _events(self, request: Run) -> Generator[Event, None, None]:
+    def _events(self, request: RunLine) -> Generator[Event, None, None]:
         if request.folder:
             try:
                 os.chdir(request.folder)
@@ -221,7 +223,7 @@ class Host:
         with self._place.marked_opening(_opened_by(request.line)):
             yield from run(self._session, request.line)
 
-    def _tell(self, request: Run, event: Event) -> None:
+    def _tell(self, request: RunLine, event: Event) -> None:
         if isinstance(event, State):
             self._state = event
         data = Raw(to_json(event))
@@ -290,7 +292,7 @@ def _opened_by(line: str) -> str:
     return str(call.params.get("name") or "") if call.verb == "model" else ""
 
 
-def _about(request: Run, number: int) -> dict[str, Any]:
+def _about(request: RunLine, number: int) -> dict[str, Any]:
     return {"number": number, "ticket": request.ticket, "author": request.author}
 
 
@@ -308,7 +310,7 @@ def main(name: str, home: Path | None) -> None:
     """Be the host of that name, unless there is one."""
     faulthandler.enable()
     try:
-        place = Place(home, name)
+        place = HostPaths(home, name)
         with held(place) as listening:
             if listening is None:
                 return

@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING
 from workbench.host.messages import (
     LARGEST,
     Attach,
-    Cancel,
+    CancelLine,
     Complete,
     Ended,
     Message,
     Missed,
     Ping,
-    Refused,
+    RefusedRequest,
     Request,
-    Run,
+    RunLine,
     Stop,
     read_request,
     written,
@@ -91,7 +91,7 @@ class Serving:
 
     async def _met(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if not is_own(writer.get_extra_info("socket")):
-            writer.write(written(Refused("this host belongs to another user", "start one of your own")))
+            writer.write(written(RefusedRequest("this host belongs to another user", "start one of your own")))
         else:
             client = _Connection(self._host, reader, writer)
             self._clients.add(client)
@@ -159,11 +159,13 @@ class _Connection:
 
     def _answered(self, line: bytes | None) -> tuple[Message, ...]:
         if line is None:
-            return (Refused(f"the message has more than {LARGEST} bytes", "put a long text into a command file"),)
+            return (
+                RefusedRequest(f"the message has more than {LARGEST} bytes", "put a long text into a command file"),
+            )
         try:
             return self._done(read_request(line))
         except (ValueError, RecursionError) as error:
-            return (Refused(f"the message makes no sense: {error}", "the two may be of different versions"),)
+            return (RefusedRequest(f"the message makes no sense: {error}", "the two may be of different versions"),)
 
     def _done(self, request: Request) -> tuple[Message, ...]:
         """Do what was asked; what there is to say at once."""
@@ -176,10 +178,10 @@ class _Connection:
                 return (host.welcome(),)
             case Ping():
                 return (host.welcome(),)
-            case Run():
+            case RunLine():
                 self._tickets.add(request.ticket)
                 return host.take(request)
-            case Cancel(ticket=ticket):
+            case CancelLine(ticket=ticket):
                 return (host.cancel(ticket),)
             case Stop():
                 return (host.stopping(),)

@@ -17,7 +17,7 @@ from pathlib import Path
 from sessions.files.disk import reported
 from workbench.host.client import Client
 from workbench.host.messages import Welcome
-from workbench.host.places import Holder, HostError, Place
+from workbench.host.places import Holder, HostError, HostPaths
 
 #: Seconds that a host may take to come up, and between two looks whether it has.
 STARTING = 30.0
@@ -34,7 +34,7 @@ def find(name: str, home: Path | None = None) -> Client | None:
         ArtifactError: no host can have that name.
         HostError: it lives on another machine.
     """
-    place = Place(home, name)
+    place = HostPaths(home, name)
     holder = place.holder()
     return Client(place, holder) if holder is not None and holder.socket else None
 
@@ -46,7 +46,7 @@ def find_or_start(name: str, home: Path | None = None, seconds: float = STARTING
         ArtifactError: no host can have that name, or its folder cannot be made.
         HostError: it did not come up; the message has the last lines of its log.
     """
-    place = Place(home, name)
+    place = HostPaths(home, name)
     child: subprocess.Popen[bytes] | None = None
     until = time.monotonic() + seconds
     while True:
@@ -67,7 +67,7 @@ def find_or_start(name: str, home: Path | None = None, seconds: float = STARTING
     raise HostError(f"the host {name} did not come up" + (f": {last}" if last else ""), f"see {place.log}")
 
 
-def _spawned(place: Place) -> subprocess.Popen[bytes]:
+def _spawned(place: HostPaths) -> subprocess.Popen[bytes]:
     """A host process that no terminal can end. Where two are started at once, one of them goes again."""
     place.make()
     with reported("write", place.log):
@@ -117,7 +117,7 @@ def kill(name: str, home: Path | None = None) -> str:
     Raises:
         HostError: there is none, or nothing ends it.
     """
-    place = Place(home, name)
+    place = HostPaths(home, name)
     holder = place.holder()
     if holder is None:
         raise HostError(f"no host is called {name}", "workbench hosts lists those that live")
@@ -131,7 +131,7 @@ def kill(name: str, home: Path | None = None) -> str:
     raise HostError(f"the host {name}, process {holder.pid}, does not end", "the machine may be out of order")
 
 
-def _end(way: str, place: Place, holder: Holder) -> None:
+def _end(way: str, place: HostPaths, holder: Holder) -> None:
     if way in signal.Signals.__members__:
         _check_is_host(holder)
         os.kill(holder.pid, signal.Signals[way])
@@ -146,7 +146,7 @@ def _check_is_host(holder: Holder) -> None:
         raise HostError(f"process {holder.pid} is no host", "look for it: workbench hosts")
 
 
-def _gone(place: Place, holder: Holder, seconds: float) -> bool:
+def _gone(place: HostPaths, holder: Holder, seconds: float) -> bool:
     until = time.monotonic() + seconds
     while True:
         now = place.holder()

@@ -7,7 +7,7 @@ from rich.text import Text as Line
 
 from sessions.events import State, Value
 from sessions.views import view
-from workbench.rendering.terminal import Place, drawn
+from workbench.rendering.terminal import DrawingArea, drawn
 from workbench.writing import inline, plain, quoted
 
 
@@ -19,7 +19,7 @@ def present(
     `streamed` is the text the user has just watched appear; it is not shown again. `alone` is of lines, which have no
     pane of neurons beside them.
     """
-    return list(drawn(view(value), Place(width, seconds, alone, streamed)))
+    return list(drawn(view(value), DrawingArea(width, seconds, alone, streamed)))
 
 
 def failure(message: str, hint: str = "") -> list[Line]:

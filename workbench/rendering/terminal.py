@@ -31,7 +31,7 @@ _TEXT = 40
 _INDENT = 2
 
 
-class Place(NamedTuple):
+class DrawingArea(NamedTuple):
     """Where blocks are drawn: its columns, the seconds that the command took, and whether they stand alone, with no
     pane beside them. `streamed` is the text that a person has just watched appear: it is not printed again. `names` is
     the width of names that stand under titles.
@@ -44,7 +44,7 @@ class Place(NamedTuple):
     names: int = 0
 
 
-def drawn(blocks_of: Iterable[blocks.AnyBlock], place: Place) -> Iterator[RenderableType]:
+def drawn(blocks_of: Iterable[blocks.AnyBlock], place: DrawingArea) -> Iterator[RenderableType]:
     """What to print for these blocks, from the first to the last."""
     before: blocks.AnyBlock | None = None
     blocks_of = tuple(blocks_of)
@@ -72,7 +72,7 @@ def _stands_apart(before: blocks.AnyBlock | None, block: blocks.AnyBlock) -> boo
 
 
 @singledispatch
-def draw(block: blocks.AnyBlock, place: Place) -> Iterator[RenderableType]:
+def draw(block: blocks.AnyBlock, place: DrawingArea) -> Iterator[RenderableType]:
     """What to print for one block."""
     raise NotImplementedError(type(block).__name__)
 
@@ -82,7 +82,7 @@ draw.register(blocks.Heat, lambda block, place: heat(block, place.width))
 
 
 @draw.register
-def _(block: blocks.Facts, place: Place) -> Iterator[RenderableType]:
+def _(block: blocks.Facts, place: DrawingArea) -> Iterator[RenderableType]:
     if block.title:
         yield Text(inline(block.title), style="dim", overflow="fold")
     row = [inline(fact.line) for fact in block.items if not fact.name]
@@ -105,7 +105,7 @@ def _(block: blocks.Facts, place: Place) -> Iterator[RenderableType]:
 
 
 @draw.register
-def _(block: blocks.Note, place: Place) -> Iterator[RenderableType]:
+def _(block: blocks.Note, place: DrawingArea) -> Iterator[RenderableType]:
     if block.verdict:
         yield Text.assemble((inline(block.verdict), "bold"), f": {inline(block.text)}", overflow="fold")
     elif block.role == "remark":
@@ -115,7 +115,7 @@ def _(block: blocks.Note, place: Place) -> Iterator[RenderableType]:
 
 
 @draw.register
-def _(block: blocks.Texts, place: Place) -> Iterator[RenderableType]:
+def _(block: blocks.Texts, place: DrawingArea) -> Iterator[RenderableType]:
     arms = block.arms
     beside = place.width >= WIDE and place.width // len(arms) >= _TEXT
     width = place.width // len(arms) - 3 if beside else place.width
@@ -164,12 +164,12 @@ def _text(arm: blocks.ArmText) -> Text:
 
 
 @draw.register
-def _(block: blocks.Bars, place: Place) -> Iterator[RenderableType]:
+def _(block: blocks.Bars, place: DrawingArea) -> Iterator[RenderableType]:
     yield from table(bars_table(block), place.width)
 
 
 @draw.register
-def _(block: blocks.Curve, place: Place) -> Iterator[RenderableType]:
+def _(block: blocks.Curve, place: DrawingArea) -> Iterator[RenderableType]:
     """A curve of one line for each line of the block, with its first and its last number."""
     for line in block.lines:
         values = [y for _, y in line.points if y is not None]
@@ -182,7 +182,7 @@ def _(block: blocks.Curve, place: Place) -> Iterator[RenderableType]:
 
 
 @draw.register
-def _(block: blocks.Tree, place: Place) -> Iterator[RenderableType]:
+def _(block: blocks.Tree, place: DrawingArea) -> Iterator[RenderableType]:
     if block.title:
         yield Text(inline(block.title), style="dim", overflow="fold")
     for branch in block.branches:
@@ -191,7 +191,7 @@ def _(block: blocks.Tree, place: Place) -> Iterator[RenderableType]:
 
 
 @draw.register
-def _(block: blocks.Graph, place: Place) -> Iterator[RenderableType]:
+def _(block: blocks.Graph, place: DrawingArea) -> Iterator[RenderableType]:
     """The edges as lines, the strongest first: a terminal has no room for arrows that cross."""
     if block.title:
         yield Text(inline(block.title), style="dim", overflow="fold")

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from sessions.cancel import Cancel
     from sessions.circuits.attribution import Attribution, Reference, SiteRelevance
-    from sessions.circuits.choosing import Candidates
     from sessions.circuits.passes import Pass
+    from sessions.circuits.pruning import Candidates
     from sessions.model.opening import OpenModel
     from sessions.model.target import Target
 

@@ -18,8 +18,8 @@ from sessions.events import Steps
 if TYPE_CHECKING:
     from sessions.cancel import Cancel
     from sessions.circuits.attribution import Attribution, Reference
-    from sessions.circuits.choosing import Candidates
     from sessions.circuits.passes import Pass
+    from sessions.circuits.pruning import Candidates
     from sessions.model.opening import OpenModel
     from sessions.model.parts import Anatomy
     from sessions.model.target import Target

@@ -14,7 +14,7 @@ from msgspec import structs
 from sessions.atlas import building as making
 from sessions.atlas import unfinished
 from sessions.atlas.atlas import Atlas
-from sessions.atlas.building import Building, Plan, build, plan
+from sessions.atlas.building import AtlasPlan, Building, build, plan
 from sessions.cancel import Cancel
 from sessions.errors import ArtifactError, Cancelled, ModelError, UsageError
 from sessions.events import Progress, collected, finished
@@ -49,7 +49,7 @@ def opened(family: str) -> OpenModel:
     return adopt(tiny(family, biases=True), tiny_tokenizer(), name=family)
 
 
-def planned(model: OpenModel, corpus: Corpus, **options: object) -> Plan:
+def planned(model: OpenModel, corpus: Corpus, **options: object) -> AtlasPlan:
     return plan(model, corpus, finished(corpus.surveyed()), **{"length": 12, "k": 3, "batch": 40, **options})  # type: ignore[arg-type]
 
 

@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sessions.atlas import folding
-from sessions.atlas.atlas import QUANTILES, Layer
+from sessions.atlas.atlas import QUANTILES, AtlasLayer
 from sessions.atlas.folding import BINS, EXACT, FIRES, Running
 
 CPU = torch.device("cpu")
 
 
-def folded(values: torch.Tensor, parts: list[int], k: int = 3, gated: bool = True) -> Layer:
+def folded(values: torch.Tensor, parts: list[int], k: int = 3, gated: bool = True) -> AtlasLayer:
     """The statistics of `[n, width]`, taken in by batches of these sizes, each place being a row."""
     running = Running.empty(values.shape[1], k, gated, CPU)
     start = 0

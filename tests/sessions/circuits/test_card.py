@@ -9,8 +9,8 @@ from sessions.circuits import card
 from sessions.circuits.attributing import attribute
 from sessions.directions.reading import reads
 from sessions.events import finished
-from sessions.interventions.treating import treated
-from sessions.interventions.treatment import Treatment
+from sessions.interventions.hooking import intervening
+from sessions.interventions.intervention import Intervention
 from sessions.model.info import Token
 from sessions.model.logits import value_of
 from sessions.model.opening import OpenModel, adopt
@@ -61,7 +61,7 @@ def test_effects_are_those_of_switching_off(family: str) -> None:
 
     @torch.inference_mode()
     def value(*changed: Neuron) -> float:
-        with treated(opened.anatomy, [Treatment(changed, 0.0)]):
+        with intervening(opened.anatomy, [Intervention(changed, 0.0)]):
             logits = opened.model(input_ids=torch.tensor([IDS]), use_cache=False).logits[0]
         return float(value_of(TARGET, logits))
 

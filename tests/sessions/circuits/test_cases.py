@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from sessions.circuits.cases import last_logits, settled
+from sessions.circuits.cases import last_logits, resolve_targets
 from sessions.errors import ArtifactError, UsageError
 from sessions.events import finished
 from sessions.model.hooks import count_hooks
 from sessions.model.opening import OpenModel, adopt
 from sessions.model.rows import batches
-from sessions.texts.prompt_files import Asked, read_prompts
+from sessions.texts.prompt_files import PromptRecord, read_prompts
 from tests.families import DENSE, MOE, tiny, tiny_tokenizer
 
 ROWS = ([1, 9, 30, 12], [1, 14], [1, 20, 21, 22, 23, 40, 41])
@@ -38,10 +38,10 @@ def test_batches_hold_every_row_once_and_stay_within_their_tokens() -> None:
 
 def test_what_a_prompt_does_not_say_the_model_does(smollm2: OpenModel) -> None:
     asked = (
-        Asked(prompt="The keys near the cabinet", target=" are", counterfactual=" is", raw=True),
-        Asked(prompt="What is the capital of Texas?", seed="The capital of Texas is"),
+        PromptRecord(prompt="The keys near the cabinet", target=" are", counterfactual=" is", raw=True),
+        PromptRecord(prompt="What is the capital of Texas?", seed="The capital of Texas is"),
     )
-    keys, texas = finished(settled(smollm2, asked))
+    keys, texas = finished(resolve_targets(smollm2, asked))
     assert [token.text for token in (keys.target.tokens[0], keys.target.counterfactual)] == [" are", " is"]
     assert texas.target.tokens[0].text == " Austin" and texas.rank == 1 and texas.target.value > 0
     logits = last_logits(smollm2, [keys.ids])[0]
@@ -50,7 +50,9 @@ def test_what_a_prompt_does_not_say_the_model_does(smollm2: OpenModel) -> None:
 
 def test_a_target_that_is_its_own_counterfactual_is_refused(smollm2: OpenModel) -> None:
     with pytest.raises(UsageError, match="'The keys' begin with the same token"):
-        finished(settled(smollm2, [Asked(prompt="The keys", target=" are", counterfactual=" are", raw=True)]))
+        finished(
+            resolve_targets(smollm2, [PromptRecord(prompt="The keys", target=" are", counterfactual=" are", raw=True)])
+        )
 
 
 @pytest.mark.parametrize(

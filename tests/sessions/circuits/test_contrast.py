@@ -7,9 +7,9 @@ from functools import cache
 import pytest
 import torch
 
-from sessions.circuits.choosing import Choice
 from sessions.circuits.circuit import Circuit
 from sessions.circuits.contrast import contrast
+from sessions.circuits.pruning import CircuitSize
 from sessions.circuits.recording import recorded
 from sessions.errors import ModelError, UsageError
 from sessions.events import finished
@@ -28,7 +28,7 @@ def opened(family: str) -> OpenModel:
 
 
 def contrasted(family: str, count: int = 1000, layers: range | None = range(LAYERS)) -> Circuit:
-    steps = contrast(opened(family), POSITIVE, NEGATIVE, choice=Choice(count), layers=layers, batch=16)
+    steps = contrast(opened(family), POSITIVE, NEGATIVE, choice=CircuitSize(count), layers=layers, batch=16)
     return finished(steps).circuit
 
 
@@ -64,7 +64,7 @@ def test_it_explains_no_target_and_says_so() -> None:
 
 def test_what_is_the_same_on_both_sides_has_no_contrast() -> None:
     with pytest.raises(UsageError, match="the same to these layers"):
-        finished(contrast(opened("llama"), POSITIVE, POSITIVE, choice=Choice(5), batch=16))
+        finished(contrast(opened("llama"), POSITIVE, POSITIVE, choice=CircuitSize(5), batch=16))
 
 
 @pytest.mark.parametrize("family", MOE)
@@ -77,4 +77,4 @@ def test_an_activation_that_is_no_number_names_the_layer() -> None:
     broken = adopt(tiny("llama"), tiny_tokenizer(), name="broken")
     broken.model.model.layers[2].mlp.up_proj.weight[:] = torch.inf
     with pytest.raises(ModelError, match="layer 2"):
-        finished(contrast(broken, POSITIVE, NEGATIVE, choice=Choice(5), batch=16))
+        finished(contrast(broken, POSITIVE, NEGATIVE, choice=CircuitSize(5), batch=16))

@@ -33,7 +33,7 @@ from sessions.model.opening import OpenModel, adopt
 from sessions.model.parts import ExpertSite
 from sessions.model.target import Target
 from sessions.model.units import Neuron
-from sessions.texts.prompt_files import Asked
+from sessions.texts.prompt_files import PromptRecord
 from tests.families import DENSE, tiny, tiny_tokenizer
 from tests.linear_replay import worst_edge
 from tests.reference import AUSTIN
@@ -323,7 +323,7 @@ def test_the_edges_of_one_neuron_are_those_of_all(inside: bool) -> None:
     ("circuit", "message"),
     [
         (
-            circuit_of([Neuron(0, 1, -1)], prompts=(Asked(prompt="a"), Asked(prompt="b"))),
+            circuit_of([Neuron(0, 1, -1)], prompts=(PromptRecord(prompt="a"), PromptRecord(prompt="b"))),
             "found on 2 prompts.*discover",
         ),
         (circuit_of([Neuron(0, 1, 2), Neuron(1, 1)]), "no positions.*discover"),

@@ -11,20 +11,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from sessions.circuits import many
-from sessions.circuits.cases import Case, last_logits, settled
-from sessions.circuits.choosing import Choice
-from sessions.circuits.discovery import Way
-from sessions.circuits.faithfulness import NONE, WHOLE, Run, curve, drawn, faithfulness, ranked, targets
+from sessions.circuits import multi_prompt
+from sessions.circuits.cases import Case, last_logits, resolve_targets
+from sessions.circuits.discovery import AttributionOptions
+from sessions.circuits.faithfulness import NONE, WHOLE, AblationRun, curve, drawn, faithfulness, ranked, targets
+from sessions.circuits.pruning import CircuitSize
 from sessions.circuits.recording import means, recorded
 from sessions.errors import ModelError, UsageError
 from sessions.events import finished
-from sessions.interventions.treating import treated
-from sessions.interventions.treatment import Treatment
+from sessions.interventions.hooking import intervening
+from sessions.interventions.intervention import Intervention
 from sessions.model.hooks import count_hooks
 from sessions.model.opening import OpenModel, adopt
 from sessions.model.units import Neuron
-from sessions.texts.prompt_files import Asked, read_prompts
+from sessions.texts.prompt_files import PromptRecord, read_prompts
 from tests.families import DENSE, MOE, tiny, tiny_tokenizer
 
 PROMPTS = ("the cat", "in a hat, the dogs", "a", "then we ate")
@@ -36,7 +36,9 @@ def opened(family: str) -> OpenModel:
 
 
 def asked(model: OpenModel, prompts: Sequence[str] = PROMPTS) -> tuple[Case, ...]:
-    return finished(settled(model, [Asked(prompt=prompt, target=" b", counterfactual=" q") for prompt in prompts]))
+    return finished(
+        resolve_targets(model, [PromptRecord(prompt=prompt, target=" b", counterfactual=" q") for prompt in prompts])
+    )
 
 
 def neurons(model: OpenModel, count: int, *positions: int | None) -> tuple[Neuron, ...]:
@@ -58,12 +60,12 @@ def one_by_one(model: OpenModel, cases: Sequence[Case], kept: set[tuple[int, int
     total = 0.0
     for case in cases:
         length = len(case.ids)
-        treatment = Treatment(
+        treatment = Intervention(
             tuple(Neuron(*place) for place, _ in pins(model, length, kept, held)),
             0.0,
             tuple(value for _, value in pins(model, length, kept, held)),
         )
-        with treated(model.anatomy, [treatment]):
+        with intervening(model.anatomy, [treatment]):
             (logits,) = last_logits(model, [case.ids])
         total += float(logits[case.wanted[0]] - logits[case.wanted[1]])
     return total / len(cases)
@@ -90,7 +92,7 @@ def test_a_batch_of_circuits_is_what_they_are_one_by_one(family: str) -> None:
     model = opened(family)
     cases, ranking, held = asked(model), neurons(model, 40, None), held_at(model, 3)
     hooks = count_hooks(model.model)
-    runs = [NONE, WHOLE, Run(0, 40), Run(0, 12), Run(0, 12, removed=True)]
+    runs = [NONE, WHOLE, AblationRun(0, 40), AblationRun(0, 12), AblationRun(0, 12, removed=True)]
     found = finished(targets(model, cases, [ranking], runs, held, batch=24))
     every = {
         (layer, n, back) for layer, w in enumerate(model.anatomy.widths) for n in range(w) for back in range(-20, 0)
@@ -106,7 +108,7 @@ def test_neurons_with_positions_are_kept_there_alone_counted_from_the_end_of_eac
     model = opened(family)
     cases, held = asked(model), held_at(model)
     ranking = neurons(model, 30, -1, -2, -5)
-    found = finished(targets(model, cases, [ranking], [Run(0, 20), Run(0, 20, removed=True)], held))
+    found = finished(targets(model, cases, [ranking], [AblationRun(0, 20), AblationRun(0, 20, removed=True)], held))
     every = {
         (layer, n, back) for layer, w in enumerate(model.anatomy.widths) for n in range(w) for back in range(-20, 0)
     }
@@ -131,11 +133,11 @@ def test_a_size_is_the_circuit_of_so_many_whatever_else_is_in_the_batch() -> Non
     model = opened("gemma3")
     cases, held = asked(model), held_at(model, 2)
     rankings = [neurons(model, 30, None), drawn(model.anatomy, neurons(model, 30, None), 5)]
-    runs = [Run(which, size, removed) for which in (0, 1) for size in (3, 30) for removed in (False, True)]
+    runs = [AblationRun(which, size, removed) for which in (0, 1) for size in (3, 30) for removed in (False, True)]
     together = finished(targets(model, cases, rankings, runs, held, batch=4096))
     for run, value in zip(runs, together, strict=True):
         alone = [rankings[run.ranking][: run.size]]
-        (again,) = finished(targets(model, cases, alone, [Run(0, run.size, run.removed)], held, batch=1))
+        (again,) = finished(targets(model, cases, alone, [AblationRun(0, run.size, run.removed)], held, batch=1))
         assert again == pytest.approx(value, abs=1e-4)
 
 
@@ -227,10 +229,14 @@ def test_a_circuit_of_agreement_keeps_on_new_prompts_what_random_neurons_do_not(
     smollm2: OpenModel, tmp_path: Path
 ) -> None:
     found_on, others = (
-        finished(settled(smollm2, read_prompts((DATA / f"agreement-{part}.jsonl").read_bytes(), part + ".jsonl")[:8]))
+        finished(
+            resolve_targets(smollm2, read_prompts((DATA / f"agreement-{part}.jsonl").read_bytes(), part + ".jsonl")[:8])
+        )
         for part in ("discover", "test")
     )
-    circuit = finished(many.discover(smollm2, found_on, choice=Choice(100), how=Way())).circuit
+    circuit = finished(
+        multi_prompt.discover(smollm2, found_on, choice=CircuitSize(100), how=AttributionOptions())
+    ).circuit
     held = finished(means(smollm2, [case.ids for case in found_on], tmp_path, aligned=True))
     found = finished(faithfulness(smollm2, others, ranked(circuit.neurons), (50, 100), held, controls=1))
     assert found.control is not None

@@ -15,8 +15,8 @@ from sessions.circuits.attribution import Attribution, Reference
 from sessions.circuits.recording import means, recorded
 from sessions.errors import ModelError, UsageError
 from sessions.events import finished
-from sessions.interventions.treating import treated
-from sessions.interventions.treatment import Treatment
+from sessions.interventions.hooking import intervening
+from sessions.interventions.intervention import Intervention
 from sessions.model import anatomy
 from sessions.model.hooks import after, count_hooks, on_neurons
 from sessions.model.info import ModelInfo
@@ -47,8 +47,8 @@ def attributed(model: OpenModel, **how: Any) -> Attribution:
 
 
 @torch.inference_mode()
-def value(model: OpenModel, treatment: Treatment) -> float:
-    with treated(model.anatomy, [treatment]):
+def value(model: OpenModel, treatment: Intervention) -> float:
+    with intervening(model.anatomy, [treatment]):
         return float(measure(model.model(input_ids=IDS, use_cache=False).logits[0].double()))
 
 
@@ -62,7 +62,7 @@ def test_atp_is_the_derivative_of_the_target_as_a_neuron_is_scaled(family: str) 
         site = found.sites[layer]
         index = int(site.relevance[position].abs().argmax())
         neuron = (Neuron(layer, index, position),)
-        moved = value(model, Treatment(neuron, 1 + step)) - value(model, Treatment(neuron, 1 - step))
+        moved = value(model, Intervention(neuron, 1 + step)) - value(model, Intervention(neuron, 1 - step))
         exact = float(site.relevance[position, index])
         assert moved / (2 * step) == pytest.approx(exact, rel=0.02, abs=2e-4), (layer, position)
     assert count_hooks(model.model) == 0

@@ -13,10 +13,10 @@ import pytest
 
 import sessions
 from sessions.circuits.attribution import Attribution
-from sessions.circuits.choosing import Choice
-from sessions.circuits.discovery import Question, Scope, Way, discover, discovering
+from sessions.circuits.discovery import AttributionOptions, DiscoveryQuestion, Scope, discover, discovering
 from sessions.circuits.methods import DEFAULT, METHODS, Method, within_reach
 from sessions.circuits.passes import Pass, gradients
+from sessions.circuits.pruning import CircuitSize
 from sessions.errors import ModelError, UsageError
 from sessions.events import finished
 from sessions.model import homes
@@ -61,7 +61,9 @@ def opened() -> OpenModel:
 
 def numbers(opened: OpenModel, method: str) -> dict[Any, float | None]:
     encoded = encode(opened.tokenizer, Prompt(text="the cat", chat=False))
-    found = discover(opened, encoded, Question(), choice=Choice(30), how=Way(method, "gradient"))
+    found = discover(
+        opened, encoded, DiscoveryQuestion(), choice=CircuitSize(30), how=AttributionOptions(method, "gradient")
+    )
     return {neuron.place: neuron.attribution for neuron in found.circuit.neurons}
 
 
@@ -122,12 +124,14 @@ def test_what_takes_no_gradient_works_where_gradients_have_no_room(
     monkeypatch.setattr(homes, "free_memory", lambda _: 1000)
     encoded = encode(opened.tokenizer, Prompt(text="the cat", chat=False))
     with pytest.raises(ModelError, match="needs gradients") as error:
-        discover(opened, encoded, Question(), choice=Choice(5))
+        discover(opened, encoded, DiscoveryQuestion(), choice=CircuitSize(5))
     assert "--method exact" in error.value.hint
-    how, scope = Way("exact", ""), Scope(layers=(1,), positions=(-1,))
-    found = finished(discovering(opened, encoded, Question(), choice=Choice(5), scope=scope, how=how)).circuit
+    how, scope = AttributionOptions("exact", ""), Scope(layers=(1,), positions=(-1,))
+    found = finished(
+        discovering(opened, encoded, DiscoveryQuestion(), choice=CircuitSize(5), scope=scope, how=how)
+    ).circuit
     whole = adopt(tiny("llama"), tiny_tokenizer(), name="tiny")
-    same = discover(whole, encoded, Question(), choice=Choice(5), scope=scope, how=how).circuit
+    same = discover(whole, encoded, DiscoveryQuestion(), choice=CircuitSize(5), scope=scope, how=how).circuit
     assert [neuron.place for neuron in found.neurons] == [neuron.place for neuron in same.neurons]
 
 
@@ -140,9 +144,11 @@ def test_a_notebook_finds_what_discovery_finds(how: dict[str, Any], opened: Open
     encoded = encode(opened.tokenizer, Prompt(text="the cat", chat=False))
     assert found.encoded == encoded
     method = METHODS[how.get("method", DEFAULT)]
-    way = Way(method.name, how.get("attention", method.attention_by_default()), steps=how.get("steps", 16))
-    question = Question((), found.target.counterfactual)
-    circuit = discover(opened, encoded, question, choice=Choice(20), how=way).circuit
+    way = AttributionOptions(
+        method.name, how.get("attention", method.attention_by_default()), steps=how.get("steps", 16)
+    )
+    question = DiscoveryQuestion((), found.target.counterfactual)
+    circuit = discover(opened, encoded, question, choice=CircuitSize(20), how=way).circuit
     assert found.top(20) == circuit.neurons and found.value == circuit.target.value
     assert found.conservation == circuit.conservation and found.target == circuit.target
     assert found.dense().shape == (3, len(encoded.ids), 48) and found.dense()[:, 0].any()

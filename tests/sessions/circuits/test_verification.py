@@ -15,8 +15,8 @@ from sessions.cancel import Cancel
 from sessions.circuits.verification import LARGEST_BATCH, _cut, affordable, verify
 from sessions.errors import Cancelled, ModelError, UsageError
 from sessions.events import finished
-from sessions.interventions.treating import treated
-from sessions.interventions.treatment import Treatment
+from sessions.interventions.hooking import intervening
+from sessions.interventions.intervention import Intervention
 from sessions.model.hooks import after, count_hooks
 from sessions.model.info import Token
 from sessions.model.opening import OpenModel, adopt
@@ -35,9 +35,9 @@ def opened(family: str) -> OpenModel:
     return adopt(tiny(family), tiny_tokenizer(), name=family)
 
 
-def value(opened: OpenModel, target: Target, treatment: Treatment) -> float:
+def value(opened: OpenModel, target: Target, treatment: Intervention) -> float:
     """The target's value under a treatment, over the whole prompt and nothing else."""
-    with torch.inference_mode(), treated(opened.anatomy, [treatment]):
+    with torch.inference_mode(), intervening(opened.anatomy, [treatment]):
         logits = opened.model(input_ids=torch.tensor([IDS]), use_cache=False).logits[0].float()
     if target.sequence:
         last = logits[-len(target.tokens) :].log_softmax(-1)
@@ -70,10 +70,10 @@ def test_effects_are_those_of_switching_off_one_by_one(family: str, target: Targ
     model = opened(family)
     neurons = some(model)
     found = finished(verify(model, IDS, neurons, target))
-    clean = value(model, target, Treatment((), 1.0))
+    clean = value(model, target, Intervention((), 1.0))
     assert found.value == pytest.approx(clean, abs=1e-4)
     for neuron, effect in zip(neurons, found.effects, strict=True):
-        assert effect == pytest.approx(clean - value(model, target, Treatment((neuron,), 0.0)), abs=1e-4), neuron
+        assert effect == pytest.approx(clean - value(model, target, Intervention((neuron,), 0.0)), abs=1e-4), neuron
     assert count_hooks(model.model) == 0
 
 
@@ -91,9 +91,9 @@ def test_a_neuron_can_be_held_at_a_value() -> None:
     neurons = some(model)
     held = [0.1 * number - 1 for number in range(len(neurons))]
     found = finished(verify(model, IDS, neurons, DIFFERENCE, values=held))
-    clean = value(model, DIFFERENCE, Treatment((), 1.0))
+    clean = value(model, DIFFERENCE, Intervention((), 1.0))
     for neuron, constant, effect in zip(neurons, held, found.effects, strict=True):
-        exact = clean - value(model, DIFFERENCE, Treatment((neuron,), 0.0, (constant,)))
+        exact = clean - value(model, DIFFERENCE, Intervention((neuron,), 0.0, (constant,)))
         assert effect == pytest.approx(exact, abs=1e-4), neuron
 
 
@@ -104,7 +104,7 @@ def test_effects_of_the_reference_circuit(smollm2: OpenModel) -> None:
     found = finished(verify(smollm2, AUSTIN.ids, neurons, target))
     assert found.value == pytest.approx(AUSTIN.logit_diff, abs=1e-3)
     for which in range(0, 200, 40):
-        with torch.inference_mode(), treated(smollm2.anatomy, [Treatment((neurons[which],), 0.0)]):
+        with torch.inference_mode(), intervening(smollm2.anatomy, [Intervention((neurons[which],), 0.0)]):
             logits = smollm2.model(input_ids=torch.tensor([AUSTIN.ids]), use_cache=False).logits[0, -1]
         changed = float(logits[AUSTIN.target_id] - logits[AUSTIN.counterfactual_id])
         assert found.effects[which] == pytest.approx(found.value - changed, abs=1e-4)

@@ -20,7 +20,7 @@ from sessions.adapters.combinations import COMBINATIONS
 from sessions.adapters.ensembling import How, Member, ensemble
 from sessions.adapters.folders import CONFIG, WEIGHTS, read_folder
 from sessions.circuits.attributing import attribute
-from sessions.edits.adapters import Adapter, Closed
+from sessions.edits.adapters import Adapter, Disabled
 from sessions.edits.edit import Edit, Neurons
 from sessions.edits.ledger import Ledger
 from sessions.edits.merging import merged
@@ -315,7 +315,7 @@ def test_what_is_no_product_cannot_be_merged(variant: str, tmp_path: Path) -> No
 
 def test_a_merge_needs_its_adapter_to_be_on(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="merged, and not on"):
-        Closed("fr").applied(opened_as("llama"))
+        Disabled("fr").applied(opened_as("llama"))
 
 
 # ---- several in one

@@ -14,14 +14,14 @@ from torch import nn
 from sessions.edits.edit import Edit, Neurons
 from sessions.errors import Cancelled, UsageError
 from sessions.evaluation import running
-from sessions.evaluation.arms import Arm, arms_of
+from sessions.evaluation.arms import EvaluationArm, arms_of
 from sessions.evaluation.checks import Check
-from sessions.evaluation.running import Plan, run
-from sessions.evaluation.scores import Reply
+from sessions.evaluation.running import EvaluationPlan, run
+from sessions.evaluation.scores import TaskReply
 from sessions.evaluation.tasks import Task
 from sessions.evaluation.unrelated import loss, predicted, unrelated
 from sessions.events import Progress, collected, finished
-from sessions.interventions.treatment import Treatment
+from sessions.interventions.intervention import Intervention
 from sessions.model.generation import Decoding
 from sessions.model.hooks import count_hooks
 from sessions.model.opening import OpenModel, adopt
@@ -48,13 +48,15 @@ def change(layer: int = 1, seed: int = 0, scale: float = 3.0, pushes: bool = Fal
     return Edit("test", f"noise {seed}", (Neurons(layer, "down", (0, 3, 5, 7), values),), pushes)
 
 
-def plan(opened: OpenModel, batch: int = 2, documents: int = 3, treatments: tuple[Treatment, ...] = ()) -> Plan:
+def plan(
+    opened: OpenModel, batch: int = 2, documents: int = 3, treatments: tuple[Intervention, ...] = ()
+) -> EvaluationPlan:
     read = [encode(opened.tokenizer, task.to_read()) for task in TASKS]
     texts = tuple(encode(opened.tokenizer, task.to_read()) for task in TASKS[:documents] if len(task.prompt) > 1)
-    return Plan(TASKS, tuple(read), Decoding(max_tokens=6, ends=frozenset({2})), texts, treatments, batch)
+    return EvaluationPlan(TASKS, tuple(read), Decoding(max_tokens=6, ends=frozenset({2})), texts, treatments, batch)
 
 
-def texts(replies: list[Reply]) -> list[str]:
+def texts(replies: list[TaskReply]) -> list[str]:
     return [reply.text for reply in replies]
 
 
@@ -125,8 +127,8 @@ def test_the_loss_is_that_of_each_text_alone(family: str) -> None:
 
 def test_what_is_live_is_in_force_in_replies_and_losses() -> None:
     opened = adopt(tiny("llama"), tiny_tokenizer(), name="llama")
-    off = (Treatment(tuple(Neuron(2, index) for index in range(48)), 0.0),)
-    arm = Arm("x", "", _as_it_is)
+    off = (Intervention(tuple(Neuron(2, index) for index in range(48)), 0.0),)
+    arm = EvaluationArm("x", "", _as_it_is)
     free, held = (finished(run(opened, plan(opened, treatments=given), [arm])) for given in ((), off))
     assert free[0][0].loss != held[0][0].loss and texts(free[1][0]) != texts(held[1][0])
 
@@ -138,7 +140,9 @@ def _as_it_is() -> Iterator[None]:
 
 def test_replies_stand_in_the_order_of_the_tasks_whatever_the_batches() -> None:
     opened = adopt(tiny("llama"), tiny_tokenizer(), name="llama")
-    found = [finished(run(opened, plan(opened, batch), [Arm("x", "", _as_it_is)]))[1][0] for batch in (1, 2, 32)]
+    found = [
+        finished(run(opened, plan(opened, batch), [EvaluationArm("x", "", _as_it_is)]))[1][0] for batch in (1, 2, 32)
+    ]
     assert found[0] == found[1] == found[2]
     assert [reply.task for reply in found[0]] == [1, 2, 3, 4, 5]
     assert all(reply.right == any(vowel in reply.text for vowel in "aeiou") for reply in found[0])
@@ -148,7 +152,7 @@ def test_replies_stand_in_the_order_of_the_tasks_whatever_the_batches() -> None:
 
 def test_progress_counts_tasks_and_never_falls_within_an_arm() -> None:
     opened = adopt(tiny("llama"), tiny_tokenizer(), name="llama")
-    events, _ = collected(run(opened, plan(opened), [Arm("x", "", _as_it_is)]))
+    events, _ = collected(run(opened, plan(opened), [EvaluationArm("x", "", _as_it_is)]))
     told = [event for event in events if isinstance(event, Progress) and event.label == "x: answering"]
     assert [event.done for event in told] == sorted(event.done for event in told)
     assert told[-1].total == 5 and told[0].unit.startswith("tasks, ") and told[0].unit.endswith(" a second")
@@ -160,7 +164,7 @@ def test_a_run_that_is_cancelled_leaves_edits_and_weights_as_they_were(session: 
     opened = adopt(tiny("llama"), tiny_tokenizer(), name="llama")
     session.use_model(opened)
     session.take_edit(change(), "noise", "test")
-    edited, hooks, taken = bits(opened), count_hooks(opened.model), list[Reply]()
+    edited, hooks, taken = bits(opened), count_hooks(opened.model), list[TaskReply]()
     steps = run(
         opened, plan(opened), arms_of(session.arm_sources(), ("base", "edit")), taken.extend, cancel=session.cancel
     )

@@ -7,16 +7,16 @@ from typing import Any
 
 import msgspec
 
-from sessions.evaluation.scores import ByLanguage, Reply, by_language, score
+from sessions.evaluation.scores import ByLanguage, TaskReply, by_language, score
 
 
-def reply(task: int, asked: str, **changed: Any) -> Reply:
+def reply(task: int, asked: str, **changed: Any) -> TaskReply:
     usual: dict[str, Any] = {
         "name": "", "arm": "base", "prompt": "", "answer": "42", "right": True, "at": 9, "language": asked,
         "kept": True, "tokens": 12, "repetition": None, "stopped": "eos", "guarded": None, "text": "so 42",
         "first_answer_words": 3,
     }  # fmt: skip
-    return Reply(task=task, asked=asked, **{**usual, **changed})
+    return TaskReply(task=task, asked=asked, **{**usual, **changed})
 
 
 def test_where_the_answer_first_stands_is_a_median_of_right_replies_in_tokens_and_in_words() -> None:
@@ -52,7 +52,7 @@ def test_each_language_has_its_accuracy_its_first_answer_and_what_stays_in_it_by
 def test_texts_and_results_of_an_earlier_workbench_are_read() -> None:
     line = json.loads(msgspec.json.encode(reply(1, "en")))
     del line["first_answer_words"]
-    assert msgspec.convert(line, Reply).first_answer_words is None
+    assert msgspec.convert(line, TaskReply).first_answer_words is None
     found = json.loads(msgspec.json.encode(score("base", "", [reply(1, "en")], None, 1.0, None, 0)))
     del found["first_answer_words"]
     assert msgspec.convert({"language": "en", "tasks": 1, "right": [1]}, ByLanguage).at == ()

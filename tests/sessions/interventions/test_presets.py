@@ -14,8 +14,8 @@ from msgspec import structs
 
 from sessions.earlier.inventories import SPELLINGS, presets_within, read_inventory, written
 from sessions.errors import ArtifactError, UsageError
+from sessions.interventions.intervention import Intervention, TokenScope, refuse_overlaps
 from sessions.interventions.presets import MODES, REGIONS, Known, Preset, clash, part, preset_of, treatments
-from sessions.interventions.treatment import Treatment, Where, refuse_overlaps
 from sessions.model.units import Neuron
 from sessions.store import Store
 
@@ -262,17 +262,17 @@ def test_gains_act_as_their_modes_say() -> None:
     )
     made = treatments(preset, "preset calm", "</think>")
     assert [(t.neurons, t.multiplier, t.constants, t.where) for t in made] == [
-        ((Neuron(1, 1), Neuron(2, 5)), 1.0, (2.0, 0.25), Where()),
-        ((Neuron(1, 2),), 1.0, (-3.0,), Where("answer", (), "</think>")),
-        ((Neuron(1, 3), Neuron(2, 6, 4)), 3.0, (), Where()),
-        ((Neuron(2, 4),), 0.0, (0.5,), Where("all", ((0, 3),))),
+        ((Neuron(1, 1), Neuron(2, 5)), 1.0, (2.0, 0.25), TokenScope()),
+        ((Neuron(1, 2),), 1.0, (-3.0,), TokenScope("answer", (), "</think>")),
+        ((Neuron(1, 3), Neuron(2, 6, 4)), 3.0, (), TokenScope()),
+        ((Neuron(2, 4),), 0.0, (0.5,), TokenScope("all", ((0, 3),))),
     ]
     labels = [treatment.label for treatment in made]
     assert labels[:2] == ["preset calm: shift", "preset calm: shift in the answer"] and len(set(labels)) == 4
     refuse_overlaps(made)
 
 
-def done_by(live: Sequence[Treatment]) -> set[Any]:
+def done_by(live: Sequence[Intervention]) -> set[Any]:
     return {
         (neuron, each.where.region, each.where.spans, each.multiplier, constant)
         for each in live
@@ -289,7 +289,7 @@ def test_what_is_live_is_what_was_saved(preset: Preset) -> None:
 
 def test_neurons_that_are_multiplied_and_shifted_at_once_are_no_preset() -> None:
     with pytest.raises(UsageError, match="multiplies its neurons and shifts them"):
-        preset_of([Treatment((Neuron(1, 2),), 2.0, (3.0,), label="both")])
+        preset_of([Intervention((Neuron(1, 2),), 2.0, (3.0,), label="both")])
 
 
 @pytest.mark.parametrize(

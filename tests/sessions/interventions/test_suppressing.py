@@ -11,9 +11,9 @@ from commands import run
 from sessions.circuits.attributing import attribute
 from sessions.circuits.recording import recorded
 from sessions.events import Failed, finished
+from sessions.interventions.hooking import intervening
+from sessions.interventions.intervention import Intervention
 from sessions.interventions.suppressing import Suppression
-from sessions.interventions.treating import treated
-from sessions.interventions.treatment import Treatment
 from sessions.model.hooks import count_hooks
 from sessions.model.opening import OpenModel, adopt
 from sessions.model.units import Neuron
@@ -38,7 +38,7 @@ def test_a_suppressed_model_is_one_with_these_neurons_at_zero(family: str) -> No
         held = model.model(ids).logits
         with suppression.lifted():
             assert torch.equal(model.model(ids).logits, clean)
-    with treated(model.anatomy, [Treatment(NEURONS, 0.0)] * 2), torch.inference_mode():
+    with intervening(model.anatomy, [Intervention(NEURONS, 0.0)] * 2), torch.inference_mode():
         torch.testing.assert_close(held, model.model(ids).logits)
     assert not torch.equal(held, clean) and torch.equal(model.model(ids).logits, clean)
     assert count_hooks(model.model) == 0

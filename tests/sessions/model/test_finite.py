@@ -8,8 +8,8 @@ import pytest
 
 from sessions.errors import NotFinite
 from sessions.files.json_text import infinite
-from sessions.interventions.treating import treated
-from sessions.interventions.treatment import Treatment
+from sessions.interventions.hooking import intervening
+from sessions.interventions.intervention import Intervention
 from sessions.model.distribution import next_logits
 from sessions.model.finite import first_lost, locating
 from sessions.model.hooks import count_hooks
@@ -56,7 +56,10 @@ def test_an_embedding_a_final_norm_and_a_head_are_named_too() -> None:
 def test_an_intervention_that_is_too_strong_is_found_where_it_acts() -> None:
     model = opened()
     model.anatomy.layers[0].sites[0].down.weight.data[:, 5] = 100  # else the number is large, and still one
-    with treated(model.anatomy, [Treatment((Neuron(0, 5, 4),), 1.0, (3e38,))]), pytest.raises(NotFinite) as caught:
+    with (
+        intervening(model.anatomy, [Intervention((Neuron(0, 5, 4),), 1.0, (3e38,))]),
+        pytest.raises(NotFinite) as caught,
+    ):
         next_logits(model, IDS)
     assert "layer 0 is the first to compute no number, at token 4" in caught.value.message
     assert caught.value.hint == "use a smaller multiplier or gain"

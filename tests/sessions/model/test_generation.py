@@ -15,14 +15,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sessions.events import finished
-from sessions.model.generation import Decoding, Row, ending_ids, generate
+from sessions.model.generation import Decoding, GeneratedRow, ending_ids, generate
 from sessions.model.hooks import count_hooks
 from sessions.model.info import Prompt
 from sessions.model.tokens import encode
 from tests.families import DENSE, MOE, tiny, tiny_tokenizer
 
 
-def texts(opened: Any, prompts: list[str], decoding: Decoding) -> list[Row]:
+def texts(opened: Any, prompts: list[str], decoding: Decoding) -> list[GeneratedRow]:
     ids = [encode(opened.tokenizer, Prompt(text=prompt)).ids for prompt in prompts]
     return finished(generate(opened.model, opened.tokenizer, ids, decoding))
 

@@ -19,7 +19,7 @@ from sessions.model import homes
 from sessions.model.fingerprint import of_bits
 from sessions.model.homes import home_of, weight_of
 from sessions.model.opening import OpenModel, adopt
-from sessions.training.findings import Plan
+from sessions.training.findings import TrainingPlan
 from sessions.training.learning import learn
 from sessions.training.samples import Lesson
 from tests.accelerator import placements, pretended
@@ -132,7 +132,7 @@ def test_training_is_refused_where_a_weight_is_offloaded(tmp_path: Path) -> None
     opened = on_disk("llama", tmp_path, "lm_head")
     lesson = Lesson("one", (1, 9, 27), 1, (1.0, 1.0))
     with pytest.raises(ModelError, match=r"training needs all weights in memory, and lm_head.weight is offloaded"):
-        finished(learn(opened, [lesson], Plan(modules=("down_proj",))))
+        finished(learn(opened, [lesson], TrainingPlan(modules=("down_proj",))))
     assert not hasattr(opened.model, "peft_config")
 
 

@@ -14,8 +14,8 @@ from torch import Tensor
 from sessions.circuits.cases import last_logits
 from sessions.circuits.verification import verify
 from sessions.events import finished
-from sessions.interventions.treating import treated
-from sessions.interventions.treatment import Treatment
+from sessions.interventions.hooking import intervening
+from sessions.interventions.intervention import Intervention
 from sessions.model.distribution import next_logits
 from sessions.model.generation import Decoding, generate, left_padded
 from sessions.model.info import Token
@@ -115,12 +115,12 @@ def test_a_text_that_grows_past_the_length_is_what_reading_it_anew_at_each_token
 def test_an_intervention_on_a_text_that_grows_past_the_length_stays_where_it_was(family: str) -> None:
     """All is read again then: what is changed at a position must be changed there once more."""
     model, prompt = opened(family), IDS[:13]
-    change = Treatment((Neuron(1, 5, 4), Neuron(0, 3)), 3.0)
-    with treated(model.anatomy, [change]):
+    change = Intervention((Neuron(1, 5, 4), Neuron(0, 3)), 3.0)
+    with intervening(model.anatomy, [change]):
         (row,) = finished(generate(model.model, model.tokenizer, [prompt], Decoding(max_tokens=8)))
     text: list[int] = list(prompt)
     while len(text) < len(prompt) + 8:
-        with treated(model.anatomy, [change]):
+        with intervening(model.anatomy, [change]):
             text.append(int(next_logits(model, text).argmax()))
     assert row.ids == text[len(prompt) :]
 
@@ -138,6 +138,6 @@ def test_effects_are_those_of_the_whole_text_read_anew(family: str, length: int)
 
     assert found.value == pytest.approx(value(alone(family, length)), abs=1e-4)
     for neuron, effect in zip(neurons, found.effects, strict=True):
-        with treated(model.anatomy, [Treatment((neuron,), 0.0)]):
+        with intervening(model.anatomy, [Intervention((neuron,), 0.0)]):
             changed = value(next_logits(model, ids))
         assert effect == pytest.approx(found.value - changed, abs=1e-4), neuron

@@ -12,8 +12,8 @@ from sessions.events import finished
 from sessions.model.opening import OpenModel, adopt
 from sessions.model.units import Neuron
 from sessions.training import learning
-from sessions.training.findings import Plan
-from sessions.training.learning import Trained, learn
+from sessions.training.findings import TrainingPlan
+from sessions.training.learning import TrainedRound, learn
 from sessions.training.projections import modules_of
 from sessions.training.recruits import Absorbing
 from sessions.training.samples import Lesson, Sample, lessons_of
@@ -27,9 +27,9 @@ def opened(family: str = "llama", dtype: torch.dtype = torch.float32) -> OpenMod
     return adopt(tiny(family).to(dtype), tiny_tokenizer(), name=family)
 
 
-def trained(found: OpenModel, **changed: object) -> Trained:
+def trained(found: OpenModel, **changed: object) -> TrainedRound:
     usual = {"modules": modules_of(found.anatomy), "rate": 0.01, "epochs": 2, "rank": 2}
-    return finished(learn(found, lessons_of(found, SAMPLES), Plan(**{**usual, **changed})))  # type: ignore[arg-type]
+    return finished(learn(found, lessons_of(found, SAMPLES), TrainingPlan(**{**usual, **changed})))  # type: ignore[arg-type]
 
 
 def test_scores_that_were_taken_up_go_to_the_device_that_the_gradients_are_on() -> None:
@@ -51,7 +51,7 @@ def test_small_gradients_in_float16_are_those_of_float32(monkeypatch: pytest.Mon
     monkeypatch.setattr(Scale, "of", lambda _: Scale())
     plain = trained(opened(dtype=torch.float16), rate=1e-6)
 
-    def apart(found: Trained, measure: str) -> float:
+    def apart(found: TrainedRound, measure: str) -> float:
         rows = [(found.recruits.scores[measure][layer], row) for layer, row in exact.recruits.scores[measure].items()]  # type: ignore[index]
         return max(float((mine - row).norm() / row.norm()) for mine, row in rows)
 
@@ -69,7 +69,7 @@ def test_a_step_that_overflows_is_computed_again_and_no_sample_is_left_out(monke
     monkeypatch.setattr(Scale, "of", lambda _: Scale(2.0**40, moves=True))
     states: list[Scale | None] = []
     found = opened(dtype=torch.float16)
-    plan = Plan(modules=modules_of(found.anatomy), rate=0.01, epochs=2, rank=2)
+    plan = TrainingPlan(modules=modules_of(found.anatomy), rate=0.01, epochs=2, rank=2)
     keep = lambda state: states.append(state.scale)  # noqa: E731
     round_ = finished(learn(found, lessons_of(found, SAMPLES), plan, keep=keep))
     assert not round_.stopped and len(round_.curve) == 4

@@ -23,15 +23,15 @@ from sessions.model.opening import OpenModel, adopt
 from sessions.model.units import Neuron
 from sessions.store import Store
 from sessions.texts.sample_files import Sample
-from sessions.training.findings import Plan
-from sessions.training.learning import Trained, learn
+from sessions.training.findings import TrainingPlan
+from sessions.training.learning import TrainedRound, learn
 from sessions.training.losses import loss_of
 from sessions.training.projections import check_modules, modules_of
 from sessions.training.recruits import Recruits
 from sessions.training.round import Rounds
 from sessions.training.samples import lessons_of
-from sessions.training.training import Job, drawn_like, train
-from sessions.training.unfinished import Begun, Unfinished, data_of
+from sessions.training.training import RoundRequest, drawn_like, train
+from sessions.training.unfinished import BegunRound, Unfinished, data_of
 from tests.families import tiny, tiny_tokenizer
 
 SAMPLES = (
@@ -46,9 +46,9 @@ def opened(family: str = "llama") -> OpenModel:
     return adopt(tiny(family), tiny_tokenizer(), name=family)
 
 
-def plan(found: OpenModel, **changed: object) -> Plan:
+def plan(found: OpenModel, **changed: object) -> TrainingPlan:
     usual = {"modules": modules_of(found.anatomy), "rate": 0.01, "epochs": 2, "rank": 4}
-    return Plan(**{**usual, **changed})  # type: ignore[arg-type]
+    return TrainingPlan(**{**usual, **changed})  # type: ignore[arg-type]
 
 
 def fingerprint(model: nn.Module) -> str:
@@ -60,7 +60,7 @@ def fingerprint(model: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def same(one: Trained, two: Trained) -> bool:
+def same(one: TrainedRound, two: TrainedRound) -> bool:
     scores = all(
         torch.equal(row, two.recruits.scores[measure][layer])
         for measure, by_layer in one.recruits.scores.items()
@@ -166,7 +166,7 @@ def test_a_killed_round_goes_on_to_the_same_bits(
     found = opened(family)
     lessons, wanted = lessons_of(found, SAMPLES), plan(found)
     whole = finished(learn(found, lessons, wanted, HELD))
-    begun = Begun(model="m", dtype="float32", plan=wanted, data=data_of(lessons), suppressed=HELD)
+    begun = BegunRound(model="m", dtype="float32", plan=wanted, data=data_of(lessons), suppressed=HELD)
     unfinished = Unfinished(tmp_path_factory.mktemp("killed") / "one.safetensors", begun)
     steps = learn(found, lessons, wanted, HELD, keep=unfinished.write)
     for event in steps:
@@ -224,9 +224,9 @@ def rounds(tmp_path: Path) -> Rounds:
     return Rounds(Store(tmp_path))
 
 
-def job(found: OpenModel, name: str = "one", **changed: object) -> Job:
+def job(found: OpenModel, name: str = "one", **changed: object) -> RoundRequest:
     usual = {"name": name, "lessons": lessons_of(found, SAMPLES), "plan": plan(found), "suppressed": HELD}
-    return Job(**{**usual, **changed})  # type: ignore[arg-type]
+    return RoundRequest(**{**usual, **changed})  # type: ignore[arg-type]
 
 
 def test_a_round_is_saved_whole_with_its_control_and_reads_back(rounds: Rounds) -> None:

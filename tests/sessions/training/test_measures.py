@@ -16,15 +16,15 @@ from sessions.files.tensor_file import Tensors, digest, read, written
 from sessions.model.opening import OpenModel, adopt
 from sessions.store import Store
 from sessions.training.comparing import compared
-from sessions.training.findings import Plan, Step, by_layer, epochs_of, shares
+from sessions.training.findings import TrainingPlan, TrainingStep, by_layer, epochs_of, shares
 from sessions.training.gradients import ModuleGradients
-from sessions.training.learning import Learner, State, adapted, learn
+from sessions.training.learning import Learner, TrainingState, adapted, learn
 from sessions.training.projections import modules_of
 from sessions.training.recruits import Absorbing
 from sessions.training.round import Rounds
 from sessions.training.samples import Lesson, Sample, lessons_of
-from sessions.training.training import Job, train
-from sessions.training.unfinished import Begun, Unfinished, data_of
+from sessions.training.training import RoundRequest, train
+from sessions.training.unfinished import BegunRound, Unfinished, data_of
 from tests.families import tiny, tiny_tokenizer
 from tests.rounds import kept
 
@@ -39,8 +39,8 @@ def opened(family: str = "llama") -> OpenModel:
     return adopt(tiny(family), tiny_tokenizer(), name=family)
 
 
-def plan(found: OpenModel, **changed: Any) -> Plan:
-    return Plan(**{"modules": modules_of(found.anatomy), "rate": 0.01, "epochs": 2, "rank": 4, **changed})
+def plan(found: OpenModel, **changed: Any) -> TrainingPlan:
+    return TrainingPlan(**{"modules": modules_of(found.anatomy), "rate": 0.01, "epochs": 2, "rank": 4, **changed})
 
 
 def plain_loss(found: OpenModel, lesson: Lesson) -> float:
@@ -77,14 +77,14 @@ def test_an_epoch_has_the_loss_of_each_sample_before_the_step_it_was_in(batch: i
 
 def test_an_epoch_that_ended_early_says_which_samples_it_did_not_meet() -> None:
     curve = [
-        Step((1,), 4.0, 1.0, (4.0,), (5.0,)),
-        Step((0,), 2.0, 1.0, (2.0,), (3.0,)),
-        Step((1,), 1.0, 1.0, (1.0,), (2.0,)),
+        TrainingStep((1,), 4.0, 1.0, (4.0,), (5.0,)),
+        TrainingStep((0,), 2.0, 1.0, (2.0,), (3.0,)),
+        TrainingStep((1,), 1.0, 1.0, (1.0,), (2.0,)),
     ]
     whole, broken = epochs_of(curve, 2)
     assert (whole.losses, whole.loss, whole.plain_loss) == ((2.0, 4.0), 3.0, 4.0)
     assert (broken.losses, broken.plain_losses, broken.loss) == ((None, 1.0), (None, 2.0), 1.0)
-    assert epochs_of([Step((0,), 4.0, 1.0)], 1) == ()  # a step that was kept before steps said so
+    assert epochs_of([TrainingStep((0,), 4.0, 1.0)], 1) == ()  # a step that was kept before steps said so
 
 
 @pytest.mark.parametrize("family", ["llama", "phi3", "gpt2", "gemma3"])
@@ -92,7 +92,7 @@ def test_gradient_is_kept_by_kind_of_projection_and_layer_as_plain_peft_has_it(f
     """After one step B has moved and A has a gradient: the norms of the second step are the sum minus the first."""
     found = opened(family)
     lessons, wanted = lessons_of(found, SAMPLES[:1]), plan(found, epochs=1)
-    state = State()
+    state = TrainingState()
     with adapted(found, wanted) as learner:
         expected = _norms(learner, lessons[0], state)
         again = _norms(learner, lessons[0], state)
@@ -105,7 +105,7 @@ def test_gradient_is_kept_by_kind_of_projection_and_layer_as_plain_peft_has_it(f
         assert row.tolist() == pytest.approx([expected[kind, layer] + again[kind, layer] for layer in range(len(row))])
 
 
-def _norms(learner: Learner, lesson: Lesson, state: State) -> dict[tuple[str, int], float]:
+def _norms(learner: Learner, lesson: Lesson, state: TrainingState) -> dict[tuple[str, int], float]:
     """The norms of what a step leaves, by name and not by wrapper."""
     with learner.running((), state.absorbing, None):
         learner.gradients([lesson], state)
@@ -138,8 +138,10 @@ def test_a_killed_round_goes_on_to_the_same_gradient_and_epochs(tmp_path: Path) 
     assert (gone_on.plain_initial, gone_on.plain_final) == (whole.plain_initial, whole.plain_final)
 
 
-def _killed(folder: Path, found: OpenModel, lessons: tuple[Lesson, ...], wanted: Plan, after: int) -> Unfinished:
-    begun = Begun(model="m", dtype="float32", plan=wanted, data=data_of(lessons))
+def _killed(
+    folder: Path, found: OpenModel, lessons: tuple[Lesson, ...], wanted: TrainingPlan, after: int
+) -> Unfinished:
+    begun = BegunRound(model="m", dtype="float32", plan=wanted, data=data_of(lessons))
     unfinished = Unfinished(folder / "one.safetensors", begun)
     steps = learn(found, lessons, wanted, keep=unfinished.write)
     for event in steps:
@@ -176,7 +178,7 @@ def _as_before(path: Path) -> None:
 
 def test_a_round_is_kept_with_its_plain_losses_its_epochs_and_its_gradient(tmp_path: Path) -> None:
     found, rounds = opened(), Rounds(Store(tmp_path))
-    finished(train(found, rounds, Job(name="one", lessons=lessons_of(found, SAMPLES), plan=plan(found))))
+    finished(train(found, rounds, RoundRequest(name="one", lessons=lessons_of(found, SAMPLES), plan=plan(found))))
     outcome = rounds.load("one").outcome
     assert outcome.weighs
     assert len(outcome.plain_initial) == len(outcome.plain_final) == len(outcome.epochs[1].losses) == 3
@@ -189,7 +191,7 @@ def test_a_round_that_was_kept_before_opens_and_compares(tmp_path: Path) -> None
     """`round.json` as an earlier commit wrote it: nothing of plain losses, epochs and gradient."""
     found, rounds = opened(), Rounds(Store(tmp_path))
     kept(Store(tmp_path), found, "old")
-    finished(train(found, rounds, Job(name="new", lessons=lessons_of(found, SAMPLES), plan=plan(found))))
+    finished(train(found, rounds, RoundRequest(name="new", lessons=lessons_of(found, SAMPLES), plan=plan(found))))
     path = rounds.path("old") / "round.json"
     said = json.loads(path.read_text())
     for name in ("plain_initial", "plain_final", "epochs", "gradient"):
@@ -229,8 +231,8 @@ def test_a_round_whose_measures_do_not_fit_together_is_refused(
 def test_two_rounds_share_what_they_share_and_one_is_just_like_itself(tmp_path: Path) -> None:
     found, rounds = opened(), Rounds(Store(tmp_path))
     lessons = lessons_of(found, SAMPLES)
-    finished(train(found, rounds, Job(name="one", lessons=lessons, plan=plan(found))))
-    finished(train(found, rounds, Job(name="two", lessons=lessons, plan=plan(found, modules=("down_proj",)))))
+    finished(train(found, rounds, RoundRequest(name="one", lessons=lessons, plan=plan(found))))
+    finished(train(found, rounds, RoundRequest(name="two", lessons=lessons, plan=plan(found, modules=("down_proj",)))))
     one, two = rounds.load("one"), rounds.load("two")
     same = compared(one, one, 100)
     assert same.cosine == pytest.approx(1.0) and same.jaccard == 1.0 and same.by_chance == pytest.approx(9.0)

@@ -12,8 +12,8 @@ from sessions.events import finished
 from sessions.model.opening import OpenModel, adopt
 from sessions.model.units import Neuron
 from sessions.texts.sample_files import Sample
-from sessions.training.findings import Plan
-from sessions.training.learning import Trained, learn
+from sessions.training.findings import TrainingPlan
+from sessions.training.learning import TrainedRound, learn
 from sessions.training.losses import loss_of
 from sessions.training.samples import lessons_of
 from sessions.training.targeted import targets_of
@@ -22,14 +22,14 @@ from tests.sessions.training.test_learning import fingerprint
 
 SAMPLES = (Sample(prompt="abc", reply="fed"), Sample(prompt="hij klm", reply="nop"))
 CHOSEN = (Neuron(0, 3), Neuron(1, 40), Neuron(1, 2), Neuron(2, 9))
-PLAN = Plan(modules=(), rate=0.05, epochs=4, decay=0.0, neurons=CHOSEN)
+PLAN = TrainingPlan(modules=(), rate=0.05, epochs=4, decay=0.0, neurons=CHOSEN)
 
 
 def opened(family: str = "llama") -> OpenModel:
     return adopt(tiny(family), tiny_tokenizer(), name=family)
 
 
-def trained(found: OpenModel, plan: Plan = PLAN, **more: object) -> Trained:
+def trained(found: OpenModel, plan: TrainingPlan = PLAN, **more: object) -> TrainedRound:
     return finished(learn(found, lessons_of(found, SAMPLES), plan, **more))  # type: ignore[arg-type]
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from sessions.model.units import Neuron
 from sessions.training.chart import drawn
-from sessions.training.findings import Outcome, Plan, Round
+from sessions.training.findings import Outcome, Round, TrainingPlan
 from sessions.training.trajectory import trajectory
 
 BEGAN = 4.0
@@ -23,7 +23,7 @@ def round_(number: int, final: float, control: float | None = 1.0, *, initial: f
         created="",
         seconds=1.0,
         versions={},
-        plan=Plan(modules=("down_proj",)),
+        plan=TrainingPlan(modules=("down_proj",)),
         data="",
         samples=("a", "b"),
         suppressed=held,

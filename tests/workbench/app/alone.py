@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 from textual.app import App, ComposeResult
 from textual.pilot import Pilot
 
-from workbench.app.board import EVERYTHING, Board
 from workbench.app.pane import Pane
+from workbench.app.session_view import EVERYTHING, SessionView
 
 SIZES = ((80, 24), (160, 48))
 
@@ -19,7 +19,7 @@ class Alone(App[None]):
 
     ENABLE_COMMAND_PALETTE = False
 
-    def __init__(self, pane: Pane, board: Board) -> None:
+    def __init__(self, pane: Pane, board: SessionView) -> None:
         super().__init__()
         self.pane, self.board = pane, board
         self.typed: list[str] = []
@@ -44,7 +44,10 @@ class Alone(App[None]):
 
 
 def alone(
-    pane: Pane, board: Board, then: Callable[[Alone, Pilot[None]], Awaitable[None]], size: tuple[int, int] = (80, 24)
+    pane: Pane,
+    board: SessionView,
+    then: Callable[[Alone, Pilot[None]], Awaitable[None]],
+    size: tuple[int, int] = (80, 24),
 ) -> Alone:
     """Show the pane the board, and go on with that."""
     app = Alone(pane, board)

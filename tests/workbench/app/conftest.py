@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from workbench.app.board import Board
-from workbench.app.hearing import Heard, heard
+from workbench.app.host_listener import Heard, heard
+from workbench.app.session_view import SessionView
 from workbench.host.messages import read_reply
 
 RECORDED = Path(__file__).parents[2] / "data" / "app" / "capital.jsonl"
@@ -21,9 +21,9 @@ def recorded() -> list[Heard]:
 
 
 @pytest.fixture
-def board(recorded: list[Heard]) -> Board:
+def board(recorded: list[Heard]) -> SessionView:
     """A board at the end of it."""
-    board = Board()
+    board = SessionView()
     for each in recorded:
         board.feed(each)
     return board

@@ -11,8 +11,8 @@ from textual.keys import _character_to_key
 from textual.pilot import Pilot
 
 from workbench.app.app import WorkbenchApp
-from workbench.app.board import EVERYTHING
-from workbench.app.hearing import Heard
+from workbench.app.host_listener import Heard
+from workbench.app.session_view import EVERYTHING
 from workbench.app.shell import Shell
 
 

@@ -10,9 +10,9 @@ from textual.pilot import Pilot
 
 from sessions.events import Event
 from tests.workbench.app.alone import Alone, alone, press
-from workbench.app.board import Board
-from workbench.app.hearing import Heard, Told
+from workbench.app.host_listener import Heard, Told
 from workbench.app.pane import Pane
+from workbench.app.session_view import SessionView
 from workbench.host.messages import Finished
 
 
@@ -22,18 +22,18 @@ def about(ticket: str, *events: Event, end: bool = False) -> list[Heard]:
     return [*told, Finished(number=1, ticket=ticket, author="me")] if end else told
 
 
-def fed(heard: Iterable[Heard]) -> Board:
+def fed(heard: Iterable[Heard]) -> SessionView:
     """A board of a host that is well, which has said all this."""
-    board = Board()
+    board = SessionView()
     board.host = ""
     for each in heard:
         board.feed(each)
     return board
 
 
-def until(heard: Iterable[Heard], line: str, whole: bool = True) -> Board:
+def until(heard: Iterable[Heard], line: str, whole: bool = True) -> SessionView:
     """A board that has heard everything until a line that starts so has ended or, if not `whole`, said some words."""
-    board = Board()
+    board = SessionView()
     for each in heard:
         board.feed(each)
         last = board.entries[-1] if board.entries else None
@@ -42,7 +42,7 @@ def until(heard: Iterable[Heard], line: str, whole: bool = True) -> Board:
     raise AssertionError(f"nothing was heard of {line}")
 
 
-def tell(pane: Pane, board: Board, *heard: Heard) -> None:
+def tell(pane: Pane, board: SessionView, *heard: Heard) -> None:
     """Let the board hear more, and show the pane what changed."""
     for each in heard:
         pane.show(board, board.feed(each))
@@ -55,7 +55,7 @@ def rows(pane: Pane) -> list[str]:
     return [line.text.rstrip() for line in found]
 
 
-def shown(pane: Pane, board: Board, size: tuple[int, int] = (80, 20), *keys: str) -> list[str]:
+def shown(pane: Pane, board: SessionView, size: tuple[int, int] = (80, 20), *keys: str) -> list[str]:
     """The rows of a pane that has the screen for itself, after some keys."""
     found: list[str] = []
 

@@ -27,12 +27,12 @@ from tests.workbench.host.conftest import (  # the fixtures among them are used 
 )
 from workbench.app import copying
 from workbench.app.app import WorkbenchApp
-from workbench.app.board import Board
-from workbench.app.hearing import Heard
+from workbench.app.host_listener import Heard
 from workbench.app.layout import GRID, JOBS, LETTERS, LINE, PROMPT, planned
+from workbench.app.session_view import SessionView
 from workbench.app.shell import PANES
 from workbench.host.client import Client
-from workbench.host.places import Place
+from workbench.host.places import HostPaths
 from workbench.host.starting import kill
 
 # Where everything stands
@@ -321,7 +321,7 @@ async def entered(pilot: Pilot[str], app: WorkbenchApp, line: str) -> None:
 def test_who_comes_late_sees_what_who_was_there_sees(own_home: Path, tiny_folder: Path) -> None:  # noqa: F811
     early = WorkbenchApp("one", own_home, str(tiny_folder), theme="dark")
     shown: list[list[str]] = []
-    boards: list[Board] = []
+    boards: list[SessionView] = []
 
     async def all_of_it(pilot: Pilot[str]) -> None:
         await until(pilot, lambda: early.board.state.model and idle(early), 60)
@@ -403,7 +403,7 @@ def test_a_line_for_a_host_that_is_gone_is_sent_when_it_is_back(ready: Client) -
 
 def test_the_host_can_be_ended_from_the_palette_and_comes_back_as_it_was(ready: Client) -> None:  # noqa: F811
     done(ready, "discover --top 20")
-    app, place = WorkbenchApp("one", ready.home, theme="dark"), Place(ready.home, "one")
+    app, place = WorkbenchApp("one", ready.home, theme="dark"), HostPaths(ready.home, "one")
 
     async def steps(pilot: Pilot[str]) -> None:
         await until(pilot, lambda: idle(app) and app.board.circuit is not None)

@@ -13,19 +13,19 @@ from msgspec import structs
 from sessions.atlas.findings import Peak
 from sessions.events import Failed, Progress, Result, Started, State, Text
 from sessions.results import Deleted
-from workbench.app.board import EVERYTHING, Board, Facet
-from workbench.app.hearing import Gone, Heard, Told
+from workbench.app.host_listener import Gone, Heard, Told
+from workbench.app.session_view import EVERYTHING, Facet, SessionView
 from workbench.host.messages import JOURNAL_TICKET, Finished, Queued, Welcome
 
 
-def fed(heard: Iterable[Heard]) -> Board:
-    board = Board()
+def fed(heard: Iterable[Heard]) -> SessionView:
+    board = SessionView()
     for each in heard:
         board.feed(each)
     return board
 
 
-def known(board: Board) -> dict[str, Any]:
+def known(board: SessionView) -> dict[str, Any]:
     """Everything on a board but how often each entry has changed."""
     found = dict(vars(board))
     found["entries"] = [asdict(replace(entry, version=0)) for entry in board.entries]
@@ -42,7 +42,7 @@ def about(ticket: str, *events: Any, end: bool = True) -> list[Heard]:
     return [*told, Finished(number=1, ticket=ticket, author="me")] if end else told
 
 
-def test_the_main_job_is_all_there(board: Board) -> None:
+def test_the_main_job_is_all_there(board: SessionView) -> None:
     assert [entry.line.split()[0] for entry in board.entries[:9]] == [
         "model", "set", "prompt", "generate", "seed", "top", "discover", "neurons", "ablate",
     ]  # fmt: skip
@@ -54,13 +54,15 @@ def test_the_main_job_is_all_there(board: Board) -> None:
     assert (board.running, board.waiting, board.host) == (None, [], "")
 
 
-def test_texts_that_were_streamed_are_those_of_the_result(board: Board) -> None:
+def test_texts_that_were_streamed_are_those_of_the_result(board: SessionView) -> None:
     assert board.arms is not None and board.arms.value is not None
     for arm in board.arms.value.arms:  # type: ignore[attr-defined]
         assert board.arms.texts[arm.name] == arm.text
 
 
-def test_who_comes_when_the_texts_are_no_longer_kept_knows_the_results(recorded: list[Heard], board: Board) -> None:
+def test_who_comes_when_the_texts_are_no_longer_kept_knows_the_results(
+    recorded: list[Heard], board: SessionView
+) -> None:
     lasting = [each for each in recorded if not (isinstance(each, Told) and isinstance(each.event, Text | Progress))]
     late = fed(lasting)
     for entry in board.entries:
@@ -129,7 +131,7 @@ def test_who_attaches_again_to_the_same_host_hears_it_once(recorded: list[Heard]
     assert known(fed([*recorded, Gone("the line dropped"), *recorded])) == known(fed(recorded))
 
 
-def test_what_an_atlas_said_is_forgotten_when_another_one_is_in_use(board: Board) -> None:
+def test_what_an_atlas_said_is_forgotten_when_another_one_is_in_use(board: SessionView) -> None:
     place, row = next(iter(board.rows.items()))
     known = structs.replace(row, peak=Peak(value=2.5, document=0, position=3, token=" is"), rate=0.01)
     board.feed(Told("a", "me", structs.replace(board.state, atlas="small")))

@@ -15,25 +15,25 @@ from sessions.directions.findings import Reads
 from sessions.model.units import Neuron
 from sessions.results import NeuronRow
 from tests.workbench.app.alone import SIZES, Alone, alone, lines, press, rest
-from workbench.app.board import Board, Entry, Facet
-from workbench.app.panes.card import NeuronCard
+from workbench.app.panes.card import NeuronCardScreen
 from workbench.app.panes.neurons import NeuronsPane
+from workbench.app.session_view import Facet, HistoryEntry, SessionView
 from workbench.writing import aim, quoted, signed
 
 
 @pytest.fixture
-def circuit(board: Board) -> Circuit:
+def circuit(board: SessionView) -> Circuit:
     assert board.circuit is not None
     return board.circuit
 
 
-def card(app: Alone) -> NeuronCard:
-    assert isinstance(app.screen, NeuronCard)
+def card(app: Alone) -> NeuronCardScreen:
+    assert isinstance(app.screen, NeuronCardScreen)
     return app.screen
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_a_card_says_everything_about_a_neuron(board: Board, circuit: Circuit, size: tuple[int, int]) -> None:
+def test_a_card_says_everything_about_a_neuron(board: SessionView, circuit: Circuit, size: tuple[int, int]) -> None:
     neuron = circuit.neurons[0]
     row = board.rows[neuron.place]
 
@@ -59,7 +59,7 @@ def test_a_card_says_everything_about_a_neuron(board: Board, circuit: Circuit, s
     alone(NeuronsPane(), board, then, size)
 
 
-def test_unknown_tokens_are_asked_for_once_and_fill_in_when_they_come(board: Board, circuit: Circuit) -> None:
+def test_unknown_tokens_are_asked_for_once_and_fill_in_when_they_come(board: SessionView, circuit: Circuit) -> None:
     neuron = circuit.neurons[100]
 
     async def then(app: Alone, pilot: Pilot[None]) -> None:
@@ -80,9 +80,9 @@ def test_unknown_tokens_are_asked_for_once_and_fill_in_when_they_come(board: Boa
 
 
 @pytest.mark.parametrize("hindrance", ["busy", "no model", "no host"])
-def test_nothing_is_asked_for_that_would_have_to_wait(board: Board, circuit: Circuit, hindrance: str) -> None:
+def test_nothing_is_asked_for_that_would_have_to_wait(board: SessionView, circuit: Circuit, hindrance: str) -> None:
     if hindrance == "busy":
-        board.running = Entry("sweep", "me", "1")
+        board.running = HistoryEntry("sweep", "me", "1")
     elif hindrance == "no model":
         board.state = structs.replace(board.state, model="")
     else:
@@ -100,7 +100,7 @@ def test_nothing_is_asked_for_that_would_have_to_wait(board: Board, circuit: Cir
     alone(NeuronsPane(), board, then)
 
 
-def test_one_goes_from_card_to_card_in_the_order_of_the_table(board: Board, circuit: Circuit) -> None:
+def test_one_goes_from_card_to_card_in_the_order_of_the_table(board: SessionView, circuit: Circuit) -> None:
     async def then(app: Alone, pilot: Pilot[None]) -> None:
         await press(pilot, "/", *"L24", "enter", "enter")
         wanted = [neuron for neuron in circuit.neurons if neuron.layer == 24]
@@ -117,39 +117,39 @@ def test_one_goes_from_card_to_card_in_the_order_of_the_table(board: Board, circ
     alone(NeuronsPane(), board, then)
 
 
-def test_letters_and_copying_work_on_the_card(board: Board, circuit: Circuit) -> None:
+def test_letters_and_copying_work_on_the_card(board: SessionView, circuit: Circuit) -> None:
     async def then(app: Alone, pilot: Pilot[None]) -> None:
         await press(pilot, "enter", "y")
         assert app.copied == [card(app).text()]
         assert str(circuit.neurons[0]) in app.copied[0]
         await press(pilot, "m")
         assert app.typed == [f"amplify {circuit.neurons[0]} "]
-        assert not isinstance(app.screen, NeuronCard)
+        assert not isinstance(app.screen, NeuronCardScreen)
 
     alone(NeuronsPane(), board, then)
 
 
 @pytest.mark.parametrize("key", ["escape", "enter", "q"])
-def test_a_card_closes(board: Board, key: str) -> None:
+def test_a_card_closes(board: SessionView, key: str) -> None:
     async def then(app: Alone, pilot: Pilot[None]) -> None:
         await press(pilot, "enter", key)
-        assert not isinstance(app.screen, NeuronCard)
+        assert not isinstance(app.screen, NeuronCardScreen)
 
     alone(NeuronsPane(), board, then)
 
 
-def test_a_card_closes_when_its_circuit_is_gone(board: Board, circuit: Circuit) -> None:
+def test_a_card_closes_when_its_circuit_is_gone(board: SessionView, circuit: Circuit) -> None:
     async def then(app: Alone, pilot: Pilot[None]) -> None:
         await press(pilot, "enter")
         board.circuit = circuit.with_neurons(circuit.neurons[1:], "rest")
         card(app).show(board, Facet.CIRCUIT)
         await rest(pilot)
-        assert not isinstance(app.screen, NeuronCard)
+        assert not isinstance(app.screen, NeuronCardScreen)
 
     alone(NeuronsPane(), board, then)
 
 
-def test_the_same_neuron_at_other_positions_is_named(board: Board, circuit: Circuit) -> None:
+def test_the_same_neuron_at_other_positions_is_named(board: SessionView, circuit: Circuit) -> None:
     neurons = (Neuron(3, 5, 41, 1.0), Neuron(3, 5, 40, -0.25), Neuron(3, 5, None, 0.5), Neuron(2, 5, 41, 2.0))
     board.circuit = structs.replace(circuit, neurons=neurons)
 
@@ -165,7 +165,7 @@ def test_the_same_neuron_at_other_positions_is_named(board: Board, circuit: Circ
     alone(NeuronsPane(), board, then)
 
 
-def test_a_card_fits_into_forty_by_ten_and_its_text_scrolls(board: Board) -> None:
+def test_a_card_fits_into_forty_by_ten_and_its_text_scrolls(board: SessionView) -> None:
     async def then(app: Alone, pilot: Pilot[None]) -> None:
         await press(pilot, "enter")
         assert any("token" in line for line in lines(app))
@@ -175,7 +175,7 @@ def test_a_card_fits_into_forty_by_ten_and_its_text_scrolls(board: Board) -> Non
     alone(NeuronsPane(), board, then, (40, 10))
 
 
-def test_n_asks_for_all_there_is_to_know_and_shows_it(board: Board, circuit: Circuit) -> None:
+def test_n_asks_for_all_there_is_to_know_and_shows_it(board: SessionView, circuit: Circuit) -> None:
     neuron = circuit.neurons[0]
     told = results.NeuronCard(
         neuron=neuron,
@@ -214,7 +214,7 @@ def test_n_asks_for_all_there_is_to_know_and_shows_it(board: Board, circuit: Cir
     alone(NeuronsPane(), board, then)
 
 
-def test_a_card_says_what_woke_the_neuron_over_a_corpus(board: Board, circuit: Circuit) -> None:
+def test_a_card_says_what_woke_the_neuron_over_a_corpus(board: SessionView, circuit: Circuit) -> None:
     neuron = circuit.neurons[0]
     peak = Peak(value=-28.0, document=6, position=26, token=" i[b]s", before=(" of", " Texas"), after=(" Austin",))
     board.rows[neuron.place] = structs.replace(board.rows[neuron.place], peak=peak, rate=0.005)

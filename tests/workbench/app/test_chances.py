@@ -13,14 +13,14 @@ from sessions.model.info import Encoded, Prompt, TokenChance
 from sessions.results import Distribution
 from tests.workbench.app.alone import Alone, alone, press
 from tests.workbench.app.telling import about, fed, rows, shown, until
-from workbench.app.board import Board
-from workbench.app.hearing import Heard
+from workbench.app.host_listener import Heard
 from workbench.app.panes.chances import ChancesPane
+from workbench.app.session_view import SessionView
 
 ENCODED = Encoded(prompt=Prompt(text="Hello"), text="Hello", ids=(1,), tokens=("Hello",), bos=0, templated=False)
 
 
-def distribution(*texts: str) -> Board:
+def distribution(*texts: str) -> SessionView:
     """A board with a distribution over these tokens."""
     chances = tuple(TokenChance(n, text, 1 / (n + 2), -float(n), n + 1) for n, text in enumerate(texts))
     return fed(about("a", Started("", "top"), Result(Distribution(encoded=ENCODED, chances=chances)), end=True))
@@ -42,7 +42,7 @@ def test_a_text_generated_shows_its_first_token_s_chances(recorded: list[Heard])
     assert shown(ChancesPane(), until(recorded, "generate"), (34, 9))[0].startswith(' 1 "The"         0.681 █')
 
 
-def test_a_comparison_shows_before_above_after_with_the_target_marked(board: Board) -> None:
+def test_a_comparison_shows_before_above_after_with_the_target_marked(board: SessionView) -> None:
     text = shown(ChancesPane(), board, (34, 12))
     assert text[0].startswith("baseline/ablated  ● target")
     at = text.index('● " Austin"    0.609 ███████▉')
@@ -50,14 +50,14 @@ def test_a_comparison_shows_before_above_after_with_the_target_marked(board: Boa
     assert any(row.startswith('○ " Houston"') for row in text)
 
 
-def test_with_more_room_before_and_after_stand_side_by_side(board: Board) -> None:
+def test_with_more_room_before_and_after_stand_side_by_side(board: SessionView) -> None:
     text = shown(ChancesPane(), board, (80, 12))
     assert text[0].split() == ["baseline", "ablated", "change"]
     row = next(row for row in text if row.startswith('● " Austin"'))
     assert row.split() == ["●", '"', 'Austin"', "0.609", "███████▎", "1e-05", "▏", "-0.609", "target"]
 
 
-def test_the_cursor_is_on_a_token_which_enter_discovers(board: Board) -> None:
+def test_the_cursor_is_on_a_token_which_enter_discovers(board: SessionView) -> None:
     pane = ChancesPane()
 
     async def steps(app: Alone, pilot: Pilot[None]) -> None:
@@ -86,7 +86,7 @@ def test_nothing_known_yet_says_how_to_ask() -> None:
     assert "  top" in shown(ChancesPane(), fed([]), (34, 9))
 
 
-def test_everything_can_be_taken_out_as_text(board: Board) -> None:
+def test_everything_can_be_taken_out_as_text(board: SessionView) -> None:
     pane = ChancesPane()
     shown(pane, board, (34, 8))
     assert '● " Austin"' in pane.text() and len(pane.text().splitlines()) > 10

@@ -11,17 +11,17 @@ from sessions.model.info import Prompt, Token
 from sessions.model.target import Target
 from sessions.model.units import Neuron
 from sessions.results import Discovered
-from sessions.texts.prompt_files import Asked
+from sessions.texts.prompt_files import PromptRecord
 from tests.circuits import circuit_of
 from tests.workbench.app.alone import SIZES, Alone, alone, lines, press
 from tests.workbench.app.telling import about, fed
-from workbench.app.board import Board
 from workbench.app.pane import Pane
 from workbench.app.panes.layers import LayersPane
 from workbench.app.panes.neurons import NeuronsPane
 from workbench.app.panes.state import StatePane
+from workbench.app.session_view import SessionView
 
-_PROMPTS = tuple(Asked(prompt=text, target=" are") for text in ("The keys", "The dogs"))
+_PROMPTS = tuple(PromptRecord(prompt=text, target=" are") for text in ("The keys", "The dogs"))
 _BARE = {"prompt": Prompt(text=""), "ids": (), "prompts": _PROMPTS}
 COLLAPSED = circuit_of(
     [Neuron(2, 5, None, 1.5, 2.0, 1.25), Neuron(0, 7, None, -0.5, 1.0, -0.25)],
@@ -48,7 +48,7 @@ CONTRAST = circuit_of(
 )
 
 
-def _board(circuit: Circuit) -> Board:
+def _board(circuit: Circuit) -> SessionView:
     held = State(model="smollm2", dtype="float32", device="cpu", circuit="unnamed", circuit_size=len(circuit))
     return fed(about("a", Result(Discovered(circuit=circuit, candidates=100)), held, end=True))
 

@@ -20,9 +20,9 @@ from sessions.model.target import Target
 from sessions.model.units import Neuron
 from sessions.results import NeuronRow
 from tests.circuits import circuit_of
-from workbench.app.board import Board
-from workbench.app.columns import RANK, Columns, Filter, Sort
+from workbench.app.columns import RANK, CircuitColumns, Filter, Sort
 from workbench.app.composing import LETTERS, letters, line
+from workbench.app.session_view import SessionView
 
 WIDTH, LAYERS = 40, 6
 TOKENS = (" the", "Austin", " the", "\n", "\udc80", "日本")
@@ -122,7 +122,7 @@ def test_sorting_loses_nothing_keeps_the_order_of_equals_and_puts_what_is_missin
     found: Circuit, key: str, down: bool, every: int
 ) -> None:
     rows = known(found, every)
-    order = Columns(found).arranged(Sort(key, down), Filter(), rows)
+    order = CircuitColumns(found).arranged(Sort(key, down), Filter(), rows)
     got = list(range(len(found))) if order is None else order.tolist()
     if key == RANK:
         assert got == sorted(range(len(found)), reverse=down)
@@ -157,7 +157,7 @@ def test_a_filter_shows_exactly_the_neurons_that_pass_it(
 ) -> None:
     rows = known(found, every)
     marks = data.draw(st.sets(st.integers(0, len(found) - 1)))
-    order = Columns(found).arranged(Sort(), Filter.read(" ".join(words)), rows, marks)
+    order = CircuitColumns(found).arranged(Sort(), Filter.read(" ".join(words)), rows, marks)
     got = list(range(len(found))) if order is None else order.tolist()
     assert got == [row for row in range(len(found)) if passes(found, row, words, rows, marks)]
 
@@ -165,7 +165,7 @@ def test_a_filter_shows_exactly_the_neurons_that_pass_it(
 @settings(deadline=None)
 @given(CIRCUITS, st.sampled_from(KEYS), st.booleans(), st.sampled_from([*NUMBERS, *TEXTS]))
 def test_what_passes_a_filter_keeps_the_order(found: Circuit, key: str, down: bool, word: str) -> None:
-    columns, rows = Columns(found), known(found, 2)
+    columns, rows = CircuitColumns(found), known(found, 2)
     every = columns.arranged(Sort(key, down), Filter(), rows)
     passing = columns.arranged(Sort(), Filter.read(word), rows)
     assert passing is not None
@@ -184,7 +184,7 @@ def test_half_a_word_hides_nothing_that_it_may_still_mean(half: str) -> None:
 @settings(deadline=None)
 @given(CIRCUITS, st.text(max_size=12), st.text(max_size=6))
 def test_any_text_is_a_filter_and_a_further_word_of_text_only_narrows_it(found: Circuit, text: str, more: str) -> None:
-    columns = Columns(found)
+    columns = CircuitColumns(found)
     before = columns.mask(Filter.read(text), {})
     quoted = '"' + more.replace('"', "") + '"'
     closed = text + '"' if text.count('"') % 2 else text
@@ -223,7 +223,7 @@ def test_a_line_about_marked_neurons_is_a_command_that_changes_exactly_these_whe
     assert {neuron.place for neuron in meant} == {found.neurons[row].place for row in rows}
 
 
-def test_of_marked_neurons_inject_is_told_to_watch_them(board: Board) -> None:
+def test_of_marked_neurons_inject_is_told_to_watch_them(board: SessionView) -> None:
     assert board.circuit is not None
     first, second = (Neuron(*neuron.site) for neuron in board.circuit.neurons[:2])
     composed = line("inject", board.circuit, {0, 1})
@@ -232,7 +232,7 @@ def test_of_marked_neurons_inject_is_told_to_watch_them(board: Board) -> None:
     assert watched == f"{first},{second}"
 
 
-def test_many_neurons_are_named_in_a_few_words(board: Board) -> None:
+def test_many_neurons_are_named_in_a_few_words(board: SessionView) -> None:
     found = board.circuit
     assert found is not None
     of_layer = {row for row, neuron in enumerate(found.neurons) if neuron.layer == 29}
@@ -244,7 +244,7 @@ def test_many_neurons_are_named_in_a_few_words(board: Board) -> None:
     assert line("amplify", found, [0, 7]) == f"amplify {found.neurons[0]},{found.neurons[7]} "
 
 
-def test_too_many_neurons_that_nothing_short_describes_are_not_written_out(board: Board) -> None:
+def test_too_many_neurons_that_nothing_short_describes_are_not_written_out(board: SessionView) -> None:
     neurons = tuple(Neuron(row % 7, row, row % 5) for row in range(9000))
     assert board.circuit is not None
     found = structs.replace(board.circuit, neurons=neurons)
@@ -262,6 +262,6 @@ def test_the_verbs_of_the_issue_have_their_letters() -> None:
 
 
 def test_sums_leave_out_what_is_not_known() -> None:
-    columns = Columns(circuit((Neuron(0, 1, 0, 1.5), Neuron(0, 2, 0), Neuron(1, 2, 0, -0.5))))
+    columns = CircuitColumns(circuit((Neuron(0, 1, 0, 1.5), Neuron(0, 2, 0), Neuron(1, 2, 0, -0.5))))
     assert columns.total(columns.layers == 0) == (2, 1.5)
     assert math.isnan(columns.attributions[1])

@@ -14,7 +14,7 @@ from commands.grammar import VERBS
 from tests.workbench.app.alone import lines
 from tests.workbench.app.still import Still, played, typed, until
 from workbench.app.bars import Remark
-from workbench.app.entry import LONGEST
+from workbench.app.line_input import LONGEST
 from workbench.history import History
 
 

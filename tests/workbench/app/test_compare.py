@@ -13,12 +13,12 @@ from sessions.events import Failed, Result, Started, Text
 from sessions.results import Compared, Injected, Swept
 from tests.workbench.app.alone import Alone, alone, press
 from tests.workbench.app.telling import about, fed, rows, shown, tell, until, watched
-from workbench.app.board import Board
-from workbench.app.chart import Curve
+from workbench.app.chart import CurveChart
 from workbench.app.differing import Leaving, differing, enclosed
-from workbench.app.hearing import Heard
+from workbench.app.host_listener import Heard
 from workbench.app.panes.chances import ChancesPane
 from workbench.app.panes.compare import ComparePane
+from workbench.app.session_view import SessionView
 from workbench.writing import quoted
 
 WORDS = st.lists(
@@ -26,7 +26,7 @@ WORDS = st.lists(
 )
 
 
-def with_texts(recorded: list[Heard], *texts: str) -> Board:
+def with_texts(recorded: list[Heard], *texts: str) -> SessionView:
     """A board on which these are compared."""
     board = until(recorded, "ablate")
     assert board.arms is not None and isinstance(board.arms.value, Compared)
@@ -35,7 +35,7 @@ def with_texts(recorded: list[Heard], *texts: str) -> Board:
     return board
 
 
-def test_texts_stand_side_by_side_where_there_is_room(board: Board) -> None:
+def test_texts_stand_side_by_side_where_there_is_room(board: SessionView) -> None:
     text = shown(ComparePane(), board, (100, 10))
     left, right = ([row.partition("│")[0].rstrip() for row in text], [row.partition("│")[2].strip() for row in text])
     assert left[:3] == ["baseline · target +1.943 · p 0.609", "ended by itself", " ‹Austin.›"]
@@ -47,7 +47,7 @@ def test_texts_stand_side_by_side_where_there_is_room(board: Board) -> None:
 
 
 @pytest.mark.parametrize("width", [50, 80, 99])
-def test_on_a_small_screen_texts_stand_below_each_other(board: Board, width: int) -> None:
+def test_on_a_small_screen_texts_stand_below_each_other(board: SessionView, width: int) -> None:
     text = shown(ComparePane(), board, (width, 12))
     assert text[0].startswith("baseline · target +1.943")
     own = text.index("   ‹Austin.›")
@@ -121,7 +121,7 @@ def test_texts_are_scrolled_together(recorded: list[Heard]) -> None:
     alone(pane, with_texts(recorded, *texts), steps, (100, 10))
 
 
-def test_left_and_right_choose_what_is_copied(board: Board) -> None:
+def test_left_and_right_choose_what_is_copied(board: SessionView) -> None:
     pane = ComparePane()
 
     async def steps(app: Alone, pilot: Pilot[None]) -> None:
@@ -191,7 +191,7 @@ def test_nothing_compared_yet_says_how_to() -> None:
 
 
 def test_the_multipliers_of_a_curve_stand_below_its_points() -> None:
-    drawn = [line.text for line in Curve([(0.0, 0.0), (1.0, 1.0), (4.0, 0.5)], 1).drawn(60, 9)]
+    drawn = [line.text for line in CurveChart([(0.0, 0.0), (1.0, 1.0), (4.0, 0.5)], 1).drawn(60, 9)]
     labels = drawn[-1]
     for point, label in [("●", "[×1]"), ("○", "×4")]:
         place = max(row.rfind(point) for row in drawn)
@@ -206,7 +206,7 @@ def test_the_multipliers_of_a_curve_stand_below_its_points() -> None:
     st.integers(0, 40),
 )
 def test_a_curve_keeps_within_its_cells(points: list[tuple[float, float]], width: int, height: int) -> None:
-    drawn = Curve(sorted(points), 0).drawn(width, height)
+    drawn = CurveChart(sorted(points), 0).drawn(width, height)
     assert len(drawn) <= max(height, 0)
     if width >= 40:
         assert all(line.cell_length <= width for line in drawn[1:])

@@ -14,15 +14,15 @@ from sessions.events import Progress, Result, Started, State
 from sessions.results import Deleted
 from tests.workbench.app.alone import Alone, alone
 from tests.workbench.app.telling import about, fed, rows, shown, tell, watched
-from workbench.app.board import Board
-from workbench.app.hearing import Gone, Heard, Starting
+from workbench.app.host_listener import Gone, Heard, Starting
 from workbench.app.panes.jobs import JobsPane
 from workbench.app.panes.state import StatePane, status
+from workbench.app.session_view import SessionView
 from workbench.host.messages import Busy, Queued, Welcome
 from workbench.writing import inline
 
 
-def running(*lines: str) -> Board:
+def running(*lines: str) -> SessionView:
     """A board on which the first line runs, and the others wait."""
     first, *others = lines
     board = fed(about("0", Started("", first), Progress("prompts", 3, 12, "prompts")))
@@ -111,7 +111,7 @@ def test_a_host_that_is_gone_is_said_with_what_to_do() -> None:
     assert shown(JobsPane(), board, (80, 1)) == ["starting the host …"]
 
 
-def test_the_state_is_all_there(board: Board) -> None:
+def test_the_state_is_all_there(board: SessionView) -> None:
     text = shown(StatePane(), board, (70, 12))
     assert text[:4] == [
         "model    smollm2 · float32 on cpu",
@@ -131,7 +131,7 @@ def test_the_autoencoder_and_the_atlas_in_use_are_named() -> None:
     assert not {"sae", "atlas"} & {line.split()[0] for line in shown(StatePane(), fed([]), (60, 9)) if line}
 
 
-def test_in_a_narrow_column_values_stand_below_their_names(board: Board) -> None:
+def test_in_a_narrow_column_values_stand_below_their_names(board: SessionView) -> None:
     text = shown(StatePane(), board, (20, 30))
     assert text[:6] == ["model", " smollm2", " float32 on cpu", "prompt", " What is the capital", " of Texas?"]
 
@@ -145,7 +145,7 @@ def test_a_circuit_that_only_the_host_knows_has_its_size() -> None:
     assert "circuit  texas · 200 neurons" in shown(StatePane(), board, (60, 6))
 
 
-def test_the_status_line_loses_what_matters_least(board: Board) -> None:
+def test_the_status_line_loses_what_matters_least(board: SessionView) -> None:
     assert status(board, 100).plain == (
         ' smollm2 float32 cpu │ circuit texas 200 │ "What is the capital of Texas?" │ host default'
     )

@@ -15,7 +15,7 @@ from tests.workbench.app.still import Still, played, typed
 from workbench.app import preferences
 from workbench.app.app import WorkbenchApp
 from workbench.app.bindings import bindings_of, by_id, pressed, split
-from workbench.app.hearing import Heard
+from workbench.app.host_listener import Heard
 from workbench.app.keys import KeyScreen
 from workbench.app.palette import Palette
 from workbench.app.themes import DARK, LIGHT, NONE, SIXTEEN, THEMES, suited

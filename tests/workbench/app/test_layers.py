@@ -17,15 +17,15 @@ from sessions.circuits.circuit import Circuit
 from sessions.model.units import Neuron
 from tests.workbench.app.alone import SIZES, Alone, alone, lines, press, rest
 from tests.workbench.app.test_columns import CIRCUITS, TOKENS
-from workbench.app.board import EVERYTHING, Board
-from workbench.app.columns import Columns
-from workbench.app.heat import LESS, MORE, Cell, Heat, axis, drawn_bar, laid_out, scrolled, shade
+from workbench.app.columns import CircuitColumns
+from workbench.app.heat import LESS, MORE, HeatCell, HeatMap, axis, drawn_bar, laid_out, scrolled, shade
 from workbench.app.panes.layers import LayersPane
+from workbench.app.session_view import EVERYTHING, SessionView
 from workbench.writing import quoted, signed
 
 
 @pytest.fixture
-def circuit(board: Board) -> Circuit:
+def circuit(board: SessionView) -> Circuit:
     assert board.circuit is not None
     return board.circuit
 
@@ -45,7 +45,7 @@ def scattered(circuit: Circuit, count: int, layers: int, tokens: int) -> Circuit
 @settings(deadline=None)
 @given(CIRCUITS, st.integers(1, 3))
 def test_every_neuron_is_in_one_cell_and_the_sums_add_up(found: Circuit, span: int) -> None:
-    heat = Heat(columns := Columns(found), columns.attributions)
+    heat = HeatMap(columns := CircuitColumns(found), columns.attributions)
     seen: list[int] = []
     for number in range(max(heat.layers) // span + 1):
         band = range(number * span, (number + 1) * span)
@@ -67,7 +67,7 @@ def test_every_neuron_is_in_one_cell_and_the_sums_add_up(found: Circuit, span: i
 @settings(deadline=None)
 @given(CIRCUITS, st.integers(1, 200), st.integers(1, 60), st.integers(-3, 8))
 def test_a_map_fits_into_its_pane(found: Circuit, width: int, height: int, wider: int) -> None:
-    heat = Heat(columns := Columns(found), columns.attributions)
+    heat = HeatMap(columns := CircuitColumns(found), columns.attributions)
     drawing = laid_out(heat, len(TOKENS), width, height, wider)
     assert drawing.rows + drawing.legend + 1 + drawing.below <= max(height, 2)
     assert drawing.across >= 1 and drawing.wide >= 1
@@ -98,16 +98,16 @@ def test_the_cursor_is_in_sight_and_no_room_is_left_over(first: int, cursor: int
 
 def test_signs_are_characters() -> None:
     for total in (0.01, 0.1, 0.3, 1.0):
-        assert shade(Cell(total, 1), 1.0) in MORE
-        assert shade(Cell(-total, 1), 1.0) in LESS
+        assert shade(HeatCell(total, 1), 1.0) in MORE
+        assert shade(HeatCell(-total, 1), 1.0) in LESS
         assert set(drawn_bar(-total, 1.0, 8)) == {"#"} and "#" not in drawn_bar(total, 1.0, 8)
-    assert [shade(Cell(part, 1), 1.0) for part in (0.01, 0.1, 0.3, 1.0)] == list(MORE)
-    assert shade(Cell(), 1.0) == " "
-    assert shade(Cell(None, 3), 0.0) not in MORE + LESS + " "
+    assert [shade(HeatCell(part, 1), 1.0) for part in (0.01, 0.1, 0.3, 1.0)] == list(MORE)
+    assert shade(HeatCell(), 1.0) == " "
+    assert shade(HeatCell(None, 3), 0.0) not in MORE + LESS + " "
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_each_layer_has_a_row_with_its_sum(board: Board, circuit: Circuit, size: tuple[int, int]) -> None:
+def test_each_layer_has_a_row_with_its_sum(board: SessionView, circuit: Circuit, size: tuple[int, int]) -> None:
     async def then(app: Alone, pilot: Pilot[None]) -> None:
         for layer in {neuron.layer for neuron in circuit.neurons}:
             row = next(line for line in lines(app) if re.match(rf"[ ▸]L{layer} ", line))
@@ -120,7 +120,7 @@ def test_each_layer_has_a_row_with_its_sum(board: Board, circuit: Circuit, size:
     alone(LayersPane(), board, then, size)
 
 
-def test_the_cursor_begins_at_the_largest_sum_and_tells_what_it_is_on(board: Board, circuit: Circuit) -> None:
+def test_the_cursor_begins_at_the_largest_sum_and_tells_what_it_is_on(board: SessionView, circuit: Circuit) -> None:
     here = [neuron for neuron in circuit.neurons if neuron.layer == 29 and neuron.position == 41]
     total = sum(neuron.attribution or 0.0 for neuron in here)
 
@@ -138,7 +138,7 @@ def test_the_cursor_begins_at_the_largest_sum_and_tells_what_it_is_on(board: Boa
 
 
 def test_a_letter_takes_the_neurons_under_the_cursor_and_enter_shows_them_in_the_table(
-    board: Board, circuit: Circuit
+    board: SessionView, circuit: Circuit
 ) -> None:
     asked: list[str] = []
 
@@ -160,7 +160,7 @@ def test_a_letter_takes_the_neurons_under_the_cursor_and_enter_shows_them_in_the
     alone(Listening(), board, then)
 
 
-def test_low_panes_let_two_layers_share_a_row_and_say_so(board: Board, circuit: Circuit) -> None:
+def test_low_panes_let_two_layers_share_a_row_and_say_so(board: SessionView, circuit: Circuit) -> None:
     async def then(app: Alone, pilot: Pilot[None]) -> None:
         assert lines(app)[0].startswith("▸L28-29 ")
         both = sum(neuron.attribution or 0.0 for neuron in circuit.neurons if neuron.layer in (28, 29))
@@ -171,7 +171,9 @@ def test_low_panes_let_two_layers_share_a_row_and_say_so(board: Board, circuit: 
 
 
 @pytest.mark.parametrize("size", [(80, 24), (55, 10), (30, 6)])
-def test_a_long_prompt_scrolls_with_the_cursor_in_sight(board: Board, circuit: Circuit, size: tuple[int, int]) -> None:
+def test_a_long_prompt_scrolls_with_the_cursor_in_sight(
+    board: SessionView, circuit: Circuit, size: tuple[int, int]
+) -> None:
     board.circuit = scattered(circuit, 5000, 80, 2000)
 
     async def then(app: Alone, pilot: Pilot[None]) -> None:
@@ -189,7 +191,7 @@ def test_a_long_prompt_scrolls_with_the_cursor_in_sight(board: Board, circuit: C
     alone(LayersPane(), board, then, size)
 
 
-def test_a_million_neurons_are_added_up(board: Board, circuit: Circuit) -> None:
+def test_a_million_neurons_are_added_up(board: SessionView, circuit: Circuit) -> None:
     board.circuit = found = scattered(circuit, 1_000_000, 30, 40)
     total = sum(neuron.attribution or 0.0 for neuron in found.neurons if neuron.layer == 29)
 
@@ -200,7 +202,7 @@ def test_a_million_neurons_are_added_up(board: Board, circuit: Circuit) -> None:
     alone(LayersPane(), board, then, (160, 48))
 
 
-def test_neurons_without_attribution_or_position_are_shown_as_such(board: Board, circuit: Circuit) -> None:
+def test_neurons_without_attribution_or_position_are_shown_as_such(board: SessionView, circuit: Circuit) -> None:
     neurons = (Neuron(3, 1), Neuron(3, 2, 41), Neuron(4, 2, 1000))
     board.circuit = structs.replace(circuit, neurons=neurons)
 
@@ -213,7 +215,7 @@ def test_neurons_without_attribution_or_position_are_shown_as_such(board: Board,
     alone(LayersPane(), board, then)
 
 
-def test_the_whole_map_is_text_for_an_editor(board: Board, circuit: Circuit) -> None:
+def test_the_whole_map_is_text_for_an_editor(board: SessionView, circuit: Circuit) -> None:
     async def then(app: Alone, pilot: Pilot[None]) -> None:
         rows = app.pane.text().splitlines()
         assert quoted(circuit.tokens[41]) in rows[0]
@@ -223,7 +225,9 @@ def test_the_whole_map_is_text_for_an_editor(board: Board, circuit: Circuit) -> 
     alone(LayersPane(), board, then)
 
 
-def test_without_a_circuit_one_line_says_what_to_type_and_a_new_one_is_drawn(board: Board, circuit: Circuit) -> None:
+def test_without_a_circuit_one_line_says_what_to_type_and_a_new_one_is_drawn(
+    board: SessionView, circuit: Circuit
+) -> None:
     board.circuit = None
 
     async def then(app: Alone, pilot: Pilot[None]) -> None:
@@ -238,7 +242,7 @@ def test_without_a_circuit_one_line_says_what_to_type_and_a_new_one_is_drawn(boa
     alone(LayersPane(), board, then)
 
 
-def test_no_size_is_too_small(board: Board) -> None:
+def test_no_size_is_too_small(board: SessionView) -> None:
     for size in ((1, 1), (2, 1), (1, 2), (3, 3), (7, 4), (40, 10), (250, 2)):
 
         async def then(app: Alone, pilot: Pilot[None]) -> None:

@@ -15,15 +15,15 @@ from sessions.circuits.circuit import Circuit
 from sessions.model.units import Neuron
 from sessions.results import NeuronRow
 from tests.workbench.app.alone import SIZES, Alone, alone, lines, press, rest
-from workbench.app.board import EVERYTHING, Board, Facet
 from workbench.app.panes.neurons import NeuronsPane
+from workbench.app.session_view import EVERYTHING, Facet, SessionView
 from workbench.writing import quoted, signed
 
 MILLION = 1_000_000
 
 
 @pytest.fixture
-def circuit(board: Board) -> Circuit:
+def circuit(board: SessionView) -> Circuit:
     assert board.circuit is not None
     return board.circuit
 
@@ -52,7 +52,9 @@ def pane(app: Alone) -> NeuronsPane:
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_a_row_says_where_a_neuron_is_and_what_it_does(board: Board, circuit: Circuit, size: tuple[int, int]) -> None:
+def test_a_row_says_where_a_neuron_is_and_what_it_does(
+    board: SessionView, circuit: Circuit, size: tuple[int, int]
+) -> None:
     async def then(app: Alone, pilot: Pilot[None]) -> None:
         first, row = circuit.neurons[0], lines(app)[1]
         assert row.startswith("▸")
@@ -65,7 +67,7 @@ def test_a_row_says_where_a_neuron_is_and_what_it_does(board: Board, circuit: Ci
     alone(NeuronsPane(), board, then, size)
 
 
-def test_a_narrow_table_leaves_columns_out_and_never_cuts_a_number(board: Board, circuit: Circuit) -> None:
+def test_a_narrow_table_leaves_columns_out_and_never_cuts_a_number(board: SessionView, circuit: Circuit) -> None:
     for width in range(1, 90):
 
         async def then(app: Alone, pilot: Pilot[None], width: int = width) -> None:
@@ -76,7 +78,9 @@ def test_a_narrow_table_leaves_columns_out_and_never_cuts_a_number(board: Board,
         alone(NeuronsPane(), board, then, (width, 3 + width % 5))
 
 
-def test_the_order_is_that_of_the_column_chosen_and_the_heading_says_which(board: Board, circuit: Circuit) -> None:
+def test_the_order_is_that_of_the_column_chosen_and_the_heading_says_which(
+    board: SessionView, circuit: Circuit
+) -> None:
     async def then(app: Alone, pilot: Pilot[None]) -> None:
         assert "attr▾" in lines(app)[0]
         await press(pilot, *[">"] * 5)
@@ -93,7 +97,7 @@ def test_the_order_is_that_of_the_column_chosen_and_the_heading_says_which(board
     alone(NeuronsPane(), board, then)
 
 
-def test_the_cursor_stays_on_its_neuron_while_the_order_changes(board: Board) -> None:
+def test_the_cursor_stays_on_its_neuron_while_the_order_changes(board: SessionView) -> None:
     async def then(app: Alone, pilot: Pilot[None]) -> None:
         await press(pilot, *["down"] * 7)
         name = next(line for line in lines(app) if line.startswith("▸")).split()[1:4]
@@ -104,7 +108,7 @@ def test_the_cursor_stays_on_its_neuron_while_the_order_changes(board: Board) ->
     alone(NeuronsPane(), board, then)
 
 
-def test_a_filter_takes_effect_with_every_letter_and_is_kept_or_dropped(board: Board, circuit: Circuit) -> None:
+def test_a_filter_takes_effect_with_every_letter_and_is_kept_or_dropped(board: SessionView, circuit: Circuit) -> None:
     async def then(app: Alone, pilot: Pilot[None]) -> None:
         await press(pilot, "/", *"L24 @-1")
         wanted = [n for n in circuit.neurons if n.layer == 24 and n.position == len(circuit.tokens) - 1]
@@ -122,7 +126,7 @@ def test_a_filter_takes_effect_with_every_letter_and_is_kept_or_dropped(board: B
     alone(NeuronsPane(), board, then)
 
 
-def test_letters_go_into_the_filter_while_it_is_typed_and_are_commands_after_that(board: Board) -> None:
+def test_letters_go_into_the_filter_while_it_is_typed_and_are_commands_after_that(board: SessionView) -> None:
     async def then(app: Alone, pilot: Pilot[None]) -> None:
         await press(pilot, "/", *"am *", "enter")
         assert pane(app).filter == "am *"
@@ -134,7 +138,7 @@ def test_letters_go_into_the_filter_while_it_is_typed_and_are_commands_after_tha
 
 
 def test_a_letter_writes_a_line_with_the_marked_neurons_or_the_one_under_the_cursor(
-    board: Board, circuit: Circuit
+    board: SessionView, circuit: Circuit
 ) -> None:
     first, second, third = circuit.neurons[:3]
 
@@ -154,7 +158,7 @@ def test_a_letter_writes_a_line_with_the_marked_neurons_or_the_one_under_the_cur
     assert second not in (first, third)
 
 
-def test_keys_typed_ahead_act_on_the_rows_that_were_asked_for(board: Board, circuit: Circuit) -> None:
+def test_keys_typed_ahead_act_on_the_rows_that_were_asked_for(board: SessionView, circuit: Circuit) -> None:
     async def then(app: Alone, pilot: Pilot[None]) -> None:
         for key in ("/", *"L21", "enter", "*", "a"):
             await pilot.press(key)
@@ -165,7 +169,9 @@ def test_keys_typed_ahead_act_on_the_rows_that_were_asked_for(board: Board, circ
     alone(NeuronsPane(), board, then)
 
 
-def test_marks_and_cursor_outlive_news_of_the_same_circuit_but_not_another_one(board: Board, circuit: Circuit) -> None:
+def test_marks_and_cursor_outlive_news_of_the_same_circuit_but_not_another_one(
+    board: SessionView, circuit: Circuit
+) -> None:
     async def then(app: Alone, pilot: Pilot[None]) -> None:
         await press(pilot, "down", "space")
         neuron = circuit.neurons[25]
@@ -182,7 +188,7 @@ def test_marks_and_cursor_outlive_news_of_the_same_circuit_but_not_another_one(b
     alone(NeuronsPane(), board, then)
 
 
-def test_the_tokens_that_neurons_in_sight_push_are_asked_for(board: Board, circuit: Circuit) -> None:
+def test_the_tokens_that_neurons_in_sight_push_are_asked_for(board: SessionView, circuit: Circuit) -> None:
     async def then(app: Alone, pilot: Pilot[None]) -> None:
         await press(pilot, "n")
         unknown = [neuron for neuron in circuit.neurons[:23] if neuron.place not in board.rows]
@@ -192,7 +198,7 @@ def test_the_tokens_that_neurons_in_sight_push_are_asked_for(board: Board, circu
     alone(NeuronsPane(), board, then)
 
 
-def mapped(board: Board, circuit: Circuit) -> Board:
+def mapped(board: SessionView, circuit: Circuit) -> SessionView:
     """A board that knows of the first ten neurons, all but the third, what woke them most over a corpus."""
     board.state = structs.replace(board.state, atlas="demo")
     for number, neuron in enumerate(circuit.neurons[:10]):
@@ -202,7 +208,7 @@ def mapped(board: Board, circuit: Circuit) -> Board:
     return board
 
 
-def test_what_an_atlas_says_has_its_columns_where_there_is_one(board: Board, circuit: Circuit) -> None:
+def test_what_an_atlas_says_has_its_columns_where_there_is_one(board: SessionView, circuit: Circuit) -> None:
     async def before(app: Alone, pilot: Pilot[None]) -> None:
         assert not {"peak", "fires"} & set(lines(app)[0].split())
 
@@ -216,7 +222,7 @@ def test_what_an_atlas_says_has_its_columns_where_there_is_one(board: Board, cir
     alone(NeuronsPane(), mapped(board, circuit), then, (160, 20))
 
 
-def test_neurons_are_sorted_and_found_by_what_woke_them(board: Board, circuit: Circuit) -> None:
+def test_neurons_are_sorted_and_found_by_what_woke_them(board: SessionView, circuit: Circuit) -> None:
     wanted = [str(neuron) for neuron in (circuit.neurons[9], circuit.neurons[8])]
 
     async def then(app: Alone, pilot: Pilot[None]) -> None:
@@ -229,7 +235,9 @@ def test_neurons_are_sorted_and_found_by_what_woke_them(board: Board, circuit: C
     alone(NeuronsPane(), mapped(board, circuit), then, (160, 20))
 
 
-def test_a_narrow_table_loses_what_the_atlas_says_before_what_the_circuit_does(board: Board, circuit: Circuit) -> None:
+def test_a_narrow_table_loses_what_the_atlas_says_before_what_the_circuit_does(
+    board: SessionView, circuit: Circuit
+) -> None:
     mapped(board, circuit)
     for width in range(20, 160, 3):
 
@@ -241,7 +249,7 @@ def test_a_narrow_table_loses_what_the_atlas_says_before_what_the_circuit_does(b
         alone(NeuronsPane(), board, then, (width, 5))
 
 
-def test_what_the_atlas_says_is_asked_for_where_it_is_not_known(board: Board, circuit: Circuit) -> None:
+def test_what_the_atlas_says_is_asked_for_where_it_is_not_known(board: SessionView, circuit: Circuit) -> None:
     async def then(app: Alone, pilot: Pilot[None]) -> None:
         await press(pilot, "n")
         assert app.sent == [f"neurons {circuit.neurons[2]} --rows 1"]
@@ -249,7 +257,7 @@ def test_what_the_atlas_says_is_asked_for_where_it_is_not_known(board: Board, ci
     alone(NeuronsPane(), mapped(board, circuit), then, (160, 11))
 
 
-def test_what_is_copied_is_the_row_and_what_is_edited_the_table(board: Board, circuit: Circuit) -> None:
+def test_what_is_copied_is_the_row_and_what_is_edited_the_table(board: SessionView, circuit: Circuit) -> None:
     async def then(app: Alone, pilot: Pilot[None]) -> None:
         await press(pilot, "down")
         assert pane(app).chosen() == lines(app)[2].lstrip("▸ ")
@@ -259,7 +267,7 @@ def test_what_is_copied_is_the_row_and_what_is_edited_the_table(board: Board, ci
 
 
 @pytest.mark.parametrize(("model", "word"), [("", "model smollm2"), ("smollm2", "discover")])
-def test_without_a_circuit_one_line_says_what_to_type(board: Board, model: str, word: str) -> None:
+def test_without_a_circuit_one_line_says_what_to_type(board: SessionView, model: str, word: str) -> None:
     board.circuit = None
     board.state = structs.replace(board.state, model=model)
 
@@ -272,7 +280,7 @@ def test_without_a_circuit_one_line_says_what_to_type(board: Board, model: str, 
     alone(NeuronsPane(), board, then)
 
 
-def test_what_a_token_is_never_disturbs_the_table(board: Board, circuit: Circuit) -> None:
+def test_what_a_token_is_never_disturbs_the_table(board: SessionView, circuit: Circuit) -> None:
     tokens = ["\x1b[2J", "[/INST]", "\u202eabc", "日本語日本語", "\udc80", "a\u0301\u200d", "\n", "\0"]
     names = tuple(tokens[number % len(tokens)] for number in range(len(circuit.tokens)))
     neurons = tuple(structs.replace(neuron, position=row % 8) for row, neuron in enumerate(circuit.neurons))
@@ -289,7 +297,7 @@ def test_what_a_token_is_never_disturbs_the_table(board: Board, circuit: Circuit
 
 
 def test_of_a_million_neurons_only_those_in_sight_are_looked_at(
-    board: Board, circuit: Circuit, many: tuple[Neuron, ...]
+    board: SessionView, circuit: Circuit, many: tuple[Neuron, ...]
 ) -> None:
     board.circuit = structs.replace(circuit, neurons=many)
     board.rows = {}
@@ -313,7 +321,7 @@ def test_of_a_million_neurons_only_those_in_sight_are_looked_at(
 
 
 def test_a_million_neurons_are_sorted_filtered_and_marked(
-    board: Board, circuit: Circuit, many: tuple[Neuron, ...]
+    board: SessionView, circuit: Circuit, many: tuple[Neuron, ...]
 ) -> None:
     board.circuit = structs.replace(circuit, neurons=many)
 
@@ -335,7 +343,7 @@ def test_a_million_neurons_are_sorted_filtered_and_marked(
     alone(NeuronsPane(), board, then)
 
 
-def test_no_size_is_too_small(board: Board) -> None:
+def test_no_size_is_too_small(board: SessionView) -> None:
     for size in ((1, 1), (2, 1), (1, 2), (3, 3), (40, 10), (250, 2)):
 
         async def then(app: Alone, pilot: Pilot[None]) -> None:

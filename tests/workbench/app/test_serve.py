@@ -25,11 +25,11 @@ from aiohttp.test_utils import TestServer, unused_port
 from benchmarks.terminal import workbench
 from tests.workbench.app import chromium
 from tests.workbench.host.conftest import own_home, until  # noqa: F401  (a fixture)
-from workbench.browser.door import Door, checked_token
+from workbench.browser.auth import Auth, checked_token
 from workbench.browser.page import page
 from workbench.browser.server import Served
 from workbench.browser.tab import cells
-from workbench.host.places import Place, hosts
+from workbench.host.places import HostPaths, hosts
 from workbench.host.starting import find
 
 TOKEN = "a-token-of-21-letters"
@@ -197,7 +197,7 @@ def test_another_page_cannot_drive_a_browser_that_was_let_in(server: Server, ori
     ],
 )
 def test_only_names_of_what_is_served_count(address: str, host: str | None, here: bool) -> None:
-    assert Door(address, 8000, TOKEN).serves(host) is here
+    assert Auth(address, 8000, TOKEN).serves(host) is here
 
 
 def test_a_token_is_made_or_hard_to_guess() -> None:
@@ -205,7 +205,7 @@ def test_a_token_is_made_or_hard_to_guess() -> None:
     assert len(made) == 10
     assert min(map(len, made)) >= 43
     assert checked_token(TOKEN, "0.0.0.0") == TOKEN
-    door = Door("127.0.0.1", 8000, TOKEN)
+    door = Auth("127.0.0.1", 8000, TOKEN)
     assert door.opens(TOKEN)
     assert not any(map(door.opens, ("", TOKEN[:-1], TOKEN + "x", "\ud800", "é" * 21)))
 
@@ -361,8 +361,8 @@ sys.stdin.buffer.read(1)
 
 def test_nothing_that_an_app_writes_opens_a_page_or_sends_a_file(tmp_path: Path) -> None:
     async def visit() -> None:
-        door = Door("127.0.0.1", unused_port(), TOKEN)
-        served = Served(Place(tmp_path, "default"), door)
+        door = Auth("127.0.0.1", unused_port(), TOKEN)
+        served = Served(HostPaths(tmp_path, "default"), door)
         served.words = [sys.executable, "-c", ASKING]
         base = f"http://127.0.0.1:{door.port}"
         async with (

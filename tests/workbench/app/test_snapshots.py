@@ -23,7 +23,7 @@ from sessions.atlas.findings import Peak
 from sessions.events import Event, Result, Started, State, Text
 from sessions.results import NeuronTable
 from tests.workbench.app.still import Still, played, until
-from workbench.app.hearing import Heard, Told
+from workbench.app.host_listener import Heard, Told
 from workbench.app.themes import DARK, NONE, SIXTEEN
 from workbench.host.messages import Finished
 

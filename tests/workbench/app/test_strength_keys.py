@@ -10,9 +10,9 @@ from textual.pilot import Pilot
 from commands.grammar import parse
 from tests.workbench.app.alone import lines
 from tests.workbench.app.still import Still, played, until
-from workbench.app.board import Entry
 from workbench.app.dial import Dial
-from workbench.app.hearing import Heard
+from workbench.app.host_listener import Heard
+from workbench.app.session_view import HistoryEntry
 
 DOWN, UP = "left_square_bracket", "right_square_bracket"
 
@@ -45,7 +45,7 @@ def test_presses_are_gathered_while_a_line_of_theirs_waits(tmp_path: Path, recor
 
     async def steps(pilot: Pilot[str]) -> None:
         await pilot.press("f3")
-        waiting = Entry("strength +0.1", "me", "t-1")
+        waiting = HistoryEntry("strength +0.1", "me", "t-1")
         app.board.waiting = [waiting]
         await pilot.press(*([UP] * 9), DOWN, DOWN)
         await pilot.pause(0.4)

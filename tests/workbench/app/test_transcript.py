@@ -11,21 +11,21 @@ from sessions.events import Failed, Result, Started, Text
 from sessions.results import Deleted, Generated
 from tests.workbench.app.alone import Alone, alone, press, rest
 from tests.workbench.app.telling import about, fed, rows, shown, tell, until, watched
-from workbench.app.board import EVERYTHING, Board
-from workbench.app.hearing import Gone, Heard, Starting
+from workbench.app.host_listener import Gone, Heard, Starting
 from workbench.app.panes.transcript import TranscriptPane
+from workbench.app.session_view import EVERYTHING, SessionView
 from workbench.app.wrapping import Growing, wrapped
 from workbench.host.messages import Missed, Queued
 from workbench.writing import plain
 
 
-def many(count: int) -> Board:
+def many(count: int) -> SessionView:
     """A board with many short lines."""
     value = Deleted(name="old", restore="")
     return fed(each for n in range(count) for each in about(str(n), Started("", f"line {n}"), Result(value), end=True))
 
 
-def test_every_line_is_there_with_its_result(board: Board) -> None:
+def test_every_line_is_there_with_its_result(board: SessionView) -> None:
     text = "\n".join(shown(TranscriptPane(), board, (100, 400)))
     for entry in board.entries:
         assert f"> {entry.line}" in text or f"▸ {entry.line}" in text
@@ -36,7 +36,7 @@ def test_every_line_is_there_with_its_result(board: Board) -> None:
 
 
 def test_an_empty_session_says_what_to_type_first() -> None:
-    board = Board()
+    board = SessionView()
     board.host = ""
     assert "  model smollm2" in shown(TranscriptPane(), board, (40, 12))
 
@@ -231,7 +231,7 @@ def test_a_growing_text_is_broken_as_a_whole_one(pieces: list[str], width: int) 
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 3), (7, 2), (40, 10), (300, 80)])
-def test_no_size_is_too_small_or_too_large(board: Board, size: tuple[int, int]) -> None:
+def test_no_size_is_too_small_or_too_large(board: SessionView, size: tuple[int, int]) -> None:
     assert len(shown(TranscriptPane(), board, size, "up", "pageup", "home", "down", "end")) == size[1]
 
 

@@ -21,12 +21,12 @@ from tests.circuits import circuit_of
 from tests.conftest import models_folder
 from tests.workbench.app.alone import Alone, alone, press
 from tests.workbench.app.telling import about, fed, tell
-from workbench.app.board import Board
 from workbench.app.pane import Pane
 from workbench.app.panes.chances import Chances
 from workbench.app.panes.compare import ComparePane
 from workbench.app.panes.neurons import NeuronsPane
 from workbench.app.panes.transcript import TranscriptPane
+from workbench.app.session_view import SessionView
 from workbench.writing import quoted
 
 #: A screen on which much can be looked at at once.
@@ -51,7 +51,7 @@ def parts(vocabulary: Sequence[str], size: int) -> list[Sequence[str]]:
     return [vocabulary[start : start + size] for start in range(0, len(vocabulary), size)]
 
 
-def looked_at(pane: Pane, board: Board, texts: Sequence[str] = ()) -> list[str]:
+def looked_at(pane: Pane, board: SessionView, texts: Sequence[str] = ()) -> list[str]:
     """The rows of a pane from the first page to the last, each of them looked at; `texts` are streamed to it first."""
     found: list[str] = []
 

@@ -22,7 +22,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from workbench.host.places import Place
+from workbench.host.places import HostPaths
 from workbench.host.starting import environment
 
 ROOT = Path(__file__).parents[3]
@@ -60,7 +60,7 @@ class Nursery:
         )  # fmt: skip
         self._answer()
 
-    def spawned(self, place: Place) -> Forked:
+    def spawned(self, place: HostPaths) -> Forked:
         """What `workbench.host.starting` does to have a host, done here."""
         place.make()
         assert self._process.stdin is not None

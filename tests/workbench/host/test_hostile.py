@@ -15,7 +15,7 @@ import pytest
 from sessions.events import Failed, Result
 from tests.workbench.host.conftest import done, events, finished, idle, said, started, until
 from workbench.host.client import Client
-from workbench.host.messages import Complete, Completions, Finished, Run
+from workbench.host.messages import Complete, Completions, Finished, RunLine
 from workbench.host.starting import find, find_or_start
 
 #: A host in which every verb ends as the code of others may: a panic of Rust, an exit.
@@ -36,7 +36,7 @@ type(VERBS["list"]).steps = steps
 
 @pytest.mark.parametrize("folder", ["a\0b", "/no/such/folder", "a" * 5000])
 def test_a_folder_that_is_none_fails_the_line_and_not_the_host(kept: Client, folder: str) -> None:
-    with kept._connection(Run("info", "odd", "me", folder), 10.0) as connection:
+    with kept._connection(RunLine("info", "odd", "me", folder), 10.0) as connection:
         next(reply for reply in connection.replies() if isinstance(reply, Finished))
     (failed,) = [event for event in events(said(kept, "odd")) if isinstance(event, Failed)][-1:]
     assert "cannot work in" in failed.message

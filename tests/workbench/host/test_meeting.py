@@ -21,7 +21,7 @@ from sessions.errors import ArtifactError
 from tests.workbench.host.conftest import done, started, until
 from workbench.host.client import Client
 from workbench.host.messages import LARGEST, Finished
-from workbench.host.places import HostError, Place, hosts
+from workbench.host.places import HostError, HostPaths, hosts
 from workbench.host.starting import find, find_or_start, kill
 
 
@@ -261,4 +261,4 @@ def test_places_that_had_a_host_are_known(own_home: Path) -> None:
     find_or_start("b", own_home)
     find_or_start("a", own_home)
     assert [place.name for place in hosts(own_home)] == ["a", "b"]
-    assert Place(own_home, "c").holder() is None
+    assert HostPaths(own_home, "c").holder() is None

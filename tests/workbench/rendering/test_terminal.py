@@ -18,14 +18,14 @@ from tests.samples import NASTY, samples
 from tests.sessions.views.test_views import drawings, sample
 from tests.workbench.test_lines import MOVES
 from workbench.rendering.tables import table
-from workbench.rendering.terminal import Place, drawn
+from workbench.rendering.terminal import DrawingArea, drawn
 
 WIDTHS = [30, 40, 80, 160]
 
 
 def lines(blocks: list[AnyBlock] | tuple[AnyBlock, ...], width: int) -> list[str]:
     console = Console(file=io.StringIO(), width=width, markup=False, emoji=False, highlight=False)
-    for part in drawn(blocks, Place(width, 0.2)):
+    for part in drawn(blocks, DrawingArea(width, 0.2)):
         console.print(part)
     return [line.rstrip() for line in console.file.getvalue().splitlines()]  # type: ignore[attr-defined]
 
@@ -115,7 +115,7 @@ def test_the_sizes_and_rounds_of_a_table_are_whole_in_thirty_columns() -> None:
 
 def test_what_a_pane_shows_all_the_time_is_not_repeated_beside_it() -> None:
     blocks = view(sample(results.Discovered))
-    alone, beside = (list(drawn(blocks, Place(80, alone=alone))) for alone in (True, False))
+    alone, beside = (list(drawn(blocks, DrawingArea(80, alone=alone))) for alone in (True, False))
     assert any(isinstance(part, Grid) for part in alone)
     assert not any(isinstance(part, Grid) for part in beside)
 
@@ -133,7 +133,7 @@ def test_a_text_that_was_just_watched_is_drawn_as_its_facts_alone() -> None:
     )
 
     def shown(blocks: tuple[AnyBlock, ...], streamed: str) -> list[str]:
-        return [str(part) for part in drawn(blocks, Place(80, 0.5, streamed=streamed))]
+        return [str(part) for part in drawn(blocks, DrawingArea(80, 0.5, streamed=streamed))]
 
     assert shown(said, "") == shown(said, "It is") == ["It is Austin.", "3 tokens · 0.50 s"]
     assert shown(said, "It is Austin.") == ["3 tokens · 0.50 s"]

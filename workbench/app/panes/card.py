@@ -22,10 +22,10 @@ from sessions.circuits.circuit import Circuit
 from sessions.model.units import Neuron
 from sessions.views.atlas import corpus_facts, spread_facts
 from sessions.views.neuron import edges, strongest, weights
-from workbench.app.board import Board, Facet
-from workbench.app.columns import Columns, columns_of, is_like
+from workbench.app.columns import CircuitColumns, columns_of, is_like
 from workbench.app.composing import letters, line
 from workbench.app.pane import Pane
+from workbench.app.session_view import Facet, SessionView
 from workbench.writing import MISSING, aim, around, fitted, inline, percent, quoted, signed
 
 #: Tokens shown before and after the neuron's own.
@@ -41,7 +41,7 @@ _PEAKS, _CONTEXT = 5, 38
 _KEYS = "←→ others · a ablate · m amplify · n more of it · y copy · esc"
 
 
-class Surroundings(NamedTuple):
+class CardContext(NamedTuple):
     """What else the circuit has there: the same neuron elsewhere, how many in its layer and at its position, and the
     sums of their attributions."""
 
@@ -50,11 +50,11 @@ class Surroundings(NamedTuple):
     at_position: tuple[int, float]
 
 
-class NeuronCard(ModalScreen[None]):
+class NeuronCardScreen(ModalScreen[None]):
     """A neuron of the circuit. `row` is its place there; `step` goes some neurons on in the table."""
 
     DEFAULT_CSS = """
-    NeuronCard {
+    NeuronCardScreen {
         align: center middle;
         & > VerticalScroll {
             width: 92%;
@@ -82,13 +82,13 @@ class NeuronCard(ModalScreen[None]):
         ),
     ]
 
-    def __init__(self, board: Board, circuit: Circuit, row: int, step: Callable[[int], int]) -> None:
+    def __init__(self, board: SessionView, circuit: Circuit, row: int, step: Callable[[int], int]) -> None:
         super().__init__()
         self.circuit, self.row = circuit, row
         self._board = board
         self._step = step
         self._asked: set[str] = set()
-        self._around: Surroundings | None = None
+        self._around: CardContext | None = None
 
     @property
     def neuron(self) -> Neuron:
@@ -102,7 +102,7 @@ class NeuronCard(ModalScreen[None]):
         self._turn()
         self._ask()
 
-    def show(self, board: Board, changed: Facet) -> None:
+    def show(self, board: SessionView, changed: Facet) -> None:
         """The board may know more by now; without its circuit the card is about nothing."""
         self._board = board
         if board.circuit is not None and is_like(board.circuit, self.circuit):
@@ -261,12 +261,12 @@ def _summed(count: int, total: float) -> str:
     return f"{others}, {signed(total)} in all"
 
 
-def _surroundings(columns: Columns, row: int) -> Surroundings:
+def _surroundings(columns: CircuitColumns, row: int) -> CardContext:
     neurons, here = columns.circuit.neurons, columns.circuit.neurons[row]
     elsewhere = tuple(neurons[other] for other in columns.same_site(row) if neurons[other].place != here.place)
     positions = columns.positions
     same = positions != positions if here.position is None else positions == positions[row]
-    return Surroundings(
+    return CardContext(
         elsewhere,
         columns.total(columns.layers == columns.layers[row]),
         columns.total(same),

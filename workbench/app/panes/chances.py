@@ -16,9 +16,9 @@ from sessions.interventions.arms import Shift
 from sessions.model.info import TokenChance
 from sessions.results import Compared, Distribution, Generated, Injected
 from sessions.views.interventions import target_roles
-from workbench.app.board import Board, Facet
-from workbench.app.paper import Block, Paper, Written
-from workbench.app.wrapping import Rows, row
+from workbench.app.scroll_pane import Paragraph, RichParagraph, ScrollPane
+from workbench.app.session_view import Facet, SessionView
+from workbench.app.wrapping import TableRows, row
 from workbench.writing import bar, chance, fitted, inline, quoted, signed
 
 #: Width from which a shift stands on one line, and a chance has its logit and id.
@@ -28,7 +28,7 @@ _ROLES = {"target": "●", "against": "○"}
 _FIRST = ("The next token's chances, once asked for:", "  top")
 
 
-class ChancesPane(Paper):
+class ChancesPane(ScrollPane):
     """The next-token distribution told last. Enter makes the token at the cursor a circuit's target."""
 
     heading: ClassVar[str] = "Next token"
@@ -45,12 +45,12 @@ class ChancesPane(Paper):
         self._table: Chances | Shifts | None = None
         self._number = 0
 
-    def show(self, board: Board, changed: Facet) -> None:
+    def show(self, board: SessionView, changed: Facet) -> None:
         value = board.chances
         if value is not self._value or not self.blocks:
             self._value, self._number = value, 0
             self._table = _table(value)
-            self.blocks = [self._table or Written(*(Text(line, style="dim") for line in _FIRST))]
+            self.blocks = [self._table or RichParagraph(*(Text(line, style="dim") for line in _FIRST))]
             self.begin()
         self.settle()
 
@@ -75,7 +75,7 @@ class ChancesPane(Paper):
     def head(self, width: int) -> Sequence[Strip]:
         return self._table.head(width) if self._table else ()
 
-    def dressed(self, block: Block, number: int, line: Strip) -> Strip:
+    def dressed(self, block: Paragraph, number: int, line: Strip) -> Strip:
         if not self.has_focus or self._table is None or number // self._table.each(self.size.width) != self._number:
             return line
         cursor = self.get_component_rich_style("paper--cursor", partial=True)
@@ -94,7 +94,7 @@ class ChancesPane(Paper):
             self.post_message(self.Typed(call_line("discover", self._table.token(self._number))))
 
 
-class Chances(Block):
+class Chances(Paragraph):
     """Tokens with their probabilities, the likeliest first."""
 
     def __init__(self, chances: Sequence[TokenChance]) -> None:
@@ -115,7 +115,7 @@ class Chances(Block):
         return ()
 
     def drawn(self, width: int) -> Sequence[Strip]:
-        return Rows(len(self._chances), lambda number: self._row(self._chances[number], width))
+        return TableRows(len(self._chances), lambda number: self._row(self._chances[number], width))
 
     def _row(self, each: TokenChance, width: int) -> Strip:
         behind = f" {signed(each.logit):>8} {each.id:>7}" if width >= WIDE else ""
@@ -131,7 +131,7 @@ class Chances(Block):
         )
 
 
-class Shifts(Block):
+class Shifts(Paragraph):
     """How the chances of tokens moved: the largest changes first, before above after, or beside it."""
 
     def __init__(self, value: Compared | Injected) -> None:
@@ -163,7 +163,9 @@ class Shifts(Block):
     def drawn(self, width: int) -> Sequence[Strip]:
         each = self.each(width)
         draw = self._wide if each == 1 else self._narrow
-        return Rows(each * len(self._shifts), lambda number: draw(self._shifts[number // each], number % each, width))
+        return TableRows(
+            each * len(self._shifts), lambda number: draw(self._shifts[number // each], number % each, width)
+        )
 
     def _columns(self, width: int) -> tuple[int, int]:
         """Cells of the token, and of each bar."""

@@ -16,11 +16,11 @@ from sessions.events import Failed
 from sessions.interventions.arms import Arm
 from sessions.results import Compared, Injected, Intervened, Swept
 from sessions.views.interventions import arm_facts
-from workbench.app.board import Board, Entry, Facet
-from workbench.app.chart import Curve
+from workbench.app.chart import CurveChart
 from workbench.app.differing import Leaving, Span, differing, enclosed
 from workbench.app.layout import GRID
-from workbench.app.paper import Block, Paper, Written
+from workbench.app.scroll_pane import Paragraph, RichParagraph, ScrollPane
+from workbench.app.session_view import Facet, HistoryEntry, SessionView
 from workbench.app.wrapping import Beside, Growing, row, strips, tail
 from workbench.rendering.outcomes import failure
 from workbench.writing import facts, fitted, inline, plain, quoted
@@ -40,7 +40,7 @@ _FIRST = (
 )
 
 
-class ComparePane(Paper):
+class ComparePane(ScrollPane):
     """The texts of the last comparison or sweep. Left and right choose one of them."""
 
     heading: ClassVar[str] = "Compare"
@@ -57,13 +57,13 @@ class ComparePane(Paper):
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self._entry: Entry | None = None
+        self._entry: HistoryEntry | None = None
         self._whole: Intervened | Injected | None = None
-        self._arms: list[ArmText] = []
+        self._arms: list[ComparedText] = []
         self._leaving = Leaving()
         self._number = 0
 
-    def show(self, board: Board, changed: Facet) -> None:
+    def show(self, board: SessionView, changed: Facet) -> None:
         entry = board.arms
         if entry is not self._entry:
             self._entry, self._whole, self._arms, self._leaving = entry, None, [], Leaving()
@@ -98,16 +98,16 @@ class ComparePane(Paper):
         width, height = self.size
         growing = self._whole is None
         if not self._arms:
-            self.blocks = [Written(*(Text(line, style="dim") for line in _FIRST))]
+            self.blocks = [RichParagraph(*(Text(line, style="dim") for line in _FIRST))]
         elif self._column(width):
-            self.blocks = [Columns(self._arms)]
+            self.blocks = [TextColumns(self._arms)]
         elif growing:
             self.blocks = [Tails(self._arms, max(height // len(self._arms), 1))]
         else:
             self.blocks = self._arms
         failed = self._entry.outcome if self._entry and isinstance(self._entry.outcome, Failed) else None
         if failed:
-            self.blocks = [*self.blocks, Written(*failure(failed.message, failed.hint))]
+            self.blocks = [*self.blocks, RichParagraph(*failure(failed.message, failed.hint))]
 
     def head(self, width: int) -> Sequence[Strip]:
         column, curve = self._column(width), self._curve()
@@ -122,7 +122,7 @@ class ComparePane(Paper):
         ]
         return list(Beside(headings, column))
 
-    def dressed(self, block: Block, number: int, line: Strip) -> Strip:
+    def dressed(self, block: Paragraph, number: int, line: Strip) -> Strip:
         if number == 0 and block is self._at_cursor() and (self.has_focus or self._curve()):
             cursor = self.get_component_rich_style("paper--cursor", partial=True) if self.has_focus else _BOLD
             return row("▸ ", *((text, style + cursor if style and style.bold else style) for text, style, _ in line))
@@ -140,8 +140,8 @@ class ComparePane(Paper):
                 self.jump(block)
             self.settle()
 
-    def _at_cursor(self) -> Block:
-        return self._arms[self._number] if self._arms else Block()
+    def _at_cursor(self) -> Paragraph:
+        return self._arms[self._number] if self._arms else Paragraph()
 
     def _column(self, width: int) -> int:
         """Cells of a text beside the others; 0 where they stand below each other."""
@@ -151,16 +151,16 @@ class ComparePane(Paper):
         each = (width - _BETWEEN * (count - 1)) // count
         return each if each >= EACH else 0
 
-    def _curve(self) -> Curve | None:
+    def _curve(self) -> CurveChart | None:
         if not isinstance(self._whole, Swept):
             return None
         points = [(arm.arm.multiplier, _height(arm.arm, self._whole)) for arm in self._arms if arm.arm]
-        return Curve(points, self._number)
+        return CurveChart(points, self._number)
 
-    def _grow(self, entry: Entry) -> None:
+    def _grow(self, entry: HistoryEntry) -> None:
         """More of the texts has come, or no more will."""
         known = {arm.name: arm for arm in self._arms}
-        self._arms = [known.get(name) or ArmText(name) for name in entry.texts]
+        self._arms = [known.get(name) or ComparedText(name) for name in entry.texts]
         for arm, marked in zip(self._arms, self._leaving.marked(entry.texts).values(), strict=True):
             arm.text, arm.marked = entry.texts[arm.name], marked
 
@@ -175,10 +175,12 @@ class ComparePane(Paper):
         else:
             arms = sorted(value.arms, key=lambda arm: arm.multiplier)
             self._number = 0
-            self._arms = [ArmText(arm.name, arm, [*map(inline, arm_facts(arm, arms[0])), *_next(arm)]) for arm in arms]
+            self._arms = [
+                ComparedText(arm.name, arm, [*map(inline, arm_facts(arm, arms[0])), *_next(arm)]) for arm in arms
+            ]
 
 
-class ArmText(Block):
+class ComparedText(Paragraph):
     """A text and what is said above it. `marked` is what is shown of one that grows."""
 
     def __init__(self, name: str, arm: Arm | None = None, said: Sequence[str] = (), shown: Text | None = None) -> None:
@@ -214,10 +216,10 @@ class ArmText(Block):
         return self._growing[1].show(self.marked)
 
 
-class Columns(Block):
+class TextColumns(Paragraph):
     """Texts side by side, line by line."""
 
-    def __init__(self, arms: Sequence[ArmText]) -> None:
+    def __init__(self, arms: Sequence[ComparedText]) -> None:
         self._arms = arms
 
     def drawn(self, width: int) -> Sequence[Strip]:
@@ -225,16 +227,16 @@ class Columns(Block):
         return Beside([arm.body(each) for arm in self._arms], each)
 
 
-class Tails(Block):
+class Tails(Paragraph):
     """The last lines of texts that grow, each under its name."""
 
-    def __init__(self, arms: Sequence[ArmText], rows: int) -> None:
+    def __init__(self, arms: Sequence[ComparedText], rows: int) -> None:
         self._arms, self._rows = arms, rows
 
     def drawn(self, width: int) -> list[Strip]:
         return [line for arm in self._arms for line in self._tail(arm, width)]
 
-    def _tail(self, arm: ArmText, width: int) -> Iterator[Strip]:
+    def _tail(self, arm: ComparedText, width: int) -> Iterator[Strip]:
         name = fitted(inline(arm.name), 16)
         if self._rows > 1:
             yield row((f"{name} ▏", _DIM))
@@ -243,7 +245,7 @@ class Tails(Block):
             yield row((f"{name} ▏ ", _DIM), tail(arm.text, width - cell_len(name) - 3))
 
 
-def _compared(value: Compared | Injected) -> list[ArmText]:
+def _compared(value: Compared | Injected) -> list[ComparedText]:
     """The texts, enclosed in each what differs from the first, and in that what differs from the second."""
     texts = [plain(arm.text) for arm in value.arms]
     spans: list[list[Span]] = []
@@ -251,7 +253,7 @@ def _compared(value: Compared | Injected) -> list[ArmText]:
         left, right = differing(texts[0], text)
         spans = [*(spans or [left]), right]
     return [
-        ArmText(arm.name, arm, list(map(inline, arm_facts(arm, value.arms[0]))), enclosed(text, parts, _CHANGED))
+        ComparedText(arm.name, arm, list(map(inline, arm_facts(arm, value.arms[0]))), enclosed(text, parts, _CHANGED))
         for arm, text, parts in zip(value.arms, texts, spans or [[] for _ in texts], strict=True)
     ]
 

@@ -13,8 +13,8 @@ from textual.strip import Strip
 from textual.timer import Timer
 
 from sessions.events import Progress
-from workbench.app.board import Board, Entry, Facet
-from workbench.app.paper import Block, Paper, Written
+from workbench.app.scroll_pane import Paragraph, RichParagraph, ScrollPane
+from workbench.app.session_view import Facet, HistoryEntry, SessionView
 from workbench.app.wrapping import row
 from workbench.pace import Pace, clock
 from workbench.rendering.outcomes import failure
@@ -29,7 +29,7 @@ _COMING = ("looking for the host", "starting the host")
 _AGAIN = "the next line you run starts it again"
 
 
-class JobsPane(Paper):
+class JobsPane(ScrollPane):
     """One line for what runs; below it, where there is room, what waits."""
 
     heading: ClassVar[str] = "Jobs"
@@ -37,15 +37,15 @@ class JobsPane(Paper):
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self._job: Job | None = None
+        self._job: JobRow | None = None
         self._timer: Timer | None = None
 
-    def show(self, board: Board, changed: Facet) -> None:
+    def show(self, board: SessionView, changed: Facet) -> None:
         running = board.running
         if running is None:
             self._job = None
         elif self._job is None or self._job.entry is not running:
-            self._job = Job(running, board.busy[1] if running.ticket == board.busy[0] else time.time())
+            self._job = JobRow(running, board.busy[1] if running.ticket == board.busy[0] else time.time())
         if self._job is not None:
             self._job.hear(board)
         self.blocks = list(self._listed(board))
@@ -58,13 +58,13 @@ class JobsPane(Paper):
     def text(self) -> str:
         return "\n".join(line.text.rstrip() for block in self.blocks for line in block.lines(99))
 
-    def _listed(self, board: Board) -> Iterator[Block]:
+    def _listed(self, board: SessionView) -> Iterator[Paragraph]:
         if board.host in _COMING:
-            yield Written(Text(f"{board.host} …", style="dim"))
+            yield RichParagraph(Text(f"{board.host} …", style="dim"))
         elif board.host:
-            yield Written(*failure(board.host, _AGAIN))
+            yield RichParagraph(*failure(board.host, _AGAIN))
         elif self._job is None:
-            yield Written(Text("idle" if not board.waiting else "waiting", style="dim"))
+            yield RichParagraph(Text("idle" if not board.waiting else "waiting", style="dim"))
         if self._job is not None:
             yield self._job
         for entry in board.waiting:
@@ -79,18 +79,18 @@ class JobsPane(Paper):
             self._timer = None
 
 
-class Job(Block):
+class JobRow(Paragraph):
     """The line that runs, in one row."""
 
-    def __init__(self, entry: Entry, began: float) -> None:
+    def __init__(self, entry: HistoryEntry, began: float) -> None:
         self.entry = entry
         self._began = began
-        self._step: Entry = entry
+        self._step: HistoryEntry = entry
         self._progress: Progress | None = None
         self._behind = 0
         self._pace = Pace()
 
-    def hear(self, board: Board) -> None:
+    def hear(self, board: SessionView) -> None:
         """How far it is."""
         self._step = board.step or self.entry
         self._behind = len(board.waiting)
@@ -145,10 +145,10 @@ class Job(Block):
 _STYLES = {"label": _DIM, "cancel": _DIM, "left": _DIM, "waiting": None}
 
 
-class Waiting(Block):
+class Waiting(Paragraph):
     """A line that waits."""
 
-    def __init__(self, entry: Entry) -> None:
+    def __init__(self, entry: HistoryEntry) -> None:
         self._entry = entry
 
     def drawn(self, width: int) -> list[Strip]:

@@ -17,11 +17,23 @@ from textual.message import Message
 from textual.strip import Strip
 
 from sessions.circuits.circuit import Circuit
-from workbench.app.board import Board, Facet
 from workbench.app.columns import columns_of
 from workbench.app.composing import letters, line
-from workbench.app.heat import Drawing, Heat, axis, drawn_bar, laid_out, legend, named, packed, scrolled, shade, summed
+from workbench.app.heat import (
+    Drawing,
+    HeatMap,
+    axis,
+    drawn_bar,
+    laid_out,
+    legend,
+    named,
+    packed,
+    scrolled,
+    shade,
+    summed,
+)
 from workbench.app.pane import Pane
+from workbench.app.session_view import Facet, SessionView
 from workbench.writing import fitted, inline, percent, quoted, signed
 
 #: Neurons named in what is copied, and cells of a column at most.
@@ -81,9 +93,9 @@ class LayersPane(Pane):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.circuit: Circuit | None = None
-        self.heat: Heat | None = None
+        self.heat: HeatMap | None = None
         self._by_effect = False
-        self._board: Board | None = None
+        self._board: SessionView | None = None
         self._layer, self._position = 0, None  # type: int, int | None
         self._first = 0  # column at the left edge
         self._top = 0  # row at the top
@@ -92,7 +104,7 @@ class LayersPane(Pane):
         self._drawing: Drawing | None = None
         self._below: list[str] = []
 
-    def show(self, board: Board, changed: Facet) -> None:
+    def show(self, board: SessionView, changed: Facet) -> None:
         self._board = board
         if board.circuit is self.circuit:
             if self.circuit is None:
@@ -138,7 +150,7 @@ class LayersPane(Pane):
 
     async def _summed(self, circuit: Circuit, by_effect: bool) -> None:
         columns = columns_of(circuit)
-        heat = await asyncio.to_thread(lambda: Heat(columns, columns.effects if by_effect else columns.attributions))
+        heat = await asyncio.to_thread(lambda: HeatMap(columns, columns.effects if by_effect else columns.attributions))
         if circuit is self.circuit and heat.layers:
             self.heat = heat
             self._layer, self._position = heat.strongest()

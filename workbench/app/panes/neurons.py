@@ -12,29 +12,29 @@ from textual.binding import Binding, BindingType
 from sessions.circuits.circuit import Circuit
 from sessions.model.units import Neuron, Place
 from sessions.results import NeuronRow
-from workbench.app.board import Board, Facet
-from workbench.app.columns import ASKED, RANK, Columns, Filter, Sort, columns_of, is_like
+from workbench.app.columns import ASKED, RANK, CircuitColumns, Filter, Sort, columns_of, is_like
 from workbench.app.composing import letters, line, listed
-from workbench.app.panes.card import NeuronCard
-from workbench.app.table import Cell, Column, Table
+from workbench.app.panes.card import NeuronCardScreen
+from workbench.app.session_view import Facet, SessionView
+from workbench.app.table import TableCell, TableColumn, TablePane
 from workbench.writing import MISSING, inline, percent, quoted, signed
 
 if TYPE_CHECKING:
     from workbench.app.columns import Rows
 
-LAYER = Column("layer", "L", 12)
-INDEX = Column("index", "N", 12)
-POSITION = Column("position", "pos", 10)
-TOKEN = Column("token", "token", 9, 7, 18)
-ATTRIBUTION = Column("attribution", "attr", 11)
-EFFECT = Column("effect", "effect", 10)
-SHARE = Column("share", "share", 7)
-ACTIVATION = Column("activation", "act", 8)
-PEAK = Column("peak", "peak", 5)
-TRIGGER = Column("trigger", "woken by", 4, 7, 14)
-RATE = Column("rate", "fires", 3)
-UP = Column("up", "pushes up", 6, 10, 60)
-DOWN = Column("down", "pushes down", 2, 24, 60)
+LAYER = TableColumn("layer", "L", 12)
+INDEX = TableColumn("index", "N", 12)
+POSITION = TableColumn("position", "pos", 10)
+TOKEN = TableColumn("token", "token", 9, 7, 18)
+ATTRIBUTION = TableColumn("attribution", "attr", 11)
+EFFECT = TableColumn("effect", "effect", 10)
+SHARE = TableColumn("share", "share", 7)
+ACTIVATION = TableColumn("activation", "act", 8)
+PEAK = TableColumn("peak", "peak", 5)
+TRIGGER = TableColumn("trigger", "woken by", 4, 7, 14)
+RATE = TableColumn("rate", "fires", 3)
+UP = TableColumn("up", "pushes up", 6, 10, 60)
+DOWN = TableColumn("down", "pushes down", 2, 24, 60)
 COLUMNS = (LAYER, INDEX, POSITION, TOKEN, ATTRIBUTION, EFFECT, SHARE, ACTIVATION, PEAK, TRIGGER, RATE, UP, DOWN)
 #: Those of an atlas: over its corpus the strongest activation, the token it was at, and how often it fires.
 CORPUS = (PEAK, TRIGGER, RATE)
@@ -44,7 +44,7 @@ _LARGEST_FIRST = {ATTRIBUTION.key, EFFECT.key, SHARE.key, ACTIVATION.key, PEAK.k
 _MOST_WRITTEN = 20_000
 
 
-class NeuronsPane(Table):
+class NeuronsPane(TablePane):
     """The circuit as a table, in its own order, by |attribution|, until another is chosen."""
 
     heading: ClassVar[str] = "Neurons"
@@ -74,7 +74,7 @@ class NeuronsPane(Table):
         self.filter = ""
         self.typing = False
         self._remark = ""
-        self._board: Board | None = None
+        self._board: SessionView | None = None
         self._anchor = 0  # the row the user went to last: the cursor comes back to it when it is shown again
         self._rows: Mapping[Place, NeuronRow] = {}
         self._mapped = False  # whether an atlas says something of them
@@ -83,7 +83,7 @@ class NeuronsPane(Table):
         self._wanted = 0  # counts what was asked for, so that an answer that comes late is known as such
         self._later: list[Callable[[], None]] = []
 
-    def show(self, board: Board, changed: Facet) -> None:
+    def show(self, board: SessionView, changed: Facet) -> None:
         self._board = board
         known = board.circuit is not self.circuit and is_like(board.circuit, self.circuit)
         if known:  # its effects have been measured
@@ -138,14 +138,14 @@ class NeuronsPane(Table):
         assert self.circuit is not None
         return self.circuit.neurons[self.row(number)]
 
-    def columns(self) -> Sequence[Column]:
+    def columns(self) -> Sequence[TableColumn]:
         unknown = set() if self._rows else {UP, DOWN}
         unknown |= set() if self._mapped else {*CORPUS}
         if self.circuit is not None and not self.circuit.held:
             unknown.add(EFFECT)
         return [column for column in COLUMNS if column not in unknown]
 
-    def cells(self, number: int) -> Mapping[str, Cell]:
+    def cells(self, number: int) -> Mapping[str, TableCell]:
         assert self.circuit is not None
         neuron = self.neuron(number)
         share = self.circuit.share(neuron)
@@ -153,25 +153,25 @@ class NeuronsPane(Table):
         peak = None if row is None else row.peak
         token = self.circuit.token(neuron.position)
         return {
-            LAYER.key: Cell(str(neuron.layer)),
-            INDEX.key: Cell(str(neuron.index)),
-            POSITION.key: Cell("all" if neuron.position is None else str(neuron.position)),
-            TOKEN.key: Cell(quoted(token) if token else MISSING),
-            ATTRIBUTION.key: Cell(signed(neuron.attribution), _sign(neuron.attribution)),
-            EFFECT.key: Cell(signed(neuron.effect), _sign(neuron.effect)),
-            SHARE.key: Cell(percent(share, sign=True), _sign(share)),
-            ACTIVATION.key: Cell(signed(neuron.activation, 2)),
-            PEAK.key: Cell("" if row is None else signed(peak.value if peak else None, 2)),
-            TRIGGER.key: Cell(quoted(peak.token) if peak else "", "faint"),
-            RATE.key: Cell("" if row is None else percent(row.rate)),
-            UP.key: Cell(" ".join(map(quoted, row.up)) if row else "", "faint"),
-            DOWN.key: Cell(" ".join(map(quoted, row.down)) if row else "", "faint"),
+            LAYER.key: TableCell(str(neuron.layer)),
+            INDEX.key: TableCell(str(neuron.index)),
+            POSITION.key: TableCell("all" if neuron.position is None else str(neuron.position)),
+            TOKEN.key: TableCell(quoted(token) if token else MISSING),
+            ATTRIBUTION.key: TableCell(signed(neuron.attribution), _sign(neuron.attribution)),
+            EFFECT.key: TableCell(signed(neuron.effect), _sign(neuron.effect)),
+            SHARE.key: TableCell(percent(share, sign=True), _sign(share)),
+            ACTIVATION.key: TableCell(signed(neuron.activation, 2)),
+            PEAK.key: TableCell("" if row is None else signed(peak.value if peak else None, 2)),
+            TRIGGER.key: TableCell(quoted(peak.token) if peak else "", "faint"),
+            RATE.key: TableCell("" if row is None else percent(row.rate)),
+            UP.key: TableCell(" ".join(map(quoted, row.up)) if row else "", "faint"),
+            DOWN.key: TableCell(" ".join(map(quoted, row.down)) if row else "", "faint"),
         }
 
     def marked(self, number: int) -> bool:
         return self.row(number) in self.marks
 
-    def title(self, column: Column) -> str:
+    def title(self, column: TableColumn) -> str:
         if column is ATTRIBUTION and self.sort.key == RANK:
             return f"{column.title}{'▴' if self.sort.down else '▾'}"
         if column.key != self.sort.key:
@@ -258,7 +258,7 @@ class NeuronsPane(Table):
     def _open_card(self) -> None:
         if self.circuit is None or self._board is None or not self.count():
             return
-        self.app.push_screen(NeuronCard(self._board, self.circuit, self.row(self.cursor), self._next))
+        self.app.push_screen(NeuronCardScreen(self._board, self.circuit, self.row(self.cursor), self._next))
 
     def _next(self, steps: int) -> int:
         """The neuron some rows on, for the card; the cursor goes along."""
@@ -358,7 +358,7 @@ class NeuronsPane(Table):
         self.settled()
         self.run_worker(self._arranged(columns_of(self.circuit), self._wanted), group="arrange", exclusive=True)
 
-    async def _arranged(self, columns: Columns, asked: int) -> None:
+    async def _arranged(self, columns: CircuitColumns, asked: int) -> None:
         wanted = Filter.read(self.filter)
         marks = tuple(self.marks) if wanted.marked else ()
         order = await asyncio.to_thread(columns.arranged, self.sort, wanted, self._rows, marks)

@@ -11,8 +11,8 @@ from rich.text import Text
 from textual.strip import Strip
 
 from sessions.views.writing import counted
-from workbench.app.board import Board, Facet
-from workbench.app.paper import Block, Paper
+from workbench.app.scroll_pane import Paragraph, ScrollPane
+from workbench.app.session_view import Facet, SessionView
 from workbench.app.wrapping import row, strips, wrapped
 from workbench.host import JOURNAL
 from workbench.rendering.outcomes import standing
@@ -25,7 +25,7 @@ _NAMES, WIDE = 9, 36
 _LEAST_PROMPT = 16
 
 
-class StatePane(Paper):
+class StatePane(ScrollPane):
     """Model, prompt, circuit, what is in force, host."""
 
     heading: ClassVar[str] = "State"
@@ -35,11 +35,11 @@ class StatePane(Paper):
         super().__init__(id=id)
         self._facts: dict[str, list[str]] = {}
 
-    def show(self, board: Board, changed: Facet) -> None:
+    def show(self, board: SessionView, changed: Facet) -> None:
         held = {name: [each for each in said if each] for name, said in _held(board)}
         if held != self._facts:
             self._facts = held
-            self.blocks = [Fact(name, said) for name, said in held.items() if said]
+            self.blocks = [HeldFact(name, said) for name, said in held.items() if said]
         self.settle()
 
     def chosen(self) -> str:
@@ -49,7 +49,7 @@ class StatePane(Paper):
         return "\n".join(f"{name}\n" + "".join(f"  {each}\n" for each in said) for name, said in self._facts.items())
 
 
-class Fact(Block):
+class HeldFact(Paragraph):
     """Something held: its name, and what is to be said of it."""
 
     def __init__(self, name: str, said: Sequence[str]) -> None:
@@ -64,7 +64,7 @@ class Fact(Block):
         return [Strip.join([name, first]), *(Strip.join([row(" " * _NAMES), line]) for line in rest)]
 
 
-def _held(board: Board) -> Iterator[tuple[str, list[str]]]:
+def _held(board: SessionView) -> Iterator[tuple[str, list[str]]]:
     """What is held, by name."""
     state, circuit = board.state, board.circuit
     if state.model:
@@ -94,7 +94,7 @@ def _held(board: Board) -> Iterator[tuple[str, list[str]]]:
     yield "host", [inline(board.name), inline(board.host)]
 
 
-def status(board: Board, width: int) -> Text:
+def status(board: SessionView, width: int) -> Text:
     """The session in one line, what matters least left out where it is too long: first of all the prompt."""
     host = f"host {inline(board.name or JOURNAL)}"
     parts = {**standing(board.state), "host": host}

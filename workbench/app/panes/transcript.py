@@ -14,8 +14,8 @@ from textual.binding import Binding, BindingType
 from textual.strip import Strip
 
 from sessions.events import Failed, Result
-from workbench.app.board import Board, Entry, Facet
-from workbench.app.paper import Block, Paper, Written
+from workbench.app.scroll_pane import Paragraph, RichParagraph, ScrollPane
+from workbench.app.session_view import Facet, HistoryEntry, SessionView
 from workbench.app.wrapping import NARROWEST, Growing, row, strips, tail, wrapped, written_out
 from workbench.rendering.outcomes import failure, present
 from workbench.writing import fitted, inline
@@ -33,7 +33,7 @@ _FIRST = (
 )
 
 
-class TranscriptPane(Paper):
+class TranscriptPane(ScrollPane):
     """What was run, oldest first. The cursor goes from line to line; enter takes one up again.
 
     `own` is the author of this client's lines: other authors are named.
@@ -51,17 +51,17 @@ class TranscriptPane(Paper):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.own = ""
-        self._entries: dict[Entry, EntryBlock] = {}
+        self._entries: dict[HistoryEntry, EntryBlock] = {}
         self._chosen: EntryBlock | None = None  # None: the last, whichever that is
 
-    def show(self, board: Board, changed: Facet) -> None:
+    def show(self, board: SessionView, changed: Facet) -> None:
         known = self._entries
         self._entries = {entry: known.get(entry) or EntryBlock(entry, self.own) for entry in board.entries}
         if self._chosen is not None and self._chosen.entry not in self._entries:
             self._chosen = None
-        blocks: list[Block] = list(self._entries.values())
+        blocks: list[Paragraph] = list(self._entries.values())
         if not blocks and not board.host:
-            blocks = [Written(*(Text(line, style="dim") for line in _FIRST))]
+            blocks = [RichParagraph(*(Text(line, style="dim") for line in _FIRST))]
         if board.missed:
             blocks.insert(0, _remark(f"{board.missed:,} messages before this are no longer kept"))
         if board.host:
@@ -82,7 +82,7 @@ class TranscriptPane(Paper):
             return ""
         return f"{list(self._entries.values()).index(block) + 1:,} of {len(self._entries):,}"
 
-    def dressed(self, block: Block, number: int, line: Strip) -> Strip:
+    def dressed(self, block: Paragraph, number: int, line: Strip) -> Strip:
         if number or not self.has_focus or block is not self._at_cursor():
             return line
         cursor = self.get_component_rich_style("paper--cursor", partial=True)
@@ -125,15 +125,15 @@ class TranscriptPane(Paper):
         self.jump(block)
 
 
-def _remark(text: str) -> Block:
+def _remark(text: str) -> Paragraph:
     """Something that no line said."""
-    return Written(Text(f"· {inline(text)}", style="dim"))
+    return RichParagraph(Text(f"· {inline(text)}", style="dim"))
 
 
-class EntryBlock(Block):
+class EntryBlock(Paragraph):
     """A line and what it said."""
 
-    def __init__(self, entry: Entry, own: str = "") -> None:
+    def __init__(self, entry: HistoryEntry, own: str = "") -> None:
         self.entry = entry
         self._own = own
         self._growing: tuple[int, Growing] | None = None
@@ -191,7 +191,7 @@ class EntryBlock(Block):
             yield row(" " * indent, (name, _DIM), words)
 
 
-def _outcome(entry: Entry, width: int) -> list[RenderableType]:
+def _outcome(entry: HistoryEntry, width: int) -> list[RenderableType]:
     """How it ended or, until then, what it is waiting for."""
     match entry.outcome:
         case Result(value=value, seconds=seconds):

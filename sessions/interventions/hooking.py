@@ -1,0 +1,219 @@
+"""Treating: change chosen neurons while the model runs, each row of a batch its own way.
+
+What a treatment is, and where in a text it can be limited to, is said in `treatment`. Multipliers and constants are
+kept as one vector a layer and row, so a hook costs one elementwise product, and a sum where there are constants. Where
+a treatment is limited to a part of the text, `reading` says at which tokens of the running pass it is in force: at no
+token, the activations are handed on as they are; at some, the others keep their bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sessions.interventions.intervention import SEGMENTS, Intervention, TokenScope
+from sessions.interventions.token_scopes import Extents, TokenTracker
+from sessions.model.homes import home_of
+from sessions.model.hooks import Routing, on_neurons, together
+from sessions.model.parts import Anatomy, ExpertSite, Site
+
+#: What is done to one row of a batch: one treatment, or several that do not meet (see `refuse_overlaps`).
+Row = Intervention | Sequence[Intervention]
+
+
+@contextmanager
+def intervening(anatomy: Anatomy, rows: Sequence[Row], extents: Extents | None = None) -> Iterator[TokenTracker]:
+    """Inside the block, row r of every batch runs under `rows[r]`. A neuron named twice in a treatment is treated once.
+
+    Args:
+        extents: of each row's text; needed where a treatment is limited to a region of it.
+
+    Raises:
+        UsageError: a neuron that the model does not have.
+    """
+    listed = [(row,) if isinstance(row, Intervention) else row for row in rows]
+    wheres = {treatment.where for row in listed for treatment in row}
+    following = TokenTracker(extents, frozenset(where.marker for where in wheres if where.region in SEGMENTS))
+    hooks = [on_neurons(plan.site, plan.apply) for plan in _plans(anatomy, listed, following)]
+    with together([following.running(anatomy), *hooks]):
+        yield following
+
+
+@dataclass(frozen=True)
+class _Affine:
+    """`multiplier · h + constant`, elementwise; `constant` is None where it is 0 throughout."""
+
+    multiplier: Tensor
+    constant: Tensor | None
+
+    def __call__(self, h: Tensor, *where: Any) -> Tensor:
+        """`h` changed by the numbers at an index into these tensors."""
+        changed = h * self.multiplier[where].to(h.dtype)
+        return changed if self.constant is None else changed + self.constant[where].to(h.dtype)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The changes of one site that share a part of the text.
+
+    `everywhere` is over `[rows, width]`, or None where all its neurons have positions. `pinned` is
+    `[n, 3]`: row, position and neuron (within the site) of those that do; `there` is over `[n]`.
+    Numbers have the dtype of the weights, so that casting them to the activations' is free unless
+    the weights are quantised.
+    """
+
+    where: TokenScope
+    everywhere: _Affine | None
+    pinned: Tensor
+    there: _Affine
+    last: int
+    """The last position of the pinned; -1 for none."""
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """The changes of one site for a batch of `rows`."""
+
+    site: Site
+    following: TokenTracker
+    rows: int
+    parts: tuple[_Part, ...]
+
+    def apply(self, activations: Tensor, routing: Routing | None) -> Tensor:
+        """The activations of one call, changed; the tensor handed in is left as it was."""
+        # Some families flatten batch and sequence before an MLP; rows are told apart again here.
+        seq = activations.numel() // activations.shape[-1] // self.rows // (routing.per_token if routing else 1)
+        changed = activations.reshape(self.rows, seq, -1) if routing is None else activations
+        for part in self.parts:
+            force = self.following.in_force(part.where, self.rows, seq, activations.device)
+            if force is None or force.any:
+                mask = None if force is None else force.mask
+                if routing is None:
+                    changed = self._dense(changed, part, mask)
+                else:
+                    changed = self._routed(changed, part, mask, routing)
+        return changed.reshape(activations.shape)
+
+    def _dense(self, activations: Tensor, part: _Part, mask: Tensor | None) -> Tensor:
+        changed = activations
+        if part.everywhere is not None:
+            changed = part.everywhere(changed, slice(None), None)
+            if mask is not None:
+                changed = torch.where(mask[..., None], changed, activations)
+        if self._pinned_now(part):
+            row, position, neuron = part.pinned.T
+            table = self.following.table(self.rows, changed.shape[1], activations.device)
+            hit = table[row] == position[:, None]
+            which, column = (hit if mask is None else hit & mask[row]).nonzero(as_tuple=True)
+            changed = changed.clone()
+            place = (row[which], column, neuron[which])
+            changed[place] = part.there(changed[place], which)
+        return changed
+
+    def _routed(self, activations: Tensor, part: _Part, mask: Tensor | None, routing: Routing) -> Tensor:
+        assert isinstance(self.site, ExpertSite)
+        lines = len(activations)
+        row_of = torch.arange(lines, device=activations.device) * self.rows // lines
+        line_mask = None if mask is None else mask.reshape(-1).repeat_interleave(routing.per_token)
+        changed = activations
+        if part.everywhere is not None:
+            start = routing.experts * self.site.d_expert
+            columns = start[:, None] + torch.arange(self.site.d_expert, device=activations.device)
+            changed = part.everywhere(changed, row_of[:, None], columns)
+            if line_mask is not None:
+                changed = torch.where(line_mask[:, None], changed, activations)
+        if self._pinned_now(part):
+            row, position, neuron = part.pinned.T
+            seq = lines // routing.per_token // self.rows
+            table = self.following.table(self.rows, seq, activations.device)
+            position_of = table.reshape(-1).repeat_interleave(routing.per_token)
+            expert, coordinate = neuron // self.site.d_expert, neuron % self.site.d_expert
+            hit = (row_of == row[:, None]) & (position_of == position[:, None]) & (routing.experts == expert[:, None])
+            which, line = (hit if line_mask is None else hit & line_mask).nonzero(as_tuple=True)
+            changed = changed.clone()
+            place = (line, coordinate[which])
+            changed[place] = part.there(changed[place], which)
+        return changed
+
+    def _pinned_now(self, part: _Part) -> bool:
+        return self.following.first <= part.last
+
+
+#: (row, neuron within the site, multiplier, constant), and the same with a position after the row.
+_Free = tuple[int, int, float, float]
+_Fixed = tuple[int, int, int, float, float]
+
+
+@dataclass
+class _Listed:
+    """What is to be done at one site in one part of the text: to neurons without a position, and to those with one."""
+
+    free: list[_Free] = field(default_factory=list)
+    fixed: list[_Fixed] = field(default_factory=list)
+
+
+def _plans(anatomy: Anatomy, rows: Sequence[Sequence[Intervention]], following: TokenTracker) -> Iterator[_Plan]:
+    """One plan for each site that any row touches."""
+    listed: dict[int, dict[TokenScope, _Listed]] = {}
+    sites: dict[int, Site] = {}
+    for row, treatments in enumerate(rows):
+        for treatment in treatments:
+            everywhere = {neuron.site for neuron in treatment.neurons if neuron.position is None}
+            for (layer, index, position), constant in _constants(treatment).items():
+                site, local = anatomy.site_of(layer, index)
+                sites[id(site)] = site
+                part = listed.setdefault(id(site), {}).setdefault(treatment.where, _Listed())
+                if position is None:
+                    part.free.append((row, local, treatment.multiplier, constant))
+                elif (layer, index) not in everywhere:
+                    part.fixed.append((row, position, local, treatment.multiplier, constant))
+    for key, site in sites.items():
+        parts = (_part(site, where, len(rows), part) for where, part in listed[key].items())
+        yield _Plan(site, following, len(rows), tuple(parts))
+
+
+def _constants(treatment: Intervention) -> dict[tuple[int, int, int | None], float]:
+    """What is added to each neuron, by place; of a neuron named twice, what was said first."""
+    if not treatment.changes:
+        return {}
+    constants = treatment.constants or (0.0,) * len(treatment.neurons)
+    pairs = zip(treatment.neurons, constants, strict=True)
+    found: dict[tuple[int, int, int | None], float] = {}
+    for neuron, constant in pairs:
+        found.setdefault(neuron.place, constant)
+    return found
+
+
+def _part(site: Site, where: TokenScope, rows: int, listed: _Listed) -> _Part:
+    like, device = next(site.module.parameters()), home_of(site.module)
+    dtype = like.dtype if like.dtype.is_floating_point else torch.float32
+    free, fixed = listed.free, listed.fixed
+
+    def numbers(values: list[float]) -> Tensor:
+        return torch.tensor(values, dtype=dtype, device=device)
+
+    everywhere = None
+    if free:
+        place = ([each[0] for each in free], [each[1] for each in free])
+        multiplier = torch.ones(rows, site.width, dtype=dtype, device=device)
+        multiplier[place] = numbers([each[2] for each in free])
+        constant = None
+        if any(each[3] for each in free):
+            constant = torch.zeros_like(multiplier)
+            constant[place] = numbers([each[3] for each in free])
+        everywhere = _Affine(multiplier, constant)
+    return _Part(
+        where=where,
+        everywhere=everywhere,
+        pinned=torch.tensor([each[:3] for each in fixed], dtype=torch.long, device=device).reshape(-1, 3),
+        there=_Affine(
+            numbers([each[3] for each in fixed]),
+            numbers([each[4] for each in fixed]) if any(each[4] for each in fixed) else None,
+        ),
+        last=max((each[1] for each in fixed), default=-1),
+    )

@@ -1,0 +1,206 @@
+"""`Intervention`: what is done to chosen neurons while a text is read and written, and where in it. Data only.
+
+A neuron becomes a multiple of itself plus a constant. A multiplier of 0 ablates, 1 leaves, 2 doubles; 0 with a
+constant holds the neuron at that value (its mean, or what it was in another text), 1 with a constant shifts it.
+
+Where is a region of the text. Positions count from 0 and are those of the tokens that the model reads: with a key-value
+cache too, the prompt's first and then, one a pass, the generated ones. The prompt's last position is what the first
+generated token is chosen from, so a treatment of what is generated shows in the second token at the earliest.
+
+    prompt       what the model was given
+    generated    what it has written itself
+    thought      the reply, up to and with the marker that closes the model's thought
+    answer       the reply after that marker
+
+The reply begins after the prompt's last turn: what the template or the seed already says of it belongs to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from math import inf
+from typing import Generic, Literal, TypeVar
+
+from msgspec import Struct, structs
+
+from sessions.cancel import look
+from sessions.errors import UsageError
+from sessions.model.units import Neuron
+
+Region = Literal["all", "prompt", "generated", "thought", "answer"]
+#: Regions that an opening or closing marker bounds.
+SEGMENTS: tuple[Region, ...] = ("thought", "answer")
+#: Pairs of regions that no position is in both of.
+_APART = ({"prompt", "generated"}, {"thought", "answer"})
+
+
+#: A neuron is spoken for in no more parts of a text.
+MOST_PARTS = 1000
+Who = TypeVar("Who")
+
+
+class TokenScope(Struct, frozen=True):
+    """A region of the text and, within it, spans of positions: first and last of each, from 0; no span is all of it.
+
+    `marker` is the text that closes a thought, for the regions that it bounds.
+    """
+
+    region: Region = "all"
+    spans: tuple[tuple[int, int], ...] = ()
+    marker: str = ""
+
+    @property
+    def everywhere(self) -> bool:
+        return self.region == "all" and not self.spans
+
+    @property
+    def part(self) -> str:
+        """What it is called for short: `answer`, `always`, `always at positions 3-7`."""
+        region = "always" if self.region == "all" else self.region
+        return f"{region} {self._listed}".rstrip()
+
+    @property
+    def _listed(self) -> str:
+        listed = ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in self.spans)
+        return f"at positions {listed}" if self.spans else ""
+
+    def __str__(self) -> str:
+        region = {"all": "", "prompt": "in the prompt", "generated": "in what is generated"}.get(
+            self.region, f"in the {self.region}"
+        )
+        return " ".join(filter(None, (region, self._listed))) or "at all positions"
+
+    def meets(self, other: TokenScope) -> bool:
+        """Whether a position can be in both."""
+        if {self.region, other.region} in _APART:
+            return False
+        if not (self.spans and other.spans):
+            return True
+        # Where two of them meet, so do two that begin one after the other, or one reaches over what lies between.
+        reached = [-inf, -inf]
+        for first, last, whose in sorted([(*a, 0) for a in self.spans] + [(*b, 1) for b in other.spans]):
+            if first <= reached[1 - whose]:
+                return True
+            reached[whose] = max(reached[whose], last)
+        return False
+
+
+EVERYWHERE = TokenScope()
+
+
+class Intervention(Struct, frozen=True):
+    """What happens to these neurons: times a factor, plus a constant each, in a part of the text.
+
+    `constants` has one number a neuron, or none at all where nothing is added. A neuron with a position is treated
+    only there, one without wherever `where` says. `label` is what it is called where two get in each other's way.
+    `strength` is how far a live one is turned, see `turned`.
+    """
+
+    neurons: tuple[Neuron, ...]
+    multiplier: float = 1.0
+    constants: tuple[float, ...] = ()
+    where: TokenScope = EVERYWHERE
+    label: str = ""
+    strength: float = 1.0
+
+    @property
+    def turned(self) -> Intervention:
+        """What is really done at its strength s: times 1 + s (m − 1), plus s c. At 0 nothing, at 1 what was asked for,
+        and at 2 neurons move twice as far."""
+        if self.strength == 1:
+            return self
+        s = self.strength
+        constants = tuple(s * constant for constant in self.constants)
+        return structs.replace(self, multiplier=1 + s * (self.multiplier - 1), constants=constants, strength=1.0)
+
+    @property
+    def said(self) -> str:
+        """What it is called, and how strong it is where that is not as it was asked for."""
+        return self.label if self.strength == 1 else f"{self.label}, strength {self.strength:g}"
+
+    @property
+    def changes(self) -> bool:
+        """Whether it does anything."""
+        return bool(self.neurons) and (self.multiplier != 1 or any(self.constants))
+
+    @property
+    def pushes(self) -> bool:
+        """Whether it adds a constant to what a neuron is by itself."""
+        return bool(self.neurons) and self.multiplier != 0 and any(self.constants)
+
+    def without(self, sites: frozenset[tuple[int, int]]) -> Intervention:
+        """The same for all neurons but those of these (layer, index)."""
+        kept = [number for number, neuron in enumerate(self.neurons) if neuron.site not in sites]
+        constants = tuple(self.constants[number] for number in kept) if self.constants else ()
+        return structs.replace(self, neurons=tuple(self.neurons[number] for number in kept), constants=constants)
+
+
+class Occupied(Generic[Who]):
+    """Which neurons are spoken for in which part of a text, and by whom."""
+
+    def __init__(self) -> None:
+        self._sites: dict[tuple[int, int], dict[int | None, dict[TokenScope, Who]]] = {}
+
+    def take(self, neuron: Neuron, where: TokenScope, who: Who) -> Who | None:
+        """Who else has the neuron at a position that can be in `where`; None where nobody has, and then `who` does."""
+        look()
+        taken = self._sites.setdefault(neuron.site, {})
+        everywhere, here = taken.get(None, {}), taken.setdefault(neuron.position, {})
+        for parts in taken.values() if neuron.position is None else (everywhere, here):
+            for part, by in parts.items():
+                if by is not who and part.meets(where):
+                    return by
+        here.setdefault(where, who)
+        if len(here) > MOST_PARTS:
+            raise UsageError(
+                f"{neuron} is spoken for in more than {MOST_PARTS:,} parts of the text", "write them as spans: 3-9"
+            )
+        return None
+
+
+def refuse_overlaps(treatments: Sequence[Intervention]) -> None:
+    """Raise `UsageError` where two treatments say different things of one neuron at one position."""
+    occupied = Occupied[Intervention]()
+    for treatment in treatments:
+        for neuron in treatment.neurons:
+            other = occupied.take(neuron, treatment.where, treatment)
+            if other is not None:
+                raise UsageError(
+                    f"'{other.label}' and '{treatment.label}' both change {Neuron(*neuron.site)}",
+                    "leave it out of one of them, or keep them apart: --prompt and --generated, --thought and "
+                    "--answer, or --positions",
+                )
+
+
+def sites_of(treatments: Iterable[Intervention]) -> frozenset[tuple[int, int]]:
+    """(layer, index) of every neuron that one of them changes."""
+    return frozenset(neuron.site for treatment in treatments for neuron in treatment.neurons)
+
+
+def without_suppressed(
+    treatment: Intervention, suppressed: Collection[tuple[int, int]]
+) -> tuple[Intervention, list[str]]:
+    """A treatment without neurons that are suppressed, which stay at zero, and a remark on them.
+
+    Raises:
+        UsageError: all of its neurons are.
+    """
+    both = sites_of([treatment]) & frozenset(suppressed)
+    if not both:
+        return treatment, []
+    left = treatment.without(both)
+    if not left.neurons:
+        raise UsageError(f"all that '{treatment.label}' would change is suppressed", "release it first: release all")
+    some = Neuron(*min(both))
+    return left, [f"{len(both)} of them are suppressed and stay at zero: the first is {some}"]
+
+
+def beside_live(
+    treatment: Intervention, live: Sequence[Intervention]
+) -> tuple[tuple[Intervention, ...], tuple[str, ...]]:
+    """A treatment and those that are live, which give way to it where they change the same neurons; and remarks."""
+    sites = sites_of([treatment])
+    meeting = [each for each in live if sites & sites_of([each]) and each.where.meets(treatment.where)]
+    kept = [each.without(sites) if each in meeting else each for each in live]
+    notes = tuple(f"'{each.label}' gives way to this line where both change a neuron" for each in meeting)
+    return (treatment, *(each for each in kept if each.neurons)), notes

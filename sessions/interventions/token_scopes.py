@@ -1,0 +1,180 @@
+"""Following what the model reads: which tokens the running pass computes, and what part of its text each belongs to.
+
+A pass over the prompt computes many positions, a step of generation with a key-value cache one; rows of a batch begin
+at different places and end their thought at different steps. So positions are read off each pass as it starts, and the
+end of a thought off the very tokens that pass through the embedding: a row's reply is decoded as it grows, and from the
+token after the one that completes the closing marker on it is an answer. Decoded text is what is looked at, not ids,
+since a marker need not be one token, nor always the same ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sessions.interventions.intervention import SEGMENTS, Intervention, TokenScope
+from sessions.model.hooks import after, called, together
+from sessions.model.parts import Anatomy
+
+#: What a decoder is given to read.
+_READ = ("input_ids", "inputs_embeds")
+#: Beyond every position.
+_NEVER = torch.iinfo(torch.long).max
+
+
+@dataclass(frozen=True)
+class Extents:
+    """Where the parts of each row's text begin.
+
+    `prompts` counts the tokens that a row was given, `replies` those of them that stand before the reply. `decode`
+    turns ids into text, special tokens included.
+    """
+
+    prompts: tuple[int, ...]
+    replies: tuple[int, ...] = ()
+    decode: Callable[[Sequence[int]], str] = str
+
+
+@dataclass(frozen=True)
+class Force:
+    """At which tokens of the running pass something is in force, `[rows, seq]`, and whether at any."""
+
+    mask: Tensor
+    any: bool
+
+
+class TokenTracker:
+    """What the running pass reads.
+
+    Args:
+        markers: the texts that close a thought, each to be looked out for.
+    """
+
+    def __init__(self, extents: Extents | None = None, markers: frozenset[str] = frozenset()) -> None:
+        self._extents, self._markers = extents, markers
+        self.first = 0
+        self._positions: Tensor | None = None
+        self._ids: Tensor | None = None
+        self._forces: dict[tuple[TokenScope, int], Force] = {}
+        self._longest = max((len(marker.encode()) for marker in markers), default=0) + 4
+        self._restart()
+
+    def _restart(self) -> None:
+        rows = 0 if self._extents is None else len(self._extents.prompts)
+        self._tails: list[list[int]] = [[] for _ in range(rows)]
+        #: Of each marker, the position that each row's answer begins at.
+        self._answers: dict[str, list[int]] = {marker: [_NEVER] * rows for marker in self._markers}
+
+    @contextmanager
+    def running(self, anatomy: Anatomy) -> Iterator[None]:
+        """Follow every pass inside the block."""
+
+        def start(args: tuple[object, ...], kwargs: dict[str, object]) -> None:
+            told = kwargs.get("position_ids")
+            self._positions = given = told if isinstance(told, Tensor) else _positions(args, kwargs)
+            self.first = 0 if given is None else int(given.min())
+            self._forces = {}
+
+        def read(ids: Tensor, output: Tensor) -> Tensor:
+            self._ids = ids
+            return output
+
+        ids = [after(anatomy.embeddings[0], read)] if self._markers else []
+        with together([called(anatomy.decoder, start), *ids]):
+            yield
+
+    def table(self, rows: int, seq: int, device: torch.device) -> Tensor:
+        """Position of each token of the running pass, `[rows, seq]`; where fewer are computed, of the last of them."""
+        if self._positions is None:
+            return torch.arange(seq, device=device).expand(rows, seq)
+        return self._positions.to(device)[..., -seq:].expand(rows, seq)
+
+    def in_force(self, where: TokenScope, rows: int, seq: int, device: torch.device) -> Force | None:
+        """At which tokens of the running pass `where` is; None for all."""
+        if where.everywhere:
+            return None
+        known = self._forces.get((where, seq))  # layers that share keys may compute the last positions alone
+        if known is None:
+            self._follow(rows)
+            mask = self._mask(where, self.table(rows, seq, torch.device("cpu")))
+            known = self._forces[where, seq] = Force(mask.to(device), bool(mask.any()))
+        elif known.mask.device != device:  # a model over several devices
+            known = Force(known.mask.to(device), known.any)
+        return known
+
+    def counted(self, row: int, treatments: Sequence[Intervention], read: int) -> int:
+        """At how many of the `read` tokens of a row one of its treatments was in force."""
+        table = torch.arange(read)[None]
+        hit = torch.zeros(1, read, dtype=torch.bool)
+        for treatment in treatments:
+            if treatment.changes:
+                hit |= self._mask(treatment.where, table, slice(row, row + 1)) & _pinned(treatment, table)
+        return int(hit.sum())
+
+    def closed(self, row: int, marker: str) -> bool:
+        """Whether a row's thought has been closed by this marker."""
+        return self._answers[marker][row] != _NEVER
+
+    def _mask(self, where: TokenScope, table: Tensor, rows: slice = slice(None)) -> Tensor:
+        """Where a table of positions, `[rows, seq]`, is inside."""
+        mask = torch.ones_like(table, dtype=torch.bool)
+        if where.spans:
+            mask = torch.stack([(table >= first) & (table <= last) for first, last in where.spans]).any(0)
+        if where.region == "all":
+            return mask
+        assert self._extents is not None, "a region needs the extents of the text"
+        if where.region in SEGMENTS:
+            replies = torch.tensor(self._extents.replies)[rows, None]
+            answers = torch.tensor(self._answers[where.marker])[rows, None]
+            thought = where.region == "thought"
+            return mask & ((table >= replies) & (table < answers) if thought else table >= answers)
+        prompts = torch.tensor(self._extents.prompts)[rows, None]
+        return mask & (table < prompts if where.region == "prompt" else table >= prompts)
+
+    def _follow(self, rows: int) -> None:
+        """Take in the ids of the running pass, if they have not been yet."""
+        if self._ids is None or self._extents is None:
+            return
+        table = self.table(rows, self._ids.shape[-1], torch.device("cpu"))
+        if int(table.min()) == 0:
+            self._restart()
+        ids, self._ids = self._ids.tolist(), None
+        for row, (tokens, positions) in enumerate(zip(ids, table.tolist(), strict=True)):
+            for token, position in zip(tokens, positions, strict=True):
+                if position >= self._extents.replies[row]:
+                    self._take(row, token, position)
+
+    def _take(self, row: int, token: int, position: int) -> None:
+        """One more token of a row's reply: with it a thought may be closed."""
+        waiting = [answers for answers in self._answers.values() if answers[row] == _NEVER]
+        if not waiting:
+            return
+        self._tails[row] = [*self._tails[row], token][-self._longest :]
+        text = self._extents.decode(self._tails[row]) if self._extents is not None else ""
+        for marker, answers in self._answers.items():
+            if answers[row] == _NEVER and marker in text:
+                answers[row] = position + 1
+
+
+def _positions(args: Sequence[object], given: Mapping[str, Any]) -> Tensor | None:
+    """Position of each token of a pass whose decoder is not told them: it knows them from its mask and its cache."""
+    text = next((each for each in (*args[:1], *(given.get(name) for name in _READ)) if isinstance(each, Tensor)), None)
+    if text is None:
+        return None
+    mask, cache = given.get("attention_mask"), given.get("past_key_values")
+    if isinstance(mask, Tensor) and mask.ndim == 2:
+        return (mask.cumsum(-1) - 1).clamp(min=0)[:, -text.shape[1] :]
+    read = 0 if cache is None else int(cache.get_seq_length())
+    return torch.arange(read, read + text.shape[1])[None]
+
+
+def _pinned(treatment: Intervention, table: Tensor) -> Tensor:
+    """Where one of the treatment's neurons is: everywhere, unless all have positions."""
+    positions = [neuron.position for neuron in treatment.neurons]
+    known = [position for position in positions if position is not None]
+    return torch.isin(table, torch.tensor(known)) if len(known) == len(positions) else torch.ones_like(table).bool()

@@ -1,0 +1,276 @@
+"""`ScrollPane`: a pane of lines that scroll, of which only those in sight are laid out and drawn.
+
+It is made of blocks, top to bottom. A place on it is a line of a block, never a number of lines from the top, so that
+nothing above has to be laid out to know where one is: ten thousand blocks cost what the few in sight cost, and after
+a resize the same block stands at the top. Of what was in sight before, only the rows that differ are painted again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from rich.console import RenderableType
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.geometry import Region, Size
+from textual.strip import Strip
+
+from workbench.app.pane import WHEEL, Pane
+from workbench.app.wrapping import strips
+
+
+class Paragraph:
+    """Some lines that belong together, laid out when they are first seen at a width."""
+
+    _laid: tuple[object, Sequence[Strip]] | None = None
+
+    def lines(self, width: int) -> Sequence[Strip]:
+        """The lines at this width."""
+        key = (width, self.stamp())
+        if self._laid is None or self._laid[0] != key:
+            self._laid = key, self.drawn(width)
+        return self._laid[1]
+
+    def stamp(self) -> object:
+        """Differs from what it was when the lines do."""
+        return None
+
+    def drawn(self, width: int) -> Sequence[Strip]:
+        """Lay the lines out."""
+        raise NotImplementedError
+
+
+class RichParagraph(Paragraph):
+    """A block of what Rich draws."""
+
+    def __init__(self, *renderables: RenderableType) -> None:
+        self._renderables = renderables
+
+    def drawn(self, width: int) -> Sequence[Strip]:
+        return [line for renderable in self._renderables for line in strips(renderable, width)]
+
+
+class ScrollPane(Pane):
+    """A pane of lines that scroll. `follows` tells that it stays at the end when it is there."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"paper--cursor"}
+    DEFAULT_CSS = """
+    ScrollPane > .paper--cursor { text-style: reverse; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up,k", "move(-1)", "up", id="paper.up", show=False),
+        Binding("down,j", "move(1)", "down", id="paper.down", show=False),
+        Binding("pageup", "page(-1)", "page up", id="paper.page_up", show=False),
+        Binding("pagedown,space", "page(1)", "page down", id="paper.page_down", show=False),
+        Binding("home,g", "first", "first", id="paper.first", show=False),
+        Binding("end,G", "last", "last", id="paper.last", show=False),
+    ]
+    follows: ClassVar[bool] = False
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.blocks: Sequence[Paragraph] = ()
+        self.at_end = self.follows
+        self._top: Paragraph | None = None
+        self._line = 0
+        self._of = self._at_width = 0  # lines of the block at the top when it was laid out last, and their width
+        self._seen = Size(0, 0)
+        self._rows: list[Strip] = []
+        self._owners: list[Paragraph | None] = []
+        self._remark = ""
+
+    # What a pane made of it may say
+
+    def shaped(self) -> None:
+        """Make the blocks anew, where they depend on the size, which has changed."""
+
+    def head(self, width: int) -> Sequence[Strip]:
+        """Lines that stay above the others."""
+        return ()
+
+    def dressed(self, block: Paragraph, number: int, line: Strip) -> Strip:
+        """A line as it is drawn, with its cursor."""
+        return line
+
+    def remarks(self) -> str:
+        """Short facts for the frame."""
+        return ""
+
+    # Scrolling
+
+    def settle(self) -> None:
+        """Draw what has changed; to be called after any change."""
+        if not self.is_attached:
+            return
+        before, size = self._rows, self._seen
+        self._arrange()
+        self.facts = self._remark
+        if self._seen == size:
+            self._repaint(before)
+
+    def scroll(self, rows: int) -> None:
+        """Move by some rows, down where it is positive."""
+        width, room = self._room()
+        if room <= 0 or not self.blocks:
+            return
+        index, line = self._place(width, room)
+        self.at_end = False
+        self._stand(*self._moved(index, line + rows, width), width)
+        self.settle()
+
+    def jump(self, block: Paragraph) -> None:
+        """Bring a block into sight: its first line, and as much of the rest as there is room for."""
+        width, _ = self._room()
+        self.reveal(block, 0, len(block.lines(width)))
+
+    def reveal(self, block: Paragraph, line: int, count: int = 1) -> None:
+        """Bring some lines of a block into sight, the first of them in any case."""
+        width, room = self._room()
+        if room > 0 and block in self.blocks:
+            top, wanted = self._place(width, room), (self.blocks.index(block), line)
+            below = self._back(wanted[0], width, room - line - count)
+            if wanted < top or below > top:
+                self.at_end = False
+                self._stand(*min(wanted, max(below, (0, 0))), width)
+        self.settle()
+
+    def begin(self) -> None:
+        """Go back to where a new paper begins: the end where it follows, else the top."""
+        self.at_end, self._top, self._line = self.follows, None, 0
+
+    def action_move(self, rows: int) -> None:
+        self.scroll(rows)
+
+    def action_page(self, pages: int) -> None:
+        self.scroll(pages * max(self._room()[1] - 1, 1))
+
+    def action_first(self) -> None:
+        self.at_end, self._top, self._line = False, None, 0
+        self.settle()
+
+    def action_last(self) -> None:
+        width, room = self._room()
+        if room > 0 and self.blocks:
+            self.at_end = self.follows
+            self._stand(*self._back(len(self.blocks), width, room), width)
+            self.settle()
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        event.stop()
+        self.scroll(WHEEL)
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        event.stop()
+        self.scroll(-WHEEL)
+
+    def at_row(self, y: int) -> Paragraph | None:
+        """The block that is drawn in a row."""
+        return self._owners[y] if 0 <= y < len(self._owners) else None
+
+    # Drawing
+
+    def render_line(self, y: int) -> Strip:
+        if self._seen != self.size:
+            self._arrange()
+        line = self._rows[y] if y < len(self._rows) else Strip([])
+        return line.adjust_cell_length(self.size.width).apply_style(self.visual_style.rich_style).simplify()
+
+    def on_resize(self) -> None:
+        self.settle()
+
+    def watch_has_focus(self, has_focus: bool) -> None:
+        super().watch_has_focus(has_focus)
+        self.settle()
+
+    def _room(self) -> tuple[int, int]:
+        """Columns, and rows under the head."""
+        width, height = self.size
+        return width, height - len(self.head(width)[: max(height - 1, 0)])
+
+    def _arrange(self) -> None:
+        """Find what is in sight."""
+        if self._seen != self.size:
+            self._seen = self.size
+            self.shaped()
+        width, height = self.size
+        if not width or not height:
+            self._rows, self._owners = [], []
+            return
+        head = self.head(width)[: height - 1]
+        room = height - len(head)
+        index, line = self._place(width, room)
+        self._rows, self._owners = list(head), [None] * len(head)
+        end = self._fill(index, line, width, height)
+        self.at_end = self.follows and end
+        self._stand(index, line, width)
+        self._remark = self.remarks() if end else f"{self.remarks()} ↓".strip()
+
+    def _fill(self, index: int, line: int, width: int, height: int) -> bool:
+        """Put rows under the head, from a place on. Returns whether they reach the end."""
+        while index < len(self.blocks):
+            block = self.blocks[index]
+            lines = block.lines(width)
+            while line < len(lines):
+                if len(self._rows) == height:
+                    return False
+                self._rows.append(self.dressed(block, line, lines[line]))
+                self._owners.append(block)
+                line += 1
+            index, line = index + 1, 0
+        return True
+
+    def _place(self, width: int, room: int) -> tuple[int, int]:
+        """What stands in the top row."""
+        if self.at_end or not self.blocks:
+            return self._back(len(self.blocks), width, room)
+        index = self._found()
+        line, lines = self._line, len(self.blocks[index].lines(width))
+        if self._of and self._at_width != width:
+            line = line * lines // self._of
+        place = self._moved(index, min(line, max(lines - 1, 0)), width)
+        return min(place, self._back(len(self.blocks), width, room))  # no blank rows while there are lines above
+
+    def _found(self) -> int:
+        try:
+            return 0 if self._top is None else self.blocks.index(self._top)
+        except ValueError:  # it is gone: what came after it now comes first
+            self._line = 0
+            return 0
+
+    def _stand(self, index: int, line: int, width: int) -> None:
+        """Let a line of a block be the one in the top row."""
+        if index < len(self.blocks):
+            self._top, self._line, self._at_width = self.blocks[index], line, width
+            self._of = len(self.blocks[index].lines(width))
+
+    def _moved(self, index: int, line: int, width: int) -> tuple[int, int]:
+        """The place of a line that may lie before or behind its block."""
+        while line < 0 and index > 0:
+            index -= 1
+            line += len(self.blocks[index].lines(width))
+        while index < len(self.blocks) - 1 and line >= len(self.blocks[index].lines(width)):
+            line -= len(self.blocks[index].lines(width))
+            index += 1
+        return index, max(line, 0)
+
+    def _back(self, index: int, width: int, room: int) -> tuple[int, int]:
+        """The place from which `room` rows reach to the end of what comes before a block; with less, behind that."""
+        if room < 0:
+            return index, -room
+        while index > 0:
+            index -= 1
+            room -= len(self.blocks[index].lines(width))
+            if room <= 0:
+                return index, -room
+        return 0, 0
+
+    def _repaint(self, before: list[Strip]) -> None:
+        regions: list[Region] = []
+        for y in range(max(len(before), len(self._rows))):
+            old = before[y] if y < len(before) else None
+            new = self._rows[y] if y < len(self._rows) else None
+            if old is not new and old != new:
+                regions.append(Region(0, y, self.size.width, 1))
+        if regions:
+            self.refresh(*regions)

@@ -1,0 +1,302 @@
+"""What the panes show, made from what the host says and nothing else.
+
+`SessionView.feed` takes one message after another. The panes read it and keep no state of their own. So two clients
+that heard the same show the same, however late one of them came. Nothing in here draws.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Flag, auto
+
+from msgspec import structs
+
+from sessions.circuits.circuit import Circuit
+from sessions.events import Event, Failed, Progress, Result, Started, State, Text, Value
+from sessions.model.units import Place
+from sessions.results import (
+    Compared,
+    Discovered,
+    Distribution,
+    Generated,
+    Imported,
+    Injected,
+    Loaded,
+    Narrowed,
+    NeuronCard,
+    NeuronRow,
+    NeuronTable,
+    PromptSet,
+    Restored,
+    Swept,
+    Verified,
+)
+from workbench.app.host_listener import Gone, Heard, Starting, Told
+from workbench.host.messages import JOURNAL_TICKET, Finished, Missed, Queued, Welcome
+
+#: Lines of the transcript that are kept; the journal has them all.
+MOST_ENTRIES = 2000
+
+
+class Facet(Flag):
+    """The parts of a board that can change."""
+
+    ENTRIES = auto()
+    CIRCUIT = auto()
+    ARMS = auto()
+    CHANCES = auto()
+    JOBS = auto()
+    STATE = auto()
+    HOST = auto()
+
+
+NOTHING = Facet(0)
+EVERYTHING = ~NOTHING
+
+
+@dataclass(eq=False)
+class HistoryEntry:
+    """A line: what was typed, what it has said so far, how it ended.
+
+    `texts` are the streamed texts by arm ("" where there is one only); `before` is how many lines it still waits for;
+    `version` grows with everything that is heard about it.
+    """
+
+    line: str
+    author: str
+    ticket: str
+    where: str = ""
+    before: int = 0
+    started: bool = False
+    texts: dict[str, str] = field(default_factory=dict)
+    progress: Progress | None = None
+    outcome: Result | Failed | None = None
+    version: int = 0
+
+    @property
+    def value(self) -> Value | None:
+        """What it returned."""
+        return self.outcome.value if isinstance(self.outcome, Result) else None
+
+
+class SessionView:
+    """The session as this client knows it.
+
+    Attributes:
+        entries: the lines, oldest first.
+        state: what the session holds.
+        circuit: the session's circuit; None where it has none.
+        rows: what `neurons` told of neurons, by place.
+        cards: what `neuron` told of one, by place.
+        arms: the entry whose texts are compared: the last that streamed several, or returned them.
+        chances: the next-token distribution told last, or the shift of one.
+        running: the line that runs; `step` is the one inside it that does, of a command file.
+        busy: the ticket of the line that ran when this client came, and when that began, in seconds since 1970.
+        waiting: the lines behind it.
+        host: how the host is, in a few words for people; empty where it is well.
+    """
+
+    def __init__(self) -> None:
+        self.host = "looking for the host"
+        self.name = ""
+        self._pid = 0
+        self._lost: list[HistoryEntry] = []
+        self._clear()
+
+    def _clear(self) -> None:
+        self.entries: list[HistoryEntry] = []
+        self.state = State()
+        self.circuit: Circuit | None = None
+        self.rows: dict[Place, NeuronRow] = {}
+        self.cards: dict[Place, NeuronCard] = {}
+        self.arms: HistoryEntry | None = None
+        self.chances: Distribution | Generated | Compared | Injected | None = None
+        self.running: HistoryEntry | None = None
+        self.busy = ("", 0.0)
+        self.waiting: list[HistoryEntry] = []
+        self.missed = 0
+        self._open: list[HistoryEntry] = []  # of the running line, outermost first
+
+    @property
+    def step(self) -> HistoryEntry | None:
+        """The innermost line that runs."""
+        return self._open[-1] if self._open else self.running
+
+    def feed(self, heard: Heard) -> Facet:
+        """Take one thing heard. Returns what it changed."""
+        match heard:
+            case Starting(name=name):
+                self.name, self.host = name, "starting the host"
+                return Facet.HOST
+            case Gone(reason=reason):
+                self.host = reason
+                self._cut_short()
+                return Facet.HOST | Facet.JOBS | Facet.ENTRIES
+            case Welcome():
+                return self._welcome(heard)
+            case Missed(count=count):
+                self.missed += count
+                return Facet.ENTRIES
+            case Queued(line=line, ticket=ticket, author=author, before=before):
+                self.waiting.append(self._added(HistoryEntry(line, author, ticket, before=before)))
+                return Facet.ENTRIES | Facet.JOBS
+            case Told(ticket=ticket, author=author, event=event):
+                return self._recalled_end(ticket) | self._told(ticket, author, event)
+            case Finished(ticket=ticket):
+                return self._finished(ticket)
+        return NOTHING
+
+    def _welcome(self, welcome: Welcome) -> Facet:
+        if welcome.pid == self._pid:  # only the line between us was cut
+            self._lost = []
+        self._pid = welcome.pid
+        self._clear()  # its whole story follows
+        if welcome.busy is not None:
+            self.busy = welcome.busy.ticket, welcome.since
+        self.name, self.host, self.state = welcome.name, "", welcome.state
+        return EVERYTHING
+
+    def _cut_short(self) -> None:
+        """The host has ended: what ran or waited in it will not go on."""
+        for entry in self.entries:
+            if entry.outcome is None:
+                entry.outcome = Failed("host", "the host ended before this line did", "type it again")
+                entry.progress = None
+                entry.version += 1
+                self._lost.append(entry)
+        self.running, self.waiting, self._open = None, [], []
+
+    def _recalled_end(self, ticket: str) -> Facet:
+        """Lines that went down with the host before stand behind what this one recalls of its journal."""
+        if ticket == JOURNAL_TICKET or not self._lost:
+            return NOTHING
+        self.entries += self._lost
+        self._lost = []
+        return Facet.ENTRIES
+
+    def _told(self, ticket: str, author: str, event: Event) -> Facet:
+        match event:
+            case State():
+                return self._held(event)
+            case Started(line=line, where=where):
+                return self._started(ticket, author, line, where)
+        entry = self._current(ticket, author)
+        entry.version += 1
+        match event:
+            case Progress():
+                entry.progress = event
+                return Facet.JOBS
+            case Text(text=text, arm=arm):
+                return self._streamed(entry, text, arm)
+            case Result() | Failed():
+                return self._ended(entry, event)
+        return NOTHING
+
+    def _started(self, ticket: str, author: str, line: str, where: str) -> Facet:
+        entry = next((each for each in self.waiting if each.ticket == ticket), None)
+        if entry is None:
+            entry = self._added(HistoryEntry(line, author, ticket, where))
+        else:
+            self.waiting.remove(entry)
+            for other in self.waiting:
+                other.before -= 1
+        entry.started, entry.before = True, 0
+        entry.version += 1
+        if not self._open:
+            self.running = entry
+        self._open.append(entry)
+        return Facet.ENTRIES | Facet.JOBS
+
+    def _current(self, ticket: str, author: str) -> HistoryEntry:
+        """The line that an event is about: one that waits, the innermost that runs, or one that never started."""
+        waits = next((each for each in self.waiting if each.ticket == ticket), None)
+        if waits is not None:
+            return waits
+        if self._open and self._open[-1].ticket == ticket:
+            return self._open[-1]
+        return self._added(HistoryEntry("", author, ticket))
+
+    def _added(self, entry: HistoryEntry) -> HistoryEntry:
+        """Add a line: behind what has begun and before what waits, which may be told of first."""
+        waits = next((at for at, each in enumerate(self.entries) if each in self.waiting), len(self.entries))
+        self.entries.insert(len(self.entries) if entry.before else waits, entry)
+        if len(self.entries) > MOST_ENTRIES:
+            del self.entries[: MOST_ENTRIES // 10]
+        return entry
+
+    def _streamed(self, entry: HistoryEntry, text: str, arm: str) -> Facet:
+        entry.texts[arm] = entry.texts.get(arm, "") + text
+        if not arm:
+            return Facet.ENTRIES
+        self.arms = entry
+        return Facet.ENTRIES | Facet.ARMS
+
+    def _ended(self, entry: HistoryEntry, outcome: Result | Failed) -> Facet:
+        entry.outcome, entry.progress = outcome, None
+        if entry in self._open:
+            del self._open[self._open.index(entry) :]
+        elif entry in self.waiting:
+            self.waiting.remove(entry)
+        changed = Facet.ENTRIES | Facet.JOBS
+        if entry is self.arms:
+            changed |= Facet.ARMS
+        return changed | self._returned(entry) if isinstance(outcome, Result) else changed
+
+    def _returned(self, entry: HistoryEntry) -> Facet:
+        match entry.value:
+            case Discovered(circuit=circuit) | Loaded(circuit=circuit) | Imported(circuit=circuit):
+                return self._found(circuit)
+            case Narrowed(circuit=circuit):
+                return self._found(circuit)
+            case Restored(circuit=circuit, state=state):
+                return self._found(circuit) | self._held(state)
+            case Verified(circuit=circuit):
+                self.circuit = circuit  # the same neurons: what is known of them stays
+                return Facet.CIRCUIT
+            case NeuronTable(rows=rows):
+                self.rows |= {row.neuron.place: row for row in rows}
+                return Facet.CIRCUIT
+            case NeuronCard(neuron=neuron) as value:
+                self.cards[neuron.place] = value
+                return Facet.CIRCUIT
+            case Compared() as value:
+                self.arms = entry
+                if not value.shifts:  # of more than two arms
+                    return Facet.ARMS
+                self.chances = value
+                return Facet.ARMS | Facet.CHANCES
+            case Injected() as value:
+                self.arms, self.chances = entry, value
+                return Facet.ARMS | Facet.CHANCES
+            case Swept():
+                self.arms = entry
+                return Facet.ARMS
+            case Distribution() | Generated() as value:
+                self.chances = value
+                return Facet.CHANCES
+            case PromptSet(generated=Generated() as value):
+                self.chances = value
+                return Facet.CHANCES
+        return NOTHING
+
+    def _found(self, circuit: Circuit | None) -> Facet:
+        self.circuit = circuit
+        self.rows, self.cards = {}, {}  # another model may have other columns
+        return Facet.CIRCUIT
+
+    def _held(self, state: State) -> Facet:
+        other, self.state = state.atlas != self.state.atlas, state
+        if state.circuit_size == 0 and self.circuit is not None:
+            self.circuit, self.rows, self.cards = None, {}, {}
+            return Facet.STATE | Facet.CIRCUIT
+        if other:  # what an atlas said is no longer what this one says
+            self.rows = {place: structs.replace(row, peak=None, rate=None) for place, row in self.rows.items()}
+            self.cards = {place: structs.replace(card, atlas=None) for place, card in self.cards.items()}
+            return Facet.STATE | Facet.CIRCUIT
+        return Facet.STATE
+
+    def _finished(self, ticket: str) -> Facet:
+        if self.running is not None and self.running.ticket == ticket:
+            self.running, self._open = None, []
+        self.waiting = [each for each in self.waiting if each.ticket != ticket]
+        return Facet.JOBS
