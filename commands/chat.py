@@ -15,9 +15,10 @@ from commands.words import Prose, Whole, Word
 from sessions.errors import Cancelled, ModelError, UsageError
 from sessions.events import Steps, Text
 from sessions.interventions.arms import Condition, unopened
+from sessions.last_output import LastOutput
 from sessions.model.info import Conversation, Encoded, Prompt
 from sessions.results import Forgotten, HistoryShown, Said
-from sessions.session import LastOutput, Session
+from sessions.session import Session
 
 if TYPE_CHECKING:
     from sessions.comparisons.chatting import ChatReply

@@ -17,8 +17,9 @@ from commands.words import Whole, Word
 from sessions.errors import UsageError
 from sessions.events import Progress, Steps
 from sessions.interventions.arms import Condition, shifts
+from sessions.last_output import LastOutput
 from sessions.results import Compared, EditInspected, EditRow, EditsShown
-from sessions.session import LastOutput, Session
+from sessions.session import Session
 
 if TYPE_CHECKING:
     from sessions.comparisons.weight_states import State

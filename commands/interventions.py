@@ -28,10 +28,11 @@ from sessions.interventions.intervention import (
     sites_of,
     without_suppressed,
 )
+from sessions.last_output import LastOutput
 from sessions.model.units import Neuron
 from sessions.references import corpus, kept_means
 from sessions.results import Compared, WorkingSet
-from sessions.session import LastOutput, Session
+from sessions.session import Session
 from sessions.store import Key
 
 if TYPE_CHECKING:

@@ -20,11 +20,12 @@ from commands.verb import verb
 from commands.words import SEEDS, Length, Prose, Real, RowsWord, TextWord, TokenWord, Whole, Word
 from sessions.events import Steps
 from sessions.interventions.arms import Condition, unopened
+from sessions.last_output import LastOutput
 from sessions.loaded_adapters import put_on_from
 from sessions.model.info import ModelInfo, Opening, Prompt, TokenChance, same_model
 from sessions.model.info import Token as TokenOfModel
 from sessions.results import Distribution, Generated, ModelOpened, PromptSet, Tokens
-from sessions.session import LastOutput, Session
+from sessions.session import Session
 
 if TYPE_CHECKING:
     from sessions.circuits.circuit import Circuit

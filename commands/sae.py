@@ -20,8 +20,9 @@ from sessions.directions.features import ARCHITECTURES, Which
 from sessions.errors import UsageError
 from sessions.events import Steps
 from sessions.interventions.arms import Condition, shifts
+from sessions.last_output import LastOutput
 from sessions.results import AutoencoderOpened, Compared, StateEncoded
-from sessions.session import LastOutput, Session
+from sessions.session import Session
 from sessions.store import Key
 
 if TYPE_CHECKING:

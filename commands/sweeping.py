@@ -27,10 +27,11 @@ from sessions.errors import ArtifactError, UsageError
 from sessions.events import Steps
 from sessions.files.disk import write_file
 from sessions.interventions.intervention import TokenScope
+from sessions.last_output import LastOutput
 from sessions.model.info import same_model
 from sessions.references import prompts_with_targets
 from sessions.results import Swept, SweptGrid
-from sessions.session import LastOutput, Session
+from sessions.session import Session
 from sessions.store import check_model
 from sessions.versions import versions
 
