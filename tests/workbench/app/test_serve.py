@@ -262,7 +262,7 @@ def test_with_a_token_it_listens_elsewhere_and_says_what_that_means(own_home: Pa
     assert process.stdout is not None
     try:
         assert "http://127.0.0.2:" in process.stdout.readline()
-        assert "runs commands as you" in process.stdout.readline()
+        assert "can run commands as you" in process.stdout.readline()
     finally:
         process.kill()
         process.communicate()

@@ -255,7 +255,7 @@ def test_what_cannot_come_back_is_named_and_the_rest_does(ready: Client, tmp_pat
     again = find_or_start("one", ready.home)
     came_back(again)
     (result,) = [event for event in events(said(again, "restore")) if isinstance(event, Result)]
-    assert "did not come back" in result.value.notes[0] and "copy" in result.value.notes[0]
+    assert "was not restored" in result.value.notes[0] and "copy" in result.value.notes[0]
     assert (again.state().model, again.state().prompt) == ("", TEXT)
     assert json.loads(again.place.state.read_bytes())["opening"]["name"].endswith("copy")
 
