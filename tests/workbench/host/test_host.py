@@ -245,7 +245,9 @@ def test_a_host_killed_in_the_middle_comes_back_with_everything(ready: Client, m
     assert "7" in str(done(again, "set")[-1])
 
 
-def test_what_cannot_come_back_is_named_and_the_rest_does(ready: Client, tmp_path: Path, tiny_folder: Path) -> None:
+def test_parts_that_cannot_be_restored_are_named_and_the_others_are_restored(
+    ready: Client, tmp_path: Path, tiny_folder: Path
+) -> None:
     moved = tmp_path / "moved"
     (tmp_path / "copy").symlink_to(tiny_folder)
     done(ready, f"model {tmp_path / 'copy'}")

@@ -150,7 +150,7 @@ class Raw:
         b"",
     ],
 )
-def test_what_makes_no_sense_is_refused_and_the_talk_goes_on(client: Client, data: bytes) -> None:
+def test_an_unreadable_message_is_refused_and_the_connection_stays_open(client: Client, data: bytes) -> None:
     raw = Raw(client)
     raw.say(data + b'\n{"message": "Ping"}\n')
     assert raw.hear()["message"] == "Refused"
