@@ -1,4 +1,4 @@
-"""The verbs as methods. `python -m workbench.stubs` makes this file of the grammar: change the verbs."""
+"""The verbs as methods. Generated from the grammar by `python -m workbench.stubs`; do not edit."""
 
 # ruff: noqa
 # fmt: off

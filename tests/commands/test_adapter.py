@@ -118,7 +118,7 @@ def test_what_is_kept_does_not_need_its_folder_any_more(loaded: Session) -> None
     assert len(loaded.store.names("edit")) == 2
 
 
-def test_off_keeps_its_place_and_on_puts_it_back(loaded: Session) -> None:
+def test_an_adapter_turned_off_keeps_its_place_on_the_ledger(loaded: Session) -> None:
     both = logits(loaded)
     result(loaded, "adapter off fr")
     assert states(loaded) == {"es": "on", "fr": "off"}
@@ -160,7 +160,7 @@ def test_everything_reads_the_model_with_them(loaded: Session) -> None:
 # ---- into the weights
 
 
-def test_merged_is_one_edit_and_unmerged_it_is_beside_them_again(loaded: Session) -> None:
+def test_merge_makes_an_adapter_an_edit_of_weights_and_unmerge_takes_it_out(loaded: Session) -> None:
     on, was = logits(loaded), bits(loaded)
     shown = result(loaded, "adapter merge fr")
     assert (shown.done, shown.row.state) == ("merged", "merged")
@@ -336,7 +336,7 @@ def traces(session: Session) -> list[str]:
 
 
 @pytest.mark.parametrize("line", ["adapter load ./wide --as new", "adapter merge fr", "ensemble fr=1 es=1 --as new"])
-def test_cancelled_it_leaves_nothing(loaded: Session, line: str) -> None:
+def test_a_cancelled_adapter_line_leaves_nothing(loaded: Session, line: str) -> None:
     was = traces(loaded)
     for seen in range(1, 20):
         events: list[Any] = []
@@ -435,7 +435,9 @@ def test_a_bad_folder_is_one_error_and_nothing_else(fresh: Session, change: Any,
         ("ensemble fr=1 es=1 --as kept", "adapter 'kept' exists already", "--force"),
     ],
 )
-def test_what_is_wrong_is_said_and_the_session_stays(loaded: Session, line: str, said: str, hint: str) -> None:
+def test_wrong_adapter_lines_are_refused_and_the_session_stays_as_it_was(
+    loaded: Session, line: str, said: str, hint: str
+) -> None:
     result(loaded, "adapter load wide --as kept")
     result(loaded, "undo")
     was = traces(loaded)

@@ -102,7 +102,7 @@ def test_an_atlas_is_kept_listed_deleted_and_brought_back(mapped: Session) -> No
     assert result(mapped, "atlas show L0/N1").profile.atlas == "small"
 
 
-def test_it_is_exported_as_the_reference_has_it(mapped: Session) -> None:
+def test_an_atlas_is_exported_in_the_reference_format(mapped: Session) -> None:
     result(mapped, "export maxima.json --name atlas:small")
     found = json.loads(Path("maxima.json").read_text())
     assert len(found) == 3 * 48 and set(found["L1/N5"]) == {
@@ -347,7 +347,7 @@ for event in run(session, "atlas build small --corpus texts.txt"):
 """
 
 
-def test_of_two_processes_that_build_the_same_atlas_the_second_is_told(little: Session, texts: Path) -> None:
+def test_the_second_of_two_processes_that_build_one_atlas_is_refused(little: Session, texts: Path) -> None:
     """And harms nothing: the first goes on, or, once it is dead, the second does from where it was."""
     kept = little.home / "atlases" / "unfinished" / "small.safetensors"
     line = "atlas build small --corpus texts.txt"

@@ -211,7 +211,7 @@ def test_a_selection_means_neurons_or_says_why_not(text: str) -> None:
 # ---- targets of several tokens
 
 
-def test_of_a_target_of_several_tokens_the_first_is_used_and_named(little: Session) -> None:
+def test_the_first_token_of_a_longer_target_is_used_and_named(little: Session) -> None:
     found = result(little, 'discover " a b" --keep-universal')
     assert found.circuit.target.tokens[0].text == " a"
     assert "' a b' is 2 tokens, ' a' ' b': the first is explained (--sequence explains them all)" in found.notes

@@ -170,7 +170,7 @@ def test_a_switch_that_the_template_lacks_is_told_and_not_kept(session: Session)
     assert session.history.thinking is None
 
 
-def test_it_is_generated_as_a_text_is(talking: Session) -> None:
+def test_a_reply_is_generated_like_any_text(talking: Session) -> None:
     said = result(talking, "say the cat --max-tokens 12")
     assert said.arm.stopped == "length" and said.arm.read == len(said.encoded.ids) + 11
     result(talking, "forget")
@@ -271,7 +271,7 @@ def test_a_template_that_refuses_the_system_text_is_told(talking: Session) -> No
     assert "no system role" in failed.message and "without --system" in failed.hint
 
 
-def test_nothing_is_not_said(talking: Session) -> None:
+def test_an_empty_message_is_refused(talking: Session) -> None:
     with unharmed(talking):
         assert failure(talking, "say").hint.startswith("usage: say TEXT…")
 

@@ -137,7 +137,7 @@ def test_a_word_behind_one_that_is_left_out_has_no_line() -> None:
             Point(end="b").line()
 
 
-def test_what_does_not_go_together_is_refused_before_anything_runs(wave: Verb) -> None:
+def test_parameters_that_exclude_each_other_are_refused_before_anything_runs(wave: Verb) -> None:
     with pytest.raises(UsageError, match="--silent does not go with --say"):
         parse("wave --silent --say hi")
     with pytest.raises(UsageError, match="--silent does not go with --say"):

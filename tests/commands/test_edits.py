@@ -122,7 +122,9 @@ def test_a_saved_edit_is_loaded_where_it_belongs(session: Session) -> None:
         ("inspect ../x", "is a path"),
     ],
 )
-def test_what_cannot_be_done_is_said_and_changes_nothing(session: Session, line: str, said: str) -> None:
+def test_lines_about_edits_that_cannot_be_done_are_refused_and_change_nothing(
+    session: Session, line: str, said: str
+) -> None:
     before = bits(session.opened())
     with unharmed(session):
         failed = failure(session, line)

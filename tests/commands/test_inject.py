@@ -147,7 +147,7 @@ def test_layers_make_a_map(fly: Session, more: str, measure: str) -> None:
 # ---- shared keys and values, per-layer embeddings
 
 
-def test_what_cannot_reach_the_output_says_so(little: Session, tiny_gemma: OpenModel) -> None:
+def test_a_position_that_cannot_influence_the_output_is_reported(little: Session, tiny_gemma: OpenModel) -> None:
     little.use_model(tiny_gemma)
     result(little, FLY)
     shown = result(little, f"inject fly {INTO} --layer 2")
@@ -169,7 +169,7 @@ def test_per_layer_inputs_are_swapped_where_there_are_any(little: Session, tiny_
     assert both.inputs and state.observed[0].injected != both.observed[0].injected
 
 
-def test_of_several_residual_streams_the_result_says_that_one_is_meant(little: Session) -> None:
+def test_in_a_model_of_several_residual_streams_the_result_says_which_is_meant(little: Session) -> None:
     result(little, FLY)
     assert "residual streams" not in str(result(little, f"inject fly {INTO}").notes)
     little.use_model(adopt(tiny("gemma3n"), tiny_tokenizer(), name="tiny-3n"))

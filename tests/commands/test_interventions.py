@@ -176,7 +176,7 @@ def test_arms_are_what_each_line_says_alone(little: Session) -> None:
         ("ablate L1/N3 --positions 5-3", "'5-3' is not a range of positions", "3-9, 12"),
     ],
 )
-def test_what_cannot_be_done(little: Session, line: str, message: str, hint: str) -> None:
+def test_impossible_interventions_are_refused(little: Session, line: str, message: str, hint: str) -> None:
     with unharmed(little):
         failed = failure(little, line)
     assert message in failed.message and hint in failed.hint, failed

@@ -85,7 +85,7 @@ def test_words_stand_where_they_say(line: str) -> None:
         ("a#b 'c' \"#d\"", ["a#b", "c", "#d"]),
     ],
 )
-def test_how_a_line_is_read(line: str, expected: list[str]) -> None:
+def test_a_line_is_split_into_words(line: str, expected: list[str]) -> None:
     assert texts(line) == expected
 
 

@@ -166,7 +166,7 @@ def test_a_thought_needs_a_marker(calm: Session) -> None:
     assert [treatment.where for treatment in calm.live] == [TokenScope("thought", (), "</think>")]
 
 
-def test_of_a_model_that_does_not_think_all_of_a_reply_is_its_answer(calm: Session) -> None:
+def test_the_whole_reply_of_a_model_that_does_not_think_is_its_answer(calm: Session) -> None:
     known = [{"id": f"L1/N{index}", "gain": 1, "region": region} for index, region in enumerate(("thought", "answer"))]
     Path("both.json").write_text(json.dumps(known))
     result(calm, "import both.json --as preset:both")
@@ -210,7 +210,9 @@ def test_of_a_model_that_does_not_think_all_of_a_reply_is_its_answer(calm: Sessi
         ("generate --no-repeat-ngram two", "is not a whole number", "10"),
     ],
 )
-def test_what_cannot_be_is_said_and_changes_nothing(calm: Session, line: str, message: str, hint: str) -> None:
+def test_impossible_preset_lines_are_refused_and_change_nothing(
+    calm: Session, line: str, message: str, hint: str
+) -> None:
     refused(calm, line, message, hint)
 
 

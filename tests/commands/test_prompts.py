@@ -75,7 +75,7 @@ def test_such_a_circuit_works_on_the_sessions_prompt(little: Session, keys: str)
     assert result(little, "expect circuit.target > -100")
 
 
-def test_its_positions_can_be_counted_from_the_end(little: Session, keys: str) -> None:
+def test_positions_of_a_circuit_of_many_prompts_can_be_counted_from_the_end(little: Session, keys: str) -> None:
     circuit = result(little, f"discover --prompts {keys} --align end --top 9 --keep-universal --at -1").circuit
     assert {neuron.position for neuron in circuit.neurons} == {-1}
     first = circuit.neurons[0]
@@ -90,7 +90,9 @@ def test_its_positions_can_be_counted_from_the_end(little: Session, keys: str) -
     assert result(little, f"neuron {first} --no-verify").neuron.position == last
 
 
-def test_it_is_saved_loaded_exported_and_comes_back(little: Session, keys: str, tiny_llama: OpenModel) -> None:
+def test_a_circuit_of_many_prompts_is_saved_loaded_exported_and_restored(
+    little: Session, keys: str, tiny_llama: OpenModel
+) -> None:
     circuit = result(little, f"discover --prompts {keys} --top 7 --keep-universal").circuit
     result(little, "save keys")
     prompt = little.prompt
@@ -171,7 +173,9 @@ def test_shares_of_prompts_are_told(little: Session, keys: str) -> None:
         ("--keep-universal --percentage 1e9", "no neuron is left", "--top 200"),
     ],
 )
-def test_what_does_not_go_with_many_prompts(little: Session, keys: str, options: str, message: str, hint: str) -> None:
+def test_options_that_do_not_go_with_many_prompts_are_refused(
+    little: Session, keys: str, options: str, message: str, hint: str
+) -> None:
     with unharmed(little):
         failed = failure(little, f"discover --prompts {keys} {options}")
     assert message in failed.message and hint in failed.hint

@@ -45,7 +45,7 @@ def state(session: Session, position: int, layer: int = 1, site: str = "resid_po
 # ---- opening
 
 
-def test_one_is_opened_once_and_remembered(little: Session, made: Autoencoder) -> None:
+def test_an_autoencoder_is_opened_once_and_remembered(little: Session, made: Autoencoder) -> None:
     opened = result(little, "sae load sae")
     assert (opened.about.architecture, opened.about.size, opened.about.k) == ("topk", 64, 4)
     assert opened.about.source == str(Path("sae").absolute())
@@ -68,7 +68,7 @@ def test_files_that_changed_are_read_again(little: Session, made: Autoencoder) -
     assert (first.about.k, again.about.k) == (4, 2) and again.encoding.active <= 2
 
 
-def test_it_comes_back_with_the_session(little: Session, made: Autoencoder) -> None:
+def test_the_autoencoder_is_restored_with_the_session(little: Session, made: Autoencoder) -> None:
     result(little, "sae load sae")
     other = Session(little.home)
     finished(saved_state.restore(other, structs.replace(saved_state.kept(little), circuit=None)))
@@ -307,11 +307,11 @@ def test_another_model_has_no_use_for_it(little: Session, made: Autoencoder, tin
         assert "other weights are open" in failure(little, "sae").message
 
 
-def test_its_words_are_completed(little: Session, made: Autoencoder) -> None:
+def test_words_of_sae_are_completed(little: Session, made: Autoencoder) -> None:
     assert {"load", "encode", "inject"} <= {each.text for each in complete("sae ", session=little)}
     assert "jumprelu" in {each.text for each in complete("sae load sae --architecture j", session=little)}
 
 
-def test_what_failed_is_not_remembered(little: Session, made: Autoencoder) -> None:
+def test_an_autoencoder_that_failed_to_open_is_not_remembered(little: Session, made: Autoencoder) -> None:
     failure(little, "sae encode sae --at dog")
     assert held(little)["sae"] is None

@@ -66,7 +66,7 @@ def started(events: list[Event]) -> list[tuple[str, str]]:
         ("prompt a\fb\x85c\u2028d", [(1, "prompt a\fb\x85c\u2028d")]),
     ],
 )
-def test_how_a_file_is_read(folder: Path, text: str, expected: list[tuple[int, str]]) -> None:
+def test_lines_of_a_command_file_are_read(folder: Path, text: str, expected: list[tuple[int, str]]) -> None:
     assert read(text) == expected
 
 
@@ -85,7 +85,7 @@ def test_values_are_filled_in(folder: Path) -> None:
     assert read("${nothing}\n# ${not_asked_for}\nlist", nothing=" ") == [(3, "list")]
 
 
-def test_a_value_can_say_what_it_is_otherwise(folder: Path) -> None:
+def test_a_value_can_have_a_default(folder: Path) -> None:
     assert read("top ${n=7}\nlist${nothing=}") == [(1, "top 7"), (2, "list")]
     assert read("top ${n=7}", n="5") == [(1, "top 5")]
     assert read("prompt $${n=7}") == [(1, "prompt ${n=7}")]

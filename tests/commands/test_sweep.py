@@ -227,7 +227,7 @@ def test_completion_offers_what_is_kept(little: Session) -> None:
         ("sweep top5 0 2 --positions 99", "", ""),
     ],
 )
-def test_what_is_wrong_is_said_and_nothing_is_begun(
+def test_a_wrong_sweep_is_refused_before_it_starts(
     little: Session, keys: Path, line: str, message: str, hint: str
 ) -> None:
     Path("there.svg").write_text("x")

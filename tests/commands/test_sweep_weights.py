@@ -87,7 +87,7 @@ def test_each_weight_says_what_the_adapter_says_at_that_weight_alone(kept: Sessi
     assert value.knee is not None and value.knee.base == 0
 
 
-def test_one_against_another_is_the_ensemble_of_both_shares(kept: Session) -> None:
+def test_a_weight_against_another_is_the_ensemble_of_both_shares(kept: Session) -> None:
     value = result(kept, "sweep --adapter fr --against es 0 0.25 1")
     wanted = [alone(kept, "es=1"), alone(kept, "fr=0.25 es=0.75"), alone(kept, "fr=1")]
     assert [tuple(arm.ids) for arm in value.arms] == wanted
@@ -214,7 +214,7 @@ def test_depths_of_a_series_are_its_rounds_each_with_its_share(little: Session) 
         ("sweep --resume job --adapter fr", "--adapter does not go with --resume"),
     ],
 )
-def test_what_cannot_be_swept_is_refused_by_name(kept: Session, line: str, message: str) -> None:
+def test_adapters_that_cannot_be_swept_are_refused_by_name(kept: Session, line: str, message: str) -> None:
     with unharmed(kept):
         assert message in failure(kept, line).message
     assert not (kept.home / "sweeps").exists()

@@ -114,7 +114,9 @@ def test_force_replaces_a_vector_and_a_taken_name_costs_nothing(little: Session)
         ('vector a/b "a" "b"', "usage", "is a path", ""),
     ],
 )  # fmt: skip
-def test_what_cannot_be_made_says_why(little: Session, line: str, error: str, said: str, hint: str) -> None:
+def test_an_impossible_vector_is_refused_with_the_reason(
+    little: Session, line: str, error: str, said: str, hint: str
+) -> None:
     Path("same.txt").write_text("a b\nc d\n")
     Path("turned.txt").write_text("c d\na b\n")
     Path("empty.txt").write_text("\n\n")
@@ -313,7 +315,9 @@ def test_two_vectors_are_compared_layer_by_layer(little: Session) -> None:
         ("compare vector:low vector:high", "usage", "no layer in common"),
     ],
 )
-def test_what_cannot_be_compared_says_why(little: Session, line: str, error: str, said: str) -> None:
+def test_artifacts_that_cannot_be_compared_are_refused_with_the_reason(
+    little: Session, line: str, error: str, said: str
+) -> None:
     result(little, JOY)
     for name, options in (("neurons", "--site neurons"), ("low", "--layers 0"), ("high", "--layers 2")):
         result(little, f"{JOY} {options}".replace("joy", name))

@@ -488,7 +488,7 @@ def test_expect_checks_what_is(little: Session, statement: str) -> None:
 
 
 @pytest.mark.parametrize("statement", ["circuit.size > 20", "model == other", 'prob " a" > 1', "prompt.tokens < 6"])
-def test_expect_fails_when_it_is_not_so(little: Session, statement: str) -> None:
+def test_expect_fails_when_the_claim_is_false(little: Session, statement: str) -> None:
     result(little, "top")
     failed = failure(little, f"expect {statement}")
     assert failed.error == "expectation"

@@ -49,7 +49,7 @@ def journal(tmp_path: Path) -> Journal:
     return Journal(tmp_path / "hosts" / "default" / "journal.jsonl")
 
 
-def test_what_was_appended_is_read_in_order(journal: Journal) -> None:
+def test_records_are_read_in_the_order_in_which_they_were_appended(journal: Journal) -> None:
     records = [
         record("a"),
         record("b", {"kind": "Narrowed", "before": 3}),

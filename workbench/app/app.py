@@ -1,7 +1,7 @@
-"""`WorkbenchApp`: the screen over a host's session.
+"""`WorkbenchApp`: the app on a host's session.
 
-It draws first and looks for the host then. What the host says is taken to the view, and the panes that it concerns
-are shown the view; what is typed is sent to the host.
+It draws first and then looks for the host. Messages of the host go into the session view, and the panes concerned show
+it; typed lines are sent to the host.
 """
 
 from __future__ import annotations
@@ -36,24 +36,24 @@ from workbench.app.themes import THEMES
 from workbench.host.starting import kill
 from workbench.writing import inline
 
-#: Seconds after which a line that does not stop is spoken of.
+#: Seconds after which the user is told that a line has not stopped.
 _STOPPING = 1.5
-_LATER = "the line is sent when there is one"
-#: Seconds after which the steps of keys are sent.
+_LATER = "the line is sent when there is a host"
+#: Seconds between two sendings of gathered key steps.
 _TURNING = 0.15
-#: Seconds that the end may take where a signal asks for it.
+#: Seconds that the app may take to end after a signal.
 _GOING = 3.0
 
 
 class WorkbenchApp(Shell):
-    """The app on one host. It returns the host's name where that goes on.
+    """The app on one host. It returns the host's name if the host keeps running.
 
     Args:
-        host: the host's name; it is started where it does not run.
-        home: folder of named artifacts; None for the user's own.
+        host: the host's name; the host is started if it does not run.
+        home: folder of saved artifacts; None for the user's data folder.
         model: the model to open first.
-        theme: the theme, whatever the user's file says.
-        mouse: whether the mouse is used, where the user's file allows it.
+        theme: the theme; overrides the user's file.
+        mouse: whether the mouse is used, if the user's file allows it.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class WorkbenchApp(Shell):
                 asyncio.get_running_loop().add_signal_handler(number, self._end, 128 + number)
 
     def _end(self, code: int) -> None:
-        """Give the terminal back and go; a terminal that is gone itself may not take it."""
+        """Restore the terminal and exit, after `_GOING` seconds by force: the terminal itself may be gone."""
         gone = threading.Timer(_GOING, os._exit, (code,))
         gone.daemon = True
         gone.start()
@@ -90,13 +90,13 @@ class WorkbenchApp(Shell):
         self.listener.stop()
         self.sender.stop()
 
-    # What the host says
+    # Messages of the host
 
     def on_event_feed_arrived(self) -> None:
         self.event_feed.arrived()
 
     def _heard(self, changed: Facet) -> None:
-        """Something was heard, and the view has it."""
+        """Show the parts of the view that messages changed."""
         if self.listener.client is not None:
             self.workspace.own(self.listener.client.author)
         self.show_view(changed)
@@ -108,10 +108,10 @@ class WorkbenchApp(Shell):
             self._open_model(self._model)
 
     def _open_model(self, name: str) -> None:
-        """Open the model that was asked for when the app was started; never in the place of another one, unasked."""
+        """Open the model named on the command line. If another one is open, offer the line instead of running it."""
         view = self.view
         if view.host or view.running or view.waiting:
-            return  # it may be bringing back its own
+            return  # the host may be restoring its own model
         self._model = None
         line = calling.call_line("model", name)
         if not view.state.model:
@@ -119,9 +119,9 @@ class WorkbenchApp(Shell):
         elif view.state.model not in (name, Path(name).name):
             self.line.put(line)
             held = inline(view.state.model)
-            self.say(f"{self.host} has {held} open", f"enter opens {inline(name)} in its place; --host NAME keeps both")
+            self.say(f"{self.host} has {held} open", f"enter opens {inline(name)} instead; --host NAME keeps both")
 
-    # What is typed
+    # Typed lines
 
     def complete(self, line: str, cursor: int) -> Sequence[Completion]:
         client = self.listener.client
@@ -140,12 +140,12 @@ class WorkbenchApp(Shell):
         self.sender.give(lines)
 
     def _refused(self, lines: Sequence[str], error: WorkbenchError, given: int) -> None:
-        """Called in the thread that sends."""
-        with suppress(RuntimeError):  # the app has ended meanwhile
+        """Report refused lines. Called in the sender's thread."""
+        with suppress(RuntimeError):  # the app has ended
             self.call_from_thread(self._not_sent, lines, error, given)
 
     def _not_sent(self, lines: Sequence[str], error: WorkbenchError, given: int) -> None:
-        """The first of these lines was refused, when so many had been given."""
+        """Put back lines that were not sent: the first was refused. `given` counts the lines of that sending."""
         self.line.put_back(lines)
         column = error.column if isinstance(error, UsageError) and len(lines) == 1 else None
         where = f"line {given - len(lines) + 1} of {given}: " if given > 1 else ""
@@ -161,7 +161,7 @@ class WorkbenchApp(Shell):
     def on_pane_sent(self, message: Pane.Sent) -> None:
         self.run_lines([message.line])
 
-    # What the keys do
+    # Actions
 
     def action_palette(self) -> None:
         from workbench.app.palette import Palette
@@ -169,7 +169,7 @@ class WorkbenchApp(Shell):
         self.push_screen(Palette(list(offered()), self.complete), self._do)
 
     def _do(self, item: PaletteItem | None) -> None:
-        """Do what was chosen in the palette."""
+        """Run what was chosen in the palette."""
         if item is None:
             return
         if item.action:
@@ -186,9 +186,9 @@ class WorkbenchApp(Shell):
             self._dialling = self.set_interval(_TURNING, self._turn)
 
     def _turn(self) -> None:
-        """Send the steps that were taken, once the line of those before them has ended."""
-        lines = [*([self.view.running] if self.view.running else []), *self.view.waiting]
-        if self.view.host or not self.sender.idle or any(is_turn(each.line) for each in lines):
+        """Send the gathered steps, once no earlier line of this kind waits or runs."""
+        entries = [*([self.view.running] if self.view.running else []), *self.view.waiting]
+        if self.view.host or not self.sender.idle or any(is_turn(entry.line) for entry in entries):
             return
         if self.dial.waiting:
             self.dial.flush()
@@ -211,7 +211,7 @@ class WorkbenchApp(Shell):
             self.action_line()
 
     def _stop(self) -> bool:
-        """Stop the line that runs. Returns whether one did."""
+        """Stop the running line. Returns whether there was one."""
         running, client = self.view.running, self.listener.client
         if running is None or client is None:
             return False
@@ -222,17 +222,17 @@ class WorkbenchApp(Shell):
 
     def _look_whether_stopped(self, line: HistoryEntry) -> None:
         if self.view.running is line:
-            hint = "wait, or end the host: ctrl+p, end; its state is kept"
+            hint = "wait, or press ctrl+p and choose: end the host (its state is kept)"
             self.say(f"{inline(line.line)} has not stopped yet", hint, wrong=True)
         elif self.workspace.message_line.remark.text.startswith("stopping"):
             self.workspace.say(Remark())
 
     def action_restart(self) -> None:
-        self.say(f"ending the host {self.host}; it comes back with its state")
+        self.say(f"ending the host {self.host}; it starts again with its state")
         self.run_worker(self._restart, thread=True, group="restart", exit_on_error=False)
 
     def _restart(self) -> None:
-        """In a thread."""
+        """End the host. Runs in a thread."""
         try:
             how = kill(self.host, self.home)
         except WorkbenchError as error:
@@ -246,16 +246,18 @@ class WorkbenchApp(Shell):
 
 
 def offered() -> Iterator[PaletteItem]:
-    """What the app itself can do, for the palette."""
-    yield PaletteItem("zoom the pane", "or back to all of them", action="zoom")
-    yield PaletteItem("copy", "what the cursor of the pane is on", action="copy")
-    yield PaletteItem("open in $EDITOR", "the text of the pane", action="edit")
+    """The app's own actions, for the palette."""
+    yield PaletteItem("zoom the pane", "or show all panes again", action="zoom")
+    yield PaletteItem("copy", "what the pane's cursor is on", action="copy")
+    yield PaletteItem("open in $EDITOR", "the pane's text", action="edit")
     yield PaletteItem("line REPL", "on the same session; ctrl-d comes back", action="repl")
-    yield PaletteItem("keys and verbs", "all of them", action="help")
+    yield PaletteItem("keys and verbs", "list all", action="help")
     for name in THEMES:
-        yield PaletteItem(f"theme {name}", "for now and later", action=f"theme({name!r})")
-    yield PaletteItem("end the host", "and bring it back: its state is kept, what runs is lost", action="restart")
-    yield PaletteItem("leave", "the host goes on", action="leave")
+        yield PaletteItem(f"theme {name}", "kept for the next time", action=f"theme({name!r})")
+    yield PaletteItem(
+        "end the host", "and start it again: its state is kept, the running line is lost", action="restart"
+    )
+    yield PaletteItem("leave", "the host keeps running", action="leave")
 
 
 def _is_quit(line: str) -> bool:

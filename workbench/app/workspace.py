@@ -1,6 +1,6 @@
-"""`Workspace`: the whole screen. It places the panes and the lines around them as the plan says, and draws those lines.
+"""`Workspace`: the whole screen. It places panes and lines by the plan of `layout`, and draws the frame.
 
-A pair of brackets around its heading marks the current pane, in the frame and in the line of tabs.
+Brackets around its heading mark the current pane, in the frame and in the line of tabs.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from workbench.app.pane import Pane
 from workbench.app.panes.transcript import TranscriptPane
 from workbench.writing import fitted, inline
 
-#: Rows of completions that are seen at once.
+#: The most completions visible at once.
 _CHOICES = 10
 
 
 class _Tiling(Layout):
-    """Children stand where the workspace's plan puts them."""
+    """Places children where the workspace's plan puts them."""
 
     name = "tiling"
 
@@ -48,7 +48,7 @@ class _Tiling(Layout):
 
 @dataclass(frozen=True)
 class _Heading:
-    """A heading in a row of the screen: of which pane (0 is the command line), and the cells it may fill."""
+    """A heading: its pane (0 is the command line), its first cell and its width."""
 
     pane: int
     left: int
@@ -56,10 +56,10 @@ class _Heading:
 
 
 class Workspace(Widget):
-    """Everything on the screen.
+    """The widget with everything on the screen.
 
     Args:
-        panes: the panes by their numbers.
+        panes: the panes by number.
         line: the command line.
     """
 
@@ -113,10 +113,10 @@ class Workspace(Widget):
         for number, pane in self.panes.items():
             self.watch(pane, "facts", partial(self._paint_headings, [number]), init=False)
 
-    # Where things stand
+    # Layout
 
     def fit(self, size: Size | None = None) -> None:
-        """Make everything fit a screen of this size, or the same one in which something else is wanted."""
+        """Lay everything out again, for a new size of the screen or the same one."""
         self._screen = size or self._screen
         width, height = self._screen
         alone = self.current if self.zoomed or width < GRID[0] or height < GRID[1] else None
@@ -133,7 +133,7 @@ class Workspace(Widget):
         self.refresh(layout=True)
 
     def region_for(self, child: Widget) -> Region | None:
-        """Where a child stands; None where there is no room for it."""
+        """The region of a child; None if there is no room for it."""
         if isinstance(child, Pane):
             return next((self.plan.panes.get(number) for number, pane in self.panes.items() if pane is child), None)
         if child is self.choices:
@@ -154,37 +154,37 @@ class Workspace(Widget):
         return Region(left, line.y - rows, width, rows) if rows > 0 and width > 0 else None
 
     def shows(self, number: int) -> bool:
-        """Whether that pane is on the screen."""
+        """Whether a pane is on the screen."""
         return number in self.plan.panes
 
     def zoom(self) -> None:
-        """Give the whole screen to the current pane, or back to all."""
+        """Give the whole screen to the current pane, or show all panes again."""
         self.zoomed = not self.zoomed
         self.fit()
         self._paint_headings()
 
     def bring(self, number: int) -> None:
-        """Make a pane the current one, and visible."""
+        """Make a pane current and visible."""
         before, self.current = self.current, number
         self.fit()
         self._paint_headings([before, number])
 
-    # What is said
+    # Messages and completions
 
     def own(self, author: str) -> None:
-        """Whose lines are not said to be somebody's."""
+        """Set this client's author, whose lines show no author."""
         transcript = self.panes[TRANSCRIPT]
         assert isinstance(transcript, TranscriptPane)
         transcript.own = author
 
     def say(self, remark: Remark) -> None:
-        """Say something under the command line."""
+        """Show a remark under the command line."""
         pointer = None if remark.column is None else max(self.plan.line.x + self.line.cell(remark.column), 0)
         self.message_line.say(remark, pointer)
         self.fit()
 
     def offer(self, choices: Sequence[Choice], column: int, at: int) -> None:
-        """Offer completions above the command line; none closes the list."""
+        """Show completions above the command line; an empty list closes it."""
         if choices == self.choices.choices:
             self.choices.go(at)
             return
@@ -214,18 +214,18 @@ class Workspace(Widget):
             self._paint_headings(before | {self.focused, self.current})
 
     def letter(self, shown: bool) -> None:
-        """Show the letters to jump by, or stop it."""
+        """Show or hide the letters for jumping."""
         self.lettered = shown
         self._paint_headings()
 
     def _paint_headings(self, of: Collection[int] = tuple(LETTERS)) -> None:
-        """Paint the headings of these panes again; the line of tabs as a whole, because they move in it."""
-        regions = [Region(each.left, row, each.width, 1) for row, each in self._headings() if each.pane in of]
+        """Paint the headings of these panes again; the line of tabs as a whole, because tabs move."""
+        regions = [Region(one.left, row, one.width, 1) for row, one in self._headings() if one.pane in of]
         tabs = self.plan.tabs
         self.refresh(*(region if tabs is None or region.y != tabs.y else tabs for region in regions))
 
     def _headings(self) -> Iterator[tuple[int, _Heading]]:
-        """Every heading there is, with its row."""
+        """All headings with their rows."""
         plan = self.plan
         for column in plan.columns:
             for pane, row in zip(column.panes, column.rules, strict=False):
@@ -239,7 +239,7 @@ class Workspace(Widget):
             yield plan.line.y, _Heading(LINE, 0, plan.line.x)
 
     def _tabs(self, width: int) -> Iterator[_Heading]:
-        """The tabs, with their names where there is room; else only the current one has its own."""
+        """The tabs, with names if there is room; else only the current one is named."""
         short = sum(cell_len(self._title(number, True)) for number in self.panes) > width
         left = 0
         for number in self.panes:

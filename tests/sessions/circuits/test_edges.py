@@ -105,7 +105,7 @@ def test_the_strongest_edges_are_what_scaling_the_source_does_in_the_linearised_
     assert (size < 1e-3, signs) == (True, 0)
 
 
-def test_so_it_is_on_the_reference_circuit(smollm2: OpenModel) -> None:
+def test_edges_of_the_reference_circuit_predict_scaling_their_sources(smollm2: OpenModel) -> None:
     target = Target(tokens=(Token(AUSTIN.target_id, ""),), counterfactual=Token(AUSTIN.counterfactual_id, ""))
     neurons = [Neuron(layer, index, position) for layer, position, index, *_ in AUSTIN.top[:100]]
     found = finished(trace(smollm2, AUSTIN.ids, target, neurons))
@@ -219,7 +219,7 @@ class Counting(Cancel):
             raise Cancelled
 
 
-def test_nothing_stays_behind() -> None:
+def test_tracing_edges_leaves_no_hooks() -> None:
     model = adopt(tiny("gemma4"), tiny_tokenizer(), name="tiny")
     ids = torch.tensor([IDS])
     plain, implementation = model.model(ids).logits, model.model.config._attn_implementation
@@ -231,7 +231,7 @@ def test_nothing_stays_behind() -> None:
     assert not any(parameter.requires_grad for parameter in model.model.parameters())
 
 
-def test_it_can_be_cancelled_at_every_layer_of_every_pass() -> None:
+def test_tracing_can_be_cancelled_at_every_layer_of_every_pass() -> None:
     model, whole = opened("llama"), Counting()
     few = [Neuron(layer, index, 5) for layer in range(3) for index in range(4)]
     finished(trace(model, IDS, TARGET, few, cancel=whole))
@@ -273,7 +273,7 @@ def test_a_family_out_of_reach_of_the_rules_is_refused(family: str) -> None:
         finished(trace(opened(family), IDS, TARGET, [Neuron(0, 1, 2)]))
 
 
-def test_so_is_a_model_of_which_it_is_not_known_what_its_mlps_read() -> None:
+def test_a_model_whose_mlp_readers_are_unknown_is_refused() -> None:
     model = opened("llama")
     layers = [replace(layer, sites=(replace(layer.sites[0], readers=()),)) for layer in model.anatomy.layers]
     unknown = replace(model, anatomy=replace(model.anatomy, layers=tuple(layers)))
@@ -383,7 +383,7 @@ def test_a_super_weight_neuron_is_ten_times_the_median_over_five_targets(
         assert (found[0].targets, found[0].mean, found[0].times) == (5, 11.0, 11.0)
 
 
-def test_of_no_edges_nothing_is_read() -> None:
+def test_no_edges_make_empty_findings() -> None:
     empty = gathered([A], [A, None], [[0.0], [0.0]], [1.0, 2.0], [0.5, 0.5])
     assert not (empty.edges or hubs(empty) or bottlenecks(empty) or super_weights(empty) or between_layers(empty))
     assert [branch.edge for branch in tree(empty)] == [None]

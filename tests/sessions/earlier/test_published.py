@@ -165,7 +165,7 @@ def _without(key: str) -> dict[str, Any]:
         ({"cum_neuron_down": {1: torch.zeros(3)}, "suppress_dict": {1: ["a"]}}, "no neuron"),
     ],
 )
-def test_what_does_not_fit_is_named(tmp_path: Path, contents: Any, why: str) -> None:
+def test_published_data_that_does_not_fit_the_model_is_named(tmp_path: Path, contents: Any, why: str) -> None:
     with pytest.raises(ArtifactError, match=why):
         read(written(tmp_path, contents))
 

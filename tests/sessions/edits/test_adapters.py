@@ -117,7 +117,7 @@ def test_in_bfloat16_it_stays_in_float32_as_peft_has_it(tmp_path: Path) -> None:
     assert picture(opened) == was
 
 
-def test_its_weight_is_a_factor_of_its_products(tmp_path: Path) -> None:
+def test_the_weight_of_an_adapter_scales_its_products(tmp_path: Path) -> None:
     opened, adapter = opened_as("llama"), random_adapter(tmp_path / "fr")
     assert adapter.contents is not None
     with replace(adapter, weight=-0.5).applied(opened) as sheet:
@@ -286,7 +286,7 @@ def test_a_weight_edit_reaches_the_weights_behind_the_adapter(tmp_path: Path) ->
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("family", ["llama", "phi3", "gpt2"])
-def test_merged_it_is_its_product_rounded_once(family: str, dtype: torch.dtype, tmp_path: Path) -> None:
+def test_a_merged_adapter_is_its_product_rounded_once(family: str, dtype: torch.dtype, tmp_path: Path) -> None:
     opened, adapter = opened_as(family, dtype), random_adapter(tmp_path / "fr", family, weight=0.7)
     assert adapter.contents is not None
     was = picture(opened)
@@ -391,7 +391,7 @@ def test_the_same_seed_drops_the_same_numbers(tmp_path: Path) -> None:
         (({"lora_bias": True},), How("cat"), "biases of its own"),
     ],
 )
-def test_what_cannot_be_combined_is_said(
+def test_adapters_that_cannot_be_combined_are_refused(
     kinds: tuple[dict[str, Any], ...], how: How, said: str, tmp_path: Path
 ) -> None:
     with pytest.raises(WorkbenchError, match=said):

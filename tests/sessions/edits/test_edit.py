@@ -149,7 +149,7 @@ def test_the_norm_is_that_of_the_difference() -> None:
         assert sheet.norm == pytest.approx((2 * 2 * 32 * 0.25) ** 0.5, rel=1e-5)
 
 
-def test_what_was_there_is_recorded() -> None:
+def test_an_edit_records_the_weights_that_it_replaces() -> None:
     opened = opened_as("qwen3_moe", torch.bfloat16)
     edit = louder(opened, indices=(3, 20, 5)).recorded(opened)  # of two experts
     for change in edit.changes:

@@ -148,7 +148,9 @@ def test_a_selection_can_say_suppressed(session: Session) -> None:
         ("release L3/N4", "nothing is in force on 'L3/N4'", "suppress shows what is"),
     ],
 )
-def test_what_cannot_be_suppressed_or_released(session: Session, line: str, message: str, hint: str) -> None:
+def test_suppressing_or_releasing_what_is_not_there_is_refused(
+    session: Session, line: str, message: str, hint: str
+) -> None:
     with unharmed(session):
         failed = failure(session, line)
     assert message in failed.message and hint in failed.hint

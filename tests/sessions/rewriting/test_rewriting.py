@@ -297,7 +297,7 @@ def _interrupted(opened: OpenModel, after: int) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("after", [0, 3, 6, 9])
-def test_cancelled_it_leaves_nothing(llama: OpenModel, after: int) -> None:
+def test_a_cancelled_rewriting_leaves_nothing(llama: OpenModel, after: int) -> None:
     before_, hooks = weights(llama), count_hooks(llama.model)
     with pytest.raises(Cancelled):
         for _ in _interrupted(llama, after):
@@ -317,7 +317,7 @@ def test_the_smallest_alpha_that_does_it_is_taken() -> None:
     assert choose([_row(4, 0.9, 1.02), _row(2, 0.8, 1.01), _row(1, 0.2, 1.0)]) == 1
 
 
-def test_where_none_does_unrelated_text_is_spared() -> None:
+def test_without_a_sufficient_alpha_the_choice_spares_unrelated_text() -> None:
     assert choose([_row(1, 0.2, 1.0), _row(2, 0.5, 1.04), _row(4, 0.9, 1.2)]) == 1
     assert choose([_row(1, 0.2, 1.2), _row(2, 0.5, 1.4)]) == 0
     assert choose([_row(1, 0.9, 1.0, elsewhere=0.5), _row(2, 0.5, 1.0)]) == 1

@@ -196,7 +196,7 @@ def test_the_subspace_is_that_of_the_singular_vectors(prompts: int, width: int) 
     assert (found.basis @ found.basis.T - torch.eye(4)).abs().max() < 1e-6
 
 
-def test_of_what_the_first_position_holds_nothing_is_in_it() -> None:
+def test_the_subspace_has_nothing_of_the_first_position() -> None:
     pooled, first = differing(6, 3, 32, 6), torch.randn(2, 32)
     found = of_versions(States(pooled, first), 3, 0)
     assert (found.basis @ orthonormal(first).T).abs().max() < 1e-6

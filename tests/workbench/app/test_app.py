@@ -460,7 +460,7 @@ def test_other_programs_get_the_terminal_and_give_it_back(kept: Client, tmp_path
         terminal.until(lambda: "7 State" in terminal.shown and "set top 9" in terminal.shown)
         terminal.press("ctrl+q")
         assert terminal.exit_code() == 0
-        assert "host one goes on · workbench attach one attaches again" in terminal.raw().decode()
+        assert "host one keeps running · workbench attach one attaches again" in terminal.raw().decode()
 
 
 def test_bytes_that_are_no_text_are_refused_and_what_comes_with_them_does_not_run(kept: Client) -> None:  # noqa: F811

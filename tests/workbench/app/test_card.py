@@ -80,7 +80,9 @@ def test_unknown_tokens_are_asked_for_once_and_fill_in_when_they_come(view: Sess
 
 
 @pytest.mark.parametrize("hindrance", ["busy", "no model", "no host"])
-def test_nothing_is_asked_for_that_would_have_to_wait(view: SessionView, circuit: Circuit, hindrance: str) -> None:
+def test_the_card_fetches_nothing_while_a_line_runs_or_waits(
+    view: SessionView, circuit: Circuit, hindrance: str
+) -> None:
     if hindrance == "busy":
         view.running = HistoryEntry("sweep", "me", "1")
     elif hindrance == "no model":

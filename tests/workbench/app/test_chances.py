@@ -82,7 +82,7 @@ def test_a_hundred_thousand_tokens_cost_what_is_seen_of_them() -> None:
     assert text[-1].startswith('100000 "token99999"')
 
 
-def test_nothing_known_yet_says_how_to_ask() -> None:
+def test_without_a_distribution_the_pane_says_how_to_get_one() -> None:
     assert "  top" in shown(ChancesPane(), fed([]), (34, 9))
 
 

@@ -223,7 +223,7 @@ def test_a_line_about_marked_neurons_is_a_command_that_changes_exactly_these_whe
     assert {neuron.place for neuron in meant} == {found.neurons[row].place for row in rows}
 
 
-def test_of_marked_neurons_inject_is_told_to_watch_them(view: SessionView) -> None:
+def test_inject_observes_marked_neurons(view: SessionView) -> None:
     assert view.circuit is not None
     first, second = (Neuron(*neuron.site) for neuron in view.circuit.neurons[:2])
     composed = line("inject", view.circuit, {0, 1})

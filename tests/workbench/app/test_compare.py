@@ -184,7 +184,7 @@ def test_a_text_with_states_injected_is_compared_with_the_text_as_it_is(recorded
     assert value.arms[0].name in chances and quoted(value.shifts[0].token.text) in chances
 
 
-def test_nothing_compared_yet_says_how_to() -> None:
+def test_without_texts_the_pane_says_how_to_compare() -> None:
     assert "  ablate top10" in shown(ComparePane(), fed([]))
 
 

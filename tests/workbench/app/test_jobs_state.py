@@ -83,7 +83,7 @@ def test_the_time_that_is_left_is_guessed_from_what_was_done(monkeypatch: pytest
     alone(pane, view, steps, (110, 1))
 
 
-def test_nothing_is_painted_while_nothing_runs() -> None:
+def test_the_jobs_pane_paints_nothing_while_nothing_runs() -> None:
     painted: list[int] = []
     pane = watched(JobsPane, painted)()
 
@@ -136,7 +136,7 @@ def test_in_a_narrow_column_values_stand_below_their_names(view: SessionView) ->
     assert text[:6] == ["model", " smollm2", " float32 on cpu", "prompt", " What is the capital", " of Texas?"]
 
 
-def test_without_a_model_it_says_how_to_open_one() -> None:
+def test_without_a_model_the_state_says_how_to_open_one() -> None:
     assert "none: model smollm2 opens one" in shown(StatePane(), fed([]), (60, 5))[0]
 
 

@@ -255,7 +255,7 @@ def test_what_the_atlas_says_is_asked_for_where_it_is_not_known(view: SessionVie
     alone(NeuronsPane(), mapped(view, circuit), then, (160, 11))
 
 
-def test_what_is_copied_is_the_row_and_what_is_edited_the_table(view: SessionView, circuit: Circuit) -> None:
+def test_copying_takes_the_row_and_editing_the_whole_table(view: SessionView, circuit: Circuit) -> None:
     async def then(app: Alone, pilot: Pilot[None]) -> None:
         await press(pilot, "down")
         assert pane(app).chosen() == lines(app)[2].lstrip("▸ ")
@@ -294,7 +294,7 @@ def test_what_a_token_is_never_disturbs_the_table(view: SessionView, circuit: Ci
     alone(NeuronsPane(), view, then, (80, 10))
 
 
-def test_of_a_million_neurons_only_those_in_sight_are_looked_at(
+def test_only_visible_rows_of_a_million_neurons_are_read(
     view: SessionView, circuit: Circuit, many: tuple[Neuron, ...]
 ) -> None:
     view.circuit = structs.replace(circuit, neurons=many)

@@ -244,7 +244,7 @@ def test_a_name_that_no_host_can_have_is_told(tmp_path: Path) -> None:
     assert "../x" in refused("--host", "../x", "--home", tmp_path)
 
 
-def test_without_textual_serve_it_says_what_to_install(tmp_path: Path) -> None:
+def test_without_textual_serve_the_error_says_what_to_install(tmp_path: Path) -> None:
     code = "import sys; sys.modules['textual_serve'] = None; from workbench.cli import main; main()"
     command = [sys.executable, "-c", code, "serve", "--home", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True)
@@ -262,7 +262,7 @@ def test_with_a_token_it_listens_elsewhere_and_says_what_that_means(own_home: Pa
     assert process.stdout is not None
     try:
         assert "http://127.0.0.2:" in process.stdout.readline()
-        assert "runs commands as you" in process.stdout.readline()
+        assert "can run commands as you" in process.stdout.readline()
     finally:
         process.kill()
         process.communicate()

@@ -71,7 +71,7 @@ def test_who_comes_when_the_texts_are_no_longer_kept_knows_the_results(
 
 
 @given(st.data())
-def test_what_changed_is_said(recorded: list[Heard], data: st.DataObject) -> None:
+def test_feeding_returns_the_facets_that_changed(recorded: list[Heard], data: st.DataObject) -> None:
     """A pane that looks only when it is told of a change sees everything."""
     count = data.draw(st.integers(1, len(recorded) - 1))
     view = fed(recorded[:count])

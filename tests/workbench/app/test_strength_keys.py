@@ -60,7 +60,7 @@ def test_presses_are_gathered_while_a_line_of_theirs_waits(tmp_path: Path, recor
     played(app, steps)
 
 
-def test_where_one_types_the_keys_are_characters(tmp_path: Path, recorded: list[Heard]) -> None:
+def test_in_the_command_line_the_strength_keys_are_characters(tmp_path: Path, recorded: list[Heard]) -> None:
     app = Still(tmp_path, recorded)
 
     async def steps(pilot: Pilot[str]) -> None:

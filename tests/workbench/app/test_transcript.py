@@ -41,7 +41,7 @@ def test_an_empty_session_says_what_to_type_first() -> None:
     assert "  model smollm2" in shown(TranscriptPane(), view, (40, 12))
 
 
-def test_how_the_host_is_stands_at_the_end() -> None:
+def test_the_transcript_ends_with_the_condition_of_the_host() -> None:
     view = many(3)
     view.feed(Starting("default"))
     assert shown(TranscriptPane(), view, (40, 12))[6] == "· starting the host"
@@ -49,7 +49,7 @@ def test_how_the_host_is_stands_at_the_end() -> None:
     assert "· the host ended suddenly" in shown(TranscriptPane(), view, (40, 12))
 
 
-def test_what_is_no_longer_kept_is_said() -> None:
+def test_messages_that_are_no_longer_kept_are_counted_at_the_top() -> None:
     view = many(1)
     view.feed(Missed(1234))
     assert shown(TranscriptPane(), view)[0] == "· 1,234 messages before this are no longer kept"
@@ -106,7 +106,7 @@ def test_what_was_said_before_a_failure_stays() -> None:
     assert shown(TranscriptPane(), view)[:3] == ["▸ generate", "  Once upon", "  ✗ cancelled"]
 
 
-def test_of_several_texts_the_last_words_are_shown() -> None:
+def test_the_last_words_of_each_of_several_streamed_texts_are_shown() -> None:
     said = [Text(f" word{number}", arm) for number in range(30) for arm in ("baseline", "ablated")]
     view = fed(about("a", Started("", "ablate top10"), *said))
     _, baseline, ablated, *_ = shown(TranscriptPane(), view, (40, 5))
@@ -129,7 +129,7 @@ def test_a_word_that_comes_paints_one_row() -> None:
     alone(pane, view, steps, (60, 20))
 
 
-def test_it_follows_the_end_until_one_scrolls_up() -> None:
+def test_the_transcript_follows_its_end_until_the_user_scrolls_up() -> None:
     pane = TranscriptPane()
 
     async def steps(app: Alone, pilot: Pilot[None]) -> None:
@@ -177,7 +177,7 @@ def test_the_cursor_is_seen_only_where_keys_go() -> None:
     alone(pane, many(2), steps)
 
 
-def test_what_is_copied_is_in_one_piece() -> None:
+def test_a_copied_entry_is_not_wrapped() -> None:
     text = " ".join(f"word{number}" for number in range(200))
     view = fed(about("a", Started("", "generate"), Text(text)))
     pane = TranscriptPane()
