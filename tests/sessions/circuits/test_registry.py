@@ -163,9 +163,9 @@ def test_a_notebook_measures_the_neurons_of_some_layers(opened: OpenModel) -> No
 @pytest.mark.parametrize(
     ("how", "said"),
     [
-        ({"method": "igg"}, "'igg' is no method"),
+        ({"method": "igg"}, "unknown method 'igg'"),
         ({"method": "exact"}, "exact without layers"),
-        ({"method": "exact", "layers": [1], "attention": "frozen"}, "makes none"),
+        ({"method": "exact", "layers": [1], "attention": "frozen"}, "measures"),
         ({"steps": 4}, "--steps is for --method ig, not for relp"),
         ({"layers": [9]}, "there is no layer 9"),
         ({"positions": [90]}, "no position 90"),
