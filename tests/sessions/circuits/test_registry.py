@@ -173,6 +173,8 @@ def test_a_notebook_measures_the_neurons_of_some_layers(opened: OpenModel) -> No
         ({"counterfactual": " a", "target_only": True}, "does not go with"),
     ],
 )
-def test_a_notebook_is_told_what_does_not_go_together(how: dict[str, Any], said: str, opened: OpenModel) -> None:
+def test_options_that_exclude_each_other_are_refused_in_a_notebook(
+    how: dict[str, Any], said: str, opened: OpenModel
+) -> None:
     with pytest.raises(UsageError, match=said):
         Model(opened).attribute("the cat", **how)
