@@ -223,7 +223,7 @@ def test_a_contrast_is_of_two_parts_of_what_the_model_writes(little: Session, fa
 
 
 def test_quiet_and_strong_neurons_are_selections_that_combine(mapped: Session) -> None:
-    assert "no quiet neurons were looked for" in failure(mapped, "suppress quiet:LAST").message
+    assert "there are no quiet neurons yet" in failure(mapped, "suppress quiet:LAST").message
     ranked = [row.neuron for row in result(mapped, "quiet --rows 200").rows]
     assert mapped.select("quiet:LAST").neurons == tuple(ranked)
     assert mapped.select("quiet:last:5").neurons == tuple(ranked[:5]) == mapped.select("atlas:small:quiet5").neurons

@@ -94,8 +94,8 @@ def test_a_target_of_several_tokens_among_many_prompts_is_said_to_stand_by_its_f
              {"prompt": "the hen", "target": " c", "counterfactual": " d dog", "raw": True}]  # fmt: skip
     Path("keys.jsonl").write_text("\n".join(map(json.dumps, lines)))
     several = (
-        "1 of 2 targets is several tokens, of which the first stands for the whole: ' a' for ' a dog'",
-        "1 of 2 counterfactuals is several tokens, of which the first stands for the whole: ' d' for ' d dog'",
+        "1 of 2 targets is several tokens; the first stands for the whole: ' a' for ' a dog'",
+        "1 of 2 counterfactuals is several tokens; the first stands for the whole: ' d' for ' d dog'",
     )
     assert result(little, "discover --prompts keys.jsonl --top 5 --keep-universal").notes[:2] == several
     assert set(several) <= set(result(little, "faithfulness keys.jsonl").notes)

@@ -117,7 +117,7 @@ def test_a_circuit_says_what_was_suppressed_when_it_was_found(asked: Session) ->
     result(asked, "save under")
     result(asked, "release all")
     assert result(asked, "load under").circuit.suppressed == ("L3/N4",)
-    note = "the circuit was found while L3/N4 was suppressed, and it is no more"
+    note = "the circuit was found while L3/N4 was suppressed, which it no longer is"
     assert note in result(asked, "ablate --max-tokens 1").notes
 
 
