@@ -188,7 +188,7 @@ def test_means_in_a_file_of_an_earlier_project_are_kept(little: Session) -> None
         ("means build x --prompts texts.txt --docs 3", "--docs is for a corpus"),
         ("means build x --prompts none.txt", "none.txt"),
         ("means build ../x", "is a path"),
-        ("means build 0123456789abcdef-0123456789abcdef", "files of its own"),
+        ("means build 0123456789abcdef-0123456789abcdef", "uses such names itself"),
         ("means show facts L1/N99", "no neuron 99"),
         ("discover a --reference means:none", "no means is called"),
         ("discover a --reference means:facts --reference-seed x", "needs a prompt"),

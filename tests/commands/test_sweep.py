@@ -221,7 +221,7 @@ def test_completion_offers_what_is_kept(little: Session) -> None:
         ("sweep --resume nobody2 --save x", "--save does not go with --resume", "sweep --resume"),
         ("sweep --resume nobody2 --generated", "--generated does not go with --resume", "sweep --resume"),
         ("sweep --resume nobody2 --at circuit", "--at does not go with --resume", "sweep --resume"),
-        ("sweep top5 0 2 --chart x.pdf", "ends in none of .svg, .png", "--chart x.svg"),
+        ("sweep top5 0 2 --chart x.pdf", "the endings are .svg, .png", "--chart x.svg"),
         ("sweep top5 0 2 --chart there.svg", "'there.svg' exists already", "--force"),
         ("sweep top5 0 2 --chart folder.svg", "'folder.svg' is a folder", "sweep.svg"),
         ("sweep top5 0 2 --positions 99", "", ""),
