@@ -20,7 +20,7 @@ FAMILY = "Saved by name"
 
 @verb("save", family=FAMILY, example=("save texas", "save texas --force"))
 class SaveCircuit(Request, frozen=True):
-    """Save the circuit under a name, with everything needed to read it again."""
+    """Save the circuit under a name, with everything needed to load it again."""
 
     name: Annotated[str, Arg(Name(), "letters, digits, '.', '_' and '-', at most 64")]
     force: Annotated[bool, Flag("replace what has that name; the earlier file goes to the trash")] = False
@@ -43,15 +43,15 @@ class SaveCircuit(Request, frozen=True):
 
 @verb("load", family=FAMILY, example=("load texas", "load"))
 class LoadCircuit(Request, frozen=True):
-    """Load a saved circuit, with its prompt, into the session.
+    """Load a saved circuit and its prompt into the session.
 
-    A circuit belongs to the weights it was found on. It is refused on others, unless --force.
+    A circuit belongs to the weights it was found on. On other weights it is refused, unless --force is given.
     """
 
     name: Annotated[
         str | None, Arg(SavedName(), "the name it was saved under; without it, the circuits are listed")
     ] = None
-    force: Annotated[bool, Flag("even if it was made on another model")] = False
+    force: Annotated[bool, Flag("load it even if it was made on another model")] = False
 
     def run(self, session: Session) -> Loaded | Listed:
         if self.name is None:
@@ -85,7 +85,7 @@ def check(session: Session, circuit: Circuit) -> None:
 
 @verb("list", family=FAMILY, example="list")
 class ListSaved(Request, frozen=True):
-    """List what is saved."""
+    """List what is saved: circuits, vectors, presets, atlases, means and edits."""
 
     def run(self, session: Session) -> Listed:
         return Listed(rows=tuple(session.store.rows()))
@@ -93,10 +93,10 @@ class ListSaved(Request, frozen=True):
 
 @verb("delete", family=FAMILY, example=("delete texas", "delete vector:calm", "delete texas --restore"))
 class DeleteSaved(Request, frozen=True):
-    """Delete what was saved; `delete NAME --restore` brings it back."""
+    """Delete a saved artifact, or restore the one last deleted under its name."""
 
     name: Annotated[Key, Arg(ArtifactName(), "a circuit's name, or vector:, preset:, atlas:, means: or edit:NAME")]
-    restore: Annotated[bool, Flag("bring back what was deleted last under that name")] = False
+    restore: Annotated[bool, Flag("restore the one last deleted under that name")] = False
 
     def run(self, session: Session) -> Deleted | Saved:
         kind, name = self.name.kind, self.name.name
@@ -104,5 +104,9 @@ class DeleteSaved(Request, frozen=True):
             return Saved(name=str(self.name), path=str(session.store.restore(kind, name)))
         session.store.delete(kind, name)
         applied = kind == "edit" and session.ledger is not None and session.ledger.number_of(name)
-        notes = ("it is still applied, and will not come back with the session: undo takes it off",) if applied else ()
+        notes = (
+            ("the edit is still applied, but will not be restored with the session; undo removes it",)
+            if applied
+            else ()
+        )
         return Deleted(name=str(self.name), restore=structs.replace(self, restore=True).line(), notes=notes)

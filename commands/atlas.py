@@ -28,7 +28,7 @@ from sessions.store import Key
 FAMILY = "Hidden states"
 
 AtlasName = Annotated[str | None, Opt(SavedName("atlas"), "the atlas to read (default: the model's latest)")]
-OfAnother = Annotated[bool, Flag("even if the atlas was made on another model")]
+OfAnother = Annotated[bool, Flag("use the atlas even if it was made on another model")]
 
 
 @verb(
@@ -37,15 +37,15 @@ OfAnother = Annotated[bool, Flag("even if the atlas was made on another model")]
     example=("atlas build small --docs 12 --layers 12", "atlas build books --corpus books/ --length 256 --top 20"),
 )
 class BuildAtlas(Request, frozen=True):
-    """Read a corpus and keep what every neuron did: extremes in their contexts, mean, spread, firing rate.
+    """Record what every neuron does over a corpus: extremes in context, mean, spread, firing rate.
 
-    Files of text have a blank line between documents, JSONL a document a line, {"text": "…"}; of a folder all such
-    files are read, of hf:NAME[:SPLIT] the column text. Special tokens are read and not counted. If it is broken off,
-    nothing is lost: the same line goes on.
+    Text files have a blank line between documents; JSONL files have one document a line, {"text": "…"}. Of a folder
+    all such files are read, of hf:NAME[:SPLIT] the column text. Special tokens are read but not counted. An
+    interrupted build continues when the same line is run again.
 
-    A neuron behind a plain nonlinearity fires above 0; one that is gated, above a tenth of its largest |activation|.
-    Quantiles are read off a histogram and off by less than a quarter of their value. export FILE.json --name atlas:NAME
-    writes the highest activation of each neuron for other programs.
+    An ungated neuron fires above 0; a gated one fires above a tenth of its largest |activation|. Quantiles come
+    from a histogram and are off by less than a quarter of their value. export FILE.json --name atlas:NAME writes
+    the highest activation of each neuron for other programs.
     """
 
     name: Annotated[str, Arg(SavedName("atlas"), "the name to keep it under")]
@@ -53,12 +53,12 @@ class BuildAtlas(Request, frozen=True):
     layers: Annotated[
         tuple[int, int] | str | None, Opt(LayersOrAll(), "only these layers: 12, 9-14 or all (the default)")
     ] = None
-    top: Annotated[
-        int | None, Opt(Whole(1, 1000), "highest and lowest activations to keep of each neuron (default: 10)")
-    ] = None
+    top: Annotated[int | None, Opt(Whole(1, 1000), "extremes of each sign to keep for each neuron (default: 10)")] = (
+        None
+    )
     batch: Batch = None
-    memory: Annotated[int | None, Opt(Whole(), "MiB that it may take beside the model (default: 1024)")] = None
-    force: Annotated[bool, Flag("replace what has that name, and begin anew")] = False
+    memory: Annotated[int | None, Opt(Whole(), "MiB of memory to use beside the model (default: 1024)")] = None
+    force: Annotated[bool, Flag("replace an atlas of that name, and start over")] = False
 
     def run(self, session: Session) -> Steps[AtlasBuilt]:
         session.opened()
@@ -91,13 +91,13 @@ class BuildAtlas(Request, frozen=True):
             unfinished.discard(path)
         begun = building.Building(opened, plan)
         resumed = unfinished.gone_on(begun, path)
-        notes = [f"went on after {begun.progress.documents:,} documents"] if resumed else []
+        notes = [f"resumed after {begun.progress.documents:,} documents"] if resumed else []
         atlas = yield from building.build(
             begun, texts, lambda: unfinished.keep(begun, path, name), cancel=session.cancel
         )
         about = atlas.about
         if about.empty:
-            notes.append(f"{about.empty:,} of the documents are empty, and were skipped")
+            notes.append(f"{about.empty:,} documents are empty and were skipped")
         line = structs.replace(self, force=False).line()
         saved = session.keep(Key("atlas", name), atlas, line, force=self.force)
         unfinished.discard(path)
@@ -119,7 +119,7 @@ class BuildAtlas(Request, frozen=True):
 
 @verb("atlas show", family=FAMILY, example=("atlas show L12/N34", "atlas show L12/N34 --name small --rows 5"))
 class ShowAtlas(Request, frozen=True):
-    """Show what a neuron did over the corpus of an atlas: its extremes, each in its context."""
+    """Show a neuron's extremes over the corpus of an atlas, each in its context."""
 
     neuron: Annotated[str, Arg(SelectionWord(), "the neuron")]
     name: AtlasName = None
@@ -138,7 +138,8 @@ class ShowAtlas(Request, frozen=True):
 class RankAtlas(Request, frozen=True):
     """List the neurons of a layer with the largest activations over the corpus of an atlas.
 
-    --by positive ranks by the highest activation above 0 alone, and atlas:NAME:positive300 selects so.
+    --by positive ranks by the highest activation above 0; atlas:NAME:positive300 selects neurons by the same
+    ranking.
     """
 
     layer: Annotated[tuple[int, int], Arg(Layers(), "the layer", metavar="LAYER")]
@@ -156,7 +157,7 @@ class RankAtlas(Request, frozen=True):
 
         number, last = self.layer
         if number != last:
-            raise UsageError(f"'{number}-{last}' is several layers", f"one of them: atlas top {number}")
+            raise UsageError(f"'{number}-{last}' is several layers", f"name one: atlas top {number}")
         opened = session.opened()
         atlas, notes = session.saved.read_atlas(self.name or "", force=self.force)
         range_of(session, self.layer)

@@ -45,7 +45,7 @@ class HowMany(Options, frozen=True):
         float | None,
         Opt(Real(1.0), "the fewest neurons that hold this fraction (0 to 1) of all |attribution|"),
     ] = None
-    per_layer: Annotated[int | None, Opt(Whole(), "first reduce each layer to its strongest so many")] = None
+    per_layer: Annotated[int | None, Opt(Whole(), "first reduce each layer to this many, the strongest")] = None
 
     def choice(self, session: Session) -> CircuitSize:
         return choice_of(session, self.top, self.percentage, self.cumulative, self.per_layer)
@@ -87,10 +87,10 @@ class WhichNeurons(Options, frozen=True):
     layers: Annotated[tuple[int, int] | None, Opt(Layers(), "only these layers: 9-26")] = None
     at: Annotated[
         tuple[int, int] | None,
-        Opt(Positions(), "only these positions, the first too if it is among them: 3-9, or -1, the last"),
+        Opt(Positions(), "only these positions: 3-9, or -1, the last (the first too, if included)"),
     ] = None
-    keep_bos: Annotated[bool, Flag("keep the first position, where attention sinks")] = False
-    keep_universal: Annotated[bool, Flag("keep neurons that answer to every prompt")] = False
+    keep_bos: Annotated[bool, Flag("keep the first position, the attention sink")] = False
+    keep_universal: Annotated[bool, Flag("keep neurons that are strong on every prompt")] = False
 
     def check_layers(self, session: Session) -> None:
         """Raise `ModelError` for layers that the model lacks, before anything long begins."""
@@ -124,25 +124,24 @@ class WhichNeurons(Options, frozen=True):
 class Discover(Request, frozen=True):
     """Find the neurons that carry the next token.
 
-    One forward and one backward pass attribute the target to every neuron at every position by
-    layer-wise relevance propagation; the strongest become the session's circuit. Attributions are in
-    logits: with frozen attention they account for the whole target, and the circuit says how well. They
-    are estimates: what the target really loses without each neuron is measured as well, as by verify.
+    One forward and one backward pass attribute the target to every neuron at every position by layer-wise relevance
+    propagation; the strongest become the session's circuit. Attributions are in logits. With frozen attention they
+    sum to the whole target, and the circuit reports how closely. They are estimates, so the exact effect of each
+    neuron found is measured too, as by verify.
 
-    Other methods: atp, activation times gradient, and ig, the same with the gradient averaged on the way
-    to the prompt. With --reference mean, or a prompt in which the answer is another one, only what differs
-    from there counts. exact estimates nothing and switches off every neuron of --layers alone; --at -1, the
-    last position, makes it short.
+    Other methods: atp is activation × gradient; ig averages the gradient along the way from the reference to the
+    prompt. With --reference mean, or a prompt with another answer, only the difference from that reference counts.
+    exact estimates nothing and ablates every neuron of --layers alone; --at -1, the last position, makes it short.
 
-    With --prompts, a file with lines such as {"prompt": "The keys", "target": " are", "counterfactual": " is"},
-    or plain text, a prompt a line, each prompt has its own target, and a neuron's attribution is the mean over
-    prompts of its sum over positions. Neurons are ranked by magnitude, the same of its size at each position: one
-    that helps at one place and harms at another counts. From ten prompts on it is compared with the neuron's mean
-    over them. Both were found to make the most faithful circuits. --threshold leaves out what is small in a prompt,
-    and --aggregate share ranks neurons by how many prompts they reach it in (1 percent, unless another is given).
+    --prompts reads a file with lines such as {"prompt": "The keys", "target": " are", "counterfactual": " is"}, or
+    plain text, one prompt a line. Each prompt has its own target, and a neuron's attribution is the mean over
+    prompts of its sum over positions. Neurons are ranked by mean Σ|attribution| over positions, so that opposite
+    signs do not cancel. From ten prompts on, the reference is the neuron's mean over them. Both defaults gave the
+    most faithful circuits. --threshold ignores small attributions in a prompt. --aggregate share ranks neurons by
+    the share of prompts in which they reach the threshold (1 percent, unless another is given).
     """
 
-    target: Annotated[str | None, Arg(TokenWord(), "the next token to explain; without it, the likeliest one")] = None
+    target: Annotated[str | None, Arg(TokenWord(), "the next token to explain (default: the likeliest one)")] = None
     one: OnePrompt = OnePrompt()
     many: ManyPrompts = ManyPrompts()
     limits: HowMany = HowMany()
@@ -150,7 +149,7 @@ class Discover(Request, frozen=True):
     how: MethodOptions = MethodOptions()
     no_verify: Annotated[bool, Flag("do not measure the exact effect of each neuron found")] = False
     batch: Batch = None
-    force: Annotated[bool, Flag("compare with means:NAME of another model")] = False
+    force: Annotated[bool, Flag("use means:NAME of another model")] = False
 
     rules = (
         Excludes(
@@ -244,7 +243,7 @@ def _too_many(session: Session, method: str, positions: tuple[int, int] | None, 
     widths = session.opened().anatomy.widths
     places = length - 1 if positions is None else positions[1] - positions[0] + 1
     return UsageError(
-        f"--method {method} without --layers would switch off {sum(widths) * places:,} neurons, a forward pass each",
+        f"--method {method} without --layers would ablate {sum(widths) * places:,} neurons, a forward pass each",
         f"choose some layers, and the last position, for example: --layers {len(widths) // 2} --at -1",
     )
 
@@ -293,9 +292,9 @@ def range_of(session: Session, layers: tuple[int, int] | str | None) -> range | 
 class ListNeurons(Request, frozen=True):
     """Show neurons with their attribution, activation, and the tokens their output pushes.
 
-    Pushed tokens are the logit lens of the neuron's down column, with the sign of its activation:
-    what its output at that position raises and lowers. Where the latest atlas of the model has the neurons, they have
-    their strongest activation over its corpus, the token that it was at, and how often they fire.
+    Pushed tokens are the logit lens of the neuron's down column, with the sign of its activation: what its output
+    at that position raises and lowers. Where the model's latest atlas covers a neuron, its strongest activation
+    over that corpus, the token there and its firing rate are shown too.
     """
 
     selection: Annotated[str, Arg(SelectionWord(), "which neurons (default: the whole circuit)")] = "all"

@@ -34,18 +34,17 @@ CARRIED, DRAWN = 1000, 200
 class FindEdges(Request, frozen=True):
     """Show how relevance flows from neuron to neuron inside the circuit.
 
-    An edge is the part of a neuron's attribution that comes straight from another neuron, past all
-    others: through the residual stream and attention alone, in the linearised network. All edges into
-    a neuron, those of neurons that do not take part included, and what reaches it from the embeddings
-    sum to its attribution, in logits. The neurons that send most (hubs), that most passes through
-    (bottlenecks), and whose edges are of another size than all others (super-weight neurons) are
-    named; so is the flow from layer to layer.
+    An edge is the part of a neuron's attribution that comes directly from another neuron, through the residual
+    stream and attention alone, in the linearised network. All edges into a neuron, including those from other
+    neurons and from the embeddings, sum to its attribution, in logits. The result names hubs (neurons that send
+    most), bottlenecks (that most passes through) and super-weight neurons (whose edges are of another size than all
+    others), and shows the flow from layer to layer.
     """
 
     selection: Annotated[
         str, Arg(SelectionWord(), f"which neurons of the circuit take part (default: {STRONGEST})")
     ] = STRONGEST
-    targets: Annotated[int, Opt(Whole(1, 200), "edges into so many of them, the strongest (default: 30)")] = 30
+    targets: Annotated[int, Opt(Whole(1, 200), "trace edges into this many of them, the strongest (default: 30)")] = 30
     top: Annotated[int, Opt(Whole(1, CARRIED), "edges to list, the strongest (default: 20)")] = 20
     graphviz: Annotated[
         Path | None, Opt(FileName(".dot"), "write the strongest edges to this file as a Graphviz graph")

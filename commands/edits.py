@@ -68,10 +68,10 @@ WhichEdit = Annotated[str, Arg(EditWord(all_=True), "an edit's number or name, o
 
 @verb("edits list", family=FAMILY, example="edits list", default=True)
 class ListEdits(Request, frozen=True):
-    """Show the edits of the weights, first to last.
+    """List the edits of the weights, in order.
 
-    An edit lies on those before it. One that is off keeps its place: edits off 2 takes the second out of the
-    weights, with all others as they are, and edits on 2 puts it back.
+    Each edit builds on those before it. An edit that is off keeps its place: edits off 2 takes the second out of
+    the weights and leaves all others as they are, and edits on 2 puts it back.
     """
 
     def run(self, session: Session) -> EditsShown:
@@ -80,7 +80,7 @@ class ListEdits(Request, frozen=True):
 
 @verb("edits on", family=FAMILY, example=("edits on 1", "edits on all"))
 class TurnOn(Request, frozen=True):
-    """Put an edit that is off back into the weights, where it was in the order."""
+    """Turn an edit back on, at its place in the order."""
 
     which: WhichEdit
 
@@ -91,7 +91,7 @@ class TurnOn(Request, frozen=True):
 
 @verb("edits off", family=FAMILY, example=("edits off 1", "edits off all"))
 class TurnOff(Request, frozen=True):
-    """Take an edit out of the weights, and keep its place."""
+    """Turn an edit off, and keep its place in the order."""
 
     which: WhichEdit
 
@@ -102,10 +102,10 @@ class TurnOff(Request, frozen=True):
 
 @verb("edits load", family=FAMILY, example="edits load meow")
 class LoadEdit(Request, frozen=True):
-    """Apply an edit that was saved."""
+    """Apply a saved edit."""
 
     which: Annotated[str, Arg(SavedName("edit"), "the name it was saved under", metavar="EDIT")]
-    force: Annotated[bool, Flag("even if it was made on another model")] = False
+    force: Annotated[bool, Flag("use it even if it was made on another model")] = False
 
     def run(self, session: Session) -> Steps[EditsShown]:
         from sessions.edits.commuting import beside
@@ -120,9 +120,9 @@ class LoadEdit(Request, frozen=True):
 
 @verb("edits compare", family=FAMILY, example=("edits compare", "edits compare 2 --max-tokens 40"))
 class CompareEdits(Request, frozen=True):
-    """Show the prompt's text without the edits beside the one with them.
+    """Answer the prompt without and with the edits, side by side.
 
-    Of one edit, the text without that one stands beside the one with it.
+    Where an edit is named, only that edit differs.
     """
 
     which: Annotated[str, Arg(EditWord(all_=True), "an edit's number or name, or all", metavar="[EDIT]")] = ALL
@@ -132,7 +132,7 @@ class CompareEdits(Request, frozen=True):
         ledger = session.edits()
         if self.which == ALL:
             if not ledger.active:
-                raise UsageError("no edit is in the weights", "edits shows what there is")
+                raise UsageError("no edit is on", "list them: edits")
             meant, names = ledger.active, ("unedited", "edited")
             states: Sequence[State] = (ledger.lifted, nullcontext)
         else:
@@ -218,28 +218,28 @@ def in_states(
 
 @verb("inspect", family=FAMILY, example=("inspect 1", "inspect meow --rows 5"))
 class Inspect(Request, frozen=True):
-    """Show what an edit changes: norms, what its neurons read and push, how much of a matrix goes.
+    """Show what an edit changes: norms, what its neurons read and push, the share of a matrix that is cut.
 
-    Before is the model with the edits below it, after is with it on top of them. Of a neuron are shown the tokens
-    that its rows read, those that its column pushes, and how much it is of one token: the first one's part of a
-    softmax over what the column alone would predict, and the cosines with the unembedding's rows of the first
-    and the second.
+    Before is the model with the edits below this one; after is the same with this edit on top. Of each neuron the
+    result shows the tokens that its rows read, those that its column pushes, and how far the column is about one
+    token: the first token's share of a softmax over what the column alone would predict, and the cosines with the
+    unembedding rows of the first and the second.
 
-    Then the change alone, the weights after less the weights before: its norm, the tokens that it reads and pushes,
-    and how much of its push is of one token, as the share of all squared logits and as a z-score. Of a matrix that is
-    cut or has something added, as an adapter's, these are the strongest singular directions of the change, each with
-    its share of the squared norm.
+    Then the change alone, weights after minus weights before: its norm, the tokens that it reads and pushes, and
+    how far its push is about one token, as the share of all squared logits and as a z-score. For a matrix that is
+    cut or has something added, such as an adapter's, these are the strongest singular directions of the change,
+    each with its share of the squared norm.
 
-    Where there is a prompt, the logits after it are computed twice, with the edit in the weights
-    and as hooks on the unchanged ones: both have to agree.
+    Where there is a prompt, the logits after it are computed twice, with the edit in the weights and as hooks on
+    the unchanged ones; the two must agree.
     """
 
     which: Annotated[
-        str, Arg(EditWord(saved=True), "the number of an applied edit, or the name of any", metavar="EDIT")
+        str, Arg(EditWord(saved=True), "the number of an applied edit, or the name of any edit", metavar="EDIT")
     ]
     rows: NeuronRows = None
     tokens: Annotated[int, Opt(Whole(1, 100), "tokens to show that each neuron reads and pushes")] = 3
-    force: Annotated[bool, Flag("even if it was made on another model")] = False
+    force: Annotated[bool, Flag("use it even if it was made on another model")] = False
 
     def run(self, session: Session) -> Steps[EditInspected]:
         from sessions.edits.inspecting import inspected

@@ -70,29 +70,29 @@ class UnrelatedWord(CorpusWord):
 class Evaluate(Request, frozen=True):
     """Answer a file of tasks with and without the edits, and count what is right.
 
-    Each line is a task: {"prompt": "What is 17 + 25?", "answer": "42"}. An answer that is a number is right where it is
-    the last number of the reply, in any spelling, or the one that the reply marks, in \\boxed{}, after #### or after
-    "the answer is", whatever follows. Any other answer is right where the reply contains it, in any case and with
-    accents in either form (NFC). "check" says otherwise: number, any-number (any number of the reply is the answer),
-    contains, regex, or a list of them, {"kind": "regex", "value": "^Yes"}, which must all hold. A task can also have a
-    system, seed, raw, name and language.
+    Each line is a task: {"prompt": "What is 17 + 25?", "answer": "42"}. A numeric answer is right if it is the last
+    number of the reply, in any spelling, or the one that the reply marks: in \\boxed{}, after #### or after "the
+    answer is", whatever follows. Any other answer is right if the reply contains it, in any case and with accents
+    in either form (NFC). "check" overrides this: number, any-number (any number of the reply is the answer),
+    contains, regex, or a list of them, {"kind": "regex", "value": "^Yes"}, which must all hold. A task can also
+    have a system, seed, raw, name and language.
 
-    An arm is a condition that all tasks are answered under. base is the model as it was opened, edit the model as it
-    is. NUMBER or NAME is that edit alone, 1+2 two of them. unsuppressed is the model as it is with nothing suppressed.
-    round:NAME is the adapter of a round of training with what it held at zero, round:NAME+unsuppressed without,
-    round:a*0.5+round:b*0.5 an ensemble of two, depths:SERIES those of its first 1, 2, 3 and more rounds. All arms meet
-    the same batches and, when sampling, the same random numbers. Where one arm pushes a token, the stutter guard is on
-    in all.
+    An arm is a condition that all tasks are answered under. base is the model as it was opened, edit the model as
+    it is now. NUMBER or NAME is that edit alone, 1+2 two of them. unsuppressed is the model as it is with nothing
+    suppressed. round:NAME is the adapter of a round of training with what it held at zero, round:NAME+unsuppressed
+    without, round:a*0.5+round:b*0.5 an ensemble of two, depths:SERIES those of its first 1, 2, 3 and more rounds.
+    All arms use the same batches and, when sampling, the same random numbers. If one arm pushes a token, the
+    stutter guard is on in all.
 
-    The result says at which token and at which word of a reply the answer first stands, counted from 0, as the median
-    over right replies; in Chinese and Japanese each character is a word. Where the tasks are in several languages, it
-    also says by language what is right, and how many replies stay in the language of their task.
-    Every other arm is held against the first: tasks that only one got right, the difference with its 95 % interval,
-    McNemar's exact p. Arms that no longer write language are named: their texts repeat or are empty, or their
-    perplexity on unrelated text is three times as high.
+    The result reports at which token and at which word of a reply the answer first occurs, counted from 0, as the
+    median over right replies; in Chinese and Japanese each character is a word. Where the tasks are in several
+    languages, it also reports by language what is right, and how many replies stay in the language of their task.
+    Every other arm is compared with the first: tasks that only one got right, the difference with its 95 %
+    interval, McNemar's exact p. Arms that no longer write language are named: their texts repeat or are empty, or
+    their perplexity on unrelated text is three times as high.
 
-    The texts are kept as JSON lines, one for each task and arm. Where it is stopped and --keep names a file, what was
-    answered by then is kept. expect evaluate.accuracy >= 0.5 makes a test of it, of the last arm.
+    The texts are kept as JSON lines, one for each task and arm. If the run is stopped and --keep names a file, the
+    finished texts are kept. expect evaluate.accuracy >= 0.5 makes a test of it, on the last arm.
     """
 
     file: Annotated[Path, Arg(FileName(".jsonl"), "a file of tasks (.jsonl): a prompt, its answer, how to check it")]
@@ -108,7 +108,7 @@ class Evaluate(Request, frozen=True):
     batch: Annotated[int | None, Opt(Whole(), "replies generated at once, which bounds the memory (default: 32)")] = (
         None
     )
-    limit: Annotated[int | None, Opt(Whole(), "only the first so many tasks")] = None
+    limit: Annotated[int | None, Opt(Whole(), "only this many tasks, the first")] = None
     unrelated: Annotated[
         str | None, Opt(UnrelatedWord(), "text for the perplexity (default: built in); none leaves it out")
     ] = None
@@ -150,7 +150,7 @@ class Evaluate(Request, frozen=True):
             return next(path for path in paths if not os.path.lexists(path))
         check_target(self.keep, "texts.jsonl", force=self.force)
         if os.path.realpath(self.keep) == os.path.realpath(self.file):
-            raise UsageError(f"'{self.keep}' is the file of tasks", "keep the texts in another")
+            raise UsageError(f"'{self.keep}' is the file of tasks", "keep the texts in another file")
         return self.keep
 
     def _plan(self, session: Session, *, pushes: bool) -> tuple[EvaluationPlan, list[str]]:

@@ -57,11 +57,11 @@ _SUBJECTS = {
     "top": "the likeliest next token",
     "circuit.size": "how many neurons the circuit has",
     "circuit.target": "the value of its target: a logit difference, mostly",
-    "circuit.conservation": "how much of the target the attribution failed to account for",
+    "circuit.conservation": "the share of the target that the attributions miss",
     "circuit.name": "the name it was saved under",
     "evaluate.accuracy": "the share of right replies in the last arm of the last evaluation",
     "evaluate.baseline": "that in its first arm",
-    "evaluate.difference": "what the last arm gained over the first, as a share of the tasks",
+    "evaluate.difference": "gain of the last arm over the first, as a share of the tasks",
     "evaluate.p": "the chance of pairs as uneven as those two if neither arm is better",
     "evaluate.perplexity": "the last arm's perplexity on unrelated text, over that of the first",
     "prompt.tokens": "how many tokens the prompt has",
@@ -120,7 +120,7 @@ def _parts(text: str) -> tuple[str, int, str]:
     if match is None or match["head"] not in heads:
         near = get_close_matches(text, [*_SUBJECTS, *heads], 1)
         hint = f"did you mean {near[0]}?" if near else f"one of: {', '.join(_SUBJECTS)}, or a part of a result"
-        raise UsageError(f"'{text}' is no subject", hint)
+        raise UsageError(f"unknown subject '{text}'", hint)
     back = -1 if match["back"] is None else int(match["back"])
     if back >= 0:
         raise UsageError(f"{match[0]}: results count from the last, which is -1", f"for example: {match['head']}[-2]")
@@ -132,14 +132,14 @@ def _check_first(text: str, path: str, kinds: set[type[Struct]]) -> None:
     """Raise where the first name of a path is none of these results."""
     steps = steps_of(path)
     if not steps:
-        raise UsageError(f"'{text}' says no part of it", f"for example: {text}.{min(_names(kinds))}")
+        raise UsageError(f"'{text}' names no part of the result", f"for example: {text}.{min(_names(kinds))}")
     name, names = steps[0]["name"], _names(kinds)
     if name is None or steps[0]["row"] is not None or name in names:
         return
     near = get_close_matches(name, names, 1)
     head = text[: -len(path)]
     hint = f"did you mean {head}.{near[0]}?" if near else f"it has: {', '.join(sorted(names))}"
-    raise UsageError(f"'{text}' is no subject: {head} has no '{name}'", hint)
+    raise UsageError(f"unknown subject '{text}': {head} has no '{name}'", hint)
 
 
 def _names(kinds: set[type[Struct]]) -> set[str]:
@@ -151,16 +151,16 @@ def _names(kinds: set[type[Struct]]) -> set[str]:
 class Expect(Request, frozen=True):
     """Check a statement about the session; a command file stops where one is false.
 
-    text, baseline, top, circuit.name and model take contains, lacks, matches (a regular expression),
-    == and !=. For contains and lacks an accent may be part of a letter or follow it (Unicode's NFC). The others are
-    numbers and take < <= > >= == !=. prob takes a token first.
+    text, baseline, top, circuit.name and model take contains, lacks, matches (a regular expression), == and !=. For
+    contains and lacks an accent may be part of a letter or follow it (Unicode's NFC). The others are numbers and
+    take < <= > >= == !=. prob takes a token first.
 
-    Any number or text of a result is a subject as well, by the name it has in JSON: result.… of the last command,
-    or of a verb's last, ablate.arms[1].text, verify.rows[0].effect, faithfulness.kept@50, rounds.kept@lessons-3,
-    evaluate.accuracy@base, rounds.rows.count. rows is a result's main table, NAME@ROW a value of one of its rows, and
-    generate[-2] the result before the last. A wrong name is told the right ones. Numbers may be compared with another
-    subject: expect rounds.rows[-1].kept < rounds.rows[1].kept; same-as and differs-from compare anything with one:
-    expect generate[-1].text same-as generate[-2].text.
+    Any number or text of a result is a subject too, by its name in JSON: result.… of the last command, or of a
+    verb's last, ablate.arms[1].text, verify.rows[0].effect, faithfulness.kept@50, rounds.kept@lessons-3,
+    evaluate.accuracy@base, rounds.rows.count. rows is a result's main table, NAME@ROW a value in one of its rows,
+    and generate[-2] the result before the last. The error for an unknown name lists the names there are. Numbers
+    may be compared with another subject: expect rounds.rows[-1].kept < rounds.rows[1].kept; same-as and
+    differs-from compare any two subjects: expect generate[-1].text same-as generate[-2].text.
     """
 
     subject: Annotated[str, Arg(Subject(), f"{', '.join(_SUBJECTS)}, or a part of a result")]
@@ -268,7 +268,7 @@ def _actual(session: Session, subject: str) -> Any:
     circuit = session.found()
     conservation = circuit.conservation
     if subject == "circuit.conservation" and conservation is None:
-        raise UsageError("the circuit does not say what it conserves", "it was imported; discover it again")
+        raise UsageError("the circuit has no conservation error", "it was imported; run discover")
     return {
         "circuit.size": len(circuit),
         "circuit.target": circuit.target.value,

@@ -84,7 +84,7 @@ class ExportFile(Request, frozen=True):
         Excludes(
             "model",
             ("name", "format"),
-            "--model writes the open model, in its one format",
+            "--model writes the open model, in one format",
             "leave out --name and --format",
         ),
     )
@@ -167,9 +167,9 @@ def _model_exported(session: Session, path: Path, force: bool) -> Steps[ModelExp
         )
     notes = []
     if model.info.dtype == "float32":
-        notes.append("it is in float32, as the model is open; opened with --dtype bfloat16 it would be half as large")
+        notes.append("written in float32, as the model is open; opened with --dtype bfloat16 it would be half as large")
     if session.suppressed or session.live:
-        notes.append("what is suppressed or live is no change of weights, and is not in it")
+        notes.append("suppression and live interventions change no weights, and are not in it")
     off = len(ledger.entries) - len(ledger.active)
     if off:
         notes.append(f"{off} edits that are off are not in it" if off > 1 else "the edit that is off is not in it")

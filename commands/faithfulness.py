@@ -41,24 +41,25 @@ LITTLE = 0.1
 
 @verb("faithfulness", family=FAMILY, example=("faithfulness --sizes 10,50,200", "faithfulness --means means:facts"))
 class MeasureFaithfulness(Request, frozen=True):
-    """Measure what the circuit keeps of the behaviour alone, and what is left without it.
+    """Measure how much of the behaviour the circuit keeps alone, and how much is left without it.
 
-    Kept is the mean target with only the circuit's first neurons as they are, and every other one held at its
-    mean: 1 is the whole behaviour, 0 that of no neuron at all, and above 1 the circuit left out what holds it
-    back. Left is the same with only these held: near 0, the circuit is all there is. Beside it stand as many
-    random neurons of the same layers. A mean is that of a position, counted from the end; the first position
-    is left as it is.
+    Kept is the mean target with only the circuit's first neurons active and all others held at their means: 1 is
+    the whole behaviour, 0 that of no neuron at all, and above 1 the neurons left out work against the target. Left
+    is the same with only the circuit's neurons held: near 0, the circuit is complete. As many random neurons of the
+    same layers are the control. A mean is per position, counted from the end; the first position is left as it is.
 
-    A circuit has neurons for the target and against it. With --order helping those for it come first: fewer
-    of them carry the behaviour, and alone they overdo it.
+    A circuit has neurons for the target and against it. --order helping puts those for it first: fewer of them
+    carry the behaviour, but alone they exaggerate it.
 
-    Neurons count at all positions, unless positions are from the end or the prompt is the circuit's own. The
-    prompts are best others than those the circuit was found on.
+    Neurons count at all positions, unless positions are counted from the end or the prompt is the circuit's own.
+    Measure best on prompts other than those the circuit was found on.
     """
 
     file: Annotated[Path | None, Arg(FileName(".jsonl"), "a file of prompts (default: those of the circuit)")] = None
     raw: Annotated[bool, Flag("read the prompts of files without the chat template")] = False
-    sizes: Annotated[tuple[int, ...], Opt(Sizes(), "how many of the circuit's strongest, up to all")] = (
+    sizes: Annotated[
+        tuple[int, ...], Opt(Sizes(), "sizes to measure: this many of the circuit's strongest, and all of them")
+    ] = (
         10,
         25,
         50,
@@ -67,18 +68,18 @@ class MeasureFaithfulness(Request, frozen=True):
         400,
     )
     order: Annotated[str, Opt(ORDER, "which neurons come first")] = "strongest"
-    reference: Annotated[str, Opt(HELD, "what all others are held at: mean, zero or means:NAME")] = "mean"
+    reference: Annotated[str, Opt(HELD, "what the other neurons are held at: mean, zero or means:NAME")] = "mean"
     means: Annotated[
         Path | Key | None, Opt(TextsOrMeans(), "means:NAME, or prompts to take means over (default: those measured on)")
     ] = None
     controls: Annotated[
         int | None, Opt(Whole(0, 10_000), f"random circuits to draw for comparison (default: {CONTROLS})")
     ] = None
-    seed: Annotated[int | None, Opt(Whole(0, SEEDS), "what these are drawn with (default: the setting rng)")] = None
+    seed: Annotated[int | None, Opt(Whole(0, SEEDS), "random seed for these (default: the setting rng)")] = None
     batch: Annotated[int | None, Opt(Whole(), "tokens computed at once, which bounds the memory (default: 1024)")] = (
         None
     )
-    force: Annotated[bool, Flag("hold them at means:NAME of another model")] = False
+    force: Annotated[bool, Flag("use means:NAME of another model")] = False
 
     def run(self, session: Session) -> Steps[Faithfulness]:
         from sessions.circuits.attribution import refuse_experts
@@ -126,7 +127,7 @@ class MeasureFaithfulness(Request, frozen=True):
 def _helping_first(ranking: tuple[Neuron, ...]) -> tuple[Neuron, ...]:
     """Those first that are most for the target."""
     if any(neuron.attribution is None for neuron in ranking):
-        raise UsageError("--order helping goes by attribution, and the circuit's neurons have none", "leave it out")
+        raise UsageError("--order helping needs attributions, and the circuit's neurons have none", "leave it out")
     return tuple(sorted(ranking, key=lambda neuron: -(neuron.attribution or 0.0)))
 
 
@@ -143,11 +144,11 @@ def _cases(
     behind = [case for case in cases if case.target.value <= 0]
     notes = list(remarks(session.opened(), cases))
     if file is None:
-        notes.append("measured on the prompts that the circuit was found on: others say more")
+        notes.append("measured on the prompts the circuit was found on; other prompts say more")
     if behind:
         first = behind[0]
         notes.append(
-            f"{len(behind)} of {len(cases)} targets are no likelier than what they are held against: the first is "
+            f"{len(behind)} of {len(cases)} targets are no likelier than their counterfactuals: the first is "
             f"{first.target.tokens[0].text!r} after {first.asked.prompt!r}"
         )
     return cases, notes
@@ -159,7 +160,7 @@ def _own(session: Session, circuit: Circuit, batch: int) -> Steps[tuple[Case, ..
 
     target, hint = circuit.target, "name a file of prompts: faithfulness keys.jsonl"
     if target.sequence:
-        raise UsageError("the circuit explains a whole text, and what is measured is the next token", hint)
+        raise UsageError("the circuit explains a whole text; faithfulness measures the next token", hint)
     if not target.tokens or any(token.id < 0 for token in target.tokens):
         raise UsageError("the circuit does not say which tokens it explains", hint)
     read = explained(session)
@@ -210,7 +211,7 @@ def _held(
     elif len(cases) > 1:
         texts, which = [case.ids for case in cases], "these prompts"
         if len(cases) < ENOUGH:
-            notes.append(f"a mean over {len(cases)} prompts is little else than these: --means FILE takes others")
+            notes.append(f"a mean over {len(cases)} prompts says little beyond these: --means FILE takes others")
     else:
         texts, which = corpus(session)
         notes.append("the built-in texts are unlike this prompt: --means FILE, of prompts like it, says more")
@@ -234,5 +235,5 @@ def _doubts(found: Measured) -> list[str]:
     if abs(found.whole - found.none) < LITTLE * abs(found.whole):
         return ["holding all neurons hardly changes the target: fractions of that change say little"]
     if found.whole <= 0:
-        return ["on average the targets are no likelier than what they are held against: there is little to keep"]
+        return ["on average the targets are no likelier than their counterfactuals: there is little to keep"]
     return []

@@ -25,20 +25,18 @@ FAMILY = "Saved by name"
 _NAMED = 5
 
 
-@verb("fingerprint", family=FAMILY, example="fingerprint")
+@verb("fingerprint", family=FAMILY, example=("fingerprint", "fingerprint --write all.txt"))
 class Fingerprint(Request, frozen=True):
-    """Show the model's fingerprint, the sha256 of its weights as they are, and that of every saved file.
+    """Show the model's fingerprint, the sha256 of its current weights, and that of every saved file.
 
-    The fingerprint is that of the checkpoint, sampled; circuits and edits are tied to it. The sha256 of the weights is
-    over every bit in memory: with all edits off or undone it is again what it was when the model was opened.
+    The fingerprint is sampled from the checkpoint; circuits and edits are tied to it. The sha256 of the weights
+    covers every bit in memory: with all edits off or undone it is again what it was when the model was opened.
     """
 
     names: Annotated[
         tuple[Key, ...], Arg(ArtifactName(), "artifacts (default: the model and all of them)", many=True)
     ] = ()
-    write: Annotated[
-        Path | None, Opt(FileName(), "write the sha256 of the artifacts' files as a list for verify-files")
-    ] = None
+    write: Annotated[Path | None, Opt(FileName(), "write the sha256 sums to this file, for verify-files")] = None
     force: Annotated[bool, Flag("replace the list if it exists")] = False
 
     def run(self, session: Session) -> Steps[Fingerprints]:
@@ -77,7 +75,7 @@ def _weights(session: Session) -> Steps[tuple[str, str]]:
 
 def _written(path: Path, files: Sequence[Sum], force: bool) -> str:
     if not files:
-        raise ArtifactError("there is nothing to list: nothing has been saved", "leave out --write")
+        raise ArtifactError("nothing has been saved, so there is nothing to list", "leave out --write")
     return str(write_file(path.absolute(), checksums.written(files), force=force, what=f"'{path}'"))
 
 

@@ -71,7 +71,7 @@ class ImportFile(FileImport, frozen=True):
         if self.name is not None and self.name.kind in (("preset",) if ending == _TENSORS else _OF_TENSORS):
             what = "a vector, means or an edit" if ending == _TENSORS else "a circuit or an inventory of known neurons"
             raise UsageError(
-                f"a {self.path.suffix} file holds {what}, no {self.name.kind}", f"for example: --as {self.name.name}"
+                f"a {self.path.suffix} file holds {what}, not a {self.name.kind}", f"for example: --as {self.name.name}"
             )
         data = data or read_file(self.path.absolute())
         if ending == _TENSORS:
@@ -115,7 +115,7 @@ def _circuit_in(data: bytes, asked: FileImport) -> Circuit:
         except ArtifactError:
             raise error from None
         raise ArtifactError(
-            f"{source} is no circuit but an inventory of known neurons",
+            f"{source} is not a circuit but an inventory of known neurons",
             f"{asked.line_as(Key('preset', 'NAME'))} reads it",
         ) from error
 

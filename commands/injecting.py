@@ -44,45 +44,47 @@ _MAP = 'for example: inject texas --into "x is" --at x --layers all'
     ),
 )
 class InjectStates(Request, frozen=True, kw_only=True):
-    """Put captured states into another text and see what the model makes of them.
+    """Put captured states into another text and generate from there.
 
-    The states replace those at the places of the text, and the model writes on from there. The result shows three
-    texts: as it is, with the states, and with random vectors of the same norms. Neurons are read at the place: in the
-    source, in the text as it is, with the state, and with the random vector.
+    The states replace those at the given positions of the text. The result shows three texts: unchanged, with the
+    states, and with random vectors of the same norms. Neurons are read at the position: in the source, in the
+    unchanged text, with the state, and with the random vector.
 
-    With --layers there is no text: what the source holds at each layer is put at each layer, and a map shows how
-    much came over: the activation of the neuron that is observed, the probability of the --target or, without
-    either, KL in nats of the next token from the source's.
+    With --layers nothing is generated: the source's state at each layer is put at each layer, and a map shows how
+    much arrives: the activation of the observed neuron, the probability of the --target or, without either, KL in
+    nats of the next token from the source's.
     """
 
-    names: Annotated[tuple[str, ...], Arg(ListWord(), "captured vectors, as many as places", metavar="NAME,…")]
+    names: Annotated[
+        tuple[str, ...], Arg(ListWord(), "captured vectors, one for all positions or one for each", metavar="NAME,…")
+    ]
     into: Annotated[str | None, Opt(TextWord(), "the text to put them into (default: the session's prompt)")] = None
-    at: Annotated[tuple[str, ...], Opt(ListWord(), "where in it: words, or positions, with commas between them")]
-    nth: Annotated[int | None, Opt(Whole(), "which one, where a word stands there several times")] = None
-    layer: Annotated[int | None, Opt(Whole(0), "the layer to put them at (default: the one they are from)")] = None
+    at: Annotated[tuple[str, ...], Opt(ListWord(), "where in it: words or positions, separated by commas")]
+    nth: Annotated[int | None, Opt(Whole(), "which occurrence, where a word occurs several times")] = None
+    layer: Annotated[int | None, Opt(Whole(0), "the layer to put them at (default: the layer they are from)")] = None
     layers: Annotated[
         tuple[int, int] | str | None,
-        Opt(LayersOrAll(), "from each of these layers into each of them: a map instead of a text"),
+        Opt(LayersOrAll(), "a map instead of a text: from each of these layers into each of them"),
     ] = None
     site: Annotated[
         Literal["resid_pre", "resid_post", "mlp_out", "attn_out"] | None,
-        Opt(STATE, "where in the layer (default: where they are from)"),
+        Opt(STATE, "where in the layer (default: the site they are from)"),
     ] = None
-    add: Annotated[bool, Flag("add them to what stands there instead of replacing it")] = False
-    scale: Annotated[float, Opt(NumberWord(), "times how much")] = 1.0
+    add: Annotated[bool, Flag("add them to the states there instead of replacing these")] = False
+    scale: Annotated[float, Opt(NumberWord(), "multiply them by this")] = 1.0
     observe: Annotated[
-        str | None, Opt(ObservedWord(), "neurons to read at the place (default: those the source woke most)")
+        str | None, Opt(ObservedWord(), "neurons to read at the position (default: the strongest in the source)")
     ] = None
-    target: Annotated[str | None, Opt(TokenWord(), "a token whose probability to show as the next one")] = None
+    target: Annotated[str | None, Opt(TokenWord(), "show the probability of this token as the next one")] = None
     per_layer_inputs: Annotated[bool, Flag("swap the per-layer embeddings of the position as well")] = False
     max_tokens: Annotated[int | None, Opt(Length(), "tokens to generate at most", also="--generate")] = None
     raw: Annotated[bool, Flag("read the text as it stands, without the chat template")] = False
     thinking: Thinking = None
-    force: Annotated[bool, Flag("even if they were captured on another model of that width")] = False
+    force: Annotated[bool, Flag("use vectors captured on another model of that width")] = False
 
     rules = (
-        Excludes("layers", ("layer",), "a map of --layers has no --layer", _MAP),
-        Excludes("layers", ("max_tokens",), "a map of --layers has no text", _MAP),
+        Excludes("layers", ("layer",), "--layers and --layer exclude each other", _MAP),
+        Excludes("layers", ("max_tokens",), "a map of --layers generates no text", _MAP),
     )
 
     def run(self, session: Session) -> Steps[Injected | InjectedByLayer]:
@@ -101,11 +103,11 @@ class InjectStates(Request, frozen=True, kw_only=True):
             vectors *= len(self.at)
         if len(vectors) != len(self.at):
             raise UsageError(
-                f"there are {len(vectors)} vectors and {len(self.at)} places", "as many of one as of the other"
+                f"there are {len(vectors)} vectors and {len(self.at)} places", "give one vector, or as many as places"
             )
         places = [marked_in(encoded, word, self.nth, notes) for word in self.at]
         if self.layers is not None and len(self.at) > 1:
-            raise UsageError("a map of --layers has one vector at one place", _MAP)
+            raise UsageError("a map of --layers takes one vector at one place", _MAP)
         layers = _range(self.layers, opened.info.n_layers)
         layer = self.layer if layers is None else layers[0]
         transplants = [
@@ -201,7 +203,7 @@ class InjectStates(Request, frozen=True, kw_only=True):
         opened, origin, vector = session.opened(), transplant.vector.origin, transplant.vector
         if origin is None or vector.fingerprint != opened.info.fingerprint:
             raise ArtifactError(
-                f"vector '{vector.name}' was not captured in a text of this model, which would be read at every layer",
+                f"vector '{vector.name}' has no text of this model, which a map reads at every layer",
                 "capture one: capture NAME --prompt TEXT --at WORD --layer N",
             )
         if len(observe) > 1 or (observe and aim is not None):

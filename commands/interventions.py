@@ -79,7 +79,7 @@ class InterventionVerb(Request, frozen=True, kw_only=True):
             refuse_overlaps([*session.live, change.treatment])
         if self.live and session.prompt is None:
             session.live = (*session.live, change.treatment)
-            return in_force(session, notes=(*change.notes, "there is no prompt to show it on: say something"))
+            return in_force(session, notes=(*change.notes, "there is no prompt to show it on"))
         shown = yield from _compared(session, self.verb_name, [change], self.max_tokens)
         if self.live:
             session.live = (*session.live, change.treatment)
@@ -89,14 +89,14 @@ class InterventionVerb(Request, frozen=True, kw_only=True):
 
 @verb("ablate", family=FAMILY, example=("ablate top50", "ablate all - L24/* --mean", "ablate top10 --live --generated"))
 class Ablate(InterventionVerb, frozen=True, kw_only=True):
-    """Switch neurons off and show what the model says without them.
+    """Ablate neurons and show what the model says without them.
 
-    The text with the neurons at zero appears beside the untouched one, with the shift of the
-    next-token distribution. A neuron written with a position, L24/N1005@41, is switched off there
-    only. Nothing of it remains afterwards, unless with --live, which needs no prompt: it holds while you chat.
+    The text with the neurons at zero appears beside the unchanged one, with the shift of the next-token
+    distribution. A neuron written with a position, L24/N1005@41, is ablated there only. The change ends with the
+    command, unless --live keeps it in force; --live needs no prompt.
 
-    At zero a neuron can be further from what the model knows than anything it does. --mean holds it at its
-    mean instead, and --resample at what it was at one place of another text, drawn with the setting rng.
+    Zero can be far from anything a neuron usually does. --mean holds it at its mean instead, and --resample at its
+    value at one position of another text, drawn with the setting rng.
     """
 
     selection: Annotated[str, Arg(SelectionWord(), "which neurons (default: the whole circuit)")] = "all"
@@ -106,16 +106,16 @@ class Ablate(InterventionVerb, frozen=True, kw_only=True):
             {
                 "zero": "hold them at zero (default)",
                 "mean": "hold each at its mean over built-in texts, or --over",
-                "resample": "hold all at what they were at one place drawn from those",
+                "resample": "hold all at their values at one position drawn from those",
             }
         ),
     ] = "zero"
     over: Annotated[
-        Path | Key | None, Opt(TextsOrMeans(), "means:NAME, or a file of prompts to take means or a place from")
+        Path | Key | None, Opt(TextsOrMeans(), "means:NAME, or a file of prompts to take means or a position from")
     ] = None
-    force: Annotated[bool, Flag("hold them at means:NAME of another model")] = False
+    force: Annotated[bool, Flag("use means:NAME of another model")] = False
 
-    rules = (Needs(("over",), "held", "--over is for --mean and --resample", "leave it out, or say which"),)
+    rules = (Needs(("over",), "held", "--over is for --mean and --resample", "give one of them, or leave it out"),)
 
     def arm(self) -> tuple[str, float, float]:
         return "ablated" if self.held == "zero" else f"ablated to {HELD_AT[self.held]}", 0.0, 0.0
@@ -131,7 +131,7 @@ class Amplify(InterventionVerb, frozen=True, kw_only=True):
     """Multiply neurons by a factor (2 unless given) and show what changes."""
 
     selection: Annotated[str, Arg(SelectionWord(), "which neurons (default: the whole circuit)")] = "all"
-    factor: Annotated[float, Arg(NumberWord(), "times how much")] = 2.0
+    factor: Annotated[float, Arg(NumberWord(), "the factor")] = 2.0
 
     def arm(self) -> tuple[str, float, float]:
         return f"amplified ×{self.factor:g}", self.factor, 0.0
@@ -141,8 +141,8 @@ class Amplify(InterventionVerb, frozen=True, kw_only=True):
 class ShiftNeurons(InterventionVerb, frozen=True, kw_only=True):
     """Add a constant to neurons, whatever they are, and show what changes.
 
-    What is written can then fall into a loop: the setting guard, unless off, forbids a third identical token
-    in a row, and the result says how often it had to.
+    The text can then fall into a loop. Unless the setting guard is off, a third identical token in a row is
+    forbidden, and the result says how often that happened.
     """
 
     gain: Annotated[float, Arg(Gain(), "how much, in the units of the activation")]
@@ -153,7 +153,7 @@ class ShiftNeurons(InterventionVerb, frozen=True, kw_only=True):
 
 @verb("set-to", family=FAMILY, example=("set-to L24/N1005 5 --generated", "set-to L24/N1005 0.5 --positions 3-7"))
 class SetTo(InterventionVerb, frozen=True, kw_only=True):
-    """Hold neurons at a value, whatever they would be, and show what changes."""
+    """Hold neurons at a value and show what changes."""
 
     gain: Annotated[float, Arg(Gain(), "what they are held at", metavar="VALUE")]
 
@@ -161,11 +161,15 @@ class SetTo(InterventionVerb, frozen=True, kw_only=True):
         return f"set to {self.gain:g}", 0.0, self.gain
 
 
-@verb("arms", family=FAMILY, example='arms "ablate top10" "amplify top10 2" "shift L24/N1005 5 --generated"')
+@verb(
+    "arms",
+    family=FAMILY,
+    example=('arms "ablate top10" "amplify top10 2" "shift L24/N1005 5 --generated"', 'arms untouched "ablate top10"'),
+)
 class Arms(Request, frozen=True):
     """Run any number of interventions side by side, as the rows of one batch.
 
-    Every arm reads the same prompt and, when sampling, meets the same random numbers. Of each are shown the
+    Every arm reads the same prompt and, when sampling, uses the same random numbers. For each the result shows the
     target's probability, how far it is from the baseline (KL in nats, at each step of the baseline's text), how
     much it repeats itself, and its length.
     """
@@ -174,7 +178,7 @@ class Arms(Request, frozen=True):
         tuple[str, ...],
         Arg(
             Word(),
-            "an intervention each, as it would be typed; baseline is there anyway, untouched is without what is live",
+            "an intervention each, as a line; baseline is always there, untouched leaves out what is live",
             metavar="LINE…",
             many=True,
         ),
@@ -188,7 +192,7 @@ class Arms(Request, frozen=True):
         names = [change.name for change in changes]
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:
-            raise UsageError(f"the arm '{twice}' is there twice", "every arm is another line")
+            raise UsageError(f"the arm '{twice}' is there twice", "give each arm once")
         return (yield from _compared(session, "arms", changes, self.max_tokens))
 
 
@@ -206,7 +210,7 @@ def _arm(session: Session, line: str) -> Steps[ActivationChange]:
     asked = VERBS[call.verb].request(call.params)
     if not isinstance(asked, InterventionVerb):
         known = [name for name, each in VERBS.items() if issubclass(each.kind, InterventionVerb)]
-        raise UsageError(f"the arm '{line}' is no intervention", f"one of: {', '.join(known)}, {UNTOUCHED}")
+        raise UsageError(f"the arm '{line}' is not an intervention", f"one of: {', '.join(known)}, {UNTOUCHED}")
     if asked.live or asked.max_tokens is not None:
         raise UsageError(
             f"the arm '{line}' has an option of the whole comparison", "--max-tokens stands behind all arms"
@@ -251,7 +255,7 @@ def _places_of_another_prompt(session: Session) -> list[str]:
     circuit, ids = session.circuit, session.encoded().ids
     if circuit is None or not circuit.ids or circuit.ids[: len(ids)] == ids:
         return []
-    return [f"neurons are changed at the places they have in another prompt, {circuit.prompt.text!r}"]
+    return [f"neurons are changed at their positions in another prompt, {circuit.prompt.text!r}"]
 
 
 def _reference(session: Session, held: str, over: Path | Key | None, force: bool) -> Steps[tuple[Reference, list[str]]]:
@@ -262,7 +266,7 @@ def _reference(session: Session, held: str, over: Path | Key | None, force: bool
 
     if isinstance(over, Key):
         if held != "mean":
-            raise UsageError(f"{over} are means, and --resample takes a place of a text", "name a file of prompts")
+            raise UsageError(f"--resample takes a position of a text, and {over} are means", "name a file of prompts")
         kept, notes = kept_means(session, over.name, force=force)
         return Reference(kept), notes
     texts, which = corpus(session, over)

@@ -19,22 +19,22 @@ class Limits(Options, frozen=True):
 
     group = "Where it is in force"
 
-    at: Annotated[str, Opt(SCOPE, "at all positions, or only where the circuit found each neuron")] = "all"
+    at: Annotated[str, Opt(SCOPE, "all: at every position; circuit: only at each neuron's own positions")] = "all"
     region: Annotated[
         Region,
         Flags(
             {
-                "all": "in the prompt and in all that follows (default)",
+                "all": "in the whole text (default)",
                 "prompt": "only in the prompt",
                 "generated": "only in what the model writes",
                 "thought": "only in the thought of a model that thinks first",
-                "answer": "only in the answer after that thought: all of a reply without one",
+                "answer": "only in the answer after the thought; without a thought, the whole reply",
             }
         ),
     ] = "all"
     positions: Annotated[
         tuple[tuple[int, int], ...] | None,
-        Opt(Spans(), "only at these positions: 0, 3-7, -1 for the prompt's last"),
+        Opt(Spans(), "only at these positions: 0, 3-7, or -1 for the prompt's last"),
     ] = None
     marker: Marker = None
 
@@ -75,7 +75,7 @@ def closing(session: Session) -> str:
     if not found:
         raise UsageError(
             f"the chat template of {session.opened().info.name} does not say how a thought ends",
-            'name what ends it: --marker "</think>"',
+            'name the text that ends it: --marker "</think>"',
         )
     return found
 
@@ -83,7 +83,7 @@ def closing(session: Session) -> str:
 def _counted(span: tuple[int, int], length: int | None) -> tuple[int, int]:
     if length is None:
         if min(span) < 0:
-            raise UsageError("positions from the end are those of a prompt, and none is set", "count from 0: 0, 3-7")
+            raise UsageError("positions from the end need a prompt, and none is set", "count from 0: 0, 3-7")
         return span
     first, last = (position + length if position < 0 else position for position in span)
     if first < 0:

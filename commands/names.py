@@ -123,9 +123,9 @@ class ArtifactName(Word):
         if colon and kind not in KINDS:
             near = get_close_matches(kind, KINDS, 1)
             hint = f"did you mean {near[0]}:{name}?" if near else f"one of: {', '.join(KINDS)}"
-            raise UsageError(f"'{kind}' is no kind of artifact", hint)
+            raise UsageError(f"'{kind}' is not a kind of artifact", hint)
         if colon and kind not in self.kinds:
-            raise UsageError(f"a {kind} cannot be meant here", f"one of: {', '.join(self.kinds)}")
+            raise UsageError(f"a {kind} cannot be named here", f"one of: {', '.join(self.kinds)}")
         return Key(kind or "circuit", Name().read(name))
 
     def completions(self, session: Session | None, incomplete: str) -> list[tuple[str, str]]:
@@ -169,9 +169,7 @@ class FileName(Word):
         try:
             return Path(text).expanduser()
         except RuntimeError as error:
-            raise UsageError(
-                f"'{text}' begins with the folder of a user who is not there", "put ./ before it"
-            ) from error
+            raise UsageError(f"'{text}' names the home folder of an unknown user", "put ./ before it") from error
 
     def completions(self, session: Session | None, incomplete: str) -> list[tuple[str, str]]:
         return _paths(session, incomplete, self.suffix)

@@ -36,16 +36,16 @@ EDGES = 20
 
 @verb("neuron", family=FAMILY, example=("neuron L24/N1005", "neuron L24/N1005@-1"))
 class ShowNeuron(Request, frozen=True):
-    """Show all there is to know of one neuron.
+    """Show all that is known of one neuron.
 
-    Along the circuit's prompt: its activation, its attribution, and the exact effect of switching it off, at each
-    position and everywhere at once. From its weights: the tokens its output pushes up and down; and the tokens that
-    its gate and up rows read, as embeddings (what wakes it early in the model) and through the logit lens (what a
-    stream that wakes it is about to say). Where the latest atlas of the model has it, what it did over a corpus.
+    On the circuit's prompt: its activation, its attribution, and the exact effect of ablating it, at each position
+    and everywhere at once. From its weights: the tokens its output pushes up and down, and the tokens that its gate
+    and up rows read, as embeddings (what activates it early in the model) and through the logit lens (what a stream
+    that activates it is about to say). Where the model's latest atlas covers it, what it did over a corpus.
     """
 
-    neuron: Annotated[str, Arg(SelectionWord(), "which one, such as L24/N1005@41, or a selection of one")]
-    tokens: Annotated[int, Opt(Whole(1, 100), "tokens to show that it writes, and that it reads")] = 8
+    neuron: Annotated[str, Arg(SelectionWord(), "the neuron, such as L24/N1005@41, or a selection of one")]
+    tokens: Annotated[int, Opt(Whole(1, 100), "tokens to show that it pushes and that it reads")] = 8
     no_verify: Annotated[bool, Flag("do not measure its exact effects")] = False
 
     def run(self, session: Session) -> Steps[NeuronCard]:
@@ -120,7 +120,7 @@ def one_of(session: Session, text: str, *, length: int | None = None) -> Neuron:
     chosen = selection.neurons
     if len(chosen) > 1:
         raise UsageError(
-            f"'{text}' is {len(chosen):,} neurons, and a card is about one", f"for example: neuron {chosen[0]}"
+            f"'{text}' is {len(chosen):,} neurons, and a card shows one", f"for example: neuron {chosen[0]}"
         )
     return chosen[0].counted(selection.length)
 

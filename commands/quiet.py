@@ -70,7 +70,7 @@ class Regions(Word):
         parts = tuple(part.strip() for part in text.split(","))
         wrong = next((part for part in parts if part not in _REGIONS), None)
         if wrong is not None:
-            raise UsageError(f"'{wrong}' is no part of a text", f"two of: {', '.join(_REGIONS)}")
+            raise UsageError(f"unknown part of a text '{wrong}'", f"two of: {', '.join(_REGIONS)}")
         if len(parts) != 2 or parts[0] == parts[1]:
             raise UsageError(f"'{text}' is not two parts of a text", "for example: thought,answer")
         return parts[0], parts[1]
@@ -89,15 +89,15 @@ class Regions(Word):
 
 @verb("quiet", family=FAMILY, example=("quiet --regions prompt,answer --rows 5", "quiet --name small --range 0.1-"))
 class Quiet(Request, frozen=True):
-    """Find the neurons that hardly ever fire, over a corpus, or in one part of what the model writes.
+    """Find the neurons that hardly ever fire, over a corpus, or in one part of the model's own texts.
 
-    Over an atlas, those with the smallest of the largest |activation|; --range 0.1- leaves out those that are dead.
-    With --regions, the model continues the prompts, and a neuron's largest |activation| in the one part of the texts is
-    held against that in the other: those are shown that are at least --ratio times as large in the first, the largest
-    ratio first. Beside each neuron stand the tokens that it would push where its activation is positive.
+    Over an atlas, these are the neurons whose largest |activation| is smallest; --range 0.1- leaves out the dead
+    ones. With --regions, the model continues the prompts, and a neuron's largest |activation| in one part of the
+    texts is compared with that in the other: those at least --ratio times as large in the first are listed, largest
+    ratio first. Each neuron is shown with the tokens that it would push where its activation is positive.
 
-    quiet:LAST selects everywhere what was found last, quiet:LAST:300 the first 300 of it; atlas:NAME:quiet300,
-    atlas:NAME:top300 and atlas:NAME:positive300 select from an atlas by themselves.
+    quiet:LAST selects what was found last, quiet:LAST:300 its first 300; atlas:NAME:quiet300, atlas:NAME:top300 and
+    atlas:NAME:positive300 select from an atlas directly.
     """
 
     regions: Annotated[
@@ -112,15 +112,15 @@ class Quiet(Request, frozen=True):
         tuple[int, int] | str | None, Opt(LayersOrAll(), "only these layers: 12, 9-14 or all (the default)")
     ] = None
     ratio: Annotated[
-        float | None, Opt(Real(), "of two regions: at least so many times as large in the first (default: 3)")
+        float | None, Opt(Real(), "of two regions: at least this many times as large in the first (default: 3)")
     ] = None
     between: Annotated[
         tuple[float, float] | None,
-        Opt(Between(), "only those whose largest |activation| lies in it: 0.1-2", flag="--range"),
+        Opt(Between(), "only neurons whose largest |activation| is in this range: 0.1-2", flag="--range"),
     ] = None
     marker: Marker = None
     rows: NeuronRows = None
-    force: Annotated[bool, Flag("even if the atlas was made on another model")] = False
+    force: Annotated[bool, Flag("use the atlas even if it was made on another model")] = False
 
     def run(self, session: Session) -> Steps[QuietShown]:
         from sessions.atlas import quiet as looking
@@ -130,12 +130,10 @@ class Quiet(Request, frozen=True):
         notes: tuple[str, ...] = ()
         silent: Levels | None = None
         if self.regions:
-            self.refuse(("name",), "says nothing here: with --regions the model's own texts are looked at", _HELP)
+            self.refuse(("name",), "does not apply: --regions looks at the model's own texts, not at an atlas", _HELP)
             over, (active, silent) = yield from _over_replies(session, self.regions, self.prompts, self.marker)
         else:
-            self.refuse(
-                ("prompts", "ratio", "marker"), "says nothing here: it goes with --regions thought,answer", _HELP
-            )
+            self.refuse(("prompts", "ratio", "marker"), "needs --regions, for example --regions thought,answer", _HELP)
             found, notes = session.saved.read_atlas(self.name or "", force=self.force)
             over, active = f"atlas {found.name}", looking.over_atlas(found)
         fitting = looking.candidates(

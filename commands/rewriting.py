@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 #: Tokens of a reply to a held-out prompt.
 REPLY = 48
 #: What is said where prompts say only where it should fire, or only where it should not.
-_BOTH = ("{one} is missing: where it fires and where not are both needed", "{one} FILE")
+_BOTH = ("{one} is missing: both sides are needed, where it fires and where not", "{one} FILE")
 #: How large a number of this verb may be.
 _MOST = 1e6
 
@@ -106,22 +106,22 @@ class Pushing(Options, frozen=True):
     group = "How far it pushes"
 
     alpha: Annotated[
-        float | None, Opt(Real(_MOST), "how far it pushes (default: the smallest of a few that is enough)")
+        float | None, Opt(Real(_MOST), "how far it pushes (default: the smallest tried that is enough)")
     ] = None
     alphas: Annotated[
         tuple[float, ...] | None,
-        Opt(Alphas(), "several, compared; the smallest that is enough is taken"),
+        Opt(Alphas(), "several to try; the smallest that is enough is taken"),
     ] = None
     scale_gate: Annotated[
         float | None, Opt(Real(_MOST), "length of the gate row (default: 4 over the mean state's reach)")
     ] = None
     scale_up: Annotated[
-        float | None, Opt(Real(_MOST), "length of the up row (default: so that it is 1 where it should fire)")
+        float | None, Opt(Real(_MOST), "length of the up row (default: makes the neuron 1 where it should fire)")
     ] = None
     brake: Annotated[
-        str | None, Opt(ObservedWord(), "a neuron of a later layer that pushes the token down once it was said")
+        str | None, Opt(ObservedWord(), "a neuron of a later layer that pushes the token down once it is said")
     ] = None
-    beta: Annotated[float | None, Opt(Real(_MOST), "with --brake: how far it pushes down (default: as α)")] = None
+    beta: Annotated[float | None, Opt(Real(_MOST), "with --brake: how far that pushes down (default: α)")] = None
 
 
 @verb(
@@ -135,23 +135,23 @@ class Pushing(Options, frozen=True):
 class RewriteNeuron(Request, frozen=True, kw_only=True):
     """Rewrite a neuron so that it makes the model say a token where examples have it.
 
-    The gate row becomes the direction from the mean state elsewhere to the mean state where the neuron should fire. The
-    up row becomes the mean state where it should fire. The down column becomes α times the token's unit direction in
-    the unembedding. It should fire at the positions that a rule means in the replies of the examples, or at the ends of
-    --positive prompts and not at those of --negative ones. A text with a space in it needs quotes round the whole rule:
-    --when 'before:" Austin"'.
+    The gate row becomes the direction from the mean state elsewhere to the mean state where the neuron should fire.
+    The up row becomes the mean state where it should fire. The down column becomes α times the token's unit
+    direction in the unembedding. The neuron should fire at the positions that a rule names in the replies of the
+    examples, or at the ends of --positive prompts and not at those of --negative ones. A text with a space in it
+    needs quotes around the whole rule: --when 'before:" Austin"'.
 
     With the default scales the neuron is about 1 where it should fire, so that α is the length of what it writes.
     Without --alpha, multiples of the stream's norm are tried. The smallest is taken that says the token at three
-    quarters of the places and at no more than a tenth of the others, and that leaves the perplexity of unrelated text
-    within 5 %. Where a norm stands between MLP and stream, α is relative to the rest of what the MLP writes.
+    quarters of the places and at no more than a tenth of the others, and that leaves the perplexity of unrelated
+    text within 5 %. Where a norm stands between MLP and stream, α is relative to the rest of what the MLP writes.
 
-    A third of the examples is held out, always the same, and the figures are measured on these. Afterwards sweep
-    L24/N7 0 0.5 1 2 varies α, in multiples of it, and a sweep of the brake varies β. undo takes the edit back.
+    A third of the examples, always the same, is held out, and the figures are measured on these. Afterwards sweep
+    L24/N7 0 0.5 1 2 varies α, in multiples of it, and a sweep of the brake varies β. undo removes the edit.
     """
 
     neuron: Annotated[str | None, Arg(ObservedWord(), "the neuron to rewrite (default: a quiet one)")] = None
-    push: Annotated[str, Opt(TokenWord(), "the token that it says, one piece, leading space and all")]
+    push: Annotated[str, Opt(TokenWord(), "the token that it says, a single one, with its leading space")]
     firing: FiringPlaces = FiringPlaces()
     pushing: Pushing = Pushing()
     name: Annotated[str | None, Opt(Name(), "the name of the edit (default: rewrite-1, rewrite-2, …)", flag="--as")] = (
@@ -167,7 +167,7 @@ class RewriteNeuron(Request, frozen=True, kw_only=True):
             "positive", ("examples", "held_out"), "{other} is for a rule, and there is none", "give one: --when last"
         ),
         Excludes("alpha", ("alphas",)),
-        Needs(("beta",), "brake", "--beta is of the brake, and there is none", "name a neuron: --brake L27/N12"),
+        Needs(("beta",), "brake", "--beta is for a brake, and there is none", "name a neuron: --brake L27/N12"),
     )
 
     def run(self, session: Session) -> Steps[Rewritten]:
@@ -248,12 +248,14 @@ def _sacrificed(session: Session) -> Steps[tuple[Neuron, str]]:
 def _one(session: Session, text: str) -> Neuron:
     neurons = session.select(text).neurons
     if len(neurons) != 1 or neurons[0].position is not None:
-        said = f"is {len(neurons):,} neurons" if len(neurons) != 1 else "has a position, and weights have none"
+        said = (
+            f"is {len(neurons):,} neurons" if len(neurons) != 1 else "has a position, and an edit of weights has none"
+        )
         raise UsageError(f"'{text}' {said}", "name one neuron: L12/N34")
     neuron = Neuron(*neurons[0].site)
     session.opened().anatomy.check(*neuron.site)
     if neuron.site in {each.site for each in session.suppressed}:
-        raise UsageError(f"{neuron} is suppressed: whatever its rows are, it is 0", f"release {neuron}")
+        raise UsageError(f"{neuron} is suppressed, so that it stays at 0", f"release {neuron}")
     return neuron
 
 

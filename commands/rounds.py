@@ -44,22 +44,23 @@ MEASURE = OneOf(
     example=("rounds", "rounds crab --chart crab.svg", "rounds crab --answer --max-tokens 20"),
 )
 class ShowRounds(Request, frozen=True):
-    """Show the trajectory of a series of rounds: what each forbade, and what it still learned.
+    """Show the trajectory of a series of rounds: what each suppressed, and what it still learned.
 
-    Losses are means over the samples, in nats a token: before, after, and after the control, which had as many random
-    neurons of the same layers suppressed. Kept is the fall from where the series began, as a share of that of the
-    control. Share is the part of the gradient that the recruits absorbed. Again counts those that an earlier round had
-    recruited. Plain losses, which count every token of a reply alike, are shown where they differ.
+    Losses are means over the samples, in nats a token: before, after, and after the control, in which as many
+    random neurons of the same layers were suppressed. Kept is the fall from where the series began, as a share of
+    the control's fall. Share is the part of the gradient that the recruits absorbed. Again counts recruits that an
+    earlier round had too. Plain losses, which count every token of a reply alike, are shown where they differ.
 
-    The verdict is single-point where no round without earlier recruits kept half. It is exhausted where some did and
-    the last did not. Where the last did, it is several solutions if the recruits absorbed a fifth of the gradient or
-    more, and distributed if they absorbed less. Without a control there is none.
+    The verdict is single-point if no round without earlier recruits kept half. It is exhausted if some did and the
+    last did not. If the last did, it is several solutions where the recruits absorbed a fifth of the gradient or
+    more, and distributed where they absorbed less. Without a control there is no verdict.
 
-    One round alone is shown with the losses of each epoch, and with the gradient by projection and layer; compare
+    A single round is shown with the losses of each epoch, and with the gradient by projection and layer; compare
     round:A round:B shows two side by side.
 
-    With --answer, the prompt is answered by the model as it was opened and with the adapter of each round, once with
-    what the round held at zero and once with nothing suppressed. evaluate FILE --arms base,round:NAME counts.
+    --answer answers the prompt with the model as it was opened and with the adapter of each round, once with what
+    the round held at zero and once with nothing suppressed. evaluate FILE --arms base,round:NAME counts right
+    answers.
     """
 
     names: Annotated[
@@ -119,10 +120,12 @@ def _answered(session: Session, found: Sequence[Round], max_tokens: int | None) 
 class ShowRecruits(Request, frozen=True):
     """Show the neurons that absorbed most gradient in a round, and what each of them pushes.
 
-    recruits:NAME selects them everywhere: suppress recruits:1, ablate recruits:1:10.
+    recruits:NAME selects them in other verbs: suppress recruits:1, ablate recruits:1:10.
     """
 
-    name: Annotated[str | None, Arg(RoundName(), "by name or number (default: the latest)", metavar="ROUND")] = None
+    name: Annotated[
+        str | None, Arg(RoundName(), "the round, by name or number (default: the latest)", metavar="ROUND")
+    ] = None
     top: Annotated[int, Opt(RowsWord(), "how many of the strongest to show")] = 30
     by: Annotated[Measure | None, Opt(MEASURE, "gradient (the default), largest, last or activation")] = None
 

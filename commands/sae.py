@@ -41,7 +41,7 @@ class Unsaid(Options, frozen=True):
     architecture: Annotated[
         str | None, Opt(OneOf("architecture", ARCHITECTURES), "how its features come to be active")
     ] = None
-    k: Annotated[int | None, Opt(Whole(), "of a top-k: how many are active at once")] = None
+    k: Annotated[int | None, Opt(Whole(), "of a top-k autoencoder: how many features are active at once")] = None
 
 
 class OfAutoencoder(Request, frozen=True):
@@ -57,9 +57,7 @@ class OfAutoencoder(Request, frozen=True):
         """The autoencoder that is named, or the one before; of the same one, what was said of it before still holds."""
         path, before = self.path, session.sae
         if path is None and before is None:
-            raise UsageError(
-                "no autoencoder has been opened", "name one: sae load FOLDER, FILE.safetensors or RELEASE:ID"
-            )
+            raise UsageError("no autoencoder is open", "name one: sae load FOLDER, FILE.safetensors or RELEASE:ID")
         where = "" if path is None else str(path.absolute()) if path.exists() else str(path)
         which = before if before is not None and where in ("", before.path) else Which(where)
         given = {name: value for name, value in structs.asdict(self.unsaid).items() if value is not None}
@@ -74,7 +72,7 @@ class StateAt(Options, frozen=True):
     at: Annotated[str | None, Opt(TextWord(), "where in the prompt: a word, or a position (default: -1, the last)")] = (
         None
     )
-    nth: Annotated[int | None, Opt(Whole(), "which one, where the word stands there more than once")] = None
+    nth: Annotated[int | None, Opt(Whole(), "which occurrence, where the word occurs several times")] = None
     vector: Annotated[str | None, Opt(SavedName("vector"), "a captured state in place of the prompt's own")] = None
 
     def position(self, session: Session, notes: list[str]) -> int:
@@ -91,12 +89,12 @@ class StateAt(Options, frozen=True):
             vector.check(session.opened().anatomy)
             notes += more
             if vector.origin is None:
-                notes.append(f"vector '{vector.name}' is no captured state, and autoencoders are trained on states")
+                notes.append(f"vector '{vector.name}' is not a captured state, and autoencoders are trained on states")
             return sae.placed(vector)
         encoded = session.encoded()
         if position < max(encoded.bos, encoded.prefix):
             notes.append(
-                f"position {position} begins the text: no other is like it, and few autoencoders are trained on it"
+                f"position {position} begins the text: its state is unlike others, and few autoencoders know it"
             )
         return captured(
             session.opened(),
@@ -114,11 +112,11 @@ _NTH = Needs(("nth",), "at", "--nth says which of several, and no word is named"
 
 @verb("sae load", family=FAMILY, example=("sae load autoencoder", "sae load plain.safetensors --layer 12"))
 class LoadAutoencoder(OfAutoencoder, frozen=True):
-    """Open a sparse autoencoder and say what it is.
+    """Open a sparse autoencoder and describe it.
 
-    It is read from a SAELens folder (cfg.json, sae_weights.safetensors) or from one .safetensors file
-    with W_enc, b_enc, W_dec and b_dec. The session remembers it. RELEASE:ID names a published one, which the package
-    sae-lens fetches.
+    It is read from a SAELens folder (cfg.json, sae_weights.safetensors) or from one .safetensors file with W_enc,
+    b_enc, W_dec and b_dec. RELEASE:ID names a published one, which the package sae-lens fetches. The session
+    remembers it.
     """
 
     def run(self, session: Session) -> Steps[AutoencoderOpened]:
@@ -135,25 +133,25 @@ class LoadAutoencoder(OfAutoencoder, frozen=True):
     default=True,
 )
 class EncodeState(OfAutoencoder, frozen=True):
-    """Take a state apart into the features of a sparse autoencoder.
+    """Decompose a state into the features of a sparse autoencoder.
 
-    The strongest features of the state at a position of the prompt, or of a captured vector, are listed: activation,
-    share of what all write, and the tokens that the feature's direction pushes. Beside them stand the number of active
-    features (L0), the share of the state they leave unexplained (1 is no better than the decoder's bias), and the
-    cosine of state and reconstruction.
+    The strongest features of the state at a position of the prompt, or of a captured vector, are listed:
+    activation, share of what all features write, and the tokens that the feature's direction pushes. The result
+    also gives the number of active features (L0), the share of the state left unexplained (1 is no better than the
+    decoder's bias), and the cosine of state and reconstruction.
 
-    Naming an autoencoder opens it (see sae load), and the session remembers it: after that, sae encode --at WORD is
-    enough.
+    To name an autoencoder opens it (see sae load), and the session remembers it: after that, sae encode --at WORD
+    is enough.
     """
 
     where: StateAt = StateAt()
     rows: Annotated[int | None, Opt(RowsWord(), "features to list (default: the setting rows)")] = None
     feature: Annotated[int | None, Opt(Whole(0, SEEDS), "this feature alone")] = None
     save: Annotated[str | None, Opt(Name(), "save the reconstruction, or the feature's part of it, as a vector")] = None
-    force: Annotated[bool, Flag("replace what has that name; use a vector of another model")] = False
+    force: Annotated[bool, Flag("replace a vector of that name; use a vector of another model")] = False
 
     rules = (
-        Excludes("vector", ("at", "nth"), "--at is a place in the prompt, and --vector another state"),
+        Excludes("vector", ("at", "nth"), "--at is a position in the prompt, and --vector another state"),
         _NTH,
     )
 
@@ -211,18 +209,19 @@ class EncodeState(OfAutoencoder, frozen=True):
     example=("sae inject autoencoder --at capital --nth 1", "sae inject --at capital --feature 1265 --scale 4 --add"),
 )
 class InjectReconstruction(OfAutoencoder, frozen=True):
-    """Write on with what an autoencoder makes of a state in that state's place.
+    """Replace a state with an autoencoder's reconstruction of it, and generate from there.
 
-    The reconstruction at a position of the prompt stands beside the baseline and a state that is as far off in a random
-    direction. With --feature, what that feature writes stands there alone, at its activation, at --scale times that or
-    at --value; or is added to the state, with --add. The control is then a random direction of that length.
+    The reconstruction at a position of the prompt is compared with the baseline and with a state as far off in a
+    random direction. With --feature, the state is replaced by what that feature writes alone, at its activation, at
+    --scale times that or at --value; --add adds it to the state instead. The control is then a random direction of
+    that length.
     """
 
     where: StateAt = StateAt()
     feature: Annotated[int | None, Opt(Whole(0, SEEDS), "this feature alone")] = None
-    scale: Annotated[float | None, Opt(NumberWord(), "inject the feature at that many times its activation")] = None
-    value: Annotated[float | None, Opt(Gain(), "inject the feature at that activation, whatever its own is")] = None
-    add: Annotated[bool, Flag("add the feature to the state, and do not put it in its place")] = False
+    scale: Annotated[float | None, Opt(NumberWord(), "inject the feature at this many times its activation")] = None
+    value: Annotated[float | None, Opt(Gain(), "inject the feature at this activation")] = None
+    add: Annotated[bool, Flag("add the feature to the state instead of replacing it")] = False
     max_tokens: MaxTokens = None
     force: Annotated[bool, Flag("use a vector of another model")] = False
 
@@ -233,7 +232,7 @@ class InjectReconstruction(OfAutoencoder, frozen=True):
             "--scale, --value and --add are for a single feature",
             "name it: --feature 12",
         ),
-        Excludes("scale", ("value",), "--scale and --value both say how strong it is"),
+        Excludes("scale", ("value",), "--scale and --value both set the strength"),
         _NTH,
     )
 
@@ -259,7 +258,7 @@ class InjectReconstruction(OfAutoencoder, frozen=True):
         asked = (encoded, Condition("baseline", session.in_force))
         if not reaches(opened, asked, about.layer, about.site, position, session.cancel):  # type: ignore[arg-type]
             notes.append(
-                f"nothing after position {position} reads layer {about.layer} there: what is put there is not seen"
+                f"nothing after position {position} reads layer {about.layer} there, so the change has no effect"
             )
         rows: list[list[Injection]] = [[]]
         rows += [[Injection(about.layer, about.site, position, each, adds=self.add)] for each in states]  # type: ignore[arg-type]

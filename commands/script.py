@@ -35,7 +35,7 @@ _BREAK = re.compile(r"\r\n|\n|\r")
 
 #: No command file is larger, in bytes; a larger one is some other kind of file.
 LARGEST = 2**20
-_TRUSTED = "if you do, say so yourself: workbench run FILE --trust"
+_TRUSTED = "to trust it: workbench run FILE --trust"
 
 
 #: The value that is the folder of the file itself.
@@ -101,12 +101,12 @@ def commands_in(data: bytes, source: str, values: Mapping[str, str], *, trust: b
             continue
         call = _checked(line, where)
         if not trust and (call.params.get("trust_remote_code") or call.params.get("trust")):
-            raise UsageError(f"{where}: a command file cannot trust the code of a model by itself", _TRUSTED)
+            raise UsageError(f"{where}: a command file cannot itself trust the code of a model", _TRUSTED)
         found.append(ScriptLine(number, line.strip()))
     unused = [name for name in values if name not in used and name != HERE]
     if unused:
         asked = ", ".join(sorted(used)) or "no values"
-        raise UsageError(f"{source} does not use a value called '{unused[0]}'", f"it asks for {asked}")
+        raise UsageError(f"{source} does not use a value named '{unused[0]}'", f"its values: {asked}")
     return tuple(found)
 
 

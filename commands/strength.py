@@ -62,24 +62,25 @@ class TurnWord(Word):
         return [("1", "as it was made"), ("0", "not at all"), ("+0.1", "a step more"), ("-0.1", "a step less")]
 
 
-@verb("strength", family=FAMILY, example="strength")
+@verb("strength", family=FAMILY, example=("strength", "strength 0.5 --of live", "strength +0.1 --of alpha"))
 class TurnStrength(Request, frozen=True):
-    """Turn what is in force up or down, or show how strong it is.
+    """Turn what is in force up or down, or show its strength.
 
-    Of what is live, amplify and shift with --live, multiplier, a preset: 0 is nothing, 1 what was asked for, and at 2
-    neurons move twice as far. Of a rewritten neuron, α is what it says and β what its brake takes back: the same edit
-    with other numbers, in its place; strength 1 brings back the very bits that it had.
+    For live interventions (amplify and shift with --live, multiplier, a preset), 0 is nothing, 1 what was asked
+    for, and at 2 neurons move twice as far. For a rewritten neuron, α is how far it pushes its token and β how far
+    its brake pushes back: the edit stays in its place with other numbers, and strength 1 restores its exact bits.
 
     In the app [ and ] are strength -0.1 and strength +0.1, { and } those of α, ( and ) those of β.
     """
 
     turn: Annotated[
-        StrengthChange | None, Arg(TurnWord(), "1 is as it was made, +0.1 a step more", metavar="[X|+X|-X]")
+        StrengthChange | None,
+        Arg(TurnWord(), "1 is as it was made, +0.1 a step up (default: show what there is)", metavar="[X|+X|-X]"),
     ] = None
     what: Annotated[
         str | None,
         Opt(
-            OneOf("strength", {LIVE: "all that is live", ALPHA: "what a rewritten neuron says", BETA: "its brake"}),
+            OneOf("strength", {LIVE: "all that is live", ALPHA: "a rewritten neuron", BETA: "its brake"}),
             "live, alpha or beta (default: live, and alpha where nothing is live)",
             flag="--of",
         ),
@@ -88,7 +89,7 @@ class TurnStrength(Request, frozen=True):
         str | None,
         Opt(
             Word(),
-            "of alpha and beta: the number or name of the edit (default: the last)",
+            "with alpha or beta: the number or name of the edit (default: the last)",
             flag="--edit",
             metavar="EDIT",
         ),

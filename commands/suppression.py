@@ -23,12 +23,12 @@ _MULTIPLIED = "multiplier ×"
 class Suppress(Request, frozen=True):
     """Hold neurons at zero in everything the session does, until they are released.
 
-    Texts, attributions, means, effects: all are then those of the model without these neurons, at all
-    positions, and every result says so. What is suppressed is kept with the session. Where an intervention
-    would change a suppressed neuron, it stays at zero.
+    Texts, attributions, means and effects are then those of the model without these neurons, at all positions, and
+    every result says so. Suppression is saved with the session. An intervention on a suppressed neuron leaves it at
+    zero.
     """
 
-    selection: Annotated[str | None, Arg(SelectionWord(), "which neurons; without any, show what is in force")] = None
+    selection: Annotated[str | None, Arg(SelectionWord(), "which neurons (default: show what is in force)")] = None
 
     def run(self, session: Session) -> WorkingSet:
         if self.selection is None:
@@ -38,7 +38,7 @@ class Suppress(Request, frozen=True):
         if chosen.pinned:
             position = next(iter(chosen.pinned))
             raise UsageError(
-                f"{Neuron(*position)} has a position, and what is suppressed is so everywhere",
+                f"{Neuron(*position)} has a position, and suppression holds at all positions",
                 f"suppress {Neuron(*position[:2])}, or: ablate {Neuron(*position)}",
             )
         before = len(session.suppressed)
@@ -47,15 +47,15 @@ class Suppress(Request, frozen=True):
             session.opened().anatomy.check(layer, index)
         session.suppressed = tuple(found.values())
         already = len({neuron.site for neuron in chosen.neurons}) - (len(found) - before)
-        notes = (f"{already} of them were suppressed already",) if already else ()
+        notes = (f"{already} of them are suppressed already",) if already else ()
         return in_force(session, added=len(found) - before, notes=notes)
 
 
 @verb("release", family=FAMILY, example=("release all", "release L24/*"))
 class Release(Request, frozen=True):
-    """End what is in force: neurons are suppressed no more, and live interventions on them end.
+    """End suppression and live interventions of neurons.
 
-    all is everything, whatever the circuit.
+    release all ends everything that is in force, whatever the circuit.
     """
 
     selection: Annotated[str, Arg(SelectionWord(), "which neurons, or all")]
@@ -74,23 +74,21 @@ class Release(Request, frozen=True):
             if sites is None:
                 return in_force(session, notes=("nothing was in force",))
             raise UsageError(
-                f"nothing is in force on '{self.selection}'", "suppress shows what is; release all ends it"
+                f"nothing is in force on '{self.selection}'", "suppress shows what is in force; release all ends it"
             )
         session.suppressed, session.live = kept, live
         return in_force(session, released=released, ended=ended)
 
 
-@verb("multiplier", family=FAMILY, example="multiplier 0.5")
+@verb("multiplier", family=FAMILY, example=("multiplier 0.5", "multiplier 1", "multiplier"))
 class Multiplier(Request, frozen=True):
-    """Multiply the circuit's neurons in every text from now on: in top, prob, generate and what you say.
+    """Multiply the circuit's neurons in every text from now on: in top, prob, generate and say.
 
-    It is one number for the whole circuit, at all positions, and a new one takes its place. It is what amplify all X
-    --live does, and suppress shows it.
+    There is one multiplier for the whole circuit, at all positions; a new one replaces it. It does what amplify all
+    X --live does, and suppress shows it.
     """
 
-    factor: Annotated[
-        float | None, Arg(NumberWord(), "times how much; 1 ends it, and without it is shown what is in force")
-    ] = None
+    factor: Annotated[float | None, Arg(NumberWord(), "the factor; 1 ends it (default: show what is in force)")] = None
 
     def run(self, session: Session) -> WorkingSet:
         if self.factor is None:
@@ -102,6 +100,6 @@ class Multiplier(Request, frozen=True):
             kept = (*kept, Intervention(neurons, self.factor, label=f"{_MULTIPLIED}{self.factor:g}"))
             refuse_overlaps(kept)
         elif kept == session.live:
-            return in_force(session, notes=("the circuit is multiplied by nothing",))
+            return in_force(session, notes=("no multiplier is in force",))
         session.live = kept
         return in_force(session)

@@ -38,7 +38,7 @@ POOLED = OneOf("state", {"mean": "over the tokens from where the versions part",
 #: Problems that versions are taken of where no file is named.
 _BUILT_IN = 10
 #: What is said where two subspaces are named, where an option is for another one, and what to type instead.
-_TWO = ("{one} and {other} are two subspaces", "one at a time: edits lie on each other")
+_TWO = ("{one} and {other} are two subspaces", "cut them one after the other: edits add up")
 _LEAVE = "leave it out, or leave {one} out"
 
 
@@ -68,7 +68,7 @@ class Languages(Word):
         parts = LANGUAGES if text == "all" else tuple(dict.fromkeys(text.split(",")))
         unknown = next((part for part in parts if part not in LANGUAGES), None)
         if unknown is not None:
-            raise UsageError(f"'{unknown}' is no language of the problems", f"some of: {','.join(LANGUAGES)}, or all")
+            raise UsageError(f"unknown language '{unknown}'", f"some of: {','.join(LANGUAGES)}, or all")
         return parts
 
     def completions(self, session: Session | None, incomplete: str) -> list[tuple[str, str]]:
@@ -83,17 +83,17 @@ class SubspaceOptions(Options, frozen=True):
     parallel: Annotated[
         Path | None, Opt(FileName(".jsonl"), "prompts in versions (default: built-in problems in 7 languages)")
     ] = None
-    dims: Annotated[int | None, Opt(Whole(), "how many of the directions in which versions differ (default: 10)")] = (
+    dims: Annotated[int | None, Opt(Whole(), "dimensions of the subspace, for versions (default: 10)")] = None
+    at: Annotated[Literal["mean", "last"] | None, Opt(POOLED, "state of each version: mean (the default) or last")] = (
         None
     )
-    at: Annotated[
-        Literal["mean", "last"] | None, Opt(POOLED, "which state of each version: mean (the default) or last")
-    ] = None
     raw: Annotated[bool, Flag("read the versions without the chat template")] = False
     count: Annotated[int | None, Opt(Whole(), f"how many built-in problems (default: {_BUILT_IN})")] = None
-    seed: Annotated[int | None, Opt(Whole(0, SEEDS), "what they are drawn with (default: 0)")] = None
+    seed: Annotated[int | None, Opt(Whole(0, SEEDS), "random seed for these (default: 0)")] = None
     vector: Annotated[str | None, Opt(SavedName("vector"), "the direction of a saved vector instead")] = None
-    tokens: Annotated[tuple[str, ...] | None, Opt(TokenTexts(), 'what raises these tokens instead: " cat, dog"')] = None
+    tokens: Annotated[
+        tuple[str, ...] | None, Opt(TokenTexts(), 'the directions that raise these tokens instead: " cat, dog"')
+    ] = None
 
     def source(self, session: Session, layers: range, *, force: bool) -> Steps[SubspaceSource]:
         """The subspace at these layers, and what it was found on."""
@@ -133,31 +133,31 @@ class SubspaceOptions(Options, frozen=True):
 class CutSubspace(Request, frozen=True, kw_only=True):
     """Cut a subspace out of what chosen layers write to the residual stream: an edit of their weights.
 
-    The subspace is what differs most between versions of the same prompts, layer by layer. --parallel names a file with
-    a prompt a line, {"en": "…", "zh": "…"}, under keys of your own; answer and kind may stand beside them. Without a
-    file the prompts are built-in problems in seven languages. What the first position of a text holds is left out,
-    because attention rests there and a model that loses it falls apart. --vector cuts the direction of a vector
-    instead, and --tokens what raises some tokens.
+    The subspace is what differs most between versions of the same prompts, layer by layer. --parallel names a file
+    with one prompt a line, {"en": "…", "zh": "…"}, under keys of your own; answer and kind may be given as well.
+    Without a file the prompts are built-in problems in seven languages. The state of the first position, the
+    attention sink, is left out of the subspace: a model that loses it falls apart. --vector cuts the direction of a
+    vector instead, and --tokens the directions that raise some tokens.
 
-    The result says for each layer which share of the differences is cut, by how much the weights change, and how far
-    the versions lie apart before and after, relative to other prompts. undo takes the edit back to the exact bits.
+    The result gives for each layer the share of the differences that is cut, how much the weights change, and how
+    far the versions lie apart before and after, relative to other prompts. undo restores the exact bits.
     """
 
     layers: Annotated[tuple[int, int], Opt(Layers(), "the layers whose writes are cut: 9-26")]
     subspace: SubspaceOptions = SubspaceOptions()
     keep: Annotated[bool, Flag("keep nothing but the subspace, instead of removing it")] = False
-    attention: Annotated[bool, Flag("cut what the attention writes as well")] = False
+    attention: Annotated[bool, Flag("cut what attention writes too")] = False
     max_tokens: MaxTokens = None
     name: Annotated[str | None, Opt(Name(), "the name of the edit (default: surgery-1, surgery-2, …)", flag="--as")] = (
         None
     )
-    force: Annotated[bool, Flag("replace what has that name; use a vector of another model")] = False
+    force: Annotated[bool, Flag("replace an edit of that name; use a vector of another model")] = False
 
     rules = (
         Excludes("parallel", ("vector", "tokens"), *_TWO),
         Excludes("vector", ("tokens",), *_TWO),
         *(
-            Excludes(source, ("count", "seed"), "{other} is for problems, and the subspace is another", _LEAVE)
+            Excludes(source, ("count", "seed"), "{other} is for the built-in problems", _LEAVE)
             for source in ("parallel", "vector", "tokens")
         ),
         *(
@@ -263,7 +263,7 @@ class WriteProblems(Request, frozen=True):
 
     file: Annotated[Path, Arg(FileName(".jsonl"), "the file to write")]
     count: Annotated[int, Opt(Whole(), "how many problems")] = 100
-    seed: Annotated[int, Opt(Whole(0, SEEDS), "what they are drawn with")] = 0
+    seed: Annotated[int, Opt(Whole(0, SEEDS), "random seed")] = 0
     tasks: Annotated[
         tuple[str, ...] | None,
         Opt(Languages(), "write problems as tasks for evaluate, one in each of these languages"),

@@ -64,7 +64,7 @@ class SweepName(Name):
 
 
 #: What is said of an option that a plan which is kept knows already, and of one that says nothing about adapters.
-_KNOWS, _RESUMED = "does not go with --resume, which knows it all", "for example: sweep --resume texas"
+_KNOWS, _RESUMED = "does not go with --resume: the saved sweep has it all", "for example: sweep --resume texas"
 _WEIGHED = "for example: sweep --adapter fr --against es 0 0.5 1"
 
 
@@ -76,19 +76,19 @@ _WEIGHED = "for example: sweep --adapter fr --against es 0 0.5 1"
 class RunSweep(Request, frozen=True):
     """Run a range of multipliers on the same neurons, as one batched job.
 
-    Shows the target's probability and the text at each multiplier, and the knee: the multiplier nearest to 1
-    at which the likeliest next token is another. With --also and --prompts it is a grid: every selection at
-    every multiplier on every prompt.
+    Shows the target's probability and the text at each multiplier, and the knee: the multiplier nearest to 1 at
+    which the likeliest next token changes. With --also and --prompts it is a grid: every selection at every
+    multiplier on every prompt.
 
-    With --adapter the multipliers are weights of kept adapters, and the knee is the weight nearest to 0, where none of
-    them is in the model: sweep --adapter fr 0 0.5 1. fr*0.5+es scales two together; --adapter fr --against es lets es
-    go from 1 to 0 as fr goes from 0 to 1; depths:SERIES takes in the first 0, 1, 2, … rounds of a series, each with
-    its share, and nothing suppressed. Each row is the model as it was opened with those adapters alone. They need not
-    be on, and afterwards the model is as it was.
+    With --adapter the multipliers are weights of kept adapters, and the knee is the weight nearest to 0, where none
+    of them is in the model: sweep --adapter fr 0 0.5 1. fr*0.5+es scales two together; --adapter fr --against es
+    lets es go from 1 to 0 as fr goes from 0 to 1; depths:SERIES takes in the first 0, 1, 2, … rounds of a series,
+    each with its share, and nothing suppressed. Each row is the model as it was opened with those adapters alone.
+    They need not be on, and afterwards the model is as it was.
 
-    With --save, every batch is written down as it ends, in sweeps/NAME of the home folder: a line of JSON for
-    each answer, and in the end a table and charts. Broken off, by esc or by a crash, it goes on with the same
-    line, or with sweep --resume NAME, and comes to the same file.
+    With --save, every batch is written as it ends to sweeps/NAME of the home folder: a line of JSON for each
+    answer, and in the end a table and charts. An interrupted sweep continues with the same line, or with sweep
+    --resume NAME, and ends in the same file.
     """
 
     words: Annotated[
@@ -103,9 +103,7 @@ class RunSweep(Request, frozen=True):
     adapter: Annotated[
         tuple[str, ...], Opt(Mixture(), "sweep the weight of adapters: fr, fr*0.5+es, depths:crab", many=True)
     ] = ()
-    against: Annotated[
-        str | None, Opt(Mixture(), "with --adapter: adapters that go down as those go up, fr 0.2 and es 0.8")
-    ] = None
+    against: Annotated[str | None, Opt(Mixture(), "with --adapter: adapters that go from 1 to 0 meanwhile")] = None
     also: Annotated[
         tuple[str, ...], Opt(AnotherSelection(), "another selection; may be given several times", many=True)
     ] = ()
@@ -116,11 +114,9 @@ class RunSweep(Request, frozen=True):
     max_tokens: MaxTokens = None
     batch: Annotated[int | None, Opt(Whole(), "texts generated at once, which bounds the memory (default: 32)")] = None
     save: Annotated[
-        str | None, Opt(SweepName(), "keep it under this name; the same line again goes on where it stopped")
+        str | None, Opt(SweepName(), "save it under this name; the same line continues it where it stopped")
     ] = None
-    resume: Annotated[
-        str | None, Opt(SweepName(), "go on with a sweep that was kept; nothing but the model is needed")
-    ] = None
+    resume: Annotated[str | None, Opt(SweepName(), "continue a saved sweep; only the model has to be open")] = None
     chart: Annotated[Path | None, Opt(FileName(".svg"), "write the chart to this file, .svg or .png")] = None
     force: Annotated[bool, Flag("replace the chart's file, and move another sweep of that name to the trash")] = False
     limits: Limits = Limits()
@@ -285,7 +281,7 @@ def _kept(session: Session, name: str, plan: SweepPlan, line: str, force: bool) 
             return
         if wrong and not force:
             raise ArtifactError(
-                f"the sweep '{name}' is another one: {wrong}",
+                f"there is another sweep '{name}': {wrong}",
                 "choose another name, or --force, which moves it to the trash",
             )
         if not wrong:
@@ -323,7 +319,7 @@ def _resumed(session: Session, name: str, chart: Path | None, force: bool) -> St
         more = set(map(str, session.suppressed)) - set(plan.suppressed)
         if more and not any(chosen.deep for chosen in plan.selections):
             one = min(more)
-            raise UsageError(f"{one} is suppressed, and was not when the sweep '{name}' was begun", f"release {one}")
+            raise UsageError(f"{one} is suppressed now, and was not when the sweep '{name}' began", f"release {one}")
         adapters = adapters_again(session, plan)
         return (yield from _done(session, plan, folder, _since(plan, info), chart, force, adapters))
 
@@ -356,7 +352,7 @@ def _done(
         done, lost = folder.kept(plan)
         notes = [*notes, *lost]
         if done:
-            notes.append(f"{len(done):,} of {len(plan.places):,} cells were there already")
+            notes.append(f"{len(done):,} of {len(plan.places):,} cells were done already")
     write = None if folder is None else folder.append
     inside = {"within": within(session.arm_sources(), plan, adapters)} if plan.weighs else {}
     answers = yield from run(opened, plan, done, write, session.cancel, **inside)

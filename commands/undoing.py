@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 
 FAMILY = "The session"
 
-Count = Annotated[int, Arg(Whole(), "how many")]
+Count = Annotated[int, Arg(Whole(), "how many lines")]
 
 
 @verb("undo", family=FAMILY, example=("undo", "undo 3"))
 class UndoChange(Request, frozen=True):
-    """Take back what the last lines changed; redo brings it back.
+    """Undo what the last lines changed; redo brings it back.
 
-    Prompt, circuit, what is suppressed and what is live are again what they were before the line, and edits are taken
-    off so that the weights have the bits that they had. Both have one order, that of the lines. Another model begins
-    anew: its edits and its circuit are its own.
+    Prompt, circuit, suppression and live interventions are again what they were before the line, and edits are
+    removed so that the weights have their earlier bits. Both share one order, that of the lines. A new model starts
+    over: its edits and its circuit are its own.
     """
 
     count: Count = 1
@@ -49,7 +49,7 @@ class UndoChange(Request, frozen=True):
 
 @verb("redo", family=FAMILY, example=("redo", "redo 3"))
 class RedoChange(Request, frozen=True):
-    """Bring back what undo took back last. After a line that changes something there is nothing to bring back."""
+    """Redo what undo took back last. After a line that changes something there is nothing to redo."""
 
     count: Count = 1
 
@@ -73,7 +73,7 @@ def _check_count(count: int, there: int, what: str) -> None:
             f"{some} to {what}, not {count}" if there else f"there is nothing to {what}",
             f"{what} {there}"
             if there
-            else "undo takes back what lines changed, redo brings it back until another does",
+            else "undo takes back what lines changed; redo brings it back, until a new line changes something",
         )
 
 

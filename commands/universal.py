@@ -18,9 +18,9 @@ FAMILY = "Circuits"
 class ListUniversal(Request, frozen=True):
     """Show the model's universal neurons, which discover leaves out.
 
-    They are strong on every prompt and so explain none of them. They are found once for each model, by
-    attribution on prompts that have nothing in common, and kept in the home folder; for models that have a
-    published list, that list is taken instead. `discover --keep-universal` leaves them in.
+    They are strong on every prompt and so explain none of them. They are found once for each model, by attribution
+    on unrelated prompts, and saved in the home folder; where a list is published for a model, that is taken
+    instead. `discover --keep-universal` leaves them in.
     """
 
     tokens: Annotated[int, Opt(Whole(1, 100), "tokens to show that each neuron pushes up and down")] = 3

@@ -50,36 +50,44 @@ class ComparedName(ArtifactName):
 _COMPARED = ComparedName()
 
 
-@verb("vector", family=FAMILY, example='vector joy "I feel wonderful" "I feel terrible" --layers 9-20')
+@verb(
+    "vector",
+    family=FAMILY,
+    example=(
+        'vector joy "I feel wonderful" "I feel terrible" --layers 9-20',
+        'vector calm "I am calm" "I am angry" --site mlp_out',
+        "vector joy",
+    ),
+)
 class MakeVector(Request, frozen=True):
     """Make a control vector from two sets of prompts and save it; with a name alone, show it.
 
-    At each layer it is the mean over the positive prompts minus the mean over the negative ones, at the last
-    token: of the residual stream, of what the MLP adds to it, or of the layer's neurons. Files hold a prompt a
-    line, as text or as JSON, {"prompt": "…", "seed": "…"}; the sides need not be of one size.
+    At each layer it is the mean over the positive prompts minus the mean over the negative ones, at the last token:
+    of the residual stream, of what the MLP adds to it, or of the layer's neurons. Files hold one prompt a line, as
+    text or as JSON, {"prompt": "…", "seed": "…"}; the two sides may differ in size.
 
-    Shown are its norm, its cosine with the layer below, the neurons of the layer that lie along it, how much of
+    The result shows its norm, its cosine with the layer below, the neurons of the layer most along it, how much of
     it the best few of them make up (and of a random direction), and the tokens it pushes.
     """
 
-    name: Annotated[str, Arg(SavedName("vector"), "the name to save it under, or, alone, of the vector to show")]
-    positive: Annotated[str | None, Arg(Prompts(), "a file of prompts, or one prompt: what it points to")] = None
+    name: Annotated[str, Arg(SavedName("vector"), "the name to save it under; alone, the vector to show")]
+    positive: Annotated[str | None, Arg(Prompts(), "a file of prompts, or one prompt: what it points towards")] = None
     negative: Annotated[str | None, Arg(Prompts(), "the same: what it points away from")] = None
     site: Annotated[str | None, Opt(SITE, "where: resid_post (the default), mlp_out or neurons")] = None
     layers: Annotated[tuple[int, int] | None, Opt(Layers(), "only these layers: 9-26")] = None
     raw: Annotated[bool, Flag("read the prompts without the chat template")] = False
-    force: Annotated[bool, Flag("replace what has that name; show it even if it was made on another model")] = False
+    force: Annotated[bool, Flag("replace a vector of that name; show one of another model")] = False
 
     def run(self, session: Session) -> Steps[VectorShown]:
         if self.positive is None or self.negative is None:
             if self.positive is not None:
                 raise UsageError(
-                    "a vector is a difference: there are positive prompts and no negative ones",
+                    "the negative prompts are missing: a vector is a difference",
                     f"vector {self.name} POSITIVE NEGATIVE",
                 )
             if self.site is not None or self.raw:
                 raise UsageError(
-                    f"{'--raw' if self.site is None else '--site'} is for making a vector, and there are no prompts",
+                    f"{'--raw' if self.site is None else '--site'} is for making a vector, which needs prompts",
                     f'for example: vector {self.name} "I feel wonderful" "I feel terrible"',
                 )
             return (yield from _shown(session, self.name, self.layers, self.force))
@@ -134,22 +142,26 @@ def taken_apart(
     )
 
 
-@verb("compare", family=FAMILY, example=("compare texas current", "compare vector:calm vector:joy"))
+@verb(
+    "compare",
+    family=FAMILY,
+    example=("compare texas current", "compare vector:calm vector:joy", "compare round:crab-1 round:crab-2"),
+)
 class CompareCircuits(Request, frozen=True):
     """Compare two circuits, two vectors, a circuit and a vector, or two rounds of training.
 
-    Two circuits: the neurons they share, among all and among the strongest, with positions and wherever they fire,
-    and whether they rank these alike. Two vectors: their cosine at each layer. A circuit and a vector: how much of
-    the vector lies in what the circuit's neurons can write, beside random circuits of the same size; and which of the
-    50 neurons whose columns lie most along the vector are among the circuit's strongest 50, beside how many would be
-    by chance. --top N takes N instead of 50. Two rounds: their losses, where their gradient went by projection and
-    layer, and the recruits they share.
+    Two circuits: the neurons they share, among all and among the strongest, with and without positions, and whether
+    they rank these alike. Two vectors: their cosine at each layer. A circuit and a vector: how much of the vector
+    lies in the span of the circuit's neurons, beside random circuits of the same size; and which of the 50 neurons
+    most along the vector are among the circuit's strongest 50, beside how many would be by chance. --top N takes N
+    instead of 50. Two rounds: their losses, where their gradient went by projection and layer, and the recruits
+    they share.
     """
 
     first: Annotated[Key, Arg(_COMPARED, "a circuit's name, or vector:NAME, or current, or round:NAME", "NAME")]
     second: Annotated[Key, Arg(_COMPARED, "the same (default: the current circuit)", "[NAME]")] = Key(CURRENT, "")
     top: Annotated[
-        int | None, Opt(Whole(), "how many of the strongest are held against each other (default: 50, or 10, 50, 100)")
+        int | None, Opt(Whole(), "how many of the strongest to compare (default: 50; for two circuits 10, 50 and 100)")
     ] = None
     force: Annotated[bool, Flag("even if they were made on different models")] = False
 
@@ -199,7 +211,7 @@ def _two_rounds(session: Session, first: str, second: str, force: bool) -> Round
     if not alike:
         said = f"round '{first}' was trained on {ours.model} and '{second}' on {theirs.model}"
         if not force:
-            raise ArtifactError(said, "compare them all the same with --force")
+            raise ArtifactError(said, "compare them nevertheless with --force")
         notes.append(said)
     if ours.samples != theirs.samples:
         notes.append("they were trained on other samples: only the means of their losses stand side by side")
@@ -249,4 +261,4 @@ def _of_one_model(
         said += f" with other weights ({ours.fingerprint[:12]}, {theirs.fingerprint[:12]})"
     if force:
         return (said,)
-    raise ArtifactError(said, "compare them all the same with --force")
+    raise ArtifactError(said, "compare them nevertheless with --force")

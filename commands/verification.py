@@ -31,14 +31,15 @@ FAMILY = "Circuits"
 
 @verb("verify", family=FAMILY, example=("verify top20", "verify top20 --reference mean"))
 class Verify(Request, frozen=True):
-    """Measure what each neuron really does: the target without it, one neuron at a time.
+    """Measure the exact effect of each neuron: the target without it, one neuron at a time.
 
-    The effect is the target's value minus its value with that neuron alone at zero, at its position:
-    positive where it helps, in logits, as the attribution is. Nothing is estimated, yet two hundred
-    neurons cost about ten forward passes, since only what changes is computed again. The circuit
-    keeps the effects, and the result says how well the attributions agree with them. A neuron can
-    also be held at its mean, or at what it was in another prompt, aligned at the end. Of a circuit found
-    on many prompts, effects are means over these, and the mean to hold at is theirs.
+    The effect is the target's value minus its value with that neuron alone at zero, at its position: positive where
+    it helps, in logits, as the attribution is. Nothing is estimated, yet two hundred neurons cost about ten forward
+    passes, because only what changes is computed again. The circuit keeps the effects, and the result shows how
+    well the attributions agree with them.
+
+    A neuron can also be held at its mean, or at its value in another prompt, aligned at the end. For a circuit
+    found on many prompts, effects are means over these, and so is the mean to hold at.
     """
 
     selection: Annotated[str, Arg(SelectionWord(), "which neurons (default: the whole circuit)")] = "all"
@@ -47,7 +48,7 @@ class Verify(Request, frozen=True):
     batch: Annotated[
         int | None, Opt(Whole(), "tokens computed at once, which bounds the memory (default: 2048, or what is free)")
     ] = None
-    force: Annotated[bool, Flag("hold them at means:NAME of another model")] = False
+    force: Annotated[bool, Flag("use means:NAME of another model")] = False
 
     def run(self, session: Session) -> Steps[Verified]:
         circuit, chosen = session.found(), session.select(self.selection, length=session.circuit_length()).neurons

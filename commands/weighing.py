@@ -56,7 +56,7 @@ def weighed_adapters(
     example = "for example: sweep --adapter fr 0 0.5 1"
     wrong = next((word for word in words if not is_number(word)), None)
     if wrong is not None:
-        raise UsageError(f"'{wrong}' is no weight: with --adapter no neurons are swept", example)
+        raise UsageError(f"'{wrong}' is not a weight: with --adapter no neurons are swept", example)
     if len(set(adapters)) < len(adapters):
         raise UsageError("--adapter is given twice with the same adapters", example)
     if against and len(adapters) > 1:
@@ -66,7 +66,7 @@ def weighed_adapters(
     found = [weighed(session.arm_sources(), word, against or "") for word in adapters]
     chosen = tuple(each.chosen for each in found)
     if len({each.deep for each in chosen}) > 1:
-        raise UsageError("depths of a series and weights are two sweeps", "sweep one of them at a time")
+        raise UsageError("depths of a series and weights need two sweeps", "sweep one of them at a time")
     multipliers = multipliers or (_depths(chosen) if chosen[0].deep else WEIGHTS)
     for each in chosen:
         check_weights(each, multipliers)
@@ -97,6 +97,6 @@ def left_out(session: Session, chosen: Sequence[Chosen]) -> Iterator[str]:
     """What is on and has no part in the sweep."""
     names = [edit.name for edit in session.edits().active]
     if names:
-        yield f"on, and not in any row: {', '.join(names)}; they are on again now"
+        yield f"left out of every row, and on again now: {', '.join(names)}"
     if session.suppressed and any(each.deep for each in chosen):
-        yield f"the {len(session.suppressed):,} suppressed neurons were not held in it"
+        yield f"the {len(session.suppressed):,} suppressed neurons were not suppressed in it"

@@ -305,7 +305,7 @@ class Gain(Word):
     def read(self, text: str) -> float:
         value = number_in(text)
         if not math.isfinite(value):
-            raise UsageError(f"'{text}' is no gain", "a number such as 5 or -0.5")
+            raise UsageError(f"'{text}' is not a gain", "a number such as 5 or -0.5")
         return value
 
 

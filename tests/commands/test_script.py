@@ -147,7 +147,7 @@ def test_a_bad_line_is_found_before_the_first_command(folder: Path, text: str, m
 
 def test_a_value_that_nobody_asked_for_is_refused(folder: Path) -> None:
     error = refused("top ${n}", n="5", m="6")
-    assert error.message == "file.wb does not use a value called 'm'"
+    assert error.message == "file.wb does not use a value named 'm'"
     assert error.hint == "it asks for n"
     assert refused("list", m="6").hint == "it asks for no values"
 
