@@ -8,11 +8,9 @@ from typing import Annotated, Literal
 from msgspec import structs
 
 from commands.choices import BY
-from commands.circuits import range_of
 from commands.corpus import OfCorpus
 from commands.fields import Batch
 from commands.names import SavedName
-from commands.neuron import one_of
 from commands.ranges import Layers, LayersOrAll
 from commands.request import Arg, Flag, Opt, Request
 from commands.verb import verb
@@ -21,6 +19,8 @@ from sessions.atlas.findings import TopRow
 from sessions.errors import UsageError
 from sessions.events import Steps
 from sessions.model.units import Neuron
+from sessions.procedures.circuits import range_of
+from sessions.procedures.neuron_card import one_of
 from sessions.results import AtlasBuilt, AtlasShown, AtlasTop, Listed
 from sessions.session import Session
 from sessions.store import Key

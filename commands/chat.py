@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from contextlib import closing
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from msgspec import structs
 
 from commands.fields import Thinking
-from commands.prompting import NO_SWITCH, Generation, hashes
+from commands.prompting import Generation, hashes
 from commands.request import Arg, Flag, Opt, Request
 from commands.verb import verb
 from commands.words import Prose, Whole, Word
 from sessions.errors import Cancelled, ModelError, UsageError
-from sessions.events import Steps, Text
+from sessions.events import Steps
 from sessions.interventions.arms import Condition, unopened
-from sessions.model.info import Conversation, Encoded, Prompt
+from sessions.model.info import Conversation
+from sessions.procedures.chat import in_force_words, read_conversation, remarks_on_reply, without_text
+from sessions.procedures.states import NO_SWITCH
 from sessions.results import Forgotten, HistoryShown, Said
 from sessions.session import LastOutput, Session
-
-if TYPE_CHECKING:
-    from sessions.comparisons.chatting import ChatReply
-    from sessions.model.generation import Decoding
 
 FAMILY = "Chat"
 
@@ -66,18 +63,18 @@ class Say(Request, frozen=True):
             conversation = structs.replace(conversation, system=self.system)
         if self.thinking is not None and opened.info.has_thinking:
             conversation = structs.replace(conversation, thinking=self.thinking == "on")
-        encoded = _read(session, asked(conversation, said))
+        encoded = read_conversation(session, asked(conversation, said))
         decoding = self.how.decoding(session, len(encoded.ids))
         reply = yield from replied(opened, encoded, Condition("", session.in_force), decoding, cancel=session.cancel)
         if reply.arm.text or reply.arm.stopped != "nan":
-            conversation = gone_on(conversation, said, reply, _in_force(session))
+            conversation = gone_on(conversation, said, reply, in_force_words(session))
             session.history = conversation
         session.last_output = LastOutput(text=reply.answer, logits=reply.logits)
         notes, baseline = list(hashes(self.text)), ""
         if self.compared and reply.arm.stopped != "cancelled":
             try:
                 steps = replied(opened, encoded, Condition(""), decoding, cancel=session.cancel)
-                baseline = (yield from _silently(steps)).answer
+                baseline = (yield from without_text(steps)).answer
             except Cancelled:
                 notes.append("the reply without the live interventions was cancelled")
         notes += [] if self.thinking is None or opened.info.has_thinking else [NO_SWITCH]
@@ -88,59 +85,10 @@ class Say(Request, frozen=True):
             answer=reply.answer,
             closing=reply.closing,
             exchanges=len(conversation),
-            under=_in_force(session),
+            under=in_force_words(session),
             baseline=baseline,
-            notes=(*notes, *_remarks(session, encoded, reply, decoding), *unopened(reply.arm)),
+            notes=(*notes, *remarks_on_reply(session, encoded, reply, decoding), *unopened(reply.arm)),
         )
-
-
-def _silently(steps: Steps[ChatReply]) -> Steps[ChatReply]:
-    """The same steps without the text as it grows: another one stands there."""
-    reply = None
-    with closing(steps):
-        while reply is None:
-            try:
-                event = next(steps)
-            except StopIteration as stop:
-                reply = stop.value
-            else:
-                if not isinstance(event, Text):
-                    yield event
-    return reply
-
-
-def _read(session: Session, prompt: Prompt) -> Encoded:
-    """What is said next, as the model reads it with all that was said before."""
-    try:
-        return session.read(prompt)
-    except UsageError as error:
-        if not prompt.history:
-            raise
-        raise UsageError(f"with what was said before, {error.message}", "make room: forget 1 --oldest") from error
-    except ModelError as error:
-        raise ModelError(error.message, "try without --system, or start over: forget") from error
-
-
-def _in_force(session: Session) -> str:
-    """What the model is under, in words."""
-    suppressed = f"{len(session.suppressed):,} suppressed" if session.suppressed else ""
-    return ", ".join(filter(None, [*(treatment.said for treatment in session.live), suppressed]))
-
-
-def _remarks(session: Session, encoded: Encoded, reply: ChatReply, decoding: Decoding) -> list[str]:
-    """What a user should know of a reply that did not end by itself."""
-    context = session.opened().anatomy.context
-    full = context is not None and len(encoded.ids) + decoding.max_tokens > context
-    match reply.arm.stopped:
-        case "cancelled":
-            return ["the reply was cancelled and is kept as far as it went; forget 1 removes it"]
-        case "length" if full:
-            return ["the model has no more positions; forget 1 --oldest makes room"]
-        case "length" if reply.thought and not reply.answer:
-            return ["the reply ended inside its thought; raise --max-tokens, or use --thinking off"]
-        case "nan" if not reply.arm.text:
-            return ["the reply is empty and is not kept"]
-    return []
 
 
 @verb("history", family=FAMILY, example=("history", "history --last 3"))

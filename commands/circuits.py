@@ -6,24 +6,30 @@ from typing import TYPE_CHECKING, Annotated
 
 from commands.attributing import ManyPrompts, MethodOptions
 from commands.fields import Batch
-from commands.neuron import atlas_at_hand
 from commands.ranges import Layers, Positions
 from commands.request import Arg, Excludes, Flag, Needs, Opt, Options, Request
 from commands.verb import verb
-from commands.verification import agreed, measured
 from commands.words import Real, RowsWord, SelectionWord, TokenWord, Whole
 from sessions.circuits.methods import METHODS
 from sessions.errors import UsageError
 from sessions.events import Progress, Steps
-from sessions.model.info import Token as Vocabulary
-from sessions.model.units import Neuron
+from sessions.procedures.circuits import (
+    agreed,
+    check_positions,
+    choice_of,
+    measured,
+    narrowed,
+    over_corpus,
+    range_of,
+    tokens_after,
+    too_many_neurons,
+)
+from sessions.procedures.neuron_card import atlas_at_hand
 from sessions.references import usual_reference
 from sessions.results import Discovered, Narrowed, NeuronRow, NeuronTable
 from sessions.session import Session
 
 if TYPE_CHECKING:
-    from sessions.atlas.atlas import Atlas
-    from sessions.atlas.findings import Peak
     from sessions.circuits.cases import Case
     from sessions.circuits.discovery import AttributionOptions, Discovery, DiscoveryQuestion, Scope
     from sessions.circuits.pruning import CircuitSize
@@ -66,8 +72,8 @@ class OnePrompt(Options, frozen=True):
         """What to explain, as tokens, and remarks on how it was read."""
         from sessions.circuits.discovery import DiscoveryQuestion
 
-        tokens, notes = ((), []) if target is None else _tokens(session, target, whole=self.sequence)
-        others, more = ((), []) if self.vs is None else _tokens(session, self.vs, whole=False, as_target=False)
+        tokens, notes = ((), []) if target is None else tokens_after(session, target, whole=self.sequence)
+        others, more = ((), []) if self.vs is None else tokens_after(session, self.vs, whole=False, as_target=False)
         if tokens and others and tokens[0].id == others[0].id:
             raise UsageError(
                 f"the target and its counterfactual are the same token, {tokens[0].text!r}",
@@ -211,9 +217,9 @@ class Discover(Request, frozen=True):
         choice, method = self.limits.choice(session), METHODS[self.how.method]
         self.which.check_layers(session)
         encoded = session.encoded()
-        _check_positions(self.which.at, len(encoded.ids))
+        check_positions(self.which.at, len(encoded.ids))
         if not method.estimates and self.which.layers is None:
-            raise _too_many(session, method.name, self.which.at, len(encoded.ids))
+            raise too_many_neurons(session, method.name, self.which.at, len(encoded.ids))
         way, remarks = yield from self.how.way(session, encoded, "zero", force=self.force)
         question, notes = self.one.question(session, self.target)
         scope, left_out = yield from self.which.scope(session)
@@ -228,64 +234,6 @@ class Discover(Request, frozen=True):
             cancel=session.cancel,
         )
         return found, way, (), (*notes, *left_out, *remarks)
-
-
-def _check_positions(positions: tuple[int, int] | None, length: int) -> None:
-    for position in positions or ():
-        if not -length <= position < length:
-            raise UsageError(
-                f"the prompt has no position {position}", f"positions are 0 to {length - 1}, or -1 for the last"
-            )
-
-
-def _too_many(session: Session, method: str, positions: tuple[int, int] | None, length: int) -> UsageError:
-    """Every neuron of the model, one by one."""
-    widths = session.opened().anatomy.widths
-    places = length - 1 if positions is None else positions[1] - positions[0] + 1
-    return UsageError(
-        f"--method {method} without --layers would ablate {sum(widths) * places:,} neurons, a forward pass each",
-        f"choose some layers, and the last position, for example: --layers {len(widths) // 2} --at -1",
-    )
-
-
-def _tokens(
-    session: Session, text: str, *, whole: bool, as_target: bool = True
-) -> tuple[tuple[Vocabulary, ...], list[str]]:
-    """The tokens of a text after the prompt: the first, unless the whole is wanted."""
-    from sessions.model.tokens import continuation
-
-    found = continuation(session.opened().tokenizer, session.encoded(), text)
-    notes = list(found.notes)
-    if whole or len(found.tokens) == 1:
-        return found.tokens, notes
-    pieces = " ".join(repr(token.text) for token in found.tokens)
-    used = "the first is explained (--sequence explains them all)" if as_target else "it stands for the first"
-    notes.append(f"{text!r} is {len(found.tokens)} tokens, {pieces}: {used}")
-    return found.tokens[:1], notes
-
-
-def choice_of(
-    session: Session,
-    top: int | None,
-    percentage: float | None,
-    cumulative: float | None,
-    per_layer: int | None,
-) -> CircuitSize:
-    """How many neurons to keep; a line that sets no limit of its own gets the setting's."""
-    from sessions.circuits.pruning import CircuitSize
-
-    if top is None and percentage is None and cumulative is None:
-        top = session.settings.top
-    return CircuitSize(top, percentage, cumulative, per_layer)
-
-
-def range_of(session: Session, layers: tuple[int, int] | str | None) -> range | None:
-    """The layers that are named, which the open model has; None for all of them."""
-    if layers is None or isinstance(layers, str):
-        return None
-    first, last = layers
-    session.opened().anatomy.check_layer(last)
-    return range(first, last + 1)
 
 
 @verb("neurons", family=FAMILY, example=("neurons top10", "neurons L24/* --rows 5 --tokens 8"))
@@ -310,7 +258,7 @@ class ListNeurons(Request, frozen=True):
         pushes = pushed(opened.anatomy, opened.tokenizer, shown, self.tokens)
         yield Progress("looking into the atlas")
         atlas = atlas_at_hand(session)
-        told = [_over_corpus(atlas, neuron) for neuron in shown]
+        told = [over_corpus(atlas, neuron) for neuron in shown]
         known = atlas if any(peak for peak, _ in told) else None
         return NeuronTable(
             circuit=circuit,
@@ -332,17 +280,6 @@ class ListNeurons(Request, frozen=True):
         )
 
 
-def _over_corpus(atlas: Atlas | None, neuron: Neuron) -> tuple[Peak | None, float | None]:
-    """A neuron's strongest activation over the corpus of an atlas, and how often it fires; None where it says
-    nothing of it."""
-    found = None if atlas is None or not atlas.covers(neuron) else atlas.strongest(neuron)
-    if atlas is None or found is None:
-        return None, None
-    from sessions.atlas.profiles import peak
-
-    return peak(found), float(atlas.layer(neuron.layer).rate[neuron.index])
-
-
 @verb("keep", family=FAMILY, example=("keep top50", "keep all - L29/*"))
 class Keep(Request, frozen=True):
     """Narrow the circuit to a selection."""
@@ -350,7 +287,7 @@ class Keep(Request, frozen=True):
     selection: Annotated[str, Arg(SelectionWord(), "the neurons to keep")]
 
     def run(self, session: Session) -> Narrowed:
-        return _narrowed(session, self.selection, keep=True)
+        return narrowed(session, self.selection, keep=True)
 
 
 @verb("drop", family=FAMILY, example=("drop L29/*", "drop top3 & L24/*"))
@@ -360,19 +297,4 @@ class Drop(Request, frozen=True):
     selection: Annotated[str, Arg(SelectionWord(), "the neurons to leave out")]
 
     def run(self, session: Session) -> Narrowed:
-        return _narrowed(session, self.selection, keep=False)
-
-
-def _narrowed(session: Session, text: str, *, keep: bool) -> Narrowed:
-    circuit, selection = session.found(), session.select(text, length=session.circuit_length())
-    covered = selection.within(circuit.neurons)
-    dropped = set(covered)
-    left = covered if keep else tuple(neuron for neuron in circuit.neurons if neuron not in dropped)
-    if not left:
-        raise UsageError(
-            f"nothing would be left of the circuit's {len(circuit)} neurons",
-            f"'{selection.text}' {'has none' if keep else 'has all'} of them",
-        )
-    word = "kept" if keep else "dropped"
-    session.circuit = circuit.with_neurons(left, f"{circuit.chosen}; {word} {selection.text}")
-    return Narrowed(circuit=session.circuit, before=len(circuit))
+        return narrowed(session, self.selection, keep=False)

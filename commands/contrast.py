@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from commands.circuits import choice_of, range_of
 from commands.fields import Batch
 from commands.names import Prompts
 from commands.ranges import Layers
@@ -12,6 +11,7 @@ from commands.request import Arg, Flag, Opt, Request
 from commands.verb import verb
 from commands.words import Real, Whole
 from sessions.events import Steps
+from sessions.procedures.circuits import choice_of, range_of
 from sessions.results import Discovered
 from sessions.session import Session
 from sessions.texts.prompt_sources import prompts_of

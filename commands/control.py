@@ -18,6 +18,7 @@ from sessions.events import Steps
 from sessions.results import CommandFiles, Help, Info, Quit, Ran, SettingsShown
 from sessions.session import Session
 from sessions.settings import changed, describe
+from sessions.texts.placeholders import assignments
 from sessions.versions import versions
 
 FAMILY = "The session"
@@ -92,7 +93,7 @@ class RunFile(Request, frozen=True):
             return CommandFiles(rows=tuple(library.files()))
         if self.path is None:
             raise UsageError("run needs a command file", "for example: run capital.wb, or: run --list")
-        given = script.assignments(self.values)
+        given = assignments(self.values)
         return (yield from script.play(session, library.path_of(self.path), given, trust=self.trust))
 
 

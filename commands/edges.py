@@ -10,7 +10,6 @@ from msgspec import structs
 from commands.names import FileName
 from commands.request import Arg, Flag, Opt, Request
 from commands.verb import verb
-from commands.verification import explained, read_elsewhere
 from commands.words import SelectionWord, Whole
 from sessions.circuits.circuit import Circuit
 from sessions.circuits.diagram import dot
@@ -19,6 +18,7 @@ from sessions.errors import UsageError
 from sessions.events import Steps
 from sessions.files.disk import check_target, write_file
 from sessions.model.units import Neuron
+from sessions.procedures.circuits import explained, read_elsewhere
 from sessions.results import Edges
 from sessions.session import Session
 

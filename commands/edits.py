@@ -8,27 +8,20 @@ from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 from commands.fields import MaxTokens, NeuronRows
-from commands.interventions import doubts, target_of
 from commands.names import SavedName
-from commands.prompting import decoded
 from commands.request import Arg, Flag, Opt, Request
 from commands.verb import verb
 from commands.words import Whole, Word
 from sessions.errors import UsageError
 from sessions.events import Progress, Steps
-from sessions.interventions.arms import Condition, shifts
-from sessions.results import Compared, EditInspected, EditRow, EditsShown
-from sessions.session import LastOutput, Session
+from sessions.procedures.edits import ALL, edits_shown, in_states, turned
+from sessions.results import Compared, EditInspected, EditsShown
+from sessions.session import Session
 
 if TYPE_CHECKING:
     from sessions.comparisons.weight_states import State
-    from sessions.edits.edit import Edit
-    from sessions.edits.ledger import Ledger
 
 FAMILY = "Edits"
-
-#: For all edits, where one may be named.
-ALL = "all"
 
 
 class EditWord(Word):
@@ -57,12 +50,6 @@ class EditWord(Word):
         return [*applied.items(), *((name, "saved edit") for name in saved if name not in applied), *numbers, *every]
 
 
-def check_new(session: Session, name: str, force: bool) -> None:
-    """Refuse a name that a new edit cannot have, before anything is computed; an empty one is chosen later."""
-    session.edits().check_new(name)
-    session.store.check_new("edit", name, force)
-
-
 WhichEdit = Annotated[str, Arg(EditWord(all_=True), "an edit's number or name, or all", metavar="EDIT")]
 
 
@@ -86,7 +73,7 @@ class TurnOn(Request, frozen=True):
 
     def run(self, session: Session) -> Steps[EditsShown]:
         yield Progress("editing")
-        return _turned(session.edits(), self.which, True)
+        return turned(session.edits(), self.which, True)
 
 
 @verb("edits off", family=FAMILY, example=("edits off 1", "edits off all"))
@@ -97,7 +84,7 @@ class TurnOff(Request, frozen=True):
 
     def run(self, session: Session) -> Steps[EditsShown]:
         yield Progress("editing")
-        return _turned(session.edits(), self.which, False)
+        return turned(session.edits(), self.which, False)
 
 
 @verb("edits load", family=FAMILY, example="edits load meow")
@@ -150,70 +137,6 @@ class CompareEdits(Request, frozen=True):
                 pushes=any(edit.pushes for edit in meant),
             )
         )
-
-
-def _turned(ledger: Ledger, which: str, on: bool) -> EditsShown:
-    word = "on" if on else "off"
-    if which != ALL:
-        return edits_shown(ledger, word, [ledger.turn(ledger.meant(which), on)])
-    turned = ledger.turn_all(on)
-    if not turned:
-        raise UsageError(
-            f"all edits are {word} already" if ledger.entries else "no edit is applied", "edits shows them"
-        )
-    return edits_shown(ledger, word, turned)
-
-
-def edits_shown(ledger: Ledger, done: str = "", named: Sequence[Edit] = (), notes: tuple[str, ...] = ()) -> EditsShown:
-    rows = tuple(
-        EditRow(
-            number=number,
-            name=entry.edit.name,
-            verb=entry.edit.verb,
-            about=f"{entry.edit.about}{entry.edit.turned}",
-            on=entry.on,
-            norm=entry.norm,
-        )
-        for number, entry in enumerate(ledger.entries, 1)
-    )
-    undone = tuple(entry.edit.name for entry in reversed(ledger.undone))
-    return EditsShown(rows=rows, done=done, named=tuple(edit.name for edit in named), undone=undone, notes=notes)
-
-
-def in_states(
-    session: Session,
-    verb_name: str,
-    selection: str,
-    states: Sequence[tuple[str, State]],
-    max_tokens: int | None,
-    *,
-    pushes: bool = False,
-) -> Steps[Compared]:
-    """The session's prompt answered in several states of the weights, each with its name; the first is the baseline."""
-    from sessions.comparisons.weight_states import beside
-
-    encoded, target = session.encoded(), target_of(session)
-    arms, logits = yield from beside(
-        session.opened(),
-        encoded,
-        [Condition(name, session.in_force) for name, _ in states],
-        [state for _, state in states],
-        decoded(session, max_tokens=max_tokens, pushes=pushes),
-        target=target,
-        cancel=session.cancel,
-    )
-    session.last_output = LastOutput(text=arms[-1].text, baseline=arms[0].text, logits=logits[-1])
-    return Compared(
-        verb=verb_name,
-        selection=selection,
-        neurons=0,
-        scope="",
-        encoded=encoded,
-        target=target,
-        arms=arms,
-        shifts=shifts(*arms) if len(arms) == 2 else (),
-        notes=doubts(session),
-    )
 
 
 @verb("inspect", family=FAMILY, example=("inspect 1", "inspect meow --rows 5"))

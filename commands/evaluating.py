@@ -10,18 +10,17 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import msgspec
-
 from commands.corpus import CorpusWord
 from commands.fields import MaxTokens
 from commands.names import FileName
-from commands.prompting import decoded
 from commands.request import Arg, Flag, Opt, Request
 from commands.verb import verb
 from commands.words import ListWord, TextWord, Whole
 from sessions.errors import Cancelled, UsageError
 from sessions.events import Steps
-from sessions.files.disk import check_target, read_file, write_file
+from sessions.files.disk import check_target, read_file
+from sessions.procedures.evaluating import readings_of, write_texts
+from sessions.procedures.generating import decoded
 from sessions.results import Evaluated
 from sessions.session import Session
 
@@ -130,12 +129,12 @@ class Evaluate(Request, frozen=True):
             scores, replies = yield from run(session.opened(), plan, arms, done.extend, cancel=session.cancel)
         except Cancelled as cancelled:
             if self.keep is not None and done:
-                _write(path, done, self.force)
+                write_texts(path, done, self.force)
                 cancelled.hint = f"{len(done):,} texts that were finished are in {path}"
             raise
-        _write(path, [reply for row in zip(*replies, strict=True) for reply in row], self.force)
+        write_texts(path, [reply for row in zip(*replies, strict=True) for reply in row], self.force)
         result = self._result(session, plan, scores, replies, path, notes)
-        session.last_output = replace(session.last_output, scores=_readings(result))
+        session.last_output = replace(session.last_output, scores=readings_of(result))
         return result
 
     def _target(self, session: Session) -> Path:
@@ -201,16 +200,3 @@ class Evaluate(Request, frozen=True):
             kept=str(path),
             notes=(*notes, *doubtful),
         )
-
-
-def _readings(result: Evaluated) -> dict[str, float]:
-    """The numbers that `expect` knows."""
-    first, last = result.scores[0], result.scores[-1]
-    found = {"accuracy": last.accuracy, "baseline": first.accuracy}
-    if result.pairs:
-        found |= {"difference": result.pairs[-1].difference, "p": result.pairs[-1].p}
-    return found if last.ratio is None else found | {"perplexity": last.ratio}
-
-
-def _write(path: Path, replies: Sequence[TaskReply], force: bool) -> None:
-    write_file(path, b"".join(msgspec.json.encode(reply) + b"\n" for reply in replies), force=force)

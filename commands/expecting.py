@@ -17,13 +17,13 @@ from unicodedata import normalize
 from msgspec import Struct
 
 from commands.control import FAMILY
-from commands.prompting import first_token
 from commands.request import Arg, Request
 from commands.verb import verb
 from commands.words import Statement, Word
 from sessions import expressions
 from sessions.circuits.circuit import Circuit
 from sessions.errors import ExpectationFailed, UsageError
+from sessions.procedures.generating import first_token
 from sessions.results import Expected
 from sessions.results.path import names_in, names_of, part_at, steps_of
 from sessions.session import Session

@@ -15,6 +15,7 @@ from sessions.checksums import Sum
 from sessions.errors import ArtifactError, ExpectationFailed
 from sessions.events import Steps
 from sessions.files.disk import write_file
+from sessions.procedures.fingerprints import sha256_of_weights
 from sessions.results import FilesVerified, Fingerprints
 from sessions.session import Session
 from sessions.store import Key
@@ -47,7 +48,7 @@ class Fingerprint(Request, frozen=True):
             files.append(Sum(str(key), digest))
         paths = (str(session.store.path(key.kind, key.name)) for key in keys)
         listed = [Sum(path, file.sha256) for path, file in zip(paths, files, strict=True)]
-        weights = ("", "") if self.names or session.model is None else (yield from _weights(session))
+        weights = ("", "") if self.names or session.model is None else (yield from sha256_of_weights(session))
         path = "" if self.write is None else _written(self.write, listed, self.force)
         info = None if self.names or session.model is None else session.model.info
         return Fingerprints(
@@ -59,18 +60,6 @@ class Fingerprint(Request, frozen=True):
             files=tuple((file.path, file.sha256) for file in files),
             path=path,
         )
-
-
-def _weights(session: Session) -> Steps[tuple[str, str]]:
-    """sha256 of the weights as they are, and, where edits are in them, without these."""
-    from sessions.model.fingerprint import of_bits
-
-    model, ledger = session.opened().model, session.edits()
-    now = yield from of_bits(model, session.cancel)
-    if not ledger.active:
-        return now, ""
-    with ledger.lifted():
-        return now, (yield from of_bits(model, session.cancel))
 
 
 def _written(path: Path, files: Sequence[Sum], force: bool) -> str:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from commands.capturing import FAMILY, check_layer, marked_in, text_of
+from commands.capturing import FAMILY
 from commands.choices import STATE
 from commands.fields import Thinking
 from commands.names import SavedName
-from commands.prompting import decoded
 from commands.ranges import ALL_LAYERS, LayersOrAll
 from commands.request import Arg, Excludes, Flag, Opt, Request
 from commands.verb import verb
@@ -20,6 +19,8 @@ from sessions.interventions.arms import Condition, shifts
 from sessions.model.info import Encoded
 from sessions.model.target import Target
 from sessions.model.units import Neuron
+from sessions.procedures.generating import decoded
+from sessions.procedures.states import check_layer, marked_in, text_of
 from sessions.results import Injected, InjectedByLayer
 from sessions.session import LastOutput, Session
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,47 +12,33 @@ from commands.choices import HELD_AT
 from commands.fields import MaxTokens
 from commands.limits import Limits
 from commands.names import TextsOrMeans
-from commands.prompting import decoded
 from commands.request import Arg, Flag, Flags, Needs, Opt, Request
 from commands.verb import verb
 from commands.words import Gain, NumberWord, SelectionWord, Word
-from sessions.circuits.doubts import doubts_of
 from sessions.errors import UsageError
 from sessions.events import Steps
-from sessions.interventions.arms import Condition, remarks, shifts
 from sessions.interventions.intervention import (
     Intervention,
-    beside_live,
     refuse_overlaps,
-    sites_of,
     without_suppressed,
 )
 from sessions.model.units import Neuron
-from sessions.references import corpus, kept_means
+from sessions.procedures.intervening import (
+    UNTOUCHED,
+    ActivationChange,
+    ablation_reference,
+    compared_with_baseline,
+    in_force,
+    places_of_another_prompt,
+)
 from sessions.results import Compared, WorkingSet
-from sessions.session import LastOutput, Session
+from sessions.session import Session
 from sessions.store import Key
 
 if TYPE_CHECKING:
     from sessions.circuits.attribution import Reference
-    from sessions.model.target import Target
 
 FAMILY = "Interventions"
-
-BASELINE = "baseline"
-#: What an arm of `arms` is called that has nothing done to it, not even what is live.
-UNTOUCHED = "untouched"
-
-
-@dataclass(frozen=True)
-class ActivationChange:
-    """What a line asks for: the name of its arm, what is done, to what, and remarks."""
-
-    name: str
-    treatment: Intervention
-    selection: str
-    scope: str
-    notes: tuple[str, ...] = ()
 
 
 class InterventionVerb(Request, frozen=True, kw_only=True):
@@ -80,7 +65,7 @@ class InterventionVerb(Request, frozen=True, kw_only=True):
         if self.live and session.prompt is None:
             session.live = (*session.live, change.treatment)
             return in_force(session, notes=(*change.notes, "there is no prompt to show it on"))
-        shown = yield from _compared(session, self.verb_name, [change], self.max_tokens)
+        shown = yield from compared_with_baseline(session, self.verb_name, [change], self.max_tokens)
         if self.live:
             session.live = (*session.live, change.treatment)
             shown = structs.replace(shown, notes=(*shown.notes, "it stays in force in every text until release"))
@@ -123,7 +108,7 @@ class Ablate(InterventionVerb, frozen=True, kw_only=True):
     def held_at(self, session: Session) -> Steps[tuple[Reference | None, list[str]]]:
         if self.held == "zero":
             return None, []
-        return (yield from _reference(session, self.held, self.over, self.force))
+        return (yield from ablation_reference(session, self.held, self.over, self.force))
 
 
 @verb("amplify", family=FAMILY, example=("amplify top10 3", "amplify all 2 --answer"))
@@ -193,7 +178,7 @@ class Arms(Request, frozen=True):
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:
             raise UsageError(f"the arm '{twice}' is there twice", "give each arm once")
-        return (yield from _compared(session, "arms", changes, self.max_tokens))
+        return (yield from compared_with_baseline(session, "arms", changes, self.max_tokens))
 
 
 def _arm(session: Session, line: str) -> Steps[ActivationChange]:
@@ -234,7 +219,7 @@ def changed(session: Session, asked: InterventionVerb) -> Steps[ActivationChange
     name, multiplier, constant = asked.arm()
     neurons = selection.spread(at)
     constants: tuple[float, ...] = ()
-    notes = _places_of_another_prompt(session) if at == "circuit" and encoded is not None else []
+    notes = places_of_another_prompt(session) if at == "circuit" and encoded is not None else []
     reference, more = yield from asked.held_at(session)
     notes += more
     if reference is not None:
@@ -248,93 +233,3 @@ def changed(session: Session, asked: InterventionVerb) -> Steps[ActivationChange
         notes += more
     scope = str(where) if not where.everywhere else at
     return ActivationChange(name, treatment, selection.text, scope, tuple(notes))
-
-
-def _places_of_another_prompt(session: Session) -> list[str]:
-    """A remark where the circuit was found on other tokens than those of the prompt at hand."""
-    circuit, ids = session.circuit, session.encoded().ids
-    if circuit is None or not circuit.ids or circuit.ids[: len(ids)] == ids:
-        return []
-    return [f"neurons are changed at their positions in another prompt, {circuit.prompt.text!r}"]
-
-
-def _reference(session: Session, held: str, over: Path | Key | None, force: bool) -> Steps[tuple[Reference, list[str]]]:
-    """Means, or one state of the neurons, and a remark on where they are from."""
-    from sessions.circuits.attribution import Reference
-    from sessions.circuits.recording import means
-    from sessions.comparisons.ablation_values import drawn
-
-    if isinstance(over, Key):
-        if held != "mean":
-            raise UsageError(f"--resample takes a position of a text, and {over} are means", "name a file of prompts")
-        kept, notes = kept_means(session, over.name, force=force)
-        return Reference(kept), notes
-    texts, which = corpus(session, over)
-    if held == "mean":
-        found = yield from means(session.opened(), texts, session.home, session.cancel, under=session.state_key())
-        return Reference(found), [f"held at means over {which}"]
-    place = drawn(session.opened(), texts, session.settings.rng, session.cancel)
-    return place.values, [f"held at what they were at position {place.position} of text {place.text + 1} of {which}"]
-
-
-# ---- arms
-
-
-def _compared(
-    session: Session, verb: str, changes: Sequence[ActivationChange], max_tokens: int | None
-) -> Steps[Compared]:
-    """The baseline, which is the session as it stands, beside every change."""
-    from sessions.comparisons.diverging import divergences
-    from sessions.interventions.answering import compare
-
-    opened, encoded, target = session.opened(), session.encoded(), target_of(session)
-    conditions, notes = [Condition(BASELINE, session.in_force)], [*doubts(session)]
-    for change in changes:
-        treatments, more = beside_live(change.treatment, session.in_force) if change.name != UNTOUCHED else ((), ())
-        conditions.append(Condition(change.name, treatments, change.treatment.multiplier))
-        notes += [*change.notes, *more]
-    pushes = any(treatment.pushes for condition in conditions for treatment in condition.treatments)
-    decoding = decoded(session, max_tokens=max_tokens, pushes=pushes)
-    found, logits = yield from compare(opened, encoded, conditions, decoding, target=target, cancel=session.cancel)
-    kl = yield from divergences(opened, encoded, conditions, found[0].ids, cancel=session.cancel)
-    found = tuple(structs.replace(arm, kl=each) for arm, each in zip(found, kl, strict=True))
-    session.last_output = LastOutput(text=found[-1].text, baseline=found[0].text, logits=logits[-1])
-    return Compared(
-        verb=verb,
-        selection=changes[0].selection if verb != "arms" else f"{len(changes)} beside the baseline",
-        neurons=len(sites_of(change.treatment for change in changes)),
-        scope=changes[0].scope if verb != "arms" else "",
-        encoded=encoded,
-        target=target,
-        arms=found,
-        shifts=shifts(found[0], found[1]) if len(found) == 2 else (),
-        notes=(*dict.fromkeys(notes), *remarks(found)),
-    )
-
-
-def in_force(
-    session: Session, added: int = 0, released: int = 0, ended: int = 0, notes: tuple[str, ...] = ()
-) -> WorkingSet:
-    """What is in force now, and what a line changed of it."""
-    return WorkingSet(
-        suppressed=session.suppressed,
-        live=tuple((treatment.said, len(treatment.neurons)) for treatment in session.live),
-        added=added,
-        released=released,
-        ended=ended,
-        notes=notes,
-    )
-
-
-def target_of(session: Session) -> Target | None:
-    """The circuit's target, where it is about the prompt in use and its tokens are known."""
-    circuit = session.circuit
-    return None if circuit is None or circuit.prompt != session.prompt else circuit.known_target
-
-
-def doubts(session: Session) -> tuple[str, ...]:
-    """Remarks on a circuit that was found elsewhere, or on another state of the model."""
-    if session.circuit is None:
-        return ()
-    edits = () if session.ledger is None else tuple(edit.name for edit in session.ledger.active)
-    return tuple(doubts_of(session.circuit, session.prompt, tuple(map(str, session.suppressed)), edits))

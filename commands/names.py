@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from commands.line import is_text
 from sessions.errors import ArtifactError, UsageError
+from sessions.procedures.comparing import CURRENT
 from sessions.references import means_named
 from sessions.store import KINDS, Key, checked_name
 from sessions.training.findings import series_of
@@ -23,10 +24,6 @@ EMBEDDED = {
     "smollm2": "SmolLM2-135M-Instruct, 30 layers, chat",
     "gemma3-270m": "Gemma 3 270M, 18 layers, base model",
 }
-
-
-#: The word for the session's own circuit, where saved things are named.
-CURRENT = "current"
 
 
 class Name(Word):

@@ -7,8 +7,7 @@ grammar must be there before they are.
 from __future__ import annotations
 
 import os
-from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from msgspec import structs
 
@@ -21,8 +20,9 @@ from commands.words import SEEDS, Length, Prose, Real, RowsWord, TextWord, Token
 from sessions.events import Steps
 from sessions.interventions.arms import Condition, unopened
 from sessions.loaded_adapters import put_on_from
-from sessions.model.info import ModelInfo, Opening, Prompt, TokenChance, same_model
-from sessions.model.info import Token as TokenOfModel
+from sessions.model.info import ModelInfo, Opening, Prompt, same_model
+from sessions.procedures.generating import decoded, distribution_of, first_token, next_logits_of
+from sessions.procedures.states import NO_SWITCH
 from sessions.results import Distribution, Generated, ModelOpened, PromptSet, Tokens
 from sessions.session import LastOutput, Session
 
@@ -127,10 +127,6 @@ def hashes(words: tuple[str, ...]) -> tuple[str, ...]:
     """A remark on words of a text that could be meant as a comment."""
     found = next((word for word in words if word.startswith("#") and " " not in word), None)
     return () if found is None else (f"'{found}' is part of the text: a comment has a space after its #",)
-
-
-#: What is said where --thinking is given and the template takes no such switch.
-NO_SWITCH = "the template has no thinking switch; --thinking does nothing here"
 
 
 @verb("prompt", family=FAMILY, example=("prompt What is the capital of Texas?", "prompt The capital of Texas is --raw"))
@@ -264,50 +260,6 @@ def _generated(session: Session, how: Generation) -> Steps[Generated]:
     return Generated(encoded=encoded, arm=arm, notes=tuple(unopened(arm)))
 
 
-def decoded(
-    session: Session,
-    *,
-    stops: tuple[str, ...] = (),
-    pushes: bool = False,
-    length: int | None = None,
-    **overrides: Any,
-) -> Decoding:
-    """How to generate after a prompt of `length` tokens, the session's unless given: the settings, with what the line
-    says instead.
-
-    The stutter guard is on of itself where a constant is added to a neuron: by what is live, or by what the line is
-    about to do, as `pushes` says.
-    """
-    from sessions.model.generation import Decoding, ending_ids
-    from sessions.model.tokens import ids_behind
-    from sessions.settings import changed
-
-    settings = session.settings
-    pushes = pushes or any(treatment.pushes for treatment in session.in_force)
-    for name, value in overrides.items():
-        if value is not None:
-            settings = changed(settings, name, str(value).lower())
-    opened, context = session.opened(), session.opened().anatomy.context
-    for stop in stops:
-        ids_behind(opened.tokenizer, stop)  # refused where the model can never say it
-    # The last token is not read again, so one more fits than there are positions left.
-    length = len(session.encoded().ids) if length is None else length
-    room = settings.max_tokens if context is None else context - length + 1
-    return Decoding(
-        max_tokens=min(settings.max_tokens, room),
-        sample=settings.sample,
-        temperature=settings.temperature,
-        top_p=settings.top_p,
-        top_k=settings.top_k,
-        rng=settings.rng,
-        stops=stops,
-        ends=ending_ids(opened.model, opened.tokenizer),
-        guard=settings.guard == "on" or (settings.guard == "auto" and pushes),
-        repetition_penalty=settings.repetition_penalty,
-        no_repeat_ngram=settings.no_repeat_ngram,
-    )
-
-
 @verb("top", family=FAMILY, example=("top 10", "top"))
 class ShowTop(Request, frozen=True):
     """Show the likeliest next tokens after the prompt and seed."""
@@ -317,8 +269,8 @@ class ShowTop(Request, frozen=True):
     def run(self, session: Session) -> Distribution:
         from sessions.model.distribution import likeliest
 
-        logits = _next(session)
-        return _distribution(session, likeliest(logits, self.count))
+        logits = next_logits_of(session)
+        return distribution_of(session, likeliest(logits, self.count))
 
 
 @verb("prob", family=FAMILY, example=('prob " Austin"', 'prob " Austin" " Dallas"'))
@@ -332,37 +284,6 @@ class Prob(Request, frozen=True):
 
     def run(self, session: Session) -> Distribution:
         found = [first_token(session, text, "shown") for text in self.texts]
-        _next(session)
-        shown = _distribution(session, [token.id for token, _ in found])
+        next_logits_of(session)
+        shown = distribution_of(session, [token.id for token, _ in found])
         return structs.replace(shown, notes=tuple(note for _, notes in found for note in notes))
-
-
-def first_token(session: Session, text: str, which: str) -> tuple[TokenOfModel, tuple[str, ...]]:
-    """The first token of a text after the prompt, and remarks, if there are more, that `which` is the first."""
-    from sessions.model.tokens import continuation
-
-    found = continuation(session.opened().tokenizer, session.encoded(), text)
-    first, count = found.tokens[0], len(found.tokens)
-    more = (f"{text!r} is {count} tokens; {which} is the first, {first.text!r}",) if count > 1 else ()
-    return first, (*found.notes, *more)
-
-
-def _next(session: Session):  # type: ignore[no-untyped-def]
-    """Logits of the next token, `[vocab]`, with what is live in force; kept as what `expect` speaks of."""
-    from sessions.interventions.answering import running_rows
-    from sessions.model.distribution import next_logits
-
-    opened, encoded = session.opened(), session.encoded()
-    with running_rows(opened, [(encoded, Condition("", session.in_force))]):
-        logits = next_logits(opened, encoded.ids, session.cancel)
-    session.last_output = replace(session.last_output, logits=logits)
-    return logits
-
-
-def _distribution(session: Session, ids: list[int] | tuple[int, ...]) -> Distribution:
-    from sessions.model.distribution import chances
-
-    logits = session.last_output.logits
-    assert logits is not None
-    found: tuple[TokenChance, ...] = chances(session.opened().tokenizer, logits, ids)
-    return Distribution(encoded=session.encoded(), chances=found)

@@ -7,25 +7,22 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from commands.circuits import range_of
 from commands.fields import Marker, NeuronRows
-from commands.limits import closing
 from commands.names import FileName, SavedName
-from commands.prompting import decoded
 from commands.ranges import LayersOrAll
 from commands.request import Flag, Opt, Request
 from commands.verb import verb
 from commands.words import Real, Word
-from sessions.atlas.findings import QuietRow
 from sessions.errors import UsageError
-from sessions.events import Progress, Steps
+from sessions.events import Steps
 from sessions.model.units import Neuron
+from sessions.procedures.circuits import range_of
+from sessions.procedures.quiet import over_replies_to, quiet_rows
 from sessions.results import QuietShown
 from sessions.session import Session
-from sessions.texts.prompt_sources import prompts_of
 
 if TYPE_CHECKING:
-    from sessions.atlas.quiet import Levels, QuietNeuron
+    from sessions.atlas.quiet import Levels
 
 FAMILY = "Hidden states"
 
@@ -131,7 +128,7 @@ class Quiet(Request, frozen=True):
         silent: Levels | None = None
         if self.regions:
             self.refuse(("name",), "does not apply: --regions looks at the model's own texts, not at an atlas", _HELP)
-            over, (active, silent) = yield from _over_replies(session, self.regions, self.prompts, self.marker)
+            over, (active, silent) = yield from over_replies_to(session, self.regions, self.prompts, self.marker)
         else:
             self.refuse(("prompts", "ratio", "marker"), "needs --regions, for example --regions thought,answer", _HELP)
             found, notes = session.saved.read_atlas(self.name or "", force=self.force)
@@ -148,7 +145,7 @@ class Quiet(Request, frozen=True):
             over=over,
             regions=tuple(self.regions or ()),
             positions=(active.positions,) if silent is None else (active.positions, silent.positions),
-            rows=_rows(session, fitting[: self.rows or session.settings.rows]),
+            rows=quiet_rows(session, fitting[: self.rows or session.settings.rows]),
             total=len(fitting),
             neurons=sum(len(each) for layer, each in active.largest.items() if chosen is None or layer in chosen),
             notes=(
@@ -156,44 +153,3 @@ class Quiet(Request, frozen=True):
                 *(["an expert's neurons count as 0 where no token was sent to it"] if opened.info.experts else []),
             ),
         )
-
-
-def _over_replies(
-    session: Session, regions: tuple[str, str], prompts: Path | None, marker: str | None
-) -> Steps[tuple[str, tuple[Levels, Levels]]]:
-    """What the model writes after the prompts, or after the session's, and the levels in two regions of it."""
-    from sessions.atlas.quiet import over_replies
-
-    yield Progress("writing replies")
-    opened = session.opened()
-    if prompts is None:
-        asked, over = [session.encoded()], "the prompt's reply"
-    else:
-        asked = [session.read(each.to_read()) for each in prompts_of(str(prompts))]
-        over = f"the replies to {len(asked):,} prompts"
-    needed = "thought" in regions
-    ends = marker or (closing(session) if needed else "")
-    decoding = decoded(session, length=max(len(each.ids) for each in asked))
-    found = yield from over_replies(opened, asked, regions, decoding, ends, cancel=session.cancel)  # type: ignore[arg-type]
-    return over, (found[0], found[1])
-
-
-def _rows(session: Session, found: list[QuietNeuron]) -> tuple[QuietRow, ...]:
-    from sessions.directions.lens import pushed
-
-    opened = session.opened()
-    neurons = [Neuron(each.layer, each.index) for each in found]
-    pushes = pushed(opened.anatomy, opened.tokenizer, neurons)
-    return tuple(
-        QuietRow(
-            neuron=neuron,
-            largest=each.largest,
-            mean=each.mean,
-            silent=each.silent,
-            silent_mean=each.silent_mean,
-            ratio=each.ratio,
-            up=up,
-            down=down,
-        )
-        for neuron, each, (up, down) in zip(neurons, found, pushes, strict=True)
-    )

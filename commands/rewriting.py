@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 
 from msgspec import structs
 
-from commands.edits import FAMILY, check_new
+from commands.edits import FAMILY
 from commands.names import FileName, Name, Prompts
-from commands.prompting import decoded
 from commands.request import Arg, Excludes, Flag, Needs, Opt, Options, Request
 from commands.verb import verb
 from commands.words import ObservedWord, Real, TokenWord, Word
 from sessions.errors import UsageError
 from sessions.events import Steps
 from sessions.model.info import Token as TokenOfModel
-from sessions.model.units import Neuron
+from sessions.procedures.edits import check_new
+from sessions.procedures.generating import decoded
+from sessions.procedures.rewriting import one_token, rewritable, sacrificed_neuron
 from sessions.results import Rewritten
 from sessions.rewriting.rules import Rule, read_rule
 from sessions.session import Session
@@ -174,17 +175,17 @@ class RewriteNeuron(Request, frozen=True, kw_only=True):
         from sessions.rewriting.rewriting import Wanted, check_brake, rewrite
 
         opened, pushing, notes = session.opened(), self.pushing, []
-        chosen = None if self.neuron is None else _one(session, self.neuron)
+        chosen = None if self.neuron is None else rewritable(session, self.neuron)
         check_new(session, self.name or "", self.force)
-        token, examples = _one_token(session, self.push), self.firing.read(session)
+        token, examples = one_token(session, self.push), self.firing.read(session)
         if chosen is None:
-            chosen, remark = yield from _sacrificed(session)
+            chosen, remark = yield from sacrificed_neuron(session)
             notes.append(remark)
         wanted = Wanted(
             alphas=pushing.alphas or (() if pushing.alpha is None else (pushing.alpha,)),
             scale_gate=pushing.scale_gate,
             scale_up=pushing.scale_up,
-            brake=None if pushing.brake is None else _one(session, pushing.brake),
+            brake=None if pushing.brake is None else rewritable(session, pushing.brake),
             beta=pushing.beta,
         )
         check_brake(chosen, wanted)
@@ -232,46 +233,3 @@ class RewriteNeuron(Request, frozen=True, kw_only=True):
             path=str(session.store.path("edit", saved.name)),
             notes=(*notes, *remarks(made, examples), *beside(session.opened(), session.edits(), saved)),
         )
-
-
-def _sacrificed(session: Session) -> Steps[tuple[Neuron, str]]:
-    """A quiet neuron that nothing else is done with, and a remark on it."""
-    from sessions.rewriting.sacrificing import rewritten_in, sacrificed
-
-    latest = session.saved.latest_atlas()
-    atlas = session.saved.read_atlas(latest)[0] if latest else None
-    busy = {neuron.site for neuron in session.suppressed}
-    busy |= {site for entry in session.edits().entries for site in rewritten_in(entry.edit)}
-    return (yield from sacrificed(session.opened(), atlas, busy, cancel=session.cancel))
-
-
-def _one(session: Session, text: str) -> Neuron:
-    neurons = session.select(text).neurons
-    if len(neurons) != 1 or neurons[0].position is not None:
-        said = (
-            f"is {len(neurons):,} neurons" if len(neurons) != 1 else "has a position, and an edit of weights has none"
-        )
-        raise UsageError(f"'{text}' {said}", "name one neuron: L12/N34")
-    neuron = Neuron(*neurons[0].site)
-    session.opened().anatomy.check(*neuron.site)
-    if neuron.site in {each.site for each in session.suppressed}:
-        raise UsageError(f"{neuron} is suppressed, so that it stays at 0", f"release {neuron}")
-    return neuron
-
-
-def _one_token(session: Session, text: str) -> TokenOfModel:
-    """The token that a text is; refused where it is several, since a neuron pushes one direction."""
-    from sessions.model.tokens import ids_behind, token_text
-
-    tokenizer = session.opened().tokenizer
-    ids = ids_behind(tokenizer, text)
-    if not ids:
-        raise UsageError(f"{text!r} is not a token", 'for example: " Austin", with its leading space')
-    pieces = [token_text(tokenizer, each) for each in ids]
-    if len(pieces) > 1:
-        listed = " ".join(f'"{piece}"' for piece in pieces)
-        raise UsageError(
-            f'"{text}" is {len(pieces)} tokens, {listed}, and a neuron pushes one',
-            f'push the first, --push "{pieces[0]}", or take a text that is one token',
-        )
-    return TokenOfModel(ids[0], pieces[0])

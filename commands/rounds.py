@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING, Annotated
 from msgspec import structs
 
 from commands.choices import OneOf
-from commands.edits import in_states
 from commands.fields import MaxTokens
 from commands.names import FileName, RoundName, SeriesName
 from commands.request import Arg, Flag, Needs, Opt, Request
-from commands.training import FAMILY, shown
+from commands.training import FAMILY
 from commands.verb import verb
 from commands.words import RowsWord
 from sessions.errors import ArtifactError
 from sessions.events import Steps
 from sessions.files.disk import write_file
 from sessions.model.info import same_model
+from sessions.procedures.edits import in_states
+from sessions.procedures.training import rounds_shown as shown
 from sessions.results import Compared, RecruitRow, RecruitsShown, RoundsShown
 from sessions.session import Session
 from sessions.training.findings import Measure, Round, in_series, series_of

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 from msgspec import structs
 
-from commands.capturing import FAMILY, marked_in
+from commands.capturing import FAMILY
 from commands.choices import STATE, OneOf
 from commands.fields import MaxTokens
 from commands.names import FileName, Name, SavedName
-from commands.prompting import decoded
 from commands.request import Arg, Excludes, Flag, Needs, Opt, Options, Request
 from commands.verb import verb
 from commands.words import SEEDS, Gain, NumberWord, RowsWord, TextWord, Whole
@@ -20,6 +19,8 @@ from sessions.directions.features import ARCHITECTURES, Which
 from sessions.errors import UsageError
 from sessions.events import Steps
 from sessions.interventions.arms import Condition, shifts
+from sessions.procedures.generating import decoded
+from sessions.procedures.states import marked_in
 from sessions.results import AutoencoderOpened, Compared, StateEncoded
 from sessions.session import LastOutput, Session
 from sessions.store import Key

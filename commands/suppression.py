@@ -5,13 +5,14 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from commands.interventions import FAMILY, in_force
+from commands.interventions import FAMILY
 from commands.request import Arg, Request
 from commands.verb import verb
 from commands.words import NumberWord, SelectionWord
 from sessions.errors import UsageError
 from sessions.interventions.intervention import Intervention, refuse_overlaps
 from sessions.model.units import Neuron
+from sessions.procedures.intervening import in_force
 from sessions.results import WorkingSet
 from sessions.session import Session
 

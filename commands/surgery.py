@@ -9,11 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from msgspec import structs
 
 from commands.choices import OneOf
-from commands.circuits import range_of
-from commands.edits import FAMILY, check_new
+from commands.edits import FAMILY
 from commands.fields import MaxTokens
 from commands.names import FileName, Name, SavedName
-from commands.prompting import decoded
 from commands.ranges import Layers
 from commands.request import Arg, Excludes, Flag, Opt, Options, Request
 from commands.verb import verb
@@ -21,7 +19,10 @@ from commands.words import SEEDS, Whole, Word
 from sessions.errors import UsageError
 from sessions.events import Steps
 from sessions.files.disk import read_file, write_file
-from sessions.interventions.arms import Arm, Condition
+from sessions.interventions.arms import Arm
+from sessions.procedures.circuits import range_of
+from sessions.procedures.edits import check_new
+from sessions.procedures.generating import silent_reply
 from sessions.results import ProblemsWritten, SubspaceCut
 from sessions.session import LastOutput, Session
 from sessions.surgery.cuts import LayerCut
@@ -30,8 +31,6 @@ from sessions.surgery.problems import built_in, problems
 from sessions.texts.parallel import read_parallel, written
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from sessions.surgery.sources import SubspaceSource
 
 POOLED = OneOf("state", {"mean": "over the tokens from where the versions part", "last": "at the last token"})
@@ -178,10 +177,10 @@ class CutSubspace(Request, frozen=True, kw_only=True):
         cuts = projections(anatomy, source.subspaces, attention=self.attention, keeps=self.keep)
         changes = {(cut.layer, cut.writer): change_of(anatomy, cut) for cut in cuts}
         edit = source.edit(cuts, keeps=self.keep)
-        before = yield from _reply(session, "without", self.max_tokens)
+        before = yield from silent_reply(session, "without", self.max_tokens)
         with edit.applied(opened):  # a trial, of which nothing is left whatever happens
             apart = yield from source.apart(opened, cancel=session.cancel)
-            after = yield from _reply(session, "with", self.max_tokens)
+            after = yield from silent_reply(session, "with", self.max_tokens)
         line = structs.replace(self, max_tokens=None, force=False).line()
         saved = session.take_edit(edit, self.name or "", line, force=self.force)
         arms: tuple[Arm, ...] = ()
@@ -230,23 +229,6 @@ class CutSubspace(Request, frozen=True, kw_only=True):
             path=str(session.store.path("edit", name)),
             notes=(*notes, *beside(opened, ledger, ledger.entries[-1].edit)),
         )
-
-
-def _reply(session: Session, name: str, max_tokens: int | None) -> Steps[tuple[Arm, Tensor] | None]:
-    """What the model says to the session's prompt as its weights are now; None without a prompt."""
-    from sessions.interventions.answering import compare
-
-    if session.prompt is None:
-        return None
-    (arm,), logits = yield from compare(
-        session.opened(),
-        session.encoded(),
-        [Condition(name, session.in_force)],
-        decoded(session, max_tokens=max_tokens),
-        streamed=False,
-        cancel=session.cancel,
-    )
-    return arm, logits[0]
 
 
 @verb(

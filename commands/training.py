@@ -14,10 +14,11 @@ from commands.presets import REGION_LIST
 from commands.request import Arg, Constraint, Excludes, Flag, Needs, Opt, Options, Request
 from commands.verb import verb
 from commands.words import ListWord, ObservedWord, Real, TextWord, Whole, Word, number_in, shortest
-from sessions.errors import ArtifactError, UsageError
+from sessions.errors import UsageError
 from sessions.events import Steps
 from sessions.interventions.presets import part
 from sessions.model.units import Neuron
+from sessions.procedures.training import edits_left_out, latest_round, rounds_shown
 from sessions.results import RoundsShown, RoundTrained
 from sessions.session import Session
 from sessions.training.findings import Round, TrainingPlan, mean, together
@@ -220,7 +221,7 @@ class TrainRound(Training, frozen=True, kw_only=True):
             begins=session.saved.read_edit(begins)[0] if begins else None,
         )
         if self.add_recruits is not None:
-            latest = _latest(session, rounds)
+            latest = latest_round(session, rounds)
             suppressed = without_recruits(session.suppressed, rounds, latest, self.add_recruits)
             job = replace(job, suppressed=suppressed, after=latest.name)
         if job.plan.neurons:
@@ -232,7 +233,7 @@ class TrainRound(Training, frozen=True, kw_only=True):
             path=str(rounds.path(found.name)),
             loss=mean(found.outcome.final),
             plain_loss=mean(found.outcome.plain_final),
-            notes=(*remarks(found, job.lessons, len(session.suppressed)), *_left_out(session)),
+            notes=(*remarks(found, job.lessons, len(session.suppressed)), *edits_left_out(session)),
         )
 
     def _alone(self, session: Session) -> tuple[Neuron, ...]:
@@ -298,16 +299,8 @@ class TrainSeries(Training, frozen=True, kw_only=True):
             following = series.following(found)
             found.append((yield from _trained(session, rounds, replace(following, anew=following.anew or stale))))
         session.suppressed = series.following(found[:-1]).suppressed
-        notes = (*remarks(found[-1], job.lessons, len(session.suppressed)), *_left_out(session))
-        return shown(rounds, found, notes)
-
-
-def shown(rounds: Rounds, found: Sequence[Round], notes: tuple[str, ...] = ()) -> RoundsShown:
-    """The trajectory of rounds in their order."""
-    from sessions.training.trajectory import trajectory
-
-    pairs = [(each, rounds.share(each)) for each in found]
-    return RoundsShown(trajectory=trajectory(pairs), rounds=tuple(found), notes=notes)
+        notes = (*remarks(found[-1], job.lessons, len(session.suppressed)), *edits_left_out(session))
+        return rounds_shown(rounds, found, notes)
 
 
 def _trained(session: Session, rounds: Rounds, job: RoundRequest) -> Steps[Round]:
@@ -343,18 +336,3 @@ def _as_said_now(line: str) -> str:
     except UsageError:
         return ""
     return asked.line() if isinstance(asked, Training) else ""
-
-
-def _latest(session: Session, rounds: Rounds) -> Round:
-    known = rounds.of_model(session.opened().info.fingerprint)
-    if not known:
-        raise ArtifactError(
-            "there is no round of this model yet, and so no recruits", "train one first, without --add-recruits"
-        )
-    return known[-1]
-
-
-def _left_out(session: Session) -> tuple[str, ...]:
-    """A remark on edits, which are left out of training."""
-    active = ", ".join(edit.name for edit in session.edits().active)
-    return (f"edits that are on were left out of training: {active}",) if active else ()

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 from msgspec import structs
 
-from commands.edits import edits_shown
 from commands.request import Arg, Request
 from commands.verb import verb
 from commands.words import Whole
 from sessions.errors import UsageError
 from sessions.past import LineChange
+from sessions.procedures.edits import edits_shown
 from sessions.results import EditsShown
 from sessions.session import Session
 

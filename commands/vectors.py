@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from msgspec import structs
 
 from commands.choices import SITE
-from commands.circuits import range_of
-from commands.names import CURRENT, ArtifactName, Prompts, RoundName, SavedName
+from commands.names import ArtifactName, Prompts, RoundName, SavedName
 from commands.ranges import Layers
 from commands.request import Arg, Flag, Opt, Request
 from commands.verb import verb
 from commands.words import Whole
-from sessions.circuits.circuit import Circuit
-from sessions.errors import ArtifactError, UsageError
+from sessions.errors import UsageError
 from sessions.events import Steps
-from sessions.model.info import same_model
+from sessions.procedures.circuits import range_of
+from sessions.procedures.comparing import CURRENT, circuit_and_vector, two_circuits, two_rounds, two_vectors
+from sessions.procedures.vectors import taken_apart, vector_shown
 from sessions.results import CircuitHeldAgainst, CircuitsCompared, RoundsCompared, VectorsCompared, VectorShown
 from sessions.session import Session
 from sessions.store import Key
 from sessions.texts.prompt_sources import prompts_of
-
-if TYPE_CHECKING:
-    from sessions.directions.vector import Vector
 
 FAMILY = "Circuits"
 
@@ -90,7 +86,7 @@ class MakeVector(Request, frozen=True):
                     f"{'--raw' if self.site is None else '--site'} is for making a vector, which needs prompts",
                     f'for example: vector {self.name} "I feel wonderful" "I feel terrible"',
                 )
-            return (yield from _shown(session, self.name, self.layers, self.force))
+            return (yield from vector_shown(session, self.name, self.layers, self.force))
         return (yield from self._made(session, (self.positive, self.negative)))
 
     def _made(self, session: Session, sides: tuple[str, str]) -> Steps[VectorShown]:
@@ -110,36 +106,6 @@ class MakeVector(Request, frozen=True):
         line = structs.replace(self, site=made.site, force=False).line()
         path = session.keep(Key("vector", name), made, line, force=self.force)
         return structs.replace(result, path=str(path))
-
-
-def _shown(session: Session, name: str, layers: tuple[int, int] | None, force: bool) -> Steps[VectorShown]:
-    found, notes = session.saved.read_vector(name, force=force)
-    first, last = layers or (0, max(found.layers))
-    chosen = [layer for layer in found.layers if first <= layer <= last]
-    if not chosen:
-        raise UsageError(
-            f"vector '{name}' has no direction in the layers {first}-{last}",
-            f"it has layers {found.layers[0]} to {found.layers[-1]}",
-        )
-    return (yield from taken_apart(session, found, chosen, notes))
-
-
-def taken_apart(
-    session: Session, found: Vector, layers: Sequence[int], notes: tuple[str, ...] = ()
-) -> Steps[VectorShown]:
-    """A vector, decomposed at some of its layers."""
-    from sessions.directions.decomposing import decomposed
-
-    directions = yield from decomposed(session.opened(), found, layers, cancel=session.cancel)
-    return VectorShown(
-        name=found.name,
-        site=found.site,
-        model=found.model,
-        prompts=(found.positives, found.negatives),
-        directions=directions,
-        origin=found.origin,
-        notes=notes,
-    )
 
 
 @verb(
@@ -170,7 +136,7 @@ class CompareCircuits(Request, frozen=True):
         if rounds and self.top is not None:
             raise UsageError("--top is for circuits, and these are rounds", "leave it out")
         if len(rounds) == 2:
-            return _two_rounds(session, self.first.name, self.second.name, self.force)
+            return two_rounds(session, self.first.name, self.second.name, self.force)
         if rounds:
             raise UsageError("a round is compared with another round", f"name both: compare {rounds[0]} round:OTHER")
         vectors = [key for key in (self.first, self.second) if key.kind == "vector"]
@@ -178,87 +144,7 @@ class CompareCircuits(Request, frozen=True):
         if len(vectors) == 2:
             if self.top is not None:
                 raise UsageError("--top is for circuits, and both are vectors", "leave it out")
-            return _two_vectors(session, self.first, self.second, self.force)
+            return two_vectors(session, self.first, self.second, self.force)
         if len(circuits) == 2:
-            return _two_circuits(session, self.first, self.second, self.top, self.force)
-        return (yield from _one_of_each(session, circuits[0], vectors[0], self.top or STRONGEST, self.force))
-
-
-def _two_circuits(session: Session, first: Key, second: Key, top: int | None, force: bool) -> CircuitsCompared:
-    from sessions.circuits.comparing import compared
-
-    ours, theirs = _circuit(session, first), _circuit(session, second)
-    notes = _of_one_model(first, ours, second, theirs, force)
-    return CircuitsCompared(names=(str(first), str(second)), comparison=compared(ours, theirs, top), notes=notes)
-
-
-def _two_vectors(session: Session, first: Key, second: Key, force: bool) -> VectorsCompared:
-    from sessions.circuits.against import beside
-
-    ours, theirs = (session.saved.read_vector(key.name, force=True)[0] for key in (first, second))
-    notes = _of_one_model(first, ours, second, theirs, force)
-    names, sites = (first.name, second.name), (ours.site, theirs.site)
-    return VectorsCompared(names=names, sites=sites, layers=beside(ours, theirs), notes=notes)
-
-
-def _two_rounds(session: Session, first: str, second: str, force: bool) -> RoundsCompared:
-    from sessions.training.comparing import compared
-    from sessions.training.round import Rounds
-
-    shelf = Rounds(session.store)
-    ours, theirs = shelf.load(first), shelf.load(second)
-    alike, notes = same_model(ours.fingerprint, theirs.fingerprint), []
-    if not alike:
-        said = f"round '{first}' was trained on {ours.model} and '{second}' on {theirs.model}"
-        if not force:
-            raise ArtifactError(said, "compare them nevertheless with --force")
-        notes.append(said)
-    if ours.samples != theirs.samples:
-        notes.append("they were trained on other samples: only the means of their losses stand side by side")
-    elif ours.data != theirs.data:
-        notes.append("their samples have the same names, and other tokens or weights")
-    if bool(ours.outcome.gradient) != bool(theirs.outcome.gradient):
-        notes.append(f"round '{second if ours.outcome.gradient else first}' does not have its gradient by projection")
-    found = shelf.recruits(first)
-    measured = sum(len(row) for row in found.scores[found.usual].values()) if alike and found.scores else None
-    return RoundsCompared(names=(first, second), comparison=compared(ours, theirs, measured), notes=tuple(notes))
-
-
-def _one_of_each(session: Session, circuit: Key, vector: Key, top: int, force: bool) -> Steps[CircuitHeldAgainst]:
-    from sessions.circuits.against import held_against, overlap
-    from sessions.circuits.comparing import attribution_by_neuron
-
-    opened = session.opened()
-    ours = session.found() if circuit.kind == CURRENT else session.saved.read_circuit(circuit.name, force=force)[0]
-    theirs, notes = session.saved.read_vector(vector.name, force=force)
-    spans, ranks = yield from held_against(opened.anatomy, ours, theirs, session.cancel)
-    shared = yield from overlap(opened.anatomy, ours, theirs, top, session.cancel)
-    return CircuitHeldAgainst(
-        circuit=str(circuit),
-        size=len(attribution_by_neuron(ours)),
-        vector=vector.name,
-        site=theirs.site,
-        spans=spans,
-        ranks=ranks,
-        overlap=shared,
-        notes=notes,
-    )
-
-
-def _circuit(session: Session, key: Key) -> Circuit:
-    """A circuit, whatever model it was made on."""
-    return session.found() if key.kind == CURRENT else session.saved.read_circuit(key.name, force=True)[0]
-
-
-def _of_one_model(
-    first: Key, ours: Circuit | Vector, second: Key, theirs: Circuit | Vector, force: bool
-) -> tuple[str, ...]:
-    """A remark where two things were made on different models and are compared all the same."""
-    if ours.fingerprint == theirs.fingerprint or not (ours.fingerprint and theirs.fingerprint):
-        return ()
-    said = f"{first} was made on {ours.model} and {second} on {theirs.model}"
-    if ours.model == theirs.model:
-        said += f" with other weights ({ours.fingerprint[:12]}, {theirs.fingerprint[:12]})"
-    if force:
-        return (said,)
-    raise ArtifactError(said, "compare them nevertheless with --force")
+            return two_circuits(session, self.first, self.second, self.top, self.force)
+        return (yield from circuit_and_vector(session, circuits[0], vectors[0], self.top or STRONGEST, self.force))

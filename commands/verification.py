@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
-
-from msgspec import structs
+from typing import Annotated
 
 from commands.choices import REFERENCE
 from commands.request import Arg, Flag, Opt, Request
 from commands.verb import verb
 from commands.words import SelectionWord, TextWord, Whole
-from sessions.circuits.agreement import Agreement, agreement
-from sessions.circuits.circuit import Circuit
-from sessions.errors import UsageError
 from sessions.events import Steps
-from sessions.model.units import Neuron
+from sessions.procedures.circuits import agreed, cases_of, explained, measured, read_elsewhere
 from sessions.references import compared_with, many_against_one, named
 from sessions.results import Verified
 from sessions.session import Session
-
-if TYPE_CHECKING:
-    from sessions.circuits.attribution import Reference
-    from sessions.circuits.cases import Case
-    from sessions.model.info import Encoded
 
 FAMILY = "Circuits"
 
@@ -71,67 +59,3 @@ class Verify(Request, frozen=True):
             agreement=agreed(verified),
             notes=tuple(notes),
         )
-
-
-def explained(session: Session) -> Encoded:
-    """The prompt that the circuit was found on, as the model read it; the session's where it does not say."""
-    circuit = session.found()
-    if not circuit.ids:
-        return session.encoded()
-    return structs.replace(session.read(circuit.prompt), ids=circuit.ids, tokens=circuit.tokens)
-
-
-def read_elsewhere(session: Session, circuit: Circuit) -> list[str]:
-    """A remark where what is read is the circuit's prompt, and the session has another one or none."""
-    if not circuit.ids:
-        return []
-    if session.prompt is not None and session.encoded().ids == circuit.asked:
-        return []
-    return [f"on the circuit's own prompt, {circuit.prompt.text!r}, of {len(circuit.ids):,} tokens"]
-
-
-def cases_of(session: Session, circuit: Circuit) -> Steps[tuple[Case, ...]]:
-    """The prompts that a circuit was found on, with their targets."""
-    from sessions.circuits.cases import resolve_targets
-
-    return (yield from resolve_targets(session.opened(), circuit.prompts, cancel=session.cancel))
-
-
-def measured(
-    session: Session,
-    circuit: Circuit,
-    neurons: tuple[Neuron, ...],
-    reference: Reference | None = None,
-    batch: int | None = None,
-    cases: Sequence[Case] = (),
-) -> Steps[tuple[tuple[Neuron, ...], float]]:
-    """The neurons with their effects on the circuit's target, and the target's value; means over `cases` if there are.
-
-    A neuron that the reference says nothing of has no effect.
-
-    Raises:
-        UsageError: the circuit does not say exactly what it explains.
-    """
-    from sessions.circuits.mean_effects import mean_effects
-    from sessions.circuits.verification import verify
-
-    opened = session.opened()
-    if not cases and (not circuit.target.tokens or any(token.id < 0 for token in circuit.target.tokens)):
-        raise UsageError("the circuit does not say which tokens it explains", "discover one on this model")
-    values = [0.0 if reference is None else reference.at(opened.anatomy, neuron) for neuron in neurons]
-    known = [(neuron, value) for neuron, value in zip(neurons, values, strict=True) if not math.isnan(value)]
-    chosen, held = [neuron for neuron, _ in known], [value for _, value in known]
-    if cases:
-        steps = mean_effects(opened, cases, chosen, values=held, batch=batch, cancel=session.cancel)
-    else:
-        ids = circuit.ids or session.encoded().ids
-        steps = verify(opened, ids, chosen, circuit.target, values=held, batch=batch, cancel=session.cancel)
-    found = yield from steps
-    effects = dict(zip((neuron.place for neuron, _ in known), found.effects, strict=True))
-    return tuple(structs.replace(neuron, effect=effects.get(neuron.place)) for neuron in neurons), found.value
-
-
-def agreed(neurons: tuple[Neuron, ...]) -> Agreement | None:
-    """How attributions and effects agree, over the neurons that have both."""
-    both = [(n.attribution, n.effect) for n in neurons if n.attribution is not None and n.effect is not None]
-    return agreement([each[0] for each in both], [each[1] for each in both])

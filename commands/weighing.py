@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from commands.names import AdapterName, RoundName
@@ -12,7 +12,7 @@ from sessions.session import Session
 from sessions.training.findings import series_of
 
 if TYPE_CHECKING:
-    from sessions.comparisons.sweeping import AdapterShare, Chosen, SweepPlan
+    from sessions.comparisons.sweeping import AdapterShare, Chosen
     from sessions.edits.adapters import Adapter
 
 
@@ -84,19 +84,3 @@ def is_number(word: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def adapters_again(session: Session, plan: SweepPlan) -> dict[AdapterShare, Adapter]:
-    """The adapters of a sweep that is gone on with."""
-    from sessions.evaluation.weighing import read_again
-
-    return read_again(session.arm_sources(), plan) if plan.weighs else {}
-
-
-def left_out(session: Session, chosen: Sequence[Chosen]) -> Iterator[str]:
-    """What is on and has no part in the sweep."""
-    names = [edit.name for edit in session.edits().active]
-    if names:
-        yield f"left out of every row, and on again now: {', '.join(names)}"
-    if session.suppressed and any(each.deep for each in chosen):
-        yield f"the {len(session.suppressed):,} suppressed neurons were not suppressed in it"
