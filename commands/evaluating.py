@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -18,21 +17,17 @@ from commands.verb import verb
 from commands.words import ListWord, TextWord, Whole
 from sessions.errors import Cancelled, UsageError
 from sessions.events import Steps
-from sessions.files.disk import check_target, read_file
-from sessions.procedures.evaluating import readings_of, write_texts
-from sessions.procedures.generating import decoded
+from sessions.files.disk import check_target
+from sessions.procedures.evaluating import evaluated, evaluation_plan, readings_of, write_texts
 from sessions.results import Evaluated
 from sessions.session import Session
 
 if TYPE_CHECKING:
-    from sessions.evaluation.running import EvaluationPlan
-    from sessions.evaluation.scores import Score, TaskReply
+    from sessions.evaluation.scores import TaskReply
 
 FAMILY = "Edits"
 #: Where texts are kept that no file is named for.
 FOLDER = "evaluations"
-#: What stands for no unrelated text.
-NONE = "none"
 
 
 class ArmNames(ListWord):
@@ -123,7 +118,17 @@ class Evaluate(Request, frozen=True):
         path = self._target(session)
         sources = session.arm_sources()
         arms = arms_of(sources, self.arms or usual(sources))
-        plan, notes = self._plan(session, pushes=any(arm.pushes for arm in arms))
+        plan, notes = evaluation_plan(
+            session,
+            pushes=any(arm.pushes for arm in arms),
+            file=self.file,
+            limit=self.limit,
+            max_tokens=self.max_tokens,
+            raw=self.raw,
+            stops=self.stop,
+            unrelated_text=self.unrelated,
+            batch=self.batch,
+        )
         done: list[TaskReply] = []
         try:
             scores, replies = yield from run(session.opened(), plan, arms, done.extend, cancel=session.cancel)
@@ -133,7 +138,7 @@ class Evaluate(Request, frozen=True):
                 cancelled.hint = f"{len(done):,} texts that were finished are in {path}"
             raise
         write_texts(path, [reply for row in zip(*replies, strict=True) for reply in row], self.force)
-        result = self._result(session, plan, scores, replies, path, notes)
+        result = evaluated(session, plan, scores, replies, path, notes, file=self.file)
         session.last_output = replace(session.last_output, scores=readings_of(result))
         return result
 
@@ -151,52 +156,3 @@ class Evaluate(Request, frozen=True):
         if os.path.realpath(self.keep) == os.path.realpath(self.file):
             raise UsageError(f"'{self.keep}' is the file of tasks", "keep the texts in another file")
         return self.keep
-
-    def _plan(self, session: Session, *, pushes: bool) -> tuple[EvaluationPlan, list[str]]:
-        """What is answered, and remarks on it; `pushes` says that an arm may be stuck on a token."""
-        from sessions.comparisons.sweeping import ROWS
-        from sessions.evaluation.running import EvaluationPlan, read
-        from sessions.evaluation.tasks import read_tasks
-        from sessions.evaluation.unrelated import unrelated
-        from sessions.texts.corpus import Corpus
-
-        opened, notes = session.opened(), []
-        all_tasks = read_tasks(read_file(self.file, "a file of tasks, one a line"), str(self.file))
-        tasks = all_tasks[: self.limit]
-        if len(tasks) < len(all_tasks):
-            notes.append(f"the first {len(tasks):,} of {len(all_tasks):,} tasks")
-        tokens = self.max_tokens or session.settings.max_tokens
-        encoded = read(opened, tasks, str(self.file), tokens, raw=self.raw)
-        longest = max(len(each.ids) for each in encoded)
-        decoding = decoded(session, stops=self.stop, pushes=pushes, length=longest, max_tokens=self.max_tokens)
-        if decoding.sample:
-            notes.append(f"replies are sampled, with the random numbers of {decoding.rng}")
-        if decoding.guard:
-            notes.append("the stutter guard is on in every arm")
-        documents = () if self.unrelated == NONE else unrelated(opened, Corpus(self.unrelated or ""))
-        return EvaluationPlan(tasks, tuple(encoded), decoding, documents, session.in_force, self.batch or ROWS), notes
-
-    def _result(
-        self,
-        session: Session,
-        plan: EvaluationPlan,
-        scores: Sequence[Score],
-        replies: Sequence[Sequence[TaskReply]],
-        path: Path,
-        notes: Sequence[str],
-    ) -> Evaluated:
-        from sessions.evaluation.scores import against_first, by_language, doubts
-        from sessions.evaluation.unrelated import predicted
-
-        doubtful = doubts(scores, replies, edited=bool(session.edits().active), suppressed=bool(session.suppressed))
-        return Evaluated(
-            path=str(self.file),
-            tasks=len(plan.tasks),
-            max_tokens=plan.decoding.max_tokens,
-            unrelated=predicted(plan.documents),
-            scores=tuple(scores),
-            pairs=against_first(scores, replies, [task.label for task in plan.tasks]),
-            languages=by_language(replies),
-            kept=str(path),
-            notes=(*notes, *doubtful),
-        )

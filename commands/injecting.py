@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from commands.capturing import FAMILY
 from commands.choices import STATE
@@ -13,25 +12,14 @@ from commands.ranges import ALL_LAYERS, LayersOrAll
 from commands.request import Arg, Excludes, Flag, Opt, Request
 from commands.verb import verb
 from commands.words import Length, ListWord, NumberWord, ObservedWord, TextWord, TokenWord, Whole
-from sessions.errors import ArtifactError, UsageError
+from sessions.errors import UsageError
 from sessions.events import Steps
-from sessions.interventions.arms import Condition, shifts
-from sessions.model.info import Encoded
-from sessions.model.target import Target
-from sessions.model.units import Neuron
-from sessions.procedures.generating import decoded
-from sessions.procedures.states import check_layer, marked_in, text_of
+from sessions.interventions.arms import Condition
+from sessions.procedures.injecting import ARMS, injected_beside, injected_by_layer, observed_neurons, target_in
+from sessions.procedures.states import marked_in, text_of
 from sessions.results import Injected, InjectedByLayer
-from sessions.session import LastOutput, Session
+from sessions.session import Session
 
-if TYPE_CHECKING:
-    from sessions.interventions.answering import ConditionedPrompt
-    from sessions.patching.transplanting import Transplant
-
-#: Neurons that are observed at most.
-_MOST = 50
-#: The text as it is, and the arms beside it.
-_ARMS = ("baseline", "injected", "random")
 _MAP = 'for example: inject texas --into "x is" --at x --layers all'
 
 
@@ -115,128 +103,39 @@ class InjectStates(Request, frozen=True, kw_only=True):
             Transplant.of(opened.anatomy, vector, place, layer=layer, site=self.site, scale=self.scale, adds=self.add)
             for vector, place in zip(vectors, places, strict=True)
         ]
-        aim, observe = self._aim(session, encoded, notes), self._observed(session)
-        asked = (encoded, Condition(_ARMS[0], session.in_force))
+        aim, observe = (
+            target_in(session, encoded, notes, text=self.target),
+            observed_neurons(session, observe=self.observe),
+        )
+        asked = (encoded, Condition(ARMS[0], session.in_force))
         if layers is not None:
-            return (yield from self._by_layer(session, asked, transplants[0], layers, observe, aim, notes))
-        return (yield from self._beside(session, asked, transplants, observe, aim, notes))
-
-    def _aim(self, session: Session, encoded: Encoded, notes: list[str]) -> Target | None:
-        """The token whose probability is shown; what should be said of it is put to the notes."""
-        if self.target is None:
-            return None
-        from sessions.model.tokens import continuation
-
-        found = continuation(session.opened().tokenizer, encoded, self.target)
-        notes += found.notes
-        if len(found.tokens) > 1:
-            notes.append(f"{self.target!r} is {len(found.tokens)} tokens; the first is meant, {found.tokens[0].text!r}")
-        return Target(tokens=found.tokens[:1], value=0.0)
-
-    def _observed(self, session: Session) -> tuple[Neuron, ...]:
-        if self.observe is None:
-            return ()
-        neurons = tuple({neuron.site: neuron for neuron in session.select(self.observe).neurons}.values())
-        if len(neurons) > _MOST:
-            raise UsageError(
-                f"'{self.observe}' is {len(neurons):,} neurons; {_MOST} are observed at most", "for example: top10"
+            return (
+                yield from injected_by_layer(
+                    session,
+                    asked,
+                    transplants[0],
+                    layers,
+                    observe,
+                    aim,
+                    notes,
+                    adds=self.add,
+                    scale=self.scale,
+                    per_layer_inputs=self.per_layer_inputs,
+                )
             )
-        for neuron in neurons:
-            session.opened().anatomy.check(*neuron.site)
-        return neurons
-
-    def _beside(
-        self,
-        session: Session,
-        asked: ConditionedPrompt,
-        transplants: Sequence[Transplant],
-        observe: tuple[Neuron, ...],
-        aim: Target | None,
-        notes: list[str],
-    ) -> Steps[Injected]:
-        """The text as it is, with the vectors, and with random ones."""
-        from sessions.interventions.answering import compare
-        from sessions.patching.injecting import injected
-        from sessions.patching.transplanting import remarks, transplanted
-
-        opened, (encoded, condition), inputs = session.opened(), asked, self.per_layer_inputs
-        plan = yield from transplanted(
-            opened,
-            asked,
-            transplants,
-            observe=observe,
-            inputs=inputs,
-            rng=session.settings.rng,
-            cancel=session.cancel,
-        )
-        conditions = [Condition(name, condition.treatments) for name in _ARMS]
-        decoding = decoded(session, max_tokens=self.max_tokens, length=len(encoded.ids))
-        with injected(opened.anatomy, plan.rows):
-            arms, logits = yield from compare(opened, encoded, conditions, decoding, target=aim, cancel=session.cancel)
-        session.last_output = LastOutput(text=arms[1].text, baseline=arms[0].text, logits=logits[1])
-        return Injected(
-            encoded=encoded,
-            adds=self.add,
-            scale=self.scale,
-            inputs=inputs,
-            placed=plan.placed,
-            observed=plan.observed,
-            target=aim,
-            arms=arms,
-            shifts=shifts(arms[0], arms[1]),
-            notes=(*notes, *remarks(opened.anatomy, transplants, observe, session.state_key())),
-        )
-
-    def _by_layer(
-        self,
-        session: Session,
-        asked: ConditionedPrompt,
-        transplant: Transplant,
-        layers: range,
-        observe: tuple[Neuron, ...],
-        aim: Target | None,
-        notes: list[str],
-    ) -> Steps[InjectedByLayer]:
-        """From every layer of the source into every layer of the text."""
-        from sessions.patching.layer_sweep import swept
-        from sessions.patching.transplanting import other_streams
-
-        opened, origin, vector = session.opened(), transplant.vector.origin, transplant.vector
-        if origin is None or vector.fingerprint != opened.info.fingerprint:
-            raise ArtifactError(
-                f"vector '{vector.name}' has no text of this model, which a map reads at every layer",
-                "capture one: capture NAME --prompt TEXT --at WORD --layer N",
+        return (
+            yield from injected_beside(
+                session,
+                asked,
+                transplants,
+                observe,
+                aim,
+                notes,
+                per_layer_inputs=self.per_layer_inputs,
+                max_tokens=self.max_tokens,
+                adds=self.add,
+                scale=self.scale,
             )
-        if len(observe) > 1 or (observe and aim is not None):
-            raise UsageError("a map shows one thing", "observe one neuron, or name a --target")
-        for layer in layers:
-            check_layer(session, layer, transplant.site)
-        layer_map = yield from swept(
-            opened,
-            asked,
-            transplant.position,
-            origin,
-            layers,
-            transplant.site,
-            observe=observe[0] if observe else None,
-            target=None if aim is None else aim.tokens[0].id,
-            adds=self.add,
-            scale=self.scale,
-            inputs=self.per_layer_inputs,
-            rng=session.settings.rng,
-            cancel=session.cancel,
-        )
-        return InjectedByLayer(
-            encoded=asked[0],
-            adds=self.add,
-            scale=self.scale,
-            inputs=self.per_layer_inputs,
-            place=transplant.mapped(asked[0].tokens[transplant.position], layer_map.reaches_below),
-            measure="activation" if observe else "kl" if aim is None else "probability",
-            observed=observe[0] if observe else None,
-            target=aim,
-            map=layer_map,
-            notes=(*notes, *other_streams(opened.anatomy, [transplant.site])),
         )
 
 

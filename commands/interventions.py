@@ -64,7 +64,9 @@ class InterventionVerb(Request, frozen=True, kw_only=True):
             refuse_overlaps([*session.live, change.treatment])
         if self.live and session.prompt is None:
             session.live = (*session.live, change.treatment)
-            return in_force(session, notes=(*change.notes, "there is no prompt to show it on"))
+            return in_force(
+                session, notes=(*change.notes, "there is no prompt to show it on: set one, or say something")
+            )
         shown = yield from compared_with_baseline(session, self.verb_name, [change], self.max_tokens)
         if self.live:
             session.live = (*session.live, change.treatment)

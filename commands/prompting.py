@@ -20,14 +20,14 @@ from commands.words import SEEDS, Length, Prose, Real, RowsWord, TextWord, Token
 from sessions.events import Steps
 from sessions.interventions.arms import Condition, unopened
 from sessions.loaded_adapters import put_on_from
-from sessions.model.info import ModelInfo, Opening, Prompt, same_model
+from sessions.model.info import Opening, Prompt
 from sessions.procedures.generating import decoded, distribution_of, first_token, next_logits_of
+from sessions.procedures.opening import dropped_circuit, generation_rules
 from sessions.procedures.states import NO_SWITCH
 from sessions.results import Distribution, Generated, ModelOpened, PromptSet, Tokens
 from sessions.session import LastOutput, Session
 
 if TYPE_CHECKING:
-    from sessions.circuits.circuit import Circuit
     from sessions.model.generation import Decoding
 
 FAMILY = "Setting up"
@@ -85,7 +85,7 @@ class UseModel(Request, frozen=True):
 
     def run(self, session: Session) -> Steps[ModelOpened]:
         if self.name is None:
-            return ModelOpened(info=session.opened().info, notes=_rules(session.opened().info))
+            return ModelOpened(info=session.opened().info, notes=generation_rules(session.opened().info))
         opening = Opening(
             name=self.name,
             dtype=self.dtype,
@@ -101,26 +101,14 @@ class UseModel(Request, frozen=True):
         opened = yield from session.open(opening)
         notes = [] if opened.info.has_template else ["it has no chat template: prompts are read raw"]
         notes += [f"{ability} is not available: {reason}" for ability, reason in opened.info.refusals]
-        notes += _rules(opened.info)
+        notes += generation_rules(opened.info)
         if earlier is not None and session.circuit is None:
-            notes.append(_let_go(earlier, opened.info))
+            notes.append(dropped_circuit(earlier, opened.info))
         if force and not session.suppressed and not session.live:
             notes.append("suppression and live interventions belonged to the previous model, and are released")
         if opened.beside is not None:
             notes += yield from put_on_from(session, opened.beside)
         return ModelOpened(info=opened.info, notes=tuple(notes))
-
-
-def _let_go(circuit: Circuit, info: ModelInfo) -> str:
-    """Why a circuit does not stay with the model that was opened."""
-    if same_model(circuit.fingerprint, info.fingerprint):
-        return "the circuit has a neuron or a token that this model lacks, and is dropped"
-    return f"the circuit was made on {circuit.model or 'an unnamed model'} and is dropped"
-
-
-def _rules(info: ModelInfo) -> tuple[str, ...]:
-    rules = info.generation_rules
-    return (f"other programs apply its generation_config when they generate: {'; '.join(rules)}",) if rules else ()
 
 
 def hashes(words: tuple[str, ...]) -> tuple[str, ...]:

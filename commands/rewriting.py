@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,10 +14,9 @@ from commands.verb import verb
 from commands.words import ObservedWord, Real, TokenWord, Word
 from sessions.errors import UsageError
 from sessions.events import Steps
-from sessions.model.info import Token as TokenOfModel
 from sessions.procedures.edits import check_new
 from sessions.procedures.generating import decoded
-from sessions.procedures.rewriting import one_token, rewritable, sacrificed_neuron
+from sessions.procedures.rewriting import applied_rewrite, one_token, rewritable, sacrificed_neuron
 from sessions.results import Rewritten
 from sessions.rewriting.rules import Rule, read_rule
 from sessions.session import Session
@@ -27,7 +25,6 @@ from sessions.texts.sample_files import samples_at
 
 if TYPE_CHECKING:
     from sessions.rewriting.examples import Examples
-    from sessions.rewriting.rewriting import Rewriting
 
 #: Tokens of a reply to a held-out prompt.
 REPLY = 48
@@ -192,44 +189,6 @@ class RewriteNeuron(Request, frozen=True, kw_only=True):
         longest = max(len(each.asked.ids) for each in examples.all)
         decoding = decoded(session, pushes=True, max_tokens=min(REPLY, session.settings.max_tokens), length=longest)
         made = yield from rewrite(opened, chosen, token, examples, wanted, decoding, cancel=session.cancel)
-        return self._taken(session, made, token, examples, notes)
-
-    def _taken(
-        self, session: Session, made: Rewriting, token: TokenOfModel, examples: Examples, notes: Sequence[str]
-    ) -> Rewritten:
-        """The edit, applied and saved, and what is said of it."""
-        from sessions.edits.commuting import beside
-        from sessions.rewriting.examples import counts
-        from sessions.rewriting.rewriting import described, remarks
-
-        neuron, alpha = made.made.neuron, made.rows[made.chosen].alpha
-        pushing = structs.replace(self.pushing, alpha=alpha, alphas=None)
-        line = structs.replace(self, neuron=str(neuron), pushing=pushing, force=False).line()
-        saved = session.take_edit(described(made, token, examples), self.name or "", line, force=self.force)
-        return Rewritten(
-            name=saved.name,
-            neuron=neuron,
-            token=token,
-            rule=examples.rule,
-            examples=examples.source,
-            learnt=counts(examples.learnt),
-            held=counts(examples.held),
-            apart=examples.apart,
-            rows=made.rows,
-            chosen=made.chosen,
-            before=made.before,
-            scale_gate=made.made.scale_gate,
-            scale_up=made.made.scale_up,
-            bias=made.made.bias,
-            separation=made.separation,
-            firing=made.firing,
-            norm=made.norm,
-            normed=session.opened().anatomy.layers[neuron.layer].write_norm is not None,
-            brake=made.brake,
-            replies=made.replies,
-            repetition=made.repetition,
-            held_back=made.held_back,
-            collapsed=made.collapsed,
-            path=str(session.store.path("edit", saved.name)),
-            notes=(*notes, *remarks(made, examples), *beside(session.opened(), session.edits(), saved)),
-        )
+        pushing = structs.replace(pushing, alpha=made.rows[made.chosen].alpha, alphas=None)
+        line = structs.replace(self, neuron=str(made.made.neuron), pushing=pushing, force=False).line()
+        return applied_rewrite(session, made, token, examples, notes, name=self.name or "", line=line, force=self.force)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from msgspec import structs
 
@@ -19,14 +18,11 @@ from sessions.errors import ArtifactError
 from sessions.events import Steps
 from sessions.files.disk import write_file
 from sessions.model.info import same_model
-from sessions.procedures.edits import in_states
+from sessions.procedures.training import answered_by_rounds, known_rounds
 from sessions.procedures.training import rounds_shown as shown
 from sessions.results import Compared, RecruitRow, RecruitsShown, RoundsShown
 from sessions.session import Session
-from sessions.training.findings import Measure, Round, in_series, series_of
-
-if TYPE_CHECKING:
-    from sessions.training.round import Rounds
+from sessions.training.findings import Measure, in_series, series_of
 
 MEASURE = OneOf(
     "measure",
@@ -81,10 +77,10 @@ class ShowRounds(Request, frozen=True):
         from sessions.training.round import Rounds
 
         shelf = Rounds(session.store)
-        known = _known(session, shelf)
+        known = known_rounds(session, shelf)
         found, others = in_series(known, self.names or (series_of(known[-1].name),))
         if self.answer:
-            return (yield from _answered(session, found, self.max_tokens))
+            return (yield from answered_by_rounds(session, found, self.max_tokens))
         notes = (f"other rounds: {', '.join(others)}",) if others and not self.names else ()
         result = shown(shelf, found, notes)
         if self.chart is None:
@@ -96,25 +92,6 @@ class ShowRounds(Request, frozen=True):
         picture = drawn(result.trajectory, self.chart.suffix)
         path = write_file(self.chart.absolute(), picture, force=self.force, what=f"'{self.chart}'")
         return structs.replace(result, chart=str(path))
-
-
-def _known(session: Session, shelf: Rounds) -> list[Round]:
-    """The rounds of the open model, the latest last."""
-    known = shelf.of_model(session.opened().info.fingerprint)
-    if not known:
-        raise ArtifactError("there is no round of this model", "train one: train-round FILE.jsonl")
-    return known
-
-
-def _answered(session: Session, found: Sequence[Round], max_tokens: int | None) -> Steps[Compared]:
-    """The session's prompt without any round, and with the adapter of each."""
-    from sessions.evaluation.arms import arms_of
-
-    words = ["base"]
-    for each in found:
-        words += [f"round:{each.name}", *([f"round:{each.name}+unsuppressed"] if each.suppressed else [])]
-    states = [(arm.name, arm.within) for arm in arms_of(session.arm_sources(), tuple(words))]
-    return (yield from in_states(session, "rounds", ", ".join(each.name for each in found), states, max_tokens))
 
 
 @verb("recruits", family=FAMILY, example=("recruits", "recruits crab-2 --top 10 --by activation"))
@@ -135,7 +112,7 @@ class ShowRecruits(Request, frozen=True):
         from sessions.training.round import Rounds
 
         opened, shelf = session.opened(), Rounds(session.store)
-        known = _known(session, shelf) if self.name is None else shelf.of_model(opened.info.fingerprint)
+        known = known_rounds(session, shelf) if self.name is None else shelf.of_model(opened.info.fingerprint)
         found = shelf.load(self.name or known[-1].name)
         if not same_model(found.fingerprint, opened.info.fingerprint):
             raise ArtifactError(f"round '{found.name}' was trained on {found.model}", "open that model first")

@@ -18,16 +18,13 @@ from commands.words import SEEDS, Gain, NumberWord, RowsWord, TextWord, Whole
 from sessions.directions.features import ARCHITECTURES, Which
 from sessions.errors import UsageError
 from sessions.events import Steps
-from sessions.interventions.arms import Condition, shifts
-from sessions.procedures.generating import decoded
+from sessions.procedures.autoencoders import compared_with_reconstruction, reconstruction_and_control, state_at
 from sessions.procedures.states import marked_in
 from sessions.results import AutoencoderOpened, Compared, StateEncoded
-from sessions.session import LastOutput, Session
+from sessions.session import Session
 from sessions.store import Key
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from sessions.directions.sae import Autoencoder
     from sessions.directions.vector import Vector
 
@@ -79,33 +76,6 @@ class StateAt(Options, frozen=True):
     def position(self, session: Session, notes: list[str]) -> int:
         """The position in the prompt that is meant; what should be said of it is put to the notes."""
         return marked_in(session.encoded(), "-1" if self.at is None else self.at, self.nth, notes)
-
-    def state(self, session: Session, sae: Autoencoder, position: int, force: bool, notes: list[str]) -> Vector:
-        """The state that is meant: a vector's, or that at a position of the prompt."""
-        from sessions.patching.transplanting import captured
-
-        about = sae.about
-        if self.vector is not None:
-            vector, more = session.saved.read_vector(self.vector, force=force)
-            vector.check(session.opened().anatomy)
-            notes += more
-            if vector.origin is None:
-                notes.append(f"vector '{vector.name}' is not a captured state, and autoencoders are trained on states")
-            return sae.placed(vector)
-        encoded = session.encoded()
-        if position < max(encoded.bos, encoded.prefix):
-            notes.append(
-                f"position {position} begins the text: its state is unlike others, and few autoencoders know it"
-            )
-        return captured(
-            session.opened(),
-            (encoded, Condition("source", session.in_force)),
-            position,
-            about.layer,
-            about.site,  # type: ignore[arg-type]
-            suppressed=session.state_key(),
-            cancel=session.cancel,
-        )
 
 
 _NTH = Needs(("nth",), "at", "--nth says which of several, and no word is named", "for example: --at the --nth 2")
@@ -167,7 +137,7 @@ class EncodeState(OfAutoencoder, frozen=True):
         if self.save is not None:
             session.store.check_new("vector", self.save, self.force)
         position = self.where.position(session, notes) if self.where.vector is None else None
-        state = self.where.state(session, sae, position or 0, self.force, notes)
+        state = state_at(session, sae, position or 0, self.force, notes, vector_name=self.where.vector)
         rows = self.rows or session.settings.rows
         found = encoding(session.opened(), sae, state.directions[sae.about.layer], rows, self.feature)
         saved = "" if self.save is None else self._saved(session, sae, which, state, self.save, position)
@@ -240,56 +210,20 @@ class InjectReconstruction(OfAutoencoder, frozen=True):
     def run(self, session: Session) -> Steps[Compared]:
         which = self.which(session)
         sae = yield from session.autoencoder(which)
-        compared = yield from self._compared(session, sae)
-        session.sae = which
-        return compared
-
-    def _compared(self, session: Session, sae: Autoencoder) -> Steps[Compared]:
-        """The baseline, the state that is put there, and one put there at random, side by side."""
-        from sessions.comparisons.diverging import divergences
-        from sessions.interventions.answering import compare
-        from sessions.patching.injecting import Injection, injected
-        from sessions.patching.reaching import reaches
-
-        opened, encoded, about = session.opened(), session.encoded(), sae.about
         notes = [*sae.remarks]
         position = self.where.position(session, notes)
-        x = self.where.state(session, sae, position, self.force, notes).directions[about.layer]
-        names, states = self._states(sae, x, session.settings.rng)
-        asked = (encoded, Condition("baseline", session.in_force))
-        if not reaches(opened, asked, about.layer, about.site, position, session.cancel):  # type: ignore[arg-type]
-            notes.append(
-                f"nothing after position {position} reads layer {about.layer} there, so the change has no effect"
-            )
-        rows: list[list[Injection]] = [[]]
-        rows += [[Injection(about.layer, about.site, position, each, adds=self.add)] for each in states]  # type: ignore[arg-type]
-        conditions = [Condition(name, session.in_force) for name in ("baseline", *names)]
-        decoding = decoded(session, max_tokens=self.max_tokens)
-        with injected(opened.anatomy, rows):
-            arms, logits = yield from compare(opened, encoded, conditions, decoding, cancel=session.cancel)
-        with injected(opened.anatomy, rows):
-            kl = yield from divergences(opened, encoded, conditions, arms[0].ids, cancel=session.cancel)
-        arms = tuple(structs.replace(arm, kl=each) for arm, each in zip(arms, kl, strict=True))
-        session.last_output = LastOutput(text=arms[1].text, baseline=arms[0].text, logits=logits[1])
-        return Compared(
-            verb=self.verb_name,
-            selection=names[0],
-            neurons=0,
-            scope=f"{about.site} of layer {about.layer} at position {position}, {encoded.tokens[position]!r}",
-            encoded=encoded,
-            target=None,
-            arms=arms,
-            shifts=shifts(arms[0], arms[1]),
-            notes=tuple(notes),
+        state = state_at(session, sae, position, self.force, notes, vector_name=self.where.vector)
+        made = reconstruction_and_control(
+            sae,
+            state.directions[sae.about.layer],
+            session.settings.rng,
+            feature=self.feature,
+            scale=self.scale,
+            value=self.value,
+            adds=self.add,
         )
-
-    def _states(self, sae: Autoencoder, x: Tensor, rng: int) -> tuple[tuple[str, str], tuple[Tensor, Tensor]]:
-        """What is put there and its control: what they are called, and the states."""
-        from sessions.patching.injecting import random_like
-
-        if self.feature is None:
-            made = sae.reconstructed(x)
-            return ("reconstruction", "as far off"), (made, x + random_like(made - x, rng))
-        made, activation = sae.part(x, self.feature, scale=self.scale, value=self.value)
-        name = f"{'plus ' if self.add else ''}feature {self.feature} at {activation:.4g}"
-        return (name, "random direction"), (made, random_like(made, rng))
+        compared = yield from compared_with_reconstruction(
+            session, sae, position, made, notes, adds=self.add, max_tokens=self.max_tokens, verb=self.verb_name
+        )
+        session.sae = which
+        return compared

@@ -85,7 +85,7 @@ def commands_in(data: bytes, source: str, values: Mapping[str, str], *, trust: b
         found.append(ScriptLine(number, line.strip()))
     unused = [name for name in values if name not in used and name != HERE]
     if unused:
-        asked = ", ".join(sorted(used)) or "no values"
+        asked = ", ".join(sorted(used)) or "none"
         raise UsageError(f"{source} does not use a value named '{unused[0]}'", f"its values: {asked}")
     return tuple(found)
 

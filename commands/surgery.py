@@ -23,6 +23,7 @@ from sessions.interventions.arms import Arm
 from sessions.procedures.circuits import range_of
 from sessions.procedures.edits import check_new
 from sessions.procedures.generating import silent_reply
+from sessions.procedures.surgery import subspace_cut
 from sessions.results import ProblemsWritten, SubspaceCut
 from sessions.session import LastOutput, Session
 from sessions.surgery.cuts import LayerCut
@@ -199,36 +200,7 @@ class CutSubspace(Request, frozen=True, kw_only=True):
             )
             for layer, subspace in source.subspaces.items()
         )
-        return self._result(session, source, saved.name, rows, arms)
-
-    def _result(
-        self,
-        session: Session,
-        source: SubspaceSource,
-        name: str,
-        rows: tuple[LayerCut, ...],
-        arms: tuple[Arm, ...],
-    ) -> SubspaceCut:
-        from sessions.edits.commuting import beside
-        from sessions.surgery.cutting_out import remarks, writers
-
-        opened, ledger = session.opened(), session.edits()
-        notes = [*remarks(opened.anatomy, list(source.subspaces), self.attention)]
-        if session.prompt is None:
-            notes.insert(0, "no prompt is set, so no reply is compared")
-        return SubspaceCut(
-            name=name,
-            what=source.what,
-            keeps=self.keep,
-            writers=writers(self.attention),
-            at=source.at if source.parallel is not None else "",
-            versions=() if source.parallel is None else source.parallel.versions,
-            prompts=len(source.versions),
-            layers=rows,
-            arms=arms,
-            path=str(session.store.path("edit", name)),
-            notes=(*notes, *beside(opened, ledger, ledger.entries[-1].edit)),
-        )
+        return subspace_cut(session, source, saved.name, rows, arms, keeps=self.keep, attention=self.attention)
 
 
 @verb(

@@ -131,6 +131,7 @@ def range_of(session: Session, layers: tuple[int, int] | str | None) -> range | 
 
 
 def check_positions(positions: tuple[int, int] | None, length: int) -> None:
+    """Raise `UsageError` for a position that a prompt of this length does not have."""
     for position in positions or ():
         if not -length <= position < length:
             raise UsageError(
@@ -176,6 +177,7 @@ def over_corpus(atlas: Atlas | None, neuron: Neuron) -> tuple[Peak | None, float
 
 
 def narrowed(session: Session, text: str, *, keep: bool) -> Narrowed:
+    """The circuit narrowed to a selection, or to what is outside it; it becomes the session's."""
     circuit, selection = session.found(), session.select(text, length=session.circuit_length())
     covered = selection.within(circuit.neurons)
     dropped = set(covered)

@@ -15,12 +15,12 @@ from sessions.store import Key
 if TYPE_CHECKING:
     from sessions.directions.vector import Vector
     from sessions.session import Session
-
 #: The word for the session's own circuit, where saved things are named.
 CURRENT = "current"
 
 
 def two_circuits(session: Session, first: Key, second: Key, top: int | None, force: bool) -> CircuitsCompared:
+    """Two circuits, whatever models they were made on."""
     from sessions.circuits.comparing import compared
 
     ours, theirs = circuit_named(session, first), circuit_named(session, second)
@@ -29,6 +29,7 @@ def two_circuits(session: Session, first: Key, second: Key, top: int | None, for
 
 
 def two_vectors(session: Session, first: Key, second: Key, force: bool) -> VectorsCompared:
+    """Two vectors, layer by layer."""
     from sessions.circuits.against import beside
 
     ours, theirs = (session.saved.read_vector(key.name, force=True)[0] for key in (first, second))
@@ -38,6 +39,7 @@ def two_vectors(session: Session, first: Key, second: Key, force: bool) -> Vecto
 
 
 def two_rounds(session: Session, first: str, second: str, force: bool) -> RoundsCompared:
+    """Two rounds of training, and remarks on what differs in their samples and models."""
     from sessions.training.comparing import compared
     from sessions.training.round import Rounds
 
@@ -61,6 +63,7 @@ def two_rounds(session: Session, first: str, second: str, force: bool) -> Rounds
 
 
 def circuit_and_vector(session: Session, circuit: Key, vector: Key, top: int, force: bool) -> Steps[CircuitHeldAgainst]:
+    """How much of a vector a circuit's neurons can write, and which neurons both name."""
     from sessions.circuits.against import held_against, overlap
     from sessions.circuits.comparing import attribution_by_neuron
 

@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from sessions.comparisons.weight_states import State
     from sessions.edits.edit import Edit
     from sessions.edits.ledger import Ledger
-
 #: For all edits, where one may be named.
 ALL = "all"
 
 
 def turned(ledger: Ledger, which: str, on: bool) -> EditsShown:
+    """One edit, or all of them, turned on or off."""
     word = "on" if on else "off"
     if which != ALL:
         return edits_shown(ledger, word, [ledger.turn(ledger.meant(which), on)])
@@ -35,6 +35,7 @@ def turned(ledger: Ledger, which: str, on: bool) -> EditsShown:
 
 
 def edits_shown(ledger: Ledger, done: str = "", named: Sequence[Edit] = (), notes: tuple[str, ...] = ()) -> EditsShown:
+    """The edits as they are now, with what a line did to some of them."""
     rows = tuple(
         EditRow(
             number=number,

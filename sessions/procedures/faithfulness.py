@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from sessions.circuits.cases import Case
     from sessions.circuits.faithfulness import Measured
-
 #: Where all neurons together do less than this share of the target, fractions of what they do say little.
 LITTLE = 0.1
 
@@ -127,6 +126,7 @@ def held_values(
 
 
 def rows_of(sizes: tuple[int, ...], found: Measured) -> tuple[FaithfulnessRow, ...]:
+    """What the circuit, and random neurons, keep and leave at each size."""
     rows = [
         FaithfulnessRow(size=size, kept=kept, left=left)
         for size, kept, left in zip(sizes, found.circuit.kept, found.circuit.left, strict=True)
@@ -138,6 +138,7 @@ def rows_of(sizes: tuple[int, ...], found: Measured) -> tuple[FaithfulnessRow, .
 
 
 def doubts_about(found: Measured) -> list[str]:
+    """A remark where there is little to keep."""
     if abs(found.whole - found.none) < LITTLE * abs(found.whole):
         return ["holding all neurons hardly changes the target: fractions of that change say little"]
     if found.whole <= 0:

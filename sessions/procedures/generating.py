@@ -85,6 +85,7 @@ def next_logits_of(session: Session):  # type: ignore[no-untyped-def]
 
 
 def distribution_of(session: Session, ids: list[int] | tuple[int, ...]) -> Distribution:
+    """The chances of some tokens in the last next-token distribution."""
     from sessions.model.distribution import chances
 
     logits = session.last_output.logits

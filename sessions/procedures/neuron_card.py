@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from sessions.atlas.findings import Profile
     from sessions.circuits.attribution import Attribution
     from sessions.model.info import Encoded
-
 #: Maxima on a card, of each sign.
 PEAKS = 5
 #: Edges on a card, of each direction.
@@ -66,6 +65,7 @@ def explains(circuit: Circuit | None) -> TypeGuard[Circuit]:
 
 
 def is_meant(neuron: Neuron, asked: Neuron) -> bool:
+    """Whether a neuron is the one asked for, at its position if it has one."""
     return neuron.place == asked.place if asked.position is not None else neuron.site == asked.site
 
 

@@ -38,6 +38,7 @@ def over_replies_to(
 
 
 def quiet_rows(session: Session, found: list[QuietNeuron]) -> tuple[QuietRow, ...]:
+    """Quiet neurons as rows, with the tokens that they push."""
     from sessions.directions.lens import pushed
 
     opened = session.opened()

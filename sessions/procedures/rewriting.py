@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 from sessions.errors import UsageError
 from sessions.events import Steps
 from sessions.model.info import Token as TokenOfModel
 from sessions.model.units import Neuron
+from sessions.results import Rewritten
 from sessions.session import Session
+
+if TYPE_CHECKING:
+    from sessions.rewriting.examples import Examples
+    from sessions.rewriting.rewriting import Rewriting
 
 
 def sacrificed_neuron(session: Session) -> Steps[tuple[Neuron, str]]:
@@ -21,6 +29,7 @@ def sacrificed_neuron(session: Session) -> Steps[tuple[Neuron, str]]:
 
 
 def rewritable(session: Session, text: str) -> Neuron:
+    """The one neuron that a text names, if its weights may be rewritten."""
     neurons = session.select(text).neurons
     if len(neurons) != 1 or neurons[0].position is not None:
         said = (
@@ -50,3 +59,50 @@ def one_token(session: Session, text: str) -> TokenOfModel:
             f'push the first, --push "{pieces[0]}", or take a text that is one token',
         )
     return TokenOfModel(ids[0], pieces[0])
+
+
+def applied_rewrite(
+    session: Session,
+    made: Rewriting,
+    token: TokenOfModel,
+    examples: Examples,
+    notes: Sequence[str],
+    *,
+    name: str,
+    line: str,
+    force: bool,
+) -> Rewritten:
+    """The edit, applied and saved, and what is said of it."""
+    from sessions.edits.commuting import beside
+    from sessions.rewriting.examples import counts
+    from sessions.rewriting.rewriting import described, remarks
+
+    neuron = made.made.neuron
+    saved = session.take_edit(described(made, token, examples), name, line, force=force)
+    return Rewritten(
+        name=saved.name,
+        neuron=neuron,
+        token=token,
+        rule=examples.rule,
+        examples=examples.source,
+        learnt=counts(examples.learnt),
+        held=counts(examples.held),
+        apart=examples.apart,
+        rows=made.rows,
+        chosen=made.chosen,
+        before=made.before,
+        scale_gate=made.made.scale_gate,
+        scale_up=made.made.scale_up,
+        bias=made.made.bias,
+        separation=made.separation,
+        firing=made.firing,
+        norm=made.norm,
+        normed=session.opened().anatomy.layers[neuron.layer].write_norm is not None,
+        brake=made.brake,
+        replies=made.replies,
+        repetition=made.repetition,
+        held_back=made.held_back,
+        collapsed=made.collapsed,
+        path=str(session.store.path("edit", saved.name)),
+        notes=(*notes, *remarks(made, examples), *beside(session.opened(), session.edits(), saved)),
+    )

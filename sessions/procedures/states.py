@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from sessions.atlas.atlas import By, Maximum
     from sessions.interventions.answering import ConditionedPrompt
     from sessions.model.hooks import StateSite
-
 #: What is said where --thinking is given and the template takes no such switch.
 NO_SWITCH = "the template has no thinking switch; --thinking does nothing here"
 
 
 def observed_neuron(session: Session, text: str) -> Neuron:
+    """The one neuron that a text names, in the open model."""
     neurons = session.select(text).neurons
     if len(neurons) != 1:
         raise UsageError(f"'{text}' is {len(neurons):,} neurons; one is needed", "name one: L12/N34")

@@ -36,6 +36,7 @@ class StrengthChange:
 
 
 def turn_live(session: Session, turn: StrengthChange) -> StrengthShown:
+    """Turn all live interventions."""
     if not session.live:
         raise UsageError("nothing is live, so there is nothing to turn", "make something live: amplify top10 2 --live")
     before = session.live
@@ -48,6 +49,7 @@ def turn_live(session: Session, turn: StrengthChange) -> StrengthShown:
 
 
 def turn_edit(session: Session, turn: StrengthChange, what: str, name: str | None) -> StrengthShown:
+    """Turn the α or β of a rewritten neuron."""
     number, entry = meant(session, what, name)
     edit = entry.edit
     before = edit.strength if what == ALPHA else edit.brake
@@ -85,6 +87,7 @@ def meant(session: Session, what: str, name: str | None) -> tuple[int, LedgerEnt
 
 
 def can_turn(entry: LedgerEntry, what: str) -> bool:
+    """Whether an edit has an α, or a β."""
     return entry.edit.verb == "rewrite" and ("neuron" if what == ALPHA else "brake") in entry.edit.facts
 
 

@@ -94,6 +94,7 @@ def difference_from(folder: Sweep, plan: SweepPlan, info: ModelInfo) -> str | No
 
 
 def resumed_sweep(session: Session, name: str, chart: Path | None, force: bool) -> Steps[Swept | SweptGrid]:
+    """A saved sweep, continued."""
     info = session.opened().info
     with taken(session.home, name, new=False) as folder:
         begun = folder.begun()

@@ -33,6 +33,7 @@ def closing(session: Session) -> str:
 
 
 def counted_span(span: tuple[int, int], length: int | None) -> tuple[int, int]:
+    """A span whose positions from the end count from the prompt's start."""
     if length is None:
         if min(span) < 0:
             raise UsageError("positions from the end need a prompt, and none is set", "count from 0: 0, 3-7")

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from sessions.errors import ArtifactError
-from sessions.results import RoundsShown
+from sessions.events import Steps
+from sessions.procedures.edits import in_states
+from sessions.results import Compared, RoundsShown
 from sessions.session import Session
 from sessions.training.findings import Round
 
@@ -23,6 +25,7 @@ def rounds_shown(rounds: Rounds, found: Sequence[Round], notes: tuple[str, ...] 
 
 
 def latest_round(session: Session, rounds: Rounds) -> Round:
+    """The latest round of the open model."""
     known = rounds.of_model(session.opened().info.fingerprint)
     if not known:
         raise ArtifactError(
@@ -35,3 +38,22 @@ def edits_left_out(session: Session) -> tuple[str, ...]:
     """A remark on edits, which are left out of training."""
     active = ", ".join(edit.name for edit in session.edits().active)
     return (f"edits that are on were left out of training: {active}",) if active else ()
+
+
+def known_rounds(session: Session, shelf: Rounds) -> list[Round]:
+    """The rounds of the open model, the latest last."""
+    known = shelf.of_model(session.opened().info.fingerprint)
+    if not known:
+        raise ArtifactError("there is no round of this model", "train one: train-round FILE.jsonl")
+    return known
+
+
+def answered_by_rounds(session: Session, found: Sequence[Round], max_tokens: int | None) -> Steps[Compared]:
+    """The session's prompt without any round, and with the adapter of each."""
+    from sessions.evaluation.arms import arms_of
+
+    words = ["base"]
+    for each in found:
+        words += [f"round:{each.name}", *([f"round:{each.name}+unsuppressed"] if each.suppressed else [])]
+    states = [(arm.name, arm.within) for arm in arms_of(session.arm_sources(), tuple(words))]
+    return (yield from in_states(session, "rounds", ", ".join(each.name for each in found), states, max_tokens))

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 
 def vector_shown(session: Session, name: str, layers: tuple[int, int] | None, force: bool) -> Steps[VectorShown]:
+    """A saved vector, decomposed at those of its layers that are named."""
     found, notes = session.saved.read_vector(name, force=force)
     first, last = layers or (0, max(found.layers))
     chosen = [layer for layer in found.layers if first <= layer <= last]

@@ -11,12 +11,12 @@ import pytest
 import torch
 from msgspec import structs
 
-from commands import limits
 from sessions.interventions.hooking import intervening
 from sessions.interventions.intervention import EVERYWHERE, Intervention, TokenScope
 from sessions.model.hooks import count_hooks, on_neurons
 from sessions.model.opening import adopt
 from sessions.model.units import Neuron
+from sessions.procedures import thoughts
 from sessions.session import Session
 from tests.commands.driving import failure, result, unharmed
 from tests.families import tiny, tiny_tokenizer
@@ -123,7 +123,7 @@ def test_the_marker_is_the_templates_own(empty: Session) -> None:
     result(empty, "prompt the dog")
     result(empty, "seed hello cat")
     encoded = empty.encoded()
-    marker = limits.closing(empty)
+    marker = thoughts.closing(empty)
     inside = len(encoded.ids) - encoded.reply
     answer = result(empty, "shift L1/N3 9 --answer --max-tokens 4").arms[1]
     thought = result(empty, "shift L1/N3 9 --thought --max-tokens 4").arms[1]
@@ -168,7 +168,7 @@ def test_arms_are_what_each_line_says_alone(little: Session) -> None:
         ('arms "shift L9/N9 3"', "there is no layer 9", "layers are 0 to"),
         ("shift L1/N3 nan", "'nan' is not a gain", "5 or -0.5"),
         ("shift L1/N3", "", ""),
-        ("ablate L1/N3 --over x.jsonl", "--over is for --mean and --resample", "say which"),
+        ("ablate L1/N3 --over x.jsonl", "--over is for --mean and --resample", "leave it out"),
         ("ablate L1/N3 --mean --over missing.jsonl", "missing.jsonl", ""),
         ("ablate L1/N3 --thought", "does not say how a thought ends", '--marker "</think>"'),
         ('ablate L1/N3 --marker "x"', "--marker says where a thought ends", "--thought or --answer"),
