@@ -14,11 +14,12 @@ from commands.words import Prose, Whole, Word
 from sessions.errors import Cancelled, ModelError, UsageError
 from sessions.events import Steps
 from sessions.interventions.arms import Condition, unopened
+from sessions.last_output import LastOutput
 from sessions.model.info import Conversation
 from sessions.procedures.chat import in_force_words, read_conversation, remarks_on_reply, without_text
 from sessions.procedures.states import NO_SWITCH
 from sessions.results import Forgotten, HistoryShown, Said
-from sessions.session import LastOutput, Session
+from sessions.session import Session
 
 FAMILY = "Chat"
 

@@ -19,13 +19,14 @@ from commands.verb import verb
 from commands.words import SEEDS, Length, Prose, Real, RowsWord, TextWord, TokenWord, Whole, Word
 from sessions.events import Steps
 from sessions.interventions.arms import Condition, unopened
+from sessions.last_output import LastOutput
 from sessions.loaded_adapters import put_on_from
 from sessions.model.info import Opening, Prompt
 from sessions.procedures.generating import decoded, distribution_of, first_token, next_logits_of
 from sessions.procedures.opening import dropped_circuit, generation_rules
 from sessions.procedures.states import NO_SWITCH
 from sessions.results import Distribution, Generated, ModelOpened, PromptSet, Tokens
-from sessions.session import LastOutput, Session
+from sessions.session import Session
 
 if TYPE_CHECKING:
     from sessions.model.generation import Decoding

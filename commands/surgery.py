@@ -20,12 +20,13 @@ from sessions.errors import UsageError
 from sessions.events import Steps
 from sessions.files.disk import read_file, write_file
 from sessions.interventions.arms import Arm
+from sessions.last_output import LastOutput
 from sessions.procedures.circuits import range_of
 from sessions.procedures.edits import check_new
 from sessions.procedures.generating import silent_reply
 from sessions.procedures.surgery import subspace_cut
 from sessions.results import ProblemsWritten, SubspaceCut
-from sessions.session import LastOutput, Session
+from sessions.session import Session
 from sessions.surgery.cuts import LayerCut
 from sessions.surgery.problem_texts import LANGUAGES
 from sessions.surgery.problems import built_in, problems

@@ -177,6 +177,13 @@ def sites_of(treatments: Iterable[Intervention]) -> frozenset[tuple[int, int]]:
     return frozenset(neuron.site for treatment in treatments for neuron in treatment.neurons)
 
 
+def in_force(live: Iterable[Intervention], suppressed: Iterable[Neuron]) -> tuple[Intervention, ...]:
+    """The live interventions at their strength, without the suppressed neurons, which stay at zero."""
+    sites = frozenset(neuron.site for neuron in suppressed)
+    left = (intervention.turned.without(sites) for intervention in live)
+    return tuple(intervention for intervention in left if intervention.neurons)
+
+
 def without_suppressed(
     treatment: Intervention, suppressed: Collection[tuple[int, int]]
 ) -> tuple[Intervention, list[str]]:

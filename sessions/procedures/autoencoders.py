@@ -8,9 +8,10 @@ from msgspec import structs
 
 from sessions.events import Steps
 from sessions.interventions.arms import Condition, shifts
+from sessions.last_output import LastOutput
 from sessions.procedures.generating import decoded
 from sessions.results import Compared
-from sessions.session import LastOutput, Session
+from sessions.session import Session
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from sessions.errors import UsageError
 from sessions.events import Steps
 from sessions.interventions.arms import Condition, shifts
+from sessions.last_output import LastOutput
 from sessions.procedures.circuits import doubts, target_of
 from sessions.procedures.generating import decoded
 from sessions.results import Compared, EditRow, EditsShown
-from sessions.session import LastOutput, Session
+from sessions.session import Session
 
 if TYPE_CHECKING:
     from sessions.comparisons.weight_states import State

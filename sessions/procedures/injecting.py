@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 from sessions.errors import ArtifactError, UsageError
 from sessions.events import Steps
 from sessions.interventions.arms import Condition, shifts
+from sessions.last_output import LastOutput
 from sessions.model.info import Encoded
 from sessions.model.target import Target
 from sessions.model.units import Neuron
 from sessions.procedures.generating import decoded
 from sessions.procedures.states import check_layer
 from sessions.results import Injected, InjectedByLayer
-from sessions.session import LastOutput, Session
+from sessions.session import Session
 
 if TYPE_CHECKING:
     from sessions.interventions.answering import ConditionedPrompt

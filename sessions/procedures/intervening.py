@@ -17,11 +17,12 @@ from sessions.interventions.intervention import (
     beside_live,
     sites_of,
 )
+from sessions.last_output import LastOutput
 from sessions.procedures.circuits import doubts, target_of
 from sessions.procedures.generating import decoded
 from sessions.references import corpus, kept_means
 from sessions.results import Compared, WorkingSet
-from sessions.session import LastOutput, Session
+from sessions.session import Session
 from sessions.store import Key
 
 if TYPE_CHECKING:

@@ -15,11 +15,12 @@ from sessions.comparisons.sweep_points import SweepPoint
 from sessions.errors import ArtifactError, UsageError
 from sessions.events import Steps
 from sessions.files.disk import write_file
+from sessions.last_output import LastOutput
 from sessions.model.info import same_model
 from sessions.procedures.sweep_results import drawn, remarks
 from sessions.procedures.sweep_results import result as shown
 from sessions.results import Swept, SweptGrid
-from sessions.session import LastOutput, Session
+from sessions.session import Session
 from sessions.store import check_model
 from sessions.versions import versions
 

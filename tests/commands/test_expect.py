@@ -58,7 +58,7 @@ def test_a_column_is_read_at_the_row_that_is_called_so(little: Session) -> None:
     rows = result(little, "faithfulness --sizes 5,20 --controls 0 --reference zero").rows
     result(little, f"expect faithfulness.kept@5 == {rows[0].kept!r}")
     result(little, "expect faithfulness.kept@20 >= faithfulness.kept@20")
-    assert failure(little, "expect faithfulness.kept@7 > 0").hint == "what it has: 5, 20"
+    assert failure(little, "expect faithfulness.kept@7 > 0").hint == "its parts: 5, 20"
 
 
 def test_a_result_is_compared_with_the_one_before_it(little: Session) -> None:
@@ -92,7 +92,7 @@ def test_what_is_not_known_is_no_number(little: Session) -> None:
         ("expect generate[0].text contains a", "results count from the last", "generate[-2]"),
         ("expect verify.rows[ > 1", "does not name a part", "rows[0]"),
         ("expect top.chances > 1", "neither a number nor a text", "top.chances.count"),
-        ("expect top.chances[90].text contains a", "has no item 90", "which count from 0"),
+        ("expect top.chances[90].text contains a", "has no item 90", "counted from 0"),
         ("expect top.chances[0].prob > 0", "top.chances[0] has no 'prob'", "did you mean probability?"),
         ("expect top.chances[0].probability > none.such", "unknown subject 'none.such'", ""),
         ("expect top.chances[0].__class__ > 0", "has no '__class__'", ""),

@@ -16,8 +16,9 @@ import commands
 from commands.grammar import VERBS
 from sessions.directions import sae_files
 from sessions.events import Progress, Text
+from sessions.last_output import LastOutput
 from sessions.model.opening import OpenModel, adopt
-from sessions.session import LastOutput, Session
+from sessions.session import Session
 from tests.adapters import small
 from tests.autoencoders import random_autoencoder
 from tests.commands.driving import events_of, failure, result

@@ -1,7 +1,7 @@
 """`WorkbenchApp`: the screen over a host's session.
 
-It draws first and looks for the host then. What the host says is taken to the board, and the panes that it concerns
-are shown the board; what is typed is sent to the host.
+It draws first and looks for the host then. What the host says is taken to the view, and the panes that it concerns
+are shown the view; what is typed is sent to the host.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from workbench.app import copying
 from workbench.app.bars import Remark
 from workbench.app.command_line import CommandLine
 from workbench.app.dial import Dial, is_turn
-from workbench.app.flow import EventFeed
+from workbench.app.event_feed import EventFeed
 from workbench.app.host_listener import HostListener
 from workbench.app.host_sender import HostSender
 from workbench.app.palette_items import PaletteItem
@@ -61,9 +61,9 @@ class WorkbenchApp(Shell):
     ) -> None:
         super().__init__(home, theme, mouse)
         self.host = host
-        self.flow = EventFeed(self, self.board, self._heard)
-        self.hearing = HostListener(host, home, self.flow.deliver)
-        self.sending = HostSender(lambda: self.hearing.client, self._refused)
+        self.event_feed = EventFeed(self, self.view, self._heard)
+        self.listener = HostListener(host, home, self.event_feed.deliver)
+        self.sender = HostSender(lambda: self.listener.client, self._refused)
         self.dial = Dial(lambda line: self.run_lines([line]))
         self._dialling: Timer | None = None
         self._model = model
@@ -84,60 +84,60 @@ class WorkbenchApp(Shell):
         super().begin()
         gc.freeze()
         gc.enable()
-        self.hearing.start()
+        self.listener.start()
 
     def on_unmount(self) -> None:
-        self.hearing.stop()
-        self.sending.stop()
+        self.listener.stop()
+        self.sender.stop()
 
     # What the host says
 
-    def on_flow_arrived(self) -> None:
-        self.flow.arrived()
+    def on_event_feed_arrived(self) -> None:
+        self.event_feed.arrived()
 
     def _heard(self, changed: Facet) -> None:
-        """Something was heard, and the board has it."""
-        if self.hearing.client is not None:
-            self.desk.own(self.hearing.client.author)
-        self.show_board(changed)
-        if changed & Facet.HOST and not self.board.host:
-            self.sending.attached()
-            if self.desk.said.remark.text.endswith(_LATER):
-                self.desk.say(Remark())
+        """Something was heard, and the view has it."""
+        if self.listener.client is not None:
+            self.workspace.own(self.listener.client.author)
+        self.show_view(changed)
+        if changed & Facet.HOST and not self.view.host:
+            self.sender.attached()
+            if self.workspace.message_line.remark.text.endswith(_LATER):
+                self.workspace.say(Remark())
         if self._model is not None:
             self._open_model(self._model)
 
     def _open_model(self, name: str) -> None:
         """Open the model that was asked for when the app was started; never in the place of another one, unasked."""
-        board = self.board
-        if board.host or board.running or board.waiting:
+        view = self.view
+        if view.host or view.running or view.waiting:
             return  # it may be bringing back its own
         self._model = None
         line = calling.call_line("model", name)
-        if not board.state.model:
-            self.sending.give([line])
-        elif board.state.model not in (name, Path(name).name):
+        if not view.state.model:
+            self.sender.give([line])
+        elif view.state.model not in (name, Path(name).name):
             self.line.put(line)
-            held = inline(board.state.model)
+            held = inline(view.state.model)
             self.say(f"{self.host} has {held} open", f"enter opens {inline(name)} in its place; --host NAME keeps both")
 
     # What is typed
 
     def complete(self, line: str, cursor: int) -> Sequence[Completion]:
-        client = self.hearing.client
+        client = self.listener.client
         return completing.complete(line, cursor) if client is None else client.complete(line, cursor)
 
     def run_lines(self, lines: Sequence[str]) -> None:
         """Run lines in the host, one after another; `quit` leaves."""
         for number, line in enumerate(lines):
             if _is_quit(line):
-                self.sending.give(lines[:number])
+                self.sender.give(lines[:number])
                 self.action_leave()
                 return
-        if self.board.host:
-            self.say(f"{inline(self.board.host)}; {_LATER}")
-            self.hearing.again()
-        self.sending.give(lines)
+        if self.view.host:
+            self.say(f"{inline(self.view.host)}; {_LATER}")
+            self.listener.again()
+        self.sender.give(lines)
 
     def _refused(self, lines: Sequence[str], error: WorkbenchError, given: int) -> None:
         """Called in the thread that sends."""
@@ -150,7 +150,7 @@ class WorkbenchApp(Shell):
         column = error.column if isinstance(error, UsageError) and len(lines) == 1 else None
         where = f"line {given - len(lines) + 1} of {given}: " if given > 1 else ""
         rest = "; enter sends it and the rest again, esc forgets them" if len(lines) > 1 else ""
-        self.desk.say(Remark(where + error.message, error.hint + rest, column, wrong=True))
+        self.workspace.say(Remark(where + error.message, error.hint + rest, column, wrong=True))
 
     def on_command_line_entered(self, message: CommandLine.Entered) -> None:
         self.run_lines(message.lines)
@@ -168,16 +168,16 @@ class WorkbenchApp(Shell):
 
         self.push_screen(Palette(list(offered()), self.complete), self._do)
 
-    def _do(self, thing: PaletteItem | None) -> None:
+    def _do(self, item: PaletteItem | None) -> None:
         """Do what was chosen in the palette."""
-        if thing is None:
+        if item is None:
             return
-        if thing.action:
-            self.call_later(self.run_action, thing.action)
-        elif thing.line:
-            self.run_lines([thing.line])
+        if item.action:
+            self.call_later(self.run_action, item.action)
+        elif item.line:
+            self.run_lines([item.line])
         else:
-            self.line.put(thing.typed)
+            self.line.put(item.typed)
             self.action_line()
 
     def action_turn(self, what: str, steps: int) -> None:
@@ -187,8 +187,8 @@ class WorkbenchApp(Shell):
 
     def _turn(self) -> None:
         """Send the steps that were taken, once the line of those before them has ended."""
-        lines = [*([self.board.running] if self.board.running else []), *self.board.waiting]
-        if self.board.host or not self.sending.idle or any(is_turn(each.line) for each in lines):
+        lines = [*([self.view.running] if self.view.running else []), *self.view.waiting]
+        if self.view.host or not self.sender.idle or any(is_turn(each.line) for each in lines):
             return
         if self.dial.waiting:
             self.dial.flush()
@@ -212,7 +212,7 @@ class WorkbenchApp(Shell):
 
     def _stop(self) -> bool:
         """Stop the line that runs. Returns whether one did."""
-        running, client = self.board.running, self.hearing.client
+        running, client = self.view.running, self.listener.client
         if running is None or client is None:
             return False
         self.say(f"stopping {inline(running.line)}")
@@ -221,11 +221,11 @@ class WorkbenchApp(Shell):
         return True
 
     def _look_whether_stopped(self, line: HistoryEntry) -> None:
-        if self.board.running is line:
+        if self.view.running is line:
             hint = "wait, or end the host: ctrl+p, end; its state is kept"
             self.say(f"{inline(line.line)} has not stopped yet", hint, wrong=True)
-        elif self.desk.said.remark.text.startswith("stopping"):
-            self.desk.say(Remark())
+        elif self.workspace.message_line.remark.text.startswith("stopping"):
+            self.workspace.say(Remark())
 
     def action_restart(self) -> None:
         self.say(f"ending the host {self.host}; it comes back with its state")
@@ -239,10 +239,10 @@ class WorkbenchApp(Shell):
             self.call_from_thread(self.say, error.message, error.hint, True)
         else:
             self.call_from_thread(self.say, f"the host has ended: {how}")
-        self.hearing.again()
+        self.listener.again()
 
     def action_leave(self) -> None:
-        self.exit("" if self.board.host else self.host)
+        self.exit("" if self.view.host else self.host)
 
 
 def offered() -> Iterator[PaletteItem]:

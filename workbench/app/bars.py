@@ -25,14 +25,14 @@ class StatusLine(Widget):
 
     def __init__(self) -> None:
         super().__init__()
-        self._board = SessionView()
+        self._view = SessionView()
 
-    def show(self, board: SessionView) -> None:
-        self._board = board
+    def show(self, view: SessionView) -> None:
+        self._view = view
         self.refresh()
 
     def render_line(self, y: int) -> Strip:
-        lines = strips(status(self._board, self.size.width), self.size.width) if y == 0 else []
+        lines = strips(status(self._view, self.size.width), self.size.width) if y == 0 else []
         return (lines[0] if lines else Strip([])).adjust_cell_length(self.size.width).apply_style(self.rich_style)
 
 
@@ -69,10 +69,10 @@ def _cut(rows: list[str], width: int) -> list[str]:
 class MessageLine(Widget):
     """What is said under the command line."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"said--wrong"}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"message--wrong"}
     DEFAULT_CSS = """
     MessageLine { color: $text-muted; }
-    MessageLine > .said--wrong { color: $text-error; text-style: bold; }
+    MessageLine > .message--wrong { color: $text-error; text-style: bold; }
     """
 
     def __init__(self) -> None:
@@ -92,7 +92,7 @@ class MessageLine(Widget):
 
     def render_line(self, y: int) -> Strip:
         rows = self.remark.rows(self.size.width, self.pointer)
-        style = self.get_component_rich_style("said--wrong") if self.remark.wrong else None
+        style = self.get_component_rich_style("message--wrong") if self.remark.wrong else None
         line = Strip([Segment(rows[y], style)]) if y < len(rows) else Strip([])
         return line.adjust_cell_length(self.size.width).apply_style(self.rich_style)
 

@@ -35,8 +35,8 @@ class KeyList(ScrollPane):
         self.blocks = [RichParagraph(each) for each in self._paragraphs()]
         self.settle()
 
-    def show(self, board: SessionView, changed: Facet) -> None:
-        """It shows nothing of the board."""
+    def show(self, view: SessionView, changed: Facet) -> None:
+        """It shows nothing of the view."""
 
     def chosen(self) -> str:
         return self.text()

@@ -48,15 +48,15 @@ def saved(complete: Callable[[str, int], Sequence[Completion]]) -> Iterator[Pale
         yield PaletteItem(f"run {file.name}", file.heading, line=calling.call_line("run", file.path))
 
 
-def sifted(things: Sequence[PaletteItem], query: str) -> list[PaletteItem]:
+def sifted(items: Sequence[PaletteItem], query: str) -> list[PaletteItem]:
     """What fits the query, the best first; above it the query itself where it is a line that runs."""
     query = query.strip()
     if not query:
-        return list(things)
+        return list(items)
     matcher = Matcher(query)
-    scored = [(matcher.match(thing.name), thing) for thing in things]
-    found = [thing for score, thing in sorted(scored, key=lambda pair: -pair[0]) if score > 0]
-    found += [thing for score, thing in scored if score == 0 and query.lower() in thing.about.lower()]
+    scored = [(matcher.match(item.name), item) for item in items]
+    found = [item for score, item in sorted(scored, key=lambda pair: -pair[0]) if score > 0]
+    found += [item for score, item in scored if score == 0 and query.lower() in item.about.lower()]
     return [PaletteItem(query, "run this line", line=query), *found] if _runs(query) else found
 
 
@@ -94,7 +94,7 @@ class Palette(ModalScreen[PaletteItem]):
 
     def __init__(self, actions: Sequence[PaletteItem], complete: Callable[[str, int], Sequence[Completion]]) -> None:
         super().__init__()
-        self.things: list[PaletteItem] = [*verbs(), *actions]
+        self.items: list[PaletteItem] = [*verbs(), *actions]
         self.found: list[PaletteItem] = []
         self._complete = complete
         self._entry, self._choices = LineInput(), Choices()
@@ -115,15 +115,15 @@ class Palette(ModalScreen[PaletteItem]):
         found = list(saved(self._complete))
         self.app.call_from_thread(self._add, found)
 
-    def _add(self, things: list[PaletteItem]) -> None:
-        self.things += things
+    def _add(self, items: list[PaletteItem]) -> None:
+        self.items += items
         self._sift()
 
     def on_input_changed(self) -> None:
         self._sift()
 
     def _sift(self) -> None:
-        self.found = sifted(self.things, self._entry.value)
+        self.found = sifted(self.items, self._entry.value)
         self._choices.offer([Choice(each.name, each.about) for each in self.found], 0 if self.found else -1)
 
     def action_move(self, rows: int) -> None:

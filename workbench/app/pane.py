@@ -16,10 +16,10 @@ WHEEL = 3
 
 
 class Pane(Widget, can_focus=True):
-    """A part of the screen that shows a part of the board.
+    """A part of the screen that shows a part of the view.
 
     `heading` stands in the frame that the app draws around it, after its number, and `facts`, a few words of plain
-    text, at the right end of the same line; `facets` are the parts of the board whose changes it hears of.
+    text, at the right end of the same line; `facets` are the parts of the view whose changes it hears of.
     """
 
     heading: ClassVar[str] = ""
@@ -38,8 +38,8 @@ class Pane(Widget, can_focus=True):
 
         line: str
 
-    def show(self, board: SessionView, changed: Facet) -> None:
-        """Show the board; called at most fifteen times a second, when one of `facets` changed."""
+    def show(self, view: SessionView, changed: Facet) -> None:
+        """Show the view; called at most fifteen times a second, when one of `facets` changed."""
         raise NotImplementedError
 
     def chosen(self) -> str:

@@ -54,9 +54,9 @@ class RichParagraph(Paragraph):
 class ScrollPane(Pane):
     """A pane of lines that scroll. `follows` tells that it stays at the end when it is there."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"paper--cursor"}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"scroll--cursor"}
     DEFAULT_CSS = """
-    ScrollPane > .paper--cursor { text-style: reverse; }
+    ScrollPane > .scroll--cursor { text-style: reverse; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "move(-1)", "up", id="paper.up", show=False),

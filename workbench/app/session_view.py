@@ -39,7 +39,7 @@ MOST_ENTRIES = 2000
 
 
 class Facet(Flag):
-    """The parts of a board that can change."""
+    """The parts of a view that can change."""
 
     ENTRIES = auto()
     CIRCUIT = auto()

@@ -26,7 +26,6 @@ from workbench.app.bars import Remark
 from workbench.app.bindings import by_id, pressed
 from workbench.app.choices import Choices
 from workbench.app.command_line import CommandLine
-from workbench.app.driving import ForgivingDriver
 from workbench.app.layout import CHANCES, COMPARE, JOBS, LAYERS, LINE, NEURONS, PLACES, STATE, TRANSCRIPT
 from workbench.app.pane import Pane
 from workbench.app.panes.card import NeuronCardScreen
@@ -38,6 +37,7 @@ from workbench.app.panes.neurons import NeuronsPane
 from workbench.app.panes.state import StatePane
 from workbench.app.panes.transcript import TranscriptPane
 from workbench.app.session_view import EVERYTHING, NOTHING, Facet, SessionView
+from workbench.app.terminal_driver import ForgivingDriver
 from workbench.app.themes import FILTERS, NONE, THEMES, suited
 from workbench.app.workspace import Workspace
 from workbench.history import History
@@ -112,9 +112,9 @@ class Shell(App[str]):
         self.home = Store(home).home
         self.preferences = preferences.read(self.home, by_id(self.keyed().values()))
         self.mouse = mouse and self.preferences.mouse
-        self.board = SessionView()
+        self.view = SessionView()
         self.line = CommandLine(History(self.home / "history"), self.complete)
-        self.desk = Workspace({number: kind() for number, kind in PANES.items()}, self.line)
+        self.workspace = Workspace({number: kind() for number, kind in PANES.items()}, self.line)
         self.animation_level = "none"
         self._stale = dict.fromkeys(PANES, EVERYTHING)
         for each in THEMES.values():
@@ -145,7 +145,7 @@ class Shell(App[str]):
         return Bench(id="_default")
 
     def compose(self) -> ComposeResult:
-        yield self.desk
+        yield self.workspace
 
     def on_mount(self) -> None:
         self.line.focus()
@@ -162,7 +162,7 @@ class Shell(App[str]):
         self.show_keys()
 
     def on_resize(self, event: Resize) -> None:
-        self.desk.fit(event.size)
+        self.workspace.fit(event.size)
         self._show_stale()
 
     def watch_theme(self, name: str) -> None:
@@ -172,42 +172,42 @@ class Shell(App[str]):
         own = FILTERS.get(self.theme)
         return [own] if own is not None else super().get_line_filters()[:1]
 
-    def show_board(self, changed: Facet) -> None:
+    def show_view(self, changed: Facet) -> None:
         """Show what has changed."""
         for number, kind in PANES.items():
             self._stale[number] |= changed & kind.facets
         self._show_stale()
         if changed & _STANDING:
-            self.desk.status.show(self.board)
+            self.workspace.status.show(self.view)
             self.show_keys()
         for screen in self.screen_stack[1:]:
             if changed and isinstance(screen, NeuronCardScreen):
-                screen.show(self.board, changed)
+                screen.show(self.view, changed)
 
     def _show_stale(self) -> None:
         """Show the panes that are on the screen what has changed since they were shown it last."""
         for number, stale in self._stale.items():
-            if stale and self.desk.shows(number):
+            if stale and self.workspace.shows(number):
                 self._stale[number] = NOTHING
-                self.desk.panes[number].show(self.board, stale)
+                self.workspace.panes[number].show(self.view, stale)
 
     def say(self, text: str, hint: str = "", wrong: bool = False) -> None:
         """Say something under the command line."""
-        self.desk.say(Remark(text, hint, wrong=wrong))
+        self.workspace.say(Remark(text, hint, wrong=wrong))
 
     def show_keys(self) -> None:
         """Show the keys that are of most use now."""
-        self.desk.keys.show(self._useful_keys())
+        self.workspace.keys.show(self._useful_keys())
 
     def _useful_keys(self) -> Iterator[tuple[str, str]]:
         """What stops, the keys of the pane in which one is, those of everywhere."""
         chosen = {**by_id([type(self)]), **self.preferences.keys}
-        if self.board.running is not None:
+        if self.view.running is not None:
             yield pressed(chosen["app.stop"]), "cancel"
-        if self.desk.focused != LINE:
-            if self.board.state.live or self.board.state.edits_on:
+        if self.workspace.focused != LINE:
+            if self.view.state.live or self.view.state.edits_on:
                 yield pressed(f"{chosen['app.strength_down']},{chosen['app.strength_up']}"), "strength"
-            for binding in self.desk.panes[self.desk.focused].BINDINGS:
+            for binding in self.workspace.panes[self.workspace.focused].BINDINGS:
                 if isinstance(binding, Binding) and binding.show:
                     yield pressed(chosen.get(binding.id or "", binding.key)), binding.description
         for name, about in _USEFUL.items():
@@ -219,10 +219,10 @@ class Shell(App[str]):
         self.show_keys()
 
     def on_command_line_remarked(self, message: CommandLine.Remarked) -> None:
-        self.desk.say(message.remark)
+        self.workspace.say(message.remark)
 
     def on_command_line_offered(self, message: CommandLine.Offered) -> None:
-        self.desk.offer(message.choices, message.column, message.at)
+        self.workspace.offer(message.choices, message.column, message.at)
 
     def on_choices_chosen(self, message: Choices.Chosen) -> None:
         self.line.choose(message.row)
@@ -233,7 +233,7 @@ class Shell(App[str]):
 
     def on_layers_pane_narrowed(self, message: LayersPane.Narrowed) -> None:
         self.action_pane(NEURONS)
-        self.desk.panes[NEURONS].narrow(message.filter)  # type: ignore[attr-defined]
+        self.workspace.panes[NEURONS].narrow(message.filter)  # type: ignore[attr-defined]
 
     # Where the focus is
 
@@ -249,24 +249,24 @@ class Shell(App[str]):
             self.action_pane(place)
 
     def action_pane(self, number: int) -> None:
-        self.desk.bring(number)
+        self.workspace.bring(number)
         self._show_stale()
-        self.screen.set_focus(self.desk.panes[number], scroll_visible=False)  # at once: the next key is for it
+        self.screen.set_focus(self.workspace.panes[number], scroll_visible=False)  # at once: the next key is for it
 
     def action_line(self) -> None:
         self.screen.set_focus(self.line, scroll_visible=False)
 
     def action_zoom(self) -> None:
-        self.desk.zoom()
+        self.workspace.zoom()
         self._show_stale()
 
     def action_jump(self) -> None:
-        self.desk.letter(True)
+        self.workspace.letter(True)
 
     async def on_event(self, event: Event) -> None:
         """While letters stand in the headings, the next key is one of them; keys of the app work as ever."""
-        if self.desk.lettered and isinstance(event, Key) and not event.is_forwarded:
-            self.desk.letter(False)
+        if self.workspace.lettered and isinstance(event, Key) and not event.is_forwarded:
+            self.workspace.letter(False)
             place = PLACES.get((event.character or "").lower())
             if place is not None:
                 self.go(place)
@@ -274,7 +274,7 @@ class Shell(App[str]):
                 return
         await super().on_event(event)
 
-    def on_desk_pointed(self, message: Workspace.Pointed) -> None:
+    def on_workspace_pointed(self, message: Workspace.Pointed) -> None:
         self.go(message.pane)
 
     def action_help(self) -> None:
@@ -320,7 +320,9 @@ class Shell(App[str]):
 
     def _in_sight(self) -> Pane | NeuronCardScreen:
         """What is copied from: the card that is open, the pane that has the focus, or had it last."""
-        return self.screen if isinstance(self.screen, NeuronCardScreen) else self.desk.panes[self.desk.current]
+        return (
+            self.screen if isinstance(self.screen, NeuronCardScreen) else self.workspace.panes[self.workspace.current]
+        )
 
 
 #: What there is to do only where nothing lies over the panes.

@@ -34,7 +34,7 @@ _CHOICES = 10
 
 
 class _Tiling(Layout):
-    """Children stand where the desk's plan puts them."""
+    """Children stand where the workspace's plan puts them."""
 
     name = "tiling"
 
@@ -63,15 +63,20 @@ class Workspace(Widget):
         line: the command line.
     """
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"desk--frame", "desk--heading", "desk--current", "desk--facts"}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "workspace--frame",
+        "workspace--heading",
+        "workspace--current",
+        "workspace--facts",
+    }
     DEFAULT_CSS = """
     Workspace { width: 100%; height: 100%; overflow: hidden; layers: below above; background: $background; }
     Workspace Choices { layer: above; display: none; }
     Workspace Pane { border: none; padding: 0; margin: 0; }
-    Workspace > .desk--frame { color: $border-blurred; }
-    Workspace > .desk--heading { color: $text; }
-    Workspace > .desk--current { color: $text-accent; text-style: bold; }
-    Workspace > .desk--facts { color: $text-muted; }
+    Workspace > .workspace--frame { color: $border-blurred; }
+    Workspace > .workspace--heading { color: $text; }
+    Workspace > .workspace--current { color: $text-accent; text-style: bold; }
+    Workspace > .workspace--facts { color: $text-muted; }
     """
 
     @dataclass
@@ -83,7 +88,7 @@ class Workspace(Widget):
     def __init__(self, panes: Mapping[int, Pane], line: CommandLine) -> None:
         super().__init__()
         self.panes, self.line = panes, line
-        self.status, self.said, self.keys, self.choices = StatusLine(), MessageLine(), Keys(), Choices()
+        self.status, self.message_line, self.keys, self.choices = StatusLine(), MessageLine(), Keys(), Choices()
         self.current = TRANSCRIPT
         self.zoomed = False
         self.lettered = False
@@ -100,7 +105,7 @@ class Workspace(Widget):
         yield self.status
         yield from self.panes.values()
         yield self.line
-        yield self.said
+        yield self.message_line
         yield self.keys
         yield self.choices
 
@@ -115,14 +120,14 @@ class Workspace(Widget):
         self._screen = size or self._screen
         width, height = self._screen
         alone = self.current if self.zoomed or width < GRID[0] or height < GRID[1] else None
-        plan = planned(width, height, alone, self.said.rows(width))
+        plan = planned(width, height, alone, self.message_line.rows(width))
         if plan == self.plan:
             return
         self.plan = plan
         for number, pane in self.panes.items():
             pane.display = number in plan.panes
         self.status.display = plan.status is not None
-        self.said.display = plan.message is not None
+        self.message_line.display = plan.message is not None
         self.keys.display = plan.keys is not None
         self.line.refresh(layout=True)
         self.refresh(layout=True)
@@ -136,7 +141,7 @@ class Workspace(Widget):
         places: dict[Widget, Region | None] = {
             self.status: self.plan.status,
             self.line: self.plan.line,
-            self.said: self.plan.message,
+            self.message_line: self.plan.message,
             self.keys: self.plan.keys,
         }
         return places.get(child)
@@ -175,7 +180,7 @@ class Workspace(Widget):
     def say(self, remark: Remark) -> None:
         """Say something under the command line."""
         pointer = None if remark.column is None else max(self.plan.line.x + self.line.cell(remark.column), 0)
-        self.said.say(remark, pointer)
+        self.message_line.say(remark, pointer)
         self.fit()
 
     def offer(self, choices: Sequence[Choice], column: int, at: int) -> None:
@@ -275,7 +280,7 @@ class Workspace(Widget):
         return Strip(segments).adjust_cell_length(width).apply_style(self.rich_style)
 
     def _frame(self, rule: str, headings: Sequence[_Heading]) -> list[Segment]:
-        style = self.get_component_rich_style("desk--frame", partial=True)
+        style = self.get_component_rich_style("workspace--frame", partial=True)
         segments: list[Segment] = []
         at = 0
         for heading in headings:
@@ -287,7 +292,7 @@ class Workspace(Widget):
                 Segment(rule[at : heading.left], style),
                 Segment(title, self._style(heading.pane == self.focused)),
                 Segment(rule[heading.left + cell_len(title) : end - cell_len(facts)], style),
-                Segment(facts, self.get_component_rich_style("desk--facts", partial=True)),
+                Segment(facts, self.get_component_rich_style("workspace--facts", partial=True)),
             ]
             at = end
         return [*segments, Segment(rule[at:], style)]
@@ -303,14 +308,18 @@ class Workspace(Widget):
             used += heading.width
         facts = self._facts(self.current, width - used - 1)
         gap = " " * max(width - used - cell_len(facts), 0)
-        return [*segments, Segment(gap), Segment(facts, self.get_component_rich_style("desk--facts", partial=True))]
+        return [
+            *segments,
+            Segment(gap),
+            Segment(facts, self.get_component_rich_style("workspace--facts", partial=True)),
+        ]
 
     def _facts(self, number: int, room: int) -> str:
         facts = inline(self.panes[number].facts)
         return f" {fitted(facts, room - 2)} " if facts and room > 5 else ""
 
     def _style(self, current: bool) -> Style:
-        return self.get_component_rich_style("desk--current" if current else "desk--heading", partial=True)
+        return self.get_component_rich_style("workspace--current" if current else "workspace--heading", partial=True)
 
 
 _TILING = _Tiling()

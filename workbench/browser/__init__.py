@@ -1,6 +1,6 @@
 """`workbench serve`: the app in a browser, through textual-serve.
 
-`door` says who may come in, `page` what they get, `tab` is the app behind one browser tab, `server` ties them
+`auth` says who may come in, `page` what they get, `tab` is the app behind one browser tab, `server` ties them
 together. Nothing in here needs a model: each tab is a client of the one host, as a terminal is.
 """
 

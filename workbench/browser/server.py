@@ -1,4 +1,4 @@
-"""The server: one app for each tab that comes in at the door."""
+"""The server: one app for each tab that comes in at the auth."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def serve(name: str, home: Path | None, port: int, address: str, token: str | No
     place = HostPaths(home, name)
     token = checked_token(token, address)
     with listening(address, port) as listens:
-        door = Auth(address, listens.getsockname()[1], token)
-        asyncio.run(_served(Served(place, door), listens))
+        auth = Auth(address, listens.getsockname()[1], token)
+        asyncio.run(_served(Served(place, auth), listens))
 
 
 def listening(address: str, port: int) -> socket.socket:
@@ -53,17 +53,17 @@ def listening(address: str, port: int) -> socket.socket:
 
 
 class Served:
-    """What is served: the door, the page, and the tabs that are open; `words` is the command behind each."""
+    """What is served: the auth, the page, and the tabs that are open; `words` is the command behind each."""
 
-    def __init__(self, place: HostPaths, door: Auth) -> None:
-        self.place, self.door = place, door
+    def __init__(self, place: HostPaths, auth: Auth) -> None:
+        self.place, self.auth = place, auth
         # -P: a folder called `commands` where the user happens to be is not the workbench's.
         self.words = [sys.executable, "-P", "-m", "workbench", "--host", place.name, "--home", str(place.home)]
         self._tabs: set[Tab] = set()
 
     def application(self) -> web.Application:
         """The web application."""
-        application = web.Application(middlewares=[self.door.guard()])
+        application = web.Application(middlewares=[self.auth.guard()])
         application.add_routes(
             [
                 web.get("/", self._page),
@@ -121,11 +121,11 @@ async def _served(served: Served, listens: socket.socket) -> None:
 
 
 def _say(served: Served) -> None:
-    door = served.door
-    print(f"open {door.url}")
-    if is_loopback(door.address):
+    auth = served.auth
+    print(f"open {auth.url}")
+    if is_loopback(auth.address):
         print(
-            f"from another machine: ssh -L {door.port}:127.0.0.1:{door.port} {socket.gethostname()}, and open it there"
+            f"from another machine: ssh -L {auth.port}:127.0.0.1:{auth.port} {socket.gethostname()}, and open it there"
         )
     else:
         print("anyone who has this URL runs commands as you, and nothing on its way is encrypted")

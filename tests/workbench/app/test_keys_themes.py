@@ -163,7 +163,7 @@ def test_keys_can_be_swapped(tmp_path: Path) -> None:
 
     async def steps(pilot: Pilot[str]) -> None:
         await pilot.press("ctrl+p")
-        assert app.desk.zoomed
+        assert app.workspace.zoomed
         await pilot.press("ctrl+t")
         assert isinstance(app.screen, Palette)
 
@@ -273,6 +273,6 @@ def test_a_theme_that_cannot_be_kept_holds_for_now_and_that_is_told(tmp_path: Pa
         await app.run_action("theme('light')")
         await pilot.pause()
         assert app.theme == LIGHT
-        assert app.desk.said.remark.wrong
+        assert app.workspace.message_line.remark.wrong
 
     played(app, steps)

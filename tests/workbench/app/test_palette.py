@@ -118,7 +118,7 @@ def test_an_action_of_the_app_is_done(app: Still) -> None:
         await typed(pilot, "zoom")
         await pilot.press("enter")
         await pilot.pause()
-        assert app.desk.zoomed
+        assert app.workspace.zoomed
 
     played(app, steps)
 

@@ -205,9 +205,9 @@ def test_a_token_is_made_or_hard_to_guess() -> None:
     assert len(made) == 10
     assert min(map(len, made)) >= 43
     assert checked_token(TOKEN, "0.0.0.0") == TOKEN
-    door = Auth("127.0.0.1", 8000, TOKEN)
-    assert door.opens(TOKEN)
-    assert not any(map(door.opens, ("", TOKEN[:-1], TOKEN + "x", "\ud800", "é" * 21)))
+    auth = Auth("127.0.0.1", 8000, TOKEN)
+    assert auth.opens(TOKEN)
+    assert not any(map(auth.opens, ("", TOKEN[:-1], TOKEN + "x", "\ud800", "é" * 21)))
 
 
 def test_what_is_put_into_the_page_stays_text() -> None:
@@ -361,13 +361,13 @@ sys.stdin.buffer.read(1)
 
 def test_nothing_that_an_app_writes_opens_a_page_or_sends_a_file(tmp_path: Path) -> None:
     async def visit() -> None:
-        door = Auth("127.0.0.1", unused_port(), TOKEN)
-        served = Served(HostPaths(tmp_path, "default"), door)
+        auth = Auth("127.0.0.1", unused_port(), TOKEN)
+        served = Served(HostPaths(tmp_path, "default"), auth)
         served.words = [sys.executable, "-c", ASKING]
-        base = f"http://127.0.0.1:{door.port}"
+        base = f"http://127.0.0.1:{auth.port}"
         async with (
-            TestServer(served.application(), port=door.port),
-            aiohttp.ClientSession(cookies={door.cookie: TOKEN}) as session,
+            TestServer(served.application(), port=auth.port),
+            aiohttp.ClientSession(cookies={auth.cookie: TOKEN}) as session,
             session.ws_connect(f"{base}/ws", origin=base) as socket,
         ):
             heard = []

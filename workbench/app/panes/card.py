@@ -82,10 +82,10 @@ class NeuronCardScreen(ModalScreen[None]):
         ),
     ]
 
-    def __init__(self, board: SessionView, circuit: Circuit, row: int, step: Callable[[int], int]) -> None:
+    def __init__(self, view: SessionView, circuit: Circuit, row: int, step: Callable[[int], int]) -> None:
         super().__init__()
         self.circuit, self.row = circuit, row
-        self._board = board
+        self._view = view
         self._step = step
         self._asked: set[str] = set()
         self._around: CardContext | None = None
@@ -102,12 +102,12 @@ class NeuronCardScreen(ModalScreen[None]):
         self._turn()
         self._ask()
 
-    def show(self, board: SessionView, changed: Facet) -> None:
-        """The board may know more by now; without its circuit the card is about nothing."""
-        self._board = board
-        if board.circuit is not None and is_like(board.circuit, self.circuit):
-            self.circuit = board.circuit
-        if board.circuit is not self.circuit:
+    def show(self, view: SessionView, changed: Facet) -> None:
+        """The view may know more by now; without its circuit the card is about nothing."""
+        self._view = view
+        if view.circuit is not None and is_like(view.circuit, self.circuit):
+            self.circuit = view.circuit
+        if view.circuit is not self.circuit:
             self.dismiss()
         elif self.is_mounted:
             self._draw()
@@ -153,9 +153,9 @@ class NeuronCardScreen(ModalScreen[None]):
 
     def _ask(self) -> None:
         """Ask, once, for the tokens it pushes, where they are not known and nothing would have to wait for that."""
-        idle = self._board.running is None and not self._board.waiting and not self._board.host
-        unknown = self.neuron.place not in self._board.rows and str(self.neuron) not in self._asked
-        if unknown and idle and self._board.state.model and self.is_current:
+        idle = self._view.running is None and not self._view.waiting and not self._view.host
+        unknown = self.neuron.place not in self._view.rows and str(self.neuron) not in self._asked
+        if unknown and idle and self._view.state.model and self.is_current:
             self._send(f"neurons {self.neuron} --tokens {_PUSHED}")
 
     def _send(self, line: str) -> None:
@@ -186,9 +186,9 @@ class NeuronCardScreen(ModalScreen[None]):
             yield "effect", f"{signed(effect)} ({part}), measured, alone at {self.circuit.held}"
         yield "target", aim(target)
         yield "activation", signed(neuron.activation)
-        told = self._board.cards.get(neuron.place)
+        told = self._view.cards.get(neuron.place)
         if told is None:
-            yield from self._pushed(self._board.rows.get(neuron.place))
+            yield from self._pushed(self._view.rows.get(neuron.place))
             yield from self._over_corpus(neuron)
         else:
             yield "in the prompt", "\n".join(_moments(told))
@@ -208,7 +208,7 @@ class NeuronCardScreen(ModalScreen[None]):
 
     def _over_corpus(self, neuron: Neuron) -> Iterator[tuple[str, str]]:
         """What the atlas says of it, as far as that was told."""
-        row, told = self._board.rows.get(neuron.place), self._board.cards.get(neuron.place)
+        row, told = self._view.rows.get(neuron.place), self._view.cards.get(neuron.place)
         if told is not None and told.atlas is not None:
             profile = told.atlas
             yield "over a corpus", inline(" · ".join((*corpus_facts(profile), *spread_facts(profile))))
@@ -222,7 +222,7 @@ class NeuronCardScreen(ModalScreen[None]):
         if row is not None:
             yield "pushes up", " ".join(map(quoted, row.up)) or MISSING
             yield "pushes down", " ".join(map(quoted, row.down)) or MISSING
-        elif not self._board.state.model:
+        elif not self._view.state.model:
             yield "pushes", "not known; a model has to be open for it"
         else:
             asked = str(self.neuron) in self._asked

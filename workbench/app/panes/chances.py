@@ -45,8 +45,8 @@ class ChancesPane(ScrollPane):
         self._table: Chances | Shifts | None = None
         self._number = 0
 
-    def show(self, board: SessionView, changed: Facet) -> None:
-        value = board.chances
+    def show(self, view: SessionView, changed: Facet) -> None:
+        value = view.chances
         if value is not self._value or not self.blocks:
             self._value, self._number = value, 0
             self._table = _table(value)
@@ -78,7 +78,7 @@ class ChancesPane(ScrollPane):
     def dressed(self, block: Paragraph, number: int, line: Strip) -> Strip:
         if not self.has_focus or self._table is None or number // self._table.each(self.size.width) != self._number:
             return line
-        cursor = self.get_component_rich_style("paper--cursor", partial=True)
+        cursor = self.get_component_rich_style("scroll--cursor", partial=True)
         return row(*((text, cursor if text.startswith('"') else style) for text, style, _ in line))
 
     def action_step(self, tokens: int) -> None:

@@ -63,8 +63,8 @@ class ComparePane(ScrollPane):
         self._leaving = Leaving()
         self._number = 0
 
-    def show(self, board: SessionView, changed: Facet) -> None:
-        entry = board.arms
+    def show(self, view: SessionView, changed: Facet) -> None:
+        entry = view.arms
         if entry is not self._entry:
             self._entry, self._whole, self._arms, self._leaving = entry, None, [], Leaving()
             self._number = 0
@@ -124,7 +124,7 @@ class ComparePane(ScrollPane):
 
     def dressed(self, block: Paragraph, number: int, line: Strip) -> Strip:
         if number == 0 and block is self._at_cursor() and (self.has_focus or self._curve()):
-            cursor = self.get_component_rich_style("paper--cursor", partial=True) if self.has_focus else _BOLD
+            cursor = self.get_component_rich_style("scroll--cursor", partial=True) if self.has_focus else _BOLD
             return row("▸ ", *((text, style + cursor if style and style.bold else style) for text, style, _ in line))
         if all(style != _CHANGED for _, style, _ in line):
             return line

@@ -40,15 +40,15 @@ class JobsPane(ScrollPane):
         self._job: JobRow | None = None
         self._timer: Timer | None = None
 
-    def show(self, board: SessionView, changed: Facet) -> None:
-        running = board.running
+    def show(self, view: SessionView, changed: Facet) -> None:
+        running = view.running
         if running is None:
             self._job = None
         elif self._job is None or self._job.entry is not running:
-            self._job = JobRow(running, board.busy[1] if running.ticket == board.busy[0] else time.time())
+            self._job = JobRow(running, view.busy[1] if running.ticket == view.busy[0] else time.time())
         if self._job is not None:
-            self._job.hear(board)
-        self.blocks = list(self._listed(board))
+            self._job.hear(view)
+        self.blocks = list(self._listed(view))
         self._tick(running is not None)
         self.settle()
 
@@ -58,16 +58,16 @@ class JobsPane(ScrollPane):
     def text(self) -> str:
         return "\n".join(line.text.rstrip() for block in self.blocks for line in block.lines(99))
 
-    def _listed(self, board: SessionView) -> Iterator[Paragraph]:
-        if board.host in _COMING:
-            yield RichParagraph(Text(f"{board.host} …", style="dim"))
-        elif board.host:
-            yield RichParagraph(*failure(board.host, _AGAIN))
+    def _listed(self, view: SessionView) -> Iterator[Paragraph]:
+        if view.host in _COMING:
+            yield RichParagraph(Text(f"{view.host} …", style="dim"))
+        elif view.host:
+            yield RichParagraph(*failure(view.host, _AGAIN))
         elif self._job is None:
-            yield RichParagraph(Text("idle" if not board.waiting else "waiting", style="dim"))
+            yield RichParagraph(Text("idle" if not view.waiting else "waiting", style="dim"))
         if self._job is not None:
             yield self._job
-        for entry in board.waiting:
+        for entry in view.waiting:
             yield Waiting(entry)
 
     def _tick(self, running: bool) -> None:
@@ -90,10 +90,10 @@ class JobRow(Paragraph):
         self._behind = 0
         self._pace = Pace()
 
-    def hear(self, board: SessionView) -> None:
+    def hear(self, view: SessionView) -> None:
         """How far it is."""
-        self._step = board.step or self.entry
-        self._behind = len(board.waiting)
+        self._step = view.step or self.entry
+        self._behind = len(view.waiting)
         self._progress = self._step.progress
         self._pace.hear(self._progress)
 

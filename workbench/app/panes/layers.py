@@ -95,7 +95,7 @@ class LayersPane(Pane):
         self.circuit: Circuit | None = None
         self.heat: HeatMap | None = None
         self._by_effect = False
-        self._board: SessionView | None = None
+        self._view: SessionView | None = None
         self._layer, self._position = 0, None  # type: int, int | None
         self._first = 0  # column at the left edge
         self._top = 0  # row at the top
@@ -104,13 +104,13 @@ class LayersPane(Pane):
         self._drawing: Drawing | None = None
         self._below: list[str] = []
 
-    def show(self, board: SessionView, changed: Facet) -> None:
-        self._board = board
-        if board.circuit is self.circuit:
+    def show(self, view: SessionView, changed: Facet) -> None:
+        self._view = view
+        if view.circuit is self.circuit:
             if self.circuit is None:
                 self.refresh()
             return
-        self.circuit, self._by_effect = board.circuit, False
+        self.circuit, self._by_effect = view.circuit, False
         self._sum()
 
     def _sum(self) -> None:
@@ -338,7 +338,7 @@ class LayersPane(Pane):
     def _nothing(self) -> str:
         if self.circuit is not None:
             return "adding up …" if len(self.circuit) else "the circuit is empty"
-        if self._board is not None and not self._board.state.model:
+        if self._view is not None and not self._view.state.model:
             return "no model yet: model smollm2 opens one"
         return 'no circuit yet: discover " Austin" finds the neurons that carry a token'
 

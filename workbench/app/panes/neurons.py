@@ -74,7 +74,7 @@ class NeuronsPane(TablePane):
         self.filter = ""
         self.typing = False
         self._remark = ""
-        self._board: SessionView | None = None
+        self._view: SessionView | None = None
         self._anchor = 0  # the row the user went to last: the cursor comes back to it when it is shown again
         self._rows: Mapping[Place, NeuronRow] = {}
         self._mapped = False  # whether an atlas says something of them
@@ -83,17 +83,17 @@ class NeuronsPane(TablePane):
         self._wanted = 0  # counts what was asked for, so that an answer that comes late is known as such
         self._later: list[Callable[[], None]] = []
 
-    def show(self, board: SessionView, changed: Facet) -> None:
-        self._board = board
-        known = board.circuit is not self.circuit and is_like(board.circuit, self.circuit)
+    def show(self, view: SessionView, changed: Facet) -> None:
+        self._view = view
+        known = view.circuit is not self.circuit and is_like(view.circuit, self.circuit)
         if known:  # its effects have been measured
-            self.circuit = board.circuit
+            self.circuit = view.circuit
             self.renew()
             if self.filter or self.sort != Sort():
                 self._arrange()
-        elif board.circuit is not self.circuit:
-            self.circuit, self.marks, self._order = board.circuit, set(), None
-            self._take(board.rows)
+        elif view.circuit is not self.circuit:
+            self.circuit, self.marks, self._order = view.circuit, set(), None
+            self._take(view.rows)
             self.cursor = self._top = self._anchor = 0
             self._later.clear()
             self._arranging = False
@@ -102,7 +102,7 @@ class NeuronsPane(TablePane):
             if self.filter or self.sort != Sort():
                 self._arrange()
         elif Facet.CIRCUIT in changed:
-            self._take(board.rows)
+            self._take(view.rows)
             self.rearranged()
             if Filter.read(self.filter).texts or self.sort.key in ASKED:
                 self._arrange()
@@ -190,7 +190,7 @@ class NeuronsPane(TablePane):
     def nothing(self) -> str:
         if self.circuit is not None:
             return "looking …" if self._arranging else "no neuron passes the filter: esc shows all again"
-        if self._board is not None and not self._board.state.model:
+        if self._view is not None and not self._view.state.model:
             return "no model yet: model smollm2 opens one"
         return 'no circuit yet: discover " Austin" finds the neurons that carry a token'
 
@@ -247,7 +247,7 @@ class NeuronsPane(TablePane):
     def _fetch(self) -> None:
         """Ask for what is not known of the neurons in sight: the tokens that they push, what an atlas says."""
         rows = {number: self._rows.get(self.neuron(number).place) for number in self.in_sight}
-        mapped = self._board is not None and bool(self._board.state.atlas)
+        mapped = self._view is not None and bool(self._view.state.atlas)
         unknown = [self.neuron(at) for at, row in rows.items() if row is None or (mapped and row.peak is None)]
         if unknown:
             self.post_message(self.Sent(f"neurons {listed(unknown)} --rows {len(unknown)}"))
@@ -256,9 +256,9 @@ class NeuronsPane(TablePane):
         self._when_arranged(self._open_card)
 
     def _open_card(self) -> None:
-        if self.circuit is None or self._board is None or not self.count():
+        if self.circuit is None or self._view is None or not self.count():
             return
-        self.app.push_screen(NeuronCardScreen(self._board, self.circuit, self.row(self.cursor), self._next))
+        self.app.push_screen(NeuronCardScreen(self._view, self.circuit, self.row(self.cursor), self._next))
 
     def _next(self, steps: int) -> int:
         """The neuron some rows on, for the card; the cursor goes along."""
@@ -300,7 +300,7 @@ class NeuronsPane(TablePane):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if action != "unfilter":
             return True
-        return bool(self.filter) and (self._board is None or self._board.running is None)  # else esc cancels that
+        return bool(self.filter) and (self._view is None or self._view.running is None)  # else esc cancels that
 
     def check_consume_key(self, key: str, character: str | None) -> bool:
         return self.typing and character is not None and character.isprintable()

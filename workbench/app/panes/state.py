@@ -35,8 +35,8 @@ class StatePane(ScrollPane):
         super().__init__(id=id)
         self._facts: dict[str, list[str]] = {}
 
-    def show(self, board: SessionView, changed: Facet) -> None:
-        held = {name: [each for each in said if each] for name, said in _held(board)}
+    def show(self, view: SessionView, changed: Facet) -> None:
+        held = {name: [each for each in said if each] for name, said in _held(view)}
         if held != self._facts:
             self._facts = held
             self.blocks = [HeldFact(name, said) for name, said in held.items() if said]
@@ -64,9 +64,9 @@ class HeldFact(Paragraph):
         return [Strip.join([name, first]), *(Strip.join([row(" " * _NAMES), line]) for line in rest)]
 
 
-def _held(board: SessionView) -> Iterator[tuple[str, list[str]]]:
+def _held(view: SessionView) -> Iterator[tuple[str, list[str]]]:
     """What is held, by name."""
-    state, circuit = board.state, board.circuit
+    state, circuit = view.state, view.circuit
     if state.model:
         yield "model", [inline(state.model), inline(f"{state.dtype} on {state.device}")]
     else:
@@ -91,16 +91,16 @@ def _held(board: SessionView) -> Iterator[tuple[str, list[str]]]:
     yield "sae", [inline(state.sae)]
     yield "atlas", [inline(state.atlas)]
     yield "chat", [counted(state.exchanges, "exchange") if state.exchanges else ""]
-    yield "host", [inline(board.name), inline(board.host)]
+    yield "host", [inline(view.name), inline(view.host)]
 
 
-def status(board: SessionView, width: int) -> Text:
+def status(view: SessionView, width: int) -> Text:
     """The session in one line, what matters least left out where it is too long: first of all the prompt."""
-    host = f"host {inline(board.name or JOURNAL)}"
-    parts = {**standing(board.state), "host": host}
-    if board.host:
-        parts["host"] = f"{host}: {inline(board.host)}"
-    for name in ("prompt", "circuit", "model") if board.host else ("prompt", "host", "circuit"):
+    host = f"host {inline(view.name or JOURNAL)}"
+    parts = {**standing(view.state), "host": host}
+    if view.host:
+        parts["host"] = f"{host}: {inline(view.host)}"
+    for name in ("prompt", "circuit", "model") if view.host else ("prompt", "host", "circuit"):
         spare = width - cell_len(_joined(parts))
         if spare >= 0:
             break

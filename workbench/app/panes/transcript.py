@@ -54,18 +54,18 @@ class TranscriptPane(ScrollPane):
         self._entries: dict[HistoryEntry, EntryBlock] = {}
         self._chosen: EntryBlock | None = None  # None: the last, whichever that is
 
-    def show(self, board: SessionView, changed: Facet) -> None:
+    def show(self, view: SessionView, changed: Facet) -> None:
         known = self._entries
-        self._entries = {entry: known.get(entry) or EntryBlock(entry, self.own) for entry in board.entries}
+        self._entries = {entry: known.get(entry) or EntryBlock(entry, self.own) for entry in view.entries}
         if self._chosen is not None and self._chosen.entry not in self._entries:
             self._chosen = None
         blocks: list[Paragraph] = list(self._entries.values())
-        if not blocks and not board.host:
+        if not blocks and not view.host:
             blocks = [RichParagraph(*(Text(line, style="dim") for line in _FIRST))]
-        if board.missed:
-            blocks.insert(0, _remark(f"{board.missed:,} messages before this are no longer kept"))
-        if board.host:
-            blocks.append(_remark(board.host))
+        if view.missed:
+            blocks.insert(0, _remark(f"{view.missed:,} messages before this are no longer kept"))
+        if view.host:
+            blocks.append(_remark(view.host))
         self.blocks = blocks
         self.settle()
 
@@ -85,7 +85,7 @@ class TranscriptPane(ScrollPane):
     def dressed(self, block: Paragraph, number: int, line: Strip) -> Strip:
         if number or not self.has_focus or block is not self._at_cursor():
             return line
-        cursor = self.get_component_rich_style("paper--cursor", partial=True)
+        cursor = self.get_component_rich_style("scroll--cursor", partial=True)
         return row(*((_CURSOR if text == _MARK else text, style and style + cursor) for text, style, _ in line))
 
     def action_step(self, lines: int) -> None:

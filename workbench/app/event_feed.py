@@ -1,4 +1,4 @@
-"""From the thread that hears to the board, at a pace that a screen can follow; nothing happens while all is quiet."""
+"""From the thread that hears to the view, at a pace that a screen can follow; nothing happens while all is quiet."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from workbench.app.session_view import NOTHING, Facet, SessionView
 #: Seconds between two drawings of what is heard. Fifteen in a second are the most there may be: that leaves room for a
 #: clock that ticks, a key that is pressed, and a drawing that falls into two frames.
 BETWEEN = 0.08
-#: Seconds that the board may be fed at a stretch, before keys are looked at again; and until what it has is drawn.
+#: Seconds that the view may be fed at a stretch, before keys are looked at again; and until what it has is drawn.
 _STRETCH, _AT_LAST = 0.02, 0.5
 
 
 class EventFeed:
-    """Feeds a board.
+    """Feeds a view.
 
     Args:
         app: posted `Arrived` when something was heard; it calls `arrived` then.
@@ -32,8 +32,8 @@ class EventFeed:
     class Arrived(Message):
         """Something was heard."""
 
-    def __init__(self, app: App[Any], board: SessionView, draw: Callable[[Facet], None]) -> None:
-        self._app, self._board, self._draw = app, board, draw
+    def __init__(self, app: App[Any], view: SessionView, draw: Callable[[Facet], None]) -> None:
+        self._app, self._view, self._draw = app, view, draw
         self._heard: deque[Heard] = deque()
         self._told = False
         self._changed = NOTHING
@@ -48,7 +48,7 @@ class EventFeed:
             self._app.post_message(self.Arrived())
 
     def arrived(self) -> None:
-        """Take it to the board now, or when it is time to."""
+        """Take it to the view now, or when it is time to."""
         self._told = False
         wait = self._drawn + BETWEEN - time.monotonic()
         if self._due is None:
@@ -58,11 +58,11 @@ class EventFeed:
                 self._due = self._app.set_timer(wait, self._feed)
 
     def _feed(self) -> None:
-        """Take what was heard to the board, and draw it once all of it is there."""
+        """Take what was heard to the view, and draw it once all of it is there."""
         self._due = None
         start = time.monotonic()
         while self._heard and time.monotonic() - start < _STRETCH:
-            self._changed |= self._board.feed(self._heard.popleft())
+            self._changed |= self._view.feed(self._heard.popleft())
         if self._heard:
             self._due = self._app.set_timer(0.001, self._feed)
             if time.monotonic() - self._drawn < _AT_LAST:
