@@ -15,15 +15,13 @@ from commands.ranges import Layers, LayersOrAll
 from commands.request import Arg, Flag, Opt, Request
 from commands.verb import verb
 from commands.words import RowsWord, SelectionWord, Whole
-from sessions.atlas.findings import TopRow
-from sessions.errors import UsageError
 from sessions.events import Steps
 from sessions.model.units import Neuron
+from sessions.procedures.atlas import atlas_built, atlas_top
 from sessions.procedures.circuits import range_of
 from sessions.procedures.neuron_card import one_of
 from sessions.results import AtlasBuilt, AtlasShown, AtlasTop, Listed
 from sessions.session import Session
-from sessions.store import Key
 
 FAMILY = "Hidden states"
 
@@ -68,52 +66,20 @@ class BuildAtlas(Request, frozen=True):
             return (yield from self._built(session, path))
 
     def _built(self, session: Session, path: Path) -> Steps[AtlasBuilt]:
-        """Build it; `path` is where it is kept while it is not finished."""
-        from sessions.atlas import building, unfinished
-        from sessions.model.rows import LARGEST_BATCH
-
-        opened, name, chosen = session.opened(), self.name, range_of(session, self.layers)
-        session.store.check_new("atlas", name, self.force)
-        texts = self.read.documents()
-        survey = yield from texts.surveyed(session.cancel)
-        plan = building.plan(
-            opened,
-            texts,
-            survey,
-            layers=chosen,
-            length=self.read.length or building.LENGTH,
-            k=self.top or building.K,
-            batch=self.batch or LARGEST_BATCH,
-            memory=self.memory or building.MEMORY,
-            under=session.state_key(),
-        )
-        if self.force:
-            unfinished.discard(path)
-        begun = building.Building(opened, plan)
-        resumed = unfinished.gone_on(begun, path)
-        notes = [f"resumed after {begun.progress.documents:,} documents"] if resumed else []
-        atlas = yield from building.build(
-            begun, texts, lambda: unfinished.keep(begun, path, name), cancel=session.cancel
-        )
-        about = atlas.about
-        if about.empty:
-            notes.append(f"{about.empty:,} documents are empty and were skipped")
-        line = structs.replace(self, force=False).line()
-        saved = session.keep(Key("atlas", name), atlas, line, force=self.force)
-        unfinished.discard(path)
-        return AtlasBuilt(
-            name=name,
-            corpus=about.corpus,
-            documents=about.documents,
-            empty=about.empty,
-            tokens=about.tokens,
-            layers=plan.layers,
-            neurons=len(atlas),
-            k=plan.k,
-            length=plan.length,
-            bytes=plan.bytes,
-            path=str(saved),
-            notes=tuple(notes),
+        return (
+            yield from atlas_built(
+                session,
+                path,
+                chosen=range_of(session, self.layers),
+                texts_named=self.read.documents(),
+                length=self.read.length,
+                k=self.top,
+                batch=self.batch,
+                memory=self.memory,
+                force=self.force,
+                name=self.name,
+                line=structs.replace(self, force=False).line(),
+            )
         )
 
 
@@ -152,37 +118,7 @@ class RankAtlas(Request, frozen=True):
     force: OfAnother = False
 
     def run(self, session: Session) -> AtlasTop:
-        from sessions.atlas.profiles import peak, strongest
-        from sessions.directions.lens import pushed
-
-        number, last = self.layer
-        if number != last:
-            raise UsageError(f"'{number}-{last}' is several layers", f"name one: atlas top {number}")
-        opened = session.opened()
-        atlas, notes = session.saved.read_atlas(self.name or "", force=self.force)
-        range_of(session, self.layer)
-        top = strongest(atlas, number, self.rows or session.settings.rows, self.by)
-        pushes = pushed(opened.anatomy, opened.tokenizer, [neuron for neuron, _ in top])
-        layer = atlas.layer(number)
-        return AtlasTop(
-            atlas=atlas.name,
-            corpus=atlas.about.corpus,
-            layer=number,
-            rows=tuple(
-                TopRow(
-                    neuron=neuron,
-                    peak=peak(maximum),
-                    mean=float(layer.mean[neuron.index]),
-                    std=float(layer.std[neuron.index]),
-                    rate=float(layer.rate[neuron.index]),
-                    up=up,
-                )
-                for (neuron, maximum), (up, _) in zip(top, pushes, strict=True)
-            ),
-            total=layer.width,
-            by=self.by,
-            notes=notes,
-        )
+        return atlas_top(session, layers=self.layer, name=self.name, rows=self.rows, by=self.by, force=self.force)
 
 
 @verb("atlas list", family=FAMILY, example="atlas list", default=True)

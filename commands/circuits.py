@@ -12,21 +12,20 @@ from commands.verb import verb
 from commands.words import Real, RowsWord, SelectionWord, TokenWord, Whole
 from sessions.circuits.methods import METHODS
 from sessions.errors import UsageError
-from sessions.events import Progress, Steps
+from sessions.events import Steps
 from sessions.procedures.circuits import (
     agreed,
     check_positions,
     choice_of,
     measured,
     narrowed,
-    over_corpus,
     range_of,
     tokens_after,
     too_many_neurons,
 )
-from sessions.procedures.neuron_card import atlas_at_hand
+from sessions.procedures.neuron_card import neuron_table
 from sessions.references import usual_reference
-from sessions.results import Discovered, Narrowed, NeuronRow, NeuronTable
+from sessions.results import Discovered, Narrowed, NeuronTable
 from sessions.session import Session
 
 if TYPE_CHECKING:
@@ -250,34 +249,7 @@ class ListNeurons(Request, frozen=True):
     tokens: Annotated[int, Opt(Whole(1, 100), "tokens to show that each neuron pushes up and down")] = 3
 
     def run(self, session: Session) -> Steps[NeuronTable]:
-        from sessions.directions.lens import pushed
-
-        chosen = session.select(self.selection, length=session.circuit_length())
-        shown = chosen.neurons[: session.settings.rows if self.rows is None else self.rows]
-        opened, circuit = session.opened(), session.circuit
-        pushes = pushed(opened.anatomy, opened.tokenizer, shown, self.tokens)
-        yield Progress("looking into the atlas")
-        atlas = atlas_at_hand(session)
-        told = [over_corpus(atlas, neuron) for neuron in shown]
-        known = atlas if any(peak for peak, _ in told) else None
-        return NeuronTable(
-            circuit=circuit,
-            total=len(chosen.neurons),
-            rows=tuple(
-                NeuronRow(
-                    neuron=neuron,
-                    token="" if circuit is None else circuit.token(neuron.position),
-                    share=None if circuit is None else circuit.share(neuron),
-                    up=up,
-                    down=down,
-                    peak=peak,
-                    rate=rate,
-                )
-                for neuron, (up, down), (peak, rate) in zip(shown, pushes, told, strict=True)
-            ),
-            atlas="" if known is None else known.name,
-            corpus="" if known is None else known.about.corpus,
-        )
+        return (yield from neuron_table(session, text=self.selection, most=self.rows, tokens=self.tokens))
 
 
 @verb("keep", family=FAMILY, example=("keep top50", "keep all - L29/*"))

@@ -10,17 +10,16 @@ from commands.names import FileName, TextsOrMeans
 from commands.request import Arg, Flag, Opt, Request
 from commands.verb import verb
 from commands.words import SEEDS, Sizes, Whole
-from sessions.errors import UsageError
 from sessions.events import Steps
-from sessions.procedures.faithfulness import cases_for, doubts_about, held_values, helping_first, rows_of
+from sessions.procedures.faithfulness import (
+    CONTROLS,
+    faithfulness_of,
+)
 from sessions.results import Faithfulness
 from sessions.session import Session
 from sessions.store import Key
 
 FAMILY = "Circuits"
-
-#: Random circuits that are drawn as a control.
-CONTROLS = 3
 
 
 @verb("faithfulness", family=FAMILY, example=("faithfulness --sizes 10,50,200", "faithfulness --means means:facts"))
@@ -66,45 +65,18 @@ class MeasureFaithfulness(Request, frozen=True):
     force: Annotated[bool, Flag("use means:NAME of another model")] = False
 
     def run(self, session: Session) -> Steps[Faithfulness]:
-        from sessions.circuits.attribution import refuse_experts
-        from sessions.circuits.faithfulness import faithfulness as measure
-        from sessions.circuits.faithfulness import ranked
-        from sessions.model.rows import LARGEST_BATCH
-
-        circuit, tokens = session.found(), self.batch or LARGEST_BATCH
-        refuse_experts(session.opened().anatomy, "faithfulness")
-        if self.raw and self.file is None and self.means is None:
-            raise UsageError("--raw is for a file of prompts", "for example: faithfulness keys.jsonl --raw")
-        cases, notes = yield from cases_for(session, circuit, self.file, self.raw, tokens)
-        own = self.file is None and not circuit.prompts
-        ranking = ranked(circuit.neurons, len(cases[0].ids) if own else None)
-        if ranking[0].position is None and any(neuron.position is not None for neuron in circuit.neurons):
-            notes.append(f"at all positions, the circuit's {len(circuit)} neurons are {len(ranking)}")
-        if self.order == "helping":
-            ranking = helping_first(ranking)
-        held, how, more = yield from held_values(
-            session, cases, self.reference, self.means, self.raw, tokens, self.force
-        )
-        sizes = (*(size for size in self.sizes if size < len(ranking)), len(ranking))
-        found = yield from measure(
-            session.opened(),
-            cases,
-            ranking,
-            sizes,
-            held,
-            controls=CONTROLS if self.controls is None else self.controls,
-            seed=session.settings.rng if self.seed is None else self.seed,
-            batch=tokens,
-            cancel=session.cancel,
-        )
-        return Faithfulness(
-            prompts=len(cases),
-            size=len(ranking),
-            order=self.order,
-            held=how,
-            whole=found.whole,
-            none=found.none,
-            rows=rows_of(sizes, found),
-            controls=CONTROLS if self.controls is None else self.controls,
-            notes=(*notes, *more, *doubts_about(found)),
+        return (
+            yield from faithfulness_of(
+                session,
+                file=self.file,
+                raw=self.raw,
+                sizes=self.sizes,
+                order=self.order,
+                reference=self.reference,
+                means=self.means,
+                controls=self.controls,
+                seed=self.seed,
+                batch=self.batch,
+                force=self.force,
+            )
         )

@@ -13,11 +13,10 @@ from commands.names import FileName, SavedName
 from commands.request import Arg, Excludes, Flag, Needs, Opt, Request
 from commands.verb import verb
 from commands.words import SelectionWord
-from sessions.errors import UsageError
 from sessions.events import Steps
-from sessions.model.units import Neuron
+from sessions.procedures.means import means_shown
 from sessions.references import corpus as corpus_of
-from sessions.results import Listed, MeansBuilt, MeansShown, NeuronMean
+from sessions.results import Listed, MeansBuilt, MeansShown
 from sessions.session import Session
 from sessions.store import Key
 
@@ -108,27 +107,7 @@ class ShowMeans(Request, frozen=True):
     force: Annotated[bool, Flag("show them even if they were taken on another model")] = False
 
     def run(self, session: Session) -> MeansShown:
-        means, notes = session.saved.read_means(self.name, force=self.force)
-        count, about = self.rows or session.settings.rows, means.about
-        neurons = means.strongest(count)
-        if self.selection is not None:
-            chosen = dict.fromkeys(neuron.site for neuron in session.select(self.selection).neurons)
-            for layer, index in chosen:
-                if layer >= len(means.layers) or index >= len(means.layers[layer]):
-                    raise UsageError(f"means '{self.name}' do not cover L{layer}/N{index}", "they are of another model")
-            neurons = [Neuron(*site) for site in list(chosen)[:count]]
-        return MeansShown(
-            name=self.name,
-            model=means.model,
-            over=about.over,
-            texts=about.texts,
-            tokens=about.tokens,
-            size=len(means),
-            places=len(means.places[0]) if means.places else 0,
-            layers=tuple(means.of_layer(layer) for layer in range(len(means.layers))),
-            neurons=tuple(NeuronMean(neuron=neuron, mean=means.of(neuron)) for neuron in neurons),
-            notes=notes,
-        )
+        return means_shown(session, name=self.name, selection=self.selection, rows=self.rows, force=self.force)
 
 
 @verb("means list", family=FAMILY, example="means list", default=True)

@@ -4,21 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from msgspec import structs
-
 from commands.request import Arg, Flag, Opt, Request
 from commands.verb import verb
 from commands.words import SelectionWord, Whole
-from sessions.events import Progress, Steps
+from sessions.events import Steps
 from sessions.procedures.neuron_card import (
-    EDGES,
-    attributed,
-    edges_with_circuit,
-    explains,
-    is_meant,
-    one_of,
-    profile_of,
-    summed,
+    card_of,
 )
 from sessions.results import NeuronCard
 from sessions.session import Session
@@ -41,43 +32,4 @@ class ShowNeuron(Request, frozen=True):
     no_verify: Annotated[bool, Flag("do not measure its exact effects")] = False
 
     def run(self, session: Session) -> Steps[NeuronCard]:
-        from sessions.circuits import card
-        from sessions.directions import lens, reading
-
-        asked = one_of(session, self.neuron, length=session.circuit_length() if explains(session.circuit) else None)
-        opened, circuit = session.opened(), session.circuit
-        opened.anatomy.check(*asked.site)
-        yield Progress("attributing")
-        encoded, target, attribution, notes = yield from attributed(session, circuit)
-        seen = card.moments(attribution, encoded.tokens, asked)
-        everywhere = None
-        if not self.no_verify and seen:
-            strongest = sorted(seen, key=lambda moment: -abs(moment.attribution))[: card.MEASURED]
-            places = sorted(moment.position for moment in strongest)
-            effects, everywhere = yield from card.effects(opened, encoded.ids, asked, target, places, session.cancel)
-            seen = tuple(structs.replace(moment, effect=effects.get(moment.position)) for moment in seen)
-            if len(places) < len(seen):
-                notes.append(f"exact effects at the {len(places)} strongest of {len(seen)} positions")
-        known = summed(asked, seen, everywhere)
-        incoming, outgoing = yield from edges_with_circuit(session, circuit, encoded, known, seen, notes)
-        (pushed,) = lens.pushed(opened.anatomy, opened.tokenizer, [known], self.tokens)
-        universal = yield from session.universal()
-        ranked = () if circuit is None else circuit.neurons
-        return NeuronCard(
-            neuron=known,
-            target=target,
-            moments=seen,
-            everywhere=everywhere,
-            rank=next((rank for rank, each in enumerate(ranked, 1) if is_meant(each, asked)), 0),
-            circuit_size=len(ranked),
-            up=pushed[0],
-            down=pushed[1],
-            column_norm=float(opened.anatomy.down_column(*asked.site).float().norm()),
-            reads=reading.reads(opened, asked, self.tokens),
-            universal=asked.site in universal,
-            tokens=encoded.tokens,
-            atlas=profile_of(session, asked),
-            incoming=incoming[:EDGES],
-            outgoing=outgoing[:EDGES],
-            notes=tuple(notes),
-        )
+        return (yield from card_of(session, text=self.neuron, tokens=self.tokens, no_verify=self.no_verify))

@@ -14,13 +14,11 @@ from commands.request import Arg, Flag, Needs, Opt, Request
 from commands.training import FAMILY
 from commands.verb import verb
 from commands.words import RowsWord
-from sessions.errors import ArtifactError
 from sessions.events import Steps
 from sessions.files.disk import write_file
-from sessions.model.info import same_model
-from sessions.procedures.training import answered_by_rounds, known_rounds
+from sessions.procedures.training import answered_by_rounds, known_rounds, recruits_shown
 from sessions.procedures.training import rounds_shown as shown
-from sessions.results import Compared, RecruitRow, RecruitsShown, RoundsShown
+from sessions.results import Compared, RecruitsShown, RoundsShown
 from sessions.session import Session
 from sessions.training.findings import Measure, in_series, series_of
 
@@ -108,24 +106,4 @@ class ShowRecruits(Request, frozen=True):
     by: Annotated[Measure | None, Opt(MEASURE, "gradient (the default), largest, last or activation")] = None
 
     def run(self, session: Session) -> RecruitsShown:
-        from sessions.directions.lens import pushed
-        from sessions.training.round import Rounds
-
-        opened, shelf = session.opened(), Rounds(session.store)
-        known = known_rounds(session, shelf) if self.name is None else shelf.of_model(opened.info.fingerprint)
-        found = shelf.load(self.name or known[-1].name)
-        if not same_model(found.fingerprint, opened.info.fingerprint):
-            raise ArtifactError(f"round '{found.name}' was trained on {found.model}", "open that model first")
-        absorbed = shelf.recruits(found.name)
-        measure = self.by or absorbed.usual
-        neurons, total = absorbed.strongest(self.top, measure), absorbed.total(measure)
-        earlier = {
-            neuron.site: each.name for each in known if each.created < found.created for neuron in each.recruited
-        }
-        rows = tuple(
-            RecruitRow(
-                neuron, (neuron.attribution or 0.0) / total if total else 0.0, up, down, earlier.get(neuron.site, "")
-            )
-            for neuron, (up, down) in zip(neurons, pushed(opened.anatomy, opened.tokenizer, neurons), strict=True)
-        )
-        return RecruitsShown(name=found.name, measure=measure, rows=rows, total=total, suppressed=len(found.suppressed))
+        return recruits_shown(session, name=self.name, top=self.top, by=self.by)

@@ -18,19 +18,19 @@ from commands.verb import verb
 from commands.words import SEEDS, Whole, Word
 from sessions.errors import UsageError
 from sessions.events import Steps
-from sessions.files.disk import read_file, write_file
+from sessions.files.disk import read_file
 from sessions.interventions.arms import Arm
 from sessions.last_output import LastOutput
 from sessions.procedures.circuits import range_of
 from sessions.procedures.edits import check_new
 from sessions.procedures.generating import silent_reply
-from sessions.procedures.surgery import subspace_cut
+from sessions.procedures.surgery import problems_written, subspace_cut
 from sessions.results import ProblemsWritten, SubspaceCut
 from sessions.session import Session
 from sessions.surgery.cuts import LayerCut
 from sessions.surgery.problem_texts import LANGUAGES
-from sessions.surgery.problems import built_in, problems
-from sessions.texts.parallel import read_parallel, written
+from sessions.surgery.problems import built_in
+from sessions.texts.parallel import read_parallel
 
 if TYPE_CHECKING:
     from sessions.surgery.sources import SubspaceSource
@@ -226,21 +226,6 @@ class WriteProblems(Request, frozen=True):
     force: Annotated[bool, Flag("replace that file")] = False
 
     def run(self, session: Session) -> ProblemsWritten:
-        made = problems(self.count, self.seed)
-        if self.tasks is None:
-            lines = [problem.as_line() for problem in made]
-        else:
-            numbered = enumerate(made, 1)
-            lines = [problem.as_task(language, number) for number, problem in numbered for language in self.tasks]
-        path = write_file(self.file.absolute(), written(lines), force=self.force, what=f"'{self.file}'")
-        kinds = [problem.kind for problem in made]
-        return ProblemsWritten(
-            path=str(path),
-            seed=self.seed,
-            languages=LANGUAGES if self.tasks is None else self.tasks,
-            tasks=self.tasks is not None,
-            lines=len(lines),
-            kinds={kind: kinds.count(kind) for kind in dict.fromkeys(kinds)},
-            first=dict(made[0].texts),
-            answer=str(made[0].answer),
+        return problems_written(
+            session, file=self.file, count=self.count, seed=self.seed, tasks=self.tasks, force=self.force
         )

@@ -8,7 +8,8 @@ from commands.request import Opt, Request
 from commands.verb import verb
 from commands.words import Whole
 from sessions.events import Steps
-from sessions.results import UniversalRow, UniversalShown
+from sessions.procedures.neuron_card import universal_neurons
+from sessions.results import UniversalShown
 from sessions.session import Session
 
 FAMILY = "Circuits"
@@ -26,21 +27,4 @@ class ListUniversal(Request, frozen=True):
     tokens: Annotated[int, Opt(Whole(1, 100), "tokens to show that each neuron pushes up and down")] = 3
 
     def run(self, session: Session) -> Steps[UniversalShown]:
-        from sessions.circuits.universal import PROMPTS, STRONGEST, listed
-        from sessions.directions.lens import pushed
-        from sessions.model.units import Neuron
-
-        opened = session.opened()
-        found = yield from listed(opened, session.home, session.cancel)
-        neurons = [Neuron(each.layer, each.index) for each in found.neurons]
-        pushes = pushed(opened.anatomy, opened.tokenizer, neurons, self.tokens)
-        return UniversalShown(
-            model=opened.info.name,
-            rows=tuple(
-                UniversalRow(neuron=neuron, prompts=each.prompts, up=up, down=down)
-                for neuron, each, (up, down) in zip(neurons, found.neurons, pushes, strict=True)
-            ),
-            prompts=len(PROMPTS),
-            strongest=STRONGEST,
-            published=found.published,
-        )
+        return (yield from universal_neurons(session, tokens=self.tokens))

@@ -9,8 +9,7 @@ from commands.request import Arg, Flag, Opt, Request
 from commands.verb import verb
 from commands.words import SelectionWord, TextWord, Whole
 from sessions.events import Steps
-from sessions.procedures.circuits import agreed, cases_of, explained, measured, read_elsewhere
-from sessions.references import compared_with, many_against_one, named
+from sessions.procedures.circuits import verified
 from sessions.results import Verified
 from sessions.session import Session
 
@@ -39,23 +38,13 @@ class Verify(Request, frozen=True):
     force: Annotated[bool, Flag("use means:NAME of another model")] = False
 
     def run(self, session: Session) -> Steps[Verified]:
-        circuit, chosen = session.found(), session.select(self.selection, length=session.circuit_length()).neurons
-        if circuit.prompts and self.reference_seed is not None:
-            raise many_against_one()
-        cases = (yield from cases_of(session, circuit)) if circuit.prompts else ()
-        over = cases or explained(session)
-        compared, notes = yield from compared_with(session, over, self.reference, self.reference_seed, force=self.force)
-        notes += read_elsewhere(session, circuit)
-        verified, value = yield from measured(session, circuit, chosen, compared, self.batch, cases)
-        held = named(self.reference)
-        if circuit.compared not in ("", held):
-            notes.append(f"the circuit's attributions are against {circuit.compared}, these effects at {held}")
-        session.circuit = circuit.with_effects({neuron.place: neuron.effect for neuron in verified}, held)
-        return Verified(
-            circuit=session.circuit,
-            neurons=verified,
-            held=held,
-            value=value,
-            agreement=agreed(verified),
-            notes=tuple(notes),
+        return (
+            yield from verified(
+                session,
+                selection=self.selection,
+                reference_seed=self.reference_seed,
+                reference=self.reference,
+                batch=self.batch,
+                force=self.force,
+            )
         )

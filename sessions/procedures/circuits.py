@@ -15,12 +15,11 @@ from sessions.errors import UsageError
 from sessions.events import Steps
 from sessions.model.info import Token as Vocabulary
 from sessions.model.units import Neuron
-from sessions.results import Narrowed
+from sessions.references import compared_with, many_against_one, named
+from sessions.results import Narrowed, Verified
 from sessions.session import Session
 
 if TYPE_CHECKING:
-    from sessions.atlas.atlas import Atlas
-    from sessions.atlas.findings import Peak
     from sessions.circuits.attribution import Reference
     from sessions.circuits.cases import Case
     from sessions.circuits.pruning import CircuitSize
@@ -165,17 +164,6 @@ def tokens_after(
     return found.tokens[:1], notes
 
 
-def over_corpus(atlas: Atlas | None, neuron: Neuron) -> tuple[Peak | None, float | None]:
-    """A neuron's strongest activation over the corpus of an atlas, and how often it fires; None where it says
-    nothing of it."""
-    found = None if atlas is None or not atlas.covers(neuron) else atlas.strongest(neuron)
-    if atlas is None or found is None:
-        return None, None
-    from sessions.atlas.profiles import peak
-
-    return peak(found), float(atlas.layer(neuron.layer).rate[neuron.index])
-
-
 def narrowed(session: Session, text: str, *, keep: bool) -> Narrowed:
     """The circuit narrowed to a selection, or to what is outside it; it becomes the session's."""
     circuit, selection = session.found(), session.select(text, length=session.circuit_length())
@@ -190,3 +178,29 @@ def narrowed(session: Session, text: str, *, keep: bool) -> Narrowed:
     word = "kept" if keep else "dropped"
     session.circuit = circuit.with_neurons(left, f"{circuit.chosen}; {word} {selection.text}")
     return Narrowed(circuit=session.circuit, before=len(circuit))
+
+
+def verified(
+    session: Session, *, selection: str, reference_seed: str | None, reference: str, batch: int | None, force: bool
+) -> Steps[Verified]:
+    """Measure the effect of each neuron of a selection; the circuit keeps the effects."""
+    circuit, chosen = session.found(), session.select(selection, length=session.circuit_length()).neurons
+    if circuit.prompts and reference_seed is not None:
+        raise many_against_one()
+    cases = (yield from cases_of(session, circuit)) if circuit.prompts else ()
+    over = cases or explained(session)
+    compared, notes = yield from compared_with(session, over, reference, reference_seed, force=force)
+    notes += read_elsewhere(session, circuit)
+    verified, value = yield from measured(session, circuit, chosen, compared, batch, cases)
+    held = named(reference)
+    if circuit.compared not in ("", held):
+        notes.append(f"the circuit's attributions are against {circuit.compared}, these effects at {held}")
+    session.circuit = circuit.with_effects({neuron.place: neuron.effect for neuron in verified}, held)
+    return Verified(
+        circuit=session.circuit,
+        neurons=verified,
+        held=held,
+        value=value,
+        agreement=agreed(verified),
+        notes=tuple(notes),
+    )

@@ -15,6 +15,7 @@ from sessions.store import Key
 if TYPE_CHECKING:
     from sessions.directions.vector import Vector
     from sessions.session import Session
+
 #: The word for the session's own circuit, where saved things are named.
 CURRENT = "current"
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sessions.comparisons.weight_states import State
     from sessions.edits.edit import Edit
     from sessions.edits.ledger import Ledger
+
 #: For all edits, where one may be named.
 ALL = "all"
 

@@ -16,6 +16,7 @@ from sessions.session import Session
 if TYPE_CHECKING:
     from sessions.evaluation.running import EvaluationPlan
     from sessions.evaluation.scores import Score, TaskReply
+
 #: What stands for no unrelated text.
 NONE = "none"
 

@@ -14,7 +14,7 @@ from sessions.events import Steps
 from sessions.model.units import Neuron
 from sessions.procedures.circuits import explained
 from sessions.references import ENOUGH, corpus, kept_means, means_named
-from sessions.results import FaithfulnessRow
+from sessions.results import Faithfulness, FaithfulnessRow
 from sessions.session import Session
 from sessions.store import Key
 from sessions.texts.prompt_files import PromptRecord
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
     from sessions.circuits.cases import Case
     from sessions.circuits.faithfulness import Measured
+
+#: Random circuits that are drawn as a control.
+CONTROLS = 3
 #: Where all neurons together do less than this share of the target, fractions of what they do say little.
 LITTLE = 0.1
 
@@ -144,3 +147,60 @@ def doubts_about(found: Measured) -> list[str]:
     if found.whole <= 0:
         return ["on average the targets are no likelier than their counterfactuals: there is little to keep"]
     return []
+
+
+def faithfulness_of(
+    session: Session,
+    *,
+    file: Path | None,
+    raw: bool,
+    sizes: tuple[int, ...],
+    order: str,
+    reference: str,
+    means: Path | Key | None,
+    controls: int | None,
+    seed: int | None,
+    batch: int | None,
+    force: bool,
+) -> Steps[Faithfulness]:
+    """Faithfulness and completeness of the session's circuit, at each size."""
+    from sessions.circuits.attribution import refuse_experts
+    from sessions.circuits.faithfulness import faithfulness as measure
+    from sessions.circuits.faithfulness import ranked
+    from sessions.model.rows import LARGEST_BATCH
+
+    circuit, tokens = session.found(), batch or LARGEST_BATCH
+    refuse_experts(session.opened().anatomy, "faithfulness")
+    if raw and file is None and means is None:
+        raise UsageError("--raw is for a file of prompts", "for example: faithfulness keys.jsonl --raw")
+    cases, notes = yield from cases_for(session, circuit, file, raw, tokens)
+    own = file is None and not circuit.prompts
+    ranking = ranked(circuit.neurons, len(cases[0].ids) if own else None)
+    if ranking[0].position is None and any(neuron.position is not None for neuron in circuit.neurons):
+        notes.append(f"at all positions, the circuit's {len(circuit)} neurons are {len(ranking)}")
+    if order == "helping":
+        ranking = helping_first(ranking)
+    held, how, more = yield from held_values(session, cases, reference, means, raw, tokens, force)
+    sizes = (*(size for size in sizes if size < len(ranking)), len(ranking))
+    found = yield from measure(
+        session.opened(),
+        cases,
+        ranking,
+        sizes,
+        held,
+        controls=CONTROLS if controls is None else controls,
+        seed=session.settings.rng if seed is None else seed,
+        batch=tokens,
+        cancel=session.cancel,
+    )
+    return Faithfulness(
+        prompts=len(cases),
+        size=len(ranking),
+        order=order,
+        held=how,
+        whole=found.whole,
+        none=found.none,
+        rows=rows_of(sizes, found),
+        controls=CONTROLS if controls is None else controls,
+        notes=(*notes, *more, *doubts_about(found)),
+    )

@@ -20,6 +20,7 @@ from sessions.session import Session
 if TYPE_CHECKING:
     from sessions.interventions.answering import ConditionedPrompt
     from sessions.patching.transplanting import Transplant
+
 #: Neurons that are observed at most.
 MOST = 50
 #: The text as it is, and the arms beside it.

@@ -27,6 +27,7 @@ from sessions.store import Key
 
 if TYPE_CHECKING:
     from sessions.circuits.attribution import Reference
+
 BASELINE = "baseline"
 #: What an arm of `arms` is called that has nothing done to it, not even what is live.
 UNTOUCHED = "untouched"

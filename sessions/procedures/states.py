@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from sessions.atlas.atlas import By, Maximum
     from sessions.interventions.answering import ConditionedPrompt
     from sessions.model.hooks import StateSite
+
 #: What is said where --thinking is given and the template takes no such switch.
 NO_SWITCH = "the template has no thinking switch; --thinking does nothing here"
 

@@ -16,6 +16,7 @@ from sessions.session import Session
 
 if TYPE_CHECKING:
     from sessions.comparisons.sweeping import Answers, SweepPlan
+
 #: What is varied, at the axis of a chart.
 _AXES = {"weights": "weight of the adapter  (0 leaves it out, 1 as it was trained)", "depths": "rounds of the series"}
 

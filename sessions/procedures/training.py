@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from sessions.errors import ArtifactError
 from sessions.events import Steps
+from sessions.model.info import same_model
 from sessions.procedures.edits import in_states
-from sessions.results import Compared, RoundsShown
+from sessions.results import Compared, RecruitRow, RecruitsShown, RoundsShown
 from sessions.session import Session
-from sessions.training.findings import Round
+from sessions.training.findings import Measure, Round
 
 if TYPE_CHECKING:
     from sessions.training.round import Rounds
@@ -57,3 +58,26 @@ def answered_by_rounds(session: Session, found: Sequence[Round], max_tokens: int
         words += [f"round:{each.name}", *([f"round:{each.name}+unsuppressed"] if each.suppressed else [])]
     states = [(arm.name, arm.within) for arm in arms_of(session.arm_sources(), tuple(words))]
     return (yield from in_states(session, "rounds", ", ".join(each.name for each in found), states, max_tokens))
+
+
+def recruits_shown(session: Session, *, name: str | None, top: int, by: Measure | None) -> RecruitsShown:
+    """The recruits of a round, with what each of them pushes."""
+    from sessions.directions.lens import pushed
+    from sessions.training.round import Rounds
+
+    opened, shelf = session.opened(), Rounds(session.store)
+    known = known_rounds(session, shelf) if name is None else shelf.of_model(opened.info.fingerprint)
+    found = shelf.load(name or known[-1].name)
+    if not same_model(found.fingerprint, opened.info.fingerprint):
+        raise ArtifactError(f"round '{found.name}' was trained on {found.model}", "open that model first")
+    absorbed = shelf.recruits(found.name)
+    measure = by or absorbed.usual
+    neurons, total = absorbed.strongest(top, measure), absorbed.total(measure)
+    earlier = {neuron.site: each.name for each in known if each.created < found.created for neuron in each.recruited}
+    rows = tuple(
+        RecruitRow(
+            neuron, (neuron.attribution or 0.0) / total if total else 0.0, up, down, earlier.get(neuron.site, "")
+        )
+        for neuron, (up, down) in zip(neurons, pushed(opened.anatomy, opened.tokenizer, neurons), strict=True)
+    )
+    return RecruitsShown(name=found.name, measure=measure, rows=rows, total=total, suppressed=len(found.suppressed))
