@@ -143,7 +143,7 @@ def test_another_plan_under_the_name_is_refused_and_with_force_the_old_one_is_in
     before = files_of(little)
     with unharmed(little):
         failed = failure(little, "sweep top5 0 3 --save job")
-    assert failed.message == "the sweep 'job' is another one: its multipliers" and "--force" in failed.hint
+    assert failed.message == "there is another sweep 'job': its multipliers" and "--force" in failed.hint
     assert files_of(little) == before
     value = result(little, "sweep top5 0 3 --save job --force")
     (moved,) = (little.home / "trash" / "sweeps").iterdir()
