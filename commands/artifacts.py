@@ -9,8 +9,7 @@ from msgspec import structs
 from commands.names import ArtifactName, Name, SavedName
 from commands.request import Arg, Flag, Request
 from commands.verb import verb
-from sessions.circuits.circuit import Circuit
-from sessions.circuits.sound import check_fits
+from sessions.procedures.circuits import check_circuit_fits, take_circuit
 from sessions.results import Deleted, Listed, Loaded, Saved
 from sessions.session import Session
 from sessions.store import Key
@@ -57,30 +56,9 @@ class LoadCircuit(Request, frozen=True):
         if self.name is None:
             return Listed(rows=tuple(session.store.rows("circuit")))
         circuit, notes = session.saved.read_circuit(self.name, force=self.force)
-        check(session, circuit)
-        remark = take(session, circuit)
+        check_circuit_fits(session, circuit)
+        remark = take_circuit(session, circuit)
         return Loaded(name=self.name, circuit=circuit, notes=tuple(filter(None, (*notes, remark))))
-
-
-def take(session: Session, circuit: Circuit) -> str:
-    """Make a circuit, which has been checked, the session's, and its prompt too. Returns a remark on the prompt."""
-    remark = ""
-    if circuit.prompt.text and session.model is not None:
-        prompt, remark = session.prompt_of(circuit)
-        session.use_prompt(prompt)
-        circuit = structs.replace(circuit, prompt=prompt)
-    elif circuit.prompt.text:
-        session.prompt = circuit.prompt
-    session.circuit = circuit
-    return remark
-
-
-def check(session: Session, circuit: Circuit) -> None:
-    """Refuse a circuit whose neurons, tokens or prompt the open model, if there is one, cannot take."""
-    if session.model is None:
-        return
-    length = len(session.read(circuit.prompt).ids) if circuit.prompt.text else 0
-    check_fits(circuit, session.model.anatomy, length)
 
 
 @verb("list", family=FAMILY, example="list")

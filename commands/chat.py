@@ -15,8 +15,7 @@ from sessions.errors import Cancelled, ModelError, UsageError
 from sessions.events import Steps
 from sessions.interventions.arms import Condition, unopened
 from sessions.last_output import LastOutput
-from sessions.model.info import Conversation
-from sessions.procedures.chat import in_force_words, read_conversation, remarks_on_reply, without_text
+from sessions.procedures.chat import forget, in_force_words, read_conversation, remarks_on_reply, without_text
 from sessions.procedures.states import NO_SWITCH
 from sessions.results import Forgotten, HistoryShown, Said
 from sessions.session import Session
@@ -120,17 +119,4 @@ class Forget(Request, frozen=True):
     oldest: Annotated[bool, Flag("the oldest ones instead of the last, to make room")] = False
 
     def run(self, session: Session) -> Forgotten:
-        from sessions.comparisons.chatting import forgotten
-
-        before = len(session.history)
-        if self.count is not None and self.count > before:
-            have = (
-                f"there are only {before}" if before > 1 else "there is only one" if before else "nothing was said yet"
-            )
-            raise UsageError(
-                f"{have}: {self.count} exchanges cannot be forgotten", "see them: history; or forget, for all"
-            )
-        session.history = (
-            Conversation() if self.count is None else forgotten(session.history, self.count, oldest=self.oldest)
-        )
-        return Forgotten(exchanges=before - len(session.history), left=len(session.history))
+        return forget(session, count=self.count, oldest=self.oldest)

@@ -14,7 +14,7 @@ from commands.verb import verb
 from commands.words import Whole, Word
 from sessions.errors import UsageError
 from sessions.events import Progress, Steps
-from sessions.procedures.edits import ALL, edits_shown, in_states, turned
+from sessions.procedures.edits import ALL, edit_inspected, edits_shown, in_states, turned
 from sessions.results import Compared, EditInspected, EditsShown
 from sessions.session import Session
 
@@ -165,44 +165,6 @@ class Inspect(Request, frozen=True):
     force: Annotated[bool, Flag("use it even if it was made on another model")] = False
 
     def run(self, session: Session) -> Steps[EditInspected]:
-        from sessions.edits.inspecting import inspected
-
-        ledger, name = session.edits(), self.which.removeprefix("edit:")
-        number = ledger.meant(self.which) if self.which.isdecimal() else ledger.number_of(name) or 0
-        notes: tuple[str, ...] = ()
-        if number:
-            entry = ledger.entry(number)
-            edit, on = entry.edit, entry.on
-        else:
-            (edit, notes), on = session.saved.read_edit(SavedName("edit").read(name), force=self.force), False
-        ids = () if session.prompt is None else session.encoded().ids
-        found = yield from inspected(
-            session.opened(),
-            ledger,
-            edit,
-            below=number - 1 if number else len(ledger.entries),
-            ids=ids,
-            rows=self.rows or session.settings.rows,
-            tokens=self.tokens,
-            cancel=session.cancel,
-        )
-        return EditInspected(
-            number=number,
-            name=edit.name,
-            verb=edit.verb,
-            about=edit.about,
-            on=on,
-            model=edit.model,
-            command=edit.command,
-            facts=dict(edit.facts),
-            norm=found.norm,
-            neurons=found.neurons,
-            total=found.total,
-            matrices=found.matrices,
-            tokens=found.tokens,
-            apart=found.apart,
-            delta=found.delta,
-            delta_tokens=found.delta_tokens,
-            delta_top10=found.delta_top10,
-            notes=(*notes, *found.notes),
+        return (
+            yield from edit_inspected(session, which=self.which, rows=self.rows, tokens=self.tokens, force=self.force)
         )

@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec import structs
 
-from commands.artifacts import FAMILY, check, take
+from commands.artifacts import FAMILY
 from commands.earlier import configuration_imported, inventory_imported, maxima_imported, pickle_imported
 from commands.file_import import FileImport
 from commands.verb import verb
@@ -19,6 +19,8 @@ from sessions.errors import ArtifactError, UsageError
 from sessions.files.disk import read_file
 from sessions.files.layouts import Header
 from sessions.model.info import same_model
+from sessions.procedures.circuits import check_circuit_fits as check
+from sessions.procedures.circuits import take_circuit as take
 from sessions.results import Exported, FileShown, Imported, Saved
 from sessions.session import Session
 from sessions.store import KINDS, Key, body_of, check_model, opened

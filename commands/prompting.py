@@ -22,7 +22,11 @@ from sessions.interventions.arms import Condition, unopened
 from sessions.last_output import LastOutput
 from sessions.loaded_adapters import put_on_from
 from sessions.model.info import Opening, Prompt
-from sessions.procedures.generating import decoded, distribution_of, first_token, next_logits_of
+from sessions.procedures.generating import (
+    decoded,
+    token_chances,
+    top_tokens,
+)
 from sessions.procedures.opening import dropped_circuit, generation_rules
 from sessions.procedures.states import NO_SWITCH
 from sessions.results import Distribution, Generated, ModelOpened, PromptSet, Tokens
@@ -256,10 +260,7 @@ class ShowTop(Request, frozen=True):
     count: Annotated[int, Arg(RowsWord(), "how many tokens")] = 10
 
     def run(self, session: Session) -> Distribution:
-        from sessions.model.distribution import likeliest
-
-        logits = next_logits_of(session)
-        return distribution_of(session, likeliest(logits, self.count))
+        return top_tokens(session, count=self.count)
 
 
 @verb("prob", family=FAMILY, example=('prob " Austin"', 'prob " Austin" " Dallas"'))
@@ -272,7 +273,4 @@ class Prob(Request, frozen=True):
     texts: Annotated[tuple[str, ...], Arg(TokenWord(), 'tokens to look up, such as " Austin"', many=True)]
 
     def run(self, session: Session) -> Distribution:
-        found = [first_token(session, text, "shown") for text in self.texts]
-        next_logits_of(session)
-        shown = distribution_of(session, [token.id for token, _ in found])
-        return structs.replace(shown, notes=tuple(note for _, notes in found for note in notes))
+        return token_chances(session, texts=self.texts)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from msgspec import structs
-
 from commands.choices import OneOf
 from commands.fields import MaxTokens
 from commands.names import FileName, RoundName, SeriesName
@@ -15,12 +13,10 @@ from commands.training import FAMILY
 from commands.verb import verb
 from commands.words import RowsWord
 from sessions.events import Steps
-from sessions.files.disk import write_file
-from sessions.procedures.training import answered_by_rounds, known_rounds, recruits_shown
-from sessions.procedures.training import rounds_shown as shown
+from sessions.procedures.training import recruits_shown, rounds_result
 from sessions.results import Compared, RecruitsShown, RoundsShown
 from sessions.session import Session
-from sessions.training.findings import Measure, in_series, series_of
+from sessions.training.findings import Measure
 
 MEASURE = OneOf(
     "measure",
@@ -72,24 +68,16 @@ class ShowRounds(Request, frozen=True):
     rules = (Needs(("max_tokens",), "answer", "{some} is for {one}", "leave it out"),)
 
     def run(self, session: Session) -> Steps[RoundsShown | Compared]:
-        from sessions.training.round import Rounds
-
-        shelf = Rounds(session.store)
-        known = known_rounds(session, shelf)
-        found, others = in_series(known, self.names or (series_of(known[-1].name),))
-        if self.answer:
-            return (yield from answered_by_rounds(session, found, self.max_tokens))
-        notes = (f"other rounds: {', '.join(others)}",) if others and not self.names else ()
-        result = shown(shelf, found, notes)
-        if self.chart is None:
-            return result
-        from sessions.picture import check_ending
-        from sessions.training.chart import drawn
-
-        check_ending(self.chart)
-        picture = drawn(result.trajectory, self.chart.suffix)
-        path = write_file(self.chart.absolute(), picture, force=self.force, what=f"'{self.chart}'")
-        return structs.replace(result, chart=str(path))
+        return (
+            yield from rounds_result(
+                session,
+                names=self.names,
+                answer=self.answer,
+                max_tokens=self.max_tokens,
+                chart=self.chart,
+                force=self.force,
+            )
+        )
 
 
 @verb("recruits", family=FAMILY, example=("recruits", "recruits crab-2 --top 10 --by activation"))

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from sessions.errors import ModelError, UsageError
 from sessions.events import Steps, Text
-from sessions.model.info import Encoded, Prompt
+from sessions.model.info import Conversation, Encoded, Prompt
+from sessions.results import Forgotten
 from sessions.session import Session
 
 if TYPE_CHECKING:
@@ -62,3 +63,15 @@ def remarks_on_reply(session: Session, encoded: Encoded, reply: ChatReply, decod
         case "nan" if not reply.arm.text:
             return ["the reply is empty and is not kept"]
     return []
+
+
+def forget(session: Session, *, count: int | None, oldest: bool) -> Forgotten:
+    """Clear the conversation, or some of its exchanges."""
+    from sessions.comparisons.chatting import forgotten
+
+    before = len(session.history)
+    if count is not None and count > before:
+        have = f"there are only {before}" if before > 1 else "there is only one" if before else "nothing was said yet"
+        raise UsageError(f"{have}: {count} exchanges cannot be forgotten", "see them: history; or forget, for all")
+    session.history = Conversation() if count is None else forgotten(session.history, count, oldest=oldest)
+    return Forgotten(exchanges=before - len(session.history), left=len(session.history))

@@ -11,6 +11,7 @@ from msgspec import structs
 from sessions.circuits.agreement import Agreement, agreement
 from sessions.circuits.circuit import Circuit
 from sessions.circuits.doubts import doubts_of
+from sessions.circuits.sound import check_fits
 from sessions.errors import UsageError
 from sessions.events import Steps
 from sessions.model.info import Token as Vocabulary
@@ -204,3 +205,24 @@ def verified(
         agreement=agreed(verified),
         notes=tuple(notes),
     )
+
+
+def take_circuit(session: Session, circuit: Circuit) -> str:
+    """Make a circuit, which has been checked, the session's, and its prompt too. Returns a remark on the prompt."""
+    remark = ""
+    if circuit.prompt.text and session.model is not None:
+        prompt, remark = session.prompt_of(circuit)
+        session.use_prompt(prompt)
+        circuit = structs.replace(circuit, prompt=prompt)
+    elif circuit.prompt.text:
+        session.prompt = circuit.prompt
+    session.circuit = circuit
+    return remark
+
+
+def check_circuit_fits(session: Session, circuit: Circuit) -> None:
+    """Refuse a circuit whose neurons, tokens or prompt the open model, if there is one, cannot take_circuit."""
+    if session.model is None:
+        return
+    length = len(session.read(circuit.prompt).ids) if circuit.prompt.text else 0
+    check_fits(circuit, session.model.anatomy, length)

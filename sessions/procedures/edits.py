@@ -11,7 +11,7 @@ from sessions.interventions.arms import Condition, shifts
 from sessions.last_output import LastOutput
 from sessions.procedures.circuits import doubts, target_of
 from sessions.procedures.generating import decoded
-from sessions.results import Compared, EditRow, EditsShown
+from sessions.results import Compared, EditInspected, EditRow, EditsShown
 from sessions.session import Session
 
 if TYPE_CHECKING:
@@ -93,3 +93,48 @@ def check_new(session: Session, name: str, force: bool) -> None:
     """Refuse a name that a new edit cannot have, before anything is computed; an empty one is chosen later."""
     session.edits().check_new(name)
     session.store.check_new("edit", name, force)
+
+
+def edit_inspected(session: Session, *, which: str, rows: int | None, tokens: int, force: bool) -> Steps[EditInspected]:
+    """What an applied or a saved edit changes."""
+    from sessions.edits.inspecting import inspected
+
+    ledger, name = session.edits(), which.removeprefix("edit:")
+    number = ledger.meant(which) if which.isdecimal() else ledger.number_of(name) or 0
+    notes: tuple[str, ...] = ()
+    if number:
+        entry = ledger.entry(number)
+        edit, on = entry.edit, entry.on
+    else:
+        (edit, notes), on = session.saved.read_edit(name, force=force), False
+    ids = () if session.prompt is None else session.encoded().ids
+    found = yield from inspected(
+        session.opened(),
+        ledger,
+        edit,
+        below=number - 1 if number else len(ledger.entries),
+        ids=ids,
+        rows=rows or session.settings.rows,
+        tokens=tokens,
+        cancel=session.cancel,
+    )
+    return EditInspected(
+        number=number,
+        name=edit.name,
+        verb=edit.verb,
+        about=edit.about,
+        on=on,
+        model=edit.model,
+        command=edit.command,
+        facts=dict(edit.facts),
+        norm=found.norm,
+        neurons=found.neurons,
+        total=found.total,
+        matrices=found.matrices,
+        tokens=found.tokens,
+        apart=found.apart,
+        delta=found.delta,
+        delta_tokens=found.delta_tokens,
+        delta_top10=found.delta_top10,
+        notes=(*notes, *found.notes),
+    )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from msgspec import structs
+
 from sessions.events import Steps
 from sessions.interventions.arms import Arm, Condition
 from sessions.model.info import Token as TokenOfModel
@@ -109,3 +111,19 @@ def silent_reply(session: Session, name: str, max_tokens: int | None) -> Steps[t
         cancel=session.cancel,
     )
     return arm, logits[0]
+
+
+def top_tokens(session: Session, *, count: int) -> Distribution:
+    """The likeliest next tokens."""
+    from sessions.model.distribution import likeliest
+
+    logits = next_logits_of(session)
+    return distribution_of(session, likeliest(logits, count))
+
+
+def token_chances(session: Session, *, texts: tuple[str, ...]) -> Distribution:
+    """The chances of the first token of each text as the next one."""
+    found = [first_token(session, text, "shown") for text in texts]
+    next_logits_of(session)
+    shown = distribution_of(session, [token.id for token, _ in found])
+    return structs.replace(shown, notes=tuple(note for _, notes in found for note in notes))

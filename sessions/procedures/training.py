@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import structs
 
 from sessions.errors import ArtifactError
 from sessions.events import Steps
+from sessions.files.disk import write_file
 from sessions.model.info import same_model
 from sessions.procedures.edits import in_states
 from sessions.results import Compared, RecruitRow, RecruitsShown, RoundsShown
 from sessions.session import Session
-from sessions.training.findings import Measure, Round
+from sessions.training.findings import Measure, Round, in_series, series_of
 
 if TYPE_CHECKING:
     from sessions.training.round import Rounds
@@ -81,3 +85,27 @@ def recruits_shown(session: Session, *, name: str | None, top: int, by: Measure 
         for neuron, (up, down) in zip(neurons, pushed(opened.anatomy, opened.tokenizer, neurons), strict=True)
     )
     return RecruitsShown(name=found.name, measure=measure, rows=rows, total=total, suppressed=len(found.suppressed))
+
+
+def rounds_result(
+    session: Session, *, names: tuple[str, ...], answer: bool, max_tokens: int | None, chart: Path | None, force: bool
+) -> Steps[RoundsShown | Compared]:
+    """A series of rounds, its chart, or the prompt answered by each."""
+    from sessions.training.round import Rounds
+
+    shelf = Rounds(session.store)
+    known = known_rounds(session, shelf)
+    found, others = in_series(known, names or (series_of(known[-1].name),))
+    if answer:
+        return (yield from answered_by_rounds(session, found, max_tokens))
+    notes = (f"other rounds: {', '.join(others)}",) if others and not names else ()
+    result = rounds_shown(shelf, found, notes)
+    if chart is None:
+        return result
+    from sessions.picture import check_ending
+    from sessions.training.chart import drawn
+
+    check_ending(chart)
+    picture = drawn(result.trajectory, chart.suffix)
+    path = write_file(chart.absolute(), picture, force=force, what=f"'{chart}'")
+    return structs.replace(result, chart=str(path))

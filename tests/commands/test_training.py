@@ -278,7 +278,7 @@ def test_the_adapter_of_a_round_is_loaded_by_its_name(ready: Session) -> None:
     assert loaded.row.rank == 2
     result(ready, "undo")
     kept(ready.store, ready.opened(), "bare")
-    assert "without an adapter" in failure(ready, "adapter load round:bare").message
+    assert "has no adapter" in failure(ready, "adapter load round:bare").message
     assert trained.round.name == "one"
 
 
