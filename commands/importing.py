@@ -19,8 +19,7 @@ from sessions.errors import ArtifactError, UsageError
 from sessions.files.disk import read_file
 from sessions.files.layouts import Header
 from sessions.model.info import same_model
-from sessions.procedures.circuits import check_circuit_fits as check
-from sessions.procedures.circuits import take_circuit as take
+from sessions.procedures.circuits import check_circuit_fits, take_circuit
 from sessions.results import Exported, FileShown, Imported, Saved
 from sessions.session import Session
 from sessions.store import KINDS, Key, body_of, check_model, opened
@@ -96,14 +95,14 @@ def _circuit_imported(session: Session, asked: FileImport, data: bytes) -> Impor
         if not circuit.fingerprint:
             circuit = structs.replace(circuit, model=info.name, fingerprint=info.fingerprint)
         circuit, more = as_formatted(circuit, session.model)
-        check(session, circuit)
+        check_circuit_fits(session, circuit)
         circuit, remarks = with_target(circuit, session.model, session.cancel)
         notes += more + remarks
     if asked.name is not None:
         circuit = structs.replace(circuit, name=asked.name.name)
         about = {"model": circuit.model, "fingerprint": circuit.fingerprint, "command": asked.line_as(asked.name)}
         session.store.save("circuit", asked.name.name, circuit, **about, force=asked.force)
-    notes.append(take(session, circuit))
+    notes.append(take_circuit(session, circuit))
     return Imported(path=str(asked.path), circuit=circuit, notes=tuple(filter(None, notes)))
 
 

@@ -17,11 +17,7 @@ from commands.verb import verb
 from commands.words import Gain, NumberWord, SelectionWord, Word
 from sessions.errors import UsageError
 from sessions.events import Steps
-from sessions.interventions.intervention import (
-    Intervention,
-    refuse_overlaps,
-    without_suppressed,
-)
+from sessions.interventions.intervention import Intervention, refuse_overlaps, without_suppressed
 from sessions.model.units import Neuron
 from sessions.procedures.intervening import (
     UNTOUCHED,

@@ -8,9 +8,7 @@ from commands.request import Arg, Flag, Opt, Request
 from commands.verb import verb
 from commands.words import SelectionWord, Whole
 from sessions.events import Steps
-from sessions.procedures.neuron_card import (
-    card_of,
-)
+from sessions.procedures.neuron_card import card_of
 from sessions.results import NeuronCard
 from sessions.session import Session
 

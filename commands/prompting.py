@@ -22,11 +22,7 @@ from sessions.interventions.arms import Condition, unopened
 from sessions.last_output import LastOutput
 from sessions.loaded_adapters import put_on_from
 from sessions.model.info import Opening, Prompt
-from sessions.procedures.generating import (
-    decoded,
-    token_chances,
-    top_tokens,
-)
+from sessions.procedures.generating import decoded, token_chances, top_tokens
 from sessions.procedures.opening import dropped_circuit, generation_rules
 from sessions.procedures.states import NO_SWITCH
 from sessions.results import Distribution, Generated, ModelOpened, PromptSet, Tokens

@@ -14,7 +14,7 @@ from commands.names import FileName, Name
 from commands.request import Arg, Excludes, Flag, Needs, Opt, Request
 from commands.verb import verb
 from commands.weighing import Mixture, is_number, numbers, weighed_adapters
-from commands.words import SelectionWord, SweptWord, Whole, Word
+from commands.words import ObservedWord, SweptWord, Whole
 from sessions.circuits.selection import terms
 from sessions.comparisons.sweep_files import names
 from sessions.errors import UsageError
@@ -23,8 +23,14 @@ from sessions.interventions.intervention import TokenScope
 from sessions.procedures.circuits import doubts, target_of
 from sessions.procedures.generating import decoded
 from sessions.procedures.sweep_results import check_chart
-from sessions.procedures.sweeps import check_ready, chosen_neurons, kept_sweep, resumed_sweep, run_sweep
-from sessions.procedures.sweeps import left_out_of_sweep as left_out
+from sessions.procedures.sweeps import (
+    check_ready,
+    chosen_neurons,
+    kept_sweep,
+    left_out_of_sweep,
+    resumed_sweep,
+    run_sweep,
+)
 from sessions.references import prompts_with_targets
 from sessions.results import Swept, SweptGrid
 from sessions.session import Session
@@ -35,19 +41,6 @@ if TYPE_CHECKING:
     from sessions.edits.adapters import Adapter
 
 MULTIPLIERS = (0.0, 0.5, 1.0, 1.5, 2.0)
-
-
-class AnotherSelection(Word):
-    """A selection as the value of an option."""
-
-    name = "selection"
-    shape = "SELECTION"
-
-    def read(self, text: str) -> str:
-        return str(SelectionWord().read(text))
-
-    def completions(self, session: Session | None, incomplete: str) -> list[tuple[str, str]]:
-        return SelectionWord().completions(session, incomplete)
 
 
 class SweepName(Name):
@@ -99,7 +92,7 @@ class RunSweep(Request, frozen=True):
     ] = ()
     against: Annotated[str | None, Opt(Mixture(), "with --adapter: adapters that go from 1 to 0 meanwhile")] = None
     also: Annotated[
-        tuple[str, ...], Opt(AnotherSelection(), "another selection; may be given several times", many=True)
+        tuple[str, ...], Opt(ObservedWord(), "another selection; may be given several times", many=True)
     ] = ()
     prompts: Annotated[
         Path | None, Opt(FileName(".jsonl"), "a file of prompts, with their targets, instead of the prompt")
@@ -196,7 +189,7 @@ class RunSweep(Request, frozen=True):
             suppressed=() if deep else tuple(map(str, session.suppressed)),
             scope="on the model as it was opened" + (", nothing suppressed" if deep else ""),
         )
-        return plan, [*notes, *left_out(session, chosen)]
+        return plan, [*notes, *left_out_of_sweep(session, chosen)]
 
     def _plan(self, session: Session, questions: tuple[SweepPrompt, ...], **swept: Any) -> SweepPlan:
         """A plan of what is `swept`, answered as the session and the line say."""

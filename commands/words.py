@@ -206,10 +206,7 @@ class Real(Word):
         self.most = most
 
     def read(self, text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            value = 0.0
+        value = number_in(text)
         if not 0 < value <= self.most or math.isinf(value):
             limit = "" if self.most == float("inf") else f" and at most {self.most:g}"
             raise UsageError(f"'{text}' is not a number above 0{limit}", "for example: 0.5")

@@ -12,11 +12,7 @@ from msgspec import structs
 from sessions.errors import UsageError
 from sessions.events import Steps
 from sessions.interventions.arms import Condition, remarks, shifts
-from sessions.interventions.intervention import (
-    Intervention,
-    beside_live,
-    sites_of,
-)
+from sessions.interventions.intervention import Intervention, beside_live, sites_of
 from sessions.last_output import LastOutput
 from sessions.procedures.circuits import doubts, target_of
 from sessions.procedures.generating import decoded

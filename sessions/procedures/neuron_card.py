@@ -15,10 +15,7 @@ from sessions.errors import ArtifactError, ModelError, UsageError
 from sessions.events import Progress, Steps
 from sessions.model.target import Target
 from sessions.model.units import Neuron
-from sessions.procedures.circuits import (
-    explained,
-    read_elsewhere,
-)
+from sessions.procedures.circuits import explained, read_elsewhere
 from sessions.results import NeuronCard, NeuronRow, NeuronTable, UniversalRow, UniversalShown
 from sessions.session import Session
 
