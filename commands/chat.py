@@ -95,7 +95,7 @@ class Say(Request, frozen=True):
 class ShowHistory(Request, frozen=True):
     """Show the conversation: every turn, thoughts included."""
 
-    last: Annotated[int | None, Opt(Whole(), "only the last so many exchanges")] = None
+    last: Annotated[int | None, Opt(Whole(), "only this many exchanges, the last")] = None
 
     def run(self, session: Session) -> HistoryShown:
         held = session.history

@@ -1,4 +1,4 @@
-"""Words that are one of a few, each with what it means, and those that verbs share."""
+"""Words with a fixed list of choices, and the lists that several verbs share."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from sessions.references import means_named
 
 
 class Usually(Word):
-    """Any text; some are usual."""
+    """Any text; completion offers the usual ones."""
 
     name = "usual text"
 

@@ -38,7 +38,7 @@ FAMILY = "Interventions"
 
 
 class InterventionVerb(Request, frozen=True, kw_only=True):
-    """A change of neurons that is shown beside the model without it, or stays in force."""
+    """A change of neurons, shown beside the model without it or kept in force."""
 
     selection: Annotated[str, Arg(SelectionWord(), "which neurons")]
     limits: Limits = Limits()
@@ -195,9 +195,7 @@ def _arm(session: Session, line: str) -> Steps[ActivationChange]:
         known = [name for name, each in VERBS.items() if issubclass(each.kind, InterventionVerb)]
         raise UsageError(f"the arm '{line}' is not an intervention", f"one of: {', '.join(known)}, {UNTOUCHED}")
     if asked.live or asked.max_tokens is not None:
-        raise UsageError(
-            f"the arm '{line}' has an option of the whole comparison", "--max-tokens stands behind all arms"
-        )
+        raise UsageError(f"the arm '{line}' has an option of the whole comparison", "give --max-tokens after all arms")
     change = yield from changed(session, asked)
     return replace(change, name=" ".join(line.split()))
 

@@ -40,7 +40,7 @@ class Name(Word):
 
 
 class SavedName(Name):
-    """A name something of one kind was saved under; the kind may stand before it, `vector:calm`."""
+    """The name of a saved artifact of one kind; the kind may come first, `vector:calm`."""
 
     def __init__(self, kind: str = "circuit") -> None:
         self.kind = kind
@@ -83,7 +83,7 @@ class RoundName(Word):
 
 
 class SeriesName(RoundName):
-    """Rounds: one by its name, or all that are called so with a number behind it."""
+    """A series of rounds, or one round by its name."""
 
     name = "rounds"
     shape = "NAME"

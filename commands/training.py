@@ -82,7 +82,7 @@ class Learning(Options, frozen=True):
 
 
 class Keeping(Options, frozen=True):
-    """What is kept of a round, and what it takes the place of."""
+    """What is kept of a round, and what it replaces."""
 
     group = "What is kept"
 

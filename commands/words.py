@@ -127,7 +127,7 @@ def number_in(text: str) -> float:
 
 
 class NumberWord(Word):
-    """A multiplier: 0 ablates, 1 leaves, 2 doubles; negative ones turn a neuron round."""
+    """A multiplier: 0 ablates, 1 leaves, 2 doubles; negative ones flip its sign."""
 
     name = "multiplier"
 
