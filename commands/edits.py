@@ -25,8 +25,8 @@ FAMILY = "Edits"
 
 
 class EditWord(Word):
-    """An edit: its number among those that are applied, or its name. With `all_`, the word all is offered; with `saved`,
-    saved edits are."""
+    """An edit: its number among those that are applied, or its name. With `all_`, the word all is offered; with
+    `saved`, saved edits are."""
 
     name = "edit"
     shape = "N|NAME"
