@@ -139,11 +139,7 @@ class Expect(Request, frozen=True):
         name = self.subject if token is None else f"{self.subject} {token!r}"
         if actual is None:
             raise ExpectationFailed(f"expected {name} {comparison} {wanted}, but it is not known")
-        if not holds(session, self.subject, actual, comparison, wanted, _subject):
+        if not holds(session, self.subject, actual, comparison, wanted, Subject().read):
             shown = repr(wanted) if isinstance(actual, str) and comparison not in BETWEEN else wanted
             raise ExpectationFailed(f"expected {name} {comparison} {shown}, but it is {told(actual)}", "; ".join(notes))
         return Expected(statement=f"{name} {comparison} {wanted}", actual=told(actual), notes=notes)
-
-
-def _subject(text: str) -> str:
-    return str(Subject().read(text))

@@ -190,16 +190,16 @@ def _paths(session: Session | None, incomplete: str, suffix: str) -> list[tuple[
     prefix = folder + "/" if "/" in incomplete else ""
     try:
         with os.scandir(base / Path(prefix).expanduser()) as entries:
-            shown = sorted((entry.name, os.path.isdir(entry.path)) for entry in entries if _is_shown(entry.name))
+            shown = sorted(
+                (entry.name, os.path.isdir(entry.path))
+                for entry in entries
+                if entry.name[0] != "." and is_text(entry.name)
+            )
     except (OSError, ValueError, RuntimeError):  # a folder that is not there, or no path at all
         return []
     folders = [(f"{prefix}{name}/", "folder") for name, is_folder in shown if is_folder]
     files = [(f"{prefix}{name}", "file") for name, is_folder in shown if not is_folder and name.endswith(suffix)]
     return folders + files
-
-
-def _is_shown(name: str) -> bool:
-    return not name.startswith(".") and is_text(name)
 
 
 class TextsOrMeans(FileName):

@@ -67,14 +67,12 @@ def weighed_adapters(
     chosen = tuple(each.chosen for each in found)
     if len({each.deep for each in chosen}) > 1:
         raise UsageError("depths of a series and weights need two sweeps", "sweep one of them at a time")
-    multipliers = multipliers or (_depths(chosen) if chosen[0].deep else WEIGHTS)
+    if not multipliers:
+        depths = range(min(len(each.adapters) for each in chosen) + 1)
+        multipliers = tuple(map(float, depths)) if chosen[0].deep else WEIGHTS
     for each in chosen:
         check_weights(each, multipliers)
     return chosen, multipliers, {share: adapter for each in found for share, adapter in each.adapters.items()}
-
-
-def _depths(chosen: Sequence[Chosen]) -> tuple[float, ...]:
-    return tuple(float(depth) for depth in range(min(len(each.adapters) for each in chosen) + 1))
 
 
 def is_number(word: str) -> bool:

@@ -247,7 +247,10 @@ class SelectionWord(Word):
             for name in session.store.names("atlas"):
                 found += [(f"atlas:{name}:{end}100", about) for end, about in _ENDS.items()]
             if session.circuit is not None:
-                found += [(str(neuron), _about(neuron.attribution)) for neuron in session.circuit.top(20)]
+                found += [
+                    (str(neuron), "neuron" if neuron.attribution is None else f"neuron, {neuron.attribution:+.3f}")
+                    for neuron in session.circuit.top(20)
+                ]
         return [(before + text, about) for text, about in found]
 
 
@@ -287,10 +290,6 @@ def _is_selection(text: str) -> bool:
     except UsageError:
         return False
     return True
-
-
-def _about(attribution: float | None) -> str:
-    return "neuron" if attribution is None else f"neuron, {attribution:+.3f}"
 
 
 class Gain(Word):
