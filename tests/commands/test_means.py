@@ -192,7 +192,7 @@ def test_means_in_a_file_of_an_earlier_project_are_kept(little: Session) -> None
         ("means show facts L1/N99", "no neuron 99"),
         ("discover a --reference means:none", "no means is called"),
         ("discover a --reference means:facts --reference-seed x", "needs a prompt"),
-        ("ablate L1/N5 --resample --over means:facts", "takes a place of a text"),
+        ("ablate L1/N5 --resample --over means:facts", "takes a position of a text"),
         ("ablate L1/N5 --over means:facts", "--over is for"),
         ("faithfulness --reference zero --means means:facts", "does not go with"),
         ("import x.json --key a", "--key is for"),

@@ -133,7 +133,7 @@ def test_a_command_file_may_change_what_is_suppressed(asked: Session, tmp_path: 
 
 def test_a_selection_can_say_suppressed(session: Session) -> None:
     result(session, "suppress L3/N4, L5/N6")
-    assert result(session, "suppress L5/N6, L7/N8").notes == ("1 of them were suppressed already",)
+    assert result(session, "suppress L5/N6, L7/N8").notes == ("1 of them are suppressed already",)
     assert [neuron.site for neuron in session.select("suppressed - L5/N6").neurons] == [(3, 4), (7, 8)]
     result(session, "release suppressed - L3/N4")
     assert session.suppressed == (Neuron(3, 4),)
