@@ -164,7 +164,7 @@ def test_arms_are_what_each_line_says_alone(little: Session) -> None:
         ),
         ('arms "ablate top3" "ablate  top3"', "the arm 'ablate top3' is there twice", "give each arm once"),
         ('arms "ablate top3 --live"', "has an option of the whole comparison", "give --max-tokens after all arms"),
-        ('arms "ablate top3 --max-tokens 3"', "has an option of the whole comparison", "behind all arms"),
+        ('arms "ablate top3 --max-tokens 3"', "has an option of the whole comparison", "after all arms"),
         ('arms "shift L9/N9 3"', "there is no layer 9", "layers are 0 to"),
         ("shift L1/N3 nan", "'nan' is not a gain", "5 or -0.5"),
         ("shift L1/N3", "", ""),
