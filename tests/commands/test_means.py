@@ -139,7 +139,7 @@ def test_means_of_another_model_are_refused_unless_it_is_wanted(taken: Session) 
 
 def test_what_was_suppressed_when_they_were_taken_is_said(taken: Session) -> None:
     result(taken, "suppress L1/N5")
-    assert any("was another" in note for note in result(taken, "verify --reference means:facts").notes)
+    assert any("other neurons were suppressed" in note for note in result(taken, "verify --reference means:facts").notes)
 
 
 def test_means_are_exported_and_imported(taken: Session) -> None:
@@ -223,10 +223,10 @@ def test_kept_means_are_offered_where_they_may_stand(taken: Session) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda tensors: tensors.pop("layer.1.mean"), "other tensors"),
-        (lambda tensors: tensors.pop("layer.1.places"), "other tensors"),
+        (lambda tensors: tensors.pop("layer.1.mean"), "not the means of layers"),
+        (lambda tensors: tensors.pop("layer.1.places"), "not the means of layers"),
         (lambda tensors: tensors.pop("layer.2.places"), "by position"),
-        (lambda tensors: tensors.clear(), "other tensors"),
+        (lambda tensors: tensors.clear(), "not the means of layers"),
     ],
 )
 def test_an_incomplete_means_file_is_refused(taken: Session, change: Any, said: str) -> None:
