@@ -138,8 +138,8 @@ def cases(opened: OpenModel, file: str) -> tuple[Case, ...]:
 def circuits(opened: OpenModel, task: Task) -> dict[str, FaithfulnessCurve]:
     """The faithfulness curves by name.
 
-    Of each method, with neurons ranked by magnitude; of the default, also ranked by the size of the mean, and by how
-    much neurons are for the target; and of random neurons.
+    Of each method, with neurons ranked by magnitude; of the default, also by the size of the mean and by how much
+    neurons are for the target; and of random neurons.
     """
     gathered = {way: attributed(opened, task, way) for way in WAYS}
     found = {described(way): ranking(each.magnitudes) for way, each in gathered.items()}

@@ -319,13 +319,14 @@ def _run(file: Path, model: str | None, words: tuple[str, ...], as_json: bool, t
     """Run the file in a new session. Returns the exit code."""
     from commands import library, script
     from sessions.errors import WorkbenchError
+    from sessions.texts.placeholders import assignments
     from workbench.interrupts import interruptible
 
     lines = _lines()
     try:
         file = library.path_of(file)
-        values = script.assignments(words)
-        script.read(file, values, trust=trust)  # find errors before the model opens, which may take an hour
+        values = assignments(words)
+        script.read(file, values, trust=trust)  # before a model is opened, which may take an hour
     except WorkbenchError as error:
         lines.failure(error.message, error.hint)
         return USAGE

@@ -13,10 +13,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from commands.line import is_blank
-from commands.names import CURRENT
 from commands.running import run
 from sessions.errors import Cancelled, WorkbenchError
 from sessions.events import Event, Failed, Result
+from sessions.procedures.comparing import CURRENT
 from sessions.session import Session
 from workbench.host import JOURNAL
 from workbench.methods import Verbs

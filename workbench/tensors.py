@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from commands.names import CURRENT
 from sessions.circuits.circuit import Circuit
 from sessions.directions.vector import Vector
 from sessions.errors import UsageError
+from sessions.procedures.comparing import CURRENT
 from sessions.session import Session
 
 _VECTOR, _CIRCUIT = "vector:", "circuit:"

@@ -224,7 +224,7 @@ def test_a_sub_verb_that_does_not_exist_is_told_the_nearest(greet: None) -> None
     with pytest.raises(UsageError, match="greet has no 'x'") as refused:
         parse('greet "x"')
     assert refused.value.hint == "one of: greet wave, greet bow"
-    with declared("meet now", Bow), pytest.raises(UsageError, match="meet needs a word more"):
+    with declared("meet now", Bow), pytest.raises(UsageError, match="meet needs an action"):
         parse("meet")
     with pytest.raises(UsageError, match="there is no verb 'gret'") as refused:
         parse("gret bow")

@@ -139,7 +139,7 @@ def test_with_nothing_applied_there_is_nothing_to_undo(empty: Session, opened: O
     assert result(empty, "edits").rows == ()
     assert failure(empty, "undo").message == "there is nothing to undo"
     result(empty, "prompt the cat")
-    assert failure(empty, "edits compare").message == "no edit is in the weights"
+    assert failure(empty, "edits compare").message == "no edit is on"
 
 
 # ---- with and without

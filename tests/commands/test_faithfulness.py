@@ -112,7 +112,7 @@ def test_with_those_first_that_help_the_same_neurons_come_in_another_order(littl
         little.found(), neurons=tuple(structs.replace(each, attribution=None) for each in little.found().neurons)
     )
     with unharmed(little):
-        assert "goes by attribution" in failure(little, f"faithfulness {keys} --order helping").message
+        assert "needs attributions" in failure(little, f"faithfulness {keys} --order helping").message
 
 
 def test_means_can_be_those_of_other_prompts_or_zero(little: Session, keys: Path) -> None:

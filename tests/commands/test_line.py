@@ -127,7 +127,7 @@ def test_a_quote_that_is_not_closed_is_found_where_it_opens() -> None:
 
 
 def test_a_closing_quote_wants_a_space_after_it() -> None:
-    with pytest.raises(UsageError, match="follows a closing quote") as raised:
+    with pytest.raises(UsageError, match="a closing quote is followed") as raised:
         words('prompt "Hello".')
     assert raised.value.column == 14
 

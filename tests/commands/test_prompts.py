@@ -162,11 +162,11 @@ def test_shares_of_prompts_are_told(little: Session, keys: str) -> None:
         ('--vs " a"', "--vs does not go with --prompts", "say it in the file"),
         ("--sequence", "--sequence does not go with --prompts", "say it in the file"),
         ("--target-only", "--target-only does not go with --prompts", "say it in the file"),
-        ('--reference "the dog"', "a prompt as --reference is for one prompt", "zero, mean"),
+        ('--reference "the dog"', "a prompt as --reference works for one prompt", "zero, mean"),
         ("--reference-seed x", "--reference-seed needs a prompt", "--reference"),
         ("--method exact --layers 1", "--method exact is for one prompt", "leave out --prompts"),
-        ("--aggregate share --percentage 5", "--aggregate share ranks by numbers of prompts", "--threshold"),
-        ("--aggregate meen", "'meen' is no aggregate", "did you mean mean?"),
+        ("--aggregate share --percentage 5", "--aggregate share ranks by number of prompts", "--threshold"),
+        ("--aggregate meen", "unknown aggregate 'meen'", "did you mean mean?"),
         ("--threshold 101", "'101' is not a number above 0 and at most 100", "0.5"),
         ("--layers 1-3", "there is no layer 3", "layers are 0 to 2"),
         ("--steps 3", "--steps is for --method ig", "leave one of them out"),
@@ -193,7 +193,7 @@ def test_what_is_for_many_prompts_is_refused_for_one(little: Session, option: st
     [
         ("", "bad.jsonl has no prompt in it"),
         ('{"prompt": "the"}\n{"prompt": \n', "bad.jsonl, line 2 is malformed"),
-        ('{"prompt": "the", "targt": " a"}', "bad.jsonl, line 1 has a field 'targt'"),
+        ('{"prompt": "the", "targt": " a"}', "bad.jsonl, line 1 has an unknown field 'targt'"),
         ('{"prompt": "the cat", "target": " a", "counterfactual": " a"}', "of 'the cat' begin with the same token"),
     ],
 )

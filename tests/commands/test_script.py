@@ -15,6 +15,7 @@ from sessions.events import Event, Failed, Result, Started
 from sessions.lines import quoted
 from sessions.results import Quit, Ran
 from sessions.session import Session
+from sessions.texts.placeholders import assignments
 from tests.commands.driving import events_of, failure, failure_in, result, unharmed
 
 
@@ -118,14 +119,14 @@ def test_a_value_is_not_filled_in_twice(folder: Path) -> None:
 
 
 def test_words_that_give_values() -> None:
-    assert script.assignments(["model=smollm2", "text=a = b", "none="]) == {
+    assert assignments(["model=smollm2", "text=a = b", "none="]) == {
         "model": "smollm2",
         "text": "a = b",
         "none": "",
     }
     for word in ("model", "=x", "1a=x", "a b=x"):
         with pytest.raises(UsageError, match="is not name=value"):
-            script.assignments([word])
+            assignments([word])
 
 
 @pytest.mark.parametrize(
@@ -147,9 +148,9 @@ def test_a_bad_line_is_found_before_the_first_command(folder: Path, text: str, m
 
 def test_a_value_that_nobody_asked_for_is_refused(folder: Path) -> None:
     error = refused("top ${n}", n="5", m="6")
-    assert error.message == "file.wb does not use a value called 'm'"
-    assert error.hint == "it asks for n"
-    assert refused("list", m="6").hint == "it asks for no values"
+    assert error.message == "file.wb does not use a value named 'm'"
+    assert error.hint == "its values: n"
+    assert refused("list", m="6").hint == "its values: none"
 
 
 def test_a_file_that_is_not_utf8_is_refused_with_the_line(folder: Path) -> None:

@@ -197,7 +197,7 @@ OTHERS = {
         ("surgery problems", "surgery problems needs a file"),
         ("surgery problems p.jsonl --layers 1", "surgery problems has no option --layers"),
         ("surgery problems p.jsonl --count 1001", "too many"),
-        ("surgery problems p.jsonl --tasks en,xx", "'xx' is no language"),
+        ("surgery problems p.jsonl --tasks en,xx", "unknown language 'xx'"),
         ("surgery problem p.jsonl", "surgery has no 'problem'"),
     ],
 )

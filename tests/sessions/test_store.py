@@ -394,7 +394,7 @@ def altered(path: Path, **fields: str | None) -> None:
         ({"kind": None}, "missing required field `kind`"),
         ({"model": None}, "missing required field `model`"),
         ({"name": "angry"}, "saved under the name 'angry'"),
-        ({"site": "attention"}, "which is no site"),
+        ({"site": "attention"}, "at the unknown site"),
     ],
 )
 def test_a_vector_whose_header_does_not_fit_is_refused(store: Store, fields: dict[str, str | None], said: str) -> None:
@@ -413,7 +413,7 @@ def test_a_file_of_the_other_kind_under_a_kinds_name_is_refused(store: Store) ->
     as_vector.write_bytes(json_bytes)
     with pytest.raises(ArtifactError, match=r"texas\.json is (malformed|not UTF-8)"):
         store.load("circuit", "texas", Circuit)
-    with pytest.raises(ArtifactError, match="no safetensors file"):
+    with pytest.raises(ArtifactError, match="not a safetensors file"):
         store.load("vector", "calm", Vector)
     assert len([row for row in store.rows() if row.error]) == 2
 
@@ -425,7 +425,7 @@ def test_a_pickle_is_never_loaded(store: Store) -> None:
 
     path = save_vector(store)
     torch.save({"layer.9": Bomb()}, path)
-    with pytest.raises(ArtifactError, match="no safetensors file"):
+    with pytest.raises(ArtifactError, match="not a safetensors file"):
         store.load("vector", "calm", Vector)
     assert store.rows("vector")[0].error
 

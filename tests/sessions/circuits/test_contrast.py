@@ -54,7 +54,7 @@ def test_the_first_two_layers_are_left_out_unless_they_are_asked_for() -> None:
     assert {neuron.layer for neuron in contrasted("llama", layers=range(2)).neurons} == {0, 1}
 
 
-def test_a_contrast_has_no_target_and_says_so() -> None:
+def test_contrast_has_no_target_and_says_so() -> None:
     found = contrasted("llama", 5)
     assert not found.target.stated and str(found.target) == "no target"
     assert (found.method, found.attention, found.conservation, found.compared) == ("contrast", "", None, "")

@@ -143,7 +143,7 @@ def test_a_cancelled_reply_is_kept_as_far_as_it_was_shown(small: OpenModel) -> N
     assert count_hooks(small.model) == 0 and not torch.is_inference_mode_enabled()
 
 
-def test_a_reply_can_be_cancelled_while_it_waits(small: OpenModel) -> None:
+def test_a_reply_can_be_cancelled_by_throwing_into_its_steps(small: OpenModel) -> None:
     encoded = encode(small.tokenizer, asked(NOTHING, "What is the capital of Texas?"))
     with writing(small, "The capital of Texas is Austin."):
         steps = replied(small, encoded, Condition(""), how(small))

@@ -128,7 +128,7 @@ def test_an_autoencoder_of_another_model_is_refused_or_said_to_be(opened: OpenMo
         return replace(made, about=structs.replace(made.about, **said))
 
     for changed, said in (
-        ({"width": 576}, "states of 576 numbers, and those of tiny have 32"),
+        ({"width": 576}, "states of 576 numbers; those of tiny have 32"),
         ({"layer": 3}, "layers are 0 to 2"),
         ({"fingerprint": "0" * 64}, "other weights are open"),
     ):
@@ -136,7 +136,7 @@ def test_an_autoencoder_of_another_model_is_refused_or_said_to_be(opened: OpenMo
             fitted(of(**changed), opened)
     assert fitted(of(fingerprint="", model="org/Tiny"), opened).remarks == ()
     assert fitted(of(fingerprint="", model="gpt2-small"), opened).remarks == (
-        "it says that it was trained on gpt2-small; tiny is open",
+        "its files say that it was trained on gpt2-small; tiny is open",
     )
 
 
@@ -215,13 +215,13 @@ def test_arrays_of_numpy_are_read_with_the_layer_and_the_site_of_their_folders(t
 def test_arrays_that_could_run_something_or_are_damaged_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "params.npz"
     np.savez(path, W_enc=np.array([{"a": 1}], dtype=object))
-    with pytest.raises(ArtifactError, match=r"no \.npz file of plain arrays"):
+    with pytest.raises(ArtifactError, match=r"not a \.npz file of plain arrays"):
         read(path, layer=0, site="mlp_out")
     np.savez(path, W_enc=np.array(["a"]))
-    with pytest.raises(ArtifactError, match="should be one of numbers"):
+    with pytest.raises(ArtifactError, match="not of numbers"):
         read(path, layer=0, site="mlp_out")
     path.write_bytes(path.read_bytes()[:60])
-    with pytest.raises(ArtifactError, match="damaged one"):
+    with pytest.raises(ArtifactError, match="is damaged"):
         read(path, layer=0, site="mlp_out")
 
 
@@ -267,13 +267,13 @@ REFUSED = [
     ({"activation_fn_kwargs": {"k": 21}}, {}, "21 features active at once"),
     ({"activation_fn_kwargs": {"k": "many"}}, {}, "'many' features"),
     ({"hook_point": "blocks.7.attn.hook_z"}, {}, "blocks.7.attn.hook_z"),
-    ({"hook_point": "blocks.7.hook_mlp_in"}, {}, "no place known here"),
+    ({"hook_point": "blocks.7.hook_mlp_in"}, {}, "hook_mlp_in.* not supported"),
     ({"hook_head_index": 3}, {}, "attention heads"),
     ({"reshape_activations": "hook_z"}, {}, "attention heads"),
     ({}, {"finetuning_scaling_factor": torch.full((20,), 2.0)}, "finetuning_scaling_factor"),
     ({}, {"W_enc": torch.zeros(20, 8)}, "W_enc of .* shape .*transposed"),
     ({}, {"W_dec": torch.zeros(8, 20)}, "W_dec of .* shape .*transposed"),
-    ({}, {"b_enc": torch.zeros(19)}, r"b_enc of .* \[19\], and W_dec says it is \[20\]"),
+    ({}, {"b_enc": torch.zeros(19)}, r"b_enc of .* \[19\], but \[20\] goes with W_dec"),
     ({}, {"b_dec": torch.zeros(9)}, r"b_dec of .* \[9\]"),
     ({}, {"b_dec": torch.full((8,), math.nan)}, "not finite"),
     ({"architecture": "jumprelu"}, {}, "no tensor threshold"),
@@ -305,7 +305,7 @@ def test_what_is_no_autoencoder_is_refused(tmp_path: Path) -> None:
         read(tmp_path / "b.safetensors")
     assert "other" in raised.value.hint
     save_file(tensors(), tmp_path / "c.safetensors")
-    with pytest.raises(ArtifactError, match="where it belongs") as raised:
+    with pytest.raises(ArtifactError, match="does not say its layer and site") as raised:
         read(tmp_path / "c.safetensors")
     assert "--layer" in raised.value.hint
 

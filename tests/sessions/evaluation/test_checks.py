@@ -141,7 +141,7 @@ def test_several_checks_must_all_hold_and_the_latest_match_is_the_place() -> Non
         (Check("contains", "x" * 3000), "3,000 characters"),
     ],
 )
-def test_a_check_that_is_none_is_refused(check: Check, said: str) -> None:
+def test_a_malformed_check_is_refused(check: Check, said: str) -> None:
     with pytest.raises(ArtifactError) as raised:
         checked(check, "tasks.jsonl, line 3,")
     assert raised.value.message.startswith("tasks.jsonl, line 3, ") and said in raised.value.message

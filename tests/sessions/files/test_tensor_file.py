@@ -65,8 +65,8 @@ def file(header: bytes, numbers: bytes = b"") -> bytes:
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        (b"", "no safetensors file, or it ends too early"),
-        (b"\x80\x04\x95pickle", "no safetensors file"),
+        (b"", "not a safetensors file, or it ends too early"),
+        (b"\x80\x04\x95pickle", "not a safetensors file"),
         (b"\xff" * 40, "ends too early"),
         (file(b"{"), "the header of x is malformed"),
         (file(b"[]"), "Expected `object`"),

@@ -117,7 +117,7 @@ def test_a_circuit_says_what_was_suppressed_when_it_was_found(asked: Session) ->
     result(asked, "save under")
     result(asked, "release all")
     assert result(asked, "load under").circuit.suppressed == ("L3/N4",)
-    note = "the circuit was found while L3/N4 was suppressed, and it is no more"
+    note = "the circuit was found while L3/N4 was suppressed, which it no longer is"
     assert note in result(asked, "ablate --max-tokens 1").notes
 
 
@@ -133,7 +133,7 @@ def test_a_command_file_may_change_what_is_suppressed(asked: Session, tmp_path: 
 
 def test_a_selection_can_say_suppressed(session: Session) -> None:
     result(session, "suppress L3/N4, L5/N6")
-    assert result(session, "suppress L5/N6, L7/N8").notes == ("1 of them were suppressed already",)
+    assert result(session, "suppress L5/N6, L7/N8").notes == ("1 of them are suppressed already",)
     assert [neuron.site for neuron in session.select("suppressed - L5/N6").neurons] == [(3, 4), (7, 8)]
     result(session, "release suppressed - L3/N4")
     assert session.suppressed == (Neuron(3, 4),)

@@ -129,7 +129,7 @@ def test_a_folder_and_a_pattern_are_the_samples_of_their_files(tmp_path: Path) -
     (tmp_path / "notes.txt").write_text("nothing")
     assert [sample.name for sample in samples_at(tmp_path)] == ["QA1", "QA2", "", ""]
     assert [sample.name for sample in samples_at(tmp_path / "QA*.json")] == ["QA1", "QA2"]
-    with pytest.raises(ArtifactError, match="no file of samples"):
+    with pytest.raises(ArtifactError, match="no files of samples"):
         samples_at(tmp_path / "XY*.json")
 
 
@@ -156,6 +156,6 @@ def test_a_json_file_is_a_sample_a_list_of_them_or_one_a_line() -> None:
         (b"\xff\xfe", "not UTF-8"),
     ],
 )
-def test_a_file_that_is_none_is_refused_with_its_line(line: bytes, why: str) -> None:
+def test_a_file_that_holds_no_samples_is_refused_with_its_line(line: bytes, why: str) -> None:
     with pytest.raises(ArtifactError, match=why):
         read_samples(line, "x.jsonl")
