@@ -270,7 +270,7 @@ def test_kept_adapters_are_arms_at_any_weight(loaded: Session) -> None:
     assert torch.allclose(seen[0], seen[2], atol=1e-6) and not torch.allclose(seen[0], seen[3], atol=1e-3)
     assert arms[1].about == "with fr*0.2, es*0.8"
     for word, said in (
-        ("fr*x", "'x' is no weight of fr"),
+        ("fr*x", "invalid weight 'x' for fr"),
         ("fr*inf", "'inf' is no weight"),
         ("none*1", "no adapter is"),
     ):

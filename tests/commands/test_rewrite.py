@@ -127,7 +127,7 @@ def test_a_sweep_over_the_neuron_is_one_over_alpha(ready: Session) -> None:
     ("line", "said"),
     [
         ('rewrite L2/N7 --push " abc" --when last', ["3 tokens", '" a" "b" "c"', '--push " a"']),
-        (LINE.replace("after:.", "after:HAT"), ["means no position in the 5 texts", '"'])
+        (LINE.replace("after:.", "after:HAT"), ["matches no position in the 5 texts", '"'])
         ,
         ('rewrite L2/N7 --push " a"', ["--when"]),
         ("rewrite L2/N7", ["--push"]),

@@ -342,7 +342,7 @@ def test_a_series_meets_what_was_left_of_another_before_it_trains(ready: Session
     steps.close()
     other = line.replace("--lr 0.01", "--lr 0.02")
     events = list(run(ready, f"{other} --anew"))
-    assert "is of another training" in next(each.message for each in events if isinstance(each, Failed))
+    assert "from another training" in next(each.message for each in events if isinstance(each, Failed))
     assert [each.plan.rate for each in result(ready, f"{other} --force").rounds] == [0.02, 0.02]
     assert not list((ready.home / "rounds" / "unfinished").glob("*"))
 

@@ -131,10 +131,10 @@ def test_of_several_checks_all_must_hold_and_the_last_to_come_says_where() -> No
 @pytest.mark.parametrize(
     ("check", "said"),
     [
-        (Check("number", "forty"), "'forty', which is none"),
-        (Check("number", "4 or 5"), "which is none"),
-        (Check("any-number", "forty"), "'forty', which is none"),
-        (Check("number", "1/0"), "which is none"),
+        (Check("number", "forty"), "'forty', which is not a number"),
+        (Check("number", "4 or 5"), "which is not a number"),
+        (Check("any-number", "forty"), "'forty', which is not a number"),
+        (Check("number", "1/0"), "which is not a number"),
         (Check("regex", "(unclosed"), "not a regular expression: missing )"),
         (Check("regex", "a{99999999999999999999}"), "not a regular expression"),
         (Check("contains", "  "), "of nothing"),
