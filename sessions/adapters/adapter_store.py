@@ -228,7 +228,7 @@ def about_of(folder: Path) -> AdapterAbout | None:
 
 
 def outlined(folder: Path) -> tuple[AdapterAbout, Outline]:
-    """The header and outline of an adapter, without reading its numbers or checking its sha256. Raises `ArtifactError`."""
+    """The header and outline of an adapter, its numbers and sha256 unchecked. Raises `ArtifactError`."""
     return about_of(folder) or AdapterAbout(), outline(folder)
 
 

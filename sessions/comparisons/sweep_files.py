@@ -244,7 +244,7 @@ def _read(lines: Sequence[bytes], plan: SweepPlan) -> tuple[list[SweepPoint], st
 
 
 def table(cells: Sequence[SweepPoint]) -> bytes:
-    """The cells as a table: texts are quoted, numbers are not, unknown values are empty, ids are separated by spaces."""
+    """The cells as a table: texts are quoted, numbers are not, unknown values are empty, ids are joined by spaces."""
     text = io.StringIO(newline="")
     # Every text is quoted since one may have a carriage return, which a csv reader ends a row at.
     rows = csv.writer(text, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
