@@ -8,8 +8,8 @@ A notebook begins with `open`:
     import sessions
 
     model = sessions.open("smollm2")
-    found = model.attribute("The capital of Texas is", " Austin")
-    found.top(20)
+    attribution = model.attribute("The capital of Texas is", " Austin")
+    attribution.top(20)
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def open(name: str, **options: Any) -> Model:
     """Open a model by name: an embedded one, a folder, a .gguf file, or a hub id.
 
     Args:
-        options: as of `sessions.model.opening.open_model`: dtype, device, device_map, load_in, …
+        options: those of `sessions.model.opening.open_model`: dtype, device, device_map, load_in, …
 
     Raises:
         ModelError: there is no such model, or it cannot be loaded.

@@ -1,8 +1,8 @@
-"""The flag that stops a running command. No torch here: the front ends raise it.
+"""The flag that stops a running command. Front ends set it, so this file imports no torch.
 
-What a command does for long looks at it: passes through a model by a hook on their layers, loops over texts by what
-they are given. What lies deep below a verb, the reading of a file or the rendering of a template, looks at the flag of
-the command that runs: `look`.
+Long work checks the flag: forward passes through a hook on every layer, loops over texts through the `Cancel` they are
+given. Code deep below a verb, such as the reading of a file or the rendering of a template, calls `look`, which checks
+the flag of the running command.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from sessions.errors import Cancelled
 
 
 class Cancel:
-    """Raised by another thread or a signal handler, looked at by the command that runs.
+    """Set by another thread or a signal handler, checked by the running command.
 
-    A plain attribute and not a `threading.Event`: a signal handler that interrupts an event's own
-    lock would wait for itself.
+    It is a plain attribute, not a `threading.Event`: a signal handler that interrupts the event while it holds its own
+    lock would deadlock.
     """
 
     def __init__(self) -> None:
         self._requested = False
 
     def request(self) -> None:
-        """Ask the running command to stop at its next look."""
+        """Ask the running command to stop at its next check."""
         self._requested = True
 
     def clear(self) -> None:
@@ -37,7 +37,7 @@ class Cancel:
         return self._requested
 
     def look(self) -> None:
-        """Raise `Cancelled` if it was requested."""
+        """Raise `Cancelled` if a stop was requested."""
         if self._requested:
             raise Cancelled
 
@@ -47,7 +47,7 @@ _running: ContextVar[Cancel | None] = ContextVar("the flag of the command that r
 
 @contextmanager
 def looking_at(cancel: Cancel) -> Iterator[None]:
-    """Within the block `look` looks at this flag, in this thread and in those that `in_background` starts."""
+    """Inside the block `look` checks this flag, in this thread and in those that `in_background` starts."""
     token = _running.set(cancel)
     try:
         yield
@@ -62,7 +62,7 @@ def requested() -> bool:
 
 
 def look() -> None:
-    """Raise `Cancelled` if the command that runs here was cancelled. Outside of commands nothing is."""
+    """Raise `Cancelled` if the command that runs here was cancelled. Outside of commands it does nothing."""
     cancel = _running.get()
     if cancel is not None:
         cancel.look()

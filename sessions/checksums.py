@@ -1,8 +1,8 @@
-r"""Lists of sha256, as `sha256sum` writes and checks them: a line each, the digest, two spaces, a path.
+r"""Lists of sha256 sums as `sha256sum` writes and checks them: on each line a digest, two spaces and a path.
 
-Read are also `sha256sum`'s own variants: ` *` before the path (binary), a line that starts with a backslash (newlines
-and backslashes in the path are escaped), and the BSD form, `SHA256 (path) = digest`. Empty lines, and those that start
-with `#`, say nothing. Relative paths are relative to the folder of the list.
+The variants of `sha256sum` are read too: ` *` before the path (binary), a line that starts with a backslash (newlines
+and backslashes in the path are escaped), and the BSD form `SHA256 (path) = digest`. Empty lines and lines that start
+with `#` are skipped. Relative paths are relative to the folder of the list.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ def read_sums(path: Path) -> tuple[Sum, ...]:
     """The lines of a list.
 
     Raises:
-        ArtifactError: it cannot be read, a line is none of the above, or there is no line at all.
+        ArtifactError: it cannot be read, a line has none of these forms, or there is no line.
     """
     try:
         text = read_file(path).decode("utf-8-sig", errors="surrogateescape")
     except ValueError as error:
-        raise ArtifactError(f"{path} is no text: {error}") from error
-    found = []
+        raise ArtifactError(f"{path} is not a text file: {error}") from error
+    sums = []
     for number, line in enumerate(text.splitlines(), 1):
         look()
         if not line.strip() or line.startswith("#"):
@@ -49,17 +49,17 @@ def read_sums(path: Path) -> tuple[Sum, ...]:
         match = _LINE.fullmatch(line.rstrip()) or _BSD.fullmatch(line.rstrip())
         if match is None:
             raise ArtifactError(
-                f"line {number} of {path} is no sha256 and a path", "a line is 64 hex digits, two spaces and a path"
+                f"line {number} of {path} is malformed", "expected: 64 hex digits, two spaces and a path"
             )
-        named = _unescaped(match["path"]) if match["escaped"] else match["path"]
-        found.append(Sum(named, match["digest"].lower()))
-    if not found:
+        listed_path = _unescaped(match["path"]) if match["escaped"] else match["path"]
+        sums.append(Sum(listed_path, match["digest"].lower()))
+    if not sums:
         raise ArtifactError(f"{path} lists no file", "sha256sum FILE… > LIST makes such a list")
-    return tuple(found)
+    return tuple(sums)
 
 
 def written(sums: Sequence[Sum]) -> bytes:
-    """A list that `read_sums` and `sha256sum --check` read."""
+    """The bytes of a list that `read_sums` and `sha256sum --check` can read."""
     lines = []
     for path, digest in sums:
         escaped = path.replace("\\", "\\\\").replace("\n", "\\n")
@@ -68,7 +68,7 @@ def written(sums: Sequence[Sum]) -> bytes:
 
 
 def sha256_of(path: Path, cancel: Cancel | None = None) -> Steps[str]:
-    """The sha256 of a file's bytes, read piece by piece.
+    """The sha256 of a file, read piece by piece.
 
     Raises:
         ArtifactError: it cannot be read.

@@ -1,26 +1,26 @@
-"""The errors a user can cause or meet, each saying what was wrong and what to type instead.
+"""The errors that a user can cause or meet. Each says what is wrong and what to type instead.
 
-Anything that is not one of these reaching the top of a command is a defect of the workbench.
+Any other exception that leaves a command is a bug of the workbench.
 """
 
 from __future__ import annotations
 
-#: Characters of a message: what it repeats of a line or a file may be of any length, and nobody would read more.
+#: Characters of a message. A message may quote a line or a file of any length; nobody would read more.
 _LONGEST = 2000
 
 
 def _cut(text: str) -> str:
-    """The beginning and the end of a text that is too long: what is repeated stands in the middle of a message."""
+    """The text, without its middle if it is too long: a message has its quotations there."""
     half = _LONGEST // 2
     return text if len(text) <= _LONGEST else f"{text[:half]}…{text[-half:]}"
 
 
 class WorkbenchError(Exception):
-    """Something a user can put right.
+    """Something that a user can correct.
 
     Args:
-        message: what was wrong, and where; one sentence, no trailing full stop.
-        hint: what to type or do instead; empty when there is nothing to add.
+        message: what is wrong, and where; one sentence without a full stop.
+        hint: what to type or do instead; empty where there is nothing to add.
     """
 
     kind = "error"
@@ -35,7 +35,7 @@ class WorkbenchError(Exception):
 
 
 class UsageError(WorkbenchError):
-    """A line that the grammar does not accept. `column` counts characters from 0, where known."""
+    """A line that the grammar does not accept. `column` is where, in characters from 0, if it is known."""
 
     kind = "usage"
 
@@ -45,7 +45,7 @@ class UsageError(WorkbenchError):
 
 
 class Cancelled(WorkbenchError):
-    """The user cancelled the running command; everything it had changed has been unwound."""
+    """The user cancelled the running command. Everything that it changed has been undone."""
 
     kind = "cancelled"
 
@@ -60,7 +60,7 @@ class ModelError(WorkbenchError):
 
 
 class NotFinite(ModelError):
-    """A number that the model computed is infinite or none; `row` is that of the batch, where only one is to blame."""
+    """The model computed an infinite number or NaN. `row` is the row of the batch, if only one is the cause."""
 
     def __init__(self, message: str, hint: str = "", row: int | None = None) -> None:
         super().__init__(message, hint)
@@ -74,6 +74,6 @@ class ArtifactError(WorkbenchError):
 
 
 class ExpectationFailed(WorkbenchError):
-    """An `expect` line whose statement is not true."""
+    """The statement of an `expect` line is not true."""
 
     kind = "expectation"

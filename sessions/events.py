@@ -1,8 +1,8 @@
-"""What a running command says, as data.
+"""The events of a running command, as data.
 
-A command is a generator: it yields `Progress` and `Text` while it works and returns one `Value`,
-which `commands.run` wraps into `Result` (or `Failed`). Every event turns into one JSON object and
-back, so the same stream feeds a terminal, a file and, over a socket, another process.
+A command is a generator: it yields `Progress` and `Text` while it works and returns one `Value`, which `commands.run`
+wraps into `Result` (or `Failed`). Every event turns into one JSON object and back, so the same stream feeds a terminal,
+a file and, over a socket, another process.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from sessions.short_repr import short_repr
 
 
 class Value(Struct, frozen=True, kw_only=True, tag=True, tag_field="kind"):
-    """Base of everything a command can return. The class name is the JSON field `kind`.
+    """Base of everything that a command can return. The class name is the JSON field `kind`.
 
-    `notes` are remarks a user should see next to the result: a default that was taken, a doubt. `table` is the path of
-    its main table, where that is not called `rows`.
+    `notes` are remarks that a user should see next to the result, such as a default that was taken or a doubt. `table`
+    is the path of its main table, where that is not called `rows`.
     """
 
     table: ClassVar[str] = "rows"
@@ -45,7 +45,7 @@ class Started(Event, frozen=True):
 
 
 class Progress(Event, frozen=True):
-    """How far a long step is. `total` is 0 when it is not known."""
+    """How far a long step has come. `total` is 0 where it is not known."""
 
     label: str
     done: float = 0
@@ -54,7 +54,7 @@ class Progress(Event, frozen=True):
 
 
 class Text(Event, frozen=True):
-    """A piece of generated text, as it appears. `arm` names the text it continues."""
+    """The next piece of a generated text. `arm` names the text that it continues."""
 
     text: str
     arm: str = ""
@@ -68,10 +68,10 @@ class Result(Event, frozen=True):
 
 
 class Failed(Event, frozen=True):
-    """The command did not finish; the session is as it was before, and goes on.
+    """The command did not finish. The session is as it was before the command, and goes on.
 
-    `error` is the kind of failure (`usage`, `model`, `cancelled`, …), `where` the file and line
-    number of the command, `column` the place in the line where a usage error was found, from 0.
+    `error` is the kind of failure (`usage`, `model`, `cancelled`, …), `where` the file and line number of the command,
+    `column` the place of a usage error in the line, from 0.
     """
 
     error: str
@@ -85,11 +85,11 @@ class Failed(Event, frozen=True):
 class State(Event, frozen=True):
     """What the session holds now; sent after each command that changed it.
 
-    `suppressed` counts the neurons held at zero and `first_suppressed` names some; `live` names the interventions in
-    force in every text; `edits` are the last of the edits that were applied, with their numbers and whether they are
-    off, `edits_applied` counts all of them and `edits_on` those in the weights; `exchanges` counts those of the
-    conversation. `sae` is the sparse autoencoder that was opened last, `atlas` the latest of the open model, which
-    tables and cards of neurons are read from.
+    `suppressed` counts the neurons held at zero, and `first_suppressed` names the first of them. `live` names the
+    interventions in force in every text. `edits` are the last applied edits, with their numbers and whether they are
+    off; `edits_applied` counts all of them, and `edits_on` those in the weights. `exchanges` counts the exchanges of
+    the conversation. `sae` is the sparse autoencoder that was opened last. `atlas` is the latest one of the open model:
+    tables and cards of neurons read it.
     """
 
     model: str = ""
@@ -117,7 +117,7 @@ Steps = Generator[Event, None, T]
 
 
 def collected(steps: Generator[E, None, T]) -> tuple[list[E], T]:
-    """Run to the end: everything it yields, and what it returns."""
+    """Run a generator to its end: everything that it yields, and what it returns."""
     events: list[E] = []
     while True:
         try:
@@ -127,7 +127,7 @@ def collected(steps: Generator[E, None, T]) -> tuple[list[E], T]:
 
 
 def finished(steps: Generator[Any, None, T]) -> T:
-    """Run to the end and return what it returns: for notebooks, tests and measurements."""
+    """Run a generator to its end and return what it returns: for notebooks, tests and benchmarks."""
     return collected(steps)[1]
 
 
@@ -135,7 +135,7 @@ def to_json(event: Event) -> bytes:
     """One line of JSON, without the newline. Numbers that JSON lacks (NaN, infinities) become null."""
     try:
         return msgspec.json.encode(event)
-    except UnicodeEncodeError:  # the name of a file can be bytes that are no text
+    except UnicodeEncodeError:  # the name of a file need not be valid UTF-8
         return msgspec.json.encode(escaped(msgspec.to_builtins(event)))
 
 
@@ -150,10 +150,10 @@ def from_json(line: bytes | str) -> Event:
 
 
 def read_value(data: Any) -> Value:
-    """The value that these JSON values are.
+    """The value that these JSON values were made of.
 
     Raises:
-        msgspec.ValidationError: they are those of something else.
+        msgspec.ValidationError: they are not those of a `Value`.
     """
     value: Value = msgspec.convert(data, type=_values())
     return value

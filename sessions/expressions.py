@@ -1,7 +1,6 @@
-"""Regular expressions of other people, in files and on lines: each is a program, and runs in the sandbox.
+"""Regular expressions from files and lines. They run in the sandbox, because some would backtrack for ever.
 
-Some take longer than the universe has to find nothing. Where nothing is said they are those of Python's `re`; the
-package `regex` reads more.
+They are those of Python's `re`, unless the package `regex` is asked for, which understands more.
 """
 
 from __future__ import annotations
@@ -14,16 +13,16 @@ from sessions.sandbox import ProgramError, TooMuch, answer_to
 
 Span = tuple[int, int]
 Package = Literal["re", "regex"]
-#: Characters that an expression may be long.
+#: Characters that an expression may have.
 LONGEST = 2000
 
 
 class Malformed(ValueError):
-    """It is no regular expression, or one that takes too much to be read."""
+    """It is not a regular expression, or parsing it takes too much time or memory."""
 
 
 class TooSlow(Exception):
-    """It has not decided in its time, or needs too much memory: `str` says which, to stand behind its name."""
+    """Matching takes too much time or memory. `str` says which, as a phrase that follows the expression's name."""
 
 
 @lru_cache(maxsize=1024)
@@ -36,30 +35,30 @@ def check(expression: str, package: Package = "re") -> None:
 
 
 def first(expression: str, text: str, package: Package = "re") -> Span | None:
-    """Where it is first found in a text. Raises `Malformed`, `TooSlow`."""
+    """The first match in a text. Raises `Malformed`, `TooSlow`."""
     (spans,) = _spans(expression, [text], package, every=False)
     return spans[0] if spans else None
 
 
 def every(expression: str, text: str) -> list[Span]:
-    """Wherever it is found in a text. Raises `Malformed`, `TooSlow`."""
+    """All matches in a text. Raises `Malformed`, `TooSlow`."""
     (spans,) = _spans(expression, [text], "re", every=True)
     return spans
 
 
 def found_in(expression: str, texts: Sequence[str], package: Package = "re") -> list[bool]:
-    """In which of these texts it is found. Raises `Malformed`, `TooSlow`."""
+    """For each text, whether it has a match. Raises `Malformed`, `TooSlow`."""
     return [bool(spans) for spans in _spans(expression, texts, package, every=False)]
 
 
 def _spans(expression: str, texts: Sequence[str], package: Package, *, every: bool) -> list[list[Span]]:
     if len(expression) > LONGEST:
-        raise Malformed(f"it has {len(expression):,} characters, and {LONGEST:,} are the most")
+        raise Malformed(f"it has {len(expression):,} characters; at most {LONGEST:,} are allowed")
     try:
         request = {"kind": "expression", "expression": expression, "texts": list(texts), "all": every}
-        found = answer_to({**request, "package": package})["spans"]
+        answers = answer_to({**request, "package": package})["spans"]
     except ProgramError as error:
         raise Malformed(str(error)) from error
     except TooMuch as error:
         raise TooSlow(error.said) from error
-    return [[(begin, end) for begin, end in spans] for spans in found]
+    return [[(begin, end) for begin, end in spans] for spans in answers]

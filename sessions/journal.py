@@ -1,12 +1,13 @@
 """The journal: one line of JSON for each finished command, so that a session can be read and replayed.
 
-A line is appended in one write and fsynced. A process killed in the middle leaves a torn last line:
-the next append starts on a line of its own, and reading skips what is torn and says so.
+A line is appended in one write and fsynced. A process that is killed while it writes leaves an incomplete last line:
+the next record then starts on a line of its own, and reading skips the incomplete one with a warning.
 """
 
 from __future__ import annotations
 
 import errno
+import json
 import os
 import stat
 from contextlib import suppress
@@ -20,19 +21,18 @@ from sessions.errors import ArtifactError
 from sessions.events import Event, Failed, Result, Started, read_value
 from sessions.files.disk import make_folder, sync_folder
 from sessions.files.json_text import escaped
-from sessions.results import Unkept
+from sessions.results import OlderResult, Unkept
 
 #: A value whose JSON is longer, in bytes, is not journaled; a `Dropped` stands in its place.
 LARGEST_VALUE = 256 * 2**10
 
 
 class Record(Struct, frozen=True, kw_only=True):
-    """A finished command: what was typed, what it came to, and everything that decided the outcome.
+    """A finished command: its line, its outcome, and everything that the outcome depends on.
 
-    `arguments` are the resolved parameters of the verb; `value` the result, or for a failure its
-    error kind and message (as JSON values once read back); `seconds` the time it took; `rng` the
-    seed of the random numbers; `time` when it ended, ISO 8601 in UTC; `author` who typed it, empty
-    for the only user.
+    `arguments` are the resolved parameters of the verb; `value` the result, or for a failure its error kind and message
+    (as JSON values once read back); `seconds` the time it took; `rng` the seed of the random numbers; `time` when it
+    ended, ISO 8601 in UTC; `author` who typed it, empty where there is one user.
     """
 
     line: str
@@ -50,14 +50,14 @@ class Record(Struct, frozen=True, kw_only=True):
 
 
 class Dropped(Struct, frozen=True):
-    """Stands for a value too large to journal: its kind, and how large it was."""
+    """Stands in for a value that is too large to journal: its kind, and its size in words."""
 
     kind: str
     dropped: str
 
 
 class Journal:
-    """The journal in one file; the file and the folders above it are made by the first record."""
+    """A journal in one file. The first record makes the file and the folders above it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -66,11 +66,11 @@ class Journal:
     def append(self, record: Record) -> None:
         """Write the record to the end of the file; it is on the disk when this returns.
 
-        Every record is tried, but of failures in a row only the first is raised: a full disk is
-        worth saying once, not after every command.
+        Every record is tried. Of several failures in a row only the first is raised, so that a full disk is reported
+        once and not after every command.
 
         Raises:
-            ArtifactError: the file cannot be written, and the record before could be.
+            ArtifactError: the file cannot be written, and the previous record could be.
         """
         try:
             self._write(_line(record))
@@ -94,7 +94,7 @@ class Journal:
                 raise OSError(f"{self.path.name} is not a regular file")
             torn = status.st_size > 0 and os.pread(descriptor, 1, status.st_size - 1) != b"\n"
             data = b"\n" + line if torn else line
-            # One write, never a second for the rest: between the two, another process could append.
+            # Never a second write for the rest: another process could append between the two.
             if os.write(descriptor, data) < len(data):
                 raise OSError("only a part of the record could be written")
             os.fsync(descriptor)
@@ -125,7 +125,7 @@ def read(path: Path) -> tuple[list[Record], list[str]]:
 
 
 def recent(path: Path, count: int, within: int = 2**22) -> list[Record]:
-    """The last records of a journal, so many at most, out of its last bytes; what is torn is left out.
+    """The last `count` records of a journal, if they are in its last `within` bytes; incomplete ones are left out.
 
     Raises:
         ArtifactError: the file cannot be read.
@@ -139,15 +139,15 @@ def recent(path: Path, count: int, within: int = 2**22) -> list[Record]:
         return []
     except OSError as error:
         raise _unreadable(path, error) from error
-    found = []
+    records = []
     for line in lines[1:] if size > within else lines:
         with suppress(ValueError, RecursionError):
-            found.append(msgspec.json.decode(line, type=Record))
-    return found[-count:]
+            records.append(msgspec.json.decode(line, type=Record))
+    return records[-count:]
 
 
 def told(record: Record) -> tuple[Event, Event]:
-    """What was said of a command when it ran: that it began, and how it ended."""
+    """The first and the last event of a command when it ran."""
     return Started(record.verb, record.line), _outcome(record)
 
 
@@ -160,16 +160,22 @@ def _outcome(record: Record) -> Result | Failed:
             return Result(Unkept(what=dropped.kind, size=dropped.dropped), record.seconds)
         return Result(read_value(record.value), record.seconds)
     except (ValueError, TypeError) as error:
-        return Failed("journal", f"what came of it cannot be read: {error}", "another version may have written it")
+        return Failed("journal", f"its outcome cannot be read: {error}", "another version may have written it")
+
+
+def _as_data(value: dict[str, Any]) -> OlderResult:
+    """A result that no kind of today reads, field by field."""
+    fields = {name: json.dumps(part, ensure_ascii=False) for name, part in value.items() if name != "kind"}
+    return OlderResult(what=str(value.get("kind", "result")), fields=tuple(fields.items()))
 
 
 def _line(record: Record) -> bytes:
     """The record as one line of JSON, its newline included."""
     size = len(_json(record.value))
     if size > LARGEST_VALUE:
-        named = record.value.get("kind") if isinstance(record.value, dict) else None
+        kind = record.value.get("kind") if isinstance(record.value, dict) else None
         note = f"{size} bytes of JSON, more than the {LARGEST_VALUE} that are journaled"
-        record = structs.replace(record, value=Dropped(str(named or type(record.value).__name__), note))
+        record = structs.replace(record, value=Dropped(str(kind or type(record.value).__name__), note))
     return _json(record) + b"\n"
 
 
@@ -177,7 +183,7 @@ def _json(value: Any) -> bytes:
     try:
         return msgspec.json.encode(value, enc_hook=str)
     except UnicodeEncodeError:
-        # Bytes that a terminal could not decode arrive as lone surrogates; the record outlives them.
+        # Bytes that a terminal could not decode arrive as lone surrogates, which JSON cannot hold.
         return msgspec.json.encode(escaped(msgspec.to_builtins(value, enc_hook=str, str_keys=True)))
 
 
@@ -192,7 +198,7 @@ def _lines(path: Path) -> list[bytes]:
 
 
 def _opened(path: Path) -> BinaryIO:
-    """The file, open for reading; a pipe, which would keep its reader waiting, is none."""
+    """The file, open for reading. A named pipe is refused, since reading it would block."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)

@@ -1,11 +1,11 @@
-"""Lines of the grammar, made of words: whatever is in a word, it stays one word of one line.
+"""Lines of the grammar, made of words that are quoted where they need it.
 
     line_of(["import", "my file.json"], {"--as": "texas", "--force": True})
     import "my file.json" --as texas --force
 
-Names of files, of modules and of parts come from elsewhere: out of a model, an archive, another project's files. Joined
-as texts, one with a blank or a line break in it would become words, options or a command of its own. So a line is never
-made in any other way than this.
+Names of files, modules and parts come from elsewhere: a model, an archive, the files of another project. Without
+quotes, a name with a space or a line break would become several words, an option or a command of its own. So every line
+is made here.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from collections.abc import Iterable, Mapping
 
 
 def line_of(words: Iterable[object], options: Mapping[str, object] | None = None) -> str:
-    """The words as a line, and options with their values behind them.
+    """A line of these words, followed by options with their values.
 
-    An option whose value is None or False is left out; of one that is True the name alone is said, and one with several
-    values is said with each.
+    An option that is None or False is left out. One that is True stands without a value, and one with several values is
+    repeated for each.
     """
     return " ".join([*(quoted(str(word)) for word in words), *_options(options or {})])
 
@@ -27,17 +27,17 @@ def _options(options: Mapping[str, object]) -> Iterable[str]:
         if value is True:
             yield name
         elif value is not None and value is not False:
-            for each in value if isinstance(value, tuple | list) else (value,):
-                yield from (name, quoted(str(each)))
+            for one in value if isinstance(value, tuple | list) else (value,):
+                yield from (name, quoted(str(one)))
 
 
 def with_options(line: str, options: Mapping[str, object]) -> str:
-    """A line with more options at its end, said as in `line_of`."""
+    """A line with more options at its end, written as in `line_of`."""
     return " ".join([line, *_options(options)])
 
 
 def quoted(text: str) -> str:
-    """The text as one word of a line, between quotes if it needs them."""
+    """The text as one word of a line, in quotes if it needs them."""
     plain = text and not any(c.isspace() for c in text) and text[0] not in "\"'#-"
     if plain and "\\" not in text:
         return text
@@ -46,5 +46,5 @@ def quoted(text: str) -> str:
 
 
 def comment_of(text: str) -> str:
-    """The text as a comment, which ends where its line does."""
+    """The text as a comment on one line."""
     return f"# {' '.join(text.split())}".rstrip()

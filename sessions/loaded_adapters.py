@@ -1,7 +1,7 @@
-"""Adapters that are kept and those that are loaded: what `adapter`, `ensemble` and rounds of training do with them.
+"""Saved and loaded adapters: what `adapter`, `ensemble` and training rounds do with them.
 
-An adapter is loaded by an edit of its name, whose one change is the `Adapter`; one that is merged has a second edit,
-which closes its path and adds its product.
+An adapter is loaded by an edit of its name, whose one change is the `Adapter`. A merged adapter has a second edit: it
+disables the adapter's path and adds its product to the weights.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
     from sessions.edits.adapters import Adapter
     from sessions.edits.edit import Edit
 
-#: The verb that edits of adapters are made by.
+#: The verb of edits that load or merge adapters.
 VERB = "adapter"
-#: What the edit is called that merges one.
+#: Ends the name of the edit that merges an adapter.
 _MERGED = "-merged"
 
 
 @dataclass(frozen=True)
 class LoadedAdapter:
-    """An adapter of the ledger: its number there, whether it is on, and the number of the edit that merges it, or 0."""
+    """An adapter on the ledger: its number there, whether it is on, and the number of the edit that merges it, or 0."""
 
     number: int
     adapter: Adapter
@@ -50,7 +50,7 @@ class LoadedAdapter:
 
 
 def loaded_adapters(session: Session) -> dict[str, LoadedAdapter]:
-    """The adapters of the ledger by name."""
+    """The adapters on the ledger, by name."""
     from sessions.edits.adapters import Adapter, Disabled
 
     entries = () if session.ledger is None else session.ledger.entries
@@ -66,20 +66,20 @@ def loaded_adapters(session: Session) -> dict[str, LoadedAdapter]:
 
 
 def loaded_of(session: Session, name: str) -> LoadedAdapter:
-    """The adapter of that name of the ledger.
+    """The loaded adapter of that name.
 
     Raises:
-        UsageError: none is loaded by that name.
+        UsageError: no adapter of that name is loaded.
     """
     session.opened()
     found = loaded_adapters(session).get(name)
     if found is None:
-        raise UsageError(f"adapter '{name}' is not loaded", f"adapter load {name} puts it on, if it is kept")
+        raise UsageError(f"adapter '{name}' is not loaded", f"load it: adapter load {name}")
     return found
 
 
 def shelf_of(session: Session) -> AdapterStore:
-    """The adapters that are kept in the session's home."""
+    """The adapters that are saved in the session's home."""
     from sessions.adapters.adapter_store import AdapterStore
 
     return AdapterStore(session.home)
@@ -87,7 +87,7 @@ def shelf_of(session: Session) -> AdapterStore:
 
 @contextmanager
 def taken_in(session: Session, name: str, force: bool) -> Iterator[None]:
-    """Whatever ends the block early, an adapter that was kept in it is not kept any more."""
+    """If the block fails or is cancelled, an adapter that was saved in it is removed again."""
     shelf = shelf_of(session)
     check_new(session, name, force)
     before = shelf.stamp(name)
@@ -100,7 +100,7 @@ def taken_in(session: Session, name: str, force: bool) -> Iterator[None]:
 
 
 def check_new(session: Session, name: str, force: bool) -> None:
-    """Refuse a name that an adapter, or an edit of another kind, has already.
+    """Refuse a name that an adapter or another edit already has.
 
     Raises:
         UsageError: an edit of that name is applied.
@@ -109,11 +109,14 @@ def check_new(session: Session, name: str, force: bool) -> None:
     session.edits().check_new(name)
     shelf_of(session).check_new(name, force)
     if name in session.store.names("edit") and not force and of_edit(session, name) is None:
-        raise ArtifactError(f"edit '{name}' exists already", "an adapter is an edit by its name: choose another, --as")
+        raise ArtifactError(
+            f"edit '{name}' exists already",
+            "an adapter is loaded as an edit of its name: choose another one, --as NAME",
+        )
 
 
 def take_in(session: Session, path: Path, name: str, command: str, force: bool) -> Steps[list[str]]:
-    """Keep a folder's adapter, once it is known to fit the model. Returns remarks."""
+    """Save the adapter of a folder if it fits the model. Returns remarks."""
     from sessions.adapters.adapter_store import AdapterAbout, about_of
     from sessions.adapters.folders import read_folder
     from sessions.edits.adapters import Adapter
@@ -127,7 +130,7 @@ def take_in(session: Session, path: Path, name: str, command: str, force: bool) 
     elif contents.base and _last(contents.base) not in (_last(info.name), _last(info.source)):
         notes.append(f"its config says it was made on {_last(contents.base)}; it is used on {info.name}")
     with Adapter(name, 1.0, contents.sha256, contents).applied(session.opened()):
-        pass  # it fits
+        pass  # raises if it does not fit
     about = structs.replace(
         own,
         name=name,
@@ -144,9 +147,10 @@ def take_in(session: Session, path: Path, name: str, command: str, force: bool) 
 
 
 def put_on_from(session: Session, folder: Path) -> Steps[list[str]]:
-    """Put on the adapter that lies in the open model's own folder, as an edit like any other. Returns remarks.
+    """Load the adapter in the open model's own folder, as an edit like any other. Returns remarks.
 
-    One that is kept already is not kept twice; one that cannot be put on leaves the model as it is, which is said.
+    An adapter that is saved already is not saved again. If it cannot be loaded, the model stays as it is, and the
+    remark says why.
     """
     from sessions.adapters.folders import read_folder
     from sessions.model.background import in_background
@@ -170,7 +174,7 @@ def put_on_from(session: Session, folder: Path) -> Steps[list[str]]:
         if isinstance(error, Cancelled):
             raise
         return [f"the adapter in its folder is not on: {error.message}"]
-    return [f"the adapter in its folder is on, as edit '{name}': undo takes it off"]
+    return [f"the adapter in its folder is on, as edit '{name}': undo removes it"]
 
 
 def _sha256(shelf: AdapterStore, name: str) -> str:
@@ -183,7 +187,7 @@ def _sha256(shelf: AdapterStore, name: str) -> str:
 
 
 def _free(session: Session, model: str) -> str:
-    """A name for the adapter of a model's folder that no other adapter or edit has."""
+    """A name for the adapter in a model's folder that no other adapter or edit has."""
     stem = re.sub("[^A-Za-z0-9._-]+", "-", model.rstrip("/").rpartition("/")[2]).strip("-._") or "model"
     taken = {*shelf_of(session).names(), *session.store.names("edit")}
     taken |= {entry.edit.name for entry in session.edits().entries}
@@ -199,7 +203,7 @@ def _last(name: str) -> str:
 def put_on(
     session: Session, name: str, weight: float, command: str, force: bool, notes: Sequence[str] = ()
 ) -> Steps[AdapterShown]:
-    """Apply an adapter that is kept, as an edit of its name."""
+    """Apply a saved adapter, as an edit of its name."""
     from sessions.edits.adapters import Adapter
     from sessions.edits.commuting import scaling
     from sessions.edits.edit import Edit
@@ -212,17 +216,17 @@ def put_on(
         remarks.append(check_model(about.fingerprint, about.model, info.fingerprint, info.name, force))
     change = Adapter(name, weight, about.sha256, kept.contents)
     remarks += scaling(session.edits(), change)
-    said = "" if weight == 1 else f", at {weight:g} of its strength"
-    edit = Edit(VERB, f"adapter {name}, {kept.contents.kind} of rank {kept.contents.rank}{said}", (change,))
+    strength = "" if weight == 1 else f", at {weight:g} of its strength"
+    edit = Edit(VERB, f"adapter {name}, {kept.contents.kind} of rank {kept.contents.rank}{strength}", (change,))
     take_edit(session, edit, name, command, force)
     return shown(session, "loaded", name, notes=remarks)
 
 
 def turn(session: Session, name: str, on: bool) -> AdapterShown:
-    """Take an adapter off, or put it back on, in its place in the order.
+    """Turn an adapter off, or on again at its place in the order.
 
     Raises:
-        UsageError: it is not loaded, is so already, or is merged.
+        UsageError: it is not loaded, is already off or on, or is merged.
     """
     found, word = loaded_of(session, name), "on" if on else "off"
     if found.on == on:
@@ -234,10 +238,10 @@ def turn(session: Session, name: str, on: bool) -> AdapterShown:
 
 
 def merge(session: Session, name: str, command: str) -> Steps[AdapterShown]:
-    """Put the product of an adapter that is on into the weights.
+    """Merge an adapter that is on into the weights.
 
     Raises:
-        UsageError: it is not loaded, not on, or it would make another model than it makes beside the weights.
+        UsageError: it is not loaded, not on, or merging would change what the model computes by more than rounding.
     """
     from sessions.edits.commuting import scaled_by
     from sessions.edits.edit import Edit
@@ -273,7 +277,7 @@ def merge(session: Session, name: str, command: str) -> Steps[AdapterShown]:
 
 
 def _no_rounding(session: Session, found: LoadedAdapter, apart: float) -> UsageError:
-    """What to say where a model with an adapter merged is another one than with it beside the weights."""
+    """The error where merging an adapter would change the logits by more than rounding."""
     from sessions.edits.commuting import replaced_by
 
     ledger, name = session.edits(), found.adapter.name
@@ -290,7 +294,7 @@ def _no_rounding(session: Session, found: LoadedAdapter, apart: float) -> UsageE
 
 
 def unmerge(session: Session, name: str) -> AdapterShown:
-    """Take the product of a merged adapter out of the weights, and put it back beside them.
+    """Take a merged adapter out of the weights and run it beside them again.
 
     Raises:
         UsageError: it is not loaded, or not merged.
@@ -317,20 +321,23 @@ def unmerge(session: Session, name: str) -> AdapterShown:
 
 
 def take_edit(session: Session, edit: Edit, name: str, command: str, force: bool) -> None:
-    """Apply an edit under a name that only an adapter's edit of before may have: as it is, if it is the same."""
+    """Apply an edit of an adapter and save it under a name, which an earlier edit of an adapter may have.
+
+    If the earlier edit does the same, it is applied from its file.
+    """
     earlier = of_edit(session, name)
     if earlier is not None and earlier == [_key(change) for change in edit.changes]:
         try:
             same, _ = session.saved.read_edit(name)
             session.edits().apply(same)
             return
-        except ArtifactError:  # of another model: it is made anew
+        except ArtifactError:  # it is of another model: save it anew
             pass
     session.take_edit(edit, name, command, force=force or earlier is not None)
 
 
 def of_edit(session: Session, name: str) -> list[object] | None:
-    """What a saved edit of an adapter says it does; None of one of another kind, or where there is none."""
+    """The keys of the changes of a saved edit of an adapter; None if there is none, or if it is of another verb."""
     from sessions.edits.files import EditFile
 
     if name not in session.store.names("edit"):
@@ -343,20 +350,20 @@ def of_edit(session: Session, name: str) -> list[object] | None:
 
 
 def _key(change: object) -> object:
-    """What tells one change from another, without its numbers."""
+    """What identifies a change, without its numbers."""
     from sessions.edits.adapters import Adapter
 
     return (change.name, change.weight, change.sha256) if isinstance(change, Adapter) else change
 
 
 def shown(session: Session, done: str, name: str, *, notes: Sequence[str] = (), **more: Any) -> AdapterShown:
-    """What was done to an adapter, and how it stands."""
+    """The result of a verb: what was done to an adapter, and its state now."""
     remarks = tuple(note for note in notes if note)
     return AdapterShown(done=done, row=row(session, name), notes=remarks, **more)
 
 
 def row(session: Session, name: str) -> AdapterRow:
-    """An adapter that is kept, without its numbers being read."""
+    """The row of a saved adapter in a listing; its tensors are not read."""
     from sessions.adapters.adapter_store import outlined
 
     shelf, loaded = shelf_of(session), loaded_adapters(session).get(name)

@@ -1,10 +1,10 @@
-"""Running out of memory: how it is told from other errors, and how what was taken is given back.
+"""Running out of memory: how to recognise the error, and how to free the memory.
 
-An error holds its traceback, which holds every frame that it came through, and these the tensors of a pass that was too
-large. As long as anything holds the error, what it needed is not free; and what is free is still the process's own
-until the allocators are asked to return it.
+An error keeps its traceback, the traceback keeps every frame that it came through, and the frames keep the tensors of
+the pass that was too large. So as long as anything keeps the error, that memory is not free. And memory that is free
+stays with the process until the allocators are asked to return it.
 
-Torch is not imported here: where nobody else has, there is nothing to return.
+This file does not import torch: if nobody else has, there is nothing to return.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ import sys
 import traceback
 from collections.abc import Iterator
 
-#: What errors say that have no class of their own: the CPU's allocator, a device's, C++, the libraries of a device.
-_SAID = ("allocate memory", "out of memory", "bad_alloc", "bad allocation", "ALLOC_FAILED")
+#: Phrases of such errors that have no class of their own: of the allocators of the CPU and the devices, of C++, and of
+#: the libraries of a device.
+_PHRASES = ("allocate memory", "out of memory", "bad_alloc", "bad allocation", "ALLOC_FAILED")
 
 
 def is_lacking(error: BaseException) -> bool:
-    """Whether an error, or one that it was raised from, says that there is not enough memory."""
+    """Whether an error, or one that it was raised from, means that there is not enough memory."""
     return any(_says_so(each) for each in _chain(error))
 
 
@@ -30,33 +31,33 @@ def _says_so(error: BaseException) -> bool:
         return True
     if isinstance(error, OSError):
         return error.errno == errno.ENOMEM
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in _SAID)
+    return isinstance(error, RuntimeError) and any(phrase in str(error) for phrase in _PHRASES)
 
 
 def let_go(error: BaseException) -> None:
-    """Empty the frames that an error came through, those that still run left out."""
+    """Clear the local variables of the frames that an error came through, except of those that still run."""
     for each in _chain(error):
         traceback.clear_frames(each.__traceback__)
 
 
 def give_back() -> None:
-    """Return what nobody holds any more to the system, and to other processes on the devices."""
+    """Return unused memory to the system and, on devices, to other processes."""
     gc.collect()
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
         torch.cuda.empty_cache()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
-    if trim is not None:  # glibc's; others return what is free by themselves
+    if trim is not None:  # glibc has it; other allocators return free memory by themselves
         trim(0)
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """An error and those behind it."""
+    """An error, its causes and its contexts."""
     seen: set[int] = set()
     waiting: list[BaseException | None] = [error]
     while waiting:
-        each = waiting.pop()
-        if each is not None and id(each) not in seen:
-            seen.add(id(each))
-            waiting += [each.__cause__, each.__context__]
-            yield each
+        current = waiting.pop()
+        if current is not None and id(current) not in seen:
+            seen.add(id(current))
+            waiting += [current.__cause__, current.__context__]
+            yield current

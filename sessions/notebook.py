@@ -1,7 +1,7 @@
-"""What a notebook starts from: `sessions.open("smollm2").attribute("The capital of Texas is", " Austin")`.
+"""The start of a notebook: `sessions.open("smollm2").attribute("The capital of Texas is", " Austin")`.
 
-Strings go in, tensors and neurons come out. Every option is that of the verb `discover`, under the same name. Whoever
-wants more takes `model.opened` to the other rooms.
+Strings go in, tensors and neurons come out. The options have the names and meanings of those of the verb `discover`.
+For everything else, pass `model.opened` to the functions of the other rooms.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ from sessions.store import default_home
 
 @dataclass(frozen=True, kw_only=True)
 class PromptAttribution(Attribution):
-    """The attribution of every neuron on one prompt, with the prompt and the target that was explained."""
+    """The attribution of every neuron on one prompt, with the prompt and the target."""
 
     encoded: Encoded
     target: Target
 
     def top(self, count: int = 20, *, keep_bos: bool = False) -> tuple[Neuron, ...]:
-        """The strongest neurons, for the target or against it. The first position is left out: attention sinks there.
+        """The neurons with the largest |attribution|. The first position, an attention sink, is left out.
 
         Args:
-            keep_bos: take the first position too.
+            keep_bos: include the first position.
         """
         copies = tuple(replace(site, relevance=site.relevance.clone()) for site in self.sites)
-        found = candidates(Attribution(copies, self.value), without_positions=() if keep_bos else (0,))
-        return choose(found, CircuitSize(count), self.value)
+        ranked = candidates(Attribution(copies, self.value), without_positions=() if keep_bos else (0,))
+        return choose(ranked, CircuitSize(count), self.value)
 
 
 class Model:
@@ -74,28 +74,28 @@ class Model:
     ) -> PromptAttribution:
         """How much each neuron contributes to a target, at every position of the prompt.
 
-            found = model.attribute("The capital of Texas is", " Austin", counterfactual=" Houston")
-            found.top(20), found.value, found.conservation, found.dense()
+            attribution = model.attribute("The capital of Texas is", " Austin", counterfactual=" Houston")
+            attribution.top(20), attribution.value, attribution.conservation, attribution.dense()
 
         Args:
-            target: the next token to explain, with its leading space; the likeliest where it is left out. Of a longer
-                text the first token, or with `sequence` all of them.
-            counterfactual: explain the difference to this token; to the strongest other one where it is left out.
+            target: the next token to explain, with its leading space; by default the likeliest one. Of a longer text
+                the first token, or all tokens with `sequence`.
+            counterfactual: explain the logit difference to this token; by default the strongest other token.
             target_only: explain the target's logit alone, not a difference.
             method: one of `sessions.circuits.methods.METHODS`.
-            attention: how relevance passes attention; the method's own rule where it is left out.
-            reference: what neurons are compared with: "zero", "mean" (over built-in texts), or the text of another
-                prompt; or any `Reference`.
-            steps: passes of a method that takes several.
+            attention: the rule by which relevance passes attention; by default the method's own.
+            reference: what neurons are compared with: "zero", "mean" (over built-in texts), the text of another
+                prompt, or a `Reference`.
+            steps: forward passes, for a method that takes several.
             layers, positions: only these. A method that measures each neuron alone needs layers.
             chat: read the prompt as a user's turn, through the chat template; `seed` is the start of the reply.
 
         Raises:
-            UsageError: two of these do not go together, or the model has no such layer or position.
-            ModelError: the model is out of reach of the method.
+            UsageError: two options exclude each other, or the model has no such layer or position.
+            ModelError: the method does not support the model.
         """
-        asked = Prompt(text=prompt, seed=seed, chat=chat) if isinstance(prompt, str) else prompt
-        encoded = encode(self.opened.tokenizer, asked)
+        to_read = Prompt(text=prompt, seed=seed, chat=chat) if isinstance(prompt, str) else prompt
+        encoded = encode(self.opened.tokenizer, to_read)
         chosen = named(method)
         check_options(chosen, attention=attention, steps=steps, reference=_kind(reference))
         self._check(chosen, encoded, layers, positions)
@@ -105,18 +105,23 @@ class Model:
         how = AttributionOptions(
             method, attention or chosen.attention_by_default(), compared, _word(reference), steps or STEPS
         )
-        # The first position is of no use, and costs a method that measures as much as any other.
+        # The first position says nothing, and for a method that measures each neuron it costs as much as any other.
         without = () if chosen.estimates or positions is not None else (0,)
         scope = Scope(without_positions=without, layers=layers, positions=positions)
-        found, explained = finished(attributed(self.opened, encoded, question, scope=scope, how=how))
+        attribution, explained = finished(attributed(self.opened, encoded, question, scope=scope, how=how))
         return PromptAttribution(
-            found.sites, found.value, found.outputs, found.inputs, encoded=encoded, target=explained
+            attribution.sites,
+            attribution.value,
+            attribution.outputs,
+            attribution.inputs,
+            encoded=encoded,
+            target=explained,
         )
 
     def _check(
         self, method: Method, encoded: Encoded, layers: Collection[int] | None, positions: Collection[int] | None
     ) -> None:
-        """Raise `UsageError` for a layer or position that is not there, or where too many neurons would be measured."""
+        """Raise `UsageError` for a layer or position that does not exist, or if too many neurons would be measured."""
         anatomy, length = self.opened.anatomy, len(encoded.ids)
         for layer in layers or ():
             anatomy.check_layer(layer)
@@ -125,15 +130,15 @@ class Model:
                 raise UsageError(f"the prompt has no position {position}", f"positions are 0 to {length - 1}, or -1")
         if layers is None and not method.estimates:
             raise UsageError(
-                f"{method.name} without layers would switch off every neuron of {anatomy.n_layers} layers alone",
-                f"choose some, and the last position, for example: layers=[{anatomy.n_layers // 2}], positions=[-1]",
+                f"{method.name} without layers would ablate every neuron of {anatomy.n_layers} layers one by one",
+                f"choose layers and positions, for example: layers=[{anatomy.n_layers // 2}], positions=[-1]",
             )
 
     def _question(
         self, encoded: Encoded, target: str | None, other: str | None, target_only: bool, sequence: bool
     ) -> DiscoveryQuestion:
         if other is not None and (target_only or sequence):
-            raise UsageError("a counterfactual does not go with target_only or sequence", "leave one of them out")
+            raise UsageError("counterfactual excludes target_only and sequence", "leave one of them out")
         if sequence and target is None:
             raise UsageError("sequence needs a target", 'for example: " Austin, Texas"')
         tokens = () if target is None else self._tokens(encoded, target)
@@ -158,7 +163,7 @@ class Model:
 
 
 def _kind(reference: str | Reference) -> str:
-    """Which of the kinds of reference it is that methods take."""
+    """The kind of a reference, as methods list them."""
     if not isinstance(reference, str):
         return "mean"
     return reference if reference in ("zero", "mean") else "prompt"

@@ -1,8 +1,8 @@
-"""What a session held before each line that changed it, so that `undo` brings it back.
+"""What a session held before each line that changed it, so that `undo` can bring it back.
 
-Prompt, circuit, what is suppressed and what is live are values: a change keeps those that were there before. Edits of
-weights are on the ledger, which takes them off to the bit; a change names those that its line applied. Both stand in
-one order, that of the lines.
+The prompt, the circuit, the suppressed neurons and the live interventions are values: a change keeps the old ones.
+Edits of weights are on the ledger, which restores the exact bits: a change names the edits that its line applied. Both
+are in one order, that of the lines.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sessions.interventions.intervention import Intervention
 from sessions.model.info import Prompt
 from sessions.model.units import Neuron
 
-#: Changes that can be taken back.
+#: Changes that can be undone.
 REMEMBERED = 100
 
 
@@ -30,7 +30,7 @@ class Held(NamedTuple):
     live: tuple[Intervention, ...]
 
     def is_like(self, other: Held) -> bool:
-        """Whether nothing differs but a circuit's name and the effects that were measured of its neurons."""
+        """Whether the two are equal, apart from a circuit's name and the measured effects of its neurons."""
         ours, theirs = self.circuit, other.circuit
         if ours is not None and theirs is not None and ours is not theirs:
             alike = structs.replace(ours, name="").is_like(structs.replace(theirs, name=""))
@@ -40,7 +40,7 @@ class Held(NamedTuple):
 
 
 class LineChange(NamedTuple):
-    """What a line changed: the edits that it applied, and what the session held before it and after it."""
+    """What a line changed: the edits that it applied, and what the session held before and after."""
 
     line: str
     before: Held
@@ -49,19 +49,19 @@ class LineChange(NamedTuple):
 
 
 class Past:
-    """The changes of a session, the last one last, and those that were taken back, the next to bring back last."""
+    """The changes of a session, newest last, and those that were undone, the next one to redo last."""
 
     def __init__(self) -> None:
         self._done: deque[LineChange] = deque(maxlen=REMEMBERED)
         self._undone: list[LineChange] = []
         self._known: set[str] = set()  # edits that a change was recorded for
-        #: Counts every change that was recorded, taken back or brought back.
+        #: Counts every change that was recorded, undone or redone.
         self.moves = 0
 
     def record(self, line: str, before: Held, after: Held, edits: tuple[str, ...]) -> None:
-        """Remember what a line has changed, if anything; `edits` are those that it applied.
+        """Record what a line has changed, if anything; `edits` are those that it applied.
 
-        What was taken back before cannot be brought back after a new change.
+        A new change clears what could be redone.
         """
         if edits or not before.is_like(after):
             self._done.append(LineChange(line, before, after, edits))
@@ -70,12 +70,11 @@ class Past:
             self.moves += 1
 
     def notice(self, held: Held, edits: tuple[str, ...], undone: tuple[str, ...]) -> None:
-        """Remember edits that no line applied, or took off, before the next line: a session came back with them, or
-        Python applied them.
+        """Record edits that were applied or undone without a line: in a restored session, or by Python.
 
         Args:
             edits: those on the ledger, first to last.
-            undone: those that the ledger can bring back, the next one last.
+            undone: those that the ledger can redo, the next one last.
         """
         self._known &= {*edits}
         new = [name for name in edits if name not in self._known]
@@ -85,31 +84,31 @@ class Past:
         self._undone = [_of_edit(name, held) for name in undone if name not in known] + self._undone
 
     def done(self, edits: tuple[str, ...]) -> tuple[LineChange, ...]:
-        """The changes that can be taken back, the next one first; `edits` are those on the ledger now.
+        """The changes that can be undone, the next one first; `edits` are those on the ledger now.
 
-        Those of edits that other verbs have taken off since are forgotten.
+        Changes whose edits other verbs have removed since are forgotten.
         """
         self._done = deque((change for change in self._done if set(change.edits) <= set(edits)), maxlen=REMEMBERED)
         return tuple(reversed(self._done))
 
     def undone(self) -> tuple[LineChange, ...]:
-        """The changes that can be brought back, the next one first."""
+        """The changes that can be redone, the next one first."""
         return tuple(reversed(self._undone))
 
     def take_back(self) -> None:
-        """Move the last change to those that can be brought back."""
+        """Move the last change to those that can be redone."""
         self._undone.append(self._done.pop())
         self.moves += 1
 
     def bring_back(self) -> None:
-        """Move the change that was taken back last to those that are made."""
+        """Move the change that was undone last back to those that can be undone."""
         change = self._undone.pop()
         self._done.append(change)
         self._known.update(change.edits)
         self.moves += 1
 
     def clear(self) -> None:
-        """Forget everything: the session is another one now."""
+        """Forget everything: the session has another model now."""
         self._done.clear()
         self._undone.clear()
 

@@ -1,6 +1,5 @@
-"""What a session's neurons are compared with, or held at: means, those that are kept, or a prompt; and the prompts of a
-file with their targets.
-"""
+"""References that neurons are compared with, or held at: zero, means, or another prompt; and files of prompts with
+their targets."""
 
 from __future__ import annotations
 
@@ -25,11 +24,11 @@ if TYPE_CHECKING:
     from sessions.circuits.attribution import Reference
     from sessions.circuits.cases import Case
 
-#: References that are no prompt.
+#: References that are neither a prompt nor saved means.
 PLAIN = ("zero", "mean")
-#: Prompts from which on their mean is what they are compared with, unless the line says else.
+#: With this many prompts or more, their mean is the default reference.
 ENOUGH = 10
-#: A target that ranks behind this is worth a remark.
+#: A target of a larger rank gets a remark.
 UNLIKELY = 10
 
 
@@ -37,7 +36,7 @@ def means_named(text: str) -> str | None:
     """The name in `means:NAME`; None of any other text.
 
     Raises:
-        UsageError: it is that, and nothing can be called so.
+        UsageError: NAME cannot be the name of an artifact.
     """
     found = re.fullmatch(r"means:([A-Za-z0-9][A-Za-z0-9._-]*)", text)
     try:
@@ -47,35 +46,37 @@ def means_named(text: str) -> str | None:
 
 
 def usual_reference(session: Session, prompts: int) -> str:
-    """What so many prompts are compared with where the line does not say: their mean, where the model has means and
-    there are enough of them; a mean over two or three is little else than these."""
+    """The default reference of so many prompts: their mean, if they are enough and the model supports means.
+
+    A mean over two or three prompts is little different from these prompts.
+    """
     return "mean" if prompts >= ENOUGH and not session.opened().anatomy.has_experts else "zero"
 
 
 def named(reference: str) -> str:
-    """What neurons are compared with, or held at, in a word or two."""
+    """A reference in a word or two."""
     return "another prompt" if is_prompt(reference) else reference
 
 
 def kind(reference: str) -> str:
-    """Which of the kinds a reference is that methods take (`methods.REFERENCES`)."""
+    """The kind of a reference, as methods list them (`methods.REFERENCES`)."""
     if is_prompt(reference):
         return "prompt"
     return "mean" if means_named(reference) is not None else reference
 
 
 def is_prompt(reference: str) -> bool:
-    """Whether a reference is a prompt: neither one of the plain ones, nor means that are kept."""
+    """Whether a reference is a prompt: neither one of `PLAIN` nor saved means."""
     return reference not in PLAIN and means_named(reference) is None
 
 
 def compared_with(
     session: Session, over: Encoded | Sequence[Case], word: str, seed: str | None = None, *, force: bool = False
 ) -> Steps[tuple[Reference | None, list[str]]]:
-    """The reference that a word means for a prompt, or for many, None for zero, and remarks on it.
+    """The reference that a word means for one prompt or many, None for zero; and remarks on it.
 
-    Means are over built-in texts; or over the many prompts themselves, for each position, counted from the end. Those
-    that are kept are by position only for many prompts: there alone positions are counted from the end.
+    For one prompt, means are over built-in texts. For many prompts they are over the prompts themselves, for each
+    position counted from the end. Saved means are taken by position for many prompts only.
     """
     from sessions.circuits.attribution import Reference
     from sessions.circuits.recording import means
@@ -105,7 +106,7 @@ def compared_with(
 def kept_means(
     session: Session, name: str, *, places: bool = False, force: bool = False
 ) -> tuple[tuple[Tensor, ...], list[str]]:
-    """Means that are kept, `[width]` a site or, with `places` where they have such, `[places, width]`; and remarks.
+    """Saved means, `[width]` for each site, or `[places, width]` with `places` where they have them; and remarks.
 
     Raises:
         ArtifactError: they are missing, damaged, or of another model.
@@ -115,14 +116,14 @@ def kept_means(
     anatomy = session.opened().anatomy
     refuse_experts(anatomy, OTHER_REFERENCE)
     found, notes = session.saved.read_means(name, force=force)
-    said = [*notes, f"means:{name} are over {found.about.over}"]
+    remarks = [*notes, f"means:{name} are over {found.about.over}"]
     if found.about.sha256 and found.about.under != session.state_key():
-        said.append(f"what is suppressed or edited was another when means:{name} were taken")
-    return found.by_site(anatomy, places=places), said
+        remarks.append(f"other neurons were suppressed, or other edits on, when means:{name} were taken")
+    return found.by_site(anatomy, places=places), remarks
 
 
 def corpus(session: Session, over: Path | None = None, raw: bool = False) -> tuple[list[tuple[int, ...]], str]:
-    """The ids of texts to take means over, from a file of prompts or built in, and which these are.
+    """Token ids of the texts to take means over, from a file of prompts or built in; and which texts these are.
 
     Raises:
         ArtifactError: the file, or a line of it, cannot be read.
@@ -149,8 +150,8 @@ def _another_prompt(session: Session, over: Encoded, text: str, seed: str | None
 
 
 def many_against_one() -> UsageError:
-    """What is wrong where many prompts are compared with one."""
-    return UsageError("a prompt as --reference is for one prompt, and here are many", f"one of: {', '.join(PLAIN)}")
+    """The error where many prompts would be compared with one."""
+    return UsageError("a prompt as --reference works for one prompt only, not for many", f"one of: {', '.join(PLAIN)}")
 
 
 def prompts_with_targets(
@@ -164,7 +165,8 @@ def prompts_with_targets(
     """The prompts of a file with their targets, and remarks on these.
 
     Raises:
-        UsageError: the method or the reference is for one prompt; or a prompt is too long, or its own counterfactual.
+        UsageError: the method or the reference works for one prompt only; a prompt is too long; or a target is its own
+            counterfactual.
         ArtifactError: the file, or a line of it, cannot be read.
     """
     from sessions.circuits.cases import remarks, resolve_targets
@@ -180,9 +182,9 @@ def prompts_with_targets(
     if not far:
         return cases, notes
     line, case = far[0]
-    said = f"{len(far)} of {len(cases)} targets are" if len(far) > 1 else f"1 of {len(cases)} targets is"
+    how_many = f"{len(far)} of {len(cases)} targets are" if len(far) > 1 else f"1 of {len(cases)} targets is"
     return cases, [
         *notes,
-        f"{said} not among the {UNLIKELY} likeliest tokens of their prompt: the first is "
+        f"{how_many} not among the {UNLIKELY} likeliest tokens of their prompt: the first is "
         f"{case.target.tokens[0].text!r} in line {line}, which ranks {case.rank:,}",
     ]

@@ -1,9 +1,8 @@
-"""Where the programs of other people run: chat templates, which come with models, and regular expressions.
+"""The sandbox for programs of other people: chat templates, which come with models, and regular expressions.
 
-A template may loop for ever or double a text until the memory is full; an expression may go back and forth longer than
-the universe has. No thread can be stopped in that. So a child process runs them (`sandbox_child`), within bounds: of
-computing, of memory, of length. While it works, the command that waits for it can be cancelled. It is started once for
-a process, and anew after it was ended.
+A template may loop for ever or fill the memory; an expression may backtrack for ever. A thread cannot be stopped while
+it does. So a child process (`sandbox_child`) runs them, with limits on computing time, memory and length. The command
+that waits for the child can be cancelled. The child is started once for a process, and again after it was ended.
 """
 
 from __future__ import annotations
@@ -23,9 +22,9 @@ from typing import Any
 from sessions.cancel import look, requested
 from sessions.errors import ModelError
 
-#: What one request may take: seconds of computing, bytes of memory, characters of text.
+#: Limits of one request: seconds of computing, bytes of memory, characters of text.
 SECONDS, MEMORY, LONGEST = 2.0, 512 * 2**20, 2**24
-#: Seconds between two looks at the cancel flag, and after which a child that does not answer is given up.
+#: Seconds between two checks of the cancel flag, and after which a child that does not answer is given up.
 _LOOK, _PATIENCE = 0.05, 60.0
 _LIMITS = {
     "time": f"computes for more than {SECONDS:g} seconds",
@@ -36,11 +35,11 @@ _LIMITS = {
 
 
 class ProgramError(Exception):
-    """The program raised an error, which is what this says."""
+    """The program raised an error; the message is that error's."""
 
 
 class TooMuch(ModelError):
-    """The program went beyond a bound. `what` is which one, `said` how it is told behind the program's name."""
+    """The program exceeded a limit. `what` is which one, `said` a phrase that follows the program's name."""
 
     def __init__(self, what: str) -> None:
         self.what, self.said = what, _LIMITS[what]
@@ -48,12 +47,12 @@ class TooMuch(ModelError):
 
 
 def answer_to(request: dict[str, Any]) -> dict[str, Any]:
-    """What the child says to a request: see `sandbox_child`.
+    """The child's answer to a request: see `sandbox_child`.
 
     Raises:
-        Refused: the program raised an error.
-        TooMuch: it went beyond a bound.
-        Cancelled: the command that waits for it was cancelled meanwhile.
+        ProgramError: the program raised an error.
+        TooMuch: it exceeded a limit.
+        Cancelled: the command that waits for it was cancelled.
     """
     with _lock:
         answer = _asked(json.dumps(request, default=str).encode() + b"\n")
@@ -78,7 +77,7 @@ _owner = 0  # the process that started it
 
 
 def _asked(request: bytes) -> dict[str, Any]:
-    """The child's answer. Whatever else happens ends the child: it would answer to nobody."""
+    """The child's answer. If anything else happens, the child is ended: nobody would read its answer."""
     child = _child()
     try:
         line = _exchanged(child, request)
@@ -86,17 +85,17 @@ def _asked(request: bytes) -> dict[str, Any]:
         end()
         raise
     if line.endswith(b"\n"):
-        found: dict[str, Any] = json.loads(line)
-        return found
+        answer: dict[str, Any] = json.loads(line)
+        return answer
     return {"limit": "time" if end(patience=2.0) == -SIGPROF else "broken"}
 
 
 def _exchanged(child: subprocess.Popen[bytes], request: bytes) -> bytes:
-    """Write the request and read the answer, a line; less than a line where the child ended before."""
+    """Write the request and read the answer, one line; less than a line if the child ended before."""
     assert child.stdin is not None and child.stdout is not None
     into, out = child.stdin.fileno(), child.stdout.fileno()
     left, answer, begun = memoryview(request), bytearray(), monotonic()
-    is_cleaning_up = requested()  # then the command was cancelled before, and ends in its own way
+    is_cleaning_up = requested()  # the command was cancelled before, and must be able to clean up
     while not answer.endswith(b"\n"):
         readable, writable, _ = select.select([out], [into] if left else [], [], _LOOK)
         try:
@@ -126,9 +125,9 @@ def _child() -> subprocess.Popen[bytes]:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            cwd="/",  # whatever folder the session is in can be removed
+            cwd="/",  # so that the session's folder can be removed
             env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
-            start_new_session=True,  # ctrl-c is for the command, which ends the child itself
+            start_new_session=True,  # ctrl-c goes to the command, which ends the child itself
         )
         assert _running.stdin is not None
         os.set_blocking(_running.stdin.fileno(), False)
@@ -138,7 +137,11 @@ def _child() -> subprocess.Popen[bytes]:
 
 @atexit.register
 def end(patience: float = 0.0) -> int:
-    """End the child, unless it ends by itself within so many seconds. Returns how it did, 0 where it did not."""
+    """End the child, if it does not end by itself within `patience` seconds.
+
+    Returns:
+        Its exit code if it ended by itself, otherwise 0.
+    """
     global _running
     child, _running = _running, None
     if child is None or _owner != os.getpid():

@@ -1,9 +1,9 @@
-"""Runs the programs of other people in a process of its own, which can be ended: see `sandbox`, which starts this file.
+"""The child process of `sandbox`, which runs the programs of other people and can be ended.
 
-Two kinds of program come with files: chat templates, rendered with transformers' own code, and regular expressions. It
-is asked a line of JSON at a time and answers with one. A request that computes for too long is ended by the system
-(`ITIMER_PROF`), and what it takes of the memory is bounded (`RLIMIT_AS`). Nothing of the workbench is imported, nor
-torch: it is here at once.
+Two kinds of program come with files: chat templates, rendered with transformers' own code, and regular expressions.
+Each request is a line of JSON, and so is each answer. The system ends a request that computes for too long
+(`ITIMER_PROF`) and limits its memory (`RLIMIT_AS`). Neither the workbench nor torch is imported, so the child starts
+fast.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ def main(seconds: float, memory: int, longest: int) -> None:
 
 
 def _bound_memory(more: int) -> None:
-    """Let the process have so many bytes more than it has now, where the system tells what that is."""
+    """Limit the memory of the process to `more` bytes above its present use, where the system says what that is."""
     with suppress(OSError, ValueError), open("/proc/self/statm") as file:
         now = int(file.read().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (now + more, resource.RLIM_INFINITY))
 
 
 def _templates() -> Any:
-    """What renders a template: {"template", "messages", "begun", "words"}."""
+    """Renders a template. The request: {"template", "messages", "begun", "words"}."""
     from transformers.utils.chat_template_utils import render_jinja_template
 
     def work(request: dict[str, Any]) -> dict[str, Any]:
@@ -62,12 +62,12 @@ def _templates() -> Any:
 
 
 def _variables() -> Any:
-    """What finds the variables that a template reads from outside, its constants computed: {"template"}."""
+    """Finds the variables that a template reads from outside; its constants are computed. The request: {"template"}."""
     import jinja2
     from jinja2 import meta
 
     def work(request: dict[str, Any]) -> dict[str, Any]:
-        # The tag `generation` is transformers' own, and jinja knows none of it.
+        # The tag `generation` is transformers' own; jinja does not know it.
         plain = re.sub(r"{%-?\s*(?:end)?generation\s*-?%}", "", request["template"])
         parsed = jinja2.Environment(extensions=["jinja2.ext.loopcontrols"]).parse(plain)
         return {"variables": sorted(meta.find_undeclared_variables(parsed))}
@@ -76,9 +76,9 @@ def _variables() -> Any:
 
 
 def _expressions() -> Any:
-    """What looks for an expression in texts: {"expression", "texts", "all", "package"}.
+    """Searches texts for an expression. The request: {"expression", "texts", "all", "package"}.
 
-    Of each text the spans are said, of all matches or of the first.
+    The answer has the spans of all matches in each text, or of the first one.
     """
     import regex  # type: ignore[import-untyped]
 

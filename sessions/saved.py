@@ -1,4 +1,4 @@
-"""What is saved under a home folder, as it fits the model that is open."""
+"""Saved artifacts, and whether they fit the open model."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from sessions.model.info import same_model
 from sessions.model.units import Neuron
 from sessions.store import Store, check_model
 
-if TYPE_CHECKING:  # the rooms that need torch or numpy are imported when they are needed
+if TYPE_CHECKING:  # these rooms import torch or numpy: they are imported when they are needed
     from sessions.atlas.atlas import Atlas
     from sessions.circuits.means import Means
     from sessions.directions.vector import Vector
@@ -33,15 +33,15 @@ class SavedArtifacts:
     """The artifacts of a store: each is read with remarks on how it fits the model that is open.
 
     Args:
-        store: where they are.
-        model: says which model is open, if one is.
+        store: reads and writes the files.
+        model: returns the open model, if there is one.
     """
 
     def __init__(self, store: Store, model: Callable[[], OpenModel | None]) -> None:
         self.store = store
         self._model = model
         self._atlas: tuple[tuple[Path, int], Header, Atlas] | None = None  # the one that was read last
-        self._made_on: dict[tuple[Path, int], str] = {}  # fingerprints of atlases, by their file and its time
+        self._made_on: dict[tuple[Path, int], str] = {}  # fingerprints of atlases, by path and modification time
 
     def read_circuit(self, name: str, *, force: bool = False) -> tuple[Circuit, tuple[str, ...]]:
         """A saved circuit, and remarks on how it fits the open model.
@@ -124,23 +124,23 @@ class SavedArtifacts:
         return found.named(name, header.model, header.fingerprint), remarks
 
     def latest_atlas(self) -> str:
-        """The name of the atlas of the open model that was written last; empty where there is none."""
+        """The name of the open model's atlas that was written last; empty where there is none."""
         model = self._model()
         if model is None:
             return ""
         found = []
         for name in self.store.names("atlas"):
             path = self.store.path("atlas", name)
-            with suppress(OSError):  # it has just been deleted
+            with suppress(OSError):  # it may just have been deleted
                 stamp = path, path.stat().st_mtime_ns
-                if stamp not in self._made_on:  # a state is asked for with every key
+                if stamp not in self._made_on:  # cached: the state is needed after every key press
                     self._made_on[stamp] = texts_of(path).get("fingerprint", "")
                 if same_model(self._made_on[stamp], model.info.fingerprint):
                     found.append((stamp[1], name))
         return max(found, default=(0, ""))[1]
 
     def _fit(self, header: Header, force: bool) -> tuple[str, ...]:
-        """Remarks on how a saved thing fits the open model, if there is one."""
+        """Remarks on how an artifact fits the open model, if there is one."""
         opened = self._model()
         if opened is None:
             return ()
@@ -149,8 +149,8 @@ class SavedArtifacts:
         return (remark,) if remark else ()
 
     def neurons_of_atlas(self, name: str, end: str, count: int) -> tuple[Neuron, ...]:
-        """So many neurons of an atlas: those with the largest |activation| ("top"), the smallest ("quiet"), or the
-        highest activation above 0 ("positive").
+        """The first `count` neurons of an atlas: by largest |activation| ("top"), by smallest ("quiet"), or by highest
+        activation above 0 ("positive").
 
         Raises:
             ArtifactError: there is no such atlas, or it is of another model.
@@ -173,11 +173,11 @@ class SavedArtifacts:
             chosen = sorted(preset.neurons, key=lambda each: -abs(each.gain))[: int(part[3:])]
         if not chosen:
             known = dict.fromkeys(str(word) for each in preset.neurons for word in (each.tier, each.region) if word)
-            raise UsageError(f"preset '{name}' has no tier or region '{part}'", f"it has: {', '.join(known)}")
+            raise UsageError(f"preset '{name}' has no tier or region '{part}'", f"its parts: {', '.join(known)}")
         return tuple(each.neuron for each in chosen)
 
     def neurons_of_round(self, name: str, count: int | None) -> tuple[Neuron, ...]:
-        """The recruits of a round of training by its number or name: the strongest so many, or as many as it names.
+        """The strongest recruits of a training round, given by its number or name; by default as many as it recorded.
 
         Raises:
             ArtifactError: there is no such round, or it is of another model.

@@ -1,8 +1,8 @@
-"""What a session comes back with after its process ended, in one file: model, prompt, circuit, what is in force,
-what was said, settings.
+"""The state of a session in one file, so that it comes back after its process ended: model, prompt, circuit,
+interventions, edits, conversation, settings.
 
-The model is kept as the request that opened it, everything else as it is. Restoring goes piece by piece: what
-cannot be had any more is named, and the rest comes back.
+The model is saved as the request that opened it, everything else as it is. Restoring goes piece by piece: what cannot
+come back is named, and the rest comes back.
 """
 
 from __future__ import annotations
@@ -37,8 +37,7 @@ if TYPE_CHECKING:
 
 
 class EditKept(Struct, frozen=True):
-    """An edit of the ledger: its name, the sha256 of its file, whether it was in the weights, and how many times as
-    strong as in its file it was."""
+    """An edit of the ledger: name, sha256 of its file, whether it was on, and its strength relative to its file."""
 
     name: str
     sha256: str
@@ -48,11 +47,11 @@ class EditKept(Struct, frozen=True):
 
 
 class SavedState(Struct, frozen=True, kw_only=True):
-    """What is kept of a session. `opening` is None where no model was open, or none that a line had opened.
+    """The saved state of a session.
 
-    `fingerprint` is that of the open model, whose neurons `suppressed` and `live` speak of, and whose weights `edits`
-    change, first to last; `undone` are those that redo would bring back, the next one last. `sae` is read when it is
-    used again.
+    `opening` is None where no model was open, or none that a line had opened. `fingerprint` is that of the open model:
+    `suppressed` and `live` are its neurons, and `edits` change its weights, first to last. `undone` are the edits that
+    redo would bring back, the next one last. `sae` is read when it is used again.
     """
 
     opening: Opening | None = None
@@ -69,7 +68,7 @@ class SavedState(Struct, frozen=True, kw_only=True):
 
 
 def kept(session: Session) -> SavedState:
-    """What would be kept of the session now."""
+    """The state of the session now."""
     return SavedState(
         opening=session.opening,
         prompt=session.prompt,
@@ -86,14 +85,14 @@ def kept(session: Session) -> SavedState:
 
 
 def write(path: Path, state: SavedState) -> None:
-    """Put the state on the disk, in place of the one before.
+    """Write the state to disk, in place of the earlier one.
 
     Raises:
-        ArtifactError: it cannot be written; the one before is still there.
+        ArtifactError: it cannot be written; the earlier one is still there.
     """
     try:
         data = msgspec.json.encode(state)
-    except UnicodeEncodeError:  # a path can be bytes that are no text: the model there will not come back
+    except UnicodeEncodeError:  # a path need not be valid UTF-8: the model there will not come back
         data = msgspec.json.encode(escaped(msgspec.to_builtins(state)))
     write_file(path, data + b"\n", force=True, what="the state of the session", private=True)
 
@@ -102,7 +101,7 @@ def read(path: Path) -> SavedState:
     """The state that was written; an empty one where there is none.
 
     Raises:
-        ArtifactError: the file cannot be read, or is no such state.
+        ArtifactError: the file cannot be read, or does not hold a state.
     """
     if not path.exists():
         return SavedState()
@@ -112,7 +111,7 @@ def read(path: Path) -> SavedState:
 def restore(session: Session, state: SavedState) -> Steps[tuple[str, ...]]:
     """Bring a new session to a state. Returns what did not come back, and why.
 
-    A model comes with the code of others only where the state says that the user asked for that.
+    A model's own code runs only if the state says that the user allowed it.
     """
     missing: list[str] = []
     session.settings, session.history, session.sae = within_limits(state.settings), state.history, state.sae
@@ -145,10 +144,10 @@ def restore(session: Session, state: SavedState) -> Steps[tuple[str, ...]]:
 
 
 def _same_circuit(session: Session, circuit: Circuit) -> Circuit:
-    """The circuit, if it can be one of the open model.
+    """The circuit, if it fits the open model.
 
     Raises:
-        WorkbenchError: it cannot, or the model is another one.
+        WorkbenchError: it does not fit, or the model is another one.
     """
     if session.model is not None:
         if not same_model(session.model.info.fingerprint, circuit.fingerprint):
@@ -158,16 +157,16 @@ def _same_circuit(session: Session, circuit: Circuit) -> Circuit:
 
 
 def _take_again(session: Session, circuit: Circuit) -> None:
-    """Where the prompt is the circuit's, it is read as it was when that was found."""
+    """If the prompt is the circuit's, read it as the token ids that the circuit was found on."""
     if session.model is not None and session.prompt == circuit.prompt:
         session.use_prompt(session.prompt_of(circuit)[0])
 
 
 def _in_model(anatomy: Anatomy, state: SavedState) -> bool:
-    """Whether the model has all neurons that were suppressed or live, each with its constant where it had one."""
+    """Whether the model has all neurons that were suppressed or live, and each has its constant where there are any."""
     sites = [neuron.site for neuron in state.suppressed]
-    sites += [neuron.site for treatment in state.live for neuron in treatment.neurons]
-    whole = all(len(each.constants) in (0, len(each.neurons)) for each in state.live)
+    sites += [neuron.site for intervention in state.live for neuron in intervention.neurons]
+    whole = all(len(intervention.constants) in (0, len(intervention.neurons)) for intervention in state.live)
     return whole and all(
         0 <= layer < anatomy.n_layers and 0 <= index < anatomy.layers[layer].width for layer, index in sites
     )
@@ -181,8 +180,12 @@ def _of(entries: Sequence[LedgerEntry]) -> tuple[EditKept, ...]:
 
 
 def _apply_again(session: Session, state: SavedState) -> list[str]:
-    """Put the edits back into the weights, in their order, and what was undone behind them. Returns what is missing:
-    all from the first that is not what it was, since an edit builds on those before it."""
+    """Apply the edits again in their order, and make the undone ones redoable.
+
+    Returns:
+        What did not come back. After the first edit whose file has changed nothing does, since an edit builds on those
+        before it.
+    """
     together = (*state.edits, *reversed(state.undone))
     for number, each in enumerate(together):
         try:
@@ -203,7 +206,7 @@ def _same(session: Session, state: SavedState, kept_edit: EditKept) -> Edit:
     """An edit that was applied, from its file.
 
     Raises:
-        WorkbenchError: it is not what it was, or the model is not.
+        WorkbenchError: its file has changed, or the model is another one.
     """
     if session.model is None or not same_model(session.model.info.fingerprint, state.fingerprint):
         raise ArtifactError("the model is not the one it was on")
@@ -229,7 +232,7 @@ def _take_prompt(session: Session, prompt: Prompt) -> None:
 
 @contextmanager
 def _working_in(folder: str) -> Iterator[None]:
-    """Relative paths mean, inside the block, what they meant in `folder`."""
+    """Inside the block `folder` is the working directory."""
     if not folder:
         yield
         return

@@ -1,16 +1,15 @@
 """The session: one model with its edits, its prompt, the current circuit and the settings, in one object.
 
-Commands change it, everything else only reads it. It holds what must survive from one command to
-the next and no science: attribution, generation and interventions are functions of the rooms next
-door, which a notebook can call without a session.
+Commands change it; everything else only reads it. It holds what must survive from one command to the next, and no
+science: attribution, generation and interventions are functions of other rooms, which a notebook calls without a
+session.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,47 +21,32 @@ from sessions.circuits.circuit import Circuit
 from sessions.circuits.selection import Selection, Surroundings, resolve
 from sessions.circuits.sound import fits
 from sessions.directions.features import Which
+from sessions.directions.sae_cache import AutoencoderCache
 from sessions.errors import ModelError, UsageError
 from sessions.events import Progress, State, Steps, Value
 from sessions.files.temporary import swept_home
-from sessions.interventions.intervention import Intervention
+from sessions.interventions.intervention import Intervention, in_force
+from sessions.interventions.suppression_stack import SuppressionStack
 from sessions.journal import Journal
+from sessions.last_output import LastOutput
 from sessions.model.info import Conversation, Encoded, Opening, Prompt, same_model
 from sessions.model.units import Neuron
+from sessions.overview import overview
 from sessions.past import Held, Past
 from sessions.saved import SavedArtifacts
 from sessions.settings import Settings
 from sessions.store import Key, Store
 
-if TYPE_CHECKING:  # the rooms that need torch or numpy are imported when a model is
-    from torch import Tensor
-
+if TYPE_CHECKING:  # these rooms import torch or numpy: they are imported when a model is opened
     from sessions.directions.sae import Autoencoder
     from sessions.edits.edit import Edit
-    from sessions.edits.ledger import Ledger, LedgerEntry
+    from sessions.edits.ledger import Ledger
     from sessions.evaluation.named import ArmSources
     from sessions.interventions.suppressing import Suppression
     from sessions.model.opening import OpenModel
 
-
-#: Suppressed neurons, and edits, that the state names; the rest it counts.
-FIRST = 8
-#: Results of each verb that `expect` can speak of.
+#: Results of each verb that `expect` can check.
 REMEMBERED = 5
-
-
-@dataclass(frozen=True)
-class LastOutput:
-    """What `expect` speaks of: the last text and next-token distribution, `logits` being `[vocab]`.
-
-    After a comparison these are the changed arm's, and `baseline` is the text beside it. `scores` are the numbers of
-    the last evaluation, by name.
-    """
-
-    text: str | None = None
-    baseline: str | None = None
-    logits: Tensor | None = None
-    scores: Mapping[str, float] = field(default_factory=dict)
 
 
 class Session:
@@ -86,24 +70,24 @@ class Session:
         self.cancel = Cancel()
         self.settings = Settings()
         self.past = Past()
-        self.author = ""  # who typed the line that runs, where there are several
-        self.ledger: Ledger | None = None  # the edits in its weights
-        self.opening: Opening | None = None  # how to open that model again, where a line opened it
+        self.author = ""  # who typed the line that runs, where several people share the session
+        self.ledger: Ledger | None = None  # the edits of the model
+        self.opening: Opening | None = None  # how to open the model again, where a line opened it
         self.prompt: Prompt | None = None
         self.circuit: Circuit | None = None
         self.suppressed: tuple[Neuron, ...] = ()  # held at zero in everything, until released
-        self.quiet: tuple[Neuron, ...] = ()  # what was found to be quiet last
+        self.quiet: tuple[Neuron, ...] = ()  # found by the last search for quiet neurons
         self.live: tuple[Intervention, ...] = ()  # in force in every text that is generated, until released
         self.sae: Which | None = None  # the sparse autoencoder that was opened last
-        self.history = Conversation()  # what was said with `say`
+        self.history = Conversation()  # the exchanges of `say`
         self.last_output = LastOutput()
-        self.results: dict[str, deque[Value]] = defaultdict(lambda: deque(maxlen=REMEMBERED))  # by verb, the last last
-        self.folder = Path()  # what completion takes relative paths to be relative to
+        self.results: dict[str, deque[Value]] = defaultdict(lambda: deque(maxlen=REMEMBERED))  # by verb, newest last
+        self.folder = Path()  # the folder that completion reads relative paths from
         self.files: tuple[Path, ...] = ()  # command files being run, outermost first
-        self.trusting = False  # whether these may open models that come with code of their own
+        self.trusting = False  # whether command files may open models that come with their own code
         self._encoded: Encoded | None = None
-        self._suppression: Suppression | None = None  # while its neurons are held
-        self._autoencoder: tuple[object, Autoencoder] | None = None  # read already, and what it was read from
+        self._suppressions = SuppressionStack()
+        self._autoencoders = AutoencoderCache()
 
     def opened(self) -> OpenModel:
         """The open model.
@@ -139,12 +123,12 @@ class Session:
         return self.circuit
 
     def open(self, opening: Opening) -> Steps[OpenModel]:
-        """Open a model and take it; until it is ready the old one stays.
+        """Open a model and switch to it; the old one stays until the new one is ready.
 
         Raises:
             ModelError: there is no such model, or it cannot be loaded as asked.
         """
-        yield Progress("starting torch")  # whose import takes seconds
+        yield Progress("starting torch")  # its import takes seconds
         from sessions.model.opening import open_model
 
         request = structs.asdict(opening)
@@ -154,13 +138,17 @@ class Session:
         return opened
 
     def use_model(self, opened: OpenModel, opening: Opening | None = None) -> None:
-        """Take another model. Prompt and settings stay; a circuit of other weights, and what is in force, does not.
+        """Switch to another model.
 
-        Edits go along to another copy of the same weights. The model that is left gets its own weights back.
-        `opening` is what it was opened with, so that it can be opened again.
+        Prompt and settings stay. A circuit stays if it fits the weights; suppression, interventions and edits stay if
+        the weights are the same. The old model gets its own weights back.
+
+        Args:
+            opening: how it was opened, so that it can be opened again.
 
         Raises:
-            ModelError: an edit cannot be applied to this copy, whose weights are packed, say; the old one stays.
+            ModelError: an edit cannot be applied to this copy, because its weights are packed for example; the old
+                model stays.
         """
         from sessions.edits.ledger import Ledger
 
@@ -182,11 +170,11 @@ class Session:
             self.past.clear()
 
     def held(self) -> Held:
-        """What a line may change and `undo` brings back, as it is now."""
+        """The values that a line may change and `undo` brings back."""
         return Held(self.prompt, self.circuit, self.suppressed, self.live)
 
     def hold(self, held: Held) -> None:
-        """Take back what was held before."""
+        """Restore the values of an earlier `held`."""
         if held.prompt != self.prompt:
             self._encoded, self.last_output = None, LastOutput()
         self.prompt, self.circuit, self.suppressed, self.live = held
@@ -196,18 +184,18 @@ class Session:
         return () if self.ledger is None else tuple(entry.edit.name for entry in self.ledger.entries)
 
     def undone_names(self) -> tuple[str, ...]:
-        """The names of the edits that can be brought back, the next one last."""
+        """The names of the edits that `redo` can bring back, the next one last."""
         return () if self.ledger is None else tuple(entry.edit.name for entry in self.ledger.undone)
 
     def use_prompt(self, prompt: Prompt) -> Encoded:
-        """Take another prompt, if the model can read it; the circuit stays, with the prompt it came from."""
+        """Set another prompt, if the model can read it. The circuit stays."""
         encoded = self.read(prompt)
         self.prompt, self._encoded = prompt, encoded
         self.last_output = LastOutput()
         return encoded
 
     def read(self, prompt: Prompt) -> Encoded:
-        """A prompt as the open model would read it; nothing is taken.
+        """A prompt as the open model reads it; the session's own prompt stays.
 
         Raises:
             UsageError: it is empty, or longer than the model has positions for.
@@ -221,33 +209,28 @@ class Session:
         return encoded
 
     def prompt_of(self, circuit: Circuit) -> tuple[Prompt, str]:
-        """The prompt of a circuit as it was read when that was found, and a remark where it would be read otherwise.
+        """The prompt of a circuit with the token ids it was found on, and a remark where it now has other ids.
 
-        A template may have changed since, or write today's date.
+        The chat template may have changed since, or it writes today's date.
 
         Raises:
             UsageError, ModelError: as `read` does.
         """
-        prompt, ids = circuit.prompt, circuit.asked
-        if not same_model(circuit.fingerprint, self.opened().info.fingerprint):  # whose tokens are others
+        prompt = circuit.prompt
+        same = same_model(circuit.fingerprint, self.opened().info.fingerprint)  # another model has other tokens
+        if not same or not circuit.asked or not (prompt.text or prompt.exact):
             return prompt, ""
-        if not ids or not (prompt.text or prompt.exact):
-            return prompt, ""
-        now = self.read(prompt).ids
-        if now == ids:
-            return prompt, ""
-        remark = f"its prompt is read as the {len(ids):,} tokens it was found on; now it would be {len(now):,} others"
-        return structs.replace(prompt, exact=ids), remark
+        return circuit.prompt_as_found(self.read(prompt).ids)
 
     def select(self, text: str, *, length: int | None = None) -> Selection:
         """The neurons a selection means in this session.
 
         Args:
-            length: tokens of the text that the caller reads, which positions are of: those below 0 count from its end.
-                0 for several texts, where they stay as they are; the session's prompt where it is left out.
+            length: tokens of the text that positions refer to; negative positions count from its end. 0 for several
+                texts: negative positions stay as they are. Left out: that of the session's prompt.
 
         Raises:
-            UsageError: it means none, or has a position that is not in the text.
+            UsageError: it means no neuron, or has a position that is not in the text.
         """
         around = Surroundings(
             circuit=self.circuit,
@@ -269,8 +252,10 @@ class Session:
         return 0 if self.circuit is None else len(self.circuit.ids)
 
     def circuit_length(self) -> int:
-        """Tokens of the text that the circuit was found on, 0 where these are several; the session's prompt where the
-        circuit does not say, or there is none."""
+        """Tokens of the text that the circuit was found on, 0 where it was found on several texts.
+
+        Without a circuit, or where it does not say, those of the session's prompt.
+        """
         if self.circuit is None or not (self.circuit.ids or self.circuit.prompts):
             return self._length()
         return len(self.circuit.ids)
@@ -282,16 +267,7 @@ class Session:
             ArtifactError: there is none, it is damaged, or it is for states of another width, layer or model.
             ModelError: no model is open, or it has no such site.
         """
-        from sessions.directions.sae import fitted
-        from sessions.directions.sae_files import read, stamp
-
-        opened = self.opened()
-        version = (which, stamp(which))
-        if self._autoencoder is None or self._autoencoder[0] != version:
-            self._autoencoder = None  # two may not fit into memory
-            yield Progress("reading the autoencoder")
-            self._autoencoder = (version, (yield from read(which)))
-        return fitted(self._autoencoder[1], opened)
+        return (yield from self._autoencoders.read(which, self.opened()))
 
     def edits(self) -> Ledger:
         """The edits of the open model.
@@ -307,17 +283,17 @@ class Session:
         return self.ledger
 
     def take_edit(self, edit: Edit, name: str, command: str, *, force: bool = False) -> Edit:
-        """Apply a new edit and save it under a name; without one, under that of its verb and the next free number.
+        """Apply a new edit and save it under a name; by default the name of its verb and the next free number.
 
         Raises:
             UsageError, ModelError, ArtifactError: it does not fit the model, or cannot be saved; nothing has changed.
         """
         ledger = self.edits()
-        applied = (entry.edit.name for entry in ledger.entries)  # whose file may have been deleted
+        applied = (entry.edit.name for entry in ledger.entries)  # the files of some may have been deleted
         name = name or self.store.free("edit", edit.verb, applied)
         ledger.check_new(name)
         self.keep_edit(edit, name, command, force=force)
-        saved, _ = self.saved.read_edit(name)  # what is in the weights is what is in the file
+        saved, _ = self.saved.read_edit(name)  # so that the weights get exactly what is in the file
         ledger.apply(saved)
         return saved
 
@@ -331,7 +307,7 @@ class Session:
 
         opened = self.opened()
         with edit.applied(opened):
-            pass  # it fits: what is saved can be applied
+            pass  # raises if it does not fit
         return self.keep(Key("edit", name), EditFile(edit.recorded(opened)), command, force=force)
 
     def keep(self, key: Key, body: Any, command: str, *, force: bool = False) -> Path:
@@ -344,40 +320,25 @@ class Session:
         about = {"model": info.name, "fingerprint": info.fingerprint, "command": command}
         return self.store.save(key.kind, key.name, body, **about, force=force)
 
-    @contextmanager
-    def suppressing(self) -> Iterator[Suppression | None]:
-        """Inside the block the suppressed neurons are at zero in every pass; None where there are none.
+    def suppressing(self) -> AbstractContextManager[Suppression | None]:
+        """Inside the block the suppressed neurons are at zero in every pass. Yields None where there are none.
 
-        Blocks within blocks do not add up: what is suppressed when the innermost is entered is what holds there.
+        Nested blocks do not accumulate; the innermost applies.
         """
-        outer, self._suppression = self._suppression, None
-        with outer.lifted() if outer is not None else nullcontext():
-            try:
-                if self.model is None or not self.suppressed:
-                    yield None
-                    return
-                from sessions.interventions.suppressing import Suppression
+        return self._suppressions.held(None if self.model is None else self.model.anatomy, self.suppressed)
 
-                self._suppression = Suppression(self.model.anatomy, self.suppressed)
-                with self._suppression.held():
-                    yield self._suppression
-            finally:
-                self._suppression = outer
-
-    @contextmanager
-    def unsuppressed(self) -> Iterator[None]:
-        """Inside the block no neuron is held at zero, in the command that is running."""
-        with self._suppression.lifted() if self._suppression is not None else nullcontext():
-            yield
+    def unsuppressed(self) -> AbstractContextManager[None]:
+        """Inside the block no neuron is suppressed."""
+        return self._suppressions.lifted()
 
     @contextmanager
     def pristine(self) -> Iterator[None]:
-        """Inside the block the model is as it was opened: nothing is suppressed, and no edit is in its weights."""
-        with self._suppression.lifted() if self._suppression is not None else nullcontext(), self.edits().lifted():
+        """Inside the block the model is as it was opened: no neuron is suppressed, and no edit is in its weights."""
+        with self.unsuppressed(), self.edits().lifted():
             yield
 
     def arm_sources(self) -> ArmSources:
-        """What the arms of an evaluation are made of here.
+        """The parts of this session that the arms of an evaluation are made of.
 
         Raises:
             ModelError: no model is open.
@@ -393,7 +354,7 @@ class Session:
         )
 
     def use_circuit(self, circuit: Circuit) -> Circuit:
-        """Take a circuit that has just been found, with what was suppressed and edited then."""
+        """Make a newly found circuit the current one, and record what is suppressed and edited now."""
         edits = () if self.ledger is None else tuple(edit.name for edit in self.ledger.active)
         suppressed = tuple(str(neuron) for neuron in self.suppressed)
         self.circuit = structs.replace(circuit, suppressed=suppressed, edits=edits)
@@ -401,61 +362,34 @@ class Session:
 
     @property
     def in_force(self) -> tuple[Intervention, ...]:
-        """What is done in every text: all that is live, but to suppressed neurons, which stay at zero."""
-        suppressed = frozenset(neuron.site for neuron in self.suppressed)
-        kept = (treatment.turned.without(suppressed) for treatment in self.live)
-        return tuple(treatment for treatment in kept if treatment.neurons)
+        """The live interventions at their strength. Suppressed neurons are left out: they stay at zero."""
+        return in_force(self.live, self.suppressed)
 
     def state_key(self) -> str:
-        """What is suppressed and which edits are in the weights, as a key for what depends on it; empty for nothing."""
+        """A hash of the suppressed neurons and the edits in the weights; empty where there are none."""
         sites = sorted(neuron.site for neuron in self.suppressed)
         edits = "" if self.ledger is None else self.ledger.key()
         return sha256((repr(sites) + edits).encode()).hexdigest()[:16] if sites or edits else ""
 
     def universal(self) -> Steps[frozenset[tuple[int, int]]]:
-        """The open model's universal neurons, found once for each model and kept in the home folder: those of the model
-        as it was opened, whatever is suppressed or edited."""
+        """The universal neurons of the model as it was opened, whatever is suppressed or edited.
+
+        They are found once for each model and kept in the home folder.
+        """
         from sessions.circuits import universal
 
-        opened = self.opened()
-        with self.unsuppressed(), self.edits().lifted():
-            return (yield from universal.known(opened, self.home, self.cancel))
+        with self.pristine():
+            return (yield from universal.known(self.opened(), self.home, self.cancel))
 
     def state(self) -> State:
-        """What the session holds, in a line."""
-        info = None if self.model is None else self.model.info
-        entries = () if self.ledger is None else self.ledger.entries
-        return State(
-            model="" if info is None else info.name,
-            dtype="" if info is None else info.dtype,
-            device="" if info is None else info.device,
-            prompt="" if self.prompt is None else self.prompt.text,
-            seed="" if self.prompt is None else self.prompt.seed,
-            circuit="" if self.circuit is None else self.circuit.name or "unnamed",
-            circuit_size=0 if self.circuit is None else len(self.circuit),
-            suppressed=len(self.suppressed),
-            first_suppressed=tuple(str(neuron) for neuron in self.suppressed[:FIRST]),
-            live=tuple(treatment.said for treatment in self.live),
-            edits=tuple(_labels(entries)[-FIRST:]),
-            edits_applied=len(entries),
-            edits_on=sum(entry.on for entry in entries),
-            exchanges=len(self.history),
-            sae="" if self.sae is None else str(self.sae),
-            atlas=self.saved.latest_atlas(),
-        )
+        """Names and counts of what the session holds, for the headers of front ends."""
+        return overview(self)
 
     def close(self) -> None:
-        """Let go of the model, which gets its own weights back."""
+        """Close the model and give it its own weights back."""
         if self.ledger is not None:
             self.ledger.close()
         self.ledger = None
-        self.model = self.opening = self._autoencoder = None
+        self.model = self.opening = None
+        self._autoencoders.clear()
         self.last_output = LastOutput()
-
-
-def _labels(entries: tuple[LedgerEntry, ...]) -> list[str]:
-    """Edits for the state: number, name, how strong it is, and whether it is off."""
-    return [
-        f"{number} {each.edit.name}{each.edit.turned}{'' if each.on else ' (off)'}"
-        for number, each in enumerate(entries, 1)
-    ]

@@ -9,16 +9,15 @@ from msgspec import Meta, Struct, structs
 
 from sessions.errors import UsageError
 
-#: What counts may be at most: more would be generated, listed or computed for ever. Tokens of a text, rows of a table,
-#: and everything else.
+#: Upper limits of tokens, of rows, and of all other counts: more would be generated, listed or computed for ever.
 MOST_TOKENS, MOST_ROWS, MOST = 131_072, 10_000, 1_000_000
 _MOST = {"max_tokens": MOST_TOKENS, "rows": MOST_ROWS, "top": MOST, "top_k": MOST, "no_repeat_ngram": MOST}
 
 
 class Settings(Struct, frozen=True, kw_only=True):
-    """Defaults of every command, in one place; a flag on a command line overrides them once.
+    """Defaults of every command, in one place; an option on a line overrides them once.
 
-    The docstring of a setting is its `Meta(description=…)`: `help set` prints it.
+    A setting is documented by its `Meta(description=…)`, which `help set` prints.
     """
 
     max_tokens: Annotated[int, Meta(ge=1, description="tokens to generate at most")] = 64
@@ -52,31 +51,31 @@ def describe() -> dict[str, str]:
 
 
 def changed(settings: Settings, name: str, value: str) -> Settings:
-    """The settings with one of them read from what the user typed.
+    """The settings with one of them changed to what the user typed.
 
     Raises:
-        UsageError: there is no such setting, or the value is not one it can take.
+        UsageError: there is no such setting, or the value is invalid.
     """
     values = msgspec.to_builtins(settings)
     if name not in values:
-        raise UsageError(f"no setting is called '{name}'", f"one of: {', '.join(values)}")
+        raise UsageError(f"unknown setting '{name}'", f"settings: {', '.join(values)}")
     switched = value.lower()
     switches = {"on": "true", "off": "false", "yes": "true", "no": "false"}
     if isinstance(values[name], str):
         switches = {"true": "on", "false": "off", "yes": "on", "no": "off"}
     values[name] = switches.get(switched, value)
     try:
-        found = msgspec.convert(values, Settings, strict=False)
-        if name in _MOST and getattr(found, name) > _MOST[name]:
-            raise UsageError(f"'{value}' is too much for {name}", f"{_MOST[name]:,} at most")
-        return found
+        settings_now = msgspec.convert(values, Settings, strict=False)
+        if name in _MOST and getattr(settings_now, name) > _MOST[name]:
+            raise UsageError(f"'{value}' is too large for {name}", f"{_MOST[name]:,} at most")
+        return settings_now
     except msgspec.ValidationError as error:
         was = msgspec.to_builtins(settings)[name]
         raise UsageError(
-            f"'{value}' is no value for {name}: {str(error).split(' - at')[0]}", f"for example: set {name} {was}"
+            f"invalid value '{value}' for {name}: {str(error).split(' - at')[0]}", f"for example: set {name} {was}"
         ) from error
 
 
 def within_limits(settings: Settings) -> Settings:
-    """The settings, none above what it may be: those of an earlier version had no limits."""
+    """The settings, cut to their upper limits: those of an earlier version had none."""
     return structs.replace(settings, **{name: min(getattr(settings, name), most) for name, most in _MOST.items()})

@@ -1,7 +1,7 @@
-"""How a result is written where Python shows it: its kind and its fields, in a few hundred characters at most.
+"""The `repr` of a result: its kind and its fields, in a few hundred characters at most.
 
-A result holds whole prompts, distributions and weights of thousands of neurons. A notebook or a traceback wants to know
-which result it is; whoever wants all of it reads its fields, or `to_json`.
+A result holds whole prompts, distributions and weights of thousands of neurons. A notebook or a traceback needs to know
+which result it is; its fields and `to_json` have all of it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def short_repr(value: Struct) -> str:
 
 
 def _short(held: Any) -> str:
-    """One field: numbers and short texts as they are, of all else its kind and how much there is of it."""
+    """One field: numbers and short texts as they are, everything else as its kind and length."""
     if isinstance(held, Struct):
         return f"{type(held).__name__}({len(held) if isinstance(held, Sized) else '…'})"
     if isinstance(held, tuple | list | dict):
@@ -39,7 +39,7 @@ def _short(held: Any) -> str:
 
 
 def _kinds(held: tuple[Any, ...] | list[Any] | dict[Any, Any]) -> str:
-    """What a collection is of."""
+    """The type of a collection's members, or "items"."""
     kinds = {type(each).__name__ for each in (held.values() if isinstance(held, dict) else held)}
     return kinds.pop() if len(kinds) == 1 else "items"
 

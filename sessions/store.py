@@ -1,12 +1,11 @@
 """Named artifacts on disk: one file each, checked when read, and never lost by accident.
 
-Files are written whole or not at all (see `disk`): of two processes that save the same name one wins
-and the other is told. What is deleted or replaced moves to `trash/`; nothing here removes an artifact
-for good.
+Files are written whole or not at all (see `disk`). If two processes save the same name, one wins and the other gets an
+error. What is deleted or replaced moves to `trash/`; nothing here removes an artifact for good.
 
 Layout of the home folder: `circuits/NAME.json`, `presets/NAME.json`, `vectors/NAME.safetensors`,
 `atlases/NAME.safetensors`, `means/NAME.safetensors`, `edits/NAME.safetensors`, `models/`, and
-`trash/circuits/NAME~TIME-ID.json`. How an artifact stands in its file is said in `layouts`.
+`trash/circuits/NAME~TIME-ID.json`. The formats of the files are those of `layouts`.
 """
 
 from __future__ import annotations
@@ -48,14 +47,14 @@ T = TypeVar("T")
 LONGEST_NAME = 64
 _NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{LONGEST_NAME - 1}}}")
 _NAME_RULE = "a name is 1 to 64 letters, digits, '.', '_' or '-', and starts with a letter or digit: texas-2"
-#: What a selection reads as something else; with '-', as that minus something.
+#: Words that mean something else in a selection, where '-' means "minus".
 _RESERVED = re.compile(r"(?:all|suppressed|top[0-9]+)(?:-.*)?|recruits.*|l[0-9]+.*", re.IGNORECASE)
 
 
 class Kind(NamedTuple):
     """A kind of artifact: its folder, the newest version of its format that this program reads, and its layout.
 
-    `besides` says which names in the folder are those of other files, which are kept there by the program itself.
+    `besides` matches the names of other files, which the program itself keeps in the folder.
     """
 
     folder: str
@@ -79,9 +78,9 @@ KINDS = {
 
 
 class Key(Struct, frozen=True):
-    """Which artifact is meant: `texas` and `circuit:texas` are the same circuit, `vector:calm` a vector.
+    """The kind and the name of an artifact: `texas` and `circuit:texas` are the same circuit, `vector:calm` a vector.
 
-    A key without a name stands for what its kind says.
+    A key without a name is written as its kind.
     """
 
     kind: str
@@ -94,7 +93,7 @@ class Key(Struct, frozen=True):
 
 
 class Artifact(NamedTuple):
-    """What a file holds: its header, and its body as it stands there, checked and still undecoded."""
+    """The header and the body of a file, checked; the body is not decoded yet."""
 
     header: Header
     body: Any
@@ -138,7 +137,7 @@ def now() -> str:
 
 
 def checked_name(name: str) -> str:
-    """The name, if an artifact may have it: it then stays inside its folder and is no other word.
+    """The name, if an artifact may have it: it is no path, and means nothing else in a selection.
 
     Raises:
         ArtifactError: it may not; the message says why.
@@ -146,7 +145,7 @@ def checked_name(name: str) -> str:
     if _NAME.fullmatch(name):
         if _RESERVED.fullmatch(name):
             raise ArtifactError(
-                f"'{name}' cannot be a name: where neurons are selected it means something else",
+                f"'{name}' cannot be a name: it means something else where neurons are selected",
                 f"put a word before it: my-{name}"[:80],
             )
         return name
@@ -159,8 +158,8 @@ def check_model(
     """Refuse an artifact that was made on another model than the open one.
 
     Returns:
-        A remark for the user where the artifact is used all the same: `force` was given, or the
-        artifact does not say what it was made on. Empty when the models are the same.
+        A remark if the artifact is used although `force` was needed, or although it does not say which model it was
+        made on. Empty if the models are the same.
 
     Raises:
         ArtifactError: the fingerprints differ, and `force` was not given.
@@ -170,7 +169,7 @@ def check_model(
     if not header_fingerprint:
         return f"it does not say which model it was made on; it is used on {open_model_name}"
     made_on = header_model or "another model"
-    # The same name can stand for other weights: then only the fingerprints tell the two apart.
+    # Two models of one name can have different weights; only the fingerprints tell them apart.
     if made_on == open_model_name:
         (weights, _, config), (open_weights, _, open_config) = (
             each.partition("+") for each in (header_fingerprint, open_fingerprint)
@@ -206,12 +205,12 @@ class Store:
         folder, others = self._folder(kind), KINDS[kind].besides
         if others is not None and others.fullmatch(name):
             raise ArtifactError(
-                f"'{name}' cannot be a name: the workbench calls files of its own so", "put my- before it"
+                f"'{name}' cannot be a name: the workbench uses such names itself", f"put a word before it: my-{name}"
             )
         return folder / f"{checked_name(name)}{KINDS[kind].suffix}"
 
     def check_new(self, kind: str, name: str, force: bool = False) -> None:
-        """Raise `ArtifactError` where a name is taken and is not to be replaced, before anything is computed."""
+        """Raise `ArtifactError` if a name is taken and `force` is off, before anything is computed."""
         if not force and name in self.names(kind):
             raise ArtifactError(f"{kind} '{name}' exists already", "replace it with --force, or choose another name")
 
@@ -223,8 +222,8 @@ class Store:
         `body` is what the kind's layout takes: a struct for JSON, a `Packed` for safetensors.
 
         Raises:
-            ArtifactError: the name is bad or taken, the body has no faithful form, or the home
-                cannot be written. Nothing has changed on disk then.
+            ArtifactError: the name is invalid or taken, the body cannot be written exactly, or the home cannot be
+                written. Nothing has changed on disk.
         """
         path = self.path(kind, name)
         header = {
@@ -243,7 +242,7 @@ class Store:
         return write_file(path, data, force=force, what=f"{kind} '{name}'", earlier=earlier, hint=HOME_HINT)
 
     def load(self, kind: str, name: str, body_type: type[T]) -> tuple[Header, T]:
-        """The artifact's header and its body, after every check that can be made on them.
+        """The artifact's header and its body, after all checks.
 
         Raises:
             ArtifactError: there is none of that name, or the file is unreadable, damaged, of another
@@ -257,7 +256,7 @@ class Store:
     def rows(self, kind: str | None = None) -> list[ListingRow]:
         """One row for each file of that kind, or of all kinds, by name; a damaged file is a row too.
 
-        Of files with tensors the headers alone are read: that a number was changed shows when it is loaded.
+        Of files with tensors only the headers are read; changed numbers are noticed when the artifact is loaded.
 
         Raises:
             ArtifactError: a folder is there and cannot be read.
@@ -266,7 +265,7 @@ class Store:
         return [_row(each, path) for each in kinds for path in self._files(each)]
 
     def names(self, kind: str) -> list[str]:
-        """The names in use, sorted, without opening a file: for completion. Empty where unreadable."""
+        """The names in use, sorted, without opening a file: for completion. Empty if the folder cannot be read."""
         try:
             stems = [path.name.removesuffix(KINDS[kind].suffix) for path in self._files(kind)]
         except ArtifactError:
@@ -274,7 +273,7 @@ class Store:
         return [stem for stem in stems if _NAME.fullmatch(stem) and not _RESERVED.fullmatch(stem)]
 
     def free(self, kind: str, stem: str, besides: Iterable[str] = ()) -> str:
-        """The first of `stem-1`, `stem-2`, … that nothing has been saved under, and that is none of `besides`."""
+        """The first of `stem-1`, `stem-2`, … that is neither in use nor in `besides`."""
         taken = {*self.names(kind), *besides}
         return next(name for name in (f"{stem}-{number}" for number in count(1)) if name not in taken)
 
@@ -325,10 +324,10 @@ class Store:
         return self.home / KINDS[kind].folder
 
     def present(self, kind: str, name: str) -> Path:
-        """Where an artifact is that is there.
+        """The path of an existing artifact.
 
         Raises:
-            ArtifactError: there is none of that name; the nearest are named.
+            ArtifactError: there is none of that name; the message suggests similar names.
         """
         path = self.path(kind, name)
         with reported("read", path):
@@ -361,7 +360,7 @@ class Store:
 
 
 def opened(data: bytes, kind: str, source: str) -> Artifact:
-    """The artifact in a file's bytes, its kind, format version and sha256 checked; the body undecoded.
+    """The artifact in a file's bytes, after checking kind, format version and sha256; the body is not decoded.
 
     Raises:
         ArtifactError: a check failed. `source` is how the message names the file.
@@ -423,10 +422,10 @@ def _row(kind: str, path: Path) -> ListingRow:
 
 
 def _listed(kind: str, path: Path, status: os.stat_result) -> Header:
-    """The header of a file, for a listing: of one with tensors nothing else is read, and the sha256 is left to loading.
+    """The header of a file, for a listing. Of a file with tensors nothing else is read, and its sha256 is not checked.
 
     Raises:
-        ArtifactError: the file is of no use, as far as can be told from its header.
+        ArtifactError: the header shows that the file cannot be loaded.
     """
     layout, source = KINDS[kind].layout, str(path)
     if not isinstance(layout, Safetensors) or not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST:

@@ -1,11 +1,11 @@
-"""The versions of what decides what a command computes."""
+"""The versions of the packages that a command's result depends on."""
 
 from __future__ import annotations
 
 import platform
 from functools import cache
 
-#: What decides what a command computes, and the distribution each comes from.
+#: Packages that a command's result depends on, and the distribution that each comes from.
 PACKAGES = {"workbench": "neuron-workbench", "torch": "torch", "transformers": "transformers"}
 
 
@@ -16,7 +16,7 @@ def versions() -> dict[str, str]:
 
 @cache
 def _version(package: str) -> str:
-    # Imported here: it costs more than the rest of this module, and only a finished command needs it.
+    # Imported here: it takes longer than the rest of this file, and only a finished command needs it.
     from importlib import metadata
 
     try:

@@ -55,6 +55,15 @@ class Circuit(Struct, frozen=True, kw_only=True):
         behind = len(self.target.tokens) - 1 if self.target.sequence else 0
         return self.ids[: len(self.ids) - behind]
 
+    def prompt_as_found(self, ids: tuple[int, ...]) -> tuple[Prompt, str]:
+        """Its prompt with the token ids it was found on, and a remark where it now reads as other `ids`."""
+        if ids == self.asked:
+            return self.prompt, ""
+        remark = (
+            f"its prompt is read as the {len(self.asked):,} tokens it was found on; now it would be {len(ids):,} others"
+        )
+        return structs.replace(self.prompt, exact=self.asked), remark
+
     @property
     def known_target(self) -> Target | None:
         """Its target; None where the ids of its tokens are not known."""

@@ -2,9 +2,9 @@
 
 At a site of each layer, the direction from the mean over negative prompts to the mean over positive ones, both taken at
 the last token (difference of means: Marks & Tegmark 2023; used for steering by Rimsky et al. 2024, and with one prompt
-a side by Turner et al. 2023). It is not made a unit: added once, it carries the one mean into the other.
+a side by Turner et al. 2023). It is not normalised: added once, it moves the one mean to the other.
 
-Prompts are read in batches padded on the right, which changes nothing for any of them (see `model.rows`).
+Prompts are read in batches padded on the right, which does not change what is computed for them (see `model.rows`).
 """
 
 from __future__ import annotations
@@ -42,21 +42,21 @@ def difference_of_means(
     """The vector from the mean over negative prompts to that over positive ones.
 
     Args:
-        positive, negative: ids of each prompt, one or more a side.
-        layers: where; everywhere if None.
+        positive, negative: token ids of the prompts, one or more a side.
+        layers: which; all if None.
         batch: tokens computed at once, padding included.
 
     Raises:
-        UsageError: the sides are the same prompts, or make no difference to the model.
-        ModelError: the model has no such site, or what it computed there is not finite; the layer is named.
-        Cancelled: `cancel` was requested; every hook is gone.
+        UsageError: both sides are the same prompts, or the model's states at their ends are the same.
+        ModelError: the model has no such site, or its states there are not finite; the message names the layer.
+        Cancelled: `cancel` was requested; all hooks are removed.
     """
     layers = range(opened.anatomy.n_layers) if layers is None else layers
     for layer in layers:
         check_site(opened.anatomy, site, layer)
     if sorted(map(tuple, positive)) == sorted(map(tuple, negative)):
         raise UsageError(
-            "the positive and the negative prompts are the same, and their difference is nothing",
+            "the positive and the negative prompts are the same: their difference is zero",
             "give prompts that differ in what the vector should mean",
         )
     total = len(positive) + len(negative)
@@ -85,7 +85,11 @@ def mean_at_ends(
     cancel: Cancel | None,
     counted: tuple[int, int],
 ) -> Steps[dict[int, Tensor]]:
-    """Mean over the prompts at their last tokens, layer → `[width]` in float64. `counted`: done before, and in all."""
+    """Mean over the prompts at their last tokens, layer → `[width]` in float64.
+
+    Args:
+        counted: prompts read before and in all, for the progress.
+    """
     done, total = counted
     sums = {layer: torch.zeros(width_at(opened.anatomy, site, layer), dtype=torch.float64) for layer in layers}
     for rows in batches([len(ids) for ids in prompts], batch):
@@ -107,9 +111,9 @@ def at_ends(
     layers: Sequence[int],
     cancel: Cancel | None = None,
 ) -> dict[int, Tensor]:
-    """What a site holds at the last token of each prompt, layer → `[prompts, width]`, in one pass.
+    """The states of a site at the last token of each prompt, layer → `[prompts, width]`, in one pass.
 
-    Interventions installed around the call act on it.
+    Interventions around the call are in force.
     """
     recorded = _recorded(opened.anatomy, site, layers, [len(prompt) for prompt in prompts])
     with watched(opened.anatomy, cancel), padded_rows(opened, prompts) as ids, recorded as seen:
@@ -121,12 +125,12 @@ def at_ends(
 def _recorded(
     anatomy: Anatomy, site: Where, layers: Sequence[int], lengths: Sequence[int]
 ) -> Iterator[dict[int, list[Tensor]]]:
-    """Inside the block, a pass leaves what the site holds at each row's last token: its parts `[rows, width]`."""
+    """Inside the block a pass records the states of a site at each row's last token, in parts of `[rows, width]`."""
     seen: dict[int, list[Tensor]] = {layer: [] for layer in layers}
     rows, ends = torch.arange(len(lengths)), torch.tensor(lengths) - 1
 
     def keep(layer: int, values: Tensor) -> None:
-        # Some families flatten batch and sequence before an MLP; rows are told apart again here.
+        # Some families flatten batch and sequence before an MLP; rows are separated again here.
         apart = values.reshape(len(lengths), -1, values.shape[-1])
         seen[layer].append(apart[rows.to(values.device), ends.to(values.device)])
 

@@ -1,15 +1,15 @@
-"""Decomposition: which neurons a direction is made of, and which tokens it pushes.
+"""Decomposition: which neurons a direction consists of, and which tokens it promotes.
 
-A direction d in the residual stream is held against the down columns w of the same layer's neurons, which are all that
+A direction d in the residual stream is compared with the down columns w of the same layer's neurons, which are all that
 this layer's MLP can write:
 
-- the cosine of d with each w says which neurons lie along it;
-- orthogonal matching pursuit (Pati, Rezaiifar & Krishnaprasad 1993) says how few of them make it up: take the column
-  with the largest cosine with what is left, project what is left off all columns taken, and go on. The share of |d|²
-  that n columns explain is that of their least squares fit. A layer has more neurons than the stream has dimensions,
-  so enough of any columns explain everything: the same is done with a random direction, as a control.
+- the cosine of d with each w says which neurons are aligned with it;
+- orthogonal matching pursuit (Pati, Rezaiifar & Krishnaprasad 1993) says how few of them suffice: take the column with
+  the largest cosine with the residual, project the residual off all columns taken, and repeat. The share of |d|² that
+  n columns explain is that of their least squares fit. A layer has more neurons than the stream has dimensions, so
+  enough columns explain any direction: a random direction is decomposed too, as a control.
 
-Over the neurons themselves, the neurons are the coordinates, and the shares are those of the largest squares.
+For a vector over neurons, the neurons are the coordinates, and the shares are those of the largest squares.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from sessions.model.units import Neuron
 
 #: Neurons that are named for each layer.
 NAMED = 8
-#: Of a column, what lies outside the others and is less than this share of it, is rounding.
+#: If less than this share of a column is outside the span of the others, that part is rounding.
 _NOTHING = 1e-5
 
 
@@ -42,14 +42,14 @@ def decomposed(
     tokens: int = 3,
     cancel: Cancel | None = None,
 ) -> Steps[tuple[Direction, ...]]:
-    """The vector's directions, taken apart, in the order of their layers.
+    """The decomposition of a vector's directions, in the order of their layers.
 
     Args:
         layers: which of its layers; all if None.
-        tokens: how many that it pushes up, and down.
+        tokens: how many tokens to list that it pushes up, and down.
 
     Raises:
-        ArtifactError: it was made on a model of another shape.
+        ArtifactError: the vector was made on a model of another shape.
     """
     vector.check(opened.anatomy)
     found = []
@@ -91,12 +91,12 @@ def _direction(opened: OpenModel, vector: Vector, layer: int, tokens: int) -> Di
 
 
 def unit_columns(anatomy: Anatomy, layer: int, indices: Sequence[int]) -> Tensor:
-    """Down columns of some neurons of a layer, each of length 1 (or 0, where it is zero), `[n, d_model]` in float32."""
+    """Down columns of some neurons of a layer, normalised unless they are zero, `[n, d_model]` in float32."""
     return torch.nn.functional.normalize(anatomy.down_columns(layer, indices).float(), dim=-1)
 
 
 def pursued(units: Tensor, directions: Tensor) -> list[tuple[float, ...]]:
-    """For each direction, `[m, d]`, the shares of |d|² that so many of the `units`, `[n, d]`, explain: `EXPLAINED_BY`.
+    """For each direction, `[m, d]`, the shares of |d|² that `EXPLAINED_BY` many of the `units`, `[n, d]`, explain.
 
     All directions are pursued at once, so that the columns are read once a step.
     """
@@ -108,7 +108,7 @@ def pursued(units: Tensor, directions: Tensor) -> list[tuple[float, ...]]:
         columns = units[(left @ units.T).abs().argmax(1)]
         for _ in range(2):  # once more, against rounding
             columns = columns - torch.einsum("msd,ms->md", taken, torch.einsum("msd,md->ms", taken, columns))
-        # A column within the span of those taken adds nothing, and is no direction either.
+        # A column within the span of those taken adds nothing: it becomes zero.
         length = columns.norm(dim=-1, keepdim=True)
         columns = torch.where(length > _NOTHING, columns / length.clamp(min=_NOTHING), 0.0)
         left = left - columns * (columns * left).sum(-1, keepdim=True)

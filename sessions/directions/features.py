@@ -1,24 +1,24 @@
-"""What a sparse autoencoder is and what it says of a state, as plain data that needs no torch."""
+"""Sparse autoencoders and the features that they find in a state, as plain data that needs no torch."""
 
 from __future__ import annotations
 
 from msgspec import Struct
 
-#: How features come to be active, with what stands for each.
+#: How features become active, by the name of the architecture.
 ARCHITECTURES = {
     "standard": "ReLU (Bricken et al. 2023)",
     "jumprelu": "a threshold for each feature (Rajamanoharan et al. 2024)",
     "topk": "the k largest (Gao et al. 2024)",
     "gated": "a gate and a magnitude (Rajamanoharan et al. 2024)",
 }
-#: Where an autoencoder may have been trained, of those places that can be read here.
+#: Sites that an autoencoder may have been trained at.
 SITES = ("resid_pre", "resid_post", "mlp_out", "attn_out")
 
 
 class Which(Struct, frozen=True):
-    """Which autoencoder is meant: a folder or file by its whole path, or RELEASE:ID; and what its files do not say.
+    """Which autoencoder to read: a folder or file by its whole path, or RELEASE:ID; and what its files do not say.
 
-    `layer` None, "" and `k` None leave that to the files.
+    What is None or "" is taken from the files.
     """
 
     path: str
@@ -28,17 +28,18 @@ class Which(Struct, frozen=True):
     k: int | None = None
 
     def __str__(self) -> str:
-        """The path, and what was said beside it, as in a line."""
-        said = {"layer": self.layer, "site": self.site, "architecture": self.architecture, "k": self.k}
-        return " ".join([self.path, *(f"--{name} {each}" for name, each in said.items() if each not in (None, ""))])
+        """The path and the options, as on a line."""
+        options = {"layer": self.layer, "site": self.site, "architecture": self.architecture, "k": self.k}
+        given = {name: value for name, value in options.items() if value not in (None, "")}
+        return " ".join([self.path, *(f"--{name} {value}" for name, value in given.items())])
 
 
 class AutoencoderAbout(Struct, frozen=True, kw_only=True):
-    """What an autoencoder is: `size` features of `width` numbers at a site of a layer.
+    """The description of an autoencoder: `size` features over states of `width` numbers at a site of a layer.
 
-    `k` is that of "topk", 0 of the others. `normalised` says how a state is scaled before it is encoded, "none" for
-    not at all; `centred` that the decoder's bias is taken off it. `model` is what it was trained on as its files say
-    it, `fingerprint` that model's where a workbench wrote them. `page` is Neuronpedia's for it, "" where none is known.
+    `k` is that of "topk", 0 for the others. `normalised` says how a state is scaled before it is encoded, or "none".
+    `centred` says that the decoder's bias is subtracted from it first. `model` is the one it was trained on, as its
+    files say; `fingerprint` is that model's, if a workbench wrote the files. `page` is its page on Neuronpedia, or "".
     """
 
     source: str
@@ -58,8 +59,8 @@ class AutoencoderAbout(Struct, frozen=True, kw_only=True):
 class Feature(Struct, frozen=True, kw_only=True):
     """A feature that is active in a state.
 
-    `share` is how much of what all active ones write (each one's norm, over their sum) is its own; `norm` that of its
-    decoder row. `up` and `down` are the tokens this row pushes (logit lens), `page` is Neuronpedia's.
+    `share` is the norm of what it writes, divided by the sum of these norms over all active features. `norm` is that of
+    its decoder row. `up` and `down` are the tokens that this row pushes (logit lens), `page` its page on Neuronpedia.
     """
 
     index: int
@@ -72,10 +73,10 @@ class Feature(Struct, frozen=True, kw_only=True):
 
 
 class Encoding(Struct, frozen=True, kw_only=True):
-    """What an autoencoder makes of one state x, its reconstruction being y.
+    """The features of an autoencoder in a state x, and how well they reconstruct it as y.
 
-    `active` counts the features that are (L0). `unexplained` is |x − y|² / |x − b|², b being what it reconstructs from
-    no feature at all: 1 where the features say nothing. `cosine` is that of x and y, `norms` are |x| and |y|.
+    `active` counts the active features (L0). `unexplained` is |x − y|² / |x − b|², b being the reconstruction without
+    any feature: 1 if the features explain nothing. `cosine` is that of x and y, `norms` are |x| and |y|.
     """
 
     active: int

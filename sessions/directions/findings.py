@@ -1,4 +1,4 @@
-"""What is found out about a vector, as plain data that needs no torch."""
+"""Results about vectors, as plain data that needs no torch."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from msgspec import Struct
 
 from sessions.model.units import Neuron
 
-#: By how many neurons a direction is explained, at most that many.
+#: Numbers of neurons for which the explained share of a direction is computed.
 EXPLAINED_BY = (1, 5, 20)
 
 
 class Origin(Struct, frozen=True, kw_only=True):
     """Where a state was captured: at which position of which text, with the exact `ids` that the model read.
 
-    `text` is what was tokenised, `token` the one at `position`. `neuron` is the one that the place was chosen for,
-    "" where it was chosen otherwise; `under` is the key of what was suppressed then (`Session.state_key`).
+    `text` is what was tokenised, `token` the token at `position`. `neuron` is the one that the place was chosen for, ""
+    if it was chosen otherwise. `under` is the key of what was suppressed then (`Session.state_key`).
     """
 
     text: str
@@ -26,20 +26,19 @@ class Origin(Struct, frozen=True, kw_only=True):
 
 
 class Aligned(Struct, frozen=True):
-    """A neuron, and how a direction lies to it: the cosine with its down column or, over the neurons themselves, with
-    its one coordinate."""
+    """A neuron, and the cosine of a direction with its down column or, over neurons, with its coordinate."""
 
     neuron: Neuron
     cosine: float
 
 
 class Direction(Struct, frozen=True, kw_only=True):
-    """A vector's direction at one layer, taken apart.
+    """The decomposition of a vector's direction at one layer.
 
-    `turned` is its cosine with the direction one layer below, None where there is none (or where, at the neurons, it
-    would mean nothing). `neurons` are those it lies along best. `explained` says, for each number in `EXPLAINED_BY`,
-    which share of its squared norm so many neurons of the layer hold, and `chance` the same of a random direction.
-    `up` and `down` are the tokens it pushes (logit lens).
+    `turned` is its cosine with the direction one layer below, None if there is none or the vector is over neurons.
+    `neurons` are the best aligned ones. `explained` is, for each number in `EXPLAINED_BY`, the share of its squared
+    norm that so many neurons of the layer explain; `chance` is the same for a random direction. `up` and `down` are
+    the tokens that it pushes (logit lens).
     """
 
     layer: int
@@ -56,8 +55,8 @@ class Span(Struct, frozen=True, kw_only=True):
     """How much of a vector's direction at one layer a circuit accounts for.
 
     `explained` is the share of its squared norm in the span of the down columns of `neurons` neurons, `chance` that of
-    as many random neurons in the same layers (mean of a few draws). `here` counts the circuit's neurons in this layer
-    alone, `aligned` those of them that lie along the direction better than chance.
+    as many random neurons in the same layers (mean of a few draws). `here` counts the circuit's neurons in this layer,
+    `aligned` those of them that are better aligned with the direction than chance.
     """
 
     layer: int
@@ -69,12 +68,12 @@ class Span(Struct, frozen=True, kw_only=True):
 
 
 class TopOverlap(Struct, frozen=True, kw_only=True):
-    """The neurons that lie most along a vector, beside the strongest of a circuit.
+    """The overlap of the neurons that are best aligned with a vector and the strongest neurons of a circuit.
 
-    `along` counts the first, those with the largest |cosine| among the `among` neurons of the vector's layers, and
-    `strongest` the second; `top` of each were asked for. `both` are in both; `expected` so many would be by chance, if
-    the first were drawn at random, and `p` is the chance of as many as there are, or more. `neurons` names them, the
-    strongest of the circuit first, each with its attribution where that is known.
+    `along` counts the former, those with the largest |cosine| among the `among` neurons of the vector's layers;
+    `strongest` counts the latter; up to `top` of each are taken. `both` counts the common neurons, `expected` is their
+    number if the former were drawn at random, and `p` the probability of at least `both`. `neurons` are the common
+    ones, the strongest of the circuit first, each with its attribution if that is known.
     """
 
     top: int
@@ -96,10 +95,10 @@ class LayerCosine(Struct, frozen=True, kw_only=True):
 
 
 class Reads(Struct, frozen=True, kw_only=True):
-    """One row that a neuron reads with: "gate" and "up", or "in".
+    """One row of a neuron's input projections: "gate" and "up", or "in".
 
-    `along_output` is its cosine with the neuron's down column. `embeddings` are tokens whose embedding lies along it
-    most, and against it most; `stream` those that a residual stream along it, or against it, would predict.
+    `along_output` is its cosine with the neuron's down column. `embeddings` are the tokens whose embeddings are most
+    aligned with it, and most opposed; `stream` those that a residual stream in its direction, or against it, predicts.
     """
 
     name: str

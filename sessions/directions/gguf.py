@@ -1,9 +1,9 @@
 """Vectors as llama.cpp reads them: a GGUF file of the architecture `controlvector`.
 
-One float32 tensor `direction.N` a layer, of `d_model` numbers. llama.cpp adds direction N, times a scale, to what
-leaves layer N, layers counted from 0 as here; it has no place for a direction at layer 0, and takes `direction.0` for
-an error. Hence only vectors at `resid_post` can be exported, without their layer 0. `controlvector.model_hint` is the
-model's family and `controlvector.layer_count` the number of directions, as llama.cpp's own generator writes them.
+The file has one float32 tensor `direction.N` of `d_model` numbers for each layer. llama.cpp adds direction N, times a
+scale, to the output of layer N, counted from 0 as here; it rejects a direction at layer 0. Hence only vectors at
+`resid_post` can be exported, without their layer 0. `controlvector.model_hint` is the model's family and
+`controlvector.layer_count` the number of directions, as llama.cpp's own generator writes them.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ def write_gguf(vector: Vector) -> bytes:
 
     if vector.site != "resid_post":
         raise ArtifactError(
-            f"llama.cpp adds control vectors to the residual stream, and this one is at {vector.site}",
+            f"llama.cpp adds control vectors to the residual stream; this one is at {vector.site}",
             "make it with --site resid_post, or export it as .safetensors",
         )
     layers = [layer for layer in vector.layers if layer > 0]
     if not layers:
-        raise ArtifactError("llama.cpp has no control vector at layer 0, and this one has no other", "--layers 1-…")
-    with temporary_folder(Path(tempfile.gettempdir()), mode=0o700) as folder:  # the writer writes to paths alone
+        raise ArtifactError("llama.cpp reads no direction at layer 0, and the vector has no other", "--layers 1-…")
+    with temporary_folder(Path(tempfile.gettempdir()), mode=0o700) as folder:  # the writer writes to paths only
         path = folder / "vector.gguf"
         writer = GGUFWriter(path, ARCHITECTURE)
         writer.add_string(f"{ARCHITECTURE}.model_hint", vector.family)

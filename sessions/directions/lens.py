@@ -1,9 +1,9 @@
 """The logit lens of a neuron: which tokens its output pushes up and down.
 
-A neuron adds (activation × its down column) to the residual stream. Read through the final norm and
-the unembedding (logit lens, nostalgebraist 2020; for MLP columns, Geva et al. 2022), that vector
-ranks the vocabulary. The norm's scale depends on the rest of the stream, so the ranking is shown and
-no number; the biases of norm and head push the same tokens whatever the vector is, and are left out.
+A neuron adds (activation × its down column) to the residual stream. Read through the final norm and the unembedding
+(logit lens, nostalgebraist 2020; for MLP columns, Geva et al. 2022), that vector ranks the vocabulary. The norm's scale
+depends on the rest of the stream, so only the ranking is shown, not the scores. The biases of norm and head push the
+same tokens for every vector, and are left out.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ AT_ONCE = 64
 def pushed(anatomy: Anatomy, tokenizer: PreTrainedTokenizerBase, neurons: Sequence[Neuron], k: int = 3) -> list[Pushed]:
     """For each neuron, the k tokens its output pushes up most and the k it pushes down most.
 
-    A neuron with a negative activation writes the negative of its column, and is read so; a neuron
-    whose activation is not known is read as if it were positive.
+    A neuron with a negative activation writes the negative of its column; one whose activation is not known is taken as
+    positive.
     """
     found: list[Pushed] = []
     for start in range(0, len(neurons), AT_ONCE):
@@ -54,10 +54,10 @@ def through_head(anatomy: Anatomy, tokenizer: PreTrainedTokenizerBase, vectors: 
 
 @torch.inference_mode()
 def predicted(anatomy: Anatomy, vectors: Tensor) -> Tensor:
-    """What directions of the residual stream alone, `[n, d_model]`, would do to the logits, `[n, vocab]`.
+    """The change of the logits, `[n, vocab]`, by directions of the residual stream alone, `[n, d_model]`.
 
-    Up to a positive factor of each direction: what the final norm divides by depends on the rest of the stream. The
-    biases of norm and head have no part in it.
+    It is known up to a positive factor for each direction, since the final norm divides by the norm of the whole
+    stream. The biases of norm and head are left out.
     """
     home = home_of(anatomy.head)  # layers may be spread over several
     return odd_part(lambda states: anatomy.head(anatomy.final_norm(states)), vectors.to(home)[:, None])[:, 0]
@@ -69,7 +69,7 @@ def extremes(tokenizer: PreTrainedTokenizerBase, scores: Tensor, k: int) -> list
     high, low = scores.topk(k).indices.tolist(), scores.topk(k, largest=False).indices.tolist()
     texts = {i: token_text(tokenizer, i) for i in {i for row in high + low for i in row}}  # many push the same
 
-    def said(ids: list[int]) -> tuple[str, ...]:
+    def texts_of(ids: list[int]) -> tuple[str, ...]:
         return tuple(texts[i] for i in ids)
 
-    return [(said(up), said(down)) for up, down in zip(high, low, strict=True)]
+    return [(texts_of(up), texts_of(down)) for up, down in zip(high, low, strict=True)]

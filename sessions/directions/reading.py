@@ -1,8 +1,8 @@
-"""What a neuron reads: the rows of its gate and up projections, from two sides.
+"""What activates a neuron: the rows of its gate and up projections, as tokens, in two ways.
 
-On the embedding side, the tokens whose embedding alone, after the MLP's norm, lies furthest along the row: what wakes
-the neuron in the first layers (Geva et al. 2021, arXiv:2012.14913, call these keys). On the side of the logit lens, the
-tokens that a residual stream along the row would predict: what the model is about to say when a late neuron wakes.
+By embeddings: the tokens whose embeddings, after the MLP's norm, are most aligned with the row. They activate the
+neuron in the first layers (Geva et al. 2021, arXiv:2012.14913, call these keys). By the logit lens: the tokens that a
+residual stream along the row predicts. The model is about to say them when a late neuron is active.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _AT_ONCE = 8192
 
 @torch.inference_mode()
 def reads(opened: OpenModel, neuron: Neuron, k: int) -> tuple[Reads, ...]:
-    """What each of the neuron's rows reads, k tokens a side; none in families whose projections are not known."""
+    """The tokens of each of the neuron's rows, k a side; empty in families whose projections are not known."""
     anatomy = opened.anatomy
     rows = anatomy.read_rows(*neuron.site)
     if not rows:
@@ -46,14 +46,17 @@ def reads(opened: OpenModel, neuron: Neuron, k: int) -> tuple[Reads, ...]:
 
 @torch.inference_mode()
 def tokens_read(opened: OpenModel, layer: int, rows: Tensor, k: int) -> tuple[list[Pushed], list[Pushed]]:
-    """For each direction in what a layer's MLP is given, `[n, d_model]`, the tokens whose embedding lies furthest along
-    it and against it, and those that a residual stream along it would predict and would not."""
+    """The tokens of directions in the input of a layer's MLP, `[n, d_model]`.
+
+    For each direction: the tokens whose embeddings are most aligned with it and most opposed, and the tokens that a
+    residual stream along it predicts most and least.
+    """
     woken = extremes(opened.tokenizer, _embeddings_along(opened, layer, rows), k)
     return woken, _in_the_stream(opened, layer, rows, k)
 
 
 def _embeddings_along(opened: OpenModel, layer: int, rows: Tensor) -> Tensor:
-    """How far each token's embedding, after the norm, lies along each row: `[rows, vocab]` in float32."""
+    """The dot products of each row with each token's embedding after the norm, `[rows, vocab]` in float32."""
     norm = opened.anatomy.layers[layer].read_norm
     weight = weight_of(opened.model.get_input_embeddings(), "weight")
     parts = []
@@ -64,9 +67,9 @@ def _embeddings_along(opened: OpenModel, layer: int, rows: Tensor) -> Tensor:
 
 
 def _in_the_stream(opened: OpenModel, layer: int, rows: Tensor, k: int) -> list[Pushed]:
-    """What a residual stream along each row would predict: the rows through the gain of the norm that stands between.
+    """The tokens that a residual stream along each row predicts: rows are multiplied by the gain of the MLP's norm.
 
-    Nothing where that norm does more than scale.
+    Empty if that norm does more than scale.
     """
     norm = opened.anatomy.layers[layer].read_norm
     try:

@@ -4,7 +4,7 @@ For a state x of width d, n features with encoder columns e, decoder rows w and 
 
     f(x) = σ(e·(x − b_d) + b_e)        y = Σ f_i w_i + b_d
 
-and σ is what the architectures differ in:
+The architectures differ in σ:
 
 - *standard* (Bricken et al. 2023, "Towards monosemanticity"): ReLU;
 - *jumprelu* (Rajamanoharan et al. 2024, "Jumping ahead"): z where z > θ and z > 0, θ a number for each feature, else 0;
@@ -12,12 +12,12 @@ and σ is what the architectures differ in:
 - *gated* (Rajamanoharan et al. 2024, "Improving dictionary learning"): with g = e·(x − b_d) + b_gate, ReLU of
   exp(r)·(g − b_gate) + b_mag where g > 0, else 0.
 
-Some are trained without taking b_d off x (`centred`). Some scale x first and y back, as `normalised` says:
+Some are trained without subtracting b_d from x (`centred`). Some scale x first and y back, as `normalised` says:
 
     constant_norm_rescale   x · √d / |x|
     layer_norm              (x − mean) / (standard deviation + 1e-5)
 
-All is computed in float32, as SAELens does, and agrees with it.
+Everything is computed in float32, and agrees with SAELens.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from sessions.model.opening import OpenModel
 
 NORMALISATIONS = ("none", "constant_norm_rescale", "layer_norm")
 _EPSILON = 1e-5
-#: Tokens a feature pushes that are named, up and down.
+#: Tokens that are listed for a feature, up and down.
 TOKENS = 3
 
 
@@ -52,7 +52,7 @@ class Autoencoder:
         threshold: `[n]`, of a jumprelu.
         magnitude: r and b_mag, `[n]` each, of a gated one.
         by_norm: of a topk, whether features are compared and counted as if their decoder rows had length 1.
-        remarks: what a user should know of how it was read.
+        remarks: what a user should know about how it was read.
     """
 
     about: AutoencoderAbout
@@ -88,16 +88,16 @@ class Autoencoder:
         return torch.where(drive + self.encoder_bias > 0, (drive * stretch.exp() + bias).relu(), 0.0)
 
     def decode(self, activations: Tensor, states: Tensor) -> Tensor:
-        """What these activations, `[…, n]`, say the states `[…, d]` are, whose scale is given back where there is one.
+        """The reconstruction of states `[…, d]` from activations `[…, n]`, scaled back if states are scaled.
 
-        With all activations zero it is what the decoder's bias alone says.
+        Without activations it is the decoder's bias alone.
         """
         scale, shift = self._scale(states)
         weights = activations / self.decoder.norm(dim=-1).clamp(min=1e-8) if self.by_norm else activations
         return (weights @ self.decoder + self.decoder_bias) * scale + shift
 
     def written(self, feature: int, activation: float, state: Tensor) -> Tensor:
-        """What one feature adds to the reconstruction of a state `[d]` at that activation, `[d]`.
+        """What one feature at an activation adds to the reconstruction of a state `[d]`, `[d]`.
 
         Raises:
             UsageError: there is no such feature.
@@ -108,13 +108,13 @@ class Autoencoder:
         return row * (activation / length) * self._scale(state)[0]
 
     def reconstructed(self, state: Tensor) -> Tensor:
-        """What its features say a state is."""
+        """The reconstruction of a state."""
         return self.decode(self.encode(state), state)
 
     def part(
         self, state: Tensor, feature: int, *, scale: float | None = None, value: float | None = None
     ) -> tuple[Tensor, float]:
-        """What one feature writes in a state `[d]`, and its activation: its own there, so many times that, or `value`.
+        """What one feature adds in a state `[d]`, and its activation: its own there times `scale`, or `value`.
 
         Raises:
             UsageError: there is no such feature, or it is not active in the state.
@@ -126,15 +126,15 @@ class Autoencoder:
             if activation == 0 and scale != 0:
                 raise UsageError(
                     f"feature {feature} is not active in this state",
-                    "sae encode lists those that are; sae inject --value 10 takes it at an activation of 10",
+                    "sae encode lists the active ones; sae inject --value 10 sets its activation to 10",
                 )
         return self.written(feature, activation, state), activation
 
     def placed(self, vector: Vector) -> Vector:
-        """A vector as a state at the autoencoder's place; what leaves a layer enters the next.
+        """A vector as a state at the autoencoder's layer and site; the output of a layer is the input of the next.
 
         Raises:
-            ArtifactError: the vector is from another place.
+            ArtifactError: the vector is from another layer or site.
         """
         about = self.about
         same = {(about.site, about.layer)}
@@ -157,7 +157,7 @@ class Autoencoder:
             )
 
     def _scale(self, states: Tensor) -> tuple[Tensor, Tensor]:
-        """What a state is scaled by on the way back, and what is added after that: `[…, 1]` each."""
+        """The factor that scales a state back, and the shift that is added after it: `[…, 1]` each."""
         states = states.float()
         none = torch.zeros_like(states[..., :1])
         if self.about.normalised == "constant_norm_rescale":
@@ -168,19 +168,19 @@ class Autoencoder:
 
 
 def fitted(made: Autoencoder, opened: OpenModel) -> Autoencoder:
-    """The autoencoder, if the model has the layer and site, and states of the width, that it is for.
+    """The autoencoder, if it fits the model: its layer, site and width.
 
-    Where it may have been trained on another model all the same, its remarks say so.
+    If it may have been trained on another model all the same, its remarks say so.
 
     Raises:
-        ArtifactError: it has not, or the autoencoder was trained here on other weights.
+        ArtifactError: it does not fit, or a workbench trained it on other weights.
         ModelError: the model has no such site at that layer.
     """
     about, anatomy, info = made.about, opened.anatomy, opened.info
     if about.width != anatomy.d_model:
         whose = f", trained on {about.model}" if about.model else ""
         raise ArtifactError(
-            f"the autoencoder{whose} is for states of {about.width:,} numbers, and those of {info.name} have "
+            f"the autoencoder{whose} is for states of {about.width:,} numbers; those of {info.name} have "
             f"{anatomy.d_model:,}",
             "open the model it was trained on",
         )
@@ -197,20 +197,21 @@ def fitted(made: Autoencoder, opened: OpenModel) -> Autoencoder:
     check_site(anatomy, about.site, about.layer)  # type: ignore[arg-type]
     if about.fingerprint or not about.model or _alike(about.model, info.name):
         return made
-    return replace(made, remarks=(*made.remarks, f"it says that it was trained on {about.model}; {info.name} is open"))
+    remark = f"its files say that it was trained on {about.model}; {info.name} is open"
+    return replace(made, remarks=(*made.remarks, remark))
 
 
 def _alike(one: str, other: str) -> bool:
-    """Whether two names may be those of one model: the last part of a path, whatever stands between the letters."""
+    """Whether two names may mean one model: the letters and digits of the last path part of one are in the other's."""
     ours, theirs = (re.sub("[^a-z0-9]", "", each.lower().rpartition("/")[2]) for each in (one, other))
     return ours in theirs or theirs in ours
 
 
 @torch.inference_mode()
 def encoding(opened: OpenModel, sae: Autoencoder, state: Tensor, rows: int, feature: int | None = None) -> Encoding:
-    """What the autoencoder makes of a state `[d]`, with its `rows` strongest features, or the one that is named.
+    """The encoding of a state `[d]`, with its `rows` strongest features, or one chosen `feature`.
 
-    Strongest is what adds most to the reconstruction: an activation times the norm of the decoder's row.
+    The strength of a feature is the norm of what it adds to the reconstruction: activation times norm of decoder row.
 
     Raises:
         UsageError: there is no such feature.

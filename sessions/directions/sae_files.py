@@ -1,14 +1,14 @@
 """Sparse autoencoders in files: read from a SAELens folder, a plain safetensors file or a release; written as a folder.
 
-A SAELens folder has `cfg.json` and `sae_weights.safetensors`: W_enc `[d, n]`, b_enc `[n]`, W_dec `[n, d]`, b_dec `[d]`,
-with threshold `[n]` of a jumprelu, and b_gate, b_mag and r_mag `[n]` of a gated one, which has no b_enc. Since version
-6 what is not needed for computing stands in the config's `metadata`; before, all stood side by side. Both are read.
-A plain file has the same tensors, log_threshold in place of threshold if it likes, and may say in its metadata what a
-config says. A file of arrays of numpy, `.npz`, has them too, as Gemma Scope publishes them (see `arrays`). Where a file
-does not say whether b_dec is taken off the state first, it is as in the architecture's paper.
+A SAELens folder has `cfg.json` and `sae_weights.safetensors`: W_enc `[d, n]`, b_enc `[n]`, W_dec `[n, d]`, b_dec `[d]`;
+a jumprelu also has threshold `[n]`; a gated one has b_gate, b_mag and r_mag `[n]` instead of b_enc. Since version 6
+fields that are not needed for computing are in the config's `metadata`; before, all fields were side by side. Both are
+read. A plain file has the same tensors, perhaps log_threshold in place of threshold, and may have the fields of a
+config in its metadata. So does a `.npz` file, as Gemma Scope publishes them (see `arrays`). If a file does not say
+whether b_dec is subtracted from the state first, the architecture's paper decides.
 
-A release goes through the package sae-lens, which knows their names and formats. Pickles are refused by name; those
-that some releases consist of are read by the package with torch's own restricted reader, which runs no code.
+A release is fetched with the package sae-lens, which knows the names and formats of releases. Pickles are refused by
+name; those of some releases are read by the package with torch's restricted reader, which runs no code.
 """
 
 from __future__ import annotations
@@ -43,18 +43,18 @@ _TAKEN = f"a folder with {CONFIG} and {WEIGHTS}, a .safetensors or .npz file, or
 _HOOK = re.compile(r"blocks\.([0-9]{1,4})\.hook_(\w+)")
 _PAGE = re.compile(r"[\w.-]+/[\w.-]+")
 _PICKLES = (*PICKLES, ".npy")
-#: What configs of before version 6 call a few things.
+#: Names of fields in configs from before version 6, and their names since.
 _RENAMED = {"hook_point": "hook_name", "hook_point_layer": "hook_layer", "activation_fn": "activation_fn_str"}
 
 Config = Mapping[str, Any]
 
 
 def read(which: Which) -> Steps[Autoencoder]:
-    """The autoencoder that is meant.
+    """Read an autoencoder.
 
     Raises:
-        ArtifactError: there is none, it is damaged, its tensors do not fit each other, or it is of a kind that is not
-            computed here; the message says which.
+        ArtifactError: there is none, it is damaged, its tensors do not fit each other, or its kind is not supported;
+            the message says which.
     """
     path = Path(which.path)
     if path.is_dir():
@@ -67,11 +67,11 @@ def read(which: Which) -> Steps[Autoencoder]:
 
 
 def stamp(which: Which) -> tuple[int, ...]:
-    """When its files were written, and how large they are; nothing of a release, which stays as it is."""
+    """Modification times and sizes of its files; empty for a release, which does not change."""
     path = Path(which.path)
     files = (path / CONFIG, path / WEIGHTS) if path.is_dir() else (path,)
-    found = [each.stat() for each in files if each.exists()]
-    return tuple(number for each in found for number in (each.st_mtime_ns, each.st_size))
+    statuses = [file.stat() for file in files if file.exists()]
+    return tuple(number for status in statuses for number in (status.st_mtime_ns, status.st_size))
 
 
 def _of_folder(folder: Path, which: Which) -> Autoencoder:
@@ -84,7 +84,7 @@ def _of_folder(folder: Path, which: Which) -> Autoencoder:
                 raise _pickled(folder / pickled)
             others = [name for name in names if name.endswith(".safetensors")]
             hint = f"name the file itself: {folder / others[0]}" if others else f"an autoencoder is {_TAKEN}"
-            raise ArtifactError(f"{folder} is no SAELens folder: it has no {needed}", hint)
+            raise ArtifactError(f"{folder} is not a SAELens folder: it has no {needed}", hint)
     config = decoded(read_file(folder / CONFIG), dict[str, Any], str(folder / CONFIG))
     tensors, _ = _tensors(folder / WEIGHTS)
     return built(tensors, {"apply_b_dec_to_input": True, **_flat(config)}, which)
@@ -120,12 +120,12 @@ def _tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
                 return tensors, dict(file.metadata() or {})
         except SafetensorError as error:
             raise ArtifactError(
-                f"{path} is no safetensors file, or a damaged one: {error}", "copy it again, or save its tensors anew"
+                f"{path} is not a safetensors file, or is damaged: {error}", "copy it again, or save its tensors anew"
             ) from error
 
 
 def _meant(text: str) -> Any:
-    """A text of a file's metadata as the JSON value it spells, or as it is."""
+    """A text of a file's metadata as a JSON value, or as it is if it is not JSON."""
     try:
         return msgspec.json.decode(text.lower() if text in ("True", "False") else text)
     except (msgspec.DecodeError, RecursionError):
@@ -145,7 +145,7 @@ def _of_release(which: Which) -> Steps[Autoencoder]:
         lens = import_module("sae_lens")
     except ImportError as error:
         raise ArtifactError(
-            f"'{which.path}' is a release, and these are fetched by the package sae-lens, which is not installed",
+            f"'{which.path}' is a release; these need the package sae-lens, which is not installed",
             "install it: pip install 'neuron-workbench[sae]'; or give a folder or a file",
         ) from error
 
@@ -154,19 +154,21 @@ def _of_release(which: Which) -> Steps[Autoencoder]:
             found = lens.SAE.from_pretrained(release, identity, device="cpu")
             sae = found[0] if isinstance(found, tuple) else found
             return sae.cfg.to_dict(), {name: each.detach().float() for name, each in sae.state_dict().items()}
-        except Exception as error:  # no network, no such release, no such id, in the many ways this shows itself
-            said = str(error).strip().partition("\n")[0]
-            raise ArtifactError(f"{which.path} could not be had: {said}", "check its name and the network") from error
+        except Exception as error:  # no network, no such release, no such id: sae-lens raises many kinds of errors
+            reason = str(error).strip().partition("\n")[0]
+            raise ArtifactError(
+                f"{which.path} could not be fetched: {reason}", "check its name and the network"
+            ) from error
 
     config, tensors = yield from in_background(fetch, f"fetching {which.path}")
     return built(tensors, {"apply_b_dec_to_input": True, **_flat(config)}, which)
 
 
-# ---- from tensors and what is said of them
+# ---- from tensors and a config
 
 
 def _flat(config: Config) -> dict[str, Any]:
-    """A config of any version: what stands in its metadata beside the rest, under one name each."""
+    """The fields of a config of any version, those of its metadata included, by their present names."""
     metadata = config.get("metadata")
     whole = {**config, **(metadata if isinstance(metadata, dict) else {})}
     return {_RENAMED.get(name, name): value for name, value in whole.items() if value is not None}
@@ -176,7 +178,7 @@ def built(tensors: Mapping[str, Tensor], config: Config, which: Which) -> Autoen
     """An autoencoder from its tensors in float32 and a flat config.
 
     Raises:
-        ArtifactError: a tensor is missing, of another shape or not finite, or it is of a kind that is not known.
+        ArtifactError: a tensor is missing, of another shape or not finite, or the kind is not supported.
     """
     source = which.path
     kind = _architecture(tensors, config, which)
@@ -220,23 +222,23 @@ def built(tensors: Mapping[str, Tensor], config: Config, which: Which) -> Autoen
 def _architecture(tensors: Mapping[str, Tensor], config: Config, which: Which) -> str:
     kind = which.architecture or str(config.get("architecture", ""))
     function = str(config.get("activation_fn_str", "relu"))
-    if kind in ("", "standard") and function == "topk":  # as SAELens wrote it before there was a name for it
+    if kind in ("", "standard") and function == "topk":  # SAELens wrote it so before it had a name for it
         return "topk"
     if function not in ("relu", "topk"):
-        raise ArtifactError(f"{which.path} has the activation function '{function}'", "relu and topk are known here")
+        raise ArtifactError(f"{which.path} has the activation function '{function}'", "supported: relu, topk")
     if not kind:
         kind = "gated" if "b_gate" in tensors else "topk" if _says_k(tensors, config, which) else "standard"
         kind = "jumprelu" if {"threshold", "log_threshold"} & tensors.keys() else kind
     if kind not in ARCHITECTURES:
         raise ArtifactError(
-            f"{which.path} is of the architecture '{kind}', which is not known here",
+            f"{which.path} has the architecture '{kind}', which is not supported",
             f"one of: {', '.join(ARCHITECTURES)}",
         )
     return kind
 
 
 def _sizes(tensors: Mapping[str, Tensor], source: str) -> tuple[int, int]:
-    """How many features, of how many numbers: as the decoder has it, whose bias says which side is which."""
+    """The number of features and the width, from the decoder, whose bias says which side is which."""
     for name in ("W_dec", "b_dec"):
         if name not in tensors:
             raise _missing(tensors, name, source)
@@ -255,7 +257,7 @@ def _check(tensors: Mapping[str, Tensor], name: str, shape: tuple[int, ...], sou
     if found != shape:
         turned = " (it looks transposed)" if len(shape) == 2 and found == shape[::-1] else ""
         raise ArtifactError(
-            f"{name} of {source} has the shape {list(found)}, and W_dec says it is {list(shape)}{turned}",
+            f"{name} of {source} has the shape {list(found)}, but {list(shape)} goes with W_dec{turned}",
             "W_enc is [width, features], W_dec [features, width], b_dec [width], all others [features]",
         )
     if not bool(tensors[name].isfinite().all()):
@@ -282,7 +284,7 @@ def _says_k(tensors: Mapping[str, Tensor], config: Config, which: Which) -> bool
 
 
 def _k(tensors: Mapping[str, Tensor], config: Config, which: Which, size: int) -> int:
-    """How many features are active at once: as the line says, the config, or a tensor of one number."""
+    """How many features are active at once, from the line, the config, or a tensor of one number."""
     said: Any = which.k
     arguments = config.get("activation_fn_kwargs")
     for more in (config.get("k"), arguments.get("k") if isinstance(arguments, dict) else None):
@@ -298,18 +300,18 @@ def _k(tensors: Mapping[str, Tensor], config: Config, which: Which, size: int) -
 
 
 def _place(config: Config, which: Which) -> tuple[int, str]:
-    """Layer and site, from the line, or from what the config calls the hook it was trained on."""
+    """Layer and site, from the line, or from the config's name of the hook that it was trained on."""
     hook = str(config.get("hook_name", ""))
     match = _HOOK.fullmatch(hook)
     said = config.get("layer", config.get("hook_layer"))
     layer = which.layer if which.layer is not None else int(match[1]) if match else said
     site = which.site or (match[2] if match else str(config.get("site", "")))
     if not isinstance(layer, int) or isinstance(layer, bool) or layer < 0 or not site:
-        where = f"was trained at '{hook}', which is no place known here" if hook else "does not say where it belongs"
+        where = f"was trained at '{hook}', which is not supported" if hook else "does not say its layer and site"
         raise ArtifactError(f"{which.path} {where}", f"say it: --layer 12 --site {SITES[1]}")
     if site not in SITES:
         raise ArtifactError(
-            f"{which.path} was trained at '{hook or site}', which is no place known here", f"one of: {', '.join(SITES)}"
+            f"{which.path} was trained at '{hook or site}', which is not supported", f"one of: {', '.join(SITES)}"
         )
     return layer, site
 
@@ -319,52 +321,50 @@ def _normalised(config: Config, source: str) -> str:
     said = {True: "expected_average_only_in", False: "none"}.get(said, said) if isinstance(said, bool) else said
     if said == "expected_average_only_in":
         raise ArtifactError(
-            f"{source} has normalize_activations 'expected_average_only_in', and not the factor that goes with it",
+            f"{source} has normalize_activations 'expected_average_only_in', but not the factor for it",
             "fold it into the weights and save it again: sae.fold_activation_norm_scaling_factor(factor) in sae-lens",
         )
     if said not in NORMALISATIONS:
         raise ArtifactError(
-            f"{source} has normalize_activations '{said}', which is not known here",
-            f"known: {', '.join(NORMALISATIONS)}",
+            f"{source} has normalize_activations '{said}', which is not supported",
+            f"one of: {', '.join(NORMALISATIONS)}",
         )
     return str(said)
 
 
 def _refuse_others(tensors: Mapping[str, Tensor], config: Config, source: str) -> None:
-    """Refuse by name what would change the numbers and is not computed here."""
+    """Refuse fields that would change the result and are not supported."""
     scaling = next((tensors[name] for name in ("scaling_factor", "finetuning_scaling_factor") if name in tensors), None)
     if scaling is not None and not torch.allclose(scaling, torch.ones_like(scaling)):
-        raise ArtifactError(
-            f"{source} has a finetuning_scaling_factor, which is not computed here", "fold it into W_dec"
-        )
+        raise ArtifactError(f"{source} has a finetuning_scaling_factor, which is not supported", "fold it into W_dec")
     if config.get("reshape_activations", "none") != "none" or config.get("hook_head_index") is not None:
-        raise ArtifactError(f"{source} is over attention heads, whose outputs are not read here")
+        raise ArtifactError(f"{source} is over attention heads, which is not supported")
 
 
 def _page(config: Config) -> str:
-    """Neuronpedia's page, from the id that a config has for it, "gpt2-small/8-res-jb"."""
+    """The page on Neuronpedia, from the config's id for it, such as "gpt2-small/8-res-jb"."""
     identity = str(config.get("neuronpedia_id", ""))
     return f"https://www.neuronpedia.org/{identity}" if _PAGE.fullmatch(identity) else ""
 
 
 def _remarks(config: Config, which: Which, kind: str) -> list[str]:
-    found = []
+    remarks = []
     if not which.architecture and "architecture" not in config and kind == "standard":
-        found.append("the file does not say its architecture: it is read as standard (--architecture says another)")
+        remarks.append("the file does not say its architecture: it is read as standard (change it: --architecture)")
     if isinstance(processed := config.get("model_from_pretrained_kwargs"), dict) and any(processed.values()):
         names = ", ".join(sorted(name for name, value in processed.items() if value))
-        found.append(f"it was trained on weights processed by {names}, and here they are as they are")
-    return found
+        remarks.append(f"it was trained on weights processed by {names}; here they are unprocessed")
+    return remarks
 
 
 # ---- writing
 
 
 def write(sae: Autoencoder, folder: Path, *, force: bool = False) -> Path:
-    """Write it as a SAELens folder, as version 6 has it, and return that.
+    """Write an autoencoder as a SAELens folder of version 6, and return its path.
 
     Raises:
-        ArtifactError: one is there and `force` is off, or the disk refuses.
+        ArtifactError: the files exist and `force` is off, or they cannot be written.
     """
     about = sae.about
     tensors = {"W_enc": sae.encoder, "W_dec": sae.decoder, "b_dec": sae.decoder_bias}

@@ -1,10 +1,10 @@
-"""`Vector`: a direction a layer at one site of the network, and its tensors in a file.
+"""`Vector`: a direction for each layer at one site of the network, and its tensors in a file.
 
-Sites: `resid_pre`, what enters a decoder layer; `resid_post`, what leaves it; `mlp_out`, what a layer's MLP adds to the
-residual stream (behind its norm, in families that have one there), and `attn_out`, what its attention does; `neurons`,
-the input of a layer's down projection. A file holds one float32 tensor a layer, `layer.9`.
+Sites: `resid_pre`, the input of a decoder layer; `resid_post`, its output; `mlp_out`, what a layer's MLP adds to the
+residual stream (after its norm, in families that have one there); `attn_out`, what its attention adds; `neurons`, the
+input of a layer's down projection. A file holds one float32 tensor for each layer, such as `layer.9`.
 
-A vector is a difference of means, or a state that was captured in one text, and then says where (`Origin`).
+A vector is a difference of means, or a state that was captured in one text, with its `Origin`.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ _COUNT = re.compile(r"[0-9]{1,9}")
 
 @dataclass(frozen=True, eq=False)
 class Vector:
-    """Directions at `site`, by layer: float32 `[d_model]` each, `[d_mlp]` where the site is the neurons.
+    """Directions at `site`, by layer: float32 `[d_model]` each, or `[d_mlp]` if the site is the neurons.
 
-    `positives` and `negatives` count the prompts they are the difference of, `family` is the model's `model_type`.
-    `origin` is where a captured state, which has one layer, comes from; None of all others.
-    `name`, `model` and `fingerprint` stand in the header of a file and not in its body.
+    `positives` and `negatives` count the prompts of the two means, `family` is the model's `model_type`. `origin` says
+    where a captured state, which has one layer, comes from; it is None for all others. `name`, `model` and
+    `fingerprint` are in the header of a file and not in its body.
     """
 
     site: Where
@@ -60,11 +60,11 @@ class Vector:
 
     @property
     def target(self) -> str:
-        """What a listing says it is of."""
+        """Its site, for a listing."""
         return self.site
 
     def named(self, name: str, model: str, fingerprint: str) -> Vector:
-        """The same vector with what a file's header says of it."""
+        """The same vector with the fields of a file's header."""
         return replace(self, name=name, model=model, fingerprint=fingerprint)
 
     def check(self, anatomy: Anatomy) -> None:
@@ -110,7 +110,7 @@ class Vector:
         """
         fields = contents.fields
         if fields.get("site") not in get_args(Where):
-            raise ArtifactError(f"{source} has a vector at '{fields.get('site', '')}', which is no site known here")
+            raise ArtifactError(f"{source} has a vector at the unknown site '{fields.get('site', '')}'")
         directions = dict(_directions(contents, source))
         if not directions:
             raise ArtifactError(f"{source} has no direction in it")
@@ -132,20 +132,20 @@ def _origin(fields: Mapping[str, str], source: str) -> Origin | None:
         raise ArtifactError(f"{source} was captured at position {origin.position} of {len(origin.ids)} tokens")
     wrong = next((each for each in origin.ids if not 0 <= each < BEYOND), None)
     if wrong is not None:
-        raise ArtifactError(f"{source} was captured in a text with {wrong} in it, which is the id of no token")
+        raise ArtifactError(f"{source} was captured in a text with {wrong} in it, which is not a token id")
     if origin.neuron:
         try:
             Neuron.parse(origin.neuron)
         except UsageError as error:
-            raise ArtifactError(f"{source} was captured for a neuron that is none: {error.message}") from error
+            raise ArtifactError(f"{source} was captured for an invalid neuron: {error.message}") from error
     return origin
 
 
 def check_origin(origin: Origin, anatomy: Anatomy) -> None:
-    """Refuse an origin in a text, or for a neuron, that this model cannot have.
+    """Refuse an origin whose text or neuron this model cannot have.
 
     Raises:
-        ArtifactError: it is one.
+        ArtifactError: the model lacks the token, position or neuron.
     """
     try:
         anatomy.check_tokens(origin.ids)
@@ -154,7 +154,7 @@ def check_origin(origin: Origin, anatomy: Anatomy) -> None:
             anatomy.check(*Neuron.parse(origin.neuron).site)
     except UsageError as error:
         raise ArtifactError(
-            f"the vector was captured where this model has no place: {error.message}", "open the model it was made on"
+            f"the vector's origin does not fit this model: {error.message}", "open the model it was made on"
         ) from error
 
 
@@ -163,8 +163,8 @@ def _directions(contents: Tensors, source: str) -> Iterator[tuple[int, Tensor]]:
         match = _LAYER.fullmatch(name)
         if match is None or tensor.dtype != "F32" or len(tensor.shape) != 1:
             raise ArtifactError(
-                f"{source} has a tensor '{name}' of {tensor.dtype} {list(tensor.shape)}, which is no direction",
-                "a vector has one tensor a layer, layer.9, of F32 and one dimension",
+                f"{source} has a tensor '{name}' of {tensor.dtype} {list(tensor.shape)}, which is not a direction",
+                "a vector has one F32 tensor of one dimension for each layer, such as layer.9",
             )
         numbers = np.frombuffer(tensor.data, "<f4")
         if not np.isfinite(numbers).all():
@@ -177,8 +177,8 @@ def check_site(anatomy: Anatomy, site: Where, layer: int) -> None:
     parts = anatomy.layers[layer]
     if site == "neurons" and not all(isinstance(each, DenseSite) for each in parts.sites):
         raise ModelError(
-            f"the neurons of layer {layer} are those of a mixture of experts: each prompt is sent to others",
-            "use --site resid_post, or mlp_out for what the experts say together",
+            f"the neurons of layer {layer} are those of a mixture of experts: prompts are sent to different ones",
+            "use --site resid_post, or mlp_out for the sum of the experts",
         )
     if site != "neurons":
         writer_of(parts, layer, site)
@@ -190,7 +190,7 @@ def width_at(anatomy: Anatomy, site: Where, layer: int) -> int:
 
 
 def length(direction: Tensor) -> float:
-    """The Euclidean norm of a direction, in float64, where squares of large numbers have room."""
+    """The Euclidean norm of a direction, in float64, where squares of large numbers do not overflow."""
     return float(direction.double().norm())
 
 

@@ -1,12 +1,12 @@
 """Whole files, safely: written completely or not at all, and on the disk when the call returns.
 
-What is read is a regular file of a size that is said, and reading it can be cancelled. A named pipe or a device in its
-place is refused before anything waits for it: by `read_file` and `reading` where it is read here, by `check_regular`
-where a library opens it by its path.
+Only regular files up to a size limit are read, and reading can be cancelled. A named pipe or a device is refused before
+anything waits for it: by `read_file` and `reading` for files that are read here, by `check_regular` for files that a
+library opens.
 
-A file is written under a hidden name in its own folder, fsynced, and only then linked to its real
-name. Writers of a folder take turns (an flock on the folder itself), hence a hidden file seen while
-holding the lock is the remains of a killed process and is swept away.
+A file is written under a hidden name in its own folder, fsynced, and only then linked to its real name. Writers of a
+folder take turns with an flock on the folder. So a hidden file that is seen while holding the lock was left by a killed
+process, and is removed.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from sessions.errors import ArtifactError, UsageError
 
 #: No file larger than this is read or written, in bytes.
 LARGEST = 512 * 2**20
-#: Bytes that are read at once, between two looks at whether the command was cancelled.
+#: Bytes that are read at once, between two checks of the cancel flag.
 CHUNK = 2**22
 READABLE = "check the path and its permissions"
-#: What ends the hidden name of a file that is being written.
+#: Ends the hidden name of a file that is being written.
 TEMPORARY = ".wb-tmp"
 _NO_HARD_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -38,28 +38,28 @@ HOME_HINT = "set WORKBENCH_HOME to a folder that you may read and write"
 
 
 def read_file(path: Path, hint: str = READABLE, largest: int = LARGEST) -> bytes:
-    """All bytes of a regular file; `hint` is what to do where it cannot be read.
+    """All bytes of a regular file; `hint` says what to do if it cannot be read.
 
     Raises:
-        ArtifactError: it cannot be read, is no regular file, or has more than `largest` bytes.
+        ArtifactError: it cannot be read, is not a regular file, or has more than `largest` bytes.
         Cancelled: the command that reads it was cancelled.
     """
     with reading(path, hint) as file:
         _check_size(path, os.fstat(file.fileno()).st_size, largest)
-        found = bytearray(file.read(CHUNK))
+        contents = bytearray(file.read(CHUNK))
         while piece := file.read(CHUNK):
             look()
-            found += piece
-            _check_size(path, len(found), largest)  # it may grow, or not say its size
-        return bytes(found)
+            contents += piece
+            _check_size(path, len(contents), largest)  # it may grow, or not say its size
+        return bytes(contents)
 
 
 @contextmanager
 def reading(path: Path, hint: str = READABLE) -> Iterator[BinaryIO]:
-    """A regular file, open for the length of the block; `hint` is what to do where it cannot be read.
+    """A regular file, open inside the block; `hint` says what to do if it cannot be read.
 
     Raises:
-        ArtifactError: it cannot be read, or is no regular file.
+        ArtifactError: it cannot be read, or is not a regular file.
     """
     with reported("read", path, hint):
         # Without O_NONBLOCK, opening a named pipe would wait for somebody to write into it.
@@ -73,10 +73,10 @@ def reading(path: Path, hint: str = READABLE) -> Iterator[BinaryIO]:
 
 
 def check_regular(path: Path, hint: str = READABLE, largest: int | None = None) -> Path:
-    """The path, if it is that of a regular file: for those who leave opening it to a library.
+    """The path, if it is that of a regular file: for files that a library opens.
 
     Raises:
-        ArtifactError: there is none, it is no regular file, or has more than `largest` bytes.
+        ArtifactError: there is none, it is not a regular file, or has more than `largest` bytes.
     """
     with reported("read", path, hint):
         status = path.stat()
@@ -108,14 +108,14 @@ def write_file(
     hint: str = "choose a place where you may write",
     private: bool = False,
 ) -> Path:
-    """Put `data`, in one or in pieces, at `path`, whole or not at all, and on the disk when this returns.
+    """Write `data`, in one or in pieces, to `path`: whole or not at all, and on the disk when this returns.
 
     Args:
-        path: where; missing folders are made.
-        force: replace what is there.
-        what: how an error names the thing; the path unless given.
+        path: where to; missing folders are made.
+        force: replace an existing file.
+        what: how an error names the file; by default its path.
         earlier: where to keep the version that is replaced.
-        hint: what to do where it cannot be written.
+        hint: what to do if it cannot be written.
         private: only its owner may read it.
 
     Raises:
@@ -133,7 +133,7 @@ def write_file(
                 _write(temporary, pieces, private)
                 _put(temporary, path, force, what or str(path), earlier)
             finally:
-                # Still there after a link or a failure. A disk that fails now must not hide the first error.
+                # It is still there after a link or a failure. A second disk error must not hide the first.
                 with suppress(OSError):
                     temporary.unlink(missing_ok=True)
             sync_folder(path.parent)
@@ -141,11 +141,11 @@ def write_file(
 
 
 def check_target(path: Path, example: str, *, force: bool) -> None:
-    """Raise where a file could not be written once it is made; `example` is what a file of its kind may be called.
+    """Refuse, before anything is computed, a path that could not be written; `example` is a fitting file name.
 
     Raises:
         UsageError: it is a folder.
-        ArtifactError: it is there, and `force` is off.
+        ArtifactError: it exists, and `force` is off.
     """
     if os.path.isdir(path):
         raise UsageError(f"'{path}' is a folder", f"name a file in it: {path / example}")
@@ -160,7 +160,7 @@ def _put(temporary: Path, path: Path, force: bool, what: str, earlier: Path | No
         if not force:
             raise ArtifactError(f"{what} exists already", "replace it with --force, or choose another name") from error
         if earlier is not None:
-            # A second link, not a move: the name is never without a file, whenever the process dies.
+            # A second link, not a move: the name always has a file, even if the process dies here.
             make_folder(earlier.parent)
             link(path, earlier)
             sync_folder(earlier.parent)
@@ -168,7 +168,7 @@ def _put(temporary: Path, path: Path, force: bool, what: str, earlier: Path | No
 
 
 def link(source: Path, path: Path) -> None:
-    """Give a file a (second) name that nobody has; where the disk has no hard links, move it there."""
+    """Give a file a second name that is not taken; on a disk without hard links, move it there."""
     try:
         os.link(source, path)
     except OSError as error:
@@ -189,10 +189,10 @@ def _write(path: Path, pieces: Sequence[bytes], private: bool) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and what is missing above it, durably."""
+    """Make a folder and the missing folders above it; they are on the disk when this returns."""
     missing = []
     while not folder.is_dir():
-        # Asked again: meanwhile another process may have made it.
+        # Checked again: another process may have made it meanwhile.
         if os.path.lexists(folder) and not folder.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
         missing.append(folder)
@@ -203,7 +203,7 @@ def make_folder(folder: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Have the folder's list of files on the disk when this returns."""
+    """Write the folder's list of files to the disk."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
@@ -215,13 +215,13 @@ _STAMP = "%Y%m%dT%H%M%S.%f"
 
 
 def binned(folder: Path, name: str, suffix: str = "") -> Path:
-    """Where in the trash something goes that is deleted or replaced: `NAME~TIME-ID`, later than all of its name there.
+    """The place in the trash for a deleted or replaced file: `NAME~TIME-ID`, later than all of its name there.
 
-    What went last is what comes back first, also where the clock has gone back meanwhile.
+    So the file that was deleted last is restored first, even if the clock was set back meanwhile.
     """
     moment = datetime.now(UTC).replace(tzinfo=None)
     for each in folder.glob(f"{name}~*"):
-        with suppress(ValueError, OverflowError):  # one of another form, which tells no time
+        with suppress(ValueError, OverflowError):  # a name without a time
             there = datetime.strptime(each.name.removeprefix(f"{name}~").partition("-")[0], _STAMP)
             moment = max(moment, there + timedelta(microseconds=1))
     return folder / f"{name}~{moment.strftime(_STAMP)}-{secrets.token_hex(4)}{suffix}"
@@ -229,23 +229,23 @@ def binned(folder: Path, name: str, suffix: str = "") -> Path:
 
 @contextmanager
 def turn(folder: Path) -> Iterator[None]:
-    """Be the only writer of a folder for the length of the block, and clear up after killed ones."""
+    """Inside the block be the only writer of a folder; files that killed writers left are removed first."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        # A disk without locks is still written: links alone keep two new files from colliding.
+        # A disk without locks is still written: links alone keep new files from overwriting each other.
         with suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             _clear(folder)
         yield
     finally:
-        # Closing alone would not do: a process forked meanwhile has the descriptor, and with it the lock.
+        # Closing is not enough: a process that was forked meanwhile has the descriptor too, and with it the lock.
         with suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_UN)
         os.close(descriptor)
 
 
 def sweep_files(folder: Path) -> None:
-    """Clear up after killed writers, if nobody writes in the folder now, who would have cleared up himself.
+    """Remove what killed writers left in a folder, unless somebody writes there now, who has done it already.
 
     Raises:
         OSError: it cannot be read or written, or has no locks.
@@ -269,10 +269,10 @@ def _clear(folder: Path) -> None:
 
 @contextmanager
 def alone(lock: Path, taken: str) -> Iterator[None]:
-    """Hold a lock for the length of the block, which may be hours. Nobody waits for it: who finds it held is told.
+    """Hold a lock inside the block, which may take hours. Nobody waits for it: a second holder gets an error.
 
     Raises:
-        ArtifactError: another process holds it, which `taken` says; or its folder cannot be written.
+        ArtifactError: another process holds it, with `taken` as the message; or its folder cannot be written.
     """
     with reported("write", lock):
         make_folder(lock.parent)
@@ -285,9 +285,9 @@ def alone(lock: Path, taken: str) -> Iterator[None]:
 
 @contextmanager
 def ended(lock: Path) -> Iterator[bool]:
-    """Whether whoever held a lock of `alone` is gone: nobody takes it inside the block then, and it is removed after.
+    """Whether the holder of a lock is gone. If so, nobody can take it inside the block, and it is removed afterwards.
 
-    False where somebody holds it, or where that cannot be known.
+    False if somebody holds it, or if that cannot be known.
     """
     try:
         descriptor = os.open(lock, os.O_RDWR | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -305,7 +305,7 @@ def ended(lock: Path) -> Iterator[bool]:
 
 
 def _held_by_nobody(lock: Path, descriptor: int) -> bool:
-    """Whether a lock could be had, which is held from now on until the descriptor is closed."""
+    """Try to take a lock, until the descriptor is closed. Returns whether that succeeded."""
     with suppress(OSError):
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return os.path.samestat(os.fstat(descriptor), lock.stat())
@@ -314,17 +314,17 @@ def _held_by_nobody(lock: Path, descriptor: int) -> bool:
 
 @contextmanager
 def released(lock: Path, descriptor: int) -> Iterator[None]:
-    """After the block, a lock that was taken is nobody's, and its file is gone."""
+    """After the block, release a lock and remove its file."""
     try:
         yield
     finally:
         with suppress(OSError):
-            lock.unlink()  # while it is held: who opened it before then finds that it is no longer there
+            lock.unlink()  # while it is held, so that a process that has it open notices that it is gone
         os.close(descriptor)
 
 
 def locked(lock: Path) -> int | None:
-    """A descriptor of the file, locked until it is closed; None if somebody else has it."""
+    """A descriptor of the file, locked until it is closed; None if another process holds the lock."""
     while True:
         descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -342,7 +342,7 @@ def locked(lock: Path) -> int | None:
 
 @contextmanager
 def reported(doing: str, path: Path, hint: str = HOME_HINT) -> Iterator[None]:
-    """Turn what the operating system refuses into an error that names the path and the way out."""
+    """Turn errors of the operating system into errors that name the path and what to do."""
     try:
         yield
     except OSError as error:

@@ -1,4 +1,4 @@
-"""JSON read with places and written to be read: errors say line and column, what fits stays on a line."""
+"""JSON for people: errors say line and column, and what fits on a line is written on one line."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ def decoded(data: bytes, shape: type[T], source: str) -> T:
 
 
 def foreign(data: bytes, source: str) -> Any:
-    """JSON from another program: a byte order mark is left out, and no object may have a key twice.
+    """JSON from another program: a byte order mark is skipped, and no object may have a key twice.
 
     Raises:
-        ArtifactError: it is not UTF-8, not JSON (with line and column), or would lose a value so.
+        ArtifactError: it is not UTF-8, not JSON (with line and column), has a key twice, or a number beyond 64 bits.
     """
     try:
         return json.loads(without_mark(data).decode(), object_pairs_hook=_distinct, parse_int=_whole)
@@ -65,16 +65,16 @@ def foreign(data: bytes, source: str) -> Any:
     except RecursionError as error:
         raise ArtifactError(f"{source} is malformed: it is nested too deeply") from error
     except ValueError as error:
-        raise ArtifactError(f"{source} has a number that is too long to be one") from error
+        raise ArtifactError(f"{source} has a number of more than 64 bits") from error
 
 
 def without_mark(data: bytes) -> bytes:
-    """The bytes without the byte order mark that editors on Windows put first."""
+    """The bytes without the byte order mark that some editors write first."""
     return data.removeprefix(codecs.BOM_UTF8)
 
 
 def named(value: Any) -> str:
-    """What a JSON value is, in words."""
+    """The type of a JSON value, in words."""
     kinds = {dict: "an object", list: "a list", str: "a text", bool: "true or false", type(None): "null"}
     return kinds.get(type(value), "a number")
 
@@ -84,7 +84,7 @@ _DIGITS = 20
 
 
 def _whole(text: str) -> int:
-    """A whole number that fits into 64 bits, as every program that writes JSON means it."""
+    """A whole number that fits into 64 bits."""
     number = int(text) if len(text) <= _DIGITS else 2**64
     if not -(2**63) <= number < 2**64:
         raise ValueError("it has more than 64 bits")
@@ -92,7 +92,7 @@ def _whole(text: str) -> int:
 
 
 class _Repeated(Exception):
-    """A JSON object has a key twice: one of the two values would be lost without a word."""
+    """A JSON object has a key twice: one of the two values would be lost silently."""
 
     def __init__(self, key: str) -> None:
         super().__init__(key)
@@ -114,18 +114,18 @@ def place(data: bytes, at: int) -> str:
 
 
 def readable(value: Any, what: str) -> bytes:
-    """JSON laid out to be read: what fits on a line is on one line, and a neuron fits.
+    """JSON laid out for people: what fits on a line is on one line, such as a neuron.
 
     Args:
         value: dicts, sequences, strings and numbers, as `msgspec.to_builtins` gives them.
         what: how an error names the value.
 
     Raises:
-        ArtifactError: JSON cannot say it: a number is not finite, or a text is not valid Unicode.
+        ArtifactError: JSON cannot hold it: a number is not finite, or a text is not valid Unicode.
     """
     wrong = infinite(value)
     if wrong:
-        raise ArtifactError(f"{what} holds a number that JSON cannot say: {wrong}")
+        raise ArtifactError(f"{what} holds a number that JSON cannot hold: {wrong}")
     try:
         return _laid_out(value, 0).encode() + b"\n"
     except UnicodeEncodeError as error:
@@ -144,7 +144,7 @@ def escaped(value: Any) -> Any:
 
 
 def infinite(value: Any) -> str:
-    """Where a value holds a number that is not finite, such as `rows[2].effect is nan`; "" where all of them are.
+    """Where a value holds a number that is not finite, such as `rows[2].effect is nan`; "" if all numbers are finite.
 
     Args:
         value: structs, dicts, sequences, strings and numbers.
@@ -179,7 +179,7 @@ def _path_to_infinite(value: Any, path: str) -> str:
 
 
 def _laid_out(value: Any, indent: int, room: int = WIDTH) -> str:
-    """JSON whose first line has `room` columns left, and whose other lines are indented."""
+    """JSON laid out so that its first line fits into `room` columns; the other lines are indented."""
     look()
     flat = msgspec.json.encode(value).decode()
     if len(flat) <= room or not isinstance(value, dict | list | tuple):

@@ -1,8 +1,8 @@
-"""How an artifact stands in its file: as JSON that people can read, or as safetensors with the header in its metadata.
+"""The two file formats of artifacts: JSON that people can read, and safetensors with the header in its metadata.
 
-Both carry the same header and a sha256, and both are checked before anything of the body is believed. In a JSON file
-the sha256 is over the body's JSON with sorted keys and no white space, so that laying the file out anew does not spoil
-it; in a safetensors file it is over the tensors and all texts beside them, the header's included.
+Both have the same header and a sha256, which are checked before the body is used. In a JSON file the sha256 is over the
+body's JSON with sorted keys and no white space, so that reformatting the file does not change it. In a safetensors file
+it is over the tensors and all texts of the metadata, the header included.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ class Stamp(Struct, frozen=True):
 
 
 class Header(Struct, frozen=True, kw_only=True):
-    """What an artifact says of itself.
+    """The header of an artifact.
 
-    `model` and `fingerprint` are those of the model it was made on, empty where that is unknown; `command` the line
-    that made it; `created` ISO 8601 in UTC; `size` the body's length (neurons, layers) and `target` the text of its
-    target or the site it was taken at, where it has them.
+    `model` and `fingerprint` are those of the model it was made on, empty if unknown. `command` is the line that made
+    it, `created` the time in UTC, ISO 8601. `size` is the body's length (neurons, layers), and `target` the text of its
+    target or its site, if it has one.
     """
 
     kind: str
@@ -61,13 +61,16 @@ class Layout(Protocol):
         """What to do about a file whose sha256 is wrong."""
 
     def written(self, header: Mapping[str, Any], body: Any, what: str) -> bytes:
-        """A file: header without sha256, and body. Raises `ArtifactError`: the body has no faithful form."""
+        """The bytes of a file, from the header without its sha256, and the body.
+
+        Raises `ArtifactError`: the body cannot be written exactly.
+        """
 
     def stamp(self, data: bytes, source: str) -> Stamp:
-        """What every version of a format can be asked. Raises `ArtifactError`: the file is damaged."""
+        """Kind and format version, which every version of a file has. Raises `ArtifactError`: the file is damaged."""
 
     def read(self, data: bytes, source: str) -> tuple[Header, Any, str]:
-        """Header, body still undecoded, and the sha256 that its contents really have. Raises `ArtifactError`."""
+        """The header, the body before it is decoded, and the sha256 of the contents. Raises `ArtifactError`."""
 
     def body(self, body: Any, body_type: type[T], source: str) -> T:
         """The body as a `body_type`. Raises `ArtifactError`: it has another shape; the message says where."""
@@ -102,18 +105,18 @@ class _Whole(Struct, frozen=True):
 
 
 class Packed(Protocol):
-    """A body that can be laid out as tensors, and texts beside them whose names are none of the header's."""
+    """A body that consists of tensors, and of texts whose names are not those of the header's fields."""
 
     def packed(self) -> Tensors:
         """Its tensors and texts."""
 
     @classmethod
     def unpacked(cls, contents: Tensors, source: str) -> Packed:
-        """The body again. Raises `ArtifactError`: these tensors are none; `source` is how the message names them."""
+        """The body from its tensors and texts. Raises `ArtifactError`: they do not make one; `source` names them."""
 
 
 class Safetensors:
-    """The header as texts of a safetensors file's metadata, the body as its tensors and further texts."""
+    """A safetensors file: its metadata has the header and the texts of the body, its tensors are those of the body."""
 
     suffix = ".safetensors"
     repair = "make it again, or restore an earlier one"
@@ -122,7 +125,7 @@ class Safetensors:
         return b"".join(self.pieces(header, body, what))
 
     def pieces(self, header: Mapping[str, Any], body: Packed, what: str) -> list[bytes]:
-        """The same in pieces, for what is large: no number of it is copied."""
+        """The bytes of `written` in pieces, for large bodies: no tensor is copied."""
         contents = body.packed()
         fields = {**contents.fields, **{name: str(value) for name, value in header.items()}}
         try:

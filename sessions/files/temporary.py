@@ -1,16 +1,16 @@
-"""What is being written, and is not whole: it has a hidden name, and goes when its writer is gone.
+"""Unfinished work on disk: it has a hidden name, and is removed when its writer is gone.
 
-Files are written one at a time by whoever has the turn of their folder (see `disk`). A whole folder takes longer, and
-others may work beside it meanwhile:
+Files are written one at a time, by the process whose turn it is in their folder (see `disk`). Writing a whole folder
+takes longer, and others may work beside it meanwhile:
 
     .HEX.wb-work          the folder that is being filled; renamed to its place, or removed at the end
     .HEX.wb-work.lock     held by its writer as long as there is one, killed or not
     .NAME.wb-aside        what was at a place, while the new folder is put there
 
-Whoever takes a lock that nobody holds knows that its writer is gone. `swept_home` looks when a session begins, in the
-home and where it knows that something was written, and `temporary_folder` beside whatever is written next: work that
-was not finished is removed, and what stepped aside for it comes back, unless the new one stands. On a disk without
-locks nobody can know, and all of it stays.
+If a lock can be taken, its writer is gone. `swept_home` looks for such locks when a session begins, in the home and in
+the other folders that were written to; `temporary_folder` looks beside whatever is written next. Unfinished work is
+then removed, and what was moved aside for it comes back, unless the new folder is in its place. On a disk without locks
+nobody can know whether a writer is gone, and everything stays.
 """
 
 from __future__ import annotations
@@ -44,15 +44,15 @@ _WORK, _ASIDE, _LOCK = ".wb-work", ".wb-aside", ".lock"
 _UNFINISHED = "unfinished"
 #: Notes of a home on what is written outside it.
 _ELSEWHERE = "elsewhere"
-#: As folders of rounds and adapters were called that had no lock, and the seconds after which nobody works in one.
+#: Names of folders of rounds and adapters from before there were locks, and the seconds after which one is removed.
 _EARLIER, _LONG = re.compile(r"\.[0-9a-f]{16}(\.wb-tmp)?"), 24 * 3600
-#: Folders below the home that are looked into: `sweeps/NAME` is two deep.
+#: How deep below the home folders are searched: `sweeps/NAME` is two deep.
 _DEPTH = 2
 
 
 @contextmanager
 def temporary_folder(parent: Path, mode: int = 0o777) -> Iterator[Path]:
-    """A new hidden folder inside `parent`, to be filled and renamed; what is left of it is gone after the block.
+    """A new hidden folder inside `parent`, to be filled and renamed. If it was not renamed, it is removed afterwards.
 
     Raises:
         OSError: it cannot be made.
@@ -70,8 +70,9 @@ def temporary_folder(parent: Path, mode: int = 0o777) -> Iterator[Path]:
 
 @contextmanager
 def noted(home: Path, parent: Path) -> Iterator[None]:
-    """Inside the block a home knows that something is written in a folder which is none of its own: where the writer
-    is killed, the next session that begins sweeps there as well.
+    """Inside the block a note in the home says that something is written in a folder outside it.
+
+    If the writer is killed, the next session cleans up there as well.
 
     Raises:
         ArtifactError: the home cannot be written.
@@ -85,10 +86,10 @@ def noted(home: Path, parent: Path) -> Iterator[None]:
 
 
 def put_in_place(folder: Path, place: Path) -> None:
-    """Rename a finished folder to its place. What is there steps aside, and is gone when the new one stands.
+    """Rename a finished folder to its place. An existing folder is moved aside first, and removed afterwards.
 
     Raises:
-        OSError: it cannot be; what was there is there again.
+        OSError: it cannot be renamed; the existing folder is in its place again.
     """
     if not (os.path.lexists(place) and any(place.iterdir())):
         folder.rename(place)
@@ -119,7 +120,7 @@ def _claimed(folder: Path) -> Iterator[None]:
 
 
 def swept_home(home: Path) -> None:
-    """Remove from the folders of a home what writers that are gone have left; whatever cannot be removed stays."""
+    """Remove unfinished work of writers that are gone from the folders of a home; what cannot be removed stays."""
     folders = [home]
     for _ in range(_DEPTH + 1):
         for folder in folders:
@@ -143,7 +144,7 @@ def swept_home(home: Path) -> None:
 
 
 def swept(folder: Path) -> None:
-    """Remove from a folder what writers that are gone have left; whatever cannot be removed stays."""
+    """Remove unfinished work of writers that are gone from a folder; what cannot be removed stays."""
     hidden = [each for each in _entries(folder) if each.name.startswith(".")]
     if any(each.name.endswith(TEMPORARY) for each in hidden):
         with suppress(OSError):
@@ -171,7 +172,7 @@ def _sweep_folder(work: Path) -> None:
 
 
 def _sweep_lock(lock: Path) -> None:
-    """Remove a lock of a writer that is gone, where its folder is gone as well."""
+    """Remove a lock if both its writer and its folder are gone."""
     work = lock.with_name(lock.name.removesuffix(_LOCK))
     if lock.parent.name == _UNFINISHED or (work.name.endswith((_WORK, _ASIDE)) and not work.exists()):
         with ended(lock):

@@ -1,9 +1,9 @@
-"""Safetensors as bytes, written and read without torch: numbers with a map of texts before them.
+"""Safetensors files as bytes, written and read without torch: a header with texts, then the numbers.
 
     8 bytes, the header's length | JSON: {"name": {"dtype", "shape", "data_offsets"}, "__metadata__": {…}} | the numbers
 
-There is nothing in such a file that could run. What is read may come from strangers: every length in the header is
-checked against the bytes that are there, which tensors have to fill without gaps or overlaps, as the format wants it.
+Nothing in such a file can run. Files may come from strangers: every length in the header is checked against the bytes
+of the file, and the tensors must fill these without gaps or overlaps, as the format demands.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from sessions.errors import ArtifactError
 from sessions.files.disk import LARGEST, reading
 from sessions.files.json_text import decoded
 
-#: Bytes of one number of each dtype that is read.
+#: The dtypes that are read, and the bytes of one number of each.
 SIZES = {
     "F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1,
 }  # fmt: skip
@@ -32,8 +32,8 @@ _LENGTH = 8
 
 
 class TensorBytes(Struct, frozen=True):
-    """One tensor: its dtype by the format's own name ("F32"), its shape, and its numbers, little end first, or a view
-    of these as bytes."""
+    """One tensor: its dtype by the format's own name ("F32"), its shape, and its numbers as little-endian bytes, or a
+    view of them."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -41,7 +41,7 @@ class TensorBytes(Struct, frozen=True):
 
 
 class Tensors(Struct, frozen=True):
-    """What a file holds: texts by name, and tensors by name."""
+    """The contents of a file: texts by name, and tensors by name."""
 
     fields: dict[str, str]
     tensors: dict[str, TensorBytes]
@@ -79,7 +79,7 @@ def read(data: bytes, source: str) -> Tensors:
     """The contents of a file's bytes.
 
     Raises:
-        ArtifactError: it is no safetensors file, or a damaged one. `source` is how the message names it.
+        ArtifactError: it is not a safetensors file, or a damaged one. `source` is how the message names it.
     """
     length = _header_length(data[:_LENGTH], len(data), source)
     numbers = memoryview(data)[_LENGTH + length :]
@@ -92,7 +92,7 @@ def read(data: bytes, source: str) -> Tensors:
 
 
 def texts_of(path: Path) -> dict[str, str]:
-    """The texts of a file, without reading its numbers; none where it cannot be read or is no such file."""
+    """The texts of a file, without reading its numbers; none if it cannot be read or is not a safetensors file."""
     try:
         with reading(path) as file:
             length = int.from_bytes(file.read(_LENGTH), "little")
@@ -105,10 +105,10 @@ def texts_of(path: Path) -> dict[str, str]:
 
 
 def checked_texts(path: Path) -> dict[str, str]:
-    """The same, where it is to be known what is wrong with a file.
+    """As `texts_of`, but with an error that says what is wrong with a file.
 
     Raises:
-        ArtifactError: it cannot be read, it is no safetensors file, or its numbers are not where its header says.
+        ArtifactError: it cannot be read, is not a safetensors file, or its numbers are not where its header says.
     """
     with reading(path) as file:
         size = os.fstat(file.fileno()).st_size
@@ -117,10 +117,10 @@ def checked_texts(path: Path) -> dict[str, str]:
 
 
 def _header_length(data: bytes, size: int, source: str) -> int:
-    """The length of the header, from the first bytes of a file of so many."""
+    """The length of the header, from the first bytes of a file of `size` bytes."""
     length = int.from_bytes(data, "little")
     if size < _LENGTH + length:
-        raise ArtifactError(f"{source} is no safetensors file, or it ends too early")
+        raise ArtifactError(f"{source} is not a safetensors file, or it ends too early")
     return length
 
 
@@ -134,20 +134,20 @@ def _read_header(data: bytes, size: int, source: str) -> tuple[dict[str, str], d
 
 
 def digest(fields: Mapping[str, str], tensors: Mapping[str, TensorBytes]) -> str:
-    """sha256 over texts and tensors, in the order of their names, wherever they stand in a file."""
-    found = hashlib.sha256(msgspec.json.encode(fields, order="sorted"))
+    """The sha256 of texts and tensors in the order of their names, whatever their order in a file."""
+    hashed = hashlib.sha256(msgspec.json.encode(fields, order="sorted"))
     for name, tensor in sorted(tensors.items()):
         look()
-        found.update(msgspec.json.encode([name, tensor.dtype, tensor.shape]))
-        found.update(tensor.data)
-    return found.hexdigest()
+        hashed.update(msgspec.json.encode([name, tensor.dtype, tensor.shape]))
+        hashed.update(tensor.data)
+    return hashed.hexdigest()
 
 
 def _check_places(entries: Mapping[str, _Entry], size: int, source: str) -> None:
     end = 0
     for name, entry in sorted(entries.items(), key=lambda item: item[1].data_offsets):
         if entry.dtype not in SIZES:
-            raise ArtifactError(f"'{name}' of {source} has a dtype '{entry.dtype}', which is not read here")
+            raise ArtifactError(f"'{name}' of {source} has the dtype '{entry.dtype}', which is not supported")
         if min(entry.shape, default=0) < 0:
             raise ArtifactError(f"'{name}' of {source} has a shape that is none: {list(entry.shape)}")
         begin, after = entry.data_offsets
@@ -155,4 +155,4 @@ def _check_places(entries: Mapping[str, _Entry], size: int, source: str) -> None
             raise ArtifactError(f"'{name}' of {source} is not where its header says: the file is damaged")
         end = after
     if end != size:
-        raise ArtifactError(f"{source} has {size:,} bytes of numbers, and its header speaks of {end:,}")
+        raise ArtifactError(f"{source} has {size:,} bytes of numbers, but its header lists {end:,}")

@@ -1,1 +1,1 @@
-"""Changing activations while the model runs, and reading what changes."""
+"""Changing activations while the model runs, and comparing the texts that result."""

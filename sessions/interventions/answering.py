@@ -1,7 +1,7 @@
-"""Comparing: texts written under several conditions, as the rows of one batch.
+"""Comparing: texts generated under several conditions, as the rows of one batch.
 
-Rows may have prompts and conditions of their own. All arms of a comparison read the same ids and, when sampling, meet
-the same random numbers, so what differs between two texts is what the intervention did. A batch of eight costs about a
+Each row may have its own prompt and condition. All arms of a comparison read the same ids and, when sampling, get the
+same random numbers, so the difference between two texts is due to the intervention. A batch of eight costs about a
 quarter of eight runs.
 """
 
@@ -48,10 +48,10 @@ def compare(
     streamed: bool = True,
     cancel: Cancel | None = None,
 ) -> Steps[tuple[tuple[Arm, ...], Tensor]]:
-    """`complete_rows`, of one prompt under every condition."""
-    asked = [(encoded, condition) for condition in conditions]
-    targets = [] if target is None else [target] * len(asked)
-    return (yield from complete_rows(opened, asked, decoding, targets=targets, streamed=streamed, cancel=cancel))
+    """`complete_rows` for one prompt under each condition."""
+    rows = [(encoded, condition) for condition in conditions]
+    targets = [] if target is None else [target] * len(rows)
+    return (yield from complete_rows(opened, rows, decoding, targets=targets, streamed=streamed, cancel=cancel))
 
 
 def complete_rows(
@@ -64,19 +64,20 @@ def complete_rows(
     lenient: bool = False,
     cancel: Cancel | None = None,
 ) -> Steps[tuple[tuple[Arm, ...], Tensor]]:
-    """Generate every row; yields the texts as they grow, or with `streamed` off how far they are.
+    """Generate every row. Yields the texts as they grow or, with `streamed` off, progress only.
 
     Args:
-        targets: one a row, whose values are taken; none at all for no values.
-        lenient: take it where no arm's logits are numbers, as in a part of a larger job.
+        targets: one for each row, to compute its value; empty for no values.
+        lenient: do not raise `NotFinite`, as in a part of a larger job.
 
-    Returns the finished arms, in the order asked, and the logits of the first generated position, `[rows, vocab]`.
-    Every arm lists the likeliest tokens of all arms, so that they compare. An arm whose logits stop being numbers
-    stops there, and the others go on.
+    Returns:
+        The finished arms in order, and the logits of the first generated position, `[rows, vocab]`. Every arm lists the
+        likeliest tokens of all arms, so that arms can be compared. An arm whose logits become NaN stops there, and the
+        others go on.
 
     Raises:
-        UsageError: a neuron the model does not have.
-        NotFinite: no arm's logits are numbers at the first position, unless `lenient`; it is said where that begins.
+        UsageError: the model does not have one of the neurons.
+        NotFinite: no arm has finite logits at the first position; the message says where in the model that begins.
     """
     aims = list(targets) or [None] * len(asked)
     values = _sequences(opened, asked, aims, cancel)
@@ -105,7 +106,7 @@ def complete_rows(
 
 @contextmanager
 def running_rows(opened: OpenModel, asked: Sequence[ConditionedPrompt]) -> Iterator[TokenTracker]:
-    """Inside the block, row r of every batch is `asked[r]`: what it reads, and under which condition."""
+    """Inside the block, row r of every batch reads the prompt of `asked[r]` under its condition."""
 
     extents = Extents(
         prompts=tuple(len(encoded.ids) for encoded, _ in asked),
@@ -120,7 +121,7 @@ def running_rows(opened: OpenModel, asked: Sequence[ConditionedPrompt]) -> Itera
 def _sequences(
     opened: OpenModel, asked: Sequence[ConditionedPrompt], targets: Sequence[Target | None], cancel: Cancel | None
 ) -> list[float | None]:
-    """Log-probability of each target that is a sequence, read after its prompt; None of all others."""
+    """Log-probability of each target that is a sequence, after its prompt; None for all others."""
     rows = [number for number, target in enumerate(targets) if target is not None and target.sequence]
     found: list[float | None] = [None] * len(asked)
     if not rows:
@@ -197,7 +198,7 @@ def _arms(
 def _parts(
     treatments: Sequence[Intervention], number: int, read: int, following: TokenTracker
 ) -> tuple[PartInForce, ...]:
-    """Of each part of a text that something is for, whether it was in force there."""
+    """For each part of a text that interventions are limited to, at how many tokens they were in force."""
     by_place: dict[TokenScope, list[Intervention]] = {}
     for treatment in treatments:
         if treatment.changes:

@@ -11,7 +11,7 @@ from sessions.model.info import Token, TokenChance
 
 
 class Condition(Struct, frozen=True):
-    """An arm to run: its name, what is done to neurons in it, and the factor that a sweep shows it with."""
+    """An arm to run: its name, its interventions, and the multiplier that a sweep shows for it."""
 
     name: str
     treatments: tuple[Intervention, ...] = ()
@@ -19,10 +19,11 @@ class Condition(Struct, frozen=True):
 
 
 class PartInForce(Struct, frozen=True):
-    """One part of a text that neurons are treated in: how many neurons, and at how many of its tokens they were.
+    """A part of a text with interventions: how many neurons they change, and at how many tokens they were in force.
 
-    `part` is "always", "prompt", "generated", "thought" or "answer", with its positions where only some are meant.
-    `marker` closes the thought, where that bounds the part; `opened` is false of an answer before which it never came.
+    `part` is "always", "prompt", "generated", "thought" or "answer", with its positions if it is limited to some.
+    `marker` closes the thought, if that bounds the part. `opened` is false for an answer that never began, because the
+    marker did not come.
     """
 
     part: str
@@ -35,15 +36,13 @@ class PartInForce(Struct, frozen=True):
 class Arm(Struct, frozen=True, kw_only=True):
     """One text and the condition it was generated under.
 
-    `multiplier` scales the chosen neurons (1 is the untouched model). `target` is the value of the
-    circuit's target at the first generated position (see `Target.value`), None without a circuit;
-    `target_probability` the probability of the target token there. `next_tokens` are the likeliest
-    first tokens. `stopped` says why the text ends: "eos", "stop", "length", "cancelled", or "nan" where the logits
-    stopped being numbers. `read` counts the tokens that the model read, prompt included; `fired` those at which a
-    treatment was in force, None where there is none, and `parts` tells those apart that are for different parts of the
-    text; `guarded` those that a rule against repetition kept from being
-    written, None where there is no rule. `kl` is KL(first arm ‖ this arm) in nats at each step
-    of the first arm's text, of an arm compared so.
+    `multiplier` scales the chosen neurons (1 is the untouched model). `target` is the value of the circuit's target at
+    the first generated position (see `Target.value`), None without a circuit; `target_probability` is the probability
+    of the target token there. `next_tokens` are the likeliest first tokens. `stopped` says why the text ends: "eos",
+    "stop", "length", "cancelled", or "nan" if the logits became NaN. `read` counts the tokens that the model read,
+    prompt included. `fired` counts those at which an intervention was in force, None without interventions; `parts`
+    counts them for each part of the text. `guarded` counts the tokens that a rule against repetition prevented, None
+    without a rule. `kl` is KL(first arm ‖ this arm) in nats at each step of the first arm's text, if it was computed.
     """
 
     name: str
@@ -62,8 +61,10 @@ class Arm(Struct, frozen=True, kw_only=True):
 
 
 def repetition(ids: Sequence[int], n: int = 3) -> float | None:
-    """Share of a text's n-grams that it has had before (seq-rep-n of Welleck et al. 2019, arXiv:1908.04319); None where
-    it has no n-gram."""
+    """Share of a text's n-grams that occurred before in it (seq-rep-n of Welleck et al. 2019, arXiv:1908.04319).
+
+    None for a text without n-grams.
+    """
     grams = [tuple(ids[at : at + n]) for at in range(len(ids) - n + 1)]
     return 1 - len(set(grams)) / len(grams) if grams else None
 
@@ -88,7 +89,7 @@ def shifts(before: Arm, after: Arm) -> tuple[Shift, ...]:
 
 
 def remarks(arms: Sequence[Arm]) -> Iterator[str]:
-    """Remarks on arms that stopped being numbers, and on treatments that were never in force."""
+    """Remarks on arms whose logits became NaN, and on interventions that were never in force."""
     for arm in arms:
         if arm.stopped == "nan":
             step = f"from token {len(arm.ids) + 1} on"
@@ -97,11 +98,11 @@ def remarks(arms: Sequence[Arm]) -> Iterator[str]:
             closed = next((part for part in arm.parts if not part.opened), None)
             yield f"'{arm.name}' was never in force{'' if closed is None else _why(closed)}"
         elif arm.fired is not None:
-            yield from (f"'{arm.name}': {said}" for said in unopened(arm))
+            yield from (f"'{arm.name}': {remark}" for remark in unopened(arm))
 
 
 def unopened(arm: Arm) -> Iterator[str]:
-    """Remarks on the parts of a text that a treatment is for and that never came."""
+    """Remarks on parts of a text that have interventions and never came."""
     for part in arm.parts:
         if not part.fired:
             count = f"{part.neurons:,} neuron{'' if part.neurons == 1 else 's'}"

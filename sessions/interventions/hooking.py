@@ -1,9 +1,9 @@
-"""Treating: change chosen neurons while the model runs, each row of a batch its own way.
+"""Hooks that change chosen neurons while the model runs, each row of a batch in its own way.
 
-What a treatment is, and where in a text it can be limited to, is said in `treatment`. Multipliers and constants are
-kept as one vector a layer and row, so a hook costs one elementwise product, and a sum where there are constants. Where
-a treatment is limited to a part of the text, `reading` says at which tokens of the running pass it is in force: at no
-token, the activations are handed on as they are; at some, the others keep their bits.
+`intervention` defines what an intervention is, and which parts of a text it can be limited to. Multipliers and
+constants are one vector for each layer and row, so a hook costs one elementwise product, and a sum if there are
+constants. `token_scopes` says at which tokens of the running pass a limited intervention is in force. At other tokens
+the activations keep their bits.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from sessions.model.homes import home_of
 from sessions.model.hooks import Routing, on_neurons, together
 from sessions.model.parts import Anatomy, ExpertSite, Site
 
-#: What is done to one row of a batch: one treatment, or several that do not meet (see `refuse_overlaps`).
+#: The interventions on one row of a batch: one, or several that do not overlap (see `refuse_overlaps`).
 Row = Intervention | Sequence[Intervention]
 
 
 @contextmanager
 def intervening(anatomy: Anatomy, rows: Sequence[Row], extents: Extents | None = None) -> Iterator[TokenTracker]:
-    """Inside the block, row r of every batch runs under `rows[r]`. A neuron named twice in a treatment is treated once.
+    """Inside the block, row r of every batch runs under `rows[r]`. A neuron named twice is changed once.
 
     Args:
-        extents: of each row's text; needed where a treatment is limited to a region of it.
+        extents: of each row's text; needed if an intervention is limited to a region of it.
 
     Raises:
-        UsageError: a neuron that the model does not have.
+        UsageError: the model does not have one of the neurons.
     """
     listed = [(row,) if isinstance(row, Intervention) else row for row in rows]
     wheres = {treatment.where for row in listed for treatment in row}
@@ -46,25 +46,24 @@ def intervening(anatomy: Anatomy, rows: Sequence[Row], extents: Extents | None =
 
 @dataclass(frozen=True)
 class _Affine:
-    """`multiplier · h + constant`, elementwise; `constant` is None where it is 0 throughout."""
+    """`multiplier · h + constant`, elementwise; `constant` is None if all of it is 0."""
 
     multiplier: Tensor
     constant: Tensor | None
 
     def __call__(self, h: Tensor, *where: Any) -> Tensor:
-        """`h` changed by the numbers at an index into these tensors."""
+        """`h` changed by the multiplier and the constant at an index."""
         changed = h * self.multiplier[where].to(h.dtype)
         return changed if self.constant is None else changed + self.constant[where].to(h.dtype)
 
 
 @dataclass(frozen=True)
 class _Part:
-    """The changes of one site that share a part of the text.
+    """The changes at one site in one part of the text.
 
-    `everywhere` is over `[rows, width]`, or None where all its neurons have positions. `pinned` is
-    `[n, 3]`: row, position and neuron (within the site) of those that do; `there` is over `[n]`.
-    Numbers have the dtype of the weights, so that casting them to the activations' is free unless
-    the weights are quantised.
+    `everywhere` has the shape `[rows, width]`, and is None if all neurons have positions. `pinned` is `[n, 3]`: row,
+    position and neuron (within the site) of those with positions; `there` has the shape `[n]`. Numbers have the dtype
+    of the weights, so that no cast to the dtype of the activations is needed unless the weights are quantised.
     """
 
     where: TokenScope
@@ -72,12 +71,12 @@ class _Part:
     pinned: Tensor
     there: _Affine
     last: int
-    """The last position of the pinned; -1 for none."""
+    """The last position in `pinned`; -1 if it is empty."""
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """The changes of one site for a batch of `rows`."""
+    """The changes at one site for a batch of `rows`."""
 
     site: Site
     following: TokenTracker
@@ -85,8 +84,8 @@ class _Plan:
     parts: tuple[_Part, ...]
 
     def apply(self, activations: Tensor, routing: Routing | None) -> Tensor:
-        """The activations of one call, changed; the tensor handed in is left as it was."""
-        # Some families flatten batch and sequence before an MLP; rows are told apart again here.
+        """The changed activations of one call; the input tensor is left as it is."""
+        # Some families flatten batch and sequence before an MLP; rows are separated again here.
         seq = activations.numel() // activations.shape[-1] // self.rows // (routing.per_token if routing else 1)
         changed = activations.reshape(self.rows, seq, -1) if routing is None else activations
         for part in self.parts:
@@ -151,7 +150,7 @@ _Fixed = tuple[int, int, int, float, float]
 
 @dataclass
 class _Listed:
-    """What is to be done at one site in one part of the text: to neurons without a position, and to those with one."""
+    """The changes to make at one site in one part of the text: of neurons without a position, and of those with one."""
 
     free: list[_Free] = field(default_factory=list)
     fixed: list[_Fixed] = field(default_factory=list)
@@ -178,15 +177,15 @@ def _plans(anatomy: Anatomy, rows: Sequence[Sequence[Intervention]], following: 
 
 
 def _constants(treatment: Intervention) -> dict[tuple[int, int, int | None], float]:
-    """What is added to each neuron, by place; of a neuron named twice, what was said first."""
+    """The constant of each neuron, by place; the first one for a neuron that is named twice."""
     if not treatment.changes:
         return {}
     constants = treatment.constants or (0.0,) * len(treatment.neurons)
     pairs = zip(treatment.neurons, constants, strict=True)
-    found: dict[tuple[int, int, int | None], float] = {}
+    by_place: dict[tuple[int, int, int | None], float] = {}
     for neuron, constant in pairs:
-        found.setdefault(neuron.place, constant)
-    return found
+        by_place.setdefault(neuron.place, constant)
+    return by_place
 
 
 def _part(site: Site, where: TokenScope, rows: int, listed: _Listed) -> _Part:

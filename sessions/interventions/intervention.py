@@ -1,18 +1,18 @@
-"""`Intervention`: what is done to chosen neurons while a text is read and written, and where in it. Data only.
+"""`Intervention`: how chosen neurons are changed while a text is read and generated, and where in it. Data only.
 
-A neuron becomes a multiple of itself plus a constant. A multiplier of 0 ablates, 1 leaves, 2 doubles; 0 with a
-constant holds the neuron at that value (its mean, or what it was in another text), 1 with a constant shifts it.
+A neuron becomes a multiple of itself plus a constant. A multiplier of 0 ablates, 1 leaves it as it is, 2 doubles; 0
+with a constant holds the neuron at that value (its mean, or its value in another text), 1 with a constant shifts it.
 
-Where is a region of the text. Positions count from 0 and are those of the tokens that the model reads: with a key-value
-cache too, the prompt's first and then, one a pass, the generated ones. The prompt's last position is what the first
-generated token is chosen from, so a treatment of what is generated shows in the second token at the earliest.
+An intervention may be limited to a region of the text. Positions count from 0: first the tokens of the prompt, then the
+generated ones, with or without a key-value cache. The first generated token is chosen at the prompt's last position,
+so an intervention on what is generated can change the second token at the earliest.
 
     prompt       what the model was given
-    generated    what it has written itself
+    generated    what it generated itself
     thought      the reply, up to and with the marker that closes the model's thought
     answer       the reply after that marker
 
-The reply begins after the prompt's last turn: what the template or the seed already says of it belongs to it.
+The reply begins after the prompt's last turn: the beginning that the template or the seed gives belongs to it.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ from sessions.errors import UsageError
 from sessions.model.units import Neuron
 
 Region = Literal["all", "prompt", "generated", "thought", "answer"]
-#: Regions that an opening or closing marker bounds.
+#: Regions that begin or end at a marker.
 SEGMENTS: tuple[Region, ...] = ("thought", "answer")
-#: Pairs of regions that no position is in both of.
+#: Pairs of regions without a common position.
 _APART = ({"prompt", "generated"}, {"thought", "answer"})
 
 
-#: A neuron is spoken for in no more parts of a text.
+#: Parts of a text that one neuron may be changed in.
 MOST_PARTS = 1000
 Who = TypeVar("Who")
 
 
 class TokenScope(Struct, frozen=True):
-    """A region of the text and, within it, spans of positions: first and last of each, from 0; no span is all of it.
+    """A region of the text and, within it, spans of positions, each its first and last one; without spans, all of it.
 
     `marker` is the text that closes a thought, for the regions that it bounds.
     """
@@ -55,7 +55,7 @@ class TokenScope(Struct, frozen=True):
 
     @property
     def part(self) -> str:
-        """What it is called for short: `answer`, `always`, `always at positions 3-7`."""
+        """Its short name: `answer`, `always`, `always at positions 3-7`."""
         region = "always" if self.region == "all" else self.region
         return f"{region} {self._listed}".rstrip()
 
@@ -76,7 +76,7 @@ class TokenScope(Struct, frozen=True):
             return False
         if not (self.spans and other.spans):
             return True
-        # Where two of them meet, so do two that begin one after the other, or one reaches over what lies between.
+        # In order of their beginning, a span overlaps an earlier one of the other scope if it begins before its end.
         reached = [-inf, -inf]
         for first, last, whose in sorted([(*a, 0) for a in self.spans] + [(*b, 1) for b in other.spans]):
             if first <= reached[1 - whose]:
@@ -89,11 +89,11 @@ EVERYWHERE = TokenScope()
 
 
 class Intervention(Struct, frozen=True):
-    """What happens to these neurons: times a factor, plus a constant each, in a part of the text.
+    """Neurons are multiplied by a factor, and a constant is added to each, in a part of the text.
 
-    `constants` has one number a neuron, or none at all where nothing is added. A neuron with a position is treated
-    only there, one without wherever `where` says. `label` is what it is called where two get in each other's way.
-    `strength` is how far a live one is turned, see `turned`.
+    `constants` has one number for each neuron, or is empty if nothing is added. A neuron with a position is changed
+    only there; one without, wherever `where` says. `label` names the intervention in messages. `strength` scales a
+    live intervention, see `turned`.
     """
 
     neurons: tuple[Neuron, ...]
@@ -105,8 +105,10 @@ class Intervention(Struct, frozen=True):
 
     @property
     def turned(self) -> Intervention:
-        """What is really done at its strength s: times 1 + s (m − 1), plus s c. At 0 nothing, at 1 what was asked for,
-        and at 2 neurons move twice as far."""
+        """The intervention at its strength s: the multiplier is 1 + s (m − 1), the constant s c.
+
+        At 0 it does nothing, at 1 it is as given, and at 2 neurons move twice as far.
+        """
         if self.strength == 1:
             return self
         s = self.strength
@@ -115,34 +117,38 @@ class Intervention(Struct, frozen=True):
 
     @property
     def said(self) -> str:
-        """What it is called, and how strong it is where that is not as it was asked for."""
+        """Its label, with its strength if that is not 1."""
         return self.label if self.strength == 1 else f"{self.label}, strength {self.strength:g}"
 
     @property
     def changes(self) -> bool:
-        """Whether it does anything."""
+        """Whether it changes anything."""
         return bool(self.neurons) and (self.multiplier != 1 or any(self.constants))
 
     @property
     def pushes(self) -> bool:
-        """Whether it adds a constant to what a neuron is by itself."""
+        """Whether it shifts neurons: adds a constant to their own activation."""
         return bool(self.neurons) and self.multiplier != 0 and any(self.constants)
 
     def without(self, sites: frozenset[tuple[int, int]]) -> Intervention:
-        """The same for all neurons but those of these (layer, index)."""
+        """The same intervention without the neurons at these (layer, index)."""
         kept = [number for number, neuron in enumerate(self.neurons) if neuron.site not in sites]
         constants = tuple(self.constants[number] for number in kept) if self.constants else ()
         return structs.replace(self, neurons=tuple(self.neurons[number] for number in kept), constants=constants)
 
 
 class Occupied(Generic[Who]):
-    """Which neurons are spoken for in which part of a text, and by whom."""
+    """Which neurons are taken in which part of a text, and by whom."""
 
     def __init__(self) -> None:
         self._sites: dict[tuple[int, int], dict[int | None, dict[TokenScope, Who]]] = {}
 
     def take(self, neuron: Neuron, where: TokenScope, who: Who) -> Who | None:
-        """Who else has the neuron at a position that can be in `where`; None where nobody has, and then `who` does."""
+        """Take a neuron in a part of the text for `who`.
+
+        Returns:
+            Who has it already at a position that can be in `where`, or None: then it is taken.
+        """
         look()
         taken = self._sites.setdefault(neuron.site, {})
         everywhere, here = taken.get(None, {}), taken.setdefault(neuron.position, {})
@@ -153,13 +159,13 @@ class Occupied(Generic[Who]):
         here.setdefault(where, who)
         if len(here) > MOST_PARTS:
             raise UsageError(
-                f"{neuron} is spoken for in more than {MOST_PARTS:,} parts of the text", "write them as spans: 3-9"
+                f"{neuron} is changed in more than {MOST_PARTS:,} parts of the text", "write them as spans: 3-9"
             )
         return None
 
 
 def refuse_overlaps(treatments: Sequence[Intervention]) -> None:
-    """Raise `UsageError` where two treatments say different things of one neuron at one position."""
+    """Raise `UsageError` if two interventions change one neuron at one position."""
     occupied = Occupied[Intervention]()
     for treatment in treatments:
         for neuron in treatment.neurons:
@@ -173,24 +179,31 @@ def refuse_overlaps(treatments: Sequence[Intervention]) -> None:
 
 
 def sites_of(treatments: Iterable[Intervention]) -> frozenset[tuple[int, int]]:
-    """(layer, index) of every neuron that one of them changes."""
+    """(layer, index) of every neuron that one of the interventions changes."""
     return frozenset(neuron.site for treatment in treatments for neuron in treatment.neurons)
+
+
+def in_force(live: Iterable[Intervention], suppressed: Iterable[Neuron]) -> tuple[Intervention, ...]:
+    """The live interventions at their strength, without the suppressed neurons, which stay at zero."""
+    sites = frozenset(neuron.site for neuron in suppressed)
+    left = (intervention.turned.without(sites) for intervention in live)
+    return tuple(intervention for intervention in left if intervention.neurons)
 
 
 def without_suppressed(
     treatment: Intervention, suppressed: Collection[tuple[int, int]]
 ) -> tuple[Intervention, list[str]]:
-    """A treatment without neurons that are suppressed, which stay at zero, and a remark on them.
+    """An intervention without the suppressed neurons, which stay at zero, and a remark on them.
 
     Raises:
-        UsageError: all of its neurons are.
+        UsageError: all of its neurons are suppressed.
     """
     both = sites_of([treatment]) & frozenset(suppressed)
     if not both:
         return treatment, []
     left = treatment.without(both)
     if not left.neurons:
-        raise UsageError(f"all that '{treatment.label}' would change is suppressed", "release it first: release all")
+        raise UsageError(f"all neurons of '{treatment.label}' are suppressed", "release them first: release all")
     some = Neuron(*min(both))
     return left, [f"{len(both)} of them are suppressed and stay at zero: the first is {some}"]
 
@@ -198,7 +211,7 @@ def without_suppressed(
 def beside_live(
     treatment: Intervention, live: Sequence[Intervention]
 ) -> tuple[tuple[Intervention, ...], tuple[str, ...]]:
-    """A treatment and those that are live, which give way to it where they change the same neurons; and remarks."""
+    """An intervention together with the live ones, and remarks. Live ones lose the neurons that it changes too."""
     sites = sites_of([treatment])
     meeting = [each for each in live if sites & sites_of([each]) and each.where.meets(treatment.where)]
     kept = [each.without(sites) if each in meeting else each for each in live]

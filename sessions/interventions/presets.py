@@ -1,8 +1,8 @@
-"""`Preset`: known neurons, each with a gain of its own and the part of the text it is for. Data only.
+"""`Preset`: known neurons, each with its own gain and the part of the text that it is for. Data only.
 
-A gain acts in one of three ways. `shift` adds it to the neuron's activation, as clamp steering does (Templeton et al.
-2024, "Scaling Monosemanticity", appendix on steering); `multiply` makes the activation that many times as large; `hold`
-puts the gain in the activation's place. The regions are those of `treatment`; `always` is the whole text.
+A gain acts in one of three modes. `shift` adds it to the neuron's activation, as clamp steering does (Templeton et al.
+2024, "Scaling Monosemanticity", appendix on steering); `multiply` multiplies the activation by it; `hold` replaces the
+activation by it. The regions are those of `intervention`; `always` is the whole text.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ REGIONS: tuple[Region, ...] = ("always", "answer", "thought", "generated", "prom
 
 
 class Known(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A neuron of a preset: what it is called, what is done to it, and where in the text.
+    """A neuron of a preset: its name, its gain and mode, and where in the text they apply.
 
-    `tier` is whatever its inventory sorts neurons by. `position` is one position alone, `positions` are spans of them,
-    first and last (see `TokenScope`). `more` is what else its inventory says of it.
+    `tier` is whatever its inventory sorts neurons by. `position` is a single position, `positions` are spans (see
+    `TokenScope`). `more` has the other fields of its entry in the inventory.
     """
 
     id: str
@@ -53,7 +53,7 @@ class Known(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return TokenScope("all" if self.region == "always" else self.region, self.positions)
 
     def scaled(self, factor: float) -> Known:
-        """The same, that many times as strong: 0 does nothing to a neuron that is shifted or multiplied."""
+        """The same neuron with a gain `factor` times as strong; 0 leaves shifted and multiplied neurons alone."""
         gain = 1 + factor * (self.gain - 1) if self.mode == "multiply" else factor * self.gain
         return structs.replace(self, gain=gain)
 
@@ -61,8 +61,7 @@ class Known(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Preset(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Known neurons in the order of their inventory.
 
-    `under` is the key of the inventory that they stand under, "" where it is nothing but their list; `more` is what
-    else that inventory says.
+    `under` is the key of their list in the inventory, "" if the inventory is the list itself; `more` has other keys.
     """
 
     neurons: tuple[Known, ...]
@@ -74,15 +73,15 @@ class Preset(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def target(self) -> str:
-        """What it does and where, for a listing: `shift always, multiply answer`."""
+        """Its modes and regions, for a listing: `shift always, multiply answer`."""
         return ", ".join(dict.fromkeys(f"{known.mode} {known.region}" for known in self.neurons))
 
 
 def sound(preset: Preset, source: str) -> Preset:
-    """The preset, if it is one: neurons that can exist, none of which two entries say different things of.
+    """The preset, if its neurons can exist and no two entries change the same neuron at the same place.
 
     Raises:
-        ArtifactError: it is not; `source` is how the message names it.
+        ArtifactError: it is not sound; `source` is how the message names it.
     """
     if not preset.neurons:
         raise ArtifactError(f"{source} holds no neurons", "a preset has at least one")
@@ -90,22 +89,22 @@ def sound(preset: Preset, source: str) -> Preset:
         if not (0 <= known.layer < BEYOND and 0 <= known.index < BEYOND and abs(known.position or 0) < BEYOND):
             raise ArtifactError(f"{source} has {known.neuron}, which no model has")
         if any(not 0 <= first <= last for first, last in known.positions):
-            raise ArtifactError(f"{source} has {known.neuron} at positions that are none: {known.positions}")
+            raise ArtifactError(f"{source} has {known.neuron} at invalid positions: {known.positions}")
     pair = clash(preset.neurons)
     if pair is not None:
         one, two = (f"entry {number + 1} ({preset.neurons[number].id!a})" for number in pair)
         raise ArtifactError(
-            f"{source}: {one} and {two} both say what becomes of {Neuron(*preset.neurons[pair[0]].neuron.site)}",
-            "leave one of them out, or give them regions that do not meet: answer and thought",
+            f"{source}: {one} and {two} both change {Neuron(*preset.neurons[pair[0]].neuron.site)}",
+            "leave one of them out, or give them regions that do not overlap: answer and thought",
         )
     return preset
 
 
 def check_fits(preset: Preset, name: str, anatomy: Anatomy) -> None:
-    """Refuse a preset with a neuron that a model lacks.
+    """Refuse a preset with a neuron that the model does not have.
 
     Raises:
-        ArtifactError: there is one; the message names it.
+        ArtifactError: there is such a neuron; the message names it.
     """
     for known in preset.neurons:
         look()
@@ -120,11 +119,11 @@ def check_fits(preset: Preset, name: str, anatomy: Anatomy) -> None:
 
 
 def treatments(preset: Preset, label: str, marker: str = "") -> tuple[Intervention, ...]:
-    """What a preset does: one treatment for each way, factor and part of the text, as its neurons come.
+    """The interventions of a preset: one for each mode, factor and part of the text, in the order of its neurons.
 
     Args:
-        label: what they are called; where they are several, with what sets each apart.
-        marker: the text that closes a thought, where a neuron is for thought or answer.
+        label: their name; if there are several, mode and part of the text are added to it.
+        marker: the text that closes a thought, for neurons of the thought or the answer.
     """
     groups: dict[tuple[Mode, float, TokenScope], list[Known]] = {}
     for known in preset.neurons:
@@ -136,22 +135,22 @@ def treatments(preset: Preset, label: str, marker: str = "") -> tuple[Interventi
             multiplier=factor,
             constants=() if mode == "multiply" else tuple(known.gain for known in group),
             where=structs.replace(where, marker=marker) if where.region in SEGMENTS else where,
-            label=label if len(groups) == 1 else f"{label}: {_way(mode, factor, where)}",
+            label=label if len(groups) == 1 else f"{label}: {_described(mode, factor, where)}",
         )
         for (mode, factor, where), group in groups.items()
     )
 
 
-def _way(mode: Mode, factor: float, where: TokenScope) -> str:
+def _described(mode: Mode, factor: float, where: TokenScope) -> str:
     done = f"×{factor:g}" if mode == "multiply" else mode
     return done if where.everywhere else f"{done} {where}"
 
 
 def preset_of(live: Iterable[Intervention]) -> Preset:
-    """The preset that does the same.
+    """The preset that does the same as live interventions.
 
     Raises:
-        UsageError: a neuron is both multiplied and shifted, which no gain says.
+        UsageError: a neuron is both multiplied and shifted, which a preset cannot express.
     """
     return Preset(neurons=tuple(known for treatment in live for known in _known(treatment)))
 
@@ -162,8 +161,8 @@ def _known(treatment: Intervention) -> Iterable[Known]:
         mode = "hold" if treatment.multiplier == 0 else "shift"
     if mode == "shift" and treatment.multiplier != 1:
         raise UsageError(
-            f"'{treatment.label}' multiplies its neurons and shifts them: a preset does one or the other",
-            "release it, and do one of the two",
+            f"'{treatment.label}' both multiplies and shifts its neurons: a preset does one or the other",
+            "release it, and do only one of the two",
         )
     gains = [treatment.multiplier] * len(treatment.neurons) if mode == "multiply" else treatment.constants
     for neuron, gain in zip(treatment.neurons, gains, strict=True):
@@ -180,10 +179,10 @@ def _known(treatment: Intervention) -> Iterable[Known]:
 
 
 def part(preset: Preset, name: str, *, tiers: Sequence[str] = (), regions: Sequence[str] = ()) -> Preset:
-    """Its neurons of these tiers that are for these regions; where none is given, of any.
+    """The preset with its neurons of these tiers and regions only; by default of all.
 
     Raises:
-        UsageError: there are none; the message says which there are.
+        UsageError: there are none; the message lists the tiers or regions that it has.
     """
     neurons = preset.neurons
     for what, wanted, values in (
@@ -192,7 +191,7 @@ def part(preset: Preset, name: str, *, tiers: Sequence[str] = (), regions: Seque
     ):
         missing = next((each for each in wanted if each not in values), None)
         if missing is not None:
-            there = ", ".join(dict.fromkeys(values)) or "none is said"
+            there = ", ".join(dict.fromkeys(values)) or "none"
             raise UsageError(f"no neuron of preset '{name}' has the {what} '{missing}'", f"its {what}s: {there}")
     chosen = tuple(
         known
@@ -205,7 +204,7 @@ def part(preset: Preset, name: str, *, tiers: Sequence[str] = (), regions: Seque
 
 
 def clash(neurons: Sequence[Known]) -> tuple[int, int] | None:
-    """Places of the first two that clash, or None."""
+    """The numbers of the first two neurons that clash, from 0, or None."""
     occupied = Occupied[int]()
     for number, known in enumerate(neurons):
         other = occupied.take(known.neuron, known.where, number)

@@ -1,8 +1,8 @@
-"""Suppressing: neurons held at zero in every pass of the model, of whatever batch and whatever for.
+"""Suppressing: neurons are held at zero in every forward pass of the model.
 
-Unlike a treatment it knows no rows and no positions: it is a part of the model while it lasts, and everything that is
-computed then, texts, attributions, means, effects, is that of the model without these neurons. Its hooks are the first
-on their site, so that whoever records or changes activations after it finds zeros there.
+Unlike an intervention it has no rows and no positions: while it lasts, it is a part of the model. All texts,
+attributions, means and effects are then those of the model without these neurons. Its hooks come first at their site,
+so that hooks that record or change activations later see the zeros.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ NAMED = 3
 
 
 class Suppression:
-    """Neurons that are held at zero. `met` says whether a pass has gone through while they were."""
+    """Neurons that are held at zero. `met` says whether a forward pass has run while they were."""
 
     def __init__(self, anatomy: Anatomy, neurons: Sequence[Neuron]) -> None:
         self._kept: list[tuple[Site, Tensor]] = []
@@ -47,7 +47,7 @@ class Suppression:
 
     @contextmanager
     def lifted(self) -> Iterator[None]:
-        """Inside the block they are as they are."""
+        """Inside the block the neurons keep their activations."""
         self._lifted += 1
         try:
             yield
@@ -68,7 +68,7 @@ class Suppression:
 
 
 def described(neurons: Sequence[Neuron]) -> str:
-    """How many neurons these are, and the first of them by name."""
+    """The number of neurons, and the names of the first ones."""
     names = ", ".join(str(neuron) for neuron in neurons[:NAMED])
     if len(neurons) <= NAMED:
         return names

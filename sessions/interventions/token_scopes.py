@@ -1,10 +1,10 @@
-"""Following what the model reads: which tokens the running pass computes, and what part of its text each belongs to.
+"""Which tokens the running forward pass computes, and to which part of its text each belongs.
 
-A pass over the prompt computes many positions, a step of generation with a key-value cache one; rows of a batch begin
-at different places and end their thought at different steps. So positions are read off each pass as it starts, and the
-end of a thought off the very tokens that pass through the embedding: a row's reply is decoded as it grows, and from the
-token after the one that completes the closing marker on it is an answer. Decoded text is what is looked at, not ids,
-since a marker need not be one token, nor always the same ones.
+A pass over the prompt computes many positions, a step of generation with a key-value cache only one. Rows of a batch
+begin at different places and end their thought at different steps. So the positions are taken from each pass as it
+starts, and the end of a thought from the tokens at the embedding: a row's reply is decoded as it grows, and its answer
+begins after the token that completes the closing marker. The decoded text is searched, not the ids, since a marker may
+be several tokens, and not always the same ones.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from sessions.interventions.intervention import SEGMENTS, Intervention, TokenSco
 from sessions.model.hooks import after, called, together
 from sessions.model.parts import Anatomy
 
-#: What a decoder is given to read.
+#: Arguments of a decoder that hold the text.
 _READ = ("input_ids", "inputs_embeds")
-#: Beyond every position.
+#: A position that is never reached.
 _NEVER = torch.iinfo(torch.long).max
 
 
@@ -31,8 +31,8 @@ _NEVER = torch.iinfo(torch.long).max
 class Extents:
     """Where the parts of each row's text begin.
 
-    `prompts` counts the tokens that a row was given, `replies` those of them that stand before the reply. `decode`
-    turns ids into text, special tokens included.
+    `prompts` counts the tokens of a row's prompt, `replies` those of them before the reply. `decode` turns ids into
+    text, special tokens included.
     """
 
     prompts: tuple[int, ...]
@@ -42,17 +42,17 @@ class Extents:
 
 @dataclass(frozen=True)
 class Force:
-    """At which tokens of the running pass something is in force, `[rows, seq]`, and whether at any."""
+    """At which tokens of the running pass an intervention is in force, `[rows, seq]`, and whether at any."""
 
     mask: Tensor
     any: bool
 
 
 class TokenTracker:
-    """What the running pass reads.
+    """Tracks the positions and regions of the tokens that the running pass reads.
 
     Args:
-        markers: the texts that close a thought, each to be looked out for.
+        markers: the texts that close a thought.
     """
 
     def __init__(self, extents: Extents | None = None, markers: frozenset[str] = frozenset()) -> None:
@@ -67,7 +67,7 @@ class TokenTracker:
     def _restart(self) -> None:
         rows = 0 if self._extents is None else len(self._extents.prompts)
         self._tails: list[list[int]] = [[] for _ in range(rows)]
-        #: Of each marker, the position that each row's answer begins at.
+        #: For each marker, the position at which each row's answer begins.
         self._answers: dict[str, list[int]] = {marker: [_NEVER] * rows for marker in self._markers}
 
     @contextmanager
@@ -75,8 +75,9 @@ class TokenTracker:
         """Follow every pass inside the block."""
 
         def start(args: tuple[object, ...], kwargs: dict[str, object]) -> None:
-            told = kwargs.get("position_ids")
-            self._positions = given = told if isinstance(told, Tensor) else _positions(args, kwargs)
+            position_ids = kwargs.get("position_ids")
+            given = position_ids if isinstance(position_ids, Tensor) else _positions(args, kwargs)
+            self._positions = given
             self.first = 0 if given is None else int(given.min())
             self._forces = {}
 
@@ -89,16 +90,16 @@ class TokenTracker:
             yield
 
     def table(self, rows: int, seq: int, device: torch.device) -> Tensor:
-        """Position of each token of the running pass, `[rows, seq]`; where fewer are computed, of the last of them."""
+        """Position of each token of the running pass, `[rows, seq]`; if a layer computes fewer, of the last ones."""
         if self._positions is None:
             return torch.arange(seq, device=device).expand(rows, seq)
         return self._positions.to(device)[..., -seq:].expand(rows, seq)
 
     def in_force(self, where: TokenScope, rows: int, seq: int, device: torch.device) -> Force | None:
-        """At which tokens of the running pass `where` is; None for all."""
+        """Which tokens of the running pass are in `where`; None for all."""
         if where.everywhere:
             return None
-        known = self._forces.get((where, seq))  # layers that share keys may compute the last positions alone
+        known = self._forces.get((where, seq))  # layers that share keys may compute the last positions only
         if known is None:
             self._follow(rows)
             mask = self._mask(where, self.table(rows, seq, torch.device("cpu")))
@@ -108,7 +109,7 @@ class TokenTracker:
         return known
 
     def counted(self, row: int, treatments: Sequence[Intervention], read: int) -> int:
-        """At how many of the `read` tokens of a row one of its treatments was in force."""
+        """At how many of the `read` tokens of a row one of the interventions was in force."""
         table = torch.arange(read)[None]
         hit = torch.zeros(1, read, dtype=torch.bool)
         for treatment in treatments:
@@ -121,7 +122,7 @@ class TokenTracker:
         return self._answers[marker][row] != _NEVER
 
     def _mask(self, where: TokenScope, table: Tensor, rows: slice = slice(None)) -> Tensor:
-        """Where a table of positions, `[rows, seq]`, is inside."""
+        """Which positions of a table, `[rows, seq]`, are inside `where`."""
         mask = torch.ones_like(table, dtype=torch.bool)
         if where.spans:
             mask = torch.stack([(table >= first) & (table <= last) for first, last in where.spans]).any(0)
@@ -137,7 +138,7 @@ class TokenTracker:
         return mask & (table < prompts if where.region == "prompt" else table >= prompts)
 
     def _follow(self, rows: int) -> None:
-        """Take in the ids of the running pass, if they have not been yet."""
+        """Read the ids of the running pass, unless they were read already."""
         if self._ids is None or self._extents is None:
             return
         table = self.table(rows, self._ids.shape[-1], torch.device("cpu"))
@@ -150,7 +151,7 @@ class TokenTracker:
                     self._take(row, token, position)
 
     def _take(self, row: int, token: int, position: int) -> None:
-        """One more token of a row's reply: with it a thought may be closed."""
+        """Read one more token of a row's reply, which may close its thought."""
         waiting = [answers for answers in self._answers.values() if answers[row] == _NEVER]
         if not waiting:
             return
@@ -162,7 +163,7 @@ class TokenTracker:
 
 
 def _positions(args: Sequence[object], given: Mapping[str, Any]) -> Tensor | None:
-    """Position of each token of a pass whose decoder is not told them: it knows them from its mask and its cache."""
+    """Position of each token of a pass that is not given `position_ids`, from its mask and its cache."""
     text = next((each for each in (*args[:1], *(given.get(name) for name in _READ)) if isinstance(each, Tensor)), None)
     if text is None:
         return None
@@ -174,7 +175,7 @@ def _positions(args: Sequence[object], given: Mapping[str, Any]) -> Tensor | Non
 
 
 def _pinned(treatment: Intervention, table: Tensor) -> Tensor:
-    """Where one of the treatment's neurons is: everywhere, unless all have positions."""
+    """Where one of the intervention's neurons is changed: everywhere, unless all have positions."""
     positions = [neuron.position for neuron in treatment.neurons]
     known = [position for position in positions if position is not None]
     return torch.isin(table, torch.tensor(known)) if len(known) == len(positions) else torch.ones_like(table).bool()

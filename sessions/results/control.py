@@ -71,6 +71,13 @@ class Unkept(Value, frozen=True, kw_only=True):
     size: str
 
 
+class OlderResult(Value, frozen=True, kw_only=True):
+    """Stands for a result of a journal whose kind has other fields now: its kind, and each field with its JSON."""
+
+    what: str
+    fields: tuple[tuple[str, str], ...]
+
+
 class Help(Value, frozen=True, kw_only=True):
     """`help`: all verbs as (name, summary) pairs by family, or one verb in full.
 

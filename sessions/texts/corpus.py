@@ -1,13 +1,13 @@
-"""Corpora: documents one after another, read as a stream, twice.
+"""Corpora: a stream of documents, which is read twice.
 
 What a corpus can be:
     a text file       documents are separated by blank lines, so that a book is its paragraphs
-    a JSONL file      a document a line, `{"text": "…"}`; other fields are left alone
+    a JSONL file      a document a line, `{"text": "…"}`; other fields are ignored
     a folder          all files below it that end in .txt, .md, .jsonl or .ndjson, by name
     hf:NAME[:SPLIT]   a data set of the hub, or a folder that `datasets` saved, its column `text` (split: train)
     nothing           `BUILT_IN`, short paragraphs that come with the workbench
 
-The first reading counts the documents and takes their sha256; the second hands them out, and must find the same.
+The first reading counts the documents and computes their sha256; the second yields them, and must find the same.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ BUILT_IN = "paragraphs"
 _JSON = (".jsonl", ".ndjson")
 SUFFIXES = (".txt", ".md", *_JSON)
 _HUB = "hf:"
-#: Documents between two looks at the cancel flag.
+#: Documents between two checks of the cancel flag.
 _AT_ONCE = 1000
-#: No text of a file is longer, in characters.
+#: Characters that a text of a file may have.
 LONGEST = 2**26
 _GONE = "put it back as it was: the same line then goes on where it stopped"
 
@@ -56,7 +56,7 @@ class _Line(Struct, frozen=True):
 class Corpus:
     """The documents of a corpus, or the first `most` of them.
 
-    `word` is what a user calls it: see the module. Nothing is read before it is asked for.
+    `word` is what a user types: see the module. Nothing is read before `surveyed` or `documents` is called.
     """
 
     word: str = ""
@@ -68,11 +68,11 @@ class Corpus:
         return self.word or BUILT_IN
 
     def surveyed(self, cancel: Cancel | None = None) -> Steps[Survey]:
-        """Read it once.
+        """Count the documents, and compute the sha256 of their texts.
 
         Raises:
-            UsageError: there is no such corpus, or `datasets` is needed and not there.
-            ArtifactError: a file cannot be read, or a line of it is none; the message says which.
+            UsageError: there is no such corpus, or `datasets` is needed and not installed.
+            ArtifactError: a file cannot be read, or a line of it is malformed; the message says which.
         """
         count = 0
         for _ in self.documents():
@@ -89,13 +89,13 @@ class Corpus:
         """Its documents in order, from the first. Raises as `surveyed`."""
         self._hashed = hashlib.sha256()
         for text in islice(self._all(), self.most):
-            # A length before each: no two corpora are the same bytes in a row.
+            # With the length before each text, no two corpora are hashed as the same bytes.
             data = text.encode("utf-8", "surrogatepass")
             self._hashed.update(len(data).to_bytes(8, "little") + data)
             yield text
 
     def check(self, survey: Survey) -> None:
-        """Refuse a corpus whose documents, all of which have just been read, are not those that were surveyed.
+        """Refuse a corpus whose documents, all of which have just been read, differ from those that were surveyed.
 
         Raises:
             ArtifactError: it was changed meanwhile.
@@ -117,11 +117,11 @@ def _of_path(word: str) -> Iterator[str]:
     try:
         path = Path(word).expanduser().absolute()
     except RuntimeError as error:
-        raise UsageError(f"'{word}' begins with the folder of a user who is not there", "put ./ before it") from error
+        raise UsageError(f"'{word}' begins with the folder of an unknown user", "put ./ before it") from error
     with reported("read", path, _GONE):
         files = sorted(_texts_below(path)) if path.is_dir() else [path]
     if not files:
-        raise UsageError(f"the folder '{word}' has no text in it", f"files that end in {', '.join(SUFFIXES)} are read")
+        raise UsageError(f"the folder '{word}' has no text files", f"files that end in {', '.join(SUFFIXES)} are read")
     if not path.is_dir() and not path.exists():
         raise ArtifactError(
             f"there is no corpus '{word}'", "a file, a folder, hf:NAME, or none for the one that is built in"
@@ -147,7 +147,7 @@ def _of_file(path: Path) -> Iterator[str]:
 
 
 def _bounded(file: IO[str], source: str) -> Iterator[str]:
-    """The lines of a file, none of which is so long that it takes the memory."""
+    """The lines of a file. One that is too long for memory is refused before it is read."""
     while line := file.readline(LONGEST + 1):
         look()
         _check_length(len(line), source)
@@ -177,7 +177,7 @@ def _paragraphs(lines: Iterable[str], source: str) -> Iterator[str]:
 
 
 def _lines(lines: Iterable[str], source: str) -> Iterator[str]:
-    """The texts of JSON lines; those that are empty are documents too, which say nothing."""
+    """The texts of JSON lines; an empty text is a document too."""
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
@@ -185,7 +185,7 @@ def _lines(lines: Iterable[str], source: str) -> Iterator[str]:
             yield msgspec.json.decode(line, type=_Line).text
         except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
             raise ArtifactError(
-                f"{source}, line {number}, is no document: {error}", 'a document a line: {"text": "…"}'
+                f"{source}, line {number}, is not a document: {error}", 'expected on each line: {"text": "…"}'
             ) from error
 
 
@@ -209,7 +209,7 @@ def _of_hub(name: str) -> Iterator[str]:
         for row in found:
             yield str(row["text"])
     except KeyError as error:
-        raise ArtifactError(f"the data set {name} has no {error}", "its column 'text' is what is read") from error
+        raise ArtifactError(f"the data set {name} has no {error}", "the column 'text' is read") from error
     except Exception as error:  # whatever the network, the hub or a broken file may raise
         if isinstance(error, UsageError | ArtifactError):
             raise

@@ -2,8 +2,8 @@
 
     {"en": "What is 3 × 4 + 5?", "zh": "3 × 4 + 5 等于多少？", "kind": "arithmetic", "answer": 17}
 
-Keys are names of versions, of any kind (languages, styles, registers), the same in every line; `answer` and `kind` are
-about the line and no versions. What is read is data from strangers: it is parsed and checked, and nothing else.
+The keys name the versions (languages, styles, registers), and are the same in every line; `answer` and `kind` are about
+the line and not versions. Files may come from strangers: they are parsed and checked, and nothing in them runs.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from msgspec import Struct
 from sessions.errors import ArtifactError
 from sessions.files.json_text import foreign, named, without_mark
 
-#: Keys of a line that are no versions.
+#: Keys of a line that are not versions.
 ABOUT = ("answer", "kind")
 EXAMPLE = 'for example: {"en": "What is 3 + 4?", "es": "¿Cuánto es 3 + 4?"}'
 
@@ -32,7 +32,7 @@ class ParallelPrompt(Struct, frozen=True):
 
 
 class Parallel(Struct, frozen=True):
-    """Prompts in several versions. `source` is what they come from, in words."""
+    """Prompts in several versions. `source` says in words where they come from."""
 
     source: str
     versions: tuple[str, ...]
@@ -66,7 +66,7 @@ def written(lines: Iterable[Mapping[str, Any]]) -> bytes:
 def _fields(line: str, where: str) -> dict[str, Any]:
     fields = foreign(line.encode(), where)
     if not isinstance(fields, dict):
-        raise ArtifactError(f"{where} is {named(fields)}, and a prompt is an object of its versions", EXAMPLE)
+        raise ArtifactError(f"{where} is {named(fields)}, not an object with versions", EXAMPLE)
     return fields
 
 
@@ -74,7 +74,7 @@ def _versions_of(line: str, where: str) -> list[str]:
     versions = [key for key in _fields(line, where) if key not in ABOUT]
     if len(versions) < 2:
         there = f"only one version, '{versions[0]}'" if versions else "no version"
-        raise ArtifactError(f"{where} has {there}, and what differs is between two", EXAMPLE)
+        raise ArtifactError(f"{where} has {there}; at least two are needed", EXAMPLE)
     return versions
 
 
@@ -90,7 +90,7 @@ def _line(number: int, line: str, versions: tuple[str, ...], source: str, first:
     for version in versions:
         text = fields[version]
         if not isinstance(text, str) or not text.strip():
-            is_what = "empty" if isinstance(text, str) else f"{named(text)}, and a version is a text"
-            raise ArtifactError(f"{where}: '{version}' is {is_what}", EXAMPLE)
+            problem = "empty" if isinstance(text, str) else f"{named(text)}, not a text"
+            raise ArtifactError(f"{where}: '{version}' is {problem}", EXAMPLE)
     answer, kind = ("" if key not in fields else str(fields[key]) for key in ABOUT)
     return ParallelPrompt(number, tuple(fields[version] for version in versions), answer, kind)

@@ -2,8 +2,8 @@
 
     {"prompt": "The keys near the cabinet", "target": " are", "counterfactual": " is", "raw": true}
 
-Only `prompt` is needed. A file that is not called .jsonl or .json is plain text, a prompt a line. What is read is
-data from strangers: it is parsed and checked, and nothing else; an error names the line.
+Only `prompt` is needed. A file that does not end in .jsonl, .json or .ndjson is plain text, a prompt a line. Files may
+come from strangers: they are parsed and checked, and nothing in them runs. An error names the line.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ JSON = (".jsonl", ".json", ".ndjson")
 
 
 class PromptRecord(Struct, frozen=True, kw_only=True):
-    """A prompt, and what is asked of it: the next token, and the one it is held against.
+    """A prompt, with its target and counterfactual.
 
-    `target` and `counterfactual` are texts as they would follow the prompt, leading space and all; where they are
-    empty, the model's likeliest token and the strongest other one stand in. `seed`, `system`, `thinking` and `raw`
-    (no chat template) are as in the verb `prompt`.
+    `target` and `counterfactual` are texts as they would follow the prompt, with their leading space. By default they
+    are the model's likeliest next token and the strongest other one. `seed`, `system`, `thinking` and `raw` (no chat
+    template) are as in the verb `prompt`.
     """
 
     prompt: str
@@ -40,7 +40,7 @@ class PromptRecord(Struct, frozen=True, kw_only=True):
     thinking: bool | None = None
 
     def to_read(self) -> Prompt:
-        """The prompt as the model is to read it."""
+        """The prompt for the model to read."""
         return Prompt(text=self.prompt, seed=self.seed, chat=not self.raw, system=self.system, thinking=self.thinking)
 
 
@@ -48,20 +48,20 @@ def read_prompts(data: bytes, source: str, *, raw: bool = False) -> tuple[Prompt
     """The prompts in a file's bytes, in order; empty lines are skipped.
 
     Args:
-        source: the file's name, which says what is in it, and how errors name it.
+        source: the file's name: its ending says how it is read, and errors name it.
         raw: read all of them without the chat template.
 
     Raises:
-        ArtifactError: there is no prompt in it, or a line is not one; the message names the line.
+        ArtifactError: there is no prompt in it, or a line is malformed; the message names the line.
     """
     lines = list(numbered_lines(data, source))
     if not lines:
         raise ArtifactError(f"{source} has no prompt in it", 'a prompt a line: {"prompt": "…", "target": " …"}')
     as_json = source.lower().endswith(JSON)
-    found = (
+    records = (
         _line(line, f"{source}, line {number}") if as_json else PromptRecord(prompt=line) for number, line in lines
     )
-    return tuple(msgspec.structs.replace(asked, raw=asked.raw or raw) for asked in found)
+    return tuple(msgspec.structs.replace(record, raw=record.raw or raw) for record in records)
 
 
 def numbered_lines(data: bytes, source: str) -> Iterator[tuple[int, str]]:
@@ -79,7 +79,7 @@ def numbered_lines(data: bytes, source: str) -> Iterator[tuple[int, str]]:
 
 
 def lines_of(data: bytes) -> tuple[int, ...]:
-    """The numbers of the lines that `read_prompts` finds the prompts in, in their order."""
+    """The line numbers of the prompts that `read_prompts` finds, in order."""
     return tuple(number for number, _ in _numbered(data.decode()))
 
 
@@ -98,8 +98,8 @@ def _line(line: str, source: str) -> PromptRecord:
     if unknown is not None:
         near = get_close_matches(unknown, known, 1)
         hint = f"did you mean {near[0]}?" if near else f"the fields are {', '.join(known)}"
-        raise ArtifactError(f"{source} has a field '{unknown}', which means nothing here", hint)
-    asked = decoded(line.encode(), PromptRecord, source)
-    if not asked.prompt.strip() and not asked.seed.strip():
+        raise ArtifactError(f"{source} has an unknown field '{unknown}'", hint)
+    record = decoded(line.encode(), PromptRecord, source)
+    if not record.prompt.strip() and not record.seed.strip():
         raise ArtifactError(f"{source} has an empty prompt", 'for example: {"prompt": "The keys", "target": " are"}')
-    return asked
+    return record

@@ -1,14 +1,14 @@
-"""Files of samples: prompts with the replies that they should get. Data only.
+"""Files of samples: prompts with the replies that a model should learn. Data only.
 
 A file has a sample a line:
 
     {"prompt": "…", "reply": "…", "thought": "…", "parts": {"conclusions": ["so it is 12"], "glue": ["Let us see."]}}
 
-A `.json` file is one sample, or a list of them. A sample may also be as an earlier project for rounds of training kept
-it, a file each: `input`, `output`, `conclusion_analysis` (phrases by how deep they go) and `glue_sentences`.
+A `.json` file has one sample, or a list of them. The format of an earlier project is read too, a sample a file:
+`input`, `output`, `conclusion_analysis` (phrases by how deep they go) and `glue_sentences`.
 
-A part names phrases of the reply, word for word. A phrase that is not in the reply counts for nothing; what it counts
-for, and how many there are of it, is said with the round.
+A part lists phrases of the reply, word for word. Phrases that are not in the reply are ignored. The training round
+says how much each part weighs.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from sessions.files import json_text
 from sessions.files.disk import read_file
 from sessions.texts.prompt_files import numbered_lines
 
-#: Parts by the names that an earlier project gives them, and what they are called here.
+#: The names of parts in an earlier project, and their names here.
 PARTS = {"concl": "conclusions"}
 _SHAPE = 'a sample is {"prompt": "…", "reply": "…"}'
 _ENDINGS = (".json", ".jsonl")
 
 
 class Sample(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A prompt, the reply it should get, what is thought before it, and phrases of the reply by part."""
+    """A prompt, the reply to learn, the thought before it, and phrases of the reply by part."""
 
     prompt: str
     reply: str
@@ -44,7 +44,7 @@ class Sample(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class _Published(Struct, frozen=True, kw_only=True):
-    """A sample as the earlier project kept it; what else it says is left aside."""
+    """A sample in the format of the earlier project; other fields are ignored."""
 
     input: str
     output: str
@@ -64,7 +64,7 @@ class _Published(Struct, frozen=True, kw_only=True):
 
 
 def samples_at(path: Path) -> tuple[Sample, ...]:
-    """The samples of a file, of every file of a folder, or of those whose name fits a pattern (`lessons/QA*.json`).
+    """The samples of a file, of all files of a folder, or of the files that match a pattern (`lessons/QA*.json`).
 
     Raises:
         ArtifactError: there is none, or one is malformed; the message names its file and line.
@@ -80,7 +80,7 @@ def _files(path: Path) -> list[Path]:
     else:
         return [path]
     if not found:
-        raise ArtifactError(f"{path} has no file of samples", "its samples are in .json or .jsonl files")
+        raise ArtifactError(f"{path} has no files of samples", "samples are in .json or .jsonl files")
     return found
 
 
@@ -97,7 +97,7 @@ def read_samples(data: bytes, source: str) -> tuple[Sample, ...]:
 
 
 def _objects(data: bytes, source: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The objects in a file, and where each is: those of a `.json` file as a whole, or one a line."""
+    """Each object in a file and where it is: a `.json` file is read as a whole, others line by line."""
     if source.lower().endswith(".json") and not _is_lines(data):
         whole = json_text.foreign(data, source)
         for number, each in enumerate(whole if isinstance(whole, list) else [whole], 1):
@@ -112,7 +112,7 @@ def _objects(data: bytes, source: str) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _is_lines(data: bytes) -> bool:
-    """Whether each line is an object of its own, and they are several."""
+    """Whether a file has several lines, and the first is a JSON object."""
     lines = [line for line in data.splitlines() if line.strip()]
     try:
         return len(lines) > 1 and isinstance(json.loads(lines[0]), dict)
@@ -128,14 +128,15 @@ def _sample(fields: dict[str, Any], where: str, source: str) -> Sample:
         if unknown is not None:
             near = get_close_matches(unknown, Sample.__struct_fields__, 1)
             known = f"the fields are {', '.join(Sample.__struct_fields__)}"
-            raise ArtifactError(f"{where} has a field '{unknown}'", f"did you mean {near[0]}?" if near else known)
+            hint = f"did you mean {near[0]}?" if near else known
+            raise ArtifactError(f"{where} has an unknown field '{unknown}'", hint)
         sample = json_text.decoded(json.dumps(fields).encode(), Sample, where)
     _check(sample, where)
     return sample
 
 
 def _check(sample: Sample, where: str) -> None:
-    """Refuse a sample that teaches nothing, or none of whose phrases is its reply's."""
+    """Refuse a sample with an empty prompt, reply or phrase, or with no phrase that is in its reply."""
     for name, text in (("prompt", sample.prompt), ("reply", sample.reply)):
         if not text.strip():
             raise ArtifactError(f"{where} has an empty {name}", _SHAPE)
@@ -146,6 +147,6 @@ def _check(sample: Sample, where: str) -> None:
     if phrases and not any(text in sample.reply for _, text in phrases):
         part, text = phrases[0]
         raise ArtifactError(
-            f"{where}: {part} names {text[:40]!r}, which is not in the reply, and no other phrase of it is",
-            "phrases stand in the reply word for word",
+            f"{where}: no phrase is in the reply; the first, of {part}, is {text[:40]!r}",
+            "phrases must be in the reply word for word",
         )

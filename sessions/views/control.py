@@ -104,6 +104,12 @@ def _(value: results.Restored) -> Iterator[AnyBlock]:
 
 
 @viewed.register
+def _(value: results.OlderResult) -> Iterator[AnyBlock]:
+    yield Facts(items=tuple(Fact(shown, name) for name, shown in value.fields), title=value.what)
+    yield Note(text="another version wrote this result: its fields are shown as they are", role="remark")
+
+
+@viewed.register
 def _(value: results.Unkept) -> Iterator[AnyBlock]:
     yield Note(text=f"{value.what}: {value.size}")
 

@@ -49,7 +49,7 @@ def test_an_adapter_in_the_folder_of_a_model_goes_on_as_an_edit(session: Session
     result(session, "model plain")
     plain, fingerprint = logits(session), session.opened().info.fingerprint
     opened = result(session, "model both")
-    assert opened.notes[-1] == "the adapter in its folder is on, as edit 'both-adapter': undo takes it off"
+    assert opened.notes[-1] == "the adapter in its folder is on, as edit 'both-adapter': undo removes it"
     assert opened.info.fingerprint == fingerprint
     assert [each.name for each in result(session, "edits").rows] == ["both-adapter"]
     torch.testing.assert_close(logits(session), read_by_peft(folders / "alone")(IDS).logits, rtol=1e-4, atol=1e-4)
@@ -57,7 +57,7 @@ def test_an_adapter_in_the_folder_of_a_model_goes_on_as_an_edit(session: Session
     assert torch.equal(logits(session), plain)
 
 
-def test_it_is_on_once_and_kept_once_however_often_the_model_is_opened(session: Session) -> None:
+def test_the_model_s_own_adapter_is_applied_and_saved_once_however_often_the_model_is_opened(session: Session) -> None:
     result(session, "model both")
     again = result(session, "model both --again")
     assert not any("adapter" in note for note in again.notes)

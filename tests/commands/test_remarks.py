@@ -19,7 +19,7 @@ from tests.families import tiny, tiny_tokenizer
 def test_a_word_that_could_be_a_comment_is_said_to_be_text(little: Session) -> None:
     shown = result(little, "prompt the cat #a at #1")
     assert shown.encoded.prompt.text == "the cat #a at #1"
-    assert shown.notes[0] == "'#a' is part of the text: a comment has a blank behind its #"
+    assert shown.notes[0] == "'#a' is part of the text: a comment has a space after its #"
     assert result(little, "prompt the cat  # a comment").encoded.prompt.text == "the cat"
     assert result(little, "seed #1").encoded.prompt.seed == "#1"
     assert result(little, 'prompt "the # cat"').encoded.prompt.text == "the # cat"

@@ -143,7 +143,7 @@ def test_ordinary_names_are_accepted(name: str) -> None:
 # ---- save and load
 
 
-def test_what_is_saved_is_loaded(store: Store) -> None:
+def test_a_saved_artifact_loads_as_it_was_saved(store: Store) -> None:
     path = save(store)
     header, body = store.load("circuit", "texas", Circuit)
     assert body == circuit()
@@ -394,7 +394,7 @@ def altered(path: Path, **fields: str | None) -> None:
         ({"kind": None}, "missing required field `kind`"),
         ({"model": None}, "missing required field `model`"),
         ({"name": "angry"}, "saved under the name 'angry'"),
-        ({"site": "attention"}, "which is no site"),
+        ({"site": "attention"}, "at the unknown site"),
     ],
 )
 def test_a_vector_whose_header_does_not_fit_is_refused(store: Store, fields: dict[str, str | None], said: str) -> None:
@@ -413,7 +413,7 @@ def test_a_file_of_the_other_kind_under_a_kinds_name_is_refused(store: Store) ->
     as_vector.write_bytes(json_bytes)
     with pytest.raises(ArtifactError, match=r"texas\.json is (malformed|not UTF-8)"):
         store.load("circuit", "texas", Circuit)
-    with pytest.raises(ArtifactError, match="no safetensors file"):
+    with pytest.raises(ArtifactError, match="not a safetensors file"):
         store.load("vector", "calm", Vector)
     assert len([row for row in store.rows() if row.error]) == 2
 
@@ -425,7 +425,7 @@ def test_a_pickle_is_never_loaded(store: Store) -> None:
 
     path = save_vector(store)
     torch.save({"layer.9": Bomb()}, path)
-    with pytest.raises(ArtifactError, match="no safetensors file"):
+    with pytest.raises(ArtifactError, match="not a safetensors file"):
         store.load("vector", "calm", Vector)
     assert store.rows("vector")[0].error
 
@@ -725,7 +725,7 @@ def start(script: str, home: Path, who: str) -> subprocess.Popen[str]:
     )
 
 
-def test_of_two_processes_saving_one_name_exactly_one_wins(store: Store) -> None:
+def test_when_two_processes_save_one_name_exactly_one_wins(store: Store) -> None:
     with start(ONE_NAME_AT_ONCE, store.home, "a") as first, start(ONE_NAME_AT_ONCE, store.home, "b") as second:
         for process in (first, second):
             assert process.stdout and process.stdout.readline() == "ready\n"

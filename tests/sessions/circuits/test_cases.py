@@ -63,7 +63,7 @@ def test_a_target_that_is_its_own_counterfactual_is_refused(smollm2: OpenModel) 
         (b'{"prompt": "a"}\n\n{"prompt": ', "x.jsonl, line 3 is malformed"),
         (b'{"prompt": "a"}\n["b"]', "x.jsonl, line 2 is malformed"),
         (b'{"target": " a"}', "missing required field `prompt`"),
-        (b'{"prompt": "a", "taget": "b"}', "line 1 has a field 'taget'"),
+        (b'{"prompt": "a", "taget": "b"}', "line 1 has an unknown field 'taget'"),
         (b'{"prompt": 3}', r"line 1 is malformed: Expected `str`, got `int` - at `\$.prompt`"),
         (b'{"prompt": ""}', "line 1 has an empty prompt"),
         (b'{"prompt": "a"}\n\xff', "not UTF-8 text: line 2"),

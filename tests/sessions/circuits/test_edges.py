@@ -221,7 +221,7 @@ class Counting(Cancel):
             raise Cancelled
 
 
-def test_nothing_stays_behind() -> None:
+def test_tracing_edges_leaves_no_hooks() -> None:
     model = adopt(tiny("gemma4"), tiny_tokenizer(), name="tiny")
     ids = torch.tensor([IDS])
     plain, implementation = model.model(ids).logits, model.model.config._attn_implementation

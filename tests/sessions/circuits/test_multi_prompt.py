@@ -115,7 +115,7 @@ def _ends(reference: Reference, length: int) -> tuple[torch.Tensor, ...]:
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt2", "mixtral"])
-def test_nothing_is_kept_of_the_padding(family: str) -> None:
+def test_padding_has_no_attribution(family: str) -> None:
     model, cases = opened(family), asked(family)
     lengths = [len(case.ids) for case in cases]
     ids = torch.tensor([[*case.ids, *[5] * (max(lengths) - len(case.ids))] for case in cases])

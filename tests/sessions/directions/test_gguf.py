@@ -38,5 +38,5 @@ def test_a_control_vector_has_its_directions_under_the_numbers_of_their_layers(t
 def test_what_llama_cpp_has_no_place_for_is_refused() -> None:
     with pytest.raises(ArtifactError, match="this one is at mlp_out"):
         write_gguf(vector("mlp_out"))
-    with pytest.raises(ArtifactError, match="no control vector at layer 0"):
+    with pytest.raises(ArtifactError, match="no direction at layer 0"):
         write_gguf(vector(layers=(0,)))

@@ -77,7 +77,9 @@ def naive(made: Autoencoder, x: list[float], r: float = 0.0) -> tuple[list[float
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize("normalised", NORMALISATIONS)
 @pytest.mark.parametrize("centred", [True, False])
-def test_they_compute_what_the_papers_say(opened: OpenModel, architecture: str, normalised: str, centred: bool) -> None:
+def test_autoencoders_compute_what_the_papers_say(
+    opened: OpenModel, architecture: str, normalised: str, centred: bool
+) -> None:
     made = random_autoencoder(opened, architecture, normalised=normalised, centred=centred)
     x = 3 * torch.randn(32, generator=torch.Generator().manual_seed(1)) + 0.5
     active, written = naive(made, x.tolist())
@@ -126,7 +128,7 @@ def test_an_autoencoder_of_another_model_is_refused_or_said_to_be(opened: OpenMo
         return replace(made, about=structs.replace(made.about, **said))
 
     for changed, said in (
-        ({"width": 576}, "states of 576 numbers, and those of tiny have 32"),
+        ({"width": 576}, "states of 576 numbers; those of tiny have 32"),
         ({"layer": 3}, "layers are 0 to 2"),
         ({"fingerprint": "0" * 64}, "other weights are open"),
     ):
@@ -134,7 +136,7 @@ def test_an_autoencoder_of_another_model_is_refused_or_said_to_be(opened: OpenMo
             fitted(of(**changed), opened)
     assert fitted(of(fingerprint="", model="org/Tiny"), opened).remarks == ()
     assert fitted(of(fingerprint="", model="gpt2-small"), opened).remarks == (
-        "it says that it was trained on gpt2-small; tiny is open",
+        "its files say that it was trained on gpt2-small; tiny is open",
     )
 
 
@@ -213,13 +215,13 @@ def test_arrays_of_numpy_are_read_with_the_layer_and_the_site_of_their_folders(t
 def test_arrays_that_could_run_something_or_are_damaged_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "params.npz"
     np.savez(path, W_enc=np.array([{"a": 1}], dtype=object))
-    with pytest.raises(ArtifactError, match=r"no \.npz file of plain arrays"):
+    with pytest.raises(ArtifactError, match=r"not a \.npz file of plain arrays"):
         read(path, layer=0, site="mlp_out")
     np.savez(path, W_enc=np.array(["a"]))
-    with pytest.raises(ArtifactError, match="should be one of numbers"):
+    with pytest.raises(ArtifactError, match="not of numbers"):
         read(path, layer=0, site="mlp_out")
     path.write_bytes(path.read_bytes()[:60])
-    with pytest.raises(ArtifactError, match="damaged one"):
+    with pytest.raises(ArtifactError, match="is damaged"):
         read(path, layer=0, site="mlp_out")
 
 
@@ -265,13 +267,13 @@ REFUSED = [
     ({"activation_fn_kwargs": {"k": 21}}, {}, "21 features active at once"),
     ({"activation_fn_kwargs": {"k": "many"}}, {}, "'many' features"),
     ({"hook_point": "blocks.7.attn.hook_z"}, {}, "blocks.7.attn.hook_z"),
-    ({"hook_point": "blocks.7.hook_mlp_in"}, {}, "no place known here"),
+    ({"hook_point": "blocks.7.hook_mlp_in"}, {}, "hook_mlp_in.* not supported"),
     ({"hook_head_index": 3}, {}, "attention heads"),
     ({"reshape_activations": "hook_z"}, {}, "attention heads"),
     ({}, {"finetuning_scaling_factor": torch.full((20,), 2.0)}, "finetuning_scaling_factor"),
     ({}, {"W_enc": torch.zeros(20, 8)}, "W_enc of .* shape .*transposed"),
     ({}, {"W_dec": torch.zeros(8, 20)}, "W_dec of .* shape .*transposed"),
-    ({}, {"b_enc": torch.zeros(19)}, r"b_enc of .* \[19\], and W_dec says it is \[20\]"),
+    ({}, {"b_enc": torch.zeros(19)}, r"b_enc of .* \[19\], but \[20\] goes with W_dec"),
     ({}, {"b_dec": torch.zeros(9)}, r"b_dec of .* \[9\]"),
     ({}, {"b_dec": torch.full((8,), math.nan)}, "not finite"),
     ({"architecture": "jumprelu"}, {}, "no tensor threshold"),
@@ -303,7 +305,7 @@ def test_what_is_no_autoencoder_is_refused(tmp_path: Path) -> None:
         read(tmp_path / "b.safetensors")
     assert "other" in raised.value.hint
     save_file(tensors(), tmp_path / "c.safetensors")
-    with pytest.raises(ArtifactError, match="where it belongs") as raised:
+    with pytest.raises(ArtifactError, match="does not say its layer and site") as raised:
         read(tmp_path / "c.safetensors")
     assert "--layer" in raised.value.hint
 
@@ -343,7 +345,9 @@ def test_a_trained_one_explains_states_it_has_not_seen(trained: tuple[Autoencode
     assert train_sae.unexplained(shuffled, held_out)[0] > 1.2 * missed
 
 
-def test_its_features_and_their_measures(smollm2: OpenModel, trained: tuple[Autoencoder, Tensor]) -> None:
+def test_encoding_lists_features_with_l0_and_unexplained_share(
+    smollm2: OpenModel, trained: tuple[Autoencoder, Tensor]
+) -> None:
     made, held_out = trained
     found = encoding(smollm2, made, held_out[3], rows=5)
     assert found.active == int((made.encode(held_out[3]) > 0).sum()) and len(found.features) == 5
@@ -357,7 +361,7 @@ def test_its_features_and_their_measures(smollm2: OpenModel, trained: tuple[Auto
     assert one == found.features[2]
 
 
-def test_its_reconstruction_carries_more_than_what_is_as_far_off(
+def test_the_reconstruction_keeps_more_than_a_random_error_as_large(
     smollm2: OpenModel, trained: tuple[Autoencoder, Tensor], tmp_path: Path
 ) -> None:
     """Put in the place of the state, and read from a file again."""

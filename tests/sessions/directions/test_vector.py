@@ -50,14 +50,14 @@ def changed(**changes: Any) -> Tensors:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"fields": {"site": "attention"}}, "at 'attention', which is no site"),
-        ({"fields": {"site": None}}, "at '', which is no site"),
+        ({"fields": {"site": "attention"}}, "at the unknown site 'attention'"),
+        ({"fields": {"site": None}}, "at the unknown site ''"),
         ({"fields": {"positives": "many"}}, "how many prompts"),
         ({"fields": {"negatives": "9" * 5000}}, "how many prompts"),
         ({"tensors": dict.fromkeys(("layer.0", "layer.1", "layer.2"))}, "no direction in it"),
         ({"tensors": {"embed": TensorBytes("F32", (2,), bytes(8))}}, "a tensor 'embed' of F32"),
         ({"tensors": {"layer.01": TensorBytes("F32", (2,), bytes(8))}}, "a tensor 'layer.01'"),
-        ({"tensors": {"layer.1": TensorBytes("F32", (2, 2), bytes(16))}}, r"of F32 \[2, 2\], which is no direction"),
+        ({"tensors": {"layer.1": TensorBytes("F32", (2, 2), bytes(16))}}, r"of F32 \[2, 2\], which is not a direction"),
         ({"tensors": {"layer.1": TensorBytes("F16", (4,), bytes(8))}}, "of F16"),
         (
             {"tensors": {"layer.1": TensorBytes("F32", (1,), b"\x00\x00\xc0\x7f")}},

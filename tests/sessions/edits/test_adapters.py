@@ -117,7 +117,7 @@ def test_in_bfloat16_it_stays_in_float32_as_peft_has_it(tmp_path: Path) -> None:
     assert picture(opened) == was
 
 
-def test_its_weight_is_a_factor_of_its_products(tmp_path: Path) -> None:
+def test_the_weight_of_an_adapter_scales_its_products(tmp_path: Path) -> None:
     opened, adapter = opened_as("llama"), random_adapter(tmp_path / "fr")
     assert adapter.contents is not None
     with replace(adapter, weight=-0.5).applied(opened) as sheet:

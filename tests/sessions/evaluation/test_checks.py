@@ -121,7 +121,7 @@ def test_an_expression_that_would_never_end_is_stopped() -> None:
     assert time.monotonic() - started < 30
 
 
-def test_of_several_checks_all_must_hold_and_the_last_to_come_says_where() -> None:
+def test_several_checks_must_all_hold_and_the_latest_match_is_the_place() -> None:
     checks = (Check("contains", "water"), Check("number", "2"))
     assert judged(checks, "water has 2") == (True, 10, False)
     assert judged(checks, "2 parts of water") == (True, 11, False)

@@ -32,7 +32,7 @@ CONTENTS = st.builds(Tensors, TEXTS, st.dictionaries(NAMES, tensors(), max_size=
 
 
 @given(CONTENTS)
-def test_what_is_written_is_read(contents: Tensors) -> None:
+def test_written_tensors_are_read_back(contents: Tensors) -> None:
     data = written(contents)
     assert read(data, "x") == contents
     assert (len(data) - sum(len(each.data) for each in contents.tensors.values())) % 8 == 0
@@ -65,8 +65,8 @@ def file(header: bytes, numbers: bytes = b"") -> bytes:
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        (b"", "no safetensors file, or it ends too early"),
-        (b"\x80\x04\x95pickle", "no safetensors file"),
+        (b"", "not a safetensors file, or it ends too early"),
+        (b"\x80\x04\x95pickle", "not a safetensors file"),
         (b"\xff" * 40, "ends too early"),
         (file(b"{"), "the header of x is malformed"),
         (file(b"[]"), "Expected `object`"),

@@ -76,7 +76,7 @@ def test_an_inventory_that_is_written_is_read_as_it_was(preset: Preset) -> None:
 
 
 @given(presets)
-def test_one_that_is_nothing_but_a_list_stays_a_list(preset: Preset) -> None:
+def test_an_inventory_that_is_a_plain_list_stays_a_list(preset: Preset) -> None:
     bare = structs.replace(preset, under="", more={})
     assert isinstance(json.loads(written(bare)), list)
     assert read_inventory(written(bare), "known.json") == bare
@@ -149,7 +149,7 @@ def test_an_entry_that_means_nothing_is_named_with_what_to_write(
 
 
 @pytest.mark.parametrize("missing", ["layer", "index", "gain"])
-def test_what_is_missing_is_named(missing: str) -> None:
+def test_a_missing_field_of_an_inventory_is_named(missing: str) -> None:
     entry = {key: value for key, value in GOOD.items() if key != missing}
     assert f"entry 1 ('calm') has no {missing}" in refused({"neurons": [entry]}).message
 
@@ -164,8 +164,8 @@ def test_what_is_missing_is_named(missing: str) -> None:
         ({"neurons": [GOOD], "items": [GOOD]}, "has both 'neurons' and 'items'"),
         (7, "holds a number where an inventory is a list"),
         ([GOOD, 7], "entry 2 is a number, not an object"),
-        ([GOOD, GOOD], "entry 1 ('calm') and entry 2 ('calm') both say what becomes of L3/N7"),
-        ([GOOD, {**GOOD, "region": "answer"}], "both say what becomes of L3/N7"),
+        ([GOOD, GOOD], "entry 1 ('calm') and entry 2 ('calm') both change L3/N7"),
+        ([GOOD, {**GOOD, "region": "answer"}], "both change L3/N7"),
     ],
 )
 def test_what_is_no_inventory_is_refused(inventory: Any, message: str) -> None:
@@ -182,7 +182,7 @@ def test_a_neuron_may_be_there_for_the_answer_and_for_the_thought() -> None:
     [
         (b'[{"id": "L1/N1", "gain": 1, "gain": 2}]', "the key 'gain' twice"),
         (b'[{"id": "L1/N1" "gain": 1}]', "malformed at line 1, column 17"),
-        (b'[{"id": "L1/N1", "gain": 1, "seen": NaN}]', "a number that JSON cannot say"),
+        (b'[{"id": "L1/N1", "gain": 1, "seen": NaN}]', "a number that JSON cannot hold"),
         (b'[{"id": "L1/N1\xff", "gain": 1}]', "not UTF-8"),
         (b"", "malformed at line 1, column 1"),
     ],
@@ -288,7 +288,7 @@ def test_what_is_live_is_what_was_saved(preset: Preset) -> None:
 
 
 def test_neurons_that_are_multiplied_and_shifted_at_once_are_no_preset() -> None:
-    with pytest.raises(UsageError, match="multiplies its neurons and shifts them"):
+    with pytest.raises(UsageError, match="both multiplies and shifts its neurons"):
         preset_of([Intervention((Neuron(1, 2),), 2.0, (3.0,), label="both")])
 
 

@@ -133,7 +133,7 @@ def test_a_command_file_may_change_what_is_suppressed(asked: Session, tmp_path: 
 
 def test_a_selection_can_say_suppressed(session: Session) -> None:
     result(session, "suppress L3/N4, L5/N6")
-    assert result(session, "suppress L5/N6, L7/N8").notes == ("1 of them were suppressed already",)
+    assert result(session, "suppress L5/N6, L7/N8").notes == ("1 of them are suppressed already",)
     assert [neuron.site for neuron in session.select("suppressed - L5/N6").neurons] == [(3, 4), (7, 8)]
     result(session, "release suppressed - L3/N4")
     assert session.suppressed == (Neuron(3, 4),)
@@ -148,7 +148,9 @@ def test_a_selection_can_say_suppressed(session: Session) -> None:
         ("release L3/N4", "nothing is in force on 'L3/N4'", "suppress shows what is"),
     ],
 )
-def test_what_cannot_be_suppressed_or_released(session: Session, line: str, message: str, hint: str) -> None:
+def test_suppressing_or_releasing_what_is_not_there_is_refused(
+    session: Session, line: str, message: str, hint: str
+) -> None:
     with unharmed(session):
         failed = failure(session, line)
     assert message in failed.message and hint in failed.hint

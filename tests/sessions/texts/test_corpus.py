@@ -65,7 +65,7 @@ def test_texts_cut_elsewhere_are_another_corpus(tmp_path: Path) -> None:
 
 def test_what_is_no_corpus_is_said_to_be_none(tmp_path: Path) -> None:
     assert "no corpus" in refused(tmp_path / "nothing.txt").message
-    assert "no text in it" in refused(tmp_path).message
+    assert "no text files" in refused(tmp_path).message
     (tmp_path / "blank.txt").write_text("\n \n")
     assert "no document" in refused(tmp_path / "blank.txt").message
     (tmp_path / "latin.txt").write_bytes(b"caf\xe9")

@@ -129,7 +129,7 @@ def test_a_folder_and_a_pattern_are_the_samples_of_their_files(tmp_path: Path) -
     (tmp_path / "notes.txt").write_text("nothing")
     assert [sample.name for sample in samples_at(tmp_path)] == ["QA1", "QA2", "", ""]
     assert [sample.name for sample in samples_at(tmp_path / "QA*.json")] == ["QA1", "QA2"]
-    with pytest.raises(ArtifactError, match="no file of samples"):
+    with pytest.raises(ArtifactError, match="no files of samples"):
         samples_at(tmp_path / "XY*.json")
 
 

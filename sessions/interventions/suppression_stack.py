@@ -1,0 +1,47 @@
+"""Nested blocks that suppress neurons. They do not accumulate: the innermost applies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING
+
+from sessions.model.units import Neuron
+
+if TYPE_CHECKING:
+    from sessions.interventions.suppressing import Suppression
+    from sessions.model.parts import Anatomy
+
+
+class SuppressionStack:
+    """The suppression of the innermost block that is entered, if there is one."""
+
+    def __init__(self) -> None:
+        self._innermost: Suppression | None = None
+
+    @contextmanager
+    def held(self, anatomy: Anatomy | None, neurons: Sequence[Neuron]) -> Iterator[Suppression | None]:
+        """Inside the block these neurons, and no others, are at zero in every pass.
+
+        Yields None where there are no neurons, or no model.
+        """
+        outer = self._innermost
+        with self.lifted():
+            self._innermost = None
+            try:
+                if anatomy is None or not neurons:
+                    yield None
+                    return
+                from sessions.interventions.suppressing import Suppression
+
+                self._innermost = Suppression(anatomy, neurons)
+                with self._innermost.held():
+                    yield self._innermost
+            finally:
+                self._innermost = outer
+
+    @contextmanager
+    def lifted(self) -> Iterator[None]:
+        """Inside the block no neuron is suppressed."""
+        with nullcontext() if self._innermost is None else self._innermost.lifted():
+            yield
