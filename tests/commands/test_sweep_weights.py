@@ -186,8 +186,8 @@ def test_depths_of_a_series_are_its_rounds_each_with_its_share(little: Session) 
     halves = result(little, "sweep --adapter round:it-1*0.5+round:it-2*0.5 1")
     assert halves.arms[0].ids == value.arms[2].ids
     with unharmed(little):
-        assert "3 is no depth" in failure(little, "sweep --adapter depths:it 3").message
-        assert "0.5 is no depth" in failure(little, "sweep --adapter depths:it 0.5").message
+        assert "invalid depth 3" in failure(little, "sweep --adapter depths:it 3").message
+        assert "invalid depth 0.5" in failure(little, "sweep --adapter depths:it 0.5").message
         assert "whole series" in failure(little, "sweep --adapter depths:it+round:it-1 1").message
         assert "two sweeps" in failure(little, "sweep --adapter depths:it --adapter round:it-1").message
 
