@@ -1,17 +1,17 @@
-"""The app in a real terminal, against the figures that were promised for it.
+"""The app in a real terminal, measured against its limits.
 
     python -m benchmarks.app [--json]
 
-Everything runs in a home of its own: a host process with smollm2, and `workbench` in a pty of 120×40 (see `terminal`).
-Times are from a key being written to the bytes that show it being read. The parts:
+Everything runs in a temporary home: a host process with smollm2, and `workbench` in a pty of 120×40 (see `terminal`).
+Times go from writing a key to reading the bytes that show it. The parts:
 
-- first paint: from the start of the process to the first frame with the panes in it, with a host that runs and with
-  none (the app starts one);
+- first paint: from the start of the process to the first frame with the panes, with a running host and without one (the
+  app then starts one);
 - key → repaint, while the model generates at full speed: letters that no text has, at random moments;
-- generation with the app attached over generation with nothing attached, in turns, each in seconds of the journal.
-  There is no raw transformers call to compare with, as in the other benchmarks: host and app are two processes, and
-  what is measured is what the second costs the first. `benchmarks.generate` has the host's own loop beside the raw one;
-- bytes a token and frames a second while text streams, bytes while nothing happens;
+- generation with the app attached over generation without it, alternating, in seconds of the journal. Unlike in other
+  benchmarks there is no raw transformers call to compare with: host and app are two processes, and the figure is what
+  the second costs the first. `benchmarks.generate` compares the host's own loop with the raw one;
+- bytes per token and frames per second while text streams, bytes while nothing happens;
 - a million rows (see `table`), and clients that are killed in the middle of a command (see `dying`).
 """
 
@@ -39,7 +39,7 @@ from workbench.host.client import Client
 from workbench.host.starting import find_or_start, kill
 
 COLUMNS, ROWS = 120, 40
-#: Letters that the model does not write, and that stand nowhere on the screen.
+#: Letters that neither the model's text nor the screen contains.
 LETTERS = "жзийлпуфхцчшщъыьэюяабвгдежѣѳѵґєїљњћџ"
 STORY = "prompt --raw 'Once upon a time there was a small town by the sea, and in it'"
 LONG = "generate --max-tokens {tokens} --sample --rng 3"
@@ -61,7 +61,7 @@ def main() -> None:
 
 @contextmanager
 def host() -> Iterator[Client]:
-    """A host in a home of its own, in which smollm2 reads the beginning of a story."""
+    """A host in a temporary home with smollm2 and the beginning of a story as its prompt."""
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder, "home")
         home.mkdir()
@@ -77,14 +77,14 @@ def host() -> Iterator[Client]:
 
 
 def done(client: Client, line: str) -> None:
-    """Run a line, which has to go well."""
+    """Run a line that must succeed."""
     events = list(client.run(line))
     assert any(isinstance(event, Result) for event in events), events
 
 
 @contextmanager
 def app(client: Client, columns: int = COLUMNS, rows: int = ROWS) -> Iterator[Terminal]:
-    """The app on that host, once it is there and still."""
+    """The app on that host, once it is drawn and idle."""
     with Terminal(workbench("--home", client.home), columns, rows) as terminal:
         terminal.until("Transcript")
         terminal.still()
@@ -92,7 +92,7 @@ def app(client: Client, columns: int = COLUMNS, rows: int = ROWS) -> Iterator[Te
 
 
 def took(client: Client, line: str) -> float:
-    """Run a line with nobody listening. Returns its seconds, as the host has written them down."""
+    """Run a line with no client attached. Returns its seconds from the journal."""
     client.send(line)
     idle(client)
     records, _ = journal.read(client.place.folder / "journal.jsonl")
@@ -101,19 +101,19 @@ def took(client: Client, line: str) -> float:
 
 
 def idle(client: Client) -> None:
-    """Wait until nothing runs, and look seldom."""
+    """Wait until nothing runs, polling rarely."""
     time.sleep(0.2)
     while client.welcome().busy is not None:
         time.sleep(0.2)
 
 
 def figure(name: str, values: list[float], value: float, limit: float) -> Figure:
-    """A figure in seconds, with the least, the middle and the most of what it was taken from."""
+    """A figure in seconds, with minimum, median and maximum of its samples."""
     return Figure(name, value, limit, {"least": min(values), "median": median(values), "most": max(values)})
 
 
 def p95(values: list[float]) -> float:
-    """What nineteen of twenty do not exceed."""
+    """The 95th percentile."""
     return quantiles(values, n=20, method="inclusive")[-1]
 
 
@@ -121,7 +121,7 @@ def p95(values: list[float]) -> float:
 
 
 def painting(client: Client, repeats: int = 9) -> list[Figure]:
-    """From the start of the process to the first frame with the panes in it."""
+    """Seconds from the start of the process to the first frame with the panes."""
     with_host = [first_paint(client.home) for _ in range(repeats)]
     without = []
     with tempfile.TemporaryDirectory() as folder:
@@ -143,7 +143,7 @@ def first_paint(home: Path) -> float:
 
 
 def typing(client: Client, keys: int = 90) -> list[Figure]:
-    """From a key to the bytes that show it, while text streams."""
+    """Seconds from a key to the bytes that show it, while text streams."""
     taken: list[float] = []
     with app(client) as terminal:
         client.send(LONG.format(tokens=4000))
@@ -177,7 +177,7 @@ def slowed(client: Client, repeats: int = 7, tokens: int = 100) -> list[Figure]:
 
 
 def streaming(client: Client, tokens: int = 300) -> list[Figure]:
-    """Bytes a token and frames a second of streamed text; then bytes while nothing happens."""
+    """Bytes per token and frames per second of streamed text; then bytes while idle."""
     with app(client) as terminal:
         start = time.monotonic()
         seconds = took(client, LONG.format(tokens=tokens))
@@ -197,7 +197,7 @@ def streaming(client: Client, tokens: int = 300) -> list[Figure]:
 
 
 def cancelling(client: Client, repeats: int = 5) -> list[Figure]:
-    """From escape to the word that it is cancelled."""
+    """Seconds from escape to the message that the line is cancelled."""
     taken = []
     with app(client) as terminal:
         for number in range(repeats):

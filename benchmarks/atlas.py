@@ -1,4 +1,4 @@
-"""Hidden states: the atlas against the bare forward pass, its memory, and what injected states bring back.
+"""Hidden states: speed and memory of the atlas, and the activation that injected states restore.
 
 python -m benchmarks.atlas [--json]
 """
@@ -46,14 +46,14 @@ def main() -> None:
 
 
 def figures(opened: OpenModel) -> list[Figure]:
-    """The atlas of all layers over the built-in corpus and beyond it, and the memory of its statistics."""
+    """Figures of an atlas of all layers, over the built-in corpus and after it, and of its memory."""
     return [speed(opened), later(opened), memory()]
 
 
 def speed(opened: OpenModel) -> Figure:
-    """Documents per second with statistics of every neuron, against the forward pass without the head alone.
+    """Documents per second with statistics of every neuron, against the bare forward pass without the head.
 
-    Both read the same documents in the same batches, tokenised anew.
+    Both read the same documents in the same batches and tokenise them.
     """
     corpus = Corpus()
     survey = finished(corpus.surveyed())
@@ -68,10 +68,10 @@ def speed(opened: OpenModel) -> Figure:
 
 
 def later(opened: OpenModel) -> Figure:
-    """The same of documents that come after the built-in corpus, paragraphs of Python's manual: as in a long corpus.
+    """The same for documents after the built-in corpus, paragraphs of Python's manual, as in a long corpus.
 
-    At first much is kept that later is not, and every position counts for the quantiles; the built-in corpus is so
-    short that this is a large part of it.
+    The first batches cost more, because most of their maxima are kept and every position counts for the quantiles. The
+    built-in corpus is so short that this dominates.
     """
     corpus = Corpus()
     planned = plan(opened, corpus, finished(corpus.surveyed()))
@@ -99,7 +99,7 @@ def passed(opened: OpenModel, planned: AtlasPlan, texts: Iterable[str]) -> None:
 
 
 def memory() -> Figure:
-    """The most that a process grows by while it folds batches of a wide layer, against what the plan promises."""
+    """The growth of a process that folds batches of a wide layer, against the planned memory."""
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.atlas", "--folding"], check=True, capture_output=True, text=True
     )
@@ -110,7 +110,7 @@ def memory() -> Figure:
 
 
 def folding() -> int:
-    """Bytes that the process has grown by at most, the batches themselves left out."""
+    """The most bytes that the process has grown by, without the batches themselves."""
     torch.set_num_threads(THREADS)
     generator = torch.Generator().manual_seed(0)
     batch = torch.randn(BATCH, WIDTH, generator=generator)
@@ -125,7 +125,7 @@ def folding() -> int:
 
 
 def _peak() -> int:
-    """Bytes that this process has had at most. What getrusage says would begin at what its parent had."""
+    """The most bytes that this process has had. getrusage would start from its parent's memory."""
     status = Path("/proc/self/status").read_text()
     return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM:"))
 

@@ -1,4 +1,4 @@
-"""Everything about circuits that has a limit, and the tables that defaults follow.
+"""All figures about circuits, and the tables behind the defaults.
 
     python -m benchmarks.circuits [--json] [--quick]
 

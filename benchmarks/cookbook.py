@@ -1,10 +1,9 @@
-"""The command files that come with the workbench, run whole: they say what they should, each within ten minutes.
+"""Runs the command files that come with the workbench: every `expect` must hold, each file within ten minutes.
 
     python -m benchmarks.cookbook [NAME…] [--json] [--pages]
 
-Each runs in a home of its own that holds nothing but the embedded models. Every `expect` of a file must hold. With
---pages, `docs/cookbook/NAME.md` is written anew for each: the file's own remarks, its lines, what they really said, and
-a picture of one result.
+Each runs in a temporary home with the embedded models alone. With --pages, `docs/cookbook/NAME.md` is written for each:
+the file's comments, its lines with their actual output, and a picture of one result.
 """
 
 from __future__ import annotations
@@ -48,10 +47,10 @@ PICTURED = {
 
 @dataclass
 class Run:
-    """A file that was run: what each of its lines said, by the number of the line, and how long all of it took."""
+    """A file that was run: the events of each line by its number, and the seconds of the whole file."""
 
     file: CommandFile
-    said: dict[int, list[Event]] = field(default_factory=dict)
+    events: dict[int, list[Event]] = field(default_factory=dict)
     failed: Failed | None = None
     seconds: float = 0.0
 
@@ -78,7 +77,7 @@ def main() -> None:
 
 
 def run(file: CommandFile, home: Path) -> Run:
-    """Run a file in a home that has the embedded models alone."""
+    """Run a file in a home with the embedded models alone."""
     home.mkdir()
     (home / "models").symlink_to(Store().models)
     done, number, start = Run(file), 0, perf_counter()
@@ -89,7 +88,7 @@ def run(file: CommandFile, home: Path) -> Run:
                     number = int(event.where.rpartition(":")[2])
                 if isinstance(event, Failed):
                     done.failed = event
-                done.said.setdefault(number, []).append(event)
+                done.events.setdefault(number, []).append(event)
         except script.ScriptStopped:
             pass
     done.seconds = perf_counter() - start
@@ -114,7 +113,7 @@ def write_page(done: Run, folder: Path) -> None:
 
 
 def _body(done: Run) -> Iterator[str]:
-    """Remarks as paragraphs, and between them the lines with what they said."""
+    """The file's comments as paragraphs, and between them its lines with their output."""
     remark: list[str] = []
     block: list[Event] = []
     lines = Path(done.file.path).read_text(encoding="utf-8").splitlines()
@@ -127,7 +126,7 @@ def _body(done: Run) -> Iterator[str]:
         elif remark:
             yield from (" ".join(remark), "")
             remark = []
-        block += done.said.get(number, [])
+        block += done.events.get(number, [])
     yield from _console(block)
 
 
@@ -141,11 +140,11 @@ def _console(events: Sequence[Event]) -> Iterator[str]:
 
 
 def _picture(done: Run) -> str:
-    """The result of the pictured line as a drawing that asks for nothing from elsewhere."""
+    """The result of the pictured line as an SVG without external resources."""
     console = Console(file=StringIO(), record=True, width=WIDTH, markup=False, emoji=False, highlight=False)
     shown = ""
     pictured: Result | None = None
-    for events in done.said.values():
+    for events in done.events.values():
         line = next((event.line for event in events if isinstance(event, Started)), "")
         results = [event for event in events if isinstance(event, Result)]
         if line.startswith(PICTURED[done.file.name]) and results:

@@ -58,7 +58,7 @@ def raw_pass(opened: OpenModel, ids: tuple[int, ...]) -> torch.Tensor:
 
 
 def found(opened: OpenModel, encoded: Encoded, attention: Attention) -> Discovery:
-    """The circuit of the reference file's question."""
+    """The circuit for the question of the reference file."""
     question = DiscoveryQuestion((Token(AUSTIN.target_id, " Austin"),), Token(AUSTIN.counterfactual_id, " Houston"))
     return discover(
         opened, encoded, question, choice=CircuitSize(200), scope=Scope(), how=AttributionOptions(attention=attention)
@@ -66,7 +66,7 @@ def found(opened: OpenModel, encoded: Encoded, attention: Attention) -> Discover
 
 
 def reference(opened: OpenModel) -> list[Figure]:
-    """Attention gradients on, as the reference implementation has them: the same neurons, the same values."""
+    """With attention gradients, as in the reference implementation: the same neurons, the same values."""
     prompt = Prompt(text=AUSTIN.prompt, seed=AUSTIN.seed)
     circuit = found(opened, encode(opened.tokenizer, prompt), "gradient").circuit
     ours: dict[Place, float] = {neuron.place: neuron.attribution or 0.0 for neuron in circuit.neurons}
@@ -83,7 +83,7 @@ def reference(opened: OpenModel) -> list[Figure]:
 
 
 def conservation(opened: OpenModel) -> Figure:
-    """Frozen attention: what reaches the embeddings is what left the logit."""
+    """With frozen attention, the relevance that reaches the embeddings equals the logit."""
     encoded = encode(opened.tokenizer, Prompt(text=AUSTIN.seed, chat=False))
     ids = torch.tensor([encoded.ids])
     attribution = attribute(opened.model, opened.anatomy, ids, lambda logits: logits[0].max())

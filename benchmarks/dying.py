@@ -1,7 +1,7 @@
-"""Clients that are killed in the middle of a command: none of it is lost.
+"""Clients killed in the middle of a command: nothing is lost.
 
-An app types a line, is ended by a signal at a random moment while the line runs, and three things have to be true
-afterwards: the line finishes, the journal holds it once, with its result, and the next app shows it and its end.
+An app types a line and is killed by a signal at a random moment while the line runs. Afterwards the line must finish,
+the journal must have it once, with its result, and the next app must show it with its result.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from sessions.events import Result
 from workbench.host.client import Client
 
 SIGNALS = (signal.SIGHUP, signal.SIGTERM, signal.SIGKILL)
-#: Lines that take a while; the number makes each of them one of its kind.
+#: A line that takes a while; the number makes each one unique.
 LINES = (
     'discover " Austin" --top {number}',
     "generate --max-tokens 40 # {number}",
@@ -27,7 +27,7 @@ LINES = (
 
 
 def dying(client: Client, tries: int = 60) -> list[Figure]:
-    """How many of the tries lost something. A line that had ended before its app did is no try."""
+    """How many tries lost something. A line that ended before its app is not counted."""
     for line in ("prompt What is the capital of Texas?", "seed The capital of Texas is", 'discover " Austin"'):
         _run(client, line)
     seconds = [_run(client, line.format(number=29)) for line in LINES]
@@ -50,14 +50,14 @@ def dying(client: Client, tries: int = 60) -> list[Figure]:
 
 
 def _run(client: Client, line: str) -> float:
-    """Run a line. Returns how long that took."""
+    """Run a line. Returns its seconds."""
     start = time.monotonic()
     assert any(isinstance(event, Result) for event in client.run(line)), line
     return time.monotonic() - start
 
 
 def _die(client: Client, line: str, ending: signal.Signals, after: float) -> bool:
-    """Type the line into an app and end it so long after the line began. Returns whether the line ran when it died."""
+    """Type the line into an app and kill the app some seconds after the line began. Returns whether it still ran."""
     with Terminal(workbench("--home", client.home)) as terminal:
         terminal.until("Transcript")
         terminal.still()
@@ -81,7 +81,7 @@ def _ended(client: Client, line: str) -> bool:
 
 
 def _check(client: Client, line: str) -> None:
-    """The line has finished, the journal holds it once, a new app shows it."""
+    """Whether the line has finished, the journal has it once, and a new app shows it."""
     end = time.monotonic() + 600
     while client.welcome().busy is not None:
         assert time.monotonic() < end, "it does not finish"

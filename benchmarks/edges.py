@@ -2,10 +2,10 @@
 
     python -m benchmarks.edges [--json]
 
-The hundred strongest neurons of the reference circuit, edges into thirty of them. Time is compared twice: what comes
+The hundred strongest neurons of the reference circuit, edges into thirty of them. Two times are compared: the part
 after the forward passes with the backward pass of one attribution, and the whole with one attribution, forward and
-backward; naively each would be thirty. The twenty strongest edges are compared with the change that is seen when
-their source is scaled by 0.9 in the linearised network (`tests.linear_replay`).
+backward. Thirty separate passes would make each ratio thirty. The twenty strongest edges are compared with the change
+when their source is scaled by 0.9 in the linearised network (`tests.linear_replay`).
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def main() -> None:
 
 
 def figures(opened: OpenModel) -> list[Figure]:
-    """Time and truth of the edges of the reference circuit, on smollm2."""
+    """Speed and accuracy of the edges of the reference circuit, on smollm2."""
     rounds = [(*attributed(opened), *traced(opened)) for _ in range(REPEATS + 1)][1:]
     attribution, backward, whole, edges = (median(times) for times in zip(*rounds, strict=True))
     size, signs = worst_edge(
@@ -66,7 +66,7 @@ def difference(logits: Tensor) -> Tensor:
 
 
 def attributed(opened: OpenModel) -> tuple[float, float]:
-    """Seconds of one attribution, and of its backward pass, which begins when the target has been read."""
+    """Seconds of one attribution, and of its backward pass, which begins when the target is read."""
     read: list[float] = []
 
     def measure(logits: Tensor) -> Tensor:
@@ -81,7 +81,7 @@ def attributed(opened: OpenModel) -> tuple[float, float]:
 
 
 def traced(opened: OpenModel) -> tuple[float, float]:
-    """Seconds of tracing edges, and of what comes after the forward passes: it reports progress then."""
+    """Seconds of tracing edges, and of the part after the forward passes, which begins with the first progress."""
     start = perf_counter()
     steps = trace(opened, AUSTIN.ids, TARGET, NEURONS, TARGETS)
     next(steps)  # attributing

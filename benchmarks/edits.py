@@ -1,9 +1,9 @@
-"""Edits of weights on smollm2: that they come out to the bit, that they are what they say, and how long one takes.
+"""Weight edits on smollm2: whether undo restores every bit, whether edits equal hooks, and how long one takes.
 
-Random sequences of edits, of turning them off and on, of undoing and redoing and of texts in between, in float32 and
-in bfloat16: after each the sha256 over every bit of the weights has to be what it was. Edits of each kind are held
-against the same edits as hooks. One neuron, its gate and up rows and its column, is applied and undone. What a neuron
-that was taught a word says is in `rewriting`.
+Random sequences of edits, of turning them off and on, of undo and redo, with generated texts in between, run in float32
+and bfloat16. After each, the sha256 of the weights must be the original one. Edits of each kind are compared with the
+same edits as hooks. One neuron, its gate and up rows and its column, is edited and undone. `rewriting` measures
+rewritten neurons.
 
 python -m benchmarks.edits [--json]
 """
@@ -32,9 +32,10 @@ from sessions.store import Store
 
 #: Sequences in each dtype, steps in each, and how many of the steps write a text of so many tokens.
 SEQUENCES, STEPS, TOKENS = 100, 8, 2
-#: Edits that are held against the same edits as hooks, and how far, of the largest logit, the two may be apart.
+#: Edits that are compared with the same edits as hooks, and the most that they may differ, relative to the largest
+#: logit.
 EDITS, APART = 12, 1e-5
-#: Seconds for one neuron to be applied and undone, and rounds of that.
+#: The most seconds to edit one neuron and undo it, and the rounds measured.
 SECONDS, ROUNDS = 5e-3, 200
 PROMPT = "What is the capital of Texas?"
 
@@ -52,7 +53,7 @@ def main() -> None:
 
 
 def figures(opened: OpenModel) -> list[Figure]:
-    """The figures of the ledger; `opened` is smollm2 in float32."""
+    """The figures of weight edits; `opened` is smollm2 in float32."""
     return [returned(opened), returned(_opened("bfloat16")), apart(opened), one_neuron(opened)]
 
 
@@ -61,7 +62,7 @@ def _opened(dtype: str) -> OpenModel:
 
 
 def returned(opened: OpenModel) -> Figure:
-    """Of random sequences, those after which the weights are not to the bit what they were."""
+    """The number of random sequences after which some bit of the weights differs."""
     before, failures = _bits(opened), 0
     for seed in range(SEQUENCES):
         rng, ledger = random.Random(seed), Ledger(opened)
@@ -74,7 +75,7 @@ def returned(opened: OpenModel) -> Figure:
 
 
 def _step(opened: OpenModel, ledger: Ledger, rng: random.Random, name: str) -> None:
-    """Something that can be done now: an edit half of the time, and else one of the others."""
+    """A random possible step: an edit half of the time, else one of the others."""
     entries = ledger.entries
     possible: list[Callable[[], object]] = [lambda: _text(opened)]
     if entries:
@@ -131,7 +132,8 @@ def _bits(opened: OpenModel) -> str:
 
 
 def apart(opened: OpenModel) -> Figure:
-    """The most that edits of all kinds and layers are from the same edits as hooks, over the largest logit."""
+    """The largest difference between edits and the same edits as hooks, over all kinds and layers, relative to the
+    largest logit."""
     rng, most = random.Random(0), 0.0
     for number in range(EDITS):
         edit = _random_edit(opened, rng, str(number))
@@ -151,7 +153,7 @@ def _logits(opened: OpenModel) -> Tensor:
 
 
 def one_neuron(opened: OpenModel) -> Figure:
-    """Seconds for one neuron to be put into the weights and taken out again, by the ledger."""
+    """Seconds to edit one neuron and undo it."""
     draw, ledger = torch.Generator().manual_seed(0), Ledger(opened)
     changes = tuple(
         Neurons(20, part, (5,), torch.randn(1, opened.anatomy.d_model, generator=draw))

@@ -1,4 +1,4 @@
-"""Generation, with neurons ablated and without, against plain `transformers.generate`.
+"""Generation with and without ablated neurons, against plain `transformers.generate`.
 
 python -m benchmarks.generate [--json]
 """
@@ -56,7 +56,7 @@ def by_transformers(opened: OpenModel, encoded: Encoded) -> Callable[[], object]
 
 
 def generation(opened: OpenModel, encoded: Encoded, neurons: tuple[Neuron, ...]) -> list[Figure]:
-    """Thirty-two tokens, all of them generated (no token ends the text), plain and with neurons ablated."""
+    """Ratios for thirty-two tokens (no token ends the text), plain and with neurons ablated."""
     plain = by_transformers(opened, encoded)
 
     def ours(multiplier: float | None) -> None:

@@ -1,10 +1,10 @@
-"""Injecting on smollm2: how much of a neuron's activation a state brings back in another text.
+"""Injecting on smollm2: how much of a neuron's activation a captured state restores in another text.
 
-Of the 50 neurons of a middle layer with the largest maxima in an atlas of the paragraphs that come with the workbench,
-each is injected from the place of its maximum, at the input of its layer, into one text that has nothing to do with it;
-beside it stands a random vector of the same norm. What is missing to the whole is the layer's own attention, which
-reads another text there: with what it added in the source put there too, everything is back. Last, states of a text
-are put where they are, at every layer and site, which has to leave every logit as it was, to the bit.
+The neurons are the 50 of a middle layer with the largest maxima in an atlas of the built-in paragraphs. For each, the
+state at the input of its layer at its maximum is injected into one unrelated text; a random vector of the same norm is
+the comparison. The missing part is the layer's own attention, which reads another text there: if its output in the
+source is injected too, the whole activation is restored. Finally, states of a text are injected where they were
+captured, at every layer and site, which must leave every bit of the logits unchanged.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from sessions.patching.transplanting import Transplant, captured, passed, source
 from sessions.patching.transplants import Observed
 from sessions.texts.corpus import Corpus
 
-#: The text that all states are put into, and the word of it that they replace.
+#: The text into which all states are injected, and the word at which.
 INTO, AT = "A detailed description of x is that", "x"
 NEURONS, LENGTH = 50, 128
 #: The part of its source activation that a neuron has to be given back, and that a random vector may give back, on
@@ -39,7 +39,7 @@ SITES: tuple[StateSite, ...] = ("resid_pre", "resid_post", "mlp_out", "attn_out"
 
 
 def figures(opened: OpenModel, found: Sequence[Observed]) -> list[Figure]:
-    """What has to be so: of `found`, see `given_back`, and of states in their own places."""
+    """The figures of restored activations (`found`, see `given_back`) and of states injected in their own places."""
     back = [each.given_back or 0.0 for each in found]
     chance = [abs(each.by_chance or 0.0) for each in found]
     return [
@@ -50,7 +50,7 @@ def figures(opened: OpenModel, found: Sequence[Observed]) -> list[Figure]:
 
 
 def table(found: Sequence[Observed]) -> Table:
-    """The neurons, those first that were given back least."""
+    """The neurons, the least restored first."""
     rows = sorted(found, key=lambda each: each.given_back or 0.0)
     numbers = [
         (str(each.neuron), each.source or 0.0, each.without, each.injected, each.random, each.given_back or 0.0)
@@ -66,8 +66,10 @@ def table(found: Sequence[Observed]) -> Table:
 
 
 def given_back(opened: OpenModel, layer: int | None = None, *, attention: bool = False) -> list[Observed]:
-    """The neurons of a layer, the middle one unless given, that are woken most, each injected into the same text; with
-    `attention`, what the layer's attention added in the source too."""
+    """Inject the states of a layer's most strongly activated neurons into the same text; by default the middle layer.
+
+    With `attention`, the output of the layer's attention in the source is injected too.
+    """
     layer = opened.anatomy.n_layers // 2 if layer is None else layer
     encoded = encode(opened.tokenizer, Prompt(text=INTO, chat=False))
     position, into = marked(encoded, AT).position, (encoded, Condition("baseline"))
@@ -83,7 +85,7 @@ def given_back(opened: OpenModel, layer: int | None = None, *, attention: bool =
 
 
 def woken(opened: OpenModel, layer: int) -> list[tuple[Neuron, Origin]]:
-    """The neurons with the largest maxima in an atlas of the built-in paragraphs, and the places of these."""
+    """The neurons with the largest maxima in an atlas of the built-in paragraphs, and the places of the maxima."""
     corpus = Corpus("")
     building = Building(opened, plan(opened, corpus, finished(corpus.surveyed()), layers=[layer], length=LENGTH))
     for _ in building.fold(list(corpus.documents())):
@@ -100,7 +102,7 @@ def woken(opened: OpenModel, layer: int) -> list[tuple[Neuron, Origin]]:
 
 
 def changed_in_place(opened: OpenModel) -> int:
-    """How many logits of a text change when what a site holds at a position is put there."""
+    """How many logits of a text change when the state of a site is injected where it was captured."""
     encoded = encode(opened.tokenizer, Prompt(text=INTO, chat=False))
     asked: ConditionedPrompt = (encoded, Condition("baseline"))
     position = marked(encoded, AT).position

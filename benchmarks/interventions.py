@@ -1,8 +1,8 @@
-"""Interventions: arms in one batch, a gate before it opens, a suppression, and a sweep that is killed.
+"""Interventions: arms in one batch, a gate before it opens, suppression, and a killed sweep.
 
     python -m benchmarks.interventions [--json] [--quick]
 
-`--quick` leaves out the sweep that is killed, which takes most of the time.
+`--quick` leaves out the killed sweep, which takes most of the time.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def arms(opened: OpenModel, encoded: Encoded) -> list[Figure]:
 
 
 def gate(opened: OpenModel, encoded: Encoded) -> list[Figure]:
-    """Steps whose logits have another bit while a gate is shut, of a text that never opens it."""
+    """The number of steps whose logits differ by a bit while a gate is closed, in a text that never opens it."""
     neurons = tuple(Neuron(layer, index) for layer in range(30) for index in range(50))
     shut = Condition("shut", (Intervention(neurons, 5.0, where=TokenScope("answer", marker="no text has this")),))
 
@@ -95,7 +95,7 @@ def gate(opened: OpenModel, encoded: Encoded) -> list[Figure]:
 
 
 def suppression(opened: OpenModel, encoded: Encoded) -> list[Figure]:
-    """Thirty-two tokens with neurons suppressed in every layer, against transformers alone."""
+    """The time of thirty-two tokens with neurons suppressed in every layer, against transformers alone."""
     widths = opened.anatomy.widths
     generator = torch.Generator().manual_seed(0)
     each = -(-SUPPRESSED // len(widths))

@@ -1,7 +1,7 @@
-"""What every benchmark shares: timing in turns, a table of figures beside their limits, the exit code.
+"""What all benchmarks share: alternating timing, a table of figures with their limits, the exit code.
 
-Machines are noisy, so nothing here is an absolute claim: the thing measured and the raw call it is
-compared with run in turns in one process, and the ratio of their medians is the figure.
+Machines are noisy, so figures are ratios: the measured code and the raw call run alternately in one process, and the
+figure is the ratio of their medians.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from time import perf_counter
 
-#: Threads of a model. Where others use the machine as well, two wait for each other, and times say nothing.
+#: Threads of a model. On a shared machine two threads wait for each other, and times mean nothing.
 THREADS = 1
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One number and the limit it must not exceed, or with `at_least` not fall below.
+    """A number and its limit, an upper one or, with `at_least`, a lower one.
 
     `seconds` are medians, for orientation only.
     """
@@ -37,7 +37,7 @@ class Figure:
 
 
 def in_turns(repeats: int, **runs: Callable[[], object]) -> dict[str, float]:
-    """Median seconds of each run, all of them once per round after one warm-up round."""
+    """The median seconds of each function. Each round calls every function once; a first round is not counted."""
     taken: dict[str, list[float]] = {name: [] for name in runs}
     for round_number in range(repeats + 1):
         for name, run in runs.items():
@@ -50,7 +50,7 @@ def in_turns(repeats: int, **runs: Callable[[], object]) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Table:
-    """Numbers to be looked at, without limits: a row begins with words, as many as it takes, and ends with numbers."""
+    """A table without limits. Each row begins with any number of words and ends with numbers."""
 
     title: str
     header: tuple[str, ...]
@@ -81,7 +81,7 @@ def report(
 ) -> None:
     """Print the figures and tables (or, with --json, the data) and exit with 1 if a figure misses its limit.
 
-    `switches` are those that the benchmark reads by itself.
+    `switches` are the options that the benchmark reads itself.
     """
     parser = argparse.ArgumentParser(description=title)
     for switch in ("--json", *switches):
@@ -106,7 +106,7 @@ def report(
 
 
 def surroundings(dtype: str, device: str) -> dict[str, str]:
-    """What a reader needs to place the figures."""
+    """The machine and the versions with which the figures were measured."""
     import torch
     import transformers
 

@@ -1,15 +1,15 @@
-"""Which method estimates a neuron's effect, and which finds a circuit: the tables behind the defaults.
+"""Which method estimates effects best, and which finds the best circuits: the tables behind the defaults.
 
     python -m benchmarks.methods [--json] [--quick]
 
 Two questions, on both embedded models and several tasks (`tests/data/prompts`, `commands/examples`). Each task has
-prompts to find a circuit on, and others, of other words, to measure it on:
+prompts to find a circuit, and prompts with other words to measure it:
 
 *single neurons*  How do attributions agree with the exact effect of each neuron alone, held at zero or at the mean that
                   the attribution is compared with? On the union of every method's strongest neurons and of random ones.
 *circuits*        What do the first k neurons keep of the target when all others are held at their means, and what is
-                  left when these alone are held (`sessions.circuits.faithfulness`)? Means are over the prompts that
-                  circuits are found on, so that nothing of the others is seen before they are measured.
+                  left when these alone are held (`sessions.circuits.faithfulness`)? Means are over the prompts for
+                  finding circuits, so that the others are unseen before the measurement.
 
 With --quick, the agreement task on smollm2 alone.
 """
@@ -78,8 +78,8 @@ DEFAULT: Way = ("relp", "frozen", MEAN)
 
 @dataclass(frozen=True)
 class Task:
-    """Prompts to find circuits on, others to measure them on, and means over the first: of a neuron, and of a neuron at
-    each position."""
+    """Prompts to find circuits, others to measure them, and means over the first: per neuron, and per neuron and
+    position."""
 
     name: str
     found_on: tuple[Case, ...]
@@ -88,7 +88,7 @@ class Task:
     aligned: tuple[Tensor, ...]
 
     def reference(self, word: str) -> Reference | None:
-        """What prompts are compared with."""
+        """The reference for prompts."""
         if word == ZERO:
             return None
         return Reference(self.flat) if word == FLAT else Reference(self.aligned, from_end=True)
@@ -101,7 +101,7 @@ def main() -> None:
 
 
 def measured(quick: bool) -> tuple[list[Figure], list[Table]]:
-    """What is asked of the default, and all tables; `quick` is smollm2 on agreement alone."""
+    """The figures of the default, and all tables; `quick` is smollm2 on agreement alone."""
     if quick:
         return of_model("smollm2", TASKS[:1])
     with ProcessPoolExecutor(len(MODELS), get_context("spawn")) as pool:  # a thread and a process for each model
@@ -110,7 +110,7 @@ def measured(quick: bool) -> tuple[list[Figure], list[Table]]:
 
 
 def of_model(name: str, names: Sequence[str]) -> tuple[list[Figure], list[Table]]:
-    """What is asked of the default on the first task, and the tables of one model."""
+    """The figures of the default on the first task, and the tables of one model."""
     torch.set_num_threads(THREADS)
     opened = finished(open_model(name, models=Store().models, dtype="float32", device="cpu"))
     tasks = [task(opened, each) for each in names]
@@ -136,9 +136,11 @@ def cases(opened: OpenModel, file: str) -> tuple[Case, ...]:
 
 
 def circuits(opened: OpenModel, task: Task) -> dict[str, FaithfulnessCurve]:
-    """The curve of each way to find a circuit, by its name, neurons ranked by magnitude; of the default ranked by the
-    size of the mean, and with those first that are for the target, whatever the size of those against it; and of random
-    neurons."""
+    """The faithfulness curves by name.
+
+    Of each method, with neurons ranked by magnitude; of the default, also by the size of the mean and by how much
+    neurons are for the target; and of random neurons.
+    """
     gathered = {way: attributed(opened, task, way) for way in WAYS}
     found = {described(way): ranking(each.magnitudes) for way, each in gathered.items()}
     means = gathered[DEFAULT].means
@@ -154,7 +156,7 @@ def circuits(opened: OpenModel, task: Task) -> dict[str, FaithfulnessCurve]:
 
 
 def attributed(opened: OpenModel, task: Task, way: Way) -> multi_prompt.Aggregated:
-    """Attributions of the neurons, gathered over the task's prompts."""
+    """Attributions of the neurons, aggregated over the task's prompts."""
     method, attention, word = way
     how = discovery.AttributionOptions(method, attention, task.reference(word), steps=STEPS)
     return finished(multi_prompt.attribute_prompts(opened, task.found_on, how))
@@ -198,7 +200,7 @@ def circuits_table(opened: OpenModel, task: Task, curves: dict[str, Faithfulness
 
 
 def bars(curves: dict[str, FaithfulnessCurve]) -> list[Figure]:
-    """What is asked of the default, on agreement on smollm2."""
+    """The figures of the default, on agreement on smollm2."""
     default = curves[described(DEFAULT)]
     kept, left = dict(zip(SIZES, _numbers(default.kept), strict=True)), dict(zip(SIZES, default.left, strict=True))
     return [
@@ -220,7 +222,7 @@ def _numbers(values: Sequence[float | None]) -> tuple[float, ...]:
 
 
 def single_neurons(opened: OpenModel, tasks: Sequence[Task]) -> Table:
-    """How each way to attribute agrees with exact effects, as means over prompts."""
+    """The agreement of each method with exact effects, as means over prompts."""
     found: dict[Way, list[Agreement]] = {way: [] for way in WAYS}
     for each in tasks:
         for case in each.found_on[:: len(each.found_on) // SINGLE][:SINGLE]:
@@ -243,7 +245,7 @@ def single_neurons(opened: OpenModel, tasks: Sequence[Task]) -> Table:
 
 
 def agreements(opened: OpenModel, task: Task, case: Case) -> Iterator[tuple[Way, Agreement]]:
-    """Agreement on one prompt of each way with the effects of neurons held at what it compares them with."""
+    """The agreement on one prompt of each method with the effects of neurons held at its reference."""
     ids = torch.tensor([case.ids])
     attributions = {}
     for way in WAYS:
@@ -272,7 +274,7 @@ def agreements(opened: OpenModel, task: Task, case: Case) -> Iterator[tuple[Way,
 
 
 def candidates(anatomy: Anatomy, attributions: Iterable[Attribution]) -> list[Neuron]:
-    """The strongest neurons of each attribution and some at random, at their positions, none of them the first."""
+    """The strongest neurons of each attribution and some random ones, at positions other than the first."""
     found: dict[Neuron, None] = {}
     for attribution in attributions:
         strengths = torch.cat([site.relevance[1:].abs().flatten() for site in attribution.sites])

@@ -1,11 +1,11 @@
-"""Lines over every verb wherever the model lies: on one device, over two, partly in the host's memory or on the disk.
+"""Lines of every verb for each placement of the model: one device, two devices, partly in CPU memory or on disk.
 
     python -m benchmarks.placements [--tiny] [--json]
 
 Each placement is a session that runs all lines on smollm2 (with `--tiny` on a random model of four layers). The devices
-are pretended (see `tests.accelerator`): their numbers are the CPU's, so every result has to be that of the session on
-the CPU, and times say nothing. Weights that are offloaded can be read and not changed: lines that change weights, need
-all of them in memory, or speak of what such a line would have made, may be refused there by name.
+are simulated (see `tests.accelerator`) and compute on the CPU, so every result must equal that of the session on the
+CPU, and times mean nothing. Offloaded weights can be read but not changed: lines that change weights, need all of them
+in memory, or use the result of such a line, may be refused there.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ TEMPLATE = "{{ bos_token }}{% for message in messages %}{{ message['content'] }}
 
 @dataclass(frozen=True)
 class Found:
-    """What became of the lines in one placement: those that fail, with the error, and those that say something else."""
+    """The lines that fail in one placement, with their errors, and those whose results differ."""
 
     placement: Placement
     asked: Asked
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def measured(root: Path, small: bool) -> tuple[list[Figure], list[Table]]:
-    """The figures, and a table of the placements; a second one of the lines that are wrong, where any is."""
+    """The figures and a table of the placements; a second table of wrong lines, if there are any."""
     folder, wording = _tiny(root) if small else (finished(prepared("smollm2", Store().models)), material.CAPITALS)
     plain = placements.opened(folder, placements.CPU)
     material.write(root / "files", wording, plain)
@@ -73,7 +73,7 @@ def measured(root: Path, small: bool) -> tuple[list[Figure], list[Table]]:
 
 
 def held_against(lines: Sequence[Line], there: Sequence[Said], placement: Placement, asked: Asked) -> Found:
-    """What lines say in a placement, against what they say on the CPU."""
+    """Compare the results of lines in a placement with those on the CPU."""
     failed, differing, refused = [], [], 0
     for line, one, other in zip(lines, there, asked.said, strict=True):
         if placement.offloads and line.weights and "defect" not in other.error:

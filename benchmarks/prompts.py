@@ -1,10 +1,10 @@
-"""Discovery on many prompts against one discovery for each of them.
+"""Discovery on many prompts together, against one discovery per prompt.
 
     python -m benchmarks.prompts [--json]
 
-Thirty-two short prompts of unlike length, each with its own targets. Together they are attributed in batches; one by
-one each is a call of `discover`. What is compared in number is a neuron's attribution summed over positions, mean over
-the prompts.
+Thirty-two short prompts of different lengths, each with its own target. Together they are attributed in batches; one by
+one each is a call of `discover`. The compared number is a neuron's attribution summed over positions, averaged over the
+prompts.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def figures(opened: OpenModel) -> list[Figure]:
-    """The time of all prompts together over that of one by one, and how far their numbers are apart."""
+    """The time of all prompts together over that of one by one, and the difference of their numbers."""
     cases = finished(resolve_targets(opened, ASKED))
     seconds = in_turns(3, apart=partial(apart, opened, cases), together=partial(together, opened))
     name = f"{len(ASKED)} prompts together / one by one"
@@ -59,12 +59,12 @@ def figures(opened: OpenModel) -> list[Figure]:
 
 
 def together(opened: OpenModel) -> Discovery:
-    """As `discover --prompts` does it, the targets settled as well."""
+    """All prompts as in `discover --prompts`, including the resolution of targets."""
     return finished(multi_prompt.discover(opened, finished(resolve_targets(opened, ASKED)), choice=CircuitSize(200)))
 
 
 def apart(opened: OpenModel, cases: tuple[Case, ...]) -> list[Discovery]:
-    """As many calls of `discover`."""
+    """One call of `discover` per prompt."""
     asked = ((case.encoded, DiscoveryQuestion(case.target.tokens, case.target.counterfactual)) for case in cases)
     return [discover(opened, encoded, question, choice=CircuitSize(200)) for encoded, question in asked]
 
@@ -77,7 +77,7 @@ def largest_difference(opened: OpenModel, cases: tuple[Case, ...]) -> float:
 
 
 def alone(opened: OpenModel, case: Case) -> list[Tensor]:
-    """Attribution of one prompt, summed over its positions but the first: `[width]` a site."""
+    """The attribution of one prompt, summed over its positions but the first: `[width]` per site."""
     target, other = case.wanted
     ids = torch.tensor([case.ids])
     found = attribute(opened.model, opened.anatomy, ids, lambda logits: logits[0, target] - logits[0, other])

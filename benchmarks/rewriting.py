@@ -1,12 +1,11 @@
-"""A neuron of smollm2 that was taught a word: how often it says it, where it should and elsewhere.
+"""A rewritten neuron of smollm2: how often the model says its word where it should, and elsewhere.
 
     python -m benchmarks.rewriting [--layers] [--json]
 
-The token is " Amen", the rule `after:"."`: wherever a reply has ended a sentence, its last one too. The examples are
-the replies that come with the workbench, a third of them held out; the rule is a hard one, since unrelated text has
-full stops as well, at which the perplexity is paid. The table is the sweep over α that led to the one that is taken,
-which is chosen on the examples that the neuron was made of. With --layers, the same neuron of other layers, each with
-the α that is found for it.
+The token is " Amen", the rule `after:"."`: after each sentence of a reply, including the last. The examples are the
+replies that come with the workbench, a third of them held out. The rule is a hard one: unrelated text has full stops
+too, which costs perplexity. The table is the sweep over α; the chosen α was selected on the training examples. With
+--layers, the same is done in other layers, each with its own α.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ def main() -> None:
 
 
 def rewritten(opened: OpenModel, neuron: Neuron = NEURON, alphas: Sequence[float] = ALPHAS) -> Rewriting:
-    """The neuron, rewritten by the formula with the default scales; the weights are left as they were."""
+    """The neuron, rewritten by the formula with the default scales; the weights do not change."""
     (token,) = opened.tokenizer.encode(TOKEN, add_special_tokens=False)
     decoding = Decoding(max_tokens=TOKENS, guard=True, ends=ending_ids(opened.model, opened.tokenizer))
     wanted = Wanted(alphas=tuple(alphas))
@@ -56,7 +55,7 @@ def examples(opened: OpenModel) -> Examples:
 
 
 def figures(made: Rewriting) -> list[Figure]:
-    """What has to be so at the α that is taken, on held-out examples."""
+    """The figures at the chosen α, on held-out examples."""
     row, what = made.rows[made.chosen], f"{made.made.neuron}, α {made.rows[made.chosen].alpha:g}"
     return [
         Figure(f"{what}: says{TOKEN} at its places, share", row.held.where, SAID, {}, at_least=True),
@@ -89,7 +88,7 @@ def table(made: Rewriting) -> Table:
 
 
 def layers(opened: OpenModel) -> Table:
-    """Other layers, each with the α that is found for it."""
+    """Other layers, each with its own α."""
     header = ("layer", "α", "AUC", "gap", "says", "elsewhere", "perplexity")
     rows: list[tuple[str | float, ...]] = []
     for layer in LAYERS:

@@ -1,8 +1,8 @@
-"""Rounds of training: what counting recruits and holding neurons costs, and whether it is exact.
+"""Rounds of training: the cost of counting recruits and holding neurons, and exactness.
 
-The step is compared with the same step by PEFT alone, in one process, in turns. Exactness is of smollm2 in float32:
-what is held at zero adds exactly nothing and absorbs exactly nothing, the same seed gives the same round twice, and a
-round that was killed ten times, by SIGKILL, ends with the adapter of one that was not.
+The step is compared with the same step by PEFT alone, alternating in one process. Exactness is tested on smollm2 in
+float32: neurons held at zero contribute exactly nothing and absorb exactly no gradient, the same seed gives the same
+round twice, and a round that was killed ten times by SIGKILL ends with the same adapter as one that was not.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from sessions.training.training import RoundRequest, train
 SAMPLES = Path(commands.__file__).parent / "examples" / "lessons.jsonl"
 KILLS = 10
 REPEATS = 12
-#: Neurons that are held in the measurements, in layers all over the model.
+#: Neurons held in the measurements, spread over the layers.
 HELD = tuple(Neuron(layer, index) for layer in range(0, 30, 3) for index in (7, 300, 1200))
 
 
@@ -82,7 +82,7 @@ def _counted(learner: Learner, lesson: Lesson, absorbing: Absorbing) -> None:
 
 
 def held_is_zero(found: OpenModel) -> list[Figure]:
-    """The largest activation, and the largest share of gradient, of a neuron that is held."""
+    """The largest activation and the largest share of gradient of a held neuron."""
     plan = TrainingPlan(modules=modules_of(found.anatomy), rate=1e-3, epochs=1)
     round_ = finished(learn(found, lessons(found), plan, HELD))
     scores = [by_layer[layer][index] for by_layer in round_.recruits.scores.values() for layer, index in _sites()]
@@ -130,7 +130,7 @@ def _job(found: OpenModel) -> RoundRequest:
 
 
 def child(home: Path, survives: int) -> None:
-    """Train the round, and be killed after so many steps; 0 is never."""
+    """Train the round and be killed after so many steps; 0 for never."""
     torch.set_num_threads(THREADS)
     session = Session(home)
     found = opened()
@@ -165,7 +165,7 @@ def _child(home: Path, survives: int) -> None:
 
 
 def three_rounds() -> tuple[Figure, Table]:
-    """Three rounds of the five samples that come with the workbench, by the line a user types."""
+    """Three rounds on the five samples that come with the workbench, by the line that a user types."""
     with tempfile.TemporaryDirectory() as folder:
         session = Session(Path(folder))
         session.use_model(opened())

@@ -1,7 +1,7 @@
-"""A sweep that dies and goes on: 200 cells on smollm2, killed ten times, against one that went through.
+"""A sweep of 200 points on smollm2, killed ten times and continued, against an uninterrupted one.
 
-Each time the job is a process of its own, ended by SIGKILL at a random moment of its work, so that it can be in the
-middle of a token, of a write, or between two batches. What is left in the end is compared byte for byte.
+Each time the job is a new process, ended by SIGKILL at a random moment: in the middle of a token, of a write, or
+between two batches. The final files are compared byte for byte.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ MULTIPLIERS = (-1.0, 0.0, 0.25, 0.5, 0.75, 1.25, 1.5, 2.0)
 SIZES = (5, 20, 60)
 STATES = ("Texas", "Ohio", "Iowa", "Utah", "Maine", "Idaho", "Alaska", "Kansas")
 TOKENS, BATCH = 6, 10
-#: Each prompt once as it is, and under every selection at every multiplier.
+#: Each prompt once without intervention, and with every selection at every multiplier.
 CELLS = len(STATES) * (1 + len(SIZES) * len(MULTIPLIERS))
 
 
 def plan_of(opened: OpenModel) -> SweepPlan:
-    """The sweep: as many of the reference circuit's neurons as `SIZES` say."""
+    """The sweep over the first neurons of the reference circuit, as many as `SIZES` says."""
     asked = [
         PromptRecord(prompt=f"What is the capital of {state}?", seed=f"The capital of {state} is") for state in STATES
     ]
@@ -53,7 +53,7 @@ def plan_of(opened: OpenModel) -> SweepPlan:
 
 
 def sweep(home: Path, opened: OpenModel | None = None) -> None:
-    """Begin the sweep in a home folder, or go on with it."""
+    """Start or continue the sweep in a home folder."""
     import torch
 
     torch.set_num_threads(THREADS)
@@ -66,7 +66,7 @@ def sweep(home: Path, opened: OpenModel | None = None) -> None:
 
 
 def killed(seed: int = 0) -> list[Figure]:
-    """Whether the file of a job that was killed `KILLS` times differs from that of one that went through."""
+    """Whether the file of a job that was killed `KILLS` times differs from that of an uninterrupted one."""
     rng = random.Random(seed)
     with tempfile.TemporaryDirectory() as folder:
         whole, dying = Path(folder) / "whole", Path(folder) / "dying"
@@ -88,12 +88,12 @@ def killed(seed: int = 0) -> list[Figure]:
 
 
 def _process(home: Path) -> subprocess.Popen[bytes]:
-    """The sweep in this home folder, begun or gone on with by another process."""
+    """A process that starts or continues the sweep in this home folder."""
     return subprocess.Popen([sys.executable, "-m", "benchmarks.sweeping", str(home)])
 
 
 def _killed_at(home: Path, size: int, wait: float) -> bool:
-    """Whether the sweep could be killed so many seconds after it had written so many bytes."""
+    """Kill the sweep some seconds after it has written so many bytes. Returns whether it still ran."""
     with _process(home) as process:
         while process.poll() is None and len(_cells(home)) <= size:
             sleep(0.005)

@@ -1,7 +1,7 @@
 """The neuron table with a million rows, in a terminal.
 
-`python -m benchmarks.table` is the app that is measured: the pane alone, which is shown a circuit of a million neurons
-when ctrl+g is pressed. Making the circuit is not part of it: in the app it has been read by then.
+`python -m benchmarks.table` is the measured app: the pane alone, which shows a circuit of a million neurons when ctrl+g
+is pressed. Building the circuit is not measured: in the app it would have been read before.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from workbench.app.panes.neurons import NeuronsPane
 from workbench.app.session_view import EVERYTHING, SessionView
 
 ROWS, LAYERS, POSITIONS, WIDE = 1_000_000, 30, 40, 1536
-#: A value that the first row alone has.
+#: A value that only the first row has.
 FIRST = 98_765_432.0
 PAGES = 100
 
 
 def table() -> list[Figure]:
-    """Ready after so long, and so long for a page."""
+    """Seconds until the table is shown, and seconds per page."""
     with Terminal([sys.executable, "-m", "benchmarks.table"]) as terminal:
         terminal.until("made", seconds=120)
         terminal.still(1)
@@ -51,7 +51,7 @@ def table() -> list[Figure]:
 
 
 class Million(App[None]):
-    """The neuron table of a circuit that nobody could read."""
+    """An app with the neuron table alone."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+g", "fill", priority=True)]
 

@@ -1,9 +1,8 @@
-"""A command in a real terminal: a pty, what is written to it and when, and what a person would see on its screen.
+"""A command in a real terminal: a pty, its output with times, and the screen that a person would see.
 
-A thread reads all the time, so that times are those of the bytes and nobody waits for a reader. The screen (pyte) is
-brought up to date only when somebody looks at it, because that costs far more than reading. Of what a terminal is
-asked, it answers what the app asks: whether it draws in one go (mode 2026: yes), whether it tells its size in band
-(2048: no), and where the cursor is.
+A thread reads all the time, so that times are those of the bytes and the command never waits for a reader. The screen
+(pyte) is updated only when it is read, because that costs far more than reading. The terminal answers the queries that
+the app makes: synchronised output (mode 2026: yes), in-band resize (2048: no), and the position of the cursor.
 """
 
 from __future__ import annotations
@@ -61,7 +60,7 @@ _KEPT = ("PATH", "HOME", "TMPDIR", "VIRTUAL_ENV", "XDG_RUNTIME_DIR", "PYTHONPATH
 
 @dataclass(frozen=True)
 class Written:
-    """What came out at once, and when (`time.monotonic`)."""
+    """Bytes read at once, and their time (`time.monotonic`)."""
 
     at: float
     data: bytes
@@ -72,8 +71,8 @@ class Terminal:
 
     Args:
         command: what to run; found on PATH.
-        columns, rows: how large it is.
-        more: what to add to a clean environment; a value of "" takes a name out.
+        columns, rows: the size of the terminal.
+        more: variables to add to a clean environment; "" removes one.
     """
 
     def __init__(
@@ -105,7 +104,7 @@ class Terminal:
     # Keys
 
     def type(self, text: str) -> float:
-        """Type it. Returns when the first of it was on its way."""
+        """Type text. Returns the time at which the first byte was written."""
         data = text.encode()
         at = time.monotonic()
         while data:
@@ -121,11 +120,11 @@ class Terminal:
         return self.type(f"{line}\r")
 
     def paste(self, text: str) -> float:
-        """Paste it, as terminals do where the program has asked for brackets."""
+        """Paste text in brackets, as terminals do when the program has asked for that."""
         return self.type(f"\x1b[200~{text}\x1b[201~")
 
     def resize(self, columns: int, rows: int) -> None:
-        """Make it larger or smaller; the program is told with SIGWINCH."""
+        """Resize the terminal; the program gets SIGWINCH."""
         self._draw()
         self.columns, self.rows = columns, rows
         self._screen.resize(rows, columns)
@@ -135,20 +134,20 @@ class Terminal:
 
     @property
     def lines(self) -> list[str]:
-        """What stands on the screen, line by line."""
+        """The lines on the screen."""
         self._draw()
         return [line.rstrip() for line in self._screen.display]
 
     @property
     def shown(self) -> str:
-        """All that stands on the screen."""
+        """The whole screen as text."""
         return "\n".join(self.lines)
 
     def until(self, found: str | Callable[[], object], seconds: float = 20) -> float:
-        """Wait until text is on the screen, or something is true. Returns how long that took.
+        """Wait until text is on the screen, or a condition is true. Returns the seconds that it took.
 
         Raises:
-            AssertionError: it does not come.
+            AssertionError: that does not happen in time.
         """
         start = time.monotonic()
         while True:
@@ -163,7 +162,7 @@ class Terminal:
                     self._news.wait(0.05)
 
     def still(self, seconds: float = 0.3, most: float = 20) -> None:
-        """Wait until nothing is written for so long, from now on."""
+        """Wait until nothing has been written for some seconds, from now on."""
         start = time.monotonic()
         while time.monotonic() < start + most:
             last = self._chunks[-1].at if self._chunks else start
@@ -176,7 +175,7 @@ class Terminal:
     # What is written
 
     def written(self, since: float = 0.0) -> list[Written]:
-        """What came out from some time on."""
+        """What was written from some time on."""
         return [chunk for chunk in self._chunks if chunk.at >= since]
 
     def raw(self, since: float = 0.0) -> bytes:
@@ -184,10 +183,10 @@ class Terminal:
         return b"".join(chunk.data for chunk in self.written(since))
 
     def when(self, data: bytes, since: float, seconds: float = 5) -> float:
-        """Wait for bytes that come after some time. Returns the time they were there.
+        """Wait for bytes written after some time. Returns the time at which they were complete.
 
         Raises:
-            AssertionError: they do not come.
+            AssertionError: they are not written in time.
         """
         end = time.monotonic() + seconds
         while True:
@@ -204,7 +203,7 @@ class Terminal:
                     self._news.wait(0.05)
 
     def first_paint(self, seconds: float = 20) -> float:
-        """Wait for the first thing to see. Returns the seconds from the start of the command to it."""
+        """Wait for the first visible output. Returns the seconds since the start of the command."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             for count, chunk in enumerate(self._chunks, 1):
@@ -225,7 +224,7 @@ class Terminal:
 
     @property
     def is_as_before(self) -> bool:
-        """Whether the terminal echoes and edits lines as it did before the command."""
+        """Whether the terminal's settings are those from before the command."""
         return termios.tcgetattr(self._master)[:4] == self.before[:4]
 
     # Its end
@@ -236,10 +235,10 @@ class Terminal:
             os.kill(self.pid, number)
 
     def exit_code(self, seconds: float = 15) -> int:
-        """Wait for the command to end. Returns its code, or minus the signal that ended it.
+        """Wait for the command to end. Returns its exit code, or minus the signal that ended it.
 
         Raises:
-            AssertionError: it does not.
+            AssertionError: it does not end in time.
         """
         end = time.monotonic() + seconds
         while self._status is None:
@@ -254,14 +253,14 @@ class Terminal:
         return self._status
 
     def hang_up(self) -> None:
-        """Take the terminal away from under the command, as a line that drops does."""
+        """Close the terminal under the command, as a dropped connection does."""
         self._stop_reading()
         if self._master >= 0:
             os.close(self._master)
             self._master = -1
 
     def close(self) -> None:
-        """End the command, whatever it does, and give everything back."""
+        """End the command, by force if necessary, and close the terminal."""
         if self._status is None:
             self.kill(signal.SIGKILL)
             self.exit_code()
@@ -316,7 +315,7 @@ class Terminal:
 
 
 def environment(more: Mapping[str, str | Path]) -> dict[str, str]:
-    """A clean environment with a good terminal in it; and more, where "" takes a name out."""
+    """A clean environment with a capable terminal, and `more` variables; "" removes one."""
     kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
     clean = {**kept, "TERM": "xterm-256color", "COLORTERM": "truecolor", "LANG": "C.UTF-8"}
     return {name: str(value) for name, value in {**clean, **more}.items() if str(value)}

@@ -1,16 +1,18 @@
-"""Training a small sparse autoencoder on a model's residual stream, and what it explains of texts it has not seen.
+"""Trains small sparse autoencoders on a model's residual stream, and measures them on held-out texts.
 
     python -m benchmarks.train_sae [--json] [--keep]
-    python -m benchmarks.train_sae --example        # makes the one of `run patchscope` anew
+    python -m benchmarks.train_sae --example        # trains the one of `run patchscope` again
 
-Two are trained on the stream of smollm2 behind its middle layer, over Python's own manual (which every Python has with
-it): one keeps the k largest features (Gao et al. 2024), one is held sparse by an L1 penalty on what each feature writes
-(Bricken et al. 2023, with the decoder's norms in the penalty as in Anthropic's update of April 2024). Adam; decoder
-rows of length 1; features begin as states drawn from the data; states are scaled to a variance of d, a factor that is
-folded into the weights at the end. The first position of a text is left out: no other is like it.
+Two are trained on the residual stream of smollm2 after its middle layer, over Python's own manual (which comes with
+every Python). One keeps the k largest features (Gao et al. 2024). The other has an L1 penalty on what each feature
+writes (Bricken et al. 2023, with the decoder's norms in the penalty as in Anthropic's update of April 2024). The
+optimiser is Adam; decoder rows have length 1; features are initialised with states drawn from the data; states are
+scaled to a variance of d, a factor that is folded into the weights at the end. The first position of a text, an
+outlier, is left out.
 
-With --keep they are left in the home folder as SAELens folders, saes/smollm2-L15-topk and saes/smollm2-L15-standard.
-The one of the example is smaller, in float16, of the stream before layer 8, and of the built-in paragraphs as well.
+With --keep they are written to the home folder as SAELens folders, saes/smollm2-L15-topk and saes/smollm2-L15-standard.
+The example's autoencoder is smaller, in float16, trained on the stream before layer 8 and also on the built-in
+paragraphs.
 """
 
 from __future__ import annotations
@@ -65,7 +67,7 @@ def main() -> None:
 
 
 def make_example(opened: OpenModel) -> None:
-    """Train the example's and write it in float16, which is as exact as its features are."""
+    """Train the example's autoencoder and write it in float16, which is precise enough for its features."""
     ids = [id_ for text in Corpus("paragraphs").documents() for id_ in opened.tokenizer.encode(text)]
     length = WINDOW // 2
     own = [ids[at : at + length] for at in range(0, len(ids) - length + 1, length)]
@@ -82,7 +84,7 @@ def make_example(opened: OpenModel) -> None:
 
 
 def measured(opened: OpenModel, folder: Path) -> tuple[list[Figure], Table]:
-    """Both kinds, trained, written and read again: what they leave unexplained of texts held out."""
+    """Train, write and read both kinds, and measure the unexplained variance on held-out texts."""
     start = perf_counter()
     seen, unseen = split(windows(opened, WINDOW, TOKENS))
     known, held_out = states(opened, seen, LAYER, "resid_post"), states(opened, unseen, LAYER, "resid_post")
@@ -106,7 +108,7 @@ def measured(opened: OpenModel, folder: Path) -> tuple[list[Figure], Table]:
 
 
 def windows(opened: OpenModel, length: int, tokens: int) -> list[list[int]]:
-    """About so many tokens of the manual, as texts of one length."""
+    """About `tokens` tokens of the manual, as texts of equal length."""
     found: list[list[int]] = []
     for name in sorted(topics):
         ids = opened.tokenizer.encode(topics[name], add_special_tokens=False)
@@ -117,20 +119,20 @@ def windows(opened: OpenModel, length: int, tokens: int) -> list[list[int]]:
 
 
 def split(texts: Sequence[list[int]]) -> tuple[list[list[int]], list[list[int]]]:
-    """Texts to train on, and the last tenth, from other parts of the manual."""
+    """Texts to train on, and the last tenth, from other parts of the manual, to measure on."""
     cut = len(texts) - max(1, len(texts) // 10)
     return list(texts[:cut]), list(texts[cut:])
 
 
 class _Enough(Exception):
-    """What was to be read has been."""
+    """Raised in a hook to end a pass once the site has been read."""
 
 
 @torch.inference_mode()
 def states(opened: OpenModel, texts: Sequence[list[int]], layer: int, site: StateSite, batch: int = 16) -> Tensor:
-    """What a site holds at every position but the first of texts of one length, `[n, d]` in float32.
+    """The states of a site at all positions but the first of texts of equal length, `[n, d]` in float32.
 
-    Each pass ends there: what is above is not computed.
+    Each pass ends at the site: later layers are not computed.
     """
     found: list[Tensor] = []
 
@@ -201,8 +203,7 @@ def trained(
 
 @torch.inference_mode()
 def unexplained(sae: Autoencoder, held_out: Tensor) -> tuple[float, float]:
-    """The share of the variance of states `[n, d]` that it leaves unexplained, and the mean number of active features
-    (L0)."""
+    """The unexplained share of the variance of states `[n, d]`, and the mean number of active features (L0)."""
     activations = sae.encode(held_out)
     missed = (sae.decode(activations, held_out) - held_out).square().sum()
     whole = (held_out - held_out.mean(0)).square().sum()

@@ -1,9 +1,9 @@
-"""Exact effects against the raw forward pass, and against switching neurons off one by one.
+"""Exact effects, against the raw forward pass and against ablating neurons one by one.
 
     python -m benchmarks.verifying [--json]
 
 The 200 neurons are those of the reference circuit on smollm2. The raw call is one forward pass of its prompt; one by
-one, they would be 200 of them. Every dense family is compared with one by one on a tiny random model.
+one would take 200 of them. Every dense family is compared with ablation one by one on a tiny random model.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def figures(smollm2: OpenModel) -> list[Figure]:
-    """What 200 exact effects cost, and how exact they are."""
+    """The cost of 200 exact effects, and their accuracy."""
     seconds = in_turns(5, raw=partial(value, smollm2, AUSTIN.ids, TARGET), verify=partial(verified, smollm2))
     families = (adopt(tiny(family), tiny_tokenizer(), name=family) for family in DENSE)
     tiny_error = max(largest_difference(each, TINY_IDS, TINY_NEURONS, TINY_TARGET) for each in families)
@@ -61,7 +61,7 @@ def verified(opened: OpenModel) -> ExactEffects:
 
 @torch.inference_mode()
 def value(opened: OpenModel, ids: Sequence[int], target: Target, treatment: Intervention | None = None) -> float:
-    """The target's value in a pass over the whole prompt, under a treatment."""
+    """The target's value in a pass over the whole prompt, under an intervention."""
     text = torch.tensor([ids])
     with intervening(opened.anatomy, [] if treatment is None else [treatment]):
         out = opened.model(input_ids=text, use_cache=False, logits_to_keep=last_positions(1, text))

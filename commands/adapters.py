@@ -52,7 +52,7 @@ class AdapterSource(Word):
 
 @verb("adapter list", family=FAMILY, example="adapter list", default=True)
 class ListAdapters(Request, frozen=True):
-    """List the adapters that are kept, and say which are on."""
+    """List the kept adapters, and which of them are on."""
 
     def run(self, session: Session) -> AdaptersListed:
         return AdaptersListed(rows=tuple(row(session, name) for name in shelf_of(session).names()))
@@ -64,24 +64,26 @@ class ListAdapters(Request, frozen=True):
     example=("adapter load fr", "adapter load ./french --as fr --weight 0.5", "adapter load round:crab-1"),
 )
 class LoadAdapter(Request, frozen=True):
-    """Put a LoRA adapter beside the weights of the model: one that is kept, or one that is taken in first.
+    """Load a LoRA adapter onto the model: a kept one, a PEFT folder, or the adapter of a round.
 
-    A folder is one that PEFT wrote, with adapter_config.json and adapter_model.safetensors: LoRA, rsLoRA or DoRA.
-    round:NAME is the adapter that a round trained. What is taken in is kept under a name.
+    A PEFT folder has adapter_config.json and adapter_model.safetensors: LoRA, rsLoRA or DoRA. round:NAME is the
+    adapter that a round trained. An adapter from a folder or a round is copied and kept under a name.
 
-    The adapter is an edit like others, and several may be on at once: edits shows it, undo takes it off, and off and on
-    keep its place. While it is on, everything is that of the model with it: neurons, attributions, texts. Suppressed
+    The adapter is an edit like others, and several may be on at once: edits lists it, undo removes it, off and on
+    keep its place. While it is on, every verb sees the model with it: neurons, attributions, texts. Suppressed
     neurons stay at zero in the adapter as well.
     """
 
     which: Annotated[
-        str, Arg(AdapterSource(), "an adapter that is kept, a PEFT folder, or round:NAME", metavar=AdapterSource.shape)
+        str, Arg(AdapterSource(), "a kept adapter, a PEFT folder, or round:NAME", metavar=AdapterSource.shape)
     ]
     name: Annotated[
         str | None, Opt(Name(), "the name to keep a folder's adapter under (default: the folder's)", flag="--as")
     ] = None
     weight: Annotated[float | None, Opt(Gain(), "how many times as strong as it was trained (default: 1)")] = None
-    force: Annotated[bool, Flag("even if it was made on another model; replace what has the name")] = False
+    force: Annotated[bool, Flag("load it even if it was made on another model; replace an adapter of that name")] = (
+        False
+    )
 
     def run(self, session: Session) -> Steps[AdapterShown]:
         session.opened()
@@ -89,7 +91,9 @@ class LoadAdapter(Request, frozen=True):
         said = structs.replace(self, weight=None if weight == 1 else weight, force=False)
         if self.which in shelf_of(session).names():
             if self.name not in (None, self.which):
-                raise UsageError(f"'{self.which}' is kept under that name", "--as names what comes from a folder")
+                raise UsageError(
+                    f"adapter '{self.which}' already has a name", "--as is for an adapter from a folder or a round"
+                )
             line = structs.replace(said, name=None).line()
             return (yield from put_on(session, self.which, weight, line, self.force))
         path, name = self._source(session)
@@ -120,7 +124,7 @@ def _of_round(session: Session, round_name: str, name: str | None) -> tuple[Path
     check_model(found.fingerprint, found.model, info.fingerprint, info.name)
     if not rounds.adapter(round_name).is_dir():
         raise ArtifactError(
-            f"round '{round_name}' comes without an adapter", "rounds shows those that were trained here"
+            f"round '{round_name}' has no adapter", "adapters exist only for rounds that were trained here: rounds"
         )
     return rounds.adapter(round_name).absolute(), name or round_name
 
@@ -128,12 +132,12 @@ def _of_round(session: Session, round_name: str, name: str | None) -> tuple[Path
 class _OneAdapter(Request, frozen=True):
     """An action on one adapter that is kept."""
 
-    which: Annotated[str, Arg(AdapterName(), "its name", metavar="NAME")]
+    which: Annotated[str, Arg(AdapterName(), "the adapter's name", metavar="NAME")]
 
 
 @verb("adapter on", family=FAMILY, example="adapter on fr")
 class TurnAdapterOn(_OneAdapter, frozen=True):
-    """Put an adapter that is off back on, where it was in the order."""
+    """Turn an adapter back on, at its place in the order."""
 
     def run(self, session: Session) -> Steps[AdapterShown]:
         yield Progress("editing")
@@ -142,7 +146,7 @@ class TurnAdapterOn(_OneAdapter, frozen=True):
 
 @verb("adapter off", family=FAMILY, example="adapter off fr")
 class TurnAdapterOff(_OneAdapter, frozen=True):
-    """Take an adapter off, and keep its place in the order."""
+    """Turn an adapter off, and keep its place in the order."""
 
     def run(self, session: Session) -> Steps[AdapterShown]:
         yield Progress("editing")
@@ -151,10 +155,10 @@ class TurnAdapterOff(_OneAdapter, frozen=True):
 
 @verb("adapter merge", family=FAMILY, example="adapter merge fr")
 class MergeAdapter(_OneAdapter, frozen=True):
-    """Put the product of an adapter that is on into the weights, and say what rounding makes of it.
+    """Merge an adapter that is on into the weights, and report the rounding error.
 
-    Each weight is rounded once. The result counts how many first choices of a next token come out otherwise. Where the
-    difference is more than rounding, as beside a DoRA on the same projections, the merge is refused.
+    Each weight is rounded once. The result counts the positions at which the likeliest next token changes. A merge
+    that would change more than rounding does, such as one beside a DoRA on the same projections, is refused.
     """
 
     def run(self, session: Session) -> Steps[AdapterShown]:
@@ -164,7 +168,7 @@ class MergeAdapter(_OneAdapter, frozen=True):
 
 @verb("adapter unmerge", family=FAMILY, example="adapter unmerge fr")
 class UnmergeAdapter(_OneAdapter, frozen=True):
-    """Take a merged adapter out of the weights, to the bit, and put it back beside them."""
+    """Undo a merge: restore the exact weights, and keep the adapter on beside them."""
 
     def run(self, session: Session) -> Steps[AdapterShown]:
         yield Progress("editing")
@@ -173,7 +177,7 @@ class UnmergeAdapter(_OneAdapter, frozen=True):
 
 @verb("adapter save", family=FAMILY, example="adapter save fr --to fr-peft")
 class SaveAdapter(_OneAdapter, frozen=True, kw_only=True):
-    """Write an adapter as a PEFT folder for other programs, with the weight that it is on at."""
+    """Write an adapter to a PEFT folder for other programs, scaled by its current weight."""
 
     to: Annotated[Path, Opt(FileName(), "the folder to write")]
     force: Annotated[bool, Flag("replace that folder's files")] = False
@@ -190,15 +194,15 @@ class SaveAdapter(_OneAdapter, frozen=True, kw_only=True):
             return put_out(kept, shelf.path(self.which), self.to.absolute(), weight, force=self.force)
 
         written = yield from in_background(lambda _: write(), "writing the adapter")
-        notes = [] if weight == 1 else [f"its weight of {weight:g} is in the alphas that were written"]
+        notes = [] if weight == 1 else [f"its weight of {weight:g} is written into the alphas"]
         return shown(session, "saved", self.which, notes=notes, path=str(written))
 
 
 @verb("adapter delete", family=FAMILY, example=("adapter delete fr", "adapter delete fr --restore"))
 class DeleteAdapter(_OneAdapter, frozen=True):
-    """Move an adapter that is kept to the trash, or bring back what was deleted last under its name."""
+    """Move a kept adapter to the trash, or restore the one last deleted under its name."""
 
-    restore: Annotated[bool, Flag("bring back what was deleted last under that name")] = False
+    restore: Annotated[bool, Flag("restore the one last deleted under that name")] = False
 
     def run(self, session: Session) -> AdapterShown | Deleted:
         shelf = shelf_of(session)
@@ -206,6 +210,6 @@ class DeleteAdapter(_OneAdapter, frozen=True):
             shelf.restore(self.which)
             return shown(session, "restored", self.which)
         if self.which in loaded_adapters(session):
-            raise UsageError(f"adapter '{self.which}' is loaded", "take it off first: undo, or edits shows where it is")
+            raise UsageError(f"adapter '{self.which}' is loaded", "remove it first with undo; edits shows where it is")
         shelf.delete(self.which)
         return Deleted(name=f"adapter {self.which}", restore=structs.replace(self, restore=True).line())

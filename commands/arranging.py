@@ -1,4 +1,4 @@
-"""Which words of a line are options, which are values of options, and which are plain; and where a selection goes on.
+"""Sort the words of a line into options, their values and plain words, and join the words of a selection.
 
 An option starts with `--` outside quotes, so that a negative multiplier or a quoted "--word" is always just a word.
 """
@@ -17,7 +17,7 @@ from sessions.circuits.selection import OPERATORS
 
 
 def action_at(actions: dict[str, Verb], given: Sequence[LineWord]) -> int | None:
-    """Which of the words is the first that is neither an option of any of these sub-verbs nor its value."""
+    """Index of the first word that is neither an option of one of these sub-verbs nor its value."""
     for at, word in enumerate(given if actions else ()):
         if not is_option(word) and not awaited(actions, given[:at]):
             return at
@@ -25,7 +25,7 @@ def action_at(actions: dict[str, Verb], given: Sequence[LineWord]) -> int | None
 
 
 def awaited(actions: dict[str, Verb], given: Sequence[LineWord]) -> bool:
-    """Whether the word behind these is the value of an option of one of these sub-verbs."""
+    """Whether the next word is the value of an option of one of these sub-verbs."""
     options = {name: option for verb in actions.values() for name, option in options_of(verb).items()}
     option = options.get(given[-1].text) if given and is_option(given[-1]) else None
     return option is not None and not option.is_flag
@@ -36,7 +36,7 @@ def takes_selection(verb: Verb) -> bool:
 
 
 def joined(plain: Iterable[LineWord]) -> list[LineWord]:
-    """Words that selections hold together become one: `all - L24/*`, `L1/N2, L3/N4`, `(top10, L1/N2) & L1/*`."""
+    """Join the words of a selection into one: `all - L24/*`, `L1/N2, L3/N4`, `(top10, L1/N2) & L1/*`."""
     groups: list[list[LineWord]] = []
     open_ones = 0  # parentheses of the last group that are not closed yet
     for word in plain:
@@ -51,7 +51,7 @@ def joined(plain: Iterable[LineWord]) -> list[LineWord]:
 
 
 def ends_open(word: LineWord) -> bool:
-    """Whether a selection goes on behind this word."""
+    """Whether a selection continues after this word."""
     return word.text[-1:] in OPERATORS or word.text.count("(") > word.text.count(")")
 
 
@@ -68,7 +68,7 @@ def options_of(verb: Verb) -> dict[str, click.Option]:
 
 
 def is_choice(option: click.Option) -> bool:
-    """Whether it is one of several flags that set one parameter between them."""
+    """Whether it is one of several flags that set the same parameter."""
     return option.is_flag and isinstance(option.flag_value, str)
 
 

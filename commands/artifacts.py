@@ -9,8 +9,7 @@ from msgspec import structs
 from commands.names import ArtifactName, Name, SavedName
 from commands.request import Arg, Flag, Request
 from commands.verb import verb
-from sessions.circuits.circuit import Circuit
-from sessions.circuits.sound import check_fits
+from sessions.procedures.circuits import check_circuit_fits, take_circuit
 from sessions.results import Deleted, Listed, Loaded, Saved
 from sessions.session import Session
 from sessions.store import Key
@@ -20,7 +19,7 @@ FAMILY = "Saved by name"
 
 @verb("save", family=FAMILY, example=("save texas", "save texas --force"))
 class SaveCircuit(Request, frozen=True):
-    """Save the circuit under a name, with everything needed to read it again."""
+    """Save the circuit under a name, with everything needed to load it again."""
 
     name: Annotated[str, Arg(Name(), "letters, digits, '.', '_' and '-', at most 64")]
     force: Annotated[bool, Flag("replace what has that name; the earlier file goes to the trash")] = False
@@ -43,49 +42,28 @@ class SaveCircuit(Request, frozen=True):
 
 @verb("load", family=FAMILY, example=("load texas", "load"))
 class LoadCircuit(Request, frozen=True):
-    """Load a saved circuit, with its prompt, into the session.
+    """Load a saved circuit and its prompt into the session.
 
-    A circuit belongs to the weights it was found on. It is refused on others, unless --force.
+    A circuit belongs to the weights it was found on. On other weights it is refused, unless --force is given.
     """
 
     name: Annotated[
         str | None, Arg(SavedName(), "the name it was saved under; without it, the circuits are listed")
     ] = None
-    force: Annotated[bool, Flag("even if it was made on another model")] = False
+    force: Annotated[bool, Flag("load it even if it was made on another model")] = False
 
     def run(self, session: Session) -> Loaded | Listed:
         if self.name is None:
             return Listed(rows=tuple(session.store.rows("circuit")))
         circuit, notes = session.saved.read_circuit(self.name, force=self.force)
-        check(session, circuit)
-        remark = take(session, circuit)
+        check_circuit_fits(session, circuit)
+        remark = take_circuit(session, circuit)
         return Loaded(name=self.name, circuit=circuit, notes=tuple(filter(None, (*notes, remark))))
-
-
-def take(session: Session, circuit: Circuit) -> str:
-    """Make a circuit, which has been checked, the session's, and its prompt too. Returns a remark on the prompt."""
-    remark = ""
-    if circuit.prompt.text and session.model is not None:
-        prompt, remark = session.prompt_of(circuit)
-        session.use_prompt(prompt)
-        circuit = structs.replace(circuit, prompt=prompt)
-    elif circuit.prompt.text:
-        session.prompt = circuit.prompt
-    session.circuit = circuit
-    return remark
-
-
-def check(session: Session, circuit: Circuit) -> None:
-    """Refuse a circuit whose neurons, tokens or prompt the open model, if there is one, cannot take."""
-    if session.model is None:
-        return
-    length = len(session.read(circuit.prompt).ids) if circuit.prompt.text else 0
-    check_fits(circuit, session.model.anatomy, length)
 
 
 @verb("list", family=FAMILY, example="list")
 class ListSaved(Request, frozen=True):
-    """List what is saved."""
+    """List what is saved: circuits, vectors, presets, atlases, means and edits."""
 
     def run(self, session: Session) -> Listed:
         return Listed(rows=tuple(session.store.rows()))
@@ -93,10 +71,10 @@ class ListSaved(Request, frozen=True):
 
 @verb("delete", family=FAMILY, example=("delete texas", "delete vector:calm", "delete texas --restore"))
 class DeleteSaved(Request, frozen=True):
-    """Delete what was saved; `delete NAME --restore` brings it back."""
+    """Delete a saved artifact, or restore the one last deleted under its name."""
 
     name: Annotated[Key, Arg(ArtifactName(), "a circuit's name, or vector:, preset:, atlas:, means: or edit:NAME")]
-    restore: Annotated[bool, Flag("bring back what was deleted last under that name")] = False
+    restore: Annotated[bool, Flag("restore the one last deleted under that name")] = False
 
     def run(self, session: Session) -> Deleted | Saved:
         kind, name = self.name.kind, self.name.name
@@ -104,5 +82,9 @@ class DeleteSaved(Request, frozen=True):
             return Saved(name=str(self.name), path=str(session.store.restore(kind, name)))
         session.store.delete(kind, name)
         applied = kind == "edit" and session.ledger is not None and session.ledger.number_of(name)
-        notes = ("it is still applied, and will not come back with the session: undo takes it off",) if applied else ()
+        notes = (
+            ("the edit is still applied, but will not be restored with the session; undo removes it",)
+            if applied
+            else ()
+        )
         return Deleted(name=str(self.name), restore=structs.replace(self, restore=True).line(), notes=notes)

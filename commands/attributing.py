@@ -32,16 +32,16 @@ class MethodOptions(Options, frozen=True):
 
     group = "How"
 
-    method: Annotated[str, Opt(METHOD, "how attributions are made")] = DEFAULT
+    method: Annotated[str, Opt(METHOD, "attribution method")] = DEFAULT
     attention: Annotated[
         str | None,
-        Opt(ATTENTION, "how relevance passes attention (default: relp the setting, the others gradient)"),
+        Opt(ATTENTION, "how relevance passes through attention (default: for relp the setting, else gradient)"),
     ] = None
     reference: Annotated[
         str | None,
         Opt(
             REFERENCE,
-            "what neurons are compared with: zero, mean, means:NAME or a prompt (default: zero; of many their mean)",
+            "reference activations: zero, mean, means:NAME or a prompt (default: zero; for many prompts, their mean)",
         ),
     ] = None
     reference_seed: Annotated[str | None, Opt(TextWord(), "the seed of that prompt (default: this prompt's)")] = None
@@ -93,11 +93,11 @@ class ManyPrompts(Options, frozen=True):
     ] = None
     align: Annotated[
         str | None,
-        Opt(ALIGN, "with --prompts: none sums over positions (the default), end keeps them apart"),
+        Opt(ALIGN, "with --prompts: none sums over positions (the default), end keeps positions apart"),
     ] = None
     threshold: Annotated[
         float | None,
-        Opt(Real(100.0), "with --prompts: percent of its target below which a neuron counts as 0 in a prompt"),
+        Opt(Real(100.0), "with --prompts: below this percent of a prompt's target, a neuron counts as 0 there"),
     ] = None
 
     def cases(
@@ -117,8 +117,8 @@ class ManyPrompts(Options, frozen=True):
 
         if self.aggregate == "share" and (choice.percentage is not None or choice.cumulative is not None):
             raise UsageError(
-                "--aggregate share ranks by numbers of prompts, which --percentage and --cumulative say nothing of",
-                "choose with --top, and what counts in a prompt with --threshold",
+                "--aggregate share ranks by number of prompts, so --percentage and --cumulative do not apply",
+                "set the size with --top, and what counts in a prompt with --threshold",
             )
         usual = "mean" if self.align == "end" else "magnitude"
         return Aggregation(self.aggregate or usual, self.align == "end", self.threshold)  # type: ignore[arg-type]

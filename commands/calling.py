@@ -1,4 +1,4 @@
-"""From a call in Python to the line that says it: the way from Python into the grammar."""
+"""The line that a call in Python stands for."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from sessions.model.units import Neuron
 
 
 def call_line(name: str, /, *args: Any, **kwargs: Any) -> str:
-    """The line that calls a verb with Python's arguments: the way from Python into the grammar.
+    """The line that calls a verb with Python's arguments.
 
     Positional arguments fill the verb's words in order, a list filling one that takes many. Keyword
-    arguments name options or words; an option also goes by the name that its function gives it.
+    arguments name options or words; an option may also go by the name of its field.
 
     Raises:
         UsageError: the verb has no such argument.

@@ -1,4 +1,4 @@
-"""Words that are one of a few, each with what it means, and those that verbs share."""
+"""Words with a fixed list of choices, and the lists that several verbs share."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from sessions.references import means_named
 
 
 class Usually(Word):
-    """Any text; some are usual."""
+    """Any text; completion offers the usual ones."""
 
     name = "usual text"
 
@@ -44,7 +44,7 @@ class OneOf(Word):
         if text not in self.meanings:
             near = get_close_matches(text, self.meanings, 1)
             hint = f"did you mean {near[0]}?" if near else f"one of: {', '.join(self.meanings)}"
-            raise UsageError(f"'{text}' is no {self.name}", hint)
+            raise UsageError(f"unknown {self.name} '{text}'", hint)
         return text
 
     def completions(self, session: Session | None, incomplete: str) -> list[tuple[str, str]]:
@@ -55,8 +55,8 @@ class OneOf(Word):
 BY = OneOf(
     "ranking",
     {
-        "magnitude": "how far it was from 0, on either side",
-        "positive": "how far above 0, as atlases of other programs have it",
+        "magnitude": "by distance from 0, on either side",
+        "positive": "by height above 0, as in atlases of other programs",
     },
 )
 
@@ -134,17 +134,17 @@ METHOD = MethodWord()
 AGGREGATE = OneOf(
     "aggregate",
     {
-        "magnitude": "ranked by the mean over the prompts of its size at each position, summed",
+        "magnitude": "ranked by mean Σ|attribution| over positions",
         "mean": "the mean over the prompts",
         "max": "the largest of all prompts, with its sign",
-        "share": "ranked by the share of prompts in which it reaches the threshold",
+        "share": "ranked by the share of prompts that reach the threshold",
     },
 )
 
 
 ALIGN = OneOf(
     "alignment",
-    {"none": "positions summed", "end": "positions apart, counted from the end, as far back as all prompts reach"},
+    {"none": "sum over positions", "end": "keep positions apart, counted from the end, as far as all prompts reach"},
 )
 
 
@@ -157,7 +157,7 @@ class ReferenceWord(Usually):
         return [*super().completions(session, incomplete), *saved_means(session)]
 
 
-REFERENCE = ReferenceWord({"zero": "what a neuron contributes at all", "mean": "more than it contributes on average"})
+REFERENCE = ReferenceWord({"zero": "all that a neuron contributes", "mean": "what differs from its average"})
 
 
 class HeldWord(OneOf):
@@ -184,8 +184,8 @@ HELD_AT = {"mean": "their means", "resample": "another state"}
 ORDER = OneOf(
     "order",
     {
-        "strongest": "as the circuit has them, the strongest first, for the target or against it",
-        "helping": "those first that are most for the target, those against it last",
+        "strongest": "by |attribution|, for the target or against it",
+        "helping": "from most for the target to most against it",
     },
 )
 
@@ -193,7 +193,7 @@ ORDER = OneOf(
 SITE = OneOf(
     "site",
     {
-        "resid_post": "the residual stream behind a layer",
+        "resid_post": "the residual stream after a layer",
         "mlp_out": "what a layer's MLP adds to it",
         "neurons": "the layer's neurons themselves",
     },
@@ -204,7 +204,7 @@ STATE = OneOf(
     "site",
     {
         "resid_pre": "the residual stream before a layer",
-        "resid_post": "the residual stream behind it",
+        "resid_post": "the residual stream after it",
         "mlp_out": "what the layer's MLP adds to it",
         "attn_out": "what its attention adds to it",
     },

@@ -6,24 +6,29 @@ from typing import TYPE_CHECKING, Annotated
 
 from commands.attributing import ManyPrompts, MethodOptions
 from commands.fields import Batch
-from commands.neuron import atlas_at_hand
 from commands.ranges import Layers, Positions
 from commands.request import Arg, Excludes, Flag, Needs, Opt, Options, Request
 from commands.verb import verb
-from commands.verification import agreed, measured
 from commands.words import Real, RowsWord, SelectionWord, TokenWord, Whole
 from sessions.circuits.methods import METHODS
 from sessions.errors import UsageError
-from sessions.events import Progress, Steps
-from sessions.model.info import Token as Vocabulary
-from sessions.model.units import Neuron
+from sessions.events import Steps
+from sessions.procedures.circuits import (
+    agreed,
+    check_positions,
+    choice_of,
+    measured,
+    narrowed,
+    range_of,
+    tokens_after,
+    too_many_neurons,
+)
+from sessions.procedures.neuron_card import neuron_table
 from sessions.references import usual_reference
-from sessions.results import Discovered, Narrowed, NeuronRow, NeuronTable
+from sessions.results import Discovered, Narrowed, NeuronTable
 from sessions.session import Session
 
 if TYPE_CHECKING:
-    from sessions.atlas.atlas import Atlas
-    from sessions.atlas.findings import Peak
     from sessions.circuits.cases import Case
     from sessions.circuits.discovery import AttributionOptions, Discovery, DiscoveryQuestion, Scope
     from sessions.circuits.pruning import CircuitSize
@@ -45,7 +50,7 @@ class HowMany(Options, frozen=True):
         float | None,
         Opt(Real(1.0), "the fewest neurons that hold this fraction (0 to 1) of all |attribution|"),
     ] = None
-    per_layer: Annotated[int | None, Opt(Whole(), "first reduce each layer to its strongest so many")] = None
+    per_layer: Annotated[int | None, Opt(Whole(), "first reduce each layer to this many, the strongest")] = None
 
     def choice(self, session: Session) -> CircuitSize:
         return choice_of(session, self.top, self.percentage, self.cumulative, self.per_layer)
@@ -66,8 +71,8 @@ class OnePrompt(Options, frozen=True):
         """What to explain, as tokens, and remarks on how it was read."""
         from sessions.circuits.discovery import DiscoveryQuestion
 
-        tokens, notes = ((), []) if target is None else _tokens(session, target, whole=self.sequence)
-        others, more = ((), []) if self.vs is None else _tokens(session, self.vs, whole=False, as_target=False)
+        tokens, notes = ((), []) if target is None else tokens_after(session, target, whole=self.sequence)
+        others, more = ((), []) if self.vs is None else tokens_after(session, self.vs, whole=False, as_target=False)
         if tokens and others and tokens[0].id == others[0].id:
             raise UsageError(
                 f"the target and its counterfactual are the same token, {tokens[0].text!r}",
@@ -87,10 +92,10 @@ class WhichNeurons(Options, frozen=True):
     layers: Annotated[tuple[int, int] | None, Opt(Layers(), "only these layers: 9-26")] = None
     at: Annotated[
         tuple[int, int] | None,
-        Opt(Positions(), "only these positions, the first too if it is among them: 3-9, or -1, the last"),
+        Opt(Positions(), "only these positions: 3-9, or -1, the last (the first too, if included)"),
     ] = None
-    keep_bos: Annotated[bool, Flag("keep the first position, where attention sinks")] = False
-    keep_universal: Annotated[bool, Flag("keep neurons that answer to every prompt")] = False
+    keep_bos: Annotated[bool, Flag("keep the first position, the attention sink")] = False
+    keep_universal: Annotated[bool, Flag("keep neurons that are strong on every prompt")] = False
 
     def check_layers(self, session: Session) -> None:
         """Raise `ModelError` for layers that the model lacks, before anything long begins."""
@@ -124,25 +129,24 @@ class WhichNeurons(Options, frozen=True):
 class Discover(Request, frozen=True):
     """Find the neurons that carry the next token.
 
-    One forward and one backward pass attribute the target to every neuron at every position by
-    layer-wise relevance propagation; the strongest become the session's circuit. Attributions are in
-    logits: with frozen attention they account for the whole target, and the circuit says how well. They
-    are estimates: what the target really loses without each neuron is measured as well, as by verify.
+    One forward and one backward pass attribute the target to every neuron at every position by layer-wise relevance
+    propagation; the strongest become the session's circuit. Attributions are in logits. With frozen attention they
+    sum to the whole target, and the circuit reports how closely. They are estimates, so the exact effect of each
+    neuron found is measured too, as by verify.
 
-    Other methods: atp, activation times gradient, and ig, the same with the gradient averaged on the way
-    to the prompt. With --reference mean, or a prompt in which the answer is another one, only what differs
-    from there counts. exact estimates nothing and switches off every neuron of --layers alone; --at -1, the
-    last position, makes it short.
+    Other methods: atp is activation × gradient; ig averages the gradient along the way from the reference to the
+    prompt. With --reference mean, or a prompt with another answer, only the difference from that reference counts.
+    exact estimates nothing and ablates every neuron of --layers alone; --at -1, the last position, makes it short.
 
-    With --prompts, a file with lines such as {"prompt": "The keys", "target": " are", "counterfactual": " is"},
-    or plain text, a prompt a line, each prompt has its own target, and a neuron's attribution is the mean over
-    prompts of its sum over positions. Neurons are ranked by magnitude, the same of its size at each position: one
-    that helps at one place and harms at another counts. From ten prompts on it is compared with the neuron's mean
-    over them. Both were found to make the most faithful circuits. --threshold leaves out what is small in a prompt,
-    and --aggregate share ranks neurons by how many prompts they reach it in (1 percent, unless another is given).
+    --prompts reads a file with lines such as {"prompt": "The keys", "target": " are", "counterfactual": " is"}, or
+    plain text, one prompt a line. Each prompt has its own target, and a neuron's attribution is the mean over
+    prompts of its sum over positions. Neurons are ranked by mean Σ|attribution| over positions, so that opposite
+    signs do not cancel. From ten prompts on, the reference is the neuron's mean over them. Both defaults gave the
+    most faithful circuits. --threshold ignores small attributions in a prompt. --aggregate share ranks neurons by
+    the share of prompts in which they reach the threshold (1 percent, unless another is given).
     """
 
-    target: Annotated[str | None, Arg(TokenWord(), "the next token to explain; without it, the likeliest one")] = None
+    target: Annotated[str | None, Arg(TokenWord(), "the next token to explain (default: the likeliest one)")] = None
     one: OnePrompt = OnePrompt()
     many: ManyPrompts = ManyPrompts()
     limits: HowMany = HowMany()
@@ -150,7 +154,7 @@ class Discover(Request, frozen=True):
     how: MethodOptions = MethodOptions()
     no_verify: Annotated[bool, Flag("do not measure the exact effect of each neuron found")] = False
     batch: Batch = None
-    force: Annotated[bool, Flag("compare with means:NAME of another model")] = False
+    force: Annotated[bool, Flag("use means:NAME of another model")] = False
 
     rules = (
         Excludes(
@@ -212,9 +216,9 @@ class Discover(Request, frozen=True):
         choice, method = self.limits.choice(session), METHODS[self.how.method]
         self.which.check_layers(session)
         encoded = session.encoded()
-        _check_positions(self.which.at, len(encoded.ids))
+        check_positions(self.which.at, len(encoded.ids))
         if not method.estimates and self.which.layers is None:
-            raise _too_many(session, method.name, self.which.at, len(encoded.ids))
+            raise too_many_neurons(session, method.name, self.which.at, len(encoded.ids))
         way, remarks = yield from self.how.way(session, encoded, "zero", force=self.force)
         question, notes = self.one.question(session, self.target)
         scope, left_out = yield from self.which.scope(session)
@@ -231,71 +235,13 @@ class Discover(Request, frozen=True):
         return found, way, (), (*notes, *left_out, *remarks)
 
 
-def _check_positions(positions: tuple[int, int] | None, length: int) -> None:
-    for position in positions or ():
-        if not -length <= position < length:
-            raise UsageError(
-                f"the prompt has no position {position}", f"positions are 0 to {length - 1}, or -1 for the last"
-            )
-
-
-def _too_many(session: Session, method: str, positions: tuple[int, int] | None, length: int) -> UsageError:
-    """Every neuron of the model, one by one."""
-    widths = session.opened().anatomy.widths
-    places = length - 1 if positions is None else positions[1] - positions[0] + 1
-    return UsageError(
-        f"--method {method} without --layers would switch off {sum(widths) * places:,} neurons, a forward pass each",
-        f"choose some layers, and the last position, for example: --layers {len(widths) // 2} --at -1",
-    )
-
-
-def _tokens(
-    session: Session, text: str, *, whole: bool, as_target: bool = True
-) -> tuple[tuple[Vocabulary, ...], list[str]]:
-    """The tokens of a text after the prompt: the first, unless the whole is wanted."""
-    from sessions.model.tokens import continuation
-
-    found = continuation(session.opened().tokenizer, session.encoded(), text)
-    notes = list(found.notes)
-    if whole or len(found.tokens) == 1:
-        return found.tokens, notes
-    pieces = " ".join(repr(token.text) for token in found.tokens)
-    used = "the first is explained (--sequence explains them all)" if as_target else "it stands for the first"
-    notes.append(f"{text!r} is {len(found.tokens)} tokens, {pieces}: {used}")
-    return found.tokens[:1], notes
-
-
-def choice_of(
-    session: Session,
-    top: int | None,
-    percentage: float | None,
-    cumulative: float | None,
-    per_layer: int | None,
-) -> CircuitSize:
-    """How many neurons to keep; a line that sets no limit of its own gets the setting's."""
-    from sessions.circuits.pruning import CircuitSize
-
-    if top is None and percentage is None and cumulative is None:
-        top = session.settings.top
-    return CircuitSize(top, percentage, cumulative, per_layer)
-
-
-def range_of(session: Session, layers: tuple[int, int] | str | None) -> range | None:
-    """The layers that are named, which the open model has; None for all of them."""
-    if layers is None or isinstance(layers, str):
-        return None
-    first, last = layers
-    session.opened().anatomy.check_layer(last)
-    return range(first, last + 1)
-
-
 @verb("neurons", family=FAMILY, example=("neurons top10", "neurons L24/* --rows 5 --tokens 8"))
 class ListNeurons(Request, frozen=True):
     """Show neurons with their attribution, activation, and the tokens their output pushes.
 
-    Pushed tokens are the logit lens of the neuron's down column, with the sign of its activation:
-    what its output at that position raises and lowers. Where the latest atlas of the model has the neurons, they have
-    their strongest activation over its corpus, the token that it was at, and how often they fire.
+    Pushed tokens are the logit lens of the neuron's down column, with the sign of its activation: what its output
+    at that position raises and lowers. Where the model's latest atlas covers a neuron, its strongest activation
+    over that corpus, the token there and its firing rate are shown too.
     """
 
     selection: Annotated[str, Arg(SelectionWord(), "which neurons (default: the whole circuit)")] = "all"
@@ -303,45 +249,7 @@ class ListNeurons(Request, frozen=True):
     tokens: Annotated[int, Opt(Whole(1, 100), "tokens to show that each neuron pushes up and down")] = 3
 
     def run(self, session: Session) -> Steps[NeuronTable]:
-        from sessions.directions.lens import pushed
-
-        chosen = session.select(self.selection, length=session.circuit_length())
-        shown = chosen.neurons[: session.settings.rows if self.rows is None else self.rows]
-        opened, circuit = session.opened(), session.circuit
-        pushes = pushed(opened.anatomy, opened.tokenizer, shown, self.tokens)
-        yield Progress("looking into the atlas")
-        atlas = atlas_at_hand(session)
-        told = [_over_corpus(atlas, neuron) for neuron in shown]
-        known = atlas if any(peak for peak, _ in told) else None
-        return NeuronTable(
-            circuit=circuit,
-            total=len(chosen.neurons),
-            rows=tuple(
-                NeuronRow(
-                    neuron=neuron,
-                    token="" if circuit is None else circuit.token(neuron.position),
-                    share=None if circuit is None else circuit.share(neuron),
-                    up=up,
-                    down=down,
-                    peak=peak,
-                    rate=rate,
-                )
-                for neuron, (up, down), (peak, rate) in zip(shown, pushes, told, strict=True)
-            ),
-            atlas="" if known is None else known.name,
-            corpus="" if known is None else known.about.corpus,
-        )
-
-
-def _over_corpus(atlas: Atlas | None, neuron: Neuron) -> tuple[Peak | None, float | None]:
-    """A neuron's strongest activation over the corpus of an atlas, and how often it fires; None where it says
-    nothing of it."""
-    found = None if atlas is None or not atlas.covers(neuron) else atlas.strongest(neuron)
-    if atlas is None or found is None:
-        return None, None
-    from sessions.atlas.profiles import peak
-
-    return peak(found), float(atlas.layer(neuron.layer).rate[neuron.index])
+        return (yield from neuron_table(session, text=self.selection, most=self.rows, tokens=self.tokens))
 
 
 @verb("keep", family=FAMILY, example=("keep top50", "keep all - L29/*"))
@@ -351,7 +259,7 @@ class Keep(Request, frozen=True):
     selection: Annotated[str, Arg(SelectionWord(), "the neurons to keep")]
 
     def run(self, session: Session) -> Narrowed:
-        return _narrowed(session, self.selection, keep=True)
+        return narrowed(session, self.selection, keep=True)
 
 
 @verb("drop", family=FAMILY, example=("drop L29/*", "drop top3 & L24/*"))
@@ -361,19 +269,4 @@ class Drop(Request, frozen=True):
     selection: Annotated[str, Arg(SelectionWord(), "the neurons to leave out")]
 
     def run(self, session: Session) -> Narrowed:
-        return _narrowed(session, self.selection, keep=False)
-
-
-def _narrowed(session: Session, text: str, *, keep: bool) -> Narrowed:
-    circuit, selection = session.found(), session.select(text, length=session.circuit_length())
-    covered = selection.within(circuit.neurons)
-    dropped = set(covered)
-    left = covered if keep else tuple(neuron for neuron in circuit.neurons if neuron not in dropped)
-    if not left:
-        raise UsageError(
-            f"nothing would be left of the circuit's {len(circuit)} neurons",
-            f"'{selection.text}' {'has none' if keep else 'has all'} of them",
-        )
-    word = "kept" if keep else "dropped"
-    session.circuit = circuit.with_neurons(left, f"{circuit.chosen}; {word} {selection.text}")
-    return Narrowed(circuit=session.circuit, before=len(circuit))
+        return narrowed(session, self.selection, keep=False)

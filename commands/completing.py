@@ -1,4 +1,4 @@
-"""What half a line could become. Pure: nothing is run here."""
+"""Completion of an unfinished line. Pure: nothing is run here."""
 
 from __future__ import annotations
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from commands.circuits import choice_of, range_of
 from commands.fields import Batch
 from commands.names import Prompts
 from commands.ranges import Layers
@@ -12,6 +11,7 @@ from commands.request import Arg, Flag, Opt, Request
 from commands.verb import verb
 from commands.words import Real, Whole
 from sessions.events import Steps
+from sessions.procedures.circuits import choice_of, range_of
 from sessions.results import Discovered
 from sessions.session import Session
 from sessions.texts.prompt_sources import prompts_of
@@ -19,25 +19,34 @@ from sessions.texts.prompt_sources import prompts_of
 FAMILY = "Circuits"
 
 
-@verb("contrast", family=FAMILY, example='contrast "I love this film" "I hate this film" --top 50')
+@verb(
+    "contrast",
+    family=FAMILY,
+    example=(
+        'contrast "I love this film" "I hate this film" --top 50',
+        'contrast "I feel wonderful" "I feel terrible" --cumulative 0.5 --layers 9-20',
+    ),
+)
 class Contrast(Request, frozen=True):
-    """Find the neurons that two sets of prompts tell apart.
+    """Find the neurons that differ most between two sets of prompts.
 
-    A neuron's number is its mean activation over the positive prompts minus that over the negative ones, at the
-    last token; the largest, whatever their sign, become the session's circuit. It has no target and no positions:
-    the numbers are activations, not logits, and say what differs, not what it does. Try it: ablate, or amplify.
-    Files hold a prompt a line, as text or as JSON, {"prompt": "…", "seed": "…"}; the sides need not be of one size.
+    A neuron's score is its mean activation over the positive prompts minus that over the negative ones, at the last
+    token. The largest, whatever their sign, become the session's circuit. It has no target and no positions: scores
+    are activations, not logits, and show what differs, not what has an effect. Test that with ablate or amplify.
+
+    Files hold one prompt a line, as text or as JSON, {"prompt": "…", "seed": "…"}; the two sides may differ in
+    size.
     """
 
-    positive: Annotated[str, Arg(Prompts(), "a file of prompts, or one prompt: what neurons are looked for")]
-    negative: Annotated[str, Arg(Prompts(), "the same: what it is told from")]
+    positive: Annotated[str, Arg(Prompts(), "a file of prompts, or one prompt: the positive side")]
+    negative: Annotated[str, Arg(Prompts(), "the same: the negative side")]
     top: Annotated[
         int | None, Opt(Whole(), "neurons at most (default: the setting top, unless --cumulative is given)")
     ] = None
     cumulative: Annotated[
         float | None, Opt(Real(1.0), "the fewest neurons that hold this fraction (0 to 1) of all |difference|")
     ] = None
-    per_layer: Annotated[int | None, Opt(Whole(), "first reduce each layer to its strongest so many")] = None
+    per_layer: Annotated[int | None, Opt(Whole(), "first reduce each layer to this many, the strongest")] = None
     layers: Annotated[tuple[int, int] | None, Opt(Layers(), "only these layers: 9-26 (default: all but 0 and 1)")] = (
         None
     )

@@ -18,6 +18,7 @@ from sessions.events import Steps
 from sessions.results import CommandFiles, Help, Info, Quit, Ran, SettingsShown
 from sessions.session import Session
 from sessions.settings import changed, describe
+from sessions.texts.placeholders import assignments
 from sessions.versions import versions
 
 FAMILY = "The session"
@@ -25,7 +26,7 @@ FAMILY = "The session"
 
 @verb("info", family=FAMILY, example="info")
 class ShowInfo(Request, frozen=True):
-    """Show what the session holds: model, prompt, circuit, settings, home folder, versions."""
+    """Show the model, prompt, circuit, settings, home folder and versions of the session."""
 
     def run(self, session: Session) -> Info:
         return Info(
@@ -41,7 +42,7 @@ class ShowInfo(Request, frozen=True):
 class ChangeSetting(Request, frozen=True):
     """Show the settings, or change one. A flag on a command line overrides a setting once."""
 
-    name: Annotated[str | None, Arg(SettingName(), "a setting; without it, show them all")] = None
+    name: Annotated[str | None, Arg(SettingName(), "a setting (default: show them all)")] = None
     value: Annotated[str | None, Arg(SettingValue(), "its new value")] = None
 
     def run(self, session: Session) -> SettingsShown:
@@ -65,14 +66,13 @@ def _shown(session: Session) -> dict[str, str]:
 class RunFile(Request, frozen=True):
     """Run a command file in this session: one command a line, # comments, \\ continues a line.
 
-    A comment stands behind a blank, and in the text of prompt, seed and say has a blank behind its # too: the #1 of
-    prompt Who is #1? is text.
+    A comment begins with a # at the start of a word. In the text of prompt, seed and say the # also needs a space
+    after it: the #1 of prompt Who is #1? is text.
 
-    ${NAME} is filled in by --set NAME=VALUE; ${NAME=VALUE} says what it is where that is not given, and ${here} is the
-    folder of the file. A name without a folder that is no file here is one of the workbench's own: run --list shows
-    them.
+    ${NAME} is filled in by --set NAME=VALUE; ${NAME=VALUE} has a default, and ${here} is the folder of the file. A
+    bare name that is no file here means one of the workbench's own files; run --list shows them.
 
-    The first line that fails stops it. A line with --trust-remote-code is refused unless you say --trust.
+    The first line that fails stops the file. A line with --trust-remote-code is refused, unless --trust is given.
     """
 
     path: Annotated[Path | None, Arg(ScriptName(), "a command file (.wb), or one of the workbench's own by name")] = (
@@ -89,13 +89,11 @@ class RunFile(Request, frozen=True):
 
         if self.listed:
             if self.path is not None or self.values or self.trust:
-                raise UsageError(
-                    "--list shows command files and runs none", f"to run one: run {self.path or 'capital'}"
-                )
+                raise UsageError("--list runs no file", f"to run one: run {self.path or 'capital'}")
             return CommandFiles(rows=tuple(library.files()))
         if self.path is None:
             raise UsageError("run needs a command file", "for example: run capital.wb, or: run --list")
-        given = script.assignments(self.values)
+        given = assignments(self.values)
         return (yield from script.play(session, library.path_of(self.path), given, trust=self.trust))
 
 
@@ -115,7 +113,7 @@ class ShowHelp(Request, frozen=True):
     """List the verbs, or explain one."""
 
     name: Annotated[
-        tuple[str, ...], Arg(VerbName(), "a verb; without it, list them all", metavar="[VERB]", many=True)
+        tuple[str, ...], Arg(VerbName(), "a verb (default: list them all)", metavar="[VERB]", many=True)
     ] = ()
 
     def run(self, session: Session) -> Help:
@@ -164,7 +162,7 @@ def _family(head: str, actions: Sequence[Verb]) -> Help:
 
 @verb("quit", family=FAMILY, example="quit")
 class Leave(Request, frozen=True):
-    """Leave. What was saved stays; the model is let go."""
+    """Leave the workbench; what was saved stays."""
 
     def run(self, session: Session) -> Quit:
         return Quit()

@@ -32,13 +32,11 @@ class OfCorpus(Options, frozen=True):
 
     group = "What is read"
 
-    corpus: Annotated[
-        str | None, Opt(CorpusWord(), "the texts (default: some hundred short paragraphs that are built in)")
-    ] = None
+    corpus: Annotated[str | None, Opt(CorpusWord(), "the texts (default: built-in short paragraphs)")] = None
     docs: Annotated[int | None, Opt(Whole(most=SEEDS), "documents to read at most, from the first")] = None
-    length: Annotated[
-        int | None, Opt(Whole(2, 65536), "tokens that documents are cut to, BOS included (default: 128)")
-    ] = None
+    length: Annotated[int | None, Opt(Whole(2, 65536), "tokens to cut documents to, BOS included (default: 128)")] = (
+        None
+    )
 
     def documents(self) -> Corpus:
         """The corpus that is named, or the one that is built in. Nothing is read yet."""

@@ -37,7 +37,7 @@ def pickle_imported(session: Session, asked: FileImport) -> Saved | FileShown:
     asked.refuse(("layer",), "is for the maxima of an atlas (.json)")
     if asked.name is not None and asked.name.kind == "means":
         return _means(session, asked, asked.name)
-    asked.refuse(("key",), "says which means are meant", "--as means:NAME reads means")
+    asked.refuse(("key",), "is for means", "read them with --as means:NAME")
     session.opened()
     contents = read(asked.path.expanduser().absolute(), asked.top)
     if not isinstance(contents, Signature):
@@ -151,16 +151,18 @@ def configuration_imported(session: Session, asked: FileImport) -> Exported | Sa
     try:
         commands_in(text, target.name, dict.fromkeys(variables(config), "x"))
     except UsageError as error:
-        raise ArtifactError(f"{path} says what no command does: {error.message}", error.hint) from error
+        raise ArtifactError(f"{path} has an invalid command: {error.message}", error.hint) from error
     written = write_file(target.absolute(), text, force=asked.force, what=f"'{target}'")
-    return Exported(path=str(written), format="wb", notes=("what its variables stand for is said in its first lines",))
+    return Exported(path=str(written), format="wb", notes=("its first lines explain its variables",))
 
 
 def maxima_imported(session: Session, asked: FileImport, maxima: Maxima) -> Saved | FileShown:
     """The neurons in the JSON of an atlas: looked at or, under the name of a preset, kept."""
     path, key = asked.path, asked.name
     if maxima.says_layers:
-        asked.refuse(("layer",), "is for a file whose neurons are numbers alone", "leave it out: it says its layers")
+        asked.refuse(
+            ("layer",), "is for a file whose neurons are numbers alone", "leave it out: the file names its layers"
+        )
     with_layer = structs.replace(asked, layer=None if maxima.says_layers else 12, force=False)
     if key is None or key.kind == "circuit":
         rows = maxima.rows(asked.top or _ROWS)
@@ -172,9 +174,9 @@ def maxima_imported(session: Session, asked: FileImport, maxima: Maxima) -> Save
             notes=(f"maxima of neurons, the strongest first: {note}",),
         )
     if key.kind != "preset":
-        raise UsageError(f"{path} holds the maxima of neurons, no {key.kind}", f"--as preset:{key.name}")
+        raise UsageError(f"{path} holds the maxima of neurons, not a {key.kind}", f"--as preset:{key.name}")
     if asked.layer is None and not maxima.says_layers:
-        raise UsageError(f"{path} does not say of which layer its neurons are", with_layer.line())
+        raise UsageError(f"{path} does not name the layer of its neurons", with_layer.line())
     return _preset(session, asked, maxima.preset(asked.layer, asked.top), key.name)
 
 
@@ -191,7 +193,8 @@ def inventory_imported(session: Session, asked: FileImport, preset: Preset, key:
         check_fits(preset, key.name, session.model.anatomy)
     if len(names) < len(within):
         raise ArtifactError(
-            f"{asked.path} has presets whose names differ in nothing that a name may have", "rename them there"
+            f"{asked.path} has presets whose names are the same once reduced to the characters allowed",
+            "rename them there",
         )
     for each in names:
         session.store.check_new("preset", each, asked.force)
@@ -207,7 +210,7 @@ def _about(preset: Preset, names: Collection[str]) -> str:
     remarks = []
     if names:
         more = f" and {len(names) - 1} more: preset list" if len(names) > 1 else ""
-        remarks.append(f"what it says to use together is saved too: preset apply {next(iter(names))}{more}")
+        remarks.append(f"its presets are saved too: preset apply {next(iter(names))}{more}")
     if preset.more.get("think_mode") is True:
         remarks.append("it is meant for a model that thinks: say with --thinking on")
     return "; ".join(remarks)

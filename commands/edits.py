@@ -8,33 +8,25 @@ from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 from commands.fields import MaxTokens, NeuronRows
-from commands.interventions import doubts, target_of
 from commands.names import SavedName
-from commands.prompting import decoded
 from commands.request import Arg, Flag, Opt, Request
 from commands.verb import verb
 from commands.words import Whole, Word
 from sessions.errors import UsageError
 from sessions.events import Progress, Steps
-from sessions.interventions.arms import Condition, shifts
-from sessions.last_output import LastOutput
-from sessions.results import Compared, EditInspected, EditRow, EditsShown
+from sessions.procedures.edits import ALL, edit_inspected, edits_shown, in_states, turned
+from sessions.results import Compared, EditInspected, EditsShown
 from sessions.session import Session
 
 if TYPE_CHECKING:
     from sessions.comparisons.weight_states import State
-    from sessions.edits.edit import Edit
-    from sessions.edits.ledger import Ledger
 
 FAMILY = "Edits"
 
-#: For all edits, where one may be named.
-ALL = "all"
-
 
 class EditWord(Word):
-    """An edit: its number among those that are applied, or its name. With `all_`, that word stands for all of them, and
-    `saved` ones are offered too."""
+    """An edit: its number among those that are applied, or its name. With `all_`, the word all is offered; with
+    `saved`, saved edits are."""
 
     name = "edit"
     shape = "N|NAME"
@@ -58,21 +50,15 @@ class EditWord(Word):
         return [*applied.items(), *((name, "saved edit") for name in saved if name not in applied), *numbers, *every]
 
 
-def check_new(session: Session, name: str, force: bool) -> None:
-    """Refuse a name that a new edit cannot have, before anything is computed; an empty one is chosen later."""
-    session.edits().check_new(name)
-    session.store.check_new("edit", name, force)
-
-
 WhichEdit = Annotated[str, Arg(EditWord(all_=True), "an edit's number or name, or all", metavar="EDIT")]
 
 
 @verb("edits list", family=FAMILY, example="edits list", default=True)
 class ListEdits(Request, frozen=True):
-    """Show the edits of the weights, first to last.
+    """List the edits of the weights, in order.
 
-    An edit lies on those before it. One that is off keeps its place: edits off 2 takes the second out of the
-    weights, with all others as they are, and edits on 2 puts it back.
+    Each edit builds on those before it. An edit that is off keeps its place: edits off 2 takes the second out of
+    the weights and leaves all others as they are, and edits on 2 puts it back.
     """
 
     def run(self, session: Session) -> EditsShown:
@@ -81,32 +67,32 @@ class ListEdits(Request, frozen=True):
 
 @verb("edits on", family=FAMILY, example=("edits on 1", "edits on all"))
 class TurnOn(Request, frozen=True):
-    """Put an edit that is off back into the weights, where it was in the order."""
+    """Turn an edit back on, at its place in the order."""
 
     which: WhichEdit
 
     def run(self, session: Session) -> Steps[EditsShown]:
         yield Progress("editing")
-        return _turned(session.edits(), self.which, True)
+        return turned(session.edits(), self.which, True)
 
 
 @verb("edits off", family=FAMILY, example=("edits off 1", "edits off all"))
 class TurnOff(Request, frozen=True):
-    """Take an edit out of the weights, and keep its place."""
+    """Turn an edit off, and keep its place in the order."""
 
     which: WhichEdit
 
     def run(self, session: Session) -> Steps[EditsShown]:
         yield Progress("editing")
-        return _turned(session.edits(), self.which, False)
+        return turned(session.edits(), self.which, False)
 
 
 @verb("edits load", family=FAMILY, example="edits load meow")
 class LoadEdit(Request, frozen=True):
-    """Apply an edit that was saved."""
+    """Apply a saved edit."""
 
     which: Annotated[str, Arg(SavedName("edit"), "the name it was saved under", metavar="EDIT")]
-    force: Annotated[bool, Flag("even if it was made on another model")] = False
+    force: Annotated[bool, Flag("use it even if it was made on another model")] = False
 
     def run(self, session: Session) -> Steps[EditsShown]:
         from sessions.edits.commuting import beside
@@ -121,9 +107,9 @@ class LoadEdit(Request, frozen=True):
 
 @verb("edits compare", family=FAMILY, example=("edits compare", "edits compare 2 --max-tokens 40"))
 class CompareEdits(Request, frozen=True):
-    """Show the prompt's text without the edits beside the one with them.
+    """Answer the prompt without and with the edits, side by side.
 
-    Of one edit, the text without that one stands beside the one with it.
+    Where an edit is named, only that edit differs.
     """
 
     which: Annotated[str, Arg(EditWord(all_=True), "an edit's number or name, or all", metavar="[EDIT]")] = ALL
@@ -133,7 +119,7 @@ class CompareEdits(Request, frozen=True):
         ledger = session.edits()
         if self.which == ALL:
             if not ledger.active:
-                raise UsageError("no edit is in the weights", "edits shows what there is")
+                raise UsageError("no edit is on", "list them: edits")
             meant, names = ledger.active, ("unedited", "edited")
             states: Sequence[State] = (ledger.lifted, nullcontext)
         else:
@@ -153,134 +139,32 @@ class CompareEdits(Request, frozen=True):
         )
 
 
-def _turned(ledger: Ledger, which: str, on: bool) -> EditsShown:
-    word = "on" if on else "off"
-    if which != ALL:
-        return edits_shown(ledger, word, [ledger.turn(ledger.meant(which), on)])
-    turned = ledger.turn_all(on)
-    if not turned:
-        raise UsageError(
-            f"all edits are {word} already" if ledger.entries else "no edit is applied", "edits shows them"
-        )
-    return edits_shown(ledger, word, turned)
-
-
-def edits_shown(ledger: Ledger, done: str = "", named: Sequence[Edit] = (), notes: tuple[str, ...] = ()) -> EditsShown:
-    rows = tuple(
-        EditRow(
-            number=number,
-            name=entry.edit.name,
-            verb=entry.edit.verb,
-            about=f"{entry.edit.about}{entry.edit.turned}",
-            on=entry.on,
-            norm=entry.norm,
-        )
-        for number, entry in enumerate(ledger.entries, 1)
-    )
-    undone = tuple(entry.edit.name for entry in reversed(ledger.undone))
-    return EditsShown(rows=rows, done=done, named=tuple(edit.name for edit in named), undone=undone, notes=notes)
-
-
-def in_states(
-    session: Session,
-    verb_name: str,
-    selection: str,
-    states: Sequence[tuple[str, State]],
-    max_tokens: int | None,
-    *,
-    pushes: bool = False,
-) -> Steps[Compared]:
-    """The session's prompt answered in several states of the weights, each with its name; the first is the baseline."""
-    from sessions.comparisons.weight_states import beside
-
-    encoded, target = session.encoded(), target_of(session)
-    arms, logits = yield from beside(
-        session.opened(),
-        encoded,
-        [Condition(name, session.in_force) for name, _ in states],
-        [state for _, state in states],
-        decoded(session, max_tokens=max_tokens, pushes=pushes),
-        target=target,
-        cancel=session.cancel,
-    )
-    session.last_output = LastOutput(text=arms[-1].text, baseline=arms[0].text, logits=logits[-1])
-    return Compared(
-        verb=verb_name,
-        selection=selection,
-        neurons=0,
-        scope="",
-        encoded=encoded,
-        target=target,
-        arms=arms,
-        shifts=shifts(*arms) if len(arms) == 2 else (),
-        notes=doubts(session),
-    )
-
-
 @verb("inspect", family=FAMILY, example=("inspect 1", "inspect meow --rows 5"))
 class Inspect(Request, frozen=True):
-    """Show what an edit changes: norms, what its neurons read and push, how much of a matrix goes.
+    """Show what an edit changes: norms, what its neurons read and push, the share of a matrix that is cut.
 
-    Before is the model with the edits below it, after is with it on top of them. Of a neuron are shown the tokens
-    that its rows read, those that its column pushes, and how much it is of one token: the first one's part of a
-    softmax over what the column alone would predict, and the cosines with the unembedding's rows of the first
-    and the second.
+    Before is the model with the edits below this one; after is the same with this edit on top. Of each neuron the
+    result shows the tokens that its rows read, those that its column pushes, and how far the column is about one
+    token: the first token's share of a softmax over what the column alone would predict, and the cosines with the
+    unembedding rows of the first and the second.
 
-    Then the change alone, the weights after less the weights before: its norm, the tokens that it reads and pushes,
-    and how much of its push is of one token, as the share of all squared logits and as a z-score. Of a matrix that is
-    cut or has something added, as an adapter's, these are the strongest singular directions of the change, each with
-    its share of the squared norm.
+    Then the change alone, weights after minus weights before: its norm, the tokens that it reads and pushes, and
+    how far its push is about one token, as the share of all squared logits and as a z-score. For a matrix that is
+    cut or has something added, such as an adapter's, these are the strongest singular directions of the change,
+    each with its share of the squared norm.
 
-    Where there is a prompt, the logits after it are computed twice, with the edit in the weights
-    and as hooks on the unchanged ones: both have to agree.
+    Where there is a prompt, the logits after it are computed twice, with the edit in the weights and as hooks on
+    the unchanged ones; the two must agree.
     """
 
     which: Annotated[
-        str, Arg(EditWord(saved=True), "the number of an applied edit, or the name of any", metavar="EDIT")
+        str, Arg(EditWord(saved=True), "the number of an applied edit, or the name of any edit", metavar="EDIT")
     ]
     rows: NeuronRows = None
     tokens: Annotated[int, Opt(Whole(1, 100), "tokens to show that each neuron reads and pushes")] = 3
-    force: Annotated[bool, Flag("even if it was made on another model")] = False
+    force: Annotated[bool, Flag("use it even if it was made on another model")] = False
 
     def run(self, session: Session) -> Steps[EditInspected]:
-        from sessions.edits.inspecting import inspected
-
-        ledger, name = session.edits(), self.which.removeprefix("edit:")
-        number = ledger.meant(self.which) if self.which.isdecimal() else ledger.number_of(name) or 0
-        notes: tuple[str, ...] = ()
-        if number:
-            entry = ledger.entry(number)
-            edit, on = entry.edit, entry.on
-        else:
-            (edit, notes), on = session.saved.read_edit(SavedName("edit").read(name), force=self.force), False
-        ids = () if session.prompt is None else session.encoded().ids
-        found = yield from inspected(
-            session.opened(),
-            ledger,
-            edit,
-            below=number - 1 if number else len(ledger.entries),
-            ids=ids,
-            rows=self.rows or session.settings.rows,
-            tokens=self.tokens,
-            cancel=session.cancel,
-        )
-        return EditInspected(
-            number=number,
-            name=edit.name,
-            verb=edit.verb,
-            about=edit.about,
-            on=on,
-            model=edit.model,
-            command=edit.command,
-            facts=dict(edit.facts),
-            norm=found.norm,
-            neurons=found.neurons,
-            total=found.total,
-            matrices=found.matrices,
-            tokens=found.tokens,
-            apart=found.apart,
-            delta=found.delta,
-            delta_tokens=found.delta_tokens,
-            delta_top10=found.delta_top10,
-            notes=(*notes, *found.notes),
+        return (
+            yield from edit_inspected(session, which=self.which, rows=self.rows, tokens=self.tokens, force=self.force)
         )

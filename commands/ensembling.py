@@ -31,10 +31,10 @@ class WeightedAdapter(Word):
     def read(self, text: str) -> tuple[str, float]:
         name, equals, weight = text.partition("=")
         if not equals:
-            raise UsageError(f"'{text}' gives no weight", f"for example: {name or 'fr'}=0.4")
+            raise UsageError(f"adapter '{text}' has no weight", f"for example: {name or 'fr'}=0.4")
         value = number_in(weight)
         if not math.isfinite(value):
-            raise UsageError(f"'{weight}' is no weight of adapter '{name}'", f"a number: {name}=0.4", len(name) + 1)
+            raise UsageError(f"invalid weight '{weight}' for adapter '{name}'", f"a number: {name}=0.4", len(name) + 1)
         return Name().read(name), value
 
     def said(self, value: tuple[str, float]) -> str:
@@ -50,15 +50,15 @@ class WeightedAdapter(Word):
     example=("ensemble fr=0.6 es=0.4 --as both", "ensemble fr=1 es=1 --combination ties --density 0.3 --only"),
 )
 class CombineAdapters(Request, frozen=True):
-    """Combine adapters, each with its weight, into one, and put that on in their place.
+    """Combine weighted adapters into one, and load that in their place.
 
-    A weight of 1 takes an adapter as strong as it was trained, whatever it is on at. cat is the exact weighted sum; its
-    rank is the sum of theirs. svd is the closest to that sum of a lower rank. linear adds up the factors, and needs
-    equal ranks. The others are PEFT's ways of keeping adapters from disturbing each other. The result says how far it
+    A weight of 1 means as trained, whatever weight the adapter is on at. cat is the exact weighted sum; its rank is
+    the sum of the ranks. svd is the closest to that sum of a lower rank. linear adds up the factors, and needs
+    equal ranks. The others are PEFT's methods against interference between adapters. The result reports how far it
     is from the weighted sum.
 
     Members that are on are turned off. Any other adapter stays on and adds to the result, unless --only is given.
-    evaluate holds several ensembles against each other: evaluate FILE --arms fr*0.2+es*0.8,fr+es.
+    evaluate compares several ensembles: evaluate FILE --arms fr*0.2+es*0.8,fr+es.
     """
 
     members: Annotated[
@@ -73,17 +73,15 @@ class CombineAdapters(Request, frozen=True):
             metavar="WAY",
         ),
     ] = "cat"
-    rank: Annotated[int | None, Opt(Whole(), "of an svd: the rank of the result (default: the largest of theirs)")] = (
-        None
-    )
+    rank: Annotated[int | None, Opt(Whole(), "rank of an svd result (default: the largest of the members)")] = None
     density: Annotated[
-        float | None, Opt(Real(1), f"of those that drop numbers: the share that stays (default {DENSITY:g})")
+        float | None, Opt(Real(1), f"share of the numbers kept, where some are dropped (default {DENSITY:g})")
     ] = None
-    only: Annotated[bool, Flag("take off every other adapter too, not its members alone")] = False
+    only: Annotated[bool, Flag("turn off every other adapter too, not its members alone")] = False
     name: Annotated[
         str | None, Opt(Name(), "the name to keep it under (default: ensemble-1, ensemble-2, …)", flag="--as")
     ] = None
-    force: Annotated[bool, Flag("replace what has that name; even if they were made on another model")] = False
+    force: Annotated[bool, Flag("replace an adapter of that name; combine adapters of another model")] = False
 
     def __post_init__(self) -> None:
         if not self.members:
@@ -93,9 +91,9 @@ class CombineAdapters(Request, frozen=True):
         if twice is not None:
             raise UsageError(f"adapter '{twice}' is named twice", "give it one weight")
         if self.rank is not None and not self.combination.endswith("svd"):
-            raise UsageError(f"--rank says nothing to {self.combination}", "its rank follows from those of the members")
+            raise UsageError(f"--rank does not apply to {self.combination}", "its rank follows from the members")
         if self.density is not None and not drops(self.combination):
-            raise UsageError(f"--density says nothing to {self.combination}", "it keeps all numbers")
+            raise UsageError(f"--density does not apply to {self.combination}", "that combination keeps all numbers")
 
     def run(self, session: Session) -> Steps[Ensembled]:
         from sessions.adapters.adapter_store import AdapterAbout
@@ -143,8 +141,8 @@ class CombineAdapters(Request, frozen=True):
 
         scales = [scaled_by(session.edits(), each.adapter) for each in left.values() if each.on]
         for dora in dict.fromkeys(each.name for each in scales if each is not None):
-            yield f"'{dora}' is a DoRA on the same projections: it scaled what lay below it, and the sum lies above"
+            yield f"'{dora}' is a DoRA on the same projections: it scaled adapters below it, and not the ensemble"
         if staying:
-            yield f"still on, and added to it: {', '.join(staying)}; --only takes them off"
+            yield f"still on and added to it: {', '.join(staying)}; --only turns them off"
         if drops(self.combination) and self.density is None:
-            yield f"of its numbers {DENSITY:g} stay: --density says how many"
+            yield f"{DENSITY:g} of its numbers are kept; --density sets the share"

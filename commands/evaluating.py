@@ -4,36 +4,30 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import msgspec
-
 from commands.corpus import CorpusWord
 from commands.fields import MaxTokens
 from commands.names import FileName
-from commands.prompting import decoded
 from commands.request import Arg, Flag, Opt, Request
 from commands.verb import verb
 from commands.words import ListWord, TextWord, Whole
 from sessions.errors import Cancelled, UsageError
 from sessions.events import Steps
-from sessions.files.disk import check_target, read_file, write_file
+from sessions.files.disk import check_target
+from sessions.procedures.evaluating import evaluated, evaluation_plan, readings_of, write_texts
 from sessions.results import Evaluated
 from sessions.session import Session
 
 if TYPE_CHECKING:
-    from sessions.evaluation.running import EvaluationPlan
-    from sessions.evaluation.scores import Score, TaskReply
+    from sessions.evaluation.scores import TaskReply
 
 FAMILY = "Edits"
 #: Where texts are kept that no file is named for.
 FOLDER = "evaluations"
-#: What stands for no unrelated text.
-NONE = "none"
 
 
 class ArmNames(ListWord):
@@ -70,29 +64,29 @@ class UnrelatedWord(CorpusWord):
 class Evaluate(Request, frozen=True):
     """Answer a file of tasks with and without the edits, and count what is right.
 
-    Each line is a task: {"prompt": "What is 17 + 25?", "answer": "42"}. An answer that is a number is right where it is
-    the last number of the reply, in any spelling, or the one that the reply marks, in \\boxed{}, after #### or after
-    "the answer is", whatever follows. Any other answer is right where the reply contains it, in any case and with
-    accents in either form (NFC). "check" says otherwise: number, any-number (any number of the reply is the answer),
-    contains, regex, or a list of them, {"kind": "regex", "value": "^Yes"}, which must all hold. A task can also have a
-    system, seed, raw, name and language.
+    Each line is a task: {"prompt": "What is 17 + 25?", "answer": "42"}. A numeric answer is right if it is the last
+    number of the reply, in any spelling, or the one that the reply marks: in \\boxed{}, after #### or after "the
+    answer is", whatever follows. Any other answer is right if the reply contains it, in any case and with accents
+    in either form (NFC). "check" overrides this: number, any-number (any number of the reply is the answer),
+    contains, regex, or a list of them, {"kind": "regex", "value": "^Yes"}, which must all hold. A task can also
+    have a system, seed, raw, name and language.
 
-    An arm is a condition that all tasks are answered under. base is the model as it was opened, edit the model as it
-    is. NUMBER or NAME is that edit alone, 1+2 two of them. unsuppressed is the model as it is with nothing suppressed.
-    round:NAME is the adapter of a round of training with what it held at zero, round:NAME+unsuppressed without,
-    round:a*0.5+round:b*0.5 an ensemble of two, depths:SERIES those of its first 1, 2, 3 and more rounds. All arms meet
-    the same batches and, when sampling, the same random numbers. Where one arm pushes a token, the stutter guard is on
-    in all.
+    An arm is a condition that all tasks are answered under. base is the model as it was opened, edit the model as
+    it is now. NUMBER or NAME is that edit alone, 1+2 two of them. unsuppressed is the model as it is with nothing
+    suppressed. round:NAME is the adapter of a round of training with what it held at zero, round:NAME+unsuppressed
+    without, round:a*0.5+round:b*0.5 an ensemble of two, depths:SERIES those of its first 1, 2, 3 and more rounds.
+    All arms use the same batches and, when sampling, the same random numbers. If one arm pushes a token, the
+    stutter guard is on in all.
 
-    The result says at which token and at which word of a reply the answer first stands, counted from 0, as the median
-    over right replies; in Chinese and Japanese each character is a word. Where the tasks are in several languages, it
-    also says by language what is right, and how many replies stay in the language of their task.
-    Every other arm is held against the first: tasks that only one got right, the difference with its 95 % interval,
-    McNemar's exact p. Arms that no longer write language are named: their texts repeat or are empty, or their
-    perplexity on unrelated text is three times as high.
+    The result reports at which token and at which word of a reply the answer first occurs, counted from 0, as the
+    median over right replies; in Chinese and Japanese each character is a word. Where the tasks are in several
+    languages, it also reports by language what is right, and how many replies stay in the language of their task.
+    Every other arm is compared with the first: tasks that only one got right, the difference with its 95 %
+    interval, McNemar's exact p. Arms that no longer write language are named: their texts repeat or are empty, or
+    their perplexity on unrelated text is three times as high.
 
-    The texts are kept as JSON lines, one for each task and arm. Where it is stopped and --keep names a file, what was
-    answered by then is kept. expect evaluate.accuracy >= 0.5 makes a test of it, of the last arm.
+    The texts are kept as JSON lines, one for each task and arm. If the run is stopped and --keep names a file, the
+    finished texts are kept. expect evaluate.accuracy >= 0.5 makes a test of it, on the last arm.
     """
 
     file: Annotated[Path, Arg(FileName(".jsonl"), "a file of tasks (.jsonl): a prompt, its answer, how to check it")]
@@ -108,7 +102,7 @@ class Evaluate(Request, frozen=True):
     batch: Annotated[int | None, Opt(Whole(), "replies generated at once, which bounds the memory (default: 32)")] = (
         None
     )
-    limit: Annotated[int | None, Opt(Whole(), "only the first so many tasks")] = None
+    limit: Annotated[int | None, Opt(Whole(), "only this many tasks, the first")] = None
     unrelated: Annotated[
         str | None, Opt(UnrelatedWord(), "text for the perplexity (default: built in); none leaves it out")
     ] = None
@@ -124,18 +118,28 @@ class Evaluate(Request, frozen=True):
         path = self._target(session)
         sources = session.arm_sources()
         arms = arms_of(sources, self.arms or usual(sources))
-        plan, notes = self._plan(session, pushes=any(arm.pushes for arm in arms))
+        plan, notes = evaluation_plan(
+            session,
+            pushes=any(arm.pushes for arm in arms),
+            file=self.file,
+            limit=self.limit,
+            max_tokens=self.max_tokens,
+            raw=self.raw,
+            stops=self.stop,
+            unrelated_text=self.unrelated,
+            batch=self.batch,
+        )
         done: list[TaskReply] = []
         try:
             scores, replies = yield from run(session.opened(), plan, arms, done.extend, cancel=session.cancel)
         except Cancelled as cancelled:
             if self.keep is not None and done:
-                _write(path, done, self.force)
+                write_texts(path, done, self.force)
                 cancelled.hint = f"{len(done):,} texts that were finished are in {path}"
             raise
-        _write(path, [reply for row in zip(*replies, strict=True) for reply in row], self.force)
-        result = self._result(session, plan, scores, replies, path, notes)
-        session.last_output = replace(session.last_output, scores=_readings(result))
+        write_texts(path, [reply for row in zip(*replies, strict=True) for reply in row], self.force)
+        result = evaluated(session, plan, scores, replies, path, notes, file=self.file)
+        session.last_output = replace(session.last_output, scores=readings_of(result))
         return result
 
     def _target(self, session: Session) -> Path:
@@ -150,67 +154,5 @@ class Evaluate(Request, frozen=True):
             return next(path for path in paths if not os.path.lexists(path))
         check_target(self.keep, "texts.jsonl", force=self.force)
         if os.path.realpath(self.keep) == os.path.realpath(self.file):
-            raise UsageError(f"'{self.keep}' is the file of tasks", "keep the texts in another")
+            raise UsageError(f"'{self.keep}' is the file of tasks", "keep the texts in another file")
         return self.keep
-
-    def _plan(self, session: Session, *, pushes: bool) -> tuple[EvaluationPlan, list[str]]:
-        """What is answered, and remarks on it; `pushes` says that an arm may be stuck on a token."""
-        from sessions.comparisons.sweeping import ROWS
-        from sessions.evaluation.running import EvaluationPlan, read
-        from sessions.evaluation.tasks import read_tasks
-        from sessions.evaluation.unrelated import unrelated
-        from sessions.texts.corpus import Corpus
-
-        opened, notes = session.opened(), []
-        all_tasks = read_tasks(read_file(self.file, "a file of tasks, one a line"), str(self.file))
-        tasks = all_tasks[: self.limit]
-        if len(tasks) < len(all_tasks):
-            notes.append(f"the first {len(tasks):,} of {len(all_tasks):,} tasks")
-        tokens = self.max_tokens or session.settings.max_tokens
-        encoded = read(opened, tasks, str(self.file), tokens, raw=self.raw)
-        longest = max(len(each.ids) for each in encoded)
-        decoding = decoded(session, stops=self.stop, pushes=pushes, length=longest, max_tokens=self.max_tokens)
-        if decoding.sample:
-            notes.append(f"replies are sampled, with the random numbers of {decoding.rng}")
-        if decoding.guard:
-            notes.append("the stutter guard is on in every arm")
-        documents = () if self.unrelated == NONE else unrelated(opened, Corpus(self.unrelated or ""))
-        return EvaluationPlan(tasks, tuple(encoded), decoding, documents, session.in_force, self.batch or ROWS), notes
-
-    def _result(
-        self,
-        session: Session,
-        plan: EvaluationPlan,
-        scores: Sequence[Score],
-        replies: Sequence[Sequence[TaskReply]],
-        path: Path,
-        notes: Sequence[str],
-    ) -> Evaluated:
-        from sessions.evaluation.scores import against_first, by_language, doubts
-        from sessions.evaluation.unrelated import predicted
-
-        doubtful = doubts(scores, replies, edited=bool(session.edits().active), suppressed=bool(session.suppressed))
-        return Evaluated(
-            path=str(self.file),
-            tasks=len(plan.tasks),
-            max_tokens=plan.decoding.max_tokens,
-            unrelated=predicted(plan.documents),
-            scores=tuple(scores),
-            pairs=against_first(scores, replies, [task.label for task in plan.tasks]),
-            languages=by_language(replies),
-            kept=str(path),
-            notes=(*notes, *doubtful),
-        )
-
-
-def _readings(result: Evaluated) -> dict[str, float]:
-    """The numbers that `expect` knows."""
-    first, last = result.scores[0], result.scores[-1]
-    found = {"accuracy": last.accuracy, "baseline": first.accuracy}
-    if result.pairs:
-        found |= {"difference": result.pairs[-1].difference, "p": result.pairs[-1].p}
-    return found if last.ratio is None else found | {"perplexity": last.ratio}
-
-
-def _write(path: Path, replies: Sequence[TaskReply], force: bool) -> None:
-    write_file(path, b"".join(msgspec.json.encode(reply) + b"\n" for reply in replies), force=force)

@@ -32,7 +32,7 @@ class OfPickles(Options, frozen=True):
     beta: Annotated[
         float | None, Opt(Gain(), "the same of the neuron that cuts the loop; 0 leaves it out (default: the file's)")
     ] = None
-    key: Annotated[str | None, Opt(TextWord(), "of a file with several means: the key of those that are meant")] = None
+    key: Annotated[str | None, Opt(TextWord(), "of a file with several means: the key to read")] = None
 
 
 class FileImport(Request, frozen=True):
@@ -44,13 +44,14 @@ class FileImport(Request, frozen=True):
         Opt(ArtifactName(kinds=KINDS), "save it under this name at once; preset:NAME for an inventory", flag="--as"),
     ] = None
     top: Annotated[
-        int | None, Opt(Whole(), "of differences of activations, or maxima: so many of the strongest (default: all)")
+        int | None,
+        Opt(Whole(), "of differences of activations, or maxima: only this many, the strongest (default: all)"),
     ] = None
     layer: Annotated[int | None, Opt(Whole(0), "the layer of an atlas's maxima, where their file does not name it")] = (
         None
     )
     of_pickles: OfPickles = OfPickles()
-    force: Annotated[bool, Flag("even if it was made on another model; replace what has the name")] = False
+    force: Annotated[bool, Flag("import it even if it was made on another model; replace what has that name")] = False
 
     @property
     def stem(self) -> str:
@@ -67,7 +68,7 @@ class FileImport(Request, frozen=True):
             return free(stem or self.stem)
         if self.name.kind not in (kind, "circuit"):
             meant = Key(kind if kind in KINDS else "circuit", self.name.name)
-            raise UsageError(f"the file holds a {kind}, no {self.name.kind}", f"--as {meant}")
+            raise UsageError(f"the file holds a {kind}, not a {self.name.kind}", f"--as {meant}")
         return self.name.name
 
     def line_as(self, key: Key) -> str:

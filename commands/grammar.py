@@ -72,7 +72,7 @@ def parse(line: str) -> Call:
     """
     if not is_text(line):
         column = next(at for at, character in enumerate(line) if not is_text(character))
-        raise UsageError("the line has bytes in it that are no text", "type it in UTF-8", column)
+        raise UsageError("the line is not valid UTF-8", "set the terminal's encoding to UTF-8", column)
     first, *rest = words_of(line) or (None,)
     if first is None:
         raise UsageError("the line is empty", "type a command, or help")
@@ -115,7 +115,7 @@ def _no_action(head: str, action: str, actions: Iterable[str]) -> tuple[str, str
     """What is wrong with a sub-verb that does not exist, and what to type instead."""
     near = get_close_matches(action, actions, 1)
     hint = f"did you mean {head} {near[0]}?" if near else f"one of: {', '.join(f'{head} {each}' for each in actions)}"
-    return (f"{head} has no '{action}'" if action else f"{head} needs a word more"), hint
+    return (f"{head} has no '{action}'" if action else f"{head} needs an action"), hint
 
 
 def _chosen(first: LineWord, rest: list[LineWord]) -> tuple[Verb, list[LineWord]]:

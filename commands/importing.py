@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec import structs
 
-from commands.artifacts import FAMILY, check, take
+from commands.artifacts import FAMILY
 from commands.earlier import configuration_imported, inventory_imported, maxima_imported, pickle_imported
 from commands.file_import import FileImport
 from commands.verb import verb
@@ -19,6 +19,7 @@ from sessions.errors import ArtifactError, UsageError
 from sessions.files.disk import read_file
 from sessions.files.layouts import Header
 from sessions.model.info import same_model
+from sessions.procedures.circuits import check_circuit_fits, take_circuit
 from sessions.results import Exported, FileShown, Imported, Saved
 from sessions.session import Session
 from sessions.store import KINDS, Key, body_of, check_model, opened
@@ -71,7 +72,7 @@ class ImportFile(FileImport, frozen=True):
         if self.name is not None and self.name.kind in (("preset",) if ending == _TENSORS else _OF_TENSORS):
             what = "a vector, means or an edit" if ending == _TENSORS else "a circuit or an inventory of known neurons"
             raise UsageError(
-                f"a {self.path.suffix} file holds {what}, no {self.name.kind}", f"for example: --as {self.name.name}"
+                f"a {self.path.suffix} file holds {what}, not a {self.name.kind}", f"for example: --as {self.name.name}"
             )
         data = data or read_file(self.path.absolute())
         if ending == _TENSORS:
@@ -94,14 +95,14 @@ def _circuit_imported(session: Session, asked: FileImport, data: bytes) -> Impor
         if not circuit.fingerprint:
             circuit = structs.replace(circuit, model=info.name, fingerprint=info.fingerprint)
         circuit, more = as_formatted(circuit, session.model)
-        check(session, circuit)
+        check_circuit_fits(session, circuit)
         circuit, remarks = with_target(circuit, session.model, session.cancel)
         notes += more + remarks
     if asked.name is not None:
         circuit = structs.replace(circuit, name=asked.name.name)
         about = {"model": circuit.model, "fingerprint": circuit.fingerprint, "command": asked.line_as(asked.name)}
         session.store.save("circuit", asked.name.name, circuit, **about, force=asked.force)
-    notes.append(take(session, circuit))
+    notes.append(take_circuit(session, circuit))
     return Imported(path=str(asked.path), circuit=circuit, notes=tuple(filter(None, notes)))
 
 
@@ -115,7 +116,7 @@ def _circuit_in(data: bytes, asked: FileImport) -> Circuit:
         except ArtifactError:
             raise error from None
         raise ArtifactError(
-            f"{source} is no circuit but an inventory of known neurons",
+            f"{source} is not a circuit but an inventory of known neurons",
             f"{asked.line_as(Key('preset', 'NAME'))} reads it",
         ) from error
 

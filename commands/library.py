@@ -32,7 +32,7 @@ def path_of(given: Path) -> Path:
 
 def files() -> Iterator[CommandFile]:
     """All of them, by name."""
-    from commands.script import values_in
+    from sessions.texts.placeholders import values_in
 
     for path in sorted(FOLDER.glob(f"*{ENDING}")):
         text = path.read_text(encoding="utf-8")

@@ -11,6 +11,7 @@ from commands.request import Flags, Opt, Options
 from sessions.errors import UsageError
 from sessions.interventions.intervention import SEGMENTS, Region, TokenScope
 from sessions.model.info import Encoded
+from sessions.procedures.thoughts import closing, counted_span, thinks
 from sessions.session import Session
 
 
@@ -19,22 +20,22 @@ class Limits(Options, frozen=True):
 
     group = "Where it is in force"
 
-    at: Annotated[str, Opt(SCOPE, "at all positions, or only where the circuit found each neuron")] = "all"
+    at: Annotated[str, Opt(SCOPE, "all: at every position; circuit: only at each neuron's own positions")] = "all"
     region: Annotated[
         Region,
         Flags(
             {
-                "all": "in the prompt and in all that follows (default)",
+                "all": "in the whole text (default)",
                 "prompt": "only in the prompt",
                 "generated": "only in what the model writes",
                 "thought": "only in the thought of a model that thinks first",
-                "answer": "only in the answer after that thought: all of a reply without one",
+                "answer": "only in the answer after the thought; without a thought, the whole reply",
             }
         ),
     ] = "all"
     positions: Annotated[
         tuple[tuple[int, int], ...] | None,
-        Opt(Spans(), "only at these positions: 0, 3-7, -1 for the prompt's last"),
+        Opt(Spans(), "only at these positions: 0, 3-7, or -1 for the prompt's last"),
     ] = None
     marker: Marker = None
 
@@ -44,7 +45,9 @@ class Limits(Options, frozen=True):
         Raises:
             UsageError: a position that the prompt does not have; or no marker is known, or one is not needed.
         """
-        spans = tuple(_counted(span, None if encoded is None else len(encoded.ids)) for span in self.positions or ())
+        spans = tuple(
+            counted_span(span, None if encoded is None else len(encoded.ids)) for span in self.positions or ()
+        )
         if self.region not in SEGMENTS:
             if self.marker is not None:
                 raise UsageError("--marker says where a thought ends", "give --thought or --answer with it")
@@ -52,40 +55,3 @@ class Limits(Options, frozen=True):
         if self.region == "answer" and self.marker is None and not thinks(session):
             return TokenScope("generated", spans)
         return TokenScope(self.region, spans, self.marker or closing(session))
-
-
-def _of_template(session: Session) -> str:
-    from sessions.model.thinking import closing as of_template
-
-    return of_template(session.opened().tokenizer)
-
-
-def thinks(session: Session) -> bool:
-    """Whether the open model's template knows thoughts. Where it knows none, all of a reply is its answer."""
-    return bool(_of_template(session))
-
-
-def closing(session: Session) -> str:
-    """The text that ends a thought of the open model.
-
-    Raises:
-        UsageError: its template knows none.
-    """
-    found = _of_template(session)
-    if not found:
-        raise UsageError(
-            f"the chat template of {session.opened().info.name} does not say how a thought ends",
-            'name what ends it: --marker "</think>"',
-        )
-    return found
-
-
-def _counted(span: tuple[int, int], length: int | None) -> tuple[int, int]:
-    if length is None:
-        if min(span) < 0:
-            raise UsageError("positions from the end are those of a prompt, and none is set", "count from 0: 0, 3-7")
-        return span
-    first, last = (position + length if position < 0 else position for position in span)
-    if first < 0:
-        raise UsageError(f"the prompt has no position {span[0]}", f"its {length} positions are 0 to {length - 1}")
-    return first, last

@@ -61,7 +61,7 @@ def words(line: str, *, unfinished: bool = False, texts: Collection[str] = ()) -
         found.append(_word(line, at, unfinished))
         if len(found) > MOST and not unfinished:
             raise UsageError(
-                f"the line has more than {MOST:,} words", "put quotes round a long text: it is one word", at
+                f"the line has more than {MOST:,} words", "put quotes around a long text, so that it is one word", at
             )
         at = found[-1].end
 
@@ -81,7 +81,7 @@ def _word(line: str, start: int, unfinished: bool) -> LineWord:
         raise UsageError(f"the quote at column {at + 1} is not closed", f"end it with {quote}", at)
     end = close + 1
     if not unfinished and end < len(line) and not line[end].isspace():
-        raise UsageError("something follows a closing quote without a space", "put a space after it", end)
+        raise UsageError("a closing quote is followed by text without a space", "put a space after it", end)
     return LineWord(text, start, end, option is None)
 
 

@@ -13,11 +13,10 @@ from commands.names import FileName, SavedName
 from commands.request import Arg, Excludes, Flag, Needs, Opt, Request
 from commands.verb import verb
 from commands.words import SelectionWord
-from sessions.errors import UsageError
 from sessions.events import Steps
-from sessions.model.units import Neuron
+from sessions.procedures.means import means_shown
 from sessions.references import corpus as corpus_of
-from sessions.results import Listed, MeansBuilt, MeansShown, NeuronMean
+from sessions.results import Listed, MeansBuilt, MeansShown
 from sessions.session import Session
 from sessions.store import Key
 
@@ -30,24 +29,24 @@ FAMILY = "Hidden states"
     example=("means build facts --docs 12", "means build mine --prompts keys.jsonl --by-position"),
 )
 class BuildMeans(Request, frozen=True):
-    """Take the mean activation of every neuron over texts, and keep it under a name.
+    """Take the mean activation of every neuron over texts, and save it under a name.
 
-    A mean is over all positions but the first of each text, where attention sinks. --by-position also takes it for
-    each position, counted from the end; positions that few texts have share one. What is suppressed or edited now is
-    so in the means.
+    A mean is over all positions but the first of each text, the attention sink. --by-position also takes a mean for
+    each position, counted from the end; positions that few texts have share one. Suppression and edits are in force
+    meanwhile.
 
-    They are a reference wherever one is given: discover " Austin" --reference means:facts, verify --reference
-    means:facts, faithfulness --means means:facts, ablate top10 --mean --over means:facts. Of many prompts, those by
-    position are used where they were taken.
+    Saved means serve as a reference: discover " Austin" --reference means:facts, verify --reference means:facts,
+    faithfulness --means means:facts, ablate top10 --mean --over means:facts. For many prompts, the means by
+    position are used where there are any.
     """
 
-    name: Annotated[str, Arg(SavedName("means"), "the name to keep them under")]
+    name: Annotated[str, Arg(SavedName("means"), "the name to save them under")]
     prompts: Annotated[Path | None, Opt(FileName(), "take them over a file of prompts")] = None
     raw: Annotated[bool, Flag("with --prompts: read them without the chat template")] = False
     read: OfCorpus = OfCorpus()
     by_position: Annotated[bool, Flag("also a mean for each position, counted from the end")] = False
     batch: Batch = None
-    force: Annotated[bool, Flag("replace what has that name")] = False
+    force: Annotated[bool, Flag("replace means of that name")] = False
 
     rules = (
         Excludes(
@@ -100,37 +99,15 @@ class BuildMeans(Request, frozen=True):
 
 @verb("means show", family=FAMILY, example=("means show facts", "means show facts L12/N34,L12/N35"))
 class ShowMeans(Request, frozen=True):
-    """Show kept means: of each layer, and of single neurons."""
+    """Show saved means: of each layer, and of single neurons."""
 
-    name: Annotated[str, Arg(SavedName("means"), "the name they were kept under")]
+    name: Annotated[str, Arg(SavedName("means"), "the name they were saved under")]
     selection: Annotated[str | None, Arg(SelectionWord(), "these neurons (default: the strongest)")] = None
     rows: NeuronRows = None
-    force: Annotated[bool, Flag("even if they were taken on another model")] = False
+    force: Annotated[bool, Flag("show them even if they were taken on another model")] = False
 
     def run(self, session: Session) -> MeansShown:
-        means, notes = session.saved.read_means(self.name, force=self.force)
-        count, about = self.rows or session.settings.rows, means.about
-        neurons = means.strongest(count)
-        if self.selection is not None:
-            chosen = dict.fromkeys(neuron.site for neuron in session.select(self.selection).neurons)
-            for layer, index in chosen:
-                if layer >= len(means.layers) or index >= len(means.layers[layer]):
-                    raise UsageError(
-                        f"means '{self.name}' say nothing of L{layer}/N{index}", "they are of another model"
-                    )
-            neurons = [Neuron(*site) for site in list(chosen)[:count]]
-        return MeansShown(
-            name=self.name,
-            model=means.model,
-            over=about.over,
-            texts=about.texts,
-            tokens=about.tokens,
-            size=len(means),
-            places=len(means.places[0]) if means.places else 0,
-            layers=tuple(means.of_layer(layer) for layer in range(len(means.layers))),
-            neurons=tuple(NeuronMean(neuron=neuron, mean=means.of(neuron)) for neuron in neurons),
-            notes=notes,
-        )
+        return means_shown(session, name=self.name, selection=self.selection, rows=self.rows, force=self.force)
 
 
 @verb("means list", family=FAMILY, example="means list", default=True)

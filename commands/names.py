@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from commands.line import is_text
 from sessions.errors import ArtifactError, UsageError
+from sessions.procedures.comparing import CURRENT
 from sessions.references import means_named
 from sessions.store import KINDS, Key, checked_name
 from sessions.training.findings import series_of
@@ -25,10 +26,6 @@ EMBEDDED = {
 }
 
 
-#: The word for the session's own circuit, where saved things are named.
-CURRENT = "current"
-
-
 class Name(Word):
     """A name to save under."""
 
@@ -43,7 +40,7 @@ class Name(Word):
 
 
 class SavedName(Name):
-    """A name something of one kind was saved under; the kind may stand before it, `vector:calm`."""
+    """The name of a saved artifact of one kind; the kind may come first, `vector:calm`."""
 
     def __init__(self, kind: str = "circuit") -> None:
         self.kind = kind
@@ -86,7 +83,7 @@ class RoundName(Word):
 
 
 class SeriesName(RoundName):
-    """Rounds: one by its name, or all that are called so with a number behind it."""
+    """A series of rounds, or one round by its name."""
 
     name = "rounds"
     shape = "NAME"
@@ -123,9 +120,9 @@ class ArtifactName(Word):
         if colon and kind not in KINDS:
             near = get_close_matches(kind, KINDS, 1)
             hint = f"did you mean {near[0]}:{name}?" if near else f"one of: {', '.join(KINDS)}"
-            raise UsageError(f"'{kind}' is no kind of artifact", hint)
+            raise UsageError(f"'{kind}' is not a kind of artifact", hint)
         if colon and kind not in self.kinds:
-            raise UsageError(f"a {kind} cannot be meant here", f"one of: {', '.join(self.kinds)}")
+            raise UsageError(f"a {kind} cannot be named here", f"one of: {', '.join(self.kinds)}")
         return Key(kind or "circuit", Name().read(name))
 
     def completions(self, session: Session | None, incomplete: str) -> list[tuple[str, str]]:
@@ -169,9 +166,7 @@ class FileName(Word):
         try:
             return Path(text).expanduser()
         except RuntimeError as error:
-            raise UsageError(
-                f"'{text}' begins with the folder of a user who is not there", "put ./ before it"
-            ) from error
+            raise UsageError(f"'{text}' names the home folder of an unknown user", "put ./ before it") from error
 
     def completions(self, session: Session | None, incomplete: str) -> list[tuple[str, str]]:
         return _paths(session, incomplete, self.suffix)
@@ -195,16 +190,16 @@ def _paths(session: Session | None, incomplete: str, suffix: str) -> list[tuple[
     prefix = folder + "/" if "/" in incomplete else ""
     try:
         with os.scandir(base / Path(prefix).expanduser()) as entries:
-            shown = sorted((entry.name, os.path.isdir(entry.path)) for entry in entries if _is_shown(entry.name))
+            shown = sorted(
+                (entry.name, os.path.isdir(entry.path))
+                for entry in entries
+                if entry.name[0] != "." and is_text(entry.name)
+            )
     except (OSError, ValueError, RuntimeError):  # a folder that is not there, or no path at all
         return []
     folders = [(f"{prefix}{name}/", "folder") for name, is_folder in shown if is_folder]
     files = [(f"{prefix}{name}", "file") for name, is_folder in shown if not is_folder and name.endswith(suffix)]
     return folders + files
-
-
-def _is_shown(name: str) -> bool:
-    return not name.startswith(".") and is_text(name)
 
 
 class TextsOrMeans(FileName):

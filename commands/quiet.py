@@ -7,25 +7,22 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from commands.circuits import range_of
 from commands.fields import Marker, NeuronRows
-from commands.limits import closing
 from commands.names import FileName, SavedName
-from commands.prompting import decoded
 from commands.ranges import LayersOrAll
 from commands.request import Flag, Opt, Request
 from commands.verb import verb
 from commands.words import Real, Word
-from sessions.atlas.findings import QuietRow
 from sessions.errors import UsageError
-from sessions.events import Progress, Steps
+from sessions.events import Steps
 from sessions.model.units import Neuron
+from sessions.procedures.circuits import range_of
+from sessions.procedures.quiet import over_replies_to, quiet_rows
 from sessions.results import QuietShown
 from sessions.session import Session
-from sessions.texts.prompt_sources import prompts_of
 
 if TYPE_CHECKING:
-    from sessions.atlas.quiet import Levels, QuietNeuron
+    from sessions.atlas.quiet import Levels
 
 FAMILY = "Hidden states"
 
@@ -70,7 +67,7 @@ class Regions(Word):
         parts = tuple(part.strip() for part in text.split(","))
         wrong = next((part for part in parts if part not in _REGIONS), None)
         if wrong is not None:
-            raise UsageError(f"'{wrong}' is no part of a text", f"two of: {', '.join(_REGIONS)}")
+            raise UsageError(f"unknown part of a text '{wrong}'", f"two of: {', '.join(_REGIONS)}")
         if len(parts) != 2 or parts[0] == parts[1]:
             raise UsageError(f"'{text}' is not two parts of a text", "for example: thought,answer")
         return parts[0], parts[1]
@@ -89,15 +86,15 @@ class Regions(Word):
 
 @verb("quiet", family=FAMILY, example=("quiet --regions prompt,answer --rows 5", "quiet --name small --range 0.1-"))
 class Quiet(Request, frozen=True):
-    """Find the neurons that hardly ever fire, over a corpus, or in one part of what the model writes.
+    """Find the neurons that hardly ever fire, over a corpus, or in one part of the model's own texts.
 
-    Over an atlas, those with the smallest of the largest |activation|; --range 0.1- leaves out those that are dead.
-    With --regions, the model continues the prompts, and a neuron's largest |activation| in the one part of the texts is
-    held against that in the other: those are shown that are at least --ratio times as large in the first, the largest
-    ratio first. Beside each neuron stand the tokens that it would push where its activation is positive.
+    Over an atlas, these are the neurons whose largest |activation| is smallest; --range 0.1- leaves out the dead
+    ones. With --regions, the model continues the prompts, and a neuron's largest |activation| in one part of the
+    texts is compared with that in the other: those at least --ratio times as large in the first are listed, largest
+    ratio first. Each neuron is shown with the tokens that it would push where its activation is positive.
 
-    quiet:LAST selects everywhere what was found last, quiet:LAST:300 the first 300 of it; atlas:NAME:quiet300,
-    atlas:NAME:top300 and atlas:NAME:positive300 select from an atlas by themselves.
+    quiet:LAST selects what was found last, quiet:LAST:300 its first 300; atlas:NAME:quiet300, atlas:NAME:top300 and
+    atlas:NAME:positive300 select from an atlas directly.
     """
 
     regions: Annotated[
@@ -112,15 +109,15 @@ class Quiet(Request, frozen=True):
         tuple[int, int] | str | None, Opt(LayersOrAll(), "only these layers: 12, 9-14 or all (the default)")
     ] = None
     ratio: Annotated[
-        float | None, Opt(Real(), "of two regions: at least so many times as large in the first (default: 3)")
+        float | None, Opt(Real(), "of two regions: at least this many times as large in the first (default: 3)")
     ] = None
     between: Annotated[
         tuple[float, float] | None,
-        Opt(Between(), "only those whose largest |activation| lies in it: 0.1-2", flag="--range"),
+        Opt(Between(), "only neurons whose largest |activation| is in this range: 0.1-2", flag="--range"),
     ] = None
     marker: Marker = None
     rows: NeuronRows = None
-    force: Annotated[bool, Flag("even if the atlas was made on another model")] = False
+    force: Annotated[bool, Flag("use the atlas even if it was made on another model")] = False
 
     def run(self, session: Session) -> Steps[QuietShown]:
         from sessions.atlas import quiet as looking
@@ -130,12 +127,10 @@ class Quiet(Request, frozen=True):
         notes: tuple[str, ...] = ()
         silent: Levels | None = None
         if self.regions:
-            self.refuse(("name",), "says nothing here: with --regions the model's own texts are looked at", _HELP)
-            over, (active, silent) = yield from _over_replies(session, self.regions, self.prompts, self.marker)
+            self.refuse(("name",), "does not apply: --regions looks at the model's own texts, not at an atlas", _HELP)
+            over, (active, silent) = yield from over_replies_to(session, self.regions, self.prompts, self.marker)
         else:
-            self.refuse(
-                ("prompts", "ratio", "marker"), "says nothing here: it goes with --regions thought,answer", _HELP
-            )
+            self.refuse(("prompts", "ratio", "marker"), "needs --regions, for example --regions thought,answer", _HELP)
             found, notes = session.saved.read_atlas(self.name or "", force=self.force)
             over, active = f"atlas {found.name}", looking.over_atlas(found)
         fitting = looking.candidates(
@@ -150,7 +145,7 @@ class Quiet(Request, frozen=True):
             over=over,
             regions=tuple(self.regions or ()),
             positions=(active.positions,) if silent is None else (active.positions, silent.positions),
-            rows=_rows(session, fitting[: self.rows or session.settings.rows]),
+            rows=quiet_rows(session, fitting[: self.rows or session.settings.rows]),
             total=len(fitting),
             neurons=sum(len(each) for layer, each in active.largest.items() if chosen is None or layer in chosen),
             notes=(
@@ -158,44 +153,3 @@ class Quiet(Request, frozen=True):
                 *(["an expert's neurons count as 0 where no token was sent to it"] if opened.info.experts else []),
             ),
         )
-
-
-def _over_replies(
-    session: Session, regions: tuple[str, str], prompts: Path | None, marker: str | None
-) -> Steps[tuple[str, tuple[Levels, Levels]]]:
-    """What the model writes after the prompts, or after the session's, and the levels in two regions of it."""
-    from sessions.atlas.quiet import over_replies
-
-    yield Progress("writing replies")
-    opened = session.opened()
-    if prompts is None:
-        asked, over = [session.encoded()], "the prompt's reply"
-    else:
-        asked = [session.read(each.to_read()) for each in prompts_of(str(prompts))]
-        over = f"the replies to {len(asked):,} prompts"
-    needed = "thought" in regions
-    ends = marker or (closing(session) if needed else "")
-    decoding = decoded(session, length=max(len(each.ids) for each in asked))
-    found = yield from over_replies(opened, asked, regions, decoding, ends, cancel=session.cancel)  # type: ignore[arg-type]
-    return over, (found[0], found[1])
-
-
-def _rows(session: Session, found: list[QuietNeuron]) -> tuple[QuietRow, ...]:
-    from sessions.directions.lens import pushed
-
-    opened = session.opened()
-    neurons = [Neuron(each.layer, each.index) for each in found]
-    pushes = pushed(opened.anatomy, opened.tokenizer, neurons)
-    return tuple(
-        QuietRow(
-            neuron=neuron,
-            largest=each.largest,
-            mean=each.mean,
-            silent=each.silent,
-            silent_mean=each.silent_mean,
-            ratio=each.ratio,
-            up=up,
-            down=down,
-        )
-        for neuron, each, (up, down) in zip(neurons, found, pushes, strict=True)
-    )

@@ -30,7 +30,7 @@ from sessions.lines import line_of
 
 
 class Arg(Struct, frozen=True):
-    """A word that is known by its place; `many` takes all the words that are left."""
+    """A positional word; `many` takes all the words that are left."""
 
     word: Any
     help: str
@@ -89,7 +89,7 @@ class Flag(Struct, frozen=True):
 
 
 class Flags(Struct, frozen=True):
-    """Several options that set one field between them: the word that each sets, and what it is for."""
+    """Several options that set the same field: the word that each sets, and its help."""
 
     choices: dict[str, str]
 

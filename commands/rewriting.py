@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from msgspec import structs
 
-from commands.edits import FAMILY, check_new
+from commands.edits import FAMILY
 from commands.names import FileName, Name, Prompts
-from commands.prompting import decoded
 from commands.request import Arg, Excludes, Flag, Needs, Opt, Options, Request
 from commands.verb import verb
 from commands.words import ObservedWord, Real, TokenWord, Word
 from sessions.errors import UsageError
 from sessions.events import Steps
-from sessions.model.info import Token as TokenOfModel
-from sessions.model.units import Neuron
+from sessions.procedures.edits import check_new
+from sessions.procedures.generating import decoded
+from sessions.procedures.rewriting import applied_rewrite, one_token, rewritable, sacrificed_neuron
 from sessions.results import Rewritten
 from sessions.rewriting.rules import Rule, read_rule
 from sessions.session import Session
@@ -26,12 +25,11 @@ from sessions.texts.sample_files import samples_at
 
 if TYPE_CHECKING:
     from sessions.rewriting.examples import Examples
-    from sessions.rewriting.rewriting import Rewriting
 
 #: Tokens of a reply to a held-out prompt.
 REPLY = 48
 #: What is said where prompts say only where it should fire, or only where it should not.
-_BOTH = ("{one} is missing: where it fires and where not are both needed", "{one} FILE")
+_BOTH = ("{one} is missing: both sides are needed, where it fires and where not", "{one} FILE")
 #: How large a number of this verb may be.
 _MOST = 1e6
 
@@ -106,22 +104,22 @@ class Pushing(Options, frozen=True):
     group = "How far it pushes"
 
     alpha: Annotated[
-        float | None, Opt(Real(_MOST), "how far it pushes (default: the smallest of a few that is enough)")
+        float | None, Opt(Real(_MOST), "how far it pushes (default: the smallest tried that is enough)")
     ] = None
     alphas: Annotated[
         tuple[float, ...] | None,
-        Opt(Alphas(), "several, compared; the smallest that is enough is taken"),
+        Opt(Alphas(), "several to try; the smallest that is enough is taken"),
     ] = None
     scale_gate: Annotated[
         float | None, Opt(Real(_MOST), "length of the gate row (default: 4 over the mean state's reach)")
     ] = None
     scale_up: Annotated[
-        float | None, Opt(Real(_MOST), "length of the up row (default: so that it is 1 where it should fire)")
+        float | None, Opt(Real(_MOST), "length of the up row (default: makes the neuron 1 where it should fire)")
     ] = None
     brake: Annotated[
-        str | None, Opt(ObservedWord(), "a neuron of a later layer that pushes the token down once it was said")
+        str | None, Opt(ObservedWord(), "a neuron of a later layer that pushes the token down once it is said")
     ] = None
-    beta: Annotated[float | None, Opt(Real(_MOST), "with --brake: how far it pushes down (default: as α)")] = None
+    beta: Annotated[float | None, Opt(Real(_MOST), "with --brake: how far that pushes down (default: α)")] = None
 
 
 @verb(
@@ -135,23 +133,23 @@ class Pushing(Options, frozen=True):
 class RewriteNeuron(Request, frozen=True, kw_only=True):
     """Rewrite a neuron so that it makes the model say a token where examples have it.
 
-    The gate row becomes the direction from the mean state elsewhere to the mean state where the neuron should fire. The
-    up row becomes the mean state where it should fire. The down column becomes α times the token's unit direction in
-    the unembedding. It should fire at the positions that a rule means in the replies of the examples, or at the ends of
-    --positive prompts and not at those of --negative ones. A text with a space in it needs quotes round the whole rule:
-    --when 'before:" Austin"'.
+    The gate row becomes the direction from the mean state elsewhere to the mean state where the neuron should fire.
+    The up row becomes the mean state where it should fire. The down column becomes α times the token's unit
+    direction in the unembedding. The neuron should fire at the positions that a rule names in the replies of the
+    examples, or at the ends of --positive prompts and not at those of --negative ones. A text with a space in it
+    needs quotes around the whole rule: --when 'before:" Austin"'.
 
     With the default scales the neuron is about 1 where it should fire, so that α is the length of what it writes.
     Without --alpha, multiples of the stream's norm are tried. The smallest is taken that says the token at three
-    quarters of the places and at no more than a tenth of the others, and that leaves the perplexity of unrelated text
-    within 5 %. Where a norm stands between MLP and stream, α is relative to the rest of what the MLP writes.
+    quarters of the places and at no more than a tenth of the others, and that leaves the perplexity of unrelated
+    text within 5 %. Where a norm stands between MLP and stream, α is relative to the rest of what the MLP writes.
 
-    A third of the examples is held out, always the same, and the figures are measured on these. Afterwards sweep
-    L24/N7 0 0.5 1 2 varies α, in multiples of it, and a sweep of the brake varies β. undo takes the edit back.
+    A third of the examples, always the same, is held out, and the figures are measured on these. Afterwards sweep
+    L24/N7 0 0.5 1 2 varies α, in multiples of it, and a sweep of the brake varies β. undo removes the edit.
     """
 
     neuron: Annotated[str | None, Arg(ObservedWord(), "the neuron to rewrite (default: a quiet one)")] = None
-    push: Annotated[str, Opt(TokenWord(), "the token that it says, one piece, leading space and all")]
+    push: Annotated[str, Opt(TokenWord(), "the token that it says, a single one, with its leading space")]
     firing: FiringPlaces = FiringPlaces()
     pushing: Pushing = Pushing()
     name: Annotated[str | None, Opt(Name(), "the name of the edit (default: rewrite-1, rewrite-2, …)", flag="--as")] = (
@@ -167,109 +165,30 @@ class RewriteNeuron(Request, frozen=True, kw_only=True):
             "positive", ("examples", "held_out"), "{other} is for a rule, and there is none", "give one: --when last"
         ),
         Excludes("alpha", ("alphas",)),
-        Needs(("beta",), "brake", "--beta is of the brake, and there is none", "name a neuron: --brake L27/N12"),
+        Needs(("beta",), "brake", "--beta is for a brake, and there is none", "name a neuron: --brake L27/N12"),
     )
 
     def run(self, session: Session) -> Steps[Rewritten]:
         from sessions.rewriting.rewriting import Wanted, check_brake, rewrite
 
         opened, pushing, notes = session.opened(), self.pushing, []
-        chosen = None if self.neuron is None else _one(session, self.neuron)
+        chosen = None if self.neuron is None else rewritable(session, self.neuron)
         check_new(session, self.name or "", self.force)
-        token, examples = _one_token(session, self.push), self.firing.read(session)
+        token, examples = one_token(session, self.push), self.firing.read(session)
         if chosen is None:
-            chosen, remark = yield from _sacrificed(session)
+            chosen, remark = yield from sacrificed_neuron(session)
             notes.append(remark)
         wanted = Wanted(
             alphas=pushing.alphas or (() if pushing.alpha is None else (pushing.alpha,)),
             scale_gate=pushing.scale_gate,
             scale_up=pushing.scale_up,
-            brake=None if pushing.brake is None else _one(session, pushing.brake),
+            brake=None if pushing.brake is None else rewritable(session, pushing.brake),
             beta=pushing.beta,
         )
         check_brake(chosen, wanted)
         longest = max(len(each.asked.ids) for each in examples.all)
         decoding = decoded(session, pushes=True, max_tokens=min(REPLY, session.settings.max_tokens), length=longest)
         made = yield from rewrite(opened, chosen, token, examples, wanted, decoding, cancel=session.cancel)
-        return self._taken(session, made, token, examples, notes)
-
-    def _taken(
-        self, session: Session, made: Rewriting, token: TokenOfModel, examples: Examples, notes: Sequence[str]
-    ) -> Rewritten:
-        """The edit, applied and saved, and what is said of it."""
-        from sessions.edits.commuting import beside
-        from sessions.rewriting.examples import counts
-        from sessions.rewriting.rewriting import described, remarks
-
-        neuron, alpha = made.made.neuron, made.rows[made.chosen].alpha
-        pushing = structs.replace(self.pushing, alpha=alpha, alphas=None)
-        line = structs.replace(self, neuron=str(neuron), pushing=pushing, force=False).line()
-        saved = session.take_edit(described(made, token, examples), self.name or "", line, force=self.force)
-        return Rewritten(
-            name=saved.name,
-            neuron=neuron,
-            token=token,
-            rule=examples.rule,
-            examples=examples.source,
-            learnt=counts(examples.learnt),
-            held=counts(examples.held),
-            apart=examples.apart,
-            rows=made.rows,
-            chosen=made.chosen,
-            before=made.before,
-            scale_gate=made.made.scale_gate,
-            scale_up=made.made.scale_up,
-            bias=made.made.bias,
-            separation=made.separation,
-            firing=made.firing,
-            norm=made.norm,
-            normed=session.opened().anatomy.layers[neuron.layer].write_norm is not None,
-            brake=made.brake,
-            replies=made.replies,
-            repetition=made.repetition,
-            held_back=made.held_back,
-            collapsed=made.collapsed,
-            path=str(session.store.path("edit", saved.name)),
-            notes=(*notes, *remarks(made, examples), *beside(session.opened(), session.edits(), saved)),
-        )
-
-
-def _sacrificed(session: Session) -> Steps[tuple[Neuron, str]]:
-    """A quiet neuron that nothing else is done with, and a remark on it."""
-    from sessions.rewriting.sacrificing import rewritten_in, sacrificed
-
-    latest = session.saved.latest_atlas()
-    atlas = session.saved.read_atlas(latest)[0] if latest else None
-    busy = {neuron.site for neuron in session.suppressed}
-    busy |= {site for entry in session.edits().entries for site in rewritten_in(entry.edit)}
-    return (yield from sacrificed(session.opened(), atlas, busy, cancel=session.cancel))
-
-
-def _one(session: Session, text: str) -> Neuron:
-    neurons = session.select(text).neurons
-    if len(neurons) != 1 or neurons[0].position is not None:
-        said = f"is {len(neurons):,} neurons" if len(neurons) != 1 else "has a position, and weights have none"
-        raise UsageError(f"'{text}' {said}", "name one neuron: L12/N34")
-    neuron = Neuron(*neurons[0].site)
-    session.opened().anatomy.check(*neuron.site)
-    if neuron.site in {each.site for each in session.suppressed}:
-        raise UsageError(f"{neuron} is suppressed: whatever its rows are, it is 0", f"release {neuron}")
-    return neuron
-
-
-def _one_token(session: Session, text: str) -> TokenOfModel:
-    """The token that a text is; refused where it is several, since a neuron pushes one direction."""
-    from sessions.model.tokens import ids_behind, token_text
-
-    tokenizer = session.opened().tokenizer
-    ids = ids_behind(tokenizer, text)
-    if not ids:
-        raise UsageError(f"{text!r} is not a token", 'for example: " Austin", with its leading space')
-    pieces = [token_text(tokenizer, each) for each in ids]
-    if len(pieces) > 1:
-        listed = " ".join(f'"{piece}"' for piece in pieces)
-        raise UsageError(
-            f'"{text}" is {len(pieces)} tokens, {listed}, and a neuron pushes one',
-            f'push the first, --push "{pieces[0]}", or take a text that is one token',
-        )
-    return TokenOfModel(ids[0], pieces[0])
+        pushing = structs.replace(pushing, alpha=made.rows[made.chosen].alpha, alphas=None)
+        line = structs.replace(self, neuron=str(made.made.neuron), pushing=pushing, force=False).line()
+        return applied_rewrite(session, made, token, examples, notes, name=self.name or "", line=line, force=self.force)

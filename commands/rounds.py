@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-from msgspec import structs
+from typing import Annotated
 
 from commands.choices import OneOf
-from commands.edits import in_states
 from commands.fields import MaxTokens
 from commands.names import FileName, RoundName, SeriesName
 from commands.request import Arg, Flag, Needs, Opt, Request
-from commands.training import FAMILY, shown
+from commands.training import FAMILY
 from commands.verb import verb
 from commands.words import RowsWord
-from sessions.errors import ArtifactError
 from sessions.events import Steps
-from sessions.files.disk import write_file
-from sessions.model.info import same_model
-from sessions.results import Compared, RecruitRow, RecruitsShown, RoundsShown
+from sessions.procedures.training import recruits_shown, rounds_result
+from sessions.results import Compared, RecruitsShown, RoundsShown
 from sessions.session import Session
-from sessions.training.findings import Measure, Round, in_series, series_of
-
-if TYPE_CHECKING:
-    from sessions.training.round import Rounds
+from sessions.training.findings import Measure
 
 MEASURE = OneOf(
     "measure",
@@ -44,22 +35,23 @@ MEASURE = OneOf(
     example=("rounds", "rounds crab --chart crab.svg", "rounds crab --answer --max-tokens 20"),
 )
 class ShowRounds(Request, frozen=True):
-    """Show the trajectory of a series of rounds: what each forbade, and what it still learned.
+    """Show the trajectory of a series of rounds: what each suppressed, and what it still learned.
 
-    Losses are means over the samples, in nats a token: before, after, and after the control, which had as many random
-    neurons of the same layers suppressed. Kept is the fall from where the series began, as a share of that of the
-    control. Share is the part of the gradient that the recruits absorbed. Again counts those that an earlier round had
-    recruited. Plain losses, which count every token of a reply alike, are shown where they differ.
+    Losses are means over the samples, in nats a token: before, after, and after the control, in which as many
+    random neurons of the same layers were suppressed. Kept is the fall from where the series began, as a share of
+    the control's fall. Share is the part of the gradient that the recruits absorbed. Again counts recruits that an
+    earlier round had too. Plain losses, which count every token of a reply alike, are shown where they differ.
 
-    The verdict is single-point where no round without earlier recruits kept half. It is exhausted where some did and
-    the last did not. Where the last did, it is several solutions if the recruits absorbed a fifth of the gradient or
-    more, and distributed if they absorbed less. Without a control there is none.
+    The verdict is single-point if no round without earlier recruits kept half. It is exhausted if some did and the
+    last did not. If the last did, it is several solutions where the recruits absorbed a fifth of the gradient or
+    more, and distributed where they absorbed less. Without a control there is no verdict.
 
-    One round alone is shown with the losses of each epoch, and with the gradient by projection and layer; compare
+    A single round is shown with the losses of each epoch, and with the gradient by projection and layer; compare
     round:A round:B shows two side by side.
 
-    With --answer, the prompt is answered by the model as it was opened and with the adapter of each round, once with
-    what the round held at zero and once with nothing suppressed. evaluate FILE --arms base,round:NAME counts.
+    --answer answers the prompt with the model as it was opened and with the adapter of each round, once with what
+    the round held at zero and once with nothing suppressed. evaluate FILE --arms base,round:NAME counts right
+    answers.
     """
 
     names: Annotated[
@@ -76,75 +68,30 @@ class ShowRounds(Request, frozen=True):
     rules = (Needs(("max_tokens",), "answer", "{some} is for {one}", "leave it out"),)
 
     def run(self, session: Session) -> Steps[RoundsShown | Compared]:
-        from sessions.training.round import Rounds
-
-        shelf = Rounds(session.store)
-        known = _known(session, shelf)
-        found, others = in_series(known, self.names or (series_of(known[-1].name),))
-        if self.answer:
-            return (yield from _answered(session, found, self.max_tokens))
-        notes = (f"other rounds: {', '.join(others)}",) if others and not self.names else ()
-        result = shown(shelf, found, notes)
-        if self.chart is None:
-            return result
-        from sessions.picture import check_ending
-        from sessions.training.chart import drawn
-
-        check_ending(self.chart)
-        picture = drawn(result.trajectory, self.chart.suffix)
-        path = write_file(self.chart.absolute(), picture, force=self.force, what=f"'{self.chart}'")
-        return structs.replace(result, chart=str(path))
-
-
-def _known(session: Session, shelf: Rounds) -> list[Round]:
-    """The rounds of the open model, the latest last."""
-    known = shelf.of_model(session.opened().info.fingerprint)
-    if not known:
-        raise ArtifactError("there is no round of this model", "train one: train-round FILE.jsonl")
-    return known
-
-
-def _answered(session: Session, found: Sequence[Round], max_tokens: int | None) -> Steps[Compared]:
-    """The session's prompt without any round, and with the adapter of each."""
-    from sessions.evaluation.arms import arms_of
-
-    words = ["base"]
-    for each in found:
-        words += [f"round:{each.name}", *([f"round:{each.name}+unsuppressed"] if each.suppressed else [])]
-    states = [(arm.name, arm.within) for arm in arms_of(session.arm_sources(), tuple(words))]
-    return (yield from in_states(session, "rounds", ", ".join(each.name for each in found), states, max_tokens))
+        return (
+            yield from rounds_result(
+                session,
+                names=self.names,
+                answer=self.answer,
+                max_tokens=self.max_tokens,
+                chart=self.chart,
+                force=self.force,
+            )
+        )
 
 
 @verb("recruits", family=FAMILY, example=("recruits", "recruits crab-2 --top 10 --by activation"))
 class ShowRecruits(Request, frozen=True):
     """Show the neurons that absorbed most gradient in a round, and what each of them pushes.
 
-    recruits:NAME selects them everywhere: suppress recruits:1, ablate recruits:1:10.
+    recruits:NAME selects them in other verbs: suppress recruits:1, ablate recruits:1:10.
     """
 
-    name: Annotated[str | None, Arg(RoundName(), "by name or number (default: the latest)", metavar="ROUND")] = None
+    name: Annotated[
+        str | None, Arg(RoundName(), "the round, by name or number (default: the latest)", metavar="ROUND")
+    ] = None
     top: Annotated[int, Opt(RowsWord(), "how many of the strongest to show")] = 30
     by: Annotated[Measure | None, Opt(MEASURE, "gradient (the default), largest, last or activation")] = None
 
     def run(self, session: Session) -> RecruitsShown:
-        from sessions.directions.lens import pushed
-        from sessions.training.round import Rounds
-
-        opened, shelf = session.opened(), Rounds(session.store)
-        known = _known(session, shelf) if self.name is None else shelf.of_model(opened.info.fingerprint)
-        found = shelf.load(self.name or known[-1].name)
-        if not same_model(found.fingerprint, opened.info.fingerprint):
-            raise ArtifactError(f"round '{found.name}' was trained on {found.model}", "open that model first")
-        absorbed = shelf.recruits(found.name)
-        measure = self.by or absorbed.usual
-        neurons, total = absorbed.strongest(self.top, measure), absorbed.total(measure)
-        earlier = {
-            neuron.site: each.name for each in known if each.created < found.created for neuron in each.recruited
-        }
-        rows = tuple(
-            RecruitRow(
-                neuron, (neuron.attribution or 0.0) / total if total else 0.0, up, down, earlier.get(neuron.site, "")
-            )
-            for neuron, (up, down) in zip(neurons, pushed(opened.anatomy, opened.tokenizer, neurons), strict=True)
-        )
-        return RecruitsShown(name=found.name, measure=measure, rows=rows, total=total, suppressed=len(found.suppressed))
+        return recruits_shown(session, name=self.name, top=self.top, by=self.by)

@@ -1,4 +1,4 @@
-"""`run`: a line becomes a stream of events, and the session outlives whatever happens in between."""
+"""`run`: a line becomes a stream of events; the session survives whatever fails."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def run(session: Session, line: str, *, where: str = "") -> Generator[Event, Non
 
 
 def _remember(session: Session, verb: str, value: Value) -> None:
-    """Keep a result for `expect` to speak of; what only looks at the session, or runs other lines, is none."""
+    """Keep a result for `expect`; those that only look at the session, or run other lines, are not kept."""
     if not isinstance(value, Expected | Ran | Help):
         for key in (verb, "result"):
             session.results[key].append(value)
@@ -160,7 +160,7 @@ def _journalled(session: Session, call: Call | None, line: str, outcome: Result 
 
 
 def with_remark(outcome: Result | Failed, remark: str) -> Result | Failed:
-    """The outcome with something beside it that the user should know."""
+    """The outcome with one more remark."""
     if isinstance(outcome, Result):
         value = structs.replace(outcome.value, notes=(*outcome.value.notes, remark))
         return structs.replace(outcome, value=value)
@@ -174,14 +174,14 @@ def _plain(value: Any) -> Any:
 
 
 def _too_large(call: Call, where: str, seconds: float) -> Failed:
-    """A command that did not fit into memory: the one unforeseen error that is the user's to solve."""
+    """A command that did not fit into memory, which the user can solve."""
     batched = any("--batch" in each.opts and "at once" in getattr(each, "help", "") for each in VERBS[call.verb].params)
     hint = f"{'a smaller --batch (1 takes least), ' if batched else ''}a shorter prompt or --dtype bfloat16 needs less"
     return Failed("memory", "there is not enough memory for this", hint, where, None, seconds)
 
 
 def _defect(session: Session, error: Exception, line: str, where: str, seconds: float) -> Failed:
-    """An error nobody foresaw."""
+    """An unforeseen error, whose trace goes to a log."""
     log = session.home / "defects.log"
     try:
         make_folder(session.home)

@@ -8,26 +8,23 @@ from typing import TYPE_CHECKING, Annotated
 
 from msgspec import structs
 
-from commands.capturing import FAMILY, marked_in
+from commands.capturing import FAMILY
 from commands.choices import STATE, OneOf
 from commands.fields import MaxTokens
 from commands.names import FileName, Name, SavedName
-from commands.prompting import decoded
 from commands.request import Arg, Excludes, Flag, Needs, Opt, Options, Request
 from commands.verb import verb
 from commands.words import SEEDS, Gain, NumberWord, RowsWord, TextWord, Whole
 from sessions.directions.features import ARCHITECTURES, Which
 from sessions.errors import UsageError
 from sessions.events import Steps
-from sessions.interventions.arms import Condition, shifts
-from sessions.last_output import LastOutput
+from sessions.procedures.autoencoders import compared_with_reconstruction, reconstruction_and_control, state_at
+from sessions.procedures.states import marked_in
 from sessions.results import AutoencoderOpened, Compared, StateEncoded
 from sessions.session import Session
 from sessions.store import Key
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from sessions.directions.sae import Autoencoder
     from sessions.directions.vector import Vector
 
@@ -42,7 +39,7 @@ class Unsaid(Options, frozen=True):
     architecture: Annotated[
         str | None, Opt(OneOf("architecture", ARCHITECTURES), "how its features come to be active")
     ] = None
-    k: Annotated[int | None, Opt(Whole(), "of a top-k: how many are active at once")] = None
+    k: Annotated[int | None, Opt(Whole(), "of a top-k autoencoder: how many features are active at once")] = None
 
 
 class OfAutoencoder(Request, frozen=True):
@@ -58,9 +55,7 @@ class OfAutoencoder(Request, frozen=True):
         """The autoencoder that is named, or the one before; of the same one, what was said of it before still holds."""
         path, before = self.path, session.sae
         if path is None and before is None:
-            raise UsageError(
-                "no autoencoder has been opened", "name one: sae load FOLDER, FILE.safetensors or RELEASE:ID"
-            )
+            raise UsageError("no autoencoder is open", "name one: sae load FOLDER, FILE.safetensors or RELEASE:ID")
         where = "" if path is None else str(path.absolute()) if path.exists() else str(path)
         which = before if before is not None and where in ("", before.path) else Which(where)
         given = {name: value for name, value in structs.asdict(self.unsaid).items() if value is not None}
@@ -75,39 +70,12 @@ class StateAt(Options, frozen=True):
     at: Annotated[str | None, Opt(TextWord(), "where in the prompt: a word, or a position (default: -1, the last)")] = (
         None
     )
-    nth: Annotated[int | None, Opt(Whole(), "which one, where the word stands there more than once")] = None
+    nth: Annotated[int | None, Opt(Whole(), "which occurrence, where the word occurs several times")] = None
     vector: Annotated[str | None, Opt(SavedName("vector"), "a captured state in place of the prompt's own")] = None
 
     def position(self, session: Session, notes: list[str]) -> int:
         """The position in the prompt that is meant; what should be said of it is put to the notes."""
         return marked_in(session.encoded(), "-1" if self.at is None else self.at, self.nth, notes)
-
-    def state(self, session: Session, sae: Autoencoder, position: int, force: bool, notes: list[str]) -> Vector:
-        """The state that is meant: a vector's, or that at a position of the prompt."""
-        from sessions.patching.transplanting import captured
-
-        about = sae.about
-        if self.vector is not None:
-            vector, more = session.saved.read_vector(self.vector, force=force)
-            vector.check(session.opened().anatomy)
-            notes += more
-            if vector.origin is None:
-                notes.append(f"vector '{vector.name}' is no captured state, and autoencoders are trained on states")
-            return sae.placed(vector)
-        encoded = session.encoded()
-        if position < max(encoded.bos, encoded.prefix):
-            notes.append(
-                f"position {position} begins the text: no other is like it, and few autoencoders are trained on it"
-            )
-        return captured(
-            session.opened(),
-            (encoded, Condition("source", session.in_force)),
-            position,
-            about.layer,
-            about.site,  # type: ignore[arg-type]
-            suppressed=session.state_key(),
-            cancel=session.cancel,
-        )
 
 
 _NTH = Needs(("nth",), "at", "--nth says which of several, and no word is named", "for example: --at the --nth 2")
@@ -115,11 +83,11 @@ _NTH = Needs(("nth",), "at", "--nth says which of several, and no word is named"
 
 @verb("sae load", family=FAMILY, example=("sae load autoencoder", "sae load plain.safetensors --layer 12"))
 class LoadAutoencoder(OfAutoencoder, frozen=True):
-    """Open a sparse autoencoder and say what it is.
+    """Open a sparse autoencoder and describe it.
 
-    It is read from a SAELens folder (cfg.json, sae_weights.safetensors) or from one .safetensors file
-    with W_enc, b_enc, W_dec and b_dec. The session remembers it. RELEASE:ID names a published one, which the package
-    sae-lens fetches.
+    It is read from a SAELens folder (cfg.json, sae_weights.safetensors) or from one .safetensors file with W_enc,
+    b_enc, W_dec and b_dec. RELEASE:ID names a published one, which the package sae-lens fetches. The session
+    remembers it.
     """
 
     def run(self, session: Session) -> Steps[AutoencoderOpened]:
@@ -136,25 +104,25 @@ class LoadAutoencoder(OfAutoencoder, frozen=True):
     default=True,
 )
 class EncodeState(OfAutoencoder, frozen=True):
-    """Take a state apart into the features of a sparse autoencoder.
+    """Decompose a state into the features of a sparse autoencoder.
 
-    The strongest features of the state at a position of the prompt, or of a captured vector, are listed: activation,
-    share of what all write, and the tokens that the feature's direction pushes. Beside them stand the number of active
-    features (L0), the share of the state they leave unexplained (1 is no better than the decoder's bias), and the
-    cosine of state and reconstruction.
+    The strongest features of the state at a position of the prompt, or of a captured vector, are listed:
+    activation, share of what all features write, and the tokens that the feature's direction pushes. The result
+    also gives the number of active features (L0), the share of the state left unexplained (1 is no better than the
+    decoder's bias), and the cosine of state and reconstruction.
 
-    Naming an autoencoder opens it (see sae load), and the session remembers it: after that, sae encode --at WORD is
-    enough.
+    To name an autoencoder opens it (see sae load), and the session remembers it: after that, sae encode --at WORD
+    is enough.
     """
 
     where: StateAt = StateAt()
     rows: Annotated[int | None, Opt(RowsWord(), "features to list (default: the setting rows)")] = None
     feature: Annotated[int | None, Opt(Whole(0, SEEDS), "this feature alone")] = None
     save: Annotated[str | None, Opt(Name(), "save the reconstruction, or the feature's part of it, as a vector")] = None
-    force: Annotated[bool, Flag("replace what has that name; use a vector of another model")] = False
+    force: Annotated[bool, Flag("replace a vector of that name; use a vector of another model")] = False
 
     rules = (
-        Excludes("vector", ("at", "nth"), "--at is a place in the prompt, and --vector another state"),
+        Excludes("vector", ("at", "nth"), "--at is a position in the prompt, and --vector another state"),
         _NTH,
     )
 
@@ -169,7 +137,7 @@ class EncodeState(OfAutoencoder, frozen=True):
         if self.save is not None:
             session.store.check_new("vector", self.save, self.force)
         position = self.where.position(session, notes) if self.where.vector is None else None
-        state = self.where.state(session, sae, position or 0, self.force, notes)
+        state = state_at(session, sae, position or 0, self.force, notes, vector_name=self.where.vector)
         rows = self.rows or session.settings.rows
         found = encoding(session.opened(), sae, state.directions[sae.about.layer], rows, self.feature)
         saved = "" if self.save is None else self._saved(session, sae, which, state, self.save, position)
@@ -212,18 +180,19 @@ class EncodeState(OfAutoencoder, frozen=True):
     example=("sae inject autoencoder --at capital --nth 1", "sae inject --at capital --feature 1265 --scale 4 --add"),
 )
 class InjectReconstruction(OfAutoencoder, frozen=True):
-    """Write on with what an autoencoder makes of a state in that state's place.
+    """Replace a state with an autoencoder's reconstruction of it, and generate from there.
 
-    The reconstruction at a position of the prompt stands beside the baseline and a state that is as far off in a random
-    direction. With --feature, what that feature writes stands there alone, at its activation, at --scale times that or
-    at --value; or is added to the state, with --add. The control is then a random direction of that length.
+    The reconstruction at a position of the prompt is compared with the baseline and with a state as far off in a
+    random direction. With --feature, the state is replaced by what that feature writes alone, at its activation, at
+    --scale times that or at --value; --add adds it to the state instead. The control is then a random direction of
+    that length.
     """
 
     where: StateAt = StateAt()
     feature: Annotated[int | None, Opt(Whole(0, SEEDS), "this feature alone")] = None
-    scale: Annotated[float | None, Opt(NumberWord(), "inject the feature at that many times its activation")] = None
-    value: Annotated[float | None, Opt(Gain(), "inject the feature at that activation, whatever its own is")] = None
-    add: Annotated[bool, Flag("add the feature to the state, and do not put it in its place")] = False
+    scale: Annotated[float | None, Opt(NumberWord(), "inject the feature at this many times its activation")] = None
+    value: Annotated[float | None, Opt(Gain(), "inject the feature at this activation")] = None
+    add: Annotated[bool, Flag("add the feature to the state instead of replacing it")] = False
     max_tokens: MaxTokens = None
     force: Annotated[bool, Flag("use a vector of another model")] = False
 
@@ -234,63 +203,27 @@ class InjectReconstruction(OfAutoencoder, frozen=True):
             "--scale, --value and --add are for a single feature",
             "name it: --feature 12",
         ),
-        Excludes("scale", ("value",), "--scale and --value both say how strong it is"),
+        Excludes("scale", ("value",), "--scale and --value both set the strength"),
         _NTH,
     )
 
     def run(self, session: Session) -> Steps[Compared]:
         which = self.which(session)
         sae = yield from session.autoencoder(which)
-        compared = yield from self._compared(session, sae)
-        session.sae = which
-        return compared
-
-    def _compared(self, session: Session, sae: Autoencoder) -> Steps[Compared]:
-        """The baseline, the state that is put there, and one put there at random, side by side."""
-        from sessions.comparisons.diverging import divergences
-        from sessions.interventions.answering import compare
-        from sessions.patching.injecting import Injection, injected
-        from sessions.patching.reaching import reaches
-
-        opened, encoded, about = session.opened(), session.encoded(), sae.about
         notes = [*sae.remarks]
         position = self.where.position(session, notes)
-        x = self.where.state(session, sae, position, self.force, notes).directions[about.layer]
-        names, states = self._states(sae, x, session.settings.rng)
-        asked = (encoded, Condition("baseline", session.in_force))
-        if not reaches(opened, asked, about.layer, about.site, position, session.cancel):  # type: ignore[arg-type]
-            notes.append(
-                f"nothing after position {position} reads layer {about.layer} there: what is put there is not seen"
-            )
-        rows: list[list[Injection]] = [[]]
-        rows += [[Injection(about.layer, about.site, position, each, adds=self.add)] for each in states]  # type: ignore[arg-type]
-        conditions = [Condition(name, session.in_force) for name in ("baseline", *names)]
-        decoding = decoded(session, max_tokens=self.max_tokens)
-        with injected(opened.anatomy, rows):
-            arms, logits = yield from compare(opened, encoded, conditions, decoding, cancel=session.cancel)
-        with injected(opened.anatomy, rows):
-            kl = yield from divergences(opened, encoded, conditions, arms[0].ids, cancel=session.cancel)
-        arms = tuple(structs.replace(arm, kl=each) for arm, each in zip(arms, kl, strict=True))
-        session.last_output = LastOutput(text=arms[1].text, baseline=arms[0].text, logits=logits[1])
-        return Compared(
-            verb=self.verb_name,
-            selection=names[0],
-            neurons=0,
-            scope=f"{about.site} of layer {about.layer} at position {position}, {encoded.tokens[position]!r}",
-            encoded=encoded,
-            target=None,
-            arms=arms,
-            shifts=shifts(arms[0], arms[1]),
-            notes=tuple(notes),
+        state = state_at(session, sae, position, self.force, notes, vector_name=self.where.vector)
+        made = reconstruction_and_control(
+            sae,
+            state.directions[sae.about.layer],
+            session.settings.rng,
+            feature=self.feature,
+            scale=self.scale,
+            value=self.value,
+            adds=self.add,
         )
-
-    def _states(self, sae: Autoencoder, x: Tensor, rng: int) -> tuple[tuple[str, str], tuple[Tensor, Tensor]]:
-        """What is put there and its control: what they are called, and the states."""
-        from sessions.patching.injecting import random_like
-
-        if self.feature is None:
-            made = sae.reconstructed(x)
-            return ("reconstruction", "as far off"), (made, x + random_like(made - x, rng))
-        made, activation = sae.part(x, self.feature, scale=self.scale, value=self.value)
-        name = f"{'plus ' if self.add else ''}feature {self.feature} at {activation:.4g}"
-        return (name, "random direction"), (made, random_like(made, rng))
+        compared = yield from compared_with_reconstruction(
+            session, sae, position, made, notes, adds=self.add, max_tokens=self.max_tokens, verb=self.verb_name
+        )
+        session.sae = which
+        return compared

@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from itertools import accumulate
 from pathlib import Path
-from typing import NamedTuple
 
 from msgspec import Struct
 
@@ -26,20 +25,16 @@ from sessions.events import Event, Failed, Result, Steps
 from sessions.files.disk import read_file
 from sessions.results import Quit, Ran
 from sessions.session import Session
+from sessions.texts.placeholders import HERE, filled
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-#: Where a place to fill begins and ends.
-_MARK = re.compile(r"\$\{|\}")
 #: What ends a line of a file. Others that Unicode knows, such as a form feed, may stand in a prompt.
 _BREAK = re.compile(r"\r\n|\n|\r")
 
 #: No command file is larger, in bytes; a larger one is some other kind of file.
 LARGEST = 2**20
-_TRUSTED = "if you do, say so yourself: workbench run FILE --trust"
+_TRUSTED = "to trust it: workbench run FILE --trust"
 
 
-#: The value that is the folder of the file itself.
-HERE = "here"
 #: How many command files may run one in another.
 DEEPEST = 20
 
@@ -57,21 +52,6 @@ class ScriptStopped(WorkbenchError):
     def __init__(self, message: str, failed: Failed) -> None:
         super().__init__(message)
         self.kind = Cancelled.kind if failed.error == Cancelled.kind else "script"
-
-
-def assignments(given: Iterable[str]) -> dict[str, str]:
-    """`name=value` words as a mapping.
-
-    Raises:
-        UsageError: a word is not of that form.
-    """
-    values = {}
-    for word in given:
-        name, equals, value = word.partition("=")
-        if not equals or not _NAME.fullmatch(name):
-            raise UsageError(f"'{word}' is not name=value", "for example: --set model=smollm2")
-        values[name] = value
-    return values
 
 
 def read(path: Path, values: Mapping[str, str] | None = None, *, trust: bool = False) -> tuple[ScriptLine, ...]:
@@ -96,17 +76,17 @@ def commands_in(data: bytes, source: str, values: Mapping[str, str], *, trust: b
         look()
         if is_blank(raw):
             continue
-        line, where = _filled(raw, values, used, f"{source}:{number}"), f"{source}:{number}"
+        line, where = filled(raw, values, used, f"{source}:{number}"), f"{source}:{number}"
         if is_blank(line):  # all of it was a value
             continue
         call = _checked(line, where)
         if not trust and (call.params.get("trust_remote_code") or call.params.get("trust")):
-            raise UsageError(f"{where}: a command file cannot trust the code of a model by itself", _TRUSTED)
+            raise UsageError(f"{where}: a command file cannot itself trust the code of a model", _TRUSTED)
         found.append(ScriptLine(number, line.strip()))
     unused = [name for name in values if name not in used and name != HERE]
     if unused:
-        asked = ", ".join(sorted(used)) or "no values"
-        raise UsageError(f"{source} does not use a value called '{unused[0]}'", f"it asks for {asked}")
+        asked = ", ".join(sorted(used)) or "none"
+        raise UsageError(f"{source} does not use a value named '{unused[0]}'", f"its values: {asked}")
     return tuple(found)
 
 
@@ -161,62 +141,6 @@ def _count_to_comment(parts: Sequence[str]) -> int | None:
     # In a text, what stands behind a # says whether it begins a comment: the part that this stands in is the one.
     deciding = at + 1 if found and found[0].text in TEXTS else at
     return next((count for count, last in enumerate(accumulate(map(len, parts)), 1) if last > deciding), None)
-
-
-def _filled(line: str, values: Mapping[str, str], used: set[str], where: str) -> str:
-    """The line with its places filled."""
-    pieces, at = [], 0
-    for place in _places(line):
-        pieces.append(line[at : place.begin - place.literal])
-        pieces.append(line[place.begin : place.end] if place.literal else _value(place.inside, values, used, where))
-        at = place.end
-    return "".join([*pieces, line[at:]])
-
-
-def values_in(text: str) -> dict[str, str | None]:
-    """What a file can be given: names of values, each with what it is otherwise, None where it has to be given."""
-    asked = (place.inside.partition("=") for place in _places(text) if not place.literal)
-    return {name: default if has_default else None for name, has_default, default in asked if name != HERE}
-
-
-class _Place(NamedTuple):
-    """A place to fill: where it begins and ends, what stands inside, and whether it stands for itself (`$${`)."""
-
-    begin: int
-    end: int
-    inside: str
-    literal: bool
-
-
-def _places(text: str) -> Iterator[_Place]:
-    """The places of a text; each is looked for from where the one before it ends."""
-    at = 0
-    while (begin := text.find("${", at)) >= 0 and (end := _end_of(text, begin)) >= 0:
-        yield _Place(begin, end + 1, text[begin + 2 : end], text[at:begin].endswith("$"))
-        at = end + 1
-
-
-def _end_of(line: str, begin: int) -> int:
-    """Where the place that begins at `begin` ends, places in its default passed over; -1 where it does not."""
-    depth = 0
-    for mark in _MARK.finditer(line, begin):
-        depth += 1 if mark[0] == "${" else -1
-        if depth == 0:
-            return mark.start()
-    return -1
-
-
-def _value(inside: str, values: Mapping[str, str], used: set[str], where: str) -> str:
-    """What stands for a place. A value that is given is taken as it is; a default may have places of its own."""
-    name, has_default, default = inside.partition("=")
-    if not _NAME.fullmatch(name):
-        raise UsageError(f"{where}: '${{{inside}}}' does not name a value", "for example: ${model}")
-    used.add(name)
-    if name in values:
-        return values[name]
-    if has_default:
-        return _filled(default, values, used, where)
-    raise UsageError(f"{where}: no value for ${{{name}}}", f"give one: --set {name}=…")
 
 
 def _checked(line: str, where: str) -> Call:

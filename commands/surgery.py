@@ -9,37 +9,37 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from msgspec import structs
 
 from commands.choices import OneOf
-from commands.circuits import range_of
-from commands.edits import FAMILY, check_new
+from commands.edits import FAMILY
 from commands.fields import MaxTokens
 from commands.names import FileName, Name, SavedName
-from commands.prompting import decoded
 from commands.ranges import Layers
 from commands.request import Arg, Excludes, Flag, Opt, Options, Request
 from commands.verb import verb
 from commands.words import SEEDS, Whole, Word
 from sessions.errors import UsageError
 from sessions.events import Steps
-from sessions.files.disk import read_file, write_file
-from sessions.interventions.arms import Arm, Condition
+from sessions.files.disk import read_file
+from sessions.interventions.arms import Arm
 from sessions.last_output import LastOutput
+from sessions.procedures.circuits import range_of
+from sessions.procedures.edits import check_new
+from sessions.procedures.generating import silent_reply
+from sessions.procedures.surgery import problems_written, subspace_cut
 from sessions.results import ProblemsWritten, SubspaceCut
 from sessions.session import Session
 from sessions.surgery.cuts import LayerCut
 from sessions.surgery.problem_texts import LANGUAGES
-from sessions.surgery.problems import built_in, problems
-from sessions.texts.parallel import read_parallel, written
+from sessions.surgery.problems import built_in
+from sessions.texts.parallel import read_parallel
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from sessions.surgery.sources import SubspaceSource
 
 POOLED = OneOf("state", {"mean": "over the tokens from where the versions part", "last": "at the last token"})
 #: Problems that versions are taken of where no file is named.
 _BUILT_IN = 10
 #: What is said where two subspaces are named, where an option is for another one, and what to type instead.
-_TWO = ("{one} and {other} are two subspaces", "one at a time: edits lie on each other")
+_TWO = ("{one} and {other} are two subspaces", "cut them one after the other: edits add up")
 _LEAVE = "leave it out, or leave {one} out"
 
 
@@ -69,7 +69,7 @@ class Languages(Word):
         parts = LANGUAGES if text == "all" else tuple(dict.fromkeys(text.split(",")))
         unknown = next((part for part in parts if part not in LANGUAGES), None)
         if unknown is not None:
-            raise UsageError(f"'{unknown}' is no language of the problems", f"some of: {','.join(LANGUAGES)}, or all")
+            raise UsageError(f"unknown language '{unknown}'", f"some of: {','.join(LANGUAGES)}, or all")
         return parts
 
     def completions(self, session: Session | None, incomplete: str) -> list[tuple[str, str]]:
@@ -84,17 +84,17 @@ class SubspaceOptions(Options, frozen=True):
     parallel: Annotated[
         Path | None, Opt(FileName(".jsonl"), "prompts in versions (default: built-in problems in 7 languages)")
     ] = None
-    dims: Annotated[int | None, Opt(Whole(), "how many of the directions in which versions differ (default: 10)")] = (
+    dims: Annotated[int | None, Opt(Whole(), "dimensions of the subspace, for versions (default: 10)")] = None
+    at: Annotated[Literal["mean", "last"] | None, Opt(POOLED, "state of each version: mean (the default) or last")] = (
         None
     )
-    at: Annotated[
-        Literal["mean", "last"] | None, Opt(POOLED, "which state of each version: mean (the default) or last")
-    ] = None
     raw: Annotated[bool, Flag("read the versions without the chat template")] = False
     count: Annotated[int | None, Opt(Whole(), f"how many built-in problems (default: {_BUILT_IN})")] = None
-    seed: Annotated[int | None, Opt(Whole(0, SEEDS), "what they are drawn with (default: 0)")] = None
+    seed: Annotated[int | None, Opt(Whole(0, SEEDS), "random seed for these (default: 0)")] = None
     vector: Annotated[str | None, Opt(SavedName("vector"), "the direction of a saved vector instead")] = None
-    tokens: Annotated[tuple[str, ...] | None, Opt(TokenTexts(), 'what raises these tokens instead: " cat, dog"')] = None
+    tokens: Annotated[
+        tuple[str, ...] | None, Opt(TokenTexts(), 'the directions that raise these tokens instead: " cat, dog"')
+    ] = None
 
     def source(self, session: Session, layers: range, *, force: bool) -> Steps[SubspaceSource]:
         """The subspace at these layers, and what it was found on."""
@@ -134,31 +134,31 @@ class SubspaceOptions(Options, frozen=True):
 class CutSubspace(Request, frozen=True, kw_only=True):
     """Cut a subspace out of what chosen layers write to the residual stream: an edit of their weights.
 
-    The subspace is what differs most between versions of the same prompts, layer by layer. --parallel names a file with
-    a prompt a line, {"en": "…", "zh": "…"}, under keys of your own; answer and kind may stand beside them. Without a
-    file the prompts are built-in problems in seven languages. What the first position of a text holds is left out,
-    because attention rests there and a model that loses it falls apart. --vector cuts the direction of a vector
-    instead, and --tokens what raises some tokens.
+    The subspace is what differs most between versions of the same prompts, layer by layer. --parallel names a file
+    with one prompt a line, {"en": "…", "zh": "…"}, under keys of your own; answer and kind may be given as well.
+    Without a file the prompts are built-in problems in seven languages. The state of the first position, the
+    attention sink, is left out of the subspace: a model that loses it falls apart. --vector cuts the direction of a
+    vector instead, and --tokens the directions that raise some tokens.
 
-    The result says for each layer which share of the differences is cut, by how much the weights change, and how far
-    the versions lie apart before and after, relative to other prompts. undo takes the edit back to the exact bits.
+    The result gives for each layer the share of the differences that is cut, how much the weights change, and how
+    far the versions lie apart before and after, relative to other prompts. undo restores the exact bits.
     """
 
     layers: Annotated[tuple[int, int], Opt(Layers(), "the layers whose writes are cut: 9-26")]
     subspace: SubspaceOptions = SubspaceOptions()
     keep: Annotated[bool, Flag("keep nothing but the subspace, instead of removing it")] = False
-    attention: Annotated[bool, Flag("cut what the attention writes as well")] = False
+    attention: Annotated[bool, Flag("cut what attention writes too")] = False
     max_tokens: MaxTokens = None
     name: Annotated[str | None, Opt(Name(), "the name of the edit (default: surgery-1, surgery-2, …)", flag="--as")] = (
         None
     )
-    force: Annotated[bool, Flag("replace what has that name; use a vector of another model")] = False
+    force: Annotated[bool, Flag("replace an edit of that name; use a vector of another model")] = False
 
     rules = (
         Excludes("parallel", ("vector", "tokens"), *_TWO),
         Excludes("vector", ("tokens",), *_TWO),
         *(
-            Excludes(source, ("count", "seed"), "{other} is for problems, and the subspace is another", _LEAVE)
+            Excludes(source, ("count", "seed"), "{other} is for the built-in problems", _LEAVE)
             for source in ("parallel", "vector", "tokens")
         ),
         *(
@@ -179,10 +179,10 @@ class CutSubspace(Request, frozen=True, kw_only=True):
         cuts = projections(anatomy, source.subspaces, attention=self.attention, keeps=self.keep)
         changes = {(cut.layer, cut.writer): change_of(anatomy, cut) for cut in cuts}
         edit = source.edit(cuts, keeps=self.keep)
-        before = yield from _reply(session, "without", self.max_tokens)
+        before = yield from silent_reply(session, "without", self.max_tokens)
         with edit.applied(opened):  # a trial, of which nothing is left whatever happens
             apart = yield from source.apart(opened, cancel=session.cancel)
-            after = yield from _reply(session, "with", self.max_tokens)
+            after = yield from silent_reply(session, "with", self.max_tokens)
         line = structs.replace(self, max_tokens=None, force=False).line()
         saved = session.take_edit(edit, self.name or "", line, force=self.force)
         arms: tuple[Arm, ...] = ()
@@ -201,53 +201,7 @@ class CutSubspace(Request, frozen=True, kw_only=True):
             )
             for layer, subspace in source.subspaces.items()
         )
-        return self._result(session, source, saved.name, rows, arms)
-
-    def _result(
-        self,
-        session: Session,
-        source: SubspaceSource,
-        name: str,
-        rows: tuple[LayerCut, ...],
-        arms: tuple[Arm, ...],
-    ) -> SubspaceCut:
-        from sessions.edits.commuting import beside
-        from sessions.surgery.cutting_out import remarks, writers
-
-        opened, ledger = session.opened(), session.edits()
-        notes = [*remarks(opened.anatomy, list(source.subspaces), self.attention)]
-        if session.prompt is None:
-            notes.insert(0, "no prompt is set, so no reply is compared")
-        return SubspaceCut(
-            name=name,
-            what=source.what,
-            keeps=self.keep,
-            writers=writers(self.attention),
-            at=source.at if source.parallel is not None else "",
-            versions=() if source.parallel is None else source.parallel.versions,
-            prompts=len(source.versions),
-            layers=rows,
-            arms=arms,
-            path=str(session.store.path("edit", name)),
-            notes=(*notes, *beside(opened, ledger, ledger.entries[-1].edit)),
-        )
-
-
-def _reply(session: Session, name: str, max_tokens: int | None) -> Steps[tuple[Arm, Tensor] | None]:
-    """What the model says to the session's prompt as its weights are now; None without a prompt."""
-    from sessions.interventions.answering import compare
-
-    if session.prompt is None:
-        return None
-    (arm,), logits = yield from compare(
-        session.opened(),
-        session.encoded(),
-        [Condition(name, session.in_force)],
-        decoded(session, max_tokens=max_tokens),
-        streamed=False,
-        cancel=session.cancel,
-    )
-    return arm, logits[0]
+        return subspace_cut(session, source, saved.name, rows, arms, keeps=self.keep, attention=self.attention)
 
 
 @verb(
@@ -264,7 +218,7 @@ class WriteProblems(Request, frozen=True):
 
     file: Annotated[Path, Arg(FileName(".jsonl"), "the file to write")]
     count: Annotated[int, Opt(Whole(), "how many problems")] = 100
-    seed: Annotated[int, Opt(Whole(0, SEEDS), "what they are drawn with")] = 0
+    seed: Annotated[int, Opt(Whole(0, SEEDS), "random seed")] = 0
     tasks: Annotated[
         tuple[str, ...] | None,
         Opt(Languages(), "write problems as tasks for evaluate, one in each of these languages"),
@@ -272,21 +226,6 @@ class WriteProblems(Request, frozen=True):
     force: Annotated[bool, Flag("replace that file")] = False
 
     def run(self, session: Session) -> ProblemsWritten:
-        made = problems(self.count, self.seed)
-        if self.tasks is None:
-            lines = [problem.as_line() for problem in made]
-        else:
-            numbered = enumerate(made, 1)
-            lines = [problem.as_task(language, number) for number, problem in numbered for language in self.tasks]
-        path = write_file(self.file.absolute(), written(lines), force=self.force, what=f"'{self.file}'")
-        kinds = [problem.kind for problem in made]
-        return ProblemsWritten(
-            path=str(path),
-            seed=self.seed,
-            languages=LANGUAGES if self.tasks is None else self.tasks,
-            tasks=self.tasks is not None,
-            lines=len(lines),
-            kinds={kind: kinds.count(kind) for kind in dict.fromkeys(kinds)},
-            first=dict(made[0].texts),
-            answer=str(made[0].answer),
+        return problems_written(
+            session, file=self.file, count=self.count, seed=self.seed, tasks=self.tasks, force=self.force
         )

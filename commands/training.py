@@ -14,10 +14,11 @@ from commands.presets import REGION_LIST
 from commands.request import Arg, Constraint, Excludes, Flag, Needs, Opt, Options, Request
 from commands.verb import verb
 from commands.words import ListWord, ObservedWord, Real, TextWord, Whole, Word, number_in, shortest
-from sessions.errors import ArtifactError, UsageError
+from sessions.errors import UsageError
 from sessions.events import Steps
 from sessions.interventions.presets import part
 from sessions.model.units import Neuron
+from sessions.procedures.training import edits_left_out, latest_round, rounds_shown
 from sessions.results import RoundsShown, RoundTrained
 from sessions.session import Session
 from sessions.training.findings import Round, TrainingPlan, mean, together
@@ -44,7 +45,7 @@ class WeightsWord(Word):
             name, equals, number = (piece.strip() for piece in each.partition("="))
             weight = number_in(number)
             if not (name and equals) or not 0 <= weight < float("inf"):
-                raise UsageError(f"'{each}' is no weight of a part", "for example: conclusions=2,filler=0.5,glue=0.1")
+                raise UsageError(f"invalid weight of a part '{each}'", "for example: conclusions=2,filler=0.5,glue=0.1")
             found[name] = weight
         return tuple(found.items())
 
@@ -63,32 +64,32 @@ class Learning(Options, frozen=True):
     rank: Annotated[int, Opt(Whole(1, 1024), "rank of the adapter")] = 8
     alpha: Annotated[int, Opt(Whole(1), "the adapter's scale is alpha / rank")] = 16
     lr: Annotated[float, Opt(Real(1.0), "learning rate at the first step")] = 1e-4
-    epochs: Annotated[int, Opt(Whole(), "how often every sample is met")] = 4
+    epochs: Annotated[int, Opt(Whole(), "passes over the samples")] = 4
     batch: Annotated[int, Opt(Whole(), "samples in a step, computed one after the other")] = 1
     modules: Annotated[
         tuple[str, ...] | None, Opt(ListWord(), "projections that get an adapter, by name (default: all there are)")
     ] = None
     weights: Annotated[
         tuple[tuple[str, float], ...] | None,
-        Opt(WeightsWord(), "what a token counts, by part: conclusions=2,filler=0.5,glue=0.1; ones for all alike"),
+        Opt(WeightsWord(), "weight of a token, by part: conclusions=2,filler=0.5,glue=0.1; ones for all alike"),
     ] = None
     budget: Annotated[int | None, Opt(Whole(8), "tokens of a prompt at most; a longer one loses its left end")] = None
-    thinking: Annotated[bool, Flag("learn the thought of a sample too, before the reply")] = False
+    thinking: Annotated[bool, Flag("also learn the thought of a sample, before the reply")] = False
     marker: Annotated[
         str | None, Opt(TextWord(), "with --thinking: the text that ends a thought (default: the template's)")
     ] = None
-    checkpointing: Annotated[bool, Flag("compute activations again on the way back, to save memory")] = False
+    checkpointing: Annotated[bool, Flag("recompute activations in the backward pass, to save memory")] = False
 
 
 class Keeping(Options, frozen=True):
-    """What is kept of a round, and what it takes the place of."""
+    """What is kept of a round, and what it replaces."""
 
     group = "What is kept"
 
-    top: Annotated[int, Opt(Whole(), "recruits that are kept by name")] = 30
-    no_control: Annotated[bool, Flag("leave out the second training, under as many random neurons")] = False
+    top: Annotated[int, Opt(Whole(), "recruits to keep by name")] = 30
+    no_control: Annotated[bool, Flag("leave out the control, a second training with random neurons suppressed")] = False
     force: Annotated[bool, Flag("replace rounds of that name; the earlier ones go to the trash")] = False
-    anew: Annotated[bool, Flag("begin again, if it was begun and not finished")] = False
+    anew: Annotated[bool, Flag("start over, if it was begun and not finished")] = False
 
 
 class Training(Request, frozen=True, kw_only=True):
@@ -172,27 +173,27 @@ class Training(Request, frozen=True, kw_only=True):
 class TrainRound(Training, frozen=True, kw_only=True):
     """Train an adapter while the suppressed neurons are held at zero, and see which neurons learn.
 
-    Training starts from the model as it was opened, without edits, every time. Only the reply is learned; texts of it
-    that a sample names under parts count by their weight. The gradient that each neuron absorbed is summed. The
-    strongest neurons are the round's recruits, which recruits:NAME selects everywhere. With --add-recruits N, those of
-    the latest round are suppressed first. Where anything is suppressed, the same is trained once more with as many
-    random neurons of the same layers suppressed instead, to tell what the choice of neurons does.
+    Every training starts from the model as it was opened, without edits. Only the reply is learned; texts of it
+    that a sample names under parts count by their weight. The gradient that each neuron absorbs is summed; the
+    strongest neurons are the round's recruits, which recruits:NAME selects. --add-recruits N first suppresses those
+    of the latest round. If anything is suppressed, a control is trained with as many random neurons of the same
+    layers suppressed instead, to show what the choice of neurons does.
 
-    Losses are weighted. Where the weights differ, plain losses, which count every token alike, are shown as well, and
-    those that each epoch met. The round also keeps how much gradient went to each kind of projection and layer;
-    compare round:A round:B holds it against another's.
+    Losses are weighted. Where weights differ, plain losses, which count every token alike, are shown as well, and
+    those of each epoch. The round also keeps how much gradient went to each kind of projection and layer; compare
+    round:A round:B compares two rounds.
 
     With --neurons there is no adapter of low rank: the rows that these neurons read with and the columns they write
-    with are trained. What was learned is saved as an edit of the round's name, for edits load.
+    with are trained. The result is saved as an edit of the round's name, for edits load.
 
-    A training that was killed is not lost: the same line goes on where it stopped.
+    A training that was killed is not lost: the same line continues where it stopped.
     """
 
     name: Annotated[str | None, Opt(Name(), "what the round is called (default: round-1, round-2, …)", flag="--as")] = (
         None
     )
     add_recruits: Annotated[
-        int | None, Opt(Whole(), "suppress so many of the latest round's recruits first; they stay suppressed")
+        int | None, Opt(Whole(), "first suppress this many of the latest round's recruits; they stay suppressed")
     ] = None
     neurons: Annotated[
         str | None, Opt(ObservedWord(), "train these neurons' own weights and nothing else: top10, L9/N3,L9/N7")
@@ -220,7 +221,7 @@ class TrainRound(Training, frozen=True, kw_only=True):
             begins=session.saved.read_edit(begins)[0] if begins else None,
         )
         if self.add_recruits is not None:
-            latest = _latest(session, rounds)
+            latest = latest_round(session, rounds)
             suppressed = without_recruits(session.suppressed, rounds, latest, self.add_recruits)
             job = replace(job, suppressed=suppressed, after=latest.name)
         if job.plan.neurons:
@@ -232,7 +233,7 @@ class TrainRound(Training, frozen=True, kw_only=True):
             path=str(rounds.path(found.name)),
             loss=mean(found.outcome.final),
             plain_loss=mean(found.outcome.plain_final),
-            notes=(*remarks(found, job.lessons, len(session.suppressed)), *_left_out(session)),
+            notes=(*remarks(found, job.lessons, len(session.suppressed)), *edits_left_out(session)),
         )
 
     def _alone(self, session: Session) -> tuple[Neuron, ...]:
@@ -254,28 +255,29 @@ class TrainRound(Training, frozen=True, kw_only=True):
     ),
 )
 class TrainSeries(Training, frozen=True, kw_only=True):
-    """Train, see who learned, forbid them, train again: round after round from the same model.
+    """Train, see which neurons learned, suppress them, and train again from the same model.
 
-    The first round suppresses what is suppressed now, and the neurons of the --inventory, or those of them that --tier
-    and --region leave. Every later one also suppresses the --top strongest recruits of the round before it. All of them
-    stay suppressed. rounds NAME shows the trajectory again. A line that was killed goes on with the round it was in.
+    The first round suppresses what is suppressed now, and the neurons of the --inventory, limited by --tier and
+    --region. Every later round also suppresses the --top strongest recruits of the round before it. All of them
+    stay suppressed. rounds NAME shows the trajectory again. A line that was killed continues with the round it was
+    in.
     """
 
     name: Annotated[str, Opt(Name(), "what the rounds are called: NAME-1, NAME-2, …", flag="--as")] = "crab"
-    count: Annotated[int, Opt(Whole(2, 99), "how many", flag="--rounds")] = 4
+    count: Annotated[int, Opt(Whole(2, 99), "how many rounds", flag="--rounds")] = 4
     inventory: Annotated[str | None, Opt(SavedName("preset"), "known neurons to suppress from the first round on")] = (
         None
     )
     tier: Annotated[
-        tuple[str, ...] | None, Opt(ListWord(), "of the inventory, only neurons of these tiers: verified,general")
+        tuple[str, ...] | None, Opt(ListWord(), "only neurons of the inventory of these tiers: verified,general")
     ] = None
     region: Annotated[
-        tuple[str, ...] | None, Opt(REGION_LIST, "of the inventory, only neurons for these regions: answer,always")
+        tuple[str, ...] | None, Opt(REGION_LIST, "only neurons of the inventory for these regions: answer,always")
     ] = None
 
     rules = (
         *Training.rules,
-        Needs(("tier", "region"), "inventory", "{some} is of the --inventory, and none is given", "{one} NAME"),
+        Needs(("tier", "region"), "inventory", "{some} is for an --inventory, and none is given", "{one} NAME"),
     )
 
     def run(self, session: Session) -> Steps[RoundsShown]:
@@ -297,16 +299,8 @@ class TrainSeries(Training, frozen=True, kw_only=True):
             following = series.following(found)
             found.append((yield from _trained(session, rounds, replace(following, anew=following.anew or stale))))
         session.suppressed = series.following(found[:-1]).suppressed
-        notes = (*remarks(found[-1], job.lessons, len(session.suppressed)), *_left_out(session))
-        return shown(rounds, found, notes)
-
-
-def shown(rounds: Rounds, found: Sequence[Round], notes: tuple[str, ...] = ()) -> RoundsShown:
-    """The trajectory of rounds in their order."""
-    from sessions.training.trajectory import trajectory
-
-    pairs = [(each, rounds.share(each)) for each in found]
-    return RoundsShown(trajectory=trajectory(pairs), rounds=tuple(found), notes=notes)
+        notes = (*remarks(found[-1], job.lessons, len(session.suppressed)), *edits_left_out(session))
+        return rounds_shown(rounds, found, notes)
 
 
 def _trained(session: Session, rounds: Rounds, job: RoundRequest) -> Steps[Round]:
@@ -342,16 +336,3 @@ def _as_said_now(line: str) -> str:
     except UsageError:
         return ""
     return asked.line() if isinstance(asked, Training) else ""
-
-
-def _latest(session: Session, rounds: Rounds) -> Round:
-    known = rounds.of_model(session.opened().info.fingerprint)
-    if not known:
-        raise ArtifactError("there is no round of this model to take recruits from", "train one first, without them")
-    return known[-1]
-
-
-def _left_out(session: Session) -> tuple[str, ...]:
-    """A remark on edits, which are left out of training."""
-    active = ", ".join(edit.name for edit in session.edits().active)
-    return (f"the edits that are on were left out: {active}",) if active else ()

@@ -8,7 +8,8 @@ from commands.request import Opt, Request
 from commands.verb import verb
 from commands.words import Whole
 from sessions.events import Steps
-from sessions.results import UniversalRow, UniversalShown
+from sessions.procedures.neuron_card import universal_neurons
+from sessions.results import UniversalShown
 from sessions.session import Session
 
 FAMILY = "Circuits"
@@ -18,29 +19,12 @@ FAMILY = "Circuits"
 class ListUniversal(Request, frozen=True):
     """Show the model's universal neurons, which discover leaves out.
 
-    They are strong on every prompt and so explain none of them. They are found once for each model, by
-    attribution on prompts that have nothing in common, and kept in the home folder; for models that have a
-    published list, that list is taken instead. `discover --keep-universal` leaves them in.
+    They are strong on every prompt and so explain none of them. They are found once for each model, by attribution
+    on unrelated prompts, and saved in the home folder; where a list is published for a model, that is taken
+    instead. `discover --keep-universal` leaves them in.
     """
 
     tokens: Annotated[int, Opt(Whole(1, 100), "tokens to show that each neuron pushes up and down")] = 3
 
     def run(self, session: Session) -> Steps[UniversalShown]:
-        from sessions.circuits.universal import PROMPTS, STRONGEST, listed
-        from sessions.directions.lens import pushed
-        from sessions.model.units import Neuron
-
-        opened = session.opened()
-        found = yield from listed(opened, session.home, session.cancel)
-        neurons = [Neuron(each.layer, each.index) for each in found.neurons]
-        pushes = pushed(opened.anatomy, opened.tokenizer, neurons, self.tokens)
-        return UniversalShown(
-            model=opened.info.name,
-            rows=tuple(
-                UniversalRow(neuron=neuron, prompts=each.prompts, up=up, down=down)
-                for neuron, each, (up, down) in zip(neurons, found.neurons, pushes, strict=True)
-            ),
-            prompts=len(PROMPTS),
-            strongest=STRONGEST,
-            published=found.published,
-        )
+        return (yield from universal_neurons(session, tokens=self.tokens))

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from msgspec import structs
 
 from commands.choices import SITE
-from commands.circuits import range_of
-from commands.names import CURRENT, ArtifactName, Prompts, RoundName, SavedName
+from commands.names import ArtifactName, Prompts, RoundName, SavedName
 from commands.ranges import Layers
 from commands.request import Arg, Flag, Opt, Request
 from commands.verb import verb
 from commands.words import Whole
-from sessions.circuits.circuit import Circuit
-from sessions.errors import ArtifactError, UsageError
+from sessions.errors import UsageError
 from sessions.events import Steps
-from sessions.model.info import same_model
+from sessions.procedures.circuits import range_of
+from sessions.procedures.comparing import CURRENT, circuit_and_vector, two_circuits, two_rounds, two_vectors
+from sessions.procedures.vectors import taken_apart, vector_shown
 from sessions.results import CircuitHeldAgainst, CircuitsCompared, RoundsCompared, VectorsCompared, VectorShown
 from sessions.session import Session
 from sessions.store import Key
 from sessions.texts.prompt_sources import prompts_of
-
-if TYPE_CHECKING:
-    from sessions.directions.vector import Vector
 
 FAMILY = "Circuits"
 
@@ -50,39 +46,47 @@ class ComparedName(ArtifactName):
 _COMPARED = ComparedName()
 
 
-@verb("vector", family=FAMILY, example='vector joy "I feel wonderful" "I feel terrible" --layers 9-20')
+@verb(
+    "vector",
+    family=FAMILY,
+    example=(
+        'vector joy "I feel wonderful" "I feel terrible" --layers 9-20',
+        'vector calm "I am calm" "I am angry" --site mlp_out',
+        "vector joy",
+    ),
+)
 class MakeVector(Request, frozen=True):
     """Make a control vector from two sets of prompts and save it; with a name alone, show it.
 
-    At each layer it is the mean over the positive prompts minus the mean over the negative ones, at the last
-    token: of the residual stream, of what the MLP adds to it, or of the layer's neurons. Files hold a prompt a
-    line, as text or as JSON, {"prompt": "…", "seed": "…"}; the sides need not be of one size.
+    At each layer it is the mean over the positive prompts minus the mean over the negative ones, at the last token:
+    of the residual stream, of what the MLP adds to it, or of the layer's neurons. Files hold one prompt a line, as
+    text or as JSON, {"prompt": "…", "seed": "…"}; the two sides may differ in size.
 
-    Shown are its norm, its cosine with the layer below, the neurons of the layer that lie along it, how much of
+    The result shows its norm, its cosine with the layer below, the neurons of the layer most along it, how much of
     it the best few of them make up (and of a random direction), and the tokens it pushes.
     """
 
-    name: Annotated[str, Arg(SavedName("vector"), "the name to save it under, or, alone, of the vector to show")]
-    positive: Annotated[str | None, Arg(Prompts(), "a file of prompts, or one prompt: what it points to")] = None
+    name: Annotated[str, Arg(SavedName("vector"), "the name to save it under; alone, the vector to show")]
+    positive: Annotated[str | None, Arg(Prompts(), "a file of prompts, or one prompt: what it points towards")] = None
     negative: Annotated[str | None, Arg(Prompts(), "the same: what it points away from")] = None
     site: Annotated[str | None, Opt(SITE, "where: resid_post (the default), mlp_out or neurons")] = None
     layers: Annotated[tuple[int, int] | None, Opt(Layers(), "only these layers: 9-26")] = None
     raw: Annotated[bool, Flag("read the prompts without the chat template")] = False
-    force: Annotated[bool, Flag("replace what has that name; show it even if it was made on another model")] = False
+    force: Annotated[bool, Flag("replace a vector of that name; show one of another model")] = False
 
     def run(self, session: Session) -> Steps[VectorShown]:
         if self.positive is None or self.negative is None:
             if self.positive is not None:
                 raise UsageError(
-                    "a vector is a difference: there are positive prompts and no negative ones",
+                    "the negative prompts are missing: a vector is a difference",
                     f"vector {self.name} POSITIVE NEGATIVE",
                 )
             if self.site is not None or self.raw:
                 raise UsageError(
-                    f"{'--raw' if self.site is None else '--site'} is for making a vector, and there are no prompts",
+                    f"{'--raw' if self.site is None else '--site'} is for making a vector, which needs prompts",
                     f'for example: vector {self.name} "I feel wonderful" "I feel terrible"',
                 )
-            return (yield from _shown(session, self.name, self.layers, self.force))
+            return (yield from vector_shown(session, self.name, self.layers, self.force))
         return (yield from self._made(session, (self.positive, self.negative)))
 
     def _made(self, session: Session, sides: tuple[str, str]) -> Steps[VectorShown]:
@@ -104,52 +108,26 @@ class MakeVector(Request, frozen=True):
         return structs.replace(result, path=str(path))
 
 
-def _shown(session: Session, name: str, layers: tuple[int, int] | None, force: bool) -> Steps[VectorShown]:
-    found, notes = session.saved.read_vector(name, force=force)
-    first, last = layers or (0, max(found.layers))
-    chosen = [layer for layer in found.layers if first <= layer <= last]
-    if not chosen:
-        raise UsageError(
-            f"vector '{name}' has no direction in the layers {first}-{last}",
-            f"it has layers {found.layers[0]} to {found.layers[-1]}",
-        )
-    return (yield from taken_apart(session, found, chosen, notes))
-
-
-def taken_apart(
-    session: Session, found: Vector, layers: Sequence[int], notes: tuple[str, ...] = ()
-) -> Steps[VectorShown]:
-    """A vector, decomposed at some of its layers."""
-    from sessions.directions.decomposing import decomposed
-
-    directions = yield from decomposed(session.opened(), found, layers, cancel=session.cancel)
-    return VectorShown(
-        name=found.name,
-        site=found.site,
-        model=found.model,
-        prompts=(found.positives, found.negatives),
-        directions=directions,
-        origin=found.origin,
-        notes=notes,
-    )
-
-
-@verb("compare", family=FAMILY, example=("compare texas current", "compare vector:calm vector:joy"))
+@verb(
+    "compare",
+    family=FAMILY,
+    example=("compare texas current", "compare vector:calm vector:joy", "compare round:crab-1 round:crab-2"),
+)
 class CompareCircuits(Request, frozen=True):
     """Compare two circuits, two vectors, a circuit and a vector, or two rounds of training.
 
-    Two circuits: the neurons they share, among all and among the strongest, with positions and wherever they fire,
-    and whether they rank these alike. Two vectors: their cosine at each layer. A circuit and a vector: how much of
-    the vector lies in what the circuit's neurons can write, beside random circuits of the same size; and which of the
-    50 neurons whose columns lie most along the vector are among the circuit's strongest 50, beside how many would be
-    by chance. --top N takes N instead of 50. Two rounds: their losses, where their gradient went by projection and
-    layer, and the recruits they share.
+    Two circuits: the neurons they share, among all and among the strongest, with and without positions, and whether
+    they rank these alike. Two vectors: their cosine at each layer. A circuit and a vector: how much of the vector
+    lies in the span of the circuit's neurons, beside random circuits of the same size; and which of the 50 neurons
+    most along the vector are among the circuit's strongest 50, beside how many would be by chance. --top N takes N
+    instead of 50. Two rounds: their losses, where their gradient went by projection and layer, and the recruits
+    they share.
     """
 
     first: Annotated[Key, Arg(_COMPARED, "a circuit's name, or vector:NAME, or current, or round:NAME", "NAME")]
     second: Annotated[Key, Arg(_COMPARED, "the same (default: the current circuit)", "[NAME]")] = Key(CURRENT, "")
     top: Annotated[
-        int | None, Opt(Whole(), "how many of the strongest are held against each other (default: 50, or 10, 50, 100)")
+        int | None, Opt(Whole(), "how many of the strongest to compare (default: 50; for two circuits 10, 50 and 100)")
     ] = None
     force: Annotated[bool, Flag("even if they were made on different models")] = False
 
@@ -158,7 +136,7 @@ class CompareCircuits(Request, frozen=True):
         if rounds and self.top is not None:
             raise UsageError("--top is for circuits, and these are rounds", "leave it out")
         if len(rounds) == 2:
-            return _two_rounds(session, self.first.name, self.second.name, self.force)
+            return two_rounds(session, self.first.name, self.second.name, self.force)
         if rounds:
             raise UsageError("a round is compared with another round", f"name both: compare {rounds[0]} round:OTHER")
         vectors = [key for key in (self.first, self.second) if key.kind == "vector"]
@@ -166,87 +144,7 @@ class CompareCircuits(Request, frozen=True):
         if len(vectors) == 2:
             if self.top is not None:
                 raise UsageError("--top is for circuits, and both are vectors", "leave it out")
-            return _two_vectors(session, self.first, self.second, self.force)
+            return two_vectors(session, self.first, self.second, self.force)
         if len(circuits) == 2:
-            return _two_circuits(session, self.first, self.second, self.top, self.force)
-        return (yield from _one_of_each(session, circuits[0], vectors[0], self.top or STRONGEST, self.force))
-
-
-def _two_circuits(session: Session, first: Key, second: Key, top: int | None, force: bool) -> CircuitsCompared:
-    from sessions.circuits.comparing import compared
-
-    ours, theirs = _circuit(session, first), _circuit(session, second)
-    notes = _of_one_model(first, ours, second, theirs, force)
-    return CircuitsCompared(names=(str(first), str(second)), comparison=compared(ours, theirs, top), notes=notes)
-
-
-def _two_vectors(session: Session, first: Key, second: Key, force: bool) -> VectorsCompared:
-    from sessions.circuits.against import beside
-
-    ours, theirs = (session.saved.read_vector(key.name, force=True)[0] for key in (first, second))
-    notes = _of_one_model(first, ours, second, theirs, force)
-    names, sites = (first.name, second.name), (ours.site, theirs.site)
-    return VectorsCompared(names=names, sites=sites, layers=beside(ours, theirs), notes=notes)
-
-
-def _two_rounds(session: Session, first: str, second: str, force: bool) -> RoundsCompared:
-    from sessions.training.comparing import compared
-    from sessions.training.round import Rounds
-
-    shelf = Rounds(session.store)
-    ours, theirs = shelf.load(first), shelf.load(second)
-    alike, notes = same_model(ours.fingerprint, theirs.fingerprint), []
-    if not alike:
-        said = f"round '{first}' was trained on {ours.model} and '{second}' on {theirs.model}"
-        if not force:
-            raise ArtifactError(said, "compare them all the same with --force")
-        notes.append(said)
-    if ours.samples != theirs.samples:
-        notes.append("they were trained on other samples: only the means of their losses stand side by side")
-    elif ours.data != theirs.data:
-        notes.append("their samples have the same names, and other tokens or weights")
-    if bool(ours.outcome.gradient) != bool(theirs.outcome.gradient):
-        notes.append(f"round '{second if ours.outcome.gradient else first}' does not have its gradient by projection")
-    found = shelf.recruits(first)
-    measured = sum(len(row) for row in found.scores[found.usual].values()) if alike and found.scores else None
-    return RoundsCompared(names=(first, second), comparison=compared(ours, theirs, measured), notes=tuple(notes))
-
-
-def _one_of_each(session: Session, circuit: Key, vector: Key, top: int, force: bool) -> Steps[CircuitHeldAgainst]:
-    from sessions.circuits.against import held_against, overlap
-    from sessions.circuits.comparing import attribution_by_neuron
-
-    opened = session.opened()
-    ours = session.found() if circuit.kind == CURRENT else session.saved.read_circuit(circuit.name, force=force)[0]
-    theirs, notes = session.saved.read_vector(vector.name, force=force)
-    spans, ranks = yield from held_against(opened.anatomy, ours, theirs, session.cancel)
-    shared = yield from overlap(opened.anatomy, ours, theirs, top, session.cancel)
-    return CircuitHeldAgainst(
-        circuit=str(circuit),
-        size=len(attribution_by_neuron(ours)),
-        vector=vector.name,
-        site=theirs.site,
-        spans=spans,
-        ranks=ranks,
-        overlap=shared,
-        notes=notes,
-    )
-
-
-def _circuit(session: Session, key: Key) -> Circuit:
-    """A circuit, whatever model it was made on."""
-    return session.found() if key.kind == CURRENT else session.saved.read_circuit(key.name, force=True)[0]
-
-
-def _of_one_model(
-    first: Key, ours: Circuit | Vector, second: Key, theirs: Circuit | Vector, force: bool
-) -> tuple[str, ...]:
-    """A remark where two things were made on different models and are compared all the same."""
-    if ours.fingerprint == theirs.fingerprint or not (ours.fingerprint and theirs.fingerprint):
-        return ()
-    said = f"{first} was made on {ours.model} and {second} on {theirs.model}"
-    if ours.model == theirs.model:
-        said += f" with other weights ({ours.fingerprint[:12]}, {theirs.fingerprint[:12]})"
-    if force:
-        return (said,)
-    raise ArtifactError(said, "compare them all the same with --force")
+            return two_circuits(session, self.first, self.second, self.top, self.force)
+        return (yield from circuit_and_vector(session, circuits[0], vectors[0], self.top or STRONGEST, self.force))

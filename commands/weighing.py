@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from commands.names import AdapterName, RoundName
@@ -12,7 +12,7 @@ from sessions.session import Session
 from sessions.training.findings import series_of
 
 if TYPE_CHECKING:
-    from sessions.comparisons.sweeping import AdapterShare, Chosen, SweepPlan
+    from sessions.comparisons.sweeping import AdapterShare, Chosen
     from sessions.edits.adapters import Adapter
 
 
@@ -56,7 +56,7 @@ def weighed_adapters(
     example = "for example: sweep --adapter fr 0 0.5 1"
     wrong = next((word for word in words if not is_number(word)), None)
     if wrong is not None:
-        raise UsageError(f"'{wrong}' is no weight: with --adapter no neurons are swept", example)
+        raise UsageError(f"'{wrong}' is not a weight: with --adapter no neurons are swept", example)
     if len(set(adapters)) < len(adapters):
         raise UsageError("--adapter is given twice with the same adapters", example)
     if against and len(adapters) > 1:
@@ -66,15 +66,13 @@ def weighed_adapters(
     found = [weighed(session.arm_sources(), word, against or "") for word in adapters]
     chosen = tuple(each.chosen for each in found)
     if len({each.deep for each in chosen}) > 1:
-        raise UsageError("depths of a series and weights are two sweeps", "sweep one of them at a time")
-    multipliers = multipliers or (_depths(chosen) if chosen[0].deep else WEIGHTS)
+        raise UsageError("depths of a series and weights need two sweeps", "sweep one of them at a time")
+    if not multipliers:
+        depths = range(min(len(each.adapters) for each in chosen) + 1)
+        multipliers = tuple(map(float, depths)) if chosen[0].deep else WEIGHTS
     for each in chosen:
         check_weights(each, multipliers)
     return chosen, multipliers, {share: adapter for each in found for share, adapter in each.adapters.items()}
-
-
-def _depths(chosen: Sequence[Chosen]) -> tuple[float, ...]:
-    return tuple(float(depth) for depth in range(min(len(each.adapters) for each in chosen) + 1))
 
 
 def is_number(word: str) -> bool:
@@ -84,19 +82,3 @@ def is_number(word: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def adapters_again(session: Session, plan: SweepPlan) -> dict[AdapterShare, Adapter]:
-    """The adapters of a sweep that is gone on with."""
-    from sessions.evaluation.weighing import read_again
-
-    return read_again(session.arm_sources(), plan) if plan.weighs else {}
-
-
-def left_out(session: Session, chosen: Sequence[Chosen]) -> Iterator[str]:
-    """What is on and has no part in the sweep."""
-    names = [edit.name for edit in session.edits().active]
-    if names:
-        yield f"on, and not in any row: {', '.join(names)}; they are on again now"
-    if session.suppressed and any(each.deep for each in chosen):
-        yield f"the {len(session.suppressed):,} suppressed neurons were not held in it"

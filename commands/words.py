@@ -127,7 +127,7 @@ def number_in(text: str) -> float:
 
 
 class NumberWord(Word):
-    """A multiplier: 0 ablates, 1 leaves, 2 doubles; negative ones turn a neuron round."""
+    """A multiplier: 0 ablates, 1 leaves, 2 doubles; negative ones flip its sign."""
 
     name = "multiplier"
 
@@ -206,10 +206,7 @@ class Real(Word):
         self.most = most
 
     def read(self, text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            value = 0.0
+        value = number_in(text)
         if not 0 < value <= self.most or math.isinf(value):
             limit = "" if self.most == float("inf") else f" and at most {self.most:g}"
             raise UsageError(f"'{text}' is not a number above 0{limit}", "for example: 0.5")
@@ -250,7 +247,10 @@ class SelectionWord(Word):
             for name in session.store.names("atlas"):
                 found += [(f"atlas:{name}:{end}100", about) for end, about in _ENDS.items()]
             if session.circuit is not None:
-                found += [(str(neuron), _about(neuron.attribution)) for neuron in session.circuit.top(20)]
+                found += [
+                    (str(neuron), "neuron" if neuron.attribution is None else f"neuron, {neuron.attribution:+.3f}")
+                    for neuron in session.circuit.top(20)
+                ]
         return [(before + text, about) for text, about in found]
 
 
@@ -292,10 +292,6 @@ def _is_selection(text: str) -> bool:
     return True
 
 
-def _about(attribution: float | None) -> str:
-    return "neuron" if attribution is None else f"neuron, {attribution:+.3f}"
-
-
 class Gain(Word):
     """A number in the units of an activation."""
 
@@ -305,7 +301,7 @@ class Gain(Word):
     def read(self, text: str) -> float:
         value = number_in(text)
         if not math.isfinite(value):
-            raise UsageError(f"'{text}' is no gain", "a number such as 5 or -0.5")
+            raise UsageError(f"'{text}' is not a gain", "a number such as 5 or -0.5")
         return value
 
 

@@ -7,6 +7,7 @@ the next record then starts on a line of its own, and reading skips the incomple
 from __future__ import annotations
 
 import errno
+import json
 import os
 import stat
 from contextlib import suppress
@@ -20,7 +21,7 @@ from sessions.errors import ArtifactError
 from sessions.events import Event, Failed, Result, Started, read_value
 from sessions.files.disk import make_folder, sync_folder
 from sessions.files.json_text import escaped
-from sessions.results import Unkept
+from sessions.results import OlderResult, Unkept
 
 #: A value whose JSON is longer, in bytes, is not journaled; a `Dropped` stands in its place.
 LARGEST_VALUE = 256 * 2**10
@@ -160,6 +161,12 @@ def _outcome(record: Record) -> Result | Failed:
         return Result(read_value(record.value), record.seconds)
     except (ValueError, TypeError) as error:
         return Failed("journal", f"its outcome cannot be read: {error}", "another version may have written it")
+
+
+def _as_data(value: dict[str, Any]) -> OlderResult:
+    """A result that no kind of today reads, field by field."""
+    fields = {name: json.dumps(part, ensure_ascii=False) for name, part in value.items() if name != "kind"}
+    return OlderResult(what=str(value.get("kind", "result")), fields=tuple(fields.items()))
 
 
 def _line(record: Record) -> bytes:

@@ -87,7 +87,7 @@ def test_a_kind_without_float64_has_none() -> None:
         assert x.cpu().double().dtype == torch.float64 and torch.backends.mps.is_available()
 
 
-def test_nothing_of_it_is_left_afterwards() -> None:
+def test_the_simulated_accelerator_leaves_nothing_behind() -> None:
     before = (torch.tensor, torch.device, Tensor.to, torch.Generator, torch.autograd.grad, torch.cuda.device_count)
     with pretended():
         assert torch.cuda.is_available()

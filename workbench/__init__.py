@@ -7,7 +7,7 @@
     wb.seed("The capital of Texas is")
     print(wb.discover(" Austin").circuit.top(5))
 
-Importing this imports neither torch nor a model; `open` does.
+Importing this module imports neither torch nor a model; `open` does.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ def open(
     on_event: Callable[[Event], None] | None = None,
     **model_options: Any,
 ) -> Workbench:
-    """A session whose verbs are methods, with a model open if one is named.
+    """Open a session whose verbs are methods; open a model too if one is named.
 
     Args:
         model: an embedded model's name, a hub id, a local folder or a GGUF file.
-        home: where artifacts are kept; the user's data folder when left out.
-        on_event: called with every event of every command, as it happens.
-        model_options: what the verb `model` takes (`dtype="bfloat16"`, `device="cuda"`, …).
+        home: folder of saved artifacts; None for the user's data folder.
+        on_event: called with each event of each command.
+        model_options: options of the verb `model` (`dtype="bfloat16"`, `device="cuda"`, …).
 
     Raises:
         WorkbenchError: the model cannot be opened, or the home cannot be used.

@@ -1,7 +1,7 @@
-"""The command line: the app, `run FILE` and `repl`, and for sessions that stay `attach`, `exec`, `hosts` and `kill`.
+"""The command line: the app, `run`, `repl`, `schema` and `serve`; for hosts `attach`, `exec`, `hosts` and `kill`.
 
-Only click is imported until a command is chosen, so that `--help` and completion never wait. Exit codes: 0 all went
-well, 1 a command failed, 2 the command line itself was wrong, 130 stopped by ctrl-c.
+Only click is imported until a command is chosen, so that `--help` and completion are fast. Exit codes: 0 success, 1 a
+command failed, 2 the command line was wrong, 130 stopped by ctrl-c.
 """
 
 from __future__ import annotations
@@ -43,19 +43,19 @@ _HOME = click.option(
     "--home",
     metavar="PATH",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Where circuits are kept. Default: $WORKBENCH_HOME, or your data folder.",
+    help="The folder of saved artifacts. Default: $WORKBENCH_HOME, else your data folder.",
 )
-_HOST = click.option("--host", metavar="NAME", default=JOURNAL, show_default=True, help="Which of them.")
+_HOST = click.option("--host", metavar="NAME", default=JOURNAL, show_default=True, help="The session's name.")
 _THEME = click.option("--theme", metavar="NAME", default="", help="dark, light, 16-colour or no-colour.")
-_NO_MOUSE = click.option("--no-mouse", is_flag=True, help="Leave the mouse to the terminal.")
+_NO_MOUSE = click.option("--no-mouse", is_flag=True, help="Do not capture the mouse.")
 
 
 class _Program(click.Group):
-    """The commands; what they cannot write is told, whichever it is."""
+    """The group of commands. It reports output that cannot be written."""
 
     def main(self, *args: Any, **words: Any) -> Any:
         output.lenient()
-        with output.told():
+        with output.reported():
             return super().main(*args, **words)
 
 
@@ -64,7 +64,9 @@ class _Program(click.Group):
     "--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_version, help="Show the version."
 )
 @_MODEL
-@click.option("--host", metavar="NAME", default=JOURNAL, show_default=True, help="The session to open; it stays.")
+@click.option(
+    "--host", metavar="NAME", default=JOURNAL, show_default=True, help="The session to open; it keeps running."
+)
 @_HOME
 @_THEME
 @_NO_MOUSE
@@ -72,11 +74,12 @@ class _Program(click.Group):
 def main(context: click.Context, model: str | None, host: str, home: Path | None, theme: str, no_mouse: bool) -> None:
     """A terminal workbench for the neurons of Hugging Face causal language models.
 
-    Without a command it opens on a session that stays when you leave.
+    Without a command, open the app on a session that keeps running when you leave.
     """
     if context.invoked_subcommand is not None:
         if context.params != {"model": None, "host": JOURNAL, "home": None, "theme": "", "no_mouse": False}:
-            raise click.UsageError(f"options of {context.invoked_subcommand} stand behind it")
+            name = context.invoked_subcommand
+            raise click.UsageError(f"options of {name} go after it: workbench {name} --help lists them")
     elif _in_terminal():
         sys.exit(_open(host, home, model, theme, not no_mouse))
     else:
@@ -87,9 +90,9 @@ def main(context: click.Context, model: str | None, host: str, home: Path | None
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path), required=False)
 @click.option("--list", "listed", is_flag=True, help="Show the command files that come with the workbench.")
 @_MODEL
-@click.option("--set", "values", multiple=True, metavar="NAME=VALUE", help="Fill ${NAME} in the file.")
-@click.option("--json", "as_json", is_flag=True, help="Write one JSON event a line to stdout.")
-@click.option("--trust", is_flag=True, help="Let the file, and those it runs, open models with --trust-remote-code.")
+@click.option("--set", "values", multiple=True, metavar="NAME=VALUE", help="Set ${NAME} in the file; may be repeated.")
+@click.option("--json", "as_json", is_flag=True, help="Write events to stdout as JSON, one per line.")
+@click.option("--trust", is_flag=True, help="Allow --trust-remote-code in the file and in files it runs.")
 @_HOME
 def run(
     file: Path | None,
@@ -100,33 +103,34 @@ def run(
     trust: bool,
     home: Path | None,
 ) -> None:
-    """Run a command file, or one of the workbench's own by name; stop at the first command that fails."""
+    """Run a command file, given by path or by the name of one that --list shows. Stop at the first failure."""
     if listed:
         sys.exit(_list(as_json))
     if file is None:
-        raise click.UsageError("name a command file, or see: workbench run --list")
+        raise click.UsageError("no command file is named; workbench run --list shows those that come with it")
     sys.exit(_run(file, model, values, as_json, trust, home))
 
 
 @main.command()
 @click.argument("verb", nargs=-1)
 def schema(verb: tuple[str, ...]) -> None:
-    """Print the JSON schema of what a verb takes, or those of all verbs, by name."""
+    """Print the JSON schema of a verb's parameters; of all verbs without VERB."""
     import json
 
     from commands.grammar import VERBS, find
     from workbench.signatures import schema as schema_of
 
-    with _told():
-        found = {name: schema_of(each) for name, each in VERBS.items()} if not verb else schema_of(find(" ".join(verb)))
-    click.echo(json.dumps(found, ensure_ascii=False, indent=2))
+    with _reported():
+        named = find(" ".join(verb)) if verb else None
+        schemas = schema_of(named) if named else {name: schema_of(each) for name, each in VERBS.items()}
+    click.echo(json.dumps(schemas, ensure_ascii=False, indent=2))
 
 
 @main.command()
 @_MODEL
 @_HOME
 def repl(model: str | None, home: Path | None) -> None:
-    """Type commands one after another; ctrl-c stops a command, ctrl-d leaves."""
+    """Type commands line by line in a new session. ctrl-c stops a command, ctrl-d leaves."""
     from workbench.repl import start
     from workbench.source import Local
 
@@ -136,19 +140,19 @@ def repl(model: str | None, home: Path | None) -> None:
 
 @main.command()
 @click.argument("name", default=JOURNAL)
-@click.option("--lines", is_flag=True, help="One line after another, without the panes.")
+@click.option("--lines", is_flag=True, help="Open the line REPL instead of the app.")
 @_HOME
 @_THEME
 @_NO_MOUSE
 def attach(name: str, lines: bool, home: Path | None, theme: str, no_mouse: bool) -> None:
-    """Open a session that stays when you leave; NAME is started where it does not run."""
+    """Attach to the session NAME; start it if it is not running. It keeps running when you leave."""
     if _in_terminal() and not lines:
         sys.exit(_open(name, home, None, theme, not no_mouse))
 
     from workbench.host.starting import find_or_start
     from workbench.resuming import resume
 
-    with _told():
+    with _reported():
         client = find_or_start(name, home)
         sys.exit(resume(client))
 
@@ -156,21 +160,21 @@ def attach(name: str, lines: bool, home: Path | None, theme: str, no_mouse: bool
 @main.command("exec")
 @click.argument("command")
 @_HOST
-@click.option("--json", "as_json", is_flag=True, help="Write one JSON event a line to stdout.")
+@click.option("--json", "as_json", is_flag=True, help="Write events to stdout as JSON, one per line.")
 @_HOME
 def exec_(command: str, host: str, as_json: bool, home: Path | None) -> None:
-    """Run one command in a session that is running."""
-    with _told():
+    """Run one command in a running session."""
+    with _reported():
         sys.exit(_exec(command, host, as_json, home))
 
 
 @main.command()
 @_HOME
 def hosts(home: Path | None) -> None:
-    """List the sessions that are running."""
+    """List the running sessions."""
     from workbench.host.listing import table
 
-    with _told():
+    with _reported():
         for line in table(home):
             click.echo(line)
 
@@ -179,37 +183,37 @@ def hosts(home: Path | None) -> None:
 @click.argument("name")
 @_HOME
 def kill(name: str, home: Path | None) -> None:
-    """End a running session; attaching again brings back its model, prompt, circuit and settings."""
+    """End a running session. `attach` brings back its model, prompt, circuit, edits and settings."""
     from workbench.host.starting import kill as end
 
-    with _told():
+    with _reported():
         click.echo(f"{name} has ended: {end(name, home)}")
 
 
 @main.command()
 @_HOST
-@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 takes any free one.")
-@click.option("--address", default="127.0.0.1", show_default=True, help="Any other needs a token of your own.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 for any free port.")
+@click.option("--address", default="127.0.0.1", show_default=True, help="Any other address needs --token.")
 @click.option(
     "--token",
     metavar="T",
     envvar="WORKBENCH_TOKEN",
-    help="What a browser has to show; better given as $WORKBENCH_TOKEN, which nobody else here can see.",
+    help="The token that a browser must present. $WORKBENCH_TOKEN hides it from other users of this machine.",
 )
 @_HOME
 def serve(host: str, port: int, address: str, token: str | None, home: Path | None) -> None:
-    """Show the app in a browser; its tabs all attach to one session."""
+    """Serve the app to a browser. All tabs attach to one session."""
     from workbench.browser.starting import serve as start
 
-    with _told():
+    with _reported():
         start(host, home, port, address, token)
 
 
 def _in_terminal() -> bool:
-    """Whether there is a screen to draw on; one in a browser is no terminal."""
+    """Whether there is a screen to draw on: a terminal, or a browser tab."""
     if "TEXTUAL_DRIVER" in os.environ:
         return True
-    streams = (sys.stdin, sys.stdout, sys.stderr)  # the panes are drawn on the last of them
+    streams = (sys.stdin, sys.stdout, sys.stderr)  # the app draws on stderr
     return all(stream.isatty() for stream in streams) and os.environ.get("TERM") != "dumb"
 
 
@@ -217,27 +221,27 @@ def _open(host: str, home: Path | None, model: str | None, theme: str, mouse: bo
     """Open the app. Returns its exit code."""
     import gc
 
-    gc.disable()  # until the screen is there: of what is loaded now, nothing will ever be garbage
+    gc.disable()  # until the screen is drawn: nothing that is loaded until then becomes garbage
     from workbench.app.app import WorkbenchApp
     from workbench.app.themes import THEMES
     from workbench.host.places import HostPaths
 
     if theme not in ("", *THEMES):
-        raise click.BadParameter(f"there is no theme {theme!r}; there are {', '.join(THEMES)}", param_hint="--theme")
-    with _told():
-        HostPaths(home, host)  # which has to be a name that a host can have
+        raise click.BadParameter(f"unknown theme {theme!r}; themes: {', '.join(THEMES)}", param_hint="--theme")
+    with _reported():
+        HostPaths(home, host)  # fails here if no host can have that name
         app = WorkbenchApp(host, home, model, theme, mouse)
     output.drawn_as_utf8()
     left = app.run(mouse=app.mouse)
     if left:
         again = "workbench" if left == JOURNAL else f"workbench attach {left}"
-        _lines().remark(f"host {left} goes on · {again} attaches again · workbench kill {left} ends it")
+        _lines().remark(f"host {left} keeps running · {again} attaches again · workbench kill {left} ends it")
     return app.return_code or 0
 
 
 @contextmanager
-def _told() -> Iterator[None]:
-    """Errors of the workbench in the block are told, and end the program."""
+def _reported() -> Iterator[None]:
+    """Show an error of the workbench raised in the block, and exit."""
     from sessions.errors import WorkbenchError
 
     try:
@@ -254,7 +258,7 @@ def _lines() -> Lines:
 
 
 def _exec(command: str, host: str, as_json: bool, home: Path | None) -> int:
-    """Run the line in the host and show what it says. Returns the exit code."""
+    """Run the line in the host and show its events. Returns the exit code."""
     from commands.grammar import parse
     from sessions.errors import UsageError
     from sessions.events import Failed, Result
@@ -270,7 +274,7 @@ def _exec(command: str, host: str, as_json: bool, home: Path | None) -> int:
         return USAGE
     client = find(host, home)
     if client is None:
-        raise HostError(f"no host is called {host}", f"workbench attach {host} starts it; workbench hosts lists all")
+        raise HostError(f"there is no host '{host}'", f"workbench attach {host} starts it; workbench hosts lists all")
     show, outcome = _json(lines) if as_json else lines.show, None
     with interruptible(client.cancel), closing(lines), closing(client.run(command)) as events:
         try:
@@ -278,7 +282,7 @@ def _exec(command: str, host: str, as_json: bool, home: Path | None) -> int:
                 show(event)
                 outcome = event if isinstance(event, Result | Failed) else outcome
         except BrokenPipeError:
-            return output.unread()
+            return output.close_stdout()
     return _code(outcome) if isinstance(outcome, Failed) else 0
 
 
@@ -312,15 +316,16 @@ def _list(as_json: bool) -> int:
 
 
 def _run(file: Path, model: str | None, words: tuple[str, ...], as_json: bool, trust: bool, home: Path | None) -> int:
-    """Run the file in a session of its own. Returns the exit code."""
+    """Run the file in a new session. Returns the exit code."""
     from commands import library, script
     from sessions.errors import WorkbenchError
+    from sessions.texts.placeholders import assignments
     from workbench.interrupts import interruptible
 
     lines = _lines()
     try:
         file = library.path_of(file)
-        values = script.assignments(words)
+        values = assignments(words)
         script.read(file, values, trust=trust)  # before a model is opened, which may take an hour
     except WorkbenchError as error:
         lines.failure(error.message, error.hint)
@@ -333,13 +338,13 @@ def _run(file: Path, model: str | None, words: tuple[str, ...], as_json: bool, t
         lines.failure("cancelled")
         return INTERRUPTED
     except BrokenPipeError:
-        return output.unread()
+        return output.close_stdout()
 
 
 def _play(
     session: Session, file: Path, model: str | None, values: dict[str, str], show: Callable[[Event], None]
 ) -> int:
-    """Show what the opening of the model and the commands of the file say. Returns the exit code."""
+    """Open the model, run the file and show the events of both. Returns the exit code."""
     from commands import script
     from commands.calling import call_line
     from commands.running import run as run_line
@@ -361,7 +366,7 @@ def _play(
 
 
 def _json(lines: Lines) -> Callable[[Event], None]:
-    """Shows events as JSON on stdout, one a line; failures and progress are for people as well, on stderr."""
+    """A function that writes events to stdout as JSON, one per line, and shows failures and progress on stderr."""
     from sessions.events import Failed, Progress, to_json
 
     def show(event: Event) -> None:

@@ -1,7 +1,7 @@
-"""Lists that Python gives where a line names a file: `wb.contrast(["I am calm"], ["I am angry"])`.
+"""Python lists in place of files: `wb.contrast(["I am calm"], ["I am angry"])`.
 
-The list is written as the file that the line then names, under the home, with what it holds as its name. So the line in
-the journal and in saved artifacts is one that can be run again, from anywhere.
+Each list is written to a file in the home, named by the hash of its content, and the line names that file. So the line
+in the journal and in saved artifacts can be run again from anywhere.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from sessions.files.disk import write_file
 def with_files(
     verb: Verb, args: Sequence[Any], kwargs: dict[str, Any], folder: Path
 ) -> tuple[list[Any], dict[str, Any]]:
-    """The arguments of a call, each list of prompts, samples or tasks in them as the path of a file that holds it.
+    """The arguments of a call, with each list of prompts, samples or tasks replaced by the path of a file of it.
 
     Raises:
-        UsageError: a list is empty, or holds what is neither a text nor a dictionary that JSON can say.
+        UsageError: a list is empty, or an item is neither a text nor a dictionary that JSON can represent.
     """
     places = [param for param in verb.params if isinstance(param, click.Argument) and param.nargs == 1]
     placed = [*zip(args, places, strict=False)]
@@ -44,21 +44,23 @@ def _reads(param: click.Parameter, value: Any) -> bool:
 
 
 def _file(items: Iterable[Any], folder: Path) -> Path:
-    """A file with an item a line; a text alone is a prompt."""
+    """Write a file with one item per line. A text alone is a prompt."""
     lines = []
     for item in items:
         fields = {"prompt": item} if isinstance(item, str) else item
         if not isinstance(fields, dict):
             raise UsageError(
-                f"a list in the place of a file holds {ascii(item)[:40]}",
-                'give texts, or dictionaries as the lines of such a file: {"prompt": "…", "target": " …"}',
+                f"a list in place of a file contains {ascii(item)[:40]}",
+                'give texts, or dictionaries with the fields of such a file: {"prompt": "…", "target": " …"}',
             )
         try:
             lines.append(json.dumps(fields, ensure_ascii=False, allow_nan=False).encode())
         except (TypeError, ValueError, RecursionError) as error:
-            raise UsageError(f"JSON cannot say {ascii(item)[:40]}: {error}", "give texts and finite numbers") from error
+            raise UsageError(
+                f"JSON cannot represent {ascii(item)[:40]}: {error}", "give texts and finite numbers"
+            ) from error
     if not lines:
-        raise UsageError("a list in the place of a file is empty", 'give at least one: ["I feel wonderful"]')
+        raise UsageError("a list in place of a file is empty", 'give at least one: ["I feel wonderful"]')
     data = b"\n".join(lines) + b"\n"
     path = folder / f"{sha256(data).hexdigest()[:16]}.jsonl"
     if not path.exists():

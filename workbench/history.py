@@ -1,7 +1,7 @@
-"""Lines typed before, in a file that only its owner reads; in memory alone where it cannot be written.
+"""The history of typed lines, in a file that only its owner can read; in memory alone if it cannot be written.
 
-The file is prompt-toolkit's: each entry a comment with the time, and its lines behind `+`. It is read from its end, so
-that a history of many years costs no more than that of a month.
+The file has the format of prompt-toolkit: each entry is a comment with the time, then its lines, each after a `+`. Only
+the end of the file is read, so that a long history costs no more than a short one.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from commands.line import is_text
 from sessions.errors import ArtifactError
 from sessions.files.disk import make_folder, reading
 
-#: Bytes of the file that are read.
+#: Bytes read from the end of the file.
 _READ = 2**20
 
 
 class History:
-    """The lines typed before, here and in other terminals before this one began.
+    """The lines typed here, and in all terminals before this one started.
 
-    `lines` has the oldest first; it is read from the file when it is first asked for.
+    `lines` has the oldest first. The file is read at the first access.
     """
 
     def __init__(self, path: Path) -> None:
@@ -36,7 +36,7 @@ class History:
         return self._lines
 
     def add(self, line: str) -> None:
-        """Remember a line that was typed; for the next terminal too, where the file can be written."""
+        """Add a line to the history, and to the file if it can be written."""
         if not is_text(line):
             return
         self.lines.append(line)
@@ -44,7 +44,7 @@ class History:
             self._write(line)
 
     def stored(self) -> list[str]:
-        """What the file holds, oldest first; nothing where it cannot be read."""
+        """The lines in the file, oldest first; none if it cannot be read."""
         try:
             with reading(self._path) as file:
                 size = file.seek(0, os.SEEK_END)
@@ -52,15 +52,15 @@ class History:
                 text = file.read().decode("utf-8", errors="replace")
         except (OSError, ArtifactError):
             return []
-        found: list[list[str]] = []
-        beginning = size <= _READ  # else the first entry was cut
+        entries: list[list[str]] = []
+        beginning = size <= _READ  # else the first entry may be cut
         for row in text.split("\n"):
             if not row.startswith("+"):
-                found.append([])
+                entries.append([])
                 beginning = True
             elif beginning:
-                found[-1:] = [[*found[-1], row[1:]]] if found else [[row[1:]]]
-        return ["\n".join(entry) for entry in found if entry]
+                entries[-1:] = [[*entries[-1], row[1:]]] if entries else [[row[1:]]]
+        return ["\n".join(entry) for entry in entries if entry]
 
     def _write(self, line: str) -> None:
         make_folder(self._path.parent)

@@ -1,4 +1,4 @@
-"""Ctrl-c while a command runs: it ends the command, never the session."""
+"""Ctrl-c while a command runs stops the command, never the session."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-_UNWINDING = 1.0  # seconds that a command is left in peace to undo what it did
+_UNWINDING = 1.0  # seconds in which an interrupted command cleans up undisturbed
 
 
 @contextmanager
 def interruptible(cancel: Callable[[], object]) -> Iterator[None]:
-    """Within the block the first ctrl-c calls `cancel`, a second one raises KeyboardInterrupt where the command is.
+    """In the block, the first ctrl-c calls `cancel`; the second raises KeyboardInterrupt inside the command.
 
-    Presses that follow a raised one within a second are not raised: the first is being unwound, and its
-    clean-up has to come to its end. Outside the main thread, where no signal arrives, this does nothing.
+    For one second after that, further presses are ignored so that the command can clean up. Outside the main thread,
+    where no signal arrives, this does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    asked, raised = False, float("-inf")
+    cancelled, raised = False, float("-inf")
 
     def on_interrupt(_number: int, _frame: FrameType | None) -> None:
-        nonlocal asked, raised
-        if not asked:
-            asked = True
+        nonlocal cancelled, raised
+        if not cancelled:
+            cancelled = True
             cancel()
         elif time.monotonic() - raised > _UNWINDING:
             raised = time.monotonic()

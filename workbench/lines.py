@@ -1,7 +1,7 @@
-"""What a running command says, written line by line: for the REPL, for command files, for pipes.
+"""Events of commands written line by line: for the REPL, for command files, for pipes.
 
-`Lines` shows events one after another. While a command runs in a terminal, progress is one line on stderr that goes
-away, and generated text appears as it comes; what is piped gets finished results alone.
+In a terminal, progress is one line on stderr that is removed when the command ends, and generated text appears as it is
+streamed. A pipe gets finished results alone.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from workbench.pace import Pace, clock
 from workbench.rendering.outcomes import failure, present
 from workbench.writing import FlowingText, amount, bar, fitted, inline, plain
 
-_REDRAWN_EVERY = 1 / 15  # seconds; a slow line should not be filled with progress
+_REDRAWN_EVERY = 1 / 15  # seconds; more would fill a slow connection with progress
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A console that takes nothing for markup: `[/INST]` is a token here, not a closing tag."""
+    """A console that reads nothing as markup: `[/INST]` is a token here, not a closing tag."""
     stream = sys.stderr if stderr else sys.stdout
     if isinstance(stream, TextIOWrapper):
-        stream.reconfigure(errors="replace")  # a terminal that knows no `×` gets a `?`, not a traceback
+        stream.reconfigure(errors="replace")  # a terminal without `×` gets a `?`, not a traceback
     return Console(stderr=stderr, markup=False, emoji=False, highlight=False)
 
 
 class Lines:
-    """Shows the events of commands as they come.
+    """Shows the events of commands as they arrive.
 
     Args:
-        out: where results go, and text while it is generated.
-        errors: where failures and progress go; `out` when left out.
+        out: the console for results and streamed text.
+        errors: the console for failures and progress; None for `out`.
     """
 
     def __init__(self, out: Console, errors: Console | None = None) -> None:
@@ -67,18 +67,18 @@ class Lines:
                 self._print(*present(value, self._out.width, seconds, streamed, alone=True))
             case Failed():
                 self._settle(keep=True)
-                self._clear_line()  # of the ^C that the terminal itself wrote
+                self._clear_line()  # removes the ^C that the terminal wrote
                 self.failure(f"{event.where}: {event.message}" if event.where else event.message, event.hint)
 
     def failure(self, message: str, hint: str = "") -> None:
-        """Say what went wrong and what to do."""
-        whole = not self._errors.is_terminal  # in a log, an error is one line that can be searched for
+        """Show what went wrong and what to do."""
+        whole = not self._errors.is_terminal  # in a log, an error stays on one line, for searching
         for text in failure(message, hint):
             self._errors.print(text, overflow=None if whole else "fold", soft_wrap=whole)
         self._fresh = False
 
     def remark(self, text: str) -> None:
-        """Say something beside results."""
+        """Show a remark, which is no result."""
         self._print(Line(plain(text), style="dim", overflow="fold"))
 
     @property
@@ -87,14 +87,14 @@ class Lines:
         return self._out.width
 
     def close(self) -> None:
-        """Leave the terminal as it was, whatever was being shown."""
+        """End what is being shown, and leave the cursor at the start of a line."""
         self._settle(keep=True)
 
     def _print(self, *renderables: RenderableType) -> None:
         for renderable in renderables:
             for segments in self._out.render_lines(renderable, pad=False):
                 line = Line.assemble(*((segment.text, segment.style or "") for segment in segments))
-                line.rstrip()  # tables fill their last column: nobody wants these blanks in a copy
+                line.rstrip()  # tables pad their last column: a copy should not have these blanks
                 self._out.print(line, soft_wrap=True)
             self._fresh = False
 
@@ -130,7 +130,7 @@ class Lines:
         self._out.file.flush()
 
     def _draw_arms(self, last: bool = False) -> None:
-        """Several texts grow at once, one block each, in a region that the result then replaces."""
+        """Draw several growing texts, one block each, in a region that the result then replaces."""
         if self._live is None:
             self._live = Live(
                 console=self._out, transient=True, auto_refresh=False, redirect_stdout=False, redirect_stderr=False
@@ -159,9 +159,9 @@ class Lines:
             self._errors.file.flush()
 
     def _settle(self, keep: bool = False) -> str:
-        """Bring the cursor to the start of a line. Returns the text that now stands above it in full.
+        """Bring the cursor to the start of a line. Returns the streamed text that stands in full above it.
 
-        With `keep`, texts that no result will follow stay on the screen.
+        With `keep`, streamed texts stay on the screen: no result will follow them.
         """
         self._clear_progress()
         if self._live:
@@ -178,7 +178,7 @@ class Lines:
 
 
 def _is_screen(console: Console) -> bool:
-    """Whether lines written here can be taken back. FORCE_COLOR makes a pipe coloured, not a screen."""
+    """Whether written lines can be redrawn. FORCE_COLOR makes a pipe coloured, not a screen."""
     return console.is_terminal and not console.is_dumb_terminal and console.file.isatty()
 
 

@@ -1,6 +1,6 @@
-"""The methods of `Workbench`, one a verb, made from the grammar. `methods.pyi` beside it says which there are.
+"""The methods of `Workbench`, one per verb, built from the grammar. `methods.pyi` declares them for editors.
 
-`python -m workbench.stubs` writes that file anew after a change of a verb.
+After a change of a verb, `python -m workbench.stubs` writes that file again.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from workbench.signatures import method_name, python_name, signature
 
 
 class Verbs:
-    """A method a verb, which runs the verb's line and returns its result."""
+    """One method per verb: it runs the verb's line and returns the result."""
 
     def __getattr__(self, name):
-        raise AttributeError(f"no verb is called '{name}'; there are: {', '.join(map(method_name, grammar.VERBS))}")
+        raise AttributeError(f"unknown verb '{name}'; verbs: {', '.join(map(method_name, grammar.VERBS))}")
 
 
 def _run(workbench, name, args, kwargs):

@@ -1,4 +1,4 @@
-"""The verbs as methods. `python -m workbench.stubs` makes this file of the grammar: change the verbs."""
+"""The verbs as methods. Generated from the grammar by `python -m workbench.stubs`; do not edit."""
 
 # ruff: noqa
 # fmt: off
@@ -43,7 +43,7 @@ class Verbs:
         self,
         *text: str,
     ) -> PromptSet:
-        """Set how the reply begins, so that the next token is the one in question."""
+        """Set how the reply begins, so that the next token is the one to explain."""
     def tokens(
         self,
     ) -> Tokens:
@@ -90,20 +90,20 @@ class Verbs:
         no_repeat_ngram: int | None = None,
         stop: str | Sequence[str] | None = None,
     ) -> Said:
-        """Talk to the model: it answers, with what was said before in mind."""
+        """Talk to the model; it remembers the conversation."""
     def history(
         self,
         *,
         last: int | None = None,
     ) -> HistoryShown:
-        """Show what was said: every turn of the conversation, thoughts included."""
+        """Show the conversation: every turn, thoughts included."""
     def forget(
         self,
         count: int | None = None,
         *,
         oldest: bool = False,
     ) -> Forgotten:
-        """Let the conversation go, or its last exchanges."""
+        """Clear the conversation, or its last exchanges."""
     def discover(
         self,
         target: str | None = None,
@@ -164,7 +164,7 @@ class Verbs:
         raw: bool = False,
         batch: int | None = None,
     ) -> Discovered:
-        """Find the neurons that two sets of prompts tell apart."""
+        """Find the neurons that differ most between two sets of prompts."""
     def neuron(
         self,
         neuron: str | Neuron | Sequence[Neuron],
@@ -172,7 +172,7 @@ class Verbs:
         tokens: int = 8,
         no_verify: bool = False,
     ) -> NeuronCard:
-        """Show all there is to know of one neuron."""
+        """Show all that is known of one neuron."""
     def verify(
         self,
         selection: str | Neuron | Sequence[Neuron] = 'all',
@@ -182,7 +182,7 @@ class Verbs:
         batch: int | None = None,
         force: bool = False,
     ) -> Verified:
-        """Measure what each neuron really does: the target without it, one neuron at a time."""
+        """Measure the exact effect of each neuron: the target without it, one neuron at a time."""
     def edges(
         self,
         selection: str | Neuron | Sequence[Neuron] = 'top100',
@@ -207,7 +207,7 @@ class Verbs:
         batch: int | None = None,
         force: bool = False,
     ) -> Faithfulness:
-        """Measure what the circuit keeps of the behaviour alone, and what is left without it."""
+        """Measure how much of the behaviour the circuit keeps alone, and how much is left without it."""
     def universal(
         self,
         *,
@@ -255,7 +255,7 @@ class Verbs:
         over: str | Path | Sequence[str | dict[str, Any]] | None = None,
         force: bool = False,
     ) -> Compared | WorkingSet:
-        """Switch neurons off and show what the model says without them."""
+        """Ablate neurons and show what the model says without them."""
     def amplify(
         self,
         selection: str | Neuron | Sequence[Neuron] = 'all',
@@ -306,7 +306,7 @@ class Verbs:
         max_tokens: int | None = None,
         live: bool = False,
     ) -> Compared | WorkingSet:
-        """Hold neurons at a value, whatever they would be, and show what changes."""
+        """Hold neurons at a value and show what changes."""
     def arms(
         self,
         *lines: str,
@@ -346,12 +346,12 @@ class Verbs:
         self,
         selection: str | Neuron | Sequence[Neuron],
     ) -> WorkingSet:
-        """End what is in force: neurons are suppressed no more, and live interventions on them end."""
+        """End suppression and live interventions of neurons."""
     def multiplier(
         self,
         factor: float | None = None,
     ) -> WorkingSet:
-        """Multiply the circuit's neurons in every text from now on: in top, prob, generate and what you say."""
+        """Multiply the circuit's neurons in every text from now on: in top, prob, generate and say."""
     def strength(
         self,
         turn: str | None = None,
@@ -359,7 +359,7 @@ class Verbs:
         of: Literal["live", "alpha", "beta"] | None = None,
         edit: str | None = None,
     ) -> StrengthShown:
-        """Turn what is in force up or down, or show how strong it is."""
+        """Turn what is in force up or down, or show its strength."""
     def preset_save(
         self,
         name: str,
@@ -389,31 +389,31 @@ class Verbs:
     def edits_list(
         self,
     ) -> EditsShown:
-        """Show the edits of the weights, first to last."""
+        """List the edits of the weights, in order."""
     def edits_on(
         self,
         which: str,
     ) -> EditsShown:
-        """Put an edit that is off back into the weights, where it was in the order."""
+        """Turn an edit back on, at its place in the order."""
     def edits_off(
         self,
         which: str,
     ) -> EditsShown:
-        """Take an edit out of the weights, and keep its place."""
+        """Turn an edit off, and keep its place in the order."""
     def edits_load(
         self,
         which: str,
         *,
         force: bool = False,
     ) -> EditsShown:
-        """Apply an edit that was saved."""
+        """Apply a saved edit."""
     def edits_compare(
         self,
         which: str = 'all',
         *,
         max_tokens: int | None = None,
     ) -> Compared:
-        """Show the prompt's text without the edits beside the one with them."""
+        """Answer the prompt without and with the edits, side by side."""
     def inspect(
         self,
         which: str,
@@ -422,7 +422,7 @@ class Verbs:
         tokens: int = 3,
         force: bool = False,
     ) -> EditInspected:
-        """Show what an edit changes: norms, what its neurons read and push, how much of a matrix goes."""
+        """Show what an edit changes: norms, what its neurons read and push, the share of a matrix that is cut."""
     def rewrite(
         self,
         neuron: str | None = None,
@@ -446,7 +446,7 @@ class Verbs:
     def adapter_list(
         self,
     ) -> AdaptersListed:
-        """List the adapters that are kept, and say which are on."""
+        """List the kept adapters, and which of them are on."""
     def adapter_load(
         self,
         which: str,
@@ -455,27 +455,27 @@ class Verbs:
         weight: float | None = None,
         force: bool = False,
     ) -> AdapterShown:
-        """Put a LoRA adapter beside the weights of the model: one that is kept, or one that is taken in first."""
+        """Load a LoRA adapter onto the model: a kept one, a PEFT folder, or the adapter of a round."""
     def adapter_on(
         self,
         which: str,
     ) -> AdapterShown:
-        """Put an adapter that is off back on, where it was in the order."""
+        """Turn an adapter back on, at its place in the order."""
     def adapter_off(
         self,
         which: str,
     ) -> AdapterShown:
-        """Take an adapter off, and keep its place in the order."""
+        """Turn an adapter off, and keep its place in the order."""
     def adapter_merge(
         self,
         which: str,
     ) -> AdapterShown:
-        """Put the product of an adapter that is on into the weights, and say what rounding makes of it."""
+        """Merge an adapter that is on into the weights, and report the rounding error."""
     def adapter_unmerge(
         self,
         which: str,
     ) -> AdapterShown:
-        """Take a merged adapter out of the weights, to the bit, and put it back beside them."""
+        """Undo a merge: restore the exact weights, and keep the adapter on beside them."""
     def adapter_save(
         self,
         which: str,
@@ -483,14 +483,14 @@ class Verbs:
         to: str | Path | Sequence[str | dict[str, Any]],
         force: bool = False,
     ) -> AdapterShown:
-        """Write an adapter as a PEFT folder for other programs, with the weight that it is on at."""
+        """Write an adapter to a PEFT folder for other programs, scaled by its current weight."""
     def adapter_delete(
         self,
         which: str,
         *,
         restore: bool = False,
     ) -> AdapterShown | Deleted:
-        """Move an adapter that is kept to the trash, or bring back what was deleted last under its name."""
+        """Move a kept adapter to the trash, or restore the one last deleted under its name."""
     def ensemble(
         self,
         *members: str,
@@ -501,7 +501,7 @@ class Verbs:
         as_: str | None = None,
         force: bool = False,
     ) -> Ensembled:
-        """Combine adapters, each with its weight, into one, and put that on in their place."""
+        """Combine weighted adapters into one, and load that in their place."""
     def atlas_build(
         self,
         name: str,
@@ -515,7 +515,7 @@ class Verbs:
         memory: int | None = None,
         force: bool = False,
     ) -> AtlasBuilt:
-        """Read a corpus and keep what every neuron did: extremes in their contexts, mean, spread, firing rate."""
+        """Record what every neuron does over a corpus: extremes in context, mean, spread, firing rate."""
     def atlas_show(
         self,
         neuron: str | Neuron | Sequence[Neuron],
@@ -524,7 +524,7 @@ class Verbs:
         rows: int | None = None,
         force: bool = False,
     ) -> AtlasShown:
-        """Show what a neuron did over the corpus of an atlas: its extremes, each in its context."""
+        """Show a neuron's extremes over the corpus of an atlas, each in its context."""
     def atlas_top(
         self,
         layer: str | int | tuple[int, int] | range,
@@ -552,7 +552,7 @@ class Verbs:
         rows: int | None = None,
         force: bool = False,
     ) -> QuietShown:
-        """Find the neurons that hardly ever fire, over a corpus, or in one part of what the model writes."""
+        """Find the neurons that hardly ever fire, over a corpus, or in one part of the model's own texts."""
     def means_build(
         self,
         name: str,
@@ -566,7 +566,7 @@ class Verbs:
         batch: int | None = None,
         force: bool = False,
     ) -> MeansBuilt:
-        """Take the mean activation of every neuron over texts, and keep it under a name."""
+        """Take the mean activation of every neuron over texts, and save it under a name."""
     def means_show(
         self,
         name: str,
@@ -575,7 +575,7 @@ class Verbs:
         rows: int | None = None,
         force: bool = False,
     ) -> MeansShown:
-        """Show kept means: of each layer, and of single neurons."""
+        """Show saved means: of each layer, and of single neurons."""
     def means_list(
         self,
     ) -> Listed:
@@ -596,7 +596,7 @@ class Verbs:
         thinking: Literal["on", "off"] | None = None,
         force: bool = False,
     ) -> VectorShown:
-        """Save the state that the model holds at one place of a text, as a vector."""
+        """Save the hidden state at one position of a text as a vector."""
     def inject(
         self,
         names: str,
@@ -617,7 +617,7 @@ class Verbs:
         thinking: Literal["on", "off"] | None = None,
         force: bool = False,
     ) -> Injected | InjectedByLayer:
-        """Put captured states into another text and see what the model makes of them."""
+        """Put captured states into another text and generate from there."""
     def sae_load(
         self,
         path: str | Path | Sequence[str | dict[str, Any]] | None = None,
@@ -627,7 +627,7 @@ class Verbs:
         architecture: Literal["standard", "jumprelu", "topk", "gated"] | None = None,
         k: int | None = None,
     ) -> AutoencoderOpened:
-        """Open a sparse autoencoder and say what it is."""
+        """Open a sparse autoencoder and describe it."""
     def sae_encode(
         self,
         path: str | Path | Sequence[str | dict[str, Any]] | None = None,
@@ -644,7 +644,7 @@ class Verbs:
         save: str | None = None,
         force: bool = False,
     ) -> StateEncoded:
-        """Take a state apart into the features of a sparse autoencoder."""
+        """Decompose a state into the features of a sparse autoencoder."""
     def sae_inject(
         self,
         path: str | Path | Sequence[str | dict[str, Any]] | None = None,
@@ -663,7 +663,7 @@ class Verbs:
         max_tokens: int | None = None,
         force: bool = False,
     ) -> Compared:
-        """Write on with what an autoencoder makes of a state in that state's place."""
+        """Replace a state with an autoencoder's reconstruction of it, and generate from there."""
     def surgery_cut(
         self,
         *,
@@ -758,7 +758,7 @@ class Verbs:
         tier: str | None = None,
         region: str | None = None,
     ) -> RoundsShown:
-        """Train, see who learned, forbid them, train again: round after round from the same model."""
+        """Train, see which neurons learned, suppress them, and train again from the same model."""
     def rounds(
         self,
         *names: str,
@@ -767,7 +767,7 @@ class Verbs:
         max_tokens: int | None = None,
         force: bool = False,
     ) -> Compared | RoundsShown:
-        """Show the trajectory of a series of rounds: what each forbade, and what it still learned."""
+        """Show the trajectory of a series of rounds: what each suppressed, and what it still learned."""
     def recruits(
         self,
         name: str | None = None,
@@ -782,25 +782,25 @@ class Verbs:
         *,
         force: bool = False,
     ) -> Saved:
-        """Save the circuit under a name, with everything needed to read it again."""
+        """Save the circuit under a name, with everything needed to load it again."""
     def load(
         self,
         name: str | None = None,
         *,
         force: bool = False,
     ) -> Listed | Loaded:
-        """Load a saved circuit, with its prompt, into the session."""
+        """Load a saved circuit and its prompt into the session."""
     def list(
         self,
     ) -> Listed:
-        """List what is saved."""
+        """List what is saved: circuits, vectors, presets, atlases, means and edits."""
     def delete(
         self,
         name: str,
         *,
         restore: bool = False,
     ) -> Deleted | Saved:
-        """Delete what was saved; `delete NAME --restore` brings it back."""
+        """Delete a saved artifact, or restore the one last deleted under its name."""
     def export(
         self,
         path: str | Path | Sequence[str | dict[str, Any]],
@@ -830,7 +830,7 @@ class Verbs:
         write: str | Path | Sequence[str | dict[str, Any]] | None = None,
         force: bool = False,
     ) -> Fingerprints:
-        """Show the model's fingerprint, the sha256 of its weights as they are, and that of every saved file."""
+        """Show the model's fingerprint, the sha256 of its current weights, and that of every saved file."""
     def verify_files(
         self,
         path: str | Path | Sequence[str | dict[str, Any]],
@@ -839,7 +839,7 @@ class Verbs:
     def info(
         self,
     ) -> Info:
-        """Show what the session holds: model, prompt, circuit, settings, home folder, versions."""
+        """Show the model, prompt, circuit, settings, home folder and versions of the session."""
     def set(
         self,
         name: Literal["max_tokens", "sample", "temperature", "top_p", "top_k", "rng", "guard", "repetition_penalty", "no_repeat_ngram", "top", "rows", "attention"] | None = None,
@@ -863,17 +863,17 @@ class Verbs:
     def quit(
         self,
     ) -> Quit:
-        """Leave. What was saved stays; the model is let go."""
+        """Leave the workbench; what was saved stays."""
     def undo(
         self,
         count: int = 1,
     ) -> EditsShown:
-        """Take back what the last lines changed; redo brings it back."""
+        """Undo what the last lines changed; redo brings it back."""
     def redo(
         self,
         count: int = 1,
     ) -> EditsShown:
-        """Bring back what undo took back last. After a line that changes something there is nothing to bring back."""
+        """Redo what undo took back last. After a line that changes something there is nothing to redo."""
     def expect(
         self,
         subject: str,

@@ -1,4 +1,4 @@
-"""How a notebook shows results: by their views, as HTML. IPython is told so by whoever starts a `Workbench`."""
+"""Results in a notebook: their views as HTML. Creating a `Workbench` registers this with IPython."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from sessions.events import Value
 
 
 def show_views() -> None:
-    """Let the notebook that runs here, if one does, show every result by its view."""
+    """Make the notebook that runs this code, if any, show each result by its view."""
     if "IPython" not in sys.modules:
         return
     from IPython import get_ipython

@@ -1,7 +1,7 @@
-"""What becomes of output that its place cannot take: characters that a locale lacks, and a disk that is full.
+"""Output that cannot be written as it is: characters that the locale lacks, a full disk, a reader that has gone.
 
-A locale that knows no `│` gets a `?` in lines. The app draws for a terminal, and terminals read UTF-8 whatever the
-locale of the machine says: there it is written so.
+Lines show a `?` for a character that the locale lacks. The app writes UTF-8 whatever the locale says, because terminals
+read it.
 """
 
 from __future__ import annotations
@@ -13,41 +13,39 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import TextIOWrapper
 
-#: How a write fails where there is no room, or nobody who reads.
+#: Errors of a write to a full disk, or to a pipe that nobody reads.
 _REFUSED = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EPIPE, errno.EBADF}
 FAILED = 1
 
 
 def lenient() -> None:
-    """Have characters that the locale lacks shown as `?`, rather than fail."""
+    """Write `?` for characters that the locale lacks, instead of failing."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")
 
 
 def drawn_as_utf8() -> None:
-    """Have what is drawn on the screen, which goes to stderr, written as UTF-8."""
+    """Write stderr, on which the app draws, as UTF-8."""
     if isinstance(sys.__stderr__, TextIOWrapper):
         sys.__stderr__.reconfigure(encoding="utf-8", errors="replace")
 
 
 def is_refused(error: OSError) -> bool:
-    """Whether it is the output that failed. What fails with a file has its name, or is told by who opened it."""
+    """Whether writing the output failed. An error of another file carries its name."""
     return error.filename is None and error.errno in _REFUSED
 
 
-def unread() -> int:
-    """Nothing more is written to stdout: whoever reads it has seen enough, or there is no room. Returns the exit
-    code."""
+def close_stdout() -> int:
+    """Stop writing to stdout: its reader closed it, or the disk is full. Returns the exit code."""
     with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return FAILED
 
 
 @contextmanager
-def told() -> Iterator[None]:
-    """Where output fails in the block, or when the last of it is written, that is said in a line, and the program ends
-    with exit code 1."""
+def reported() -> Iterator[None]:
+    """If writing output fails in the block or at the final flush, say so in one line and exit with code 1."""
     try:
         try:
             yield
@@ -57,8 +55,8 @@ def told() -> Iterator[None]:
     except OSError as error:
         if not is_refused(error):
             raise
-        unread()
-        if error.errno == errno.EPIPE:  # whoever reads has gone, as `head` does: that is no failure to tell of
+        close_stdout()
+        if error.errno == errno.EPIPE:  # the reader has gone, as `head` does: not worth a message
             sys.exit(FAILED)
         with suppress(OSError):
             print(f"✗ the output cannot be written: {error.strerror}", file=sys.stderr, flush=True)

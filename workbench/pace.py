@@ -1,4 +1,4 @@
-"""How long a step still takes, when it goes on as it has gone since it was first heard of."""
+"""An estimate of the time that a step still takes, from its pace so far."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ import time
 
 from sessions.events import Progress
 
-#: Seconds of progress from which on the time left is guessed.
+#: Seconds of progress after which the time left is estimated.
 GUESSED_FROM = 2.0
 
 
 class Pace:
-    """The pace of one step after another; a step is another one where its label changes or it begins again."""
+    """The pace of the current step. A new step begins when the label changes or the count falls."""
 
     def __init__(self) -> None:
-        self._first: tuple[str, float, float] | None = None  # what a step's progress began with, and when
+        self._first: tuple[str, float, float] | None = None  # label, first count and time of the step
 
     def hear(self, progress: Progress | None) -> None:
-        """How far the step is now; None where there is none."""
+        """Take the latest progress; None when no step runs."""
         if progress is None:
             self._first = None
         elif self._first is None or self._first[0] != progress.label or self._first[1] > progress.done:
             self._first = progress.label, progress.done, time.monotonic()
 
     def left(self, progress: Progress | None) -> float | None:
-        """Seconds that are left; None where that cannot be said."""
+        """Seconds left; None if unknown."""
         if progress is None or self._first is None or not progress.total:
             return None
         _, done, began = self._first
@@ -35,7 +35,7 @@ class Pace:
 
 
 def clock(seconds: float) -> str:
-    """`02:10`, `1:02:10`."""
+    """Seconds written as `02:10` or `1:02:10`."""
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes:02d}:{rest:02d}"

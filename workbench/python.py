@@ -1,7 +1,7 @@
-"""`Workbench`: a session whose verbs are Python methods; `methods` makes these from the grammar.
+"""`Workbench`: a session whose verbs are Python methods; `methods` builds these from the grammar.
 
-A method builds the line a user would type, runs it like any other line and returns the result as data; a command
-that fails raises. Nothing is written here for a single verb, so what the REPL can do, Python can.
+A method builds the line that a user would type, runs it and returns the result as data. A command that fails raises.
+No verb has code of its own here, so Python can do whatever the REPL can.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from commands.line import is_blank
-from commands.names import CURRENT
 from commands.running import run
 from sessions.errors import Cancelled, WorkbenchError
 from sessions.events import Event, Failed, Result
+from sessions.procedures.comparing import CURRENT
 from sessions.session import Session
 from workbench.host import JOURNAL
 from workbench.methods import Verbs
@@ -29,16 +29,17 @@ if TYPE_CHECKING:
 class Workbench(Verbs):
     """A session whose verbs are methods: `wb.discover(" Austin")`, `wb.ablate("top50")`.
 
-    `-` in a verb reads `_`, and a verb that is a Python keyword gets a `_` at its end (`wb.import_`). Arguments are
-    those of the verb, flags by name: `wb.discover(" Austin", vs=" Dallas")`; `help(wb.discover)` says which. A list may
-    stand where a verb reads a file of prompts, samples or tasks: `wb.contrast(["I am calm"], ["I am angry"])`.
+    A method's name is the verb's with `_` for `-` and blanks (`wb.atlas_build`), and with a `_` at the end if it is a
+    Python keyword (`wb.import_`). Arguments are those of the verb, options by name:
+    `wb.discover(" Austin", vs=" Dallas")`; `help(wb.discover)` lists them. Where a verb reads a file of prompts,
+    samples or tasks, a list works too: `wb.contrast(["I am calm"], ["I am angry"])`.
 
     Args:
-        home: where artifacts are kept; the user's data folder when left out.
-        on_event: called with every event of every command, as it happens.
+        home: folder of saved artifacts; None for the user's data folder.
+        on_event: called with each event of each command.
 
     Raises:
-        WorkbenchError: the home cannot be used; from a method: the command failed, and the session goes on.
+        WorkbenchError: the home cannot be used. A method raises it if its command fails; the session remains usable.
     """
 
     def __init__(self, home: str | Path | None = None, on_event: Callable[[Event], None] | None = None) -> None:
@@ -47,9 +48,9 @@ class Workbench(Verbs):
         self._on_event = on_event
 
     def exec(self, line: str) -> Any:
-        """Run one line as it would be typed, and return its result (None for a blank line or a comment).
+        """Run one line as if it were typed. Returns its result; None for a blank line or a comment.
 
-        An interrupt (ctrl-c, or the stop button of a notebook) ends the command and leaves the session usable.
+        An interrupt (ctrl-c, or the stop button of a notebook) stops the command; the session remains usable.
         """
         if is_blank(line):
             return None
@@ -65,24 +66,25 @@ class Workbench(Verbs):
         return value
 
     def tensor(self, name: str = CURRENT, layer: int | None = None, *, of: str = "attribution") -> Tensor:
-        """What is saved under a name, or the session's own circuit, as float32 numbers on the CPU.
+        """A circuit or a saved vector as a float32 tensor on the CPU.
+
+        A circuit is `[n_layers, d_mlp]`, 0 where it has no neuron. A vector is `[layers, d_model]`, its layers in
+        rising order; at the site `neurons` the last dimension is `d_mlp`.
 
         Args:
-            name: `current`, a circuit's name, or `vector:joy`.
-            layer: of a vector, that of this layer alone, `[d_model]` (`[d_mlp]` at the site neurons); of a circuit,
-                that row. Otherwise a vector is `[layers, d_model]`, its layers in rising order, and a circuit
-                `[n_layers, d_mlp]`, 0 where it has no neuron.
-            of: of a circuit: attribution, effect or activation.
+            name: `current` for the session's circuit, a saved circuit's name, or `vector:NAME`.
+            layer: the layer to return alone, without the first dimension; None for all.
+            of: the number of a circuit's neurons: attribution, effect or activation.
 
         Raises:
-            WorkbenchError: there is none of that name, it was made on another model, or has nothing at that layer.
+            WorkbenchError: nothing has that name, it was made on another model, or it has nothing at that layer.
         """
         from workbench.tensors import tensor_of
 
         return tensor_of(self.session, name, layer, of)
 
     def close(self) -> None:
-        """Let go of the model."""
+        """Close the model."""
         self.session.close()
 
     def __enter__(self) -> Self:
@@ -95,7 +97,7 @@ class Workbench(Verbs):
 
 
 def _error(failed: Failed) -> WorkbenchError:
-    """The error that a `Failed` event stands for, of its own class."""
+    """The exception for a `Failed` event, of the class that the event names."""
     if failed.error == Cancelled.kind:
         return Cancelled()
     kinds = {kind.kind: kind for kind in WorkbenchError.__subclasses__()}

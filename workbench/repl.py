@@ -1,7 +1,7 @@
 """The line REPL: one session, one command after another, in any terminal.
 
 Tab completes, the rest of an earlier line appears in grey (→ takes it), ctrl-c stops the running command and never
-the session, ctrl-d leaves. Where stdin or stdout is not a terminal, plain lines are read, and run as they come.
+the session, ctrl-d leaves. If stdin or stdout is not a terminal, lines are read from stdin and run one by one.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ _STYLE = Style.from_dict({"bottom-toolbar": "noreverse dim", "auto-suggestion": 
 
 
 def start(source: LineSource, model: str | None = None) -> int:
-    """Run lines until there are no more. Returns the exit code: 1 where one of several piped lines failed, else 0."""
+    """Run lines until there are no more. Returns the exit code: 1 if a piped line failed, else 0."""
     repl = Repl(source, Lines(console(), console(stderr=True)))
-    typed = sys.stdin.isatty() and sys.stdout.isatty()
-    if typed:
+    interactive = sys.stdin.isatty() and sys.stdout.isatty()
+    if interactive:
         repl.lines.remark(GREETING)
     if model is not None:
         repl.run(calling.call_line("model", model))
-    if typed:
+    if interactive:
         repl.converse(prompting(source))
         return 0
     repl.read(sys.stdin.buffer)
@@ -56,7 +56,7 @@ def start(source: LineSource, model: str | None = None) -> int:
 
 
 class Repl:
-    """Runs lines in a session, here or in a host, and shows what they say. `failed` tells whether any failed."""
+    """Runs lines in a session, local or a host's, and shows their events. `failed`: whether any line failed."""
 
     def __init__(self, source: LineSource, lines: Lines) -> None:
         self.source = source
@@ -78,7 +78,7 @@ class Repl:
                     return
 
     def read(self, stream: Iterable[bytes]) -> None:
-        """Run the lines of a stream, however many of them fail."""
+        """Run the lines of a stream; failures do not stop it."""
         for number, line in enumerate(stream, 1):
             try:
                 text = line.decode()
@@ -90,20 +90,22 @@ class Repl:
                 return
 
     def run(self, line: str, echo: bool = True) -> bool:
-        """Run one line; `echo` shows it first, where the user has not just typed it. Returns whether to go on."""
+        """Run one line. `echo` shows it first, for lines that were not typed here. Returns whether to go on."""
         if is_blank(line):
             return True
         with interruptible(self.source.cancel), closing(self.source.run(line)) as events:
             try:
                 return self._follow(events, line, echo)
-            except KeyboardInterrupt:  # came between two steps of the command
+            except KeyboardInterrupt:  # raised between two steps of the command
                 self.lines.show(Failed("cancelled", "cancelled"))
-            except Exception as defect:  # of what shows results; a model that took an hour to load outlives it
+            except (
+                Exception
+            ) as defect:  # in code that shows results: keep the session, its model may have taken an hour
                 if isinstance(defect, OSError) and is_refused(defect):
-                    raise  # there is nothing to show anything on
+                    raise  # stdout is closed
                 self.lines.close()
                 traceback.print_exc()
-                self.lines.failure(f"this is a defect of the workbench: {defect!r}", "the session goes on")
+                self.lines.failure(f"a defect of the workbench: {defect!r}", "the session remains usable")
             finally:
                 self.lines.close()
         self.failed = True
@@ -115,10 +117,10 @@ class Repl:
         for number, event in enumerate(events):
             if number == 0 and echo:
                 self.lines.show(Started("", line))
-            if isinstance(event, Failed) and event.column is not None:  # it could not even start
+            if isinstance(event, Failed) and event.column is not None:  # the line could not be parsed
                 indent = len("> " if echo else PROMPT)
                 self.lines.remark(_pointer(line, event.column, indent, self.lines.width))
-            if number or not isinstance(event, Started):  # the line stands above already
+            if number or not isinstance(event, Started):  # the line is on the screen already
                 self.lines.show(event)
             if isinstance(event, Result | Failed):
                 outcome = event
@@ -127,7 +129,7 @@ class Repl:
 
 
 def _pointer(line: str, column: int, indent: int, width: int) -> str:
-    """A `^` under a column of the line just above; under a part of it where that is too long to stand in one row."""
+    """A `^` under a column of the line above. A line too long for one row is repeated in part."""
     before, after = inline(line[:column]), inline(line[column:])
     if indent + cell_len(before + after) < width:
         return " " * (indent + cell_len(before)) + "^"
@@ -136,7 +138,7 @@ def _pointer(line: str, column: int, indent: int, width: int) -> str:
 
 
 def prompting(source: LineSource) -> PromptSession[str]:
-    """A prompt for lines of this session: completion, history with ghost text, the session's state below."""
+    """A prompt with completion, history as ghost text, and the session's state below."""
     return PromptSession(
         PROMPT,
         completer=_Words(source),
@@ -156,7 +158,7 @@ def described(state: State) -> str:
 
 
 class _Words(Completer):
-    """The grammar's completions, with what each one is."""
+    """The grammar's completions with their descriptions."""
 
     def __init__(self, source: LineSource) -> None:
         self._source = source
@@ -164,14 +166,14 @@ class _Words(Completer):
     def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Completion]:
         cursor = document.cursor_position
         with suppress(WorkbenchError, OSError):  # an unreadable home has no names to offer; using it says why
-            for found in self._source.complete(document.text, cursor):
+            for word in self._source.complete(document.text, cursor):
                 yield Completion(
-                    found.text, found.start - cursor, display=inline(found.text), display_meta=inline(found.description)
+                    word.text, word.start - cursor, display=inline(word.text), display_meta=inline(word.description)
                 )
 
 
 class _History(Stored):
-    """The lines typed before, as prompt-toolkit asks for them."""
+    """The history in the interface of prompt-toolkit."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()

@@ -1,6 +1,6 @@
-"""The line REPL on a host's session: what it said last, then the prompt.
+"""The line REPL on a host's session: first its last commands with their results, then the prompt.
 
-A line that runs is followed to its end first, whoever typed it; ctrl-c stops it as if it had been typed here.
+If a line is running, its events are shown until it ends, whoever typed it. ctrl-c stops it.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from workbench.lines import Lines, console
 from workbench.repl import start
 from workbench.writing import inline
 
-#: Messages looked back at. A text counts one a token, and is not shown again: its result has it whole.
+#: Messages replayed at most. Streamed text counts one per token, though the replay leaves it out.
 LAST = 1000
 
 
 def resume(client: Client) -> int:
-    """Show what was missed and go on typing. Returns the exit code, as the REPL's.
+    """Show the last commands, then start the REPL. Returns its exit code.
 
     Raises:
         HostError: the host cannot be reached.
@@ -31,7 +31,7 @@ def resume(client: Client) -> int:
 
 
 def replay(client: Client, lines: Lines) -> None:
-    """Show the last commands with their results, and the running one as it goes on.
+    """Show the last commands with their results, and follow the running one to its end.
 
     Raises:
         HostError: the host cannot be reached.

@@ -1,7 +1,4 @@
-"""What a verb is in other languages than that of lines: a Python method with types, and a JSON schema.
-
-Both come from the parameters that the grammar has, so there is nothing here for a single verb.
-"""
+"""A verb's Python signature with types, and its JSON schema; both come from the verb's parameters in the grammar."""
 
 from __future__ import annotations
 
@@ -20,17 +17,17 @@ from commands.words import Gain, NumberWord, Real, SelectionWord, Statement, Swe
 
 
 def method_name(verb: str) -> str:
-    """What a verb's method is called."""
+    """The name of a verb's method."""
     return python_name(verb.replace("-", "_").replace(" ", "_"))
 
 
 def python_name(name: str) -> str:
-    """The name, with a `_` behind it where it is a Python keyword."""
+    """The name, with a `_` appended if it is a Python keyword."""
     return f"{name}_" if keyword.iskeyword(name) else name
 
 
 def signature(verb: Verb) -> inspect.Signature:
-    """What the verb takes: its arguments by place, its flags by name; the types are texts."""
+    """The signature of a verb's method: arguments by position, options by keyword. Annotations are strings."""
     parameters = [inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)]
     for param in sorted(verb.params, key=lambda param: isinstance(param, click.Option)):
         kind: inspect._ParameterKind = inspect.Parameter.POSITIONAL_OR_KEYWORD
@@ -45,14 +42,14 @@ def signature(verb: Verb) -> inspect.Signature:
 
 
 def default_of(verb: Verb, param: click.Parameter) -> Any:
-    """A parameter's default as a Python value; None where it has none that a method could name."""
+    """A parameter's default as a Python value; None if it has none."""
     if isinstance(param, click.Option) and isinstance(param.flag_value, str):
         return False
     default = param.get_default(click.Context(verb))
-    return default if isinstance(default, str | int | float | bool) else None  # click marks "none" in its own way
+    return default if isinstance(default, str | int | float | bool) else None  # click has its own mark for "no default"
 
 
-#: What Python may give for a kind of word, the narrower kinds first; a text for all others.
+#: The Python type of each kind of word, narrower kinds first; `str` for all others.
 _TYPES: tuple[tuple[Any, str], ...] = (
     (Whole, "int"),
     ((Real, NumberWord, Gain), "float"),
@@ -64,21 +61,22 @@ _TYPES: tuple[tuple[Any, str], ...] = (
 
 
 def type_of(param: click.Parameter, default: Any) -> str:
-    """The type of a method's parameter, as it is written."""
+    """The annotation of a method's parameter."""
     if isinstance(param, click.Option) and param.is_flag:
         return "bool" if default is not None else "bool | None"
     kind = param.type
     if isinstance(kind, OneOf) and not isinstance(kind, HeldWord | SomeOf):
-        said = f"Literal[{', '.join(map(_quoted, kind.meanings))}]"
+        words = ", ".join(f'"{word}"' for word in kind.meanings)
+        annotation = f"Literal[{words}]"
     else:
-        said = next((typed for kinds, typed in _TYPES if isinstance(kind, kinds)), "str")
+        annotation = next((typed for kinds, typed in _TYPES if isinstance(kind, kinds)), "str")
     if isinstance(param, click.Option) and param.multiple:
-        said = f"{said} | Sequence[{said}]"
-    return f"{said} | None" if default is None else said
+        annotation = f"{annotation} | Sequence[{annotation}]"
+    return f"{annotation} | None" if default is None else annotation
 
 
 def schema(verb: Verb) -> dict[str, Any]:
-    """The JSON schema of what the verb takes, by the names that its method has."""
+    """The JSON schema of the verb's parameters, named as in its method."""
     properties = {key_of(param): _property(verb, param) for param in verb.params}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -93,11 +91,11 @@ def schema(verb: Verb) -> dict[str, Any]:
 
 def _property(verb: Verb, param: click.Parameter) -> dict[str, Any]:
     many = param.nargs == -1 or (isinstance(param, click.Option) and param.multiple)
-    said = {"type": "boolean"} if isinstance(param, click.Option) and param.is_flag else _schema_of(param.type)
-    found: dict[str, Any] = {"type": "array", "items": said} if many else said
+    one = {"type": "boolean"} if isinstance(param, click.Option) and param.is_flag else _schema_of(param.type)
+    schema: dict[str, Any] = {"type": "array", "items": one} if many else one
     about = param.about if isinstance(param, Argument) else getattr(param, "help", "")
     default = default_of(verb, param)
-    return {**found, "description": about, **({} if default is None or many else {"default": default})}
+    return {**schema, "description": about, **({} if default is None or many else {"default": default})}
 
 
 def _schema_of(kind: Any) -> dict[str, Any]:
@@ -111,7 +109,3 @@ def _schema_of(kind: Any) -> dict[str, Any]:
     if isinstance(kind, OneOf) and not isinstance(kind, HeldWord | SomeOf):
         return {"type": "string", "enum": [*kind.meanings]}
     return {"type": "string"}
-
-
-def _quoted(text: str) -> str:
-    return f'"{text}"'

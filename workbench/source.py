@@ -1,4 +1,4 @@
-"""Where lines are run: in a session of this process, or in a host's. The REPL knows no more of either than this."""
+"""`LineSource`: the interface through which the REPL runs lines, in a local session or in a host's."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ class LineSource(Protocol):
 
     @property
     def home(self) -> Path:
-        """The folder of named artifacts."""
+        """The folder of saved artifacts."""
 
     def run(self, line: str) -> Generator[Event, None, None]:
-        """Run one line; nothing is raised. Closing the generator stops it here, and only hangs up on a host."""
+        """Run one line; raises nothing. Closing the generator stops a local line; from a host it only disconnects."""
 
     def cancel(self) -> object:
-        """Ask the running line to stop; may be called from a signal handler."""
+        """Request that the running line stop. Safe in a signal handler."""
 
     def state(self) -> State:
         """What the session holds."""
 
     def complete(self, line: str, cursor: int) -> Sequence[Completion]:
-        """What the word at the cursor could become."""
+        """Completions of the word at the cursor."""
 
 
 class Local:

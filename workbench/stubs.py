@@ -1,4 +1,4 @@
-"""Writes `methods.pyi`, from which editors and type checkers know every verb: `python -m workbench.stubs`."""
+"""Writes `methods.pyi`, which declares every verb for editors and type checkers: `python -m workbench.stubs`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PATH = Path(__file__).with_name("methods.pyi")
 
 
 def stub() -> str:
-    """The text of the stub: a typed method a verb."""
+    """The text of the stub file: one typed method per verb."""
     modules: defaultdict[str, set[str]] = defaultdict(set)
     for verb in VERBS.values():
         for kind in verb.results():
@@ -27,7 +27,7 @@ def stub() -> str:
     methods += [line for head in heads for line in _of_head(head)]
     return "\n".join(
         [
-            '"""The verbs as methods. `python -m workbench.stubs` makes this file of the grammar: change the verbs."""',
+            '"""The verbs as methods. Generated from the grammar by `python -m workbench.stubs`; do not edit."""',
             "",
             "# ruff: noqa",
             "# fmt: off",
@@ -45,23 +45,22 @@ def stub() -> str:
 
 
 def _method(verb: Verb) -> Iterator[str]:
-    told = signature(verb)
     parameters, named = ["self"], False
-    for param in [*told.parameters.values()][1:]:
+    for param in [*signature(verb).parameters.values()][1:]:
         if param.kind is inspect.Parameter.KEYWORD_ONLY and not named:
             named = True
-            parameters += [] if any(each.startswith("*") for each in parameters) else ["*"]
+            parameters += [] if any(text.startswith("*") for text in parameters) else ["*"]
         parameters.append(_parameter(param))
     results = " | ".join(sorted(kind.__name__ for kind in verb.results()))
     yield f"    def {method_name(str(verb.name))}("
-    yield from (f"        {each}," for each in parameters)
+    yield from (f"        {text}," for text in parameters)
     yield f"    ) -> {results}:"
     summary = verb.summary.replace("\\", "\\\\")
     yield f'        """{summary}."""'
 
 
 def _of_head(head: str) -> Iterator[str]:
-    """`atlas("build", …)`, beside `atlas_build(…)`."""
+    """The method of a verb with actions: `atlas("build", …)`, the same as `atlas_build(…)`."""
     actions = actions_of(head)
     literal = ", ".join(f'"{action}"' for action in actions)
     results = " | ".join(sorted({kind.__name__ for verb in actions.values() for kind in verb.results()}))

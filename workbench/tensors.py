@@ -1,29 +1,29 @@
-"""Numbers of what a session holds, as tensors: `wb.tensor()`, `wb.tensor("vector:joy", 20)`."""
+"""Circuits and vectors of a session as tensors: `wb.tensor()`, `wb.tensor("vector:joy", 20)`."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from commands.names import CURRENT
 from sessions.circuits.circuit import Circuit
 from sessions.directions.vector import Vector
 from sessions.errors import UsageError
+from sessions.procedures.comparing import CURRENT
 from sessions.session import Session
 
 _VECTOR, _CIRCUIT = "vector:", "circuit:"
 
 
 def tensor_of(session: Session, name: str, layer: int | None, of: str) -> Tensor:
-    """What is called so, as a tensor of its own.
+    """The circuit or vector of that name as a new tensor; see `Workbench.tensor`.
 
     Raises:
-        UsageError: there is no circuit, the layer has nothing, or there is no such quantity.
-        ArtifactError: there is none of that name, it is damaged, or was made on another model.
+        UsageError: there is no circuit, it has nothing at that layer, or no such number.
+        ArtifactError: nothing has that name, it is damaged, or it was made on another model.
     """
     if name.startswith(_VECTOR):
         if of != "attribution":
-            raise UsageError(f"a vector has no '{of}'", "leave it out: it is for circuits")
+            raise UsageError(f"a vector has no '{of}'", "leave out `of`: it is for circuits")
         vector, _ = session.saved.read_vector(name.removeprefix(_VECTOR))
         return _of_vector(vector, layer)
     return _of_circuit(session, _circuit(session, name.removeprefix(_CIRCUIT)), layer, of)
@@ -40,14 +40,14 @@ def _of_vector(vector: Vector, layer: int | None) -> Tensor:
     widths = {len(direction) for direction in vector.directions.values()}
     if len(widths) > 1:  # neurons, in a model whose layers differ
         raise UsageError(f"the layers of vector '{vector.name}' differ in width", "name one of them: layer=9")
-    return torch.stack([vector.directions[each] for each in vector.layers])
+    return torch.stack([vector.directions[at] for at in vector.layers])
 
 
 def _circuit(session: Session, name: str) -> Circuit:
     if name != CURRENT:
         return session.saved.read_circuit(name)[0]
     if session.circuit is None:
-        raise UsageError("there is no circuit", 'find one: wb.discover(" Austin"), or name one that is saved')
+        raise UsageError("there is no circuit", 'find one: wb.discover(" Austin"), or name a saved one')
     return session.circuit
 
 
@@ -55,5 +55,5 @@ def _of_circuit(session: Session, circuit: Circuit, layer: int | None, of: str) 
     anatomy = session.opened().anatomy
     if layer is not None and not 0 <= layer < anatomy.n_layers:
         raise UsageError(f"there is no layer {layer}", f"the layers are 0 to {anatomy.n_layers - 1}")
-    found = circuit.tensor(anatomy.n_layers, max(anatomy.widths), of)
-    return found if layer is None else found[layer, : anatomy.widths[layer]].clone()
+    values = circuit.tensor(anatomy.n_layers, max(anatomy.widths), of)
+    return values if layer is None else values[layer, : anatomy.widths[layer]].clone()

@@ -1,6 +1,4 @@
-"""How single things are written in a terminal: what is written alike everywhere (`sessions.views.writing`), and what
-is measured in cells. Nothing in here draws.
-"""
+"""Texts for a terminal: those of `sessions.views.writing`, and those measured in cells. Nothing here draws."""
 
 from __future__ import annotations
 
@@ -33,16 +31,16 @@ __all__ = [
 
 
 def fitted(text: str, width: int) -> str:
-    """One line cut to `width` cells, ending in `…` where something was cut."""
+    """One line cut to `width` cells; a cut line ends in `…`."""
     if cell_len(text) <= width:
         return text
     return set_cell_size(text, max(width - 1, 0)).rstrip() + "…"
 
 
 def around(before: str, token: str, after: str, width: int) -> str:
-    """A token on one line, marked, among what stands around it: `…before▸token◂after…`.
+    """A marked token with its context on one line: `…before▸token◂after…`.
 
-    Each side has half of what the token leaves, and what the other side does not need.
+    Each side gets half of the room beside the token, and what the other side does not need.
     """
     marked, before, after = f"▸{inline(token)}◂", inline(before), inline(after)
     beside = max(1, width - cell_len(marked))
@@ -55,7 +53,7 @@ def around(before: str, token: str, after: str, width: int) -> str:
 
 
 def amount(done: float, total: float, unit: str) -> str:
-    """How much of how much: `12/120 rows`, `3.1/270.9 MB`, `512 tokens`."""
+    """Progress as text: `12/120 rows`, `3.1/270.9 MB`, `512 tokens`."""
     scale, unit = (1e6, "MB") if unit in ("B", "bytes") else (1.0, unit)
     form = ",.1f" if scale > 1 else ",.0f"
     numbers = f"{done / scale:{form}}/{total / scale:{form}}" if total else f"{done / scale:{form}}"
@@ -63,7 +61,7 @@ def amount(done: float, total: float, unit: str) -> str:
 
 
 def facts(parts: Iterable[str], width: int) -> Text:
-    """Short facts in a row, ` · ` between them; lines break between facts, inside one only where it is too long."""
+    """Short facts in a row, joined by ` · `. Lines break between facts, inside one only if it is too long."""
     lines: list[str] = []
     for part in filter(None, parts):
         if lines and cell_len(lines[-1]) + 3 + cell_len(part) <= width:
@@ -77,9 +75,9 @@ _PIECES = re.compile(r"\n|[^\S\n]+|\S+")
 
 
 class FlowingText:
-    """Text that arrives in bits, broken between words at the right edge of a terminal.
+    """Streamed text, broken between words at the right edge of a terminal.
 
-    The last word is held back until it is known to be complete: it may have to move to the next line.
+    The last word is held back until it is complete: it may have to move to the next line.
     """
 
     def __init__(self, width: int) -> None:
@@ -89,19 +87,19 @@ class FlowingText:
         self._held = ""
 
     def feed(self, text: str) -> str:
-        """What can be written now that `text` has come."""
+        """Add `text`. Returns what can be written now."""
         self.text += text
         pieces = _PIECES.findall(self._held + plain(text))
         self._held = pieces.pop() if pieces and self._open(pieces[-1]) else ""
         return "".join(map(self._placed, pieces))
 
     def finish(self) -> str:
-        """The word that was held back; blanks at the end are nothing to show."""
+        """The word that was held back; '' if it is blank."""
         held, self._held = self._held, ""
         return "" if held.isspace() else self._placed(held)
 
     def _open(self, piece: str) -> bool:
-        """Whether the next bit may still lengthen the piece, and it would still fit on a line."""
+        """Whether more text may lengthen the piece, and it would still fit on a line."""
         return piece != "\n" and cell_len(piece) < self._width // 2 and cell_len(piece) == len(piece)
 
     def _placed(self, piece: str) -> str:

@@ -1,13 +1,13 @@
 """A vector against a circuit, and against another vector.
 
-A circuit's neurons write their down columns. How much of a direction d they account for is the share of |d|² in the
-span of these columns (least squares): at `mlp_out` of a layer those of its own neurons, at `resid_post` those of this
-layer and all below, since their writing is what the stream holds there. Any columns span something, and many span
-everything, so the same is asked of random circuits with as many neurons in each layer. At the neurons themselves the
+A circuit's neurons write their down columns. They account for the share of |d|² of a direction d that lies in the span
+of these columns (least squares). At `mlp_out` of a layer the columns are those of its own neurons, at `resid_post`
+those of this layer and all below, whose outputs the stream holds there. Any columns span something, and many span
+everything, so random circuits with as many neurons in each layer serve as a control. At the neurons themselves the
 columns are the coordinates.
 
-The neurons that lie most along the direction of their layer are also counted among the circuit's strongest: two short
-lists, made in two ways, that share more than chance would have them share, are about the same thing.
+A second test counts how many of the neurons that lie most along the direction of their layer are among the circuit's
+strongest, and compares that with chance.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ from sessions.events import Progress, Steps
 from sessions.model.parts import Anatomy
 from sessions.model.units import Neuron
 
-#: Random circuits that the control is the mean of.
+#: How many random circuits the control averages over.
 DRAWS = 5
-#: A neuron lies along a direction of n numbers where its |cosine| is above this over √n: one random one in twenty does.
+#: A neuron lies along a direction of n numbers where its |cosine| is above this over √n, as 5 % of random ones do.
 ALIGNED = 2.0
-#: What is left of a column of length 1 behind all others, and less than this, is rounding.
+#: The part of a unit column outside the span of the others counts as rounding below this.
 _NOTHING = 1e-6
 
 
 def held_against(
     anatomy: Anatomy, circuit: Circuit, vector: Vector, cancel: Cancel | None = None
 ) -> Steps[tuple[tuple[Span, ...], Agreement | None]]:
-    """How much of each of the vector's directions the circuit accounts for; and how, over its neurons in these layers,
-    the sizes of their attributions rank beside those of their cosines with the direction.
+    """How much of each of the vector's directions the circuit accounts for, and how well the |attribution| of its
+    neurons in these layers agrees with their |cosine| to the direction.
 
     Raises:
         ArtifactError: one of them does not fit the model.
@@ -83,7 +83,7 @@ def overlap(
 ) -> Steps[TopOverlap]:
     """Which of the neurons that lie most along a vector, at their own layer, are among the strongest of a circuit.
 
-    By chance the number of them is hypergeometric: so many draws of so many neurons, some of which are the circuit's.
+    By chance the number of them follows a hypergeometric distribution.
     """
     along: list[tuple[float, tuple[int, int]]] = []
     among = 0
@@ -114,22 +114,22 @@ def overlap(
 
 
 def _at_least(count: int, among: int, marked: int, drawn: int) -> float:
-    """The chance that of so many drawn at least `count` are marked."""
+    """The probability that at least `count` of those drawn are marked."""
     possible = range(max(count, drawn - (among - marked)), min(marked, drawn) + 1)
     logs = (_ways(marked, each) + _ways(among - marked, drawn - each) - _ways(among, drawn) for each in possible)
     return min(1.0, sum(map(math.exp, logs)))
 
 
 def _ways(n: int, k: int) -> float:
-    """log of n over k."""
+    """The logarithm of the binomial coefficient n over k."""
     return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
 
 
 def beside(ours: Vector, theirs: Vector) -> tuple[LayerCosine, ...]:
-    """Two vectors at each layer that both have.
+    """The cosine of two vectors at each layer that both have.
 
     Raises:
-        UsageError: they have no layer in common, or stand in different spaces.
+        UsageError: they have no layer in common, or lie in different spaces.
     """
     if "neurons" in (ours.site, theirs.site) and ours.site != theirs.site:
         raise UsageError(
@@ -148,18 +148,18 @@ def beside(ours: Vector, theirs: Vector) -> tuple[LayerCosine, ...]:
 
 
 class _Spanned:
-    """How much of a vector the columns of some neurons hold, asked of one layer after the other, upwards."""
+    """The share of a vector in the span of some neurons' columns, computed layer by layer from the lowest up."""
 
     def __init__(self, anatomy: Anatomy, vector: Vector, neurons: Mapping[int, Sequence[int]]) -> None:
         self._anatomy, self._vector, self._neurons = anatomy, vector, neurons
         self._basis = torch.zeros(0, anatomy.d_model, dtype=torch.float64)  # [rank, d_model], orthonormal
         self._below = 0
         self.neurons = 0
-        """How many neurons the last answer is about."""
+        """How many neurons the last share is about."""
 
     @torch.inference_mode()
     def upto(self, layer: int) -> float:
-        """The share of the squared norm of the direction at `layer` that they hold."""
+        """The share of the squared norm of the direction at `layer` that lies in their span."""
         direction = self._vector.directions[layer].double()
         whole = float(direction.square().sum()) or 1.0
         here = self._neurons.get(layer, ())
@@ -179,8 +179,8 @@ class _Spanned:
 
 
 def _extended(basis: Tensor, columns: Tensor) -> Tensor:
-    """An orthonormal basis, `[rank, d]`, of what it and the `columns`, `[n, d]`, span."""
-    for _ in range(2):  # once more, against rounding
+    """An orthonormal basis, `[rank, d]`, of the span of `basis` and `columns`, `[n, d]`."""
+    for _ in range(2):  # twice, against rounding
         columns = columns - columns @ basis.T @ basis
     left, sizes, _ = torch.linalg.svd(columns.T, full_matrices=False)
     return torch.cat([basis, left.T[sizes > _NOTHING]])
@@ -210,7 +210,7 @@ def _random(anatomy: Anatomy, like: Mapping[int, Sequence[int]], seed: int) -> d
 
 @torch.inference_mode()
 def _cosines(anatomy: Anatomy, vector: Vector, layer: int, indices: Sequence[int]) -> list[float]:
-    """How the direction at a layer lies to some of the layer's neurons."""
+    """The cosines of the direction at a layer with some of the layer's neurons."""
     if not indices:
         return []
     direction = vector.directions[layer] / (vector.directions[layer].norm() or 1.0)

@@ -1,4 +1,4 @@
-"""How well one set of numbers agrees with another: attributions with exact effects, one method with the next."""
+"""Agreement of two lists of numbers: attributions with exact effects, one method with another."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-if TYPE_CHECKING:  # numpy takes a while to import, and who only shows an agreement does not need it
+if TYPE_CHECKING:  # importing numpy is slow, and showing an agreement does not need it
     import numpy as np
 
 
 class Agreement(Struct, frozen=True):
-    """Over `count` pairs: Pearson's r, Spearman's rank correlation, and the fraction of equal signs.
+    """Pearson's r, Spearman's rank correlation and the fraction of equal signs over `count` pairs.
 
-    A correlation is None where one side does not vary, or there are fewer than three pairs.
+    A correlation is None where one side is constant or there are fewer than three pairs.
     """
 
     count: int
@@ -24,7 +24,7 @@ class Agreement(Struct, frozen=True):
 
 
 def agreement(ours: Sequence[float], theirs: Sequence[float]) -> Agreement | None:
-    """How two equally long lists agree; None where there is nothing to compare."""
+    """The agreement of two equally long lists; None where they are empty."""
     import numpy as np
 
     a, b = np.asarray(ours, float), np.asarray(theirs, float)
@@ -44,7 +44,7 @@ def _correlation(a: np.ndarray, b: np.ndarray) -> float | None:
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:
-    """Ranks from 0; equal values share the mean of theirs."""
+    """Ranks from 0; equal values share their mean rank."""
     import numpy as np
 
     _, place, counts = np.unique(values, return_inverse=True, return_counts=True)

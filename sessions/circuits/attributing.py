@@ -1,4 +1,4 @@
-"""Attributing: the one way from a prompt and a measure to the relevance of every neuron, by whichever method."""
+"""`attribute`: the relevance of every neuron for a measure on a prompt, by any of the methods."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def attribute(
     """Relevance of every neuron for `measure` of the logits at the last `kept` positions.
 
     Args:
-        ids: the prompt, `[1, seq]`, on any device, or with `lengths` many, `[prompts, seq]`, padded on the right.
+        ids: one prompt, `[1, seq]`, on any device; with `lengths`, many, `[prompts, seq]`, padded on the right.
         measure: the target, a function of the logits in float32.
         method: the name of one of the `methods`.
         attention: how relevance passes attention (see `rules`).
-        reference: what neurons are compared with; zero where it is left out.
-        steps: passes of a method that takes several.
-        lengths: tokens of each of many prompts, each read at its last one.
+        reference: what neurons are compared with; zero by default.
+        steps: number of passes, for methods that take several.
+        lengths: the number of tokens of each of many prompts, whose target is read at its last token.
 
     Raises:
         UsageError: there is no such method.

@@ -1,12 +1,12 @@
-"""The card of a neuron: what it reads, what it writes, and what it did in one prompt, position by position.
+"""The card of a neuron: what it reads, what it writes, and what it did in one prompt.
 
 *Writes*: its down column, through the final norm and the unembedding (`lens`).
 *Reads*: the rows of its gate and up projections, from two sides. On the embedding side, the tokens whose embedding
-alone, after the MLP's norm, lies furthest along the row: what wakes the neuron in the first layers (Geva et al. 2021
-call these keys). On the side of the logit lens, the tokens that a residual stream along the row would predict: what
-the model is about to say when a late neuron wakes.
-*Did*: activation and attribution at each position from one forward and one backward pass, and the exact effect of
-switching it off there, alone, where its attribution is strongest (`verification`).
+alone, after the MLP's norm, lies furthest along the row: what activates the neuron in the first layers (Geva et al.
+2021 call these keys). On the side of the logit lens, the tokens that a residual stream along the row would predict:
+what the model is about to say when a late neuron is active.
+*Did*: its activation and attribution at each position, from one forward and one backward pass, and the exact effect of
+ablating it at the positions where its attribution is strongest (`verification`).
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from sessions.model.opening import OpenModel
 from sessions.model.target import Target
 from sessions.model.units import Neuron
 
-#: Positions whose exact effect is measured, the strongest attributions first.
+#: How many positions have their exact effect measured, strongest attribution first.
 MEASURED = 48
 
 
 def moments(attribution: Attribution, tokens: Sequence[str], neuron: Neuron) -> tuple[Moment, ...]:
-    """What the neuron was and what is attributed to it at each position that it was computed at, in order.
+    """The neuron's activation and attribution at each position that it was computed at, in order.
 
     In a mixture of experts these are the positions that were sent to its expert.
     """
@@ -56,7 +56,7 @@ def effects(
     positions: Sequence[int],
     cancel: Cancel | None = None,
 ) -> Steps[tuple[dict[int, float], float]]:
-    """The exact effect of the neuron at zero, alone: at each of some positions, and at all of the prompt's at once."""
+    """The exact effect of ablating the neuron to zero: at each of some positions alone, and at all at once."""
     places = [*(Neuron(neuron.layer, neuron.index, position) for position in positions), Neuron(*neuron.site)]
     found = yield from verify(opened, ids, places, target, cancel=cancel)
     *each, everywhere = found.effects

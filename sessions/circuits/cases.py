@@ -1,4 +1,4 @@
-"""Cases: many prompts at once, each with its target, as rows of one batch (`model.rows`)."""
+"""Cases: many prompts, each with its target, as rows of one batch (`model.rows`)."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from sessions.texts.prompt_files import PromptRecord
 
 @dataclass(frozen=True)
 class Case:
-    """A prompt as the model reads it, and its target: one token against another, and the value of that difference.
+    """A prompt as the model reads it, and its target: one token against another, with their logit difference.
 
-    `rank` is the target's among all next tokens, from 1.
+    `rank` is the rank of the target token among all next tokens, from 1.
     """
 
     asked: PromptRecord
@@ -39,7 +39,7 @@ class Case:
 
     @property
     def wanted(self) -> tuple[int, int]:
-        """Ids of the target and of what it is held against."""
+        """Ids of the target and of its counterfactual."""
         assert self.target.counterfactual is not None
         return self.target.tokens[0].id, self.target.counterfactual.id
 
@@ -47,13 +47,13 @@ class Case:
 def resolve_targets(
     opened: OpenModel, asked: Sequence[PromptRecord], *, batch: int = LARGEST_BATCH, cancel: Cancel | None = None
 ) -> Steps[tuple[Case, ...]]:
-    """The prompts with their targets settled, in order: what a prompt does not say, one forward pass does.
+    """The prompts with their targets, in order. A target that a prompt does not give is read off a forward pass.
 
     Args:
         batch: tokens computed at once, padding included.
 
     Raises:
-        UsageError: a prompt is too long, or its target is its counterfactual; the message names it.
+        UsageError: a prompt is too long, or its target equals its counterfactual; the message names it.
     """
     encoded = [encode(opened.tokenizer, each.to_read()) for each in asked]
     for each in encoded:
@@ -76,7 +76,7 @@ def _first(opened: OpenModel, encoded: Encoded, text: str) -> int | None:
 
 
 def remarks(opened: OpenModel, cases: Sequence[Case]) -> Iterator[str]:
-    """What should be known of the cases' targets: which are several tokens, and which would merge with their prompt."""
+    """Remarks on targets that are several tokens, and on targets that would merge with their prompt."""
     for what in ("target", "counterfactual"):
         given = [(text, case.encoded) for case in cases if (text := getattr(case.asked, what))]
         read = [(text, continuation(opened.tokenizer, encoded, text)) for text, encoded in given]
@@ -85,11 +85,11 @@ def remarks(opened: OpenModel, cases: Sequence[Case]) -> Iterator[str]:
         if several:
             text, first = several[0]
             are = f"{len(several)} of {len(cases)} {what}s {'are' if len(several) > 1 else 'is'}"
-            yield f"{are} several tokens, of which the first stands for the whole: {first!r} for {text!r}"
+            yield f"{are} several tokens; the first stands for the whole: {first!r} for {text!r}"
         if merged:
             yield (
-                f"{len(merged)} of {len(cases)} {what}s would merge with the end of their prompt, and are taken by "
-                f"themselves: the first is {merged[0]!r}"
+                f"{len(merged)} of {len(cases)} {what}s would merge with the end of their prompt and are tokenised on "
+                f"their own: the first is {merged[0]!r}"
             )
 
 

@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 class Circuit(Struct, frozen=True, kw_only=True):
     """Neurons that carry a behaviour, strongest first, with everything needed to read them.
 
-    `conservation` is the relative gap between the relevance that left the target and what reached
-    the inputs (`Attribution.conservation`): how much the attribution failed to account for. `total`
-    is the sum of the attributions of all neurons that were candidates, chosen or not. `held` says
-    what the neurons were held at for their effects, "zero", and is empty where none was verified.
-    `prompts` are those it was found on where that is many: it then has no ids, tokens or prompt of its
-    own, its neurons have no positions or ones counted from the end (-1 the last), and attributions,
-    effects, activations and the target's value are means over them (`chosen` says where attributions are not).
-    `suppressed` are the neurons that were held at zero when it was found, `edits` the names of the edits that were in
-    the weights.
+    `conservation` is the relative gap between the relevance at the target and at the inputs
+    (`Attribution.conservation`): how much the attribution failed to account for. `total` is the sum of the attributions
+    of all candidates, chosen or not. `held` names the ablation value behind the effects, such as "zero"; it is "" where
+    none was verified. `suppressed` are the neurons that were held at zero when it was found, `edits` the names of the
+    edits that were on.
+
+    A circuit of many prompts has them in `prompts`, and no ids, tokens or prompt of its own. Its neurons have no
+    positions, or positions counted from the end (-1 is the last). Attributions, effects, activations and the target's
+    value are then means over the prompts, unless `chosen` says otherwise.
     """
 
     neurons: tuple[Neuron, ...]
@@ -51,7 +51,7 @@ class Circuit(Struct, frozen=True, kw_only=True):
 
     @property
     def asked(self) -> tuple[int, ...]:
-        """The ids of its prompt: `ids` without the tokens of a target of several that are read too."""
+        """The ids of its prompt: `ids` without the tokens of a target of several tokens."""
         behind = len(self.target.tokens) - 1 if self.target.sequence else 0
         return self.ids[: len(self.ids) - behind]
 
@@ -72,12 +72,12 @@ class Circuit(Struct, frozen=True, kw_only=True):
 
     @property
     def way(self) -> str:
-        """How its attributions were made, in words."""
+        """The method of its attributions, in words."""
         return f"{self.method}, {self.attention} attention" if self.attention else self.method
 
     @property
     def compared(self) -> str:
-        """What its attributions are compared with, in a word; empty where they are of no target."""
+        """What its attributions are compared with, in a word; "" where they have no target."""
         return (self.method.partition(" against ")[2] or "zero") if self.target.stated else ""
 
     def __len__(self) -> int:
@@ -88,17 +88,17 @@ class Circuit(Struct, frozen=True, kw_only=True):
         return self.neurons[:n]
 
     def tensor(self, n_layers: int | None = None, d_mlp: int | None = None, of: str = "attribution") -> Tensor:
-        """What is known of its neurons, as float32 `[n_layers, d_mlp]`, on the CPU: 0 where it has no neuron, or where
-        that is not known; a neuron at several positions has the sum.
+        """A quantity of its neurons as float32 `[n_layers, d_mlp]` on the CPU, summed over positions. It is 0 where the
+        circuit has no neuron or the quantity is unknown.
 
         Args:
             n_layers, d_mlp: of the model; by default just large enough for the neurons.
             of: "attribution", "effect" or "activation".
 
         Raises:
-            UsageError: it has a neuron that does not fit, or there is no such quantity.
+            UsageError: a neuron does not fit into the shape, or there is no such quantity.
         """
-        import torch  # results are data, and read without it
+        import torch  # circuits are data that can be read without torch
 
         if of not in ("attribution", "effect", "activation"):
             raise UsageError(f"a circuit's neurons have no '{of}'", "one of: attribution, effect, activation")
@@ -107,20 +107,20 @@ class Circuit(Struct, frozen=True, kw_only=True):
         shape = (rows if n_layers is None else n_layers, columns if d_mlp is None else d_mlp)
         wrong = next((each for each in self.neurons if each.layer >= shape[0] or each.index >= shape[1]), None)
         if wrong is not None:
-            raise UsageError(f"{wrong} does not fit into {shape[0]} layers of {shape[1]} neurons", "give more of them")
+            raise UsageError(f"{wrong} does not fit into {shape[0]} layers of {shape[1]} neurons", "give larger ones")
         found = torch.zeros(shape, dtype=torch.float32, device="cpu")
         for neuron in self.neurons:
             found[neuron.layer, neuron.index] += getattr(neuron, of) or 0.0
         return found
 
     def is_like(self, other: Circuit) -> bool:
-        """Whether the other one is the same circuit, whatever is known of its neurons' effects."""
+        """Whether the other is the same circuit, apart from its neurons' effects."""
         bare = structs.replace(self, neurons=(), held="") == structs.replace(other, neurons=(), held="")
         pairs = zip(self.neurons, other.neurons, strict=False)
         return bare and len(self) == len(other) and all(ours.place == theirs.place for ours, theirs in pairs)
 
     def token(self, position: int | None) -> str:
-        """The token at a position; empty where that is not known."""
+        """The token at a position; "" where unknown."""
         if position is None or not -len(self.tokens) <= position < len(self.tokens):
             return ""
         return self.tokens[position]
@@ -132,13 +132,13 @@ class Circuit(Struct, frozen=True, kw_only=True):
         return neuron.attribution / self.target.value
 
     def with_effects(self, effects: Mapping[Place, float | None], held: str) -> Circuit:
-        """The same circuit with the effects of some of its neurons, by place; what was known of the others goes
-        where they were held at something else."""
+        """The same circuit with new effects of some neurons, by place. Effects of the others are dropped if they were
+        measured at another ablation value."""
         before = {} if held != self.held else {n.place: n.effect for n in self.neurons}
         known = {**before, **effects}
         neurons = tuple(structs.replace(neuron, effect=known.get(neuron.place)) for neuron in self.neurons)
         return structs.replace(self, neurons=neurons, held=held)
 
     def with_neurons(self, neurons: tuple[Neuron, ...], chosen: str) -> Circuit:
-        """The same circuit with other neurons; the name is dropped, since it was not saved so."""
+        """The same circuit with other neurons, without its name, since it was not saved like this."""
         return structs.replace(self, neurons=neurons, chosen=chosen, name="")

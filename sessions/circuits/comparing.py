@@ -1,8 +1,7 @@
-"""Comparing circuits: how many neurons two of them share, how strong these are, and whether they rank alike.
+"""Comparing two circuits: the neurons that they share, how strong these are, and how their attributions correlate.
 
-Neurons are compared twice: as neurons at positions, which says whether two circuits do the same at the same places of
-one prompt, and as neurons wherever they fire, their attributions summed over positions, which also compares circuits
-of different prompts.
+Neurons are compared twice. At positions: whether two circuits do the same at the same places of one prompt. Without
+positions, attributions summed over them: this also compares circuits of different prompts.
 """
 
 from __future__ import annotations
@@ -16,28 +15,28 @@ from sessions.circuits.agreement import Agreement, agreement
 from sessions.circuits.circuit import Circuit
 from sessions.model.units import Neuron
 
-#: Sizes at which the strongest neurons of both circuits are held against each other.
+#: Sizes at which the strongest neurons of both circuits are compared.
 STRONGEST = (10, 50, 100)
-#: Neurons of each circuit that are named as missing in the other.
+#: How many neurons of each circuit are named as missing in the other.
 NAMED = 10
 
 K = TypeVar("K", bound=Hashable)
 
 
 class Shared(Struct, frozen=True):
-    """Of two sets: how many members both have, and how many there are in all."""
+    """The sizes of the intersection and the union of two sets."""
 
     both: int
     either: int
 
     @property
     def jaccard(self) -> float:
-        """The part that is shared, 0 to 1; two empty sets share everything."""
+        """The Jaccard index, 0 to 1; it is 1 for two empty sets."""
         return self.both / self.either if self.either else 1.0
 
 
 class Overlap(Struct, frozen=True, kw_only=True):
-    """Of the `strongest` neurons of both circuits (None: of all of them), with positions and wherever they fire."""
+    """The overlap of the `strongest` neurons of both circuits (None: all), with and without positions."""
 
     strongest: int | None
     placed: Shared
@@ -47,9 +46,9 @@ class Overlap(Struct, frozen=True, kw_only=True):
 class Comparison(Struct, frozen=True, kw_only=True):
     """Two circuits side by side.
 
-    `sizes` count neurons at positions, `distinct` neurons wherever they fire. `held` is, for each circuit, the share
-    of its |attribution| that lies on neurons the other has too; `ranks` how the attributions of shared neurons agree;
-    both are None where attributions are not known. `only` names the strongest neurons that the other circuit lacks.
+    `sizes` count neurons at positions, `distinct` neurons without. `held` is, for each circuit, the share of its
+    |attribution| on neurons that the other has too; `ranks` is the agreement of the attributions of shared neurons.
+    Both are None where attributions are unknown. `only` names the strongest neurons that the other circuit lacks.
     """
 
     sizes: tuple[int, int]
@@ -61,7 +60,7 @@ class Comparison(Struct, frozen=True, kw_only=True):
 
 
 def compared(ours: Circuit, theirs: Circuit, top: int | None = None) -> Comparison:
-    """Two circuits of one model, compared, of their strongest neurons at `STRONGEST` or, if given, at `top` alone."""
+    """Compare two circuits of one model, in full and by their strongest neurons: `STRONGEST` or, if given, `top`."""
     placed = [neuron.place for neuron in ours.neurons], [neuron.place for neuron in theirs.neurons]
     sums = attribution_by_neuron(ours), attribution_by_neuron(theirs)
     anywhere = list(sums[0]), list(sums[1])
@@ -81,7 +80,7 @@ def compared(ours: Circuit, theirs: Circuit, top: int | None = None) -> Comparis
 
 
 def attribution_by_neuron(circuit: Circuit) -> dict[tuple[int, int], float | None]:
-    """(layer, index) → attribution summed over positions, the largest in size first; None where one is not known."""
+    """(layer, index) → attribution summed over positions, the largest in size first; None where unknown."""
     sums: dict[tuple[int, int], float | None] = {}
     for neuron in circuit.neurons:
         before, more = sums.get(neuron.site, 0.0), neuron.attribution

@@ -1,11 +1,11 @@
-"""Contrast: the neurons that two sets of prompts tell apart, without a target and without a gradient.
+"""Contrast: the neurons that distinguish two sets of prompts, without a target and without a gradient.
 
-A neuron's number is its mean activation over the positive prompts minus that over the negative ones, both at the last
+A neuron's value is its mean activation over the positive prompts minus that over the negative ones, both at the last
 token, where the model is about to answer (contrastive neuron attribution). Neurons are ranked by its absolute value.
-The first two layers are left out: their neurons answer to tokens, and two sets of prompts mostly differ in these.
+The first two layers are left out: their neurons respond to tokens, in which two sets of prompts differ most.
 
-The numbers are activations, not logits: they say what is different, not what it does. Before they are ranked they are
-the control vector at the neurons (`sessions.directions`).
+The values are activations, not logits: they show what differs, not what it does. Unranked, they are the control vector
+at the neurons (`sessions.directions`).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from sessions.model.info import Prompt
 from sessions.model.opening import OpenModel
 from sessions.model.target import Target
 
-#: The first layer that is not left out by default.
+#: The first layer that is included by default.
 FIRST = 2
 
 
@@ -41,11 +41,11 @@ def contrast(
     batch: int,
     cancel: Cancel | None = None,
 ) -> Steps[Discovery]:
-    """The neurons that differ most, as a circuit without a target; their activation is the positive mean.
+    """The neurons that differ most, as a circuit without a target; their activation is the mean over positive prompts.
 
     Args:
-        positive, negative: ids of each prompt, one or more a side.
-        layers: which to look at; all but the first two if None.
+        positive, negative: ids of the prompts of each side, at least one.
+        layers: candidate layers; all but the first two if None.
         batch: tokens computed at once, padding included.
 
     Raises:

@@ -1,8 +1,9 @@
 """Cutting: a forward pass of the linearised network in which no neuron depends on another, and its gradients.
 
-The machinery of `edges`, whose docstring says what it is for. What each MLP writes is a leaf of the graph, so nothing
-flows back through it: where it is dense, the output of its down projection, at the positions of its sources alone;
-where experts mix their outputs at once, the neurons themselves. What the targets' MLPs read is kept.
+This is the machinery of `edges`, which explains its purpose. The output of each MLP is a leaf of the graph, so no
+gradient flows back through it. In a dense layer the leaf is the output of the down projection at the positions of its
+sources; in a mixture of experts, whose outputs are mixed at once, it is the neurons themselves. The inputs of the
+targets' MLPs are recorded.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ from sessions.model.weights import dense_columns
 
 @dataclass(frozen=True)
 class Spot:
-    """A neuron, and where it stands in what its site computes: row and column. None is the row of a neuron whose expert
-    its token was not sent to: nothing was computed there, and all its edges are 0."""
+    """A neuron and its row and column in the activations of its site. The row is None where the token was not sent to
+    the neuron's expert: nothing was computed there, and all its edges are 0."""
 
     neuron: Neuron
     row: int | None = None
@@ -47,14 +48,14 @@ class Spot:
 
     @property
     def gradient(self) -> float:
-        """That of the circuit's target with respect to it. Where it is silent it has no share, whatever this is."""
+        """The gradient of the circuit's target with respect to it; it does not matter where the activation is 0."""
         return (self.neuron.attribution or 0.0) / self.activation if self.activation else 0.0
 
 
 @dataclass(frozen=True)
 class _Written:
-    """Sources of a dense site. The leaf is what the site writes at their positions, `[positions, d_model]`; `which`
-    says for each source at which of these rows."""
+    """Sources of a dense site. The leaf is what the site writes at their positions, `[positions, d_model]`; `which` is
+    the row of each source."""
 
     numbers: list[int]
     leaf: Tensor
@@ -63,21 +64,21 @@ class _Written:
     which: list[int]
 
     def edges(self, gradient: Tensor) -> Tensor:
-        """The edges of all of them, `[rows, n]`, from gradients with respect to the leaf, `[rows, …]`."""
+        """The edges of all sources, `[rows, n]`, from gradients with respect to the leaf, `[rows, …]`."""
         columns = dense_columns(self.site, [spot.column for spot in self.spots]).to(gradient)
         return torch.einsum("rsd,sd->rs", gradient[:, self.which], columns) * _activations(self.spots, gradient)
 
 
 @dataclass(frozen=True)
 class _Expert:
-    """Sources of experts, whose outputs are mixed at once: the leaf is the neurons, `[tokens · k, d_expert]`."""
+    """Sources in experts, whose outputs are mixed at once: the leaf is the neurons, `[tokens · k, d_expert]`."""
 
     numbers: list[int]
     leaf: Tensor
     spots: list[Spot]
 
     def edges(self, gradient: Tensor) -> Tensor:
-        """As those of a dense site."""
+        """The edges of all sources, as for a dense site."""
         there = gradient[:, [spot.row for spot in self.spots], [spot.column for spot in self.spots]]
         return there * _activations(self.spots, gradient)
 
@@ -88,7 +89,7 @@ def _activations(spots: Sequence[Spot], like: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class _Read:
-    """The targets of one site: what their MLP reads, `[…, d_model]`, and their shares, `[n]`, under the half rule."""
+    """The targets of one site: the input of their MLP, `[…, d_model]`, and their shares, `[n]`, under the half rule."""
 
     numbers: list[int]
     positions: list[int]
@@ -97,7 +98,7 @@ class _Read:
 
 
 class Cut:
-    """One forward pass in which no neuron depends on another, and what the edges are computed from afterwards."""
+    """One forward pass in which no neuron depends on another, and the records that edges are computed from."""
 
     def __init__(
         self, opened: OpenModel, sources: Sequence[Spot], targets: Sequence[Spot], cancel: Cancel | None
@@ -124,7 +125,7 @@ class Cut:
             yield
 
     def _by_site(self, spots: Sequence[Spot]) -> defaultdict[int, list[int]]:
-        """Numbers of the neurons that were computed, by the identity of their site."""
+        """Indices of the neurons that were computed, by the identity of their site."""
         found: defaultdict[int, list[int]] = defaultdict(list)
         for number, spot in enumerate(spots):
             if spot.row is not None:
@@ -148,7 +149,7 @@ class Cut:
         return output
 
     def _at(self, site: Site, sources: list[int], targets: list[int]) -> Iterator[Any]:
-        """The hooks of one site: on what it reads, its neurons, and what it writes."""
+        """The hooks of one site: on its input, its neurons and its output."""
         read: list[Tensor] = []
         spots = [self.sources[number] for number in sources]
 
@@ -191,7 +192,7 @@ class Cut:
 
 @dataclass(frozen=True)
 class GradientShare:
-    """What row `number` of the edges is the gradient of, a scalar."""
+    """The scalar whose gradient is row `number` of the edges."""
 
     number: int
     value: Tensor
@@ -199,8 +200,8 @@ class GradientShare:
 
 @torch.enable_grad()
 def shares_of(cut: Cut, logits: Tensor, target: Target, rows: int) -> list[GradientShare]:
-    """The shares of all targets as functions of what their MLPs read, lower layers first, and the output's; `rows` at
-    a time. `logits` are those that the cut pass returned."""
+    """The shares of all targets as functions of their MLPs' inputs, lower layers first, then that of the output; `rows`
+    at a time. `logits` are those that the cut pass returned."""
     found: list[GradientShare] = []
     for each in cut.read:
         for first in range(0, len(each.numbers), rows):
@@ -217,9 +218,9 @@ def shares_of(cut: Cut, logits: Tensor, target: Target, rows: int) -> list[Gradi
 
 
 def edges_into(cut: Cut, shares: Sequence[GradientShare]) -> tuple[Tensor, Tensor]:
-    """Edges of all sources into some targets, `[rows, sources]`, and what comes from the embeddings, `[rows]`."""
+    """Edges of all sources into some targets, `[rows, sources]`, and the part from the embeddings, `[rows]`."""
     with torch.enable_grad():
-        home = shares[-1].value.device  # layers may be spread over several
+        home = shares[-1].value.device  # layers may be spread over several devices
         stacked = torch.stack([share.value.to(home) for share in shares])
     gradients = _vmapped(stacked, [*(each.leaf for each in cut.written), *cut.embedded])
     weights, embeddings = torch.zeros(len(shares), len(cut.sources)), torch.zeros(len(shares))

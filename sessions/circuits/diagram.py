@@ -1,4 +1,4 @@
-"""Diagrams of edges: as a tree of what flows into the output, and as Graphviz DOT text for other programs."""
+"""Diagrams of edges: a tree of what flows into the output, and Graphviz DOT text for other programs."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from sessions.circuits.flow import Edge, Flow
 from sessions.model.target import Target
 from sessions.model.units import Neuron, Place
 
-#: How many edges a tree follows into the output, into each of what they come from, and so on.
+#: How many edges a tree follows at each depth: into the output, then into each of their sources, and so on.
 BREADTH = (6, 2, 1)
 
 
 class TreeLine(Struct, frozen=True):
-    """A line of a tree: what it hangs on, `│ ├ `, and the edge it stands for, None for the output at the root.
+    """A line of a tree: its branches, `│ ├ `, and its edge, None for the output at the root.
 
-    `elsewhere` says that what flows into the edge's source stands in another place of the tree.
+    `elsewhere` says that the edges into this edge's source stand in another place of the tree.
     """
 
     prefix: str
@@ -27,9 +27,9 @@ class TreeLine(Struct, frozen=True):
 
 
 def tree(flow: Flow, breadth: Sequence[int] = BREADTH) -> Iterator[TreeLine]:
-    """The strongest edges into the output, under each those into its source, and so on.
+    """The strongest edges into the output, under each of them those into its source, and so on.
 
-    What flows into a neuron is drawn once: as close to the root as it is met, else where it is met first.
+    The edges into a neuron are drawn once: closest to the root or, at equal depth, where the neuron appears first.
     """
     into = _by_target(flow)
     drawn = {edge.source for edge in into[None][: breadth[0]]}
@@ -60,8 +60,8 @@ def dot(flow: Flow, target: Target, tokens: Sequence[str], most: int) -> str:
     """The `most` strongest edges as a directed graph in Graphviz's DOT language: layers from bottom to top, the output
     above them, the embeddings below.
 
-    An edge is as wide as it is strong, and dashed where it is negative. The embeddings' have the least weight that an
-    edge drawn has. `tokens` are those of the prompt.
+    Stronger edges are wider; negative ones are dashed. Edges from the embeddings are drawn if they are at least as
+    strong as the weakest edge drawn. `tokens` are those of the prompt.
     """
     edges = sorted((*flow.edges, *flow.outputs), key=lambda edge: -abs(edge.weight))[:most]
     largest, least = (abs(edges[0].weight), abs(edges[-1].weight)) if edges else (1.0, 0.0)
@@ -102,7 +102,7 @@ def _node(place: Place | None) -> str:
 
 
 def _look(weight: float, largest: float) -> str:
-    """Sign by stroke, colour and number; strength by width."""
+    """The style of an edge: stroke, colour and number show its sign, width its strength."""
     width = 0.5 + 4.5 * min(abs(weight) / largest, 1.0)
     stroke = 'color="#2166ac"' if weight > 0 else 'color="#b2182b", style=dashed'
     return f'label="{weight:+.3g}", penwidth={width:.2f}, {stroke}'

@@ -1,8 +1,8 @@
 """Discovery: from a prompt and a target to the circuit that produces it.
 
 One attribution (by one of the `methods`), then a choice among the candidates. The target is a logit difference unless
-only one token is asked for: a logit alone is mostly explained by neurons that raise many tokens at
-once, and a difference cancels them.
+a single token is asked for: a logit alone is mostly explained by neurons that raise many tokens at once, and a
+difference cancels them.
 """
 
 from __future__ import annotations
@@ -34,9 +34,8 @@ from sessions.model.tokens import token_text
 class DiscoveryQuestion:
     """What is to be explained.
 
-    `tokens` is the target, one token or with `sequence` several. The target is measured against
-    `counterfactual`; where that is None, against the strongest other token, unless `alone`. An empty
-    `tokens` takes the model's own likeliest token.
+    `tokens` is the target: one token or, with `sequence`, several; empty for the model's likeliest token. The target is
+    measured against `counterfactual` or, where that is None, against the strongest other token, unless `alone`.
     """
 
     tokens: tuple[Token, ...] = ()
@@ -49,9 +48,9 @@ class DiscoveryQuestion:
 class Scope:
     """Which neurons are candidates.
 
-    `without_positions` and `without_neurons` are left out (by default the first position, where
-    attention sinks; and universal neurons, where they are known); `layers` and `positions` None mean
-    all, and positions below 0 count from the end.
+    `without_positions` and `without_neurons` are left out: by default the first position, the attention sink, and the
+    universal neurons, where they are known. `layers` and `positions` None mean all; positions below 0 count from the
+    end.
     """
 
     without_positions: tuple[int, ...] = (0,)
@@ -62,7 +61,7 @@ class Scope:
 
 @dataclass(frozen=True)
 class AttributionOptions:
-    """How attributions are made (see `attributing.attribute`); `compared` says in a word what with."""
+    """How attributions are made (see `attributing.attribute`); `compared` names the reference in a word."""
 
     method: str = DEFAULT
     attention: str = "frozen"
@@ -80,7 +79,7 @@ USUAL = AttributionOptions()
 
 @dataclass(frozen=True)
 class Discovery:
-    """The circuit, the number of candidates it was chosen from, and what a user should know about it."""
+    """The circuit, the number of candidates it was chosen from, and remarks for the user."""
 
     circuit: Circuit
     candidates: int
@@ -97,7 +96,7 @@ def discover(
     how: AttributionOptions = USUAL,
     cancel: Cancel | None = None,
 ) -> Discovery:
-    """The circuit for `question` on the prompt, without a word on the way. Arguments and errors as of `discovering`."""
+    """The circuit for `question` on the prompt, without progress events. Arguments and errors as in `discovering`."""
     return finished(discovering(opened, encoded, question, choice=choice, scope=scope, how=how, cancel=cancel))
 
 
@@ -112,7 +111,7 @@ def discovering(
     batch: int | None = None,
     cancel: Cancel | None = None,
 ) -> Steps[Discovery]:
-    """The circuit for `question` on the prompt; a method that measures tells how far it is.
+    """The circuit for `question` on the prompt; a method that measures reports its progress.
 
     Args:
         batch: tokens computed at once by a method that measures (see `verification.verify`).
@@ -139,7 +138,7 @@ def attributed(
     batch: int | None = None,
     cancel: Cancel | None = None,
 ) -> Steps[tuple[Attribution, Target]]:
-    """What `discovering` chooses from, with the target it settles on: 0 for what is outside the scope."""
+    """The attribution that `discovering` chooses from, 0 outside the scope, and the target."""
     asked, found = yield from _attributed(opened, encoded, question, scope, how, batch, cancel)
     return replace(asked.attribution, sites=found.sites), asked.target
 
@@ -164,7 +163,7 @@ def _attributed(
 
 @dataclass(frozen=True)
 class _Asked:
-    """A question that has been attributed: what was read, and what came out."""
+    """A question, what was read for it, and its attribution."""
 
     opened: OpenModel
     encoded: Encoded
@@ -235,7 +234,7 @@ def _candidates(asked: _Asked, scope: Scope) -> Candidates:
 
 
 class _Measure:
-    """The target as a function of the logits, remembering the tokens it settled on."""
+    """The target as a function of the logits; it remembers the tokens that it chose."""
 
     def __init__(self, question: DiscoveryQuestion) -> None:
         self.question = question
@@ -250,7 +249,7 @@ class _Measure:
         return value(logits, self.ids, self.other, sequence=self.question.sequence)
 
     def _settle(self, last: Tensor) -> None:
-        if self.rank:  # further passes, which are not the prompt's own
+        if self.rank:  # already chosen: further passes do not read the prompt itself
             return
         if not self.ids:
             self.ids = [int(last.argmax())]
@@ -271,7 +270,7 @@ class _Measure:
         return Target(tokens=tokens, counterfactual=other, sequence=self.question.sequence, value=value)
 
 
-#: A gap above this share of the target is worth telling; float32 with frozen attention stays below 1e-5.
+#: A gap above this share of the target is reported; float32 with frozen attention stays below 1e-5.
 _GAP = 0.01
 
 
@@ -280,7 +279,7 @@ def _doubts(measure: _Measure, attribution: Attribution, circuit: Circuit, how: 
     if measure.rank > 10:
         notes.append(
             f"{circuit.target.tokens[0].text!r} ranks {measure.rank:,} (p {measure.probability:.2g}): "
-            "the circuit explains what the model does not say"
+            "the circuit explains a token that the model would hardly say"
         )
     if how.attention == "frozen" and attribution.conservation is not None and attribution.conservation > _GAP:
         notes.append(

@@ -1,4 +1,4 @@
-"""What is doubtful of a circuit in another state of the session than the one it was found in."""
+"""Remarks on a circuit that is used in another state of the session than it was found in."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def doubts_of(
     yield from _of_prompt(circuit, prompt)
     released = set(circuit.suppressed) - set(suppressed)
     if released:
-        yield f"the circuit was found while {min(released)} was suppressed, and it is no more"
+        yield f"the circuit was found while {min(released)} was suppressed, which it no longer is"
     gone = [name for name in circuit.edits if name not in edits]
     new = [name for name in edits if name not in circuit.edits]
     if gone:

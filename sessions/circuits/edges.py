@@ -1,25 +1,26 @@
-"""Edges: how much relevance flows from neuron to neuron, straight.
+"""Edges: how much relevance flows directly from neuron to neuron.
 
 The edge from neuron s to neuron t is a_s · ∂R_t/∂a_s: the activation of s times the gradient of t's share of the
-circuit's target, in the linearised network of `rules.linearised` (LRP, frozen attention), with every MLP cut, so that
-a path from s to t runs through the residual stream, norms and attention values and past all other neurons. Direct
+circuit's target, in the linearised network of `rules.linearised` (LRP, frozen attention). Every MLP is cut, so that a
+path from s to t runs through the residual stream, norms and attention values, and bypasses all other neurons. Direct
 effects with the nonlinearities cut are those of circuit tracing (Ameisen et al. 2025); on MLP neurons, by relevance,
 they are those of the Transluce circuits work (2025) and of RelP (Jafari et al. 2025).
 
-Edges are signed and in the unit of the circuit's target, as attributions are. Nothing is lost: the edges of *all*
-neurons into t and what reaches t from the embeddings sum to R_t, the attribution of t (but for biases). So that this
-holds, a gated neuron's share is G_t · (gate · up) under the half rule, the half of it for each factor: R_t = G_t · a_t,
-where G_t is the target's total gradient with respect to t (`attribution`), and what arrives at gate and up are the two
-halves of R_t. Where a source puts its activation into a down projection nothing is halved.
+Edges are signed and in the unit of the circuit's target, as attributions are. They are complete: the edges of *all*
+neurons into t and the part from the embeddings sum to R_t, the attribution of t (up to biases). For this to hold, a
+gated neuron's share is G_t · (gate · up) under the half rule, one half for each factor: R_t = G_t · a_t, where G_t is
+the target's total gradient with respect to t (`attribution`), and gate and up receive the two halves of R_t. A source's
+contribution to its down projection is not halved.
 
 1. An attribution pass gives a and G of every neuron.
-2. A second forward pass has the cuts (`cutting`): what each MLP writes is a leaf of its graph. It keeps what the MLPs
-   of the targets read.
-3. Each share is differentiated with respect to what its MLP reads, at its own position, since an MLP looks at no other:
-   R_t = c_t · x_t. One vmapped pass for each layer that has targets, through its MLP alone.
-4. All targets, and the output as one more, go down from there to the MLPs' outputs and to the embeddings in one vmapped
-   backward pass, which meets no MLP.
-5. The edge is read off the gradient g of what the MLP of s writes at the position of s: a_s · (down column of s) · g.
+2. A second forward pass has the cuts (`cutting`): the output of each MLP is a leaf of its graph. It records the inputs
+   of the targets' MLPs.
+3. Each share is differentiated with respect to its MLP's input at its own position, the only one that an MLP reads:
+   R_t = c_t · x_t. This takes one vmapped pass for each layer that has targets, through its MLP alone.
+4. All targets, and the output as one more, are propagated from there to the MLPs' outputs and to the embeddings in one
+   vmapped backward pass, which passes through no MLP.
+5. With g, the gradient with respect to what the MLP of s writes at the position of s, the edge is
+   a_s · (down column of s) · g.
 """
 
 from __future__ import annotations
@@ -50,21 +51,21 @@ from sessions.model.target import Target
 from sessions.model.tokens import last_positions
 from sessions.model.units import Neuron
 
-#: The method whose attributions edges are parts of, with its first rule for attention.
+#: The method whose attributions the edges decompose, with its first rule for attention.
 BY = Relp()
-#: Targets times tokens in one backward pass, which bounds its memory: so many gradients of the residual stream.
+#: Targets times tokens in one backward pass. It bounds memory: each is one gradient of the residual stream.
 LARGEST_BATCH = 2048
-#: Neurons that edges into are computed for, unless asked otherwise.
+#: Default number of neurons whose incoming edges are computed.
 TARGETS = 30
 
 
 @dataclass(frozen=True)
 class Traced:
-    """The edges of some neurons.
+    """The edges between some neurons.
 
     `weights` is `[targets + 1, sources]` in float32: row r holds the edges into target r, the last row those into the
-    output, which is the circuit's target itself and has this `value`. `relevance[r]` is what row r is a part of, and
-    `embeddings[r]` how much of it comes from the embeddings. `sources` and `targets` have the attributions and
+    output, which is the circuit's target itself, of this `value`. `relevance[r]` is the relevance that row r is a part
+    of, `embeddings[r]` the part of it from the embeddings. `sources` and `targets` have the attributions and
     activations of this pass.
     """
 
@@ -99,10 +100,10 @@ def trace(
     """The edges from each of `sources` into each of `targets` and into the output.
 
     Args:
-        ids: the prompt; where the target is a sequence, with all its tokens but the last behind it.
-        target: what the output is.
+        ids: the prompt; where the target is a sequence, followed by all its tokens but the last.
+        target: the circuit's target, which is the output of the graph.
         sources: neurons with positions, counted from 0.
-        targets: the same, or how many of the sources: those with the largest |attribution|.
+        targets: neurons likewise, or how many of the sources, those with the largest |attribution|.
         batch: targets times tokens in one backward pass.
 
     Raises:
@@ -123,7 +124,7 @@ def trace(
     into = _strongest(spots, targets) if isinstance(targets, int) else _spots(attribution, targets)
     cut = Cut(opened, spots, into, cancel)
     value = attribution.value
-    del attribution  # the relevance of every neuron there is
+    del attribution  # it holds the relevance of every neuron, and its memory is needed
     with torch.enable_grad(), watched(opened.anatomy, cancel), cut.recording():
         out = opened.model(input_ids=prompt, use_cache=False, logits_to_keep=last_positions(kept, prompt))
     yield Progress("tracing edges", 0, len(into), "targets")
@@ -156,10 +157,10 @@ def edges_of(
     targets: int = TARGETS,
     cancel: Cancel | None = None,
 ) -> Steps[tuple[tuple[Edge, ...], tuple[Edge, ...]]]:
-    """The edges into one neuron from those of a circuit, and out of it to them and to the output; strongest first.
+    """The edges into one neuron from a circuit's neurons, and out of it to them and to the output; strongest first.
 
-    The neuron has a position, and need not be one of the circuit's. Those it can reach lie in layers above, at its
-    position or behind it: edges go to the `targets` strongest of them.
+    The neuron has a position and need not be in the circuit. It can reach neurons in layers above, at its position or
+    later; edges go to the `targets` strongest of them.
 
     Raises:
         UsageError, ModelError, Cancelled: as `trace`; or the circuit has no edges (`check_circuit`).
@@ -176,12 +177,12 @@ def edges_of(
 
 
 def divides(circuit: Circuit) -> bool:
-    """Whether edges are parts of the circuit's own attributions."""
+    """Whether edges decompose the circuit's own attributions."""
     return (circuit.method, circuit.attention) == (BY.name, BY.attentions[0])
 
 
 def check_circuit(circuit: Circuit) -> None:
-    """Raise `UsageError` where a circuit's neurons have no edges: they were not found on one prompt for one target."""
+    """Raise `UsageError` for a circuit that was not found on one prompt for one target, and so has no edges."""
     if circuit.prompts:
         raise UsageError(
             f"the circuit was found on {len(circuit.prompts):,} prompts, and edges run within one",
@@ -224,7 +225,7 @@ def _refuse_infinite(opened: OpenModel, weights: Tensor) -> None:
 
 
 def _spots(attribution: Attribution, neurons: Sequence[Neuron]) -> list[Spot]:
-    """Where each of the neurons stands, with what it was and what was attributed to it."""
+    """The neurons with their rows and columns, activations and attributions."""
     found = [Spot(structs.replace(neuron, attribution=0.0, activation=0.0)) for neuron in neurons]
     of_layer: defaultdict[int, list[int]] = defaultdict(list)
     for number, neuron in enumerate(neurons):

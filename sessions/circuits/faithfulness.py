@@ -1,23 +1,23 @@
-"""Faithfulness: how much of a behaviour a circuit keeps when everything else is held still.
+"""Faithfulness: how much of a behaviour a circuit keeps when everything else is ablated.
 
-With m(C) the target, averaged over prompts, when the neurons of C are what they are and every other one is held at
-its mean (or at zero), M all neurons and ∅ none of them:
+Let m(C) be the target, averaged over prompts, when the neurons of C are left as they are and every other neuron is held
+at its mean (or at zero). M is the set of all neurons, ∅ the empty set:
 
     faithfulness   (m(C) − m(∅)) / (m(M) − m(∅))      what the circuit alone keeps: 1 all, 0 nothing, above 1 more
-    completeness   (m(M∖C) − m(∅)) / (m(M) − m(∅))    what is left when the circuit alone is held: 0 is wished for
+    completeness   (m(M∖C) − m(∅)) / (m(M) − m(∅))    what is left without the circuit: 0 is best
 
-as Marks et al. have them (sparse feature circuits, 2024, after Wang et al., IOI, 2023). How much they depend on what
-is held, at what, and where, is measured by Miller et al. (2024). Here a mean is that of a position, counted from the
-end (`recording.means`): held at a mean over all positions alike, the network is one that reads no text any more, and
-no circuit does anything in it. The first position is left as it is: attention sinks there, its activations are like
-nowhere else, and no other position's mean says anything of it.
+The definitions are those of Marks et al. (sparse feature circuits, 2024, after Wang et al., IOI, 2023). Miller et al.
+(2024) measure how much they depend on what is ablated, to which value, and where. Here a mean is taken at each
+position, counted from the end (`recording.means`): with one mean over all positions the network no longer reads the
+text, and no circuit does anything in it. The first position is left as it is: it is an attention sink with activations
+like no other position's, so no mean fits it.
 
 1. A ranking, such as a circuit's neurons in their order, gives nested circuits: its first k for each size k.
 2. A row of a batch is a prompt with one of these circuits kept, or removed. Rows are padded on the right.
-3. A hook at every down projection holds what is to be held. Of the logits, those of the targets' tokens are computed.
+3. A hook at every down projection ablates the neurons. Only the logits of the targets' tokens are computed.
 
-The control is a ranking of random neurons, one of the same layer for each of the circuit's: layers differ in how much
-any neuron of theirs matters, and to have found the layers is less than to have found the neurons.
+The control is a ranking of random neurons, each from the same layer as one of the circuit's: neurons of some layers
+matter more than others, and a circuit should do better than its layers alone.
 """
 
 from __future__ import annotations
@@ -44,27 +44,27 @@ from sessions.model.tokens import last_positions
 from sessions.model.units import Neuron, Place
 
 Ranking = Sequence[Neuron]
-"""Neurons, each once, the most important first. All have positions, counted from the end of a prompt, or none has."""
+"""Distinct neurons, the most important first. Either all have positions, counted from the end of a prompt, or none."""
 
 
 @dataclass(frozen=True)
 class AblationRun:
-    """A way to run the prompts: the first `size` neurons of a ranking, by its number, are kept and all others held; or
-    `removed`, these held and all others kept."""
+    """One run over the prompts. The first `size` neurons of ranking number `ranking` are kept and all others held or,
+    with `removed`, these are held and all others kept."""
 
     ranking: int = 0
     size: int = 0
     removed: bool = False
 
 
-#: All neurons held, and none.
+#: The runs with all neurons held and with none held.
 NONE, WHOLE = AblationRun(), AblationRun(removed=True)
 
 
 @dataclass(frozen=True)
 class FaithfulnessCurve:
-    """What nested circuits keep, and what is left without them, one of each a size, as fractions of the way from all
-    neurons held to none held; None where there is no way to go."""
+    """Faithfulness (`kept`) and completeness (`left`) of nested circuits, one value for each size; None where holding
+    all neurons does not change the target."""
 
     kept: tuple[float | None, ...]
     left: tuple[float | None, ...]
@@ -72,8 +72,8 @@ class FaithfulnessCurve:
 
 @dataclass(frozen=True)
 class Measured:
-    """The mean target with no neuron held, `whole`, and with all held, `none`; a circuit's curve; and the mean curve of
-    random neurons, where some were drawn."""
+    """The mean target with no neuron held (`whole`) and with all held (`none`), a circuit's curve, and the mean curve
+    of random neurons, where some were drawn."""
 
     whole: float
     none: float
@@ -96,8 +96,8 @@ def faithfulness(
     """Faithfulness and completeness of a ranking's first neurons, for each size.
 
     Args:
-        held: what neurons are held at, as of `targets`.
-        controls: random rankings to draw; `seed` makes them the same each time.
+        held: the values that neurons are held at, as in `targets`.
+        controls: how many random rankings to draw, from `seed`.
 
     Raises: as `targets`.
     """
@@ -119,7 +119,7 @@ def faithfulness(
 
 
 def curve(none: float, whole: float, kept: Sequence[float], left: Sequence[float]) -> FaithfulnessCurve:
-    """Targets as fractions of the way from none to whole."""
+    """Targets as fractions of the distance from `none` to `whole`."""
     way = whole - none
 
     def fractions(values: Sequence[float]) -> tuple[float | None, ...]:
@@ -133,9 +133,9 @@ def _mean(rows: Sequence[Sequence[float]]) -> list[float]:
 
 
 def ranked(neurons: Sequence[Neuron], length: int | None = None) -> tuple[Neuron, ...]:
-    """Neurons in their order as a ranking; one that is there twice has the better of its ranks.
+    """Neurons in their order as a ranking; a duplicate keeps its better rank.
 
-    They have positions where all of them did, which count from the end or are those of a prompt of `length` tokens.
+    The ranking has positions if all neurons have them, counted from the end or in a prompt of `length` tokens.
     """
     found = [neuron if neuron.position is None or length is None else _from_end(neuron, length) for neuron in neurons]
     if any(neuron.position is None or neuron.position >= 0 for neuron in found):
@@ -151,7 +151,7 @@ def _from_end(neuron: Neuron, length: int) -> Neuron:
 
 
 def drawn(anatomy: Anatomy, ranking: Ranking, seed: int) -> tuple[Neuron, ...]:
-    """A random ranking: for each neuron one of the same layer, at the same position, none of them twice."""
+    """A random ranking: for each neuron another of the same layer at the same position, without duplicates."""
     generator = torch.Generator().manual_seed(seed)
     left: dict[tuple[int, int | None], list[int]] = {}
     found = []
@@ -176,9 +176,9 @@ def targets(
     """The mean target of the cases in each run, in logits.
 
     Args:
-        rankings: what `run.ranking` is a number of; all with positions, or all without.
-        held: what a held neuron is, for each site in the order of the layers: `[width]`, or `[positions, width]` with
-            the last position last; what is further back than the first row is as that.
+        rankings: the rankings that `run.ranking` indexes; all with positions, or all without.
+        held: the values of held neurons, for each site in the order of the layers: `[width]`, or `[positions, width]`
+            with the last position last. Positions further back than the first row take the first row.
         batch: tokens computed at once, padding included.
 
     Raises:
@@ -206,9 +206,9 @@ def targets(
 
 @dataclass(frozen=True)
 class _Table:
-    """The neurons of one site that any ranking has: their numbers `columns` `[n]`, and which rank each has in each
-    ranking, `[rankings, positions, n]` with the last position last, too large for any size where it has none.
-    Neurons without positions have one for all: `everywhere`."""
+    """The neurons of one site that are in any ranking: their numbers `columns` `[n]`, and the rank of each in each
+    ranking, `[rankings, positions, n]` with the last position last; the rank of an unranked neuron is larger than any
+    size. Neurons without positions have one position for all: `everywhere`."""
 
     columns: Tensor
     ranks: Tensor
@@ -240,8 +240,8 @@ def _table(entries: Sequence[tuple[int, int, int, int]], shape: tuple[int, int],
 
 @dataclass(frozen=True)
 class _Stack:
-    """Rows of one batch: row r is `cases[r]` under `runs[r]`, all of which keep the neurons of a ranking, or remove
-    them."""
+    """Rows of one batch: row r is `cases[r]` under `runs[r]`. Either all runs keep the neurons of a ranking, or all
+    remove them."""
 
     cases: Sequence[Case]
     runs: Sequence[AblationRun]
@@ -283,12 +283,12 @@ class _Stack:
         return change
 
     def _place(self, seq: int, places: int) -> Tensor:
-        """Which of so many places, the last one at the end of the prompt, each position is at, `[rows, seq]`."""
+        """The place of each position, `[rows, seq]`, of `places` in all, the last at the end of the prompt."""
         lengths = torch.tensor([len(case.ids) for case in self.cases])[:, None]
         return torch.arange(seq) - lengths + places
 
     def _within(self, table: _Table, seq: int) -> Tensor:
-        """Which neurons of a table each row's run is about, `[rows, 1 or seq, n]`."""
+        """Which neurons of a table are in the circuit of each row's run, `[rows, 1 or seq, n]`."""
         sizes = torch.tensor([run.size for run in self.runs])[:, None, None]
         within = table.ranks[[run.ranking for run in self.runs]] < sizes
         if table.everywhere:

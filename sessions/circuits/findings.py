@@ -1,4 +1,4 @@
-"""What neurons did in a prompt or over many texts, as plain data that needs no torch."""
+"""Values of neurons in a prompt or over many texts, as plain data without torch."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from sessions.model.units import Neuron
 
 
 class Moment(Struct, frozen=True):
-    """A neuron at one position of the prompt: its activation, its attribution, and, where that was measured, the
-    exact effect of switching it off there alone."""
+    """A neuron at one position of the prompt: its activation, its attribution and, where measured, the exact effect of
+    ablating it there alone."""
 
     position: int
     token: str
@@ -19,8 +19,7 @@ class Moment(Struct, frozen=True):
 
 
 class LayerMeans(Struct, frozen=True, kw_only=True):
-    """The means of a layer: how many `neurons`, the mean of the sizes of their means, the one with the largest, and
-    that one's mean."""
+    """The means of a layer: how many `neurons` it has, their mean |mean|, the neuron with the largest, and its mean."""
 
     layer: int
     neurons: int

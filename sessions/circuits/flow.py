@@ -1,4 +1,4 @@
-"""Flow: edges between the neurons of a circuit, and what can be read off all of them together.
+"""Flow: edges between the neurons of a circuit, and summaries of all of them.
 
 Plain numbers, no torch: `edges` computes them, `results` carries them, `diagram` draws them.
 """
@@ -14,15 +14,15 @@ from msgspec import Struct
 
 from sessions.model.units import Place
 
-#: An edge counts as one of a hub's from this part of its target's |attribution| on.
+#: A hub reaches a target if its edge is at least this share of the target's |attribution|.
 REACHED = 0.05
-#: A super-weight neuron's mean |edge| is more than so many times the median |edge|, over at least so many targets.
+#: A super-weight neuron's mean |edge| exceeds this many times the median |edge|, over at least this many targets.
 SUPER_TIMES, SUPER_TARGETS = 10.0, 5
 
 
 class Edge(Struct, frozen=True):
-    """Relevance that goes from one neuron straight to another, past all other neurons; to the circuit's target itself
-    where `target` is None. Signed, in the unit of the circuit's target."""
+    """Relevance that flows directly from one neuron to another, or to the circuit's target where `target` is None.
+    Signed, in the unit of the circuit's target."""
 
     source: Place
     target: Place | None
@@ -30,10 +30,10 @@ class Edge(Struct, frozen=True):
 
 
 class Inflow(Struct, frozen=True, kw_only=True):
-    """Where the relevance of a neuron comes from, of the circuit's target itself where `place` is None.
+    """Where the relevance of a neuron comes from, or that of the circuit's target where `place` is None.
 
-    `attribution` = `embeddings` + `chosen` + `others`: from the embeddings, from the neurons that take part, and what
-    is left, from all other neurons (and from biases, where a model has any).
+    `attribution` = `embeddings` + `chosen` + `others`: the parts from the embeddings, from the chosen neurons, and the
+    rest, from all other neurons (and from biases, where a model has any).
     """
 
     place: Place | None
@@ -47,7 +47,7 @@ class Inflow(Struct, frozen=True, kw_only=True):
 
 
 class Hub(Struct, frozen=True):
-    """A neuron by what it sends: Σ|edge| to other neurons, and how many of these it is a `REACHED` part of."""
+    """A neuron by what it sends: Σ|edge| to other neurons, and how many of these it reaches (see `REACHED`)."""
 
     place: Place
     outgoing: float
@@ -65,7 +65,7 @@ class Bottleneck(Struct, frozen=True):
 
 
 class SuperWeight(Struct, frozen=True):
-    """A neuron whose mean |edge|, over its `targets`, is so many `times` the median |edge|."""
+    """A neuron whose mean |edge| over its `targets` is `times` the median |edge|."""
 
     place: Place
     mean: float
@@ -97,7 +97,7 @@ def gathered(
     relevance: Sequence[float],
     embeddings: Sequence[float],
 ) -> Flow:
-    """The flow of a matrix of edges, those that are 0 left out.
+    """The flow of a matrix of edges, without those that are 0.
 
     Args:
         weights: a row for each of `targets` (None is the output), a column for each of `sources`.
@@ -146,7 +146,7 @@ def bottlenecks(flow: Flow) -> tuple[Bottleneck, ...]:
 
 
 def super_weights(flow: Flow) -> tuple[SuperWeight, ...]:
-    """Neurons whose edges are of another size than everybody's, the largest mean first."""
+    """Neurons whose edges are far larger than those of all others, the largest mean first."""
     sent: defaultdict[Place, list[float]] = defaultdict(list)
     for edge in flow.edges:
         sent[edge.source].append(abs(edge.weight))

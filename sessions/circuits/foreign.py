@@ -1,6 +1,6 @@
-"""A circuit from a file of another project, completed by what only the open model knows.
+"""A circuit from a file of another project, completed with the help of the open model.
 
-Such a file gives its prompt and its target as texts, and of the token that the target is against nothing at all.
+Such a file gives its prompt and its target as texts, and does not name the token that the target is measured against.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from sessions.cancel import Cancel
     from sessions.model.opening import OpenModel
 
-#: How close the difference that a file gives has to be to the one that is computed, as a part of it.
+#: The largest relative error between the difference in a file and the one that is computed.
 _CLOSE = 0.1
 
 
 def as_formatted(circuit: Circuit, opened: OpenModel) -> tuple[Circuit, list[str]]:
-    """The circuit, whose prompt is read as it stands where it has been through the chat template, and remarks."""
+    """The circuit, its prompt marked raw if it is already formatted by the chat template, and remarks."""
     if circuit.ids or not is_formatted(opened.tokenizer, circuit.prompt.text):
         return circuit, []
     circuit = structs.replace(circuit, prompt=structs.replace(circuit.prompt, chat=False))
@@ -33,7 +33,7 @@ def as_formatted(circuit: Circuit, opened: OpenModel) -> tuple[Circuit, list[str
 
 
 def with_target(circuit: Circuit, opened: OpenModel, cancel: Cancel | None = None) -> tuple[Circuit, list[str]]:
-    """The circuit with the tokens that its target's text is for the open model, and remarks."""
+    """The circuit with its target's text as tokens of the open model, and remarks."""
     target = circuit.target
     if not circuit.prompt.text or not any(token.id == UNKNOWN_ID for token in target.tokens):
         return circuit, []
@@ -49,7 +49,7 @@ def with_target(circuit: Circuit, opened: OpenModel, cancel: Cancel | None = Non
 def _against_another(
     target: Target, encoded: Encoded, opened: OpenModel, cancel: Cancel | None
 ) -> tuple[Target, list[str]]:
-    """The target against the strongest other token, if the difference to that is the one that the file says."""
+    """The target against the strongest other token, if that gives the difference in the file."""
     if not target.tokens or not target.value:
         return target, []
     logits = next_logits(opened, encoded.ids, cancel)

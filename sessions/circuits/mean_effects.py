@@ -1,10 +1,10 @@
-"""Mean effects: what switching a neuron off really does, on many prompts at once, each with its own target.
+"""Mean effects: the exact effect of ablating a neuron, averaged over many prompts, each with its own target.
 
-The effect of a neuron is the mean over prompts of the target's value less its value with that neuron alone changed
-(`verification`). Neurons have no position here, mostly, so there is no prefix to save, and a pass for one short prompt
-is small: rows are pairs of a prompt and a neuron, of all prompts of like length, padded on the right. As in
-verification, pairs are taken in the order of layers, the layers below do not run, and of the logits only those of the
-targets' tokens are computed.
+The effect of a neuron is the mean over prompts of the target's value minus its value with that neuron alone changed
+(`verification`). Neurons mostly have no position here, so there is no prefix to reuse, and a pass for one short prompt
+is small. Rows are therefore pairs of a prompt and a neuron, from prompts of similar length, padded on the right. As in
+verification, pairs are taken in the order of layers, the layers below do not run, and only the logits of the targets'
+tokens are computed.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ def mean_effects(
 
     Args:
         neurons: a neuron without a position is changed at all of them; one below 0 counts from each prompt's end.
-        values: what each is held at; zero where left out.
-        batch: tokens computed at once, padding included; as many as are affordable where it is left out.
+        values: the value that each neuron is held at; zero by default.
+        batch: tokens computed at once, padding included; by default as many as memory allows.
 
     Raises:
         UsageError: a neuron that the model does not have.
-        NotFinite: a target's value is not finite; it is said where that begins.
+        NotFinite: a target's value is not finite; the message says where that begins.
         Cancelled: `cancel` was requested; every hook is gone.
     """
     held = (0.0,) * len(neurons) if values is None else tuple(values)
@@ -81,7 +81,7 @@ def mean_effects(
 
 @dataclass(frozen=True)
 class _Clean:
-    """The untouched pass over some prompts: their targets' values, and what left each layer, rows first.
+    """The pass over some prompts without changes: their targets' values, and the output of each layer, rows first.
 
     `ids` are `[prompts, longest]`, `wanted` the two tokens of each target, `[prompts, 2]`.
     """
@@ -131,7 +131,7 @@ def _replayed(opened: OpenModel, clean: _Clean, rows: Sequence[int], changes: Se
 
 
 def _of(output: Any, rows: Tensor) -> Any:
-    """What left a layer in some rows."""
+    """The output of a layer in some rows."""
     if isinstance(output, Tensor):
         return output[rows.to(output.device)]
     return (_of(output[0], rows), *output[1:])
@@ -142,7 +142,7 @@ def differences(anatomy: Anatomy, lengths: Sequence[int], wanted: Tensor) -> Ite
     """Inside the block, passes over rows padded on the right compute the logits of the `wanted` tokens, `[rows, 2]`,
     after each row's last token, and no others.
 
-    Yields how the difference of each row's two is read off them, `[rows]` in float32.
+    Yields the function that reads the difference of each row's two logits, `[rows]` in float32.
     """
     tokens, columns = wanted.unique(return_inverse=True)
 

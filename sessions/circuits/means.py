@@ -1,10 +1,10 @@
-"""`Means`: what every neuron is on average over some texts, kept by name.
+"""`Means`: the mean activation of every neuron over some texts, saved by name.
 
 Attribution, verification, faithfulness and ablation compare neurons with their means, and these depend on the texts.
-Taken once and kept under a name, they are the same texts' for every line that names them, on this day and the next.
+Means that are saved under a name are the same for every line that names them.
 
-A file has a tensor `layer.12.mean` for each layer, a column a neuron, and where it was asked for `layer.12.places`, a
-row for each position counted from the end, the last position last (see `recording.means`). All layers are there.
+A file has a tensor `layer.12.mean` for each layer, with a column for each neuron. Where asked for, it also has
+`layer.12.places`, with a row for each position counted from the end, the last position last (see `recording.means`).
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ _ABOUT = "about"
 
 
 class MeansAbout(Struct, frozen=True, kw_only=True):
-    """What means are of: their manifest.
+    """The manifest of means: what they were taken over.
 
-    `over` names the texts, of which there were `texts` with so many `tokens` that count, the first of each left out;
-    both are 0 where a file does not say. `sha256` is that of their ids. `under` is a key of what was suppressed and
-    which edits were on (`Session.state_key`).
+    `over` names the texts. `texts` and `tokens` count them without the first token of each text; both are 0 where a
+    file does not say. `sha256` is the hash of their ids. `under` is a key of what was suppressed and which edits were
+    on (`Session.state_key`).
     """
 
     over: str
@@ -53,7 +53,7 @@ class MeansAbout(Struct, frozen=True, kw_only=True):
 class Means:
     """Means of all neurons: by layer `[width]`, and `[places, width]` in `places`, which may be empty.
 
-    `name`, `model` and `fingerprint` stand in the header of a file and not in its body.
+    `name`, `model` and `fingerprint` are in the header of a file, not in its body.
     """
 
     about: MeansAbout
@@ -64,16 +64,16 @@ class Means:
     fingerprint: str = ""
 
     def __len__(self) -> int:
-        """How many neurons it has."""
+        """The number of neurons."""
         return sum(len(layer) for layer in self.layers)
 
     @property
     def target(self) -> str:
-        """What a listing says it is of."""
+        """What a listing shows as its target."""
         return self.about.over
 
     def named(self, name: str, model: str, fingerprint: str) -> Means:
-        """The same means with what a file's header says of them."""
+        """The same means with the fields of a file's header."""
         return replace(self, name=name, model=model, fingerprint=fingerprint)
 
     def of(self, neuron: Neuron) -> float:
@@ -90,7 +90,7 @@ class Means:
         return [Neuron(layer, index) for _, layer, index in sorted(pairs)[:count]]
 
     def of_layer(self, layer: int) -> LayerMeans:
-        """What the means of a layer are like."""
+        """A summary of the means of a layer."""
         values = self.layers[layer]
         strongest = Neuron(layer, int(values.abs().argmax()))
         return LayerMeans(
@@ -132,7 +132,7 @@ class Means:
         )
 
     def packed(self) -> Tensors:
-        """Its tensors, and what they are of beside them."""
+        """Its tensors with their manifest."""
         tensors = {f"layer.{number}.mean": _bytes(values) for number, values in enumerate(self.layers)}
         tensors |= {f"layer.{number}.places": _bytes(values) for number, values in enumerate(self.places)}
         return Tensors({_ABOUT: msgspec.json.encode(self.about).decode()}, tensors)
@@ -147,18 +147,18 @@ class Means:
         try:
             about = msgspec.json.decode(contents.fields.get(_ABOUT, ""), type=MeansAbout)
         except (msgspec.DecodeError, RecursionError) as error:
-            raise ArtifactError(f"{source} does not say what it has means of: {error}") from error
+            raise ArtifactError(f"{source} has no valid manifest of means: {error}") from error
         layers = _numbered(contents.tensors, "mean", 1, source)
         places = _numbered(contents.tensors, "places", 2, source)
         if not layers or len(contents.tensors) != len(layers) + len(places):
-            raise ArtifactError(f"{source} has other tensors than the means of its layers, from 0 on")
+            raise ArtifactError(f"{source} has tensors that are not the means of layers 0, 1, …")
         pairs = zip(layers, places, strict=False)
         if places and (
             len(places) != len(layers)
             or len({len(each) for each in places}) > 1
             or any(len(layer) != each.shape[1] or not len(each) for layer, each in pairs)
         ):
-            raise ArtifactError(f"{source} has means by position that are not those of its layers")
+            raise ArtifactError(f"{source} has means by position that do not fit the means of its layers")
         return cls(about, layers, places)
 
 
@@ -173,7 +173,7 @@ def taken(
     batch: int = LARGEST_BATCH,
     cancel: Cancel | None = None,
 ) -> Steps[Means]:
-    """Means over texts, which are given as ids; `over` names them. The rest is as of `recording.means`.
+    """Means over texts, given as ids; `over` names them. Other arguments are as in `recording.means`.
 
     Raises:
         UsageError: no text has a second token.
@@ -195,7 +195,7 @@ def taken(
 
 
 def by_layer(anatomy: Anatomy, sites: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """What is known of each site, joined to what is known of each layer."""
+    """Values by site, joined to values by layer."""
     left = iter(sites)
     return tuple(torch.cat([next(left) for _ in layer.sites], -1) for layer in anatomy.layers)
 
@@ -205,13 +205,13 @@ def _bytes(values: Tensor) -> TensorBytes:
 
 
 def _numbered(tensors: Mapping[str, TensorBytes], kind: str, dimensions: int, source: str) -> tuple[Tensor, ...]:
-    """The tensors of a kind, of layer 0 and on as far as there are some."""
+    """The tensors of a kind, from layer 0 to the first layer without one."""
     found: list[Tensor] = []
     while (tensor := tensors.get(f"layer.{len(found)}.{kind}")) is not None:
         if tensor.dtype != "F32" or len(tensor.shape) != dimensions:
             raise ArtifactError(
                 f"{source} has a '{kind}' of {tensor.dtype} {list(tensor.shape)} in layer {len(found)}, "
-                f"and F32 of {dimensions} dimensions are read"
+                f"expected F32 with {dimensions} dimensions"
             )
         numbers = np.frombuffer(tensor.data, "<f4").reshape(tensor.shape)
         if not np.isfinite(numbers).all():

@@ -1,16 +1,18 @@
 """Many prompts: attribution over all of them, batch by batch, and the circuit that they share.
 
-1. Prompts of like length are attributed together, as padded rows of one forward and one backward pass (`attribution`).
-2. Of each prompt, a neuron's attribution is the sum over its positions; or, aligned at their ends, positions stay apart
-   and are counted from the last one, -1, as far back as all prompts reach. The first position is left out, as always.
-3. Where there is a threshold, what stays below that part of a prompt's own target counts as 0 for that prompt.
-4. Over prompts, attributions become one number: their mean, or the largest. To rank by there are two more: in how many
-   prompts the neuron reaches the threshold; and its magnitude, the mean over prompts of Σ |attribution| over positions.
+1. Prompts of similar length are attributed together, as padded rows of one forward and one backward pass
+   (`attribution`).
+2. In each prompt, a neuron's attribution is the sum over positions. Where prompts are aligned at their ends, positions
+   are kept apart and counted from the last one, -1, as far back as all prompts reach. The first position is left out.
+3. Where there is a threshold, an attribution below that share of a prompt's own target counts as 0 for that prompt.
+4. Over prompts, attributions are aggregated to their mean or to the largest. Two more aggregates serve for ranking: in
+   how many prompts the neuron reaches the threshold, and its magnitude, the mean over prompts of Σ |attribution| over
+   positions.
 
-A neuron that is for the target at one position and against it at another has a sum near 0 and yet carries much: by
-magnitude it counts, and circuits of few neurons keep more (`benchmarks.methods`).
+A neuron that helps the target at one position and harms it at another has a sum near 0 although it matters. Ranked by
+magnitude it counts, and small circuits keep more of the target (`benchmarks.methods`).
 
-Only sums over prompts are kept, a tensor a site, however many prompts there are.
+Memory does not grow with the number of prompts: each site keeps sums over prompts only.
 """
 
 from __future__ import annotations
@@ -42,9 +44,9 @@ from sessions.model.target import Target
 from sessions.model.units import Neuron
 
 Aggregate = Literal["magnitude", "mean", "max", "share"]
-#: Aggregates that neurons are ranked by; what these are shown with is their mean.
+#: Aggregates that only rank neurons; the attribution shown is the mean.
 RANKS = ("magnitude", "share")
-#: Percent of a prompt's target that a neuron needs to count for it, where prompts are counted and no line says else.
+#: Default threshold for counting prompts, in percent of a prompt's target.
 THRESHOLD = 1.0
 
 
@@ -52,10 +54,10 @@ THRESHOLD = 1.0
 class Aggregation:
     """How the attributions of many prompts become one.
 
-    `aggregate` is the mean, or the largest by |attribution|. By "magnitude", neurons are ranked by the mean over
-    prompts of Σ |attribution| over positions, by "share" by the fraction of prompts in which they reach the threshold;
-    what they are shown with is their mean. `aligned` keeps positions apart, counted
-    from the end. `threshold` is in percent of each prompt's |target|; below it, an attribution is 0 for that prompt.
+    `aggregate` is the mean, or the largest by |attribution|. "magnitude" ranks neurons by the mean over prompts of
+    Σ |attribution| over positions, "share" by the fraction of prompts in which they reach the threshold; the
+    attribution shown is then the mean. `aligned` keeps positions apart, counted from the end. `threshold` is in percent
+    of each prompt's |target|; below it, an attribution is 0 for that prompt.
     """
 
     aggregate: Aggregate = "magnitude"
@@ -112,10 +114,10 @@ def discover(
     batch: int = LARGEST_BATCH,
     cancel: Cancel | None = None,
 ) -> Steps[Discovery]:
-    """The circuit that prompts share, for the targets of each.
+    """The circuit that the prompts share, each with its own target.
 
     Args:
-        how: with a reference that has no positions, or ones counted from the end.
+        how: its reference has no positions, or positions counted from the end.
         batch: tokens computed at once, padding included.
 
     Raises:
@@ -157,7 +159,7 @@ def discover(
 
 
 def mean_target(cases: Sequence[Case]) -> Target:
-    """The mean of the prompts' targets; it has tokens where all prompts have the same ones."""
+    """The mean of the prompts' targets; it has tokens if all prompts have the same ones."""
     first, count = cases[0].target, len(cases)
     if count == 1:
         return first
@@ -177,7 +179,7 @@ def attribute_prompts(
     batch: int = LARGEST_BATCH,
     cancel: Cancel | None = None,
 ) -> Steps[Aggregated]:
-    """Attribute the targets of all prompts. Arguments and errors as of `discover`."""
+    """Attribute the targets of all prompts. Arguments and errors as in `discover`."""
     gathered = Aggregated(opened.anatomy, cases, scope or Scope(), gathering or Aggregation())
     done = 0
     for rows in batches([len(case.ids) for case in cases], batch):
@@ -216,9 +218,9 @@ def _attributed(
 
 
 class Aggregated:
-    """Attributions summed over the prompts seen so far: of each site a tensor `[places, width]`.
+    """Attributions summed over the prompts so far, a tensor `[places, width]` for each site.
 
-    There is one place, or where positions are aligned one for each that all prompts have, the last one last.
+    There is one place or, where positions are aligned, one for each position that all prompts have, the last one last.
     """
 
     def __init__(self, anatomy: Anatomy, cases: Sequence[Case], scope: Scope, gathering: Aggregation) -> None:
@@ -235,7 +237,7 @@ class Aggregated:
         self._outputs: list[float | None] = []
 
     def add(self, cases: Sequence[Case], attribution: Attribution) -> None:
-        """Take in the attribution of some prompts."""
+        """Add the attribution of some prompts."""
         lengths = torch.tensor([len(case.ids) for case in cases])
         least = self._gathering.least * torch.tensor([abs(case.target.value) for case in cases])
         for sums, site in zip(self._sums, attribution.sites, strict=True):
@@ -245,7 +247,7 @@ class Aggregated:
         self._outputs.append(attribution.outputs)
 
     def _place(self, site: SiteRelevance, lengths: Tensor) -> Tensor:
-        """For each row the place it is summed at; -1 for none."""
+        """The place that each row is added to; -1 for none."""
         assert site.prompts is not None
         from_end = site.positions - lengths.to(site.positions.device)[site.prompts]
         place = from_end + self._places if self._gathering.aligned else torch.zeros_like(from_end)
@@ -254,7 +256,7 @@ class Aggregated:
 
     @property
     def conservation(self) -> float | None:
-        """As of `Attribution`, for the sum of all targets."""
+        """As in `Attribution`, for the sum of all targets."""
         inputs, outputs = ([each for each in side if each is not None] for side in (self._inputs, self._outputs))
         return Attribution((), 0.0, sum(outputs), sum(inputs)).conservation if inputs and outputs else None
 
@@ -265,7 +267,7 @@ class Aggregated:
 
     @property
     def magnitudes(self) -> list[Tensor]:
-        """Mean over the prompts of Σ |attribution| over positions, where this is gathered."""
+        """Mean over the prompts of Σ |attribution| over positions, where this is summed."""
         return [sums.size / self._prompts for sums in self._sums]
 
     def mean_of(self, neuron: Neuron) -> float:
@@ -274,7 +276,7 @@ class Aggregated:
         return float(self._sums[number].total[neuron.position or -1, local]) / self._prompts
 
     def candidates(self, by: Aggregate) -> Candidates:
-        """What may be chosen, by one of the aggregates; attributions are in place of relevance."""
+        """The candidates by one of the aggregates, which takes the place of relevance."""
         values = {
             "magnitude": lambda: self.magnitudes,
             "mean": lambda: self.means,
@@ -287,8 +289,8 @@ class Aggregated:
         )
 
     def _shares(self) -> list[Tensor]:
-        """The fraction of prompts in which each neuron reaches the threshold. Of equals, the larger mean is ahead, by
-        half a prompt at most."""
+        """The fraction of prompts in which each neuron reaches the threshold. Ties are broken by the larger mean, which
+        adds less than half a prompt."""
         largest = max(float(mean.abs().max()) for mean in self.means) or 1.0
         pairs = zip(self._sums, self.means, strict=True)
         found = [(sums.count / self._prompts, mean.abs() / largest / 2 / self._prompts) for sums, mean in pairs]
@@ -296,8 +298,8 @@ class Aggregated:
 
 
 class _Sums:
-    """One site's sums over prompts, each `[places, width]`: of attributions, of their sizes, of the largest of them, of
-    prompts that reach the threshold, and the mean activation."""
+    """One site's aggregates over prompts, each `[places, width]`: sums of attributions and of their sizes, the largest
+    attribution, the count of prompts that reach the threshold, and the mean activation."""
 
     def __init__(self, layer: int, of: Site, places: int) -> None:
         self._layer, self._of, self._places = layer, of, places
@@ -305,7 +307,7 @@ class _Sums:
         self._seen = torch.zeros(places, 1)
 
     def add(self, site: SiteRelevance, place: Tensor, lengths: Tensor, least: Tensor, gathering: Aggregation) -> None:
-        """Take in the rows of some prompts, each at its place; `least` is what counts in each prompt."""
+        """Add the rows of some prompts, each at its place; `least` is the threshold in each prompt."""
         device = site.relevance.device
         values = self._spread(site, site.relevance, place, len(lengths))
         by_size = gathering.aggregate == "magnitude"
@@ -327,7 +329,7 @@ class _Sums:
         self._seen = self._seen.to(device) + kept[:, None]
 
     def site(self, values: Tensor) -> SiteRelevance:
-        """Values in place of relevance, a row a place, whose positions count from the end."""
+        """Values in place of relevance, with a row for each place and positions counted from the end."""
         rows = torch.arange(-self._places, 0, device=values.device)
         mean = self._activation / self._seen.clamp(min=1)
         return SiteRelevance(self._layer, values.clone(), mean, rows, torch.full_like(rows, self._of.offset))

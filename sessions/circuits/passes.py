@@ -1,13 +1,13 @@
 """Passes: one forward pass that records the neurons, and one backward pass that gives their gradients.
 
-1. Embedding outputs are made the leaves of the graph; no parameter takes a gradient.
-2. At each down projection the incoming activations h are recorded, in the linear network after the half rule where h is
-   a product of gate and up.
-3. The target is read off the model's own logits; in the linear network, what stands between them and the head's scores
-   takes the identity rule.
+1. Embedding outputs are made the leaves of the graph; no parameter requires a gradient.
+2. At each down projection the incoming activations h are recorded; in the linear network, where h is a product of gate
+   and up, they are recorded after the half rule.
+3. The target is computed from the model's own logits. In the linear network, the operations between the head's scores
+   and the logits take the identity rule.
 4. One `autograd.grad` of the target with respect to all recorded h and all embeddings.
 
-A method of attribution (`methods`) says whether the network is made linear, and at which points on the way from the
+A method of attribution (`methods`) decides whether the network is made linear, and at which points on the path from the
 reference's embeddings to the prompt's the gradient is taken.
 """
 
@@ -55,17 +55,17 @@ class Pass:
 
 
 def gradients(run: Pass, *, linear: bool = False, points: Sequence[float] = (1.0,)) -> Attribution:
-    """(activation − reference) × the mean gradient over some points on the way to the prompt.
+    """(activation − reference) × the mean gradient over some points on the path to the prompt.
 
     Args:
         linear: make the network linear around the prompt (`rules.linearised`).
-        points: fractions of the way from the reference's embeddings, or from zero, to the prompt's. The first is 1.
+        points: fractions of the path from the reference's embeddings, or from zero, to the prompt's. The first is 1.
 
     Raises:
         NotFinite: the target's value, or a layer's relevance, is not finite.
     """
     base = () if run.reference is None else run.reference.embedded
-    first: _Tape | None = None  # the whole way to the prompt: what is measured there is the target
+    first: _Tape | None = None  # at the prompt itself, where the target is measured
     summed: Sequence[Tensor | None] = ()
     value = 0.0
     for point in points:
@@ -84,7 +84,7 @@ def gradients(run: Pass, *, linear: bool = False, points: Sequence[float] = (1.0
 
 @torch.no_grad()
 def present(run: Pass) -> Attribution:
-    """Which neurons there are, where and how active, and what the target is: one forward pass, each relevance 1."""
+    """All neurons with their positions and activations, and the target: one forward pass, each relevance 1."""
     tape = _Tape(None, halved=False)
     with _measured(run, tape) as target:
         value = float(target)
@@ -95,7 +95,7 @@ def present(run: Pass) -> Attribution:
 
 @contextmanager
 def _measured(run: Pass, tape: _Tape) -> Iterator[Tensor]:
-    """The target of one forward pass, which the tape records. The rules stay in place for the length of the block."""
+    """The target of one forward pass, which the tape records. The rules stay installed inside the block."""
     attention = cast(Attention, run.attention)
     ids = run.ids.to(home_of(run.anatomy.embeddings[0]))
     with (
@@ -121,10 +121,10 @@ def _sum(one: Tensor | None, other: Tensor | None) -> Tensor | None:
 
 @dataclass
 class _Tape:
-    """What one forward pass leaves behind for the backward pass.
+    """The tensors of one forward pass that the backward pass needs.
 
-    `halved` installs the half rule at the neurons; the embeddings stand at `fraction` of the way from `base`, or
-    from zero where that is empty, to the prompt's.
+    `halved` installs the half rule at the neurons. The embeddings are at `fraction` of the path from `base`, or from
+    zero where that is empty, to the prompt's.
     """
 
     cancel: Cancel | None
@@ -138,7 +138,7 @@ class _Tape:
 
     @property
     def tensors(self) -> list[Tensor]:
-        """What the target is differentiated by: neurons, then the embeddings, then the head's scores."""
+        """The tensors that the target is differentiated by: neurons, then embeddings, then the head's scores."""
         return [*self.activations, *self.embedded, self.scores]
 
     @contextmanager
@@ -205,7 +205,7 @@ def _relevance(
 
 
 def _refuse_infinite(sites: Sequence[SiteRelevance]) -> None:
-    """Raise `NotFinite` for the highest layer whose relevance is not finite, from which it went down to all others."""
+    """Raise `NotFinite` for the highest layer with relevance that is not finite; it spreads from there downwards."""
     for site in reversed(sites):
         if not site.relevance.sum().isfinite():
             bad = (~site.relevance.sum(1).isfinite()).nonzero()[:1, 0]
@@ -219,7 +219,7 @@ def _refuse_infinite(sites: Sequence[SiteRelevance]) -> None:
 
 
 def _moved(activation: Tensor, reference: Tensor) -> Tensor:
-    """How far a neuron is from its reference; 0 where it has none (NaN)."""
+    """Activation − reference; 0 where the reference is unknown (NaN)."""
     known = reference.to(activation)
     if known.ndim == 3:  # some families flatten batch and sequence before an MLP
         known = known.reshape(activation.shape)
@@ -227,7 +227,7 @@ def _moved(activation: Tensor, reference: Tensor) -> Tensor:
 
 
 def _product(gradient: Tensor, activation: Tensor) -> Tensor:
-    """Gradient × activation in float32; in place where the gradient is that already, since nobody else needs it."""
+    """Gradient × activation in float32, computed in place where the gradient is float32, as it is not used again."""
     if gradient.dtype == torch.float32:
         return gradient.mul_(activation)
     return gradient.float() * activation.float()
@@ -247,7 +247,7 @@ def _site_relevance(
 
 
 def _of_many(site: SiteRelevance, lengths: Sequence[int]) -> SiteRelevance:
-    """Rows that run over a batch of padded prompts, as rows of these prompts: those of the padding are gone."""
+    """Rows of a batch of padded prompts as rows of these prompts, without the padding."""
     per_prompt = int(site.positions[-1] + 1) // len(lengths)
     prompts, positions = site.positions // per_prompt, site.positions % per_prompt
     kept = positions < torch.tensor(lengths, device=positions.device)[prompts]

@@ -1,8 +1,8 @@
-"""Choosing: from the relevance of every neuron at every position to the few that make a circuit.
+"""Pruning: from the relevance of every neuron at every position to the few that make a circuit.
 
-Candidates are what is left after positions (the BOS token) and neurons (universal ones) are taken
-out, and, on request, everything but the strongest of each layer. Of the candidates a `CircuitSize` keeps
-a number, those above a share of the target, or the smallest set that holds a share of all |relevance|.
+Candidates are all neurons at all positions, without excluded positions (the BOS token) and neurons (universal ones)
+and, on request, only the strongest of each layer. Of the candidates a `CircuitSize` keeps a number, those above a share
+of the target, or the smallest set that holds a share of all |relevance|.
 
 A prompt of 512 tokens has tens of millions of candidates and a circuit has hundreds. A row of the
 relevance matrix (one position of one layer) can hold one of the n strongest only if its own maximum
@@ -26,7 +26,7 @@ from sessions.model.units import Neuron
 
 @dataclass(frozen=True)
 class CircuitSize:
-    """How many candidates become the circuit; without any limit set, the `count` strongest.
+    """How many candidates become the circuit; by default the `count` strongest.
 
     `percentage` keeps neurons whose |attribution| is at least that many percent of |target|.
     `cumulative` keeps the fewest neurons that hold that fraction of the candidates' Σ|attribution|.
@@ -53,7 +53,7 @@ class CircuitSize:
 
 @dataclass(frozen=True)
 class Candidates:
-    """What may be chosen: sites with everything left out set to zero, and sums over what remains.
+    """The candidates: sites with everything excluded set to zero, and sums over what remains.
 
     `total` is Σ attribution, `number` counts the candidates.
     """
@@ -73,8 +73,8 @@ def candidates(
     positions: Collection[int] | None = None,
     length: int = 0,
 ) -> Candidates:
-    """Leave out positions, (layer, index) neurons, all layers but `layers`, and all positions but `positions`, of
-    which those below 0 count from the end of `length` tokens. Changes the relevance in place."""
+    """Exclude positions, (layer, index) neurons, all layers but `layers`, and all positions but `positions`, where
+    those below 0 count from the end of `length` tokens. Changes the relevance in place."""
     sites = tuple(site for site in attribution.sites if layers is None or site.layer in layers)
     total, number = 0.0, 0
     for site in sites:
@@ -90,7 +90,7 @@ def candidates(
 
 
 def held(positions: Tensor, from_end: Tensor, without: Collection[int], only: Collection[int] | None) -> Tensor:
-    """Which positions, given from the start and from the end, are not among `without`, and among `only` if given."""
+    """A mask of positions, given from the start and from the end: those in `only`, if given, and not in `without`."""
     kept = ~torch.isin(positions, positions.new_tensor(list(without)))
     if only is None:
         return kept
@@ -99,7 +99,7 @@ def held(positions: Tensor, from_end: Tensor, without: Collection[int], only: Co
 
 
 def _leave_out(site: SiteRelevance, index: int, counted: Tensor) -> int:
-    """Zero one neuron wherever it occurs; how many of those places were `counted`."""
+    """Zero one neuron at all positions; returns how many of these places were `counted`."""
     width = site.relevance.shape[1]
     rows = (site.offsets <= index) & (index < site.offsets + width)
     if not bool(rows.any()):
@@ -135,7 +135,7 @@ def choose(found: Candidates, choice: CircuitSize, target: float) -> tuple[Neuro
 
 @dataclass(frozen=True)
 class _Entries:
-    """Chosen places, strongest first: which site, row and column, and |relevance| there."""
+    """Chosen places, strongest first: site, row, column, and |relevance| there."""
 
     strength: Tensor
     site: Tensor
@@ -145,7 +145,7 @@ class _Entries:
 
 def _strongest(sites: tuple[SiteRelevance, ...], n: int) -> _Entries:
     """The n places with the largest |relevance|."""
-    device = sites[0].relevance.device  # layers may be spread over several
+    device = sites[0].relevance.device  # layers may be spread over several devices
     maxima = torch.cat([_row_maxima(site.relevance).to(device) for site in sites])
     counts = torch.tensor([len(site.positions) for site in sites], device=device)
     origin = torch.arange(len(sites), device=device).repeat_interleave(counts)
@@ -165,7 +165,7 @@ def _strongest(sites: tuple[SiteRelevance, ...], n: int) -> _Entries:
 
 
 def _row_maxima(relevance: Tensor) -> Tensor:
-    """max |x| over each row, without writing |x| out."""
+    """max |x| over each row, without allocating |x|."""
     low, high = torch.aminmax(relevance, dim=-1)
     return torch.maximum(-low, high)
 
@@ -185,7 +185,7 @@ def _strongest_of_each_layer(sites: tuple[SiteRelevance, ...], per_layer: int, n
 
 
 def _enough(found: Candidates, choice: CircuitSize, target: float) -> _Entries:
-    """As many of the strongest as the choice wants, found by doubling a guess."""
+    """As many of the strongest as the choice keeps, found by doubling a guess."""
     n = 1024
     while True:
         entries = _strongest(found.sites, min(n, found.number))
@@ -208,7 +208,7 @@ def _wanted(strength: Tensor, found: Candidates, choice: CircuitSize, target: fl
 
 
 def _neurons(sites: tuple[SiteRelevance, ...], entries: _Entries, wanted: int) -> tuple[Neuron, ...]:
-    """Entries as `Neuron`s, their values gathered a site at a time."""
+    """Entries as `Neuron`s, with values read one site at a time."""
     found: list[tuple[int, Neuron]] = []
     for number, site in enumerate(sites):
         ranks = (entries.site[:wanted] == number).nonzero()[:, 0]

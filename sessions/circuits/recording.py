@@ -1,8 +1,7 @@
-"""Recording: what neurons were in a text, and what they are on average; the references of attribution.
+"""Recording: activations of neurons in a text, and their means over texts; the references of attribution.
 
-A mean is taken over every position but the first, where attention sinks and activations are like nowhere else, of
-all texts alike. Means are kept in the home folder, by the model's fingerprint, the texts,
-and what was suppressed.
+A mean is taken over all positions of all texts but the first of each, an attention sink with activations like no other
+position's. Means are cached in the home folder, by the model's fingerprint, the texts, and what was suppressed.
 """
 
 from __future__ import annotations
@@ -32,13 +31,13 @@ from sessions.model.tokens import last_positions
 
 @torch.inference_mode()
 def recorded(opened: OpenModel, ids: Sequence[int], length: int, cancel: Cancel | None = None) -> Reference:
-    """What every neuron is in a text, as the reference of one of `length` tokens.
+    """The activations of all neurons in a text, as the reference of a text of `length` tokens.
 
-    The two are aligned at their ends. Where the text is the shorter one, the positions before it have no reference
-    and count as not different: NaN stands there.
+    The two are aligned at their ends. Where the recorded text is shorter, the positions before it have no reference
+    (NaN) and count as unchanged.
 
     Raises:
-        ModelError: a mixture of experts, whose neurons differ from text to text.
+        ModelError: a mixture of experts, whose active neurons differ from text to text.
     """
     neurons, embedded = _read(opened, [ids], cancel)
     return Reference(
@@ -63,13 +62,13 @@ def means(
     under: str = "",
     batch: int = LARGEST_BATCH,
 ) -> Steps[tuple[Tensor, ...]]:
-    """Mean activation of every neuron, `[width]` a site in float32; read from the home folder where they are known.
+    """Mean activation of every neuron, `[width]` for each site in float32; read from the cache where it has them.
 
     Args:
         texts: ids of each text.
-        aligned: a mean for each position, counted from the end: `[positions, width]` a site, the last position last.
-            Positions so far back that fewer than half of the texts have them share the first row with the furthest
-            one that half have: a mean over a text or two would be these texts themselves.
+        aligned: a mean for each position, counted from the end: `[positions, width]` for each site, the last position
+            last. Positions that fewer than half of the texts have share the first row with the furthest position that
+            half of them have: a mean over one or two texts would just be these texts.
         under: a key of what is suppressed, which means depend on (`Session.state_key`).
         batch: tokens read at once, padding included.
 
@@ -83,7 +82,7 @@ def means(
         return known
     texts = [ids for ids in texts if len(ids) > 1]
     if not texts:
-        raise UsageError("there is no text to take means over", "every text needs two tokens at least")
+        raise UsageError("there is no text to take means over", "every text needs at least two tokens")
     lengths = [len(ids) for ids in texts]
     places = max(lengths) - 1 if aligned else 1
     sums = [torch.zeros(places, site.width) for layer in opened.anatomy.layers for site in layer.sites]
@@ -102,21 +101,21 @@ def means(
         done += len(rows)
     found = tuple(_pooled(total, counts, len(texts) / 2) for total in sums)
     found = found if aligned else tuple(mean[0] for mean in found)
-    with suppress(ArtifactError):  # they are only made again
+    with suppress(ArtifactError):  # a cache that cannot be written only costs time
         write_file(path, save({str(number): each for number, each in enumerate(found)}), force=True, what="means")
     return found
 
 
 def _places(lengths: Sequence[int], places: int | None) -> Tensor:
-    """Where the position of each row counts, `[rows, longest]`: 0, or of `places` the one as far from the end; -1 for
-    the first position and for padding."""
+    """The place that each position is added to, `[rows, longest]`: 0 or, with `places`, the one as far from the end; -1
+    for the first position and for padding."""
     ends, position = torch.tensor(lengths)[:, None], torch.arange(max(lengths))[None]
     place = torch.zeros(len(lengths), max(lengths), dtype=torch.long) if places is None else position - ends + places
     return torch.where((position > 0) & (position < ends), place, -1)
 
 
 def _pooled(sums: Tensor, counts: Tensor, least: float) -> Tensor:
-    """Means of the places from the first that has at least so many texts on, what stands before it taken into it."""
+    """Means of the places, from the first that at least `least` texts have; earlier places are pooled into it."""
     first = int((counts >= least).nonzero()[0])
     together = sums[: first + 1].sum(0, keepdim=True) / counts[: first + 1].sum()
     return torch.cat([together, sums[first + 1 :] / counts[first + 1 :, None]])
@@ -128,7 +127,7 @@ def _key(fingerprint: str, texts: Sequence[Sequence[int]], aligned: bool, under:
 
 
 def _kept(path: Path, anatomy: Anatomy, aligned: bool) -> tuple[Tensor, ...] | None:
-    """The means in a file; None where there are none for these sites."""
+    """The means in a file; None where it has none for these sites."""
     widths = [site.width for layer in anatomy.layers for site in layer.sites]
     with suppress(OSError, SafetensorError, ArtifactError):
         tensors = load_file(check_regular(path))

@@ -1,21 +1,19 @@
 """Layer-wise relevance propagation as rules for the backward pass.
 
-LRP (Bach et al. 2015) sends the value of an output back to its inputs so that nothing is lost on
-the way. For transformers (AttnLRP, Achtibat et al. 2024; MLP circuits, Jafari et al. 2024,
-Transluce 2025) it takes five rules, and under them relevance is plain gradient × activation of a
-linearised network whose forward values are the model's own:
+LRP (Bach et al. 2015) propagates the value of an output back to its inputs and conserves it on the way. For
+transformers (AttnLRP, Achtibat et al. 2024; MLP circuits, Jafari et al. 2024, Transluce 2025) it takes five rules.
+Under them relevance is plain gradient × activation of a linearised network whose forward values are the model's own:
 
-*identity*  A norm or an activation function y(x), elementwise after centring, hands back the ratio
-            y/x as if it were a constant.
+*identity*  A norm or an activation function y(x), elementwise after centring, has the constant gradient y/x.
 *half*      A product a · b, such as gate · up, gives half of its relevance to each factor.
 *attention* `frozen`: the attention pattern is a constant, relevance flows through the values alone.
             `gradient`: queries and keys keep their ordinary gradient, which does not conserve, through whatever
             implementation of attention the model runs with.
 *router*    Which expert a token goes to, and with what weight, is a constant.
-*head*      What a family does to the head's scores on their way to the logits, a softcap or a scale, takes the identity
-            rule (`behind_the_head`): the logits are the model's own, and relevance arrives at the scores undiminished.
+*head*      The operation from the head's scores to the logits, a softcap or a scale, takes the identity rule
+            (`behind_the_head`): the logits are the model's own, and relevance reaches the scores undiminished.
 
-`linearised` installs them for the length of a block and replaces no module.
+`linearised` installs the rules inside a block and replaces no module.
 """
 
 from __future__ import annotations
@@ -40,9 +38,9 @@ from sessions.model.parts import Anatomy
 
 Attention = Literal["frozen", "gradient"]
 
-#: Names of attention whose pattern is constant: the family's own, written out, and torch's fused one.
+#: Names of our attention implementations with a constant pattern: the family's eager one, and torch's fused one.
 FROZEN, FROZEN_FUSED = "workbench_frozen", "workbench_frozen_fused"
-#: Numbers of an attention pattern that are there at once on the way back.
+#: Elements of an attention pattern that are in memory at once in the backward pass.
 PATTERN = 2**23
 
 
@@ -84,22 +82,24 @@ def identity(x: Tensor, y: Tensor) -> Tensor:
 
 
 def identity_centred(norm: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-    """The identity rule for a norm that centres: on x minus its mean, the norm's bias left out of the ratio."""
+    """The identity rule for a norm that centres: the ratio is taken on x minus its mean, without the norm's bias."""
     y = y.detach()
     linear = y if getattr(norm, "bias", None) is None else y - weight_of(norm, "bias")
     return _Identity.apply(x - x.mean(-1, keepdim=True), y, linear)  # type: ignore[no-untyped-call]
 
 
 def behind_the_head(scores: Tensor, logits: Tensor) -> Tensor:
-    """The identity rule from what the head computed to the logits that the model returned, of one shape.
+    """The identity rule from the head's scores to the logits that the model returned, of one shape.
 
-    Where these are the same numbers, in another dtype at most, the logits are handed back as they are.
+    Where these are equal, up to their dtype, the logits are returned unchanged.
 
     Raises:
-        ModelError: the family does more there than change each number by itself.
+        ModelError: the family's operation there is not elementwise.
     """
     if scores.shape != logits.shape:
-        raise ModelError("this model's logits are not its head's scores one by one, and no rule covers that", "")
+        raise ModelError(
+            "no rule covers this model: its logits are not an elementwise function of its head's scores", ""
+        )
     scores = scores.to(logits.device)  # a model over several devices returns its logits on the first
     if torch.equal(scores.detach().to(logits.dtype), logits.detach()):
         return logits
@@ -110,8 +110,8 @@ def behind_the_head(scores: Tensor, logits: Tensor) -> Tensor:
 def linearised(model: PreTrainedModel, anatomy: Anatomy, attention: Attention) -> Iterator[None]:
     """Inside the block, gradients of `model` are those of the linearised network.
 
-    The half rule on the MLPs themselves is not installed here: it belongs to whoever records the
-    neurons (see `attribution`), since a neuron's relevance is counted before it is halved.
+    The half rule on the MLPs themselves is not installed here: the code that records the neurons does that (see
+    `passes`), since a neuron's relevance is counted before it is halved.
     """
     with ExitStack() as stack:
         for norm in anatomy.norms:
@@ -136,7 +136,7 @@ def _detached(output: Any) -> Any:
 
 @contextmanager
 def attended(model: PreTrainedModel, anatomy: Anatomy, attention: Attention) -> Iterator[None]:
-    """Inside the block, no gradient passes the attention pattern where it is frozen."""
+    """Inside the block, a frozen attention pattern receives no gradient."""
     if attention == "gradient":
         yield
         return
@@ -166,7 +166,7 @@ def _frozen_attention(
 def _frozen_fused(
     module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs: Any
 ) -> Any:
-    """Torch's fused attention, with a constant pattern that is never kept."""
+    """Torch's fused attention, with a constant pattern that is never stored."""
     query, key = query.detach(), key.detach()
     with torch.no_grad():
         output, _ = sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
@@ -178,8 +178,8 @@ class _Constant(torch.autograd.Function):
     """Value `output`, `[batch, seq, heads, d]`; gradient with respect to `value`, `[batch, key heads, seq, d]`, through
     the pattern of `query` and `key`, which is a constant.
 
-    The pattern P is computed again, a block of queries at a time: ∂/∂value = Pᵀ · ∂/∂output. `mask` is true where a
-    query looks; without one it looks at itself and what comes before.
+    The pattern P is recomputed, a block of queries at a time: ∂/∂value = Pᵀ · ∂/∂output. `mask` is true where a query
+    attends; without one, attention is causal.
     """
 
     @staticmethod
@@ -209,7 +209,7 @@ class _Constant(torch.autograd.Function):
 
 
 def _before(first: int, scores: Tensor) -> Tensor:
-    """Which of all tokens stand no later than each of those from `first` on, as `[…, rows, seq]`."""
+    """The causal mask for the queries from `first` on, as `[…, rows, seq]`."""
     here = torch.arange(first, first + scores.shape[-2], device=scores.device)
     return here[:, None] >= torch.arange(scores.shape[-1], device=scores.device)
 

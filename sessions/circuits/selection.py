@@ -1,4 +1,4 @@
-"""The language of selections: `top10`, `all - L24/*`, `L24/N1005@41, texas`, and what they mean.
+"""Selections: their grammar and how they are resolved. `top10`, `all - L24/*`, `L24/N1005@41, texas`.
 
     selection  =  term { operator term }          read from left to right
     operator   =  ","  or  "+"  (either)   "-"  (without)   "&"  (both)
@@ -8,8 +8,8 @@
                |  quiet:LAST[:N]
                |  name of a saved circuit
 
-A neuron without a position stands for the neuron at every position when sets are compared. A name
-may contain "-": where the whole word is a saved circuit it wins over a difference.
+When sets are compared, a neuron without a position stands for the neuron at every position. A name may contain "-": a
+word that is the name of a saved circuit is not read as a difference.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from sessions.circuits.circuit import Circuit
 from sessions.errors import UsageError
 from sessions.model.units import Neuron, Place
 
-# Nine digits are beyond any model; where there are more, the word is none of these.
+# No model needs nine digits; a word with more matches none of these.
 _N = r"[0-9]{1,9}(?![0-9])"
 _LAYERS = re.compile(rf"L({_N})(?:-({_N}))?/\*(?:@(-?{_N}))?", re.IGNORECASE)
 _NEURON = re.compile(rf"L{_N}(?:/N|#){_N}(?:@-?{_N})?", re.IGNORECASE)
@@ -39,11 +39,11 @@ _RECRUITS = re.compile(
 _PRESET = re.compile(
     r"preset:(?P<preset>[A-Za-z0-9][A-Za-z0-9._-]*)(?::(?P<part>(?:[^\s,+&()]|\([^\s,+&()]*\))+))?", re.IGNORECASE
 )
-#: So many neurons of an atlas: those that were most active on either side of 0, or above it, or least active.
+#: Neurons of an atlas and their number: the most active by magnitude, the most active above 0, or the least active.
 _ATLAS = re.compile(
     rf"atlas:(?P<atlas>[A-Za-z0-9][A-Za-z0-9._-]*):(?P<end>top|positive|quiet)(?P<count>{_N})", re.IGNORECASE
 )
-#: What `quiet` found last, or so many of the first of it.
+#: The neurons that `quiet` found last, or the first of them.
 _QUIET = re.compile(rf"quiet:last(?::(?P<count>{_N}))?", re.IGNORECASE)
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _GAP = re.compile(r"\s*")
@@ -53,16 +53,16 @@ _LONGEST = 64
 _SHOWN = 400
 SUPPRESSED = "suppressed"
 OPERATORS = {",": "+", "+": "+", "-": "-", "&": "&"}
-#: Parentheses within parentheses that are read.
+#: Deepest nesting of parentheses.
 DEEPEST = 20
 
 HINT = "for example: top10, all, L24/N1005@41, L9-26/*, or the name of a saved circuit"
 
 
 class Term(Struct, frozen=True):
-    """One term and how it joins what stands before it: "+", "-" or "&".
+    """One term and the operator before it: "+", "-" or "&".
 
-    `text` is the term as written. `inside` are the terms of a selection in parentheses.
+    `text` is the term as written. `inside` holds the terms of a selection in parentheses.
     """
 
     operator: str
@@ -71,7 +71,7 @@ class Term(Struct, frozen=True):
 
 
 class Selection(Struct, frozen=True):
-    """Chosen neurons. `pinned` are the places whose position the user wrote out, `length` the tokens of the prompt."""
+    """The selected neurons. `pinned` are the places whose position the user wrote; `length` is that of the prompt."""
 
     text: str
     neurons: tuple[Neuron, ...]
@@ -79,11 +79,11 @@ class Selection(Struct, frozen=True):
     length: int = 0
 
     def spread(self, scope: str) -> tuple[Neuron, ...]:
-        """The neurons to intervene on. With scope "all", only positions the user wrote are kept;
-        with "circuit", those of the circuit are kept as well; one counted from the end is that of the prompt.
+        """The neurons to intervene on. With scope "all", only positions that the user wrote are kept; with "circuit",
+        those of the circuit are kept as well. Positions counted from the end are those of the prompt.
 
         Raises:
-            UsageError: a neuron stands at a position that the prompt does not have.
+            UsageError: a neuron has a position that the prompt does not have.
         """
         everywhere = scope != "circuit"
         kept = [
@@ -106,12 +106,11 @@ class Selection(Struct, frozen=True):
 class Surroundings(Struct, frozen=True):
     """What a selection is resolved against.
 
-    `widths` are the neurons of each layer (empty when no model is open), `length` the tokens of the
-    text that positions are of (0 where it is none or several), `names` the saved circuits and `read` the way to one of
-    them, `suppressed` what is held at zero,
-    `recruits` the way to those of a round, so many of them or, for None, as many as the round says; `preset` the way to
-    the neurons of a preset, or of the part of it that is named; `atlas` the way to so many of an atlas, from its "top",
-    its "positive" or its "quiet" end; `quiet` what was found to be quiet last.
+    `widths` counts the neurons of each layer (empty without a model), `length` the tokens of the text (0 without one,
+    or with several). `names` are the saved circuits, `read` loads one. `suppressed` is what is held at zero, `quiet`
+    what `quiet` found last. `recruits` loads those of a round: a number of them or, for None, the round's own number.
+    `preset` loads the neurons of a preset or of a named part; `atlas` loads a number of neurons from the "top",
+    "positive" or "quiet" end of an atlas.
     """
 
     circuit: Circuit | None
@@ -139,7 +138,7 @@ def terms(text: str, is_name: Callable[[str], bool] = lambda name: True) -> tupl
 
 
 def _terms(text: str, at: int, is_name: Callable[[str], bool], depth: int) -> tuple[tuple[Term, ...], int]:
-    """The terms from `at` on, and where they end: at a parenthesis that none of them opens, or at no operator."""
+    """The terms from `at` on, and where they end: at an unmatched parenthesis, or where no operator follows."""
     found: list[Term] = []
     operator = "+"
     while True:
@@ -158,7 +157,7 @@ def _one(text: str, at: int, operator: str, is_name: Callable[[str], bool], dept
         end = _term_end(text, at, is_name)
         return Term(operator, text[at:end]), end
     if depth == DEEPEST:
-        raise UsageError(f"a selection has more than {DEEPEST} parentheses within each other", HINT, at)
+        raise UsageError(f"a selection nests more than {DEEPEST} parentheses", HINT, at)
     inside, end = _terms(text, at + 1, is_name, depth + 1)
     if not text.startswith(")", end):
         left = f"'{_said(text[end:])}' is left over" if end < len(text) else "a parenthesis is not closed"
@@ -185,7 +184,7 @@ def _term_end(text: str, at: int, is_name: Callable[[str], bool]) -> int:
         raise UsageError(
             f"'{_said(text)}' is not a selection: {problem}" if text.strip() else "the selection is empty", HINT, at
         )
-    # A difference may be written without spaces: take the longest beginning that means something.
+    # A difference may be written without spaces: take the longest beginning that is a term.
     ends = [end for end in _beginnings(match.group(), at) if _is_end(text, end)]
     words = (end for end in ends if end == ends[0] or end - at <= _LONGEST)
     known = (end for end in words if _is_keyword(text[at:end]) or is_name(text[at:end]))
@@ -197,7 +196,7 @@ def _said(text: str) -> str:
 
 
 def _beginnings(word: str, at: int) -> Iterator[int]:
-    """Where a word that starts at `at` may end: all of it first, then before each "-" from the right."""
+    """Where a word that starts at `at` may end: at its end, then before each "-" from the right."""
     end = len(word)
     while end > 0:
         yield at + end
@@ -205,7 +204,7 @@ def _beginnings(word: str, at: int) -> Iterator[int]:
 
 
 def _is_end(text: str, at: int) -> bool:
-    """Whether a term may end here: before nothing, a space, an operator or the end of a group."""
+    """Whether a term may end here: at the end of the text, or before a space, an operator or a parenthesis."""
     return at == len(text) or text[at].isspace() or text[at] in OPERATORS or text[at] == ")"
 
 
@@ -214,7 +213,7 @@ def _is_keyword(word: str) -> bool:
 
 
 def resolve(text: str, around: Surroundings) -> Selection:
-    """The neurons that a selection means here and now, without duplicates, in the order written.
+    """The neurons of a selection in its surroundings, without duplicates, in the order written.
 
     Raises:
         UsageError: no such layer, neuron, position or circuit; or nothing is selected.
@@ -229,7 +228,7 @@ def resolve(text: str, around: Surroundings) -> Selection:
 def _joined(
     found: Iterable[Term], around: Surroundings, places: Callable[[], dict[Place, Neuron]]
 ) -> tuple[dict[Place, Neuron], set[Place]]:
-    """The neurons of several terms, as their operators join them, and the places whose position the user wrote."""
+    """The neurons of several terms, joined by their operators, and the places whose position the user wrote."""
     chosen: dict[Place, Neuron] = {}
     pinned: set[Place] = set()
     for term in found:
@@ -292,7 +291,7 @@ def _term(
     if quiet:
         if not around.quiet:
             raise UsageError(
-                "no quiet neurons were looked for yet", "find some: quiet, or name an atlas: atlas:NAME:quiet300"
+                "there are no quiet neurons yet", "find some: quiet, or name an atlas: atlas:NAME:quiet300"
             )
         return around.quiet[: int(quiet["count"]) if quiet["count"] else None], False
     if _is_keyword(text):
@@ -325,8 +324,8 @@ def _checked(neuron: Neuron, around: Surroundings) -> Neuron:
 
 
 def _position(position: int, around: Surroundings) -> int:
-    """A position counted from 0; negative ones count from the end of the text, and stay where there are several texts
-    or the circuit is of many prompts."""
+    """The position counted from 0. A negative one counts from the end of the text; it is kept where there are several
+    texts or the circuit is of many prompts."""
     if not around.length:
         return position
     if not -around.length <= position < around.length:

@@ -1,7 +1,7 @@
-"""What a circuit has to be before anything is read off it: whole in itself, and one that the open model can have.
+"""Checks of circuits from files: consistent in itself (`sound`), and fitting the open model (`check_fits`).
 
-A file can be read while no model is open. So what it says of itself is checked when it is read, and what it says of a
-model when there is one: at once, or when it is opened.
+A file can be read while no model is open. So its consistency is checked when it is read, and its fit to a model as soon
+as one is open.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from sessions.model.units import BEYOND, Neuron
 if TYPE_CHECKING:
     from sessions.model.parts import Anatomy
 
-#: The id of a token of which only the text is known.
+#: The id of a token whose id is unknown.
 UNKNOWN_ID = -1
 
 _OTHER = "open the model it came from"
 
 
 def sound(circuit: Circuit, source: str) -> Circuit:
-    """The circuit, if it is one: neurons, each once, at places that its prompt has, and a text for each id.
+    """The circuit, if it is sound: it has neurons, each once, at positions of its prompt, and a text for each id.
 
     Raises:
-        ArtifactError: it is not; `source` is how the message names it.
+        ArtifactError: it is not; the message calls it `source`.
     """
     if not circuit.neurons:
         raise ArtifactError(f"{source} holds no neurons", "a circuit has at least one")
@@ -44,19 +44,18 @@ def sound(circuit: Circuit, source: str) -> Circuit:
         raise ArtifactError(f"{source} has {len(circuit.ids):,} ids and {len(circuit.tokens):,} texts of them")
     for token in (*circuit.ids, *_ids(circuit.target)):
         if not 0 <= token < BEYOND:
-            raise ArtifactError(f"{source} has {token}, which is the id of no token")
+            raise ArtifactError(f"{source} has {token}, which is not a token id")
     return circuit
 
 
 def check_fits(circuit: Circuit, anatomy: Anatomy, length: int = 0) -> None:
-    """Refuse a circuit that is of another model than this: by its neurons, its prompt's ids or its target.
+    """Refuse a circuit whose neurons, prompt ids or target do not fit this model.
 
     Args:
-        length: tokens of the prompt as this model reads it, for a circuit that has no ids of its own; 0 where it is
-            not known.
+        length: tokens of the prompt as this model reads it, for a circuit without ids of its own; 0 where unknown.
 
     Raises:
-        ArtifactError: it is; the message says by what.
+        ArtifactError: it does not fit; the message says why.
     """
     for neuron in circuit.neurons:
         look()
@@ -78,7 +77,7 @@ def check_fits(circuit: Circuit, anatomy: Anatomy, length: int = 0) -> None:
 
 
 def fits(circuit: Circuit, anatomy: Anatomy) -> bool:
-    """Whether the model can have the circuit."""
+    """Whether the circuit fits the model."""
     try:
         check_fits(circuit, anatomy)
     except ArtifactError:
@@ -87,7 +86,7 @@ def fits(circuit: Circuit, anatomy: Anatomy) -> bool:
 
 
 def _check_position(neuron: Neuron, length: int, source: str) -> None:
-    """Refuse a neuron at a position that a text of `length` tokens, where that is known, does not have."""
+    """Refuse a neuron at a position outside a text of `length` tokens, where that is known."""
     position = neuron.position
     if position is not None and not -(length or BEYOND) <= position < (length or BEYOND):
         said = f"its prompt has {length} tokens" if length else "no prompt has so many tokens"
@@ -95,6 +94,6 @@ def _check_position(neuron: Neuron, length: int, source: str) -> None:
 
 
 def _ids(target: Target) -> tuple[int, ...]:
-    """The ids of a target that are known."""
+    """The known ids of a target."""
     tokens = target.tokens if target.counterfactual is None else (*target.tokens, target.counterfactual)
     return tuple(token.id for token in tokens if token.id != UNKNOWN_ID)

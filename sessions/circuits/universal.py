@@ -1,9 +1,9 @@
-"""Universal neurons: those that answer to every prompt and so explain none of them.
+"""Universal neurons: those that are strong in every prompt and so explain none of them.
 
-Some neurons carry large relevance whatever the prompt (Transluce, circuits on MLP neurons, 2025;
-Gurnee et al. 2024 study them at length). They are found here by attributing the model's own
-prediction on prompts that have nothing in common, and keeping the neurons that are among the
-strongest of nearly all of them. For a checkpoint that has a published list, that list is taken.
+Some neurons carry large relevance whatever the prompt (Transluce, circuits on MLP neurons, 2025; Gurnee et al. 2024
+study them at length). They are detected by attributing the model's own prediction on prompts that have nothing in
+common: neurons among the strongest of nearly all of them are universal. Where a list is published for a checkpoint,
+that list is used.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from sessions.model.info import ModelInfo, Prompt
 from sessions.model.opening import OpenModel
 from sessions.model.tokens import encode
 
-#: Facts, sums, code, dialogue, other languages, lists: nothing in common but being text.
+#: Facts, sums, code, dialogue, other languages, lists: prompts with nothing in common.
 PROMPTS = (
     "The capital of France is",
     "Twelve plus thirty is equal to",
@@ -48,7 +48,7 @@ SHARE = 0.8
 
 
 class Constant(Struct, frozen=True):
-    """A universal neuron, and how many of `PROMPTS` it was among the `STRONGEST` of; None where nobody counted here."""
+    """A universal neuron, and in how many of `PROMPTS` it is among the `STRONGEST`; None where not counted."""
 
     layer: int
     index: int
@@ -60,9 +60,9 @@ class Constant(Struct, frozen=True):
 
 
 class Published(Struct, frozen=True, kw_only=True):
-    """A list of universal neurons that somebody published for a checkpoint.
+    """A published list of universal neurons for a checkpoint.
 
-    The checkpoint is known by its ids on the model hub and, since a folder can be called anything, by its shape:
+    The checkpoint is recognised by its ids on the model hub and, since a folder can have any name, by its shape:
     layers, d_model, d_mlp, vocabulary.
     """
 
@@ -72,7 +72,7 @@ class Published(Struct, frozen=True, kw_only=True):
     neurons: tuple[tuple[int, int], ...]
 
 
-#: Where there is one, it takes the place of what would be detected: results then agree with those published with it.
+#: A published list replaces detection, so that results agree with those published with it.
 PUBLISHED = (
     Published(
         source="Transluce, circuits on MLP neurons (2025)",
@@ -105,7 +105,7 @@ class Universal(Struct, frozen=True, kw_only=True):
 def detect(opened: OpenModel, cancel: Cancel | None = None) -> Steps[Universal]:
     """The neurons among the `STRONGEST` of at least `SHARE` of `PROMPTS`, those of the most prompts first.
 
-    They are attributed by the default method or, where the family is out of reach of it, by the one that stands in.
+    They are attributed by the default method or, where it does not support the family, by its substitute.
 
     Raises:
         ModelError: an attribution is not finite.
@@ -125,7 +125,7 @@ def detect(opened: OpenModel, cancel: Cancel | None = None) -> Steps[Universal]:
 
 
 def published(info: ModelInfo, ids: Iterable[str] = ()) -> Universal | None:
-    """The published list for a model, by its name or one of the other `ids` it goes by; None where there is none."""
+    """The published list for a model, by its name or one of its other `ids`; None where there is none."""
     names = {each.lower() for each in (info.name, *ids)}
     shape = (info.n_layers, info.d_model, max(info.d_mlp), info.vocab_size)
     for each in PUBLISHED:
@@ -135,13 +135,13 @@ def published(info: ModelInfo, ids: Iterable[str] = ()) -> Universal | None:
 
 
 class _Known(Struct, frozen=True):
-    """What is kept on disk: the neurons found, and the procedure that found them."""
+    """The cache on disk: the neurons found, and the procedure that found them."""
 
     procedure: str
     neurons: tuple[Constant, ...]
 
 
-#: Changes with anything that would change the outcome or the file, so that an older file is not believed.
+#: Changes with anything that affects the outcome or the file, so that an older file is ignored.
 _PROCEDURE = sha256(repr((PROMPTS, STRONGEST, SHARE, "with counts")).encode()).hexdigest()[:16]
 
 
@@ -153,7 +153,7 @@ def known(opened: OpenModel, home: Path, cancel: Cancel | None = None) -> Steps[
 def listed(opened: OpenModel, home: Path, cancel: Cancel | None = None) -> Steps[Universal]:
     """The model's universal neurons: published, read from the home folder, or detected and written there.
 
-    A home that cannot be written costs the detection again next time, and nothing else.
+    If the home folder cannot be written, detection is only repeated next time.
     """
     elsewhere = published(opened.info, [str(getattr(opened.model.config, "_name_or_path", ""))])
     if elsewhere is not None:

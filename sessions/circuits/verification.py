@@ -1,23 +1,24 @@
-"""Verification: what really happens to the target when a neuron is changed, for each neuron alone.
+"""Verification: the exact change of the target when a neuron is changed, for each neuron alone.
 
-The effect of a neuron is the target's value on the untouched model minus its value with that neuron at zero (or at a
-value it had elsewhere): positive where the neuron helps, as attribution has it. Two hundred neurons are two hundred
+The effect of a neuron is the target's value on the unchanged model minus its value with that neuron at zero (or at
+another given value): positive where the neuron helps, like an attribution. Two hundred neurons are two hundred
 interventions, of which only what changes is computed:
 
-1. One forward pass gives the target's value and what leaves every layer at every position.
-2. Neurons are taken in groups, a row of a batch each. A change at position p cannot reach the positions before it, so
-   a group reads the tokens from its first position on, over the keys and values of the prefix, which grow from group
-   to group and are copied for each.
-3. Nor can it reach the layers below: these do not run, what left them in the first pass stands in for them.
-4. Of the logits, only those of the target's tokens are computed.
+1. One forward pass gives the target's value and the output of every layer at every position.
+2. Neurons are taken in groups, each neuron a row of a batch. A change at position p cannot reach the positions before
+   it, so a group reads the tokens from its first position on, over the keys and values of the prefix, which grow from
+   group to group and are copied for each.
+3. Nor can it reach the layers below: these do not run, and their outputs of the first pass are reused.
+4. Only the logits of the target's tokens are computed.
 
-Where layers keep a running state of the text, which cannot be gone on from for many rows, all of it is read each time.
+Where layers keep a running state of the text, it cannot be continued for many rows, and the whole text is read each
+time.
 
-Where neighbouring positions or layers have few neurons, computing some tokens or layers more costs less than
-another pass: groups and their batches are cut where that costs least (`_cut`). Nothing is approximated; a test
-compares with switching off one by one.
+Where neighbouring positions or layers have few neurons, computing a few more tokens or layers costs less than another
+pass: groups and their batches are cut where that costs least (`_cut`). Nothing is approximated; a test compares with
+ablation one by one.
 
-Of many prompts see `mean_effects`.
+For many prompts see `mean_effects`.
 """
 
 from __future__ import annotations
@@ -49,11 +50,11 @@ from sessions.model.units import Neuron
 
 #: Tokens in one batch, over all its rows. A quarter of a gigabyte of activations on an 8B model.
 LARGEST_BATCH = 2048
-#: Tokens whose keys and values a batch may hold, for each that it computes.
+#: Tokens whose keys and values a batch may hold, for each token that it computes.
 CACHED = 8
-#: The part of the free memory that a batch may take.
+#: The share of the free memory that a batch may take.
 _PART = 0.5
-#: What a forward pass costs however short it is, in tokens.
+#: The fixed cost of a forward pass, in tokens.
 _PASS = 12
 
 
@@ -78,15 +79,15 @@ def verify(
     """The exact effect of each neuron on the target.
 
     Args:
-        ids: the prompt; where the target is a sequence, with all its tokens but the last behind it.
+        ids: the prompt; where the target is a sequence, followed by all its tokens but the last.
         neurons: a neuron without a position is changed at all of them; one below 0 counts from the end.
-        values: what each is held at; zero where left out.
-        batch: tokens computed at once, which bounds the memory; as many as are affordable where it is left out. One
-            row is computed whatever its length.
+        values: the value that each neuron is held at; zero by default.
+        batch: tokens computed at once, which bounds the memory; by default as many as memory allows. One row is
+            computed whatever its length.
 
     Raises:
         UsageError: a neuron that the model does not have.
-        NotFinite: the target's value is not finite; it is said where that begins.
+        NotFinite: the target's value is not finite; the message says where that begins.
         Cancelled: `cancel` was requested; every hook is gone.
     """
     held = (0.0,) * len(neurons) if values is None else tuple(values)
@@ -115,7 +116,7 @@ def verify(
 
 
 def affordable(opened: OpenModel) -> int:
-    """Tokens in one batch: `LARGEST_BATCH`, or as many as half of what is free on a GPU has room for."""
+    """Tokens in one batch: `LARGEST_BATCH`, or as many as fit into half of a GPU's free memory."""
     device, anatomy = opened.device, opened.anatomy
     free = free_memory(device) if device.type == "cuda" else None
     if free is None:
@@ -127,7 +128,7 @@ def affordable(opened: OpenModel) -> int:
 
 @dataclass(frozen=True)
 class _Clean:
-    """The untouched pass: the target's value, and what left each layer, a tensor `[1, seq, d_model]` first."""
+    """The pass without changes: the target's value, and each layer's output, a tensor `[1, seq, d_model]` first."""
 
     ids: tuple[int, ...]
     value: float
@@ -156,10 +157,10 @@ def _clean(opened: OpenModel, ids: Sequence[int], target: Target) -> _Clean:
 
 
 class Prefix:
-    """Keys and values of a text's tokens before a position; the position only ever grows.
+    """Keys and values of a text's tokens before a position, which can only grow.
 
-    `length` is that of the whole text, where `ids` are only the part of it that is read. Not for models whose layers
-    keep a running state (`Anatomy.recurrent`).
+    `length` is that of the whole text, where `ids` are only a part of it. Models whose layers keep a running state
+    (`Anatomy.recurrent`) cannot use it.
     """
 
     def __init__(self, opened: OpenModel, ids: Sequence[int], length: int | None = None) -> None:
@@ -173,7 +174,7 @@ class Prefix:
 
     @torch.inference_mode()
     def upto(self, position: int, rows: int) -> Any:
-        """A copy of the cache of the first `position` tokens, for so many rows; None for none of them."""
+        """A copy of the cache of the first `position` tokens for `rows` rows; None where `position` is 0."""
         if position > self._length:
             ids = torch.tensor([self._ids[self._length : position]], device=self._device)
             with no_logits(self._anatomy), self._anatomy.as_long_as(self.length):
@@ -219,19 +220,19 @@ def _replayed(
 
 
 def _from(output: Any, start: int, rows: int) -> Any:
-    """What left a layer from a position on, for each of `rows`."""
+    """The output of a layer from a position on, for each of `rows`."""
     if isinstance(output, Tensor):
         return output[:, start:].expand(rows, -1, -1)
     return (_from(output[0], start, rows), *output[1:])
 
 
 def _kept(target: Target) -> int:
-    """How many of the last positions the target is read at."""
+    """The number of last positions that the target is read at."""
     return len(target.tokens) if target.sequence else 1
 
 
 def finite(values: Tensor, changes: Sequence[Intervention]) -> list[float]:
-    """The values of the rows of a batch, `[rows]`, each with a neuron of its own held.
+    """The values of the rows of a batch, `[rows]`, each with its own neuron held.
 
     Raises:
         NotFinite: one is not finite; the neuron is named.
@@ -250,26 +251,26 @@ def finite(values: Tensor, changes: Sequence[Intervention]) -> list[float]:
 def _grouped(positions: Sequence[int], length: int) -> list[list[int]]:
     """Indices of the neurons in groups of neighbouring positions, the first position first.
 
-    A group costs a pass, the pass that brings the prefix to it, and for each neuron the tokens from the group's
-    first position to the end.
+    A group costs a pass, the pass that extends the prefix, and for each neuron the tokens from the group's first
+    position to the end.
     """
     return _cut(positions, lambda position, rows: 2 * _PASS + rows * (length - position))
 
 
 def stacked(layers: Sequence[int], n_layers: int, tokens: int, most: int) -> list[list[int]]:
-    """Indices of a group's neurons in batches of neighbouring layers, the lowest first, of so many rows at most.
+    """Indices of a group's neurons in batches of neighbouring layers, the lowest first, of at most `most` rows.
 
-    A batch costs, for each layer from its lowest on, a pass and the tokens of all its rows.
+    A batch costs a pass and the tokens of all its rows for each layer from its lowest on.
     """
     batches = _cut(layers, lambda lowest, rows: (n_layers - lowest) * (_PASS + rows * tokens))
     return [each[first : first + most] for each in batches for first in range(0, len(each), most)]
 
 
 def _cut(keys: Sequence[int], cost: Callable[[int, int], int]) -> list[list[int]]:
-    """Indices of `keys`, in rising order of these, cut where that costs least.
+    """Indices of `keys`, in rising order of the keys, cut where that costs least.
 
-    `cost(first, count)` is that of a piece with this smallest key and so many members. Dynamic programming over the
-    distinct keys; equal ones stay together.
+    `cost(first, count)` is the cost of a piece with this smallest key and this many members. Dynamic programming over
+    the distinct keys; equal ones stay together.
     """
     members: dict[int, list[int]] = {}
     for which, key in enumerate(keys):

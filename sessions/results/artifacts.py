@@ -1,4 +1,4 @@
-"""What the verbs of saved things and of files return."""
+"""Results of the verbs that save, load, export and import."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Saved(Value, frozen=True, kw_only=True):
 
 
 class Loaded(Value, frozen=True, kw_only=True):
-    """`load`: the circuit, now the session's."""
+    """`load`: the circuit that the session now has."""
 
     table: ClassVar[str] = "circuit.neurons"
     name: str
@@ -33,7 +33,7 @@ class Listed(Value, frozen=True, kw_only=True):
 
 
 class Deleted(Value, frozen=True, kw_only=True):
-    """`delete`: what is gone, and the line that brings it back."""
+    """`delete`: what was deleted, and the line that restores it."""
 
     name: str
     restore: str
@@ -47,7 +47,7 @@ class Exported(Value, frozen=True, kw_only=True):
 
 
 class FileEntry(Struct, frozen=True, kw_only=True):
-    """One thing in a file of plain data: where it is, what it is, and what there is to say of it."""
+    """One entry of a data file: where it is, its type, and a description."""
 
     key: str
     kind: str
@@ -55,7 +55,7 @@ class FileEntry(Struct, frozen=True, kw_only=True):
 
 
 class FileShown(Value, frozen=True, kw_only=True):
-    """`import` of a file that is data and nothing that is kept: what is in it. `left` rows more are not shown."""
+    """`import` of a data file that becomes no artifact: its contents. `left` counts the rows that are not shown."""
 
     table: ClassVar[str] = "entries"
     path: str
@@ -64,9 +64,9 @@ class FileShown(Value, frozen=True, kw_only=True):
 
 
 class ModelExported(Value, frozen=True, kw_only=True):
-    """`export FOLDER --model`: the folder, the fingerprint of what is in it, and the edits that are in its weights.
+    """`export FOLDER --model`: the folder, the fingerprint of its weights, and the edits that they include.
 
-    `reopened` says that it was opened again and had the same weights and logits to the bit.
+    `reopened` says that the folder was opened again and its weights and logits were identical to the bit.
     """
 
     path: str
@@ -80,9 +80,9 @@ class ModelExported(Value, frozen=True, kw_only=True):
 class Fingerprints(Value, frozen=True, kw_only=True):
     """`fingerprint`: of the open model, and the sha256 of saved files by name.
 
-    `fingerprint` is the checkpoint's, `weights` the sha256 over every bit in memory, `unedited` the same with `edits`
-    off, "" where none is on. `path` is the list that was written, "" for none. Without a model, or where artifacts were
-    named, all that is said of it is empty.
+    `fingerprint` is the checkpoint's. `weights` is the sha256 of all weights in memory, `unedited` the same with
+    `edits` off, "" where no edit is on. `path` is the list that was written, or "". The fields about the model are
+    empty where no model is open or artifacts were named.
     """
 
     model: str
@@ -95,14 +95,14 @@ class Fingerprints(Value, frozen=True, kw_only=True):
 
 
 class FilesVerified(Value, frozen=True, kw_only=True):
-    """`verify-files`: the files of a list, all of which have the sha256 that it says."""
+    """`verify-files`: the files of a list, each of which has the sha256 given there."""
 
     path: str
     files: tuple[str, ...]
 
 
 class Imported(Value, frozen=True, kw_only=True):
-    """`import`: the circuit read, now the session's."""
+    """`import`: the circuit that was read and that the session now has."""
 
     table: ClassVar[str] = "circuit.neurons"
     path: str

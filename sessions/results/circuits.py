@@ -1,4 +1,4 @@
-"""What the verbs of circuits return: neurons, edges, faithfulness, vectors."""
+"""Results of the circuit verbs: neurons, edges, faithfulness, vectors."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from sessions.model.units import Neuron
 class Discovered(Value, frozen=True, kw_only=True):
     """`discover`, `contrast`: the circuit, and how many (neuron, position) candidates it was chosen from.
 
-    `agreement` is that of its attributions with the exact effects, where these were measured.
+    `agreement` compares its attributions with the exact effects, where these were measured.
     """
 
     table: ClassVar[str] = "circuit.neurons"
@@ -31,9 +31,9 @@ class Discovered(Value, frozen=True, kw_only=True):
 
 
 class Verified(Value, frozen=True, kw_only=True):
-    """`verify`: the neurons with their exact effects on the target, whose untouched value is `value`.
+    """`verify`: the neurons with their exact effects on the target, whose value without intervention is `value`.
 
-    `held` says what each was held at, `circuit` is the session's with these effects.
+    `held` names the ablation value. `circuit` is the session's circuit with these effects.
     """
 
     table: ClassVar[str] = "neurons"
@@ -47,9 +47,10 @@ class Verified(Value, frozen=True, kw_only=True):
 class Edges(Value, frozen=True, kw_only=True):
     """`edges`: how relevance flows between `neurons`, and from them to the circuit's target.
 
-    Edges into the strongest `targets` of the neurons were computed; `total` of them are not 0. `edges`, between
-    neurons, and `outputs`, to the target, are the strongest, strongest first, and `listed` of them are to be shown. The
-    rest is read off all of them (see `sessions.circuits.flow`). `tokens` are the prompt's. `path` is the graph's file.
+    Edges into the strongest `targets` of the neurons were computed; `total` of them are not 0. `edges` (between
+    neurons) and `outputs` (to the target) hold the strongest, strongest first; `listed` of them are to be shown. The
+    other fields are derived from all edges (see `sessions.circuits.flow`). `tokens` are the prompt's. `path` is the
+    graph's file.
     """
 
     table: ClassVar[str] = "edges"
@@ -70,8 +71,10 @@ class Edges(Value, frozen=True, kw_only=True):
 
 
 class FaithfulnessRow(Struct, frozen=True, kw_only=True):
-    """A circuit's first `size` neurons: what they keep of the target alone, and what is left without them, as fractions
-    of what all neurons do; and the same of as many random ones, where these were drawn. None where nothing is defined.
+    """Faithfulness and completeness of a circuit's first `size` neurons, and of as many random ones where drawn.
+
+    `kept` is the share of the target that these neurons keep alone; `left` is the share that remains without them. None
+    where the share is undefined.
     """
 
     size: int
@@ -84,8 +87,8 @@ class FaithfulnessRow(Struct, frozen=True, kw_only=True):
 class Faithfulness(Value, frozen=True, kw_only=True):
     """`faithfulness`: what a circuit of `size` neurons keeps of the mean target of `prompts` prompts, by size.
 
-    `whole` is that target with no neuron held, `none` with all, at what `held` says. `order` says which neurons come
-    first: the strongest, or those helping the target. `controls` random circuits were drawn.
+    `whole` is that target without ablation, `none` with all neurons ablated to the value that `held` names. `order`
+    says which neurons come first: the strongest, or those helping the target. `controls` random circuits were drawn.
     """
 
     prompts: int
@@ -101,9 +104,9 @@ class Faithfulness(Value, frozen=True, kw_only=True):
 class NeuronRow(Struct, frozen=True, kw_only=True):
     """A row of the neuron table.
 
-    `token` is the one at the neuron's position, `share` the attribution over the target's value,
-    `up` and `down` the tokens that the neuron's output pushes (logit lens of its down column). Over the corpus of an
-    atlas that has the neuron, `peak` is its strongest activation and `rate` the share of positions at which it fires.
+    `token` is the one at the neuron's position, `share` the attribution divided by the target's value, `up` and `down`
+    the tokens that the neuron's output pushes (logit lens of its down column). `peak` is its strongest activation over
+    the corpus of the atlas, `rate` the share of positions at which it fires there.
     """
 
     neuron: Neuron
@@ -118,7 +121,7 @@ class NeuronRow(Struct, frozen=True, kw_only=True):
 class NeuronTable(Value, frozen=True, kw_only=True):
     """`neurons`: the rows shown, of `total` selected.
 
-    `atlas` and `corpus` name the atlas that they were looked up in; both are empty where it has none of them.
+    `atlas` and `corpus` name the atlas that the neurons were looked up in; both are "" where it has none of them.
     """
 
     circuit: Circuit | None
@@ -131,11 +134,11 @@ class NeuronTable(Value, frozen=True, kw_only=True):
 class NeuronCard(Value, frozen=True, kw_only=True):
     """`neuron`: one neuron in the prompt, and its weights.
 
-    `neuron` has the position that was asked for, and is known there or, without one, summed over all. `moments` is
-    every position it was computed at, `everywhere` the exact effect of switching it off at all of them. `rank` is its
-    place in the circuit, from 1, 0 where it is not in it. `incoming` and `outgoing` are its edges with the circuit's
-    neurons, the strongest first, at its position or, without one, at its strongest; `tokens` are the prompt's. `atlas`
-    is what the latest atlas of the model says of it, where there is one that does.
+    The values of `neuron` are those at the position that was asked for or, without one, summed over all positions.
+    `moments` holds each position that it was computed at, `everywhere` the exact effect of ablating it at all
+    positions. `rank` is its place in the circuit, from 1; 0 where it is not in it. `incoming` and `outgoing` are its
+    edges with the circuit's neurons, strongest first, at its position or, without one, at its strongest. `tokens` are
+    the prompt's. `atlas` is its profile in the model's latest atlas, where it has one.
     """
 
     table: ClassVar[str] = "moments"
@@ -157,7 +160,7 @@ class NeuronCard(Value, frozen=True, kw_only=True):
 
 
 class Narrowed(Value, frozen=True, kw_only=True):
-    """`keep`, `drop`: the circuit that is left, and how many neurons it had before."""
+    """`keep`, `drop`: the smaller circuit, and how many neurons it had before."""
 
     table: ClassVar[str] = "circuit.neurons"
     circuit: Circuit
@@ -174,8 +177,8 @@ class CircuitsCompared(Value, frozen=True, kw_only=True):
 class CircuitHeldAgainst(Value, frozen=True, kw_only=True):
     """`compare`: how much of a vector a circuit accounts for, layer by layer.
 
-    `size` counts the circuit's neurons, wherever they fire. `ranks` is how the sizes of their attributions and of
-    their cosines with the direction of their layer agree. `overlap` are the strongest of both.
+    `size` counts the circuit's distinct neurons. `ranks` is the rank correlation of their |attribution| with their
+    |cosine| to the direction of their layer. `overlap` holds the neurons that are strongest in both.
     """
 
     table: ClassVar[str] = "spans"
@@ -189,8 +192,10 @@ class CircuitHeldAgainst(Value, frozen=True, kw_only=True):
 
 
 class VectorShown(Value, frozen=True, kw_only=True):
-    """`vector`, `capture`: a saved vector, taken apart layer by layer. `path` is its file where it has just been made,
-    `origin` where it was captured, None of one that was made of prompts."""
+    """`vector`, `capture`: a saved vector, layer by layer.
+
+    `path` is its file if it has just been made. `origin` says where it was captured; None for one made of prompts.
+    """
 
     table: ClassVar[str] = "directions"
     name: str
@@ -212,8 +217,8 @@ class VectorsCompared(Value, frozen=True, kw_only=True):
 
 
 class UniversalRow(Struct, frozen=True, kw_only=True):
-    """A universal neuron: how many of the built-in prompts it is strong in, None where that was not counted, and the
-    tokens it pushes up and down where its activation is positive."""
+    """A universal neuron: in how many of the built-in prompts it is strong (None where not counted), and the tokens
+    that it pushes up and down where its activation is positive."""
 
     neuron: Neuron
     prompts: int | None
@@ -224,8 +229,8 @@ class UniversalRow(Struct, frozen=True, kw_only=True):
 class UniversalShown(Value, frozen=True, kw_only=True):
     """`universal`: the model's universal neurons.
 
-    `published` says where the list is from; where it is empty, they were found here, each among the `strongest` of
-    nearly all of `prompts` built-in prompts.
+    `published` says where the list is from. Where it is "", they were detected on the open model: each is among the
+    `strongest` of nearly all of `prompts` built-in prompts.
     """
 
     model: str

@@ -1,4 +1,4 @@
-"""What the verbs of the session itself return."""
+"""Results of the verbs about the session itself."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sessions.model.info import ModelInfo
 
 
 class Info(Value, frozen=True, kw_only=True):
-    """`info`: everything the session holds."""
+    """`info`: the state of the session."""
 
     state: State
     model: ModelInfo | None
@@ -28,22 +28,22 @@ class SettingsShown(Value, frozen=True, kw_only=True):
 
 
 class Expected(Value, frozen=True, kw_only=True):
-    """`expect`: a statement that is true, and the value that makes it so."""
+    """`expect`: a statement that holds, and the value that it was checked against."""
 
     statement: str
     actual: str
 
 
 class Ran(Value, frozen=True, kw_only=True):
-    """`run`: a command file that went through, with the number of commands in it."""
+    """`run`: a command file that ran to its end, with the number of its commands."""
 
     path: str
     lines: int
 
 
 class CommandFile(Struct, frozen=True, kw_only=True):
-    """A command file that comes with the workbench: its name, what it shows, and the values it can be given, each with
-    what it is otherwise, None where it has to be given."""
+    """A command file that comes with the workbench: its name, what it shows, and its parameters with their defaults,
+    None where one is required."""
 
     name: str
     heading: str
@@ -58,24 +58,31 @@ class CommandFiles(Value, frozen=True, kw_only=True):
 
 
 class Restored(Value, frozen=True, kw_only=True):
-    """A host that came back: what the session holds again; the notes say what it does not."""
+    """A host that was restarted: the restored session. Its notes say what could not be restored."""
 
     state: State
     circuit: Circuit | None = None
 
 
 class Unkept(Value, frozen=True, kw_only=True):
-    """Stands for a result that was too large for the journal: which kind it was, and how large."""
+    """Stands in the journal for a result that was too large for it: its kind and size."""
 
     what: str
     size: str
 
 
+class OlderResult(Value, frozen=True, kw_only=True):
+    """Stands for a result of a journal whose kind has other fields now: its kind, and each field with its JSON."""
+
+    what: str
+    fields: tuple[tuple[str, str], ...]
+
+
 class Help(Value, frozen=True, kw_only=True):
     """`help`: all verbs as (name, summary) pairs by family, or one verb in full.
 
-    `text` is all that is said of a verb; the rest is the same in pieces: the shape of a call, what it does, its
-    parameters as (form, what it is) pairs in `groups` by title, and lines that run. `example` is the first of these.
+    `text` is the whole help page of a verb. The other fields are its parts: the usage, what it does, its parameters as
+    (form, description) pairs in `groups` by title, and example lines. `example` is the first of these.
     """
 
     verb: str = ""
@@ -89,4 +96,4 @@ class Help(Value, frozen=True, kw_only=True):
 
 
 class Quit(Value, frozen=True, kw_only=True):
-    """`quit`: the front end should end the session."""
+    """`quit`: asks the front end to end the session."""

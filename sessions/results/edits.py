@@ -1,4 +1,4 @@
-"""What changes of weights return, and their evaluation."""
+"""Results of the verbs that change weights, and of `evaluate`."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from sessions.surgery.cuts import LayerCut
 
 
 class EditRow(Struct, frozen=True, kw_only=True):
-    """An edit of the ledger. `norm` is that of the difference it makes to the weights, None where it has not been in
-    them since the model was opened."""
+    """An edit of the ledger. `norm` is the norm of its weight change, None where it has not been on since the model was
+    opened."""
 
     number: int
     name: str
@@ -30,11 +30,11 @@ class EditRow(Struct, frozen=True, kw_only=True):
 
 
 class EditsShown(Value, frozen=True, kw_only=True):
-    """`edits`, `undo`, `redo`: what is applied, first to last.
+    """`edits`, `undo`, `redo`: the applied edits, first to last.
 
-    `done` says what the line did to the edits `named`, and to what the `lines` had changed of the session: "undone",
-    "redone", "on", "off", "loaded", or "" where it only shows. `undone` names the edits that redo would bring back, the
-    next one first.
+    `done` says what happened to the edits `named` and to the session state that `lines` had changed: "undone",
+    "redone", "on", "off", "loaded", or "" where the line only shows the ledger. `undone` names the edits that redo
+    would bring back, the next one first.
     """
 
     rows: tuple[EditRow, ...]
@@ -45,11 +45,11 @@ class EditsShown(Value, frozen=True, kw_only=True):
 
 
 class SubspaceCut(Value, frozen=True, kw_only=True):
-    """`surgery`: the edit that took a subspace out of what layers write or, with `keeps`, all but it.
+    """`surgery`: the edit that removed a subspace from what layers write or, with `keeps`, all but that subspace.
 
-    `what` names the subspace, `writers` what was cut in each layer: "down", "attn_out". `versions` are those of the
-    `prompts` it was found on, with `at` which state stands for each; there are none of a vector or of tokens. `arms`
-    are the replies to the session's prompt without and with the edit, where there is a prompt.
+    `what` names the subspace, `writers` the matrices that were cut in each layer: "down", "attn_out". `versions` names
+    the versions of the `prompts` that it was computed from, `at` the state that stands for each; both are empty for a
+    vector or tokens. `arms` are the replies to the session's prompt, if it has one, without and with the edit.
     """
 
     table: ClassVar[str] = "layers"
@@ -66,8 +66,8 @@ class SubspaceCut(Value, frozen=True, kw_only=True):
 
 
 class ProblemsWritten(Value, frozen=True, kw_only=True):
-    """`surgery problems`: the file, its `lines`, how many problems of each kind are in it, and the first one with its
-    answer. A line is a problem in all `languages` or, where they are `tasks`, in one."""
+    """`surgery problems`: the file, its `lines`, the number of problems of each kind, and the first one with its
+    answer. A line is a problem in all `languages` or, with `tasks`, in one of them."""
 
     path: str
     seed: int
@@ -80,14 +80,14 @@ class ProblemsWritten(Value, frozen=True, kw_only=True):
 
 
 class Rewritten(Value, frozen=True, kw_only=True):
-    """`rewrite`: the edit that made a neuron say a token, what it does at each α that was tried, and the one taken.
+    """`rewrite`: the edit that made a neuron say a token, its outcome at each α that was tried, and the chosen α.
 
-    `learnt` and `held` count texts, positions where it should fire, and positions elsewhere, of the examples it was
-    made of and of those held out; `apart` is False where these are the same. `before` is what held-out examples say
-    without the edit; `separation` and `firing` are over these too. `bias` is that of a neuron without a gate, which
-    has no `scale_up`. `norm` is the mean norm of what the MLP writes into: the residual stream or, with `normed`, what
-    it hands to the norm between the two. `repetition` is the share of repeated three-token sequences in the replies
-    without and with the edit, `held_back` that of their tokens at which the stutter guard stepped in.
+    `learnt` and `held` count texts, positions where it should fire, and other positions, of the training and of the
+    held-out examples; `apart` is False where these are the same. `before`, `separation` and `firing` are measured on
+    the held-out examples, `before` without the edit. `bias` is for a neuron without a gate, which has no `scale_up`.
+    `norm` is the mean norm of the residual stream that the MLP writes into or, with `normed`, of what the MLP hands to
+    the norm that follows it. `repetition` is the share of repeated trigrams in the replies without and with the edit,
+    `held_back` the share of their tokens at which the stutter guard stepped in.
     """
 
     name: str
@@ -117,27 +117,27 @@ class Rewritten(Value, frozen=True, kw_only=True):
 
     @property
     def taken(self) -> AtAlpha:
-        """The neuron at the α that was taken."""
+        """The outcome at the chosen α."""
         return self.rows[self.chosen]
 
     @property
     def alpha(self) -> float:
-        """The α that was taken."""
+        """The chosen α."""
         return self.taken.alpha
 
 
 class EditInspected(Value, frozen=True, kw_only=True):
     """`inspect`: what an edit changes.
 
-    `number` is its place in the ledger, 0 where it is not applied, and `on` whether it is in the weights. `facts` are
-    what its verb has kept beside the numbers, `command` the line that made it. `neurons` are the first `listed` of
-    `total` that it edits, `matrices` the whole ones. `tokens` counts, over all its neurons, the tokens that each pushes
-    most. `apart` is the largest difference between the prompt's logits with the edit in the weights and with the same
-    edit as hooks, over the largest logit: None where that was not measured, for the reason in the notes.
+    `number` is its place in the ledger, 0 where it is not applied; `on` says whether it is in the weights. `facts` is
+    what its verb saved with it, `command` the line that made it. `neurons` are the first `listed` of the `total` that
+    it edits, `matrices` the whole matrices. `tokens` counts, over all its neurons, the token that each pushes most.
+    `apart` is the largest difference between the prompt's logits with the edit in the weights and with the same edit as
+    hooks, divided by the largest logit; None where it was not measured, for the reason in the notes.
 
-    `delta` is the change alone, by part over all its neurons. `delta_tokens` counts the tokens that the changes of
-    their columns push most. `delta_top10` is the share of the squared change that lies in the ten neurons which changed
-    most, None where it is of no neurons.
+    `delta` describes the weight change alone, by part over all its neurons. `delta_tokens` counts the tokens that the
+    changes of their columns push most. `delta_top10` is the share of the squared change that lies in the ten neurons
+    that changed most, None where the edit changes no neurons.
     """
 
     table: ClassVar[str] = "neurons"
@@ -161,10 +161,10 @@ class EditInspected(Value, frozen=True, kw_only=True):
 
 
 class Evaluated(Value, frozen=True, kw_only=True):
-    """`evaluate`: a file of tasks under one or more arms, the first of which the others are held against.
+    """`evaluate`: a file of tasks under one or more arms, each compared with the first.
 
-    `unrelated` counts the tokens that perplexity was taken over, 0 where it was not. `languages` is empty where all
-    tasks are in one. `kept` is the file of the texts.
+    `unrelated` counts the tokens of the text for perplexity, 0 where it was not measured. `languages` is empty where
+    all tasks are in one language. `kept` is the file of the replies.
     """
 
     table: ClassVar[str] = "scores"
@@ -179,9 +179,9 @@ class Evaluated(Value, frozen=True, kw_only=True):
 
 
 class AdapterRow(Struct, frozen=True, kw_only=True):
-    """An adapter that is kept. `rank` is its largest, `projections` counts those it adapts, whose last names are
-    `targets`; `number` is its place in the ledger, 0 where it is not loaded, and `state` "on", "off" or "merged".
-    `error` says why it cannot be read; its other fields may be empty then."""
+    """A saved adapter. `rank` is its largest rank, `projections` counts the projections that it adapts, `targets` are
+    their last names. `number` is its place in the ledger, 0 where it is not loaded; `state` is "on", "off" or "merged".
+    `error` says why it cannot be read; the other fields may then be empty."""
 
     name: str
     kind: str = "LoRA"
@@ -198,17 +198,17 @@ class AdapterRow(Struct, frozen=True, kw_only=True):
 
 
 class AdaptersListed(Value, frozen=True, kw_only=True):
-    """`adapter list`."""
+    """`adapter list`: all saved adapters."""
 
     rows: tuple[AdapterRow, ...]
 
 
 class AdapterShown(Value, frozen=True, kw_only=True):
-    """`adapter`: what was `done` to one ("loaded", "on", "off", "merged", "unmerged", "saved"), and how it stands.
+    """`adapter`: what was `done` to one ("loaded", "on", "off", "merged", "unmerged", "saved"), and its state now.
 
-    Of a merge, `changed` counts the positions of the `positions` that were read at which the model's first choice of
-    a next token is another one than with the adapter beside the weights, and `apart` is how far the logits are, in
-    units of their spread. `path` is where it was saved.
+    After a merge, `changed` counts the positions, of the `positions` that were read, at which the likeliest next token
+    differs from that with the adapter beside the weights; `apart` is the distance of the logits in units of their
+    spread. `path` is where the adapter was saved.
     """
 
     done: str
@@ -220,8 +220,8 @@ class AdapterShown(Value, frozen=True, kw_only=True):
 
 
 class Ensembled(Value, frozen=True, kw_only=True):
-    """`ensemble`: the adapter that came out of `members`, each with its weight. `off` is how far its products are from
-    the weighted sum of theirs, over that sum; `taken_off` names those that were on."""
+    """`ensemble`: the adapter made from `members`, each with its weight. `off` is the relative distance of its weight
+    changes from the weighted sum of theirs; `taken_off` names those that were on and were switched off."""
 
     row: AdapterRow
     members: tuple[tuple[str, float], ...]

@@ -1,4 +1,4 @@
-"""What interventions return: compared texts, sweeps, what is in force."""
+"""Results of interventions: compared texts, sweeps, the working set."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from sessions.model.units import Neuron
 
 
 class Intervened(Value, frozen=True, kw_only=True):
-    """What interventions beside the untouched model have in common.
+    """Fields that all comparisons of an intervention with the unchanged model share.
 
-    `neurons` counts the distinct neurons changed; `scope` says where in the text.
+    `neurons` counts the distinct neurons that were changed; `scope` says at which positions of the text.
     """
 
     table: ClassVar[str] = "arms"
@@ -33,7 +33,8 @@ class Intervened(Value, frozen=True, kw_only=True):
 class Compared(Intervened, frozen=True, kw_only=True):
     """`ablate`, `amplify`, `shift`, `set-to`, `arms`, `sae inject`: the baseline (`arms[0]`) beside the changed texts.
 
-    Of two arms, and of `sae inject`, `shifts` are those of the next-token distribution from the first to the second.
+    `shifts` is the change of the next-token distribution from the first arm to the second. It is there for two arms and
+    for `sae inject`.
     """
 
     verb: str
@@ -41,10 +42,10 @@ class Compared(Intervened, frozen=True, kw_only=True):
 
 
 class Swept(Intervened, frozen=True, kw_only=True):
-    """`sweep`, of one selection on one prompt: one arm a multiplier, in the order given, and the knee.
+    """`sweep` of one selection on one prompt: one arm per multiplier, in the order given, and the knee.
 
-    `folder` is where the sweep is kept, and `chart` the file of its chart, where they were asked for. `over` says what
-    the multipliers are of: neurons (empty), `weights` of adapters, `depths` of a series of rounds.
+    `folder` is where the sweep was saved and `chart` the file of its chart, where they were asked for. `over` says what
+    the multipliers apply to: neurons (""), `weights` of adapters, `depths` of a series of rounds.
     """
 
     knee: Knee | None = None
@@ -54,10 +55,10 @@ class Swept(Intervened, frozen=True, kw_only=True):
 
 
 class SweptGrid(Value, frozen=True, kw_only=True):
-    """`sweep`, of several selections, or on several prompts: a curve for each selection, and every cell.
+    """`sweep` of several selections or on several prompts: a curve for each selection, and every cell.
 
-    `target` is that of all prompts, None where they have none or `targets` different ones. `scope`, `folder`, `chart`
-    and `over` are as of `Swept`.
+    `target` is the target of all prompts, None where they have none or `targets` different ones. `scope`, `folder`,
+    `chart` and `over` are as in `Swept`.
     """
 
     table: ClassVar[str] = "cells"
@@ -73,11 +74,11 @@ class SweptGrid(Value, frozen=True, kw_only=True):
 
 
 class WorkingSet(Value, frozen=True, kw_only=True):
-    """`suppress`, `release`: what is in force now, and what the line changed of it.
+    """`suppress`, `release`: what is in force now, and what the line changed.
 
-    `suppressed` is at zero in everything; `live` are the interventions in every text, each with its number of neurons.
-    `added` and `released` count neurons that are suppressed from now on, or no more, `ended` those of live
-    interventions that ended.
+    `suppressed` are the neurons held at zero. `live` are the interventions that act on every text, each with its number
+    of neurons. `added` and `released` count the neurons that the line suppressed or released, `ended` those of live
+    interventions that it ended.
     """
 
     table: ClassVar[str] = "suppressed"
@@ -89,7 +90,7 @@ class WorkingSet(Value, frozen=True, kw_only=True):
 
 
 class PresetShown(Value, frozen=True, kw_only=True):
-    """`preset`: the neurons of a preset, or the part of its `size` that was asked for, with the gains they are given.
+    """`preset`: the neurons of a preset, or those of its `size` that were asked for, with their gains.
 
     `live` says that they have just been made live; `listed` of them are to be shown.
     """
@@ -103,8 +104,8 @@ class PresetShown(Value, frozen=True, kw_only=True):
 
 
 class Strength(Struct, frozen=True, kw_only=True):
-    """How strong something is: `what` of it, live, alpha or beta, and what it is called; how many times as strong as it
-    was made, `before` and now; and the α or β that it was made with."""
+    """The strength of one live intervention or edit. `what` is "live", "alpha" or "beta", with its name. `before` and
+    `strength` are multiples of the strength that it was made with; `made` is its original α or β."""
 
     what: str
     name: str
@@ -114,6 +115,6 @@ class Strength(Struct, frozen=True, kw_only=True):
 
 
 class StrengthShown(Value, frozen=True, kw_only=True):
-    """`strength`: what can be turned, or what has just been."""
+    """`strength`: everything whose strength can be set, or what has just been set."""
 
     rows: tuple[Strength, ...] = ()

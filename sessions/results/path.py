@@ -1,15 +1,15 @@
-"""A part of a result, by the name that `expect` gives it: `rows[0].effect`, `kept@50`, `arms[-1].text`.
+"""Paths to a part of a result, as `expect` takes them: `rows[0].effect`, `kept@50`, `arms[-1].text`.
 
-A path goes step by step from a result to a number or a text:
+A path leads step by step from a result to a number or a text:
 
-    .name       a field of a struct, as in its JSON, or a value that is read off its fields (`accuracy`)
+    .name       a field of a struct, as in its JSON, or a property computed from its fields (`accuracy`)
     .rows       the main table of a result, whatever its field is called (`Value.table` names it)
     .name@KEY   `name` of the row KEY of that table: `kept@50`, `accuracy@base`, `effect@L24/N1005`
     [2] [-1]    an item of a list, from 0, or from the end
-    [KEY]       the row of a list, or the value of a mapping, that is called so
+    [KEY]       the row of a list, or the value of a mapping, with that name
     .count      how many items a list has
 
-A row is called by the fields of `KEYS`. A row about one neuron also answers for what that neuron knows.
+A row is named by its fields in `KEYS`. A row about one neuron also has the fields of that neuron.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from sessions.errors import UsageError
 from sessions.events import Value
 from sessions.model.units import Neuron
 
-#: Fields that a row may be called by, the first that has the value first.
+#: Fields that can name a row, tried in this order.
 KEYS = ("name", "size", "number", "layer", "multiplier", "alpha", "epoch", "language", "token", "text", "key", "neuron")
 
 _STEP = re.compile(r"\.(?P<name>[A-Za-z_]\w*)(?:@(?P<row>[^\[\]]+?)(?=$|\[|\.(?=[A-Za-z_])))?|\[(?P<key>[^\[\]]+)\]")
@@ -35,7 +35,7 @@ def steps_of(path: str) -> list[re.Match[str]]:
     """The steps of a path, which begins with `.` or `[`, or is empty.
 
     Raises:
-        UsageError: it is none.
+        UsageError: the text is not a path.
     """
     steps, at = [], 0
     while at < len(path):
@@ -50,10 +50,10 @@ def steps_of(path: str) -> list[re.Match[str]]:
 
 
 def part_at(start: Any, path: str, name: str) -> Any:
-    """The part of `start` that a path leads to. `name` is what messages call `start`.
+    """The part of `start` that a path leads to. Messages call `start` by `name`.
 
     Raises:
-        UsageError: there is no such part; the names that there are, or the nearest, are told.
+        UsageError: there is no such part. The hint has the nearest name, or all of them.
     """
     part = start
     for step in steps_of(path):
@@ -68,7 +68,7 @@ def part_at(start: Any, path: str, name: str) -> Any:
 
 
 def names_in(part: Any) -> list[str]:
-    """The names that can stand behind a part: its fields, what is read off them, and those of `rows`."""
+    """The names that can follow a part: its fields and properties, and those of its `rows`."""
     if isinstance(part, list | tuple):
         return ["count"]
     if not isinstance(part, Struct):
@@ -99,7 +99,7 @@ def _named(part: Any, wanted: str, name: str) -> Any:
 
 
 def _table(part: Any, name: str) -> tuple[Any, ...]:
-    """The rows of a result's main table; a list is its own."""
+    """The rows of a result's main table; of a list, its items."""
     if isinstance(part, list | tuple):
         return tuple(part)
     if not _has_table(part):
@@ -118,20 +118,20 @@ def _item(part: Any, key: str, name: str) -> Any:
         part = _table(part, name)
     if isinstance(part, Mapping):
         if key not in part:
-            raise UsageError(f"{name} has no '{key}'", _nearest(key, list(map(str, part)), name))
+            raise UsageError(f"{name} has no entry '{key}'", _nearest(key, list(map(str, part)), name))
         return part[key]
     if not isinstance(part, list | tuple):
-        raise UsageError(f"{name} is no list", f"what it has: {', '.join(names_in(part))}" if names_in(part) else "")
+        raise UsageError(f"{name} is not a list", f"its parts: {', '.join(names_in(part))}" if names_in(part) else "")
     if re.fullmatch(r"-?\d{1,9}", key):
         number = int(key)
         if -len(part) <= number < len(part):
             return part[number]
-        raise UsageError(f"{name} has no item {number}", f"it has {len(part):,}, which count from 0")
+        raise UsageError(f"{name} has no item {number}", f"it has {len(part):,} items, counted from 0")
     return _row(part, key, name)
 
 
 def _row(rows: Iterable[Any], key: str, name: str) -> Any:
-    """The first row that is called `key`."""
+    """The first row with the name `key`."""
     rows = tuple(rows)
     for row in rows:
         if key in called(row):
@@ -141,7 +141,7 @@ def _row(rows: Iterable[Any], key: str, name: str) -> Any:
 
 
 def called(row: Any) -> list[str]:
-    """What a row is called by."""
+    """The names of a row."""
     if isinstance(row, Neuron):
         return list(dict.fromkeys((str(row), f"L{row.layer}/N{row.index}")))
     names = []
@@ -158,4 +158,4 @@ def _nearest(wanted: str, names: list[str], name: str) -> str:
     near = get_close_matches(wanted, names, 1) or [each for each in names if each.startswith(wanted)]
     if near:
         return f"did you mean {near[0]}?"
-    return f"what it has: {', '.join(names[:20])}" if names else f"{name} has no parts"
+    return f"its parts: {', '.join(names[:20])}" if names else f"{name} has no parts"

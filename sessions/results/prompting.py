@@ -1,4 +1,4 @@
-"""What the verbs of the prompt return: models, prompts, texts, conversations."""
+"""Results of the verbs about the prompt: models, prompts, texts, conversations."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class ModelOpened(Value, frozen=True, kw_only=True):
 
 
 class Generated(Value, frozen=True, kw_only=True):
-    """`generate`: the text, as the one arm it is."""
+    """`generate`: the text, as a single arm."""
 
     encoded: Encoded
     arm: Arm
@@ -27,24 +27,24 @@ class Generated(Value, frozen=True, kw_only=True):
 
 
 class PromptSet(Value, frozen=True, kw_only=True):
-    """`prompt`, `seed`: the prompt as the model will read it; and what it says to it, where that was asked for."""
+    """`prompt`, `seed`: the prompt as the model reads it, and the model's reply where it was asked for."""
 
     encoded: Encoded
     generated: Generated | None = None
 
 
 class Tokens(Value, frozen=True, kw_only=True):
-    """`tokens`: the exact ids of the prompt."""
+    """`tokens`: the token ids of the prompt."""
 
     encoded: Encoded
 
 
 class Said(Value, frozen=True, kw_only=True):
-    """`say`: the reply, as the one arm it is, its thought and answer apart.
+    """`say`: the reply, as a single arm, with its thought and its answer separate.
 
-    `closing` is the marker that parts them, "" where one of them is missing. `exchanges` counts those of the
-    conversation, this one included if it was kept. `under` names what was suppressed and live; `baseline` is the
-    answer without what was live, where it was asked for.
+    `closing` is the marker between them, "" where one of them is missing. `exchanges` counts the exchanges of the
+    conversation, with this one if it was kept. `under` names what was suppressed and live; `baseline` is the answer
+    without what was live, where it was asked for.
     """
 
     encoded: Encoded
@@ -62,7 +62,7 @@ class Said(Value, frozen=True, kw_only=True):
 
 
 class HistoryShown(Value, frozen=True, kw_only=True):
-    """`history`: the last exchanges of a conversation, `turns` in order, of the `exchanges` that it has."""
+    """`history`: the last exchanges of a conversation, as `turns` in order, of `exchanges` in all."""
 
     table: ClassVar[str] = "turns"
     turns: tuple[Turn, ...]
@@ -72,7 +72,7 @@ class HistoryShown(Value, frozen=True, kw_only=True):
 
 
 class Forgotten(Value, frozen=True, kw_only=True):
-    """`forget`: how many exchanges went, and how many are left."""
+    """`forget`: how many exchanges were removed, and how many are left."""
 
     exchanges: int
     left: int

@@ -1,4 +1,4 @@
-"""What the verbs of hidden states return: atlases, quiet neurons, captured and injected states."""
+"""Results of the verbs about hidden states: atlases, quiet neurons, captured and injected states."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from sessions.patching.transplants import LayerMap, Observed, Placed
 
 
 class AtlasBuilt(Value, frozen=True, kw_only=True):
-    """`atlas build`: what the new atlas is of. `tokens` counts positions, `empty` the documents that say nothing.
+    """`atlas build`: what the new atlas covers. `tokens` counts positions, `empty` the documents without text.
 
-    `path` is its file, `bytes` what building it took beside the model at most.
+    `path` is its file, `bytes` the peak memory that building it took besides the model.
     """
 
     name: str
@@ -55,7 +55,7 @@ class AtlasTop(Value, frozen=True, kw_only=True):
 
 
 class MeansBuilt(Value, frozen=True, kw_only=True):
-    """`means build`: means over so many `texts` and `tokens`, the first of each text left out. `places` counts the
+    """`means build`: means over `texts` and `tokens`, without the first token of each text. `places` counts the
     positions from the end that have means of their own, 0 where none were asked for; `path` is the file."""
 
     name: str
@@ -75,9 +75,9 @@ class NeuronMean(Struct, frozen=True, kw_only=True):
 
 
 class MeansShown(Value, frozen=True, kw_only=True):
-    """`means show`: saved means, of `size` neurons, by layer, and of some neurons: those asked for, or the strongest.
+    """`means show`: saved means of `size` neurons, by layer, and for the neurons asked for or the strongest.
 
-    `texts` and `tokens` are 0 where the file that they were imported from does not say.
+    `texts` and `tokens` are 0 where the means were imported from a file that does not give them.
     """
 
     name: str
@@ -92,11 +92,11 @@ class MeansShown(Value, frozen=True, kw_only=True):
 
 
 class QuietShown(Value, frozen=True, kw_only=True):
-    """`quiet`: neurons that hardly fire, the quietest first, of `total` that fit, among `neurons`.
+    """`quiet`: neurons that hardly fire, the quietest first, of the `total` that match among `neurons`.
 
-    `over` says over what: an atlas, or the texts generated from prompts. `regions` is empty, or the part of the texts
-    that they are active in and the one that they are silent in, of so many `positions`; the rows are then in the order
-    of their ratios.
+    `over` names the texts: those of an atlas, or those generated from prompts. `regions` is empty, or names the part of
+    the texts in which they are active and the part in which they are silent; `positions` counts both. With `regions`,
+    the rows are ordered by their ratio.
     """
 
     over: str
@@ -108,10 +108,10 @@ class QuietShown(Value, frozen=True, kw_only=True):
 
 
 class Injected(Value, frozen=True, kw_only=True):
-    """`inject`: the text as it is (`arms[0]`), with the vectors at their places, and with random ones of their norms.
+    """`inject`: the unchanged text (`arms[0]`), the text with the vectors injected, and with random ones of equal norm.
 
-    `adds` says that they were added to what stood there, `inputs` that per-layer embeddings were swapped as well.
-    `target` is the token whose probability was asked for. `shifts` are those of the first two arms.
+    `adds` says that they were added to the states there instead of replacing them, `inputs` that per-layer embeddings
+    were swapped as well. `target` is the token whose probability was asked for. `shifts` compares the first two arms.
     """
 
     table: ClassVar[str] = "arms"
@@ -127,9 +127,9 @@ class Injected(Value, frozen=True, kw_only=True):
 
 
 class InjectedByLayer(Value, frozen=True, kw_only=True):
-    """`inject --layers`: a vector's text read at every layer, and put into every layer of another text.
+    """`inject --layers`: the state at every layer of a vector's text, injected into every layer of another text.
 
-    `place` is where in that text, its layer that of the vector. `measure` is what a cell says: "activation" of
+    `place` is where in that text; its layer is the vector's. `measure` is the value of a cell: "activation" of
     `observed`, "probability" of `target` as the next token, or "kl".
     """
 
@@ -145,17 +145,17 @@ class InjectedByLayer(Value, frozen=True, kw_only=True):
 
 
 class AutoencoderOpened(Value, frozen=True, kw_only=True):
-    """`sae load`: what the sparse autoencoder is."""
+    """`sae load`: the sparse autoencoder that was loaded."""
 
     about: AutoencoderAbout
 
 
 class StateEncoded(Value, frozen=True, kw_only=True):
-    """`sae encode`: what a sparse autoencoder makes of a state, with its strongest features or the one asked for.
+    """`sae encode`: a state encoded by a sparse autoencoder, with its strongest features or the one asked for.
 
-    The state is that at `position` of the prompt, where `token` stands, or the one that was captured as `vector`, the
-    other being None or "". `saved` is the name under which the reconstruction, or the feature's part of it, was saved
-    as a vector, `path` its file.
+    The state is the one at `position` of the prompt (at `token`), or the captured `vector`; the other is None or "".
+    `saved` is the name under which the reconstruction, or the feature's part of it, was saved as a vector; `path` is
+    its file.
     """
 
     about: AutoencoderAbout

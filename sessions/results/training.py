@@ -1,4 +1,4 @@
-"""What rounds of training return."""
+"""Results of rounds of training."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sessions.training.trajectory import Trajectory
 
 
 class RoundTrained(Value, frozen=True, kw_only=True):
-    """`train-round`: the round, as it was saved, and its folder.
+    """`train-round`: the saved round and its folder.
 
     `loss` and `plain_loss` are the mean losses of its samples after training, weighted and with all tokens alike.
     """
@@ -26,7 +26,7 @@ class RoundTrained(Value, frozen=True, kw_only=True):
 
 
 class RoundsShown(Value, frozen=True, kw_only=True):
-    """`rounds`, `crab`: the trajectory of rounds, in their order; `chart` is the picture's file where one was asked."""
+    """`rounds`, `crab`: the trajectory of rounds in order; `chart` is the picture's file where one was asked for."""
 
     table: ClassVar[str] = "trajectory.passages"
     trajectory: Trajectory
@@ -42,8 +42,8 @@ class RoundsCompared(Value, frozen=True, kw_only=True):
 
 
 class RecruitRow(Struct, frozen=True):
-    """A neuron that learned: its attribution is what it absorbed, `share` that of all; the tokens it pushes up and
-    down, and the earlier round that had recruited it."""
+    """A recruit. Its attribution is what it absorbed, `share` its part of the total. `up` and `down` are the tokens
+    that it pushes; `before` is the earlier round that had recruited it."""
 
     neuron: Neuron
     share: float
@@ -53,7 +53,7 @@ class RecruitRow(Struct, frozen=True):
 
 
 class RecruitsShown(Value, frozen=True, kw_only=True):
-    """`recruits`: the neurons that absorbed most in a round, by a measure; `total` is what all absorbed together."""
+    """`recruits`: the neurons that absorbed most in a round, by a measure; `total` is the sum over all neurons."""
 
     name: str
     measure: str

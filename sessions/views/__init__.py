@@ -1,6 +1,6 @@
-"""What a result looks like, as data: `view(result)` is a tuple of blocks from a closed set (`sessions.views.blocks`).
+"""Views of results: `view(result)` is a tuple of blocks from a closed set (`sessions.views.blocks`).
 
-Each family of results has a file of pure functions here. Renderers draw blocks and know nothing of results:
+Each family of results has a file of pure functions here. Renderers draw blocks and know nothing about results:
 `sessions.views.html` and `sessions.views.plain` here, `workbench.rendering.terminal` for lines. No torch is imported.
 """
 
@@ -36,7 +36,7 @@ from sessions.views.registry import viewed
 
 __all__ = ["FAMILIES", "view"]
 
-#: Each registers its views with `registry.viewed`.
+#: Importing each of these registers its views with `registry.viewed`.
 FAMILIES = (
     adapters, artifacts, atlas, autoencoders, chat, circuits, control, edges, edits, evaluation, injecting,
     interventions, means, neuron, presets, prompting, rewriting, surgery, sweeps, training, universal, vectors,
@@ -44,7 +44,7 @@ FAMILIES = (
 
 
 def view(value: Value) -> tuple[AnyBlock, ...]:
-    """The blocks of a result, and its notes as remarks below them.
+    """The blocks of a result, then its notes as remarks.
 
     Raises:
         NotImplementedError: results of this kind have no view.

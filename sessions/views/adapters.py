@@ -13,7 +13,7 @@ from sessions.views.writing import counted, percent
 @viewed.register
 def _(value: results.AdaptersListed) -> Iterator[AnyBlock]:
     if not value.rows:
-        yield Note(text="no adapter is kept")
+        yield Note(text="no adapter is saved")
         return
     columns = (
         Column(key="adapter", title="adapter", kind="name"),
@@ -23,7 +23,7 @@ def _(value: results.AdaptersListed) -> Iterator[AnyBlock]:
         Column(key="rank", title="rank", kind="number", drop=4),
         Column(key="parameters", title="parameters", kind="number", drop=1),
         Column(key="targets", title="projections", drop=7),
-        Column(key="base", title="made on", drop=2),
+        Column(key="base", title="base model", drop=2),
     )
     rows = []
     for row in value.rows:
@@ -37,7 +37,7 @@ def _(value: results.AdaptersListed) -> Iterator[AnyBlock]:
 
 
 def _base(name: str) -> str:
-    """A model's name, or the last part of the path to it."""
+    """A model's name, or the last part of its path."""
     return name.rstrip("/").rpartition("/")[2] if name.startswith(("/", "~", ".")) else name
 
 
@@ -45,8 +45,8 @@ def _base(name: str) -> str:
 def _(value: results.AdapterShown) -> Iterator[AnyBlock]:
     yield facts(*_adapter_facts(value.row, value.done), value.path)
     if value.positions:
-        changed = f"{value.changed:,} of {value.positions:,} first choices of a next token come out otherwise"
-        apart = "" if value.apart is None else f"logits apart by {value.apart:.1g} of their spread"
+        changed = f"{value.changed:,} of {value.positions:,} likeliest next tokens differ"
+        apart = "" if value.apart is None else f"logits differ by {value.apart:.1g} of their spread"
         yield facts("by rounding", changed, apart)
 
 
@@ -56,8 +56,8 @@ def _(value: results.Ensembled) -> Iterator[AnyBlock]:
     yield facts(
         " + ".join(f"{weight:g} {name}" for name, weight in value.members),
         value.combination,
-        f"off by {percent(value.off)} from the weighted sum" if value.off > 1e-4 else "the weighted sum",
-        f"taken off: {', '.join(value.taken_off)}" if value.taken_off else "",
+        f"differs from the weighted sum by {percent(value.off)}" if value.off > 1e-4 else "the weighted sum",
+        f"switched off: {', '.join(value.taken_off)}" if value.taken_off else "",
     )
 
 

@@ -1,4 +1,4 @@
-"""What is kept by name and in files: `save`, `load`, `list`, `delete`, `export`, `import`, `fingerprint`."""
+"""Artifacts and files: `save`, `load`, `list`, `delete`, `export`, `import`, `fingerprint`."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _(value: results.Listed) -> Iterator[AnyBlock]:
 
 
 def _saved(row: store.ListingRow) -> Row:
-    """A line of the listing. What cannot be read says why, in the place of its target."""
+    """A row of the listing. For an unreadable artifact, the reason stands in place of its target."""
     size = None if row.error else row.size
     unit = "" if row.error else _UNITS.get(row.kind, "")
     modified = row.modified[:16].replace("T", " ")
@@ -62,7 +62,7 @@ def _saved(row: store.ListingRow) -> Row:
 def _(value: results.Deleted) -> Iterator[AnyBlock]:
     yield Note(text=f"deleted {value.name}")
     if value.restore:
-        yield Note(text=f"→ to have it back: {value.restore}")
+        yield Note(text=f"→ to restore it: {value.restore}")
 
 
 @viewed.register
@@ -72,7 +72,7 @@ def _(value: results.Exported) -> Iterator[AnyBlock]:
 
 @viewed.register
 def _(value: results.FileShown) -> Iterator[AnyBlock]:
-    yield facts(f"read {value.path}", "data alone, of which nothing is kept")
+    yield facts(f"read {value.path}", "data only, nothing was saved")
     columns = (
         Column(key="key", title="key", kind="name"),
         Column(key="kind", title="kind", drop=1),
@@ -87,7 +87,7 @@ def _(value: results.ModelExported) -> Iterator[AnyBlock]:
     edits = f"with {', '.join(value.edits)}" if value.edits else "without edits"
     yield facts("exported the model", edits, value.dtype, f"{value.bytes / 1e6:,.1f} MB", value.path)
     if value.reopened:
-        yield Note(text="✓ opened again, its weights and logits are the same to the bit")
+        yield Note(text="✓ opened again: weights and logits are identical to the bit")
     yield facts(f"fingerprint {value.fingerprint}")
 
 

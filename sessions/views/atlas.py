@@ -42,14 +42,14 @@ def _(value: results.AtlasShown) -> Iterator[AnyBlock]:
 
 
 def corpus_facts(profile: Profile) -> Iterator[str]:
-    """Over what a profile was taken."""
+    """The atlas and corpus of a profile."""
     yield f"atlas {profile.atlas}" if profile.atlas else "atlas"
     yield f"{counted(profile.documents, 'document')} of {profile.corpus}"
     yield counted(profile.count, "position")
 
 
 def spread_facts(profile: Profile) -> Iterator[str]:
-    """What a neuron was on average, and between which values."""
+    """A neuron's mean, spread and quantiles."""
     yield f"mean {signed(profile.mean)}"
     yield f"std {profile.std:.3g}"
     yield f"mean size {profile.size:.3g}"
@@ -65,7 +65,7 @@ _CONTEXT = Column(key="context", title="context", kind="context", drop=8)
 
 
 def peaks(maxima: Sequence[Peak], title: str = "") -> Table:
-    """A row a maximum, by its place in the corpus, with the tokens around it."""
+    """A row for each maximum: its place in the corpus, and the tokens around it."""
     columns = (
         Column(key="document", title="doc", kind="index"),
         Column(key="position", title="pos", kind="index"),
@@ -116,7 +116,7 @@ def _(value: results.QuietShown) -> Iterator[AnyBlock]:
 
 
 def _quiet(quiet: Sequence[QuietRow], regions: tuple[str, ...]) -> Table:
-    """A row a neuron: how large it gets and is on average; of a contrast, in both regions."""
+    """A row for each neuron: its largest and mean size; with `regions`, in both of them."""
     measures = ("largest", "mean") if not regions else (f"{regions[0]} max", "mean", f"{regions[1]} max", "mean")
     keys = ("largest", "mean", "silent", "silent_mean")
     numbers = [

@@ -17,15 +17,15 @@ def _(value: results.AutoencoderOpened) -> Iterator[AnyBlock]:
     trained = f"trained on {about.model}" if about.model else ""
     yield facts(*_about(about), ARCHITECTURES.get(about.architecture, ""), trained)
     yield facts(
-        "states as they are" if about.normalised == "none" else f"states scaled: {about.normalised}",
-        f"the decoder's bias {'' if about.centred else 'not '}taken off first",
+        "states not normalised" if about.normalised == "none" else f"states normalised: {about.normalised}",
+        f"decoder bias {'' if about.centred else 'not '}subtracted first",
         about.page,
         about.source,
     )
 
 
 def _about(about: AutoencoderAbout) -> tuple[str, ...]:
-    """What an autoencoder is, in short."""
+    """An autoencoder's architecture, size and site."""
     k = f" k={about.k}" if about.k else ""
     return f"{about.architecture}{k}", f"{about.size:,} features", f"{about.site} of layer {about.layer}"
 
@@ -48,7 +48,7 @@ def _(value: results.StateEncoded) -> Iterator[AnyBlock]:
 
 
 def _features(found: Encoding) -> Table:
-    """A row a feature. The bar of the largest share is whole."""
+    """A row for each feature. The longest bar is the largest share."""
     most = max(feature.share for feature in found.features)
     columns = (
         Column(key="feature", title="feature", kind="index"),

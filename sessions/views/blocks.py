@@ -1,8 +1,8 @@
-"""The blocks that every view of a result is made of: data alone, which turns into JSON and back.
+"""Blocks: the parts that every view of a result is made of, as plain data with a JSON form.
 
-A view says *what* is to be seen, and a renderer for each surface draws it: lines in a terminal, HTML, plain data. So a
-new result is seen well everywhere, and nobody draws it twice. Texts are raw here: they may hold whatever a model wrote.
-Each renderer makes them safe for its own surface.
+A view says *what* to show. A renderer for each surface draws it: terminal lines, HTML, plain data. A new result
+therefore needs one view and no drawing code. Texts are raw here and may hold anything that a model wrote; each renderer
+makes them safe for its own surface.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from typing import Literal
 from msgspec import Struct
 
 Cell = int | float | str | tuple[str, ...] | None
-"""What stands in a table: a number, a text, several tokens, or nothing that is known."""
+"""The value of a table cell: a number, a text, several tokens, or None for unknown."""
 
 Kind = Literal["number", "index", "signed", "share", "signed share", "multiple", "token", "name", "text", "context"]
 """How a column is written. An index is an integer that names something: it has no thousands separators. A share is a
-fraction, written in percent; a multiple stands behind `×`. A signed number always shows its sign. A token stands in
-quotes. A name is never cut where it is in a key column. A text may be cut. A context is what stands before a token, the
-token, and what stands after it; it is cut on both sides, and the token stays."""
+fraction, written in percent. A multiple is written behind `×`. A signed number always shows its sign. A token is
+quoted. A name in a key column is never cut; a text may be cut. A context is the text before a token, the token, and the
+text after it; both sides may be cut, the token is not."""
 
 NUMBERS: tuple[Kind, ...] = ("number", "index", "signed", "share", "signed share", "multiple")
-"""Kinds that stand to the right and are never cut."""
+"""Kinds that are aligned to the right and never cut."""
 
 
 class Block(Struct, frozen=True, kw_only=True, tag=True, tag_field="block"):
@@ -29,10 +29,9 @@ class Block(Struct, frozen=True, kw_only=True, tag=True, tag_field="block"):
 
 
 class Fact(Struct, frozen=True):
-    """A short statement. With a `name` it stands in a row of its own, behind that name.
+    """A short statement. With a `name` it has a row of its own, behind that name.
 
-    `parts` are several statements behind one name, in the place of `text`. Their row breaks between them, and is shown
-    to its end however long it is.
+    `parts` replace `text` where one name has several statements. Their row is wrapped between them and never cut.
     """
 
     text: str = ""
@@ -41,14 +40,14 @@ class Fact(Struct, frozen=True):
 
     @property
     def line(self) -> str:
-        """The statement, or its parts in a row."""
+        """The statement, or its parts joined."""
         return " · ".join(self.parts) or self.text
 
 
 class Facts(Block, frozen=True, kw_only=True):
-    """Short statements in a row. Where they are `timed`, the time that the command took belongs to them.
+    """Short statements in a row. Where `timed`, the duration of the command is added to them.
 
-    `title` stands above them; named facts under titles that follow each other stand in line.
+    `title` stands above them. The names of consecutive titled blocks are aligned.
     """
 
     items: tuple[Fact, ...]
@@ -59,11 +58,11 @@ class Facts(Block, frozen=True, kw_only=True):
 class Column(Struct, frozen=True, kw_only=True):
     """A column of a table.
 
-    `drop` is its place in the order in which columns go where room is short: 1 goes first, and columns with the same
-    number go together. None makes it a key column, which is never dropped and never cut. `digits` are those behind the
-    point, None for what suits the kind. `bar` is the size that a whole bar beside the column stands for; 0 draws none.
-    A text that is `whole` goes on in the next line where there is room for several, and one that `folds` does so at any
-    width. `about` says what a short title means.
+    `drop` is its place in the order in which columns are dropped where room is short: 1 goes first, and columns with
+    the same number go together. None makes it a key column, which is never dropped and never cut. `digits` are the
+    decimals, None for what suits the kind. `bar` is the value of a full-length bar beside the column; 0 draws no bar. A
+    `whole` text is wrapped where there is room for several lines, one that `folds` at any width. `about` explains a
+    short title.
     """
 
     key: str
@@ -78,15 +77,15 @@ class Column(Struct, frozen=True, kw_only=True):
 
 
 class StandsFor(Struct, frozen=True):
-    """The thing that a row is about: its kind (neuron, circuit, edit, round, arm, …), and its name as one types it."""
+    """What a row is about: its kind (neuron, circuit, edit, round, arm, …) and its name as typed in commands."""
 
     kind: str
     name: str
 
 
 class Row(Struct, frozen=True, kw_only=True):
-    """A row of a table: a cell a column. `mark` is written before the first key: `✗` broken, `○` the knee, `│ ├` what
-    the row hangs on."""
+    """A row of a table, with one cell per column. `mark` is written before the first key: `✗` broken, `○` the knee,
+    `│ ├` the branches of a tree."""
 
     cells: tuple[Cell, ...]
     stands_for: StandsFor | None = None
@@ -94,10 +93,10 @@ class Row(Struct, frozen=True, kw_only=True):
 
 
 class Table(Block, frozen=True, kw_only=True):
-    """Rows under columns. `note` stands below them. Short rows that are `abreast` stand side by side where there is
-    room for several, and are read downwards.
+    """Rows under columns, with `note` below them. Short rows of an `abreast` table are set in several columns where
+    there is room, and are read downwards.
 
-    `pane` names the pane of the app that shows these rows all the time, so that its transcript need not repeat them.
+    `pane` names the pane of the app that always shows these rows, so that its transcript need not repeat them.
     """
 
     columns: tuple[Column, ...]
@@ -109,10 +108,10 @@ class Table(Block, frozen=True, kw_only=True):
 
 
 class ArmText(Struct, frozen=True, kw_only=True):
-    """A text and what is said of it. It leaves the first text at the character `parts_at`, None where it does not.
+    """A text and facts about it. `parts_at` is the character at which it first differs from the first text, or None.
 
-    `thought` is what the model thought before it wrote that. `streamed` is the text as it comes while the model writes,
-    where that is another: with the thought before it, perhaps.
+    `thought` is what the model thought before it. `streamed` is the text as it arrived while the model wrote, where
+    that differs, for example because it includes the thought.
     """
 
     facts: tuple[str, ...]
@@ -123,14 +122,14 @@ class ArmText(Struct, frozen=True, kw_only=True):
 
 
 class Texts(Block, frozen=True, kw_only=True):
-    """Texts side by side, one an arm. Where they are `timed`, the time that the command took belongs to them."""
+    """Texts side by side, one per arm. Where `timed`, the duration of the command is added to them."""
 
     arms: tuple[ArmText, ...]
     timed: bool = False
 
 
 class Bar(Struct, frozen=True, kw_only=True):
-    """A token's probability before and after; `role` says what the token is to the target."""
+    """A token's probability before and after. `role` says whether it is the target or what it is measured against."""
 
     token: str
     before: float
@@ -139,7 +138,7 @@ class Bar(Struct, frozen=True, kw_only=True):
 
 
 class Bars(Block, frozen=True, kw_only=True):
-    """A distribution before and after. `names` are those of the two arms."""
+    """A distribution before and after. `names` are the names of the two arms."""
 
     title: str
     names: tuple[str, str]
@@ -147,7 +146,7 @@ class Bars(Block, frozen=True, kw_only=True):
 
 
 class Line(Struct, frozen=True, kw_only=True):
-    """A line of a curve: its points as (x, y), y None where nothing is known."""
+    """A line of a curve: its points as (x, y), with y None where unknown."""
 
     name: str
     points: tuple[tuple[float, float | None], ...]
@@ -162,21 +161,21 @@ class Curve(Block, frozen=True, kw_only=True):
 
 
 class HeatScale(Struct, frozen=True, kw_only=True):
-    """What the shades of a map run between: two numbers and their names. The second can be the smaller one."""
+    """The ends of a map's shades: two numbers and their names. The second may be the smaller one."""
 
     start: float
     end: float
     names: tuple[str, str]
 
     def part(self, value: float) -> float:
-        """How far a number is on the way from the start to the end: below 0 where it is further away than the start."""
+        """The position of a number between start (0) and end (1); below 0 where it lies beyond the start."""
         return (value - self.start) / (self.end - self.start) if self.end != self.start else 0.0
 
 
 class Heat(Block, frozen=True, kw_only=True):
-    """Numbers by row and column, as shades: of their size or, on a `scale`, of their way along it.
+    """Numbers by row and column, shaded by size or, with a `scale`, by their position on it.
 
-    A cell is None where nothing is known. Columns stand in an order: what is next to each other can be drawn as one.
+    A cell is None where unknown. Columns are ordered, so that a renderer may merge neighbours.
     """
 
     title: str
@@ -195,7 +194,7 @@ class Branch(Struct, frozen=True, kw_only=True):
 
 
 class Tree(Block, frozen=True, kw_only=True):
-    """Lines that stand below each other, parents before children."""
+    """Lines below each other, parents before children."""
 
     title: str
     branches: tuple[Branch, ...]
@@ -218,7 +217,7 @@ class Graph(Block, frozen=True, kw_only=True):
 
 
 class Note(Block, frozen=True, kw_only=True):
-    """A sentence. A `remark` stands beside the result; a `verdict` is the head of one, with the text as its reason."""
+    """A sentence. A `remark` comments on the result. A `verdict` is a conclusion, with the text as its reason."""
 
     text: str
     role: Literal["plain", "remark"] = "plain"
@@ -226,4 +225,4 @@ class Note(Block, frozen=True, kw_only=True):
 
 
 AnyBlock = Facts | Table | Texts | Bars | Curve | Heat | Tree | Graph | Note
-"""One of the closed set."""
+"""Any block of the closed set."""

@@ -18,14 +18,14 @@ def _(value: results.Said) -> Iterator[AnyBlock]:
     arm = value.arm
     under = f"under {value.under}" if value.under else ""
     said = (f"exchange {value.exchanges:,}", counted(len(arm.ids), "token"), ending(arm), under, *in_force(arm))
-    # Where no marker told the thought from the answer while both came, they are worth reading again.
+    # Where no marker separated thought and answer while they were streamed, both are shown again.
     streamed = arm.text if value.closing in arm.text else ""
     reply = ArmText(
         facts=tuple(filter(None, (*said, held_back(arm)))), text=value.answer, thought=value.thought, streamed=streamed
     )
     yield Texts(arms=(reply,), timed=True)
     if value.baseline:
-        yield Note(text="without what is live:")
+        yield Note(text="without the live interventions:")
         yield Texts(arms=(ArmText(facts=(), text=value.baseline),))
 
 

@@ -12,10 +12,10 @@ from sessions.views.blocks import AnyBlock, Cell, Column, Row, StandsFor, Table
 from sessions.views.registry import facts, viewed
 from sessions.views.writing import aim, counted, percent, signed
 
-#: Neurons that a discovery and a verification list.
+#: How many neurons a discovery and a verification list.
 STRONGEST = 10
 
-#: The columns of a neuron, by key. Layer and index name it and stay; its attribution and effect go last.
+#: The columns of a neuron, by key. Layer and index are key columns; attribution and effect are dropped last.
 NEURON = {
     "layer": Column(key="layer", title="L", kind="index"),
     "index": Column(key="index", title="N", kind="index"),
@@ -29,7 +29,7 @@ NEURON = {
 
 
 def circuit_facts(circuit: Circuit, of: int = 0) -> Iterator[str]:
-    """What a circuit is, in short."""
+    """A circuit in short."""
     yield f"{len(circuit):,} of {of:,} neurons" if of else f"{len(circuit):,} neurons"
     if circuit.target.stated:
         yield f"{aim(circuit.target)} = {signed(circuit.target.value)}"
@@ -56,7 +56,7 @@ def _(value: results.Discovered) -> Iterator[AnyBlock]:
 
 
 def _strongest(circuit: Circuit) -> Table:
-    """The first neurons of a circuit. A column of what is not known of any of them is left out."""
+    """The first neurons of a circuit. A column without a known value is left out."""
     neurons = circuit.top(STRONGEST)
     keys = ["layer", "index"]
     if any(neuron.position is not None for neuron in neurons):
@@ -86,7 +86,7 @@ def _neurons(circuit: Circuit, neurons: Sequence[Neuron], keys: Sequence[str], n
 def _(value: results.Verified) -> Iterator[AnyBlock]:
     aimed = f"{aim(value.circuit.target)} = {signed(value.value)}"
     count = counted(len(value.neurons), "neuron")
-    yield facts(f"verified {count}", f"each alone at {value.held}", aimed, timed=True)
+    yield facts(f"verified {count}", f"ablated one by one, held at {value.held}", aimed, timed=True)
     yield from _agreement(value.agreement)
     keys = ("layer", "index", "position", "token", "attribution", "effect", "share")
     rows = []
@@ -101,14 +101,14 @@ def _(value: results.Verified) -> Iterator[AnyBlock]:
     yield Table(columns=tuple(NEURON[key] for key in keys), rows=tuple(rows), note=note)
 
 
-#: What an atlas says of a neuron, and what its output pushes.
+#: A neuron's values from an atlas, and the tokens that its output pushes.
 _CORPUS = (
     Column(
         key="peak", title="peak", kind="signed", digits=2, drop=7,
-        about="strongest activation there, at the token that woke it",
+        about="strongest activation over the corpus",
     ),
-    Column(key="peak_token", title="woken by", kind="token", drop=6),
-    Column(key="rate", title="fires", kind="share", drop=3, about="share of positions at which it does"),
+    Column(key="peak_token", title="woken by", kind="token", drop=6, about="token of the strongest activation"),
+    Column(key="rate", title="fires", kind="share", drop=3, about="share of positions at which it fires"),
 )  # fmt: skip
 PUSHES = (
     Column(key="up", title="pushes up", kind="token", drop=5),
@@ -136,7 +136,7 @@ def _(value: results.NeuronTable) -> Iterator[AnyBlock]:
 
 
 def _over_corpus(row: results.NeuronRow) -> tuple[Cell, ...]:
-    """A neuron's strongest activation over a corpus, the token it was at, and how often it fires."""
+    """A neuron's strongest activation over a corpus, the token it was at, and how often the neuron fires."""
     return (None, None, None) if row.peak is None else (row.peak.value, row.peak.token, row.rate)
 
 
@@ -182,5 +182,5 @@ def _(value: results.Faithfulness) -> Iterator[AnyBlock]:
 
 
 def _hundredths(value: float | None) -> float | None:
-    """Two decimals: what is smaller than that is nothing here."""
+    """Rounded to two decimals."""
     return None if value is None else round(value, 2) + 0.0

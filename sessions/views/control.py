@@ -23,7 +23,7 @@ from sessions.views.prompting import model_facts
 from sessions.views.registry import facts, viewed
 from sessions.views.writing import counted, quoted, shortened
 
-#: Characters of what makes a statement true: it may be a whole text.
+#: Most characters of the value behind a statement, which may be a whole text.
 _ACTUAL = 60
 
 
@@ -100,7 +100,13 @@ def _(value: results.Restored) -> Iterator[AnyBlock]:
     state = value.state
     circuit = f"circuit {state.circuit} {state.circuit_size:,}" if state.circuit_size else ""
     prompt = f"prompt {quoted(state.prompt)}" if state.prompt else ""
-    yield facts("the session is back", state.model, circuit, prompt, timed=True)
+    yield facts("session restored", state.model, circuit, prompt, timed=True)
+
+
+@viewed.register
+def _(value: results.OlderResult) -> Iterator[AnyBlock]:
+    yield Facts(items=tuple(Fact(shown, name) for name, shown in value.fields), title=value.what)
+    yield Note(text="another version wrote this result: its fields are shown as they are", role="remark")
 
 
 @viewed.register

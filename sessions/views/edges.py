@@ -12,7 +12,7 @@ from sessions.views.blocks import AnyBlock, Cell, Column, Fact, Facts, Heat, Row
 from sessions.views.registry import facts, viewed
 from sessions.views.writing import MISSING, aim, counted, multiple, percent, signed
 
-#: Hubs, bottlenecks and super-weight neurons that are named, of each.
+#: How many hubs, bottlenecks and super-weight neurons are named.
 _NAMED = 3
 
 
@@ -34,7 +34,7 @@ def _(value: results.Edges) -> Iterator[AnyBlock]:
 
 
 def _strongest(value: results.Edges) -> Table:
-    """The strongest edges, each with its share of what its target's attribution is."""
+    """The strongest edges, each with its share of its target's attribution."""
     columns = (
         Column(key="weight", title="edge", kind="signed", drop=4),
         Column(key="source", title="from", kind="name"),
@@ -56,7 +56,7 @@ def _strongest(value: results.Edges) -> Table:
 
 
 def name_of(place: Place) -> str:
-    """A neuron, as one types it."""
+    """A neuron as typed in commands."""
     return str(Neuron(*place))
 
 
@@ -71,7 +71,7 @@ def _end(value: results.Edges, place: Place) -> tuple[str, str | None]:
 
 
 def _into_the_output(value: results.Edges) -> Table:
-    """The tree of what flows into the output; beside each neuron what its attribution is made of."""
+    """The tree of what flows into the output, with the parts of each neuron's attribution."""
     columns = (
         Column(key="neuron", title="into the output", kind="name"),
         Column(key="token", title="", kind="token", drop=1),

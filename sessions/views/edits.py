@@ -1,4 +1,4 @@
-"""Changes of weights: `edits`, `undo`, `redo`, and what is in one: `inspect`."""
+"""Weight edits: `edits`, `undo`, `redo`, and the contents of one: `inspect`."""
 
 from __future__ import annotations
 
@@ -43,15 +43,15 @@ def _ledger(value: results.EditsShown) -> Table:
     return Table(columns=columns, rows=rows)
 
 
-#: Below which the edit in the weights and the edit as hooks are the same.
+#: Up to this difference, the edit in the weights and the edit as hooks count as the same.
 SAME = 1e-5
 
 _NEURON = Column(key="neuron", title="neuron", kind="name")
 _PART = Column(key="part", title="part", kind="name")
-#: What a row of weights reads.
+#: Columns for what a row of weights reads.
 _READS = (
-    Column(key="reads", title="reads", kind="token", drop=5, about="tokens whose embedding lies along it"),
-    Column(key="stream", title="in the stream", kind="token", drop=1, about="tokens that a stream along it predicts"),
+    Column(key="reads", title="reads", kind="token", drop=5, about="tokens whose embedding lies most along it"),
+    Column(key="stream", title="logit lens", kind="token", drop=1, about="tokens that a stream along it predicts"),
 )
 _PUSHES = (
     Column(key="up", title="pushes up", kind="token", drop=5),
@@ -78,7 +78,7 @@ def _(value: results.EditInspected) -> Iterator[AnyBlock]:
             yield _directions(value.matrices)
     if value.apart is not None:
         mark = "✓" if value.apart <= SAME else "!"
-        apart = f"as weights and as hooks the prompt's logits are {value.apart:.1e} apart, of the largest"
+        apart = f"as weights and as hooks, the prompt's logits differ by {value.apart:.1e} of the largest"
         yield Note(text=f"{mark} {apart}")
 
 
@@ -87,7 +87,7 @@ def _of(neuron: Neuron) -> StandsFor:
 
 
 def _parts(neurons: Sequence[EditedNeuron]) -> Table:
-    """Each row and column of each neuron: how long, how far turned, and what the rows read."""
+    """Each row and column of each neuron: its norm, how far it turned, and what the rows read."""
     columns = (
         _NEURON,
         _PART,
@@ -106,7 +106,7 @@ def _parts(neurons: Sequence[EditedNeuron]) -> Table:
 
 
 def _pushes(value: results.EditInspected) -> Table:
-    """What each neuron's column pushes, and how much it is of one token."""
+    """The tokens that each neuron's column pushes, and how far the first one dominates."""
     columns = (
         _NEURON,
         Column(
@@ -117,7 +117,12 @@ def _pushes(value: results.EditInspected) -> Table:
             about="probability of the first token, from the column alone",
         ),
         Column(
-            key="cosine", title="cos 1st", kind="signed", digits=2, drop=3, about="with the first token's unembedding"
+            key="cosine",
+            title="cos 1st",
+            kind="signed",
+            digits=2,
+            drop=3,
+            about="cosine with the first token's unembedding",
         ),
         Column(key="second", title="2nd", kind="signed", digits=2, drop=2),
         *_PUSHES,
@@ -137,19 +142,19 @@ def _pushes(value: results.EditInspected) -> Table:
 
 
 def _counted(head: str, tokens: Sequence[tuple[str, int]], value: results.EditInspected) -> Iterator[AnyBlock]:
-    """Tokens by how many neurons push each most, where there are several of both."""
+    """Tokens by how many neurons push each of them most, where there are several tokens and neurons."""
     if len(tokens) > 1 and value.total > 1:
         first, *others = (f"{quoted(token)} {count:,}" for token, count in tokens)
         yield facts(f"{head}: {first}", *others)
 
 
 def _change(value: results.EditInspected) -> Iterator[AnyBlock]:
-    """The change of the neurons alone: how large, what it reads, what it pushes."""
+    """The change of the neurons: how large it is, what it reads, what it pushes."""
     if value.delta:
         sizes = [f"{part.part} {part.norm:.3g}{_of_before(part)}" for part in value.delta if part.norm]
         concentrated = value.total > 10 and value.delta_top10
         held = f"{percent(value.delta_top10)} of it in 10 neurons" if concentrated else ""
-        yield facts("the change alone", *(sizes or ["none"]), held)
+        yield facts("weight change", *(sizes or ["none"]), held)
     deltas = [(each.neuron, each.delta) for each in value.neurons if each.delta is not None]
     if deltas:
         yield _changed_parts(deltas)
@@ -160,11 +165,11 @@ def _change(value: results.EditInspected) -> Iterator[AnyBlock]:
 
 
 def _of_before(part: DeltaPart) -> str:
-    return "" if part.relative is None else f" (×{part.relative:.3g} of before)"
+    return "" if part.relative is None else f" (×{part.relative:.3g} of the original)"
 
 
 def _changed_parts(deltas: Sequence[tuple[Neuron, NeuronDelta]]) -> Table:
-    """How much each row and column changed, and what the change of a row reads."""
+    """The size of each row's and column's change, and what the change of a row reads."""
     columns = (
         _NEURON,
         _PART,
@@ -185,7 +190,7 @@ def _changed_parts(deltas: Sequence[tuple[Neuron, NeuronDelta]]) -> Table:
 
 
 def _pushed(pushes: Sequence[tuple[Neuron, DeltaPush]]) -> Table:
-    """What the changes of columns push, and how much of it is of one token."""
+    """The tokens that the changes of columns push, and how far the first one dominates."""
     columns = (
         _NEURON,
         Column(key="token", title="token", kind="token", drop=6),
@@ -208,13 +213,13 @@ _MATRIX = Column(key="matrix", title="matrix", kind="name")
 
 
 def _matrices(matrices: Sequence[EditedMatrix]) -> Table:
-    """A row a matrix: what was taken out or added, and how much that is."""
+    """A row for each matrix: what was removed or added, and how much that is."""
     added = all(each.kind == "added" for each in matrices)
     columns = (
         _MATRIX,
         Column(key="kind", title="", drop=3),
         Column(key="dims", title="rank" if added else "dims", kind="number", drop=2),
-        Column(key="share", title="of its norm" if added else "variance gone", kind="share", drop=1),
+        Column(key="share", title="of its norm" if added else "variance removed", kind="share", drop=1),
         Column(key="change", title="norm of change", kind="number", drop=4),
     )
     rows = []

@@ -1,4 +1,4 @@
-"""Tasks that were answered under several arms: `evaluate`."""
+"""Tasks answered under several arms: `evaluate`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sessions.views.blocks import AnyBlock, Cell, Column, Note, Row, StandsFor, 
 from sessions.views.registry import facts, viewed
 from sessions.views.writing import counted
 
-#: Tasks that are named, of those that only one of two arms got right.
+#: How many tasks are named, of those that only one of two arms got right.
 _NAMED = 8
 
 _ARM = Column(key="arm", title="arm", kind="name")
@@ -20,11 +20,11 @@ _RIGHT = (
     Column(key="accuracy", title="share", kind="share", digits=0, drop=13),
 )
 _INTERVAL = (
-    Column(key="low", title="low", kind="share", digits=0, drop=7, about="limits at 95 %"),
+    Column(key="low", title="low", kind="share", digits=0, drop=7, about="95 % confidence interval"),
     Column(key="high", title="high", kind="share", digits=0, drop=7),
 )
 _PLACE = (
-    Column(key="word", title="word", kind="number", drop=4, about="of the reply, in which the answer begins"),
+    Column(key="word", title="word", kind="number", drop=4, about="word of the reply at which the answer begins"),
     Column(key="token", title="token", kind="number", drop=3),
 )
 _LANGUAGE = Column(key="in_language", title="lang", kind="share", digits=0, drop=6, about="in the task's language")
@@ -52,7 +52,7 @@ def _(value: results.Evaluated) -> Iterator[AnyBlock]:
 
 
 def _arms(value: results.Evaluated) -> Table:
-    """A row an arm: how much was right, and what the replies are like. A broken arm is marked."""
+    """A row for each arm: how much was right, and measures of its replies. A broken arm is marked."""
     read = (_READ if len(value.scores) > 1 else _READ[:1]) if value.unrelated else ()
     columns = (
         _ARM, *_RIGHT, *_INTERVAL, *_PLACE, _LANGUAGE,
@@ -73,7 +73,7 @@ def _arms(value: results.Evaluated) -> Table:
 
 
 def _languages(value: results.Evaluated) -> Table:
-    """A row a language and arm: how much is right, where the answer begins, and how much stays in the language."""
+    """A row for each language and arm: how much is right, where the answer begins, how much stays in the language."""
     columns = (Column(key="language", title="language", kind="name"), _ARM, *_RIGHT, *_PLACE, _LANGUAGE)
     rows = []
     for row in value.languages:
@@ -86,12 +86,12 @@ def _languages(value: results.Evaluated) -> Table:
 
 
 def _stayed(kept: int, judged: int) -> float | None:
-    """The share of replies that stay in the language, of those whose language can be said."""
+    """The share of replies that stay in the language, of those whose language was recognised."""
     return kept / judged if judged else None
 
 
 def _pairs(pairs: Sequence[Pairs]) -> Table:
-    """A row an arm that is held against another one, on the same tasks."""
+    """A row for each pair of arms compared on the same tasks."""
     columns = (
         Column(key="against", title="against", kind="name", drop=8),
         _ARM,
@@ -100,7 +100,7 @@ def _pairs(pairs: Sequence[Pairs]) -> Table:
         Column(key="gained", title="gained", kind="number", drop=5),
         Column(key="neither", title="both wrong", kind="number", drop=1),
         Column(key="difference", title="change", kind="signed share", drop=7),
-        Column(key="low", title="low", kind="signed share", digits=0, drop=4, about="limits at 95 %"),
+        Column(key="low", title="low", kind="signed share", digits=0, drop=4, about="95 % confidence interval"),
         Column(key="high", title="high", kind="signed share", digits=0, drop=4),
         Column(key="p", title="p", kind="number", digits=3, drop=6, about="McNemar's exact test"),
     )
@@ -121,5 +121,5 @@ def _changed(pairs: Pairs) -> Iterator[AnyBlock]:
 
 
 def _short(name: str) -> str:
-    """The name of a task in a list: it can be as long as its prompt."""
+    """The name of a task, shortened: it can be as long as its prompt."""
     return name if len(name) <= 24 else f"{name[:23]}…"

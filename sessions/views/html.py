@@ -1,9 +1,9 @@
-"""Blocks as one piece of HTML that stands alone: its own style, light and dark, nothing fetched, no script.
+"""Blocks as self-contained HTML: own style, light and dark, no script, no requests.
 
     Path("circuit.html").write_text(to_page(view(result), "circuit"), encoding="utf-8")
 
-A reader's preference chooses the colours; a class `wb-light` or `wb-dark` around it, and the theme of a notebook in
-Jupyter or VS Code, overrule that. Every text is escaped: what a model writes can be seen, and does nothing.
+The reader's preference chooses the colours. A class `wb-light` or `wb-dark` around the fragment, and the theme of a
+notebook in Jupyter or VS Code, override it. Every text is escaped, so that nothing a model writes takes effect.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from sessions.views.writing import decimal, inline, plain, signed, written
 
 _LIGHT = "--wb-ink:#1b1f24;--wb-dim:#59636e;--wb-line:#d1d9e0;--wb-bar:#6ea8fe;--wb-back:#fff;--wb-warm:#b3541e;"
 _DARK = "--wb-ink:#e6edf3;--wb-dim:#9198a1;--wb-line:#3d444d;--wb-bar:#316dca;--wb-back:#0d1117;--wb-warm:#f0883e;"
-#: What says that a page is light, or dark, whatever its reader prefers elsewhere.
+#: Selectors that make a page light or dark, whatever its reader prefers.
 _SAID = {
     "light": ".wb-light .wb,.wb.wb-light,[data-jp-theme-light=true] .wb,.vscode-light .wb",
     "dark": ".wb-dark .wb,.wb.wb-dark,[data-jp-theme-light=false] .wb,.vscode-dark .wb",
@@ -59,7 +59,7 @@ _STYLE = f"""
 .wb .wb-heat td{{background:color-mix(in srgb,var(--wb-bar) var(--part,0%),transparent)}}
 """
 _WIDTH, _HEIGHT = 480, 160
-#: Strokes of the lines of a curve: told apart without colour.
+#: Dash patterns of the lines of a curve, which tell them apart without colour.
 _DASHES = ("", "6 3", "2 3", "8 3 2 3")
 
 
@@ -84,7 +84,7 @@ def drawn(block: blocks.AnyBlock) -> str:
 
 
 def escaped(text: str) -> str:
-    """Text on one line, which HTML shows as it is."""
+    """Text on one line, escaped for HTML."""
     return html.escape(inline(text))
 
 
@@ -218,8 +218,8 @@ def _(block: blocks.Heat) -> str:
 
 
 def _shade(value: float | None, scale: blocks.HeatScale, by_size: bool) -> str:
-    """A square as dark as its number is far along the scale. The number is its title. Where shades are `by_size`, that
-    of the number counts, and a negative one shows its sign."""
+    """A square, the darker the further its number is along the scale. The number is its title. Where shades are
+    `by_size`, the absolute value counts, and a negative number shows its sign."""
     if value is None or not math.isfinite(value):
         return "<td></td>"
     part = round(100 * min(1.0, max(0.0, scale.part(abs(value) if by_size else value))))
@@ -238,7 +238,7 @@ def _(block: blocks.Tree) -> str:
 
 @drawn.register
 def _(block: blocks.Graph) -> str:
-    """Nodes in rows by layer, the lowest at the bottom; the stronger an edge, the wider its line."""
+    """Nodes in rows by layer, the lowest at the bottom. Stronger edges have wider lines."""
     step, wide = 60, max(_WIDTH, 110 * max(map(len, block.layers), default=1))
     tall = step * len(block.layers) + 20
     places = {

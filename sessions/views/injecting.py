@@ -1,4 +1,4 @@
-"""Hidden states of one text put into another: `inject`."""
+"""Hidden states of one text injected into another: `inject`."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ def _(value: results.Injected) -> Iterator[AnyBlock]:
         yield facts(
             _moved(placed, value),
             f"layer {placed.layer} {placed.site}",
-            f"norm {placed.norm:.3g} for {placed.replaced:.3g}",
+            f"norm {placed.norm:.3g} at a state of norm {placed.replaced:.3g}",
             "" if placed.cosine is None else f"cosine {signed(placed.cosine, 2)}",
         )
     for placed in value.placed:
         if not placed.reaches:
-            below = f", below layer {placed.reaches_below} it can" if placed.reaches_below else ""
+            below = f"; below layer {placed.reaches_below} it can" if placed.reaches_below else ""
             yield Note(text=_without_effect(placed.position, placed.layer) + below)
     if value.observed:
         yield _neurons(value)
@@ -34,7 +34,7 @@ def _(value: results.Injected) -> Iterator[AnyBlock]:
 
 
 def _moved(placed: Placed, value: results.Injected | results.InjectedByLayer) -> str:
-    """What was put where."""
+    """Which vector was injected where."""
     came = f" from {quoted(placed.came_from)}" if placed.came_from else ""
     how = "added at" if value.adds else "at"
     times = "" if value.scale == 1 else f" ×{value.scale:g}"
@@ -43,13 +43,13 @@ def _moved(placed: Placed, value: results.Injected | results.InjectedByLayer) ->
 
 def _without_effect(position: int, layer: int) -> str:
     return (
-        f"! from layer {layer} on position {position} cannot influence what follows: measured, no logit after it "
-        "changes, whatever stands there"
+        f"! from layer {layer} on, position {position} cannot influence later tokens: measured, no later logit "
+        "depends on the state there"
     )
 
 
 def _neurons(value: results.Injected) -> Table:
-    """A row a neuron at a place: its activation in the source, without the vector, with it, and with a random one."""
+    """A row for each neuron and place: its activation in the source, without the vector, with it, with a random one."""
     several = len(value.placed) > 1
     columns = (
         Column(key="neuron", title="neuron", kind="name"),
@@ -57,9 +57,9 @@ def _neurons(value: results.Injected) -> Table:
         Column(key="source", title="source", kind="signed", drop=4),
         Column(key="without", title="without", kind="signed", drop=5),
         Column(key="injected", title="injected", kind="signed", drop=7),
-        Column(key="back", title="given back", kind="share", drop=6, about="share of the source's activation"),
+        Column(key="back", title="recovered", kind="share", drop=6, about="share of the source's activation"),
         Column(key="random", title="random", kind="signed", drop=3, about="with a random vector of the same norm"),
-        Column(key="by_chance", title="by chance", kind="share", drop=2, about="what that gives back"),
+        Column(key="by_chance", title="by chance", kind="share", drop=2, about="share that the random vector recovers"),
     )
     rows = []
     for each in value.observed:
@@ -90,16 +90,16 @@ def _(value: results.InjectedByLayer) -> Iterator[AnyBlock]:
 
 
 def _measured(value: results.InjectedByLayer) -> str:
-    """What a cell of the map is."""
+    """What a cell of the map measures."""
     if value.measure == "activation":
-        return f"activation of {value.observed} at the place"
+        return f"activation of {value.observed} there"
     if value.measure == "probability" and value.target is not None:
         return f"probability of {aim(value.target).removeprefix('logit ')} as the next token"
-    return "KL in nats of the next token from the source's"
+    return "KL of the next token from the source's, in nats"
 
 
 def _ends(value: results.InjectedByLayer) -> Iterator[str]:
-    """The measure in the source, in the text as it is, at the best cell, and with random vectors."""
+    """The measure in the source, in the unchanged text, at the best cell, and with random vectors."""
     found = value.map
     cells = [(cell, s, t) for s, row in enumerate(found.cells) for t, cell in enumerate(row) if not isnan(cell)]
     if not cells:
@@ -115,7 +115,7 @@ def _ends(value: results.InjectedByLayer) -> Iterator[str]:
 
 
 def _scale(value: results.InjectedByLayer) -> HeatScale:
-    """From the text as it is to the source or, of a probability, to the largest."""
+    """From the unchanged text to the source or, for a probability, to the largest."""
     found = value.map
     if value.measure != "probability":
         return HeatScale(start=found.without, end=found.source or 0.0, names=("the text without it", "the source"))

@@ -1,4 +1,4 @@
-"""Changed texts beside the unchanged one, and what stays in force: `ablate`, `arms`, `suppress`, `strength`."""
+"""Changed texts beside the unchanged one, and the working set: `ablate`, `arms`, `suppress`, `strength`."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from sessions.views.blocks import (
 from sessions.views.registry import facts, viewed
 from sessions.views.writing import aim, chance, counted, divergence, signed
 
-SCOPES = {"all": "at all positions", "circuit": "where the circuit found them"}
-#: Tokens that shifts are shown of.
+SCOPES = {"all": "at all positions", "circuit": "at the circuit's positions"}
+#: How many tokens of a shift are shown.
 _SHIFTS = 10
 
 
@@ -41,7 +41,7 @@ def _(value: results.Compared) -> Iterator[AnyBlock]:
 
 
 def intervention(verb: str, value: results.Intervened) -> Facts:
-    """What was done to which neurons, and where."""
+    """What was done, to which neurons, and where."""
     return facts(
         f"{verb} {value.selection}".rstrip(),
         counted(value.neurons, "neuron") if value.neurons else "",
@@ -51,7 +51,7 @@ def intervention(verb: str, value: results.Intervened) -> Facts:
 
 
 def texts(arms: Sequence[Arm]) -> Texts:
-    """The texts of all arms, marked where they part."""
+    """The texts of all arms, marked where they diverge."""
     marks = parting([arm.text for arm in arms])
     return Texts(
         arms=tuple(
@@ -62,7 +62,7 @@ def texts(arms: Sequence[Arm]) -> Texts:
 
 
 def parting(texts_of: Sequence[str]) -> list[int | None]:
-    """Where each text first leaves the first one, and where the first is first left; None where it does not."""
+    """Where each text first differs from the first, and the first from any other; None where there is no difference."""
     first = texts_of[0]
     places = [None if text == first else divergence(first, text) for text in texts_of]
     left = [place for place in places if place is not None]
@@ -70,7 +70,7 @@ def parting(texts_of: Sequence[str]) -> list[int | None]:
 
 
 def arm_facts(arm: Arm, first: Arm) -> Iterator[str]:
-    """What is to be said of an arm above its text."""
+    """The facts above the text of an arm."""
     yield arm.name
     if arm.target is not None:
         yield f"target {signed(arm.target)}"
@@ -90,7 +90,7 @@ def arm_facts(arm: Arm, first: Arm) -> Iterator[str]:
 _ENDINGS = {
     "eos": "ended by itself",
     "length": "cut at max_tokens",
-    "nan": "stopped: its logits were no longer numbers",
+    "nan": "stopped: logits are not finite",
 }
 
 
@@ -100,7 +100,7 @@ def ending(arm: Arm) -> str:
 
 
 def in_force(arm: Arm) -> Iterator[str]:
-    """At how many of its tokens something was in force; told apart where it is for several parts of the text."""
+    """At how many of its tokens the intervention was in force, by part where it has several."""
     if len(arm.parts) < 2:
         if arm.fired is not None:
             yield f"in force at {arm.fired:,} of {arm.read:,} tokens"
@@ -111,7 +111,7 @@ def in_force(arm: Arm) -> Iterator[str]:
 
 
 def held_back(arm: Arm) -> str:
-    """How often the stutter guard, or another rule against repetition, changed a text; "" where none did."""
+    """How often a rule against repetition, such as the stutter guard, changed a text; "" where none did."""
     return f"{arm.guarded:,} {'repeat' if arm.guarded == 1 else 'repeats'} held back" if arm.guarded else ""
 
 
@@ -132,7 +132,7 @@ _MEASURES = (
 
 
 def _measures(value: results.Compared) -> Table:
-    """A row for each arm: the target, how far it is from the baseline, and what its text is like."""
+    """A row for each arm: the target, its distance from the baseline, and measures of its text."""
     kept = [at for at in range(len(_MEASURES)) if value.target is not None or at > 2]
     rows = []
     for arm in value.arms:
@@ -163,7 +163,7 @@ def bars(arms: Sequence[Arm], shifts: Sequence[Shift], target: Target | None) ->
 
 
 def target_roles(target: Target | None) -> dict[int, str]:
-    """What tokens are in a target, by id: `target`, and `against` for the one that it is held against."""
+    """The role of a target's tokens, by id: `target`, and `against` for the one that it is measured against."""
     roles = {} if target is None or not target.tokens else {target.tokens[0].id: "target"}
     if target is not None and target.counterfactual is not None:
         roles[target.counterfactual.id] = "against"
@@ -183,7 +183,7 @@ def _(value: results.WorkingSet) -> Iterator[AnyBlock]:
     yield Facts(items=tuple(rows))
 
 
-#: What is turned, as it is written.
+#: How each kind of strength is written.
 _TURNED = {"live": "strength", "alpha": "α", "beta": "β"}
 
 

@@ -1,4 +1,4 @@
-"""What neurons are on average: `means`."""
+"""Mean activations: `means`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sessions.views.writing import counted
 
 
 def _taken_over(value: results.MeansBuilt | results.MeansShown) -> Iterator[str]:
-    """Over how much they were taken, as far as that is known."""
+    """The number of texts and tokens behind the means, where known."""
     if value.texts:
         yield counted(value.texts, "text")
         yield counted(value.tokens, "position")
@@ -34,7 +34,7 @@ def _(value: results.MeansShown) -> Iterator[AnyBlock]:
         Column(key="neurons", title="neurons", kind="number", drop=1),
         Column(key="size", title="mean size", kind="number", drop=3),
         Column(key="strongest", title="strongest", kind="name", drop=2),
-        Column(key="mean", title="its mean", kind="signed", drop=2),
+        Column(key="mean", title="mean of it", kind="signed", drop=2),
     )
     layers = (
         Row(

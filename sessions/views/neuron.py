@@ -14,9 +14,9 @@ from sessions.views.edges import name_of, token_at
 from sessions.views.registry import facts, viewed
 from sessions.views.writing import MISSING, aim, percent, quoted, signed
 
-#: Positions that are listed, those with the strongest attributions.
+#: How many positions are listed, strongest attribution first.
 _LISTED = 12
-#: Maxima over a corpus that are listed, of either sign, and edges, of each direction.
+#: How many maxima over a corpus are listed of either sign, and how many edges of each direction.
 _PEAKS, _EDGES = 5, 6
 
 
@@ -33,7 +33,7 @@ def _(value: results.NeuronCard) -> Iterator[AnyBlock]:
         f"attribution {signed(neuron.attribution)} ({percent(share, sign=True)}) {where}",
         f"effect {signed(neuron.effect)}" if placed else "",
         f"activation {signed(neuron.activation)}" if placed else "",
-        "" if value.everywhere is None else f"effect everywhere at once {signed(value.everywhere)}",
+        "" if value.everywhere is None else f"effect at all positions {signed(value.everywhere)}",
     )
     if value.moments:
         yield _moments(value)
@@ -74,7 +74,7 @@ def _moments(value: results.NeuronCard) -> Table:
 
 
 def weights(value: results.NeuronCard) -> Iterator[Fact]:
-    """What its weights say."""
+    """What its weights read and write."""
     yield Fact(f"norm {value.column_norm:.3g}", "writes")
     yield Fact(_tokens(value.up), "pushes up")
     yield Fact(_tokens(value.down), "pushes down")
@@ -86,7 +86,7 @@ def weights(value: results.NeuronCard) -> Iterator[Fact]:
 
 
 def edges(value: results.NeuronCard) -> Iterator[Fact]:
-    """Its strongest edges, each direction by itself."""
+    """Its strongest edges, in and out."""
     for name, known in (("edges in", value.incoming), ("edges out", value.outgoing)):
         ends = [edge.source if name == "edges in" else edge.target for edge in known]
         if known:

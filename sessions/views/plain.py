@@ -20,7 +20,7 @@ from sessions.views.writing import shortened
 
 
 def tables(blocks: Iterable[AnyBlock]) -> tuple[Table, ...]:
-    """All that is tabular in a view: its tables, and its distributions, curves and maps as tables."""
+    """The tables of a view, with its distributions, curves and maps as tables."""
     return tuple(found for block in blocks if (found := _as_table(block)) is not None)
 
 
@@ -28,7 +28,7 @@ def main_table(blocks: Iterable[AnyBlock]) -> Table:
     """The first table of a view.
 
     Raises:
-        UsageError: there is none.
+        UsageError: it has no table.
     """
     found = tables(blocks)
     if not found:
@@ -37,18 +37,18 @@ def main_table(blocks: Iterable[AnyBlock]) -> Table:
 
 
 def to_rows(table: Table) -> list[dict[str, Cell]]:
-    """A dictionary a row, by the keys of the columns."""
+    """A dictionary for each row, by column key."""
     keys = [column.key for column in table.columns]
     return [dict(zip(keys, row.cells, strict=True)) for row in table.rows]
 
 
 def to_dict(table: Table) -> dict[str, list[Cell]]:
-    """A list a column, by its key."""
+    """A list for each column, by its key."""
     return {column.key: [row.cells[at] for row in table.rows] for at, column in enumerate(table.columns)}
 
 
 def to_csv(table: Table) -> str:
-    """The table as CSV, with a line of keys. Several tokens are joined by blanks; what is not known is empty."""
+    """The table as CSV with a header of keys. Several tokens are joined by spaces; unknown cells are empty."""
     out = io.StringIO()
     writer = csv.writer(out)
     writer.writerow([column.key for column in table.columns])
@@ -65,7 +65,7 @@ def to_pandas(table: Table) -> Any:
         UsageError: pandas is not installed.
     """
     try:
-        pandas = import_module("pandas")  # no dependency of this package
+        pandas = import_module("pandas")  # not a dependency of this package
     except ImportError as error:
         raise UsageError("pandas is not installed", "install it, or use to_rows or to_dict") from error
     return pandas.DataFrame(to_dict(table))
@@ -101,7 +101,7 @@ def _as_table(block: AnyBlock) -> Table | None:
 
 
 def bars_table(block: Bars) -> Table:
-    """A distribution before and after as a table: a row a token."""
+    """A distribution before and after as a table, with a row for each token."""
     before, after = (shortened(name, 24) for name in block.names)
     columns = (
         Column(key="token", title=block.title, kind="token"),

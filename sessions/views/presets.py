@@ -11,7 +11,7 @@ from sessions.views.circuits import NEURON
 from sessions.views.registry import facts, viewed
 from sessions.views.writing import counted
 
-#: What each mode does to a neuron.
+#: How the view words each mode.
 _DOES = {"shift": "adds", "multiply": "times", "hold": "sets to"}
 
 

@@ -18,7 +18,7 @@ def _(value: results.ModelOpened) -> Iterator[AnyBlock]:
 
 
 def model_facts(info: ModelInfo) -> Iterator[str]:
-    """What a model is, in short."""
+    """A model in short: size, dtype, dimensions, vocabulary."""
     widths = sorted(set(info.d_mlp))
     yield info.name
     yield info.family

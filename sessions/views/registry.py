@@ -11,10 +11,10 @@ from sessions.views.blocks import AnyBlock, Fact, Facts
 
 @singledispatch
 def viewed(value: Value) -> Iterable[AnyBlock]:
-    """The blocks of a result. A family registers a pure function for each of its kinds."""
+    """The blocks of a result. Each family registers a pure function for each kind of result."""
     raise NotImplementedError(f"{type(value).__name__} has no view")
 
 
 def facts(*texts: str, timed: bool = False) -> Facts:
-    """Facts without names. Empty texts say nothing and are left out."""
+    """Facts without names. Empty texts are left out."""
     return Facts(items=tuple(Fact(text) for text in texts if text), timed=timed)

@@ -1,4 +1,4 @@
-"""A neuron that was taught to say something: `rewrite`."""
+"""A neuron that was rewritten to say a token: `rewrite`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sessions.views.interventions import parting
 from sessions.views.registry import facts, viewed
 from sessions.views.writing import counted, percent, quoted, signed
 
-#: What stands before the α that was taken.
+#: The mark before the chosen α.
 _TAKEN = "▸"
 
 
@@ -23,7 +23,7 @@ def _(value: results.Rewritten) -> Iterator[AnyBlock]:
     yield _alphas(value)
     if value.brake is not None:
         loose, held = value.brake.again
-        again = f"says it again right after: {percent(held)}, without the brake {percent(loose)}"
+        again = f"says it twice in a row: {percent(held)}, without the brake {percent(loose)}"
         yield facts(f"brake {value.brake.neuron}", f"β {value.brake.beta:g}", again)
         yield facts(*_separates(value.brake.separation), *_fires(value.brake.firing))
     if value.replies:
@@ -32,23 +32,23 @@ def _(value: results.Rewritten) -> Iterator[AnyBlock]:
 
 
 def _about(value: results.Rewritten) -> Iterator[str]:
-    """What the neuron says where, and how it is scaled."""
+    """What the neuron says, where, and its scales."""
     yield f"{value.neuron} says {quoted(value.token.text)}, {value.rule}"
     yield f"α {value.alpha:g}"
     yield f"scale_g {value.scale_gate:.3g}"
     yield "" if value.scale_up is None else f"scale_u {value.scale_up:.3g}"
     yield "" if value.bias is None else f"bias {signed(value.bias, 2)}"
-    yield f"{'MLP before its norm' if value.normed else 'stream'} has norm {value.norm:.3g}"
+    yield f"norm of {'the MLP before its norm' if value.normed else 'the stream'} {value.norm:.3g}"
 
 
 def _examples(value: results.Rewritten) -> Iterator[str]:
     texts, where, elsewhere = value.learnt
-    yield f"made of {counted(texts, 'text')} of {value.examples}: {where:,} places, {elsewhere:,} others"
+    yield f"learnt from {counted(texts, 'text')} of {value.examples}: {where:,} places, {elsewhere:,} others"
     texts, where, elsewhere = value.held
     yield (
         f"measured on {texts:,} held out: {where:,} places, {elsewhere:,} others"
         if value.apart
-        else ("measured on the same")
+        else "measured on the same texts"
     )
 
 
@@ -64,7 +64,7 @@ def _fires(found: Firing) -> Iterator[str]:
 
 
 def _alphas(value: results.Rewritten) -> Table:
-    """A row an α, below what is so without the edit."""
+    """A row without the edit, then one for each α."""
     replies = "1 reply" if len(value.replies) == 1 else f"{len(value.replies):,} replies"
     columns = (
         Column(key="alpha", title="α", kind="index"),
@@ -88,7 +88,7 @@ def _saying(said: Saying) -> tuple[float, ...]:
 
 
 def _replies(value: results.Rewritten) -> Iterator[AnyBlock]:
-    """The first reply that says it beside what is said without the edit, and how much all of them repeat."""
+    """The first reply that says it, beside the reply without the edit, and how much all replies repeat."""
     shown = next((each for each in value.replies if value.token.text in each.after), value.replies[0])
     yield Facts(items=(Fact(shown.prompt, "asked"),))
     yield _sides(shown)

@@ -10,7 +10,7 @@ from sessions.views.interventions import texts
 from sessions.views.registry import facts, viewed
 from sessions.views.writing import counted
 
-#: What writes into the stream, by the name of what is cut, and the states that stand for a version of a prompt.
+#: What writes into the stream, by the name of the matrix; and the states that can stand for a version of a prompt.
 _WRITERS = {"down": "the MLPs", "attn_out": "the attentions"}
 _STATES = {"mean": "mean over the tokens", "last": "last token"}
 
@@ -22,7 +22,7 @@ def _(value: results.SubspaceCut) -> Iterator[AnyBlock]:
     writers = " and ".join(_WRITERS[each] for each in value.writers)
     yield facts(
         f"edit {value.name}",
-        f"{'kept in' if value.keeps else 'taken out of'} what {writers} of {layers} write",
+        f"{'kept in' if value.keeps else 'removed from'} what {writers} of {layers} write",
         value.what,
         f"versions {' '.join(value.versions)}" if value.versions else "",
         _STATES.get(value.at, ""),
@@ -34,7 +34,7 @@ def _(value: results.SubspaceCut) -> Iterator[AnyBlock]:
 
 
 def _layers(value: results.SubspaceCut) -> Table:
-    """A row a layer: how much of the versions was cut, by how much the matrices changed, how far the versions are."""
+    """A row for each layer: how much was cut, how much the matrices changed, how far apart the versions are."""
     of_versions = bool(value.versions)
     columns = [
         Column(key="layer", title="L", kind="index"),
@@ -50,7 +50,7 @@ def _layers(value: results.SubspaceCut) -> Table:
     if "attn_out" in value.writers:
         columns.append(Column(key="attention", title="attention", kind="share", drop=3))
     if of_versions:
-        apart = "distance of versions over that of prompts, behind the layer"
+        apart = "distance between versions over distance between prompts, after the layer"
         columns += [
             Column(key="before", title="apart", kind="number", digits=2, drop=2, about=apart),
             Column(key="after", title="→ after", kind="number", digits=2, drop=2),

@@ -13,9 +13,9 @@ from sessions.views.interventions import SCOPES, intervention
 from sessions.views.registry import facts, viewed
 from sessions.views.writing import chance, counted, multiple, quoted
 
-#: What stands before the multiplier of a knee.
+#: The mark before the multiplier of a knee.
 KNEE = "○"
-#: What the multipliers of a sweep of adapters are called: they are none of neurons.
+#: What the swept numbers are called where they are not multipliers of neurons.
 _KINDS = {"depths": "depth", "weights": "weight"}
 
 
@@ -52,7 +52,7 @@ def _(value: results.SweptGrid) -> Iterator[AnyBlock]:
 
 
 def _said(over: str) -> Callable[[float], str]:
-    """How a multiplier is said; a weight or a depth stands alone."""
+    """How a multiplier is written; a weight or a depth has no `×`."""
     return (lambda number: f"{number:g}") if over in _KINDS else multiple
 
 
@@ -62,7 +62,7 @@ def _multiplier(over: str) -> Column:
 
 
 def _measured(value: results.SweptGrid) -> str:
-    """What the bars are of."""
+    """What the bars show."""
     if value.target is not None:
         of = f"p({quoted(value.target.tokens[0].text)})"
     else:
@@ -71,13 +71,13 @@ def _measured(value: results.SweptGrid) -> str:
 
 
 def _arms(curve: SweepCurve, cells: Sequence[SweptCell]) -> list[Arm]:
-    """The texts of a selection, of a sweep of one prompt, by rising multiplier."""
+    """The texts of one selection in a sweep of one prompt, by rising multiplier."""
     own = [cell for cell in cells if cell.selection in ("", curve.selection)]
     return [cell.arm() for cell in sorted(own, key=lambda cell: cell.multiplier)]
 
 
 def _texts(arms: Sequence[Arm], aimed: bool, knee: Knee | None, over: str) -> Table:
-    """A row a multiplier, with the text there."""
+    """A row for each multiplier, with its text."""
     columns = [_multiplier(over)]
     if aimed:
         columns += [
@@ -103,7 +103,7 @@ def _mark(multiplier: float, flips: Sequence[Flip | None]) -> str:
 
 
 def _means(curve: SweepCurve, aimed: bool, longest: float, over: str) -> Table:
-    """A row a multiplier, with the means over many prompts; the bar of the highest is whole."""
+    """A row for each multiplier, with means over many prompts. The longest bar is the largest mean of the sweep."""
     columns = [_multiplier(over), *([Column(key="target", title="target", kind="signed", drop=1)] if aimed else [])]
     columns.append(Column(key="probability", title="p", kind="number", digits=3, bar=longest, drop=2))
     knees = [median for _, median in (curve.below, curve.above)]

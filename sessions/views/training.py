@@ -12,11 +12,11 @@ from sessions.views.blocks import AnyBlock, Cell, Column, Curve, Line, Note, Row
 from sessions.views.registry import facts, viewed
 from sessions.views.writing import counted, curve, percent, signed
 
-#: Samples and rounds that a table by sample has at most, epochs, and layers that have a row of their own.
+#: Most samples and rounds of a table by sample, most epochs, and most layers with a row of their own.
 _SAMPLES, _ROUNDS, _EPOCHS, _LAYERS = 12, 7, 12, 12
-#: Shared recruits that are named.
+#: How many shared recruits are named.
 _NAMED = 30
-#: Characters of a curve over layers.
+#: Width of a curve over layers, in characters.
 _CURVE = 40
 
 
@@ -56,7 +56,7 @@ def _trained(found: Round) -> str:
     return f"rank {found.plan.rank} on {', '.join(found.plan.modules)}"
 
 
-#: The losses of an outcome before and after.
+#: A function from an outcome to its losses before and after.
 _Ends = Callable[[Outcome], tuple[Sequence[float], Sequence[float]]]
 
 
@@ -76,7 +76,7 @@ def _loss(key: str, title: str, drop: int, digits: int = 3) -> Column:
 
 
 def _losses(found: Round, title: str, ends: _Ends) -> Table:
-    """Losses by sample, before and after, and beside them those of the control."""
+    """Losses by sample before and after, beside those of the control."""
     columns = [_SAMPLE, _loss("before", "before", 4), _loss("after", "after", 5)]
     columns.append(Column(key="learned", title="learned", kind="signed", drop=3))
     if found.control is not None:
@@ -93,7 +93,7 @@ def _losses(found: Round, title: str, ends: _Ends) -> Table:
 
 
 def _learned(pairs: Sequence[tuple[float | None, float | None]]) -> Iterator[Cell]:
-    """Before, after and what was learned; of a control only the last two."""
+    """Before, after and the difference; of a control only the last two."""
     for number, (before, after) in enumerate(pairs):
         learned = None if before is None or after is None else before - after
         yield from (*([before] if number == 0 else []), after, learned)
@@ -104,13 +104,13 @@ def _at(values: Sequence[float], number: int) -> float | None:
 
 
 def _epochs(found: Round) -> Iterator[Table]:
-    """The losses that each epoch met, by sample: the first and the last epochs, where there are many."""
+    """The losses of each epoch by sample; of many epochs, the first and the last."""
     epochs = list(enumerate(found.outcome.epochs, 1))
     if len(epochs) < 2:
         return
     half = _EPOCHS // 2
     kept = epochs if len(epochs) <= _EPOCHS else [*epochs[:half], *epochs[-half:]]
-    # Where room is short, the epochs in the middle go first.
+    # Where room is short, the middle epochs are dropped first.
     middle_out = sorted(range(len(kept)), key=lambda at: min(at, len(kept) - 1 - at), reverse=True)
     columns = [_loss(f"epoch_{number}", f"{number}", 1 + middle_out.index(at)) for at, (number, _) in enumerate(kept)]
     rows = []
@@ -125,7 +125,7 @@ def _epochs(found: Round) -> Iterator[Table]:
 
 
 def _gradient(found: Round) -> Iterator[Table]:
-    """The share of the gradient that each kind of projection had, and in which layers."""
+    """The share of the gradient that each kind of projection received, and in which layers."""
     flows = shares(found.outcome.gradient)
     if not flows:
         return
@@ -168,7 +168,7 @@ _ROUND = Column(key="round", title="round", kind="name")
 
 
 def _passages(passages: Sequence[Passage]) -> Table:
-    """A row a round. One that ended early is marked `!`."""
+    """A row for each round. One that ended early is marked `!`."""
     columns = (
         _ROUND,
         Column(key="suppressed", title="held", kind="number", drop=4),
@@ -193,13 +193,13 @@ def _passages(passages: Sequence[Passage]) -> Table:
 
 
 def _alike(rounds: tuple[Round, ...]) -> bool:
-    """Whether they were of the same few samples."""
+    """Whether all rounds have the same few samples."""
     few = 1 < len(rounds) <= _ROUNDS and len(rounds[0].samples) <= _SAMPLES
     return few and all(found.samples == rounds[0].samples for found in rounds)
 
 
 def _columns_of(rounds: Sequence[Round], kind: str) -> list[Column]:
-    """A column a round. Where room is short, those in the middle of the series go first."""
+    """A column for each round. Where room is short, the middle of the series is dropped first."""
     last = len(rounds)
     share = kind == "share"
     return [
@@ -212,7 +212,7 @@ def _columns_of(rounds: Sequence[Round], kind: str) -> list[Column]:
 
 
 def _by_sample(rounds: Sequence[Round]) -> Table:
-    """The loss of each sample, before the first round and after each."""
+    """The loss of each sample before the first round and after each round."""
     columns = (_SAMPLE, _loss("before", "before", 3 * len(rounds), 2), *_columns_of(rounds, "number"))
     rows = []
     for number, name in enumerate(rounds[0].samples):
@@ -222,7 +222,7 @@ def _by_sample(rounds: Sequence[Round]) -> Table:
 
 
 def _plain_losses(passages: Sequence[Passage]) -> Table:
-    """The mean losses again, with all tokens of a reply alike."""
+    """The mean losses with equal weight on all tokens of a reply."""
     columns = (
         _ROUND,
         _loss("before", "before", 3, 2),
@@ -240,7 +240,7 @@ def _plain_losses(passages: Sequence[Passage]) -> Table:
 
 
 def _gradients(rounds: Sequence[Round]) -> Iterator[Table]:
-    """The share of the gradient of each kind of projection, a column a round."""
+    """The gradient share of each kind of projection, with a column for each round."""
     flows = [shares(found.outcome.gradient) for found in rounds]
     if not any(flows):
         return
@@ -263,7 +263,7 @@ def _(value: results.RoundsCompared) -> Iterator[AnyBlock]:
         yield _share_rows(title, listed, value.names)
     count, (mine, theirs) = len(found.shared), found.recruits
     yield facts(
-        "" if found.cosine is None else f"their gradient is spread alike by {signed(found.cosine, 2)} (cosine)",
+        "" if found.cosine is None else f"cosine of their gradient shares {signed(found.cosine, 2)}",
         f"recruits shared: {count:,} of {mine:,} and {theirs:,}",
         f"Jaccard {found.jaccard:.2f}",
         "" if found.by_chance is None else f"{found.by_chance:.2g} by chance",
@@ -293,7 +293,7 @@ def _losses_of_both(found: RoundComparison, names: tuple[str, str]) -> Table:
 
 
 def _differs(row: LossRow) -> bool:
-    """Whether the plain losses are others than the weighted ones, in one of the rounds."""
+    """Whether the plain losses differ from the weighted ones in one of the rounds."""
     pairs = zip(row.after, row.plain_after, strict=True)
     return any(one is not None and two is not None and abs(one - two) > 1e-4 * (1 + abs(two)) for one, two in pairs)
 
@@ -312,7 +312,7 @@ def _share_rows(title: str, rows: Sequence[ShareRow], names: tuple[str, str]) ->
 
 
 def _ranges(numbers: tuple[int, ...]) -> str:
-    """Rising numbers, those that follow each other as a range: `3, 9–12`."""
+    """Rising numbers, with consecutive ones as a range: `3, 9–12`."""
     found: list[list[int]] = []
     for number in numbers:
         if found and number == found[-1][-1] + 1:
@@ -342,6 +342,6 @@ def _(value: results.RecruitsShown) -> Iterator[AnyBlock]:
     yield facts(
         f"{len(value.rows):,} recruits of {value.name}",
         f"by {value.measure}",
-        f"{percent(together)} of all that was absorbed",
-        f"{value.suppressed:,} were suppressed",
+        f"{percent(together)} of the total",
+        f"{value.suppressed:,} neurons were suppressed",
     )

@@ -1,4 +1,4 @@
-"""Neurons that answer to every prompt: `universal`."""
+"""Neurons that are strong whatever the prompt: `universal`."""
 
 from __future__ import annotations
 

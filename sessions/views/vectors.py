@@ -1,4 +1,4 @@
-"""Directions, and what is like what: `vector`, `capture`, `compare`."""
+"""Directions, and comparisons of circuits and vectors: `vector`, `capture`, `compare`."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from sessions.views.circuits import PUSHES
 from sessions.views.registry import facts, viewed
 from sessions.views.writing import MISSING, counted, percent, quoted, signed
 
-#: Characters of the text a state was captured in that are shown.
+#: Most characters shown of the text that a state was captured in.
 _TEXT = 60
-#: Whose neurons can write into a site, where it is not the layer's alone.
+#: Which neurons can write into a site, where these are not the layer's alone.
 _WRITERS = {
     "resid_pre": "of the layers below",
     "attn_out": "of the layers below",
@@ -36,7 +36,7 @@ def _(value: results.VectorShown) -> Iterator[AnyBlock]:
 
 
 def _made(value: results.VectorShown) -> str:
-    """What it was made of, or where it was captured."""
+    """The prompts it was made from, or where it was captured."""
     if value.origin is None:
         positives, negatives = value.prompts
         return f"{positives:,} positive and {negatives:,} negative {'prompt' if negatives == 1 else 'prompts'}"
@@ -99,7 +99,7 @@ def _(value: results.CircuitsCompared) -> Iterator[AnyBlock]:
     said = [f"on shared neurons: {percent(share)} of the attribution of {name}" for name, share in held]
     if comparison.ranks is not None:
         rank, same = signed(comparison.ranks.spearman, 2), percent(comparison.ranks.same_sign)
-        said.append(f"there the two rank alike by {rank} (r {signed(comparison.ranks.pearson, 2)}, same sign {same})")
+        said.append(f"their rank correlation {rank} (r {signed(comparison.ranks.pearson, 2)}, same sign {same})")
     yield facts(*said)
     for name, missing in zip(names, comparison.only, strict=True):
         if missing:
@@ -134,7 +134,7 @@ def _(value: results.CircuitHeldAgainst) -> Iterator[AnyBlock]:
         f"circuit {value.circuit}, {counted(value.size, 'neuron')}",
         f"vector {value.vector} at {value.site}",
         f"{aligned:,} of {here:,} neurons lie along it (chance {percent(0.05)})" if here else "",
-        f"|attribution| and |cosine| of these rank alike by {ranks}" if ranks else "",
+        f"rank correlation of their |attribution| and |cosine| {ranks}" if ranks else "",
     )
     yield _spans(value)
     if value.overlap is not None:

@@ -1,7 +1,7 @@
-"""How single things are written, on every surface: text, numbers, bars.
+"""How texts, numbers and bars are written on every surface.
 
-Whatever comes from a user or a model passes through `plain`, `inline` or `quoted`, so that no character of it can
-move a cursor, recolour a screen, turn the direction of reading or hide.
+Every text of a user or a model passes through `plain`, `inline` or `quoted`, so that no character of it can move the
+cursor, change colours, reverse the reading direction or stay invisible.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from sessions.views.blocks import Cell, Column
 
 MISSING = "–"
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
-_JOINERS = "\u200c\u200d"  # Persian and emoji need them, and they move nothing
-_NUMBER_SIGNS = "\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u08e2"  # format characters that are seen
+_JOINERS = "\u200c\u200d"  # Persian and emoji need them, and they are harmless
+_NUMBER_SIGNS = "\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u08e2"  # format characters that are visible
 
 
 class _Escapes(dict[int, str]):
-    """A table for `str.translate` that learns, character by character, what has to be escaped."""
+    """A table for `str.translate` that is filled as characters occur."""
 
     def __init__(self, categories: tuple[str, ...], exceptions: dict[str, str]) -> None:
         super().__init__((ord(character), shown) for character, shown in exceptions.items())
@@ -47,11 +47,11 @@ _PLAIN = _Escapes(_UNSAFE, {"\n": "\n", "\t": "    "})
 _INLINE = _Escapes(_UNSAFE, {"\n": "\\n", "\t": "\\t", "\r": "\\r"})
 _QUOTED = _Escapes(
     (*_UNSAFE, "Zs"), {" ": " ", "\n": "\\n", "\t": "\\t", "\r": "\\r", '"': '\\"', "\\": "\\\\"}
-)  # other spaces than " " would look like it
+)  # other spaces would look like " "
 
 
 def plain(text: str) -> str:
-    """The text as several lines, safe to show: only newlines keep their effect."""
+    """The text on several lines, safe to show: only newlines keep their effect."""
     return text.replace("\r\n", "\n").translate(_PLAIN)
 
 
@@ -61,17 +61,17 @@ def inline(text: str) -> str:
 
 
 def quoted(text: str) -> str:
-    """The text in double quotes on one line, so that a leading space is seen and every character is known."""
+    """The text in double quotes on one line, so that every space and character is visible."""
     return f'"{text.translate(_QUOTED)}"'
 
 
 def aim(target: Target) -> str:
-    """What a circuit explains, in words: `logit " Austin" − logit " Dallas"`."""
+    """The target in words: `logit " Austin" − logit " Dallas"`."""
     return target.described(quoted)
 
 
 def signed(value: float | None, digits: int = 3) -> str:
-    """A number that can help or hinder, its sign always shown: `+1.523`, `-0.040`, `+3.1e-05`."""
+    """A number with its sign always shown: `+1.523`, `-0.040`, `+3.1e-05`."""
     if value is None or math.isnan(value):
         return MISSING
     if value == 0 or abs(value) >= 0.5 * 10**-digits:
@@ -80,14 +80,14 @@ def signed(value: float | None, digits: int = 3) -> str:
 
 
 def chance(probability: float | None) -> str:
-    """A probability: three decimals, or a power of ten where these would read 0."""
+    """A probability with three decimals, in scientific notation where these would read 0."""
     if probability is None or math.isnan(probability):
         return MISSING
     return f"{probability:.3f}" if probability == 0 or probability >= 0.0005 else f"{probability:.0e}"
 
 
 def percent(fraction: float | None, sign: bool = False) -> str:
-    """A fraction as a percentage, to a digit that says something."""
+    """A fraction as a percentage, with at least one significant digit."""
     if fraction is None or math.isnan(fraction):
         return MISSING
     if fraction == 0 or abs(fraction) >= 0.0005:
@@ -108,12 +108,12 @@ def duration(seconds: float) -> str:
 
 
 def counted(count: int, what: str) -> str:
-    """A number of things."""
+    """A number of things: `1 line`, `2 lines`."""
     return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
 
 
 def shortened(text: str, length: int) -> str:
-    """The text, or its beginning and `…`, in so many characters at most."""
+    """The text, or its beginning and `…`, in at most `length` characters."""
     return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
@@ -149,26 +149,26 @@ def number(value: float, column: Column) -> str:
 
 
 def decimal(value: float, digits: int) -> str:
-    """A number with so many digits behind the point; a power of ten where that would read 0, or take a dozen cells."""
+    """A number with `digits` decimals; in scientific notation where that would read 0 or take a dozen cells."""
     if abs(value) >= 1e6:
         return f"{value:.2e}"
     return f"{value:,.{digits}f}" if value == 0 or abs(value) >= 0.5 * 10**-digits else f"{value:.0e}"
 
 
 def bar(fraction: float | None, width: int) -> str:
-    """`fraction` (0 to 1) of `width` cells, in eighths of a cell; whatever is more than nothing is seen."""
+    """A bar of `fraction` (0 to 1) of `width` cells, in eighths of a cell; any value above 0 is visible."""
     if fraction is None or not fraction > 0:
         return ""
     eighths = max(1, round(min(fraction, 1.0) * width * 8))
     return "█" * (eighths // 8) + _EIGHTHS[eighths % 8].strip()
 
 
-#: Heights of a curve of one line.
+#: Heights of a one-line curve.
 SPARKS = "▁▂▃▄▅▆▇█"
 
 
 def curve(values: Sequence[float], width: int) -> str:
-    """Numbers as a curve of one line, from 0 to their largest, in `width` cells at most: each the mean of its share."""
+    """Numbers as a one-line curve from 0 to their largest, in at most `width` cells, each the mean of its numbers."""
     groups = min(width, len(values))
     bounds = [round(number * len(values) / groups) for number in range(groups + 1)] if groups else []
     means = [sum(values[first:last]) / (last - first) for first, last in pairwise(bounds)]
@@ -182,7 +182,7 @@ def curve(values: Sequence[float], width: int) -> str:
 
 
 def divergence(before: str, after: str) -> int:
-    """Index of the first word in which two texts differ; the length of both when they are the same."""
+    """Index of the first word in which two texts differ; their length where they are equal."""
     pairs = zip(before, after, strict=False)
     same = next((place for place, (a, b) in enumerate(pairs) if a != b), min(len(before), len(after)))
     if len(before) == len(after) == same:

@@ -118,7 +118,7 @@ def test_what_is_kept_does_not_need_its_folder_any_more(loaded: Session) -> None
     assert len(loaded.store.names("edit")) == 2
 
 
-def test_off_keeps_its_place_and_on_puts_it_back(loaded: Session) -> None:
+def test_an_adapter_turned_off_keeps_its_place_on_the_ledger(loaded: Session) -> None:
     both = logits(loaded)
     result(loaded, "adapter off fr")
     assert states(loaded) == {"es": "on", "fr": "off"}
@@ -160,7 +160,7 @@ def test_everything_reads_the_model_with_them(loaded: Session) -> None:
 # ---- into the weights
 
 
-def test_merged_is_one_edit_and_unmerged_it_is_beside_them_again(loaded: Session) -> None:
+def test_merge_makes_an_adapter_an_edit_of_weights_and_unmerge_takes_it_out(loaded: Session) -> None:
     on, was = logits(loaded), bits(loaded)
     shown = result(loaded, "adapter merge fr")
     assert (shown.done, shown.row.state) == ("merged", "merged")
@@ -250,7 +250,7 @@ def test_only_takes_off_what_else_is_on_and_without_it_that_is_said(loaded: Sess
     result(loaded, "ensemble fr=1 es=0.5 --as first")
     first = logits(loaded)
     added = result(loaded, "ensemble fr=0.5 es=1 --as second")
-    assert states(loaded)["first"] == "on" and "still on, and added to it: first; --only" in added.notes[-1]
+    assert states(loaded)["first"] == "on" and "still on and added to it: first; --only" in added.notes[-1]
     result(loaded, "undo 4")
     result(loaded, "ensemble fr=0.5 es=1 --as third")
     shown = result(loaded, "ensemble fr=1 es=0.5 --only --as fourth")
@@ -336,7 +336,7 @@ def traces(session: Session) -> list[str]:
 
 
 @pytest.mark.parametrize("line", ["adapter load ./wide --as new", "adapter merge fr", "ensemble fr=1 es=1 --as new"])
-def test_cancelled_it_leaves_nothing(loaded: Session, line: str) -> None:
+def test_a_cancelled_adapter_line_leaves_nothing(loaded: Session, line: str) -> None:
     was = traces(loaded)
     for seen in range(1, 20):
         events: list[Any] = []
@@ -405,11 +405,11 @@ def test_a_bad_folder_is_one_error_and_nothing_else(fresh: Session, change: Any,
     [
         ("adapter load", "needs a name or folder or round:name", "adapter load NAME|FOLDER|round:NAME"),
         ("adapter load frr", "no adapter is called 'frr'", "did you mean fr"),
-        ("adapter load fr --as other", "is kept under that name", "--as"),
+        ("adapter load fr --as other", "already has a name", "--as"),
         ("adapter load fr", "edit 'fr' is applied already", "edits"),
         ("adapter load ./wide --as fr", "edit 'fr' is applied already", "edits"),
         ("adapter load ./wide --as kept", "adapter 'kept' exists already", "--force"),
-        ("adapter load fr --weight much", "is no gain", "a number"),
+        ("adapter load fr --weight much", "is not a gain", "a number"),
         ("adapter on fr", "is on already", "adapter list"),
         ("adapter off wide", "adapter 'wide' is not loaded", "adapter load wide"),
         ("adapter merge wide", "adapter 'wide' is not loaded", "adapter load wide"),
@@ -423,19 +423,21 @@ def test_a_bad_folder_is_one_error_and_nothing_else(fresh: Session, change: Any,
         ("adapter off fr --weight 2", "adapter off has no option --weight", "it is an option of adapter load"),
         ("adapter tune fr", "adapter has no 'tune'", "one of: adapter list"),
         ("ensemble", "needs adapters with their weights", "fr=0.6"),
-        ("ensemble fr", "gives no weight", "fr=0.4"),
-        ("ensemble fr=much", "'much' is no weight", "fr=0.4"),
-        ("ensemble fr=nan", "'nan' is no weight", "fr=0.4"),
+        ("ensemble fr", "has no weight", "fr=0.4"),
+        ("ensemble fr=much", "invalid weight 'much'", "fr=0.4"),
+        ("ensemble fr=nan", "invalid weight 'nan'", "fr=0.4"),
         ("ensemble fr=1 fr=2", "is named twice", "one weight"),
         ("ensemble fr=0 es=0", "all weights are 0", "a=0.5"),
         ("ensemble fr=1 none=1", "no adapter is called 'none'", "adapter load"),
         ("ensemble fr=1 kept=1 --combination linear", "needs equal ranks", "--combination cat or svd"),
-        ("ensemble fr=1 es=1 --rank 2", "--rank says nothing to cat", "rank"),
-        ("ensemble fr=1 es=1 --density 0.5", "--density says nothing to cat", "all numbers"),
+        ("ensemble fr=1 es=1 --rank 2", "--rank does not apply to cat", "rank"),
+        ("ensemble fr=1 es=1 --density 0.5", "--density does not apply to cat", "all numbers"),
         ("ensemble fr=1 es=1 --as kept", "adapter 'kept' exists already", "--force"),
     ],
 )
-def test_what_is_wrong_is_said_and_the_session_stays(loaded: Session, line: str, said: str, hint: str) -> None:
+def test_wrong_adapter_lines_are_refused_and_the_session_stays_as_it_was(
+    loaded: Session, line: str, said: str, hint: str
+) -> None:
     result(loaded, "adapter load wide --as kept")
     result(loaded, "undo")
     was = traces(loaded)

@@ -102,7 +102,7 @@ def test_an_atlas_is_kept_listed_deleted_and_brought_back(mapped: Session) -> No
     assert result(mapped, "atlas show L0/N1").profile.atlas == "small"
 
 
-def test_it_is_exported_as_the_reference_has_it(mapped: Session) -> None:
+def test_an_atlas_is_exported_in_the_reference_format(mapped: Session) -> None:
     result(mapped, "export maxima.json --name atlas:small")
     found = json.loads(Path("maxima.json").read_text())
     assert len(found) == 3 * 48 and set(found["L1/N5"]) == {
@@ -137,10 +137,10 @@ def test_maxima_of_neurons_are_looked_at_and_become_a_selection(mapped: Session)
     result(mapped, "export one.json --name atlas:one")
     assert result(mapped, "import one.json").entries[0].key.isdecimal()
     failed = failure(mapped, "import one.json --as preset:few")
-    assert "of which layer" in failed.message and "--layer" in failed.hint
+    assert "does not name the layer" in failed.message and "--layer" in failed.hint
     result(mapped, "import one.json --as preset:few --layer 1 --top 4")
     assert [each.layer for each in mapped.select("preset:few").neurons] == [1] * 4
-    assert "it says its layers" in failure(mapped, "import maxima.json --as preset:x --layer 1").hint
+    assert "the file names its layers" in failure(mapped, "import maxima.json --as preset:x --layer 1").hint
 
 
 def maximum(key: str, score: str = "1.5") -> str:
@@ -223,7 +223,7 @@ def test_a_contrast_is_of_two_parts_of_what_the_model_writes(little: Session, fa
 
 
 def test_quiet_and_strong_neurons_are_selections_that_combine(mapped: Session) -> None:
-    assert "no quiet neurons were looked for" in failure(mapped, "suppress quiet:LAST").message
+    assert "there are no quiet neurons yet" in failure(mapped, "suppress quiet:LAST").message
     ranked = [row.neuron for row in result(mapped, "quiet --rows 200").rows]
     assert mapped.select("quiet:LAST").neurons == tuple(ranked)
     assert mapped.select("quiet:last:5").neurons == tuple(ranked[:5]) == mapped.select("atlas:small:quiet5").neurons
@@ -265,12 +265,12 @@ def test_a_contrast_is_over_all_prompts_and_says_what_the_neurons_were(little: S
         ("atlas build x --rows 3", "atlas build has no option --rows"),
         ("atlas show L0/N1 --by positive", "atlas show has no option --by"),
         ("atlas list --by positive", "atlas list has no option --by"),
-        ("capture x --prompt a --layer 1 --by positive", "--by is for a place in an atlas"),
+        ("capture x --prompt a --layer 1 --by positive", "--by needs an atlas"),
         ("atlas build x --corpus nothing.txt", "no corpus"),
         ("atlas build x --layers 9", "no layer 9"),
         ("atlas build x --length 4000 --memory 1", "may be taken"),
         ("atlas show L0/N99", "no neuron 99"),
-        ("atlas show L0/*", "a card is about one"),
+        ("atlas show L0/*", "a card shows one"),
         ("atlas top 0-2", "several layers"),
         ("atlas top 9", "no layer 9"),
         ("quiet --name none", "no atlas is called"),
@@ -317,7 +317,7 @@ def test_a_full_disk_leaves_no_atlas_and_what_was_done_before(
         assert "No space left" in failed.message and "free some space" in failed.hint
     monkeypatch.setattr(disk, "_write", write)
     assert little.store.names("atlas") == []
-    assert "went on after 2 documents" in str(result(little, line).notes)
+    assert "resumed after 2 documents" in str(result(little, line).notes)
     packed = little.saved.read_atlas("small")[0].packed()
     result(little, "atlas build whole --corpus texts.txt")
     assert little.saved.read_atlas("whole")[0].packed() == packed
@@ -347,7 +347,7 @@ for event in run(session, "atlas build small --corpus texts.txt"):
 """
 
 
-def test_of_two_processes_that_build_the_same_atlas_the_second_is_told(little: Session, texts: Path) -> None:
+def test_the_second_of_two_processes_that_build_one_atlas_is_refused(little: Session, texts: Path) -> None:
     """And harms nothing: the first goes on, or, once it is dead, the second does from where it was."""
     kept = little.home / "atlases" / "unfinished" / "small.safetensors"
     line = "atlas build small --corpus texts.txt"
@@ -364,7 +364,7 @@ def test_of_two_processes_that_build_the_same_atlas_the_second_is_told(little: S
             result(little, "atlas build else --corpus texts.txt")
         finally:
             other.kill()
-    assert "went on after 2 documents" in str(result(little, line).notes)
+    assert "resumed after 2 documents" in str(result(little, line).notes)
     assert not list(kept.parent.iterdir())
 
 
@@ -387,7 +387,7 @@ def test_a_corpus_that_vanishes_half_way_is_gone_on_with_when_it_is_back(
                 (folder / "3.txt").unlink(missing_ok=True)
         assert "3.txt" in failure_in(events).message
     (folder / "3.txt").write_text(TEXTS[3])
-    assert "went on after" in str(result(little, "atlas build small --corpus many").notes)
+    assert "resumed after" in str(result(little, "atlas build small --corpus many").notes)
 
 
 def test_empty_documents_are_counted(little: Session, tiny_llama: OpenModel) -> None:

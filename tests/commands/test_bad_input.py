@@ -47,12 +47,12 @@ def refused(session: Session, line: str, error: str, message: str, hint: str) ->
         ('discover " Austin', "usage", "the quote at column 10 is not closed", 'end it with "'),
         ("prompt 'Tis the season", "usage", "the quote at column 8 is not closed", "end it with '"),
         ("help abalte", "usage", "there is no verb 'abalte'", "did you mean ablate?"),
-        ("prompt \udce9", "usage", "bytes in it that are no text", "UTF-8"),
-        ("set top none", "usage", "invalid value 'none' for top", "set top 200"),
-        ("set temperature 0", "usage", "invalid value '0' for temperature", "set temperature 0.7"),
-        ("set temperature nan", "usage", "invalid value 'nan' for temperature", "set temperature 0.7"),
-        ("set rng 18446744073709551616", "usage", "for rng", "set rng 0"),
-        ("set attention both", "usage", "invalid value 'both' for attention", "set attention frozen"),
+        ("prompt \udce9", "usage", "not valid UTF-8", "UTF-8"),
+        ("set top none", "usage", "'none' is no value for top", "set top 200"),
+        ("set temperature 0", "usage", "'0' is no value for temperature", "set temperature 0.7"),
+        ("set temperature nan", "usage", "'nan' is no value for temperature", "set temperature 0.7"),
+        ("set rng 18446744073709551616", "usage", "is no value for rng", "set rng 0"),
+        ("set attention both", "usage", "'both' is no value for attention", "set attention frozen"),
         ("set top", "usage", "set top needs a value", "it is 200 now"),
         ("generate --rng 9999999999999999999999", "usage", "is not a whole number", "10"),
         ("top 1000001", "usage", "at least 1 and at most 10,000", "10"),
@@ -108,14 +108,14 @@ def refused(session: Session, line: str, error: str, message: str, hint: str) ->
         ("expect model < 5", "usage", "'<' does not compare model", "contains"),
         ("expect model matches (", "usage", "'(' is not a regular expression", "re"),
         ("expect model matches a{99999999999999999999}", "usage", "is not a regular expression", "re"),
-        ("expect circuit.sise > 5", "usage", "'circuit.sise' is no subject", "did you mean circuit.size?"),
+        ("expect circuit.sise > 5", "usage", "unknown subject 'circuit.sise'", "did you mean circuit.size?"),
         # what is kept by name
         ("load texas", "artifact", "no circuit is called 'texas'", "no circuit has been saved in"),
         ("delete texas", "artifact", "no circuit is called 'texas'", "no circuit has been saved in"),
         ("delete texas --restore", "artifact", "no circuit called 'texas' was deleted", "trash"),
         ("export .", "usage", "'.' is a folder", "circuit.json"),
         ("export /", "usage", "'/' is a folder", "circuit.json"),
-        ("export x.json --format jsn", "usage", "'jsn' is no format", "did you mean json?"),
+        ("export x.json --format jsn", "usage", "unknown format 'jsn'", "did you mean json?"),
         ("export report.html", "usage", "the ending .html names no format that a circuit can be written in", ".json, "),
         ("export x.json --name texas", "artifact", "no circuit is called 'texas'", "no circuit has been saved in"),
         ("import nowhere.json", "artifact", "cannot read", "check the path"),
@@ -211,7 +211,7 @@ def test_a_selection_means_neurons_or_says_why_not(text: str) -> None:
 # ---- targets of several tokens
 
 
-def test_of_a_target_of_several_tokens_the_first_is_used_and_named(little: Session) -> None:
+def test_the_first_token_of_a_longer_target_is_used_and_named(little: Session) -> None:
     found = result(little, 'discover " a b" --keep-universal')
     assert found.circuit.target.tokens[0].text == " a"
     assert "' a b' is 2 tokens, ' a' ' b': the first is explained (--sequence explains them all)" in found.notes

@@ -170,7 +170,7 @@ def test_a_switch_that_the_template_lacks_is_told_and_not_kept(session: Session)
     assert session.history.thinking is None
 
 
-def test_it_is_generated_as_a_text_is(talking: Session) -> None:
+def test_a_reply_is_generated_like_any_text(talking: Session) -> None:
     said = result(talking, "say the cat --max-tokens 12")
     assert said.arm.stopped == "length" and said.arm.read == len(said.encoded.ids) + 11
     result(talking, "forget")
@@ -256,7 +256,7 @@ def test_a_reply_that_fills_the_model_says_what_makes_room(short: Session) -> No
 def test_a_model_that_was_not_made_to_talk_says_so(little: Session) -> None:
     with unharmed(little):
         failed = failure(little, "say hello")
-    assert failed.message == "tiny has no chat template: it was not made to talk"
+    assert failed.message == "tiny has no chat template, so it cannot chat"
     assert "generate" in failed.hint and "model smollm2" in failed.hint
 
 
@@ -271,7 +271,7 @@ def test_a_template_that_refuses_the_system_text_is_told(talking: Session) -> No
     assert "no system role" in failed.message and "without --system" in failed.hint
 
 
-def test_nothing_is_not_said(talking: Session) -> None:
+def test_an_empty_message_is_refused(talking: Session) -> None:
     with unharmed(talking):
         assert failure(talking, "say").hint.startswith("usage: say TEXT…")
 
@@ -342,5 +342,5 @@ def test_a_thinking_models_thought_is_told_apart_from_its_answer(session: Sessio
     session.model = replace(smollm2, tokenizer=tokenizer)
     said = result(session, "say What is the capital of Texas? --max-tokens 4")
     assert (said.thought, said.answer, said.closing) == (said.arm.text.strip(), "", "")
-    assert "still thinking" in said.notes[0]
+    assert "ended inside its thought" in said.notes[0]
     result(session, 'expect text == ""')

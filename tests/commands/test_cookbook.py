@@ -84,8 +84,8 @@ def test_on_a_model_that_cannot_do_it_a_file_stops_with_one_plain_error(little: 
 def test_a_file_of_the_workbench_is_checked_before_it_runs(little: Session) -> None:
     before = little.state()
     failed = failure(little, "run crab --set roundz=2")
-    assert "does not use a value called 'roundz'" in failed.message
+    assert "does not use a value named 'roundz'" in failed.message
     assert little.state() == before
-    with pytest.raises(UsageError, match="no subject"):
+    with pytest.raises(UsageError, match="unknown subject"):
         script.commands_in(b"discover x\nexpect faithfulnes.kept@50 > 1", "a.wb", {})
     assert result(little, "run --list").rows == tuple(FILES.values())

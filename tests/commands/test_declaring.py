@@ -137,7 +137,7 @@ def test_a_word_behind_one_that_is_left_out_has_no_line() -> None:
             Point(end="b").line()
 
 
-def test_what_does_not_go_together_is_refused_before_anything_runs(wave: Verb) -> None:
+def test_parameters_that_exclude_each_other_are_refused_before_anything_runs(wave: Verb) -> None:
     with pytest.raises(UsageError, match="--silent does not go with --say"):
         parse("wave --silent --say hi")
     with pytest.raises(UsageError, match="--silent does not go with --say"):
@@ -224,7 +224,7 @@ def test_a_sub_verb_that_does_not_exist_is_told_the_nearest(greet: None) -> None
     with pytest.raises(UsageError, match="greet has no 'x'") as refused:
         parse('greet "x"')
     assert refused.value.hint == "one of: greet wave, greet bow"
-    with declared("meet now", Bow), pytest.raises(UsageError, match="meet needs a word more"):
+    with declared("meet now", Bow), pytest.raises(UsageError, match="meet needs an action"):
         parse("meet")
     with pytest.raises(UsageError, match="there is no verb 'gret'") as refused:
         parse("gret bow")

@@ -123,7 +123,7 @@ def refused(session: Session, line: str) -> str:
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_each_kind_of_file_is_read_where_it_is_whole(good: Session, name: str) -> None:
+def test_each_kind_of_earlier_file_is_read_if_complete(good: Session, name: str) -> None:
     result(good, line(name))
 
 

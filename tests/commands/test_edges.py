@@ -108,7 +108,7 @@ def test_the_circuit_brings_its_own_prompt(little: Session) -> None:
 
 
 @pytest.mark.parametrize("family", ["mixtral", "gpt2", "gemma4"])
-def test_so_it_is_on_other_families(empty: Session, family: str) -> None:
+def test_inflows_sum_to_the_target_on_other_families(empty: Session, family: str) -> None:
     empty.model = adopt(tiny(family), tiny_tokenizer(), name=family)
     result(empty, "prompt the cat")
     result(empty, "discover a --top 20 --keep-universal --no-verify")
@@ -205,7 +205,7 @@ def test_a_family_out_of_reach_of_the_rules_says_why(little: Session) -> None:
     assert failed.error == "model" and "AltUp" in failed.message
 
 
-def test_it_stops_when_it_is_cancelled(little: Session) -> None:
+def test_edges_stops_when_it_is_cancelled(little: Session) -> None:
     with unharmed(little):
         events = []
         for event in run(little, "edges"):

@@ -122,7 +122,9 @@ def test_a_saved_edit_is_loaded_where_it_belongs(session: Session) -> None:
         ("inspect ../x", "is a path"),
     ],
 )
-def test_what_cannot_be_done_is_said_and_changes_nothing(session: Session, line: str, said: str) -> None:
+def test_lines_about_edits_that_cannot_be_done_are_refused_and_change_nothing(
+    session: Session, line: str, said: str
+) -> None:
     before = bits(session.opened())
     with unharmed(session):
         failed = failure(session, line)
@@ -137,7 +139,7 @@ def test_with_nothing_applied_there_is_nothing_to_undo(empty: Session, opened: O
     assert result(empty, "edits").rows == ()
     assert failure(empty, "undo").message == "there is nothing to undo"
     result(empty, "prompt the cat")
-    assert failure(empty, "edits compare").message == "no edit is in the weights"
+    assert failure(empty, "edits compare").message == "no edit is on"
 
 
 # ---- with and without

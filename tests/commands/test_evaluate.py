@@ -243,7 +243,7 @@ def test_a_run_that_is_cancelled_keeps_what_was_finished_where_a_file_was_named(
         ("tasks.jsonl --keep missing\0.jsonl", "null character", "results"),
     ],
 )
-def test_what_cannot_be_evaluated_is_refused_and_nothing_has_changed(
+def test_an_impossible_evaluation_is_refused_and_changes_nothing(
     little: Session, words: str, said: str, hint: str
 ) -> None:
     Path("empty.jsonl").write_text("\n\n")

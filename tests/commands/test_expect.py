@@ -58,7 +58,7 @@ def test_a_column_is_read_at_the_row_that_is_called_so(little: Session) -> None:
     rows = result(little, "faithfulness --sizes 5,20 --controls 0 --reference zero").rows
     result(little, f"expect faithfulness.kept@5 == {rows[0].kept!r}")
     result(little, "expect faithfulness.kept@20 >= faithfulness.kept@20")
-    assert failure(little, "expect faithfulness.kept@7 > 0").hint == "what it has: 5, 20"
+    assert failure(little, "expect faithfulness.kept@7 > 0").hint == "its parts: 5, 20"
 
 
 def test_a_result_is_compared_with_the_one_before_it(little: Session) -> None:
@@ -86,15 +86,15 @@ def test_what_is_not_known_is_no_number(little: Session) -> None:
     [
         ("expect faithfulness.kpet > 1", "faithfulness has no 'kpet'", "it has: "),
         ("expect faithfulness.row > 1", "faithfulness has no 'row'", "did you mean faithfulness.rows?"),
-        ("expect faithfulnes.rows > 1", "'faithfulnes.rows' is no subject", "did you mean faithfulness?"),
-        ("expect faithfulness > 1", "says no part of it", "for example: faithfulness."),
+        ("expect faithfulnes.rows > 1", "unknown subject 'faithfulnes.rows'", "did you mean faithfulness?"),
+        ("expect faithfulness > 1", "names no part of the result", "for example: faithfulness."),
         ("expect faithfulness.kept@50 > 1", "there is no result of faithfulness yet", "type it first"),
         ("expect generate[0].text contains a", "results count from the last", "generate[-2]"),
         ("expect verify.rows[ > 1", "does not name a part", "rows[0]"),
         ("expect top.chances > 1", "neither a number nor a text", "top.chances.count"),
-        ("expect top.chances[90].text contains a", "has no item 90", "which count from 0"),
+        ("expect top.chances[90].text contains a", "has no item 90", "counted from 0"),
         ("expect top.chances[0].prob > 0", "top.chances[0] has no 'prob'", "did you mean probability?"),
-        ("expect top.chances[0].probability > none.such", "'none.such' is no subject", ""),
+        ("expect top.chances[0].probability > none.such", "unknown subject 'none.such'", ""),
         ("expect top.chances[0].__class__ > 0", "has no '__class__'", ""),
     ],
 )

@@ -52,7 +52,7 @@ def test_all_neurons_of_a_model_keep_everything(little: Session, keys: Path) -> 
     assert last.random_kept is None
 
 
-def test_without_a_file_it_is_the_circuits_own_prompt(little: Session) -> None:
+def test_without_a_file_faithfulness_uses_the_circuits_own_prompt(little: Session) -> None:
     found = result(little, "faithfulness --sizes 5 --controls 0")
     assert found.prompts == 1
     assert found.whole == pytest.approx(little.found().target.value, abs=1e-4)
@@ -84,7 +84,7 @@ def test_targets_that_are_not_predicted_are_named(little: Session, keys: Path) -
         ("faithfulness --sizes 0", "'0' is not a whole number"),
     ],
 )
-def test_what_cannot_be_measured_is_refused(little: Session, keys: Path, line: str, said: str) -> None:
+def test_faithfulness_that_cannot_be_measured_is_refused(little: Session, keys: Path, line: str, said: str) -> None:
     Path("empty.jsonl").touch()
     Path("broken.jsonl").write_text(f"{LINES[0]}\nnot json\n")
     with unharmed(little):
@@ -112,7 +112,7 @@ def test_with_those_first_that_help_the_same_neurons_come_in_another_order(littl
         little.found(), neurons=tuple(structs.replace(each, attribution=None) for each in little.found().neurons)
     )
     with unharmed(little):
-        assert "goes by attribution" in failure(little, f"faithfulness {keys} --order helping").message
+        assert "needs attributions" in failure(little, f"faithfulness {keys} --order helping").message
 
 
 def test_means_can_be_those_of_other_prompts_or_zero(little: Session, keys: Path) -> None:
@@ -136,7 +136,7 @@ def test_a_circuit_of_another_prompt_or_of_a_whole_text_says_what_to_do(little: 
         assert "explains a whole text" in failed.message and "faithfulness keys.jsonl" in failed.hint
 
 
-def test_it_stops_when_it_is_cancelled(little: Session, keys: Path) -> None:
+def test_faithfulness_stops_when_it_is_cancelled(little: Session, keys: Path) -> None:
     with unharmed(little):
         events = []
         for event in run(little, f"faithfulness {keys} --batch 1"):

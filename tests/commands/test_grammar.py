@@ -185,7 +185,7 @@ PLAIN = {"method": "relp"}
         ('expect prob " Austin" < 0.2', {"subject": "prob", "words": (" Austin", "<", "0.2")}),
     ],
 )
-def test_how_a_line_is_understood(line: str, expected: dict[str, Any]) -> None:
+def test_lines_are_parsed_into_parameters(line: str, expected: dict[str, Any]) -> None:
     assert params(line) == expected
 
 
@@ -205,10 +205,10 @@ def test_how_a_line_is_understood(line: str, expected: dict[str, Any]) -> None:
         ("discover --layers 26-9", "'26-9' is not a range of layers", "9-26", "26-9"),
         ("discover --layers ²", "'²' is not a range of layers", "9-26", "²"),
         ('discover ""', "the token is empty", "leading space", '"'),
-        ("discover --attention frosen", "'frosen' is no attention rule", "did you mean frozen?", "frosen"),
+        ("discover --attention frosen", "unknown attention rule 'frosen'", "did you mean frozen?", "frosen"),
         ("ablate --prompt --generated", "ablate takes --prompt or --generated, not both", "leave one", "--generated"),
         ("ablate --mean top5 --resample", "ablate takes --mean or --resample, not both", "leave one", "--resample"),
-        ("ablate --at=here", "'here' is no scope", "one of: all, circuit", "here"),
+        ("ablate --at=here", "unknown scope 'here'", "one of: all, circuit", "here"),
         ("ablate  top10,,", "'top10,,' is not a selection: at ','", "top10", ","),
         ("ablate all -", "'all -' is not a selection: it ends after 'all -'", "top10", ""),
         ("ablate L1/N2x", "'x' is left over", "L24/N1005@41", "x"),
@@ -216,12 +216,12 @@ def test_how_a_line_is_understood(line: str, expected: dict[str, Any]) -> None:
         ("amplify all nan", "'nan' is not a multiplier", "0, 0.5 or 2", "nan"),
         ("amplify all 1e9", "1e9 is too large for a multiplier", "below a million", "1e9"),
         ('generate --stop ""', "the text is empty", "quotes", '"'),
-        ("set tpo 5", "'tpo' is no setting", "did you mean top?", "tpo"),
-        ("run ~nobody-at-all/x.wb", "of a user who is not there", "./", "~"),
+        ("set tpo 5", "unknown setting 'tpo'", "did you mean top?", "tpo"),
+        ("run ~nobody-at-all/x.wb", "of an unknown user", "./", "~"),
         ('model ""', "the model's name is empty", "smollm2", '"'),
     ],
 )
-def test_what_is_wrong_is_said_and_pointed_at(line: str, message: str, hint: str, at: str) -> None:
+def test_an_error_in_a_line_is_reported_with_its_column(line: str, message: str, hint: str, at: str) -> None:
     error = refused(line)
     assert message in error.message
     assert hint in error.hint
@@ -291,7 +291,7 @@ def test_a_name_that_no_artifact_can_have_is_refused_before_anything_runs(name: 
         ("discover --bogus=", []),
     ],
 )
-def test_what_is_offered(line: str, expected: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_completions_of_lines(line: str, expected: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert offered(line) == expected
 
@@ -447,7 +447,7 @@ def test_from_python_a_parameter_may_be_called_name() -> None:
 
 
 @pytest.mark.parametrize("line", ["ablate " + "L1/N1," * 170_000 + "L", "arms " + "a " * 300_000, "m" * 1_000_000])
-def test_nothing_is_offered_behind_what_nobody_typed(line: str) -> None:
+def test_nothing_is_completed_in_a_line_too_long_to_be_typed(line: str) -> None:
     assert complete(line) == []
 
 

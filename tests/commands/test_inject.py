@@ -147,7 +147,7 @@ def test_layers_make_a_map(fly: Session, more: str, measure: str) -> None:
 # ---- shared keys and values, per-layer embeddings
 
 
-def test_what_cannot_reach_the_output_says_so(little: Session, tiny_gemma: OpenModel) -> None:
+def test_a_position_that_cannot_influence_the_output_is_reported(little: Session, tiny_gemma: OpenModel) -> None:
     little.use_model(tiny_gemma)
     result(little, FLY)
     shown = result(little, f"inject fly {INTO} --layer 2")
@@ -169,7 +169,7 @@ def test_per_layer_inputs_are_swapped_where_there_are_any(little: Session, tiny_
     assert both.inputs and state.observed[0].injected != both.observed[0].injected
 
 
-def test_of_several_residual_streams_the_result_says_that_one_is_meant(little: Session) -> None:
+def test_in_a_model_of_several_residual_streams_the_result_says_which_is_meant(little: Session) -> None:
     result(little, FLY)
     assert "residual streams" not in str(result(little, f"inject fly {INTO}").notes)
     little.use_model(adopt(tiny("gemma3n"), tiny_tokenizer(), name="tiny-3n"))
@@ -198,25 +198,25 @@ def test_the_first_position_is_said_to_be_like_no_other(fly: Session) -> None:
         ('inject fly --into "the cat" --at 99', "no position 99", "are 0 to"),
         (f"inject fly {INTO} --layer 3", "no layer 3", "0 to 2"),
         (f"inject fly {INTO} --layers 1-7", "no layer 3", "0 to 2"),
-        (f"inject fly {INTO} --layers 1-2 --layer 1", "has no --layer", "for example"),
-        (f"inject fly {INTO} --layers all --max-tokens 4", "has no text", "for example"),
+        (f"inject fly {INTO} --layers 1-2 --layer 1", "--layers and --layer exclude", "for example"),
+        (f"inject fly {INTO} --layers all --max-tokens 4", "generates no text", "for example"),
         (f"inject fly {INTO} --layers all --observe L1/N1,L1/N2", "shows one thing", "one neuron"),
         (f"inject fly,fly {INTO}", "2 vectors and 1 places", "as many"),
         (f"inject fly {INTO} --observe L9/N1", "no layer 9", "0 to 2"),
         (f"inject fly {INTO} --observe all@all", "", ""),
-        (f"inject fly {INTO} --site residual", "no site", "resid"),
+        (f"inject fly {INTO} --site residual", "unknown site", "resid"),
         (f"inject fly, {INTO}", "empty word", "x,y"),
-        ("inject fly --at cat --raw", "--raw is for a text of this line", "--into"),
+        ("inject fly --at cat --raw", "--raw needs a text in this line", "--into"),
         ("inject joyous --at cat", "no vector", ""),
         ("capture fly --layer 1", "exists already", "--force"),
         ("capture new --at cat", "--layer is missing", "0 to 2"),
         ("capture new --layer 3", "no layer 3", "0 to 2"),
         ("capture new --layer 1 --at 77", "no position 77", "0 to"),
-        ("capture new L1/N2 --layer 1", "there is no atlas", "--from"),
-        ("capture new --from atlas:demo", "which neuron is meant", "capture new L12/N34"),
+        ("capture new L1/N2 --layer 1", "which needs an atlas", "--from"),
+        ("capture new --from atlas:demo", "--from needs a neuron", "capture new L12/N34"),
         ("capture new L1/N2 --from atlas:demo", "no atlas is called 'demo'", ""),
-        ("capture new L1/N2 --from atlas:demo --at cat", "an atlas says the text", "atlas:demo"),
-        ("capture new --thinking on --layer 1", "--thinking is for a text", "--prompt"),
+        ("capture new L1/N2 --from atlas:demo --at cat", "--from takes text and position", "atlas:demo"),
+        ("capture new --thinking on --layer 1", "--thinking needs a text", "--prompt"),
     ],
 )
 def test_bad_lines_fail_and_change_nothing(fly: Session, line: str, said: str, hint: str) -> None:
@@ -231,7 +231,7 @@ def test_a_state_of_another_model_needs_force_and_the_same_width(fly: Session, t
         assert "--force" in failure(fly, f"inject fly {INTO}").hint
     shown = result(fly, f"inject fly {INTO} --force")
     assert shown.observed == () and any("was made on tiny" in note for note in shown.notes)
-    assert "not captured in a text of this model" in failure(fly, f"inject fly {INTO} --force --layers all").message
+    assert "has no text of this model" in failure(fly, f"inject fly {INTO} --force --layers all").message
     wide = tiny("llama", seed=5)
     saved = loaded(fly, "fly")
     saved.directions[1] = torch.ones(wide.config.hidden_size + 1)  # type: ignore[index]

@@ -11,12 +11,12 @@ import pytest
 import torch
 from msgspec import structs
 
-from commands import limits
 from sessions.interventions.hooking import intervening
 from sessions.interventions.intervention import EVERYWHERE, Intervention, TokenScope
 from sessions.model.hooks import count_hooks, on_neurons
 from sessions.model.opening import adopt
 from sessions.model.units import Neuron
+from sessions.procedures import thoughts
 from sessions.session import Session
 from tests.commands.driving import failure, result, unharmed
 from tests.families import tiny, tiny_tokenizer
@@ -123,7 +123,7 @@ def test_the_marker_is_the_templates_own(empty: Session) -> None:
     result(empty, "prompt the dog")
     result(empty, "seed hello cat")
     encoded = empty.encoded()
-    marker = limits.closing(empty)
+    marker = thoughts.closing(empty)
     inside = len(encoded.ids) - encoded.reply
     answer = result(empty, "shift L1/N3 9 --answer --max-tokens 4").arms[1]
     thought = result(empty, "shift L1/N3 9 --thought --max-tokens 4").arms[1]
@@ -159,16 +159,16 @@ def test_arms_are_what_each_line_says_alone(little: Session) -> None:
         ("arms top3", "the arm 'top3': there is no verb 'top3'", 'a line each: arms "ablate top10"'),
         (
             'arms "generate"',
-            "the arm 'generate' is no intervention",
+            "the arm 'generate' is not an intervention",
             "one of: ablate, amplify, shift, set-to, untouched",
         ),
-        ('arms "ablate top3" "ablate  top3"', "the arm 'ablate top3' is there twice", "every arm is another line"),
-        ('arms "ablate top3 --live"', "has an option of the whole comparison", "--max-tokens stands behind all arms"),
+        ('arms "ablate top3" "ablate  top3"', "the arm 'ablate top3' is there twice", "give each arm once"),
+        ('arms "ablate top3 --live"', "has an option of the whole comparison", "give --max-tokens after all arms"),
         ('arms "ablate top3 --max-tokens 3"', "has an option of the whole comparison", "behind all arms"),
         ('arms "shift L9/N9 3"', "there is no layer 9", "layers are 0 to"),
-        ("shift L1/N3 nan", "'nan' is no gain", "5 or -0.5"),
+        ("shift L1/N3 nan", "'nan' is not a gain", "5 or -0.5"),
         ("shift L1/N3", "", ""),
-        ("ablate L1/N3 --over x.jsonl", "--over is for --mean and --resample", "say which"),
+        ("ablate L1/N3 --over x.jsonl", "--over is for --mean and --resample", "leave it out"),
         ("ablate L1/N3 --mean --over missing.jsonl", "missing.jsonl", ""),
         ("ablate L1/N3 --thought", "does not say how a thought ends", '--marker "</think>"'),
         ('ablate L1/N3 --marker "x"', "--marker says where a thought ends", "--thought or --answer"),
@@ -176,7 +176,7 @@ def test_arms_are_what_each_line_says_alone(little: Session) -> None:
         ("ablate L1/N3 --positions 5-3", "'5-3' is not a range of positions", "3-9, 12"),
     ],
 )
-def test_what_cannot_be_done(little: Session, line: str, message: str, hint: str) -> None:
+def test_impossible_interventions_are_refused(little: Session, line: str, message: str, hint: str) -> None:
     with unharmed(little):
         failed = failure(little, line)
     assert message in failed.message and hint in failed.hint, failed
@@ -196,7 +196,7 @@ def test_a_multiplier_is_one_number_for_the_circuit_until_it_is_one_again(little
     assert result(little, "multiplier").live == result(little, "suppress").live
     result(little, "multiplier 1")
     assert little.live == () and result(little, "top 3").chances == before
-    assert "multiplied by nothing" in result(little, "multiplier 1").notes[0]
+    assert "no multiplier is in force" in result(little, "multiplier 1").notes[0]
     first = little.found().neurons[0]
     result(little, f"shift L{first.layer}/N{first.index} 2 --live")
     assert failure(little, "multiplier 3").hint and len(little.live) == 1  # two things are not done to one neuron

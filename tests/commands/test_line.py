@@ -85,7 +85,7 @@ def test_words_stand_where_they_say(line: str) -> None:
         ("a#b 'c' \"#d\"", ["a#b", "c", "#d"]),
     ],
 )
-def test_how_a_line_is_read(line: str, expected: list[str]) -> None:
+def test_a_line_is_split_into_words(line: str, expected: list[str]) -> None:
     assert texts(line) == expected
 
 
@@ -127,7 +127,7 @@ def test_a_quote_that_is_not_closed_is_found_where_it_opens() -> None:
 
 
 def test_a_closing_quote_wants_a_space_after_it() -> None:
-    with pytest.raises(UsageError, match="follows a closing quote") as raised:
+    with pytest.raises(UsageError, match="a closing quote is followed") as raised:
         words('prompt "Hello".')
     assert raised.value.column == 14
 

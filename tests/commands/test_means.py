@@ -142,7 +142,7 @@ def test_what_was_suppressed_when_they_were_taken_is_said(taken: Session) -> Non
     assert any("was another" in note for note in result(taken, "verify --reference means:facts").notes)
 
 
-def test_they_are_exported_and_imported(taken: Session) -> None:
+def test_means_are_exported_and_imported(taken: Session) -> None:
     result(taken, "export facts.safetensors --name means:facts")
     assert Path("facts.safetensors").read_bytes() == taken.store.path("means", "facts").read_bytes()
     assert result(taken, "import facts.safetensors --as means:again").name == "means:again"
@@ -192,7 +192,7 @@ def test_means_in_a_file_of_an_earlier_project_are_kept(little: Session) -> None
         ("means show facts L1/N99", "no neuron 99"),
         ("discover a --reference means:none", "no means is called"),
         ("discover a --reference means:facts --reference-seed x", "needs a prompt"),
-        ("ablate L1/N5 --resample --over means:facts", "takes a place of a text"),
+        ("ablate L1/N5 --resample --over means:facts", "takes a position of a text"),
         ("ablate L1/N5 --over means:facts", "--over is for"),
         ("faithfulness --reference zero --means means:facts", "does not go with"),
         ("import x.json --key a", "--key is for"),
@@ -229,7 +229,7 @@ def test_kept_means_are_offered_where_they_may_stand(taken: Session) -> None:
         (lambda tensors: tensors.clear(), "other tensors"),
     ],
 )
-def test_a_file_that_says_half_of_it_is_refused(taken: Session, change: Any, said: str) -> None:
+def test_an_incomplete_means_file_is_refused(taken: Session, change: Any, said: str) -> None:
     found, _ = taken.saved.read_means("facts")
     packed = found.packed()
     change(packed.tensors)

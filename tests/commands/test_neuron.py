@@ -45,7 +45,7 @@ def test_a_circuit_attributed_in_another_way_is_said_to_be(little: Session) -> N
     ("line", "said"),
     [
         ("neuron top5", "'top5' is 5 neurons"),
-        ("neuron L1/*", "and a card is about one"),
+        ("neuron L1/*", "and a card shows one"),
         ("neuron L9/N1", "there is no layer 9"),
         ("neuron L1/N999", "layer 1 has no neuron 999"),
         ("neuron L1/N1@99", "no position 99"),

@@ -57,7 +57,7 @@ def test_an_adapter_in_the_folder_of_a_model_goes_on_as_an_edit(session: Session
     assert torch.equal(logits(session), plain)
 
 
-def test_it_is_on_once_and_kept_once_however_often_the_model_is_opened(session: Session) -> None:
+def test_the_model_s_own_adapter_is_applied_and_saved_once_however_often_the_model_is_opened(session: Session) -> None:
     result(session, "model both")
     again = result(session, "model both --again")
     assert not any("adapter" in note for note in again.notes)

@@ -68,7 +68,7 @@ def test_an_intervention_reads_the_sessions_prompt_and_counts_positions_on_it(el
 
 
 def test_places_of_another_prompt_are_said(elsewhere: Session) -> None:
-    said = "neurons are changed at the places they have in another prompt, 'the cat'"
+    said = "neurons are changed at their positions in another prompt, 'the cat'"
     assert said in result(elsewhere, "ablate top5 --at circuit").notes
     assert said not in result(elsewhere, "ablate top5").notes
     result(elsewhere, "prompt the cat")

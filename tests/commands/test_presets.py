@@ -88,7 +88,7 @@ def test_several_tiers_and_regions_are_chosen_at_once(calm: Session) -> None:
     assert [known.id for known in result(calm, "preset list calm --tier A --region always").neurons] == [
         "bravado", "L2/N9",
     ]  # fmt: skip
-    refused(calm, "preset list calm --region always,everywhere", "'everywhere' is no region", "one of")
+    refused(calm, "preset list calm --region always,everywhere", "unknown region 'everywhere'", "one of")
     result(calm, "suppress (preset:calm:A, preset:calm:2) & (preset:calm:generated, L2/*)")
     assert {str(neuron) for neuron in calm.suppressed} == {"L1/N3", "L2/N9"}
 
@@ -166,7 +166,7 @@ def test_a_thought_needs_a_marker(calm: Session) -> None:
     assert [treatment.where for treatment in calm.live] == [TokenScope("thought", (), "</think>")]
 
 
-def test_of_a_model_that_does_not_think_all_of_a_reply_is_its_answer(calm: Session) -> None:
+def test_the_whole_reply_of_a_model_that_does_not_think_is_its_answer(calm: Session) -> None:
     known = [{"id": f"L1/N{index}", "gain": 1, "region": region} for index, region in enumerate(("thought", "answer"))]
     Path("both.json").write_text(json.dumps(known))
     result(calm, "import both.json --as preset:both")
@@ -187,22 +187,22 @@ def test_of_a_model_that_does_not_think_all_of_a_reply_is_its_answer(calm: Sessi
         ("preset aply calm", "preset has no 'aply'", "did you mean preset apply?"),
         ("preset apply calm --tier B", "has the tier 'B'", "its tiers: A, 2"),
         ("preset apply calm --region answer", "has the region 'answer'", "its regions: always, generated"),
-        ("preset apply calm --region middle", "'middle' is no region", "one of"),
+        ("preset apply calm --region middle", "unknown region 'middle'", "one of"),
         ("preset apply calm --gain much", "'much' is not a multiplier", "0.5"),
-        ("preset apply calm --marker </think>", "no neuron here is for thought or answer", ""),
+        ("preset apply calm --marker </think>", "no neuron of the preset is for thought or answer", ""),
         ("preset list --gain 2", "preset list has no option --gain", "it is an option of preset apply"),
         (
             "preset save mine --tier A",
             "preset save has no option --tier",
             "an option of preset apply and preset list",
         ),
-        ("import known.json", "is no circuit but an inventory", "--as preset:NAME"),
+        ("import known.json", "is not a circuit but an inventory", "--as preset:NAME"),
         ("import known.json --as preset:calm", "preset 'calm' exists already", "--force"),
         ("import known.json --as vector:calm", "a .json file holds a circuit or an inventory", "--as calm"),
-        ("import a.safetensors --as preset:calm", "file holds a vector, means or an edit, no preset", "--as calm"),
+        ("import a.safetensors --as preset:calm", "file holds a vector, means or an edit, not a preset", "--as calm"),
         ("import missing.json --as preset:x", "missing.json", ""),
         ("export out.csv --name preset:calm", "a preset cannot be written as csv", "json"),
-        ("compare preset:calm", "a preset cannot be meant here", "circuit, vector"),
+        ("compare preset:calm", "a preset cannot be named here", "circuit, vector"),
         ("set guard sometimes", "no value for guard", "set guard auto"),
         ("set repetition_penalty 0", "no value for repetition_penalty", "set repetition_penalty 1.0"),
         ("set no_repeat_ngram -1", "no value for no_repeat_ngram", "set no_repeat_ngram 0"),
@@ -210,7 +210,9 @@ def test_of_a_model_that_does_not_think_all_of_a_reply_is_its_answer(calm: Sessi
         ("generate --no-repeat-ngram two", "is not a whole number", "10"),
     ],
 )
-def test_what_cannot_be_is_said_and_changes_nothing(calm: Session, line: str, message: str, hint: str) -> None:
+def test_impossible_preset_lines_are_refused_and_change_nothing(
+    calm: Session, line: str, message: str, hint: str
+) -> None:
     refused(calm, line, message, hint)
 
 

@@ -19,7 +19,7 @@ from tests.families import tiny, tiny_tokenizer
 def test_a_word_that_could_be_a_comment_is_said_to_be_text(little: Session) -> None:
     shown = result(little, "prompt the cat #a at #1")
     assert shown.encoded.prompt.text == "the cat #a at #1"
-    assert shown.notes[0] == "'#a' is part of the text: a comment has a blank behind its #"
+    assert shown.notes[0] == "'#a' is part of the text: a comment has a space after its #"
     assert result(little, "prompt the cat  # a comment").encoded.prompt.text == "the cat"
     assert result(little, "seed #1").encoded.prompt.seed == "#1"
     assert result(little, 'prompt "the # cat"').encoded.prompt.text == "the # cat"
@@ -94,8 +94,8 @@ def test_a_target_of_several_tokens_among_many_prompts_is_said_to_stand_by_its_f
              {"prompt": "the hen", "target": " c", "counterfactual": " d dog", "raw": True}]  # fmt: skip
     Path("keys.jsonl").write_text("\n".join(map(json.dumps, lines)))
     several = (
-        "1 of 2 targets is several tokens, of which the first stands for the whole: ' a' for ' a dog'",
-        "1 of 2 counterfactuals is several tokens, of which the first stands for the whole: ' d' for ' d dog'",
+        "1 of 2 targets is several tokens; the first stands for the whole: ' a' for ' a dog'",
+        "1 of 2 counterfactuals is several tokens; the first stands for the whole: ' d' for ' d dog'",
     )
     assert result(little, "discover --prompts keys.jsonl --top 5 --keep-universal").notes[:2] == several
     assert set(several) <= set(result(little, "faithfulness keys.jsonl").notes)

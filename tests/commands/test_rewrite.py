@@ -153,7 +153,7 @@ def test_a_sweep_over_the_neuron_is_one_over_alpha(ready: Session) -> None:
         ('rewrite L2/N7 --push " a" --positive up.txt --negative up.txt', ["the same as elsewhere"]),
     ],
 )  # fmt: skip
-def test_what_does_not_work_is_said_once_and_changes_nothing(ready: Session, line: str, said: list[str]) -> None:
+def test_an_impossible_rewrite_is_reported_once_and_changes_nothing(ready: Session, line: str, said: list[str]) -> None:
     Path("broken.jsonl").write_text('{"prompt": "a", "reply": "b."}\n{"prompt": "a"\n')
     Path("fields.jsonl").write_text('{"prompt": "a", "repl": "b."}\n')
     before = weights(ready)
@@ -184,11 +184,11 @@ def test_the_second_quiet_neuron_is_another_one(ready: Session) -> None:
     assert result(ready, line).neuron != result(ready, line).neuron
 
 
-def test_without_a_model_it_says_so(empty: Session) -> None:
+def test_rewrite_without_a_model_is_refused(empty: Session) -> None:
     assert "no model is open" in failure(empty, LINE).message
 
 
-def test_cancelled_it_leaves_weights_and_store_alone(ready: Session) -> None:
+def test_a_cancelled_rewrite_leaves_weights_and_store_alone(ready: Session) -> None:
     before, events = weights(ready), []
     for event in run(ready, LINE):
         events.append(event)

@@ -45,7 +45,7 @@ def state(session: Session, position: int, layer: int = 1, site: str = "resid_po
 # ---- opening
 
 
-def test_one_is_opened_once_and_remembered(little: Session, made: Autoencoder) -> None:
+def test_an_autoencoder_is_opened_once_and_remembered(little: Session, made: Autoencoder) -> None:
     opened = result(little, "sae load sae")
     assert (opened.about.architecture, opened.about.size, opened.about.k) == ("topk", 64, 4)
     assert opened.about.source == str(Path("sae").absolute())
@@ -68,7 +68,7 @@ def test_files_that_changed_are_read_again(little: Session, made: Autoencoder) -
     assert (first.about.k, again.about.k) == (4, 2) and again.encoding.active <= 2
 
 
-def test_it_comes_back_with_the_session(little: Session, made: Autoencoder) -> None:
+def test_the_autoencoder_is_restored_with_the_session(little: Session, made: Autoencoder) -> None:
     result(little, "sae load sae")
     other = Session(little.home)
     finished(saved_state.restore(other, structs.replace(saved_state.kept(little), circuit=None)))
@@ -212,7 +212,7 @@ def test_a_captured_state_is_reconstructed_elsewhere(little: Session, made: Auto
 def test_a_place_that_nothing_reads_is_said_to_be_one(little: Session) -> None:
     sae_files.write(random_autoencoder(little.opened(), layer=2), Path("last"))
     found = result(little, "sae inject last --at 2")
-    assert max(found.arms[1].kl) == 0 and any("is not seen" in note for note in found.notes)
+    assert max(found.arms[1].kl) == 0 and any("has no effect" in note for note in found.notes)
     found = result(little, "sae inject last --at -1")
     assert max(found.arms[1].kl) > 0 and not found.notes
 
@@ -258,7 +258,7 @@ def test_a_release_is_read_through_the_package(
 
 
 WRONG = [
-    ("sae", "no autoencoder has been opened"),
+    ("sae", "no autoencoder is open"),
     ("sae load nothing", "there is no folder or file"),
     ("sae lode sae", "sae has no 'lode'"),
     ("sae load sae --at 3", "sae load has no option --at"),
@@ -266,7 +266,7 @@ WRONG = [
     ("sae inject sae --rows 3", "sae inject has no option --rows"),
     ("sae inject sae --save one", "sae inject has no option --save"),
     ("sae inject sae --scale 2", "for a single feature"),
-    ("sae inject sae --feature 1 --scale 2 --value 3", "both say how strong"),
+    ("sae inject sae --feature 1 --scale 2 --value 3", "both set the strength"),
     ("sae encode sae --feature 64", "no feature 64"),
     ("sae inject sae --feature 64 --value 1", "no feature 64"),
     ("sae encode sae --at dog", "does not stand in the text"),
@@ -274,8 +274,8 @@ WRONG = [
     ("sae encode sae --nth 2", "no word is named"),
     ("sae encode sae --vector calm", "no vector is called"),
     ("sae encode sae --vector calm --at 3", "another state"),
-    ("sae load sae --site head", "'head' is no site"),
-    ("sae load sae --architecture relu", "'relu' is no architecture"),
+    ("sae load sae --site head", "unknown site 'head'"),
+    ("sae load sae --architecture relu", "unknown architecture 'relu'"),
     ("sae load sae --layer 9", "layers are 0 to 2"),
     ("sae load sae --k 65", "65 features active at once"),
     ("sae load sae.pt", "can run code"),
@@ -296,7 +296,7 @@ def test_a_vector_of_another_place_is_refused(little: Session, made: Autoencoder
         failed = failure(little, "sae encode sae --vector low")
         assert "resid_pre of layer 0" in failed.message and "--layer 1 --site resid_post" in failed.hint
     result(little, 'vector joy "the sun" "a fly"')
-    assert any("no captured state" in note for note in result(little, "sae encode sae --vector joy").notes)
+    assert any("not a captured state" in note for note in result(little, "sae encode sae --vector joy").notes)
 
 
 def test_another_model_has_no_use_for_it(little: Session, made: Autoencoder, tiny_chat: Any) -> None:
@@ -307,11 +307,11 @@ def test_another_model_has_no_use_for_it(little: Session, made: Autoencoder, tin
         assert "other weights are open" in failure(little, "sae").message
 
 
-def test_its_words_are_completed(little: Session, made: Autoencoder) -> None:
+def test_words_of_sae_are_completed(little: Session, made: Autoencoder) -> None:
     assert {"load", "encode", "inject"} <= {each.text for each in complete("sae ", session=little)}
     assert "jumprelu" in {each.text for each in complete("sae load sae --architecture j", session=little)}
 
 
-def test_what_failed_is_not_remembered(little: Session, made: Autoencoder) -> None:
+def test_an_autoencoder_that_failed_to_open_is_not_remembered(little: Session, made: Autoencoder) -> None:
     failure(little, "sae encode sae --at dog")
     assert held(little)["sae"] is None

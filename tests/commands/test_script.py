@@ -15,6 +15,7 @@ from sessions.events import Event, Failed, Result, Started
 from sessions.lines import quoted
 from sessions.results import Quit, Ran
 from sessions.session import Session
+from sessions.texts.placeholders import assignments
 from tests.commands.driving import events_of, failure, failure_in, result, unharmed
 
 
@@ -66,7 +67,7 @@ def started(events: list[Event]) -> list[tuple[str, str]]:
         ("prompt a\fb\x85c\u2028d", [(1, "prompt a\fb\x85c\u2028d")]),
     ],
 )
-def test_how_a_file_is_read(folder: Path, text: str, expected: list[tuple[int, str]]) -> None:
+def test_lines_of_a_command_file_are_read(folder: Path, text: str, expected: list[tuple[int, str]]) -> None:
     assert read(text) == expected
 
 
@@ -85,7 +86,7 @@ def test_values_are_filled_in(folder: Path) -> None:
     assert read("${nothing}\n# ${not_asked_for}\nlist", nothing=" ") == [(3, "list")]
 
 
-def test_a_value_can_say_what_it_is_otherwise(folder: Path) -> None:
+def test_a_value_can_have_a_default(folder: Path) -> None:
     assert read("top ${n=7}\nlist${nothing=}") == [(1, "top 7"), (2, "list")]
     assert read("top ${n=7}", n="5") == [(1, "top 5")]
     assert read("prompt $${n=7}") == [(1, "prompt ${n=7}")]
@@ -118,14 +119,14 @@ def test_a_value_is_not_filled_in_twice(folder: Path) -> None:
 
 
 def test_words_that_give_values() -> None:
-    assert script.assignments(["model=smollm2", "text=a = b", "none="]) == {
+    assert assignments(["model=smollm2", "text=a = b", "none="]) == {
         "model": "smollm2",
         "text": "a = b",
         "none": "",
     }
     for word in ("model", "=x", "1a=x", "a b=x"):
         with pytest.raises(UsageError, match="is not name=value"):
-            script.assignments([word])
+            assignments([word])
 
 
 @pytest.mark.parametrize(
@@ -147,9 +148,9 @@ def test_a_bad_line_is_found_before_the_first_command(folder: Path, text: str, m
 
 def test_a_value_that_nobody_asked_for_is_refused(folder: Path) -> None:
     error = refused("top ${n}", n="5", m="6")
-    assert error.message == "file.wb does not use a value called 'm'"
-    assert error.hint == "it asks for n"
-    assert refused("list", m="6").hint == "it asks for no values"
+    assert error.message == "file.wb does not use a value named 'm'"
+    assert error.hint == "its values: n"
+    assert refused("list", m="6").hint == "its values: none"
 
 
 def test_a_file_that_is_not_utf8_is_refused_with_the_line(folder: Path) -> None:

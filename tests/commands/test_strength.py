@@ -149,7 +149,7 @@ def test_live_treatments_of_earlier_sessions_are_at_full_strength() -> None:
         ("strength 2 --of live --edit meow", "--edit is for"),
     ],
 )
-def test_what_cannot_be_turned_is_refused(ready: Session, line: str, message: str) -> None:
+def test_a_strength_that_cannot_be_changed_is_refused(ready: Session, line: str, message: str) -> None:
     with unharmed(ready):
         assert message in failure(ready, line).message
 

@@ -197,11 +197,11 @@ OTHERS = {
         ("surgery problems", "surgery problems needs a file"),
         ("surgery problems p.jsonl --layers 1", "surgery problems has no option --layers"),
         ("surgery problems p.jsonl --count 1001", "too many"),
-        ("surgery problems p.jsonl --tasks en,xx", "'xx' is no language"),
+        ("surgery problems p.jsonl --tasks en,xx", "unknown language 'xx'"),
         ("surgery problem p.jsonl", "surgery has no 'problem'"),
     ],
 )
-def test_what_is_wrong_is_said_and_nothing_has_changed(ready: Session, line: str, said: str) -> None:
+def test_wrong_surgery_lines_are_refused_and_change_nothing(ready: Session, line: str, said: str) -> None:
     from sessions.directions.vector import Vector
     from sessions.edits.edit import Edit, Projection
 
@@ -231,7 +231,7 @@ def test_a_text_longer_than_the_context_is_named(ready: Session) -> None:
 
 
 @pytest.mark.parametrize("stop", [1, 3, 5, 8])
-def test_cancelled_in_the_middle_it_leaves_no_edit_and_no_hook(ready: Session, stop: int) -> None:
+def test_a_cancelled_cut_leaves_no_edit_and_no_hook(ready: Session, stop: int) -> None:
     before, events, seen = bits(ready), [], 0
     with unharmed(ready):
         for event in run(ready, "surgery --layers 0-2 --dims 2 --parallel par.jsonl"):
@@ -265,7 +265,7 @@ def test_weights_in_bfloat16_are_cut_and_come_back(ready: Session) -> None:
     assert same(ready, before)
 
 
-def test_its_words_are_completed(ready: Session, tiny_chat: OpenModel) -> None:
+def test_words_of_surgery_are_completed(ready: Session, tiny_chat: OpenModel) -> None:
     def offered(line: str) -> list[str]:
         return [completion.text for completion in complete(line, session=ready)]
 

@@ -78,7 +78,7 @@ def test_what_is_suppressed_stays_at_zero_and_that_is_said(little: Session) -> N
     first = little.select("top1").neurons[0]
     result(little, f"suppress L{first.layer}/N{first.index}")
     value = result(little, "sweep top2 0 2")
-    assert any("are suppressed, and stay at zero" in note for note in value.notes)
+    assert any("are suppressed and stay at zero" in note for note in value.notes)
 
 
 # ---- kept under a name
@@ -114,7 +114,7 @@ def test_a_job_that_was_closed_goes_on_and_comes_to_the_same_files(little: Sessi
         little.prompt = little.circuit = None
         keys.unlink()
     value = result(little, "sweep --resume job" if again == "resume" else f"{line} job")
-    assert "6 of 14 cells were there already" in value.notes
+    assert "6 of 14 cells were done already" in value.notes
     assert little.last_output.text == value.cells[-1].text
     whole, job = files_of(little, "whole"), files_of(little)
     assert all(whole[name] == job[name] for name in whole if name != "plan.json")
@@ -125,7 +125,7 @@ def test_progress_is_counted_in_cells(little: Session) -> None:
     heard = [event for event in events if isinstance(event, Progress) and event.label == "sweeping"]
     assert heard[0].done == 0 and heard[-1].done == 5 and {event.total for event in heard} == {5}
     assert [event.done for event in heard] == sorted(event.done for event in heard)
-    assert result(little, "sweep --resume job").notes[-1] == "5 of 5 cells were there already"
+    assert result(little, "sweep --resume job").notes[-1] == "5 of 5 cells were done already"
 
 
 def test_a_simple_sweep_that_is_kept_is_shown_as_it_was(little: Session) -> None:
@@ -143,7 +143,7 @@ def test_another_plan_under_the_name_is_refused_and_with_force_the_old_one_is_in
     before = files_of(little)
     with unharmed(little):
         failed = failure(little, "sweep top5 0 3 --save job")
-    assert failed.message == "the sweep 'job' is another one: its multipliers" and "--force" in failed.hint
+    assert failed.message == "there is another sweep 'job': its multipliers" and "--force" in failed.hint
     assert files_of(little) == before
     value = result(little, "sweep top5 0 3 --save job --force")
     (moved,) = (little.home / "trash" / "sweeps").iterdir()
@@ -166,7 +166,7 @@ def test_a_sweep_is_gone_on_with_on_its_own_model_alone(little: Session, tiny_ch
     result(little, "suppress L0/N3")
     with unharmed(little):
         failed = failure(little, "sweep --resume job")
-        assert failed.message.startswith("L0/N3 is suppressed, and was not") and failed.hint == "release L0/N3"
+        assert failed.message.startswith("L0/N3 is suppressed now, and was not") and failed.hint == "release L0/N3"
     little.use_model(tiny_chat)
     with unharmed(little):
         failed = failure(little, "sweep --resume job")
@@ -227,7 +227,7 @@ def test_completion_offers_what_is_kept(little: Session) -> None:
         ("sweep top5 0 2 --positions 99", "", ""),
     ],
 )
-def test_what_is_wrong_is_said_and_nothing_is_begun(
+def test_a_wrong_sweep_is_refused_before_it_starts(
     little: Session, keys: Path, line: str, message: str, hint: str
 ) -> None:
     Path("there.svg").write_text("x")
@@ -255,7 +255,7 @@ def test_a_line_of_a_kept_sweep_makes_it_again(little: Session, keys: Path) -> N
     result(little, f"{line} --save job")
     command = msgspec.json.decode(files_of(little)["plan.json"])["command"]
     notes: Any = result(little, command).notes
-    assert "10 of 10 cells were there already" in notes
+    assert "10 of 10 cells were done already" in notes
 
 
 def test_a_selection_that_was_never_in_force_is_not_taken_for_what_is_live_beside_it(little: Session) -> None:

@@ -87,7 +87,7 @@ def test_each_weight_says_what_the_adapter_says_at_that_weight_alone(kept: Sessi
     assert value.knee is not None and value.knee.base == 0
 
 
-def test_one_against_another_is_the_ensemble_of_both_shares(kept: Session) -> None:
+def test_a_weight_against_another_is_the_ensemble_of_both_shares(kept: Session) -> None:
     value = result(kept, "sweep --adapter fr --against es 0 0.25 1")
     wanted = [alone(kept, "es=1"), alone(kept, "fr=0.25 es=0.75"), alone(kept, "fr=1")]
     assert [tuple(arm.ids) for arm in value.arms] == wanted
@@ -112,7 +112,7 @@ def test_what_is_on_does_not_add_up_and_is_on_again_afterwards(kept: Session) ->
     before, edits = logits(kept), [edit.name for edit in kept.edits().active]
     second = result(kept, "sweep --adapter fr 0.5 1")
     assert [arm.ids for arm in second.arms] == [arm.ids for arm in first.arms]
-    assert any("on, and not in any row: fr, es" in note for note in second.notes)
+    assert any("left out of every row, and on again now: fr, es" in note for note in second.notes)
     assert torch.equal(logits(kept), before) and [edit.name for edit in kept.edits().active] == edits
 
 
@@ -162,7 +162,7 @@ def test_a_sweep_of_weights_is_kept_and_gone_on_with(kept: Session) -> None:
     steps.close()
     Path("keys.jsonl").unlink()
     value = result(kept, "sweep --resume job")
-    assert "4 of 6 cells were there already" in value.notes
+    assert "4 of 6 cells were done already" in value.notes
     files = [(kept.home / "sweeps" / name / "cells.jsonl").read_bytes() for name in ("whole", "job")]
     assert files[0] == files[1] and value.cells == whole.cells
     assert {path.name for path in (kept.home / "sweeps" / "job").iterdir()} >= {"cells.csv", "chart.svg", "chart.png"}
@@ -179,7 +179,7 @@ def test_depths_of_a_series_are_its_rounds_each_with_its_share(little: Session) 
     before = logits(little)
     value = result(little, "sweep --adapter depths:it")
     assert value.over == "depths" and [arm.multiplier for arm in value.arms] == [0, 1, 2]
-    assert any("the 2 suppressed neurons were not held" in note for note in value.notes)
+    assert any("the 2 suppressed neurons were not suppressed" in note for note in value.notes)
     assert torch.equal(logits(little), before) and len(little.suppressed) == 2
     result(little, "release all")
     assert [arm.ids for arm in result(little, "sweep --adapter round:it-1 1").arms] == [value.arms[1].ids]
@@ -204,7 +204,7 @@ def test_depths_of_a_series_are_its_rounds_each_with_its_share(little: Session) 
         ("sweep --adapter fr --adapter fr", "given twice"),
         ("sweep --adapter fr --adapter it --against es", "--against goes with one"),
         ("sweep --against es 0 1", "--against needs adapters"),
-        ("sweep L1/N3 --adapter fr 0 1", "'L1/N3' is no weight"),
+        ("sweep L1/N3 --adapter fr 0 1", "'L1/N3' is not a weight"),
         ("sweep --adapter fr --also L1/N3", "--also is for neurons"),
         ("sweep --adapter fr --generated", "--generated is for neurons"),
         ("sweep --adapter fr --positions -1", "--positions is for neurons"),
@@ -214,7 +214,7 @@ def test_depths_of_a_series_are_its_rounds_each_with_its_share(little: Session) 
         ("sweep --resume job --adapter fr", "--adapter does not go with --resume"),
     ],
 )
-def test_what_cannot_be_swept_is_refused_by_name(kept: Session, line: str, message: str) -> None:
+def test_adapters_that_cannot_be_swept_are_refused_by_name(kept: Session, line: str, message: str) -> None:
     with unharmed(kept):
         assert message in failure(kept, line).message
     assert not (kept.home / "sweeps").exists()

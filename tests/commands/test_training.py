@@ -193,7 +193,7 @@ def test_the_chart_of_a_trajectory_is_written(ready: Session) -> None:
         ("train-round field.jsonl", "'replies'"),
         ("train-round part.jsonl", "not in the reply"),
         ("train-round samples.jsonl --modules gate", "no projection of this model is called 'gate'"),
-        ("train-round samples.jsonl --weights conclusions=x", "no weight"),
+        ("train-round samples.jsonl --weights conclusions=x", "invalid weight"),
         ("train-round samples.jsonl --weights glue=1", "'conclusions', which has no weight"),
         ("train-round samples.jsonl --weights conclusions=0,filler=0", "no token of"),
         ("train-round samples.jsonl --add-recruits 3", "no round of this model"),
@@ -278,7 +278,7 @@ def test_the_adapter_of_a_round_is_loaded_by_its_name(ready: Session) -> None:
     assert loaded.row.rank == 2
     result(ready, "undo")
     kept(ready.store, ready.opened(), "bare")
-    assert "without an adapter" in failure(ready, "adapter load round:bare").message
+    assert "has no adapter" in failure(ready, "adapter load round:bare").message
     assert trained.round.name == "one"
 
 

@@ -17,7 +17,7 @@ from tests.commands.driving import events_of, failure_in, result, unharmed
 from tests.families import tiny, tiny_tokenizer
 
 
-def test_they_are_those_that_discover_leaves_out(little: Session) -> None:
+def test_universal_lists_the_neurons_that_discover_leaves_out(little: Session) -> None:
     shown = result(little, "universal --tokens 2")
     assert (shown.model, shown.published, shown.prompts, shown.strongest) == ("tiny", "", 12, 100)
     assert shown.rows and all(row.prompts >= 0.8 * 12 for row in shown.rows)
@@ -28,7 +28,7 @@ def test_they_are_those_that_discover_leaves_out(little: Session) -> None:
     assert not {row.neuron.site for row in shown.rows} & {neuron.site for neuron in found.circuit.neurons}
 
 
-def test_they_are_found_once_and_an_older_file_is_not_believed(little: Session) -> None:
+def test_universal_neurons_are_found_once_and_an_outdated_file_is_ignored(little: Session) -> None:
     result(little, "universal")
     assert len(events_of(little, "universal")) == 2  # started, result: nothing was computed
     (path,) = (little.home / "universal").iterdir()

@@ -96,7 +96,7 @@ def test_force_replaces_a_vector_and_a_taken_name_costs_nothing(little: Session)
 @pytest.mark.parametrize(
     ("line", "error", "said", "hint"),
     [
-        ('vector joy "the sun"', "usage", "no negative ones", "vector joy POSITIVE NEGATIVE"),
+        ('vector joy "the sun"', "usage", "the negative prompts are missing", "vector joy POSITIVE NEGATIVE"),
         ("vector joy --site mlp_out", "usage", "--site is for making", "vector joy"),
         ("vector joy --raw", "usage", "--raw is for making", "vector joy"),
         ("vector joy", "artifact", "no vector is called 'joy'", "no vector has been saved"),
@@ -108,13 +108,15 @@ def test_force_replaces_a_vector_and_a_taken_name_costs_nothing(little: Session)
         ("vector joy same.txt none.txt", "artifact", "there is no file none.txt", "space at its end"),
         ("vector joy folder same.txt", "artifact", "not a regular file", ""),
         ("vector joy '' b", "usage", "the prompt is empty", "in quotes"),
-        ('vector joy "a" "b" --site attention', "usage", "'attention' is no site", "one of: resid_post"),
+        ('vector joy "a" "b" --site attention', "usage", "unknown site 'attention'", "one of: resid_post"),
         ('vector joy "a" "b" --layers 1-3', "usage", "there is no layer 3", "0 to 2"),
         ('vector top10 "a" "b"', "usage", "cannot be a name", "my-top10"),
         ('vector a/b "a" "b"', "usage", "is a path", ""),
     ],
 )  # fmt: skip
-def test_what_cannot_be_made_says_why(little: Session, line: str, error: str, said: str, hint: str) -> None:
+def test_an_impossible_vector_is_refused_with_the_reason(
+    little: Session, line: str, error: str, said: str, hint: str
+) -> None:
     Path("same.txt").write_text("a b\nc d\n")
     Path("turned.txt").write_text("c d\na b\n")
     Path("empty.txt").write_text("\n\n")
@@ -206,8 +208,8 @@ def test_a_vector_goes_out_and_comes_back(little: Session) -> None:
         ("export a.json --name vector:joy --format json", "usage", "a vector cannot be written as json", "gguf"),
         ("export a.gguf --name vector:mlp", "artifact", "this one is at mlp_out", "--site resid_post"),
         ("export a.gguf --name vector:none", "artifact", "no vector is called 'none'", ""),
-        ("export a.gguf --name vectr:joy", "usage", "'vectr' is no kind of artifact", "did you mean vector:joy?"),
-        ("delete adapter:joy", "usage", "'adapter' is no kind of artifact", "one of: circuit, vector"),
+        ("export a.gguf --name vectr:joy", "usage", "'vectr' is not a kind of artifact", "did you mean vector:joy?"),
+        ("delete adapter:joy", "usage", "'adapter' is not a kind of artifact", "one of: circuit, vector"),
         ("delete vector:", "usage", "the name is empty", ""),
         ("delete vector:jo", "artifact", "no vector is called 'jo'", "did you mean joy?"),
         ("import joy.safetensors", "artifact", "'joy' exists already", "--force"),
@@ -306,14 +308,16 @@ def test_two_vectors_are_compared_layer_by_layer(little: Session) -> None:
     [
         ("compare none", "artifact", "no circuit is called 'none'"),
         ("compare vector:none", "artifact", "no vector is called 'none'"),
-        ("compare vecor:joy", "usage", "'vecor' is no kind of artifact"),
+        ("compare vecor:joy", "usage", "'vecor' is not a kind of artifact"),
         ("compare", "usage", "compare needs a name"),
         ("compare vector:joy vector:joy --top 4", "usage", "both are vectors"),
         ("compare vector:joy vector:neurons", "usage", "no common space"),
         ("compare vector:low vector:high", "usage", "no layer in common"),
     ],
 )
-def test_what_cannot_be_compared_says_why(little: Session, line: str, error: str, said: str) -> None:
+def test_artifacts_that_cannot_be_compared_are_refused_with_the_reason(
+    little: Session, line: str, error: str, said: str
+) -> None:
     result(little, JOY)
     for name, options in (("neurons", "--site neurons"), ("low", "--layers 0"), ("high", "--layers 2")):
         result(little, f"{JOY} {options}".replace("joy", name))

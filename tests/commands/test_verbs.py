@@ -119,7 +119,7 @@ def test_a_new_model_keeps_prompt_and_settings_and_lets_the_circuit_go(little: S
     assert little.settings.max_tokens == 4
     assert little.circuit is None
     (notes,) = [event.value.notes for event in events if hasattr(event, "value")]
-    assert "the circuit was made on tiny and is let go" in notes
+    assert "the circuit was made on tiny and is dropped" in notes
 
 
 def test_the_same_weights_keep_their_circuit(little: Session, tiny_llama: OpenModel) -> None:
@@ -488,7 +488,7 @@ def test_expect_checks_what_is(little: Session, statement: str) -> None:
 
 
 @pytest.mark.parametrize("statement", ["circuit.size > 20", "model == other", 'prob " a" > 1', "prompt.tokens < 6"])
-def test_expect_fails_when_it_is_not_so(little: Session, statement: str) -> None:
+def test_expect_fails_when_the_claim_is_false(little: Session, statement: str) -> None:
     result(little, "top")
     failed = failure(little, f"expect {statement}")
     assert failed.error == "expectation"

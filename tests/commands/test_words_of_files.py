@@ -109,11 +109,11 @@ def test_a_command_file_trusts_the_code_of_a_model_only_under_trust(empty: Sessi
     for name in ("inner.wb", "trusting.wb"):
         with unharmed(empty):
             failed = failure(empty, f"run {name}")
-        assert "cannot trust the code of a model by itself" in failed.message
+        assert "cannot itself trust the code of a model" in failed.message
         assert "--trust" in failed.hint
     with unharmed(empty):
         events = failure_of_all(empty, "run outer.wb")
-    assert any("cannot trust" in message for message in events)
+    assert any("cannot itself trust" in message for message in events)
     for name in ("inner.wb", "outer.wb", "trusting.wb"):  # the model is not there, which is what is said then
         assert any("./x" in message for message in failure_of_all(empty, f"run {name} --trust"))
         assert not empty.trusting

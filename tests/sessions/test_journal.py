@@ -16,10 +16,13 @@ from msgspec import structs
 
 import sessions
 from sessions.errors import ArtifactError
-from sessions.events import Value
-from sessions.journal import LARGEST_VALUE, Dropped, Journal, Record, read
+from sessions.events import Failed, Result, Value
+from sessions.journal import LARGEST_VALUE, Dropped, Journal, Record, read, told
+from sessions.results import OlderResult
 from sessions.store import now
 from sessions.versions import versions
+from sessions.views import view
+from sessions.views.blocks import Facts
 
 ROOT = Path(sessions.__file__).parents[1]
 
@@ -46,7 +49,7 @@ def journal(tmp_path: Path) -> Journal:
     return Journal(tmp_path / "hosts" / "default" / "journal.jsonl")
 
 
-def test_what_was_appended_is_read_in_order(journal: Journal) -> None:
+def test_records_are_read_in_the_order_in_which_they_were_appended(journal: Journal) -> None:
     records = [
         record("a"),
         record("b", {"kind": "Narrowed", "before": 3}),
@@ -206,3 +209,15 @@ def test_records_of_two_processes_are_never_mixed(journal: Journal) -> None:
     assert not warnings
     for who in ("a", "b"):
         assert [each.line for each in records if each.line.startswith(who)] == [f"{who}{i}" for i in range(50)]
+
+
+def test_a_result_of_another_version_is_shown_as_data() -> None:
+    """A kind whose fields have changed since, and a kind that is gone, lose nothing and break nothing."""
+    for kind in ("Expected", "NoSuchKind"):
+        _, outcome = told(record(value={"kind": kind, "holds": "yes\x1b[2J", "rows": [1, 2]}))
+        assert isinstance(outcome, Result) and isinstance(outcome.value, OlderResult)
+        assert (outcome.value.what, outcome.value.fields) == (kind, (("holds", '"yes\\u001b[2J"'), ("rows", "[1, 2]")))
+        (facts, _) = view(outcome.value)
+        assert isinstance(facts, Facts) and [fact.name for fact in facts.items] == ["holds", "rows"]
+    _, damaged = told(record(value=[1]))
+    assert isinstance(damaged, Failed)

@@ -143,7 +143,7 @@ def test_ordinary_names_are_accepted(name: str) -> None:
 # ---- save and load
 
 
-def test_what_is_saved_is_loaded(store: Store) -> None:
+def test_a_saved_artifact_loads_as_it_was_saved(store: Store) -> None:
     path = save(store)
     header, body = store.load("circuit", "texas", Circuit)
     assert body == circuit()
@@ -725,7 +725,7 @@ def start(script: str, home: Path, who: str) -> subprocess.Popen[str]:
     )
 
 
-def test_of_two_processes_saving_one_name_exactly_one_wins(store: Store) -> None:
+def test_when_two_processes_save_one_name_exactly_one_wins(store: Store) -> None:
     with start(ONE_NAME_AT_ONCE, store.home, "a") as first, start(ONE_NAME_AT_ONCE, store.home, "b") as second:
         for process in (first, second):
             assert process.stdout and process.stdout.readline() == "ready\n"

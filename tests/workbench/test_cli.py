@@ -90,15 +90,15 @@ def test_python_m_workbench_is_the_same_program() -> None:
 def test_options_before_a_command_are_not_lost_silently(words: tuple[str, ...]) -> None:
     result = run(*words)
     assert result.exit_code == 2
-    assert f"options of {words[2]} stand behind it" in result.stderr
+    assert f"options of {words[2]} go after it" in result.stderr
 
 
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (("--theme", "pink"), 2, "there is no theme 'pink'; there are dark, light, 16-colour, no-colour"),
+        (("--theme", "pink"), 2, "unknown theme 'pink'; themes: dark, light, 16-colour, no-colour"),
         (("--host", "no/name"), 1, "✗"),
-        (("attach", "one", "--theme", "pink"), 2, "there is no theme"),
+        (("attach", "one", "--theme", "pink"), 2, "unknown theme"),
     ],
 )
 def test_an_app_that_cannot_be_opened_says_why(tmp_path: Path, words: tuple[str, ...], code: int, said: str) -> None:

@@ -13,7 +13,7 @@ def at(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
     monkeypatch.setattr(pace.time, "monotonic", lambda: seconds)
 
 
-def test_what_is_left_goes_by_what_was_done_since_it_was_first_heard_of(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_time_left_follows_the_pace_since_the_first_progress(monkeypatch: pytest.MonkeyPatch) -> None:
     heard, begun = Pace(), Progress("sweeping", 100, 200, "cells")  # a hundred were there already
     at(monkeypatch, 50.0)
     heard.hear(begun)

@@ -1,1 +1,1 @@
-"""The app: panes over a host's session, made of what the host says and of nothing else."""
+"""The app: panes that show a host's session. What they show comes from the host's messages alone."""

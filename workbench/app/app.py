@@ -1,7 +1,7 @@
-"""`WorkbenchApp`: the screen over a host's session.
+"""`WorkbenchApp`: the app on a host's session.
 
-It draws first and looks for the host then. What the host says is taken to the board, and the panes that it concerns
-are shown the board; what is typed is sent to the host.
+It draws first and then looks for the host. Messages of the host go into the session view, and the panes concerned show
+it; typed lines are sent to the host.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from workbench.app import copying
 from workbench.app.bars import Remark
 from workbench.app.command_line import CommandLine
 from workbench.app.dial import Dial, is_turn
-from workbench.app.flow import EventFeed
+from workbench.app.event_feed import EventFeed
 from workbench.app.host_listener import HostListener
 from workbench.app.host_sender import HostSender
 from workbench.app.palette_items import PaletteItem
@@ -36,24 +36,24 @@ from workbench.app.themes import THEMES
 from workbench.host.starting import kill
 from workbench.writing import inline
 
-#: Seconds after which a line that does not stop is spoken of.
+#: Seconds after which the user is told that a line has not stopped.
 _STOPPING = 1.5
-_LATER = "the line is sent when there is one"
-#: Seconds after which the steps of keys are sent.
+_LATER = "the line is sent when there is a host"
+#: Seconds between two sendings of gathered key steps.
 _TURNING = 0.15
-#: Seconds that the end may take where a signal asks for it.
+#: Seconds that the app may take to end after a signal.
 _GOING = 3.0
 
 
 class WorkbenchApp(Shell):
-    """The app on one host. It returns the host's name where that goes on.
+    """The app on one host. It returns the host's name if the host keeps running.
 
     Args:
-        host: the host's name; it is started where it does not run.
-        home: folder of named artifacts; None for the user's own.
+        host: the host's name; the host is started if it does not run.
+        home: folder of saved artifacts; None for the user's data folder.
         model: the model to open first.
-        theme: the theme, whatever the user's file says.
-        mouse: whether the mouse is used, where the user's file allows it.
+        theme: the theme; overrides the user's file.
+        mouse: whether the mouse is used, if the user's file allows it.
     """
 
     def __init__(
@@ -61,9 +61,9 @@ class WorkbenchApp(Shell):
     ) -> None:
         super().__init__(home, theme, mouse)
         self.host = host
-        self.flow = EventFeed(self, self.board, self._heard)
-        self.hearing = HostListener(host, home, self.flow.deliver)
-        self.sending = HostSender(lambda: self.hearing.client, self._refused)
+        self.event_feed = EventFeed(self, self.view, self._heard)
+        self.listener = HostListener(host, home, self.event_feed.deliver)
+        self.sender = HostSender(lambda: self.listener.client, self._refused)
         self.dial = Dial(lambda line: self.run_lines([line]))
         self._dialling: Timer | None = None
         self._model = model
@@ -74,7 +74,7 @@ class WorkbenchApp(Shell):
                 asyncio.get_running_loop().add_signal_handler(number, self._end, 128 + number)
 
     def _end(self, code: int) -> None:
-        """Give the terminal back and go; a terminal that is gone itself may not take it."""
+        """Restore the terminal and exit, after `_GOING` seconds by force: the terminal itself may be gone."""
         gone = threading.Timer(_GOING, os._exit, (code,))
         gone.daemon = True
         gone.start()
@@ -84,73 +84,73 @@ class WorkbenchApp(Shell):
         super().begin()
         gc.freeze()
         gc.enable()
-        self.hearing.start()
+        self.listener.start()
 
     def on_unmount(self) -> None:
-        self.hearing.stop()
-        self.sending.stop()
+        self.listener.stop()
+        self.sender.stop()
 
-    # What the host says
+    # Messages of the host
 
-    def on_flow_arrived(self) -> None:
-        self.flow.arrived()
+    def on_event_feed_arrived(self) -> None:
+        self.event_feed.arrived()
 
     def _heard(self, changed: Facet) -> None:
-        """Something was heard, and the board has it."""
-        if self.hearing.client is not None:
-            self.desk.own(self.hearing.client.author)
-        self.show_board(changed)
-        if changed & Facet.HOST and not self.board.host:
-            self.sending.attached()
-            if self.desk.said.remark.text.endswith(_LATER):
-                self.desk.say(Remark())
+        """Show the parts of the view that messages changed."""
+        if self.listener.client is not None:
+            self.workspace.own(self.listener.client.author)
+        self.show_view(changed)
+        if changed & Facet.HOST and not self.view.host:
+            self.sender.attached()
+            if self.workspace.message_line.remark.text.endswith(_LATER):
+                self.workspace.say(Remark())
         if self._model is not None:
             self._open_model(self._model)
 
     def _open_model(self, name: str) -> None:
-        """Open the model that was asked for when the app was started; never in the place of another one, unasked."""
-        board = self.board
-        if board.host or board.running or board.waiting:
-            return  # it may be bringing back its own
+        """Open the model named on the command line. If another one is open, offer the line instead of running it."""
+        view = self.view
+        if view.host or view.running or view.waiting:
+            return  # the host may be restoring its own model
         self._model = None
         line = calling.call_line("model", name)
-        if not board.state.model:
-            self.sending.give([line])
-        elif board.state.model not in (name, Path(name).name):
+        if not view.state.model:
+            self.sender.give([line])
+        elif view.state.model not in (name, Path(name).name):
             self.line.put(line)
-            held = inline(board.state.model)
-            self.say(f"{self.host} has {held} open", f"enter opens {inline(name)} in its place; --host NAME keeps both")
+            held = inline(view.state.model)
+            self.say(f"{self.host} has {held} open", f"enter opens {inline(name)} instead; --host NAME keeps both")
 
-    # What is typed
+    # Typed lines
 
     def complete(self, line: str, cursor: int) -> Sequence[Completion]:
-        client = self.hearing.client
+        client = self.listener.client
         return completing.complete(line, cursor) if client is None else client.complete(line, cursor)
 
     def run_lines(self, lines: Sequence[str]) -> None:
         """Run lines in the host, one after another; `quit` leaves."""
         for number, line in enumerate(lines):
             if _is_quit(line):
-                self.sending.give(lines[:number])
+                self.sender.give(lines[:number])
                 self.action_leave()
                 return
-        if self.board.host:
-            self.say(f"{inline(self.board.host)}; {_LATER}")
-            self.hearing.again()
-        self.sending.give(lines)
+        if self.view.host:
+            self.say(f"{inline(self.view.host)}; {_LATER}")
+            self.listener.again()
+        self.sender.give(lines)
 
     def _refused(self, lines: Sequence[str], error: WorkbenchError, given: int) -> None:
-        """Called in the thread that sends."""
-        with suppress(RuntimeError):  # the app has ended meanwhile
+        """Report refused lines. Called in the sender's thread."""
+        with suppress(RuntimeError):  # the app has ended
             self.call_from_thread(self._not_sent, lines, error, given)
 
     def _not_sent(self, lines: Sequence[str], error: WorkbenchError, given: int) -> None:
-        """The first of these lines was refused, when so many had been given."""
+        """Put back lines that were not sent: the first was refused. `given` counts the lines of that sending."""
         self.line.put_back(lines)
         column = error.column if isinstance(error, UsageError) and len(lines) == 1 else None
         where = f"line {given - len(lines) + 1} of {given}: " if given > 1 else ""
         rest = "; enter sends it and the rest again, esc forgets them" if len(lines) > 1 else ""
-        self.desk.say(Remark(where + error.message, error.hint + rest, column, wrong=True))
+        self.workspace.say(Remark(where + error.message, error.hint + rest, column, wrong=True))
 
     def on_command_line_entered(self, message: CommandLine.Entered) -> None:
         self.run_lines(message.lines)
@@ -161,23 +161,23 @@ class WorkbenchApp(Shell):
     def on_pane_sent(self, message: Pane.Sent) -> None:
         self.run_lines([message.line])
 
-    # What the keys do
+    # Actions
 
     def action_palette(self) -> None:
         from workbench.app.palette import Palette
 
         self.push_screen(Palette(list(offered()), self.complete), self._do)
 
-    def _do(self, thing: PaletteItem | None) -> None:
-        """Do what was chosen in the palette."""
-        if thing is None:
+    def _do(self, item: PaletteItem | None) -> None:
+        """Run what was chosen in the palette."""
+        if item is None:
             return
-        if thing.action:
-            self.call_later(self.run_action, thing.action)
-        elif thing.line:
-            self.run_lines([thing.line])
+        if item.action:
+            self.call_later(self.run_action, item.action)
+        elif item.line:
+            self.run_lines([item.line])
         else:
-            self.line.put(thing.typed)
+            self.line.put(item.typed)
             self.action_line()
 
     def action_turn(self, what: str, steps: int) -> None:
@@ -186,9 +186,9 @@ class WorkbenchApp(Shell):
             self._dialling = self.set_interval(_TURNING, self._turn)
 
     def _turn(self) -> None:
-        """Send the steps that were taken, once the line of those before them has ended."""
-        lines = [*([self.board.running] if self.board.running else []), *self.board.waiting]
-        if self.board.host or not self.sending.idle or any(is_turn(each.line) for each in lines):
+        """Send the gathered steps, once no earlier line of this kind waits or runs."""
+        entries = [*([self.view.running] if self.view.running else []), *self.view.waiting]
+        if self.view.host or not self.sender.idle or any(is_turn(entry.line) for entry in entries):
             return
         if self.dial.waiting:
             self.dial.flush()
@@ -211,8 +211,8 @@ class WorkbenchApp(Shell):
             self.action_line()
 
     def _stop(self) -> bool:
-        """Stop the line that runs. Returns whether one did."""
-        running, client = self.board.running, self.hearing.client
+        """Stop the running line. Returns whether there was one."""
+        running, client = self.view.running, self.listener.client
         if running is None or client is None:
             return False
         self.say(f"stopping {inline(running.line)}")
@@ -221,41 +221,43 @@ class WorkbenchApp(Shell):
         return True
 
     def _look_whether_stopped(self, line: HistoryEntry) -> None:
-        if self.board.running is line:
-            hint = "wait, or end the host: ctrl+p, end; its state is kept"
+        if self.view.running is line:
+            hint = "wait, or press ctrl+p and choose: end the host (its state is kept)"
             self.say(f"{inline(line.line)} has not stopped yet", hint, wrong=True)
-        elif self.desk.said.remark.text.startswith("stopping"):
-            self.desk.say(Remark())
+        elif self.workspace.message_line.remark.text.startswith("stopping"):
+            self.workspace.say(Remark())
 
     def action_restart(self) -> None:
-        self.say(f"ending the host {self.host}; it comes back with its state")
+        self.say(f"ending the host {self.host}; it starts again with its state")
         self.run_worker(self._restart, thread=True, group="restart", exit_on_error=False)
 
     def _restart(self) -> None:
-        """In a thread."""
+        """End the host. Runs in a thread."""
         try:
             how = kill(self.host, self.home)
         except WorkbenchError as error:
             self.call_from_thread(self.say, error.message, error.hint, True)
         else:
             self.call_from_thread(self.say, f"the host has ended: {how}")
-        self.hearing.again()
+        self.listener.again()
 
     def action_leave(self) -> None:
-        self.exit("" if self.board.host else self.host)
+        self.exit("" if self.view.host else self.host)
 
 
 def offered() -> Iterator[PaletteItem]:
-    """What the app itself can do, for the palette."""
-    yield PaletteItem("zoom the pane", "or back to all of them", action="zoom")
-    yield PaletteItem("copy", "what the cursor of the pane is on", action="copy")
-    yield PaletteItem("open in $EDITOR", "the text of the pane", action="edit")
+    """The app's own actions, for the palette."""
+    yield PaletteItem("zoom the pane", "or show all panes again", action="zoom")
+    yield PaletteItem("copy", "what the pane's cursor is on", action="copy")
+    yield PaletteItem("open in $EDITOR", "the pane's text", action="edit")
     yield PaletteItem("line REPL", "on the same session; ctrl-d comes back", action="repl")
-    yield PaletteItem("keys and verbs", "all of them", action="help")
+    yield PaletteItem("keys and verbs", "list all", action="help")
     for name in THEMES:
-        yield PaletteItem(f"theme {name}", "for now and later", action=f"theme({name!r})")
-    yield PaletteItem("end the host", "and bring it back: its state is kept, what runs is lost", action="restart")
-    yield PaletteItem("leave", "the host goes on", action="leave")
+        yield PaletteItem(f"theme {name}", "kept for the next time", action=f"theme({name!r})")
+    yield PaletteItem(
+        "end the host", "and start it again: its state is kept, the running line is lost", action="restart"
+    )
+    yield PaletteItem("leave", "the host keeps running", action="leave")
 
 
 def _is_quit(line: str) -> bool:

@@ -1,4 +1,4 @@
-"""The single lines around the panes: the session above them, what is said of the command line, and the keys."""
+"""The lines around the panes: the session's status, the message under the command line, and the keys."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from workbench.app.session_view import SessionView
 from workbench.app.wrapping import strips, wrapped
 from workbench.writing import fitted, inline
 
-#: Rows that what is said under the command line may take.
+#: The most rows of a message.
 MOST_ROWS = 4
 
 
@@ -25,20 +25,20 @@ class StatusLine(Widget):
 
     def __init__(self) -> None:
         super().__init__()
-        self._board = SessionView()
+        self._view = SessionView()
 
-    def show(self, board: SessionView) -> None:
-        self._board = board
+    def show(self, view: SessionView) -> None:
+        self._view = view
         self.refresh()
 
     def render_line(self, y: int) -> Strip:
-        lines = strips(status(self._board, self.size.width), self.size.width) if y == 0 else []
+        lines = strips(status(self._view, self.size.width), self.size.width) if y == 0 else []
         return (lines[0] if lines else Strip([])).adjust_cell_length(self.size.width).apply_style(self.rich_style)
 
 
 @dataclass(frozen=True)
 class Remark:
-    """Something said about what was typed: what, what to do, and the column it is about."""
+    """A message under the command line: a text, a hint, and the column of the line that it is about."""
 
     text: str = ""
     hint: str = ""
@@ -46,11 +46,11 @@ class Remark:
     wrong: bool = False
 
     def rows(self, width: int, pointer: int | None = None) -> list[str]:
-        """The rows it takes, the first with a `^` under cell `pointer` where one is given."""
+        """The rows of the message; if `pointer` is given, with a `^` under that cell."""
         if not self.text or width < 1:
             return []
-        said = f"✗ {inline(self.text)}" if self.wrong else inline(self.text)
-        whole = f"{said} → {inline(self.hint)}" if self.hint else said
+        text = f"✗ {inline(self.text)}" if self.wrong else inline(self.text)
+        whole = f"{text} → {inline(self.hint)}" if self.hint else text
         if pointer is None or pointer >= width:
             return _cut(wrapped(whole, width), width)
         if pointer + 2 + cell_len(whole) <= width:
@@ -67,12 +67,12 @@ def _cut(rows: list[str], width: int) -> list[str]:
 
 
 class MessageLine(Widget):
-    """What is said under the command line."""
+    """The message under the command line."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"said--wrong"}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"message--wrong"}
     DEFAULT_CSS = """
     MessageLine { color: $text-muted; }
-    MessageLine > .said--wrong { color: $text-error; text-style: bold; }
+    MessageLine > .message--wrong { color: $text-error; text-style: bold; }
     """
 
     def __init__(self) -> None:
@@ -81,24 +81,24 @@ class MessageLine(Widget):
         self.pointer: int | None = None
 
     def say(self, remark: Remark, pointer: int | None = None) -> None:
-        """Show a remark; an empty one shows nothing."""
+        """Show a remark; an empty one clears the line."""
         if (remark, pointer) != (self.remark, self.pointer):
             self.remark, self.pointer = remark, pointer
             self.refresh()
 
     def rows(self, width: int) -> int:
-        """How many rows it needs."""
+        """How many rows the message needs."""
         return len(self.remark.rows(width, self.pointer))
 
     def render_line(self, y: int) -> Strip:
         rows = self.remark.rows(self.size.width, self.pointer)
-        style = self.get_component_rich_style("said--wrong") if self.remark.wrong else None
+        style = self.get_component_rich_style("message--wrong") if self.remark.wrong else None
         line = Strip([Segment(rows[y], style)]) if y < len(rows) else Strip([])
         return line.adjust_cell_length(self.size.width).apply_style(self.rich_style)
 
 
 class Keys(Widget):
-    """The most useful keys, as many as there is room for."""
+    """The most useful keys, as many as fit."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"keys--key"}
     DEFAULT_CSS = """
@@ -112,9 +112,9 @@ class Keys(Widget):
 
     def show(self, keys: Iterable[tuple[str, str]]) -> None:
         """Show keys and what they do."""
-        found = tuple(keys)
-        if found != self._keys:
-            self._keys = found
+        new = tuple(keys)
+        if new != self._keys:
+            self._keys = new
             self.refresh()
 
     def render_line(self, y: int) -> Strip:

@@ -1,4 +1,4 @@
-"""The keys there are: their ids, by which a user's file puts others in their place, and how they are written."""
+"""Key bindings: their ids, by which a user's file replaces them, and how keys are written on the screen."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SIGNS = {
 
 
 def bindings_of(kind: type) -> Iterator[Binding]:
-    """The bindings that have an id, of a class and those it is made from, without keys that one nearer has taken."""
+    """The bindings with an id of a class and its base classes, without keys that a derived class binds again."""
     taken: set[str] = set()
     for base in kind.__mro__:
         declared: Sequence[BindingType] = base.__dict__.get("BINDINGS", ())
@@ -37,7 +37,7 @@ def split(keys: str) -> list[str]:
 
 
 def pressed(keys: str) -> str:
-    """Keys as they are written on a screen: `^p`, `F2`, `esc`."""
+    """Keys as written on the screen: `^p`, `F2`, `esc`."""
     return " ".join(map(_pressed, split(keys)))
 
 
@@ -48,9 +48,9 @@ def _pressed(key: str) -> str:
 
 
 def by_id(kinds: Iterable[type]) -> Mapping[str, str]:
-    """The keys of every binding by its id."""
-    found: dict[str, str] = {}
+    """The keys of every binding, by its id."""
+    keys: dict[str, str] = {}
     for kind in kinds:
         for binding in bindings_of(kind):
-            found[str(binding.id)] = max(found.get(str(binding.id), ""), binding.key, key=len)
-    return found
+            keys[str(binding.id)] = max(keys.get(str(binding.id), ""), binding.key, key=len)
+    return keys

@@ -1,4 +1,4 @@
-"""A curve of probabilities in characters: points joined by a line of dots, with what they are at below."""
+"""A chart of probabilities by multiplier, drawn in braille dots, with the multipliers below."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 
 @dataclass(frozen=True)
 class CurveChart:
-    """Probabilities by multiplier, in rising order; `chosen` is the place of one of them."""
+    """Probabilities by multiplier, in rising order; `chosen` is the index of the chosen point."""
 
     points: Sequence[tuple[float, float]]
     chosen: int
 
     def drawn(self, width: int, height: int) -> list[Strip]:
-        """The curve in so many cells; a row of bars alone where there is no room for axes."""
+        """The curve in so many cells; one row of bars if there is no room for axes."""
         if height < 4 or width < 24 or len(self.points) < 2:
             return [self._sparks(width)] if height > 0 and self.points else []
         return _Plot(self, width - len("1.0 │"), height - 1).rows()
@@ -43,7 +43,7 @@ class CurveChart:
 
 
 class _Plot:
-    """The dots of a curve, four rows and two columns in a cell."""
+    """The dots of a curve, four rows and two columns per cell."""
 
     def __init__(self, curve: CurveChart, width: int, height: int) -> None:
         self._curve = curve
@@ -85,7 +85,7 @@ class _Plot:
             self._cells[y // 4][x // 2] |= _DOTS[y % 4][x % 2]
 
     def _labels(self) -> Strip:
-        """The multipliers under their points, the chosen one in brackets; one that would touch another is left out."""
+        """The multipliers under their points, the chosen one in brackets. Labels that would touch are left out."""
         chosen = self._curve.chosen
         order = sorted(range(len(self._curve.points)), key=lambda place: place != chosen)
         line = [" "] * (self._width + 5)

@@ -1,4 +1,4 @@
-"""`Choices`: a list to choose from, each with what it is. The completions and the palette are such lists."""
+"""`Choices`: a list to choose from, each entry with a description. Completions and the palette are such lists."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from textual.widget import Widget
 
 from workbench.writing import fitted, inline
 
-#: The widest that the left column gets, and the least that is left to the right one for it to be shown.
+#: The most cells of the left column, and the least for which the right column is shown.
 _LEFT, _RIGHT = 36, 12
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Something to choose: its name, and what it is."""
+    """An entry of the list: a name and a description."""
 
     name: str
     about: str = ""
 
 
 class Choices(Widget):
-    """A list with a cursor, which another widget moves. `at` is the row that the cursor is on, -1 before it is on any.
+    """A list with a cursor that another widget moves. `at` is the cursor's row, -1 if it is on none.
 
     Messages:
         Chosen: a row was clicked.
@@ -55,20 +55,20 @@ class Choices(Widget):
         self._top = 0
 
     def offer(self, choices: Sequence[Choice], at: int = -1) -> None:
-        """Show other choices."""
+        """Show these choices."""
         self.choices, self._top = choices, 0
         self.go(at)
         self.refresh()
 
     def go(self, at: int) -> None:
-        """Put the cursor on a row."""
+        """Move the cursor to a row."""
         self.at = min(at, len(self.choices) - 1)
         height = max(self.size.height, 1)
         self._top = max(min(self._top, self.at), self.at - height + 1, 0)
         self.refresh()
 
     def move(self, rows: int) -> None:
-        """Move the cursor, from either end to the other."""
+        """Move the cursor by some rows; a single step wraps around at the ends."""
         if self.choices:
             last = len(self.choices) - 1
             new = self.at + rows

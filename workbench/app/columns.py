@@ -1,8 +1,8 @@
 """The data behind the table of neurons: a circuit's numbers as arrays, sorted and filtered.
 
-A circuit can have a million neurons. Nothing is made of them before it is asked for, and what is made is a few arrays
-with one number a neuron, in the circuit's order; "row" here is always a place in that order. numpy is imported where
-it is first needed. Everything may be called from a thread: no step holds the others up for long.
+A circuit can have a million neurons. Arrays are built on demand, with one number per neuron, in the circuit's order;
+"row" here is always an index in that order. numpy is imported when it is first needed. All of this may be called from a
+thread: no step blocks other threads for long.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     Rows = NDArray[np.int64]
 
 RANK = "rank"
-#: Columns of what `neurons` was asked, by key: a row's text, or its number.
+#: Columns that the verb `neurons` fills, by key: a row's text, or its number.
 _TEXTS: Mapping[str, Callable[[NeuronRow], str]] = {
     "up": lambda row: "".join(row.up[:1]),
     "down": lambda row: "".join(row.down[:1]),
@@ -38,21 +38,21 @@ _NUMBERS: Mapping[str, Callable[[NeuronRow], float | None]] = {
     "peak": lambda row: None if row.peak is None else row.peak.value,
     "rate": lambda row: row.rate,
 }
-#: Those that are sorted by what has been asked.
+#: Keys of these columns: sorting by them needs rows that `neurons` returned.
 ASKED = frozenset((*_TEXTS, *_NUMBERS))
-#: Neurons looked at in one go while others wait.
+#: Neurons read at a time, so that other threads get their turn.
 _PIECE = 20_000
 
 
 class Sort(NamedTuple):
-    """By which column, and which way. The circuit's own order is `rank`."""
+    """The column to sort by, and whether downwards. `rank` is the circuit's own order."""
 
     key: str = RANK
     down: bool = False
 
 
 class CircuitColumns:
-    """A circuit's numbers, one array a column, missing ones as NaN; each is made when it is first asked for."""
+    """A circuit's numbers, one array per column, missing ones as NaN. Each array is built at its first use."""
 
     def __init__(self, circuit: Circuit) -> None:
         self.circuit = circuit
@@ -71,7 +71,7 @@ class CircuitColumns:
 
     @property
     def positions(self) -> Numbers:
-        """NaN where a neuron stands for all positions."""
+        """The positions; NaN for a neuron at all positions."""
         return self._column("position")
 
     @property
@@ -89,21 +89,21 @@ class CircuitColumns:
     def arranged(
         self, sort: Sort, wanted: Filter, rows: Mapping[Place, NeuronRow], marks: Collection[int] = ()
     ) -> Rows | None:
-        """The rows that pass the filter, in order; None where these are all rows as they stand in the circuit."""
+        """The rows that pass the filter, sorted; None for all rows in the circuit's order."""
         import numpy as np
 
         kept = self.mask(wanted, rows, marks)
         if sort.key == RANK:
             if kept is None and not sort.down:
                 return None
-            found: Rows = np.arange(len(self)) if kept is None else np.flatnonzero(kept)
-            return found[::-1] if sort.down else found
+            passing: Rows = np.arange(len(self)) if kept is None else np.flatnonzero(kept)
+            return passing[::-1] if sort.down else passing
         values = self.sorted_by(sort.key, rows)
         order: Rows = np.argsort(-values if sort.down else values, kind="stable")
         return order if kept is None else order[kept[order]]
 
     def sorted_by(self, key: str, rows: Mapping[Place, NeuronRow]) -> Numbers:
-        """The numbers a column is sorted by: for one of texts, their places in the alphabet."""
+        """The numbers that a column is sorted by; for texts, their alphabetical ranks."""
         match key:
             case "layer":
                 return self.layers
@@ -121,10 +121,10 @@ class CircuitColumns:
                 return self.attributions if self.circuit.target.value >= 0 else -self.attributions
             case "token":
                 return self._at_positions(_places(self.circuit.tokens))
-        return self._asked(key, rows)
+        return self._fetched(key, rows)
 
     def mask(self, wanted: Filter, rows: Mapping[Place, NeuronRow], marks: Collection[int] = ()) -> Mask | None:
-        """Which rows pass; None where all do."""
+        """Which rows pass the filter; None if all do."""
         import numpy as np
 
         kept: list[Mask] = []
@@ -145,7 +145,7 @@ class CircuitColumns:
         return np.logical_and.reduce(kept) if kept else None
 
     def places(self, places: Collection[Place]) -> dict[Place, int]:
-        """In which rows the neurons of some places are; those that the circuit has."""
+        """The rows of the neurons at these places, for those that the circuit has."""
         import numpy as np
 
         if not places:
@@ -179,7 +179,7 @@ class CircuitColumns:
         return {}
 
     def _at_positions(self, values: Sequence[float]) -> Numbers:
-        """For each row the value of its position; NaN where it has none."""
+        """For each row the value at its position; NaN if it has none."""
         import numpy as np
 
         table = np.array([*values, np.nan], float)
@@ -187,18 +187,17 @@ class CircuitColumns:
         known = (positions >= 0) & (positions < len(values))
         return table[np.where(known, positions, len(values)).astype(np.int64)]
 
-    def _asked(self, key: str, rows: Mapping[Place, NeuronRow]) -> Numbers:
-        """Of a column that was asked for, the numbers, or the places of its texts in the alphabet; NaN where it is not
-        known."""
+    def _fetched(self, key: str, rows: Mapping[Place, NeuronRow]) -> Numbers:
+        """The numbers of a column that `neurons` fills, or the alphabetical ranks of its texts; NaN if unknown."""
         import numpy as np
 
         values: Numbers = np.full(len(self), np.nan)
-        found = self.places(rows.keys())
-        known = [rows[place] for place in found]
+        at = self.places(rows.keys())
+        known = [rows[place] for place in at]
         if key in _TEXTS:
-            values[list(found.values())] = _places([_TEXTS[key](row) for row in known])
+            values[list(at.values())] = _places([_TEXTS[key](row) for row in known])
         else:
-            values[list(found.values())] = np.array([_NUMBERS[key](row) for row in known], float)
+            values[list(at.values())] = np.array([_NUMBERS[key](row) for row in known], float)
         return values
 
     def _only(self, chosen: Collection[int]) -> Mask:
@@ -209,7 +208,7 @@ class CircuitColumns:
         return kept
 
     def _saying(self, text: str, rows: Mapping[Place, NeuronRow]) -> Mask:
-        """Rows whose token, one that they push, or the one that woke them most has the text in it."""
+        """Rows with the text in their token, in a token that they push, or in the token of their peak."""
         kept: Mask = self._at_positions([_has(token, text) for token in self.circuit.tokens]) == 1
         saying = {
             place
@@ -224,12 +223,12 @@ _last: CircuitColumns | None = None
 
 
 def is_like(one: Circuit | None, other: Circuit | None) -> bool:
-    """Whether both are the same circuit, whatever is known of its neurons' effects."""
+    """Whether both are the same circuit, apart from measured effects."""
     return one is not None and other is not None and one.is_like(other)
 
 
 def columns_of(circuit: Circuit) -> CircuitColumns:
-    """The columns of a circuit; those made last are kept, for all who ask."""
+    """The columns of a circuit. Those of the last circuit are cached."""
     global _last
     if _last is None or _last.circuit is not circuit:
         _last = CircuitColumns(circuit)
@@ -254,12 +253,12 @@ def _within(values: Numbers, ranges: Collection[tuple[int, int]]) -> Mask:
 
 
 def _mixed(pair: Numbers) -> Numbers:
-    """One number for a layer and an index; two pairs may have the same."""
+    """A hash of a layer and an index; two pairs may have the same."""
     return pair[0] * 10_000_019.0 + pair[1]
 
 
 def _places(texts: Sequence[str]) -> list[float]:
-    """The places of texts in the alphabet; that of nothing is NaN, so that it comes last."""
+    """The alphabetical ranks of texts; NaN for an empty text, so that it comes last."""
     known = sorted(set(texts), key=lambda text: (text.strip().casefold(), text))
     places = {text: float(place) for place, text in enumerate(known)}
     return [places[text] if text else float("nan") for text in texts]
@@ -277,11 +276,11 @@ _POSITION = re.compile(r"@(-?\d{1,9})(?:-(\d{1,9}))?")
 
 
 class Filter(NamedTuple):
-    """Which neurons to show. Words of one kind widen it, of several kinds, or further texts, narrow it.
+    """Which neurons to show. Words of one kind widen the filter; different kinds, and several texts, narrow it.
 
-    `L24`, `L9-26`, `N1005`, `@41` and `@-1` (the last position), `+` or `-` for the sign, `*` for the marked; anything
-    else, or anything between quotes, is looked for in the token at the position, in the tokens pushed, and in the token
-    that woke it most. What may become one of the former, `L` or `@`, is not looked for.
+    `L24`, `L9-26`, `N1005`, `@41` and `@-1` (the last position), `+` or `-` for the sign, `*` for marked neurons. Other
+    words, and quoted ones, are searched for in the token at the position, in the pushed tokens and in the token of the
+    peak. Unfinished words, such as `L` or `@`, are ignored.
     """
 
     layers: tuple[tuple[int, int], ...] = ()
@@ -293,21 +292,21 @@ class Filter(NamedTuple):
 
     @classmethod
     def read(cls, text: str) -> Filter:
-        """The filter a user wrote; half a word is one as well."""
-        found: dict[str, list[Any]] = {name: [] for name in cls._fields}
+        """Parse a filter as it is being typed."""
+        words: dict[str, list[Any]] = {name: [] for name in cls._fields}
         for inside, word in _WORD.findall(text):
             if inside:
-                found["texts"].append(inside.casefold())
+                words["texts"].append(inside.casefold())
                 continue
             for name, pattern in (("layers", _RANGE), ("indices", _INDEX), ("positions", _POSITION)):
                 match = pattern.fullmatch(word)
                 if match:
-                    found[name].append((int(match[1]), int(match[2] or match[1])))
+                    words[name].append((int(match[1]), int(match[2] or match[1])))
                     break
             else:
                 if _UNFINISHED.fullmatch(word):
                     continue
                 kind = {"+": "signs", "-": "signs", "*": "marked"}.get(word, "texts")
-                found[kind] += [word.casefold()] if word else []
-        marked = bool(found.pop("marked"))
-        return cls(marked=marked, **{name: tuple(values) for name, values in found.items()})
+                words[kind] += [word.casefold()] if word else []
+        marked = bool(words.pop("marked"))
+        return cls(marked=marked, **{name: tuple(values) for name, values in words.items()})

@@ -1,7 +1,7 @@
-"""The command line: what is typed, with what it could become in grey behind it, and what is wrong with it below.
+"""The command line, with a suggestion in grey after the typed text and errors below it.
 
-It runs nothing. It posts what is to be said under it (`Remarked`), what could be chosen (`Offered`), and the lines
-that are to be run (`Entered`).
+It runs nothing. It posts messages to show below it (`Remarked`), completions to choose from (`Offered`), and lines to
+run (`Entered`).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from workbench.app.choices import Choice
 from workbench.app.line_input import LONGEST, LineInput
 from workbench.history import History
 
-#: Seconds without a key after which a line is looked at.
+#: Seconds without a key after which a line is checked.
 PAUSE = 0.15
 #: The most entries of the history that a search offers.
 _MOST_FOUND = 50
@@ -38,8 +38,8 @@ class CommandLine(LineInput):
     """One line, with history, completion and errors.
 
     Args:
-        history: the lines typed before.
-        complete: what the word at a cursor could become; called in a thread.
+        history: the history of typed lines.
+        complete: returns completions of the word at a cursor; called in a thread.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -53,7 +53,7 @@ class CommandLine(LineInput):
 
     @dataclass
     class Entered(Message):
-        """Lines to be run, one after another."""
+        """Lines to run, one after another."""
 
         lines: list[str]
 
@@ -62,13 +62,13 @@ class CommandLine(LineInput):
 
     @dataclass
     class Remarked(Message):
-        """Something to be said under the line; `column` of it is one of the line's."""
+        """A remark to show under the line; its `column` is one of the line's."""
 
         remark: Remark
 
     @dataclass
     class Offered(Message):
-        """What could be chosen for what begins at `column`; nothing where the list is to be closed."""
+        """Completions of the word that begins at `column`; none to close the list."""
 
         choices: Sequence[Choice]
         column: int
@@ -79,21 +79,21 @@ class CommandLine(LineInput):
         self.pasted: list[str] = []
         self._history, self._complete = history, complete
         self._before_paste = ("", 0)
-        self._found: Sequence[Completion] = ()
+        self._words: Sequence[Completion] = ()
         self._at = -1
         self._pause: Timer | None = None
         self._browsing: tuple[str, int] | None = None
         self._said = False
 
-    # What others put into it
+    # Lines put in by others
 
     def put(self, line: str) -> None:
-        """Put a line into it, for the user to go on with."""
+        """Replace the text by a line for the user to continue."""
         self._close()
         super().put(line)
 
     def put_back(self, lines: Sequence[str]) -> None:
-        """Put back lines that were not run; what was typed since is kept, in the history."""
+        """Put back lines that were not run. A single line goes to the history if the user is typing another."""
         if len(lines) == 1:
             if self.value.strip():
                 self._history.add(lines[0])
@@ -102,7 +102,7 @@ class CommandLine(LineInput):
         elif lines:
             self.pasted = list(lines)
 
-    # What is typed
+    # Typing
 
     def watch_value(self, value: str) -> None:
         self.ghost = self._continuation(value)
@@ -115,11 +115,11 @@ class CommandLine(LineInput):
             self._pause = None
         if value:
             self._pause = self.set_timer(PAUSE, self._look)
-        if self._found:
-            self.call_next(self._ask, open_list=True)  # once the cursor is where it belongs
+        if self._words:
+            self.call_next(self._ask, open_list=True)  # after the cursor has moved
 
     def _continuation(self, value: str) -> str:
-        """What the line could go on with, in grey."""
+        """The suggested rest of the line, shown in grey."""
         if not value.strip() or len(value) > 1000:
             return ""
         for line in reversed(self._history.lines):
@@ -127,15 +127,15 @@ class CommandLine(LineInput):
                 return line[len(value) :]
         first, gap, _ = value.lstrip().partition(" ")
         examples = [verb.example for verb in grammar.VERBS.values() if gap and verb.head == first]
-        example = next((each for each in examples if each.startswith(value) and each != value), "")
+        example = next((example for example in examples if example.startswith(value) and example != value), "")
         if example:
             return example[len(value) :]
-        found = completing.complete(value)
-        whole = value[: found[0].start] + found[0].text if found else ""
+        words = completing.complete(value)
+        whole = value[: words[0].start] + words[0].text if words else ""
         return whole[len(value) :] if whole.startswith(value) and not value.endswith(" ") else ""
 
     def _look(self) -> None:
-        """Say what is wrong with a word that is finished; one that is being typed may still become right."""
+        """Show an error in a finished word; a word that is being typed may still become right."""
         given = grammar.words_of(self.value, unfinished=True)
         if not given or given[-1].open:
             return
@@ -158,8 +158,8 @@ class CommandLine(LineInput):
         self._say(Remark(f"a line has {LONGEST:,} characters at most", "put a long text into a command file"))
 
     async def action_submit(self) -> None:
-        if self._found and self._at >= 0:
-            self._take(self._found[self._at])
+        if self._words and self._at >= 0:
+            self._take(self._words[self._at])
             return
         self._close()
         if self.pasted:
@@ -185,7 +185,7 @@ class CommandLine(LineInput):
         else:
             self.post_message(self.Left())
 
-    # What is pasted
+    # Pasting
 
     def take_pasted(self, lines: list[str]) -> None:
         value, cursor = self.value, self.cursor_position
@@ -193,8 +193,8 @@ class CommandLine(LineInput):
         if longest > LONGEST:
             self._say(
                 Remark(
-                    f"a line of {longest:,} characters was pasted, and {LONGEST:,} are the most",
-                    "put it into a command file; what was typed before is still here",
+                    f"the pasted line has {longest:,} characters; the limit is {LONGEST:,}",
+                    "put it into a command file",
                     wrong=True,
                 )
             )
@@ -211,7 +211,7 @@ class CommandLine(LineInput):
         self.tell_pasted()
 
     def tell_pasted(self) -> None:
-        """Say how many lines wait to be run."""
+        """Show how many pasted lines wait."""
         if self.pasted:
             count = len(self.pasted)
             self._say(Remark(f"{count:,} lines pasted · enter runs them one after another · esc forgets them"))
@@ -219,54 +219,54 @@ class CommandLine(LineInput):
     # Completion
 
     def action_complete(self) -> None:
-        if self._found:
+        if self._words:
             self._move(1)
         else:
             self._ask(open_list=False)
 
     def _ask(self, open_list: bool) -> None:
-        """Ask what the word at the cursor could become; `open_list` tells that the list is open."""
+        """Request completions of the word at the cursor; `open_list`: the list is open already."""
         ask = partial(self._answer, self.value, self.cursor_position, open_list)
         self.run_worker(ask, thread=True, exclusive=True, group="completion", exit_on_error=False)
 
     def _answer(self, line: str, cursor: int, was_open: bool) -> None:
-        found = self._complete(line, cursor)
-        self.app.call_from_thread(self._answered, line, cursor, was_open, found)
+        words = self._complete(line, cursor)
+        self.app.call_from_thread(self._answered, line, cursor, was_open, words)
 
-    def _answered(self, line: str, cursor: int, was_open: bool, found: Sequence[Completion]) -> None:
+    def _answered(self, line: str, cursor: int, was_open: bool, words: Sequence[Completion]) -> None:
         if (line, cursor) != (self.value, self.cursor_position):
             return
         if was_open:
-            self._offer(found, -1)
-        elif len(found) == 1:
-            self._take(found[0])
-        elif found:
-            start = found[0].start
-            shared = _shared([each.text for each in found])
+            self._offer(words, -1)
+        elif len(words) == 1:
+            self._take(words[0])
+        elif words:
+            start = words[0].start
+            shared = _shared([word.text for word in words])
             if len(shared) > cursor - start and shared.startswith(line[start:cursor]):
                 self.value = line[:start] + shared + line[cursor:]
                 self.cursor_position = start + len(shared)
-            self._offer(found, 0)
+            self._offer(words, 0)
         else:
-            self._say(Remark("nothing completes this"))
+            self._say(Remark("no completion"))
 
-    def _offer(self, found: Sequence[Completion], at: int) -> None:
-        self._found, self._at = found, at if found else -1
+    def _offer(self, words: Sequence[Completion], at: int) -> None:
+        self._words, self._at = words, at if words else -1
         self._post_offer()
 
     def _post_offer(self) -> None:
-        choices = [Choice(each.text, each.description) for each in self._found]
-        self.post_message(self.Offered(choices, self._found[0].start if self._found else 0, self._at))
+        choices = [Choice(word.text, word.description) for word in self._words]
+        self.post_message(self.Offered(choices, self._words[0].start if self._words else 0, self._at))
 
     def _move(self, rows: int) -> None:
-        count = len(self._found)
+        count = len(self._words)
         self._at = (self._at + rows) % count if self._at >= 0 or rows > 0 else count - 1
         self._post_offer()
 
     def choose(self, row: int) -> None:
-        """Take a row of what was offered."""
-        if row < len(self._found):
-            self._take(self._found[row])
+        """Take the completion in a row."""
+        if row < len(self._words):
+            self._take(self._words[row])
 
     def _take(self, taken: Completion) -> None:
         before, after = self.value[: taken.start], self.value[self.cursor_position :]
@@ -277,11 +277,11 @@ class CommandLine(LineInput):
         self.cursor_position = len(before + text)
 
     def _close(self) -> None:
-        if self._found:
+        if self._words:
             self._offer((), -1)
 
     def action_close(self) -> None:
-        if self._found:
+        if self._words:
             self._close()
         elif self.pasted:
             self.pasted = []
@@ -293,17 +293,17 @@ class CommandLine(LineInput):
     # History
 
     def action_search(self) -> None:
-        """Offer the lines typed before that hold what is typed now, the last first."""
+        """Offer earlier lines that contain the typed text, the last first."""
         typed = self.value.strip()
-        found = dict.fromkeys(line for line in reversed(self._history.lines) if typed in line and "\n" not in line)
-        if not found:
-            self._say(Remark("nothing typed before has this in it" if typed else "nothing was typed before"))
+        lines = dict.fromkeys(line for line in reversed(self._history.lines) if typed in line and "\n" not in line)
+        if not lines:
+            self._say(Remark("no earlier line contains this" if typed else "the history is empty"))
             return
         self.cursor_position = len(self.value)
-        self._offer([Completion(0, line, "") for line in list(found)[:_MOST_FOUND]], 0)
+        self._offer([Completion(0, line, "") for line in list(lines)[:_MOST_FOUND]], 0)
 
     def action_earlier(self) -> None:
-        if self._found:
+        if self._words:
             self._move(-1)
             return
         prefix, at = self._browsing or (self.value[: self.cursor_position], len(self._history.lines))
@@ -312,7 +312,7 @@ class CommandLine(LineInput):
                 return
 
     def action_later(self) -> None:
-        if self._found:
+        if self._words:
             self._move(1)
             return
         if self._browsing is None:
@@ -335,7 +335,7 @@ class CommandLine(LineInput):
 
 
 def _shared(texts: Sequence[str]) -> str:
-    """What they all begin with."""
+    """The common beginning of all texts."""
     first, last = min(texts), max(texts)
     same = next((at for at, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))
     return first[:same]

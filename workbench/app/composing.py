@@ -1,4 +1,4 @@
-"""From neurons chosen on the screen to a line about them, as short as it can be said, for the user to go on with."""
+"""Composes a line for the user to continue, with the shortest selection of the neurons chosen on the screen."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sessions.circuits.circuit import Circuit
 from sessions.model.units import Neuron
 from workbench.app.columns import columns_of
 
-#: Letters that put a verb with the chosen neurons into the command line; those of verbs that do not exist are free.
+#: Keys that put a verb with the chosen neurons into the command line.
 LETTERS: dict[str, str] = {
     "a": "ablate",
     "m": "amplify",
@@ -22,30 +22,29 @@ LETTERS: dict[str, str] = {
     "r": "rewrite",
     "i": "inject",
 }
-#: Verbs to which a neuron is the same at every position.
+#: Verbs that ignore positions.
 _ANYWHERE = ("suppress",)
 
-#: So many neurons are always written out.
+#: Up to so many neurons are always listed one by one.
 _FEW = 5
-#: So many are still written out where nothing shorter says which they are.
+#: Up to so many are listed if no shorter selection describes them.
 _MANY = 2000
-#: So many are left out of a beginning of the circuit, one by one.
+#: Up to so many are subtracted one by one from the circuit's first neurons.
 _LEFT_OUT = 20
 
 
 def letters() -> dict[str, str]:
-    """The letters whose verbs exist."""
+    """The keys whose verbs exist."""
     return {letter: verb for letter, verb in LETTERS.items() if verb in VERBS}
 
 
 def line(verb: str, circuit: Circuit, rows: Collection[int]) -> str | None:
-    """A line about some neurons of the circuit, to be gone on with; None where there are too many to say which.
+    """A line with a verb and some neurons of the circuit, to be continued; None if they are too many to list.
 
-    Written out, a neuron is meant at its position, unless the verb knows none; other selections need the verb's option
-    for that.
+    A listed neuron carries its position, unless the verb ignores positions. Shorter selections get `--at circuit`.
     """
     chosen = sorted(rows)
-    if verb == "inject":  # which takes states, and watches neurons
+    if verb == "inject":  # it takes states; neurons can only be observed
         watched = dict.fromkeys(circuit.neurons[row].site for row in chosen)
         return (
             f"inject --observe {','.join(str(Neuron(*site)) for site in watched)} " if len(watched) <= _MANY else None
@@ -60,7 +59,7 @@ def line(verb: str, circuit: Circuit, rows: Collection[int]) -> str | None:
 
 
 def listed(neurons: Sequence[Neuron]) -> str:
-    """The neurons, written out."""
+    """The neurons as a comma list."""
     return ",".join(map(str, neurons))
 
 
@@ -70,7 +69,7 @@ def _has_positions(verb: str) -> bool:
 
 
 def _short(circuit: Circuit, chosen: Sequence[int]) -> str | None:
-    """Many rows of the circuit in a few words; None where there are none for them."""
+    """A short selection of many rows of the circuit; None if there is none."""
     reach = chosen[-1] + 1
     first = "all" if reach == len(circuit) else f"top{reach}"
     if reach == len(chosen):
@@ -83,12 +82,12 @@ def _short(circuit: Circuit, chosen: Sequence[int]) -> str | None:
     kept = set(chosen)
     left_out = [circuit.neurons[row] for row in range(reach) if row not in kept]
     if any(neuron.position is None for neuron in circuit.top(reach)):
-        return None  # one without a position would take others with it
+        return None  # subtracting a neuron at all positions would remove others too
     return " - ".join([first, *map(str, left_out)])
 
 
 def _layers(circuit: Circuit, chosen: Sequence[int]) -> str | None:
-    """`L9-26/*` or `L24/*@41` where the rows are all that the circuit has there."""
+    """`L9-26/*` or `L24/*@41` if the rows are all that the circuit has there; else None."""
     columns = columns_of(circuit)
     layers, positions = columns.layers[chosen], columns.positions[chosen]
     first, last = layers.min(), layers.max()
@@ -97,6 +96,6 @@ def _layers(circuit: Circuit, chosen: Sequence[int]) -> str | None:
     if there.sum() == len(chosen):
         return words
     if (positions == positions[0]).all() and (there & (columns.positions == positions[0])).sum() == len(chosen):
-        anywhere = (columns.positions != columns.positions) & there  # those stand at that position too
+        anywhere = (columns.positions != columns.positions) & there  # neurons at all positions match it too
         return None if anywhere.any() else f"{words}@{int(positions[0])}"
     return None

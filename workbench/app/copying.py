@@ -1,6 +1,7 @@
-"""What is copied, and what is opened elsewhere: the clipboard of the terminal and a file, an editor, the line REPL.
+"""Copying text to a file, and running other programs in the terminal: an editor, the line REPL.
 
-Over SSH only the terminal can reach the clipboard (OSC 52), and not every terminal does: the file has it at any rate.
+Over SSH only the terminal can set the clipboard (OSC 52), and not every terminal does; so a copy is also kept in a
+file.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _EDITORS = ("vi", "vim", "nano", "emacs")
 
 
 def kept(text: str, home: Path) -> Path:
-    """Write what was copied to its file, which only its owner reads.
+    """Write copied text to the file `copied.txt`, readable by its owner only.
 
     Raises:
         ArtifactError: it cannot be written.
@@ -34,10 +35,10 @@ def kept(text: str, home: Path) -> Path:
 
 
 def editor(environment: Mapping[str, str]) -> list[str]:
-    """The command that edits a file.
+    """The editor's command: $VISUAL, $EDITOR, or a usual one.
 
     Raises:
-        WorkbenchError: none is named, and none of the usual ones is there.
+        WorkbenchError: no editor is named or found.
     """
     named = environment.get("VISUAL") or environment.get("EDITOR")
     try:
@@ -46,14 +47,14 @@ def editor(environment: Mapping[str, str]) -> list[str]:
         raise WorkbenchError(f"$EDITOR cannot be read: {error}", "set it to a command, such as nano") from error
     if command:
         return command
-    found = next(filter(None, map(shutil.which, _EDITORS)), None)
-    if found is None:
+    installed = next(filter(None, map(shutil.which, _EDITORS)), None)
+    if installed is None:
         raise WorkbenchError("there is no editor", "set EDITOR to one, such as nano")
-    return [found]
+    return [installed]
 
 
 def edit(text: str, command: list[str]) -> None:
-    """Show a text in an editor, in a file that is gone afterwards.
+    """Open a text in an editor, in a temporary file.
 
     Raises:
         WorkbenchError: the editor does not start, or the file cannot be written.
@@ -68,12 +69,12 @@ def edit(text: str, command: list[str]) -> None:
 
 
 def converse(host: str, home: Path) -> None:
-    """Type lines into the host's session in the line REPL, until ctrl-d.
+    """Run the line REPL on the host's session until ctrl-d.
 
-    It is a process of its own: two programs that read keys do not get on in one.
+    It runs in a new process: one process cannot have two programs that read keys.
 
     Raises:
-        WorkbenchError: it does not start.
+        WorkbenchError: the REPL does not start.
     """
     command = [sys.executable, "-P", "-m", "workbench", "attach", host, "--lines", "--home", str(home)]
     try:
@@ -84,7 +85,7 @@ def converse(host: str, home: Path) -> None:
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """For the length of the block ctrl-c is another program's."""
+    """During the block, leave ctrl-c to another program."""
     try:
         before = signal.signal(signal.SIGINT, lambda *_: None)  # not ignored: that would be inherited
     except ValueError:  # not in the main thread, where no signal arrives

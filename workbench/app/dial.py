@@ -1,23 +1,23 @@
-"""Keys that turn how strong something is: each is a line that could have been typed, `strength +0.1`.
+"""Keys that change the strength of interventions; each press stands for a line, `strength +0.1`.
 
-A host runs lines one after another, and a key that is held down makes many. So steps are gathered while a line of
-theirs waits or runs, and are then one line: `strength +0.7`.
+A key that is held down would queue many lines. So steps are gathered while such a line waits or runs, and are then sent
+as one line: `strength +0.7`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-#: How much a key turns.
+#: The change of strength per key press.
 STEP = 0.1
 _VERB = "strength"
 
 
 class Dial:
-    """The steps of keys that have not been sent yet.
+    """The key steps that have not been sent yet.
 
     Args:
-        send: runs a line.
+        send: a function that runs a line.
     """
 
     def __init__(self, send: Callable[[str], object]) -> None:
@@ -26,16 +26,16 @@ class Dial:
 
     @property
     def waiting(self) -> bool:
-        """Whether there is something to send."""
+        """Whether there are steps to send."""
         return any(self._steps.values())
 
     def turn(self, what: str, steps: int) -> str:
-        """Take a step more, up or down. Returns the line that would now be sent for all of its kind."""
+        """Add steps, up or down. Returns the line that would now be sent for all steps of that kind."""
         self._steps[what] = self._steps.get(what, 0) + steps
         return _line(what, self._steps[what])
 
     def flush(self) -> None:
-        """Send what has been gathered, a line for each kind."""
+        """Send the gathered steps, one line for each kind."""
         steps, self._steps = self._steps, {}
         for what, count in steps.items():
             if count:
@@ -43,7 +43,7 @@ class Dial:
 
 
 def is_turn(line: str) -> bool:
-    """Whether a line is one that turns something."""
+    """Whether a line changes a strength."""
     return line.split(maxsplit=1)[:1] == [_VERB]
 
 

@@ -1,4 +1,4 @@
-"""Where two texts differ, word by word, and how that is marked: with characters, which no colour has to explain."""
+"""Where two texts differ, word by word, and marks for the differences, which are characters and need no colour."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from rich.text import Text
 
 from workbench.writing import divergence
 
-#: Pairs of words that are compared one by one; where there are more, all between the first and the last is different.
+#: The most pairs of words that are compared; with more, all from the first to the last difference counts as different.
 _MOST_PAIRS = 160_000
-# Chinese, Japanese and Korean are compared character by character: they write no spaces, or long words.
+# Chinese, Japanese and Korean are compared by character: they have no spaces, or long words.
 _EAST = "\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff"
 _WORDS = re.compile(rf"\s*(?:[{_EAST}][\u0300-\u036f\u3099\u309a\ufe00-\ufe0f]*|[^\s{_EAST}]+)")
 
@@ -31,7 +31,7 @@ def differing(before: str, after: str) -> tuple[list[Span], list[Span]]:
 
 
 def _changes(before: Sequence[str], after: Sequence[str]) -> list[tuple[int, int, int, int]]:
-    """Which words of one stand for which of the other, as (from, to, from, to)."""
+    """The ranges of words that differ, as (start, end) in the first text and (start, end) in the second."""
     shorter = min(len(before), len(after))
     start = next((n for n in range(shorter) if before[n] != after[n]), shorter)
     longest = shorter - start
@@ -46,12 +46,12 @@ def _changes(before: Sequence[str], after: Sequence[str]) -> list[tuple[int, int
 
 
 def _span(words: Sequence[re.Match[str]]) -> Span:
-    """From the first word, without the blanks before it, to the end of the last."""
+    """The characters from the first word, without leading blanks, to the end of the last."""
     return words[0].end() - len(words[0][0].strip()), words[-1].end()
 
 
 def enclosed(text: str, spans: Iterable[Span], style: Style) -> Text:
-    """The text with `‹…›` around some of its parts."""
+    """The text with `‹…›` around the given parts."""
     marked, done = Text(overflow="fold"), 0
     for start, end in spans:
         marked.append(text[done:start])
@@ -61,13 +61,13 @@ def enclosed(text: str, spans: Iterable[Span], style: Style) -> Text:
 
 
 class Leaving:
-    """Growing texts with `▸` where each leaves the first one, and in that where it is first left."""
+    """Marks growing texts with `▸` where each departs from the first, and the first at the earliest such place."""
 
     def __init__(self) -> None:
         self._places: dict[str, int] = {}
 
     def marked(self, texts: dict[str, str]) -> dict[str, str]:
-        """The texts as far as they have come, with their marks."""
+        """The texts so far, with their marks."""
         first, *others = texts
         for name in others:
             if name not in self._places and not _agree(texts[first], texts[name]):
@@ -79,7 +79,7 @@ class Leaving:
 
 
 def _agree(one: str, other: str) -> bool:
-    """Whether each of two growing texts may yet become the other."""
+    """Whether two growing texts may still become the same."""
     return one.startswith(other) or other.startswith(one)
 
 

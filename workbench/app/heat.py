@@ -1,7 +1,7 @@
-"""A circuit's attributions, or effects, summed by layer and position: the sums, and how a map of them is drawn.
+"""A circuit's attributions or effects, summed by layer and position, and the layout of a map of the sums.
 
-Layers go up, tokens to the right. Layers and positions without neurons are drawn where there is room for all; where a
-map is low, two layers share a row; what still has no room is scrolled to.
+Layers go up, tokens to the right. Layers and positions without neurons are drawn if there is room for all. In a low
+pane two layers share a row. What still does not fit can be scrolled to.
 """
 
 from __future__ import annotations
@@ -22,39 +22,39 @@ if TYPE_CHECKING:
     from workbench.app.columns import Numbers
 
 MORE, LESS, UNKNOWN = "░▒▓█", "·-=#", "?"
-#: From which part of the largest sum on each character stands.
+#: The least fraction of the largest sum for each character.
 STEPS = (0.0, 0.05, 0.2, 0.5)
-#: Cells of a column at most; with so many for each, positions without neurons are drawn as well.
+#: The most cells of a column, and the cells per column for which positions without neurons are drawn as well.
 _WIDEST, _ALL = 10, 7
-#: Below this height two layers share a row, where one each does not fit.
+#: Below this height two layers share a row if one each does not fit.
 _LOW = 16
-#: From this height on there is a legend; from this one on two lines for the cursor.
+#: The height from which there is a legend, and from which the cursor's readout has two lines.
 _LEGEND, _TWO_LINES = 8, 10
-#: Cells of a layer's sum, and of its bar at most.
+#: Cells of a layer's sum, and the most cells of its bar.
 _SUM, _BAR = 9, 24
-#: A column wider than this has its token below it; a token under narrower ones is marked where it begins.
+#: A column wider than this has its token below it; under narrower columns a mark shows where each token begins.
 _NARROW = 3
 _TOKEN = 12
 
 
 @dataclass(frozen=True)
 class HeatCell:
-    """Some neurons of the circuit, strongest first, as rows of it; `total` is None where no attribution is known."""
+    """The sum over some neurons and their count; `total` is None if no value is known."""
 
     total: float | None = None
     count: int = 0
 
 
 class HeatMap:
-    """The sums of a circuit, cell by cell.
+    """The sums of a circuit by layer and position.
 
     Args:
-        columns: the circuit's numbers; it takes a moment where they are many.
-        values: those that are summed, one a neuron.
+        columns: the circuit's numbers; many of them take a moment.
+        values: the numbers to sum, one per neuron.
 
     Attributes:
         layers: the layers that have neurons, lowest first.
-        positions: the positions that have neurons, first to last; None, which is every position, stands last.
+        positions: the positions that have neurons, in order; None (all positions) comes last.
     """
 
     def __init__(self, columns: CircuitColumns, values: Numbers) -> None:
@@ -82,21 +82,21 @@ class HeatMap:
         return counted.reshape(shape)
 
     def cells(self, layers: range, positions: Sequence[int | None]) -> list[HeatCell]:
-        """The neurons of some layers at each of some positions."""
+        """The cells of some layers at each of some positions."""
         numbers = self._numbers(layers)
         there = [self._column[position] for position in positions if position in self._column]
         tables = (table[numbers][:, there].sum(0).tolist() for table in (self._sums, self._known, self._counts))
-        found = (HeatCell(total if known else None, int(count)) for total, known, count in zip(*tables, strict=True))
-        return [next(found) if position in self._column else HeatCell() for position in positions]
+        cells = (HeatCell(total if known else None, int(count)) for total, known, count in zip(*tables, strict=True))
+        return [next(cells) if position in self._column else HeatCell() for position in positions]
 
     def layer(self, layers: range) -> HeatCell:
-        """The neurons of some layers, wherever."""
+        """The cell of some layers over all positions."""
         numbers = self._numbers(layers)
         known = self._known[numbers].sum()
         return HeatCell(float(self._sums[numbers].sum()) if known else None, int(self._counts[numbers].sum()))
 
     def rows(self, layers: range, position: int | None, most: int | None = None) -> list[int]:
-        """The neurons of a cell, or the first of them, as rows of the circuit."""
+        """The rows of a cell's neurons in the circuit, at most `most` of them."""
         if position not in self._column:
             return []
         cells = [number * len(self.positions) + self._column[position] for number in self._numbers(layers)]
@@ -104,11 +104,11 @@ class HeatMap:
         return sorted(row for piece in pieces for row in piece)[:most]
 
     def largest(self, span: int) -> float:
-        """The largest sum of a cell of so many layers, without its sign."""
+        """The largest |sum| of a cell of `span` layers."""
         return max((float(abs(sums).max()) for sums in self._spans(span).values()), default=0.0)
 
     def strongest(self) -> tuple[int, int | None]:
-        """The layer and position of the largest sum."""
+        """The layer and position of the largest |sum|."""
         row, column = divmod(int(abs(self._sums).argmax()), len(self.positions))
         return self.layers[row], self.positions[column]
 
@@ -116,14 +116,14 @@ class HeatMap:
         return [self._row[layer] for layer in layers if layer in self._row]
 
     def _spans(self, span: int) -> dict[int, NDArray[np.float64]]:
-        found: dict[int, NDArray[np.float64]] = {}
+        spans: dict[int, NDArray[np.float64]] = {}
         for layer, sums in zip(self.layers, self._sums, strict=True):
-            found[layer // span] = found[layer // span] + sums if layer // span in found else sums
-        return found
+            spans[layer // span] = spans[layer // span] + sums if layer // span in spans else sums
+        return spans
 
 
 def shade(cell: HeatCell, largest: float) -> str:
-    """The character of a sum: the fuller, the larger; another row of characters where it is negative."""
+    """The character of a sum: fuller for larger sums, from another set for negative ones."""
     if not cell.count:
         return " "
     if cell.total is None:
@@ -134,7 +134,7 @@ def shade(cell: HeatCell, largest: float) -> str:
 
 
 def drawn_bar(total: float | None, largest: float, width: int) -> str:
-    """A sum as a bar: blocks where it is positive, `#` where it is negative."""
+    """A sum as a bar: blocks if it is positive, `#` if it is negative."""
     if not total or not largest:
         return ""
     part = abs(total) / largest
@@ -143,15 +143,17 @@ def drawn_bar(total: float | None, largest: float, width: int) -> str:
 
 @dataclass(frozen=True)
 class Drawing:
-    """What stands where on a map.
+    """The layout of a map.
 
     Attributes:
-        bands: the layers of each row, highest first; `rows` of them are in sight.
-        positions: those of the columns; `across` of them, each `wide` cells, are in sight.
+        bands: the layers of each row, highest first; `rows` of them are visible.
+        positions: the positions of the columns; `across` of them, each `wide` cells, are visible.
         label: cells for the names of the layers.
-        bar: cells for the bars by layer.
-        below: lines under the tokens for what the cursor is on, `legend` the one after them.
-        largest, largest_sum: of a cell and of a row, without signs.
+        sums: whether each row ends with its sum.
+        bar: cells for the bars of the rows.
+        below: lines under the tokens for the cursor's readout.
+        legend: whether there is a legend after them.
+        largest, largest_sum: the largest |sum| of a cell and of a row.
     """
 
     bands: Sequence[range]
@@ -177,7 +179,7 @@ class Drawing:
 
 
 def laid_out(heat: HeatMap, tokens: int, width: int, height: int, wider: int = 0) -> Drawing:
-    """A map of a prompt of so many tokens in a pane of this size, its columns `wider` than they would be."""
+    """The layout for a prompt of so many tokens in a pane of this size, with columns `wider` than the default."""
     legend = height >= _LEGEND
     room = max(height - 1 - legend - (2 if height >= _TWO_LINES else height > 2), 1)
     span = 2 if len(heat.layers) > room and height < _LOW else 1
@@ -208,16 +210,16 @@ def laid_out(heat: HeatMap, tokens: int, width: int, height: int, wider: int = 0
 
 
 def _bands(layers: Sequence[int], span: int, room: int) -> list[range]:
-    found = sorted({layer // span for layer in layers}, reverse=True)
-    if found[0] - found[-1] < room:
-        found = list(range(found[0], found[-1] - 1, -1))
-    return [range(number * span, (number + 1) * span) for number in found]
+    bands = sorted({layer // span for layer in layers}, reverse=True)
+    if bands[0] - bands[-1] < room:
+        bands = list(range(bands[0], bands[-1] - 1, -1))
+    return [range(band * span, (band + 1) * span) for band in bands]
 
 
-def _columns(found: Sequence[int | None], tokens: int, room: int) -> Sequence[int | None]:
-    every = [*range(tokens), *([None] if None in found else [])]
-    fits = len(every) * _ALL <= room and all(position is None or 0 <= position < tokens for position in found)
-    return every if fits else found
+def _columns(positions: Sequence[int | None], tokens: int, room: int) -> Sequence[int | None]:
+    every = [*range(tokens), *([None] if None in positions else [])]
+    fits = len(every) * _ALL <= room and all(position is None or 0 <= position < tokens for position in positions)
+    return every if fits else positions
 
 
 def named(band: range) -> str:
@@ -226,14 +228,14 @@ def named(band: range) -> str:
 
 
 def scrolled(first: int, cursor: int, room: int, count: int) -> int:
-    """What comes first so that the cursor is in sight, and no room is left over; it moves by a third of it at once."""
+    """The first visible item, for a visible cursor and no wasted room. It scrolls by a third of the room."""
     if not first <= cursor < first + room:
         first = cursor - room // 3 if cursor < first else cursor - room + 1 + room // 3
     return max(min(first, count - room), 0)
 
 
 def axis(tokens: Sequence[str], at: int, wide: int, room: int) -> str:
-    """Tokens under their columns, each where it has room; that of the column `at`, marked `▴`, always."""
+    """Tokens under their columns, where they have room; the token of column `at` always, marked `▴`."""
     drawn = [" "] * room
     here = at * wide
     left, text = _pointed(fitted(tokens[at], max(wide - 2, _TOKEN)), here, room)
@@ -248,7 +250,7 @@ def axis(tokens: Sequence[str], at: int, wide: int, room: int) -> str:
 
 
 def _pointed(token: str, here: int, room: int) -> tuple[int, str]:
-    """A token beside the mark of its column, on the side where it has room; and where that begins."""
+    """A token beside the mark of its column, on the side that has room: its first cell, and the text."""
     before, behind = here, room - here - 1
     if cell_len(token) <= behind or behind >= before:
         return here, f"▴{fitted(token, behind) if behind else ''}"
@@ -257,26 +259,26 @@ def _pointed(token: str, here: int, room: int) -> tuple[int, str]:
 
 
 def summed(cell: HeatCell) -> str:
-    """The sum of a row, to stand to the right of it."""
+    """The sum of a row as text."""
     return f"{signed(cell.total, 2) if cell.count else '':>{_SUM}}"
 
 
 def legend(largest: float) -> str:
-    """What the characters mean."""
+    """The meaning of the characters."""
     steps = zip(MORE[1:], LESS[1:], STEPS[1:], strict=True)
     return f"{MORE} +   {LESS} −   " + "  ".join(f"{more}{less} ≥ {largest * step:.2g}" for more, less, step in steps)
 
 
 def packed(words: Iterator[str], width: int, lines: int) -> list[str]:
-    """Words on lines of this width, as many as fit; `…` where some are left over."""
-    found: list[str] = []
+    """Words on lines of this width, as many as fit, with `…` if some are left over."""
+    packed_lines: list[str] = []
     for word in words:
-        if found and cell_len(found[-1]) + 2 + cell_len(word) <= width:
-            found[-1] += f"  {word}"
-        elif len(found) < lines:
-            found.append(fitted(word, width))
+        if packed_lines and cell_len(packed_lines[-1]) + 2 + cell_len(word) <= width:
+            packed_lines[-1] += f"  {word}"
+        elif len(packed_lines) < lines:
+            packed_lines.append(fitted(word, width))
         else:
-            if found and not found[-1].endswith("…"):
-                found[-1] = fitted(f"{found[-1]} …", width)
+            if packed_lines and not packed_lines[-1].endswith("…"):
+                packed_lines[-1] = fitted(f"{packed_lines[-1]} …", width)
             break
-    return found
+    return packed_lines

@@ -1,6 +1,6 @@
-"""The thread that finds the host, or starts it, and hears what it says; it comes back where the host went.
+"""The thread that finds or starts the host and receives its messages; it starts the host again if it dies.
 
-What was said before this client came is handed over in one piece, so that nobody sees the past go by.
+Messages from before this client attached are delivered in one piece, so that they are drawn at once.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from workbench.host.client import Client, told
 from workbench.host.messages import Ended, Finished, Missed, Numbered, Queued, Reply, Welcome
 from workbench.host.starting import find_or_start
 
-#: Seconds a host must have lived to be started anew, unasked, when it is suddenly gone.
+#: A host that dies is started again by itself only if it ran at least so many seconds.
 LIVED = 10.0
 
 
 @dataclass(frozen=True)
 class Starting:
-    """The host is being looked for, or started."""
+    """The host is being found or started."""
 
     name: str
 
 
 @dataclass(frozen=True)
 class Gone:
-    """There is no host any more, or none could be had."""
+    """The host has ended, or could not be started."""
 
     reason: str
 
@@ -49,12 +49,12 @@ Heard = Starting | Gone | Welcome | Missed | Queued | Told | Finished
 
 
 class HostListener:
-    """Hears one host for as long as the app lives.
+    """Receives the messages of one host for as long as the app runs.
 
     Args:
-        name: the host.
-        home: folder of named artifacts; None for the user's own.
-        deliver: called with what was heard, in this thread, often.
+        name: the host's name.
+        home: folder of saved artifacts; None for the user's data folder.
+        deliver: called often, in this thread, with the messages received.
     """
 
     def __init__(self, name: str, home: Path | None, deliver: Callable[[list[Heard]], None]) -> None:
@@ -63,17 +63,17 @@ class HostListener:
         self._deliver = deliver
         self._wanted = threading.Event()
         self._over = False
-        self._thread = threading.Thread(target=self._hear, name="hearing", daemon=True)
+        self._thread = threading.Thread(target=self._hear, name="listener", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
     def again(self) -> None:
-        """Find or start the host again, where it has gone."""
+        """Find or start the host again if it has ended."""
         self._wanted.set()
 
     def stop(self) -> None:
-        """Hang up; what runs in the host goes on."""
+        """Disconnect; the host keeps running."""
         self._over = True
         self._wanted.set()
         if self.client is not None:
@@ -83,17 +83,18 @@ class HostListener:
         while not self._over:
             began = time.monotonic()
             self._deliver([Starting(self._name)])
-            asked, reason = self._attached()
+            expected, reason = self._attached()
             self.client = None
             if self._over:
                 return
             self._wanted.clear()
             self._deliver([Gone(reason)])
-            if asked or time.monotonic() - began < LIVED:
+            if expected or time.monotonic() - began < LIVED:
                 self._wanted.wait()
 
     def _attached(self) -> tuple[bool, str]:
-        """Hear the host to its end. Returns whether that was asked for, and what to say of it."""
+        """Receive messages until the host ends. Returns whether it must not be started again by itself, and the reason
+        for its end."""
         try:
             self.client = find_or_start(self._name, self._home)
             ended = self._followed(self.client)
@@ -102,7 +103,7 @@ class HostListener:
         return ended, "the host was asked to end" if ended else "the host ended suddenly"
 
     def _followed(self, client: Client) -> bool:
-        """Deliver what the host says. Returns whether it said farewell."""
+        """Deliver the host's messages. Returns whether the last one was `Ended`."""
         past: list[Heard] | None = []
         until = 0
         with closing(client.attach(1)) as replies:
@@ -111,7 +112,8 @@ class HostListener:
                     return True
                 if isinstance(reply, Welcome):
                     until = reply.next - 1
-                new = [each for each in (heard(reply),) if each is not None]
+                message = heard(reply)
+                new = [] if message is None else [message]
                 if past is None:
                     self._deliver(new)
                     continue
@@ -123,7 +125,7 @@ class HostListener:
 
 
 def heard(reply: Reply) -> Heard | None:
-    """What the host says, its events read; None for answers to questions."""
+    """A message with its event decoded; None for answers to requests."""
     match reply:
         case Numbered():
             return Told(reply.ticket, reply.author, told(reply))

@@ -1,4 +1,4 @@
-"""The thread that sends lines to the host, one after another, and holds them back while there is none."""
+"""The thread that sends lines to the host, one after another, and keeps them while there is no host."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ class HostSender:
     """Sends lines in the order in which they are given.
 
     Args:
-        client: the host, or None while there is none.
-        refused: called in this thread with the lines that were not sent, the first of them refused, the reason, and
-            how many had been given with it.
+        client: returns the host's client, or None while there is none.
+        refused: called in this thread with the lines that were not sent (the first was refused), the error, and how
+        many
+            lines were given with them.
     """
 
     def __init__(
@@ -32,21 +33,21 @@ class HostSender:
 
     @property
     def idle(self) -> bool:
-        """Whether all that was given has been sent."""
+        """Whether all given lines have been sent."""
         with self._changed:
             return not self._waiting and not self._busy
 
     def give(self, lines: Sequence[str]) -> None:
-        """Send these lines after those that wait."""
+        """Send these lines, after those that wait."""
         with self._changed:
             self._waiting.append(list(lines))
             if self._thread is None:
-                self._thread = threading.Thread(target=self._send, name="sending", daemon=True)
+                self._thread = threading.Thread(target=self._send, name="sender", daemon=True)
                 self._thread.start()
             self._changed.notify()
 
     def attached(self) -> None:
-        """There is a host now: what was held back is sent."""
+        """Send the kept lines: there is a host now."""
         with self._changed:
             self._changed.notify()
 

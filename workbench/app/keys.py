@@ -1,4 +1,4 @@
-"""The screen of all keys and verbs, with the keys that the user has put in the place of others."""
+"""The screen that lists all keys and verbs, with the user's own keys."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class KeyList(ScrollPane):
         self.blocks = [RichParagraph(each) for each in self._paragraphs()]
         self.settle()
 
-    def show(self, board: SessionView, changed: Facet) -> None:
-        """It shows nothing of the board."""
+    def show(self, view: SessionView, changed: Facet) -> None:
+        """Do nothing: the list does not depend on the session."""
 
     def chosen(self) -> str:
         return self.text()
@@ -54,7 +54,7 @@ class KeyList(ScrollPane):
         for family, rows in families.items():
             yield Text(family, "bold")
             yield _table(rows)
-        yield Text(f"Other keys for any of these: [keys] in {preferences.FILE}, by the ids to the right.", "dim")
+        yield Text(f"To change keys, name the ids at the right under [keys] in {preferences.FILE}.", "dim")
 
     def _row(self, binding: Binding) -> tuple[str, str, str]:
         name = str(binding.id)

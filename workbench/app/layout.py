@@ -1,7 +1,7 @@
-"""Where everything stands on a screen of a given size, and the lines between; pure.
+"""The layout of a screen of a given size: regions of panes and lines, and the frame between them; pure functions.
 
-From `GRID` on all panes stand side by side. On a smaller screen, and when one is zoomed, there is one pane under a
-line of tabs. What has no room is left out, the command line last.
+On a screen of at least `GRID` cells, all panes stand side by side. On a smaller screen, or when a pane is zoomed, one
+pane stands under a line of tabs. What has no room is left out, the command line last.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from textual.geometry import Region
 GRID = (100, 30)
 PROMPT = "wb> "
 TRANSCRIPT, NEURONS, COMPARE, CHANCES, LAYERS, JOBS, STATE = range(1, 8)
-#: The command line, where it is counted with the panes.
+#: The number of the command line among the panes.
 LINE = 0
-#: What to press after ctrl+o to get there.
+#: The key after ctrl+o for each pane.
 LETTERS = {TRANSCRIPT: "t", NEURONS: "n", COMPARE: "c", CHANCES: "x", LAYERS: "l", JOBS: "j", STATE: "s", LINE: "w"}
-#: Where a letter, or the number of a pane, leads.
+#: The pane for each letter and number.
 PLACES = {letter: place for place, letter in LETTERS.items()} | {str(place): place for place in LETTERS if place}
 
-#: From which height on a small screen has these lines.
+#: The least height of a small screen for each of these lines.
 _STATUS, _TABS, _JOBS, _KEYS = 6, 8, 12, 16
-#: The jobs' heading stands before them where a line is that wide.
+#: The heading before the jobs line, on a screen of at least `_WITH_HEADING` cells.
 JOBS_HEADING = " 6 Jobs "
 _WITH_HEADING = 50
 
 
 @dataclass(frozen=True)
 class PaneColumn:
-    """Panes above each other, between two upright lines: the rows of their rules, and one below the last."""
+    """Panes stacked between two vertical lines; `rules` are the rows of the horizontal lines around them."""
 
     left: int
     right: int
@@ -46,7 +46,7 @@ class PaneColumn:
 
 @dataclass(frozen=True)
 class ScreenPlan:
-    """A screen. `columns` is empty where there is one pane under tabs; a line that has no room is None."""
+    """The layout of a screen. `columns` is empty if one pane stands under tabs; a line without room is None."""
 
     line: Region
     message: Region | None = None
@@ -58,7 +58,7 @@ class ScreenPlan:
     jobs_heading: bool = False
 
     def rule(self, row: int) -> str | None:
-        """The frame in that row of the screen; None where it has none."""
+        """The frame in a row of the screen; None if the row has none."""
         if not self.columns or not self.columns[0].rules[0] <= row <= self.columns[0].rules[-1]:
             return None
         top, bottom = self.columns[0].rules[0], self.columns[0].rules[-1]
@@ -72,7 +72,7 @@ class ScreenPlan:
         return drawn + _JOINTS[row > top, row < bottom, before, False]
 
 
-#: What a frame has where lines meet, by whether there is one above, below, to the left, to the right.
+#: The characters where lines of the frame meet, by whether there is a line above, below, left, right.
 _JOINTS = {
     (False, True, False, True): "┌",
     (False, True, True, True): "┬",
@@ -87,31 +87,32 @@ _JOINTS = {
 }
 
 
-def planned(width: int, height: int, alone: int | None, said: int = 0) -> ScreenPlan:
-    """The plan for a screen.
+def planned(width: int, height: int, alone: int | None, message_rows: int = 0) -> ScreenPlan:
+    """The layout for a screen.
 
     Args:
-        alone: the pane that is zoomed, or chosen where there is room for one only; None: all, where there is room.
-        said: how many rows the message under the command line needs.
+        width, height: the screen's size in cells.
+        alone: the pane to show alone, zoomed or on a small screen; None for all panes if they fit.
+        message_rows: rows that the message under the command line needs.
     """
     if width < 1 or height < 1:
         return ScreenPlan(line=Region(0, 0, 0, 0))
     roomy = width >= GRID[0] and height >= GRID[1]
     if roomy and alone is None:
-        return _grid(width, height, said)
-    return _single(width, height, alone or TRANSCRIPT, said)
+        return _grid(width, height, message_rows)
+    return _single(width, height, alone or TRANSCRIPT, message_rows)
 
 
-def _grid(width: int, height: int, said: int) -> ScreenPlan:
-    said = max(said, 1)
-    keys, message = height - 1, height - 1 - said
+def _grid(width: int, height: int, message_rows: int) -> ScreenPlan:
+    message_rows = max(message_rows, 1)
+    keys, message = height - 1, height - 1 - message_rows
     line, jobs = message - 1, message - 2
     columns = _columns(width, 1, jobs - 1)
     panes = dict(pair for column in columns for pair in column.regions())
     heading = len(JOBS_HEADING)
     return ScreenPlan(
         line=_line(line, width),
-        message=Region(0, message, width, said),
+        message=Region(0, message, width, message_rows),
         status=Region(0, 0, width, 1),
         keys=Region(0, keys, width, 1),
         panes=panes | {JOBS: Region(heading, jobs, width - heading, 1)},
@@ -121,7 +122,7 @@ def _grid(width: int, height: int, said: int) -> ScreenPlan:
 
 
 def _columns(width: int, top: int, bottom: int) -> tuple[PaneColumn, ...]:
-    """The three columns of all panes but the jobs; what the screen has more goes to the middle and the left."""
+    """The three columns with all panes but the jobs; a wider screen gives its room to the middle and the left."""
     state = min(max(width * 18 // 100, 20), 32)
     left = min(max((width - state) * 42 // 100, 32), 80)
     middle = width - 1 - state
@@ -136,7 +137,7 @@ def _columns(width: int, top: int, bottom: int) -> tuple[PaneColumn, ...]:
     )
 
 
-def _single(width: int, height: int, pane: int, said: int) -> ScreenPlan:
+def _single(width: int, height: int, pane: int, message_rows: int) -> ScreenPlan:
     jobs_line = height >= _JOBS and pane != JOBS
     top, bottom = 0, height
     status = tabs = keys = message = jobs = None
@@ -147,10 +148,10 @@ def _single(width: int, height: int, pane: int, said: int) -> ScreenPlan:
     if height >= _KEYS:
         bottom -= 1
         keys = Region(0, bottom, width, 1)
-    said = min(max(said, 1 if height >= _JOBS else 0), max(bottom - 1 - top, 0))
-    if said:
-        bottom -= said
-        message = Region(0, bottom, width, said)
+    message_rows = min(max(message_rows, 1 if height >= _JOBS else 0), max(bottom - 1 - top, 0))
+    if message_rows:
+        bottom -= message_rows
+        message = Region(0, bottom, width, message_rows)
     bottom -= 1
     line = _line(bottom, width)
     heading = len(JOBS_HEADING) if width >= _WITH_HEADING else 0
@@ -164,6 +165,6 @@ def _single(width: int, height: int, pane: int, said: int) -> ScreenPlan:
 
 
 def _line(row: int, width: int) -> Region:
-    """The command line behind its prompt, which goes first where there is no room for both."""
+    """The command line after its prompt; on a very narrow screen without the prompt."""
     indent = len(PROMPT) if width > 2 * len(PROMPT) else 0
     return Region(indent, row, width - indent, 1)

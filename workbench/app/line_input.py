@@ -1,4 +1,4 @@
-"""`LineInput`: one line to type into, in which no character of what is typed or pasted moves the terminal's cursor."""
+"""`LineInput`: a one-line input that shows control characters instead of sending them to the terminal."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from textual.widgets import Input
 
 from workbench.writing import inline
 
-#: Characters that a line may have.
+#: The most characters of a line.
 LONGEST = 2**16
 NEWLINE = re.compile(r"\r\n|\n|\r")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029]")
 
 
 class LineInput(Input):
-    """One line, edited as in a shell. `ghost` stands in grey behind it, and the key to the right takes it."""
+    """One line, edited as in a shell. `ghost` is shown in grey after it; the right arrow key takes it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+b", "cursor_left", "left", id="line.left", show=False),
-        Binding("ctrl+f", "cursor_right", "right, or take what is in grey", id="line.right", show=False),
+        Binding("ctrl+f", "cursor_right", "right, or take the grey text", id="line.right", show=False),
         Binding("alt+b", "cursor_left_word", "a word left", id="line.word_left", show=False),
         Binding("alt+f", "cursor_right_word", "a word right", id="line.word_right", show=False),
         Binding("alt+d", "delete_right_word", "delete a word", id="line.delete_word", show=False),
@@ -47,15 +47,15 @@ class LineInput(Input):
         self._left = 0
 
     def put(self, line: str) -> None:
-        """Put a line into it, for the user to go on with."""
+        """Replace the text by a line for the user to continue."""
         self.value = line
         self.cursor_position = len(line)
 
     async def on_key(self, event: events.Key) -> None:
-        """Do what a key is bound to here and now.
+        """Run a key's action at once.
 
-        Textual would do it when the key has come all the way up to the app, and what is typed behind it would be
-        there already: where keys come all at once, a line would get the beginning of the next.
+        Textual runs it only after the key has bubbled up to the app, when characters typed after it may be in the line
+        already: if keys come all at once, a line would get the beginning of the next.
         """
         active = None if event.is_printable else self.screen.active_bindings.get(event.key)
         if active is None or active.node is not self or active.binding.priority:
@@ -86,14 +86,14 @@ class LineInput(Input):
         self.take_pasted(lines)
 
     def take_pasted(self, lines: list[str]) -> None:
-        """Take what was pasted, with what stood before and behind the cursor."""
+        """Take pasted lines; the text before and after the cursor is part of the first and the last."""
         if len(lines[0]) <= LONGEST:
             self.put(lines[0])
 
     # Drawing
 
     def cell(self, column: int) -> int:
-        """The cell of the line in which a column of the text stands."""
+        """The cell in which a column of the text is drawn."""
         return cell_len(inline(self.value[:column])) - self._left
 
     def render_line(self, y: int) -> Strip:

@@ -1,7 +1,7 @@
-"""The palette: everything that can be done, found by a few letters of its name.
+"""The palette: verbs, saved circuits, command files and actions of the app, found by a few letters of their names.
 
-A line that is complete runs; a verb that takes arguments goes to the command line; circuits, command files and what
-the app itself can do are done at once.
+A complete line runs at once, and so do circuits, command files and actions. A verb with arguments goes to the command
+line.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from workbench.app.choices import Choice, Choices
 from workbench.app.line_input import LineInput
 from workbench.app.palette_items import PaletteItem
 
-#: The most command files of the folder that one is in.
+#: The most command files of the current folder.
 _MOST_FILES = 200
 
 
 def verbs() -> Iterator[PaletteItem]:
-    """The verbs, family by family; one without arguments runs when it is chosen."""
+    """The verbs, family by family. A verb without arguments runs when it is chosen."""
     for name, verb in grammar.VERBS.items():
         yield (
             PaletteItem(name, verb.summary, typed=f"{name} ")
@@ -39,8 +39,8 @@ def verbs() -> Iterator[PaletteItem]:
 
 def saved(complete: Callable[[str, int], Sequence[Completion]]) -> Iterator[PaletteItem]:
     """The saved circuits, and the command files of this folder and of the workbench."""
-    for found in complete("load ", 5):
-        yield PaletteItem(f"load {found.text}", found.description or "saved circuit", line=f"load {found.text}")
+    for name in complete("load ", 5):
+        yield PaletteItem(f"load {name.text}", name.description or "saved circuit", line=f"load {name.text}")
     here = sorted(Path().glob("*.wb"))[:_MOST_FILES]
     for path in here:
         yield PaletteItem(f"run {path.name}", "command file", line=calling.call_line("run", str(path)))
@@ -48,16 +48,16 @@ def saved(complete: Callable[[str, int], Sequence[Completion]]) -> Iterator[Pale
         yield PaletteItem(f"run {file.name}", file.heading, line=calling.call_line("run", file.path))
 
 
-def sifted(things: Sequence[PaletteItem], query: str) -> list[PaletteItem]:
-    """What fits the query, the best first; above it the query itself where it is a line that runs."""
+def sifted(items: Sequence[PaletteItem], query: str) -> list[PaletteItem]:
+    """The items that match the query, the best first; before them the query itself if it is a complete line."""
     query = query.strip()
     if not query:
-        return list(things)
+        return list(items)
     matcher = Matcher(query)
-    scored = [(matcher.match(thing.name), thing) for thing in things]
-    found = [thing for score, thing in sorted(scored, key=lambda pair: -pair[0]) if score > 0]
-    found += [thing for score, thing in scored if score == 0 and query.lower() in thing.about.lower()]
-    return [PaletteItem(query, "run this line", line=query), *found] if _runs(query) else found
+    scored = [(matcher.match(item.name), item) for item in items]
+    matches = [item for score, item in sorted(scored, key=lambda pair: -pair[0]) if score > 0]
+    matches += [item for score, item in scored if score == 0 and query.lower() in item.about.lower()]
+    return [PaletteItem(query, "run this line", line=query), *matches] if _runs(query) else matches
 
 
 def _runs(line: str) -> bool:
@@ -69,11 +69,11 @@ def _runs(line: str) -> bool:
 
 
 class Palette(ModalScreen[PaletteItem]):
-    """Asks what is to be done.
+    """The screen of the palette.
 
     Args:
-        actions: what the app itself can do.
-        complete: the completions of a line; called in a thread.
+        actions: the app's own actions.
+        complete: returns the completions of a line; called in a thread.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -94,7 +94,7 @@ class Palette(ModalScreen[PaletteItem]):
 
     def __init__(self, actions: Sequence[PaletteItem], complete: Callable[[str, int], Sequence[Completion]]) -> None:
         super().__init__()
-        self.things: list[PaletteItem] = [*verbs(), *actions]
+        self.items: list[PaletteItem] = [*verbs(), *actions]
         self.found: list[PaletteItem] = []
         self._complete = complete
         self._entry, self._choices = LineInput(), Choices()
@@ -111,20 +111,20 @@ class Palette(ModalScreen[PaletteItem]):
         self.run_worker(self._look, thread=True, exit_on_error=False)
 
     def _look(self) -> None:
-        """In a thread: what is saved."""
-        found = list(saved(self._complete))
-        self.app.call_from_thread(self._add, found)
+        """Add what is saved. Runs in a thread."""
+        items = list(saved(self._complete))
+        self.app.call_from_thread(self._add, items)
 
-    def _add(self, things: list[PaletteItem]) -> None:
-        self.things += things
+    def _add(self, items: list[PaletteItem]) -> None:
+        self.items += items
         self._sift()
 
     def on_input_changed(self) -> None:
         self._sift()
 
     def _sift(self) -> None:
-        self.found = sifted(self.things, self._entry.value)
-        self._choices.offer([Choice(each.name, each.about) for each in self.found], 0 if self.found else -1)
+        self.found = sifted(self.items, self._entry.value)
+        self._choices.offer([Choice(item.name, item.about) for item in self.found], 0 if self.found else -1)
 
     def action_move(self, rows: int) -> None:
         self._choices.move(rows)

@@ -1,4 +1,4 @@
-"""`PaletteItem`: something that can be done, as the palette offers it."""
+"""`PaletteItem`: an entry of the palette."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class PaletteItem:
-    """A line to run, a line to go on with, or an action of the app."""
+    """An entry of the palette: a line to run, the beginning of a line to type, or an action of the app."""
 
     name: str
     about: str

@@ -11,15 +11,15 @@ from textual.widget import Widget
 
 from workbench.app.session_view import Facet, SessionView
 
-#: Rows that the wheel of a mouse moves.
+#: Rows per step of the mouse wheel.
 WHEEL = 3
 
 
 class Pane(Widget, can_focus=True):
-    """A part of the screen that shows a part of the board.
+    """A part of the screen that shows a part of the session view.
 
-    `heading` stands in the frame that the app draws around it, after its number, and `facts`, a few words of plain
-    text, at the right end of the same line; `facets` are the parts of the board whose changes it hears of.
+    The app draws the frame around it, with its number, `heading`, and at the right end `facts`, a few words of plain
+    text. `facets` are the parts of the view whose changes are passed to `show`.
     """
 
     heading: ClassVar[str] = ""
@@ -28,7 +28,7 @@ class Pane(Widget, can_focus=True):
 
     @dataclass
     class Typed(Message):
-        """Put a line into the command line, for the user to go on with."""
+        """Put a line into the command line for the user to continue."""
 
         line: str
 
@@ -38,14 +38,14 @@ class Pane(Widget, can_focus=True):
 
         line: str
 
-    def show(self, board: SessionView, changed: Facet) -> None:
-        """Show the board; called at most fifteen times a second, when one of `facets` changed."""
+    def show(self, view: SessionView, changed: Facet) -> None:
+        """Show the view. Called when one of `facets` changed, at most fifteen times a second."""
         raise NotImplementedError
 
     def chosen(self) -> str:
-        """What the cursor is on, as text to copy."""
+        """The text to copy: what the cursor is on."""
         raise NotImplementedError
 
     def text(self) -> str:
-        """All of the pane as text, for an editor."""
+        """The whole pane as text, for an editor."""
         raise NotImplementedError

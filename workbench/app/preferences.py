@@ -1,4 +1,4 @@
-"""What a user has chosen for the app: `app.toml` in the home.
+"""A user's preferences for the app: `app.toml` in the home.
 
     theme = "light"
     mouse = false
@@ -7,7 +7,7 @@
     "app.palette" = "ctrl+k"
     "neurons.mark" = "space,x"
 
-What is wrong in it is told, and everything else applies.
+Entries with errors are reported; all others apply.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from workbench.app.themes import THEMES
 
 FILE = "app.toml"
 _MODIFIERS = ("ctrl", "alt", "shift", "super", "meta", "hyper")
-#: Terminals send the same for these as for enter, tab and backspace.
+#: For these keys, terminals send the same bytes as for enter, tab and backspace.
 _ALIKE = {"ctrl+m": "enter", "ctrl+i": "tab", "ctrl+h": "backspace", "ctrl+enter": "enter", "shift+enter": "enter"}
 _NAMED = {key.value for key in Keys if key.value.isidentifier()} | set(KEY_NAME_REPLACEMENTS.values())
 _THEME_LINE = re.compile(r"^[ \t]*theme[ \t]*=.*$", re.MULTILINE)
@@ -40,7 +40,7 @@ _TABLE_LINE = re.compile(r"^[ \t]*\[", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Preferences:
-    """`theme` is empty where the terminal is to decide. `wrong` says what in the file does not apply, and why."""
+    """`theme` is "" if the terminal decides. `wrong` lists the entries that do not apply, and why."""
 
     theme: str = ""
     mouse: bool = True
@@ -49,30 +49,31 @@ class Preferences:
 
 
 def read(home: Path, bindings: Mapping[str, str]) -> Preferences:
-    """What the file of this home says.
+    """Read the preferences of a home.
 
     Args:
-        bindings: the keys of every binding there is, by its id.
+        home: the folder of `app.toml`.
+        bindings: the keys of every binding, by its id.
     """
     path = home / FILE
     if not path.exists():
         return Preferences()
     try:
-        found = tomllib.loads(read_file(path).decode())
+        entries = tomllib.loads(read_file(path).decode())
     except ArtifactError as error:
         return Preferences(wrong=(error.message,))
-    except ValueError as error:  # of TOML, and of bytes that are no text
+    except ValueError as error:  # invalid TOML, or invalid UTF-8
         return Preferences(wrong=(f"{path}: {error}",))
-    wrong = [f"{path}: there is no {key}; there are theme, mouse and [keys]" for key in found if key not in _ENTRIES]
-    theme, mouse, keys = (found.get(key, default) for key, default in _ENTRIES.items())
+    wrong = [f"{path}: unknown entry {key}; entries: theme, mouse, [keys]" for key in entries if key not in _ENTRIES]
+    theme, mouse, keys = (entries.get(key, default) for key, default in _ENTRIES.items())
     if theme not in ("", *THEMES):
-        wrong.append(f"{path}: theme {theme!r} is none of {', '.join(THEMES)}")
+        wrong.append(f"{path}: unknown theme {theme!r}; themes: {', '.join(THEMES)}")
         theme = ""
     if not isinstance(mouse, bool):
-        wrong.append(f"{path}: mouse is true or false, not {mouse!r}")
+        wrong.append(f"{path}: mouse must be true or false, not {mouse!r}")
         mouse = True
     if not isinstance(keys, dict):
-        wrong.append(f"{path}: [keys] is a table of ids and keys")
+        wrong.append(f"{path}: [keys] must be a table of ids and keys")
         keys = {}
     good, bad = _checked(keys, bindings)
     return Preferences(theme, mouse, good, (*wrong, *(f"{path}: [keys] {reason}" for reason in bad)))
@@ -82,11 +83,11 @@ _ENTRIES: Mapping[str, Any] = {"theme": "", "mouse": True, "keys": {}}
 
 
 def _checked(keys: Mapping[str, Any], bindings: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
-    """The entries that can apply, and what is wrong with the others."""
+    """The entries of [keys] that apply, and what is wrong with the others."""
     faults = {name: _fault(name, given, bindings) for name, given in keys.items()}
     wrong = [fault for fault in faults.values() if fault]
     good = {name: ",".join(split(keys[name])) for name, fault in faults.items() if not fault}
-    while clashing := next(((name, found) for name in reversed(good) if (found := _clash(name, bindings, good))), None):
+    while clashing := next(((name, clash) for name in reversed(good) if (clash := _clash(name, bindings, good))), None):
         del good[clashing[0]]
         wrong.append(clashing[1])
     return good, wrong
@@ -95,14 +96,14 @@ def _checked(keys: Mapping[str, Any], bindings: Mapping[str, str]) -> tuple[dict
 def _fault(name: str, given: Any, bindings: Mapping[str, str]) -> str:
     if name not in bindings:
         near = get_close_matches(name, bindings, 1)
-        return f"there is no {name!r}; " + (f"did you mean {near[0]!r}?" if near else "F1 shows the ids of all keys")
+        return f"unknown id {name!r}; " + (f"did you mean {near[0]!r}?" if near else "F1 shows the ids of all keys")
     if not isinstance(given, str) or not given.strip():
-        return f"{name} is keys between quotes, such as {quoted(bindings[name])!r}"
+        return f"{name} needs keys in quotes, such as {quoted(bindings[name])!r}"
     for key in split(given):
         if key in _ALIKE:
             return f"{name}: {key} is the same as {_ALIKE[key]} to a terminal"
         if not _is_key(key):
-            return f"{name}: {key!r} is no key; such as f2, ctrl+p, alt+x, space, comma, y"
+            return f"{name}: unknown key {key!r}; keys are written f2, ctrl+p, alt+x, space, comma, y"
     return ""
 
 
@@ -112,7 +113,7 @@ def _is_key(key: str) -> bool:
 
 
 def _is_sign(name: str) -> bool:
-    """Whether it is the name of a character: `comma`, `full_stop`."""
+    """Whether a name is that of a character, such as `comma` or `full_stop`."""
     try:
         return bool(unicodedata.lookup(name.replace("_", " ")))
     except KeyError:
@@ -120,19 +121,19 @@ def _is_sign(name: str) -> bool:
 
 
 def _clash(name: str, bindings: Mapping[str, str], chosen: Mapping[str, str]) -> str:
-    """Two bindings of one widget, or of the app and a widget, must not want the same key."""
+    """The conflict of a binding with another one of the same widget or of the app, or ''."""
     new = set(split(chosen[name])) - set(split(bindings[name]))
     owner = name.partition(".")[0]
     for other, keys in {**bindings, **chosen}.items():
         near = other.partition(".")[0]
         if other != name and (near == owner or "app" in (near, owner)):
             for key in new & set(split(keys)):
-                return f"{name}: {key} is the key of {other}; give that another one as well"
+                return f"{name}: {key} is the key of {other}; give {other} another key too"
     return ""
 
 
 def keep_theme(home: Path, name: str) -> None:
-    """Keep a theme in the file; the rest of it stays as it is.
+    """Write a theme to the file; the rest of the file stays as it is.
 
     Raises:
         ArtifactError: the file cannot be read or written.

@@ -1,8 +1,8 @@
-"""`ScrollPane`: a pane of lines that scroll, of which only those in sight are laid out and drawn.
+"""`ScrollPane`: a pane of lines that scroll; only visible lines are laid out and drawn.
 
-It is made of blocks, top to bottom. A place on it is a line of a block, never a number of lines from the top, so that
-nothing above has to be laid out to know where one is: ten thousand blocks cost what the few in sight cost, and after
-a resize the same block stands at the top. Of what was in sight before, only the rows that differ are painted again.
+A pane is a list of blocks. A scroll position is a line of a block, not a number of lines from the top, so that nothing
+above has to be laid out: ten thousand blocks cost as much as the few that are visible, and after a resize the same
+block is at the top. Only rows that have changed are painted again.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from workbench.app.wrapping import strips
 
 
 class Paragraph:
-    """Some lines that belong together, laid out when they are first seen at a width."""
+    """A block of lines, laid out when it is first visible at a width."""
 
     _laid: tuple[object, Sequence[Strip]] | None = None
 
@@ -33,7 +33,7 @@ class Paragraph:
         return self._laid[1]
 
     def stamp(self) -> object:
-        """Differs from what it was when the lines do."""
+        """A key of the content: it changes when the lines change."""
         return None
 
     def drawn(self, width: int) -> Sequence[Strip]:
@@ -42,7 +42,7 @@ class Paragraph:
 
 
 class RichParagraph(Paragraph):
-    """A block of what Rich draws."""
+    """A block of Rich renderables."""
 
     def __init__(self, *renderables: RenderableType) -> None:
         self._renderables = renderables
@@ -52,11 +52,11 @@ class RichParagraph(Paragraph):
 
 
 class ScrollPane(Pane):
-    """A pane of lines that scroll. `follows` tells that it stays at the end when it is there."""
+    """A pane of lines that scroll. If `follows`, a pane that is at its end stays there when it grows."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"paper--cursor"}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"scroll--cursor"}
     DEFAULT_CSS = """
-    ScrollPane > .paper--cursor { text-style: reverse; }
+    ScrollPane > .scroll--cursor { text-style: reverse; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "move(-1)", "up", id="paper.up", show=False),
@@ -80,17 +80,17 @@ class ScrollPane(Pane):
         self._owners: list[Paragraph | None] = []
         self._remark = ""
 
-    # What a pane made of it may say
+    # To override
 
     def shaped(self) -> None:
-        """Make the blocks anew, where they depend on the size, which has changed."""
+        """Rebuild the blocks if they depend on the size, which has changed."""
 
     def head(self, width: int) -> Sequence[Strip]:
-        """Lines that stay above the others."""
+        """Lines that stay at the top when the others scroll."""
         return ()
 
     def dressed(self, block: Paragraph, number: int, line: Strip) -> Strip:
-        """A line as it is drawn, with its cursor."""
+        """A line as it is drawn, with the cursor if it is there."""
         return line
 
     def remarks(self) -> str:
@@ -100,7 +100,7 @@ class ScrollPane(Pane):
     # Scrolling
 
     def settle(self) -> None:
-        """Draw what has changed; to be called after any change."""
+        """Draw what has changed. Call it after any change."""
         if not self.is_attached:
             return
         before, size = self._rows, self._seen
@@ -120,12 +120,12 @@ class ScrollPane(Pane):
         self.settle()
 
     def jump(self, block: Paragraph) -> None:
-        """Bring a block into sight: its first line, and as much of the rest as there is room for."""
+        """Scroll to a block: its first line, and as much of the rest as fits."""
         width, _ = self._room()
         self.reveal(block, 0, len(block.lines(width)))
 
     def reveal(self, block: Paragraph, line: int, count: int = 1) -> None:
-        """Bring some lines of a block into sight, the first of them in any case."""
+        """Scroll to some lines of a block, to the first of them in any case."""
         width, room = self._room()
         if room > 0 and block in self.blocks:
             top, wanted = self._place(width, room), (self.blocks.index(block), line)
@@ -136,7 +136,7 @@ class ScrollPane(Pane):
         self.settle()
 
     def begin(self) -> None:
-        """Go back to where a new paper begins: the end where it follows, else the top."""
+        """Scroll to where new content begins: the end if the pane follows, else the top."""
         self.at_end, self._top, self._line = self.follows, None, 0
 
     def action_move(self, rows: int) -> None:
@@ -189,7 +189,7 @@ class ScrollPane(Pane):
         return width, height - len(self.head(width)[: max(height - 1, 0)])
 
     def _arrange(self) -> None:
-        """Find what is in sight."""
+        """Determine the visible rows."""
         if self._seen != self.size:
             self._seen = self.size
             self.shaped()
@@ -207,7 +207,7 @@ class ScrollPane(Pane):
         self._remark = self.remarks() if end else f"{self.remarks()} ↓".strip()
 
     def _fill(self, index: int, line: int, width: int, height: int) -> bool:
-        """Put rows under the head, from a place on. Returns whether they reach the end."""
+        """Fill the rows under the head from a place on. Returns whether they reach the end."""
         while index < len(self.blocks):
             block = self.blocks[index]
             lines = block.lines(width)
@@ -221,31 +221,31 @@ class ScrollPane(Pane):
         return True
 
     def _place(self, width: int, room: int) -> tuple[int, int]:
-        """What stands in the top row."""
+        """The block and the line in the top row."""
         if self.at_end or not self.blocks:
             return self._back(len(self.blocks), width, room)
-        index = self._found()
+        index = self._top_index()
         line, lines = self._line, len(self.blocks[index].lines(width))
         if self._of and self._at_width != width:
             line = line * lines // self._of
         place = self._moved(index, min(line, max(lines - 1, 0)), width)
         return min(place, self._back(len(self.blocks), width, room))  # no blank rows while there are lines above
 
-    def _found(self) -> int:
+    def _top_index(self) -> int:
         try:
             return 0 if self._top is None else self.blocks.index(self._top)
-        except ValueError:  # it is gone: what came after it now comes first
+        except ValueError:  # the block is gone: start at the first one
             self._line = 0
             return 0
 
     def _stand(self, index: int, line: int, width: int) -> None:
-        """Let a line of a block be the one in the top row."""
+        """Make a line of a block the top row."""
         if index < len(self.blocks):
             self._top, self._line, self._at_width = self.blocks[index], line, width
             self._of = len(self.blocks[index].lines(width))
 
     def _moved(self, index: int, line: int, width: int) -> tuple[int, int]:
-        """The place of a line that may lie before or behind its block."""
+        """The place of a line whose number may lie before or after its block."""
         while line < 0 and index > 0:
             index -= 1
             line += len(self.blocks[index].lines(width))
@@ -255,7 +255,7 @@ class ScrollPane(Pane):
         return index, max(line, 0)
 
     def _back(self, index: int, width: int, room: int) -> tuple[int, int]:
-        """The place from which `room` rows reach to the end of what comes before a block; with less, behind that."""
+        """The place `room` rows above the start of a block; after it if `room` is negative."""
         if room < 0:
             return index, -room
         while index > 0:

@@ -1,7 +1,7 @@
-"""What the panes show, made from what the host says and nothing else.
+"""`SessionView`: what the panes show, derived from the host's messages alone.
 
-`SessionView.feed` takes one message after another. The panes read it and keep no state of their own. So two clients
-that heard the same show the same, however late one of them came. Nothing in here draws.
+`SessionView.feed` takes one message after another. The panes read the view and keep no session state of their own. So
+two clients that received the same messages show the same, whenever they attached. Nothing here draws.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ from sessions.results import (
 from workbench.app.host_listener import Gone, Heard, Starting, Told
 from workbench.host.messages import JOURNAL_TICKET, Finished, Missed, Queued, Welcome
 
-#: Lines of the transcript that are kept; the journal has them all.
+#: The most lines that the transcript keeps; the journal has them all.
 MOST_ENTRIES = 2000
 
 
 class Facet(Flag):
-    """The parts of a board that can change."""
+    """The parts of a session view that can change."""
 
     ENTRIES = auto()
     CIRCUIT = auto()
@@ -56,10 +56,10 @@ EVERYTHING = ~NOTHING
 
 @dataclass(eq=False)
 class HistoryEntry:
-    """A line: what was typed, what it has said so far, how it ended.
+    """A line of the transcript, with its output so far and its outcome.
 
-    `texts` are the streamed texts by arm ("" where there is one only); `before` is how many lines it still waits for;
-    `version` grows with everything that is heard about it.
+    `texts` are the streamed texts by arm ("" for a single one), `before` is the number of lines it waits for, and
+    `version` grows with each message about it.
     """
 
     line: str
@@ -75,7 +75,7 @@ class HistoryEntry:
 
     @property
     def value(self) -> Value | None:
-        """What it returned."""
+        """The result's value; None without a result."""
         return self.outcome.value if isinstance(self.outcome, Result) else None
 
 
@@ -84,16 +84,16 @@ class SessionView:
 
     Attributes:
         entries: the lines, oldest first.
-        state: what the session holds.
-        circuit: the session's circuit; None where it has none.
-        rows: what `neurons` told of neurons, by place.
-        cards: what `neuron` told of one, by place.
-        arms: the entry whose texts are compared: the last that streamed several, or returned them.
-        chances: the next-token distribution told last, or the shift of one.
-        running: the line that runs; `step` is the one inside it that does, of a command file.
-        busy: the ticket of the line that ran when this client came, and when that began, in seconds since 1970.
-        waiting: the lines behind it.
-        host: how the host is, in a few words for people; empty where it is well.
+        state: the session's state.
+        circuit: the session's circuit, or None.
+        rows: results of `neurons`, by place.
+        cards: results of `neuron`, by place.
+        arms: the entry whose texts are compared: the last one that streamed or returned several.
+        chances: the last next-token distribution, or the last change of one.
+        running: the running line; `step` is the innermost, of a command file.
+        busy: the ticket and start of the line that ran when this client attached, in seconds since 1970.
+        waiting: the lines that wait.
+        host: the host's condition in a few words; empty if it is well.
     """
 
     def __init__(self) -> None:
@@ -119,11 +119,11 @@ class SessionView:
 
     @property
     def step(self) -> HistoryEntry | None:
-        """The innermost line that runs."""
+        """The innermost running line."""
         return self._open[-1] if self._open else self.running
 
     def feed(self, heard: Heard) -> Facet:
-        """Take one thing heard. Returns what it changed."""
+        """Take one message. Returns the facets that it changed."""
         match heard:
             case Starting(name=name):
                 self.name, self.host = name, "starting the host"
@@ -147,17 +147,17 @@ class SessionView:
         return NOTHING
 
     def _welcome(self, welcome: Welcome) -> Facet:
-        if welcome.pid == self._pid:  # only the line between us was cut
+        if welcome.pid == self._pid:  # the same host: only the connection was lost
             self._lost = []
         self._pid = welcome.pid
-        self._clear()  # its whole story follows
+        self._clear()  # the host sends all its messages again
         if welcome.busy is not None:
             self.busy = welcome.busy.ticket, welcome.since
         self.name, self.host, self.state = welcome.name, "", welcome.state
         return EVERYTHING
 
     def _cut_short(self) -> None:
-        """The host has ended: what ran or waited in it will not go on."""
+        """Mark running and waiting lines as failed: the host has ended."""
         for entry in self.entries:
             if entry.outcome is None:
                 entry.outcome = Failed("host", "the host ended before this line did", "type it again")
@@ -167,7 +167,7 @@ class SessionView:
         self.running, self.waiting, self._open = None, [], []
 
     def _recalled_end(self, ticket: str) -> Facet:
-        """Lines that went down with the host before stand behind what this one recalls of its journal."""
+        """Add the lines lost with the last host, after those that the new host replays from the journal."""
         if ticket == JOURNAL_TICKET or not self._lost:
             return NOTHING
         self.entries += self._lost
@@ -208,7 +208,7 @@ class SessionView:
         return Facet.ENTRIES | Facet.JOBS
 
     def _current(self, ticket: str, author: str) -> HistoryEntry:
-        """The line that an event is about: one that waits, the innermost that runs, or one that never started."""
+        """The entry that an event is about: a waiting line, the innermost running one, or one that never started."""
         waits = next((each for each in self.waiting if each.ticket == ticket), None)
         if waits is not None:
             return waits
@@ -217,7 +217,7 @@ class SessionView:
         return self._added(HistoryEntry("", author, ticket))
 
     def _added(self, entry: HistoryEntry) -> HistoryEntry:
-        """Add a line: behind what has begun and before what waits, which may be told of first."""
+        """Add an entry after the lines that have started and before those that wait."""
         waits = next((at for at, each in enumerate(self.entries) if each in self.waiting), len(self.entries))
         self.entries.insert(len(self.entries) if entry.before else waits, entry)
         if len(self.entries) > MOST_ENTRIES:
@@ -251,7 +251,7 @@ class SessionView:
             case Restored(circuit=circuit, state=state):
                 return self._found(circuit) | self._held(state)
             case Verified(circuit=circuit):
-                self.circuit = circuit  # the same neurons: what is known of them stays
+                self.circuit = circuit  # the same neurons: keep rows and cards
                 return Facet.CIRCUIT
             case NeuronTable(rows=rows):
                 self.rows |= {row.neuron.place: row for row in rows}
@@ -261,7 +261,7 @@ class SessionView:
                 return Facet.CIRCUIT
             case Compared() as value:
                 self.arms = entry
-                if not value.shifts:  # of more than two arms
+                if not value.shifts:  # more than two arms
                     return Facet.ARMS
                 self.chances = value
                 return Facet.ARMS | Facet.CHANCES
@@ -281,15 +281,15 @@ class SessionView:
 
     def _found(self, circuit: Circuit | None) -> Facet:
         self.circuit = circuit
-        self.rows, self.cards = {}, {}  # another model may have other columns
+        self.rows, self.cards = {}, {}
         return Facet.CIRCUIT
 
     def _held(self, state: State) -> Facet:
-        other, self.state = state.atlas != self.state.atlas, state
+        other_atlas, self.state = state.atlas != self.state.atlas, state
         if state.circuit_size == 0 and self.circuit is not None:
             self.circuit, self.rows, self.cards = None, {}, {}
             return Facet.STATE | Facet.CIRCUIT
-        if other:  # what an atlas said is no longer what this one says
+        if other_atlas:  # drop what came from the other atlas
             self.rows = {place: structs.replace(row, peak=None, rate=None) for place, row in self.rows.items()}
             self.cards = {place: structs.replace(card, atlas=None) for place, card in self.cards.items()}
             return Facet.STATE | Facet.CIRCUIT

@@ -1,4 +1,4 @@
-"""`Shell`: the app without a host: the panes and where the focus is, themes, keys, and what goes to other programs."""
+"""`Shell`: the app without a host: panes, focus, themes, keys, the clipboard and other programs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,6 @@ from workbench.app.bars import Remark
 from workbench.app.bindings import by_id, pressed
 from workbench.app.choices import Choices
 from workbench.app.command_line import CommandLine
-from workbench.app.driving import ForgivingDriver
 from workbench.app.layout import CHANCES, COMPARE, JOBS, LAYERS, LINE, NEURONS, PLACES, STATE, TRANSCRIPT
 from workbench.app.pane import Pane
 from workbench.app.panes.card import NeuronCardScreen
@@ -38,6 +37,7 @@ from workbench.app.panes.neurons import NeuronsPane
 from workbench.app.panes.state import StatePane
 from workbench.app.panes.transcript import TranscriptPane
 from workbench.app.session_view import EVERYTHING, NOTHING, Facet, SessionView
+from workbench.app.terminal_driver import ForgivingDriver
 from workbench.app.themes import FILTERS, NONE, THEMES, suited
 from workbench.app.workspace import Workspace
 from workbench.history import History
@@ -53,19 +53,19 @@ PANES: dict[int, type[Pane]] = {
     STATE: StatePane,
 }
 _STANDING = Facet.STATE | Facet.CIRCUIT | Facet.JOBS | Facet.HOST
-#: Keys that turn what is in force down and up, by what `strength --of` calls it: nothing is what is live, or else α.
+#: Keys that decrease and increase a strength, by the word of `strength --of`; "" for live interventions, else α.
 _TURNING = {
     "": ("left_square_bracket", "right_square_bracket"),
     "alpha": ("left_curly_bracket", "right_curly_bracket"),
     "beta": ("left_parenthesis", "right_parenthesis"),
 }
-_TURNED = {"": "strength of what is live", "alpha": "α of the edit", "beta": "β of its brake"}
-#: The keys that the bottom line always has, where there is room.
+_TURNED = {"": "strength of live interventions", "alpha": "α of the edit", "beta": "β of its brake"}
+#: The keys that the bottom line always shows if there is room.
 _USEFUL = {"palette": "verbs", "jump": "jump", "zoom": "zoom", "repl": "repl", "help": "help"}
 
 
 class Bench(Screen[None]):
-    """The screen of the panes; that the focus moves is no reason to draw all of it anew."""
+    """The screen of the panes. It is not redrawn when the focus moves."""
 
     focused: Reactive[Widget | None] = Reactive(None, repaint=False)
 
@@ -74,9 +74,9 @@ class Shell(App[str]):
     """The screen and its keys.
 
     Args:
-        home: folder of named artifacts; None for the user's own.
-        theme: the theme, whatever the user's file says.
-        mouse: whether the mouse is used, where the user's file allows it.
+        home: folder of saved artifacts; None for the user's data folder.
+        theme: the theme; overrides the user's file.
+        mouse: whether the mouse is used, if the user's file allows it.
     """
 
     TITLE = "workbench"
@@ -88,10 +88,10 @@ class Shell(App[str]):
             Binding(f"f{number + 1}", f"pane({number})", kind.heading, id=f"app.pane{number}", priority=True)
             for number, kind in PANES.items()
         ),
-        Binding("ctrl+t", "zoom", "zoom the pane, or back to all", id="app.zoom", priority=True),
+        Binding("ctrl+t", "zoom", "zoom the pane, or show all again", id="app.zoom", priority=True),
         Binding("f9", "repl", "line REPL on the same session", id="app.repl", priority=True),
         Binding("f1", "help", "keys and verbs", id="app.help", priority=True),
-        Binding("y", "copy", "copy what the cursor is on", id="app.copy"),
+        Binding("y", "copy", "copy what is at the cursor", id="app.copy"),
         Binding("e", "edit", "open the pane's text in $EDITOR", id="app.edit"),
         Binding("colon", "line", "to the command line", id="app.line"),
         *(
@@ -99,9 +99,15 @@ class Shell(App[str]):
             for what, keys in _TURNING.items()
             for key, sign, way in zip(keys, (-1, 1), ("down", "up"), strict=True)
         ),
-        Binding("escape", "stop_or_line", "stop what runs; else to the command line", id="app.stop"),
-        Binding("ctrl+c", "interrupt", "stop what runs; else clear the line", id="app.interrupt", priority=True),
-        Binding("ctrl+q", "leave", "leave; the host goes on", id="app.leave", priority=True),
+        Binding("escape", "stop_or_line", "stop the running line; else to the command line", id="app.stop"),
+        Binding(
+            "ctrl+c",
+            "interrupt",
+            "stop the running line; else clear the command line",
+            id="app.interrupt",
+            priority=True,
+        ),
+        Binding("ctrl+q", "leave", "leave; the host keeps running", id="app.leave", priority=True),
     ]
     CSS = """
     Screen { overflow: hidden; }
@@ -112,9 +118,9 @@ class Shell(App[str]):
         self.home = Store(home).home
         self.preferences = preferences.read(self.home, by_id(self.keyed().values()))
         self.mouse = mouse and self.preferences.mouse
-        self.board = SessionView()
+        self.view = SessionView()
         self.line = CommandLine(History(self.home / "history"), self.complete)
-        self.desk = Workspace({number: kind() for number, kind in PANES.items()}, self.line)
+        self.workspace = Workspace({number: kind() for number, kind in PANES.items()}, self.line)
         self.animation_level = "none"
         self._stale = dict.fromkeys(PANES, EVERYTHING)
         for each in THEMES.values():
@@ -127,25 +133,25 @@ class Shell(App[str]):
         return ForgivingDriver if kind is LinuxDriver else kind
 
     def on_not_text(self) -> None:
-        self.say("what came is no UTF-8 text, and nothing of it was taken", "put it into a file", wrong=True)
+        self.say("the input is not valid UTF-8 and was dropped", "put the text into a command file", wrong=True)
 
     @classmethod
     def keyed(cls) -> Mapping[str, type]:
-        """Everything that has keys."""
+        """The classes that have key bindings, by their headings."""
         panes = {kind.heading: kind for kind in PANES.values()}
         return {"Everywhere": cls, "Command line": CommandLine, **panes, "Neuron card": NeuronCardScreen}
 
     def complete(self, line: str, cursor: int) -> Sequence[Completion]:
-        """What the word at the cursor could become; called in a thread."""
+        """Completions of the word at the cursor; called in a thread."""
         raise NotImplementedError
 
-    # What is on the screen
+    # The screen
 
     def get_default_screen(self) -> Screen[None]:
         return Bench(id="_default")
 
     def compose(self) -> ComposeResult:
-        yield self.desk
+        yield self.workspace
 
     def on_mount(self) -> None:
         self.line.focus()
@@ -154,7 +160,7 @@ class Shell(App[str]):
         self.begin()
 
     def begin(self) -> None:
-        """Called once the screen has been drawn."""
+        """Start work; called once the screen has been drawn."""
         wrong = self.preferences.wrong
         if wrong:
             more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
@@ -162,7 +168,7 @@ class Shell(App[str]):
         self.show_keys()
 
     def on_resize(self, event: Resize) -> None:
-        self.desk.fit(event.size)
+        self.workspace.fit(event.size)
         self._show_stale()
 
     def watch_theme(self, name: str) -> None:
@@ -172,42 +178,42 @@ class Shell(App[str]):
         own = FILTERS.get(self.theme)
         return [own] if own is not None else super().get_line_filters()[:1]
 
-    def show_board(self, changed: Facet) -> None:
-        """Show what has changed."""
+    def show_view(self, changed: Facet) -> None:
+        """Show the parts of the view that changed."""
         for number, kind in PANES.items():
             self._stale[number] |= changed & kind.facets
         self._show_stale()
         if changed & _STANDING:
-            self.desk.status.show(self.board)
+            self.workspace.status.show(self.view)
             self.show_keys()
         for screen in self.screen_stack[1:]:
             if changed and isinstance(screen, NeuronCardScreen):
-                screen.show(self.board, changed)
+                screen.show(self.view, changed)
 
     def _show_stale(self) -> None:
-        """Show the panes that are on the screen what has changed since they were shown it last."""
+        """Update the visible panes with what changed since their last update."""
         for number, stale in self._stale.items():
-            if stale and self.desk.shows(number):
+            if stale and self.workspace.shows(number):
                 self._stale[number] = NOTHING
-                self.desk.panes[number].show(self.board, stale)
+                self.workspace.panes[number].show(self.view, stale)
 
     def say(self, text: str, hint: str = "", wrong: bool = False) -> None:
-        """Say something under the command line."""
-        self.desk.say(Remark(text, hint, wrong=wrong))
+        """Show a message under the command line."""
+        self.workspace.say(Remark(text, hint, wrong=wrong))
 
     def show_keys(self) -> None:
-        """Show the keys that are of most use now."""
-        self.desk.keys.show(self._useful_keys())
+        """Show the most useful keys."""
+        self.workspace.keys.show(self._useful_keys())
 
     def _useful_keys(self) -> Iterator[tuple[str, str]]:
-        """What stops, the keys of the pane in which one is, those of everywhere."""
+        """The most useful keys: the one that cancels, those of the focused pane, then the app's."""
         chosen = {**by_id([type(self)]), **self.preferences.keys}
-        if self.board.running is not None:
+        if self.view.running is not None:
             yield pressed(chosen["app.stop"]), "cancel"
-        if self.desk.focused != LINE:
-            if self.board.state.live or self.board.state.edits_on:
+        if self.workspace.focused != LINE:
+            if self.view.state.live or self.view.state.edits_on:
                 yield pressed(f"{chosen['app.strength_down']},{chosen['app.strength_up']}"), "strength"
-            for binding in self.desk.panes[self.desk.focused].BINDINGS:
+            for binding in self.workspace.panes[self.workspace.focused].BINDINGS:
                 if isinstance(binding, Binding) and binding.show:
                     yield pressed(chosen.get(binding.id or "", binding.key)), binding.description
         for name, about in _USEFUL.items():
@@ -219,10 +225,10 @@ class Shell(App[str]):
         self.show_keys()
 
     def on_command_line_remarked(self, message: CommandLine.Remarked) -> None:
-        self.desk.say(message.remark)
+        self.workspace.say(message.remark)
 
     def on_command_line_offered(self, message: CommandLine.Offered) -> None:
-        self.desk.offer(message.choices, message.column, message.at)
+        self.workspace.offer(message.choices, message.column, message.at)
 
     def on_choices_chosen(self, message: Choices.Chosen) -> None:
         self.line.choose(message.row)
@@ -233,40 +239,42 @@ class Shell(App[str]):
 
     def on_layers_pane_narrowed(self, message: LayersPane.Narrowed) -> None:
         self.action_pane(NEURONS)
-        self.desk.panes[NEURONS].narrow(message.filter)  # type: ignore[attr-defined]
+        self.workspace.panes[NEURONS].narrow(message.filter)  # type: ignore[attr-defined]
 
-    # Where the focus is
+    # Focus
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Over another screen only that one's keys work, and those that stop and leave."""
+        """Under a modal screen, disable the actions of the panes."""
         return len(self.screen_stack) <= 1 or action not in _OF_PANES
 
     def go(self, place: int) -> None:
-        """Put the focus on a pane, or the command line."""
+        """Move the focus to a pane or the command line."""
         if place == LINE:
             self.action_line()
         else:
             self.action_pane(place)
 
     def action_pane(self, number: int) -> None:
-        self.desk.bring(number)
+        self.workspace.bring(number)
         self._show_stale()
-        self.screen.set_focus(self.desk.panes[number], scroll_visible=False)  # at once: the next key is for it
+        self.screen.set_focus(
+            self.workspace.panes[number], scroll_visible=False
+        )  # at once, so that the pane gets the next key
 
     def action_line(self) -> None:
         self.screen.set_focus(self.line, scroll_visible=False)
 
     def action_zoom(self) -> None:
-        self.desk.zoom()
+        self.workspace.zoom()
         self._show_stale()
 
     def action_jump(self) -> None:
-        self.desk.letter(True)
+        self.workspace.letter(True)
 
     async def on_event(self, event: Event) -> None:
-        """While letters stand in the headings, the next key is one of them; keys of the app work as ever."""
-        if self.desk.lettered and isinstance(event, Key) and not event.is_forwarded:
-            self.desk.letter(False)
+        """While the headings show letters, take the next key as one of them; other keys of the app still work."""
+        if self.workspace.lettered and isinstance(event, Key) and not event.is_forwarded:
+            self.workspace.letter(False)
             place = PLACES.get((event.character or "").lower())
             if place is not None:
                 self.go(place)
@@ -274,7 +282,7 @@ class Shell(App[str]):
                 return
         await super().on_event(event)
 
-    def on_desk_pointed(self, message: Workspace.Pointed) -> None:
+    def on_workspace_pointed(self, message: Workspace.Pointed) -> None:
         self.go(message.pane)
 
     def action_help(self) -> None:
@@ -282,7 +290,7 @@ class Shell(App[str]):
 
         self.push_screen(KeyScreen(self.keyed(), self.preferences.keys))
 
-    # What goes to other programs, or stays for later
+    # Files and other programs
 
     def action_theme(self, name: str) -> None:
         self.theme = name
@@ -303,15 +311,15 @@ class Shell(App[str]):
         self.elsewhere(lambda: copying.edit(text, copying.editor(os.environ)))
 
     def elsewhere(self, task: Callable[[], object]) -> None:
-        """Give the terminal to another program until that has ended."""
+        """Give the terminal to another program until it ends."""
         try:
             with self.suspend(), copying.undisturbed():
                 self.tried(task)
         except SuspendNotSupported:
-            self.say("a browser has no other program to go to", "use a terminal for it", wrong=True)
+            self.say("a browser cannot run another program", "use a terminal", wrong=True)
 
     def tried(self, task: Callable[[], T]) -> T | None:
-        """Do something whose failure a user has to hear of."""
+        """Run a task. Returns its result; shows an error and returns None if it fails."""
         try:
             return task()
         except WorkbenchError as error:
@@ -319,9 +327,11 @@ class Shell(App[str]):
         return None
 
     def _in_sight(self) -> Pane | NeuronCardScreen:
-        """What is copied from: the card that is open, the pane that has the focus, or had it last."""
-        return self.screen if isinstance(self.screen, NeuronCardScreen) else self.desk.panes[self.desk.current]
+        """The source of a copy: the open card, else the pane that has or last had the focus."""
+        return (
+            self.screen if isinstance(self.screen, NeuronCardScreen) else self.workspace.panes[self.workspace.current]
+        )
 
 
-#: What there is to do only where nothing lies over the panes.
+#: Actions that work only when no modal screen is open.
 _OF_PANES = {"palette", "jump", "pane", "zoom", "repl", "help", "line", "stop_or_line", "turn"}

@@ -1,7 +1,7 @@
-"""`TablePane`: a pane of rows in columns, of which only those in sight are ever written.
+"""`TablePane`: a pane of rows in columns; only visible rows are written.
 
-Numbers stand to the right and are never cut; where there is no room, columns go, the ones that matter least first.
-The widths are those of what has been seen so far, so that columns stay where they are while rows go by.
+Numbers are right-aligned and never cut. If there is no room, the least important columns are dropped first. Widths grow
+with the rows seen so far and never shrink, so that columns stay in place while scrolling.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from textual.strip import Strip
 from workbench.app.pane import WHEEL, Pane
 from workbench.writing import fitted
 
-#: Cells from which on columns stand further apart.
+#: The width from which columns stand two cells apart.
 _ROOMY = 90
-#: The cursor, the mark, and a blank before the first column.
+#: Cells before the first column: the cursor, the mark, and a blank.
 _LEAD = 3
 
 
 class TableColumn(NamedTuple):
-    """A column. Where not all have room, the one with the lowest `worth` goes first.
+    """A column. If not all fit, the one with the lowest `worth` is dropped first.
 
-    A column of texts is `least` to `most` cells wide; where `most` is 0, it holds numbers.
+    A column of texts is `least` to `most` cells wide. A column of numbers has `most` 0.
     """
 
     key: str
@@ -40,7 +40,7 @@ class TableColumn(NamedTuple):
 
 
 class TableCell(NamedTuple):
-    """What a row has in a column; `style` names one of the pane's component classes."""
+    """The content of a cell; `style` names one of the pane's component classes."""
 
     text: str
     style: str = ""
@@ -94,18 +94,18 @@ class TablePane(Pane):
         self._gap = " "
         self._sampled = False
 
-    # What a pane made of it says
+    # To override
 
     def count(self) -> int:
         """How many rows there are."""
         raise NotImplementedError
 
     def columns(self) -> Sequence[TableColumn]:
-        """The columns that there is something to show in, left to right."""
+        """The columns that have content, left to right."""
         raise NotImplementedError
 
     def cells(self, number: int) -> Mapping[str, TableCell]:
-        """What a row has in the columns."""
+        """The cells of a row by column."""
         raise NotImplementedError
 
     def marked(self, number: int) -> bool:
@@ -117,33 +117,33 @@ class TablePane(Pane):
         return column.title
 
     def note(self) -> str:
-        """A line below the rows, where there is something to say."""
+        """A line to show below the rows, or ''."""
         return ""
 
     def nothing(self) -> str:
-        """What to say where there is no row."""
+        """What to show if there are no rows."""
         return ""
 
     def settled(self) -> None:
         """Called when the cursor may have moved."""
 
     def moving(self, act: Callable[[], None]) -> None:
-        """The user moves the cursor."""
+        """Carry out a cursor movement of the user, now or later."""
         act()
 
     def headed(self, key: str) -> None:
-        """The heading of a column was clicked on."""
+        """Called when a column's heading is clicked."""
 
     # Rows
 
     def renew(self) -> None:
-        """All rows may be others: forget what is known of them."""
+        """Forget all rows and widths: the rows may be different ones."""
         self._widest = {}
         self._sampled = False
         self.rearranged()
 
     def rearranged(self) -> None:
-        """The rows are the same, in another order, or with more to say."""
+        """Draw again: the same rows in another order, or with more content."""
         self._known = {}
         self.cursor = min(self.cursor, max(self.count() - 1, 0))
         self._scroll()
@@ -152,7 +152,7 @@ class TablePane(Pane):
         self.settled()
 
     def go(self, number: int, scroll: int = 0) -> None:
-        """Put the cursor on a row, and bring it into sight; all rows move by `scroll` if they can."""
+        """Move the cursor to a row and make it visible; scroll all rows by `scroll` as far as possible."""
         before, top = self.cursor, self._top
         self.cursor = max(0, min(number, self.count() - 1))
         self._top = max(self._top + scroll, 0)
@@ -167,7 +167,7 @@ class TablePane(Pane):
         self.settled()
 
     def note_changed(self) -> None:
-        """The line below the rows has come, gone or changed."""
+        """Draw the line below the rows again."""
         top = self._top
         self._scroll()
         if self._top != top:
@@ -184,12 +184,12 @@ class TablePane(Pane):
 
     @property
     def page(self) -> int:
-        """Rows that there is room for."""
+        """The number of rows that fit."""
         return max(self.size.height - 1 - bool(self.note()), 1)
 
     @property
     def in_sight(self) -> range:
-        """The rows that are drawn."""
+        """The visible rows."""
         return range(self._top, min(self._top + self.page, self.count()))
 
     def action_move(self, rows: int) -> None:
@@ -251,11 +251,11 @@ class TablePane(Pane):
         return Strip(segments).adjust_cell_length(width, self._style("plain"))
 
     def written(self, number: int) -> str:
-        """A row as it stands there, without its cursor."""
+        """A row as drawn, without the cursor."""
         return "".join(segment.text for segment in self._row(number))[1:].rstrip()
 
     def heading_line(self) -> str:
-        """The headings as they stand there."""
+        """The headings as drawn."""
         return self._heading()[1:].rstrip()
 
     def _heading(self) -> str:
@@ -300,12 +300,12 @@ class TablePane(Pane):
         return self._known[number]
 
     def _scroll(self) -> None:
-        """Bring the cursor into sight, and no blank rows while there are rows above."""
+        """Scroll so that the cursor is visible and no rows are wasted."""
         page = self.page
         self._top = max(min(self._top, self.cursor, self.count() - page), self.cursor - page + 1, 0)
 
     def _lay(self) -> None:
-        """Choose columns and their widths for the rows in sight."""
+        """Choose columns and their widths for the visible rows."""
         self._gap = "  " if self.size.width >= _ROOMY else " "
         if not self._sampled and self.size:
             self._sampled = True
@@ -323,7 +323,7 @@ class TablePane(Pane):
         self._laid = tuple(zip(columns, widths, strict=True))
 
     def _widths(self, columns: Sequence[TableColumn], room: int) -> list[int] | None:
-        """The columns' widths, the worthiest first to have all they want; None where not all find a place."""
+        """The columns' widths; columns of higher worth get the room they want first. None if not all fit."""
         wanted = {column: min(self._widest[column.key], column.most or 99) for column in columns}
         widths = {column: min(wanted[column], column.least or 99) for column in columns}
         room -= sum(widths.values()) + len(self._gap) * (len(columns) - 1)
@@ -335,7 +335,7 @@ class TablePane(Pane):
             room -= more
             widths[column] += more
         if any(widths[column] < wanted[column] for column in texts[:-1]):
-            return None  # the last would take from the others
+            return None  # a column of low worth would take room from others
         return [widths[column] for column in columns]
 
     def _measure(self, numbers: range) -> None:

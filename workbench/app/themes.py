@@ -1,7 +1,7 @@
-"""The themes, and which of them a terminal gets.
+"""The themes, and the choice of one for a terminal.
 
-`16-colour` writes the terminal's own colours only, `no-colour` none at all: what colour says there, bold, dim and
-reverse say. Whatever a widget draws, a filter sees to that in the end.
+`16-colour` uses the terminal's own colours only. `no-colour` uses none: bold, dim and reverse stand for them. A filter
+enforces both, whatever a widget draws.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _REVERSED = {
 
 
 def _of_terminal(name: str, **colours: str) -> Theme:
-    """A theme of the terminal's own colours; what is not named has its default one."""
+    """A theme of the terminal's own colours; colours that are not named have the terminal's default."""
     plain = dict.fromkeys(
         ("primary", "secondary", "warning", "error", "success", "accent", "foreground", "background", "surface"),
         "ansi_default",
@@ -100,7 +100,7 @@ THEMES: Mapping[str, Theme] = {
 
 
 def suited(environment: Mapping[str, str]) -> str:
-    """The theme for a terminal that says so much of itself."""
+    """The theme for a terminal, judged by its environment variables."""
     if environment.get("NO_COLOR"):
         return NONE
     term = environment.get("TERM", "")
@@ -110,7 +110,7 @@ def suited(environment: Mapping[str, str]) -> str:
 
 @lru_cache(4096)
 def _of_sixteen(style: Style) -> Style:
-    """The style in colours that every terminal has by name."""
+    """The style in the sixteen standard colours."""
     colours = [each.downgrade(ColorSystem.STANDARD) if each else None for each in (style.color, style.bgcolor)]
     return style + Style.from_color(*colours)
 
@@ -121,14 +121,14 @@ def _colourless(style: Style) -> Style:
 
 
 class Sixteen(LineFilter):
-    """Takes every colour to the nearest of the sixteen."""
+    """Replaces each colour by the nearest of the sixteen."""
 
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
         return [Segment(text, style and _of_sixteen(style), control) for text, style, control in segments]
 
 
 class Colourless(LineFilter):
-    """Takes every colour away."""
+    """Removes all colours."""
 
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
         return [Segment(text, style and _colourless(style), control) for text, style, control in segments]

@@ -1,6 +1,6 @@
-"""`Workspace`: the whole screen. It places the panes and the lines around them as the plan says, and draws those lines.
+"""`Workspace`: the whole screen. It places panes and lines by the plan of `layout`, and draws the frame.
 
-A pair of brackets around its heading marks the current pane, in the frame and in the line of tabs.
+Brackets around its heading mark the current pane, in the frame and in the line of tabs.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from workbench.app.pane import Pane
 from workbench.app.panes.transcript import TranscriptPane
 from workbench.writing import fitted, inline
 
-#: Rows of completions that are seen at once.
+#: The most completions visible at once.
 _CHOICES = 10
 
 
 class _Tiling(Layout):
-    """Children stand where the desk's plan puts them."""
+    """Places children where the workspace's plan puts them."""
 
     name = "tiling"
 
@@ -48,7 +48,7 @@ class _Tiling(Layout):
 
 @dataclass(frozen=True)
 class _Heading:
-    """A heading in a row of the screen: of which pane (0 is the command line), and the cells it may fill."""
+    """A heading: its pane (0 is the command line), its first cell and its width."""
 
     pane: int
     left: int
@@ -56,22 +56,27 @@ class _Heading:
 
 
 class Workspace(Widget):
-    """Everything on the screen.
+    """The widget with everything on the screen.
 
     Args:
-        panes: the panes by their numbers.
+        panes: the panes by number.
         line: the command line.
     """
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"desk--frame", "desk--heading", "desk--current", "desk--facts"}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "workspace--frame",
+        "workspace--heading",
+        "workspace--current",
+        "workspace--facts",
+    }
     DEFAULT_CSS = """
     Workspace { width: 100%; height: 100%; overflow: hidden; layers: below above; background: $background; }
     Workspace Choices { layer: above; display: none; }
     Workspace Pane { border: none; padding: 0; margin: 0; }
-    Workspace > .desk--frame { color: $border-blurred; }
-    Workspace > .desk--heading { color: $text; }
-    Workspace > .desk--current { color: $text-accent; text-style: bold; }
-    Workspace > .desk--facts { color: $text-muted; }
+    Workspace > .workspace--frame { color: $border-blurred; }
+    Workspace > .workspace--heading { color: $text; }
+    Workspace > .workspace--current { color: $text-accent; text-style: bold; }
+    Workspace > .workspace--facts { color: $text-muted; }
     """
 
     @dataclass
@@ -83,7 +88,7 @@ class Workspace(Widget):
     def __init__(self, panes: Mapping[int, Pane], line: CommandLine) -> None:
         super().__init__()
         self.panes, self.line = panes, line
-        self.status, self.said, self.keys, self.choices = StatusLine(), MessageLine(), Keys(), Choices()
+        self.status, self.message_line, self.keys, self.choices = StatusLine(), MessageLine(), Keys(), Choices()
         self.current = TRANSCRIPT
         self.zoomed = False
         self.lettered = False
@@ -100,7 +105,7 @@ class Workspace(Widget):
         yield self.status
         yield from self.panes.values()
         yield self.line
-        yield self.said
+        yield self.message_line
         yield self.keys
         yield self.choices
 
@@ -108,27 +113,27 @@ class Workspace(Widget):
         for number, pane in self.panes.items():
             self.watch(pane, "facts", partial(self._paint_headings, [number]), init=False)
 
-    # Where things stand
+    # Layout
 
     def fit(self, size: Size | None = None) -> None:
-        """Make everything fit a screen of this size, or the same one in which something else is wanted."""
+        """Lay everything out again, for a new size of the screen or the same one."""
         self._screen = size or self._screen
         width, height = self._screen
         alone = self.current if self.zoomed or width < GRID[0] or height < GRID[1] else None
-        plan = planned(width, height, alone, self.said.rows(width))
+        plan = planned(width, height, alone, self.message_line.rows(width))
         if plan == self.plan:
             return
         self.plan = plan
         for number, pane in self.panes.items():
             pane.display = number in plan.panes
         self.status.display = plan.status is not None
-        self.said.display = plan.message is not None
+        self.message_line.display = plan.message is not None
         self.keys.display = plan.keys is not None
         self.line.refresh(layout=True)
         self.refresh(layout=True)
 
     def region_for(self, child: Widget) -> Region | None:
-        """Where a child stands; None where there is no room for it."""
+        """The region of a child; None if there is no room for it."""
         if isinstance(child, Pane):
             return next((self.plan.panes.get(number) for number, pane in self.panes.items() if pane is child), None)
         if child is self.choices:
@@ -136,7 +141,7 @@ class Workspace(Widget):
         places: dict[Widget, Region | None] = {
             self.status: self.plan.status,
             self.line: self.plan.line,
-            self.said: self.plan.message,
+            self.message_line: self.plan.message,
             self.keys: self.plan.keys,
         }
         return places.get(child)
@@ -149,37 +154,37 @@ class Workspace(Widget):
         return Region(left, line.y - rows, width, rows) if rows > 0 and width > 0 else None
 
     def shows(self, number: int) -> bool:
-        """Whether that pane is on the screen."""
+        """Whether a pane is on the screen."""
         return number in self.plan.panes
 
     def zoom(self) -> None:
-        """Give the whole screen to the current pane, or back to all."""
+        """Give the whole screen to the current pane, or show all panes again."""
         self.zoomed = not self.zoomed
         self.fit()
         self._paint_headings()
 
     def bring(self, number: int) -> None:
-        """Make a pane the current one, and visible."""
+        """Make a pane current and visible."""
         before, self.current = self.current, number
         self.fit()
         self._paint_headings([before, number])
 
-    # What is said
+    # Messages and completions
 
     def own(self, author: str) -> None:
-        """Whose lines are not said to be somebody's."""
+        """Set this client's author, whose lines show no author."""
         transcript = self.panes[TRANSCRIPT]
         assert isinstance(transcript, TranscriptPane)
         transcript.own = author
 
     def say(self, remark: Remark) -> None:
-        """Say something under the command line."""
+        """Show a remark under the command line."""
         pointer = None if remark.column is None else max(self.plan.line.x + self.line.cell(remark.column), 0)
-        self.said.say(remark, pointer)
+        self.message_line.say(remark, pointer)
         self.fit()
 
     def offer(self, choices: Sequence[Choice], column: int, at: int) -> None:
-        """Offer completions above the command line; none closes the list."""
+        """Show completions above the command line; an empty list closes it."""
         if choices == self.choices.choices:
             self.choices.go(at)
             return
@@ -209,18 +214,18 @@ class Workspace(Widget):
             self._paint_headings(before | {self.focused, self.current})
 
     def letter(self, shown: bool) -> None:
-        """Show the letters to jump by, or stop it."""
+        """Show or hide the letters for jumping."""
         self.lettered = shown
         self._paint_headings()
 
     def _paint_headings(self, of: Collection[int] = tuple(LETTERS)) -> None:
-        """Paint the headings of these panes again; the line of tabs as a whole, because they move in it."""
-        regions = [Region(each.left, row, each.width, 1) for row, each in self._headings() if each.pane in of]
+        """Paint the headings of these panes again; the line of tabs as a whole, because tabs move."""
+        regions = [Region(one.left, row, one.width, 1) for row, one in self._headings() if one.pane in of]
         tabs = self.plan.tabs
         self.refresh(*(region if tabs is None or region.y != tabs.y else tabs for region in regions))
 
     def _headings(self) -> Iterator[tuple[int, _Heading]]:
-        """Every heading there is, with its row."""
+        """All headings with their rows."""
         plan = self.plan
         for column in plan.columns:
             for pane, row in zip(column.panes, column.rules, strict=False):
@@ -234,7 +239,7 @@ class Workspace(Widget):
             yield plan.line.y, _Heading(LINE, 0, plan.line.x)
 
     def _tabs(self, width: int) -> Iterator[_Heading]:
-        """The tabs, with their names where there is room; else only the current one has its own."""
+        """The tabs, with names if there is room; else only the current one is named."""
         short = sum(cell_len(self._title(number, True)) for number in self.panes) > width
         left = 0
         for number in self.panes:
@@ -275,7 +280,7 @@ class Workspace(Widget):
         return Strip(segments).adjust_cell_length(width).apply_style(self.rich_style)
 
     def _frame(self, rule: str, headings: Sequence[_Heading]) -> list[Segment]:
-        style = self.get_component_rich_style("desk--frame", partial=True)
+        style = self.get_component_rich_style("workspace--frame", partial=True)
         segments: list[Segment] = []
         at = 0
         for heading in headings:
@@ -287,7 +292,7 @@ class Workspace(Widget):
                 Segment(rule[at : heading.left], style),
                 Segment(title, self._style(heading.pane == self.focused)),
                 Segment(rule[heading.left + cell_len(title) : end - cell_len(facts)], style),
-                Segment(facts, self.get_component_rich_style("desk--facts", partial=True)),
+                Segment(facts, self.get_component_rich_style("workspace--facts", partial=True)),
             ]
             at = end
         return [*segments, Segment(rule[at:], style)]
@@ -303,14 +308,18 @@ class Workspace(Widget):
             used += heading.width
         facts = self._facts(self.current, width - used - 1)
         gap = " " * max(width - used - cell_len(facts), 0)
-        return [*segments, Segment(gap), Segment(facts, self.get_component_rich_style("desk--facts", partial=True))]
+        return [
+            *segments,
+            Segment(gap),
+            Segment(facts, self.get_component_rich_style("workspace--facts", partial=True)),
+        ]
 
     def _facts(self, number: int, room: int) -> str:
         facts = inline(self.panes[number].facts)
         return f" {fitted(facts, room - 2)} " if facts and room > 5 else ""
 
     def _style(self, current: bool) -> Style:
-        return self.get_component_rich_style("desk--current" if current else "desk--heading", partial=True)
+        return self.get_component_rich_style("workspace--current" if current else "workspace--heading", partial=True)
 
 
 _TILING = _Tiling()

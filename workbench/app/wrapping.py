@@ -1,4 +1,4 @@
-"""Lines of cells: what Rich draws as strips, and text that grows, broken between words without beginning anew."""
+"""Lines of cells: Rich renderables as strips, and growing text that is wrapped without starting over."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from textual.strip import Strip
 
 from workbench.writing import inline, plain
 
-#: Nothing is ever laid out narrower: what does not fit is cut at the edge.
+#: The least width of a layout; a narrower pane cuts it at the edge.
 NARROWEST = 8
 _CONSOLE = Console(file=StringIO(), color_system="truecolor", markup=False, emoji=False, highlight=False)
 _DIM = Style(dim=True)
@@ -22,25 +22,25 @@ _TAB = " " * 8
 
 
 def strips(renderable: RenderableType, width: int, indent: int = 0) -> list[Strip]:
-    """What Rich draws in `width` cells, `indent` of them left blank."""
+    """A Rich renderable as lines of `width` cells, indented by `indent` of them."""
     options = _CONSOLE.options.update(width=max(width - indent, NARROWEST))
     margin = [Segment(" " * indent)] if indent else []
     return [_simple([*margin, *line]) for line in _CONSOLE.render_lines(renderable, options, pad=False)]
 
 
 def _simple(segments: Iterable[Segment]) -> Strip:
-    """A line in as few pieces as it has styles: each costs its colours again when it is drawn."""
+    """A line in as few segments as possible: drawing each one repeats its colours."""
     return Strip([Segment(text, style or None) for text, style, _ in segments if text]).simplify()
 
 
 def row(*pieces: str | tuple[str, Style | None]) -> Strip:
-    """One line, made of pieces."""
+    """One line made of pieces."""
     parts = [(piece, None) if isinstance(piece, str) else piece for piece in pieces]
     return Strip([Segment(text, style) for text, style in parts if text])
 
 
 def written_out(renderables: Iterable[RenderableType], width: int = 99) -> str:
-    """What Rich draws, as text for another program: paragraphs in one piece, tables in `width` cells."""
+    """Rich renderables as text for another program: paragraphs unwrapped, tables in `width` cells."""
     parts: list[str] = []
     for renderable in renderables:
         if isinstance(renderable, Text):
@@ -51,16 +51,16 @@ def written_out(renderables: Iterable[RenderableType], width: int = 99) -> str:
 
 
 def wrapped(text: str, width: int) -> list[str]:
-    """The lines of a plain text, as Rich breaks them.
+    """The lines of a plain text, as Rich wraps them.
 
-    What is as wide as its neighbours say cannot be broken without them: so a tab is eight blanks wherever it stands,
-    and what joins characters to one (few terminals draw it so, and Rich miscounts some of them) is left out.
+    Characters whose width depends on their neighbours cannot be wrapped piece by piece. So a tab is eight blanks
+    wherever it is, and joiners are left out (few terminals draw joined characters, and Rich miscounts some of them).
     """
     return [line.plain for line in Text(_alone(text)).wrap(_CONSOLE, max(width, 1), overflow="fold")] or [""]
 
 
 def _alone(text: str) -> str:
-    """The text with nothing in it that is as wide as its neighbours say."""
+    """The text without characters whose width depends on their neighbours."""
     return text.replace("\t", _TAB).replace("\u200d", "")
 
 
@@ -75,11 +75,11 @@ def tail(text: str, width: int) -> str:
 
 
 class Growing:
-    """A text that grows, and its lines: what stands before the last of them is laid out once.
+    """A growing text and its lines; all lines but the last are laid out once.
 
     Args:
-        width: cells of a line, the indentation included.
-        indent: cells left blank before each line.
+        width: cells of a line, including the indentation.
+        indent: blank cells before each line.
     """
 
     def __init__(self, width: int, indent: int = 0) -> None:
@@ -87,12 +87,12 @@ class Growing:
         self._width = max(width - indent, NARROWEST)
         self._margin = " " * indent
         self._text = ""
-        self._open = ""  # from the start of a line, the last that could be broken otherwise
+        self._open = ""  # the part that may still be wrapped differently, from the start of a line
         self._kept = 0
 
     def show(self, text: str) -> Sequence[Strip]:
-        """The lines of the text, which is the one shown before, continued, or another."""
-        text = text.removesuffix("\r")  # half of a line's end, perhaps
+        """The lines of a text: a continuation of the last one, or another."""
+        text = text.removesuffix("\r")  # it may be half of a line's end
         if not text.startswith(self._text):
             self.lines, self._text, self._open, self._kept = [], "", "", 0
         if text != self._text:
@@ -111,24 +111,23 @@ class Growing:
 
 
 def _last_start(text: str, lines: Sequence[str]) -> tuple[int, int]:
-    """The last line of a text that begins behind a newline, or with a word behind one blank, and where it does.
+    """The number and start of the last line that begins after a newline, or with a word after a single blank.
 
-    How it is broken depends on no line before it. Of several blanks some may stand at the end of the line before, and
-    how many says what stands there.
+    Its wrapping does not depend on earlier lines. After several blanks it could: some of them may end the line before.
     """
-    found, place, earlier = (0, 0), 0, 0
+    last, place, earlier = (0, 0), 0, 0
     for number, line in enumerate(lines):
         start = text.index(line, place)
         before = text[start - 1 : start]
         single = before.isspace() and "  " not in text[earlier:start] and not line[:1].isspace()
         if line.strip() and (before == "\n" or (single and cell_len(line[0]))):
-            found = number, start
+            last = number, start
         place, earlier = start + len(line), start
-    return found
+    return last
 
 
 class TableRows(Sequence[Strip]):
-    """Lines of a table, each drawn when it is asked for."""
+    """Lines of a table, each drawn on demand."""
 
     def __init__(self, count: int, drawn: Callable[[int], Strip]) -> None:
         self._count, self._drawn = count, drawn
@@ -143,7 +142,7 @@ class TableRows(Sequence[Strip]):
 
 
 class Beside(Sequence[Strip]):
-    """Columns of lines side by side, each line put together when it is asked for."""
+    """Columns of lines side by side, each line joined on demand."""
 
     def __init__(self, columns: Sequence[Sequence[Strip]], width: int, between: str = " │ ") -> None:
         self._columns = columns

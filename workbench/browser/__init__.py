@@ -1,7 +1,7 @@
 """`workbench serve`: the app in a browser, through textual-serve.
 
-`door` says who may come in, `page` what they get, `tab` is the app behind one browser tab, `server` ties them
-together. Nothing in here needs a model: each tab is a client of the one host, as a terminal is.
+`auth` decides which requests are admitted, `page` is the HTML page, `tab` the app behind one browser tab, `server`
+joins them. Nothing here needs a model: each tab is a client of the host, like a terminal.
 """
 
 from __future__ import annotations
@@ -13,6 +13,6 @@ PORT = 8000
 
 
 class ServeError(WorkbenchError):
-    """The app cannot be served so."""
+    """The app cannot be served with these options."""
 
     kind = "serve"

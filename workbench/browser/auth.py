@@ -1,9 +1,9 @@
-"""Who may come in: a browser that has shown the token, at the address that is served, from the page served there.
+"""Authentication: which requests the server admits.
 
-Every user of a machine reaches its 127.0.0.1, and so does every web page in a browser on it. Hence a token, always,
-shown once in the URL and from then on as a cookie that no script can read and no other site sends; the Host header
-looked at, so that a name that somebody made point here does not count; the Origin of what a page sends, so that no
-other page can drive a browser that has the cookie.
+Every user of a machine can reach its 127.0.0.1, and so can every web page in a browser on it. Three checks keep them
+out. A token is always required: it is given once in the URL, then kept in a cookie that no script can read and no other
+site sends. The Host header must name the served address, which stops DNS rebinding. The Origin header must be the
+served page, so that no other page can use a browser that has the cookie.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from aiohttp.typedefs import Handler, Middleware
 
 from workbench.browser import LOOPBACK, ServeError
 
-#: A token that somebody chose: long enough not to be guessed, and the same in a URL and in a cookie.
+#: A chosen token: too long to guess, and written alike in a URL and in a cookie.
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{16,256}")
-#: What every answer carries. Only what is served here is loaded or spoken to, and no other page can frame it.
+#: Headers of every response. The page may load from and connect to this server only, and no other page can frame it.
 HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; font-src 'self';"
@@ -38,10 +38,10 @@ HEADERS = {
 
 
 def checked_token(token: str | None, address: str) -> str:
-    """The token to ask for: the one that was chosen, or a new one.
+    """The chosen token, or a new one.
 
     Raises:
-        ServeError: it is too easy, or the address is open to other machines and none was chosen.
+        ServeError: the token is too short, or none was chosen and the address is open to other machines.
     """
     if token is None:
         if not is_loopback(address):
@@ -51,23 +51,23 @@ def checked_token(token: str | None, address: str) -> str:
             )
         return secrets.token_urlsafe(32)
     if not _TOKEN.fullmatch(token):
-        raise ServeError("the token is not 16 to 256 letters, digits, - or _", "leave it out, and one is made")
+        raise ServeError("a token has 16 to 256 letters, digits, - or _", "leave out --token to have one made")
     return token
 
 
 def is_loopback(address: str) -> bool:
-    """Whether only this machine reaches it."""
+    """Whether only this machine can reach the address."""
     return address in (LOOPBACK, "localhost")
 
 
 @dataclass(frozen=True)
 class Auth:
-    """What is asked of those who come.
+    """The checks of requests.
 
     Attributes:
-        address: the one listened at.
-        port: the port listened at.
-        token: what they must know.
+        address: the address that is served.
+        port: the port that is served.
+        token: the token that a browser must present.
     """
 
     address: str
@@ -76,23 +76,23 @@ class Auth:
 
     @property
     def url(self) -> str:
-        """Where a browser gets in."""
+        """The URL with the token, to open in a browser."""
         return f"http://{self._named}:{self.port}/?token={self.token}"
 
     @property
     def _named(self) -> str:
-        """The address as it stands in a URL."""
+        """The address as it is written in a URL."""
         if _is_any(self.address):
             return socket.gethostname()
         return f"[{self.address}]" if ":" in self.address else self.address
 
     @property
     def cookie(self) -> str:
-        """Name of the cookie. Browsers do not tell ports apart, and two may be served at once."""
+        """The cookie's name. It has the port: browsers send a cookie to all ports, and two servers may run at once."""
         return f"workbench-{self.port}"
 
     def serves(self, host: str | None) -> bool:
-        """Whether a Host header is of what is served here, and not a name that was made to point at it."""
+        """Whether a Host header names the served address."""
         name, port = _parted(host or "")
         if port != self.port:
             return False
@@ -103,33 +103,33 @@ class Auth:
         return name == self.address.lower()
 
     def opens(self, shown: str) -> bool:
-        """Whether that is the token; as slow for one that is nearly right as for any other."""
+        """Whether `shown` is the token, compared in constant time."""
         return secrets.compare_digest(shown.encode(errors="replace"), self.token.encode())
 
     def admitted(self, request: web.Request) -> bool:
-        """Whether a request comes from a browser that was let in, and from the page it was given."""
+        """Whether a request has the cookie, and comes from the served page."""
         origin = request.headers.get("Origin")
         if origin != f"http://{request.host}" and (origin is not None or _is_websocket(request)):
             return False
         return self.opens(request.cookies.get(self.cookie, ""))
 
     def guard(self) -> Middleware:
-        """What stands before every path."""
+        """The middleware that checks every request."""
 
         @web.middleware
         async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
             if not self.serves(request.headers.get("Host")):
-                return _refused(f"this is served as http://{self._named}:{self.port}, not as what you asked for")
+                return _refused(f"this server answers at http://{self._named}:{self.port} only")
             if request.path == "/" and "token" in request.query:
                 return self._welcome(request)
             if not self.admitted(request):
-                return _refused("the URL that workbench serve has printed, with its token, lets you in")
+                return _refused("open the URL with the token that workbench serve has printed")
             return await handler(request)
 
         return guarded
 
     def _welcome(self, request: web.Request) -> web.Response:
-        """The token for a cookie, and a URL without it."""
+        """Set the cookie for a right token, and redirect to the URL without it."""
         if not self.opens(request.query["token"]):
             return _refused("that is not the token of this server; see what workbench serve has printed")
         answer = web.Response(status=303, headers={"Location": "/"})
@@ -146,7 +146,7 @@ def _is_websocket(request: web.Request) -> bool:
 
 
 def _parted(host: str) -> tuple[str, int]:
-    """Name and port of a Host header; port 0 where it is none."""
+    """Name and port of a Host header; port 0 if it is malformed."""
     try:
         parts = urlsplit(f"//{host}")
         port = 80 if parts.port is None else parts.port

@@ -1,4 +1,4 @@
-"""How the app writes to a browser and hears from it: as textual-serve asks for, and it ends when that has gone."""
+"""The app's driver for textual-serve, which ends the app when the server has gone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from textual.messages import ExitApp
 
 
 class BrowserDriver(WebDriver):
-    """A web driver for an app that must not outlive its server, however that ended."""
+    """A web driver whose app does not outlive its server, however the server ended."""
 
     def run_input_thread(self) -> None:
         super().run_input_thread()

@@ -1,7 +1,7 @@
-"""The page of a tab: textual-serve's terminal, and nothing from anywhere else.
+"""The HTML page of a tab: textual-serve's terminal, with nothing loaded from other sites.
 
-It is not the page that textual-serve brings, which asks another site for its font and has scripts in it that a strict
-content policy would not run.
+The page that comes with textual-serve loads a font from another site, and has inline scripts that a strict content
+policy forbids.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ body.-closed .over {{ display: flex; }}
 </body>
 </html>
 """
-#: Keys go to the app at once, with no click before.
+#: Focus the terminal at once, so that keys work without a click.
 START = "addEventListener('load', () => document.querySelector('.xterm-helper-textarea')?.focus())\n"
 SIZES = range(6, 41)
 _SIZE = 14
 
 
 def page(title: str, host: str, size: str) -> str:
-    """The page, as it was asked for at a host; `size` is that of its letters, in pixels."""
+    """The page for a Host header; `size` is the font size in pixels."""
     pixels = int(size) if size.isdecimal() and len(size) < 3 and int(size) in SIZES else _SIZE
     return _PAGE.format(title=escape(title), host=escape(host), size=pixels)

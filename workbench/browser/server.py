@@ -1,4 +1,4 @@
-"""The server: one app for each tab that comes in at the door."""
+"""The server: one process of the app per admitted browser tab."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from workbench.browser.tab import Tab, cells
 from workbench.host.places import HostPaths
 
 _STATIC = Path(textual_serve.__file__).parent / "static"
-#: Seconds that the tabs may take to end, all at once, when the server does.
+#: Seconds that all tabs together may take to end when the server ends.
 _ENDING = 8.0
 
 
@@ -28,42 +28,42 @@ def serve(name: str, home: Path | None, port: int, address: str, token: str | No
     place = HostPaths(home, name)
     token = checked_token(token, address)
     with listening(address, port) as listens:
-        door = Auth(address, listens.getsockname()[1], token)
-        asyncio.run(_served(Served(place, door), listens))
+        auth = Auth(address, listens.getsockname()[1], token)
+        asyncio.run(_served(Served(place, auth), listens))
 
 
 def listening(address: str, port: int) -> socket.socket:
-    """A socket that listens.
+    """A listening socket.
 
     Raises:
-        ServeError: it cannot be had.
+        ServeError: the address or the port cannot be used.
     """
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
         return socket.create_server((address, port), family=family)
     except OverflowError:
-        raise ServeError(f"there is no port {port}", "ports go from 0 to 65535") from None
+        raise ServeError(f"invalid port {port}", "ports go from 0 to 65535") from None
     except OSError as error:
         match error.errno:
             case errno.EADDRINUSE:
                 raise ServeError(f"port {port} is taken", f"--port {port + 1}, or --port 0 for any") from None
             case errno.EACCES:
-                raise ServeError(f"port {port} is not for everybody", "take one above 1023") from None
+                raise ServeError(f"port {port} needs more rights than you have", "choose one above 1023") from None
         raise ServeError(f"{address} is no address of this machine: {error.strerror}", "leave --address out") from None
 
 
 class Served:
-    """What is served: the door, the page, and the tabs that are open; `words` is the command behind each."""
+    """The web server's state: authentication, and the open tabs. `words` is the command that each tab runs."""
 
-    def __init__(self, place: HostPaths, door: Auth) -> None:
-        self.place, self.door = place, door
-        # -P: a folder called `commands` where the user happens to be is not the workbench's.
+    def __init__(self, place: HostPaths, auth: Auth) -> None:
+        self.place, self.auth = place, auth
+        # -P: do not import `commands` from the current folder.
         self.words = [sys.executable, "-P", "-m", "workbench", "--host", place.name, "--home", str(place.home)]
         self._tabs: set[Tab] = set()
 
     def application(self) -> web.Application:
         """The web application."""
-        application = web.Application(middlewares=[self.door.guard()])
+        application = web.Application(middlewares=[self.auth.guard()])
         application.add_routes(
             [
                 web.get("/", self._page),
@@ -89,7 +89,7 @@ class Served:
         tab = Tab(self.words, websocket)
         self._tabs.add(tab)
         try:
-            await tab.start(_asked(request, "width", 80), _asked(request, "height", 24))
+            await tab.start(_side(request, "width", 80), _side(request, "height", 24))
             await tab.hear()
         finally:
             await asyncio.shield(asyncio.ensure_future(self._ended(tab)))
@@ -109,7 +109,7 @@ async def _served(served: Served, listens: socket.socket) -> None:
     over = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, over.set)
-    # No log of accesses: the token would stand in it.
+    # No access log: it would contain the token.
     runner = web.AppRunner(served.application(), access_log=None, shutdown_timeout=_ENDING)
     await runner.setup()
     await web.SockSite(runner, listens).start()
@@ -121,23 +121,23 @@ async def _served(served: Served, listens: socket.socket) -> None:
 
 
 def _say(served: Served) -> None:
-    door = served.door
-    print(f"open {door.url}")
-    if is_loopback(door.address):
+    auth = served.auth
+    print(f"open {auth.url}")
+    if is_loopback(auth.address):
         print(
-            f"from another machine: ssh -L {door.port}:127.0.0.1:{door.port} {socket.gethostname()}, and open it there"
+            f"from another machine: ssh -L {auth.port}:127.0.0.1:{auth.port} {socket.gethostname()}, and open it there"
         )
     else:
-        print("anyone who has this URL runs commands as you, and nothing on its way is encrypted")
-    print(f"ctrl-c ends the server; the session {served.place.name} goes on", flush=True)
+        print("anyone who has this URL can run commands as you, and the connection is not encrypted")
+    print(f"ctrl-c ends the server; the session {served.place.name} keeps running", flush=True)
 
 
 async def _add_headers(_request: web.Request, response: web.StreamResponse) -> None:
     response.headers.update(HEADERS)
 
 
-def _asked(request: web.Request, side: str, otherwise: int) -> int:
-    """A side of the browser's terminal."""
+def _side(request: web.Request, side: str, otherwise: int) -> int:
+    """The width or height of the browser's terminal, in cells."""
     try:
         return cells(request.query.get(side, ""))
     except ValueError:

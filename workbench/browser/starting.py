@@ -1,4 +1,4 @@
-"""Starting to serve, or saying what is missing for it."""
+"""Starts the web server, or says which packages it needs."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from pathlib import Path
 
 from workbench.browser import LOOPBACK, PORT, ServeError
 
-#: What serving needs, and the rest of the workbench does not.
+#: Packages that only the web server needs.
 _NEEDED = ("textual_serve", "aiohttp")
 
 
 def serve(name: str, home: Path | None, port: int = PORT, address: str = LOOPBACK, token: str | None = None) -> None:
-    """Serve the app until SIGINT, SIGTERM or SIGHUP comes.
+    """Serve the app until SIGINT, SIGTERM or SIGHUP.
 
     Args:
         name: the host that all tabs attach to.
-        home: folder of named artifacts; None for the user's own.
-        port: where to listen; 0 for any that is free.
-        address: where to listen; one that other machines reach needs a token.
-        token: what those who come in must know; None for one that is made.
+        home: folder of saved artifacts; None for the user's data folder.
+        port: the port; 0 for any free one.
+        address: the address; one that other machines can reach needs a token.
+        token: the token that a browser must present; None for a new one.
 
     Raises:
-        WorkbenchError: it cannot be served so, or no host can have that name.
+        WorkbenchError: the app cannot be served with these options, or no host can have that name.
     """
     try:
         from workbench.browser import server

@@ -1,4 +1,4 @@
-"""The app behind one browser tab: a process of its own, which ends with the tab."""
+"""The app behind one browser tab: a process that ends with the tab."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from textual_serve.download_manager import DownloadManager
 from workbench.host.starting import environment
 from workbench.writing import plain
 
-#: What a web driver writes before all else.
+#: The first bytes that a web driver writes.
 _BEGINS = b"__GANGLION__\n"
-#: Seconds that an app may take to end, asked and told to; after these it is killed.
+#: Seconds that an app may take to end after a quit message, then after SIGTERM; then it is killed.
 ASKED, TOLD = 3.0, 2.0
-#: Cells a side of a terminal may have.
+#: The most cells of a terminal's width or height.
 _LARGEST = 2000
 
 
 class Tab(AppService):
     """The app of a tab.
 
-    Of what an app can ask a browser for, only its end is passed on: nothing in the workbench opens pages or sends
-    files, so nothing that gets into its output can.
+    Of the requests that an app can make to a browser, only the exit is passed on. The workbench opens no pages and
+    sends no files, so text in its output cannot do so either.
     """
 
     def __init__(self, words: Sequence[str], websocket: web.WebSocketResponse) -> None:
@@ -47,7 +47,7 @@ class Tab(AppService):
         await self._websocket.close()
 
     async def _open_app_process(self, width: int = 80, height: int = 24) -> Process:
-        # Without a shell, so that nothing is quoted; in a session of its own, so that ctrl-c is the server's alone.
+        # Without a shell, so that nothing needs quoting; in a new session, so that ctrl-c reaches the server only.
         self._process = await asyncio.create_subprocess_exec(
             *self._words,
             stdin=PIPE,
@@ -66,23 +66,23 @@ class Tab(AppService):
             **built,
             "PYTHONPATH": environment().get("PYTHONPATH", ""),
             "TEXTUAL_DRIVER": "workbench.browser.driver:BrowserDriver",
-            # What draws is the browser, not the terminal in which the server was started.
+            # The browser draws, not the terminal in which the server was started.
             "TERM": "xterm-256color",
             "COLORTERM": "truecolor",
         }
 
     async def run(self) -> None:
-        """Pass on what the app writes, until it ends; of what it complained, only where it ended badly."""
+        """Pass on what the app writes until it ends. Its stderr is shown only if it failed."""
         process = self._process
         assert process is not None and process.stdout is not None and process.stderr is not None
         complaints = asyncio.create_task(process.stderr.read())
         with suppress(asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError):
-            await self._pass_on(process.stdout)  # until the app ends, or shows that it is none, or the browser goes
+            await self._pass_on(process.stdout)  # until the app ends, writes something else, or the browser leaves
         await self._hang_up()
-        await process.stdout.read()  # what nobody hears any more; an app that has to wait with it does not end
-        said = await complaints
-        if await process.wait() and said:
-            print(plain(said.decode(errors="replace")), file=sys.stderr, flush=True)
+        await process.stdout.read()  # drain it: an app blocked on writing would not end
+        stderr = await complaints
+        if await process.wait() and stderr:
+            print(plain(stderr.decode(errors="replace")), file=sys.stderr, flush=True)
 
     async def _pass_on(self, stream: asyncio.StreamReader) -> None:
         await stream.readuntil(_BEGINS)
@@ -95,11 +95,11 @@ class Tab(AppService):
                 return
 
     async def hear(self) -> None:
-        """Pass on what the browser says, until it goes."""
+        """Pass on the browser's messages until it leaves."""
         async for message in self._websocket:
             if message.type != WSMsgType.TEXT:
                 continue
-            # What is not understood is passed over: a browser can send what it likes.
+            # Ignore malformed messages: a browser can send anything.
             with suppress(ValueError, TypeError, LookupError, AttributeError, RecursionError):
                 await self._heard(*json.loads(message.data))
 
@@ -117,7 +117,7 @@ class Tab(AppService):
                 await self.focus()
 
     async def stop(self) -> None:
-        """End the app; the host goes on."""
+        """End the app; the host keeps running."""
         process, task = self._process, self._task
         if process is None or task is None:
             return
@@ -134,12 +134,12 @@ class Tab(AppService):
 
 
 def cells(value: Any) -> int:
-    """A side of a terminal.
+    """A terminal's width or height, within limits.
 
     Raises:
-        ValueError, TypeError: that is no number, or none that ends.
+        ValueError, TypeError: the value is not a finite number.
     """
     try:
         return min(max(int(value), 1), _LARGEST)
     except OverflowError as error:
-        raise ValueError(f"{value} has no end") from error
+        raise ValueError(f"{value} is not finite") from error

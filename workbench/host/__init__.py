@@ -1,11 +1,11 @@
-"""The host: a process that owns a session and goes on when the terminal dies, and the client that talks to it.
+"""The host: a process that owns a session and outlives the terminal, and the client that talks to it.
 
-`messages` is what the two say to each other, `places` where they meet on the disk, `process` the host itself with
-`log` (what was said) and `serving` (the socket), `client` the other side, `starting` how a host begins and ends, and
-`listing` those that live. Only the host ever imports a model.
+`messages` defines the protocol, `places` the files of a host, `process` the host itself with its `log` of messages and
+`serving` (the socket). `client` is the other side, `starting` starts and ends hosts, `listing` lists those that run.
+Only the host imports a model.
 """
 
 from __future__ import annotations
 
 JOURNAL = "default"
-"""The name of the session, and of its journal, where none is named."""
+"""The default name of a session and of its journal."""

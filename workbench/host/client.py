@@ -1,7 +1,7 @@
-"""The other side of a host: run lines in it, hear what it says. `starting` finds one.
+"""The client of a host: runs lines in it and receives its messages. `starting` finds a host.
 
-Each thing that lasts (`attach`, `run`) has a connection of its own, and so has each short question: a client can
-ask, and stop what runs, while it listens, and a connection that is lost costs nothing but itself.
+Each request has a connection of its own. So a client can send requests and cancel while it listens, and a lost
+connection affects one request only.
 """
 
 from __future__ import annotations
@@ -44,18 +44,18 @@ from workbench.host.messages import (
 )
 from workbench.host.places import Holder, HostError, HostPaths, is_own
 
-#: Seconds that a host which lives may take to answer.
+#: Seconds that a running host may take to answer.
 ANSWER = 5.0
-#: Seconds after which one that could not be connected to is tried again.
+#: Seconds between two attempts to connect.
 _AGAIN = 0.02
 
 M = TypeVar("M", bound=Message)
 
 
 class Client:
-    """A host that was found. It is connected to only while something is asked of it, or heard.
+    """The client of one running host. It is connected only during a request.
 
-    `author` is who the host says typed a line.
+    `author` names who typed the client's lines.
     """
 
     def __init__(self, place: HostPaths, holder: Holder, author: str = "") -> None:
@@ -68,23 +68,23 @@ class Client:
         self._state = State()
 
     def welcome(self, seconds: float = ANSWER) -> Welcome:
-        """How the host is.
+        """The host's status.
 
         Raises:
-            HostError: it does not answer.
+            HostError: the host does not answer.
         """
-        return self._asked(Ping(), Welcome, seconds)
+        return self._answer(Ping(), Welcome, seconds)
 
     def state(self) -> State:
-        """What the session holds; what was known last where the host does not answer at once."""
+        """The session's state; the last known one if the host does not answer at once."""
         with suppress(HostError):
             self._state = self.welcome(0.5).state
         return self._state
 
     def attach(self, since: int | None = None) -> Generator[Reply, None, None]:
-        """Everything the host says: `Welcome`, then what was said from number `since` on, and what will be.
+        """Yield everything the host sends: `Welcome`, then past messages from number `since` on, then new ones.
 
-        It ends with the host, after `Ended` where that was asked for.
+        It ends with the host; after `Ended` if the host was asked to end.
 
         Raises:
             HostError: the host cannot be reached.
@@ -93,14 +93,14 @@ class Client:
             yield from connection.replies()
 
     def run(self, line: str, author: str = "") -> Generator[Event, None, None]:
-        """Run a line in the host and yield its events, to its end. While it waits, `Progress` says so.
+        """Run a line in the host and yield its events to the end. While the line waits, `Progress` says so.
 
-        As in a session of one's own nothing is raised. Closing the generator only hangs up: a terminal that
-        dies in the middle stops nothing, `cancel` does. `quit` is a matter of this client alone.
+        As in a local session, nothing is raised. Closing the generator only disconnects: a terminal that dies stops
+        nothing; `cancel` stops the line. `quit` is handled here and not sent.
         """
-        own = _answered_here(line)
-        if own is not None:
-            yield from own
+        local = _answered_here(line)
+        if local is not None:
+            yield from local
             return
         self._ticket = ticket = secrets.token_hex(8)
         try:
@@ -110,15 +110,15 @@ class Client:
         except KeyboardInterrupt:
             self.cancel(ticket)
             hint = f"workbench kill {self.name} ends a host that does not stop"
-            yield Failed(Cancelled.kind, "not waited for any longer; the host was asked to stop it", hint)
+            yield Failed(Cancelled.kind, "stopped waiting; the host was asked to stop the line", hint)
         finally:
             self._ticket = ""
 
     def send(self, line: str) -> str:
-        """Have a line run, and hear no more of it than who is attached does. Returns its ticket.
+        """Send a line to run; its events go to attached clients. Returns its ticket.
 
         Raises:
-            HostError: the host does not take it, or does not answer.
+            HostError: the host refuses the line, or does not answer.
         """
         ticket = secrets.token_hex(8)
         with self._connection(RunLine(line, ticket, self.author, _folder()), ANSWER) as connection:
@@ -129,7 +129,7 @@ class Client:
                         raise HostError(reason, hint)
                     case Welcome():
                         return ticket
-        raise HostError(f"the host {self.name} hung up", "see whether it lives: workbench hosts")
+        raise HostError(f"the host {self.name} closed the connection", "see whether it runs: workbench hosts")
 
     def _events(self, request: RunLine) -> Iterator[Event]:
         with self._connection(request) as connection:
@@ -149,19 +149,19 @@ class Client:
         )
 
     def cancel(self, ticket: str = "") -> bool:
-        """Stop the line that this client runs, else whichever runs. Returns whether the host has heard it."""
+        """Stop this client's line, else whichever runs. Returns whether the host acknowledged it."""
         with suppress(HostError):
-            self._asked(CancelLine(ticket or self._ticket), Acknowledged, 1.0)
+            self._answer(CancelLine(ticket or self._ticket), Acknowledged, 1.0)
             return True
         return False
 
     def complete(self, line: str, cursor: int) -> Sequence[Completion]:
-        """What the word at the cursor could become; nothing where the host does not answer at once."""
+        """Completions of the word at the cursor; none if the host does not answer at once."""
         if not is_text(line):
             return []
         with suppress(HostError):
-            found = self._asked(Complete(line, cursor, folder=_folder()), Completions, 1.0).found
-            return [Completion(each.start, each.text, each.description) for each in found]
+            words = self._answer(Complete(line, cursor, folder=_folder()), Completions, 1.0).found
+            return [Completion(word.start, word.text, word.description) for word in words]
         return []
 
     def stop(self) -> None:
@@ -170,28 +170,28 @@ class Client:
         Raises:
             HostError: it does not answer.
         """
-        self._asked(Stop(), Acknowledged, 1.0)
+        self._answer(Stop(), Acknowledged, 1.0)
 
     def close(self) -> None:
-        """Hang up; what runs in the host goes on."""
+        """Close all connections; the host continues."""
         for connection in tuple(self._open):
             connection.close()
 
-    def _asked(self, question: Message, kind: type[M], seconds: float) -> M:
+    def _answer(self, question: Message, kind: type[M], seconds: float) -> M:
         with self._connection(question, seconds) as connection:
             for reply in connection.replies():
                 if isinstance(reply, kind):
                     return reply
                 if isinstance(reply, RefusedRequest):
                     raise HostError(reply.reason, reply.hint)
-        raise HostError(f"the host {self.name} hung up", "see whether it lives: workbench hosts")
+        raise HostError(f"the host {self.name} closed the connection", "see whether it runs: workbench hosts")
 
     def _connection(self, first: Message, seconds: float | None = None) -> _Connection:
         return _Connection(self, first, seconds)
 
 
 class _Connection:
-    """A connection to a host, and the first thing said in it."""
+    """A connection to a host, opened with a first message."""
 
     def __init__(self, client: Client, first: Message, seconds: float | None) -> None:
         self._client = client
@@ -204,7 +204,7 @@ class _Connection:
         try:
             self._connect(client._holder.socket, seconds or ANSWER)
             self._check()
-            with suppress(BrokenPipeError):  # it has hung up, and may have said why: that is still to be read
+            with suppress(BrokenPipeError):  # the host closed the connection; its last message may say why
                 self._socket.sendall(data)
             self._socket.settimeout(seconds)
         except OSError as error:
@@ -213,7 +213,7 @@ class _Connection:
         client._open.add(self)
 
     def _connect(self, path: str, seconds: float) -> None:
-        """Connect, which is tried again while more clients come at once than may wait to be met."""
+        """Connect; try again while the host's queue of connections is full."""
         until = time.monotonic() + seconds
         while True:
             try:
@@ -225,20 +225,20 @@ class _Connection:
                 time.sleep(_AGAIN)
 
     def say(self, message: Message) -> None:
-        """Say something more.
+        """Send another message.
 
         Raises:
-            HostError: the host does not listen.
+            HostError: the host cannot be reached.
         """
         try:
             self._socket.sendall(written(message))
         except BrokenPipeError:
-            pass  # it has hung up, and may have said why: that is still to be read
+            pass  # the host closed the connection; its last message may say why
         except OSError as error:
             raise self._trouble(error) from error
 
     def replies(self) -> Iterator[Reply]:
-        """What the host says, until it hangs up."""
+        """Yield the host's messages until it closes the connection."""
         with self._socket.makefile("rb") as stream:
             while True:
                 try:
@@ -264,13 +264,13 @@ class _Connection:
     def _check(self) -> None:
         if not is_own(self._socket):
             self._socket.close()
-            raise HostError(f"the socket of {self._client.name} belongs to another user", "it is not used")
+            raise HostError(f"the socket of {self._client.name} belongs to another user", "choose another name")
 
     def _trouble(self, error: OSError) -> HostError:
         name = self._client.name
         if isinstance(error, TimeoutError):
             return HostError(
-                f"the host {name} does not answer", f"wait, or end it: workbench kill {name}; its state is kept"
+                f"the host {name} does not answer", f"wait, or end it: workbench kill {name} (its state is kept)"
             )
         return HostError(f"the host {name} cannot be reached: {error.strerror or error}", "workbench hosts lists them")
 
@@ -279,11 +279,11 @@ def _read(line: bytes) -> Reply:
     try:
         return read_reply(line)
     except (ValueError, RecursionError) as error:
-        raise HostError(f"the host says what this version does not know: {error}", "end it and start it anew") from None
+        raise HostError(f"the host may be of another version: {error}", "end it and start it again") from None
 
 
 def told(message: Numbered) -> Event:
-    """The event of a message; one that this version cannot read is a failure, not the end of the stream."""
+    """The event of a message. An event that this version cannot read becomes a `Failed`; the stream goes on."""
     try:
         return message.told()
     except (ValueError, RecursionError) as error:
@@ -291,32 +291,32 @@ def told(message: Numbered) -> Event:
 
 
 def _answered_here(line: str) -> tuple[Event, ...] | None:
-    """What a line says that is not the host's business: `quit`, and bytes that are no text."""
+    """The events of a line that is not sent to the host: `quit`, and bytes that are no text; None for others."""
     try:
         call = parse(line)
     except UsageError as error:
         if is_text(line):
-            return None  # the host says so, and writes it down
+            return None  # the host reports the error, and records it in the journal
         return (Failed(error.kind, error.message, error.hint, "", error.column),)
     return (Started("quit", line), Result(Quit())) if call.verb == "quit" else None
 
 
 def _folder() -> str:
-    """Where relative paths of a line are; nowhere in particular where the folder itself is gone."""
+    """The folder that a line's relative paths start from; '' if it no longer exists."""
     with suppress(OSError):
         return os.getcwd()
     return ""
 
 
 def _author() -> str:
-    """This terminal's name, or this process."""
+    """The name of this terminal, else of this process."""
     with suppress(OSError):
         return os.ttyname(0).removeprefix("/dev/")
     return f"process {os.getpid()}"
 
 
 def caught_up(client: Client, last: int) -> Iterator[Welcome | Missed | Logged]:
-    """How the host is, the last so many things it said and, where a line runs, what is said until it ends.
+    """Yield the host's `Welcome`, its `last` messages and, if a line is running, its messages until it ends.
 
     Raises:
         HostError: the host cannot be reached.

@@ -1,4 +1,4 @@
-"""`workbench hosts`: one line a host that lives."""
+"""`workbench hosts`: one line per running host."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _TITLES = ("name", "pid", "model", "memory", "doing", "since")
 
 
 def table(home: Path | None) -> list[str]:
-    """The hosts that live, under a line of titles; a line that says so where there is none."""
+    """The running hosts under a line of titles; one line that says so if there is none."""
     rows = [row for row in map(_row, hosts(home)) if row]
     if not rows:
         return ["no host runs · workbench attach starts one"]
@@ -26,7 +26,7 @@ def table(home: Path | None) -> list[str]:
 
 
 def _row(place: HostPaths) -> tuple[str, ...]:
-    """What is to be said of a host; nothing where none lives."""
+    """The row of a host; empty if it does not run."""
     try:
         holder = place.holder()
     except WorkbenchError as error:
@@ -48,7 +48,7 @@ def _doing(welcome: Welcome) -> tuple[str, str]:
 
 
 def _memory(pid: int) -> str:
-    """What the process keeps in memory, where the system says so in /proc."""
+    """The memory of a process, on systems that have /proc."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except OSError:

@@ -1,9 +1,9 @@
-"""What a host has said: numbered from its start, and kept as long as there is room.
+"""The messages of a host, numbered from its start and kept as long as there is room.
 
-Text and progress pass: where room is wanted they go first, since the result says in full what they said in bits.
+Text and progress events are evicted first; the result repeats them.
 
-Written by the thread that runs commands and by the one that serves clients; read by the latter. Messages are kept as
-the bytes that go over the wire, so that a hundred watchers cost one encoding.
+The thread that runs commands and the thread that serves clients write to the log; the latter reads it. Messages are
+kept as encoded bytes, so that each is encoded once for any number of clients.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from typing import NamedTuple
 
 from workbench.host.messages import Logged, written
 
-#: How much is kept: messages, and bytes of them.
+#: The most messages kept, and the most bytes.
 MOST = 20_000
 MOST_BYTES = 64 * 2**20
 
 
 class LogEntry(NamedTuple):
-    """A message as bytes, and the line it is about."""
+    """An encoded message and the ticket of its line."""
 
     ticket: str
     data: bytes
 
 
 class Log:
-    """The last things said. `on_news` is called, in the thread that wrote, after each of them."""
+    """The last messages of a host. `on_news` is called after each one, in the thread that added it."""
 
     def __init__(self) -> None:
         self.on_news: Callable[[], None] = lambda: None
@@ -40,11 +40,11 @@ class Log:
 
     @property
     def next(self) -> int:
-        """The number of what will be said next."""
+        """The number of the next message."""
         return self._next
 
     def add(self, make: Callable[[int], Logged], passing: bool = False) -> None:
-        """Say something: `make` is given its number. Where there is no more room, what passes goes before the rest."""
+        """Add the message that `make` returns for its number. `passing` messages are evicted before others."""
         with self._lock:
             message = make(self._next)
             entry = LogEntry(message.ticket, written(message))
@@ -58,7 +58,7 @@ class Log:
         self.on_news()
 
     def _forget(self) -> None:
-        """Let one entry go."""
+        """Evict one entry."""
         if self._passing:
             oldest = self._passing.popleft()
         else:
@@ -67,21 +67,21 @@ class Log:
         self._bytes -= len(self._entries.pop(oldest).data)
 
     def after(self, number: int, room: int) -> tuple[int, int, list[LogEntry]]:
-        """What was said from `number` on, in about `room` bytes.
+        """Read the messages from `number` on, about `room` bytes of them.
 
         Returns:
-            How many of them are no longer kept (of what passes nobody misses any), the number to ask for next, and
-            those that are.
+            The number of messages that were evicted (passing ones are not counted), the number to continue from, and
+            the messages.
         """
         with self._lock:
-            number = min(number, self._next)  # it was asked of a host before this one
+            number = min(number, self._next)  # a client may have counted messages of an earlier host
             start = max(number, self._first)
-            found: list[LogEntry] = []
+            entries: list[LogEntry] = []
             at = start
             while at < self._next and room > 0:
                 entry = self._entries.get(at)
                 at += 1
                 if entry is not None:
-                    found.append(entry)
+                    entries.append(entry)
                     room -= len(entry.data)
-            return start - number, at, found
+            return start - number, at, entries

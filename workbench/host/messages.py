@@ -1,7 +1,7 @@
-"""What client and host say to each other: one JSON object a line, in both directions.
+"""The protocol between client and host: one JSON object per line, in both directions.
 
-A client that never attaches hears of its own lines alone; one that attached hears everything, numbered from the
-host's start. Nothing in here, and nothing it imports, needs a model.
+A client that does not attach receives messages about its own lines only. An attached client receives all, numbered from
+the host's start. This module and what it imports need no model.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Raw, Struct
 
-# Results are found by their class: a client must know them all to read one.
+# A result is decoded by the name of its class, so all classes must be imported.
 import sessions.results  # noqa: F401
 from sessions.events import Event, State, from_json
 from sessions.files.json_text import escaped
 
-#: Bytes of a client's message at most, its newline included.
+#: The most bytes of a client's message, including its newline.
 LARGEST = 2**20
 
-#: What a host says again of its journal, when it begins, has this ticket.
+#: The ticket of messages that a host replays from its journal when it starts.
 JOURNAL_TICKET = "journal"
 
 Ticket = Annotated[str, Meta(max_length=64)]
@@ -27,19 +27,19 @@ Number = Annotated[int, Meta(ge=0)]
 
 
 class Message(Struct, frozen=True, tag=True, tag_field="message"):
-    """Base of everything on the wire. The class name is the JSON field `message`."""
+    """Base class of all messages. The class name is the JSON field `message`."""
 
 
 class Attach(Message, frozen=True):
-    """Hear everything from number `since` on; from now on where it is left out. Answered by `Welcome`."""
+    """Receive all messages from number `since` on; only new ones without it. Answered by `Welcome`."""
 
     since: Number | None = None
 
 
 class RunLine(Message, frozen=True, tag="Run"):
-    """Run a line when those before it have ended; `ticket` is what all that is said about it will carry.
+    """Run a line after those before it. All messages about it carry its `ticket`.
 
-    `author` is shown to others, `folder` what relative paths in the line are relative to.
+    Other clients see `author`. Relative paths in the line start from `folder`.
     """
 
     line: str
@@ -49,21 +49,21 @@ class RunLine(Message, frozen=True, tag="Run"):
 
 
 class CancelLine(Message, frozen=True, tag="Cancel"):
-    """Stop the line with this ticket, whether it runs or waits; whichever runs where it is left out."""
+    """Stop the running or waiting line with this ticket; without a ticket, the running line."""
 
     ticket: Ticket = ""
 
 
 class Ping(Message, frozen=True):
-    """Say how you are. Answered by `Welcome`."""
+    """Ask for the host's status. Answered by `Welcome`."""
 
 
 class Stop(Message, frozen=True):
-    """End the host, once the running command has been unwound."""
+    """End the host once the running command has stopped."""
 
 
 class Complete(Message, frozen=True):
-    """What could the word at the cursor become? Answered by `Completions`. `folder` is as in `RunLine`."""
+    """Complete the word at the cursor. Answered by `Completions`. `folder` is as in `RunLine`."""
 
     line: str
     cursor: Number
@@ -72,7 +72,7 @@ class Complete(Message, frozen=True):
 
 
 class Busy(Struct, frozen=True):
-    """The line that runs."""
+    """The running line."""
 
     line: str
     ticket: str
@@ -80,10 +80,10 @@ class Busy(Struct, frozen=True):
 
 
 class Welcome(Message, frozen=True, kw_only=True):
-    """The host, in a few words.
+    """The status of a host.
 
-    `next` is the number that what is said next will have; `busy` the line that runs, if one does; `since` when that
-    began or the last one ended, and `began` when the host started, in seconds since 1970; `waiting` the lines behind.
+    `next` is the number of the next message, `busy` the running line, `waiting` the lines after it. `began` is when
+    the host started, `since` when the running line began or the last one ended, in seconds since 1970.
     """
 
     name: str
@@ -97,19 +97,19 @@ class Welcome(Message, frozen=True, kw_only=True):
 
 
 class Missed(Message, frozen=True):
-    """So many of the things asked for are no longer kept; what follows comes after them."""
+    """`count` of the requested messages are no longer kept; the messages after them follow."""
 
     count: int
 
 
 class Acknowledged(Message, frozen=True):
-    """A `CancelLine` or `Stop` was heard. `line` is the one that is being stopped, empty where there was none."""
+    """A `CancelLine` or `Stop` was received. `line` is the line that is being stopped, '' if there is none."""
 
     line: str = ""
 
 
 class RefusedRequest(Message, frozen=True, tag="Refused"):
-    """Something was not done: why, and what to do instead."""
+    """A request was refused: why, and what to do instead."""
 
     reason: str
     hint: str = ""
@@ -117,7 +117,7 @@ class RefusedRequest(Message, frozen=True, tag="Refused"):
 
 
 class FoundCompletion(Struct, frozen=True):
-    """What the word that starts at column `start` could become."""
+    """A completion of the word that starts at column `start`."""
 
     start: int
     text: str
@@ -132,11 +132,11 @@ class Completions(Message, frozen=True):
 
 
 class Ended(Message, frozen=True):
-    """The last thing a host says when it was asked to end."""
+    """The last message of a host that was asked to end."""
 
 
 class Logged(Message, frozen=True, kw_only=True):
-    """Base of what is numbered and kept: it is about one line, and every watcher hears the same."""
+    """Base class of messages that are numbered and kept: each is about one line and goes to all attached clients."""
 
     number: int
     ticket: str
@@ -144,28 +144,28 @@ class Logged(Message, frozen=True, kw_only=True):
 
 
 class Queued(Logged, frozen=True, kw_only=True):
-    """A line waits for `before` others."""
+    """A line waits for `before` other lines."""
 
     line: str
     before: int
 
 
 class Numbered(Logged, frozen=True, kw_only=True):
-    """An event of the line that runs."""
+    """An event of the running line."""
 
     event: Raw
 
     def told(self) -> Event:
-        """The event.
+        """Decode the event.
 
         Raises:
-            msgspec.ValidationError: it is one that this version does not know.
+            msgspec.ValidationError: this version does not know the event.
         """
         return from_json(bytes(self.event))
 
 
 class Finished(Logged, frozen=True, kw_only=True):
-    """Nothing more will be said about this line."""
+    """The last message about a line."""
 
 
 Request = Attach | RunLine | CancelLine | Ping | Stop | Complete
@@ -176,7 +176,7 @@ _replies = msgspec.json.Decoder(Reply)
 
 
 def written(message: Message) -> bytes:
-    """The message as it goes over the wire, its newline included."""
+    """Encode a message, including its newline."""
     try:
         return msgspec.json.encode(message) + b"\n"
     except UnicodeEncodeError:  # a path can be bytes that are no text
@@ -184,18 +184,18 @@ def written(message: Message) -> bytes:
 
 
 def read_request(line: bytes) -> Request:
-    """What a client said.
+    """Decode a client's message.
 
     Raises:
-        ValueError, RecursionError: it is none of the things a client can say.
+        ValueError, RecursionError: it is not a request.
     """
     return _requests.decode(line)
 
 
 def read_reply(line: bytes) -> Reply:
-    """What a host said.
+    """Decode a host's message.
 
     Raises:
-        ValueError: it is nothing that this version knows.
+        ValueError: this version does not know the message.
     """
     return _replies.decode(line)

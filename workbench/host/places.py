@@ -1,8 +1,8 @@
-"""Where a host is found: its folder, the lock that says whether it lives, its socket.
+"""The files of a host: its folder, the lock that shows whether it runs, its socket.
 
-A host holds the lock of its folder for life, so that a process which was killed leaves nothing that looks alive; the
-lock file says who holds it and where the socket is. The socket lies in the host's folder or, where that path is too
-long for one (or its disk has no sockets), in a private folder of the user's for things that run.
+A host holds the lock of its folder as long as it runs, so that a killed process cannot look alive. The lock file says
+who holds it and where the socket is. The socket is in the host's folder. If that path is too long for a socket, or its
+disk has no sockets, it is in $XDG_RUNTIME_DIR or in a private folder for temporary files.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from sessions.errors import ArtifactError, WorkbenchError
 from sessions.files.disk import make_folder, read_file, reported
 from sessions.store import Store, checked_name
 
-#: Bytes a socket's path may have; the smallest limit of the systems there are is 103.
+#: The most bytes in the path of a socket; the smallest limit of any system is 103.
 LONGEST_SOCKET = 100
-#: Clients that may wait to be met, as far as the system allows so many.
+#: The most connections that wait to be accepted; the system may allow fewer.
 BACKLOG = 1024
 _PRIVATE = 0o700
 _OWN_FILE = 0o600
@@ -38,13 +38,13 @@ _TRIES, _BETWEEN = 40, 0.025
 
 
 class HostError(WorkbenchError):
-    """A host that does not start, does not answer, or is not there."""
+    """A host does not start, does not answer, or does not exist."""
 
     kind = "host"
 
 
 class Holder(Struct, frozen=True):
-    """Who holds a host's lock: the process, its machine, when it began, and where it listens."""
+    """The holder of a host's lock: process, machine, start time, and the path of its socket."""
 
     pid: int
     node: str
@@ -53,10 +53,10 @@ class Holder(Struct, frozen=True):
 
 
 class HostPaths:
-    """The folder of one host. Nothing is made before a host starts.
+    """The paths of one host. Nothing is created before the host starts.
 
     Raises:
-        ArtifactError: the name is not one a host can have.
+        ArtifactError: no host can have that name.
     """
 
     def __init__(self, home: Path | None, name: str) -> None:
@@ -69,7 +69,7 @@ class HostPaths:
         self.opening = self.folder / "opening"
 
     def make(self) -> None:
-        """Make the folder, for its owner alone.
+        """Make the folder, readable by its owner only.
 
         Raises:
             ArtifactError: it cannot be made.
@@ -80,12 +80,14 @@ class HostPaths:
 
     @contextmanager
     def marked_opening(self, name: str) -> Iterator[None]:
-        """Leave a mark with the model's name for the length of the block; none without a name. Where it is still there
-        later, the process ended in between."""
+        """Keep a marker file with the model's name during the block; no file without a name.
+
+        A marker that is still there later shows that the process died in the block.
+        """
         if not name:
             yield
             return
-        with suppress(OSError):  # a full disk: it is a precaution
+        with suppress(OSError):  # the marker is only a precaution: a full disk must not stop the opening
             descriptor = os.open(self.opening, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NONBLOCK, _OWN_FILE)
             with open(descriptor, "wb") as file:
                 file.write(name.encode(errors="backslashreplace"))
@@ -95,8 +97,10 @@ class HostPaths:
             self._unmark()
 
     def was_opening(self) -> str | None:
-        """The model that a host before this one opened when it ended; "" where it did not say which, None where it
-        ended otherwise. It is asked once: the mark goes."""
+        """The model during whose opening the last host died, and remove its marker.
+
+        "" if the marker has no name, None if there is no marker.
+        """
         if not os.path.lexists(self.opening):
             return None
         name = ""
@@ -110,10 +114,10 @@ class HostPaths:
             self.opening.unlink(missing_ok=True)
 
     def holder(self) -> Holder | None:
-        """The host that lives here, or None. One that is just beginning, or ending, has pid 0 and no socket.
+        """The running host, or None. A host that is starting or ending has pid 0 and no socket.
 
         Raises:
-            HostError: it lives on another machine that shares this home.
+            HostError: it runs on another machine that shares this home.
         """
         try:
             descriptor = os.open(self.lock, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -129,7 +133,7 @@ class HostPaths:
     def _checked(self, data: bytes) -> Holder:
         try:
             holder = msgspec.json.decode(data, type=Holder)
-        except (ValueError, RecursionError):  # locked, and not written yet or any longer
+        except (ValueError, RecursionError):  # locked, but not written yet, or emptied already
             return Holder(0, platform.node(), 0, "")
         if holder.node != platform.node():
             raise HostError(
@@ -140,30 +144,30 @@ class HostPaths:
 
 
 def hosts(home: Path | None) -> list[HostPaths]:
-    """The places that have, or had, a host."""
+    """The hosts that run or have run."""
     folder = Store(home).home / "hosts"
     names = sorted(entry.parent.name for entry in folder.glob("*/lock"))
-    found = []
+    places = []
     for name in names:
         with suppress(WorkbenchError):
-            found.append(HostPaths(home, name))
-    return found
+            places.append(HostPaths(home, name))
+    return places
 
 
 @contextmanager
 def held(place: HostPaths) -> Iterator[socket.socket | None]:
-    """Be the host of a place for the length of the block: its listening socket, or None where another one lives.
+    """Hold the lock of a host during the block. Yields its listening socket, or None if another process holds it.
 
     Raises:
         ArtifactError: the folder cannot be written, or its disk has no locks.
-        HostError: there is no place for a socket.
+        HostError: no socket can be created.
     """
     place.make()
     with reported("lock", place.lock), open(_opened(place.lock), "r+b") as file:
         if not _locked(file.fileno()):
             yield None
             return
-        file.truncate(0)  # who was here before is dead
+        file.truncate(0)  # the earlier holder is dead
         listening, path = _listening(place)
         try:
             file.write(msgspec.json.encode(Holder(os.getpid(), platform.node(), time.time(), str(path))))
@@ -180,14 +184,14 @@ def _opened(path: Path) -> int:
 
 
 def _locked(descriptor: int) -> bool:
-    """Whether the lock could be had. Those who look at it share it for an instant: they are waited for."""
+    """Take the lock if no host holds it. Returns whether that worked. Clients share it for a moment: wait for them."""
     for _ in range(_TRIES):
         with suppress(BlockingIOError):
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return True
         try:
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:  # a host's
+        except BlockingIOError:  # a host holds it
             return False
         fcntl.flock(descriptor, fcntl.LOCK_UN)
         time.sleep(_BETWEEN)
@@ -195,7 +199,7 @@ def _locked(descriptor: int) -> bool:
 
 
 def _listening(place: HostPaths) -> tuple[socket.socket, Path]:
-    """A socket that listens, and where. Whatever a dead host left there is swept away; the lock is held."""
+    """A listening socket and its path. Holding the lock, remove what a dead host left there."""
     refused: OSError | None = None
     for path in _sockets(place):
         listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -209,19 +213,19 @@ def _listening(place: HostPaths) -> tuple[socket.socket, Path]:
             listening.close()
             refused = error
     raise HostError(
-        f"there is no place for a socket: {refused or 'all paths are too long'}",
+        f"no socket can be created: {refused or 'all paths are too long'}",
         "set XDG_RUNTIME_DIR to a folder of your own with a short path",
     )
 
 
 def _sockets(place: HostPaths) -> Iterator[Path]:
-    """Where the socket may lie, the best place first."""
+    """The possible paths of the socket, the preferred first."""
     far = f"{hashlib.sha256(os.fsencode(place.folder)).hexdigest()[:24]}.socket"
     given = os.environ.get("XDG_RUNTIME_DIR")
     folders = [Path(given, "workbench")] if given else []
     folders.append(Path(tempfile.gettempdir(), f"workbench-{os.geteuid()}"))
     for path in [place.folder / "socket", *(folder / far for folder in folders)]:
-        if len(os.fsencode(path)) <= LONGEST_SOCKET and is_text(str(path)):  # the lock file says it, in JSON
+        if len(os.fsencode(path)) <= LONGEST_SOCKET and is_text(str(path)):  # the lock file has it in JSON
             if path.parent != place.folder:
                 _make_private(path.parent)
             yield path
@@ -231,7 +235,7 @@ def _make_private(folder: Path) -> None:
     """Make a folder that only this user can enter.
 
     Raises:
-        HostError: what has its name belongs to somebody else, or is open to others.
+        HostError: the folder belongs to another user, or others can enter it.
     """
     with reported("make", folder, "set XDG_RUNTIME_DIR to a folder of your own"):
         with suppress(FileExistsError):
@@ -243,9 +247,9 @@ def _make_private(folder: Path) -> None:
 
 
 def is_own(peer: socket.socket) -> bool:
-    """Whether the process at the other end is of the same user.
+    """Whether the process at the other end belongs to the same user.
 
-    Asked of Linux alone; elsewhere the folder, which nobody else can enter, has to be enough.
+    Only Linux can tell; elsewhere the private folder has to be enough.
     """
     return not hasattr(socket, "SO_PEERCRED") or _uid(peer) == os.geteuid()
 

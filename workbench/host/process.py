@@ -2,9 +2,9 @@
 
     python -m workbench.host.process NAME --home PATH
 
-Lines are run in the main thread, in the order they came; clients are served by a thread of their own (see `serving`).
-After every command that changed the session its state is on the disk, and a host that starts where one was killed
-brings it back. SIGTERM unwinds the running command and ends the host; SIGHUP means nothing to it.
+Lines run in the main thread, in the order in which they arrive; another thread serves clients (see `serving`). After
+each command that changed the session, its state is on the disk; the next host of that name restores it, also after a
+kill. SIGTERM stops the running command and ends the host; SIGHUP is ignored.
 """
 
 from __future__ import annotations
@@ -55,17 +55,17 @@ from workbench.host.messages import (
 from workbench.host.places import HostPaths, held
 from workbench.host.serving import Serving
 
-#: Lines that wait at most; more are refused.
+#: The most lines that wait; more are refused.
 MOST_WAITING = 1000
-#: Commands of the journal that a host tells of when it begins.
+#: Commands of the journal that a host replays when it starts.
 RECALLED = 200
 _OWN = RunLine("# the session as it was", "restore", "host")
 
 
 class Host:
-    """A session, the lines that wait for it, and what it has said.
+    """A session, the lines that wait for it, and the log of its messages.
 
-    `work` belongs to the main thread; the other methods to the thread that serves clients.
+    The main thread calls `work`; the thread that serves clients calls the other methods.
     """
 
     def __init__(self, place: HostPaths, session: Session) -> None:
@@ -76,16 +76,16 @@ class Host:
         self._kept = SavedState()
         self._began = self._since = time.time()
         self._lock = threading.Lock()
-        self._work = SimpleQueue[None]()  # a call for each line that came; one that a signal handler may make
+        self._work = SimpleQueue[None]()  # one item per line that arrived; a signal handler may add one
         self._waiting: list[RunLine] = []
         self._running: RunLine | None = None
         self._cancelled = False
         self._stopping = False
 
-    # What clients ask
+    # Requests of clients
 
     def take(self, request: RunLine) -> tuple[Message, ...]:
-        """Put a line behind those that wait; it is said how many are before it."""
+        """Add a line to those that wait; log how many are before it."""
         with self._lock:
             before = len(self._waiting) + (self._running is not None)
             if len(self._waiting) >= MOST_WAITING or self._stopping:
@@ -98,29 +98,29 @@ class Host:
         return ()
 
     def cancel(self, ticket: str) -> Acknowledged:
-        """Have a line stopped, or the one that runs; one that waits is let go at once."""
+        """Stop the line with this ticket, or the running one. A waiting line is removed at once."""
         with self._lock:
             running = self._running
             if running is not None and ticket in ("", running.ticket):
                 self._cancelled = True
                 self._session.cancel.request()
                 return Acknowledged(running.line)
-            found = next((each for each in self._waiting if ticket and each.ticket == ticket), None)
-            if found is None:
+            waiting = next((request for request in self._waiting if ticket and request.ticket == ticket), None)
+            if waiting is None:
                 return Acknowledged()
-            self._waiting.remove(found)
-        self._tell(found, Failed(Cancelled.kind, "cancelled"))
-        self.log.add(lambda number: Finished(**_about(found, number)))
-        return Acknowledged(found.line)
+            self._waiting.remove(waiting)
+        self._tell(waiting, Failed(Cancelled.kind, "cancelled"))
+        self.log.add(lambda number: Finished(**_about(waiting, number)))
+        return Acknowledged(waiting.line)
 
     def stopping(self) -> Acknowledged:
-        """End, once the running command has been unwound."""
+        """End the host once the running command has stopped."""
         running = self._running
         self.stop()
         return Acknowledged("" if running is None else running.line)
 
     def stop(self) -> None:
-        """The same, from a signal handler: takes no lock."""
+        """The same from a signal handler: it takes no lock."""
         self._stopping = True
         self._session.cancel.request()
         self._work.put(None)
@@ -130,10 +130,10 @@ class Host:
         self._session.cancel.request()
 
     def welcome(self) -> Welcome:
-        """How the host is."""
+        """The host's status."""
         with self._lock:
-            running, waiting = self._running, tuple(each.line for each in self._waiting)
-            number = self.log.next  # a line that runs has its `Finished` still before it
+            running, waiting = self._running, tuple(request.line for request in self._waiting)
+            number = self.log.next  # under the lock: the `Finished` of a running line has a higher number
         return Welcome(
             name=self._place.name,
             pid=os.getpid(),
@@ -145,22 +145,22 @@ class Host:
             waiting=waiting,
         )
 
-    def completions(self, asked: Complete) -> Completions:
-        """What the word at the cursor could become, in the session as it is at this moment."""
+    def completions(self, request: Complete) -> Completions:
+        """Completions of the word at the cursor, in the session as it is at this moment."""
         try:
             session = copy.copy(self._session)
-            session.folder = Path(asked.folder)
-            found = completing.complete(asked.line, asked.cursor, session)
+            session.folder = Path(request.folder)
+            words = completing.complete(request.line, request.cursor, session)
         except Exception:  # an unreadable home has no names to offer; using it says why
-            found = []
+            words = []
         return Completions(
-            tuple(FoundCompletion(each.start, each.text, each.description) for each in found), asked.ticket
+            tuple(FoundCompletion(word.start, word.text, word.description) for word in words), request.ticket
         )
 
-    # What the main thread does
+    # The main thread
 
     def work(self) -> None:
-        """Bring back what was kept, then run lines until the host is asked to end."""
+        """Restore the saved state, then run lines until the host is asked to end."""
         self._recall()
         self._follow(_OWN, self._restored())
         while True:
@@ -172,7 +172,7 @@ class Host:
                 self._follow(request, self._events(request))
 
     def _recall(self) -> None:
-        """Say again what was said last before this host began, as the journal has it."""
+        """Replay the journal's last commands."""
         assert self._session.journal is not None
         records = []
         with suppress(ArtifactError):
@@ -182,10 +182,10 @@ class Host:
             for event in told(record):
                 self._tell(request, event)
         if records:
-            self._tell(request, self._state)  # of all that, nothing is held yet
+            self._tell(request, self._state)  # the session holds none of it yet
 
     def _next(self) -> RunLine | None:
-        """The line whose turn it is; None where it was cancelled while it waited."""
+        """The next line; None if it was cancelled while it waited."""
         with self._lock:
             return self._begun(self._waiting.pop(0)) if self._waiting else None
 
@@ -194,7 +194,7 @@ class Host:
         return request
 
     def _follow(self, request: RunLine, events: Generator[Event, None, None]) -> None:
-        """Tell what a line says, to its end."""
+        """Log the events of a line to its end."""
         if self._running is None:
             with self._lock:
                 self._begun(request)
@@ -202,9 +202,9 @@ class Host:
             with closing(events):
                 for event in events:
                     self._tell(request, self._saved(event) if isinstance(event, Result | Failed) else event)
-                    if self._cancelled or self._stopping:  # asked for before the command began to look
+                    if self._cancelled or self._stopping:  # the request may have come before the command began to check
                         self._session.cancel.request()
-        except Exception as defect:  # a line may be what it likes: the host outlives it
+        except Exception as defect:  # no line may end the host
             self._tell(request, Failed("defect", f"{type(defect).__name__}: {defect}", f"see {self._place.log}"))
             traceback.print_exc()
         with self._lock:
@@ -215,9 +215,9 @@ class Host:
         if request.folder:
             try:
                 os.chdir(request.folder)
-            except (OSError, ValueError) as error:  # no path at all, where there is a null character in it
+            except (OSError, ValueError) as error:  # ValueError: a null character in the path
                 reason = getattr(error, "strerror", None) or str(error)
-                yield Failed("usage", f"cannot work in {request.folder}: {reason}", "go to another folder")
+                yield Failed("usage", f"cannot work in {request.folder}: {reason}", "change to another folder")
                 return
         self._session.author = request.author
         with self._place.marked_opening(_opened_by(request.line)):
@@ -231,18 +231,18 @@ class Host:
         self.log.add(lambda number: Numbered(**_about(request, number), event=data), passing)
 
     def _saved(self, outcome: Result | Failed) -> Result | Failed:
-        """The outcome of a command, its effect being on the disk; a remark says where it is not."""
+        """Save the session's state. Returns the outcome, with a remark if the state could not be saved."""
         now = saved_state.kept(self._session)
         if now != self._kept:
             self._kept = now
             try:
                 saved_state.write(self._place.state, now)
             except ArtifactError as error:
-                return with_remark(outcome, f"it would be lost with the host: {error.message}; {error.hint}")
+                return with_remark(outcome, f"this would be lost with the host: {error.message}; {error.hint}")
         return outcome
 
     def _restored(self) -> Generator[Event, None, None]:
-        """What a restoring says; nothing where there is nothing to bring back."""
+        """Restore the saved state and yield the events of it; none if nothing was saved."""
         start = time.perf_counter()
         try:
             state = saved_state.read(self._place.state)
@@ -257,13 +257,13 @@ class Host:
             return
         yield Started("", _OWN.line)
         missing = yield from self._bring_back(state, remarks)
-        self._kept = saved_state.kept(self._session)  # what did not come back stays on the disk until something changes
+        self._kept = saved_state.kept(self._session)  # what was not restored stays on the disk until the next change
         held = self._session.state()
         yield Result(Restored(state=held, circuit=self._session.circuit, notes=missing), time.perf_counter() - start)
         yield held
 
     def _trusted(self, state: SavedState) -> tuple[SavedState, tuple[str, ...]]:
-        """The state without a model that a host before this one did not survive, and a remark on that."""
+        """The saved state, without a model whose opening ended the last host; a remark says so."""
         name = self._place.was_opening()
         if name is None:
             return state, ()
@@ -279,12 +279,12 @@ class Host:
         try:
             with self._place.marked_opening("" if state.opening is None else state.opening.name):
                 return (*remarks, *(yield from saved_state.restore(self._session, state)))
-        except Exception as defect:  # a host that cannot come back must still be there to say so
-            return (*remarks, f"the rest did not come back: {type(defect).__name__}: {defect}")
+        except Exception as defect:  # the host must run to report it
+            return (*remarks, f"the rest was not restored: {type(defect).__name__}: {defect}")
 
 
 def _opened_by(line: str) -> str:
-    """The model that a line opens; "" of any other line."""
+    """The model that a line opens; "" for any other line."""
     try:
         call = grammar.parse(line)
     except UsageError:
@@ -297,7 +297,7 @@ def _about(request: RunLine, number: int) -> dict[str, Any]:
 
 
 def _heed_signals(host: Host) -> None:
-    """SIGTERM ends the host, SIGINT the running command, and a terminal that goes away means nothing."""
+    """SIGTERM ends the host, SIGINT stops the running command, SIGHUP is ignored."""
     signal.signal(signal.SIGTERM, lambda *_: host.stop())
     signal.signal(signal.SIGINT, lambda *_: host.interrupt())
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -307,7 +307,7 @@ def _heed_signals(host: Host) -> None:
 @click.argument("name")
 @click.option("--home", type=click.Path(file_okay=False, path_type=Path))
 def main(name: str, home: Path | None) -> None:
-    """Be the host of that name, unless there is one."""
+    """Run the host NAME, unless it runs already."""
     faulthandler.enable()
     try:
         place = HostPaths(home, name)

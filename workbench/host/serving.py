@@ -1,6 +1,6 @@
-"""The host's socket, served by a thread of its own: whatever the running command does, a client is heard.
+"""The thread that serves the host's socket, so that clients are answered whatever the running command does.
 
-Every client reads the log at its own pace, through a cursor: one that is slow, or gone, holds up nobody.
+Each client reads the log at its own pace: a slow or lost client delays nobody.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from workbench.host.places import BACKLOG, is_own
 if TYPE_CHECKING:
     from workbench.host.process import Host
 
-_AT_ONCE = 2**18  # bytes of the log handed to a client before it is waited for
-_FAREWELL = 1.0  # seconds that clients are given to read the last of it
+_AT_ONCE = 2**18  # bytes of the log sent to a client at once
+_FAREWELL = 1.0  # seconds in which clients may read the last messages
 
 
 class Serving:
@@ -54,15 +54,15 @@ class Serving:
         self._thread.start()
 
     def stop(self) -> None:
-        """Say farewell and end. The thread that calls is never the one that serves."""
+        """Send `Ended` and end. Never called in the thread that serves."""
         self._loop.call_soon_threadsafe(self._over.set_result, None)
         self._thread.join()
 
     def _news(self) -> None:
-        """There is something new in the log. Called from any thread, often: one call of the loop serves many."""
+        """Wake the clients: the log has grown. Called from any thread, often; one wake-up serves many calls."""
         if not self._told:
             self._told = True
-            with suppress(RuntimeError):  # closed: nobody listens any more
+            with suppress(RuntimeError):  # the loop is closed
                 self._loop.call_soon_threadsafe(self._wake)
 
     def _wake(self) -> None:
@@ -105,7 +105,7 @@ class Serving:
 
 
 class _Connection:
-    """One client: what it asks is answered in order, and what it may hear is sent as fast as it reads."""
+    """One client: its requests are answered in order, and messages are sent as fast as it reads."""
 
     def __init__(self, host: Host, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.news = asyncio.Event()
@@ -119,7 +119,7 @@ class _Connection:
         self._at = host.log.next
 
     async def talk(self) -> None:
-        """Until the client goes, or the host ends."""
+        """Serve the client until it disconnects or the host ends."""
         listening = asyncio.ensure_future(self._listen())
         speaking = asyncio.ensure_future(self._speak())
         try:
@@ -138,11 +138,11 @@ class _Connection:
             await self._say(*self._answered(line))
 
     async def _lines(self) -> AsyncIterator[bytes | None]:
-        """What the client sends, line by line; None for one that is too long, which is read past."""
+        """Yield what the client sends, line by line; None for a line that is too long, which is skipped."""
         while True:
             try:
                 yield await self._reader.readuntil()
-            except asyncio.IncompleteReadError:  # gone; half a message is none
+            except asyncio.IncompleteReadError:  # disconnected; half a message is dropped
                 return
             except asyncio.LimitOverrunError as error:
                 await self._read_past(error.consumed)
@@ -165,10 +165,10 @@ class _Connection:
         try:
             return self._done(read_request(line))
         except (ValueError, RecursionError) as error:
-            return (RefusedRequest(f"the message makes no sense: {error}", "the two may be of different versions"),)
+            return (RefusedRequest(f"the message cannot be read: {error}", "the client may be of another version"),)
 
     def _done(self, request: Request) -> tuple[Message, ...]:
-        """Do what was asked; what there is to say at once."""
+        """Carry out a request. Returns the immediate answers."""
         host = self._host
         match request:
             case Attach(since=since):
@@ -189,7 +189,7 @@ class _Connection:
                 return (host.completions(request),)
 
     async def _speak(self) -> None:
-        """Send what is said, as it is said."""
+        """Send messages of the log as they arrive."""
         while True:
             missed, self._at, entries = self._host.log.after(self._at, _AT_ONCE)
             if missed and self._attached:

@@ -1,7 +1,7 @@
-"""A host's life as seen from outside: found, started where there is none, ended when it is asked for.
+"""Finding, starting and ending hosts.
 
-Whether one lives is a matter of the lock alone (see `places`). Any number of starters may be at it at once: they all
-start a process, one of these gets the lock, and the others go again.
+The lock alone shows whether a host runs (see `places`). Several callers may start one at the same time: each starts a
+process, one process gets the lock, and the others exit.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from workbench.host.client import Client
 from workbench.host.messages import Welcome
 from workbench.host.places import Holder, HostError, HostPaths
 
-#: Seconds that a host may take to come up, and between two looks whether it has.
+#: Seconds that a host may take to start, and between two checks.
 STARTING = 30.0
 _LOOK = 0.02
-#: Seconds that `kill` waits after each of its ways, before it takes the next.
+#: Seconds that `kill` waits after each means before it takes the next.
 PATIENCE = {"asked to end": 5.0, "SIGTERM": 5.0, "SIGKILL": 5.0}
 _LARGEST_LOG = 2**20
 
 
 def find(name: str, home: Path | None = None) -> Client | None:
-    """The host of that name, if it lives and listens.
+    """The client of a host, if it runs and listens; else None.
 
     Raises:
         ArtifactError: no host can have that name.
-        HostError: it lives on another machine.
+        HostError: it runs on another machine.
     """
     place = HostPaths(home, name)
     holder = place.holder()
@@ -40,11 +40,11 @@ def find(name: str, home: Path | None = None) -> Client | None:
 
 
 def find_or_start(name: str, home: Path | None = None, seconds: float = STARTING) -> Client:
-    """The host of that name, started where there is none; it answers.
+    """The client of a host, which is started if it does not run. The host has answered.
 
     Raises:
         ArtifactError: no host can have that name, or its folder cannot be made.
-        HostError: it did not come up; the message has the last lines of its log.
+        HostError: it did not start; the message has the last lines of its log.
     """
     place = HostPaths(home, name)
     child: subprocess.Popen[bytes] | None = None
@@ -53,7 +53,7 @@ def find_or_start(name: str, home: Path | None = None, seconds: float = STARTING
         holder = place.holder()
         if holder is not None and holder.socket:
             client = Client(place, holder)
-            with suppress(HostError):  # it has bound its socket, and does not serve it yet
+            with suppress(HostError):  # the socket exists but is not served yet
                 _let_go(child, client.welcome(max(until - time.monotonic(), _LOOK)))
                 return client
         elif holder is None and child is None:
@@ -64,20 +64,20 @@ def find_or_start(name: str, home: Path | None = None, seconds: float = STARTING
             break
         time.sleep(_LOOK)
     last = _last_lines(place.log)
-    raise HostError(f"the host {name} did not come up" + (f": {last}" if last else ""), f"see {place.log}")
+    raise HostError(f"the host {name} did not start" + (f": {last}" if last else ""), f"see {place.log}")
 
 
 def _spawned(place: HostPaths) -> subprocess.Popen[bytes]:
-    """A host process that no terminal can end. Where two are started at once, one of them goes again."""
+    """Start a host process that outlives the terminal. It exits if another one has the lock."""
     place.make()
     with reported("write", place.log):
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC  # a pipe is not waited for
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC  # do not block on a pipe
         descriptor = os.open(place.log, flags, 0o600)
     with open(descriptor, "ab") as log:
         if log.tell() > _LARGEST_LOG:
             log.truncate(0)
         return subprocess.Popen(
-            # -P: a folder called `commands` where the user happens to be is not the workbench's.
+            # -P: do not import `commands` from the current folder.
             [sys.executable, "-P", "-m", "workbench.host.process", place.name, "--home", str(place.home)],
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -88,14 +88,14 @@ def _spawned(place: HostPaths) -> subprocess.Popen[bytes]:
 
 
 def _let_go(child: subprocess.Popen[bytes] | None, welcome: Welcome) -> None:
-    """Another starter was faster: a process that comes too late must not outlive the host it came for."""
+    """End our process if another caller's process became the host."""
     if child is not None and child.pid != welcome.pid:
         child.terminate()
         child.wait()
 
 
 def environment() -> dict[str, str]:
-    """This process's, in which the same workbench is found."""
+    """This process's environment, with PYTHONPATH set so that a child imports the same workbench."""
     root = Path(__file__).parents[2]
     if root.name in ("site-packages", "dist-packages"):
         return dict(os.environ)
@@ -110,17 +110,17 @@ def _last_lines(path: Path, count: int = 5) -> str:
 
 
 def kill(name: str, home: Path | None = None) -> str:
-    """End a host: ask it to, then SIGTERM, then SIGKILL. Returns which of them did it.
+    """End a host: ask it, then SIGTERM, then SIGKILL. Returns which of them worked.
 
-    What it kept of its session is on the disk, and comes back with the next host of that name.
+    The session's state is on the disk; the next host of that name restores it.
 
     Raises:
-        HostError: there is none, or nothing ends it.
+        HostError: there is no such host, or nothing ends it.
     """
     place = HostPaths(home, name)
     holder = place.holder()
     if holder is None:
-        raise HostError(f"no host is called {name}", "workbench hosts lists those that live")
+        raise HostError(f"there is no host '{name}'", "workbench hosts lists those that run")
     for way, seconds in PATIENCE.items():
         with suppress(HostError, ProcessLookupError):
             _end(way, place, holder)
@@ -128,7 +128,9 @@ def kill(name: str, home: Path | None = None) -> str:
                 return way
     if _gone(place, holder, 0):
         return "it ended by itself"
-    raise HostError(f"the host {name}, process {holder.pid}, does not end", "the machine may be out of order")
+    raise HostError(
+        f"the host {name}, process {holder.pid}, does not end", "end the process by its number, or restart the machine"
+    )
 
 
 def _end(way: str, place: HostPaths, holder: Holder) -> None:
@@ -140,10 +142,10 @@ def _end(way: str, place: HostPaths, holder: Holder) -> None:
 
 
 def _check_is_host(holder: Holder) -> None:
-    """Never end a process that only has the number of one that was a host."""
+    """Raise `HostError` if the process is not a host: the system may have reused its number."""
     commands = Path(f"/proc/{holder.pid}/cmdline")
     if not holder.pid or (commands.exists() and b"workbench.host" not in commands.read_bytes()):
-        raise HostError(f"process {holder.pid} is no host", "look for it: workbench hosts")
+        raise HostError(f"process {holder.pid} is not a host", "workbench hosts lists those that run")
 
 
 def _gone(place: HostPaths, holder: Holder, seconds: float) -> bool:

@@ -1,1 +1,1 @@
-"""Drawing blocks (`sessions.views.blocks`) in a terminal. Nothing in here knows a result."""
+"""Draws blocks (`sessions.views.blocks`) in a terminal. Nothing here depends on a kind of result."""

@@ -1,7 +1,7 @@
-"""A map as lines of a terminal: a shade a cell, the names of rows beside it and those of columns below.
+"""A heat map as lines of a terminal: one shade per cell, names of rows at the left, names of columns below.
 
-All columns are seen at every width. Where room is short, a column is one cell wide, then neighbours are drawn as one,
-with the strongest shade of them. Names of columns stand where they have room.
+All columns are visible at every width. On a narrow terminal a column is one cell wide; if that is still too wide,
+neighbouring columns are drawn as one, with their strongest shade. Names of columns are drawn where they have room.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from sessions.views.blocks import Heat
 from sessions.views.writing import decimal, inline
 from workbench.writing import facts, fitted
 
-#: From which part of the largest number on each shade stands, and from which part of the way along a scale. What is
-#: less is a dot; what is further away than the start of a scale is blank.
+#: The least fraction of the largest number for each shade, and the least fraction of the way along a scale. Numbers
+#: before the start of a scale are blank.
 _SIZES = {0.5: "█", 0.2: "▓", 0.05: "▒", 0.005: "░", 0.0: "·"}
 _STEPS = {0.9: "█", 0.6: "▓", 0.3: "▒", 0.1: "░", 0.0: "·"}
-#: Cells of a column at most.
+#: The most cells of a column.
 _WIDEST = 12
 
 
 def heat(block: Heat, width: int) -> Iterator[RenderableType]:
-    """The title with what the shades mean, the rows, and the names of the columns."""
-    names, columns = ([*map(inline, each)] for each in (block.rows, block.columns))
+    """The title with a legend of the shades, the rows, and the names of the columns."""
+    names, columns = [*map(inline, block.rows)], [*map(inline, block.columns)]
     beside = min(max(map(cell_len, names), default=0), width // 2) + 2
     room = max(1, width - beside)
     as_one = max(1, -(-len(columns) // room))
@@ -44,12 +44,12 @@ def heat(block: Heat, width: int) -> Iterator[RenderableType]:
     lines.append((" " * beside + _axis(heads, across)).rstrip())
     yield Text("\n".join(lines), no_wrap=True, overflow="ellipsis")
     if as_one > 1:
-        said = f"{as_one} columns are drawn as one, with the strongest shade of them"
-        yield Text(said, style="dim", overflow="fold")
+        note = f"{as_one} columns are drawn as one, with their strongest shade"
+        yield Text(note, style="dim", overflow="fold")
 
 
 class _Shades:
-    """The characters of a map, and what they mean."""
+    """The characters of a map, and their legend."""
 
     def __init__(self, block: Heat) -> None:
         self._scale = block.scale
@@ -57,14 +57,14 @@ class _Shades:
         self._largest = max(known, default=0.0)
 
     def of(self, value: float | None) -> str:
-        """The shade of a cell: `?` where it is no number."""
+        """The shade of a cell: blank for None, `?` for NaN."""
         if value is None or isnan(value):
             return " " if value is None else "?"
         part = self.strength(value)
         return next((shade for least, shade in (_STEPS if self._scale else _SIZES).items() if part >= least), " ")
 
     def strength(self, value: float | None) -> float:
-        """How strong a shade is; below 0 where there is none."""
+        """The strength of a cell's shade; negative if it has none."""
         if value is None or isnan(value):
             return -float("inf")
         if self._scale is not None:
@@ -72,7 +72,7 @@ class _Shades:
         return abs(value) / self._largest if self._largest else -1.0
 
     def legend(self) -> list[str]:
-        """What the characters mean."""
+        """The meaning of the characters."""
         if self._scale is None:
             sizes = [(shade, least * self._largest) for least, shade in _SIZES.items() if least and self._largest]
             return [f"{shade} ≥ {decimal(size, 2)}" for shade, size in sizes]
@@ -82,7 +82,7 @@ class _Shades:
 
 
 def _axis(names: Sequence[str], across: int) -> str:
-    """The names of columns below them, as many as have room."""
+    """The names of columns, as many as have room."""
     line, width = "", len(names) * across
     for number, name in enumerate(names):
         start = number * across

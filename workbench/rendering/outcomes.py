@@ -1,4 +1,4 @@
-"""How a command ended, and what a session holds, as lines: for `workbench.lines`, the REPL and the app."""
+"""Results, failures and the session's state as lines: for `workbench.lines`, the REPL and the app."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ def present(
 ) -> list[RenderableType]:
     """What to print for a result in a terminal of `width` columns.
 
-    `streamed` is the text the user has just watched appear; it is not shown again. `alone` is of lines, which have no
-    pane of neurons beside them.
+    `streamed` is the text that was just streamed to the user; it is not shown again. `alone` is true for the REPL,
+    which has no pane of neurons.
     """
     return list(drawn(view(value), DrawingArea(width, seconds, alone, streamed)))
 
 
 def failure(message: str, hint: str = "") -> list[Line]:
-    """What went wrong, and what to do."""
+    """The lines of a failure: the message and the hint."""
     lines = [Line.assemble(("✗ ", "bold red"), plain(message))]
     return [*lines, Line(f"→ {plain(hint)}")] if hint else lines
 
 
 def standing(state: State) -> dict[str, str]:
-    """What a session holds, by name, in words for one line: model, circuit, what is in force, prompt."""
+    """The parts of a status line by name: model, circuit, interventions and edits in force, prompt."""
     if not state.model:
         return {"model": "no model"}
     suppressed = f"suppressed {state.suppressed:,}" if state.suppressed else ""

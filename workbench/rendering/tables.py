@@ -1,8 +1,8 @@
 """A table as lines of a terminal, never wider than it.
 
-Where room is short, bars go first. Then columns go in their order (`Column.drop`). Texts are cut down to `_LEAST` cells
-before a column goes, and those that fold to `_FOLDED`. A key column never goes and is never cut: where a name alone is
-wider than its room, it goes on in the next line. Numbers are whole, always.
+On a narrow terminal, bars are dropped first, then columns in the order of `Column.drop`. Before a column is dropped,
+texts are cut to `_LEAST` cells, and texts that fold are narrowed to `_FOLDED`. A key column is never dropped or cut: a
+name wider than its column continues on the next line. Numbers are never cut.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from sessions.views.blocks import NUMBERS, Column, Row, Table
 from sessions.views.writing import bar, inline, plain, written
 from workbench.writing import around, facts, fitted
 
-#: Cells that a text keeps before its column goes, one that folds, a context, and a name.
+#: The least cells of a text, of one that folds, of a context, and of a name, before a column is dropped.
 _LEAST, _FOLDED, _CONTEXT, _NAME = 10, 20, 14, 32
-#: Cells of a text in a row beside others, at most.
+#: The most cells of a text when rows stand side by side.
 _ABREAST = 24
-#: Cells of a title over numbers, before it goes on in the next line.
+#: The most cells of a title over numbers, before it continues on the next line.
 _TITLE = 12
-#: Cells of bars, at least and at most.
+#: The least and the most cells of a bar.
 _BARS = (4, 24)
-#: From this width on, columns stand two cells apart.
+#: The width from which columns are two cells apart.
 _WIDE = 100
 
 
 class _Drawn(NamedTuple):
-    """A column with its cells as they are written, and the width that it takes whole."""
+    """A column with its cells as text, and its full width."""
 
     column: Column
     place: int
@@ -46,7 +46,7 @@ class _Drawn(NamedTuple):
         return self.column.drop is None
 
     def least(self, width: int) -> int:
-        """The width below which it has to go."""
+        """The least width; with less, the column is dropped."""
         if self.column.kind in NUMBERS:
             return max(min(cell_len(self.title), _TITLE), *map(cell_len, self.cells), 1)
         if self.key:
@@ -56,7 +56,7 @@ class _Drawn(NamedTuple):
 
 
 def table(block: Table, width: int) -> Iterator[RenderableType]:
-    """The rows with as many columns as fit, what short titles mean, and the note."""
+    """The rows with as many columns as fit, the meaning of short titles, and the note."""
     gap = 2 if width >= _WIDE else 1
     drawn = [_drawn(block, at) for at in range(len(block.columns))]
     kept = fitting(drawn, width, gap)
@@ -91,7 +91,7 @@ def _marked(row: Row, at: int, column: Column) -> str:
 
 
 def fitting(columns: Sequence[_Drawn], width: int, gap: int) -> list[_Drawn]:
-    """The columns that there is room for: others go in their order."""
+    """The columns that fit, after dropping others in their order."""
     kept = list(columns)
     while _sum([each.least(width) for each in kept], gap) > width:
         going = min((each for each in kept if not each.key), key=lambda each: each.column.drop or 0, default=None)
@@ -106,10 +106,10 @@ def _sum(widths: Sequence[int], gap: int) -> int:
 
 
 def _widths(kept: Sequence[_Drawn], width: int, gap: int) -> list[int]:
-    """The width of each column: what it needs at least, and of what is left each as much as it can use."""
+    """The width of each column: the least that it needs, then a share of the remaining room."""
     widths = [each.least(width) for each in kept]
     over = _sum(widths, gap) - width
-    for at, each in enumerate(kept):  # key columns alone can be too wide: names then go on in the next line
+    for at, each in enumerate(kept):  # key columns alone can be too wide: then names continue on the next line
         if over > 0 and each.column.kind not in NUMBERS:
             taken = min(over, widths[at] - min(widths[at], 8))
             widths[at] -= taken
@@ -117,7 +117,7 @@ def _widths(kept: Sequence[_Drawn], width: int, gap: int) -> list[int]:
     barred = sum(bool(each.bars) for each in kept)
     kept_for_bars = barred * (_BARS[0] + 2 + gap)  # texts do not grow over the bars
     left = max(0, -over - (kept_for_bars if -over >= kept_for_bars else 0))
-    # Names first, then texts: those that need least first, so that all that can be whole are.
+    # Names first, then texts, those that need least first: so as many as possible are whole.
     order = sorted(range(len(kept)), key=lambda at: (not kept[at].key, kept[at].whole))
     for number, at in enumerate(order):
         share = left if kept[at].key else left // (len(order) - number)
@@ -134,7 +134,7 @@ def _widths(kept: Sequence[_Drawn], width: int, gap: int) -> list[int]:
 
 
 def _across(kept: Sequence[_Drawn], width: int, gap: int) -> int:
-    """How many rows have room side by side."""
+    """How many rows fit side by side."""
     row = _sum(_abreast_widths(kept), gap)
     return (width + 2 * gap + 1) // (row + 2 * gap + 1)
 
@@ -144,7 +144,7 @@ def _abreast_widths(kept: Sequence[_Drawn]) -> list[int]:
 
 
 def _abreast(kept: Sequence[_Drawn], count: int, across: int, gap: int) -> RenderableType:
-    """The rows in columns beside each other, read downwards."""
+    """The rows side by side in several columns, read downwards."""
     grid = Grid(box=None, padding=(0, gap, 0, 0), pad_edge=False, header_style="dim")
     widths = _abreast_widths(kept)
     down = -(-count // across)

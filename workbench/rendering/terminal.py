@@ -1,7 +1,7 @@
-"""Blocks as lines of a terminal of so many columns.
+"""Draws blocks as lines of a terminal, never wider than it.
 
-Nothing is wider than the terminal. Signs and marks are characters: colour only repeats them. Tables and maps have
-files of their own (`workbench.rendering.tables`, `workbench.rendering.heat`).
+Signs and marks are characters; colour only repeats them. `workbench.rendering.tables` draws tables and
+`workbench.rendering.heat` heat maps.
 """
 
 from __future__ import annotations
@@ -24,17 +24,19 @@ from workbench.rendering.tables import table
 from workbench.writing import facts, fitted
 
 WIDE = 100
-"""Columns from which texts stand side by side."""
+"""The width from which texts stand side by side."""
 _TEXT = 40
-"""Cells that a text needs to stand beside others."""
-#: Cells by which lines are set in below a title, and below the line of a tree that they hang on.
+"""The least cells of a text beside others."""
+#: The indentation below a title, and of a tree's branches.
 _INDENT = 2
 
 
 class DrawingArea(NamedTuple):
-    """Where blocks are drawn: its columns, the seconds that the command took, and whether they stand alone, with no
-    pane beside them. `streamed` is the text that a person has just watched appear: it is not printed again. `names` is
-    the width of names that stand under titles.
+    """What the drawing of blocks depends on.
+
+    `width` is in cells. `seconds` is the time that the command took. `alone` means that no panes stand beside the
+    blocks. `streamed` is the text that was just streamed to the user; it is not printed again. `names` is the width of
+    names under titles.
     """
 
     width: int
@@ -45,7 +47,7 @@ class DrawingArea(NamedTuple):
 
 
 def drawn(blocks_of: Iterable[blocks.AnyBlock], place: DrawingArea) -> Iterator[RenderableType]:
-    """What to print for these blocks, from the first to the last."""
+    """What to print for these blocks, in order."""
     before: blocks.AnyBlock | None = None
     blocks_of = tuple(blocks_of)
     titled = (block for block in blocks_of if isinstance(block, blocks.Facts) and block.title)
@@ -62,8 +64,8 @@ def drawn(blocks_of: Iterable[blocks.AnyBlock], place: DrawingArea) -> Iterator[
 
 
 def _stands_apart(before: blocks.AnyBlock | None, block: blocks.AnyBlock) -> bool:
-    """Whether an empty line tells a block from the one before it: a second table, or a verdict, does not follow a table
-    at once, and nothing that has a title of its own follows anything."""
+    """Whether an empty line comes before a block: before a titled block, and between a table and a second table or a
+    verdict."""
     if isinstance(block, blocks.Facts | blocks.Tree) and block.title:
         return before is not None
     if not isinstance(before, blocks.Table):
@@ -125,7 +127,7 @@ def _(block: blocks.Texts, place: DrawingArea) -> Iterator[RenderableType]:
         heading = facts([*map(inline, arm.facts), timed], width)
         heading.stylize("dim")
         headings.append(heading)
-    if len(arms) == 1:  # what is said of a text that stands alone comes below it
+    if len(arms) == 1:  # the facts of a single text stand below it
         yield from _texts(arms[0], place.streamed)
         yield from headings if headings[0] else ()
         return
@@ -144,7 +146,7 @@ def _(block: blocks.Texts, place: DrawingArea) -> Iterator[RenderableType]:
 
 
 def _texts(arm: blocks.ArmText, streamed: str) -> Iterator[Text]:
-    """The thought and the text of an arm; nothing where both have just been watched."""
+    """The thought and the text of an arm; nothing if both were just streamed."""
     if streamed and streamed == (arm.streamed or arm.text):
         return
     if arm.thought:
@@ -154,7 +156,7 @@ def _texts(arm: blocks.ArmText, streamed: str) -> Iterator[Text]:
 
 
 def _text(arm: blocks.ArmText) -> Text:
-    """The text of an arm, with `▸` where it leaves the first one. An empty text says so."""
+    """The text of an arm, with `▸` where it departs from the first arm's. An empty text is shown as (empty)."""
     if not arm.text:
         return Text("(empty)", style="dim")
     if arm.parts_at is None:
@@ -170,7 +172,7 @@ def _(block: blocks.Bars, place: DrawingArea) -> Iterator[RenderableType]:
 
 @draw.register
 def _(block: blocks.Curve, place: DrawingArea) -> Iterator[RenderableType]:
-    """A curve of one line for each line of the block, with its first and its last number."""
+    """One row per line of the curve, with its first and last number."""
     for line in block.lines:
         values = [y for _, y in line.points if y is not None]
         if not values:
@@ -192,7 +194,7 @@ def _(block: blocks.Tree, place: DrawingArea) -> Iterator[RenderableType]:
 
 @draw.register
 def _(block: blocks.Graph, place: DrawingArea) -> Iterator[RenderableType]:
-    """The edges as lines, the strongest first: a terminal has no room for arrows that cross."""
+    """The edges as a list, the strongest first: a terminal has no room for arrows that cross."""
     if block.title:
         yield Text(inline(block.title), style="dim", overflow="fold")
     for link in sorted(block.links, key=lambda link: -abs(link.weight)):

@@ -1,4 +1,4 @@
-"""The methods of attribution, and the registry that says which there are.
+"""The methods of attribution, and their registry.
 
 Each file of this room has one method (`method.Method`). To add one, add a file with one class: the registry reads the
 room, and completion, help, `discover --method` and `sessions.open(…).attribute(method=…)` read the registry.
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DEFAULT", "METHODS", "REFERENCES", "Method", "check_options", "listed", "named", "within_reach"]
 
-#: The method of a line that names none.
+#: The method where none is named.
 DEFAULT = "relp"
 
 
@@ -40,7 +40,7 @@ METHODS: dict[str, Method] = _in_this_room()
 
 
 def within_reach(anatomy: Anatomy) -> Method:
-    """The default method or, where the model is out of reach of it, the one that stands in."""
+    """The default method or, where it does not support the model, its substitute."""
     found = METHODS[DEFAULT]
     while found.instead and found.why_not(anatomy) is not None:
         found = METHODS[found.instead]
@@ -51,12 +51,12 @@ def named(name: str) -> Method:
     """The method of this name.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is no such method.
     """
     if name not in METHODS:
         near = get_close_matches(name, METHODS, 1)
-        hint = f"did you mean {near[0]}?" if near else f"one of: {', '.join(METHODS)}"
-        raise UsageError(f"'{name}' is no method", hint)
+        hint = f"did you mean {near[0]}?" if near else f"methods: {', '.join(METHODS)}"
+        raise UsageError(f"unknown method '{name}'", hint)
     return METHODS[name]
 
 
@@ -81,9 +81,7 @@ def check_options(
         able = listed(each.name for each in METHODS.values() if each.takes_steps)
         raise UsageError(f"--steps is for --method {able}, not for {method.name}", "leave one of them out")
     if attention is not None and not method.attentions:
-        raise UsageError(
-            f"--attention is for estimates, and --method {method.name} makes none", "leave one of them out"
-        )
+        raise UsageError(f"--attention is for estimates, and --method {method.name} measures", "leave one of them out")
     if attention is not None and attention not in method.attentions:
         raise UsageError(
             f"--method {method.name} does not take --attention {attention}", f"one of: {', '.join(method.attentions)}"

@@ -1,7 +1,7 @@
 """atp: activation times gradient.
 
-A neuron's attribution is (activation − reference) × the model's own gradient of the target. To first order that is
-what patching the reference in would change.
+A neuron's attribution is (activation − reference) × the model's own gradient of the target. To first order this is the
+change of the target that patching in the reference would undo.
 
 Attribution patching, Nanda 2023, Syed et al. 2023. With reference zero it is gradient × input.
 """

@@ -1,8 +1,8 @@
-"""exact: no estimate; every candidate is switched off alone.
+"""exact: no estimate; every candidate is ablated alone.
 
-1. One forward pass says which neurons there are and what the target is.
+1. One forward pass gives the neurons and the target's value.
 2. The target is measured once more for each candidate, with that neuron at zero or at the reference (`verification`).
-3. A neuron's attribution is its effect: the target's value minus its value then.
+3. A neuron's attribution is its effect: the target's value minus its value with the neuron ablated.
 
 Ablation one by one, as in the ground truth of attribution patching (Nanda 2023, Syed et al. 2023).
 """
@@ -38,7 +38,7 @@ class Exact(Method):
     estimates = False
 
     def attribute(self, run: Pass) -> Attribution:
-        """1 for every neuron there is; `measure` puts the effects of those that are candidates in place of that."""
+        """1 for every neuron; `measure` replaces it by the effect for the candidates."""
         from sessions.circuits.passes import present
 
         return present(replace(run, attention="gradient"))

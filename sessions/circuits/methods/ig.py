@@ -1,6 +1,6 @@
-"""ig: activation times the mean gradient on the way to the prompt.
+"""ig: activation times the mean gradient on the path to the prompt.
 
-1. The embeddings go from the reference's, or from zero, to the prompt's in `steps` equal steps.
+1. The embeddings are interpolated from the reference's, or from zero, to the prompt's in `steps` equal steps.
 2. At each step the model's own gradient of the target is taken at every neuron.
 3. A neuron's attribution is (activation − reference) × the mean of these gradients.
 

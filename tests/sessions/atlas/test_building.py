@@ -112,7 +112,7 @@ def test_statistics_are_those_of_each_document_alone(family: str, corpus: Corpus
 
 
 @pytest.mark.parametrize("family", [*DENSE, *MOE, *OLD])
-def test_one_layer_alone_is_that_layer_of_all(family: str, corpus: Corpus) -> None:
+def test_an_atlas_of_one_layer_equals_that_layer_of_a_full_atlas(family: str, corpus: Corpus) -> None:
     """The layers above compute nothing, and nothing of it stays."""
     model = opened(family)
     hooks, calls = count_hooks(model.model), []
@@ -242,7 +242,7 @@ def test_a_finished_atlas_keeps_nothing_of_what_it_was_made_of(corpus: Corpus) -
     assert not begun.running
 
 
-def test_what_cannot_be_read_is_refused_before_anything_runs(corpus: Corpus) -> None:
+def test_an_impossible_atlas_plan_is_refused_before_anything_runs(corpus: Corpus) -> None:
     with pytest.raises(UsageError, match="no layer 7"):
         planned(opened("llama"), corpus, layers=[7])
     with pytest.raises(UsageError, match="128 positions"):

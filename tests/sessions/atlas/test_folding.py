@@ -84,7 +84,7 @@ def test_what_exceeds_a_bar_is_found_alike_on_every_device(seed: int, rows: int)
         assert folding.places_by_torch(values, bar, exceeding - 1) is None
 
 
-def test_of_a_batch_little_more_is_sorted_than_can_be_kept() -> None:
+def test_folding_sorts_little_more_of_a_batch_than_can_be_kept() -> None:
     """The first bar lets hardly more than k values of a neuron pass, and a bar that has risen fewer still."""
     values, k = heavy(5, 2000, 64), 10
     first, rows = folding.newcomers(values, torch.full((64,), -torch.inf), k)
@@ -152,7 +152,7 @@ def test_equal_values_are_kept_once_each() -> None:
     assert (found.quantiles == 0).all()
 
 
-def test_what_is_restored_goes_on_as_if_nothing_had_happened() -> None:
+def test_restored_statistics_continue_as_if_never_interrupted() -> None:
     values = heavy(4, 500, 7)
     first, second = (Running.empty(7, 3, True, CPU) for _ in range(2))
     first.fold(values[:200], torch.arange(200), seen=0)

@@ -26,7 +26,7 @@ def opened() -> OpenModel:
     return adopt(tiny("llama"), tiny_tokenizer(), name="tiny")
 
 
-def test_what_the_circuits_neurons_write_is_explained_and_what_they_cannot_is_not(opened: OpenModel) -> None:
+def test_a_circuit_explains_exactly_the_directions_that_its_neurons_can_write(opened: OpenModel) -> None:
     neurons = [Neuron(0, 3, 1, 0.5), Neuron(0, 3, 4, 0.5), Neuron(0, 9, 1, -2.0), Neuron(1, 5, 2, 1.0)]
     low, high = opened.anatomy.down_columns(0, [3, 9]), opened.anatomy.down_column(1, 5)
     written = low[0] - 2 * low[1] + high
@@ -98,7 +98,7 @@ def test_on_a_real_model_a_random_circuit_explains_no_more_than_chance(smollm2: 
     assert spans[0].chance == pytest.approx(spans[0].explained, abs=0.08)
 
 
-def test_what_does_not_fit_is_refused(opened: OpenModel) -> None:
+def test_circuits_and_vectors_that_do_not_fit_are_refused(opened: OpenModel) -> None:
     with pytest.raises(UsageError, match="no neuron in the layers of the vector"):
         finished(held_against(opened.anatomy, circuit_of([Neuron(0, 1, 1, 1.0)]), vector({2: torch.ones(32)})))
     with pytest.raises(ArtifactError, match="a neuron L0/N48 that this model lacks"):

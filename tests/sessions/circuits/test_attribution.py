@@ -121,7 +121,7 @@ def bias_relevance(model: nn.Module) -> Iterator[list[Tensor]]:
 
 
 @pytest.mark.parametrize("family", ["qwen2", "gpt2", "gpt_neox", "gpt_neo"])
-def test_what_does_not_reach_the_inputs_is_in_the_biases(family: str) -> None:
+def test_relevance_that_does_not_reach_the_inputs_is_in_the_biases(family: str) -> None:
     model = tiny(family, biases=True)
     for module in model.modules():
         if isinstance(module, nn.LayerNorm):  # its rule is tested by itself, below

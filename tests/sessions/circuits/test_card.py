@@ -72,7 +72,7 @@ def test_effects_are_those_of_switching_off(family: str) -> None:
 
 
 @pytest.mark.parametrize("family", DENSE + MOE)
-def test_what_wakes_a_row_is_the_embedding_that_lies_along_it_most(family: str) -> None:
+def test_a_row_reads_the_token_whose_embedding_lies_most_along_it(family: str) -> None:
     opened = _opened(family)
     (first, *_) = found = reads(opened, Neuron(1, 7), 3)
     assert {read.name for read in found} in ({"gate", "up"}, {"in"})

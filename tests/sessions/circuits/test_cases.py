@@ -36,7 +36,7 @@ def test_batches_hold_every_row_once_and_stay_within_their_tokens() -> None:
     assert all(len(part) == 1 or max(lengths[row] for row in part) * len(part) <= 32 for part in parts)
 
 
-def test_what_a_prompt_does_not_say_the_model_does(smollm2: OpenModel) -> None:
+def test_a_target_that_a_prompt_lacks_is_the_models_own(smollm2: OpenModel) -> None:
     asked = (
         PromptRecord(prompt="The keys near the cabinet", target=" are", counterfactual=" is", raw=True),
         PromptRecord(prompt="What is the capital of Texas?", seed="The capital of Texas is"),

@@ -31,7 +31,7 @@ def test_a_circuit_is_like_itself(one: Circuit) -> None:
 
 
 @given(CIRCUITS, CIRCUITS)
-def test_a_comparison_turns_with_its_sides_and_counts_no_neuron_twice(one: Circuit, other: Circuit) -> None:
+def test_a_comparison_is_symmetric_and_counts_no_neuron_twice(one: Circuit, other: Circuit) -> None:
     found, turned = compared(one, other), compared(other, one)
     assert turned.overlaps == found.overlaps
     assert turned.sizes == found.sizes[::-1] and turned.held == found.held[::-1] and turned.only == found.only[::-1]

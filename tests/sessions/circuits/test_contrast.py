@@ -33,7 +33,7 @@ def contrasted(family: str, count: int = 1000, layers: range | None = range(LAYE
 
 
 @pytest.mark.parametrize("family", DENSE)
-def test_it_is_the_difference_of_two_means_at_the_last_token(family: str) -> None:
+def test_contrast_is_the_difference_of_two_means_at_the_last_token(family: str) -> None:
     model = opened(family)
     found = contrasted(family)
     assert len(found) == sum(model.anatomy.widths)
@@ -54,7 +54,7 @@ def test_the_first_two_layers_are_left_out_unless_they_are_asked_for() -> None:
     assert {neuron.layer for neuron in contrasted("llama", layers=range(2)).neurons} == {0, 1}
 
 
-def test_it_explains_no_target_and_says_so() -> None:
+def test_contrast_has_no_target_and_says_so() -> None:
     found = contrasted("llama", 5)
     assert not found.target.stated and str(found.target) == "no target"
     assert (found.method, found.attention, found.conservation, found.compared) == ("contrast", "", None, "")

@@ -193,7 +193,7 @@ def test_integrated_gradients_settle_on_the_tokens_of_the_whole_prompt() -> None
 
 
 @pytest.mark.parametrize("family", ["llama", "gemma3n", "gpt2", "qwen2_moe", "gpt_oss"])
-def test_the_exact_way_switches_off_every_candidate_alone(family: str) -> None:
+def test_method_exact_ablates_every_candidate_alone(family: str) -> None:
     opened, encoded = little(family)
     left_out = frozenset({(1, 3), (1, 40)})
     scope = Scope(layers=(1,), without_neurons=left_out)
@@ -216,7 +216,7 @@ def test_the_exact_way_switches_off_every_candidate_alone(family: str) -> None:
     assert count_hooks(opened.model) == 0
 
 
-def test_the_exact_way_can_hold_neurons_at_their_means() -> None:
+def test_method_exact_can_hold_neurons_at_their_means() -> None:
     opened, encoded = little("llama")
     mean = Reference(tuple(torch.full((width,), 0.3) for width in opened.anatomy.widths))
     scope = Scope(layers=(2,), positions=(-1,))

@@ -92,7 +92,9 @@ def test_the_edges_of_a_sequence_sum_to_the_attributions_of_its_log_probability(
     assert gap(traced(family, SEQUENCE)) < 1e-3
 
 
-def test_without_the_half_rule_at_the_targets_they_would_not(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_half_rule_at_the_targets_edges_do_not_sum_to_the_attribution(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Conservation is a test that can fail."""
     monkeypatch.setattr(cutting, "half", lambda x: x)
     found = finished(trace(opened("llama"), IDS, TARGET, everywhere(opened("llama")), 12))
@@ -105,7 +107,7 @@ def test_the_strongest_edges_are_what_scaling_the_source_does_in_the_linearised_
     assert (size < 1e-3, signs) == (True, 0)
 
 
-def test_so_it_is_on_the_reference_circuit(smollm2: OpenModel) -> None:
+def test_the_strongest_edges_of_the_reference_circuit_are_what_scaling_the_source_does(smollm2: OpenModel) -> None:
     target = Target(tokens=(Token(AUSTIN.target_id, ""),), counterfactual=Token(AUSTIN.counterfactual_id, ""))
     neurons = [Neuron(layer, index, position) for layer, position, index, *_ in AUSTIN.top[:100]]
     found = finished(trace(smollm2, AUSTIN.ids, target, neurons))
@@ -162,7 +164,7 @@ def test_all_targets_in_one_pass_are_the_targets_one_by_one(family: str) -> None
 
 
 @pytest.mark.parametrize("batch", [1, 40])
-def test_in_parts_they_are_the_same(batch: int) -> None:
+def test_edges_do_not_depend_on_the_size_of_the_parts_they_are_computed_in(batch: int) -> None:
     model = opened("gemma3")
     in_parts = finished(trace(model, IDS, TARGET, everywhere(model), 12, batch=batch))
     torch.testing.assert_close(in_parts.weights, traced("gemma3").weights, rtol=1e-4, atol=1e-6)
@@ -219,7 +221,7 @@ class Counting(Cancel):
             raise Cancelled
 
 
-def test_nothing_stays_behind() -> None:
+def test_tracing_edges_leaves_no_hooks() -> None:
     model = adopt(tiny("gemma4"), tiny_tokenizer(), name="tiny")
     ids = torch.tensor([IDS])
     plain, implementation = model.model(ids).logits, model.model.config._attn_implementation
@@ -231,7 +233,7 @@ def test_nothing_stays_behind() -> None:
     assert not any(parameter.requires_grad for parameter in model.model.parameters())
 
 
-def test_it_can_be_cancelled_at_every_layer_of_every_pass() -> None:
+def test_tracing_can_be_cancelled_at_every_layer_of_every_pass() -> None:
     model, whole = opened("llama"), Counting()
     few = [Neuron(layer, index, 5) for layer in range(3) for index in range(4)]
     finished(trace(model, IDS, TARGET, few, cancel=whole))
@@ -273,7 +275,7 @@ def test_a_family_out_of_reach_of_the_rules_is_refused(family: str) -> None:
         finished(trace(opened(family), IDS, TARGET, [Neuron(0, 1, 2)]))
 
 
-def test_so_is_a_model_of_which_it_is_not_known_what_its_mlps_read() -> None:
+def test_a_model_whose_mlp_inputs_are_unknown_is_refused() -> None:
     model = opened("llama")
     layers = [replace(layer, sites=(replace(layer.sites[0], readers=()),)) for layer in model.anatomy.layers]
     unknown = replace(model, anatomy=replace(model.anatomy, layers=tuple(layers)))
@@ -365,7 +367,7 @@ def test_hubs_send_most_and_bottlenecks_pass_most() -> None:
     assert narrow[0].share == pytest.approx(math.sqrt(2.5 * 3.0) / 7.3)
 
 
-def test_layers_are_summed_without_signs() -> None:
+def test_flow_between_layers_sums_absolute_edges() -> None:
     found = [(flow.source, flow.target, flow.weight) for flow in between_layers(FLOW)]
     assert found == [(1, 2, pytest.approx(2.04)), (0, 1, 1.0), (0, 2, pytest.approx(0.51))]
 
@@ -383,7 +385,7 @@ def test_a_super_weight_neuron_is_ten_times_the_median_over_five_targets(
         assert (found[0].targets, found[0].mean, found[0].times) == (5, 11.0, 11.0)
 
 
-def test_of_no_edges_nothing_is_read() -> None:
+def test_a_flow_without_edges_has_no_hubs_or_bottlenecks() -> None:
     empty = gathered([A], [A, None], [[0.0], [0.0]], [1.0, 2.0], [0.5, 0.5])
     assert not (empty.edges or hubs(empty) or bottlenecks(empty) or super_weights(empty) or between_layers(empty))
     assert [branch.edge for branch in tree(empty)] == [None]
@@ -393,7 +395,7 @@ weights = st.lists(st.lists(st.floats(-10, 10), min_size=4, max_size=4), min_siz
 
 
 @given(weights)
-def test_no_share_is_more_than_all(rows: list[list[float]]) -> None:
+def test_shares_are_at_most_one_and_hubs_and_layers_account_for_all_edges(rows: list[list[float]]) -> None:
     flow = gathered([A, B, C, D], [B, C, D, None], rows, [1.0] * 4, [0.0] * 4)
     assert all(0 <= each.share <= 1 + 1e-9 for each in bottlenecks(flow))
     total = sum(abs(edge.weight) for edge in flow.edges)

@@ -280,7 +280,7 @@ def test_a_table_has_every_neuron_and_every_number_exactly(circuit: Circuit) -> 
         assert number(share) == circuit.share(neuron)
 
 
-def test_a_table_as_it_is_written() -> None:
+def test_a_circuit_is_written_as_a_csv_table() -> None:
     circuit = read_circuit(reference(neurons={"24,1,1005": 1.5, "3,-1,7": 0.5}, total_logit_diff=2.0), "x.json")
     circuit = structs.replace(circuit, ids=(1, 2), tokens=("<s>", ' "hi"\r'))
     assert write_csv(circuit) == (

@@ -163,7 +163,7 @@ def test_means_are_kept_and_a_damaged_file_is_made_again(tmp_path: Path) -> None
     assert len(list((tmp_path / "means").iterdir())) == 2
 
 
-def test_nothing_has_no_mean(tmp_path: Path) -> None:
+def test_means_over_no_text_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no text"):
         finished(means(opened("llama"), [[1]], tmp_path))
 

@@ -83,7 +83,7 @@ def circuit(family: str, count: int = 5000, **options: Any) -> Circuit:
         *(("ig", family) for family in ("llama", "gemma3n", "gemma4", "gpt2")),
     ],
 )
-def test_together_they_are_the_mean_of_each_alone(method: Any, family: str) -> None:
+def test_attributions_of_prompts_together_are_the_mean_of_each_alone(method: Any, family: str) -> None:
     how = {"method": method, "attention": "frozen" if method == "relp" else "gradient", "steps": 2}
     found = finished(collapsed(opened(family), asked(family), **how, batch=24))
     each = tables(family, **how)
@@ -115,7 +115,7 @@ def _ends(reference: Reference, length: int) -> tuple[torch.Tensor, ...]:
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt2", "mixtral"])
-def test_nothing_is_kept_of_the_padding(family: str) -> None:
+def test_padding_has_no_attribution(family: str) -> None:
     model, cases = opened(family), asked(family)
     lengths = [len(case.ids) for case in cases]
     ids = torch.tensor([[*case.ids, *[5] * (max(lengths) - len(case.ids))] for case in cases])
@@ -232,7 +232,7 @@ def test_what_is_no_number_names_the_layer_and_the_prompt() -> None:
     assert count_hooks(broken.model) == 0
 
 
-def test_it_tells_how_far_it_is_and_a_cancelled_one_leaves_no_hook() -> None:
+def test_discovery_reports_progress_and_a_cancelled_one_leaves_no_hook() -> None:
     model, cases = opened("llama"), asked("llama")
     events, _ = collected(discover(model, cases, choice=CircuitSize(5), batch=8))
     told = [event for event in events if isinstance(event, Progress)]

@@ -143,7 +143,7 @@ def test_a_cancelled_reply_is_kept_as_far_as_it_was_shown(small: OpenModel) -> N
     assert count_hooks(small.model) == 0 and not torch.is_inference_mode_enabled()
 
 
-def test_it_may_also_be_cancelled_where_it_waits(small: OpenModel) -> None:
+def test_a_reply_can_be_cancelled_by_throwing_into_its_steps(small: OpenModel) -> None:
     encoded = encode(small.tokenizer, asked(NOTHING, "What is the capital of Texas?"))
     with writing(small, "The capital of Texas is Austin."):
         steps = replied(small, encoded, Condition(""), how(small))
@@ -168,7 +168,7 @@ def test_a_thought_that_is_cancelled_is_no_answer(small: OpenModel, name: str) -
     assert (stop.value.value.thought, stop.value.value.answer) == ("2 and 2.\nLet me add", "")
 
 
-def test_cancelled_before_its_first_word_it_is_no_reply(small: OpenModel) -> None:
+def test_a_reply_cancelled_before_its_first_word_is_not_kept(small: OpenModel) -> None:
     cancel = Cancel()
     cancel.request()
     encoded = encode(small.tokenizer, asked(NOTHING, "Why?"))

@@ -77,7 +77,7 @@ def bytes_of(home: Path, name: str = "job") -> bytes:
 
 
 @pytest.mark.parametrize("family", ["llama", "gemma3", "gpt2", "mixtral"])
-def test_every_cell_of_a_grid_says_what_it_says_alone(family: str) -> None:
+def test_every_cell_of_a_grid_equals_the_same_cell_alone(family: str) -> None:
     opened = adopt(tiny(family), tiny_tokenizer(), name="tiny")
     plan = planned(opened)
     cells = finished(sweeping.run(opened, plan)).cells
@@ -95,7 +95,7 @@ def test_every_cell_of_a_grid_says_what_it_says_alone(family: str) -> None:
         assert cell.top is not None and (cell.top.id, cell.top.text) == (likeliest.id, likeliest.text)
 
 
-def test_smollm2_in_a_grid_says_what_it_says_alone(smollm2: OpenModel) -> None:
+def test_on_smollm2_every_cell_of_a_grid_equals_the_same_cell_alone(smollm2: OpenModel) -> None:
     texts = tuple(str(Neuron(row[0], row[2])) for row in AUSTIN.top[:40])
     encoded = encode(smollm2.tokenizer, Prompt(text=AUSTIN.prompt, seed=AUSTIN.seed))
     other = encode(smollm2.tokenizer, Prompt(text="Where do cats sleep?"))
@@ -153,7 +153,7 @@ def test_what_is_live_and_suppressed_is_in_force_in_every_row(llama: OpenModel) 
         finished(sweeping.run(llama, clash))
 
 
-def test_a_scope_is_kept_to(llama: OpenModel) -> None:
+def test_a_sweep_intervenes_only_within_its_scope(llama: OpenModel) -> None:
     encoded = encode(llama.tokenizer, Prompt(text="the cat"))
     asked = (question(encoded, TARGET, TokenScope("generated")),)
     plan = msgspec.structs.replace(planned(llama), prompts=asked, selections=SELECTIONS[2:])
@@ -383,7 +383,7 @@ def test_a_damaged_plan_is_refused_and_names_the_place(llama: OpenModel, tmp_pat
     assert "--force" in raised.value.hint
 
 
-def test_what_is_discarded_is_in_the_trash(llama: OpenModel, tmp_path: Path) -> None:
+def test_a_discarded_sweep_is_in_the_trash(llama: OpenModel, tmp_path: Path) -> None:
     finished(begun(tmp_path, llama, planned(llama)))
     before = bytes_of(tmp_path)
     with sweep_files.taken(tmp_path, "job", new=False) as folder:
@@ -392,7 +392,7 @@ def test_what_is_discarded_is_in_the_trash(llama: OpenModel, tmp_path: Path) -> 
     assert sweep_files.names(tmp_path) == []
 
 
-def test_the_table_says_what_the_lines_say(llama: OpenModel, tmp_path: Path) -> None:
+def test_the_table_has_the_values_of_the_json_lines(llama: OpenModel, tmp_path: Path) -> None:
     plan = planned(llama)
     cells = finished(begun(tmp_path, llama, plan)).cells
     odd = msgspec.structs.replace(cells[1], text='a\r\n"b", c', top=None, target=None, fired=None)

@@ -77,7 +77,9 @@ def naive(made: Autoencoder, x: list[float], r: float = 0.0) -> tuple[list[float
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize("normalised", NORMALISATIONS)
 @pytest.mark.parametrize("centred", [True, False])
-def test_they_compute_what_the_papers_say(opened: OpenModel, architecture: str, normalised: str, centred: bool) -> None:
+def test_autoencoders_compute_what_the_papers_say(
+    opened: OpenModel, architecture: str, normalised: str, centred: bool
+) -> None:
     made = random_autoencoder(opened, architecture, normalised=normalised, centred=centred)
     x = 3 * torch.randn(32, generator=torch.Generator().manual_seed(1)) + 0.5
     active, written = naive(made, x.tolist())
@@ -343,7 +345,9 @@ def test_a_trained_one_explains_states_it_has_not_seen(trained: tuple[Autoencode
     assert train_sae.unexplained(shuffled, held_out)[0] > 1.2 * missed
 
 
-def test_its_features_and_their_measures(smollm2: OpenModel, trained: tuple[Autoencoder, Tensor]) -> None:
+def test_encoding_lists_features_with_l0_and_unexplained_share(
+    smollm2: OpenModel, trained: tuple[Autoencoder, Tensor]
+) -> None:
     made, held_out = trained
     found = encoding(smollm2, made, held_out[3], rows=5)
     assert found.active == int((made.encode(held_out[3]) > 0).sum()) and len(found.features) == 5
@@ -357,7 +361,7 @@ def test_its_features_and_their_measures(smollm2: OpenModel, trained: tuple[Auto
     assert one == found.features[2]
 
 
-def test_its_reconstruction_carries_more_than_what_is_as_far_off(
+def test_the_reconstruction_keeps_more_than_a_random_error_as_large(
     smollm2: OpenModel, trained: tuple[Autoencoder, Tensor], tmp_path: Path
 ) -> None:
     """Put in the place of the state, and read from a file again."""

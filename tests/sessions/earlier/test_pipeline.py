@@ -70,6 +70,6 @@ def test_every_line_is_a_command_and_says_what_the_configuration_said(tmp_path: 
         (b"!!python/object/apply:os.system ['true']", "is no YAML"),
     ],
 )
-def test_what_is_none_is_refused_with_its_place(data: bytes, why: str) -> None:
+def test_a_file_that_is_no_configuration_is_refused_with_the_place(data: bytes, why: str) -> None:
     with pytest.raises(ArtifactError, match=why):
         configuration(contents_of(data, "x.yaml"), "x.yaml")

@@ -165,7 +165,7 @@ def _without(key: str) -> dict[str, Any]:
         ({"cum_neuron_down": {1: torch.zeros(3)}, "suppress_dict": {1: ["a"]}}, "no neuron"),
     ],
 )
-def test_what_does_not_fit_is_named(tmp_path: Path, contents: Any, why: str) -> None:
+def test_contents_that_do_not_fit_each_other_are_named(tmp_path: Path, contents: Any, why: str) -> None:
     with pytest.raises(ArtifactError, match=why):
         read(written(tmp_path, contents))
 
@@ -256,7 +256,7 @@ def test_any_other_data_is_shown_as_what_it_holds(tmp_path: Path) -> None:
     assert isinstance(wide, Data)
 
 
-def test_what_is_no_such_file_is_said_to_be_none(tmp_path: Path) -> None:
+def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "junk.pt"
     path.write_bytes(b"hello")
     with pytest.raises(ArtifactError, match="damaged"):

@@ -83,7 +83,7 @@ def picture(opened: OpenModel) -> tuple[Any, ...]:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_on_it_gives_pefts_own_logits_and_off_it_was_never_there(family: str, tmp_path: Path) -> None:
+def test_an_adapter_on_gives_pefts_logits_and_off_leaves_no_trace(family: str, tmp_path: Path) -> None:
     theirs = made(tmp_path / "fr", family)
     if family in MOE:  # as the workbench runs them
         theirs.base_model.model.set_experts_implementation("grouped_mm")
@@ -117,7 +117,7 @@ def test_in_bfloat16_it_stays_in_float32_as_peft_has_it(tmp_path: Path) -> None:
     assert picture(opened) == was
 
 
-def test_its_weight_is_a_factor_of_its_products(tmp_path: Path) -> None:
+def test_the_weight_of_an_adapter_scales_its_products(tmp_path: Path) -> None:
     opened, adapter = opened_as("llama"), random_adapter(tmp_path / "fr")
     assert adapter.contents is not None
     with replace(adapter, weight=-0.5).applied(opened) as sheet:
@@ -133,7 +133,7 @@ def test_its_weight_is_a_factor_of_its_products(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt2"])
-def test_several_are_on_at_once_and_the_lower_can_go_first(family: str, tmp_path: Path) -> None:
+def test_several_adapters_are_on_at_once_and_an_earlier_one_can_be_taken_off_first(family: str, tmp_path: Path) -> None:
     opened = opened_as(family)
     first = random_adapter(tmp_path / "a", family, "a")
     second = random_adapter(
@@ -155,7 +155,7 @@ def test_several_are_on_at_once_and_the_lower_can_go_first(family: str, tmp_path
     assert picture(opened) == was
 
 
-def test_two_of_one_name_are_refused(tmp_path: Path) -> None:
+def test_two_adapters_of_one_name_are_refused(tmp_path: Path) -> None:
     opened, adapter = opened_as("llama"), random_adapter(tmp_path / "fr")
     with adapter.applied(opened), pytest.raises(UsageError, match="is on already"):
         adapter.applied(opened)
@@ -286,7 +286,7 @@ def test_a_weight_edit_reaches_the_weights_behind_the_adapter(tmp_path: Path) ->
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("family", ["llama", "phi3", "gpt2"])
-def test_merged_it_is_its_product_rounded_once(family: str, dtype: torch.dtype, tmp_path: Path) -> None:
+def test_a_merged_adapter_is_its_product_rounded_once(family: str, dtype: torch.dtype, tmp_path: Path) -> None:
     opened, adapter = opened_as(family, dtype), random_adapter(tmp_path / "fr", family, weight=0.7)
     assert adapter.contents is not None
     was = picture(opened)
@@ -391,7 +391,7 @@ def test_the_same_seed_drops_the_same_numbers(tmp_path: Path) -> None:
         (({"lora_bias": True},), How("cat"), "biases of its own"),
     ],
 )
-def test_what_cannot_be_combined_is_said(
+def test_adapters_that_cannot_be_combined_are_refused_with_the_reason(
     kinds: tuple[dict[str, Any], ...], how: How, said: str, tmp_path: Path
 ) -> None:
     with pytest.raises(WorkbenchError, match=said):
@@ -539,7 +539,7 @@ def test_a_pickle_is_refused_unread(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "said"), [(CONFIG, f"has no {CONFIG}"), (WEIGHTS, f"has no {WEIGHTS}")])
-def test_half_a_folder_is_refused(name: str, said: str, tmp_path: Path) -> None:
+def test_a_folder_that_lacks_a_file_is_refused(name: str, said: str, tmp_path: Path) -> None:
     made(tmp_path / "fr")
     (tmp_path / "fr" / name).unlink()
     with pytest.raises(ArtifactError, match=said):

@@ -85,7 +85,7 @@ def test_experts_compute_in_one_function_and_have_no_hooks() -> None:
         assert count_hooks(opened.model) == before
 
 
-def test_what_is_replaced_twice_is_no_sum_of_hooks() -> None:
+def test_an_edit_that_replaces_a_line_twice_has_no_hooks() -> None:
     opened = opened_as("llama")
     for first in (cut(opened), louder(opened, seed=3)):
         twice = Edit("x", "", (*first.changes, *louder(opened).changes))
@@ -149,7 +149,7 @@ def test_the_norm_is_that_of_the_difference() -> None:
         assert sheet.norm == pytest.approx((2 * 2 * 32 * 0.25) ** 0.5, rel=1e-5)
 
 
-def test_what_was_there_is_recorded() -> None:
+def test_an_edit_records_the_values_that_it_replaces() -> None:
     opened = opened_as("qwen3_moe", torch.bfloat16)
     edit = louder(opened, indices=(3, 20, 5)).recorded(opened)  # of two experts
     for change in edit.changes:

@@ -100,7 +100,7 @@ WRONG: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("said", WRONG)
-def test_what_is_no_edit_is_refused_and_named(said: str) -> None:
+def test_a_file_that_is_not_an_edit_is_refused_and_named(said: str) -> None:
     with pytest.raises(ArtifactError) as caught:
         EditFile.unpacked(changed(**WRONG[said]), "meow.safetensors")
     assert said in caught.value.message and "meow.safetensors" in caught.value.message

@@ -192,7 +192,7 @@ def test_a_new_edit_leaves_nothing_to_redo_and_one_that_is_refused_does_not(open
         ledger.redo()
 
 
-def test_more_than_there_is_cannot_be_undone_or_redone(ledger: Ledger) -> None:
+def test_undo_and_redo_refuse_more_edits_than_there_are(ledger: Ledger) -> None:
     key = ledger.key()
     for refused in (lambda: ledger.undo(4), ledger.redo, lambda: ledger.turn(4, False), lambda: ledger.turn(1, True)):
         with pytest.raises(UsageError) as caught:

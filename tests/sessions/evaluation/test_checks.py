@@ -121,7 +121,7 @@ def test_an_expression_that_would_never_end_is_stopped() -> None:
     assert time.monotonic() - started < 30
 
 
-def test_of_several_checks_all_must_hold_and_the_last_to_come_says_where() -> None:
+def test_several_checks_must_all_hold_and_the_latest_match_is_the_place() -> None:
     checks = (Check("contains", "water"), Check("number", "2"))
     assert judged(checks, "water has 2") == (True, 10, False)
     assert judged(checks, "2 parts of water") == (True, 11, False)
@@ -141,7 +141,7 @@ def test_of_several_checks_all_must_hold_and_the_last_to_come_says_where() -> No
         (Check("contains", "x" * 3000), "3,000 characters"),
     ],
 )
-def test_a_check_that_is_none_is_refused(check: Check, said: str) -> None:
+def test_a_malformed_check_is_refused(check: Check, said: str) -> None:
     with pytest.raises(ArtifactError) as raised:
         checked(check, "tasks.jsonl, line 3,")
     assert raised.value.message.startswith("tasks.jsonl, line 3, ") and said in raised.value.message

@@ -50,7 +50,7 @@ def test_a_reply_is_kept_in_its_own_language_and_lost_in_any_other() -> None:
         ("The answer is 東京 and that is the capital", "en"),
     ],
 )
-def test_what_is_said_of_short_and_mixed_texts(text: str, language: str) -> None:
+def test_languages_of_short_and_mixed_texts(text: str, language: str) -> None:
     assert language_of(text) == language
 
 
@@ -62,5 +62,5 @@ def test_where_only_the_script_is_told_it_is_the_script_that_is_kept() -> None:
 
 
 @given(st.text())
-def test_any_text_has_an_answer(text: str) -> None:
+def test_a_language_is_only_given_to_a_text_with_letters(text: str) -> None:
     assert (language_of(text) == "") or any(character.isalpha() for character in text)

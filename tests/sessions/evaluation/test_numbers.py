@@ -45,7 +45,7 @@ def first_values(text: str) -> list[Fraction]:
         ("", []),
     ],
 )
-def test_what_is_written(text: str, values: list[str]) -> None:
+def test_numbers_are_read_as_they_are_written(text: str, values: list[str]) -> None:
     assert first_values(text) == [Fraction(value) for value in values]
 
 

@@ -48,7 +48,7 @@ def test_an_interval_holds_its_difference_and_turns_round_with_it(table: tuple[i
 
 
 @given(COUNTS, st.integers(2, 20))
-def test_more_of_the_same_says_more(table: tuple[int, int, int, int], times: int) -> None:
+def test_more_tasks_with_the_same_result_narrow_the_interval(table: tuple[int, int, int, int], times: int) -> None:
     more = tuple(times * count for count in table)
     widths = [high - low for low, high in (newcombe(*table), newcombe(*more))]
     assert widths[1] < widths[0]

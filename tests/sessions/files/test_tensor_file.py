@@ -32,7 +32,7 @@ CONTENTS = st.builds(Tensors, TEXTS, st.dictionaries(NAMES, tensors(), max_size=
 
 
 @given(CONTENTS)
-def test_what_is_written_is_read(contents: Tensors) -> None:
+def test_written_tensors_are_read_back(contents: Tensors) -> None:
     data = written(contents)
     assert read(data, "x") == contents
     assert (len(data) - sum(len(each.data) for each in contents.tensors.values())) % 8 == 0

@@ -144,7 +144,7 @@ def test_an_arm_whose_logits_are_not_numbers_stops_and_the_others_go_on(smollm2:
     assert count_hooks(smollm2.model) == 0
 
 
-def test_where_no_arm_has_numbers_that_is_an_error(smollm2: Any) -> None:
+def test_an_error_is_raised_if_no_arm_has_finite_numbers(smollm2: Any) -> None:
     encoded = encode(smollm2.tokenizer, Prompt(text=AUSTIN.prompt))
     with pytest.raises(ModelError, match=r"layer \d+ is the first to compute no number, at token \d"):
         finished(compare(smollm2, encoded, [scaled(1e38, "amplified", EVERY)], Decoding(max_tokens=2)))

@@ -76,7 +76,7 @@ def test_an_inventory_that_is_written_is_read_as_it_was(preset: Preset) -> None:
 
 
 @given(presets)
-def test_one_that_is_nothing_but_a_list_stays_a_list(preset: Preset) -> None:
+def test_an_inventory_that_is_a_plain_list_stays_a_list(preset: Preset) -> None:
     bare = structs.replace(preset, under="", more={})
     assert isinstance(json.loads(written(bare)), list)
     assert read_inventory(written(bare), "known.json") == bare
@@ -149,7 +149,7 @@ def test_an_entry_that_means_nothing_is_named_with_what_to_write(
 
 
 @pytest.mark.parametrize("missing", ["layer", "index", "gain"])
-def test_what_is_missing_is_named(missing: str) -> None:
+def test_a_missing_field_of_an_inventory_is_named(missing: str) -> None:
     entry = {key: value for key, value in GOOD.items() if key != missing}
     assert f"entry 1 ('calm') has no {missing}" in refused({"neurons": [entry]}).message
 

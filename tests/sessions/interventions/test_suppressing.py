@@ -117,7 +117,7 @@ def test_a_circuit_says_what_was_suppressed_when_it_was_found(asked: Session) ->
     result(asked, "save under")
     result(asked, "release all")
     assert result(asked, "load under").circuit.suppressed == ("L3/N4",)
-    note = "the circuit was found while L3/N4 was suppressed, and it is no more"
+    note = "the circuit was found while L3/N4 was suppressed, which it no longer is"
     assert note in result(asked, "ablate --max-tokens 1").notes
 
 
@@ -133,7 +133,7 @@ def test_a_command_file_may_change_what_is_suppressed(asked: Session, tmp_path: 
 
 def test_a_selection_can_say_suppressed(session: Session) -> None:
     result(session, "suppress L3/N4, L5/N6")
-    assert result(session, "suppress L5/N6, L7/N8").notes == ("1 of them were suppressed already",)
+    assert result(session, "suppress L5/N6, L7/N8").notes == ("1 of them are suppressed already",)
     assert [neuron.site for neuron in session.select("suppressed - L5/N6").neurons] == [(3, 4), (7, 8)]
     result(session, "release suppressed - L3/N4")
     assert session.suppressed == (Neuron(3, 4),)
@@ -148,7 +148,9 @@ def test_a_selection_can_say_suppressed(session: Session) -> None:
         ("release L3/N4", "nothing is in force on 'L3/N4'", "suppress shows what is"),
     ],
 )
-def test_what_cannot_be_suppressed_or_released(session: Session, line: str, message: str, hint: str) -> None:
+def test_suppressing_or_releasing_what_is_not_there_is_refused(
+    session: Session, line: str, message: str, hint: str
+) -> None:
     with unharmed(session):
         failed = failure(session, line)
     assert message in failed.message and hint in failed.hint

@@ -13,7 +13,7 @@ from sessions.events import Progress, collected
 from sessions.model.background import GRACE, LOOK, Meter, in_background
 
 
-def test_it_says_how_far_it_is_and_returns_the_result() -> None:
+def test_background_work_reports_progress_and_returns_the_result() -> None:
     def work(meter: Meter) -> str:
         meter.total = 10
         meter.reach(4)
@@ -27,7 +27,7 @@ def test_it_says_how_far_it_is_and_returns_the_result() -> None:
     assert events[-1] == Progress("digging", 4, 10, "m")
 
 
-def test_it_stops_when_nobody_waits_for_it() -> None:
+def test_background_work_stops_when_nobody_waits_for_it() -> None:
     def work(meter: Meter) -> None:
         while True:
             meter.reach(0)

@@ -65,7 +65,7 @@ def test_an_intervention_that_is_too_strong_is_found_where_it_acts() -> None:
     assert caught.value.hint == "use a smaller multiplier or gain"
 
 
-def test_of_several_texts_the_one_is_named_and_what_stands_at_padding_is_nobodys() -> None:
+def test_the_text_with_infinite_numbers_is_named_and_padding_is_ignored() -> None:
     model = opened()
     model.anatomy.embeddings[0].weight.data[51] = math.nan
     lost = first_lost(model, [IDS[:2], IDS])

@@ -48,7 +48,7 @@ def test_a_template_that_writes_the_bos_itself_does_not_double_it(gemma3: Any, m
     assert encoded.templated and encoded.bos == 1 and encoded.ids.count(gemma3.tokenizer.bos_token_id) == 1
 
 
-def test_it_knows_no_thoughts(gemma3: OpenModel) -> None:
+def test_gemma3_has_no_thoughts(gemma3: OpenModel) -> None:
     assert closing(gemma3.tokenizer) == ""
 
 

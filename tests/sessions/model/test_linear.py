@@ -62,7 +62,7 @@ def test_the_opposite_direction_pushes_the_opposite(family: str) -> None:
 
 
 @pytest.mark.parametrize("family", [family for family in DENSE if family not in BIASED])
-def test_without_biases_it_is_the_model_s_own_to_the_bit(family: str) -> None:
+def test_without_biases_linear_is_the_model_s_own_to_the_bit(family: str) -> None:
     model = opened(family)
     direction = torch.randn(1, 1, model.anatomy.d_model, generator=torch.Generator().manual_seed(0))
     own = model.anatomy.head(model.anatomy.final_norm(direction))[:, 0]

@@ -29,7 +29,7 @@ def test_a_word_or_a_number_is_a_position(word: str, position: int) -> None:
     assert (mark.position, mark.token, mark.note) == (position, PLAIN.tokens[position], "")
 
 
-def test_of_several_tokens_the_last_is_meant_and_said() -> None:
+def test_a_word_of_several_tokens_means_its_last_token_and_a_note_says_so() -> None:
     mark = marked(PLAIN, "description")
     assert (mark.position, mark.token) == (3, "cription")
     assert mark.note == "'description' is 2 tokens there; the last is meant, 'cription' at 3"

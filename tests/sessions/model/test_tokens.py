@@ -51,7 +51,7 @@ def test_a_template_that_refuses_is_one_clear_error(smollm2: Any, monkeypatch: p
         encode(smollm2.tokenizer, PROMPT)
 
 
-def test_nothing_to_read_is_an_error(smollm2: Any) -> None:
+def test_an_empty_prompt_is_an_error(smollm2: Any) -> None:
     with pytest.raises(UsageError, match="prompt is empty"):
         encode(smollm2.tokenizer, Prompt(text="", chat=False))
 

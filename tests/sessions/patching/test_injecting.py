@@ -150,7 +150,7 @@ def test_above_shared_keys_a_position_reaches_nothing_but_itself(family: str) ->
     assert reaches_below(opened, text, "resid_pre", 3, LAYERS) == 2
 
 
-def test_without_them_every_layer_but_behind_the_last_can_be_reached() -> None:
+def test_without_shared_keys_every_layer_can_be_reached() -> None:
     opened = opened_tiny("llama")
     text = asked(opened)
     assert all(reaches(opened, text, layer, "resid_pre", 3) for layer in range(LAYERS))

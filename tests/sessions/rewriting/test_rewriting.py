@@ -134,7 +134,7 @@ def test_a_rule_that_finds_nothing_names_a_token_that_is_spelt_like_it() -> None
 # ---- examples
 
 
-def test_a_third_is_held_out_and_always_the_same_one(llama: OpenModel) -> None:
+def test_a_third_of_the_texts_is_held_out_and_always_the_same(llama: OpenModel) -> None:
     examples = dotted(llama)
     assert (len(examples.learnt), len(examples.held), examples.apart) == (4, 2, True)
     turned = by_rule(llama, SAMPLES[::-1], read_rule("after:."), "samples")
@@ -297,7 +297,7 @@ def _interrupted(opened: OpenModel, after: int) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("after", [0, 3, 6, 9])
-def test_cancelled_it_leaves_nothing(llama: OpenModel, after: int) -> None:
+def test_a_cancelled_rewriting_leaves_weights_and_hooks_as_they_were(llama: OpenModel, after: int) -> None:
     before_, hooks = weights(llama), count_hooks(llama.model)
     with pytest.raises(Cancelled):
         for _ in _interrupted(llama, after):
@@ -313,11 +313,11 @@ def _row(alpha: float, where: float, perplexity: float, elsewhere: float = 0.0) 
     return AtAlpha(alpha=alpha, learnt=saying, held=saying, perplexity=perplexity)
 
 
-def test_the_smallest_alpha_that_does_it_is_taken() -> None:
+def test_the_smallest_alpha_that_meets_the_criteria_is_chosen() -> None:
     assert choose([_row(4, 0.9, 1.02), _row(2, 0.8, 1.01), _row(1, 0.2, 1.0)]) == 1
 
 
-def test_where_none_does_unrelated_text_is_spared() -> None:
+def test_without_such_an_alpha_one_that_spares_unrelated_text_is_chosen() -> None:
     assert choose([_row(1, 0.2, 1.0), _row(2, 0.5, 1.04), _row(4, 0.9, 1.2)]) == 1
     assert choose([_row(1, 0.2, 1.2), _row(2, 0.5, 1.4)]) == 0
     assert choose([_row(1, 0.9, 1.0, elsewhere=0.5), _row(2, 0.5, 1.0)]) == 1

@@ -150,7 +150,7 @@ def test_with_every_write_cut_the_stream_holds_there_what_the_embedding_put_ther
 
 @pytest.mark.parametrize("family", ["llama", "gpt2", "gemma2", "gpt_oss", "qwen2_moe"])
 @pytest.mark.parametrize("keeps", [False, True])
-def test_the_change_that_is_told_is_that_of_the_weights(family: str, keeps: bool) -> None:
+def test_the_reported_change_is_that_of_the_weights(family: str, keeps: bool) -> None:
     model = opened(family)
     for change in cut(model, (1,), attention=True, keeps=keeps).changes:
         assert isinstance(change, Projection)
@@ -196,14 +196,14 @@ def test_the_subspace_is_that_of_the_singular_vectors(prompts: int, width: int) 
     assert (found.basis @ found.basis.T - torch.eye(4)).abs().max() < 1e-6
 
 
-def test_of_what_the_first_position_holds_nothing_is_in_it() -> None:
+def test_the_subspace_contains_nothing_of_the_first_positions_state() -> None:
     pooled, first = differing(6, 3, 32, 6), torch.randn(2, 32)
     found = of_versions(States(pooled, first), 3, 0)
     assert (found.basis @ orthonormal(first).T).abs().max() < 1e-6
     assert 0 < (found.captured or 0) < 1
 
 
-def test_more_dims_than_differ_are_refused_with_their_number() -> None:
+def test_more_dims_than_the_versions_differ_in_are_refused_with_their_number() -> None:
     states = States(differing(5, 3, 32, 4), torch.zeros(2, 32))
     assert len(of_versions(states, None, 0).basis) == 4
     with pytest.raises(UsageError, match="differ in 4 dimensions at layer 7, fewer than 5") as raised:
@@ -242,7 +242,7 @@ def states(model: OpenModel, ids: list[int], layer: int) -> Tensor:
     return seen[0]
 
 
-def test_versions_lie_apart_as_far_as_they_are_over_as_far_as_prompts_are() -> None:
+def test_the_distance_of_versions_is_relative_to_that_of_prompts() -> None:
     square = torch.tensor([[[0.0, 0.0], [0.0, 3.0]], [[4.0, 0.0], [4.0, 3.0]]])
     assert apart(square) == pytest.approx(3 / 4)
     assert apart(square[:1]) is None and apart(square[:1].expand(2, 2, 2)) is None

@@ -144,7 +144,7 @@ def test_another_seed_gives_others_and_too_many_are_refused() -> None:
         problems(MOST + 1)
 
 
-def test_what_is_written_is_read_again_and_is_a_task_as_well() -> None:
+def test_written_parallel_problems_are_read_back_and_are_tasks_as_well() -> None:
     made = problems(12, 4)
     read = read_parallel(written(problem.as_line() for problem in made), "problems.jsonl")
     assert read.versions == LANGUAGES
@@ -184,7 +184,7 @@ def test_versions_have_names_of_ones_own_and_answers_stand_beside_them() -> None
         (b'{"a": "x", "b": "y"}\n{"a": "\xff", "b": "y"}', "f is not UTF-8 text: line 2"),
     ],
 )
-def test_what_is_wrong_with_a_file_is_said_with_its_line(text: bytes, said: str) -> None:
+def test_an_error_in_a_parallel_file_names_its_line(text: bytes, said: str) -> None:
     with pytest.raises(ArtifactError, match=re.escape(said)):
         read_parallel(text, "f")
 

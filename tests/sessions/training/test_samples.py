@@ -156,6 +156,6 @@ def test_a_json_file_is_a_sample_a_list_of_them_or_one_a_line() -> None:
         (b"\xff\xfe", "not UTF-8"),
     ],
 )
-def test_a_file_that_is_none_is_refused_with_its_line(line: bytes, why: str) -> None:
+def test_a_file_that_holds_no_samples_is_refused_with_its_line(line: bytes, why: str) -> None:
     with pytest.raises(ArtifactError, match=why):
         read_samples(line, "x.jsonl")

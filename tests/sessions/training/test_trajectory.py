@@ -67,7 +67,7 @@ def test_there_is_no_verdict_without_a_control_that_learned(control: float | Non
     assert why in found.because
 
 
-def test_one_round_says_nothing_of_the_others() -> None:
+def test_a_single_round_has_no_verdict() -> None:
     found = trajectory([(round_(1, 1.0), 0.5)])
     assert found.verdict == ""
     assert "--add-recruits" in found.because

@@ -166,7 +166,7 @@ def test_html_fetches_nothing() -> None:
         assert "prefers-color-scheme:dark" in page and ".wb-dark" in page
 
 
-def test_a_page_says_how_it_is_written_and_can_be_read_on_a_ground_of_either_colour() -> None:
+def test_a_page_declares_its_encoding_and_can_be_read_on_light_and_dark() -> None:
     page = to_page(view(sample(results.NeuronTable)), SCRIPT)
     balance = read(page.replace("<!doctype html>", "").replace('"utf-8">', '"utf-8"/>').replace('-width">', '-width"/>')
                    .replace('light dark">', 'light dark"/>'))  # fmt: skip

@@ -19,9 +19,9 @@ class Alone(App[None]):
 
     ENABLE_COMMAND_PALETTE = False
 
-    def __init__(self, pane: Pane, board: SessionView) -> None:
+    def __init__(self, pane: Pane, view: SessionView) -> None:
         super().__init__()
-        self.pane, self.board = pane, board
+        self.pane, self.view = pane, view
         self.typed: list[str] = []
         self.sent: list[str] = []
         self.copied: list[str] = []
@@ -30,7 +30,7 @@ class Alone(App[None]):
         yield self.pane
 
     def on_mount(self) -> None:
-        self.pane.show(self.board, EVERYTHING)
+        self.pane.show(self.view, EVERYTHING)
         self.pane.focus()
 
     def on_pane_typed(self, message: Pane.Typed) -> None:
@@ -45,12 +45,12 @@ class Alone(App[None]):
 
 def alone(
     pane: Pane,
-    board: SessionView,
+    view: SessionView,
     then: Callable[[Alone, Pilot[None]], Awaitable[None]],
     size: tuple[int, int] = (80, 24),
 ) -> Alone:
-    """Show the pane the board, and go on with that."""
-    app = Alone(pane, board)
+    """Show the pane the view, and go on with that."""
+    app = Alone(pane, view)
 
     async def shown() -> None:
         async with app.run_test(size=size) as pilot:

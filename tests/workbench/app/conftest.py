@@ -21,9 +21,9 @@ def recorded() -> list[Heard]:
 
 
 @pytest.fixture
-def board(recorded: list[Heard]) -> SessionView:
-    """A board at the end of it."""
-    board = SessionView()
+def view(recorded: list[Heard]) -> SessionView:
+    """A view at the end of it."""
+    view = SessionView()
     for each in recorded:
-        board.feed(each)
-    return board
+        view.feed(each)
+    return view

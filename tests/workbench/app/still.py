@@ -23,11 +23,11 @@ class Still(WorkbenchApp):
         super().__init__("default", home, theme=theme)
         self.sent: list[str] = []
         for each in heard:
-            self.board.feed(each)
+            self.view.feed(each)
 
     def begin(self) -> None:
         Shell.begin(self)
-        self.show_board(EVERYTHING)
+        self.show_view(EVERYTHING)
 
     def run_lines(self, lines: Sequence[str]) -> None:
         self.sent += lines

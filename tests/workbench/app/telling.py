@@ -23,29 +23,29 @@ def about(ticket: str, *events: Event, end: bool = False) -> list[Heard]:
 
 
 def fed(heard: Iterable[Heard]) -> SessionView:
-    """A board of a host that is well, which has said all this."""
-    board = SessionView()
-    board.host = ""
+    """A view of a host that is well, which has said all this."""
+    view = SessionView()
+    view.host = ""
     for each in heard:
-        board.feed(each)
-    return board
+        view.feed(each)
+    return view
 
 
 def until(heard: Iterable[Heard], line: str, whole: bool = True) -> SessionView:
-    """A board that has heard everything until a line that starts so has ended or, if not `whole`, said some words."""
-    board = SessionView()
+    """A view that has heard everything until a line that starts so has ended or, if not `whole`, said some words."""
+    view = SessionView()
     for each in heard:
-        board.feed(each)
-        last = board.entries[-1] if board.entries else None
+        view.feed(each)
+        last = view.entries[-1] if view.entries else None
         if last and last.line.startswith(line) and (last.outcome is not None if whole else len(last.texts) > 1):
-            return board
+            return view
     raise AssertionError(f"nothing was heard of {line}")
 
 
-def tell(pane: Pane, board: SessionView, *heard: Heard) -> None:
-    """Let the board hear more, and show the pane what changed."""
+def tell(pane: Pane, view: SessionView, *heard: Heard) -> None:
+    """Let the view hear more, and show the pane what changed."""
     for each in heard:
-        pane.show(board, board.feed(each))
+        pane.show(view, view.feed(each))
 
 
 def rows(pane: Pane) -> list[str]:
@@ -55,7 +55,7 @@ def rows(pane: Pane) -> list[str]:
     return [line.text.rstrip() for line in found]
 
 
-def shown(pane: Pane, board: SessionView, size: tuple[int, int] = (80, 20), *keys: str) -> list[str]:
+def shown(pane: Pane, view: SessionView, size: tuple[int, int] = (80, 20), *keys: str) -> list[str]:
     """The rows of a pane that has the screen for itself, after some keys."""
     found: list[str] = []
 
@@ -63,7 +63,7 @@ def shown(pane: Pane, board: SessionView, size: tuple[int, int] = (80, 20), *key
         await press(pilot, *keys)
         found.extend(rows(pane))
 
-    alone(pane, board, then, size)
+    alone(pane, view, then, size)
     return found
 
 

@@ -66,7 +66,7 @@ def test_a_large_screen_has_all_panes_each_with_its_number(
         shown = "\n".join(lines(app))
         for number, kind in PANES.items():
             assert f" {number} {kind.heading} " in shown
-            assert app.desk.panes[number].display
+            assert app.workspace.panes[number].display
 
     played(app, steps, size)
 
@@ -79,8 +79,8 @@ def test_a_small_screen_has_one_pane_under_tabs(tmp_path: Path, recorded: list[H
             await pilot.press(f"f{number + 1}")
             await pilot.pause()
             assert f"[{number} {kind.heading}]" in lines(app)[1]
-            assert {at for at, pane in app.desk.panes.items() if pane.display} == {number, JOBS}
-            assert app.desk.panes[number].has_focus_within
+            assert {at for at, pane in app.workspace.panes.items() if pane.display} == {number, JOBS}
+            assert app.workspace.panes[number].has_focus_within
 
     played(app, steps, (80, 24))
 
@@ -109,12 +109,12 @@ def test_a_change_of_size_keeps_what_is_typed_and_where_one_is(tmp_path: Path, r
         await typed(pilot, "ablate top")
         await pilot.press("left", "f3", "down", "down")
         await pilot.pause()
-        chosen = app.desk.panes[2].chosen().split()[:2]
+        chosen = app.workspace.panes[2].chosen().split()[:2]
         for size in ((80, 24), (40, 10), (160, 48), (20, 5), (100, 30), (99, 30), (120, 40)):
             await pilot.resize_terminal(*size)
             await pilot.pause()
-            assert app.desk.panes[2].has_focus_within
-            assert app.desk.panes[2].chosen().split()[:2] == chosen
+            assert app.workspace.panes[2].has_focus_within
+            assert app.workspace.panes[2].chosen().split()[:2] == chosen
             assert (app.line.value, app.line.cursor_position) == ("ablate top", 9)
             assert any(PROMPT + "ablate top" in row for row in lines(app)) or size[0] < 40
 
@@ -134,7 +134,7 @@ def test_a_letter_jumps_to_every_place(tmp_path: Path, recorded: list[Heard]) ->
             assert all(f"({each})" in "\n".join(lines(app)) for each in LETTERS.values())
             await pilot.press(letter)
             await pilot.pause()
-            assert app.desk.focused == place
+            assert app.workspace.focused == place
             assert f"({letter})" not in "\n".join(lines(app))
         assert app.line.value == ""
 
@@ -148,11 +148,11 @@ def test_a_jump_that_leads_nowhere_leaves_the_focus_where_it_was(tmp_path: Path,
         for key in ("escape", "z"):
             await pilot.press("f3", "ctrl+o", key)
             await pilot.pause()
-            assert app.desk.focused == 2
+            assert app.workspace.focused == 2
             assert "(t)" not in "\n".join(lines(app))
         await pilot.press("ctrl+o", "f4")
         await pilot.pause()
-        assert app.desk.focused == 3
+        assert app.workspace.focused == 3
         assert "(t)" not in "\n".join(lines(app))
 
     played(app, steps)
@@ -165,7 +165,7 @@ def test_escape_and_a_colon_lead_back_to_the_command_line(tmp_path: Path, record
         for key in ("escape", "colon"):
             for number in PANES:
                 await pilot.press(f"f{number + 1}", key)
-                assert app.desk.focused == LINE
+                assert app.workspace.focused == LINE
         assert app.line.value == ""
 
     played(app, steps)
@@ -178,12 +178,12 @@ def test_tab_goes_round_the_panes(tmp_path: Path, recorded: list[Heard]) -> None
         await pilot.press("f2")
         seen = []
         for _ in PANES:
-            seen.append(app.desk.focused)
+            seen.append(app.workspace.focused)
             await pilot.press("tab")
         assert set(seen) == set(PANES)
-        assert app.desk.focused == LINE
+        assert app.workspace.focused == LINE
         await pilot.press("shift+tab")
-        assert app.desk.focused != LINE
+        assert app.workspace.focused != LINE
 
     played(app, steps)
 
@@ -197,7 +197,7 @@ def test_zoom_gives_a_pane_the_screen_and_gives_it_back(tmp_path: Path, recorded
         before = lines(app)
         await pilot.press("ctrl+t")
         await pilot.pause()
-        assert app.desk.panes[5].size.width == app.size.width
+        assert app.workspace.panes[5].size.width == app.size.width
         assert "[5 Layer map]" in lines(app)[1]
         await pilot.press("ctrl+t")
         await pilot.pause()
@@ -217,7 +217,7 @@ def test_a_click_on_a_heading_is_as_good_as_its_key(tmp_path: Path, recorded: li
             row = next(at for at, text in enumerate(rows) if "3 Compare" in text)
             await pilot.click(offset=(rows[row].index("3 Compare"), row))
             await pilot.pause()
-            assert app.desk.focused == 3
+            assert app.workspace.focused == 3
             await pilot.press("f2")
 
     played(app, steps)
@@ -245,12 +245,12 @@ def test_copying_fills_the_clipboard_and_a_file_of_the_owner_alone(tmp_path: Pat
     async def steps(pilot: Pilot[str]) -> None:
         await pilot.press("f3", "y")
         await pilot.pause()
-        text = app.desk.panes[2].chosen()
+        text = app.workspace.panes[2].chosen()
         assert text and app.clipboard == text
         file = tmp_path / "copied.txt"
         assert file.read_text() == text
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
-        assert f"copied {len(text):,} characters" in app.desk.said.remark.text
+        assert f"copied {len(text):,} characters" in app.workspace.message_line.remark.text
         await pilot.press("enter", "y")
         await pilot.pause()
         assert file.read_text() == app.clipboard != text
@@ -268,7 +268,7 @@ def test_where_the_copy_cannot_be_written_that_is_told_and_the_clipboard_has_it(
         await pilot.press("f3", "y")
         await pilot.pause()
         assert app.clipboard
-        assert app.desk.said.remark.wrong
+        assert app.workspace.message_line.remark.wrong
 
     played(app, steps)
 
@@ -280,7 +280,7 @@ def test_where_there_is_no_other_program_to_go_to_that_is_told(tmp_path: Path, k
     async def steps(pilot: Pilot[str]) -> None:
         await pilot.press("f2", key)
         await pilot.pause()
-        assert "browser" in app.desk.said.remark.text
+        assert "browser" in app.workspace.message_line.remark.text
 
     played(app, steps)
 
@@ -302,20 +302,20 @@ def test_the_editor_is_the_users_or_one_that_is_there(tmp_path: Path, monkeypatc
 
 
 def told(app: WorkbenchApp) -> list[tuple[str, object]]:
-    """What the board has, as far as two of them can be compared."""
-    return [(entry.line, entry.outcome) for entry in app.board.entries]
+    """What the view has, as far as two of them can be compared."""
+    return [(entry.line, entry.outcome) for entry in app.view.entries]
 
 
 def idle(app: WorkbenchApp) -> bool:
-    return not app.board.host and app.board.running is None and not app.board.waiting and app.sending.idle
+    return not app.view.host and app.view.running is None and not app.view.waiting and app.sender.idle
 
 
 async def entered(pilot: Pilot[str], app: WorkbenchApp, line: str) -> None:
     """Enter a line and wait for its end."""
-    count = len(app.board.entries)
+    count = len(app.view.entries)
     app.line.put(line)
     await pilot.press("enter")
-    await until(pilot, lambda: len(app.board.entries) > count and idle(app), 60)
+    await until(pilot, lambda: len(app.view.entries) > count and idle(app), 60)
 
 
 def test_who_comes_late_sees_what_who_was_there_sees(own_home: Path, tiny_folder: Path) -> None:  # noqa: F811
@@ -324,7 +324,7 @@ def test_who_comes_late_sees_what_who_was_there_sees(own_home: Path, tiny_folder
     boards: list[SessionView] = []
 
     async def all_of_it(pilot: Pilot[str]) -> None:
-        await until(pilot, lambda: early.board.state.model and idle(early), 60)
+        await until(pilot, lambda: early.view.state.model and idle(early), 60)
         await entered(pilot, early, "prompt --raw the hen in the")
         await entered(pilot, early, "generate --max-tokens 8")
         await entered(pilot, early, "discover --top 20")
@@ -332,26 +332,26 @@ def test_who_comes_late_sees_what_who_was_there_sees(own_home: Path, tiny_folder
         await entered(pilot, early, "ablate top5 --max-tokens 4")
         await entered(pilot, early, "load nowhere")
         await entered(pilot, early, "top 5")
-        assert all(entry.outcome is not None for entry in early.board.entries)
+        assert all(entry.outcome is not None for entry in early.view.entries)
         await pilot.press("escape")
         await pilot.pause(0.2)
         shown.append(lines(early))
-        boards.append(early.board)
+        boards.append(early.view)
 
     played(early, all_of_it, (160, 48))
     late = WorkbenchApp("one", own_home, str(tiny_folder), theme="dark")
 
     async def the_end(pilot: Pilot[str]) -> None:
-        await until(pilot, lambda: idle(late) and len(late.board.entries) == len(early.board.entries), 60)
+        await until(pilot, lambda: idle(late) and len(late.view.entries) == len(early.view.entries), 60)
         await pilot.pause(0.2)
         shown.append(lines(late))
 
     played(late, the_end, (160, 48))
     assert told(early) == told(late)
-    assert early.board.state == late.board.state
-    assert early.board.circuit == late.board.circuit
+    assert early.view.state == late.view.state
+    assert early.view.circuit == late.view.circuit
     for number in PANES:
-        assert early.desk.panes[number].text() == late.desk.panes[number].text()
+        assert early.workspace.panes[number].text() == late.workspace.panes[number].text()
     assert [row[:56] for row in shown[0][1:-4]] == [row[:56] for row in shown[1][1:-4]]
 
 
@@ -361,9 +361,9 @@ def test_another_model_is_not_replaced_unasked(kept: Client) -> None:  # noqa: F
     async def steps(pilot: Pilot[str]) -> None:
         await until(pilot, lambda: app.line.value)
         assert app.line.value == "model smollm2"
-        assert f"one has {app.board.state.model} open" in app.desk.said.remark.text
-        assert "--host" in app.desk.said.remark.hint
-        assert not any("smollm2" in entry.line for entry in app.board.entries)
+        assert f"one has {app.view.state.model} open" in app.workspace.message_line.remark.text
+        assert "--host" in app.workspace.message_line.remark.hint
+        assert not any("smollm2" in entry.line for entry in app.view.entries)
 
     played(app, steps)
 
@@ -375,13 +375,13 @@ def test_escape_stops_the_line_that_runs(kept: Client) -> None:  # noqa: F811
         await until(pilot, lambda: idle(app))
         app.line.put("generate --max-tokens 100000")
         await pilot.press("enter")
-        await until(pilot, lambda: app.board.running is not None and app.board.running.texts)
+        await until(pilot, lambda: app.view.running is not None and app.view.running.texts)
         await pilot.press("escape")
-        await until(pilot, lambda: app.board.running is None, 5)
-        outcome = app.board.entries[-1].outcome
+        await until(pilot, lambda: app.view.running is None, 5)
+        outcome = app.view.entries[-1].outcome
         assert outcome is not None and outcome.error == "cancelled"  # type: ignore[union-attr]
         await pilot.pause(1.6)
-        assert app.desk.said.remark.text == ""
+        assert app.workspace.message_line.remark.text == ""
 
     played(app, steps)
 
@@ -392,11 +392,11 @@ def test_a_line_for_a_host_that_is_gone_is_sent_when_it_is_back(ready: Client) -
     async def steps(pilot: Pilot[str]) -> None:
         await until(pilot, lambda: idle(app))
         kill("one", ready.home)
-        await until(pilot, lambda: app.board.host and app.hearing.client is None)
+        await until(pilot, lambda: app.view.host and app.listener.client is None)
         app.line.put("set top 7")
         await pilot.press("enter")
-        await until(pilot, lambda: idle(app) and app.board.entries and app.board.entries[-1].line == "set top 7", 60)
-        assert app.board.state.model
+        await until(pilot, lambda: idle(app) and app.view.entries and app.view.entries[-1].line == "set top 7", 60)
+        assert app.view.state.model
 
     played(app, steps)
 
@@ -406,14 +406,14 @@ def test_the_host_can_be_ended_from_the_palette_and_comes_back_as_it_was(ready: 
     app, place = WorkbenchApp("one", ready.home, theme="dark"), HostPaths(ready.home, "one")
 
     async def steps(pilot: Pilot[str]) -> None:
-        await until(pilot, lambda: idle(app) and app.board.circuit is not None)
-        before = app.board.state
+        await until(pilot, lambda: idle(app) and app.view.circuit is not None)
+        before = app.view.state
         await pilot.press("ctrl+p")
         await typed(pilot, "end the host")
         await pilot.press("enter")
         await until(pilot, lambda: (holder := place.holder()) is not None and holder.pid not in (0, ready.pid), 60)
-        await until(pilot, lambda: idle(app) and app.board.state == before, 60)
-        assert app.board.circuit is not None
+        await until(pilot, lambda: idle(app) and app.view.state == before, 60)
+        assert app.view.circuit is not None
 
     played(app, steps)
 
@@ -425,8 +425,8 @@ def test_many_lines_are_sent_in_order_up_to_the_first_that_is_wrong(kept: Client
         await until(pilot, lambda: idle(app))
         app.line.pasted = ["set top 5", "set rows 6", "abalte", "set top 8"]
         await pilot.press("enter")
-        await until(pilot, lambda: "line 3 of 4" in app.desk.said.remark.text)
-        await until(pilot, lambda: [entry.line for entry in app.board.entries[-2:]] == ["set top 5", "set rows 6"])
+        await until(pilot, lambda: "line 3 of 4" in app.workspace.message_line.remark.text)
+        await until(pilot, lambda: [entry.line for entry in app.view.entries[-2:]] == ["set top 5", "set rows 6"])
         assert app.line.pasted == ["abalte", "set top 8"]
 
     played(app, steps)
@@ -460,7 +460,7 @@ def test_other_programs_get_the_terminal_and_give_it_back(kept: Client, tmp_path
         terminal.until(lambda: "7 State" in terminal.shown and "set top 9" in terminal.shown)
         terminal.press("ctrl+q")
         assert terminal.exit_code() == 0
-        assert "host one goes on · workbench attach one attaches again" in terminal.raw().decode()
+        assert "host one keeps running · workbench attach one attaches again" in terminal.raw().decode()
 
 
 def test_bytes_that_are_no_text_are_refused_and_what_comes_with_them_does_not_run(kept: Client) -> None:  # noqa: F811

@@ -22,9 +22,9 @@ from workbench.writing import aim, quoted, signed
 
 
 @pytest.fixture
-def circuit(board: SessionView) -> Circuit:
-    assert board.circuit is not None
-    return board.circuit
+def circuit(view: SessionView) -> Circuit:
+    assert view.circuit is not None
+    return view.circuit
 
 
 def card(app: Alone) -> NeuronCardScreen:
@@ -33,9 +33,9 @@ def card(app: Alone) -> NeuronCardScreen:
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_a_card_says_everything_about_a_neuron(board: SessionView, circuit: Circuit, size: tuple[int, int]) -> None:
+def test_a_card_says_everything_about_a_neuron(view: SessionView, circuit: Circuit, size: tuple[int, int]) -> None:
     neuron = circuit.neurons[0]
-    row = board.rows[neuron.place]
+    row = view.rows[neuron.place]
 
     async def then(app: Alone, pilot: Pilot[None]) -> None:
         await press(pilot, "enter")
@@ -56,10 +56,10 @@ def test_a_card_says_everything_about_a_neuron(board: SessionView, circuit: Circ
             assert said in text
         assert not app.sent
 
-    alone(NeuronsPane(), board, then, size)
+    alone(NeuronsPane(), view, then, size)
 
 
-def test_unknown_tokens_are_asked_for_once_and_fill_in_when_they_come(board: SessionView, circuit: Circuit) -> None:
+def test_unknown_tokens_are_asked_for_once_and_fill_in_when_they_come(view: SessionView, circuit: Circuit) -> None:
     neuron = circuit.neurons[100]
 
     async def then(app: Alone, pilot: Pilot[None]) -> None:
@@ -68,39 +68,41 @@ def test_unknown_tokens_are_asked_for_once_and_fill_in_when_they_come(board: Ses
         assert app.sent == [f"neurons {neuron} --tokens 10"]
         parse(app.sent[0])
         assert "asked for" in card(app).text()
-        card(app).show(board, Facet.JOBS)
+        card(app).show(view, Facet.JOBS)
         assert len(app.sent) == 1
-        board.rows[neuron.place] = NeuronRow(neuron=neuron, token="", share=None, up=("[bold]",), down=("\x1b",))
-        card(app).show(board, Facet.CIRCUIT)
+        view.rows[neuron.place] = NeuronRow(neuron=neuron, token="", share=None, up=("[bold]",), down=("\x1b",))
+        card(app).show(view, Facet.CIRCUIT)
         await rest(pilot)
         text = "\n".join(lines(app))
         assert '"[bold]"' in text and '"\\x1b"' in text
 
-    alone(NeuronsPane(), board, then)
+    alone(NeuronsPane(), view, then)
 
 
 @pytest.mark.parametrize("hindrance", ["busy", "no model", "no host"])
-def test_nothing_is_asked_for_that_would_have_to_wait(board: SessionView, circuit: Circuit, hindrance: str) -> None:
+def test_the_card_fetches_nothing_while_a_line_runs_or_waits(
+    view: SessionView, circuit: Circuit, hindrance: str
+) -> None:
     if hindrance == "busy":
-        board.running = HistoryEntry("sweep", "me", "1")
+        view.running = HistoryEntry("sweep", "me", "1")
     elif hindrance == "no model":
-        board.state = structs.replace(board.state, model="")
+        view.state = structs.replace(view.state, model="")
     else:
-        board.host = "the host ended suddenly"
+        view.host = "the host ended suddenly"
 
     async def then(app: Alone, pilot: Pilot[None]) -> None:
         app.pane.go(100)  # type: ignore[attr-defined]
         await press(pilot, "enter")
         assert not app.sent
-        board.running = None
-        card(app).show(board, Facet.JOBS)
+        view.running = None
+        card(app).show(view, Facet.JOBS)
         await rest(pilot)
         assert len(app.sent) == (hindrance == "busy")
 
-    alone(NeuronsPane(), board, then)
+    alone(NeuronsPane(), view, then)
 
 
-def test_one_goes_from_card_to_card_in_the_order_of_the_table(board: SessionView, circuit: Circuit) -> None:
+def test_one_goes_from_card_to_card_in_the_order_of_the_table(view: SessionView, circuit: Circuit) -> None:
     async def then(app: Alone, pilot: Pilot[None]) -> None:
         await press(pilot, "/", *"L24", "enter", "enter")
         wanted = [neuron for neuron in circuit.neurons if neuron.layer == 24]
@@ -114,10 +116,10 @@ def test_one_goes_from_card_to_card_in_the_order_of_the_table(board: SessionView
         await press(pilot, "escape")
         assert app.pane.cursor == len(wanted) - 2  # type: ignore[attr-defined]
 
-    alone(NeuronsPane(), board, then)
+    alone(NeuronsPane(), view, then)
 
 
-def test_letters_and_copying_work_on_the_card(board: SessionView, circuit: Circuit) -> None:
+def test_letters_and_copying_work_on_the_card(view: SessionView, circuit: Circuit) -> None:
     async def then(app: Alone, pilot: Pilot[None]) -> None:
         await press(pilot, "enter", "y")
         assert app.copied == [card(app).text()]
@@ -126,32 +128,32 @@ def test_letters_and_copying_work_on_the_card(board: SessionView, circuit: Circu
         assert app.typed == [f"amplify {circuit.neurons[0]} "]
         assert not isinstance(app.screen, NeuronCardScreen)
 
-    alone(NeuronsPane(), board, then)
+    alone(NeuronsPane(), view, then)
 
 
 @pytest.mark.parametrize("key", ["escape", "enter", "q"])
-def test_a_card_closes(board: SessionView, key: str) -> None:
+def test_a_card_closes(view: SessionView, key: str) -> None:
     async def then(app: Alone, pilot: Pilot[None]) -> None:
         await press(pilot, "enter", key)
         assert not isinstance(app.screen, NeuronCardScreen)
 
-    alone(NeuronsPane(), board, then)
+    alone(NeuronsPane(), view, then)
 
 
-def test_a_card_closes_when_its_circuit_is_gone(board: SessionView, circuit: Circuit) -> None:
+def test_a_card_closes_when_its_circuit_is_gone(view: SessionView, circuit: Circuit) -> None:
     async def then(app: Alone, pilot: Pilot[None]) -> None:
         await press(pilot, "enter")
-        board.circuit = circuit.with_neurons(circuit.neurons[1:], "rest")
-        card(app).show(board, Facet.CIRCUIT)
+        view.circuit = circuit.with_neurons(circuit.neurons[1:], "rest")
+        card(app).show(view, Facet.CIRCUIT)
         await rest(pilot)
         assert not isinstance(app.screen, NeuronCardScreen)
 
-    alone(NeuronsPane(), board, then)
+    alone(NeuronsPane(), view, then)
 
 
-def test_the_same_neuron_at_other_positions_is_named(board: SessionView, circuit: Circuit) -> None:
+def test_the_same_neuron_at_other_positions_is_named(view: SessionView, circuit: Circuit) -> None:
     neurons = (Neuron(3, 5, 41, 1.0), Neuron(3, 5, 40, -0.25), Neuron(3, 5, None, 0.5), Neuron(2, 5, 41, 2.0))
-    board.circuit = structs.replace(circuit, neurons=neurons)
+    view.circuit = structs.replace(circuit, neurons=neurons)
 
     async def then(app: Alone, pilot: Pilot[None]) -> None:
         await press(pilot, "enter")
@@ -162,20 +164,20 @@ def test_the_same_neuron_at_other_positions_is_named(board: SessionView, circuit
         await press(pilot, "right", "right")
         assert "at all positions" in card(app).text()
 
-    alone(NeuronsPane(), board, then)
+    alone(NeuronsPane(), view, then)
 
 
-def test_a_card_fits_into_forty_by_ten_and_its_text_scrolls(board: SessionView) -> None:
+def test_a_card_fits_into_forty_by_ten_and_its_text_scrolls(view: SessionView) -> None:
     async def then(app: Alone, pilot: Pilot[None]) -> None:
         await press(pilot, "enter")
         assert any("token" in line for line in lines(app))
         await press(pilot, *["down"] * 30)
         assert any("esc" in line for line in lines(app))
 
-    alone(NeuronsPane(), board, then, (40, 10))
+    alone(NeuronsPane(), view, then, (40, 10))
 
 
-def test_n_asks_for_all_there_is_to_know_and_shows_it(board: SessionView, circuit: Circuit) -> None:
+def test_n_asks_for_all_there_is_to_know_and_shows_it(view: SessionView, circuit: Circuit) -> None:
     neuron = circuit.neurons[0]
     told = results.NeuronCard(
         neuron=neuron,
@@ -203,25 +205,25 @@ def test_n_asks_for_all_there_is_to_know_and_shows_it(board: SessionView, circui
         await press(pilot, "enter", "n")
         assert app.sent == [f"neuron {neuron}"]
         parse(app.sent[0])
-        board.cards[neuron.place] = told
-        card(app).show(board, Facet.CIRCUIT)
+        view.cards[neuron.place] = told
+        card(app).show(view, Facet.CIRCUIT)
         await rest(pilot)
         text = card(app).text()
         for said in (" Tex[b]as", "-37.50", "+2.500", "+2.750", " town", " minneapolis", " capital", "norm 4.5"):
             assert said in text
         assert '" Tex[b]as"' in "\n".join(lines(app))
 
-    alone(NeuronsPane(), board, then)
+    alone(NeuronsPane(), view, then)
 
 
-def test_a_card_says_what_woke_the_neuron_over_a_corpus(board: SessionView, circuit: Circuit) -> None:
+def test_a_card_says_what_woke_the_neuron_over_a_corpus(view: SessionView, circuit: Circuit) -> None:
     neuron = circuit.neurons[0]
     peak = Peak(value=-28.0, document=6, position=26, token=" i[b]s", before=(" of", " Texas"), after=(" Austin",))
-    board.rows[neuron.place] = structs.replace(board.rows[neuron.place], peak=peak, rate=0.005)
+    view.rows[neuron.place] = structs.replace(view.rows[neuron.place], peak=peak, rate=0.005)
 
     async def then(app: Alone, pilot: Pilot[None]) -> None:
         await press(pilot, "enter")
         text = "\n".join(lines(app))
         assert "peak -28.00 · fires at 0.5%" in text and " of Texas▸ i[b]s◂ Austin" in text
 
-    alone(NeuronsPane(), board, then)
+    alone(NeuronsPane(), view, then)

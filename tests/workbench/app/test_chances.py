@@ -21,7 +21,7 @@ ENCODED = Encoded(prompt=Prompt(text="Hello"), text="Hello", ids=(1,), tokens=("
 
 
 def distribution(*texts: str) -> SessionView:
-    """A board with a distribution over these tokens."""
+    """A view with a distribution over these tokens."""
     chances = tuple(TokenChance(n, text, 1 / (n + 2), -float(n), n + 1) for n, text in enumerate(texts))
     return fed(about("a", Started("", "top"), Result(Distribution(encoded=ENCODED, chances=chances)), end=True))
 
@@ -42,22 +42,22 @@ def test_a_text_generated_shows_its_first_token_s_chances(recorded: list[Heard])
     assert shown(ChancesPane(), until(recorded, "generate"), (34, 9))[0].startswith(' 1 "The"         0.681 █')
 
 
-def test_a_comparison_shows_before_above_after_with_the_target_marked(board: SessionView) -> None:
-    text = shown(ChancesPane(), board, (34, 12))
+def test_a_comparison_shows_before_above_after_with_the_target_marked(view: SessionView) -> None:
+    text = shown(ChancesPane(), view, (34, 12))
     assert text[0].startswith("baseline/ablated  ● target")
     at = text.index('● " Austin"    0.609 ███████▉')
     assert text[at + 1] == "        -0.609 1e-05 ▏"
     assert any(row.startswith('○ " Houston"') for row in text)
 
 
-def test_with_more_room_before_and_after_stand_side_by_side(board: SessionView) -> None:
-    text = shown(ChancesPane(), board, (80, 12))
+def test_with_more_room_before_and_after_stand_side_by_side(view: SessionView) -> None:
+    text = shown(ChancesPane(), view, (80, 12))
     assert text[0].split() == ["baseline", "ablated", "change"]
     row = next(row for row in text if row.startswith('● " Austin"'))
     assert row.split() == ["●", '"', 'Austin"', "0.609", "███████▎", "1e-05", "▏", "-0.609", "target"]
 
 
-def test_the_cursor_is_on_a_token_which_enter_discovers(board: SessionView) -> None:
+def test_the_cursor_is_on_a_token_which_enter_discovers(view: SessionView) -> None:
     pane = ChancesPane()
 
     async def steps(app: Alone, pilot: Pilot[None]) -> None:
@@ -74,7 +74,7 @@ def test_the_cursor_is_on_a_token_which_enter_discovers(board: SessionView) -> N
         assert not pane.facts.endswith("↓")
         assert rows(pane)[0].startswith("baseline/ablated")
 
-    alone(pane, board, steps, (34, 8))
+    alone(pane, view, steps, (34, 8))
 
 
 def test_a_hundred_thousand_tokens_cost_what_is_seen_of_them() -> None:
@@ -82,13 +82,13 @@ def test_a_hundred_thousand_tokens_cost_what_is_seen_of_them() -> None:
     assert text[-1].startswith('100000 "token99999"')
 
 
-def test_nothing_known_yet_says_how_to_ask() -> None:
+def test_without_a_distribution_the_pane_says_how_to_get_one() -> None:
     assert "  top" in shown(ChancesPane(), fed([]), (34, 9))
 
 
-def test_everything_can_be_taken_out_as_text(board: SessionView) -> None:
+def test_everything_can_be_taken_out_as_text(view: SessionView) -> None:
     pane = ChancesPane()
-    shown(pane, board, (34, 8))
+    shown(pane, view, (34, 8))
     assert '● " Austin"' in pane.text() and len(pane.text().splitlines()) > 10
 
 

@@ -48,7 +48,7 @@ CONTRAST = circuit_of(
 )
 
 
-def _board(circuit: Circuit) -> SessionView:
+def _view(circuit: Circuit) -> SessionView:
     held = State(model="smollm2", dtype="float32", device="cpu", circuit="unnamed", circuit_size=len(circuit))
     return fed(about("a", Result(Discovered(circuit=circuit, candidates=100)), held, end=True))
 
@@ -66,7 +66,7 @@ def test_every_pane_shows_it(circuit: Circuit, pane: type[Pane], size: tuple[int
         else:
             assert "2" in text and "nan" not in text.lower()
 
-    alone(pane(), _board(circuit), then, size)
+    alone(pane(), _view(circuit), then, size)
 
 
 @pytest.mark.parametrize(
@@ -85,4 +85,4 @@ def test_a_card_says_what_its_numbers_are_of(circuit: Circuit, said: list[str]) 
         assert all(each in text for each in said), text
         assert "of +0.000" not in text
 
-    alone(NeuronsPane(), _board(circuit), then)
+    alone(NeuronsPane(), _view(circuit), then)

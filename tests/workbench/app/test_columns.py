@@ -223,17 +223,17 @@ def test_a_line_about_marked_neurons_is_a_command_that_changes_exactly_these_whe
     assert {neuron.place for neuron in meant} == {found.neurons[row].place for row in rows}
 
 
-def test_of_marked_neurons_inject_is_told_to_watch_them(board: SessionView) -> None:
-    assert board.circuit is not None
-    first, second = (Neuron(*neuron.site) for neuron in board.circuit.neurons[:2])
-    composed = line("inject", board.circuit, {0, 1})
+def test_inject_observes_marked_neurons(view: SessionView) -> None:
+    assert view.circuit is not None
+    first, second = (Neuron(*neuron.site) for neuron in view.circuit.neurons[:2])
+    composed = line("inject", view.circuit, {0, 1})
     assert composed == f"inject --observe {first},{second} "
     watched = parse(f'{composed} texas --into "a b" --at b').params["observe"]
     assert watched == f"{first},{second}"
 
 
-def test_many_neurons_are_named_in_a_few_words(board: SessionView) -> None:
-    found = board.circuit
+def test_many_neurons_are_named_in_a_few_words(view: SessionView) -> None:
+    found = view.circuit
     assert found is not None
     of_layer = {row for row, neuron in enumerate(found.neurons) if neuron.layer == 29}
     assert line("ablate", found, range(50)) == "ablate top50 --at circuit "
@@ -244,10 +244,10 @@ def test_many_neurons_are_named_in_a_few_words(board: SessionView) -> None:
     assert line("amplify", found, [0, 7]) == f"amplify {found.neurons[0]},{found.neurons[7]} "
 
 
-def test_too_many_neurons_that_nothing_short_describes_are_not_written_out(board: SessionView) -> None:
+def test_too_many_neurons_that_nothing_short_describes_are_not_written_out(view: SessionView) -> None:
     neurons = tuple(Neuron(row % 7, row, row % 5) for row in range(9000))
-    assert board.circuit is not None
-    found = structs.replace(board.circuit, neurons=neurons)
+    assert view.circuit is not None
+    found = structs.replace(view.circuit, neurons=neurons)
     assert line("ablate", found, range(0, 9000, 2)) is None
 
 

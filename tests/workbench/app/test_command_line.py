@@ -51,8 +51,8 @@ def test_a_line_that_is_wrong_is_not_sent_and_stays(app: Still, line: str, said:
         await pilot.pause()
         assert app.sent == []
         assert app.line.value == line
-        assert app.desk.said.remark.text == said
-        below = lines(app)[app.desk.plan.line.y + 1 :]
+        assert app.workspace.message_line.remark.text == said
+        below = lines(app)[app.workspace.plan.line.y + 1 :]
         assert next(row for row in below if "^" in row).index("^") == len("wb> ") + column
         assert any(said in row for row in below) and any("→" in row for row in below)
 
@@ -63,12 +63,12 @@ def test_a_wrong_word_is_told_when_it_is_finished_and_not_before(app: Still) -> 
     async def steps(pilot: Pilot[str]) -> None:
         await typed(pilot, "abalte")
         await pilot.pause(0.3)
-        assert app.desk.said.remark == Remark()
+        assert app.workspace.message_line.remark == Remark()
         await typed(pilot, " t")
-        await until(pilot, lambda: "no verb" in app.desk.said.remark.text)
+        await until(pilot, lambda: "no verb" in app.workspace.message_line.remark.text)
         await pilot.press("backspace")
         await pilot.pause()
-        assert app.desk.said.remark == Remark()
+        assert app.workspace.message_line.remark == Remark()
 
     played(app, steps)
 
@@ -77,7 +77,7 @@ def test_a_quote_that_is_being_typed_is_no_error(app: Still) -> None:
     async def steps(pilot: Pilot[str]) -> None:
         app.line.put('prompt "What is the ')
         await pilot.pause(0.3)
-        assert app.desk.said.remark == Remark()
+        assert app.workspace.message_line.remark == Remark()
 
     played(app, steps)
 
@@ -114,7 +114,7 @@ def test_tab_completes_what_only_one_thing_can_become(app: Still) -> None:
         await typed(pilot, "disc")
         await pilot.press("tab")
         await until(pilot, lambda: app.line.value == "discover ")
-        assert not app.desk.choices.display
+        assert not app.workspace.choices.display
 
     played(app, steps)
 
@@ -123,16 +123,16 @@ def test_tab_offers_what_a_word_can_become_with_what_it_means(app: Still) -> Non
     async def steps(pilot: Pilot[str]) -> None:
         await typed(pilot, "se")
         await pilot.press("tab")
-        await until(pilot, lambda: app.desk.choices.display)
+        await until(pilot, lambda: app.workspace.choices.display)
         await pilot.pause()
-        names = [choice.name for choice in app.desk.choices.choices]
+        names = [choice.name for choice in app.workspace.choices.choices]
         assert names == ["seed", "set", "set-to"]
         row = next(row for row in lines(app) if "▸ seed" in row)
-        assert app.desk.choices.choices[0].about[:10] in row
+        assert app.workspace.choices.choices[0].about[:10] in row
         await pilot.press("down", "enter")
         assert app.line.value == "set "
         await pilot.pause()
-        assert not app.desk.choices.display
+        assert not app.workspace.choices.display
         assert app.sent == []
 
     played(app, steps)
@@ -142,10 +142,10 @@ def test_escape_closes_the_list_and_keeps_the_line(app: Still) -> None:
     async def steps(pilot: Pilot[str]) -> None:
         await typed(pilot, "se")
         await pilot.press("tab")
-        await until(pilot, lambda: app.desk.choices.display)
+        await until(pilot, lambda: app.workspace.choices.display)
         await pilot.press("escape")
         await pilot.pause()
-        assert not app.desk.choices.display
+        assert not app.workspace.choices.display
         assert app.line.value == "se"
 
     played(app, steps)
@@ -155,13 +155,13 @@ def test_typing_on_narrows_the_list_and_enter_runs_what_is_typed(app: Still) -> 
     async def steps(pilot: Pilot[str]) -> None:
         await typed(pilot, "se")
         await pilot.press("tab")
-        await until(pilot, lambda: app.desk.choices.display)
+        await until(pilot, lambda: app.workspace.choices.display)
         await typed(pilot, "t")
-        await until(pilot, lambda: [each.name for each in app.desk.choices.choices] == ["set", "set-to"])
+        await until(pilot, lambda: [each.name for each in app.workspace.choices.choices] == ["set", "set-to"])
         await pilot.press("enter")
         await pilot.pause()
         assert app.sent == ["set"]
-        assert not app.desk.choices.display
+        assert not app.workspace.choices.display
 
     played(app, steps)
 
@@ -170,9 +170,9 @@ def test_typing_on_narrows_the_list_and_enter_runs_what_is_typed(app: Still) -> 
 def test_the_list_never_leaves_a_small_screen(app: Still, size: tuple[int, int]) -> None:
     async def steps(pilot: Pilot[str]) -> None:
         await pilot.press("tab")
-        await until(pilot, lambda: app.desk.choices.display)
+        await until(pilot, lambda: app.workspace.choices.display)
         await pilot.pause()
-        assert app.desk.region.contains_region(app.desk.choices.region)
+        assert app.workspace.region.contains_region(app.workspace.choices.region)
 
     played(app, steps, size)
 
@@ -222,7 +222,7 @@ def test_a_search_finds_what_stands_anywhere_in_a_line(tmp_path: Path) -> None:
         await typed(pilot, "Aus")
         await pilot.press("ctrl+r")
         await pilot.pause()
-        assert [each.name for each in app.desk.choices.choices] == ["discover ' Austin'"]
+        assert [each.name for each in app.workspace.choices.choices] == ["discover ' Austin'"]
         await pilot.press("enter")
         assert app.line.value.strip() == "discover ' Austin'"
 
@@ -268,7 +268,7 @@ def test_several_lines_wait_for_enter_and_run_in_order(app: Still) -> None:
     async def steps(pilot: Pilot[str]) -> None:
         paste(app, "set top 50\nset rows 7\r\n# a remark\n\nset seed 1\n")
         await pilot.pause()
-        assert "3 lines pasted" in app.desk.said.remark.text
+        assert "3 lines pasted" in app.workspace.message_line.remark.text
         assert app.sent == []
         await pilot.press("enter")
         assert app.sent == ["set top 50", "set rows 7", "set seed 1"]
@@ -306,7 +306,7 @@ def test_a_line_that_is_too_long_is_refused_and_nothing_is_lost(app: Still) -> N
         await typed(pilot, "prompt ")
         paste(app, "x" * 2**20)
         await pilot.pause()
-        assert f"{2**20 + len('prompt '):,} characters" in app.desk.said.remark.text
+        assert f"{2**20 + len('prompt '):,} characters" in app.workspace.message_line.remark.text
         assert app.line.value == "prompt "
         paste(app, "x" * (LONGEST - len("prompt ")))
         await pilot.pause()
@@ -321,7 +321,7 @@ def test_a_megabyte_of_lines_is_taken_in_at_once(app: Still) -> None:
         start = loop.time()
         paste(app, "set top 50\n" * 100_000)
         await pilot.pause()
-        assert "100,000 lines pasted" in app.desk.said.remark.text
+        assert "100,000 lines pasted" in app.workspace.message_line.remark.text
         assert loop.time() - start < 1
 
     played(app, steps)

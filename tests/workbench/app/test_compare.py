@@ -27,16 +27,16 @@ WORDS = st.lists(
 
 
 def with_texts(recorded: list[Heard], *texts: str) -> SessionView:
-    """A board on which these are compared."""
-    board = until(recorded, "ablate")
-    assert board.arms is not None and isinstance(board.arms.value, Compared)
-    arms = [msgspec.structs.replace(arm, text=text) for arm, text in zip(board.arms.value.arms, texts, strict=True)]
-    board.arms.outcome = Result(msgspec.structs.replace(board.arms.value, arms=tuple(arms)))
-    return board
+    """A view on which these are compared."""
+    view = until(recorded, "ablate")
+    assert view.arms is not None and isinstance(view.arms.value, Compared)
+    arms = [msgspec.structs.replace(arm, text=text) for arm, text in zip(view.arms.value.arms, texts, strict=True)]
+    view.arms.outcome = Result(msgspec.structs.replace(view.arms.value, arms=tuple(arms)))
+    return view
 
 
-def test_texts_stand_side_by_side_where_there_is_room(board: SessionView) -> None:
-    text = shown(ComparePane(), board, (100, 10))
+def test_texts_stand_side_by_side_where_there_is_room(view: SessionView) -> None:
+    text = shown(ComparePane(), view, (100, 10))
     left, right = ([row.partition("│")[0].rstrip() for row in text], [row.partition("│")[2].strip() for row in text])
     assert left[:3] == ["baseline · target +1.943 · p 0.609", "ended by itself", " ‹Austin.›"]
     assert right[0] == "▸ ablated · target -3.560 · p 1e-05"
@@ -47,8 +47,8 @@ def test_texts_stand_side_by_side_where_there_is_room(board: SessionView) -> Non
 
 
 @pytest.mark.parametrize("width", [50, 80, 99])
-def test_on_a_small_screen_texts_stand_below_each_other(board: SessionView, width: int) -> None:
-    text = shown(ComparePane(), board, (width, 12))
+def test_on_a_small_screen_texts_stand_below_each_other(view: SessionView, width: int) -> None:
+    text = shown(ComparePane(), view, (width, 12))
     assert text[0].startswith("baseline · target +1.943")
     own = text.index("   ‹Austin.›")
     assert any(row.startswith("▸ ablated") for row in text[own + 1 :])
@@ -56,10 +56,8 @@ def test_on_a_small_screen_texts_stand_below_each_other(board: SessionView, widt
 
 
 def test_only_the_words_that_differ_are_marked(recorded: list[Heard]) -> None:
-    board = with_texts(
-        recorded, "The capital of Texas is Austin, I think.", "The capital of Texas was Austin, he said."
-    )
-    text = "\n".join(shown(ComparePane(), board, (120, 8)))
+    view = with_texts(recorded, "The capital of Texas is Austin, I think.", "The capital of Texas was Austin, he said.")
+    text = "\n".join(shown(ComparePane(), view, (120, 8)))
     assert "The capital of Texas ‹is› Austin, ‹I think.›" in text
     assert "The capital of Texas ‹was› Austin, ‹he said.›" in text
 
@@ -77,16 +75,16 @@ def test_texts_grow_side_by_side_with_a_mark_where_they_part() -> None:
     pane = ComparePane()
 
     async def steps(app: Alone, pilot: Pilot[None]) -> None:
-        tell(pane, board, *about("a", Text("It is", "baseline"), Text("It is", "ablated")))
+        tell(pane, view, *about("a", Text("It is", "baseline"), Text("It is", "ablated")))
         assert rows(pane)[1].split() == ["It", "is", "│", "It", "is"]
-        tell(pane, board, *about("a", Text(" dark", "baseline"), Text(" bright", "ablated")))
+        tell(pane, view, *about("a", Text(" dark", "baseline"), Text(" bright", "ablated")))
         assert rows(pane)[1].split() == ["It", "is", "▸dark", "│", "It", "is", "▸bright"]
-        tell(pane, board, *about("a", Text(".", "baseline"), Failed("cancelled", "cancelled")))
+        tell(pane, view, *about("a", Text(".", "baseline"), Failed("cancelled", "cancelled")))
         assert rows(pane)[1].split() == ["It", "is", "▸dark.", "│", "It", "is", "▸bright"]
         assert rows(pane)[2] == "✗ cancelled"
 
-    board = fed(about("a", Started("", "ablate top10")))
-    alone(pane, board, steps, (100, 8))
+    view = fed(about("a", Started("", "ablate top10")))
+    alone(pane, view, steps, (100, 8))
 
 
 def test_a_word_that_comes_paints_one_row() -> None:
@@ -94,14 +92,14 @@ def test_a_word_that_comes_paints_one_row() -> None:
     pane = watched(ComparePane, painted)()
 
     async def steps(app: Alone, pilot: Pilot[None]) -> None:
-        tell(pane, board, *about("a", Text("It is", "baseline"), Text("It is", "ablated")))
+        tell(pane, view, *about("a", Text("It is", "baseline"), Text("It is", "ablated")))
         await pilot.pause()
         painted.clear()
-        tell(pane, board, *about("a", Text(" dark", "baseline")))
+        tell(pane, view, *about("a", Text(" dark", "baseline")))
         assert painted == [100]
 
-    board = fed(about("a", Started("", "ablate top10")))
-    alone(pane, board, steps, (100, 20))
+    view = fed(about("a", Started("", "ablate top10")))
+    alone(pane, view, steps, (100, 20))
 
 
 def test_texts_are_scrolled_together(recorded: list[Heard]) -> None:
@@ -121,7 +119,7 @@ def test_texts_are_scrolled_together(recorded: list[Heard]) -> None:
     alone(pane, with_texts(recorded, *texts), steps, (100, 10))
 
 
-def test_left_and_right_choose_what_is_copied(board: SessionView) -> None:
+def test_left_and_right_choose_what_is_copied(view: SessionView) -> None:
     pane = ComparePane()
 
     async def steps(app: Alone, pilot: Pilot[None]) -> None:
@@ -133,7 +131,7 @@ def test_left_and_right_choose_what_is_copied(board: SessionView) -> None:
         assert pane.chosen().startswith(" the state")
         assert pane.text().startswith("ablate top100\n\nbaseline")
 
-    alone(pane, board, steps)
+    alone(pane, view, steps)
 
 
 def test_a_sweep_is_a_curve_with_its_texts_below(recorded: list[Heard]) -> None:
@@ -162,31 +160,31 @@ def test_a_sweep_in_a_few_rows_keeps_its_bars_and_the_chosen_text(recorded: list
 
 
 def test_a_sweep_without_a_target_shows_the_likeliest_token(recorded: list[Heard]) -> None:
-    board = until(recorded, "sweep")
-    assert board.arms is not None and isinstance(board.arms.value, Swept)
-    arms = [msgspec.structs.replace(arm, target=None, target_probability=None) for arm in board.arms.value.arms]
-    board.arms.outcome = Result(msgspec.structs.replace(board.arms.value, target=None, arms=tuple(arms)))
+    view = until(recorded, "sweep")
+    assert view.arms is not None and isinstance(view.arms.value, Swept)
+    arms = [msgspec.structs.replace(arm, target=None, target_probability=None) for arm in view.arms.value.arms]
+    view.arms.outcome = Result(msgspec.structs.replace(view.arms.value, target=None, arms=tuple(arms)))
     pane = ComparePane()
-    assert any("●" in row for row in shown(pane, board, (80, 22)))
+    assert any("●" in row for row in shown(pane, view, (80, 22)))
     assert pane.facts == "sweep all, p of the likeliest token"
 
 
 def test_a_text_with_states_injected_is_compared_with_the_text_as_it_is(recorded: list[Heard]) -> None:
-    board = until(recorded, "amplify")
-    known = board.entries[-1].value
+    view = until(recorded, "amplify")
+    known = view.entries[-1].value
     assert isinstance(known, Compared)
     value = Injected(
         encoded=known.encoded, adds=False, scale=1.0, inputs=False, placed=(), observed=(), target=known.target,
         arms=(*known.arms, msgspec.structs.replace(known.arms[1], name="random")), shifts=known.shifts,
     )  # fmt: skip
-    board = fed(about("0", Started("inject", "inject texas"), Result(value, 1.0)))
-    text = shown(ComparePane(), board, (120, 30))
+    view = fed(about("0", Started("inject", "inject texas"), Result(value, 1.0)))
+    text = shown(ComparePane(), view, (120, 30))
     assert all(any(arm.name in line for line in text) for arm in value.arms)
-    chances = "\n".join(shown(ChancesPane(), board, (90, 12)))
+    chances = "\n".join(shown(ChancesPane(), view, (90, 12)))
     assert value.arms[0].name in chances and quoted(value.shifts[0].token.text) in chances
 
 
-def test_nothing_compared_yet_says_how_to() -> None:
+def test_without_texts_the_pane_says_how_to_compare() -> None:
     assert "  ablate top10" in shown(ComparePane(), fed([]))
 
 
@@ -239,12 +237,12 @@ def test_a_text_that_lags_behind_has_not_parted() -> None:
 @pytest.mark.parametrize("line", ["ablate", "amplify", "sweep"])
 @pytest.mark.parametrize("size", [(1, 1), (3, 2), (24, 4), (40, 10), (300, 80)])
 def test_no_size_is_too_small_or_too_large(recorded: list[Heard], line: str, size: tuple[int, int]) -> None:
-    board = until(recorded, line)
-    assert len(shown(ComparePane(), board, size, "left", "right", "pagedown", "end", "home")) == size[1]
+    view = until(recorded, line)
+    assert len(shown(ComparePane(), view, size, "left", "right", "pagedown", "end", "home")) == size[1]
 
 
 @settings(max_examples=20, deadline=None)
 @given(st.text(), st.text(), st.integers(8, 90))
 def test_any_texts_can_be_compared(before: str, after: str, width: int) -> None:
-    board = fed(about("a", Started("", "ablate"), Text(before, "one"), Text(after, after)))
-    shown(ComparePane(), board, (width, 8))
+    view = fed(about("a", Started("", "ablate"), Text(before, "one"), Text(after, after)))
+    shown(ComparePane(), view, (width, 8))

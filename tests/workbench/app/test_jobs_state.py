@@ -23,12 +23,12 @@ from workbench.writing import inline
 
 
 def running(*lines: str) -> SessionView:
-    """A board on which the first line runs, and the others wait."""
+    """A view on which the first line runs, and the others wait."""
     first, *others = lines
-    board = fed(about("0", Started("", first), Progress("prompts", 3, 12, "prompts")))
+    view = fed(about("0", Started("", first), Progress("prompts", 3, 12, "prompts")))
     for number, line in enumerate(others, 1):
-        board.feed(Queued(number=number, ticket=str(number), author="pts/3", line=line, before=number))
-    return board
+        view.feed(Queued(number=number, ticket=str(number), author="pts/3", line=line, before=number))
+    return view
 
 
 def test_what_runs_has_its_progress_on_one_line() -> None:
@@ -44,21 +44,21 @@ def test_what_waits_is_counted_and_where_there_is_room_listed() -> None:
 
 
 def test_a_command_file_says_where_it_is() -> None:
-    board = fed(about("0", Started("", "run capital.wb"), Started("", "top 5", "capital.wb:3"), Progress("x", 1, 2)))
-    assert shown(JobsPane(), board, (100, 1))[0].startswith("run capital.wb › top 5  x  1/2")
+    view = fed(about("0", Started("", "run capital.wb"), Started("", "top 5", "capital.wb:3"), Progress("x", 1, 2)))
+    assert shown(JobsPane(), view, (100, 1))[0].startswith("run capital.wb › top 5  x  1/2")
 
 
 def test_bytes_are_told_in_megabytes() -> None:
-    board = fed(about("0", Started("", "model smollm2"), Progress("downloading", 3.1e6, 270.9e6, "B")))
-    assert "downloading  3.1/270.9 MB" in shown(JobsPane(), board, (100, 1))[0]
+    view = fed(about("0", Started("", "model smollm2"), Progress("downloading", 3.1e6, 270.9e6, "B")))
+    assert "downloading  3.1/270.9 MB" in shown(JobsPane(), view, (100, 1))[0]
 
 
 def test_in_a_narrow_line_the_least_goes_first() -> None:
-    board = running("sweep all 0 1 2", "top")
-    assert shown(JobsPane(), board, (50, 1))[0].startswith("sweep all 0")
+    view = running("sweep all 0 1 2", "top")
+    assert shown(JobsPane(), view, (50, 1))[0].startswith("sweep all 0")
 
     for width in range(1, 60, 7):
-        (text,) = shown(JobsPane(), board, (width, 1))
+        (text,) = shown(JobsPane(), view, (width, 1))
         assert text[:1] in "s…"
 
 
@@ -75,15 +75,15 @@ def test_the_time_that_is_left_is_guessed_from_what_was_done(monkeypatch: pytest
     async def steps(app: Alone, pilot: Pilot[None]) -> None:
         now = time.monotonic()
         monkeypatch.setattr(time, "monotonic", lambda: now + 30)
-        tell(pane, board, *about("0", Progress("prompts", 6, 12, "prompts")))
+        tell(pane, view, *about("0", Progress("prompts", 6, 12, "prompts")))
         assert "01:00 left" in rows(pane)[0]
         monkeypatch.undo()
 
-    board = running("sweep all 0 1 2")
-    alone(pane, board, steps, (110, 1))
+    view = running("sweep all 0 1 2")
+    alone(pane, view, steps, (110, 1))
 
 
-def test_nothing_is_painted_while_nothing_runs() -> None:
+def test_the_jobs_pane_paints_nothing_while_nothing_runs() -> None:
     painted: list[int] = []
     pane = watched(JobsPane, painted)()
 
@@ -91,28 +91,28 @@ def test_nothing_is_painted_while_nothing_runs() -> None:
         assert rows(pane)[0].startswith("sweep")
         await pilot.pause(1.2)
         assert painted  # the clock
-        tell(pane, board, *about("0", Result(Deleted(name="x", restore="")), end=True))
+        tell(pane, view, *about("0", Result(Deleted(name="x", restore="")), end=True))
         assert rows(pane) == ["idle"]
         await pilot.pause()
         painted.clear()
         await pilot.pause(1.2)
         assert painted == []
 
-    board = running("sweep all 0 1 2")
-    alone(pane, board, steps, (80, 1))
+    view = running("sweep all 0 1 2")
+    alone(pane, view, steps, (80, 1))
 
 
 def test_a_host_that_is_gone_is_said_with_what_to_do() -> None:
-    board = running("sweep all 0 1 2")
-    board.feed(Gone("the host ended suddenly"))
-    text = shown(JobsPane(), board, (80, 3))
+    view = running("sweep all 0 1 2")
+    view.feed(Gone("the host ended suddenly"))
+    text = shown(JobsPane(), view, (80, 3))
     assert text[:2] == ["✗ the host ended suddenly", "→ the next line you run starts it again"]
-    board.feed(Starting("default"))
-    assert shown(JobsPane(), board, (80, 1)) == ["starting the host …"]
+    view.feed(Starting("default"))
+    assert shown(JobsPane(), view, (80, 1)) == ["starting the host …"]
 
 
-def test_the_state_is_all_there(board: SessionView) -> None:
-    text = shown(StatePane(), board, (70, 12))
+def test_the_state_is_all_there(view: SessionView) -> None:
+    text = shown(StatePane(), view, (70, 12))
     assert text[:4] == [
         "model    smollm2 · float32 on cpu",
         "prompt   What is the capital of Texas?",
@@ -131,36 +131,36 @@ def test_the_autoencoder_and_the_atlas_in_use_are_named() -> None:
     assert not {"sae", "atlas"} & {line.split()[0] for line in shown(StatePane(), fed([]), (60, 9)) if line}
 
 
-def test_in_a_narrow_column_values_stand_below_their_names(board: SessionView) -> None:
-    text = shown(StatePane(), board, (20, 30))
+def test_in_a_narrow_column_values_stand_below_their_names(view: SessionView) -> None:
+    text = shown(StatePane(), view, (20, 30))
     assert text[:6] == ["model", " smollm2", " float32 on cpu", "prompt", " What is the capital", " of Texas?"]
 
 
-def test_without_a_model_it_says_how_to_open_one() -> None:
+def test_without_a_model_the_state_says_how_to_open_one() -> None:
     assert "none: model smollm2 opens one" in shown(StatePane(), fed([]), (60, 5))[0]
 
 
 def test_a_circuit_that_only_the_host_knows_has_its_size() -> None:
-    board = fed(about("a", State(model="m", circuit="texas", circuit_size=200)))
-    assert "circuit  texas · 200 neurons" in shown(StatePane(), board, (60, 6))
+    view = fed(about("a", State(model="m", circuit="texas", circuit_size=200)))
+    assert "circuit  texas · 200 neurons" in shown(StatePane(), view, (60, 6))
 
 
-def test_the_status_line_loses_what_matters_least(board: SessionView) -> None:
-    assert status(board, 100).plain == (
+def test_the_status_line_loses_what_matters_least(view: SessionView) -> None:
+    assert status(view, 100).plain == (
         ' smollm2 float32 cpu │ circuit texas 200 │ "What is the capital of Texas?" │ host default'
     )
-    assert status(board, 60).plain == " smollm2 float32 cpu │ circuit texas 200 │ host default"
-    assert status(board, 45).plain == " smollm2 float32 cpu │ circuit texas 200"
-    assert status(board, 30).plain == " smollm2 float32 cpu"
-    board.host = "the host ended suddenly"
-    assert status(board, 60).plain == " smollm2 float32 cpu │ host default: the host ended suddenly"
+    assert status(view, 60).plain == " smollm2 float32 cpu │ circuit texas 200 │ host default"
+    assert status(view, 45).plain == " smollm2 float32 cpu │ circuit texas 200"
+    assert status(view, 30).plain == " smollm2 float32 cpu"
+    view.host = "the host ended suddenly"
+    assert status(view, 60).plain == " smollm2 float32 cpu │ host default: the host ended suddenly"
 
 
 @given(st.text(), st.text(), st.text(), st.integers(1, 200))
 def test_the_status_line_is_never_too_long(model: str, prompt: str, host: str, width: int) -> None:
-    board = fed(about("a", State(model=model, dtype="x", device="y", prompt=prompt, circuit=prompt, circuit_size=7)))
-    board.name = board.host = host
-    text = status(board, width)
+    view = fed(about("a", State(model=model, dtype="x", device="y", prompt=prompt, circuit=prompt, circuit_size=7)))
+    view.name = view.host = host
+    text = status(view, width)
     assert cell_len(text.plain) <= width and text.plain == inline(text.plain)
 
 
@@ -169,6 +169,6 @@ def test_the_status_line_is_never_too_long(model: str, prompt: str, host: str, w
 def test_no_size_is_too_small_or_too_large(
     recorded: list[Heard], kind: type[JobsPane | StatePane], size: tuple[int, int]
 ) -> None:
-    board = fed(recorded[:49])
-    assert board.running is not None
-    assert len(shown(kind(), board, size, "down", "end", "home")) == size[1]
+    view = fed(recorded[:49])
+    assert view.running is not None
+    assert len(shown(kind(), view, size, "down", "end", "home")) == size[1]

@@ -112,19 +112,21 @@ def test_the_file_of_a_user_applies(tmp_path: Path) -> None:
     ("text", "said"),
     [
         ("theme = ", "Invalid value"),
-        ('theme = "pink"', "is none of dark, light, 16-colour, no-colour"),
-        ("mouse = 3", "mouse is true or false"),
+        ('theme = "pink"', "unknown theme 'pink'; themes: dark, light, 16-colour, no-colour"),
+        ("mouse = 3", "mouse must be true or false"),
         ("keys = 3", "a table of ids and keys"),
-        ("colour = 1", "there is no colour"),
+        ("colour = 1", "unknown entry colour"),
         ('[keys]\n"app.pallete" = "f1"', "did you mean 'app.palette'?"),
-        ('[keys]\n"app.palette" = 3', "app.palette is keys between quotes"),
-        ('[keys]\n"app.palette" = ""', "app.palette is keys between quotes"),
+        ('[keys]\n"app.palette" = 3', "app.palette needs keys in quotes"),
+        ('[keys]\n"app.palette" = ""', "app.palette needs keys in quotes"),
         ('[keys]\n"app.palette" = "ctrl+m"', "ctrl+m is the same as enter to a terminal"),
-        ('[keys]\n"app.palette" = "bogus"', "'bogus' is no key"),
+        ('[keys]\n"app.palette" = "bogus"', "unknown key 'bogus'"),
         ('[keys]\n"app.palette" = "ctrl+t"', "ctrl+t is the key of app.zoom"),
     ],
 )
-def test_what_is_wrong_is_told_with_the_way_out_and_the_rest_applies(tmp_path: Path, text: str, said: str) -> None:
+def test_a_wrong_entry_of_app_toml_is_reported_with_a_hint_and_the_others_apply(
+    tmp_path: Path, text: str, said: str
+) -> None:
     home = written(tmp_path, text)
     found = preferences.read(home, IDS)
     assert len(found.wrong) == 1
@@ -163,7 +165,7 @@ def test_keys_can_be_swapped(tmp_path: Path) -> None:
 
     async def steps(pilot: Pilot[str]) -> None:
         await pilot.press("ctrl+p")
-        assert app.desk.zoomed
+        assert app.workspace.zoomed
         await pilot.press("ctrl+t")
         assert isinstance(app.screen, Palette)
 
@@ -222,7 +224,7 @@ def test_a_theme_has_its_colours_and_no_others(
     played(app, steps)
 
 
-def test_where_no_colour_is_the_focus_is_seen_all_the_same(tmp_path: Path, recorded: list[Heard]) -> None:
+def test_the_focus_is_visible_without_colour(tmp_path: Path, recorded: list[Heard]) -> None:
     app = Still(tmp_path, recorded, theme=NONE)
 
     async def steps(pilot: Pilot[str]) -> None:
@@ -273,6 +275,6 @@ def test_a_theme_that_cannot_be_kept_holds_for_now_and_that_is_told(tmp_path: Pa
         await app.run_action("theme('light')")
         await pilot.pause()
         assert app.theme == LIGHT
-        assert app.desk.said.remark.wrong
+        assert app.workspace.message_line.remark.wrong
 
     played(app, steps)

@@ -25,9 +25,9 @@ from workbench.writing import quoted, signed
 
 
 @pytest.fixture
-def circuit(board: SessionView) -> Circuit:
-    assert board.circuit is not None
-    return board.circuit
+def circuit(view: SessionView) -> Circuit:
+    assert view.circuit is not None
+    return view.circuit
 
 
 def scattered(circuit: Circuit, count: int, layers: int, tokens: int) -> Circuit:
@@ -107,7 +107,7 @@ def test_signs_are_characters() -> None:
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_each_layer_has_a_row_with_its_sum(board: SessionView, circuit: Circuit, size: tuple[int, int]) -> None:
+def test_each_layer_has_a_row_with_its_sum(view: SessionView, circuit: Circuit, size: tuple[int, int]) -> None:
     async def then(app: Alone, pilot: Pilot[None]) -> None:
         for layer in {neuron.layer for neuron in circuit.neurons}:
             row = next(line for line in lines(app) if re.match(rf"[ ▸]L{layer} ", line))
@@ -117,10 +117,10 @@ def test_each_layer_has_a_row_with_its_sum(board: SessionView, circuit: Circuit,
         axis_ = next(line for line in lines(app) if "▴" in line)
         assert "Texas" in axis_ and "▴is" in axis_
 
-    alone(LayersPane(), board, then, size)
+    alone(LayersPane(), view, then, size)
 
 
-def test_the_cursor_begins_at_the_largest_sum_and_tells_what_it_is_on(board: SessionView, circuit: Circuit) -> None:
+def test_the_cursor_begins_at_the_largest_sum_and_tells_what_it_is_on(view: SessionView, circuit: Circuit) -> None:
     here = [neuron for neuron in circuit.neurons if neuron.layer == 29 and neuron.position == 41]
     total = sum(neuron.attribution or 0.0 for neuron in here)
 
@@ -134,11 +134,11 @@ def test_the_cursor_begins_at_the_largest_sum_and_tells_what_it_is_on(board: Ses
         await press(pilot, "o")
         assert 'L29 @41 " is"' in "\n".join(lines(app))
 
-    alone(LayersPane(), board, then)
+    alone(LayersPane(), view, then)
 
 
 def test_a_letter_takes_the_neurons_under_the_cursor_and_enter_shows_them_in_the_table(
-    board: SessionView, circuit: Circuit
+    view: SessionView, circuit: Circuit
 ) -> None:
     asked: list[str] = []
 
@@ -157,24 +157,24 @@ def test_a_letter_takes_the_neurons_under_the_cursor_and_enter_shows_them_in_the
         assert asked == ["L24 @41"]
         assert len(app.typed) == 2  # there is no neuron
 
-    alone(Listening(), board, then)
+    alone(Listening(), view, then)
 
 
-def test_low_panes_let_two_layers_share_a_row_and_say_so(board: SessionView, circuit: Circuit) -> None:
+def test_low_panes_let_two_layers_share_a_row_and_say_so(view: SessionView, circuit: Circuit) -> None:
     async def then(app: Alone, pilot: Pilot[None]) -> None:
         assert lines(app)[0].startswith("▸L28-29 ")
         both = sum(neuron.attribution or 0.0 for neuron in circuit.neurons if neuron.layer in (28, 29))
         assert signed(both, 2) in lines(app)[0]
         assert "L28-29 @41" in lines(app)[7]
 
-    alone(LayersPane(), board, then, (55, 10))
+    alone(LayersPane(), view, then, (55, 10))
 
 
 @pytest.mark.parametrize("size", [(80, 24), (55, 10), (30, 6)])
 def test_a_long_prompt_scrolls_with_the_cursor_in_sight(
-    board: SessionView, circuit: Circuit, size: tuple[int, int]
+    view: SessionView, circuit: Circuit, size: tuple[int, int]
 ) -> None:
-    board.circuit = scattered(circuit, 5000, 80, 2000)
+    view.circuit = scattered(circuit, 5000, 80, 2000)
 
     async def then(app: Alone, pilot: Pilot[None]) -> None:
         seen: set[str] = set()
@@ -188,23 +188,23 @@ def test_a_long_prompt_scrolls_with_the_cursor_in_sight(
         assert all(cell_len(line) <= size[0] for line in lines(app))
         assert "\u202e" not in "".join(lines(app))
 
-    alone(LayersPane(), board, then, size)
+    alone(LayersPane(), view, then, size)
 
 
-def test_a_million_neurons_are_added_up(board: SessionView, circuit: Circuit) -> None:
-    board.circuit = found = scattered(circuit, 1_000_000, 30, 40)
+def test_a_million_neurons_are_added_up(view: SessionView, circuit: Circuit) -> None:
+    view.circuit = found = scattered(circuit, 1_000_000, 30, 40)
     total = sum(neuron.attribution or 0.0 for neuron in found.neurons if neuron.layer == 29)
 
     async def then(app: Alone, pilot: Pilot[None]) -> None:
         row = next(line for line in lines(app) if re.match(r"[ ▸]L29 ", line))
         assert signed(total, 2) in row
 
-    alone(LayersPane(), board, then, (160, 48))
+    alone(LayersPane(), view, then, (160, 48))
 
 
-def test_neurons_without_attribution_or_position_are_shown_as_such(board: SessionView, circuit: Circuit) -> None:
+def test_neurons_without_attribution_or_position_are_shown_as_such(view: SessionView, circuit: Circuit) -> None:
     neurons = (Neuron(3, 1), Neuron(3, 2, 41), Neuron(4, 2, 1000))
-    board.circuit = structs.replace(circuit, neurons=neurons)
+    view.circuit = structs.replace(circuit, neurons=neurons)
 
     async def then(app: Alone, pilot: Pilot[None]) -> None:
         text = "\n".join(lines(app))
@@ -212,37 +212,37 @@ def test_neurons_without_attribution_or_position_are_shown_as_such(board: Sessio
         await press(pilot, "end", "down", "a")
         assert app.typed == ["ablate L3/N1 "]
 
-    alone(LayersPane(), board, then)
+    alone(LayersPane(), view, then)
 
 
-def test_the_whole_map_is_text_for_an_editor(board: SessionView, circuit: Circuit) -> None:
+def test_the_whole_map_is_text_for_an_editor(view: SessionView, circuit: Circuit) -> None:
     async def then(app: Alone, pilot: Pilot[None]) -> None:
         rows = app.pane.text().splitlines()
         assert quoted(circuit.tokens[41]) in rows[0]
         assert len(rows) == 1 + len({neuron.layer for neuron in circuit.neurons})
         assert len({cell_len(row) for row in rows}) == 1
 
-    alone(LayersPane(), board, then)
+    alone(LayersPane(), view, then)
 
 
 def test_without_a_circuit_one_line_says_what_to_type_and_a_new_one_is_drawn(
-    board: SessionView, circuit: Circuit
+    view: SessionView, circuit: Circuit
 ) -> None:
-    board.circuit = None
+    view.circuit = None
 
     async def then(app: Alone, pilot: Pilot[None]) -> None:
         assert "discover" in lines(app)[0]
         await press(pilot, "down", "right", "a", "enter", "o", "+", "pageup")
         assert not app.typed
-        board.circuit = circuit
-        app.pane.show(board, EVERYTHING)
+        view.circuit = circuit
+        app.pane.show(view, EVERYTHING)
         await rest(pilot)
         assert any("▸L29" in line for line in lines(app))
 
-    alone(LayersPane(), board, then)
+    alone(LayersPane(), view, then)
 
 
-def test_no_size_is_too_small(board: SessionView) -> None:
+def test_no_size_is_too_small(view: SessionView) -> None:
     for size in ((1, 1), (2, 1), (1, 2), (3, 3), (7, 4), (40, 10), (250, 2)):
 
         async def then(app: Alone, pilot: Pilot[None]) -> None:
@@ -251,4 +251,4 @@ def test_no_size_is_too_small(board: SessionView) -> None:
             await rest(pilot)
             assert any("▸L" in line for line in lines(app))
 
-        alone(LayersPane(), board, then, size)
+        alone(LayersPane(), view, then, size)

@@ -23,9 +23,9 @@ MILLION = 1_000_000
 
 
 @pytest.fixture
-def circuit(board: SessionView) -> Circuit:
-    assert board.circuit is not None
-    return board.circuit
+def circuit(view: SessionView) -> Circuit:
+    assert view.circuit is not None
+    return view.circuit
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def pane(app: Alone) -> NeuronsPane:
 
 @pytest.mark.parametrize("size", SIZES)
 def test_a_row_says_where_a_neuron_is_and_what_it_does(
-    board: SessionView, circuit: Circuit, size: tuple[int, int]
+    view: SessionView, circuit: Circuit, size: tuple[int, int]
 ) -> None:
     async def then(app: Alone, pilot: Pilot[None]) -> None:
         first, row = circuit.neurons[0], lines(app)[1]
@@ -61,13 +61,13 @@ def test_a_row_says_where_a_neuron_is_and_what_it_does(
         assert row.strip("▸ ").split()[:3] == [str(first.layer), str(first.index), str(first.position)]
         assert quoted(circuit.tokens[first.position or 0]) in row
         assert signed(first.attribution) in row
-        assert quoted(board.rows[first.place].up[0]) in row
+        assert quoted(view.rows[first.place].up[0]) in row
         assert list(named(app)) == [str(neuron) for neuron in circuit.neurons[: size[1] - 1]]
 
-    alone(NeuronsPane(), board, then, size)
+    alone(NeuronsPane(), view, then, size)
 
 
-def test_a_narrow_table_leaves_columns_out_and_never_cuts_a_number(board: SessionView, circuit: Circuit) -> None:
+def test_a_narrow_table_leaves_columns_out_and_never_cuts_a_number(view: SessionView, circuit: Circuit) -> None:
     for width in range(1, 90):
 
         async def then(app: Alone, pilot: Pilot[None], width: int = width) -> None:
@@ -75,12 +75,10 @@ def test_a_narrow_table_leaves_columns_out_and_never_cuts_a_number(board: Sessio
             assert ("pushes" in heading) <= ("share" in heading) <= ("token" in heading) <= (" L" in heading)
             assert ("attr" in heading) == (signed(circuit.neurons[0].attribution) in first) or width < 20
 
-        alone(NeuronsPane(), board, then, (width, 3 + width % 5))
+        alone(NeuronsPane(), view, then, (width, 3 + width % 5))
 
 
-def test_the_order_is_that_of_the_column_chosen_and_the_heading_says_which(
-    board: SessionView, circuit: Circuit
-) -> None:
+def test_the_order_is_that_of_the_column_chosen_and_the_heading_says_which(view: SessionView, circuit: Circuit) -> None:
     async def then(app: Alone, pilot: Pilot[None]) -> None:
         assert "attr▾" in lines(app)[0]
         await press(pilot, *[">"] * 5)
@@ -94,10 +92,10 @@ def test_the_order_is_that_of_the_column_chosen_and_the_heading_says_which(
         await press(pilot, "O", "home")
         assert next(named(app)) == str(circuit.neurons[0])
 
-    alone(NeuronsPane(), board, then)
+    alone(NeuronsPane(), view, then)
 
 
-def test_the_cursor_stays_on_its_neuron_while_the_order_changes(board: SessionView) -> None:
+def test_the_cursor_stays_on_its_neuron_while_the_order_changes(view: SessionView) -> None:
     async def then(app: Alone, pilot: Pilot[None]) -> None:
         await press(pilot, *["down"] * 7)
         name = next(line for line in lines(app) if line.startswith("▸")).split()[1:4]
@@ -105,10 +103,10 @@ def test_the_cursor_stays_on_its_neuron_while_the_order_changes(board: SessionVi
             await press(pilot, *keys)
             assert next(line for line in lines(app) if line.startswith("▸")).split()[1:4] == name
 
-    alone(NeuronsPane(), board, then)
+    alone(NeuronsPane(), view, then)
 
 
-def test_a_filter_takes_effect_with_every_letter_and_is_kept_or_dropped(board: SessionView, circuit: Circuit) -> None:
+def test_a_filter_takes_effect_with_every_letter_and_is_kept_or_dropped(view: SessionView, circuit: Circuit) -> None:
     async def then(app: Alone, pilot: Pilot[None]) -> None:
         await press(pilot, "/", *"L24 @-1")
         wanted = [n for n in circuit.neurons if n.layer == 24 and n.position == len(circuit.tokens) - 1]
@@ -123,10 +121,10 @@ def test_a_filter_takes_effect_with_every_letter_and_is_kept_or_dropped(board: S
         assert pane(app).count() == len(circuit)
         assert not lines(app)[-1].startswith("filter")
 
-    alone(NeuronsPane(), board, then)
+    alone(NeuronsPane(), view, then)
 
 
-def test_letters_go_into_the_filter_while_it_is_typed_and_are_commands_after_that(board: SessionView) -> None:
+def test_letters_go_into_the_filter_while_it_is_typed_and_are_commands_after_that(view: SessionView) -> None:
     async def then(app: Alone, pilot: Pilot[None]) -> None:
         await press(pilot, "/", *"am *", "enter")
         assert pane(app).filter == "am *"
@@ -134,11 +132,11 @@ def test_letters_go_into_the_filter_while_it_is_typed_and_are_commands_after_tha
         await press(pilot, "escape", "a")
         assert len(app.typed) == 1
 
-    alone(NeuronsPane(), board, then)
+    alone(NeuronsPane(), view, then)
 
 
 def test_a_letter_writes_a_line_with_the_marked_neurons_or_the_one_under_the_cursor(
-    board: SessionView, circuit: Circuit
+    view: SessionView, circuit: Circuit
 ) -> None:
     first, second, third = circuit.neurons[:3]
 
@@ -154,11 +152,11 @@ def test_a_letter_writes_a_line_with_the_marked_neurons_or_the_one_under_the_cur
         for line in app.typed:
             parse(line)
 
-    alone(NeuronsPane(), board, then)
+    alone(NeuronsPane(), view, then)
     assert second not in (first, third)
 
 
-def test_keys_typed_ahead_act_on_the_rows_that_were_asked_for(board: SessionView, circuit: Circuit) -> None:
+def test_keys_typed_ahead_act_on_the_rows_that_were_asked_for(view: SessionView, circuit: Circuit) -> None:
     async def then(app: Alone, pilot: Pilot[None]) -> None:
         for key in ("/", *"L21", "enter", "*", "a"):
             await pilot.press(key)
@@ -166,49 +164,49 @@ def test_keys_typed_ahead_act_on_the_rows_that_were_asked_for(board: SessionView
         wanted = [neuron for neuron in circuit.neurons if neuron.layer == 21]
         assert app.typed == [f"ablate {','.join(map(str, wanted))} "]
 
-    alone(NeuronsPane(), board, then)
+    alone(NeuronsPane(), view, then)
 
 
 def test_marks_and_cursor_outlive_news_of_the_same_circuit_but_not_another_one(
-    board: SessionView, circuit: Circuit
+    view: SessionView, circuit: Circuit
 ) -> None:
     async def then(app: Alone, pilot: Pilot[None]) -> None:
         await press(pilot, "down", "space")
         neuron = circuit.neurons[25]
-        board.rows[neuron.place] = NeuronRow(neuron=neuron, token="x", share=None, up=("new",), down=())
-        app.pane.show(board, Facet.CIRCUIT)
+        view.rows[neuron.place] = NeuronRow(neuron=neuron, token="x", share=None, up=("new",), down=())
+        app.pane.show(view, Facet.CIRCUIT)
         await rest(pilot)
         assert pane(app).marks == {1} and pane(app).cursor == 2
-        board.circuit = circuit.with_neurons(circuit.neurons[:50], "top 50")
-        app.pane.show(board, EVERYTHING)
+        view.circuit = circuit.with_neurons(circuit.neurons[:50], "top 50")
+        app.pane.show(view, EVERYTHING)
         await rest(pilot)
         assert not pane(app).marks and pane(app).cursor == 0
         assert pane(app).count() == 50
 
-    alone(NeuronsPane(), board, then)
+    alone(NeuronsPane(), view, then)
 
 
-def test_the_tokens_that_neurons_in_sight_push_are_asked_for(board: SessionView, circuit: Circuit) -> None:
+def test_the_tokens_that_neurons_in_sight_push_are_asked_for(view: SessionView, circuit: Circuit) -> None:
     async def then(app: Alone, pilot: Pilot[None]) -> None:
         await press(pilot, "n")
-        unknown = [neuron for neuron in circuit.neurons[:23] if neuron.place not in board.rows]
+        unknown = [neuron for neuron in circuit.neurons[:23] if neuron.place not in view.rows]
         assert app.sent == [f"neurons {','.join(map(str, unknown))} --rows {len(unknown)}"]
         parse(app.sent[0])
 
-    alone(NeuronsPane(), board, then)
+    alone(NeuronsPane(), view, then)
 
 
-def mapped(board: SessionView, circuit: Circuit) -> SessionView:
-    """A board that knows of the first ten neurons, all but the third, what woke them most over a corpus."""
-    board.state = structs.replace(board.state, atlas="demo")
+def mapped(view: SessionView, circuit: Circuit) -> SessionView:
+    """A view that knows of the first ten neurons, all but the third, what woke them most over a corpus."""
+    view.state = structs.replace(view.state, atlas="demo")
     for number, neuron in enumerate(circuit.neurons[:10]):
         peak = Peak(value=number - 4.5, document=1, position=2, token=f" to[b]{number}")
         row = NeuronRow(neuron=neuron, token="x", share=None, up=(" up",), down=(" down",))
-        board.rows[neuron.place] = row if number == 2 else structs.replace(row, peak=peak, rate=number / 10)
-    return board
+        view.rows[neuron.place] = row if number == 2 else structs.replace(row, peak=peak, rate=number / 10)
+    return view
 
 
-def test_what_an_atlas_says_has_its_columns_where_there_is_one(board: SessionView, circuit: Circuit) -> None:
+def test_what_an_atlas_says_has_its_columns_where_there_is_one(view: SessionView, circuit: Circuit) -> None:
     async def before(app: Alone, pilot: Pilot[None]) -> None:
         assert not {"peak", "fires"} & set(lines(app)[0].split())
 
@@ -218,11 +216,11 @@ def test_what_an_atlas_says_has_its_columns_where_there_is_one(board: SessionVie
         assert first.split()[-4:] == ["-4.50", '"', 'to[b]0"', "0.0%"]
         assert "to[b]" not in third and third.split()[-2:] == ["–", "–"]
 
-    alone(NeuronsPane(), board, before, (160, 20))
-    alone(NeuronsPane(), mapped(board, circuit), then, (160, 20))
+    alone(NeuronsPane(), view, before, (160, 20))
+    alone(NeuronsPane(), mapped(view, circuit), then, (160, 20))
 
 
-def test_neurons_are_sorted_and_found_by_what_woke_them(board: SessionView, circuit: Circuit) -> None:
+def test_neurons_are_sorted_and_found_by_what_woke_them(view: SessionView, circuit: Circuit) -> None:
     wanted = [str(neuron) for neuron in (circuit.neurons[9], circuit.neurons[8])]
 
     async def then(app: Alone, pilot: Pilot[None]) -> None:
@@ -232,13 +230,13 @@ def test_neurons_are_sorted_and_found_by_what_woke_them(board: SessionView, circ
         await press(pilot, "/", *"to[b]9", "enter")
         assert list(named(app)) == wanted[:1]
 
-    alone(NeuronsPane(), mapped(board, circuit), then, (160, 20))
+    alone(NeuronsPane(), mapped(view, circuit), then, (160, 20))
 
 
 def test_a_narrow_table_loses_what_the_atlas_says_before_what_the_circuit_does(
-    board: SessionView, circuit: Circuit
+    view: SessionView, circuit: Circuit
 ) -> None:
-    mapped(board, circuit)
+    mapped(view, circuit)
     for width in range(20, 160, 3):
 
         async def then(app: Alone, pilot: Pilot[None], width: int = width) -> None:
@@ -246,30 +244,30 @@ def test_a_narrow_table_loses_what_the_atlas_says_before_what_the_circuit_does(
             assert ("fires" in heading) <= ("woken" in heading) <= ("peak" in heading) <= ("act" in heading)
             assert ("peak" in heading) == ("-4.50" in first)
 
-        alone(NeuronsPane(), board, then, (width, 5))
+        alone(NeuronsPane(), view, then, (width, 5))
 
 
-def test_what_the_atlas_says_is_asked_for_where_it_is_not_known(board: SessionView, circuit: Circuit) -> None:
+def test_what_the_atlas_says_is_asked_for_where_it_is_not_known(view: SessionView, circuit: Circuit) -> None:
     async def then(app: Alone, pilot: Pilot[None]) -> None:
         await press(pilot, "n")
         assert app.sent == [f"neurons {circuit.neurons[2]} --rows 1"]
 
-    alone(NeuronsPane(), mapped(board, circuit), then, (160, 11))
+    alone(NeuronsPane(), mapped(view, circuit), then, (160, 11))
 
 
-def test_what_is_copied_is_the_row_and_what_is_edited_the_table(board: SessionView, circuit: Circuit) -> None:
+def test_copying_takes_the_row_and_editing_the_whole_table(view: SessionView, circuit: Circuit) -> None:
     async def then(app: Alone, pilot: Pilot[None]) -> None:
         await press(pilot, "down")
         assert pane(app).chosen() == lines(app)[2].lstrip("▸ ")
         assert len(pane(app).text().splitlines()) == 1 + len(circuit)
 
-    alone(NeuronsPane(), board, then)
+    alone(NeuronsPane(), view, then)
 
 
 @pytest.mark.parametrize(("model", "word"), [("", "model smollm2"), ("smollm2", "discover")])
-def test_without_a_circuit_one_line_says_what_to_type(board: SessionView, model: str, word: str) -> None:
-    board.circuit = None
-    board.state = structs.replace(board.state, model=model)
+def test_without_a_circuit_one_line_says_what_to_type(view: SessionView, model: str, word: str) -> None:
+    view.circuit = None
+    view.state = structs.replace(view.state, model=model)
 
     async def then(app: Alone, pilot: Pilot[None]) -> None:
         assert word in lines(app)[0]
@@ -277,14 +275,14 @@ def test_without_a_circuit_one_line_says_what_to_type(board: SessionView, model:
         await press(pilot, "down", "space", "*", "a", "n", ">", "/", "enter", "pagedown", "end")
         assert not app.typed and not app.sent
 
-    alone(NeuronsPane(), board, then)
+    alone(NeuronsPane(), view, then)
 
 
-def test_what_a_token_is_never_disturbs_the_table(board: SessionView, circuit: Circuit) -> None:
+def test_what_a_token_is_never_disturbs_the_table(view: SessionView, circuit: Circuit) -> None:
     tokens = ["\x1b[2J", "[/INST]", "\u202eabc", "日本語日本語", "\udc80", "a\u0301\u200d", "\n", "\0"]
     names = tuple(tokens[number % len(tokens)] for number in range(len(circuit.tokens)))
     neurons = tuple(structs.replace(neuron, position=row % 8) for row, neuron in enumerate(circuit.neurons))
-    board.circuit = structs.replace(circuit, tokens=names, neurons=neurons)
+    view.circuit = structs.replace(circuit, tokens=names, neurons=neurons)
 
     async def then(app: Alone, pilot: Pilot[None]) -> None:
         text = "\n".join(lines(app))
@@ -293,14 +291,14 @@ def test_what_a_token_is_never_disturbs_the_table(board: SessionView, circuit: C
         columns = {line.rindex("%") for line in lines(app)[1:] if "日" not in line and "\u0301" not in line}
         assert len(columns) == 1
 
-    alone(NeuronsPane(), board, then, (80, 10))
+    alone(NeuronsPane(), view, then, (80, 10))
 
 
-def test_of_a_million_neurons_only_those_in_sight_are_looked_at(
-    board: SessionView, circuit: Circuit, many: tuple[Neuron, ...]
+def test_only_visible_rows_of_a_million_neurons_are_read(
+    view: SessionView, circuit: Circuit, many: tuple[Neuron, ...]
 ) -> None:
-    board.circuit = structs.replace(circuit, neurons=many)
-    board.rows = {}
+    view.circuit = structs.replace(circuit, neurons=many)
+    view.rows = {}
     looked: set[int] = set()
 
     class Watched(NeuronsPane):
@@ -317,13 +315,13 @@ def test_of_a_million_neurons_only_those_in_sight_are_looked_at(
         assert list(named(app)) == [str(neuron) for neuron in many[-23:]]
         assert len(looked) < 1000
 
-    alone(Watched(), board, then)
+    alone(Watched(), view, then)
 
 
 def test_a_million_neurons_are_sorted_filtered_and_marked(
-    board: SessionView, circuit: Circuit, many: tuple[Neuron, ...]
+    view: SessionView, circuit: Circuit, many: tuple[Neuron, ...]
 ) -> None:
-    board.circuit = structs.replace(circuit, neurons=many)
+    view.circuit = structs.replace(circuit, neurons=many)
 
     async def then(app: Alone, pilot: Pilot[None]) -> None:
         await press(pilot, "<", *["<"] * 4, "home")  # from the last column back to the attribution
@@ -340,10 +338,10 @@ def test_a_million_neurons_are_sorted_filtered_and_marked(
         assert len(pane(app).marks) == len(wanted)
         assert app.typed == ["ablate all & L7/*@3 --at circuit "]
 
-    alone(NeuronsPane(), board, then)
+    alone(NeuronsPane(), view, then)
 
 
-def test_no_size_is_too_small(board: SessionView) -> None:
+def test_no_size_is_too_small(view: SessionView) -> None:
     for size in ((1, 1), (2, 1), (1, 2), (3, 3), (40, 10), (250, 2)):
 
         async def then(app: Alone, pilot: Pilot[None]) -> None:
@@ -352,4 +350,4 @@ def test_no_size_is_too_small(board: SessionView) -> None:
             await rest(pilot)
             assert pane(app).cursor == 199
 
-        alone(NeuronsPane(), board, then, size)
+        alone(NeuronsPane(), view, then, size)

@@ -99,7 +99,7 @@ def test_saved_circuits_and_command_files_run_at_once(
     played(app, steps)
 
 
-def test_what_fits_best_stands_first() -> None:
+def test_the_best_match_stands_first() -> None:
     things = list(verbs())
     assert sifted(things, "swe")[0].name == "sweep"
     assert sifted(things, "gen")[0].name == "generate"
@@ -118,7 +118,7 @@ def test_an_action_of_the_app_is_done(app: Still) -> None:
         await typed(pilot, "zoom")
         await pilot.press("enter")
         await pilot.pause()
-        assert app.desk.zoomed
+        assert app.workspace.zoomed
 
     played(app, steps)
 
@@ -137,7 +137,7 @@ def test_arrows_move_and_escape_closes_with_nothing_done(app: Still) -> None:
 
 
 @pytest.mark.parametrize("size", [(160, 48), (80, 24), (40, 10), (20, 5), (3, 2)])
-def test_it_fits_every_screen(app: Still, size: tuple[int, int]) -> None:
+def test_the_palette_fits_every_screen(app: Still, size: tuple[int, int]) -> None:
     async def steps(pilot: Pilot[str]) -> None:
         await pilot.press("ctrl+p")
         await typed(pilot, "info")

@@ -205,9 +205,9 @@ def test_a_token_is_made_or_hard_to_guess() -> None:
     assert len(made) == 10
     assert min(map(len, made)) >= 43
     assert checked_token(TOKEN, "0.0.0.0") == TOKEN
-    door = Auth("127.0.0.1", 8000, TOKEN)
-    assert door.opens(TOKEN)
-    assert not any(map(door.opens, ("", TOKEN[:-1], TOKEN + "x", "\ud800", "é" * 21)))
+    auth = Auth("127.0.0.1", 8000, TOKEN)
+    assert auth.opens(TOKEN)
+    assert not any(map(auth.opens, ("", TOKEN[:-1], TOKEN + "x", "\ud800", "é" * 21)))
 
 
 def test_what_is_put_into_the_page_stays_text() -> None:
@@ -244,7 +244,7 @@ def test_a_name_that_no_host_can_have_is_told(tmp_path: Path) -> None:
     assert "../x" in refused("--host", "../x", "--home", tmp_path)
 
 
-def test_without_textual_serve_it_says_what_to_install(tmp_path: Path) -> None:
+def test_without_textual_serve_the_error_says_what_to_install(tmp_path: Path) -> None:
     code = "import sys; sys.modules['textual_serve'] = None; from workbench.cli import main; main()"
     command = [sys.executable, "-c", code, "serve", "--home", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True)
@@ -262,7 +262,7 @@ def test_with_a_token_it_listens_elsewhere_and_says_what_that_means(own_home: Pa
     assert process.stdout is not None
     try:
         assert "http://127.0.0.2:" in process.stdout.readline()
-        assert "runs commands as you" in process.stdout.readline()
+        assert "can run commands as you" in process.stdout.readline()
     finally:
         process.kill()
         process.communicate()
@@ -361,13 +361,13 @@ sys.stdin.buffer.read(1)
 
 def test_nothing_that_an_app_writes_opens_a_page_or_sends_a_file(tmp_path: Path) -> None:
     async def visit() -> None:
-        door = Auth("127.0.0.1", unused_port(), TOKEN)
-        served = Served(HostPaths(tmp_path, "default"), door)
+        auth = Auth("127.0.0.1", unused_port(), TOKEN)
+        served = Served(HostPaths(tmp_path, "default"), auth)
         served.words = [sys.executable, "-c", ASKING]
-        base = f"http://127.0.0.1:{door.port}"
+        base = f"http://127.0.0.1:{auth.port}"
         async with (
-            TestServer(served.application(), port=door.port),
-            aiohttp.ClientSession(cookies={door.cookie: TOKEN}) as session,
+            TestServer(served.application(), port=auth.port),
+            aiohttp.ClientSession(cookies={auth.cookie: TOKEN}) as session,
             session.ws_connect(f"{base}/ws", origin=base) as socket,
         ):
             heard = []

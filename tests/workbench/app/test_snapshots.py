@@ -79,7 +79,7 @@ def look(home: Path, heard: Sequence[Heard], theme: str, size: tuple[int, int], 
             await app.workers.wait_for_complete()
             await pilot.pause()
         if keys[-1:] == ("tab",):
-            await until(pilot, lambda: app.desk.choices.display)
+            await until(pilot, lambda: app.workspace.choices.display)
         await pilot.pause(0.3)
         await pilot.pause()
         rows = app.screen._compositor.render_strips()

@@ -46,11 +46,11 @@ def test_presses_are_gathered_while_a_line_of_theirs_waits(tmp_path: Path, recor
     async def steps(pilot: Pilot[str]) -> None:
         await pilot.press("f3")
         waiting = HistoryEntry("strength +0.1", "me", "t-1")
-        app.board.waiting = [waiting]
+        app.view.waiting = [waiting]
         await pilot.press(*([UP] * 9), DOWN, DOWN)
         await pilot.pause(0.4)
         assert app.sent == []
-        app.board.waiting = []
+        app.view.waiting = []
         await until(pilot, lambda: app.sent)
         assert app.sent == ["strength +0.7"]
         await pilot.press(UP, DOWN)
@@ -60,7 +60,7 @@ def test_presses_are_gathered_while_a_line_of_theirs_waits(tmp_path: Path, recor
     played(app, steps)
 
 
-def test_where_one_types_the_keys_are_characters(tmp_path: Path, recorded: list[Heard]) -> None:
+def test_in_the_command_line_the_strength_keys_are_characters(tmp_path: Path, recorded: list[Heard]) -> None:
     app = Still(tmp_path, recorded)
 
     async def steps(pilot: Pilot[str]) -> None:

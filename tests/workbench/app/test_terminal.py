@@ -109,7 +109,7 @@ def test_the_app_starts_the_host_where_there_is_none(own_home: Path, opened: Ope
     terminal.until("rows 7")
 
 
-def test_nothing_is_written_while_nothing_happens(kept: Client, opened: Opened) -> None:  # noqa: F811
+def test_an_idle_app_writes_nothing(kept: Client, opened: Opened) -> None:  # noqa: F811
     terminal = attached(opened(kept.home))
     terminal.still(1)
     since = time.monotonic()

@@ -20,14 +20,14 @@ from workbench.writing import plain
 
 
 def many(count: int) -> SessionView:
-    """A board with many short lines."""
+    """A view with many short lines."""
     value = Deleted(name="old", restore="")
     return fed(each for n in range(count) for each in about(str(n), Started("", f"line {n}"), Result(value), end=True))
 
 
-def test_every_line_is_there_with_its_result(board: SessionView) -> None:
-    text = "\n".join(shown(TranscriptPane(), board, (100, 400)))
-    for entry in board.entries:
+def test_every_line_is_there_with_its_result(view: SessionView) -> None:
+    text = "\n".join(shown(TranscriptPane(), view, (100, 400)))
+    for entry in view.entries:
         assert f"> {entry.line}" in text or f"▸ {entry.line}" in text
     assert "The capital of Texas is Austin." in text
     assert "200 of 98,304 neurons" in text or "neurons · logit" in text
@@ -36,30 +36,30 @@ def test_every_line_is_there_with_its_result(board: SessionView) -> None:
 
 
 def test_an_empty_session_says_what_to_type_first() -> None:
-    board = SessionView()
-    board.host = ""
-    assert "  model smollm2" in shown(TranscriptPane(), board, (40, 12))
+    view = SessionView()
+    view.host = ""
+    assert "  model smollm2" in shown(TranscriptPane(), view, (40, 12))
 
 
-def test_how_the_host_is_stands_at_the_end() -> None:
-    board = many(3)
-    board.feed(Starting("default"))
-    assert shown(TranscriptPane(), board, (40, 12))[6] == "· starting the host"
-    board.feed(Gone("the host ended suddenly"))
-    assert "· the host ended suddenly" in shown(TranscriptPane(), board, (40, 12))
+def test_the_transcript_ends_with_the_condition_of_the_host() -> None:
+    view = many(3)
+    view.feed(Starting("default"))
+    assert shown(TranscriptPane(), view, (40, 12))[6] == "· starting the host"
+    view.feed(Gone("the host ended suddenly"))
+    assert "· the host ended suddenly" in shown(TranscriptPane(), view, (40, 12))
 
 
-def test_what_is_no_longer_kept_is_said() -> None:
-    board = many(1)
-    board.feed(Missed(1234))
-    assert shown(TranscriptPane(), board)[0] == "· 1,234 messages before this are no longer kept"
+def test_messages_that_are_no_longer_kept_are_counted_at_the_top() -> None:
+    view = many(1)
+    view.feed(Missed(1234))
+    assert shown(TranscriptPane(), view)[0] == "· 1,234 messages before this are no longer kept"
 
 
 def test_lines_that_wait_say_for_how_many() -> None:
-    board = fed(about("a", Started("", "generate")))
+    view = fed(about("a", Started("", "generate")))
     for number, line in enumerate(("top", "discover")):
-        board.feed(Queued(number=number, ticket=line, author="pts/3", line=line, before=number + 1))
-    assert shown(TranscriptPane(), board)[2:6] == [
+        view.feed(Queued(number=number, ticket=line, author="pts/3", line=line, before=number + 1))
+    assert shown(TranscriptPane(), view)[2:6] == [
         "> top",
         "  waiting for a line",
         "▸ discover",
@@ -68,18 +68,18 @@ def test_lines_that_wait_say_for_how_many() -> None:
 
 
 def test_another_author_is_named() -> None:
-    board = fed(about("a", Started("", "generate")))
+    view = fed(about("a", Started("", "generate")))
     pane = TranscriptPane()
     pane.own = "pts/7"
-    assert shown(pane, board, (40, 5))[0] == "▸ generate" + " " * 28 + "me"
+    assert shown(pane, view, (40, 5))[0] == "▸ generate" + " " * 28 + "me"
     pane = TranscriptPane()
     pane.own = "me"
-    assert shown(pane, board, (40, 5))[0] == "▸ generate"
+    assert shown(pane, view, (40, 5))[0] == "▸ generate"
 
 
 def test_a_command_file_s_lines_are_indented_with_their_place() -> None:
-    board = fed(about("a", Started("", "run jobs/capital.wb"), Started("", "top 5", where="jobs/capital.wb:3")))
-    assert shown(TranscriptPane(), board, (40, 5))[2] == "  ▸ top 5" + " " * 19 + "capital.wb:3"
+    view = fed(about("a", Started("", "run jobs/capital.wb"), Started("", "top 5", where="jobs/capital.wb:3")))
+    assert shown(TranscriptPane(), view, (40, 5))[2] == "  ▸ top 5" + " " * 19 + "capital.wb:3"
 
 
 def test_streamed_text_becomes_the_result_where_it_stands(recorded: list[Heard]) -> None:
@@ -102,14 +102,14 @@ def test_streamed_text_becomes_the_result_where_it_stands(recorded: list[Heard])
 
 
 def test_what_was_said_before_a_failure_stays() -> None:
-    board = fed(about("a", Started("", "generate"), Text("Once upon"), Failed("cancelled", "cancelled")))
-    assert shown(TranscriptPane(), board)[:3] == ["▸ generate", "  Once upon", "  ✗ cancelled"]
+    view = fed(about("a", Started("", "generate"), Text("Once upon"), Failed("cancelled", "cancelled")))
+    assert shown(TranscriptPane(), view)[:3] == ["▸ generate", "  Once upon", "  ✗ cancelled"]
 
 
-def test_of_several_texts_the_last_words_are_shown() -> None:
+def test_the_last_words_of_each_of_several_streamed_texts_are_shown() -> None:
     said = [Text(f" word{number}", arm) for number in range(30) for arm in ("baseline", "ablated")]
-    board = fed(about("a", Started("", "ablate top10"), *said))
-    _, baseline, ablated, *_ = shown(TranscriptPane(), board, (40, 5))
+    view = fed(about("a", Started("", "ablate top10"), *said))
+    _, baseline, ablated, *_ = shown(TranscriptPane(), view, (40, 5))
     assert baseline.startswith("  baseline ▏ …") and baseline.endswith(" word29")
     assert ablated.startswith("  ablated ▏ …") and ablated.endswith(" word29")
 
@@ -119,36 +119,36 @@ def test_a_word_that_comes_paints_one_row() -> None:
     pane = watched(TranscriptPane, sizes)()
 
     async def steps(app: Alone, pilot: Pilot[None]) -> None:
-        tell(pane, board, *about("a", Started("", "generate"), Text("It"), Text(" was")))
+        tell(pane, view, *about("a", Started("", "generate"), Text("It"), Text(" was")))
         await pilot.pause()
         sizes.clear()
-        tell(pane, board, *about("a", Text(" a")))
+        tell(pane, view, *about("a", Text(" a")))
         assert sizes == [60]
 
-    board = many(50)
-    alone(pane, board, steps, (60, 20))
+    view = many(50)
+    alone(pane, view, steps, (60, 20))
 
 
-def test_it_follows_the_end_until_one_scrolls_up() -> None:
+def test_the_transcript_follows_its_end_until_the_user_scrolls_up() -> None:
     pane = TranscriptPane()
 
     async def steps(app: Alone, pilot: Pilot[None]) -> None:
         assert rows(pane)[-1] == "  deleted old"
-        tell(pane, board, *about("a", Started("", "generate"), Text("It was")))
+        tell(pane, view, *about("a", Started("", "generate"), Text("It was")))
         assert rows(pane)[-1] == "  It was"
         await press(pilot, "pageup")
         stood = rows(pane)
-        tell(pane, board, *about("a", Text(" dark\nand\ncold")))
+        tell(pane, view, *about("a", Text(" dark\nand\ncold")))
         assert rows(pane) == stood
         assert pane.facts.endswith("↓")
         await press(pilot, "end")
         assert rows(pane)[-1] == "  cold"
         assert pane.facts == ""
-        tell(pane, board, *about("a", Text("er")))
+        tell(pane, view, *about("a", Text("er")))
         assert rows(pane)[-1] == "  colder"
 
-    board = many(50)
-    alone(pane, board, steps, (60, 10))
+    view = many(50)
+    alone(pane, view, steps, (60, 10))
 
 
 def test_the_cursor_goes_from_line_to_line() -> None:
@@ -177,11 +177,11 @@ def test_the_cursor_is_seen_only_where_keys_go() -> None:
     alone(pane, many(2), steps)
 
 
-def test_what_is_copied_is_in_one_piece() -> None:
+def test_a_copied_entry_is_not_wrapped() -> None:
     text = " ".join(f"word{number}" for number in range(200))
-    board = fed(about("a", Started("", "generate"), Text(text)))
+    view = fed(about("a", Started("", "generate"), Text(text)))
     pane = TranscriptPane()
-    shown(pane, board, (40, 10))
+    shown(pane, view, (40, 10))
     assert pane.chosen() == f"> generate\n{text}"
     assert pane.text() == pane.chosen()
 
@@ -231,12 +231,12 @@ def test_a_growing_text_is_broken_as_a_whole_one(pieces: list[str], width: int) 
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 3), (7, 2), (40, 10), (300, 80)])
-def test_no_size_is_too_small_or_too_large(board: SessionView, size: tuple[int, int]) -> None:
-    assert len(shown(TranscriptPane(), board, size, "up", "pageup", "home", "down", "end")) == size[1]
+def test_no_size_is_too_small_or_too_large(view: SessionView, size: tuple[int, int]) -> None:
+    assert len(shown(TranscriptPane(), view, size, "up", "pageup", "home", "down", "end")) == size[1]
 
 
 @settings(max_examples=25, deadline=None)
 @given(st.text(), st.text(), st.text())
 def test_any_text_can_be_shown(line: str, said: str, message: str) -> None:
-    board = fed(about("a", Started("", line), Text(said), Failed("model", message, said, line)))
-    shown(TranscriptPane(), board, (30, 8))
+    view = fed(about("a", Started("", line), Text(said), Failed("model", message, said, line)))
+    shown(TranscriptPane(), view, (30, 8))

@@ -51,13 +51,13 @@ def parts(vocabulary: Sequence[str], size: int) -> list[Sequence[str]]:
     return [vocabulary[start : start + size] for start in range(0, len(vocabulary), size)]
 
 
-def looked_at(pane: Pane, board: SessionView, texts: Sequence[str] = ()) -> list[str]:
+def looked_at(pane: Pane, view: SessionView, texts: Sequence[str] = ()) -> list[str]:
     """The rows of a pane from the first page to the last, each of them looked at; `texts` are streamed to it first."""
     found: list[str] = []
 
     async def then(app: Alone, pilot: Pilot[None]) -> None:
         for text in texts:
-            tell(pane, board, *about("a", Text(text, "baseline"), Text(text[::-1], "ablated")))
+            tell(pane, view, *about("a", Text(text, "baseline"), Text(text[::-1], "ablated")))
         await press(pilot, "home")
         last: list[str] = []
         while True:
@@ -68,7 +68,7 @@ def looked_at(pane: Pane, board: SessionView, texts: Sequence[str] = ()) -> list
             last = page
             await press(pilot, "pagedown")
 
-    alone(pane, board, then, TALL)
+    alone(pane, view, then, TALL)
     return found
 
 
@@ -116,10 +116,10 @@ def test_in_the_table_of_neurons(vocabulary: list[str]) -> None:
     )
     found = Discovered(circuit=circuit, candidates=len(rows))
     table = NeuronTable(circuit=circuit, rows=tuple(rows), total=len(rows))
-    board = fed(
+    view = fed(
         [*about("a", Started("", "discover"), Result(found)), *about("b", Started("", "neurons"), Result(table))]
     )
-    text = "\n".join(looked_at(NeuronsPane(), board))
+    text = "\n".join(looked_at(NeuronsPane(), view))
     assert all(" ".join(map(quoted, row.up)) in text for row in rows[:: len(rows) // 50])
 
 

@@ -58,7 +58,7 @@ def test_exec_works_in_the_folder_it_is_typed_in(client: Client, tmp_path: Path)
 def test_exec_starts_no_host(own_home: Path) -> None:
     result = CliRunner().invoke(main, ["exec", "list", "--home", str(own_home)])
     assert result.exit_code == 1
-    assert "no host is called default" in result.stderr
+    assert "there is no host 'default'" in result.stderr
 
 
 def test_ctrl_c_stops_what_exec_runs(kept: Client) -> None:
@@ -90,7 +90,7 @@ def test_no_host_is_said(own_home: Path) -> None:
 def test_kill_says_how(client: Client) -> None:
     assert typed(client, "kill", "one").stdout == "one has ended: asked to end\n"
     result = typed(client, "kill", "one")
-    assert result.exit_code == 1 and "no host is called one" in result.stderr
+    assert result.exit_code == 1 and "there is no host 'one'" in result.stderr
 
 
 def test_attach_takes_piped_lines(client: Client) -> None:

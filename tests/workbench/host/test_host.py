@@ -245,7 +245,9 @@ def test_a_host_killed_in_the_middle_comes_back_with_everything(ready: Client, m
     assert "7" in str(done(again, "set")[-1])
 
 
-def test_what_cannot_come_back_is_named_and_the_rest_does(ready: Client, tmp_path: Path, tiny_folder: Path) -> None:
+def test_parts_that_cannot_be_restored_are_named_and_the_others_are_restored(
+    ready: Client, tmp_path: Path, tiny_folder: Path
+) -> None:
     moved = tmp_path / "moved"
     (tmp_path / "copy").symlink_to(tiny_folder)
     done(ready, f"model {tmp_path / 'copy'}")
@@ -255,7 +257,7 @@ def test_what_cannot_come_back_is_named_and_the_rest_does(ready: Client, tmp_pat
     again = find_or_start("one", ready.home)
     came_back(again)
     (result,) = [event for event in events(said(again, "restore")) if isinstance(event, Result)]
-    assert "did not come back" in result.value.notes[0] and "copy" in result.value.notes[0]
+    assert "was not restored" in result.value.notes[0] and "copy" in result.value.notes[0]
     assert (again.state().model, again.state().prompt) == ("", TEXT)
     assert json.loads(again.place.state.read_bytes())["opening"]["name"].endswith("copy")
 

@@ -82,7 +82,7 @@ def test_a_folder_for_sockets_that_others_can_enter_is_not_used(tmp_path: Path, 
 
 def test_a_host_that_cannot_come_up_says_why(own_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/bin/false")
-    with pytest.raises(HostError, match="did not come up"):
+    with pytest.raises(HostError, match="did not start"):
         find_or_start("one", own_home)
 
 
@@ -150,7 +150,7 @@ class Raw:
         b"",
     ],
 )
-def test_what_makes_no_sense_is_refused_and_the_talk_goes_on(client: Client, data: bytes) -> None:
+def test_an_unreadable_message_is_refused_and_the_connection_stays_open(client: Client, data: bytes) -> None:
     raw = Raw(client)
     raw.say(data + b'\n{"message": "Ping"}\n')
     assert raw.hear()["message"] == "Refused"
@@ -228,7 +228,7 @@ def deaf(session):
 
 def test_a_host_is_asked_to_end_before_it_is_killed(client: Client) -> None:
     assert kill("one", client.home) == "asked to end"
-    with pytest.raises(HostError, match="no host is called"):
+    with pytest.raises(HostError, match="there is no host"):
         kill("one", client.home)
 
 

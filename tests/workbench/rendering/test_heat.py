@@ -36,5 +36,5 @@ def test_columns_get_narrow_and_then_neighbours_are_drawn_as_one() -> None:
     wide, narrow = (lines((heat(*[1.0] * 20, 100.0, *[1.0] * 19),), width) for width in (60, 24))
     assert wide[1] == "L1 │" + "░" * 20 + "█" + "░" * 19
     assert wide[2].split()[:3] == ["0", "2", "4"]
-    assert "2 columns are drawn as one, with the strongest shade of them" in " ".join(narrow)
+    assert "2 columns are drawn as one, with their strongest shade" in " ".join(narrow)
     assert next(line for line in narrow if line.startswith("L1")) == "L1 │" + "░" * 10 + "█" + "░" * 9

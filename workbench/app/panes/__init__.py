@@ -1,1 +1,1 @@
-"""The panes of the app, one file each: what they show comes from the board alone."""
+"""The panes of the app, one file each: each shows a part of the session view."""

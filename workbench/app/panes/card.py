@@ -1,4 +1,4 @@
-"""The card of a neuron: everything that is known about one, over the other panes."""
+"""The card of a neuron: everything known about it, on a screen over the panes."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ from workbench.writing import MISSING, aim, around, fitted, inline, percent, quo
 
 #: Tokens shown before and after the neuron's own.
 _AROUND = 6
-#: Tokens asked for that the neuron pushes up, and down.
+#: Tokens to fetch that the neuron pushes up, and down.
 _PUSHED = 10
-#: Seconds a neuron is looked at before its tokens are asked for, where one goes from card to card.
+#: Seconds on a card before its tokens are fetched, when the user goes from card to card.
 _PAUSE = 0.4
-#: Positions listed of those that `neuron` told of, and cells for the token at each.
+#: The most positions listed, and cells for the token at each.
 _LISTED, _TOKEN = 8, 16
-#: Maxima over a corpus that are listed, and cells for each with the tokens around it.
+#: The most maxima over a corpus listed, and cells for each with its context.
 _PEAKS, _CONTEXT = 5, 38
-_KEYS = "←→ others · a ablate · m amplify · n more of it · y copy · esc"
+_KEYS = "←→ others · a ablate · m amplify · n fetch more · y copy · esc"
 
 
 class CardContext(NamedTuple):
-    """What else the circuit has there: the same neuron elsewhere, how many in its layer and at its position, and the
-    sums of their attributions."""
+    """What the circuit has around a neuron: the same neuron at other positions, and the count and summed attribution of
+    the neurons in its layer and at its position."""
 
     elsewhere: tuple[Neuron, ...]
     in_layer: tuple[int, float]
@@ -51,7 +51,7 @@ class CardContext(NamedTuple):
 
 
 class NeuronCardScreen(ModalScreen[None]):
-    """A neuron of the circuit. `row` is its place there; `step` goes some neurons on in the table."""
+    """The card of a neuron. `row` is its index in the circuit; `step` moves by some neurons in the table."""
 
     DEFAULT_CSS = """
     NeuronCardScreen {
@@ -70,11 +70,11 @@ class NeuronCardScreen(ModalScreen[None]):
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,enter,q", "dismiss", "close", id="card.close"),
-        Binding("left,h", "step(-1)", "the one before", id="card.before"),
-        Binding("right,l", "step(1)", "the next one", id="card.next"),
+        Binding("left,h", "step(-1)", "previous neuron", id="card.before"),
+        Binding("right,l", "step(1)", "next neuron", id="card.next"),
         Binding("up,k", "scroll(-1)", "up", id="card.up", show=False),
         Binding("down,j", "scroll(1)", "down", id="card.down", show=False),
-        Binding("n", "fetch", "fetch all there is to know", id="card.fetch"),
+        Binding("n", "fetch", "fetch everything known", id="card.fetch"),
         Binding("y", "app.copy", "copy", id="card.copy"),
         *(
             Binding(letter, f"compose('{verb}')", verb, id=f"card.{verb}", show=letter in "am")
@@ -82,12 +82,12 @@ class NeuronCardScreen(ModalScreen[None]):
         ),
     ]
 
-    def __init__(self, board: SessionView, circuit: Circuit, row: int, step: Callable[[int], int]) -> None:
+    def __init__(self, view: SessionView, circuit: Circuit, row: int, step: Callable[[int], int]) -> None:
         super().__init__()
         self.circuit, self.row = circuit, row
-        self._board = board
+        self._view = view
         self._step = step
-        self._asked: set[str] = set()
+        self._fetched: set[str] = set()
         self._around: CardContext | None = None
 
     @property
@@ -102,12 +102,12 @@ class NeuronCardScreen(ModalScreen[None]):
         self._turn()
         self._ask()
 
-    def show(self, board: SessionView, changed: Facet) -> None:
-        """The board may know more by now; without its circuit the card is about nothing."""
-        self._board = board
-        if board.circuit is not None and is_like(board.circuit, self.circuit):
-            self.circuit = board.circuit
-        if board.circuit is not self.circuit:
+    def show(self, view: SessionView, changed: Facet) -> None:
+        """Show what the view knows by now; close the card if the circuit is another one."""
+        self._view = view
+        if view.circuit is not None and is_like(view.circuit, self.circuit):
+            self.circuit = view.circuit
+        if view.circuit is not self.circuit:
             self.dismiss()
         elif self.is_mounted:
             self._draw()
@@ -121,7 +121,7 @@ class NeuronCardScreen(ModalScreen[None]):
         """The card as text."""
         facts = list(self._facts())
         width = max(len(name) for name, _ in facts)
-        return "\n".join(f"{name:<{width}}  {said}" for name, said in facts)
+        return "\n".join(f"{name:<{width}}  {text}" for name, text in facts)
 
     def action_step(self, steps: int) -> None:
         self.row = self._step(steps)
@@ -141,7 +141,7 @@ class NeuronCardScreen(ModalScreen[None]):
         self._send(f"neuron {self.neuron}")
 
     def _turn(self) -> None:
-        """Show the neuron."""
+        """Show the current neuron."""
         self._around = None
         self._draw()
         self.query_one(VerticalScroll).scroll_home(animate=False)
@@ -152,14 +152,14 @@ class NeuronCardScreen(ModalScreen[None]):
         self._draw()
 
     def _ask(self) -> None:
-        """Ask, once, for the tokens it pushes, where they are not known and nothing would have to wait for that."""
-        idle = self._board.running is None and not self._board.waiting and not self._board.host
-        unknown = self.neuron.place not in self._board.rows and str(self.neuron) not in self._asked
-        if unknown and idle and self._board.state.model and self.is_current:
+        """Fetch the tokens that the neuron pushes, once, if they are unknown and no line would have to wait."""
+        idle = self._view.running is None and not self._view.waiting and not self._view.host
+        unknown = self.neuron.place not in self._view.rows and str(self.neuron) not in self._fetched
+        if unknown and idle and self._view.state.model and self.is_current:
             self._send(f"neurons {self.neuron} --tokens {_PUSHED}")
 
     def _send(self, line: str) -> None:
-        self._asked.add(str(self.neuron))
+        self._fetched.add(str(self.neuron))
         self.post_message(Pane.Sent(line))
 
     def _draw(self) -> None:
@@ -169,8 +169,8 @@ class NeuronCardScreen(ModalScreen[None]):
         grid = Grid.grid(padding=(0, 2, 0, 0))
         grid.add_column(no_wrap=True, style="dim")
         grid.add_column(overflow="fold")
-        for name, said in list(self._facts())[1:]:
-            grid.add_row(Text(name), Text(said))
+        for name, text in list(self._facts())[1:]:
+            grid.add_row(Text(name), Text(text))
         self.query_one(Static).update(Group(grid, Text(f"\n{_KEYS}", style="dim")))
 
     def _facts(self) -> Iterator[tuple[str, str]]:
@@ -186,14 +186,14 @@ class NeuronCardScreen(ModalScreen[None]):
             yield "effect", f"{signed(effect)} ({part}), measured, alone at {self.circuit.held}"
         yield "target", aim(target)
         yield "activation", signed(neuron.activation)
-        told = self._board.cards.get(neuron.place)
-        if told is None:
-            yield from self._pushed(self._board.rows.get(neuron.place))
+        card = self._view.cards.get(neuron.place)
+        if card is None:
+            yield from self._pushed(self._view.rows.get(neuron.place))
             yield from self._over_corpus(neuron)
         else:
-            yield "in the prompt", "\n".join(_moments(told))
+            yield "in the prompt", "\n".join(_moments(card))
             yield from self._over_corpus(neuron)
-            yield from ((inline(fact.name), inline(fact.line)) for fact in (*weights(told), *edges(told)))
+            yield from ((inline(fact.name), inline(fact.line)) for fact in (*weights(card), *edges(card)))
         around = self._around
         if around is None:
             yield "elsewhere", "…"
@@ -207,10 +207,10 @@ class NeuronCardScreen(ModalScreen[None]):
         )
 
     def _over_corpus(self, neuron: Neuron) -> Iterator[tuple[str, str]]:
-        """What the atlas says of it, as far as that was told."""
-        row, told = self._board.rows.get(neuron.place), self._board.cards.get(neuron.place)
-        if told is not None and told.atlas is not None:
-            profile = told.atlas
+        """What the atlas says about the neuron, as far as it was fetched."""
+        row, card = self._view.rows.get(neuron.place), self._view.cards.get(neuron.place)
+        if card is not None and card.atlas is not None:
+            profile = card.atlas
             yield "over a corpus", inline(" · ".join((*corpus_facts(profile), *spread_facts(profile))))
             peaks = sorted((*profile.high, *profile.low), key=lambda peak: -abs(peak.value))[:_PEAKS]
             yield "woken by", "\n".join(f"{signed(peak.value, 2):>8}  {_woken(peak)}" for peak in peaks)
@@ -222,15 +222,15 @@ class NeuronCardScreen(ModalScreen[None]):
         if row is not None:
             yield "pushes up", " ".join(map(quoted, row.up)) or MISSING
             yield "pushes down", " ".join(map(quoted, row.down)) or MISSING
-        elif not self._board.state.model:
-            yield "pushes", "not known; a model has to be open for it"
+        elif not self._view.state.model:
+            yield "pushes", "unknown; needs an open model"
         else:
-            asked = str(self.neuron) in self._asked
-            yield "pushes", "asked for …" if asked else "not known yet; n asks for it"
+            fetching = str(self.neuron) in self._fetched
+            yield "pushes", "fetching …" if fetching else "unknown; n fetches them"
 
 
 def _context(circuit: Circuit, position: int | None) -> str:
-    """The token, marked, among those around it."""
+    """The token, marked, with its context."""
     if position is None:
         return "at all positions"
     if not circuit.token(position):
@@ -242,18 +242,18 @@ def _context(circuit: Circuit, position: int | None) -> str:
 
 
 def _woken(peak: Peak) -> str:
-    """The tokens around a maximum."""
+    """A maximum with its context."""
     return around("".join(peak.before), peak.token, "".join(peak.after), _CONTEXT)
 
 
-def _moments(told: results.NeuronCard) -> Iterator[str]:
-    """A line for each of the positions where most is attributed to it, under their heading."""
+def _moments(card: results.NeuronCard) -> Iterator[str]:
+    """A heading, then a line for each position with the strongest attributions."""
     yield f" pos  {'token':<{_TOKEN}}{'act':>9}{'attr':>9}{'effect':>9}"
-    for moment in strongest(told, _LISTED):
+    for moment in strongest(card, _LISTED):
         token = set_cell_size(fitted(quoted(moment.token), _TOKEN), _TOKEN)
         numbers = (signed(moment.activation, 2), signed(moment.attribution), signed(moment.effect))
         yield f"{moment.position:>4}  {token}" + "".join(f"{number:>9}" for number in numbers)
-    yield f"everywhere at once  effect {signed(told.everywhere)}"
+    yield f"everywhere at once  effect {signed(card.everywhere)}"
 
 
 def _summed(count: int, total: float) -> str:

@@ -1,4 +1,4 @@
-"""What the model would say next: a distribution, or how an intervention moved one."""
+"""The pane of the next-token distribution, or of its change by an intervention."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from workbench.app.session_view import Facet, SessionView
 from workbench.app.wrapping import TableRows, row
 from workbench.writing import bar, chance, fitted, inline, quoted, signed
 
-#: Width from which a shift stands on one line, and a chance has its logit and id.
+#: The width from which a shift takes one line, and a chance shows its logit and id.
 WIDE = 64
 _BOLD, _DIM = Style(bold=True), Style(dim=True)
 _ROLES = {"target": "●", "against": "○"}
-_FIRST = ("The next token's chances, once asked for:", "  top")
+_FIRST = ("No next-token distribution yet. Try:", "  top")
 
 
 class ChancesPane(ScrollPane):
-    """The next-token distribution told last. Enter makes the token at the cursor a circuit's target."""
+    """The last next-token distribution. Enter composes a `discover` for the token at the cursor."""
 
     heading: ClassVar[str] = "Next token"
     facets: ClassVar[Facet] = Facet.CHANCES
@@ -45,8 +45,8 @@ class ChancesPane(ScrollPane):
         self._table: Chances | Shifts | None = None
         self._number = 0
 
-    def show(self, board: SessionView, changed: Facet) -> None:
-        value = board.chances
+    def show(self, view: SessionView, changed: Facet) -> None:
+        value = view.chances
         if value is not self._value or not self.blocks:
             self._value, self._number = value, 0
             self._table = _table(value)
@@ -78,7 +78,7 @@ class ChancesPane(ScrollPane):
     def dressed(self, block: Paragraph, number: int, line: Strip) -> Strip:
         if not self.has_focus or self._table is None or number // self._table.each(self.size.width) != self._number:
             return line
-        cursor = self.get_component_rich_style("paper--cursor", partial=True)
+        cursor = self.get_component_rich_style("scroll--cursor", partial=True)
         return row(*((text, cursor if text.startswith('"') else style) for text, style, _ in line))
 
     def action_step(self, tokens: int) -> None:
@@ -99,7 +99,7 @@ class Chances(Paragraph):
 
     def __init__(self, chances: Sequence[TokenChance]) -> None:
         self._chances = chances
-        self._digits = len(str(max((each.rank for each in chances), default=1)))
+        self._digits = len(str(max((token.rank for token in chances), default=1)))
 
     def __len__(self) -> int:
         return len(self._chances)
@@ -108,7 +108,7 @@ class Chances(Paragraph):
         return self._chances[number].text if number < len(self._chances) else ""
 
     def each(self, width: int) -> int:
-        """Lines of a token."""
+        """Lines per token."""
         return 1
 
     def head(self, width: int) -> Sequence[Strip]:
@@ -117,22 +117,21 @@ class Chances(Paragraph):
     def drawn(self, width: int) -> Sequence[Strip]:
         return TableRows(len(self._chances), lambda number: self._row(self._chances[number], width))
 
-    def _row(self, each: TokenChance, width: int) -> Strip:
-        behind = f" {signed(each.logit):>8} {each.id:>7}" if width >= WIDE else ""
+    def _row(self, token: TokenChance, width: int) -> Strip:
+        behind = f" {signed(token.logit):>8} {token.id:>7}" if width >= WIDE else ""
         room = width - self._digits - len(" ") - len(" 0.000") - 1 - len(behind)
         name = min(max(room * 5 // 9, 6), 24)
         cells = max(room - name - 1, 0)
-        token = _padded(quoted(each.text), name)
         return row(
-            (f"{each.rank:>{self._digits}} ", _DIM),
-            token,
-            f" {chance(each.probability):>5} {bar(each.probability, cells):<{cells}}",
+            (f"{token.rank:>{self._digits}} ", _DIM),
+            _padded(quoted(token.text), name),
+            f" {chance(token.probability):>5} {bar(token.probability, cells):<{cells}}",
             (behind, _DIM),
         )
 
 
 class Shifts(Paragraph):
-    """How the chances of tokens moved: the largest changes first, before above after, or beside it."""
+    """Changes of tokens' probabilities, the largest first; before and after side by side, or one above the other."""
 
     def __init__(self, value: Compared | Injected) -> None:
         self._shifts: Sequence[Shift] = value.shifts
@@ -146,11 +145,11 @@ class Shifts(Paragraph):
         return self._shifts[number].token.text if number < len(self._shifts) else ""
 
     def each(self, width: int) -> int:
-        """Lines of a token."""
+        """Lines per token."""
         return 1 if width >= WIDE else 2
 
     def head(self, width: int) -> Sequence[Strip]:
-        """What the columns are, and what the marks mean."""
+        """The headings of the columns, and the meaning of the marks."""
         roles = [f"{_ROLES[role]} {role}" for role in self._roles.values()]
         before, after = self._names[0], self._names[-1]
         if width < WIDE:
@@ -168,7 +167,7 @@ class Shifts(Paragraph):
         )
 
     def _columns(self, width: int) -> tuple[int, int]:
-        """Cells of the token, and of each bar."""
+        """Cells for the token, and for each bar."""
         room = width - len("● ") - 2 * len("0.000  ") - len(" +0.000  ") - len("● target ○ against")
         name = min(max(room // 3, 12), 24)
         return name, max((room - name) // 2, 4)
@@ -214,6 +213,6 @@ def _end(text: str, longest: int = 14) -> str:
 
 
 def _padded(text: str, width: int) -> str:
-    """Cut or filled to so many cells."""
+    """The text cut or padded to so many cells."""
     shown = fitted(text, width)
     return shown + " " * (width - cell_len(shown))

@@ -1,4 +1,4 @@
-"""Texts under different interventions: side by side or below each other, as they come and when they are whole."""
+"""The pane of texts under different interventions, side by side or stacked, while they stream and when complete."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ from workbench.app.wrapping import Beside, Growing, row, strips, tail
 from workbench.rendering.outcomes import failure
 from workbench.writing import facts, fitted, inline, plain, quoted
 
-#: Texts stand side by side in a pane of this width where each has so many cells, and never on a small screen.
+#: The width of the pane from which texts stand side by side, and the least cells of each; never on a small screen.
 WIDE, EACH = 60, 25
 _BETWEEN = 3
 #: Cells before a text below its heading.
 _INDENT = 2
 _BOLD, _DIM = Style(bold=True), Style(dim=True)
-#: Stands for the theme's style of what differs, until it is drawn.
+#: Replaced by the theme's style for differences when drawn.
 _CHANGED = Style(bold=True, underline=False)
 _FIRST = (
-    "Texts side by side, once there are some:",
+    "No texts to compare yet. Try:",
     "  ablate top10",
     "  sweep top10 0 0.5 1 1.5 2",
 )
 
 
 class ComparePane(ScrollPane):
-    """The texts of the last comparison or sweep. Left and right choose one of them."""
+    """The texts of the last comparison or sweep. Left and right choose a text."""
 
     heading: ClassVar[str] = "Compare"
     facets: ClassVar[Facet] = Facet.ARMS
@@ -63,8 +63,8 @@ class ComparePane(ScrollPane):
         self._leaving = Leaving()
         self._number = 0
 
-    def show(self, board: SessionView, changed: Facet) -> None:
-        entry = board.arms
+    def show(self, view: SessionView, changed: Facet) -> None:
+        entry = view.arms
         if entry is not self._entry:
             self._entry, self._whole, self._arms, self._leaving = entry, None, [], Leaving()
             self._number = 0
@@ -124,7 +124,7 @@ class ComparePane(ScrollPane):
 
     def dressed(self, block: Paragraph, number: int, line: Strip) -> Strip:
         if number == 0 and block is self._at_cursor() and (self.has_focus or self._curve()):
-            cursor = self.get_component_rich_style("paper--cursor", partial=True) if self.has_focus else _BOLD
+            cursor = self.get_component_rich_style("scroll--cursor", partial=True) if self.has_focus else _BOLD
             return row("▸ ", *((text, style + cursor if style and style.bold else style) for text, style, _ in line))
         if all(style != _CHANGED for _, style, _ in line):
             return line
@@ -132,7 +132,7 @@ class ComparePane(ScrollPane):
         return row(*((text, changed if style == _CHANGED else style) for text, style, _ in line))
 
     def action_choose(self, steps: int) -> None:
-        """Choose the text so many further to the right."""
+        """Move the choice by some texts to the right."""
         if self._arms:
             self._number = min(max(self._number + steps, 0), len(self._arms) - 1)
             block = self._at_cursor()
@@ -144,7 +144,7 @@ class ComparePane(ScrollPane):
         return self._arms[self._number] if self._arms else Paragraph()
 
     def _column(self, width: int) -> int:
-        """Cells of a text beside the others; 0 where they stand below each other."""
+        """Cells of each text side by side; 0 if they are stacked."""
         count = len(self._arms)
         if count < 2 or width < WIDE or self.app.size.width < GRID[0] or isinstance(self._whole, Swept):
             return 0
@@ -158,14 +158,14 @@ class ComparePane(ScrollPane):
         return CurveChart(points, self._number)
 
     def _grow(self, entry: HistoryEntry) -> None:
-        """More of the texts has come, or no more will."""
+        """Take the streamed texts so far."""
         known = {arm.name: arm for arm in self._arms}
         self._arms = [known.get(name) or ComparedText(name) for name in entry.texts]
         for arm, marked in zip(self._arms, self._leaving.marked(entry.texts).values(), strict=True):
             arm.text, arm.marked = entry.texts[arm.name], marked
 
     def _complete(self, value: Intervened | Injected) -> None:
-        """The texts are whole: they stay as they are."""
+        """Take the complete texts of a result."""
         self._whole = value
         self.begin()
         self.at_end = False
@@ -181,12 +181,14 @@ class ComparePane(ScrollPane):
 
 
 class ComparedText(Paragraph):
-    """A text and what is said above it. `marked` is what is shown of one that grows."""
+    """A text under its heading. `marked` is what is shown of a streaming text."""
 
-    def __init__(self, name: str, arm: Arm | None = None, said: Sequence[str] = (), shown: Text | None = None) -> None:
+    def __init__(
+        self, name: str, arm: Arm | None = None, heading: Sequence[str] = (), shown: Text | None = None
+    ) -> None:
         self.name, self.arm = name, arm
         self.text = self.marked = plain(arm.text) if arm else ""
-        self._said = said or [inline(name)]
+        self._heading = heading or [inline(name)]
         self._shown = shown
         self._growing: tuple[int, Growing] | None = None
 
@@ -197,14 +199,14 @@ class ComparedText(Paragraph):
         return [*strips(self.heading(width - 2), width), *self.body(width, _INDENT)]
 
     def heading(self, width: int, chosen: bool = False) -> Text:
-        """Its name and what is known of it."""
-        said = facts(self._said, width)
-        said.stylize("dim")
-        said.stylize("bold not dim", 0, len(self._said[0]))
+        """The text's name and facts about it."""
+        heading = facts(self._heading, width)
+        heading.stylize("dim")
+        heading.stylize("bold not dim", 0, len(self._heading[0]))
         if chosen:
-            said = Text.assemble(("▸ ", "bold"), said)
-            said.stylize("reverse", 2, 2 + len(self._said[0]))
-        return said
+            heading = Text.assemble(("▸ ", "bold"), heading)
+            heading.stylize("reverse", 2, 2 + len(self._heading[0]))
+        return heading
 
     def body(self, width: int, indent: int = 0) -> Sequence[Strip]:
         """The lines of the text."""
@@ -217,7 +219,7 @@ class ComparedText(Paragraph):
 
 
 class TextColumns(Paragraph):
-    """Texts side by side, line by line."""
+    """Texts side by side."""
 
     def __init__(self, arms: Sequence[ComparedText]) -> None:
         self._arms = arms
@@ -228,7 +230,7 @@ class TextColumns(Paragraph):
 
 
 class Tails(Paragraph):
-    """The last lines of texts that grow, each under its name."""
+    """The last lines of streaming texts, each under its name."""
 
     def __init__(self, arms: Sequence[ComparedText], rows: int) -> None:
         self._arms, self._rows = arms, rows
@@ -246,7 +248,7 @@ class Tails(Paragraph):
 
 
 def _compared(value: Compared | Injected) -> list[ComparedText]:
-    """The texts, enclosed in each what differs from the first, and in that what differs from the second."""
+    """The texts, each with marks around what differs from the first; in the first, what differs from the second."""
     texts = [plain(arm.text) for arm in value.arms]
     spans: list[list[Span]] = []
     for text in texts[1:]:
@@ -264,7 +266,7 @@ def _next(arm: Arm) -> list[str]:
 
 
 def _height(arm: Arm, value: Swept) -> float:
-    """What the curve shows of an arm: the target's probability, else that of its likeliest token."""
+    """The value of an arm on the curve: the target's probability, else that of the likeliest token."""
     wanted = None if value.target is None else arm.target_probability
     p = max((token.probability for token in arm.next_tokens), default=0.0) if wanted is None else wanted
     return 0.0 if math.isnan(p) else p

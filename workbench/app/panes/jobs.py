@@ -1,4 +1,4 @@
-"""What runs, how far it is and how long it will take, and what waits behind it."""
+"""The pane of the running line, with progress and time left, and of the lines that wait."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from workbench.rendering.outcomes import failure
 from workbench.writing import amount, bar, fitted, inline
 
 _BOLD, _DIM = Style(bold=True), Style(dim=True)
-#: Cells of the bar, and how many the line itself keeps before others go.
+#: The least and most cells of the bar, and of the line's text.
 _LEAST_BAR, _MOST_BAR = 8, 32
 _LEAST_NAME, _MOST_NAME = 12, 48
-#: What is in order: a host that is not there yet.
+#: Conditions of the host that are no failure.
 _COMING = ("looking for the host", "starting the host")
 _AGAIN = "the next line you run starts it again"
 
 
 class JobsPane(ScrollPane):
-    """One line for what runs; below it, where there is room, what waits."""
+    """The running line in one row; below it, if there is room, the waiting lines."""
 
     heading: ClassVar[str] = "Jobs"
     facets: ClassVar[Facet] = Facet.JOBS | Facet.HOST
@@ -40,15 +40,15 @@ class JobsPane(ScrollPane):
         self._job: JobRow | None = None
         self._timer: Timer | None = None
 
-    def show(self, board: SessionView, changed: Facet) -> None:
-        running = board.running
+    def show(self, view: SessionView, changed: Facet) -> None:
+        running = view.running
         if running is None:
             self._job = None
         elif self._job is None or self._job.entry is not running:
-            self._job = JobRow(running, board.busy[1] if running.ticket == board.busy[0] else time.time())
+            self._job = JobRow(running, view.busy[1] if running.ticket == view.busy[0] else time.time())
         if self._job is not None:
-            self._job.hear(board)
-        self.blocks = list(self._listed(board))
+            self._job.hear(view)
+        self.blocks = list(self._listed(view))
         self._tick(running is not None)
         self.settle()
 
@@ -58,20 +58,20 @@ class JobsPane(ScrollPane):
     def text(self) -> str:
         return "\n".join(line.text.rstrip() for block in self.blocks for line in block.lines(99))
 
-    def _listed(self, board: SessionView) -> Iterator[Paragraph]:
-        if board.host in _COMING:
-            yield RichParagraph(Text(f"{board.host} …", style="dim"))
-        elif board.host:
-            yield RichParagraph(*failure(board.host, _AGAIN))
+    def _listed(self, view: SessionView) -> Iterator[Paragraph]:
+        if view.host in _COMING:
+            yield RichParagraph(Text(f"{view.host} …", style="dim"))
+        elif view.host:
+            yield RichParagraph(*failure(view.host, _AGAIN))
         elif self._job is None:
-            yield RichParagraph(Text("idle" if not board.waiting else "waiting", style="dim"))
+            yield RichParagraph(Text("idle" if not view.waiting else "waiting", style="dim"))
         if self._job is not None:
             yield self._job
-        for entry in board.waiting:
+        for entry in view.waiting:
             yield Waiting(entry)
 
     def _tick(self, running: bool) -> None:
-        """Time passes only while something runs."""
+        """Redraw every second while a line runs."""
         if running and self._timer is None:
             self._timer = self.set_interval(1, self.settle)
         elif not running and self._timer is not None:
@@ -80,7 +80,7 @@ class JobsPane(ScrollPane):
 
 
 class JobRow(Paragraph):
-    """The line that runs, in one row."""
+    """The running line in one row."""
 
     def __init__(self, entry: HistoryEntry, began: float) -> None:
         self.entry = entry
@@ -90,15 +90,15 @@ class JobRow(Paragraph):
         self._behind = 0
         self._pace = Pace()
 
-    def hear(self, board: SessionView) -> None:
-        """How far it is."""
-        self._step = board.step or self.entry
-        self._behind = len(board.waiting)
+    def hear(self, view: SessionView) -> None:
+        """Take the running line's progress from the view."""
+        self._step = view.step or self.entry
+        self._behind = len(view.waiting)
         self._progress = self._step.progress
         self._pace.hear(self._progress)
 
     def stamp(self) -> object:
-        return object()  # time passes
+        return object()  # always redraw: it shows the time
 
     def drawn(self, width: int) -> list[Strip]:
         name = inline(self.entry.line.strip())
@@ -112,7 +112,7 @@ class JobRow(Paragraph):
         return [self._row(name, pieces, width)]
 
     def _pieces(self) -> dict[str, str]:
-        """What there is to say, in the order in which it is said."""
+        """The parts of the row after the line, in order."""
         progress = self._progress
         pieces: dict[str, str] = {}
         if progress is not None:
@@ -146,7 +146,7 @@ _STYLES = {"label": _DIM, "cancel": _DIM, "left": _DIM, "waiting": None}
 
 
 class Waiting(Paragraph):
-    """A line that waits."""
+    """A waiting line."""
 
     def __init__(self, entry: HistoryEntry) -> None:
         self._entry = entry
@@ -160,5 +160,5 @@ class Waiting(Paragraph):
 
 
 def _room(pieces: dict[str, str], width: int) -> int:
-    """Cells that are left for the line itself."""
+    """Cells left for the line itself."""
     return width - sum(cell_len(text) + 2 for text in pieces.values() if text)

@@ -1,4 +1,4 @@
-"""The layer map: where in the model, and at which tokens, the circuit's attribution sits."""
+"""The layer map: the circuit's attribution summed by layer and token position."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ from workbench.app.pane import Pane
 from workbench.app.session_view import Facet, SessionView
 from workbench.writing import fitted, inline, percent, quoted, signed
 
-#: Neurons named in what is copied, and cells of a column at most.
+#: The most neurons named in a copied readout, and the most cells of a column.
 _NAMED, _WIDEST = 50, 20
 
 
 class LayersPane(Pane):
-    """The map, its cursor, and what the cursor is on."""
+    """The map with its cursor, and a readout of the cell at the cursor."""
 
     heading: ClassVar[str] = "Layer map"
     facets: ClassVar[Facet] = Facet.CIRCUIT | Facet.STATE
@@ -67,7 +67,7 @@ class LayersPane(Pane):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "move(-1, 0)", "deeper", id="layers.up", show=False),
         Binding("down,j", "move(1, 0)", "towards the input", id="layers.down", show=False),
-        Binding("left,h", "move(0, -1)", "token before", id="layers.left", show=False),
+        Binding("left,h", "move(0, -1)", "previous token", id="layers.left", show=False),
         Binding("right,l", "move(0, 1)", "next token", id="layers.right", show=False),
         Binding("pageup", "page(-1)", "page up", id="layers.page_up", show=False),
         Binding("pagedown", "page(1)", "page down", id="layers.page_down", show=False),
@@ -86,7 +86,7 @@ class LayersPane(Pane):
 
     @dataclass
     class Narrowed(Message):
-        """Show the neurons of a cell in the table: a filter for it."""
+        """Show a cell's neurons in the table, by this filter."""
 
         filter: str
 
@@ -95,7 +95,7 @@ class LayersPane(Pane):
         self.circuit: Circuit | None = None
         self.heat: HeatMap | None = None
         self._by_effect = False
-        self._board: SessionView | None = None
+        self._view: SessionView | None = None
         self._layer, self._position = 0, None  # type: int, int | None
         self._first = 0  # column at the left edge
         self._top = 0  # row at the top
@@ -104,24 +104,24 @@ class LayersPane(Pane):
         self._drawing: Drawing | None = None
         self._below: list[str] = []
 
-    def show(self, board: SessionView, changed: Facet) -> None:
-        self._board = board
-        if board.circuit is self.circuit:
+    def show(self, view: SessionView, changed: Facet) -> None:
+        self._view = view
+        if view.circuit is self.circuit:
             if self.circuit is None:
                 self.refresh()
             return
-        self.circuit, self._by_effect = board.circuit, False
+        self.circuit, self._by_effect = view.circuit, False
         self._sum()
 
     def _sum(self) -> None:
-        """Sum what is mapped, in a thread."""
+        """Sum the mapped values, in a thread."""
         self.heat = None
         if self.circuit is not None:
             self.run_worker(self._summed(self.circuit, self._by_effect), group="heat", exclusive=True)
         self._lay()
 
     def action_turn(self) -> None:
-        """Map the effects that were measured, or the attributions again."""
+        """Switch between measured effects and attributions."""
         if self.circuit is not None and self.circuit.held:
             self._by_effect = not self._by_effect
             self._sum()
@@ -175,7 +175,7 @@ class LayersPane(Pane):
             self.action_move(pages * self._drawing.rows, 0)
 
     def action_strongest(self) -> None:
-        """Where the largest sum is."""
+        """Move the cursor to the largest |sum|."""
         if self.heat is not None:
             self._layer, self._position = self.heat.strongest()
             self._follow()
@@ -202,11 +202,11 @@ class LayersPane(Pane):
         return drawing.row(self._layer), drawing.column(self._position)
 
     def _band(self, drawing: Drawing) -> range:
-        """The layers of the row that the cursor is in."""
+        """The layers of the cursor's row."""
         return drawing.bands[drawing.row(self._layer)]
 
     def _lay(self) -> None:
-        """Lay the map out anew, and draw it."""
+        """Lay out the map and draw it."""
         width, height = self.size
         self._drawing, self._below, self.facts = None, [], ""
         if self.heat is not None and self.circuit is not None and width and height:
@@ -215,7 +215,7 @@ class LayersPane(Pane):
         self.refresh()
 
     def _follow(self) -> None:
-        """The cursor may have moved: bring it into sight, and say what it is on."""
+        """Make the cursor visible and update the readout."""
         drawing = self._drawing
         if drawing is None or self.heat is None:
             return
@@ -223,7 +223,7 @@ class LayersPane(Pane):
         row, column = self._cursor(drawing)
         self._top = scrolled(self._top, row, drawing.rows, len(drawing.bands))
         self._first = scrolled(self._first, column, drawing.across, len(drawing.positions))
-        self._below = self._said(drawing)
+        self._below = self._readout_lines(drawing)
         across = "↔" if drawing.across < len(drawing.positions) else ""
         upright = "↕" if drawing.rows < len(drawing.bands) else ""
         what = "effects · " if self._by_effect else ""
@@ -298,8 +298,8 @@ class LayersPane(Pane):
             yield Segment(summed(total), self._of(total.total))
             yield Segment(" " + drawn_bar(total.total, drawing.largest_sum, drawing.bar), self._of(total.total))
 
-    def _said(self, drawing: Drawing) -> list[str]:
-        """What the cursor is on, on the lines below."""
+    def _readout_lines(self, drawing: Drawing) -> list[str]:
+        """The readout on the lines below the map."""
         words = self._readout()
         first = fitted(next(words), self.size.width)
         if drawing.below < 2:
@@ -307,7 +307,7 @@ class LayersPane(Pane):
         return [first, *packed(words, self.size.width, drawing.below - 1)]
 
     def _readout(self) -> Iterator[str]:
-        """What the cursor is on: the sum, how many neurons, and these."""
+        """The cell at the cursor: its sum, the number of neurons, and the neurons."""
         assert self.heat is not None and self.circuit is not None and self._drawing is not None
         band = self._band(self._drawing)
         cell = self.heat.cells(band, [self._position])[0]
@@ -324,7 +324,7 @@ class LayersPane(Pane):
             yield "…"
 
     def _label(self, position: int | None) -> str:
-        """A token as short as it can be."""
+        """A token, as short as possible."""
         assert self.circuit is not None
         token = inline(self.circuit.token(position)).strip()
         return "all" if position is None else token or f"@{position}"
@@ -338,7 +338,7 @@ class LayersPane(Pane):
     def _nothing(self) -> str:
         if self.circuit is not None:
             return "adding up …" if len(self.circuit) else "the circuit is empty"
-        if self._board is not None and not self._board.state.model:
+        if self._view is not None and not self._view.state.model:
             return "no model yet: model smollm2 opens one"
         return 'no circuit yet: discover " Austin" finds the neurons that carry a token'
 
@@ -349,7 +349,7 @@ class LayersPane(Pane):
         reverse = self._style("cursor" if self.has_focus else "cursor-blurred", partial=True)
         if len(text) < 3:
             yield Segment(text, style + reverse)
-        else:  # between brackets: shades that are shown reversed are others
+        else:  # in brackets: a reversed shade would look like another one
             edge = self._style("plain") + reverse
             yield from (Segment("[", edge), Segment(text[2:], style), Segment("]", edge))
 

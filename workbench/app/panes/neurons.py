@@ -1,4 +1,4 @@
-"""The neurons of the circuit: sorted, filtered while one types, marked, and handed to a verb by a letter."""
+"""The table of the circuit's neurons: sort, filter as you type, mark, and pass the marked ones to a verb by a key."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ RATE = TableColumn("rate", "fires", 3)
 UP = TableColumn("up", "pushes up", 6, 10, 60)
 DOWN = TableColumn("down", "pushes down", 2, 24, 60)
 COLUMNS = (LAYER, INDEX, POSITION, TOKEN, ATTRIBUTION, EFFECT, SHARE, ACTIVATION, PEAK, TRIGGER, RATE, UP, DOWN)
-#: Those of an atlas: over its corpus the strongest activation, the token it was at, and how often it fires.
+#: Columns from an atlas: the strongest activation over its corpus, the token there, and the firing rate.
 CORPUS = (PEAK, TRIGGER, RATE)
-#: What is read from the top down when it is sorted by.
+#: Columns that are sorted downwards first.
 _LARGEST_FIRST = {ATTRIBUTION.key, EFFECT.key, SHARE.key, ACTIVATION.key, PEAK.key, RATE.key}
-#: Rows that are written out for an editor.
+#: The most rows in the text for an editor.
 _MOST_WRITTEN = 20_000
 
 
 class NeuronsPane(TablePane):
-    """The circuit as a table, in its own order, by |attribution|, until another is chosen."""
+    """The circuit as a table, at first in its own order, by |attribution|."""
 
     heading: ClassVar[str] = "Neurons"
     facets: ClassVar[Facet] = Facet.CIRCUIT | Facet.STATE
@@ -57,9 +57,9 @@ class NeuronsPane(TablePane):
         Binding("escape", "unfilter", "all neurons again", id="neurons.unfilter", show=False),
         Binding("less_than_sign", "sort(-1)", "sort by the column before", id="neurons.sort_left", show=False),
         Binding("greater_than_sign", "sort(1)", "sort by the next column", id="neurons.sort_right", show=False),
-        Binding("o", "turn", "turn the order round", id="neurons.turn", show=False),
+        Binding("o", "turn", "reverse the order", id="neurons.turn", show=False),
         Binding("O", "rank", "the circuit's own order", id="neurons.rank", show=False),
-        Binding("n", "fetch", "fetch the tokens they push, and what wakes them", id="neurons.fetch", show=False),
+        Binding("n", "fetch", "fetch pushed tokens and peaks", id="neurons.fetch", show=False),
         *(
             Binding(letter, f"compose('{verb}')", verb, id=f"neurons.{verb}", show=letter in "am")
             for letter, verb in letters().items()
@@ -74,26 +74,26 @@ class NeuronsPane(TablePane):
         self.filter = ""
         self.typing = False
         self._remark = ""
-        self._board: SessionView | None = None
-        self._anchor = 0  # the row the user went to last: the cursor comes back to it when it is shown again
+        self._view: SessionView | None = None
+        self._anchor = 0  # the row that the cursor returns to when the order changes
         self._rows: Mapping[Place, NeuronRow] = {}
-        self._mapped = False  # whether an atlas says something of them
-        self._order: Rows | None = None  # None: as they stand in the circuit
+        self._mapped = False  # whether an atlas has data on them
+        self._order: Rows | None = None  # None: the circuit's order
         self._arranging = False
-        self._wanted = 0  # counts what was asked for, so that an answer that comes late is known as such
+        self._wanted = 0  # counts the requests to arrange, so that a late answer is recognised
         self._later: list[Callable[[], None]] = []
 
-    def show(self, board: SessionView, changed: Facet) -> None:
-        self._board = board
-        known = board.circuit is not self.circuit and is_like(board.circuit, self.circuit)
-        if known:  # its effects have been measured
-            self.circuit = board.circuit
+    def show(self, view: SessionView, changed: Facet) -> None:
+        self._view = view
+        measured = view.circuit is not self.circuit and is_like(view.circuit, self.circuit)
+        if measured:  # the same circuit, now with effects
+            self.circuit = view.circuit
             self.renew()
             if self.filter or self.sort != Sort():
                 self._arrange()
-        elif board.circuit is not self.circuit:
-            self.circuit, self.marks, self._order = board.circuit, set(), None
-            self._take(board.rows)
+        elif view.circuit is not self.circuit:
+            self.circuit, self.marks, self._order = view.circuit, set(), None
+            self._take(view.rows)
             self.cursor = self._top = self._anchor = 0
             self._later.clear()
             self._arranging = False
@@ -102,7 +102,7 @@ class NeuronsPane(TablePane):
             if self.filter or self.sort != Sort():
                 self._arrange()
         elif Facet.CIRCUIT in changed:
-            self._take(board.rows)
+            self._take(view.rows)
             self.rearranged()
             if Filter.read(self.filter).texts or self.sort.key in ASKED:
                 self._arrange()
@@ -123,7 +123,7 @@ class NeuronsPane(TablePane):
             written.append(f"… and {count - _MOST_WRITTEN:,} more")
         return "\n".join(written) if count else self.nothing()
 
-    # Rows: `number` is a place in the table, `row` one in the circuit
+    # Rows: `number` is an index in the table, `row` one in the circuit
 
     def count(self) -> int:
         if self.circuit is None:
@@ -131,7 +131,7 @@ class NeuronsPane(TablePane):
         return len(self.circuit) if self._order is None else len(self._order)
 
     def row(self, number: int) -> int:
-        """Which of the circuit's neurons stands there."""
+        """The circuit's row at an index of the table."""
         return number if self._order is None else int(self._order[number])
 
     def neuron(self, number: int) -> Neuron:
@@ -184,13 +184,13 @@ class NeuronsPane(TablePane):
         if not self.typing and not self.filter:
             return ""
         total = 0 if self.circuit is None else len(self.circuit)
-        found = "…" if self._arranging else f"{self.count():,} of {total:,}"
-        return f"filter: {inline(self.filter)}{'▏' if self.typing else ''}  {found}"
+        passing = "…" if self._arranging else f"{self.count():,} of {total:,}"
+        return f"filter: {inline(self.filter)}{'▏' if self.typing else ''}  {passing}"
 
     def nothing(self) -> str:
         if self.circuit is not None:
-            return "looking …" if self._arranging else "no neuron passes the filter: esc shows all again"
-        if self._board is not None and not self._board.state.model:
+            return "filtering …" if self._arranging else "no neuron passes the filter: esc shows all again"
+        if self._view is not None and not self._view.state.model:
             return "no model yet: model smollm2 opens one"
         return 'no circuit yet: discover " Austin" finds the neurons that carry a token'
 
@@ -208,7 +208,7 @@ class NeuronsPane(TablePane):
         parts.append("· sorting" if self._arranging else "")
         self.facts = " ".join(filter(None, parts))
 
-    # Marks, and verbs with them
+    # Marks, and verbs on marked neurons
 
     def action_mark(self) -> None:
         self._when_arranged(self._mark)
@@ -236,7 +236,7 @@ class NeuronsPane(TablePane):
             return
         composed = line(verb, self.circuit, self.marks or {self.row(self.cursor)})
         if composed is None:
-            self._remark = f"{len(self.marks):,} marks are too many to name: mark all, or all of some layers, or fewer"
+            self._remark = f"{len(self.marks):,} marks are too many to list: mark all, whole layers, or fewer"
             self.note_changed()
         else:
             self.post_message(self.Typed(composed))
@@ -245,9 +245,9 @@ class NeuronsPane(TablePane):
         self._when_arranged(self._fetch)
 
     def _fetch(self) -> None:
-        """Ask for what is not known of the neurons in sight: the tokens that they push, what an atlas says."""
+        """Fetch what is unknown about the visible neurons: the tokens that they push, and the atlas's data."""
         rows = {number: self._rows.get(self.neuron(number).place) for number in self.in_sight}
-        mapped = self._board is not None and bool(self._board.state.atlas)
+        mapped = self._view is not None and bool(self._view.state.atlas)
         unknown = [self.neuron(at) for at, row in rows.items() if row is None or (mapped and row.peak is None)]
         if unknown:
             self.post_message(self.Sent(f"neurons {listed(unknown)} --rows {len(unknown)}"))
@@ -256,12 +256,12 @@ class NeuronsPane(TablePane):
         self._when_arranged(self._open_card)
 
     def _open_card(self) -> None:
-        if self.circuit is None or self._board is None or not self.count():
+        if self.circuit is None or self._view is None or not self.count():
             return
-        self.app.push_screen(NeuronCardScreen(self._board, self.circuit, self.row(self.cursor), self._next))
+        self.app.push_screen(NeuronCardScreen(self._view, self.circuit, self.row(self.cursor), self._next))
 
     def _next(self, steps: int) -> int:
-        """The neuron some rows on, for the card; the cursor goes along."""
+        """Move the cursor by some rows. Returns the circuit's row there, for the card."""
         self.go(self.cursor + steps)
         return self.row(self.cursor)
 
@@ -300,7 +300,7 @@ class NeuronsPane(TablePane):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if action != "unfilter":
             return True
-        return bool(self.filter) and (self._board is None or self._board.running is None)  # else esc cancels that
+        return bool(self.filter) and (self._view is None or self._view.running is None)  # else esc cancels the line
 
     def check_consume_key(self, key: str, character: str | None) -> bool:
         return self.typing and character is not None and character.isprintable()
@@ -336,7 +336,7 @@ class NeuronsPane(TablePane):
             self.note_changed()
 
     def narrow(self, text: str) -> None:
-        """Show what passes this filter."""
+        """Show the neurons that pass a filter."""
         self._type(False)
         self._filter(text)
 
@@ -345,10 +345,10 @@ class NeuronsPane(TablePane):
             self.filter = text
             self._arrange()
 
-    # Arranging, in a thread: it takes a moment with a million rows
+    # Arranging runs in a thread: a million rows take a moment
 
     def _arrange(self) -> None:
-        """Sort and filter, and show that when it is done; until then the table stays as it is."""
+        """Sort and filter in a thread; the table changes when that is done."""
         if self.circuit is None:
             self._order = None
             return
@@ -358,11 +358,11 @@ class NeuronsPane(TablePane):
         self.settled()
         self.run_worker(self._arranged(columns_of(self.circuit), self._wanted), group="arrange", exclusive=True)
 
-    async def _arranged(self, columns: CircuitColumns, asked: int) -> None:
+    async def _arranged(self, columns: CircuitColumns, request: int) -> None:
         wanted = Filter.read(self.filter)
         marks = tuple(self.marks) if wanted.marked else ()
         order = await asyncio.to_thread(columns.arranged, self.sort, wanted, self._rows, marks)
-        if asked != self._wanted or columns.circuit is not self.circuit:
+        if request != self._wanted or columns.circuit is not self.circuit:
             return
         self._arranging = False
         self._order = order
@@ -373,7 +373,7 @@ class NeuronsPane(TablePane):
             act()
 
     def _when_arranged(self, act: Callable[[], None]) -> None:
-        """Act on the rows that were asked for, not on those that still stand there."""
+        """Run an action once the requested order is shown, so that it applies to those rows."""
         if self._arranging:
             self._later.append(act)
         else:
@@ -394,6 +394,6 @@ def _sign(value: float | None) -> str:
 
 
 def _place(order: Rows, row: int) -> int:
-    """Where a row of the circuit now stands; the first place where it is gone."""
-    found = (order == row).nonzero()[0]
-    return int(found[0]) if len(found) else 0
+    """The index of a circuit's row in the table; 0 if it is not there."""
+    at = (order == row).nonzero()[0]
+    return int(at[0]) if len(at) else 0

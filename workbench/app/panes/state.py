@@ -1,4 +1,4 @@
-"""What the session holds: as a pane, and in one line."""
+"""The session's state, as a pane and as the status line."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from workbench.rendering.outcomes import standing
 from workbench.writing import aim, facts, fitted, inline, percent, plain, signed
 
 _DIM = Style(dim=True)
-#: Cells of the names, and the width from which values stand beside them.
+#: Cells for the names, and the width from which values stand beside them.
 _NAMES, WIDE = 9, 36
-#: Cells of the prompt in the status line, below which it is left out.
+#: The least cells of the prompt in the status line; with less, it is left out.
 _LEAST_PROMPT = 16
 
 
 class StatePane(ScrollPane):
-    """Model, prompt, circuit, what is in force, host."""
+    """Model, prompt, circuit, interventions and edits in force, host."""
 
     heading: ClassVar[str] = "State"
     facets: ClassVar[Facet] = Facet.STATE | Facet.CIRCUIT | Facet.HOST
@@ -35,38 +35,38 @@ class StatePane(ScrollPane):
         super().__init__(id=id)
         self._facts: dict[str, list[str]] = {}
 
-    def show(self, board: SessionView, changed: Facet) -> None:
-        held = {name: [each for each in said if each] for name, said in _held(board)}
+    def show(self, view: SessionView, changed: Facet) -> None:
+        held = {name: [text for text in texts if text] for name, texts in _held(view)}
         if held != self._facts:
             self._facts = held
-            self.blocks = [HeldFact(name, said) for name, said in held.items() if said]
+            self.blocks = [HeldFact(name, texts) for name, texts in held.items() if texts]
         self.settle()
 
     def chosen(self) -> str:
         return self.text()
 
     def text(self) -> str:
-        return "\n".join(f"{name}\n" + "".join(f"  {each}\n" for each in said) for name, said in self._facts.items())
+        return "\n".join(f"{name}\n" + "".join(f"  {text}\n" for text in texts) for name, texts in self._facts.items())
 
 
 class HeldFact(Paragraph):
-    """Something held: its name, and what is to be said of it."""
+    """A part of the session's state: its name and its texts."""
 
-    def __init__(self, name: str, said: Sequence[str]) -> None:
-        self._name, self._said = name, said
+    def __init__(self, name: str, texts: Sequence[str]) -> None:
+        self._name, self._texts = name, texts
 
     def drawn(self, width: int) -> list[Strip]:
         if width < WIDE:
-            lines = [line for each in self._said for line in wrapped(each, width - 1)]
+            lines = [line for text in self._texts for line in wrapped(text, width - 1)]
             return [row((self._name, _DIM)), *(row(" " + line) for line in lines)]
-        first, *rest = strips(facts(self._said, width - _NAMES), width - _NAMES)
+        first, *rest = strips(facts(self._texts, width - _NAMES), width - _NAMES)
         name = row((f"{self._name:<{_NAMES}}", _DIM))
         return [Strip.join([name, first]), *(Strip.join([row(" " * _NAMES), line]) for line in rest)]
 
 
-def _held(board: SessionView) -> Iterator[tuple[str, list[str]]]:
-    """What is held, by name."""
-    state, circuit = board.state, board.circuit
+def _held(view: SessionView) -> Iterator[tuple[str, list[str]]]:
+    """The parts of the session's state by name."""
+    state, circuit = view.state, view.circuit
     if state.model:
         yield "model", [inline(state.model), inline(f"{state.dtype} on {state.device}")]
     else:
@@ -91,16 +91,16 @@ def _held(board: SessionView) -> Iterator[tuple[str, list[str]]]:
     yield "sae", [inline(state.sae)]
     yield "atlas", [inline(state.atlas)]
     yield "chat", [counted(state.exchanges, "exchange") if state.exchanges else ""]
-    yield "host", [inline(board.name), inline(board.host)]
+    yield "host", [inline(view.name), inline(view.host)]
 
 
-def status(board: SessionView, width: int) -> Text:
-    """The session in one line, what matters least left out where it is too long: first of all the prompt."""
-    host = f"host {inline(board.name or JOURNAL)}"
-    parts = {**standing(board.state), "host": host}
-    if board.host:
-        parts["host"] = f"{host}: {inline(board.host)}"
-    for name in ("prompt", "circuit", "model") if board.host else ("prompt", "host", "circuit"):
+def status(view: SessionView, width: int) -> Text:
+    """The session in one line. If it is too long, the least important parts are left out, first the prompt."""
+    host = f"host {inline(view.name or JOURNAL)}"
+    parts = {**standing(view.state), "host": host}
+    if view.host:
+        parts["host"] = f"{host}: {inline(view.host)}"
+    for name in ("prompt", "circuit", "model") if view.host else ("prompt", "host", "circuit"):
         spare = width - cell_len(_joined(parts))
         if spare >= 0:
             break

@@ -1,4 +1,4 @@
-"""The transcript: every line that was run, who typed it, and what it said."""
+"""The transcript: every line that was run, its author, and its output."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from workbench.writing import fitted, inline
 
 _MARK, _CURSOR = "> ", "▸ "
 _BOLD, _DIM = Style(bold=True), Style(dim=True)
-#: Cells that what a line said is indented by, and a line of a command file in its turn.
+#: The indentation of a line's output, and of the lines of a command file.
 _INDENT = 2
 _FIRST = (
-    "Nothing has been run yet. One line after another, for example:",
+    "Nothing has been run yet. To begin, type line by line:",
     "  model smollm2",
     "  prompt What is the capital of Texas?",
     "  generate",
-    "help names every verb.",
+    "help lists all verbs.",
 )
 
 
 class TranscriptPane(ScrollPane):
-    """What was run, oldest first. The cursor goes from line to line; enter takes one up again.
+    """The lines that were run, oldest first. Enter puts the line at the cursor into the command line.
 
-    `own` is the author of this client's lines: other authors are named.
+    `own` is the author of this client's lines; other authors are shown.
     """
 
     heading: ClassVar[str] = "Transcript"
@@ -52,20 +52,20 @@ class TranscriptPane(ScrollPane):
         super().__init__(id=id)
         self.own = ""
         self._entries: dict[HistoryEntry, EntryBlock] = {}
-        self._chosen: EntryBlock | None = None  # None: the last, whichever that is
+        self._chosen: EntryBlock | None = None  # None: always the last
 
-    def show(self, board: SessionView, changed: Facet) -> None:
+    def show(self, view: SessionView, changed: Facet) -> None:
         known = self._entries
-        self._entries = {entry: known.get(entry) or EntryBlock(entry, self.own) for entry in board.entries}
+        self._entries = {entry: known.get(entry) or EntryBlock(entry, self.own) for entry in view.entries}
         if self._chosen is not None and self._chosen.entry not in self._entries:
             self._chosen = None
         blocks: list[Paragraph] = list(self._entries.values())
-        if not blocks and not board.host:
+        if not blocks and not view.host:
             blocks = [RichParagraph(*(Text(line, style="dim") for line in _FIRST))]
-        if board.missed:
-            blocks.insert(0, _remark(f"{board.missed:,} messages before this are no longer kept"))
-        if board.host:
-            blocks.append(_remark(board.host))
+        if view.missed:
+            blocks.insert(0, _remark(f"{view.missed:,} messages before this are no longer kept"))
+        if view.host:
+            blocks.append(_remark(view.host))
         self.blocks = blocks
         self.settle()
 
@@ -85,7 +85,7 @@ class TranscriptPane(ScrollPane):
     def dressed(self, block: Paragraph, number: int, line: Strip) -> Strip:
         if number or not self.has_focus or block is not self._at_cursor():
             return line
-        cursor = self.get_component_rich_style("paper--cursor", partial=True)
+        cursor = self.get_component_rich_style("scroll--cursor", partial=True)
         return row(*((_CURSOR if text == _MARK else text, style and style + cursor) for text, style, _ in line))
 
     def action_step(self, lines: int) -> None:
@@ -126,12 +126,12 @@ class TranscriptPane(ScrollPane):
 
 
 def _remark(text: str) -> Paragraph:
-    """Something that no line said."""
+    """A remark that is not the output of a line."""
     return RichParagraph(Text(f"· {inline(text)}", style="dim"))
 
 
 class EntryBlock(Paragraph):
-    """A line and what it said."""
+    """A line with its output."""
 
     def __init__(self, entry: HistoryEntry, own: str = "") -> None:
         self.entry = entry
@@ -143,17 +143,17 @@ class EntryBlock(Paragraph):
 
     def drawn(self, width: int) -> Sequence[Strip]:
         indent = _INDENT if self.entry.where else 0
-        return [*self._heading(width, indent), *self._said(width, indent + _INDENT)]
+        return [*self._heading(width, indent), *self._output(width, indent + _INDENT)]
 
     def text(self) -> str:
-        """All of it, for another program: texts in one piece."""
+        """The whole entry as text for another program, with paragraphs unwrapped."""
         entry = self.entry
         streamed = [text for text in entry.texts.values() if text] if not isinstance(entry.outcome, Result) else []
         outcome = written_out(_outcome(entry, 99))
         return "\n".join([f"> {inline(entry.line.strip())}", *streamed, *([outcome] if outcome else [])])
 
     def _heading(self, width: int, indent: int) -> Iterator[Strip]:
-        """The line, and at its right end where it comes from."""
+        """The line, with its origin at the right end."""
         entry = self.entry
         style = _BOLD if entry.started or entry.outcome else _DIM
         margin = " " * indent
@@ -171,7 +171,7 @@ class EntryBlock(Paragraph):
             return inline(entry.where.replace("\\", "/").rsplit("/", 1)[-1])
         return inline(entry.author) if self._own and entry.author != self._own else ""
 
-    def _said(self, width: int, indent: int) -> Iterator[Strip]:
+    def _output(self, width: int, indent: int) -> Iterator[Strip]:
         entry = self.entry
         if entry.outcome is None or isinstance(entry.outcome, Failed):
             yield from self._streamed(width, indent)
@@ -179,7 +179,7 @@ class EntryBlock(Paragraph):
             yield from strips(renderable, width, indent)
 
     def _streamed(self, width: int, indent: int) -> Iterator[Strip]:
-        """The text as far as it has come; of several, which other panes show whole, the last words."""
+        """The streamed text so far; of several texts the last words, since another pane shows them whole."""
         for arm, text in self.entry.texts.items():
             if not arm:
                 if self._growing is None or self._growing[0] != width:
@@ -192,7 +192,7 @@ class EntryBlock(Paragraph):
 
 
 def _outcome(entry: HistoryEntry, width: int) -> list[RenderableType]:
-    """How it ended or, until then, what it is waiting for."""
+    """The result or failure of a line; until then, what it waits for."""
     match entry.outcome:
         case Result(value=value, seconds=seconds):
             return present(value, max(width, NARROWEST), seconds)

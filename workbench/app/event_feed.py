@@ -1,4 +1,4 @@
-"""From the thread that hears to the board, at a pace that a screen can follow; nothing happens while all is quiet."""
+"""Feeds messages from the listener's thread into the session view, at a pace that a screen can follow."""
 
 from __future__ import annotations
 
@@ -14,26 +14,27 @@ from textual.timer import Timer
 from workbench.app.host_listener import Heard
 from workbench.app.session_view import NOTHING, Facet, SessionView
 
-#: Seconds between two drawings of what is heard. Fifteen in a second are the most there may be: that leaves room for a
-#: clock that ticks, a key that is pressed, and a drawing that falls into two frames.
+#: Seconds between two drawings of messages. At most fifteen drawings a second may happen; this leaves room for the
+#: clock, for keys, and for a drawing that takes two frames.
 BETWEEN = 0.08
-#: Seconds that the board may be fed at a stretch, before keys are looked at again; and until what it has is drawn.
+#: Seconds of feeding at a stretch before keys are handled, and the most seconds until the fed part is drawn.
 _STRETCH, _AT_LAST = 0.02, 0.5
 
 
 class EventFeed:
-    """Feeds a board.
+    """Feeds a session view.
 
     Args:
-        app: posted `Arrived` when something was heard; it calls `arrived` then.
-        draw: called with what has changed.
+        app: gets the message `Arrived` when the listener delivered something; it then calls `arrived`.
+        view: the view to feed.
+        draw: called with the facets that changed.
     """
 
     class Arrived(Message):
-        """Something was heard."""
+        """The listener delivered messages."""
 
-    def __init__(self, app: App[Any], board: SessionView, draw: Callable[[Facet], None]) -> None:
-        self._app, self._board, self._draw = app, board, draw
+    def __init__(self, app: App[Any], view: SessionView, draw: Callable[[Facet], None]) -> None:
+        self._app, self._view, self._draw = app, view, draw
         self._heard: deque[Heard] = deque()
         self._told = False
         self._changed = NOTHING
@@ -41,14 +42,14 @@ class EventFeed:
         self._due: Timer | None = None
 
     def deliver(self, heard: list[Heard]) -> None:
-        """Called in the thread that hears."""
+        """Queue messages. Called in the listener's thread."""
         self._heard.extend(heard)
         if not self._told:
             self._told = True
             self._app.post_message(self.Arrived())
 
     def arrived(self) -> None:
-        """Take it to the board now, or when it is time to."""
+        """Feed the view now, or when the next drawing is due."""
         self._told = False
         wait = self._drawn + BETWEEN - time.monotonic()
         if self._due is None:
@@ -58,11 +59,11 @@ class EventFeed:
                 self._due = self._app.set_timer(wait, self._feed)
 
     def _feed(self) -> None:
-        """Take what was heard to the board, and draw it once all of it is there."""
+        """Feed queued messages into the view; draw when none is left, or after `_AT_LAST` seconds."""
         self._due = None
         start = time.monotonic()
         while self._heard and time.monotonic() - start < _STRETCH:
-            self._changed |= self._board.feed(self._heard.popleft())
+            self._changed |= self._view.feed(self._heard.popleft())
         if self._heard:
             self._due = self._app.set_timer(0.001, self._feed)
             if time.monotonic() - self._drawn < _AT_LAST:

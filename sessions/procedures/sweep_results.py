@@ -43,7 +43,7 @@ def remarks(plan: SweepPlan, cells: Sequence[SweepPoint]) -> Iterator[str]:
     for chosen, neurons in zip(plan.selections, plan.neurons, strict=True):
         count = len({neuron.site for neuron in neurons} & held)
         if count:
-            yield f"{count} of '{chosen.text}' are suppressed, and stay at zero"
+            yield f"{count} neurons of '{chosen.text}' are suppressed and stay at zero"
     failed = [cell for cell in cells if cell.stopped == "nan"]
     if failed:
         first = failed[0]

@@ -1,4 +1,4 @@
-"""The driver of the terminal, which bytes that are no text do not bring down."""
+"""Terminal driver that survives invalid UTF-8."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import select
 from textual.drivers.linux_driver import LinuxDriver
 from textual.message import Message
 
-#: Seconds without a byte after which what was pasted has come to its end.
+#: Seconds without a byte after which a paste has ended.
 _QUIET = 0.2
 
 
 class NotText(Message):
-    """Bytes came that are no UTF-8."""
+    """The input was invalid UTF-8 and has been dropped."""
 
 
 class ForgivingDriver(LinuxDriver):
-    """Where bytes come that are no UTF-8, it drops all that comes with them: half a paste must not be run as lines."""
+    """A driver that drops invalid UTF-8 with all input around it: half a paste must not run as lines."""
 
     def run_input_thread(self) -> None:
         while not self.exit_event.is_set():

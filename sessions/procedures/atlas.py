@@ -1,0 +1,119 @@
+"""An atlas built over a corpus, and its strongest neurons."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from sessions.atlas.findings import TopRow
+from sessions.errors import UsageError
+from sessions.events import Steps
+from sessions.procedures.circuits import range_of
+from sessions.results import AtlasBuilt, AtlasTop
+from sessions.session import Session
+from sessions.store import Key
+from sessions.texts.corpus import Corpus
+
+
+def atlas_top(
+    session: Session,
+    *,
+    layers: tuple[int, int],
+    name: str | None,
+    rows: int | None,
+    by: Literal["magnitude", "positive"],
+    force: bool,
+) -> AtlasTop:
+    """The neurons of a layer with the largest activations in an atlas."""
+    from sessions.atlas.profiles import peak, strongest
+    from sessions.directions.lens import pushed
+
+    number, last = layers
+    if number != last:
+        raise UsageError(f"'{number}-{last}' is several layers", f"name one: atlas top {number}")
+    opened = session.opened()
+    atlas, notes = session.saved.read_atlas(name or "", force=force)
+    range_of(session, layers)
+    top = strongest(atlas, number, rows or session.settings.rows, by)
+    pushes = pushed(opened.anatomy, opened.tokenizer, [neuron for neuron, _ in top])
+    layer = atlas.layer(number)
+    return AtlasTop(
+        atlas=atlas.name,
+        corpus=atlas.about.corpus,
+        layer=number,
+        rows=tuple(
+            TopRow(
+                neuron=neuron,
+                peak=peak(maximum),
+                mean=float(layer.mean[neuron.index]),
+                std=float(layer.std[neuron.index]),
+                rate=float(layer.rate[neuron.index]),
+                up=up,
+            )
+            for (neuron, maximum), (up, _) in zip(top, pushes, strict=True)
+        ),
+        total=layer.width,
+        by=by,
+        notes=notes,
+    )
+
+
+def atlas_built(
+    session: Session,
+    path: Path,
+    *,
+    chosen: range | None,
+    texts_named: Corpus,
+    length: int | None,
+    k: int | None,
+    batch: int | None,
+    memory: int | None,
+    force: bool,
+    name: str,
+    line: str,
+) -> Steps[AtlasBuilt]:
+    """Build it; `path` is where it is kept while it is not finished."""
+    from sessions.atlas import building, unfinished
+    from sessions.model.rows import LARGEST_BATCH
+
+    opened, name, chosen = session.opened(), name, chosen
+    session.store.check_new("atlas", name, force)
+    texts = texts_named
+    survey = yield from texts.surveyed(session.cancel)
+    plan = building.plan(
+        opened,
+        texts,
+        survey,
+        layers=chosen,
+        length=length or building.LENGTH,
+        k=k or building.K,
+        batch=batch or LARGEST_BATCH,
+        memory=memory or building.MEMORY,
+        under=session.state_key(),
+    )
+    if force:
+        unfinished.discard(path)
+    begun = building.Building(opened, plan)
+    resumed = unfinished.gone_on(begun, path)
+    notes = [f"resumed after {begun.progress.documents:,} documents"] if resumed else []
+    atlas = yield from building.build(begun, texts, lambda: unfinished.keep(begun, path, name), cancel=session.cancel)
+    about = atlas.about
+    if about.empty:
+        notes.append(f"{about.empty:,} documents are empty and were skipped")
+    line = line
+    saved = session.keep(Key("atlas", name), atlas, line, force=force)
+    unfinished.discard(path)
+    return AtlasBuilt(
+        name=name,
+        corpus=about.corpus,
+        documents=about.documents,
+        empty=about.empty,
+        tokens=about.tokens,
+        layers=plan.layers,
+        neurons=len(atlas),
+        k=plan.k,
+        length=plan.length,
+        bytes=plan.bytes,
+        path=str(saved),
+        notes=tuple(notes),
+    )

@@ -1,0 +1,206 @@
+"""What faithfulness is measured on, what the other neurons are held at, and what there is to say of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from msgspec import structs
+
+from sessions.circuits.circuit import Circuit
+from sessions.errors import UsageError
+from sessions.events import Steps
+from sessions.model.units import Neuron
+from sessions.procedures.circuits import explained
+from sessions.references import ENOUGH, corpus, kept_means, means_named
+from sessions.results import Faithfulness, FaithfulnessRow
+from sessions.session import Session
+from sessions.store import Key
+from sessions.texts.prompt_files import PromptRecord
+from sessions.texts.prompt_sources import prompts_in
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from sessions.circuits.cases import Case
+    from sessions.circuits.faithfulness import Measured
+
+#: Random circuits that are drawn as a control.
+CONTROLS = 3
+#: Where all neurons together do less than this share of the target, fractions of what they do say little.
+LITTLE = 0.1
+
+
+def helping_first(ranking: tuple[Neuron, ...]) -> tuple[Neuron, ...]:
+    """Those first that are most for the target."""
+    if any(neuron.attribution is None for neuron in ranking):
+        raise UsageError("--order helping needs attributions, and the circuit's neurons have none", "leave it out")
+    return tuple(sorted(ranking, key=lambda neuron: -(neuron.attribution or 0.0)))
+
+
+def cases_for(
+    session: Session, circuit: Circuit, file: Path | None, raw: bool, batch: int
+) -> Steps[tuple[tuple[Case, ...], list[str]]]:
+    """What is measured on, and remarks on it."""
+    from sessions.circuits.cases import remarks, resolve_targets
+
+    if file is None and not circuit.prompts:
+        return (yield from own_prompt(session, circuit, batch)), []
+    asked = circuit.prompts if file is None else prompts_in(file, raw).prompts
+    cases = yield from resolve_targets(session.opened(), asked, batch=batch, cancel=session.cancel)
+    behind = [case for case in cases if case.target.value <= 0]
+    notes = list(remarks(session.opened(), cases))
+    if file is None:
+        notes.append("measured on the prompts the circuit was found on; other prompts say more")
+    if behind:
+        first = behind[0]
+        notes.append(
+            f"{len(behind)} of {len(cases)} targets are no likelier than their counterfactuals: the first is "
+            f"{first.target.tokens[0].text!r} after {first.asked.prompt!r}"
+        )
+    return cases, notes
+
+
+def own_prompt(session: Session, circuit: Circuit, batch: int) -> Steps[tuple[Case, ...]]:
+    """The one prompt that the circuit was found on."""
+    from sessions.circuits.cases import resolve_targets
+
+    target, hint = circuit.target, "name a file of prompts: faithfulness keys.jsonl"
+    if target.sequence:
+        raise UsageError("the circuit explains a whole text; faithfulness measures the next token", hint)
+    if not target.tokens or any(token.id < 0 for token in target.tokens):
+        raise UsageError("the circuit does not say which tokens it explains", hint)
+    read = explained(session)
+    other = "" if target.counterfactual is None else target.counterfactual.text
+    asked = PromptRecord(
+        prompt=read.prompt.text,
+        target=target.tokens[0].text,
+        counterfactual=other,
+        seed=read.prompt.seed,
+        raw=not read.prompt.chat,
+        system=read.prompt.system,
+        thinking=read.prompt.thinking,
+    )
+    (case,) = yield from resolve_targets(session.opened(), [asked], batch=batch, cancel=session.cancel)
+    return (replace(case, encoded=read, target=case.target if target.counterfactual is None else target),)
+
+
+def held_values(
+    session: Session,
+    cases: tuple[Case, ...],
+    reference: str,
+    over: Path | Key | None,
+    raw: bool,
+    batch: int,
+    force: bool,
+) -> Steps[tuple[tuple[Tensor, ...], str, list[str]]]:
+    """What neurons are held at, of each site, and in words; and remarks on it."""
+    import torch
+
+    from sessions.circuits.recording import means
+
+    notes: list[str] = []
+    if reference == "zero":
+        if over is not None:
+            raise UsageError("--means does not go with --reference zero", "leave one of them out")
+        layers = session.opened().anatomy.layers
+        return tuple(torch.zeros(site.width) for layer in layers for site in layer.sites), "zero", notes
+    kept = over if isinstance(over, Key) else None
+    if (name := means_named(reference)) is not None:
+        if over is not None:
+            raise UsageError(f"--means does not go with --reference {reference}", "leave one of them out")
+        kept = Key("means", name)
+    if kept is not None:
+        held, notes = kept_means(session, kept.name, places=True, force=force)
+        return held, str(kept), notes
+    if isinstance(over, Path):
+        texts, which = corpus(session, over, raw)
+    elif len(cases) > 1:
+        texts, which = [case.ids for case in cases], "these prompts"
+        if len(cases) < ENOUGH:
+            notes.append(f"a mean over {len(cases)} prompts says little beyond these: --means FILE takes others")
+    else:
+        texts, which = corpus(session)
+        notes.append("the built-in texts are unlike this prompt: --means FILE, of prompts like it, says more")
+    opened, home, under = session.opened(), session.home, session.state_key()
+    found = yield from means(opened, texts, home, session.cancel, aligned=True, under=under, batch=batch)
+    return found, f"its mean over {which}", notes
+
+
+def rows_of(sizes: tuple[int, ...], found: Measured) -> tuple[FaithfulnessRow, ...]:
+    """What the circuit, and random neurons, keep and leave at each size."""
+    rows = [
+        FaithfulnessRow(size=size, kept=kept, left=left)
+        for size, kept, left in zip(sizes, found.circuit.kept, found.circuit.left, strict=True)
+    ]
+    if found.control is not None:
+        pairs = zip(rows, found.control.kept, found.control.left, strict=True)
+        rows = [structs.replace(row, random_kept=kept, random_left=left) for row, kept, left in pairs]
+    return tuple(rows)
+
+
+def doubts_about(found: Measured) -> list[str]:
+    """A remark where there is little to keep."""
+    if abs(found.whole - found.none) < LITTLE * abs(found.whole):
+        return ["holding all neurons hardly changes the target: fractions of that change say little"]
+    if found.whole <= 0:
+        return ["on average the targets are no likelier than their counterfactuals: there is little to keep"]
+    return []
+
+
+def faithfulness_of(
+    session: Session,
+    *,
+    file: Path | None,
+    raw: bool,
+    sizes: tuple[int, ...],
+    order: str,
+    reference: str,
+    means: Path | Key | None,
+    controls: int | None,
+    seed: int | None,
+    batch: int | None,
+    force: bool,
+) -> Steps[Faithfulness]:
+    """Faithfulness and completeness of the session's circuit, at each size."""
+    from sessions.circuits.attribution import refuse_experts
+    from sessions.circuits.faithfulness import faithfulness as measure
+    from sessions.circuits.faithfulness import ranked
+    from sessions.model.rows import LARGEST_BATCH
+
+    circuit, tokens = session.found(), batch or LARGEST_BATCH
+    refuse_experts(session.opened().anatomy, "faithfulness")
+    if raw and file is None and means is None:
+        raise UsageError("--raw is for a file of prompts", "for example: faithfulness keys.jsonl --raw")
+    cases, notes = yield from cases_for(session, circuit, file, raw, tokens)
+    own = file is None and not circuit.prompts
+    ranking = ranked(circuit.neurons, len(cases[0].ids) if own else None)
+    if ranking[0].position is None and any(neuron.position is not None for neuron in circuit.neurons):
+        notes.append(f"at all positions, the circuit's {len(circuit)} neurons are {len(ranking)}")
+    if order == "helping":
+        ranking = helping_first(ranking)
+    held, how, more = yield from held_values(session, cases, reference, means, raw, tokens, force)
+    sizes = (*(size for size in sizes if size < len(ranking)), len(ranking))
+    found = yield from measure(
+        session.opened(),
+        cases,
+        ranking,
+        sizes,
+        held,
+        controls=CONTROLS if controls is None else controls,
+        seed=session.settings.rng if seed is None else seed,
+        batch=tokens,
+        cancel=session.cancel,
+    )
+    return Faithfulness(
+        prompts=len(cases),
+        size=len(ranking),
+        order=order,
+        held=how,
+        whole=found.whole,
+        none=found.none,
+        rows=rows_of(sizes, found),
+        controls=CONTROLS if controls is None else controls,
+        notes=(*notes, *more, *doubts_about(found)),
+    )

@@ -1,0 +1,59 @@
+"""Quiet neurons in the model's own replies, and what they push."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sessions.atlas.findings import QuietRow
+from sessions.events import Progress, Steps
+from sessions.model.units import Neuron
+from sessions.procedures.generating import decoded
+from sessions.procedures.thoughts import closing
+from sessions.session import Session
+from sessions.texts.prompt_sources import prompts_of
+
+if TYPE_CHECKING:
+    from sessions.atlas.quiet import Levels, QuietNeuron
+
+
+def over_replies_to(
+    session: Session, regions: tuple[str, str], prompts: Path | None, marker: str | None
+) -> Steps[tuple[str, tuple[Levels, Levels]]]:
+    """What the model writes after the prompts, or after the session's, and the levels in two regions of it."""
+    from sessions.atlas.quiet import over_replies
+
+    yield Progress("writing replies")
+    opened = session.opened()
+    if prompts is None:
+        asked, over = [session.encoded()], "the prompt's reply"
+    else:
+        asked = [session.read(each.to_read()) for each in prompts_of(str(prompts))]
+        over = f"the replies to {len(asked):,} prompts"
+    needed = "thought" in regions
+    ends = marker or (closing(session) if needed else "")
+    decoding = decoded(session, length=max(len(each.ids) for each in asked))
+    found = yield from over_replies(opened, asked, regions, decoding, ends, cancel=session.cancel)  # type: ignore[arg-type]
+    return over, (found[0], found[1])
+
+
+def quiet_rows(session: Session, found: list[QuietNeuron]) -> tuple[QuietRow, ...]:
+    """Quiet neurons as rows, with the tokens that they push."""
+    from sessions.directions.lens import pushed
+
+    opened = session.opened()
+    neurons = [Neuron(each.layer, each.index) for each in found]
+    pushes = pushed(opened.anatomy, opened.tokenizer, neurons)
+    return tuple(
+        QuietRow(
+            neuron=neuron,
+            largest=each.largest,
+            mean=each.mean,
+            silent=each.silent,
+            silent_mean=each.silent_mean,
+            ratio=each.ratio,
+            up=up,
+            down=down,
+        )
+        for neuron, each, (up, down) in zip(neurons, found, pushes, strict=True)
+    )

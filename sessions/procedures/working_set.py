@@ -1,0 +1,72 @@
+"""What is in force: suppressed neurons, live interventions, the multiplier of the circuit."""
+
+from __future__ import annotations
+
+from sessions.errors import UsageError
+from sessions.interventions.intervention import Intervention, refuse_overlaps
+from sessions.model.units import Neuron
+from sessions.procedures.intervening import in_force
+from sessions.results import WorkingSet
+from sessions.session import Session
+
+#: What the label of the multiplier's treatment begins with.
+_MULTIPLIED = "multiplier ×"
+
+
+def suppress(session: Session, *, selection: str | None) -> WorkingSet:
+    """Suppress a selection too; show what is in force."""
+    if selection is None:
+        return in_force(session)
+    session.opened()
+    chosen = session.select(selection)
+    if chosen.pinned:
+        position = next(iter(chosen.pinned))
+        raise UsageError(
+            f"{Neuron(*position)} has a position, and suppression holds at all positions",
+            f"suppress {Neuron(*position[:2])}, or: ablate {Neuron(*position)}",
+        )
+    before = len(session.suppressed)
+    found = {neuron.site: Neuron(*neuron.site) for neuron in (*session.suppressed, *chosen.neurons)}
+    for layer, index in found:
+        session.opened().anatomy.check(layer, index)
+    session.suppressed = tuple(found.values())
+    already = len({neuron.site for neuron in chosen.neurons}) - (len(found) - before)
+    notes = (f"{already} of them are suppressed already",) if already else ()
+    return in_force(session, added=len(found) - before, notes=notes)
+
+
+def release(session: Session, *, selection: str) -> WorkingSet:
+    """End what is in force on a selection, or everything."""
+    if selection.strip().lower() == "all":
+        sites = None
+    else:
+        sites = frozenset(neuron.site for neuron in session.select(selection).neurons)
+    kept = tuple(neuron for neuron in session.suppressed if sites is not None and neuron.site not in sites)
+    live = () if sites is None else tuple(each.without(sites) for each in session.live)
+    live = tuple(each for each in live if each.neurons)
+    released = len(session.suppressed) - len(kept)
+    ended = sum(len(each.neurons) for each in session.live) - sum(len(each.neurons) for each in live)
+    if not released and not ended:
+        if sites is None:
+            return in_force(session, notes=("nothing was in force",))
+        raise UsageError(
+            f"nothing is in force on '{selection}'", "suppress shows what is in force; release all ends it"
+        )
+    session.suppressed, session.live = kept, live
+    return in_force(session, released=released, ended=ended)
+
+
+def multiply(session: Session, *, factor: float | None) -> WorkingSet:
+    """Multiply the circuit's neurons from now on; a factor of 1 ends it."""
+    if factor is None:
+        return in_force(session)
+    kept = tuple(each for each in session.live if not each.label.startswith(_MULTIPLIED))
+    if factor != 1:
+        session.opened()
+        neurons = session.select("all").spread("all")
+        kept = (*kept, Intervention(neurons, factor, label=f"{_MULTIPLIED}{factor:g}"))
+        refuse_overlaps(kept)
+    elif kept == session.live:
+        return in_force(session, notes=("no multiplier is in force",))
+    session.live = kept
+    return in_force(session)
