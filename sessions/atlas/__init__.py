@@ -1,1 +1,1 @@
-"""What neurons do over a corpus: maxima with their contexts, means, and those that hardly ever fire."""
+"""Statistics of neurons over a corpus: maxima with their contexts, means, and neurons that hardly ever fire."""

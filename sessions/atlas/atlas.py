@@ -1,9 +1,8 @@
-"""`Atlas`: what every neuron of some layers did over a corpus, and its tensors in a file.
+"""`Atlas`: statistics of every neuron of some layers over a corpus, and its tensors in a file.
 
-A file has a group of tensors for each layer, `layer.12.mean` and so on, a column a neuron, and the documents that a
-maximum was found in, as ids, with the texts of these ids: a maximum is shown in its context, and computed again,
-without the corpus. A place is one number, document · length + position, and -1 where there is none. No torch is needed
-to read one.
+A file has a group of tensors for each layer, such as `layer.12.mean`, with a column for each neuron. It also has the
+documents with maxima, as ids with their texts, so that a maximum can be shown in its context and computed again without
+the corpus. A place is one number, document · length + position, or -1 for none. Reading a file needs no torch.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ Array = NDArray[Any]
 
 #: Quantiles that an atlas keeps of each neuron's activations.
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
-#: What makes a neuron strong: how far it was from 0 on either side, or above it alone.
+#: What neurons are ranked by: their largest |activation|, or their highest positive activation.
 By = Literal["magnitude", "positive"]
 #: Tokens on each side of a maximum that are shown.
 AROUND = 5
@@ -41,11 +40,11 @@ _ABOUT = "about"
 
 
 class AtlasAbout(Struct, frozen=True, kw_only=True):
-    """What an atlas is of: its manifest.
+    """The manifest of an atlas.
 
-    `documents` counts those of the corpus that were read, `empty` ones among them, which say nothing; `tokens` the
-    positions that were counted, specials left out. Documents are cut to `length` tokens. `under` is a key of what was
-    suppressed (`Session.state_key`), `sha256` that of the texts.
+    `documents` counts the documents that were read, `empty` those without a counted token; `tokens` counts the
+    positions, special tokens left out. Documents are cut to `length` tokens. `under` is the key of what was suppressed
+    (`Session.state_key`), `sha256` that of the texts.
     """
 
     corpus: str
@@ -60,11 +59,11 @@ class AtlasAbout(Struct, frozen=True, kw_only=True):
 
 
 class Maximum(NamedTuple):
-    """Where a neuron was at its highest or lowest.
+    """A place where a neuron was highest or lowest.
 
-    `document` is its number in the corpus, from 0; `ids` are the document's, up to and including `position`, as the
-    model read them: running them computes the activation again. `token` is the text at the position, `before` and
-    `after` those of up to `AROUND` tokens around it.
+    `document` is its number in the corpus, from 0. `ids` are those of the document up to and including `position`:
+    running them computes the activation again. `token` is the text at the position, `before` and `after` are the texts
+    of up to `AROUND` tokens on each side.
     """
 
     value: float
@@ -80,10 +79,10 @@ class Maximum(NamedTuple):
 class AtlasLayer:
     """The neurons of one layer, a column each.
 
-    `count` positions were counted (of an expert's neurons those alone that were sent to it), over which `mean`, `std`,
-    `size` (the mean of |activation|) and `rate` are taken: `[width]`. `quantiles` is `[len(QUANTILES), width]`, `high`
-    and `low` `[k, width]`, the extremes first, at `high_at` and `low_at`. What `rate` and `quantiles` mean, and how
-    exact they are, is said in `folding`.
+    `count` is the number of positions (for an expert's neurons, only of those that were sent to it) over which `mean`,
+    `std`, `size` (the mean of |activation|) and `rate` are taken: `[width]`. `quantiles` is `[len(QUANTILES), width]`,
+    `high` and `low` are `[k, width]`, the extremes first, at the places `high_at` and `low_at`. `folding` says what
+    `rate` and `quantiles` mean, and how exact they are.
     """
 
     count: Array
@@ -163,7 +162,7 @@ class Atlas:
 
     @property
     def target(self) -> str:
-        """What a listing says it is of."""
+        """Its corpus, for a listing."""
         return self.about.corpus
 
     @cached_property
@@ -171,7 +170,7 @@ class Atlas:
         return f"atlas '{self.name}'" if self.name else "the atlas"
 
     def named(self, name: str, model: str, fingerprint: str) -> Atlas:
-        """The same atlas with what a file's header says of it."""
+        """The same atlas with the fields of a file's header."""
         return replace(self, name=name, model=model, fingerprint=fingerprint)
 
     def layer(self, number: int) -> AtlasLayer:
@@ -187,7 +186,7 @@ class Atlas:
         return self.layers[number]
 
     def covers(self, neuron: Neuron) -> bool:
-        """Whether it says something of a neuron."""
+        """Whether it has a neuron."""
         return neuron.layer in self.layers and neuron.index < self.layers[neuron.layer].width
 
     def maxima(self, neuron: Neuron) -> tuple[Maximum, ...]:
@@ -226,9 +225,9 @@ class Atlas:
     def _maximum(self, value: float, place: int) -> Maximum:
         document, position = divmod(place, self.about.length)
         ids = self.documents.of(document)
-        said = [self.texts.get(each, "") for each in ids[: position + AROUND + 1]]
-        before, after = said[max(0, position - AROUND) : position], said[position + 1 :]
-        return Maximum(value, document, position, ids[: position + 1], said[position], tuple(before), tuple(after))
+        tokens = [self.texts.get(token, "") for token in ids[: position + AROUND + 1]]
+        before, after = tokens[max(0, position - AROUND) : position], tokens[position + 1 :]
+        return Maximum(value, document, position, ids[: position + 1], tokens[position], tuple(before), tuple(after))
 
     def check(self, anatomy: Anatomy) -> None:
         """Refuse an atlas with layers, neurons or tokens that its model does not have.
@@ -292,7 +291,7 @@ class Atlas:
         ids = _named(contents, "texts.ids", "I32", source)
         _check(layers, documents, about, source)
         if min(documents.ids.min(initial=0), ids.min(initial=0)) < 0:
-            raise ArtifactError(f"{source} has documents with ids below 0, which are those of no token")
+            raise ArtifactError(f"{source} has documents with ids below 0, which are not token ids")
         if len(ids) != len(texts):
             raise ArtifactError(f"{source} has {len(ids):,} ids and {len(texts):,} texts of them")
         return cls(about, layers, documents, dict(zip(ids.tolist(), texts, strict=True)))
@@ -329,7 +328,7 @@ def _layer(group: Mapping[str, Array], source: str) -> AtlasLayer:
 
 
 def _check(layers: Mapping[int, AtlasLayer], documents: Documents, about: AtlasAbout, source: str) -> None:
-    """Refuse a file whose maxima lie outside of its documents."""
+    """Refuse a file whose maxima are not in its documents."""
     if not layers:
         raise ArtifactError(f"{source} has no layer in it")
     starts, lengths = documents.starts, np.diff(documents.starts)

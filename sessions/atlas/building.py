@@ -1,12 +1,12 @@
-"""Building an atlas: one pass over a corpus, without the head and without the layers above the last that is wanted.
+"""Building an atlas: one pass over a corpus, without the head and without the layers above the last one wanted.
 
-Documents are read in chunks of `CHUNK`; those of a chunk run in batches of like length, as `model.rows` pads them,
-and what the neurons are at each counted position is folded into the statistics while it passes (`folding`). Special
-tokens, BOS among them, are read by the model and not counted. Between chunks all that is known can be written down
-(`unfinished`), and a build that goes on from there computes the same batches, and so the same bits.
+Documents are read in chunks of `CHUNK`. Those of a chunk run in batches of similar length, padded as by `model.rows`,
+and the activations at each counted position are folded into the statistics during the pass (`folding`). Special tokens,
+such as BOS, are read by the model and not counted. Between chunks the state of the build can be saved (`unfinished`). A
+build that continues from there computes the same batches, and so the same bits.
 
-Memory: the statistics, whose size is known before anything runs, the documents that maxima are in, and what a batch
-takes; `plan` refuses what does not fit, and makes batches smaller so that they do. The model's own pass is not in it.
+Memory is needed for the statistics, whose size is known before anything runs, for the documents with maxima, and for a
+batch. `plan` makes batches smaller to fit, and refuses what does not fit. The model's own pass is not counted.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from sessions.model.texts import special_ids
 from sessions.model.tokens import plain_ids, token_text
 from sessions.texts.corpus import Corpus, Survey
 
-#: Documents between two places where a build can go on.
+#: Documents between two points at which a build can continue.
 CHUNK = 128
 #: Seconds at least between two checkpoints.
 SECONDS = 30.0
@@ -48,13 +48,16 @@ LENGTH = 128
 #: MiB that an atlas may take beside the model while it is built.
 MEMORY = 1024
 _MIB = 2**20
-#: Of a text, characters a token that are looked at: hardly any token is longer.
+#: Characters of a text that are tokenised for each token wanted: hardly any token is longer.
 _CHARACTERS = 64
 
 
 class AtlasPlan(Struct, frozen=True, kw_only=True):
-    """What an atlas is to be of. `batch` counts the tokens computed at once, padding included; `bytes` is what the
-    statistics, the documents and a batch take at most."""
+    """The plan of a build.
+
+    `batch` counts the tokens computed at once, padding included; `bytes` bounds the memory of the statistics, the
+    documents and a batch.
+    """
 
     model: str
     dtype: str
@@ -70,7 +73,7 @@ class AtlasPlan(Struct, frozen=True, kw_only=True):
 
 @dataclass
 class Progressed:
-    """How far a build is: documents read, empty ones, positions counted, and the documents that maxima may be in."""
+    """The progress of a build: documents read, empty ones, positions counted, and documents that may have maxima."""
 
     documents: int = 0
     empty: int = 0
@@ -92,7 +95,7 @@ def plan(
     memory: int = MEMORY,
     under: str = "",
 ) -> AtlasPlan:
-    """What `build` will do.
+    """The plan for `build`.
 
     Args:
         layers: which; all if None.
@@ -144,7 +147,7 @@ def plan(
 
 
 def _kept(documents: int, neurons: int, k: int) -> int:
-    """How many documents are held at most: all, or those that maxima are in and as many again, or a few chunks."""
+    """How many documents are kept at most: all, or twice as many as can have maxima, or a few chunks."""
     return min(documents, max(4 * neurons * k, 8 * CHUNK))
 
 
@@ -160,10 +163,10 @@ class Building:
         self._limit = 8 * CHUNK
 
     def fold(self, texts: Sequence[str], cancel: Cancel | None = None) -> Iterator[int]:
-        """Take in the next documents of the corpus; yields how many have been read after each batch.
+        """Fold in the next documents of the corpus; yields the number of documents read after each batch.
 
         Raises:
-            ModelError: an activation is not finite; the layer is named.
+            ModelError: an activation is not finite; the message names the layer.
         """
         first = self.progress.documents
         ids = [document_ids(self.opened, text, self.plan.length) for text in texts]
@@ -207,7 +210,7 @@ class Building:
         self.progress.tokens += len(batch.rows)
 
     def prune(self) -> None:
-        """Let go of the documents that no maximum is in."""
+        """Drop the documents without a maximum."""
         wanted = np.zeros(self.progress.documents, dtype=bool)
         for each in self.running:
             for found in (each.high_at, each.deep_at):
@@ -253,7 +256,7 @@ class Building:
 
 
 def document_ids(opened: OpenModel, text: str, length: int) -> list[int]:
-    """A document as the model reads it, cut to so many tokens."""
+    """The ids of a document, cut to `length` tokens."""
     return plain_ids(opened.tokenizer, text[: length * _CHARACTERS])[:length]
 
 
@@ -263,14 +266,16 @@ def sites_of(anatomy: Anatomy, layers: Sequence[int]) -> list[tuple[int, Site]]:
 
 
 def begun(site: Site, k: int) -> Running:
-    """Statistics of a site's neurons that are of nothing yet, on the device that computes these."""
+    """Empty statistics of a site's neurons, on the device that computes these."""
     gated = site.gated if isinstance(site, DenseSite) else True
     return Running.empty(site.width, k, gated, home_of(site.module))
 
 
 def by_layer(sites: Sequence[tuple[int, Site]], running: list[Running]) -> dict[int, AtlasLayer]:
-    """The statistics of the sites, those of a layer together. What they were while they ran, histograms most of all, is
-    taken out of the list as they are finished: both at once would not keep the bound."""
+    """The finished statistics of the sites, joined by layer.
+
+    The running statistics are removed from the list one by one, so that the memory bound holds.
+    """
     parts: dict[int, list[AtlasLayer]] = {}
     for layer, _ in sites:
         parts.setdefault(layer, []).append(running.pop(0).finished())
@@ -284,7 +289,7 @@ def _joined(parts: Sequence[AtlasLayer]) -> AtlasLayer:
 
 @dataclass(frozen=True)
 class Batch:
-    """Which rows of a flattened batch of `size` positions are counted, their places, and how many were before."""
+    """Which rows of a flattened batch of `size` positions are counted, their places, and the count so far."""
 
     rows: Tensor
     places: Tensor
@@ -336,21 +341,21 @@ def build(
     seconds: float = SECONDS,
     cancel: Cancel | None = None,
 ) -> Steps[Atlas]:
-    """Read the corpus, from where the build is on, and make the atlas.
+    """Read the rest of the corpus and make the atlas.
 
     Args:
-        keep: writes down how far the build is; called between chunks, and not more often than every so many `seconds`.
+        keep: saves the state of the build; called between chunks, at most once in `seconds`.
 
     Raises:
         ArtifactError: a file of the corpus is gone or has changed, or `keep` cannot write.
-        ModelError: what the model computes is not finite.
-        UsageError: nothing in the corpus could be counted.
-        Cancelled: `cancel` was requested; every hook is gone.
+        ModelError: an activation is not finite.
+        UsageError: the corpus has no token to count.
+        Cancelled: `cancel` was requested; all hooks are removed.
     """
     total = building.plan.survey.documents
     yield Progress("atlas", building.progress.documents, total, "documents")
     texts = corpus.documents()
-    for _ in islice(texts, building.progress.documents):  # which were folded before
+    for _ in islice(texts, building.progress.documents):  # they were folded in before
         if cancel is not None:
             cancel.look()
     written = monotonic()

@@ -1,4 +1,4 @@
-"""What is said of neurons over a corpus, as data for results: no arrays, and nothing that needs torch or numpy."""
+"""Statistics of neurons over a corpus, as data for results: no arrays, and nothing that needs torch or numpy."""
 
 from __future__ import annotations
 
@@ -55,9 +55,11 @@ class TopRow(Struct, frozen=True, kw_only=True):
 
 
 class QuietRow(Struct, frozen=True, kw_only=True):
-    """A neuron that hardly fires: its largest and mean |activation|, and, of a contrast, those in the region it is
-    silent in and the first divided by the second (None where that is 0); and the tokens that it would push up and down
-    where its activation is positive."""
+    """A neuron that hardly fires: its largest and mean |activation|.
+
+    In a contrast, `silent` and `silent_mean` are these in the region where it is silent, and `ratio` is `largest` /
+    `silent`, None if that is 0. `up` and `down` are the tokens that it pushes where its activation is positive.
+    """
 
     neuron: Neuron
     largest: float

@@ -1,6 +1,6 @@
-"""What an atlas says of its neurons, as data: profiles of single ones, the strongest of a layer, the JSON for others.
+"""Neurons of an atlas as data: profiles of single neurons, the strongest of a layer, and JSON for other programs.
 
-The JSON is that of the reference implementation, an object by neuron, with its highest activation:
+The JSON is that of the reference implementation, an object for each neuron, with its highest activation:
     {"34": {"text_index": 7, "token_position": 41, "trigger_token": " Austin", "activation_score": 3.25}, …}
 The key is the neuron's number; where there are several layers, `L12/N34`. `text_index` is the document's number in the
 corpus, `token_position` counts BOS where the model has one.
@@ -19,10 +19,10 @@ from sessions.model.units import Neuron
 
 
 def profile(atlas: Atlas, neuron: Neuron, most: int | None = None) -> Profile:
-    """A neuron over the corpus, with at most so many maxima of each sign.
+    """A neuron over the corpus, with at most `most` maxima of each sign.
 
     Raises:
-        UsageError: the atlas says nothing of it.
+        UsageError: the atlas does not have it.
     """
     high, low = atlas.maxima(neuron)[:most], atlas.minima(neuron)[:most]
     layer, index = atlas.layer(neuron.layer), neuron.index
@@ -55,11 +55,12 @@ def peak(found: Maximum) -> Peak:
 
 
 def strongest(atlas: Atlas, layer: int, count: int, by: By = "magnitude") -> list[tuple[Neuron, Maximum]]:
-    """The neurons of a layer with the largest |activation|, the largest first, each with the sign it has there; or, by
-    "positive", those with the highest activation, of which one that was never above 0 is none.
+    """The neurons of a layer with the largest |activation|, the largest first, each with its signed activation.
+
+    By "positive", those with the highest activation, without neurons that were never above 0.
 
     Raises:
-        UsageError: the atlas has nothing of the layer.
+        UsageError: the atlas does not have the layer.
     """
     largest = atlas.layer(layer).by(by)
     found = []
@@ -71,10 +72,10 @@ def strongest(atlas: Atlas, layer: int, count: int, by: By = "magnitude") -> lis
 
 
 def ranked(atlas: Atlas, count: int, *, quietest: bool = False, by: By = "magnitude") -> tuple[Neuron, ...]:
-    """So many neurons of all layers by their largest |activation|: the largest first, or the smallest; or, by
-    "positive", by their highest.
+    """The first `count` neurons of all layers by their largest |activation| or, by "positive", their highest one.
 
-    A neuron that was never computed is left out, and, by "positive", one that was never above 0.
+    The largest come first, or the smallest with `quietest`. Neurons that were never computed are left out; by
+    "positive", also those that were never above 0.
     """
     layers = [
         (number, layer.by(by), np.flatnonzero(layer.highest > 0 if by == "positive" else layer.count > 0))

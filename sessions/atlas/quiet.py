@@ -1,12 +1,12 @@
 """Quiet neurons: those that hardly ever fire, over a corpus or in one part of generated texts.
 
-Of each neuron the largest and the mean |activation| are taken: from an atlas, or over a region of texts that the model
-wrote itself. A neuron that is quiet everywhere is a candidate for being taught something new: what it is made to write
-disturbs nothing. A neuron that is active in one region and silent in another belongs to the first.
+The largest and the mean |activation| of each neuron come from an atlas, or from a region of texts that the model
+generated. A neuron that is quiet everywhere can be taught something new without disturbing anything. A neuron that is
+active in one region and silent in another belongs to the first.
 
-Ranked are the largest |activation|, the smallest first, or, of two regions, the ratio of the largest in the one and in
-the other, the largest first. Where an answer begins is read off the tokens, as interventions do it (`reading`): behind
-the one that completes the marker which ends a thought.
+Neurons are ranked by their largest |activation|, the smallest first. For two regions they are ranked by the ratio of
+the largest |activation| in one to that in the other, the largest first. An answer begins after the token that completes
+the marker at the end of a thought, as for interventions (`token_scopes`).
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class QuietNeuron:
 
     @property
     def ratio(self) -> float | None:
-        """How many times as large it is where it is active; None where it is 0 in the other."""
+        """Its largest |activation| divided by that in the silent region; None if that is 0."""
         return self.largest / self.silent if self.silent else None
 
 
@@ -127,7 +127,7 @@ def over_replies(
     batch: int = LARGEST_BATCH,
     cancel: Cancel | None = None,
 ) -> Steps[tuple[Levels, ...]]:
-    """The levels in each region of what the model writes after each prompt, special tokens left out.
+    """The levels in each region of the texts that the model generates after each prompt, without special tokens.
 
     Args:
         marker: the text that ends a thought.

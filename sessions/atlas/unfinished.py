@@ -1,8 +1,8 @@
-"""An atlas that is not finished, on disk: `atlases/unfinished/NAME.safetensors`, to go on from after a kill.
+"""An unfinished atlas on disk, `atlases/unfinished/NAME.safetensors`, so that a build can continue after a kill.
 
-The file has the statistics as they stand, the plan they are of, and the documents read so far; it is written whole or
-not at all, carries a sha256, and is taken for an atlas by nothing. It goes when the atlas is saved. Who builds holds
-the name meanwhile, by a lock that goes with the process: of two that build the same atlas the second is told.
+The file has the running statistics, their plan, and the documents that may have maxima. It is written whole or not at
+all, has a sha256, and cannot be loaded as an atlas. It is removed when the atlas is saved. A build holds a lock on the
+name, which ends with the process: a second build of the same atlas is refused.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def path_of(store: Store, name: str) -> Path:
 
 @contextmanager
 def claimed(store: Store, name: str) -> Iterator[Path]:
-    """Be the only one who builds an atlas of that name, for the length of the block; gives where it is kept meanwhile.
+    """Inside the block this process alone builds an atlas of that name. Yields the path of the unfinished file.
 
     Raises:
         ArtifactError: another process builds it, or the home cannot be written.
@@ -72,10 +72,10 @@ def claimed(store: Store, name: str) -> Iterator[Path]:
 
 
 def keep(building: Building, path: Path, name: str) -> None:
-    """Write down how far a build is.
+    """Save the state of a build.
 
     Raises:
-        ArtifactError: it cannot be written; what was written before is still there.
+        ArtifactError: it cannot be written; the earlier state is still there.
     """
     progress = building.progress
     about = _Begun(building.plan, progress.documents, progress.empty, progress.tokens)
@@ -103,10 +103,10 @@ def keep(building: Building, path: Path, name: str) -> None:
 
 
 def gone_on(building: Building, path: Path) -> bool:
-    """Take up what was written down, if there is something; says whether there was.
+    """Restore the saved state of a build. Returns whether there was one.
 
     Raises:
-        ArtifactError: it is damaged, or of another plan; the message says in what it differs.
+        ArtifactError: it is damaged, or of another plan; the message names the difference.
     """
     if not path.exists():
         return False
@@ -135,7 +135,7 @@ def gone_on(building: Building, path: Path) -> bool:
     return True
 
 
-_SAID = {
+_DIFFERENCES = {
     "model": "of another model", "dtype": "in another dtype", "under": "with other neurons suppressed",
     "corpus": "of another corpus", "survey": "of other documents", "layers": "of other layers",
     "length": "with another --length", "k": "with another --top", "batch": "with another --batch",
@@ -145,11 +145,11 @@ _SAID = {
 def _check(begun: AtlasPlan, wanted: AtlasPlan, name: str) -> None:
     if same_model(begun.model, wanted.model):
         begun = structs.replace(begun, model=wanted.model)
-    differs = next((said for key, said in _SAID.items() if getattr(begun, key) != getattr(wanted, key)), "")
-    if differs:
-        raise ArtifactError(
-            f"an atlas '{name}' was begun {differs} and not finished", f"choose another name, or {_ANEW}"
-        )
+    for key, difference in _DIFFERENCES.items():
+        if getattr(begun, key) != getattr(wanted, key):
+            raise ArtifactError(
+                f"an atlas '{name}' was begun {difference} and not finished", f"choose another name, or {_ANEW}"
+            )
 
 
 def discard(path: Path) -> None:
@@ -159,7 +159,7 @@ def discard(path: Path) -> None:
 
 
 def _bytes(values: Array) -> TensorBytes:
-    """A view of the numbers: a copy of all statistics would be as large as these."""
+    """The tensor as a view of the numbers: a copy would double the memory of the statistics."""
     data: Any = np.ascontiguousarray(values).reshape(-1).view("u1").data
     return TensorBytes(_DTYPES[values.dtype.name], tuple(values.shape), data)
 

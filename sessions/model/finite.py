@@ -1,8 +1,8 @@
-"""Where a model stops computing numbers: the first layer, and the token there.
+"""Where a model first computes NaN or infinity: the layer and the token.
 
-A weight that is damaged, a dtype that is too small or an intervention that is too strong shows far from where it began:
-in the logits, in an attribution, in a mean. Looking at every layer of every pass would cost time in passes that are
-sound, so the text is read once more where something has come out that is no finite number.
+A damaged weight, a dtype with too small a range or an intervention that is too strong shows far from its cause: in the
+logits, in an attribution, in a mean. Checking every layer of every pass would slow down sound passes. So the text is
+read once more when a result is not finite.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from sessions.model.tokens import last_positions, token_text
 
 @dataclass(frozen=True)
 class Lost:
-    """The first place at which a pass computes a number that is not finite. `module` is what computes it there."""
+    """The first place at which a pass computes a number that is not finite. `module` is the one that computes it."""
 
     where: str
     module: nn.Module
@@ -33,10 +33,9 @@ class Lost:
 
 @torch.inference_mode()
 def first_lost(opened: OpenModel, texts: Sequence[Sequence[int]]) -> Lost | None:
-    """Where a pass over these texts first computes what is not finite; None where all of it is.
+    """Where a pass over these texts first computes a number that is not finite; None if all numbers are finite.
 
-    What is installed around the call (interventions, suppression) acts on it. Of the head only what it says of the last
-    token is looked at.
+    Interventions and suppression around the call are in force. Only the last token's logits are checked.
     """
     anatomy = opened.anatomy
     found: list[Lost] = []
@@ -68,10 +67,9 @@ def first_lost(opened: OpenModel, texts: Sequence[Sequence[int]]) -> Lost | None
 
 
 def not_finite(opened: OpenModel, texts: Sequence[Sequence[int]], what: str, names: Sequence[str] = ()) -> NotFinite:
-    """The error where `what` was computed of these texts and is not finite: it says where that began.
+    """The error for a result `what` of these texts that is not finite; its message says where that began.
 
-    Call it where everything acts that acted on the pass which failed. `names` are what the texts are called, where they
-    are several.
+    Call it inside the same interventions as the pass that failed. `names` are the names of several texts.
     """
     lost = first_lost(opened, texts)
     if lost is None:
@@ -83,7 +81,7 @@ def not_finite(opened: OpenModel, texts: Sequence[Sequence[int]], what: str, nam
 
 
 def _hint(opened: OpenModel, module: nn.Module | None = None) -> str:
-    """What to do about it; `module` is what computed it."""
+    """What to do about it; `module` is the one that computed it."""
     damaged = "" if module is None else _damaged(module)
     if opened.model.dtype != torch.float32:
         return f"{damaged}open the model with --dtype float32"
@@ -91,7 +89,7 @@ def _hint(opened: OpenModel, module: nn.Module | None = None) -> str:
 
 
 def _damaged(module: nn.Module) -> str:
-    """Which of a module's weights holds a number that is not finite, in words; "" where none does."""
+    """The weight of a module that is not finite, in words; "" if all are finite."""
     for name, weight in module.named_parameters():
         if not weight.is_meta and weight.is_floating_point() and not bool(weight.isfinite().all()):
             return f"its {name} holds numbers that are not finite: "
@@ -100,9 +98,9 @@ def _damaged(module: nn.Module) -> str:
 
 @contextmanager
 def locating(opened: OpenModel, texts: Sequence[Sequence[int]], names: Sequence[str] = ()) -> Iterator[None]:
-    """Where the block raises `NotFinite`, and a pass over these texts computes no number, say where that begins.
+    """If the block raises `NotFinite`, raise it again with the place where the forward pass stops being finite.
 
-    Where it computes all of them, the error stands; it is of the backward pass, and of the row that it names.
+    If the forward pass is finite, the error is of the backward pass, and gets the name of its row.
     """
     try:
         yield

@@ -1,8 +1,8 @@
-"""Rules in a model's generation_config that other programs apply when they generate, and this one does not by itself.
+"""Rules in a model's generation_config that other programs apply when they generate, and the workbench does not.
 
-What the workbench generates is what the model says, by the settings of the session and nothing else. A checkpoint may
-ask for more: a penalty on repetition, tokens that are never said. Then another program's text is another one for a
-reason that no logit shows, and so it is said.
+The workbench generates by the settings of the session only. A checkpoint may ask for more, such as a repetition penalty
+or tokens that are never generated. Other programs then generate another text, which no logit explains; so a remark
+lists these rules.
 """
 
 from __future__ import annotations
@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-#: Field of a generation_config → how it is said of a value that asks for something, and the line that does the same
-#: here, if there is one.
-_SAID: dict[str, Callable[[Any], str]] = {
+#: Field of a generation_config → its value in words, with the line that does the same here, if there is one.
+_WORDS: dict[str, Callable[[Any], str]] = {
     "repetition_penalty": lambda value: f"a repetition penalty of {value:g} (set repetition_penalty {value:g})",
     "no_repeat_ngram_size": lambda value: f"no {value} tokens in a row twice (set no_repeat_ngram {value})",
     "suppress_tokens": lambda value: f"{_counted(value, 'token')} never said",
@@ -36,16 +35,16 @@ _NAMED = 3
 
 
 def rules_of(config: Any) -> tuple[str, ...]:
-    """What a generation_config asks for, each rule in words; none where there is no config."""
-    found = []
-    for name, said in _SAID.items():
+    """The rules of a generation_config in words; empty without a config."""
+    rules = []
+    for name, in_words in _WORDS.items():
         value = getattr(config, name, None)
         if value and value != _NOTHING.get(name):
             try:
-                found.append(said(value))
-            except (TypeError, ValueError):  # a value of another kind than such a field has
-                found.append(f"{name} {value!r}"[:80])
-    return tuple(found)
+                rules.append(in_words(value))
+            except (TypeError, ValueError):  # a value of an unexpected type
+                rules.append(f"{name} {value!r}"[:80])
+    return tuple(rules)
 
 
 def _counted(value: Any, what: str) -> str:

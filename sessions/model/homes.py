@@ -1,12 +1,10 @@
-"""Where modules compute, and where their weights are meanwhile.
+"""On which device a module computes, and where its weights are.
 
-A model may lie on several devices, its layers in turn, each taking what it is given to its own. Some of its weights may
-be offloaded, as accelerate does it: they lie in the memory of the host or in files, come to a device for each call of
-their module, and hold nothing in between: tensors on `meta`. So no device is taken from a weight, and no number read
-from one, without asking here.
+The layers of a model may be on several devices; each layer moves its inputs to its own. Some weights may be offloaded
+by accelerate: they are in the memory of the host or in files, are copied to a device for each call of their module, and
+are empty tensors on `meta` in between. So no code takes a device or a number from a weight directly: it asks here.
 
-What needs gradients keeps every weight that it passed until it has come back. Of offloaded weights that is all that was
-put aside because there was no room for it.
+A backward pass needs every weight of the forward pass, so all offloaded weights would have to fit on the device.
 """
 
 from __future__ import annotations
@@ -21,12 +19,12 @@ from torch import Tensor, nn
 from sessions.errors import ModelError
 
 CPU, META = torch.device("cpu"), torch.device("meta")
-#: Kinds of device that have no numbers of 64 bits with a fraction.
+#: Kinds of device without float64.
 NARROW = frozenset({"mps"})
 
 
 def home_of(module: nn.Module) -> torch.device:
-    """Where a module computes. A module without weights computes where it is given something: on the CPU, say."""
+    """The device that a module computes on. For a module without weights, which computes anywhere, the CPU."""
     weight = next(module.parameters(), None)
     if weight is not None and not weight.is_meta:
         return weight.device
@@ -50,7 +48,7 @@ def weight_of(module: nn.Module, name: str) -> Tensor:
     weight: Tensor = getattr(module, name)
     if not weight.is_meta:
         return weight
-    # What accelerate keeps goes by the names of the module that its hook is on.
+    # Accelerate keeps weights by the names that they have in the module with its hook.
     for hook in _hooks(module):
         kept: Mapping[str, Tensor] | None = getattr(hook, "weights_map", None)
         if kept is not None and name in kept:
@@ -64,7 +62,7 @@ def widest(device: torch.device) -> torch.dtype:
 
 
 def offloaded(modules: Iterable[nn.Module]) -> dict[torch.device, int]:
-    """How many bytes of the weights of some modules are offloaded, by the device that they come to."""
+    """The bytes of offloaded weights of some modules, by the device that they are copied to."""
     found: Counter[torch.device] = Counter()
     for module in modules:
         for name, weight in module.named_parameters():
@@ -74,7 +72,7 @@ def offloaded(modules: Iterable[nn.Module]) -> dict[torch.device, int]:
 
 
 def refuse_offloaded(model: nn.Module, what: str) -> None:
-    """Raise `ModelError`, naming a weight, where some of the model's are offloaded: `what` needs all at their place."""
+    """Raise `ModelError`, naming a weight, if some weights of the model are offloaded: `what` needs all in memory."""
     name = next((name for name, weight in model.named_parameters() if weight.is_meta), None)
     if name is not None:
         raise ModelError(
@@ -84,9 +82,9 @@ def refuse_offloaded(model: nn.Module, what: str) -> None:
 
 
 def refuse_split(model: nn.Module) -> None:
-    """Raise `ModelError` where each of several processes holds a part of a weight (a DTensor: tensor parallel, FSDP).
+    """Raise `ModelError` if weights are split over several processes (a DTensor: tensor parallel, FSDP).
 
-    What a hook sees there is a part of the neurons, and nothing says so.
+    A hook there would see only some of the neurons, without notice.
     """
     name = next((name for name, weight in model.named_parameters() if hasattr(weight, "placements")), None)
     if name is not None:
@@ -97,7 +95,7 @@ def refuse_split(model: nn.Module) -> None:
 
 
 def check_room(modules: Iterable[nn.Module], what: str) -> None:
-    """Raise `ModelError` where gradients would bring back more offloaded weights than a device has room for."""
+    """Raise `ModelError` if a backward pass would need more offloaded weights than fit on a device."""
     for device, size in offloaded(modules).items():
         free = free_memory(device)
         if free is not None and size > free:
@@ -110,7 +108,7 @@ def check_room(modules: Iterable[nn.Module], what: str) -> None:
 
 
 def free_memory(device: torch.device) -> int | None:
-    """Bytes that are free on a device, or in the memory of the host; None where nobody says."""
+    """Bytes that are free on a device, or in the memory of the host; None if unknown."""
     if device.type == "cuda":
         reserved, used = torch.cuda.memory_reserved(device), torch.cuda.memory_allocated(device)
         return int(torch.cuda.mem_get_info(device)[0] + reserved - used)

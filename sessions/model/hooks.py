@@ -1,4 +1,4 @@
-"""Hooks, as context managers: what is installed at the top of a block is gone at its end.
+"""Hooks as context managers: what is installed at the top of a block is removed at its end.
 
 Every intervention, record and rule of the workbench goes through this file. Three ways in:
 `before` and `after` wrap a module's call, and `on_neurons` hands over the activations of a layer's
@@ -55,7 +55,7 @@ def _beside(given: Any, output: Any) -> Any:
 
 @contextmanager
 def called(module: nn.Module, hear: Callable[[tuple[Any, ...], dict[str, Any]], None]) -> Iterator[None]:
-    """Inside the block `hear` is told the arguments of every call of `module`, by place and by name, before it runs."""
+    """Inside the block `hear` gets the arguments of every call of `module`, positional and named, before it runs."""
     handle = module.register_forward_pre_hook(lambda _, args, kwargs: hear(args, kwargs), with_kwargs=True)
     try:
         yield
@@ -65,7 +65,7 @@ def called(module: nn.Module, hear: Callable[[tuple[Any, ...], dict[str, Any]], 
 
 @contextmanager
 def computing(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
-    """Inside the block every call of `module` computes `forward` instead; its hooks are called as ever."""
+    """Inside the block every call of `module` computes `forward` instead; its hooks still run."""
     # Assigned on the instance, as below.
     outer = module.__dict__.get("forward")
     module.forward = forward
@@ -87,14 +87,14 @@ def passing(module: nn.Module) -> AbstractContextManager[None]:
     return computing(module, lambda hidden, *_, **__: hidden)
 
 
-#: Where a state of d_model numbers a token can be read and written: what enters a decoder layer, what leaves it, and
-#: what its MLP and its attention add to the residual stream.
+#: Sites of a state of d_model numbers for each token: the input and the output of a decoder layer, and what its MLP and
+#: its attention add to the residual stream.
 StateSite = Literal["resid_pre", "resid_post", "mlp_out", "attn_out"]
 
 
 @contextmanager
 def on_states(anatomy: Anatomy, layer: int, site: StateSite, change: Callable[[Tensor], Tensor]) -> Iterator[None]:
-    """Replace what a site of a layer holds in every pass inside the block.
+    """Replace the states at a site of a layer in every pass inside the block.
 
     `change` receives `[batch, seq, d_model]`, from some families `[batch · seq, d_model]`, and returns the same shape.
 
@@ -112,10 +112,10 @@ def on_states(anatomy: Anatomy, layer: int, site: StateSite, change: Callable[[T
 
 
 def writer_of(parts: Layer, layer: int, site: StateSite) -> nn.Module:
-    """The module whose output a site is; the block itself for the residual stream.
+    """The module whose output is the site; the block itself for the residual stream.
 
     Raises:
-        ModelError: no one module's output is.
+        ModelError: there is no such single module.
     """
     writers = {"mlp_out": parts.writer, "attn_out": parts.attention_writer}
     module = writers.get(site, parts.block)
@@ -194,7 +194,7 @@ def _on_experts(site: ExpertSite, change: Change) -> Iterator[None]:
 
 @contextmanager
 def watched(anatomy: Anatomy, cancel: Cancel | None) -> Iterator[None]:
-    """Look at the cancel flag before every decoder layer of every forward pass in the block."""
+    """Check the cancel flag before every decoder layer of every forward pass in the block."""
     if cancel is None:
         yield
         return
@@ -209,15 +209,15 @@ def watched(anatomy: Anatomy, cancel: Cancel | None) -> Iterator[None]:
 
 
 def on_gradient(tensor: Tensor, hear: Callable[[Tensor], None]) -> None:
-    """`hear` is told the gradient of `tensor` when a backward pass has it; the tensor keeps the hook while it lives."""
+    """Call `hear` with the gradient of `tensor` in a backward pass; the tensor keeps the hook as long as it lives."""
     tensor.register_hook(hear)
 
 
 def watched_back(tensor: Tensor, cancel: Cancel | None) -> None:
-    """Look at the cancel flag when a backward pass comes by `tensor`, which keeps the hook as long as it lives."""
+    """Check the cancel flag when a backward pass reaches `tensor`, which keeps the hook as long as it lives."""
     if cancel is not None:
-        # It holds the flag alone. One that held whatever holds the tensor would keep both for ever: the way back leads
-        # through the graph, which Python's collector does not see.
+        # The hook references the flag only. If it referenced an owner of the tensor, both would leak: the cycle goes
+        # through the autograd graph, which Python's garbage collector does not see.
         on_gradient(tensor, partial(_look, cancel))
 
 
@@ -239,7 +239,7 @@ def together(contexts: Iterable[Any]) -> Any:
 
 
 def count_hooks(model: nn.Module) -> int:
-    """How many hooks and overridden functions `model` carries: what a finished command leaves unchanged."""
+    """How many hooks and overridden functions `model` has; a finished command leaves the number unchanged."""
     return sum(
         len(m._forward_hooks)
         + len(m._forward_pre_hooks)

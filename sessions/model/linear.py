@@ -1,7 +1,7 @@
-"""Maps of the residual stream as linear ones: of an affine map its linear part, of a norm what it does to directions.
+"""Linear parts of maps on the residual stream: of affine maps, and of norms.
 
-A direction is not a state. What a bias adds to every state says nothing of a direction, and shown with it would be the
-bias's own: so a map f is read as (f(v) − f(−v)) / 2, in which biases cancel, to the bit where there are none.
+A direction is not a state: the bias of a map, which is added to every state, says nothing about a direction. So a map f
+is applied as (f(v) − f(−v)) / 2, in which biases cancel. Without biases the result is exact to the bit.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from sessions.model.homes import home_of
 
 
 def odd_part(f: Callable[[Tensor], Tensor], directions: Tensor) -> Tensor:
-    """What `f` makes of directions, its constant left out: of a norm and a head, up to a positive factor, linear."""
+    """`f` of directions without its constant part. For a norm and a head it is linear up to a positive factor."""
     return (f(directions) - f(-directions)) / 2
 
 
 @torch.no_grad()
 def carried_back(norm: nn.Module, directions: Tensor, *, inverse: bool = False) -> Tensor:
-    """What a norm makes these directions `[k, d_model]` of.
+    """The directions `[k, d_model]` before a norm that correspond to directions after it.
 
-    Up to a factor a token, a norm multiplies by its weights, and may take the mean away first: y = g · (x − mean x).
-    What it lets through of x along a direction q is then x along g · q, without its mean. With `inverse`, the
-    directions are those that the norm turns into q instead.
+    Up to a factor for each token, a norm multiplies by its weights, and may subtract the mean first:
+    y = g · (x − mean x). So the component of y along a direction q is that of x along g · q, without its mean. With
+    `inverse`, the result is the directions that the norm turns into q.
 
     Raises:
-        ModelError: the norm is of another make.
+        ModelError: the norm does more than that.
     """
     home, like = home_of(norm), next(norm.parameters(), torch.empty(0))
 

@@ -1,9 +1,8 @@
-"""Marking a place in a text: from a word, or a number, to the position of a token.
+"""Locating a word, or a number, in a text: the position of a token.
 
-A word is looked for as it stands in the text, between the tokens' own characters, not among their ids: whether it has a
-leading space and how many tokens it became is for the tokenizer to say. Of several tokens the last one is meant, where
-the model has read all of it (the place where subjects are enriched: Meng et al. 2022, arXiv:2202.05262). What the user
-wrote is looked at first, and only if the word is not there what a template put around it.
+A word is searched in the text, not among token ids, so that leading spaces and the number of its tokens do not matter.
+A word of several tokens is located at its last one, where the model has read all of it (the place where subjects are
+enriched: Meng et al. 2022, arXiv:2202.05262). The user's own text is searched first, then the rest of the template.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ _NAMED = 8
 
 
 class Mark(NamedTuple):
-    """A position in a text, its token, and what should be said about how it was found, if anything."""
+    """A position in a text, its token, and a remark on how it was found, if there is one."""
 
     position: int
     token: str
@@ -37,7 +36,7 @@ def marked(encoded: Encoded, word: str, nth: int | None = None) -> Mark:
         nth: which occurrence of the word, from 1; None where there has to be only one.
 
     Raises:
-        UsageError: there is no such position, or the word is not there, or there more often than once.
+        UsageError: there is no such position, the word is not in the text, or it is there more than once.
     """
     length = len(encoded.ids)
     if _NUMBER.fullmatch(word):
@@ -73,7 +72,7 @@ def _occurrences(encoded: Encoded, word: str) -> list[tuple[int, int]]:
 
 
 def _whole(text: str, word: str) -> Iterator[tuple[int, int]]:
-    """Where the word stands by itself, in characters."""
+    """Where the text has the word as a whole word, in characters."""
     before = r"(?<!\w)" if word[0].isalnum() else ""
     after = r"(?!\w)" if word[-1].isalnum() else ""
     return (match.span() for match in re.finditer(before + re.escape(word) + after, text))
@@ -84,12 +83,12 @@ def _anywhere(text: str, word: str) -> Iterator[tuple[int, int]]:
 
 
 def _inside(span: tuple[int, int], text: str, encoded: Encoded) -> bool:
-    """Whether the user wrote what stands there."""
-    asked, seed = encoded.prompt.text, encoded.prompt.seed
-    begin = text.rfind(asked.strip(), 0, len(text) - len(seed))
+    """Whether a span is in the user's own text or seed."""
+    own, seed = encoded.prompt.text.strip(), encoded.prompt.seed
+    begin = text.rfind(own, 0, len(text) - len(seed))
     if begin < 0:
         return True
-    within = begin <= span[0] and span[1] <= begin + len(asked.strip())
+    within = begin <= span[0] and span[1] <= begin + len(own)
     return within or (bool(seed) and span[0] >= len(text) - len(seed))
 
 

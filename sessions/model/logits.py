@@ -1,9 +1,9 @@
-"""The model's own logits: which of them a pass computes.
+"""Which of the model's logits a pass computes.
 
-A model need not return what its head, the output embedding, computes. Families scale those scores or squash them with a
-softcap, y = c · tanh(x / c), elementwise and after the head. So nothing here reads the head's output: a pass inside one
-of these blocks returns the logits of the model itself, only fewer of them. How relevance passes from the logits back to
-the scores is a rule (`sessions.circuits.rules.behind_the_head`).
+The logits of a model are not always the output of its head, the output embedding: families scale it or apply a softcap,
+y = c · tanh(x / c), elementwise and after the head. So nothing here reads the head's output: a pass inside one of these
+blocks returns the model's own logits, only fewer of them. How relevance passes from the logits to the head's output is
+a rule (`sessions.circuits.rules.behind_the_head`).
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def only_at_ends(anatomy: Anatomy, lengths: Sequence[int]) -> Iterator[None]:
 
 @contextmanager
 def no_logits(anatomy: Anatomy) -> Iterator[None]:
-    """Inside the block the head computes nothing: a pass is for what its layers hold. Its logits are `[rows, 0, …]`."""
+    """Inside the block the head computes nothing, for passes whose logits are not needed: they are `[rows, 0, …]`."""
     with before(anatomy.head, lambda hidden: hidden[:, :0]):
         yield
 
