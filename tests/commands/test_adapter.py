@@ -272,7 +272,7 @@ def test_kept_adapters_are_arms_at_any_weight(loaded: Session) -> None:
     for word, said in (
         ("fr*x", "invalid weight 'x' for fr"),
         ("fr*inf", "invalid weight 'inf'"),
-        ("none*1", "no adapter is"),
+        ("none*1", "there is no adapter 'none'"),
     ):
         with pytest.raises(UsageError, match=said.replace("*", ".")):
             arms_of(loaded.arm_sources(), (word,))
