@@ -1,8 +1,7 @@
-"""The adapters that are kept: PEFT folders by name, `adapters/NAME/`, which other programs can read as they stand.
+"""The saved adapters: PEFT folders by name, `adapters/NAME/`, which other programs can read unchanged.
 
-Beside PEFT's two files lies `workbench.json`, with what every artifact says of itself. A folder is made under a hidden
-name, written to the disk and only then given its own, so that it is there whole or not at all; what is deleted moves
-to `trash/adapters/`.
+Beside PEFT's two files lies `workbench.json`, with the header of every artifact. A folder is written under a hidden
+name and renamed when it is complete, so that it never exists in part. Deleted folders move to `trash/adapters/`.
 """
 
 from __future__ import annotations
@@ -32,8 +31,8 @@ _FORMAT = 1
 
 
 class AdapterAbout(Struct, frozen=True, kw_only=True):
-    """What is known of an adapter beside PEFT's files; as in the header of an artifact. `origin` is where its files
-    were taken from, or what it was made of."""
+    """The header of an adapter, stored beside PEFT's files. `origin` is where its files were copied from, or what it
+    was made from."""
 
     kind: str = "adapter"
     format: int = _FORMAT
@@ -48,7 +47,7 @@ class AdapterAbout(Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, eq=False)
 class KeptAdapter:
-    """An adapter of the shelf."""
+    """A saved adapter."""
 
     about: AdapterAbout
     contents: Contents
@@ -70,7 +69,7 @@ class AdapterStore:
         return self.folder / checked_name(name)
 
     def names(self) -> list[str]:
-        """The names in use, sorted; none where they cannot be read."""
+        """The names in use, sorted; empty where the folder cannot be read."""
         with suppress(OSError):
             return sorted(each.name for each in self.folder.iterdir() if each.is_dir() and each.name[0] != ".")
         return []
@@ -86,7 +85,7 @@ class AdapterStore:
             raise ArtifactError(f"adapter '{name}' exists already", "replace it with --force, or choose another name")
 
     def stamp(self, name: str) -> tuple[int, int] | None:
-        """What tells the folder of that name from another one; None where there is none."""
+        """A key that changes when the folder of that name is replaced; None where there is none."""
         try:
             status = self.path(name).stat()
         except OSError:
@@ -109,7 +108,7 @@ class AdapterStore:
         return KeptAdapter(about, contents)
 
     def take(self, source: Path, about: AdapterAbout, meter: Meter | None = None, *, force: bool = False) -> Path:
-        """Copy PEFT's files of a folder; `about.sha256` is what they are known to hold.
+        """Copy PEFT's files from a folder; `about.sha256` is their expected hash.
 
         Raises:
             ArtifactError: the name is taken, the files have changed, or they cannot be written. Nothing is left then.
@@ -122,7 +121,7 @@ class AdapterStore:
         return self._made(about, filled, force, meter)
 
     def write(self, config: Mapping[str, Any], weights: bytes, about: AdapterAbout, *, force: bool = False) -> Path:
-        """Keep an adapter that was made here. Raises as `take`."""
+        """Save an adapter that was made here. Raises as `take`."""
 
         def filled(folder: Path) -> None:
             _write(folder / CONFIG, readable(config, f"the config of adapter '{about.name}'"))
@@ -145,7 +144,7 @@ class AdapterStore:
                 sync_folder(self.folder)
 
     def withdraw(self, name: str, replaced: bool) -> None:
-        """Take back what has just been kept, for good; what it had `replaced` has its name again."""
+        """Remove for good what has just been saved; what it had `replaced` gets its name back."""
         path = self.path(name)
         if path.is_dir():
             with temporary_folder(self.folder) as hidden:
@@ -154,7 +153,7 @@ class AdapterStore:
                 self.restore(name)
 
     def restore(self, name: str) -> Path:
-        """Bring back the version of that name that was deleted or replaced last.
+        """Restore the version of that name that was deleted or replaced last.
 
         Raises:
             ArtifactError: nothing of that name is in the trash, or the name is in use again.
@@ -182,7 +181,7 @@ class AdapterStore:
             filled(temporary)
             contents = read_folder(temporary, meter)
             if about.sha256 and contents.sha256 != about.sha256:
-                raise ArtifactError(f"the files of adapter '{about.name}' changed while they were copied", "again")
+                raise ArtifactError(f"the files of adapter '{about.name}' changed while they were copied", "try again")
             about = msgspec.structs.replace(about, created=about.created or now(), sha256=contents.sha256)
             _write(temporary / ABOUT, readable(msgspec.to_builtins(about), about.name))
             sync_folder(temporary)
@@ -212,7 +211,7 @@ class AdapterStore:
 
 
 def about_of(folder: Path) -> AdapterAbout | None:
-    """What stands beside PEFT's files; None in a folder that this workbench did not write.
+    """The header beside PEFT's files; None in a folder that this workbench did not write.
 
     Raises:
         ArtifactError: it is damaged, or of a newer format.
@@ -229,15 +228,15 @@ def about_of(folder: Path) -> AdapterAbout | None:
 
 
 def outlined(folder: Path) -> tuple[AdapterAbout, Outline]:
-    """What is known of an adapter without its numbers being read or its sha256 checked. Raises `ArtifactError`."""
+    """The header and outline of an adapter, its numbers and sha256 unchecked. Raises `ArtifactError`."""
     return about_of(folder) or AdapterAbout(), outline(folder)
 
 
 def put_out(kept: KeptAdapter, source: Path, target: Path, weight: float, *, force: bool) -> Path:
-    """Write an adapter of the shelf to a folder for other programs, its weight multiplied into its alphas.
+    """Write a saved adapter to a folder for other programs, its weight multiplied into its alphas.
 
     Raises:
-        ArtifactError: the folder is there and `force` is off, or it cannot be written; nothing is left then.
+        ArtifactError: the folder exists and `force` is off, or it cannot be written; nothing is left then.
     """
     contents, about = kept.contents, kept.about
     config = dict(contents.config)
@@ -264,7 +263,7 @@ def put_out(kept: KeptAdapter, source: Path, target: Path, weight: float, *, for
 
 
 def _replace_files(temporary: Path, target: Path) -> None:
-    """Put these files over those of a folder that may hold others as well."""
+    """Replace these files in a folder that may hold others as well."""
     if not target.is_dir():
         raise ArtifactError(f"'{target}' is a file, and an adapter is a folder", "name a folder")
     for name in (CONFIG, WEIGHTS, ABOUT):

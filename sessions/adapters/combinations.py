@@ -1,4 +1,4 @@
-"""How adapters can be combined, by PEFT's names for it: words for completion and help, without torch."""
+"""The ways to combine adapters, by PEFT's names: words for completion and help, without torch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ COMBINATIONS = {
     "magnitude_prune": "the largest numbers of each factor",
     "magnitude_prune_svd": "the same with products",
 }
-#: Of those that drop numbers, the share that stays.
+#: The share of numbers that stays, for combinations that drop some.
 DENSITY = 0.5
 
 

@@ -6,9 +6,9 @@
     ties, dare_linear, dare_ties, magnitude_prune, and each of them with _svd: numbers dropped, signs voted on, as in
              Yadav et al. 2023 (arXiv:2306.01708) and Yu et al. 2023 (arXiv:2311.03099)
 
-Only the first is the sum of what the members do; `off` says of every result how far it is from that sum, ‖difference‖ /
-‖sum‖ over all projections. PEFT works on a stand-in of one projection at a time, without weights of the model: the open
-model is not touched, and the work can be stopped between two projections.
+Only the first is the exact sum of the members. `off` is the distance of a result from that sum, ‖difference‖ / ‖sum‖
+over all projections. PEFT works on a stand-in for one projection at a time, without weights of the model: the open
+model is not touched, and the work can be cancelled between two projections.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Member(NamedTuple):
 
 
 class Ensemble(NamedTuple):
-    """The adapter that came out: its config and its file, and how far its products are from the weighted sum."""
+    """The combined adapter: its config, its file, and the distance of its products from the weighted sum."""
 
     config: dict[str, Any]
     weights: bytes
@@ -67,7 +67,7 @@ class How:
 def read_members(
     weights: Sequence[tuple[str, float]], shelf: AdapterStore, info: ModelInfo, *, force: bool = False
 ) -> Steps[tuple[list[Member], list[str]]]:
-    """The members that are kept by these names, with their weights, and remarks on those of another model.
+    """The saved adapters of these names, with their weights, and remarks on those of another model.
 
     Raises:
         ArtifactError: one is missing, damaged, or made on another model, and `force` is off.
@@ -91,7 +91,7 @@ def ensemble(members: Sequence[Member], how: How) -> Steps[Ensemble]:
     Raises:
         UsageError: their ranks differ, and the combination needs equal ones.
         ArtifactError: they are for models of other shapes.
-        ModelError: one is no product of factors alone.
+        ModelError: one is more than a product of factors.
     """
     check(members, how)
     return (yield from in_background(lambda meter: _combined(members, how, meter), "combining", "projections"))
@@ -148,7 +148,7 @@ def _combined(members: Sequence[Member], how: How, meter: Meter) -> Ensemble:
 
 
 def _one(parts: Sequence[tuple[str, float, LoraFactors]], how: How) -> LoraFactors:
-    """One projection's path out of several, by PEFT."""
+    """Several paths of one projection combined into one by PEFT."""
     from peft import LoraConfig
     from peft.tuners.lora import LoraModel
 
@@ -177,7 +177,7 @@ def _one(parts: Sequence[tuple[str, float, LoraFactors]], how: How) -> LoraFacto
 
 
 class _Alone(nn.Module):
-    """A model of one projection, whose weights are one zero seen many times."""
+    """A model of one projection, whose weights are a single expanded zero."""
 
     def __init__(self, shape: tuple[int, int]) -> None:
         super().__init__()
@@ -186,14 +186,14 @@ class _Alone(nn.Module):
 
 
 def _squares(products: Sequence[tuple[Tensor, Tensor]]) -> float:
-    """‖Σ left right‖², from products of ranks alone."""
+    """‖Σ left right‖², computed from matrices of the size of the ranks."""
     left = torch.cat([each for each, _ in products], 1).double()
     right = torch.cat([each for _, each in products]).double()
     return float(((left.T @ left) * (right @ right.T)).sum())
 
 
 def _config(members: Sequence[Member], made: Mapping[str, LoraFactors]) -> dict[str, Any]:
-    """A config that PEFT reads. Every path has its scaling in its factors: alpha is the rank."""
+    """A config that PEFT reads. The factors contain the scaling, so alpha equals the rank."""
     rank = max(each.rank for each in made.values())
     ranks = {f"^{module.replace('.', '[.]')}": each.rank for module, each in made.items() if each.rank != rank}
     first = members[0].contents.config

@@ -1,13 +1,13 @@
-"""Adapters in PEFT folders: what one holds, checked before anything of it is believed.
+"""Adapters in PEFT folders: their contents, fully checked before use.
 
 A folder has `adapter_config.json` and `adapter_model.safetensors`. For every projection that is adapted there are
 
     A [r, in]    B [out, r]    and sometimes    a bias [out] of B, or (DoRA) a magnitude [out]
 
 and the projection W x becomes W x + s · B A x, where s is alpha/r, or alpha/√r in an rsLoRA (Hu et al. 2021,
-arXiv:2106.09685; Kalajdzievski 2023, arXiv:2312.03732; Liu et al. 2024, arXiv:2402.09353). Anything else that PEFT
-knows would change more than such a path beside the weights, which can be closed again: it is refused by its name.
-Pickles are refused unread. Nothing here imports PEFT.
+arXiv:2106.09685; Kalajdzievski 2023, arXiv:2312.03732; Liu et al. 2024, arXiv:2402.09353). Other variants that PEFT
+knows change more than such a reversible path beside the weights; they are refused by name. Pickles are refused unread.
+Nothing here imports PEFT.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ _PART = re.compile(
     r"(?:base_model\.model\.)?(?P<module>.+?)\."
     r"(?P<part>lora_A\.weight|lora_B\.weight|lora_B\.bias|lora_magnitude_vector(?:\.weight)?)"
 )
-#: A pattern that is the name of a module or its end, in the usual spellings: nothing in it goes back and forth.
+#: A pattern that is a module's name or the end of one, in the usual spellings: matching it needs no backtracking.
 _NAME = re.compile(r"\^?(?:[\w.]|\[\.\]|\\\.){1,400}\$?")
 _NAMED = "name the modules themselves"
 _FIELDS = {"lora_A.weight": "a", "lora_B.weight": "b", "lora_B.bias": "bias"}
-#: What a config may ask for beside a path, and how that is said.
+#: What a config may ask for beyond a path, and the words for it.
 _REFUSED = {
     "modules_to_save": "replaces whole modules",
     "trainable_token_indices": "changes embeddings of single tokens",
@@ -65,7 +65,7 @@ _REFUSED = {
     "use_qalora": "is a QA-LoRA",
     "megatron_config": "is of a Megatron model",
 }
-#: What else PEFT writes: what is read here, what only matters in training, what only says where things come from.
+#: Other fields that PEFT writes: those read here, those for training alone, and those about origin.
 _KNOWN = frozenset(
     {
         "peft_type", "task_type", "r", "lora_alpha", "rank_pattern", "alpha_pattern", "use_rslora", "use_dora", "bias",
@@ -82,7 +82,7 @@ _MUTATING = ("pissa", "corda", "olora", "loftq", "lora_ga", "mica")
 @dataclass(frozen=True, eq=False)
 class LoraFactors:
     """The path beside one projection: `a` `[r, in]`, `b` `[out, r]`, and where it has them `bias` and `magnitude`
-    `[out]`; `scaling` is what B A x is multiplied with."""
+    `[out]`; `scaling` multiplies B A x."""
 
     a: Tensor
     b: Tensor
@@ -103,7 +103,7 @@ class LoraFactors:
 
 @dataclass(frozen=True, eq=False)
 class Contents:
-    """What a folder holds: its config as it stands there, and the paths by the names of their projections.
+    """The contents of a folder: its config unchanged, and the paths by the names of their projections.
 
     `sha256` is over both files; `notes` are doubts about the config.
     """
@@ -115,7 +115,7 @@ class Contents:
 
     @property
     def rank(self) -> int:
-        """The largest."""
+        """The largest rank."""
         return max(each.rank for each in self.factors.values())
 
     @property
@@ -138,8 +138,7 @@ class Contents:
 
 @dataclass(frozen=True)
 class Outline:
-    """What a folder holds without its numbers: the largest rank, how many projections, their last names, how many
-    numbers."""
+    """An adapter without its numbers: the largest rank, how many projections, their last names, how many numbers."""
 
     kind: str
     rank: int
@@ -149,7 +148,7 @@ class Outline:
 
 
 def outline(folder: Path) -> Outline:
-    """What a folder holds, its numbers unread and unchecked. Raises as `read_folder`."""
+    """The outline of a folder, whose numbers are neither read nor checked. Raises as `read_folder`."""
     check_folder(folder)
     config = decoded(read_file(folder / CONFIG), dict[str, Any], str(folder / CONFIG))
     check_config(config, str(folder))
@@ -173,10 +172,10 @@ def kind_of(config: Mapping[str, Any]) -> str:
 
 
 def read_folder(folder: Path, meter: Meter | None = None) -> Contents:
-    """What a PEFT folder holds. Its numbers stay on the disk until they are used.
+    """The contents of a PEFT folder. Its numbers stay on disk until they are used.
 
     Raises:
-        ArtifactError: there is no such folder, it is none, it is damaged, or its adapter does more than a LoRA does.
+        ArtifactError: it is not a PEFT folder, it is damaged, or its adapter does more than a LoRA.
     """
     check_folder(folder)
     text = read_file(folder / CONFIG)
@@ -209,7 +208,7 @@ def check_config(config: Mapping[str, Any], source: str) -> tuple[str, ...]:
     """Refuse a config that asks for more than a path beside projections. Returns remarks on it.
 
     Raises:
-        ArtifactError: it does; the message says what.
+        ArtifactError: it asks for more; the message says for what.
     """
     kind = str(config.get("peft_type", "")).upper()
     if kind != "LORA":
@@ -239,9 +238,9 @@ def check_config(config: Mapping[str, Any], source: str) -> tuple[str, ...]:
 
 
 def _unknown(config: Mapping[str, Any]) -> tuple[str, ...]:
-    """A remark on what a newer PEFT, or another program, has put into a config."""
+    """A remark on unknown fields of a config, from a newer PEFT or another program."""
     odd = sorted(name for name, value in config.items() if value and name not in _KNOWN)
-    return (f"its config also has {', '.join(odd)}, which says nothing here",) if odd else ()
+    return (f"its config also has {', '.join(odd)}, which is ignored",) if odd else ()
 
 
 def hashed(folder: Path, meter: Meter | None = None) -> str:
@@ -259,7 +258,7 @@ def hashed(folder: Path, meter: Meter | None = None) -> str:
 
 
 def scaling_of(config: Mapping[str, Any], module: str, source: str) -> tuple[int, float, float]:
-    """The rank that a config gives a projection, its alpha, and what the product of the factors is multiplied with."""
+    """The rank and alpha that a config gives a projection, and the factor of its product."""
     rank = _by_pattern(config.get("rank_pattern"), module, config.get("r", 8))
     alpha = _by_pattern(config.get("alpha_pattern"), module, config.get("lora_alpha", 8))
     if isinstance(rank, bool) or not isinstance(rank, int) or not 1 <= rank < _LARGEST:
@@ -274,9 +273,9 @@ def scaling_of(config: Mapping[str, Any], module: str, source: str) -> tuple[int
 
 
 def _by_pattern(patterns: object, module: str, usual: Any) -> Any:
-    """What the first pattern that fits says, as PEFT matches them: against the end of a name, at a dot.
+    """The value of the first pattern that fits, matched as in PEFT: against the end of a name, at a dot.
 
-    Most are names of modules. What else there is runs in the sandbox: a pattern is a program that came with a file.
+    Most patterns are names of modules. All others run in the sandbox, since they come from a file.
     """
     if isinstance(patterns, Mapping):
         for pattern, value in patterns.items():
@@ -333,10 +332,10 @@ def _checked(tensor: Tensor, name: str, path: Path) -> Tensor:
 
 
 def _fitted(module: str, parts: Mapping[str, Tensor], config: Mapping[str, Any], path: Path) -> LoraFactors:
-    """The path of one projection, its factors held against each other and against the config."""
+    """The path of one projection, its factors checked against each other and against the config."""
     for part, said in (("a", "lora_A"), ("b", "lora_B")):
         if part not in parts:
-            raise ArtifactError(f"{path} has no {said} of {module}", "the adapter is not whole: fetch it again")
+            raise ArtifactError(f"{path} has no {said} of {module}", "the adapter is incomplete: fetch it again")
     a, b = parts["a"], parts["b"]
     rank, alpha, scaling = scaling_of(config, module, str(path.parent))
     if a.ndim != 2 or b.ndim != 2 or len(a) != b.shape[1]:

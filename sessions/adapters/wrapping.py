@@ -1,11 +1,11 @@
-"""PEFT's wrappers: put around projections of a model as it lies in memory, and taken off without a trace.
+"""PEFT's wrappers: put around projections of the model in memory, and removed without a trace.
 
-A wrapper stands where the projection stood, with the projection itself inside it; an adapter is a path in each of them.
-Taking one off unwraps what no other is on: the modules are the same objects as before, and the bits with them.
+A wrapper takes the place of a projection and contains it; an adapter is a path in each wrapper. Removing an adapter
+unwraps the projections that no other adapter is on: the modules are the same objects as before, with the same bits.
 
-PEFT chooses the projections by the ends of their names, and where a family of experts has other modules than it once
-had, it takes some of these names for parameters of the experts. Here they are given whole, by the keys of a state,
-which PEFT takes as they are: what is wrapped is what was asked for, in every family.
+PEFT chooses projections by the ends of their names, and for some families of experts it takes such names for parameters
+of the experts. Here full names are given, as the keys of a state, which PEFT takes literally: exactly the projections
+asked for are wrapped, in every family.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import nn
 
-#: What torch keeps hooks in, on every module.
+#: The attributes in which torch keeps hooks on a module.
 _HOOKS = (
     "_forward_pre_hooks", "_forward_pre_hooks_with_kwargs", "_forward_hooks", "_forward_hooks_with_kwargs",
     "_forward_hooks_always_called", "_backward_hooks", "_backward_pre_hooks",
@@ -29,7 +29,7 @@ _HOOKS = (
 def wrap(model: nn.Module, config: Any, names: Sequence[str], inside: str, *, empty: bool = False) -> dict[str, Any]:
     """Wrap the projections of these names for an adapter that PEFT knows as `inside`; returns the wrappers by name.
 
-    The factors are float32, whatever the model is in: what is learned of a number is often less than its last digit.
+    The factors are float32, whatever the model's dtype: a learned change is often smaller than its last digit.
 
     Args:
         config: PEFT's LoraConfig of it, whose ranks may differ by name; what it says of targets is set here.
@@ -58,7 +58,7 @@ def wrap(model: nn.Module, config: Any, names: Sequence[str], inside: str, *, em
 
 
 def unwrap(model: nn.Module, inside: str) -> None:
-    """Remove one adapter, and the wrappers that no other is on. Also after a wrapping that stopped half way."""
+    """Remove one adapter, and the wrappers that no other is on. Also cleans up after a failed `wrap`."""
     left, configs = [name for name in active(model) if name != inside], configs_of(model)
     for name, wrapper in list(wrappers_of(model)):
         with quiet():
@@ -74,7 +74,7 @@ def unwrap(model: nn.Module, inside: str) -> None:
 
 
 def _hand_over(source: nn.Module, target: nn.Module) -> None:
-    """Let hooks go from a module to the one that takes its place. The dicts themselves go: their handles know them."""
+    """Move hooks from a module to the one that takes its place. The dicts themselves move: handles refer to them."""
     for name in _HOOKS:
         mine, other = getattr(source, name), getattr(target, name)
         setattr(source, name, other)
@@ -114,20 +114,20 @@ def configs_of(model: nn.Module) -> dict[str, Any]:
 
 
 def active(model: nn.Module) -> list[str]:
-    """Those whose paths are open, in the order they were put on."""
+    """The adapters that are active, in the order they were put on."""
     wrapper = next((wrapper for _, wrapper in wrappers_of(model)), None)
     return [] if wrapper is None else [name for name in wrapper.active_adapters if name in configs_of(model)]
 
 
 def activate(model: nn.Module, names: Sequence[str], *, trained: bool = False) -> None:
-    """Open the paths of these adapters and close all others; their factors have gradients where they are `trained`."""
+    """Activate these adapters and deactivate all others; their factors have gradients where `trained`."""
     for _, wrapper in wrappers_of(model):
         wrapper.set_adapter(list(names), inference_mode=not trained)
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """PEFT's warnings, of which there are many, go nowhere: what matters has been checked."""
+    """Inside the block PEFT's many warnings are dropped: everything that matters was checked before."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

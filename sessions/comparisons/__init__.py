@@ -1,1 +1,1 @@
-"""The same texts under several conditions: arms, sweeps, and how far two texts part."""
+"""The same texts under several conditions: arms, sweeps, and the divergence of their distributions."""

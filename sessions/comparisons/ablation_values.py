@@ -1,7 +1,7 @@
-"""What ablated neurons are held at, where it is not zero: their mean, or what they were at some other place.
+"""The values that ablated neurons are held at, other than zero: their means, or their activations elsewhere.
 
-Resampling (resample ablation, Chan et al. 2022, causal scrubbing) takes all values from one position of one other text:
-unlike means, they are a state that the model has really been in.
+Resampling (resample ablation, Chan et al. 2022, causal scrubbing) takes all values from one position of another text:
+unlike means, they are a state that the model was actually in.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sessions.model.opening import OpenModel
 
 @dataclass(frozen=True)
 class Drawn:
-    """Activations of all neurons at one position of one text, `[width]` a site."""
+    """Activations of all neurons at one position of one text, `[width]` for each site."""
 
     values: Reference
     text: int
@@ -27,15 +27,15 @@ class Drawn:
 
 
 def drawn(opened: OpenModel, texts: Sequence[Sequence[int]], seed: int, cancel: Cancel | None = None) -> Drawn:
-    """Activations at a place that is drawn from all positions but the first of all texts.
+    """Activations at a random position of the texts; the first position of each is excluded.
 
     Raises:
         UsageError: no text has a second token.
-        ModelError: a mixture of experts, whose neurons are not all there at any place.
+        ModelError: a mixture of experts, whose neurons are not all computed at each position.
     """
     places = [(number, position) for number, ids in enumerate(texts) for position in range(1, len(ids))]
     if not places:
-        raise UsageError("there is no text to draw from", "every text needs two tokens at least")
+        raise UsageError("there is no text to draw from", "every text needs at least two tokens")
     text, position = random.Random(seed).choice(places)
     read = recorded(opened, texts[text], len(texts[text]), cancel)
     return Drawn(Reference(tuple(each[position] for each in read.activations)), text, position)

@@ -1,7 +1,7 @@
-"""Chatting: a reply within a conversation, under what is live, its thought told from its answer.
+"""Chatting: a reply within a conversation, under the live interventions, its thought separated from its answer.
 
-A reply that is cancelled in the middle is a reply as far as it went: the steps return it instead of raising. Earlier
-thoughts are kept in the conversation and handed to the chat template, which as a rule leaves them out again.
+A reply that is cancelled half way is kept as far as it went: the steps return it instead of raising. Earlier thoughts
+are kept in the conversation and passed to the chat template, which usually drops them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from sessions.model.tokens import ids_behind
 
 @dataclass(frozen=True)
 class ChatReply:
-    """A generated reply: its arm, its thought and answer apart, and the marker that parted them, "" where none did.
+    """A generated reply: its arm, its thought, its answer, and the marker between the two, "" where there is none.
 
     `logits` are those of its first position, `[vocab]`, None where it was cancelled.
     """
@@ -41,7 +41,7 @@ class ChatReply:
 
 
 def asked(conversation: Conversation, text: str) -> Prompt:
-    """What the model reads when `text` is said next."""
+    """The prompt that the model reads when `text` is said next."""
     return Prompt(text=text, system=conversation.system, thinking=conversation.thinking, history=conversation.turns)
 
 
@@ -57,7 +57,7 @@ def replied(
 
     Raises:
         Cancelled: nothing was said yet.
-        UsageError, ModelError: as `compare` does.
+        UsageError, ModelError: as in `compare`.
     """
     said = ""
     steps = compare(opened, encoded, [condition], decoding, cancel=cancel)
@@ -78,13 +78,13 @@ def replied(
         return _unfinished(opened, encoded, condition, said)
     thought, answer = apart(opened.tokenizer, encoded.ids[encoded.reply :], arm.ids)
     answer = _own(opened, encoded, answer)
-    if arm.stopped == "stop":  # which was cut off the text, and not off the ids
+    if arm.stopped == "stop":  # a stop text was cut off the text, but not off the ids
         thought, answer = (thought, _cut(answer, decoding.stops)) if answer else (_cut(thought, decoding.stops), "")
     return ChatReply(arm, thought, answer, _parting(opened, thought, answer), logits[0])
 
 
 def _own(opened: OpenModel, encoded: Encoded, answer: str) -> str:
-    """An answer without the blank that stands before every answer, and would be put there again."""
+    """An answer without the leading space that the template puts before every answer."""
     blank = lead(opened.tokenizer, encoded)
     return answer.removeprefix(blank) if blank.isspace() else answer
 
@@ -94,7 +94,7 @@ def _cut(text: str, stops: Sequence[str]) -> str:
 
 
 def _unfinished(opened: OpenModel, encoded: Encoded, condition: Condition, said: str) -> ChatReply:
-    """A reply as far as it was shown; which ids these were is known no more, so they are those of its text."""
+    """A reply as far as it was shown. Its ids are no longer known, so its text is tokenised again."""
     ids = ids_behind(opened.tokenizer, said)
     arm = Arm(
         name=condition.name,
@@ -115,13 +115,13 @@ def _parting(opened: OpenModel, thought: str, answer: str) -> str:
 
 
 def gone_on(conversation: Conversation, text: str, reply: ChatReply, under: str = "") -> Conversation:
-    """The conversation with this exchange behind it; `under` names what was in force."""
+    """The conversation with this exchange appended; `under` names what was in force."""
     exchange = (Turn("user", text), Turn("assistant", reply.answer, reply.thought, under))
     return structs.replace(conversation, turns=(*conversation.turns, *exchange))
 
 
 def forgotten(conversation: Conversation, exchanges: int, *, oldest: bool = False) -> Conversation:
-    """The conversation without so many of its last exchanges, or of its first."""
+    """The conversation without its last `exchanges`, or its first with `oldest`."""
     turns = conversation.turns
     kept = turns[2 * exchanges :] if oldest else turns[: max(0, len(turns) - 2 * exchanges)]
     return structs.replace(conversation, turns=kept)

@@ -1,9 +1,9 @@
-"""Diverging: how far each arm of a comparison is from the first, step by step.
+"""Diverging: the KL divergence of each arm of a comparison from the first, step by step.
 
-Texts of two arms soon differ, and after that their distributions are over different questions. So all arms are read
-along one text, that of the first arm, with everything they do in force, and at each of its steps the next-token
-distributions are held against each other: KL(first ‖ arm) = Σ p_first · log(p_first / p_arm), in nats, the divergence
-that circuit discovery goes by (Conmy et al. 2023, arXiv:2304.14997, §3).
+The texts of two arms soon differ, and from then on their distributions are not comparable. So all arms read the text of
+the first arm, each with its interventions in force, and their next-token distributions are compared at each step:
+KL(first ‖ arm) = Σ p_first · log(p_first / p_arm), in nats, the divergence that circuit discovery uses (Conmy et al.
+2023, arXiv:2304.14997, §3).
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ def divergences(
 ) -> Steps[tuple[tuple[float | None, ...], ...]]:
     """KL of every condition from the first at each token of a text that follows the prompt, `[conditions, tokens]`.
 
-    Of an empty text, where the first arm ends at once, there is the one step that ends it. The first condition's are 0;
-    None stands where logits are not numbers.
+    An empty text, where the first arm ends at once, has one step, the one that ends it. The first condition has 0; None
+    stands where logits are not finite.
     """
     anatomy, rows = opened.anatomy, len(conditions)
     found: list[list[float | None]] = []
@@ -67,8 +67,8 @@ def divergences(
 
 
 def _ends(anatomy: Anatomy, prompt: int, length: int) -> Iterator[int]:
-    """Where pieces of a text end, the first with the prompt: texts that end within a piece have their positions encoded
-    alike, so that at each place the distribution is that of a pass which ends there."""
+    """Where pieces of a text end, the first with the prompt. Within a piece, positions are encoded alike whatever the
+    length, so that each distribution is that of a pass which ends there."""
     end = prompt
     while end < length:
         yield end
@@ -80,7 +80,7 @@ def _ends(anatomy: Anatomy, prompt: int, length: int) -> Iterator[int]:
 
 def divergence(logits: Tensor) -> list[list[float | None]]:
     """KL of each row from row 0 at each position, in nats, from logits `[rows, seq, vocab]`: `[seq, rows]`; None where
-    logits are not numbers."""
+    logits are not finite."""
     log_p = logits.float().log_softmax(-1)
     first = log_p[:1]
     terms = torch.where(first.isneginf(), 0.0, first.exp() * (first - log_p))

@@ -1,7 +1,7 @@
-"""A sweep as a picture, SVG or PNG: what is measured over the multipliers, a line for each selection.
+"""A sweep as a picture, SVG or PNG: the measure over the multipliers, with a line for each selection.
 
-Many prompts are thin lines, with their mean over them. A circle marks the knee on each side of the baseline. Lines are
-named where they end, and each has its own colour and marker.
+Many prompts are thin lines, with their mean on top. A circle marks the knee on each side of the baseline. Lines are
+named at their ends, and each has its own colour and marker.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-#: Characters of a name beside a line, and lines' names at least so far apart, in points.
+#: Most characters of a name beside a line, and the least distance between names, in points.
 _NAME, _APART = 28, 13.0
 
 
@@ -30,7 +30,7 @@ def drawn(
     """The picture.
 
     Args:
-        measured: what the heights of the cells are: `p(" Austin")`.
+        measured: what the heights of the cells measure: `p(" Austin")`.
         ending: ".svg" or ".png".
         over: what is varied, in words.
     """
@@ -78,7 +78,7 @@ def _scales(axes: Axes, multipliers: Sequence[float], highest: float, measured: 
 
 
 def _name_lines(axes: Axes, last: float, ends: Sequence[tuple[float, str, str]]) -> None:
-    """The names of the lines beside their ends, moved apart where they would lie on each other."""
+    """The names of the lines beside their ends, moved apart where they would overlap."""
     low, high = axes.get_ylim()
     points = axes.get_position().height * SIZE[1] * 72  # of the axes' height, roughly
     apart = _APART * (high - low) / points
@@ -88,7 +88,7 @@ def _name_lines(axes: Axes, last: float, ends: Sequence[tuple[float, str, str]])
         level = max(level + apart, height)
         places.append((level, name, colour, height))
     over = max(places[-1][0] - high, 0) if places else 0
-    for number in range(len(places) - 1, -1, -1):  # what was pushed over the top comes down again
+    for number in range(len(places) - 1, -1, -1):  # a name that was pushed over the top moves down again
         above = places[number + 1][0] - apart if number + 1 < len(places) else high
         level, name, colour, height = places[number]
         places[number] = (min(level, above) if over else level, name, colour, height)
@@ -109,7 +109,7 @@ def _name_lines(axes: Axes, last: float, ends: Sequence[tuple[float, str, str]])
 
 
 def _legend(curves: Sequence[SweepCurve], many: bool) -> str:
-    """What the circles say, in words."""
+    """What the circles mean, in words."""
     flipping = [curve for curve in curves if curve.flips]
     if not flipping:
         return "nothing flips the likeliest next token"
@@ -120,7 +120,7 @@ def _legend(curves: Sequence[SweepCurve], many: bool) -> str:
 
 
 def _knees(curve: SweepCurve) -> Iterator[float]:
-    """Where a curve's knees are: on each side, of a sweep of many prompts the medians."""
+    """A curve's knees on each side; for many prompts, the medians."""
     for _, median in (curve.below, curve.above):
         if median is not None:
             yield median
@@ -136,7 +136,7 @@ def _faint(prompts: int) -> float:
 
 
 def _ticks(multipliers: Sequence[float]) -> list[float]:
-    """Multipliers that are written at the axis: not two in a place, 1, where it is one, and the ends always."""
+    """Multipliers written at the axis: none overlap; the ends and, if it is one, 1 are always among them."""
     least = (multipliers[-1] - multipliers[0]) / 16
     kept = [1.0] if 1.0 in multipliers else []
     for each in (multipliers[0], multipliers[-1], *multipliers):
@@ -146,6 +146,6 @@ def _ticks(multipliers: Sequence[float]) -> list[float]:
 
 
 def _drawable(text: str) -> str:
-    """A text on one line that a picture can show: characters that are not printed, as escapes; what is long, cut."""
+    """A text on one line that a picture can show: unprintable characters are escaped, long texts cut."""
     shown = "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
     return shown if len(shown) <= _NAME else shown[: _NAME - 1] + "…"

@@ -1,12 +1,12 @@
-"""A sweep on disk: `sweeps/NAME/` with its plan, its cells, and what is made of them when all are there.
+"""A sweep on disk: `sweeps/NAME/` with its plan, its cells, and the table and charts made from them.
 
     plan.json      the plan, with the header of every artifact and a sha256
-    cells.jsonl    a line a cell, in the order of the plan's rows; nothing in it differs between two runs
+    cells.jsonl    a line for each cell, in the order of the plan's rows; the same bytes in every run
     cells.csv, chart.svg, chart.png
 
-The cells of a batch are appended in one write and fsynced. A process that dies while it writes leaves the beginning of
-a batch, which the next one cuts off and computes again. Whoever works on a sweep holds a lock on its `cells.jsonl`,
-and goes with its process. What is damaged is kept aside, and what is replaced moves to the trash.
+The cells of a batch are appended in one write and fsynced. A process that dies while it writes leaves an incomplete
+batch, which the next process removes and computes again. A process that works on a sweep holds a lock on its
+`cells.jsonl`, which is released when the process ends. Damaged data is set aside; replaced data moves to the trash.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from sessions.files.disk import binned, make_folder, read_file, reported, sync_f
 from sessions.files.layouts import Header, Json
 from sessions.store import checked_name, now
 
-if TYPE_CHECKING:  # completion asks for names, and must not wait for torch
+if TYPE_CHECKING:  # completion needs names without waiting for torch
     from sessions.comparisons.sweeping import SweepPlan
 
 FOLDER = "sweeps"
@@ -39,38 +39,38 @@ COLUMNS = (
     "prompt", "selection", "multiplier", "target", "target_probability", "top_id", "top", "top_probability",
     "top_logit", "length", "stopped", "fired", "text", "ids",
 )  # fmt: skip
-_ANEW = "the same line with --force begins it anew; what is there moves to the trash"
+_ANEW = "the same line with --force begins it again; the old one moves to the trash"
 
 
 class BegunSweep(NamedTuple):
-    """A plan that is kept, and what its header says of it."""
+    """A saved plan, and the fields of its header."""
 
     header: Header
     plan: SweepPlan
 
 
 class KeptPoints(NamedTuple):
-    """The cells that a sweep already has, whole batches of them, and remarks on what it lost."""
+    """The cells of the complete batches of a sweep, and remarks on what was lost."""
 
     cells: list[SweepPoint]
     notes: tuple[str, ...]
 
 
 def names(home: Path) -> list[str]:
-    """Sweeps that are kept, by name."""
+    """The names of the saved sweeps."""
     return sorted(path.parent.name for path in (home / FOLDER).glob(f"*/{PLAN}"))
 
 
 @contextmanager
 def taken(home: Path, name: str, *, new: bool) -> Iterator[Sweep]:
-    """The folder of a sweep, for this process alone while the block lasts.
+    """The folder of a sweep, locked for this process inside the block.
 
     Args:
-        new: make it where it is missing.
+        new: create the folder if it is missing.
 
     Raises:
-        ArtifactError: the name may not be one, there is no such sweep and `new` is off, another process works on it,
-            or it cannot be written.
+        ArtifactError: the name is invalid, there is no such sweep and `new` is off, another process works on it, or it
+            cannot be written.
     """
     folder = home / FOLDER / checked_name(name)
     if not new and not (folder / PLAN).is_file():
@@ -81,7 +81,7 @@ def taken(home: Path, name: str, *, new: bool) -> Iterator[Sweep]:
     try:
         yield Sweep(home, folder, descriptor)
     finally:
-        # Closing alone would not do: a process forked meanwhile has the descriptor, and with it the lock.
+        # Closing alone is not enough: a process forked meanwhile has the descriptor, and with it the lock.
         with suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_UN)
         os.close(descriptor)
@@ -91,11 +91,11 @@ def _locked(folder: Path, name: str) -> int:
     """The file of cells, open for appending and locked.
 
     Raises:
-        ArtifactError: another process has it, or is just replacing it.
+        ArtifactError: another process holds the lock, or is replacing the file.
     """
     descriptor = os.open(folder / CELLS, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
     try:
-        with suppress(OSError):  # a disk without locks is still written
+        with suppress(OSError):  # a file system without locks is still usable
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
@@ -121,7 +121,7 @@ def _nearest(home: Path, name: str) -> str:
 
 
 class Sweep:
-    """The folder of a sweep that is taken."""
+    """The locked folder of a sweep."""
 
     def __init__(self, home: Path, folder: Path, descriptor: int) -> None:
         self.home = home
@@ -133,10 +133,10 @@ class Sweep:
         return self.folder.name
 
     def begun(self) -> BegunSweep | None:
-        """The plan that is kept; None where none has been written yet.
+        """The saved plan; None where none has been written yet.
 
         Raises:
-            ArtifactError: it is damaged, or of a newer workbench; the message says where.
+            ArtifactError: it is damaged, or was written by a newer workbench; the message says where.
         """
         from sessions.comparisons.sweeping import SweepPlan
 
@@ -156,7 +156,7 @@ class Sweep:
             raise ArtifactError(error.message, _ANEW) from error
 
     def begin(self, plan: SweepPlan, *, model: str, fingerprint: str, command: str) -> None:
-        """Write the plan of a sweep that has none."""
+        """Write the plan of a new sweep."""
         header = {
             "kind": KIND,
             "format": FORMAT,
@@ -172,9 +172,9 @@ class Sweep:
         )
 
     def kept(self, plan: SweepPlan) -> KeptPoints:
-        """The cells that are there already; the file is cut to those of whole batches.
+        """The cells that are already computed; the file is cut to complete batches.
 
-        A line that is none of this plan's, and all that follows it, is kept aside in a file beside it.
+        A line that does not belong to this plan, and all lines after it, are set aside in another file.
         """
         with reported("read", self.folder / CELLS):
             data = os.pread(self._descriptor, os.fstat(self._descriptor).st_size, 0)
@@ -196,7 +196,7 @@ class Sweep:
         return KeptPoints(cells[:whole], notes)
 
     def append(self, cells: Sequence[SweepPoint]) -> None:
-        """Write the cells of a batch; they are on the disk when this returns."""
+        """Write the cells of a batch; they are on disk when this returns."""
         data = b"".join(msgspec.json.encode(cell) + b"\n" for cell in cells)
         with reported("write", self.folder / CELLS):
             while data:
@@ -204,12 +204,12 @@ class Sweep:
             os.fsync(self._descriptor)
 
     def finish(self, files: Mapping[str, bytes]) -> None:
-        """Write what is made of the cells, each file whole."""
+        """Write the files made from the cells, each atomically."""
         for name, data in files.items():
             write_file(self.folder / name, data, force=True)
 
     def discard(self) -> str:
-        """Move what is there to the trash, so that another sweep can have the name. Returns where it is."""
+        """Move the sweep to the trash, so that another one can have its name. Returns its new place."""
         trash = binned(self.home / "trash" / FOLDER, self.name)
         with reported("write", trash):
             make_folder(trash.parent)
@@ -228,7 +228,7 @@ class Sweep:
 
 
 def _read(lines: Sequence[bytes], plan: SweepPlan) -> tuple[list[SweepPoint], str | None]:
-    """The cells of complete lines up to the first that is none, and what is wrong with that, if there is one."""
+    """The cells of complete lines up to the first invalid one, and what is wrong with that line, if there is one."""
     cells: list[SweepPoint] = []
     for row, line in enumerate(lines):
         if row >= len(plan.places):
@@ -238,13 +238,13 @@ def _read(lines: Sequence[bytes], plan: SweepPlan) -> tuple[list[SweepPoint], st
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             return cells, f"is damaged ({error})"
         if not plan.is_place_of(cell, row):
-            return cells, "is that of another cell"
+            return cells, "belongs to another cell"
         cells.append(cell)
     return cells, None
 
 
 def table(cells: Sequence[SweepPoint]) -> bytes:
-    """The cells as a table: texts quoted, numbers bare, what is unknown empty; ids with spaces between them."""
+    """The cells as a table: texts are quoted, numbers are not, unknown values are empty, ids are joined by spaces."""
     text = io.StringIO(newline="")
     # Every text is quoted since one may have a carriage return, which a csv reader ends a row at.
     rows = csv.writer(text, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")

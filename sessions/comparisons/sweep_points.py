@@ -1,12 +1,12 @@
-"""Cells of a sweep, the curve that those of a selection make, and its knee. Data only.
+"""Cells of a sweep, the curve of a selection, and its knee. Data only.
 
-A sweep answers every prompt once as it is (the baseline, multiplier 1) and once for each selection of neurons at each
-other multiplier: a cell each. The knee of a selection in a prompt is the multiplier nearest to 1 at which the likeliest
-next token is another than at 1. It is looked for on both sides: below 1, where neurons are turned down, and above.
-Over many prompts it is that of the median prompt of those that flip, ordered by how far from 1 their knees are: a
-multiplier of the grid, the nearer of two. The same is said of each side.
+A sweep answers every prompt once unchanged (the baseline, multiplier 1) and once for each selection of neurons at each
+other multiplier. Each answer is a cell. The knee of a selection in a prompt is the multiplier nearest to 1 at which the
+likeliest next token differs from that at 1. It is determined on both sides: below 1, where neurons are turned down, and
+above. Over many prompts it is the knee of the median prompt of those that flip, ordered by the distance of their knees
+from 1; of two medians, the nearer. The same holds for each side.
 
-Of adapters the multipliers are weights, or how many rounds of a series are in, and the baseline is the model at 0. The
+For adapters the multipliers are weights, or the number of rounds of a series, and the baseline is the model at 0. The
 knee is then the weight nearest to 0.
 """
 
@@ -22,12 +22,12 @@ from sessions.errors import UsageError
 from sessions.interventions.arms import Arm
 from sessions.model.info import TokenChance
 
-#: Significant digits that numbers are kept with: more of them differ with the number of threads.
+#: Significant digits of saved numbers: further digits depend on the number of threads.
 DIGITS = 6
 
 
 def refuse_multipliers(multipliers: Sequence[float]) -> None:
-    """Raise `UsageError` where a multiplier is given twice, or is no number."""
+    """Raise `UsageError` where a multiplier is given twice or is not a number."""
     if not all(map(math.isfinite, multipliers)):
         raise UsageError("a multiplier is not a number", "a number such as 0, 0.5 or 2")
     if len(set(multipliers)) < len(multipliers):
@@ -46,9 +46,9 @@ class Top(Struct, frozen=True):
 class SweepPoint(Struct, frozen=True, kw_only=True):
     """One answer of a sweep. Prompts count from 0; the baseline's `selection` is empty.
 
-    `target`, `target_probability`, `stopped` and `fired` are as of `Arm`, `text` and `ids` what was generated, `length`
-    how many tokens that are; beside something live, `fired` is the selection's. `top` is None where the first logits
-    were not numbers.
+    `target`, `target_probability`, `stopped` and `fired` are as in `Arm`. `text` and `ids` are what was generated,
+    `length` its number of tokens. `fired` counts the selection alone, without live interventions. `top` is None where
+    the first logits were not finite.
     """
 
     prompt: int
@@ -65,7 +65,7 @@ class SweepPoint(Struct, frozen=True, kw_only=True):
 
     @property
     def height(self) -> float | None:
-        """What a chart shows of it: the probability of the target, or without one of the likeliest token."""
+        """The value in a chart: the probability of the target or, without one, of the likeliest token."""
         if self.target_probability is not None:
             return self.target_probability
         return None if self.top is None else self.top.probability
@@ -91,7 +91,7 @@ def _fields(top: Top) -> tuple[int, str, float, float]:
 
 
 def cell_of(arm: Arm, prompt: int, selection: str) -> SweepPoint:
-    """What is kept of an arm."""
+    """An arm as a cell."""
     likeliest = min(arm.next_tokens, key=lambda token: token.rank, default=None)
     known = likeliest is not None and math.isfinite(likeliest.probability)
     return SweepPoint(
@@ -122,7 +122,7 @@ def _to_digits(value: float) -> float:
 
 
 class Flip(Struct, frozen=True):
-    """A multiplier at which the likeliest next token is another than at `base`, and which."""
+    """A multiplier at which the likeliest next token differs from that at `base`, and that token."""
 
     multiplier: float
     token: str
@@ -130,13 +130,13 @@ class Flip(Struct, frozen=True):
 
     @property
     def change(self) -> float:
-        """How far the multiplier is from that of the baseline."""
+        """The distance of the multiplier from the baseline's."""
         return abs(self.multiplier - self.base)
 
 
 class Knee(Struct, frozen=True, kw_only=True):
-    """Where a selection flips the likeliest next token of a prompt: nearest to the baseline's multiplier, below it and
-    above; None where none of that side does. `token` is the likeliest at the baseline, `base` its multiplier."""
+    """Where a selection flips the likeliest next token of a prompt: the multipliers nearest to the baseline's, below
+    and above it; None where none on that side does. `token` is the likeliest at the baseline, `base` its multiplier."""
 
     prompt: int
     token: str
@@ -146,13 +146,13 @@ class Knee(Struct, frozen=True, kw_only=True):
 
     @property
     def nearest(self) -> Flip | None:
-        """The one nearer to 1, of two as near that below; None where no multiplier flips it."""
+        """The flip nearer to the baseline, below in a tie; None where no multiplier flips the token."""
         return min(filter(None, (self.below, self.above)), key=lambda flip: flip.change, default=None)
 
 
 class Point(Struct, frozen=True):
-    """A multiplier of a curve: the means, over the prompts that have them there, of the target's value and of what a
-    chart shows (`SweepPoint.height`); None where none has."""
+    """A multiplier of a curve, with means over prompts of the target's value and of the charted value
+    (`SweepPoint.height`); None where no prompt has the value."""
 
     multiplier: float
     target: float | None
@@ -160,8 +160,8 @@ class Point(Struct, frozen=True):
 
 
 class SweepCurve(Struct, frozen=True, kw_only=True):
-    """What a selection of so many neurons comes to: a point for each multiplier, the baseline's among them, in rising
-    order, and a knee for each prompt. Of adapters there are no neurons."""
+    """The curve of a selection: a point for each multiplier, including the baseline's, in rising order, and a knee for
+    each prompt. `neurons` counts the selection's neurons; adapters have none."""
 
     selection: str
     neurons: int
@@ -170,7 +170,7 @@ class SweepCurve(Struct, frozen=True, kw_only=True):
 
     @property
     def flips(self) -> int:
-        """Prompts that a multiplier flips."""
+        """The number of prompts that some multiplier flips."""
         return sum(knee.nearest is not None for knee in self.knees)
 
     @property
@@ -180,12 +180,12 @@ class SweepCurve(Struct, frozen=True, kw_only=True):
 
     @property
     def below(self) -> tuple[int, float | None]:
-        """Prompts that a multiplier below the baseline's flips, and the median knee there."""
+        """The number of prompts that a multiplier below the baseline's flips, and the median knee there."""
         return _side(knee.below for knee in self.knees)
 
     @property
     def above(self) -> tuple[int, float | None]:
-        """Prompts that a multiplier above the baseline's flips, and the median knee there."""
+        """The number of prompts that a multiplier above the baseline's flips, and the median knee there."""
         return _side(knee.above for knee in self.knees)
 
 
@@ -200,7 +200,7 @@ def _median(flips: Iterable[Flip | None]) -> float | None:
 
 
 def curve_of(selection: str, neurons: int, cells: Iterable[SweepPoint]) -> SweepCurve:
-    """The curve of a selection of so many neurons, of all cells of a sweep."""
+    """The curve of a selection of `neurons` neurons, from all cells of a sweep."""
     lines = lines_of(selection, cells)
     multipliers = sorted({cell.multiplier for line in lines for cell in line})
     return SweepCurve(
@@ -212,7 +212,7 @@ def curve_of(selection: str, neurons: int, cells: Iterable[SweepPoint]) -> Sweep
 
 
 def lines_of(selection: str, cells: Iterable[SweepPoint]) -> list[list[SweepPoint]]:
-    """The cells of a selection, the baseline among them: a line a prompt, by rising multiplier."""
+    """The cells of a selection with the baseline, one list for each prompt, by rising multiplier."""
     lines: dict[int, list[SweepPoint]] = {}
     for cell in cells:
         if cell.selection in ("", selection):
@@ -221,7 +221,7 @@ def lines_of(selection: str, cells: Iterable[SweepPoint]) -> list[list[SweepPoin
 
 
 def knee_of(line: Sequence[SweepPoint]) -> Knee:
-    """The knee of one prompt's cells, the baseline among them. Cells without a likeliest token flip nothing."""
+    """The knee of one prompt's cells, with the baseline. Cells without a likeliest token flip nothing."""
     (baseline,) = (cell for cell in line if cell.selection == "")
     base = baseline.multiplier
     if baseline.top is None:

@@ -1,14 +1,14 @@
-"""Sweeping: a grid of multipliers × selections × prompts, answered in batches that a plan alone decides.
+"""Sweeping: a grid of multipliers × selections × prompts, answered in batches that depend on the plan alone.
 
-The plan says everything that an answer depends on: the neurons that each selection meant when it was made, the ids of
-the prompts, the decoding, the other interventions in force. Its rows are, for each prompt in turn, the baseline
-(multiplier 1, once for all selections) and then each selection at each other multiplier. They are cut into batches in
-that order, by numbers of rows and of tokens, so that a sweep which is broken off and taken up again computes the very
-batches that it would have computed in one go, and comes to the same cells.
+The plan holds everything that an answer depends on: the neurons of each selection when it was made, the ids of the
+prompts, the decoding, the other interventions in force. Its rows are, for each prompt in turn, the baseline (multiplier
+1, once for all selections) and then each selection at each other multiplier. They are cut into batches in that order,
+by numbers of rows and of tokens. So a sweep that is interrupted and resumed computes the same batches as one without
+interruption, and reaches the same cells.
 
-Of adapters the multipliers are weights. A batch has one set of weights, since they are in the model for all its rows:
-so those rows stand by weight and then by prompt, the baseline being what is in the model at 0. What puts the adapters
-in is given to `run` (see `sessions.evaluation.weighing`).
+For adapters the multipliers are weights. A batch has one set of weights, which applies to the model for all its rows.
+So rows are ordered by weight and then by prompt, and the baseline is the model at 0. `run` is given the block that
+applies the adapters (see `sessions.evaluation.weighing`).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from sessions.model.target import Target
 from sessions.model.tokens import encode
 from sessions.model.units import Neuron
 
-#: Rows of a batch, unless the plan says otherwise, and tokens at most: prompt, padding and what may be generated.
+#: Default rows of a batch, and its most tokens: prompt, padding and what may be generated.
 ROWS = 32
 LARGEST_BATCH = 32768
 
@@ -46,7 +46,7 @@ LARGEST_BATCH = 32768
 class AdapterShare(Struct, frozen=True):
     """An adapter of a sweep: its name, or that of its round, the sha256 of its file, and its weight at multiplier 1.
 
-    One that is `against` the others has its weight at multiplier 0, and none at 1.
+    One that is `against` the others has its weight at multiplier 0 and weight 0 at 1.
     """
 
     name: str
@@ -58,7 +58,7 @@ class AdapterShare(Struct, frozen=True):
 
 class Chosen(Struct, frozen=True):
     """What is swept, as it was written: neurons, `L24/N1005@41`, or adapters. Positions below 0 count from a prompt's
-    end. Adapters that are rounds of a series, `deep`, come in one after the other, each with an equal share."""
+    end. With `deep`, the adapters are rounds of a series, which are added one after the other with equal shares."""
 
     text: str
     neurons: tuple[str, ...] = ()
@@ -66,7 +66,7 @@ class Chosen(Struct, frozen=True):
     deep: bool = False
 
     def weights(self, multiplier: float) -> tuple[tuple[AdapterShare, float], ...]:
-        """The adapters that are in the model at a multiplier, each with its weight."""
+        """The adapters that are on at a multiplier, each with its weight."""
         if self.deep:
             return tuple((share, share.weight / multiplier) for share in self.adapters[: int(multiplier)])
         scales = ((share, 1 - multiplier if share.against else multiplier) for share in self.adapters)
@@ -74,8 +74,8 @@ class Chosen(Struct, frozen=True):
 
 
 class SweepPrompt(Struct, frozen=True):
-    """A prompt, the ids it is read as, its target, without its value (None where there is none), and where in its text
-    selections are in force."""
+    """A prompt, its ids, its target without a value (None where it has none), and where in its text selections are in
+    force."""
 
     prompt: Prompt
     ids: tuple[int, ...]
@@ -84,7 +84,7 @@ class SweepPrompt(Struct, frozen=True):
 
 
 class GridKey(Struct, frozen=True):
-    """Which row of the grid: numbers of the prompt and, None for the baseline, of the selection; the multiplier."""
+    """A row of the grid: the numbers of its prompt and its selection (None for the baseline), and its multiplier."""
 
     prompt: int
     selection: int | None
@@ -92,10 +92,10 @@ class GridKey(Struct, frozen=True):
 
 
 class SweepPlan(Struct, frozen=True, kw_only=True, dict=True):
-    """Everything that decides the cells of a sweep but the model's weights.
+    """Everything that determines the cells of a sweep, except the model's weights.
 
-    `suppressed` are held at zero in every row, and `live` is in force in every row. A batch has `batch` rows at most.
-    `scope` says in words where selections are in force; `device` and `versions` what it was begun with.
+    `suppressed` are held at zero and `live` is in force in every row. A batch has at most `batch` rows. `scope` says in
+    words where selections are in force. `device` and `versions` are those that it was begun with.
     """
 
     dtype: str
@@ -126,7 +126,7 @@ class SweepPlan(Struct, frozen=True, kw_only=True, dict=True):
         return 0.0 if self.weighs else 1.0
 
     def weights(self, place: GridKey) -> tuple[tuple[AdapterShare, float], ...]:
-        """The adapters that are in the model in a row, each with its weight."""
+        """The adapters that are on in a row, each with its weight."""
         return self.selections[place.selection or 0].weights(place.multiplier)
 
     def _places(self) -> Iterator[GridKey]:
@@ -172,26 +172,26 @@ class SweepPlan(Struct, frozen=True, kw_only=True, dict=True):
         yield range(start, len(self.places))
 
     def whole(self, cells: int) -> int:
-        """How many of so many cells are those of whole batches."""
+        """How many of the first `cells` cells belong to complete batches."""
         return max((batch.stop for batch in self.batches() if batch.stop <= cells), default=0)
 
     @cached_property
     def last(self) -> int:
-        """The row of the last multiplier that was given, of the last selection, on the last prompt."""
+        """The row of the last multiplier given, for the last selection and the last prompt."""
         return self.row_of(len(self.prompts) - 1, len(self.selections) - 1, self.multipliers[-1])
 
     def row_of(self, prompt: int, selection: int, multiplier: float) -> int:
-        """The row of a cell of the grid; at the baseline's multiplier the baseline's."""
+        """The row of a cell of the grid; at the baseline's multiplier, that of the baseline."""
         return self.places.index(GridKey(prompt, None if multiplier == self.base else selection, float(multiplier)))
 
     def is_place_of(self, cell: SweepPoint, row: int) -> bool:
-        """Whether a cell is that of a row."""
+        """Whether a cell belongs to a row."""
         place = self.places[row]
         key = place.prompt, self.name_of(place), place.multiplier
         return (cell.prompt, cell.selection, cell.multiplier) == key
 
     def condition(self, place: GridKey) -> Condition:
-        """What is done in a row."""
+        """The condition of a row."""
         treatments, asked = self.live, self.prompts[place.prompt]
         if place.selection is not None and not self.weighs:
             neurons = tuple(neuron.counted(len(asked.ids)) for neuron in self.neurons[place.selection])
@@ -202,41 +202,41 @@ class SweepPlan(Struct, frozen=True, kw_only=True, dict=True):
 
     @property
     def measured(self) -> str:
-        """What the heights of its cells are."""
+        """What the heights of its cells measure."""
         tokens = {question.target.tokens[0].text for question in self.prompts if question.target is not None}
         if not tokens:
             return "p of the likeliest token"
         return f'p("{tokens.pop()}")' if len(tokens) == 1 else "p of the target"
 
     def curves(self, cells: Sequence[SweepPoint]) -> tuple[SweepCurve, ...]:
-        """The curve of each selection, of all cells."""
+        """The curve of each selection, from all cells."""
         sites = [len({neuron.site for neuron in neurons}) for neurons in self.neurons]
         pairs = zip(self.selections, sites, strict=True)
         return tuple(curve_of(chosen.text, count, cells) for chosen, count in pairs)
 
     def sound(self) -> SweepPlan:
-        """The plan, if it is one that was made here, whatever file it is from.
+        """The plan, if it is valid, whatever file it is from.
 
         Raises:
-            ArtifactError: it has no cells, no texts in them, or neurons that are none.
+            ArtifactError: it has no cells, invalid settings, or invalid neurons.
         """
         decoding, multipliers = self.decoding, self.multipliers
         if not (self.prompts and self.selections and multipliers and len(set(multipliers)) == len(multipliers)):
-            raise ArtifactError("the plan lacks prompts, selections or multipliers, or has one of these twice")
+            raise ArtifactError("the plan lacks prompts, selections or multipliers, or has one of them twice")
         if min(self.batch, decoding.max_tokens) < 1 or decoding.temperature <= 0 or decoding.top_k < 0:
-            raise ArtifactError("the plan has a batch, a length or a temperature that is none")
+            raise ArtifactError("the plan has an invalid batch size, length or temperature")
         try:
             named = [*self.suppressed, *(name for chosen in self.selections for name in chosen.neurons)]
             if not all(chosen.adapters if self.weighs else chosen.neurons for chosen in self.selections):
-                raise UsageError("a selection is of no neuron")
+                raise UsageError("a selection has no neuron")
             for name in named:
                 Neuron.parse(name)
         except UsageError as error:
-            raise ArtifactError(f"the plan is of neurons that are none: {error.message}") from error
+            raise ArtifactError(f"the plan has invalid neurons: {error.message}") from error
         return self
 
     def check(self, opened: OpenModel) -> None:
-        """Raise `UsageError` where the plan says two things of a neuron, or has a neuron or a token that the model
+        """Raise `UsageError` where the plan changes a neuron in two ways, or has a neuron or a token that the model
         lacks."""
         for asked in self.prompts:
             target = None if asked.target is None else (*asked.target.tokens, asked.target.counterfactual)
@@ -253,7 +253,7 @@ class SweepPlan(Struct, frozen=True, kw_only=True, dict=True):
                 opened.anatomy.check(layer, index)
 
     def differs(self, other: SweepPlan) -> str:
-        """What differs in another plan, the first thing, in words; empty where both come to the same cells."""
+        """The first difference from `other`, in words, or ""."""
         said = {
             "dtype": "its dtype",
             "selections": "its selections, or the neurons or adapters that they mean",
@@ -272,7 +272,7 @@ def _set(place: GridKey) -> tuple[int | None, float]:
 
 
 def question(encoded: Encoded, target: Target | None, where: TokenScope = EVERYWHERE) -> SweepPrompt:
-    """A prompt as the plan keeps it."""
+    """A prompt as the plan stores it."""
     return SweepPrompt(
         encoded.prompt, encoded.ids, None if target is None else structs.replace(target, value=0.0), where
     )
@@ -280,9 +280,9 @@ def question(encoded: Encoded, target: Target | None, where: TokenScope = EVERYW
 
 @dataclass
 class Answers:
-    """What a run comes to: all cells; and of the rows that it computed itself, where the sweep is a simple one, the
-    arms by row, and the logits of the first generated position of the last text, `[vocab]`. `fits` is how many rows of
-    a batch were computed at once where all of them did not fit into memory, else 0."""
+    """The outcome of a run: all cells. For a simple sweep also the arms of the rows that it computed itself, by row,
+    and the logits of the first generated position of the last text, `[vocab]`. `fits` is how many rows of a batch were
+    computed at once if a whole batch did not fit into memory, else 0."""
 
     cells: list[SweepPoint]
     arms: dict[int, Arm] = field(default_factory=dict)
@@ -290,7 +290,7 @@ class Answers:
     fits: int = 0
 
 
-#: What holds while the rows of a batch are answered, of the first of them.
+#: The block in which the rows of a batch are answered, by its first row.
 Within = Callable[[GridKey], AbstractContextManager[None]]
 
 
@@ -306,18 +306,18 @@ def run(
     cancel: Cancel | None = None,
     within: Within = _as_it_is,
 ) -> Steps[Answers]:
-    """Answer the rows of a plan after the first `done`, whose batches are whole; `write` takes each batch's cells.
+    """Answer the rows of a plan after the first `done`, which are complete batches; `write` takes each batch's cells.
 
-    A batch is answered in the block that `within` makes of its first row.
+    A batch is answered inside the block that `within` makes for its first row.
 
     Raises:
         UsageError: see `SweepPlan.check`.
-        ArtifactError: the model reads a prompt as other tokens than the plan says.
-        Cancelled: between two tokens; what `write` was given stays.
+        ArtifactError: the model reads a prompt as other tokens than those in the plan.
+        Cancelled: between two tokens; what was given to `write` stays.
     """
     plan.check(opened)
     encoded = tuple(_encoded(opened, number, asked) for number, asked in enumerate(plan.prompts))
-    # The session holds its own at zero anyway; a sweep that is taken up again brings those that it was begun with.
+    # The session holds its own neurons at zero anyway; a resumed sweep holds those that it was begun with.
     with Suppression(opened.anatomy, tuple(map(Neuron.parse, plan.suppressed))).held():
         return (yield from _run(opened, plan, done, write, encoded, cancel, within))
 
@@ -373,7 +373,7 @@ def _encoded(opened: OpenModel, number: int, asked: SweepPrompt) -> Encoded:
 
 
 def arms_of(plan: SweepPlan, answers: Answers) -> tuple[Arm, ...]:
-    """Of a simple sweep, the arm of each multiplier, in the order in which these were given."""
+    """The arm of each multiplier of a simple sweep, in the order given."""
     rows = [plan.row_of(0, 0, multiplier) for multiplier in plan.multipliers]
     return tuple(answers.arms.get(row) or answers.cells[row].arm() for row in rows)
 
@@ -386,7 +386,7 @@ def _in_parts(
     answers: Answers,
     cancel: Cancel | None,
 ) -> Steps[tuple[tuple[Arm, ...], Tensor]]:
-    """A batch in one, or, where there is not enough memory for that, in parts of half as many rows, and again half."""
+    """A batch at once or, where memory does not suffice, in parts of half as many rows, halved again if needed."""
     arms: tuple[Arm, ...] = ()
     logits: list[Tensor] = []
     while len(arms) < len(batch):
@@ -402,7 +402,7 @@ def _in_parts(
             arms += found
             logits.append(first)
             continue
-        memory.give_back()  # behind the block, since the error holds what did not fit
+        memory.give_back()  # after the block, since the error references the tensors that did not fit
     return arms, torch.cat(logits)
 
 

@@ -1,8 +1,8 @@
-"""The same prompt in several states of the weights, without and with edits: what a change of weights does to a text.
+"""The same prompt in several states of the weights, without and with edits: the effect of an edit on a text.
 
 Weights cannot differ between the rows of a batch, so the texts are written one after the other, with the same random
-numbers. Then all states of the model read the text of the first, as in `interventions.diverging`, and their
-distributions are held against that of the first at each of its steps: KL(without ‖ with), in nats.
+numbers. Then all states of the model read the text of the first, as in `comparisons.diverging`, and their distributions
+are compared with that of the first at each step: KL(without ‖ with), in nats.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from sessions.model.target import Target
 from sessions.model.tokens import last_positions
 
 State = Callable[[], AbstractContextManager[None]]
-"""A state of the weights, as a block to be inside of."""
+"""A state of the weights, as a context manager."""
 
 
 def beside(
@@ -75,7 +75,7 @@ def beside(
 def _along(
     opened: OpenModel, encoded: Encoded, condition: Condition, text: Sequence[int], cancel: Cancel | None
 ) -> Tensor:
-    """Logits at each token of a text that follows the prompt, `[tokens, vocab]`; of an empty text, those of the step
+    """Logits at each token of a text that follows the prompt, `[tokens, vocab]`; for an empty text, those of the step
     that ends it."""
     ids = torch.tensor([[*encoded.ids, *text[:-1]]], device=opened.device)
     kept = last_positions(max(len(text), 1), ids)

@@ -1,15 +1,16 @@
 """`Adapter`: a LoRA beside the weights, as a change of the ledger.
 
-Applying one lets PEFT wrap the projections that it adapts, on the model as it lies in memory: W x becomes
+Applying one lets PEFT wrap the projections that it adapts, in the model in memory: W x becomes
 W x + w · s · B A x, several adapters side by side, `w` being the weight that each was given. The model's own numbers
 are not touched, and factors are float32 whatever the model is in, as PEFT has it. Taking it off unwraps what no other
 adapter is on: the modules are the same objects as before, and the bits with them.
 
-The wrapper stands where the projection stood. Whatever holds the neurons of a down projection, or reads them, has to
-hook there, or the adapter would read what was to be zero: so the anatomy is read again at each change, and hooks that
-are on a projection while it is wrapped or unwrapped move with the place.
+The wrapper takes the place of the projection. Hooks that hold or read the neurons of a down projection have to be on
+the wrapper, or the adapter would read neurons that should be zero. So the anatomy is read again at each change, and
+hooks move when a projection is wrapped or unwrapped.
 
-`Disabled` silences a path that is on; with it and its product in the weights an adapter is merged (see `merging`).
+`Disabled` switches off a path that is on. A merged adapter is one that is disabled and whose product is in the weights
+(see `merging`).
 """
 
 from __future__ import annotations
@@ -36,9 +37,9 @@ _LISTED = 8
 
 @dataclass(frozen=True, eq=False)
 class Adapter:
-    """A LoRA by the name it is kept under, `weight` times as strong as it was trained.
+    """A saved LoRA, by name, `weight` times as strong as it was trained.
 
-    `contents` is None until it has been read; what it holds has this `sha256`.
+    `contents` is None until it is read; `sha256` is their hash.
     """
 
     name: str
@@ -50,13 +51,13 @@ class Adapter:
         """The same with its contents, from the adapters of a home folder.
 
         Raises:
-            ArtifactError: it is not there any more, or another one now has its name.
+            ArtifactError: it no longer exists, or another adapter now has its name.
         """
         from sessions.adapters.adapter_store import AdapterStore
 
         kept = AdapterStore(home).read(self.name)
         if kept.contents.sha256 != self.sha256:
-            raise ArtifactError(f"adapter '{self.name}' is another one now", f"load it anew: adapter load {self.name}")
+            raise ArtifactError(f"adapter '{self.name}' was replaced", f"load it again: adapter load {self.name}")
         return replace(self, contents=kept.contents)
 
     def applied(self, opened: OpenModel) -> Undo:
@@ -80,12 +81,12 @@ class Adapter:
 
 @dataclass(frozen=True, eq=False)
 class Disabled:
-    """The path of an adapter that is on, closed: as if its weight were 0, and the wrappers stay."""
+    """Switches off the path of an adapter that is on, as if its weight were 0; the wrappers stay."""
 
     name: str
 
     def applied(self, opened: OpenModel) -> Undo:
-        """Close it; closing what is returned opens it again.
+        """Switch it off; closing what is returned switches it on again.
 
         Raises:
             UsageError: no such adapter is on.
@@ -100,7 +101,7 @@ class Disabled:
 
 
 def squares_of(factors: LoraFactors) -> float:
-    """The sum of the squares of what a path adds to its projection, s · B A, from products of r × r alone."""
+    """‖s · B A‖², the squared norm of what a path adds to its projection, computed from r × r matrices."""
     left, right = factors.b.T @ factors.b, factors.a @ factors.a.T
     return factors.scaling**2 * float((left * right.T).sum())
 
@@ -109,7 +110,7 @@ def check_fit(contents: Contents, model: nn.Module, name: str) -> None:
     """Refuse an adapter whose projections this model does not have, or has in other shapes.
 
     Raises:
-        ArtifactError: so it is; the first projection that does not fit is named.
+        ArtifactError: it does not fit; the first projection that does not is named.
     """
     there = {key: module for key, module in plain_modules(model) if _shape(module) is not None}
     missing = [module for module in contents.factors if module not in there]
@@ -153,7 +154,7 @@ def _put_on(opened: OpenModel, inside: str, contents: Contents, weight: float) -
 
 
 def _config(contents: Contents) -> Any:
-    """PEFT's config for exactly these projections, with nothing in it that only matters in training."""
+    """PEFT's config for exactly these projections, without fields for training."""
     from peft import LoraConfig
 
     given = contents.config
@@ -196,7 +197,7 @@ def _take_off(opened: OpenModel, inside: str) -> None:
 
 
 def _inside(name: str) -> str:
-    """What PEFT knows an adapter by: no dot, which parts names of modules, and no name that any module has."""
+    """The adapter's name inside PEFT: without dots, which separate module names, and unlike any module's name."""
     return f"adapter {name.replace('.', '·')}"
 
 

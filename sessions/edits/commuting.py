@@ -1,14 +1,14 @@
-"""Which edits may change places: what stands in the way of an adapter that moves into the weights or out of them.
+"""Which edits commute: what prevents an adapter from being merged into the weights, or taken out of them.
 
-A LoRA beside a projection adds to what the projection makes, W x + s B A x, and may be added to the weights: both are
-the same sum. That holds as long as nothing else looks at the weights themselves:
+A LoRA beside a projection computes W x + s B A x, which is the same sum as with s B A added to the weights. That holds
+as long as nothing else depends on the weights themselves:
 
-    a DoRA on the same projection    divides by the size of the rows that it finds, ‖W + s B A‖ (Liu et al. 2024,
-                                     arXiv:2402.09353, equation 5), and multiplies what lies below it in the order
-    an edit above that replaces      a rewritten neuron, a subspace that is cut, leaves nothing of what was there, or
-    lines, or projects               not all of it; beside the weights the adapter still adds what it adds
+    a DoRA on the same projection    divides by the norm of the rows that it finds, ‖W + s B A‖ (Liu et al. 2024,
+                                     arXiv:2402.09353, equation 5), and scales everything below it in the order
+    a later edit that replaces       a rewritten neuron or a cut subspace removes what was there, in full or in part;
+    lines, or projects               an adapter beside the weights still adds its product
 
-What adds to the weights (a neuron's lines added to, another merged adapter) commutes, and a LoRA with a LoRA.
+Edits that add to the weights (to a neuron's lines, another merged adapter) commute, and so do two LoRAs.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from sessions.model.places import module_named, part_module, plain, writer_modul
 
 
 class Obstacle(NamedTuple):
-    """What stands in the way, and the projection that both are about."""
+    """The edit or adapter that does not commute, and the projection that both change."""
 
     name: str
     module: str
@@ -56,7 +56,7 @@ def scaled_by(ledger: Ledger, adapter: Adapter) -> Obstacle | None:
 
 
 def scaling(ledger: Ledger, adapter: Adapter) -> Iterator[str]:
-    """Remarks on what an adapter that goes on top finds on its projections, if it is a DoRA: it scales all of it."""
+    """Remarks on the adapters that a new adapter scales with its projections, if it is a DoRA."""
     if adapter.contents is None or not adapter.contents.is_dora:
         return
     on = adapters_on(ledger)
@@ -120,6 +120,6 @@ def _changed(opened: OpenModel, change: WeightChange) -> list[nn.Module]:
         if isinstance(change, Neurons) and change.part != "bias":
             parts = (part_module(opened.anatomy, change.layer, change.part, each) for each in change.indices)
             return list({id(module): module for module, _ in parts}.values())
-    except ModelError:  # of experts, which no adapter that is taken here is on
+    except ModelError:  # of experts, which the adapters read here never adapt
         return []
     return []

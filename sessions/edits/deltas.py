@@ -1,14 +1,14 @@
-"""The directions of a change itself: what the difference of the weights, taken alone, reads and pushes.
+"""The directions of a weight change: what the difference of the weights alone reads and pushes.
 
-A neuron after an edit is what it was and what was added, and where little was added the tokens shown are those of
-before. So the difference Δ = W_after − W_before is looked at by itself, each line of it as if it were a neuron's:
+A neuron after an edit is the sum of the original and the change, and after a small change it shows the tokens of the
+original. So the difference Δ = W_after − W_before is inspected alone, each line of it like a neuron's:
 
     a row          the tokens that Δ reads (`circuits.card`)
-    a column       the tokens that Δ pushes (`circuits.lens`), and how much of that push is of one token
+    a column       the tokens that Δ pushes (`circuits.lens`), and how far one token dominates that push
     a matrix       the singular directions of Δ = Σ σ u vᵀ: u is written when v is read, σ² / ‖Δ‖² is its share
 
-The matrices that an edit adds or takes out have few directions, and are handled as their factors: Δ = L R, so with
-L = Q₁ R₁ and Rᵀ = Q₂ R₂ the singular values are those of the small R₁ R₂ᵀ.
+The matrices that an edit adds or removes have low rank and are handled as factors: Δ = L R, so with L = Q₁ R₁ and
+Rᵀ = Q₂ R₂ the singular values are those of the small R₁ R₂ᵀ.
 """
 
 from __future__ import annotations
@@ -49,14 +49,14 @@ from sessions.model.units import Neuron
 Site = tuple[int, int]
 #: Lines of the weights in float32 on the CPU, by neuron and part.
 Lines = dict[tuple[Site, Part], Tensor]
-#: Directions of a matrix that are shown, and neurons of each.
+#: How many directions of a matrix are shown, and neurons of each.
 DIRECTIONS, NEURONS = 2, 5
-#: Neurons whose part in the change of all is told.
+#: How many neurons the share of the strongest changes counts.
 MOST = 10
 
 
 def sites_of(change: WeightChange) -> list[Site]:
-    """The neurons that a change is of; none of a whole matrix."""
+    """The neurons that a change concerns; none for a whole matrix."""
     return [(change.layer, index) for index in change.indices] if isinstance(change, Neurons) else []
 
 
@@ -79,8 +79,8 @@ def lines_of(opened: OpenModel, sites: Sequence[Site]) -> Lines:
 
 
 def in_all(before: Lines, after: Lines) -> tuple[tuple[DeltaPart, ...], float | None]:
-    """How far each part of all neurons has changed, taken together, and the share of the squared change that lies in
-    the few that changed most."""
+    """The change of each part over all neurons together, and the share of the squared change in the few neurons that
+    changed most."""
     squares: dict[Part, list[float]] = {}
     by_site: dict[Site, float] = {}
     for (site, part), line in after.items():
@@ -98,7 +98,7 @@ def in_all(before: Lines, after: Lines) -> tuple[tuple[DeltaPart, ...], float | 
 def of_neurons(
     opened: OpenModel, sites: Sequence[Site], before: Lines, after: Lines, pushes: Sequence[DeltaPush | None], k: int
 ) -> list[NeuronDelta]:
-    """What the changes of some neurons read, beside what they push, which is known."""
+    """What the changes of some neurons read, combined with what they push, which is given."""
     read = _read(opened, sites, before, after, k)
     return [
         NeuronDelta(
@@ -149,7 +149,7 @@ def _told(
 def _read(
     opened: OpenModel, sites: Sequence[Site], before: Lines, after: Lines, k: int
 ) -> dict[tuple[Site, Part], tuple[tuple[str, ...], tuple[str, ...]]]:
-    """The tokens that the changed rows read, all rows of a layer at once: each time all embeddings are gone through."""
+    """The tokens that the changed rows read, all rows of a layer at once, since each call reads all embeddings."""
     asked: dict[int, list[tuple[Site, Part]]] = {}
     for site in sites:
         for part in parts_of(opened.anatomy, *site):
@@ -172,7 +172,7 @@ def _tokens(opened: OpenModel, layer: int, rows: Tensor, k: int) -> list[tuple[t
 
 
 def _push(opened: OpenModel, direction: Tensor, score: Tensor, up: tuple[str, ...], down: tuple[str, ...]) -> DeltaPush:
-    """How much a push is of one token. The mean is taken off: the same on all logits changes nothing."""
+    """How far one token dominates a push. The mean is subtracted: a constant on all logits changes nothing."""
     apart = score.double() - score.double().mean()
     squares = apart.square()
     at = int(squares.argmax())
@@ -196,7 +196,7 @@ def _cosine(opened: OpenModel, direction: Tensor, token: int) -> float | None:
 
 
 def _unit(directions: Tensor) -> Tensor:
-    """The same directions of a length at which no norm's epsilon, and no small dtype, has a part in it."""
+    """The directions scaled to a norm at which no epsilon and no narrow dtype affects the result."""
     lengths = directions.norm(dim=1, keepdim=True)
     return directions / lengths.clamp(min=1e-30) * directions.shape[1] ** 0.5
 
@@ -239,8 +239,8 @@ class LowRankChange:
 
 
 def factors_of(opened: OpenModel, change: WeightChange) -> LowRankChange | None:
-    """A change of a matrix as it would be made of the weights as they are now; None of one that has no few directions:
-    all but a subspace taken out, or several matrices at once."""
+    """A change of a matrix as factors, computed from the current weights; None where it has no low rank: all but a
+    subspace removed, or several matrices at once."""
     if isinstance(change, LowRank):
         return LowRankChange(change.left.float().cpu(), change.right.float().cpu())
     if isinstance(change, Projection) and not change.keeps:
@@ -289,7 +289,7 @@ def of_matrix(opened: OpenModel, change: WeightChange, factors: LowRankChange, k
 
 
 def _turned(push: DeltaPush) -> DeltaPush:
-    """The same push the other way."""
+    """The push with the opposite sign."""
     return replace(push, up=push.down, down=push.up, z=-push.z, cosine=None if push.cosine is None else -push.cosine)
 
 

@@ -1,16 +1,16 @@
-"""`Edit`: a change of weights as data, small enough to be read, saved and undone.
+"""`Edit`: a weight change as data, small enough to be read, saved and undone.
 
 An edit is a list of changes, applied one after the other:
 
     Neurons      rows and columns of single neurons, replaced or added to:  W[i] ← v   or   W[i] ← W[i] + v
-    Projection   a subspace with orthonormal basis Q taken out of what a matrix writes, or all that is kept of it:
+    Projection   a subspace with orthonormal basis Q removed from what a matrix writes, or all that is kept of it:
                  W ← W − Q Qᵀ W   or   W ← Q Qᵀ W
     LowRank      W ← W + L R, which is what an adapter merged into the weights is
 
-Each is computed in float32 from the weights as they are then, and rounded once to their dtype, so that the same edits
-in the same order make the same bits. None can be taken back by arithmetic (that would round again): what an edit
-overwrites is kept by the ledger while it is on. Its file holds the deltas only: lines of neurons with the values they
-replaced, bases, factors.
+Each is computed in float32 from the current weights and rounded once to their dtype, so that the same edits in the same
+order give the same bits. None can be undone by arithmetic, which would round again: the ledger keeps what an edit
+overwrites while it is on. The file of an edit holds only the deltas: lines of neurons with the values they replaced,
+bases, factors.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from sessions.errors import ArtifactError
 from sessions.model.opening import OpenModel
 from sessions.model.places import Part, WeightSlice, Writer, module_place, neuron_places, writer_places
 
-#: Numbers of a matrix that are worked on at once, so that a large one is not copied whole to float32.
+#: Elements of a matrix that are processed at once, so that a large one is never copied to float32 in full.
 BLOCK = 2**22
 
 
 class Undo(ExitStack):
-    """What takes a change back when it is closed. `squares` sums those of the differences it made to the weights."""
+    """Closing it undoes a change. `squares` is the squared norm of the weight change."""
 
     squares = 0.0
 
     @property
     def norm(self) -> float:
-        """How large the change is: the norm of the difference it made to the weights."""
+        """The norm of the weight change."""
         return math.sqrt(self.squares)
 
     def pop_all(self) -> Self:
@@ -52,7 +52,7 @@ class WeightChange(Protocol):
     """One change. Shapes are checked when it is applied."""
 
     def applied(self, opened: OpenModel) -> Undo:
-        """Apply it. Closing what is returned takes it back, to the exact bits.
+        """Apply it. Closing what is returned restores the exact bits.
 
         Raises:
             UsageError, ModelError, ArtifactError: it does not fit the model; nothing has changed then.
@@ -61,8 +61,8 @@ class WeightChange(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Neurons:
-    """One part of some neurons of a layer: `values` `[n, d_model]` (`[n, 1]` of a bias) replace what is there, or are
-    added to it. `before` is what was there when the edit was made, in an edit that was recorded."""
+    """One part of some neurons of a layer: `values` `[n, d_model]` (`[n, 1]` for a bias) replace the weights, or are
+    added to them. `before`, in a recorded edit, are the weights when the edit was made."""
 
     layer: int
     part: Part
@@ -86,7 +86,7 @@ class Neurons:
             return sheet.pop_all()
 
     def recorded(self, opened: OpenModel) -> Neurons:
-        """The same with what the model holds there now."""
+        """The same change with the model's current weights as `before`."""
         before = torch.empty_like(self.values, dtype=torch.float32, device="cpu")
         for place, numbers in neuron_places(opened.anatomy, self.layer, self.part, self.indices):
             before[list(numbers)] = place.read().float().cpu()
@@ -95,7 +95,7 @@ class Neurons:
 
 @dataclass(frozen=True, eq=False)
 class Projection:
-    """What a layer's MLP or attention writes, without a subspace or, with `keeps`, nothing but its part in it.
+    """Removes a subspace from what a layer's MLP or attention writes or, with `keeps`, all but that subspace.
 
     `basis` is `[k, d_model]`, its rows orthonormal.
     """
@@ -148,8 +148,8 @@ class LowRank:
 
 @torch.no_grad()
 def _by_blocks(matrix: Tensor, change: _OfColumns, where: str) -> float:
-    """Replace a matrix in place, some columns at a time: `change` is given them in float32. Returns the sum of the
-    squared differences."""
+    """Replace a matrix in place, some columns at a time, which `change` receives in float32. Returns the sum of squared
+    differences."""
     width = max(1, BLOCK // matrix.shape[0])
     squares = 0.0
     for start in range(0, matrix.shape[1], width):
@@ -165,7 +165,7 @@ def _squares(new: Tensor, old: Tensor, where: str) -> float:
     """The sum of squared differences.
 
     Raises:
-        ArtifactError: what is new is too large for its dtype.
+        ArtifactError: a new value is too large for the dtype.
     """
     found = float((new.float() - old.float()).square().sum())
     if not math.isfinite(found):
@@ -180,7 +180,7 @@ class _OfColumns(Protocol):
 
 @contextmanager
 def _kept(place: WeightSlice) -> Iterator[Tensor]:
-    """What is there now; it is back at the end of the block. Whole matrices are kept in the machine's memory."""
+    """The current weights, which are restored at the end of the block. Whole matrices are kept in CPU memory."""
     old = place.read()
     old = old.cpu() if place.numbers is None else old
     try:
@@ -200,10 +200,10 @@ def _misfit(where: str, given: Tensor, there: Tensor) -> ArtifactError:
 class Edit:
     """A named change of weights.
 
-    `verb` made it, `about` says in a line what it does, and `facts` are further texts that are kept with it (the
-    token, the rule, α). `pushes` says that it makes the model say something, so that a reply may be stuck on it.
-    `name`, `model`, `fingerprint`, `command` and `sha256` stand in the header of its file. `strength` and `brake` are
-    how many times as strong as in the file what its neuron says is, its α, and what its brake takes back, its β.
+    `verb` made it, `about` says in a line what it does, and `facts` are further texts that are saved with it (the
+    token, the rule, α). `pushes` says that it makes the model say something, so that a reply may get stuck on it.
+    `name`, `model`, `fingerprint`, `command` and `sha256` are in the header of its file. `strength` multiplies the α of
+    its neuron in the file, `brake` the β of its brake.
     """
 
     verb: str
@@ -224,11 +224,11 @@ class Edit:
 
     @property
     def target(self) -> str:
-        """What a listing says it is of."""
+        """What a listing shows as its target."""
         return self.about
 
     def applied(self, opened: OpenModel) -> Undo:
-        """Apply all changes; closing what is returned takes them back. All or none is applied."""
+        """Apply all changes, or none if one fails; closing what is returned undoes them."""
         with Undo() as sheet:
             for change in self._as_strong():
                 sheet.squares += sheet.enter_context(change.applied(opened)).squares
@@ -236,12 +236,12 @@ class Edit:
 
     @property
     def turned(self) -> str:
-        """How strong it is, in words, with a blank before them; empty where it is as it was made."""
+        """Its strength in words, after a space; "" where it is as it was made."""
         said = {"α": self.strength, "β": self.brake}
         return "".join(f" {name}×{times:g}" for name, times in said.items() if times != 1)
 
     def _as_strong(self) -> Iterator[WeightChange]:
-        """Its changes, with what its neurons write as strong as it is to be."""
+        """Its changes, with the columns of its neurons scaled to its strength."""
         times = {self.facts.get("neuron"): self.strength, self.facts.get("brake"): self.brake}
         for change in self.changes:
             if isinstance(change, Neurons) and change.part == "down" and len(change.indices) == 1:
@@ -251,6 +251,6 @@ class Edit:
                 yield change
 
     def recorded(self, opened: OpenModel) -> Edit:
-        """The same with the values that neurons of the model have now."""
+        """The same edit with the current values of its neurons as `before`."""
         changes = (each.recorded(opened) if isinstance(each, Neurons) else each for each in self.changes)
         return replace(self, changes=tuple(changes))

@@ -1,12 +1,12 @@
 """The edited model as a plain folder: config, safetensors and tokenizer, which transformers and any program open.
 
-The weights are taken as they are in memory, in their dtype, edits and all. They are given to a new model of the same
-configuration, whose own are never made: one that was read from a GGUF file, or has adapters attached, has names and
-marks that such a folder must not have. Weights that are one in memory are written once where the configuration ties
-them, and each by itself where it does not, so that what is opened again computes what the model does. The folder is
-written under a hidden name beside its place, on the disk, opened again as any model is, held against the open one to
-the bit, and then moved to its place: whole or not at all. No second copy of the weights is in memory meanwhile: what is
-opened again leaves its weights on the disk, gives them one by one to be compared, and then is lent the open model's.
+The weights are written as they are in memory, in their dtype, with all edits. They are given to an empty model of the
+same configuration, because a model that was read from a GGUF file or has adapters has names and marks that the folder
+must not have. Shared weights are written once where the configuration ties them, else separately, so that the folder
+computes what the model does. The folder is written under a hidden name, opened again like any model, compared with the
+open one to the bit, and only then moved to its place. No second copy of the weights is in memory meanwhile: the
+reopened model leaves its weights on disk, where they are compared one by one, and then computes with those of the open
+model.
 """
 
 from __future__ import annotations
@@ -52,16 +52,16 @@ def exported(
     """Write the model, with what is in its weights, into a folder.
 
     Args:
-        home: which knows meanwhile that something is written there, to sweep it if this is killed.
+        home: the home folder, where the work is registered so that leftovers are removed if this is killed.
         force: replace the model that is there.
-        trusted: its code of its own may run when it is opened again.
-        ids: of a text whose logits have to be the same afterwards.
+        trusted: the model's own code may run when it is opened again.
+        ids: a text whose logits have to be the same in the reopened model.
 
     Returns the fingerprint of what was written.
 
     Raises:
         ModelError: its weights are packed, not in memory, or have an adapter on; or what was written is not the same.
-        ArtifactError: the folder is not empty, or cannot be written; nothing is there then that was not before.
+        ArtifactError: the folder is not empty, or cannot be written; nothing has changed then.
     """
     place = Path(os.path.realpath(folder))
     check_place(place, force)
@@ -80,7 +80,7 @@ def exported(
 
 
 def check_place(place: Path, force: bool) -> None:
-    """Refuse a file, a folder with something in it, and, where that may be replaced, one that is more than a model.
+    """Refuse a file or a folder that is not empty; with `force`, only one that holds anything but a model.
 
     Raises:
         ArtifactError: it is one of these.
@@ -166,7 +166,7 @@ def _write(opened: OpenModel, state: Mapping[str, Tensor], folder: Path, meter: 
 
 
 def _give(model: PreTrainedModel, state: Mapping[str, Tensor]) -> None:
-    """Let a model have these weights, tied where they are one in memory and nowhere else.
+    """Give a model these weights, tied where they are shared in memory and nowhere else.
 
     A configuration may tie a head that has weights of its own in memory, which transformers keeps when it reads them,
     or not tie one that shares those of the embedding, which it would leave out when it writes them.
@@ -193,7 +193,7 @@ def _check_same(
     ids: Sequence[int],
     cancel: Cancel | None,
 ) -> Steps[None]:
-    """Open what was written, and hold its weights, and its logits, against the open model's.
+    """Open the written folder, and compare its weights and logits with the open model's.
 
     Raises:
         ModelError: it does not open, or is not the same to the bit.
@@ -209,20 +209,20 @@ def _check_same(
                 trust_remote_code=trusted,
             )
         except ModelError as error:
-            raise ModelError(f"what was written does not open: {error.message}", "nothing was kept") from error
+            raise ModelError(f"the exported model does not open: {error.message}", "it was removed again") from error
         for number, (name, tensor) in enumerate(state.items()):
             if cancel is not None:
                 cancel.look()
             yield Progress("comparing", number, len(state), "weights")
             if not _has(again.model, name, tensor):
-                raise ModelError(f"what was written is not the same: {name} differs", "nothing was kept")
+                raise ModelError(f"the exported model is not the same: {name} differs", "it was removed again")
     _lend(opened, again.model, state)
     if not torch.equal(_logits(opened, ids, cancel), _logits(again, ids, cancel)):
-        raise ModelError("what was written does not compute the same logits", "nothing was kept")
+        raise ModelError("the exported model does not compute the same logits", "it was removed again")
 
 
 def _has(model: nn.Module, name: str, tensor: Tensor) -> bool:
-    """Whether a model with its weights on the disk has this one by this name, to the bit."""
+    """Whether a model with its weights on disk has this tensor under this name, to the bit."""
     try:
         there = weight_of(model, name)
     except AttributeError:
@@ -234,9 +234,9 @@ def _has(model: nn.Module, name: str, tensor: Tensor) -> bool:
 
 
 def _lend(opened: OpenModel, model: PreTrainedModel, state: Mapping[str, Tensor]) -> None:
-    """Let a model that has left its weights on the disk compute with those of the open one, where these are.
+    """Let a model with its weights on disk compute with the tensors of the open one.
 
-    The same numbers at other places in memory are not always summed in the same order: so both read the same ones.
+    Equal numbers at other addresses are not always summed in the same order, so both models read the same tensors.
     """
     remove_hook_from_module(model, recurse=True)
     _give(model, state)
@@ -259,7 +259,7 @@ def _logits(opened: OpenModel, ids: Sequence[int], cancel: Cancel | None) -> Ten
 
 
 def _sync(folder: Path) -> None:
-    """Have every file on the disk, and readable by whom the folder is: safetensors come for their owner alone."""
+    """Flush every file to disk, and make it readable by those who can read the folder."""
     for path in folder.iterdir():
         path.chmod(folder.stat().st_mode & 0o666)
         with path.open("rb") as file:

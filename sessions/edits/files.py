@@ -1,4 +1,4 @@
-"""How an edit stands in its file: safetensors of its deltas, beside them a list in JSON of what they are deltas of.
+"""The file of an edit: safetensors with its deltas, and a JSON list that says what they are deltas of.
 
     changes    [{"kind": "neurons", "layer": 24, "part": "gate", "indices": [1005], "adds": false}, …]
     0.values   [n, d_model]     0.before [n, d_model]     of the neurons of change 0
@@ -123,7 +123,7 @@ class EditFile:
         """
         fields = contents.fields
         if "changes" not in fields:
-            raise ArtifactError(f"{source} does not say what it changes", "it was not written by this workbench")
+            raise ArtifactError(f"{source} has no list of changes", "it was not written by this workbench")
         described = decoded(fields["changes"].encode(), tuple[_Described, ...], f"the changes in {source}")
         left = {name: from_bytes(tensor, f"'{name}' of {source}") for name, tensor in contents.tensors.items()}
         changes = tuple(_change(number, about, left, source) for number, about in enumerate(described))
@@ -161,7 +161,7 @@ def _change(number: int, about: _Described, left: dict[str, Tensor], source: str
 
     if isinstance(about, _Neurons):
         if not about.indices or len(set(about.indices)) < len(about.indices) or min(about.indices) < 0:
-            raise ArtifactError(f"{source} changes no neurons, or one twice at once, in its change {number}")
+            raise ArtifactError(f"{source} changes no neurons, or one neuron twice, in its change {number}")
         before = taken("before") if f"{number}.before" in left else None
         change = Neurons(about.layer, about.part, about.indices, taken("values"), about.adds, before)
         for lines in (change.values, before):
@@ -171,7 +171,7 @@ def _change(number: int, about: _Described, left: dict[str, Tensor], source: str
     if isinstance(about, _Projection):
         basis = taken("basis")
         if not len(basis):
-            raise ArtifactError(f"{source} takes out no direction in its change {number}")
+            raise ArtifactError(f"{source} removes no direction in its change {number}")
         if not torch.allclose(basis @ basis.T, torch.eye(len(basis)), atol=1e-4):
             raise ArtifactError(f"the basis of change {number} in {source} is not orthonormal")
         return Projection(about.layer, about.writer, basis, about.keeps)
@@ -180,7 +180,7 @@ def _change(number: int, about: _Described, left: dict[str, Tensor], source: str
     if isinstance(about, _Closed):
         return Disabled(about.name)
     if len(about.weight) > _LONGEST or not _WEIGHT.fullmatch(about.weight):
-        raise ArtifactError(f"{source} changes '{about.weight[:80]}', which is the name of no projection")
+        raise ArtifactError(f"{source} changes '{about.weight[:80]}', which is not the name of a projection")
     change_left, right = taken("left"), taken("right")
     if change_left.shape[1] != len(right):
         raise ArtifactError(f"the factors of {about.weight} in {source} do not fit each other")

@@ -8,11 +8,11 @@ from sessions.model.units import Neuron
 
 
 class DeltaPart(Struct, frozen=True, kw_only=True):
-    """The change of a row or a column alone: what it is after an edit, without what it was before.
+    """The change of a row or a column: its value after an edit minus that before.
 
-    `norm` is that of the change, `relative` over the norm of what was there before, None where that is zero. Of a row
-    that is read with, `embeddings` are tokens whose embedding lies along the change, `stream` those that a residual
-    stream along it would predict.
+    `norm` is the norm of the change, `relative` that over the norm of the original, None where that is zero. For a row,
+    `embeddings` are tokens whose embedding lies along the change, `stream` those that a residual stream along it would
+    predict.
     """
 
     part: str
@@ -26,9 +26,9 @@ class DeltaPush(Struct, frozen=True, kw_only=True):
     """What a change pushes: a direction of the residual stream, through the final norm and the unembedding.
 
     `up` and `down` are the tokens that it pushes most. `token` is the one whose logit it moves furthest from the mean
-    of all, up or down. `z` is how far, in standard deviations, and `concentration` the share of all squared distances
-    from the mean that lies on it: 1 where it moves one token alone. `cosine` is that of the direction with the token's
-    row of the unembedding, None where that is not to be had.
+    of all, up or down. `z` is that distance in standard deviations, `concentration` its share of all squared distances
+    from the mean: 1 where it moves one token alone. `cosine` is the cosine of the direction with the token's row of the
+    unembedding, None where that is unavailable.
     """
 
     up: tuple[str, ...]
@@ -40,8 +40,8 @@ class DeltaPush(Struct, frozen=True, kw_only=True):
 
 
 class NeuronDelta(Struct, frozen=True, kw_only=True):
-    """The change of a neuron alone. `push` is what that of its column pushes when the neuron is positive; None where
-    the column is as it was."""
+    """The change of a neuron. `push` is what the change of its column pushes when the neuron is positive; None where
+    the column did not change."""
 
     parts: tuple[DeltaPart, ...]
     push: DeltaPush | None = None

@@ -113,15 +113,15 @@ def inspected(
         scales = scaled_under(opened, ledger, edit) if ids else None
         if scales is not None:
             notes.append(
-                f"not held against the same edit as hooks: '{scales.name}', a DoRA on {scales.module}, divides by the "
-                "size of the weights"
+                f"not compared with the same edit as hooks: '{scales.name}', a DoRA on {scales.module}, divides by the "
+                "norm of the weights"
             )
         elif ids:
             try:
                 with hooked(opened, edit):
                     hooks = _logits(opened, ids, cancel)
             except ModelError as error:
-                notes.append(f"not held against the same edit as hooks: {error.message}")
+                notes.append(f"not compared with the same edit as hooks: {error.message}")
         for change in edit.changes:
             whole = _matrices(opened, change)
             was = sum(_square(place) for place in whole)
@@ -157,11 +157,11 @@ def inspected(
     )
 
 
-_ROUGH = "in {} weights and hooks round differently: how far they are apart says little"
+_ROUGH = "in {} weights and hooks round differently: their difference means little"
 
 
 def remarks(opened: OpenModel, edit: Edit) -> Iterator[str]:
-    """What should be known of an edit on this model: weights that are used twice."""
+    """Remarks on an edit of weights that this model uses twice."""
     for change in edit.changes:
         if isinstance(change, LowRank) and (tied := tied_with(opened.model, change.weight)):
             yield f"{change.weight} and {', '.join(tied)} are one matrix: the edit reaches both"

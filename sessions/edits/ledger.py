@@ -1,9 +1,9 @@
-"""The ledger: which edits are in the weights of the open model, in what order, and how they came out again.
+"""The ledger: which edits are in the weights of the open model, in which order, and how they are undone.
 
-Edits lie on each other like sheets of paper. Each keeps what it wrote over, so the topmost can always be lifted off
-and leaves the exact bits it was put on. One further down is turned off by lifting all above it, leaving it out, and
-putting the others back in their order; an edit is a function of the weights it finds, so the same sheets make the same
-bits. `lifted` does that with all of them, for the length of a block.
+Edits form a stack. Each keeps what it overwrote, so the topmost can always be undone, which restores the exact bits
+from before it. One further down is turned off by undoing all above it, leaving it out, and applying the others again in
+order. An edit is a function of the weights it finds, so the same stack gives the same bits. `lifted` takes all edits
+off for the length of a block.
 """
 
 from __future__ import annotations
@@ -21,8 +21,7 @@ from sessions.model.opening import OpenModel
 
 @dataclass(frozen=True, eq=False)
 class LedgerEntry:
-    """One edit of a ledger, whether it is in the weights, and the norm of what it changed when it last was: None where
-    it has not been yet."""
+    """One edit of a ledger, whether it is on, and the norm of its weight change when it was last on, None if never."""
 
     edit: Edit
     on: bool = True
@@ -36,16 +35,16 @@ class Ledger:
         self._opened = opened
         self._entries: list[LedgerEntry] = []
         self._undone: list[LedgerEntry] = []
-        self._sheets: list[Undo] = []  # what takes back each entry that is on, and nothing for one that is off
+        self._sheets: list[Undo] = []  # undoes each entry that is on; empty for one that is off
 
     @property
     def entries(self) -> tuple[LedgerEntry, ...]:
-        """What was applied, first to last."""
+        """The applied edits, first to last."""
         return tuple(self._entries)
 
     @property
     def undone(self) -> tuple[LedgerEntry, ...]:
-        """What `redo` would bring back, the next one last."""
+        """The edits that `redo` would bring back, the next one last."""
         return tuple(self._undone)
 
     @property
@@ -54,12 +53,12 @@ class Ledger:
         return tuple(entry.edit for entry in self._entries[: len(self._sheets)] if entry.on)
 
     def key(self) -> str:
-        """What is in the weights, as a key for what depends on it; empty for nothing."""
+        """A key of the edits that are on, for what depends on them; "" for none."""
         digests = "".join(edit.sha256 + edit.turned for edit in self.active)
         return sha256(digests.encode()).hexdigest()[:16] if digests else ""
 
     def apply(self, edit: Edit, on: bool = True) -> int:
-        """Put an edit on top of the others; returns its number. What was undone cannot be redone after that.
+        """Apply an edit on top of the others; returns its number. Undone edits cannot be redone after that.
 
         Raises:
             UsageError: an edit of that name is there already.
@@ -77,10 +76,10 @@ class Ledger:
                 raise UsageError(f"edit '{name}' is applied already, as number {number}", "edits shows them")
 
     def undo(self, count: int = 1) -> tuple[Edit, ...]:
-        """Take the last edits off, the topmost first.
+        """Undo the last edits, the topmost first.
 
         Raises:
-            UsageError: there are not so many.
+            UsageError: there are fewer.
         """
         self._enough(count, len(self._entries), "undo")
         for _ in range(count):
@@ -89,10 +88,10 @@ class Ledger:
         return tuple(entry.edit for entry in self._undone[-count:])
 
     def redo(self, count: int = 1) -> tuple[Edit, ...]:
-        """Bring back what was undone last.
+        """Apply the edits that were undone last again.
 
         Raises:
-            UsageError: there are not so many.
+            UsageError: there are fewer.
         """
         self._enough(count, len(self._undone), "redo")
         for _ in range(count):
@@ -104,7 +103,7 @@ class Ledger:
         """Take edit `number` out of the weights, or put it back where it was in the order.
 
         Raises:
-            UsageError: there is no such edit, or it is so already.
+            UsageError: there is no such edit, or it already is in that state.
         """
         entry, place = self.entry(number), number - 1
         if entry.on == on:
@@ -114,12 +113,12 @@ class Ledger:
         return entry.edit
 
     def rescale(self, number: int, strength: float, brake: float) -> Edit:
-        """Make edit `number` so many times as strong as in its file, in its place in the order. At 1 and 1 it has the
-        bits that it had.
+        """Set the strength of edit `number` to multiples of that in its file; its place in the order stays. At 1 and 1
+        the bits are the original ones.
 
         Raises:
             UsageError: there is no such edit.
-            ArtifactError: it is too large for the dtype then; nothing has changed.
+            ArtifactError: it would be too large for the dtype; nothing has changed then.
         """
         entry, place = self.entry(number), number - 1
         edit = replace(entry.edit, strength=strength, brake=brake)
@@ -143,7 +142,7 @@ class Ledger:
         return next(numbers, None)
 
     def meant(self, word: str) -> int:
-        """The number of the edit that a word means: its number, its name, or `edit:` and its name.
+        """The number of the edit that a word names: by number, by name, or by `edit:NAME`.
 
         Raises:
             UsageError: there is no such edit.
@@ -161,12 +160,12 @@ class Ledger:
 
     @contextmanager
     def lifted(self, below: int = 0) -> Iterator[None]:
-        """Inside the block the weights are those of the model as it was opened, with the first `below` edits alone."""
+        """Inside the block the weights are those of the opened model with only the first `below` edits."""
         with self._above(below):
             yield
 
     def turn_all(self, on: bool) -> tuple[Edit, ...]:
-        """Take all edits out of the weights, or put all back; returns those that were not so already."""
+        """Turn all edits on or off; returns those whose state changed."""
         turned = tuple(entry.edit for entry in self._entries if entry.on != on)
         with self._above(0):
             self._entries = [replace(entry, on=on) for entry in self._entries]
@@ -174,7 +173,7 @@ class Ledger:
 
     @contextmanager
     def without(self, numbers: Sequence[int]) -> Iterator[None]:
-        """Take edits that are on out of the weights; where the block fails, they are put back.
+        """Turn edits off; where the block fails, they are turned on again.
 
         Raises:
             UsageError: one of them is off already.
@@ -192,7 +191,7 @@ class Ledger:
 
     @contextmanager
     def held(self, number: int, on: bool) -> Iterator[None]:
-        """Inside the block edit `number` is in the weights, or is not, and all others are as they are.
+        """Inside the block edit `number` is on or off; all others stay as they are.
 
         Raises:
             UsageError: there is no such edit.
@@ -208,7 +207,7 @@ class Ledger:
         """The same edits on another copy of the model.
 
         Raises:
-            UsageError, ModelError, ArtifactError: one of them does not fit there, and that copy is as it was.
+            UsageError, ModelError, ArtifactError: one of them does not fit; that copy is unchanged then.
         """
         ledger = Ledger(opened)
         try:
@@ -221,7 +220,7 @@ class Ledger:
         return ledger
 
     def close(self) -> None:
-        """Take all edits off: the weights are those of the model as it was opened."""
+        """Undo all edits: the weights are those of the opened model."""
         self._lift(0)
         self._entries.clear()
         self._undone.clear()
@@ -230,7 +229,7 @@ class Ledger:
         self._entries.append(self._laid(entry))
 
     def _laid(self, entry: LedgerEntry) -> LedgerEntry:
-        """Put a sheet on top, an empty one for an entry that is off."""
+        """Push an entry on the stack; one that is off changes nothing."""
         if not entry.on:
             self._sheets.append(Undo())
             return entry
@@ -240,11 +239,11 @@ class Ledger:
 
     @contextmanager
     def _above(self, place: int) -> Iterator[None]:
-        """Inside the block nothing from `place` on is in the weights; after it, all that is on.
+        """Inside the block no edit from `place` on is in the weights; after it, all that are on are applied again.
 
-        Where an edit cannot be put back as the entries have it then, it is put back as it was.
+        If an edit cannot be applied as its entry then says, it is applied as it was before.
         """
-        before, end = list(self._entries), len(self._sheets)  # blocks within blocks: some may be lifted already
+        before, end = list(self._entries), len(self._sheets)  # nested blocks: some may be lifted already
         self._lift(place)
         try:
             yield
@@ -267,11 +266,11 @@ class Ledger:
             some = "there is 1 edit" if there == 1 else f"there are {there} edits"
             raise UsageError(
                 f"{some} to {what}, not {count}" if there else f"there is nothing to {what}",
-                self._said() if what == "undo" else "redo brings back what undo took off last, until another is made",
+                self._said() if what == "undo" else "redo brings back what undo undid last, until another edit is made",
             )
 
     def _said(self) -> str:
         count = len(self._entries)
         if count == 1:
-            return f"the one that is applied is '{self._entries[0].edit.name}', number 1"
-        return f"they are 1 to {count}: edits shows them" if count else "no edit is applied; list shows saved ones"
+            return f"the applied edit is '{self._entries[0].edit.name}', number 1"
+        return f"edits are 1 to {count}: edits shows them" if count else "no edit is applied; list shows saved ones"

@@ -1,11 +1,10 @@
-"""Merging: an adapter's product put into the weights, and what rounding makes of it.
+"""Merging: adding an adapter's product to the weights, and measuring what rounding changes.
 
 Merged, W x + w s B A x becomes (W + w s B A) x, computed in float32 and rounded once to the dtype of the weights. The
-product is small beside the weights: in bfloat16, with eight bits, part of it is lost. So the model reads a few texts
-both ways: at how many positions its first choice of a next token is another one, and how far the logits are apart, as a
-root mean square over the likeliest tokens of each position, in units of the spread of all. What is farther apart than
-rounding explains is another model, and is refused: something on the ledger cannot change places with the merging (see
-`commuting`).
+product is small compared with the weights: in bfloat16, with eight bits, part of it is lost. So the model reads a few
+texts both ways and two numbers are reported: at how many positions the likeliest next token differs, and the distance
+of the logits, a root mean square over the likeliest tokens of each position in units of the spread of all. A distance
+that rounding does not explain is refused: something on the ledger does not commute with the merge (see `commuting`).
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ ROUNDING, FARTHEST = 32, 0.25
 
 
 def merged(adapter: Adapter) -> tuple[Disabled | LowRank, ...]:
-    """The changes that close an adapter's path and put its product into the weights.
+    """The changes that switch off an adapter's path and add its product to the weights.
 
     Raises:
         ModelError: it is no product of low rank alone.
@@ -55,7 +54,7 @@ def merged(adapter: Adapter) -> tuple[Disabled | LowRank, ...]:
 
 
 def texts(opened: OpenModel, prompt: Sequence[int] = ()) -> list[list[int]]:
-    """What choices are compared on: a prompt, if there is one, and the first paragraphs of the built-in corpus."""
+    """The texts to compare on: a prompt, if there is one, and the first paragraphs of the built-in corpus."""
     paragraphs = (plain_ids(opened.tokenizer, text) for text in Corpus("").documents())
     longest = min(TOKENS, opened.anatomy.context or TOKENS)
     found = [ids[:longest] for ids in islice(paragraphs, TEXTS)]
@@ -63,7 +62,7 @@ def texts(opened: OpenModel, prompt: Sequence[int] = ()) -> list[list[int]]:
 
 
 class PredictedTokens(NamedTuple):
-    """What a model says at each position of a text: its first choice of a next token, some tokens `[positions, k]` with
+    """A model's predictions at each position of a text: its likeliest next token, some tokens `[positions, k]` with
     their logits, and the spread of all logits there."""
 
     choice: Tensor
@@ -76,7 +75,7 @@ class PredictedTokens(NamedTuple):
 def said(
     opened: OpenModel, read: Sequence[Sequence[int]], cancel: Cancel | None, like: Sequence[PredictedTokens] = ()
 ) -> Steps[list[PredictedTokens]]:
-    """What the model says in each text: of its likeliest tokens, or of those that are listed in `like`."""
+    """The model's predictions in each text, for its likeliest tokens or those listed in `like`."""
     found = []
     with watched(opened.anatomy, cancel):
         for number, ids in enumerate(read):
@@ -90,20 +89,20 @@ def said(
 
 
 class Difference(NamedTuple):
-    """At how many positions, of how many, first choices differ, and how far the logits are apart."""
+    """At how many positions, of how many, the likeliest tokens differ, and the distance of the logits."""
 
     changed: int
     positions: int
     apart: float
 
     def is_rounding(self, opened: OpenModel) -> bool:
-        """Whether rounding explains it: it grows with the layers as a sum of random numbers does."""
+        """Whether rounding explains it; rounding errors grow with the square root of the number of layers."""
         smallest = torch.finfo(opened.model.dtype).eps
         return self.apart <= min(FARTHEST, ROUNDING * smallest * opened.anatomy.n_layers**0.5)
 
 
 def differing(before: Sequence[PredictedTokens], after: Sequence[PredictedTokens]) -> Difference:
-    """What `after`, which was asked of the tokens of `before`, differs in."""
+    """How `after`, for the tokens listed in `before`, differs from `before`."""
     pairs = list(zip(before, after, strict=True))
     changed = sum(int((one.choice != two.choice).sum()) for one, two in pairs)
     squares = sum(float((one.logits - two.logits).square().mean(-1).sum()) for one, two in pairs)

@@ -59,7 +59,7 @@ def arms_of(sources: ArmSources, words: tuple[str, ...]) -> tuple[EvaluationArm,
     """
     twice = next((word for place, word in enumerate(words) if word in words[:place]), None)
     if twice is not None:
-        raise UsageError(f"arm '{twice}' is named twice", "each needs to be named once")
+        raise UsageError(f"arm '{twice}' is named twice", "name each arm once")
     return tuple(
         arm for word in words for arm in (_depths(sources, word) if word.startswith(DEPTHS) else [_arm(sources, word)])
     )
@@ -124,7 +124,7 @@ def _adapter(sources: ArmSources, part: str) -> Adapter | None:
     if name not in sources.shelf.names():
         if "*" in part:
             raise UsageError(
-                f"no adapter is kept as '{name}', and nothing else has a weight", "adapter list shows them"
+                f"there is no adapter '{name}', and only adapters have a weight", "adapter list shows them"
             )
         return None
     if "*" not in part and (

@@ -12,8 +12,8 @@ That the last number counts is the usual rule for problems that are worked out i
 gsm8k, `flexible-extract`). Where the answer first stands says how early it was known: for a number that is the first
 one that equals it, be it the last or not.
 
-A regular expression is somebody else's program, and some take longer than the universe has. Each runs in the sandbox;
-a reply that it does not decide within the bounds there counts as wrong, and is said to.
+A regular expression comes from a file, and some take practically forever. Each runs in the sandbox; a reply that it
+does not decide within its time limit counts as wrong, with a remark.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def checked(check: Check, source: str) -> Check:
         raise ArtifactError(f"{source} has a check '{check.kind}' of nothing", 'for example: "answer": "42"')
     if check.kind in _NUMBERS and _wanted(check.value) is None:
         raise ArtifactError(
-            f"{source} asks for the number {check.value!r}, which is none", 'digits: "42", "-1,234.5", "3/4"'
+            f"{source} asks for the number {check.value!r}, which is not a number", 'digits: "42", "-1,234.5", "3/4"'
         )
     if len(check.value) > LONGEST:
         raise ArtifactError(f"{source} has a check of {len(check.value):,} characters", f"{LONGEST:,} at most")

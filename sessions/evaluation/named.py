@@ -57,7 +57,7 @@ def weighted(part: str, example: str) -> tuple[str, float]:
     except ValueError:
         weight = math.nan
     if not math.isfinite(weight):
-        raise UsageError(f"'{said}' is no weight of {name}", f"for example: {example}")
+        raise UsageError(f"invalid weight '{said}' for {name}", f"for example: {example}")
     return name, weight
 
 

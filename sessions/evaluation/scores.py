@@ -1,7 +1,7 @@
-"""What an arm of an evaluation comes to: its replies, one by one and together. Data only.
+"""Scores of an arm of an evaluation: its replies, one by one and together. Data only.
 
 An arm is *broken* where its numbers say that it no longer writes language, whatever its accuracy. The rules, with the
-first arm for comparison: logits that are no numbers; a perplexity on unrelated text of `WORSE` times the first arm's;
+first arm for comparison: logits that are not finite; a perplexity on unrelated text of `WORSE` times the first arm's;
 half or more of the n-grams of its replies repeated, and `MORE` more than in the first arm; half or more of its replies
 empty, where the first arm's are not.
 """
@@ -161,9 +161,9 @@ def _middle(places: Iterable[int | None]) -> float | None:
 
 def _faults(found: Score, first: Score | None, read: int) -> Iterator[str]:
     if found.nan:
-        yield f"the logits of {found.nan:,} of {found.tasks:,} replies are no numbers"
+        yield f"the logits of {found.nan:,} of {found.tasks:,} replies are not finite"
     if read and found.loss is None:
-        yield "its losses on unrelated text are no numbers"
+        yield "its losses on unrelated text are not finite"
     if found.ratio is not None and found.ratio >= WORSE:
         yield f"its perplexity on unrelated text is {found.ratio:.3g} times as high"
     repeated, usual = found.repetition or 0.0, 0.0 if first is None else first.repetition or 0.0

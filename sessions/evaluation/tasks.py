@@ -77,14 +77,14 @@ def _task(line: bytes, number: int, source: str) -> Task:
         raise ArtifactError(f"{source} is {named(fields)}, not a task", f"for example: {_EXAMPLE}")
     unknown = next((name for name in fields if name not in _FIELDS), None)
     if unknown is not None:
-        raise ArtifactError(f"{source} has a field '{unknown}', which means nothing here", _nearest(unknown, _FIELDS))
+        raise ArtifactError(f"{source} has an unknown field '{unknown}'", _nearest(unknown, _FIELDS))
     prompt, seed = _text(fields, "prompt", source), _text(fields, "seed", source)
     if not prompt.strip() and not seed.strip():
         raise ArtifactError(f"{source} has no prompt", f"for example: {_EXAMPLE}")
     answer, language = _written(fields.get("answer", ""), "answer", source), _text(fields, "language", source)
     if language and language not in LANGUAGES:
         raise ArtifactError(
-            f"{source} is in '{language}', which cannot be told from others", f"leave it out, or {_of(LANGUAGES)}"
+            f"{source} is in '{language}', which cannot be recognised", f"leave it out, or {_of(LANGUAGES)}"
         )
     return Task(
         line=number,
@@ -120,7 +120,7 @@ def _check(given: Any, source: str) -> Check:
 
 def _kind(given: Any, source: str) -> str:
     if given not in KINDS:
-        raise ArtifactError(f"{source} has a check {given!r}, which there is not", _nearest(str(given), KINDS))
+        raise ArtifactError(f"{source} has an unknown check {given!r}", _nearest(str(given), KINDS))
     return str(given)
 
 

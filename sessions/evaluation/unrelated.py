@@ -1,4 +1,4 @@
-"""Perplexity on unrelated text: whether a model that was changed still reads as it did what the change is not about.
+"""Perplexity on unrelated text: did the edit harm anything else?
 
 The documents of a corpus, each cut to `LENGTH` tokens, until there are `ENOUGH`, are read as they stand. The loss is
 the mean over all tokens but the first of each document of −log p(token | those before it), in nats, and the perplexity
@@ -70,7 +70,7 @@ def loss(
     label: str = "reading unrelated text",
     cancel: Cancel | None = None,
 ) -> Steps[float | None]:
-    """The mean loss of the model as it is now, in nats a token; None where it is no number."""
+    """The mean loss of the model in its current state, in nats per token; None where it is not finite."""
     at_once = max(LENGTH, min(LARGEST_BATCH, _LOGITS // opened.info.vocab_size))
     total, done = 0.0, 0
     for rows in batches([len(each.ids) for each in documents], at_once):

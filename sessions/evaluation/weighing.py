@@ -92,9 +92,7 @@ def read_again(sources: ArmSources, plan: SweepPlan) -> dict[AdapterShare, Adapt
     for share in (share for chosen in plan.selections for share in chosen.adapters):
         _, adapter = _read(sources, f"{ROUND if share.round else ''}{share.name}")
         if adapter.sha256 != share.sha256:
-            raise ArtifactError(
-                f"'{share.name}' is another adapter than when the sweep was begun", "begin another sweep"
-            )
+            raise ArtifactError(f"adapter '{share.name}' was replaced after the sweep was begun", "begin another sweep")
         found[share] = adapter
     return found
 
@@ -124,4 +122,4 @@ def check_weights(chosen: Chosen, multipliers: tuple[float, ...]) -> None:
         most = len(chosen.adapters)
         wrong = next((each for each in multipliers if not (each.is_integer() and 0 <= each <= most)), None)
         if wrong is not None:
-            raise UsageError(f"{wrong:g} is no depth of '{chosen.text}'", f"whole numbers from 0 to {most}, its rounds")
+            raise UsageError(f"invalid depth {wrong:g} of '{chosen.text}'", f"depths: whole numbers from 0 to {most}")

@@ -1,1 +1,1 @@
-"""Hidden states of one text, put into another."""
+"""Hidden states of one text, injected into another."""

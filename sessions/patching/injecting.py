@@ -1,12 +1,12 @@
 """Injecting: a hidden state of one text, put in the place of another's.
 
-At one position of a text the state that a site of a layer holds (see `hooks.StateSite`) is replaced by a vector, or a
-vector is added to it, and the model goes on from there: activation patching with a state from another prompt, as
-Patchscopes use it to let a model say what a state holds (Ghandeharioun et al. 2024, arXiv:2401.06102, section 3).
+At one position of a text, the state at a site of a layer (see `hooks.StateSite`) is replaced by a vector, or a vector
+is added to it, and the model continues from there. This is activation patching with a state from another prompt, as in
+Patchscopes, which let a model say what a state holds (Ghandeharioun et al. 2024, arXiv:2401.06102, section 3).
 
-The position is one of the prompt, so the change is made once, in the prefill; what later tokens see of it, in cached
-generation too, are the keys and values that were computed from it. Rows of a batch are changed each its own way, and a
-state that is put where it was taken leaves every bit as it was.
+The position is one of the prompt, so the change is made once, in the prefill. Later tokens, in cached generation too,
+see it through the keys and values that were computed from it. Each row of a batch has its own changes. A state that is
+injected where it was captured leaves every bit unchanged.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from sessions.model.parts import Anatomy, ExpertSite, Site
 
 @dataclass(frozen=True, eq=False)
 class Injection:
-    """`state`, `[d_model]`, at a site of a layer at one position: instead of what is there or, with `adds`, on top.
+    """`state`, `[d_model]`, at a site of a layer at one position: it replaces what is there or, with `adds`, is added.
 
     `inputs` are per-layer embeddings, by layer, to be swapped at that position as well.
     """
@@ -72,7 +72,7 @@ def _hooks(anatomy: Anatomy, rows: Sequence[Sequence[Injection]], following: Tok
 def _put(
     changes: Sequence[tuple[int, int, Tensor, bool]], rows: int, following: TokenTracker
 ) -> Callable[[Tensor], Tensor]:
-    """Changes, each a row, a position, a vector and whether to add it, as a change of `[rows, seq, width]`."""
+    """Changes (row, position, vector, whether to add it) as one function on `[rows, seq, width]`."""
     last = max(position for _, position, _, _ in changes)
 
     def change(states: Tensor) -> Tensor:
@@ -82,7 +82,7 @@ def _put(
         table = following.table(rows, apart.shape[1], torch.device("cpu"))
         apart = apart.clone()
         for row, position, vector, adds in changes:
-            # Padding on the left is counted as position 0 too: the last such token is the real one.
+            # Left padding has position 0 too: the last such token is the real one.
             (columns,) = (table[row] == position).nonzero(as_tuple=True)
             if len(columns):
                 column = int(columns[-1])
@@ -95,7 +95,7 @@ def _put(
 
 @dataclass(frozen=True)
 class Seen:
-    """What a pass held at chosen positions: states by (layer, site), `[rows, positions, d_model]`; activations of all
+    """Values of a pass at chosen positions: states by (layer, site), `[rows, positions, d_model]`; activations of all
     neurons by layer, `[rows, positions, d_mlp]`; and per-layer embeddings by layer."""
 
     states: dict[tuple[int, StateSite], Tensor] = field(default_factory=dict)
@@ -113,13 +113,13 @@ def seen_at(
     neurons: Sequence[int] = (),
     inputs: bool = False,
 ) -> Iterator[Seen]:
-    """Inside the block, one pass over `rows` texts of one length leaves what it held at some positions.
+    """Inside the block, one pass over `rows` texts of one length records its values at some positions.
 
     Args:
         states: layers and sites.
         neurons: layers.
 
-    Experts that a position was not sent to are at 0. What is read is what hooks installed before left there.
+    Experts that a position was not sent to are at 0. Values are read after the hooks that were installed before.
 
     Raises:
         ModelError: a layer has no such site.
@@ -165,6 +165,6 @@ def _at(site: Site, values: Tensor, routing: Routing | None, rows: int, columns:
 
 
 def random_like(state: Tensor, seed: int) -> Tensor:
-    """A random direction, drawn with a seed, of the state's norm."""
+    """A random direction, drawn from a seed, with the state's norm."""
     drawn = torch.randn(state.shape, generator=torch.Generator().manual_seed(seed)).double()
     return (drawn * (state.double().norm() / drawn.norm())).to(state.dtype)

@@ -1,20 +1,20 @@
-"""Injecting from every layer into every layer: a state's source layer against the layer it is put at.
+"""Injecting from every layer into every layer: the source layer of a state against the layer that it is injected at.
 
-The source is read once, and what it holds at its position at each layer is put, a row of a batch each, at each layer of
-the target (the layer-by-layer maps of Ghandeharioun et al. 2024, arXiv:2401.06102, section 4.1). A cell is one number:
+The source is read once. Its state at each layer, at its position, is injected at each layer of the target, one row of a
+batch each (the layer-by-layer maps of Ghandeharioun et al. 2024, arXiv:2401.06102, section 4.1). A cell is one number:
 
 - the activation of a neuron at the place, if one is observed;
 - the probability of a token as the next one, if one is named;
-- otherwise KL(next token after the source's place ‖ next token of the target), in nats: 0 where the target goes on as
-  the source would.
+- otherwise KL(next token after the source's place ‖ next token of the target), in nats: 0 where the target continues
+  as the source would.
 
-Rows are taken in groups that share a target layer. Only what changes is computed: from the place on, over the keys and
-values of the tokens before it, which are read once, and, where a neuron is observed, no further than the place; no
-layer below the target layer, where all is as it was, and none above an observed neuron. In models that share keys and
-values between layers all layers run, and where something live is in force in one part of a reply alone, all tokens.
+Rows are taken in groups that share a target layer. Only what changes is computed. Tokens before the place are read once
+for their keys and values; where a neuron is observed, tokens after the place are not read. Layers below the target
+layer, which do not change, and above an observed neuron do not run. In models that share keys and values between layers
+all layers run; where something live is in force in only one part of a reply, all tokens are read.
 
-Beside the cells stand the target as it is and, at each layer, a random vector of the norm that the source's state has
-there.
+The map also has the measure in the unchanged target and, at each layer, with a random vector of the norm of the
+source's state there.
 """
 
 from __future__ import annotations
@@ -65,8 +65,9 @@ def swept(
 
     Args:
         position: where in the target; `origin` says where in the source.
-        observe: the neuron whose activation is the measure; else `target`, the id whose probability is; else KL.
-        adds, scale, inputs: as of an injection.
+        observe: the neuron whose activation is the measure.
+        target: without `observe`, the id of the token whose probability is the measure; without both it is KL.
+        adds, scale, inputs: as in an injection.
         batch: tokens computed at once.
 
     Raises:
@@ -98,11 +99,11 @@ def swept(
         plain, logits = text.passed([()], read)
     (without,) = measure(plain, logits)
     random: list[float] = []
-    columns: list[list[float]] = []  # of each target layer, the cells of all source layers
+    columns: list[list[float]] = []  # for each target layer, the cells of all source layers
     many = text.rows(batch)
     for into in layers:
         rows = [put(into, random_like(states[into], rng + into)), *(put(into, states[layer]) for layer in layers)]
-        # A neuron below the place stands where nothing changes.
+        # A neuron below the injection does not change.
         found = [without] * len(rows) if observe is not None and observe.layer < into else []
         while len(found) < len(rows):
             yield Progress("injecting", len(columns) * len(rows) + len(found), len(layers) * len(rows), "places")
@@ -112,7 +113,7 @@ def swept(
             found += measure(there, logits)
         random.append(found[0])
         columns.append(found[1:])
-    yield Progress("looking what can be reached")
+    yield Progress("testing what the position can reach")
     limit = reaches_below(opened, asked, site, position, anatomy.n_layers, cancel)
     return LayerMap(
         layers=tuple(layers),
@@ -125,7 +126,7 @@ def swept(
 
 
 class _Text:
-    """The target, read from the place on, to its end or, if not `whole`, no further than the place."""
+    """The target text from the place on: to its end if `whole`, else the place alone."""
 
     def __init__(
         self, opened: OpenModel, asked: ConditionedPrompt, position: int, *, whole: bool, cancel: Cancel | None = None
@@ -134,7 +135,7 @@ class _Text:
         ids = encoded.ids if whole else encoded.ids[: position + 1]
         self._opened, self._position = opened, position
         self._asked = structs.replace(encoded, ids=ids), condition
-        # Where a thought ends is read off all tokens, from the first.
+        # The end of a thought can only be detected from all tokens.
         parted = any(treatment.where.region in SEGMENTS for treatment in condition.treatments)
         self._start, self._length = 0 if parted or opened.anatomy.recurrent else position, len(ids)
         self._prefix, self._cancel = Prefix(opened, ids, len(encoded.ids)), cancel
@@ -142,11 +143,11 @@ class _Text:
             self._prefix.upto(self._start, 1)
 
     def rows(self, batch: int) -> int:
-        """How many rows of it are computed at once, where that is so many tokens."""
+        """How many rows of it make a batch of `batch` tokens."""
         return max(1, min(batch // (self._length - self._start), CACHED * batch // self._length) - 1)
 
     def passed(self, rows: Sequence[Sequence[Injection]], neurons: Sequence[int]) -> tuple[Seen, Tensor]:
-        """What is held at the place, and the logits at the end (see `transplanting.passed`)."""
+        """The values at the place, and the logits at the end (see `transplanting.passed`)."""
         with self._opened.anatomy.as_long_as(self._prefix.length):
             return passed(
                 self._opened,
@@ -162,7 +163,7 @@ class _Text:
 
 @contextmanager
 def _kept_outputs(anatomy: Anatomy) -> Iterator[list[Any]]:
-    """Inside the block, one pass leaves what each decoder layer returned."""
+    """Inside the block, one pass records what each decoder layer returned."""
     outputs: list[Any] = []
 
     def keep(_: Tensor, output: Any) -> Any:
@@ -175,8 +176,8 @@ def _kept_outputs(anatomy: Anatomy) -> Iterator[list[Any]]:
 
 @contextmanager
 def _needed(anatomy: Anatomy, outputs: Sequence[Any], into: int, observe: Neuron | None, rows: int) -> Iterator[None]:
-    """Inside the block, layers that the injection at `into` does not change, or that nobody looks at, do not run: they
-    return what they did without it. Nor does the head for more than one row where nobody looks at it."""
+    """Inside the block, layers that the injection at `into` does not change, or whose output is not used, do not run:
+    they return their earlier output. The head runs for one row alone where its output is not used."""
     unread = [] if observe is None else [before(anatomy.head, lambda hidden: hidden[:1])]
     if anatomy.shares_keys:
         with together(unread):
@@ -193,14 +194,14 @@ def _needed(anatomy: Anatomy, outputs: Sequence[Any], into: int, observe: Neuron
 
 
 def _repeated(output: Any, rows: int) -> Any:
-    """What a layer returned for one row, for so many."""
+    """What a layer returned for one row, repeated for `rows` rows."""
     if isinstance(output, tuple):
         return (_repeated(output[0], rows), *output[1:])
     return output.repeat_interleave(rows, dim=-3)
 
 
 class _Measure:
-    """What a cell says of its row: from what a pass held at the place, or from its logits, `[rows, vocab]`."""
+    """The measure of each row, from the values at the place or the logits, `[rows, vocab]`, of a pass."""
 
     def __init__(self, observe: Neuron | None, target: int | None, after_source: Tensor) -> None:
         self._observe, self._target, self._source = observe, target, after_source
@@ -215,7 +216,7 @@ class _Measure:
         return [float(each) for each in torch.nan_to_num(parts, nan=0.0).sum(-1)]
 
     def source(self, seen: Seen) -> float | None:
-        """The measure in the source; None where it is held against the source itself."""
+        """The measure in the source; None for KL, which is measured from the source."""
         if self._observe is not None:
             return float(seen.neurons[self._observe.layer][0, 0, self._observe.index])
         return None if self._target is None else float(self._source[self._target].exp())

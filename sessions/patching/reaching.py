@@ -1,9 +1,9 @@
-"""Reaching: whether what stands at a position can change what the model says, from a layer on.
+"""Reaching: whether the state at a position can influence later tokens, from a layer on.
 
-Later tokens see a position only by its keys and values. Where the layers from some one on take these from layers below
-(shared keys and values), or where no attention follows at all, nothing that is put there is seen by anyone else: an
-injection would do nothing, and say so only by a flat result. This is measured, not read off a configuration: the state
-is replaced by noise, and the logits after it are compared with those of the same pass without, bit by bit.
+Later tokens see a position only through its keys and values. Where all higher layers take these from lower layers
+(shared keys and values), or where no attention follows, no later token sees an injected state: an injection would do
+nothing, and only a flat result would show it. This is measured, not read from a configuration: the state is replaced by
+noise, and the logits after it are compared bit by bit with those of the unchanged pass.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def reaches(
     position: int,
     cancel: Cancel | None = None,
 ) -> bool:
-    """Whether a site of a layer at this position can change a logit after it: of the last position, its own logits."""
+    """Whether the state at this place can change a later logit or, at the last position, its own logits."""
     return not torch.equal(
         _after(opened, asked, position, None, cancel), _after(opened, asked, position, (layer, site), cancel)
     )
@@ -43,8 +43,8 @@ def reaches_below(
     limit: int,
     cancel: Cancel | None = None,
 ) -> int:
-    """The first layer, up to `limit`, at which the position can change nothing any more; `limit` where it can at all of
-    them. Found by halving: what a layer does not pass on, no layer above it does."""
+    """The first layer, up to `limit`, from which on the position cannot influence anything; `limit` where it can at all
+    of them. Found by bisection: above a layer without influence no layer has any."""
     plain = _after(opened, asked, position, None, cancel)
     low, high = 0, limit
     while low < high:
@@ -64,7 +64,7 @@ def _after(
     corrupted: tuple[int, StateSite] | None,
     cancel: Cancel | None,
 ) -> Tensor:
-    """Logits after a position, `[positions, vocab]`, its state replaced by noise at a site, or not."""
+    """Logits after a position, `[positions, vocab]`, with its state replaced by noise where `corrupted` is given."""
     encoded, _ = asked
     ids = torch.tensor([encoded.ids], device=opened.device)
     first = min(position + 1, len(encoded.ids) - 1)

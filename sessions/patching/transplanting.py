@@ -1,8 +1,8 @@
-"""Transplanting: what a state does in another text, beside that text as it is and beside a random state.
+"""Transplanting: the effect of a state in another text, compared with the unchanged text and with a random state.
 
-The three are rows of one batch: the text as it is, with the state injected, and with a random vector of the same norm,
-so that what only depends on something being put there is seen too (the control of Ghandeharioun et al. 2024,
-arXiv:2401.06102, section 4). At the place itself neurons are read in all of them, and in the text the state came from.
+The three are rows of one batch: the unchanged text, the text with the state injected, and with a random vector of the
+same norm. The last shows what any injection would do (the control of Ghandeharioun et al. 2024, arXiv:2401.06102,
+section 4). At the place itself neurons are read in all of them, and in the text that the state came from.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from sessions.patching.injecting import Injection, Seen, injected, random_like, 
 from sessions.patching.reaching import reaches, reaches_below
 from sessions.patching.transplants import Observed, Placed
 
-#: Neurons that are looked at where none is named: in the first layer that reads the state, and in each of those after.
+#: How many neurons are read by default: in the first layer that reads the state, and in each layer after it.
 FIRST, LATER, LAYERS = 4, 1, 4
 
 
@@ -54,11 +54,10 @@ def passed(
 ) -> tuple[Seen, Tensor]:
     """One pass over a text, a row for each set of injections.
 
-    With `past`, the keys and values of the tokens before `start` for each row, only those from there on are computed,
-    and nothing can be injected or read before.
+    With `past`, the keys and values of the tokens before `start` for each row, only tokens from `start` on are
+    computed, and nothing can be injected or read before it.
 
-    Returns what was held at `positions` (see `seen_at`), and the logits after the token at `logits_at`,
-    `[rows, vocab]`.
+    Returns the values at `positions` (see `seen_at`), and the logits after the token at `logits_at`, `[rows, vocab]`.
     """
     encoded, _ = asked
     ids = torch.tensor([encoded.ids[start:]] * len(rows), device=opened.device)
@@ -94,11 +93,12 @@ def captured(
     """The state that a site of a layer holds at a position of a text.
 
     Args:
-        neuron: what the place was chosen for; `suppressed` the key of what is.
+        neuron: the neuron that the place was chosen for.
+        suppressed: the key of what is suppressed.
 
     Raises:
         ModelError: the layer has no such site.
-        NotFinite: the state is not finite; it is said where that begins.
+        NotFinite: the state is not finite; the message says where that begins.
     """
     encoded, _ = asked
     seen, _ = passed(opened, asked, [()], [position], states=[(layer, site)], cancel=cancel)
@@ -119,7 +119,7 @@ def captured(
 
 
 def source_of(anatomy: Anatomy, origin: Origin, treatments: tuple[Intervention, ...] = ()) -> ConditionedPrompt:
-    """The text a state was captured in, to be read again as it was then.
+    """The text that a state was captured in, to be read again under the same conditions.
 
     Raises:
         ArtifactError: it has a token or a length, or is for a neuron, that this model does not have.
@@ -139,7 +139,7 @@ def source_of(anatomy: Anatomy, origin: Origin, treatments: tuple[Intervention, 
 
 @dataclass(frozen=True, eq=False)
 class Transplant:
-    """A vector and where it goes: the number of its layer in the text, and its position there."""
+    """A vector and its place in the text: layer and position."""
 
     vector: Vector
     state: Tensor
@@ -160,11 +160,11 @@ class Transplant:
         scale: float = 1.0,
         adds: bool = False,
     ) -> Self:
-        """A vector for a position of a text, at its own layer and site unless another is given.
+        """A vector for a position of a text, at its own layer and site unless others are given.
 
         Raises:
             UsageError: it is not a state, or it has several layers and none is given.
-            ArtifactError: it is of another width than the model's states.
+            ArtifactError: its width is not that of the model's states.
             ModelError: the model has no such site.
         """
         where = site or vector.site
@@ -191,7 +191,7 @@ class Transplant:
         return cls(vector, state * scale, into, where, position, adds)
 
     def mapped(self, token: str, reaches_below: int) -> Placed:
-        """Its place, which holds `token`, in a map over all layers: what stood there differs from layer to layer."""
+        """Its place, at `token`, in a map over all layers; the state there differs from layer to layer."""
         return Placed(
             name=self.vector.name,
             position=self.position,
@@ -212,7 +212,7 @@ class Transplant:
 
 @dataclass(frozen=True, eq=False)
 class InjectionPlan:
-    """What is injected, row by row (as it is, injected, random), and what was found on the way."""
+    """The injections of each row (unchanged, injected, random), and what was measured at the places."""
 
     rows: tuple[tuple[Injection, ...], ...]
     placed: tuple[Placed, ...]
@@ -232,12 +232,12 @@ def transplanted(
     """What these transplants do at their places, and the rows to generate with.
 
     Args:
-        observe: neurons to read at each place; those that the source woke most if there are none.
+        observe: neurons to read at each place; by default the most active ones in the source.
         inputs: swap the per-layer embeddings of the position as well.
         rng: seed of the random vectors.
 
     Raises:
-        ArtifactError: per-layer embeddings are asked of a vector that was not captured.
+        ArtifactError: per-layer embeddings are requested for a vector that was not captured.
     """
     condition = asked[1]
     anatomy, positions = opened.anatomy, [each.position for each in transplants]
@@ -251,7 +251,7 @@ def transplanted(
         random = random_like(each.state, rng + number)
         rows.append((each.injection(each.state, swapped), each.injection(random, swapped)))
         there = plain.states[each.layer, each.site][0, number]
-        yield Progress("looking what can be reached", number, len(transplants), "places")
+        yield Progress("testing what the positions can reach", number, len(transplants), "places")
         placed.append(_placed(opened, asked, each, there, cancel))
     batch: list[tuple[Injection, ...]] = [(), *zip(*rows, strict=True)]
     yield Progress("reading the neurons")
@@ -286,7 +286,7 @@ def transplanted(
 def _read_source(
     opened: OpenModel, transplant: Transplant, treatments: tuple[Intervention, ...], inputs: bool, cancel: Cancel | None
 ) -> Seen | None:
-    """All neurons at the place the vector was captured at, and its per-layer embeddings if asked for."""
+    """All neurons at the place where the vector was captured, and its per-layer embeddings if requested."""
     origin = transplant.vector.origin
     if origin is None or not same_model(transplant.vector.fingerprint, opened.info.fingerprint):
         if inputs:
@@ -301,7 +301,7 @@ def _read_source(
 
 
 def above(inputs: dict[int, Tensor], layer: int, site: StateSite) -> dict[int, Tensor]:
-    """The per-layer embeddings that are read after a site: below it they would change what is injected into."""
+    """The per-layer embeddings that are read after a site; those below it would change what is injected into."""
     first = layer + (site == "resid_post")
     return {number: values[0, 0] for number, values in inputs.items() if number >= first}
 
@@ -328,26 +328,26 @@ def _placed(
 
 
 def remarks(anatomy: Anatomy, transplants: Sequence[Transplant], observe: Sequence[Neuron], under: str) -> list[str]:
-    """What a user should know of the vectors and neurons of an injection. `under` is the session's key of what is
-    suppressed and edited now."""
+    """Remarks on the vectors and neurons of an injection. `under` is the session's key of what is suppressed and edited
+    now."""
     notes = []
     for vector in {id(each.vector): each.vector for each in transplants}.values():
         if vector.origin is None:
-            notes.append(f"'{vector.name}' was not captured in a text: there is no source to hold it against")
+            notes.append(f"'{vector.name}' was not captured in a text: there is no source to compare with")
         elif vector.origin.under != under:
             notes.append(f"'{vector.name}' was captured while other neurons were suppressed, or other edits on")
     notes += other_streams(anatomy, [each.site for each in transplants])
     if any(each.position == 0 for each in transplants):
-        notes.append("position 0 begins the text: no other state is like it, and all that follows looks at it")
+        notes.append("position 0 begins the text: its state is unlike any other, and all later tokens attend to it")
     first = min(first_reader(each.layer, each.site) for each in transplants)
     below = next((neuron for neuron in observe if neuron.layer < first), None)
     if below is not None:
-        notes.append(f"{below} is below layer {first}, and the place it is read at does not change there")
+        notes.append(f"{below} is below layer {first}, where the injection changes nothing at this place")
     return notes
 
 
 def other_streams(anatomy: Anatomy, sites: Sequence[StateSite]) -> list[str]:
-    """What is to be said where a state of the residual stream is one of several streams."""
+    """Remarks for models with several residual streams, of which a state is one."""
     count = anatomy.streams
     if count == 1 or not any(site.startswith("resid") for site in sites):
         return []
@@ -359,12 +359,12 @@ def other_streams(anatomy: Anatomy, sites: Sequence[StateSite]) -> list[str]:
 
 
 def first_reader(layer: int, site: StateSite) -> int:
-    """The first layer whose neurons read what was put at a site."""
+    """The first layer whose neurons read what was injected at a site."""
     return layer + (site in ("resid_post", "mlp_out"))
 
 
 def _strongest(anatomy: Anatomy, transplant: Transplant, source: Seen | None) -> tuple[Neuron, ...]:
-    """The neuron that the state was captured for, and those that its source woke most."""
+    """The neuron that the state was captured for, and the most active ones in its source."""
     if source is None:
         return ()
     first = first_reader(transplant.layer, transplant.site)

@@ -1,4 +1,4 @@
-"""What came of an injection, as plain data that needs no torch."""
+"""The outcome of an injection, as plain data without torch."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from sessions.model.units import Neuron
 
 
 class Placed(Struct, frozen=True, kw_only=True):
-    """A vector and the place in a text that it was put at.
+    """A vector and the place in a text where it was injected.
 
-    `norm` is that of what was put there, `replaced` of the state that stood there, and `cosine` that of the two.
+    `norm` is the norm of what was injected, `replaced` that of the state there before, `cosine` the cosine of the two.
     `came_from` is the token that it was captured at, "" where it was not captured. `reaches` says whether the place can
-    change what the model says (see `reaching`); where it cannot, it can do so at layers below `reaches_below`.
+    influence later tokens (see `reaching`); where it cannot, it can at layers below `reaches_below`.
     """
 
     name: str
@@ -29,9 +29,8 @@ class Placed(Struct, frozen=True, kw_only=True):
 
 
 class Observed(Struct, frozen=True, kw_only=True):
-    """A neuron at the place of an injection, which is number `place`: its activation in the source, and in the target
-    as it is, with the vector, and with a random one of the same norm. `source` is None of a vector that was not
-    captured."""
+    """A neuron at the injection number `place`: its activation in the source (None for a vector that was not captured),
+    in the unchanged target, with the vector, and with a random one of the same norm."""
 
     neuron: Neuron
     place: int
@@ -47,16 +46,16 @@ class Observed(Struct, frozen=True, kw_only=True):
 
     @property
     def by_chance(self) -> float | None:
-        """The same of the random vector's."""
+        """The activation with the random vector as a share of the source's."""
         return share(self.random, self.source)
 
 
 class LayerMap(Struct, frozen=True, kw_only=True):
-    """`cells[s][t]`: the state of layer `layers[s]` of the source, put at `layers[t]` of the target.
+    """`cells[s][t]`: the measure with the state of layer `layers[s]` of the source at `layers[t]` of the target.
 
-    `source` is the measure in the source (None for KL, whose source is itself), `without` that of the target as it is,
-    `random[t]` that with a random vector at a layer. From layer `reaches_below` on the place can change nothing that is
-    said after it.
+    `source` is the measure in the source (None for KL, which is measured from it), `without` that in the unchanged
+    target, `random[t]` that with a random vector at a layer. From layer `reaches_below` on, the place cannot influence
+    later tokens.
     """
 
     layers: tuple[int, ...]
@@ -68,5 +67,5 @@ class LayerMap(Struct, frozen=True, kw_only=True):
 
 
 def share(value: float, source: float | None) -> float | None:
-    """What part of the source's activation this is; None where the source has none."""
+    """A value as a share of the source's activation; None where that is unknown or 0."""
     return value / source if source else None

@@ -1,12 +1,12 @@
 """Examples of where a rewritten neuron should fire, and where it should not: texts with positions of both kinds.
 
-By a rule: of each sample, a prompt and its reply, the positions in the reply that the rule means, and all others of it.
-What says a reply's first token, the last position of the prompt, counts as one of its positions. By prompts: the last
-positions of those where it should fire, and of those where it should not. The first position of a text and special
-tokens are never among them.
+By a rule: in the reply of each sample, the positions that the rule matches, and all others. The last position of the
+prompt, which predicts the reply's first token, counts as one of the reply. By prompts: the last positions of the
+prompts where it should fire, and of those where it should not. The first position of a text and special tokens never
+count.
 
-A third of the texts is held out: they are ordered by the sha256 of their tokens, and every third is taken, so that
-the same texts are always split alike.
+A third of the texts is held out: they are ordered by the sha256 of their tokens, and every third is taken, so that the
+same texts are always split in the same way.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def by_rule(
         if not any(each.where for each, _ in texts):
             raise nothing_found(rule, [said for _, said in texts])
         if not any(each.elsewhere for each, _ in texts):
-            raise UsageError(f"the rule {rule} means every position of the {len(texts):,} texts", "ask for less")
+            raise UsageError(f"the rule {rule} matches every position of the {len(texts):,} texts", "ask for less")
     learnt, other = ([each for each, _ in texts] for texts in sides)
     if other:
         return Examples(tuple(learnt), tuple(other), str(rule), source)

@@ -2,9 +2,9 @@
 
 The neuron's new rows and column are those of `teaching`.
 
-α is tried in rising order, as multiples of the mean norm of the residual stream: the first is taken with which, on the
-examples it was made of, the token is said often enough, seldom enough elsewhere, and unrelated text stays as likely.
-What is reported is measured on the examples that were held out.
+α is tried in rising order, as multiples of the mean norm of the residual stream. The first is chosen with which, on the
+training examples, the token is said often enough where it should be and rarely enough elsewhere, and unrelated text
+stays as likely. Reported values are measured on the held-out examples.
 
 A brake is a second neuron, in a later layer, made by the same rules from texts in which the token has just been said:
 it fires there, and its column is −β · û_t.
@@ -57,7 +57,7 @@ COLLAPSED, MORE, HELD_BACK = 0.4, 0.2, 0.1
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is asked for beside the neuron, the token and the examples; what is left out is chosen."""
+    """Options of a rewriting; those that are left out are chosen automatically."""
 
     alphas: tuple[float, ...] = ()
     scale_gate: float | None = None
@@ -85,8 +85,7 @@ class Rewriting:
 
     @property
     def collapsed(self) -> bool:
-        """Whether the replies repeat themselves and did not without the edit, or only the stutter guard keeps them
-        from it."""
+        """Whether the replies repeat themselves more than without the edit, or only the stutter guard prevents that."""
         before, after = self.repetition
         return (after > COLLAPSED and after > before + MORE) or self.held_back[1] > self.held_back[0] + HELD_BACK
 
@@ -195,7 +194,7 @@ def remarks(made: Rewriting, examples: Examples) -> tuple[str, ...]:
         wanted = f"{SAID:.0%} of its places, {ELSEWHERE:.0%} elsewhere and a perplexity of ×{PERPLEXITY:g}"
         found.append(f"α {row.alpha:g} does not reach {wanted} on the examples")
     if not examples.apart:
-        found.append("too few examples to hold any out: it is measured on those that it was made of")
+        found.append("too few examples to hold any out: it is measured on those that it learnt from")
     return tuple(found)
 
 
@@ -226,8 +225,8 @@ def _fits(row: AtAlpha) -> bool:
 
 
 def choose(rows: Sequence[AtAlpha]) -> int:
-    """Which α is taken: the smallest that fits; else, of those that leave unrelated text alone, the one that says the
-    token most where it should and not elsewhere; else the smallest."""
+    """The index of the chosen α: the smallest that fits; else, of those that spare unrelated text, the one that says
+    the token most where it should and least elsewhere; else the smallest."""
     order = sorted(range(len(rows)), key=lambda at: rows[at].alpha)
     fitting = [at for at in order if _fits(rows[at])]
     if fitting:

@@ -58,7 +58,7 @@ def read_rule(text: str) -> Rule:
     kind, colon, rest = text.partition(":")
     if not colon or kind not in _KINDS:
         near = get_close_matches(kind, (*_KINDS, "last"), 1)
-        raise UsageError(f"{text!r} is no rule", f"did you mean {near[0]}? {_EXAMPLES}" if near else _EXAMPLES)
+        raise UsageError(f"unknown rule {text!r}", f"did you mean {near[0]}? {_EXAMPLES}" if near else _EXAMPLES)
     if rest[:1] in QUOTES and (len(rest) < 2 or not rest.endswith(rest[0])):
         raise UsageError(
             f"the text of the rule {text!r} is not closed",
@@ -79,7 +79,7 @@ def _expression(text: str) -> str:
         if len(inside) > expressions.LONGEST:
             raise ValueError(f"it is longer than {expressions.LONGEST:,} characters")
     except (re.error, OverflowError, RecursionError, ValueError) as error:
-        raise UsageError(f"{text!r} is no regular expression: {error}", 'for example: "/[.?!]/"') from error
+        raise UsageError(f"{text!r} is not a regular expression: {error}", 'for example: "/[.?!]/"') from error
     return inside
 
 
@@ -119,7 +119,7 @@ def nothing_found(rule: Rule, texts: Iterable[Sequence[str]]) -> UsageError:
     """What to say where a rule means no position in any of these texts, each given by its tokens."""
     texts = list(texts)
     counted = Counter(token for tokens in texts for token in set(tokens))
-    where = f"the rule {rule} means no position in the {len(texts):,} texts"
+    where = f"the rule {rule} matches no position in the {len(texts):,} texts"
     sought = rule.text.strip().lower()
     same = [token for token in counted if sought and token.strip().lower() == sought]
     spelt = same or get_close_matches(rule.text, counted, 1, cutoff=0.5)

@@ -1,6 +1,4 @@
-"""The neuron that a rewriting gives up where none is named: the quietest of the late middle that nothing else is done
-with.
-"""
+"""The neuron that is rewritten where none is named: the quietest in the late middle of the model that is not in use."""
 
 from __future__ import annotations
 
@@ -18,8 +16,8 @@ from sessions.model.opening import OpenModel
 from sessions.model.units import Neuron
 from sessions.texts.corpus import Corpus
 
-#: Where it is looked for, as parts of the depth: late enough to know what was read, and early enough for the layers
-#: above to carry on with what it says.
+#: Where it is looked for, as fractions of the depth: late enough to know what was read, early enough for the layers
+#: above to use what it writes.
 DEPTH = (2 / 3, 5 / 6)
 #: Documents of the built-in corpus that are read for it where there is no atlas, and tokens of each.
 DOCUMENTS, LENGTH = 64, 64
@@ -65,7 +63,7 @@ def _quietest(
     if best is None:
         raise UsageError(f"no neuron of {over} is free", "name one: rewrite L12/N34")
     neuron = Neuron(best.layer, best.index)
-    return neuron, f"{neuron} is given up: it is never more than {best.largest:.2g} in size over {over}"
+    return neuron, f"{neuron} is used: its |activation| never exceeds {best.largest:.2g} over {over}"
 
 
 def rewritten_in(edit: Edit) -> Iterator[tuple[int, int]]:

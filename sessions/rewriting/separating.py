@@ -1,9 +1,9 @@
-"""Passes over example texts: the states that a layer's MLP reads there, what a neuron is, and what the model says.
+"""Passes over example texts: the inputs of a layer's MLP, a neuron's activations, and the model's predictions.
 
-A neuron of layer L changes nothing below L. What leaves layer L − 1 is kept from the first pass and stands in for the
-layers below in all others; where a family's upper layers read keys of lower ones, every layer runs. Of the logits only
-those at the counted positions are computed. The push of a neuron is linear in its down column, so that a pass in which
-its activation is multiplied by α is the pass with α times the column.
+A neuron of layer L changes nothing below L. So the output of layer L − 1 is kept from the first pass and reused in all
+others, where the layers below do not run; where a family's upper layers read keys of lower ones, every layer runs. Only
+the logits at the counted positions are computed. A neuron's output is linear in its down column, so a pass in which its
+activation is multiplied by α equals the pass with α times the column.
 """
 
 from __future__ import annotations
@@ -208,7 +208,7 @@ def reader_of(opened: OpenModel, neuron: Neuron) -> nn.Module:
     for kind in ("gate", "gate and up", "in"):
         if kind in readers:
             return readers[kind]
-    raise ModelError(f"what layer {neuron.layer}'s MLP reads with is not known in this family", "take another model")
+    raise ModelError(f"the MLP inputs of layer {neuron.layer} are unknown in this family", "take another model")
 
 
 def _of_expert(site: object, local: int, values: Tensor, routing: Routing) -> Tensor:

@@ -1,4 +1,4 @@
-"""Surgery: a subspace taken out of what layers write to the residual stream, or all but it.
+"""Surgery: a subspace removed from what layers write to the residual stream, or all but that subspace.
 
 W ← (I − QᵀQ) W or W ← QᵀQ W, of the down projections and, where asked, of the attention's output (the weight
 orthogonalisation of Arditi et al. 2024, section 4.1, for a subspace of any dimension). Embeddings and the other layers
@@ -69,11 +69,11 @@ def remarks(anatomy: Anatomy, layers: Sequence[int], attention: bool) -> Iterato
     cut = [(layer, writer) for layer in layers for writer in writers(attention)]
     if any(norm_behind(anatomy, *each) is not None for each in cut):
         yield (
-            "a norm stands between these writers and the residual stream: the subspace is taken out before it, turned "
-            "by its weights, so that none of it is written behind it; what is left has the size that the norm gives it"
+            "a norm stands between these writers and the residual stream: the subspace is removed before it, adjusted "
+            "for its weights, so that nothing of it reaches the stream; the norm rescales what is left"
         )
     if any(has_bias(anatomy, *each) for each in cut):
-        yield "these writers add a bias as well, a constant, which is none of their weights and stays"
+        yield "these writers also add a bias, which is a constant outside the weights and stays"
 
 
 @torch.no_grad()

@@ -1,5 +1,5 @@
-"""Subspaces of the residual stream that surgery takes out: what differs between versions of the same prompts, a control
-vector, the span of tokens.
+"""Subspaces of the residual stream for surgery: what differs between versions of the same prompts, a control vector,
+the span of tokens.
 
 Versions. Each version of a prompt has one state at a layer's output: the mean over the positions from where its
 versions begin to differ (before, a causal model holds the same), or its last token. From the states of each prompt
@@ -8,10 +8,10 @@ singular vectors of what is left, X `[prompts · versions, d_model]`, span the s
 language identity of Xie et al., EMNLP 2022, with means by prompt in place of means by language). They are found as
 eigenvectors of XᵀX or, where there are fewer rows than columns, of X Xᵀ, in float64.
 
-What the first position of a text holds, as it enters the layer and as it leaves it, is taken out of X before that.
-Attention rests there, on activations that can be hundreds of times as large as all others (massive activations, Sun et
-al. 2024) and that a few layers write: a subspace that overlaps with them a little takes so much of them away that the
-model falls apart, whatever the subspace means. On smollm2, 3 dimensions out of layers 9-12 move the next token by 2.3
+The states of the first position before and after the layer are projected out of X first. That position is an attention
+sink with activations up to hundreds of times as large as all others (massive activations, Sun et al. 2024), written by
+a few layers. A subspace that overlaps slightly with them removes so much of them that the model breaks, whatever the
+subspace means. On smollm2, 3 dimensions out of layers 9-12 move the next token by 2.3
 nats of KL with them, and by 0.003 without.
 
 Tokens. The direction that raises a token's logit is its row of the unembedding, carried back through the final norm.
@@ -169,7 +169,7 @@ def of_versions(states: States, dims: int | None, layer: int) -> Subspace:
     floor = torch.finfo(torch.float32).eps * max(max(apart.shape) * float(sizes[0]), float(pooled.norm()))
     rank = int((sizes > floor).sum())
     if rank == 0:
-        raise UsageError(f"the versions are the same to the model at layer {layer}", "give versions that differ")
+        raise UsageError(f"the versions do not differ at layer {layer}", "give versions that differ")
     wanted = min(rank, _DIMS) if dims is None else dims
     if wanted > rank:
         raise UsageError(
@@ -220,7 +220,7 @@ def of_tokens(opened: OpenModel, ids: Sequence[int]) -> Subspace:
     rows = unembedding(opened.anatomy, ids)
     directions = carried_back(opened.anatomy.final_norm, rows)
     if int(torch.linalg.matrix_rank(directions.double(), rtol=1e-6)) < len(ids):
-        raise UsageError("one of the tokens points where others do", "leave one out")
+        raise UsageError("the directions of the tokens are not independent", "leave one out")
     return Subspace(orthonormal(directions))
 
 

@@ -51,10 +51,10 @@ from sessions.training.scaling import Scale
 from sessions.training.targeted import TrainedProjection, as_edit, begin, config_alone, select, targets_of
 
 _ADAPTER = "default"
-#: What to do about a loss that is no number, in float16 and elsewhere.
+#: What to do about a loss that is not finite, in float16 and elsewhere.
 _WAY_OUT = {
-    False: "a smaller --lr keeps it one",
-    True: "a smaller --lr keeps it one, or bfloat16, which reaches further than float16: model NAME --dtype bfloat16",
+    False: "try a smaller --lr",
+    True: "try a smaller --lr, or bfloat16, whose range is wider than float16's: model NAME --dtype bfloat16",
 }
 
 
@@ -166,7 +166,7 @@ def _steps(
         losses = learner.gradients([lessons[number] for number in chosen], state)
         if losses is None:
             optimizer.zero_grad(set_to_none=True)
-            return f"the loss was no number at step {state.step + 1} of {total}: {_WAY_OUT[learner.scale.moves]}"
+            return f"the loss was not finite at step {state.step + 1} of {total}: {_WAY_OUT[learner.scale.moves]}"
         for group in optimizer.param_groups:
             group["lr"] = rate
         optimizer.step()

@@ -1,11 +1,11 @@
 """Recruits: the neurons that learned, by how much gradient each absorbed in a round of training.
 
 A neuron i of a layer is a coordinate of the input of the layer's down projection. A LoRA adapter on that projection
-adds B A h; column i of A is what of the adapter reads neuron i, and the gradient of that column is
+adds B A h; column i of A reads neuron i, and the gradient of that column is
 
     ∂L/∂A[:, i]  =  Σ over positions  h_i · (Bᵀ ∂L/∂y)
 
-so its norm says how hard training pulls on what neuron i says. Four measures of one step, and how steps are gathered:
+so its norm says how strongly training uses neuron i. Four measures, and how they are aggregated over steps:
 
     gradient     the norm of column i of A's gradient, summed over steps
     largest      the same, the largest of all steps
@@ -13,8 +13,8 @@ so its norm says how hard training pulls on what neuron i says. Four measures of
     activation   Σ over positions |h_i · ∂L/∂h_i|, summed over steps: gradient × activation, which needs no adapter on
                  the down projection
 
-A neuron that is held at zero has h_i = 0 at every position: all four are exactly zero. What a step leaves is counted
-when the step is taken: one whose gradients are no numbers is forgotten, and so adds nothing to anything.
+A neuron that is held at zero has h_i = 0 at every position: all four are exactly zero. Gradients are counted when a
+step is taken; a step with gradients that are not finite is discarded.
 """
 
 from __future__ import annotations
@@ -205,6 +205,6 @@ def check_measured(anatomy: Anatomy) -> None:
     """Raise `ModelError` for a model none of whose neurons can be recruits."""
     if not any(isinstance(site, DenseSite) for layer in anatomy.layers for site in layer.sites):
         raise ModelError(
-            "all neurons of this model are those of experts, and what these learn is not measured",
+            "all neurons of this model belong to experts, for which recruits are not measured",
             "train-round trains an adapter all the same",
         )

@@ -1,9 +1,9 @@
-"""Training to the same bits: what a device computes is a function of what it is given, wherever that can be had.
+"""Training to the same bits: deterministic kernels, wherever a device has them.
 
-On the CPU it is so, as long as the number of threads is the same. On an accelerator several kernels add in the order in
-which they happen to finish, among them those of the way back through attention; torch has others of most of them, which
-always add in one order, and takes them inside the block here. Where it has none, training goes on all the same, and
-`Reproducible.lacks` says of which operation.
+On the CPU results are deterministic as long as the number of threads is the same. On an accelerator several kernels add
+in the order in which they happen to finish, among them the backward pass of attention. torch has deterministic versions
+of most of them and uses them inside the block here. Where it has none, training continues, and `Reproducible.lacks`
+names the operation.
 """
 
 from __future__ import annotations

@@ -1,6 +1,4 @@
-"""A series of rounds, each trained without the recruits of those before it: what comes next, and where one that was
-killed goes on.
-"""
+"""A series of rounds, each trained without the recruits of those before it: the next round, and where to resume."""
 
 from __future__ import annotations
 
@@ -79,6 +77,6 @@ def _done(rounds: Rounds, job: RoundRequest) -> Round | None:
     if job.force:
         return None
     raise ArtifactError(
-        f"round '{job.name}' exists already, and is of another training",
+        f"round '{job.name}' exists already, from another training",
         "choose another name with --as, or replace it with --force",
     )

@@ -68,7 +68,7 @@ def targets_of(opened: OpenModel, neurons: Sequence[Neuron]) -> tuple[TrainedPro
 
 def _targets(layer: int, site: DenseSite, chosen: Sequence[int], names: dict[int, str]) -> Iterator[TrainedProjection]:
     if not site.readers:
-        raise ModelError(f"what the neurons of layer {layer} are read with goes by no name this program knows")
+        raise ModelError(f"the input projections of layer {layer} have no name that this program knows")
     numbers = tuple(index + site.offset for index in chosen)
     kinds: dict[str, tuple[Part, ...]] = {
         "gate and up": ("gate", "up"),

@@ -1,7 +1,7 @@
-"""A round from its samples to its folder: trained, gone on with after a kill, held against a control, saved.
+"""A round from its samples to its folder: trained, resumed after a kill, compared with a control, saved.
 
 The control is the same training with as many neurons suppressed, drawn at random from the same layers. Without it one
-cannot say whether a round learned less because *these* neurons were missing, or because any were.
+cannot tell whether a round learned less because *these* neurons were missing, or because any were.
 """
 
 from __future__ import annotations
@@ -244,12 +244,12 @@ def remarks(found: Round, lessons: Sequence[Lesson], suppressed: int) -> Iterato
         yield f"{outcome.stopped}; what was learned before it is kept"
     cut = [lesson.cut for lesson in lessons if lesson.cut]
     if cut:
-        yield f"{len(cut)} prompts lost their left end to the budget, {max(cut):,} characters at most"
+        yield f"{len(cut)} prompts were cut on the left to fit the budget, by up to {max(cut):,} characters"
     skipped = [(lesson.name, phrase) for lesson in lessons for phrase in lesson.skipped]
     if skipped:
         name, phrase = skipped[0]
         yield (
-            f"{len(skipped)} phrases are not in their reply word for word and count for nothing: "
+            f"{len(skipped)} phrases are not in their reply word for word and are ignored: "
             f"the first is {phrase[:40]!r} of {name}"
         )
     if found.after:

@@ -1,9 +1,9 @@
-"""The trajectory of a series of rounds: what each forbade, what it still learned, and what that says.
+"""The trajectory of a series of rounds: what each suppressed, what it still learned, and the verdict.
 
-Round after round the neurons that learned are forbidden. Forbidding alone raises the loss that training starts from,
-and training brings some of that back, so what a round learned cannot be read off its own fall. It is measured from
-where the series began, and held against a control, the same training with as many random neurons of the same layers
-forbidden:
+Each round suppresses the neurons that learned before. Suppression alone raises the loss that training starts from, and
+training recovers some of that, so the fall of the loss within a round does not show what it learned. Learning is
+measured from the start of the series and compared with a control, the same training with as many random neurons of the
+same layers suppressed:
 
     ρ  =  (L₀ − L) / (L₀ − L′)      L₀: the mean loss before the first round; L, L′: that at the end of the round and
                                     of its control

@@ -344,7 +344,7 @@ def test_an_edit_reaches_both_uses_of_a_tied_matrix_and_that_is_said(empty: Sess
     shown = result(empty, "inspect low")
     said = "lm_head and model.embed_tokens are one matrix: the edit reaches both"
     assert said in shown.notes and shown.apart is None
-    assert any("not held against the same edit as hooks" in note for note in shown.notes)
+    assert any("not compared with the same edit as hooks" in note for note in shown.notes)
     result(empty, "undo")
     assert said in result(empty, "edits load low").notes
     empty.close()

@@ -150,7 +150,7 @@ def test_any_number_of_a_reply_is_a_check_of_tasks(little: Session) -> None:
     write([{"prompt": "the cat", "answer": "4", "check": "any-number"}], "any.jsonl")
     assert result(little, "evaluate any.jsonl --max-tokens 2 --unrelated none --arms base").tasks == 1
     write([{"prompt": "the cat", "answer": "four", "check": "any-number"}], "none.jsonl")
-    assert "'four', which is none" in failure(little, "evaluate none.jsonl").message
+    assert "'four', which is not a number" in failure(little, "evaluate none.jsonl").message
     write([{"prompt": "the cat", "answer": "4", "check": "any-numbr"}], "wrong.jsonl")
     assert "any-number" in failure(little, "evaluate wrong.jsonl").hint
 
@@ -228,7 +228,7 @@ def test_a_run_that_is_cancelled_keeps_what_was_finished_where_a_file_was_named(
         ("nothing.jsonl", "cannot read nothing.jsonl", "a file of tasks"),
         ("empty.jsonl", "empty.jsonl has no task in it", "prompt"),
         ("malformed.jsonl", "malformed.jsonl, line 2, is malformed", ""),
-        ("unknown.jsonl", "a check 'numbre', which there is not", "did you mean number?"),
+        ("unknown.jsonl", "an unknown check 'numbre'", "did you mean number?"),
         ("broken.jsonl", "'(a', which is not a regular expression", "re"),
         ("tasks.jsonl --arms bse", "there is no arm 'bse'", "did you mean base?"),
         ("tasks.jsonl --arms noize", "there is no arm 'noize'", "did you mean noise?"),

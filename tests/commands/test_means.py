@@ -223,10 +223,10 @@ def test_kept_means_are_offered_where_they_may_stand(taken: Session) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda tensors: tensors.pop("layer.1.mean"), "other tensors"),
-        (lambda tensors: tensors.pop("layer.1.places"), "other tensors"),
+        (lambda tensors: tensors.pop("layer.1.mean"), "not the means of layers"),
+        (lambda tensors: tensors.pop("layer.1.places"), "not the means of layers"),
         (lambda tensors: tensors.pop("layer.2.places"), "by position"),
-        (lambda tensors: tensors.clear(), "other tensors"),
+        (lambda tensors: tensors.clear(), "not the means of layers"),
     ],
 )
 def test_an_incomplete_means_file_is_refused(taken: Session, change: Any, said: str) -> None:

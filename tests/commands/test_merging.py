@@ -181,4 +181,4 @@ def test_an_edit_under_a_dora_is_not_held_against_hooks_and_under_a_lora_it_agre
     result(fresh, "edits load meow")
     shown = result(fresh, "inspect 3")
     assert shown.apart is None
-    assert any("not held against the same edit as hooks: 'd', a DoRA on " in note for note in shown.notes)
+    assert any("not compared with the same edit as hooks: 'd', a DoRA on " in note for note in shown.notes)

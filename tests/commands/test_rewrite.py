@@ -96,7 +96,7 @@ def test_samples_can_be_held_out_by_name(ready: Session) -> None:
 def test_a_quiet_neuron_is_given_up_where_none_is_named(ready: Session) -> None:
     made = result(ready, LINE.replace("L2/N7 ", ""))
     assert made.neuron.layer == 2  # of three layers, the late middle
-    assert str(made.neuron) in made.notes[0] and "given up" in made.notes[0]
+    assert str(made.neuron) in made.notes[0] and "is used" in made.notes[0]
     result(ready, "undo")
     result(ready, "atlas build small --docs 4 --length 16")
     assert "atlas small" in result(ready, LINE.replace("L2/N7 ", "")).notes[0]
@@ -127,7 +127,7 @@ def test_a_sweep_over_the_neuron_is_one_over_alpha(ready: Session) -> None:
     ("line", "said"),
     [
         ('rewrite L2/N7 --push " abc" --when last', ["3 tokens", '" a" "b" "c"', '--push " a"']),
-        (LINE.replace("after:.", "after:HAT"), ["means no position in the 5 texts", '"'])
+        (LINE.replace("after:.", "after:HAT"), ["matches no position in the 5 texts", '"'])
         ,
         ('rewrite L2/N7 --push " a"', ["--when"]),
         ("rewrite L2/N7", ["--push"]),

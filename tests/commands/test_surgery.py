@@ -181,7 +181,7 @@ OTHERS = {
         ("surgery --layers 1 --parallel missing.jsonl", "missing.jsonl, line 3 has no version 'zh'"),
         ("surgery --layers 1 --parallel empty.jsonl", "has no prompt in it"),
         ("surgery --layers 1 --parallel latin.jsonl", "latin.jsonl is not UTF-8 text: line 1"),
-        ("surgery --layers 1 --parallel same.jsonl", "the same to the model at layer 1"),
+        ("surgery --layers 1 --parallel same.jsonl", "the versions do not differ at layer 1"),
         ('surgery --layers 1 --tokens " cat"', "' cat' is 3 tokens: ' c' 'a' 't'"),
         ('surgery --layers 1 --tokens " a,,b"', "empty token"),
         ('surgery --layers 1 --tokens "a,a"', "there twice"),

@@ -168,7 +168,7 @@ def test_a_sweep_of_weights_is_kept_and_gone_on_with(kept: Session) -> None:
     assert {path.name for path in (kept.home / "sweeps" / "job").iterdir()} >= {"cells.csv", "chart.svg", "chart.png"}
     shutil.rmtree(kept.home / "adapters" / "fr")
     shutil.copytree(kept.home / "adapters" / "it", kept.home / "adapters" / "fr")
-    assert "another adapter than when the sweep was begun" in failure(kept, "sweep --resume job").message
+    assert "was replaced after the sweep was begun" in failure(kept, "sweep --resume job").message
 
 
 def test_depths_of_a_series_are_its_rounds_each_with_its_share(little: Session) -> None:
@@ -186,8 +186,8 @@ def test_depths_of_a_series_are_its_rounds_each_with_its_share(little: Session) 
     halves = result(little, "sweep --adapter round:it-1*0.5+round:it-2*0.5 1")
     assert halves.arms[0].ids == value.arms[2].ids
     with unharmed(little):
-        assert "3 is no depth" in failure(little, "sweep --adapter depths:it 3").message
-        assert "0.5 is no depth" in failure(little, "sweep --adapter depths:it 0.5").message
+        assert "invalid depth 3" in failure(little, "sweep --adapter depths:it 3").message
+        assert "invalid depth 0.5" in failure(little, "sweep --adapter depths:it 0.5").message
         assert "whole series" in failure(little, "sweep --adapter depths:it+round:it-1 1").message
         assert "two sweeps" in failure(little, "sweep --adapter depths:it --adapter round:it-1").message
 
@@ -196,7 +196,7 @@ def test_depths_of_a_series_are_its_rounds_each_with_its_share(little: Session) 
     ("line", "message"),
     [
         ("sweep --adapter none 0 1", "'none'"),
-        ("sweep --adapter fr*x 0 1", "'x' is no weight of fr"),
+        ("sweep --adapter fr*x 0 1", "invalid weight 'x' for fr"),
         ("sweep --adapter fr*0 0 1", "0 at every multiplier"),
         ("sweep --adapter fr+fr 0 1", "named twice"),
         ("sweep --adapter fr --against fr 0 1", "named twice"),

@@ -315,7 +315,7 @@ def test_a_series_of_a_model_whose_neurons_are_all_experts_is_refused_before_it_
     empty.use_model(adopt(tiny("mixtral"), tiny_tokenizer(), name="mixtral"))
     write_samples()
     with unharmed(empty):
-        assert "what these learn is not measured" in failure(empty, f"crab samples.jsonl {FAST} --rounds 2").message
+        assert "recruits are not measured" in failure(empty, f"crab samples.jsonl {FAST} --rounds 2").message
     assert not (empty.home / "rounds").exists()
 
 
@@ -342,7 +342,7 @@ def test_a_series_meets_what_was_left_of_another_before_it_trains(ready: Session
     steps.close()
     other = line.replace("--lr 0.01", "--lr 0.02")
     events = list(run(ready, f"{other} --anew"))
-    assert "is of another training" in next(each.message for each in events if isinstance(each, Failed))
+    assert "from another training" in next(each.message for each in events if isinstance(each, Failed))
     assert [each.plan.rate for each in result(ready, f"{other} --force").rounds] == [0.02, 0.02]
     assert not list((ready.home / "rounds" / "unfinished").glob("*"))
 

@@ -31,7 +31,7 @@ def rounds(text: str) -> tuple[Round, Round, Round]:
     )  # fmt: skip
     short = Outcome(initial=(4.0, 3.0), final=(1.0, 2.5), curve=())
     older = structs.replace(first, outcome=short, control=short)
-    broken = Outcome(initial=(4.0,), final=(math.nan,), curve=(), stopped="the loss was no number at step 3 of 9")
+    broken = Outcome(initial=(4.0,), final=(math.nan,), curve=(), stopped="the loss was not finite at step 3 of 9")
     plan = TrainingPlan(modules=(), neurons=_NEURONS)
     return first, older, structs.replace(first, plan=plan, outcome=broken, control=None, recruited=(), samples=(text,))
 

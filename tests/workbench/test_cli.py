@@ -253,21 +253,25 @@ def test_terminals_without_unicode_get_question_marks(tmp_path: Path) -> None:
 SLOW = """
 import sys, time
 from commands import grammar
+from commands.request import Request
 from commands.verb import verb
-from sessions.events import Progress
+from sessions.events import Progress, Steps
 from sessions.results import Quit
 
 @verb("wait", family="test", example="wait")
-def wait(session):
-    try:
-        print("waiting", file=sys.stderr, flush=True)
-        for _ in range(600):
-            session.cancel.look()
-            yield Progress("waiting")
-            time.sleep(0.05)
-    finally:
-        print("unwound", file=sys.stderr, flush=True)
-    return Quit()
+class Wait(Request, frozen=True):
+    "Wait for half a minute."
+
+    def run(self, session) -> Steps[Quit]:
+        try:
+            print("waiting", file=sys.stderr, flush=True)
+            for _ in range(600):
+                session.cancel.look()
+                yield Progress("waiting")
+                time.sleep(0.05)
+        finally:
+            print("unwound", file=sys.stderr, flush=True)
+        return Quit()
 
 from workbench.cli import main
 main(prog_name="workbench")

@@ -155,19 +155,24 @@ def test_piped_lines_that_all_went_well_leave_with_0(tmp_path: Path) -> None:
 SLOW = """
 import sys, time
 from commands import grammar
+from commands.request import Request
 from commands.verb import verb
-from sessions.events import Progress
+from sessions.events import Progress, Steps
 from sessions.results import Expected
 
 @verb("wait", family="test", example="wait")
-def wait(session):
-    "Goes on for a long time, and stops when asked."
-    yield from forever(session.cancel.look)
+class Wait(Request, frozen=True):
+    "Run for a long time, and stop when cancelled."
+
+    def run(self, session) -> Steps[Expected]:
+        yield from forever(session.cancel.look)
 
 @verb("deaf", family="test", example="deaf")
-def deaf(session):
-    "Goes on for a long time and never looks whether it should stop."
-    yield from forever(lambda: None)
+class Deaf(Request, frozen=True):
+    "Run for a long time, and never check for cancellation."
+
+    def run(self, session) -> Steps[Expected]:
+        yield from forever(lambda: None)
 
 def forever(look):
     try:

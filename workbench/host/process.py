@@ -280,7 +280,7 @@ class Host:
             with self._place.marked_opening("" if state.opening is None else state.opening.name):
                 return (*remarks, *(yield from saved_state.restore(self._session, state)))
         except Exception as defect:  # the host must run to report it
-            return (*remarks, f"the rest was not restored: {type(defect).__name__}: {defect}")
+            return (*remarks, f"the rest did not come back: {type(defect).__name__}: {defect}")
 
 
 def _opened_by(line: str) -> str:

@@ -319,11 +319,11 @@ def test_a_file_cut_anywhere_loses_no_more_than_its_last_batch(
         (lambda line: line[:-5] + b"\0\0\0\0}", "line 31 of cells.jsonl is damaged"),
         (
             lambda line: line.replace(b'"selection":"', b'"selection":"x'),
-            "line 31 of cells.jsonl is that of another cell",
+            "line 31 of cells.jsonl belongs to another cell",
         ),
         (lambda line: line.replace(b'"length":', b'"length":"x'), "line 31 of cells.jsonl is damaged"),
         (lambda line: b"\xff" + line, "line 31 of cells.jsonl is damaged"),
-        (lambda line: line + b"\n" + line, "line 32 of cells.jsonl is that of another cell"),
+        (lambda line: line + b"\n" + line, "line 32 of cells.jsonl belongs to another cell"),
     ],
 )
 def test_a_damaged_line_is_named_and_kept_aside_and_the_rest_is_computed_again(

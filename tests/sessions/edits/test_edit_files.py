@@ -82,7 +82,7 @@ def changes(**fields: Any) -> str:
 
 
 WRONG: dict[str, dict[str, Any]] = {
-    "does not say what it changes": {"changes": None},
+    "has no list of changes": {"changes": None},
     "changes nothing": {"changes": "[]", **{f"{n}": None for n in EditFile(every_kind()).packed().tensors}},
     "has no matrix '0.values'": {"0.values": None},
     "has no matrix '2.basis'": {"2.basis": numbers(4)},

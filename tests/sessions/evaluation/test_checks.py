@@ -131,10 +131,10 @@ def test_several_checks_must_all_hold_and_the_latest_match_is_the_place() -> Non
 @pytest.mark.parametrize(
     ("check", "said"),
     [
-        (Check("number", "forty"), "'forty', which is none"),
-        (Check("number", "4 or 5"), "which is none"),
-        (Check("any-number", "forty"), "'forty', which is none"),
-        (Check("number", "1/0"), "which is none"),
+        (Check("number", "forty"), "'forty', which is not a number"),
+        (Check("number", "4 or 5"), "which is not a number"),
+        (Check("any-number", "forty"), "'forty', which is not a number"),
+        (Check("number", "1/0"), "which is not a number"),
         (Check("regex", "(unclosed"), "not a regular expression: missing )"),
         (Check("regex", "a{99999999999999999999}"), "not a regular expression"),
         (Check("contains", "  "), "of nothing"),

@@ -209,7 +209,7 @@ def test_more_dims_than_the_versions_differ_in_are_refused_with_their_number() -
     with pytest.raises(UsageError, match="differ in 4 dimensions at layer 7, fewer than 5") as raised:
         of_versions(states, 5, 7)
     assert "--dims 4" in raised.value.hint
-    with pytest.raises(UsageError, match="same to the model at layer 7"):
+    with pytest.raises(UsageError, match="do not differ at layer 7"):
         of_versions(States(torch.randn(5, 1, 32).expand(5, 3, 32) * 100, torch.zeros(2, 32)), 1, 7)
 
 

@@ -92,7 +92,7 @@ def test_the_scale_halves_where_it_must_and_doubles_where_it_may() -> None:
 
 def test_a_loss_that_is_no_number_adds_nothing_to_what_was_counted() -> None:
     round_ = trained(opened(), rate=1e18, epochs=9)
-    assert "no number at step" in round_.stopped
+    assert "not finite at step" in round_.stopped
     for rows in round_.recruits.scores.values():
         assert all(bool(row.isfinite().all()) for row in rows.values())
 

@@ -196,7 +196,7 @@ def test_a_cancelled_round_is_kept_and_the_model_is_whole() -> None:
 def test_a_loss_that_is_no_number_stops_training_and_keeps_the_last_good_weights() -> None:
     found = opened()
     round_ = finished(learn(found, lessons_of(found, SAMPLES), plan(found, rate=1e18, epochs=9)))
-    assert "no number at step" in round_.stopped
+    assert "not finite at step" in round_.stopped
     assert 0 < len(round_.curve) < plan(found, epochs=9).steps(len(SAMPLES))
     assert all(math.isfinite(step.loss) for step in round_.curve)
 

@@ -467,7 +467,7 @@ def test_bytes_that_are_no_text_are_refused_and_what_comes_with_them_does_not_ru
     with Terminal(workbench("--host", "one", "--home", kept.home)) as terminal:
         terminal.until("float32 cpu")
         os.write(terminal._master, b"\x1b[200~set rows 41\ncaf\xe9\nset rows 42\r\x1b[201~")
-        terminal.until("no UTF-8 text")
+        terminal.until("not valid UTF-8")
         terminal.enter("set rows 43")
         terminal.until("rows 43")
         assert "rows 41" not in terminal.shown and "rows 42" not in terminal.shown

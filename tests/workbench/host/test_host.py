@@ -257,7 +257,7 @@ def test_parts_that_cannot_be_restored_are_named_and_the_others_are_restored(
     again = find_or_start("one", ready.home)
     came_back(again)
     (result,) = [event for event in events(said(again, "restore")) if isinstance(event, Result)]
-    assert "was not restored" in result.value.notes[0] and "copy" in result.value.notes[0]
+    assert "did not come back" in result.value.notes[0] and "copy" in result.value.notes[0]
     assert (again.state().model, again.state().prompt) == ("", TEXT)
     assert json.loads(again.place.state.read_bytes())["opening"]["name"].endswith("copy")
 

@@ -215,13 +215,18 @@ def test_a_host_that_is_full_refuses_what_is_sent(own_home: Path) -> None:
 DEAF = """
 import time
 from commands import grammar
+from commands.request import Request
 from commands.verb import verb
+from sessions.events import Steps
+from sessions.results import Quit
 
 @verb("deaf", family="test", example="deaf")
-def deaf(session):
-    "Does not look whether it should stop."
-    time.sleep(600)
-    yield
+class Deaf(Request, frozen=True):
+    "Never check for cancellation."
+
+    def run(self, session) -> Steps[Quit]:
+        time.sleep(600)
+        yield
 
 """
 
