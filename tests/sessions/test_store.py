@@ -503,7 +503,7 @@ def test_a_header_that_does_not_fit_is_a_row_with_its_error(
     assert row.name == "calm" and said in row.error
 
 
-def test_names_never_fail(tmp_path: Path) -> None:
+def test_listing_names_never_fails(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     assert Store(tmp_path / "file").names("circuit") == []
     assert Store(tmp_path / "nowhere").names("circuit") == []

@@ -205,7 +205,7 @@ def test_an_unfinished_atlas_is_gone_on_with_only_under_the_same_plan(corpus: Co
         unfinished.gone_on(Building(model, planned(model, corpus)), path)
 
 
-def test_documents_that_no_maximum_is_in_are_let_go(corpus: Corpus) -> None:
+def test_documents_without_a_maximum_are_dropped(corpus: Corpus) -> None:
     model = opened("llama")
     atlas = built(model, corpus, k=1, layers=[0])
     places = np.concatenate([atlas.layer(0).high_at.ravel(), atlas.layer(0).low_at.ravel()])
@@ -249,14 +249,14 @@ def test_an_impossible_atlas_plan_is_refused_before_anything_runs(corpus: Corpus
         planned(opened("gpt2"), corpus, length=500)
 
 
-def test_a_corpus_that_says_nothing_is_no_atlas(tmp_path: Path) -> None:
+def test_a_corpus_of_empty_documents_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "empty.jsonl"
     path.write_text('{"text": ""}\n{"text": "  "}\n')
     with pytest.raises(UsageError, match="all 2 documents"):
         built(opened("llama"), Corpus(str(path)))
 
 
-def test_numbers_that_are_none_name_their_layer(corpus: Corpus) -> None:
+def test_numbers_that_are_not_finite_name_their_layer(corpus: Corpus) -> None:
     model = opened("llama")
     down = model.anatomy.layers[1].sites[0].down  # type: ignore[union-attr]
     with torch.no_grad():

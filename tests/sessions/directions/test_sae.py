@@ -282,7 +282,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("config", "others", "said"), REFUSED)
-def test_what_is_not_computed_here_is_refused_by_name(
+def test_unsupported_autoencoders_are_refused_by_name(
     tmp_path: Path, config: dict[str, Any], others: dict[str, Tensor], said: str
 ) -> None:
     path = folder(tmp_path / "bad", {**OLD, **config}, **others)
@@ -290,7 +290,7 @@ def test_what_is_not_computed_here_is_refused_by_name(
         read(path)
 
 
-def test_what_is_no_autoencoder_is_refused(tmp_path: Path) -> None:
+def test_a_path_without_an_autoencoder_is_refused(tmp_path: Path) -> None:
     for path, said in (
         (tmp_path / "none", "there is no folder or file"),
         (tmp_path, "it has no cfg.json"),

@@ -65,7 +65,7 @@ def changed(**changes: Any) -> Tensors:
         ),
     ],
 )
-def test_what_is_no_vector_is_refused(changes: Any, said: str) -> None:
+def test_a_malformed_vector_file_is_refused(changes: Any, said: str) -> None:
     with pytest.raises(ArtifactError, match=said):
         Vector.unpacked(changed(**changes), "calm.safetensors")
 

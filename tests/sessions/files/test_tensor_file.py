@@ -91,13 +91,13 @@ def file(header: bytes, numbers: bytes = b"") -> bytes:
         ),
     ],
 )
-def test_a_file_that_is_none_says_why(data: bytes, said: str) -> None:
+def test_a_damaged_tensor_file_is_refused_with_the_reason(data: bytes, said: str) -> None:
     with pytest.raises(ArtifactError, match=said):
         read(data, "x")
 
 
 @given(st.binary(max_size=200))
-def test_no_bytes_are_more_than_an_error(data: bytes) -> None:
+def test_any_bytes_are_a_tensor_file_or_one_clear_error(data: bytes) -> None:
     for attempt in (data, file(data), file(b'{"a": ' + data + b"}")):
         try:
             read(attempt, "x")

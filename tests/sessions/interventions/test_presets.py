@@ -82,7 +82,7 @@ def test_an_inventory_that_is_a_plain_list_stays_a_list(preset: Preset) -> None:
     assert read_inventory(written(bare), "known.json") == bare
 
 
-def test_what_else_an_inventory_says_is_kept() -> None:
+def test_other_fields_of_an_inventory_are_kept() -> None:
     entry = {"id": "bravado", "layer": 3, "index": 7, "gain": 2.5, "region": "always", "seen": ["rap", 2]}
     inventory = {"by": "a friend", "neurons": [entry], "of": {"model": None}}
     assert json.loads(written(read(inventory))) == inventory
@@ -106,7 +106,7 @@ def test_usual_spellings_are_understood(entry: dict[str, Any]) -> None:
     assert (known.region, known.mode, known.tier) == ("always", "shift", None)
 
 
-def test_a_mode_beside_the_list_is_that_of_all_entries_that_say_none() -> None:
+def test_a_mode_beside_the_list_is_the_default_of_its_entries() -> None:
     entries = [{"id": "L1/N2", "gain": 3}, {"id": "L1/N3", "gain": 3, "mode": "hold"}]
     assert [known.mode for known in read({"mode": "multiply", "known": entries}).neurons] == ["multiply", "hold"]
 
@@ -140,9 +140,7 @@ GOOD = {"id": "calm", "layer": 3, "index": 7, "gain": 2}
         ({"positions": [[5, 3]]}, "has a list for 'positions'", "[[3, 9]"),
     ],
 )
-def test_an_entry_that_means_nothing_is_named_with_what_to_write(
-    change: dict[str, Any], message: str, hint: str
-) -> None:
+def test_a_malformed_entry_is_named_with_what_to_write(change: dict[str, Any], message: str, hint: str) -> None:
     error = refused([{"id": "L1/N1", "gain": 1}, {**GOOD, **change}])
     assert message in error.message and "known.json: entry 2" in error.message
     assert hint in error.hint
@@ -168,7 +166,7 @@ def test_a_missing_field_of_an_inventory_is_named(missing: str) -> None:
         ([GOOD, {**GOOD, "region": "answer"}], "both change L3/N7"),
     ],
 )
-def test_what_is_no_inventory_is_refused(inventory: Any, message: str) -> None:
+def test_a_file_that_is_not_an_inventory_is_refused(inventory: Any, message: str) -> None:
     assert message in refused(inventory).message
 
 
@@ -192,7 +190,7 @@ def test_a_file_that_would_lose_something_is_refused(data: bytes, message: str) 
         read_inventory(data, "known.json")
 
 
-def test_a_byte_order_mark_is_no_part_of_it() -> None:
+def test_a_byte_order_mark_is_skipped() -> None:
     assert read_inventory(b"\xef\xbb\xbf" + json.dumps([GOOD]).encode(), "known.json") == read([GOOD])
 
 

@@ -79,7 +79,7 @@ def says(value: Any) -> bool:
     return any("suppressed" in note and note.startswith("computed with") for note in value.notes)
 
 
-def test_everything_computed_says_so_and_nothing_else_does(asked: Session) -> None:
+def test_every_result_computed_under_suppression_says_so_and_no_other_does(asked: Session) -> None:
     result(asked, "discover --top 20 --no-verify")
     clean = result(asked, "generate --max-tokens 6")
     ablated = result(asked, "ablate top10 --max-tokens 6")

@@ -51,7 +51,7 @@ def logits(model: OpenModel, ids: Sequence[int], treatment: Intervention, extent
 
 
 @pytest.mark.parametrize("family", [*DENSE, *MOE])
-def test_before_a_treatment_is_in_force_nothing_has_another_bit(family: str) -> None:
+def test_before_an_intervention_is_in_force_every_bit_is_unchanged(family: str) -> None:
     """Experts multiply the rows of all tokens that came to them at once: there it is up to the rounding of that."""
     model, tolerance = opened(family), 1e-5 if family in MOE else 0.0
     ids = list(range(4, 14))
@@ -163,7 +163,9 @@ WHERES = st.builds(TokenScope, st.sampled_from(REGIONS), SPANS)
 
 
 @given(WHERES, WHERES, PLACES, PLACES, PLACES)
-def test_what_may_meet_is_refused(one: TokenScope, two: TokenScope, prompt: int, reply: int, answer: int) -> None:
+def test_interventions_that_may_overlap_are_refused(
+    one: TokenScope, two: TokenScope, prompt: int, reply: int, answer: int
+) -> None:
     def inside(where: TokenScope, at: int) -> bool:
         regions = {
             "all": True, "prompt": at < prompt, "generated": at >= prompt,
@@ -185,7 +187,7 @@ def test_neurons_of_their_own_and_places_of_their_own_do_not_overlap() -> None:
         refuse_overlaps([change(0, "a", where=TokenScope("prompt")), change(2, "b", Neuron(1, 3, 2))])
 
 
-def test_several_treatments_of_one_row_all_hold() -> None:
+def test_several_interventions_on_one_row_all_act() -> None:
     model = opened("llama")
     parts = anatomy.read(model.model)
     ids = torch.tensor([list(range(4, 12))])
@@ -226,7 +228,7 @@ def test_divergence_in_pieces_is_that_of_the_whole_text(family: str) -> None:
 
 
 @pytest.mark.parametrize("family", ["gemma4", "gemma3n"])
-def test_layers_that_compute_the_last_position_alone_are_treated_there(family: str) -> None:
+def test_layers_that_compute_only_the_last_position_are_changed_there(family: str) -> None:
     """Of models that share keys, the upper layers compute one position where only one logit is wanted."""
     model = opened(family)
     last = model.anatomy.n_layers - 1

@@ -90,5 +90,5 @@ def test_where_the_forward_pass_is_sound_the_error_of_the_backward_pass_stands()
         (("inf", None, 3, True, (), {}), ""),
     ],
 )
-def test_a_number_that_is_none_is_found_anywhere_in_a_result(value: object, path: str) -> None:
+def test_a_number_that_is_not_finite_is_found_anywhere_in_a_result(value: object, path: str) -> None:
     assert infinite(value) == path

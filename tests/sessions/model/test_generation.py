@@ -180,7 +180,7 @@ def test_the_guard_forbids_a_third_identical_token_and_counts_how_often(sample: 
 
 
 @pytest.mark.parametrize("options", [{"repetition_penalty": 1e6}, {"no_repeat_ngram_size": 1}])
-def test_padding_is_nothing_that_a_row_has_said(options: dict[str, Any]) -> None:
+def test_padding_does_not_count_as_repetition(options: dict[str, Any]) -> None:
     model, tokenizer = tiny("llama"), tiny_tokenizer()
     prompts = [[1, 9, 27, 17, 9, 27], [1, 12]]
     with pushing(model, tokenizer.pad_token_id):

@@ -192,7 +192,7 @@ def test_two_that_prepare_the_same_model_take_turns(models: Path, pebble: Embedd
     second.close()
 
 
-def test_the_one_who_waited_takes_what_the_other_made(models: Path, pebble: Embedded) -> None:
+def test_a_process_that_waited_takes_the_model_that_the_other_prepared(models: Path, pebble: Embedded) -> None:
     first, second = prepared("pebble", models), prepared("pebble", models)
     next(first)
     next(second)
@@ -346,7 +346,7 @@ def test_a_file_that_is_no_gguf_is_refused(tmp_path: Path) -> None:
         ({"device_map": "auto"}, "exclude each other"),
     ],
 )
-def test_a_wish_that_cannot_be_met_is_refused(folder: Path, wish: dict[str, str], message: str) -> None:
+def test_an_option_that_cannot_be_met_is_refused(folder: Path, wish: dict[str, str], message: str) -> None:
     with pytest.raises(ModelError, match=message) as refusal:
         opened(folder, **wish)
     assert refusal.value.hint

@@ -63,7 +63,7 @@ def test_texts_cut_elsewhere_are_another_corpus(tmp_path: Path) -> None:
     assert len(found) == 3
 
 
-def test_what_is_no_corpus_is_said_to_be_none(tmp_path: Path) -> None:
+def test_what_cannot_be_read_as_a_corpus_is_refused(tmp_path: Path) -> None:
     assert "no corpus" in refused(tmp_path / "nothing.txt").message
     assert "no text files" in refused(tmp_path).message
     (tmp_path / "blank.txt").write_text("\n \n")
