@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from commands.arranging import action_at, is_choice, is_option, joined, options_of, takes_selection
 from commands.line import LineWord, is_text, words
+from commands.request import Request
 from commands.verb import DEFAULTS, Verb, actions_of
 from commands.verb import TEXTS as TEXTS
 from commands.verb import VERBS as VERBS
@@ -57,11 +58,12 @@ _MISSPELT = 0.7
 
 
 class Call(Struct, frozen=True):
-    """A line that was understood: the verb, its parameters by name, and the line itself."""
+    """A line that was understood: the verb, its parameters by name, the line itself, and the request it makes."""
 
     verb: str
     params: dict[str, Any]
     line: str
+    request: Request
 
 
 def parse(line: str) -> Call:
@@ -80,8 +82,7 @@ def parse(line: str) -> Call:
     args = _arranged(verb, rest)
     try:
         with verb.make_context(verb.name, args) as context:
-            verb.request(context.params)  # refuses what does not go together
-            return Call(str(verb.name), context.params, line)
+            return Call(str(verb.name), context.params, line, verb.kind.of(context.params))
     except click.MissingParameter as error:
         hint = f"usage: {verb.usage}; for example: {verb.example}"
         raise UsageError(f"{verb.name} needs {_missing(error.param)}", hint) from error

@@ -190,7 +190,7 @@ def _arm(session: Session, line: str) -> Steps[ActivationChange]:
     except UsageError as error:
         hint = 'a line each: arms "ablate top10" "shift L24/N1005 5"' if " " not in line.strip() else error.hint
         raise UsageError(f"the arm '{line}': {error.message}", hint) from error
-    asked = VERBS[call.verb].request(call.params)
+    asked = call.request
     if not isinstance(asked, InterventionVerb):
         known = [name for name, each in VERBS.items() if issubclass(each.kind, InterventionVerb)]
         raise UsageError(f"the arm '{line}' is not an intervention", f"one of: {', '.join(known)}, {UNTOUCHED}")

@@ -53,7 +53,7 @@ def run(session: Session, line: str, *, where: str = "") -> Generator[Event, Non
     try:
         yield Started(call.verb, line, where)
         with session.suppressing() as suppression:
-            value = yield from _stoppable(session, VERBS[call.verb].steps(session, call.params))
+            value = yield from _stoppable(session, VERBS[call.verb].steps(session, call.request))
         _refuse_infinite(value)
         outcome = Result(value, perf_counter() - start)
         if suppression is not None and suppression.met:

@@ -328,11 +328,11 @@ def _is_own_edit(session: Session, rounds: Rounds, job: RoundRequest) -> bool:
 
 def _as_said_now(line: str) -> str:
     """A line of training as it is said now: earlier versions said what is at its default too. Empty for any other."""
-    from commands.grammar import find, parse  # which is made of the verbs, this one among them
+    from commands.grammar import parse  # which is made of the verbs, this one among them
 
     try:
         call = parse(line)
-        asked = find(call.verb).request(call.params)
+        asked = call.request
     except UsageError:
         return ""
     return asked.line() if isinstance(asked, Training) else ""

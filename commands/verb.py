@@ -60,17 +60,9 @@ class Verb(click.Command):
         options = ["[options]"] if len(words) < len(self.params) else []
         return " ".join([self.name or "", *words, *options])
 
-    def request(self, params: dict[str, Any]) -> Request:
-        """What a line with these parameters asks for.
-
-        Raises:
-            UsageError: two of them do not go together.
-        """
-        return self.kind.of(params)
-
-    def steps(self, session: Any, params: dict[str, Any]) -> Steps[Any]:
+    def steps(self, session: Any, request: Request) -> Steps[Any]:
         """Run it: a generator of events that returns a `Value`."""
-        outcome = self.request(params).run(session)
+        outcome = request.run(session)
         if inspect.isgenerator(outcome):
             outcome = yield from outcome
         return outcome

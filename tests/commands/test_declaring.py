@@ -96,8 +96,7 @@ def wave() -> Iterator[Verb]:
 
 
 def request(line: str) -> Request:
-    call = parse(line)
-    return VERBS[call.verb].request(call.params)
+    return parse(line).request
 
 
 def test_a_struct_is_all_it_takes_to_have_a_verb(wave: Verb, tmp_path: Path) -> None:
