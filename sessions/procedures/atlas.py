@@ -99,8 +99,7 @@ def atlas_built(
     atlas = yield from building.build(begun, texts, lambda: unfinished.keep(begun, path, name), cancel=session.cancel)
     about = atlas.about
     if about.empty:
-        notes.append(f"{about.empty:,} documents are empty and were skipped")
-    line = line
+        notes.append(f"skipped {about.empty:,} empty {'document' if about.empty == 1 else 'documents'}")
     saved = session.keep(Key("atlas", name), atlas, line, force=force)
     unfinished.discard(path)
     return AtlasBuilt(

@@ -274,10 +274,10 @@ def test_a_contrast_is_over_all_prompts_and_says_what_the_neurons_were(little: S
         ("atlas top 0-2", "several layers"),
         ("atlas top 9", "no layer 9"),
         ("quiet --name none", "no atlas is called"),
-        ("quiet --ratio 2", "--ratio says nothing"),
+        ("quiet --ratio 2", "--ratio needs --regions"),
         ("quiet --regions thought,answer", "does not say how a thought ends"),
         ("quiet --regions answer,thought --marker zz", "there is no answer"),
-        ("quiet --regions prompt,answer --name small", "--name says nothing"),
+        ("quiet --regions prompt,answer --name small", "--name does not apply"),
     ],
 )
 def test_bad_input_is_one_error_and_changes_nothing(mapped: Session, line: str, said: str) -> None:
@@ -393,7 +393,7 @@ def test_a_corpus_that_vanishes_half_way_is_gone_on_with_when_it_is_back(
 def test_empty_documents_are_counted(little: Session, tiny_llama: OpenModel) -> None:
     Path("some.jsonl").write_text('{"text": "a cat"}\n{"text": ""}\n')
     built = result(little, "atlas build small --corpus some.jsonl")
-    assert (built.documents, built.empty) == (2, 1) and "1 of the documents" in built.notes[0]
+    assert (built.documents, built.empty) == (2, 1) and "skipped 1 empty document" in built.notes[0]
 
 
 def test_what_is_suppressed_is_recorded(little: Session, texts: Path) -> None:

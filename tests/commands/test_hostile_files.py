@@ -199,9 +199,9 @@ def test_positions_of_a_circuit_without_ids_are_those_of_its_prompt(little: Sess
 @pytest.mark.parametrize("number", ["9" * 30, "9" * 5000, "-" + "9" * 30])
 def test_whole_numbers_of_more_than_64_bits_are_no_numbers_of_a_file(little: Session, number: str) -> None:
     Path("x.json").write_text('{"neurons": {"1,2,3": ' + number + "}}")
-    refused(little, "import x.json", "too long")
+    refused(little, "import x.json", "more than 64 bits")
     Path("x.json").write_text('[{"layer": 1, "index": 2, "gain": 1, "tier": ' + number + "}]")
-    refused(little, "import x.json --as preset:odd", "too long")
+    refused(little, "import x.json --as preset:odd", "more than 64 bits")
 
 
 # ---- vectors

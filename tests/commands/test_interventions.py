@@ -239,7 +239,7 @@ def test_a_suppressed_neuron_stays_at_zero_whatever_is_asked(little: Session) ->
     assert changed(found) == pytest.approx({token: float(exact[token]) for token in changed(found)}, abs=1e-5)
     assert any("suppressed and stay at zero" in note for note in found.notes)
     with unharmed(little):
-        assert "is suppressed" in failure(little, "set-to L1/N3 4").message
+        assert "suppressed" in failure(little, "set-to L1/N3 4").message
 
 
 def test_the_guard_is_on_where_a_constant_is_added(little: Session) -> None:

@@ -261,8 +261,8 @@ def test_the_exact_way_measures_every_neuron_of_a_layer(little: Session) -> None
 @pytest.mark.parametrize(
     ("line", "message", "hint"),
     [
-        ("discover a --method exact", "would switch off 720 neurons, a forward pass each", "--layers 1 --at -1"),
-        ("discover a --method exact --at -1", "would switch off 144 neurons", "--layers 1"),
+        ("discover a --method exact", "would ablate 720 neurons, a forward pass each", "--layers 1 --at -1"),
+        ("discover a --method exact --at -1", "would ablate 144 neurons", "--layers 1"),
         ("discover a --method exact --layers 1 --attention frozen", "--attention is for estimates", "leave"),
         ("discover a --method exact --layers 1 --steps 4", "--steps is for --method ig", "leave"),
         ("discover a --at 6", "the prompt has no position 6", "positions are 0 to 5"),

@@ -190,7 +190,7 @@ OTHERS = {
         ("surgery --layers 1 --vector wide", "d_model"),
         ('surgery --layers 1 --tokens " a" --vector part', "two subspaces"),
         ('surgery --layers 1 --tokens " a" --dims 3', "--dims is for versions"),
-        ("surgery --layers 1 --parallel par.jsonl --count 3", "--count is for problems"),
+        ("surgery --layers 1 --parallel par.jsonl --count 3", "--count is for the built-in problems"),
         ("surgery --layers 1 --tasks en", "surgery cut has no option --tasks"),
         ("surgery --layers 1 --parallel par.jsonl --as taken", "exists already"),
         ("surgery --layers 1 --parallel par.jsonl --as a/b", "a/b"),

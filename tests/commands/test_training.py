@@ -122,7 +122,7 @@ def test_training_leaves_edits_out_and_says_so(ready: Session) -> None:
     result(ready, f"train-round samples.jsonl {FAST} --as alone --neurons L1/N3,L2/N5")
     result(ready, "edits load alone")
     with_edit = result(ready, f"train-round samples.jsonl {FAST} --as again")
-    assert "left out: alone" in " ".join(with_edit.notes)
+    assert "left out of training: alone" in " ".join(with_edit.notes)
     plain = result(ready, "rounds plain").rounds[0]
     assert with_edit.round.outcome == plain.outcome
     assert [edit.name for edit in ready.edits().active] == ["alone"]
@@ -191,7 +191,7 @@ def test_the_chart_of_a_trajectory_is_written(ready: Session) -> None:
         ("train-round empty.jsonl", "no sample"),
         ("train-round bad.jsonl", "line 2"),
         ("train-round field.jsonl", "'replies'"),
-        ("train-round part.jsonl", "not in the reply"),
+        ("train-round part.jsonl", "is in the reply"),
         ("train-round samples.jsonl --modules gate", "no projection of this model is called 'gate'"),
         ("train-round samples.jsonl --weights conclusions=x", "invalid weight"),
         ("train-round samples.jsonl --weights glue=1", "'conclusions', which has no weight"),
@@ -266,7 +266,7 @@ def test_rounds_answer_and_are_arms_of_an_evaluation(ready: Session) -> None:
     assert by_arm["it…1"] == by_arm["round:it-1"]
     assert all(torch.equal(tensor, weights[name]) for name, tensor in ready.opened().model.state_dict().items())
     with unharmed(ready):
-        assert "no weight" in failure(ready, "evaluate tasks.jsonl --arms round:it-1*x").message
+        assert "invalid weight" in failure(ready, "evaluate tasks.jsonl --arms round:it-1*x").message
         assert "no series" in failure(ready, "evaluate tasks.jsonl --arms depths:other").message
         assert "no round 'other'" in failure(ready, "evaluate tasks.jsonl --arms round:other").message
 

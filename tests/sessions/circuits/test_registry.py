@@ -170,7 +170,7 @@ def test_a_notebook_measures_the_neurons_of_some_layers(opened: OpenModel) -> No
         ({"layers": [9]}, "there is no layer 9"),
         ({"positions": [90]}, "no position 90"),
         ({"sequence": True}, "sequence needs a target"),
-        ({"counterfactual": " a", "target_only": True}, "does not go with"),
+        ({"counterfactual": " a", "target_only": True}, "excludes"),
     ],
 )
 def test_options_that_exclude_each_other_are_refused_in_a_notebook(
