@@ -160,6 +160,8 @@ def _outcome(record: Record) -> Result | Failed:
             return Result(Unkept(what=dropped.kind, size=dropped.dropped), record.seconds)
         return Result(read_value(record.value), record.seconds)
     except (ValueError, TypeError) as error:
+        if record.outcome == "result" and isinstance(record.value, dict):
+            return Result(_as_data(record.value), record.seconds)
         return Failed("journal", f"its outcome cannot be read: {error}", "another version may have written it")
 
 

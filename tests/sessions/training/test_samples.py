@@ -148,7 +148,7 @@ def test_a_json_file_is_a_sample_a_list_of_them_or_one_a_line() -> None:
         (b'{"prompt": "a"}', "reply"),
         (b'{"prompt": "a", "reply": " "}', "empty reply"),
         (b'{"prompt": "a", "reply": "b", "pats": {}}', "field 'pats'"),
-        (b'{"prompt": "a", "reply": "b", "parts": {"glue": ["c"]}}', "not in the reply"),
+        (b'{"prompt": "a", "reply": "b", "parts": {"glue": ["c"]}}', "is in the reply"),
         (b'{"prompt": "a", "reply": "b", "parts": {"glue": [""]}}', "an empty phrase"),
         (b'{"input": "a", "output": ""}', "empty reply"),
         (b'{"input": "a", "output": "b", "glue_sentences": "b"}', "glue_sentences"),
