@@ -13,7 +13,7 @@ demo: $(VENV)/.installed
 	$(BIN)/workbench run commands/examples/capital.wb --model smollm2
 
 test: lint models
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

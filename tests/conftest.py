@@ -23,38 +23,6 @@ if TYPE_CHECKING:
 hypothesis.settings.register_profile("workbench", deadline=None)  # how long an example takes is the machine's affair
 hypothesis.settings.load_profile("workbench")
 
-#: Files that take longest, the longest first. Each process takes the next file when it is done with one: begun in this
-#: order they are done at the same time.
-LONGEST = (
-    "commands/test_verbs.py",
-    "test_docs.py",
-    "workbench/app/test_terminal.py",
-    "workbench/app/test_snapshots.py",
-    "workbench/app/test_app.py",
-    "workbench/host/test_host.py",
-    "workbench/app/test_serve.py",
-    "sessions/model/test_generation.py",
-    "workbench/app/test_vocabulary.py",
-    "sessions/circuits/test_discovery.py",
-    "sessions/interventions/test_answering.py",
-    "workbench/app/test_neurons.py",
-    "commands/test_bad_input.py",
-    "workbench/test_cli.py",
-    "commands/test_sweep.py",
-    "workbench/test_repl.py",
-    "workbench/host/test_commands.py",
-    "workbench/app/test_keys_themes.py",
-    "sessions/comparisons/test_sweeping.py",
-    "sessions/circuits/test_multi_prompt.py",
-    "sessions/circuits/test_faithfulness.py",
-)
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest files first; the others as they come."""
-    begins = {Path(__file__).parent / name: number for number, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: begins.get(item.path, len(begins)))
-
 
 def models_folder() -> Path:
     """Where the embedded models are kept from one test run to the next: $WORKBENCH_TEST_MODELS, or the user's own."""
