@@ -67,7 +67,7 @@ def test_unknown_tokens_are_asked_for_once_and_fill_in_when_they_come(view: Sess
         await press(pilot, "enter")
         assert app.sent == [f"neurons {neuron} --tokens 10"]
         parse(app.sent[0])
-        assert "asked for" in card(app).text()
+        assert "fetching" in card(app).text()
         card(app).show(view, Facet.JOBS)
         assert len(app.sent) == 1
         view.rows[neuron.place] = NeuronRow(neuron=neuron, token="", share=None, up=("[bold]",), down=("\x1b",))
