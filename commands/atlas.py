@@ -71,7 +71,7 @@ class BuildAtlas(Request, frozen=True):
                 session,
                 path,
                 chosen=range_of(session, self.layers),
-                texts_named=self.read.documents(),
+                texts=self.read.documents(),
                 length=self.read.length,
                 k=self.top,
                 batch=self.batch,

@@ -29,14 +29,15 @@ class Held(NamedTuple):
     suppressed: tuple[Neuron, ...]
     live: tuple[Intervention, ...]
 
-    def is_like(self, other: Held) -> bool:
-        """Whether the two are equal, apart from a circuit's name and the measured effects of its neurons."""
+    def differing(self, other: Held) -> tuple[str, ...]:
+        """The names of the parts that differ; a circuit's name and its neurons' measured effects do not count."""
         ours, theirs = self.circuit, other.circuit
         if ours is not None and theirs is not None and ours is not theirs:
             alike = structs.replace(ours, name="").is_like(structs.replace(theirs, name=""))
         else:
             alike = ours is theirs
-        return alike and self._replace(circuit=None) == other._replace(circuit=None)
+        parts = (name for name in self._fields if name != "circuit" and getattr(self, name) != getattr(other, name))
+        return (*parts, *(() if alike else ("circuit",)))
 
 
 class LineChange(NamedTuple):
@@ -46,6 +47,15 @@ class LineChange(NamedTuple):
     before: Held
     after: Held
     edits: tuple[str, ...] = ()
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The names of the parts of the session that the line changed."""
+        return self.before.differing(self.after)
+
+    def restored(self, held: Held, to: Held) -> Held:
+        """What a session holds now, with the parts that the line changed as they are in `to`; the others stay."""
+        return held._replace(**{name: getattr(to, name) for name in self.parts})
 
 
 class Past:
@@ -63,7 +73,7 @@ class Past:
 
         A new change clears what could be redone.
         """
-        if edits or not before.is_like(after):
+        if edits or before.differing(after):
             self._done.append(LineChange(line, before, after, edits))
             self._known.update(edits)
             self._undone.clear()

@@ -63,7 +63,7 @@ def atlas_built(
     path: Path,
     *,
     chosen: range | None,
-    texts_named: Corpus,
+    texts: Corpus,
     length: int | None,
     k: int | None,
     batch: int | None,
@@ -76,9 +76,8 @@ def atlas_built(
     from sessions.atlas import building, unfinished
     from sessions.model.rows import LARGEST_BATCH
 
-    opened, name, chosen = session.opened(), name, chosen
+    opened = session.opened()
     session.store.check_new("atlas", name, force)
-    texts = texts_named
     survey = yield from texts.surveyed(session.cancel)
     plan = building.plan(
         opened,

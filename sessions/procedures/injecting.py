@@ -45,13 +45,13 @@ def injected_beside(
     from sessions.patching.injecting import injected
     from sessions.patching.transplanting import remarks, transplanted
 
-    opened, (encoded, condition), inputs = session.opened(), asked, per_layer_inputs
+    opened, (encoded, condition) = session.opened(), asked
     plan = yield from transplanted(
         opened,
         asked,
         transplants,
         observe=observe,
-        inputs=inputs,
+        inputs=per_layer_inputs,
         rng=session.settings.rng,
         cancel=session.cancel,
     )
@@ -64,7 +64,7 @@ def injected_beside(
         encoded=encoded,
         adds=adds,
         scale=scale,
-        inputs=inputs,
+        inputs=per_layer_inputs,
         placed=plan.placed,
         observed=plan.observed,
         target=aim,

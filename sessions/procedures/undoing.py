@@ -31,7 +31,7 @@ def check_count(count: int, there: int, what: str) -> None:
 
 def changes_shown(session: Session, done: str, changes: Sequence[LineChange], edits: Sequence[Edit]) -> EditsShown:
     """The edits that are applied now, with the lines whose changes of the session were taken back or brought back."""
-    lines = tuple(change.line for change in changes if not change.before.is_like(change.after))
+    lines = tuple(change.line for change in changes if change.parts)
     shown = EditsShown(rows=()) if session.ledger is None else edits_shown(session.ledger, done, edits)
     return structs.replace(shown, done=done, lines=lines)
 
@@ -44,7 +44,7 @@ def undo(session: Session, *, count: int) -> EditsShown:
     for change in changes[:count]:
         if change.edits:
             taken_off += session.edits().undo(len(change.edits))
-        session.hold(change.before)
+        session.hold(change.restored(session.held(), change.before))
         session.past.take_back()
     return changes_shown(session, "undone", changes[:count], taken_off)
 
@@ -57,6 +57,6 @@ def redo(session: Session, *, count: int) -> EditsShown:
     for change in changes[:count]:
         if change.edits:
             put_on += session.edits().redo(len(change.edits))
-        session.hold(change.after)
+        session.hold(change.restored(session.held(), change.after))
         session.past.bring_back()
     return changes_shown(session, "redone", changes[:count], put_on)
