@@ -17,7 +17,7 @@ import pytest
 from sessions.files import disk
 from sessions.files.temporary import put_in_place, swept_home, temporary_folder
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def hidden(folder: Path) -> list[str]:

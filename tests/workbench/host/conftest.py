@@ -96,6 +96,16 @@ def done(client: Client, line: str) -> list[Event]:
     return events
 
 
+def setting(client: Client, name: str) -> str:
+    """The value that the host's session has for a setting."""
+    from sessions.events import Result
+    from sessions.results.control import SettingsShown
+
+    shown = next(event for event in done(client, "set") if isinstance(event, Result)).value
+    assert isinstance(shown, SettingsShown)
+    return shown.settings[name]
+
+
 def said(client: Client, ticket: str | None = None, since: int = 1) -> list[Logged]:
     """What the host has said up to now, about one line or all."""
     found: list[Logged] = []

@@ -19,7 +19,7 @@ from rich.console import Console
 
 from sessions.events import Failed, Started, from_json
 from sessions.events import Result as Finished
-from tests.workbench.host.conftest import done, idle
+from tests.workbench.host.conftest import done, idle, setting
 from tests.workbench.host.test_host import ENDLESS, LONG, in_background, records, running
 from workbench.cli import main
 from workbench.host.client import Client
@@ -174,4 +174,4 @@ def _read_until(master: int, wanted: str | None) -> None:
 def test_a_host_started_by_attach_stays(own_home: Path) -> None:
     command = [sys.executable, "-m", "workbench", "attach", "--home", str(own_home)]
     assert subprocess.run(command, input=b"set top 9\n", capture_output=True).returncode == 0
-    assert "9" in str(done(find_or_start("default", own_home), "set")[-1])
+    assert setting(find_or_start("default", own_home), "top") == "9"

@@ -16,7 +16,7 @@ import pytest
 
 from sessions import journal
 from sessions.events import Event, Failed, Progress, Result, Started, State, Text
-from tests.workbench.host.conftest import TEXT, done, events, finished, idle, said, started, until
+from tests.workbench.host.conftest import TEXT, done, events, finished, idle, said, setting, started, until
 from workbench.host.client import Client
 from workbench.host.messages import JOURNAL_TICKET, Numbered, Queued
 from workbench.host.starting import _spawned, find, find_or_start
@@ -242,7 +242,7 @@ def test_a_host_killed_in_the_middle_comes_back_with_everything(ready: Client, m
     assert [type(event) for event in told if not isinstance(event, Progress)] == [Started, Result, State]
     assert any(isinstance(event, Progress) for event in told)
     done(again, "ablate top3 --max-tokens 3")
-    assert "7" in str(done(again, "set")[-1])
+    assert setting(again, "top") == "7"
 
 
 def test_parts_that_cannot_be_restored_are_named_and_the_others_are_restored(
