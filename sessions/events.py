@@ -1,8 +1,8 @@
 """The events of a running command, as data.
 
-A command is a generator: it yields `Progress` and `Text` while it works and returns one `Value`, which `commands.run`
-wraps into `Result` (or `Failed`). Every event turns into one JSON object and back, so the same stream feeds a terminal,
-a file and, over a socket, another process.
+A command is a generator: it yields `Progress`, `Text` and `Partial` while it works and returns one `Value`, which
+`commands.run` wraps into `Result` (or `Failed`). Every event turns into one JSON object and back, so the same stream
+feeds a terminal, a file and, over a socket, another process.
 """
 
 from __future__ import annotations
@@ -58,6 +58,12 @@ class Text(Event, frozen=True):
 
     text: str
     arm: str = ""
+
+
+class Partial(Event, frozen=True):
+    """The result so far of a long command. It replaces the one before, and the result replaces it."""
+
+    value: Any
 
 
 class Result(Event, frozen=True):
@@ -145,8 +151,13 @@ def from_json(line: bytes | str) -> Event:
     Raises:
         msgspec.ValidationError: the line is JSON of some other shape.
     """
-    event = msgspec.json.decode(line, type=Started | Progress | Text | Result | Failed | State)
-    return Result(read_value(event.value), event.seconds) if isinstance(event, Result) else event
+    event = msgspec.json.decode(line, type=Started | Progress | Text | Partial | Result | Failed | State)
+    match event:
+        case Result(value=value, seconds=seconds):
+            return Result(read_value(value), seconds)
+        case Partial(value=value):
+            return Partial(read_value(value))
+    return event
 
 
 def read_value(data: Any) -> Value:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from sessions.events import Progress, Text
+from sessions.events import Partial, Progress, Text
 from workbench.host.client import Client, caught_up, told
 from workbench.host.messages import Logged, Missed, Numbered, Queued, Welcome
 from workbench.interrupts import interruptible
@@ -56,5 +56,5 @@ def _show(message: Welcome | Missed | Logged, running: str, lines: Lines) -> Non
             lines.remark(f"{inline(line)}: waited for {before}")
         case Numbered():
             event = told(message)
-            if message.ticket == running or not isinstance(event, Text | Progress):
+            if message.ticket == running or not isinstance(event, Text | Progress | Partial):
                 lines.show(event)

@@ -47,12 +47,14 @@ class Fact(Struct, frozen=True):
 class Facts(Block, frozen=True, kw_only=True):
     """Short statements in a row. Where `timed`, the duration of the command is added to them.
 
-    `title` stands above them. The names of consecutive titled blocks are aligned.
+    `title` stands above them. The names of consecutive titled blocks are aligned. A `conclusion` says what came of the
+    command: the headline of the result is made of it.
     """
 
     items: tuple[Fact, ...]
     title: str = ""
     timed: bool = False
+    conclusion: bool = False
 
 
 class Column(Struct, frozen=True, kw_only=True):

@@ -15,6 +15,6 @@ def viewed(value: Value) -> Iterable[AnyBlock]:
     raise NotImplementedError(f"{type(value).__name__} has no view")
 
 
-def facts(*texts: str, timed: bool = False) -> Facts:
+def facts(*texts: str, timed: bool = False, conclusion: bool = False) -> Facts:
     """Facts without names. Empty texts are left out."""
-    return Facts(items=tuple(Fact(text) for text in texts if text), timed=timed)
+    return Facts(items=tuple(Fact(text) for text in texts if text), timed=timed, conclusion=conclusion)

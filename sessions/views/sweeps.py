@@ -24,7 +24,7 @@ def _(value: results.Swept) -> Iterator[AnyBlock]:
     yield intervention("sweep", value)
     yield _texts(value.arms, value.target is not None, value.knee, value.over)
     if value.knee is not None:
-        yield facts(*_knee(value.knee, _said(value.over)))
+        yield facts(*_knee(value.knee, _said(value.over)), conclusion=True)
     yield from _files(value)
 
 
@@ -44,10 +44,10 @@ def _(value: results.SweptGrid) -> Iterator[AnyBlock]:
         yield facts(curve.selection, counted(curve.neurons, "neuron") if curve.neurons else "")
         if value.prompts == 1:
             yield _texts(_arms(curve, value.cells), value.targets > 0, curve.knees[0], value.over)
-            yield facts(*_knee(curve.knees[0], said))
+            yield facts(*_knee(curve.knees[0], said), conclusion=True)
         else:
             yield _means(curve, value.targets > 0, longest, value.over)
-            yield facts(*_median(curve, said))
+            yield facts(*_median(curve, said), conclusion=True)
     yield from _files(value)
 
 

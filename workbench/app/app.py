@@ -30,7 +30,7 @@ from workbench.app.host_listener import HostListener
 from workbench.app.host_sender import HostSender
 from workbench.app.palette_items import PaletteItem
 from workbench.app.pane import Pane
-from workbench.app.session_view import Facet, HistoryEntry
+from workbench.app.session_view import QUIET, Facet, HistoryEntry
 from workbench.app.shell import Shell
 from workbench.app.themes import THEMES
 from workbench.host.starting import kill
@@ -134,6 +134,7 @@ class WorkbenchApp(Shell):
                 self.sender.give(lines[:number])
                 self.action_leave()
                 return
+        self.history.follow()
         if self.view.host:
             self.say(f"{inline(self.view.host)}; {_LATER}")
             self.listener.again()
@@ -159,7 +160,10 @@ class WorkbenchApp(Shell):
         self.action_leave()
 
     def on_pane_sent(self, message: Pane.Sent) -> None:
-        self.run_lines([message.line])
+        if not message.quiet:
+            self.run_lines([message.line])
+        elif not (self.view.host or self.view.running or self.view.waiting):
+            self.sender.give([f"{message.line} {QUIET}"])
 
     # Actions
 

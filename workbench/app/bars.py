@@ -8,16 +8,20 @@ from typing import ClassVar
 
 from rich.cells import cell_len
 from rich.segment import Segment
+from rich.text import Text
 from textual.strip import Strip
 from textual.widget import Widget
 
-from workbench.app.panes.state import status
 from workbench.app.session_view import SessionView
 from workbench.app.wrapping import strips, wrapped
+from workbench.host import JOURNAL
+from workbench.rendering.outcomes import standing
 from workbench.writing import fitted, inline
 
 #: The most rows of a message.
 MOST_ROWS = 4
+#: The least cells of the prompt in the status line; with less, it is left out.
+_LEAST_PROMPT = 16
 
 
 class StatusLine(Widget):
@@ -34,6 +38,28 @@ class StatusLine(Widget):
     def render_line(self, y: int) -> Strip:
         lines = strips(status(self._view, self.size.width), self.size.width) if y == 0 else []
         return (lines[0] if lines else Strip([])).adjust_cell_length(self.size.width).apply_style(self.rich_style)
+
+
+def status(view: SessionView, width: int) -> Text:
+    """The session in one line. If it is too long, the least important parts are left out, first the prompt."""
+    host = f"host {inline(view.name or JOURNAL)}"
+    parts = {**standing(view.state), "host": host}
+    if view.host:
+        parts["host"] = f"{host}: {inline(view.host)}"
+    for name in ("prompt", "circuit", "model") if view.host else ("prompt", "host", "circuit"):
+        spare = width - cell_len(_joined(parts))
+        if spare >= 0:
+            break
+        shortened = fitted(parts.get(name, ""), cell_len(parts.get(name, "")) + spare)
+        if name == "prompt" and cell_len(shortened) > _LEAST_PROMPT:
+            parts[name] = shortened
+        else:
+            parts.pop(name, None)
+    return Text(fitted(_joined(parts), width), no_wrap=True)
+
+
+def _joined(parts: dict[str, str]) -> str:
+    return " " + " │ ".join(parts.values())
 
 
 @dataclass(frozen=True)

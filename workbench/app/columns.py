@@ -15,7 +15,8 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sessions.circuits.circuit import Circuit
-from sessions.model.units import Place
+from sessions.errors import WorkbenchError
+from sessions.model.units import Neuron, Place
 from sessions.results import NeuronRow
 from workbench.writing import inline
 
@@ -233,6 +234,20 @@ def columns_of(circuit: Circuit) -> CircuitColumns:
     if _last is None or _last.circuit is not circuit:
         _last = CircuitColumns(circuit)
     return _last
+
+
+def row_of(circuit: Circuit, name: str) -> int | None:
+    """The row of the circuit's neuron with this name, or of its first one at any position; None if it has none."""
+    try:
+        neuron = Neuron.parse(name)
+    except WorkbenchError:
+        return None
+    columns = columns_of(circuit)
+    exact = columns.places({neuron.place}).get(neuron.place)
+    if exact is not None or neuron.position is not None:
+        return exact
+    rows = ((columns.layers == neuron.layer) & (columns.indices == neuron.index)).nonzero()[0]
+    return int(rows[0]) if len(rows) else None
 
 
 def _read(circuit: Circuit, number: Callable[[Any], Any]) -> Numbers:

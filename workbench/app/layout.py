@@ -6,7 +6,6 @@ pane stands under a line of tabs. What has no room is left out, the command line
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from textual.geometry import Region
@@ -14,11 +13,11 @@ from textual.geometry import Region
 #: The smallest screen with all panes side by side.
 GRID = (100, 30)
 PROMPT = "wb> "
-TRANSCRIPT, NEURONS, COMPARE, CHANCES, LAYERS, JOBS, STATE = range(1, 8)
+HISTORY, RESULT, NEURONS, CHANCES, LAYERS, JOBS, SHELF = range(1, 8)
 #: The number of the command line among the panes.
 LINE = 0
 #: The key after ctrl+o for each pane.
-LETTERS = {TRANSCRIPT: "t", NEURONS: "n", COMPARE: "c", CHANCES: "x", LAYERS: "l", JOBS: "j", STATE: "s", LINE: "w"}
+LETTERS = {HISTORY: "h", RESULT: "r", NEURONS: "n", CHANCES: "x", LAYERS: "l", JOBS: "j", SHELF: "s", LINE: "w"}
 #: The pane for each letter and number.
 PLACES = {letter: place for place, letter in LETTERS.items()} | {str(place): place for place in LETTERS if place}
 
@@ -30,23 +29,24 @@ _WITH_HEADING = 50
 
 
 @dataclass(frozen=True)
-class PaneColumn:
-    """Panes stacked between two vertical lines; `rules` are the rows of the horizontal lines around them."""
+class FramedPane:
+    """A pane within lines: the first and last columns and rows are lines, which neighbours share."""
 
+    pane: int
     left: int
+    top: int
     right: int
-    panes: tuple[int, ...]
-    rules: tuple[int, ...]
+    bottom: int
 
-    def regions(self) -> Iterator[tuple[int, Region]]:
-        width = self.right - self.left - 1
-        for pane, top, bottom in zip(self.panes, self.rules, self.rules[1:], strict=False):
-            yield pane, Region(self.left + 1, top + 1, width, bottom - top - 1)
+    @property
+    def region(self) -> Region:
+        """What is inside the lines."""
+        return Region(self.left + 1, self.top + 1, self.right - self.left - 1, self.bottom - self.top - 1)
 
 
 @dataclass(frozen=True)
 class ScreenPlan:
-    """The layout of a screen. `columns` is empty if one pane stands under tabs; a line without room is None."""
+    """The layout of a screen. `frames` is empty if one pane stands under tabs; a line without room is None."""
 
     line: Region
     message: Region | None = None
@@ -54,33 +54,38 @@ class ScreenPlan:
     tabs: Region | None = None
     keys: Region | None = None
     panes: dict[int, Region] = field(default_factory=dict)
-    columns: tuple[PaneColumn, ...] = ()
+    frames: tuple[FramedPane, ...] = ()
     jobs_heading: bool = False
 
     def rule(self, row: int) -> str | None:
-        """The frame in a row of the screen; None if the row has none."""
-        if not self.columns or not self.columns[0].rules[0] <= row <= self.columns[0].rules[-1]:
+        """The lines in a row of the screen; None if the row has none."""
+        here = [frame for frame in self.frames if frame.top <= row <= frame.bottom]
+        if not here:
             return None
-        top, bottom = self.columns[0].rules[0], self.columns[0].rules[-1]
-        drawn = ""
-        before = False
-        for column in self.columns:
-            here = row in column.rules
-            drawn += _JOINTS[row > top, row < bottom, before, here]
-            drawn += ("─" if here else " ") * (column.right - column.left - 1)
-            before = here
-        return drawn + _JOINTS[row > top, row < bottom, before, False]
+        up, down, left, right = (set[int]() for _ in range(4))
+        for frame in here:
+            if row > frame.top:
+                up |= {frame.left, frame.right}
+            if row < frame.bottom:
+                down |= {frame.left, frame.right}
+            if row in (frame.top, frame.bottom):
+                right.update(range(frame.left, frame.right))
+                left.update(range(frame.left + 1, frame.right + 1))
+        width = max(frame.right for frame in here) + 1
+        return "".join(_JOINTS[x in up, x in down, x in left, x in right] for x in range(width))
 
 
 #: The characters where lines of the frame meet, by whether there is a line above, below, left, right.
 _JOINTS = {
+    (False, False, False, False): " ",
+    (True, True, False, False): "│",
+    (False, False, True, True): "─",
     (False, True, False, True): "┌",
     (False, True, True, True): "┬",
     (False, True, True, False): "┐",
     (True, True, False, True): "├",
     (True, True, True, True): "┼",
     (True, True, True, False): "┤",
-    (True, True, False, False): "│",
     (True, False, False, True): "└",
     (True, False, True, True): "┴",
     (True, False, True, False): "┘",
@@ -100,15 +105,15 @@ def planned(width: int, height: int, alone: int | None, message_rows: int = 0) -
     roomy = width >= GRID[0] and height >= GRID[1]
     if roomy and alone is None:
         return _grid(width, height, message_rows)
-    return _single(width, height, alone or TRANSCRIPT, message_rows)
+    return _single(width, height, alone or RESULT, message_rows)
 
 
 def _grid(width: int, height: int, message_rows: int) -> ScreenPlan:
     message_rows = max(message_rows, 1)
     keys, message = height - 1, height - 1 - message_rows
     line, jobs = message - 1, message - 2
-    columns = _columns(width, 1, jobs - 1)
-    panes = dict(pair for column in columns for pair in column.regions())
+    frames = _frames(width, 1, jobs - 1)
+    panes = {frame.pane: frame.region for frame in frames}
     heading = len(JOBS_HEADING)
     return ScreenPlan(
         line=_line(line, width),
@@ -116,24 +121,41 @@ def _grid(width: int, height: int, message_rows: int) -> ScreenPlan:
         status=Region(0, 0, width, 1),
         keys=Region(0, keys, width, 1),
         panes=panes | {JOBS: Region(heading, jobs, width - heading, 1)},
-        columns=columns,
+        frames=frames,
         jobs_heading=True,
     )
 
 
-def _columns(width: int, top: int, bottom: int) -> tuple[PaneColumn, ...]:
-    """The three columns with all panes but the jobs; a wider screen gives its room to the middle and the left."""
-    state = min(max(width * 18 // 100, 20), 32)
-    left = min(max((width - state) * 42 // 100, 32), 80)
-    middle = width - 1 - state
-    chances = min(max((bottom - top) * 36 // 100, 8), 14)
+#: The least width of the middle column in which neurons and layer map stand side by side.
+_SIDE_BY_SIDE = 80
+
+
+def _frames(width: int, top: int, bottom: int) -> tuple[FramedPane, ...]:
+    """All panes but the jobs: history and next token at the left, the shelf at the right, the others between.
+
+    The result has the largest place. A wider screen gives its room to the middle, then to the left.
+    """
     rows = bottom - top
-    layers = min(max(rows * 32 // 100, 7), 16)
-    compare = max(rows * 28 // 100, 6)
+    shelf = min(max(width * 17 // 100, 20), 30)
+    left = min(max((width - shelf) * 34 // 100, 30), 56)
+    right = width - 1 - shelf
+    chances = bottom - min(max(rows * 36 // 100, 8), 14)
+    if right - left >= _SIDE_BY_SIDE:
+        lower = bottom - max(rows * 38 // 100, 9)
+        beside = left + (right - left) * 58 // 100
+        neurons = FramedPane(NEURONS, left, lower, beside, bottom)
+        layers = FramedPane(LAYERS, beside, lower, right, bottom)
+    else:
+        layers = FramedPane(LAYERS, left, bottom - min(max(rows * 26 // 100, 7), 12), right, bottom)
+        lower = layers.top - max(rows * 28 // 100, 7)
+        neurons = FramedPane(NEURONS, left, lower, right, layers.top)
     return (
-        PaneColumn(0, left, (TRANSCRIPT, CHANCES), (top, bottom - chances, bottom)),
-        PaneColumn(left, middle, (NEURONS, COMPARE, LAYERS), (top, bottom - layers - compare, bottom - layers, bottom)),
-        PaneColumn(middle, width - 1, (STATE,), (top, bottom)),
+        FramedPane(HISTORY, 0, top, left, chances),
+        FramedPane(RESULT, left, top, right, lower),
+        neurons,
+        FramedPane(CHANCES, 0, chances, left, bottom),
+        layers,
+        FramedPane(SHELF, right, top, width - 1, bottom),
     )
 
 

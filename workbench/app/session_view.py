@@ -12,7 +12,7 @@ from enum import Flag, auto
 from msgspec import structs
 
 from sessions.circuits.circuit import Circuit
-from sessions.events import Event, Failed, Progress, Result, Started, State, Text, Value
+from sessions.events import Event, Failed, Partial, Progress, Result, Started, State, Text, Value
 from sessions.model.units import Place
 from sessions.results import (
     Compared,
@@ -27,23 +27,25 @@ from sessions.results import (
     NeuronRow,
     NeuronTable,
     PromptSet,
+    Ran,
     Restored,
-    Swept,
     Verified,
 )
 from workbench.app.host_listener import Gone, Heard, Starting, Told
 from workbench.host.messages import JOURNAL_TICKET, Finished, Missed, Queued, Welcome
 
-#: The most lines that the transcript keeps; the journal has them all.
+#: The most lines that the history keeps; the journal has them all.
 MOST_ENTRIES = 2000
+#: The end of lines that the app runs by itself, to fill in what its panes show.
+QUIET = "# filled in by the app"
 
 
 class Facet(Flag):
     """The parts of a session view that can change."""
 
     ENTRIES = auto()
+    RESULTS = auto()
     CIRCUIT = auto()
-    ARMS = auto()
     CHANCES = auto()
     JOBS = auto()
     STATE = auto()
@@ -56,10 +58,10 @@ EVERYTHING = ~NOTHING
 
 @dataclass(eq=False)
 class HistoryEntry:
-    """A line of the transcript, with its output so far and its outcome.
+    """A line of the history, with its output so far and its outcome.
 
-    `texts` are the streamed texts by arm ("" for a single one), `before` is the number of lines it waits for, and
-    `version` grows with each message about it.
+    `texts` are the streamed texts by arm ("" for a single one), `partial` is its result so far, `before` the number of
+    lines it waits for, and `version` grows with each message about it.
     """
 
     line: str
@@ -70,6 +72,7 @@ class HistoryEntry:
     started: bool = False
     texts: dict[str, str] = field(default_factory=dict)
     progress: Progress | None = None
+    partial: Value | None = None
     outcome: Result | Failed | None = None
     version: int = 0
 
@@ -77,6 +80,11 @@ class HistoryEntry:
     def value(self) -> Value | None:
         """The result's value; None without a result."""
         return self.outcome.value if isinstance(self.outcome, Result) else None
+
+    @property
+    def quiet(self) -> bool:
+        """Whether the app ran it by itself. A failure is listed all the same."""
+        return self.line.endswith(QUIET) and not isinstance(self.outcome, Failed)
 
 
 class SessionView:
@@ -88,7 +96,7 @@ class SessionView:
         circuit: the session's circuit, or None.
         rows: results of `neurons`, by place.
         cards: results of `neuron`, by place.
-        arms: the entry whose texts are compared: the last one that streamed or returned several.
+        latest: the entry whose result was last worth showing: it ended, or has texts or a result so far.
         chances: the last next-token distribution, or the last change of one.
         running: the running line; `step` is the innermost, of a command file.
         busy: the ticket and start of the line that ran when this client attached, in seconds since 1970.
@@ -109,7 +117,7 @@ class SessionView:
         self.circuit: Circuit | None = None
         self.rows: dict[Place, NeuronRow] = {}
         self.cards: dict[Place, NeuronCard] = {}
-        self.arms: HistoryEntry | None = None
+        self.latest: HistoryEntry | None = None
         self.chances: Distribution | Generated | Compared | Injected | None = None
         self.running: HistoryEntry | None = None
         self.busy = ("", 0.0)
@@ -187,7 +195,11 @@ class SessionView:
                 entry.progress = event
                 return Facet.JOBS
             case Text(text=text, arm=arm):
-                return self._streamed(entry, text, arm)
+                entry.texts[arm] = entry.texts.get(arm, "") + text
+                return Facet.ENTRIES
+            case Partial(value=value):
+                entry.partial = value
+                return Facet.ENTRIES
             case Result() | Failed():
                 return self._ended(entry, event)
         return NOTHING
@@ -205,7 +217,7 @@ class SessionView:
         if not self._open:
             self.running = entry
         self._open.append(entry)
-        return Facet.ENTRIES | Facet.JOBS
+        return self._shown(entry) | Facet.JOBS
 
     def _current(self, ticket: str, author: str) -> HistoryEntry:
         """The entry that an event is about: a waiting line, the innermost running one, or one that never started."""
@@ -224,12 +236,12 @@ class SessionView:
             del self.entries[: MOST_ENTRIES // 10]
         return entry
 
-    def _streamed(self, entry: HistoryEntry, text: str, arm: str) -> Facet:
-        entry.texts[arm] = entry.texts.get(arm, "") + text
-        if not arm:
-            return Facet.ENTRIES
-        self.arms = entry
-        return Facet.ENTRIES | Facet.ARMS
+    def _shown(self, entry: HistoryEntry) -> Facet:
+        """Make an entry the one that is shown. The lines of a command file are shown, not the file after them."""
+        after_its_lines = isinstance(entry.value, Ran) and self.latest is not None and bool(self.latest.where)
+        if not entry.quiet and not after_its_lines:
+            self.latest = entry
+        return Facet.ENTRIES
 
     def _ended(self, entry: HistoryEntry, outcome: Result | Failed) -> Facet:
         entry.outcome, entry.progress = outcome, None
@@ -237,9 +249,7 @@ class SessionView:
             del self._open[self._open.index(entry) :]
         elif entry in self.waiting:
             self.waiting.remove(entry)
-        changed = Facet.ENTRIES | Facet.JOBS
-        if entry is self.arms:
-            changed |= Facet.ARMS
+        changed = self._shown(entry) | Facet.JOBS | (NOTHING if entry.quiet else Facet.RESULTS)
         return changed | self._returned(entry) if isinstance(outcome, Result) else changed
 
     def _returned(self, entry: HistoryEntry) -> Facet:
@@ -259,19 +269,9 @@ class SessionView:
             case NeuronCard(neuron=neuron) as value:
                 self.cards[neuron.place] = value
                 return Facet.CIRCUIT
-            case Compared() as value:
-                self.arms = entry
-                if not value.shifts:  # more than two arms
-                    return Facet.ARMS
-                self.chances = value
-                return Facet.ARMS | Facet.CHANCES
-            case Injected() as value:
-                self.arms, self.chances = entry, value
-                return Facet.ARMS | Facet.CHANCES
-            case Swept():
-                self.arms = entry
-                return Facet.ARMS
-            case Distribution() | Generated() as value:
+            case Compared(shifts=()):  # more than two arms
+                return NOTHING
+            case Compared() | Injected() | Distribution() | Generated() as value:
                 self.chances = value
                 return Facet.CHANCES
             case PromptSet(generated=Generated() as value):

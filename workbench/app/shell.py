@@ -26,16 +26,16 @@ from workbench.app.bars import Remark
 from workbench.app.bindings import by_id, pressed
 from workbench.app.choices import Choices
 from workbench.app.command_line import CommandLine
-from workbench.app.layout import CHANCES, COMPARE, JOBS, LAYERS, LINE, NEURONS, PLACES, STATE, TRANSCRIPT
+from workbench.app.layout import CHANCES, HISTORY, JOBS, LAYERS, LINE, NEURONS, PLACES, RESULT, SHELF
 from workbench.app.pane import Pane
 from workbench.app.panes.card import NeuronCardScreen
 from workbench.app.panes.chances import ChancesPane
-from workbench.app.panes.compare import ComparePane
+from workbench.app.panes.history import HistoryPane
 from workbench.app.panes.jobs import JobsPane
 from workbench.app.panes.layers import LayersPane
 from workbench.app.panes.neurons import NeuronsPane
-from workbench.app.panes.state import StatePane
-from workbench.app.panes.transcript import TranscriptPane
+from workbench.app.panes.result import ResultPane
+from workbench.app.panes.shelf import ShelfPane
 from workbench.app.session_view import EVERYTHING, NOTHING, Facet, SessionView
 from workbench.app.terminal_driver import ForgivingDriver
 from workbench.app.themes import FILTERS, NONE, THEMES, suited
@@ -44,13 +44,13 @@ from workbench.history import History
 
 T = TypeVar("T")
 PANES: dict[int, type[Pane]] = {
-    TRANSCRIPT: TranscriptPane,
+    HISTORY: HistoryPane,
+    RESULT: ResultPane,
     NEURONS: NeuronsPane,
-    COMPARE: ComparePane,
     CHANCES: ChancesPane,
     LAYERS: LayersPane,
     JOBS: JobsPane,
-    STATE: StatePane,
+    SHELF: ShelfPane,
 }
 _STANDING = Facet.STATE | Facet.CIRCUIT | Facet.JOBS | Facet.HOST
 #: Keys that decrease and increase a strength, by the word of `strength --of`; "" for live interventions, else α.
@@ -120,7 +120,12 @@ class Shell(App[str]):
         self.mouse = mouse and self.preferences.mouse
         self.view = SessionView()
         self.line = CommandLine(History(self.home / "history"), self.complete)
-        self.workspace = Workspace({number: kind() for number, kind in PANES.items()}, self.line)
+        panes = {number: kind() for number, kind in PANES.items()}
+        self.workspace = Workspace(panes, self.line)
+        self.history, self.result, shelf = panes[HISTORY], panes[RESULT], panes[SHELF]
+        assert isinstance(self.history, HistoryPane) and isinstance(self.result, ResultPane)
+        assert isinstance(shelf, ShelfPane)
+        shelf.home = self.home
         self.animation_level = "none"
         self._stale = dict.fromkeys(PANES, EVERYTHING)
         for each in THEMES.values():
@@ -182,6 +187,10 @@ class Shell(App[str]):
         """Show the parts of the view that changed."""
         for number, kind in PANES.items():
             self._stale[number] |= changed & kind.facets
+            if changed & kind.news and changed != EVERYTHING:
+                self.workspace.news(number)
+        if changed & Facet.RESULTS and changed != EVERYTHING:
+            self._bring_result()
         self._show_stale()
         if changed & _STANDING:
             self.workspace.status.show(self.view)
@@ -189,6 +198,12 @@ class Shell(App[str]):
         for screen in self.screen_stack[1:]:
             if changed and isinstance(screen, NeuronCardScreen):
                 screen.show(self.view, changed)
+
+    def _bring_result(self) -> None:
+        """Where one pane has the screen and the user is at the command line, show what came of a line that ended."""
+        workspace = self.workspace
+        if not workspace.plan.frames and not workspace.zoomed and workspace.focused == LINE:
+            workspace.bring(RESULT)
 
     def _show_stale(self) -> None:
         """Update the visible panes with what changed since their last update."""
@@ -236,6 +251,12 @@ class Shell(App[str]):
     def on_pane_typed(self, message: Pane.Typed) -> None:
         self.line.put(message.line)
         self.action_line()
+
+    def on_history_pane_chosen(self, message: HistoryPane.Chosen) -> None:
+        self.result.display_entry(message.entry)
+
+    def on_pane_copied(self, message: Pane.Copied) -> None:
+        self.copy_text(message.text)
 
     def on_layers_pane_narrowed(self, message: LayersPane.Narrowed) -> None:
         self.action_pane(NEURONS)
@@ -297,7 +318,10 @@ class Shell(App[str]):
         self.tried(partial(preferences.keep_theme, self.home, name))
 
     def action_copy(self) -> None:
-        text = self._in_sight().chosen()
+        self.copy_text(self._in_sight().chosen())
+
+    def copy_text(self, text: str) -> None:
+        """Put a text into the clipboard, and into a file for terminals that have none."""
         if not text:
             self.say("there is nothing to copy here")
             return

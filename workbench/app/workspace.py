@@ -24,13 +24,15 @@ from textual.widget import Widget
 from workbench.app.bars import Keys, MessageLine, Remark, StatusLine
 from workbench.app.choices import Choice, Choices
 from workbench.app.command_line import CommandLine
-from workbench.app.layout import GRID, JOBS, JOBS_HEADING, LETTERS, LINE, PROMPT, TRANSCRIPT, ScreenPlan, planned
+from workbench.app.layout import GRID, HISTORY, JOBS, JOBS_HEADING, LETTERS, LINE, PROMPT, RESULT, ScreenPlan, planned
 from workbench.app.pane import Pane
-from workbench.app.panes.transcript import TranscriptPane
+from workbench.app.panes.history import HistoryPane
 from workbench.writing import fitted, inline
 
 #: The most completions visible at once.
 _CHOICES = 10
+#: Behind the name of a pane whose content changed while it was out of sight.
+_NEWS = "•"
 
 
 class _Tiling(Layout):
@@ -89,9 +91,10 @@ class Workspace(Widget):
         super().__init__()
         self.panes, self.line = panes, line
         self.status, self.message_line, self.keys, self.choices = StatusLine(), MessageLine(), Keys(), Choices()
-        self.current = TRANSCRIPT
+        self.current = RESULT
         self.zoomed = False
         self.lettered = False
+        self.unseen: set[int] = set()
         self.focused = LINE
         self.plan = ScreenPlan(Region(0, 0, 0, 0))
         self._screen = Size(0, 0)
@@ -124,6 +127,7 @@ class Workspace(Widget):
         if plan == self.plan:
             return
         self.plan = plan
+        self.unseen -= set(plan.panes)
         for number, pane in self.panes.items():
             pane.display = number in plan.panes
         self.status.display = plan.status is not None
@@ -157,6 +161,12 @@ class Workspace(Widget):
         """Whether a pane is on the screen."""
         return number in self.plan.panes
 
+    def news(self, number: int) -> None:
+        """Mark a pane that is out of sight: its content changed."""
+        if not self.shows(number) and number not in self.unseen:
+            self.unseen.add(number)
+            self._paint_headings()
+
     def zoom(self) -> None:
         """Give the whole screen to the current pane, or show all panes again."""
         self.zoomed = not self.zoomed
@@ -173,9 +183,9 @@ class Workspace(Widget):
 
     def own(self, author: str) -> None:
         """Set this client's author, whose lines show no author."""
-        transcript = self.panes[TRANSCRIPT]
-        assert isinstance(transcript, TranscriptPane)
-        transcript.own = author
+        history = self.panes[HISTORY]
+        assert isinstance(history, HistoryPane)
+        history.own = author
 
     def say(self, remark: Remark) -> None:
         """Show a remark under the command line."""
@@ -227,9 +237,8 @@ class Workspace(Widget):
     def _headings(self) -> Iterator[tuple[int, _Heading]]:
         """All headings with their rows."""
         plan = self.plan
-        for column in plan.columns:
-            for pane, row in zip(column.panes, column.rules, strict=False):
-                yield row, _Heading(pane, column.left + 1, column.right - column.left - 1)
+        for frame in plan.frames:
+            yield frame.top, _Heading(frame.pane, frame.left + 1, frame.right - frame.left - 1)
         if plan.tabs is not None:
             for heading in self._tabs(plan.tabs.width):
                 yield plan.tabs.y, heading
@@ -253,8 +262,8 @@ class Workspace(Widget):
         name = f"{number} {self.panes[number].heading}" if named else str(number)
         if self.lettered:
             return f"({LETTERS[number]}){name[1:]}" if named else f"({LETTERS[number]})"
-        bracketed = number == (self.focused if self.plan.columns or number == JOBS else self.current)
-        return f"[{name}]" if bracketed else f" {name} "
+        bracketed = number == (self.focused if self.plan.frames or number == JOBS else self.current)
+        return f"[{name}]" if bracketed else f" {name}{_NEWS if number in self.unseen else ' '}"
 
     def on_click(self, event: events.Click) -> None:
         for row, heading in self._headings():
@@ -270,7 +279,7 @@ class Workspace(Widget):
         if self.plan.tabs is not None and y == self.plan.tabs.y:
             segments = self._tab_line(headings, width)
         elif rule is not None:
-            segments = self._frame(rule, headings)
+            segments = self._frame(rule, sorted(headings, key=lambda heading: heading.left))
         elif headings and headings[0].pane == LINE:
             segments = [Segment(f"({LETTERS[LINE]}) " if self.lettered else PROMPT, self._style(self.focused == LINE))]
         elif headings:

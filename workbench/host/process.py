@@ -31,7 +31,7 @@ from commands.calling import call_line
 from commands.running import run, with_remark
 from sessions import saved_state
 from sessions.errors import ArtifactError, Cancelled, UsageError, WorkbenchError
-from sessions.events import Event, Failed, Progress, Result, Started, State, Steps, Text, to_json
+from sessions.events import Event, Failed, Partial, Progress, Result, Started, State, Steps, Text, to_json
 from sessions.journal import recent, told
 from sessions.results import Restored
 from sessions.saved_state import SavedState
@@ -227,7 +227,7 @@ class Host:
         if isinstance(event, State):
             self._state = event
         data = Raw(to_json(event))
-        passing = isinstance(event, Text | Progress)
+        passing = isinstance(event, Text | Progress | Partial)
         self.log.add(lambda number: Numbered(**_about(request, number), event=data), passing)
 
     def _saved(self, outcome: Result | Failed) -> Result | Failed:

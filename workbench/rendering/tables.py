@@ -57,29 +57,59 @@ class _Drawn(NamedTuple):
 
 def table(block: Table, width: int) -> Iterator[RenderableType]:
     """The rows with as many columns as fit, the meaning of short titles, and the note."""
-    gap = 2 if width >= _WIDE else 1
-    drawn = [_drawn(block, at) for at in range(len(block.columns))]
-    kept = fitting(drawn, width, gap)
+    layout = TableLayout(block, width)
     if block.title:
         yield Text(inline(block.title), style="dim", overflow="fold")
-    if block.abreast and (across := _across(kept, width, gap)) > 1:
-        yield _abreast(kept, len(block.rows), across, gap)
+    if block.abreast and (across := _across(layout.kept, width, layout.gap)) > 1:
+        yield _abreast(layout.kept, len(block.rows), across, layout.gap)
     else:
-        yield _grid(block.rows, kept, _widths(kept, width, gap), width, gap)
-    gone = [inline(each.column.title or each.column.key) for each in drawn if each not in kept]
-    if gone:
-        yield Text(fitted(f"no room for: {', '.join(gone)}", width), style="dim")
-    about = [f"{inline(each.title)}: {inline(each.column.about)}" for each in kept if each.column.about]
-    for line in ([facts(about, width)] if about else []) + ([facts([inline(block.note)], width)] if block.note else []):
-        line.stylize("dim")
-        yield line
+        yield layout.grid(range(len(block.rows)), headed=True)
+    yield from layout.remarks()
 
 
-def _drawn(block: Table, at: int) -> _Drawn:
+class TableLayout:
+    """A table at a width: which columns are shown, and how wide each is. Rows are then drawn one by one or together.
+
+    `marked` names the column that the rows are sorted by, with the mark that is written behind its title.
+    """
+
+    def __init__(self, block: Table, width: int, marked: tuple[int, str] | None = None) -> None:
+        self.block, self.width = block, width
+        self.gap = 2 if width >= _WIDE else 1
+        self._columns = [_drawn(block, at, marked) for at in range(len(block.columns))]
+        self.kept = fitting(self._columns, width, self.gap)
+        self._widths = _widths(self.kept, width, self.gap)
+
+    def grid(self, rows: Sequence[int], headed: bool = False) -> RenderableType:
+        """Some rows; under the titles if `headed`."""
+        return _grid(self.block.rows, rows, self.kept, self._widths, self.width, self.gap, headed)
+
+    def column_at(self, cell: int) -> int | None:
+        """The number of the column at a cell of a row, in the block's order; None to the right of all."""
+        left = 0
+        for drawn, width in zip(self.kept, self._widths, strict=True):
+            left += width + self.gap
+            if cell < left:
+                return drawn.place
+        return None
+
+    def remarks(self) -> Iterator[Text]:
+        """The lines below the rows: columns without room, the meaning of short titles, and the note."""
+        gone = [inline(each.column.title or each.column.key) for each in self._columns if each not in self.kept]
+        if gone:
+            yield Text(fitted(f"no room for: {', '.join(gone)}", self.width), style="dim")
+        about = [f"{inline(each.title)}: {inline(each.column.about)}" for each in self.kept if each.column.about]
+        note = inline(self.block.note)
+        for line in ([facts(about, self.width)] if about else []) + ([facts([note], self.width)] if note else []):
+            line.stylize("dim")
+            yield line
+
+
+def _drawn(block: Table, at: int, sorted_by: tuple[int, str] | None = None) -> _Drawn:
     column = block.columns[at]
     marks = at == next((n for n, each in enumerate(block.columns) if each.drop is None), 0)
     cells = tuple(_marked(row, at, column) if marks else written(row.cells[at], column) for row in block.rows)
-    title = inline(column.title)
+    title = inline(column.title) + (sorted_by[1] if sorted_by is not None and sorted_by[0] == at else "")
     numbers = [row.cells[at] for row in block.rows] if column.bar > 0 else []
     bars = tuple(abs(value) / column.bar if isinstance(value, int | float) else None for value in numbers)
     return _Drawn(column, at, title, cells, bars, max(map(cell_len, (title, *cells))))
@@ -162,8 +192,16 @@ def _abreast(kept: Sequence[_Drawn], count: int, across: int, gap: int) -> Rende
     return grid
 
 
-def _grid(rows: Sequence[Row], kept: Sequence[_Drawn], widths: Sequence[int], width: int, gap: int) -> RenderableType:
-    headed = any(each.title for each in kept)
+def _grid(
+    rows: Sequence[Row],
+    wanted: Sequence[int],
+    kept: Sequence[_Drawn],
+    widths: Sequence[int],
+    width: int,
+    gap: int,
+    headed: bool,
+) -> RenderableType:
+    headed = headed and any(each.title for each in kept)
     grid = Grid(box=None, padding=(0, gap, 0, 0), pad_edge=False, header_style="dim", show_header=headed)
     barred = [at for at, each in enumerate(kept) if each.bars]
     room = (width - _sum(widths, gap)) // len(barred) - gap if barred else 0
@@ -174,7 +212,7 @@ def _grid(rows: Sequence[Row], kept: Sequence[_Drawn], widths: Sequence[int], wi
         grid.add_column(title, justify="right" if numeric else "left", width=widths[at], overflow="fold")
         if bars and at in barred:
             grid.add_column("", width=bars, no_wrap=True)
-    for at in range(len(rows)):
+    for at in wanted:
         cells: list[Text] = []
         for number, each in enumerate(kept):
             cell = rows[at].cells[each.place]

@@ -1,7 +1,7 @@
 """Draws blocks as lines of a terminal, never wider than it.
 
-Signs and marks are characters; colour only repeats them. `workbench.rendering.tables` draws tables and
-`workbench.rendering.heat` heat maps.
+Signs and marks are characters; colour only repeats them. `workbench.rendering.tables` draws tables,
+`workbench.rendering.heat` heat maps and `workbench.rendering.curve` curves.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from rich.text import Text
 
 from sessions.views import blocks
 from sessions.views.plain import bars_table
-from sessions.views.writing import curve, decimal, duration, inline, plain, signed
+from sessions.views.writing import duration, inline, plain, signed
+from workbench.rendering.curve import curve
 from workbench.rendering.heat import heat
 from workbench.rendering.tables import table
 from workbench.writing import facts, fitted
@@ -81,6 +82,7 @@ def draw(block: blocks.AnyBlock, place: DrawingArea) -> Iterator[RenderableType]
 
 draw.register(blocks.Table, lambda block, place: table(block, place.width))
 draw.register(blocks.Heat, lambda block, place: heat(block, place.width))
+draw.register(blocks.Curve, lambda block, place: curve(block, place.width))
 
 
 @draw.register
@@ -168,19 +170,6 @@ def _text(arm: blocks.ArmText) -> Text:
 @draw.register
 def _(block: blocks.Bars, place: DrawingArea) -> Iterator[RenderableType]:
     yield from table(bars_table(block), place.width)
-
-
-@draw.register
-def _(block: blocks.Curve, place: DrawingArea) -> Iterator[RenderableType]:
-    """One row per line of the curve, with its first and last number."""
-    for line in block.lines:
-        values = [y for _, y in line.points if y is not None]
-        if not values:
-            continue
-        name = " ".join(filter(None, (inline(block.title), inline(line.name) if len(block.lines) > 1 else "")))
-        ends = f"{decimal(values[0], 3)} → {decimal(values[-1], 3)}"
-        cells = max(8, min(60, place.width - cell_len(name) - cell_len(ends) - 2))
-        yield Text(f"{name} {curve(values, cells)} {ends}", overflow="fold")
 
 
 @draw.register

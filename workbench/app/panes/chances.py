@@ -33,6 +33,7 @@ class ChancesPane(ScrollPane):
 
     heading: ClassVar[str] = "Next token"
     facets: ClassVar[Facet] = Facet.CHANCES
+    news: ClassVar[Facet] = Facet.CHANCES
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "step(-1)", "token", id="chances.up", show=False),
         Binding("down,j", "step(1)", "token", id="chances.down", show=False),

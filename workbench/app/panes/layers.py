@@ -45,6 +45,7 @@ class LayersPane(Pane):
 
     heading: ClassVar[str] = "Layer map"
     facets: ClassVar[Facet] = Facet.CIRCUIT | Facet.STATE
+    news: ClassVar[Facet] = Facet.CIRCUIT
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "layers--plain",
         "layers--up",

@@ -49,6 +49,7 @@ class NeuronsPane(TablePane):
 
     heading: ClassVar[str] = "Neurons"
     facets: ClassVar[Facet] = Facet.CIRCUIT | Facet.STATE
+    news: ClassVar[Facet] = Facet.CIRCUIT
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "card", "card", id="neurons.card"),
         Binding("space", "mark", "mark", id="neurons.mark"),
