@@ -16,9 +16,9 @@ from commands.request import Arg, Flag, Opt, Request
 from commands.verb import verb
 from commands.words import ListWord, TextWord, Whole
 from sessions.errors import Cancelled, UsageError
-from sessions.events import Steps
+from sessions.events import Steps, with_partials
 from sessions.files.disk import check_target
-from sessions.procedures.evaluating import evaluated, evaluation_plan, readings_of, write_texts
+from sessions.procedures.evaluating import evaluated, evaluated_so_far, evaluation_plan, readings_of, write_texts
 from sessions.results import Evaluated
 from sessions.session import Session
 
@@ -131,7 +131,8 @@ class Evaluate(Request, frozen=True):
         )
         done: list[TaskReply] = []
         try:
-            scores, replies = yield from run(session.opened(), plan, arms, done.extend, cancel=session.cancel)
+            steps = run(session.opened(), plan, arms, done.extend, cancel=session.cancel)
+            scores, replies = yield from with_partials(steps, lambda: evaluated_so_far(plan, done))
         except Cancelled as cancelled:
             if self.keep is not None and done:
                 write_texts(path, done, self.force)

@@ -7,7 +7,9 @@ feeds a terminal, a file and, over a socket, another process.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from contextlib import closing
+from time import monotonic
 from typing import Any, ClassVar, TypeVar
 
 import msgspec
@@ -120,6 +122,31 @@ T = TypeVar("T")
 E = TypeVar("E")
 Steps = Generator[Event, None, T]
 """A computation that yields events while it runs and returns a `T`."""
+
+
+#: Seconds between two partial results of a command.
+_BETWEEN = 0.5
+
+
+def with_partials(steps: Steps[T], so_far: Callable[[], Value | None]) -> Steps[T]:
+    """The events of a computation and, after its progress, its result so far, at most twice a second.
+
+    `so_far` returns None while there is nothing to show. It is called between two steps, and must be cheap.
+    """
+    last = monotonic()
+    with closing(steps):
+        while True:
+            try:
+                event = next(steps)
+            except StopIteration as stop:
+                result: T = stop.value
+                return result
+            yield event
+            if isinstance(event, Progress) and monotonic() - last >= _BETWEEN:
+                last = monotonic()
+                value = so_far()
+                if value is not None:
+                    yield Partial(value)
 
 
 def collected(steps: Generator[E, None, T]) -> tuple[list[E], T]:

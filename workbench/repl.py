@@ -6,6 +6,7 @@ the session, ctrl-d leaves. If stdin or stdout is not a terminal, lines are read
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import traceback
@@ -19,6 +20,7 @@ from prompt_toolkit.auto_suggest import AutoSuggestFromHistory
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 from prompt_toolkit.history import History as Stored
+from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.styles import Style
 from rich.cells import cell_len
 
@@ -28,6 +30,7 @@ from sessions.errors import WorkbenchError
 from sessions.events import Event, Failed, Result, Started, State
 from sessions.results import Quit
 from workbench.history import History
+from workbench.host import FROM_APP
 from workbench.interrupts import interruptible
 from workbench.lines import Lines, console
 from workbench.output import is_refused
@@ -149,7 +152,20 @@ def prompting(source: LineSource) -> PromptSession[str]:
         enable_suspend=True,
         bottom_toolbar=lambda: fitted(described(source.state()), get_app().output.get_size().columns),
         style=_STYLE,
+        key_bindings=_keys(),
     )
+
+
+def _keys() -> KeyBindings:
+    """The keys besides those of every prompt: F9 leads back to the app, if that started this REPL."""
+    keys = KeyBindings()
+    if os.environ.get(FROM_APP):
+
+        @keys.add("f9")
+        def _(event: KeyPressEvent) -> None:
+            event.app.exit(exception=EOFError())
+
+    return keys
 
 
 def described(state: State) -> str:

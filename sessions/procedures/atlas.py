@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from sessions.atlas.findings import TopRow
 from sessions.errors import UsageError
-from sessions.events import Steps
+from sessions.events import Steps, with_partials
+from sessions.model.units import Neuron
 from sessions.procedures.circuits import range_of
-from sessions.results import AtlasBuilt, AtlasTop
+from sessions.results import AtlasBuilt, AtlasSoFar, AtlasTop, LayerSoFar
 from sessions.session import Session
 from sessions.store import Key
 from sessions.texts.corpus import Corpus
+
+if TYPE_CHECKING:
+    from sessions.atlas.building import Building
 
 
 def atlas_top(
@@ -58,6 +62,19 @@ def atlas_top(
     )
 
 
+def built_so_far(begun: Building, name: str) -> AtlasSoFar | None:
+    """The largest activation of each layer so far; None before the first document."""
+    if not begun.progress.tokens:
+        return None
+    layers = []
+    for (layer, _), running in zip(begun.sites, begun.running, strict=True):
+        peak, index = running.high[0].max(dim=0)
+        layers.append(LayerSoFar(Neuron(layer, int(index)), float(peak)))
+    progress = begun.progress
+    of = begun.plan.survey.documents
+    return AtlasSoFar(name=name, documents=progress.documents, of=of, tokens=progress.tokens, layers=tuple(layers))
+
+
 def atlas_built(
     session: Session,
     path: Path,
@@ -95,7 +112,8 @@ def atlas_built(
     begun = building.Building(opened, plan)
     resumed = unfinished.gone_on(begun, path)
     notes = [f"resumed after {begun.progress.documents:,} documents"] if resumed else []
-    atlas = yield from building.build(begun, texts, lambda: unfinished.keep(begun, path, name), cancel=session.cancel)
+    steps = building.build(begun, texts, lambda: unfinished.keep(begun, path, name), cancel=session.cancel)
+    atlas = yield from with_partials(steps, lambda: built_so_far(begun, name))
     about = atlas.about
     if about.empty:
         notes.append(f"skipped {about.empty:,} empty {'document' if about.empty == 1 else 'documents'}")

@@ -10,7 +10,7 @@ import msgspec
 
 from sessions.files.disk import read_file, write_file
 from sessions.procedures.generating import decoded
-from sessions.results import Evaluated
+from sessions.results import ArmSoFar, Evaluated, EvaluationSoFar
 from sessions.session import Session
 
 if TYPE_CHECKING:
@@ -33,6 +33,14 @@ def readings_of(result: Evaluated) -> dict[str, float]:
 def write_texts(path: Path, replies: Sequence[TaskReply], force: bool) -> None:
     """Write the replies as lines of JSON."""
     write_file(path, b"".join(msgspec.json.encode(reply) + b"\n" for reply in replies), force=force)
+
+
+def evaluated_so_far(plan: EvaluationPlan, replies: Sequence[TaskReply]) -> EvaluationSoFar | None:
+    """How many tasks each arm has answered, and how many rightly; None before the first reply."""
+    arms = dict.fromkeys(reply.arm for reply in replies)
+    rows = [[reply.right for reply in replies if reply.arm == arm] for arm in arms]
+    counted = tuple(ArmSoFar(arm, len(right), sum(right)) for arm, right in zip(arms, rows, strict=True))
+    return EvaluationSoFar(tasks=len(plan.tasks), arms=counted) if counted else None
 
 
 def evaluated(

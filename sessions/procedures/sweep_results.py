@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from msgspec import structs
@@ -11,7 +12,7 @@ from msgspec import structs
 from sessions.comparisons.sweep_points import SweepPoint
 from sessions.files.disk import check_target
 from sessions.model.units import Neuron
-from sessions.results import Swept, SweptGrid
+from sessions.results import SweepSoFar, Swept, SweptGrid, SweptSoFar
 from sessions.session import Session
 
 if TYPE_CHECKING:
@@ -86,6 +87,19 @@ def result(session: Session, plan: SweepPlan, answers: Answers, notes: list[str]
         notes=tuple(notes),
         over=over_what(plan),
     )
+
+
+def swept_so_far(plan: SweepPlan, cells: Sequence[SweepPoint]) -> SweepSoFar | None:
+    """The mean over prompts at each multiplier of each selection, of the cells so far; None before the first."""
+    heights: dict[tuple[str, float], list[float]] = {}
+    for cell in cells:
+        if cell.height is not None:
+            heights.setdefault((cell.selection or plan.selections[0].text, cell.multiplier), []).append(cell.height)
+    points = tuple(
+        SweptSoFar(selection, multiplier, len(known), fmean(known))
+        for (selection, multiplier), known in sorted(heights.items())
+    )
+    return SweepSoFar(measured=plan.measured, done=len(cells), of=len(plan.places), points=points) if points else None
 
 
 def check_chart(path: Path | None, force: bool) -> None:

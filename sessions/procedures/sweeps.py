@@ -13,11 +13,11 @@ from sessions.circuits.selection import Selection
 from sessions.comparisons.sweep_files import table, taken
 from sessions.comparisons.sweep_points import SweepPoint
 from sessions.errors import ArtifactError, UsageError
-from sessions.events import Steps
+from sessions.events import Steps, with_partials
 from sessions.files.disk import write_file
 from sessions.last_output import LastOutput
 from sessions.model.info import same_model
-from sessions.procedures.sweep_results import drawn, remarks
+from sessions.procedures.sweep_results import drawn, remarks, swept_so_far
 from sessions.procedures.sweep_results import result as shown
 from sessions.results import Swept, SweptGrid
 from sessions.session import Session
@@ -144,9 +144,16 @@ def run_sweep(
         notes = [*notes, *lost]
         if done:
             notes.append(f"{len(done):,} of {len(plan.places):,} cells were done already")
-    write = None if folder is None else folder.append
+    cells = list(done)
+
+    def write(batch: Sequence[SweepPoint]) -> None:
+        if folder is not None:
+            folder.append(batch)
+        cells.extend(batch)
+
     inside = {"within": within(session.arm_sources(), plan, adapters)} if plan.weighs else {}
-    answers = yield from run(opened, plan, done, write, session.cancel, **inside)
+    steps = run(opened, plan, done, write, session.cancel, **inside)
+    answers = yield from with_partials(steps, lambda: swept_so_far(plan, cells))
     if answers.fits:
         notes = [*notes, f"there was not enough memory for all texts of a batch: {answers.fits} at once were generated"]
     result = shown(session, plan, answers, [*notes, *remarks(plan, answers.cells)])

@@ -25,6 +25,7 @@ from sessions.views import (
     presets,
     prompting,
     rewriting,
+    so_far,
     surgery,
     sweeps,
     training,
@@ -39,7 +40,8 @@ __all__ = ["FAMILIES", "view"]
 #: Importing each of these registers its views with `registry.viewed`.
 FAMILIES = (
     adapters, artifacts, atlas, autoencoders, chat, circuits, control, edges, edits, evaluation, injecting,
-    interventions, means, neuron, presets, prompting, rewriting, surgery, sweeps, training, universal, vectors,
+    interventions, means, neuron, presets, prompting, rewriting, so_far, surgery,
+    sweeps, training, universal, vectors,
 )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 
 from sessions.views.blocks import AnyBlock, Curve, Facts, Graph, Heat, Note, Row, Table, Texts, Tree
@@ -11,20 +12,27 @@ from sessions.views.writing import counted, inline, quoted, written
 _MOST, _LONGEST = 6, 120
 #: The most rows of a table, and the most cells of each.
 _ROWS, _CELLS = 3, 2
+#: A quotation to the end of a statement.
+_QUOTE = re.compile(r'^\w+ "(.+)"$')
 
 
-def headline(of: Iterable[AnyBlock]) -> str:
-    """What came of a command, on one line.
+def headline(of: Iterable[AnyBlock], line: str = "") -> str:
+    """What came of a command, on one line. Statements that `line`, the typed one, says already are left out.
 
     A verdict comes first, then facts that are the conclusion, then how the last of several texts differs. Else it is
     made of the block that opens the view.
     """
     blocks = tuple(of)
     for block in sorted(blocks, key=_weight):
-        parts = [part for part in _parts(block) if part]
+        parts = [part for part in _parts(block) if part and not _is_in(part, line)]
         if parts:
             return inline(" · ".join(parts[:_MOST]))
     return ""
+
+
+def _is_in(part: str, line: str) -> bool:
+    """Whether a line says a statement already, or what it quotes."""
+    return part in line or bool((quote := _QUOTE.search(part)) and quote[1] in line)
 
 
 def _weight(block: AnyBlock) -> int:

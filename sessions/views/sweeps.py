@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
+from msgspec import structs
+
 from sessions import results
 from sessions.comparisons.sweep_points import Flip, Knee, SweepCurve
 from sessions.comparisons.sweep_points import SweepPoint as SweptCell
 from sessions.interventions.arms import Arm
-from sessions.views.blocks import AnyBlock, Cell, Column, Kind, Note, Row, Table
+from sessions.views.blocks import AnyBlock, Cell, Column, Curve, Kind, Line, Note, Row, Table
 from sessions.views.interventions import SCOPES, intervention
 from sessions.views.registry import facts, viewed
 from sessions.views.writing import chance, counted, multiple, quoted
@@ -22,6 +24,8 @@ _KINDS = {"depths": "depth", "weights": "weight"}
 @viewed.register
 def _(value: results.Swept) -> Iterator[AnyBlock]:
     yield intervention("sweep", value)
+    heights = tuple((arm.multiplier, _height(arm)) for arm in value.arms)
+    yield from _curve(_title(value), [Line(name=value.selection, points=heights)], value.over)
     yield _texts(value.arms, value.target is not None, value.knee, value.over)
     if value.knee is not None:
         yield facts(*_knee(value.knee, _said(value.over)), conclusion=True)
@@ -39,6 +43,11 @@ def _(value: results.SweptGrid) -> Iterator[AnyBlock]:
     yield facts(f"sweep {' × '.join(counts)}", counted(len(value.cells), "cell"), scope)
     longest = max((point.height or 0.0 for curve in value.curves for point in curve.points), default=0.0)
     yield facts(_measured(value), f"the longest bar is {chance(longest)}" if value.prompts > 1 else "")
+    lines = [
+        Line(name=curve.selection, points=tuple((point.multiplier, point.height) for point in curve.points))
+        for curve in value.curves
+    ]
+    yield from _curve(_measured(value), lines, value.over)
     said = _said(value.over)
     for curve in value.curves:
         yield facts(curve.selection, counted(curve.neurons, "neuron") if curve.neurons else "")
@@ -49,6 +58,29 @@ def _(value: results.SweptGrid) -> Iterator[AnyBlock]:
             yield _means(curve, value.targets > 0, longest, value.over)
             yield facts(*_median(curve, said), conclusion=True)
     yield from _files(value)
+
+
+#: The least multipliers of a curve.
+_POINTS = 3
+
+
+def _curve(title: str, lines: Sequence[Line], over: str) -> Iterator[Curve]:
+    """The lines as a curve, where they have enough points to be one."""
+    if any(len([y for _, y in line.points if y is not None]) >= _POINTS for line in lines):
+        ordered = tuple(structs.replace(line, points=tuple(sorted(line.points))) for line in lines)
+        yield Curve(title=title, x=_KINDS.get(over, "multiplier"), lines=ordered)
+
+
+def _title(value: results.Swept) -> str:
+    """What the curve of one prompt shows."""
+    return "p of the likeliest token" if value.target is None else f"p({quoted(value.target.tokens[0].text)})"
+
+
+def _height(arm: Arm) -> float | None:
+    """The height of an arm in the curve: the probability of the target or, without one, of the likeliest token."""
+    if arm.target_probability is not None:
+        return arm.target_probability
+    return max((token.probability for token in arm.next_tokens), default=None)
 
 
 def _said(over: str) -> Callable[[float], str]:

@@ -208,7 +208,10 @@ class WorkbenchApp(Shell):
             self.action_line()
 
     def action_interrupt(self) -> None:
-        if len(self.screen_stack) > 1:
+        if self.screen.get_selected_text():
+            self.action_copy()
+            self.screen.clear_selection()
+        elif len(self.screen_stack) > 1:
             self.pop_screen()
         elif not self._stop():
             self.line.put("")
@@ -254,7 +257,7 @@ def offered() -> Iterator[PaletteItem]:
     yield PaletteItem("zoom the pane", "or show all panes again", action="zoom")
     yield PaletteItem("copy", "what the pane's cursor is on", action="copy")
     yield PaletteItem("open in $EDITOR", "the pane's text", action="edit")
-    yield PaletteItem("line REPL", "on the same session; ctrl-d comes back", action="repl")
+    yield PaletteItem("line REPL", "on the same session; F9 or ctrl-d comes back", action="repl")
     yield PaletteItem("keys and verbs", "list all", action="help")
     for name in THEMES:
         yield PaletteItem(f"theme {name}", "kept for the next time", action=f"theme({name!r})")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from rich.cells import cell_len
 from rich.segment import Segment
 from rich.text import Text
+from textual import events
+from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
@@ -123,8 +125,16 @@ class MessageLine(Widget):
         return line.adjust_cell_length(self.size.width).apply_style(self.rich_style)
 
 
+class UsefulKey(NamedTuple):
+    """A key as written on the screen, what it does, and the key that a click stands for; "" if it is several."""
+
+    written: str
+    about: str
+    key: str = ""
+
+
 class Keys(Widget):
-    """The most useful keys, as many as fit."""
+    """The most useful keys, as many as fit. A click on one presses it."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"keys--key"}
     DEFAULT_CSS = """
@@ -132,24 +142,41 @@ class Keys(Widget):
     Keys > .keys--key { color: $text-accent; text-style: bold; }
     """
 
+    @dataclass
+    class Pressed(Message):
+        """A key was clicked."""
+
+        key: str
+
     def __init__(self) -> None:
         super().__init__()
-        self._keys: Sequence[tuple[str, str]] = ()
+        self._keys: Sequence[UsefulKey] = ()
 
-    def show(self, keys: Iterable[tuple[str, str]]) -> None:
+    def show(self, keys: Iterable[UsefulKey]) -> None:
         """Show keys and what they do."""
         new = tuple(keys)
         if new != self._keys:
             self._keys = new
             self.refresh()
 
+    def on_click(self, event: events.Click) -> None:
+        for left, key in self._placed():
+            if left <= event.x < left + cell_len(f"{key.written} {key.about}") and key.key:
+                self.post_message(self.Pressed(key.key))
+
+    def _placed(self) -> Iterator[tuple[int, UsefulKey]]:
+        """The keys that fit, each with its first cell."""
+        left = 1
+        for key in self._keys:
+            cells = cell_len(f"{key.written} {key.about}  ")
+            if left + cells > self.size.width + 2:
+                return
+            yield left, key
+            left += cells
+
     def render_line(self, y: int) -> Strip:
-        width = self.size.width
         style = self.get_component_rich_style("keys--key", partial=True)
-        segments, used = [Segment(" ")], 1
-        for key, about in self._keys if y == 0 else ():
-            used += cell_len(f"{key} {about}  ")
-            if used > width + 2:
-                break
-            segments += [Segment(key, style), Segment(f" {about}  ")]
-        return Strip(segments).adjust_cell_length(width).apply_style(self.rich_style)
+        segments = [Segment(" ")]
+        for _, key in self._placed() if y == 0 else ():
+            segments += [Segment(key.written, style), Segment(f" {key.about}  ")]
+        return Strip(segments).adjust_cell_length(self.size.width).apply_style(self.rich_style)

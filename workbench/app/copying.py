@@ -19,6 +19,7 @@ from pathlib import Path
 from sessions.errors import WorkbenchError
 from sessions.files.disk import write_file
 from sessions.files.temporary import temporary_folder
+from workbench.host import FROM_APP
 from workbench.host.starting import environment
 
 COPIED = "copied.txt"
@@ -69,7 +70,7 @@ def edit(text: str, command: list[str]) -> None:
 
 
 def converse(host: str, home: Path) -> None:
-    """Run the line REPL on the host's session until ctrl-d.
+    """Run the line REPL on the host's session until F9 or ctrl-d.
 
     It runs in a new process: one process cannot have two programs that read keys.
 
@@ -78,7 +79,7 @@ def converse(host: str, home: Path) -> None:
     """
     command = [sys.executable, "-P", "-m", "workbench", "attach", host, "--lines", "--home", str(home)]
     try:
-        subprocess.run(command, check=False, env=environment())
+        subprocess.run(command, check=False, env=environment() | {FROM_APP: "1"})
     except OSError as error:
         raise WorkbenchError(f"the line REPL does not start: {error.strerror}") from error
 

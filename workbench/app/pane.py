@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from rich.style import Style
 from textual.message import Message
 from textual.reactive import reactive
+from textual.selection import Selection
+from textual.strip import Strip
 from textual.widget import Widget
 
 from workbench.app.session_view import NOTHING, Facet, SessionView
@@ -42,10 +45,34 @@ class Pane(Widget, can_focus=True):
         quiet: bool = False
 
     @dataclass
+    class Noted(Message):
+        """Say something under the command line."""
+
+        text: str
+
+    @dataclass
     class Copied(Message):
         """Copy a text."""
 
         text: str
+
+    def selectable(self, line: Strip, y: int) -> Strip:
+        """A drawn line, which the mouse can select, with what it has selected."""
+        selection = self.text_selection
+        span = None if selection is None else selection.get_span(y)
+        if span is not None:
+            start, end = span[0], line.cell_length if span[1] < 0 else span[1]
+            style = self.screen.get_component_rich_style("screen--selection", partial=True)
+            before, inside, after = line.crop(0, start), line.crop(start, end), line.crop(end)
+            line = Strip.join([before, inside.apply_style(Style(reverse=True) if style is None else style), after])
+        return line.apply_offsets(0, y)
+
+    def get_selection(self, selection: Selection) -> tuple[str, str] | None:
+        lines = (self.render_line(y).text.rstrip() for y in range(self.size.height))
+        return selection.extract("\n".join(lines)), "\n"
+
+    def selection_updated(self, selection: Selection | None) -> None:
+        self.refresh()
 
     def show(self, view: SessionView, changed: Facet) -> None:
         """Show the view. Called when one of `facets` changed, at most fifteen times a second."""

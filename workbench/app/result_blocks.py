@@ -243,9 +243,7 @@ class TableRemarks(Shown):
         return [line for drawn in lines for line in strips(drawn, width, LEAD)]
 
 
-def shown(
-    of: Sequence[blocks.AnyBlock], seconds: float, rows: Callable[[], int]
-) -> list[Shown | ResultTable]:
+def shown(of: Sequence[blocks.AnyBlock], seconds: float, rows: Callable[[], int]) -> list[Shown | ResultTable]:
     """The paragraphs of a view, with its tables as wholes. `rows` returns the height of the pane."""
     parts: list[Shown | ResultTable] = []
     for block in of:
@@ -263,5 +261,3 @@ def shown(
                 apart = bool(parts) and isinstance(block, blocks.Facts | blocks.Bars | blocks.Note)
                 parts.append(Drawn(block, seconds, apart and isinstance(parts[-1], ResultTable | SideBySide)))
     return parts
-
-

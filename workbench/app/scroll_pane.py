@@ -174,7 +174,8 @@ class ScrollPane(Pane):
         if self._seen != self.size:
             self._arrange()
         line = self._rows[y] if y < len(self._rows) else Strip([])
-        return line.adjust_cell_length(self.size.width).apply_style(self.visual_style.rich_style).simplify()
+        line = line.adjust_cell_length(self.size.width).apply_style(self.visual_style.rich_style).simplify()
+        return self.selectable(line, y)
 
     def on_resize(self) -> None:
         self.settle()

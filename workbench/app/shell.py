@@ -22,8 +22,8 @@ from commands.completing import Completion
 from sessions.errors import WorkbenchError
 from sessions.store import Store
 from workbench.app import copying, preferences
-from workbench.app.bars import Remark
-from workbench.app.bindings import by_id, pressed
+from workbench.app.bars import Keys, Remark, UsefulKey
+from workbench.app.bindings import by_id, pressed, split
 from workbench.app.choices import Choices
 from workbench.app.command_line import CommandLine
 from workbench.app.layout import CHANCES, HISTORY, JOBS, LAYERS, LINE, NEURONS, PLACES, RESULT, SHELF
@@ -122,9 +122,9 @@ class Shell(App[str]):
         self.line = CommandLine(History(self.home / "history"), self.complete)
         panes = {number: kind() for number, kind in PANES.items()}
         self.workspace = Workspace(panes, self.line)
-        self.history, self.result, shelf = panes[HISTORY], panes[RESULT], panes[SHELF]
-        assert isinstance(self.history, HistoryPane) and isinstance(self.result, ResultPane)
-        assert isinstance(shelf, ShelfPane)
+        history, result, shelf = panes[HISTORY], panes[RESULT], panes[SHELF]
+        assert isinstance(history, HistoryPane) and isinstance(result, ResultPane) and isinstance(shelf, ShelfPane)
+        self.history, self.result = history, result
         shelf.home = self.home
         self.animation_level = "none"
         self._stale = dict.fromkeys(PANES, EVERYTHING)
@@ -220,21 +220,25 @@ class Shell(App[str]):
         """Show the most useful keys."""
         self.workspace.keys.show(self._useful_keys())
 
-    def _useful_keys(self) -> Iterator[tuple[str, str]]:
+    def _useful_keys(self) -> Iterator[UsefulKey]:
         """The most useful keys: the one that cancels, those of the focused pane, then the app's."""
         chosen = {**by_id([type(self)]), **self.preferences.keys}
         if self.view.running is not None:
-            yield pressed(chosen["app.stop"]), "cancel"
+            yield UsefulKey(pressed(chosen["app.stop"]), "cancel", split(chosen["app.stop"])[0])
         if self.workspace.focused != LINE:
             if self.view.state.live or self.view.state.edits_on:
-                yield pressed(f"{chosen['app.strength_down']},{chosen['app.strength_up']}"), "strength"
+                yield UsefulKey(pressed(f"{chosen['app.strength_down']},{chosen['app.strength_up']}"), "strength")
             for binding in self.workspace.panes[self.workspace.focused].BINDINGS:
                 if isinstance(binding, Binding) and binding.show:
-                    yield pressed(chosen.get(binding.id or "", binding.key)), binding.description
+                    keys = chosen.get(binding.id or "", binding.key)
+                    yield UsefulKey(pressed(keys), binding.description, split(keys)[0])
         for name, about in _USEFUL.items():
-            yield pressed(chosen[f"app.{name}"]), about
+            yield UsefulKey(pressed(chosen[f"app.{name}"]), about, split(chosen[f"app.{name}"])[0])
             if name == "jump" and not any(each.startswith("app.pane") for each in self.preferences.keys):
-                yield "F2–F8", "panes"
+                yield UsefulKey("F2–F8", "panes")
+
+    def on_keys_pressed(self, message: Keys.Pressed) -> None:
+        self.simulate_key(message.key)
 
     def on_descendant_focus(self) -> None:
         self.show_keys()
@@ -254,6 +258,9 @@ class Shell(App[str]):
 
     def on_history_pane_chosen(self, message: HistoryPane.Chosen) -> None:
         self.result.display_entry(message.entry)
+
+    def on_pane_noted(self, message: Pane.Noted) -> None:
+        self.say(message.text)
 
     def on_pane_copied(self, message: Pane.Copied) -> None:
         self.copy_text(message.text)
@@ -301,6 +308,8 @@ class Shell(App[str]):
                 self.go(place)
             if event.is_printable or event.key == "escape":
                 return
+        if isinstance(event, Key) and not event.is_forwarded and not self.line.pasted:
+            self.workspace.say(Remark())  # a message has been read by the next key
         await super().on_event(event)
 
     def on_workspace_pointed(self, message: Workspace.Pointed) -> None:
@@ -318,7 +327,8 @@ class Shell(App[str]):
         self.tried(partial(preferences.keep_theme, self.home, name))
 
     def action_copy(self) -> None:
-        self.copy_text(self._in_sight().chosen())
+        selected = self.screen.get_selected_text()
+        self.copy_text(selected or self._in_sight().chosen())
 
     def copy_text(self, text: str) -> None:
         """Put a text into the clipboard, and into a file for terminals that have none."""

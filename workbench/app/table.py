@@ -134,6 +134,9 @@ class TablePane(Pane):
     def headed(self, key: str) -> None:
         """Called when a column's heading is clicked."""
 
+    def opened(self) -> None:
+        """Called when a row is clicked twice."""
+
     # Rows
 
     def renew(self) -> None:
@@ -220,6 +223,8 @@ class TablePane(Pane):
             self.headed(self._column_at(at.x))
         elif at.y <= self.page and self._top + at.y - 1 < self.count():
             self.go(self._top + at.y - 1)
+            if event.chain > 1:
+                self.opened()
 
     def on_resize(self) -> None:
         self._scroll()
@@ -248,7 +253,7 @@ class TablePane(Pane):
             segments = list(self._row(number))
         else:
             segments = []
-        return Strip(segments).adjust_cell_length(width, self._style("plain"))
+        return self.selectable(Strip(segments).adjust_cell_length(width, self._style("plain")), y)
 
     def written(self, number: int) -> str:
         """A row as drawn, without the cursor."""

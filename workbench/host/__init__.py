@@ -9,3 +9,6 @@ from __future__ import annotations
 
 JOURNAL = "default"
 """The default name of a session and of its journal."""
+
+#: Set in the environment of a line REPL that the app starts: F9 leads back there.
+FROM_APP = "WORKBENCH_FROM_APP"

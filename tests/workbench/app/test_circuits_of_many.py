@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from textual.pilot import Pilot
+from workbench.app.panes.state import StatePane
 
 from sessions.circuits.circuit import Circuit
 from sessions.events import Result, State
@@ -18,7 +19,6 @@ from tests.workbench.app.telling import about, fed
 from workbench.app.pane import Pane
 from workbench.app.panes.layers import LayersPane
 from workbench.app.panes.neurons import NeuronsPane
-from workbench.app.panes.state import StatePane
 from workbench.app.session_view import SessionView
 
 _PROMPTS = tuple(PromptRecord(prompt=text, target=" are") for text in ("The keys", "The dogs"))

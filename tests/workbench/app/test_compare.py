@@ -8,16 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.style import Style
 from textual.pilot import Pilot
+from workbench.app.chart import CurveChart
+from workbench.app.panes.compare import ComparePane
 
 from sessions.events import Failed, Result, Started, Text
 from sessions.results import Compared, Injected, Swept
 from tests.workbench.app.alone import Alone, alone, press
 from tests.workbench.app.telling import about, fed, rows, shown, tell, until, watched
-from workbench.app.chart import CurveChart
 from workbench.app.differing import Leaving, differing, enclosed
 from workbench.app.host_listener import Heard
 from workbench.app.panes.chances import ChancesPane
-from workbench.app.panes.compare import ComparePane
 from workbench.app.session_view import SessionView
 from workbench.writing import quoted
 

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from textual.pilot import Pilot
+from workbench.app.panes.state import StatePane, status
 
 from sessions.events import Progress, Result, Started, State
 from sessions.results import Deleted
@@ -16,7 +17,6 @@ from tests.workbench.app.alone import Alone, alone
 from tests.workbench.app.telling import about, fed, rows, shown, tell, watched
 from workbench.app.host_listener import Gone, Heard, Starting
 from workbench.app.panes.jobs import JobsPane
-from workbench.app.panes.state import StatePane, status
 from workbench.app.session_view import SessionView
 from workbench.host.messages import Busy, Queued, Welcome
 from workbench.writing import inline

@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from textual.pilot import Pilot
+from workbench.app.panes.transcript import TranscriptPane
 
 from sessions.events import Failed, Result, Started, Text
 from sessions.results import Deleted, Generated
 from tests.workbench.app.alone import Alone, alone, press, rest
 from tests.workbench.app.telling import about, fed, rows, shown, tell, until, watched
 from workbench.app.host_listener import Gone, Heard, Starting
-from workbench.app.panes.transcript import TranscriptPane
 from workbench.app.session_view import EVERYTHING, SessionView
 from workbench.app.wrapping import Growing, wrapped
 from workbench.host.messages import Missed, Queued

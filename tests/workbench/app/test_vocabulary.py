@@ -10,6 +10,8 @@ from rich.cells import cell_len
 from textual.pilot import Pilot
 from textual.strip import Strip
 from tokenizers import Tokenizer
+from workbench.app.panes.compare import ComparePane
+from workbench.app.panes.transcript import TranscriptPane
 
 from sessions.events import Result, Started, Text, finished
 from sessions.model.embedded import prepared
@@ -23,9 +25,7 @@ from tests.workbench.app.alone import Alone, alone, press
 from tests.workbench.app.telling import about, fed, tell
 from workbench.app.pane import Pane
 from workbench.app.panes.chances import Chances
-from workbench.app.panes.compare import ComparePane
 from workbench.app.panes.neurons import NeuronsPane
-from workbench.app.panes.transcript import TranscriptPane
 from workbench.app.session_view import SessionView
 from workbench.writing import quoted
 

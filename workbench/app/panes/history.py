@@ -178,7 +178,7 @@ def headline_of(entry: HistoryEntry) -> str:
     """What came of a line, or what it does at the moment, on one line."""
     match entry.outcome:
         case Result():
-            return headline(view_of(entry.outcome.value))
+            return headline(view_of(entry.outcome.value), entry.line)
         case Failed(message=message, where=where):
             return f"{where}: {message}" if where and where != entry.where else message
     if not entry.started:

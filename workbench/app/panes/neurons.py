@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual import events
 from textual.binding import Binding, BindingType
+from textual.timer import Timer
 
 from sessions.circuits.circuit import Circuit
 from sessions.model.units import Neuron, Place
@@ -40,6 +41,8 @@ COLUMNS = (LAYER, INDEX, POSITION, TOKEN, ATTRIBUTION, EFFECT, SHARE, ACTIVATION
 CORPUS = (PEAK, TRIGGER, RATE)
 #: Columns that are sorted downwards first.
 _LARGEST_FIRST = {ATTRIBUTION.key, EFFECT.key, SHARE.key, ACTIVATION.key, PEAK.key, RATE.key}
+#: Seconds of rest after which what the visible neurons push is fetched.
+_REST = 0.6
 #: The most rows in the text for an editor.
 _MOST_WRITTEN = 20_000
 
@@ -83,6 +86,8 @@ class NeuronsPane(TablePane):
         self._arranging = False
         self._wanted = 0  # counts the requests to arrange, so that a late answer is recognised
         self._later: list[Callable[[], None]] = []
+        self._filled: set[Place] = set()  # neurons that were looked up by themselves, or are being
+        self._filling: Timer | None = None
 
     def show(self, view: SessionView, changed: Facet) -> None:
         self._view = view
@@ -93,14 +98,17 @@ class NeuronsPane(TablePane):
             if self.filter or self.sort != Sort():
                 self._arrange()
         elif view.circuit is not self.circuit:
-            self.circuit, self.marks, self._order = view.circuit, set(), None
+            if self.filter:
+                self.post_message(self.Noted(f"another circuit: the filter {inline(self.filter)} is gone"))
+            self.circuit, self.marks, self._order, self.filter = view.circuit, set(), None, ""
+            self._filled = set()
             self._take(view.rows)
             self.cursor = self._top = self._anchor = 0
             self._later.clear()
             self._arranging = False
             self._wanted += 1
             self.renew()
-            if self.filter or self.sort != Sort():
+            if self.sort != Sort():
                 self._arrange()
         elif Facet.CIRCUIT in changed:
             self._take(view.rows)
@@ -199,6 +207,8 @@ class NeuronsPane(TablePane):
         if self._remark:
             self._remark = ""
             self.note_changed()
+        if self._filling is None and self._unfilled():
+            self._filling = self.set_timer(_REST, self._fill)
         if self.circuit is None:
             self.facts = ""
             return
@@ -247,11 +257,35 @@ class NeuronsPane(TablePane):
 
     def _fetch(self) -> None:
         """Fetch what is unknown about the visible neurons: the tokens that they push, and the atlas's data."""
-        rows = {number: self._rows.get(self.neuron(number).place) for number in self.in_sight}
-        mapped = self._view is not None and bool(self._view.state.atlas)
-        unknown = [self.neuron(at) for at, row in rows.items() if row is None or (mapped and row.peak is None)]
+        unknown = self._unknown()
         if unknown:
             self.post_message(self.Sent(f"neurons {listed(unknown)} --rows {len(unknown)}"))
+
+    def _unknown(self) -> list[Neuron]:
+        rows = {number: self._rows.get(self.neuron(number).place) for number in self.in_sight}
+        mapped = self._view is not None and bool(self._view.state.atlas)
+        return [self.neuron(at) for at, row in rows.items() if row is None or (mapped and row.peak is None)]
+
+    def _unfilled(self) -> list[Neuron]:
+        """The visible neurons that nothing has been fetched about, nor tried to be."""
+        if self.circuit is None or self._view is None or not self._view.state.model or not self.is_attached:
+            return []
+        return [neuron for neuron in self._unknown() if neuron.place not in self._filled]
+
+    def _fill(self) -> None:
+        """Fetch what is unknown about the visible neurons, once the host is idle and nobody scrolls."""
+        self._filling = None
+        unknown = self._unfilled()
+        if not unknown or self._view is None or self._view.host:
+            return
+        if self._view.running is not None or self._view.waiting or self._arranging:
+            self._filling = self.set_timer(_REST, self._fill)
+            return
+        self._filled |= {neuron.place for neuron in unknown}
+        self.post_message(self.Sent(f"neurons {listed(unknown)} --rows {len(unknown)}", quiet=True))
+
+    def opened(self) -> None:
+        self.action_card()
 
     def action_card(self) -> None:
         self._when_arranged(self._open_card)
