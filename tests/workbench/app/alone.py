@@ -48,9 +48,10 @@ def alone(
     view: SessionView,
     then: Callable[[Alone, Pilot[None]], Awaitable[None]],
     size: tuple[int, int] = (80, 24),
+    kind: type[Alone] = Alone,
 ) -> Alone:
     """Show the pane the view, and go on with that."""
-    app = Alone(pane, view)
+    app = kind(pane, view)
 
     async def shown() -> None:
         async with app.run_test(size=size) as pilot:

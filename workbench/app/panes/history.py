@@ -19,7 +19,7 @@ from sessions.views import view as view_of
 from sessions.views.headline import headline
 from sessions.views.writing import duration
 from workbench.app.scroll_pane import Paragraph, RichParagraph, ScrollPane
-from workbench.app.search_input import SearchInput
+from workbench.app.searched_pane import SearchedPane
 from workbench.app.session_view import Facet, HistoryEntry, SessionView
 from workbench.app.wrapping import row, tail, wrapped
 from workbench.writing import fitted, inline
@@ -34,7 +34,7 @@ _LEAD, _INDENT = 3, 2
 _ROWS = 3
 
 
-class HistoryPane(SearchInput, ScrollPane):
+class HistoryPane(SearchedPane):
     """The lines that were run, oldest first. Moving shows their results; enter puts a line into the command line.
 
     `own` is the author of this client's lines; other authors are shown.

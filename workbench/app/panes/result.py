@@ -24,8 +24,8 @@ from workbench.app.first_steps import FIRST
 from workbench.app.opening import opening
 from workbench.app.panes.card import NeuronCardScreen
 from workbench.app.result_blocks import ResultTable, Shown, TableHeading, TableRow, shown
-from workbench.app.scroll_pane import Paragraph, RichParagraph, ScrollPane
-from workbench.app.search_input import SearchInput
+from workbench.app.scroll_pane import Paragraph, RichParagraph
+from workbench.app.searched_pane import SearchedPane
 from workbench.app.session_view import Facet, HistoryEntry, SessionView
 from workbench.app.wrapping import Growing, row
 from workbench.rendering.outcomes import failure
@@ -37,7 +37,7 @@ _LINE = 60
 _UNITS = ("neuron",)
 
 
-class ResultPane(SearchInput, ScrollPane):
+class ResultPane(SearchedPane):
     """The result of a line. Its tables are sorted, searched and marked as that of the neurons is."""
 
     heading: ClassVar[str] = "Result"

@@ -1,17 +1,17 @@
-"""`SearchInput`: what a pane that is searched has in common: typing after `/`, at the right end of its frame."""
+"""`SearchedPane`: a pane of lines whose content is narrowed by typing after `/`, shown in its frame."""
 
 from __future__ import annotations
 
 from textual import events
-from textual.widget import Widget
 
+from workbench.app.scroll_pane import ScrollPane
 from workbench.writing import inline
 
 #: The most characters of a pasted search.
 _LONGEST = 200
 
 
-class SearchInput(Widget):
+class SearchedPane(ScrollPane):
     """A pane whose content can be narrowed by typing. Keys go to the search while `typing`.
 
     The pane shows `search_note` and narrows its content in `search_changed`.
