@@ -86,7 +86,7 @@ def done(client: Client, line: str) -> None:
 def app(client: Client, columns: int = COLUMNS, rows: int = ROWS) -> Iterator[Terminal]:
     """The app on that host, once it is drawn and idle."""
     with Terminal(workbench("--home", client.home), columns, rows) as terminal:
-        terminal.until("Transcript")
+        terminal.until("History")
         terminal.still()
         yield terminal
 
@@ -139,7 +139,7 @@ def painting(client: Client, repeats: int = 9) -> list[Figure]:
 def first_paint(home: Path) -> float:
     with Terminal(workbench("--home", home), COLUMNS, ROWS) as terminal:
         terminal.first_paint()
-        return terminal.when(b"Transcript", terminal.began) - terminal.began
+        return terminal.when(b"History", terminal.began) - terminal.began
 
 
 def typing(client: Client, keys: int = 90) -> list[Figure]:

@@ -59,7 +59,7 @@ def _run(client: Client, line: str) -> float:
 def _die(client: Client, line: str, ending: signal.Signals, after: float) -> bool:
     """Type the line into an app and kill the app some seconds after the line began. Returns whether it still ran."""
     with Terminal(workbench("--home", client.home)) as terminal:
-        terminal.until("Transcript")
+        terminal.until("History")
         terminal.still()
         terminal.enter(line)
         terminal.until(lambda: _runs(client, line) or _ended(client, line))

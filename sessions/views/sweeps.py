@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from operator import itemgetter
 
 from msgspec import structs
 
@@ -67,7 +68,9 @@ _POINTS = 3
 def _curve(title: str, lines: Sequence[Line], over: str) -> Iterator[Curve]:
     """The lines as a curve, where they have enough points to be one."""
     if any(len([y for _, y in line.points if y is not None]) >= _POINTS for line in lines):
-        ordered = tuple(structs.replace(line, points=tuple(sorted(line.points, key=lambda point: point[0]))) for line in lines)
+        ordered = tuple(
+            structs.replace(line, points=tuple(sorted(line.points, key=lambda point: point[0]))) for line in lines
+        )
         yield Curve(title=title, x=_KINDS.get(over, "multiplier"), lines=ordered)
 
 

@@ -107,14 +107,14 @@ def test_a_change_of_size_keeps_what_is_typed_and_where_one_is(tmp_path: Path, r
 
     async def steps(pilot: Pilot[str]) -> None:
         await typed(pilot, "ablate top")
-        await pilot.press("left", "f3", "down", "down")
+        await pilot.press("left", "f4", "down", "down")
         await pilot.pause()
-        chosen = app.workspace.panes[2].chosen().split()[:2]
+        chosen = app.workspace.panes[3].chosen().split()[:2]
         for size in ((80, 24), (40, 10), (160, 48), (20, 5), (100, 30), (99, 30), (120, 40)):
             await pilot.resize_terminal(*size)
             await pilot.pause()
-            assert app.workspace.panes[2].has_focus_within
-            assert app.workspace.panes[2].chosen().split()[:2] == chosen
+            assert app.workspace.panes[3].has_focus_within
+            assert app.workspace.panes[3].chosen().split()[:2] == chosen
             assert (app.line.value, app.line.cursor_position) == ("ablate top", 9)
             assert any(PROMPT + "ablate top" in row for row in lines(app)) or size[0] < 40
 
@@ -146,13 +146,13 @@ def test_a_jump_that_leads_nowhere_leaves_the_focus_where_it_was(tmp_path: Path,
 
     async def steps(pilot: Pilot[str]) -> None:
         for key in ("escape", "z"):
-            await pilot.press("f3", "ctrl+o", key)
+            await pilot.press("f4", "ctrl+o", key)
             await pilot.pause()
-            assert app.workspace.focused == 2
+            assert app.workspace.focused == 3
             assert "(t)" not in "\n".join(lines(app))
-        await pilot.press("ctrl+o", "f4")
+        await pilot.press("ctrl+o", "f5")
         await pilot.pause()
-        assert app.workspace.focused == 3
+        assert app.workspace.focused == 4
         assert "(t)" not in "\n".join(lines(app))
 
     played(app, steps)
@@ -214,10 +214,10 @@ def test_a_click_on_a_heading_is_as_good_as_its_key(tmp_path: Path, recorded: li
             await pilot.resize_terminal(*size)
             await pilot.pause()
             rows = lines(app)
-            row = next(at for at, text in enumerate(rows) if "3 Compare" in text)
-            await pilot.click(offset=(rows[row].index("3 Compare"), row))
+            row = next(at for at, text in enumerate(rows) if "4 Next token" in text)
+            await pilot.click(offset=(rows[row].index("4 Next token"), row))
             await pilot.pause()
-            assert app.workspace.focused == 3
+            assert app.workspace.focused == 4
             await pilot.press("f2")
 
     played(app, steps)
@@ -230,7 +230,7 @@ def test_marks_become_a_line_to_go_on_with(tmp_path: Path, recorded: list[Heard]
     app = Still(tmp_path, recorded)
 
     async def steps(pilot: Pilot[str]) -> None:
-        await pilot.press("f3", "space", "space", "a")
+        await pilot.press("f4", "space", "space", "a")
         await pilot.pause()
         assert app.line.value.startswith("ablate L")
         assert app.line.has_focus
@@ -243,9 +243,9 @@ def test_copying_fills_the_clipboard_and_a_file_of_the_owner_alone(tmp_path: Pat
     app = Still(tmp_path, recorded)
 
     async def steps(pilot: Pilot[str]) -> None:
-        await pilot.press("f3", "y")
+        await pilot.press("f4", "y")
         await pilot.pause()
-        text = app.workspace.panes[2].chosen()
+        text = app.workspace.panes[3].chosen()
         assert text and app.clipboard == text
         file = tmp_path / "copied.txt"
         assert file.read_text() == text
@@ -265,7 +265,7 @@ def test_where_the_copy_cannot_be_written_that_is_told_and_the_clipboard_has_it(
     (tmp_path / "copied.txt").mkdir()
 
     async def steps(pilot: Pilot[str]) -> None:
-        await pilot.press("f3", "y")
+        await pilot.press("f4", "y")
         await pilot.pause()
         assert app.clipboard
         assert app.workspace.message_line.remark.wrong
@@ -450,14 +450,14 @@ def test_other_programs_get_the_terminal_and_give_it_back(kept: Client, tmp_path
         where = tmp_path / "where.txt"
         terminal.until(lambda: where.exists() and where.read_text() and not Path(where.read_text()).exists())
         assert "tiny" in (tmp_path / "seen.txt").read_text()
-        terminal.until("7 State")
+        terminal.until("7 Shelf")
         terminal.press("f9")
         terminal.until("ctrl-d leaves")
         terminal.enter("set top 9")
         terminal.until("top 9")
         terminal.still()
-        terminal.press("ctrl+d")
-        terminal.until(lambda: "7 State" in terminal.shown and "set top 9" in terminal.shown)
+        terminal.press("f9")
+        terminal.until(lambda: "7 Shelf" in terminal.shown and "set top 9" in terminal.shown)
         terminal.press("ctrl+q")
         assert terminal.exit_code() == 0
         assert "host one keeps running · workbench attach one attaches again" in terminal.raw().decode()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 from textual.pilot import Pilot
-from workbench.app.panes.state import StatePane
 
 from sessions.circuits.circuit import Circuit
 from sessions.events import Result, State
@@ -19,6 +18,7 @@ from tests.workbench.app.telling import about, fed
 from workbench.app.pane import Pane
 from workbench.app.panes.layers import LayersPane
 from workbench.app.panes.neurons import NeuronsPane
+from workbench.app.panes.shelf import ShelfPane
 from workbench.app.session_view import SessionView
 
 _PROMPTS = tuple(PromptRecord(prompt=text, target=" are") for text in ("The keys", "The dogs"))
@@ -54,13 +54,13 @@ def _view(circuit: Circuit) -> SessionView:
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("pane", [NeuronsPane, LayersPane, StatePane])
+@pytest.mark.parametrize("pane", [NeuronsPane, LayersPane, ShelfPane])
 @pytest.mark.parametrize("circuit", [COLLAPSED, ALIGNED, CONTRAST], ids=["collapsed", "aligned", "contrast"])
 def test_every_pane_shows_it(circuit: Circuit, pane: type[Pane], size: tuple[int, int]) -> None:
     async def then(app: Alone, pilot: Pilot[None]) -> None:
         await press(pilot, "right", "down", "left", "up")
         text = "\n".join(lines(app))
-        if pane is StatePane:
+        if pane is ShelfPane:
             assert "+0.000" not in text
             assert ("no target" in text) == (circuit is CONTRAST)
         else:

@@ -1,25 +1,36 @@
-"""Jobs says what runs and what waits; State, and the line at the top, what the session holds."""
+"""Jobs says what runs and what waits; the shelf, and the line at the top, what the session holds and what is saved."""
 
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from textual.pilot import Pilot
-from workbench.app.panes.state import StatePane, status
 
 from sessions.events import Progress, Result, Started, State
 from sessions.results import Deleted
-from tests.workbench.app.alone import Alone, alone
+from tests.workbench.app.alone import Alone, alone, press
 from tests.workbench.app.telling import about, fed, rows, shown, tell, watched
+from workbench.app.bars import status
 from workbench.app.host_listener import Gone, Heard, Starting
 from workbench.app.panes.jobs import JobsPane
+from workbench.app.panes.shelf import ShelfPane, saved_in
 from workbench.app.session_view import SessionView
 from workbench.host.messages import Busy, Queued, Welcome
 from workbench.writing import inline
+
+
+def saved_home(folder: Path) -> Path:
+    """A home with two circuits and a round."""
+    for path in ("circuits/texas.json", "circuits/austin.json"):
+        (folder / path).parent.mkdir(exist_ok=True)
+        (folder / path).write_text("{}")
+    (folder / "rounds" / "lessons-1").mkdir(parents=True)
+    return folder
 
 
 def running(*lines: str) -> SessionView:
@@ -112,7 +123,7 @@ def test_a_host_that_is_gone_is_said_with_what_to_do() -> None:
 
 
 def test_the_state_is_all_there(view: SessionView) -> None:
-    text = shown(StatePane(), view, (70, 12))
+    text = shown(ShelfPane(), view, (70, 12))
     assert text[:4] == [
         "model    smollm2 · float32 on cpu",
         "prompt   What is the capital of Texas?",
@@ -126,23 +137,23 @@ def test_the_state_is_all_there(view: SessionView) -> None:
 
 def test_the_autoencoder_and_the_atlas_in_use_are_named() -> None:
     state = State(model="m", sae="/sae/[b] --layer 12", atlas="demo")
-    text = shown(StatePane(), fed(about("a", state)), (60, 9))
+    text = shown(ShelfPane(), fed(about("a", state)), (60, 9))
     assert {"sae      /sae/[b] --layer 12", "atlas    demo"} <= set(text)
-    assert not {"sae", "atlas"} & {line.split()[0] for line in shown(StatePane(), fed([]), (60, 9)) if line}
+    assert not {"sae", "atlas"} & {line.split()[0] for line in shown(ShelfPane(), fed([]), (60, 9)) if line}
 
 
 def test_in_a_narrow_column_values_stand_below_their_names(view: SessionView) -> None:
-    text = shown(StatePane(), view, (20, 30))
+    text = shown(ShelfPane(), view, (20, 30))
     assert text[:6] == ["model", " smollm2", " float32 on cpu", "prompt", " What is the capital", " of Texas?"]
 
 
 def test_without_a_model_the_state_says_how_to_open_one() -> None:
-    assert "none: model smollm2 opens one" in shown(StatePane(), fed([]), (60, 5))[0]
+    assert "none: model smollm2 opens one" in shown(ShelfPane(), fed([]), (60, 5))[0]
 
 
 def test_a_circuit_that_only_the_host_knows_has_its_size() -> None:
     view = fed(about("a", State(model="m", circuit="texas", circuit_size=200)))
-    assert "circuit  texas · 200 neurons" in shown(StatePane(), view, (60, 6))
+    assert "circuit  texas · 200 neurons" in shown(ShelfPane(), view, (60, 6))
 
 
 def test_the_status_line_loses_what_matters_least(view: SessionView) -> None:
@@ -164,10 +175,32 @@ def test_the_status_line_is_never_too_long(model: str, prompt: str, host: str, w
     assert cell_len(text.plain) <= width and text.plain == inline(text.plain)
 
 
-@pytest.mark.parametrize("kind", [JobsPane, StatePane])
+def test_what_is_saved_is_listed_by_kind_and_opened_compared_and_deleted_from_there(tmp_path: Path) -> None:
+    home = saved_home(tmp_path)
+    pane = ShelfPane()
+    pane.home = home
+
+    async def steps(app: Alone, pilot: Pilot[None]) -> None:
+        text = rows(pane)
+        at = text.index("circuits 2")
+        assert text[at + 1 : at + 3] == ["▸● austin", "   texas"]
+        assert text[text.index("rounds 1") + 1] == "   lessons-1"
+        await press(pilot, "down", "enter", "c", "x", "down", "enter")
+        assert app.typed == ["load texas", "compare texas ", "delete texas"]
+        assert app.sent == ["recruits lessons-1"]
+
+    alone(pane, fed(about("a", State(model="m", circuit="austin", circuit_size=3))), steps, (40, 30))
+
+
+def test_a_shelf_that_cannot_be_read_is_empty(tmp_path: Path) -> None:
+    (tmp_path / "rounds").write_text("not a folder")
+    assert saved_in(tmp_path / "nowhere") == [] and saved_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("kind", [JobsPane, ShelfPane])
 @pytest.mark.parametrize("size", [(1, 1), (3, 2), (12, 3), (300, 80)])
 def test_no_size_is_too_small_or_too_large(
-    recorded: list[Heard], kind: type[JobsPane | StatePane], size: tuple[int, int]
+    recorded: list[Heard], kind: type[JobsPane | ShelfPane], size: tuple[int, int]
 ) -> None:
     view = fed(recorded[:49])
     assert view.running is not None

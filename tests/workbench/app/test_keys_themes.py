@@ -228,11 +228,11 @@ def test_the_focus_is_visible_without_colour(tmp_path: Path, recorded: list[Hear
     app = Still(tmp_path, recorded, theme=NONE)
 
     async def steps(pilot: Pilot[str]) -> None:
-        assert not any("[2 Neurons]" in row for row in lines(app))
+        assert not any("[3 Neurons]" in row for row in lines(app))
         assert any(style.reverse for style in styles(app))  # the cursor of the command line
-        await pilot.press("f3")
+        await pilot.press("f4")
         await pilot.pause()
-        assert any("[2 Neurons]" in row for row in lines(app))
+        assert any("[3 Neurons]" in row for row in lines(app))
 
     played(app, steps)
 

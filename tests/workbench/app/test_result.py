@@ -24,9 +24,7 @@ from workbench.app.host_listener import Heard
 from workbench.app.panes.result import ResultPane
 from workbench.app.session_view import SessionView
 
-WORDS = st.lists(
-    st.sampled_from(["the", "capital", "of", "Texas", "is", "Austin.", "\n", "東京", "é"]), max_size=30
-)
+WORDS = st.lists(st.sampled_from(["the", "capital", "of", "Texas", "is", "Austin.", "\n", "東京", "é"]), max_size=30)
 #: Recruits: in the order of the result, by share, and by name.
 RECRUITS = RecruitsShown(
     name="crab-1", measure="magnitude", total=4.0, suppressed=0,
@@ -92,7 +90,9 @@ def test_an_empty_session_says_what_to_type_first() -> None:
 
 
 def test_a_failure_stands_below_what_was_written_before_it() -> None:
-    view = fed(about("a", Started("", "generate"), Text("Once upon"), Failed("cancelled", "cancelled", "type it again")))
+    view = fed(
+        about("a", Started("", "generate"), Text("Once upon"), Failed("cancelled", "cancelled", "type it again"))
+    )
     assert shown(ResultPane(), view)[:3] == ["Once upon", "✗ cancelled", "→ type it again"]
 
 

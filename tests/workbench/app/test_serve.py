@@ -297,9 +297,9 @@ def test_a_tab_is_the_app_on_the_one_host_and_ends_with_it(server: Server) -> No
                 session.ws_connect(connect, origin=server.base) as one,
                 session.ws_connect(connect, origin=server.base) as two,
             ):
-                await Shown(one).until("Transcript")
+                await Shown(one).until("History")
                 other = Shown(two)
-                await other.until("Transcript")
+                await other.until("History")
                 await asyncio.to_thread(until, lambda: find("default", server.home) is not None)
                 tabs = server.tabs()
                 assert len(tabs) == 2
@@ -327,7 +327,7 @@ def test_the_end_of_the_server_is_the_end_of_its_tabs_and_not_of_the_host(
 ) -> None:
     async def visit() -> list[int]:
         async with visitor(server) as session, session.ws_connect(server.base + "/ws", origin=server.base) as socket:
-            await Shown(socket).until("Transcript")
+            await Shown(socket).until("History")
             await asyncio.to_thread(until, lambda: find("default", server.home) is not None)
             tabs = server.tabs()
             server.process.send_signal(ending)

@@ -12,7 +12,7 @@ from msgspec import structs
 
 from sessions.atlas.findings import Peak
 from sessions.events import Failed, Progress, Result, Started, State, Text
-from sessions.results import Deleted
+from sessions.results import Compared, Deleted
 from workbench.app.host_listener import Gone, Heard, Told
 from workbench.app.session_view import EVERYTHING, Facet, SessionView
 from workbench.host.messages import JOURNAL_TICKET, Finished, Queued, Welcome
@@ -29,7 +29,7 @@ def known(view: SessionView) -> dict[str, Any]:
     """Everything on a view but how often each entry has changed."""
     found = dict(vars(view))
     found["entries"] = [asdict(replace(entry, version=0)) for entry in view.entries]
-    found["arms"] = view.arms and asdict(replace(view.arms, version=0))
+    found["latest"] = view.latest and view.latest.line
     return found
 
 
@@ -49,15 +49,18 @@ def test_the_main_job_is_all_there(view: SessionView) -> None:
     assert all(entry.outcome is not None for entry in view.entries)
     assert view.circuit is not None and len(view.circuit) == 200 == view.state.circuit_size
     assert len(view.rows) == 20
-    assert view.arms is not None and view.arms.line == "ablate top100"
-    assert set(view.arms.texts) == {"baseline", "ablated"}
+    assert view.latest is view.entries[-1]
+    ablated = next(entry for entry in reversed(view.entries) if entry.line == "ablate top100")
+    assert set(ablated.texts) == {"baseline", "ablated"}
     assert (view.running, view.waiting, view.host) == (None, [], "")
 
 
 def test_texts_that_were_streamed_are_those_of_the_result(view: SessionView) -> None:
-    assert view.arms is not None and view.arms.value is not None
-    for arm in view.arms.value.arms:  # type: ignore[attr-defined]
-        assert view.arms.texts[arm.name] == arm.text
+    entries = [entry for entry in view.entries if isinstance(entry.value, Compared)]
+    assert entries
+    for entry in entries:
+        for arm in entry.value.arms:  # type: ignore[union-attr]
+            assert entry.texts[arm.name] == arm.text
 
 
 def test_who_comes_when_the_texts_are_no_longer_kept_knows_the_results(
@@ -78,8 +81,10 @@ def test_feeding_returns_the_facets_that_changed(recorded: list[Heard], data: st
     before = known(view)
     changed = view.feed(recorded[count])
     after = known(view)
-    for name, facet in {"circuit": Facet.CIRCUIT, "rows": Facet.CIRCUIT, "arms": Facet.ARMS, "chances": Facet.CHANCES,
-                        "running": Facet.JOBS, "state": Facet.STATE, "host": Facet.HOST}.items():  # fmt: skip
+    for name, facet in {
+        "circuit": Facet.CIRCUIT, "rows": Facet.CIRCUIT, "latest": Facet.ENTRIES, "chances": Facet.CHANCES,
+        "running": Facet.JOBS, "state": Facet.STATE, "host": Facet.HOST,
+    }.items():  # fmt: skip
         if before[name] != after[name]:
             assert facet in changed, name
     if [entry["texts"] for entry in before["entries"]] != [entry["texts"] for entry in after["entries"]]:

@@ -32,7 +32,7 @@ def test_a_key_is_a_line_that_could_have_been_typed(tmp_path: Path, recorded: li
     app = Still(tmp_path, recorded)
 
     async def steps(pilot: Pilot[str]) -> None:
-        await pilot.press("f3", key)
+        await pilot.press("f4", key)
         assert any(line in row for row in lines(app)[-4:])  # said at once
         await until(pilot, lambda: app.sent)
         assert app.sent == [line] and parse(line).verb == "strength"
@@ -44,7 +44,7 @@ def test_presses_are_gathered_while_a_line_of_theirs_waits(tmp_path: Path, recor
     app = Still(tmp_path, recorded)
 
     async def steps(pilot: Pilot[str]) -> None:
-        await pilot.press("f3")
+        await pilot.press("f4")
         waiting = HistoryEntry("strength +0.1", "me", "t-1")
         app.view.waiting = [waiting]
         await pilot.press(*([UP] * 9), DOWN, DOWN)
@@ -75,7 +75,7 @@ def test_over_another_screen_they_turn_nothing(tmp_path: Path, recorded: list[He
     app = Still(tmp_path, recorded)
 
     async def steps(pilot: Pilot[str]) -> None:
-        await pilot.press("f3", "f1")
+        await pilot.press("f4", "f1")
         await pilot.press(UP)
         await pilot.pause(0.4)
         assert app.sent == []
@@ -88,7 +88,7 @@ def test_another_key_can_be_put_in_their_place(tmp_path: Path, recorded: list[He
     app = Still(tmp_path, recorded)
 
     async def steps(pilot: Pilot[str]) -> None:
-        await pilot.press("f3", UP, "alt+up")
+        await pilot.press("f4", UP, "alt+up")
         await until(pilot, lambda: app.sent)
         assert app.sent == ["strength +0.1"]
 

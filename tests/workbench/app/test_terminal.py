@@ -89,7 +89,7 @@ def is_restored(terminal: Terminal) -> bool:
 
 def test_the_app_is_there_before_torch_and_never_imports_it(ready: Client, opened: Opened) -> None:  # noqa: F811
     terminal = opened(ready.home)
-    terminal.until("Transcript")
+    terminal.until("History")
     assert not HEAVY.search(maps(terminal))
     attached(terminal)
     terminal.enter(LONG.format(tokens=20))
@@ -103,7 +103,7 @@ def test_the_app_is_there_before_torch_and_never_imports_it(ready: Client, opene
 
 def test_the_app_starts_the_host_where_there_is_none(own_home: Path, opened: Opened) -> None:  # noqa: F811
     terminal = opened(own_home)
-    terminal.until("Transcript")
+    terminal.until("History")
     until(lambda: find("one", own_home) is not None)
     terminal.enter("set rows 7")
     terminal.until("rows 7")

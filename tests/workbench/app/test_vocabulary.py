@@ -10,8 +10,6 @@ from rich.cells import cell_len
 from textual.pilot import Pilot
 from textual.strip import Strip
 from tokenizers import Tokenizer
-from workbench.app.panes.compare import ComparePane
-from workbench.app.panes.transcript import TranscriptPane
 
 from sessions.events import Result, Started, Text, finished
 from sessions.model.embedded import prepared
@@ -26,6 +24,7 @@ from tests.workbench.app.telling import about, fed, tell
 from workbench.app.pane import Pane
 from workbench.app.panes.chances import Chances
 from workbench.app.panes.neurons import NeuronsPane
+from workbench.app.panes.result import ResultPane
 from workbench.app.session_view import SessionView
 from workbench.writing import quoted
 
@@ -80,19 +79,16 @@ def checked(strip: Strip, width: int) -> str:
     return strip.text
 
 
-def test_in_the_transcript(vocabulary: list[str]) -> None:
-    lines = [
-        about(str(number), Started("", f"prompt {part[0]}{part[-1]}"), Text("".join(part)), end=True)
-        for number, part in enumerate(parts(vocabulary, 512))
-    ]
-    text = "\n".join(looked_at(TranscriptPane(), fed(each for line in lines for each in line)))
+def test_in_a_result(vocabulary: list[str]) -> None:
+    texts = [Text("".join(part)) for part in parts(vocabulary, 512)]
+    text = "\n".join(looked_at(ResultPane(), fed(about("a", Started("", "generate"), *texts))))
     assert "\\x1b" in text or "\\x00" in text
     assert all(token in text for token in vocabulary if token.isascii() and token.isalpha() and len(token) < 40)
 
 
 def test_in_texts_that_are_compared(vocabulary: list[str]) -> None:
     texts = ["".join(part) for part in parts(vocabulary, 4096)]
-    text = "".join(looked_at(ComparePane(), fed(about("a", Started("", "ablate top10"))), texts))
+    text = "".join(looked_at(ResultPane(), fed(about("a", Started("", "ablate top10"))), texts))
     assert "│" in text and "▸" in text
 
 

@@ -29,7 +29,7 @@ from workbench.app.searched_pane import SearchedPane
 from workbench.app.session_view import Facet, HistoryEntry, SessionView
 from workbench.app.wrapping import Growing, row
 from workbench.rendering.outcomes import failure
-from workbench.writing import fitted, inline
+from workbench.writing import fitted, inline, plain
 
 #: The most cells of the line in the frame.
 _LINE = 60
@@ -162,7 +162,7 @@ class ResultPane(SearchedPane):
         outcome = entry.outcome
         if isinstance(outcome, Failed):
             if any(entry.texts.values()):
-                yield RichParagraph(*(Text(inline(text), overflow="fold") for text in entry.texts.values() if text))
+                yield RichParagraph(*(Text(plain(text), overflow="fold") for text in entry.texts.values() if text))
             where = f"{outcome.where}: " if outcome.where and outcome.where != entry.where else ""
             yield RichParagraph(*failure(where + outcome.message, outcome.hint))
         elif outcome is None and entry.partial is None:
