@@ -25,13 +25,18 @@ class Pace:
 
     def left(self, progress: Progress | None) -> float | None:
         """Seconds left; None if unknown."""
-        if progress is None or self._first is None or not progress.total:
+        speed = self.speed(progress, GUESSED_FROM)
+        if progress is None or speed is None or not progress.total:
+            return None
+        return max(progress.total - progress.done, 0) / speed
+
+    def speed(self, progress: Progress | None, after: float = 0.5) -> float | None:
+        """Units a second, since `after` seconds after the step began; None if unknown."""
+        if progress is None or self._first is None:
             return None
         _, done, began = self._first
         taken = time.monotonic() - began
-        if progress.done <= done or taken < GUESSED_FROM:
-            return None
-        return max(progress.total - progress.done, 0) * taken / (progress.done - done)
+        return (progress.done - done) / taken if progress.done > done and taken >= after else None
 
 
 def clock(seconds: float) -> str:

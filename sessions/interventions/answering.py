@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from time import monotonic
 
 import torch
 from torch import Tensor
@@ -36,6 +37,9 @@ KEPT = 10
 
 ConditionedPrompt = tuple[Encoded, Condition]
 """A prompt, and the condition it is answered under."""
+
+#: Seconds between two reports of progress beside streamed texts.
+_BETWEEN = 0.25
 
 
 def compare(
@@ -92,11 +96,13 @@ def complete_rows(
         if not lenient and not bool(first.max(-1).values.isfinite().any()):
             names = [repr(condition.name) for _, condition in asked] if len(asked) > 1 else ()
             raise not_finite(opened, prompts, "the distribution of the first token", names)
+        told = monotonic()
         while True:
             if streamed:
                 pairs = zip(asked, step.pieces, strict=True)
                 yield from (Text(piece, condition.name) for (_, condition), piece in pairs if piece)
-            else:
+            if not streamed or monotonic() - told >= _BETWEEN:
+                told = monotonic()
                 yield Progress("generating", step.number + 1, decoding.max_tokens, "tokens")
             try:
                 step = next(steps)

@@ -37,7 +37,7 @@ class LineInput(Input):
     LineInput, LineInput:focus, LineInput:ansi {
         background: $background; background-tint: transparent; color: $text; border: none; padding: 0; height: 1;
     }
-    LineInput > .entry--ghost { color: $text-disabled; text-style: dim; }
+    LineInput > .entry--ghost { color: $text-muted; }
     """
 
     def __init__(self, *, id: str | None = None) -> None:

@@ -41,6 +41,11 @@ _REVERSED = {
 }
 
 
+def _inks(text: str, muted: str, border: str) -> dict[str, str]:
+    """The colours of texts and frames. Textual's own follow the ground of a widget, which drawn lines do not know."""
+    return {"text": text, "text-muted": muted, "text-disabled": muted, "border-blurred": border}
+
+
 def _of_terminal(name: str, **colours: str) -> Theme:
     """A theme of the terminal's own colours; colours that are not named have the terminal's default."""
     plain = dict.fromkeys(
@@ -67,7 +72,7 @@ THEMES: Mapping[str, Theme] = {
             background="#14171a",
             surface="#1b1f23",
             panel="#252a30",
-            variables={"border-blurred": "#4a525a"},
+            variables=_inks("#d0d4d8", "#9aa1a8", "#4a525a"),
         ),
         Theme(
             LIGHT,
@@ -82,7 +87,7 @@ THEMES: Mapping[str, Theme] = {
             surface="#f1f1ee",
             panel="#e4e5e2",
             dark=False,
-            variables={"border-blurred": "#a0a6ac"},
+            variables=_inks("#1c2024", "#555b61", "#a0a6ac"),
         ),
         _of_terminal(
             SIXTEEN,

@@ -105,7 +105,7 @@ class JobRow(Paragraph):
         if self._step is not self.entry:
             name = f"{name} › {inline(self._step.line.strip())}"
         pieces = self._pieces()
-        for dropped in ("label", "cancel", "left", "waiting", "amount", "elapsed"):
+        for dropped in ("label", "cancel", "speed", "left", "waiting", "amount", "elapsed"):
             if _room(pieces, width) >= _LEAST_NAME:
                 break
             pieces.pop(dropped, None)
@@ -121,6 +121,8 @@ class JobRow(Paragraph):
                 pieces["amount"] = amount(progress.done, progress.total, progress.unit)
             if progress.total:
                 pieces["bar"] = " " * _LEAST_BAR
+            speed = self._pace.speed(progress) if progress.unit == "tokens" else None
+            pieces["speed"] = "" if speed is None else f"{speed:.1f} tokens/s"
         pieces["elapsed"] = clock(max(time.time() - self._began, 0))
         left = self._pace.left(progress)
         if left is not None:
@@ -136,13 +138,13 @@ class JobRow(Paragraph):
         progress = self._progress
         if "bar" in pieces and progress is not None:
             cells = min(_LEAST_BAR + max(room - cell_len(name), 0), _MOST_BAR)
-            done = bar(progress.done / progress.total, cells)
+            done = bar(min(progress.done / progress.total, 1 - 0.5 / cells), cells)  # full only once the line has ended
             pieces["bar"] = done + "─" * (cells - len(done))
         parts = [("  " + text, _STYLES.get(key)) for key, text in pieces.items() if text]
         return row((name, _BOLD), *parts)
 
 
-_STYLES = {"label": _DIM, "cancel": _DIM, "left": _DIM, "waiting": None}
+_STYLES = {"label": _DIM, "speed": _DIM, "cancel": _DIM, "left": _DIM, "waiting": None}
 
 
 class Waiting(Paragraph):
