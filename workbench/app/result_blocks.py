@@ -22,8 +22,8 @@ from workbench.rendering.tables import TableLayout
 from workbench.rendering.terminal import DrawingArea, draw
 from workbench.writing import fitted
 
-#: Cells before a row: the cursor, and the mark of the user.
-LEAD = 2
+#: Cells before a row: the cursor, the mark of the user, and a blank.
+LEAD = 3
 #: The user's mark before a row.
 MARKED = "●"
 #: The most rows of a table that are listed.
@@ -218,8 +218,8 @@ class TableRow(Shown):
 
     def drawn(self, width: int) -> Sequence[Strip]:
         lines = strips(self.table.layout(width - LEAD).grid([self.number]), width - LEAD)
-        first = row(f" {MARKED}" if self.marked else "  ")
-        return [Strip.join([row("  ") if at else first, line]) for at, line in enumerate(lines)]
+        first = row(f" {MARKED} " if self.marked else " " * LEAD)
+        return [Strip.join([row(" " * LEAD) if at else first, line]) for at, line in enumerate(lines)]
 
     def copied(self) -> str:
         return "\t".join(written(cell, column) for cell, column in zip(self.cells, self.block.columns, strict=True))  # type: ignore[union-attr]

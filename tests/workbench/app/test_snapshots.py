@@ -24,32 +24,35 @@ from sessions.events import Event, Result, Started, State, Text
 from sessions.results import NeuronTable
 from tests.workbench.app.still import Still, played, until
 from workbench.app.host_listener import Heard, Told
-from workbench.app.themes import DARK, NONE, SIXTEEN
+from workbench.app.themes import DARK, LIGHT, NONE, SIXTEEN
 from workbench.host.messages import Finished
 
-SIZES = [(80, 24), (160, 48)]
+SIZES = [(80, 24), (120, 40), (160, 48)]
 #: What is done before one looks, by the name of the snapshot.
 VIEWS: dict[str, Sequence[str]] = {
     "all": (),
     "running": (),
     "starting": (),
-    "transcript": ("f2", "ctrl+t"),
-    "neurons": ("f3", "ctrl+t", "down", "space", "down", "down", "space"),
-    "corpus": ("f3", "ctrl+t", "down", "down", "down"),
-    "corpus-card": ("f3", "down", "enter"),
-    "corpus-state": ("f8", "ctrl+t"),
-    "compare": ("f4", "ctrl+t"),
+    "history": ("f2", "ctrl+t", "up", "up"),
+    "result": ("f3", "ctrl+t"),
+    "table": ("f2", *["up"] * 8, "f3", "ctrl+t", "down", "space", "greater_than_sign"),
+    "neurons": ("f4", "ctrl+t", "down", "space", "down", "down", "space"),
+    "corpus": ("f4", "ctrl+t", "down", "down", "down"),
+    "corpus-card": ("f4", "down", "enter"),
+    "corpus-shelf": ("f8", "ctrl+t"),
     "chances": ("f5", "ctrl+t"),
     "layers": ("f6", "ctrl+t", "up", "right"),
     "jobs": ("f7", "ctrl+t"),
-    "state": ("f8", "ctrl+t"),
-    "card": ("f3", "down", "enter"),
+    "shelf": ("f8", "ctrl+t"),
+    "card": ("f4", "down", "enter"),
     "palette": ("ctrl+p", *"abl"),
     "help": ("f1",),
-    "jump": ("f3", "ctrl+o"),
+    "jump": ("f4", "ctrl+o"),
     "completion": (*"discover", "space", "minus", "minus", "tab"),
     "error": (*"abalte", "space", *"top10", "enter"),
 }
+#: The first theme is the one that the app starts in.
+LOOKS = (DARK, LIGHT, SIXTEEN, NONE)
 
 
 class Texts(SingleFileSnapshotExtension):
@@ -68,10 +71,10 @@ def snapshot(snapshot: SnapshotAssertion) -> SnapshotAssertion:
     return snapshot.use_extension(Texts)
 
 
-def look(home: Path, heard: Sequence[Heard], theme: str, size: tuple[int, int], keys: Sequence[str]) -> tuple[str, str]:
-    """The characters of the screen, and its styles."""
-    app = Still(home, heard, theme)
-    seen: list[tuple[str, str]] = []
+def looks(home: Path, heard: Sequence[Heard], size: tuple[int, int], keys: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """The characters of the screen and its styles, by theme: the themes are put on one after another."""
+    app = Still(home, heard, LOOKS[0])
+    seen: dict[str, tuple[str, str]] = {}
 
     async def steps(pilot: Pilot[str]) -> None:
         for key in keys:
@@ -81,13 +84,15 @@ def look(home: Path, heard: Sequence[Heard], theme: str, size: tuple[int, int], 
         if keys[-1:] == ("tab",):
             await until(pilot, lambda: app.workspace.choices.display)
         await pilot.pause(0.3)
-        await pilot.pause()
-        rows = app.screen._compositor.render_strips()
-        cells = [[(_written(segment.style), segment.cell_length) for segment in row if segment.text] for row in rows]
-        seen.append(("\n".join(row.text.rstrip() for row in rows), _styles(cells)))
+        for theme in LOOKS:
+            app.theme = theme
+            await pilot.pause()
+            rows = app.screen._compositor.render_strips()
+            cells = [[(_written(segment.style), segment.cell_length) for segment in row if segment.text] for row in rows]
+            seen[theme] = "\n".join(row.text.rstrip() for row in rows), _styles(cells)
 
     played(app, steps, size)
-    return seen[0]
+    return seen
 
 
 def _written(style: Style | None) -> str:
@@ -170,8 +175,8 @@ def test_looks(
     monkeypatch.chdir(tmp_path)  # no command files but the workbench's own
     monkeypatch.setattr(time, "time", lambda: 1e9)  # how long something has run is not how it looks
     heard = _heard(view, recorded)
-    looks = {theme: look(tmp_path, heard, theme, size, VIEWS[view]) for theme in (DARK, SIXTEEN, NONE)}
-    characters = {text for text, _ in looks.values()}
+    seen = looks(tmp_path, heard, size, VIEWS[view])
+    characters = {text for text, _ in seen.values()}
     assert len(characters) == 1, "colour says what no character says"
-    parts = [characters.pop(), *(f"── {theme}\n{styles}" for theme, (_, styles) in looks.items())]
+    parts = [characters.pop(), *(f"── {theme}\n{styles}" for theme, (_, styles) in seen.items())]
     assert "\n".join(parts) + "\n" == snapshot

@@ -47,7 +47,7 @@ class ShelfPane(ScrollPane):
         Binding("down,j", "step(1)", "down", id="shelf.down", show=False),
         Binding("enter", "open", "open", id="shelf.open"),
         Binding("c", "compare", "compare", id="shelf.compare"),
-        Binding("x,delete", "delete", "delete", id="shelf.delete"),
+        Binding("x", "delete", "delete", id="shelf.delete"),
     ]
 
     def __init__(self, *, id: str | None = None) -> None:
