@@ -212,7 +212,7 @@ def _same(session: Session, state: SavedState, kept_edit: EditKept) -> Edit:
         raise ArtifactError("the model is not the one it was on")
     edit, _ = session.saved.read_edit(kept_edit.name, force=True)
     if edit.sha256 != kept_edit.sha256:
-        raise ArtifactError("its file is another one now")
+        raise ArtifactError("its file has changed")
     return edit
 
 

@@ -103,7 +103,7 @@ class AdapterStore:
         about = about_of(path) or AdapterAbout(sha256=contents.sha256)
         if about.sha256 != contents.sha256:
             raise ArtifactError(
-                f"{path} was changed or damaged after it was kept: its sha256 is another", "take it in anew"
+                f"{path} was changed or damaged after it was kept: its sha256 differs", "take it in anew"
             )
         return KeptAdapter(about, contents)
 

@@ -54,7 +54,7 @@ _FIELDS = {"lora_A.weight": "a", "lora_B.weight": "b", "lora_B.bias": "bias"}
 _REFUSED = {
     "modules_to_save": "replaces whole modules",
     "trainable_token_indices": "changes embeddings of single tokens",
-    "target_parameters": "adapts parameters that are no projection, of experts for example",
+    "target_parameters": "adapts parameters that are not projections, such as those of experts",
     "layer_replication": "repeats layers",
     "alora_invocation_tokens": "begins at an invocation token (aLoRA)",
     "arrow_config": "routes between other adapters (Arrow)",
@@ -158,7 +158,7 @@ def outline(folder: Path) -> Outline:
             with safetensors.safe_open(path, framework="pt") as file:
                 shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
         except SafetensorError as error:
-            raise ArtifactError(f"{path} is no safetensors file, or a damaged one: {error}", _TAKEN) from error
+            raise ArtifactError(f"{path} is not a safetensors file, or is damaged: {error}", _TAKEN) from error
     places = {name: _place(name, path) for name in shapes}
     ranks = [shapes[name][0] for name, (_, part) in places.items() if part == "a"]
     modules = {module for module, _ in places.values()}
@@ -291,7 +291,7 @@ def _fits(pattern: str, module: str) -> bool:
     try:
         return expressions.first(rf"\A(.*\.)?({pattern})$", module) is not None
     except expressions.Malformed as error:
-        raise ArtifactError(f"its config has the pattern {pattern!r}, which is none: {error}", _NAMED) from error
+        raise ArtifactError(f"its config has the invalid pattern {pattern!r}: {error}", _NAMED) from error
     except expressions.TooSlow as error:
         raise ArtifactError(f"its config has the pattern {pattern!r}, which {error}", _NAMED) from error
 
@@ -307,7 +307,7 @@ def _factors(path: Path, config: Mapping[str, Any], meter: Meter | None) -> dict
                         meter.reach(meter.done)
                     found.setdefault(module, {})[part] = _checked(file.get_tensor(name), name, path)
         except SafetensorError as error:
-            raise ArtifactError(f"{path} is no safetensors file, or a damaged one: {error}", _TAKEN) from error
+            raise ArtifactError(f"{path} is not a safetensors file, or is damaged: {error}", _TAKEN) from error
     if not found:
         raise ArtifactError(f"{path} holds no weights", _TAKEN)
     return {module: _fitted(module, parts, config, path) for module, parts in found.items()}
@@ -319,7 +319,7 @@ def _place(name: str, path: Path) -> tuple[str, str]:
         return match["module"], _FIELDS.get(match["part"], "magnitude")
     if "lora_embedding" in name or "embed" in name or ".base_layer." in name:  # PEFT writes these with their weights
         raise ArtifactError(f"the adapter in {path.parent} changes the embedding or the head: {name}", _ON_PROJECTIONS)
-    raise ArtifactError(f"{path} holds '{name}', which is no part of a LoRA", _TAKEN)
+    raise ArtifactError(f"{path} holds '{name}', which is not part of a LoRA", _TAKEN)
 
 
 def _checked(tensor: Tensor, name: str, path: Path) -> Tensor:

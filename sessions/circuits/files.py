@@ -184,7 +184,7 @@ def _neuron(key: str, value: Any, source: str) -> Neuron:
     match = _KEY.fullmatch(key)
     if match is None:
         raise ArtifactError(
-            f"{source} has the key {key!r}, which is no neuron",
+            f"{source} has the key {key!r}, which is not a neuron",
             "a key is layer,position,neuron, each a whole number from 0; position -1 is none: 24,41,1005",
         )
     layer, position, index = (int(number) for number in match.groups())

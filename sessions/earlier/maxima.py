@@ -82,14 +82,14 @@ def maxima_in(data: bytes, source: str) -> Maxima | None:
     for key, entry in decoded(data, dict[str, MaximumEntry], source).items():
         match = _KEY.fullmatch(key)
         if match is None:
-            raise ArtifactError(f"{source} has {key[:40]!r} where a neuron stands", "34 or L12/N34")
+            raise ArtifactError(f"{source} has the key {key[:40]!r}, which is not a neuron", "34 or L12/N34")
         layer, index = (None if match[each] is None else int(match[each]) for each in ("layer", "index"))
         assert index is not None
         if not isfinite(entry.activation_score) or max(layer or 0, index) >= BEYOND:
-            raise ArtifactError(f"{source} says of {key} what is true of no neuron: {entry.activation_score}")
+            raise ArtifactError(f"{source} has an impossible maximum for {key}: {entry.activation_score}")
         entries.append((layer, index, entry))
     if len({layer is None for layer, _, _ in entries}) > 1:
-        raise ArtifactError(f"{source} says the layer of some neurons and not of others")
+        raise ArtifactError(f"{source} names the layer of some neurons only")
     if len({(layer, index) for layer, index, _ in entries}) < len(entries):
         raise ArtifactError(f"{source} has a neuron twice")
     return Maxima(tuple(sorted(entries, key=lambda each: -abs(each[2].activation_score))))

@@ -103,9 +103,9 @@ def contents_of(data: bytes, source: str) -> Any:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         place = getattr(error, "problem_mark", None)
         where = f", line {place.line + 1}" if place is not None else ""
-        raise ArtifactError(f"{source}{where} is no YAML: {getattr(error, 'problem', None) or error}") from error
+        raise ArtifactError(f"{source}{where} is not YAML: {getattr(error, 'problem', None) or error}") from error
     except RecursionError as error:
-        raise ArtifactError(f"{source} is no configuration of rounds: it is nested too deeply") from error
+        raise ArtifactError(f"{source} is not a configuration of rounds: it is nested too deeply") from error
     except (ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
         # A number of thousands of digits, a 31st of February, a tag that says of a word that it is a number.
         raise ArtifactError(f"{source} has a value that YAML cannot read: {str(error)[:120]}") from error
@@ -125,7 +125,7 @@ def configuration(held: Any, source: str) -> Config:
         raise ArtifactError(f"{source} holds text that is not valid Unicode: {ascii(error.object)[:60]}") from error
     except (msgspec.ValidationError, RecursionError) as error:
         raise ArtifactError(
-            f"{source} is no configuration of rounds: {error}",
+            f"{source} is not a configuration of rounds: {error}",
             "it has mode_name, suppression, training and inference",
         ) from error
 
@@ -157,7 +157,7 @@ def _check_words(config: Config, source: str) -> None:
     said += [("weights", part) for part in config.training.weights]
     for field_name, text in said:
         if not _PLAIN.fullmatch(str(text)) or not str(text).isprintable():
-            raise ArtifactError(f"{source} has {str(text)!r} in {field_name}, which is no name", _PLAIN_RULE)
+            raise ArtifactError(f"{source} has {str(text)!r} in {field_name}, which is not a name", _PLAIN_RULE)
 
 
 def _lines(config: Config, source: str) -> Iterator[str]:

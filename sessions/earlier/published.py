@@ -150,12 +150,12 @@ def plain(path: Path) -> Any:
             held = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         if error.errno == errno.EINVAL:  # torch was sent before the start of a file that is cut off
-            raise ArtifactError(f"{path} is no file that torch.save wrote, or it is damaged") from error
+            raise ArtifactError(f"{path} was not written by torch.save, or is damaged") from error
         raise ArtifactError(f"cannot read {path}: {error.strerror or error}") from error
     except pickle.UnpicklingError as error:
         wanted = _WANTED.search(str(error))
         if wanted is None:
-            raise ArtifactError(f"{path} is no file that torch.save wrote, or it is damaged") from error
+            raise ArtifactError(f"{path} was not written by torch.save, or is damaged") from error
         raise ArtifactError(
             f"{path} is not only data: reading it would run {wanted[1]}, and nothing of it was run",
             "have it saved again as plain tensors, numbers and texts, or as safetensors",
@@ -163,7 +163,7 @@ def plain(path: Path) -> Any:
     except MemoryError:
         raise
     except Exception as error:  # a pickle that is damaged raises whatever its pieces come to
-        raise ArtifactError(f"{path} is no file that torch.save wrote, or it is damaged") from error
+        raise ArtifactError(f"{path} was not written by torch.save, or is damaged") from error
     return held
 
 
@@ -198,7 +198,7 @@ def _signature(held: Mapping[Any, Any], source: str) -> Signature:
 def _deltas(held: Mapping[Any, Any], source: str) -> Edit:
     pool = held["_pool"]
     if not isinstance(pool, list) or not pool or not all(isinstance(each, dict) for each in pool):
-        raise ArtifactError(f"{source} has a _pool that is no list of layers and indices")
+        raise ArtifactError(f"{source} has a _pool that is not a list of layers and indices")
     chosen: dict[int, list[int]] = {}
     for number, each in enumerate(pool, 1):
         field = Fields(each, f"{source}: entry {number} of _pool")

@@ -41,12 +41,12 @@ class Fields:
 
     def direction(self, key: Any, unit: bool = True) -> Tensor:
         """A vector of finite numbers, of length 1 where it is a direction."""
-        found = self._tensor(key, 1)
-        if unit and not 0.98 < float(found.norm()) < 1.02:
+        vector = self._tensor(key, 1)
+        if unit and not 0.98 < float(vector.norm()) < 1.02:
             raise ArtifactError(
-                f"{self.source}: {key} has the norm {float(found.norm()):.3g}, and is said to be a unit"
+                f"{self.source}: {key} has the norm {float(vector.norm()):.3g}, and is said to be a unit"
             )
-        return found
+        return vector
 
     def matrix(self, key: str) -> Tensor:
         return self._tensor(key, 2)
@@ -59,10 +59,10 @@ class Fields:
         if not isinstance(value, Tensor) or value.ndim != dimensions:
             shape = f"a tensor of {list(value.shape)}" if isinstance(value, Tensor) else repr(value)[:40]
             raise ArtifactError(f"{self.source}: {key} is {shape}, and should have {dimensions} dimensions")
-        found = value.detach().float()
-        if not found.isfinite().all():
+        tensor = value.detach().float()
+        if not tensor.isfinite().all():
             raise ArtifactError(f"{self.source}: {key} has a number that is not finite")
-        return found
+        return tensor
 
     def _there(self, key: Any) -> Any:
         if self.held.get(key) is None:

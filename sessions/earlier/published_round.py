@@ -85,7 +85,7 @@ def trained_in(held: Mapping[Any, Any], source: str) -> PublishedRound:
     """
     by_layer, listed = held["cum_neuron_down"], held.get("suppress_dict") or {}
     if not isinstance(by_layer, dict) or not isinstance(listed, dict) or not by_layer:
-        raise ArtifactError(f"{source} has a cum_neuron_down or a suppress_dict that is no dictionary of layers")
+        raise ArtifactError(f"{source} has a cum_neuron_down or a suppress_dict that is not a dictionary of layers")
     absorbed = {}
     for key in by_layer:
         scores, layer = Fields(by_layer, f"{source}: cum_neuron_down").direction(key, unit=False), layer_of(key, source)
@@ -108,7 +108,9 @@ def _held(key: Any, indices: Any, source: str) -> Iterator[Neuron]:
         raise ArtifactError(f"{source}: suppress_dict has no list of neurons in layer {layer}")
     for index in indices:
         if not is_count(index):
-            raise ArtifactError(f"{source}: suppress_dict has {repr(index)[:40]} in layer {layer}, which is no neuron")
+            raise ArtifactError(
+                f"{source}: suppress_dict has {repr(index)[:40]} in layer {layer}, which is not a neuron"
+            )
         yield Neuron(layer, index)
 
 

@@ -68,7 +68,7 @@ def checked(check: Check, source: str) -> Check:
         ArtifactError: its value is empty, no number, or no regular expression; `source` is how the message begins.
     """
     if not check.value.strip():
-        raise ArtifactError(f"{source} has a check '{check.kind}' of nothing", 'for example: "answer": "42"')
+        raise ArtifactError(f"{source} has an empty check '{check.kind}'", 'for example: "answer": "42"')
     if check.kind in _NUMBERS and _wanted(check.value) is None:
         raise ArtifactError(
             f"{source} asks for the number {check.value!r}, which is not a number", 'digits: "42", "-1,234.5", "3/4"'

@@ -145,7 +145,7 @@ def _sound(text: str, field: str, source: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise ArtifactError(f"{source} has half a character in its {field}", "save the file as UTF-8") from error
+        raise ArtifactError(f"{source} has an unpaired surrogate in its {field}", "save the file as UTF-8") from error
     return text
 
 

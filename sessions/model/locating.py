@@ -86,7 +86,7 @@ def _path(name: str) -> Path:
     try:
         return Path(name).expanduser()
     except RuntimeError as error:  # ~somebody who does not exist
-        raise ModelError(f"'{name}' is no path: {error}", _ACCEPTED) from error
+        raise ModelError(f"invalid path '{name}': {error}", _ACCEPTED) from error
 
 
 def _gguf(path: Path) -> ModelFiles:

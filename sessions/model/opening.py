@@ -254,7 +254,7 @@ def _options(dtype: str, place: str, device_map: Any, load_in: str | None) -> di
 
 def _check_quantises(load_in: str, place: str) -> None:
     if load_in not in ("8bit", "4bit"):
-        raise ModelError(f"'{load_in}' is no way to load weights", "one of: 8bit, 4bit")
+        raise ModelError(f"cannot load weights in '{load_in}'", "one of: 8bit, 4bit")
     if importlib.util.find_spec("bitsandbytes") is None:
         raise ModelError(f"loading in {load_in} needs bitsandbytes, which is not installed", "pip install bitsandbytes")
     if not place.startswith("cuda"):

@@ -119,7 +119,7 @@ def part_module(anatomy: Anatomy, layer: int, part: Part, index: int) -> tuple[n
         raise UsageError(f"a neuron of layer {layer} has no {part}", _has(anatomy, layer, index))
     site, local = anatomy.site_of(layer, index)
     if isinstance(site, ExpertSite):
-        raise ModelError(f"L{layer}/N{index} is a neuron of an expert, whose rows are no module's", "")
+        raise ModelError(f"L{layer}/N{index} is a neuron of an expert, and its rows are not a module's weight", "")
     module, line = _module_in(site, part, local)
     return plain(module), line
 
@@ -137,7 +137,7 @@ def writer_modules(anatomy: Anatomy, layer: int, writer: Writer) -> list[nn.Modu
         assert parts.attention_output is not None
         return [plain(parts.attention_output)]
     if any(isinstance(site, ExpertSite) for site in parts.sites):
-        raise ModelError(f"layer {layer} has experts, whose matrices are no module's", "")
+        raise ModelError(f"layer {layer} has experts, and their matrices are not a module's weight", "")
     return [plain(site.down) for site in parts.sites if isinstance(site, DenseSite)]
 
 

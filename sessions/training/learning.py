@@ -199,7 +199,9 @@ def check_suppressed(anatomy: Anatomy, suppressed: Sequence[Neuron]) -> None:
         held.setdefault(neuron.layer, set()).add(neuron.index)
     empty = next((layer for layer, indices in held.items() if len(indices) == anatomy.layers[layer].width), None)
     if empty is not None:
-        raise UsageError(f"all {len(held[empty]):,} neurons of layer {empty} are suppressed", "leave it some")
+        raise UsageError(
+            f"all {len(held[empty]):,} neurons of layer {empty} are suppressed", "leave at least one of them"
+        )
 
 
 class Learner:

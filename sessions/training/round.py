@@ -237,14 +237,14 @@ def _sound(found: Round, source: str) -> Round:
             raise ArtifactError(f"{source} has the gradient of more layers in one projection than in another")
     plan = found.plan
     if min(plan.rank, plan.epochs, plan.batch) < 1:
-        raise ArtifactError(f"{source} has a plan of no steps: rank, epochs and batch count from 1")
+        raise ArtifactError(f"{source} has an invalid plan: rank, epochs and batch count from 1")
     neurons = (*found.recruited, *found.suppressed, *plan.neurons)
     wrong = next((each for each in neurons if min(each.site) < 0), None)
     if wrong is not None:
         raise ArtifactError(f"{source} has {wrong}: layers and neurons count from 0")
     foreign = next((name for name in found.files if name not in _FILES), None)
     if foreign is not None:
-        raise ArtifactError(f"{source} speaks of a file {foreign[:80]!r}, which no round has")
+        raise ArtifactError(f"{source} names the file {foreign[:80]!r}, which is not a file of a round")
     return found
 
 

@@ -468,7 +468,7 @@ def nan(tensor: Tensor) -> Tensor:
             "base_model.model.model.embed_tokens.lora_embedding_A",
             "changes the embedding or the head",
         ),
-        ("lora_A", lambda each: each, "base_model.model.model.norm.weight", "no part of a LoRA"),
+        ("lora_A", lambda each: each, "base_model.model.model.norm.weight", "not part of a LoRA"),
     ],
 )
 def test_damaged_weights_are_refused(of: str, into: Any, named: str | None, said: str, tmp_path: Path) -> None:
