@@ -432,7 +432,7 @@ def tampered(tmp_path: Path, *, config: dict[str, Any] | None = None, **tensors:
         ({"peft_type": None}, "of the type"),
         ({"modules_to_save": ["lm_head"]}, "replaces whole modules: lm_head"),
         ({"bias": "lora_only"}, "model's own biases"),
-        ({"target_parameters": ["mlp.experts.gate_up_proj"]}, "no projection"),
+        ({"target_parameters": ["mlp.experts.gate_up_proj"]}, "not projections"),
         ({"trainable_token_indices": [1, 2]}, "single tokens"),
         ({"layer_replication": [[0, 2]]}, "repeats layers"),
         ({"alora_invocation_tokens": [1]}, "aLoRA"),
