@@ -15,6 +15,7 @@ from commands.names import AdapterName, FileName, Name
 from commands.request import Arg, Flag, Opt, Request
 from commands.verb import verb
 from commands.words import Gain, Word
+from sessions.artifacts import check_model
 from sessions.errors import ArtifactError, UsageError
 from sessions.events import Progress, Steps
 from sessions.loaded_adapters import (
@@ -31,7 +32,6 @@ from sessions.loaded_adapters import (
 )
 from sessions.results import AdapterShown, AdaptersListed, Deleted
 from sessions.session import Session
-from sessions.store import check_model
 
 #: Before the name of a round, whose adapter is meant.
 _ROUND = "round:"

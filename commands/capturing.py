@@ -12,6 +12,7 @@ from commands.names import SavedName
 from commands.request import Arg, Flag, Opt, Request
 from commands.verb import verb
 from commands.words import ObservedWord, TextWord, Whole
+from sessions.artifacts import Key
 from sessions.errors import UsageError
 from sessions.events import Steps
 from sessions.interventions.arms import Condition
@@ -19,7 +20,6 @@ from sessions.procedures.states import check_layer, marked_in, observed_neuron, 
 from sessions.procedures.vectors import taken_apart
 from sessions.results import VectorShown
 from sessions.session import Session
-from sessions.store import Key
 
 FAMILY = "Hidden states"
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from msgspec import structs
 
 from commands.file_import import FileImport, nameable
+from sessions.artifacts import LONGEST_NAME, Key, check_model, now
 from sessions.earlier import inventories
 from sessions.earlier.maxima import Maxima
 from sessions.errors import ArtifactError, ModelError, UsageError
@@ -17,7 +18,6 @@ from sessions.interventions.presets import Preset, check_fits
 from sessions.loaded_adapters import shelf_of, taken_in
 from sessions.results import Exported, FileShown, Saved
 from sessions.session import Session
-from sessions.store import LONGEST_NAME, Key, check_model, now
 
 if TYPE_CHECKING:
     from sessions.earlier.published_lora import Lora

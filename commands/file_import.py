@@ -11,10 +11,10 @@ from msgspec import structs
 from commands.names import ArtifactName, FileName
 from commands.request import Arg, Flag, Opt, Options, Request
 from commands.words import Gain, TextWord, Whole
+from sessions.artifacts import Key
 from sessions.errors import UsageError
 from sessions.results import Saved
 from sessions.session import Session
-from sessions.store import Key
 
 #: The kinds of artifacts that a file can become under `--as`.
 KINDS = ("circuit", "vector", "preset", "edit", "means")

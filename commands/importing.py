@@ -11,6 +11,7 @@ from commands.artifacts import FAMILY
 from commands.earlier import configuration_imported, inventory_imported, maxima_imported, pickle_imported
 from commands.file_import import FileImport
 from commands.verb import verb
+from sessions.artifacts import KINDS, Key, body_of, check_model, opened
 from sessions.circuits import files
 from sessions.circuits.circuit import Circuit
 from sessions.earlier import inventories
@@ -22,7 +23,6 @@ from sessions.model.info import same_model
 from sessions.procedures.circuits import check_circuit_fits, take_circuit
 from sessions.results import Exported, FileShown, Imported, Saved
 from sessions.session import Session
-from sessions.store import KINDS, Key, body_of, check_model, opened
 
 #: Endings of files that torch.save wrote, of configurations, and of tensors.
 _PICKLES, _CONFIGURATIONS, _TENSORS = (".pt", ".pth", ".bin"), (".yaml", ".yml"), ".safetensors"

@@ -15,6 +15,7 @@ from commands.names import TextsOrMeans
 from commands.request import Arg, Flag, Flags, Needs, Opt, Request
 from commands.verb import verb
 from commands.words import Gain, NumberWord, SelectionWord, Word
+from sessions.artifacts import Key
 from sessions.errors import UsageError
 from sessions.events import Steps
 from sessions.interventions.intervention import Intervention, refuse_overlaps, without_suppressed
@@ -29,7 +30,6 @@ from sessions.procedures.intervening import (
 )
 from sessions.results import Compared, WorkingSet
 from sessions.session import Session
-from sessions.store import Key
 
 if TYPE_CHECKING:
     from sessions.circuits.attribution import Reference

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from commands.line import is_text
+from sessions.artifacts import KINDS, Key, checked_name
 from sessions.errors import ArtifactError, UsageError
 from sessions.procedures.comparing import CURRENT
 from sessions.references import means_named
-from sessions.store import KINDS, Key, checked_name
 from sessions.training.findings import series_of
 
 if TYPE_CHECKING:

@@ -15,6 +15,7 @@ from commands.names import FileName, Name, SavedName
 from commands.request import Arg, Excludes, Flag, Needs, Opt, Options, Request
 from commands.verb import verb
 from commands.words import SEEDS, Gain, NumberWord, RowsWord, TextWord, Whole
+from sessions.artifacts import Key
 from sessions.directions.features import ARCHITECTURES, Which
 from sessions.errors import UsageError
 from sessions.events import Steps
@@ -22,7 +23,6 @@ from sessions.procedures.autoencoders import compared_with_reconstruction, recon
 from sessions.procedures.states import marked_in
 from sessions.results import AutoencoderOpened, Compared, StateEncoded
 from sessions.session import Session
-from sessions.store import Key
 
 if TYPE_CHECKING:
     from sessions.directions.sae import Autoencoder

@@ -37,7 +37,7 @@ from sessions.session import Session
 from sessions.versions import versions
 
 if TYPE_CHECKING:
-    from sessions.comparisons.sweeping import AdapterShare, Chosen, SweepPlan, SweepPrompt
+    from sessions.comparisons.sweep_plan import AdapterShare, Chosen, SweepPlan, SweepPrompt
     from sessions.edits.adapters import Adapter
 
 MULTIPLIERS = (0.0, 0.5, 1.0, 1.5, 2.0)
@@ -193,7 +193,7 @@ class RunSweep(Request, frozen=True):
 
     def _plan(self, session: Session, questions: tuple[SweepPrompt, ...], **swept: Any) -> SweepPlan:
         """A plan of what is `swept`, answered as the session and the line say."""
-        from sessions.comparisons.sweeping import ROWS, SweepPlan
+        from sessions.comparisons.sweep_plan import ROWS, SweepPlan
 
         info = session.opened().info
         return SweepPlan(
@@ -221,7 +221,7 @@ def _questions(
     session: Session, prompts: Path | None, raw: bool, limits: Limits
 ) -> Steps[tuple[tuple[SweepPrompt, ...], list[str]]]:
     """The prompts with their targets, and remarks on them."""
-    from sessions.comparisons.sweeping import question
+    from sessions.comparisons.sweep_plan import question
 
     if prompts is None:
         encoded = session.encoded()

@@ -12,7 +12,7 @@ from sessions.session import Session
 from sessions.training.findings import series_of
 
 if TYPE_CHECKING:
-    from sessions.comparisons.sweeping import AdapterShare, Chosen
+    from sessions.comparisons.sweep_plan import AdapterShare, Chosen
     from sessions.edits.adapters import Adapter
 
 

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
 
+from sessions.artifacts import check_model
 from sessions.errors import ArtifactError, Cancelled, UsageError, WorkbenchError
 from sessions.events import Steps
 from sessions.lines import line_of
 from sessions.results import AdapterRow, AdapterShown
 from sessions.session import Session
-from sessions.store import check_model
 
 if TYPE_CHECKING:
     from sessions.adapters.adapter_store import AdapterStore

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 from msgspec import structs
 
+from sessions.artifacts import checked_name
 from sessions.circuits.methods import DEFAULT, METHODS, check_options
 from sessions.errors import ArtifactError, UsageError
 from sessions.events import Steps
 from sessions.model.info import Encoded
 from sessions.session import Session
-from sessions.store import checked_name
 from sessions.texts.prompt_sources import prompts_in
 
 if TYPE_CHECKING:

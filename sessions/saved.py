@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import structs
 
+from sessions.artifacts import check_model
 from sessions.circuits.circuit import Circuit
 from sessions.circuits.sound import sound
 from sessions.errors import ArtifactError, UsageError
@@ -19,7 +20,7 @@ from sessions.interventions.presets import Preset
 from sessions.interventions.presets import sound as sound_preset
 from sessions.model.info import same_model
 from sessions.model.units import Neuron
-from sessions.store import Store, check_model
+from sessions.store import Store
 
 if TYPE_CHECKING:  # these rooms import torch or numpy: they are imported when they are needed
     from sessions.atlas.atlas import Atlas

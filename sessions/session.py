@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
 
+from sessions.artifacts import Key
 from sessions.cancel import Cancel
 from sessions.circuits.circuit import Circuit
 from sessions.circuits.selection import Selection, Surroundings, resolve
@@ -35,7 +36,7 @@ from sessions.overview import overview
 from sessions.past import Held, Past
 from sessions.saved import SavedArtifacts
 from sessions.settings import Settings
-from sessions.store import Key, Store
+from sessions.store import Store
 
 if TYPE_CHECKING:  # these rooms import torch or numpy: they are imported when a model is opened
     from sessions.directions.sae import Autoencoder

@@ -19,12 +19,12 @@ import msgspec
 from msgspec import Struct
 
 from sessions.adapters.folders import CHUNK, CONFIG, WEIGHTS, Contents, Outline, outline, read_folder
+from sessions.artifacts import checked_name, now
 from sessions.errors import ArtifactError
 from sessions.files.disk import HOME_HINT, binned, make_folder, read_file, reading, reported, sync_folder, turn
 from sessions.files.json_text import decoded, readable
 from sessions.files.temporary import temporary_folder
 from sessions.model.background import Meter
-from sessions.store import checked_name, now
 
 ABOUT = "workbench.json"
 _FORMAT = 1

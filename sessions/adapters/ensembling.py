@@ -27,11 +27,11 @@ from sessions.adapters.adapter_store import AdapterStore
 from sessions.adapters.combinations import DENSITY, drops
 from sessions.adapters.folders import Contents, LoraFactors
 from sessions.adapters.wrapping import quiet
+from sessions.artifacts import check_model
 from sessions.errors import ArtifactError, ModelError, UsageError
 from sessions.events import Steps
 from sessions.model.background import Meter, first_line, in_background
 from sessions.model.info import ModelInfo
-from sessions.store import check_model
 
 _NEED_EQUAL = ("linear", "ties", "dare_linear", "dare_ties", "magnitude_prune")
 _INSIDE = "sum"

@@ -22,7 +22,7 @@ from typing import Any
 
 import msgspec
 
-from sessions import store
+from sessions import artifacts
 from sessions.circuits.circuit import Circuit
 from sessions.circuits.sound import UNKNOWN_ID, sound
 from sessions.errors import ArtifactError
@@ -57,8 +57,8 @@ def read_circuit(data: bytes, source: str) -> Circuit:
     """
     fields = _fields(data, source)
     if "kind" in fields and "body" in fields:
-        artifact = store.opened(without_mark(data), "circuit", source)
-        return sound(store.body_of(artifact, Circuit, source), source)
+        artifact = artifacts.opened(without_mark(data), "circuit", source)
+        return sound(artifacts.body_of(artifact, Circuit, source), source)
     if isinstance(fields.get("neurons"), list):
         return sound(json_text.decoded(without_mark(data), Circuit, source), source)
     return _reference(fields, source)

@@ -27,7 +27,7 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import structs
 
-from sessions import store
+from sessions import artifacts
 from sessions.cancel import look
 from sessions.errors import ArtifactError, UsageError
 from sessions.files import json_text
@@ -67,8 +67,8 @@ def read_inventory(data: bytes, source: str) -> Preset:
     """
     contents = json_text.foreign(data, source)
     if isinstance(contents, dict) and {"kind", "body"} <= contents.keys():
-        artifact = store.opened(json_text.without_mark(data), "preset", source)
-        return sound(store.body_of(artifact, Preset, source), source)
+        artifact = artifacts.opened(json_text.without_mark(data), "preset", source)
+        return sound(artifacts.body_of(artifact, Preset, source), source)
     return inventory_in(contents, source)
 
 

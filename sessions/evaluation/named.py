@@ -14,12 +14,13 @@ from dataclasses import dataclass
 
 from sessions.adapters.adapter_store import AdapterStore
 from sessions.adapters.folders import read_folder
+from sessions.artifacts import check_model
 from sessions.edits.adapters import Adapter
 from sessions.edits.edit import Edit
 from sessions.edits.ledger import Ledger
 from sessions.errors import ArtifactError, UsageError
 from sessions.model.opening import OpenModel
-from sessions.store import Store, check_model
+from sessions.store import Store
 from sessions.training.findings import Round, series_of
 from sessions.training.round import Rounds, called
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from time import perf_counter
 
 from sessions.cancel import Cancel
-from sessions.comparisons.sweeping import LARGEST_BATCH, ROWS
+from sessions.comparisons.sweep_plan import LARGEST_BATCH, ROWS
 from sessions.errors import UsageError
 from sessions.evaluation.arms import EvaluationArm
 from sessions.evaluation.checks import judged, token_at, word_at

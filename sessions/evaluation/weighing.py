@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from msgspec import structs
 
-from sessions.comparisons.sweeping import AdapterShare, Chosen, GridKey, SweepPlan
+from sessions.comparisons.sweep_plan import AdapterShare, Chosen, GridKey, SweepPlan
 from sessions.edits.adapters import Adapter, check_fit
 from sessions.errors import ArtifactError, UsageError
 from sessions.evaluation.named import DEPTHS, ROUND, ArmSources, kept_adapter, round_adapter, rounds_of_series, weighted

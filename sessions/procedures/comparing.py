@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sessions.artifacts import Key
 from sessions.circuits.circuit import Circuit
 from sessions.errors import ArtifactError
 from sessions.events import Steps
 from sessions.model.info import same_model
 from sessions.results import CircuitHeldAgainst, CircuitsCompared, RoundsCompared, VectorsCompared
 from sessions.session import Session
-from sessions.store import Key
 
 if TYPE_CHECKING:
     from sessions.directions.vector import Vector

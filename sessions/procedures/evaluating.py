@@ -84,7 +84,7 @@ def evaluation_plan(
     batch: int | None,
 ) -> tuple[EvaluationPlan, list[str]]:
     """What is answered, and remarks on it; `pushes` says that an arm may be stuck on a token."""
-    from sessions.comparisons.sweeping import ROWS
+    from sessions.comparisons.sweep_plan import ROWS
     from sessions.evaluation.running import EvaluationPlan, read
     from sessions.evaluation.tasks import read_tasks
     from sessions.evaluation.unrelated import unrelated

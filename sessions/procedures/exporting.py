@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from sessions.artifacts import Key
 from sessions.circuits import files
 from sessions.earlier import inventories
 from sessions.errors import ArtifactError
@@ -14,7 +15,6 @@ from sessions.interventions.presets import Preset, sound
 from sessions.results import ModelExported
 from sessions.saved import SavedArtifacts
 from sessions.session import Session
-from sessions.store import Key
 
 #: How the kinds that are files of tensors are read.
 _READ: dict[str, Any] = {

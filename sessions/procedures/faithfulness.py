@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import structs
 
+from sessions.artifacts import Key
 from sessions.circuits.circuit import Circuit
 from sessions.errors import UsageError
 from sessions.events import Steps
@@ -16,7 +17,6 @@ from sessions.procedures.circuits import explained
 from sessions.references import ENOUGH, corpus, kept_means, means_named
 from sessions.results import Faithfulness, FaithfulnessRow
 from sessions.session import Session
-from sessions.store import Key
 from sessions.texts.prompt_files import PromptRecord
 from sessions.texts.prompt_sources import prompts_in
 

@@ -7,13 +7,13 @@ from contextlib import closing
 from pathlib import Path
 
 from sessions import checksums
+from sessions.artifacts import Key
 from sessions.checksums import Sum
 from sessions.errors import ArtifactError, ExpectationFailed
 from sessions.events import Steps
 from sessions.files.disk import write_file
 from sessions.results import FilesVerified, Fingerprints
 from sessions.session import Session
-from sessions.store import Key
 
 #: Files that an error names of each sort; the others are counted.
 _NAMED = 5

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import structs
 
+from sessions.artifacts import Key
 from sessions.errors import UsageError
 from sessions.events import Steps
 from sessions.interventions.arms import Condition, remarks, shifts
@@ -19,7 +20,6 @@ from sessions.procedures.generating import decoded
 from sessions.references import corpus, kept_means
 from sessions.results import Compared, WorkingSet
 from sessions.session import Session
-from sessions.store import Key
 
 if TYPE_CHECKING:
     from sessions.circuits.attribution import Reference

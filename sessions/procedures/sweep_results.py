@@ -16,7 +16,8 @@ from sessions.results import SweepSoFar, Swept, SweptGrid, SweptSoFar
 from sessions.session import Session
 
 if TYPE_CHECKING:
-    from sessions.comparisons.sweeping import Answers, SweepPlan
+    from sessions.comparisons.sweep_plan import SweepPlan
+    from sessions.comparisons.sweeping import Answers
 
 #: What is varied, at the axis of a chart.
 _AXES = {"weights": "weight of the adapter  (0 leaves it out, 1 as it was trained)", "depths": "rounds of the series"}

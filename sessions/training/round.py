@@ -21,6 +21,7 @@ import torch
 from safetensors.torch import save as tensors_as_bytes
 from torch import Tensor
 
+from sessions.artifacts import checked_name
 from sessions.errors import ArtifactError
 from sessions.files import tensor_file
 from sessions.files.disk import alone, binned, make_folder, read_file, reported, sync_folder, turn, write_file
@@ -29,7 +30,7 @@ from sessions.files.temporary import temporary_folder
 from sessions.files.tensor_file import Tensors
 from sessions.model.floats import to_bytes
 from sessions.model.info import same_model
-from sessions.store import Store, checked_name
+from sessions.store import Store
 from sessions.training.findings import FORMAT, KIND, Round
 from sessions.training.recruits import Recruits
 

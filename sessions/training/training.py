@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
+from sessions.artifacts import now
 from sessions.cancel import Cancel
 from sessions.edits.edit import Edit
 from sessions.errors import ArtifactError, Cancelled, UsageError
@@ -20,7 +21,6 @@ from sessions.model.info import same_model
 from sessions.model.opening import OpenModel
 from sessions.model.parts import Anatomy
 from sessions.model.units import Neuron
-from sessions.store import now
 from sessions.training.findings import Outcome, Round, TrainingPlan, epochs_of
 from sessions.training.learning import TrainedRound, learn
 from sessions.training.recruits import TOP, Recruits

@@ -24,7 +24,7 @@ from sessions.model.info import same_model
 from sessions.model.units import Neuron
 from sessions.training.findings import TrainingPlan, TrainingStep
 from sessions.training.gradients import ModuleGradients
-from sessions.training.learning import TrainingState
+from sessions.training.learner import TrainingState
 from sessions.training.recruits import MEASURES
 from sessions.training.samples import Lesson
 from sessions.training.scaling import Scale
