@@ -196,8 +196,8 @@ def inventory_imported(session: Session, asked: FileImport, preset: Preset, key:
             f"{asked.path} has presets whose names are the same once reduced to the characters allowed",
             "rename them there",
         )
-    for each in names:
-        session.store.check_new("preset", each, asked.force)
+    for name in names:
+        session.store.check_new("preset", name, asked.force)
     about = {"model": model, "fingerprint": fingerprint, "command": asked.line_as(key)}
     saved = {key.name: preset, **names}
     paths = [session.store.save("preset", name, each, **about, force=asked.force) for name, each in saved.items()]

@@ -140,7 +140,7 @@ class CombineAdapters(Request, frozen=True):
         from sessions.edits.commuting import scaled_by
 
         scales = [scaled_by(session.edits(), each.adapter) for each in left.values() if each.on]
-        for dora in dict.fromkeys(each.name for each in scales if each is not None):
+        for dora in dict.fromkeys(scale.name for scale in scales if scale is not None):
             yield f"'{dora}' is a DoRA on the same projections: it scaled adapters below it, and not the ensemble"
         if staying:
             yield f"still on and added to it: {', '.join(staying)}; --only turns them off"

@@ -106,7 +106,7 @@ def find(name: str, column: int | None = None) -> Verb:
         raise UsageError(*_no_action(head, action, actions), column)
     heads = dict.fromkeys(verb.head for verb in VERBS.values())
     meant = _ELSEWHERE.get(head, head.lower())
-    near = get_close_matches(meant, heads, 1) or [each for each in heads if meant and each.startswith(meant[:3])][:1]
+    near = get_close_matches(meant, heads, 1) or [head for head in heads if meant and head.startswith(meant[:3])][:1]
     raise UsageError(
         f"there is no verb '{name}'", f"did you mean {near[0]}?" if near else "help lists all verbs", column
     )

@@ -79,7 +79,7 @@ class RoundName(Word):
             folders = sorted((session.store.home / "rounds").iterdir())
         except OSError:
             return []
-        return [(each.name, "round") for each in folders if (each / "round.json").is_file()]
+        return [(folder.name, "round") for folder in folders if (folder / "round.json").is_file()]
 
 
 class SeriesName(RoundName):
@@ -96,7 +96,7 @@ class SeriesName(RoundName):
         stems = dict.fromkeys(series_of(name) for name in names)
         return [
             *((stem, "series of rounds") for stem in stems if stem not in names),
-            *((each, "round") for each in names),
+            *((name, "round") for name in names),
         ]
 
 

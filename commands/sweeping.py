@@ -160,7 +160,7 @@ class RunSweep(Request, frozen=True):
         if len(set(texts)) < len(texts):
             raise UsageError("a selection is given twice", "for example: sweep top10 0 1 2 --also top50")
         check_ready(session, self.prompts)
-        chosen = [session.select(each, length=None if self.prompts is None else 0) for each in texts]
+        chosen = [session.select(text, length=None if self.prompts is None else 0) for text in texts]
         where, at = structs.replace(self.limits, at="all"), self.limits.at
         questions, notes = yield from _questions(session, self.prompts, self.raw, where)
         plan = self._plan(
@@ -199,7 +199,9 @@ class RunSweep(Request, frozen=True):
         return SweepPlan(
             dtype=info.dtype,
             prompts=questions,
-            decoding=decoded(session, max_tokens=self.max_tokens, length=max(len(each.ids) for each in questions)),
+            decoding=decoded(
+                session, max_tokens=self.max_tokens, length=max(len(question.ids) for question in questions)
+            ),
             live=session.in_force,
             batch=self.batch or ROWS,
             device=info.device,

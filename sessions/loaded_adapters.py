@@ -161,7 +161,7 @@ def put_on_from(session: Session, folder: Path) -> Steps[list[str]]:
         if any(each.adapter.sha256 == sha256 for each in loaded_adapters(session).values()):
             return []
         shelf = shelf_of(session)
-        name = next((each for each in shelf.names() if _sha256(shelf, each) == sha256), "")
+        name = next((name for name in shelf.names() if _sha256(shelf, name) == sha256), "")
         if name:
             yield from put_on(session, name, 1.0, line_of(["adapter", "load", name]), False)
         else:

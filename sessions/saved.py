@@ -169,11 +169,13 @@ class SavedArtifacts:
             UsageError: it has no such part.
         """
         preset, _ = self.read_preset(name)
-        chosen = [each for each in preset.neurons if part is None or part in (str(each.tier), each.region)]
+        chosen = [neuron for neuron in preset.neurons if part is None or part in (str(neuron.tier), neuron.region)]
         if not chosen and part is not None and re.fullmatch("top[1-9][0-9]{0,8}", part):
             chosen = sorted(preset.neurons, key=lambda each: -abs(each.gain))[: int(part[3:])]
         if not chosen:
-            known = dict.fromkeys(str(word) for each in preset.neurons for word in (each.tier, each.region) if word)
+            known = dict.fromkeys(
+                str(word) for neuron in preset.neurons for word in (neuron.tier, neuron.region) if word
+            )
             raise UsageError(f"preset '{name}' has no tier or region '{part}'", f"its parts: {', '.join(known)}")
         return tuple(each.neuron for each in chosen)
 

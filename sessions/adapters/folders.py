@@ -116,15 +116,15 @@ class Contents:
     @property
     def rank(self) -> int:
         """The largest rank."""
-        return max(each.rank for each in self.factors.values())
+        return max(factor.rank for factor in self.factors.values())
 
     @property
     def is_dora(self) -> bool:
-        return any(each.magnitude is not None for each in self.factors.values())
+        return any(factor.magnitude is not None for factor in self.factors.values())
 
     @property
     def has_bias(self) -> bool:
-        return any(each.bias is not None for each in self.factors.values())
+        return any(factor.bias is not None for factor in self.factors.values())
 
     @property
     def kind(self) -> str:

@@ -279,7 +279,7 @@ def by_layer(sites: Sequence[tuple[int, Site]], running: list[Running]) -> dict[
     parts: dict[int, list[AtlasLayer]] = {}
     for layer, _ in sites:
         parts.setdefault(layer, []).append(running.pop(0).finished())
-    return {layer: each[0] if len(each) == 1 else _joined(each) for layer, each in parts.items()}
+    return {layer: part[0] if len(part) == 1 else _joined(part) for layer, part in parts.items()}
 
 
 def _joined(parts: Sequence[AtlasLayer]) -> AtlasLayer:

@@ -143,8 +143,8 @@ def over_replies(
         texts += [(*each.ids, *row.ids) for each, row in zip(part, rows, strict=True)]
     special = special_ids(opened.tokenizer)
     counted = [
-        [_counted(opened.tokenizer, each, ids, region, marker, special) for region in regions]
-        for each, ids in zip(prompts, texts, strict=True)
+        [_counted(opened.tokenizer, prompt, ids, region, marker, special) for region in regions]
+        for prompt, ids in zip(prompts, texts, strict=True)
     ]
     sizes = [sum(len(each[number]) for each in counted) for number in range(len(regions))]
     nothing = next((region for region, size in zip(regions, sizes, strict=True) if not size), None)

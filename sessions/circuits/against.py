@@ -60,7 +60,7 @@ def held_against(
         yield Progress("comparing", number, len(vector.layers), "layers")
         if cancel is not None:
             cancel.look()
-        shares = [each.upto(layer) for each in spans]
+        shares = [span.upto(layer) for span in spans]
         cosines = _cosines(anatomy, vector, layer, chosen.get(layer, []))
         limit = ALIGNED / math.sqrt(len(vector.directions[layer]))
         found.append(

@@ -155,7 +155,7 @@ class Means:
         pairs = zip(layers, places, strict=False)
         if places and (
             len(places) != len(layers)
-            or len({len(each) for each in places}) > 1
+            or len({len(place) for place in places}) > 1
             or any(len(layer) != each.shape[1] or not len(each) for layer, each in pairs)
         ):
             raise ArtifactError(f"{source} has means by position that do not fit the means of its layers")

@@ -41,7 +41,7 @@ def recorded(opened: OpenModel, ids: Sequence[int], length: int, cancel: Cancel 
     """
     neurons, embedded = _read(opened, [ids], cancel)
     return Reference(
-        tuple(_aligned(each[0], length) for each in neurons),
+        tuple(_aligned(layer[0], length) for layer in neurons),
         tuple(_aligned(each[0], length)[None] for each in embedded),
     )
 

@@ -263,7 +263,7 @@ def stacked(layers: Sequence[int], n_layers: int, tokens: int, most: int) -> lis
     A batch costs a pass and the tokens of all its rows for each layer from its lowest on.
     """
     batches = _cut(layers, lambda lowest, rows: (n_layers - lowest) * (_PASS + rows * tokens))
-    return [each[first : first + most] for each in batches for first in range(0, len(each), most)]
+    return [batch[first : first + most] for batch in batches for first in range(0, len(batch), most)]
 
 
 def _cut(keys: Sequence[int], cost: Callable[[int, int], int]) -> list[list[int]]:

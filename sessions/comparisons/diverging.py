@@ -45,7 +45,7 @@ def divergences(
     found: list[list[float | None]] = []
     ids = [*encoded.ids, *text[:-1]]
     cache, read = None, 0
-    with watched(anatomy, cancel), running_rows(opened, [(encoded, each) for each in conditions]):
+    with watched(anatomy, cancel), running_rows(opened, [(encoded, condition) for condition in conditions]):
         for end in _ends(anatomy, len(encoded.ids), len(ids)):
             yield Progress("comparing", len(found), len(text), "tokens")
             if not anatomy.goes_on(read, end):

@@ -391,7 +391,7 @@ def write(sae: Autoencoder, folder: Path, *, force: bool = False) -> Path:
             "neuronpedia_id": about.page.removeprefix("https://www.neuronpedia.org/") or None,
         },
     }
-    packed = save({name: each.contiguous() for name, each in tensors.items()})
+    packed = save({name: tensor.contiguous() for name, tensor in tensors.items()})
     write_file(folder / WEIGHTS, packed, force=force)
     write_file(folder / CONFIG, msgspec.json.format(msgspec.json.encode(config)) + b"\n", force=force)
     return folder

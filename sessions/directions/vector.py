@@ -130,7 +130,7 @@ def _origin(fields: Mapping[str, str], source: str) -> Origin | None:
     origin = decoded(fields["origin"].encode(), Origin, f"the origin in {source}")
     if not 0 <= origin.position < len(origin.ids):
         raise ArtifactError(f"{source} was captured at position {origin.position} of {len(origin.ids)} tokens")
-    wrong = next((each for each in origin.ids if not 0 <= each < BEYOND), None)
+    wrong = next((token for token in origin.ids if not 0 <= token < BEYOND), None)
     if wrong is not None:
         raise ArtifactError(f"{source} was captured in a text with {wrong} in it, which is not a token id")
     if origin.neuron:

@@ -118,7 +118,7 @@ def _changed(opened: OpenModel, change: WeightChange) -> list[nn.Module]:
         if isinstance(change, LowRank):
             return [plain(module_named(opened.model, change.weight))]
         if isinstance(change, Neurons) and change.part != "bias":
-            parts = (part_module(opened.anatomy, change.layer, change.part, each) for each in change.indices)
+            parts = (part_module(opened.anatomy, change.layer, change.part, index) for index in change.indices)
             return list({id(module): module for module, _ in parts}.values())
     except ModelError:  # of experts, which the adapters read here never adapt
         return []

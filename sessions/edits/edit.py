@@ -252,5 +252,5 @@ class Edit:
 
     def recorded(self, opened: OpenModel) -> Edit:
         """The same edit with the current values of its neurons as `before`."""
-        changes = (each.recorded(opened) if isinstance(each, Neurons) else each for each in self.changes)
+        changes = (change.recorded(opened) if isinstance(change, Neurons) else change for change in self.changes)
         return replace(self, changes=tuple(changes))

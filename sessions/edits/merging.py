@@ -48,7 +48,8 @@ def merged(adapter: Adapter) -> tuple[Disabled | LowRank, ...]:
         what = "is a DoRA, which scales the weights as well" if contents.is_dora else "has biases of its own"
         raise ModelError(f"adapter '{adapter.name}' {what}, and cannot be added to them", "leave it beside the weights")
     added = (
-        LowRank(module, each.b * (each.scaling * adapter.weight), each.a) for module, each in contents.factors.items()
+        LowRank(module, factor.b * (factor.scaling * adapter.weight), factor.a)
+        for module, factor in contents.factors.items()
     )
     return Disabled(adapter.name), *added
 

@@ -58,7 +58,7 @@ def unrelated(opened: OpenModel, corpus: Corpus) -> tuple[Encoded, ...]:
 
 def predicted(documents: Sequence[Encoded]) -> int:
     """Tokens of the documents that are predicted from others."""
-    return sum(len(each.ids) - 1 for each in documents)
+    return sum(len(document.ids) - 1 for document in documents)
 
 
 @torch.inference_mode()
@@ -73,7 +73,7 @@ def loss(
     """The mean loss of the model in its current state, in nats per token; None where it is not finite."""
     at_once = max(LENGTH, min(LARGEST_BATCH, _LOGITS // opened.info.vocab_size))
     total, done = 0.0, 0
-    for rows in batches([len(each.ids) for each in documents], at_once):
+    for rows in batches([len(document.ids) for document in documents], at_once):
         yield Progress(label, done, len(documents), "documents")
         asked = [(documents[row], Condition("", treatments)) for row in rows]
         with watched(opened.anatomy, cancel), running_rows(opened, asked):

@@ -120,6 +120,9 @@ def check_weights(chosen: Chosen, multipliers: tuple[float, ...]) -> None:
     """Raise `UsageError` where a multiplier is no depth of a series."""
     if chosen.deep:
         most = len(chosen.adapters)
-        wrong = next((each for each in multipliers if not (each.is_integer() and 0 <= each <= most)), None)
+        wrong = next(
+            (multiplier for multiplier in multipliers if not (multiplier.is_integer() and 0 <= multiplier <= most)),
+            None,
+        )
         if wrong is not None:
             raise UsageError(f"invalid depth {wrong:g} of '{chosen.text}'", f"depths: whole numbers from 0 to {most}")

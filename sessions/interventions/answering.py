@@ -181,7 +181,7 @@ def _arms(
         chance = None
         if target is not None and not failed:
             chance = float(first[number].log_softmax(-1)[target.tokens[0].id].exp())
-        changing = any(each.changes for each in condition.treatments)
+        changing = any(treatment.changes for treatment in condition.treatments)
         arms.append(
             Arm(
                 name=condition.name,

@@ -62,7 +62,7 @@ def passed(
     encoded, _ = asked
     ids = torch.tensor([encoded.ids[start:]] * len(rows), device=opened.device)
     last = logits_at % len(encoded.ids) - start
-    columns = [each - start for each in positions]
+    columns = [position - start for position in positions]
     later = {}
     if past is not None:
         where = torch.arange(start, len(encoded.ids), device=ids.device)[None].expand(len(rows), -1)
@@ -240,10 +240,10 @@ def transplanted(
         ArtifactError: per-layer embeddings are requested for a vector that was not captured.
     """
     condition = asked[1]
-    anatomy, positions = opened.anatomy, [each.position for each in transplants]
-    places = [(each.layer, each.site) for each in transplants]
+    anatomy, positions = opened.anatomy, [transplant.position for transplant in transplants]
+    places = [(transplant.layer, transplant.site) for transplant in transplants]
     yield Progress("reading the sources")
-    sources = [_read_source(opened, each, condition.treatments, inputs, cancel) for each in transplants]
+    sources = [_read_source(opened, transplant, condition.treatments, inputs, cancel) for transplant in transplants]
     plain, _ = passed(opened, asked, [()], positions, states=places, cancel=cancel)
     rows, placed = [], []
     for number, (each, source) in enumerate(zip(transplants, sources, strict=True)):
@@ -331,15 +331,15 @@ def remarks(anatomy: Anatomy, transplants: Sequence[Transplant], observe: Sequen
     """Remarks on the vectors and neurons of an injection. `under` is the session's key of what is suppressed and edited
     now."""
     notes = []
-    for vector in {id(each.vector): each.vector for each in transplants}.values():
+    for vector in {id(transplant.vector): transplant.vector for transplant in transplants}.values():
         if vector.origin is None:
             notes.append(f"'{vector.name}' was not captured in a text: there is no source to compare with")
         elif vector.origin.under != under:
             notes.append(f"'{vector.name}' was captured while other neurons were suppressed, or other edits on")
-    notes += other_streams(anatomy, [each.site for each in transplants])
-    if any(each.position == 0 for each in transplants):
+    notes += other_streams(anatomy, [transplant.site for transplant in transplants])
+    if any(transplant.position == 0 for transplant in transplants):
         notes.append("position 0 begins the text: its state is unlike any other, and all later tokens attend to it")
-    first = min(first_reader(each.layer, each.site) for each in transplants)
+    first = min(first_reader(transplant.layer, transplant.site) for transplant in transplants)
     below = next((neuron for neuron in observe if neuron.layer < first), None)
     if below is not None:
         notes.append(f"{below} is below layer {first}, where the injection changes nothing at this place")

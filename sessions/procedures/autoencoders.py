@@ -85,7 +85,7 @@ def compared_with_reconstruction(
     if not reaches(opened, asked, about.layer, about.site, position, session.cancel):  # type: ignore[arg-type]
         notes.append(f"nothing after position {position} reads layer {about.layer} there, so the change has no effect")
     rows: list[list[Injection]] = [[]]
-    rows += [[Injection(about.layer, about.site, position, each, adds=adds)] for each in states]  # type: ignore[arg-type]
+    rows += [[Injection(about.layer, about.site, position, state, adds=adds)] for state in states]  # type: ignore[arg-type]
     conditions = [Condition(name, session.in_force) for name in ("baseline", *names)]
     decoding = decoded(session, max_tokens=max_tokens)
     with injected(opened.anatomy, rows):

@@ -251,7 +251,7 @@ def universal_neurons(session: Session, *, tokens: int) -> Steps[UniversalShown]
 
     opened = session.opened()
     found = yield from listed(opened, session.home, session.cancel)
-    neurons = [Neuron(each.layer, each.index) for each in found.neurons]
+    neurons = [Neuron(neuron.layer, neuron.index) for neuron in found.neurons]
     pushes = pushed(opened.anatomy, opened.tokenizer, neurons, tokens)
     return UniversalShown(
         model=opened.info.name,

@@ -39,7 +39,7 @@ def strongest_in_atlas(
     found = atlas.strongest(neuron, by)
     if found is None:
         raise UsageError(f"{neuron} was never computed in atlas '{name}'", "no token was routed to its expert")
-    text = "".join(token_text(session.opened().tokenizer, each) for each in found.ids)
+    text = "".join(token_text(session.opened().tokenizer, token) for token in found.ids)
     origin = Origin(text=text, ids=found.ids, position=found.position, token=found.token)
     return source_of(session.opened().anatomy, origin, session.in_force), found.position, found
 

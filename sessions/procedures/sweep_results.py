@@ -64,7 +64,7 @@ def result(session: Session, plan: SweepPlan, answers: Answers, notes: list[str]
 
     curves = plan.curves(answers.cells)
     if not plan.simple:
-        targets = {each.target.tokens: each.target for each in plan.prompts if each.target is not None}
+        targets = {prompt.target.tokens: prompt.target for prompt in plan.prompts if prompt.target is not None}
         return SweptGrid(
             scope=plan.scope,
             prompts=len(plan.prompts),

@@ -117,7 +117,7 @@ def split(texts: Sequence[Example]) -> tuple[tuple[Example, ...], tuple[Example,
     """Those to learn from, and every third, by the sha256 of its tokens, to measure on."""
     ordered = sorted(texts, key=lambda each: sha256(repr(each.ids).encode()).digest())
     held = {id(each) for each in ordered[EVERY - 1 :: EVERY]}
-    return tuple(each for each in texts if id(each) not in held), tuple(each for each in texts if id(each) in held)
+    return tuple(text for text in texts if id(text) not in held), tuple(text for text in texts if id(text) in held)
 
 
 def counts(texts: Sequence[Example]) -> tuple[int, int, int]:
@@ -148,7 +148,7 @@ def _read(opened: OpenModel, sample: Sample, rule: Rule) -> tuple[Example, tuple
     ids = (*asked.ids, *said)
     opened.anatomy.check_length(len(ids))
     first = len(asked.ids) + in_common(said, joined(tokenizer, asked, reply.text[: reply.begin]).ids)
-    tokens, special = [token_text(tokenizer, each) for each in ids], special_ids(tokenizer)
+    tokens, special = [token_text(tokenizer, token) for token in ids], special_ids(tokenizer)
     where = tuple(at for at in places(rule, tokens, first) if at > 0)
     others = (at for at in range(max(first - 1, 1), len(ids)) if ids[at] not in special)
     elsewhere = tuple(at for at in others if at not in where)

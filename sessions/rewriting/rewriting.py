@@ -284,7 +284,7 @@ def _braked(
     """The second neuron, with the first in the weights: `column` is what it writes at β = 1."""
 
     def said(texts: Sequence[Example]) -> tuple[Example, ...]:
-        return tuple(just_said(each, token.id) for each in texts if each.where)
+        return tuple(just_said(text, token.id) for text in texts if text.where)
 
     texts = replace(examples, learnt=said(examples.learnt), held=said(examples.held))
     passes = Passes(opened, brake, counted(texts.all), token.id, cancel)

@@ -126,8 +126,8 @@ def _of_path(word: str) -> Iterator[str]:
         raise ArtifactError(
             f"there is no corpus '{word}'", "a file, a folder, hf:NAME, or none for the one that is built in"
         )
-    for each in files:
-        yield from _of_file(each)
+    for file in files:
+        yield from _of_file(file)
 
 
 def _texts_below(folder: Path) -> Iterator[Path]:

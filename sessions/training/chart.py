@@ -18,15 +18,17 @@ def drawn(found: Trajectory, ending: str) -> bytes:
 
 def _draw(figure: Figure, found: Trajectory) -> None:
     axes, at = figure.add_subplot(), list(range(len(found.passages)))
-    before, after = ([getattr(each, name) for each in found.passages] for name in ("initial", "final"))
+    before, after = ([getattr(passage, name) for passage in found.passages] for name in ("initial", "final"))
     axes.vlines(at, after, before, color=RULE, linewidth=1.2, zorder=1)
     axes.plot(at, before, marker="o", fillstyle="none", linestyle="none", color=COLOURS[0], label="before")
     axes.plot(at, after, marker="o", color=COLOURS[0], label="after, without them")
-    control = [(number, each.control) for number, each in enumerate(found.passages) if each.control is not None]
+    control = [
+        (number, passage.control) for number, passage in enumerate(found.passages) if passage.control is not None
+    ]
     if control:
         numbers, ends = zip(*control, strict=True)
         axes.plot(numbers, ends, marker="s", linestyle="--", color=COLOURS[1], label="after, without random ones")
-    axes.set_xticks(at, [f"{each.name}\n{each.suppressed:,}" for each in found.passages])
+    axes.set_xticks(at, [f"{passage.name}\n{passage.suppressed:,}" for passage in found.passages])
     axes.set_xlabel("round, and neurons suppressed in it")
     axes.set_ylabel("mean loss, nats a token")
     axes.set_ylim(bottom=0)

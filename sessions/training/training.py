@@ -141,7 +141,7 @@ def drawn_like(anatomy: Anatomy, neurons: Sequence[Neuron], seed: int) -> tuple[
 def is_of(job: RoundRequest, found: Round) -> bool:
     """Whether a round is of just this training."""
     same = (found.plan, found.data, found.after) == (job.plan, data_of(job.lessons), job.after)
-    return same and {each.site for each in found.suppressed} == {each.site for each in job.suppressed}
+    return same and {neuron.site for neuron in found.suppressed} == {neuron.site for neuron in job.suppressed}
 
 
 def _done_before(opened: OpenModel, rounds: Rounds, job: RoundRequest) -> Round | None:
@@ -206,7 +206,9 @@ def _is_of_finished(rounds: Rounds, name: str, unfinished: Unfinished, is_contro
         return False
     done = rounds.about(name)
     same = (begun.plan, begun.data) == (done.plan, done.data) and same_model(begun.model, done.fingerprint)
-    return same and (is_control or {each.site for each in begun.suppressed} == {each.site for each in done.suppressed})
+    return same and (
+        is_control or {neuron.site for neuron in begun.suppressed} == {neuron.site for neuron in done.suppressed}
+    )
 
 
 def _outcome(found: TrainedRound) -> Outcome:

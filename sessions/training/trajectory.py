@@ -109,7 +109,7 @@ def _passage(found: Round, share: float | None, again: int, began: float | None)
 
 def _verdict(passages: Sequence[Passage]) -> tuple[str, str]:
     """The verdict, and why."""
-    tested = [each for each in passages if each.after]
+    tested = [passage for passage in passages if passage.after]
     if not tested:
         return "", "no round forbids the recruits of an earlier one: train-round DATA --add-recruits 30"
     without = next((each for each in tested if each.control is None), None)
@@ -125,7 +125,7 @@ def _verdict(passages: Sequence[Passage]) -> tuple[str, str]:
         if (best.kept or 0.0) < ENOUGH:
             return "single-point", f"{kept}, and no round more than {best.kept:.2f}: less than {ENOUGH:g}"
         return "exhausted", f"{kept}, less than {ENOUGH:g}, and {best.name} before it {best.kept:.2f}"
-    shares = [each.share for each in passages if each.share is not None]
+    shares = [passage.share for passage in passages if passage.share is not None]
     mean = sum(shares) / len(shares) if shares else 0.0
     strong = f"the strongest recruits of a round absorbed κ {mean:.0%} of the gradient"
     few = mean >= FEW
