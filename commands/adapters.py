@@ -120,8 +120,8 @@ def _of_round(session: Session, round_name: str, name: str | None) -> tuple[Path
     from sessions.training.round import Rounds
 
     rounds = Rounds(session.store)
-    found, info = rounds.load(round_name), session.opened().info
-    check_model(found.fingerprint, found.model, info.fingerprint, info.name)
+    trained, info = rounds.load(round_name), session.opened().info
+    check_model(trained.fingerprint, trained.model, info.fingerprint, info.name)
     if not rounds.adapter(round_name).is_dir():
         raise ArtifactError(
             f"round '{round_name}' has no adapter", "adapters exist only for rounds that were trained here: rounds"

@@ -97,9 +97,9 @@ def find(name: str, column: int | None = None) -> Verb:
         UsageError: there is none; the nearest is named.
     """
     name = _ALSO.get(name, name)
-    found = VERBS.get(name) or DEFAULTS.get(name)
-    if found is not None:
-        return found
+    declared = VERBS.get(name) or DEFAULTS.get(name)
+    if declared is not None:
+        return declared
     head, _, action = name.partition(" ")
     actions = actions_of(head)
     if actions:

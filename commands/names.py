@@ -128,12 +128,12 @@ class ArtifactName(Word):
     def completions(self, session: Session | None, incomplete: str) -> list[tuple[str, str]]:
         if session is None:
             return []
-        found = [(CURRENT, "the session's circuit")] if self.current and session.circuit is not None else []
+        choices = [(CURRENT, "the session's circuit")] if self.current and session.circuit is not None else []
         for kind in self.kinds:
             spelt = f"{kind}:" if incomplete.startswith(f"{kind}:") else ""
             names = [Key(kind, name) for name in session.store.names(kind)]
-            found += [(f"{spelt}{key.name}" if spelt else str(key), f"saved {kind}") for key in names]
-        return found
+            choices += [(f"{spelt}{key.name}" if spelt else str(key), f"saved {kind}") for key in names]
+        return choices
 
 
 class ModelName(Word):

@@ -114,8 +114,8 @@ class UseModel(Request, frozen=True):
 
 def hashes(words: tuple[str, ...]) -> tuple[str, ...]:
     """A remark on words of a text that could be meant as a comment."""
-    found = next((word for word in words if word.startswith("#") and " " not in word), None)
-    return () if found is None else (f"'{found}' is part of the text: a comment has a space after its #",)
+    comment = next((word for word in words if word.startswith("#") and " " not in word), None)
+    return () if comment is None else (f"'{comment}' is part of the text: a comment has a space after its #",)
 
 
 @verb("prompt", family=FAMILY, example=("prompt What is the capital of Texas?", "prompt The capital of Texas is --raw"))

@@ -131,8 +131,8 @@ class Quiet(Request, frozen=True):
             over, (active, silent) = yield from over_replies_to(session, self.regions, self.prompts, self.marker)
         else:
             self.refuse(("prompts", "ratio", "marker"), "needs --regions, for example --regions thought,answer", _HELP)
-            found, notes = session.saved.read_atlas(self.name or "", force=self.force)
-            over, active = f"atlas {found.name}", looking.over_atlas(found)
+            atlas, notes = session.saved.read_atlas(self.name or "", force=self.force)
+            over, active = f"atlas {atlas.name}", looking.over_atlas(atlas)
         fitting = looking.candidates(
             active,
             silent,

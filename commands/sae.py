@@ -139,12 +139,12 @@ class EncodeState(OfAutoencoder, frozen=True):
         position = self.where.position(session, notes) if self.where.vector is None else None
         state = state_at(session, sae, position or 0, self.force, notes, vector_name=self.where.vector)
         rows = self.rows or session.settings.rows
-        found = encoding(session.opened(), sae, state.directions[sae.about.layer], rows, self.feature)
+        encoded = encoding(session.opened(), sae, state.directions[sae.about.layer], rows, self.feature)
         saved = "" if self.save is None else self._saved(session, sae, which, state, self.save, position)
         session.sae = which
         return StateEncoded(
             about=sae.about,
-            encoding=found,
+            encoding=encoded,
             position=position,
             token="" if position is None else session.encoded().tokens[position],
             vector=self.where.vector or "",

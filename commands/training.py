@@ -40,14 +40,14 @@ class WeightsWord(Word):
     def read(self, text: str) -> tuple[tuple[str, float], ...]:
         if text == "ones":
             return ()
-        found = {}
+        weights = {}
         for each in text.split(","):
             name, equals, number = (piece.strip() for piece in each.partition("="))
             weight = number_in(number)
             if not (name and equals) or not 0 <= weight < float("inf"):
                 raise UsageError(f"invalid weight of a part '{each}'", "for example: conclusions=2,filler=0.5,glue=0.1")
-            found[name] = weight
-        return tuple(found.items())
+            weights[name] = weight
+        return tuple(weights.items())
 
     def said(self, value: Sequence[tuple[str, float]]) -> str:
         return ",".join(f"{name}={shortest(weight)}" for name, weight in value) or "ones"
@@ -226,14 +226,14 @@ class TrainRound(Training, frozen=True, kw_only=True):
             job = replace(job, suppressed=suppressed, after=latest.name)
         if job.plan.neurons:
             session.store.check_new("edit", job.name, job.force or _is_own_edit(session, rounds, job))
-        found = yield from _trained(session, rounds, job)
+        trained = yield from _trained(session, rounds, job)
         session.suppressed = job.suppressed
         return RoundTrained(
-            round=found,
-            path=str(rounds.path(found.name)),
-            loss=mean(found.outcome.final),
-            plain_loss=mean(found.outcome.plain_final),
-            notes=(*remarks(found, job.lessons, len(session.suppressed)), *edits_left_out(session)),
+            round=trained,
+            path=str(rounds.path(trained.name)),
+            loss=mean(trained.outcome.final),
+            plain_loss=mean(trained.outcome.plain_final),
+            notes=(*remarks(trained, job.lessons, len(session.suppressed)), *edits_left_out(session)),
         )
 
     def _alone(self, session: Session) -> tuple[Neuron, ...]:

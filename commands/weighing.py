@@ -29,13 +29,13 @@ class Mixture(Word):
 
     def completions(self, session: Session | None, incomplete: str) -> list[tuple[str, str]]:
         before = incomplete[: incomplete.rfind("+") + 1]
-        found = AdapterName().completions(session, incomplete)
+        choices = AdapterName().completions(session, incomplete)
         rounds = [name for name, _ in RoundName().completions(session, incomplete)]
-        found += [(f"round:{name}", "round of training") for name in rounds]
+        choices += [(f"round:{name}", "round of training") for name in rounds]
         if not before:
             series = sorted({series_of(name) for name in rounds} - set(rounds))
-            found += [(f"depths:{name}", "series of rounds, by depth") for name in series]
-        return [(before + word, about) for word, about in found]
+            choices += [(f"depths:{name}", "series of rounds, by depth") for name in series]
+        return [(before + word, about) for word, about in choices]
 
 
 def numbers(words: Sequence[str]) -> tuple[float, ...]:
@@ -63,8 +63,8 @@ def weighed_adapters(
         raise UsageError("--against goes with one --adapter", "put them together: --adapter fr+it --against es")
     multipliers = numbers(words)
     session.opened()
-    found = [weighed(session.arm_sources(), word, against or "") for word in adapters]
-    chosen = tuple(each.chosen for each in found)
+    weighings = [weighed(session.arm_sources(), word, against or "") for word in adapters]
+    chosen = tuple(each.chosen for each in weighings)
     if len({each.deep for each in chosen}) > 1:
         raise UsageError("depths of a series and weights need two sweeps", "sweep one of them at a time")
     if not multipliers:
@@ -72,7 +72,7 @@ def weighed_adapters(
         multipliers = tuple(map(float, depths)) if chosen[0].deep else WEIGHTS
     for each in chosen:
         check_weights(each, multipliers)
-    return chosen, multipliers, {share: adapter for each in found for share, adapter in each.adapters.items()}
+    return chosen, multipliers, {share: adapter for each in weighings for share, adapter in each.adapters.items()}
 
 
 def is_number(word: str) -> bool:

@@ -38,9 +38,9 @@ def means_named(text: str) -> str | None:
     Raises:
         UsageError: NAME cannot be the name of an artifact.
     """
-    found = re.fullmatch(r"means:([A-Za-z0-9][A-Za-z0-9._-]*)", text)
+    match = re.fullmatch(r"means:([A-Za-z0-9][A-Za-z0-9._-]*)", text)
     try:
-        return None if found is None else checked_name(found[1])
+        return None if match is None else checked_name(match[1])
     except ArtifactError as error:
         raise UsageError(error.message, error.hint) from error
 
@@ -94,13 +94,13 @@ def compared_with(
         return _another_prompt(session, over, word, seed)
     if isinstance(over, Encoded):
         texts, which = corpus(session)
-        found = yield from means(session.opened(), texts, session.home, session.cancel, under=session.state_key())
-        return Reference(found), [f"compared with each neuron's mean over {which}"]
+        averages = yield from means(session.opened(), texts, session.home, session.cancel, under=session.state_key())
+        return Reference(averages), [f"compared with each neuron's mean over {which}"]
     texts = [case.ids for case in over]
-    found = yield from means(
+    averages = yield from means(
         session.opened(), texts, session.home, session.cancel, aligned=True, under=session.state_key()
     )
-    return Reference(found, from_end=True), ["compared with each neuron's mean over these prompts, by position"]
+    return Reference(averages, from_end=True), ["compared with each neuron's mean over these prompts, by position"]
 
 
 def kept_means(
@@ -115,11 +115,11 @@ def kept_means(
 
     anatomy = session.opened().anatomy
     refuse_experts(anatomy, OTHER_REFERENCE)
-    found, notes = session.saved.read_means(name, force=force)
-    remarks = [*notes, f"means:{name} are over {found.about.over}"]
-    if found.about.sha256 and found.about.under != session.state_key():
+    saved, notes = session.saved.read_means(name, force=force)
+    remarks = [*notes, f"means:{name} are over {saved.about.over}"]
+    if saved.about.sha256 and saved.about.under != session.state_key():
         remarks.append(f"other neurons were suppressed, or other edits on, when means:{name} were taken")
-    return found.by_site(anatomy, places=places), remarks
+    return saved.by_site(anatomy, places=places), remarks
 
 
 def corpus(session: Session, over: Path | None = None, raw: bool = False) -> tuple[list[tuple[int, ...]], str]:

@@ -105,12 +105,12 @@ class SavedArtifacts:
 
             header, atlas = self.store.load("atlas", name, Atlas)
             self._atlas = stamp, header, atlas.named(name, header.model, header.fingerprint)
-        _, header, found = self._atlas
+        _, header, loaded = self._atlas
         remarks = self._fit(header, force)
         opened = self._model()
         if opened is not None and _is_of(opened, header):
-            found.check(opened.anatomy)
-        return found, remarks
+            loaded.check(opened.anatomy)
+        return loaded, remarks
 
     def read_means(self, name: str, *, force: bool = False) -> tuple[Means, tuple[str, ...]]:
         """Saved means, and remarks on how they fit the open model.
@@ -120,16 +120,16 @@ class SavedArtifacts:
         """
         from sessions.circuits.means import Means
 
-        header, found = self.store.load("means", name, Means)
+        header, means = self.store.load("means", name, Means)
         remarks = self._fit(header, force)
-        return found.named(name, header.model, header.fingerprint), remarks
+        return means.named(name, header.model, header.fingerprint), remarks
 
     def latest_atlas(self) -> str:
         """The name of the open model's atlas that was written last; empty where there is none."""
         model = self._model()
         if model is None:
             return ""
-        found = []
+        dated = []
         for name in self.store.names("atlas"):
             path = self.store.path("atlas", name)
             with suppress(OSError):  # it may just have been deleted
@@ -137,8 +137,8 @@ class SavedArtifacts:
                 if stamp not in self._made_on:  # cached: the state is needed after every key press
                     self._made_on[stamp] = texts_of(path).get("fingerprint", "")
                 if same_model(self._made_on[stamp], model.info.fingerprint):
-                    found.append((stamp[1], name))
-        return max(found, default=(0, ""))[1]
+                    dated.append((stamp[1], name))
+        return max(dated, default=(0, ""))[1]
 
     def _fit(self, header: Header, force: bool) -> tuple[str, ...]:
         """Remarks on how an artifact fits the open model, if there is one."""
@@ -188,13 +188,13 @@ class SavedArtifacts:
         from sessions.training.round import Rounds, called
 
         rounds = Rounds(self.store)
-        found = rounds.load(called(name))
+        trained = rounds.load(called(name))
         opened = self._model()
-        if opened is not None and not same_model(found.fingerprint, opened.info.fingerprint):
-            raise ArtifactError(f"round '{found.name}' was trained on {found.model}", "open that model first")
-        if count is None or count <= len(found.recruited):
-            return found.recruited[:count]
-        return rounds.recruits(found.name).strongest(count)
+        if opened is not None and not same_model(trained.fingerprint, opened.info.fingerprint):
+            raise ArtifactError(f"round '{trained.name}' was trained on {trained.model}", "open that model first")
+        if count is None or count <= len(trained.recruited):
+            return trained.recruited[:count]
+        return rounds.recruits(trained.name).strongest(count)
 
 
 def _is_of(opened: OpenModel, header: Header) -> bool:

@@ -74,13 +74,13 @@ def read_members(
     """
 
     def read(meter: Meter) -> tuple[list[Member], list[str]]:
-        found, notes = [], []
+        members, notes = [], []
         for name, weight in weights:
             kept = shelf.read(name, meter)
             if kept.about.fingerprint:
                 notes.append(check_model(kept.about.fingerprint, kept.about.model, info.fingerprint, info.name, force))
-            found.append(Member(name, weight, kept.contents))
-        return found, [note for note in notes if note]
+            members.append(Member(name, weight, kept.contents))
+        return members, [note for note in notes if note]
 
     return (yield from in_background(read, "reading the adapters"))
 
@@ -123,11 +123,11 @@ def check(members: Sequence[Member], how: How) -> None:
 
 
 def _by_module(members: Sequence[Member]) -> dict[str, list[tuple[str, float, LoraFactors]]]:
-    found: dict[str, list[tuple[str, float, LoraFactors]]] = {}
+    by_module: dict[str, list[tuple[str, float, LoraFactors]]] = {}
     for name, weight, contents in members:
         for module, factors in contents.factors.items():
-            found.setdefault(module, []).append((name, weight, factors))
-    return found
+            by_module.setdefault(module, []).append((name, weight, factors))
+    return by_module
 
 
 def _combined(members: Sequence[Member], how: How, meter: Meter) -> Ensemble:

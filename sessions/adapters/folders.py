@@ -297,7 +297,7 @@ def _fits(pattern: str, module: str) -> bool:
 
 
 def _factors(path: Path, config: Mapping[str, Any], meter: Meter | None) -> dict[str, LoraFactors]:
-    found: dict[str, dict[str, Tensor]] = {}
+    by_module: dict[str, dict[str, Tensor]] = {}
     with reported("read", check_regular(path), READABLE):
         try:
             with safetensors.safe_open(path, framework="pt") as file:
@@ -305,12 +305,12 @@ def _factors(path: Path, config: Mapping[str, Any], meter: Meter | None) -> dict
                     module, part = _place(name, path)
                     if meter is not None:
                         meter.reach(meter.done)
-                    found.setdefault(module, {})[part] = _checked(file.get_tensor(name), name, path)
+                    by_module.setdefault(module, {})[part] = _checked(file.get_tensor(name), name, path)
         except SafetensorError as error:
             raise ArtifactError(f"{path} is not a safetensors file, or is damaged: {error}", _TAKEN) from error
-    if not found:
+    if not by_module:
         raise ArtifactError(f"{path} holds no weights", _TAKEN)
-    return {module: _fitted(module, parts, config, path) for module, parts in found.items()}
+    return {module: _fitted(module, parts, config, path) for module, parts in by_module.items()}
 
 
 def _place(name: str, path: Path) -> tuple[str, str]:

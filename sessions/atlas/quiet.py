@@ -101,7 +101,7 @@ def candidates(
         raise UsageError(
             f"nothing is known of layer {missing}", f"there are {min(active.largest)} to {max(active.largest)}"
         )
-    found = []
+    neurons = []
     for layer in chosen:
         largest = active.largest[layer]
         fits = (largest >= between[0]) & (largest <= between[1])
@@ -111,10 +111,10 @@ def candidates(
             other = (None, None)
             if silent is not None:
                 other = float(silent.largest[layer][index]), float(silent.mean[layer][index])  # type: ignore[assignment]
-            found.append(QuietNeuron(layer, index, float(largest[index]), float(active.mean[layer][index]), *other))
+            neurons.append(QuietNeuron(layer, index, float(largest[index]), float(active.mean[layer][index]), *other))
     if silent is None:
-        return sorted(found, key=lambda each: (each.largest, each.mean))
-    return sorted(found, key=lambda each: -(float("inf") if each.ratio is None else each.ratio))
+        return sorted(neurons, key=lambda each: (each.largest, each.mean))
+    return sorted(neurons, key=lambda each: -(float("inf") if each.ratio is None else each.ratio))
 
 
 def over_replies(
@@ -170,8 +170,8 @@ def _continued(
             try:
                 step = next(steps)
             except StopIteration as stop:
-                found: list[GeneratedRow] = stop.value
-                return found
+                replies: list[GeneratedRow] = stop.value
+                return replies
             yield Progress("writing replies", step.number + 1, decoding.max_tokens, "tokens")
 
 

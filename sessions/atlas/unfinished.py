@@ -167,5 +167,5 @@ def _bytes(values: Array) -> TensorBytes:
 
 def _array(tensor: TensorBytes) -> Array:
     names = {short: long for long, short in _DTYPES.items()}
-    found: Array = np.frombuffer(tensor.data, names[tensor.dtype]).reshape(tensor.shape)
-    return found
+    numbers: Array = np.frombuffer(tensor.data, names[tensor.dtype]).reshape(tensor.shape)
+    return numbers

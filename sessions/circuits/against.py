@@ -55,7 +55,7 @@ def held_against(
         raise UsageError("the circuit has no neuron in the layers of the vector", "make the vector at other layers")
     draws = [_random(anatomy, chosen, seed) for seed in range(DRAWS)]
     spans = [_Spanned(anatomy, vector, each) for each in (chosen, *draws)]
-    found, pairs = [], []
+    rows, pairs = [], []
     for number, layer in enumerate(vector.layers):
         yield Progress("comparing", number, len(vector.layers), "layers")
         if cancel is not None:
@@ -63,7 +63,7 @@ def held_against(
         shares = [span.upto(layer) for span in spans]
         cosines = _cosines(anatomy, vector, layer, chosen.get(layer, []))
         limit = ALIGNED / math.sqrt(len(vector.directions[layer]))
-        found.append(
+        rows.append(
             Span(
                 layer=layer,
                 neurons=spans[0].neurons,
@@ -75,7 +75,7 @@ def held_against(
         )
         known = ((sums[layer, index], each) for index, each in zip(chosen.get(layer, []), cosines, strict=True))
         pairs += [(abs(attribution), abs(each)) for attribution, each in known if attribution is not None]
-    return tuple(found), agreement([a for a, _ in pairs], [c for _, c in pairs])
+    return tuple(rows), agreement([a for a, _ in pairs], [c for _, c in pairs])
 
 
 def overlap(
@@ -187,7 +187,7 @@ def _extended(basis: Tensor, columns: Tensor) -> Tensor:
 
 
 def _by_layer(anatomy: Anatomy, sites: Mapping[tuple[int, int], float | None]) -> dict[int, list[int]]:
-    found: dict[int, list[int]] = {}
+    by_layer: dict[int, list[int]] = {}
     for layer, index in sites:
         try:
             anatomy.check(layer, index)
@@ -196,8 +196,8 @@ def _by_layer(anatomy: Anatomy, sites: Mapping[tuple[int, int], float | None]) -
                 f"the circuit has a neuron L{layer}/N{index} that this model lacks: {error.message}",
                 "open the model it came from",
             ) from error
-        found.setdefault(layer, []).append(index)
-    return found
+        by_layer.setdefault(layer, []).append(index)
+    return by_layer
 
 
 def _random(anatomy: Anatomy, like: Mapping[int, Sequence[int]], seed: int) -> dict[int, list[int]]:

@@ -58,6 +58,6 @@ def effects(
 ) -> Steps[tuple[dict[int, float], float]]:
     """The exact effect of ablating the neuron to zero: at each of some positions alone, and at all at once."""
     places = [*(Neuron(neuron.layer, neuron.index, position) for position in positions), Neuron(*neuron.site)]
-    found = yield from verify(opened, ids, places, target, cancel=cancel)
-    *each, everywhere = found.effects
+    verified = yield from verify(opened, ids, places, target, cancel=cancel)
+    *each, everywhere = verified.effects
     return dict(zip(positions, each, strict=True)), everywhere

@@ -62,13 +62,13 @@ def resolve_targets(
         (_first(opened, read, each.target), _first(opened, read, each.counterfactual))
         for each, read in zip(asked, encoded, strict=True)
     ]
-    found: dict[int, Case] = {}
+    by_row: dict[int, Case] = {}
     for rows in batches([len(each.ids) for each in encoded], batch):
-        yield Progress("reading the prompts", len(found), len(asked), "prompts")
+        yield Progress("reading the prompts", len(by_row), len(asked), "prompts")
         logits = last_logits(opened, [encoded[row].ids for row in rows], cancel)
         for row, last in zip(rows, logits, strict=True):
-            found[row] = _case(opened, asked[row], encoded[row], *wanted[row], last)
-    return tuple(found[row] for row in range(len(asked)))
+            by_row[row] = _case(opened, asked[row], encoded[row], *wanted[row], last)
+    return tuple(by_row[row] for row in range(len(asked)))
 
 
 def _first(opened: OpenModel, encoded: Encoded, text: str) -> int | None:

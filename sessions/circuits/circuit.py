@@ -108,10 +108,10 @@ class Circuit(Struct, frozen=True, kw_only=True):
         wrong = next((neuron for neuron in self.neurons if neuron.layer >= shape[0] or neuron.index >= shape[1]), None)
         if wrong is not None:
             raise UsageError(f"{wrong} does not fit into {shape[0]} layers of {shape[1]} neurons", "give larger ones")
-        found = torch.zeros(shape, dtype=torch.float32, device="cpu")
+        grid = torch.zeros(shape, dtype=torch.float32, device="cpu")
         for neuron in self.neurons:
-            found[neuron.layer, neuron.index] += getattr(neuron, of) or 0.0
-        return found
+            grid[neuron.layer, neuron.index] += getattr(neuron, of) or 0.0
+        return grid
 
     def is_like(self, other: Circuit) -> bool:
         """Whether the other is the same circuit, apart from its neurons' effects."""

@@ -126,11 +126,11 @@ class Cut:
 
     def _by_site(self, spots: Sequence[Spot]) -> defaultdict[int, list[int]]:
         """Indices of the neurons that were computed, by the identity of their site."""
-        found: defaultdict[int, list[int]] = defaultdict(list)
+        numbers: defaultdict[int, list[int]] = defaultdict(list)
         for number, spot in enumerate(spots):
             if spot.row is not None:
-                found[id(self.opened.anatomy.site_of(*spot.neuron.site)[0])].append(number)
-        return found
+                numbers[id(self.opened.anatomy.site_of(*spot.neuron.site)[0])].append(number)
+        return numbers
 
     def _embedding(self, _: Tensor, output: Tensor) -> Tensor:
         self.embedded.append(output.requires_grad_())
@@ -202,7 +202,7 @@ class GradientShare:
 def shares_of(cut: Cut, logits: Tensor, target: Target, rows: int) -> list[GradientShare]:
     """The shares of all targets as functions of their MLPs' inputs, lower layers first, then that of the output; `rows`
     at a time. `logits` are those that the cut pass returned."""
-    found: list[GradientShare] = []
+    shares: list[GradientShare] = []
     for each in cut.read:
         for first in range(0, len(each.numbers), rows):
             part = slice(first, first + rows)
@@ -211,10 +211,10 @@ def shares_of(cut: Cut, logits: Tensor, target: Target, rows: int) -> list[Gradi
             positions = each.positions[part]
             own = gradient.reshape(len(positions), -1, gradient.shape[-1])[range(len(positions)), positions]
             values = (each.read.reshape(-1, own.shape[-1])[positions] * own).sum(-1)
-            found += map(GradientShare, each.numbers[part], values.unbind())
+            shares += map(GradientShare, each.numbers[part], values.unbind())
     value = value_of(target, behind_the_head(cut.scores, logits).flatten(0, 1).float())
     (gradient,) = torch.autograd.grad(value, cut.hidden)
-    return [*found, GradientShare(len(cut.targets), (cut.hidden * gradient).sum())]
+    return [*shares, GradientShare(len(cut.targets), (cut.hidden * gradient).sum())]
 
 
 def edges_into(cut: Cut, shares: Sequence[GradientShare]) -> tuple[Tensor, Tensor]:

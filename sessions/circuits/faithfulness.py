@@ -137,11 +137,13 @@ def ranked(neurons: Sequence[Neuron], length: int | None = None) -> tuple[Neuron
 
     The ranking has positions if all neurons have them, counted from the end or in a prompt of `length` tokens.
     """
-    found = [neuron if neuron.position is None or length is None else _from_end(neuron, length) for neuron in neurons]
-    if any(neuron.position is None or neuron.position >= 0 for neuron in found):
-        found = [structs.replace(neuron, position=None) for neuron in found]
+    anchored = [
+        neuron if neuron.position is None or length is None else _from_end(neuron, length) for neuron in neurons
+    ]
+    if any(neuron.position is None or neuron.position >= 0 for neuron in anchored):
+        anchored = [structs.replace(neuron, position=None) for neuron in anchored]
     first: dict[Place, Neuron] = {}
-    for neuron in found:
+    for neuron in anchored:
         first.setdefault(neuron.place, neuron)
     return tuple(first.values())
 
@@ -154,13 +156,13 @@ def drawn(anatomy: Anatomy, ranking: Ranking, seed: int) -> tuple[Neuron, ...]:
     """A random ranking: for each neuron another of the same layer at the same position, without duplicates."""
     generator = torch.Generator().manual_seed(seed)
     left: dict[tuple[int, int | None], list[int]] = {}
-    found = []
+    others = []
     for neuron in ranking:
         where = neuron.layer, neuron.position
         if where not in left:
             left[where] = torch.randperm(anatomy.widths[neuron.layer], generator=generator).tolist()
-        found.append(Neuron(neuron.layer, left[where].pop(), neuron.position))
-    return tuple(found)
+        others.append(Neuron(neuron.layer, left[where].pop(), neuron.position))
+    return tuple(others)
 
 
 def targets(
@@ -259,10 +261,10 @@ class _Stack:
         wanted = torch.tensor([case.wanted for case in self.cases])
         with together(hooks), padded_rows(opened, texts) as ids, differences(anatomy, lengths, wanted) as read:
             out = opened.model(input_ids=ids, use_cache=False, logits_to_keep=last_positions(ids.shape[1], ids))
-            found: list[float] = read(out.logits).tolist()
-            if not all(map(math.isfinite, found)):
+            numbers: list[float] = read(out.logits).tolist()
+            if not all(map(math.isfinite, numbers)):
                 raise not_finite(opened, texts, "a target's value", [repr(case.asked.prompt) for case in self.cases])
-        return found
+        return numbers
 
     def _change(self, table: _Table | None, held: Tensor) -> Change:
         held = held.reshape(-1, held.shape[-1])

@@ -129,7 +129,7 @@ def discover(
         opened, cases, how, scope=scope, gathering=gathering, batch=batch, cancel=cancel
     )
     target = mean_target(cases)
-    found = gathered.candidates("mean" if gathering.aggregate in RANKS else gathering.aggregate)
+    aggregated = gathered.candidates("mean" if gathering.aggregate in RANKS else gathering.aggregate)
     notes: tuple[str, ...] = ()
     ranked = choose(gathered.candidates(gathering.aggregate), choice, target.value)
     if gathering.aggregate == "share":
@@ -150,12 +150,12 @@ def discover(
         attention=how.attention,
         chosen=", ".join(filter(None, (str(choice), str(gathering)))),
         conservation=gathered.conservation,
-        total=found.total,
+        total=aggregated.total,
         model=opened.info.name,
         fingerprint=opened.info.fingerprint,
         prompts=tuple(case.asked for case in cases),
     )
-    return Discovery(circuit, found.number, notes)
+    return Discovery(circuit, aggregated.number, notes)
 
 
 def mean_target(cases: Sequence[Case]) -> Target:
@@ -293,8 +293,8 @@ class Aggregated:
         adds less than half a prompt."""
         largest = max(float(mean.abs().max()) for mean in self.means) or 1.0
         pairs = zip(self._sums, self.means, strict=True)
-        found = [(sums.count / self._prompts, mean.abs() / largest / 2 / self._prompts) for sums, mean in pairs]
-        return [torch.where(share > 0, share + ahead, 0) for share, ahead in found]
+        strengths = [(sums.count / self._prompts, mean.abs() / largest / 2 / self._prompts) for sums, mean in pairs]
+        return [torch.where(share > 0, share + ahead, 0) for share, ahead in strengths]
 
 
 class _Sums:

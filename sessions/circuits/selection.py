@@ -139,15 +139,15 @@ def terms(text: str, is_name: Callable[[str], bool] = lambda name: True) -> tupl
 
 def _terms(text: str, at: int, is_name: Callable[[str], bool], depth: int) -> tuple[tuple[Term, ...], int]:
     """The terms from `at` on, and where they end: at an unmatched parenthesis, or where no operator follows."""
-    found: list[Term] = []
+    parsed: list[Term] = []
     operator = "+"
     while True:
         at = _past_blanks(text, at)
         term, at = _one(text, at, operator, is_name, depth)
-        found.append(term)
+        parsed.append(term)
         at = _past_blanks(text, at)
         if at == len(text) or text[at] not in OPERATORS:
-            return tuple(found), at
+            return tuple(parsed), at
         operator, at = OPERATORS[text[at]], at + 1
 
 

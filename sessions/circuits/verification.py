@@ -237,15 +237,15 @@ def finite(values: Tensor, changes: Sequence[Intervention]) -> list[float]:
     Raises:
         NotFinite: one is not finite; the neuron is named.
     """
-    found: list[float] = values.tolist()
-    for value, change in zip(found, changes, strict=True):
+    numbers: list[float] = values.tolist()
+    for value, change in zip(numbers, changes, strict=True):
         if not math.isfinite(value):
             held = change.constants[0] if change.constants else 0.0
             raise NotFinite(
                 f"the target's value is not finite with {change.neurons[0]} held at {held:g}",
                 "verify others, or open the model with --dtype float32",
             )
-    return found
+    return numbers
 
 
 def _grouped(positions: Sequence[int], length: int) -> list[list[int]]:

@@ -145,14 +145,14 @@ def _in_parts(
     while len(arms) < len(batch):
         part = batch[len(arms) :][: answers.fits or None]
         try:
-            found, first = yield from _batch(opened, plan, part, encoded, cancel)
+            part_arms, first = yield from _batch(opened, plan, part, encoded, cancel)
         except Exception as error:
             if len(part) == 1 or not memory.is_lacking(error):
                 raise
             memory.let_go(error)
             answers.fits = len(part) // 2
         else:
-            arms += found
+            arms += part_arms
             logits.append(first)
             continue
         memory.give_back()  # after the block, since the error references the tensors that did not fit

@@ -52,14 +52,14 @@ def decomposed(
         ArtifactError: the vector was made on a model of another shape.
     """
     vector.check(opened.anatomy)
-    found = []
+    rows = []
     chosen = vector.layers if layers is None else layers
     for number, layer in enumerate(chosen):
         yield Progress("taking it apart", number, len(chosen), "layers")
         if cancel is not None:
             cancel.look()
-        found.append(_direction(opened, vector, layer, tokens))
-    return tuple(found)
+        rows.append(_direction(opened, vector, layer, tokens))
+    return tuple(rows)
 
 
 @torch.inference_mode()

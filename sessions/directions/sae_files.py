@@ -151,8 +151,8 @@ def _of_release(which: Which) -> Steps[Autoencoder]:
 
     def fetch(_: Meter) -> tuple[dict[str, Any], dict[str, Tensor]]:
         try:
-            found = lens.SAE.from_pretrained(release, identity, device="cpu")
-            sae = found[0] if isinstance(found, tuple) else found
+            pretrained = lens.SAE.from_pretrained(release, identity, device="cpu")
+            sae = pretrained[0] if isinstance(pretrained, tuple) else pretrained
             return sae.cfg.to_dict(), {name: each.detach().float() for name, each in sae.state_dict().items()}
         except Exception as error:  # no network, no such release, no such id: sae-lens raises many kinds of errors
             reason = str(error).strip().partition("\n")[0]
@@ -253,11 +253,11 @@ def _sizes(tensors: Mapping[str, Tensor], source: str) -> tuple[int, int]:
 def _check(tensors: Mapping[str, Tensor], name: str, shape: tuple[int, ...], source: str) -> None:
     if name not in tensors:
         raise _missing(tensors, name, source)
-    found = tuple(tensors[name].shape)
-    if found != shape:
-        turned = " (it looks transposed)" if len(shape) == 2 and found == shape[::-1] else ""
+    actual = tuple(tensors[name].shape)
+    if actual != shape:
+        turned = " (it looks transposed)" if len(shape) == 2 and actual == shape[::-1] else ""
         raise ArtifactError(
-            f"{name} of {source} has the shape {list(found)}, but {list(shape)} goes with W_dec{turned}",
+            f"{name} of {source} has the shape {list(actual)}, but {list(shape)} goes with W_dec{turned}",
             "W_enc is [width, features], W_dec [features, width], b_dec [width], all others [features]",
         )
     if not bool(tensors[name].isfinite().all()):

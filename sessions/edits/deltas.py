@@ -66,13 +66,13 @@ def lines_of(opened: OpenModel, sites: Sequence[Site]) -> Lines:
     for layer, index in sites:
         for part in parts_of(opened.anatomy, layer, index):
             by_place.setdefault((layer, part), []).append(index)
-    found: Lines = {}
+    lines: Lines = {}
     for (layer, part), indices in by_place.items():
         look()
         for place, numbers in neuron_places(opened.anatomy, layer, part, indices):
             for number, line in zip(numbers, place.read().float().cpu(), strict=True):
-                found[(layer, indices[number]), part] = line
-    return found
+                lines[(layer, indices[number]), part] = line
+    return lines
 
 
 # ---- neurons
@@ -202,8 +202,8 @@ def _unit(directions: Tensor) -> Tensor:
 
 
 def _dtype(opened: OpenModel) -> torch.dtype:
-    found: torch.dtype = getattr(torch, opened.info.dtype)
-    return found
+    dtype: torch.dtype = getattr(torch, opened.info.dtype)
+    return dtype
 
 
 @torch.no_grad()
@@ -297,8 +297,10 @@ def _neurons(layer: int, site: DenseSite | None, line: Tensor) -> tuple[Neuron, 
     """The neurons that lie furthest along a direction over those of a site; a fused matrix has each of them twice."""
     if site is None:
         return ()
-    found = line.abs().topk(min(2 * NEURONS, len(line))).indices.tolist()
-    return tuple(Neuron(layer, site.offset + each) for each in dict.fromkeys(at % site.width for at in found))[:NEURONS]
+    strongest = line.abs().topk(min(2 * NEURONS, len(line))).indices.tolist()
+    return tuple(Neuron(layer, site.offset + each) for each in dict.fromkeys(at % site.width for at in strongest))[
+        :NEURONS
+    ]
 
 
 #: What a matrix does: it makes neurons of the residual stream, or writes to it from neurons or from the attention.

@@ -167,11 +167,11 @@ def _squares(new: Tensor, old: Tensor, where: str) -> float:
     Raises:
         ArtifactError: a new value is too large for the dtype.
     """
-    found = float((new.float() - old.float()).square().sum())
-    if not math.isfinite(found):
+    squares = float((new.float() - old.float()).square().sum())
+    if not math.isfinite(squares):
         dtype = str(new.dtype).removeprefix("torch.")
         raise ArtifactError(f"the edit makes {where} larger than {dtype} can hold", "open the model in float32")
-    return found
+    return squares
 
 
 class _OfColumns(Protocol):

@@ -73,10 +73,10 @@ def exported(
     ):
         yield from in_background(lambda meter: _write(opened, state, work, meter), f"writing {place.name}")
         yield from _check_same(opened, state, work, trusted, ids, cancel)
-        found = fingerprints.with_config(fingerprints.of_folder(work), _bare(opened.model).config)
+        identity = fingerprints.with_config(fingerprints.of_folder(work), _bare(opened.model).config)
         _sync(work)
         put_in_place(work, place)
-    return found
+    return identity
 
 
 def check_place(place: Path, force: bool) -> None:

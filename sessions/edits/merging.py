@@ -58,8 +58,8 @@ def texts(opened: OpenModel, prompt: Sequence[int] = ()) -> list[list[int]]:
     """The texts to compare on: a prompt, if there is one, and the first paragraphs of the built-in corpus."""
     paragraphs = (plain_ids(opened.tokenizer, text) for text in Corpus("").documents())
     longest = min(TOKENS, opened.anatomy.context or TOKENS)
-    found = [ids[:longest] for ids in islice(paragraphs, TEXTS)]
-    return [ids for ids in (list(prompt), *found) if ids]
+    samples = [ids[:longest] for ids in islice(paragraphs, TEXTS)]
+    return [ids for ids in (list(prompt), *samples) if ids]
 
 
 class PredictedTokens(NamedTuple):

@@ -26,48 +26,48 @@ _HEADING = re.compile(r"\s*\d{1,2}[.)]\s+[^\W\d]")
 _SENTENCE = re.compile(r"[.!?;](?=\s|$)|\n")
 
 
-def marked(text: str, found: Sequence[WrittenNumber]) -> WrittenNumber | None:
+def marked(text: str, written: Sequence[WrittenNumber]) -> WrittenNumber | None:
     """The one of a text's numbers that it marks as its answer; None if it marks none."""
-    return _boxed(text, found) or _signed(text, found) or _worded(text, found)
+    return _boxed(text, written) or _signed(text, written) or _worded(text, written)
 
 
-def _boxed(text: str, found: Sequence[WrittenNumber]) -> WrittenNumber | None:
+def _boxed(text: str, written: Sequence[WrittenNumber]) -> WrittenNumber | None:
     for start in reversed([match.end() for match in re.finditer(re.escape(_BOX), text)]):
-        inside = [number for number in _within(found, start, _closing(text, start)) if not _is_exponent(text, number)]
+        inside = [number for number in _within(written, start, _closing(text, start)) if not _is_exponent(text, number)]
         if inside:
             return inside[-1]
     return None
 
 
-def _signed(text: str, found: Sequence[WrittenNumber]) -> WrittenNumber | None:
+def _signed(text: str, written: Sequence[WrittenNumber]) -> WrittenNumber | None:
     counts = [match.end() for match in _SIGN.finditer(text) if _HEADING.match(text, match.end())]
     marks = [match.end() for match in _SIGN.finditer(text) if match.end() not in counts or len(counts) == 1]
-    direct = (_right_behind(text, found, start) for start in marks)
+    direct = (_right_behind(text, written, start) for start in marks)
     lines = ((start, text.find("\n", start)) for start in reversed(marks))
-    loose = (next(_within(found, start, end if end >= 0 else len(text)), None) for start, end in lines)
+    loose = (next(_within(written, start, end if end >= 0 else len(text)), None) for start, end in lines)
     return next(filter(None, direct), None) or next(filter(None, loose), None)
 
 
-def _worded(text: str, found: Sequence[WrittenNumber]) -> WrittenNumber | None:
-    places = (_right_behind(text, found, match.end()) for match in _WORDS.finditer(text))
+def _worded(text: str, written: Sequence[WrittenNumber]) -> WrittenNumber | None:
+    places = (_right_behind(text, written, match.end()) for match in _WORDS.finditer(text))
     return next(filter(None, places), None)
 
 
-def _right_behind(text: str, found: Sequence[WrittenNumber], start: int) -> WrittenNumber | None:
+def _right_behind(text: str, written: Sequence[WrittenNumber], start: int) -> WrittenNumber | None:
     """The number right behind a mark, or the number that it equals in the same sentence."""
     between = _BETWEEN.match(text, start)
     assert between is not None
-    first = next(_within(found, start, len(text)), None)
+    first = next(_within(written, start, len(text)), None)
     if first is None or first.start > between.end():
         return None
     sentence = _SENTENCE.search(text, first.end)
     end = len(text) if sentence is None else sentence.start()
     equal = text.rfind("=", first.end, end)
-    return (next(_within(found, equal, end), None) if equal >= 0 else None) or first
+    return (next(_within(written, equal, end), None) if equal >= 0 else None) or first
 
 
-def _within(found: Sequence[WrittenNumber], start: int, end: int) -> Iterator[WrittenNumber]:
-    return (number for number in found if start <= number.start < end)
+def _within(written: Sequence[WrittenNumber], start: int, end: int) -> Iterator[WrittenNumber]:
+    return (number for number in written if start <= number.start < end)
 
 
 def _closing(text: str, start: int) -> int:

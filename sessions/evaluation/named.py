@@ -80,12 +80,12 @@ def round_adapter(sources: ArmSources, word: str, weight: float) -> tuple[Round,
         ArtifactError: there is no such round, it is damaged, of another model, or comes without an adapter.
     """
     rounds, info = Rounds(sources.store), sources.opened.info
-    found = rounds.load(called(word))
-    check_model(found.fingerprint, found.model, info.fingerprint, info.name)
-    if not rounds.adapter(found.name).is_dir():
-        raise ArtifactError(f"round '{found.name}' comes without an adapter", "rounds shows those trained here")
-    contents = read_folder(rounds.adapter(found.name))
-    return found, Adapter(f"round-{found.name}", weight, contents.sha256, contents)
+    trained = rounds.load(called(word))
+    check_model(trained.fingerprint, trained.model, info.fingerprint, info.name)
+    if not rounds.adapter(trained.name).is_dir():
+        raise ArtifactError(f"round '{trained.name}' comes without an adapter", "rounds shows those trained here")
+    contents = read_folder(rounds.adapter(trained.name))
+    return trained, Adapter(f"round-{trained.name}", weight, contents.sha256, contents)
 
 
 def rounds_of_series(sources: ArmSources, series: str) -> list[str]:

@@ -159,18 +159,18 @@ def _middle(places: Iterable[int | None]) -> float | None:
     return float(median(found)) if found else None
 
 
-def _faults(found: Score, first: Score | None, read: int) -> Iterator[str]:
-    if found.nan:
-        yield f"the logits of {found.nan:,} of {found.tasks:,} replies are not finite"
-    if read and found.loss is None:
+def _faults(scored: Score, first: Score | None, read: int) -> Iterator[str]:
+    if scored.nan:
+        yield f"the logits of {scored.nan:,} of {scored.tasks:,} replies are not finite"
+    if read and scored.loss is None:
         yield "its losses on unrelated text are not finite"
-    if found.ratio is not None and found.ratio >= WORSE:
-        yield f"its perplexity on unrelated text is {found.ratio:.3g} times as high"
-    repeated, usual = found.repetition or 0.0, 0.0 if first is None else first.repetition or 0.0
+    if scored.ratio is not None and scored.ratio >= WORSE:
+        yield f"its perplexity on unrelated text is {scored.ratio:.3g} times as high"
+    repeated, usual = scored.repetition or 0.0, 0.0 if first is None else first.repetition or 0.0
     if first is not None and repeated >= REPEATED and repeated >= usual + MORE:
         yield f"{repeated:.0%} of its trigrams are repeats, where {usual:.0%} were"
-    if first is not None and found.empty >= EMPTY * found.tasks > first.empty:
-        yield f"{found.empty:,} of {found.tasks:,} replies are empty"
+    if first is not None and scored.empty >= EMPTY * scored.tasks > first.empty:
+        yield f"{scored.empty:,} of {scored.tasks:,} replies are empty"
 
 
 def by_language(arms: Sequence[Sequence[TaskReply]]) -> tuple[ByLanguage, ...]:

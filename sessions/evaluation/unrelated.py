@@ -41,19 +41,19 @@ def unrelated(opened: OpenModel, corpus: Corpus) -> tuple[Encoded, ...]:
         ArtifactError: it cannot be read.
     """
     longest = min(LENGTH, opened.anatomy.context or LENGTH)
-    found: list[Encoded] = []
+    documents: list[Encoded] = []
     for text in corpus.documents():
         if not text.strip():
             continue
         encoded = encode(opened.tokenizer, Prompt(text=text, chat=False))
         if len(encoded.ids) > 1:
             ids, tokens = encoded.ids[:longest], encoded.tokens[:longest]
-            found.append(structs.replace(encoded, ids=ids, tokens=tokens, reply=len(ids)))
-        if sum(len(each.ids) for each in found) >= ENOUGH:
+            documents.append(structs.replace(encoded, ids=ids, tokens=tokens, reply=len(ids)))
+        if sum(len(each.ids) for each in documents) >= ENOUGH:
             break
-    if not found:
+    if not documents:
         raise UsageError(f"the corpus '{corpus.name}' has no text to predict", "give a file with sentences in it")
-    return tuple(found)
+    return tuple(documents)
 
 
 def predicted(documents: Sequence[Encoded]) -> int:

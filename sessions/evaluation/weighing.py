@@ -88,13 +88,13 @@ def read_again(sources: ArmSources, plan: SweepPlan) -> dict[AdapterShare, Adapt
     Raises:
         ArtifactError: one of them is not there any more, or is another one now.
     """
-    found = {}
+    by_share = {}
     for share in (share for chosen in plan.selections for share in chosen.adapters):
         _, adapter = _read(sources, f"{ROUND if share.round else ''}{share.name}")
         if adapter.sha256 != share.sha256:
             raise ArtifactError(f"adapter '{share.name}' was replaced after the sweep was begun", "begin another sweep")
-        found[share] = adapter
-    return found
+        by_share[share] = adapter
+    return by_share
 
 
 def within(

@@ -129,17 +129,17 @@ def _sequences(
 ) -> list[float | None]:
     """Log-probability of each target that is a sequence, after its prompt; None for all others."""
     rows = [number for number, target in enumerate(targets) if target is not None and target.sequence]
-    found: list[float | None] = [None] * len(asked)
+    log_probs: list[float | None] = [None] * len(asked)
     if not rows:
-        return found
+        return log_probs
     wanted = [[token.id for token in targets[row].tokens] for row in rows]  # type: ignore[union-attr]
     texts = [[*asked[row][0].ids, *ids[:-1]] for row, ids in zip(rows, wanted, strict=True)]
     with watched(opened.anatomy, cancel), running_rows(opened, [asked[row] for row in rows]):
         logits = _read(opened, texts, max(len(ids) for ids in wanted))
     for row, ids, each in zip(rows, wanted, logits, strict=True):
         column = torch.tensor(ids, device=each.device)[:, None]
-        found[row] = float(each[-len(ids) :].float().log_softmax(-1).gather(1, column).sum())
-    return found
+        log_probs[row] = float(each[-len(ids) :].float().log_softmax(-1).gather(1, column).sum())
+    return log_probs
 
 
 def _read(opened: OpenModel, texts: Sequence[Sequence[int]], kept: int) -> Tensor:

@@ -104,15 +104,15 @@ def swept(
     for into in layers:
         rows = [put(into, random_like(states[into], rng + into)), *(put(into, states[layer]) for layer in layers)]
         # A neuron below the injection does not change.
-        found = [without] * len(rows) if observe is not None and observe.layer < into else []
-        while len(found) < len(rows):
-            yield Progress("injecting", len(columns) * len(rows) + len(found), len(layers) * len(rows), "places")
-            part = rows[len(found) : len(found) + many]
+        results = [without] * len(rows) if observe is not None and observe.layer < into else []
+        while len(results) < len(rows):
+            yield Progress("injecting", len(columns) * len(rows) + len(results), len(layers) * len(rows), "places")
+            part = rows[len(results) : len(results) + many]
             with _needed(anatomy, outputs, into, observe, len(part)):
                 there, logits = text.passed(part, read)
-            found += measure(there, logits)
-        random.append(found[0])
-        columns.append(found[1:])
+            results += measure(there, logits)
+        random.append(results[0])
+        columns.append(results[1:])
     yield Progress("testing what the position can reach")
     limit = reaches_below(opened, asked, site, position, anatomy.n_layers, cancel)
     return LayerMap(

@@ -269,15 +269,15 @@ def transplanted(
     observed = []
     for neuron, place in watched_for:
         source = sources[place]
-        found = seen.neurons[neuron.layer][:, place, neuron.index].tolist()
+        activations = seen.neurons[neuron.layer][:, place, neuron.index].tolist()
         observed.append(
             Observed(
                 neuron=Neuron(*neuron.site),
                 place=place,
                 source=None if source is None else float(source.neurons[neuron.layer][0, 0, neuron.index]),
-                without=found[0],
-                injected=found[1],
-                random=found[2],
+                without=activations[0],
+                injected=activations[1],
+                random=activations[2],
             )
         )
     return InjectionPlan(tuple(batch), tuple(placed), tuple(observed))
@@ -368,12 +368,12 @@ def _strongest(anatomy: Anatomy, transplant: Transplant, source: Seen | None) ->
     if source is None:
         return ()
     first = first_reader(transplant.layer, transplant.site)
-    found = []
+    neurons = []
     origin = transplant.vector.origin
     if origin is not None and origin.neuron:
-        found.append(Neuron.parse(origin.neuron))
+        neurons.append(Neuron.parse(origin.neuron))
     for layer in range(first, min(first + LAYERS + 1, anatomy.n_layers)):
         values = source.neurons[layer][0, 0]
         best = values.abs().topk(min(FIRST if layer == first else LATER, len(values))).indices.tolist()
-        found += [Neuron(layer, index) for index in best]
-    return tuple({neuron.site: Neuron(*neuron.site) for neuron in found}.values())
+        neurons += [Neuron(layer, index) for index in best]
+    return tuple({neuron.site: Neuron(*neuron.site) for neuron in neurons}.values())

@@ -95,9 +95,9 @@ def measured(
     else:
         ids = circuit.ids or session.encoded().ids
         steps = verify(opened, ids, chosen, circuit.target, values=held, batch=batch, cancel=session.cancel)
-    found = yield from steps
-    effects = dict(zip((neuron.place for neuron, _ in known), found.effects, strict=True))
-    return tuple(structs.replace(neuron, effect=effects.get(neuron.place)) for neuron in neurons), found.value
+    outcome = yield from steps
+    effects = dict(zip((neuron.place for neuron, _ in known), outcome.effects, strict=True))
+    return tuple(structs.replace(neuron, effect=effects.get(neuron.place)) for neuron in neurons), outcome.value
 
 
 def agreed(neurons: tuple[Neuron, ...]) -> Agreement | None:
@@ -155,14 +155,14 @@ def tokens_after(
     """The tokens of a text after the prompt: the first, unless the whole is wanted."""
     from sessions.model.tokens import continuation
 
-    found = continuation(session.opened().tokenizer, session.encoded(), text)
-    notes = list(found.notes)
-    if whole or len(found.tokens) == 1:
-        return found.tokens, notes
-    pieces = " ".join(repr(token.text) for token in found.tokens)
+    candidate = continuation(session.opened().tokenizer, session.encoded(), text)
+    notes = list(candidate.notes)
+    if whole or len(candidate.tokens) == 1:
+        return candidate.tokens, notes
+    pieces = " ".join(repr(token.text) for token in candidate.tokens)
     used = "the first is explained (--sequence explains them all)" if as_target else "it stands for the first"
-    notes.append(f"{text!r} is {len(found.tokens)} tokens, {pieces}: {used}")
-    return found.tokens[:1], notes
+    notes.append(f"{text!r} is {len(candidate.tokens)} tokens, {pieces}: {used}")
+    return candidate.tokens[:1], notes
 
 
 def narrowed(session: Session, text: str, *, keep: bool) -> Narrowed:

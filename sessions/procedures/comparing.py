@@ -58,8 +58,8 @@ def two_rounds(session: Session, first: str, second: str, force: bool) -> Rounds
         notes.append("their samples have the same names, and other tokens or weights")
     if bool(ours.outcome.gradient) != bool(theirs.outcome.gradient):
         notes.append(f"round '{second if ours.outcome.gradient else first}' does not have its gradient by projection")
-    found = shelf.recruits(first)
-    measured = sum(len(row) for row in found.scores[found.usual].values()) if alike and found.scores else None
+    recruits = shelf.recruits(first)
+    measured = sum(len(row) for row in recruits.scores[recruits.usual].values()) if alike and recruits.scores else None
     return RoundsCompared(names=(first, second), comparison=compared(ours, theirs, measured), notes=tuple(notes))
 
 

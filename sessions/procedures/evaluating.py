@@ -24,10 +24,10 @@ NONE = "none"
 def readings_of(result: Evaluated) -> dict[str, float]:
     """The numbers that `expect` knows."""
     first, last = result.scores[0], result.scores[-1]
-    found = {"accuracy": last.accuracy, "baseline": first.accuracy}
+    values = {"accuracy": last.accuracy, "baseline": first.accuracy}
     if result.pairs:
-        found |= {"difference": result.pairs[-1].difference, "p": result.pairs[-1].p}
-    return found if last.ratio is None else found | {"perplexity": last.ratio}
+        values |= {"difference": result.pairs[-1].difference, "p": result.pairs[-1].p}
+    return values if last.ratio is None else values | {"perplexity": last.ratio}
 
 
 def write_texts(path: Path, replies: Sequence[TaskReply], force: bool) -> None:

@@ -39,16 +39,16 @@ def file_content(session: Session, key: Key | None, format: str) -> tuple[bytes,
         about = {"model": header.model, "fingerprint": header.fingerprint}
         what = f"preset '{key.name}'"
         return inventories.written(sound(preset, what), what, {word: text for word, text in about.items() if text}), ()
-    found, _ = _READ[key.kind](session.saved, key.name, force=True)
+    artifact, _ = _READ[key.kind](session.saved, key.name, force=True)
     if format == "gguf":
         from sessions.directions.gguf import write_gguf
 
-        left_out = ("llama.cpp has no direction at layer 0: it is left out",) if 0 in found.layers else ()
-        return write_gguf(found), left_out
+        left_out = ("llama.cpp has no direction at layer 0: it is left out",) if 0 in artifact.layers else ()
+        return write_gguf(artifact), left_out
     if format == "json":
         from sessions.atlas.profiles import reference
 
-        return reference(found), ()
+        return reference(artifact), ()
     return read_file(session.store.path(key.kind, key.name)), ()  # its own file, which has just been found in order
 
 

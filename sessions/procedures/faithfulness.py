@@ -124,27 +124,27 @@ def held_values(
         texts, which = corpus(session)
         notes.append("the built-in texts are unlike this prompt: --means FILE, of prompts like it, says more")
     opened, home, under = session.opened(), session.home, session.state_key()
-    found = yield from means(opened, texts, home, session.cancel, aligned=True, under=under, batch=batch)
-    return found, f"its mean over {which}", notes
+    averages = yield from means(opened, texts, home, session.cancel, aligned=True, under=under, batch=batch)
+    return averages, f"its mean over {which}", notes
 
 
-def rows_of(sizes: tuple[int, ...], found: Measured) -> tuple[FaithfulnessRow, ...]:
+def rows_of(sizes: tuple[int, ...], measured: Measured) -> tuple[FaithfulnessRow, ...]:
     """What the circuit, and random neurons, keep and leave at each size."""
     rows = [
         FaithfulnessRow(size=size, kept=kept, left=left)
-        for size, kept, left in zip(sizes, found.circuit.kept, found.circuit.left, strict=True)
+        for size, kept, left in zip(sizes, measured.circuit.kept, measured.circuit.left, strict=True)
     ]
-    if found.control is not None:
-        pairs = zip(rows, found.control.kept, found.control.left, strict=True)
+    if measured.control is not None:
+        pairs = zip(rows, measured.control.kept, measured.control.left, strict=True)
         rows = [structs.replace(row, random_kept=kept, random_left=left) for row, kept, left in pairs]
     return tuple(rows)
 
 
-def doubts_about(found: Measured) -> list[str]:
+def doubts_about(measured: Measured) -> list[str]:
     """A remark where there is little to keep."""
-    if abs(found.whole - found.none) < LITTLE * abs(found.whole):
+    if abs(measured.whole - measured.none) < LITTLE * abs(measured.whole):
         return ["holding all neurons hardly changes the target: fractions of that change say little"]
-    if found.whole <= 0:
+    if measured.whole <= 0:
         return ["on average the targets are no likelier than their counterfactuals: there is little to keep"]
     return []
 
@@ -182,7 +182,7 @@ def faithfulness_of(
         ranking = helping_first(ranking)
     held, how, more = yield from held_values(session, cases, reference, means, raw, tokens, force)
     sizes = (*(size for size in sizes if size < len(ranking)), len(ranking))
-    found = yield from measure(
+    measured = yield from measure(
         session.opened(),
         cases,
         ranking,
@@ -198,9 +198,9 @@ def faithfulness_of(
         size=len(ranking),
         order=order,
         held=how,
-        whole=found.whole,
-        none=found.none,
-        rows=rows_of(sizes, found),
+        whole=measured.whole,
+        none=measured.none,
+        rows=rows_of(sizes, measured),
         controls=CONTROLS if controls is None else controls,
-        notes=(*notes, *more, *doubts_about(found)),
+        notes=(*notes, *more, *doubts_about(measured)),
     )

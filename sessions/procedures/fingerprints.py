@@ -44,11 +44,11 @@ def files_verified(session: Session, *, listed: Path) -> Steps[FilesVerified]:
             continue
         try:
             with closing(checksums.sha256_of(file, session.cancel)) as steps:
-                found = yield from steps
+                fingerprint = yield from steps
         except ArtifactError:
             unread.append(name)
             continue
-        if found != wanted:
+        if fingerprint != wanted:
             changed.append(name)
     wrong = {"changed": changed, "missing": missing, "not readable": unread}
     count = sum(map(len, wrong.values()))

@@ -136,11 +136,11 @@ def target_in(session: Session, encoded: Encoded, notes: list[str], *, text: str
         return None
     from sessions.model.tokens import continuation
 
-    found = continuation(session.opened().tokenizer, encoded, text)
-    notes += found.notes
-    if len(found.tokens) > 1:
-        notes.append(f"{text!r} is {len(found.tokens)} tokens; the first is meant, {found.tokens[0].text!r}")
-    return Target(tokens=found.tokens[:1], value=0.0)
+    candidate = continuation(session.opened().tokenizer, encoded, text)
+    notes += candidate.notes
+    if len(candidate.tokens) > 1:
+        notes.append(f"{text!r} is {len(candidate.tokens)} tokens; the first is meant, {candidate.tokens[0].text!r}")
+    return Target(tokens=candidate.tokens[:1], value=0.0)
 
 
 def observed_neurons(session: Session, *, observe: str | None) -> tuple[Neuron, ...]:

@@ -159,12 +159,12 @@ def attributed(session: Session, circuit: Circuit | None) -> Steps[tuple[Encoded
 def over_corpus(atlas: Atlas | None, neuron: Neuron) -> tuple[Peak | None, float | None]:
     """A neuron's strongest activation over the corpus of an atlas, and how often it fires; None where it says
     nothing of it."""
-    found = None if atlas is None or not atlas.covers(neuron) else atlas.strongest(neuron)
-    if atlas is None or found is None:
+    strongest = None if atlas is None or not atlas.covers(neuron) else atlas.strongest(neuron)
+    if atlas is None or strongest is None:
         return None, None
     from sessions.atlas.profiles import peak
 
-    return peak(found), float(atlas.layer(neuron.layer).rate[neuron.index])
+    return peak(strongest), float(atlas.layer(neuron.layer).rate[neuron.index])
 
 
 def neuron_table(session: Session, *, text: str, most: int | None, tokens: int) -> Steps[NeuronTable]:
@@ -250,16 +250,16 @@ def universal_neurons(session: Session, *, tokens: int) -> Steps[UniversalShown]
     from sessions.model.units import Neuron
 
     opened = session.opened()
-    found = yield from listed(opened, session.home, session.cancel)
-    neurons = [Neuron(neuron.layer, neuron.index) for neuron in found.neurons]
+    universal = yield from listed(opened, session.home, session.cancel)
+    neurons = [Neuron(neuron.layer, neuron.index) for neuron in universal.neurons]
     pushes = pushed(opened.anatomy, opened.tokenizer, neurons, tokens)
     return UniversalShown(
         model=opened.info.name,
         rows=tuple(
             UniversalRow(neuron=neuron, prompts=each.prompts, up=up, down=down)
-            for neuron, each, (up, down) in zip(neurons, found.neurons, pushes, strict=True)
+            for neuron, each, (up, down) in zip(neurons, universal.neurons, pushes, strict=True)
         ),
         prompts=len(PROMPTS),
         strongest=STRONGEST,
-        published=found.published,
+        published=universal.published,
     )

@@ -33,16 +33,16 @@ def over_replies_to(
     needed = "thought" in regions
     ends = marker or (closing(session) if needed else "")
     decoding = decoded(session, length=max(len(each.ids) for each in asked))
-    found = yield from over_replies(opened, asked, regions, decoding, ends, cancel=session.cancel)  # type: ignore[arg-type]
-    return over, (found[0], found[1])
+    answers = yield from over_replies(opened, asked, regions, decoding, ends, cancel=session.cancel)  # type: ignore[arg-type]
+    return over, (answers[0], answers[1])
 
 
-def quiet_rows(session: Session, found: list[QuietNeuron]) -> tuple[QuietRow, ...]:
+def quiet_rows(session: Session, quiet: list[QuietNeuron]) -> tuple[QuietRow, ...]:
     """Quiet neurons as rows, with the tokens that they push."""
     from sessions.directions.lens import pushed
 
     opened = session.opened()
-    neurons = [Neuron(each.layer, each.index) for each in found]
+    neurons = [Neuron(each.layer, each.index) for each in quiet]
     pushes = pushed(opened.anatomy, opened.tokenizer, neurons)
     return tuple(
         QuietRow(
@@ -55,5 +55,5 @@ def quiet_rows(session: Session, found: list[QuietNeuron]) -> tuple[QuietRow, ..
             up=up,
             down=down,
         )
-        for neuron, each, (up, down) in zip(neurons, found, pushes, strict=True)
+        for neuron, each, (up, down) in zip(neurons, quiet, pushes, strict=True)
     )

@@ -31,8 +31,8 @@ class StrengthChange:
 
     def of(self, before: float) -> float:
         """The strength that comes of one, 0 at least."""
-        found = round(before + self.amount, DIGITS) if self.step else self.amount
-        return min(max(found, 0.0), MOST)
+        value = round(before + self.amount, DIGITS) if self.step else self.amount
+        return min(max(value, 0.0), MOST)
 
 
 def turn_live(session: Session, turn: StrengthChange) -> StrengthShown:

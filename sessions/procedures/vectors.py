@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 def vector_shown(session: Session, name: str, layers: tuple[int, int] | None, force: bool) -> Steps[VectorShown]:
     """A saved vector, decomposed at those of its layers that are named."""
-    found, notes = session.saved.read_vector(name, force=force)
-    first, last = layers or (0, max(found.layers))
-    chosen = [layer for layer in found.layers if first <= layer <= last]
+    vector, notes = session.saved.read_vector(name, force=force)
+    first, last = layers or (0, max(vector.layers))
+    chosen = [layer for layer in vector.layers if first <= layer <= last]
     if not chosen:
         raise UsageError(
             f"vector '{name}' has no direction in the layers {first}-{last}",
-            f"it has layers {found.layers[0]} to {found.layers[-1]}",
+            f"it has layers {vector.layers[0]} to {vector.layers[-1]}",
         )
-    return (yield from taken_apart(session, found, chosen, notes))
+    return (yield from taken_apart(session, vector, chosen, notes))
 
 
 def taken_apart(

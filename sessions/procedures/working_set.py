@@ -26,13 +26,13 @@ def suppress(session: Session, *, selection: str | None) -> WorkingSet:
             f"suppress {Neuron(*position[:2])}, or: ablate {Neuron(*position)}",
         )
     before = len(session.suppressed)
-    found = {neuron.site: Neuron(*neuron.site) for neuron in (*session.suppressed, *chosen.neurons)}
-    for layer, index in found:
+    neurons = {neuron.site: Neuron(*neuron.site) for neuron in (*session.suppressed, *chosen.neurons)}
+    for layer, index in neurons:
         session.opened().anatomy.check(layer, index)
-    session.suppressed = tuple(found.values())
-    already = len({neuron.site for neuron in chosen.neurons}) - (len(found) - before)
+    session.suppressed = tuple(neurons.values())
+    already = len({neuron.site for neuron in chosen.neurons}) - (len(neurons) - before)
     notes = (f"{already} of them are suppressed already",) if already else ()
-    return in_force(session, added=len(found) - before, notes=notes)
+    return in_force(session, added=len(neurons) - before, notes=notes)
 
 
 def release(session: Session, *, selection: str) -> WorkingSet:

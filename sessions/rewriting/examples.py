@@ -103,13 +103,13 @@ def by_prompts(
     """
     sides = []
     for fires, prompts in ((True, positive), (False, negative)):
-        found = []
+        hits = []
         for prompt in prompts:
             encoded = encode(opened.tokenizer, prompt.to_read())
             opened.anatomy.check_length(len(encoded.ids))
             last = (len(encoded.ids) - 1,)
-            found.append(Example(encoded, encoded.ids, last if fires else (), () if fires else last))
-        sides.append(split(found))
+            hits.append(Example(encoded, encoded.ids, last if fires else (), () if fires else last))
+        sides.append(split(hits))
     return _joined(sides[0], sides[1], "at the end of the prompts", source)
 
 

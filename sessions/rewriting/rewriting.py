@@ -184,18 +184,18 @@ def described(made: Rewriting, token: Token, examples: Examples) -> Edit:
 
 def remarks(made: Rewriting, examples: Examples) -> tuple[str, ...]:
     """Doubts about a rewriting, in words."""
-    row, found = made.rows[made.chosen], []
+    row, warnings = made.rows[made.chosen], []
     if made.collapsed:
         guarded = f", the stutter guard at {made.held_back[1]:.0%} of their tokens" if made.held_back[1] else ""
-        found.append(f"the replies collapse{guarded}: α {row.alpha:g} is too large, take a smaller one")
+        warnings.append(f"the replies collapse{guarded}: α {row.alpha:g} is too large, take a smaller one")
     if not made.firing.threshold > 0:
-        found.append("the neuron does not fire where it should: its gate is shut there; take another layer or rule")
+        warnings.append("the neuron does not fire where it should: its gate is shut there; take another layer or rule")
     elif not _fits(row) and not made.collapsed:
         wanted = f"{SAID:.0%} of its places, {ELSEWHERE:.0%} elsewhere and a perplexity of ×{PERPLEXITY:g}"
-        found.append(f"α {row.alpha:g} does not reach {wanted} on the examples")
+        warnings.append(f"α {row.alpha:g} does not reach {wanted} on the examples")
     if not examples.apart:
-        found.append("too few examples to hold any out: it is measured on those that it learnt from")
-    return tuple(found)
+        warnings.append("too few examples to hold any out: it is measured on those that it learnt from")
+    return tuple(warnings)
 
 
 def check_brake(neuron: Neuron, wanted: Wanted) -> None:

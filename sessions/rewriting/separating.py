@@ -73,32 +73,32 @@ class Passes:
         """The first pass: the states, the norm, and what the model says, a text each."""
         states: dict[int, Tensor] = {}
         norms: list[Tensor] = []
-        found: dict[int, SaidToken] = {}
+        by_text: dict[int, SaidToken] = {}
         for number, rows in enumerate(self._batches):
-            yield Progress(label, len(found), len(self.texts), "texts")
+            yield Progress(label, len(by_text), len(self.texts), "texts")
             with self._recorded(rows, states, norms), self._kept(number):
-                found |= self._said(rows)
+                by_text |= self._said(rows)
             if not bool(torch.cat(norms).isfinite().all()):
                 raise not_finite(self.opened, [self.texts[row].ids for row in rows], "what the model computes")
         self.states = [states[row] for row in range(len(self.texts))]
         self.norm = float(torch.cat(norms).mean())
-        return [found[row] for row in range(len(self.texts))]
+        return [by_text[row] for row in range(len(self.texts))]
 
     def said(self, factor: float, label: str) -> Steps[list[SaidToken]]:
         """What the model says with the neuron's activation times a factor, a text each."""
-        found: dict[int, SaidToken] = {}
+        by_text: dict[int, SaidToken] = {}
         for number, rows in enumerate(self._batches):
-            yield Progress(label, len(found), len(self.texts), "texts")
+            yield Progress(label, len(by_text), len(self.texts), "texts")
             treatment = Intervention((self.neuron,), factor)
             with self._above(number), intervening(self.opened.anatomy, [treatment] * len(rows)):
-                found |= self._said(rows)
-        return [found[row] for row in range(len(self.texts))]
+                by_text |= self._said(rows)
+        return [by_text[row] for row in range(len(self.texts))]
 
     @torch.inference_mode()
     def activations(self) -> list[Tensor]:
         """The neuron at the counted positions of each text, `[n]`, in float32. Layers above its own do not run."""
         anatomy = self.opened.anatomy
-        found: dict[int, Tensor] = {}
+        by_text: dict[int, Tensor] = {}
         site, local = anatomy.site_of(self.neuron.layer, self.neuron.index)
         for number, rows in enumerate(self._batches):
             seen: list[Tensor] = []
@@ -115,8 +115,8 @@ class Passes:
                 stack.enter_context(on_neurons(site, record))
                 anatomy.decoder(input_ids=ids, use_cache=False)
             values = seen[0].reshape(len(rows), -1).float().cpu()
-            found |= {row: values[at, list(self.texts[row].positions)] for at, row in enumerate(rows)}
-        return [found[row] for row in range(len(self.texts))]
+            by_text |= {row: values[at, list(self.texts[row].positions)] for at, row in enumerate(rows)}
+        return [by_text[row] for row in range(len(self.texts))]
 
     @torch.inference_mode()
     def _said(self, rows: Sequence[int]) -> dict[int, SaidToken]:

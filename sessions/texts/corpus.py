@@ -201,12 +201,12 @@ def _of_hub(name: str) -> Iterator[str]:
     split = split or "train"
     try:
         if Path(place).expanduser().is_dir() and (Path(place).expanduser() / "state.json").exists():
-            found = datasets.load_from_disk(str(Path(place).expanduser()))
+            dataset = datasets.load_from_disk(str(Path(place).expanduser()))
         elif Path(place).expanduser().is_dir() and (Path(place).expanduser() / "dataset_dict.json").exists():
-            found = datasets.load_from_disk(str(Path(place).expanduser()))[split]
+            dataset = datasets.load_from_disk(str(Path(place).expanduser()))[split]
         else:
-            found = datasets.load_dataset(place, split=split, streaming=True)
-        for row in found:
+            dataset = datasets.load_dataset(place, split=split, streaming=True)
+        for row in dataset:
             yield str(row["text"])
     except KeyError as error:
         raise ArtifactError(f"the data set {name} has no {error}", "the column 'text' is read") from error

@@ -74,14 +74,14 @@ def samples_at(path: Path) -> tuple[Sample, ...]:
 
 def _files(path: Path) -> list[Path]:
     if path.is_dir():
-        found = sorted(file for file in path.iterdir() if file.suffix.lower() in _ENDINGS)
+        paths = sorted(file for file in path.iterdir() if file.suffix.lower() in _ENDINGS)
     elif "*" in path.name and not path.exists():
-        found = sorted(path.parent.glob(path.name))
+        paths = sorted(path.parent.glob(path.name))
     else:
         return [path]
-    if not found:
+    if not paths:
         raise ArtifactError(f"{path} has no files of samples", "samples are in .json or .jsonl files")
-    return found
+    return paths
 
 
 def read_samples(data: bytes, source: str) -> tuple[Sample, ...]:
@@ -90,10 +90,10 @@ def read_samples(data: bytes, source: str) -> tuple[Sample, ...]:
     Raises:
         ArtifactError: there is none in it, or one is malformed; the message names the line.
     """
-    found = tuple(_sample(fields, where, source) for where, fields in _objects(data, source))
-    if not found:
+    samples = tuple(_sample(fields, where, source) for where, fields in _objects(data, source))
+    if not samples:
         raise ArtifactError(f"{source} has no sample in it", _SHAPE)
-    return found
+    return samples
 
 
 def _objects(data: bytes, source: str) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -64,16 +64,16 @@ class Recruits:
                 f"this round was not measured by {measure}", f"it has: {', '.join(self.scores) or 'nothing'}"
             )
         held = {neuron.site for neuron in self.suppressed}
-        found = []
+        neurons = []
         for layer, scores in self.scores[measure].items():
             values, indices = scores.topk(min(len(scores), count + len(held)))
             rows = zip(values.tolist(), indices.tolist(), strict=True)
-            found += [
+            neurons += [
                 Neuron(layer, index, attribution=value)
                 for value, index in rows
                 if value > 0 and (layer, index) not in held
             ]
-        return tuple(sorted(found, key=lambda neuron: (-(neuron.attribution or 0), neuron.site))[:count])
+        return tuple(sorted(neurons, key=lambda neuron: (-(neuron.attribution or 0), neuron.site))[:count])
 
     @property
     def usual(self) -> Measure:

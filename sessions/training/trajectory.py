@@ -75,35 +75,35 @@ def trajectory(rounds: Sequence[tuple[Round, float | None]]) -> Trajectory:
     """The trajectory of rounds in their order, each with its κ."""
     passages: list[Passage] = []
     seen: set[tuple[int, int]] = set()
-    for found, share in rounds:
-        recruited = {neuron.site for neuron in found.recruited}
-        passages.append(_passage(found, share, len(recruited & seen), passages[0].initial if passages else None))
+    for trained, share in rounds:
+        recruited = {neuron.site for neuron in trained.recruited}
+        passages.append(_passage(trained, share, len(recruited & seen), passages[0].initial if passages else None))
         seen |= recruited
     verdict, because = _verdict(passages)
     return Trajectory(passages=tuple(passages), verdict=verdict, because=because)
 
 
-def _passage(found: Round, share: float | None, again: int, began: float | None) -> Passage:
-    initial, final = fmean(found.outcome.initial), fmean(found.outcome.final)
-    control = None if found.control is None else fmean(found.control.final)
+def _passage(trained: Round, share: float | None, again: int, began: float | None) -> Passage:
+    initial, final = fmean(trained.outcome.initial), fmean(trained.outcome.final)
+    control = None if trained.control is None else fmean(trained.control.final)
     began = initial if began is None else began
     return Passage(
-        name=found.name,
-        suppressed=len(found.suppressed),
+        name=trained.name,
+        suppressed=len(trained.suppressed),
         initial=initial,
         final=final,
         control=control,
         kept=(began - final) / (began - control) if control is not None and control < began else None,
-        strongest=found.recruited[0] if found.recruited else None,
+        strongest=trained.recruited[0] if trained.recruited else None,
         share=share,
-        layers=tuple(sorted({neuron.layer for neuron in found.recruited})),
+        layers=tuple(sorted({neuron.layer for neuron in trained.recruited})),
         again=again,
-        recruits=len(found.recruited),
-        after=found.after,
-        stopped=found.outcome.stopped,
-        plain_initial=mean(found.outcome.plain_initial),
-        plain_final=mean(found.outcome.plain_final),
-        plain_control=None if found.control is None else mean(found.control.plain_final),
+        recruits=len(trained.recruited),
+        after=trained.after,
+        stopped=trained.outcome.stopped,
+        plain_initial=mean(trained.outcome.plain_initial),
+        plain_final=mean(trained.outcome.plain_final),
+        plain_control=None if trained.control is None else mean(trained.control.plain_final),
     )
 
 
