@@ -88,16 +88,16 @@ class LoadAdapter(Request, frozen=True):
     def run(self, session: Session) -> Steps[AdapterShown]:
         session.opened()
         weight = 1.0 if self.weight is None else self.weight
-        said = structs.replace(self, weight=None if weight == 1 else weight, force=False)
+        typed = structs.replace(self, weight=None if weight == 1 else weight, force=False)
         if self.which in shelf_of(session).names():
             if self.name not in (None, self.which):
                 raise UsageError(
                     f"adapter '{self.which}' already has a name", "--as is for an adapter from a folder or a round"
                 )
-            line = structs.replace(said, name=None).line()
+            line = structs.replace(typed, name=None).line()
             return (yield from put_on(session, self.which, weight, line, self.force))
         path, name = self._source(session)
-        line = structs.replace(said, name=name).line()
+        line = structs.replace(typed, name=name).line()
         with taken_in(session, name, self.force):
             notes = yield from take_in(session, path, name, line, self.force)
             return (yield from put_on(session, name, weight, line, self.force, notes))

@@ -98,12 +98,12 @@ class ShowHistory(Request, frozen=True):
     last: Annotated[int | None, Opt(Whole(), "only this many exchanges, the last")] = None
 
     def run(self, session: Session) -> HistoryShown:
-        held = session.history
+        history = session.history
         return HistoryShown(
-            turns=held.turns if self.last is None else held.turns[-2 * self.last :],
-            exchanges=len(held),
-            system=held.system,
-            thinking=held.thinking,
+            turns=history.turns if self.last is None else history.turns[-2 * self.last :],
+            exchanges=len(history),
+            system=history.system,
+            thinking=history.thinking,
         )
 
 

@@ -112,8 +112,8 @@ class WhichNeurons(Options, frozen=True):
             without_positions=(0,) if self.at is None and not self.keep_bos else (),
             without_neurons=without,
         )
-        told = f"{len(without)} universal neurons left out (--keep-universal keeps them)"
-        return scope, [told] if without else []
+        remark = f"{len(without)} universal neurons left out (--keep-universal keeps them)"
+        return scope, [remark] if without else []
 
 
 @verb(

@@ -107,12 +107,12 @@ class InjectStates(Request, frozen=True, kw_only=True):
             target_in(session, encoded, notes, text=self.target),
             observed_neurons(session, observe=self.observe),
         )
-        asked = (encoded, Condition(ARMS[0], session.in_force))
+        baseline = (encoded, Condition(ARMS[0], session.in_force))
         if layers is not None:
             return (
                 yield from injected_by_layer(
                     session,
-                    asked,
+                    baseline,
                     transplants[0],
                     layers,
                     observe,
@@ -126,7 +126,7 @@ class InjectStates(Request, frozen=True, kw_only=True):
         return (
             yield from injected_beside(
                 session,
-                asked,
+                baseline,
                 transplants,
                 observe,
                 aim,

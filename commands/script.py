@@ -85,8 +85,8 @@ def commands_in(data: bytes, source: str, values: Mapping[str, str], *, trust: b
         parsed.append(ScriptLine(number, line.strip()))
     unused = [name for name in values if name not in used and name != HERE]
     if unused:
-        asked = ", ".join(sorted(used)) or "none"
-        raise UsageError(f"{source} does not use a value named '{unused[0]}'", f"its values: {asked}")
+        known = ", ".join(sorted(used)) or "none"
+        raise UsageError(f"{source} does not use a value named '{unused[0]}'", f"its values: {known}")
     return tuple(parsed)
 
 

@@ -144,7 +144,7 @@ class Training(Request, frozen=True, kw_only=True):
             neurons=neurons,
             begins=begins,
         )
-        said = structs.replace(
+        typed = structs.replace(
             self,
             learning=structs.replace(how, modules=modules or None),
             keeping=structs.replace(keeping, force=False, anew=False),
@@ -155,7 +155,7 @@ class Training(Request, frozen=True, kw_only=True):
             plan=plan,
             top=keeping.top,
             control=not keeping.no_control,
-            command=said.line(),
+            command=typed.line(),
             force=keeping.force,
             anew=keeping.anew,
         )

@@ -85,9 +85,9 @@ def compared_with(
         return None, []
     name = means_named(word)
     if name is not None:
-        many = not isinstance(over, Encoded)
-        kept, remarks = kept_means(session, name, places=many, force=force)
-        return Reference(kept, from_end=many and kept[0].ndim == 2), remarks
+        several = not isinstance(over, Encoded)
+        kept, remarks = kept_means(session, name, places=several, force=force)
+        return Reference(kept, from_end=several and kept[0].ndim == 2), remarks
     if word != "mean":
         if not isinstance(over, Encoded):
             raise many_against_one()
@@ -132,7 +132,9 @@ def corpus(session: Session, over: Path | None = None, raw: bool = False) -> tup
     from sessions.model.info import Prompt
 
     if over is not None:
-        return [session.read(asked.to_read()).ids for asked in prompts_in(over, raw).prompts], f"the prompts in {over}"
+        return [
+            session.read(prompt.to_read()).ids for prompt in prompts_in(over, raw).prompts
+        ], f"the prompts in {over}"
     texts = [session.read(Prompt(text=text, chat=False)).ids for text in PROMPTS]
     return texts, f"{len(texts)} built-in texts"
 

@@ -21,9 +21,9 @@ def short_repr(value: Struct) -> str:
     defaults = dict(zip(reversed(value.__struct_fields__), reversed(value.__struct_defaults__), strict=False))
     missing = object()
     fields = [
-        f"{name}={_short(held)}"
+        f"{name}={_short(value_)}"
         for name in sorted(value.__struct_fields__, key=lambda name: name == "notes")
-        if (held := getattr(value, name)) is not None and held != defaults.get(name, missing)
+        if (value_ := getattr(value, name)) is not None and value_ != defaults.get(name, missing)
     ]
     return _cut(f"{type(value).__name__}({', '.join(fields)}", LONGEST - 1) + ")"
 

@@ -212,16 +212,16 @@ def check_config(config: Mapping[str, Any], source: str) -> tuple[str, ...]:
     """
     kind = str(config.get("peft_type", "")).upper()
     if kind != "LORA":
-        said = f"is of the type {kind}" if kind else "does not say of what type it is"
+        problem = f"is of the type {kind}" if kind else "does not say of what type it is"
         raise ArtifactError(
-            f"the adapter in {source} {said}", "LoRA adapters are read here, rsLoRA and DoRA among them"
+            f"the adapter in {source} {problem}", "LoRA adapters are read here, rsLoRA and DoRA among them"
         )
-    for name, said in _REFUSED.items():
+    for name, problem in _REFUSED.items():
         if config.get(name):
             listed = config[name] if name == "modules_to_save" and isinstance(config[name], list) else ()
             named = f": {', '.join(map(str, listed))}" if listed else ""
             raise ArtifactError(
-                f"the adapter in {source} {said}{named} ({name})", "adapters of plain LoRA can be loaded"
+                f"the adapter in {source} {problem}{named} ({name})", "adapters of plain LoRA can be loaded"
             )
     if config.get("bias", "none") != "none":
         raise ArtifactError(
@@ -333,9 +333,9 @@ def _checked(tensor: Tensor, name: str, path: Path) -> Tensor:
 
 def _fitted(module: str, parts: Mapping[str, Tensor], config: Mapping[str, Any], path: Path) -> LoraFactors:
     """The path of one projection, its factors checked against each other and against the config."""
-    for part, said in (("a", "lora_A"), ("b", "lora_B")):
+    for part, factor in (("a", "lora_A"), ("b", "lora_B")):
         if part not in parts:
-            raise ArtifactError(f"{path} has no {said} of {module}", "the adapter is incomplete: fetch it again")
+            raise ArtifactError(f"{path} has no {factor} of {module}", "the adapter is incomplete: fetch it again")
     a, b = parts["a"], parts["b"]
     rank, alpha, scaling = scaling_of(config, module, str(path.parent))
     if a.ndim != 2 or b.ndim != 2 or len(a) != b.shape[1]:
@@ -345,10 +345,8 @@ def _fitted(module: str, parts: Mapping[str, Tensor], config: Mapping[str, Any],
     for what in ("bias", "magnitude"):
         if what in parts and parts[what].shape != (len(b),):
             raise ArtifactError(f"the {what} of {module} in {path} has shape {list(parts[what].shape)}, not [{len(b)}]")
-    for what, asked in (("bias", "lora_bias"), ("magnitude", "use_dora")):
-        if (what in parts) != bool(config.get(asked)):
+    for what, key in (("bias", "lora_bias"), ("magnitude", "use_dora")):
+        if (what in parts) != bool(config.get(key)):
             has = "has a" if what in parts else "has no"
-            raise ArtifactError(
-                f"{module} in {path} {has} {what}, and {asked} is {bool(config.get(asked))} in {CONFIG}"
-            )
+            raise ArtifactError(f"{module} in {path} {has} {what}, and {key} is {bool(config.get(key))} in {CONFIG}")
     return LoraFactors(a, b, scaling, alpha, parts.get("bias"), parts.get("magnitude"))

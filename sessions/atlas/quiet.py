@@ -207,8 +207,8 @@ def _counted(
     """The positions of a text that are in a region."""
     first, end = 0, encoded.reply
     if region != "prompt":
-        said = ids[encoded.reply :]
-        closed = bisect_left(range(len(said) + 1), True, key=lambda n: marker in text_of(tokenizer, said[:n]))
+        reply = ids[encoded.reply :]
+        closed = bisect_left(range(len(reply) + 1), True, key=lambda n: marker in text_of(tokenizer, reply[:n]))
         answer = encoded.reply + closed
         first, end = (encoded.reply, answer) if region == "thought" else (answer, len(ids))
     return [at for at in range(first, min(end, len(ids))) if ids[at] not in special]

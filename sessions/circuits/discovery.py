@@ -153,12 +153,12 @@ def _attributed(
     cancel: Cancel | None,
 ) -> Steps[tuple[_Asked, Candidates]]:
     """The question attributed, and the candidates of the scope."""
-    asked = _asked(opened, encoded, question, how, cancel)
-    measured = _candidates(asked, scope or Scope())
+    pending = _asked(opened, encoded, question, how, cancel)
+    measured = _candidates(pending, scope or Scope())
     measured = yield from named(how.method).measure(
-        measured, opened, asked.ids, asked.target, reference=how.reference, batch=batch, cancel=cancel
+        measured, opened, pending.ids, pending.target, reference=how.reference, batch=batch, cancel=cancel
     )
-    return asked, measured
+    return pending, measured
 
 
 @dataclass(frozen=True)
@@ -222,14 +222,14 @@ def _asked(
     return _Asked(opened, encoded, ids, measure, attribution, how)
 
 
-def _candidates(asked: _Asked, scope: Scope) -> Candidates:
+def _candidates(pending: _Asked, scope: Scope) -> Candidates:
     return candidates(
-        asked.attribution,
+        pending.attribution,
         without_positions=scope.without_positions,
         without_neurons=scope.without_neurons,
         layers=scope.layers,
         positions=scope.positions,
-        length=len(asked.ids),
+        length=len(pending.ids),
     )
 
 

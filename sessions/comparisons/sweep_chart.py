@@ -39,13 +39,13 @@ def drawn(
 
 def _draw(figure: Figure, curves: Sequence[SweepCurve], cells: Sequence[SweepPoint], measured: str, over: str) -> None:
     axes = figure.add_subplot()
-    many = len(curves[0].knees) > 1
+    several = len(curves[0].knees) > 1
     multipliers = sorted({point.multiplier for curve in curves for point in curve.points})
     axes.axvline(curves[0].knees[0].base, color=RULE, linewidth=1, zorder=1)
     ends = []
     for number, curve in enumerate(curves):
         colour, marker = COLOURS[number % len(COLOURS)], _MARKERS[number % len(_MARKERS)]
-        if many:
+        if several:
             for line in lines_of(curve.selection, cells):
                 xs, ys = _points((cell.multiplier, cell.height) for cell in line)
                 axes.plot(xs, ys, color=colour, linewidth=0.7, alpha=_faint(len(curve.knees)), zorder=2)
@@ -59,11 +59,11 @@ def _draw(figure: Figure, curves: Sequence[SweepCurve], cells: Sequence[SweepPoi
             ends.append((ys[-1], _drawable(curve.selection), colour))
     axes.set_xlabel(over)
     _scales(axes, multipliers, max((cell.height or 0.0 for cell in cells), default=0.0), measured)
-    if many:
-        said = f"{len(curves[0].knees)} prompts, thin, and their mean"
-        axes.set_title(said, loc="left", fontsize=10, color=GREY)
+    if several:
+        label = f"{len(curves[0].knees)} prompts, thin, and their mean"
+        axes.set_title(label, loc="left", fontsize=10, color=GREY)
     _name_lines(axes, multipliers[-1], ends)
-    figure.supxlabel(_legend(curves, many), fontsize=8.5, color=GREY)
+    figure.supxlabel(_legend(curves, several), fontsize=8.5, color=GREY)
 
 
 def _scales(axes: Axes, multipliers: Sequence[float], highest: float, measured: str) -> None:

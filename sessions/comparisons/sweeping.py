@@ -113,10 +113,10 @@ def _cell(plan: SweepPlan, row: int, arm: Arm) -> SweepPoint:
     return structs.replace(cell, fired=next((each.fired for each in arm.parts if each.part == part), arm.fired))
 
 
-def _encoded(opened: OpenModel, number: int, asked: SweepPrompt) -> Encoded:
-    encoded = encode(opened.tokenizer, asked.prompt)
+def _encoded(opened: OpenModel, number: int, prompt: SweepPrompt) -> Encoded:
+    encoded = encode(opened.tokenizer, prompt.prompt)
     opened.anatomy.check_length(len(encoded.ids))
-    if encoded.ids != asked.ids:
+    if encoded.ids != prompt.ids:
         raise ArtifactError(
             f"prompt {number} is read as other tokens than when the sweep was begun: the tokenizer or its template "
             "has changed",

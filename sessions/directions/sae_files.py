@@ -285,18 +285,23 @@ def _says_k(tensors: Mapping[str, Tensor], config: Config, which: Which) -> bool
 
 def _k(tensors: Mapping[str, Tensor], config: Config, which: Which, size: int) -> int:
     """How many features are active at once, from the line, the config, or a tensor of one number."""
-    said: Any = which.k
+    active: Any = which.k
     arguments = config.get("activation_fn_kwargs")
     for more in (config.get("k"), arguments.get("k") if isinstance(arguments, dict) else None):
-        said = more if said is None else said
-    if said is None and "k" in tensors and tensors["k"].numel() == 1:
-        said = tensors["k"].item()
-    if said is None:
+        active = more if active is None else active
+    if active is None and "k" in tensors and tensors["k"].numel() == 1:
+        active = tensors["k"].item()
+    if active is None:
         raise ArtifactError(f"{which.path} does not say how many features are active at once", "say it: --k 32")
-    whole = isinstance(said, int | float) and not isinstance(said, bool) and math.isfinite(said) and said == int(said)
-    if not whole or not 1 <= said <= size:
-        raise ArtifactError(f"{which.path} has {said!r} features active at once, of {size:,}", "say it: --k 32")
-    return int(said)
+    whole = (
+        isinstance(active, int | float)
+        and not isinstance(active, bool)
+        and math.isfinite(active)
+        and active == int(active)
+    )
+    if not whole or not 1 <= active <= size:
+        raise ArtifactError(f"{which.path} has {active!r} features active at once, of {size:,}", "say it: --k 32")
+    return int(active)
 
 
 def _place(config: Config, which: Which) -> tuple[int, str]:
@@ -317,19 +322,19 @@ def _place(config: Config, which: Which) -> tuple[int, str]:
 
 
 def _normalised(config: Config, source: str) -> str:
-    said = config.get("normalize_activations", "none")
-    said = {True: "expected_average_only_in", False: "none"}.get(said, said) if isinstance(said, bool) else said
-    if said == "expected_average_only_in":
+    mode = config.get("normalize_activations", "none")
+    mode = {True: "expected_average_only_in", False: "none"}.get(mode, mode) if isinstance(mode, bool) else mode
+    if mode == "expected_average_only_in":
         raise ArtifactError(
             f"{source} has normalize_activations 'expected_average_only_in', but not the factor for it",
             "fold it into the weights and save it again: sae.fold_activation_norm_scaling_factor(factor) in sae-lens",
         )
-    if said not in NORMALISATIONS:
+    if mode not in NORMALISATIONS:
         raise ArtifactError(
-            f"{source} has normalize_activations '{said}', which is not supported",
+            f"{source} has normalize_activations '{mode}', which is not supported",
             f"one of: {', '.join(NORMALISATIONS)}",
         )
-    return str(said)
+    return str(mode)
 
 
 def _refuse_others(tensors: Mapping[str, Tensor], config: Config, source: str) -> None:

@@ -118,22 +118,22 @@ def read(path: Path, top: int | None = None) -> Published:
     Raises:
         ArtifactError: the file was not written by torch.save, would run code, or its contents contradict each other.
     """
-    held = plain(path)
+    contents = plain(path)
     source = str(path)
-    if not isinstance(held, dict):
-        return Data(*outline(held))
-    if {"target_layer", "v_disc_n"} <= held.keys():
-        return _signature(held, source)
-    if "_pool" in held:
-        return _deltas(held, source)
-    means = [key for key in held if isinstance(key, str) and key.endswith("_means")]
-    if "top_diff" in held and (top is None or len(means) != 2):
-        return _differences(held["top_diff"], source, top)
+    if not isinstance(contents, dict):
+        return Data(*outline(contents))
+    if {"target_layer", "v_disc_n"} <= contents.keys():
+        return _signature(contents, source)
+    if "_pool" in contents:
+        return _deltas(contents, source)
+    means = [key for key in contents if isinstance(key, str) and key.endswith("_means")]
+    if "top_diff" in contents and (top is None or len(means) != 2):
+        return _differences(contents["top_diff"], source, top)
     if len(means) == 2:
-        return _of_means(held[means[0]], held[means[1]], source, top or _TOP)
-    if "cum_neuron_down" in held:
-        return trained_in(held, source)
-    return lora_in(held, source) or _silent(held) or Data(*outline(held))
+        return _of_means(contents[means[0]], contents[means[1]], source, top or _TOP)
+    if "cum_neuron_down" in contents:
+        return trained_in(contents, source)
+    return lora_in(contents, source) or _silent(contents) or Data(*outline(contents))
 
 
 def plain(path: Path) -> Any:
@@ -167,8 +167,8 @@ def plain(path: Path) -> Any:
         raise ArtifactError(f"{path} was not written by torch.save, or is damaged") from error
 
 
-def _signature(held: Mapping[Any, Any], source: str) -> Signature:
-    field = Fields(held, source)
+def _signature(contents: Mapping[Any, Any], source: str) -> Signature:
+    field = Fields(contents, source)
     speaker = SignatureNeuron(
         Neuron(field.whole("target_layer"), field.whole("target_index")),
         field.direction("v_disc_n"),
@@ -177,7 +177,7 @@ def _signature(held: Mapping[Any, Any], source: str) -> Signature:
         field.number("scale_u", _SCALE),
     )
     brake = None
-    if all(held.get(key) is not None for key in ("b_layer", "b_index", "v_just_meowed_n")):
+    if all(contents.get(key) is not None for key in ("b_layer", "b_index", "v_just_meowed_n")):
         just = field.direction("v_just_meowed_n")
         brake = SignatureNeuron(
             Neuron(field.whole("b_layer"), field.whole("b_index")),
@@ -195,8 +195,8 @@ def _signature(held: Mapping[Any, Any], source: str) -> Signature:
     return signature
 
 
-def _deltas(held: Mapping[Any, Any], source: str) -> Edit:
-    pool = held["_pool"]
+def _deltas(contents: Mapping[Any, Any], source: str) -> Edit:
+    pool = contents["_pool"]
     if not isinstance(pool, list) or not pool or not all(isinstance(entry, dict) for entry in pool):
         raise ArtifactError(f"{source} has a _pool that is not a list of layers and indices")
     chosen: dict[int, list[int]] = {}
@@ -206,7 +206,7 @@ def _deltas(held: Mapping[Any, Any], source: str) -> Edit:
     changes = []
     for layer, indices in chosen.items():
         for part in ("gate", "up", "down"):
-            lines = Fields(held, source).matrix(f"L{layer}_{part}")
+            lines = Fields(contents, source).matrix(f"L{layer}_{part}")
             lines = lines.T.contiguous() if part == "down" else lines  # stored as columns, [d_model, n]
             if len(lines) != len(indices):
                 raise ArtifactError(
@@ -233,13 +233,15 @@ def _of_means(before: Any, after: Any, source: str, top: int) -> Preset:
     return _differences(sorted(rows, key=lambda row: -abs(row[2]))[:top], source)
 
 
-def _silent(held: Mapping[Any, Any]) -> Preset | None:
+def _silent(contents: Mapping[Any, Any]) -> Preset | None:
     """A preset that holds at zero the neurons a scan found dead; None if the file has none.
 
     The value of a key that contains "dead" or "silent" is a mask, or a list of indices, for every layer.
     """
     values = [
-        value for key, value in held.items() if isinstance(key, str) and re.search("dead|silent", key, re.IGNORECASE)
+        value
+        for key, value in contents.items()
+        if isinstance(key, str) and re.search("dead|silent", key, re.IGNORECASE)
     ]
     layers = next((dict(enumerate(value)) if isinstance(value, list | tuple) else value for value in values), None)
     if not isinstance(layers, Mapping) or not layers:

@@ -59,14 +59,14 @@ class Lora:
         return config, tensors_as_bytes(weights, metadata={"format": "pt"})
 
 
-def lora_in(held: Mapping[Any, Any], source: str) -> Lora | None:
+def lora_in(contents: Mapping[Any, Any], source: str) -> Lora | None:
     """The LoRA in a dictionary, or in a dictionary within it; None if there is none.
 
     Raises:
         ArtifactError: a projection lacks one of its factors, or the factors do not fit each other.
     """
     by_path: dict[str, dict[str, Tensor]] = {}
-    for key, value in (item for part in (held, *_within(held)) for item in part.items()):
+    for key, value in (item for part in (contents, *_within(contents)) for item in part.items()):
         match = _KEY.fullmatch(key) if isinstance(key, str) and isinstance(value, Tensor) else None
         if match is not None:
             by_path.setdefault(match["path"], {})[_FACTORS[match["factor"]]] = _matrix(value, f"{source}: {key}")
@@ -76,15 +76,15 @@ def lora_in(held: Mapping[Any, Any], source: str) -> Lora | None:
         if len(factors["lora_A"]) != factors["lora_B"].shape[1]:
             shapes = " and ".join(str(list(factors[name].shape)) for name in ("lora_A", "lora_B"))
             raise ArtifactError(f"{source} has factors of {path} that do not fit each other: {shapes}")
-    return Lora(by_path, _alpha(held)) if by_path else None
+    return Lora(by_path, _alpha(contents)) if by_path else None
 
 
-def _within(held: Mapping[Any, Any]) -> list[Mapping[Any, Any]]:
-    return [value for value in held.values() if isinstance(value, Mapping)]
+def _within(contents: Mapping[Any, Any]) -> list[Mapping[Any, Any]]:
+    return [value for value in contents.values() if isinstance(value, Mapping)]
 
 
-def _alpha(held: Mapping[Any, Any]) -> float | None:
-    values = (part.get(key) for part in (held, *_within(held)) for key in _ALPHAS)
+def _alpha(contents: Mapping[Any, Any]) -> float | None:
+    values = (part.get(key) for part in (contents, *_within(contents)) for key in _ALPHAS)
     numbers = (value for value in values if isinstance(value, int | float) and not isinstance(value, bool))
     return next(map(float, numbers), None)
 

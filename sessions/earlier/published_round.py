@@ -77,13 +77,13 @@ class PublishedRound:
         return Preset(neurons=known) if known else None
 
 
-def trained_in(held: Mapping[Any, Any], source: str) -> PublishedRound:
+def trained_in(contents: Mapping[Any, Any], source: str) -> PublishedRound:
     """The round in a file that has the key `cum_neuron_down`.
 
     Raises:
         ArtifactError: the contents are malformed or contradict each other.
     """
-    by_layer, listed = held["cum_neuron_down"], held.get("suppress_dict") or {}
+    by_layer, listed = contents["cum_neuron_down"], contents.get("suppress_dict") or {}
     if not isinstance(by_layer, dict) or not isinstance(listed, dict) or not by_layer:
         raise ArtifactError(f"{source} has a cum_neuron_down or a suppress_dict that is not a dictionary of layers")
     absorbed = {}
@@ -97,7 +97,7 @@ def trained_in(held: Mapping[Any, Any], source: str) -> PublishedRound:
         raise ArtifactError(f"{source} has a neuron twice in suppress_dict")
     in_order = tuple(sorted(suppressed, key=lambda neuron: neuron.site))
     recruits = Recruits({"gradient": dict(sorted(absorbed.items()))}, in_order)
-    return PublishedRound(recruits, dict(_curves(held.get("per_qa_loss_curves"))))
+    return PublishedRound(recruits, dict(_curves(contents.get("per_qa_loss_curves"))))
 
 
 def _held(key: Any, indices: Any, source: str) -> Iterator[Neuron]:

@@ -142,21 +142,21 @@ def _told(
 ) -> DeltaPart:
     old = before[site, part]
     embeddings, stream = read.get((site, part), ((), ()))
-    told = _part(part, float((after[site, part] - old).norm()), float(old.norm()))
-    return replace(told, embeddings=embeddings, stream=stream)
+    described = _part(part, float((after[site, part] - old).norm()), float(old.norm()))
+    return replace(described, embeddings=embeddings, stream=stream)
 
 
 def _read(
     opened: OpenModel, sites: Sequence[Site], before: Lines, after: Lines, k: int
 ) -> dict[tuple[Site, Part], tuple[tuple[str, ...], tuple[str, ...]]]:
     """The tokens that the changed rows read, all rows of a layer at once, since each call reads all embeddings."""
-    asked: dict[int, list[tuple[Site, Part]]] = {}
+    wanted: dict[int, list[tuple[Site, Part]]] = {}
     for site in sites:
         for part in parts_of(opened.anatomy, *site):
             if part not in ("down", "bias") and not torch.equal(after[site, part], before[site, part]):
-                asked.setdefault(site[0], []).append((site, part))
+                wanted.setdefault(site[0], []).append((site, part))
     found: dict[tuple[Site, Part], tuple[tuple[str, ...], tuple[str, ...]]] = {}
-    for layer, keys in asked.items():
+    for layer, keys in wanted.items():
         look()
         rows = torch.stack([after[key] - before[key] for key in keys])
         found.update(zip(keys, _tokens(opened, layer, rows, k), strict=True))

@@ -237,8 +237,8 @@ class Edit:
     @property
     def turned(self) -> str:
         """Its strength in words, after a space; "" where it is as it was made."""
-        said = {"α": self.strength, "β": self.brake}
-        return "".join(f" {name}×{times:g}" for name, times in said.items() if times != 1)
+        strengths = {"α": self.strength, "β": self.brake}
+        return "".join(f" {name}×{times:g}" for name, times in strengths.items() if times != 1)
 
     def _as_strong(self) -> Iterator[WeightChange]:
         """Its changes, with the columns of its neurons scaled to its strength."""

@@ -205,7 +205,7 @@ def _neurons(
     opened: OpenModel, sites: Sequence[Site], before: Lines, after: Lines, rows: int, tokens: int
 ) -> Steps[tuple[tuple[EditedNeuron, ...], Counted, Counted]]:
     """The first neurons as they are now, the tokens that all of them push most, and those that their changes push."""
-    told: list[EditedNeuron] = []
+    edited: list[EditedNeuron] = []
     counted: Counter[str] = Counter()
     changed: Counter[str] = Counter()
     for start in range(0, len(sites), AT_ONCE):
@@ -222,7 +222,7 @@ def _neurons(
         deltas = of_neurons(opened, listed, before, after, pushes[: len(listed)], tokens)
         for site, delta, column, score, (up, down) in zip(listed, deltas, columns, scores, pushed, strict=False):
             silent = not bool(column.any())
-            told.append(
+            edited.append(
                 EditedNeuron(
                     neuron=Neuron(*site),
                     parts=_parts(opened, site, before, after, tokens),
@@ -233,7 +233,7 @@ def _neurons(
                     delta=delta,
                 )
             )
-    return tuple(told), tuple(counted.most_common(COUNTED)), tuple(changed.most_common(COUNTED))
+    return tuple(edited), tuple(counted.most_common(COUNTED)), tuple(changed.most_common(COUNTED))
 
 
 @torch.inference_mode()

@@ -150,7 +150,7 @@ def _progress(arm: EvaluationArm, done: float, total: int, started: float) -> Pr
     return Progress(f"{arm.name}: answering", done, total, f"tasks, {pace:.{1 if pace >= 1 else 2}f} a second")
 
 
-def _reply(opened: OpenModel, task: Task, arm: str, asked: str, row: GeneratedRow) -> TaskReply:
+def _reply(opened: OpenModel, task: Task, arm: str, prompt_language: str, row: GeneratedRow) -> TaskReply:
     verdict = judged(task.checks, row.text)
 
     def first_tokens(count: int) -> str:
@@ -165,9 +165,9 @@ def _reply(opened: OpenModel, task: Task, arm: str, asked: str, row: GeneratedRo
         answer=task.answer,
         right=verdict.right,
         at=None if verdict.at is None else token_at(first_tokens, len(row.ids), verdict.at),
-        asked=asked,
+        asked=prompt_language,
         language=language,
-        kept=kept(asked, language),
+        kept=kept(prompt_language, language),
         tokens=len(row.ids),
         repetition=repetition(row.ids),
         stopped=row.stopped,

@@ -122,7 +122,7 @@ def score(
     right = [reply for reply in replies if reply.right]
     judged = _judged(replies)
     repeated = [reply.repetition for reply in replies if reply.repetition is not None]
-    held = [reply.guarded for reply in replies if reply.guarded is not None]
+    guarded = [reply.guarded for reply in replies if reply.guarded is not None]
     ratio = None if first is None or first.loss is None or loss is None else exp(min(loss - first.loss, _BEYOND))
     found = Score(
         name=name,
@@ -139,7 +139,7 @@ def score(
         cut=sum(reply.stopped == "length" for reply in replies),
         nan=sum(reply.stopped == "nan" for reply in replies),
         empty=sum(not reply.text.strip() for reply in replies),
-        guarded=sum(held) if held else None,
+        guarded=sum(guarded) if guarded else None,
         loss=loss,
         perplexity=exp(loss) if loss is not None and loss < _BEYOND else None,
         ratio=ratio,

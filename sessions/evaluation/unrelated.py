@@ -75,9 +75,9 @@ def loss(
     total, done = 0.0, 0
     for rows in batches([len(document.ids) for document in documents], at_once):
         yield Progress(label, done, len(documents), "documents")
-        asked = [(documents[row], Condition("", treatments)) for row in rows]
-        with watched(opened.anatomy, cancel), running_rows(opened, asked):
-            total += _summed(opened, [encoded.ids for encoded, _ in asked])
+        prompts = [(documents[row], Condition("", treatments)) for row in rows]
+        with watched(opened.anatomy, cancel), running_rows(opened, prompts):
+            total += _summed(opened, [encoded.ids for encoded, _ in prompts])
         done += len(rows)
     mean = total / predicted(documents)
     return mean if isfinite(mean) else None

@@ -111,15 +111,15 @@ def complete_rows(
 
 
 @contextmanager
-def running_rows(opened: OpenModel, asked: Sequence[ConditionedPrompt]) -> Iterator[TokenTracker]:
+def running_rows(opened: OpenModel, rows: Sequence[ConditionedPrompt]) -> Iterator[TokenTracker]:
     """Inside the block, row r of every batch reads the prompt of `asked[r]` under its condition."""
 
     extents = Extents(
-        prompts=tuple(len(encoded.ids) for encoded, _ in asked),
-        replies=tuple(encoded.reply or len(encoded.ids) for encoded, _ in asked),
+        prompts=tuple(len(encoded.ids) for encoded, _ in rows),
+        replies=tuple(encoded.reply or len(encoded.ids) for encoded, _ in rows),
         decode=partial(text_of, opened.tokenizer),
     )
-    with intervening(opened.anatomy, [condition.treatments for _, condition in asked], extents) as following:
+    with intervening(opened.anatomy, [condition.treatments for _, condition in rows], extents) as following:
         yield following
 
 

@@ -100,14 +100,14 @@ def swept(
     (without,) = measure(plain, logits)
     random: list[float] = []
     columns: list[list[float]] = []  # for each target layer, the cells of all source layers
-    many = text.rows(batch)
+    at_once = text.rows(batch)
     for into in layers:
         rows = [put(into, random_like(states[into], rng + into)), *(put(into, states[layer]) for layer in layers)]
         # A neuron below the injection does not change.
         results = [without] * len(rows) if observe is not None and observe.layer < into else []
         while len(results) < len(rows):
             yield Progress("injecting", len(columns) * len(rows) + len(results), len(layers) * len(rows), "places")
-            part = rows[len(results) : len(results) + many]
+            part = rows[len(results) : len(results) + at_once]
             with _needed(anatomy, outputs, into, observe, len(part)):
                 there, logits = text.passed(part, read)
             results += measure(there, logits)
@@ -209,10 +209,10 @@ class _Measure:
     def __call__(self, seen: Seen, logits: Tensor) -> list[float]:
         if self._observe is not None:
             return [float(each) for each in seen.neurons[self._observe.layer][:, 0, self._observe.index]]
-        said = logits.log_softmax(-1)
+        log_probs = logits.log_softmax(-1)
         if self._target is not None:
-            return [float(each) for each in said[:, self._target].exp()]
-        parts = self._source.exp() * (self._source - said)
+            return [float(each) for each in log_probs[:, self._target].exp()]
+        parts = self._source.exp() * (self._source - log_probs)
         return [float(each) for each in torch.nan_to_num(parts, nan=0.0).sum(-1)]
 
     def source(self, seen: Seen) -> float | None:

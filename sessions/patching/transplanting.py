@@ -296,8 +296,8 @@ def _read_source(
             )
         return None
     layers = range(opened.anatomy.n_layers)
-    asked = source_of(opened.anatomy, origin, treatments)
-    return passed(opened, asked, [()], [origin.position], neurons=layers, inputs=inputs, cancel=cancel)[0]
+    source = source_of(opened.anatomy, origin, treatments)
+    return passed(opened, source, [()], [origin.position], neurons=layers, inputs=inputs, cancel=cancel)[0]
 
 
 def above(inputs: dict[int, Tensor], layer: int, site: StateSite) -> dict[int, Tensor]:

@@ -81,8 +81,8 @@ def compared_with_reconstruction(
 
     opened, encoded, about = session.opened(), session.encoded(), sae.about
     names, states = made
-    asked = (encoded, Condition("baseline", session.in_force))
-    if not reaches(opened, asked, about.layer, about.site, position, session.cancel):  # type: ignore[arg-type]
+    baseline = (encoded, Condition("baseline", session.in_force))
+    if not reaches(opened, baseline, about.layer, about.site, position, session.cancel):  # type: ignore[arg-type]
         notes.append(f"nothing after position {position} reads layer {about.layer} there, so the change has no effect")
     rows: list[list[Injection]] = [[]]
     rows += [[Injection(about.layer, about.site, position, state, adds=adds)] for state in states]  # type: ignore[arg-type]

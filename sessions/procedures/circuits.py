@@ -193,14 +193,14 @@ def verified(
     compared, notes = yield from compared_with(session, over, reference, reference_seed, force=force)
     notes += read_elsewhere(session, circuit)
     verified, value = yield from measured(session, circuit, chosen, compared, batch, cases)
-    held = named(reference)
-    if circuit.compared not in ("", held):
-        notes.append(f"the circuit's attributions are against {circuit.compared}, these effects at {held}")
-    session.circuit = circuit.with_effects({neuron.place: neuron.effect for neuron in verified}, held)
+    reference_name = named(reference)
+    if circuit.compared not in ("", reference_name):
+        notes.append(f"the circuit's attributions are against {circuit.compared}, these effects at {reference_name}")
+    session.circuit = circuit.with_effects({neuron.place: neuron.effect for neuron in verified}, reference_name)
     return Verified(
         circuit=session.circuit,
         neurons=verified,
-        held=held,
+        held=reference_name,
         value=value,
         agreement=agreed(verified),
         notes=tuple(notes),

@@ -48,10 +48,10 @@ def two_rounds(session: Session, first: str, second: str, force: bool) -> Rounds
     ours, theirs = shelf.load(first), shelf.load(second)
     alike, notes = same_model(ours.fingerprint, theirs.fingerprint), []
     if not alike:
-        said = f"round '{first}' was trained on {ours.model} and '{second}' on {theirs.model}"
+        problem = f"round '{first}' was trained on {ours.model} and '{second}' on {theirs.model}"
         if not force:
-            raise ArtifactError(said, "compare them nevertheless with --force")
-        notes.append(said)
+            raise ArtifactError(problem, "compare them nevertheless with --force")
+        notes.append(problem)
     if ours.samples != theirs.samples:
         notes.append("they were trained on other samples: only the means of their losses stand side by side")
     elif ours.data != theirs.data:
@@ -96,9 +96,9 @@ def of_one_model(
     """A remark where two things were made on different models and are compared all the same."""
     if ours.fingerprint == theirs.fingerprint or not (ours.fingerprint and theirs.fingerprint):
         return ()
-    said = f"{first} was made on {ours.model} and {second} on {theirs.model}"
+    problem = f"{first} was made on {ours.model} and {second} on {theirs.model}"
     if ours.model == theirs.model:
-        said += f" with other weights ({ours.fingerprint[:12]}, {theirs.fingerprint[:12]})"
+        problem += f" with other weights ({ours.fingerprint[:12]}, {theirs.fingerprint[:12]})"
     if force:
-        return (said,)
-    raise ArtifactError(said, "compare them nevertheless with --force")
+        return (problem,)
+    raise ArtifactError(problem, "compare them nevertheless with --force")

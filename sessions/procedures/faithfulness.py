@@ -47,8 +47,8 @@ def cases_for(
 
     if file is None and not circuit.prompts:
         return (yield from own_prompt(session, circuit, batch)), []
-    asked = circuit.prompts if file is None else prompts_in(file, raw).prompts
-    cases = yield from resolve_targets(session.opened(), asked, batch=batch, cancel=session.cancel)
+    records = circuit.prompts if file is None else prompts_in(file, raw).prompts
+    cases = yield from resolve_targets(session.opened(), records, batch=batch, cancel=session.cancel)
     behind = [case for case in cases if case.target.value <= 0]
     notes = list(remarks(session.opened(), cases))
     if file is None:
@@ -73,7 +73,7 @@ def own_prompt(session: Session, circuit: Circuit, batch: int) -> Steps[tuple[Ca
         raise UsageError("the circuit does not say which tokens it explains", hint)
     read = explained(session)
     other = "" if target.counterfactual is None else target.counterfactual.text
-    asked = PromptRecord(
+    record = PromptRecord(
         prompt=read.prompt.text,
         target=target.tokens[0].text,
         counterfactual=other,
@@ -82,7 +82,7 @@ def own_prompt(session: Session, circuit: Circuit, batch: int) -> Steps[tuple[Ca
         system=read.prompt.system,
         thinking=read.prompt.thinking,
     )
-    (case,) = yield from resolve_targets(session.opened(), [asked], batch=batch, cancel=session.cancel)
+    (case,) = yield from resolve_targets(session.opened(), [record], batch=batch, cancel=session.cancel)
     return (replace(case, encoded=read, target=case.target if target.counterfactual is None else target),)
 
 

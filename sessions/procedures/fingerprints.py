@@ -53,9 +53,9 @@ def files_verified(session: Session, *, listed: Path) -> Steps[FilesVerified]:
     wrong = {"changed": changed, "missing": missing, "not readable": unread}
     count = sum(map(len, wrong.values()))
     if count:
-        said = "; ".join(f"{what}: {first_names(which)}" for what, which in wrong.items() if which)
+        problems = "; ".join(f"{what}: {first_names(which)}" for what, which in wrong.items() if which)
         are = "is" if count == 1 else "are"
-        raise ExpectationFailed(f"{count:,} of {len(sums):,} files {are} not what {listed} says: {said}")
+        raise ExpectationFailed(f"{count:,} of {len(sums):,} files {are} not what {listed} says: {problems}")
     return FilesVerified(path=str(listed), files=tuple(name for name, _ in sums))
 
 

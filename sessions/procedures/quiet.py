@@ -26,14 +26,14 @@ def over_replies_to(
     yield Progress("writing replies")
     opened = session.opened()
     if prompts is None:
-        asked, over = [session.encoded()], "the prompt's reply"
+        prompts_read, over = [session.encoded()], "the prompt's reply"
     else:
-        asked = [session.read(each.to_read()) for each in prompts_of(str(prompts))]
-        over = f"the replies to {len(asked):,} prompts"
+        prompts_read = [session.read(each.to_read()) for each in prompts_of(str(prompts))]
+        over = f"the replies to {len(prompts_read):,} prompts"
     needed = "thought" in regions
     ends = marker or (closing(session) if needed else "")
-    decoding = decoded(session, length=max(len(each.ids) for each in asked))
-    answers = yield from over_replies(opened, asked, regions, decoding, ends, cancel=session.cancel)  # type: ignore[arg-type]
+    decoding = decoded(session, length=max(len(each.ids) for each in prompts_read))
+    answers = yield from over_replies(opened, prompts_read, regions, decoding, ends, cancel=session.cancel)  # type: ignore[arg-type]
     return over, (answers[0], answers[1])
 
 

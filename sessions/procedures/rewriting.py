@@ -32,10 +32,10 @@ def rewritable(session: Session, text: str) -> Neuron:
     """The one neuron that a text names, if its weights may be rewritten."""
     neurons = session.select(text).neurons
     if len(neurons) != 1 or neurons[0].position is not None:
-        said = (
+        problem = (
             f"is {len(neurons):,} neurons" if len(neurons) != 1 else "has a position, and an edit of weights has none"
         )
-        raise UsageError(f"'{text}' {said}", "name one neuron: L12/N34")
+        raise UsageError(f"'{text}' {problem}", "name one neuron: L12/N34")
     neuron = Neuron(*neurons[0].site)
     session.opened().anatomy.check(*neuron.site)
     if neuron.site in {held.site for held in session.suppressed}:

@@ -41,9 +41,9 @@ def over_what(plan: SweepPlan) -> str:
 
 def remarks(plan: SweepPlan, cells: Sequence[SweepPoint]) -> Iterator[str]:
     """What went otherwise than a user may think."""
-    held = {Neuron.parse(text).site for text in plan.suppressed}
+    suppressed = {Neuron.parse(text).site for text in plan.suppressed}
     for chosen, neurons in zip(plan.selections, plan.neurons, strict=True):
-        count = len({neuron.site for neuron in neurons} & held)
+        count = len({neuron.site for neuron in neurons} & suppressed)
         if count:
             yield f"{count} neurons of '{chosen.text}' are suppressed and stay at zero"
     failed = [cell for cell in cells if cell.stopped == "nan"]
@@ -53,7 +53,7 @@ def remarks(plan: SweepPlan, cells: Sequence[SweepPoint]) -> Iterator[str]:
         yield f"{len(failed)} of {len(cells)} texts stopped: their logits are not numbers; the first is {where}"
     idle = sum(cell.fired == 0 for cell in cells)
     if idle:
-        markers = {asked.where.marker for asked in plan.prompts} - {""}
+        markers = {prompt.where.marker for prompt in plan.prompts} - {""}
         why = f": the marker {markers.pop()!r} did not come" if markers else ""
         yield f"in {idle} of {len(cells)} texts the selection was never in force{why}"
 

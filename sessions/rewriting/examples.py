@@ -116,8 +116,10 @@ def by_prompts(
 def split(texts: Sequence[Example]) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
     """Those to learn from, and every third, by the sha256 of its tokens, to measure on."""
     ordered = sorted(texts, key=lambda each: sha256(repr(each.ids).encode()).digest())
-    held = {id(each) for each in ordered[EVERY - 1 :: EVERY]}
-    return tuple(text for text in texts if id(text) not in held), tuple(text for text in texts if id(text) in held)
+    held_out = {id(each) for each in ordered[EVERY - 1 :: EVERY]}
+    return tuple(text for text in texts if id(text) not in held_out), tuple(
+        text for text in texts if id(text) in held_out
+    )
 
 
 def counts(texts: Sequence[Example]) -> tuple[int, int, int]:
@@ -140,19 +142,19 @@ def _joined(
 def _read(opened: OpenModel, sample: Sample, rule: Rule) -> tuple[Example, tuple[str, ...]]:
     """A sample as an example, and the tokens of its reply, which follows the prompt as the template writes it."""
     tokenizer, prompt = opened.tokenizer, Prompt(text=sample.prompt, system=sample.system)
-    asked = encode(tokenizer, prompt)
-    if not asked.templated:  # a raw prompt and its reply are two lines
-        asked = encode(tokenizer, replaced(prompt, "\n"))
-    reply = written(tokenizer, asked, Turn("assistant", sample.reply))
-    said = joined(tokenizer, asked, reply.text[: reply.end]).ids
-    ids = (*asked.ids, *said)
+    encoded = encode(tokenizer, prompt)
+    if not encoded.templated:  # a raw prompt and its reply are two lines
+        encoded = encode(tokenizer, replaced(prompt, "\n"))
+    reply = written(tokenizer, encoded, Turn("assistant", sample.reply))
+    reply_ids = joined(tokenizer, encoded, reply.text[: reply.end]).ids
+    ids = (*encoded.ids, *reply_ids)
     opened.anatomy.check_length(len(ids))
-    first = len(asked.ids) + in_common(said, joined(tokenizer, asked, reply.text[: reply.begin]).ids)
+    first = len(encoded.ids) + in_common(reply_ids, joined(tokenizer, encoded, reply.text[: reply.begin]).ids)
     tokens, special = [token_text(tokenizer, token) for token in ids], special_ids(tokenizer)
     where = tuple(at for at in places(rule, tokens, first) if at > 0)
     others = (at for at in range(max(first - 1, 1), len(ids)) if ids[at] not in special)
     elsewhere = tuple(at for at in others if at not in where)
-    return Example(asked, ids, where, elsewhere), tuple(tokens[first:])
+    return Example(encoded, ids, where, elsewhere), tuple(tokens[first:])
 
 
 def replaced(prompt: Prompt, seed: str) -> Prompt:

@@ -119,8 +119,8 @@ def rewrite(
     plain = yield from passes.read("reading the examples")
     unrelated = Passes(opened, neuron, unrelated_text(opened), token.id, cancel)
     silent = yield from unrelated.read("reading unrelated text")
-    asked = [each.asked for each in examples.held if each.where][:REPLIES]
-    before = yield from _answers(opened, asked, [()], decoding, cancel)
+    prompts = [each.asked for each in examples.held if each.where][:REPLIES]
+    before = yield from _answers(opened, prompts, [()], decoding, cancel)
     parts = Parts.of(examples)
     with ExitStack() as stack:
         made, unit = taught(opened, neuron, passes, parts, wanted.scale_gate, wanted.scale_up, column)
@@ -128,15 +128,15 @@ def rewrite(
         fired = parts.firing(passes.activations(), unit / 2)
         rows = []
         for alpha in wanted.alphas or _alphas(opened, neuron, passes.norm, unit):
-            said = yield from passes.said(alpha, f"α {alpha:g}: the examples")
+            predictions = yield from passes.said(alpha, f"α {alpha:g}: the examples")
             loss = _loss((yield from unrelated.said(alpha, f"α {alpha:g}: unrelated text"))) - _loss(silent)
-            learnt, held = parts.saying(said)
+            learnt, held = parts.saying(predictions)
             rows.append(AtAlpha(alpha=alpha, learnt=learnt, held=held, perplexity=exp(min(loss, 700))))
             if not wanted.alphas and (_fits(rows[-1]) or rows[-1].perplexity > _TOO_MUCH):
                 break
         chosen = choose(rows)
         times = [(Intervention((neuron,), row.alpha),) for row in rows]
-        texts = yield from _answers(opened, asked, times, decoding, cancel)
+        texts = yield from _answers(opened, prompts, times, decoding, cancel)
         rows = [_with_texts(row, texts[at], token) for at, row in enumerate(rows)]
     alpha, after, brake = rows[chosen].alpha, texts[chosen], None
     edit = made.edit(alpha)
@@ -146,7 +146,7 @@ def rewrite(
             stopper, brake = yield from _braked(opened, wanted.brake, examples, token, beta, -column, cancel)
             edit = replace(edit, changes=(*edit.changes, *stopper.changes(beta)))
         with edit.applied(opened):
-            after = (yield from _answers(opened, asked, [()], decoding, cancel))[0]
+            after = (yield from _answers(opened, prompts, [()], decoding, cancel))[0]
     return Rewriting(
         edit=edit,
         made=made,
@@ -158,7 +158,7 @@ def rewrite(
         norm=passes.norm,
         replies=tuple(
             Replied(prompt=each.prompt.text, before=was.text, after=now.text, guarded=now.guarded or 0)
-            for each, was, now in zip(asked, before[0], after, strict=True)
+            for each, was, now in zip(prompts, before[0], after, strict=True)
         ),
         repetition=(_repetition(before[0]), _repetition(after)),
         held_back=(_held_back(before[0]), _held_back(after)),
@@ -235,8 +235,8 @@ def choose(rows: Sequence[AtAlpha]) -> int:
     return max(harmless or order[:1], key=lambda at: rows[at].learnt.where - rows[at].learnt.elsewhere)
 
 
-def _loss(said: Sequence[SaidToken]) -> float:
-    return float(torch.cat([each.loss for each in said]).double().nanmean())
+def _loss(predictions: Sequence[SaidToken]) -> float:
+    return float(torch.cat([each.loss for each in predictions]).double().nanmean())
 
 
 def _answers(
@@ -293,7 +293,7 @@ def _braked(
     made, unit = taught(opened, brake, passes, parts, None, None, column)
     with made.edit().applied(opened):
         fired = parts.firing(passes.activations(), unit / 2)
-        held = yield from passes.said(beta, "with the brake")
+        braked = yield from passes.said(beta, "with the brake")
     return made, Braked(
         neuron=brake,
         beta=beta,
@@ -301,5 +301,5 @@ def _braked(
         scale_up=made.scale_up,
         separation=made.separation(passes, parts),
         firing=fired,
-        again=(parts.saying(loose)[1].where, parts.saying(held)[1].where),
+        again=(parts.saying(loose)[1].where, parts.saying(braked)[1].where),
     )

@@ -252,10 +252,10 @@ def firing(where: Tensor, elsewhere: Tensor, threshold: float) -> Firing:
     )
 
 
-def saying(said: Sequence[SaidToken], where: Sequence[Tensor]) -> Saying:
+def saying(predictions: Sequence[SaidToken], where: Sequence[Tensor]) -> Saying:
     """How often the token is said, over texts; `where` marks, a text each, the counted positions where it should be."""
     marks = torch.cat(list(where))
-    says, chance = (torch.cat([getattr(each, name) for each in said]).float() for name in ("says", "chance"))
+    says, chance = (torch.cat([getattr(each, name) for each in predictions]).float() for name in ("says", "chance"))
     return Saying(
         where=float(says[marks].mean()),
         elsewhere=float(says[~marks].mean()),

@@ -117,10 +117,10 @@ class Parts:
         """The values at counted positions of the held-out texts: where the neuron should fire, and elsewhere."""
         return self._apart(values, slice(self.held, None))
 
-    def saying(self, said: Sequence[SaidToken]) -> tuple[Saying, Saying]:
+    def saying(self, predictions: Sequence[SaidToken]) -> tuple[Saying, Saying]:
         """How often the model predicts the token in the learning texts, and in the held-out texts."""
         learnt, held = slice(self.learnt), slice(self.held, None)
-        return saying(said[learnt], self.marks[learnt]), saying(said[held], self.marks[held])
+        return saying(predictions[learnt], self.marks[learnt]), saying(predictions[held], self.marks[held])
 
     def firing(self, activations: Sequence[Tensor], threshold: float) -> Firing:
         """Where the neuron fires in the held-out texts."""

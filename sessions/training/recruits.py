@@ -63,15 +63,15 @@ class Recruits:
             raise ArtifactError(
                 f"this round was not measured by {measure}", f"it has: {', '.join(self.scores) or 'nothing'}"
             )
-        held = {neuron.site for neuron in self.suppressed}
+        suppressed = {neuron.site for neuron in self.suppressed}
         neurons = []
         for layer, scores in self.scores[measure].items():
-            values, indices = scores.topk(min(len(scores), count + len(held)))
+            values, indices = scores.topk(min(len(scores), count + len(suppressed)))
             rows = zip(values.tolist(), indices.tolist(), strict=True)
             neurons += [
                 Neuron(layer, index, attribution=value)
                 for value, index in rows
-                if value > 0 and (layer, index) not in held
+                if value > 0 and (layer, index) not in suppressed
             ]
         return tuple(sorted(neurons, key=lambda neuron: (-(neuron.attribution or 0), neuron.site))[:count])
 
