@@ -54,7 +54,7 @@ def complete(line: str, cursor: int | None = None, session: Session | None = Non
     offered = [Completion(current.start, name, verb.summary) for name, verb in open_ones.items()]
     verb = VERBS.get(head) or DEFAULTS.get(head)
     further = [] if verb is None else _completed(verb, rest, current, session)
-    return [each for each in offered if each.text.startswith(current.text)] + further
+    return [completion for completion in offered if completion.text.startswith(current.text)] + further
 
 
 def summaries() -> dict[str, str]:

@@ -58,7 +58,7 @@ class Contrast(Request, frozen=True):
         from sessions.model.rows import LARGEST_BATCH
 
         chosen, sides = range_of(session, self.layers), (self.positive, self.negative)
-        texts = [[session.read(each.to_read()).ids for each in prompts_of(word, self.raw)] for word in sides]
+        texts = [[session.read(record.to_read()).ids for record in prompts_of(word, self.raw)] for word in sides]
         contrasted = yield from contrast(
             session.opened(),
             *texts,

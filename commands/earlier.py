@@ -182,10 +182,10 @@ def maxima_imported(session: Session, asked: FileImport, maxima: Maxima) -> Save
 
 def inventory_imported(session: Session, asked: FileImport, preset: Preset, key: Key) -> Saved:
     """Known neurons, saved as a preset; and the presets that their inventory says, each under a name of its own."""
-    stated = (preset.more.get(each) for each in ("model", "fingerprint"))
+    stated = (preset.more.get(field) for field in ("model", "fingerprint"))
     model, fingerprint = (text if isinstance(text, str) else "" for text in stated)
     within = inventories.presets_within(preset, str(asked.path))
-    names = {f"{key.name}.{nameable(each)}"[:LONGEST_NAME]: held for each, held in within.items()}
+    names = {f"{key.name}.{nameable(preset_name)}"[:LONGEST_NAME]: held for preset_name, held in within.items()}
     notes = []
     if session.model is not None:
         info = session.model.info
@@ -200,7 +200,10 @@ def inventory_imported(session: Session, asked: FileImport, preset: Preset, key:
         session.store.check_new("preset", name, asked.force)
     about = {"model": model, "fingerprint": fingerprint, "command": asked.line_as(key)}
     saved = {key.name: preset, **names}
-    paths = [session.store.save("preset", name, each, **about, force=asked.force) for name, each in saved.items()]
+    paths = [
+        session.store.save("preset", name, saved_preset, **about, force=asked.force)
+        for name, saved_preset in saved.items()
+    ]
     notes.append(_about(preset, names))
     return Saved(name=str(key), path=str(paths[0]), notes=tuple(filter(None, notes)))
 

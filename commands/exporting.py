@@ -105,5 +105,5 @@ class ExportFile(Request, frozen=True):
             )
         raise UsageError(
             f"the ending .{chosen} names no format that {one} can be written in",
-            f"one of: {', '.join(f'.{each}' for each in known)}; or say it: --format {known[0]}",
+            f"one of: {', '.join(f'.{ending}' for ending in known)}; or say it: --format {known[0]}",
         )

@@ -83,4 +83,4 @@ class FileImport(Request, frozen=True):
 
 def nameable(text: str) -> str:
     """What of a text may stand in a name."""
-    return "".join(each for each in text if each.isascii() and (each.isalnum() or each in "._-")).strip("-._")
+    return "".join(sign for sign in text if sign.isascii() and (sign.isalnum() or sign in "._-")).strip("-._")

@@ -115,7 +115,9 @@ def find(name: str, column: int | None = None) -> Verb:
 def _no_action(head: str, action: str, actions: Iterable[str]) -> tuple[str, str]:
     """What is wrong with a sub-verb that does not exist, and what to type instead."""
     near = get_close_matches(action, actions, 1)
-    hint = f"did you mean {head} {near[0]}?" if near else f"one of: {', '.join(f'{head} {each}' for each in actions)}"
+    hint = (
+        f"did you mean {head} {near[0]}?" if near else f"one of: {', '.join(f'{head} {action}' for action in actions)}"
+    )
     return (f"{head} has no '{action}'" if action else f"{head} needs an action"), hint
 
 
@@ -170,7 +172,7 @@ def _placed(word: LineWord) -> PlacedText:
 
 
 def _nearest_option(verb: Verb, name: str, options: dict[str, Any]) -> str:
-    others = [str(each.name) for each in actions_of(verb.head).values() if name in options_of(each)]
+    others = [str(action.name) for action in actions_of(verb.head).values() if name in options_of(action)]
     if others:
         return f"it is an option of {' and '.join(others)}"
     near = get_close_matches(name, options, 1)

@@ -87,7 +87,7 @@ class InjectStates(Request, frozen=True, kw_only=True):
         for name in self.names:
             vector, more = session.saved.read_vector(SavedName("vector").read(name), force=self.force)
             vectors.append(vector)
-            notes += [f"{name}: {each}" for each in more]
+            notes += [f"{name}: {note}" for note in more]
         if len(vectors) == 1:
             vectors *= len(self.at)
         if len(vectors) != len(self.at):

@@ -192,7 +192,7 @@ def _arm(session: Session, line: str) -> Steps[ActivationChange]:
         raise UsageError(f"the arm '{line}': {error.message}", hint) from error
     asked = call.request
     if not isinstance(asked, InterventionVerb):
-        known = [name for name, each in VERBS.items() if issubclass(each.kind, InterventionVerb)]
+        known = [name for name, verb in VERBS.items() if issubclass(verb.kind, InterventionVerb)]
         raise UsageError(f"the arm '{line}' is not an intervention", f"one of: {', '.join(known)}, {UNTOUCHED}")
     if asked.live or asked.max_tokens is not None:
         raise UsageError(f"the arm '{line}' has an option of the whole comparison", "give --max-tokens after all arms")

@@ -59,7 +59,7 @@ class AdapterName(Name):
         if session is None:
             return []
         folder = session.home / "adapters"
-        names = sorted(each.name for each in folder.iterdir() if each.is_dir()) if folder.is_dir() else []
+        names = sorted(file.name for file in folder.iterdir() if file.is_dir()) if folder.is_dir() else []
         return [(name, "kept adapter") for name in names if not name.startswith(".")]
 
 

@@ -107,7 +107,7 @@ def _joined(text: str, source: str) -> Iterator[tuple[int, str]]:
         count = _count_joined(lines, start)
         if count is None:
             raise UsageError(f"{source}:{start + 1} ends in a backslash with nothing after it", "remove the backslash")
-        yield start + 1, "".join([*(each[:-1] for each in lines[start : start + count - 1]), lines[start + count - 1]])
+        yield start + 1, "".join([*(line[:-1] for line in lines[start : start + count - 1]), lines[start + count - 1]])
         start += count
 
 
@@ -119,8 +119,8 @@ def _count_joined(lines: Sequence[str], start: int) -> int | None:
     most = 1
     while True:
         taken = lines[start : start + most]
-        whole = next((count for count, each in enumerate(taken, 1) if not each.endswith("\\")), None)
-        count = _count_to_comment([each.removesuffix("\\") for each in taken[:whole]]) or whole
+        whole = next((count for count, line in enumerate(taken, 1) if not line.endswith("\\")), None)
+        count = _count_to_comment([line.removesuffix("\\") for line in taken[:whole]]) or whole
         if count is not None:
             return count
         if start + most >= len(lines):

@@ -166,7 +166,7 @@ class RunSweep(Request, frozen=True):
         plan = self._plan(
             session,
             questions,
-            selections=tuple(chosen_neurons(each, at, self.prompts is not None) for each in chosen),
+            selections=tuple(chosen_neurons(selection, at, self.prompts is not None) for selection in chosen),
             multipliers=multipliers,
             suppressed=tuple(map(str, session.suppressed)),
             scope=str(TokenScope(where.region, where.positions or ())) if where != Limits() else at,
@@ -180,7 +180,7 @@ class RunSweep(Request, frozen=True):
         check_ready(session, self.prompts)
         with session.edits().lifted():
             questions, notes = yield from _questions(session, self.prompts, self.raw, Limits())
-        deep = any(each.deep for each in chosen)
+        deep = any(selection.deep for selection in chosen)
         plan = self._plan(
             session,
             questions,

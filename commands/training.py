@@ -41,11 +41,11 @@ class WeightsWord(Word):
         if text == "ones":
             return ()
         weights = {}
-        for each in text.split(","):
-            name, equals, number = (piece.strip() for piece in each.partition("="))
+        for word in text.split(","):
+            name, equals, number = (piece.strip() for piece in word.partition("="))
             weight = number_in(number)
             if not (name and equals) or not 0 <= weight < float("inf"):
-                raise UsageError(f"invalid weight of a part '{each}'", "for example: conclusions=2,filler=0.5,glue=0.1")
+                raise UsageError(f"invalid weight of a part '{word}'", "for example: conclusions=2,filler=0.5,glue=0.1")
             weights[name] = weight
         return tuple(weights.items())
 

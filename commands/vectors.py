@@ -94,7 +94,7 @@ class MakeVector(Request, frozen=True):
 
         opened, chosen, name = session.opened(), range_of(session, self.layers), self.name
         session.store.check_new("vector", name, self.force)
-        texts = [[session.read(each.to_read()).ids for each in prompts_of(word, self.raw)] for word in sides]
+        texts = [[session.read(record.to_read()).ids for record in prompts_of(word, self.raw)] for word in sides]
         made = yield from difference_of_means(
             opened,
             *texts,

@@ -64,15 +64,19 @@ def weighed_adapters(
     multipliers = numbers(words)
     session.opened()
     weighings = [weighed(session.arm_sources(), word, against or "") for word in adapters]
-    chosen = tuple(each.chosen for each in weighings)
-    if len({each.deep for each in chosen}) > 1:
+    chosen = tuple(weighing.chosen for weighing in weighings)
+    if len({selection.deep for selection in chosen}) > 1:
         raise UsageError("depths of a series and weights need two sweeps", "sweep one of them at a time")
     if not multipliers:
-        depths = range(min(len(each.adapters) for each in chosen) + 1)
+        depths = range(min(len(selection.adapters) for selection in chosen) + 1)
         multipliers = tuple(map(float, depths)) if chosen[0].deep else WEIGHTS
-    for each in chosen:
-        check_weights(each, multipliers)
-    return chosen, multipliers, {share: adapter for each in weighings for share, adapter in each.adapters.items()}
+    for selection in chosen:
+        check_weights(selection, multipliers)
+    return (
+        chosen,
+        multipliers,
+        {share: adapter for weighing in weighings for share, adapter in weighing.adapters.items()},
+    )
 
 
 def is_number(word: str) -> bool:

@@ -158,7 +158,7 @@ def put_on_from(session: Session, folder: Path) -> Steps[list[str]]:
     try:
         contents = yield from in_background(lambda meter: read_folder(folder, meter), "reading the adapter")
         sha256 = contents.sha256
-        if any(each.adapter.sha256 == sha256 for each in loaded_adapters(session).values()):
+        if any(other.adapter.sha256 == sha256 for other in loaded_adapters(session).values()):
             return []
         shelf = shelf_of(session)
         name = next((name for name in shelf.names() if _sha256(shelf, name) == sha256), "")

@@ -85,9 +85,9 @@ def _expressions() -> Any:
     def work(request: dict[str, Any]) -> dict[str, Any]:
         pattern = (regex if request["package"] == "regex" else re).compile(request["expression"])
         if request["all"]:
-            spans = [[each.span() for each in pattern.finditer(text)] for text in request["texts"]]
+            spans = [[match.span() for match in pattern.finditer(text)] for text in request["texts"]]
         else:
-            spans = [[] if each is None else [each.span()] for each in map(pattern.search, request["texts"])]
+            spans = [[] if match is None else [match.span()] for match in map(pattern.search, request["texts"])]
         return {"spans": spans}
 
     return work

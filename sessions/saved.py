@@ -177,7 +177,7 @@ class SavedArtifacts:
                 str(word) for neuron in preset.neurons for word in (neuron.tier, neuron.region) if word
             )
             raise UsageError(f"preset '{name}' has no tier or region '{part}'", f"its parts: {', '.join(known)}")
-        return tuple(each.neuron for each in chosen)
+        return tuple(known.neuron for known in chosen)
 
     def neurons_of_round(self, name: str, count: int | None) -> tuple[Neuron, ...]:
         """The strongest recruits of a training round, given by its number or name; by default as many as it recorded.

@@ -33,14 +33,14 @@ def _short(held: Any) -> str:
     if isinstance(held, Struct):
         return f"{type(held).__name__}({len(held) if isinstance(held, Sized) else '…'})"
     if isinstance(held, tuple | list | dict):
-        whole = repr(held) if all(isinstance(each, str | int | float | None) for each in held) else ""
+        whole = repr(held) if all(isinstance(item, str | int | float | None) for item in held) else ""
         return whole if whole and len(whole) <= _FIELD else f"<{len(held)} {_kinds(held)}>"
     return _cut(repr(held), _FIELD)
 
 
 def _kinds(held: tuple[Any, ...] | list[Any] | dict[Any, Any]) -> str:
     """The type of a collection's members, or "items"."""
-    kinds = {type(each).__name__ for each in (held.values() if isinstance(held, dict) else held)}
+    kinds = {type(item).__name__ for item in (held.values() if isinstance(held, dict) else held)}
     return kinds.pop() if len(kinds) == 1 else "items"
 
 

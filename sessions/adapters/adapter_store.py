@@ -71,7 +71,7 @@ class AdapterStore:
     def names(self) -> list[str]:
         """The names in use, sorted; empty where the folder cannot be read."""
         with suppress(OSError):
-            return sorted(each.name for each in self.folder.iterdir() if each.is_dir() and each.name[0] != ".")
+            return sorted(folder.name for folder in self.folder.iterdir() if folder.is_dir() and folder.name[0] != ".")
         return []
 
     def free(self, stem: str) -> str:
@@ -242,7 +242,7 @@ def put_out(kept: KeptAdapter, source: Path, target: Path, weight: float, *, for
     config = dict(contents.config)
     if weight != 1:
         config["lora_alpha"] = config.get("lora_alpha", 8) * weight
-        config["alpha_pattern"] = {key: each * weight for key, each in (config.get("alpha_pattern") or {}).items()}
+        config["alpha_pattern"] = {key: alpha * weight for key, alpha in (config.get("alpha_pattern") or {}).items()}
     if target.exists() and not force:
         raise ArtifactError(f"'{target}' exists already", "replace it with --force, or name another folder")
     with (

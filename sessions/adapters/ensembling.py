@@ -187,15 +187,15 @@ class _Alone(nn.Module):
 
 def _squares(products: Sequence[tuple[Tensor, Tensor]]) -> float:
     """‖Σ left right‖², computed from matrices of the size of the ranks."""
-    left = torch.cat([each for each, _ in products], 1).double()
-    right = torch.cat([each for _, each in products]).double()
+    left = torch.cat([factor for factor, _ in products], 1).double()
+    right = torch.cat([factor for _, factor in products]).double()
     return float(((left.T @ left) * (right @ right.T)).sum())
 
 
 def _config(members: Sequence[Member], made: Mapping[str, LoraFactors]) -> dict[str, Any]:
     """A config that PEFT reads. The factors contain the scaling, so alpha equals the rank."""
-    rank = max(each.rank for each in made.values())
-    ranks = {f"^{module.replace('.', '[.]')}": each.rank for module, each in made.items() if each.rank != rank}
+    rank = max(factors.rank for factors in made.values())
+    ranks = {f"^{module.replace('.', '[.]')}": factors.rank for module, factors in made.items() if factors.rank != rank}
     first = members[0].contents.config
     return {
         "peft_type": "LORA",
@@ -217,7 +217,7 @@ def _config(members: Sequence[Member], made: Mapping[str, LoraFactors]) -> dict[
 
 def _file(made: Mapping[str, LoraFactors]) -> bytes:
     tensors = {}
-    for module, each in made.items():
-        tensors[f"base_model.model.{module}.lora_A.weight"] = each.a
-        tensors[f"base_model.model.{module}.lora_B.weight"] = (each.b * each.scaling).contiguous()
+    for module, factors in made.items():
+        tensors[f"base_model.model.{module}.lora_A.weight"] = factors.a
+        tensors[f"base_model.model.{module}.lora_B.weight"] = (factors.b * factors.scaling).contiguous()
     return save(tensors, {"format": "pt"})

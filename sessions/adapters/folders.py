@@ -191,7 +191,7 @@ def check_folder(folder: Path) -> None:
         if not folder.is_dir():
             there = "is not a folder" if folder.exists() else "is not there"
             raise ArtifactError(f"{folder} {there}", f"{_TAKEN}; adapter list shows those that are kept here")
-        names = sorted(each.name for each in folder.iterdir())
+        names = sorted(file.name for file in folder.iterdir())
     if WEIGHTS not in names:
         pickled = next((name for name in names if name.lower().endswith(_PICKLES)), None)
         if pickled is not None:

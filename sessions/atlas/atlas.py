@@ -263,7 +263,7 @@ class Atlas:
         tensors["documents.ids"] = _bytes(self.documents.ids, "I32")
         known = sorted(self.texts)
         tensors["texts.ids"] = _bytes(np.asarray(known, dtype=np.int32), "I32")
-        encoded = msgspec.json.encode([self.texts[each] for each in known])
+        encoded = msgspec.json.encode([self.texts[token] for token in known])
         tensors["texts.json"] = TensorBytes("U8", (len(encoded),), encoded)
         return Tensors({_ABOUT: msgspec.json.encode(self.about).decode()}, tensors)
 

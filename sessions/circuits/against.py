@@ -54,7 +54,7 @@ def held_against(
     if not any(layer in chosen for layer in vector.layers):
         raise UsageError("the circuit has no neuron in the layers of the vector", "make the vector at other layers")
     draws = [_random(anatomy, chosen, seed) for seed in range(DRAWS)]
-    spans = [_Spanned(anatomy, vector, each) for each in (chosen, *draws)]
+    spans = [_Spanned(anatomy, vector, neurons) for neurons in (chosen, *draws)]
     rows, pairs = [], []
     for number, layer in enumerate(vector.layers):
         yield Progress("comparing", number, len(vector.layers), "layers")
@@ -70,11 +70,11 @@ def held_against(
                 explained=shares[0],
                 chance=sum(shares[1:]) / DRAWS,
                 here=len(cosines),
-                aligned=sum(abs(each) > limit for each in cosines),
+                aligned=sum(abs(cosine) > limit for cosine in cosines),
             )
         )
-        known = ((sums[layer, index], each) for index, each in zip(chosen.get(layer, []), cosines, strict=True))
-        pairs += [(abs(attribution), abs(each)) for attribution, each in known if attribution is not None]
+        known = ((sums[layer, index], cosine) for index, cosine in zip(chosen.get(layer, []), cosines, strict=True))
+        pairs += [(abs(attribution), abs(cosine)) for attribution, cosine in known if attribution is not None]
     return tuple(rows), agreement([a for a, _ in pairs], [c for _, c in pairs])
 
 
@@ -96,7 +96,7 @@ def overlap(
         cosines = torch.tensor(_cosines(anatomy, vector, layer, range(width)))
         best = cosines.abs().topk(min(top, width)).indices.tolist()
         along += [(float(cosines[index]), (layer, index)) for index in best]
-    along = sorted((each for each in along if each[0]), key=lambda each: -abs(each[0]))[:top]
+    along = sorted((pair for pair in along if pair[0]), key=lambda each: -abs(each[0]))[:top]
     lying = {site: found for found, site in along}
     strongest = list(attribution_by_neuron(circuit).items())[:top]
     possible = sum(layer in vector.directions for (layer, _), _ in strongest)
@@ -116,7 +116,7 @@ def overlap(
 def _at_least(count: int, among: int, marked: int, drawn: int) -> float:
     """The probability that at least `count` of those drawn are marked."""
     possible = range(max(count, drawn - (among - marked)), min(marked, drawn) + 1)
-    logs = (_ways(marked, each) + _ways(among - marked, drawn - each) - _ways(among, drawn) for each in possible)
+    logs = (_ways(marked, count) + _ways(among - marked, drawn - count) - _ways(among, drawn) for count in possible)
     return min(1.0, sum(map(math.exp, logs)))
 
 

@@ -55,15 +55,15 @@ def resolve_targets(
     Raises:
         UsageError: a prompt is too long, or its target equals its counterfactual; the message names it.
     """
-    encoded = [encode(opened.tokenizer, each.to_read()) for each in asked]
-    for each in encoded:
-        opened.anatomy.check_length(len(each.ids))
+    encoded = [encode(opened.tokenizer, record.to_read()) for record in asked]
+    for prompt in encoded:
+        opened.anatomy.check_length(len(prompt.ids))
     wanted = [
-        (_first(opened, read, each.target), _first(opened, read, each.counterfactual))
-        for each, read in zip(asked, encoded, strict=True)
+        (_first(opened, read, record.target), _first(opened, read, record.counterfactual))
+        for record, read in zip(asked, encoded, strict=True)
     ]
     by_row: dict[int, Case] = {}
-    for rows in batches([len(each.ids) for each in encoded], batch):
+    for rows in batches([len(prompt.ids) for prompt in encoded], batch):
         yield Progress("reading the prompts", len(by_row), len(asked), "prompts")
         logits = last_logits(opened, [encoded[row].ids for row in rows], cancel)
         for row, last in zip(rows, logits, strict=True):
@@ -106,7 +106,7 @@ def _case(
             f"the target and the counterfactual of {asked.prompt!r} begin with the same token",
             "give it another counterfactual, or none",
         )
-    tokens = [Token(each, token_text(opened.tokenizer, each)) for each in (target, other)]
+    tokens = [Token(token, token_text(opened.tokenizer, token)) for token in (target, other)]
     value = float(last[target] - last[other])
     rank = 1 + int((last > last[target]).sum())
     return Case(asked, encoded, Target(tokens=(tokens[0],), counterfactual=tokens[1], value=value), rank)

@@ -193,7 +193,12 @@ def targets(
     sums = [0.0] * len(runs)
     done, total = 0, len(runs) * len(cases)
     for removed in (False, True):
-        pairs = [(run, case) for run, each in enumerate(runs) if each.removed == removed for case in range(len(cases))]
+        pairs = [
+            (run, case)
+            for run, ablation in enumerate(runs)
+            if ablation.removed == removed
+            for case in range(len(cases))
+        ]
         for rows in batches([len(cases[case].ids) for _, case in pairs], batch):
             yield Progress("faithfulness", done, total, "runs")
             part = [pairs[row] for row in rows]

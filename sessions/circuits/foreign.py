@@ -56,7 +56,7 @@ def _against_another(
         return target, []
     logits = next_logits(opened, encoded.ids, cancel)
     own = target.tokens[0].id
-    other = next(each for each in logits.topk(2).indices.tolist() if each != own)
+    other = next(token for token in logits.topk(2).indices.tolist() if token != own)
     difference, text = float(logits[own] - logits[other]), token_text(opened.tokenizer, other)
     if abs(difference - target.value) <= _CLOSE * max(1.0, abs(target.value)):
         return structs.replace(target, counterfactual=Token(other, text)), []

@@ -156,7 +156,7 @@ class Means:
         if places and (
             len(places) != len(layers)
             or len({len(place) for place in places}) > 1
-            or any(len(layer) != each.shape[1] or not len(each) for layer, each in pairs)
+            or any(len(layer) != mean.shape[1] or not len(mean) for layer, mean in pairs)
         ):
             raise ArtifactError(f"{source} has means by position that do not fit the means of its layers")
         return cls(about, layers, places)

@@ -133,7 +133,7 @@ def discover(
     notes: tuple[str, ...] = ()
     ranked = choose(gathered.candidates(gathering.aggregate), choice, target.value)
     if gathering.aggregate == "share":
-        first, last = (int((each.attribution or 0.0) * len(cases) + 0.01) for each in (ranked[0], ranked[-1]))
+        first, last = (int((neuron.attribution or 0.0) * len(cases) + 0.01) for neuron in (ranked[0], ranked[-1]))
         notes = (f"the first neuron reaches the threshold in {first} of {len(cases)} prompts, the last in {last}",)
     neurons = ranked
     if gathering.aggregate in RANKS:
@@ -257,7 +257,7 @@ class Aggregated:
     @property
     def conservation(self) -> float | None:
         """As in `Attribution`, for the sum of all targets."""
-        inputs, outputs = ([each for each in side if each is not None] for side in (self._inputs, self._outputs))
+        inputs, outputs = ([tensor for tensor in side if tensor is not None] for side in (self._inputs, self._outputs))
         return Attribution((), 0.0, sum(outputs), sum(inputs)).conservation if inputs and outputs else None
 
     @property
@@ -283,7 +283,7 @@ class Aggregated:
             "max": lambda: [sums.largest for sums in self._sums],
             "share": self._shares,
         }
-        sites = tuple(sums.site(each) for sums, each in zip(self._sums, values[by](), strict=True))
+        sites = tuple(sums.site(value) for sums, value in zip(self._sums, values[by](), strict=True))
         return candidates(
             Attribution(sites, 0.0), without_neurons=self._scope.without_neurons, layers=self._scope.layers
         )

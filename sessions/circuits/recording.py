@@ -42,7 +42,7 @@ def recorded(opened: OpenModel, ids: Sequence[int], length: int, cancel: Cancel 
     neurons, embedded = _read(opened, [ids], cancel)
     return Reference(
         tuple(_aligned(layer[0], length) for layer in neurons),
-        tuple(_aligned(each[0], length)[None] for each in embedded),
+        tuple(_aligned(stream[0], length)[None] for stream in embedded),
     )
 
 
@@ -102,7 +102,7 @@ def means(
     averages = tuple(_pooled(total, counts, len(texts) / 2) for total in sums)
     averages = averages if aligned else tuple(mean[0] for mean in averages)
     with suppress(ArtifactError):  # a cache that cannot be written only costs time
-        write_file(path, save({str(number): each for number, each in enumerate(averages)}), force=True, what="means")
+        write_file(path, save({str(number): mean for number, mean in enumerate(averages)}), force=True, what="means")
     return averages
 
 
@@ -132,7 +132,7 @@ def _kept(path: Path, anatomy: Anatomy, aligned: bool) -> tuple[Tensor, ...] | N
     with suppress(OSError, SafetensorError, ArtifactError):
         tensors = load_file(check_regular(path))
         averages = tuple(tensors[str(number)] for number in range(len(widths)) if str(number) in tensors)
-        if [tuple(each.shape[aligned:]) for each in averages] == [(width,) for width in widths]:
+        if [tuple(mean.shape[aligned:]) for mean in averages] == [(width,) for width in widths]:
             return averages
     return None
 

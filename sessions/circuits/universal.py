@@ -126,7 +126,7 @@ def detect(opened: OpenModel, cancel: Cancel | None = None) -> Steps[Universal]:
 
 def published(info: ModelInfo, ids: Iterable[str] = ()) -> Universal | None:
     """The published list for a model, by its name or one of its other `ids`; None where there is none."""
-    names = {each.lower() for each in (info.name, *ids)}
+    names = {name.lower() for name in (info.name, *ids)}
     shape = (info.n_layers, info.d_model, max(info.d_mlp), info.vocab_size)
     for each in PUBLISHED:
         if each.shape == shape and names & {one.lower() for one in each.ids}:

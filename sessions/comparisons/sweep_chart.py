@@ -70,7 +70,7 @@ def _scales(axes: Axes, multipliers: Sequence[float], highest: float, measured: 
     axes.set_ylabel(measured)
     top = 1.0 if highest > 0.75 else max(1.1 * highest, 0.01)
     axes.set_ylim(-0.03 * top, 1.03 * top)
-    axes.set_xticks(_ticks(multipliers), [f"{each:g}" for each in _ticks(multipliers)])
+    axes.set_xticks(_ticks(multipliers), [f"{tick:g}" for tick in _ticks(multipliers)])
     axes.set_axisbelow(True)
     axes.grid(axis="y", color="#E6E6E6", linewidth=0.8)
     axes.spines[["top", "right"]].set_visible(False)
@@ -139,13 +139,13 @@ def _ticks(multipliers: Sequence[float]) -> list[float]:
     """Multipliers written at the axis: none overlap; the ends and, if it is one, 1 are always among them."""
     least = (multipliers[-1] - multipliers[0]) / 16
     kept = [1.0] if 1.0 in multipliers else []
-    for each in (multipliers[0], multipliers[-1], *multipliers):
-        if all(abs(each - other) >= least for other in kept) and each not in kept:
-            kept.append(each)
+    for multiplier in (multipliers[0], multipliers[-1], *multipliers):
+        if all(abs(multiplier - other) >= least for other in kept) and multiplier not in kept:
+            kept.append(multiplier)
     return sorted(kept)
 
 
 def _drawable(text: str) -> str:
     """A text on one line that a picture can show: unprintable characters are escaped, long texts cut."""
-    shown = "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+    shown = "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
     return shown if len(shown) <= _NAME else shown[: _NAME - 1] + "…"

@@ -110,7 +110,7 @@ def _cell(plan: SweepPlan, row: int, arm: Arm) -> SweepPoint:
         return cell
     # What is live beside the selection may be in force where the selection never is.
     part = plan.prompts[place.prompt].where.part
-    return structs.replace(cell, fired=next((each.fired for each in arm.parts if each.part == part), arm.fired))
+    return structs.replace(cell, fired=next((effect.fired for effect in arm.parts if effect.part == part), arm.fired))
 
 
 def _encoded(opened: OpenModel, number: int, prompt: SweepPrompt) -> Encoded:

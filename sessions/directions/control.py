@@ -100,7 +100,7 @@ def mean_at_ends(
             if not sums[layer].isfinite().all():
                 raise not_finite(opened, [prompts[row] for row in rows], f"what layer {layer} computes at {site}")
         done += len(rows)
-    return {layer: each / len(prompts) for layer, each in sums.items()}
+    return {layer: total / len(prompts) for layer, total in sums.items()}
 
 
 @torch.inference_mode()

@@ -76,7 +76,7 @@ def stamp(which: Which) -> tuple[int, ...]:
 
 def _of_folder(folder: Path, which: Which) -> Autoencoder:
     with reported("read", folder, "check its permissions"):
-        names = sorted(each.name for each in folder.iterdir())
+        names = sorted(file.name for file in folder.iterdir())
     for needed in (CONFIG, WEIGHTS):
         if needed not in names:
             pickled = next((name for name in names if name.lower().endswith(_PICKLES)), None)
@@ -153,7 +153,7 @@ def _of_release(which: Which) -> Steps[Autoencoder]:
         try:
             pretrained = lens.SAE.from_pretrained(release, identity, device="cpu")
             sae = pretrained[0] if isinstance(pretrained, tuple) else pretrained
-            return sae.cfg.to_dict(), {name: each.detach().float() for name, each in sae.state_dict().items()}
+            return sae.cfg.to_dict(), {name: tensor.detach().float() for name, tensor in sae.state_dict().items()}
         except Exception as error:  # no network, no such release, no such id: sae-lens raises many kinds of errors
             reason = str(error).strip().partition("\n")[0]
             raise ArtifactError(

@@ -85,7 +85,7 @@ def in_all(before: Lines, after: Lines) -> tuple[tuple[DeltaPart, ...], float | 
     by_site: dict[Site, float] = {}
     for (site, part), line in after.items():
         old = before[site, part]
-        changed, was = (float(each.double().square().sum()) for each in (line - old, old))
+        changed, was = (float(part.double().square().sum()) for part in (line - old, old))
         total = squares.setdefault(part, [0.0, 0.0])
         total[0], total[1] = total[0] + changed, total[1] + was
         by_site[site] = by_site.get(site, 0.0) + changed
@@ -268,8 +268,8 @@ def of_matrix(opened: OpenModel, change: WeightChange, factors: LowRankChange, k
     push: list[DeltaPush | None] = [None] * len(kept)
     if role in ("down", "attn_out"):
         push = pushes_of(opened, _written(opened.anatomy, layer, role, left), k)
-        signs = torch.tensor([-1.0 if each is not None and each.z < 0 else 1.0 for each in push])
-        push = [_turned(each) if each is not None and each.z < 0 else each for each in push]
+        signs = torch.tensor([-1.0 if score is not None and score.z < 0 else 1.0 for score in push])
+        push = [_turned(score) if score is not None and score.z < 0 else score for score in push]
     else:
         signs = left.gather(1, left.abs().argmax(1, keepdim=True))[:, 0].sign()
     left, right = left * signs[:, None], right * signs[:, None]
@@ -298,7 +298,7 @@ def _neurons(layer: int, site: DenseSite | None, line: Tensor) -> tuple[Neuron, 
     if site is None:
         return ()
     strongest = line.abs().topk(min(2 * NEURONS, len(line))).indices.tolist()
-    return tuple(Neuron(layer, site.offset + each) for each in dict.fromkeys(at % site.width for at in strongest))[
+    return tuple(Neuron(layer, site.offset + local) for local in dict.fromkeys(at % site.width for at in strongest))[
         :NEURONS
     ]
 

@@ -142,7 +142,7 @@ class LowRank:
             return sheet.pop_all()
 
     def _added(self, columns: Tensor, which: slice) -> Tensor:
-        left, right = (each.to(columns.device, torch.float32) for each in (self.left, self.right[:, which]))
+        left, right = (factor.to(columns.device, torch.float32) for factor in (self.left, self.right[:, which]))
         return columns + left @ right
 
 

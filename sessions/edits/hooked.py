@@ -132,7 +132,7 @@ def _projecting(module: nn.Module, change: Projection) -> Callable[[Tensor, Tens
 
 def _beside(change: LowRank) -> Callable[[Tensor, Tensor], Tensor]:
     def hook(given: Tensor, output: Tensor) -> Tensor:
-        left, right = (each.to(given.device, torch.float32) for each in (change.left, change.right))
+        left, right = (factor.to(given.device, torch.float32) for factor in (change.left, change.right))
         return output + ((given.float() @ right.T) @ left.T).to(output.dtype)
 
     return hook

@@ -255,7 +255,7 @@ def _cosines(opened: OpenModel, column: Tensor, score: Tensor) -> tuple[float, .
 
 
 def _parts(opened: OpenModel, site: Site, before: Lines, after: Lines, tokens: int) -> tuple[EditedPart, ...]:
-    read = {each.name: each for each in reads(opened, Neuron(*site), tokens)}
+    read = {row.name: row for row in reads(opened, Neuron(*site), tokens)}
     found = []
     for part in parts_of(opened.anatomy, *site):
         old, line = before[site, part], after[site, part]

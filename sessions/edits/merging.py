@@ -85,7 +85,7 @@ def said(
             logits = opened.model(batch, use_cache=False).logits[0].float()
             tokens = like[number].tokens.to(logits.device) if like else logits.topk(min(KEPT, logits.shape[-1])).indices
             kept = (logits.argmax(-1), tokens, logits.gather(-1, tokens), logits.std(-1))
-            found.append(PredictedTokens(*(each.cpu() for each in kept)))
+            found.append(PredictedTokens(*(tensor.cpu() for tensor in kept)))
     return found
 
 

@@ -105,7 +105,7 @@ def _arm(sources: ArmSources, word: str) -> EvaluationArm:
     about = f"with {names}" if names else "as it was opened"
     about += ", nothing suppressed" if free else f", {len(suppressed):,} held as in training" if suppressed else ""
     acting = sources.ledger.active if as_it_is else edits
-    return EvaluationArm(word, about, within, any(isinstance(each, Edit) and each.pushes for each in acting))
+    return EvaluationArm(word, about, within, any(isinstance(acts, Edit) and acts.pushes for acts in acting))
 
 
 def _round(sources: ArmSources, part: str) -> tuple[Round, Adapter]:

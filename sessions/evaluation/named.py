@@ -95,7 +95,7 @@ def rounds_of_series(sources: ArmSources, series: str) -> list[str]:
         UsageError: there is none.
     """
     known = Rounds(sources.store).of_model(sources.opened.info.fingerprint)
-    names = [each.name for each in known if each.name != series and series_of(each.name) == series]
+    names = [one.name for one in known if one.name != series and series_of(one.name) == series]
     if not names:
         raise UsageError(f"there is no series of rounds '{series}'", "rounds shows what there is")
     return names

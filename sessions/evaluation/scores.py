@@ -207,10 +207,10 @@ def doubts(
         edited: whether an edit is on.
         suppressed: whether a neuron is held at zero.
     """
-    for each in scores:
-        if each.broken:
-            yield f"arm {each.name} is broken: {'; '.join(each.broken)}"
-    names = {each.name for each in scores}
+    for one in scores:
+        if one.broken:
+            yield f"arm {one.name} is broken: {'; '.join(one.broken)}"
+    names = {one.name for one in scores}
     if {"base", "edit"} <= names and not edited:
         yield "no edit is on: base and edit are the same model"
     if any("unsuppressed" in name.split("+") for name in names) and not suppressed:

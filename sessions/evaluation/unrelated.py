@@ -49,7 +49,7 @@ def unrelated(opened: OpenModel, corpus: Corpus) -> tuple[Encoded, ...]:
         if len(encoded.ids) > 1:
             ids, tokens = encoded.ids[:longest], encoded.tokens[:longest]
             documents.append(structs.replace(encoded, ids=ids, tokens=tokens, reply=len(ids)))
-        if sum(len(each.ids) for each in documents) >= ENOUGH:
+        if sum(len(document.ids) for document in documents) >= ENOUGH:
             break
     if not documents:
         raise UsageError(f"the corpus '{corpus.name}' has no text to predict", "give a file with sentences in it")

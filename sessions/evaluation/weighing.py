@@ -47,7 +47,7 @@ def weighed(sources: ArmSources, word: str, against: str = "") -> Weighed:
     read = [_read(sources, part) for part in _parts(word)]
     read += [
         (structs.replace(share, against=True), adapter)
-        for share, adapter in (_read(sources, each) for each in _parts(against))
+        for share, adapter in (_read(sources, part) for part in _parts(against))
     ]
     names = [adapter.name for _, adapter in read]
     twice = next((name for name in names if names.count(name) > 1), None)

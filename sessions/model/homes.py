@@ -28,7 +28,7 @@ def home_of(module: nn.Module) -> torch.device:
     weight = next(module.parameters(), None)
     if weight is not None and not weight.is_meta:
         return weight.device
-    devices = (_execution_device(hook) for each in module.modules() for hook in _hooks(each))
+    devices = (_execution_device(hook) for inner in module.modules() for hook in _hooks(inner))
     home = next((device for device in devices if device is not None), None)
     if home is None:
         return CPU if weight is None else META

@@ -60,7 +60,7 @@ def _hooks(anatomy: Anatomy, rows: Sequence[Sequence[Injection]], following: Tok
             for layer, values in injection.inputs.items():
                 swapped.setdefault(layer, []).append((row, injection.position, values))
     for (layer, site), some in placed.items():
-        changes = [(row, each.position, each.state, each.adds) for row, each in some]
+        changes = [(row, injection.position, injection.state, injection.adds) for row, injection in some]
         yield on_states(anatomy, layer, site, _put(changes, len(rows), following))
     for layer, pieces in swapped.items():
         place = anatomy.layers[layer].per_layer_input

@@ -208,12 +208,12 @@ class _Measure:
 
     def __call__(self, seen: Seen, logits: Tensor) -> list[float]:
         if self._observe is not None:
-            return [float(each) for each in seen.neurons[self._observe.layer][:, 0, self._observe.index]]
+            return [float(value) for value in seen.neurons[self._observe.layer][:, 0, self._observe.index]]
         log_probs = logits.log_softmax(-1)
         if self._target is not None:
-            return [float(each) for each in log_probs[:, self._target].exp()]
+            return [float(value) for value in log_probs[:, self._target].exp()]
         parts = self._source.exp() * (self._source - log_probs)
-        return [float(each) for each in torch.nan_to_num(parts, nan=0.0).sum(-1)]
+        return [float(value) for value in torch.nan_to_num(parts, nan=0.0).sum(-1)]
 
     def source(self, seen: Seen) -> float | None:
         """The measure in the source; None for KL, which is measured from the source."""

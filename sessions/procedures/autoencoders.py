@@ -92,7 +92,7 @@ def compared_with_reconstruction(
         arms, logits = yield from compare(opened, encoded, conditions, decoding, cancel=session.cancel)
     with injected(opened.anatomy, rows):
         kl = yield from divergences(opened, encoded, conditions, arms[0].ids, cancel=session.cancel)
-    arms = tuple(structs.replace(arm, kl=each) for arm, each in zip(arms, kl, strict=True))
+    arms = tuple(structs.replace(arm, kl=divergence) for arm, divergence in zip(arms, kl, strict=True))
     session.last_output = LastOutput(text=arms[1].text, baseline=arms[0].text, logits=logits[1])
     return Compared(
         verb=verb,

@@ -103,7 +103,7 @@ def measured(
 def agreed(neurons: tuple[Neuron, ...]) -> Agreement | None:
     """How attributions and effects agree, over the neurons that have both."""
     both = [(n.attribution, n.effect) for n in neurons if n.attribution is not None and n.effect is not None]
-    return agreement([each[0] for each in both], [each[1] for each in both])
+    return agreement([pair[0] for pair in both], [pair[1] for pair in both])
 
 
 def choice_of(

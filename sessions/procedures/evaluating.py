@@ -97,7 +97,7 @@ def evaluation_plan(
         notes.append(f"the first {len(tasks):,} of {len(all_tasks):,} tasks")
     tokens = max_tokens or session.settings.max_tokens
     encoded = read(opened, tasks, str(file), tokens, raw=raw)
-    longest = max(len(each.ids) for each in encoded)
+    longest = max(len(prompt.ids) for prompt in encoded)
     decoding = decoded(session, stops=stops, pushes=pushes, length=longest, max_tokens=max_tokens)
     if decoding.sample:
         notes.append(f"replies are sampled, with the random numbers of {decoding.rng}")

@@ -98,7 +98,7 @@ def holds(
         return BETWEEN[comparison](actual, value_of(session, read(wanted)))
     if isinstance(actual, bool):
         actual = told(actual)
-    if isinstance(actual, list | tuple) and all(isinstance(each, str) for each in actual):
+    if isinstance(actual, list | tuple) and all(isinstance(item, str) for item in actual):
         actual = "\n".join(actual)
     if not isinstance(actual, str | int | float):
         raise UsageError(f"{subject} is neither a number nor a text", _inside(subject, actual))

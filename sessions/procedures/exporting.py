@@ -83,7 +83,7 @@ def model_exported(session: Session, path: Path, force: bool) -> Steps[ModelExpo
         path=str(place),
         fingerprint=fingerprint,
         dtype=model.info.dtype,
-        bytes=sum(each.stat().st_size for each in place.iterdir()),
+        bytes=sum(file.stat().st_size for file in place.iterdir()),
         edits=tuple(edit.name for edit in ledger.active),
         reopened=True,
         notes=tuple(notes),

@@ -86,7 +86,7 @@ def compared_with_baseline(
     decoding = decoded(session, max_tokens=max_tokens, pushes=pushes)
     compared, logits = yield from compare(opened, encoded, conditions, decoding, target=target, cancel=session.cancel)
     kl = yield from divergences(opened, encoded, conditions, compared[0].ids, cancel=session.cancel)
-    compared = tuple(structs.replace(arm, kl=each) for arm, each in zip(compared, kl, strict=True))
+    compared = tuple(structs.replace(arm, kl=divergence) for arm, divergence in zip(compared, kl, strict=True))
     session.last_output = LastOutput(text=compared[-1].text, baseline=compared[0].text, logits=logits[-1])
     return Compared(
         verb=verb,

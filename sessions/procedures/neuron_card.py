@@ -228,7 +228,7 @@ def card_of(session: Session, *, text: str, tokens: int, no_verify: bool) -> Ste
         target=target,
         moments=seen,
         everywhere=everywhere,
-        rank=next((rank for rank, each in enumerate(ranked, 1) if is_meant(each, neuron)), 0),
+        rank=next((rank for rank, other in enumerate(ranked, 1) if is_meant(other, neuron)), 0),
         circuit_size=len(ranked),
         up=pushed[0],
         down=pushed[1],

@@ -28,11 +28,11 @@ def over_replies_to(
     if prompts is None:
         prompts_read, over = [session.encoded()], "the prompt's reply"
     else:
-        prompts_read = [session.read(each.to_read()) for each in prompts_of(str(prompts))]
+        prompts_read = [session.read(record.to_read()) for record in prompts_of(str(prompts))]
         over = f"the replies to {len(prompts_read):,} prompts"
     needed = "thought" in regions
     ends = marker or (closing(session) if needed else "")
-    decoding = decoded(session, length=max(len(each.ids) for each in prompts_read))
+    decoding = decoded(session, length=max(len(prompt.ids) for prompt in prompts_read))
     answers = yield from over_replies(opened, prompts_read, regions, decoding, ends, cancel=session.cancel)  # type: ignore[arg-type]
     return over, (answers[0], answers[1])
 
@@ -42,7 +42,7 @@ def quiet_rows(session: Session, quiet: list[QuietNeuron]) -> tuple[QuietRow, ..
     from sessions.directions.lens import pushed
 
     opened = session.opened()
-    neurons = [Neuron(each.layer, each.index) for each in quiet]
+    neurons = [Neuron(row.layer, row.index) for row in quiet]
     pushes = pushed(opened.anatomy, opened.tokenizer, neurons)
     return tuple(
         QuietRow(

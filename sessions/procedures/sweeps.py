@@ -181,5 +181,5 @@ def left_out_of_sweep(session: Session, chosen: Sequence[Chosen]) -> Iterator[st
     names = [edit.name for edit in session.edits().active]
     if names:
         yield f"left out of every row, and on again now: {', '.join(names)}"
-    if session.suppressed and any(each.deep for each in chosen):
+    if session.suppressed and any(selection.deep for selection in chosen):
         yield f"the {len(session.suppressed):,} suppressed neurons were not suppressed in it"

@@ -25,7 +25,7 @@ def rounds_shown(rounds: Rounds, shown: Sequence[Round], notes: tuple[str, ...] 
     """The trajectory of rounds in their order."""
     from sessions.training.trajectory import trajectory
 
-    pairs = [(each, rounds.share(each)) for each in shown]
+    pairs = [(one, rounds.share(one)) for one in shown]
     return RoundsShown(trajectory=trajectory(pairs), rounds=tuple(shown), notes=notes)
 
 
@@ -58,10 +58,10 @@ def answered_by_rounds(session: Session, found: Sequence[Round], max_tokens: int
     from sessions.evaluation.arms import arms_of
 
     words = ["base"]
-    for each in found:
-        words += [f"round:{each.name}", *([f"round:{each.name}+unsuppressed"] if each.suppressed else [])]
+    for one in found:
+        words += [f"round:{one.name}", *([f"round:{one.name}+unsuppressed"] if one.suppressed else [])]
     states = [(arm.name, arm.within) for arm in arms_of(session.arm_sources(), tuple(words))]
-    return (yield from in_states(session, "rounds", ", ".join(each.name for each in found), states, max_tokens))
+    return (yield from in_states(session, "rounds", ", ".join(one.name for one in found), states, max_tokens))
 
 
 def recruits_shown(session: Session, *, name: str | None, top: int, by: Measure | None) -> RecruitsShown:
@@ -77,7 +77,7 @@ def recruits_shown(session: Session, *, name: str | None, top: int, by: Measure 
     absorbed = shelf.recruits(trained.name)
     measure = by or absorbed.usual
     neurons, total = absorbed.strongest(top, measure), absorbed.total(measure)
-    earlier = {neuron.site: each.name for each in known if each.created < trained.created for neuron in each.recruited}
+    earlier = {neuron.site: one.name for one in known if one.created < trained.created for neuron in one.recruited}
     rows = tuple(
         RecruitRow(
             neuron, (neuron.attribution or 0.0) / total if total else 0.0, up, down, earlier.get(neuron.site, "")

@@ -78,18 +78,18 @@ def by_rule(
     Raises:
         UsageError: the rule means no position, or all of them, or a text is longer than the model has positions for.
     """
-    sides = [[_read(opened, sample, rule) for sample in each] for each in (samples, held)]
+    sides = [[_read(opened, sample, rule) for sample in side] for side in (samples, held)]
     for texts in filter(None, sides):
-        if not any(each.where for each, _ in texts):
+        if not any(example.where for example, _ in texts):
             raise nothing_found(rule, [said for _, said in texts])
-        if not any(each.elsewhere for each, _ in texts):
+        if not any(example.elsewhere for example, _ in texts):
             raise UsageError(f"the rule {rule} matches every position of the {len(texts):,} texts", "ask for less")
-    learnt, other = ([each for each, _ in texts] for texts in sides)
+    learnt, other = ([example for example, _ in texts] for texts in sides)
     if other:
         return Examples(tuple(learnt), tuple(other), str(rule), source)
     # Texts without a place are split by themselves, so that both parts have some of each kind.
-    with_places = split([each for each in learnt if each.where])
-    without = split([each for each in learnt if not each.where])
+    with_places = split([example for example in learnt if example.where])
+    without = split([example for example in learnt if not example.where])
     return _joined(with_places, without, str(rule), source)
 
 
@@ -116,7 +116,7 @@ def by_prompts(
 def split(texts: Sequence[Example]) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
     """Those to learn from, and every third, by the sha256 of its tokens, to measure on."""
     ordered = sorted(texts, key=lambda each: sha256(repr(each.ids).encode()).digest())
-    held_out = {id(each) for each in ordered[EVERY - 1 :: EVERY]}
+    held_out = {id(example) for example in ordered[EVERY - 1 :: EVERY]}
     return tuple(text for text in texts if id(text) not in held_out), tuple(
         text for text in texts if id(text) in held_out
     )
@@ -134,7 +134,7 @@ def _joined(
     source: str,
 ) -> Examples:
     learnt, held = first[0] + second[0], first[1] + second[1]
-    if any(each.where for each in held) and any(each.elsewhere for each in held):
+    if any(example.where for example in held) and any(example.elsewhere for example in held):
         return Examples(learnt, held, rule, source)
     return Examples(learnt + held, learnt + held, rule, source, apart=False)
 

@@ -119,7 +119,7 @@ def rewrite(
     plain = yield from passes.read("reading the examples")
     unrelated = Passes(opened, neuron, unrelated_text(opened), token.id, cancel)
     silent = yield from unrelated.read("reading unrelated text")
-    prompts = [each.asked for each in examples.held if each.where][:REPLIES]
+    prompts = [example.asked for example in examples.held if example.where][:REPLIES]
     before = yield from _answers(opened, prompts, [()], decoding, cancel)
     parts = Parts.of(examples)
     with ExitStack() as stack:
@@ -157,8 +157,8 @@ def rewrite(
         firing=fired,
         norm=passes.norm,
         replies=tuple(
-            Replied(prompt=each.prompt.text, before=was.text, after=now.text, guarded=now.guarded or 0)
-            for each, was, now in zip(prompts, before[0], after, strict=True)
+            Replied(prompt=prompt.prompt.text, before=was.text, after=now.text, guarded=now.guarded or 0)
+            for prompt, was, now in zip(prompts, before[0], after, strict=True)
         ),
         repetition=(_repetition(before[0]), _repetition(after)),
         held_back=(_held_back(before[0]), _held_back(after)),
@@ -236,7 +236,7 @@ def choose(rows: Sequence[AtAlpha]) -> int:
 
 
 def _loss(predictions: Sequence[SaidToken]) -> float:
-    return float(torch.cat([each.loss for each in predictions]).double().nanmean())
+    return float(torch.cat([prediction.loss for prediction in predictions]).double().nanmean())
 
 
 def _answers(
@@ -247,7 +247,7 @@ def _answers(
     cancel: Cancel | None,
 ) -> Steps[list[tuple[Arm, ...]]]:
     """Replies to the prompts under each condition."""
-    rows = [(each, Condition("", treatments)) for treatments in conditions for each in asked]
+    rows = [(prompt, Condition("", treatments)) for treatments in conditions for prompt in asked]
     arms, _ = yield from complete_rows(opened, rows, decoding, streamed=False, lenient=True, cancel=cancel)  # type: ignore[arg-type]
     return [arms[start : start + len(asked)] for start in range(0, len(arms), len(asked))]
 

@@ -142,7 +142,7 @@ class Passes:
         )
         sizes = [len(text.positions) for text in texts]
         split = zip(*(part.split(sizes) for part in parts), strict=True)
-        return {row: SaidToken(*each) for row, each in zip(rows, split, strict=True)}
+        return {row: SaidToken(*values) for row, values in zip(rows, split, strict=True)}
 
     @contextmanager
     def _recorded(self, rows: Sequence[int], states: dict[int, Tensor], norms: list[Tensor]) -> Iterator[None]:
@@ -159,7 +159,7 @@ class Passes:
             return values
 
         def measure(values: Tensor) -> Tensor:
-            norms.extend(each.norm(dim=-1) for each in at_places(values))
+            norms.extend(states.norm(dim=-1) for states in at_places(values))
             return values
 
         with ExitStack() as stack:
@@ -255,7 +255,9 @@ def firing(where: Tensor, elsewhere: Tensor, threshold: float) -> Firing:
 def saying(predictions: Sequence[SaidToken], where: Sequence[Tensor]) -> Saying:
     """How often the token is said, over texts; `where` marks, a text each, the counted positions where it should be."""
     marks = torch.cat(list(where))
-    says, chance = (torch.cat([getattr(each, name) for each in predictions]).float() for name in ("says", "chance"))
+    says, chance = (
+        torch.cat([getattr(prediction, name) for prediction in predictions]).float() for name in ("says", "chance")
+    )
     return Saying(
         where=float(says[marks].mean()),
         elsewhere=float(says[~marks].mean()),

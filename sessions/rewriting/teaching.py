@@ -60,7 +60,7 @@ class Made:
 
     def separation(self, passes: Passes, parts: Parts) -> Separation:
         """The separation of the held-out states along that row."""
-        where, elsewhere = (torch.cat(each) for each in parts.held_out(passes.states))
+        where, elsewhere = (torch.cat(rows) for rows in parts.held_out(passes.states))
         return separation(where, elsewhere, self.row, self.bias or 0.0)
 
     def changes(self, alpha: float = 1.0) -> tuple[Neurons, ...]:
@@ -142,7 +142,7 @@ def taught(
     column: Tensor,
 ) -> tuple[Made, float]:
     """The neuron by the formula, and its mean activation where it should fire in the learning texts."""
-    where, elsewhere = (torch.cat(each) for each in parts.to_learn(passes.states))
+    where, elsewhere = (torch.cat(rows) for rows in parts.to_learn(passes.states))
     made = _rows(opened, neuron, where.mean(0), elsewhere.mean(0), scale_gate, scale_up, column)
     unit = _unit(opened, made, passes, parts)
     if made.scale_up is not None and scale_up is None and unit > 0:

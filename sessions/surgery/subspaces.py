@@ -97,7 +97,8 @@ def states_of(
             first[layer] += seen[layer][1] / len(rows)
         done += len(part)
     return {
-        layer: States(each.reshape(len(versions), -1, each.shape[-1]), first[layer]) for layer, each in states.items()
+        layer: States(states_.reshape(len(versions), -1, states_.shape[-1]), first[layer])
+        for layer, states_ in states.items()
     }
 
 

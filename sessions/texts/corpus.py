@@ -131,10 +131,10 @@ def _of_path(word: str) -> Iterator[str]:
 
 
 def _texts_below(folder: Path) -> Iterator[Path]:
-    for each in folder.rglob("*"):
+    for file in folder.rglob("*"):
         look()
-        if each.suffix.lower() in SUFFIXES:
-            yield each
+        if file.suffix.lower() in SUFFIXES:
+            yield file
 
 
 def _of_file(path: Path) -> Iterator[str]:

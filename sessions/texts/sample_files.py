@@ -53,7 +53,7 @@ class _Published(Struct, frozen=True, kw_only=True):
 
     def sample(self, name: str) -> Sample:
         depths = self.conclusion_analysis
-        concluding = [each for depth in depths.values() for each in depth] if isinstance(depths, dict) else depths
+        concluding = [phrase for depth in depths.values() for phrase in depth] if isinstance(depths, dict) else depths
         parts = {"conclusions": tuple(dict.fromkeys(concluding)), "glue": self.glue_sentences}
         return Sample(
             prompt=self.input,
@@ -100,11 +100,11 @@ def _objects(data: bytes, source: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """Each object in a file and where it is: a `.json` file is read as a whole, others line by line."""
     if source.lower().endswith(".json") and not _is_lines(data):
         whole = json_text.foreign(data, source)
-        for number, each in enumerate(whole if isinstance(whole, list) else [whole], 1):
+        for number, sample in enumerate(whole if isinstance(whole, list) else [whole], 1):
             where = f"{source}, sample {number}" if isinstance(whole, list) else source
-            if not isinstance(each, dict):
-                raise ArtifactError(f"{where} is {json_text.named(each)}, not an object", _SHAPE)
-            yield where, each
+            if not isinstance(sample, dict):
+                raise ArtifactError(f"{where} is {json_text.named(sample)}, not an object", _SHAPE)
+            yield where, sample
         return
     for number, line in numbered_lines(data, source):
         where = f"{source}, line {number}"

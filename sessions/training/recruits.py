@@ -162,7 +162,7 @@ class Absorbing:
 
         Its hooks have to come after those that hold neurons at zero.
         """
-        sites = [(layer, site) for layer, each in enumerate(anatomy.layers) for site in each.sites]
+        sites = [(layer, site) for layer, parts in enumerate(anatomy.layers) for site in parts.sites]
         hooks = [
             on_neurons(site, self._observed(layer, site, anatomy.layers[layer].width))
             for layer, site in sites

@@ -39,7 +39,9 @@ class Series:
             ArtifactError: there are rounds of that name of another training, and they are not to be replaced.
         """
         first, name = self.first, self.name
-        begun = max((each for each in range(1, self.count + 1) if self.rounds.is_begun(f"{name}-{each}")), default=0)
+        begun = max(
+            (number for number in range(1, self.count + 1) if self.rounds.is_begun(f"{name}-{number}")), default=0
+        )
         last = self.count if not first.force else 0 if first.anew else begun - 1
         finished: list[Round] = []
         while len(finished) < last:

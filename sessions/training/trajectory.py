@@ -112,10 +112,10 @@ def _verdict(passages: Sequence[Passage]) -> tuple[str, str]:
     tested = [passage for passage in passages if passage.after]
     if not tested:
         return "", "no round forbids the recruits of an earlier one: train-round DATA --add-recruits 30"
-    without = next((each for each in tested if each.control is None), None)
+    without = next((passage for passage in tested if passage.control is None), None)
     if without is not None:
         return "", f"{without.name} has no control: train it again without --no-control"
-    idle = next((each for each in tested if each.kept is None), None)
+    idle = next((passage for passage in tested if passage.kept is None), None)
     if idle is not None:
         return "", f"the control of {idle.name} learned nothing, its loss ended at {idle.control:.3f}"
     last = tested[-1]

@@ -32,7 +32,7 @@ def _in_this_room() -> dict[str, Method]:
         import_module(f"{__name__}.{module.name}")
     instances = [kind() for kind in Method.__subclasses__() if kind.__module__.startswith(f"{__name__}.")]
     instances.sort(key=lambda each: (each.name != DEFAULT, not each.estimates, each.name))
-    return {each.name: each for each in instances}
+    return {method.name: method for method in instances}
 
 
 #: All methods by name.
@@ -75,10 +75,10 @@ def check_options(
         many: whether many prompts are attributed.
     """
     if many and not method.many:
-        able = listed(each.name for each in METHODS.values() if each.many)
+        able = listed(other.name for other in METHODS.values() if other.many)
         raise UsageError(f"--method {method.name} is for one prompt", f"leave out --prompts, or choose {able}")
     if steps is not None and not method.takes_steps:
-        able = listed(each.name for each in METHODS.values() if each.takes_steps)
+        able = listed(other.name for other in METHODS.values() if other.takes_steps)
         raise UsageError(f"--steps is for --method {able}, not for {method.name}", "leave one of them out")
     if attention is not None and not method.attentions:
         raise UsageError(f"--attention is for estimates, and --method {method.name} measures", "leave one of them out")
