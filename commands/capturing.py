@@ -77,11 +77,13 @@ class Capture(Request, frozen=True):
                 problem = "--from takes text and position from the atlas" if self.neuron else "--from needs a neuron"
                 raise UsageError(problem, f"capture {self.name} L12/N34 --from atlas:{self.atlas}")
             chosen = observed_neuron(session, self.neuron)
-            source, position, found = strongest_in_atlas(
+            source, position, maximum = strongest_in_atlas(
                 session, self.atlas, chosen, self.by or "magnitude", self.force
             )
             layer = chosen.layer if layer is None else layer
-            notes.append(f"{chosen} is {found.value:+.3f} at {found.token!r}, position {found.position}, in the atlas")
+            notes.append(
+                f"{chosen} is {maximum.value:+.3f} at {maximum.token!r}, position {maximum.position}, in the atlas"
+            )
         else:
             if self.neuron is not None:
                 raise UsageError(f"'{self.neuron}' is a neuron, which needs an atlas", "name one: --from atlas:NAME")

@@ -203,20 +203,20 @@ def _arm(session: Session, line: str) -> Steps[ActivationChange]:
 # ---- from words to treatments
 
 
-def changed(session: Session, asked: InterventionVerb) -> Steps[ActivationChange]:
+def changed(session: Session, call: InterventionVerb) -> Steps[ActivationChange]:
     """What an intervention changes.
 
     Raises:
         UsageError: a word of it means nothing here.
     """
-    encoded = None if session.prompt is None and asked.live else session.encoded()
-    selection, at = session.select(asked.selection), asked.limits.at
-    where = asked.limits.where(session, encoded)
-    name, multiplier, constant = asked.arm()
+    encoded = None if session.prompt is None and call.live else session.encoded()
+    selection, at = session.select(call.selection), call.limits.at
+    where = call.limits.where(session, encoded)
+    name, multiplier, constant = call.arm()
     neurons = selection.spread(at)
     constants: tuple[float, ...] = ()
     notes = places_of_another_prompt(session) if at == "circuit" and encoded is not None else []
-    reference, more = yield from asked.held_at(session)
+    reference, more = yield from call.held_at(session)
     notes += more
     if reference is not None:
         constants = tuple(reference.at(session.opened().anatomy, Neuron(*neuron.site)) for neuron in neurons)

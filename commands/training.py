@@ -294,13 +294,13 @@ class TrainSeries(Training, frozen=True, kw_only=True):
             chosen = part(preset, self.inventory, tiers=self.tier or (), regions=self.region or ())
             suppressed = together(suppressed, tuple(known.neuron for known in chosen.neurons))
         series = Series(rounds, replace(job, suppressed=suppressed), self.name, self.count)
-        found, stale = series.so_far()
-        while len(found) < self.count and not (found and found[-1].outcome.stopped):
-            following = series.following(found)
-            found.append((yield from _trained(session, rounds, replace(following, anew=following.anew or stale))))
-        session.suppressed = series.following(found[:-1]).suppressed
-        notes = (*remarks(found[-1], job.lessons, len(session.suppressed)), *edits_left_out(session))
-        return rounds_shown(rounds, found, notes)
+        finished, stale = series.so_far()
+        while len(finished) < self.count and not (finished and finished[-1].outcome.stopped):
+            following = series.following(finished)
+            finished.append((yield from _trained(session, rounds, replace(following, anew=following.anew or stale))))
+        session.suppressed = series.following(finished[:-1]).suppressed
+        notes = (*remarks(finished[-1], job.lessons, len(session.suppressed)), *edits_left_out(session))
+        return rounds_shown(rounds, finished, notes)
 
 
 def _trained(session: Session, rounds: Rounds, job: RoundRequest) -> Steps[Round]:

@@ -28,19 +28,19 @@ def short_repr(value: Struct) -> str:
     return _cut(f"{type(value).__name__}({', '.join(fields)}", LONGEST - 1) + ")"
 
 
-def _short(held: Any) -> str:
+def _short(value: Any) -> str:
     """One field: numbers and short texts as they are, everything else as its kind and length."""
-    if isinstance(held, Struct):
-        return f"{type(held).__name__}({len(held) if isinstance(held, Sized) else '…'})"
-    if isinstance(held, tuple | list | dict):
-        whole = repr(held) if all(isinstance(item, str | int | float | None) for item in held) else ""
-        return whole if whole and len(whole) <= _FIELD else f"<{len(held)} {_kinds(held)}>"
-    return _cut(repr(held), _FIELD)
+    if isinstance(value, Struct):
+        return f"{type(value).__name__}({len(value) if isinstance(value, Sized) else '…'})"
+    if isinstance(value, tuple | list | dict):
+        whole = repr(value) if all(isinstance(item, str | int | float | None) for item in value) else ""
+        return whole if whole and len(whole) <= _FIELD else f"<{len(value)} {_kinds(value)}>"
+    return _cut(repr(value), _FIELD)
 
 
-def _kinds(held: tuple[Any, ...] | list[Any] | dict[Any, Any]) -> str:
+def _kinds(value: tuple[Any, ...] | list[Any] | dict[Any, Any]) -> str:
     """The type of a collection's members, or "items"."""
-    kinds = {type(item).__name__ for item in (held.values() if isinstance(held, dict) else held)}
+    kinds = {type(item).__name__ for item in (value.values() if isinstance(value, dict) else value)}
     return kinds.pop() if len(kinds) == 1 else "items"
 
 

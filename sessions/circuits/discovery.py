@@ -120,8 +120,8 @@ def discovering(
         UsageError: target and counterfactual are the same token, or nothing is left to choose.
         ModelError: the family is out of reach of the method, or relevance is not finite.
     """
-    asked, estimate = yield from _attributed(opened, encoded, question, scope, how, batch, cancel)
-    answer = asked.answered(estimate, choice)
+    pending, estimate = yield from _attributed(opened, encoded, question, scope, how, batch, cancel)
+    answer = pending.answered(estimate, choice)
     if named(how.method).estimates:
         return answer
     effects = {neuron.place: neuron.attribution for neuron in answer.circuit.neurons}
@@ -139,8 +139,8 @@ def attributed(
     cancel: Cancel | None = None,
 ) -> Steps[tuple[Attribution, Target]]:
     """The attribution that `discovering` chooses from, 0 outside the scope, and the target."""
-    asked, estimate = yield from _attributed(opened, encoded, question, scope, how, batch, cancel)
-    return replace(asked.attribution, sites=estimate.sites), asked.target
+    pending, estimate = yield from _attributed(opened, encoded, question, scope, how, batch, cancel)
+    return replace(pending.attribution, sites=estimate.sites), pending.target
 
 
 def _attributed(

@@ -86,7 +86,7 @@ def faithfulness(
     cases: Sequence[Case],
     ranking: Ranking,
     sizes: Sequence[int],
-    held: Sequence[Tensor],
+    constants: Sequence[Tensor],
     *,
     controls: int = 0,
     seed: int = 0,
@@ -109,7 +109,7 @@ def faithfulness(
         for size in sizes
     ]
     none, whole, *values = yield from targets(
-        opened, cases, rankings, [NONE, WHOLE, *runs], held, batch=batch, cancel=cancel
+        opened, cases, rankings, [NONE, WHOLE, *runs], constants, batch=batch, cancel=cancel
     )
     parts = [values[first : first + len(sizes)] for first in range(0, len(values), len(sizes))]
     control = None
@@ -170,7 +170,7 @@ def targets(
     cases: Sequence[Case],
     rankings: Sequence[Ranking],
     runs: Sequence[AblationRun],
-    held: Sequence[Tensor],
+    constants: Sequence[Tensor],
     *,
     batch: int = LARGEST_BATCH,
     cancel: Cancel | None = None,
@@ -204,7 +204,7 @@ def targets(
             part = [pairs[row] for row in rows]
             stack = _Stack([cases[case] for _, case in part], [runs[run] for run, _ in part], removed)
             with watched(opened.anatomy, cancel):
-                values = stack.values(opened, tables, held)
+                values = stack.values(opened, tables, constants)
             for (run, _), value in zip(part, values, strict=True):
                 sums[run] += value
             done += len(part)
@@ -255,11 +255,11 @@ class _Stack:
     removed: bool
 
     @torch.inference_mode()
-    def values(self, opened: OpenModel, tables: Sequence[_Table | None], held: Sequence[Tensor]) -> list[float]:
+    def values(self, opened: OpenModel, tables: Sequence[_Table | None], constants: Sequence[Tensor]) -> list[float]:
         """The target of each row."""
         anatomy = opened.anatomy
         sites = [site for layer in anatomy.layers for site in layer.sites]
-        changes = map(self._change, tables, held)
+        changes = map(self._change, tables, constants)
         hooks = [on_neurons(site, change) for site, change in zip(sites, changes, strict=True)]
         texts = [case.ids for case in self.cases]
         lengths = [len(text) for text in texts]
@@ -271,13 +271,13 @@ class _Stack:
                 raise not_finite(opened, texts, "a target's value", [repr(case.asked.prompt) for case in self.cases])
         return numbers
 
-    def _change(self, table: _Table | None, held: Tensor) -> Change:
-        held = held.reshape(-1, held.shape[-1])
+    def _change(self, table: _Table | None, constants: Tensor) -> Change:
+        constants = constants.reshape(-1, constants.shape[-1])
 
         def change(activations: Tensor, _: object) -> Tensor:
             rows = activations.reshape(len(self.cases), -1, activations.shape[-1])
-            place = self._place(rows.shape[1], len(held)).clamp(0, len(held) - 1).to(rows.device)
-            values = held.to(rows)
+            place = self._place(rows.shape[1], len(constants)).clamp(0, len(constants) - 1).to(rows.device)
+            values = constants.to(rows)
             changed = rows.clone() if self.removed else values[place]
             if table is not None:
                 columns = table.columns.to(rows.device)

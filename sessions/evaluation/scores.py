@@ -124,7 +124,7 @@ def score(
     repeated = [reply.repetition for reply in replies if reply.repetition is not None]
     guarded = [reply.guarded for reply in replies if reply.guarded is not None]
     ratio = None if first is None or first.loss is None or loss is None else exp(min(loss - first.loss, _BEYOND))
-    found = Score(
+    scored = Score(
         name=name,
         about=about,
         tasks=len(replies),
@@ -145,7 +145,7 @@ def score(
         ratio=ratio,
         seconds=seconds,
     )
-    return structs.replace(found, broken=tuple(_faults(found, first, read)))
+    return structs.replace(scored, broken=tuple(_faults(scored, first, read)))
 
 
 def _judged(replies: Iterable[TaskReply]) -> list[bool]:
@@ -155,8 +155,8 @@ def _judged(replies: Iterable[TaskReply]) -> list[bool]:
 
 def _middle(places: Iterable[int | None]) -> float | None:
     """The median of the places there are."""
-    found = [place for place in places if place is not None]
-    return float(median(found)) if found else None
+    known = [place for place in places if place is not None]
+    return float(median(known)) if known else None
 
 
 def _faults(scored: Score, first: Score | None, read: int) -> Iterator[str]:
@@ -193,8 +193,8 @@ def against_first(
     """Every other arm held against the first, task by task; `labels` name the tasks."""
     first = [reply.right for reply in replies[0]]
     return tuple(
-        paired((scores[0].name, score.name), first, [reply.right for reply in found], labels)
-        for score, found in zip(scores[1:], replies[1:], strict=True)
+        paired((scores[0].name, score.name), first, [reply.right for reply in answers], labels)
+        for score, answers in zip(scores[1:], replies[1:], strict=True)
     )
 
 
@@ -215,7 +215,7 @@ def doubts(
         yield "no edit is on: base and edit are the same model"
     if any("unsuppressed" in name.split("+") for name in names) and not suppressed:
         yield "nothing is suppressed"
-    slow = sorted({reply.task for found in replies for reply in found if reply.slow})
+    slow = sorted({reply.task for answers in replies for reply in answers if reply.slow})
     if slow:
         lines = ", ".join(f"{line}" for line in slow[:5]) + (", …" if len(slow) > 5 else "")
         yield f"a regular expression took over a second on a reply, which counts as wrong: line {lines}"

@@ -112,7 +112,7 @@ def complete_rows(
 
 @contextmanager
 def running_rows(opened: OpenModel, rows: Sequence[ConditionedPrompt]) -> Iterator[TokenTracker]:
-    """Inside the block, row r of every batch reads the prompt of `asked[r]` under its condition."""
+    """Inside the block, row r of every batch reads the prompt of `rows[r]` under its condition."""
 
     extents = Extents(
         prompts=tuple(len(encoded.ids) for encoded, _ in rows),
@@ -125,16 +125,16 @@ def running_rows(opened: OpenModel, rows: Sequence[ConditionedPrompt]) -> Iterat
 
 @torch.inference_mode()
 def _sequences(
-    opened: OpenModel, asked: Sequence[ConditionedPrompt], targets: Sequence[Target | None], cancel: Cancel | None
+    opened: OpenModel, prompts: Sequence[ConditionedPrompt], targets: Sequence[Target | None], cancel: Cancel | None
 ) -> list[float | None]:
     """Log-probability of each target that is a sequence, after its prompt; None for all others."""
     rows = [number for number, target in enumerate(targets) if target is not None and target.sequence]
-    log_probs: list[float | None] = [None] * len(asked)
+    log_probs: list[float | None] = [None] * len(prompts)
     if not rows:
         return log_probs
     wanted = [[token.id for token in targets[row].tokens] for row in rows]  # type: ignore[union-attr]
-    texts = [[*asked[row][0].ids, *ids[:-1]] for row, ids in zip(rows, wanted, strict=True)]
-    with watched(opened.anatomy, cancel), running_rows(opened, [asked[row] for row in rows]):
+    texts = [[*prompts[row][0].ids, *ids[:-1]] for row, ids in zip(rows, wanted, strict=True)]
+    with watched(opened.anatomy, cancel), running_rows(opened, [prompts[row] for row in rows]):
         logits = _read(opened, texts, max(len(ids) for ids in wanted))
     for row, ids, each in zip(rows, wanted, logits, strict=True):
         column = torch.tensor(ids, device=each.device)[:, None]
@@ -164,7 +164,7 @@ def _value(target: Target | None, logits: Tensor) -> float | None:
 
 def _arms(
     opened: OpenModel,
-    asked: Sequence[ConditionedPrompt],
+    prompts: Sequence[ConditionedPrompt],
     rows: Sequence[GeneratedRow],
     following: TokenTracker,
     first: Tensor,
@@ -176,7 +176,7 @@ def _arms(
         i for logits, failed in zip(first, numbers, strict=True) if not failed for i in likeliest(logits, KEPT)
     )
     arms = []
-    for number, ((_, condition), row, failed) in enumerate(zip(asked, rows, numbers, strict=True)):
+    for number, ((_, condition), row, failed) in enumerate(zip(prompts, rows, numbers, strict=True)):
         target = targets[number]
         chance = None
         if target is not None and not failed:

@@ -46,7 +46,7 @@ from sessions.patching.transplants import LayerMap
 
 def swept(
     opened: OpenModel,
-    asked: ConditionedPrompt,
+    prompt: ConditionedPrompt,
     position: int,
     origin: Origin,
     layers: Sequence[int],
@@ -77,7 +77,7 @@ def swept(
     yield Progress("reading the source")
     seen, after = passed(
         opened,
-        source_of(anatomy, origin, asked[1].treatments),
+        source_of(anatomy, origin, prompt[1].treatments),
         [()],
         [origin.position],
         states=[(layer, site) for layer in layers],
@@ -94,7 +94,7 @@ def swept(
         return (Injection(layer, site, position, state, adds, swapped),)
 
     read = () if observe is None else [observe.layer]
-    text = _Text(opened, asked, position, whole=observe is None, cancel=cancel)
+    text = _Text(opened, prompt, position, whole=observe is None, cancel=cancel)
     with _kept_outputs(anatomy) as outputs:
         plain, logits = text.passed([()], read)
     (without,) = measure(plain, logits)
@@ -114,7 +114,7 @@ def swept(
         random.append(results[0])
         columns.append(results[1:])
     yield Progress("testing what the position can reach")
-    limit = reaches_below(opened, asked, site, position, anatomy.n_layers, cancel)
+    limit = reaches_below(opened, prompt, site, position, anatomy.n_layers, cancel)
     return LayerMap(
         layers=tuple(layers),
         cells=tuple(zip(*columns, strict=True)),
@@ -129,9 +129,9 @@ class _Text:
     """The target text from the place on: to its end if `whole`, else the place alone."""
 
     def __init__(
-        self, opened: OpenModel, asked: ConditionedPrompt, position: int, *, whole: bool, cancel: Cancel | None = None
+        self, opened: OpenModel, prompt: ConditionedPrompt, position: int, *, whole: bool, cancel: Cancel | None = None
     ) -> None:
-        encoded, condition = asked
+        encoded, condition = prompt
         ids = encoded.ids if whole else encoded.ids[: position + 1]
         self._opened, self._position = opened, position
         self._asked = structs.replace(encoded, ids=ids), condition

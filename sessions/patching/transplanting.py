@@ -40,7 +40,7 @@ FIRST, LATER, LAYERS = 4, 1, 4
 @torch.inference_mode()
 def passed(
     opened: OpenModel,
-    asked: ConditionedPrompt,
+    prompt: ConditionedPrompt,
     rows: Sequence[Sequence[Injection]],
     positions: Sequence[int],
     *,
@@ -59,7 +59,7 @@ def passed(
 
     Returns the values at `positions` (see `seen_at`), and the logits after the token at `logits_at`, `[rows, vocab]`.
     """
-    encoded, _ = asked
+    encoded, _ = prompt
     ids = torch.tensor([encoded.ids[start:]] * len(rows), device=opened.device)
     last = logits_at % len(encoded.ids) - start
     columns = [position - start for position in positions]
@@ -70,7 +70,7 @@ def passed(
     with (
         watched(opened.anatomy, cancel),
         injected(opened.anatomy, rows),
-        running_rows(opened, [asked] * len(rows)),
+        running_rows(opened, [prompt] * len(rows)),
         seen_at(opened.anatomy, len(rows), columns, states=states, neurons=neurons, inputs=inputs) as seen,
     ):
         logits = opened.model(
@@ -81,7 +81,7 @@ def passed(
 
 def captured(
     opened: OpenModel,
-    asked: ConditionedPrompt,
+    prompt: ConditionedPrompt,
     position: int,
     layer: int,
     site: StateSite,
@@ -100,11 +100,11 @@ def captured(
         ModelError: the layer has no such site.
         NotFinite: the state is not finite; the message says where that begins.
     """
-    encoded, _ = asked
-    seen, _ = passed(opened, asked, [()], [position], states=[(layer, site)], cancel=cancel)
+    encoded, _ = prompt
+    seen, _ = passed(opened, prompt, [()], [position], states=[(layer, site)], cancel=cancel)
     state = seen.states[layer, site][0, 0]
     if not bool(state.isfinite().all()):
-        with running_rows(opened, [asked]):
+        with running_rows(opened, [prompt]):
             raise not_finite(opened, [encoded.ids], f"what layer {layer} holds at {site}")
     origin = Origin(
         text=encoded.text,
@@ -221,7 +221,7 @@ class InjectionPlan:
 
 def transplanted(
     opened: OpenModel,
-    asked: ConditionedPrompt,
+    prompt: ConditionedPrompt,
     transplants: Sequence[Transplant],
     *,
     observe: Sequence[Neuron] = (),
@@ -239,12 +239,12 @@ def transplanted(
     Raises:
         ArtifactError: per-layer embeddings are requested for a vector that was not captured.
     """
-    condition = asked[1]
+    condition = prompt[1]
     anatomy, positions = opened.anatomy, [transplant.position for transplant in transplants]
     places = [(transplant.layer, transplant.site) for transplant in transplants]
     yield Progress("reading the sources")
     sources = [_read_source(opened, transplant, condition.treatments, inputs, cancel) for transplant in transplants]
-    plain, _ = passed(opened, asked, [()], positions, states=places, cancel=cancel)
+    plain, _ = passed(opened, prompt, [()], positions, states=places, cancel=cancel)
     rows, placed = [], []
     for number, (each, source) in enumerate(zip(transplants, sources, strict=True)):
         swapped = {} if not inputs or source is None else above(source.inputs, each.layer, each.site)
@@ -252,7 +252,7 @@ def transplanted(
         rows.append((each.injection(each.state, swapped), each.injection(random, swapped)))
         there = plain.states[each.layer, each.site][0, number]
         yield Progress("testing what the positions can reach", number, len(transplants), "places")
-        placed.append(_placed(opened, asked, each, there, cancel))
+        placed.append(_placed(opened, prompt, each, there, cancel))
     batch: list[tuple[Injection, ...]] = [(), *zip(*rows, strict=True)]
     yield Progress("reading the neurons")
     watched_for = [
@@ -261,10 +261,13 @@ def transplanted(
         for neuron in (observe or _strongest(anatomy, each, source))
     ]
     layers = sorted({neuron.layer for neuron, _ in watched_for})
-    seen, _ = passed(opened, asked, batch, positions, neurons=layers, cancel=cancel)
+    seen, _ = passed(opened, prompt, batch, positions, neurons=layers, cancel=cancel)
     if not all(bool(values.isfinite().all()) for values in seen.neurons.values()):
-        with injected(anatomy, batch), running_rows(opened, [asked] * len(batch)):
-            texts, names = [asked[0].ids] * len(batch), ("the text as it is", "the text injected", "the random control")
+        with injected(anatomy, batch), running_rows(opened, [prompt] * len(batch)):
+            texts, names = (
+                [prompt[0].ids] * len(batch),
+                ("the text as it is", "the text injected", "the random control"),
+            )
             raise not_finite(opened, texts, "a neuron's activation", names)
     observed = []
     for neuron, place in watched_for:
@@ -307,15 +310,15 @@ def above(inputs: dict[int, Tensor], layer: int, site: StateSite) -> dict[int, T
 
 
 def _placed(
-    opened: OpenModel, asked: ConditionedPrompt, transplant: Transplant, there: Tensor, cancel: Cancel | None
+    opened: OpenModel, prompt: ConditionedPrompt, transplant: Transplant, there: Tensor, cancel: Cancel | None
 ) -> Placed:
     vector, position = transplant.vector, transplant.position
     layer, site = transplant.layer, transplant.site
-    reached = reaches(opened, asked, layer, site, position, cancel)
+    reached = reaches(opened, prompt, layer, site, position, cancel)
     return Placed(
         name=vector.name,
         position=position,
-        token=asked[0].tokens[position],
+        token=prompt[0].tokens[position],
         layer=layer,
         site=site,
         norm=length(transplant.state),
@@ -323,7 +326,7 @@ def _placed(
         cosine=cosine(transplant.state, there),
         came_from="" if vector.origin is None else vector.origin.token,
         reaches=reached,
-        reaches_below=0 if reached else reaches_below(opened, asked, site, position, layer, cancel),
+        reaches_below=0 if reached else reaches_below(opened, prompt, site, position, layer, cancel),
     )
 
 

@@ -23,7 +23,7 @@ def sacrificed_neuron(session: Session) -> Steps[tuple[Neuron, str]]:
 
     latest = session.saved.latest_atlas()
     atlas = session.saved.read_atlas(latest)[0] if latest else None
-    busy = {held.site for held in session.suppressed}
+    busy = {suppressed.site for suppressed in session.suppressed}
     busy |= {site for entry in session.edits().entries for site in rewritten_in(entry.edit)}
     return (yield from sacrificed(session.opened(), atlas, busy, cancel=session.cancel))
 

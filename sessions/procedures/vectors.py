@@ -28,18 +28,18 @@ def vector_shown(session: Session, name: str, layers: tuple[int, int] | None, fo
 
 
 def taken_apart(
-    session: Session, found: Vector, layers: Sequence[int], notes: tuple[str, ...] = ()
+    session: Session, vector: Vector, layers: Sequence[int], notes: tuple[str, ...] = ()
 ) -> Steps[VectorShown]:
     """A vector, decomposed at some of its layers."""
     from sessions.directions.decomposing import decomposed
 
-    directions = yield from decomposed(session.opened(), found, layers, cancel=session.cancel)
+    directions = yield from decomposed(session.opened(), vector, layers, cancel=session.cancel)
     return VectorShown(
-        name=found.name,
-        site=found.site,
-        model=found.model,
-        prompts=(found.positives, found.negatives),
+        name=vector.name,
+        site=vector.site,
+        model=vector.model,
+        prompts=(vector.positives, vector.negatives),
         directions=directions,
-        origin=found.origin,
+        origin=vector.origin,
         notes=notes,
     )

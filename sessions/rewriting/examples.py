@@ -68,17 +68,17 @@ def built_in() -> tuple[Sample, ...]:
 
 
 def by_rule(
-    opened: OpenModel, samples: Sequence[Sample], rule: Rule, source: str, held: Sequence[Sample] = ()
+    opened: OpenModel, samples: Sequence[Sample], rule: Rule, source: str, held_out: Sequence[Sample] = ()
 ) -> Examples:
     """Examples that a rule finds in the replies of samples.
 
     Args:
-        held: samples to hold out, instead of a third of the others.
+        held_out: samples to hold out, instead of a third of the others.
 
     Raises:
         UsageError: the rule means no position, or all of them, or a text is longer than the model has positions for.
     """
-    sides = [[_read(opened, sample, rule) for sample in side] for side in (samples, held)]
+    sides = [[_read(opened, sample, rule) for sample in side] for side in (samples, held_out)]
     for texts in filter(None, sides):
         if not any(example.where for example, _ in texts):
             raise nothing_found(rule, [said for _, said in texts])
@@ -133,10 +133,10 @@ def _joined(
     rule: str,
     source: str,
 ) -> Examples:
-    learnt, held = first[0] + second[0], first[1] + second[1]
-    if any(example.where for example in held) and any(example.elsewhere for example in held):
-        return Examples(learnt, held, rule, source)
-    return Examples(learnt + held, learnt + held, rule, source, apart=False)
+    learnt, held_out = first[0] + second[0], first[1] + second[1]
+    if any(example.where for example in held_out) and any(example.elsewhere for example in held_out):
+        return Examples(learnt, held_out, rule, source)
+    return Examples(learnt + held_out, learnt + held_out, rule, source, apart=False)
 
 
 def _read(opened: OpenModel, sample: Sample, rule: Rule) -> tuple[Example, tuple[str, ...]]:

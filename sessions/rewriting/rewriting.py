@@ -130,8 +130,8 @@ def rewrite(
         for alpha in wanted.alphas or _alphas(opened, neuron, passes.norm, unit):
             predictions = yield from passes.said(alpha, f"α {alpha:g}: the examples")
             loss = _loss((yield from unrelated.said(alpha, f"α {alpha:g}: unrelated text"))) - _loss(silent)
-            learnt, held = parts.saying(predictions)
-            rows.append(AtAlpha(alpha=alpha, learnt=learnt, held=held, perplexity=exp(min(loss, 700))))
+            learnt, held_out = parts.saying(predictions)
+            rows.append(AtAlpha(alpha=alpha, learnt=learnt, held=held_out, perplexity=exp(min(loss, 700))))
             if not wanted.alphas and (_fits(rows[-1]) or rows[-1].perplexity > _TOO_MUCH):
                 break
         chosen = choose(rows)
@@ -241,15 +241,15 @@ def _loss(predictions: Sequence[SaidToken]) -> float:
 
 def _answers(
     opened: OpenModel,
-    asked: Sequence[object],
+    prompts: Sequence[object],
     conditions: Sequence[tuple[Intervention, ...]],
     decoding: Decoding,
     cancel: Cancel | None,
 ) -> Steps[list[tuple[Arm, ...]]]:
     """Replies to the prompts under each condition."""
-    rows = [(prompt, Condition("", treatments)) for treatments in conditions for prompt in asked]
+    rows = [(prompt, Condition("", treatments)) for treatments in conditions for prompt in prompts]
     arms, _ = yield from complete_rows(opened, rows, decoding, streamed=False, lenient=True, cancel=cancel)  # type: ignore[arg-type]
-    return [arms[start : start + len(asked)] for start in range(0, len(arms), len(asked))]
+    return [arms[start : start + len(prompts)] for start in range(0, len(arms), len(prompts))]
 
 
 def _repetition(arms: Sequence[Arm]) -> float:

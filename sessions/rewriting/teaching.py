@@ -119,8 +119,8 @@ class Parts:
 
     def saying(self, predictions: Sequence[SaidToken]) -> tuple[Saying, Saying]:
         """How often the model predicts the token in the learning texts, and in the held-out texts."""
-        learnt, held = slice(self.learnt), slice(self.held, None)
-        return saying(predictions[learnt], self.marks[learnt]), saying(predictions[held], self.marks[held])
+        learnt, held_out = slice(self.learnt), slice(self.held, None)
+        return saying(predictions[learnt], self.marks[learnt]), saying(predictions[held_out], self.marks[held_out])
 
     def firing(self, activations: Sequence[Tensor], threshold: float) -> Firing:
         """Where the neuron fires in the held-out texts."""

@@ -163,17 +163,17 @@ def _check_length(length: int, source: str) -> None:
 
 def _paragraphs(lines: Iterable[str], source: str) -> Iterator[str]:
     """Texts between blank lines."""
-    held, length = list[str](), 0
+    text, length = list[str](), 0
     for line in lines:
         if line.strip():
-            held.append(line)
+            text.append(line)
             length += len(line)
             _check_length(length, source)
-        elif held:
-            yield "".join(held).strip()
-            held, length = [], 0
-    if held:
-        yield "".join(held).strip()
+        elif text:
+            yield "".join(text).strip()
+            text, length = [], 0
+    if text:
+        yield "".join(text).strip()
 
 
 def _lines(lines: Iterable[str], source: str) -> Iterator[str]:

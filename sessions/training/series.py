@@ -21,13 +21,13 @@ class Series:
     name: str
     count: int
 
-    def following(self, found: Sequence[Round]) -> RoundRequest:
+    def following(self, finished: Sequence[Round]) -> RoundRequest:
         """The round that comes after those there are: without their recruits."""
-        job = replace(self.first, name=f"{self.name}-{len(found) + 1}")
-        if not found:
+        job = replace(self.first, name=f"{self.name}-{len(finished) + 1}")
+        if not finished:
             return job
-        suppressed = without_recruits(self.first.suppressed, self.rounds, found[-1], self.first.top)
-        return replace(job, suppressed=suppressed, after=found[-1].name)
+        suppressed = without_recruits(self.first.suppressed, self.rounds, finished[-1], self.first.top)
+        return replace(job, suppressed=suppressed, after=finished[-1].name)
 
     def so_far(self) -> tuple[list[Round], bool]:
         """The rounds that have been trained already just so: one that was killed goes on behind them. With `force`
