@@ -115,9 +115,9 @@ def _round(session: Session, request: FileImport, trained: PublishedRound) -> Sa
     line = request.line_as(Key("circuit", name))  # a round is meant by its name alone
     path = rounds.save(trained.as_round(name, opened.info, line, now()), trained.recruits, None, force=request.force)
     notes = [f"recruits:{name} selects its strongest, suppress recruits:{name}:{TOP} forbids them"]
-    held = trained.held_at_zero()
-    if held is not None:
-        preset = _preset(session, request, held, name).name
+    suppressed = trained.held_at_zero()
+    if suppressed is not None:
+        preset = _preset(session, request, suppressed, name).name
         notes.append(f"what it held at zero is {preset}: suppress {preset}")
     return Saved(name=name, path=str(path), notes=tuple(notes))
 
@@ -185,7 +185,7 @@ def inventory_imported(session: Session, request: FileImport, preset: Preset, ke
     stated = (preset.more.get(field) for field in ("model", "fingerprint"))
     model, fingerprint = (text if isinstance(text, str) else "" for text in stated)
     within = inventories.presets_within(preset, str(request.path))
-    names = {f"{key.name}.{nameable(preset_name)}"[:LONGEST_NAME]: held for preset_name, held in within.items()}
+    names = {f"{key.name}.{nameable(preset_name)}"[:LONGEST_NAME]: inner for preset_name, inner in within.items()}
     notes = []
     if session.model is not None:
         info = session.model.info

@@ -25,10 +25,10 @@ from sessions.procedures.expecting import (
     SUBJECTS,
     example,
     holds,
+    in_words,
     part_of,
     parts_of,
     probability_of,
-    told,
     value_of,
 )
 from sessions.results import Expected
@@ -141,5 +141,7 @@ class Expect(Request, frozen=True):
             raise ExpectationFailed(f"expected {name} {comparison} {wanted}, but it is not known")
         if not holds(session, self.subject, actual, comparison, wanted, Subject().read):
             shown = repr(wanted) if isinstance(actual, str) and comparison not in BETWEEN else wanted
-            raise ExpectationFailed(f"expected {name} {comparison} {shown}, but it is {told(actual)}", "; ".join(notes))
-        return Expected(statement=f"{name} {comparison} {wanted}", actual=told(actual), notes=notes)
+            raise ExpectationFailed(
+                f"expected {name} {comparison} {shown}, but it is {in_words(actual)}", "; ".join(notes)
+            )
+        return Expected(statement=f"{name} {comparison} {wanted}", actual=in_words(actual), notes=notes)

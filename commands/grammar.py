@@ -35,7 +35,7 @@ FAMILIES = (
 def _registered() -> None:
     """Import all families, and put their verbs in the order of `help`, whichever of them imported another first."""
     modules = [import_module(f"commands.{family}").__name__ for family in FAMILIES]
-    ordered = sorted(VERBS.items(), key=lambda each: modules.index(each[1].module))
+    ordered = sorted(VERBS.items(), key=lambda item: modules.index(item[1].module))
     VERBS.clear()
     VERBS.update(ordered)
 

@@ -190,13 +190,13 @@ def _arm(session: Session, line: str) -> Steps[ActivationChange]:
     except UsageError as error:
         hint = 'a line each: arms "ablate top10" "shift L24/N1005 5"' if " " not in line.strip() else error.hint
         raise UsageError(f"the arm '{line}': {error.message}", hint) from error
-    asked = call.request
-    if not isinstance(asked, InterventionVerb):
+    typed = call.request
+    if not isinstance(typed, InterventionVerb):
         known = [name for name, verb in VERBS.items() if issubclass(verb.kind, InterventionVerb)]
         raise UsageError(f"the arm '{line}' is not an intervention", f"one of: {', '.join(known)}, {UNTOUCHED}")
-    if asked.live or asked.max_tokens is not None:
+    if typed.live or typed.max_tokens is not None:
         raise UsageError(f"the arm '{line}' has an option of the whole comparison", "give --max-tokens after all arms")
-    change = yield from changed(session, asked)
+    change = yield from changed(session, typed)
     return replace(change, name=" ".join(line.split()))
 
 

@@ -149,10 +149,10 @@ class SetPrompt(Request, frozen=True):
     )
 
     def run(self, session: Session) -> Steps[PromptSet]:
-        found = self._set(session)
+        shown = self._set(session)
         if not self.goes_on:
-            return found
-        return structs.replace(found, generated=(yield from _generated(session, Generation(self.max_tokens))))
+            return shown
+        return structs.replace(shown, generated=(yield from _generated(session, Generation(self.max_tokens))))
 
     def _set(self, session: Session) -> PromptSet:
         if not self.text:

@@ -332,7 +332,7 @@ def _as_said_now(line: str) -> str:
 
     try:
         call = parse(line)
-        asked = call.request
+        typed = call.request
     except UsageError:
         return ""
-    return asked.line() if isinstance(asked, Training) else ""
+    return typed.line() if isinstance(typed, Training) else ""

@@ -367,15 +367,15 @@ def row(session: Session, name: str) -> AdapterRow:
     from sessions.adapters.adapter_store import outlined
 
     shelf, loaded = shelf_of(session), loaded_adapters(session).get(name)
-    found = AdapterRow(name=name)
+    row_shown = AdapterRow(name=name)
     if loaded is not None:
-        found = structs.replace(found, number=loaded.number, state=loaded.state, weight=loaded.adapter.weight)
+        row_shown = structs.replace(row_shown, number=loaded.number, state=loaded.state, weight=loaded.adapter.weight)
     try:
         about, outline = outlined(shelf.path(name))
     except WorkbenchError as error:
-        return structs.replace(found, error=error.message)
+        return structs.replace(row_shown, error=error.message)
     return structs.replace(
-        found,
+        row_shown,
         kind=outline.kind,
         rank=outline.rank,
         projections=outline.projections,

@@ -171,7 +171,7 @@ class SavedArtifacts:
         preset, _ = self.read_preset(name)
         chosen = [neuron for neuron in preset.neurons if part is None or part in (str(neuron.tier), neuron.region)]
         if not chosen and part is not None and re.fullmatch("top[1-9][0-9]{0,8}", part):
-            chosen = sorted(preset.neurons, key=lambda each: -abs(each.gain))[: int(part[3:])]
+            chosen = sorted(preset.neurons, key=lambda known_neuron: -abs(known_neuron.gain))[: int(part[3:])]
         if not chosen:
             known = dict.fromkeys(
                 str(word) for neuron in preset.neurons for word in (neuron.tier, neuron.region) if word

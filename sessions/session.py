@@ -174,11 +174,11 @@ class Session:
         """The values that a line may change and `undo` brings back."""
         return Held(self.prompt, self.circuit, self.suppressed, self.live)
 
-    def hold(self, held: Held) -> None:
+    def hold(self, values: Held) -> None:
         """Restore the values of an earlier `held`."""
-        if held.prompt != self.prompt:
+        if values.prompt != self.prompt:
             self._encoded, self.last_output = None, LastOutput()
-        self.prompt, self.circuit, self.suppressed, self.live = held
+        self.prompt, self.circuit, self.suppressed, self.live = values
 
     def edit_names(self) -> tuple[str, ...]:
         """The names of the edits that are applied, first to last."""

@@ -160,7 +160,7 @@ class AdapterStore:
         """
         path = self.path(name)
         with reported("restore", path, HOME_HINT):
-            kept = max(self._trash.glob(f"{name}~*"), default=None, key=lambda each: each.name)
+            kept = max(self._trash.glob(f"{name}~*"), default=None, key=lambda folder: folder.name)
             if kept is None:
                 raise ArtifactError(f"no adapter called '{name}' was deleted", f"{self._trash} holds those that were")
             make_folder(self.folder)

@@ -208,7 +208,9 @@ class Atlas:
         `UsageError` as `maxima`."""
         if by == "positive":
             return next(iter(self.maxima(neuron)), None)
-        return max((*self.maxima(neuron)[:1], *self.minima(neuron)[:1]), key=lambda each: abs(each.value), default=None)
+        return max(
+            (*self.maxima(neuron)[:1], *self.minima(neuron)[:1]), key=lambda maximum: abs(maximum.value), default=None
+        )
 
     def _column(self, neuron: Neuron) -> tuple[AtlasLayer, int]:
         layer = self.layer(neuron.layer)

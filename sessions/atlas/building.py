@@ -213,8 +213,8 @@ class Building:
         """Drop the documents without a maximum."""
         wanted = np.zeros(self.progress.documents, dtype=bool)
         for layer in self.running:
-            for found in (layer.high_at, layer.deep_at):
-                wanted[found[found >= 0].cpu().numpy() // self.plan.length] = True
+            for positions in (layer.high_at, layer.deep_at):
+                wanted[positions[positions >= 0].cpu().numpy() // self.plan.length] = True
         self.progress.kept = {number: ids for number, ids in sorted(self.progress.kept.items()) if wanted[number]}
         self._limit = max(8 * CHUNK, 2 * len(self.progress.kept))
 

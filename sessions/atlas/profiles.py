@@ -63,12 +63,12 @@ def strongest(atlas: Atlas, layer: int, count: int, by: By = "magnitude") -> lis
         UsageError: the atlas does not have the layer.
     """
     largest = atlas.layer(layer).by(by)
-    found = []
+    rows = []
     for index in np.argsort(-largest, kind="stable")[:count].tolist():
         maximum = atlas.strongest(Neuron(layer, index), by)
         if maximum is not None and (by == "magnitude" or maximum.value > 0):
-            found.append((Neuron(layer, index, activation=maximum.value), maximum))
-    return found
+            rows.append((Neuron(layer, index, activation=maximum.value), maximum))
+    return rows
 
 
 def ranked(atlas: Atlas, count: int, *, quietest: bool = False, by: By = "magnitude") -> tuple[Neuron, ...]:

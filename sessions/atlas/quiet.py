@@ -113,8 +113,8 @@ def candidates(
                 other = float(silent.largest[layer][index]), float(silent.mean[layer][index])  # type: ignore[assignment]
             neurons.append(QuietNeuron(layer, index, float(largest[index]), float(active.mean[layer][index]), *other))
     if silent is None:
-        return sorted(neurons, key=lambda each: (each.largest, each.mean))
-    return sorted(neurons, key=lambda each: -(float("inf") if each.ratio is None else each.ratio))
+        return sorted(neurons, key=lambda neuron: (neuron.largest, neuron.mean))
+    return sorted(neurons, key=lambda neuron: -(float("inf") if neuron.ratio is None else neuron.ratio))
 
 
 def over_replies(

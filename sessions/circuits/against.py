@@ -96,8 +96,8 @@ def overlap(
         cosines = torch.tensor(_cosines(anatomy, vector, layer, range(width)))
         best = cosines.abs().topk(min(top, width)).indices.tolist()
         along += [(float(cosines[index]), (layer, index)) for index in best]
-    along = sorted((pair for pair in along if pair[0]), key=lambda each: -abs(each[0]))[:top]
-    lying = {site: found for found, site in along}
+    along = sorted((pair for pair in along if pair[0]), key=lambda item: -abs(item[0]))[:top]
+    lying = {site: value for value, site in along}
     strongest = list(attribution_by_neuron(circuit).items())[:top]
     possible = sum(layer in vector.directions for (layer, _), _ in strongest)
     both = [Aligned(Neuron(*site, None, attribution), lying[site]) for site, attribution in strongest if site in lying]
@@ -169,10 +169,10 @@ class _Spanned:
         if self._vector.site == "mlp_out":
             self._basis, self.neurons, self._below = self._basis[:0], 0, layer
         end = layer if self._vector.site in ("resid_pre", "attn_out") else layer + 1  # where its own MLP comes after it
-        for each in range(self._below, end):
-            indices = self._neurons.get(each, ())
+        for number in range(self._below, end):
+            indices = self._neurons.get(number, ())
             if indices:
-                self._basis = _extended(self._basis, unit_columns(self._anatomy, each, indices).cpu().double())
+                self._basis = _extended(self._basis, unit_columns(self._anatomy, number, indices).cpu().double())
                 self.neurons += len(indices)
         self._below = end
         return min(1.0, float((self._basis @ direction).square().sum()) / whole)

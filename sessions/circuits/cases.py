@@ -80,8 +80,8 @@ def remarks(opened: OpenModel, cases: Sequence[Case]) -> Iterator[str]:
     for what in ("target", "counterfactual"):
         given = [(text, case.encoded) for case in cases if (text := getattr(case.asked, what))]
         read = [(text, continuation(opened.tokenizer, encoded, text)) for text, encoded in given]
-        several = [(text, found.tokens[0].text) for text, found in read if len(found.tokens) > 1]
-        merged = [text for text, found in read if found.notes]
+        several = [(text, candidate.tokens[0].text) for text, candidate in read if len(candidate.tokens) > 1]
+        merged = [text for text, candidate in read if candidate.notes]
         if several:
             text, first = several[0]
             are = f"{len(several)} of {len(cases)} {what}s {'are' if len(several) > 1 else 'is'}"

@@ -240,9 +240,9 @@ def _spots(attribution: Attribution, neurons: Sequence[Neuron]) -> list[Spot]:
         columns = indices[which] - site.offsets[rows]
         relevance, activation = site.relevance[rows, columns].tolist(), site.activation[rows, columns].tolist()
         places = zip(which.tolist(), rows.tolist(), columns.tolist(), strict=True)
-        for (each, row, column), share, value in zip(places, relevance, activation, strict=True):
-            neuron = structs.replace(neurons[numbers[each]], attribution=share, activation=value)
-            spots[numbers[each]] = Spot(neuron, row, column)
+        for (place, row, column), share, value in zip(places, relevance, activation, strict=True):
+            neuron = structs.replace(neurons[numbers[place]], attribution=share, activation=value)
+            spots[numbers[place]] = Spot(neuron, row, column)
     return spots
 
 

@@ -113,7 +113,7 @@ def gathered(
     return Flow(
         edges=tuple(edge for edge in edges if edge.target is not None),
         outputs=tuple(edge for edge in edges if edge.target is None),
-        inflows=tuple(sorted(inflows, key=lambda each: (each.place is not None, -abs(each.attribution)))),
+        inflows=tuple(sorted(inflows, key=lambda inflow: (inflow.place is not None, -abs(inflow.attribution)))),
     )
 
 
@@ -156,7 +156,7 @@ def super_weights(flow: Flow) -> tuple[SuperWeight, ...]:
         mean = sum(weights) / len(weights)
         if len(weights) >= SUPER_TARGETS and mean > SUPER_TIMES * usual:
             outliers.append(SuperWeight(place, mean, len(weights), mean / usual))
-    return tuple(sorted(outliers, key=lambda each: -each.mean))
+    return tuple(sorted(outliers, key=lambda outlier: -outlier.mean))
 
 
 def between_layers(flow: Flow) -> tuple[LayerFlow, ...]:

@@ -32,7 +32,7 @@ from sessions.circuits.cases import Case
 from sessions.circuits.circuit import Circuit
 from sessions.circuits.discovery import USUAL, AttributionOptions, Discovery, Scope
 from sessions.circuits.methods import DEFAULT
-from sessions.circuits.pruning import Candidates, CircuitSize, candidates, choose, held
+from sessions.circuits.pruning import Candidates, CircuitSize, candidates, choose, kept_at
 from sessions.errors import UsageError
 from sessions.events import Progress, Steps
 from sessions.model.finite import locating
@@ -251,7 +251,7 @@ class Aggregated:
         assert site.prompts is not None
         from_end = site.positions - lengths.to(site.positions.device)[site.prompts]
         place = from_end + self._places if self._gathering.aligned else torch.zeros_like(from_end)
-        kept = held(site.positions, from_end, self._scope.without_positions, self._scope.positions)
+        kept = kept_at(site.positions, from_end, self._scope.without_positions, self._scope.positions)
         return torch.where(kept, place, -1)
 
     @property

@@ -79,7 +79,7 @@ def candidates(
     total, number = 0.0, 0
     for site in sites:
         number += site.relevance.numel()
-        left_out = ~held(site.positions, site.positions - length, without_positions, positions)
+        left_out = ~kept_at(site.positions, site.positions - length, without_positions, positions)
         site.relevance[left_out] = 0
         number -= int(left_out.sum()) * site.relevance.shape[1]
         for layer, index in without_neurons:
@@ -89,7 +89,7 @@ def candidates(
     return Candidates(sites, total, number)
 
 
-def held(positions: Tensor, from_end: Tensor, without: Collection[int], only: Collection[int] | None) -> Tensor:
+def kept_at(positions: Tensor, from_end: Tensor, without: Collection[int], only: Collection[int] | None) -> Tensor:
     """A mask of positions, given from the start and from the end: those in `only`, if given, and not in `without`."""
     kept = ~torch.isin(positions, positions.new_tensor(list(without)))
     if only is None:

@@ -131,10 +131,10 @@ def terms(text: str, is_name: Callable[[str], bool] = lambda name: True) -> tupl
     Raises:
         UsageError: the text is not a selection; `column` says where it stops being one.
     """
-    found, end = _terms(text, 0, is_name, 0)
+    parsed, end = _terms(text, 0, is_name, 0)
     if end < len(text):
         raise UsageError(f"'{_said(text)}' is not a selection: '{_said(text[end:])}' is left over", HINT, end)
-    return found
+    return parsed
 
 
 def _terms(text: str, at: int, is_name: Callable[[str], bool], depth: int) -> tuple[tuple[Term, ...], int]:
@@ -237,8 +237,8 @@ def _joined(
             group, written = _joined(term.inside, around, places)
             neurons = tuple(group.values())
         else:
-            neurons, said = _term(term.text, around, places)
-            written = {neuron.place for neuron in neurons} if said else set()
+            neurons, explicit = _term(term.text, around, places)
+            written = {neuron.place for neuron in neurons} if explicit else set()
         if term.operator == "+":
             chosen.update((neuron.place, neuron) for neuron in neurons)
             pinned |= written

@@ -121,16 +121,16 @@ def detect(opened: OpenModel, cancel: Cancel | None = None) -> Steps[Universal]:
         )
         seen.update({neuron.site for neuron in circuit.circuit.neurons})
     often = [Constant(*site, count) for site, count in seen.items() if count >= SHARE * len(PROMPTS)]
-    return Universal(neurons=tuple(sorted(often, key=lambda each: (-(each.prompts or 0), each.site))))
+    return Universal(neurons=tuple(sorted(often, key=lambda constant: (-(constant.prompts or 0), constant.site))))
 
 
 def published(info: ModelInfo, ids: Iterable[str] = ()) -> Universal | None:
     """The published list for a model, by its name or one of its other `ids`; None where there is none."""
     names = {name.lower() for name in (info.name, *ids)}
     shape = (info.n_layers, info.d_model, max(info.d_mlp), info.vocab_size)
-    for each in PUBLISHED:
-        if each.shape == shape and names & {one.lower() for one in each.ids}:
-            return Universal(neurons=tuple(Constant(*site) for site in each.neurons), published=each.source)
+    for entry in PUBLISHED:
+        if entry.shape == shape and names & {one.lower() for one in entry.ids}:
+            return Universal(neurons=tuple(Constant(*site) for site in entry.neurons), published=entry.source)
     return None
 
 

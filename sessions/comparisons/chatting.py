@@ -40,7 +40,7 @@ class ChatReply:
     logits: Tensor | None
 
 
-def asked(conversation: Conversation, text: str) -> Prompt:
+def next_prompt(conversation: Conversation, text: str) -> Prompt:
     """The prompt that the model reads when `text` is said next."""
     return Prompt(text=text, system=conversation.system, thinking=conversation.thinking, history=conversation.turns)
 

@@ -69,7 +69,7 @@ def run(
         Cancelled: between two tokens; what was given to `write` stays.
     """
     plan.check(opened)
-    encoded = tuple(_encoded(opened, number, asked) for number, asked in enumerate(plan.prompts))
+    encoded = tuple(_encoded(opened, number, prompt) for number, prompt in enumerate(plan.prompts))
     # The session holds its own neurons at zero anyway; a resumed sweep holds those that it was begun with.
     with Suppression(opened.anatomy, tuple(map(Neuron.parse, plan.suppressed))).held():
         return (yield from _run(opened, plan, done, write, encoded, cancel, within))

@@ -308,8 +308,8 @@ def _place(config: Config, which: Which) -> tuple[int, str]:
     """Layer and site, from the line, or from the config's name of the hook that it was trained on."""
     hook = str(config.get("hook_name", ""))
     match = _HOOK.fullmatch(hook)
-    said = config.get("layer", config.get("hook_layer"))
-    layer = which.layer if which.layer is not None else int(match[1]) if match else said
+    stated = config.get("layer", config.get("hook_layer"))
+    layer = which.layer if which.layer is not None else int(match[1]) if match else stated
     site = which.site or (match[2] if match else str(config.get("site", "")))
     if not isinstance(layer, int) or isinstance(layer, bool) or layer < 0 or not site:
         where = f"was trained at '{hook}', which is not supported" if hook else "does not say its layer and site"

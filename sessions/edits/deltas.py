@@ -155,12 +155,12 @@ def _read(
         for part in parts_of(opened.anatomy, *site):
             if part not in ("down", "bias") and not torch.equal(after[site, part], before[site, part]):
                 wanted.setdefault(site[0], []).append((site, part))
-    found: dict[tuple[Site, Part], tuple[tuple[str, ...], tuple[str, ...]]] = {}
+    by_line: dict[tuple[Site, Part], tuple[tuple[str, ...], tuple[str, ...]]] = {}
     for layer, keys in wanted.items():
         look()
         rows = torch.stack([after[key] - before[key] for key in keys])
-        found.update(zip(keys, _tokens(opened, layer, rows, k), strict=True))
-    return found
+        by_line.update(zip(keys, _tokens(opened, layer, rows, k), strict=True))
+    return by_line
 
 
 def _tokens(opened: OpenModel, layer: int, rows: Tensor, k: int) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:

@@ -256,12 +256,12 @@ def _cosines(opened: OpenModel, column: Tensor, score: Tensor) -> tuple[float, .
 
 def _parts(opened: OpenModel, site: Site, before: Lines, after: Lines, tokens: int) -> tuple[EditedPart, ...]:
     read = {row.name: row for row in reads(opened, Neuron(*site), tokens)}
-    found = []
+    rows = []
     for part in parts_of(opened.anatomy, *site):
         old, line = before[site, part], after[site, part]
         both = float(old.norm()) and float(line.norm())
         seen = read.get(part)
-        found.append(
+        rows.append(
             EditedPart(
                 part=part,
                 before=float(old.norm()),
@@ -271,4 +271,4 @@ def _parts(opened: OpenModel, site: Site, before: Lines, after: Lines, tokens: i
                 stream=seen.stream[0] if seen is not None else (),
             )
         )
-    return tuple(found)
+    return tuple(rows)

@@ -77,7 +77,7 @@ def said(
     opened: OpenModel, read: Sequence[Sequence[int]], cancel: Cancel | None, like: Sequence[PredictedTokens] = ()
 ) -> Steps[list[PredictedTokens]]:
     """The model's predictions in each text, for its likeliest tokens or those listed in `like`."""
-    found = []
+    predictions = []
     with watched(opened.anatomy, cancel):
         for number, ids in enumerate(read):
             yield Progress("comparing next tokens", number, len(read), "texts")
@@ -85,8 +85,8 @@ def said(
             logits = opened.model(batch, use_cache=False).logits[0].float()
             tokens = like[number].tokens.to(logits.device) if like else logits.topk(min(KEPT, logits.shape[-1])).indices
             kept = (logits.argmax(-1), tokens, logits.gather(-1, tokens), logits.std(-1))
-            found.append(PredictedTokens(*(tensor.cpu() for tensor in kept)))
-    return found
+            predictions.append(PredictedTokens(*(tensor.cpu() for tensor in kept)))
+    return predictions
 
 
 class Difference(NamedTuple):

@@ -85,7 +85,7 @@ def _arm(sources: ArmSources, word: str) -> EvaluationArm:
     edits = [_adapter(sources, part) or _edit(sources, part, word) for part in named]
     as_it_is = EDIT in parts or parts == [UNSUPPRESSED]
     inside = [edit.name for edit in sources.ledger.active] if as_it_is else named
-    suppressed = tuple(neuron for found, _ in rounds for neuron in found.suppressed)
+    suppressed = tuple(neuron for trained, _ in rounds for neuron in trained.suppressed)
     free = UNSUPPRESSED in parts
 
     @contextmanager

@@ -69,17 +69,17 @@ def language_of(text: str) -> str:
     return {"arabic": "ar", "hangul": "ko"}.get(script, script)
 
 
-def kept(asked: str, reply: str) -> bool | None:
+def kept(prompt: str, reply: str) -> bool | None:
     """Whether a reply kept the language of its prompt, both as `language_of` gives them.
 
     If only the script of one is known, equal scripts are enough. None if one has no language.
     """
-    if not asked or not reply:
+    if not prompt or not reply:
         return None
-    if asked == reply:
+    if prompt == reply:
         return True
-    scripts = [LANGUAGES.get(language, language) for language in (asked, reply)]
-    both_known = asked in LANGUAGES and reply in LANGUAGES
+    scripts = [LANGUAGES.get(language, language) for language in (prompt, reply)]
+    both_known = prompt in LANGUAGES and reply in LANGUAGES
     return scripts[0] == scripts[1] and not both_known
 
 

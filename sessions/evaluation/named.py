@@ -52,13 +52,13 @@ def weighted(part: str, example: str) -> tuple[str, float]:
     Raises:
         UsageError: the weight is no number.
     """
-    name, star, said = part.partition("*")
+    name, star, number = part.partition("*")
     try:
-        weight = float(said) if star else 1.0
+        weight = float(number) if star else 1.0
     except ValueError:
         weight = math.nan
     if not math.isfinite(weight):
-        raise UsageError(f"invalid weight '{said}' for {name}", f"for example: {example}")
+        raise UsageError(f"invalid weight '{number}' for {name}", f"for example: {example}")
     return name, weight
 
 

@@ -180,11 +180,11 @@ def by_language(arms: Sequence[Sequence[TaskReply]]) -> tuple[ByLanguage, ...]:
         languages.setdefault(reply.asked, []).append(row)
     if len(languages) < 2:
         return ()
-    found = [
+    summaries = [
         _of_language(language, [[replies[row] for row in rows] for replies in arms])
         for language, rows in languages.items()
     ]
-    return tuple(sorted(found, key=lambda each: (-each.tasks, each.language)))
+    return tuple(sorted(summaries, key=lambda each: (-each.tasks, each.language)))
 
 
 def against_first(

@@ -152,12 +152,12 @@ def infinite(value: Any) -> str:
     waiting: list[Iterable[Any]] = [[value]]
     while waiting:
         look()
-        for each in waiting.pop():
-            if isinstance(each, float):
-                if not math.isfinite(each):
+        for member in waiting.pop():
+            if isinstance(member, float):
+                if not math.isfinite(member):
                     return _path_to_infinite(value, "")
-            elif each is not None and not isinstance(each, str | int):
-                waiting.append(_members(each))
+            elif member is not None and not isinstance(member, str | int):
+                waiting.append(_members(member))
     return ""
 
 

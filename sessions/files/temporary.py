@@ -137,10 +137,10 @@ def swept_home(home: Path) -> None:
             swept(parent)
             if not any(entry.name.endswith(_WORK) for entry in _entries(parent)):
                 note.unlink()
-    for each in (*_entries(home / "rounds"), *_entries(home / "adapters")):
+    for leftover in (*_entries(home / "rounds"), *_entries(home / "adapters")):
         with suppress(OSError):
-            if _EARLIER.fullmatch(each.name) and time.time() - each.stat().st_mtime > _LONG:
-                shutil.rmtree(each.path, ignore_errors=True)
+            if _EARLIER.fullmatch(leftover.name) and time.time() - leftover.stat().st_mtime > _LONG:
+                shutil.rmtree(leftover.path, ignore_errors=True)
 
 
 def swept(folder: Path) -> None:

@@ -60,7 +60,7 @@ def compare(
 
 def complete_rows(
     opened: OpenModel,
-    asked: Sequence[ConditionedPrompt],
+    conditioned: Sequence[ConditionedPrompt],
     decoding: Decoding,
     *,
     targets: Sequence[Target | None] = (),
@@ -83,10 +83,10 @@ def complete_rows(
         UsageError: the model does not have one of the neurons.
         NotFinite: no arm has finite logits at the first position; the message says where in the model that begins.
     """
-    aims = list(targets) or [None] * len(asked)
-    values = _sequences(opened, asked, aims, cancel)
-    prompts = [encoded.ids for encoded, _ in asked]
-    with watched(opened.anatomy, cancel), running_rows(opened, asked) as following:
+    aims = list(targets) or [None] * len(conditioned)
+    values = _sequences(opened, conditioned, aims, cancel)
+    prompts = [encoded.ids for encoded, _ in conditioned]
+    with watched(opened.anatomy, cancel), running_rows(opened, conditioned) as following:
         steps = generate(opened.model, opened.tokenizer, prompts, decoding)
         step = next(steps)
         first = step.logits.float()
@@ -94,12 +94,12 @@ def complete_rows(
             _value(aim, row) if value is None else value for aim, row, value in zip(aims, first, values, strict=True)
         ]
         if not lenient and not bool(first.max(-1).values.isfinite().any()):
-            names = [repr(condition.name) for _, condition in asked] if len(asked) > 1 else ()
+            names = [repr(condition.name) for _, condition in conditioned] if len(conditioned) > 1 else ()
             raise not_finite(opened, prompts, "the distribution of the first token", names)
         told = monotonic()
         while True:
             if streamed:
-                pairs = zip(asked, step.pieces, strict=True)
+                pairs = zip(conditioned, step.pieces, strict=True)
                 yield from (Text(piece, condition.name) for (_, condition), piece in pairs if piece)
             if not streamed or monotonic() - told >= _BETWEEN:
                 told = monotonic()
@@ -107,7 +107,7 @@ def complete_rows(
             try:
                 step = next(steps)
             except StopIteration as stop:
-                return _arms(opened, asked, stop.value, following, first, aims, values), first
+                return _arms(opened, conditioned, stop.value, following, first, aims, values), first
 
 
 @contextmanager
@@ -136,9 +136,9 @@ def _sequences(
     texts = [[*prompts[row][0].ids, *ids[:-1]] for row, ids in zip(rows, wanted, strict=True)]
     with watched(opened.anatomy, cancel), running_rows(opened, [prompts[row] for row in rows]):
         logits = _read(opened, texts, max(len(ids) for ids in wanted))
-    for row, ids, each in zip(rows, wanted, logits, strict=True):
-        column = torch.tensor(ids, device=each.device)[:, None]
-        log_probs[row] = float(each[-len(ids) :].float().log_softmax(-1).gather(1, column).sum())
+    for row, ids, row_logits in zip(rows, wanted, logits, strict=True):
+        column = torch.tensor(ids, device=row_logits.device)[:, None]
+        log_probs[row] = float(row_logits[-len(ids) :].float().log_softmax(-1).gather(1, column).sum())
     return log_probs
 
 

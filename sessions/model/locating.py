@@ -96,7 +96,7 @@ def _gguf(path: Path) -> ModelFiles:
     return ModelFiles(path.parent, str(path.resolve()), path.name)
 
 
-def _check_folder(folder: Path, said: str, typed: str) -> None:
+def _check_folder(folder: Path, described: str, typed: str) -> None:
     """Refuse a folder without a model. Messages call it `said`; `typed` is how to load it as an adapter."""
     with _reading(folder):
         names = sorted(file.name for file in folder.iterdir())
@@ -104,13 +104,13 @@ def _check_folder(folder: Path, said: str, typed: str) -> None:
         base = _base_of(folder / ADAPTER)
         of = f", which is {base}" if base else ""
         raise ModelError(
-            f"{said} holds an adapter without its model{of}",
+            f"{described} holds an adapter without its model{of}",
             f"{line_of(['model', base or 'NAME'])}, then {line_of(['adapter', 'load', typed])}",
         )
     if "config.json" not in names:
         hint = f"open {folder / 'NAME.gguf'}" if any(name.endswith(".gguf") for name in names) else _ACCEPTED
-        raise ModelError(f"{said} holds no model: it lacks config.json", hint)
-    _check_weights(said, names)
+        raise ModelError(f"{described} holds no model: it lacks config.json", hint)
+    _check_weights(described, names)
     for name in names:
         if _matches(name, [*WANTED, "*.py"]):
             _check_file(folder / name)

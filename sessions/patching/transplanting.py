@@ -246,19 +246,19 @@ def transplanted(
     sources = [_read_source(opened, transplant, condition.treatments, inputs, cancel) for transplant in transplants]
     plain, _ = passed(opened, prompt, [()], positions, states=places, cancel=cancel)
     rows, placed = [], []
-    for number, (each, source) in enumerate(zip(transplants, sources, strict=True)):
-        swapped = {} if not inputs or source is None else above(source.inputs, each.layer, each.site)
-        random = random_like(each.state, rng + number)
-        rows.append((each.injection(each.state, swapped), each.injection(random, swapped)))
-        there = plain.states[each.layer, each.site][0, number]
+    for number, (one, source) in enumerate(zip(transplants, sources, strict=True)):
+        swapped = {} if not inputs or source is None else above(source.inputs, one.layer, one.site)
+        random = random_like(one.state, rng + number)
+        rows.append((one.injection(one.state, swapped), one.injection(random, swapped)))
+        there = plain.states[one.layer, one.site][0, number]
         yield Progress("testing what the positions can reach", number, len(transplants), "places")
-        placed.append(_placed(opened, prompt, each, there, cancel))
+        placed.append(_placed(opened, prompt, one, there, cancel))
     batch: list[tuple[Injection, ...]] = [(), *zip(*rows, strict=True)]
     yield Progress("reading the neurons")
     watched_for = [
         (neuron, number)
-        for number, (each, source) in enumerate(zip(transplants, sources, strict=True))
-        for neuron in (observe or _strongest(anatomy, each, source))
+        for number, (one, source) in enumerate(zip(transplants, sources, strict=True))
+        for neuron in (observe or _strongest(anatomy, one, source))
     ]
     layers = sorted({neuron.layer for neuron, _ in watched_for})
     seen, _ = passed(opened, prompt, batch, positions, neurons=layers, cancel=cancel)

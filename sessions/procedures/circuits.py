@@ -89,12 +89,12 @@ def measured(
         raise UsageError("the circuit does not say which tokens it explains", "discover one on this model")
     values = [0.0 if reference is None else reference.at(opened.anatomy, neuron) for neuron in neurons]
     known = [(neuron, value) for neuron, value in zip(neurons, values, strict=True) if not math.isnan(value)]
-    chosen, held = [neuron for neuron, _ in known], [value for _, value in known]
+    chosen, constants = [neuron for neuron, _ in known], [value for _, value in known]
     if cases:
-        steps = mean_effects(opened, cases, chosen, values=held, batch=batch, cancel=session.cancel)
+        steps = mean_effects(opened, cases, chosen, values=constants, batch=batch, cancel=session.cancel)
     else:
         ids = circuit.ids or session.encoded().ids
-        steps = verify(opened, ids, chosen, circuit.target, values=held, batch=batch, cancel=session.cancel)
+        steps = verify(opened, ids, chosen, circuit.target, values=constants, batch=batch, cancel=session.cancel)
     outcome = yield from steps
     effects = dict(zip((neuron.place for neuron, _ in known), outcome.effects, strict=True))
     return tuple(structs.replace(neuron, effect=effects.get(neuron.place)) for neuron in neurons), outcome.value

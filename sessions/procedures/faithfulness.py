@@ -112,8 +112,8 @@ def held_values(
             raise UsageError(f"--means does not go with --reference {reference}", "leave one of them out")
         kept = Key("means", name)
     if kept is not None:
-        held, notes = kept_means(session, kept.name, places=True, force=force)
-        return held, str(kept), notes
+        mean_values, notes = kept_means(session, kept.name, places=True, force=force)
+        return mean_values, str(kept), notes
     if isinstance(over, Path):
         texts, which = corpus(session, over, raw)
     elif len(cases) > 1:
@@ -180,14 +180,14 @@ def faithfulness_of(
         notes.append(f"at all positions, the circuit's {len(circuit)} neurons are {len(ranking)}")
     if order == "helping":
         ranking = helping_first(ranking)
-    held, how, more = yield from held_values(session, cases, reference, means, raw, tokens, force)
+    averages, how, more = yield from held_values(session, cases, reference, means, raw, tokens, force)
     sizes = (*(size for size in sizes if size < len(ranking)), len(ranking))
     measured = yield from measure(
         session.opened(),
         cases,
         ranking,
         sizes,
-        held,
+        averages,
         controls=CONTROLS if controls is None else controls,
         seed=session.settings.rng if seed is None else seed,
         batch=tokens,

@@ -256,8 +256,8 @@ def universal_neurons(session: Session, *, tokens: int) -> Steps[UniversalShown]
     return UniversalShown(
         model=opened.info.name,
         rows=tuple(
-            UniversalRow(neuron=neuron, prompts=each.prompts, up=up, down=down)
-            for neuron, each, (up, down) in zip(neurons, universal.neurons, pushes, strict=True)
+            UniversalRow(neuron=neuron, prompts=constant.prompts, up=up, down=down)
+            for neuron, constant, (up, down) in zip(neurons, universal.neurons, pushes, strict=True)
         ),
         prompts=len(PROMPTS),
         strongest=STRONGEST,

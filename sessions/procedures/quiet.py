@@ -47,13 +47,13 @@ def quiet_rows(session: Session, quiet: list[QuietNeuron]) -> tuple[QuietRow, ..
     return tuple(
         QuietRow(
             neuron=neuron,
-            largest=each.largest,
-            mean=each.mean,
-            silent=each.silent,
-            silent_mean=each.silent_mean,
-            ratio=each.ratio,
+            largest=row.largest,
+            mean=row.mean,
+            silent=row.silent,
+            silent_mean=row.silent_mean,
+            ratio=row.ratio,
             up=up,
             down=down,
         )
-        for neuron, each, (up, down) in zip(neurons, quiet, pushes, strict=True)
+        for neuron, row, (up, down) in zip(neurons, quiet, pushes, strict=True)
     )

@@ -75,14 +75,14 @@ def result(session: Session, plan: SweepPlan, answers: Answers, notes: list[str]
             notes=tuple(notes),
             over=over_what(plan),
         )
-    (asked,), (curve,) = plan.prompts, curves
+    (only,), (curve,) = plan.prompts, curves
     value = answers.cells[0].target or 0.0
     return Swept(
         selection=curve.selection,
         neurons=curve.neurons,
         scope=plan.scope,
-        encoded=session.read(asked.prompt),
-        target=None if asked.target is None else structs.replace(asked.target, value=value),
+        encoded=session.read(only.prompt),
+        target=None if only.target is None else structs.replace(only.target, value=value),
         arms=arms_of(plan, answers),
         knee=curve.knees[0],
         notes=tuple(notes),

@@ -53,15 +53,15 @@ def known_rounds(session: Session, shelf: Rounds) -> list[Round]:
     return known
 
 
-def answered_by_rounds(session: Session, found: Sequence[Round], max_tokens: int | None) -> Steps[Compared]:
+def answered_by_rounds(session: Session, rounds: Sequence[Round], max_tokens: int | None) -> Steps[Compared]:
     """The session's prompt without any round, and with the adapter of each."""
     from sessions.evaluation.arms import arms_of
 
     words = ["base"]
-    for one in found:
+    for one in rounds:
         words += [f"round:{one.name}", *([f"round:{one.name}+unsuppressed"] if one.suppressed else [])]
     states = [(arm.name, arm.within) for arm in arms_of(session.arm_sources(), tuple(words))]
-    return (yield from in_states(session, "rounds", ", ".join(one.name for one in found), states, max_tokens))
+    return (yield from in_states(session, "rounds", ", ".join(one.name for one in rounds), states, max_tokens))
 
 
 def recruits_shown(session: Session, *, name: str | None, top: int, by: Measure | None) -> RecruitsShown:

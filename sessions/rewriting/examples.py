@@ -115,7 +115,7 @@ def by_prompts(
 
 def split(texts: Sequence[Example]) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
     """Those to learn from, and every third, by the sha256 of its tokens, to measure on."""
-    ordered = sorted(texts, key=lambda each: sha256(repr(each.ids).encode()).digest())
+    ordered = sorted(texts, key=lambda candidate: sha256(repr(candidate.ids).encode()).digest())
     held_out = {id(example) for example in ordered[EVERY - 1 :: EVERY]}
     return tuple(text for text in texts if id(text) not in held_out), tuple(
         text for text in texts if id(text) in held_out
@@ -171,8 +171,8 @@ def just_said(example: Example, token: int) -> Example:
     after: list[int] = []
     others: list[int] = []
     counted = {*example.where, *example.elsewhere}
-    for at, each in enumerate(example.ids):
-        ids.append(each)
+    for at, own in enumerate(example.ids):
+        ids.append(own)
         if at in counted:
             others.append(len(ids) - 1)
         if at in example.where:

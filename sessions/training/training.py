@@ -102,7 +102,7 @@ def _both(
 
 
 def _round(
-    opened: OpenModel, job: RoundRequest, found: TrainedRound, control: TrainedRound | None, seconds: float
+    opened: OpenModel, job: RoundRequest, trained: TrainedRound, control: TrainedRound | None, seconds: float
 ) -> Round:
     """What is kept of it."""
     return Round(
@@ -117,11 +117,11 @@ def _round(
         data=data_of(job.lessons),
         samples=tuple(lesson.name for lesson in job.lessons),
         suppressed=job.suppressed,
-        outcome=_outcome(found),
-        recruited=_recruited(found.recruits, job.top),
+        outcome=_outcome(trained),
+        recruited=_recruited(trained.recruits, job.top),
         after=job.after,
         control=None if control is None else _outcome(control),
-        config=_plain(found.config),
+        config=_plain(trained.config),
     )
 
 

@@ -121,7 +121,7 @@ def _verdict(passages: Sequence[Passage]) -> tuple[str, str]:
     last = tested[-1]
     kept = f"{last.name} kept ρ {last.kept:.2f} of what its control learned"
     if (last.kept or 0.0) < ENOUGH:
-        best = max(tested, key=lambda each: each.kept or 0.0)
+        best = max(tested, key=lambda later: later.kept or 0.0)
         if (best.kept or 0.0) < ENOUGH:
             return "single-point", f"{kept}, and no round more than {best.kept:.2f}: less than {ENOUGH:g}"
         return "exhausted", f"{kept}, less than {ENOUGH:g}, and {best.name} before it {best.kept:.2f}"

@@ -31,7 +31,7 @@ def _in_this_room() -> dict[str, Method]:
     for module in iter_modules(__path__):
         import_module(f"{__name__}.{module.name}")
     instances = [kind() for kind in Method.__subclasses__() if kind.__module__.startswith(f"{__name__}.")]
-    instances.sort(key=lambda each: (each.name != DEFAULT, not each.estimates, each.name))
+    instances.sort(key=lambda instance: (instance.name != DEFAULT, not instance.estimates, instance.name))
     return {method.name: method for method in instances}
 
 
