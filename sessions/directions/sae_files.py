@@ -285,23 +285,18 @@ def _says_k(tensors: Mapping[str, Tensor], config: Config, which: Which) -> bool
 
 def _k(tensors: Mapping[str, Tensor], config: Config, which: Which, size: int) -> int:
     """How many features are active at once, from the line, the config, or a tensor of one number."""
-    active: Any = which.k
+    k: Any = which.k
     arguments = config.get("activation_fn_kwargs")
     for more in (config.get("k"), arguments.get("k") if isinstance(arguments, dict) else None):
-        active = more if active is None else active
-    if active is None and "k" in tensors and tensors["k"].numel() == 1:
-        active = tensors["k"].item()
-    if active is None:
+        k = more if k is None else k
+    if k is None and "k" in tensors and tensors["k"].numel() == 1:
+        k = tensors["k"].item()
+    if k is None:
         raise ArtifactError(f"{which.path} does not say how many features are active at once", "say it: --k 32")
-    whole = (
-        isinstance(active, int | float)
-        and not isinstance(active, bool)
-        and math.isfinite(active)
-        and active == int(active)
-    )
-    if not whole or not 1 <= active <= size:
-        raise ArtifactError(f"{which.path} has {active!r} features active at once, of {size:,}", "say it: --k 32")
-    return int(active)
+    whole = isinstance(k, int | float) and not isinstance(k, bool) and math.isfinite(k) and k == int(k)
+    if not whole or not 1 <= k <= size:
+        raise ArtifactError(f"{which.path} has {k!r} features active at once, of {size:,}", "say it: --k 32")
+    return int(k)
 
 
 def _place(config: Config, which: Which) -> tuple[int, str]:
