@@ -36,7 +36,7 @@ from sessions.model.units import Neuron
 from sessions.rewriting.examples import Example, Examples, just_said
 from sessions.rewriting.rewritten import AtAlpha, Braked, Firing, Replied, Saying, Separation
 from sessions.rewriting.separating import Counted, Passes, SaidToken, reader_of
-from sessions.rewriting.teaching import Made, Parts, counted, direction, taught
+from sessions.rewriting.teaching import ExampleMarks, TaughtNeuron, counted, direction, taught
 from sessions.texts.corpus import Corpus
 
 #: α that are tried, as multiples of the norm of what the MLP writes into; the others where a norm stands between.
@@ -71,7 +71,7 @@ class Rewriting:
     """An edit that is not applied, and what was measured with it. See the result `Rewritten`."""
 
     edit: Edit
-    made: Made
+    made: TaughtNeuron
     rows: tuple[AtAlpha, ...]
     chosen: int
     before: Saying
@@ -121,16 +121,16 @@ def rewrite(
     silent = yield from unrelated.read("reading unrelated text")
     prompts = [example.asked for example in examples.held if example.where][:REPLIES]
     before = yield from _answers(opened, prompts, [()], decoding, cancel)
-    parts = Parts.of(examples)
+    marks = ExampleMarks.of(examples)
     with ExitStack() as stack:
-        made, unit = taught(opened, neuron, passes, parts, wanted.scale_gate, wanted.scale_up, column)
+        made, unit = taught(opened, neuron, passes, marks, wanted.scale_gate, wanted.scale_up, column)
         stack.enter_context(made.edit().applied(opened))
-        fired = parts.firing(passes.activations(), unit / 2)
+        fired = marks.firing(passes.activations(), unit / 2)
         rows = []
         for alpha in wanted.alphas or _alphas(opened, neuron, passes.norm, unit):
             predictions = yield from passes.said(alpha, f"α {alpha:g}: the examples")
             loss = _loss((yield from unrelated.said(alpha, f"α {alpha:g}: unrelated text"))) - _loss(silent)
-            learnt, held_out = parts.saying(predictions)
+            learnt, held_out = marks.saying(predictions)
             rows.append(AtAlpha(alpha=alpha, learnt=learnt, held=held_out, perplexity=exp(min(loss, 700))))
             if not wanted.alphas and (_fits(rows[-1]) or rows[-1].perplexity > _TOO_MUCH):
                 break
@@ -152,8 +152,8 @@ def rewrite(
         made=made,
         rows=tuple(rows),
         chosen=chosen,
-        before=parts.saying(plain)[1],
-        separation=made.separation(passes, parts),
+        before=marks.saying(plain)[1],
+        separation=made.separation(passes, marks),
         firing=fired,
         norm=passes.norm,
         replies=tuple(
@@ -280,7 +280,7 @@ def _braked(
     beta: float,
     column: Tensor,
     cancel: Cancel | None,
-) -> Steps[tuple[Made, Braked]]:
+) -> Steps[tuple[TaughtNeuron, Braked]]:
     """The second neuron, with the first in the weights: `column` is what it writes at β = 1."""
 
     def said(texts: Sequence[Example]) -> tuple[Example, ...]:
@@ -289,17 +289,17 @@ def _braked(
     texts = replace(examples, learnt=said(examples.learnt), held=said(examples.held))
     passes = Passes(opened, brake, counted(texts.all), token.id, cancel)
     loose = yield from passes.read("reading what follows the token")
-    parts = Parts.of(texts)
-    made, unit = taught(opened, brake, passes, parts, None, None, column)
+    marks = ExampleMarks.of(texts)
+    made, unit = taught(opened, brake, passes, marks, None, None, column)
     with made.edit().applied(opened):
-        fired = parts.firing(passes.activations(), unit / 2)
+        fired = marks.firing(passes.activations(), unit / 2)
         braked = yield from passes.said(beta, "with the brake")
     return made, Braked(
         neuron=brake,
         beta=beta,
         scale_gate=made.scale_gate,
         scale_up=made.scale_up,
-        separation=made.separation(passes, parts),
+        separation=made.separation(passes, marks),
         firing=fired,
-        again=(parts.saying(loose)[1].where, parts.saying(braked)[1].where),
+        again=(marks.saying(loose)[1].where, marks.saying(braked)[1].where),
     )

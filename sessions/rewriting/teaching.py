@@ -43,7 +43,7 @@ OPEN = 4.0
 
 
 @dataclass(frozen=True, eq=False)
-class Made:
+class TaughtNeuron:
     """A neuron's new rows, and its new column at α = 1."""
 
     neuron: Neuron
@@ -58,9 +58,9 @@ class Made:
         """The row that decides where the neuron fires, `[d_model]`."""
         return self.rows["gate" if "gate" in self.rows else "in"]
 
-    def separation(self, passes: Passes, parts: Parts) -> Separation:
+    def separation(self, passes: Passes, marks: ExampleMarks) -> Separation:
         """The separation of the held-out states along that row."""
-        where, elsewhere = (torch.cat(rows) for rows in parts.held_out(passes.states))
+        where, elsewhere = (torch.cat(rows) for rows in marks.held_out(passes.states))
         return separation(where, elsewhere, self.row, self.bias or 0.0)
 
     def changes(self, alpha: float = 1.0) -> tuple[Neurons, ...]:
@@ -90,7 +90,7 @@ def counted(examples: Sequence[Example]) -> list[Counted]:
 
 
 @dataclass(frozen=True)
-class Parts:
+class ExampleMarks:
     """The counted positions of each text where the neuron should fire, and the division into learning and held-out
     texts.
 
@@ -102,7 +102,7 @@ class Parts:
     held: int
 
     @classmethod
-    def of(cls, examples: Examples) -> Parts:
+    def of(cls, examples: Examples) -> ExampleMarks:
         marks = tuple(
             torch.tensor([at in text.where for at in positions.positions], dtype=torch.bool)
             for text, positions in zip(examples.all, counted(examples.all), strict=True)
@@ -136,19 +136,19 @@ def taught(
     opened: OpenModel,
     neuron: Neuron,
     passes: Passes,
-    parts: Parts,
+    marks: ExampleMarks,
     scale_gate: float | None,
     scale_up: float | None,
     column: Tensor,
-) -> tuple[Made, float]:
+) -> tuple[TaughtNeuron, float]:
     """The neuron by the formula, and its mean activation where it should fire in the learning texts."""
-    where, elsewhere = (torch.cat(rows) for rows in parts.to_learn(passes.states))
+    where, elsewhere = (torch.cat(rows) for rows in marks.to_learn(passes.states))
     made = _rows(opened, neuron, where.mean(0), elsewhere.mean(0), scale_gate, scale_up, column)
-    unit = _unit(opened, made, passes, parts)
+    unit = _unit(opened, made, passes, marks)
     if made.scale_up is not None and scale_up is None and unit > 0:
         rows: dict[Part, Tensor] = {**made.rows, "up": made.rows["up"] / unit}
         made = replace(made, rows=rows, scale_up=1 / unit)
-        unit = _unit(opened, made, passes, parts)
+        unit = _unit(opened, made, passes, marks)
     return made, unit
 
 
@@ -160,7 +160,7 @@ def _rows(
     scale_gate: float | None,
     scale_up: float | None,
     column: Tensor,
-) -> Made:
+) -> TaughtNeuron:
     """The rows from the two mean states, `[d_model]` each; an up row without a given scale has length 1."""
     difference = high - low
     gap = float(difference.norm())
@@ -174,16 +174,16 @@ def _rows(
     if "gate" in kinds:
         scale = scale_gate or OPEN / (reach if reach > 0 else gap)
         up = high / high.norm() * (scale_up or 1.0)
-        return Made(neuron, {"gate": scale * row, "up": up}, column, scale, scale_up or 1.0)
+        return TaughtNeuron(neuron, {"gate": scale * row, "up": up}, column, scale, scale_up or 1.0)
     if "bias" not in kinds:
         scale = scale_gate or OPEN / (reach if reach > 0 else gap)
-        return Made(neuron, {"in": scale * row}, column, scale)
+        return TaughtNeuron(neuron, {"in": scale * row}, column, scale)
     scale = scale_gate or 2 * OPEN / gap
     bias = -scale * float(row @ (high + low)) / 2
-    return Made(neuron, {"in": scale * row, "bias": torch.tensor([bias])}, column, scale, bias=bias)
+    return TaughtNeuron(neuron, {"in": scale * row, "bias": torch.tensor([bias])}, column, scale, bias=bias)
 
 
-def _unit(opened: OpenModel, made: Made, passes: Passes, parts: Parts) -> float:
+def _unit(opened: OpenModel, made: TaughtNeuron, passes: Passes, marks: ExampleMarks) -> float:
     with made.edit().applied(opened):
-        where, _ = parts.to_learn(passes.activations())
+        where, _ = marks.to_learn(passes.activations())
     return float(torch.cat(where).mean())
