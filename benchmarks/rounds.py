@@ -30,7 +30,8 @@ from sessions.session import Session
 from sessions.store import default_home
 from sessions.texts.sample_files import read_samples
 from sessions.training.findings import TrainingPlan
-from sessions.training.learning import Learner, TrainingState, adapted, learn
+from sessions.training.learner import Learner, TrainingState, adapted
+from sessions.training.learning import learn
 from sessions.training.losses import loss_of
 from sessions.training.projections import modules_of
 from sessions.training.recruits import Absorbing

@@ -15,7 +15,7 @@ from time import perf_counter, sleep
 
 from benchmarks.measuring import THREADS, Figure
 from sessions.comparisons import sweep_files, sweeping
-from sessions.comparisons.sweeping import Chosen, SweepPlan
+from sessions.comparisons.sweep_plan import Chosen, SweepPlan, question
 from sessions.events import finished
 from sessions.model.generation import Decoding, ending_ids
 from sessions.model.opening import OpenModel, open_model
@@ -46,7 +46,7 @@ def plan_of(opened: OpenModel) -> SweepPlan:
         dtype="float32",
         selections=tuple(Chosen(f"top{size}", neurons[:size]) for size in SIZES),
         multipliers=MULTIPLIERS,
-        prompts=tuple(sweeping.question(each, None) for each in encoded),
+        prompts=tuple(question(each, None) for each in encoded),
         decoding=Decoding(max_tokens=TOKENS, ends=ending_ids(opened.model, opened.tokenizer)),
         batch=BATCH,
     )

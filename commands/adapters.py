@@ -15,6 +15,7 @@ from commands.names import AdapterName, FileName, Name
 from commands.request import Arg, Flag, Opt, Request
 from commands.verb import verb
 from commands.words import Gain, Word
+from sessions.artifacts import check_model
 from sessions.errors import ArtifactError, UsageError
 from sessions.events import Progress, Steps
 from sessions.loaded_adapters import (
@@ -31,7 +32,6 @@ from sessions.loaded_adapters import (
 )
 from sessions.results import AdapterShown, AdaptersListed, Deleted
 from sessions.session import Session
-from sessions.store import check_model
 
 #: Before the name of a round, whose adapter is meant.
 _ROUND = "round:"
@@ -88,16 +88,16 @@ class LoadAdapter(Request, frozen=True):
     def run(self, session: Session) -> Steps[AdapterShown]:
         session.opened()
         weight = 1.0 if self.weight is None else self.weight
-        said = structs.replace(self, weight=None if weight == 1 else weight, force=False)
+        typed = structs.replace(self, weight=None if weight == 1 else weight, force=False)
         if self.which in shelf_of(session).names():
             if self.name not in (None, self.which):
                 raise UsageError(
                     f"adapter '{self.which}' already has a name", "--as is for an adapter from a folder or a round"
                 )
-            line = structs.replace(said, name=None).line()
+            line = structs.replace(typed, name=None).line()
             return (yield from put_on(session, self.which, weight, line, self.force))
         path, name = self._source(session)
-        line = structs.replace(said, name=name).line()
+        line = structs.replace(typed, name=name).line()
         with taken_in(session, name, self.force):
             notes = yield from take_in(session, path, name, line, self.force)
             return (yield from put_on(session, name, weight, line, self.force, notes))
@@ -120,8 +120,8 @@ def _of_round(session: Session, round_name: str, name: str | None) -> tuple[Path
     from sessions.training.round import Rounds
 
     rounds = Rounds(session.store)
-    found, info = rounds.load(round_name), session.opened().info
-    check_model(found.fingerprint, found.model, info.fingerprint, info.name)
+    trained, info = rounds.load(round_name), session.opened().info
+    check_model(trained.fingerprint, trained.model, info.fingerprint, info.name)
     if not rounds.adapter(round_name).is_dir():
         raise ArtifactError(
             f"round '{round_name}' has no adapter", "adapters exist only for rounds that were trained here: rounds"

@@ -9,10 +9,10 @@ from msgspec import structs
 from commands.names import ArtifactName, Name, SavedName
 from commands.request import Arg, Flag, Request
 from commands.verb import verb
+from sessions.artifacts import Key
 from sessions.procedures.circuits import check_circuit_fits, take_circuit
 from sessions.results import Deleted, Listed, Loaded, Saved
 from sessions.session import Session
-from sessions.store import Key
 
 FAMILY = "Saved by name"
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sessions.circuits.pruning import CircuitSize
 
 #: The methods that --steps is for.
-STEPPED = listed(each.name for each in METHODS.values() if each.takes_steps)
+STEPPED = listed(method.name for method in METHODS.values() if method.takes_steps)
 
 
 class MethodOptions(Options, frozen=True):

@@ -59,12 +59,12 @@ def _without_gaps(verb: Verb, plain: list[list[str]]) -> list[str]:
     while plain and not plain[-1]:
         plain.pop()
     arguments = [param for param in verb.params if isinstance(param, click.Argument)]
-    found: list[str] = []
+    values: list[str] = []
     for param, texts in zip(arguments, plain, strict=False):
         if not texts and not isinstance(param.default, str | int | float):
             raise UsageError(f"{verb.name} needs {param.name} too", f"usage: {verb.usage}")
-        found += texts or [str(param.default)]
-    return found
+        values += texts or [str(param.default)]
+    return values
 
 
 def _option_words(option: click.Option, value: Any) -> list[str]:

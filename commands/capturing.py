@@ -12,6 +12,7 @@ from commands.names import SavedName
 from commands.request import Arg, Flag, Opt, Request
 from commands.verb import verb
 from commands.words import ObservedWord, TextWord, Whole
+from sessions.artifacts import Key
 from sessions.errors import UsageError
 from sessions.events import Steps
 from sessions.interventions.arms import Condition
@@ -19,7 +20,6 @@ from sessions.procedures.states import check_layer, marked_in, observed_neuron, 
 from sessions.procedures.vectors import taken_apart
 from sessions.results import VectorShown
 from sessions.session import Session
-from sessions.store import Key
 
 FAMILY = "Hidden states"
 
@@ -74,12 +74,16 @@ class Capture(Request, frozen=True):
         notes: list[str] = []
         if self.atlas is not None:
             if self.neuron is None or self.text is not None or self.at is not None:
-                said = "--from takes text and position from the atlas" if self.neuron else "--from needs a neuron"
-                raise UsageError(said, f"capture {self.name} L12/N34 --from atlas:{self.atlas}")
+                problem = "--from takes text and position from the atlas" if self.neuron else "--from needs a neuron"
+                raise UsageError(problem, f"capture {self.name} L12/N34 --from atlas:{self.atlas}")
             chosen = observed_neuron(session, self.neuron)
-            asked, position, found = strongest_in_atlas(session, self.atlas, chosen, self.by or "magnitude", self.force)
+            source, position, maximum = strongest_in_atlas(
+                session, self.atlas, chosen, self.by or "magnitude", self.force
+            )
             layer = chosen.layer if layer is None else layer
-            notes.append(f"{chosen} is {found.value:+.3f} at {found.token!r}, position {found.position}, in the atlas")
+            notes.append(
+                f"{chosen} is {maximum.value:+.3f} at {maximum.token!r}, position {maximum.position}, in the atlas"
+            )
         else:
             if self.neuron is not None:
                 raise UsageError(f"'{self.neuron}' is a neuron, which needs an atlas", "name one: --from atlas:NAME")
@@ -87,13 +91,13 @@ class Capture(Request, frozen=True):
                 raise UsageError("--by needs an atlas", "name one: --from atlas:NAME")
             encoded, notes = text_of(session, self.text, self.raw, self.thinking, "--prompt")
             position = marked_in(encoded, self.at or "-1", self.nth, notes)
-            asked = (encoded, Condition("source", session.in_force))
+            source = (encoded, Condition("source", session.in_force))
         if layer is None:
             raise UsageError("--layer is missing", f"layers are 0 to {opened.info.n_layers - 1}")
         check_layer(session, layer, self.site)
         vector = captured(
             opened,
-            asked,
+            source,
             position,
             layer,
             self.site,

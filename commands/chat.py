@@ -45,9 +45,9 @@ class Say(Request, frozen=True):
     how: Generation = Generation()
 
     def run(self, session: Session) -> Steps[Said]:
-        from sessions.comparisons.chatting import asked, gone_on, replied
+        from sessions.comparisons.chatting import gone_on, next_prompt, replied
 
-        opened, said = session.opened(), " ".join(self.text)
+        opened, text = session.opened(), " ".join(self.text)
         if not opened.info.has_template:
             raise ModelError(
                 f"{opened.info.name} has no chat template, so it cannot chat",
@@ -63,11 +63,11 @@ class Say(Request, frozen=True):
             conversation = structs.replace(conversation, system=self.system)
         if self.thinking is not None and opened.info.has_thinking:
             conversation = structs.replace(conversation, thinking=self.thinking == "on")
-        encoded = read_conversation(session, asked(conversation, said))
+        encoded = read_conversation(session, next_prompt(conversation, text))
         decoding = self.how.decoding(session, len(encoded.ids))
         reply = yield from replied(opened, encoded, Condition("", session.in_force), decoding, cancel=session.cancel)
         if reply.arm.text or reply.arm.stopped != "nan":
-            conversation = gone_on(conversation, said, reply, in_force_words(session))
+            conversation = gone_on(conversation, text, reply, in_force_words(session))
             session.history = conversation
         session.last_output = LastOutput(text=reply.answer, logits=reply.logits)
         notes, baseline = list(hashes(self.text)), ""
@@ -98,12 +98,12 @@ class ShowHistory(Request, frozen=True):
     last: Annotated[int | None, Opt(Whole(), "only this many exchanges, the last")] = None
 
     def run(self, session: Session) -> HistoryShown:
-        held = session.history
+        history = session.history
         return HistoryShown(
-            turns=held.turns if self.last is None else held.turns[-2 * self.last :],
-            exchanges=len(held),
-            system=held.system,
-            thinking=held.thinking,
+            turns=history.turns if self.last is None else history.turns[-2 * self.last :],
+            exchanges=len(history),
+            system=history.system,
+            thinking=history.thinking,
         )
 
 

@@ -94,8 +94,8 @@ class SettingValue(Word):
             "guard": {"auto": "where an intervention adds a constant", "on": "always", "off": "never"},
             "attention": ATTENTION.meanings,
         }
-        found = known.get(ctx.args[0] if ctx.args else "", {})
-        return [CompletionItem(text, help=about) for text, about in found.items() if text.startswith(incomplete)]
+        choices = known.get(ctx.args[0] if ctx.args else "", {})
+        return [CompletionItem(text, help=about) for text, about in choices.items() if text.startswith(incomplete)]
 
 
 SCOPE = OneOf(

@@ -112,8 +112,8 @@ class WhichNeurons(Options, frozen=True):
             without_positions=(0,) if self.at is None and not self.keep_bos else (),
             without_neurons=without,
         )
-        told = f"{len(without)} universal neurons left out (--keep-universal keeps them)"
-        return scope, [told] if without else []
+        remark = f"{len(without)} universal neurons left out (--keep-universal keeps them)"
+        return scope, [remark] if without else []
 
 
 @verb(
@@ -175,14 +175,14 @@ class Discover(Request, frozen=True):
 
     def run(self, session: Session) -> Steps[Discovered]:
         look = self._on_one if self.many.prompts is None else self._on_many
-        found, way, cases, notes = yield from look(session)
-        circuit, agreement = found.circuit, None
+        discovery, way, cases, notes = yield from look(session)
+        circuit, agreement = discovery.circuit, None
         if not self.no_verify and METHODS[self.how.method].estimates:
             verified, _ = yield from measured(session, circuit, circuit.neurons, way.reference, self.batch, cases)
             effects = {neuron.place: neuron.effect for neuron in verified}
             circuit, agreement = circuit.with_effects(effects, way.compared), agreed(verified)
-        circuit, notes = session.use_circuit(circuit), (*notes, *found.notes)
-        return Discovered(circuit=circuit, candidates=found.candidates, agreement=agreement, notes=notes)
+        circuit, notes = session.use_circuit(circuit), (*notes, *discovery.notes)
+        return Discovered(circuit=circuit, candidates=discovery.candidates, agreement=agreement, notes=notes)
 
     def _on_many(
         self, session: Session
@@ -196,7 +196,7 @@ class Discover(Request, frozen=True):
         cases, notes = yield from self.many.cases(session, self.how.method, given, self.batch)
         way, remarks = yield from self.how.way(session, cases, usual_reference(session, len(cases)), force=self.force)
         scope, left_out = yield from self.which.scope(session)
-        found = yield from multi_prompt.discover(
+        discovery = yield from multi_prompt.discover(
             session.opened(),
             cases,
             choice=choice,
@@ -206,7 +206,7 @@ class Discover(Request, frozen=True):
             batch=self.batch or LARGEST_BATCH,
             cancel=session.cancel,
         )
-        return found, way, cases, (*notes, *left_out, *remarks)
+        return discovery, way, cases, (*notes, *left_out, *remarks)
 
     def _on_one(
         self, session: Session
@@ -222,7 +222,7 @@ class Discover(Request, frozen=True):
         way, remarks = yield from self.how.way(session, encoded, "zero", force=self.force)
         question, notes = self.one.question(session, self.target)
         scope, left_out = yield from self.which.scope(session)
-        found = yield from discovering(
+        discovery = yield from discovering(
             session.opened(),
             encoded,
             question,
@@ -232,7 +232,7 @@ class Discover(Request, frozen=True):
             batch=self.batch,
             cancel=session.cancel,
         )
-        return found, way, (), (*notes, *left_out, *remarks)
+        return discovery, way, (), (*notes, *left_out, *remarks)
 
 
 @verb("neurons", family=FAMILY, example=("neurons top10", "neurons L24/* --rows 5 --tokens 8"))

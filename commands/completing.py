@@ -43,8 +43,8 @@ def complete(line: str, cursor: int | None = None, session: Session | None = Non
         given if given and end == len(before) else (*given, LineWord("", len(before), len(before), False))
     )
     if not earlier:
-        found = [(name, about) for name, about in summaries().items() if name.startswith(current.text)]
-        return [Completion(current.start, name, about) for name, about in sorted(found)]
+        completions = [(name, about) for name, about in summaries().items() if name.startswith(current.text)]
+        return [Completion(current.start, name, about) for name, about in sorted(completions)]
     head, rest = earlier[0].text, earlier[1:]
     actions = actions_of(head)
     at = action_at(actions, rest)
@@ -54,13 +54,13 @@ def complete(line: str, cursor: int | None = None, session: Session | None = Non
     offered = [Completion(current.start, name, verb.summary) for name, verb in open_ones.items()]
     verb = VERBS.get(head) or DEFAULTS.get(head)
     further = [] if verb is None else _completed(verb, rest, current, session)
-    return [each for each in offered if each.text.startswith(current.text)] + further
+    return [completion for completion in offered if completion.text.startswith(current.text)] + further
 
 
 def summaries() -> dict[str, str]:
     """Every first word of a line, and what it is for: of sub-verbs, which there are."""
-    found = {verb.head: verb.summary for verb in VERBS.values()}
-    return {head: ", ".join(actions_of(head)) or about for head, about in found.items()}
+    verbs = {verb.head: verb.summary for verb in VERBS.values()}
+    return {head: ", ".join(actions_of(head)) or about for head, about in verbs.items()}
 
 
 def _completed(verb: Verb, earlier: Sequence[LineWord], current: LineWord, session: Session | None) -> list[Completion]:
@@ -70,8 +70,8 @@ def _completed(verb: Verb, earlier: Sequence[LineWord], current: LineWord, sessi
         option = options.get(name)
         if option is None or option.is_flag:
             return []
-        found = _meanings(verb, option, (), value, session)
-        return [Completion(current.start, f"{name}={text}", about) for text, about in found]
+        completions = _meanings(verb, option, (), value, session)
+        return [Completion(current.start, f"{name}={text}", about) for text, about in completions]
     if not current.quoted and current.text.startswith("--"):
         used = {word.text.partition("=")[0] for word in earlier if is_option(word)}
         set_already = {options[name].name for name in used & options.keys() if is_choice(options[name])}
@@ -85,8 +85,8 @@ def _completed(verb: Verb, earlier: Sequence[LineWord], current: LineWord, sessi
     param, plain = _expected(verb, options, earlier)
     if param is None:
         return []
-    found = _meanings(verb, param, plain, current.text, session)
-    return [Completion(current.start, text, about) for text, about in found]
+    completions = _meanings(verb, param, plain, current.text, session)
+    return [Completion(current.start, text, about) for text, about in completions]
 
 
 def _meanings(

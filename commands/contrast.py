@@ -58,8 +58,8 @@ class Contrast(Request, frozen=True):
         from sessions.model.rows import LARGEST_BATCH
 
         chosen, sides = range_of(session, self.layers), (self.positive, self.negative)
-        texts = [[session.read(each.to_read()).ids for each in prompts_of(word, self.raw)] for word in sides]
-        found = yield from contrast(
+        texts = [[session.read(record.to_read()).ids for record in prompts_of(word, self.raw)] for word in sides]
+        contrasted = yield from contrast(
             session.opened(),
             *texts,
             choice=choice_of(session, self.top, None, self.cumulative, self.per_layer),
@@ -67,5 +67,5 @@ class Contrast(Request, frozen=True):
             batch=self.batch or LARGEST_BATCH,
             cancel=session.cancel,
         )
-        circuit = session.use_circuit(found.circuit)
-        return Discovered(circuit=circuit, candidates=found.candidates, notes=found.notes)
+        circuit = session.use_circuit(contrasted.circuit)
+        return Discovered(circuit=circuit, candidates=contrasted.candidates, notes=contrasted.notes)

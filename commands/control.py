@@ -147,8 +147,8 @@ def _family(head: str, actions: Sequence[Verb]) -> Help:
     """The verbs that begin with the same word."""
     default = DEFAULTS.get(head)
     alone = f" ({head} alone means this)"
-    rows = tuple((each.usage, each.summary + (alone if each is default else "")) for each in actions)
-    examples = tuple(each.example for each in actions)
+    rows = tuple((action.usage, action.summary + (alone if action is default else "")) for action in actions)
+    examples = tuple(action.example for action in actions)
     usage = f"{head} ACTION …"
     return Help(
         verb=head,

@@ -111,15 +111,15 @@ class CombineAdapters(Request, frozen=True):
             made = yield from ensemble(members, How(self.combination, self.rank, density, session.settings.rng))
             about = AdapterAbout(name=name, model=info.name, fingerprint=info.fingerprint, command=line)
             shelf.write(made.config, made.weights, about, force=self.force)
-            with session.edits().without([each.number for each in leaving.values() if each.on]):
+            with session.edits().without([loaded.number for loaded in leaving.values() if loaded.on]):
                 shown = yield from put_on(session, name, 1.0, line, self.force, notes)
-        staying = [each for each in there if each not in leaving and there[each].on]
+        staying = [name for name in there if name not in leaving and there[name].on]
         return Ensembled(
             row=row(session, name),
             members=self.members,
             combination=self.combination,
             off=made.off,
-            taken_off=tuple(each for each, loaded in leaving.items() if loaded.on),
+            taken_off=tuple(name for name, loaded in leaving.items() if loaded.on),
             notes=tuple(dict.fromkeys((*notes, *self._remarks(session, leaving, staying), *shown.notes))),
         )
 
@@ -139,8 +139,8 @@ class CombineAdapters(Request, frozen=True):
         """Remarks on what was taken off for it, and on what stays on beside it."""
         from sessions.edits.commuting import scaled_by
 
-        scales = [scaled_by(session.edits(), each.adapter) for each in left.values() if each.on]
-        for dora in dict.fromkeys(each.name for each in scales if each is not None):
+        scales = [scaled_by(session.edits(), loaded.adapter) for loaded in left.values() if loaded.on]
+        for dora in dict.fromkeys(scale.name for scale in scales if scale is not None):
             yield f"'{dora}' is a DoRA on the same projections: it scaled adapters below it, and not the ensemble"
         if staying:
             yield f"still on and added to it: {', '.join(staying)}; --only turns them off"

@@ -38,12 +38,12 @@ class ArmNames(ListWord):
 
     def completions(self, session: Session | None, incomplete: str) -> list[tuple[str, str]]:
         before = incomplete[: incomplete.rfind(",") + 1]
-        found = [("base", "without the edits"), ("edit", "all edits that are on"), ("unsuppressed", "nothing held")]
+        choices = [("base", "without the edits"), ("edit", "all edits that are on"), ("unsuppressed", "nothing held")]
         if session is not None:
             applied = [entry.edit.name for entry in session.ledger.entries] if session.ledger is not None else []
             saved = [name for name in session.store.names("edit") if name not in applied]
-            found += [(name, "that edit alone") for name in (*applied, *saved)]
-        return [(before + word, about) for word, about in found if word not in before.split(",")]
+            choices += [(name, "that edit alone") for name in (*applied, *saved)]
+        return [(before + word, about) for word, about in choices if word not in before.split(",")]
 
 
 class UnrelatedWord(CorpusWord):

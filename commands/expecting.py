@@ -25,10 +25,10 @@ from sessions.procedures.expecting import (
     SUBJECTS,
     example,
     holds,
+    in_words,
     part_of,
     parts_of,
     probability_of,
-    told,
     value_of,
 )
 from sessions.results import Expected
@@ -55,17 +55,17 @@ class Subject(Word):
         return text
 
     def completions(self, session: Session | None, incomplete: str) -> list[tuple[str, str]]:
-        found = list(SUBJECTS.items())
+        choices = list(SUBJECTS.items())
         if session is None:
-            return found
+            return choices
         before, dot, _ = incomplete.rpartition(".")
         if not dot:
-            return [*found, *((f"{head}.", "a part of its last result") for head in session.results)]
+            return [*choices, *((f"{head}.", "a part of its last result") for head in session.results)]
         try:
             part = part_of(session, before)
         except UsageError:
-            return found
-        return [*found, *((f"{before}.{name}", "") for name in names_in(part) if f"{before}.{name}" not in SUBJECTS)]
+            return choices
+        return [*choices, *((f"{before}.{name}", "") for name in names_in(part) if f"{before}.{name}" not in SUBJECTS)]
 
 
 def _parts(text: str) -> tuple[str, int, str]:
@@ -76,17 +76,17 @@ def _parts(text: str) -> tuple[str, int, str]:
     """
     from commands.grammar import VERBS
 
-    found = parts_of(text)
+    parts = parts_of(text)
     heads = (LAST, CIRCUIT, *(verb.head for verb in VERBS.values()))
-    if found is None or found[0] not in heads:
+    if parts is None or parts[0] not in heads:
         near = get_close_matches(text, [*SUBJECTS, *heads], 1)
         hint = f"did you mean {near[0]}?" if near else f"one of: {', '.join(SUBJECTS)}, or a part of a result"
         raise UsageError(f"unknown subject '{text}'", hint)
-    head, back, path = found
+    head, back, path = parts
     if back >= 0:
         raise UsageError(f"{text}: results count from the last, which is -1", f"for example: {head}[-2]")
     steps_of(path)
-    return found
+    return parts
 
 
 def _check_first(text: str, path: str, kinds: set[type[Struct]]) -> None:
@@ -141,5 +141,7 @@ class Expect(Request, frozen=True):
             raise ExpectationFailed(f"expected {name} {comparison} {wanted}, but it is not known")
         if not holds(session, self.subject, actual, comparison, wanted, Subject().read):
             shown = repr(wanted) if isinstance(actual, str) and comparison not in BETWEEN else wanted
-            raise ExpectationFailed(f"expected {name} {comparison} {shown}, but it is {told(actual)}", "; ".join(notes))
-        return Expected(statement=f"{name} {comparison} {wanted}", actual=told(actual), notes=notes)
+            raise ExpectationFailed(
+                f"expected {name} {comparison} {shown}, but it is {in_words(actual)}", "; ".join(notes)
+            )
+        return Expected(statement=f"{name} {comparison} {wanted}", actual=in_words(actual), notes=notes)

@@ -11,13 +11,13 @@ from commands.choices import OneOf
 from commands.names import ArtifactName, FileName
 from commands.request import Arg, Excludes, Flag, Opt, Request
 from commands.verb import verb
+from sessions.artifacts import Key
 from sessions.errors import UsageError
 from sessions.events import Steps
 from sessions.files.disk import write_file
 from sessions.procedures.exporting import file_content, model_exported
 from sessions.results import Exported, ModelExported
 from sessions.session import Session
-from sessions.store import Key
 
 FORMATS = {
     "json": "a circuit, everything in it, a preset as an inventory of known neurons, or an atlas's strongest maxima",
@@ -105,5 +105,5 @@ class ExportFile(Request, frozen=True):
             )
         raise UsageError(
             f"the ending .{chosen} names no format that {one} can be written in",
-            f"one of: {', '.join(f'.{each}' for each in known)}; or say it: --format {known[0]}",
+            f"one of: {', '.join(f'.{ending}' for ending in known)}; or say it: --format {known[0]}",
         )

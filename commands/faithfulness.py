@@ -10,11 +10,11 @@ from commands.names import FileName, TextsOrMeans
 from commands.request import Arg, Flag, Opt, Request
 from commands.verb import verb
 from commands.words import SEEDS, Sizes, Whole
+from sessions.artifacts import Key
 from sessions.events import Steps
 from sessions.procedures.faithfulness import CONTROLS, faithfulness_of
 from sessions.results import Faithfulness
 from sessions.session import Session
-from sessions.store import Key
 
 FAMILY = "Circuits"
 

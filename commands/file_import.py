@@ -11,10 +11,10 @@ from msgspec import structs
 from commands.names import ArtifactName, FileName
 from commands.request import Arg, Flag, Opt, Options, Request
 from commands.words import Gain, TextWord, Whole
+from sessions.artifacts import Key
 from sessions.errors import UsageError
 from sessions.results import Saved
 from sessions.session import Session
-from sessions.store import Key
 
 #: The kinds of artifacts that a file can become under `--as`.
 KINDS = ("circuit", "vector", "preset", "edit", "means")
@@ -83,4 +83,4 @@ class FileImport(Request, frozen=True):
 
 def nameable(text: str) -> str:
     """What of a text may stand in a name."""
-    return "".join(each for each in text if each.isascii() and (each.isalnum() or each in "._-")).strip("-._")
+    return "".join(sign for sign in text if sign.isascii() and (sign.isalnum() or sign in "._-")).strip("-._")

@@ -8,11 +8,11 @@ from typing import Annotated
 from commands.names import ArtifactName, FileName
 from commands.request import Arg, Flag, Opt, Request
 from commands.verb import verb
+from sessions.artifacts import Key
 from sessions.events import Steps
 from sessions.procedures.fingerprints import files_verified, fingerprints_of
 from sessions.results import FilesVerified, Fingerprints
 from sessions.session import Session
-from sessions.store import Key
 
 FAMILY = "Saved by name"
 

@@ -35,7 +35,7 @@ FAMILIES = (
 def _registered() -> None:
     """Import all families, and put their verbs in the order of `help`, whichever of them imported another first."""
     modules = [import_module(f"commands.{family}").__name__ for family in FAMILIES]
-    ordered = sorted(VERBS.items(), key=lambda each: modules.index(each[1].module))
+    ordered = sorted(VERBS.items(), key=lambda item: modules.index(item[1].module))
     VERBS.clear()
     VERBS.update(ordered)
 
@@ -97,16 +97,16 @@ def find(name: str, column: int | None = None) -> Verb:
         UsageError: there is none; the nearest is named.
     """
     name = _ALSO.get(name, name)
-    found = VERBS.get(name) or DEFAULTS.get(name)
-    if found is not None:
-        return found
+    declared = VERBS.get(name) or DEFAULTS.get(name)
+    if declared is not None:
+        return declared
     head, _, action = name.partition(" ")
     actions = actions_of(head)
     if actions:
         raise UsageError(*_no_action(head, action, actions), column)
     heads = dict.fromkeys(verb.head for verb in VERBS.values())
     meant = _ELSEWHERE.get(head, head.lower())
-    near = get_close_matches(meant, heads, 1) or [each for each in heads if meant and each.startswith(meant[:3])][:1]
+    near = get_close_matches(meant, heads, 1) or [head for head in heads if meant and head.startswith(meant[:3])][:1]
     raise UsageError(
         f"there is no verb '{name}'", f"did you mean {near[0]}?" if near else "help lists all verbs", column
     )
@@ -115,7 +115,9 @@ def find(name: str, column: int | None = None) -> Verb:
 def _no_action(head: str, action: str, actions: Iterable[str]) -> tuple[str, str]:
     """What is wrong with a sub-verb that does not exist, and what to type instead."""
     near = get_close_matches(action, actions, 1)
-    hint = f"did you mean {head} {near[0]}?" if near else f"one of: {', '.join(f'{head} {each}' for each in actions)}"
+    hint = (
+        f"did you mean {head} {near[0]}?" if near else f"one of: {', '.join(f'{head} {action}' for action in actions)}"
+    )
     return (f"{head} has no '{action}'" if action else f"{head} needs an action"), hint
 
 
@@ -170,7 +172,7 @@ def _placed(word: LineWord) -> PlacedText:
 
 
 def _nearest_option(verb: Verb, name: str, options: dict[str, Any]) -> str:
-    others = [str(each.name) for each in actions_of(verb.head).values() if name in options_of(each)]
+    others = [str(action.name) for action in actions_of(verb.head).values() if name in options_of(action)]
     if others:
         return f"it is an option of {' and '.join(others)}"
     near = get_close_matches(name, options, 1)

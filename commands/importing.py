@@ -11,6 +11,7 @@ from commands.artifacts import FAMILY
 from commands.earlier import configuration_imported, inventory_imported, maxima_imported, pickle_imported
 from commands.file_import import FileImport
 from commands.verb import verb
+from sessions.artifacts import KINDS, Key, body_of, check_model, opened
 from sessions.circuits import files
 from sessions.circuits.circuit import Circuit
 from sessions.earlier import inventories
@@ -22,7 +23,6 @@ from sessions.model.info import same_model
 from sessions.procedures.circuits import check_circuit_fits, take_circuit
 from sessions.results import Exported, FileShown, Imported, Saved
 from sessions.session import Session
-from sessions.store import KINDS, Key, body_of, check_model, opened
 
 #: Endings of files that torch.save wrote, of configurations, and of tensors.
 _PICKLES, _CONFIGURATIONS, _TENSORS = (".pt", ".pth", ".bin"), (".yaml", ".yml"), ".safetensors"
@@ -85,29 +85,29 @@ class ImportFile(FileImport, frozen=True):
 # ---- circuits
 
 
-def _circuit_imported(session: Session, asked: FileImport, data: bytes) -> Imported:
-    circuit, notes = _circuit_in(data, asked), []
+def _circuit_imported(session: Session, request: FileImport, data: bytes) -> Imported:
+    circuit, notes = _circuit_in(data, request), []
     if session.model is not None:
         from sessions.circuits.foreign import as_formatted, with_target
 
         info = session.model.info
-        notes.append(check_model(circuit.fingerprint, circuit.model, info.fingerprint, info.name, asked.force))
+        notes.append(check_model(circuit.fingerprint, circuit.model, info.fingerprint, info.name, request.force))
         if not circuit.fingerprint:
             circuit = structs.replace(circuit, model=info.name, fingerprint=info.fingerprint)
         circuit, more = as_formatted(circuit, session.model)
         check_circuit_fits(session, circuit)
         circuit, remarks = with_target(circuit, session.model, session.cancel)
         notes += more + remarks
-    if asked.name is not None:
-        circuit = structs.replace(circuit, name=asked.name.name)
-        about = {"model": circuit.model, "fingerprint": circuit.fingerprint, "command": asked.line_as(asked.name)}
-        session.store.save("circuit", asked.name.name, circuit, **about, force=asked.force)
+    if request.name is not None:
+        circuit = structs.replace(circuit, name=request.name.name)
+        about = {"model": circuit.model, "fingerprint": circuit.fingerprint, "command": request.line_as(request.name)}
+        session.store.save("circuit", request.name.name, circuit, **about, force=request.force)
     notes.append(take_circuit(session, circuit))
-    return Imported(path=str(asked.path), circuit=circuit, notes=tuple(filter(None, notes)))
+    return Imported(path=str(request.path), circuit=circuit, notes=tuple(filter(None, notes)))
 
 
-def _circuit_in(data: bytes, asked: FileImport) -> Circuit:
-    source = str(asked.path)
+def _circuit_in(data: bytes, request: FileImport) -> Circuit:
+    source = str(request.path)
     try:
         return files.read_circuit(data, source)
     except ArtifactError as error:
@@ -117,33 +117,38 @@ def _circuit_in(data: bytes, asked: FileImport) -> Circuit:
             raise error from None
         raise ArtifactError(
             f"{source} is not a circuit but an inventory of known neurons",
-            f"{asked.line_as(Key('preset', 'NAME'))} reads it",
+            f"{request.line_as(Key('preset', 'NAME'))} reads it",
         ) from error
 
 
 # ---- vectors, edits and means
 
 
-def _tensors_imported(session: Session, asked: FileImport, data: bytes) -> Saved:
+def _tensors_imported(session: Session, request: FileImport, data: bytes) -> Saved:
     """What an exported file of tensors holds, saved under its own name or the one that is given; where a model is open,
     it has to fit."""
-    source = str(asked.path)
+    source = str(request.path)
     kind = KINDS["edit"].layout.stamp(data, source).kind  # which every file of tensors is stamped with
-    if asked.name is not None and asked.name.kind in _OF_TENSORS and kind in _OF_TENSORS and asked.name.kind != kind:
-        raise UsageError(f"{source} holds {_OF_TENSORS[kind]}", f"--as {kind}:{asked.name.name}")
+    if (
+        request.name is not None
+        and request.name.kind in _OF_TENSORS
+        and kind in _OF_TENSORS
+        and request.name.kind != kind
+    ):
+        raise UsageError(f"{source} holds {_OF_TENSORS[kind]}", f"--as {kind}:{request.name.name}")
     kind = kind if kind in _OF_TENSORS else "vector"  # as which it is refused
     type_, fits = _reader(kind)
     artifact = opened(data, kind, source)
     header, body, notes = artifact.header, body_of(artifact, type_, source), []
     if session.model is not None:
         info = session.model.info
-        notes.append(check_model(header.fingerprint, header.model, info.fingerprint, info.name, asked.force))
+        notes.append(check_model(header.fingerprint, header.model, info.fingerprint, info.name, request.force))
         fits(session, body, header)
-    key = Key(kind, header.name if asked.name is None else asked.name.name)
+    key = Key(kind, header.name if request.name is None else request.name.name)
     # The line of a vector has always named it without its kind.
-    line = asked.line_as(Key("circuit", key.name) if kind == "vector" else key)
+    line = request.line_as(Key("circuit", key.name) if kind == "vector" else key)
     about = {"model": header.model, "fingerprint": header.fingerprint, "command": line}
-    path = session.store.save(kind, key.name, body, **about, force=asked.force)
+    path = session.store.save(kind, key.name, body, **about, force=request.force)
     if kind == "edit":
         notes.append(f"edits load {key.name} applies it")
     return Saved(name=str(key), path=str(path), notes=tuple(filter(None, notes)))

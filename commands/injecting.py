@@ -87,7 +87,7 @@ class InjectStates(Request, frozen=True, kw_only=True):
         for name in self.names:
             vector, more = session.saved.read_vector(SavedName("vector").read(name), force=self.force)
             vectors.append(vector)
-            notes += [f"{name}: {each}" for each in more]
+            notes += [f"{name}: {note}" for note in more]
         if len(vectors) == 1:
             vectors *= len(self.at)
         if len(vectors) != len(self.at):
@@ -107,12 +107,12 @@ class InjectStates(Request, frozen=True, kw_only=True):
             target_in(session, encoded, notes, text=self.target),
             observed_neurons(session, observe=self.observe),
         )
-        asked = (encoded, Condition(ARMS[0], session.in_force))
+        baseline = (encoded, Condition(ARMS[0], session.in_force))
         if layers is not None:
             return (
                 yield from injected_by_layer(
                     session,
-                    asked,
+                    baseline,
                     transplants[0],
                     layers,
                     observe,
@@ -126,7 +126,7 @@ class InjectStates(Request, frozen=True, kw_only=True):
         return (
             yield from injected_beside(
                 session,
-                asked,
+                baseline,
                 transplants,
                 observe,
                 aim,

@@ -15,6 +15,7 @@ from commands.names import TextsOrMeans
 from commands.request import Arg, Flag, Flags, Needs, Opt, Request
 from commands.verb import verb
 from commands.words import Gain, NumberWord, SelectionWord, Word
+from sessions.artifacts import Key
 from sessions.errors import UsageError
 from sessions.events import Steps
 from sessions.interventions.intervention import Intervention, refuse_overlaps, without_suppressed
@@ -29,7 +30,6 @@ from sessions.procedures.intervening import (
 )
 from sessions.results import Compared, WorkingSet
 from sessions.session import Session
-from sessions.store import Key
 
 if TYPE_CHECKING:
     from sessions.circuits.attribution import Reference
@@ -190,33 +190,33 @@ def _arm(session: Session, line: str) -> Steps[ActivationChange]:
     except UsageError as error:
         hint = 'a line each: arms "ablate top10" "shift L24/N1005 5"' if " " not in line.strip() else error.hint
         raise UsageError(f"the arm '{line}': {error.message}", hint) from error
-    asked = call.request
-    if not isinstance(asked, InterventionVerb):
-        known = [name for name, each in VERBS.items() if issubclass(each.kind, InterventionVerb)]
+    typed = call.request
+    if not isinstance(typed, InterventionVerb):
+        known = [name for name, verb in VERBS.items() if issubclass(verb.kind, InterventionVerb)]
         raise UsageError(f"the arm '{line}' is not an intervention", f"one of: {', '.join(known)}, {UNTOUCHED}")
-    if asked.live or asked.max_tokens is not None:
+    if typed.live or typed.max_tokens is not None:
         raise UsageError(f"the arm '{line}' has an option of the whole comparison", "give --max-tokens after all arms")
-    change = yield from changed(session, asked)
+    change = yield from changed(session, typed)
     return replace(change, name=" ".join(line.split()))
 
 
 # ---- from words to treatments
 
 
-def changed(session: Session, asked: InterventionVerb) -> Steps[ActivationChange]:
+def changed(session: Session, call: InterventionVerb) -> Steps[ActivationChange]:
     """What an intervention changes.
 
     Raises:
         UsageError: a word of it means nothing here.
     """
-    encoded = None if session.prompt is None and asked.live else session.encoded()
-    selection, at = session.select(asked.selection), asked.limits.at
-    where = asked.limits.where(session, encoded)
-    name, multiplier, constant = asked.arm()
+    encoded = None if session.prompt is None and call.live else session.encoded()
+    selection, at = session.select(call.selection), call.limits.at
+    where = call.limits.where(session, encoded)
+    name, multiplier, constant = call.arm()
     neurons = selection.spread(at)
     constants: tuple[float, ...] = ()
     notes = places_of_another_prompt(session) if at == "circuit" and encoded is not None else []
-    reference, more = yield from asked.held_at(session)
+    reference, more = yield from call.held_at(session)
     notes += more
     if reference is not None:
         constants = tuple(reference.at(session.opened().anatomy, Neuron(*neuron.site)) for neuron in neurons)

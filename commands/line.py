@@ -51,19 +51,19 @@ def words(line: str, *, unfinished: bool = False, texts: Collection[str] = ()) -
     Raises:
         UsageError: a quote is not closed, or something follows one that is; `column` says where.
     """
-    found: list[LineWord] = []
+    parsed: list[LineWord] = []
     at = 0
     while True:
         at = _end(_GAP, line, at)
-        text = bool(found) and found[0].text in texts
+        text = bool(parsed) and parsed[0].text in texts
         if at == len(line) or (line[at] == "#" and not (text and _PLAIN.match(line, at + 1)[0])):  # type: ignore[index]
-            return tuple(found)
-        found.append(_word(line, at, unfinished))
-        if len(found) > MOST and not unfinished:
+            return tuple(parsed)
+        parsed.append(_word(line, at, unfinished))
+        if len(parsed) > MOST and not unfinished:
             raise UsageError(
                 f"the line has more than {MOST:,} words", "put quotes around a long text, so that it is one word", at
             )
-        at = found[-1].end
+        at = parsed[-1].end
 
 
 def _word(line: str, start: int, unfinished: bool) -> LineWord:

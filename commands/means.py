@@ -13,12 +13,12 @@ from commands.names import FileName, SavedName
 from commands.request import Arg, Excludes, Flag, Needs, Opt, Request
 from commands.verb import verb
 from commands.words import SelectionWord
+from sessions.artifacts import Key
 from sessions.events import Steps
 from sessions.procedures.means import means_shown
 from sessions.references import corpus as corpus_of
 from sessions.results import Listed, MeansBuilt, MeansShown
 from sessions.session import Session
-from sessions.store import Key
 
 FAMILY = "Hidden states"
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from commands.line import is_text
+from sessions.artifacts import KINDS, Key, checked_name
 from sessions.errors import ArtifactError, UsageError
 from sessions.procedures.comparing import CURRENT
 from sessions.references import means_named
-from sessions.store import KINDS, Key, checked_name
 from sessions.training.findings import series_of
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class AdapterName(Name):
         if session is None:
             return []
         folder = session.home / "adapters"
-        names = sorted(each.name for each in folder.iterdir() if each.is_dir()) if folder.is_dir() else []
+        names = sorted(file.name for file in folder.iterdir() if file.is_dir()) if folder.is_dir() else []
         return [(name, "kept adapter") for name in names if not name.startswith(".")]
 
 
@@ -79,7 +79,7 @@ class RoundName(Word):
             folders = sorted((session.store.home / "rounds").iterdir())
         except OSError:
             return []
-        return [(each.name, "round") for each in folders if (each / "round.json").is_file()]
+        return [(folder.name, "round") for folder in folders if (folder / "round.json").is_file()]
 
 
 class SeriesName(RoundName):
@@ -96,7 +96,7 @@ class SeriesName(RoundName):
         stems = dict.fromkeys(series_of(name) for name in names)
         return [
             *((stem, "series of rounds") for stem in stems if stem not in names),
-            *((each, "round") for each in names),
+            *((name, "round") for name in names),
         ]
 
 
@@ -128,12 +128,12 @@ class ArtifactName(Word):
     def completions(self, session: Session | None, incomplete: str) -> list[tuple[str, str]]:
         if session is None:
             return []
-        found = [(CURRENT, "the session's circuit")] if self.current and session.circuit is not None else []
+        choices = [(CURRENT, "the session's circuit")] if self.current and session.circuit is not None else []
         for kind in self.kinds:
             spelt = f"{kind}:" if incomplete.startswith(f"{kind}:") else ""
             names = [Key(kind, name) for name in session.store.names(kind)]
-            found += [(f"{spelt}{key.name}" if spelt else str(key), f"saved {kind}") for key in names]
-        return found
+            choices += [(f"{spelt}{key.name}" if spelt else str(key), f"saved {kind}") for key in names]
+        return choices
 
 
 class ModelName(Word):

@@ -13,13 +13,13 @@ from commands.request import Arg, Flag, Needs, Opt, Options, Request
 from commands.verb import verb
 from commands.words import ListWord as ListedWords
 from commands.words import NumberWord
+from sessions.artifacts import Key
 from sessions.errors import UsageError
 from sessions.interventions.intervention import refuse_overlaps
 from sessions.interventions.presets import REGIONS, Preset, check_fits, part, preset_of, treatments
 from sessions.procedures.presets import marker_for, without_suppressed_neurons, without_thoughts
 from sessions.results import Listed, PresetShown, Saved
 from sessions.session import Session
-from sessions.store import Key
 
 FAMILY = "Interventions"
 

@@ -114,8 +114,8 @@ class UseModel(Request, frozen=True):
 
 def hashes(words: tuple[str, ...]) -> tuple[str, ...]:
     """A remark on words of a text that could be meant as a comment."""
-    found = next((word for word in words if word.startswith("#") and " " not in word), None)
-    return () if found is None else (f"'{found}' is part of the text: a comment has a space after its #",)
+    comment = next((word for word in words if word.startswith("#") and " " not in word), None)
+    return () if comment is None else (f"'{comment}' is part of the text: a comment has a space after its #",)
 
 
 @verb("prompt", family=FAMILY, example=("prompt What is the capital of Texas?", "prompt The capital of Texas is --raw"))
@@ -149,10 +149,10 @@ class SetPrompt(Request, frozen=True):
     )
 
     def run(self, session: Session) -> Steps[PromptSet]:
-        found = self._set(session)
+        shown = self._set(session)
         if not self.goes_on:
-            return found
-        return structs.replace(found, generated=(yield from _generated(session, Generation(self.max_tokens))))
+            return shown
+        return structs.replace(shown, generated=(yield from _generated(session, Generation(self.max_tokens))))
 
     def _set(self, session: Session) -> PromptSet:
         if not self.text:

@@ -48,7 +48,7 @@ class Between(Word):
         return first, last
 
     def said(self, value: tuple[float, float]) -> str:
-        low, high = (format(Decimal(repr(each)), "f") for each in value)  # an exponent may have a dash in it
+        low, high = (format(Decimal(repr(number)), "f") for number in value)  # an exponent may have a dash in it
         return f"{low}-{'' if math.isinf(value[1]) else high}"
 
     def completions(self, session: Session | None, incomplete: str) -> list[tuple[str, str]]:
@@ -131,8 +131,8 @@ class Quiet(Request, frozen=True):
             over, (active, silent) = yield from over_replies_to(session, self.regions, self.prompts, self.marker)
         else:
             self.refuse(("prompts", "ratio", "marker"), "needs --regions, for example --regions thought,answer", _HELP)
-            found, notes = session.saved.read_atlas(self.name or "", force=self.force)
-            over, active = f"atlas {found.name}", looking.over_atlas(found)
+            atlas, notes = session.saved.read_atlas(self.name or "", force=self.force)
+            over, active = f"atlas {atlas.name}", looking.over_atlas(atlas)
         fitting = looking.candidates(
             active,
             silent,
@@ -140,14 +140,14 @@ class Quiet(Request, frozen=True):
             between=self.between or (0.0, math.inf),
             ratio=1.0 if silent is None else self.ratio or 3.0,
         )
-        session.quiet = tuple(Neuron(each.layer, each.index) for each in fitting)
+        session.quiet = tuple(Neuron(row.layer, row.index) for row in fitting)
         return QuietShown(
             over=over,
             regions=tuple(self.regions or ()),
             positions=(active.positions,) if silent is None else (active.positions, silent.positions),
             rows=quiet_rows(session, fitting[: self.rows or session.settings.rows]),
             total=len(fitting),
-            neurons=sum(len(each) for layer, each in active.largest.items() if chosen is None or layer in chosen),
+            neurons=sum(len(levels) for layer, levels in active.largest.items() if chosen is None or layer in chosen),
             notes=(
                 *notes,
                 *(["an expert's neurons count as 0 where no token was sent to it"] if opened.info.experts else []),

@@ -186,7 +186,7 @@ class RewriteNeuron(Request, frozen=True, kw_only=True):
             beta=pushing.beta,
         )
         check_brake(chosen, wanted)
-        longest = max(len(each.asked.ids) for each in examples.all)
+        longest = max(len(example.asked.ids) for example in examples.all)
         decoding = decoded(session, pushes=True, max_tokens=min(REPLY, session.settings.max_tokens), length=longest)
         made = yield from rewrite(opened, chosen, token, examples, wanted, decoding, cancel=session.cancel)
         pushing = structs.replace(pushing, alpha=made.rows[made.chosen].alpha, alphas=None)

@@ -169,13 +169,15 @@ def with_remark(outcome: Result | Failed, remark: str) -> Result | Failed:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
-        return [_plain(each) for each in value]
+        return [_plain(item) for item in value]
     return value if isinstance(value, str | int | float | bool | None) else str(value)
 
 
 def _too_large(call: Call, where: str, seconds: float) -> Failed:
     """A command that did not fit into memory, which the user can solve."""
-    batched = any("--batch" in each.opts and "at once" in getattr(each, "help", "") for each in VERBS[call.verb].params)
+    batched = any(
+        "--batch" in param.opts and "at once" in getattr(param, "help", "") for param in VERBS[call.verb].params
+    )
     hint = f"{'a smaller --batch (1 takes least), ' if batched else ''}a shorter prompt or --dtype bfloat16 needs less"
     return Failed("memory", "there is not enough memory for this", hint, where, None, seconds)
 

@@ -15,6 +15,7 @@ from commands.names import FileName, Name, SavedName
 from commands.request import Arg, Excludes, Flag, Needs, Opt, Options, Request
 from commands.verb import verb
 from commands.words import SEEDS, Gain, NumberWord, RowsWord, TextWord, Whole
+from sessions.artifacts import Key
 from sessions.directions.features import ARCHITECTURES, Which
 from sessions.errors import UsageError
 from sessions.events import Steps
@@ -22,7 +23,6 @@ from sessions.procedures.autoencoders import compared_with_reconstruction, recon
 from sessions.procedures.states import marked_in
 from sessions.results import AutoencoderOpened, Compared, StateEncoded
 from sessions.session import Session
-from sessions.store import Key
 
 if TYPE_CHECKING:
     from sessions.directions.sae import Autoencoder
@@ -139,12 +139,12 @@ class EncodeState(OfAutoencoder, frozen=True):
         position = self.where.position(session, notes) if self.where.vector is None else None
         state = state_at(session, sae, position or 0, self.force, notes, vector_name=self.where.vector)
         rows = self.rows or session.settings.rows
-        found = encoding(session.opened(), sae, state.directions[sae.about.layer], rows, self.feature)
+        encoded = encoding(session.opened(), sae, state.directions[sae.about.layer], rows, self.feature)
         saved = "" if self.save is None else self._saved(session, sae, which, state, self.save, position)
         session.sae = which
         return StateEncoded(
             about=sae.about,
-            encoding=found,
+            encoding=encoded,
             position=position,
             token="" if position is None else session.encoded().tokens[position],
             vector=self.where.vector or "",

@@ -71,7 +71,7 @@ def read(path: Path, values: Mapping[str, str] | None = None, *, trust: bool = F
 def commands_in(data: bytes, source: str, values: Mapping[str, str], *, trust: bool = False) -> tuple[ScriptLine, ...]:
     """The commands in a file's bytes. Raises as `read`; `source` is how a message names the file."""
     used: set[str] = set()
-    found = []
+    parsed = []
     for number, raw in _joined(_text(data, source), source):
         look()
         if is_blank(raw):
@@ -82,12 +82,12 @@ def commands_in(data: bytes, source: str, values: Mapping[str, str], *, trust: b
         call = _checked(line, where)
         if not trust and (call.params.get("trust_remote_code") or call.params.get("trust")):
             raise UsageError(f"{where}: a command file cannot itself trust the code of a model", _TRUSTED)
-        found.append(ScriptLine(number, line.strip()))
+        parsed.append(ScriptLine(number, line.strip()))
     unused = [name for name in values if name not in used and name != HERE]
     if unused:
-        asked = ", ".join(sorted(used)) or "none"
-        raise UsageError(f"{source} does not use a value named '{unused[0]}'", f"its values: {asked}")
-    return tuple(found)
+        known = ", ".join(sorted(used)) or "none"
+        raise UsageError(f"{source} does not use a value named '{unused[0]}'", f"its values: {known}")
+    return tuple(parsed)
 
 
 def _text(data: bytes, source: str) -> str:
@@ -107,7 +107,7 @@ def _joined(text: str, source: str) -> Iterator[tuple[int, str]]:
         count = _count_joined(lines, start)
         if count is None:
             raise UsageError(f"{source}:{start + 1} ends in a backslash with nothing after it", "remove the backslash")
-        yield start + 1, "".join([*(each[:-1] for each in lines[start : start + count - 1]), lines[start + count - 1]])
+        yield start + 1, "".join([*(line[:-1] for line in lines[start : start + count - 1]), lines[start + count - 1]])
         start += count
 
 
@@ -119,8 +119,8 @@ def _count_joined(lines: Sequence[str], start: int) -> int | None:
     most = 1
     while True:
         taken = lines[start : start + most]
-        whole = next((count for count, each in enumerate(taken, 1) if not each.endswith("\\")), None)
-        count = _count_to_comment([each.removesuffix("\\") for each in taken[:whole]]) or whole
+        whole = next((count for count, line in enumerate(taken, 1) if not line.endswith("\\")), None)
+        count = _count_to_comment([line.removesuffix("\\") for line in taken[:whole]]) or whole
         if count is not None:
             return count
         if start + most >= len(lines):
@@ -133,13 +133,13 @@ def _count_to_comment(parts: Sequence[str]) -> int | None:
     line = "".join(parts)
     if "#" not in line:
         return None
-    found = words_of(line, unfinished=True)
-    end = found[-1].end if found else 0
+    words = words_of(line, unfinished=True)
+    end = words[-1].end if words else 0
     at = end + len(line[end:]) - len(line[end:].lstrip())
     if at == len(line):
         return None
     # In a text, what stands behind a # says whether it begins a comment: the part that this stands in is the one.
-    deciding = at + 1 if found and found[0].text in TEXTS else at
+    deciding = at + 1 if words and words[0].text in TEXTS else at
     return next((count for count, last in enumerate(accumulate(map(len, parts)), 1) if last > deciding), None)
 
 

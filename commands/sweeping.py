@@ -37,7 +37,7 @@ from sessions.session import Session
 from sessions.versions import versions
 
 if TYPE_CHECKING:
-    from sessions.comparisons.sweeping import AdapterShare, Chosen, SweepPlan, SweepPrompt
+    from sessions.comparisons.sweep_plan import AdapterShare, Chosen, SweepPlan, SweepPrompt
     from sessions.edits.adapters import Adapter
 
 MULTIPLIERS = (0.0, 0.5, 1.0, 1.5, 2.0)
@@ -160,13 +160,13 @@ class RunSweep(Request, frozen=True):
         if len(set(texts)) < len(texts):
             raise UsageError("a selection is given twice", "for example: sweep top10 0 1 2 --also top50")
         check_ready(session, self.prompts)
-        chosen = [session.select(each, length=None if self.prompts is None else 0) for each in texts]
+        chosen = [session.select(text, length=None if self.prompts is None else 0) for text in texts]
         where, at = structs.replace(self.limits, at="all"), self.limits.at
         questions, notes = yield from _questions(session, self.prompts, self.raw, where)
         plan = self._plan(
             session,
             questions,
-            selections=tuple(chosen_neurons(each, at, self.prompts is not None) for each in chosen),
+            selections=tuple(chosen_neurons(selection, at, self.prompts is not None) for selection in chosen),
             multipliers=multipliers,
             suppressed=tuple(map(str, session.suppressed)),
             scope=str(TokenScope(where.region, where.positions or ())) if where != Limits() else at,
@@ -180,7 +180,7 @@ class RunSweep(Request, frozen=True):
         check_ready(session, self.prompts)
         with session.edits().lifted():
             questions, notes = yield from _questions(session, self.prompts, self.raw, Limits())
-        deep = any(each.deep for each in chosen)
+        deep = any(selection.deep for selection in chosen)
         plan = self._plan(
             session,
             questions,
@@ -193,13 +193,15 @@ class RunSweep(Request, frozen=True):
 
     def _plan(self, session: Session, questions: tuple[SweepPrompt, ...], **swept: Any) -> SweepPlan:
         """A plan of what is `swept`, answered as the session and the line say."""
-        from sessions.comparisons.sweeping import ROWS, SweepPlan
+        from sessions.comparisons.sweep_plan import ROWS, SweepPlan
 
         info = session.opened().info
         return SweepPlan(
             dtype=info.dtype,
             prompts=questions,
-            decoding=decoded(session, max_tokens=self.max_tokens, length=max(len(each.ids) for each in questions)),
+            decoding=decoded(
+                session, max_tokens=self.max_tokens, length=max(len(question.ids) for question in questions)
+            ),
             live=session.in_force,
             batch=self.batch or ROWS,
             device=info.device,
@@ -221,7 +223,7 @@ def _questions(
     session: Session, prompts: Path | None, raw: bool, limits: Limits
 ) -> Steps[tuple[tuple[SweepPrompt, ...], list[str]]]:
     """The prompts with their targets, and remarks on them."""
-    from sessions.comparisons.sweeping import question
+    from sessions.comparisons.sweep_plan import question
 
     if prompts is None:
         encoded = session.encoded()

@@ -40,14 +40,14 @@ class WeightsWord(Word):
     def read(self, text: str) -> tuple[tuple[str, float], ...]:
         if text == "ones":
             return ()
-        found = {}
-        for each in text.split(","):
-            name, equals, number = (piece.strip() for piece in each.partition("="))
+        weights = {}
+        for word in text.split(","):
+            name, equals, number = (piece.strip() for piece in word.partition("="))
             weight = number_in(number)
             if not (name and equals) or not 0 <= weight < float("inf"):
-                raise UsageError(f"invalid weight of a part '{each}'", "for example: conclusions=2,filler=0.5,glue=0.1")
-            found[name] = weight
-        return tuple(found.items())
+                raise UsageError(f"invalid weight of a part '{word}'", "for example: conclusions=2,filler=0.5,glue=0.1")
+            weights[name] = weight
+        return tuple(weights.items())
 
     def said(self, value: Sequence[tuple[str, float]]) -> str:
         return ",".join(f"{name}={shortest(weight)}" for name, weight in value) or "ones"
@@ -144,7 +144,7 @@ class Training(Request, frozen=True, kw_only=True):
             neurons=neurons,
             begins=begins,
         )
-        said = structs.replace(
+        typed = structs.replace(
             self,
             learning=structs.replace(how, modules=modules or None),
             keeping=structs.replace(keeping, force=False, anew=False),
@@ -155,7 +155,7 @@ class Training(Request, frozen=True, kw_only=True):
             plan=plan,
             top=keeping.top,
             control=not keeping.no_control,
-            command=said.line(),
+            command=typed.line(),
             force=keeping.force,
             anew=keeping.anew,
         )
@@ -226,14 +226,14 @@ class TrainRound(Training, frozen=True, kw_only=True):
             job = replace(job, suppressed=suppressed, after=latest.name)
         if job.plan.neurons:
             session.store.check_new("edit", job.name, job.force or _is_own_edit(session, rounds, job))
-        found = yield from _trained(session, rounds, job)
+        trained = yield from _trained(session, rounds, job)
         session.suppressed = job.suppressed
         return RoundTrained(
-            round=found,
-            path=str(rounds.path(found.name)),
-            loss=mean(found.outcome.final),
-            plain_loss=mean(found.outcome.plain_final),
-            notes=(*remarks(found, job.lessons, len(session.suppressed)), *edits_left_out(session)),
+            round=trained,
+            path=str(rounds.path(trained.name)),
+            loss=mean(trained.outcome.final),
+            plain_loss=mean(trained.outcome.plain_final),
+            notes=(*remarks(trained, job.lessons, len(session.suppressed)), *edits_left_out(session)),
         )
 
     def _alone(self, session: Session) -> tuple[Neuron, ...]:
@@ -294,13 +294,13 @@ class TrainSeries(Training, frozen=True, kw_only=True):
             chosen = part(preset, self.inventory, tiers=self.tier or (), regions=self.region or ())
             suppressed = together(suppressed, tuple(known.neuron for known in chosen.neurons))
         series = Series(rounds, replace(job, suppressed=suppressed), self.name, self.count)
-        found, stale = series.so_far()
-        while len(found) < self.count and not (found and found[-1].outcome.stopped):
-            following = series.following(found)
-            found.append((yield from _trained(session, rounds, replace(following, anew=following.anew or stale))))
-        session.suppressed = series.following(found[:-1]).suppressed
-        notes = (*remarks(found[-1], job.lessons, len(session.suppressed)), *edits_left_out(session))
-        return rounds_shown(rounds, found, notes)
+        finished, stale = series.so_far()
+        while len(finished) < self.count and not (finished and finished[-1].outcome.stopped):
+            following = series.following(finished)
+            finished.append((yield from _trained(session, rounds, replace(following, anew=following.anew or stale))))
+        session.suppressed = series.following(finished[:-1]).suppressed
+        notes = (*remarks(finished[-1], job.lessons, len(session.suppressed)), *edits_left_out(session))
+        return rounds_shown(rounds, finished, notes)
 
 
 def _trained(session: Session, rounds: Rounds, job: RoundRequest) -> Steps[Round]:
@@ -332,7 +332,7 @@ def _as_said_now(line: str) -> str:
 
     try:
         call = parse(line)
-        asked = call.request
+        typed = call.request
     except UsageError:
         return ""
-    return asked.line() if isinstance(asked, Training) else ""
+    return typed.line() if isinstance(typed, Training) else ""

@@ -12,6 +12,7 @@ from commands.ranges import Layers
 from commands.request import Arg, Flag, Opt, Request
 from commands.verb import verb
 from commands.words import Whole
+from sessions.artifacts import Key
 from sessions.errors import UsageError
 from sessions.events import Steps
 from sessions.procedures.circuits import range_of
@@ -19,7 +20,6 @@ from sessions.procedures.comparing import CURRENT, circuit_and_vector, two_circu
 from sessions.procedures.vectors import taken_apart, vector_shown
 from sessions.results import CircuitHeldAgainst, CircuitsCompared, RoundsCompared, VectorsCompared, VectorShown
 from sessions.session import Session
-from sessions.store import Key
 from sessions.texts.prompt_sources import prompts_of
 
 FAMILY = "Circuits"
@@ -94,7 +94,7 @@ class MakeVector(Request, frozen=True):
 
         opened, chosen, name = session.opened(), range_of(session, self.layers), self.name
         session.store.check_new("vector", name, self.force)
-        texts = [[session.read(each.to_read()).ids for each in prompts_of(word, self.raw)] for word in sides]
+        texts = [[session.read(record.to_read()).ids for record in prompts_of(word, self.raw)] for word in sides]
         made = yield from difference_of_means(
             opened,
             *texts,

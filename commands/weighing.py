@@ -12,7 +12,7 @@ from sessions.session import Session
 from sessions.training.findings import series_of
 
 if TYPE_CHECKING:
-    from sessions.comparisons.sweeping import AdapterShare, Chosen
+    from sessions.comparisons.sweep_plan import AdapterShare, Chosen
     from sessions.edits.adapters import Adapter
 
 
@@ -29,13 +29,13 @@ class Mixture(Word):
 
     def completions(self, session: Session | None, incomplete: str) -> list[tuple[str, str]]:
         before = incomplete[: incomplete.rfind("+") + 1]
-        found = AdapterName().completions(session, incomplete)
+        choices = AdapterName().completions(session, incomplete)
         rounds = [name for name, _ in RoundName().completions(session, incomplete)]
-        found += [(f"round:{name}", "round of training") for name in rounds]
+        choices += [(f"round:{name}", "round of training") for name in rounds]
         if not before:
             series = sorted({series_of(name) for name in rounds} - set(rounds))
-            found += [(f"depths:{name}", "series of rounds, by depth") for name in series]
-        return [(before + word, about) for word, about in found]
+            choices += [(f"depths:{name}", "series of rounds, by depth") for name in series]
+        return [(before + word, about) for word, about in choices]
 
 
 def numbers(words: Sequence[str]) -> tuple[float, ...]:
@@ -63,16 +63,20 @@ def weighed_adapters(
         raise UsageError("--against goes with one --adapter", "put them together: --adapter fr+it --against es")
     multipliers = numbers(words)
     session.opened()
-    found = [weighed(session.arm_sources(), word, against or "") for word in adapters]
-    chosen = tuple(each.chosen for each in found)
-    if len({each.deep for each in chosen}) > 1:
+    weighings = [weighed(session.arm_sources(), word, against or "") for word in adapters]
+    chosen = tuple(weighing.chosen for weighing in weighings)
+    if len({selection.deep for selection in chosen}) > 1:
         raise UsageError("depths of a series and weights need two sweeps", "sweep one of them at a time")
     if not multipliers:
-        depths = range(min(len(each.adapters) for each in chosen) + 1)
+        depths = range(min(len(selection.adapters) for selection in chosen) + 1)
         multipliers = tuple(map(float, depths)) if chosen[0].deep else WEIGHTS
-    for each in chosen:
-        check_weights(each, multipliers)
-    return chosen, multipliers, {share: adapter for each in found for share, adapter in each.adapters.items()}
+    for selection in chosen:
+        check_weights(selection, multipliers)
+    return (
+        chosen,
+        multipliers,
+        {share: adapter for weighing in weighings for share, adapter in weighing.adapters.items()},
+    )
 
 
 def is_number(word: str) -> bool:

@@ -58,8 +58,8 @@ class Word(click.ParamType):  # type: ignore[type-arg]  # generic in newer versi
             raise UsageError(error.message, error.hint, value.column + (error.column or 0)) from error
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        found = self.completions(ctx.obj, incomplete)
-        return [CompletionItem(text, help=about) for text, about in found if text.startswith(incomplete)]
+        completions = self.completions(ctx.obj, incomplete)
+        return [CompletionItem(text, help=about) for text, about in completions if text.startswith(incomplete)]
 
 
 def shortest(value: float) -> str:
@@ -235,23 +235,23 @@ class SelectionWord(Word):
         before = incomplete[:cut]
         if before and not _is_selection(f"{before}all{')' * (before.count('(') - before.count(')'))}"):
             return []
-        found = [
+        choices = [
             ("all", "the whole circuit"),
             ("suppressed", "what is held at zero"),
             ("top10", "its strongest ten"),
             ("top50", "its strongest fifty"),
         ]
         if session is not None:
-            found += [(name, "saved circuit") for name in session.store.names("circuit")]
-            found += [(f"preset:{name}", "its neurons") for name in session.store.names("preset")]
+            choices += [(name, "saved circuit") for name in session.store.names("circuit")]
+            choices += [(f"preset:{name}", "its neurons") for name in session.store.names("preset")]
             for name in session.store.names("atlas"):
-                found += [(f"atlas:{name}:{end}100", about) for end, about in _ENDS.items()]
+                choices += [(f"atlas:{name}:{end}100", about) for end, about in _ENDS.items()]
             if session.circuit is not None:
-                found += [
+                choices += [
                     (str(neuron), "neuron" if neuron.attribution is None else f"neuron, {neuron.attribution:+.3f}")
                     for neuron in session.circuit.top(20)
                 ]
-        return [(before + text, about) for text, about in found]
+        return [(before + text, about) for text, about in choices]
 
 
 class ObservedWord(Word):

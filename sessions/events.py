@@ -207,4 +207,4 @@ def _values() -> Any:
 
 def _subclasses(kind: type) -> list[type]:
     direct: list[type] = kind.__subclasses__()
-    return [each for sub in direct for each in (sub, *_subclasses(sub))]
+    return [kind for sub in direct for kind in (sub, *_subclasses(sub))]

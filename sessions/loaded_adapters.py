@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
 
+from sessions.artifacts import check_model
 from sessions.errors import ArtifactError, Cancelled, UsageError, WorkbenchError
 from sessions.events import Steps
 from sessions.lines import line_of
 from sessions.results import AdapterRow, AdapterShown
 from sessions.session import Session
-from sessions.store import check_model
 
 if TYPE_CHECKING:
     from sessions.adapters.adapter_store import AdapterStore
@@ -54,15 +54,15 @@ def loaded_adapters(session: Session) -> dict[str, LoadedAdapter]:
     from sessions.edits.adapters import Adapter, Disabled
 
     entries = () if session.ledger is None else session.ledger.entries
-    found: dict[str, LoadedAdapter] = {}
+    adapters: dict[str, LoadedAdapter] = {}
     for number, entry in enumerate(entries, 1):
         for change in entry.edit.changes:
             if isinstance(change, Adapter):
-                found[change.name] = LoadedAdapter(number, change, entry.on)
-            elif isinstance(change, Disabled) and change.name in found:
-                below = found[change.name]
-                found[change.name] = LoadedAdapter(below.number, below.adapter, below.on, number, entry.on)
-    return found
+                adapters[change.name] = LoadedAdapter(number, change, entry.on)
+            elif isinstance(change, Disabled) and change.name in adapters:
+                below = adapters[change.name]
+                adapters[change.name] = LoadedAdapter(below.number, below.adapter, below.on, number, entry.on)
+    return adapters
 
 
 def loaded_of(session: Session, name: str) -> LoadedAdapter:
@@ -72,10 +72,10 @@ def loaded_of(session: Session, name: str) -> LoadedAdapter:
         UsageError: no adapter of that name is loaded.
     """
     session.opened()
-    found = loaded_adapters(session).get(name)
-    if found is None:
+    loaded = loaded_adapters(session).get(name)
+    if loaded is None:
         raise UsageError(f"adapter '{name}' is not loaded", f"load it: adapter load {name}")
-    return found
+    return loaded
 
 
 def shelf_of(session: Session) -> AdapterStore:
@@ -158,10 +158,10 @@ def put_on_from(session: Session, folder: Path) -> Steps[list[str]]:
     try:
         contents = yield from in_background(lambda meter: read_folder(folder, meter), "reading the adapter")
         sha256 = contents.sha256
-        if any(each.adapter.sha256 == sha256 for each in loaded_adapters(session).values()):
+        if any(other.adapter.sha256 == sha256 for other in loaded_adapters(session).values()):
             return []
         shelf = shelf_of(session)
-        name = next((each for each in shelf.names() if _sha256(shelf, each) == sha256), "")
+        name = next((name for name in shelf.names() if _sha256(shelf, name) == sha256), "")
         if name:
             yield from put_on(session, name, 1.0, line_of(["adapter", "load", name]), False)
         else:
@@ -228,12 +228,12 @@ def turn(session: Session, name: str, on: bool) -> AdapterShown:
     Raises:
         UsageError: it is not loaded, is already off or on, or is merged.
     """
-    found, word = loaded_of(session, name), "on" if on else "off"
-    if found.on == on:
+    loaded, word = loaded_of(session, name), "on" if on else "off"
+    if loaded.on == on:
         raise UsageError(f"adapter '{name}' is {word} already", "adapter list shows them")
-    if found.merge_on:
+    if loaded.merge_on:
         raise UsageError(f"adapter '{name}' is merged", f"take it out of the weights first: adapter unmerge {name}")
-    session.edits().turn(found.number, on)
+    session.edits().turn(loaded.number, on)
     return shown(session, word, name)
 
 
@@ -247,12 +247,12 @@ def merge(session: Session, name: str, command: str) -> Steps[AdapterShown]:
     from sessions.edits.edit import Edit
     from sessions.edits.merging import differing, merged, said, texts
 
-    found, opened, ledger = loaded_of(session, name), session.opened(), session.edits()
-    if found.state != "on":
-        hint = f"adapter {'unmerge' if found.state == 'merged' else 'on'} {name}"
-        raise UsageError(f"adapter '{name}' is {found.state}", f"first: {hint}")
-    edit = Edit(VERB, f"adapter {name} in the weights", merged(found.adapter))
-    scales = scaled_by(ledger, found.adapter)
+    loaded, opened, ledger = loaded_of(session, name), session.opened(), session.edits()
+    if loaded.state != "on":
+        hint = f"adapter {'unmerge' if loaded.state == 'merged' else 'on'} {name}"
+        raise UsageError(f"adapter '{name}' is {loaded.state}", f"first: {hint}")
+    edit = Edit(VERB, f"adapter {name} in the weights", merged(loaded.adapter))
+    scales = scaled_by(ledger, loaded.adapter)
     if scales is not None:
         raise UsageError(
             f"adapter '{name}' cannot be merged beside '{scales.name}', a DoRA on {scales.module} too: that divides by "
@@ -260,29 +260,29 @@ def merge(session: Session, name: str, command: str) -> Steps[AdapterShown]:
             f"take that off first: adapter off {scales.name}",
         )
     as_name = f"{name[: 64 - len(_MERGED)]}{_MERGED}"
-    if not found.merge:
+    if not loaded.merge:
         ledger.check_new(as_name)
     read = texts(opened, () if session.prompt is None else session.encoded().ids)
     before = yield from said(opened, read, session.cancel)
-    with ledger.held(found.merge, True) if found.merge else edit.applied(opened):
+    with ledger.held(loaded.merge, True) if loaded.merge else edit.applied(opened):
         difference = differing(before, (yield from said(opened, read, session.cancel, before)))
     if not difference.is_rounding(opened):
-        raise _no_rounding(session, found, difference.apart)
-    if found.merge:
-        ledger.turn(found.merge, True)
+        raise _no_rounding(session, loaded, difference.apart)
+    if loaded.merge:
+        ledger.turn(loaded.merge, True)
     else:
         take_edit(session, edit, as_name, command, force=False)
     changed, positions, apart = difference
     return shown(session, "merged", name, changed=changed, positions=positions, apart=apart)
 
 
-def _no_rounding(session: Session, found: LoadedAdapter, apart: float) -> UsageError:
+def _no_rounding(session: Session, loaded: LoadedAdapter, apart: float) -> UsageError:
     """The error where merging an adapter would change the logits by more than rounding."""
     from sessions.edits.commuting import replaced_by
 
-    ledger, name = session.edits(), found.adapter.name
-    above = [entry.edit for entry in ledger.entries[found.merge :] if entry.on] if found.merge else []
-    lies = replaced_by(session.opened(), above, found.adapter)
+    ledger, name = session.edits(), loaded.adapter.name
+    above = [entry.edit for entry in ledger.entries[loaded.merge :] if entry.on] if loaded.merge else []
+    lies = replaced_by(session.opened(), above, loaded.adapter)
     what = f"merging adapter '{name}' moves the logits by {apart:.1%} of their spread, which is more than rounding"
     if lies is None:
         return UsageError(what, "leave it beside the weights")
@@ -301,11 +301,11 @@ def unmerge(session: Session, name: str) -> AdapterShown:
     """
     from sessions.edits.commuting import replaced_by, scaled_by
 
-    found, ledger = loaded_of(session, name), session.edits()
-    if not found.merge_on:
+    loaded, ledger = loaded_of(session, name), session.edits()
+    if not loaded.merge_on:
         raise UsageError(f"adapter '{name}' is not merged", f"adapter merge {name} puts it into the weights")
-    above = [entry.edit for entry in ledger.entries[found.merge :] if entry.on]
-    lies, scales = replaced_by(session.opened(), above, found.adapter), scaled_by(ledger, found.adapter)
+    above = [entry.edit for entry in ledger.entries[loaded.merge :] if entry.on]
+    lies, scales = replaced_by(session.opened(), above, loaded.adapter), scaled_by(ledger, loaded.adapter)
     notes = []
     if lies is not None:
         notes.append(
@@ -313,10 +313,10 @@ def unmerge(session: Session, name: str) -> AdapterShown:
         )
     if scales is not None:
         notes.append(f"'{scales.name}', a DoRA on {scales.module} too, finds other weights than before")
-    if found.merge == len(ledger.entries):
+    if loaded.merge == len(ledger.entries):
         ledger.undo()
     else:
-        ledger.turn(found.merge, False)
+        ledger.turn(loaded.merge, False)
     return shown(session, "unmerged", name, notes=notes)
 
 
@@ -367,15 +367,15 @@ def row(session: Session, name: str) -> AdapterRow:
     from sessions.adapters.adapter_store import outlined
 
     shelf, loaded = shelf_of(session), loaded_adapters(session).get(name)
-    found = AdapterRow(name=name)
+    row_shown = AdapterRow(name=name)
     if loaded is not None:
-        found = structs.replace(found, number=loaded.number, state=loaded.state, weight=loaded.adapter.weight)
+        row_shown = structs.replace(row_shown, number=loaded.number, state=loaded.state, weight=loaded.adapter.weight)
     try:
         about, outline = outlined(shelf.path(name))
     except WorkbenchError as error:
-        return structs.replace(found, error=error.message)
+        return structs.replace(row_shown, error=error.message)
     return structs.replace(
-        found,
+        row_shown,
         kind=outline.kind,
         rank=outline.rank,
         projections=outline.projections,

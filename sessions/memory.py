@@ -23,7 +23,7 @@ _PHRASES = ("allocate memory", "out of memory", "bad_alloc", "bad allocation", "
 
 def is_lacking(error: BaseException) -> bool:
     """Whether an error, or one that it was raised from, means that there is not enough memory."""
-    return any(_says_so(each) for each in _chain(error))
+    return any(_says_so(link) for link in _chain(error))
 
 
 def _says_so(error: BaseException) -> bool:
@@ -36,8 +36,8 @@ def _says_so(error: BaseException) -> bool:
 
 def let_go(error: BaseException) -> None:
     """Clear the local variables of the frames that an error came through, except of those that still run."""
-    for each in _chain(error):
-        traceback.clear_frames(each.__traceback__)
+    for link in _chain(error):
+        traceback.clear_frames(link.__traceback__)
 
 
 def give_back() -> None:

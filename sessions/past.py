@@ -53,9 +53,9 @@ class LineChange(NamedTuple):
         """The names of the parts of the session that the line changed."""
         return self.before.differing(self.after)
 
-    def restored(self, held: Held, to: Held) -> Held:
+    def restored(self, now: Held, to: Held) -> Held:
         """What a session holds now, with the parts that the line changed as they are in `to`; the others stay."""
-        return held._replace(**{name: getattr(to, name) for name in self.parts})
+        return now._replace(**{name: getattr(to, name) for name in self.parts})
 
 
 class Past:
@@ -79,7 +79,7 @@ class Past:
             self._undone.clear()
             self.moves += 1
 
-    def notice(self, held: Held, edits: tuple[str, ...], undone: tuple[str, ...]) -> None:
+    def notice(self, before: Held, edits: tuple[str, ...], undone: tuple[str, ...]) -> None:
         """Record edits that were applied or undone without a line: in a restored session, or by Python.
 
         Args:
@@ -88,10 +88,10 @@ class Past:
         """
         self._known &= {*edits}
         new = [name for name in edits if name not in self._known]
-        self._done.extend(_of_edit(name, held) for name in new)
+        self._done.extend(_of_edit(name, before) for name in new)
         self._known.update(new)
         known = {name for change in self._undone for name in change.edits}
-        self._undone = [_of_edit(name, held) for name in undone if name not in known] + self._undone
+        self._undone = [_of_edit(name, before) for name in undone if name not in known] + self._undone
 
     def done(self, edits: tuple[str, ...]) -> tuple[LineChange, ...]:
         """The changes that can be undone, the next one first; `edits` are those on the ledger now.
@@ -123,5 +123,5 @@ class Past:
         self._undone.clear()
 
 
-def _of_edit(name: str, held: Held) -> LineChange:
-    return LineChange(f"edit {name}", held, held, (name,))
+def _of_edit(name: str, values: Held) -> LineChange:
+    return LineChange(f"edit {name}", values, values, (name,))

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 from msgspec import structs
 
+from sessions.artifacts import checked_name
 from sessions.circuits.methods import DEFAULT, METHODS, check_options
 from sessions.errors import ArtifactError, UsageError
 from sessions.events import Steps
 from sessions.model.info import Encoded
 from sessions.session import Session
-from sessions.store import checked_name
 from sessions.texts.prompt_sources import prompts_in
 
 if TYPE_CHECKING:
@@ -38,9 +38,9 @@ def means_named(text: str) -> str | None:
     Raises:
         UsageError: NAME cannot be the name of an artifact.
     """
-    found = re.fullmatch(r"means:([A-Za-z0-9][A-Za-z0-9._-]*)", text)
+    match = re.fullmatch(r"means:([A-Za-z0-9][A-Za-z0-9._-]*)", text)
     try:
-        return None if found is None else checked_name(found[1])
+        return None if match is None else checked_name(match[1])
     except ArtifactError as error:
         raise UsageError(error.message, error.hint) from error
 
@@ -85,22 +85,22 @@ def compared_with(
         return None, []
     name = means_named(word)
     if name is not None:
-        many = not isinstance(over, Encoded)
-        kept, remarks = kept_means(session, name, places=many, force=force)
-        return Reference(kept, from_end=many and kept[0].ndim == 2), remarks
+        several = not isinstance(over, Encoded)
+        kept, remarks = kept_means(session, name, places=several, force=force)
+        return Reference(kept, from_end=several and kept[0].ndim == 2), remarks
     if word != "mean":
         if not isinstance(over, Encoded):
             raise many_against_one()
         return _another_prompt(session, over, word, seed)
     if isinstance(over, Encoded):
         texts, which = corpus(session)
-        found = yield from means(session.opened(), texts, session.home, session.cancel, under=session.state_key())
-        return Reference(found), [f"compared with each neuron's mean over {which}"]
+        averages = yield from means(session.opened(), texts, session.home, session.cancel, under=session.state_key())
+        return Reference(averages), [f"compared with each neuron's mean over {which}"]
     texts = [case.ids for case in over]
-    found = yield from means(
+    averages = yield from means(
         session.opened(), texts, session.home, session.cancel, aligned=True, under=session.state_key()
     )
-    return Reference(found, from_end=True), ["compared with each neuron's mean over these prompts, by position"]
+    return Reference(averages, from_end=True), ["compared with each neuron's mean over these prompts, by position"]
 
 
 def kept_means(
@@ -115,11 +115,11 @@ def kept_means(
 
     anatomy = session.opened().anatomy
     refuse_experts(anatomy, OTHER_REFERENCE)
-    found, notes = session.saved.read_means(name, force=force)
-    remarks = [*notes, f"means:{name} are over {found.about.over}"]
-    if found.about.sha256 and found.about.under != session.state_key():
+    saved, notes = session.saved.read_means(name, force=force)
+    remarks = [*notes, f"means:{name} are over {saved.about.over}"]
+    if saved.about.sha256 and saved.about.under != session.state_key():
         remarks.append(f"other neurons were suppressed, or other edits on, when means:{name} were taken")
-    return found.by_site(anatomy, places=places), remarks
+    return saved.by_site(anatomy, places=places), remarks
 
 
 def corpus(session: Session, over: Path | None = None, raw: bool = False) -> tuple[list[tuple[int, ...]], str]:
@@ -132,7 +132,9 @@ def corpus(session: Session, over: Path | None = None, raw: bool = False) -> tup
     from sessions.model.info import Prompt
 
     if over is not None:
-        return [session.read(asked.to_read()).ids for asked in prompts_in(over, raw).prompts], f"the prompts in {over}"
+        return [
+            session.read(prompt.to_read()).ids for prompt in prompts_in(over, raw).prompts
+        ], f"the prompts in {over}"
     texts = [session.read(Prompt(text=text, chat=False)).ids for text in PROMPTS]
     return texts, f"{len(texts)} built-in texts"
 

@@ -83,11 +83,11 @@ def _expressions() -> Any:
     import regex  # type: ignore[import-untyped]
 
     def work(request: dict[str, Any]) -> dict[str, Any]:
-        found = (regex if request["package"] == "regex" else re).compile(request["expression"])
+        pattern = (regex if request["package"] == "regex" else re).compile(request["expression"])
         if request["all"]:
-            spans = [[each.span() for each in found.finditer(text)] for text in request["texts"]]
+            spans = [[match.span() for match in pattern.finditer(text)] for text in request["texts"]]
         else:
-            spans = [[] if each is None else [each.span()] for each in map(found.search, request["texts"])]
+            spans = [[] if match is None else [match.span()] for match in map(pattern.search, request["texts"])]
         return {"spans": spans}
 
     return work

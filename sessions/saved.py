@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import structs
 
+from sessions.artifacts import check_model
 from sessions.circuits.circuit import Circuit
 from sessions.circuits.sound import sound
 from sessions.errors import ArtifactError, UsageError
@@ -19,7 +20,7 @@ from sessions.interventions.presets import Preset
 from sessions.interventions.presets import sound as sound_preset
 from sessions.model.info import same_model
 from sessions.model.units import Neuron
-from sessions.store import Store, check_model
+from sessions.store import Store
 
 if TYPE_CHECKING:  # these rooms import torch or numpy: they are imported when they are needed
     from sessions.atlas.atlas import Atlas
@@ -104,12 +105,12 @@ class SavedArtifacts:
 
             header, atlas = self.store.load("atlas", name, Atlas)
             self._atlas = stamp, header, atlas.named(name, header.model, header.fingerprint)
-        _, header, found = self._atlas
+        _, header, loaded = self._atlas
         remarks = self._fit(header, force)
         opened = self._model()
         if opened is not None and _is_of(opened, header):
-            found.check(opened.anatomy)
-        return found, remarks
+            loaded.check(opened.anatomy)
+        return loaded, remarks
 
     def read_means(self, name: str, *, force: bool = False) -> tuple[Means, tuple[str, ...]]:
         """Saved means, and remarks on how they fit the open model.
@@ -119,16 +120,16 @@ class SavedArtifacts:
         """
         from sessions.circuits.means import Means
 
-        header, found = self.store.load("means", name, Means)
+        header, means = self.store.load("means", name, Means)
         remarks = self._fit(header, force)
-        return found.named(name, header.model, header.fingerprint), remarks
+        return means.named(name, header.model, header.fingerprint), remarks
 
     def latest_atlas(self) -> str:
         """The name of the open model's atlas that was written last; empty where there is none."""
         model = self._model()
         if model is None:
             return ""
-        found = []
+        dated = []
         for name in self.store.names("atlas"):
             path = self.store.path("atlas", name)
             with suppress(OSError):  # it may just have been deleted
@@ -136,8 +137,8 @@ class SavedArtifacts:
                 if stamp not in self._made_on:  # cached: the state is needed after every key press
                     self._made_on[stamp] = texts_of(path).get("fingerprint", "")
                 if same_model(self._made_on[stamp], model.info.fingerprint):
-                    found.append((stamp[1], name))
-        return max(found, default=(0, ""))[1]
+                    dated.append((stamp[1], name))
+        return max(dated, default=(0, ""))[1]
 
     def _fit(self, header: Header, force: bool) -> tuple[str, ...]:
         """Remarks on how an artifact fits the open model, if there is one."""
@@ -168,13 +169,15 @@ class SavedArtifacts:
             UsageError: it has no such part.
         """
         preset, _ = self.read_preset(name)
-        chosen = [each for each in preset.neurons if part is None or part in (str(each.tier), each.region)]
+        chosen = [neuron for neuron in preset.neurons if part is None or part in (str(neuron.tier), neuron.region)]
         if not chosen and part is not None and re.fullmatch("top[1-9][0-9]{0,8}", part):
-            chosen = sorted(preset.neurons, key=lambda each: -abs(each.gain))[: int(part[3:])]
+            chosen = sorted(preset.neurons, key=lambda known_neuron: -abs(known_neuron.gain))[: int(part[3:])]
         if not chosen:
-            known = dict.fromkeys(str(word) for each in preset.neurons for word in (each.tier, each.region) if word)
+            known = dict.fromkeys(
+                str(word) for neuron in preset.neurons for word in (neuron.tier, neuron.region) if word
+            )
             raise UsageError(f"preset '{name}' has no tier or region '{part}'", f"its parts: {', '.join(known)}")
-        return tuple(each.neuron for each in chosen)
+        return tuple(known.neuron for known in chosen)
 
     def neurons_of_round(self, name: str, count: int | None) -> tuple[Neuron, ...]:
         """The strongest recruits of a training round, given by its number or name; by default as many as it recorded.
@@ -185,13 +188,13 @@ class SavedArtifacts:
         from sessions.training.round import Rounds, called
 
         rounds = Rounds(self.store)
-        found = rounds.load(called(name))
+        trained = rounds.load(called(name))
         opened = self._model()
-        if opened is not None and not same_model(found.fingerprint, opened.info.fingerprint):
-            raise ArtifactError(f"round '{found.name}' was trained on {found.model}", "open that model first")
-        if count is None or count <= len(found.recruited):
-            return found.recruited[:count]
-        return rounds.recruits(found.name).strongest(count)
+        if opened is not None and not same_model(trained.fingerprint, opened.info.fingerprint):
+            raise ArtifactError(f"round '{trained.name}' was trained on {trained.model}", "open that model first")
+        if count is None or count <= len(trained.recruited):
+            return trained.recruited[:count]
+        return rounds.recruits(trained.name).strongest(count)
 
 
 def _is_of(opened: OpenModel, header: Header) -> bool:

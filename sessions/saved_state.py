@@ -187,16 +187,16 @@ def _apply_again(session: Session, state: SavedState) -> list[str]:
         before it.
     """
     together = (*state.edits, *reversed(state.undone))
-    for number, each in enumerate(together):
+    for number, entry in enumerate(together):
         try:
-            edit = replace(_same(session, state, each), strength=each.strength, brake=each.brake)
-            session.edits().apply(edit, each.on)
+            edit = replace(_same(session, state, entry), strength=entry.strength, brake=entry.brake)
+            session.edits().apply(edit, entry.on)
         except WorkbenchError as error:
             after = len(together) - number - 1
             more = f" (nor did the {after} after it)" if after else ""
             if number > len(state.edits):
                 session.edits().undo(number - len(state.edits))
-            return [f"edit '{each.name}' did not come back{more}: {error.message}"]
+            return [f"edit '{entry.name}' did not come back{more}: {error.message}"]
     if state.undone:
         session.edits().undo(len(state.undone))
     return []
@@ -212,7 +212,7 @@ def _same(session: Session, state: SavedState, kept_edit: EditKept) -> Edit:
         raise ArtifactError("the model is not the one it was on")
     edit, _ = session.saved.read_edit(kept_edit.name, force=True)
     if edit.sha256 != kept_edit.sha256:
-        raise ArtifactError("its file is another one now")
+        raise ArtifactError("its file has changed")
     return edit
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
 
+from sessions.artifacts import Key
 from sessions.cancel import Cancel
 from sessions.circuits.circuit import Circuit
 from sessions.circuits.selection import Selection, Surroundings, resolve
@@ -35,7 +36,7 @@ from sessions.overview import overview
 from sessions.past import Held, Past
 from sessions.saved import SavedArtifacts
 from sessions.settings import Settings
-from sessions.store import Key, Store
+from sessions.store import Store
 
 if TYPE_CHECKING:  # these rooms import torch or numpy: they are imported when a model is opened
     from sessions.directions.sae import Autoencoder
@@ -173,11 +174,11 @@ class Session:
         """The values that a line may change and `undo` brings back."""
         return Held(self.prompt, self.circuit, self.suppressed, self.live)
 
-    def hold(self, held: Held) -> None:
+    def hold(self, values: Held) -> None:
         """Restore the values of an earlier `held`."""
-        if held.prompt != self.prompt:
+        if values.prompt != self.prompt:
             self._encoded, self.last_output = None, LastOutput()
-        self.prompt, self.circuit, self.suppressed, self.live = held
+        self.prompt, self.circuit, self.suppressed, self.live = values
 
     def edit_names(self) -> tuple[str, ...]:
         """The names of the edits that are applied, first to last."""

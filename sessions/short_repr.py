@@ -21,26 +21,26 @@ def short_repr(value: Struct) -> str:
     defaults = dict(zip(reversed(value.__struct_fields__), reversed(value.__struct_defaults__), strict=False))
     missing = object()
     fields = [
-        f"{name}={_short(held)}"
+        f"{name}={_short(value_)}"
         for name in sorted(value.__struct_fields__, key=lambda name: name == "notes")
-        if (held := getattr(value, name)) is not None and held != defaults.get(name, missing)
+        if (value_ := getattr(value, name)) is not None and value_ != defaults.get(name, missing)
     ]
     return _cut(f"{type(value).__name__}({', '.join(fields)}", LONGEST - 1) + ")"
 
 
-def _short(held: Any) -> str:
+def _short(value: Any) -> str:
     """One field: numbers and short texts as they are, everything else as its kind and length."""
-    if isinstance(held, Struct):
-        return f"{type(held).__name__}({len(held) if isinstance(held, Sized) else '…'})"
-    if isinstance(held, tuple | list | dict):
-        whole = repr(held) if all(isinstance(each, str | int | float | None) for each in held) else ""
-        return whole if whole and len(whole) <= _FIELD else f"<{len(held)} {_kinds(held)}>"
-    return _cut(repr(held), _FIELD)
+    if isinstance(value, Struct):
+        return f"{type(value).__name__}({len(value) if isinstance(value, Sized) else '…'})"
+    if isinstance(value, tuple | list | dict):
+        whole = repr(value) if all(isinstance(item, str | int | float | None) for item in value) else ""
+        return whole if whole and len(whole) <= _FIELD else f"<{len(value)} {_kinds(value)}>"
+    return _cut(repr(value), _FIELD)
 
 
-def _kinds(held: tuple[Any, ...] | list[Any] | dict[Any, Any]) -> str:
+def _kinds(value: tuple[Any, ...] | list[Any] | dict[Any, Any]) -> str:
     """The type of a collection's members, or "items"."""
-    kinds = {type(each).__name__ for each in (held.values() if isinstance(held, dict) else held)}
+    kinds = {type(item).__name__ for item in (value.values() if isinstance(value, dict) else value)}
     return kinds.pop() if len(kinds) == 1 else "items"
 
 

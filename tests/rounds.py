@@ -7,9 +7,10 @@ from pathlib import Path
 
 import torch
 
+from sessions.artifacts import now
 from sessions.model.opening import OpenModel
 from sessions.model.units import Neuron
-from sessions.store import Store, now
+from sessions.store import Store
 from sessions.training.findings import Outcome, Round, TrainingPlan, TrainingStep
 from sessions.training.recruits import Recruits
 from sessions.training.round import Rounds

@@ -19,12 +19,12 @@ import msgspec
 from msgspec import Struct
 
 from sessions.adapters.folders import CHUNK, CONFIG, WEIGHTS, Contents, Outline, outline, read_folder
+from sessions.artifacts import checked_name, now
 from sessions.errors import ArtifactError
 from sessions.files.disk import HOME_HINT, binned, make_folder, read_file, reading, reported, sync_folder, turn
 from sessions.files.json_text import decoded, readable
 from sessions.files.temporary import temporary_folder
 from sessions.model.background import Meter
-from sessions.store import checked_name, now
 
 ABOUT = "workbench.json"
 _FORMAT = 1
@@ -71,7 +71,7 @@ class AdapterStore:
     def names(self) -> list[str]:
         """The names in use, sorted; empty where the folder cannot be read."""
         with suppress(OSError):
-            return sorted(each.name for each in self.folder.iterdir() if each.is_dir() and each.name[0] != ".")
+            return sorted(folder.name for folder in self.folder.iterdir() if folder.is_dir() and folder.name[0] != ".")
         return []
 
     def free(self, stem: str) -> str:
@@ -103,7 +103,7 @@ class AdapterStore:
         about = about_of(path) or AdapterAbout(sha256=contents.sha256)
         if about.sha256 != contents.sha256:
             raise ArtifactError(
-                f"{path} was changed or damaged after it was kept: its sha256 is another", "take it in anew"
+                f"{path} was changed or damaged after it was kept: its sha256 differs", "take it in anew"
             )
         return KeptAdapter(about, contents)
 
@@ -160,7 +160,7 @@ class AdapterStore:
         """
         path = self.path(name)
         with reported("restore", path, HOME_HINT):
-            kept = max(self._trash.glob(f"{name}~*"), default=None, key=lambda each: each.name)
+            kept = max(self._trash.glob(f"{name}~*"), default=None, key=lambda folder: folder.name)
             if kept is None:
                 raise ArtifactError(f"no adapter called '{name}' was deleted", f"{self._trash} holds those that were")
             make_folder(self.folder)
@@ -242,7 +242,7 @@ def put_out(kept: KeptAdapter, source: Path, target: Path, weight: float, *, for
     config = dict(contents.config)
     if weight != 1:
         config["lora_alpha"] = config.get("lora_alpha", 8) * weight
-        config["alpha_pattern"] = {key: each * weight for key, each in (config.get("alpha_pattern") or {}).items()}
+        config["alpha_pattern"] = {key: alpha * weight for key, alpha in (config.get("alpha_pattern") or {}).items()}
     if target.exists() and not force:
         raise ArtifactError(f"'{target}' exists already", "replace it with --force, or name another folder")
     with (

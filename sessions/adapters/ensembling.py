@@ -27,11 +27,11 @@ from sessions.adapters.adapter_store import AdapterStore
 from sessions.adapters.combinations import DENSITY, drops
 from sessions.adapters.folders import Contents, LoraFactors
 from sessions.adapters.wrapping import quiet
+from sessions.artifacts import check_model
 from sessions.errors import ArtifactError, ModelError, UsageError
 from sessions.events import Steps
 from sessions.model.background import Meter, first_line, in_background
 from sessions.model.info import ModelInfo
-from sessions.store import check_model
 
 _NEED_EQUAL = ("linear", "ties", "dare_linear", "dare_ties", "magnitude_prune")
 _INSIDE = "sum"
@@ -74,13 +74,13 @@ def read_members(
     """
 
     def read(meter: Meter) -> tuple[list[Member], list[str]]:
-        found, notes = [], []
+        members, notes = [], []
         for name, weight in weights:
             kept = shelf.read(name, meter)
             if kept.about.fingerprint:
                 notes.append(check_model(kept.about.fingerprint, kept.about.model, info.fingerprint, info.name, force))
-            found.append(Member(name, weight, kept.contents))
-        return found, [note for note in notes if note]
+            members.append(Member(name, weight, kept.contents))
+        return members, [note for note in notes if note]
 
     return (yield from in_background(read, "reading the adapters"))
 
@@ -123,11 +123,11 @@ def check(members: Sequence[Member], how: How) -> None:
 
 
 def _by_module(members: Sequence[Member]) -> dict[str, list[tuple[str, float, LoraFactors]]]:
-    found: dict[str, list[tuple[str, float, LoraFactors]]] = {}
+    by_module: dict[str, list[tuple[str, float, LoraFactors]]] = {}
     for name, weight, contents in members:
         for module, factors in contents.factors.items():
-            found.setdefault(module, []).append((name, weight, factors))
-    return found
+            by_module.setdefault(module, []).append((name, weight, factors))
+    return by_module
 
 
 def _combined(members: Sequence[Member], how: How, meter: Meter) -> Ensemble:
@@ -187,15 +187,15 @@ class _Alone(nn.Module):
 
 def _squares(products: Sequence[tuple[Tensor, Tensor]]) -> float:
     """‖Σ left right‖², computed from matrices of the size of the ranks."""
-    left = torch.cat([each for each, _ in products], 1).double()
-    right = torch.cat([each for _, each in products]).double()
+    left = torch.cat([factor for factor, _ in products], 1).double()
+    right = torch.cat([factor for _, factor in products]).double()
     return float(((left.T @ left) * (right @ right.T)).sum())
 
 
 def _config(members: Sequence[Member], made: Mapping[str, LoraFactors]) -> dict[str, Any]:
     """A config that PEFT reads. The factors contain the scaling, so alpha equals the rank."""
-    rank = max(each.rank for each in made.values())
-    ranks = {f"^{module.replace('.', '[.]')}": each.rank for module, each in made.items() if each.rank != rank}
+    rank = max(factors.rank for factors in made.values())
+    ranks = {f"^{module.replace('.', '[.]')}": factors.rank for module, factors in made.items() if factors.rank != rank}
     first = members[0].contents.config
     return {
         "peft_type": "LORA",
@@ -217,7 +217,7 @@ def _config(members: Sequence[Member], made: Mapping[str, LoraFactors]) -> dict[
 
 def _file(made: Mapping[str, LoraFactors]) -> bytes:
     tensors = {}
-    for module, each in made.items():
-        tensors[f"base_model.model.{module}.lora_A.weight"] = each.a
-        tensors[f"base_model.model.{module}.lora_B.weight"] = (each.b * each.scaling).contiguous()
+    for module, factors in made.items():
+        tensors[f"base_model.model.{module}.lora_A.weight"] = factors.a
+        tensors[f"base_model.model.{module}.lora_B.weight"] = (factors.b * factors.scaling).contiguous()
     return save(tensors, {"format": "pt"})

@@ -54,7 +54,7 @@ _FIELDS = {"lora_A.weight": "a", "lora_B.weight": "b", "lora_B.bias": "bias"}
 _REFUSED = {
     "modules_to_save": "replaces whole modules",
     "trainable_token_indices": "changes embeddings of single tokens",
-    "target_parameters": "adapts parameters that are no projection, of experts for example",
+    "target_parameters": "adapts parameters that are not projections, such as those of experts",
     "layer_replication": "repeats layers",
     "alora_invocation_tokens": "begins at an invocation token (aLoRA)",
     "arrow_config": "routes between other adapters (Arrow)",
@@ -116,15 +116,15 @@ class Contents:
     @property
     def rank(self) -> int:
         """The largest rank."""
-        return max(each.rank for each in self.factors.values())
+        return max(factor.rank for factor in self.factors.values())
 
     @property
     def is_dora(self) -> bool:
-        return any(each.magnitude is not None for each in self.factors.values())
+        return any(factor.magnitude is not None for factor in self.factors.values())
 
     @property
     def has_bias(self) -> bool:
-        return any(each.bias is not None for each in self.factors.values())
+        return any(factor.bias is not None for factor in self.factors.values())
 
     @property
     def kind(self) -> str:
@@ -158,7 +158,7 @@ def outline(folder: Path) -> Outline:
             with safetensors.safe_open(path, framework="pt") as file:
                 shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
         except SafetensorError as error:
-            raise ArtifactError(f"{path} is no safetensors file, or a damaged one: {error}", _TAKEN) from error
+            raise ArtifactError(f"{path} is not a safetensors file, or is damaged: {error}", _TAKEN) from error
     places = {name: _place(name, path) for name in shapes}
     ranks = [shapes[name][0] for name, (_, part) in places.items() if part == "a"]
     modules = {module for module, _ in places.values()}
@@ -191,7 +191,7 @@ def check_folder(folder: Path) -> None:
         if not folder.is_dir():
             there = "is not a folder" if folder.exists() else "is not there"
             raise ArtifactError(f"{folder} {there}", f"{_TAKEN}; adapter list shows those that are kept here")
-        names = sorted(each.name for each in folder.iterdir())
+        names = sorted(file.name for file in folder.iterdir())
     if WEIGHTS not in names:
         pickled = next((name for name in names if name.lower().endswith(_PICKLES)), None)
         if pickled is not None:
@@ -212,16 +212,16 @@ def check_config(config: Mapping[str, Any], source: str) -> tuple[str, ...]:
     """
     kind = str(config.get("peft_type", "")).upper()
     if kind != "LORA":
-        said = f"is of the type {kind}" if kind else "does not say of what type it is"
+        problem = f"is of the type {kind}" if kind else "does not say of what type it is"
         raise ArtifactError(
-            f"the adapter in {source} {said}", "LoRA adapters are read here, rsLoRA and DoRA among them"
+            f"the adapter in {source} {problem}", "LoRA adapters are read here, rsLoRA and DoRA among them"
         )
-    for name, said in _REFUSED.items():
+    for name, problem in _REFUSED.items():
         if config.get(name):
             listed = config[name] if name == "modules_to_save" and isinstance(config[name], list) else ()
             named = f": {', '.join(map(str, listed))}" if listed else ""
             raise ArtifactError(
-                f"the adapter in {source} {said}{named} ({name})", "adapters of plain LoRA can be loaded"
+                f"the adapter in {source} {problem}{named} ({name})", "adapters of plain LoRA can be loaded"
             )
     if config.get("bias", "none") != "none":
         raise ArtifactError(
@@ -291,13 +291,13 @@ def _fits(pattern: str, module: str) -> bool:
     try:
         return expressions.first(rf"\A(.*\.)?({pattern})$", module) is not None
     except expressions.Malformed as error:
-        raise ArtifactError(f"its config has the pattern {pattern!r}, which is none: {error}", _NAMED) from error
+        raise ArtifactError(f"its config has the invalid pattern {pattern!r}: {error}", _NAMED) from error
     except expressions.TooSlow as error:
         raise ArtifactError(f"its config has the pattern {pattern!r}, which {error}", _NAMED) from error
 
 
 def _factors(path: Path, config: Mapping[str, Any], meter: Meter | None) -> dict[str, LoraFactors]:
-    found: dict[str, dict[str, Tensor]] = {}
+    by_module: dict[str, dict[str, Tensor]] = {}
     with reported("read", check_regular(path), READABLE):
         try:
             with safetensors.safe_open(path, framework="pt") as file:
@@ -305,12 +305,12 @@ def _factors(path: Path, config: Mapping[str, Any], meter: Meter | None) -> dict
                     module, part = _place(name, path)
                     if meter is not None:
                         meter.reach(meter.done)
-                    found.setdefault(module, {})[part] = _checked(file.get_tensor(name), name, path)
+                    by_module.setdefault(module, {})[part] = _checked(file.get_tensor(name), name, path)
         except SafetensorError as error:
-            raise ArtifactError(f"{path} is no safetensors file, or a damaged one: {error}", _TAKEN) from error
-    if not found:
+            raise ArtifactError(f"{path} is not a safetensors file, or is damaged: {error}", _TAKEN) from error
+    if not by_module:
         raise ArtifactError(f"{path} holds no weights", _TAKEN)
-    return {module: _fitted(module, parts, config, path) for module, parts in found.items()}
+    return {module: _fitted(module, parts, config, path) for module, parts in by_module.items()}
 
 
 def _place(name: str, path: Path) -> tuple[str, str]:
@@ -319,7 +319,7 @@ def _place(name: str, path: Path) -> tuple[str, str]:
         return match["module"], _FIELDS.get(match["part"], "magnitude")
     if "lora_embedding" in name or "embed" in name or ".base_layer." in name:  # PEFT writes these with their weights
         raise ArtifactError(f"the adapter in {path.parent} changes the embedding or the head: {name}", _ON_PROJECTIONS)
-    raise ArtifactError(f"{path} holds '{name}', which is no part of a LoRA", _TAKEN)
+    raise ArtifactError(f"{path} holds '{name}', which is not part of a LoRA", _TAKEN)
 
 
 def _checked(tensor: Tensor, name: str, path: Path) -> Tensor:
@@ -333,9 +333,9 @@ def _checked(tensor: Tensor, name: str, path: Path) -> Tensor:
 
 def _fitted(module: str, parts: Mapping[str, Tensor], config: Mapping[str, Any], path: Path) -> LoraFactors:
     """The path of one projection, its factors checked against each other and against the config."""
-    for part, said in (("a", "lora_A"), ("b", "lora_B")):
+    for part, factor in (("a", "lora_A"), ("b", "lora_B")):
         if part not in parts:
-            raise ArtifactError(f"{path} has no {said} of {module}", "the adapter is incomplete: fetch it again")
+            raise ArtifactError(f"{path} has no {factor} of {module}", "the adapter is incomplete: fetch it again")
     a, b = parts["a"], parts["b"]
     rank, alpha, scaling = scaling_of(config, module, str(path.parent))
     if a.ndim != 2 or b.ndim != 2 or len(a) != b.shape[1]:
@@ -345,10 +345,8 @@ def _fitted(module: str, parts: Mapping[str, Tensor], config: Mapping[str, Any],
     for what in ("bias", "magnitude"):
         if what in parts and parts[what].shape != (len(b),):
             raise ArtifactError(f"the {what} of {module} in {path} has shape {list(parts[what].shape)}, not [{len(b)}]")
-    for what, asked in (("bias", "lora_bias"), ("magnitude", "use_dora")):
-        if (what in parts) != bool(config.get(asked)):
+    for what, key in (("bias", "lora_bias"), ("magnitude", "use_dora")):
+        if (what in parts) != bool(config.get(key)):
             has = "has a" if what in parts else "has no"
-            raise ArtifactError(
-                f"{module} in {path} {has} {what}, and {asked} is {bool(config.get(asked))} in {CONFIG}"
-            )
+            raise ArtifactError(f"{module} in {path} {has} {what}, and {key} is {bool(config.get(key))} in {CONFIG}")
     return LoraFactors(a, b, scaling, alpha, parts.get("bias"), parts.get("magnitude"))

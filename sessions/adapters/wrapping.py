@@ -109,8 +109,8 @@ def _above(name: str) -> Iterator[str]:
 
 def configs_of(model: nn.Module) -> dict[str, Any]:
     """The adapters that PEFT has put on the model, by the names it knows them by."""
-    found: dict[str, Any] = getattr(model, "peft_config", None) or {}
-    return found
+    configs: dict[str, Any] = getattr(model, "peft_config", None) or {}
+    return configs
 
 
 def active(model: nn.Module) -> list[str]:

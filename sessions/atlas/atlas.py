@@ -103,14 +103,14 @@ class AtlasLayer:
     @property
     def largest(self) -> Array:
         """The largest |activation| of each neuron, `[width]`; 0 where it was never computed."""
-        found: Array = np.where(self.count > 0, np.maximum(self.high[0], -self.low[0]), 0.0)
-        return found
+        peaks: Array = np.where(self.count > 0, np.maximum(self.high[0], -self.low[0]), 0.0)
+        return peaks
 
     @property
     def highest(self) -> Array:
         """The highest activation of each neuron above 0, `[width]`; 0 where it was never above."""
-        found: Array = np.where(self.count > 0, np.maximum(self.high[0], 0.0), 0.0)
-        return found
+        peaks: Array = np.where(self.count > 0, np.maximum(self.high[0], 0.0), 0.0)
+        return peaks
 
     def by(self, by: By) -> Array:
         """What neurons are ranked by: their largest |activation|, or their highest positive one."""
@@ -195,28 +195,30 @@ class Atlas:
         Raises:
             UsageError: the atlas says nothing of it.
         """
-        found, index = self._column(neuron)
-        return self._read(found.high[:, index], found.high_at[:, index])
+        layer, index = self._column(neuron)
+        return self._read(layer.high[:, index], layer.high_at[:, index])
 
     def minima(self, neuron: Neuron) -> tuple[Maximum, ...]:
         """Where it was lowest, the lowest first. Raises `UsageError` as `maxima`."""
-        found, index = self._column(neuron)
-        return self._read(found.low[:, index], found.low_at[:, index])
+        layer, index = self._column(neuron)
+        return self._read(layer.low[:, index], layer.low_at[:, index])
 
     def strongest(self, neuron: Neuron, by: By = "magnitude") -> Maximum | None:
         """Where it was furthest from 0 or, by "positive", highest; None where it was never computed. Raises
         `UsageError` as `maxima`."""
         if by == "positive":
             return next(iter(self.maxima(neuron)), None)
-        return max((*self.maxima(neuron)[:1], *self.minima(neuron)[:1]), key=lambda each: abs(each.value), default=None)
+        return max(
+            (*self.maxima(neuron)[:1], *self.minima(neuron)[:1]), key=lambda maximum: abs(maximum.value), default=None
+        )
 
     def _column(self, neuron: Neuron) -> tuple[AtlasLayer, int]:
-        found = self.layer(neuron.layer)
-        if not neuron.index < found.width:
+        layer = self.layer(neuron.layer)
+        if not neuron.index < layer.width:
             raise UsageError(
-                f"layer {neuron.layer} has no neuron {neuron.index}", f"its neurons are 0 to {found.width - 1}"
+                f"layer {neuron.layer} has no neuron {neuron.index}", f"its neurons are 0 to {layer.width - 1}"
             )
-        return found, neuron.index
+        return layer, neuron.index
 
     def _read(self, values: Array, places: Array) -> tuple[Maximum, ...]:
         pairs = zip(values.tolist(), places.tolist(), strict=True)
@@ -263,8 +265,8 @@ class Atlas:
         tensors["documents.ids"] = _bytes(self.documents.ids, "I32")
         known = sorted(self.texts)
         tensors["texts.ids"] = _bytes(np.asarray(known, dtype=np.int32), "I32")
-        said = msgspec.json.encode([self.texts[each] for each in known])
-        tensors["texts.json"] = TensorBytes("U8", (len(said),), said)
+        encoded = msgspec.json.encode([self.texts[token] for token in known])
+        tensors["texts.json"] = TensorBytes("U8", (len(encoded),), encoded)
         return Tensors({_ABOUT: msgspec.json.encode(self.about).decode()}, tensors)
 
     @classmethod
@@ -307,8 +309,8 @@ def _bytes(values: Array, dtype: str) -> TensorBytes:
 def _array(tensor: TensorBytes) -> Array:
     if tensor.dtype not in _DTYPES:
         return np.zeros(0, dtype="u1")
-    found: Array = np.frombuffer(tensor.data, _DTYPES[tensor.dtype]).reshape(tensor.shape)
-    return found
+    numbers: Array = np.frombuffer(tensor.data, _DTYPES[tensor.dtype]).reshape(tensor.shape)
+    return numbers
 
 
 def _named(contents: Tensors, name: str, dtype: str, source: str) -> Array:
@@ -321,8 +323,8 @@ def _named(contents: Tensors, name: str, dtype: str, source: str) -> Array:
 def _layer(group: Mapping[str, Array], source: str) -> AtlasLayer:
     width = len(group["count"]) if group.get("count") is not None and group["count"].ndim == 1 else -1
     for name, (dtype, dimensions) in _SHAPES.items():
-        found = group.get(name)
-        if found is None or found.dtype != _DTYPES[dtype] or found.ndim != dimensions or found.shape[-1] != width:
+        array = group.get(name)
+        if array is None or array.dtype != _DTYPES[dtype] or array.ndim != dimensions or array.shape[-1] != width:
             raise ArtifactError(f"{source} has no '{name}' of {dtype} for each of its neurons")
     return AtlasLayer(**{name: group[name] for name in _SHAPES})
 

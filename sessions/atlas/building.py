@@ -170,7 +170,7 @@ class Building:
         """
         first = self.progress.documents
         ids = [document_ids(self.opened, text, self.plan.length) for text in texts]
-        counted = [[at for at, token in enumerate(each) if token not in self._special] for each in ids]
+        counted = [[at for at, token in enumerate(document) if token not in self._special] for document in ids]
         saying = [number for number, positions in enumerate(counted) if positions]
         done = len(texts) - len(saying)
         for part in batches([len(ids[number]) for number in saying], self.plan.batch):
@@ -212,9 +212,9 @@ class Building:
     def prune(self) -> None:
         """Drop the documents without a maximum."""
         wanted = np.zeros(self.progress.documents, dtype=bool)
-        for each in self.running:
-            for found in (each.high_at, each.deep_at):
-                wanted[found[found >= 0].cpu().numpy() // self.plan.length] = True
+        for layer in self.running:
+            for positions in (layer.high_at, layer.deep_at):
+                wanted[positions[positions >= 0].cpu().numpy() // self.plan.length] = True
         self.progress.kept = {number: ids for number, ids in sorted(self.progress.kept.items()) if wanted[number]}
         self._limit = max(8 * CHUNK, 2 * len(self.progress.kept))
 
@@ -233,7 +233,7 @@ class Building:
         self.prune()
         kept = self.progress.kept
         ids = np.concatenate(list(kept.values()))
-        starts = np.cumsum([0, *(len(each) for each in kept.values())])
+        starts = np.cumsum([0, *(len(document) for document in kept.values())])
         tokenizer = self.opened.tokenizer
         return Atlas(
             AtlasAbout(
@@ -249,7 +249,7 @@ class Building:
             ),
             by_layer(self.sites, self.running),
             Documents(np.asarray(list(kept), dtype=np.int64), starts.astype(np.int64), ids),
-            {int(each): token_text(tokenizer, int(each)) for each in np.unique(ids)},
+            {int(token): token_text(tokenizer, int(token)) for token in np.unique(ids)},
             model=self.opened.info.name,
             fingerprint=self.opened.info.fingerprint,
         )
@@ -279,7 +279,7 @@ def by_layer(sites: Sequence[tuple[int, Site]], running: list[Running]) -> dict[
     parts: dict[int, list[AtlasLayer]] = {}
     for layer, _ in sites:
         parts.setdefault(layer, []).append(running.pop(0).finished())
-    return {layer: each[0] if len(each) == 1 else _joined(each) for layer, each in parts.items()}
+    return {layer: part[0] if len(part) == 1 else _joined(part) for layer, part in parts.items()}
 
 
 def _joined(parts: Sequence[AtlasLayer]) -> AtlasLayer:
@@ -299,8 +299,10 @@ class Batch:
     @classmethod
     def of(cls, counted: Sequence[Sequence[int]], longest: int, firsts: Sequence[int], seen: int = 0) -> Batch:
         """The positions of each row that are counted; `firsts` are the places of their positions 0."""
-        rows = torch.tensor([row * longest + at for row, each in enumerate(counted) for at in each])
-        places = torch.tensor([first + at for first, each in zip(firsts, counted, strict=True) for at in each])
+        rows = torch.tensor([row * longest + at for row, positions in enumerate(counted) for at in positions])
+        places = torch.tensor(
+            [first + at for first, positions in zip(firsts, counted, strict=True) for at in positions]
+        )
         return cls(rows, places, len(counted) * longest, seen)
 
 

@@ -128,10 +128,10 @@ class Running:
     def _keep(self, best: Tensor, best_at: Tensor, values: Tensor, places: Tensor, columns: slice) -> None:
         """Merge the k largest of a batch into those there are, in place."""
         kept = best[:, columns]
-        found, rows = newcomers(values, kept[-1], len(best))
-        if not len(found):
+        new, rows = newcomers(values, kept[-1], len(best))
+        if not len(new):
             return
-        all_values = torch.cat([kept, found])
+        all_values = torch.cat([kept, new])
         all_places = torch.cat([best_at[:, columns], places[rows]])
         best[:, columns], order = all_values.topk(len(best), dim=0)
         best_at[:, columns] = all_places.gather(0, order)
@@ -177,14 +177,14 @@ class Running:
         high, low = state["high"], -state["deep"]
         farthest = np.where(any_, np.maximum(high[0], -low[0]), 0)
         rate = _share_above(below, FIRES * farthest) if self.gated else state["positive"] / n
-        found = np.where(any_, quantiles(below, QUANTILES).clip(low[0], high[0]), 0)
+        levels = np.where(any_, quantiles(below, QUANTILES).clip(low[0], high[0]), 0)
         return AtlasLayer(
             count=count,
             mean=mean.astype(np.float32),
             std=np.sqrt(np.maximum(state["squares"] / n - mean**2, 0)).astype(np.float32),
             size=(state["sizes"] / n).astype(np.float32),
             rate=np.where(any_, rate, 0).astype(np.float32),
-            quantiles=found.astype(np.float32),
+            quantiles=levels.astype(np.float32),
             high=high,
             high_at=state["high_at"],
             low=low,
@@ -195,13 +195,13 @@ class Running:
 def newcomers(values: Tensor, bar: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """Of each column of `[n, width]` those values that may be among the k largest, where `bar`, `[width]`, is to be
     exceeded: values and rows, `[any number, width]` each, -inf where a column has fewer."""
-    found = above(values, bar, FEW * k)
-    if found is None and len(values) >= 2 * k * BLOCK:
-        found = above(values, torch.maximum(bar, _reached(values, k)), FEW * k)
-    if found is None:  # too short to find a bar, or most are equal, as those of a ReLU are
+    candidates = above(values, bar, FEW * k)
+    if candidates is None and len(values) >= 2 * k * BLOCK:
+        candidates = above(values, torch.maximum(bar, _reached(values, k)), FEW * k)
+    if candidates is None:  # too short to find a bar, or most are equal, as those of a ReLU are
         largest = values.topk(min(k, len(values)), dim=0)
         return largest.values, largest.indices
-    return found
+    return candidates
 
 
 def _reached(values: Tensor, k: int) -> Tensor:
@@ -216,10 +216,10 @@ def above(values: Tensor, bar: Tensor, at_most: int) -> tuple[Tensor, Tensor] | 
     """The values of each column that exceed its bar, and their rows, as `newcomers`; None if more than `at_most` do."""
     width = values.shape[1]
     find = places_by_numpy if values.device.type == "cpu" else places_by_torch
-    found = find(values, bar, at_most * width)
-    if found is None:
+    candidates = find(values, bar, at_most * width)
+    if candidates is None:
         return None
-    column, row = found
+    column, row = candidates
     counts = torch.bincount(column, minlength=width)
     most = int(counts.max())
     if most > at_most:
@@ -282,22 +282,22 @@ def cumulated(histogram: Array) -> Array:
 
 def quantiles(below: Array, of: Sequence[float]) -> Array:
     """Quantiles of the columns of a cumulated histogram: `[len(of), width]`, interpolated inside their bins."""
-    column, found = np.arange(below.shape[1]), []
+    column, levels = np.arange(below.shape[1]), []
     for share in of:
         wanted = share * below[-1]
         row = (below[1:] < wanted).sum(0, dtype=np.int16).clip(max=BINS - 1)
         before = below[row, column]
         inside = below[row + 1, column] - before
         part = np.where(inside > 0, (wanted - before) / np.maximum(inside, 1), 0.5)
-        found.append(_EDGES[row] + part * (_EDGES[row + 1] - _EDGES[row]))
-    return np.stack(found)
+        levels.append(_EDGES[row] + part * (_EDGES[row + 1] - _EDGES[row]))
+    return np.stack(levels)
 
 
 def _share_above(below: Array, size: Array) -> Array:
     """The share of each column that is above `size`, `[width]`, in |value|."""
     total = below[-1]
-    found: Array = (total - _below(below, size) + _below(below, -size)) / np.maximum(total, 1)
-    return found
+    density: Array = (total - _below(below, size) + _below(below, -size)) / np.maximum(total, 1)
+    return density
 
 
 def _below(below: Array, values: Array) -> Array:
@@ -305,5 +305,5 @@ def _below(below: Array, values: Array) -> Array:
     row = np.searchsorted(_EDGES, values, side="right").clip(1, BINS) - 1
     part = ((values - _EDGES[row]) / (_EDGES[row + 1] - _EDGES[row])).clip(0, 1)
     column = np.arange(len(values))
-    found: Array = below[row, column] + part * (below[row + 1, column] - below[row, column])
-    return found
+    interpolated: Array = below[row, column] + part * (below[row + 1, column] - below[row, column])
+    return interpolated

@@ -42,15 +42,15 @@ def profile(atlas: Atlas, neuron: Neuron, most: int | None = None) -> Profile:
     )
 
 
-def peak(found: Maximum) -> Peak:
+def peak(maximum: Maximum) -> Peak:
     """A maximum, without the ids it is computed from."""
     return Peak(
-        value=found.value,
-        document=found.document,
-        position=found.position,
-        token=found.token,
-        before=found.before,
-        after=found.after,
+        value=maximum.value,
+        document=maximum.document,
+        position=maximum.position,
+        token=maximum.token,
+        before=maximum.before,
+        after=maximum.after,
     )
 
 
@@ -63,12 +63,12 @@ def strongest(atlas: Atlas, layer: int, count: int, by: By = "magnitude") -> lis
         UsageError: the atlas does not have the layer.
     """
     largest = atlas.layer(layer).by(by)
-    found = []
+    rows = []
     for index in np.argsort(-largest, kind="stable")[:count].tolist():
         maximum = atlas.strongest(Neuron(layer, index), by)
         if maximum is not None and (by == "magnitude" or maximum.value > 0):
-            found.append((Neuron(layer, index, activation=maximum.value), maximum))
-    return found
+            rows.append((Neuron(layer, index, activation=maximum.value), maximum))
+    return rows
 
 
 def ranked(atlas: Atlas, count: int, *, quietest: bool = False, by: By = "magnitude") -> tuple[Neuron, ...]:
@@ -90,15 +90,15 @@ def ranked(atlas: Atlas, count: int, *, quietest: bool = False, by: By = "magnit
 def reference(atlas: Atlas) -> bytes:
     """The JSON that other programs read, each neuron with its highest activation; one that was never computed is left
     out."""
-    found: dict[str, dict[str, Any]] = {}
+    by_neuron: dict[str, dict[str, Any]] = {}
     for number, layer in atlas.layers.items():
         for index in range(layer.width):
             maximum = atlas.strongest(Neuron(number, index), "positive")
             if maximum is not None:
-                found[str(index) if len(atlas.layers) == 1 else f"L{number}/N{index}"] = {
+                by_neuron[str(index) if len(atlas.layers) == 1 else f"L{number}/N{index}"] = {
                     "text_index": maximum.document,
                     "token_position": maximum.position,
                     "trigger_token": maximum.token,
                     "activation_score": maximum.value,
                 }
-    return readable(found, f"atlas '{atlas.name}'")
+    return readable(by_neuron, f"atlas '{atlas.name}'")

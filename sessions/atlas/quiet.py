@@ -101,7 +101,7 @@ def candidates(
         raise UsageError(
             f"nothing is known of layer {missing}", f"there are {min(active.largest)} to {max(active.largest)}"
         )
-    found = []
+    neurons = []
     for layer in chosen:
         largest = active.largest[layer]
         fits = (largest >= between[0]) & (largest <= between[1])
@@ -111,10 +111,10 @@ def candidates(
             other = (None, None)
             if silent is not None:
                 other = float(silent.largest[layer][index]), float(silent.mean[layer][index])  # type: ignore[assignment]
-            found.append(QuietNeuron(layer, index, float(largest[index]), float(active.mean[layer][index]), *other))
+            neurons.append(QuietNeuron(layer, index, float(largest[index]), float(active.mean[layer][index]), *other))
     if silent is None:
-        return sorted(found, key=lambda each: (each.largest, each.mean))
-    return sorted(found, key=lambda each: -(float("inf") if each.ratio is None else each.ratio))
+        return sorted(neurons, key=lambda neuron: (neuron.largest, neuron.mean))
+    return sorted(neurons, key=lambda neuron: -(float("inf") if neuron.ratio is None else neuron.ratio))
 
 
 def over_replies(
@@ -139,14 +139,14 @@ def over_replies(
     for start in range(0, len(prompts), ROWS):
         part = prompts[start : start + ROWS]
         yield Progress("writing replies", start, len(prompts), "texts")
-        rows = yield from _continued(opened, [each.ids for each in part], decoding, cancel)
-        texts += [(*each.ids, *row.ids) for each, row in zip(part, rows, strict=True)]
+        rows = yield from _continued(opened, [prompt.ids for prompt in part], decoding, cancel)
+        texts += [(*prompt.ids, *row.ids) for prompt, row in zip(part, rows, strict=True)]
     special = special_ids(opened.tokenizer)
     counted = [
-        [_counted(opened.tokenizer, each, ids, region, marker, special) for region in regions]
-        for each, ids in zip(prompts, texts, strict=True)
+        [_counted(opened.tokenizer, prompt, ids, region, marker, special) for region in regions]
+        for prompt, ids in zip(prompts, texts, strict=True)
     ]
-    sizes = [sum(len(each[number]) for each in counted) for number in range(len(regions))]
+    sizes = [sum(len(positions[number]) for positions in counted) for number in range(len(regions))]
     nothing = next((region for region, size in zip(regions, sizes, strict=True) if not size), None)
     if nothing is not None:
         raise UsageError(
@@ -158,7 +158,7 @@ def over_replies(
     for rows_ in batches([len(ids) for ids in texts], batch):
         yield Progress("reading them", 0, 0, "texts")
         _read(opened, sites, running, [texts[row] for row in rows_], [counted[row] for row in rows_], cancel)
-    return tuple(Levels.of(by_layer(sites, each), size) for each, size in zip(running, sizes, strict=True))
+    return tuple(Levels.of(by_layer(sites, region), size) for region, size in zip(running, sizes, strict=True))
 
 
 def _continued(
@@ -170,8 +170,8 @@ def _continued(
             try:
                 step = next(steps)
             except StopIteration as stop:
-                found: list[GeneratedRow] = stop.value
-                return found
+                replies: list[GeneratedRow] = stop.value
+                return replies
             yield Progress("writing replies", step.number + 1, decoding.max_tokens, "tokens")
 
 
@@ -188,10 +188,10 @@ def _read(
     with ExitStack() as stack:
         ids = stack.enter_context(padded_rows(opened, texts))
         stack.enter_context(watched(opened.anatomy, cancel))
-        for number, each in enumerate(running):
+        for number, running_region in enumerate(running):
             positions = [regions[number] for regions in counted]
             batch = Batch.of(positions, ids.shape[1], [0] * len(texts))
-            for (_, site), statistics in zip(sites, each, strict=True):
+            for (_, site), statistics in zip(sites, running_region, strict=True):
                 stack.enter_context(folding_into(site, statistics, batch))
         opened.anatomy.decoder(input_ids=ids, use_cache=False)
 
@@ -207,8 +207,8 @@ def _counted(
     """The positions of a text that are in a region."""
     first, end = 0, encoded.reply
     if region != "prompt":
-        said = ids[encoded.reply :]
-        closed = bisect_left(range(len(said) + 1), True, key=lambda n: marker in text_of(tokenizer, said[:n]))
+        reply = ids[encoded.reply :]
+        closed = bisect_left(range(len(reply) + 1), True, key=lambda n: marker in text_of(tokenizer, reply[:n]))
         answer = encoded.reply + closed
         first, end = (encoded.reply, answer) if region == "thought" else (answer, len(ids))
     return [at for at in range(first, min(end, len(ids))) if ids[at] not in special]

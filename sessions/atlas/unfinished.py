@@ -17,6 +17,7 @@ import msgspec
 import numpy as np
 from msgspec import Struct, structs
 
+from sessions.artifacts import checked_name, now
 from sessions.atlas.atlas import Array
 from sessions.atlas.building import AtlasPlan, Building
 from sessions.atlas.folding import TENSORS
@@ -25,7 +26,7 @@ from sessions.files.disk import alone, read_file, reported, write_file
 from sessions.files.layouts import Safetensors
 from sessions.files.tensor_file import TensorBytes, Tensors
 from sessions.model.info import same_model
-from sessions.store import Store, checked_name, now
+from sessions.store import Store
 
 KIND, FORMAT = "unfinished-atlas", 1
 _FOLDER = "unfinished"
@@ -166,5 +167,5 @@ def _bytes(values: Array) -> TensorBytes:
 
 def _array(tensor: TensorBytes) -> Array:
     names = {short: long for long, short in _DTYPES.items()}
-    found: Array = np.frombuffer(tensor.data, names[tensor.dtype]).reshape(tensor.shape)
-    return found
+    numbers: Array = np.frombuffer(tensor.data, names[tensor.dtype]).reshape(tensor.shape)
+    return numbers

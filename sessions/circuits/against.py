@@ -54,28 +54,28 @@ def held_against(
     if not any(layer in chosen for layer in vector.layers):
         raise UsageError("the circuit has no neuron in the layers of the vector", "make the vector at other layers")
     draws = [_random(anatomy, chosen, seed) for seed in range(DRAWS)]
-    spans = [_Spanned(anatomy, vector, each) for each in (chosen, *draws)]
-    found, pairs = [], []
+    spans = [_Spanned(anatomy, vector, neurons) for neurons in (chosen, *draws)]
+    rows, pairs = [], []
     for number, layer in enumerate(vector.layers):
         yield Progress("comparing", number, len(vector.layers), "layers")
         if cancel is not None:
             cancel.look()
-        shares = [each.upto(layer) for each in spans]
+        shares = [span.upto(layer) for span in spans]
         cosines = _cosines(anatomy, vector, layer, chosen.get(layer, []))
         limit = ALIGNED / math.sqrt(len(vector.directions[layer]))
-        found.append(
+        rows.append(
             Span(
                 layer=layer,
                 neurons=spans[0].neurons,
                 explained=shares[0],
                 chance=sum(shares[1:]) / DRAWS,
                 here=len(cosines),
-                aligned=sum(abs(each) > limit for each in cosines),
+                aligned=sum(abs(cosine) > limit for cosine in cosines),
             )
         )
-        known = ((sums[layer, index], each) for index, each in zip(chosen.get(layer, []), cosines, strict=True))
-        pairs += [(abs(attribution), abs(each)) for attribution, each in known if attribution is not None]
-    return tuple(found), agreement([a for a, _ in pairs], [c for _, c in pairs])
+        known = ((sums[layer, index], cosine) for index, cosine in zip(chosen.get(layer, []), cosines, strict=True))
+        pairs += [(abs(attribution), abs(cosine)) for attribution, cosine in known if attribution is not None]
+    return tuple(rows), agreement([a for a, _ in pairs], [c for _, c in pairs])
 
 
 def overlap(
@@ -96,8 +96,8 @@ def overlap(
         cosines = torch.tensor(_cosines(anatomy, vector, layer, range(width)))
         best = cosines.abs().topk(min(top, width)).indices.tolist()
         along += [(float(cosines[index]), (layer, index)) for index in best]
-    along = sorted((each for each in along if each[0]), key=lambda each: -abs(each[0]))[:top]
-    lying = {site: found for found, site in along}
+    along = sorted((pair for pair in along if pair[0]), key=lambda item: -abs(item[0]))[:top]
+    lying = {site: value for value, site in along}
     strongest = list(attribution_by_neuron(circuit).items())[:top]
     possible = sum(layer in vector.directions for (layer, _), _ in strongest)
     both = [Aligned(Neuron(*site, None, attribution), lying[site]) for site, attribution in strongest if site in lying]
@@ -116,7 +116,7 @@ def overlap(
 def _at_least(count: int, among: int, marked: int, drawn: int) -> float:
     """The probability that at least `count` of those drawn are marked."""
     possible = range(max(count, drawn - (among - marked)), min(marked, drawn) + 1)
-    logs = (_ways(marked, each) + _ways(among - marked, drawn - each) - _ways(among, drawn) for each in possible)
+    logs = (_ways(marked, count) + _ways(among - marked, drawn - count) - _ways(among, drawn) for count in possible)
     return min(1.0, sum(map(math.exp, logs)))
 
 
@@ -169,10 +169,10 @@ class _Spanned:
         if self._vector.site == "mlp_out":
             self._basis, self.neurons, self._below = self._basis[:0], 0, layer
         end = layer if self._vector.site in ("resid_pre", "attn_out") else layer + 1  # where its own MLP comes after it
-        for each in range(self._below, end):
-            indices = self._neurons.get(each, ())
+        for number in range(self._below, end):
+            indices = self._neurons.get(number, ())
             if indices:
-                self._basis = _extended(self._basis, unit_columns(self._anatomy, each, indices).cpu().double())
+                self._basis = _extended(self._basis, unit_columns(self._anatomy, number, indices).cpu().double())
                 self.neurons += len(indices)
         self._below = end
         return min(1.0, float((self._basis @ direction).square().sum()) / whole)
@@ -187,7 +187,7 @@ def _extended(basis: Tensor, columns: Tensor) -> Tensor:
 
 
 def _by_layer(anatomy: Anatomy, sites: Mapping[tuple[int, int], float | None]) -> dict[int, list[int]]:
-    found: dict[int, list[int]] = {}
+    by_layer: dict[int, list[int]] = {}
     for layer, index in sites:
         try:
             anatomy.check(layer, index)
@@ -196,8 +196,8 @@ def _by_layer(anatomy: Anatomy, sites: Mapping[tuple[int, int], float | None]) -
                 f"the circuit has a neuron L{layer}/N{index} that this model lacks: {error.message}",
                 "open the model it came from",
             ) from error
-        found.setdefault(layer, []).append(index)
-    return found
+        by_layer.setdefault(layer, []).append(index)
+    return by_layer
 
 
 def _random(anatomy: Anatomy, like: Mapping[int, Sequence[int]], seed: int) -> dict[int, list[int]]:

@@ -96,7 +96,9 @@ class Reference:
         if not self.from_end:
             return self
         back = torch.arange(max(lengths)) - torch.tensor(list(lengths))[:, None]
-        return Reference(tuple(each[back.clamp(-len(each), -1)] for each in self.activations), self.embedded)
+        return Reference(
+            tuple(activation[back.clamp(-len(activation), -1)] for activation in self.activations), self.embedded
+        )
 
     def at(self, anatomy: Anatomy, neuron: Neuron) -> float:
         """The reference activation of a neuron: at its position, or the mean over positions; NaN where unknown."""

@@ -31,7 +31,7 @@ def moments(attribution: Attribution, tokens: Sequence[str], neuron: Neuron) -> 
 
     In a mixture of experts these are the positions that were sent to its expert.
     """
-    found: list[Moment] = []
+    chosen: list[Moment] = []
     for site in attribution.sites:
         if site.layer != neuron.layer:
             continue
@@ -44,8 +44,8 @@ def moments(attribution: Attribution, tokens: Sequence[str], neuron: Neuron) -> 
             site.relevance[rows, columns].tolist(),
             strict=True,
         )
-        found += [Moment(position, tokens[position], act, value) for position, act, value in gathered]
-    return tuple(sorted(found, key=lambda moment: moment.position))
+        chosen += [Moment(position, tokens[position], act, value) for position, act, value in gathered]
+    return tuple(sorted(chosen, key=lambda moment: moment.position))
 
 
 def effects(
@@ -58,6 +58,6 @@ def effects(
 ) -> Steps[tuple[dict[int, float], float]]:
     """The exact effect of ablating the neuron to zero: at each of some positions alone, and at all at once."""
     places = [*(Neuron(neuron.layer, neuron.index, position) for position in positions), Neuron(*neuron.site)]
-    found = yield from verify(opened, ids, places, target, cancel=cancel)
-    *each, everywhere = found.effects
-    return dict(zip(positions, each, strict=True)), everywhere
+    verified = yield from verify(opened, ids, places, target, cancel=cancel)
+    *by_position, everywhere = verified.effects
+    return dict(zip(positions, by_position, strict=True)), everywhere

@@ -45,7 +45,7 @@ class Case:
 
 
 def resolve_targets(
-    opened: OpenModel, asked: Sequence[PromptRecord], *, batch: int = LARGEST_BATCH, cancel: Cancel | None = None
+    opened: OpenModel, records: Sequence[PromptRecord], *, batch: int = LARGEST_BATCH, cancel: Cancel | None = None
 ) -> Steps[tuple[Case, ...]]:
     """The prompts with their targets, in order. A target that a prompt does not give is read off a forward pass.
 
@@ -55,20 +55,20 @@ def resolve_targets(
     Raises:
         UsageError: a prompt is too long, or its target equals its counterfactual; the message names it.
     """
-    encoded = [encode(opened.tokenizer, each.to_read()) for each in asked]
-    for each in encoded:
-        opened.anatomy.check_length(len(each.ids))
+    encoded = [encode(opened.tokenizer, record.to_read()) for record in records]
+    for prompt in encoded:
+        opened.anatomy.check_length(len(prompt.ids))
     wanted = [
-        (_first(opened, read, each.target), _first(opened, read, each.counterfactual))
-        for each, read in zip(asked, encoded, strict=True)
+        (_first(opened, read, record.target), _first(opened, read, record.counterfactual))
+        for record, read in zip(records, encoded, strict=True)
     ]
-    found: dict[int, Case] = {}
-    for rows in batches([len(each.ids) for each in encoded], batch):
-        yield Progress("reading the prompts", len(found), len(asked), "prompts")
+    by_row: dict[int, Case] = {}
+    for rows in batches([len(prompt.ids) for prompt in encoded], batch):
+        yield Progress("reading the prompts", len(by_row), len(records), "prompts")
         logits = last_logits(opened, [encoded[row].ids for row in rows], cancel)
         for row, last in zip(rows, logits, strict=True):
-            found[row] = _case(opened, asked[row], encoded[row], *wanted[row], last)
-    return tuple(found[row] for row in range(len(asked)))
+            by_row[row] = _case(opened, records[row], encoded[row], *wanted[row], last)
+    return tuple(by_row[row] for row in range(len(records)))
 
 
 def _first(opened: OpenModel, encoded: Encoded, text: str) -> int | None:
@@ -80,8 +80,8 @@ def remarks(opened: OpenModel, cases: Sequence[Case]) -> Iterator[str]:
     for what in ("target", "counterfactual"):
         given = [(text, case.encoded) for case in cases if (text := getattr(case.asked, what))]
         read = [(text, continuation(opened.tokenizer, encoded, text)) for text, encoded in given]
-        several = [(text, found.tokens[0].text) for text, found in read if len(found.tokens) > 1]
-        merged = [text for text, found in read if found.notes]
+        several = [(text, candidate.tokens[0].text) for text, candidate in read if len(candidate.tokens) > 1]
+        merged = [text for text, candidate in read if candidate.notes]
         if several:
             text, first = several[0]
             are = f"{len(several)} of {len(cases)} {what}s {'are' if len(several) > 1 else 'is'}"
@@ -94,7 +94,7 @@ def remarks(opened: OpenModel, cases: Sequence[Case]) -> Iterator[str]:
 
 
 def _case(
-    opened: OpenModel, asked: PromptRecord, encoded: Encoded, target: int | None, other: int | None, last: Tensor
+    opened: OpenModel, records: PromptRecord, encoded: Encoded, target: int | None, other: int | None, last: Tensor
 ) -> Case:
     if target is None:
         target = int(last.argmax())
@@ -103,13 +103,13 @@ def _case(
         other = second if best == target else best
     if other == target:
         raise UsageError(
-            f"the target and the counterfactual of {asked.prompt!r} begin with the same token",
+            f"the target and the counterfactual of {records.prompt!r} begin with the same token",
             "give it another counterfactual, or none",
         )
-    tokens = [Token(each, token_text(opened.tokenizer, each)) for each in (target, other)]
+    tokens = [Token(token, token_text(opened.tokenizer, token)) for token in (target, other)]
     value = float(last[target] - last[other])
     rank = 1 + int((last > last[target]).sum())
-    return Case(asked, encoded, Target(tokens=(tokens[0],), counterfactual=tokens[1], value=value), rank)
+    return Case(records, encoded, Target(tokens=(tokens[0],), counterfactual=tokens[1], value=value), rank)
 
 
 @torch.inference_mode()

@@ -105,13 +105,13 @@ class Circuit(Struct, frozen=True, kw_only=True):
         rows = 1 + max((neuron.layer for neuron in self.neurons), default=-1)
         columns = 1 + max((neuron.index for neuron in self.neurons), default=-1)
         shape = (rows if n_layers is None else n_layers, columns if d_mlp is None else d_mlp)
-        wrong = next((each for each in self.neurons if each.layer >= shape[0] or each.index >= shape[1]), None)
+        wrong = next((neuron for neuron in self.neurons if neuron.layer >= shape[0] or neuron.index >= shape[1]), None)
         if wrong is not None:
             raise UsageError(f"{wrong} does not fit into {shape[0]} layers of {shape[1]} neurons", "give larger ones")
-        found = torch.zeros(shape, dtype=torch.float32, device="cpu")
+        grid = torch.zeros(shape, dtype=torch.float32, device="cpu")
         for neuron in self.neurons:
-            found[neuron.layer, neuron.index] += getattr(neuron, of) or 0.0
-        return found
+            grid[neuron.layer, neuron.index] += getattr(neuron, of) or 0.0
+        return grid
 
     def is_like(self, other: Circuit) -> bool:
         """Whether the other is the same circuit, apart from its neurons' effects."""

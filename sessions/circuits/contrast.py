@@ -69,9 +69,9 @@ def contrast(
     )
     if not any(site.relevance.any() for site in sites):
         raise UsageError("the two sides are the same to these layers", "give prompts that differ, at their ends too")
-    found = candidates(Attribution(sites, 0.0))
+    ranked = candidates(Attribution(sites, 0.0))
     circuit = Circuit(
-        neurons=tuple(structs.replace(neuron, position=None) for neuron in choose(found, choice, 0.0)),
+        neurons=tuple(structs.replace(neuron, position=None) for neuron in choose(ranked, choice, 0.0)),
         prompt=Prompt(text=""),
         ids=(),
         tokens=(),
@@ -84,7 +84,7 @@ def contrast(
         model=opened.info.name,
         fingerprint=opened.info.fingerprint,
     )
-    return Discovery(circuit, found.number, ())
+    return Discovery(circuit, ranked.number, ())
 
 
 def _counted(prompts: int) -> str:

@@ -126,11 +126,11 @@ class Cut:
 
     def _by_site(self, spots: Sequence[Spot]) -> defaultdict[int, list[int]]:
         """Indices of the neurons that were computed, by the identity of their site."""
-        found: defaultdict[int, list[int]] = defaultdict(list)
+        numbers: defaultdict[int, list[int]] = defaultdict(list)
         for number, spot in enumerate(spots):
             if spot.row is not None:
-                found[id(self.opened.anatomy.site_of(*spot.neuron.site)[0])].append(number)
-        return found
+                numbers[id(self.opened.anatomy.site_of(*spot.neuron.site)[0])].append(number)
+        return numbers
 
     def _embedding(self, _: Tensor, output: Tensor) -> Tensor:
         self.embedded.append(output.requires_grad_())
@@ -202,19 +202,19 @@ class GradientShare:
 def shares_of(cut: Cut, logits: Tensor, target: Target, rows: int) -> list[GradientShare]:
     """The shares of all targets as functions of their MLPs' inputs, lower layers first, then that of the output; `rows`
     at a time. `logits` are those that the cut pass returned."""
-    found: list[GradientShare] = []
-    for each in cut.read:
-        for first in range(0, len(each.numbers), rows):
+    shares: list[GradientShare] = []
+    for tap in cut.read:
+        for first in range(0, len(tap.numbers), rows):
             part = slice(first, first + rows)
-            (gradient,) = _vmapped(each.shares[part], [each.read])
+            (gradient,) = _vmapped(tap.shares[part], [tap.read])
             assert gradient is not None
-            positions = each.positions[part]
+            positions = tap.positions[part]
             own = gradient.reshape(len(positions), -1, gradient.shape[-1])[range(len(positions)), positions]
-            values = (each.read.reshape(-1, own.shape[-1])[positions] * own).sum(-1)
-            found += map(GradientShare, each.numbers[part], values.unbind())
+            values = (tap.read.reshape(-1, own.shape[-1])[positions] * own).sum(-1)
+            shares += map(GradientShare, tap.numbers[part], values.unbind())
     value = value_of(target, behind_the_head(cut.scores, logits).flatten(0, 1).float())
     (gradient,) = torch.autograd.grad(value, cut.hidden)
-    return [*found, GradientShare(len(cut.targets), (cut.hidden * gradient).sum())]
+    return [*shares, GradientShare(len(cut.targets), (cut.hidden * gradient).sum())]
 
 
 def edges_into(cut: Cut, shares: Sequence[GradientShare]) -> tuple[Tensor, Tensor]:
@@ -222,12 +222,12 @@ def edges_into(cut: Cut, shares: Sequence[GradientShare]) -> tuple[Tensor, Tenso
     with torch.enable_grad():
         home = shares[-1].value.device  # layers may be spread over several devices
         stacked = torch.stack([share.value.to(home) for share in shares])
-    gradients = _vmapped(stacked, [*(each.leaf for each in cut.written), *cut.embedded])
+    gradients = _vmapped(stacked, [*(tap.leaf for tap in cut.written), *cut.embedded])
     weights, embeddings = torch.zeros(len(shares), len(cut.sources)), torch.zeros(len(shares))
     with torch.no_grad():
-        for each, gradient in zip(cut.written, gradients, strict=False):
+        for tap, gradient in zip(cut.written, gradients, strict=False):
             if gradient is not None:  # else no target lies above it
-                weights[:, each.numbers] = each.edges(gradient).float().cpu()
+                weights[:, tap.numbers] = tap.edges(gradient).float().cpu()
         for embedded, gradient in zip(cut.embedded, gradients[len(cut.written) :], strict=True):
             if gradient is not None:
                 embeddings += (gradient.float() * embedded.float()).flatten(1).sum(1).cpu()

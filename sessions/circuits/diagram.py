@@ -50,10 +50,10 @@ def tree(flow: Flow, breadth: Sequence[int] = BREADTH) -> Iterator[TreeLine]:
 
 
 def _by_target(flow: Flow) -> defaultdict[Place | None, list[Edge]]:
-    found: defaultdict[Place | None, list[Edge]] = defaultdict(list)
+    by_place: defaultdict[Place | None, list[Edge]] = defaultdict(list)
     for edge in (*flow.outputs, *flow.edges):
-        found[edge.target].append(edge)
-    return found
+        by_place[edge.target].append(edge)
+    return by_place
 
 
 def dot(flow: Flow, target: Target, tokens: Sequence[str], most: int) -> str:

@@ -120,8 +120,8 @@ def discovering(
         UsageError: target and counterfactual are the same token, or nothing is left to choose.
         ModelError: the family is out of reach of the method, or relevance is not finite.
     """
-    asked, found = yield from _attributed(opened, encoded, question, scope, how, batch, cancel)
-    answer = asked.answered(found, choice)
+    pending, estimate = yield from _attributed(opened, encoded, question, scope, how, batch, cancel)
+    answer = pending.answered(estimate, choice)
     if named(how.method).estimates:
         return answer
     effects = {neuron.place: neuron.attribution for neuron in answer.circuit.neurons}
@@ -139,8 +139,8 @@ def attributed(
     cancel: Cancel | None = None,
 ) -> Steps[tuple[Attribution, Target]]:
     """The attribution that `discovering` chooses from, 0 outside the scope, and the target."""
-    asked, found = yield from _attributed(opened, encoded, question, scope, how, batch, cancel)
-    return replace(asked.attribution, sites=found.sites), asked.target
+    pending, estimate = yield from _attributed(opened, encoded, question, scope, how, batch, cancel)
+    return replace(pending.attribution, sites=estimate.sites), pending.target
 
 
 def _attributed(
@@ -153,12 +153,12 @@ def _attributed(
     cancel: Cancel | None,
 ) -> Steps[tuple[_Asked, Candidates]]:
     """The question attributed, and the candidates of the scope."""
-    asked = _asked(opened, encoded, question, how, cancel)
-    found = _candidates(asked, scope or Scope())
-    found = yield from named(how.method).measure(
-        found, opened, asked.ids, asked.target, reference=how.reference, batch=batch, cancel=cancel
+    pending = _asked(opened, encoded, question, how, cancel)
+    measured = _candidates(pending, scope or Scope())
+    measured = yield from named(how.method).measure(
+        measured, opened, pending.ids, pending.target, reference=how.reference, batch=batch, cancel=cancel
     )
-    return asked, found
+    return pending, measured
 
 
 @dataclass(frozen=True)
@@ -176,12 +176,12 @@ class _Asked:
     def target(self) -> Target:
         return self.measure.target(self.opened.tokenizer, self.attribution.value)
 
-    def answered(self, found: Candidates, choice: CircuitSize) -> Discovery:
+    def answered(self, chosen_from: Candidates, choice: CircuitSize) -> Discovery:
         """The circuit that a choice makes of the candidates."""
         target, question, info = self.target, self.measure.question, self.opened.info
         behind = question.tokens[:-1] if question.sequence else ()
         circuit = Circuit(
-            neurons=choose(found, choice, target.value),
+            neurons=choose(chosen_from, choice, target.value),
             prompt=self.encoded.prompt,
             ids=self.ids,
             tokens=(*self.encoded.tokens, *(token.text for token in behind)),
@@ -190,11 +190,11 @@ class _Asked:
             attention=self.how.attention,
             chosen=str(choice),
             conservation=self.attribution.conservation,
-            total=found.total,
+            total=chosen_from.total,
             model=info.name,
             fingerprint=info.fingerprint,
         )
-        return Discovery(circuit, found.number, _doubts(self.measure, self.attribution, circuit, self.how))
+        return Discovery(circuit, chosen_from.number, _doubts(self.measure, self.attribution, circuit, self.how))
 
 
 def _asked(
@@ -222,14 +222,14 @@ def _asked(
     return _Asked(opened, encoded, ids, measure, attribution, how)
 
 
-def _candidates(asked: _Asked, scope: Scope) -> Candidates:
+def _candidates(pending: _Asked, scope: Scope) -> Candidates:
     return candidates(
-        asked.attribution,
+        pending.attribution,
         without_positions=scope.without_positions,
         without_neurons=scope.without_neurons,
         layers=scope.layers,
         positions=scope.positions,
-        length=len(asked.ids),
+        length=len(pending.ids),
     )
 
 

@@ -28,7 +28,7 @@ def _of_prompt(circuit: Circuit, prompt: Prompt | None) -> Iterator[str]:
     if circuit.prompt == prompt:
         return
     if circuit.prompts:
-        if all(each.to_read() != prompt for each in circuit.prompts):
+        if all(record.to_read() != prompt for record in circuit.prompts):
             yield f"the circuit was found on {len(circuit.prompts)} prompts, and this is none of them"
     elif not circuit.prompt.text:
         yield "the circuit does not say which prompt it was found on"

@@ -226,7 +226,7 @@ def _refuse_infinite(opened: OpenModel, weights: Tensor) -> None:
 
 def _spots(attribution: Attribution, neurons: Sequence[Neuron]) -> list[Spot]:
     """The neurons with their rows and columns, activations and attributions."""
-    found = [Spot(structs.replace(neuron, attribution=0.0, activation=0.0)) for neuron in neurons]
+    spots = [Spot(structs.replace(neuron, attribution=0.0, activation=0.0)) for neuron in neurons]
     of_layer: defaultdict[int, list[int]] = defaultdict(list)
     for number, neuron in enumerate(neurons):
         of_layer[neuron.layer].append(number)
@@ -240,10 +240,10 @@ def _spots(attribution: Attribution, neurons: Sequence[Neuron]) -> list[Spot]:
         columns = indices[which] - site.offsets[rows]
         relevance, activation = site.relevance[rows, columns].tolist(), site.activation[rows, columns].tolist()
         places = zip(which.tolist(), rows.tolist(), columns.tolist(), strict=True)
-        for (each, row, column), share, value in zip(places, relevance, activation, strict=True):
-            neuron = structs.replace(neurons[numbers[each]], attribution=share, activation=value)
-            found[numbers[each]] = Spot(neuron, row, column)
-    return found
+        for (place, row, column), share, value in zip(places, relevance, activation, strict=True):
+            neuron = structs.replace(neurons[numbers[place]], attribution=share, activation=value)
+            spots[numbers[place]] = Spot(neuron, row, column)
+    return spots
 
 
 def _strongest(spots: Sequence[Spot], count: int) -> list[Spot]:

@@ -86,7 +86,7 @@ def faithfulness(
     cases: Sequence[Case],
     ranking: Ranking,
     sizes: Sequence[int],
-    held: Sequence[Tensor],
+    constants: Sequence[Tensor],
     *,
     controls: int = 0,
     seed: int = 0,
@@ -109,7 +109,7 @@ def faithfulness(
         for size in sizes
     ]
     none, whole, *values = yield from targets(
-        opened, cases, rankings, [NONE, WHOLE, *runs], held, batch=batch, cancel=cancel
+        opened, cases, rankings, [NONE, WHOLE, *runs], constants, batch=batch, cancel=cancel
     )
     parts = [values[first : first + len(sizes)] for first in range(0, len(values), len(sizes))]
     control = None
@@ -137,11 +137,13 @@ def ranked(neurons: Sequence[Neuron], length: int | None = None) -> tuple[Neuron
 
     The ranking has positions if all neurons have them, counted from the end or in a prompt of `length` tokens.
     """
-    found = [neuron if neuron.position is None or length is None else _from_end(neuron, length) for neuron in neurons]
-    if any(neuron.position is None or neuron.position >= 0 for neuron in found):
-        found = [structs.replace(neuron, position=None) for neuron in found]
+    anchored = [
+        neuron if neuron.position is None or length is None else _from_end(neuron, length) for neuron in neurons
+    ]
+    if any(neuron.position is None or neuron.position >= 0 for neuron in anchored):
+        anchored = [structs.replace(neuron, position=None) for neuron in anchored]
     first: dict[Place, Neuron] = {}
-    for neuron in found:
+    for neuron in anchored:
         first.setdefault(neuron.place, neuron)
     return tuple(first.values())
 
@@ -154,13 +156,13 @@ def drawn(anatomy: Anatomy, ranking: Ranking, seed: int) -> tuple[Neuron, ...]:
     """A random ranking: for each neuron another of the same layer at the same position, without duplicates."""
     generator = torch.Generator().manual_seed(seed)
     left: dict[tuple[int, int | None], list[int]] = {}
-    found = []
+    others = []
     for neuron in ranking:
         where = neuron.layer, neuron.position
         if where not in left:
             left[where] = torch.randperm(anatomy.widths[neuron.layer], generator=generator).tolist()
-        found.append(Neuron(neuron.layer, left[where].pop(), neuron.position))
-    return tuple(found)
+        others.append(Neuron(neuron.layer, left[where].pop(), neuron.position))
+    return tuple(others)
 
 
 def targets(
@@ -168,7 +170,7 @@ def targets(
     cases: Sequence[Case],
     rankings: Sequence[Ranking],
     runs: Sequence[AblationRun],
-    held: Sequence[Tensor],
+    constants: Sequence[Tensor],
     *,
     batch: int = LARGEST_BATCH,
     cancel: Cancel | None = None,
@@ -191,13 +193,18 @@ def targets(
     sums = [0.0] * len(runs)
     done, total = 0, len(runs) * len(cases)
     for removed in (False, True):
-        pairs = [(run, case) for run, each in enumerate(runs) if each.removed == removed for case in range(len(cases))]
+        pairs = [
+            (run, case)
+            for run, ablation in enumerate(runs)
+            if ablation.removed == removed
+            for case in range(len(cases))
+        ]
         for rows in batches([len(cases[case].ids) for _, case in pairs], batch):
             yield Progress("faithfulness", done, total, "runs")
             part = [pairs[row] for row in rows]
             stack = _Stack([cases[case] for _, case in part], [runs[run] for run, _ in part], removed)
             with watched(opened.anatomy, cancel):
-                values = stack.values(opened, tables, held)
+                values = stack.values(opened, tables, constants)
             for (run, _), value in zip(part, values, strict=True):
                 sums[run] += value
             done += len(part)
@@ -248,29 +255,29 @@ class _Stack:
     removed: bool
 
     @torch.inference_mode()
-    def values(self, opened: OpenModel, tables: Sequence[_Table | None], held: Sequence[Tensor]) -> list[float]:
+    def values(self, opened: OpenModel, tables: Sequence[_Table | None], constants: Sequence[Tensor]) -> list[float]:
         """The target of each row."""
         anatomy = opened.anatomy
         sites = [site for layer in anatomy.layers for site in layer.sites]
-        changes = map(self._change, tables, held)
+        changes = map(self._change, tables, constants)
         hooks = [on_neurons(site, change) for site, change in zip(sites, changes, strict=True)]
         texts = [case.ids for case in self.cases]
         lengths = [len(text) for text in texts]
         wanted = torch.tensor([case.wanted for case in self.cases])
         with together(hooks), padded_rows(opened, texts) as ids, differences(anatomy, lengths, wanted) as read:
             out = opened.model(input_ids=ids, use_cache=False, logits_to_keep=last_positions(ids.shape[1], ids))
-            found: list[float] = read(out.logits).tolist()
-            if not all(map(math.isfinite, found)):
+            numbers: list[float] = read(out.logits).tolist()
+            if not all(map(math.isfinite, numbers)):
                 raise not_finite(opened, texts, "a target's value", [repr(case.asked.prompt) for case in self.cases])
-        return found
+        return numbers
 
-    def _change(self, table: _Table | None, held: Tensor) -> Change:
-        held = held.reshape(-1, held.shape[-1])
+    def _change(self, table: _Table | None, constants: Tensor) -> Change:
+        constants = constants.reshape(-1, constants.shape[-1])
 
         def change(activations: Tensor, _: object) -> Tensor:
             rows = activations.reshape(len(self.cases), -1, activations.shape[-1])
-            place = self._place(rows.shape[1], len(held)).clamp(0, len(held) - 1).to(rows.device)
-            values = held.to(rows)
+            place = self._place(rows.shape[1], len(constants)).clamp(0, len(constants) - 1).to(rows.device)
+            values = constants.to(rows)
             changed = rows.clone() if self.removed else values[place]
             if table is not None:
                 columns = table.columns.to(rows.device)

@@ -22,7 +22,7 @@ from typing import Any
 
 import msgspec
 
-from sessions import store
+from sessions import artifacts
 from sessions.circuits.circuit import Circuit
 from sessions.circuits.sound import UNKNOWN_ID, sound
 from sessions.errors import ArtifactError
@@ -57,8 +57,8 @@ def read_circuit(data: bytes, source: str) -> Circuit:
     """
     fields = _fields(data, source)
     if "kind" in fields and "body" in fields:
-        artifact = store.opened(without_mark(data), "circuit", source)
-        return sound(store.body_of(artifact, Circuit, source), source)
+        artifact = artifacts.opened(without_mark(data), "circuit", source)
+        return sound(artifacts.body_of(artifact, Circuit, source), source)
     if isinstance(fields.get("neurons"), list):
         return sound(json_text.decoded(without_mark(data), Circuit, source), source)
     return _reference(fields, source)
@@ -138,8 +138,8 @@ def _fields(data: bytes, source: str) -> dict[str, Any]:
 
 
 def _reference(fields: dict[str, Any], source: str) -> Circuit:
-    found = _attributions(fields, source)
-    neurons = [_neuron(key, value, source) for key, value in found.items()]
+    attributions = _attributions(fields, source)
+    neurons = [_neuron(key, value, source) for key, value in attributions.items()]
     # A stable sort: neurons of one strength stay in the order of the file.
     neurons.sort(key=lambda neuron: -abs(neuron.attribution or 0.0))
     token, difference = _text(fields, "target_token", source), fields.get("total_logit_diff")
@@ -169,22 +169,22 @@ def _attributions(fields: dict[str, Any], source: str) -> dict[str, Any]:
     if len(here) > 1:
         raise ArtifactError(f"{source} has both '{here[0]}' and '{here[1]}': which holds the circuit is not clear")
     if not here:
-        found = {key: value for key, value in fields.items() if _MEANT_AS_KEY.match(key)}
-        if not found:
+        entries = {key: value for key, value in fields.items() if _MEANT_AS_KEY.match(key)}
+        if not entries:
             sample = {"input", "output"} <= fields.keys() or {"prompt", "reply"} <= fields.keys()
             raise ArtifactError(f"{source} holds no neurons", _SAMPLE if sample else _SHAPE)
-        return found
-    found = fields[here[0]]
-    if not isinstance(found, dict):
-        raise ArtifactError(f"{source}: '{here[0]}' is {named(found)}, not an object", _SHAPE)
-    return found
+        return entries
+    entries = fields[here[0]]
+    if not isinstance(entries, dict):
+        raise ArtifactError(f"{source}: '{here[0]}' is {named(entries)}, not an object", _SHAPE)
+    return entries
 
 
 def _neuron(key: str, value: Any, source: str) -> Neuron:
     match = _KEY.fullmatch(key)
     if match is None:
         raise ArtifactError(
-            f"{source} has the key {key!r}, which is no neuron",
+            f"{source} has the key {key!r}, which is not a neuron",
             "a key is layer,position,neuron, each a whole number from 0; position -1 is none: 24,41,1005",
         )
     layer, position, index = (int(number) for number in match.groups())

@@ -104,16 +104,16 @@ def gathered(
         relevance: what each target's inflow sums to.
         embeddings: how much of that comes from the embeddings.
     """
-    found: list[Edge] = []
+    edges: list[Edge] = []
     inflows: list[Inflow] = []
     for target, row, whole, embedded in zip(targets, weights, relevance, embeddings, strict=True):
-        found += [Edge(source, target, weight) for source, weight in zip(sources, row, strict=True) if weight]
+        edges += [Edge(source, target, weight) for source, weight in zip(sources, row, strict=True) if weight]
         inflows.append(Inflow(place=target, attribution=whole, embeddings=embedded, chosen=sum(row)))
-    found.sort(key=lambda edge: -abs(edge.weight))
+    edges.sort(key=lambda edge: -abs(edge.weight))
     return Flow(
-        edges=tuple(edge for edge in found if edge.target is not None),
-        outputs=tuple(edge for edge in found if edge.target is None),
-        inflows=tuple(sorted(inflows, key=lambda each: (each.place is not None, -abs(each.attribution)))),
+        edges=tuple(edge for edge in edges if edge.target is not None),
+        outputs=tuple(edge for edge in edges if edge.target is None),
+        inflows=tuple(sorted(inflows, key=lambda inflow: (inflow.place is not None, -abs(inflow.attribution)))),
     )
 
 
@@ -137,12 +137,12 @@ def bottlenecks(flow: Flow) -> tuple[Bottleneck, ...]:
         incoming[edge.target] += abs(edge.weight)
     for edge in (*flow.edges, *flow.outputs):
         outgoing[edge.source] += abs(edge.weight)
-    found = (
+    flows = (
         Bottleneck(place, arriving, outgoing[place], math.sqrt(arriving * outgoing[place]) / total)
         for place, arriving in incoming.items()
         if place is not None and outgoing[place]
     )
-    return tuple(sorted(found, key=lambda each: -each.share))
+    return tuple(sorted(flows, key=lambda each: -each.share))
 
 
 def super_weights(flow: Flow) -> tuple[SuperWeight, ...]:
@@ -151,12 +151,12 @@ def super_weights(flow: Flow) -> tuple[SuperWeight, ...]:
     for edge in flow.edges:
         sent[edge.source].append(abs(edge.weight))
     usual = median(abs(edge.weight) for edge in flow.edges) if flow.edges else 0.0
-    found = []
+    outliers = []
     for place, weights in sent.items():
         mean = sum(weights) / len(weights)
         if len(weights) >= SUPER_TARGETS and mean > SUPER_TIMES * usual:
-            found.append(SuperWeight(place, mean, len(weights), mean / usual))
-    return tuple(sorted(found, key=lambda each: -each.mean))
+            outliers.append(SuperWeight(place, mean, len(weights), mean / usual))
+    return tuple(sorted(outliers, key=lambda outlier: -outlier.mean))
 
 
 def between_layers(flow: Flow) -> tuple[LayerFlow, ...]:
@@ -165,5 +165,5 @@ def between_layers(flow: Flow) -> tuple[LayerFlow, ...]:
     for edge in flow.edges:
         if edge.target is not None:
             sums[edge.source[0], edge.target[0]] += abs(edge.weight)
-    found = (LayerFlow(source, target, weight) for (source, target), weight in sums.items())
-    return tuple(sorted(found, key=lambda each: -each.weight))
+    flows = (LayerFlow(source, target, weight) for (source, target), weight in sums.items())
+    return tuple(sorted(flows, key=lambda each: -each.weight))

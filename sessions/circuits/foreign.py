@@ -38,11 +38,13 @@ def with_target(circuit: Circuit, opened: OpenModel, cancel: Cancel | None = Non
     if not circuit.prompt.text or not any(token.id == UNKNOWN_ID for token in target.tokens):
         return circuit, []
     text, encoded = "".join(token.text for token in target.tokens), encode(opened.tokenizer, circuit.prompt)
-    found = continuation(opened.tokenizer, encoded, text)
-    notes = [*found.notes]
-    if len(found.tokens) > 1:
-        notes.append(f"{text!r} is {len(found.tokens)} tokens; the first stands for it, {found.tokens[0].text!r}")
-    target, more = _against_another(structs.replace(target, tokens=found.tokens[:1]), encoded, opened, cancel)
+    candidate = continuation(opened.tokenizer, encoded, text)
+    notes = [*candidate.notes]
+    if len(candidate.tokens) > 1:
+        notes.append(
+            f"{text!r} is {len(candidate.tokens)} tokens; the first stands for it, {candidate.tokens[0].text!r}"
+        )
+    target, more = _against_another(structs.replace(target, tokens=candidate.tokens[:1]), encoded, opened, cancel)
     return structs.replace(circuit, target=target), notes + more
 
 
@@ -54,7 +56,7 @@ def _against_another(
         return target, []
     logits = next_logits(opened, encoded.ids, cancel)
     own = target.tokens[0].id
-    other = next(each for each in logits.topk(2).indices.tolist() if each != own)
+    other = next(token for token in logits.topk(2).indices.tolist() if token != own)
     difference, text = float(logits[own] - logits[other]), token_text(opened.tokenizer, other)
     if abs(difference - target.value) <= _CLOSE * max(1.0, abs(target.value)):
         return structs.replace(target, counterfactual=Token(other, text)), []

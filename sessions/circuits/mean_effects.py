@@ -54,7 +54,7 @@ def mean_effects(
         NotFinite: a target's value is not finite; the message says where that begins.
         Cancelled: `cancel` was requested; every hook is gone.
     """
-    held = (0.0,) * len(neurons) if values is None else tuple(values)
+    constants = (0.0,) * len(neurons) if values is None else tuple(values)
     most, anatomy = batch or affordable(opened), opened.anatomy
     sums, total, done = [0.0] * len(neurons), 0.0, 0
     with watched(anatomy, cancel):
@@ -68,7 +68,7 @@ def mean_effects(
                 rows = [pairs[number][0] for number in part]
                 chosen = [pairs[number][1] for number in part]
                 changes = [
-                    Intervention((neurons[which].counted(clean.lengths[row]),), 0.0, (held[which],))
+                    Intervention((neurons[which].counted(clean.lengths[row]),), 0.0, (constants[which],))
                     for row, which in zip(rows, chosen, strict=True)
                 ]
                 changed = _replayed(opened, clean, rows, changes)

@@ -155,8 +155,8 @@ class Means:
         pairs = zip(layers, places, strict=False)
         if places and (
             len(places) != len(layers)
-            or len({len(each) for each in places}) > 1
-            or any(len(layer) != each.shape[1] or not len(each) for layer, each in pairs)
+            or len({len(place) for place in places}) > 1
+            or any(len(layer) != mean.shape[1] or not len(mean) for layer, mean in pairs)
         ):
             raise ArtifactError(f"{source} has means by position that do not fit the means of its layers")
         return cls(about, layers, places)
@@ -206,15 +206,15 @@ def _bytes(values: Tensor) -> TensorBytes:
 
 def _numbered(tensors: Mapping[str, TensorBytes], kind: str, dimensions: int, source: str) -> tuple[Tensor, ...]:
     """The tensors of a kind, from layer 0 to the first layer without one."""
-    found: list[Tensor] = []
-    while (tensor := tensors.get(f"layer.{len(found)}.{kind}")) is not None:
+    layers: list[Tensor] = []
+    while (tensor := tensors.get(f"layer.{len(layers)}.{kind}")) is not None:
         if tensor.dtype != "F32" or len(tensor.shape) != dimensions:
             raise ArtifactError(
-                f"{source} has a '{kind}' of {tensor.dtype} {list(tensor.shape)} in layer {len(found)}, "
+                f"{source} has a '{kind}' of {tensor.dtype} {list(tensor.shape)} in layer {len(layers)}, "
                 f"expected F32 with {dimensions} dimensions"
             )
         numbers = np.frombuffer(tensor.data, "<f4").reshape(tensor.shape)
         if not np.isfinite(numbers).all():
-            raise ArtifactError(f"{source} has a mean in layer {len(found)} that is not finite")
-        found.append(torch.from_numpy(numbers.astype(np.float32)))
-    return tuple(found)
+            raise ArtifactError(f"{source} has a mean in layer {len(layers)} that is not finite")
+        layers.append(torch.from_numpy(numbers.astype(np.float32)))
+    return tuple(layers)

@@ -32,7 +32,7 @@ from sessions.circuits.cases import Case
 from sessions.circuits.circuit import Circuit
 from sessions.circuits.discovery import USUAL, AttributionOptions, Discovery, Scope
 from sessions.circuits.methods import DEFAULT
-from sessions.circuits.pruning import Candidates, CircuitSize, candidates, choose, held
+from sessions.circuits.pruning import Candidates, CircuitSize, candidates, choose, kept_at
 from sessions.errors import UsageError
 from sessions.events import Progress, Steps
 from sessions.model.finite import locating
@@ -129,11 +129,11 @@ def discover(
         opened, cases, how, scope=scope, gathering=gathering, batch=batch, cancel=cancel
     )
     target = mean_target(cases)
-    found = gathered.candidates("mean" if gathering.aggregate in RANKS else gathering.aggregate)
+    aggregated = gathered.candidates("mean" if gathering.aggregate in RANKS else gathering.aggregate)
     notes: tuple[str, ...] = ()
     ranked = choose(gathered.candidates(gathering.aggregate), choice, target.value)
     if gathering.aggregate == "share":
-        first, last = (int((each.attribution or 0.0) * len(cases) + 0.01) for each in (ranked[0], ranked[-1]))
+        first, last = (int((neuron.attribution or 0.0) * len(cases) + 0.01) for neuron in (ranked[0], ranked[-1]))
         notes = (f"the first neuron reaches the threshold in {first} of {len(cases)} prompts, the last in {last}",)
     neurons = ranked
     if gathering.aggregate in RANKS:
@@ -150,12 +150,12 @@ def discover(
         attention=how.attention,
         chosen=", ".join(filter(None, (str(choice), str(gathering)))),
         conservation=gathered.conservation,
-        total=found.total,
+        total=aggregated.total,
         model=opened.info.name,
         fingerprint=opened.info.fingerprint,
         prompts=tuple(case.asked for case in cases),
     )
-    return Discovery(circuit, found.number, notes)
+    return Discovery(circuit, aggregated.number, notes)
 
 
 def mean_target(cases: Sequence[Case]) -> Target:
@@ -251,13 +251,13 @@ class Aggregated:
         assert site.prompts is not None
         from_end = site.positions - lengths.to(site.positions.device)[site.prompts]
         place = from_end + self._places if self._gathering.aligned else torch.zeros_like(from_end)
-        kept = held(site.positions, from_end, self._scope.without_positions, self._scope.positions)
+        kept = kept_at(site.positions, from_end, self._scope.without_positions, self._scope.positions)
         return torch.where(kept, place, -1)
 
     @property
     def conservation(self) -> float | None:
         """As in `Attribution`, for the sum of all targets."""
-        inputs, outputs = ([each for each in side if each is not None] for side in (self._inputs, self._outputs))
+        inputs, outputs = ([tensor for tensor in side if tensor is not None] for side in (self._inputs, self._outputs))
         return Attribution((), 0.0, sum(outputs), sum(inputs)).conservation if inputs and outputs else None
 
     @property
@@ -283,7 +283,7 @@ class Aggregated:
             "max": lambda: [sums.largest for sums in self._sums],
             "share": self._shares,
         }
-        sites = tuple(sums.site(each) for sums, each in zip(self._sums, values[by](), strict=True))
+        sites = tuple(sums.site(value) for sums, value in zip(self._sums, values[by](), strict=True))
         return candidates(
             Attribution(sites, 0.0), without_neurons=self._scope.without_neurons, layers=self._scope.layers
         )
@@ -293,8 +293,8 @@ class Aggregated:
         adds less than half a prompt."""
         largest = max(float(mean.abs().max()) for mean in self.means) or 1.0
         pairs = zip(self._sums, self.means, strict=True)
-        found = [(sums.count / self._prompts, mean.abs() / largest / 2 / self._prompts) for sums, mean in pairs]
-        return [torch.where(share > 0, share + ahead, 0) for share, ahead in found]
+        strengths = [(sums.count / self._prompts, mean.abs() / largest / 2 / self._prompts) for sums, mean in pairs]
+        return [torch.where(share > 0, share + ahead, 0) for share, ahead in strengths]
 
 
 class _Sums:

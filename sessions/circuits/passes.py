@@ -71,11 +71,11 @@ def gradients(run: Pass, *, linear: bool = False, points: Sequence[float] = (1.0
     for point in points:
         tape = _Tape(run.cancel, linear, point, base)
         with torch.enable_grad(), _measured(run, tape) as target:
-            found = torch.autograd.grad(target, tape.tensors, allow_unused=True)
+            grads = torch.autograd.grad(target, tape.tensors, allow_unused=True)
         if first is None:
-            first, summed, value = tape, found, float(target.detach())
+            first, summed, value = tape, grads, float(target.detach())
         else:
-            summed = list(map(_sum, summed, found))
+            summed = list(map(_sum, summed, grads))
     assert first is not None
     if len(points) > 1:
         summed = [None if gradient is None else gradient / len(points) for gradient in summed]
@@ -88,8 +88,8 @@ def present(run: Pass) -> Attribution:
     tape = _Tape(None, halved=False)
     with _measured(run, tape) as target:
         value = float(target)
-    found = _relevance(tape, [None] * len(tape.tensors), run, value)
-    sites = (replace(site, relevance=torch.ones_like(site.relevance, dtype=torch.float32)) for site in found.sites)
+    relevance = _relevance(tape, [None] * len(tape.tensors), run, value)
+    sites = (replace(site, relevance=torch.ones_like(site.relevance, dtype=torch.float32)) for site in relevance.sites)
     return Attribution(tuple(sites), value)
 
 
@@ -192,8 +192,8 @@ def _relevance(
         moved = activation if reference is None else _moved(activation, reference.activations[number])
         # A layer without a path to the target, such as one skipped for a position, has relevance 0.
         relevance = torch.zeros_like(activation) if gradient is None else _product(gradient, moved)
-        found = _site_relevance(layer, site, routing, relevance.detach(), activation.detach())
-        sites.append(found if lengths is None else _of_many(found, lengths))
+        site_relevance = _site_relevance(layer, site, routing, relevance.detach(), activation.detach())
+        sites.append(site_relevance if lengths is None else _of_many(site_relevance, lengths))
     _refuse_infinite(sites)
     *inputs, outputs = (
         0.0 if gradient is None else float((tensor.float() * gradient.float()).sum())

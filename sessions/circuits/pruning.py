@@ -79,7 +79,7 @@ def candidates(
     total, number = 0.0, 0
     for site in sites:
         number += site.relevance.numel()
-        left_out = ~held(site.positions, site.positions - length, without_positions, positions)
+        left_out = ~kept_at(site.positions, site.positions - length, without_positions, positions)
         site.relevance[left_out] = 0
         number -= int(left_out.sum()) * site.relevance.shape[1]
         for layer, index in without_neurons:
@@ -89,7 +89,7 @@ def candidates(
     return Candidates(sites, total, number)
 
 
-def held(positions: Tensor, from_end: Tensor, without: Collection[int], only: Collection[int] | None) -> Tensor:
+def kept_at(positions: Tensor, from_end: Tensor, without: Collection[int], only: Collection[int] | None) -> Tensor:
     """A mask of positions, given from the start and from the end: those in `only`, if given, and not in `without`."""
     kept = ~torch.isin(positions, positions.new_tensor(list(without)))
     if only is None:
@@ -108,7 +108,7 @@ def _leave_out(site: SiteRelevance, index: int, counted: Tensor) -> int:
     return int((rows & counted).sum())
 
 
-def choose(found: Candidates, choice: CircuitSize, target: float) -> tuple[Neuron, ...]:
+def choose(ranked: Candidates, choice: CircuitSize, target: float) -> tuple[Neuron, ...]:
     """The chosen neurons, strongest |attribution| first.
 
     Args:
@@ -117,18 +117,19 @@ def choose(found: Candidates, choice: CircuitSize, target: float) -> tuple[Neuro
     Raises:
         UsageError: nothing is left to choose.
     """
-    limit = found.number if choice.count is None else min(choice.count, found.number)
+    limit = ranked.number if choice.count is None else min(choice.count, ranked.number)
     if choice.per_layer is not None:
-        entries = _strongest_of_each_layer(found.sites, choice.per_layer, limit)
+        entries = _strongest_of_each_layer(ranked.sites, choice.per_layer, limit)
     elif choice.count is not None:
-        entries = _strongest(found.sites, limit)
+        entries = _strongest(ranked.sites, limit)
     else:
-        entries = _enough(found, choice, target)
-    wanted = _wanted(entries.strength, found, choice, target)
-    neurons = _neurons(found.sites, entries, wanted)
+        entries = _enough(ranked, choice, target)
+    wanted = _wanted(entries.strength, ranked, choice, target)
+    neurons = _neurons(ranked.sites, entries, wanted)
     if not neurons:
         raise UsageError(
-            f"no neuron is left after choosing {choice} of {found.number} candidates", "ask for more, such as --top 200"
+            f"no neuron is left after choosing {choice} of {ranked.number} candidates",
+            "ask for more, such as --top 200",
         )
     return neurons
 
@@ -184,23 +185,23 @@ def _strongest_of_each_layer(sites: tuple[SiteRelevance, ...], per_layer: int, n
     return _Entries(strength[order], *(column[order] for column in where))
 
 
-def _enough(found: Candidates, choice: CircuitSize, target: float) -> _Entries:
+def _enough(ranked: Candidates, choice: CircuitSize, target: float) -> _Entries:
     """As many of the strongest as the choice keeps, found by doubling a guess."""
     n = 1024
     while True:
-        entries = _strongest(found.sites, min(n, found.number))
-        if n >= found.number or _wanted(entries.strength, found, choice, target) < len(entries.strength):
+        entries = _strongest(ranked.sites, min(n, ranked.number))
+        if n >= ranked.number or _wanted(entries.strength, ranked, choice, target) < len(entries.strength):
             return entries
         n *= 2
 
 
-def _wanted(strength: Tensor, found: Candidates, choice: CircuitSize, target: float) -> int:
+def _wanted(strength: Tensor, ranked: Candidates, choice: CircuitSize, target: float) -> int:
     """How many of these entries, strongest first, the choice keeps; zeros are never kept."""
     keep = strength > 0
     if choice.percentage is not None:
         keep &= strength >= abs(target) * choice.percentage / 100
     if choice.cumulative is not None:
-        everything = sum(float(site.relevance.abs().sum()) for site in found.sites)
+        everything = sum(float(site.relevance.abs().sum()) for site in ranked.sites)
         exact = strength.to(widest(strength.device))
         before = exact.cumsum(0) - exact
         keep &= before < choice.cumulative * everything
@@ -209,7 +210,7 @@ def _wanted(strength: Tensor, found: Candidates, choice: CircuitSize, target: fl
 
 def _neurons(sites: tuple[SiteRelevance, ...], entries: _Entries, wanted: int) -> tuple[Neuron, ...]:
     """Entries as `Neuron`s, with values read one site at a time."""
-    found: list[tuple[int, Neuron]] = []
+    ranked: list[tuple[int, Neuron]] = []
     for number, site in enumerate(sites):
         ranks = (entries.site[:wanted] == number).nonzero()[:, 0]
         if not len(ranks):
@@ -224,5 +225,5 @@ def _neurons(sites: tuple[SiteRelevance, ...], entries: _Entries, wanted: int) -
             site.activation[rows, columns].tolist(),
             strict=True,
         )
-        found += [(rank, Neuron(site.layer, index, at, value, act)) for rank, index, at, value, act in gathered]
-    return tuple(neuron for _, neuron in sorted(found, key=lambda pair: pair[0]))
+        ranked += [(rank, Neuron(site.layer, index, at, value, act)) for rank, index, at, value, act in gathered]
+    return tuple(neuron for _, neuron in sorted(ranked, key=lambda pair: pair[0]))

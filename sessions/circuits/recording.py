@@ -41,8 +41,8 @@ def recorded(opened: OpenModel, ids: Sequence[int], length: int, cancel: Cancel 
     """
     neurons, embedded = _read(opened, [ids], cancel)
     return Reference(
-        tuple(_aligned(each[0], length) for each in neurons),
-        tuple(_aligned(each[0], length)[None] for each in embedded),
+        tuple(_aligned(layer[0], length) for layer in neurons),
+        tuple(_aligned(stream[0], length)[None] for stream in embedded),
     )
 
 
@@ -99,11 +99,11 @@ def means(
         for total, values in zip(sums, read, strict=True):
             total.index_add_(0, place[place >= 0], values.cpu()[place >= 0].float())
         done += len(rows)
-    found = tuple(_pooled(total, counts, len(texts) / 2) for total in sums)
-    found = found if aligned else tuple(mean[0] for mean in found)
+    averages = tuple(_pooled(total, counts, len(texts) / 2) for total in sums)
+    averages = averages if aligned else tuple(mean[0] for mean in averages)
     with suppress(ArtifactError):  # a cache that cannot be written only costs time
-        write_file(path, save({str(number): each for number, each in enumerate(found)}), force=True, what="means")
-    return found
+        write_file(path, save({str(number): mean for number, mean in enumerate(averages)}), force=True, what="means")
+    return averages
 
 
 def _places(lengths: Sequence[int], places: int | None) -> Tensor:
@@ -131,9 +131,9 @@ def _kept(path: Path, anatomy: Anatomy, aligned: bool) -> tuple[Tensor, ...] | N
     widths = [site.width for layer in anatomy.layers for site in layer.sites]
     with suppress(OSError, SafetensorError, ArtifactError):
         tensors = load_file(check_regular(path))
-        found = tuple(tensors[str(number)] for number in range(len(widths)) if str(number) in tensors)
-        if [tuple(each.shape[aligned:]) for each in found] == [(width,) for width in widths]:
-            return found
+        averages = tuple(tensors[str(number)] for number in range(len(widths)) if str(number) in tensors)
+        if [tuple(mean.shape[aligned:]) for mean in averages] == [(width,) for width in widths]:
+            return averages
     return None
 
 

@@ -131,23 +131,23 @@ def terms(text: str, is_name: Callable[[str], bool] = lambda name: True) -> tupl
     Raises:
         UsageError: the text is not a selection; `column` says where it stops being one.
     """
-    found, end = _terms(text, 0, is_name, 0)
+    parsed, end = _terms(text, 0, is_name, 0)
     if end < len(text):
         raise UsageError(f"'{_said(text)}' is not a selection: '{_said(text[end:])}' is left over", HINT, end)
-    return found
+    return parsed
 
 
 def _terms(text: str, at: int, is_name: Callable[[str], bool], depth: int) -> tuple[tuple[Term, ...], int]:
     """The terms from `at` on, and where they end: at an unmatched parenthesis, or where no operator follows."""
-    found: list[Term] = []
+    parsed: list[Term] = []
     operator = "+"
     while True:
         at = _past_blanks(text, at)
         term, at = _one(text, at, operator, is_name, depth)
-        found.append(term)
+        parsed.append(term)
         at = _past_blanks(text, at)
         if at == len(text) or text[at] not in OPERATORS:
-            return tuple(found), at
+            return tuple(parsed), at
         operator, at = OPERATORS[text[at]], at + 1
 
 
@@ -237,8 +237,8 @@ def _joined(
             group, written = _joined(term.inside, around, places)
             neurons = tuple(group.values())
         else:
-            neurons, said = _term(term.text, around, places)
-            written = {neuron.place for neuron in neurons} if said else set()
+            neurons, explicit = _term(term.text, around, places)
+            written = {neuron.place for neuron in neurons} if explicit else set()
         if term.operator == "+":
             chosen.update((neuron.place, neuron) for neuron in neurons)
             pinned |= written

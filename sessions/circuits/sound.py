@@ -89,8 +89,8 @@ def _check_position(neuron: Neuron, length: int, source: str) -> None:
     """Refuse a neuron at a position outside a text of `length` tokens, where that is known."""
     position = neuron.position
     if position is not None and not -(length or BEYOND) <= position < (length or BEYOND):
-        said = f"its prompt has {length} tokens" if length else "no prompt has so many tokens"
-        raise ArtifactError(f"{source} has {neuron}, and {said}")
+        problem = f"its prompt has {length} tokens" if length else "no prompt has so many tokens"
+        raise ArtifactError(f"{source} has {neuron}, and {problem}")
 
 
 def _ids(target: Target) -> tuple[int, ...]:

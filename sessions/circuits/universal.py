@@ -116,21 +116,21 @@ def detect(opened: OpenModel, cancel: Cancel | None = None) -> Steps[Universal]:
     for number, text in enumerate(PROMPTS):
         yield Progress("universal neurons", number, len(PROMPTS), "prompts")
         encoded = encode(opened.tokenizer, Prompt(text=text, chat=False))
-        found = discover(
+        circuit = discover(
             opened, encoded, DiscoveryQuestion(), choice=CircuitSize(count=STRONGEST), how=how, cancel=cancel
         )
-        seen.update({neuron.site for neuron in found.circuit.neurons})
+        seen.update({neuron.site for neuron in circuit.circuit.neurons})
     often = [Constant(*site, count) for site, count in seen.items() if count >= SHARE * len(PROMPTS)]
-    return Universal(neurons=tuple(sorted(often, key=lambda each: (-(each.prompts or 0), each.site))))
+    return Universal(neurons=tuple(sorted(often, key=lambda constant: (-(constant.prompts or 0), constant.site))))
 
 
 def published(info: ModelInfo, ids: Iterable[str] = ()) -> Universal | None:
     """The published list for a model, by its name or one of its other `ids`; None where there is none."""
-    names = {each.lower() for each in (info.name, *ids)}
+    names = {name.lower() for name in (info.name, *ids)}
     shape = (info.n_layers, info.d_model, max(info.d_mlp), info.vocab_size)
-    for each in PUBLISHED:
-        if each.shape == shape and names & {one.lower() for one in each.ids}:
-            return Universal(neurons=tuple(Constant(*site) for site in each.neurons), published=each.source)
+    for entry in PUBLISHED:
+        if entry.shape == shape and names & {one.lower() for one in entry.ids}:
+            return Universal(neurons=tuple(Constant(*site) for site in entry.neurons), published=entry.source)
     return None
 
 
@@ -159,12 +159,12 @@ def listed(opened: OpenModel, home: Path, cancel: Cancel | None = None) -> Steps
     if elsewhere is not None:
         return elsewhere
     path = home / "universal" / f"{opened.info.fingerprint}.json"
-    found = _read(path)
-    if found is None:
-        found = yield from detect(opened, cancel)
+    universal = _read(path)
+    if universal is None:
+        universal = yield from detect(opened, cancel)
         with suppress(ArtifactError):
-            write_file(path, msgspec.json.encode(_Known(_PROCEDURE, found.neurons)), force=True)
-    return found
+            write_file(path, msgspec.json.encode(_Known(_PROCEDURE, universal.neurons)), force=True)
+    return universal
 
 
 def _read(path: Path) -> Universal | None:

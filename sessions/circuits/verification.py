@@ -90,7 +90,7 @@ def verify(
         NotFinite: the target's value is not finite; the message says where that begins.
         Cancelled: `cancel` was requested; every hook is gone.
     """
-    held = (0.0,) * len(neurons) if values is None else tuple(values)
+    constants = (0.0,) * len(neurons) if values is None else tuple(values)
     effects = [0.0] * len(neurons)
     batch = batch or affordable(opened)
     neurons = [neuron.counted(len(ids)) for neuron in neurons]
@@ -106,7 +106,7 @@ def verify(
             most = max(1, min(batch // (len(ids) - start), CACHED * batch // len(ids)))
             for rows in stacked(layers, opened.anatomy.n_layers, len(ids) - start, most):
                 part = [group[row] for row in rows]
-                changes = [Intervention((neurons[which],), 0.0, (held[which],)) for which in part]
+                changes = [Intervention((neurons[which],), 0.0, (constants[which],)) for which in part]
                 changed = _replayed(opened, clean, prefix, start, target, changes)
                 for which, value in zip(part, changed, strict=True):
                     effects[which] = clean.value - value
@@ -237,15 +237,15 @@ def finite(values: Tensor, changes: Sequence[Intervention]) -> list[float]:
     Raises:
         NotFinite: one is not finite; the neuron is named.
     """
-    found: list[float] = values.tolist()
-    for value, change in zip(found, changes, strict=True):
+    numbers: list[float] = values.tolist()
+    for value, change in zip(numbers, changes, strict=True):
         if not math.isfinite(value):
-            held = change.constants[0] if change.constants else 0.0
+            constant = change.constants[0] if change.constants else 0.0
             raise NotFinite(
-                f"the target's value is not finite with {change.neurons[0]} held at {held:g}",
+                f"the target's value is not finite with {change.neurons[0]} held at {constant:g}",
                 "verify others, or open the model with --dtype float32",
             )
-    return found
+    return numbers
 
 
 def _grouped(positions: Sequence[int], length: int) -> list[list[int]]:
@@ -263,7 +263,7 @@ def stacked(layers: Sequence[int], n_layers: int, tokens: int, most: int) -> lis
     A batch costs a pass and the tokens of all its rows for each layer from its lowest on.
     """
     batches = _cut(layers, lambda lowest, rows: (n_layers - lowest) * (_PASS + rows * tokens))
-    return [each[first : first + most] for each in batches for first in range(0, len(each), most)]
+    return [batch[first : first + most] for batch in batches for first in range(0, len(batch), most)]
 
 
 def _cut(keys: Sequence[int], cost: Callable[[int, int], int]) -> list[list[int]]:

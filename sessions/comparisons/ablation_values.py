@@ -38,4 +38,4 @@ def drawn(opened: OpenModel, texts: Sequence[Sequence[int]], seed: int, cancel: 
         raise UsageError("there is no text to draw from", "every text needs at least two tokens")
     text, position = random.Random(seed).choice(places)
     read = recorded(opened, texts[text], len(texts[text]), cancel)
-    return Drawn(Reference(tuple(each[position] for each in read.activations)), text, position)
+    return Drawn(Reference(tuple(activation[position] for activation in read.activations)), text, position)

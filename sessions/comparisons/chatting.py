@@ -40,7 +40,7 @@ class ChatReply:
     logits: Tensor | None
 
 
-def asked(conversation: Conversation, text: str) -> Prompt:
+def next_prompt(conversation: Conversation, text: str) -> Prompt:
     """The prompt that the model reads when `text` is said next."""
     return Prompt(text=text, system=conversation.system, thinking=conversation.thinking, history=conversation.turns)
 
@@ -59,7 +59,7 @@ def replied(
         Cancelled: nothing was said yet.
         UsageError, ModelError: as in `compare`.
     """
-    said = ""
+    reply = ""
     steps = compare(opened, encoded, [condition], decoding, cancel=cancel)
     try:
         with contextlib.closing(steps):
@@ -70,12 +70,12 @@ def replied(
                     (arm,), logits = stop.value
                     break
                 if isinstance(event, Text):
-                    said += event.text
+                    reply += event.text
                 yield event
     except Cancelled:
-        if not said:
+        if not reply:
             raise
-        return _unfinished(opened, encoded, condition, said)
+        return _unfinished(opened, encoded, condition, reply)
     thought, answer = apart(opened.tokenizer, encoded.ids[encoded.reply :], arm.ids)
     answer = _own(opened, encoded, answer)
     if arm.stopped == "stop":  # a stop text was cut off the text, but not off the ids
@@ -93,19 +93,19 @@ def _cut(text: str, stops: Sequence[str]) -> str:
     return text[: min((text.find(stop) for stop in stops if stop in text), default=len(text))]
 
 
-def _unfinished(opened: OpenModel, encoded: Encoded, condition: Condition, said: str) -> ChatReply:
+def _unfinished(opened: OpenModel, encoded: Encoded, condition: Condition, text: str) -> ChatReply:
     """A reply as far as it was shown. Its ids are no longer known, so its text is tokenised again."""
-    ids = ids_behind(opened.tokenizer, said)
+    ids = ids_behind(opened.tokenizer, text)
     arm = Arm(
         name=condition.name,
         multiplier=condition.multiplier,
-        text=said,
+        text=text,
         ids=ids,
         stopped=Cancelled.kind,
         next_tokens=(),
         read=len(encoded.ids) + len(ids),
     )
-    thought, answer = apart_in(opened.tokenizer, encoded.ids[encoded.reply :], said)
+    thought, answer = apart_in(opened.tokenizer, encoded.ids[encoded.reply :], text)
     answer = _own(opened, encoded, answer)
     return ChatReply(arm, thought, answer, _parting(opened, thought, answer), None)
 

@@ -42,16 +42,16 @@ def divergences(
     stands where logits are not finite.
     """
     anatomy, rows = opened.anatomy, len(conditions)
-    found: list[list[float | None]] = []
+    per_token: list[list[float | None]] = []
     ids = [*encoded.ids, *text[:-1]]
     cache, read = None, 0
-    with watched(anatomy, cancel), running_rows(opened, [(encoded, each) for each in conditions]):
+    with watched(anatomy, cancel), running_rows(opened, [(encoded, condition) for condition in conditions]):
         for end in _ends(anatomy, len(encoded.ids), len(ids)):
-            yield Progress("comparing", len(found), len(text), "tokens")
+            yield Progress("comparing", len(per_token), len(text), "tokens")
             if not anatomy.goes_on(read, end):
                 cache, read = None, 0
             piece = torch.tensor([ids[read:end]] * rows, device=opened.device)
-            kept = end - len(encoded.ids) - len(found) + 1
+            kept = end - len(encoded.ids) - len(per_token) + 1
             with anatomy.as_long_as(end):
                 out = opened.model(
                     input_ids=piece,
@@ -62,8 +62,8 @@ def divergences(
                     logits_to_keep=last_positions(kept, piece),
                 )
             cache, read = out.past_key_values, end
-            found += divergence(out.logits)
-    return tuple(zip(*found, strict=True))
+            per_token += divergence(out.logits)
+    return tuple(zip(*per_token, strict=True))
 
 
 def _ends(anatomy: Anatomy, prompt: int, length: int) -> Iterator[int]:

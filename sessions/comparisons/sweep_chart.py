@@ -39,13 +39,13 @@ def drawn(
 
 def _draw(figure: Figure, curves: Sequence[SweepCurve], cells: Sequence[SweepPoint], measured: str, over: str) -> None:
     axes = figure.add_subplot()
-    many = len(curves[0].knees) > 1
+    several = len(curves[0].knees) > 1
     multipliers = sorted({point.multiplier for curve in curves for point in curve.points})
     axes.axvline(curves[0].knees[0].base, color=RULE, linewidth=1, zorder=1)
     ends = []
     for number, curve in enumerate(curves):
         colour, marker = COLOURS[number % len(COLOURS)], _MARKERS[number % len(_MARKERS)]
-        if many:
+        if several:
             for line in lines_of(curve.selection, cells):
                 xs, ys = _points((cell.multiplier, cell.height) for cell in line)
                 axes.plot(xs, ys, color=colour, linewidth=0.7, alpha=_faint(len(curve.knees)), zorder=2)
@@ -59,18 +59,18 @@ def _draw(figure: Figure, curves: Sequence[SweepCurve], cells: Sequence[SweepPoi
             ends.append((ys[-1], _drawable(curve.selection), colour))
     axes.set_xlabel(over)
     _scales(axes, multipliers, max((cell.height or 0.0 for cell in cells), default=0.0), measured)
-    if many:
-        said = f"{len(curves[0].knees)} prompts, thin, and their mean"
-        axes.set_title(said, loc="left", fontsize=10, color=GREY)
+    if several:
+        label = f"{len(curves[0].knees)} prompts, thin, and their mean"
+        axes.set_title(label, loc="left", fontsize=10, color=GREY)
     _name_lines(axes, multipliers[-1], ends)
-    figure.supxlabel(_legend(curves, many), fontsize=8.5, color=GREY)
+    figure.supxlabel(_legend(curves, several), fontsize=8.5, color=GREY)
 
 
 def _scales(axes: Axes, multipliers: Sequence[float], highest: float, measured: str) -> None:
     axes.set_ylabel(measured)
     top = 1.0 if highest > 0.75 else max(1.1 * highest, 0.01)
     axes.set_ylim(-0.03 * top, 1.03 * top)
-    axes.set_xticks(_ticks(multipliers), [f"{each:g}" for each in _ticks(multipliers)])
+    axes.set_xticks(_ticks(multipliers), [f"{tick:g}" for tick in _ticks(multipliers)])
     axes.set_axisbelow(True)
     axes.grid(axis="y", color="#E6E6E6", linewidth=0.8)
     axes.spines[["top", "right"]].set_visible(False)
@@ -139,13 +139,13 @@ def _ticks(multipliers: Sequence[float]) -> list[float]:
     """Multipliers written at the axis: none overlap; the ends and, if it is one, 1 are always among them."""
     least = (multipliers[-1] - multipliers[0]) / 16
     kept = [1.0] if 1.0 in multipliers else []
-    for each in (multipliers[0], multipliers[-1], *multipliers):
-        if all(abs(each - other) >= least for other in kept) and each not in kept:
-            kept.append(each)
+    for multiplier in (multipliers[0], multipliers[-1], *multipliers):
+        if all(abs(multiplier - other) >= least for other in kept) and multiplier not in kept:
+            kept.append(multiplier)
     return sorted(kept)
 
 
 def _drawable(text: str) -> str:
     """A text on one line that a picture can show: unprintable characters are escaped, long texts cut."""
-    shown = "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+    shown = "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
     return shown if len(shown) <= _NAME else shown[: _NAME - 1] + "…"

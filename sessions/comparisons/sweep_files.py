@@ -23,14 +23,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
+from sessions.artifacts import checked_name, now
 from sessions.comparisons.sweep_points import SweepPoint
 from sessions.errors import ArtifactError
 from sessions.files.disk import binned, make_folder, read_file, reported, sync_folder, write_file
 from sessions.files.layouts import Header, Json
-from sessions.store import checked_name, now
 
 if TYPE_CHECKING:  # completion needs names without waiting for torch
-    from sessions.comparisons.sweeping import SweepPlan
+    from sessions.comparisons.sweep_plan import SweepPlan
 
 FOLDER = "sweeps"
 KIND, FORMAT = "sweep", 1
@@ -138,7 +138,7 @@ class Sweep:
         Raises:
             ArtifactError: it is damaged, or was written by a newer workbench; the message says where.
         """
-        from sessions.comparisons.sweeping import SweepPlan
+        from sessions.comparisons.sweep_plan import SweepPlan
 
         path = self.folder / PLAN
         if not path.exists():

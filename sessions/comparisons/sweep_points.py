@@ -190,13 +190,13 @@ class SweepCurve(Struct, frozen=True, kw_only=True):
 
 
 def _side(flips: Iterable[Flip | None]) -> tuple[int, float | None]:
-    found = [flip for flip in flips if flip is not None]
-    return len(found), _median(found)
+    known = [flip for flip in flips if flip is not None]
+    return len(known), _median(known)
 
 
 def _median(flips: Iterable[Flip | None]) -> float | None:
-    found = sorted((flip for flip in flips if flip is not None), key=lambda flip: (flip.change, flip.multiplier))
-    return found[(len(found) - 1) // 2].multiplier if found else None
+    known = sorted((flip for flip in flips if flip is not None), key=lambda flip: (flip.change, flip.multiplier))
+    return known[(len(known) - 1) // 2].multiplier if known else None
 
 
 def curve_of(selection: str, neurons: int, cells: Iterable[SweepPoint]) -> SweepCurve:

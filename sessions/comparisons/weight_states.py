@@ -60,7 +60,7 @@ def beside(
             read.append(_along(opened, encoded, condition, arms[0].ids, cancel))
     kl = [tuple(step) for step in zip(*divergence(torch.stack(read)), strict=True)]
     together = dict.fromkeys(token for row in logits for token in likeliest(row, KEPT))
-    found = (
+    completions = (
         structs.replace(
             arm,
             next_tokens=chances(opened.tokenizer, row, together) if arm.next_tokens else (),
@@ -68,7 +68,7 @@ def beside(
         )
         for number, (arm, row) in enumerate(zip(arms, logits, strict=True))
     )
-    return tuple(found), torch.stack(logits)
+    return tuple(completions), torch.stack(logits)
 
 
 @torch.inference_mode()

@@ -94,13 +94,13 @@ def mean_at_ends(
     sums = {layer: torch.zeros(width_at(opened.anatomy, site, layer), dtype=torch.float64) for layer in layers}
     for rows in batches([len(ids) for ids in prompts], batch):
         yield Progress("reading the prompts", done, total, "prompts")
-        found = at_ends(opened, [prompts[row] for row in rows], site, layers, cancel)
+        states = at_ends(opened, [prompts[row] for row in rows], site, layers, cancel)
         for layer in layers:
-            sums[layer] += found[layer].to(widest(found[layer].device)).sum(0).cpu()
+            sums[layer] += states[layer].to(widest(states[layer].device)).sum(0).cpu()
             if not sums[layer].isfinite().all():
                 raise not_finite(opened, [prompts[row] for row in rows], f"what layer {layer} computes at {site}")
         done += len(rows)
-    return {layer: each / len(prompts) for layer, each in sums.items()}
+    return {layer: total / len(prompts) for layer, total in sums.items()}
 
 
 @torch.inference_mode()

@@ -52,14 +52,14 @@ def decomposed(
         ArtifactError: the vector was made on a model of another shape.
     """
     vector.check(opened.anatomy)
-    found = []
+    rows = []
     chosen = vector.layers if layers is None else layers
     for number, layer in enumerate(chosen):
         yield Progress("taking it apart", number, len(chosen), "layers")
         if cancel is not None:
             cancel.look()
-        found.append(_direction(opened, vector, layer, tokens))
-    return tuple(found)
+        rows.append(_direction(opened, vector, layer, tokens))
+    return tuple(rows)
 
 
 @torch.inference_mode()
@@ -69,7 +69,7 @@ def _direction(opened: OpenModel, vector: Vector, layer: int, tokens: int) -> Di
     random = torch.randn(len(direction), generator=torch.Generator().manual_seed(layer))
     if vector.site == "neurons":
         cosines = direction / (direction.norm() or 1.0)
-        explained, chance = (_largest_squares(each) for each in (direction, random))
+        explained, chance = (_largest_squares(vector_) for vector_ in (direction, random))
         written = anatomy.written(layer, direction)
     else:
         units = unit_columns(anatomy, layer, range(anatomy.layers[layer].width))
@@ -115,7 +115,7 @@ def pursued(units: Tensor, directions: Tensor) -> list[tuple[float, ...]]:
         taken = torch.cat([taken, columns[:, None]], 1)
         shares.append(1 - left.square().sum(-1) / whole)
     by_direction = torch.stack(shares, 1).nan_to_num(0.0).clamp(0.0, 1.0).tolist()
-    return [tuple(each[min(count, len(each)) - 1] for count in EXPLAINED_BY) for each in by_direction]
+    return [tuple(shares[min(count, len(shares)) - 1] for count in EXPLAINED_BY) for shares in by_direction]
 
 
 def _largest_squares(direction: Tensor) -> tuple[float, ...]:

@@ -35,15 +35,15 @@ def pushed(anatomy: Anatomy, tokenizer: PreTrainedTokenizerBase, neurons: Sequen
     A neuron with a negative activation writes the negative of its column; one whose activation is not known is taken as
     positive.
     """
-    found: list[Pushed] = []
+    rows: list[Pushed] = []
     for start in range(0, len(neurons), AT_ONCE):
         look()
         part = neurons[start : start + AT_ONCE]
         home = home_of(anatomy.head)  # layers may be spread over several
         columns = torch.stack([anatomy.down_column(neuron.layer, neuron.index).to(home) for neuron in part])
         signs = torch.tensor([-1.0 if (neuron.activation or 0) < 0 else 1.0 for neuron in part])
-        found += through_head(anatomy, tokenizer, columns * signs[:, None].to(columns), k)
-    return found
+        rows += through_head(anatomy, tokenizer, columns * signs[:, None].to(columns), k)
+    return rows
 
 
 @torch.inference_mode()

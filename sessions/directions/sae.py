@@ -203,7 +203,7 @@ def fitted(made: Autoencoder, opened: OpenModel) -> Autoencoder:
 
 def _alike(one: str, other: str) -> bool:
     """Whether two names may mean one model: the letters and digits of the last path part of one are in the other's."""
-    ours, theirs = (re.sub("[^a-z0-9]", "", each.lower().rpartition("/")[2]) for each in (one, other))
+    ours, theirs = (re.sub("[^a-z0-9]", "", name.lower().rpartition("/")[2]) for name in (one, other))
     return ours in theirs or theirs in ours
 
 

@@ -76,7 +76,7 @@ def stamp(which: Which) -> tuple[int, ...]:
 
 def _of_folder(folder: Path, which: Which) -> Autoencoder:
     with reported("read", folder, "check its permissions"):
-        names = sorted(each.name for each in folder.iterdir())
+        names = sorted(file.name for file in folder.iterdir())
     for needed in (CONFIG, WEIGHTS):
         if needed not in names:
             pickled = next((name for name in names if name.lower().endswith(_PICKLES)), None)
@@ -151,9 +151,9 @@ def _of_release(which: Which) -> Steps[Autoencoder]:
 
     def fetch(_: Meter) -> tuple[dict[str, Any], dict[str, Tensor]]:
         try:
-            found = lens.SAE.from_pretrained(release, identity, device="cpu")
-            sae = found[0] if isinstance(found, tuple) else found
-            return sae.cfg.to_dict(), {name: each.detach().float() for name, each in sae.state_dict().items()}
+            pretrained = lens.SAE.from_pretrained(release, identity, device="cpu")
+            sae = pretrained[0] if isinstance(pretrained, tuple) else pretrained
+            return sae.cfg.to_dict(), {name: tensor.detach().float() for name, tensor in sae.state_dict().items()}
         except Exception as error:  # no network, no such release, no such id: sae-lens raises many kinds of errors
             reason = str(error).strip().partition("\n")[0]
             raise ArtifactError(
@@ -253,11 +253,11 @@ def _sizes(tensors: Mapping[str, Tensor], source: str) -> tuple[int, int]:
 def _check(tensors: Mapping[str, Tensor], name: str, shape: tuple[int, ...], source: str) -> None:
     if name not in tensors:
         raise _missing(tensors, name, source)
-    found = tuple(tensors[name].shape)
-    if found != shape:
-        turned = " (it looks transposed)" if len(shape) == 2 and found == shape[::-1] else ""
+    actual = tuple(tensors[name].shape)
+    if actual != shape:
+        turned = " (it looks transposed)" if len(shape) == 2 and actual == shape[::-1] else ""
         raise ArtifactError(
-            f"{name} of {source} has the shape {list(found)}, but {list(shape)} goes with W_dec{turned}",
+            f"{name} of {source} has the shape {list(actual)}, but {list(shape)} goes with W_dec{turned}",
             "W_enc is [width, features], W_dec [features, width], b_dec [width], all others [features]",
         )
     if not bool(tensors[name].isfinite().all()):
@@ -285,26 +285,26 @@ def _says_k(tensors: Mapping[str, Tensor], config: Config, which: Which) -> bool
 
 def _k(tensors: Mapping[str, Tensor], config: Config, which: Which, size: int) -> int:
     """How many features are active at once, from the line, the config, or a tensor of one number."""
-    said: Any = which.k
+    k: Any = which.k
     arguments = config.get("activation_fn_kwargs")
     for more in (config.get("k"), arguments.get("k") if isinstance(arguments, dict) else None):
-        said = more if said is None else said
-    if said is None and "k" in tensors and tensors["k"].numel() == 1:
-        said = tensors["k"].item()
-    if said is None:
+        k = more if k is None else k
+    if k is None and "k" in tensors and tensors["k"].numel() == 1:
+        k = tensors["k"].item()
+    if k is None:
         raise ArtifactError(f"{which.path} does not say how many features are active at once", "say it: --k 32")
-    whole = isinstance(said, int | float) and not isinstance(said, bool) and math.isfinite(said) and said == int(said)
-    if not whole or not 1 <= said <= size:
-        raise ArtifactError(f"{which.path} has {said!r} features active at once, of {size:,}", "say it: --k 32")
-    return int(said)
+    whole = isinstance(k, int | float) and not isinstance(k, bool) and math.isfinite(k) and k == int(k)
+    if not whole or not 1 <= k <= size:
+        raise ArtifactError(f"{which.path} has {k!r} features active at once, of {size:,}", "say it: --k 32")
+    return int(k)
 
 
 def _place(config: Config, which: Which) -> tuple[int, str]:
     """Layer and site, from the line, or from the config's name of the hook that it was trained on."""
     hook = str(config.get("hook_name", ""))
     match = _HOOK.fullmatch(hook)
-    said = config.get("layer", config.get("hook_layer"))
-    layer = which.layer if which.layer is not None else int(match[1]) if match else said
+    stated = config.get("layer", config.get("hook_layer"))
+    layer = which.layer if which.layer is not None else int(match[1]) if match else stated
     site = which.site or (match[2] if match else str(config.get("site", "")))
     if not isinstance(layer, int) or isinstance(layer, bool) or layer < 0 or not site:
         where = f"was trained at '{hook}', which is not supported" if hook else "does not say its layer and site"
@@ -317,19 +317,19 @@ def _place(config: Config, which: Which) -> tuple[int, str]:
 
 
 def _normalised(config: Config, source: str) -> str:
-    said = config.get("normalize_activations", "none")
-    said = {True: "expected_average_only_in", False: "none"}.get(said, said) if isinstance(said, bool) else said
-    if said == "expected_average_only_in":
+    mode = config.get("normalize_activations", "none")
+    mode = {True: "expected_average_only_in", False: "none"}.get(mode, mode) if isinstance(mode, bool) else mode
+    if mode == "expected_average_only_in":
         raise ArtifactError(
             f"{source} has normalize_activations 'expected_average_only_in', but not the factor for it",
             "fold it into the weights and save it again: sae.fold_activation_norm_scaling_factor(factor) in sae-lens",
         )
-    if said not in NORMALISATIONS:
+    if mode not in NORMALISATIONS:
         raise ArtifactError(
-            f"{source} has normalize_activations '{said}', which is not supported",
+            f"{source} has normalize_activations '{mode}', which is not supported",
             f"one of: {', '.join(NORMALISATIONS)}",
         )
-    return str(said)
+    return str(mode)
 
 
 def _refuse_others(tensors: Mapping[str, Tensor], config: Config, source: str) -> None:
@@ -391,7 +391,7 @@ def write(sae: Autoencoder, folder: Path, *, force: bool = False) -> Path:
             "neuronpedia_id": about.page.removeprefix("https://www.neuronpedia.org/") or None,
         },
     }
-    packed = save({name: each.contiguous() for name, each in tensors.items()})
+    packed = save({name: tensor.contiguous() for name, tensor in tensors.items()})
     write_file(folder / WEIGHTS, packed, force=force)
     write_file(folder / CONFIG, msgspec.json.format(msgspec.json.encode(config)) + b"\n", force=force)
     return folder

@@ -130,7 +130,7 @@ def _origin(fields: Mapping[str, str], source: str) -> Origin | None:
     origin = decoded(fields["origin"].encode(), Origin, f"the origin in {source}")
     if not 0 <= origin.position < len(origin.ids):
         raise ArtifactError(f"{source} was captured at position {origin.position} of {len(origin.ids)} tokens")
-    wrong = next((each for each in origin.ids if not 0 <= each < BEYOND), None)
+    wrong = next((token for token in origin.ids if not 0 <= token < BEYOND), None)
     if wrong is not None:
         raise ArtifactError(f"{source} was captured in a text with {wrong} in it, which is not a token id")
     if origin.neuron:
@@ -175,7 +175,7 @@ def _directions(contents: Tensors, source: str) -> Iterator[tuple[int, Tensor]]:
 def check_site(anatomy: Anatomy, site: Where, layer: int) -> None:
     """Raise `ModelError` unless the site can be read and written at a layer of this model."""
     parts = anatomy.layers[layer]
-    if site == "neurons" and not all(isinstance(each, DenseSite) for each in parts.sites):
+    if site == "neurons" and not all(isinstance(part, DenseSite) for part in parts.sites):
         raise ModelError(
             f"the neurons of layer {layer} are those of a mixture of experts: prompts are sent to different ones",
             "use --site resid_post, or mlp_out for the sum of the experts",

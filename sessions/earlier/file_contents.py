@@ -1,7 +1,7 @@
-"""What is in a file of plain data, whatever its keys: an outline, for files that nothing here has another use for.
+"""An outline of a file of plain data whose keys no other reader knows.
 
-Dictionaries are followed into their depth, lists of like things are one row, and a tensor is its shape, dtype, range
-and mean.
+Nested dictionaries are opened up to a depth. A long list of values of one kind becomes one row. A tensor is shown by
+its shape, dtype, range and mean.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from torch import Tensor
 
 from sessions.results import FileEntry
 
-#: Rows of an outline at most, and how deep dictionaries are followed.
+#: The most rows of an outline, and how deep it follows dictionaries.
 ROWS, DEPTH = 200, 6
-#: Characters of a text that are shown.
+#: The most characters shown of a text.
 _TEXT = 60
 
 
-def outline(held: Any, rows: int = ROWS) -> tuple[tuple[FileEntry, ...], int]:
-    """The first rows of an outline, and how many more there are."""
-    found = list(_entries("", held, 0))
-    return tuple(found[:rows]), max(0, len(found) - rows)
+def outline(contents: Any, rows: int = ROWS) -> tuple[tuple[FileEntry, ...], int]:
+    """The first `rows` rows of the outline, and the number of rows left out."""
+    entries = list(_entries("", contents, 0))
+    return tuple(entries[:rows]), max(0, len(entries) - rows)
 
 
 def _entries(key: str, value: Any, depth: int) -> Iterator[FileEntry]:
     if isinstance(value, Mapping) and value and depth < DEPTH and not _alike(list(value.values())):
-        for name, each in value.items():
-            yield from _entries(f"{key}.{_shown(name)}" if key else _shown(name), each, depth + 1)
+        for name, inner in value.items():
+            yield from _entries(f"{key}.{_shown(name)}" if key else _shown(name), inner, depth + 1)
     elif isinstance(value, Mapping):
         yield FileEntry(key=key, kind=f"dictionary of {len(value):,}", about=_of_several(value))
     elif isinstance(value, list | tuple | set | frozenset):
@@ -38,8 +38,8 @@ def _entries(key: str, value: Any, depth: int) -> Iterator[FileEntry]:
 
 
 def _alike(values: Sequence[Any]) -> bool:
-    """Whether these are many things of one kind, which one row says: the layers of something."""
-    return len(values) > 8 and len({_sort(each) for each in values}) == 1
+    """Whether these are more than eight values of one kind, such as one tensor a layer, which one row shows."""
+    return len(values) > 8 and len({_sort(value) for value in values}) == 1
 
 
 def _sort(value: Any) -> Any:
@@ -47,13 +47,13 @@ def _sort(value: Any) -> Any:
 
 
 def _of_several(value: Any) -> str:
-    """What the things in a list or a dictionary are."""
-    each = list(value.values() if isinstance(value, Mapping) else value)
+    """Describe the items of a list or a dictionary."""
+    items = list(value.values() if isinstance(value, Mapping) else value)
     keys = f"keys {', '.join(map(_shown, list(value)[:3]))}, … · " if isinstance(value, Mapping) and value else ""
-    if each and all(isinstance(one, Tensor) for one in each):
-        shapes = list(dict.fromkeys(str(list(one.shape)) for one in each))
-        return f"{keys}tensors {' '.join(shapes[:3])}{' …' if len(shapes) > 3 else ''} {_dtype(each[0])}"
-    return f"{keys}{', '.join(_about(one) for one in each[:4])}{', …' if len(each) > 4 else ''}"
+    if items and all(isinstance(item, Tensor) for item in items):
+        shapes = list(dict.fromkeys(str(list(item.shape)) for item in items))
+        return f"{keys}tensors {' '.join(shapes[:3])}{' …' if len(shapes) > 3 else ''} {_dtype(items[0])}"
+    return f"{keys}{', '.join(_about(item) for item in items[:4])}{', …' if len(items) > 4 else ''}"
 
 
 def _kind(value: Any) -> str:
@@ -69,7 +69,7 @@ def _about(value: Any) -> str:
     if isinstance(value, Mapping):
         return f"{{{', '.join(map(_shown, list(value)[:6]))}{', …' if len(value) > 6 else ''}}}"
     if isinstance(value, list | tuple):
-        return f"({', '.join(_shown(each) for each in value[:4])}{', …' if len(value) > 4 else ''})"
+        return f"({', '.join(_shown(item) for item in value[:4])}{', …' if len(value) > 4 else ''})"
     return _shown(value)
 
 
@@ -81,12 +81,12 @@ def _range(value: Tensor) -> str:
     numbers = value.detach().double().flatten()
     finite = numbers[numbers.isfinite()]
     lost = value.numel() - finite.numel()
-    said = (
-        [f"{float(finite.min()):.4g} to {float(finite.max()):.4g}, mean {float(finite.mean()):.4g}"]
-        if len(finite)
-        else []
-    )
-    return ", ".join([*said, *([f"{lost:,} not finite"] if lost else [])])
+    parts = []
+    if len(finite):
+        parts.append(f"{float(finite.min()):.4g} to {float(finite.max()):.4g}, mean {float(finite.mean()):.4g}")
+    if lost:
+        parts.append(f"{lost:,} not finite")
+    return ", ".join(parts)
 
 
 def _dtype(value: Tensor) -> str:

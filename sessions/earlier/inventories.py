@@ -1,18 +1,17 @@
-"""Inventories: JSON files of known neurons, as people who look for such neurons keep them, read and written.
+"""Reads and writes inventories: JSON lists of known neurons, in the spellings that researchers use.
 
 An inventory is a list of objects, or an object that holds such a list:
 
     [{"id": "bravado", "layer": 24, "index": 1005, "gain": 3.5, "tier": "A", "region": "answer"}, …]
 
-`layer`, `index` and `gain` are needed; an id such as `L24/N1005` stands for layer and index. `region` is answer,
-thought or, where nothing is said, always; `mode` is what the gain does: multiply, hold or, where nothing is said,
-shift. A mode beside the list is that of all its neurons. The keys have other usual spellings, below; what is none of
-them is kept, and written again.
+`layer`, `index` and `gain` are required. An id such as `L24/N1005` stands for layer and index. `region` is answer,
+thought or always (the default). `mode` says what the gain does: multiply, hold or shift (the default); a mode beside
+the list applies to all its neurons. `SPELLINGS` lists the other spellings of each key. An unknown key is kept, and
+written back.
 
-Spelling is taken as it comes, meaning is not: what could be read in two ways is refused, with the entry's number.
+The reader accepts any of these spellings. It refuses an entry that can be read in two ways, and names its number.
 
-An inventory may say beside its list which of its neurons are used together, by their ids and, where a gain is another
-than the list has, with it:
+An inventory may define presets beside its list: neurons that are used together, by their ids, some with another gain:
 
     "presets": [{"name": "calm", "enabled": ["bravado", "L16/N1298"], "overrides": {"bravado": -2.0}}, …]
 """
@@ -28,14 +27,14 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import structs
 
-from sessions import store
+from sessions import artifacts
 from sessions.cancel import look
 from sessions.errors import ArtifactError, UsageError
 from sessions.files import json_text
 from sessions.interventions.presets import MODES, REGIONS, Known, Preset, sound
 from sessions.model.units import Neuron
 
-#: Where an inventory that is an object may keep its list, and how each field may be spelt, its own spelling first.
+#: Keys of an object that may hold the list, and the spellings of each field, the workbench's own first.
 LISTS = ("neurons", "inventory", "known_neurons", "known", "entries", "items", "enabled")
 SPELLINGS = {
     "id": ("id", "name"),
@@ -54,58 +53,59 @@ _LARGEST = 1e6  # as for multipliers
 _SHAPE = 'an inventory is a list of {"id": "…", "layer": 24, "index": 1005, "gain": 3.5, "region": "answer"}'
 _PRESET_SHAPE = 'a preset of an inventory is {"name": "…", "enabled": ["L24/N1005"], "overrides": {"L24/N1005": 2.0}}'
 _A_GAIN = "a number between a million and minus a million: 3.5"
-_SAID = {"layer": ("L", "24 or L24"), "index": ("N", "1005 or N1005")}
+#: The letter before each number, and how to write it.
+_WRITE = {"layer": ("L", "24 or L24"), "index": ("N", "1005 or N1005")}
 
 Word = TypeVar("Word", bound=str)
 
 
 def read_inventory(data: bytes, source: str) -> Preset:
-    """The preset in a file's bytes: an inventory, or a preset as it is saved.
+    """The preset in a file's bytes, which are an inventory or a preset that the workbench saved.
 
     Raises:
-        ArtifactError: it is neither, or an entry is malformed, or two clash; the message names the entry.
+        ArtifactError: the file is neither, an entry is malformed, or two entries conflict; the message names the entry.
     """
     contents = json_text.foreign(data, source)
     if isinstance(contents, dict) and {"kind", "body"} <= contents.keys():
-        artifact = store.opened(json_text.without_mark(data), "preset", source)
-        return sound(store.body_of(artifact, Preset, source), source)
+        artifact = artifacts.opened(json_text.without_mark(data), "preset", source)
+        return sound(artifacts.body_of(artifact, Preset, source), source)
     return inventory_in(contents, source)
 
 
 def inventory_in(contents: Any, source: str) -> Preset:
-    """The preset in what a file of JSON or YAML says.
+    """The preset in the decoded contents of a JSON or YAML file.
 
     Raises:
-        ArtifactError: as `read_inventory` does.
+        ArtifactError: as `read_inventory` raises it.
     """
-    under, listed, beside = _listed(contents, source)
-    mode = beside.pop("mode", None)
+    under, entries, others = _listed(contents, source)
+    mode = others.pop("mode", None)
     mode = "shift" if mode is None else mode
-    neurons = tuple(_Entry(number, each, source).known(mode) for number, each in enumerate(listed, 1))
-    preset = sound(Preset(neurons=neurons, under=under, more=beside), source)
-    written(preset, source)  # so that nothing is taken in that could not be given back
+    neurons = tuple(_Entry(number, entry, source).known(mode) for number, entry in enumerate(entries, 1))
+    preset = sound(Preset(neurons=neurons, under=under, more=others), source)
+    written(preset, source)  # an inventory that cannot be written back is refused here
     return preset
 
 
 def presets_within(inventory: Preset, source: str) -> dict[str, Preset]:
-    """The presets that an inventory says beside its list, by their names; one that enables nothing is left out.
+    """The presets that an inventory defines beside its list, by name; a preset that enables no neuron is left out.
 
     Raises:
-        ArtifactError: one is malformed, or names a neuron that the inventory lacks; the message says which.
+        ArtifactError: a preset is malformed, or names a neuron that the inventory lacks; the message says which.
     """
-    said = inventory.more.get("presets", [])
-    if not isinstance(said, list):
-        raise ArtifactError(f"{source}: 'presets' is {json_text.named(said)}, not a list", _PRESET_SHAPE)
-    known = {each.id: each for each in inventory.neurons}
-    found = [_Enabled(number, each, known, source) for number, each in enumerate(said, 1)]
-    twice = [name for name, count in Counter(each.name for each in found).items() if count > 1]
+    entries = inventory.more.get("presets", [])
+    if not isinstance(entries, list):
+        raise ArtifactError(f"{source}: 'presets' is {json_text.named(entries)}, not a list", _PRESET_SHAPE)
+    known = {neuron.id: neuron for neuron in inventory.neurons}
+    presets = [_Enabled(number, entry, known, source) for number, entry in enumerate(entries, 1)]
+    twice = [name for name, count in Counter(preset.name for preset in presets).items() if count > 1]
     if twice:
         raise ArtifactError(f"{source} has two presets called {twice[0]!a}", "give each a name of its own")
-    return {each.name: Preset(neurons=each.neurons(), more=each.more()) for each in found if each.ids}
+    return {preset.name: Preset(neurons=preset.neurons(), more=preset.more()) for preset in presets if preset.ids}
 
 
 class _Enabled:
-    """One of an inventory's own presets while it is read; its errors say which it is."""
+    """Reads one preset of an inventory; its errors name the preset."""
 
     def __init__(self, number: int, fields: Any, known: Mapping[str, Known], source: str) -> None:
         self.what, self.known = f"{source}: preset {number}", known
@@ -117,23 +117,23 @@ class _Enabled:
         self.gains: dict[str, Any] = self._named("overrides", dict)
 
     def _named(self, key: str, kind: type[list[Any]] | type[dict[str, Any]]) -> Any:
-        """The ids under a key, each of which the inventory has."""
+        """The ids under a key; raises for an id that the inventory lacks."""
         value: Any = self.fields.get(key) or kind()
         if not isinstance(value, kind):
             raise ArtifactError(f"{self.what} has {json_text.named(value)} for '{key}'", _PRESET_SHAPE)
-        for each in value:
-            if not isinstance(each, str) or each not in self.known:
+        for name in value:
+            if not isinstance(name, str) or name not in self.known:
                 raise ArtifactError(
-                    f"{self.what} names {ascii(each)[:40]} under '{key}', which no entry of the list is called",
+                    f"{self.what} names {ascii(name)[:40]} under '{key}', which no entry of the list is called",
                     "name neurons by the ids of the list",
                 )
         return value
 
     def neurons(self) -> tuple[Known, ...]:
-        unused = next((each for each in self.gains if each not in self.ids), None)
+        unused = next((name for name in self.gains if name not in self.ids), None)
         if unused is not None:
             raise ArtifactError(f"{self.what} overrides {unused[:40]!a} and does not enable it", "enable it as well")
-        return tuple(self._neuron(each) for each in dict.fromkeys(self.ids))
+        return tuple(self._neuron(name) for name in dict.fromkeys(self.ids))
 
     def _neuron(self, name: str) -> Known:
         gain = self.gains.get(name, self.known[name].gain)
@@ -146,18 +146,18 @@ class _Enabled:
 
 
 def written(preset: Preset, what: str = "the inventory", about: Mapping[str, str] | None = None) -> bytes:
-    """The preset as an inventory that `read_inventory` takes back, laid out to be read.
+    """The preset as an indented JSON inventory, which `read_inventory` reads back.
 
     Args:
-        about: what to say beside the list, unless the inventory was nothing but a list.
+        about: fields to write beside the list; dropped where the inventory was a plain list.
 
     Raises:
-        ArtifactError: JSON cannot say a number or a text that it holds.
+        ArtifactError: the preset holds a number or a text that JSON cannot express.
     """
-    listed = [_entry(known) for known in preset.neurons]
+    entries = [_entry(known) for known in preset.neurons]
     if not preset.under:
-        return json_text.readable(listed, what)
-    return json_text.readable({**(about or {}), **preset.more, preset.under: listed}, what)
+        return json_text.readable(entries, what)
+    return json_text.readable({**(about or {}), **preset.more, preset.under: entries}, what)
 
 
 def _entry(known: Known) -> dict[str, Any]:
@@ -167,25 +167,25 @@ def _entry(known: Known) -> dict[str, Any]:
 
 
 def _listed(contents: Any, source: str) -> tuple[str, list[Any], dict[str, Any]]:
-    """The key the list stands under, the list, and what stands beside it."""
+    """The key of the list ("" for a plain list), the list, and the other fields."""
     if isinstance(contents, list):
-        under, listed, beside = "", contents, {}
+        under, entries, others = "", contents, {}
     elif isinstance(contents, dict):
         keys = [key for key in contents if key in LISTS and isinstance(contents[key], list)]
         if len(keys) != 1:
-            said = f"has both '{keys[0]}' and '{keys[1]}'" if keys else "holds no list of neurons"
-            raise ArtifactError(f"{source} {said}", f"{_SHAPE}, or an object with that list under 'neurons'")
-        under, listed = keys[0], contents[keys[0]]
-        beside = {key: value for key, value in contents.items() if key != under}
+            problem = f"has both '{keys[0]}' and '{keys[1]}'" if keys else "holds no list of neurons"
+            raise ArtifactError(f"{source} {problem}", f"{_SHAPE}, or an object with that list under 'neurons'")
+        under, entries = keys[0], contents[keys[0]]
+        others = {key: value for key, value in contents.items() if key != under}
     else:
         raise ArtifactError(f"{source} holds {json_text.named(contents)} where an inventory is a list", _SHAPE)
-    if not listed:
+    if not entries:
         raise ArtifactError(f"{source} holds no neurons", _SHAPE)
-    return under, listed, beside
+    return under, entries, others
 
 
 class _Entry:
-    """One entry of an inventory while it is read; its errors say which it is."""
+    """Reads one entry of an inventory; its errors name the entry."""
 
     def __init__(self, number: int, fields: Any, source: str) -> None:
         self.what = f"{source}: entry {number}"
@@ -204,7 +204,7 @@ class _Entry:
             self.what += f" ({ascii(self.fields[self.keys['id'][0]])[:40]})"
 
     def known(self, mode: Any) -> Known:
-        """The entry as a neuron; `mode` is that of the inventory."""
+        """The entry as a known neuron; `mode` is the inventory's default mode."""
         look()
         named = self._named()
         layer, index = (self._number(name, named) for name in ("layer", "index"))
@@ -225,7 +225,7 @@ class _Entry:
         )
 
     def _taken(self) -> set[str]:
-        """Keys that are said again in our own spelling; the second spelling of a field is kept as it is."""
+        """Keys that are written back in the workbench's own spelling; a field's second spelling is kept unchanged."""
         return {keys[0] for keys in self.keys.values() if keys}
 
     def _field(self, name: str, default: Any = None) -> Any:
@@ -238,22 +238,22 @@ class _Entry:
         return ArtifactError(f"{self.what} has {shown} for '{key}'", f"write {write}")
 
     def _named(self) -> Neuron | None:
-        """The neuron that a text of the entry names, `L24/N1005`."""
-        found: Neuron | None = None
+        """The neuron that a text of the entry names, such as `L24/N1005`; None if no text names one."""
+        first: Neuron | None = None
         for key in (*self.keys["index"], *self.keys["id"]):
             try:
                 neuron = Neuron.parse(self.fields[key]) if isinstance(self.fields[key], str) else None
             except UsageError:
                 continue
-            if found is not None and neuron is not None and neuron.site != found.site:
-                raise ArtifactError(f"{self.what} names {found} and {neuron}", "name one neuron in one entry")
-            found = found or neuron
-        return found
+            if first is not None and neuron is not None and neuron.site != first.site:
+                raise ArtifactError(f"{self.what} names {first} and {neuron}", "name one neuron in one entry")
+            first = first or neuron
+        return first
 
     def _number(self, name: str, named: Neuron | None) -> int:
-        """Layer or index: what the entry says, in all the ways it says it, which must agree."""
-        letter, write = _SAID[name]
-        said = {} if named is None else {"its id": getattr(named, name)}
+        """The entry's layer or index; raises where its fields and its id disagree."""
+        letter, write = _WRITE[name]
+        values = {} if named is None else {"its id": getattr(named, name)}
         for key in self.keys[name]:
             value = self.fields[key]
             if value is None or (isinstance(value, str) and _is_neuron(value)):
@@ -261,13 +261,13 @@ class _Entry:
             match = re.fullmatch(rf"\s*{letter}?([0-9]{{1,9}})\s*", str(value), re.IGNORECASE)
             if match is None or isinstance(value, bool):
                 raise self._wrong(name, value, f"a whole number from 0: {write}")
-            said[f"'{key}'"] = int(match[1])
-        if not said:
+            values[f"'{key}'"] = int(match[1])
+        if not values:
             raise ArtifactError(f"{self.what} has no {name}", f'write "{name}": {write.partition(" ")[0]}')
-        if len(set(said.values())) > 1:
-            told = " and ".join(f"{value} by {key}" for key, value in said.items())
-            raise ArtifactError(f"{self.what} has the {name} {told}", "say it once")
-        return next(iter(said.values()))
+        if len(set(values.values())) > 1:
+            all_values = " and ".join(f"{value} by {key}" for key, value in values.items())
+            raise ArtifactError(f"{self.what} has the {name} {all_values}", "give it once")
+        return next(iter(values.values()))
 
     def _id(self, neuron: Neuron) -> str:
         value = self._field("id", str(neuron))
@@ -290,9 +290,9 @@ class _Entry:
         raise self._wrong("tier", value, 'a text or a whole number: "tier": 1')
 
     def _word(self, name: str, value: Any, words: tuple[Word, ...], usual: Mapping[str, str]) -> Word:
-        said = value.strip().lower() if isinstance(value, str) else ""
+        given = value.strip().lower() if isinstance(value, str) else ""
         for word in words:
-            if usual.get(said, said) == word:
+            if usual.get(given, given) == word:
                 return word
         raise self._wrong(name, value, f"one of {', '.join(words)}")
 

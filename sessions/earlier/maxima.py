@@ -1,9 +1,8 @@
-"""The JSON of an atlas, as the reference implementation and `export` write it: read back as what it says of neurons.
+"""Reads the maxima of neurons that the reference implementation, and `export` of an atlas, write as JSON.
 
-An object by neuron, `L12/N34` or, of one layer, the number alone:
+The file is an object with one entry a neuron. A key is `L12/N34` or, in a file of one layer, the index alone:
     {"34": {"text_index": 7, "token_position": 41, "trigger_token": " Austin", "activation_score": 3.25}, …}
-There are no texts and no other statistics in it, so it is no atlas again: it is looked at, or becomes a preset of its
-neurons.
+It holds no texts and no other statistics, so it cannot become an atlas again. It can be shown, or imported as a preset.
 """
 
 from __future__ import annotations
@@ -20,13 +19,13 @@ from sessions.interventions.presets import Known, Preset
 from sessions.model.units import BEYOND, Neuron
 from sessions.results import FileEntry
 
-#: The key by which such a file is known.
+#: The key that identifies such a file.
 SCORE = "activation_score"
 _KEY = re.compile(r"(?:L(?P<layer>[0-9]{1,9})/N)?(?P<index>[0-9]{1,9})")
 
 
 class MaximumEntry(Struct, frozen=True):
-    """What is said of one neuron."""
+    """The maximum of one neuron: its activation, and the token and text that it occurs at."""
 
     text_index: int
     token_position: int
@@ -36,7 +35,7 @@ class MaximumEntry(Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Maxima:
-    """Neurons with their maxima, the largest |activation| first; the layer is None where the keys say none."""
+    """(layer, index, entry) of each neuron, the largest |activation| first; the layer is None if the keys have none."""
 
     entries: tuple[tuple[int | None, int, MaximumEntry], ...]
 
@@ -45,7 +44,7 @@ class Maxima:
         return self.entries[0][0] is not None
 
     def rows(self, top: int) -> tuple[FileEntry, ...]:
-        """The first so many as rows to look at."""
+        """The first `top` neurons as rows to show."""
         return tuple(
             FileEntry(
                 key=str(index) if layer is None else str(Neuron(layer, index)),
@@ -56,40 +55,40 @@ class Maxima:
         )
 
     def preset(self, layer: int | None, top: int | None) -> Preset:
-        """The first so many as a preset, each shifted by its maximum: as active as where it was most."""
-        found = [Neuron(layer if own is None else own, index) for own, index, _ in self.entries]  # type: ignore[arg-type]
+        """The first `top` neurons as a preset that shifts each by its maximum."""
+        neurons = [Neuron(layer if own is None else own, index) for own, index, _ in self.entries]  # type: ignore[arg-type]
         scores = [entry.activation_score for _, _, entry in self.entries]
         known = tuple(
             Known(id=str(neuron), layer=neuron.layer, index=neuron.index, gain=score)
-            for neuron, score in zip(found, scores, strict=True)
+            for neuron, score in zip(neurons, scores, strict=True)
         )
         return Preset(neurons=known[:top])
 
 
 def maxima_in(data: bytes, source: str) -> Maxima | None:
-    """What such a file says; None of JSON that is something else.
+    """The maxima in a file's bytes; None if the file is JSON of another kind.
 
     Raises:
-        ArtifactError: it is such a file, and wrong; or it holds their key, and is no JSON.
+        ArtifactError: the file holds maxima and is malformed, or contains the identifying key and is not JSON.
     """
     if SCORE.encode() not in data:
         return None
-    held = decoded(data, object, source)
-    first = next(iter(held.values()), None) if isinstance(held, dict) else None
+    contents = decoded(data, object, source)
+    first = next(iter(contents.values()), None) if isinstance(contents, dict) else None
     if not isinstance(first, dict) or SCORE not in first:
         return None
     entries = []
     for key, entry in decoded(data, dict[str, MaximumEntry], source).items():
         match = _KEY.fullmatch(key)
         if match is None:
-            raise ArtifactError(f"{source} has {key[:40]!r} where a neuron stands", "34 or L12/N34")
-        layer, index = (None if match[each] is None else int(match[each]) for each in ("layer", "index"))
+            raise ArtifactError(f"{source} has the key {key[:40]!r}, which is not a neuron", "34 or L12/N34")
+        layer, index = (None if match[part] is None else int(match[part]) for part in ("layer", "index"))
         assert index is not None
         if not isfinite(entry.activation_score) or max(layer or 0, index) >= BEYOND:
-            raise ArtifactError(f"{source} says of {key} what is true of no neuron: {entry.activation_score}")
+            raise ArtifactError(f"{source} has an impossible maximum for {key}: {entry.activation_score}")
         entries.append((layer, index, entry))
     if len({layer is None for layer, _, _ in entries}) > 1:
-        raise ArtifactError(f"{source} says the layer of some neurons and not of others")
+        raise ArtifactError(f"{source} names the layer of some neurons only")
     if len({(layer, index) for layer, index, _ in entries}) < len(entries):
         raise ArtifactError(f"{source} has a neuron twice")
-    return Maxima(tuple(sorted(entries, key=lambda each: -abs(each[2].activation_score))))
+    return Maxima(tuple(sorted(entries, key=lambda entry: -abs(entry[2].activation_score))))

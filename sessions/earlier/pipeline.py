@@ -1,4 +1,4 @@
-"""The configuration of an earlier pipeline for such rounds, YAML, as a command file.
+"""Turns the YAML configuration of an earlier training pipeline into a command file.
 
     mode_name: D
     suppression:  {include_inventory: true, inventory_tiers: [A], inventory_regions: [answer],
@@ -7,8 +7,8 @@
                    weights: {concl: 2.0, filler: 0.5, glue: 0.1}}
     inference:    {max_new_tokens: 900, modes: [{label: on, hooks_active: true}, {label: off, hooks_active: false}]}
 
-What the file leaves to the pipeline's own folders, its samples, its inventory and the rounds before, becomes variables
-of the command file and comments that say what belongs there.
+The configuration takes its samples, its inventory and earlier rounds from the pipeline's own folders. In the command
+file these become variables, with comments that say what to put there.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from sessions.cancel import look
 from sessions.errors import ArtifactError
 from sessions.lines import comment_of, line_of
 
-#: How the pipeline calls the parts of a reply, and what they are called here.
+#: The pipeline's name of each part of a reply, and the workbench's.
 _PARTS = {"concl": "conclusions", "filler": "filler", "glue": "glue"}
-#: No configuration is larger, in bytes.
+#: The largest size of a configuration, in bytes.
 LARGEST = 2**20
-#: What the names of tiers, regions, modules and parts are made of.
+#: The characters allowed in the names of tiers, regions, modules and parts.
 _PLAIN = re.compile(r"[^\s,+&=\"'`${}\\]+")
 _PLAIN_RULE = "a name there is letters, digits and _ . -"
 
 
-#: Numbers of a configuration: counts from 1, and others that are finite.
+#: Numbers in a configuration: counts from 1, and finite non-negative numbers.
 _Count = Annotated[int, Meta(ge=1, le=10**9)]
 _Real = Annotated[float, Meta(ge=0, le=1e9)]
 
@@ -75,7 +75,7 @@ class _Inference(Struct, frozen=True):
 
 
 class Config(Struct, frozen=True):
-    """What is read of such a file; what else it says is left aside."""
+    """The fields that are read from a configuration; all others are ignored."""
 
     mode_name: str
     training: _Training
@@ -85,7 +85,7 @@ class Config(Struct, frozen=True):
 
 
 class _Loader(yaml.SafeLoader):  # type: ignore[misc]
-    """Reads plain data, and can be cancelled: YAML is read slowly."""
+    """A safe YAML loader that can be cancelled, because YAML loads slowly."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         look()
@@ -93,39 +93,39 @@ class _Loader(yaml.SafeLoader):  # type: ignore[misc]
 
 
 def contents_of(data: bytes, source: str) -> Any:
-    """What a file of YAML says.
+    """The plain data in a YAML file.
 
     Raises:
-        ArtifactError: it is no YAML; the message says where it stops being it.
+        ArtifactError: it is not valid YAML; the message names the line.
     """
     try:
-        return yaml.load(data, _Loader)  # which makes nothing but plain data, as `safe_load` does
+        return yaml.load(data, _Loader)  # _Loader builds plain data only, as `safe_load` does
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         place = getattr(error, "problem_mark", None)
         where = f", line {place.line + 1}" if place is not None else ""
-        raise ArtifactError(f"{source}{where} is no YAML: {getattr(error, 'problem', None) or error}") from error
+        raise ArtifactError(f"{source}{where} is not YAML: {getattr(error, 'problem', None) or error}") from error
     except RecursionError as error:
-        raise ArtifactError(f"{source} is no configuration of rounds: it is nested too deeply") from error
+        raise ArtifactError(f"{source} is not a configuration of rounds: it is nested too deeply") from error
     except (ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
-        # A number of thousands of digits, a 31st of February, a tag that says of a word that it is a number.
+        # For example a number of thousands of digits, a 31st of February, or the tag !!int on a word.
         raise ArtifactError(f"{source} has a value that YAML cannot read: {str(error)[:120]}") from error
 
 
-def configuration(held: Any, source: str) -> Config:
-    """The configuration of rounds in what a file says.
+def configuration(contents: Any, source: str) -> Config:
+    """The configuration in the decoded contents of a file.
 
     Raises:
-        ArtifactError: it is none; the message says where.
+        ArtifactError: the contents are not a configuration; the message names the field.
     """
     try:
-        config = msgspec.convert(held, Config, strict=False)
-        msgspec.json.encode(config)  # half a character has no place in a command file
+        config = msgspec.convert(contents, Config, strict=False)
+        msgspec.json.encode(config)  # fails on an unpaired surrogate, which a command file cannot hold
         return config
     except UnicodeEncodeError as error:
         raise ArtifactError(f"{source} holds text that is not valid Unicode: {ascii(error.object)[:60]}") from error
     except (msgspec.ValidationError, RecursionError) as error:
         raise ArtifactError(
-            f"{source} is no configuration of rounds: {error}",
+            f"{source} is not a configuration of rounds: {error}",
             "it has mode_name, suppression, training and inference",
         ) from error
 
@@ -134,30 +134,30 @@ def command_file(config: Config, source: str) -> str:
     """The experiment as a command file.
 
     Raises:
-        ArtifactError: something in it would be more than one word of a line.
+        ArtifactError: a name in it would not be one word of a line.
     """
     _check_words(config, source)
     return "\n".join(_lines(config, source)) + "\n"
 
 
 def variables(config: Config) -> tuple[str, ...]:
-    """The names of the values that the command file asks for."""
+    """The names of the variables of the command file."""
     suppression = config.suppression
     names = ["model", "data", *(["inventory"] if suppression.include_inventory else [])]
-    names += [_variable(_round(each)) for each in suppression.add_recruits or ()]
+    names += [_variable(_round(recruits)) for recruits in suppression.add_recruits or ()]
     return tuple(dict.fromkeys([*names, *(["prompt"] if config.inference.modes else [])]))
 
 
 def _check_words(config: Config, source: str) -> None:
-    """Refuse names that mean more in a line than themselves: `A,L0/*` for a tier, `q_proj,${x}` for a module."""
+    """Refuse names that a line reads as more than a name, such as the tier `A,L0/*` or the module `q_proj,${x}`."""
     suppression = config.suppression
-    said = [("inventory_tiers", tier) for tier in suppression.inventory_tiers]
-    said += [("inventory_regions", region) for region in suppression.inventory_regions]
-    said += [("target_modules", module) for module in config.training.target_modules]
-    said += [("weights", part) for part in config.training.weights]
-    for field_name, text in said:
+    names = [("inventory_tiers", tier) for tier in suppression.inventory_tiers]
+    names += [("inventory_regions", region) for region in suppression.inventory_regions]
+    names += [("target_modules", module) for module in config.training.target_modules]
+    names += [("weights", part) for part in config.training.weights]
+    for field_name, text in names:
         if not _PLAIN.fullmatch(str(text)) or not str(text).isprintable():
-            raise ArtifactError(f"{source} has {str(text)!r} in {field_name}, which is no name", _PLAIN_RULE)
+            raise ArtifactError(f"{source} has {str(text)!r} in {field_name}, which is not a name", _PLAIN_RULE)
 
 
 def _lines(config: Config, source: str) -> Iterator[str]:
@@ -184,11 +184,11 @@ def _suppressing(suppression: _Suppression) -> Iterator[str]:
     if suppression.include_inventory:
         yield line_of(["import", "${inventory}"], {"--as": "preset:inventory", "--force": True})
         yield line_of(["suppress", _inventory(suppression)])
-    for each in suppression.add_recruits or ():
-        name = _round(each)
-        yield comment_of(each.source)
+    for recruits in suppression.add_recruits or ():
+        name = _round(recruits)
+        yield comment_of(recruits.source)
         yield line_of(["import", f"${{{_variable(name)}}}"], {"--as": name, "--force": True})
-        yield line_of(["suppress", f"recruits:{name}:{each.top_n}"])
+        yield line_of(["suppress", f"recruits:{name}:{recruits.top_n}"])
 
 
 def _inferring(inference: _Inference, name: str) -> Iterator[str]:
@@ -201,9 +201,9 @@ def _inferring(inference: _Inference, name: str) -> Iterator[str]:
         yield line_of(["generate"], {"--max-tokens": inference.max_new_tokens or None})
 
 
-def _round(each: _Recruits) -> str:
-    """What a round that recruits come from is called here."""
-    return _named(each.label or PurePath(each.source.replace("\\", "/")).parent.name)
+def _round(recruits: _Recruits) -> str:
+    """The workbench's name for the round that the recruits come from."""
+    return _named(recruits.label or PurePath(recruits.source.replace("\\", "/")).parent.name)
 
 
 def _variable(name: str) -> str:
@@ -211,10 +211,10 @@ def _variable(name: str) -> str:
 
 
 def _inventory(suppression: _Suppression) -> str:
-    """The selection of the inventory's neurons: those of these tiers that are for these regions."""
+    """The selection of the inventory's neurons that have one of the tiers and one of the regions."""
     sorts = [suppression.inventory_tiers, suppression.inventory_regions]
     parts = [[f"preset:inventory:{word}" for word in words] for words in sorts if words]
-    return " & ".join(f"({', '.join(each)})" if len(each) > 1 else each[0] for each in parts) or "preset:inventory"
+    return " & ".join(f"({', '.join(part)})" if len(part) > 1 else part[0] for part in parts) or "preset:inventory"
 
 
 def _train(training: _Training, name: str) -> str:
@@ -226,6 +226,6 @@ def _train(training: _Training, name: str) -> str:
 
 
 def _named(text: str) -> str:
-    """A name that an artifact may have, from what the pipeline calls something."""
-    kept = "".join(each if each.isascii() and (each.isalnum() or each in "._-") else "-" for each in text).strip("-._")
+    """A valid artifact name made from a name of the pipeline."""
+    kept = "".join(sign if sign.isascii() and (sign.isalnum() or sign in "._-") else "-" for sign in text).strip("-._")
     return f"mode-{kept}"[:64]

@@ -1,4 +1,4 @@
-"""What stands in a file of an earlier project, checked entry by entry."""
+"""Checked access to the entries of a file of an earlier project."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _DIGITS = re.compile("[0-9]{1,9}")
 
 
 class Fields:
-    """The entries of a dictionary, each checked when it is asked for; errors say which it is."""
+    """The entries of a dictionary, each checked when it is read; errors name the key."""
 
     def __init__(self, held: Mapping[Any, Any], source: str) -> None:
         self.held = held
@@ -40,13 +40,13 @@ class Fields:
         return number
 
     def direction(self, key: Any, unit: bool = True) -> Tensor:
-        """A vector of finite numbers, of length 1 where it is a direction."""
-        found = self._tensor(key, 1)
-        if unit and not 0.98 < float(found.norm()) < 1.02:
+        """A vector of finite numbers; with `unit`, its norm must be 1."""
+        vector = self._tensor(key, 1)
+        if unit and not 0.98 < float(vector.norm()) < 1.02:
             raise ArtifactError(
-                f"{self.source}: {key} has the norm {float(found.norm()):.3g}, and is said to be a unit"
+                f"{self.source}: {key} has the norm {float(vector.norm()):.3g}, and is said to be a unit"
             )
-        return found
+        return vector
 
     def matrix(self, key: str) -> Tensor:
         return self._tensor(key, 2)
@@ -59,10 +59,10 @@ class Fields:
         if not isinstance(value, Tensor) or value.ndim != dimensions:
             shape = f"a tensor of {list(value.shape)}" if isinstance(value, Tensor) else repr(value)[:40]
             raise ArtifactError(f"{self.source}: {key} is {shape}, and should have {dimensions} dimensions")
-        found = value.detach().float()
-        if not found.isfinite().all():
+        tensor = value.detach().float()
+        if not tensor.isfinite().all():
             raise ArtifactError(f"{self.source}: {key} has a number that is not finite")
-        return found
+        return tensor
 
     def _there(self, key: Any) -> Any:
         if self.held.get(key) is None:
@@ -74,24 +74,24 @@ class Fields:
 
 
 def layer_of(key: Any, source: str) -> int:
-    """The layer that a key stands for; `ArtifactError` where it stands for none."""
+    """The number of the layer that a key names; raises `ArtifactError` if it names none."""
     if not names_one(key):
-        raise ArtifactError(f"{source} has {repr(key)[:40]} where a layer's number stands")
+        raise ArtifactError(f"{source} has the key {repr(key)[:40]}, which is not the number of a layer")
     return int(key)
 
 
 def names_one(value: Any) -> bool:
-    """Whether it is the number of a layer or a neuron, as one or as a text."""
+    """Whether the value is the number of a layer or a neuron, as an int or as digits."""
     return is_count(value) or (isinstance(value, str) and _DIGITS.fullmatch(value) is not None)
 
 
 def is_count(value: Any) -> bool:
-    """Whether it is the number of a layer or a neuron that some model may have."""
+    """Whether the value is an int that can be the number of a layer or a neuron."""
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < BEYOND
 
 
 def finite_number(value: float) -> float | None:
-    """A number that a float can be, and is finite; None of any other."""
+    """The value as a finite float; None if it is infinite, NaN or too large."""
     try:
         number = float(value)
     except OverflowError:
@@ -100,6 +100,6 @@ def finite_number(value: float) -> float | None:
 
 
 def _is_plain(tensor: Tensor) -> bool:
-    """Whether it is a tensor of floating-point numbers that lie there one after another, in memory."""
+    """Whether the tensor is dense, in memory and of floating point."""
     dense = tensor.layout == torch.strided and not tensor.is_meta and not tensor.is_nested
     return dense and not tensor.is_quantized and tensor.is_floating_point()

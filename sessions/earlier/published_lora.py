@@ -1,12 +1,12 @@
-"""The factors of a LoRA in a dictionary of tensors, as `torch.save` keeps the state of a model that was trained.
+"""Finds the factors of a LoRA in a state dictionary that `torch.save` wrote.
 
-A key is the path of a projection, the name of a factor and what a framework puts around both:
+A key is the path of a projection and the name of a factor, with the prefixes and suffixes of a framework:
 
     base_model.model.model.layers.0.self_attn.q_proj.lora_A.default.weight      PEFT
     layers.0.self_attn.q_proj.lora_down.weight                                  others
 
-`lora_A`, or `lora_down`, is `[r, in]` and `lora_B`, or `lora_up`, `[out, r]`. Such a dictionary says nothing of alpha:
-the file says it beside the tensors, or whoever reads it does.
+`lora_A` (or `lora_down`) is `[r, in]`, and `lora_B` (or `lora_up`) is `[out, r]`. The tensors do not determine alpha:
+it stands beside them in the file, or the user gives it.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ _ALPHAS = ("lora_alpha", "alpha")
 
 @dataclass(frozen=True, eq=False)
 class Lora:
-    """A LoRA as it was found: by the path of each projection its factors `lora_A` `[r, in]` and `lora_B` `[out, r]`.
+    """The factors `lora_A` `[r, in]` and `lora_B` `[out, r]` of each projection, by its path in the file.
 
-    `alpha` is what the file says of it, None where it says nothing.
+    `alpha` is the file's own, None if it has none.
     """
 
     factors: Mapping[str, Mapping[str, Tensor]]
@@ -40,13 +40,13 @@ class Lora:
         """The configuration and the weights of a PEFT folder for a model with these modules.
 
         Raises:
-            UsageError: nobody says alpha.
+            UsageError: neither the file nor the user gives alpha.
             ArtifactError: a projection is not one of the model's, or the ranks differ.
         """
         alpha = self.alpha if alpha is None else alpha
         if alpha is None:
             raise UsageError(f"{source} does not say the alpha that its LoRA was trained with", "say it: --alpha 16")
-        ranks = {len(each["lora_A"]) for each in self.factors.values()}
+        ranks = {len(factors["lora_A"]) for factors in self.factors.values()}
         if len(ranks) > 1:
             raise ArtifactError(f"{source} has factors of the ranks {', '.join(map(str, sorted(ranks)))}: one is read")
         named = {_module(path, modules, source): factors for path, factors in self.factors.items()}
@@ -59,33 +59,34 @@ class Lora:
         return config, tensors_as_bytes(weights, metadata={"format": "pt"})
 
 
-def lora_in(held: Mapping[Any, Any], source: str) -> Lora | None:
-    """The LoRA in a dictionary, or in one that it holds; None where it is none.
+def lora_in(contents: Mapping[Any, Any], source: str) -> Lora | None:
+    """The LoRA in a dictionary, or in a dictionary within it; None if there is none.
 
     Raises:
-        ArtifactError: a projection lacks one of its factors, or they do not fit each other.
+        ArtifactError: a projection lacks one of its factors, or the factors do not fit each other.
     """
-    found: dict[str, dict[str, Tensor]] = {}
-    for key, value in (item for part in (held, *_within(held)) for item in part.items()):
+    by_path: dict[str, dict[str, Tensor]] = {}
+    for key, value in (item for part in (contents, *_within(contents)) for item in part.items()):
         match = _KEY.fullmatch(key) if isinstance(key, str) and isinstance(value, Tensor) else None
         if match is not None:
-            found.setdefault(match["path"], {})[_FACTORS[match["factor"]]] = _matrix(value, f"{source}: {key}")
-    for path, factors in found.items():
+            by_path.setdefault(match["path"], {})[_FACTORS[match["factor"]]] = _matrix(value, f"{source}: {key}")
+    for path, factors in by_path.items():
         if len(factors) < 2:
             raise ArtifactError(f"{source} has only {next(iter(factors))} of {path}", "a LoRA has lora_A and lora_B")
         if len(factors["lora_A"]) != factors["lora_B"].shape[1]:
-            shapes = " and ".join(str(list(factors[each].shape)) for each in ("lora_A", "lora_B"))
+            shapes = " and ".join(str(list(factors[name].shape)) for name in ("lora_A", "lora_B"))
             raise ArtifactError(f"{source} has factors of {path} that do not fit each other: {shapes}")
-    return Lora(found, _alpha(held)) if found else None
+    return Lora(by_path, _alpha(contents)) if by_path else None
 
 
-def _within(held: Mapping[Any, Any]) -> list[Mapping[Any, Any]]:
-    return [value for value in held.values() if isinstance(value, Mapping)]
+def _within(contents: Mapping[Any, Any]) -> list[Mapping[Any, Any]]:
+    return [value for value in contents.values() if isinstance(value, Mapping)]
 
 
-def _alpha(held: Mapping[Any, Any]) -> float | None:
-    said = (part.get(key) for part in (held, *_within(held)) for key in _ALPHAS)
-    return next((float(each) for each in said if isinstance(each, int | float) and not isinstance(each, bool)), None)
+def _alpha(contents: Mapping[Any, Any]) -> float | None:
+    values = (part.get(key) for part in (contents, *_within(contents)) for key in _ALPHAS)
+    numbers = (value for value in values if isinstance(value, int | float) and not isinstance(value, bool))
+    return next(map(float, numbers), None)
 
 
 def _matrix(value: Tensor, what: str) -> Tensor:
@@ -97,7 +98,7 @@ def _matrix(value: Tensor, what: str) -> Tensor:
 
 
 def _module(path: str, modules: Collection[str], source: str) -> str:
-    """The module of the open model that a path means, whatever a framework put before its name."""
+    """The name of the open model's module that a path ends in; frameworks put prefixes before it."""
     parts = path.split(".")
     for start in range(len(parts)):
         name = ".".join(parts[start:])

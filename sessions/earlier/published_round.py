@@ -1,4 +1,4 @@
-"""A round of training in a file of an earlier project: what was held at zero, and what each neuron absorbed."""
+"""Reads a round of training from a file of an earlier project: what was held at zero, what each neuron absorbed."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class PublishedRound:
-    """A round of training: its recruits and, where the file says them, the losses of each sample over the epochs."""
+    """A round of training: its recruits and, if the file has them, the losses of each sample in each epoch."""
 
     recruits: Recruits
     losses: Mapping[str, tuple[float, ...]]
 
     def check(self, anatomy: Anatomy, source: str) -> None:
-        """Refuse a model that has not these layers and neurons.
+        """Refuse a model that lacks the round's layers or neurons.
 
         Raises:
-            ArtifactError: it is another model than the round was trained on.
+            ArtifactError: the round was trained on another model.
         """
         hint = "open the model it was trained on"
         for layer, scores in self.recruits.scores["gradient"].items():
@@ -48,9 +48,9 @@ class PublishedRound:
                 ) from error
 
     def as_round(self, name: str, info: ModelInfo, command: str, created: str) -> Round:
-        """The round as one that is kept: nothing is known of its plan, and it has no adapter."""
+        """The round in the form that is saved; its plan is unknown, and it has no adapter."""
         losses = list(self.losses.values()) or [(0.0, 0.0)]
-        initial, final = (tuple(each[end] for each in losses) for end in (0, -1))
+        initial, final = (tuple(epochs[end] for epochs in losses) for end in (0, -1))
         return Round(
             name=name,
             model=info.name,
@@ -69,7 +69,7 @@ class PublishedRound:
         )
 
     def held_at_zero(self) -> Preset | None:
-        """What was suppressed, as a preset that holds it at zero; None where nothing was."""
+        """A preset that holds the suppressed neurons at zero; None if there were none."""
         known = tuple(
             Known(id=str(neuron), layer=neuron.layer, index=neuron.index, gain=0.0, mode="hold")
             for neuron in self.recruits.suppressed
@@ -77,15 +77,15 @@ class PublishedRound:
         return Preset(neurons=known) if known else None
 
 
-def trained_in(held: Mapping[Any, Any], source: str) -> PublishedRound:
-    """The round in a file that has `cum_neuron_down`.
+def trained_in(contents: Mapping[Any, Any], source: str) -> PublishedRound:
+    """The round in a file that has the key `cum_neuron_down`.
 
     Raises:
-        ArtifactError: its contents do not fit each other.
+        ArtifactError: the contents are malformed or contradict each other.
     """
-    by_layer, listed = held["cum_neuron_down"], held.get("suppress_dict") or {}
+    by_layer, listed = contents["cum_neuron_down"], contents.get("suppress_dict") or {}
     if not isinstance(by_layer, dict) or not isinstance(listed, dict) or not by_layer:
-        raise ArtifactError(f"{source} has a cum_neuron_down or a suppress_dict that is no dictionary of layers")
+        raise ArtifactError(f"{source} has a cum_neuron_down or a suppress_dict that is not a dictionary of layers")
     absorbed = {}
     for key in by_layer:
         scores, layer = Fields(by_layer, f"{source}: cum_neuron_down").direction(key, unit=False), layer_of(key, source)
@@ -95,25 +95,26 @@ def trained_in(held: Mapping[Any, Any], source: str) -> PublishedRound:
     suppressed = [neuron for key, indices in listed.items() for neuron in _held(key, indices, source)]
     if len({neuron.site for neuron in suppressed}) < len(suppressed):
         raise ArtifactError(f"{source} has a neuron twice in suppress_dict")
-    found = Recruits(
-        {"gradient": dict(sorted(absorbed.items()))}, tuple(sorted(suppressed, key=lambda each: each.site))
-    )
-    return PublishedRound(found, dict(_curves(held.get("per_qa_loss_curves"))))
+    in_order = tuple(sorted(suppressed, key=lambda neuron: neuron.site))
+    recruits = Recruits({"gradient": dict(sorted(absorbed.items()))}, in_order)
+    return PublishedRound(recruits, dict(_curves(contents.get("per_qa_loss_curves"))))
 
 
 def _held(key: Any, indices: Any, source: str) -> Iterator[Neuron]:
-    """The neurons of a layer that were held at zero."""
+    """The neurons of one layer that were held at zero."""
     layer = layer_of(key, source)
     if not isinstance(indices, list | set | tuple):
         raise ArtifactError(f"{source}: suppress_dict has no list of neurons in layer {layer}")
     for index in indices:
         if not is_count(index):
-            raise ArtifactError(f"{source}: suppress_dict has {repr(index)[:40]} in layer {layer}, which is no neuron")
+            raise ArtifactError(
+                f"{source}: suppress_dict has {repr(index)[:40]} in layer {layer}, which is not a neuron"
+            )
         yield Neuron(layer, index)
 
 
 def _curves(curves: Any) -> Iterator[tuple[str, tuple[float, ...]]]:
-    """By sample the weighted loss of each epoch, the second of each pair; what is not so is left out."""
+    """Each sample with its weighted loss in each epoch, the second number of a pair; malformed rows are left out."""
     for name, rows in curves.items() if isinstance(curves, dict) else ():
         pairs = (
             [row for row in rows if isinstance(row, list | tuple) and len(row) == 2] if isinstance(rows, list) else []

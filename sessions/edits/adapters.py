@@ -161,9 +161,9 @@ def _config(contents: Contents) -> Any:
     return LoraConfig(
         r=contents.rank,
         rank_pattern={
-            f"^{name.replace('.', '[.]')}": each.rank
-            for name, each in contents.factors.items()
-            if each.rank != contents.rank
+            f"^{name.replace('.', '[.]')}": factor.rank
+            for name, factor in contents.factors.items()
+            if factor.rank != contents.rank
         },
         use_rslora=bool(given.get("use_rslora")),
         use_dora=bool(given.get("use_dora")),

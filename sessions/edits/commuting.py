@@ -36,14 +36,14 @@ class Obstacle(NamedTuple):
 
 def adapters_on(ledger: Ledger) -> dict[str, Adapter]:
     """The adapters that are beside the weights, in the order in which they add."""
-    found: dict[str, Adapter] = {}
+    by_module: dict[str, Adapter] = {}
     for edit in ledger.active:
         for change in edit.changes:
             if isinstance(change, Adapter):
-                found[change.name] = change
+                by_module[change.name] = change
             elif isinstance(change, Disabled):
-                found.pop(change.name, None)
-    return found
+                by_module.pop(change.name, None)
+    return by_module
 
 
 def scaled_by(ledger: Ledger, adapter: Adapter) -> Obstacle | None:
@@ -93,11 +93,11 @@ def replaced_by(opened: OpenModel, edits: Sequence[Edit], adapter: Adapter) -> O
 def beside(opened: OpenModel, ledger: Ledger, edit: Edit) -> Iterator[str]:
     """Remarks on adapters that are beside weights which an edit replaces or projects."""
     for name, adapter in adapters_on(ledger).items():
-        found = replaced_by(opened, [edit], adapter)
-        if found is None or adapter.contents is None:
+        conflict = replaced_by(opened, [edit], adapter)
+        if conflict is None or adapter.contents is None:
             continue
         does = "scales those weights again" if adapter.contents.is_dora else "adds to them as before"
-        yield f"adapter '{name}' on {found.module} {does}: the edit is in the weights, and the adapter beside them"
+        yield f"adapter '{name}' on {conflict.module} {does}: the edit is in the weights, and the adapter beside them"
 
 
 def _modules(adapter: Adapter) -> frozenset[str]:
@@ -118,7 +118,7 @@ def _changed(opened: OpenModel, change: WeightChange) -> list[nn.Module]:
         if isinstance(change, LowRank):
             return [plain(module_named(opened.model, change.weight))]
         if isinstance(change, Neurons) and change.part != "bias":
-            parts = (part_module(opened.anatomy, change.layer, change.part, each) for each in change.indices)
+            parts = (part_module(opened.anatomy, change.layer, change.part, index) for index in change.indices)
             return list({id(module): module for module, _ in parts}.values())
     except ModelError:  # of experts, which the adapters read here never adapt
         return []

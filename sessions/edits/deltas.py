@@ -66,13 +66,13 @@ def lines_of(opened: OpenModel, sites: Sequence[Site]) -> Lines:
     for layer, index in sites:
         for part in parts_of(opened.anatomy, layer, index):
             by_place.setdefault((layer, part), []).append(index)
-    found: Lines = {}
+    lines: Lines = {}
     for (layer, part), indices in by_place.items():
         look()
         for place, numbers in neuron_places(opened.anatomy, layer, part, indices):
             for number, line in zip(numbers, place.read().float().cpu(), strict=True):
-                found[(layer, indices[number]), part] = line
-    return found
+                lines[(layer, indices[number]), part] = line
+    return lines
 
 
 # ---- neurons
@@ -85,7 +85,7 @@ def in_all(before: Lines, after: Lines) -> tuple[tuple[DeltaPart, ...], float | 
     by_site: dict[Site, float] = {}
     for (site, part), line in after.items():
         old = before[site, part]
-        changed, was = (float(each.double().square().sum()) for each in (line - old, old))
+        changed, was = (float(part.double().square().sum()) for part in (line - old, old))
         total = squares.setdefault(part, [0.0, 0.0])
         total[0], total[1] = total[0] + changed, total[1] + was
         by_site[site] = by_site.get(site, 0.0) + changed
@@ -142,25 +142,25 @@ def _told(
 ) -> DeltaPart:
     old = before[site, part]
     embeddings, stream = read.get((site, part), ((), ()))
-    told = _part(part, float((after[site, part] - old).norm()), float(old.norm()))
-    return replace(told, embeddings=embeddings, stream=stream)
+    described = _part(part, float((after[site, part] - old).norm()), float(old.norm()))
+    return replace(described, embeddings=embeddings, stream=stream)
 
 
 def _read(
     opened: OpenModel, sites: Sequence[Site], before: Lines, after: Lines, k: int
 ) -> dict[tuple[Site, Part], tuple[tuple[str, ...], tuple[str, ...]]]:
     """The tokens that the changed rows read, all rows of a layer at once, since each call reads all embeddings."""
-    asked: dict[int, list[tuple[Site, Part]]] = {}
+    wanted: dict[int, list[tuple[Site, Part]]] = {}
     for site in sites:
         for part in parts_of(opened.anatomy, *site):
             if part not in ("down", "bias") and not torch.equal(after[site, part], before[site, part]):
-                asked.setdefault(site[0], []).append((site, part))
-    found: dict[tuple[Site, Part], tuple[tuple[str, ...], tuple[str, ...]]] = {}
-    for layer, keys in asked.items():
+                wanted.setdefault(site[0], []).append((site, part))
+    by_line: dict[tuple[Site, Part], tuple[tuple[str, ...], tuple[str, ...]]] = {}
+    for layer, keys in wanted.items():
         look()
         rows = torch.stack([after[key] - before[key] for key in keys])
-        found.update(zip(keys, _tokens(opened, layer, rows, k), strict=True))
-    return found
+        by_line.update(zip(keys, _tokens(opened, layer, rows, k), strict=True))
+    return by_line
 
 
 def _tokens(opened: OpenModel, layer: int, rows: Tensor, k: int) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
@@ -202,8 +202,8 @@ def _unit(directions: Tensor) -> Tensor:
 
 
 def _dtype(opened: OpenModel) -> torch.dtype:
-    found: torch.dtype = getattr(torch, opened.info.dtype)
-    return found
+    dtype: torch.dtype = getattr(torch, opened.info.dtype)
+    return dtype
 
 
 @torch.no_grad()
@@ -268,8 +268,8 @@ def of_matrix(opened: OpenModel, change: WeightChange, factors: LowRankChange, k
     push: list[DeltaPush | None] = [None] * len(kept)
     if role in ("down", "attn_out"):
         push = pushes_of(opened, _written(opened.anatomy, layer, role, left), k)
-        signs = torch.tensor([-1.0 if each is not None and each.z < 0 else 1.0 for each in push])
-        push = [_turned(each) if each is not None and each.z < 0 else each for each in push]
+        signs = torch.tensor([-1.0 if score is not None and score.z < 0 else 1.0 for score in push])
+        push = [_turned(score) if score is not None and score.z < 0 else score for score in push]
     else:
         signs = left.gather(1, left.abs().argmax(1, keepdim=True))[:, 0].sign()
     left, right = left * signs[:, None], right * signs[:, None]
@@ -297,8 +297,10 @@ def _neurons(layer: int, site: DenseSite | None, line: Tensor) -> tuple[Neuron, 
     """The neurons that lie furthest along a direction over those of a site; a fused matrix has each of them twice."""
     if site is None:
         return ()
-    found = line.abs().topk(min(2 * NEURONS, len(line))).indices.tolist()
-    return tuple(Neuron(layer, site.offset + each) for each in dict.fromkeys(at % site.width for at in found))[:NEURONS]
+    strongest = line.abs().topk(min(2 * NEURONS, len(line))).indices.tolist()
+    return tuple(Neuron(layer, site.offset + local) for local in dict.fromkeys(at % site.width for at in strongest))[
+        :NEURONS
+    ]
 
 
 #: What a matrix does: it makes neurons of the residual stream, or writes to it from neurons or from the attention.

@@ -142,7 +142,7 @@ class LowRank:
             return sheet.pop_all()
 
     def _added(self, columns: Tensor, which: slice) -> Tensor:
-        left, right = (each.to(columns.device, torch.float32) for each in (self.left, self.right[:, which]))
+        left, right = (factor.to(columns.device, torch.float32) for factor in (self.left, self.right[:, which]))
         return columns + left @ right
 
 
@@ -167,11 +167,11 @@ def _squares(new: Tensor, old: Tensor, where: str) -> float:
     Raises:
         ArtifactError: a new value is too large for the dtype.
     """
-    found = float((new.float() - old.float()).square().sum())
-    if not math.isfinite(found):
+    squares = float((new.float() - old.float()).square().sum())
+    if not math.isfinite(squares):
         dtype = str(new.dtype).removeprefix("torch.")
         raise ArtifactError(f"the edit makes {where} larger than {dtype} can hold", "open the model in float32")
-    return found
+    return squares
 
 
 class _OfColumns(Protocol):
@@ -237,8 +237,8 @@ class Edit:
     @property
     def turned(self) -> str:
         """Its strength in words, after a space; "" where it is as it was made."""
-        said = {"α": self.strength, "β": self.brake}
-        return "".join(f" {name}×{times:g}" for name, times in said.items() if times != 1)
+        strengths = {"α": self.strength, "β": self.brake}
+        return "".join(f" {name}×{times:g}" for name, times in strengths.items() if times != 1)
 
     def _as_strong(self) -> Iterator[WeightChange]:
         """Its changes, with the columns of its neurons scaled to its strength."""
@@ -252,5 +252,5 @@ class Edit:
 
     def recorded(self, opened: OpenModel) -> Edit:
         """The same edit with the current values of its neurons as `before`."""
-        changes = (each.recorded(opened) if isinstance(each, Neurons) else each for each in self.changes)
+        changes = (change.recorded(opened) if isinstance(change, Neurons) else change for change in self.changes)
         return replace(self, changes=tuple(changes))

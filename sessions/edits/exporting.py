@@ -73,10 +73,10 @@ def exported(
     ):
         yield from in_background(lambda meter: _write(opened, state, work, meter), f"writing {place.name}")
         yield from _check_same(opened, state, work, trusted, ids, cancel)
-        found = fingerprints.with_config(fingerprints.of_folder(work), _bare(opened.model).config)
+        identity = fingerprints.with_config(fingerprints.of_folder(work), _bare(opened.model).config)
         _sync(work)
         put_in_place(work, place)
-    return found
+    return identity
 
 
 def check_place(place: Path, force: bool) -> None:
@@ -97,7 +97,7 @@ def check_place(place: Path, force: bool) -> None:
         raise ArtifactError(f"{place} is not empty", "choose another folder, or replace the model in it with --force")
     if not (place / _CONFIG).is_file():
         raise ArtifactError(f"{place} holds no model, and what it holds is not replaced", "choose another folder")
-    other = next((each.name for each in inside if each.is_symlink() or not each.is_file()), None)
+    other = next((file.name for file in inside if file.is_symlink() or not file.is_file()), None)
     if other is not None:
         raise ArtifactError(f"{place} holds more than a model: {other}", "choose another folder")
 
@@ -229,7 +229,7 @@ def _has(model: nn.Module, name: str, tensor: Tensor) -> bool:
         return False
     if there.shape != tensor.shape or there.dtype != tensor.dtype:
         return False
-    bits = [each.detach().reshape(-1).contiguous().cpu().view(torch.uint8) for each in (there, tensor)]
+    bits = [weights.detach().reshape(-1).contiguous().cpu().view(torch.uint8) for weights in (there, tensor)]
     return torch.equal(*bits)
 
 

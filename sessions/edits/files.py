@@ -103,7 +103,7 @@ class EditFile:
         Raises:
             ArtifactError: an adapter that it applies is not there, or another one.
         """
-        changes = (each.read(home) if isinstance(each, Adapter) else each for each in self.edit.changes)
+        changes = (change.read(home) if isinstance(change, Adapter) else change for change in self.edit.changes)
         return replace(
             self.edit,
             changes=tuple(changes),

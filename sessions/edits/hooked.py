@@ -80,11 +80,11 @@ def _of_neurons(opened: OpenModel, change: Neurons, changed: set[_Line]) -> list
         lines.append(line)
         numbers.append(number)
     difference = torch.empty_like(change.values, dtype=torch.float32, device="cpu")
-    for place, held in neuron_places(opened.anatomy, change.layer, change.part, change.indices):
+    for place, which in neuron_places(opened.anatomy, change.layer, change.part, change.indices):
         old = place.read()
-        values = change.values[list(held)].to(old.device, torch.float32)
+        values = change.values[list(which)].to(old.device, torch.float32)
         new = (old.float() + values if change.adds else values).to(old.dtype)
-        difference[list(held)] = (new.float() - old.float()).cpu()
+        difference[list(which)] = (new.float() - old.float()).cpu()
     shapes = {"down": _written, "bias": _biased}
     return [
         (module, shapes.get(change.part, _read)(lines, difference[numbers]))
@@ -132,7 +132,7 @@ def _projecting(module: nn.Module, change: Projection) -> Callable[[Tensor, Tens
 
 def _beside(change: LowRank) -> Callable[[Tensor, Tensor], Tensor]:
     def hook(given: Tensor, output: Tensor) -> Tensor:
-        left, right = (each.to(given.device, torch.float32) for each in (change.left, change.right))
+        left, right = (factor.to(given.device, torch.float32) for factor in (change.left, change.right))
         return output + ((given.float() @ right.T) @ left.T).to(output.dtype)
 
     return hook

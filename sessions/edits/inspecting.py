@@ -205,7 +205,7 @@ def _neurons(
     opened: OpenModel, sites: Sequence[Site], before: Lines, after: Lines, rows: int, tokens: int
 ) -> Steps[tuple[tuple[EditedNeuron, ...], Counted, Counted]]:
     """The first neurons as they are now, the tokens that all of them push most, and those that their changes push."""
-    told: list[EditedNeuron] = []
+    edited: list[EditedNeuron] = []
     counted: Counter[str] = Counter()
     changed: Counter[str] = Counter()
     for start in range(0, len(sites), AT_ONCE):
@@ -222,7 +222,7 @@ def _neurons(
         deltas = of_neurons(opened, listed, before, after, pushes[: len(listed)], tokens)
         for site, delta, column, score, (up, down) in zip(listed, deltas, columns, scores, pushed, strict=False):
             silent = not bool(column.any())
-            told.append(
+            edited.append(
                 EditedNeuron(
                     neuron=Neuron(*site),
                     parts=_parts(opened, site, before, after, tokens),
@@ -233,7 +233,7 @@ def _neurons(
                     delta=delta,
                 )
             )
-    return tuple(told), tuple(counted.most_common(COUNTED)), tuple(changed.most_common(COUNTED))
+    return tuple(edited), tuple(counted.most_common(COUNTED)), tuple(changed.most_common(COUNTED))
 
 
 @torch.inference_mode()
@@ -255,13 +255,13 @@ def _cosines(opened: OpenModel, column: Tensor, score: Tensor) -> tuple[float, .
 
 
 def _parts(opened: OpenModel, site: Site, before: Lines, after: Lines, tokens: int) -> tuple[EditedPart, ...]:
-    read = {each.name: each for each in reads(opened, Neuron(*site), tokens)}
-    found = []
+    read = {row.name: row for row in reads(opened, Neuron(*site), tokens)}
+    rows = []
     for part in parts_of(opened.anatomy, *site):
         old, line = before[site, part], after[site, part]
         both = float(old.norm()) and float(line.norm())
         seen = read.get(part)
-        found.append(
+        rows.append(
             EditedPart(
                 part=part,
                 before=float(old.norm()),
@@ -271,4 +271,4 @@ def _parts(opened: OpenModel, site: Site, before: Lines, after: Lines, tokens: i
                 stream=seen.stream[0] if seen is not None else (),
             )
         )
-    return tuple(found)
+    return tuple(rows)

@@ -152,11 +152,11 @@ class Ledger:
             self.entry(number)
             return number
         name = word.removeprefix("edit:")
-        found = self.number_of(name)
-        if found is None:
+        there = self.number_of(name)
+        if there is None:
             near = get_close_matches(name, [entry.edit.name for entry in self._entries], 1)
             raise UsageError(f"no edit '{name}' is applied", f"did you mean {near[0]}?" if near else self._said())
-        return found
+        return there
 
     @contextmanager
     def lifted(self, below: int = 0) -> Iterator[None]:

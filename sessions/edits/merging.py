@@ -48,7 +48,8 @@ def merged(adapter: Adapter) -> tuple[Disabled | LowRank, ...]:
         what = "is a DoRA, which scales the weights as well" if contents.is_dora else "has biases of its own"
         raise ModelError(f"adapter '{adapter.name}' {what}, and cannot be added to them", "leave it beside the weights")
     added = (
-        LowRank(module, each.b * (each.scaling * adapter.weight), each.a) for module, each in contents.factors.items()
+        LowRank(module, factor.b * (factor.scaling * adapter.weight), factor.a)
+        for module, factor in contents.factors.items()
     )
     return Disabled(adapter.name), *added
 
@@ -57,8 +58,8 @@ def texts(opened: OpenModel, prompt: Sequence[int] = ()) -> list[list[int]]:
     """The texts to compare on: a prompt, if there is one, and the first paragraphs of the built-in corpus."""
     paragraphs = (plain_ids(opened.tokenizer, text) for text in Corpus("").documents())
     longest = min(TOKENS, opened.anatomy.context or TOKENS)
-    found = [ids[:longest] for ids in islice(paragraphs, TEXTS)]
-    return [ids for ids in (list(prompt), *found) if ids]
+    samples = [ids[:longest] for ids in islice(paragraphs, TEXTS)]
+    return [ids for ids in (list(prompt), *samples) if ids]
 
 
 class PredictedTokens(NamedTuple):
@@ -76,7 +77,7 @@ def said(
     opened: OpenModel, read: Sequence[Sequence[int]], cancel: Cancel | None, like: Sequence[PredictedTokens] = ()
 ) -> Steps[list[PredictedTokens]]:
     """The model's predictions in each text, for its likeliest tokens or those listed in `like`."""
-    found = []
+    predictions = []
     with watched(opened.anatomy, cancel):
         for number, ids in enumerate(read):
             yield Progress("comparing next tokens", number, len(read), "texts")
@@ -84,8 +85,8 @@ def said(
             logits = opened.model(batch, use_cache=False).logits[0].float()
             tokens = like[number].tokens.to(logits.device) if like else logits.topk(min(KEPT, logits.shape[-1])).indices
             kept = (logits.argmax(-1), tokens, logits.gather(-1, tokens), logits.std(-1))
-            found.append(PredictedTokens(*(each.cpu() for each in kept)))
-    return found
+            predictions.append(PredictedTokens(*(tensor.cpu() for tensor in kept)))
+    return predictions
 
 
 class Difference(NamedTuple):

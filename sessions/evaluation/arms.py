@@ -85,7 +85,7 @@ def _arm(sources: ArmSources, word: str) -> EvaluationArm:
     edits = [_adapter(sources, part) or _edit(sources, part, word) for part in named]
     as_it_is = EDIT in parts or parts == [UNSUPPRESSED]
     inside = [edit.name for edit in sources.ledger.active] if as_it_is else named
-    held = tuple(neuron for found, _ in rounds for neuron in found.suppressed)
+    suppressed = tuple(neuron for trained, _ in rounds for neuron in trained.suppressed)
     free = UNSUPPRESSED in parts
 
     @contextmanager
@@ -97,15 +97,15 @@ def _arm(sources: ArmSources, word: str) -> EvaluationArm:
                 stack.enter_context(sources.ledger.lifted())
                 for change in (*edits, *(adapter for _, adapter in rounds)):
                     stack.enter_context(change.applied(sources.opened))
-            if held and not free:
-                stack.enter_context(Suppression(sources.opened.anatomy, held).held())
+            if suppressed and not free:
+                stack.enter_context(Suppression(sources.opened.anatomy, suppressed).held())
             yield
 
     names = ", ".join([*inside, *(part for part in parts if part.startswith(ROUND))])
     about = f"with {names}" if names else "as it was opened"
-    about += ", nothing suppressed" if free else f", {len(held):,} held as in training" if held else ""
+    about += ", nothing suppressed" if free else f", {len(suppressed):,} held as in training" if suppressed else ""
     acting = sources.ledger.active if as_it_is else edits
-    return EvaluationArm(word, about, within, any(isinstance(each, Edit) and each.pushes for each in acting))
+    return EvaluationArm(word, about, within, any(isinstance(acts, Edit) and acts.pushes for acts in acting))
 
 
 def _round(sources: ArmSources, part: str) -> tuple[Round, Adapter]:

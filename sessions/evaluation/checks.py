@@ -68,7 +68,7 @@ def checked(check: Check, source: str) -> Check:
         ArtifactError: its value is empty, no number, or no regular expression; `source` is how the message begins.
     """
     if not check.value.strip():
-        raise ArtifactError(f"{source} has a check '{check.kind}' of nothing", 'for example: "answer": "42"')
+        raise ArtifactError(f"{source} has an empty check '{check.kind}'", 'for example: "answer": "42"')
     if check.kind in _NUMBERS and _wanted(check.value) is None:
         raise ArtifactError(
             f"{source} asks for the number {check.value!r}, which is not a number", 'digits: "42", "-1,234.5", "3/4"'
@@ -100,8 +100,8 @@ def _judged(check: Check, text: str) -> Verdict:
     if check.kind in _NUMBERS:
         return _numbered(check.value, text, anywhere=check.kind == "any-number")
     if check.kind == "contains":
-        found = _literal(check.value).search(normalize("NFC", text))
-        return Verdict(False, None) if found is None else Verdict(True, _composed_at(text, found.start()))
+        match = _literal(check.value).search(normalize("NFC", text))
+        return Verdict(False, None) if match is None else Verdict(True, _composed_at(text, match.start()))
     try:
         span = expressions.first(check.value, text, "regex")
     except expressions.TooSlow:
@@ -127,8 +127,8 @@ def _numbered(answer: str, text: str, *, anywhere: bool) -> Verdict:
 
 def _wanted(answer: str) -> Any:
     """The value that an answer states, which may have a unit beside it; None where it states none, or several."""
-    found = list(numbers(answer))
-    return found[0].values[0] if len(found) == 1 and found[0].values else None
+    written = list(numbers(answer))
+    return written[0].values[0] if len(written) == 1 and written[0].values else None
 
 
 @lru_cache(maxsize=1024)

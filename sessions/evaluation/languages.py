@@ -1,14 +1,13 @@
-"""Which language a text is in, as far as that can be seen without a model: scripts first, then small words.
+"""Recognises the language of a text without a model: by its script, then by small words.
 
-Every Han, kana or hangul character counts one, and so does every word of another script (of two letters at least, so
-that the x of a formula says nothing; commands of LaTeX are left out). The script that most of them are in is the
-text's. Among Han and kana, a tenth of kana makes it Japanese, and Han alone Chinese where it is long enough, since a
-short Japanese answer may have no kana. Latin letters are English, Spanish or Swahili by the small words in the text
-(of, the; de, que; ya, kwa); of what has too few of them, or is in some other Latin language, only the script is told.
+Every Han, kana or hangul character counts one. Every word of another script counts one too, if it has at least two
+letters, so that the x of a formula does not count. Commands of LaTeX are ignored. The script with the largest count is
+the text's. If a tenth of Han and kana characters are kana, the text is Japanese. Han alone is Chinese if it is long
+enough, because a short Japanese answer can have no kana. A Latin text is English, Spanish or Swahili by its small words
+(of, the; de, que; ya, kwa). If it has too few of them, the result is the script alone.
 
-What it cannot see: other languages of a script it knows (Portuguese with Spanish words in it may pass for Spanish,
-Persian and Urdu for Arabic), simplified from traditional Chinese, transliteration, and dialects. A text without
-letters has no language.
+It cannot tell apart: other languages of a known script (Portuguese can pass for Spanish, Persian and Urdu for Arabic),
+simplified and traditional Chinese, transliterations, and dialects. A text without letters has no language.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ import re
 import unicodedata
 from collections import Counter
 
-#: What can be told, and the script of each.
+#: The languages that are recognised, and the script of each.
 LANGUAGES = {"zh": "han", "en": "latin", "es": "latin", "ar": "arabic", "ja": "han", "ko": "hangul", "sw": "latin"}
 
 _SMALL = {
@@ -33,17 +32,17 @@ for _language, _words in _SMALL.items():
     for _word in _words.split():
         _BELONGS.setdefault(_word, []).append(_language)
 
-#: Words up to which one small word is enough to tell by, Han characters from which a text without kana is Chinese, and
-#: the share of kana that makes one Japanese.
+#: The most words of a text that one small word decides, the least Han characters of a Chinese text, and the least share
+#: of kana in a Japanese one.
 _BRIEF, _LONG, _KANA = 8, 12, 0.1
-#: Scripts that Unicode names otherwise.
+#: Scripts with other names in Unicode.
 _CALLED = {"hiragana": "kana", "katakana": "kana", "halfwidth": "kana", "fullwidth": "latin", "ideographic": "han"}
 _COMMAND = re.compile(r"\\[A-Za-z]+")
 _PIECE = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
 
 
 def language_of(text: str) -> str:
-    """One of `LANGUAGES`; or the script alone, "latin", "han", "cyrillic"; or "" for a text without letters."""
+    """One of `LANGUAGES`, or a script ("latin", "han", "cyrillic"), or "" for a text without letters."""
     words = _PIECE.findall(_COMMAND.sub(" ", text))
     count: Counter[str] = Counter()
     latin: list[str] = []
@@ -56,32 +55,32 @@ def language_of(text: str) -> str:
             count[script] += 1
             if script == "latin":
                 latin.append(word.lower())
-    together = count.pop("han", 0), count.pop("kana", 0)
-    count["han"] = sum(together)
+    han, kana = count.pop("han", 0), count.pop("kana", 0)
+    count["han"] = han + kana
     script, most = count.most_common(1)[0]
     if not most:
         return ""
     if script == "han":
-        if together[1] > _KANA * sum(together):
+        if kana > _KANA * (han + kana):
             return "ja"
-        return "zh" if together[0] >= _LONG else "han"
+        return "zh" if han >= _LONG else "han"
     if script == "latin":
         return _of_latin(latin)
     return {"arabic": "ar", "hangul": "ko"}.get(script, script)
 
 
-def kept(asked: str, reply: str) -> bool | None:
-    """Whether a reply stayed in the language it was asked for in, both as `language_of` gives them.
+def kept(prompt: str, reply: str) -> bool | None:
+    """Whether a reply kept the language of its prompt, both as `language_of` gives them.
 
-    Where only the script of one is told, it is enough that the scripts agree. None where one has no language.
+    If only the script of one is known, equal scripts are enough. None if one has no language.
     """
-    if not asked or not reply:
+    if not prompt or not reply:
         return None
-    if asked == reply:
+    if prompt == reply:
         return True
-    scripts = [LANGUAGES.get(each, each) for each in (asked, reply)]
-    told = asked in LANGUAGES and reply in LANGUAGES
-    return scripts[0] == scripts[1] and not told
+    scripts = [LANGUAGES.get(language, language) for language in (prompt, reply)]
+    both_known = prompt in LANGUAGES and reply in LANGUAGES
+    return scripts[0] == scripts[1] and not both_known
 
 
 def _script(character: str) -> str:

@@ -14,12 +14,13 @@ from dataclasses import dataclass
 
 from sessions.adapters.adapter_store import AdapterStore
 from sessions.adapters.folders import read_folder
+from sessions.artifacts import check_model
 from sessions.edits.adapters import Adapter
 from sessions.edits.edit import Edit
 from sessions.edits.ledger import Ledger
 from sessions.errors import ArtifactError, UsageError
 from sessions.model.opening import OpenModel
-from sessions.store import Store, check_model
+from sessions.store import Store
 from sessions.training.findings import Round, series_of
 from sessions.training.round import Rounds, called
 
@@ -51,13 +52,13 @@ def weighted(part: str, example: str) -> tuple[str, float]:
     Raises:
         UsageError: the weight is no number.
     """
-    name, star, said = part.partition("*")
+    name, star, number = part.partition("*")
     try:
-        weight = float(said) if star else 1.0
+        weight = float(number) if star else 1.0
     except ValueError:
         weight = math.nan
     if not math.isfinite(weight):
-        raise UsageError(f"invalid weight '{said}' for {name}", f"for example: {example}")
+        raise UsageError(f"invalid weight '{number}' for {name}", f"for example: {example}")
     return name, weight
 
 
@@ -79,12 +80,12 @@ def round_adapter(sources: ArmSources, word: str, weight: float) -> tuple[Round,
         ArtifactError: there is no such round, it is damaged, of another model, or comes without an adapter.
     """
     rounds, info = Rounds(sources.store), sources.opened.info
-    found = rounds.load(called(word))
-    check_model(found.fingerprint, found.model, info.fingerprint, info.name)
-    if not rounds.adapter(found.name).is_dir():
-        raise ArtifactError(f"round '{found.name}' comes without an adapter", "rounds shows those trained here")
-    contents = read_folder(rounds.adapter(found.name))
-    return found, Adapter(f"round-{found.name}", weight, contents.sha256, contents)
+    trained = rounds.load(called(word))
+    check_model(trained.fingerprint, trained.model, info.fingerprint, info.name)
+    if not rounds.adapter(trained.name).is_dir():
+        raise ArtifactError(f"round '{trained.name}' comes without an adapter", "rounds shows those trained here")
+    contents = read_folder(rounds.adapter(trained.name))
+    return trained, Adapter(f"round-{trained.name}", weight, contents.sha256, contents)
 
 
 def rounds_of_series(sources: ArmSources, series: str) -> list[str]:
@@ -94,7 +95,7 @@ def rounds_of_series(sources: ArmSources, series: str) -> list[str]:
         UsageError: there is none.
     """
     known = Rounds(sources.store).of_model(sources.opened.info.fingerprint)
-    names = [each.name for each in known if each.name != series and series_of(each.name) == series]
+    names = [one.name for one in known if one.name != series and series_of(one.name) == series]
     if not names:
         raise UsageError(f"there is no series of rounds '{series}'", "rounds shows what there is")
     return names

@@ -1,10 +1,9 @@
-"""Numbers as people and models write them, read exactly.
+"""Reads numbers exactly, as people and models write them.
 
 A written number is digits of any script (42, ٤٢, ４２) with a sign, separators, a decimal part, an exponent or a
-denominator: -1,234.5, 1.234,5, 1 234, 3/4, \\frac{3}{4}, 1e-3. Which of `.` and `,` is the decimal one is a matter of
-language, so that 1.234 and 1,234 have two values each; the first of them is the English one. What is not read as such:
-numbers in words (forty, 四十二), mixed ones (1 ½), powers (10^5), a percentage as a fraction. A number right after a
-Latin letter, H2O, is none.
+denominator: -1,234.5, 1.234,5, 1 234, 3/4, \\frac{3}{4}, 1e-3. Languages differ in the decimal sign, so 1.234 and 1,234
+have two values each, the English one first. Not read are numbers in words (forty, 四十二), mixed numbers (1 ½), powers
+(10^5), and percentages as fractions. Digits right after a Latin letter, as in H2O, are not a number.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import NamedTuple
 
-#: Characters of a number that has a value; what is longer stands there and equals nothing.
+#: The most characters of a number with a value; a longer one has none.
 LONGEST = 60
 
 _SPACED = "'’٬\u00a0\u202f\u2009"  # only ever between thousands
@@ -29,7 +28,7 @@ _OVER = re.compile(r"\s?[/⁄]\s?(\d+)(?![\d/⁄])")
 
 
 class WrittenNumber(NamedTuple):
-    """A number in a text: where it stands, and what it may be worth, the likeliest first, or nothing."""
+    """A number in a text: its first and last character (exclusive), and its possible values, the likeliest first."""
 
     start: int
     end: int
@@ -39,26 +38,26 @@ class WrittenNumber(NamedTuple):
 def numbers(text: str) -> Iterator[WrittenNumber]:
     """The numbers of a text, in order."""
     at = 0
-    while (found := _NUMBER.search(text, at)) is not None:
-        at = found.end()
-        if found["below"] is not None:
-            yield WrittenNumber(found.start(), at, _ratio((Fraction(_whole(found["above"])),), found["below"]))
+    while (match := _NUMBER.search(text, at)) is not None:
+        at = match.end()
+        if match["below"] is not None:
+            yield WrittenNumber(match.start(), at, _ratio((Fraction(_whole(match["above"])),), match["below"]))
             continue
-        values = _values(found["digits"], found["exponent"] or "")
+        values = _values(match["digits"], match["exponent"] or "")
         over = _OVER.match(text, at)
-        if over is not None and text[found.start() - 1 : found.start()] not in ("/", "⁄"):
+        if over is not None and text[match.start() - 1 : match.start()] not in ("/", "⁄"):
             at, values = over.end(), _ratio(values, over[1])
-        negative = found["sign"] is not None and found["sign"] != "+"
-        yield WrittenNumber(found.start(), at, tuple(-value for value in values) if negative else values)
+        negative = match["sign"] is not None and match["sign"] != "+"
+        yield WrittenNumber(match.start(), at, tuple(-value for value in values) if negative else values)
 
 
 def value_of(text: str) -> Fraction | None:
-    """The number that a text is; None where it is anything else, or more."""
+    """The value of a text that is one number and nothing else; otherwise None."""
     text = text.strip()
-    found = next(numbers(text), None)
-    if found is None or (found.start, found.end) != (0, len(text)):
+    number = next(numbers(text), None)
+    if number is None or (number.start, number.end) != (0, len(text)):
         return None
-    return found.values[0] if found.values else None
+    return number.values[0] if number.values else None
 
 
 def _values(digits: str, exponent: str) -> tuple[Fraction, ...]:
@@ -70,7 +69,7 @@ def _values(digits: str, exponent: str) -> tuple[Fraction, ...]:
 
 
 def _readings(digits: str) -> Iterator[Fraction]:
-    """What digits with points and commas between them can be worth."""
+    """The possible values of digits with points and commas between them."""
     groups, marks = re.split("[.,٫]", digits), re.findall("[.,٫]", digits)
     if not marks:
         yield _decimal(groups[0], "")
@@ -94,7 +93,7 @@ def _readings(digits: str) -> Iterator[Fraction]:
 
 
 def _thousands(groups: list[str]) -> Fraction | None:
-    """The whole number that groups of digits are, in threes or, as in India, in twos before the last three."""
+    """The whole number in groups of three digits, or as in India of two before the last three; else None."""
     first, *middle, last = groups
     in_threes = len(first) <= 3 and all(len(group) == 3 for group in middle)
     in_twos = len(first) <= 2 and middle and all(len(group) == 2 for group in middle)

@@ -1,13 +1,14 @@
-"""Statistics of tasks that are right or wrong, alone and in pairs. Levels are 95 %.
+"""Computes statistics of right and wrong answers, of one arm and of pairs of arms. Intervals are at the 95 % level.
 
 - A share of n tasks has Wilson's score interval (Wilson 1927; as method 3 in Newcombe 1998, Statistics in Medicine 17:
   857–872).
-- Of two arms on the same tasks, only those that one got right and the other did not say which is better: McNemar's
-  test, exactly, is twice the smaller tail of a binomial distribution of these with chance ½.
-- The difference of the two shares has the interval that is made of both Wilson intervals and the correlation φ of the
-  pairs, with φ's numerator moved towards 0 by n/2 where it is positive (Newcombe 1998, Statistics in Medicine 17:
-  2635–2650, method 10): with d = p₁ − p₂ and limits l, u, the lower one is
-  d − √((p₁−l₁)² − 2φ(p₁−l₁)(u₂−p₂) + (u₂−p₂)²), the upper one alike. It holds for few tasks, and for shares of 0 and 1.
+- Two arms on the same tasks differ only in the tasks that one of them got right. McNemar's exact test is twice the
+  smaller tail of a binomial distribution of these tasks with chance ½.
+- The difference of the two shares has an interval that combines both Wilson intervals and the correlation φ of the
+  pairs; φ's numerator is moved towards 0 by n/2 if it is positive (Newcombe 1998, Statistics in Medicine 17:
+  2635–2650, method 10). With d = p₁ − p₂ and limits l, u, the lower limit is
+  d − √((p₁−l₁)² − 2φ(p₁−l₁)(u₂−p₂) + (u₂−p₂)²), and the upper one is analogous. It holds for few tasks, and for shares
+  of 0 and 1.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ _Z = 1.959963984540054
 
 
 class Pairs(Struct, frozen=True):
-    """How two arms, by name, did on the same tasks: how many both got right, only one, and neither.
+    """Two arms on the same tasks: the numbers of tasks that both, only one, and neither got right.
 
-    `difference` is the share that the second got right minus that of the first, with its `interval`; `p` is McNemar's.
-    `lost` and `gained` name the tasks that only the first, and only the second, got right.
+    `difference` is the second arm's share of right answers minus the first's, with its `interval`. `p` is McNemar's.
+    `lost` names the tasks that only the first arm got right, `gained` those that only the second did.
     """
 
     names: tuple[str, str]
@@ -45,12 +46,12 @@ def wilson(right: int, n: int) -> tuple[float, float]:
     share, weight = right / n, _Z * _Z / n
     middle = (share + weight / 2) / (1 + weight)
     half = _Z * sqrt(share * (1 - share) / n + weight / (4 * n)) / (1 + weight)
-    # Rounding must not put a share of 0 or 1 outside.
+    # Rounding must not put a share of 0 or 1 outside its interval.
     return min(max(middle - half, 0.0), share), max(min(middle + half, 1.0), share)
 
 
 def mcnemar(only_first: int, only_second: int) -> float:
-    """The chance of discordant pairs as uneven as these, or more, if neither arm is better."""
+    """The probability of discordant pairs at least as uneven as these if neither arm is better."""
     n, fewer = only_first + only_second, min(only_first, only_second)
     return min(1.0, 2 * sum(comb(n, k) for k in range(fewer + 1)) / 2**n)
 
@@ -67,7 +68,7 @@ def newcombe(both: int, only_first: int, only_second: int, neither: int) -> tupl
 
 
 def paired(names: tuple[str, str], first: Sequence[bool], second: Sequence[bool], labels: Sequence[str]) -> Pairs:
-    """Two arms, each with whether it got each task right, of which `labels` are the names."""
+    """Compare two arms by whether they got each task right; `labels` are the names of the tasks."""
     triples = list(zip(first, second, labels, strict=True))
     lost = tuple(label for a, b, label in triples if a and not b)
     gained = tuple(label for a, b, label in triples if b and not a)

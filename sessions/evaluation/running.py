@@ -1,8 +1,8 @@
-"""Running an evaluation: every task answered under every arm, in batches, and each reply judged as it comes.
+"""Runs an evaluation: generates a reply to every task under every arm, in batches, and judges each reply.
 
-The batches are the same for all arms: tasks of like length together, padded on the left, each row with position ids of
-its own, so that what differs between two replies to a task is what the arms are. An arm's block is entered once; the
-replies and the loss on unrelated text are computed in it.
+All arms use the same batches, so that two replies to a task differ by the arm only. A batch has tasks of similar
+length, padded on the left, and each row has its own position ids. An arm's block is entered once; the replies and the
+loss on unrelated text are computed inside it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from time import perf_counter
 
 from sessions.cancel import Cancel
-from sessions.comparisons.sweeping import LARGEST_BATCH, ROWS
+from sessions.comparisons.sweep_plan import LARGEST_BATCH, ROWS
 from sessions.errors import UsageError
 from sessions.evaluation.arms import EvaluationArm
 from sessions.evaluation.checks import judged, token_at, word_at
@@ -36,8 +36,11 @@ from sessions.model.tokens import encode
 
 @dataclass(frozen=True)
 class EvaluationPlan:
-    """What is answered, and how: the tasks, as the model reads them, the unrelated text (none for no perplexity), and
-    the interventions in force in every text. A batch has `batch` rows at most."""
+    """The plan of an evaluation.
+
+    `encoded` are the tokenised tasks. `documents` are the unrelated text; empty skips the perplexity. `treatments` are
+    the interventions in force in every text. A batch has at most `batch` rows.
+    """
 
     tasks: tuple[Task, ...]
     encoded: tuple[Encoded, ...]
@@ -47,24 +50,24 @@ class EvaluationPlan:
     batch: int = ROWS
 
     def batches(self) -> Iterator[list[int]]:
-        """The tasks of each batch."""
-        lengths = [len(each.ids) + self.decoding.max_tokens for each in self.encoded]
+        """The numbers of the tasks in each batch."""
+        lengths = [len(prompt.ids) + self.decoding.max_tokens for prompt in self.encoded]
         for rows in batches(lengths, LARGEST_BATCH):
             for start in range(0, len(rows), self.batch):
                 yield rows[start : start + self.batch]
 
 
 def read(opened: OpenModel, tasks: Sequence[Task], source: str, tokens: int, *, raw: bool = False) -> list[Encoded]:
-    """The tasks as the model reads them.
+    """Tokenise the prompts of the tasks.
 
     Raises:
-        UsageError: a prompt with a reply of so many tokens is longer than the model has positions for.
-        ModelError: its template refuses a prompt.
+        UsageError: a prompt and a reply of `tokens` tokens exceed the model's positions.
+        ModelError: the template refuses a prompt.
     """
-    found, context = [], opened.anatomy.context
+    prompts, context = [], opened.anatomy.context
     for task in tasks:
         encoded = encode(opened.tokenizer, task.to_read(raw=raw))
-        # The last token of a reply is not read again.
+        # The model does not read the last token of a reply.
         if context is not None and len(encoded.ids) + tokens - 1 > context:
             room = context - len(encoded.ids) + 1
             raise UsageError(
@@ -72,8 +75,8 @@ def read(opened: OpenModel, tasks: Sequence[Task], source: str, tokens: int, *, 
                 f"{tokens:,} that is more than the {context:,} positions of the model",
                 f"--max-tokens {room}" if room > 0 else "a shorter prompt",
             )
-        found.append(encoded)
-    return found
+        prompts.append(encoded)
+    return prompts
 
 
 def run(
@@ -84,45 +87,45 @@ def run(
     *,
     cancel: Cancel | None = None,
 ) -> Steps[tuple[list[Score], list[list[TaskReply]]]]:
-    """The score of every arm, and its replies in the order of the tasks; `take` is given those of each batch.
+    """The score of every arm, and its replies in the order of the tasks; `take` receives the replies of each batch.
 
     Raises:
-        Cancelled: between two tokens; the arm's block is left as any other.
+        Cancelled: between two tokens; the arm's block is closed.
     """
-    asked = [task.language or language_of(task.prompt) for task in plan.tasks]
+    languages = [task.language or language_of(task.prompt) for task in plan.tasks]
     scores: list[Score] = []
     replies: list[list[TaskReply]] = []
     for arm in arms:
         with arm.within():
             started = perf_counter()
-            found = yield from _answered(opened, plan, arm, asked, take, cancel)
+            answers = yield from _replies(opened, plan, arm, languages, take, cancel)
             seconds = perf_counter() - started
             mean = None
             if plan.documents:
                 label = f"{arm.name}: reading unrelated text"
                 mean = yield from loss(opened, plan.documents, plan.treatments, label=label, cancel=cancel)
         first, read_ = (scores[0] if scores else None), predicted(plan.documents)
-        scores.append(score(arm.name, arm.about, found, mean, seconds, first, read_))
-        replies.append(found)
+        scores.append(score(arm.name, arm.about, answers, mean, seconds, first, read_))
+        replies.append(answers)
     return scores, replies
 
 
-def _answered(
+def _replies(
     opened: OpenModel,
     plan: EvaluationPlan,
     arm: EvaluationArm,
-    asked: Sequence[str],
+    languages: Sequence[str],
     take: Callable[[Sequence[TaskReply]], None] | None,
     cancel: Cancel | None,
 ) -> Steps[list[TaskReply]]:
-    """The replies of an arm whose block is open."""
-    found: dict[int, TaskReply] = {}
+    """The replies under an arm whose block is open, in the order of the tasks."""
+    replies: dict[int, TaskReply] = {}
     started = perf_counter()
     for rows in plan.batches():
         condition = Condition(arm.name, plan.treatments)
-        given = [(plan.encoded[row], condition) for row in rows]
-        with watched(opened.anatomy, cancel), running_rows(opened, given):
-            steps = generate(opened.model, opened.tokenizer, [each.ids for each, _ in given], plan.decoding)
+        prompts = [plan.encoded[row] for row in rows]
+        with watched(opened.anatomy, cancel), running_rows(opened, [(prompt, condition) for prompt in prompts]):
+            steps = generate(opened.model, opened.tokenizer, [prompt.ids for prompt in prompts], plan.decoding)
             with closing(steps):
                 while True:
                     try:
@@ -131,15 +134,15 @@ def _answered(
                         written: list[GeneratedRow] = stop.value
                         break
                     part = len(rows) * (step.number + 1) / plan.decoding.max_tokens
-                    yield _progress(arm, len(found) + part, len(plan.tasks), started)
+                    yield _progress(arm, len(replies) + part, len(plan.tasks), started)
         new = {
-            row: _reply(opened, plan.tasks[row], arm.name, asked[row], text)
+            row: _reply(opened, plan.tasks[row], arm.name, languages[row], text)
             for row, text in zip(rows, written, strict=True)
         }
-        found |= new
+        replies |= new
         if take is not None:
             take(list(new.values()))
-    return [found[row] for row in range(len(plan.tasks))]
+    return [replies[row] for row in range(len(plan.tasks))]
 
 
 def _progress(arm: EvaluationArm, done: float, total: int, started: float) -> Progress:
@@ -147,10 +150,10 @@ def _progress(arm: EvaluationArm, done: float, total: int, started: float) -> Pr
     return Progress(f"{arm.name}: answering", done, total, f"tasks, {pace:.{1 if pace >= 1 else 2}f} a second")
 
 
-def _reply(opened: OpenModel, task: Task, arm: str, asked: str, row: GeneratedRow) -> TaskReply:
+def _reply(opened: OpenModel, task: Task, arm: str, prompt_language: str, row: GeneratedRow) -> TaskReply:
     verdict = judged(task.checks, row.text)
 
-    def said(count: int) -> str:
+    def first_tokens(count: int) -> str:
         return text_of(opened.tokenizer, row.ids[:count], special=False)
 
     language = language_of(row.text)
@@ -161,10 +164,10 @@ def _reply(opened: OpenModel, task: Task, arm: str, asked: str, row: GeneratedRo
         prompt=task.prompt,
         answer=task.answer,
         right=verdict.right,
-        at=None if verdict.at is None else token_at(said, len(row.ids), verdict.at),
-        asked=asked,
+        at=None if verdict.at is None else token_at(first_tokens, len(row.ids), verdict.at),
+        asked=prompt_language,
         language=language,
-        kept=kept(asked, language),
+        kept=kept(prompt_language, language),
         tokens=len(row.ids),
         repetition=repetition(row.ids),
         stopped=row.stopped,

@@ -122,9 +122,9 @@ def score(
     right = [reply for reply in replies if reply.right]
     judged = _judged(replies)
     repeated = [reply.repetition for reply in replies if reply.repetition is not None]
-    held = [reply.guarded for reply in replies if reply.guarded is not None]
+    guarded = [reply.guarded for reply in replies if reply.guarded is not None]
     ratio = None if first is None or first.loss is None or loss is None else exp(min(loss - first.loss, _BEYOND))
-    found = Score(
+    scored = Score(
         name=name,
         about=about,
         tasks=len(replies),
@@ -139,13 +139,13 @@ def score(
         cut=sum(reply.stopped == "length" for reply in replies),
         nan=sum(reply.stopped == "nan" for reply in replies),
         empty=sum(not reply.text.strip() for reply in replies),
-        guarded=sum(held) if held else None,
+        guarded=sum(guarded) if guarded else None,
         loss=loss,
         perplexity=exp(loss) if loss is not None and loss < _BEYOND else None,
         ratio=ratio,
         seconds=seconds,
     )
-    return structs.replace(found, broken=tuple(_faults(found, first, read)))
+    return structs.replace(scored, broken=tuple(_faults(scored, first, read)))
 
 
 def _judged(replies: Iterable[TaskReply]) -> list[bool]:
@@ -155,22 +155,22 @@ def _judged(replies: Iterable[TaskReply]) -> list[bool]:
 
 def _middle(places: Iterable[int | None]) -> float | None:
     """The median of the places there are."""
-    found = [place for place in places if place is not None]
-    return float(median(found)) if found else None
+    known = [place for place in places if place is not None]
+    return float(median(known)) if known else None
 
 
-def _faults(found: Score, first: Score | None, read: int) -> Iterator[str]:
-    if found.nan:
-        yield f"the logits of {found.nan:,} of {found.tasks:,} replies are not finite"
-    if read and found.loss is None:
+def _faults(scored: Score, first: Score | None, read: int) -> Iterator[str]:
+    if scored.nan:
+        yield f"the logits of {scored.nan:,} of {scored.tasks:,} replies are not finite"
+    if read and scored.loss is None:
         yield "its losses on unrelated text are not finite"
-    if found.ratio is not None and found.ratio >= WORSE:
-        yield f"its perplexity on unrelated text is {found.ratio:.3g} times as high"
-    repeated, usual = found.repetition or 0.0, 0.0 if first is None else first.repetition or 0.0
+    if scored.ratio is not None and scored.ratio >= WORSE:
+        yield f"its perplexity on unrelated text is {scored.ratio:.3g} times as high"
+    repeated, usual = scored.repetition or 0.0, 0.0 if first is None else first.repetition or 0.0
     if first is not None and repeated >= REPEATED and repeated >= usual + MORE:
         yield f"{repeated:.0%} of its trigrams are repeats, where {usual:.0%} were"
-    if first is not None and found.empty >= EMPTY * found.tasks > first.empty:
-        yield f"{found.empty:,} of {found.tasks:,} replies are empty"
+    if first is not None and scored.empty >= EMPTY * scored.tasks > first.empty:
+        yield f"{scored.empty:,} of {scored.tasks:,} replies are empty"
 
 
 def by_language(arms: Sequence[Sequence[TaskReply]]) -> tuple[ByLanguage, ...]:
@@ -180,11 +180,11 @@ def by_language(arms: Sequence[Sequence[TaskReply]]) -> tuple[ByLanguage, ...]:
         languages.setdefault(reply.asked, []).append(row)
     if len(languages) < 2:
         return ()
-    found = [
+    summaries = [
         _of_language(language, [[replies[row] for row in rows] for replies in arms])
         for language, rows in languages.items()
     ]
-    return tuple(sorted(found, key=lambda each: (-each.tasks, each.language)))
+    return tuple(sorted(summaries, key=lambda each: (-each.tasks, each.language)))
 
 
 def against_first(
@@ -193,8 +193,8 @@ def against_first(
     """Every other arm held against the first, task by task; `labels` name the tasks."""
     first = [reply.right for reply in replies[0]]
     return tuple(
-        paired((scores[0].name, score.name), first, [reply.right for reply in found], labels)
-        for score, found in zip(scores[1:], replies[1:], strict=True)
+        paired((scores[0].name, score.name), first, [reply.right for reply in answers], labels)
+        for score, answers in zip(scores[1:], replies[1:], strict=True)
     )
 
 
@@ -207,15 +207,15 @@ def doubts(
         edited: whether an edit is on.
         suppressed: whether a neuron is held at zero.
     """
-    for each in scores:
-        if each.broken:
-            yield f"arm {each.name} is broken: {'; '.join(each.broken)}"
-    names = {each.name for each in scores}
+    for one in scores:
+        if one.broken:
+            yield f"arm {one.name} is broken: {'; '.join(one.broken)}"
+    names = {one.name for one in scores}
     if {"base", "edit"} <= names and not edited:
         yield "no edit is on: base and edit are the same model"
     if any("unsuppressed" in name.split("+") for name in names) and not suppressed:
         yield "nothing is suppressed"
-    slow = sorted({reply.task for found in replies for reply in found if reply.slow})
+    slow = sorted({reply.task for answers in replies for reply in answers if reply.slow})
     if slow:
         lines = ", ".join(f"{line}" for line in slow[:5]) + (", …" if len(slow) > 5 else "")
         yield f"a regular expression took over a second on a reply, which counts as wrong: line {lines}"

@@ -107,7 +107,7 @@ def _checks(given: Any, answer: str, source: str) -> list[Check]:
         return [Check(usual(answer) if given is None else _kind(given, source), answer)]
     if not isinstance(given, list) or not given:
         raise ArtifactError(f"{source} has {named(given)} as its check", f"{_of(KINDS)}, or a list of checks")
-    return [_check(each, source) for each in given]
+    return [_check(check, source) for check in given]
 
 
 def _check(given: Any, source: str) -> Check:
@@ -145,7 +145,7 @@ def _sound(text: str, field: str, source: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise ArtifactError(f"{source} has half a character in its {field}", "save the file as UTF-8") from error
+        raise ArtifactError(f"{source} has an unpaired surrogate in its {field}", "save the file as UTF-8") from error
     return text
 
 

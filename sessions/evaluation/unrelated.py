@@ -41,24 +41,24 @@ def unrelated(opened: OpenModel, corpus: Corpus) -> tuple[Encoded, ...]:
         ArtifactError: it cannot be read.
     """
     longest = min(LENGTH, opened.anatomy.context or LENGTH)
-    found: list[Encoded] = []
+    documents: list[Encoded] = []
     for text in corpus.documents():
         if not text.strip():
             continue
         encoded = encode(opened.tokenizer, Prompt(text=text, chat=False))
         if len(encoded.ids) > 1:
             ids, tokens = encoded.ids[:longest], encoded.tokens[:longest]
-            found.append(structs.replace(encoded, ids=ids, tokens=tokens, reply=len(ids)))
-        if sum(len(each.ids) for each in found) >= ENOUGH:
+            documents.append(structs.replace(encoded, ids=ids, tokens=tokens, reply=len(ids)))
+        if sum(len(document.ids) for document in documents) >= ENOUGH:
             break
-    if not found:
+    if not documents:
         raise UsageError(f"the corpus '{corpus.name}' has no text to predict", "give a file with sentences in it")
-    return tuple(found)
+    return tuple(documents)
 
 
 def predicted(documents: Sequence[Encoded]) -> int:
     """Tokens of the documents that are predicted from others."""
-    return sum(len(each.ids) - 1 for each in documents)
+    return sum(len(document.ids) - 1 for document in documents)
 
 
 @torch.inference_mode()
@@ -73,11 +73,11 @@ def loss(
     """The mean loss of the model in its current state, in nats per token; None where it is not finite."""
     at_once = max(LENGTH, min(LARGEST_BATCH, _LOGITS // opened.info.vocab_size))
     total, done = 0.0, 0
-    for rows in batches([len(each.ids) for each in documents], at_once):
+    for rows in batches([len(document.ids) for document in documents], at_once):
         yield Progress(label, done, len(documents), "documents")
-        asked = [(documents[row], Condition("", treatments)) for row in rows]
-        with watched(opened.anatomy, cancel), running_rows(opened, asked):
-            total += _summed(opened, [encoded.ids for encoded, _ in asked])
+        prompts = [(documents[row], Condition("", treatments)) for row in rows]
+        with watched(opened.anatomy, cancel), running_rows(opened, prompts):
+            total += _summed(opened, [encoded.ids for encoded, _ in prompts])
         done += len(rows)
     mean = total / predicted(documents)
     return mean if isfinite(mean) else None

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from msgspec import structs
 
-from sessions.comparisons.sweeping import AdapterShare, Chosen, GridKey, SweepPlan
+from sessions.comparisons.sweep_plan import AdapterShare, Chosen, GridKey, SweepPlan
 from sessions.edits.adapters import Adapter, check_fit
 from sessions.errors import ArtifactError, UsageError
 from sessions.evaluation.named import DEPTHS, ROUND, ArmSources, kept_adapter, round_adapter, rounds_of_series, weighted
@@ -47,7 +47,7 @@ def weighed(sources: ArmSources, word: str, against: str = "") -> Weighed:
     read = [_read(sources, part) for part in _parts(word)]
     read += [
         (structs.replace(share, against=True), adapter)
-        for share, adapter in (_read(sources, each) for each in _parts(against))
+        for share, adapter in (_read(sources, part) for part in _parts(against))
     ]
     names = [adapter.name for _, adapter in read]
     twice = next((name for name in names if names.count(name) > 1), None)
@@ -88,13 +88,13 @@ def read_again(sources: ArmSources, plan: SweepPlan) -> dict[AdapterShare, Adapt
     Raises:
         ArtifactError: one of them is not there any more, or is another one now.
     """
-    found = {}
+    by_share = {}
     for share in (share for chosen in plan.selections for share in chosen.adapters):
         _, adapter = _read(sources, f"{ROUND if share.round else ''}{share.name}")
         if adapter.sha256 != share.sha256:
             raise ArtifactError(f"adapter '{share.name}' was replaced after the sweep was begun", "begin another sweep")
-        found[share] = adapter
-    return found
+        by_share[share] = adapter
+    return by_share
 
 
 def within(
@@ -120,6 +120,9 @@ def check_weights(chosen: Chosen, multipliers: tuple[float, ...]) -> None:
     """Raise `UsageError` where a multiplier is no depth of a series."""
     if chosen.deep:
         most = len(chosen.adapters)
-        wrong = next((each for each in multipliers if not (each.is_integer() and 0 <= each <= most)), None)
+        wrong = next(
+            (multiplier for multiplier in multipliers if not (multiplier.is_integer() and 0 <= multiplier <= most)),
+            None,
+        )
         if wrong is not None:
             raise UsageError(f"invalid depth {wrong:g} of '{chosen.text}'", f"depths: whole numbers from 0 to {most}")

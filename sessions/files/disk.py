@@ -197,9 +197,9 @@ def make_folder(folder: Path) -> None:
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
         missing.append(folder)
         folder = folder.parent
-    for each in reversed(missing):
-        each.mkdir(exist_ok=True)
-        sync_folder(each.parent)
+    for parent in reversed(missing):
+        parent.mkdir(exist_ok=True)
+        sync_folder(parent.parent)
 
 
 def sync_folder(folder: Path) -> None:
@@ -220,9 +220,9 @@ def binned(folder: Path, name: str, suffix: str = "") -> Path:
     So the file that was deleted last is restored first, even if the clock was set back meanwhile.
     """
     moment = datetime.now(UTC).replace(tzinfo=None)
-    for each in folder.glob(f"{name}~*"):
+    for file in folder.glob(f"{name}~*"):
         with suppress(ValueError, OverflowError):  # a name without a time
-            there = datetime.strptime(each.name.removeprefix(f"{name}~").partition("-")[0], _STAMP)
+            there = datetime.strptime(file.name.removeprefix(f"{name}~").partition("-")[0], _STAMP)
             moment = max(moment, there + timedelta(microseconds=1))
     return folder / f"{name}~{moment.strftime(_STAMP)}-{secrets.token_hex(4)}{suffix}"
 

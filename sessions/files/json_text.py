@@ -137,9 +137,9 @@ def escaped(value: Any) -> Any:
     if isinstance(value, str):
         return value.encode("utf-8", "backslashreplace").decode()
     if isinstance(value, dict):
-        return {escaped(key): escaped(each) for key, each in value.items()}
+        return {escaped(key): escaped(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [escaped(each) for each in value]
+        return [escaped(item) for item in value]
     return value
 
 
@@ -152,12 +152,12 @@ def infinite(value: Any) -> str:
     waiting: list[Iterable[Any]] = [[value]]
     while waiting:
         look()
-        for each in waiting.pop():
-            if isinstance(each, float):
-                if not math.isfinite(each):
+        for member in waiting.pop():
+            if isinstance(member, float):
+                if not math.isfinite(member):
                     return _path_to_infinite(value, "")
-            elif each is not None and not isinstance(each, str | int):
-                waiting.append(_members(each))
+            elif member is not None and not isinstance(member, str | int):
+                waiting.append(_members(member))
     return ""
 
 
@@ -172,10 +172,10 @@ def _path_to_infinite(value: Any, path: str) -> str:
         return "" if math.isfinite(value) else f"{path or 'it'} is {value}"
     known = asdict(value) if isinstance(value, Struct) else value
     if isinstance(known, dict):
-        inside = [(f"{path}.{name}" if path else str(name), each) for name, each in known.items()]
+        inside = [(f"{path}.{name}" if path else str(name), inner) for name, inner in known.items()]
     else:
-        inside = [(f"{path}[{index}]", each) for index, each in enumerate(_members(known))]
-    return next(filter(None, (_path_to_infinite(each, name) for name, each in inside)), "")
+        inside = [(f"{path}[{index}]", inner) for index, inner in enumerate(_members(known))]
+    return next(filter(None, (_path_to_infinite(inner, name) for name, inner in inside)), "")
 
 
 def _laid_out(value: Any, indent: int, room: int = WIDTH) -> str:
@@ -188,13 +188,14 @@ def _laid_out(value: Any, indent: int, room: int = WIDTH) -> str:
     if isinstance(value, dict):
         keys = [msgspec.json.encode(key).decode() + ": " for key in value]
         inner = [
-            key + _laid_out(each, indent + 1, room - len(key)) for key, each in zip(keys, value.values(), strict=True)
+            key + _laid_out(inner_value, indent + 1, room - len(key))
+            for key, inner_value in zip(keys, value.values(), strict=True)
         ]
-        return "{\n" + ",\n".join(pad + each for each in inner) + "\n" + pad[1:] + "}"
-    inner = [_laid_out(each, indent + 1, room) for each in value]
-    if not any(isinstance(each, dict | list | tuple) for each in value):
+        return "{\n" + ",\n".join(pad + line for line in inner) + "\n" + pad[1:] + "}"
+    inner = [_laid_out(item, indent + 1, room) for item in value]
+    if not any(isinstance(item, dict | list | tuple) for item in value):
         inner = _filled(inner, room)
-    return "[\n" + ",\n".join(pad + each for each in inner) + "\n" + pad[1:] + "]"
+    return "[\n" + ",\n".join(pad + line for line in inner) + "\n" + pad[1:] + "]"
 
 
 def _filled(words: list[str], width: int) -> list[str]:

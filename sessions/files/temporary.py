@@ -126,35 +126,35 @@ def swept_home(home: Path) -> None:
         for folder in folders:
             swept(folder)
         folders = [
-            Path(each.path)
+            Path(entry.path)
             for folder in folders
-            for each in _entries(folder)
-            if not each.name.startswith(".") and each.is_dir(follow_symlinks=False)
+            for entry in _entries(folder)
+            if not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False)
         ]
     for note in (home / _ELSEWHERE).glob("*.txt"):
         with suppress(OSError, ArtifactError):
             parent = Path(os.fsdecode(read_file(note)))
             swept(parent)
-            if not any(each.name.endswith(_WORK) for each in _entries(parent)):
+            if not any(entry.name.endswith(_WORK) for entry in _entries(parent)):
                 note.unlink()
-    for each in (*_entries(home / "rounds"), *_entries(home / "adapters")):
+    for leftover in (*_entries(home / "rounds"), *_entries(home / "adapters")):
         with suppress(OSError):
-            if _EARLIER.fullmatch(each.name) and time.time() - each.stat().st_mtime > _LONG:
-                shutil.rmtree(each.path, ignore_errors=True)
+            if _EARLIER.fullmatch(leftover.name) and time.time() - leftover.stat().st_mtime > _LONG:
+                shutil.rmtree(leftover.path, ignore_errors=True)
 
 
 def swept(folder: Path) -> None:
     """Remove unfinished work of writers that are gone from a folder; what cannot be removed stays."""
-    hidden = [each for each in _entries(folder) if each.name.startswith(".")]
-    if any(each.name.endswith(TEMPORARY) for each in hidden):
+    hidden = [entry for entry in _entries(folder) if entry.name.startswith(".")]
+    if any(entry.name.endswith(TEMPORARY) for entry in hidden):
         with suppress(OSError):
             sweep_files(folder)
-    for each in hidden:
+    for entry in hidden:
         with suppress(OSError):
-            if each.is_dir(follow_symlinks=False):
-                _sweep_folder(Path(each.path))
-            elif each.name.endswith(_LOCK):
-                _sweep_lock(Path(each.path))
+            if entry.is_dir(follow_symlinks=False):
+                _sweep_folder(Path(entry.path))
+            elif entry.name.endswith(_LOCK):
+                _sweep_lock(Path(entry.path))
 
 
 def _sweep_folder(work: Path) -> None:

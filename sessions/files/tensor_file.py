@@ -149,7 +149,7 @@ def _check_places(entries: Mapping[str, _Entry], size: int, source: str) -> None
         if entry.dtype not in SIZES:
             raise ArtifactError(f"'{name}' of {source} has the dtype '{entry.dtype}', which is not supported")
         if min(entry.shape, default=0) < 0:
-            raise ArtifactError(f"'{name}' of {source} has a shape that is none: {list(entry.shape)}")
+            raise ArtifactError(f"'{name}' of {source} has the invalid shape {list(entry.shape)}")
         begin, after = entry.data_offsets
         if begin != end or after - begin != math.prod(entry.shape) * SIZES[entry.dtype]:
             raise ArtifactError(f"'{name}' of {source} is not where its header says: the file is damaged")

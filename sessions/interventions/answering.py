@@ -60,7 +60,7 @@ def compare(
 
 def complete_rows(
     opened: OpenModel,
-    asked: Sequence[ConditionedPrompt],
+    conditioned: Sequence[ConditionedPrompt],
     decoding: Decoding,
     *,
     targets: Sequence[Target | None] = (),
@@ -83,10 +83,10 @@ def complete_rows(
         UsageError: the model does not have one of the neurons.
         NotFinite: no arm has finite logits at the first position; the message says where in the model that begins.
     """
-    aims = list(targets) or [None] * len(asked)
-    values = _sequences(opened, asked, aims, cancel)
-    prompts = [encoded.ids for encoded, _ in asked]
-    with watched(opened.anatomy, cancel), running_rows(opened, asked) as following:
+    aims = list(targets) or [None] * len(conditioned)
+    values = _sequences(opened, conditioned, aims, cancel)
+    prompts = [encoded.ids for encoded, _ in conditioned]
+    with watched(opened.anatomy, cancel), running_rows(opened, conditioned) as following:
         steps = generate(opened.model, opened.tokenizer, prompts, decoding)
         step = next(steps)
         first = step.logits.float()
@@ -94,12 +94,12 @@ def complete_rows(
             _value(aim, row) if value is None else value for aim, row, value in zip(aims, first, values, strict=True)
         ]
         if not lenient and not bool(first.max(-1).values.isfinite().any()):
-            names = [repr(condition.name) for _, condition in asked] if len(asked) > 1 else ()
+            names = [repr(condition.name) for _, condition in conditioned] if len(conditioned) > 1 else ()
             raise not_finite(opened, prompts, "the distribution of the first token", names)
         told = monotonic()
         while True:
             if streamed:
-                pairs = zip(asked, step.pieces, strict=True)
+                pairs = zip(conditioned, step.pieces, strict=True)
                 yield from (Text(piece, condition.name) for (_, condition), piece in pairs if piece)
             if not streamed or monotonic() - told >= _BETWEEN:
                 told = monotonic()
@@ -107,39 +107,39 @@ def complete_rows(
             try:
                 step = next(steps)
             except StopIteration as stop:
-                return _arms(opened, asked, stop.value, following, first, aims, values), first
+                return _arms(opened, conditioned, stop.value, following, first, aims, values), first
 
 
 @contextmanager
-def running_rows(opened: OpenModel, asked: Sequence[ConditionedPrompt]) -> Iterator[TokenTracker]:
-    """Inside the block, row r of every batch reads the prompt of `asked[r]` under its condition."""
+def running_rows(opened: OpenModel, rows: Sequence[ConditionedPrompt]) -> Iterator[TokenTracker]:
+    """Inside the block, row r of every batch reads the prompt of `rows[r]` under its condition."""
 
     extents = Extents(
-        prompts=tuple(len(encoded.ids) for encoded, _ in asked),
-        replies=tuple(encoded.reply or len(encoded.ids) for encoded, _ in asked),
+        prompts=tuple(len(encoded.ids) for encoded, _ in rows),
+        replies=tuple(encoded.reply or len(encoded.ids) for encoded, _ in rows),
         decode=partial(text_of, opened.tokenizer),
     )
-    with intervening(opened.anatomy, [condition.treatments for _, condition in asked], extents) as following:
+    with intervening(opened.anatomy, [condition.treatments for _, condition in rows], extents) as following:
         yield following
 
 
 @torch.inference_mode()
 def _sequences(
-    opened: OpenModel, asked: Sequence[ConditionedPrompt], targets: Sequence[Target | None], cancel: Cancel | None
+    opened: OpenModel, prompts: Sequence[ConditionedPrompt], targets: Sequence[Target | None], cancel: Cancel | None
 ) -> list[float | None]:
     """Log-probability of each target that is a sequence, after its prompt; None for all others."""
     rows = [number for number, target in enumerate(targets) if target is not None and target.sequence]
-    found: list[float | None] = [None] * len(asked)
+    log_probs: list[float | None] = [None] * len(prompts)
     if not rows:
-        return found
+        return log_probs
     wanted = [[token.id for token in targets[row].tokens] for row in rows]  # type: ignore[union-attr]
-    texts = [[*asked[row][0].ids, *ids[:-1]] for row, ids in zip(rows, wanted, strict=True)]
-    with watched(opened.anatomy, cancel), running_rows(opened, [asked[row] for row in rows]):
+    texts = [[*prompts[row][0].ids, *ids[:-1]] for row, ids in zip(rows, wanted, strict=True)]
+    with watched(opened.anatomy, cancel), running_rows(opened, [prompts[row] for row in rows]):
         logits = _read(opened, texts, max(len(ids) for ids in wanted))
-    for row, ids, each in zip(rows, wanted, logits, strict=True):
-        column = torch.tensor(ids, device=each.device)[:, None]
-        found[row] = float(each[-len(ids) :].float().log_softmax(-1).gather(1, column).sum())
-    return found
+    for row, ids, row_logits in zip(rows, wanted, logits, strict=True):
+        column = torch.tensor(ids, device=row_logits.device)[:, None]
+        log_probs[row] = float(row_logits[-len(ids) :].float().log_softmax(-1).gather(1, column).sum())
+    return log_probs
 
 
 def _read(opened: OpenModel, texts: Sequence[Sequence[int]], kept: int) -> Tensor:
@@ -164,7 +164,7 @@ def _value(target: Target | None, logits: Tensor) -> float | None:
 
 def _arms(
     opened: OpenModel,
-    asked: Sequence[ConditionedPrompt],
+    prompts: Sequence[ConditionedPrompt],
     rows: Sequence[GeneratedRow],
     following: TokenTracker,
     first: Tensor,
@@ -176,12 +176,12 @@ def _arms(
         i for logits, failed in zip(first, numbers, strict=True) if not failed for i in likeliest(logits, KEPT)
     )
     arms = []
-    for number, ((_, condition), row, failed) in enumerate(zip(asked, rows, numbers, strict=True)):
+    for number, ((_, condition), row, failed) in enumerate(zip(prompts, rows, numbers, strict=True)):
         target = targets[number]
         chance = None
         if target is not None and not failed:
             chance = float(first[number].log_softmax(-1)[target.tokens[0].id].exp())
-        changing = any(each.changes for each in condition.treatments)
+        changing = any(treatment.changes for treatment in condition.treatments)
         arms.append(
             Arm(
                 name=condition.name,

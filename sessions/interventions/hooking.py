@@ -198,21 +198,21 @@ def _part(site: Site, where: TokenScope, rows: int, listed: _Listed) -> _Part:
 
     everywhere = None
     if free:
-        place = ([each[0] for each in free], [each[1] for each in free])
+        place = ([entry[0] for entry in free], [entry[1] for entry in free])
         multiplier = torch.ones(rows, site.width, dtype=dtype, device=device)
-        multiplier[place] = numbers([each[2] for each in free])
+        multiplier[place] = numbers([entry[2] for entry in free])
         constant = None
-        if any(each[3] for each in free):
+        if any(entry[3] for entry in free):
             constant = torch.zeros_like(multiplier)
-            constant[place] = numbers([each[3] for each in free])
+            constant[place] = numbers([entry[3] for entry in free])
         everywhere = _Affine(multiplier, constant)
     return _Part(
         where=where,
         everywhere=everywhere,
-        pinned=torch.tensor([each[:3] for each in fixed], dtype=torch.long, device=device).reshape(-1, 3),
+        pinned=torch.tensor([entry[:3] for entry in fixed], dtype=torch.long, device=device).reshape(-1, 3),
         there=_Affine(
-            numbers([each[3] for each in fixed]),
-            numbers([each[4] for each in fixed]) if any(each[4] for each in fixed) else None,
+            numbers([entry[3] for entry in fixed]),
+            numbers([entry[4] for entry in fixed]) if any(entry[4] for entry in fixed) else None,
         ),
-        last=max((each[1] for each in fixed), default=-1),
+        last=max((entry[1] for entry in fixed), default=-1),
     )

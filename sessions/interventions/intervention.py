@@ -213,7 +213,7 @@ def beside_live(
 ) -> tuple[tuple[Intervention, ...], tuple[str, ...]]:
     """An intervention together with the live ones, and remarks. Live ones lose the neurons that it changes too."""
     sites = sites_of([treatment])
-    meeting = [each for each in live if sites & sites_of([each]) and each.where.meets(treatment.where)]
-    kept = [each.without(sites) if each in meeting else each for each in live]
-    notes = tuple(f"'{each.label}' gives way to this line where both change a neuron" for each in meeting)
-    return (treatment, *(each for each in kept if each.neurons)), notes
+    meeting = [other for other in live if sites & sites_of([other]) and other.where.meets(treatment.where)]
+    kept = [other.without(sites) if other in meeting else other for other in live]
+    notes = tuple(f"'{other.label}' gives way to this line where both change a neuron" for other in meeting)
+    return (treatment, *(other for other in kept if other.neurons)), notes

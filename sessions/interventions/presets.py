@@ -189,7 +189,7 @@ def part(preset: Preset, name: str, *, tiers: Sequence[str] = (), regions: Seque
         ("tier", tiers, [str(known.tier) for known in neurons if known.tier is not None]),
         ("region", regions, [known.region for known in neurons]),
     ):
-        missing = next((each for each in wanted if each not in values), None)
+        missing = next((word for word in wanted if word not in values), None)
         if missing is not None:
             there = ", ".join(dict.fromkeys(values)) or "none"
             raise UsageError(f"no neuron of preset '{name}' has the {what} '{missing}'", f"its {what}s: {there}")

@@ -164,7 +164,9 @@ class TokenTracker:
 
 def _positions(args: Sequence[object], given: Mapping[str, Any]) -> Tensor | None:
     """Position of each token of a pass that is not given `position_ids`, from its mask and its cache."""
-    text = next((each for each in (*args[:1], *(given.get(name) for name in _READ)) if isinstance(each, Tensor)), None)
+    text = next(
+        (value for value in (*args[:1], *(given.get(name) for name in _READ)) if isinstance(value, Tensor)), None
+    )
     if text is None:
         return None
     mask, cache = given.get("attention_mask"), given.get("past_key_values")

@@ -1,13 +1,13 @@
-"""Where the parts of a causal language model are: the one file that knows architectures.
+"""Finds the parts of a causal language model. No other file knows architectures.
 
-Transformers has no common names for the parts an experiment needs, but it has common shapes. The
+Transformers has no common names for the parts that an experiment needs, but it has common structures. The
 decoder layers are the only `ModuleList` of length `num_hidden_layers` that is a direct child of
 `get_decoder()`. Inside a layer, the neurons are the input coordinates of the *down projection*,
-which goes by one of five names outside the attention block. In a mixture of experts the down
-projections are one 3-D parameter, and the neurons are what `experts._apply_gate` returns.
+which has one of the names in `DOWN_NAMES`, outside the attention block. In a mixture of experts the down
+projections are one 3-D parameter, and the neurons are the return value of `experts._apply_gate`.
 
-Everything else that other rooms ask about a family (which products are gated, where relevance rules
-apply, what the model cannot do) is answered by `Anatomy` too, so that no other file names a family.
+`Anatomy` also answers the other questions about a family (which products are gated, where relevance rules
+apply, what the model cannot do), so that no other file names a family.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ FINAL_NORM_NAMES = ("norm", "ln_f", "final_layer_norm", "final_layernorm")
 POSITION_NAMES = frozenset({"wpe", "embed_positions"})
 #: Modules besides the down projection whose input is a product of two computed streams.
 PRODUCT_NAMES = frozenset({"per_layer_projection"})
-#: The gate that weighs an expert which every token goes to; it routes, so relevance treats it as a router.
+#: The gate that weighs the shared expert of all tokens; relevance treats it as a router.
 SHARED_GATE_NAME = "shared_expert_gate"
-#: The norm that some families put between the down projection and the residual stream.
+#: The norm of some families between the down projection and the residual stream.
 WRITE_NORM_NAME = "post_feedforward_layernorm"
-#: The norm that an MLP reads the residual stream through, the first that a block has.
+#: Names of the norm before the MLP; a block's is the first of these that it has.
 READ_NORM_NAMES = ("pre_feedforward_layernorm", "post_attention_layernorm", "ln_2", "input_layernorm")
-#: The same between the attention and the residual stream, where the family has the one above as well.
+#: The norm between the attention and the residual stream, in families that have `WRITE_NORM_NAME` too.
 ATTENTION_WRITE_NORM_NAME = "post_attention_layernorm"
 #: The last projection of an attention module.
 OUTPUT_NAMES = frozenset({"o_proj", "out_proj", "c_proj", "dense"})
-#: What the call of a decoder layer names the layer's own embedding of each token.
+#: The argument of a decoder layer that is the layer's own token embedding.
 PER_LAYER_NAME = "per_layer_input"
-#: Projections that an MLP reads the residual stream with, by what they make.
+#: The projections that read the residual stream in an MLP, and what each computes.
 READER_NAMES = {
     "gate_proj": "gate",
     "up_proj": "up",
@@ -58,11 +58,10 @@ READER_NAMES = {
 
 
 def read(model: PreTrainedModel) -> Anatomy:
-    """Find the parts of `model`, and prepare it: its experts for hooks, and rotary modules that encode positions by the
-    length of the text so that rows do not depend on each other.
+    """Find the parts of `model`, and prepare its experts for hooks and its rotary modules for independent rows.
 
     Raises:
-        ModelError: the model is not built in a way this file knows; the message names the part.
+        ModelError: the architecture is unknown; the message names the part.
     """
     family = str(getattr(model.config, "model_type", type(model).__name__))
     decoder = model.get_decoder()
@@ -74,8 +73,8 @@ def read(model: PreTrainedModel) -> Anatomy:
         raise ModelError(f"'{family}' has no output embedding", "open a causal language model")
     experts = [site for layer in layers for site in layer.sites if isinstance(site, ExpertSite)]
     if experts:
-        # Of the implementations transformers offers, one that calls `_apply_gate` for the rows of all experts at once,
-        # and copies no weights; in which order it has the rows, `hooks` knows.
+        # This implementation calls `_apply_gate` once for the rows of all experts, and copies no weights. `hooks` knows
+        # the order of the rows.
         model.set_experts_implementation("grouped_mm")
     recurrent = _is_recurrent(config)
     norms = [module for module in decoder.modules() if _is_norm(module)]
@@ -110,7 +109,7 @@ def read(model: PreTrainedModel) -> Anatomy:
 def _decoder_blocks(decoder: nn.Module, config: object, family: str) -> nn.ModuleList:
     count = getattr(config, "num_hidden_layers", None)
     stacks = [m for m in decoder.children() if isinstance(m, nn.ModuleList) and len(m) == count]
-    if len(stacks) > 1:  # a model may keep other lists of that length: the blocks are those with a down projection
+    if len(stacks) > 1:  # other lists can have that length: the blocks are those with a down projection
         stacks = [stack for stack in stacks if next(_dense_sites(stack[0]), None) or next(_experts(stack[0]), None)]
     if len(stacks) != 1:
         raise ModelError(
@@ -138,7 +137,7 @@ def _layer(block: nn.Module, family: str, number: int) -> Layer:
     write_norm = children.get(WRITE_NORM_NAME)
     read_norm = next((children[name] for name in READ_NORM_NAMES if name in children), None)
     if write_norm is not None and READ_NORM_NAMES[0] not in children:
-        read_norm = None  # a family that norms what comes out of attention and MLP, and not what goes in
+        read_norm = None  # this family norms the outputs of attention and MLP, not their inputs
     return Layer(
         block,
         tuple(sites),
@@ -152,7 +151,7 @@ def _layer(block: nn.Module, family: str, number: int) -> Layer:
 
 
 def _writer(block: nn.Module, sites: Sequence[Site], write_norm: nn.Module | None) -> nn.Module | None:
-    """The norm on the way out, a dense MLP's down projection, or the module that sums what the experts say."""
+    """The norm after the MLP, a dense MLP's down projection, or the module that sums the experts' outputs."""
     if write_norm is not None:
         return write_norm
     experts = {id(site.experts) for site in sites if isinstance(site, ExpertSite)}
@@ -163,7 +162,7 @@ def _writer(block: nn.Module, sites: Sequence[Site], write_norm: nn.Module | Non
 
 
 def _attention_writer(block: nn.Module, write_norm: nn.Module | None) -> nn.Module | None:
-    """The norm behind the attention, or the output projection of the one attention module that a block has."""
+    """The norm after the attention, or else the output projection of the block's only attention module."""
     children = dict(block.named_children())
     if write_norm is not None and ATTENTION_WRITE_NORM_NAME in children:
         return children[ATTENTION_WRITE_NORM_NAME]
@@ -171,10 +170,10 @@ def _attention_writer(block: nn.Module, write_norm: nn.Module | None) -> nn.Modu
 
 
 def _attention_output(block: nn.Module) -> nn.Module | None:
-    found = [
+    outputs = [
         child for attention in _attentions(block) for name, child in attention.named_children() if name in OUTPUT_NAMES
     ]
-    return found[0] if len(found) == 1 else None
+    return outputs[0] if len(outputs) == 1 else None
 
 
 def _per_layer_input(block: nn.Module) -> int | None:
@@ -185,8 +184,8 @@ def _per_layer_input(block: nn.Module) -> int | None:
 
 
 def _dense_sites(block: nn.Module) -> Iterator[tuple[nn.Module, bool, tuple[tuple[str, nn.Module], ...]]]:
-    """Each down projection of a block, whether it is gated, and the projections that feed it; attention's own
-    `c_proj` left out."""
+    """Each down projection of a block, whether it is gated, and the projections that feed it; not attention's
+    `c_proj`."""
     for name, module in block.named_modules():
         *parents, last = name.split(".")
         if last not in DOWN_NAMES or any("attn" in p or "attention" in p for p in parents) or _of_experts(module):
@@ -229,7 +228,7 @@ def _context(decoder: nn.Module) -> int | None:
 
 
 def _is_recurrent(config: PreTrainedConfig) -> bool:
-    """Whether some layers keep a running state (linear attention, state spaces), which is not copied for more rows."""
+    """Whether some layers keep a running state (linear attention, state spaces), which no other row can reuse."""
     return any(isinstance(layer, LinearAttentionCacheLayerMixin) for layer in DynamicCache(config=config).layers)
 
 
@@ -241,7 +240,7 @@ def _unexchangeable_qk(blocks: nn.ModuleList) -> Iterator[nn.Module]:
 
 
 def _separate_qk(attention: nn.Module) -> tuple[nn.Module, ...]:
-    """The projections that make queries and keys alone; none where they are fused with others."""
+    """The separate query and key projections; none if they are fused with others."""
     children = dict(attention.named_children())
     names = ("q_proj", "k_proj")
     return tuple(children[name] for name in names) if children.keys() >= set(names) else ()
@@ -255,7 +254,7 @@ def _attentions(blocks: nn.Module) -> Iterator[nn.Module]:
 
 
 def _output_gates(attention: nn.Module) -> Iterator[nn.Module]:
-    """Projections that say how much of its output an attention module lets through."""
+    """The projections that gate the output of an attention module."""
     return (child for name, child in attention.named_children() if "gate" in name and isinstance(child, nn.Linear))
 
 
@@ -264,9 +263,9 @@ def _is_attention(module: nn.Module) -> bool:
 
 
 def _unknown_mlp(block: nn.Module) -> str | None:
-    """A part of a block that has an activation function and no neurons that are known, by its name there.
+    """The name of a part of a block that has an activation function but no known neurons; None if there is none.
 
-    What reads gates or attention scores with one is part of the attention or of a site's own MLP.
+    Activation functions in the attention, or in the MLP of a known site, do not count.
     """
     parents = {".".join(name.split(".")[:-1]) for name, module in block.named_modules() if _is_activation(module)}
     known = {".".join(name.split(".")[:-1]) for name, _ in block.named_modules() if _last(name) in DOWN_NAMES}
@@ -286,7 +285,7 @@ def has_eager_attention(module: nn.Module) -> bool:
 def _refusals(
     decoder: nn.Module, blocks: nn.ModuleList, experts: list[ExpertSite], recurrent: bool, family: str
 ) -> Iterator[Refusal]:
-    """What this model cannot do, with the reason."""
+    """The abilities that this model lacks, with the reason."""
     if any(site.activation is None for site in experts):
         yield (
             RULES,
@@ -322,12 +321,12 @@ def _is_norm(module: nn.Module) -> bool:
 
 
 def _centres(norm: nn.Module) -> bool:
-    """Whether a norm takes the mean away, so that it makes no difference to add the same to all coordinates."""
+    """Whether a norm subtracts the mean, so that a constant added to all coordinates changes nothing."""
     if isinstance(norm, nn.LayerNorm):
         return True
     weight = getattr(norm, "weight", None)
     shape = getattr(norm, "normalized_shape", None) if weight is None else weight.shape
-    needed = [each for each in inspect.signature(norm.forward).parameters.values() if each.default is each.empty]
+    needed = [arg for arg in inspect.signature(norm.forward).parameters.values() if arg.default is arg.empty]
     home = home_of(norm)  # its weights may be offloaded
     if shape is None or len(needed) > 1 or home.type == "meta":
         return False
@@ -356,6 +355,6 @@ def _of_experts(module: nn.Module) -> bool:
 
 
 def _in_features(down: nn.Module) -> int:
-    """Inputs of a projection: `Linear` says so, GPT-2's `Conv1D` keeps its weight transposed."""
+    """The number of inputs of a projection; GPT-2's `Conv1D` stores its weight transposed."""
     features = getattr(down, "in_features", None)
     return int(features if features is not None else down.weight.shape[0])  # type: ignore[index]

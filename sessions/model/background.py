@@ -1,8 +1,7 @@
-"""Long work in a thread, while a generator says how far it is.
+"""Runs long work in a thread, while a generator reports its progress.
 
-The libraries that download and load models offer progress bars and nothing else to look in on them:
-their bars are exchanged for ones that move a `Meter`, and that end the work at the next file chunk or
-tensor once the generator was closed.
+The libraries that download and load models show progress only through progress bars. Their bars are replaced by ones
+that move a `Meter`. These end the work at the next file chunk or tensor once the generator is closed.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from sessions.model.native import as_exception
 
 T = TypeVar("T")
 
-#: Seconds between two progress events, and how long a stopped thread is waited for.
+#: Seconds between two progress events, and seconds to wait for a stopped thread.
 LOOK = 0.2
 GRACE = 2.0
 
@@ -35,7 +34,7 @@ class Abandoned(Exception):
 
 
 class Meter:
-    """How far a background thread is, written there and read by the generator that waits for it."""
+    """The progress of a background thread, which the waiting generator reads."""
 
     def __init__(self, label: str, unit: str) -> None:
         self.label = label
@@ -45,7 +44,7 @@ class Meter:
         self.stop = threading.Event()
 
     def reach(self, done: float) -> None:
-        """Note how far the work is, and end it here if it was stopped."""
+        """Record the progress; raise `Abandoned` if the work was stopped."""
         if self.stop.is_set():
             raise Abandoned
         self.done = max(self.done, done)
@@ -56,10 +55,10 @@ class Meter:
 
 
 def in_background(work: Callable[[Meter], T], label: str, unit: str = "") -> Steps[T]:
-    """Run `work` in a thread, yield `Progress` while it lasts, and return or raise what it does.
+    """Run `work` in a thread, yield `Progress` while it runs, and return its result or raise its error.
 
-    When this generator is closed, `work` ends at the next `reach` of its meter. It is waited for, but
-    not for longer than `GRACE`: after that it ends by itself, and its result is dropped.
+    Closing the generator ends `work` at the next `reach` of its meter. The generator waits for that at most `GRACE`
+    seconds; a thread that takes longer ends later, and its result is dropped.
     """
     meter = Meter(label, unit)
     outcome: concurrent.futures.Future[T] = concurrent.futures.Future()
@@ -68,15 +67,15 @@ def in_background(work: Callable[[Meter], T], label: str, unit: str = "") -> Ste
         try:
             outcome.set_result(work(meter))
         except BaseException as error:
-            # The frames of a failed load hold half a model; whoever keeps the error must not keep that.
+            # The frames of a failed load hold half a model, which the error must not keep alive.
             memory.let_go(error)
             outcome.set_exception(as_exception(error, label))
 
-    # In a copy of the context: what looks at the flag of the command that runs does so in the thread as well.
+    # A copy of the context lets code in the thread see the cancel flag of the running command.
     thread = threading.Thread(target=copy_context().run, args=(run,), name=label, daemon=True)
     thread.start()
     try:
-        yield meter.progress()  # once at least, however soon it is done: so every run of it can be cancelled here
+        yield meter.progress()  # at least once, so that even quick work can be cancelled here
         while not concurrent.futures.wait([outcome], timeout=LOOK).done:
             yield meter.progress()
         return outcome.result()
@@ -87,18 +86,18 @@ def in_background(work: Callable[[Meter], T], label: str, unit: str = "") -> Ste
 
 @contextmanager
 def progress_to(meter: Meter) -> Iterator[None]:
-    """Send transformers' progress bars to `meter` instead of the screen, its warnings and accelerate's nowhere."""
+    """Send transformers' progress bars to `meter`, and silence its warnings and accelerate's."""
 
     def bar(items: Collection[Any] = (), **_: Any) -> _Bar:
         return _Bar(meter, items)
 
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()
-    placing = getLogger("accelerate.big_modeling")  # which says what is offloaded
+    placing = getLogger("accelerate.big_modeling")  # logs what is offloaded
     level = placing.level
     placing.setLevel(ERROR)
     hook = logging.set_tqdm_hook(lambda _, items, words: bar(*items, **words))
-    # The reader of GGUF files takes tqdm's bar directly, out of reach of the hook.
+    # The GGUF reader uses tqdm directly, which the hook does not reach.
     own = modeling_gguf_pytorch_utils.tqdm
     modeling_gguf_pytorch_utils.tqdm = bar
     try:
@@ -111,7 +110,7 @@ def progress_to(meter: Meter) -> Iterator[None]:
 
 
 class _Bar(logging.EmptyTqdm):  # type: ignore[misc]
-    """A progress bar that moves a meter while its items are taken."""
+    """A progress bar that moves a meter while it is iterated."""
 
     def __init__(self, meter: Meter, items: Collection[Any]) -> None:
         super().__init__()
@@ -126,7 +125,7 @@ class _Bar(logging.EmptyTqdm):  # type: ignore[misc]
 
 
 def byte_bars(meter: Meter) -> type[Any]:
-    """A class of bars for huggingface_hub that draw nothing; those that count bytes move the meter."""
+    """A bar class for huggingface_hub that draws nothing; bars that count bytes move the meter."""
 
     class Bar(tqdm):  # type: ignore[misc]
         def __init__(self, *items: Any, **words: Any) -> None:
@@ -142,6 +141,6 @@ def byte_bars(meter: Meter) -> type[Any]:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of what an error says, or its kind."""
+    """The first line of an error's message; its class name if it has no message."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0] if lines else type(error).__name__

@@ -1,4 +1,4 @@
-"""The distribution of the next token: read off once, shown as the likeliest or as chosen tokens."""
+"""Computes the distribution of the next token, and reads the likeliest or chosen tokens off it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def next_logits(opened: OpenModel, ids: Sequence[int], cancel: Cancel | None = N
     """The model's logits after `ids`, `[vocab]`, in float32.
 
     Raises:
-        NotFinite: they are no numbers; it is said where that begins.
+        NotFinite: a logit is infinite or NaN; the message says at which layer that begins.
     """
     batch = torch.tensor([list(ids)], device=opened.device)
     with torch.inference_mode(), watched(opened.anatomy, cancel):
@@ -44,5 +44,5 @@ def chances(tokenizer: PreTrainedTokenizerBase, logits: Tensor, ids: Iterable[in
     ascending = logits.sort().values
     ranks = 1 + len(logits) - torch.searchsorted(ascending, values, right=True)
     rows = zip(wanted.tolist(), probabilities.tolist(), values.tolist(), ranks.tolist(), strict=True)
-    found = [TokenChance(i, token_text(tokenizer, i), p, logit, rank) for i, p, logit, rank in rows]
-    return tuple(sorted(found, key=lambda chance: chance.rank))
+    tokens = [TokenChance(i, token_text(tokenizer, i), p, logit, rank) for i, p, logit, rank in rows]
+    return tuple(sorted(tokens, key=lambda token: token.rank))

@@ -135,12 +135,12 @@ def prepared(name: str, models: Path) -> Steps[Path]:
 
 def is_finished(folder: Path) -> bool:
     """Whether `folder` holds a whole prepared model."""
-    return all((folder / each).is_file() for each in FINISHED)
+    return all((folder / file).is_file() for file in FINISHED)
 
 
 def _check_vacant(folder: Path) -> None:
     if folder.exists() or folder.is_symlink():
-        missing = next((each for each in FINISHED if not (folder / each).is_file()), "nothing")
+        missing = next((file for file in FINISHED if not (folder / file).is_file()), "nothing")
         raise ModelError(f"{folder} is not a prepared model: it lacks {missing}", "move it away, and open it again")
 
 
@@ -236,7 +236,7 @@ def _convert(model: Embedded, gguf: Path, folder: Path) -> Steps[None]:
     program = "import sys; from sessions.model import embedded; embedded.convert(*sys.argv[1:])"
     child = [sys.executable, "-c", program, model.name, str(gguf), str(folder)]
     here = {
-        "PYTHONPATH": os.pathsep.join(os.path.abspath(each) for each in sys.path),
+        "PYTHONPATH": os.pathsep.join(os.path.abspath(path) for path in sys.path),
         "HF_HUB_OFFLINE": "1",  # everything it may read is in the one file
     }
     log = gguf.with_suffix(".log")

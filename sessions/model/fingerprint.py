@@ -1,32 +1,31 @@
-"""The identity of a model: what circuits and edits are tied to. 64 hex digits for its weights, a plus sign, and 16 for
-what its configuration makes of them.
+"""Computes the fingerprint of a model, which circuits and edits are tied to.
 
-A fingerprint must be the same whatever dtype and device a session opened the weights in, and must not
-take longer than reading a small part of them. So it is made from the checkpoint, not from the open
-model, and it samples.
+It is 64 hex digits for the weights, a plus sign, and 16 hex digits for the configuration. A fingerprint does not depend
+on the dtype and device that a session opens the weights in, and takes no longer than reading a small part of them. So
+it is computed from the checkpoint, not from the open model, and it samples.
 
-*Safetensors* (a folder, or a snapshot of a hub): sha256 over the tensors of all files in the order of
-their names: name, dtype, shape and the bytes of the tensor, whole up to 1 MiB and otherwise blocks of
-64 KiB at even distances, the first and the last included: sixteen of them, or fewer where there are
-many tensors, so that about 512 MiB are read at most (one block a tensor where even that is more).
-What stays out (the sharding, the order in the files, their metadata) is not a property of the weights.
+*Safetensors* (a folder, or a snapshot of a hub): sha256 over the tensors of all files in the order of their names:
+name, dtype, shape and bytes. Up to 1 MiB the bytes of a tensor are whole. Above that they are blocks of 64 KiB at even
+distances, the first and the last included: sixteen, or fewer if there are many tensors, so that at most about 512 MiB
+are read (one block a tensor if even that is more). The sharding, the order in the files and the metadata do not count,
+because they are not properties of the weights.
 
 *A GGUF file*: sha256 over its size and its bytes, whole up to 64 MiB, otherwise 1,024 such blocks.
 
-*A model in memory* (a notebook, a test): as for safetensors, over its state dict, with the sampled
-values rounded to bfloat16, so that a float32 and a bfloat16 copy of the same weights agree. It is
-never equal to the fingerprint of a checkpoint that the model may have come from.
+*A model in memory* (a notebook, a test): as for safetensors, over its state dict. The sampled values are rounded to
+bfloat16, so that a float32 and a bfloat16 copy of the same weights agree. It never equals the fingerprint of the
+checkpoint that the model came from.
 
-*The configuration*: sha256 over the values that differ from those its class has by itself, so that a later version of
-the class that knows more of them changes nothing. Values that do not change what one pass computes have no part in it
-(those for training, for generation, names, dtypes). With code of its own, the code as well. Two copies of the same
-weights with another scaling of positions, another softcap, are two models. Fingerprints of earlier versions are of the
-weights alone; `info.same_model` takes such a one for that of any model with these weights.
+*The configuration*: sha256 over the values that differ from the defaults of its class, so that new options in a later
+version of the class change nothing. Values that do not change what one pass computes do not count (for training, for
+generation, names, dtypes). Modelling code that comes with the model counts. Two copies of the same weights with another
+scaling of positions, or another softcap, are two models. Fingerprints of earlier versions cover the weights alone;
+`info.same_model` matches them with any model of these weights.
 
-What this notices: another model, another training state, a tensor that was replaced, cast to another
-dtype, or changed as a whole (a low-rank edit touches every row). What it can miss: a change confined
-to values between the blocks; in memory, one too small for bfloat16. It identifies models and
-protects from mistakes, not from someone who wants to deceive. The tokenizer is not in it.
+A fingerprint detects another model, another training state, and a tensor that was replaced, cast to another dtype, or
+changed as a whole (a low-rank edit touches every row). It can miss a change confined to values between the blocks and,
+in memory, a change too small for bfloat16. It protects from mistakes, not from deception. It does not cover the
+tokenizer.
 """
 
 from __future__ import annotations
@@ -50,12 +49,12 @@ from sessions.files.disk import LARGEST, read_file, reading
 from sessions.model.homes import weight_of
 
 BLOCK = 64 * 2**10
-#: Blocks of one tensor at most, and of all tensors together where that leaves one each.
+#: The most blocks of one tensor, and of all tensors together (unless each needs one).
 BLOCKS_EACH = 16
 BLOCKS_ALL = 8192
-#: Blocks of a GGUF file, which has no tensors to tell apart without parsing it.
+#: Blocks of a GGUF file, whose tensors are not known without parsing it.
 BLOCKS_FILE = 1024
-#: Numbers that are hashed at once where every bit counts.
+#: Numbers hashed at once by `of_bits`.
 BITS = 2**22
 INDEX = "model.safetensors.index.json"
 
@@ -64,7 +63,7 @@ def of_folder(folder: Path) -> str:
     """The fingerprint of the safetensors in a model folder.
 
     Raises:
-        ModelError: there are none, or one of them is damaged.
+        ModelError: the folder has none, or one of them is damaged.
     """
     tensors = {stored.name: stored for path in weight_files(folder) for stored in _stored(path)}
     digest = hashlib.sha256()
@@ -89,7 +88,7 @@ def of_state(state: Mapping[str, Any]) -> str:
     """The fingerprint of a state dict, `model.state_dict()`.
 
     Raises:
-        ModelError: some of the values are not in memory (offloaded, or on the meta device).
+        ModelError: a value is not in memory (offloaded, or on the meta device).
     """
     tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
     digest = hashlib.sha256()
@@ -102,7 +101,7 @@ def of_state(state: Mapping[str, Any]) -> str:
     return digest.hexdigest()
 
 
-#: Values of a configuration that change nothing in what one pass computes.
+#: Names of configuration values that do not change what one pass computes.
 _NOT_COMPUTED = re.compile(
     r"_|architectures|auto_map|transformers_version|name_or_path|(torch_)?dtype|quantization_config|use_cache"
     r"|(bos|eos|pad|sep|cls|mask|unk|decoder_start|image|audio|video|boi|eoi)_token(_id|_index)?s?$|task_specific_params"
@@ -114,23 +113,23 @@ _CONFIG_DIGITS = 16
 
 
 def with_config(weights: str, config: Any, code: Path | None = None) -> str:
-    """The fingerprint of a model from that of its weights.
+    """The fingerprint of a model from the fingerprint of its weights.
 
     Args:
-        config: its configuration as transformers has it.
-        code: the folder of the code that comes with it; None where it has none, or it does not run.
+        config: the model's transformers configuration.
+        code: the folder of the modelling code that comes with the model; None if it has none, or it does not run.
     """
     text = config.get_text_config()
     try:
         usual = type(text)().to_dict()
-    except Exception:  # a class of its own that cannot be made of nothing
+    except Exception:  # a custom class that has no defaults
         usual = {}
-    said = {
+    changed = {
         key: value
         for key, value in text.to_dict().items()
         if not _NOT_COMPUTED.match(key) and (key not in usual or _plain(value) != _plain(usual[key]))
     }
-    digest = hashlib.sha256(json.dumps(_plain(said), sort_keys=True, default=str).encode())
+    digest = hashlib.sha256(json.dumps(_plain(changed), sort_keys=True, default=str).encode())
     digest.update(_line(str(text.model_type)))
     for path in () if code is None else sorted(code.glob("*.py")):
         digest.update(_line(path.name) + read_file(path))
@@ -138,20 +137,21 @@ def with_config(weights: str, config: Any, code: Path | None = None) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """A value as JSON has it, whole numbers and others alike, and nothing where nothing is said."""
+    """A value as plain JSON, with all numbers as floats and without keys whose value is None."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(each) for key, each in value.items() if each is not None}
+        return {str(key): _plain(inner) for key, inner in value.items() if inner is not None}
     if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
+        return [_plain(item) for item in value]
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
 def of_bits(model: nn.Module, cancel: Cancel | None = None) -> Steps[str]:
-    """sha256 over every bit of a model's weights as they lie in memory, those that are offloaded brought there one at a
-    time: the same in one process only while nothing changes.
+    """sha256 over every bit of a model's weights, which changes with any change of them in this process.
+
+    Offloaded weights are loaded one at a time.
 
     Raises:
-        ModelError: some of the weights are nowhere (on the meta device).
+        ModelError: a weight is on the meta device and stored nowhere.
     """
     tensors = {name: value for name, value in model.state_dict().items() if isinstance(value, Tensor)}
     digest = hashlib.sha256()
@@ -169,10 +169,10 @@ def of_bits(model: nn.Module, cancel: Cancel | None = None) -> Steps[str]:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The safetensors files that make up the model in a folder: those of the index, the one file, or all.
+    """The safetensors files of the model in a folder: those of the index, the single file, or all.
 
     Raises:
-        ModelError: there are none, or the index is damaged.
+        ModelError: the folder has none, or the index is damaged.
     """
     index = folder / INDEX
     if index.is_file():
@@ -187,7 +187,7 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 class Stored(NamedTuple):
-    """A tensor in a safetensors file: `size` bytes from `start` on."""
+    """A tensor in a safetensors file, `size` bytes from byte `start`."""
 
     name: str
     dtype: str
@@ -201,17 +201,17 @@ def _stored(path: Path) -> list[Stored]:
     with _parsing(path), reading(path) as file:
         length = int.from_bytes(file.read(8), "little")
         if length > min(os.fstat(file.fileno()).st_size, LARGEST):
-            raise ValueError("its header is longer than the file, or than anything that is one")
+            raise ValueError("its header is longer than the file, or than any header")
         header = json.loads(file.read(length))
         stored = [
-            Stored(name, each["dtype"], each["shape"], path, 8 + length + begin, end - begin)
-            for name, each in header.items()
+            Stored(name, entry["dtype"], entry["shape"], path, 8 + length + begin, end - begin)
+            for name, entry in header.items()
             if name != "__metadata__"
-            for begin, end in [each["data_offsets"]]
+            for begin, end in [entry["data_offsets"]]
         ]
         whole = os.fstat(file.fileno()).st_size
-        if any(not 8 + length <= each.start <= each.start + each.size <= whole for each in stored):
-            raise ValueError("its header speaks of numbers that it does not have")
+        if any(not 8 + length <= tensor.start <= tensor.start + tensor.size <= whole for tensor in stored):
+            raise ValueError("its header lists numbers that the file does not have")
         return stored
 
 
@@ -232,7 +232,7 @@ def _blocks_each(tensors: int) -> int:
 
 
 def _offsets(size: int, block: int, blocks: int) -> Iterator[tuple[int, int]]:
-    """(offset, length) of the blocks sampled from `size` units: all in one where they would cover it."""
+    """(offset, length) of the blocks sampled from `size` units; one block if they would cover everything."""
     if size <= block * blocks:
         yield 0, size
     elif blocks == 1:
@@ -250,7 +250,7 @@ def _sample(digest: Any, file: BinaryIO, start: int, size: int, blocks: int) -> 
 
 @torch.no_grad()
 def _values(tensor: Tensor, blocks: int) -> bytes:
-    """The sampled values of a tensor, those of floating point as bfloat16, else as they are."""
+    """The sampled values of a tensor as bytes; floating-point values as bfloat16."""
     flat = tensor.detach().reshape(-1)
     width = 2 if tensor.is_floating_point() else tensor.element_size()
     sampled = [flat[offset : offset + length] for offset, length in _offsets(flat.numel(), BLOCK // width, blocks)]

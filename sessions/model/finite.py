@@ -38,15 +38,15 @@ def first_lost(opened: OpenModel, texts: Sequence[Sequence[int]]) -> Lost | None
     Interventions and suppression around the call are in force. Only the last token's logits are checked.
     """
     anatomy = opened.anatomy
-    found: list[Lost] = []
+    lost: list[Lost] = []
     lengths = torch.tensor([len(text) for text in texts])[:, None]
 
     def look(where: str, module: nn.Module, states: Tensor) -> None:
         apart = states.reshape(len(texts), -1, states.shape[-1]).isfinite().all(-1).cpu()
         inside = torch.arange(apart.shape[1]) < lengths  # what a row's padding holds is nobody's
-        if not found and bool((~apart & inside).any()):
+        if not lost and bool((~apart & inside).any()):
             row, position = (~apart & inside).nonzero()[0].tolist()
-            found.append(Lost(where, module, row, position))
+            lost.append(Lost(where, module, row, position))
 
     def looking(where: str, module: nn.Module) -> object:
         def keep(_: Tensor, output: object) -> object:
@@ -60,10 +60,10 @@ def first_lost(opened: OpenModel, texts: Sequence[Sequence[int]]) -> Lost | None
     hooks.append(looking("the final norm", anatomy.final_norm))
     with together(hooks), padded_rows(opened, texts) as ids:
         logits = opened.model(input_ids=ids, use_cache=False, logits_to_keep=last_positions(1, ids)).logits
-    if not found and not bool(logits.max(-1).values.isfinite().all()):
+    if not lost and not bool(logits.max(-1).values.isfinite().all()):
         row = int((~logits.max(-1).values.isfinite()).nonzero()[0, 0])
         return Lost("the head", anatomy.head, row, len(texts[row]) - 1)
-    return found[0] if found else None
+    return lost[0] if lost else None
 
 
 def not_finite(opened: OpenModel, texts: Sequence[Sequence[int]], what: str, names: Sequence[str] = ()) -> NotFinite:

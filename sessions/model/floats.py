@@ -1,4 +1,4 @@
-"""Tensors as the float32 of a safetensors file, and back. Float32 holds every bfloat16 and float16 exactly."""
+"""Converts tensors to the float32 bytes of a safetensors file and back; float32 holds bfloat16 and float16 exactly."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from sessions.files.tensor_file import TensorBytes
 
 
 def to_bytes(tensor: Tensor) -> TensorBytes:
-    """The tensor's numbers as a file holds them."""
+    """The tensor's numbers as float32 bytes."""
     numbers = tensor.detach().cpu().float().contiguous().numpy().astype("<f4")
     return TensorBytes("F32", tuple(tensor.shape), numbers.tobytes())
 
 
 def from_bytes(stored: TensorBytes, what: str) -> Tensor:
-    """The tensor again, in memory of its own.
+    """The tensor in stored bytes, copied to its own memory; `what` names it in messages.
 
     Raises:
-        ArtifactError: it is of another dtype, or has a number that is not finite; `what` is how the message names it.
+        ArtifactError: the dtype is not F32, or a number is not finite.
     """
     if stored.dtype != "F32":
         raise ArtifactError(f"{what} is of {stored.dtype}, and should be F32")

@@ -1,18 +1,17 @@
-"""Generation: prefill, then one token a step, as a generator that can be watched and stopped.
+"""Generates text: prefill, then one token a step, as a Python generator that can be watched and stopped.
 
-Rows of a batch are independent texts: prompts of different lengths are padded on the left with
-their own position ids, rows end at their own time, and each row draws its random numbers from its
-own generator, so that a row samples the same text alone and in company. Temperature, top-k and
-top-p are transformers' own logits warpers; what keeps a text from repeating itself is in `repetition`.
+The rows of a batch are independent texts. Prompts of different lengths are padded on the left with their own position
+ids. Each row ends at its own time and draws random numbers from its own generator, so that it samples the same text
+alone and in a batch. Temperature, top-k and top-p are transformers' own logits warpers. The rules against repetition
+are in `repetition`.
 
-A row whose logits stop being numbers ends there, and the others go on: what one row computes reaches no other.
+A row whose logits become infinite or NaN ends there; the other rows go on.
 
-What is cached is used only as long as it is what a fresh pass would compute: where positions are encoded by the length
-of the text (`positions`) and a row comes to a length that is encoded otherwise, the whole text is read again.
+The cache is used only while it equals what a fresh pass would compute. If positions are encoded by the length of the
+text (`positions`) and a row reaches a length with another encoding, the whole text is read again.
 
-`transformers.generate` is not used because it can neither hand back control between tokens nor be
-stopped in the middle of a row; `tests/sessions/model/test_generation.py` holds both token for token
-equal.
+`transformers.generate` is not used because it cannot return control between tokens, nor stop in the middle of a row.
+`tests/sessions/model/test_generation.py` checks that both produce the same tokens.
 """
 
 from __future__ import annotations
@@ -34,11 +33,11 @@ from sessions.model.tokens import end_of_turn
 
 @dataclass(frozen=True)
 class Decoding:
-    """How to continue a text.
+    """The options for continuing a text.
 
-    `ends` are the ids that end a row (see `ending_ids`), `stops` texts that do. With `sample` off,
-    the likeliest token is taken, and temperature, top-p, top-k and rng are not used. `guard`,
-    `repetition_penalty` (1 is none) and `no_repeat_ngram` (0 is none) are the rules of `repetition`.
+    `ends` are ids that end a row (see `ending_ids`), and `stops` are texts that end it. With `sample` off,
+    each step takes the likeliest token, and temperature, top-p, top-k and rng are unused. `guard`,
+    `repetition_penalty` (1 is off) and `no_repeat_ngram` (0 is off) are the rules of `repetition`.
     """
 
     max_tokens: int = 64
@@ -58,10 +57,10 @@ class Decoding:
 class GeneratedRow:
     """One text being generated. `stopped` is "" while it grows, then "eos", "stop", "length" or "nan".
 
-    `text` is that of the first `shown` ids; `window` is the first of those that were shown last. `read` counts the
-    tokens that the model has read for it: the prompt's, and those of its own that it was given back. `guarded` counts
-    the steps at which a rule of `repetition` kept the likeliest token back, None where no rule is on. `failed_at` is
-    the step whose logits were no numbers, 0 being that of the first token; nothing is written in it.
+    `text` is the text of the first `shown` ids; the ids shown last begin at `window`. `read` counts the
+    tokens that the model has read for the row: the prompt's and its own. `guarded` counts
+    the steps at which a rule of `repetition` rejected the likeliest token, None if no rule is on. `failed_at` is
+    the step whose logits were infinite or NaN, counted from 0; that step adds no token.
     """
 
     ids: list[int] = field(default_factory=list)
@@ -76,7 +75,7 @@ class GeneratedRow:
 
 @dataclass(frozen=True)
 class GenerationStep:
-    """One step of a batch: the raw logits it chose from, `[rows, vocab]`, and the text each row gained."""
+    """One step of a batch: its raw logits, `[rows, vocab]`, and the text that it adds to each row."""
 
     number: int
     logits: Tensor
@@ -84,7 +83,7 @@ class GenerationStep:
 
 
 def ending_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
-    """Ids that end a text, from the generation config, the tokenizer and the chat template."""
+    """The ids that end a text, from the generation config, the tokenizer and the chat template."""
     configured = model.generation_config.eos_token_id if model.generation_config is not None else None
     listed = configured if isinstance(configured, list) else [configured]
     return frozenset(i for i in listed if i is not None) | end_of_turn(tokenizer)
@@ -96,12 +95,12 @@ def generate(
     prompts: Sequence[Sequence[int]],
     decoding: Decoding,
 ) -> Generator[GenerationStep, None, list[GeneratedRow]]:
-    """Continue every prompt; yields after each token, returns the finished rows.
+    """Continue every prompt; yield after each token, and return the finished rows.
+
+    Closing the generator frees its key-value cache.
 
     Args:
-        prompts: ids of each row; lengths may differ.
-
-    The key-value cache lives in this generator and goes when it is closed.
+        prompts: the ids of each row; their lengths may differ.
     """
     device = home_of(model.get_input_embeddings())
     ids, mask = left_padded(prompts, tokenizer.pad_token_id or 0, device)
@@ -128,9 +127,11 @@ def generate(
                 logits_to_keep=1,
             )
             cache, logits = out.past_key_values, out.logits[:, -1]
-            chosen, held, broken = pick(logits)
-            said = torch.stack([chosen, held, broken], dim=1).tolist()
-        pieces = tuple(_said(row, number, each, tokenizer, decoding) for row, each in zip(rows, said, strict=True))
+            chosen, ruled_out, broken = pick(logits)
+            choices = torch.stack([chosen, ruled_out, broken], dim=1).tolist()
+        pieces = tuple(
+            _add_choice(row, number, choice, tokenizer, decoding) for row, choice in zip(rows, choices, strict=True)
+        )
         yield GenerationStep(number, logits, pieces)
         if all(row.stopped for row in rows):
             break
@@ -139,7 +140,7 @@ def generate(
         everything = torch.cat([everything, ids], dim=1)
         growing = [len(prompt) + number for prompt, row in zip(prompts, rows, strict=True) if not row.stopped]
         if encoding is not None and not all(encoding.alike(length, length + 1) for length in growing):
-            cache, ids = None, everything  # what was cached is of another encoding: all is read again
+            cache, ids = None, everything  # the cache has another encoding: read everything again
         mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
     for row in rows:
         row.stopped = row.stopped or "length"
@@ -154,17 +155,17 @@ def left_padded(prompts: Sequence[Sequence[int]], pad: int, device: torch.device
     return torch.tensor(ids, device=device), torch.tensor(mask, device=device)
 
 
-#: What a step decides for each row, `[rows]` each: its token, whether a rule kept the likeliest one back (0 or 1), and
-#: whether its logits are no numbers (0 or 1).
+#: The choice of a step for each row, `[rows]` each: its token, whether a rule rejected the likeliest token (0 or 1),
+#: and whether the logits are infinite or NaN (0 or 1).
 Choice = tuple[Tensor, Tensor, Tensor]
 
 
 def _picker(decoding: Decoding, rules: Rules, rows: int, device: torch.device) -> Callable[[Tensor], Choice]:
-    """How tokens are chosen from the logits of a step, `[rows, vocab]`."""
+    """The function that chooses tokens from the logits of a step, `[rows, vocab]`."""
     drawn = _sampler(decoding, rows, device) if decoding.sample else None
 
     def pick(logits: Tensor) -> Choice:
-        # NaN is larger than any number here, and a row of -inf alone has no likeliest token either.
+        # `max` returns NaN if a row has one; a row of -inf alone has no likeliest token either.
         peak, likeliest = logits.max(-1)
         broken = ~peak.isfinite()
         if drawn is None and not rules.any:
@@ -172,8 +173,8 @@ def _picker(decoding: Decoding, rules: Rules, rows: int, device: torch.device) -
         scores = logits.float().masked_fill(broken[:, None], 0.0)
         ruled = rules(scores) if rules.any else scores
         best = ruled.argmax(-1) if rules.any else likeliest
-        held = (best != likeliest) & ~broken
-        return best if drawn is None else drawn(ruled), held.long(), broken.long()
+        ruled_out = (best != likeliest) & ~broken
+        return best if drawn is None else drawn(ruled), ruled_out.long(), broken.long()
 
     return pick
 
@@ -184,7 +185,7 @@ def _sampler(decoding: Decoding, rows: int, device: torch.device) -> Callable[[T
         warpers.append(TopKLogitsWarper(decoding.top_k))
     if decoding.top_p < 1:
         warpers.append(TopPLogitsWarper(decoding.top_p))
-    # One generator a row, all with the same seed: every arm of a comparison meets the same noise.
+    # One generator a row, all with the same seed, so that all arms of a comparison draw the same numbers.
     generators = [torch.Generator(device).manual_seed(decoding.rng) for _ in range(rows)]
 
     def drawn(scores: Tensor) -> Tensor:
@@ -196,24 +197,24 @@ def _sampler(decoding: Decoding, rows: int, device: torch.device) -> Callable[[T
     return drawn
 
 
-def _said(
+def _add_choice(
     row: GeneratedRow, number: int, choice: Sequence[int], tokenizer: PreTrainedTokenizerBase, decoding: Decoding
 ) -> str:
-    """What this step decided for a row, as in `Choice`, written into it; the text it adds."""
-    token, held, broken = choice
+    """Apply a step's choice (see `Choice`) to a row, and return the text that it adds."""
+    token, ruled_out, broken = choice
     if row.stopped:
         return ""
-    row.read += number > 0  # the token of the step before, which the model was given back
+    row.read += number > 0  # this step read the token of the step before
     if broken:
         row.stopped, row.failed_at = "nan", number
         return _shown(row, tokenizer, final=True)
     if row.guarded is not None:
-        row.guarded += held
+        row.guarded += ruled_out
     return _grow(row, token, tokenizer, decoding)
 
 
 def _grow(row: GeneratedRow, token: int, tokenizer: PreTrainedTokenizerBase, decoding: Decoding) -> str:
-    """Add a token to a row that has not ended; the text it adds, held back while a character is incomplete."""
+    """Add a token to a running row and return the text that it adds, or "" while a character is incomplete."""
     if token in decoding.ends:
         row.stopped = "eos"
         return _shown(row, tokenizer, final=True)
@@ -229,10 +230,10 @@ def _grow(row: GeneratedRow, token: int, tokenizer: PreTrainedTokenizerBase, dec
 
 
 def _shown(row: GeneratedRow, tokenizer: PreTrainedTokenizerBase, *, final: bool) -> str:
-    """Text of the ids not shown yet.
+    """The text of the ids not shown yet.
 
-    What was shown last is decoded again before it, so that spaces and accents that need their neighbours come out
-    right: a window that begins where a character begins, and keeps long texts linear.
+    The ids shown last are decoded again with the new ones, so that spaces and accents that need their neighbours come
+    out right. This window begins at the start of a character, and keeps the cost of long texts linear.
     """
     known = _decoded(tokenizer, row.ids[row.window : row.shown])
     now = _decoded(tokenizer, row.ids[row.window :])

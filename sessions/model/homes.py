@@ -28,11 +28,11 @@ def home_of(module: nn.Module) -> torch.device:
     weight = next(module.parameters(), None)
     if weight is not None and not weight.is_meta:
         return weight.device
-    devices = (_execution_device(hook) for each in module.modules() for hook in _hooks(each))
-    found = next((device for device in devices if device is not None), None)
-    if found is None:
+    devices = (_execution_device(hook) for inner in module.modules() for hook in _hooks(inner))
+    home = next((device for device in devices if device is not None), None)
+    if home is None:
         return CPU if weight is None else META
-    return torch.device(found)
+    return torch.device(home)
 
 
 def weight_of(module: nn.Module, name: str) -> Tensor:
@@ -63,12 +63,12 @@ def widest(device: torch.device) -> torch.dtype:
 
 def offloaded(modules: Iterable[nn.Module]) -> dict[torch.device, int]:
     """The bytes of offloaded weights of some modules, by the device that they are copied to."""
-    found: Counter[torch.device] = Counter()
+    sizes: Counter[torch.device] = Counter()
     for module in modules:
         for name, weight in module.named_parameters():
             if weight.is_meta:
-                found[home_of(module.get_submodule(name.rpartition(".")[0]))] += weight.nbytes
-    return dict(found)
+                sizes[home_of(module.get_submodule(name.rpartition(".")[0]))] += weight.nbytes
+    return dict(sizes)
 
 
 def refuse_offloaded(model: nn.Module, what: str) -> None:
@@ -116,10 +116,10 @@ def free_memory(device: torch.device) -> int | None:
         return None
     try:
         with open("/proc/meminfo", encoding="ascii") as lines:
-            found = next((line for line in lines if line.startswith("MemAvailable:")), None)
+            available = next((line for line in lines if line.startswith("MemAvailable:")), None)
     except OSError:  # another system
         return None
-    return None if found is None else 1024 * int(found.split()[1])
+    return None if available is None else 1024 * int(available.split()[1])
 
 
 def _gigabytes(size: int) -> str:

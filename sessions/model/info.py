@@ -1,28 +1,28 @@
-"""What can be said about an open model and about tokens, without importing torch."""
+"""Descriptions of models, prompts and tokens that need no torch."""
 
 from __future__ import annotations
 
 from msgspec import Struct
 
-#: The ability to be made linear by the rules of relevance propagation, by the name that refusals have it under.
+#: The name, in refusals, of the ability to be linearised by the rules of relevance propagation.
 RULES = "relp"
 
 
 def same_model(one: str, other: str) -> bool:
-    """Whether two fingerprints are those of one model: the weights', and the configuration's where both have it.
+    """Whether two fingerprints belong to one model: equal weights and, if both have one, equal configuration.
 
-    Those of earlier versions are of weights alone.
+    Fingerprints of earlier versions cover the weights only.
     """
     (weights, _, config), (weights_too, _, config_too) = one.partition("+"), other.partition("+")
     return weights == weights_too and (config == config_too or not config or not config_too)
 
 
 class ModelInfo(Struct, frozen=True, kw_only=True):
-    """An open model, described.
+    """The description of an open model.
 
-    `name` is what the user typed; `family` the transformers `model_type`; `d_mlp` has one width a
-    layer (neurons of that layer, over all experts). `refusals` names what this model cannot do,
-    as pairs of (ability, reason); `generation_rules` what its generation_config asks of other programs.
+    `name` is what the user typed; `family` is the transformers `model_type`. `d_mlp` is the number of neurons of each
+    layer, over all experts. `refusals` are pairs of (ability, reason) that the model lacks. `generation_rules` are the
+    settings of its generation_config that the workbench does not apply.
     """
 
     name: str
@@ -46,10 +46,10 @@ class ModelInfo(Struct, frozen=True, kw_only=True):
 
 
 class Opening(Struct, frozen=True, kw_only=True):
-    """What a model was asked for with: enough to open it again.
+    """The options that a model was opened with, enough to open it again.
 
-    `name` is what the user typed, `folder` the working folder it was typed in, since a name can be a
-    relative path. `trust_remote_code` is what the user gave for this one model.
+    `name` is what the user typed, and `folder` the working folder at that time, since a name can be a
+    relative path. `trust_remote_code` applies to this one model.
     """
 
     name: str
@@ -62,9 +62,9 @@ class Opening(Struct, frozen=True, kw_only=True):
 
 
 class Turn(Struct, frozen=True):
-    """What was said by the "user" or the "assistant".
+    """One turn of a conversation, by the "user" or the "assistant".
 
-    `thought` is what the assistant thought before it said that, `under` names what was suppressed and live then.
+    `thought` is the assistant's thought before its text. `under` names what was suppressed and live at the time.
     """
 
     role: str
@@ -74,25 +74,24 @@ class Turn(Struct, frozen=True):
 
 
 class Conversation(Struct, frozen=True, kw_only=True):
-    """What was said so far, a user's turn and its reply by turns; `system` and `thinking` as in a `Prompt`."""
+    """The turns so far, a user's and the reply alternating; `system` and `thinking` as in a `Prompt`."""
 
     turns: tuple[Turn, ...] = ()
     system: str | None = None
     thinking: bool | None = None
 
     def __len__(self) -> int:
-        """How many exchanges there were, each a question and its reply."""
+        """The number of exchanges, each a question and its reply."""
         return len(self.turns) // 2
 
 
 class Prompt(Struct, frozen=True, kw_only=True):
-    """What the user asks the model to read, before any template.
+    """A prompt before any template.
 
     `chat` renders `text` as a user's turn through the model's chat template; otherwise `text` is
-    read as it stands. `seed` is the start of the reply. `thinking` is None where it is left to the
-    template's own default. `system` None leaves the template's default system text in place.
-    `history` are the turns before `text`. `exact` are the ids that are read whatever all of this comes to now: those
-    that something was found on.
+    raw. `seed` is the start of the reply. `thinking` None keeps the template's default, and `system` None its default
+    system text. `history` are the turns before `text`. `exact`, if given, are the ids to read instead of encoding the
+    rest: those that a circuit was found on, for example.
     """
 
     text: str
@@ -105,12 +104,12 @@ class Prompt(Struct, frozen=True, kw_only=True):
 
 
 class Encoded(Struct, frozen=True, kw_only=True):
-    """A prompt as the model reads it: the exact ids, in order, with one string for each.
+    """A prompt as the model reads it: the exact ids, and the text of each.
 
-    `text` is what was tokenised (template and seed included); `bos` says how many beginning-of-
-    sequence tokens stand at the start (1, or 0 in families that have none), `prefix` how many of the tokens
-    that the tokenizer puts before plain text (a BOS, or others). `reply` says how many ids
-    stand before the reply: what the template writes at its beginning, and the seed, belong to it.
+    `text` is the tokenised text, with template and seed. `bos` counts the beginning-of-sequence tokens at the start (1,
+    or 0 in families that have none). `prefix` counts the tokens at the start that the tokenizer puts before plain text
+    (a BOS, or others). `reply` counts the ids before the reply, which begins with the template's text for it and the
+    seed.
     """
 
     prompt: Prompt
@@ -124,7 +123,7 @@ class Encoded(Struct, frozen=True, kw_only=True):
 
 
 class Token(Struct, frozen=True):
-    """A vocabulary entry: its id and the text it stands for (a leading space included)."""
+    """A vocabulary entry: its id and its text, with a leading space if it has one."""
 
     id: int
     text: str

@@ -33,16 +33,16 @@ def carried_back(norm: nn.Module, directions: Tensor, *, inverse: bool = False) 
     """
     home, like = home_of(norm), next(norm.parameters(), torch.empty(0))
 
-    def asked(given: Tensor) -> Tensor:
+    def odd(given: Tensor) -> Tensor:
         return odd_part(norm, given[None, None].to(home, like.dtype))[0, 0].float().cpu()
 
     width = directions.shape[1]
     probe = 1.0 - 2.0 * (torch.arange(width) % 2)
     probe = (probe - probe.mean()) / (probe - probe.mean()).square().mean().sqrt()
-    weights = asked(probe) / probe
-    centred = bool(asked(torch.ones(width)).norm() < 1e-2 * weights.norm())
+    weights = odd(probe) / probe
+    centred = bool(odd(torch.ones(width)).norm() < 1e-2 * weights.norm())
     check = torch.linspace(-1, 2, width) ** 3
-    expected, made = weights * (check - check.mean() if centred else check), asked(check)
+    expected, made = weights * (check - check.mean() if centred else check), odd(check)
     if float(nn.functional.cosine_similarity(expected, made, dim=0)) < 0.999:
         raise ModelError(f"a norm of this model ({type(norm).__name__}) does more than scale", "choose other layers")
     if inverse:

@@ -66,9 +66,9 @@ def _occurrences(encoded: Encoded, word: str) -> list[tuple[int, int]]:
     """First and last position of each occurrence."""
     starts = [0, *accumulate(map(len, encoded.tokens))]
     text = "".join(encoded.tokens)
-    found = list(_whole(text, word)) or [span for span in _anywhere(text, word) if {*span} <= {*starts}]
-    own = [span for span in found if _inside(span, text, encoded)]
-    return [(bisect_right(starts, begin) - 1, bisect_right(starts, end - 1) - 1) for begin, end in own or found]
+    spans = list(_whole(text, word)) or [span for span in _anywhere(text, word) if {*span} <= {*starts}]
+    own = [span for span in spans if _inside(span, text, encoded)]
+    return [(bisect_right(starts, begin) - 1, bisect_right(starts, end - 1) - 1) for begin, end in own or spans]
 
 
 def _whole(text: str, word: str) -> Iterator[tuple[int, int]]:

@@ -1,9 +1,8 @@
-"""Finding a model: from what a user typed to files on this machine.
+"""Finds the files of a model by the name that a user typed.
 
 A name is, in this order: an embedded model, a `.gguf` file, a folder with a `config.json`, or the id of
-a repository on the model hub, which is downloaded into the hub's own cache. Weights are accepted as
-safetensors or GGUF; pickles, which can run code when they are loaded, are refused by name and, on the
-hub, never fetched.
+a repository on the model hub, which is downloaded into the hub's own cache. Weights must be safetensors or
+GGUF. Pickles can run code when they are loaded: they are refused by name, and never downloaded.
 """
 
 from __future__ import annotations
@@ -31,14 +30,14 @@ from sessions.model import fingerprint
 from sessions.model.background import Abandoned, Meter, byte_bars, first_line, in_background
 from sessions.model.embedded import EMBEDDED, prepared
 
-#: What is fetched from a repository: its root folder without pickles, and without a second copy of the weights.
+#: The files to download from a repository: its root folder without pickles and without a second copy of the weights.
 WANTED = ["*.safetensors", "*.json", "*.jinja", "*.txt", "*.model", "*.tiktoken"]
 UNWANTED = ["*/*", "consolidated*"]
-#: What makes a folder, or a part of one, an adapter, and what its weights are called.
+#: The configuration file of an adapter, and the stem of its weights.
 ADAPTER, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model"
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack")
 
-#: Characters of a model's name that a message repeats.
+#: The most characters that a message repeats of a model's name.
 _LONGEST_NAME = 200
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _ACCEPTED = f"a model is {', '.join(EMBEDDED)}, a folder with a config.json, a .gguf file, or a hub id like org/name"
@@ -46,9 +45,9 @@ _ACCEPTED = f"a model is {', '.join(EMBEDDED)}, a folder with a config.json, a .
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """Files on this machine that make a model: a folder, or one GGUF file in it.
+    """The files of a model on this machine: a folder, or one GGUF file in it.
 
-    `said` is where they come from, in words for the user.
+    `said` describes their origin to the user.
     """
 
     folder: Path
@@ -61,18 +60,18 @@ class ModelFiles:
 
 
 def located(name: str, models: Path, trust_remote_code: bool) -> Steps[ModelFiles]:
-    """The files of the model called `name`, fetched first where they are not here yet.
+    """The files of the model called `name`, downloaded first if they are not on this machine.
 
-    `models` is where embedded models are kept. Code that comes with a hub model is fetched only with
+    `models` is the folder of embedded models. Code of a hub model is downloaded only with
     `trust_remote_code`.
 
     Raises:
-        ModelError: there is no such model, it cannot be fetched, or its weights are in no safe format.
+        ModelError: no model has that name, it cannot be downloaded, or its weights are in no safe format.
     """
     if name in EMBEDDED:
         return ModelFiles((yield from prepared(name, models)), "embedded")
     path = _path(name)
-    if os.path.isfile(path):  # which, unlike Path.is_file, takes a name too long for a file for no file
+    if os.path.isfile(path):  # Path.is_file raises for a name that is too long
         return _gguf(path)
     if os.path.isdir(path):
         _check_folder(path, str(path), str(path))
@@ -85,8 +84,8 @@ def located(name: str, models: Path, trust_remote_code: bool) -> Steps[ModelFile
 def _path(name: str) -> Path:
     try:
         return Path(name).expanduser()
-    except RuntimeError as error:  # ~somebody who does not exist
-        raise ModelError(f"'{name}' is no path: {error}", _ACCEPTED) from error
+    except RuntimeError as error:  # ~ of an unknown user
+        raise ModelError(f"invalid path '{name}': {error}", _ACCEPTED) from error
 
 
 def _gguf(path: Path) -> ModelFiles:
@@ -97,34 +96,34 @@ def _gguf(path: Path) -> ModelFiles:
     return ModelFiles(path.parent, str(path.resolve()), path.name)
 
 
-def _check_folder(folder: Path, said: str, typed: str) -> None:
-    """Refuse a folder that holds no model; it is `said` to be so, and taken for an adapter when `typed`."""
+def _check_folder(folder: Path, described: str, typed: str) -> None:
+    """Refuse a folder without a model. Messages call it `said`; `typed` is how to load it as an adapter."""
     with _reading(folder):
-        names = sorted(each.name for each in folder.iterdir())
+        names = sorted(file.name for file in folder.iterdir())
     if ADAPTER in names and ("config.json" not in names or not any(map(_is_weights, names))):
         base = _base_of(folder / ADAPTER)
         of = f", which is {base}" if base else ""
         raise ModelError(
-            f"{said} holds an adapter without its model{of}",
+            f"{described} holds an adapter without its model{of}",
             f"{line_of(['model', base or 'NAME'])}, then {line_of(['adapter', 'load', typed])}",
         )
     if "config.json" not in names:
-        hint = f"open {folder / 'NAME.gguf'}" if any(each.endswith(".gguf") for each in names) else _ACCEPTED
-        raise ModelError(f"{said} holds no model: it lacks config.json", hint)
-    _check_weights(said, names)
+        hint = f"open {folder / 'NAME.gguf'}" if any(name.endswith(".gguf") for name in names) else _ACCEPTED
+        raise ModelError(f"{described} holds no model: it lacks config.json", hint)
+    _check_weights(described, names)
     for name in names:
         if _matches(name, [*WANTED, "*.py"]):
             _check_file(folder / name)
 
 
 def _check_file(path: Path) -> None:
-    """Refuse what a library would wait for, or could not hold: a named pipe, a tokenizer of a gigabyte."""
+    """Refuse a file that would block a library or fill the memory: a named pipe, a tokenizer of a gigabyte."""
     if path.exists() and not path.is_dir():
         check_regular(path, largest=None if path.name.endswith(".safetensors") else LARGEST)
 
 
 def _base_of(path: Path) -> str:
-    """The model that an adapter says it was made on; "" where it says none."""
+    """The base model that an adapter's configuration names, or ""."""
     try:
         config = json.loads(read_file(path))
     except (ArtifactError, ValueError, RecursionError):
@@ -134,16 +133,16 @@ def _base_of(path: Path) -> str:
 
 
 def _is_weights(name: str) -> bool:
-    """Whether a file may have weights of a model in it, in whatever form."""
+    """Whether a file name is that of a model's weights, in any format."""
     return name.endswith((".safetensors", ".gguf", *PICKLES)) and not name.startswith(ADAPTER_WEIGHTS)
 
 
 def _check_weights(where: str, names: Collection[str]) -> None:
-    """Refuse, by name, files that have the weights in no form that can be read safely."""
-    if any(each.endswith(".safetensors") and _is_weights(each) for each in names):
+    """Refuse files without weights in a safe format; the message names the unsafe ones."""
+    if any(name.endswith(".safetensors") and _is_weights(name) for name in names):
         return
-    pickled = sorted(each for each in names if each.endswith(PICKLES))
-    packed = sorted(each for each in names if each.endswith(".gguf"))
+    pickled = sorted(name for name in names if name.endswith(PICKLES))
+    packed = sorted(name for name in names if name.endswith(".gguf"))
     if packed:
         raise ModelError(
             f"{where} has its weights only as GGUF: {', '.join(packed[:3])}",
@@ -181,9 +180,9 @@ def _from_hub(name: str, trust_remote_code: bool) -> Steps[ModelFiles]:
         with _hub_quiet():
             try:
                 sizes = _listed(name)
-            except RepositoryNotFoundError as error:  # or it is gated, which is a kind of that
+            except RepositoryNotFoundError as error:  # includes GatedRepoError
                 raise _refused_by_hub(name, error) from error
-            except Exception as error:  # no network, in one of the many ways that shows itself
+            except Exception as error:  # a missing network raises many kinds of errors
                 return _cached(name, fetch, error)
             root = [path for path in sizes if "/" not in path]
             if ADAPTER not in root or any(map(_is_weights, root)):
@@ -206,13 +205,13 @@ def _from_hub(name: str, trust_remote_code: bool) -> Steps[ModelFiles]:
 
 def _listed(name: str) -> dict[str, int]:
     """The files of a repository with their sizes in bytes."""
-    # This call, unlike others, does not try again for half a minute where there is no network.
-    found = huggingface_hub.HfApi().model_info(name, files_metadata=True, timeout=10)
-    return {each.rfilename: each.size or 0 for each in found.siblings or ()}
+    # Unlike other calls, this one does not retry for half a minute without a network.
+    info = huggingface_hub.HfApi().model_info(name, files_metadata=True, timeout=10)
+    return {file.rfilename: file.size or 0 for file in info.siblings or ()}
 
 
 def _cached(name: str, fetch: dict[str, Any], why: Exception) -> str:
-    """The snapshot of an earlier download, for when the hub cannot be asked."""
+    """The snapshot of an earlier download, used when the hub cannot be reached."""
     try:
         return huggingface_hub.snapshot_download(**fetch, local_files_only=True)
     except Exception as error:

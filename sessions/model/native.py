@@ -1,9 +1,9 @@
-"""Where native code of others is entered: the tokenizers of `tokenizers`, which is Rust, as Python calls them.
+"""Calls into native code (the Rust tokenizers) that turn its exceptions and panics into one error.
 
-Such code raises plain exceptions for a text that it has no tokens for, and it panics where it was told nonsense by a
-file: a normaliser with a broken map, a pre-tokenizer of length 0, an empty pattern. A panic arrives as a
-`PanicException`, which is no `Exception`, so that it would pass every handler and end the process. What is entered
-inside `reading_by` ends in one error instead, whichever it is.
+Native code raises a plain exception for a text that it has no tokens for. It panics if a file holds nonsense: a
+normaliser with a broken map, a pre-tokenizer of length 0, an empty pattern. Python sees a panic as a `PanicException`,
+which does not derive from `Exception`, so it passes every handler and ends the process. `reading_by` turns both into a
+`ModelError`.
 """
 
 from __future__ import annotations
@@ -13,36 +13,39 @@ from contextlib import contextmanager
 
 from sessions.errors import ModelError, WorkbenchError
 
-#: Characters of a foreign error that a message repeats.
+#: The most characters that a message repeats from a foreign error.
 _REPEATED = 200
 
 
 class Broken(ModelError):
-    """Native code that panicked over what a file told it: it is not to be tried again."""
+    """Native code panicked over the contents of a file; trying again panics again."""
 
 
 def is_panic(error: BaseException) -> bool:
-    """Whether an error is a panic of a library written in Rust. Its class has no place to be imported from."""
+    """Whether an error is a panic of a Rust library, whose class cannot be imported."""
     return type(error).__name__ == "PanicException"
 
 
 def said_by(error: BaseException) -> str:
-    """The first line of what an error says, cut, or its kind."""
+    """The first line of an error's message, shortened; its class name if it has no message."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0][:_REPEATED] if lines else type(error).__name__
 
 
 def as_exception(error: BaseException, what: str) -> Exception:
-    """The error, or one that handlers of exceptions catch, for one that would end the process: a panic, an exit."""
+    """The error itself, or a `ModelError` in place of a panic or an exit, which would end the process."""
     return error if isinstance(error, Exception) else ModelError(f"{what} failed: {said_by(error)}", "")
 
 
 @contextmanager
 def reading_by(what: str = "the tokenizer", hint: str = "open the model with another tokenizer") -> Iterator[None]:
-    """Turn whatever native code raises in the block into an error of the model's.
+    """Turn any exception or panic of native code in the block into a `ModelError`.
+
+    Args:
+        what: the name of the code in the message.
 
     Raises:
-        ModelError: it failed or, which is a `Broken`, panicked; `what` is how the message names it.
+        ModelError: the code failed; `Broken` if it panicked.
     """
     try:
         yield

@@ -1,8 +1,8 @@
-"""Opening a model: from what a user typed to a model, its tokenizer, its anatomy and a description.
+"""Opens a model by name: loads its weights and tokenizer, reads its anatomy and describes it.
 
-Whatever the name stands for, it ends as files on this machine (see `locating`), and is loaded from
-there without asking the network again: the weights of the model itself, and nothing that lies with them. Loading runs
-in the background; nothing of a model that was not opened to the end is kept.
+`locating` turns the name into files on this machine. Loading reads these files without the network, and takes the
+model's own weights only, no adapter that lies beside them. It runs in the background; if it fails or is cancelled,
+nothing stays in memory.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from sessions.model.locating import ADAPTER, ModelFiles, located
 from sessions.model.parts import Anatomy
 from sessions.model.tokens import bound, check_sound
 
-#: What transformers calls its attention that is written out in torch.
+#: transformers' name for attention written in plain torch.
 PLAIN = "eager"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -48,8 +48,8 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 class OpenModel:
     """A model ready for experiments: in evaluation mode, its parameters without gradients.
 
-    The tokenizer pads on the left and has a padding token. What an adapter has wrapped stands in `anatomy` as its
-    wrapper: ask for it anew with each command, and keep none.
+    The tokenizer pads on the left and has a padding token. A module that an adapter wraps appears in `anatomy` as its
+    wrapper, so read `anatomy` anew in each command.
     """
 
     model: PreTrainedModel
@@ -57,15 +57,15 @@ class OpenModel:
     anatomy: Anatomy
     info: ModelInfo
     beside: Path | None = None
-    """The folder that the weights lie in, where an adapter lies in it too, which is not on."""
+    """The folder of the weights, if it also holds an adapter, which is not loaded; else None."""
 
     @property
     def device(self) -> torch.device:
-        """Where the ids of a pass go: where the model begins to compute, which may be elsewhere than its last layer."""
+        """The device of the embeddings, where a pass takes its ids; the last layer may be on another."""
         return home_of(self.model.get_input_embeddings())
 
     def reread(self) -> None:
-        """Read the anatomy again, after modules of the model were exchanged for others that do their work."""
+        """Read the anatomy again, after modules of the model were replaced."""
         object.__setattr__(self, "anatomy", anatomy.read(self.model))
 
 
@@ -80,7 +80,7 @@ def open_model(
     load_in: str | None = None,
     trust_remote_code: bool = False,
 ) -> Steps[OpenModel]:
-    """Open a model by name, downloading and converting it first where that is needed.
+    """Open a model by name; download and convert it first if needed.
 
     Args:
         name: an embedded model, a folder, a .gguf file, or a hub id.
@@ -88,13 +88,13 @@ def open_model(
         dtype: "float32", "bfloat16", "float16", or "auto": float32 on the CPU, elsewhere the
             checkpoint's own (bfloat16 for a GGUF file).
         device: "cpu", "cuda", "cuda:N", "mps", or "auto": the first CUDA device if there is one.
-        device_map: spread the model over devices as accelerate does it ("auto", "balanced", …, or a place by module).
-        offload_folder: where weights go that are placed on "disk", unless they can be read from their own files.
-        load_in: "8bit" or "4bit", to quantise the weights with bitsandbytes while loading.
+        device_map: how accelerate spreads the model over devices ("auto", "balanced", …, or a device by module).
+        offload_folder: the folder for weights placed on "disk", unless their own files can be read instead.
+        load_in: "8bit" or "4bit" quantises the weights with bitsandbytes while loading.
         trust_remote_code: run the modelling code that comes with this model.
 
     Raises:
-        ModelError: there is no such model, it cannot be loaded, or not in the way that was asked for.
+        ModelError: no model has that name, it cannot be loaded, or an option does not apply to it.
     """
     place = _place(device, device_map)
     options = _options(dtype, place, device_map, load_in)
@@ -105,7 +105,7 @@ def open_model(
     else:
         options["use_safetensors"] = True
     options |= {"trust_remote_code": trust_remote_code, "local_files_only": True, "offload_folder": offload_folder}
-    # Where transformers finds an adapter with a model, it puts it on without a word: let it look where there is none.
+    # transformers silently loads an adapter that lies beside a model: point it to a folder that does not exist.
     options["adapter_kwargs"] = {"subfolder": f"no-adapter-{secrets.token_hex(8)}"}
     return (yield from in_background(lambda meter: _load(name, source, options, meter), f"loading {name}"))
 
@@ -118,12 +118,12 @@ def adopt(
     source: str = "memory",
     fingerprint: str | None = None,
 ) -> OpenModel:
-    """Take a model that is loaded already. It is put in evaluation mode, and its parameters lose their gradients.
+    """Take over a model that is already loaded: set evaluation mode and switch its gradients off.
 
     `fingerprint` None computes one from the weights in memory.
 
     Raises:
-        ModelError: it is not a model the workbench can read, or has weights that are split over several processes.
+        ModelError: the workbench does not know the architecture, or the weights are split over several processes.
     """
     refuse_split(model)
     model.eval()
@@ -166,7 +166,7 @@ def _load(name: str, source: ModelFiles, options: dict[str, Any], meter: Meter) 
             return _loaded(name, source, options, weights)
         except (Abandoned, WorkbenchError):
             raise
-        except BaseException as error:  # whatever a checkpoint, its libraries or its own code may raise, panics too
+        except BaseException as error:  # checkpoints, libraries and remote code raise anything, panics included
             raise _cannot_load(name, error) from error
 
 
@@ -174,11 +174,11 @@ def _loaded(name: str, source: ModelFiles, options: dict[str, Any], weights: str
     words = {key: options[key] for key in ("gguf_file", "trust_remote_code", "local_files_only") if key in options}
     tokenizer = AutoTokenizer.from_pretrained(source.folder, **words)
     if tokenizer.chat_template:
-        templates.warm()  # it is there once the weights are
+        templates.warm()  # starts the sandbox while the weights load
     if not source.gguf:
         options["config"] = _config(source.folder, words)
-    model, found = AutoModelForCausalLM.from_pretrained(source.folder, **options, output_loading_info=True)
-    _check_complete(name, found)
+    model, loading_info = AutoModelForCausalLM.from_pretrained(source.folder, **options, output_loading_info=True)
+    _check_complete(name, loading_info)
     own_code = source.folder if options["trust_remote_code"] and getattr(model.config, "auto_map", None) else None
     identity = fingerprints.with_config(weights, model.config, own_code)
     opened = adopt(model, tokenizer, name=name, source=source.said, fingerprint=identity)
@@ -188,18 +188,20 @@ def _loaded(name: str, source: ModelFiles, options: dict[str, Any], weights: str
 def _config(folder: Path, words: Mapping[Any, Any]) -> PreTrainedConfig:
     """The configuration of the model in a folder, without its choice of attention.
 
-    It may name a repository of kernels, which would be fetched and run. What is taken is transformers' own choice, or
-    attention written out in torch where the configuration asks for that.
+    A configuration can name a repository of kernels, which transformers would fetch and run. The workbench uses
+    transformers' default, or plain torch attention if the configuration asks for it.
     """
     config = AutoConfig.from_pretrained(folder, **words)
-    config._attn_implementation = PLAIN if config._attn_implementation == PLAIN else None  # of its parts as well
+    config._attn_implementation = (
+        PLAIN if config._attn_implementation == PLAIN else None
+    )  # sets its sub-configurations too
     return config
 
 
-def _check_complete(name: str, found: dict[str, Any]) -> None:
-    """Refuse a checkpoint that leaves some of the weights at random."""
+def _check_complete(name: str, loading_info: dict[str, Any]) -> None:
+    """Refuse a checkpoint that leaves some weights at random values."""
     for what in ("missing_keys", "mismatched_keys"):
-        keys = sorted(str(each[0] if isinstance(each, tuple) else each) for each in found.get(what) or ())
+        keys = sorted(str(key[0] if isinstance(key, tuple) else key) for key in loading_info.get(what) or ())
         if keys:
             kind = "lacks" if what == "missing_keys" else "has in another shape"
             raise ModelError(
@@ -220,7 +222,7 @@ def _cannot_load(name: str, error: BaseException) -> ModelError:
 
 
 def _place(device: str, device_map: object) -> str:
-    """The device to load on, checked against this machine."""
+    """The device to load on; raises `ModelError` if this machine lacks it."""
     if device_map is not None and device != "auto":
         raise ModelError("a device and a device map exclude each other", "give one of --device and --device-map")
     if device == "auto":
@@ -235,7 +237,7 @@ def _place(device: str, device_map: object) -> str:
 
 
 def _options(dtype: str, place: str, device_map: Any, load_in: str | None) -> dict[str, Any]:
-    """Arguments of `from_pretrained` for what was asked."""
+    """The arguments of `from_pretrained` for these options."""
     if dtype != "auto" and dtype not in DTYPES:
         raise ModelError(f"'{dtype}' is not a dtype", f"one of: auto, {', '.join(DTYPES)}")
     alone_on_cpu = place == "cpu" and device_map is None
@@ -254,7 +256,7 @@ def _options(dtype: str, place: str, device_map: Any, load_in: str | None) -> di
 
 def _check_quantises(load_in: str, place: str) -> None:
     if load_in not in ("8bit", "4bit"):
-        raise ModelError(f"'{load_in}' is no way to load weights", "one of: 8bit, 4bit")
+        raise ModelError(f"cannot load weights in '{load_in}'", "one of: 8bit, 4bit")
     if importlib.util.find_spec("bitsandbytes") is None:
         raise ModelError(f"loading in {load_in} needs bitsandbytes, which is not installed", "pip install bitsandbytes")
     if not place.startswith("cuda"):
@@ -269,14 +271,14 @@ def _fingerprint(model: PreTrainedModel) -> str:
 
 
 def _ready_for_batches(tokenizer: PreTrainedTokenizerBase, rows: int) -> None:
-    """Pad on the left, with the end-of-text token where the tokenizer has none for padding that the model knows.
+    """Pad on the left; use the end-of-text token if the tokenizer has no padding token that the model knows.
 
-    Ids past the last of the model's `rows` of embeddings are refused from now on.
+    From now on, ids beyond the model's `rows` of embeddings raise.
     """
     tokenizer.padding_side = "left"
     if tokenizer.pad_token_id is None or tokenizer.pad_token_id >= rows:
         others = (tokenizer.eos_token, tokenizer.unk_token)
-        known = (each for each in others if each and tokenizer.convert_tokens_to_ids(each) < rows)
+        known = (token for token in others if token and tokenizer.convert_tokens_to_ids(token) < rows)
         tokenizer.pad_token = next(known, None) or tokenizer.convert_ids_to_tokens(0)
     bound(tokenizer, rows)
 
@@ -285,21 +287,22 @@ def _has_thinking(tokenizer: PreTrainedTokenizerBase) -> bool:
     """Whether the chat template reads a variable that turns thinking on and off."""
     own = tokenizer.chat_template or ()
     texts = own.values() if isinstance(own, dict) else [own] if own else []
-    with suppress(templates.ProgramError, ModelError):  # it is refused when it is used, with its own error
+    with suppress(templates.ProgramError, ModelError):  # using the template raises its own error later
         return any(not templates.variables(text).isdisjoint(("enable_thinking", "thinking")) for text in texts)
     return False
 
 
 def _devices(model: PreTrainedModel) -> str:
     spread = getattr(model, "hf_device_map", None) or {"": model.device}
-    return "+".join(sorted({str(torch.device(each) if isinstance(each, int) else each) for each in spread.values()}))
+    places = {str(torch.device(place) if isinstance(place, int) else place) for place in spread.values()}
+    return "+".join(sorted(places))
 
 
 def _quantisation(model: PreTrainedModel) -> str:
     config = getattr(model.config, "quantization_config", None)
     if config is None:
         return ""
-    said = config if isinstance(config, dict) else config.to_dict()
-    width = next((bits for bits in ("8bit", "4bit") if said.get(f"load_in_{bits}")), "")
-    method = said.get("quant_method", "quantised")
+    fields = config if isinstance(config, dict) else config.to_dict()
+    width = next((bits for bits in ("8bit", "4bit") if fields.get(f"load_in_{bits}")), "")
+    method = fields.get("quant_method", "quantised")
     return width or str(getattr(method, "value", method))

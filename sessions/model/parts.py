@@ -1,6 +1,6 @@
-"""The parts of a causal language model, and what other rooms ask of them: sites of neurons, layers, the whole.
+"""The parts of a causal language model (neuron sites, layers, the whole model) and the questions other rooms ask.
 
-Which parts a family has, and by what names, is known to `anatomy` alone, which reads them off a model.
+`anatomy` alone knows the parts of each model family and their names. It reads them off a model.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from sessions.model.weights import dense_columns, dense_rows, dense_written, exp
 class DenseSite:
     """The neurons of one dense MLP: the input coordinates of `down`.
 
-    They are numbers `offset … offset + width − 1` of their layer. `gated` says whether each is a
-    product of a gate and an up projection; `readers` are the projections they are made with.
+    They are neurons `offset … offset + width − 1` of their layer. `gated` says whether each is a
+    product of a gate and an up projection; `readers` are the projections that compute them.
     """
 
     down: nn.Module
@@ -36,7 +36,7 @@ class DenseSite:
 
     @property
     def module(self) -> nn.Module:
-        """The module that takes the neurons' activations."""
+        """The module whose input is the neurons' activations."""
         return self.down
 
 
@@ -45,7 +45,7 @@ class ExpertSite:
     """The neurons of all experts of one mixture-of-experts block.
 
     Expert `e`, coordinate `i` is number `offset + e · d_expert + i` of the layer. `activation` is
-    the nonlinearity inside the experts where it is a module, else None.
+    the nonlinearity inside the experts if it is a module, else None.
     """
 
     experts: nn.Module
@@ -72,20 +72,20 @@ Refusal = tuple[str, str]
 
 @dataclass(frozen=True)
 class Layer:
-    """One decoder layer: the block itself, the places its neurons live, and its MLP's norms on the way in and out."""
+    """One decoder layer: its block, the sites of its neurons, and the norms before and after its MLP."""
 
     block: nn.Module
     sites: tuple[Site, ...]
     read_norm: nn.Module | None
     write_norm: nn.Module | None
     writer: nn.Module | None
-    """The module whose output is what the MLP adds to the residual stream; None where it is no one module's."""
+    """The module whose output the MLP adds to the residual stream; None if no single module has that output."""
     attention_writer: nn.Module | None = None
-    """The same of the attention."""
+    """The module whose output the attention adds to the residual stream; None if no single module has that output."""
     attention_output: nn.Module | None = None
-    """The projection that the attention writes with, before any norm; None where there is no one such."""
+    """The output projection of the attention, before any norm; None if the block has not exactly one."""
     per_layer_input: int | None = None
-    """Which argument of the block's call is the layer's own embedding of each token; None in families without one."""
+    """The number of the block's argument that is the layer's own token embedding; None in families without one."""
 
     @property
     def width(self) -> int:
@@ -97,16 +97,17 @@ class Layer:
 class Anatomy:
     """The parts of one model.
 
-    `embeddings` are all modules whose output enters the network as an input (token, position and
-    per-layer embeddings). `norms`, `centring_norms`, which take the mean away first, and `activations` are the modules
-    that a linearisation replaces, `products` those whose input is a product of two streams, `routers` those that weigh
-    what others compute, `qk_projections` the query and key projections of families whose attention cannot be exchanged
-    through transformers' interface.
-    `context` is the number of positions a learned position embedding has, None where positions are
-    computed and have no end. `shares_keys` says that some layers read the keys and values of earlier
-    ones, and so need these to have run; `streams` how many residual streams there are, and `stream` which of
-    them attention and MLP work on. `positions` is how positions are encoded by the length of the text, None where it
-    does not matter; `recurrent` says that some layers keep a running state of the text in place of keys and values.
+    `embeddings` are all modules whose output enters the network as an input: token, position and per-layer embeddings.
+
+    Relevance rules treat these modules: `norms`; `centring_norms`, which subtract the mean first; `activations`;
+    `products`, whose input is a product of two streams; `routers`, which weigh the output of other modules; and
+    `qk_projections`, the query and key projections of families whose attention transformers' interface cannot replace.
+
+    `context` is the number of learned position embeddings, None if positions are computed without a limit.
+    `shares_keys` says that some layers read keys and values of earlier layers, which must run first. `streams` is the
+    number of residual streams; attention and MLP work on number `stream`. `positions` encodes positions by the length
+    of the text, None if the length does not matter. `recurrent` says that some layers keep a running state of the text
+    instead of keys and values.
     """
 
     decoder: nn.Module
@@ -139,7 +140,7 @@ class Anatomy:
 
     @property
     def n_tokens(self) -> int:
-        """Tokens that the model has an embedding for and can say."""
+        """The number of tokens that the model can both read (embedding) and write (head)."""
         rows = int(self.embeddings[0].num_embeddings)  # type: ignore[arg-type]
         return min(rows, int(getattr(self.head, "out_features", rows)))
 
@@ -149,12 +150,12 @@ class Anatomy:
 
     @property
     def widths(self) -> tuple[int, ...]:
-        """Neurons of each layer."""
+        """The number of neurons of each layer."""
         return tuple(layer.width for layer in self.layers)
 
     @property
     def embeds_per_layer(self) -> bool:
-        """Whether each layer is given an embedding of its own of every token."""
+        """Whether layers take an embedding of their own for every token."""
         return any(layer.per_layer_input is not None for layer in self.layers)
 
     @property
@@ -162,11 +163,11 @@ class Anatomy:
         return any(isinstance(site, ExpertSite) for layer in self.layers for site in layer.sites)
 
     def why_not(self, ability: str) -> str | None:
-        """Why the model is known not to be able to do this; None where it can."""
+        """Why the model lacks this ability; None if it has it."""
         return next((reason for name, reason in self.refusals if name == ability), None)
 
     def require(self, ability: str) -> None:
-        """Raise `ModelError` when the model is known not to be able to do this."""
+        """Raise `ModelError` if the model lacks this ability."""
         reason = self.why_not(ability)
         if reason is not None:
             raise ModelError(
@@ -175,7 +176,7 @@ class Anatomy:
             )
 
     def check_gradients(self, what: str) -> None:
-        """Raise `ModelError` where gradients would bring back more offloaded weights than there is room for."""
+        """Raise `ModelError` if the offloaded weights that a backward pass brings back do not fit into memory."""
         check_room([*(layer.block for layer in self.layers), self.final_norm, self.head], what)
 
     def check_layer(self, layer: int) -> None:
@@ -192,36 +193,38 @@ class Anatomy:
 
     def check_tokens(self, ids: Iterable[int]) -> None:
         """Raise `UsageError` unless the model has all of these tokens."""
-        wrong = next((each for each in ids if not 0 <= each < self.n_tokens), None)
+        wrong = next((token for token in ids if not 0 <= token < self.n_tokens), None)
         if wrong is not None:
             raise UsageError(f"there is no token {wrong}", f"its tokens are 0 to {self.n_tokens - 1:,}")
 
     def check_length(self, tokens: int) -> None:
-        """Raise `UsageError` when a text is longer than the model has positions for."""
+        """Raise `UsageError` if a text has more tokens than the model has positions."""
         if self.context is not None and tokens > self.context:
             raise UsageError(
                 f"the text has {tokens:,} tokens, and the model has {self.context:,} positions", "shorten the prompt"
             )
 
     def goes_on(self, read: int, length: int) -> bool:
-        """Whether what was cached of a text's first `read` tokens is what a pass over `length` of them computes.
+        """Whether the cache of a text's first `read` tokens equals that of a pass over `length` tokens.
 
-        Where it is not, the text is read again from its beginning.
+        If it does not, the text must be read again from its beginning.
         """
-        # A running state is of one place in one row, and is not cut or copied.
+        # A running state belongs to one position of one row, and cannot be cut or copied.
         return not self.recurrent and self.encodes_alike(read, length)
 
     def encodes_alike(self, length: int, other: int) -> bool:
-        """Whether the positions of texts of both lengths are encoded alike."""
+        """Whether texts of both lengths encode their positions alike."""
         return self.positions is None or self.positions.alike(length, other)
 
     def as_long_as(self, *lengths: int) -> AbstractContextManager[None]:
-        """Inside the block, passes encode positions as those of texts of these many tokens, one number a row or one for
-        all. Without it they go by the positions they compute."""
+        """Inside the block, encode the positions of each row as in a text of that many tokens.
+
+        One length serves all rows. Outside the block, the length follows from the positions of the pass.
+        """
         return nullcontext() if self.positions is None else self.positions.as_long_as(lengths)
 
     def site_of(self, layer: int, index: int) -> tuple[Site, int]:
-        """The site that holds a neuron, and the neuron's number within the site."""
+        """The site of a neuron, and the neuron's number within the site."""
         self.check(layer, index)
         for site in self.layers[layer].sites:
             if index < site.offset + site.width:
@@ -229,11 +232,11 @@ class Anatomy:
         raise AssertionError("sites cover the layer")
 
     def scores(self, hidden: Tensor, ids: Sequence[int], forward: Callable[[Tensor], Tensor]) -> Tensor:
-        """What the head says of some tokens alone, `[…, len(ids)]`, from what enters it, `[…, d_model]`.
+        """The head's scores of some tokens, `[…, len(ids)]`, for its input `hidden`, `[…, d_model]`.
 
-        The rows of a plain head are used by themselves; of any other kind (packed weights, an adapter, offloaded ones)
-        `forward`, the head's own, computes all. Scores are not yet logits (see `sessions.model.logits`), and are where
-        the head is, which need not be where the last layer is.
+        A plain head multiplies by the rows of these tokens only. Any other head (packed, offloaded, with an adapter)
+        computes all scores with `forward`. Scores are not yet logits (see `sessions.model.logits`). They are on the
+        device of the head, which can differ from that of the last layer.
         """
         if type(self.head) is not nn.Linear or self.head.weight.is_meta:
             scores = forward(hidden)
@@ -243,13 +246,15 @@ class Anatomy:
         return nn.functional.linear(hidden.to(wanted.device), self.head.weight[wanted], bias)
 
     def residual(self, output: Any) -> Tensor:
-        """The residual stream in what a decoder layer returned, `[batch, seq, d_model]`: of several streams the
-        one that attention and MLP work on."""
+        """The residual stream in the output of a decoder layer, `[batch, seq, d_model]`.
+
+        Of several streams, the one that attention and MLP work on.
+        """
         hidden = output[0] if isinstance(output, tuple) else output
         return hidden[self.stream] if hidden.ndim == 4 else hidden
 
     def with_residual(self, output: Any, hidden: Tensor) -> Any:
-        """What a decoder layer returned, or is given, with another residual stream: what `residual` reads there."""
+        """The output, or the input, of a decoder layer with its residual stream replaced by `hidden`."""
         if isinstance(output, tuple):
             return (self.with_residual(output[0], hidden), *output[1:])
         if output.ndim != 4:
@@ -257,15 +262,15 @@ class Anatomy:
         return torch.cat([output[: self.stream], hidden[None], output[self.stream + 1 :]])
 
     def down_column(self, layer: int, index: int) -> Tensor:
-        """What one unit of a neuron's activation adds to the residual stream, `[d_model]`.
+        """The vector that one unit of a neuron's activation adds to the residual stream, `[d_model]`.
 
-        Up to a positive factor where a norm stands between the MLP and the residual stream.
+        Exact up to a positive factor if a norm stands between the MLP and the residual stream.
         """
         return self.down_columns(layer, [index])[0]
 
     @torch.no_grad()
     def down_columns(self, layer: int, indices: Sequence[int]) -> Tensor:
-        """The same of several neurons of a layer, `[n, d_model]`."""
+        """The `down_column` of several neurons of a layer, `[n, d_model]`."""
         places = [self.site_of(layer, index) for index in indices]
         first, norm = places[0][0], self.layers[layer].write_norm
         if any(site is not first for site, _ in places):
@@ -276,9 +281,9 @@ class Anatomy:
 
     @torch.no_grad()
     def written(self, layer: int, activations: Tensor) -> Tensor:
-        """What these activations of all neurons of a layer, `[d_mlp]`, add to the residual stream, `[d_model]`.
+        """The vector that all activations of a layer, `[d_mlp]`, add to the residual stream, `[d_model]`.
 
-        Up to a positive factor, as a column. Of a dense layer only: experts are weighed by their router.
+        Exact up to a positive factor, as `down_column`. Dense layers only, because a router weighs experts.
         """
         dense = [site for site in self.layers[layer].sites if isinstance(site, DenseSite)]
         total = sum(dense_written(site, activations[site.offset : site.offset + site.width]) for site in dense)
@@ -286,8 +291,10 @@ class Anatomy:
         return total if norm is None else odd_part(norm, total[None, None])[0, 0]  # type: ignore[return-value,index]
 
     def read_rows(self, layer: int, index: int) -> dict[str, Tensor]:
-        """What a neuron reads: by name ("gate", "up", or "in" where there is no gate) the direction, `[d_model]`, in
-        what its MLP is given, after the norm. Empty where the projections go by no name this file knows."""
+        """The directions that a neuron reads in the normed input of its MLP, `[d_model]` each, by name.
+
+        The names are "gate" and "up", or "in" if there is no gate. Empty if the projections have unknown names.
+        """
         site, local = self.site_of(layer, index)
         if isinstance(site, ExpertSite):
             return expert_rows(site, local)

@@ -1,9 +1,10 @@
-"""Places: where the numbers of a neuron, or of a whole matrix, lie in memory, to be read and written there.
+"""Finds the weights of a neuron, or a whole weight matrix, in memory, to read and write them in place.
 
-`weights` asks a module what a neuron reads and writes, which works on weights of any make. To change them, one has to
-know where they are. A neuron has a row in each projection it is read with and a column in the down projection; GPT-2's
-Conv1D stores the transpose, some families fuse gate and up into one matrix, and experts are slices of 3-D parameters.
-A `WeightSlice` hides all that: a matrix `[out, in]`, a view on the memory of the parameter, and which lines of it.
+`weights` computes what a neuron reads and writes through its modules, which works for weights of any storage. To change
+weights, one needs their place in memory. A neuron has a row in each projection it reads with, and a column in the down
+projection. GPT-2's Conv1D stores the transpose, some families fuse gate and up into one matrix, and experts are slices
+of 3-D parameters. `WeightSlice` hides these differences: it is a matrix `[out, in]`, a view of the parameter's memory,
+with the numbers of some rows or columns.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from sessions.model.homes import weight_of
 from sessions.model.parts import Anatomy, DenseSite, ExpertSite
 from sessions.model.weights import gate_and_up
 
-#: What a neuron is made of: the rows it reads with ("gate" and "up", or "in" and its "bias" where there is no gate),
-#: and the column it writes with.
+#: The parts of a neuron: the rows it reads with ("gate" and "up", or without a gate "in" and its "bias"), and the
+#: column it writes with.
 Part = Literal["gate", "up", "in", "bias", "down"]
 PARTS: tuple[Part, ...] = get_args(Part)
 #: Matrices that write to the residual stream: the down projections of a layer's MLP, the output of its attention.
@@ -31,9 +32,10 @@ Writer = Literal["down", "attn_out"]
 
 @dataclass(frozen=True)
 class WeightSlice:
-    """Lines of a matrix `[out, in]`: rows (axis 0), columns (axis 1), or, without numbers, all of it.
+    """Some rows (axis 0) or columns (axis 1) of a matrix `[out, in]`; without `numbers`, the whole matrix.
 
-    Of a bias, `matrix` is `[out, 1]`. What is read and written is `[n, …]`, a line each; all of it as it lies there.
+    `matrix` is `[out, 1]` for a bias. `read` and `write` take `[n, …]`, a row or column each, or the whole matrix as
+    it is stored.
     """
 
     matrix: Tensor
@@ -41,7 +43,7 @@ class WeightSlice:
     numbers: tuple[int, ...] | None = None
 
     def read(self) -> Tensor:
-        """A copy of the numbers, in the dtype and on the device of the weights."""
+        """A copy of the weights, in their dtype and on their device."""
         if self.numbers is None:
             return self.matrix.detach().clone()
         lines = self.matrix.detach().index_select(self.axis, self._index())
@@ -49,7 +51,7 @@ class WeightSlice:
 
     @torch.no_grad()
     def write(self, values: Tensor) -> None:
-        """Put numbers there, `[n, …]` as `read` gives them, cast to the dtype of the weights."""
+        """Overwrite the weights with `values`, in the shape that `read` returns, cast to their dtype."""
         cast = values.to(self.matrix.device, self.matrix.dtype)
         if self.numbers is None:
             self.matrix.copy_(cast)
@@ -61,10 +63,10 @@ class WeightSlice:
 
 
 def parts_of(anatomy: Anatomy, layer: int, index: int) -> tuple[Part, ...]:
-    """The parts of a neuron, those it reads with first.
+    """The names of a neuron's parts, those it reads with first.
 
     Raises:
-        UsageError: there is no such neuron.
+        UsageError: the model has no such neuron.
     """
     site, _ = anatomy.site_of(layer, index)
     if isinstance(site, ExpertSite):
@@ -81,15 +83,15 @@ def parts_of(anatomy: Anatomy, layer: int, index: int) -> tuple[Part, ...]:
 def neuron_places(
     anatomy: Anatomy, layer: int, part: Part, indices: Sequence[int]
 ) -> list[tuple[WeightSlice, tuple[int, ...]]]:
-    """Where one part of some neurons of a layer lies: places, and to each which of `indices` it holds, in order.
+    """The weights of one part of some neurons of a layer: slices, each with the positions in `indices` that it holds.
 
-    One place, but for neurons of several experts.
+    Neurons of one expert, or of a dense MLP, share one slice.
 
     Raises:
-        UsageError: there is no such neuron, or it has no such part.
+        UsageError: the model has no such neuron, or the neuron has no such part.
         ModelError: the weights are packed, or not in memory.
     """
-    found: dict[object, tuple[Tensor, int, list[int], list[int]]] = {}
+    by_matrix: dict[object, tuple[Tensor, int, list[int], list[int]]] = {}
     for number, index in enumerate(indices):
         if part not in parts_of(anatomy, layer, index):
             raise UsageError(f"a neuron of layer {layer} has no {part}", _has(anatomy, layer, index))
@@ -100,36 +102,36 @@ def neuron_places(
         else:
             key = id(site)
             matrix, axis, line = _in_dense(site, part, local, layer)
-        _, _, lines, numbers = found.setdefault(key, (matrix, axis, [], []))
+        _, _, lines, numbers = by_matrix.setdefault(key, (matrix, axis, [], []))
         lines.append(line)
         numbers.append(number)
     return [
-        (WeightSlice(matrix, axis, tuple(lines)), tuple(numbers)) for matrix, axis, lines, numbers in found.values()
+        (WeightSlice(matrix, axis, tuple(lines)), tuple(numbers)) for matrix, axis, lines, numbers in by_matrix.values()
     ]
 
 
 def part_module(anatomy: Anatomy, layer: int, part: Part, index: int) -> tuple[nn.Module, int]:
-    """The projection that a part of a neuron is a line of, and which: a row, or of the down projection a column.
+    """The projection of a neuron's part, and the number of its row; of the down projection, of its column.
 
     Raises:
-        UsageError: there is no such neuron, or it has no such part.
-        ModelError: it is a neuron of an expert, which has no projection of its own.
+        UsageError: the model has no such neuron, or the neuron has no such part.
+        ModelError: the neuron belongs to an expert, which has no projection modules.
     """
     if part not in parts_of(anatomy, layer, index):
         raise UsageError(f"a neuron of layer {layer} has no {part}", _has(anatomy, layer, index))
     site, local = anatomy.site_of(layer, index)
     if isinstance(site, ExpertSite):
-        raise ModelError(f"L{layer}/N{index} is a neuron of an expert, whose rows are no module's", "")
+        raise ModelError(f"L{layer}/N{index} is a neuron of an expert, and its rows are not a module's weight", "")
     module, line = _module_in(site, part, local)
     return plain(module), line
 
 
 def writer_modules(anatomy: Anatomy, layer: int, writer: Writer) -> list[nn.Module]:
-    """The modules of `writer_places`.
+    """The modules whose weights `writer_places` finds.
 
     Raises:
-        UsageError: there is no such layer.
-        ModelError: there is no such module, or the layer has experts.
+        UsageError: the model has no such layer.
+        ModelError: the layer has no such module, or has experts.
     """
     writer_places(anatomy, layer, writer)
     parts = anatomy.layers[layer]
@@ -137,7 +139,7 @@ def writer_modules(anatomy: Anatomy, layer: int, writer: Writer) -> list[nn.Modu
         assert parts.attention_output is not None
         return [plain(parts.attention_output)]
     if any(isinstance(site, ExpertSite) for site in parts.sites):
-        raise ModelError(f"layer {layer} has experts, whose matrices are no module's", "")
+        raise ModelError(f"layer {layer} has experts, and their matrices are not a module's weight", "")
     return [plain(site.down) for site in parts.sites if isinstance(site, DenseSite)]
 
 
@@ -145,8 +147,8 @@ def writer_places(anatomy: Anatomy, layer: int, writer: Writer) -> list[WeightSl
     """The matrices `[d_model, in]` with which a layer's MLP, or its attention, writes to the residual stream.
 
     Raises:
-        UsageError: there is no such layer.
-        ModelError: there is no one such matrix, or it is packed or not in memory.
+        UsageError: the model has no such layer.
+        ModelError: the attention has not exactly one such matrix, or a matrix is packed or not in memory.
     """
     anatomy.check_layer(layer)
     parts = anatomy.layers[layer]
@@ -160,24 +162,25 @@ def writer_places(anatomy: Anatomy, layer: int, writer: Writer) -> list[WeightSl
         if isinstance(site, DenseSite):
             places.append(WeightSlice(matrix_of(site.down, f"layer {layer}'s down projection")))
         else:
-            places += [WeightSlice(_expert_matrix(site, "down_proj", each, layer)) for each in range(site.n_experts)]
+            experts = range(site.n_experts)
+            places += [WeightSlice(_expert_matrix(site, "down_proj", expert, layer)) for expert in experts]
     return places
 
 
 def module_place(model: nn.Module, name: str) -> WeightSlice:
-    """The weight of a projection by its name in the model, `model.layers.3.self_attn.q_proj`.
+    """The weight of the projection with this name in the model, such as `model.layers.3.self_attn.q_proj`.
 
     Raises:
-        ModelError: there is no such projection, or its weight is packed or not in memory.
+        ModelError: the model has no such projection, or its weight is packed or not in memory.
     """
     return WeightSlice(matrix_of(module_named(model, name), name))
 
 
 def module_named(model: nn.Module, name: str) -> nn.Module:
-    """The module of that name in the model.
+    """The module with this name in the model.
 
     Raises:
-        ModelError: there is none.
+        ModelError: the model has no such module.
     """
     try:
         return model.get_submodule(name)
@@ -191,33 +194,34 @@ def plain(module: nn.Module) -> nn.Module:
 
 
 def tied_with(model: nn.Module, name: str) -> tuple[str, ...]:
-    """Other modules, by name, whose weight is the same memory as that of module `name`: an output embedding that is the
-    input embedding, mostly."""
+    """The names of other modules that share the weight of module `name`, such as tied embeddings."""
     weight = getattr(plain(module_named(model, name)), "weight", None)
-    found = (
-        other.removesuffix(".weight")
-        for other, parameter in model.named_parameters(remove_duplicate=False)
+    owners = (
+        owner.removesuffix(".weight")
+        for owner, parameter in model.named_parameters(remove_duplicate=False)
         if parameter is weight
     )
-    return tuple(other for other in found if other.removesuffix(".base_layer") != name)
+    return tuple(owner for owner in owners if owner.removesuffix(".base_layer") != name)
 
 
 def unembedding(anatomy: Anatomy, ids: Sequence[int]) -> Tensor:
     """The rows of the unembedding for some tokens, `[n, d_model]`, copied to the CPU in float32.
 
     Raises:
-        ModelError: it is packed.
+        ModelError: the unembedding is packed.
     """
     return matrix_of(anatomy.head, "the unembedding", read_only=True)[list(ids)].detach().float().cpu()
 
 
 def matrix_of(module: nn.Module, what: str, *, read_only: bool = False) -> Tensor:
-    """The weight of a projection as `[out, in]`, a view on its memory; of one an adapter wraps, the one inside.
+    """A projection's weight as `[out, in]`, a view of its memory; for an adapter's wrapper, the weight inside it.
 
-    To be read only, offloaded weights are brought from where they lie.
+    Args:
+        what: the name of the projection in messages.
+        read_only: load an offloaded weight instead of refusing it.
 
     Raises:
-        ModelError: it is packed, or not in memory; `what` is how the message names it.
+        ModelError: the weight is packed, or not in memory.
     """
     inner = plain(module)
     weight = getattr(inner, "weight", None)
@@ -240,7 +244,7 @@ def _check_there(weight: Tensor, what: str) -> None:
 
 
 def _in_dense(site: DenseSite, part: Part, local: int, layer: int) -> tuple[Tensor, int, int]:
-    """The matrix of a part, whether the neuron is a row (0) or a column (1) of it, and which."""
+    """The matrix of a part, the axis of the neuron (0 a row, 1 a column), and its number on that axis."""
     module, line = _module_in(site, part, local)
     if part == "down":
         return matrix_of(module, f"layer {layer}'s down projection"), 1, line
@@ -252,7 +256,7 @@ def _in_dense(site: DenseSite, part: Part, local: int, layer: int) -> tuple[Tens
 
 
 def _module_in(site: DenseSite, part: Part, local: int) -> tuple[nn.Module, int]:
-    """The projection that a part is a line of, and which."""
+    """The projection of a part, and the number of its row or column."""
     readers = dict(site.readers)
     if part == "down":
         return site.down, local
@@ -285,7 +289,7 @@ def _has(anatomy: Anatomy, layer: int, index: int) -> str:
 
 
 def norm_behind(anatomy: Anatomy, layer: int, writer: Writer) -> nn.Module | None:
-    """The norm between a writer and the residual stream; None where there is none."""
+    """The norm between a writer and the residual stream; None if there is none."""
     parts = anatomy.layers[layer]
     if writer == "down":
         return parts.write_norm

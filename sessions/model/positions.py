@@ -1,14 +1,14 @@
-"""Positions that are encoded by the length of the text.
+"""Makes rotary embeddings that depend on the length of the text encode each row of a batch by its own length.
 
-Two ways to stretch rotary embeddings beyond the trained length take their frequencies from the length of the text that
-a pass reads. Dynamic NTK scaling (bloc97 and emozilla 2023) has frequencies for each length beyond it; LongRoPE (Ding
-et al. 2024, arXiv:2402.13753, section 3.3) has one table below and another beyond. transformers takes the longest row
-of a batch for all rows, and under dynamic scaling the module remembers the longest text that it met. So a row would
-depend on its company, a text on what was read before it, and keys that were read early would not fit those read later.
+Two methods that extend rotary embeddings beyond the trained length choose their frequencies by the length of the text.
+Dynamic NTK scaling (bloc97 and emozilla 2023) has frequencies for each length beyond the trained one. LongRoPE (Ding et
+al. 2024, arXiv:2402.13753, section 3.3) has one table below it and one beyond. transformers uses the longest row of a
+batch for all rows, and with dynamic scaling the module remembers the longest text so far. A row then depends on the
+other rows, a text depends on earlier texts, and early keys do not fit later ones.
 
-`by_length` exchanges the forward function of such rotary modules for one under which each row is encoded as a pass over
-that row alone would encode it, and the module forgets. `as_long_as` says how long the rows are where a pass does not
-show it: in a batch padded on the right, and where only a part of a text is read.
+`by_length` replaces the forward function of such modules: each row is encoded as in a pass over that row alone, and the
+module remembers nothing. `as_long_as` sets the length of the rows if a pass does not show it: in a batch padded on the
+right, or if the pass reads only a part of a text.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-#: Kinds of rotary embeddings whose frequencies depend on the length, as transformers calls them.
+#: transformers' names of the rotary embeddings whose frequencies depend on the length.
 _DYNAMIC, _LONG = "dynamic", "longrope"
 
 
 @dataclass(frozen=True)
 class _Rule:
-    """From which length on frequencies change: beyond `limit`, at each length anew or once."""
+    """When the frequencies change: beyond `limit`, at every length (dynamic) or once (LongRoPE)."""
 
     kind: str
     limit: int
 
     def key(self, length: int) -> int:
-        """Lengths of the same key are encoded alike."""
+        """A key that is equal for lengths with the same encoding."""
         return max(length, self.limit) if self.kind == _DYNAMIC else int(length > self.limit)
 
 
@@ -43,15 +43,15 @@ class LengthEncoding:
 
     rules: tuple[_Rule, ...]
     lengths: tuple[int, ...] | None = field(default=None, init=False)
-    """Of each row of the running pass, or one for all; None where the positions of the pass tell."""
+    """The length of each row of the running pass, or one for all; None takes it from the positions."""
 
     def alike(self, length: int, other: int) -> bool:
-        """Whether texts of both lengths have the same positions encoded alike, so that keys of one fit the other."""
+        """Whether texts of both lengths encode a position alike, so that the keys of one fit the other."""
         return all(rule.key(length) == rule.key(other) for rule in self.rules)
 
     @contextmanager
     def as_long_as(self, lengths: Sequence[int]) -> Iterator[None]:
-        """Inside the block rows are encoded as texts of these many tokens, one number a row or one for all."""
+        """Inside the block, encode rows as texts of these lengths, one a row or one for all."""
         outer, self.lengths = self.lengths, tuple(lengths)
         try:
             yield
@@ -60,28 +60,28 @@ class LengthEncoding:
 
 
 def by_length(decoder: nn.Module) -> LengthEncoding | None:
-    """How `decoder` encodes positions by length, once its rotary modules do so row by row; None where it does not."""
-    found = [(module, rules) for module in decoder.modules() if (rules := _rules(module))]
-    if not found:
+    """Make the rotary modules of `decoder` encode row by row; None if no module depends on the length."""
+    rotary = [(module, rules) for module in decoder.modules() if (rules := _rules(module))]
+    if not rotary:
         return None
-    known = next((m.forward.encoding for m, _ in found if isinstance(m.forward, _RowByRow)), None)
+    known = next((m.forward.encoding for m, _ in rotary if isinstance(m.forward, _RowByRow)), None)
     if known is not None:
         return known
-    encoding = LengthEncoding(tuple(dict.fromkeys(rule for _, rules in found for rule in rules.values())))
-    for module, rules in found:
+    encoding = LengthEncoding(tuple(dict.fromkeys(rule for _, rules in rotary for rule in rules.values())))
+    for module, rules in rotary:
         _forget(module)
         module.forward = _RowByRow(module, module.forward, rules, encoding)
     return encoding
 
 
 def encoding_of(model: nn.Module) -> LengthEncoding | None:
-    """That of a model that was opened: None where positions are encoded the same at any length."""
+    """The length encoding of an open model; None if positions are encoded alike at any length."""
     forwards = (module.__dict__.get("forward") for module in model.modules())
     return next((forward.encoding for forward in forwards if isinstance(forward, _RowByRow)), None)
 
 
 def _rules(module: nn.Module) -> dict[str | None, _Rule]:
-    """The rules of a rotary module by the type of layer it is called for, None where it is the same for all."""
+    """The rules of a rotary module by layer type; the type is None if all layers share them."""
     kinds = getattr(module, "rope_type", None)
     config = getattr(module, "config", None)
     if isinstance(kinds, str):
@@ -99,7 +99,7 @@ def _rules(module: nn.Module) -> dict[str | None, _Rule]:
 
 
 def _forget(module: nn.Module) -> None:
-    """Put a module that has read a long text before it came here back to where it began."""
+    """Reset a module to its initial frequencies, which reading a long text changed."""
     for name, first in list(module.named_buffers(recurse=False)):
         if name.endswith("original_inv_freq"):
             setattr(module, name.replace("original_", ""), first.clone())
@@ -108,7 +108,7 @@ def _forget(module: nn.Module) -> None:
 
 
 class _RowByRow:
-    """The forward function of a rotary module, by which each row has the frequencies of its own length."""
+    """A forward function of a rotary module that gives each row the frequencies of its own length."""
 
     def __init__(
         self,
@@ -130,15 +130,18 @@ class _RowByRow:
             rows.setdefault(rule.key(length), []).append(row)
         if len(rows) > 1:
             position_ids = position_ids.expand(len(lengths), -1)
-        found: list[tuple[list[int], Any]] = []
+        parts: list[tuple[list[int], Any]] = []
         for members in rows.values():
             ids = position_ids if len(rows) == 1 else position_ids[members]
-            found.append((members, self._at_length(x, ids, max(lengths[row] for row in members), words)))
-        return found[0][1] if len(found) == 1 else _rejoined(found, len(lengths))
+            parts.append((members, self._at_length(x, ids, max(lengths[row] for row in members), words)))
+        return parts[0][1] if len(parts) == 1 else _rejoined(parts, len(lengths))
 
     def _at_length(self, x: Tensor, position_ids: Tensor, length: int, words: dict[str, str]) -> Any:
-        """What the module makes of positions in a text of `length` tokens, at its last one where they lie behind it:
-        these are padding. The module goes by the largest position it is given, so it is given the text's last."""
+        """The module's output for positions in a text of `length` tokens.
+
+        Positions beyond the text are padding; they count as its last position. The module derives the length from the
+        largest position, so the text's last position is appended, and its output dropped.
+        """
         last = position_ids.new_full((*position_ids.shape[:-1], 1), length - 1)
         ids = torch.cat([position_ids.clamp(max=length - 1), last], dim=-1)
         with _unchanged(self._module):
@@ -147,7 +150,7 @@ class _RowByRow:
 
 
 def _lengths(position_ids: Tensor) -> tuple[int, ...]:
-    """How long the text of each row is by its positions, `[rows, seq]`; of positions of several kinds, of all rows."""
+    """The length of each row's text by its positions, `[rows, seq]`; one length for positions of several kinds."""
     largest = position_ids.amax(-1) if position_ids.ndim == 2 else position_ids.amax()[None]
     return tuple((largest + 1).tolist())
 
@@ -157,7 +160,7 @@ def _each(made: Any, change: Callable[[Tensor], Tensor]) -> Any:
 
 
 def _rejoined(parts: Sequence[tuple[list[int], Any]], rows: int) -> Any:
-    """What was made of some rows each, in the order of the rows."""
+    """Join the outputs for groups of rows, in the order of the rows."""
     order = torch.tensor([row for members, _ in parts for row in members]).argsort()
 
     def joined(pieces: Sequence[Tensor]) -> Tensor:
@@ -169,7 +172,7 @@ def _rejoined(parts: Sequence[tuple[list[int], Any]], rows: int) -> Any:
 
 @contextmanager
 def _unchanged(module: nn.Module) -> Iterator[None]:
-    """What a call inside the block changes in a module's attributes and buffers is put back."""
+    """After the block, restore the module's attributes and buffers."""
     attributes, buffers = dict(vars(module)), dict(module._buffers)
     values = {name: buffer.clone() for name, buffer in buffers.items() if buffer is not None}
     try:

@@ -1,16 +1,16 @@
-"""Rules against repetition: what a row may not, or should rather not, say next.
+"""Applies rules against repetition to the logits of the next token.
 
-Three rules, each applied to what the row itself has read and written, never to the padding beside it, in this order:
+Three rules apply to the ids of each row, without its padding, in this order:
 
-- *repetition penalty*: the logit of every token that the prompt or the text holds is divided by the penalty where it
-  is positive and multiplied by it where it is negative (Keskar et al. 2019, arXiv:1909.05858, section 4.1);
-- *no repeated n-gram*: a token that would complete an n-gram which is there already is forbidden (Paulus et al. 2017,
+- *repetition penalty*: the logit of every token in the prompt or the text is divided by the penalty if it is positive,
+  and multiplied by it if it is negative (Keskar et al. 2019, arXiv:1909.05858, section 4.1);
+- *no repeated n-gram*: a token that would complete an n-gram for the second time is forbidden (Paulus et al. 2017,
   arXiv:1705.04304, section 2.5);
-- *stutter guard*: after the same token twice in a row, generated both, that token is forbidden. A neuron that pushes
-  a token hard is apt to make the model say nothing else; the guard bounds that and leaves all other texts alone.
+- *stutter guard*: after the same generated token twice in a row, that token is forbidden. A neuron that pushes a token
+  hard tends to make the model say nothing else; the guard bounds this and leaves all other texts alone.
 
-The first two are transformers' own processors. The guard needs no exception for the tokens that end a text: a row
-that has chosen one is over.
+The first two are transformers' own processors. The guard needs no exception for the tokens that end a text, because a
+row that has chosen one is over.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from transformers import LogitsProcessorList, NoRepeatNGramLogitsProcessor, Repe
 
 
 class Rules:
-    """The rules that are on for a batch, and what its rows have read so far.
+    """The rules of a batch, and the ids that its rows have read so far.
 
     Args:
         ids: the prompts, `[rows, longest]`, padded on the left.
@@ -44,14 +44,14 @@ class Rules:
         self._ids, self._padding, self._prompt = ids, padding, ids.shape[1]
 
     def read(self, chosen: Tensor) -> None:
-        """Every row goes on with the token that was chosen for it, `[rows]`."""
+        """Append the token chosen for each row, `[rows]`."""
         if self.any:
             self._ids = torch.cat([self._ids, chosen[:, None]], dim=1)
 
     def __call__(self, logits: Tensor) -> Tensor:
-        """The logits, `[rows, vocab]`, as the rules leave them: float32, and -inf where a token is forbidden.
+        """The logits `[rows, vocab]` after the rules, in float32; a forbidden token has -inf.
 
-        A row in which the rules would leave no token at all keeps its logits.
+        A row keeps its logits if the rules would forbid every token.
         """
         scores = logits.float()
         if self.processors:

@@ -1,9 +1,9 @@
-"""A reply as the chat template writes it: what has to follow the ids of a prompt for the model to have said it.
+"""Writes a reply in the form in which the chat template puts it behind a prompt, as if the model had written it.
 
-The whole conversation is rendered, and what it has behind the rendered prompt is the reply as the model would write it:
-with the blank that some templates put before it, without the blanks that others trim, with the empty thought that some
-set before an answer, and with what ends the turn. Only where a template begins a reply in another way than it writes
-one (it opens a thought that it leaves out of a finished turn) is the beginning closed as the model would close it.
+The whole conversation is rendered. The text behind the rendered prompt is the reply as the model would write it: with
+the blank that some templates put before it, without the blanks that others trim, with the empty thought that some put
+before an answer, and with the end of the turn. A template may begin a reply in another form than it writes a finished
+one: it opens a thought that it leaves out of a finished turn. Then the thought is closed as the model would close it.
 """
 
 from __future__ import annotations
@@ -20,13 +20,16 @@ from sessions.model.texts import text_of
 from sessions.model.thinking import Markers, ended_by, in_common, markers
 from sessions.model.tokens import joined, message, rendered
 
-#: A reply to look for in what a template writes around it.
+#: A placeholder reply, to find the text that a template writes around a reply.
 _MARKER = "zqanswerqz"
 
 
 class WrittenReply(NamedTuple):
-    """What follows the prompt: `text[begin:end]` is the reply itself, before it stands its thought and whatever else
-    the template writes there, behind it what ends the turn."""
+    """The text behind the prompt.
+
+    `text[begin:end]` is the reply itself. Before it stand its thought and other text of the template, behind it the end
+    of the turn.
+    """
 
     text: str
     begin: int
@@ -36,14 +39,14 @@ class WrittenReply(NamedTuple):
 def written(
     tokenizer: PreTrainedTokenizerBase, encoded: Encoded, reply: Turn, marker: str | None = None
 ) -> WrittenReply:
-    """A reply, its thought included, as its template writes it behind the prompt; without a template, as it stands.
+    """A reply, with its thought, as the template writes it behind the prompt; unchanged without a template.
 
     Args:
-        marker: the text that ends the thought, where it is to be another than the template's.
+        marker: the text that ends the thought, if it differs from the template's.
 
     Raises:
-        UsageError: it has a thought, and the template knows none.
-        ModelError: the template refuses it, or writes something else.
+        UsageError: the reply has a thought, and the template has no place for one.
+        ModelError: the template refuses the reply, or does not write it.
     """
     marks = markers(tokenizer)
     if reply.thought and marker is not None and ended_by(tokenizer, marker) != marks:
@@ -65,8 +68,10 @@ def written(
 
 
 def lead(tokenizer: PreTrainedTokenizerBase, encoded: Encoded) -> str:
-    """What a reply without a thought begins with before it says anything: what the template writes there, and the blank
-    that some vocabularies put behind special tokens. "" where the template writes no reply behind this prompt."""
+    """The text that precedes the content of a reply without a thought, "" if the template cannot continue this prompt.
+
+    It is what the template writes there, and the blank that some vocabularies put behind special tokens.
+    """
     with suppress(ModelError, UsageError):
         frame = _frame(tokenizer, encoded)
         if frame.shared == len(encoded.text):
@@ -76,8 +81,10 @@ def lead(tokenizer: PreTrainedTokenizerBase, encoded: Encoded) -> str:
 
 
 class _Frame(NamedTuple):
-    """What a template writes around any reply without a thought: `lead` before it, from the prompt's character `shared`
-    on, with which both the prompt and the conversation begin; `tail` behind it."""
+    """The text that a template writes around a reply without a thought: `lead` before it, `tail` behind it.
+
+    The prompt and the whole conversation agree in their first `shared` characters; `lead` begins there.
+    """
 
     shared: int
     lead: str
@@ -86,15 +93,15 @@ class _Frame(NamedTuple):
 
 def _frame(tokenizer: PreTrainedTokenizerBase, encoded: Encoded) -> _Frame:
     turn = {"role": "assistant", "content": _MARKER}
-    before, found, behind = rendered(tokenizer, encoded.prompt, begun=False, more=(turn,)).rpartition(_MARKER)
-    if not found:
+    before, marker, behind = rendered(tokenizer, encoded.prompt, begun=False, more=(turn,)).rpartition(_MARKER)
+    if not marker:
         raise ModelError("the chat template does not write what a reply says", "open a model whose template does")
     shared = in_common(before, encoded.text)
     return _Frame(shared, before[shared:], behind)
 
 
 def _messages(tokenizer: PreTrainedTokenizerBase, reply: Turn) -> Iterator[dict[str, Any]]:
-    """The reply in the forms that templates take: with its thought in a field, or as a chunk of its content."""
+    """The reply in the form that the template takes: its thought in a field, or as a chunk of the content."""
     marks = markers(tokenizer)
     if not reply.thought or marks.field:
         yield message(tokenizer, reply)
@@ -104,43 +111,47 @@ def _messages(tokenizer: PreTrainedTokenizerBase, reply: Turn) -> Iterator[dict[
 
 
 def _is_cut(marks: Markers, reply: Turn, written: str) -> bool:
-    """Whether the template has left out a thought that stands in the text of a reply."""
+    """Whether the template left out a thought that is part of the reply's text."""
     return bool(marks.closing) and marks.closing in reply.text and marks.closing not in written
 
 
 def _within(text: str, frame: _Frame, reply: Turn) -> WrittenReply:
-    """Where a reply lies in what was written behind the prompt."""
+    """Find the reply in the text behind the prompt."""
     end = len(text) - len(frame.tail) if text.endswith(frame.tail) else len(text)
-    said = text.rfind(reply.text.strip(), 0, end)
-    if said < 0:  # the template writes it in other words: all of it is the reply, but what stands before any
-        said = len(frame.lead) if text.startswith(frame.lead) else 0
-    return WrittenReply(text, said, end)
+    begin = text.rfind(reply.text.strip(), 0, end)
+    if begin < 0:  # the template changes the words: everything after its lead is the reply
+        begin = len(frame.lead) if text.startswith(frame.lead) else 0
+    return WrittenReply(text, begin, end)
 
 
 def _ended(tokenizer: PreTrainedTokenizerBase, encoded: Encoded, reply: Turn, marks: Markers) -> WrittenReply:
-    """A reply whose thought stands between marks that are not its template's, which is told nothing of it. An empty
-    thought that the template would write before the reply is left out."""
+    """A reply whose thought stands between other marks than the template's.
+
+    The template renders the reply without its thought. An empty thought that it writes itself is left out.
+    """
     plain = written(tokenizer, encoded, Turn(reply.role, reply.text))
     before = "" if markers(tokenizer).closing else plain.text[: plain.begin]
     begun = not marks.opening or encoded.text.rstrip().endswith(marks.opening)
     start = "" if begun else f"{marks.opening}\n"
     end = marks.closing if marks.closing[:1].isspace() else f"\n{marks.closing}"
     thought = before + start + reply.thought + end + ("" if end[-1:].isspace() else marks.gap)
-    said = plain.text[plain.begin : plain.end]
-    return WrittenReply(thought + said + plain.text[plain.end :], len(thought), len(thought) + len(said))
+    answer = plain.text[plain.begin : plain.end]
+    return WrittenReply(thought + answer + plain.text[plain.end :], len(thought), len(thought) + len(answer))
 
 
 def _closed(tokenizer: PreTrainedTokenizerBase, encoded: Encoded, frame: _Frame, reply: Turn) -> WrittenReply:
-    """A reply behind a prompt that begins it in another way than the template writes one: a thought is closed, if only
-    an empty one, and the reply follows as the template writes it."""
+    """A reply behind a prompt that begins it in another form than the template writes a finished one.
+
+    The opened thought is closed, even if it is empty, and the reply follows as the template writes it.
+    """
     marks = markers(tokenizer)
     opened = bool(marks.opening) and encoded.text.rstrip().endswith(marks.opening)
     turn = {"role": reply.role, "content": reply.text}
-    found = _within(rendered(tokenizer, encoded.prompt, begun=False, more=(turn,))[frame.shared :], frame, reply)
-    said, thought = found.text[found.begin : found.end], ""
-    if _is_cut(marks, reply, found.text):
-        said = reply.text.strip().removeprefix(marks.opening).lstrip() if opened else reply.text
+    finished = _within(rendered(tokenizer, encoded.prompt, begun=False, more=(turn,))[frame.shared :], frame, reply)
+    answer, thought = finished.text[finished.begin : finished.end], ""
+    if _is_cut(marks, reply, finished.text):
+        answer = reply.text.strip().removeprefix(marks.opening).lstrip() if opened else reply.text
     elif reply.thought or opened:
         start = "" if opened or not marks.opening else f"{marks.opening}\n"
         thought = f"{start}{reply.thought}\n{marks.closing}{marks.gap}"
-    return WrittenReply(thought + said + frame.tail, len(thought), len(thought) + len(said))
+    return WrittenReply(thought + answer + frame.tail, len(thought), len(thought) + len(answer))

@@ -1,8 +1,8 @@
-"""Several texts as the rows of one batch.
+"""Batches several texts as rows that are padded on the right.
 
-Padded on the right, rows need no mask or position ids of their own: in a causal model nothing looks at what comes after
-it, so every row computes what it would alone, and what stands at its padding is never read. Padded on the left, as
-generation has them, see `generation.left_padded`.
+Such rows need no mask and no position ids: in a causal model a token does not see what follows it, so every row
+computes the same as alone, and nothing reads the padding. Generation pads on the left instead; see
+`generation.left_padded`.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from torch import Tensor
 
 from sessions.model.opening import OpenModel
 
-#: Tokens in one batch, padding included.
+#: The most tokens in one batch, padding included.
 LARGEST_BATCH = 1024
 
 
 def batches(lengths: Sequence[int], tokens: int) -> Iterator[list[int]]:
-    """Rows in batches of at most so many tokens, padding included, those of like length together; one row at least."""
+    """Group rows of similar length into batches of at most `tokens` tokens with padding, or of a single longer row."""
     part: list[int] = []
     for row in sorted(range(len(lengths)), key=lambda row: lengths[row]):
         if part and lengths[row] * (len(part) + 1) > tokens:
@@ -33,10 +33,10 @@ def batches(lengths: Sequence[int], tokens: int) -> Iterator[list[int]]:
 
 @contextmanager
 def padded_rows(opened: OpenModel, texts: Sequence[Sequence[int]]) -> Iterator[Tensor]:
-    """Inside the block, passes over the ids that this yields, `[rows, longest]`, read these texts, a row each.
+    """Yield the ids of texts as rows, `[rows, longest]`; passes over them inside the block read one text a row.
 
-    A shorter row is padded with its own last token: any token will do, and one that is called a padding token would
-    make transformers warn of a missing mask.
+    A shorter row is padded with its own last token. Any token serves, but the padding token would make transformers
+    warn of a missing mask.
     """
     longest = max(map(len, texts))
     rows = [[*text, *[text[-1]] * (longest - len(text))] for text in texts]

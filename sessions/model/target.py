@@ -1,4 +1,4 @@
-"""`Target`: the quantity of the output that a circuit explains. Data only; `logits` reads it off a pass."""
+"""`Target`: the quantity of the output that a circuit explains. Data only; `logits` computes it from a pass."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class Target(Struct, frozen=True, kw_only=True):
     difference); or, with `sequence`, the log-probability of all of `tokens` in a row. `value` is in
     logits, those that the model returns, for the first two and in nats for the third.
 
-    Over many `prompts`, it is the mean of their targets: with `tokens` where all have the same, without
-    any where each has its own. Without prompts too, there is no target.
+    Over several `prompts`, it is the mean of their targets. `tokens` is then empty unless all prompts share
+    their tokens. A target without tokens and prompts is no target.
     """
 
     tokens: tuple[Token, ...]
@@ -28,11 +28,11 @@ class Target(Struct, frozen=True, kw_only=True):
 
     @property
     def stated(self) -> bool:
-        """Whether there is one."""
+        """Whether a target is given at all."""
         return bool(self.tokens or self.prompts)
 
     def described(self, quote: Callable[[str], str]) -> str:
-        """The target in words, `logit " Austin" − logit " Dallas"`, its tokens written by `quote`."""
+        """The target in words, such as `logit " Austin" − logit " Dallas"`; `quote` writes its tokens."""
         if not self.tokens:
             return f"mean target of {self.prompts} prompts" if self.stated else "no target"
         return f"mean of {self._of_one(quote)} over {self.prompts} prompts" if self.prompts else self._of_one(quote)

@@ -1,4 +1,4 @@
-"""Chat templates: programs that come with a model and write its prompts. They run in the sandbox."""
+"""Renders chat templates, programs that come with a model and write its prompts, in the sandbox."""
 
 from __future__ import annotations
 
@@ -12,39 +12,40 @@ from sessions.sandbox import ProgramError, TooMuch, answer_to, warm
 
 __all__ = ["ProgramError", "rendered", "variables", "warm"]
 
-#: Templates that were ended for computing too long. They are not tried again: all that is asked of one would wait.
+#: Templates that exceeded the time limit; running one again would wait again.
 _endless: set[str] = set()
 
 
 def rendered(
     tokenizer: PreTrainedTokenizerBase, messages: Sequence[Mapping[str, Any]], *, begun: bool = False, **switches: Any
 ) -> str:
-    """What the tokenizer's template writes for these messages; with `begun`, the beginning of a reply too.
+    """The text that the tokenizer's template writes for these messages; with `begun`, the beginning of a reply too.
 
     Raises:
-        Refused: the template raised an error: it takes no system text, say, or no such turns.
-        ModelError: it takes too long, too much memory, or writes too much.
-        Cancelled: the command that waits for it was cancelled.
+        ProgramError: the template raised an error, for example because it takes no system text.
+        ModelError: the template takes too long, uses too much memory, or writes too much.
+        Cancelled: the command was cancelled.
     """
     try:
-        if type(tokenizer).apply_chat_template is not PreTrainedTokenizerBase.apply_chat_template:  # code, no template
+        if type(tokenizer).apply_chat_template is not PreTrainedTokenizerBase.apply_chat_template:  # code instead
             options = {"tokenize": False, "add_generation_prompt": begun, **switches}
             return str(tokenizer.apply_chat_template(list(messages), **options))
         template = str(tokenizer.get_chat_template())
-    except Exception as error:  # there is none, there are several, or whatever the code may raise
+    except Exception as error:  # no template, several templates, or an error of the tokenizer's code
         raise ProgramError(str(error)) from error
-    said = [{key: value for key, value in each.items() if value is not None} for each in messages]
+    given = [{key: value for key, value in message.items() if value is not None} for message in messages]
     words = {**tokenizer.special_tokens_map, **switches}
-    request = {"kind": "template", "template": template, "messages": said, "words": words, "begun": begun}
-    return str(_asked(request)["text"])
+    request = {"kind": "template", "template": template, "messages": given, "words": words, "begun": begun}
+    return str(_answer(request)["text"])
 
 
 def variables(template: str) -> frozenset[str]:
-    """What a template reads from outside. Raises as `rendered`."""
-    return frozenset(_asked({"kind": "variables", "template": template})["variables"])
+    """The names of the variables that a template reads. Raises as `rendered`."""
+    return frozenset(_answer({"kind": "variables", "template": template})["variables"])
 
 
-def _asked(request: dict[str, Any]) -> dict[str, Any]:
+def _answer(request: dict[str, Any]) -> dict[str, Any]:
+    """The sandbox's answer to a request; a template that exceeded its time once is refused at once."""
     template = request["template"]
     try:
         if template in _endless:

@@ -1,8 +1,7 @@
-"""Texts of ids: what ids add to a text before them.
+"""Decodes ids to the text that they add behind other text.
 
-Vocabularies in the manner of SentencePiece drop the first blank of whatever is decoded alone, so that `▁▁` and `▁` read
-alike and a text that begins with a word has lost its blank. So ids are decoded behind another token, whose text is then
-taken off again.
+SentencePiece vocabularies drop the first blank of any text that is decoded alone: `▁▁` and `▁` read alike, and a text
+loses the blank before its first word. So ids are decoded behind another token, whose text is then removed.
 """
 
 from __future__ import annotations
@@ -17,17 +16,17 @@ from sessions.model.native import Broken, reading_by
 
 
 def text_of(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], *, special: bool = True) -> str:
-    """What ids add to a text before them, leading blanks included; with `special` off, without special tokens."""
+    """The text that ids add behind other text, with leading blanks; without special tokens if `special` is off."""
     anchor, known = _anchor(tokenizer)
     whole = _decoded(tokenizer, (*anchor, *ids), special)
     return whole[len(known) :] if whole.startswith(known) else _decoded(tokenizer, ids, special)
 
 
 def read_alone(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
-    """The ids of a text, with nothing put before or behind them.
+    """The ids of a text, without the tokens that the tokenizer adds before or behind it.
 
     Raises:
-        ModelError: the tokenizer has no tokens for it, or is broken.
+        ModelError: the tokenizer has no tokens for the text, or is broken.
     """
     with reading_by():
         return list(tokenizer.encode(text, add_special_tokens=False))
@@ -38,13 +37,13 @@ def _decoded(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], special: bo
         return str(tokenizer.decode(list(ids), skip_special_tokens=not special, clean_up_tokenization_spaces=False))
 
 
-#: Texts that something may stand behind: one of them is in any vocabulary, and one of them merges with nothing.
+#: Texts to decode behind: any vocabulary has one of them, and one of them never merges with what follows.
 ANCHORS = ("\n", ".", "a", "0", ")", "é")
 
 
 @lru_cache(maxsize=8)
 def _anchor(tokenizer: PreTrainedTokenizerBase) -> tuple[tuple[int, ...], str]:
-    """An id with a text of its own, for others to be decoded behind it, and that text; nothing where there is none."""
+    """An id to decode others behind, and its text; nothing if the vocabulary has no such token."""
     special = special_ids(tokenizer)
     for text in (*ANCHORS[1:], ANCHORS[0]):
         for token in tried(tokenizer, text)[-1:]:
@@ -54,10 +53,10 @@ def _anchor(tokenizer: PreTrainedTokenizerBase) -> tuple[tuple[int, ...], str]:
 
 
 def tried(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
-    """The ids of a text; none where the tokenizer has no token for it and none for what is unknown either.
+    """The ids of a text; empty if the tokenizer has no tokens for it and no unknown token.
 
     Raises:
-        Broken: the tokenizer is.
+        Broken: the tokenizer panics.
     """
     try:
         return read_alone(tokenizer, text)
@@ -69,6 +68,6 @@ def tried(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
 
 @lru_cache(maxsize=8)
 def special_ids(tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
-    """Ids that are no text: the named special tokens, and those that were added to the vocabulary as such."""
+    """The ids of special tokens: the named ones, and those added to the vocabulary as special."""
     added = {number for number, token in tokenizer.added_tokens_decoder.items() if token.special}
     return frozenset(tokenizer.all_special_ids) | added

@@ -1,13 +1,12 @@
-"""Exact tokens: from what a user typed to the ids a model reads, and back.
+"""Turns prompts and texts into the exact ids that a model reads, and ids back into text.
 
-The ids of a prompt are the tokenizer's own: of raw text what the tokenizer makes of it, with whatever it puts before a
-text (a BOS, or GLM's `[gMASK]<sop>`) and without what it puts after one; of a chat prompt what `apply_chat_template`
-makes of it. Where both a text and the tokenizer begin with the same prefix, it stands there once.
+The ids of a prompt are the tokenizer's own. Raw text keeps the tokens that the tokenizer puts before it (a BOS, or
+GLM's `[gMASK]<sop>`) and loses those behind it. A chat prompt is tokenised as `apply_chat_template` renders it. If both
+the text and the tokenizer begin with the same prefix, the prompt has it once.
 
-A text that follows another is tokenised where it stands: the ids of both together, less those of the first. Where that
-cannot be, because the two would merge, its ids are those it has behind another text, which is where they are read back
-as that text and nothing else. Likewise the text of an id is what it adds to a text before it: vocabularies in the
-manner of SentencePiece drop the first blank of whatever is decoded or encoded alone.
+A continuation is tokenised in its place: the ids of both texts together, without those of the first. If the two would
+merge, its ids are those behind another text, where they decode to the continuation alone. In the same way the text of
+an id is what it adds to a text before it, because SentencePiece vocabularies drop the first blank of a text on its own.
 """
 
 from __future__ import annotations
@@ -31,13 +30,13 @@ Ids = tuple[int, ...]
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> Encoded:
-    """The ids of a prompt: rendered by the chat template or raw, followed by the seed.
+    """Encode a prompt, rendered by the chat template or raw, and followed by its seed.
 
-    A chat prompt on a tokenizer without a template is read raw.
+    A tokenizer without a template reads a chat prompt raw.
 
     Raises:
-        UsageError: there is nothing to read.
-        ModelError: the template cannot render the prompt, or there is none for a conversation.
+        UsageError: the prompt is empty.
+        ModelError: the template cannot render the prompt, or a conversation has no template.
     """
     if prompt.exact:
         return _exactly(tokenizer, prompt)
@@ -48,7 +47,7 @@ def encode(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> Encoded:
     ids = _ids(tokenizer, text, templated)
     if not ids:
         raise UsageError("the prompt is empty", 'for example: prompt "What is the capital of Texas?"')
-    asked = rendered(tokenizer, prompt, begun=False) if templated else prompt.text
+    before_reply = rendered(tokenizer, prompt, begun=False) if templated else prompt.text
     return Encoded(
         prompt=prompt,
         text=text,
@@ -57,12 +56,12 @@ def encode(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> Encoded:
         bos=_leading(ids, tokenizer.bos_token_id),
         prefix=in_common(ids, framing(tokenizer).before),
         templated=templated,
-        reply=len(ids) if asked == text else in_common(ids, _ids(tokenizer, asked, templated)),
+        reply=len(ids) if before_reply == text else in_common(ids, _ids(tokenizer, before_reply, templated)),
     )
 
 
 def _exactly(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> Encoded:
-    """A prompt that is read as the ids it was read as before."""
+    """Encode a prompt as the exact ids that it carries."""
     ids = tuple(_with_rows(tokenizer, prompt.exact))
     return Encoded(
         prompt=prompt,
@@ -71,13 +70,13 @@ def _exactly(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> Encoded:
         tokens=tuple(token_text(tokenizer, i) for i in ids),
         bos=_leading(list(ids), tokenizer.bos_token_id),
         prefix=in_common(ids, framing(tokenizer).before),
-        templated=True,  # nothing is put before it any more
+        templated=True,  # so that nothing is put before it
         reply=len(ids),
     )
 
 
 def is_formatted(tokenizer: PreTrainedTokenizerBase, text: str) -> bool:
-    """Whether a text has been through the tokenizer's chat template already: special tokens of it stand in it."""
+    """Whether a text contains special tokens of the chat template, so that it was rendered before."""
     if not tokenizer.chat_template:
         return False
     try:
@@ -85,33 +84,33 @@ def is_formatted(tokenizer: PreTrainedTokenizerBase, text: str) -> bool:
     except ModelError:
         return False
     begins = str(tokenizer.bos_token or "")  # of any text
-    own = {str(each) for each in (*tokenizer.all_special_tokens, *tokenizer.get_added_vocab())}
-    return any(each in text.removeprefix(begins) for each in own if each in template.removeprefix(begins))
+    special = {str(token) for token in (*tokenizer.all_special_tokens, *tokenizer.get_added_vocab())}
+    return any(token in text.removeprefix(begins) for token in special if token in template.removeprefix(begins))
 
 
 def plain_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
-    """The ids of a text that is read as it stands, with what the tokenizer puts before it; none for no text."""
+    """The ids of raw text, with the tokens that the tokenizer puts before it; empty for blank text."""
     return _ids(tokenizer, text, templated=False) if text.strip() else []
 
 
 def prefix_remarks(tokenizer: PreTrainedTokenizerBase, encoded: Encoded) -> tuple[str, ...]:
-    """What should be known of how a prompt begins, where that is other than with one BOS or none."""
+    """A remark on the first tokens of a prompt, if they are not one BOS or none."""
     if encoded.bos > 1:
         return (f"the prompt begins with {encoded.bos} BOS tokens",)
     own = framing(tokenizer).before
-    said = " ".join(repr(token_text(tokenizer, each)) for each in own)
+    prefix = " ".join(repr(token_text(tokenizer, token)) for token in own)
     if own and encoded.prefix < len(own):
-        return (f"the chat template begins without {said}, which the tokenizer puts before plain text",)
-    return (f"the tokenizer begins every text with {said}",) if encoded.prefix > encoded.bos else ()
+        return (f"the chat template begins without {prefix}, which the tokenizer puts before plain text",)
+    return (f"the tokenizer begins every text with {prefix}",) if encoded.prefix > encoded.bos else ()
 
 
 def rendered(
     tokenizer: PreTrainedTokenizerBase, prompt: Prompt, *, begun: bool = True, more: tuple[dict[str, Any], ...] = ()
 ) -> str:
-    """The prompt as its template writes it, and `more` messages after it; with `begun`, the beginning of the reply too.
+    """The prompt, and `more` messages after it, as the template writes them; with `begun`, the reply's beginning too.
 
     Raises:
-        ModelError: the template refuses them.
+        ModelError: the template refuses the messages.
     """
     messages = [*(message(tokenizer, turn) for turn in (*prompt.history, Turn("user", prompt.text))), *more]
     if prompt.system is not None:
@@ -128,13 +127,13 @@ def rendered(
 
 
 def message(tokenizer: PreTrainedTokenizerBase, turn: Turn) -> dict[str, Any]:
-    """A turn as templates take it. Whether an earlier thought is read again is for the template to say."""
+    """A turn as a message for templates, which decide whether the model reads an earlier thought again."""
     field = markers(tokenizer).field if turn.thought else ""
     return {"role": turn.role, "content": turn.text} | ({field: turn.thought} if field else {})
 
 
 def _ids(tokenizer: PreTrainedTokenizerBase, text: str, templated: bool) -> list[int]:
-    """The tokenizer's own ids of a text, with one prefix where both begin with it."""
+    """The tokenizer's ids of a text; a prefix that stands there twice is kept once."""
     own = framing(tokenizer)
     ids = read_alone(tokenizer, text) if templated else own.opened(_read_framed(tokenizer, text))
     bos = () if tokenizer.bos_token_id is None else (tokenizer.bos_token_id,)
@@ -145,19 +144,19 @@ def _ids(tokenizer: PreTrainedTokenizerBase, text: str, templated: bool) -> list
 
 
 def check_sound(tokenizer: PreTrainedTokenizerBase) -> None:
-    """Raise `Broken` where the tokenizer panics over a letter: a file has told it nonsense."""
+    """Raise `Broken` if the tokenizer panics over a single token, because its file holds nonsense."""
     text_of(tokenizer, framing(tokenizer).before or (0,))
 
 
 def bound(tokenizer: PreTrainedTokenizerBase, rows: int) -> None:
-    """From now on refuse ids that a model with so many rows of embeddings has none for."""
+    """From now on refuse ids beyond the model's `rows` of embeddings."""
     tokenizer.rows_of_model = rows
 
 
 def _with_rows(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> Sequence[int]:
-    """The ids, each of which the model has an embedding for."""
+    """The ids unchanged; raises `UsageError` for an id without an embedding."""
     rows = getattr(tokenizer, "rows_of_model", None)
-    past = None if rows is None else next((each for each in ids if each >= rows), None)
+    past = None if rows is None else next((token for token in ids if token >= rows), None)
     if past is not None:
         raise UsageError(
             f"{token_text(tokenizer, past)!r} is token {past:,}, and the model has embeddings for {rows:,} tokens only",
@@ -167,23 +166,23 @@ def _with_rows(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> Sequen
 
 
 class Framing(NamedTuple):
-    """The ids that a tokenizer puts before plain text, and those it puts behind it."""
+    """The ids that a tokenizer puts before and behind plain text."""
 
     before: Ids = ()
     behind: Ids = ()
 
     def opened(self, ids: list[int]) -> list[int]:
-        """The ids of a text without those that end it: something is to follow."""
+        """The ids of a text without those that end it, so that text can follow."""
         ends = len(self.behind) and tuple(ids[-len(self.behind) :]) == self.behind
         return ids[: -len(self.behind)] if ends else ids
 
 
 @lru_cache(maxsize=8)
 def framing(tokenizer: PreTrainedTokenizerBase) -> Framing:
-    """What the tokenizer puts around plain text of its own accord."""
-    text = next((each for each in ("a", *ANCHORS) if tried(tokenizer, each)), "")
+    """The ids that the tokenizer puts around plain text."""
+    text = next((letter for letter in ("a", *ANCHORS) if tried(tokenizer, letter)), "")
     if not text:
-        return Framing()  # it has tokens for whole words alone
+        return Framing()  # the vocabulary has whole words only
     whole, alone = _read_framed(tokenizer, text), read_alone(tokenizer, text)
     for start in range(len(whole) - len(alone) + 1):
         if whole[start : start + len(alone)] == alone:
@@ -192,7 +191,7 @@ def framing(tokenizer: PreTrainedTokenizerBase) -> Framing:
 
 
 def _read_framed(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
-    """The ids of a text with what the tokenizer puts around it."""
+    """The ids of a text with those that the tokenizer puts around it."""
     with reading_by():
         return list(tokenizer(text)["input_ids"])
 
@@ -208,7 +207,7 @@ def _leading(ids: list[int], token: int | None) -> int:
 
 
 def token_text(tokenizer: PreTrainedTokenizerBase, token: int) -> str:
-    """The text one id stands for, leading blanks included. A part of a character shows as `<0xE2>` or ``�``."""
+    """The text of one id, with its leading blanks. A part of a character shows as `<0xE2>` or ``�``."""
     return text_of(tokenizer, (token,))
 
 
@@ -218,8 +217,8 @@ def token_text(tokenizer: PreTrainedTokenizerBase, token: int) -> str:
 class Joined(NamedTuple):
     """A text as the ids that follow a prompt.
 
-    `merges` says that prompt and text together would be other ids. `before` is what stood before the text when it was
-    tokenised.
+    `merges` says that prompt and text together tokenise to other ids. `before` is the text that it was tokenised
+    behind.
     """
 
     ids: Ids
@@ -229,7 +228,7 @@ class Joined(NamedTuple):
 
 
 def joined(tokenizer: PreTrainedTokenizerBase, encoded: Encoded, text: str) -> Joined:
-    """The ids of `text` behind the prompt's: of both together, or else those that it has behind another text."""
+    """The ids of `text` behind the prompt; if they would merge, its ids behind another text."""
     before, both = list(encoded.ids), encoded.text + text
     whole = _ids(tokenizer, both, encoded.templated)
     if whole[: len(before)] == before:
@@ -239,74 +238,74 @@ def joined(tokenizer: PreTrainedTokenizerBase, encoded: Encoded, text: str) -> J
 
 
 def ids_behind(tokenizer: PreTrainedTokenizerBase, text: str) -> Ids:
-    """The ids of a text that stands behind another, whatever that is."""
+    """The ids of a text behind any other text."""
     return _behind(tokenizer, text)[1]
 
 
 def _behind(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[str, Ids]:
-    """A text to stand behind that merges with nothing of `text`, and the ids of `text` there."""
-    found: tuple[str, Ids] | None = None
+    """An anchor that does not merge with `text`, and the ids of `text` behind it."""
+    chosen: tuple[str, Ids] | None = None
     for anchor in ANCHORS:
         before = tried(tokenizer, anchor)
         whole = read_alone(tokenizer, anchor + text) if before else []
         if not before or whole[: len(before)] != before:
             continue
         ids = tuple(whole[len(before) :])
-        found = (anchor, ids) if found is None else found
+        chosen = (anchor, ids) if chosen is None else chosen
         if text_of(tokenizer, ids) == text:
-            found = anchor, ids
-            break  # a tokenizer that changes texts (accents, case) never gives the same one back: then the first
-    anchor, ids = found or ("", tuple(read_alone(tokenizer, text)))
+            chosen = anchor, ids
+            break  # a tokenizer that changes accents or case never returns the same text: it keeps the first anchor
+    anchor, ids = chosen or ("", tuple(read_alone(tokenizer, text)))
     return anchor, tuple(_with_rows(tokenizer, ids))
 
 
-def spans_of(tokenizer: PreTrainedTokenizerBase, found: Joined) -> list[tuple[int, int]]:
-    """Where in the text each of its ids begins and ends.
+def spans_of(tokenizer: PreTrainedTokenizerBase, continued: Joined) -> list[tuple[int, int]]:
+    """The first and last character (exclusive) of each id in the text.
 
     Raises:
-        ModelError: the tokenizer does not know.
+        ModelError: the tokenizer reports no offsets.
     """
     try:
-        read = tokenizer(found.before + found.text, add_special_tokens=False, return_offsets_mapping=True)
+        read = tokenizer(continued.before + continued.text, add_special_tokens=False, return_offsets_mapping=True)
     except NotImplementedError as error:
         raise ModelError("this tokenizer does not say where its tokens lie in a text", "leave out --weights") from error
-    offsets, start = read["offset_mapping"], len(found.before)
-    return [(first - start, last - start) for first, last in offsets[len(offsets) - len(found.ids) :]]
+    offsets, start = read["offset_mapping"], len(continued.before)
+    return [(first - start, last - start) for first, last in offsets[len(offsets) - len(continued.ids) :]]
 
 
 class TokenCandidate(Struct, frozen=True):
-    """A text as the next tokens after a prompt. `notes` say what the user may have meant otherwise."""
+    """A text as the next tokens after a prompt; `notes` tell the user if it does not join the prompt."""
 
     tokens: tuple[Token, ...]
     notes: tuple[str, ...]
 
 
 def continuation(tokenizer: PreTrainedTokenizerBase, encoded: Encoded, text: str) -> TokenCandidate:
-    """The tokens that `text` becomes when it follows the prompt.
+    """The tokens of `text` behind the prompt.
 
-    Where prompt and text would merge into other tokens than the prompt's own, the text is tokenised
+    If prompt and text would merge into other tokens than the prompt's own, the text is tokenised
     by itself, and a note says so.
 
     Raises:
         UsageError: the text has no tokens.
     """
-    found = joined(tokenizer, encoded, text)
-    if not found.ids:
+    continued = joined(tokenizer, encoded, text)
+    if not continued.ids:
         raise UsageError(f"{text!r} is not a token", 'for example: " Austin", with its leading space')
-    notes = (f"{text!r} would merge with the end of the prompt; it is taken by itself",) if found.merges else ()
-    return TokenCandidate(tuple(Token(i, token_text(tokenizer, i)) for i in found.ids), notes)
+    notes = (f"{text!r} would merge with the end of the prompt; it is taken by itself",) if continued.merges else ()
+    return TokenCandidate(tuple(Token(i, token_text(tokenizer, i)) for i in continued.ids), notes)
 
 
 # Ends of replies
 
 
 def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
-    """Ids that end a reply: the tokenizer's EOS, and what the template writes after an assistant's turn."""
+    """The ids that end a reply: the tokenizer's EOS, and the id that the template writes after an assistant's turn."""
     return frozenset({tokenizer.eos_token_id, _template_end(tokenizer)} - {None})
 
 
 def turn_end(tokenizer: PreTrainedTokenizerBase) -> int:
-    """The id that a reply is to end with: what the template writes after an assistant's turn, else EOS.
+    """The id to end a reply with: the one that the template writes after an assistant's turn, else EOS.
 
     Raises:
         ModelError: the tokenizer has neither.
@@ -319,8 +318,10 @@ def turn_end(tokenizer: PreTrainedTokenizerBase) -> int:
 
 
 def _template_end(tokenizer: PreTrainedTokenizerBase) -> int | None:
-    """The first token behind an assistant's turn, if it is a special one; behind the last of a conversation, or, where
-    nothing ends that, before the user's next turn."""
+    """The first token behind an assistant's turn if it is special, else None.
+
+    It stands at the end of the conversation or, if the template writes nothing there, before the user's next turn.
+    """
     if not tokenizer.chat_template:
         return None
     marker = "zq"
@@ -328,7 +329,7 @@ def _template_end(tokenizer: PreTrainedTokenizerBase) -> int | None:
     for more in ([], [{"role": "user", "content": "a"}]):
         try:
             text = templates.rendered(tokenizer, turns + more)
-        except (templates.ProgramError, ModelError):  # it wants other turns, or cannot be asked at all; EOS remains
+        except (templates.ProgramError, ModelError):  # it refuses these turns, or cannot run; EOS remains
             return None
         behind = text.rpartition(marker)[2].lstrip()
         if behind:
@@ -338,9 +339,9 @@ def _template_end(tokenizer: PreTrainedTokenizerBase) -> int | None:
 
 
 def last_positions(count: int, ids: Tensor) -> slice:
-    """The last so many positions of `ids`, `[rows, seq]`, as `logits_to_keep` should have them.
+    """The last `count` positions of `ids`, `[rows, seq]`, as a slice for `logits_to_keep`.
 
-    A number would let some families drop all other positions in their upper layers, and a tensor would have to be on
-    the device of the last layer, wherever that is.
+    A number would let some families drop all other positions in their upper layers. A tensor would have to be on the
+    device of the last layer.
     """
     return slice(ids.shape[1] - count, ids.shape[1])

@@ -1,4 +1,4 @@
-"""Units of a model: what can be attributed, switched off, suppressed and recruited. Data only."""
+"""Units of a model, which can be attributed, ablated, suppressed and recruited. Data only."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sessions.errors import UsageError
 
 #: Beyond any layer, neuron, position or token of any model.
 BEYOND = 10**9
-# Nine digits are beyond any model, and far from what a text could overflow.
+# Nine digits exceed any model, and stay far below integer overflow.
 _N = "[0-9]{1,9}"
 _NEURON = re.compile(rf"L(?P<layer>{_N})(?:/N|#)(?P<index>{_N})(?:@(?P<position>-?{_N}))?", re.IGNORECASE)
 
@@ -26,8 +26,8 @@ class Neuron(Struct, frozen=True):
     In a mixture-of-experts layer the neurons of expert `e` are `e·d_expert … (e+1)·d_expert − 1`.
 
     `attribution` is the signed contribution to the target, in the target's own unit (logits), an
-    estimate; `effect` what the target really loses when this neuron alone is switched off (see
-    `verification`); `activation` the value the neuron had. Each is None where it is not known.
+    estimate. `effect` is the exact loss of the target when this neuron alone is ablated (see
+    `verification`). `activation` is the neuron's value. Each is None if it is unknown.
     """
 
     layer: int
@@ -43,7 +43,7 @@ class Neuron(Struct, frozen=True):
 
     @property
     def site(self) -> tuple[int, int]:
-        """(layer, index): which neuron it is, wherever it fires."""
+        """(layer, index): the neuron, without its position."""
         return self.layer, self.index
 
     @property

@@ -1,8 +1,7 @@
-"""The weights of one neuron: the column it writes with, and the rows it reads with.
+"""Computes the weights of neurons: the columns they write with, and the rows they read with.
 
-They are asked of the modules, not taken out of their tensors, so that Linear, GPT-2's Conv1D, quantised weights and
-projections wrapped by an adapter all answer alike: a column is what the down projection makes of a unit, a row the
-gradient of one output of a projection.
+The modules compute them, so that Linear, GPT-2's Conv1D, quantised weights and projections wrapped by an adapter all
+work alike. A column is the down projection of a unit vector. A row is the gradient of one output of a projection.
 """
 
 from __future__ import annotations
@@ -20,9 +19,9 @@ if TYPE_CHECKING:
 
 
 def dense_columns(site: DenseSite, indices: Sequence[int]) -> Tensor:
-    """What a unit of each of these neurons of the site adds to the output of its down projection, `[n, d_model]`.
+    """The vector that a unit of each neuron adds to the output of the site's down projection, `[n, d_model]`.
 
-    The weights of a plain Linear in memory are these already.
+    For a plain Linear in memory, these are columns of its weight.
     """
     if type(site.down) is nn.Linear and not site.down.weight.is_meta:
         return site.down.weight[:, list(indices)].T
@@ -32,14 +31,14 @@ def dense_columns(site: DenseSite, indices: Sequence[int]) -> Tensor:
 
 
 def dense_written(site: DenseSite, activations: Tensor) -> Tensor:
-    """What activations of the site, `[…, width]`, add to the output of its down projection, `[…, d_model]`."""
+    """The sum, `[…, d_model]`, that activations `[…, width]` of the site add to its down projection's output."""
     rows = activations.reshape(-1, site.width).to(home_of(site.down), _dtype(site.down))
     nothing, added = site.down(torch.cat([torch.zeros_like(rows[:1]), rows])).split([1, len(rows)])
     return (added - nothing).reshape(*activations.shape[:-1], -1)  # the bias, if there is one, cancels
 
 
 def expert_columns(site: ExpertSite, indices: Sequence[int]) -> Tensor:
-    """The same of neurons of experts."""
+    """The `dense_columns` of neurons of experts, `[n, d_model]`."""
     expert, coordinate = [index // site.d_expert for index in indices], [index % site.d_expert for index in indices]
     weights = weight_of(site.experts, "down_proj")
     transposed = getattr(site.experts, "is_transposed", False)
@@ -47,7 +46,7 @@ def expert_columns(site: ExpertSite, indices: Sequence[int]) -> Tensor:
 
 
 def dense_rows(site: DenseSite, index: int, d_model: int) -> dict[str, Tensor]:
-    """The directions, `[d_model]`, that neuron `index` of the site reads: "gate" and "up", or "in"."""
+    """The directions that neuron `index` of the site reads, `[d_model]` each: "gate" and "up", or "in"."""
     rows: dict[str, Tensor] = {}
     for kind, reader in site.readers:
         if kind == "gate and up":
@@ -58,7 +57,7 @@ def dense_rows(site: DenseSite, index: int, d_model: int) -> dict[str, Tensor]:
 
 
 def expert_rows(site: ExpertSite, index: int) -> dict[str, Tensor]:
-    """The same of one expert's neuron."""
+    """The `dense_rows` of one expert's neuron."""
     expert, coordinate = divmod(index, site.d_expert)
     weights = weight_of(site.experts, "gate_up_proj")[expert]
     rows = weights.T if getattr(site.experts, "is_transposed", False) else weights
@@ -66,15 +65,16 @@ def expert_rows(site: ExpertSite, index: int) -> dict[str, Tensor]:
 
 
 def gate_and_up(site: ExpertSite, expert: int, coordinate: int) -> dict[str, int]:
-    """Which rows of an expert's fused projection are the gate and the up row of a neuron.
+    """The numbers of a neuron's gate row and up row in an expert's fused projection.
 
-    They lie side by side or in turns, gate first: which two inputs a neuron has is asked of the gate.
+    Families store gate and up rows in two halves or alternating, gate first. The gradient of the expert's gate function
+    shows which two rows a neuron uses.
     """
     weights: Tensor = site.experts.gate_up_proj  # type: ignore[assignment]
     home = home_of(site.experts)
     with torch.inference_mode(False), torch.enable_grad():
         probe = torch.ones(1, 2 * site.d_expert, dtype=weights.dtype, device=home, requires_grad=True)
-        own: Any = type(site.experts)._apply_gate  # type: ignore[attr-defined]  # a hook's would want a routing
+        own: Any = type(site.experts)._apply_gate  # type: ignore[attr-defined]  # a hooked instance would expect a routing
         value = own(site.experts, probe)[0, coordinate]
         (gradient,) = torch.autograd.grad(value, probe)
     gate, up = gradient[0].nonzero()[:, 0].tolist()
@@ -89,6 +89,6 @@ def _row(projection: nn.Module, index: int, d_model: int) -> Tensor:
 
 
 def _dtype(projection: nn.Module) -> torch.dtype:
-    """The dtype of what a projection takes: packed weights take floats."""
+    """The dtype of a projection's input; packed weights take the default float dtype."""
     dtype = next(projection.parameters()).dtype
     return dtype if dtype.is_floating_point else torch.get_default_dtype()

@@ -55,12 +55,12 @@ def _hooks(anatomy: Anatomy, rows: Sequence[Sequence[Injection]], following: Tok
     placed: dict[tuple[int, StateSite], list[tuple[int, Injection]]] = {}
     swapped: dict[int, list[tuple[int, int, Tensor]]] = {}
     for row, injections in enumerate(rows):
-        for each in injections:
-            placed.setdefault((each.layer, each.site), []).append((row, each))
-            for layer, values in each.inputs.items():
-                swapped.setdefault(layer, []).append((row, each.position, values))
+        for injection in injections:
+            placed.setdefault((injection.layer, injection.site), []).append((row, injection))
+            for layer, values in injection.inputs.items():
+                swapped.setdefault(layer, []).append((row, injection.position, values))
     for (layer, site), some in placed.items():
-        changes = [(row, each.position, each.state, each.adds) for row, each in some]
+        changes = [(row, injection.position, injection.state, injection.adds) for row, injection in some]
         yield on_states(anatomy, layer, site, _put(changes, len(rows), following))
     for layer, pieces in swapped.items():
         place = anatomy.layers[layer].per_layer_input

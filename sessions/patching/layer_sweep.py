@@ -46,7 +46,7 @@ from sessions.patching.transplants import LayerMap
 
 def swept(
     opened: OpenModel,
-    asked: ConditionedPrompt,
+    prompt: ConditionedPrompt,
     position: int,
     origin: Origin,
     layers: Sequence[int],
@@ -77,7 +77,7 @@ def swept(
     yield Progress("reading the source")
     seen, after = passed(
         opened,
-        source_of(anatomy, origin, asked[1].treatments),
+        source_of(anatomy, origin, prompt[1].treatments),
         [()],
         [origin.position],
         states=[(layer, site) for layer in layers],
@@ -94,27 +94,27 @@ def swept(
         return (Injection(layer, site, position, state, adds, swapped),)
 
     read = () if observe is None else [observe.layer]
-    text = _Text(opened, asked, position, whole=observe is None, cancel=cancel)
+    text = _Text(opened, prompt, position, whole=observe is None, cancel=cancel)
     with _kept_outputs(anatomy) as outputs:
         plain, logits = text.passed([()], read)
     (without,) = measure(plain, logits)
     random: list[float] = []
     columns: list[list[float]] = []  # for each target layer, the cells of all source layers
-    many = text.rows(batch)
+    at_once = text.rows(batch)
     for into in layers:
         rows = [put(into, random_like(states[into], rng + into)), *(put(into, states[layer]) for layer in layers)]
         # A neuron below the injection does not change.
-        found = [without] * len(rows) if observe is not None and observe.layer < into else []
-        while len(found) < len(rows):
-            yield Progress("injecting", len(columns) * len(rows) + len(found), len(layers) * len(rows), "places")
-            part = rows[len(found) : len(found) + many]
+        results = [without] * len(rows) if observe is not None and observe.layer < into else []
+        while len(results) < len(rows):
+            yield Progress("injecting", len(columns) * len(rows) + len(results), len(layers) * len(rows), "places")
+            part = rows[len(results) : len(results) + at_once]
             with _needed(anatomy, outputs, into, observe, len(part)):
                 there, logits = text.passed(part, read)
-            found += measure(there, logits)
-        random.append(found[0])
-        columns.append(found[1:])
+            results += measure(there, logits)
+        random.append(results[0])
+        columns.append(results[1:])
     yield Progress("testing what the position can reach")
-    limit = reaches_below(opened, asked, site, position, anatomy.n_layers, cancel)
+    limit = reaches_below(opened, prompt, site, position, anatomy.n_layers, cancel)
     return LayerMap(
         layers=tuple(layers),
         cells=tuple(zip(*columns, strict=True)),
@@ -129,9 +129,9 @@ class _Text:
     """The target text from the place on: to its end if `whole`, else the place alone."""
 
     def __init__(
-        self, opened: OpenModel, asked: ConditionedPrompt, position: int, *, whole: bool, cancel: Cancel | None = None
+        self, opened: OpenModel, prompt: ConditionedPrompt, position: int, *, whole: bool, cancel: Cancel | None = None
     ) -> None:
-        encoded, condition = asked
+        encoded, condition = prompt
         ids = encoded.ids if whole else encoded.ids[: position + 1]
         self._opened, self._position = opened, position
         self._asked = structs.replace(encoded, ids=ids), condition
@@ -208,12 +208,12 @@ class _Measure:
 
     def __call__(self, seen: Seen, logits: Tensor) -> list[float]:
         if self._observe is not None:
-            return [float(each) for each in seen.neurons[self._observe.layer][:, 0, self._observe.index]]
-        said = logits.log_softmax(-1)
+            return [float(value) for value in seen.neurons[self._observe.layer][:, 0, self._observe.index]]
+        log_probs = logits.log_softmax(-1)
         if self._target is not None:
-            return [float(each) for each in said[:, self._target].exp()]
-        parts = self._source.exp() * (self._source - said)
-        return [float(each) for each in torch.nan_to_num(parts, nan=0.0).sum(-1)]
+            return [float(value) for value in log_probs[:, self._target].exp()]
+        parts = self._source.exp() * (self._source - log_probs)
+        return [float(value) for value in torch.nan_to_num(parts, nan=0.0).sum(-1)]
 
     def source(self, seen: Seen) -> float | None:
         """The measure in the source; None for KL, which is measured from the source."""

@@ -23,7 +23,7 @@ _LOUD = 100.0
 
 def reaches(
     opened: OpenModel,
-    asked: ConditionedPrompt,
+    prompt: ConditionedPrompt,
     layer: int,
     site: StateSite,
     position: int,
@@ -31,13 +31,13 @@ def reaches(
 ) -> bool:
     """Whether the state at this place can change a later logit or, at the last position, its own logits."""
     return not torch.equal(
-        _after(opened, asked, position, None, cancel), _after(opened, asked, position, (layer, site), cancel)
+        _after(opened, prompt, position, None, cancel), _after(opened, prompt, position, (layer, site), cancel)
     )
 
 
 def reaches_below(
     opened: OpenModel,
-    asked: ConditionedPrompt,
+    prompt: ConditionedPrompt,
     site: StateSite,
     position: int,
     limit: int,
@@ -45,11 +45,11 @@ def reaches_below(
 ) -> int:
     """The first layer, up to `limit`, from which on the position cannot influence anything; `limit` where it can at all
     of them. Found by bisection: above a layer without influence no layer has any."""
-    plain = _after(opened, asked, position, None, cancel)
+    plain = _after(opened, prompt, position, None, cancel)
     low, high = 0, limit
     while low < high:
         middle = (low + high) // 2
-        if torch.equal(plain, _after(opened, asked, position, (middle, site), cancel)):
+        if torch.equal(plain, _after(opened, prompt, position, (middle, site), cancel)):
             high = middle
         else:
             low = middle + 1
@@ -59,13 +59,13 @@ def reaches_below(
 @torch.inference_mode()
 def _after(
     opened: OpenModel,
-    asked: ConditionedPrompt,
+    prompt: ConditionedPrompt,
     position: int,
     corrupted: tuple[int, StateSite] | None,
     cancel: Cancel | None,
 ) -> Tensor:
     """Logits after a position, `[positions, vocab]`, with its state replaced by noise where `corrupted` is given."""
-    encoded, _ = asked
+    encoded, _ = prompt
     ids = torch.tensor([encoded.ids], device=opened.device)
     first = min(position + 1, len(encoded.ids) - 1)
     kept = slice(first, len(encoded.ids))
@@ -73,6 +73,6 @@ def _after(
     if corrupted is not None:
         noise = random_like(torch.full((opened.anatomy.d_model,), _LOUD), position)
         rows[0].append(Injection(*corrupted, position, noise))
-    with watched(opened.anatomy, cancel), injected(opened.anatomy, rows), running_rows(opened, [asked]):
+    with watched(opened.anatomy, cancel), injected(opened.anatomy, rows), running_rows(opened, [prompt]):
         logits: Tensor = opened.model(input_ids=ids, use_cache=False, logits_to_keep=kept).logits
     return logits[0]

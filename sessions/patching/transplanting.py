@@ -40,7 +40,7 @@ FIRST, LATER, LAYERS = 4, 1, 4
 @torch.inference_mode()
 def passed(
     opened: OpenModel,
-    asked: ConditionedPrompt,
+    prompt: ConditionedPrompt,
     rows: Sequence[Sequence[Injection]],
     positions: Sequence[int],
     *,
@@ -59,10 +59,10 @@ def passed(
 
     Returns the values at `positions` (see `seen_at`), and the logits after the token at `logits_at`, `[rows, vocab]`.
     """
-    encoded, _ = asked
+    encoded, _ = prompt
     ids = torch.tensor([encoded.ids[start:]] * len(rows), device=opened.device)
     last = logits_at % len(encoded.ids) - start
-    columns = [each - start for each in positions]
+    columns = [position - start for position in positions]
     later = {}
     if past is not None:
         where = torch.arange(start, len(encoded.ids), device=ids.device)[None].expand(len(rows), -1)
@@ -70,7 +70,7 @@ def passed(
     with (
         watched(opened.anatomy, cancel),
         injected(opened.anatomy, rows),
-        running_rows(opened, [asked] * len(rows)),
+        running_rows(opened, [prompt] * len(rows)),
         seen_at(opened.anatomy, len(rows), columns, states=states, neurons=neurons, inputs=inputs) as seen,
     ):
         logits = opened.model(
@@ -81,7 +81,7 @@ def passed(
 
 def captured(
     opened: OpenModel,
-    asked: ConditionedPrompt,
+    prompt: ConditionedPrompt,
     position: int,
     layer: int,
     site: StateSite,
@@ -100,11 +100,11 @@ def captured(
         ModelError: the layer has no such site.
         NotFinite: the state is not finite; the message says where that begins.
     """
-    encoded, _ = asked
-    seen, _ = passed(opened, asked, [()], [position], states=[(layer, site)], cancel=cancel)
+    encoded, _ = prompt
+    seen, _ = passed(opened, prompt, [()], [position], states=[(layer, site)], cancel=cancel)
     state = seen.states[layer, site][0, 0]
     if not bool(state.isfinite().all()):
-        with running_rows(opened, [asked]):
+        with running_rows(opened, [prompt]):
             raise not_finite(opened, [encoded.ids], f"what layer {layer} holds at {site}")
     origin = Origin(
         text=encoded.text,
@@ -221,7 +221,7 @@ class InjectionPlan:
 
 def transplanted(
     opened: OpenModel,
-    asked: ConditionedPrompt,
+    prompt: ConditionedPrompt,
     transplants: Sequence[Transplant],
     *,
     observe: Sequence[Neuron] = (),
@@ -239,45 +239,48 @@ def transplanted(
     Raises:
         ArtifactError: per-layer embeddings are requested for a vector that was not captured.
     """
-    condition = asked[1]
-    anatomy, positions = opened.anatomy, [each.position for each in transplants]
-    places = [(each.layer, each.site) for each in transplants]
+    condition = prompt[1]
+    anatomy, positions = opened.anatomy, [transplant.position for transplant in transplants]
+    places = [(transplant.layer, transplant.site) for transplant in transplants]
     yield Progress("reading the sources")
-    sources = [_read_source(opened, each, condition.treatments, inputs, cancel) for each in transplants]
-    plain, _ = passed(opened, asked, [()], positions, states=places, cancel=cancel)
+    sources = [_read_source(opened, transplant, condition.treatments, inputs, cancel) for transplant in transplants]
+    plain, _ = passed(opened, prompt, [()], positions, states=places, cancel=cancel)
     rows, placed = [], []
-    for number, (each, source) in enumerate(zip(transplants, sources, strict=True)):
-        swapped = {} if not inputs or source is None else above(source.inputs, each.layer, each.site)
-        random = random_like(each.state, rng + number)
-        rows.append((each.injection(each.state, swapped), each.injection(random, swapped)))
-        there = plain.states[each.layer, each.site][0, number]
+    for number, (one, source) in enumerate(zip(transplants, sources, strict=True)):
+        swapped = {} if not inputs or source is None else above(source.inputs, one.layer, one.site)
+        random = random_like(one.state, rng + number)
+        rows.append((one.injection(one.state, swapped), one.injection(random, swapped)))
+        there = plain.states[one.layer, one.site][0, number]
         yield Progress("testing what the positions can reach", number, len(transplants), "places")
-        placed.append(_placed(opened, asked, each, there, cancel))
+        placed.append(_placed(opened, prompt, one, there, cancel))
     batch: list[tuple[Injection, ...]] = [(), *zip(*rows, strict=True)]
     yield Progress("reading the neurons")
     watched_for = [
         (neuron, number)
-        for number, (each, source) in enumerate(zip(transplants, sources, strict=True))
-        for neuron in (observe or _strongest(anatomy, each, source))
+        for number, (one, source) in enumerate(zip(transplants, sources, strict=True))
+        for neuron in (observe or _strongest(anatomy, one, source))
     ]
     layers = sorted({neuron.layer for neuron, _ in watched_for})
-    seen, _ = passed(opened, asked, batch, positions, neurons=layers, cancel=cancel)
+    seen, _ = passed(opened, prompt, batch, positions, neurons=layers, cancel=cancel)
     if not all(bool(values.isfinite().all()) for values in seen.neurons.values()):
-        with injected(anatomy, batch), running_rows(opened, [asked] * len(batch)):
-            texts, names = [asked[0].ids] * len(batch), ("the text as it is", "the text injected", "the random control")
+        with injected(anatomy, batch), running_rows(opened, [prompt] * len(batch)):
+            texts, names = (
+                [prompt[0].ids] * len(batch),
+                ("the text as it is", "the text injected", "the random control"),
+            )
             raise not_finite(opened, texts, "a neuron's activation", names)
     observed = []
     for neuron, place in watched_for:
         source = sources[place]
-        found = seen.neurons[neuron.layer][:, place, neuron.index].tolist()
+        activations = seen.neurons[neuron.layer][:, place, neuron.index].tolist()
         observed.append(
             Observed(
                 neuron=Neuron(*neuron.site),
                 place=place,
                 source=None if source is None else float(source.neurons[neuron.layer][0, 0, neuron.index]),
-                without=found[0],
-                injected=found[1],
-                random=found[2],
+                without=activations[0],
+                injected=activations[1],
+                random=activations[2],
             )
         )
     return InjectionPlan(tuple(batch), tuple(placed), tuple(observed))
@@ -296,8 +299,8 @@ def _read_source(
             )
         return None
     layers = range(opened.anatomy.n_layers)
-    asked = source_of(opened.anatomy, origin, treatments)
-    return passed(opened, asked, [()], [origin.position], neurons=layers, inputs=inputs, cancel=cancel)[0]
+    source = source_of(opened.anatomy, origin, treatments)
+    return passed(opened, source, [()], [origin.position], neurons=layers, inputs=inputs, cancel=cancel)[0]
 
 
 def above(inputs: dict[int, Tensor], layer: int, site: StateSite) -> dict[int, Tensor]:
@@ -307,15 +310,15 @@ def above(inputs: dict[int, Tensor], layer: int, site: StateSite) -> dict[int, T
 
 
 def _placed(
-    opened: OpenModel, asked: ConditionedPrompt, transplant: Transplant, there: Tensor, cancel: Cancel | None
+    opened: OpenModel, prompt: ConditionedPrompt, transplant: Transplant, there: Tensor, cancel: Cancel | None
 ) -> Placed:
     vector, position = transplant.vector, transplant.position
     layer, site = transplant.layer, transplant.site
-    reached = reaches(opened, asked, layer, site, position, cancel)
+    reached = reaches(opened, prompt, layer, site, position, cancel)
     return Placed(
         name=vector.name,
         position=position,
-        token=asked[0].tokens[position],
+        token=prompt[0].tokens[position],
         layer=layer,
         site=site,
         norm=length(transplant.state),
@@ -323,7 +326,7 @@ def _placed(
         cosine=cosine(transplant.state, there),
         came_from="" if vector.origin is None else vector.origin.token,
         reaches=reached,
-        reaches_below=0 if reached else reaches_below(opened, asked, site, position, layer, cancel),
+        reaches_below=0 if reached else reaches_below(opened, prompt, site, position, layer, cancel),
     )
 
 
@@ -331,15 +334,15 @@ def remarks(anatomy: Anatomy, transplants: Sequence[Transplant], observe: Sequen
     """Remarks on the vectors and neurons of an injection. `under` is the session's key of what is suppressed and edited
     now."""
     notes = []
-    for vector in {id(each.vector): each.vector for each in transplants}.values():
+    for vector in {id(transplant.vector): transplant.vector for transplant in transplants}.values():
         if vector.origin is None:
             notes.append(f"'{vector.name}' was not captured in a text: there is no source to compare with")
         elif vector.origin.under != under:
             notes.append(f"'{vector.name}' was captured while other neurons were suppressed, or other edits on")
-    notes += other_streams(anatomy, [each.site for each in transplants])
-    if any(each.position == 0 for each in transplants):
+    notes += other_streams(anatomy, [transplant.site for transplant in transplants])
+    if any(transplant.position == 0 for transplant in transplants):
         notes.append("position 0 begins the text: its state is unlike any other, and all later tokens attend to it")
-    first = min(first_reader(each.layer, each.site) for each in transplants)
+    first = min(first_reader(transplant.layer, transplant.site) for transplant in transplants)
     below = next((neuron for neuron in observe if neuron.layer < first), None)
     if below is not None:
         notes.append(f"{below} is below layer {first}, where the injection changes nothing at this place")
@@ -368,12 +371,12 @@ def _strongest(anatomy: Anatomy, transplant: Transplant, source: Seen | None) ->
     if source is None:
         return ()
     first = first_reader(transplant.layer, transplant.site)
-    found = []
+    neurons = []
     origin = transplant.vector.origin
     if origin is not None and origin.neuron:
-        found.append(Neuron.parse(origin.neuron))
+        neurons.append(Neuron.parse(origin.neuron))
     for layer in range(first, min(first + LAYERS + 1, anatomy.n_layers)):
         values = source.neurons[layer][0, 0]
         best = values.abs().topk(min(FIRST if layer == first else LATER, len(values))).indices.tolist()
-        found += [Neuron(layer, index) for index in best]
-    return tuple({neuron.site: Neuron(*neuron.site) for neuron in found}.values())
+        neurons += [Neuron(layer, index) for index in best]
+    return tuple({neuron.site: Neuron(*neuron.site) for neuron in neurons}.values())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from sessions.artifacts import Key
 from sessions.atlas.findings import TopRow
 from sessions.errors import UsageError
 from sessions.events import Steps, with_partials
@@ -12,7 +13,6 @@ from sessions.model.units import Neuron
 from sessions.procedures.circuits import range_of
 from sessions.results import AtlasBuilt, AtlasSoFar, AtlasTop, LayerSoFar
 from sessions.session import Session
-from sessions.store import Key
 from sessions.texts.corpus import Corpus
 
 if TYPE_CHECKING:

@@ -81,18 +81,18 @@ def compared_with_reconstruction(
 
     opened, encoded, about = session.opened(), session.encoded(), sae.about
     names, states = made
-    asked = (encoded, Condition("baseline", session.in_force))
-    if not reaches(opened, asked, about.layer, about.site, position, session.cancel):  # type: ignore[arg-type]
+    baseline = (encoded, Condition("baseline", session.in_force))
+    if not reaches(opened, baseline, about.layer, about.site, position, session.cancel):  # type: ignore[arg-type]
         notes.append(f"nothing after position {position} reads layer {about.layer} there, so the change has no effect")
     rows: list[list[Injection]] = [[]]
-    rows += [[Injection(about.layer, about.site, position, each, adds=adds)] for each in states]  # type: ignore[arg-type]
+    rows += [[Injection(about.layer, about.site, position, state, adds=adds)] for state in states]  # type: ignore[arg-type]
     conditions = [Condition(name, session.in_force) for name in ("baseline", *names)]
     decoding = decoded(session, max_tokens=max_tokens)
     with injected(opened.anatomy, rows):
         arms, logits = yield from compare(opened, encoded, conditions, decoding, cancel=session.cancel)
     with injected(opened.anatomy, rows):
         kl = yield from divergences(opened, encoded, conditions, arms[0].ids, cancel=session.cancel)
-    arms = tuple(structs.replace(arm, kl=each) for arm, each in zip(arms, kl, strict=True))
+    arms = tuple(structs.replace(arm, kl=divergence) for arm, divergence in zip(arms, kl, strict=True))
     session.last_output = LastOutput(text=arms[1].text, baseline=arms[0].text, logits=logits[1])
     return Compared(
         verb=verb,

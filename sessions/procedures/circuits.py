@@ -89,21 +89,21 @@ def measured(
         raise UsageError("the circuit does not say which tokens it explains", "discover one on this model")
     values = [0.0 if reference is None else reference.at(opened.anatomy, neuron) for neuron in neurons]
     known = [(neuron, value) for neuron, value in zip(neurons, values, strict=True) if not math.isnan(value)]
-    chosen, held = [neuron for neuron, _ in known], [value for _, value in known]
+    chosen, constants = [neuron for neuron, _ in known], [value for _, value in known]
     if cases:
-        steps = mean_effects(opened, cases, chosen, values=held, batch=batch, cancel=session.cancel)
+        steps = mean_effects(opened, cases, chosen, values=constants, batch=batch, cancel=session.cancel)
     else:
         ids = circuit.ids or session.encoded().ids
-        steps = verify(opened, ids, chosen, circuit.target, values=held, batch=batch, cancel=session.cancel)
-    found = yield from steps
-    effects = dict(zip((neuron.place for neuron, _ in known), found.effects, strict=True))
-    return tuple(structs.replace(neuron, effect=effects.get(neuron.place)) for neuron in neurons), found.value
+        steps = verify(opened, ids, chosen, circuit.target, values=constants, batch=batch, cancel=session.cancel)
+    outcome = yield from steps
+    effects = dict(zip((neuron.place for neuron, _ in known), outcome.effects, strict=True))
+    return tuple(structs.replace(neuron, effect=effects.get(neuron.place)) for neuron in neurons), outcome.value
 
 
 def agreed(neurons: tuple[Neuron, ...]) -> Agreement | None:
     """How attributions and effects agree, over the neurons that have both."""
     both = [(n.attribution, n.effect) for n in neurons if n.attribution is not None and n.effect is not None]
-    return agreement([each[0] for each in both], [each[1] for each in both])
+    return agreement([pair[0] for pair in both], [pair[1] for pair in both])
 
 
 def choice_of(
@@ -155,14 +155,14 @@ def tokens_after(
     """The tokens of a text after the prompt: the first, unless the whole is wanted."""
     from sessions.model.tokens import continuation
 
-    found = continuation(session.opened().tokenizer, session.encoded(), text)
-    notes = list(found.notes)
-    if whole or len(found.tokens) == 1:
-        return found.tokens, notes
-    pieces = " ".join(repr(token.text) for token in found.tokens)
+    candidate = continuation(session.opened().tokenizer, session.encoded(), text)
+    notes = list(candidate.notes)
+    if whole or len(candidate.tokens) == 1:
+        return candidate.tokens, notes
+    pieces = " ".join(repr(token.text) for token in candidate.tokens)
     used = "the first is explained (--sequence explains them all)" if as_target else "it stands for the first"
-    notes.append(f"{text!r} is {len(found.tokens)} tokens, {pieces}: {used}")
-    return found.tokens[:1], notes
+    notes.append(f"{text!r} is {len(candidate.tokens)} tokens, {pieces}: {used}")
+    return candidate.tokens[:1], notes
 
 
 def narrowed(session: Session, text: str, *, keep: bool) -> Narrowed:
@@ -193,14 +193,14 @@ def verified(
     compared, notes = yield from compared_with(session, over, reference, reference_seed, force=force)
     notes += read_elsewhere(session, circuit)
     verified, value = yield from measured(session, circuit, chosen, compared, batch, cases)
-    held = named(reference)
-    if circuit.compared not in ("", held):
-        notes.append(f"the circuit's attributions are against {circuit.compared}, these effects at {held}")
-    session.circuit = circuit.with_effects({neuron.place: neuron.effect for neuron in verified}, held)
+    reference_name = named(reference)
+    if circuit.compared not in ("", reference_name):
+        notes.append(f"the circuit's attributions are against {circuit.compared}, these effects at {reference_name}")
+    session.circuit = circuit.with_effects({neuron.place: neuron.effect for neuron in verified}, reference_name)
     return Verified(
         circuit=session.circuit,
         neurons=verified,
-        held=held,
+        held=reference_name,
         value=value,
         agreement=agreed(verified),
         notes=tuple(notes),

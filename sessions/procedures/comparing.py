@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sessions.artifacts import Key
 from sessions.circuits.circuit import Circuit
 from sessions.errors import ArtifactError
 from sessions.events import Steps
 from sessions.model.info import same_model
 from sessions.results import CircuitHeldAgainst, CircuitsCompared, RoundsCompared, VectorsCompared
 from sessions.session import Session
-from sessions.store import Key
 
 if TYPE_CHECKING:
     from sessions.directions.vector import Vector
@@ -48,18 +48,18 @@ def two_rounds(session: Session, first: str, second: str, force: bool) -> Rounds
     ours, theirs = shelf.load(first), shelf.load(second)
     alike, notes = same_model(ours.fingerprint, theirs.fingerprint), []
     if not alike:
-        said = f"round '{first}' was trained on {ours.model} and '{second}' on {theirs.model}"
+        problem = f"round '{first}' was trained on {ours.model} and '{second}' on {theirs.model}"
         if not force:
-            raise ArtifactError(said, "compare them nevertheless with --force")
-        notes.append(said)
+            raise ArtifactError(problem, "compare them nevertheless with --force")
+        notes.append(problem)
     if ours.samples != theirs.samples:
         notes.append("they were trained on other samples: only the means of their losses stand side by side")
     elif ours.data != theirs.data:
         notes.append("their samples have the same names, and other tokens or weights")
     if bool(ours.outcome.gradient) != bool(theirs.outcome.gradient):
         notes.append(f"round '{second if ours.outcome.gradient else first}' does not have its gradient by projection")
-    found = shelf.recruits(first)
-    measured = sum(len(row) for row in found.scores[found.usual].values()) if alike and found.scores else None
+    recruits = shelf.recruits(first)
+    measured = sum(len(row) for row in recruits.scores[recruits.usual].values()) if alike and recruits.scores else None
     return RoundsCompared(names=(first, second), comparison=compared(ours, theirs, measured), notes=tuple(notes))
 
 
@@ -96,9 +96,9 @@ def of_one_model(
     """A remark where two things were made on different models and are compared all the same."""
     if ours.fingerprint == theirs.fingerprint or not (ours.fingerprint and theirs.fingerprint):
         return ()
-    said = f"{first} was made on {ours.model} and {second} on {theirs.model}"
+    problem = f"{first} was made on {ours.model} and {second} on {theirs.model}"
     if ours.model == theirs.model:
-        said += f" with other weights ({ours.fingerprint[:12]}, {theirs.fingerprint[:12]})"
+        problem += f" with other weights ({ours.fingerprint[:12]}, {theirs.fingerprint[:12]})"
     if force:
-        return (said,)
-    raise ArtifactError(said, "compare them nevertheless with --force")
+        return (problem,)
+    raise ArtifactError(problem, "compare them nevertheless with --force")

@@ -108,7 +108,7 @@ def edit_inspected(session: Session, *, which: str, rows: int | None, tokens: in
     else:
         (edit, notes), on = session.saved.read_edit(name, force=force), False
     ids = () if session.prompt is None else session.encoded().ids
-    found = yield from inspected(
+    inspection = yield from inspected(
         session.opened(),
         ledger,
         edit,
@@ -127,14 +127,14 @@ def edit_inspected(session: Session, *, which: str, rows: int | None, tokens: in
         model=edit.model,
         command=edit.command,
         facts=dict(edit.facts),
-        norm=found.norm,
-        neurons=found.neurons,
-        total=found.total,
-        matrices=found.matrices,
-        tokens=found.tokens,
-        apart=found.apart,
-        delta=found.delta,
-        delta_tokens=found.delta_tokens,
-        delta_top10=found.delta_top10,
-        notes=(*notes, *found.notes),
+        norm=inspection.norm,
+        neurons=inspection.neurons,
+        total=inspection.total,
+        matrices=inspection.matrices,
+        tokens=inspection.tokens,
+        apart=inspection.apart,
+        delta=inspection.delta,
+        delta_tokens=inspection.delta_tokens,
+        delta_top10=inspection.delta_top10,
+        notes=(*notes, *inspection.notes),
     )

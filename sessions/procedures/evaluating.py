@@ -24,10 +24,10 @@ NONE = "none"
 def readings_of(result: Evaluated) -> dict[str, float]:
     """The numbers that `expect` knows."""
     first, last = result.scores[0], result.scores[-1]
-    found = {"accuracy": last.accuracy, "baseline": first.accuracy}
+    values = {"accuracy": last.accuracy, "baseline": first.accuracy}
     if result.pairs:
-        found |= {"difference": result.pairs[-1].difference, "p": result.pairs[-1].p}
-    return found if last.ratio is None else found | {"perplexity": last.ratio}
+        values |= {"difference": result.pairs[-1].difference, "p": result.pairs[-1].p}
+    return values if last.ratio is None else values | {"perplexity": last.ratio}
 
 
 def write_texts(path: Path, replies: Sequence[TaskReply], force: bool) -> None:
@@ -84,7 +84,7 @@ def evaluation_plan(
     batch: int | None,
 ) -> tuple[EvaluationPlan, list[str]]:
     """What is answered, and remarks on it; `pushes` says that an arm may be stuck on a token."""
-    from sessions.comparisons.sweeping import ROWS
+    from sessions.comparisons.sweep_plan import ROWS
     from sessions.evaluation.running import EvaluationPlan, read
     from sessions.evaluation.tasks import read_tasks
     from sessions.evaluation.unrelated import unrelated
@@ -97,7 +97,7 @@ def evaluation_plan(
         notes.append(f"the first {len(tasks):,} of {len(all_tasks):,} tasks")
     tokens = max_tokens or session.settings.max_tokens
     encoded = read(opened, tasks, str(file), tokens, raw=raw)
-    longest = max(len(each.ids) for each in encoded)
+    longest = max(len(prompt.ids) for prompt in encoded)
     decoding = decoded(session, stops=stops, pushes=pushes, length=longest, max_tokens=max_tokens)
     if decoding.sample:
         notes.append(f"replies are sampled, with the random numbers of {decoding.rng}")

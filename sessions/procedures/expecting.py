@@ -77,7 +77,7 @@ def example(subject: str) -> str:
     return f"expect {subject} contains Austin" if subject in ("text", "baseline", "top") else f"expect {subject} >= 50"
 
 
-def told(actual: Any) -> str:
+def in_words(actual: Any) -> str:
     """A value in words."""
     if isinstance(actual, bool):
         return "true" if actual else "false"
@@ -97,8 +97,8 @@ def holds(
     if comparison in BETWEEN:
         return BETWEEN[comparison](actual, value_of(session, read(wanted)))
     if isinstance(actual, bool):
-        actual = told(actual)
-    if isinstance(actual, list | tuple) and all(isinstance(each, str) for each in actual):
+        actual = in_words(actual)
+    if isinstance(actual, list | tuple) and all(isinstance(item, str) for item in actual):
         actual = "\n".join(actual)
     if not isinstance(actual, str | int | float):
         raise UsageError(f"{subject} is neither a number nor a text", _inside(subject, actual))

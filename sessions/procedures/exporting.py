@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from sessions.artifacts import Key
 from sessions.circuits import files
 from sessions.earlier import inventories
 from sessions.errors import ArtifactError
@@ -14,7 +15,6 @@ from sessions.interventions.presets import Preset, sound
 from sessions.results import ModelExported
 from sessions.saved import SavedArtifacts
 from sessions.session import Session
-from sessions.store import Key
 
 #: How the kinds that are files of tensors are read.
 _READ: dict[str, Any] = {
@@ -39,16 +39,16 @@ def file_content(session: Session, key: Key | None, format: str) -> tuple[bytes,
         about = {"model": header.model, "fingerprint": header.fingerprint}
         what = f"preset '{key.name}'"
         return inventories.written(sound(preset, what), what, {word: text for word, text in about.items() if text}), ()
-    found, _ = _READ[key.kind](session.saved, key.name, force=True)
+    artifact, _ = _READ[key.kind](session.saved, key.name, force=True)
     if format == "gguf":
         from sessions.directions.gguf import write_gguf
 
-        left_out = ("llama.cpp has no direction at layer 0: it is left out",) if 0 in found.layers else ()
-        return write_gguf(found), left_out
+        left_out = ("llama.cpp has no direction at layer 0: it is left out",) if 0 in artifact.layers else ()
+        return write_gguf(artifact), left_out
     if format == "json":
         from sessions.atlas.profiles import reference
 
-        return reference(found), ()
+        return reference(artifact), ()
     return read_file(session.store.path(key.kind, key.name)), ()  # its own file, which has just been found in order
 
 
@@ -83,7 +83,7 @@ def model_exported(session: Session, path: Path, force: bool) -> Steps[ModelExpo
         path=str(place),
         fingerprint=fingerprint,
         dtype=model.info.dtype,
-        bytes=sum(each.stat().st_size for each in place.iterdir()),
+        bytes=sum(file.stat().st_size for file in place.iterdir()),
         edits=tuple(edit.name for edit in ledger.active),
         reopened=True,
         notes=tuple(notes),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import structs
 
+from sessions.artifacts import Key
 from sessions.circuits.circuit import Circuit
 from sessions.errors import UsageError
 from sessions.events import Steps
@@ -16,7 +17,6 @@ from sessions.procedures.circuits import explained
 from sessions.references import ENOUGH, corpus, kept_means, means_named
 from sessions.results import Faithfulness, FaithfulnessRow
 from sessions.session import Session
-from sessions.store import Key
 from sessions.texts.prompt_files import PromptRecord
 from sessions.texts.prompt_sources import prompts_in
 
@@ -47,8 +47,8 @@ def cases_for(
 
     if file is None and not circuit.prompts:
         return (yield from own_prompt(session, circuit, batch)), []
-    asked = circuit.prompts if file is None else prompts_in(file, raw).prompts
-    cases = yield from resolve_targets(session.opened(), asked, batch=batch, cancel=session.cancel)
+    records = circuit.prompts if file is None else prompts_in(file, raw).prompts
+    cases = yield from resolve_targets(session.opened(), records, batch=batch, cancel=session.cancel)
     behind = [case for case in cases if case.target.value <= 0]
     notes = list(remarks(session.opened(), cases))
     if file is None:
@@ -73,7 +73,7 @@ def own_prompt(session: Session, circuit: Circuit, batch: int) -> Steps[tuple[Ca
         raise UsageError("the circuit does not say which tokens it explains", hint)
     read = explained(session)
     other = "" if target.counterfactual is None else target.counterfactual.text
-    asked = PromptRecord(
+    record = PromptRecord(
         prompt=read.prompt.text,
         target=target.tokens[0].text,
         counterfactual=other,
@@ -82,7 +82,7 @@ def own_prompt(session: Session, circuit: Circuit, batch: int) -> Steps[tuple[Ca
         system=read.prompt.system,
         thinking=read.prompt.thinking,
     )
-    (case,) = yield from resolve_targets(session.opened(), [asked], batch=batch, cancel=session.cancel)
+    (case,) = yield from resolve_targets(session.opened(), [record], batch=batch, cancel=session.cancel)
     return (replace(case, encoded=read, target=case.target if target.counterfactual is None else target),)
 
 
@@ -112,8 +112,8 @@ def held_values(
             raise UsageError(f"--means does not go with --reference {reference}", "leave one of them out")
         kept = Key("means", name)
     if kept is not None:
-        held, notes = kept_means(session, kept.name, places=True, force=force)
-        return held, str(kept), notes
+        mean_values, notes = kept_means(session, kept.name, places=True, force=force)
+        return mean_values, str(kept), notes
     if isinstance(over, Path):
         texts, which = corpus(session, over, raw)
     elif len(cases) > 1:
@@ -124,27 +124,27 @@ def held_values(
         texts, which = corpus(session)
         notes.append("the built-in texts are unlike this prompt: --means FILE, of prompts like it, says more")
     opened, home, under = session.opened(), session.home, session.state_key()
-    found = yield from means(opened, texts, home, session.cancel, aligned=True, under=under, batch=batch)
-    return found, f"its mean over {which}", notes
+    averages = yield from means(opened, texts, home, session.cancel, aligned=True, under=under, batch=batch)
+    return averages, f"its mean over {which}", notes
 
 
-def rows_of(sizes: tuple[int, ...], found: Measured) -> tuple[FaithfulnessRow, ...]:
+def rows_of(sizes: tuple[int, ...], measured: Measured) -> tuple[FaithfulnessRow, ...]:
     """What the circuit, and random neurons, keep and leave at each size."""
     rows = [
         FaithfulnessRow(size=size, kept=kept, left=left)
-        for size, kept, left in zip(sizes, found.circuit.kept, found.circuit.left, strict=True)
+        for size, kept, left in zip(sizes, measured.circuit.kept, measured.circuit.left, strict=True)
     ]
-    if found.control is not None:
-        pairs = zip(rows, found.control.kept, found.control.left, strict=True)
+    if measured.control is not None:
+        pairs = zip(rows, measured.control.kept, measured.control.left, strict=True)
         rows = [structs.replace(row, random_kept=kept, random_left=left) for row, kept, left in pairs]
     return tuple(rows)
 
 
-def doubts_about(found: Measured) -> list[str]:
+def doubts_about(measured: Measured) -> list[str]:
     """A remark where there is little to keep."""
-    if abs(found.whole - found.none) < LITTLE * abs(found.whole):
+    if abs(measured.whole - measured.none) < LITTLE * abs(measured.whole):
         return ["holding all neurons hardly changes the target: fractions of that change say little"]
-    if found.whole <= 0:
+    if measured.whole <= 0:
         return ["on average the targets are no likelier than their counterfactuals: there is little to keep"]
     return []
 
@@ -180,14 +180,14 @@ def faithfulness_of(
         notes.append(f"at all positions, the circuit's {len(circuit)} neurons are {len(ranking)}")
     if order == "helping":
         ranking = helping_first(ranking)
-    held, how, more = yield from held_values(session, cases, reference, means, raw, tokens, force)
+    averages, how, more = yield from held_values(session, cases, reference, means, raw, tokens, force)
     sizes = (*(size for size in sizes if size < len(ranking)), len(ranking))
-    found = yield from measure(
+    measured = yield from measure(
         session.opened(),
         cases,
         ranking,
         sizes,
-        held,
+        averages,
         controls=CONTROLS if controls is None else controls,
         seed=session.settings.rng if seed is None else seed,
         batch=tokens,
@@ -198,9 +198,9 @@ def faithfulness_of(
         size=len(ranking),
         order=order,
         held=how,
-        whole=found.whole,
-        none=found.none,
-        rows=rows_of(sizes, found),
+        whole=measured.whole,
+        none=measured.none,
+        rows=rows_of(sizes, measured),
         controls=CONTROLS if controls is None else controls,
-        notes=(*notes, *more, *doubts_about(found)),
+        notes=(*notes, *more, *doubts_about(measured)),
     )

@@ -7,13 +7,13 @@ from contextlib import closing
 from pathlib import Path
 
 from sessions import checksums
+from sessions.artifacts import Key
 from sessions.checksums import Sum
 from sessions.errors import ArtifactError, ExpectationFailed
 from sessions.events import Steps
 from sessions.files.disk import write_file
 from sessions.results import FilesVerified, Fingerprints
 from sessions.session import Session
-from sessions.store import Key
 
 #: Files that an error names of each sort; the others are counted.
 _NAMED = 5
@@ -44,18 +44,18 @@ def files_verified(session: Session, *, listed: Path) -> Steps[FilesVerified]:
             continue
         try:
             with closing(checksums.sha256_of(file, session.cancel)) as steps:
-                found = yield from steps
+                fingerprint = yield from steps
         except ArtifactError:
             unread.append(name)
             continue
-        if found != wanted:
+        if fingerprint != wanted:
             changed.append(name)
     wrong = {"changed": changed, "missing": missing, "not readable": unread}
     count = sum(map(len, wrong.values()))
     if count:
-        said = "; ".join(f"{what}: {first_names(which)}" for what, which in wrong.items() if which)
+        problems = "; ".join(f"{what}: {first_names(which)}" for what, which in wrong.items() if which)
         are = "is" if count == 1 else "are"
-        raise ExpectationFailed(f"{count:,} of {len(sums):,} files {are} not what {listed} says: {said}")
+        raise ExpectationFailed(f"{count:,} of {len(sums):,} files {are} not what {listed} says: {problems}")
     return FilesVerified(path=str(listed), files=tuple(name for name, _ in sums))
 
 

@@ -68,10 +68,10 @@ def first_token(session: Session, text: str, which: str) -> tuple[TokenOfModel, 
     """The first token of a text after the prompt, and remarks, if there are more, that `which` is the first."""
     from sessions.model.tokens import continuation
 
-    found = continuation(session.opened().tokenizer, session.encoded(), text)
-    first, count = found.tokens[0], len(found.tokens)
+    candidate = continuation(session.opened().tokenizer, session.encoded(), text)
+    first, count = candidate.tokens[0], len(candidate.tokens)
     more = (f"{text!r} is {count} tokens; {which} is the first, {first.text!r}",) if count > 1 else ()
-    return first, (*found.notes, *more)
+    return first, (*candidate.notes, *more)
 
 
 def next_logits_of(session: Session):  # type: ignore[no-untyped-def]
@@ -92,8 +92,8 @@ def distribution_of(session: Session, ids: list[int] | tuple[int, ...]) -> Distr
 
     logits = session.last_output.logits
     assert logits is not None
-    found: tuple[TokenChance, ...] = chances(session.opened().tokenizer, logits, ids)
-    return Distribution(encoded=session.encoded(), chances=found)
+    tokens: tuple[TokenChance, ...] = chances(session.opened().tokenizer, logits, ids)
+    return Distribution(encoded=session.encoded(), chances=tokens)
 
 
 def silent_reply(session: Session, name: str, max_tokens: int | None) -> Steps[tuple[Arm, Tensor] | None]:
@@ -123,7 +123,7 @@ def top_tokens(session: Session, *, count: int) -> Distribution:
 
 def token_chances(session: Session, *, texts: tuple[str, ...]) -> Distribution:
     """The chances of the first token of each text as the next one."""
-    found = [first_token(session, text, "shown") for text in texts]
+    tokens = [first_token(session, text, "shown") for text in texts]
     next_logits_of(session)
-    shown = distribution_of(session, [token.id for token, _ in found])
-    return structs.replace(shown, notes=tuple(note for _, notes in found for note in notes))
+    shown = distribution_of(session, [token.id for token, _ in tokens])
+    return structs.replace(shown, notes=tuple(note for _, notes in tokens for note in notes))

@@ -29,7 +29,7 @@ ARMS = ("baseline", "injected", "random")
 
 def injected_beside(
     session: Session,
-    asked: ConditionedPrompt,
+    prompt: ConditionedPrompt,
     transplants: Sequence[Transplant],
     observe: tuple[Neuron, ...],
     aim: Target | None,
@@ -45,10 +45,10 @@ def injected_beside(
     from sessions.patching.injecting import injected
     from sessions.patching.transplanting import remarks, transplanted
 
-    opened, (encoded, condition) = session.opened(), asked
+    opened, (encoded, condition) = session.opened(), prompt
     plan = yield from transplanted(
         opened,
-        asked,
+        prompt,
         transplants,
         observe=observe,
         inputs=per_layer_inputs,
@@ -76,7 +76,7 @@ def injected_beside(
 
 def injected_by_layer(
     session: Session,
-    asked: ConditionedPrompt,
+    prompt: ConditionedPrompt,
     transplant: Transplant,
     layers: range,
     observe: tuple[Neuron, ...],
@@ -103,7 +103,7 @@ def injected_by_layer(
         check_layer(session, layer, transplant.site)
     layer_map = yield from swept(
         opened,
-        asked,
+        prompt,
         transplant.position,
         origin,
         layers,
@@ -117,11 +117,11 @@ def injected_by_layer(
         cancel=session.cancel,
     )
     return InjectedByLayer(
-        encoded=asked[0],
+        encoded=prompt[0],
         adds=adds,
         scale=scale,
         inputs=per_layer_inputs,
-        place=transplant.mapped(asked[0].tokens[transplant.position], layer_map.reaches_below),
+        place=transplant.mapped(prompt[0].tokens[transplant.position], layer_map.reaches_below),
         measure="activation" if observe else "kl" if aim is None else "probability",
         observed=observe[0] if observe else None,
         target=aim,
@@ -136,11 +136,11 @@ def target_in(session: Session, encoded: Encoded, notes: list[str], *, text: str
         return None
     from sessions.model.tokens import continuation
 
-    found = continuation(session.opened().tokenizer, encoded, text)
-    notes += found.notes
-    if len(found.tokens) > 1:
-        notes.append(f"{text!r} is {len(found.tokens)} tokens; the first is meant, {found.tokens[0].text!r}")
-    return Target(tokens=found.tokens[:1], value=0.0)
+    candidate = continuation(session.opened().tokenizer, encoded, text)
+    notes += candidate.notes
+    if len(candidate.tokens) > 1:
+        notes.append(f"{text!r} is {len(candidate.tokens)} tokens; the first is meant, {candidate.tokens[0].text!r}")
+    return Target(tokens=candidate.tokens[:1], value=0.0)
 
 
 def observed_neurons(session: Session, *, observe: str | None) -> tuple[Neuron, ...]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import structs
 
+from sessions.artifacts import Key
 from sessions.errors import UsageError
 from sessions.events import Steps
 from sessions.interventions.arms import Condition, remarks, shifts
@@ -19,7 +20,6 @@ from sessions.procedures.generating import decoded
 from sessions.references import corpus, kept_means
 from sessions.results import Compared, WorkingSet
 from sessions.session import Session
-from sessions.store import Key
 
 if TYPE_CHECKING:
     from sessions.circuits.attribution import Reference
@@ -63,8 +63,8 @@ def ablation_reference(
         return Reference(kept), notes
     texts, which = corpus(session, over)
     if held == "mean":
-        found = yield from means(session.opened(), texts, session.home, session.cancel, under=session.state_key())
-        return Reference(found), [f"held at means over {which}"]
+        averages = yield from means(session.opened(), texts, session.home, session.cancel, under=session.state_key())
+        return Reference(averages), [f"held at means over {which}"]
     place = drawn(session.opened(), texts, session.settings.rng, session.cancel)
     return place.values, [f"held at what they were at position {place.position} of text {place.text + 1} of {which}"]
 
@@ -84,10 +84,10 @@ def compared_with_baseline(
         notes += [*change.notes, *more]
     pushes = any(treatment.pushes for condition in conditions for treatment in condition.treatments)
     decoding = decoded(session, max_tokens=max_tokens, pushes=pushes)
-    found, logits = yield from compare(opened, encoded, conditions, decoding, target=target, cancel=session.cancel)
-    kl = yield from divergences(opened, encoded, conditions, found[0].ids, cancel=session.cancel)
-    found = tuple(structs.replace(arm, kl=each) for arm, each in zip(found, kl, strict=True))
-    session.last_output = LastOutput(text=found[-1].text, baseline=found[0].text, logits=logits[-1])
+    compared, logits = yield from compare(opened, encoded, conditions, decoding, target=target, cancel=session.cancel)
+    kl = yield from divergences(opened, encoded, conditions, compared[0].ids, cancel=session.cancel)
+    compared = tuple(structs.replace(arm, kl=divergence) for arm, divergence in zip(compared, kl, strict=True))
+    session.last_output = LastOutput(text=compared[-1].text, baseline=compared[0].text, logits=logits[-1])
     return Compared(
         verb=verb,
         selection=changes[0].selection if verb != "arms" else f"{len(changes)} beside the baseline",
@@ -95,9 +95,9 @@ def compared_with_baseline(
         scope=changes[0].scope if verb != "arms" else "",
         encoded=encoded,
         target=target,
-        arms=found,
-        shifts=shifts(found[0], found[1]) if len(found) == 2 else (),
-        notes=(*dict.fromkeys(notes), *remarks(found)),
+        arms=compared,
+        shifts=shifts(compared[0], compared[1]) if len(compared) == 2 else (),
+        notes=(*dict.fromkeys(notes), *remarks(compared)),
     )
 
 

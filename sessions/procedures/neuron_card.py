@@ -70,20 +70,20 @@ def explains(circuit: Circuit | None) -> TypeGuard[Circuit]:
     return circuit is not None and bool(circuit.ids) and bool(circuit.target.tokens)
 
 
-def is_meant(neuron: Neuron, asked: Neuron) -> bool:
+def is_meant(neuron: Neuron, wanted: Neuron) -> bool:
     """Whether a neuron is the one asked for, at its position if it has one."""
-    return neuron.place == asked.place if asked.position is not None else neuron.site == asked.site
+    return neuron.place == wanted.place if wanted.position is not None else neuron.site == wanted.site
 
 
-def summed(asked: Neuron, seen: tuple[Moment, ...], everywhere: float | None) -> Neuron:
+def summed(wanted: Neuron, seen: tuple[Moment, ...], everywhere: float | None) -> Neuron:
     """The neuron with what is known of it: at its position or, without one, summed over all of them. Its activation
     is then the one where its attribution is strongest, which gives the sign of what it writes."""
-    here = [moment for moment in seen if asked.position in (None, moment.position)]
+    here = [moment for moment in seen if wanted.position in (None, moment.position)]
     if not here:
-        return Neuron(*asked.place)
+        return Neuron(*wanted.place)
     strongest = max(here, key=lambda moment: abs(moment.attribution))
-    effect = everywhere if asked.position is None else strongest.effect
-    return Neuron(*asked.place, sum(moment.attribution for moment in here), strongest.activation, effect)
+    effect = everywhere if wanted.position is None else strongest.effect
+    return Neuron(*wanted.place, sum(moment.attribution for moment in here), strongest.activation, effect)
 
 
 def edges_with_circuit(
@@ -133,14 +133,14 @@ def attributed(session: Session, circuit: Circuit | None) -> Steps[tuple[Encoded
             notes.append(f"attributed by {method} against zero; the circuit's own are by {circuit.method}")
     else:
         prompt = session.encoded().prompt
-        asked = PromptRecord(
+        record = PromptRecord(
             prompt=prompt.text,
             seed=prompt.seed,
             raw=not prompt.chat,
             system=prompt.system,
             thinking=prompt.thinking,
         )
-        (case,) = yield from resolve_targets(opened, [asked], cancel=session.cancel)
+        (case,) = yield from resolve_targets(opened, [record], cancel=session.cancel)
         encoded, target = case.encoded, case.target
     with locating(opened, [encoded.ids]):
         attribution = attribute(
@@ -159,12 +159,12 @@ def attributed(session: Session, circuit: Circuit | None) -> Steps[tuple[Encoded
 def over_corpus(atlas: Atlas | None, neuron: Neuron) -> tuple[Peak | None, float | None]:
     """A neuron's strongest activation over the corpus of an atlas, and how often it fires; None where it says
     nothing of it."""
-    found = None if atlas is None or not atlas.covers(neuron) else atlas.strongest(neuron)
-    if atlas is None or found is None:
+    strongest = None if atlas is None or not atlas.covers(neuron) else atlas.strongest(neuron)
+    if atlas is None or strongest is None:
         return None, None
     from sessions.atlas.profiles import peak
 
-    return peak(found), float(atlas.layer(neuron.layer).rate[neuron.index])
+    return peak(strongest), float(atlas.layer(neuron.layer).rate[neuron.index])
 
 
 def neuron_table(session: Session, *, text: str, most: int | None, tokens: int) -> Steps[NeuronTable]:
@@ -177,8 +177,8 @@ def neuron_table(session: Session, *, text: str, most: int | None, tokens: int) 
     pushes = pushed(opened.anatomy, opened.tokenizer, shown, tokens)
     yield Progress("looking into the atlas")
     atlas = atlas_at_hand(session)
-    told = [over_corpus(atlas, neuron) for neuron in shown]
-    known = atlas if any(peak for peak, _ in told) else None
+    peaks = [over_corpus(atlas, neuron) for neuron in shown]
+    known = atlas if any(peak for peak, _ in peaks) else None
     return NeuronTable(
         circuit=circuit,
         total=len(chosen.neurons),
@@ -192,7 +192,7 @@ def neuron_table(session: Session, *, text: str, most: int | None, tokens: int) 
                 peak=peak,
                 rate=rate,
             )
-            for neuron, (up, down), (peak, rate) in zip(shown, pushes, told, strict=True)
+            for neuron, (up, down), (peak, rate) in zip(shown, pushes, peaks, strict=True)
         ),
         atlas="" if known is None else known.name,
         corpus="" if known is None else known.about.corpus,
@@ -204,21 +204,21 @@ def card_of(session: Session, *, text: str, tokens: int, no_verify: bool) -> Ste
     from sessions.circuits import card
     from sessions.directions import lens, reading
 
-    asked = one_of(session, text, length=session.circuit_length() if explains(session.circuit) else None)
+    neuron = one_of(session, text, length=session.circuit_length() if explains(session.circuit) else None)
     opened, circuit = session.opened(), session.circuit
-    opened.anatomy.check(*asked.site)
+    opened.anatomy.check(*neuron.site)
     yield Progress("attributing")
     encoded, target, attribution, notes = yield from attributed(session, circuit)
-    seen = card.moments(attribution, encoded.tokens, asked)
+    seen = card.moments(attribution, encoded.tokens, neuron)
     everywhere = None
     if not no_verify and seen:
         strongest = sorted(seen, key=lambda moment: -abs(moment.attribution))[: card.MEASURED]
         places = sorted(moment.position for moment in strongest)
-        effects, everywhere = yield from card.effects(opened, encoded.ids, asked, target, places, session.cancel)
+        effects, everywhere = yield from card.effects(opened, encoded.ids, neuron, target, places, session.cancel)
         seen = tuple(structs.replace(moment, effect=effects.get(moment.position)) for moment in seen)
         if len(places) < len(seen):
             notes.append(f"exact effects at the {len(places)} strongest of {len(seen)} positions")
-    known = summed(asked, seen, everywhere)
+    known = summed(neuron, seen, everywhere)
     incoming, outgoing = yield from edges_with_circuit(session, circuit, encoded, known, seen, notes)
     (pushed,) = lens.pushed(opened.anatomy, opened.tokenizer, [known], tokens)
     universal = yield from session.universal()
@@ -228,15 +228,15 @@ def card_of(session: Session, *, text: str, tokens: int, no_verify: bool) -> Ste
         target=target,
         moments=seen,
         everywhere=everywhere,
-        rank=next((rank for rank, each in enumerate(ranked, 1) if is_meant(each, asked)), 0),
+        rank=next((rank for rank, other in enumerate(ranked, 1) if is_meant(other, neuron)), 0),
         circuit_size=len(ranked),
         up=pushed[0],
         down=pushed[1],
-        column_norm=float(opened.anatomy.down_column(*asked.site).float().norm()),
-        reads=reading.reads(opened, asked, tokens),
-        universal=asked.site in universal,
+        column_norm=float(opened.anatomy.down_column(*neuron.site).float().norm()),
+        reads=reading.reads(opened, neuron, tokens),
+        universal=neuron.site in universal,
         tokens=encoded.tokens,
-        atlas=profile_of(session, asked),
+        atlas=profile_of(session, neuron),
         incoming=incoming[:EDGES],
         outgoing=outgoing[:EDGES],
         notes=tuple(notes),
@@ -250,16 +250,16 @@ def universal_neurons(session: Session, *, tokens: int) -> Steps[UniversalShown]
     from sessions.model.units import Neuron
 
     opened = session.opened()
-    found = yield from listed(opened, session.home, session.cancel)
-    neurons = [Neuron(each.layer, each.index) for each in found.neurons]
+    universal = yield from listed(opened, session.home, session.cancel)
+    neurons = [Neuron(neuron.layer, neuron.index) for neuron in universal.neurons]
     pushes = pushed(opened.anatomy, opened.tokenizer, neurons, tokens)
     return UniversalShown(
         model=opened.info.name,
         rows=tuple(
-            UniversalRow(neuron=neuron, prompts=each.prompts, up=up, down=down)
-            for neuron, each, (up, down) in zip(neurons, found.neurons, pushes, strict=True)
+            UniversalRow(neuron=neuron, prompts=constant.prompts, up=up, down=down)
+            for neuron, constant, (up, down) in zip(neurons, universal.neurons, pushes, strict=True)
         ),
         prompts=len(PROMPTS),
         strongest=STRONGEST,
-        published=found.published,
+        published=universal.published,
     )

@@ -41,10 +41,10 @@ def without_suppressed_neurons(session: Session, name: str, preset: Preset) -> t
     return structs.replace(preset, neurons=left), (remark,)
 
 
-def marker_for(session: Session, preset: Preset, said: str | None) -> str:
+def marker_for(session: Session, preset: Preset, given: str | None) -> str:
     """The text that ends a thought, where a neuron of the preset is for a part that it bounds."""
     if any(known.where.region in SEGMENTS for known in preset.neurons):
-        return said or closing(session)
-    if said is not None:
+        return given or closing(session)
+    if given is not None:
         raise UsageError("--marker says where a thought ends, and no neuron of the preset is for thought or answer")
     return ""

@@ -26,34 +26,34 @@ def over_replies_to(
     yield Progress("writing replies")
     opened = session.opened()
     if prompts is None:
-        asked, over = [session.encoded()], "the prompt's reply"
+        prompts_read, over = [session.encoded()], "the prompt's reply"
     else:
-        asked = [session.read(each.to_read()) for each in prompts_of(str(prompts))]
-        over = f"the replies to {len(asked):,} prompts"
+        prompts_read = [session.read(record.to_read()) for record in prompts_of(str(prompts))]
+        over = f"the replies to {len(prompts_read):,} prompts"
     needed = "thought" in regions
     ends = marker or (closing(session) if needed else "")
-    decoding = decoded(session, length=max(len(each.ids) for each in asked))
-    found = yield from over_replies(opened, asked, regions, decoding, ends, cancel=session.cancel)  # type: ignore[arg-type]
-    return over, (found[0], found[1])
+    decoding = decoded(session, length=max(len(prompt.ids) for prompt in prompts_read))
+    answers = yield from over_replies(opened, prompts_read, regions, decoding, ends, cancel=session.cancel)  # type: ignore[arg-type]
+    return over, (answers[0], answers[1])
 
 
-def quiet_rows(session: Session, found: list[QuietNeuron]) -> tuple[QuietRow, ...]:
+def quiet_rows(session: Session, quiet: list[QuietNeuron]) -> tuple[QuietRow, ...]:
     """Quiet neurons as rows, with the tokens that they push."""
     from sessions.directions.lens import pushed
 
     opened = session.opened()
-    neurons = [Neuron(each.layer, each.index) for each in found]
+    neurons = [Neuron(row.layer, row.index) for row in quiet]
     pushes = pushed(opened.anatomy, opened.tokenizer, neurons)
     return tuple(
         QuietRow(
             neuron=neuron,
-            largest=each.largest,
-            mean=each.mean,
-            silent=each.silent,
-            silent_mean=each.silent_mean,
-            ratio=each.ratio,
+            largest=row.largest,
+            mean=row.mean,
+            silent=row.silent,
+            silent_mean=row.silent_mean,
+            ratio=row.ratio,
             up=up,
             down=down,
         )
-        for neuron, each, (up, down) in zip(neurons, found, pushes, strict=True)
+        for neuron, row, (up, down) in zip(neurons, quiet, pushes, strict=True)
     )

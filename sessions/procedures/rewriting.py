@@ -23,7 +23,7 @@ def sacrificed_neuron(session: Session) -> Steps[tuple[Neuron, str]]:
 
     latest = session.saved.latest_atlas()
     atlas = session.saved.read_atlas(latest)[0] if latest else None
-    busy = {neuron.site for neuron in session.suppressed}
+    busy = {suppressed.site for suppressed in session.suppressed}
     busy |= {site for entry in session.edits().entries for site in rewritten_in(entry.edit)}
     return (yield from sacrificed(session.opened(), atlas, busy, cancel=session.cancel))
 
@@ -32,13 +32,13 @@ def rewritable(session: Session, text: str) -> Neuron:
     """The one neuron that a text names, if its weights may be rewritten."""
     neurons = session.select(text).neurons
     if len(neurons) != 1 or neurons[0].position is not None:
-        said = (
+        problem = (
             f"is {len(neurons):,} neurons" if len(neurons) != 1 else "has a position, and an edit of weights has none"
         )
-        raise UsageError(f"'{text}' {said}", "name one neuron: L12/N34")
+        raise UsageError(f"'{text}' {problem}", "name one neuron: L12/N34")
     neuron = Neuron(*neurons[0].site)
     session.opened().anatomy.check(*neuron.site)
-    if neuron.site in {each.site for each in session.suppressed}:
+    if neuron.site in {held.site for held in session.suppressed}:
         raise UsageError(f"{neuron} is suppressed, so that it stays at 0", f"release {neuron}")
     return neuron
 
@@ -51,7 +51,7 @@ def one_token(session: Session, text: str) -> TokenOfModel:
     ids = ids_behind(tokenizer, text)
     if not ids:
         raise UsageError(f"{text!r} is not a token", 'for example: " Austin", with its leading space')
-    pieces = [token_text(tokenizer, each) for each in ids]
+    pieces = [token_text(tokenizer, token) for token in ids]
     if len(pieces) > 1:
         listed = " ".join(f'"{piece}"' for piece in pieces)
         raise UsageError(

@@ -36,12 +36,12 @@ def strongest_in_atlas(
     from sessions.patching.transplanting import source_of
 
     atlas, _ = session.saved.read_atlas(name, force=force)
-    found = atlas.strongest(neuron, by)
-    if found is None:
+    strongest = atlas.strongest(neuron, by)
+    if strongest is None:
         raise UsageError(f"{neuron} was never computed in atlas '{name}'", "no token was routed to its expert")
-    text = "".join(token_text(session.opened().tokenizer, each) for each in found.ids)
-    origin = Origin(text=text, ids=found.ids, position=found.position, token=found.token)
-    return source_of(session.opened().anatomy, origin, session.in_force), found.position, found
+    text = "".join(token_text(session.opened().tokenizer, token) for token in strongest.ids)
+    origin = Origin(text=text, ids=strongest.ids, position=strongest.position, token=strongest.token)
+    return source_of(session.opened().anatomy, origin, session.in_force), strongest.position, strongest
 
 
 def text_of(

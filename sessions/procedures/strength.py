@@ -31,8 +31,8 @@ class StrengthChange:
 
     def of(self, before: float) -> float:
         """The strength that comes of one, 0 at least."""
-        found = round(before + self.amount, DIGITS) if self.step else self.amount
-        return min(max(found, 0.0), MOST)
+        value = round(before + self.amount, DIGITS) if self.step else self.amount
+        return min(max(value, 0.0), MOST)
 
 
 def turn_live(session: Session, turn: StrengthChange) -> StrengthShown:
@@ -40,7 +40,9 @@ def turn_live(session: Session, turn: StrengthChange) -> StrengthShown:
     if not session.live:
         raise UsageError("nothing is live, so there is nothing to turn", "make something live: amplify top10 2 --live")
     before = session.live
-    session.live = tuple(structs.replace(each, strength=turn.of(each.strength)) for each in before)
+    session.live = tuple(
+        structs.replace(intervention, strength=turn.of(intervention.strength)) for intervention in before
+    )
     rows = tuple(
         Strength(what=LIVE, name=now.label, before=was.strength, strength=now.strength)
         for was, now in zip(before, session.live, strict=True)
@@ -102,8 +104,8 @@ def strength_made(entry: LedgerEntry, what: str) -> float | None:
 def strengths_shown(session: Session, what: str | None, name: str | None) -> StrengthShown:
     """How strong everything is that can be turned."""
     rows = [
-        Strength(what=LIVE, name=each.label, before=each.strength, strength=each.strength)
-        for each in session.live
+        Strength(what=LIVE, name=intervention.label, before=intervention.strength, strength=intervention.strength)
+        for intervention in session.live
         if what in (None, LIVE) and name is None
     ]
     entries = () if session.ledger is None else session.ledger.entries

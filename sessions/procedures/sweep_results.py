@@ -16,7 +16,8 @@ from sessions.results import SweepSoFar, Swept, SweptGrid, SweptSoFar
 from sessions.session import Session
 
 if TYPE_CHECKING:
-    from sessions.comparisons.sweeping import Answers, SweepPlan
+    from sessions.comparisons.sweep_plan import SweepPlan
+    from sessions.comparisons.sweeping import Answers
 
 #: What is varied, at the axis of a chart.
 _AXES = {"weights": "weight of the adapter  (0 leaves it out, 1 as it was trained)", "depths": "rounds of the series"}
@@ -40,9 +41,9 @@ def over_what(plan: SweepPlan) -> str:
 
 def remarks(plan: SweepPlan, cells: Sequence[SweepPoint]) -> Iterator[str]:
     """What went otherwise than a user may think."""
-    held = {Neuron.parse(text).site for text in plan.suppressed}
+    suppressed = {Neuron.parse(text).site for text in plan.suppressed}
     for chosen, neurons in zip(plan.selections, plan.neurons, strict=True):
-        count = len({neuron.site for neuron in neurons} & held)
+        count = len({neuron.site for neuron in neurons} & suppressed)
         if count:
             yield f"{count} neurons of '{chosen.text}' are suppressed and stay at zero"
     failed = [cell for cell in cells if cell.stopped == "nan"]
@@ -52,7 +53,7 @@ def remarks(plan: SweepPlan, cells: Sequence[SweepPoint]) -> Iterator[str]:
         yield f"{len(failed)} of {len(cells)} texts stopped: their logits are not numbers; the first is {where}"
     idle = sum(cell.fired == 0 for cell in cells)
     if idle:
-        markers = {asked.where.marker for asked in plan.prompts} - {""}
+        markers = {prompt.where.marker for prompt in plan.prompts} - {""}
         why = f": the marker {markers.pop()!r} did not come" if markers else ""
         yield f"in {idle} of {len(cells)} texts the selection was never in force{why}"
 
@@ -63,7 +64,7 @@ def result(session: Session, plan: SweepPlan, answers: Answers, notes: list[str]
 
     curves = plan.curves(answers.cells)
     if not plan.simple:
-        targets = {each.target.tokens: each.target for each in plan.prompts if each.target is not None}
+        targets = {prompt.target.tokens: prompt.target for prompt in plan.prompts if prompt.target is not None}
         return SweptGrid(
             scope=plan.scope,
             prompts=len(plan.prompts),
@@ -74,14 +75,14 @@ def result(session: Session, plan: SweepPlan, answers: Answers, notes: list[str]
             notes=tuple(notes),
             over=over_what(plan),
         )
-    (asked,), (curve,) = plan.prompts, curves
+    (only,), (curve,) = plan.prompts, curves
     value = answers.cells[0].target or 0.0
     return Swept(
         selection=curve.selection,
         neurons=curve.neurons,
         scope=plan.scope,
-        encoded=session.read(asked.prompt),
-        target=None if asked.target is None else structs.replace(asked.target, value=value),
+        encoded=session.read(only.prompt),
+        target=None if only.target is None else structs.replace(only.target, value=value),
         arms=arms_of(plan, answers),
         knee=curve.knees[0],
         notes=tuple(notes),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import structs
 
+from sessions.artifacts import check_model
 from sessions.circuits.selection import Selection
 from sessions.comparisons.sweep_files import table, taken
 from sessions.comparisons.sweep_points import SweepPoint
@@ -21,12 +22,11 @@ from sessions.procedures.sweep_results import drawn, remarks, swept_so_far
 from sessions.procedures.sweep_results import result as shown
 from sessions.results import Swept, SweptGrid
 from sessions.session import Session
-from sessions.store import check_model
 from sessions.versions import versions
 
 if TYPE_CHECKING:
     from sessions.comparisons.sweep_files import Sweep
-    from sessions.comparisons.sweeping import AdapterShare, Chosen, SweepPlan
+    from sessions.comparisons.sweep_plan import AdapterShare, Chosen, SweepPlan
     from sessions.edits.adapters import Adapter
     from sessions.model.info import ModelInfo
 
@@ -40,7 +40,7 @@ def check_ready(session: Session, prompts: Path | None) -> None:
 
 def chosen_neurons(selection: Selection, at: str, many: bool) -> Chosen:
     """A selection as the plan keeps it. On many prompts a position means something only from the end."""
-    from sessions.comparisons.sweeping import Chosen
+    from sessions.comparisons.sweep_plan import Chosen
 
     neurons = selection.spread(at)
     placed = (neuron for neuron in neurons if neuron.position is not None and neuron.position >= 0)
@@ -181,5 +181,5 @@ def left_out_of_sweep(session: Session, chosen: Sequence[Chosen]) -> Iterator[st
     names = [edit.name for edit in session.edits().active]
     if names:
         yield f"left out of every row, and on again now: {', '.join(names)}"
-    if session.suppressed and any(each.deep for each in chosen):
+    if session.suppressed and any(selection.deep for selection in chosen):
         yield f"the {len(session.suppressed):,} suppressed neurons were not suppressed in it"

@@ -23,13 +23,13 @@ def closing(session: Session) -> str:
     Raises:
         UsageError: its template knows none.
     """
-    found = _of_template(session)
-    if not found:
+    marker = _of_template(session)
+    if not marker:
         raise UsageError(
             f"the chat template of {session.opened().info.name} does not say how a thought ends",
             'name the text that ends it: --marker "</think>"',
         )
-    return found
+    return marker
 
 
 def counted_span(span: tuple[int, int], length: int | None) -> tuple[int, int]:

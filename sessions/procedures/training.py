@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from sessions.training.round import Rounds
 
 
-def rounds_shown(rounds: Rounds, found: Sequence[Round], notes: tuple[str, ...] = ()) -> RoundsShown:
+def rounds_shown(rounds: Rounds, shown: Sequence[Round], notes: tuple[str, ...] = ()) -> RoundsShown:
     """The trajectory of rounds in their order."""
     from sessions.training.trajectory import trajectory
 
-    pairs = [(each, rounds.share(each)) for each in found]
-    return RoundsShown(trajectory=trajectory(pairs), rounds=tuple(found), notes=notes)
+    pairs = [(one, rounds.share(one)) for one in shown]
+    return RoundsShown(trajectory=trajectory(pairs), rounds=tuple(shown), notes=notes)
 
 
 def latest_round(session: Session, rounds: Rounds) -> Round:
@@ -53,15 +53,15 @@ def known_rounds(session: Session, shelf: Rounds) -> list[Round]:
     return known
 
 
-def answered_by_rounds(session: Session, found: Sequence[Round], max_tokens: int | None) -> Steps[Compared]:
+def answered_by_rounds(session: Session, rounds: Sequence[Round], max_tokens: int | None) -> Steps[Compared]:
     """The session's prompt without any round, and with the adapter of each."""
     from sessions.evaluation.arms import arms_of
 
     words = ["base"]
-    for each in found:
-        words += [f"round:{each.name}", *([f"round:{each.name}+unsuppressed"] if each.suppressed else [])]
+    for one in rounds:
+        words += [f"round:{one.name}", *([f"round:{one.name}+unsuppressed"] if one.suppressed else [])]
     states = [(arm.name, arm.within) for arm in arms_of(session.arm_sources(), tuple(words))]
-    return (yield from in_states(session, "rounds", ", ".join(each.name for each in found), states, max_tokens))
+    return (yield from in_states(session, "rounds", ", ".join(one.name for one in rounds), states, max_tokens))
 
 
 def recruits_shown(session: Session, *, name: str | None, top: int, by: Measure | None) -> RecruitsShown:
@@ -71,20 +71,20 @@ def recruits_shown(session: Session, *, name: str | None, top: int, by: Measure 
 
     opened, shelf = session.opened(), Rounds(session.store)
     known = known_rounds(session, shelf) if name is None else shelf.of_model(opened.info.fingerprint)
-    found = shelf.load(name or known[-1].name)
-    if not same_model(found.fingerprint, opened.info.fingerprint):
-        raise ArtifactError(f"round '{found.name}' was trained on {found.model}", "open that model first")
-    absorbed = shelf.recruits(found.name)
+    trained = shelf.load(name or known[-1].name)
+    if not same_model(trained.fingerprint, opened.info.fingerprint):
+        raise ArtifactError(f"round '{trained.name}' was trained on {trained.model}", "open that model first")
+    absorbed = shelf.recruits(trained.name)
     measure = by or absorbed.usual
     neurons, total = absorbed.strongest(top, measure), absorbed.total(measure)
-    earlier = {neuron.site: each.name for each in known if each.created < found.created for neuron in each.recruited}
+    earlier = {neuron.site: one.name for one in known if one.created < trained.created for neuron in one.recruited}
     rows = tuple(
         RecruitRow(
             neuron, (neuron.attribution or 0.0) / total if total else 0.0, up, down, earlier.get(neuron.site, "")
         )
         for neuron, (up, down) in zip(neurons, pushed(opened.anatomy, opened.tokenizer, neurons), strict=True)
     )
-    return RecruitsShown(name=found.name, measure=measure, rows=rows, total=total, suppressed=len(found.suppressed))
+    return RecruitsShown(name=trained.name, measure=measure, rows=rows, total=total, suppressed=len(trained.suppressed))
 
 
 def rounds_result(
@@ -95,11 +95,11 @@ def rounds_result(
 
     shelf = Rounds(session.store)
     known = known_rounds(session, shelf)
-    found, others = in_series(known, names or (series_of(known[-1].name),))
+    rounds, others = in_series(known, names or (series_of(known[-1].name),))
     if answer:
-        return (yield from answered_by_rounds(session, found, max_tokens))
+        return (yield from answered_by_rounds(session, rounds, max_tokens))
     notes = (f"other rounds: {', '.join(others)}",) if others and not names else ()
-    result = rounds_shown(shelf, found, notes)
+    result = rounds_shown(shelf, rounds, notes)
     if chart is None:
         return result
     from sessions.picture import check_ending

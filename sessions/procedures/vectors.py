@@ -16,30 +16,30 @@ if TYPE_CHECKING:
 
 def vector_shown(session: Session, name: str, layers: tuple[int, int] | None, force: bool) -> Steps[VectorShown]:
     """A saved vector, decomposed at those of its layers that are named."""
-    found, notes = session.saved.read_vector(name, force=force)
-    first, last = layers or (0, max(found.layers))
-    chosen = [layer for layer in found.layers if first <= layer <= last]
+    vector, notes = session.saved.read_vector(name, force=force)
+    first, last = layers or (0, max(vector.layers))
+    chosen = [layer for layer in vector.layers if first <= layer <= last]
     if not chosen:
         raise UsageError(
             f"vector '{name}' has no direction in the layers {first}-{last}",
-            f"it has layers {found.layers[0]} to {found.layers[-1]}",
+            f"it has layers {vector.layers[0]} to {vector.layers[-1]}",
         )
-    return (yield from taken_apart(session, found, chosen, notes))
+    return (yield from taken_apart(session, vector, chosen, notes))
 
 
 def taken_apart(
-    session: Session, found: Vector, layers: Sequence[int], notes: tuple[str, ...] = ()
+    session: Session, vector: Vector, layers: Sequence[int], notes: tuple[str, ...] = ()
 ) -> Steps[VectorShown]:
     """A vector, decomposed at some of its layers."""
     from sessions.directions.decomposing import decomposed
 
-    directions = yield from decomposed(session.opened(), found, layers, cancel=session.cancel)
+    directions = yield from decomposed(session.opened(), vector, layers, cancel=session.cancel)
     return VectorShown(
-        name=found.name,
-        site=found.site,
-        model=found.model,
-        prompts=(found.positives, found.negatives),
+        name=vector.name,
+        site=vector.site,
+        model=vector.model,
+        prompts=(vector.positives, vector.negatives),
         directions=directions,
-        origin=found.origin,
+        origin=vector.origin,
         notes=notes,
     )

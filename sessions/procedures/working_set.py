@@ -26,13 +26,13 @@ def suppress(session: Session, *, selection: str | None) -> WorkingSet:
             f"suppress {Neuron(*position[:2])}, or: ablate {Neuron(*position)}",
         )
     before = len(session.suppressed)
-    found = {neuron.site: Neuron(*neuron.site) for neuron in (*session.suppressed, *chosen.neurons)}
-    for layer, index in found:
+    neurons = {neuron.site: Neuron(*neuron.site) for neuron in (*session.suppressed, *chosen.neurons)}
+    for layer, index in neurons:
         session.opened().anatomy.check(layer, index)
-    session.suppressed = tuple(found.values())
-    already = len({neuron.site for neuron in chosen.neurons}) - (len(found) - before)
+    session.suppressed = tuple(neurons.values())
+    already = len({neuron.site for neuron in chosen.neurons}) - (len(neurons) - before)
     notes = (f"{already} of them are suppressed already",) if already else ()
-    return in_force(session, added=len(found) - before, notes=notes)
+    return in_force(session, added=len(neurons) - before, notes=notes)
 
 
 def release(session: Session, *, selection: str) -> WorkingSet:
@@ -42,10 +42,12 @@ def release(session: Session, *, selection: str) -> WorkingSet:
     else:
         sites = frozenset(neuron.site for neuron in session.select(selection).neurons)
     kept = tuple(neuron for neuron in session.suppressed if sites is not None and neuron.site not in sites)
-    live = () if sites is None else tuple(each.without(sites) for each in session.live)
-    live = tuple(each for each in live if each.neurons)
+    live = () if sites is None else tuple(intervention.without(sites) for intervention in session.live)
+    live = tuple(intervention for intervention in live if intervention.neurons)
     released = len(session.suppressed) - len(kept)
-    ended = sum(len(each.neurons) for each in session.live) - sum(len(each.neurons) for each in live)
+    ended = sum(len(intervention.neurons) for intervention in session.live) - sum(
+        len(intervention.neurons) for intervention in live
+    )
     if not released and not ended:
         if sites is None:
             return in_force(session, notes=("nothing was in force",))
@@ -60,7 +62,7 @@ def multiply(session: Session, *, factor: float | None) -> WorkingSet:
     """Multiply the circuit's neurons from now on; a factor of 1 ends it."""
     if factor is None:
         return in_force(session)
-    kept = tuple(each for each in session.live if not each.label.startswith(_MULTIPLIED))
+    kept = tuple(intervention for intervention in session.live if not intervention.label.startswith(_MULTIPLIED))
     if factor != 1:
         session.opened()
         neurons = session.select("all").spread("all")

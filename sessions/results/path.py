@@ -155,7 +155,7 @@ def called(row: Any) -> list[str]:
 
 
 def _nearest(wanted: str, names: list[str], name: str) -> str:
-    near = get_close_matches(wanted, names, 1) or [each for each in names if each.startswith(wanted)]
+    near = get_close_matches(wanted, names, 1) or [name for name in names if name.startswith(wanted)]
     if near:
         return f"did you mean {near[0]}?"
     return f"its parts: {', '.join(names[:20])}" if names else f"{name} has no parts"

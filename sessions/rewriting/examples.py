@@ -68,28 +68,28 @@ def built_in() -> tuple[Sample, ...]:
 
 
 def by_rule(
-    opened: OpenModel, samples: Sequence[Sample], rule: Rule, source: str, held: Sequence[Sample] = ()
+    opened: OpenModel, samples: Sequence[Sample], rule: Rule, source: str, held_out: Sequence[Sample] = ()
 ) -> Examples:
     """Examples that a rule finds in the replies of samples.
 
     Args:
-        held: samples to hold out, instead of a third of the others.
+        held_out: samples to hold out, instead of a third of the others.
 
     Raises:
         UsageError: the rule means no position, or all of them, or a text is longer than the model has positions for.
     """
-    sides = [[_read(opened, sample, rule) for sample in each] for each in (samples, held)]
+    sides = [[_read(opened, sample, rule) for sample in side] for side in (samples, held_out)]
     for texts in filter(None, sides):
-        if not any(each.where for each, _ in texts):
+        if not any(example.where for example, _ in texts):
             raise nothing_found(rule, [said for _, said in texts])
-        if not any(each.elsewhere for each, _ in texts):
+        if not any(example.elsewhere for example, _ in texts):
             raise UsageError(f"the rule {rule} matches every position of the {len(texts):,} texts", "ask for less")
-    learnt, other = ([each for each, _ in texts] for texts in sides)
+    learnt, other = ([example for example, _ in texts] for texts in sides)
     if other:
         return Examples(tuple(learnt), tuple(other), str(rule), source)
     # Texts without a place are split by themselves, so that both parts have some of each kind.
-    with_places = split([each for each in learnt if each.where])
-    without = split([each for each in learnt if not each.where])
+    with_places = split([example for example in learnt if example.where])
+    without = split([example for example in learnt if not example.where])
     return _joined(with_places, without, str(rule), source)
 
 
@@ -103,21 +103,23 @@ def by_prompts(
     """
     sides = []
     for fires, prompts in ((True, positive), (False, negative)):
-        found = []
+        hits = []
         for prompt in prompts:
             encoded = encode(opened.tokenizer, prompt.to_read())
             opened.anatomy.check_length(len(encoded.ids))
             last = (len(encoded.ids) - 1,)
-            found.append(Example(encoded, encoded.ids, last if fires else (), () if fires else last))
-        sides.append(split(found))
+            hits.append(Example(encoded, encoded.ids, last if fires else (), () if fires else last))
+        sides.append(split(hits))
     return _joined(sides[0], sides[1], "at the end of the prompts", source)
 
 
 def split(texts: Sequence[Example]) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
     """Those to learn from, and every third, by the sha256 of its tokens, to measure on."""
-    ordered = sorted(texts, key=lambda each: sha256(repr(each.ids).encode()).digest())
-    held = {id(each) for each in ordered[EVERY - 1 :: EVERY]}
-    return tuple(each for each in texts if id(each) not in held), tuple(each for each in texts if id(each) in held)
+    ordered = sorted(texts, key=lambda candidate: sha256(repr(candidate.ids).encode()).digest())
+    held_out = {id(example) for example in ordered[EVERY - 1 :: EVERY]}
+    return tuple(text for text in texts if id(text) not in held_out), tuple(
+        text for text in texts if id(text) in held_out
+    )
 
 
 def counts(texts: Sequence[Example]) -> tuple[int, int, int]:
@@ -131,28 +133,28 @@ def _joined(
     rule: str,
     source: str,
 ) -> Examples:
-    learnt, held = first[0] + second[0], first[1] + second[1]
-    if any(each.where for each in held) and any(each.elsewhere for each in held):
-        return Examples(learnt, held, rule, source)
-    return Examples(learnt + held, learnt + held, rule, source, apart=False)
+    learnt, held_out = first[0] + second[0], first[1] + second[1]
+    if any(example.where for example in held_out) and any(example.elsewhere for example in held_out):
+        return Examples(learnt, held_out, rule, source)
+    return Examples(learnt + held_out, learnt + held_out, rule, source, apart=False)
 
 
 def _read(opened: OpenModel, sample: Sample, rule: Rule) -> tuple[Example, tuple[str, ...]]:
     """A sample as an example, and the tokens of its reply, which follows the prompt as the template writes it."""
     tokenizer, prompt = opened.tokenizer, Prompt(text=sample.prompt, system=sample.system)
-    asked = encode(tokenizer, prompt)
-    if not asked.templated:  # a raw prompt and its reply are two lines
-        asked = encode(tokenizer, replaced(prompt, "\n"))
-    reply = written(tokenizer, asked, Turn("assistant", sample.reply))
-    said = joined(tokenizer, asked, reply.text[: reply.end]).ids
-    ids = (*asked.ids, *said)
+    encoded = encode(tokenizer, prompt)
+    if not encoded.templated:  # a raw prompt and its reply are two lines
+        encoded = encode(tokenizer, replaced(prompt, "\n"))
+    reply = written(tokenizer, encoded, Turn("assistant", sample.reply))
+    reply_ids = joined(tokenizer, encoded, reply.text[: reply.end]).ids
+    ids = (*encoded.ids, *reply_ids)
     opened.anatomy.check_length(len(ids))
-    first = len(asked.ids) + in_common(said, joined(tokenizer, asked, reply.text[: reply.begin]).ids)
-    tokens, special = [token_text(tokenizer, each) for each in ids], special_ids(tokenizer)
+    first = len(encoded.ids) + in_common(reply_ids, joined(tokenizer, encoded, reply.text[: reply.begin]).ids)
+    tokens, special = [token_text(tokenizer, token) for token in ids], special_ids(tokenizer)
     where = tuple(at for at in places(rule, tokens, first) if at > 0)
     others = (at for at in range(max(first - 1, 1), len(ids)) if ids[at] not in special)
     elsewhere = tuple(at for at in others if at not in where)
-    return Example(asked, ids, where, elsewhere), tuple(tokens[first:])
+    return Example(encoded, ids, where, elsewhere), tuple(tokens[first:])
 
 
 def replaced(prompt: Prompt, seed: str) -> Prompt:
@@ -169,8 +171,8 @@ def just_said(example: Example, token: int) -> Example:
     after: list[int] = []
     others: list[int] = []
     counted = {*example.where, *example.elsewhere}
-    for at, each in enumerate(example.ids):
-        ids.append(each)
+    for at, own in enumerate(example.ids):
+        ids.append(own)
         if at in counted:
             others.append(len(ids) - 1)
         if at in example.where:

@@ -36,7 +36,7 @@ from sessions.model.units import Neuron
 from sessions.rewriting.examples import Example, Examples, just_said
 from sessions.rewriting.rewritten import AtAlpha, Braked, Firing, Replied, Saying, Separation
 from sessions.rewriting.separating import Counted, Passes, SaidToken, reader_of
-from sessions.rewriting.teaching import Made, Parts, counted, direction, taught
+from sessions.rewriting.teaching import ExampleMarks, TaughtNeuron, counted, direction, taught
 from sessions.texts.corpus import Corpus
 
 #: α that are tried, as multiples of the norm of what the MLP writes into; the others where a norm stands between.
@@ -71,7 +71,7 @@ class Rewriting:
     """An edit that is not applied, and what was measured with it. See the result `Rewritten`."""
 
     edit: Edit
-    made: Made
+    made: TaughtNeuron
     rows: tuple[AtAlpha, ...]
     chosen: int
     before: Saying
@@ -119,24 +119,24 @@ def rewrite(
     plain = yield from passes.read("reading the examples")
     unrelated = Passes(opened, neuron, unrelated_text(opened), token.id, cancel)
     silent = yield from unrelated.read("reading unrelated text")
-    asked = [each.asked for each in examples.held if each.where][:REPLIES]
-    before = yield from _answers(opened, asked, [()], decoding, cancel)
-    parts = Parts.of(examples)
+    prompts = [example.asked for example in examples.held if example.where][:REPLIES]
+    before = yield from _answers(opened, prompts, [()], decoding, cancel)
+    marks = ExampleMarks.of(examples)
     with ExitStack() as stack:
-        made, unit = taught(opened, neuron, passes, parts, wanted.scale_gate, wanted.scale_up, column)
+        made, unit = taught(opened, neuron, passes, marks, wanted.scale_gate, wanted.scale_up, column)
         stack.enter_context(made.edit().applied(opened))
-        fired = parts.firing(passes.activations(), unit / 2)
+        fired = marks.firing(passes.activations(), unit / 2)
         rows = []
         for alpha in wanted.alphas or _alphas(opened, neuron, passes.norm, unit):
-            said = yield from passes.said(alpha, f"α {alpha:g}: the examples")
+            predictions = yield from passes.said(alpha, f"α {alpha:g}: the examples")
             loss = _loss((yield from unrelated.said(alpha, f"α {alpha:g}: unrelated text"))) - _loss(silent)
-            learnt, held = parts.saying(said)
-            rows.append(AtAlpha(alpha=alpha, learnt=learnt, held=held, perplexity=exp(min(loss, 700))))
+            learnt, held_out = marks.saying(predictions)
+            rows.append(AtAlpha(alpha=alpha, learnt=learnt, held=held_out, perplexity=exp(min(loss, 700))))
             if not wanted.alphas and (_fits(rows[-1]) or rows[-1].perplexity > _TOO_MUCH):
                 break
         chosen = choose(rows)
         times = [(Intervention((neuron,), row.alpha),) for row in rows]
-        texts = yield from _answers(opened, asked, times, decoding, cancel)
+        texts = yield from _answers(opened, prompts, times, decoding, cancel)
         rows = [_with_texts(row, texts[at], token) for at, row in enumerate(rows)]
     alpha, after, brake = rows[chosen].alpha, texts[chosen], None
     edit = made.edit(alpha)
@@ -146,19 +146,19 @@ def rewrite(
             stopper, brake = yield from _braked(opened, wanted.brake, examples, token, beta, -column, cancel)
             edit = replace(edit, changes=(*edit.changes, *stopper.changes(beta)))
         with edit.applied(opened):
-            after = (yield from _answers(opened, asked, [()], decoding, cancel))[0]
+            after = (yield from _answers(opened, prompts, [()], decoding, cancel))[0]
     return Rewriting(
         edit=edit,
         made=made,
         rows=tuple(rows),
         chosen=chosen,
-        before=parts.saying(plain)[1],
-        separation=made.separation(passes, parts),
+        before=marks.saying(plain)[1],
+        separation=made.separation(passes, marks),
         firing=fired,
         norm=passes.norm,
         replies=tuple(
-            Replied(prompt=each.prompt.text, before=was.text, after=now.text, guarded=now.guarded or 0)
-            for each, was, now in zip(asked, before[0], after, strict=True)
+            Replied(prompt=prompt.prompt.text, before=was.text, after=now.text, guarded=now.guarded or 0)
+            for prompt, was, now in zip(prompts, before[0], after, strict=True)
         ),
         repetition=(_repetition(before[0]), _repetition(after)),
         held_back=(_held_back(before[0]), _held_back(after)),
@@ -184,18 +184,18 @@ def described(made: Rewriting, token: Token, examples: Examples) -> Edit:
 
 def remarks(made: Rewriting, examples: Examples) -> tuple[str, ...]:
     """Doubts about a rewriting, in words."""
-    row, found = made.rows[made.chosen], []
+    row, warnings = made.rows[made.chosen], []
     if made.collapsed:
         guarded = f", the stutter guard at {made.held_back[1]:.0%} of their tokens" if made.held_back[1] else ""
-        found.append(f"the replies collapse{guarded}: α {row.alpha:g} is too large, take a smaller one")
+        warnings.append(f"the replies collapse{guarded}: α {row.alpha:g} is too large, take a smaller one")
     if not made.firing.threshold > 0:
-        found.append("the neuron does not fire where it should: its gate is shut there; take another layer or rule")
+        warnings.append("the neuron does not fire where it should: its gate is shut there; take another layer or rule")
     elif not _fits(row) and not made.collapsed:
         wanted = f"{SAID:.0%} of its places, {ELSEWHERE:.0%} elsewhere and a perplexity of ×{PERPLEXITY:g}"
-        found.append(f"α {row.alpha:g} does not reach {wanted} on the examples")
+        warnings.append(f"α {row.alpha:g} does not reach {wanted} on the examples")
     if not examples.apart:
-        found.append("too few examples to hold any out: it is measured on those that it learnt from")
-    return tuple(found)
+        warnings.append("too few examples to hold any out: it is measured on those that it learnt from")
+    return tuple(warnings)
 
 
 def check_brake(neuron: Neuron, wanted: Wanted) -> None:
@@ -235,21 +235,21 @@ def choose(rows: Sequence[AtAlpha]) -> int:
     return max(harmless or order[:1], key=lambda at: rows[at].learnt.where - rows[at].learnt.elsewhere)
 
 
-def _loss(said: Sequence[SaidToken]) -> float:
-    return float(torch.cat([each.loss for each in said]).double().nanmean())
+def _loss(predictions: Sequence[SaidToken]) -> float:
+    return float(torch.cat([prediction.loss for prediction in predictions]).double().nanmean())
 
 
 def _answers(
     opened: OpenModel,
-    asked: Sequence[object],
+    prompts: Sequence[object],
     conditions: Sequence[tuple[Intervention, ...]],
     decoding: Decoding,
     cancel: Cancel | None,
 ) -> Steps[list[tuple[Arm, ...]]]:
     """Replies to the prompts under each condition."""
-    rows = [(each, Condition("", treatments)) for treatments in conditions for each in asked]
+    rows = [(prompt, Condition("", treatments)) for treatments in conditions for prompt in prompts]
     arms, _ = yield from complete_rows(opened, rows, decoding, streamed=False, lenient=True, cancel=cancel)  # type: ignore[arg-type]
-    return [arms[start : start + len(asked)] for start in range(0, len(arms), len(asked))]
+    return [arms[start : start + len(prompts)] for start in range(0, len(arms), len(prompts))]
 
 
 def _repetition(arms: Sequence[Arm]) -> float:
@@ -280,26 +280,26 @@ def _braked(
     beta: float,
     column: Tensor,
     cancel: Cancel | None,
-) -> Steps[tuple[Made, Braked]]:
+) -> Steps[tuple[TaughtNeuron, Braked]]:
     """The second neuron, with the first in the weights: `column` is what it writes at β = 1."""
 
     def said(texts: Sequence[Example]) -> tuple[Example, ...]:
-        return tuple(just_said(each, token.id) for each in texts if each.where)
+        return tuple(just_said(text, token.id) for text in texts if text.where)
 
     texts = replace(examples, learnt=said(examples.learnt), held=said(examples.held))
     passes = Passes(opened, brake, counted(texts.all), token.id, cancel)
     loose = yield from passes.read("reading what follows the token")
-    parts = Parts.of(texts)
-    made, unit = taught(opened, brake, passes, parts, None, None, column)
+    marks = ExampleMarks.of(texts)
+    made, unit = taught(opened, brake, passes, marks, None, None, column)
     with made.edit().applied(opened):
-        fired = parts.firing(passes.activations(), unit / 2)
-        held = yield from passes.said(beta, "with the brake")
+        fired = marks.firing(passes.activations(), unit / 2)
+        braked = yield from passes.said(beta, "with the brake")
     return made, Braked(
         neuron=brake,
         beta=beta,
         scale_gate=made.scale_gate,
         scale_up=made.scale_up,
-        separation=made.separation(passes, parts),
+        separation=made.separation(passes, marks),
         firing=fired,
-        again=(parts.saying(loose)[1].where, parts.saying(held)[1].where),
+        again=(marks.saying(loose)[1].where, marks.saying(braked)[1].where),
     )

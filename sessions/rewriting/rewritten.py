@@ -1,4 +1,4 @@
-"""What is known of a rewritten neuron: how its rows separate, where it fires, and what the model says with it."""
+"""Measurements of a rewritten neuron: how its rows separate states, where it fires, and what the model says."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from sessions.model.units import Neuron
 
 
 class Separation(Struct, frozen=True, kw_only=True):
-    """How far the states where a neuron should fire lie from the others, along the row that gates it.
+    """The separation of the states where a neuron should fire from the others, along its gate row.
 
-    The cosines are means. `auc` is the chance that a state of the first kind lies further along the row than one of
-    the second (the area under the ROC curve): 1 where they do not overlap, 0.5 where they do not differ. `inputs` are
-    the means of what the row reads, row and bias included, where it should fire and elsewhere: what is negative shuts
-    the gate.
+    `where` and `elsewhere` are mean cosines with the row. `auc` is the chance that a state where the neuron should fire
+    lies further along the row than another state (the area under the ROC curve): 1 without overlap, 0.5 without a
+    difference. `inputs` are the mean inputs of the gate, with the bias, where the neuron should fire and elsewhere. A
+    negative input closes the gate.
     """
 
     where: float
@@ -23,14 +23,15 @@ class Separation(Struct, frozen=True, kw_only=True):
 
     @property
     def gap(self) -> float:
-        """How much more of the row there is in a state where it should fire."""
+        """The difference of the two mean cosines."""
         return self.where - self.elsewhere
 
 
 class Firing(Struct, frozen=True, kw_only=True):
-    """Share of positions at which a neuron is above `threshold`, and its mean there; where it should be and elsewhere.
+    """The share of positions at which a neuron exceeds `threshold`, and its mean activation, where it should fire and
+    elsewhere.
 
-    The threshold is half the mean where it should fire, over the examples it was made of.
+    The threshold is half the mean activation where it should fire, over the learning examples.
     """
 
     threshold: float
@@ -41,7 +42,7 @@ class Firing(Struct, frozen=True, kw_only=True):
 
 
 class Saying(Struct, frozen=True, kw_only=True):
-    """How often a token is the likeliest next one, and its mean chance, where it should be said and elsewhere."""
+    """How often a token is the likeliest next one, and its mean probability, where it should come and elsewhere."""
 
     where: float
     elsewhere: float
@@ -52,10 +53,9 @@ class Saying(Struct, frozen=True, kw_only=True):
 class AtAlpha(Struct, frozen=True, kw_only=True):
     """A rewritten neuron at one α.
 
-    `learnt` is over the examples that it was made of, `held` over those that were held out. `perplexity` is that of
-    unrelated text, as a multiple of what it is without the edit. `said` counts the token in the replies that were
-    written, and `repetition` is the share of their three-token sequences that they had had before, None where none
-    were written.
+    `learnt` is over the learning examples, `held` over the held-out ones. `perplexity` is that of unrelated text, as a
+    multiple of its value without the edit. `said` counts the token in the generated replies. `repetition` is the share
+    of three-token sequences that repeat earlier ones in these replies, None without replies.
     """
 
     alpha: float
@@ -66,13 +66,16 @@ class AtAlpha(Struct, frozen=True, kw_only=True):
     repetition: float | None = None
 
     def fits(self, where: float, elsewhere: float, perplexity: float) -> bool:
-        """Whether it says the token often enough, seldom enough elsewhere, and leaves unrelated text alone."""
+        """Whether the token comes often enough where it should, seldom enough elsewhere, and perplexity stays low."""
         return self.learnt.where >= where and self.learnt.elsewhere <= elsewhere and self.perplexity <= perplexity
 
 
 class Braked(Struct, frozen=True, kw_only=True):
-    """The neuron that pushes the token down again once it was said. `again` is how often the token would be said a
-    second time right after itself, without the brake and with it, on held-out examples."""
+    """The brake: a neuron that lowers the token again right after it.
+
+    `again` is how often the token is the likeliest one right after itself, without the brake and with it, on held-out
+    examples.
+    """
 
     neuron: Neuron
     beta: float
@@ -84,7 +87,7 @@ class Braked(Struct, frozen=True, kw_only=True):
 
 
 class Replied(Struct, frozen=True, kw_only=True):
-    """A held-out prompt, and what the model says without the edit and with it."""
+    """A held-out prompt, and the model's replies without the edit and with it."""
 
     prompt: str
     before: str

@@ -93,17 +93,17 @@ def places(rule: Rule, tokens: Sequence[str], first: int = 0) -> tuple[int, ...]
         return (len(tokens) - 1,)
     ends = list(accumulate((len(token) for token in tokens[first:]), initial=0))
     number = {end: first + at for at, end in enumerate(ends)}  # of the token that begins there
-    found: set[int] = set()
+    positions: set[int] = set()
     for begin, end in _spans(rule, "".join(tokens[first:])):
         if begin == end:
             continue
         if rule.kind == "before":
-            found |= {number[begin] - 1} if begin in number else set()
+            positions |= {number[begin] - 1} if begin in number else set()
         elif rule.kind == "after":
-            found |= {number[end] - 1} if end in number else set()
+            positions |= {number[end] - 1} if end in number else set()
         else:
-            found.add(first + next(at for at, last in enumerate(ends[1:]) if last >= end))
-    return tuple(sorted(position for position in found if position >= 0))
+            positions.add(first + next(at for at, last in enumerate(ends[1:]) if last >= end))
+    return tuple(sorted(position for position in positions if position >= 0))
 
 
 def _spans(rule: Rule, text: str) -> list[tuple[int, int]]:

@@ -58,8 +58,8 @@ def _quietest(
 ) -> tuple[Neuron, str]:
     # What is 0 throughout in a mixture of experts may be of an expert that no token is sent to.
     least = 1e-9 if opened.info.experts else 0.0
-    found = candidates(levels, layers=layers, between=(least, math.inf))
-    best = next((each for each in found if (each.layer, each.index) not in busy), None)
+    free = candidates(levels, layers=layers, between=(least, math.inf))
+    best = next((candidate for candidate in free if (candidate.layer, candidate.index) not in busy), None)
     if best is None:
         raise UsageError(f"no neuron of {over} is free", "name one: rewrite L12/N34")
     neuron = Neuron(best.layer, best.index)

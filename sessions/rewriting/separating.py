@@ -73,32 +73,32 @@ class Passes:
         """The first pass: the states, the norm, and what the model says, a text each."""
         states: dict[int, Tensor] = {}
         norms: list[Tensor] = []
-        found: dict[int, SaidToken] = {}
+        by_text: dict[int, SaidToken] = {}
         for number, rows in enumerate(self._batches):
-            yield Progress(label, len(found), len(self.texts), "texts")
+            yield Progress(label, len(by_text), len(self.texts), "texts")
             with self._recorded(rows, states, norms), self._kept(number):
-                found |= self._said(rows)
+                by_text |= self._said(rows)
             if not bool(torch.cat(norms).isfinite().all()):
                 raise not_finite(self.opened, [self.texts[row].ids for row in rows], "what the model computes")
         self.states = [states[row] for row in range(len(self.texts))]
         self.norm = float(torch.cat(norms).mean())
-        return [found[row] for row in range(len(self.texts))]
+        return [by_text[row] for row in range(len(self.texts))]
 
     def said(self, factor: float, label: str) -> Steps[list[SaidToken]]:
         """What the model says with the neuron's activation times a factor, a text each."""
-        found: dict[int, SaidToken] = {}
+        by_text: dict[int, SaidToken] = {}
         for number, rows in enumerate(self._batches):
-            yield Progress(label, len(found), len(self.texts), "texts")
+            yield Progress(label, len(by_text), len(self.texts), "texts")
             treatment = Intervention((self.neuron,), factor)
             with self._above(number), intervening(self.opened.anatomy, [treatment] * len(rows)):
-                found |= self._said(rows)
-        return [found[row] for row in range(len(self.texts))]
+                by_text |= self._said(rows)
+        return [by_text[row] for row in range(len(self.texts))]
 
     @torch.inference_mode()
     def activations(self) -> list[Tensor]:
         """The neuron at the counted positions of each text, `[n]`, in float32. Layers above its own do not run."""
         anatomy = self.opened.anatomy
-        found: dict[int, Tensor] = {}
+        by_text: dict[int, Tensor] = {}
         site, local = anatomy.site_of(self.neuron.layer, self.neuron.index)
         for number, rows in enumerate(self._batches):
             seen: list[Tensor] = []
@@ -115,8 +115,8 @@ class Passes:
                 stack.enter_context(on_neurons(site, record))
                 anatomy.decoder(input_ids=ids, use_cache=False)
             values = seen[0].reshape(len(rows), -1).float().cpu()
-            found |= {row: values[at, list(self.texts[row].positions)] for at, row in enumerate(rows)}
-        return [found[row] for row in range(len(self.texts))]
+            by_text |= {row: values[at, list(self.texts[row].positions)] for at, row in enumerate(rows)}
+        return [by_text[row] for row in range(len(self.texts))]
 
     @torch.inference_mode()
     def _said(self, rows: Sequence[int]) -> dict[int, SaidToken]:
@@ -142,7 +142,7 @@ class Passes:
         )
         sizes = [len(text.positions) for text in texts]
         split = zip(*(part.split(sizes) for part in parts), strict=True)
-        return {row: SaidToken(*each) for row, each in zip(rows, split, strict=True)}
+        return {row: SaidToken(*values) for row, values in zip(rows, split, strict=True)}
 
     @contextmanager
     def _recorded(self, rows: Sequence[int], states: dict[int, Tensor], norms: list[Tensor]) -> Iterator[None]:
@@ -159,7 +159,7 @@ class Passes:
             return values
 
         def measure(values: Tensor) -> Tensor:
-            norms.extend(each.norm(dim=-1) for each in at_places(values))
+            norms.extend(states.norm(dim=-1) for states in at_places(values))
             return values
 
         with ExitStack() as stack:
@@ -252,10 +252,12 @@ def firing(where: Tensor, elsewhere: Tensor, threshold: float) -> Firing:
     )
 
 
-def saying(said: Sequence[SaidToken], where: Sequence[Tensor]) -> Saying:
+def saying(predictions: Sequence[SaidToken], where: Sequence[Tensor]) -> Saying:
     """How often the token is said, over texts; `where` marks, a text each, the counted positions where it should be."""
     marks = torch.cat(list(where))
-    says, chance = (torch.cat([getattr(each, name) for each in said]).float() for name in ("says", "chance"))
+    says, chance = (
+        torch.cat([getattr(prediction, name) for prediction in predictions]).float() for name in ("says", "chance")
+    )
     return Saying(
         where=float(says[marks].mean()),
         elsewhere=float(says[~marks].mean()),

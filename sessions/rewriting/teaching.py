@@ -1,23 +1,23 @@
-"""Teaching: a neuron is given rows that find chosen places of a text, and a column that says a token there.
+"""Teaches a neuron: computes rows that detect chosen places of a text, and a column that pushes a token there.
 
-With μ₊ and μ₋ the mean states that the layer's MLP reads at example positions where it should fire, and elsewhere, and
-û_t the unit direction of the token in the unembedding (the difference of means as a probe: Marks & Tegmark 2023,
-arXiv:2310.06824; writing along a row of the unembedding: Geva et al. 2022, arXiv:2203.14680):
+μ₊ and μ₋ are the mean inputs of the layer's MLP at example positions where the neuron should fire, and elsewhere. û_t
+is the unit direction of the token in the unembedding. (The difference of means as a probe: Marks & Tegmark 2023,
+arXiv:2310.06824; writing along a row of the unembedding: Geva et al. 2022, arXiv:2203.14680.)
 
     gate row     scale_g · normalise(μ₊ − μ₋)
     up row       scale_u · normalise(μ₊)
     down column  α · û_t
 
-A gated neuron has no bias: its gate is open where a state has more of the row than none, and shut, on the flat side of
-the activation function, where it has less. So the offset ⟨gate row, μ₋⟩ decides whether it is quiet elsewhere; it is
-reported. By default scale_g makes the mean input of the gate `OPEN` where it should fire, well up the straight part of
-the activation function, and scale_u makes the neuron's mean activation there 1, so that α is the length of what it
-writes, in the units of the residual stream. Where a norm stands between the MLP and the residual stream, α is measured
-against the rest of what the MLP hands to that norm, and what arrives is bounded by it.
+A gated neuron has no bias. Its gate is open if the state has a positive component along the row, and closed if it has a
+negative one. So the offset ⟨gate row, μ₋⟩ decides whether the neuron is quiet elsewhere; the result reports it. By
+default, scale_g makes the gate's mean input `OPEN` where the neuron should fire, which is on the straight part of the
+activation function. scale_u makes the neuron's mean activation there 1, so that α is the length of its output, in the
+units of the residual stream. If a norm stands between the MLP and the residual stream, α is relative to the rest of the
+MLP's output, and the norm bounds the result.
 
-A neuron without a gate has one row, scale · normalise(μ₊ − μ₋), and, where the family has one, a bias, which puts the
-threshold halfway between the two means: −scale · ⟨row, μ₊ + μ₋⟩ / 2. By default its mean input is then +`OPEN` where
-it should fire and −`OPEN` elsewhere, and its activation there about `OPEN`, so that it writes `OPEN` · α.
+A neuron without a gate has one row, scale · normalise(μ₊ − μ₋). In families with a bias, the bias puts the threshold
+halfway between the two means: −scale · ⟨row, μ₊ + μ₋⟩ / 2. By default its mean input is then +`OPEN` where it should
+fire and −`OPEN` elsewhere. Its activation is about `OPEN` where it fires, so that it writes `OPEN` · α.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ from sessions.rewriting.examples import Example, Examples
 from sessions.rewriting.rewritten import Firing, Saying, Separation
 from sessions.rewriting.separating import Counted, Passes, SaidToken, firing, saying, separation
 
-#: Mean input of the gate where a neuron should fire.
+#: The default mean input of the gate where a neuron should fire.
 OPEN = 4.0
 
 
 @dataclass(frozen=True, eq=False)
-class Made:
-    """A neuron's new rows, and the column that it writes at α = 1."""
+class TaughtNeuron:
+    """A neuron's new rows, and its new column at α = 1."""
 
     neuron: Neuron
     rows: Mapping[Part, Tensor]
@@ -55,22 +55,22 @@ class Made:
 
     @property
     def row(self) -> Tensor:
-        """The one that decides where it fires, `[d_model]`."""
+        """The row that decides where the neuron fires, `[d_model]`."""
         return self.rows["gate" if "gate" in self.rows else "in"]
 
-    def separation(self, passes: Passes, parts: Parts) -> Separation:
-        """How the states of the texts that are held out lie along that row."""
-        where, elsewhere = (torch.cat(each) for each in parts.held_out(passes.states))
+    def separation(self, passes: Passes, marks: ExampleMarks) -> Separation:
+        """The separation of the held-out states along that row."""
+        where, elsewhere = (torch.cat(rows) for rows in marks.held_out(passes.states))
         return separation(where, elsewhere, self.row, self.bias or 0.0)
 
     def changes(self, alpha: float = 1.0) -> tuple[Neurons, ...]:
-        """As changes of weights, with α times the column."""
+        """The changes of weights, with α times the column."""
         parts: dict[Part, Tensor] = {**self.rows, "down": alpha * self.column}
         where = self.neuron.layer, (self.neuron.index,)
         return tuple(Neurons(where[0], part, where[1], values.reshape(1, -1)) for part, values in parts.items())
 
     def edit(self, alpha: float = 1.0) -> Edit:
-        """The same as an edit without a name."""
+        """The `changes` as an edit without a name."""
         return Edit("rewrite", str(self.neuron), self.changes(alpha), pushes=True)
 
 
@@ -85,15 +85,16 @@ def direction(opened: OpenModel, token: Token) -> Tensor:
 
 
 def counted(examples: Sequence[Example]) -> list[Counted]:
-    """The texts of examples, and all positions that are of one kind or the other."""
-    return [Counted(each.ids, tuple(sorted({*each.where, *each.elsewhere}))) for each in examples]
+    """The ids of each example, and all its marked positions."""
+    return [Counted(example.ids, tuple(sorted({*example.where, *example.elsewhere}))) for example in examples]
 
 
 @dataclass(frozen=True)
-class Parts:
-    """Which counted positions of each text should make the neuron fire, and which texts are held out.
+class ExampleMarks:
+    """The counted positions of each text where the neuron should fire, and the division into learning and held-out
+    texts.
 
-    `marks` has a mask a text, those to learn from first; `held` is the number of the first that is held out.
+    `marks` has one mask a text. The first `learnt` texts are for learning; those from number `held` on are held out.
     """
 
     marks: tuple[Tensor, ...]
@@ -101,7 +102,7 @@ class Parts:
     held: int
 
     @classmethod
-    def of(cls, examples: Examples) -> Parts:
+    def of(cls, examples: Examples) -> ExampleMarks:
         marks = tuple(
             torch.tensor([at in text.where for at in positions.positions], dtype=torch.bool)
             for text, positions in zip(examples.all, counted(examples.all), strict=True)
@@ -109,45 +110,45 @@ class Parts:
         return cls(marks, len(examples.learnt), len(marks) - len(examples.held))
 
     def to_learn(self, values: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        """Of values at the counted positions, those where it should fire and those elsewhere, of the first texts."""
+        """The values at counted positions of the learning texts: where the neuron should fire, and elsewhere."""
         return self._apart(values, slice(self.learnt))
 
     def held_out(self, values: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        """The same of the texts that are held out."""
+        """The values at counted positions of the held-out texts: where the neuron should fire, and elsewhere."""
         return self._apart(values, slice(self.held, None))
 
-    def saying(self, said: Sequence[SaidToken]) -> tuple[Saying, Saying]:
-        """How often the token is said in the texts to learn from, and in those held out."""
-        learnt, held = slice(self.learnt), slice(self.held, None)
-        return saying(said[learnt], self.marks[learnt]), saying(said[held], self.marks[held])
+    def saying(self, predictions: Sequence[SaidToken]) -> tuple[Saying, Saying]:
+        """How often the model predicts the token in the learning texts, and in the held-out texts."""
+        learnt, held_out = slice(self.learnt), slice(self.held, None)
+        return saying(predictions[learnt], self.marks[learnt]), saying(predictions[held_out], self.marks[held_out])
 
     def firing(self, activations: Sequence[Tensor], threshold: float) -> Firing:
-        """Where the neuron fires in the texts held out."""
+        """Where the neuron fires in the held-out texts."""
         where, elsewhere = self.held_out(activations)
         return firing(torch.cat(where), torch.cat(elsewhere), threshold)
 
     def _apart(self, values: Sequence[Tensor], which: slice) -> tuple[list[Tensor], list[Tensor]]:
         pairs = list(zip(values[which], self.marks[which], strict=True))
-        return [each[mark] for each, mark in pairs], [each[~mark] for each, mark in pairs]
+        return [text[mark] for text, mark in pairs], [text[~mark] for text, mark in pairs]
 
 
 def taught(
     opened: OpenModel,
     neuron: Neuron,
     passes: Passes,
-    parts: Parts,
+    marks: ExampleMarks,
     scale_gate: float | None,
     scale_up: float | None,
     column: Tensor,
-) -> tuple[Made, float]:
-    """The neuron by the formula, and its mean activation where it should fire, over the texts to learn from."""
-    where, elsewhere = (torch.cat(each) for each in parts.to_learn(passes.states))
+) -> tuple[TaughtNeuron, float]:
+    """The neuron by the formula, and its mean activation where it should fire in the learning texts."""
+    where, elsewhere = (torch.cat(rows) for rows in marks.to_learn(passes.states))
     made = _rows(opened, neuron, where.mean(0), elsewhere.mean(0), scale_gate, scale_up, column)
-    unit = _unit(opened, made, passes, parts)
+    unit = _unit(opened, made, passes, marks)
     if made.scale_up is not None and scale_up is None and unit > 0:
         rows: dict[Part, Tensor] = {**made.rows, "up": made.rows["up"] / unit}
         made = replace(made, rows=rows, scale_up=1 / unit)
-        unit = _unit(opened, made, passes, parts)
+        unit = _unit(opened, made, passes, marks)
     return made, unit
 
 
@@ -159,8 +160,8 @@ def _rows(
     scale_gate: float | None,
     scale_up: float | None,
     column: Tensor,
-) -> Made:
-    """The rows from the two mean states, `[d_model]`; an up row whose scale is not given has length 1."""
+) -> TaughtNeuron:
+    """The rows from the two mean states, `[d_model]` each; an up row without a given scale has length 1."""
     difference = high - low
     gap = float(difference.norm())
     if not gap > 0:
@@ -173,16 +174,16 @@ def _rows(
     if "gate" in kinds:
         scale = scale_gate or OPEN / (reach if reach > 0 else gap)
         up = high / high.norm() * (scale_up or 1.0)
-        return Made(neuron, {"gate": scale * row, "up": up}, column, scale, scale_up or 1.0)
+        return TaughtNeuron(neuron, {"gate": scale * row, "up": up}, column, scale, scale_up or 1.0)
     if "bias" not in kinds:
         scale = scale_gate or OPEN / (reach if reach > 0 else gap)
-        return Made(neuron, {"in": scale * row}, column, scale)
+        return TaughtNeuron(neuron, {"in": scale * row}, column, scale)
     scale = scale_gate or 2 * OPEN / gap
     bias = -scale * float(row @ (high + low)) / 2
-    return Made(neuron, {"in": scale * row, "bias": torch.tensor([bias])}, column, scale, bias=bias)
+    return TaughtNeuron(neuron, {"in": scale * row, "bias": torch.tensor([bias])}, column, scale, bias=bias)
 
 
-def _unit(opened: OpenModel, made: Made, passes: Passes, parts: Parts) -> float:
+def _unit(opened: OpenModel, made: TaughtNeuron, passes: Passes, marks: ExampleMarks) -> float:
     with made.edit().applied(opened):
-        where, _ = parts.to_learn(passes.activations())
+        where, _ = marks.to_learn(passes.activations())
     return float(torch.cat(where).mean())

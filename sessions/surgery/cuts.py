@@ -1,4 +1,4 @@
-"""What surgery did, as plain data that needs no torch."""
+"""The result of surgery in each layer, as plain data that needs no torch."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from msgspec import Struct
 
 
 class LayerCut(Struct, frozen=True, kw_only=True):
-    """One layer after a subspace of `dims` dimensions was taken out of what it writes, or all but it.
+    """One layer after surgery removed a subspace of `dims` dimensions from its output, or kept only that subspace.
 
-    `captured` is the share of the squared differences between the versions that the subspace holds, and `differing` in
-    how many dimensions they differ at all; both None where the subspace does not come from versions. `down` and
-    `attention` say by how much the matrices changed, ‖ΔW‖ / ‖W‖, of the MLP and of the attention, None where they were
-    left alone. `apart` is how far the versions of a prompt lie from each other in what leaves the layer, relative to
-    other prompts, before and after (see `subspaces.apart`); None where that cannot be said.
+    `captured` is the subspace's share of the squared differences between the versions, and `differing` the number of
+    dimensions in which they differ; both are None if the subspace does not come from versions. `down` and `attention`
+    are the relative changes ‖ΔW‖ / ‖W‖ of the MLP's and the attention's matrices, None if they did not change. `apart`
+    is the distance between the versions of a prompt in the layer's output, relative to other prompts, before and after
+    (see `subspaces.apart`); None if it is undefined.
     """
 
     layer: int

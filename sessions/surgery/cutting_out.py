@@ -67,12 +67,12 @@ def check_writers(anatomy: Anatomy, layers: Sequence[int], attention: bool) -> N
 def remarks(anatomy: Anatomy, layers: Sequence[int], attention: bool) -> Iterator[str]:
     """What a user should know of the writers that are cut: a norm behind them, and biases of theirs."""
     cut = [(layer, writer) for layer in layers for writer in writers(attention)]
-    if any(norm_behind(anatomy, *each) is not None for each in cut):
+    if any(norm_behind(anatomy, *place) is not None for place in cut):
         yield (
             "a norm stands between these writers and the residual stream: the subspace is removed before it, adjusted "
             "for its weights, so that nothing of it reaches the stream; the norm rescales what is left"
         )
-    if any(has_bias(anatomy, *each) for each in cut):
+    if any(has_bias(anatomy, *place) for place in cut):
         yield "these writers also add a bias, which is a constant outside the weights and stays"
 
 

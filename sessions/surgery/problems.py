@@ -1,8 +1,8 @@
-"""Parallel problems: small problems with whole answers, each in seven languages, as many as one likes.
+"""Generates parallel problems: small problems with whole answers, each in seven languages.
 
-A form has numbers that are drawn, an answer that is computed from them, and a text in every language (`problem_texts`).
-The kinds take turns, a form of the kind is drawn, then its numbers; a problem that was there already is drawn again.
-The same seed gives the same problems.
+A form draws numbers, computes the answer from them, and has a text in every language (`problem_texts`). The kinds take
+turns. For each problem a form of its kind is drawn, then the numbers; a duplicate is drawn again. The same seed gives
+the same problems.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from sessions.texts.parallel import Parallel, ParallelPrompt
 
 Numbers = dict[str, int]
 KINDS = ("arithmetic", "combinatorics", "modular", "geometry", "sequence")
-#: Draws in a row that may give problems there are already, before a kind counts as used up.
+#: The draws without a new problem after which a kind counts as exhausted.
 _PATIENCE = 60
-#: Problems that can be asked for at once.
+#: The most problems of one call.
 MOST = 1000
-#: Right triangles of whole sides that no other is a multiple of.
+#: Primitive right triangles with whole sides.
 _TRIANGLES = ((3, 4, 5), (5, 12, 13), (8, 15, 17), (7, 24, 25), (20, 21, 29), (12, 35, 37), (9, 40, 41))
 
 
 class Problem(Struct, frozen=True):
-    """A problem: the numbers in it, its answer, and its text in each language."""
+    """A problem: its numbers, its answer, and its text in each language."""
 
     kind: str
     form: str
@@ -38,17 +38,17 @@ class Problem(Struct, frozen=True):
     texts: Mapping[str, str]
 
     def as_line(self) -> dict[str, Any]:
-        """What stands in a file of parallel prompts."""
+        """The problem as a line in a file of parallel prompts."""
         return {**self.texts, "kind": self.kind, "answer": self.answer}
 
     def as_task(self, language: str, number: int) -> dict[str, Any]:
-        """What stands in a file of tasks: the problem in one language. `number` tells it from others."""
+        """The problem in one language as a line in a file of tasks; `number` makes its name unique."""
         name = f"{self.kind}-{number}-{language}"
         return {"prompt": self.texts[language], "answer": self.answer, "language": language, "name": name}
 
 
 class Form(NamedTuple):
-    """How the problems of one form are made."""
+    """A form of problems: how to draw its numbers and compute its answer."""
 
     kind: str
     name: str
@@ -57,8 +57,8 @@ class Form(NamedTuple):
 
 
 def _shared(rng: Random) -> Numbers:
-    bottles, each, taken = rng.randint(2, 9), rng.randint(3, 20), rng.randint(2, 40)
-    return {"a": bottles * each + taken, "b": taken, "n": bottles}
+    bottles, share, taken = rng.randint(2, 9), rng.randint(3, 20), rng.randint(2, 40)
+    return {"a": bottles * share + taken, "b": taken, "n": bottles}
 
 
 def _chosen(rng: Random, most: int) -> Numbers:
@@ -109,25 +109,25 @@ FORMS = (
 
 
 def problems(count: int, seed: int = 0) -> tuple[Problem, ...]:
-    """So many problems, the kinds by turns, no two alike.
+    """`count` problems without duplicates; the kinds take turns.
 
     Raises:
-        UsageError: more than `MOST`.
+        UsageError: `count` exceeds `MOST`.
     """
     if count > MOST:
         raise UsageError(f"{count:,} problems are too many", f"ask for {MOST:,} at most")
-    rng, seen, found = Random(seed), set[str](), list[Problem]()
-    while len(found) < count:
-        for kind in KINDS[: count - len(found)]:
+    rng, seen, drawn = Random(seed), set[str](), list[Problem]()
+    while len(drawn) < count:
+        for kind in KINDS[: count - len(drawn)]:
             problem = _new(kind, rng, seen)
-            if problem is not None:  # of a kind that is used up there are no more
+            if problem is not None:  # None for an exhausted kind
                 seen.add(problem.texts["en"])
-                found.append(problem)
-    return tuple(found)
+                drawn.append(problem)
+    return tuple(drawn)
 
 
 def built_in(count: int, seed: int = 0) -> Parallel:
-    """The same as parallel prompts."""
+    """`problems` as parallel prompts."""
     lines = (
         ParallelPrompt(
             number, tuple(problem.texts[language] for language in LANGUAGES), str(problem.answer), problem.kind

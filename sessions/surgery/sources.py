@@ -1,4 +1,4 @@
-"""Where the subspace of a surgery comes from: versions of prompts, a vector, or tokens."""
+"""Finds the subspace that a surgery cuts: from versions of prompts, from a vector, or from tokens."""
 
 from __future__ import annotations
 
@@ -29,8 +29,11 @@ from sessions.texts.parallel import Parallel
 
 @dataclass(frozen=True, eq=False)
 class SubspaceSource:
-    """The subspace of each layer and what it is, in words; and the versions of prompts that it was found on, `at` which
-    of their states, with these states as they were. What is no subspace of versions has none."""
+    """The subspace of each layer, and `what` it is in words.
+
+    If it comes from versions of prompts: these `versions`, `at` which position their states are taken, and the states
+    `before` the surgery.
+    """
 
     what: str
     subspaces: Mapping[int, Subspace]
@@ -40,10 +43,10 @@ class SubspaceSource:
     before: Mapping[int, States] | None = None
 
     def edit(self, cuts: Sequence[Projection], *, keeps: bool) -> Edit:
-        """The edit that these cuts make, with what is known of it."""
+        """The edit of these cuts, with its facts."""
         first, last = min(self.subspaces), max(self.subspaces)
         where = f"L{first}" if first == last else f"L{first}-{last}"
-        most = max(len(each.basis) for each in self.subspaces.values())
+        most = max(len(subspace.basis) for subspace in self.subspaces.values())
         facts = {"layers": f"{first}-{last}", "subspace": self.what, "dims": str(most)}
         if self.parallel is not None:
             facts |= {"versions": " ".join(self.parallel.versions), "at": self.at}
@@ -52,7 +55,7 @@ class SubspaceSource:
         return Edit("surgery", about, tuple(cuts), facts=facts)
 
     def apart(self, opened: OpenModel, *, cancel: Cancel | None = None) -> Steps[dict[int, tuple[float, float]]]:
-        """How far the versions were from each other, and how far they are with the model as it is now, by layer."""
+        """The distance between the versions before the surgery and with the model's current weights, by layer."""
         if self.before is None:
             return {}
         layers = list(self.subspaces)
@@ -64,17 +67,17 @@ class SubspaceSource:
 
 
 def by_vector(opened: OpenModel, vector: Vector, name: str, layers: Sequence[int]) -> SubspaceSource:
-    """The direction of a vector.
+    """The subspace of a vector's direction at each layer.
 
     Raises:
-        UsageError, ModelError: it has no direction at one of the layers, or is of a model of another width.
+        UsageError, ModelError: the vector has no direction at a layer, or its width differs from the model's.
     """
     vector.check(opened.anatomy)
     return SubspaceSource(f"vector {name}", of_vector(vector, layers))
 
 
 def by_tokens(opened: OpenModel, texts: Sequence[str], layers: Sequence[int]) -> SubspaceSource:
-    """What raises some tokens, the same at every layer.
+    """The subspace that raises some tokens, the same at every layer.
 
     Raises:
         UsageError: a text is several tokens.
@@ -93,21 +96,21 @@ def by_versions(
     chat: bool = True,
     cancel: Cancel | None = None,
 ) -> Steps[SubspaceSource]:
-    """What differs most between versions of the same prompts, layer by layer.
+    """The subspace of each layer in which versions of the same prompts differ most.
 
     Raises:
-        UsageError: a text is too long, or the versions differ in fewer dimensions than `dims`.
+        UsageError: a text is too long, or the versions differ in fewer than `dims` dimensions.
     """
     versions = _read(opened, parallel, chat)
     before = yield from states_of(opened, versions, layers, at, cancel=cancel)
-    found = {layer: of_versions(before[layer], dims, layer) for layer in layers}
+    subspaces = {layer: of_versions(before[layer], dims, layer) for layer in layers}
     what = f"what differs between {len(parallel.versions)} versions of {len(versions)} prompts of {parallel.source}"
-    return SubspaceSource(what, found, parallel, versions, at, before)
+    return SubspaceSource(what, subspaces, parallel, versions, at, before)
 
 
 def _read(opened: OpenModel, parallel: Parallel, chat: bool) -> list[list[tuple[int, ...]]]:
-    """The ids of every version of every prompt; an error names the line and the version."""
-    found = []
+    """The ids of every version of every prompt; errors name the line and the version."""
+    prompts = []
     for line in parallel.lines:
         rows = []
         for version, text in zip(parallel.versions, line.texts, strict=True):
@@ -118,14 +121,14 @@ def _read(opened: OpenModel, parallel: Parallel, chat: bool) -> list[list[tuple[
                 where = f"{parallel.source}, line {line.number}, '{version}'"
                 raise UsageError(f"{where}: {error.message}", error.hint) from error
             rows.append(ids)
-        found.append(rows)
-    return found
+        prompts.append(rows)
+    return prompts
 
 
 def _one_token(opened: OpenModel, text: str) -> int:
     ids = ids_behind(opened.tokenizer, text)
     if len(ids) != 1:
-        pieces = " ".join(repr(token_text(opened.tokenizer, each)) for each in ids)
+        pieces = " ".join(repr(token_text(opened.tokenizer, token)) for token in ids)
         raise UsageError(
             f"{text!r} is {len(ids)} tokens: {pieces}",
             "name single tokens, with their leading space where they have one",

@@ -84,7 +84,7 @@ def states_of(
     """
     spans = [span for prompt in versions for span in _spans(prompt, pooled)]
     rows = [ids for prompt in versions for ids in prompt]
-    found = {layer: torch.empty(len(rows), opened.anatomy.d_model) for layer in layers}
+    states = {layer: torch.empty(len(rows), opened.anatomy.d_model) for layer in layers}
     first = {layer: torch.zeros(2, opened.anatomy.d_model) for layer in layers}
     done = 0
     for part in batches([len(ids) for ids in rows], batch):
@@ -93,11 +93,12 @@ def states_of(
         for layer in layers:
             if not seen[layer][0].isfinite().all():
                 raise not_finite(opened, [rows[row] for row in part], f"what layer {layer} computes")
-            found[layer][part] = seen[layer][0]
+            states[layer][part] = seen[layer][0]
             first[layer] += seen[layer][1] / len(rows)
         done += len(part)
     return {
-        layer: States(each.reshape(len(versions), -1, each.shape[-1]), first[layer]) for layer, each in found.items()
+        layer: States(states_.reshape(len(versions), -1, states_.shape[-1]), first[layer])
+        for layer, states_ in states.items()
     }
 
 
@@ -197,7 +198,7 @@ def of_vector(vector: Vector, layers: Sequence[int]) -> dict[int, Subspace]:
             "make one at another site: vector NAME POSITIVE NEGATIVE --site resid_post",
         )
     only = vector.directions[vector.layers[0]] if len(vector) == 1 else None
-    found: dict[int, Subspace] = {}
+    subspaces: dict[int, Subspace] = {}
     for layer in layers:
         direction = vector.directions.get(layer) if only is None else only
         if direction is None or not bool(direction.any()):
@@ -205,8 +206,8 @@ def of_vector(vector: Vector, layers: Sequence[int]) -> dict[int, Subspace]:
                 f"vector '{vector.name}' has no direction at layer {layer}",
                 f"it has layers {vector.layers[0]} to {vector.layers[-1]}",
             )
-        found[layer] = Subspace(orthonormal(direction[None]))
-    return found
+        subspaces[layer] = Subspace(orthonormal(direction[None]))
+    return subspaces
 
 
 @torch.no_grad()

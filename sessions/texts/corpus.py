@@ -126,15 +126,15 @@ def _of_path(word: str) -> Iterator[str]:
         raise ArtifactError(
             f"there is no corpus '{word}'", "a file, a folder, hf:NAME, or none for the one that is built in"
         )
-    for each in files:
-        yield from _of_file(each)
+    for file in files:
+        yield from _of_file(file)
 
 
 def _texts_below(folder: Path) -> Iterator[Path]:
-    for each in folder.rglob("*"):
+    for file in folder.rglob("*"):
         look()
-        if each.suffix.lower() in SUFFIXES:
-            yield each
+        if file.suffix.lower() in SUFFIXES:
+            yield file
 
 
 def _of_file(path: Path) -> Iterator[str]:
@@ -163,17 +163,17 @@ def _check_length(length: int, source: str) -> None:
 
 def _paragraphs(lines: Iterable[str], source: str) -> Iterator[str]:
     """Texts between blank lines."""
-    held, length = list[str](), 0
+    text, length = list[str](), 0
     for line in lines:
         if line.strip():
-            held.append(line)
+            text.append(line)
             length += len(line)
             _check_length(length, source)
-        elif held:
-            yield "".join(held).strip()
-            held, length = [], 0
-    if held:
-        yield "".join(held).strip()
+        elif text:
+            yield "".join(text).strip()
+            text, length = [], 0
+    if text:
+        yield "".join(text).strip()
 
 
 def _lines(lines: Iterable[str], source: str) -> Iterator[str]:
@@ -201,12 +201,12 @@ def _of_hub(name: str) -> Iterator[str]:
     split = split or "train"
     try:
         if Path(place).expanduser().is_dir() and (Path(place).expanduser() / "state.json").exists():
-            found = datasets.load_from_disk(str(Path(place).expanduser()))
+            dataset = datasets.load_from_disk(str(Path(place).expanduser()))
         elif Path(place).expanduser().is_dir() and (Path(place).expanduser() / "dataset_dict.json").exists():
-            found = datasets.load_from_disk(str(Path(place).expanduser()))[split]
+            dataset = datasets.load_from_disk(str(Path(place).expanduser()))[split]
         else:
-            found = datasets.load_dataset(place, split=split, streaming=True)
-        for row in found:
+            dataset = datasets.load_dataset(place, split=split, streaming=True)
+        for row in dataset:
             yield str(row["text"])
     except KeyError as error:
         raise ArtifactError(f"the data set {name} has no {error}", "the column 'text' is read") from error

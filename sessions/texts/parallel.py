@@ -55,7 +55,7 @@ def read_parallel(data: bytes, source: str) -> Parallel:
     if not numbered:
         raise ArtifactError(f"{source} has no prompt in it", EXAMPLE)
     first, versions = numbered[0][0], tuple(_versions_of(numbered[0][1], f"{source}, line {numbered[0][0]}"))
-    return Parallel(source, versions, tuple(_line(*each, versions, source, first) for each in numbered))
+    return Parallel(source, versions, tuple(_line(*entry, versions, source, first) for entry in numbered))
 
 
 def written(lines: Iterable[Mapping[str, Any]]) -> bytes:

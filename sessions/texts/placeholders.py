@@ -42,8 +42,8 @@ def filled(line: str, values: Mapping[str, str], used: set[str], where: str) -> 
 
 def values_in(text: str) -> dict[str, str | None]:
     """What a file can be given: names of values, each with what it is otherwise, None where it has to be given."""
-    asked = (place.inside.partition("=") for place in placeholders(text) if not place.literal)
-    return {name: default if has_default else None for name, has_default, default in asked if name != HERE}
+    given = (place.inside.partition("=") for place in placeholders(text) if not place.literal)
+    return {name: default if has_default else None for name, has_default, default in given if name != HERE}
 
 
 class Placeholder(NamedTuple):

@@ -53,7 +53,7 @@ class _Published(Struct, frozen=True, kw_only=True):
 
     def sample(self, name: str) -> Sample:
         depths = self.conclusion_analysis
-        concluding = [each for depth in depths.values() for each in depth] if isinstance(depths, dict) else depths
+        concluding = [phrase for depth in depths.values() for phrase in depth] if isinstance(depths, dict) else depths
         parts = {"conclusions": tuple(dict.fromkeys(concluding)), "glue": self.glue_sentences}
         return Sample(
             prompt=self.input,
@@ -74,14 +74,14 @@ def samples_at(path: Path) -> tuple[Sample, ...]:
 
 def _files(path: Path) -> list[Path]:
     if path.is_dir():
-        found = sorted(file for file in path.iterdir() if file.suffix.lower() in _ENDINGS)
+        paths = sorted(file for file in path.iterdir() if file.suffix.lower() in _ENDINGS)
     elif "*" in path.name and not path.exists():
-        found = sorted(path.parent.glob(path.name))
+        paths = sorted(path.parent.glob(path.name))
     else:
         return [path]
-    if not found:
+    if not paths:
         raise ArtifactError(f"{path} has no files of samples", "samples are in .json or .jsonl files")
-    return found
+    return paths
 
 
 def read_samples(data: bytes, source: str) -> tuple[Sample, ...]:
@@ -90,21 +90,21 @@ def read_samples(data: bytes, source: str) -> tuple[Sample, ...]:
     Raises:
         ArtifactError: there is none in it, or one is malformed; the message names the line.
     """
-    found = tuple(_sample(fields, where, source) for where, fields in _objects(data, source))
-    if not found:
+    samples = tuple(_sample(fields, where, source) for where, fields in _objects(data, source))
+    if not samples:
         raise ArtifactError(f"{source} has no sample in it", _SHAPE)
-    return found
+    return samples
 
 
 def _objects(data: bytes, source: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """Each object in a file and where it is: a `.json` file is read as a whole, others line by line."""
     if source.lower().endswith(".json") and not _is_lines(data):
         whole = json_text.foreign(data, source)
-        for number, each in enumerate(whole if isinstance(whole, list) else [whole], 1):
+        for number, sample in enumerate(whole if isinstance(whole, list) else [whole], 1):
             where = f"{source}, sample {number}" if isinstance(whole, list) else source
-            if not isinstance(each, dict):
-                raise ArtifactError(f"{where} is {json_text.named(each)}, not an object", _SHAPE)
-            yield where, each
+            if not isinstance(sample, dict):
+                raise ArtifactError(f"{where} is {json_text.named(sample)}, not an object", _SHAPE)
+            yield where, sample
         return
     for number, line in numbered_lines(data, source):
         where = f"{source}, line {number}"

@@ -1,8 +1,8 @@
-"""Two rounds side by side: what each learned, where its gradient went, and which recruits they share.
+"""Compares two rounds: their losses, the places of their gradient, and the recruits that they share.
 
-Norms of gradients depend on rank, scale and learning rate, so what is compared are shares of each round's own sum. How
-alike two rounds spread their gradient is the cosine of these numbers, over all projections and layers that both have.
-Of two lists of recruits, drawn at random from all n neurons that were measured, |A| · |B| / n are shared by chance.
+Gradient norms depend on rank, scale and learning rate, so the comparison uses each round's shares of its own sum. Its
+similarity is the cosine of these numbers over all projections and layers that both rounds have. Two lists of recruits
+drawn at random from n measured neurons would share |A| · |B| / n neurons.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from msgspec import Struct
 from sessions.model.units import Neuron
 from sessions.training.findings import Outcome, Round, by_layer, mean, shares
 
-#: A number of each of two rounds; None where a round does not have it.
+#: A number of the first round and of the second; None if a round lacks it.
 Both = tuple[float | None, float | None]
 
 
 class LossRow(Struct, frozen=True, kw_only=True):
-    """Losses of one sample, or of all in the mean, in nats a token: of the first round and of the second.
+    """The losses of one sample, or their mean over samples, in nats a token, in both rounds.
 
-    Those with `plain` count every token of a reply alike. `control` is that of the control after its training.
+    Fields with `plain` weigh every token of a reply alike. `control` is the control's loss after its training.
     """
 
     sample: str
@@ -35,18 +35,19 @@ class LossRow(Struct, frozen=True, kw_only=True):
 
 
 class ShareRow(Struct, frozen=True):
-    """The share of each round's gradient that went to one kind of projection, or to one layer."""
+    """The share of each round's gradient in one kind of projection, or in one layer."""
 
     place: str
     shares: Both
 
 
 class RoundComparison(Struct, frozen=True, kw_only=True):
-    """Two rounds: `losses`, a row a sample where they were of the same ones, and the mean in the last row.
+    """The comparison of two rounds.
 
-    `modules` and `layers` are shares of the gradient, empty where neither round has it. `cosine` says how alike it is
-    spread, None where they have no place in common. `recruits` counts those of each, `shared` are in both, `jaccard` is
-    their share of all, and `by_chance` how many would be shared at random, None where that cannot be said.
+    `losses` has a row a sample if both rounds have the same samples, and the mean in its last row. `modules` and
+    `layers` are shares of the gradient, empty if neither round has it. `cosine` is the similarity of these shares, None
+    if the rounds have no place in common. `recruits` counts the recruits of each round; `shared` are in both; `jaccard`
+    is their share of the union. `by_chance` is the number that random recruits would share, None if it is unknown.
     """
 
     losses: tuple[LossRow, ...]
@@ -61,14 +62,14 @@ class RoundComparison(Struct, frozen=True, kw_only=True):
 
 
 def compared(first: Round, second: Round, measured: int | None = None) -> RoundComparison:
-    """Two rounds, of a model with so many measured neurons; None where they are of two models."""
-    mine, theirs = ({neuron.site for neuron in found.recruited} for found in (first, second))
+    """Compare two rounds; `measured` is the model's number of measured neurons, None for rounds of two models."""
+    mine, theirs = ({neuron.site for neuron in one.recruited} for one in (first, second))
     flows = shares(first.outcome.gradient), shares(second.outcome.gradient)
     either = len(mine | theirs)
     return RoundComparison(
         losses=tuple(_losses(first, second)),
-        modules=_rows({kind: sum(row) for kind, row in each.items()} for each in flows),
-        layers=_rows({str(layer): share for layer, share in enumerate(by_layer(each))} for each in flows),
+        modules=_rows({kind: sum(row) for kind, row in flow.items()} for flow in flows),
+        layers=_rows({str(layer): share for layer, share in enumerate(by_layer(flow))} for flow in flows),
         cosine=_cosine(*flows),
         recruits=(len(mine), len(theirs)),
         shared=tuple(neuron for neuron in first.recruited if neuron.site in theirs),
@@ -80,7 +81,7 @@ def compared(first: Round, second: Round, measured: int | None = None) -> RoundC
 
 def _losses(first: Round, second: Round) -> list[LossRow]:
     both = first, second
-    alike = first.samples == second.samples and len({len(each.outcome.initial) for each in both}) == 1
+    alike = first.samples == second.samples and len({len(one.outcome.initial) for one in both}) == 1
     rows = [_loss_row(name, both, number) for number, name in enumerate(first.samples) if alike]
     return [*rows, _loss_row("mean", both, None)]
 
@@ -91,7 +92,7 @@ def _loss_row(sample: str, rounds: tuple[Round, Round], number: int | None) -> L
         return mean(losses) if number is None else losses[number] if losses else None
 
     def pair(name: str, control: bool = False) -> Both:
-        first, second = (of(each.control if control else each.outcome, name) for each in rounds)
+        first, second = (of(one.control if control else one.outcome, name) for one in rounds)
         return first, second
 
     return LossRow(

@@ -1,4 +1,4 @@
-"""What a round of training is and comes to, as data: its plan, its steps, its outcome."""
+"""A round of training as data: its plan, its steps and its outcome."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from sessions.errors import UsageError
 from sessions.model.units import Neuron
 
 KIND, FORMAT = "round", 1
-#: What the learning rate falls to, as a share of itself.
+#: The last learning rate, as a share of the first.
 FLOOR = 0.01
 
 
 def series_of(name: str) -> str:
-    """The series a round belongs to: its name without the number, `lessons` of `lessons-2`; else the name itself."""
+    """The series of a round: its name without the number (`lessons` for `lessons-2`), or the whole name."""
     stem, dash, number = name.rpartition("-")
     return stem if dash and stem and number.isdecimal() else name
 
 
 class TrainingPlan(Struct, frozen=True, kw_only=True):
-    """How a round is trained.
+    """The settings of a round.
 
-    `modules` are the last parts of the names of the projections that get an adapter. `batch` samples make a step, one
-    after the other. `checkpointing` computes activations again on the way back instead of keeping them. Where there are
-    `neurons`, their own weights are trained and nothing else: modules, rank and alpha are of no account then. `begins`
-    names the edit that they begin at.
+    `modules` are the last parts of the names of the projections that get an adapter. A step runs `batch` samples, one
+    after the other. `checkpointing` recomputes activations in the backward pass instead of keeping them. With
+    `neurons`, training changes the weights of these neurons only, and ignores modules, rank and alpha. `begins`
+    names the edit that their training starts from.
     """
 
     modules: tuple[str, ...]
@@ -45,19 +45,19 @@ class TrainingPlan(Struct, frozen=True, kw_only=True):
     begins: str = ""
 
     def steps(self, samples: int) -> int:
-        """How many steps there are, of so many samples."""
+        """The number of steps over all epochs, for this number of samples."""
         return self.epochs * math.ceil(samples / self.batch)
 
     def rate_at(self, step: int, steps: int) -> float:
-        """The learning rate of a step, from 0."""
+        """The learning rate of a step, counted from 0: half a cosine down to `FLOOR`."""
         floor = FLOOR * self.rate
         return floor + (self.rate - floor) * (1 + math.cos(math.pi * step / max(steps, 1))) / 2
 
 
 class TrainingStep(Struct, frozen=True):
-    """One step: the samples it was of, its weighted loss in nats a token, and the learning rate.
+    """One step: the numbers of its samples, its weighted loss in nats a token, and its learning rate.
 
-    `losses` are those of its samples one by one, `plain_losses` the same with every token of a reply counted alike.
+    `losses` are the weighted losses of its samples; `plain_losses` weigh every token of a reply alike.
     """
 
     samples: tuple[int, ...]
@@ -68,10 +68,10 @@ class TrainingStep(Struct, frozen=True):
 
 
 class Epoch(Struct, frozen=True, kw_only=True):
-    """The losses that training met in one epoch, by sample: each as it was before the step that the sample is in.
+    """The losses of one epoch, by sample: each measured just before the step of that sample.
 
-    `losses` are weighted, `plain_losses` count every token of a reply alike; None for a sample that was not met,
-    because training stopped early. `loss` and `plain_loss` are means over those that were.
+    `losses` are weighted; `plain_losses` weigh every token of a reply alike. A sample is None if training stopped
+    before it. `loss` and `plain_loss` are the means of the others.
     """
 
     loss: float
@@ -81,15 +81,14 @@ class Epoch(Struct, frozen=True, kw_only=True):
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
-    """What training came to: the losses of the samples before and after, in nats a token, and the steps between.
+    """The outcome of training: the losses of the samples before and after, in nats a token, and the steps between.
 
-    `initial` and `final` are weighted as the samples say; `plain_initial` and `plain_final` are of the same samples
-    with every token of a reply counted alike. `epochs` has the losses that were met in each epoch. `gradient` is how
-    much gradient the adapter's weights had, by kind of projection and layer (see `gradients`). The plain losses, epochs
-    and gradient are empty in rounds that were kept before these were.
+    `initial` and `final` use the weights of the samples; `plain_initial` and `plain_final` weigh every token of a reply
+    alike. `epochs` has the losses of each epoch. `gradient` is the gradient in the adapter's weights, by kind of
+    projection and layer (see `gradients`). Plain losses, epochs and gradient are empty in rounds of earlier versions.
 
-    `stopped` says what ended it early, else it is empty. `lacks` is an operation that does not always give the same
-    bits on the device it was trained on, where one is.
+    `stopped` says what ended training early, or is empty. `lacks` names an operation that is not deterministic on the
+    training device, or is empty.
     """
 
     initial: tuple[float, ...]
@@ -104,27 +103,27 @@ class Outcome(Struct, frozen=True, kw_only=True):
 
     @property
     def weighs(self) -> bool:
-        """Whether weighted losses and plain ones differ by more than rounding."""
+        """Whether weighted and plain losses differ by more than rounding."""
         pairs = zip((*self.initial, *self.final), (*self.plain_initial, *self.plain_final), strict=False)
         return any(abs(weighted - plain) > 1e-5 * (1 + abs(plain)) for weighted, plain in pairs)
 
 
 def mean(losses: Sequence[float]) -> float | None:
-    """The mean of losses; None of none."""
+    """The mean of losses; None if there are none."""
     return fmean(losses) if losses else None
 
 
 def epochs_of(curve: Sequence[TrainingStep], samples: int) -> tuple[Epoch, ...]:
-    """The epochs that these steps are of; none where a step does not say the losses of its samples."""
+    """The epochs of these steps; empty if a step lacks the losses of its samples."""
     if not all(step.losses for step in curve):
         return ()
-    met = [each for step in curve for each in zip(step.samples, step.losses, step.plain_losses, strict=True)]
-    return tuple(_epoch(met[at : at + samples], samples) for at in range(0, len(met), samples))
+    rows = [row for step in curve for row in zip(step.samples, step.losses, step.plain_losses, strict=True)]
+    return tuple(_epoch(rows[at : at + samples], samples) for at in range(0, len(rows), samples))
 
 
-def _epoch(met: Sequence[tuple[int, float, float]], samples: int) -> Epoch:
-    weighted = {sample: loss for sample, loss, _ in met}
-    plain = {sample: loss for sample, _, loss in met}
+def _epoch(rows: Sequence[tuple[int, float, float]], samples: int) -> Epoch:
+    weighted = {sample: loss for sample, loss, _ in rows}
+    plain = {sample: loss for sample, _, loss in rows}
     return Epoch(
         loss=fmean(weighted.values()),
         plain_loss=fmean(plain.values()),
@@ -134,28 +133,28 @@ def _epoch(met: Sequence[tuple[int, float, float]], samples: int) -> Epoch:
 
 
 def shares(gradient: Mapping[str, Sequence[float]]) -> dict[str, tuple[float, ...]]:
-    """The gradient by kind and layer as shares of all of it; empty where nothing flowed."""
+    """The gradient by kind and layer, as shares of its sum; empty if the sum is 0."""
     total = sum(map(sum, gradient.values()))
     return {kind: tuple(value / total for value in row) for kind, row in gradient.items()} if total > 0 else {}
 
 
 def by_layer(gradient: Mapping[str, Sequence[float]]) -> tuple[float, ...]:
-    """The gradient of all kinds together, by layer."""
+    """The gradient of each layer, summed over kinds of projections."""
     return tuple(map(sum, zip(*gradient.values(), strict=True)))
 
 
-#: What a neuron absorbed: the gradients of all steps summed, the largest, the last, or gradient × activation summed.
+#: The measure of absorbed gradient: its sum over all steps, its largest, its last, or the sum of gradient × activation.
 Measure = Literal["gradient", "largest", "last", "activation"]
 
 
 class Round(Struct, frozen=True, kw_only=True):
     """A round of training.
 
-    `samples` names what it was trained on and `data` is the sha256 of their ids and weights. `recruited` are the
-    strongest recruits, as the selection `recruits:NAME` means them. `after` names the round whose recruits were added
-    to what was suppressed, where one was. `control` is what the same training came to with as many neurons, drawn from
-    the same layers by `seed + 1`, suppressed instead; None where none was run. `files` are the sha256 of the files
-    beside this one, `versions` those of the programs that decide the outcome.
+    `samples` are the names of its samples, and `data` is the sha256 of their ids and weights. `recruited` are the
+    strongest recruits, which the selection `recruits:NAME` selects. `after` names the round whose recruits were
+    suppressed in addition, if any. `control` is the outcome of the same training with as many other neurons suppressed,
+    drawn from the same layers by `seed + 1`; None without a control. `files` maps the files in the round's folder to
+    their sha256. `versions` are those of the programs that decide the outcome.
     """
 
     kind: str = KIND
@@ -180,21 +179,21 @@ class Round(Struct, frozen=True, kw_only=True):
 
 
 def in_series(known: Sequence[Round], names: Sequence[str]) -> tuple[list[Round], list[str]]:
-    """The rounds that names of rounds and of series mean, in their order, and the series that none of them is of.
+    """The rounds with these names, of rounds or of series, in order; and the names of the other series.
 
     Raises:
-        UsageError: there is no round and no series of a name.
+        UsageError: no round and no series has one of the names.
     """
-    stems = list(dict.fromkeys(series_of(each.name) for each in known))
-    found: list[Round] = []
+    stems = list(dict.fromkeys(series_of(one.name) for one in known))
+    chosen: list[Round] = []
     for name in names:
-        mine = [each for each in known if series_of(each.name) == name] or [each for each in known if each.name == name]
-        if not mine:
+        matching = [one for one in known if series_of(one.name) == name] or [one for one in known if one.name == name]
+        if not matching:
             raise UsageError(f"there is no round or series '{name}' of this model", f"there is: {', '.join(stems)}")
-        found += [each for each in mine if each not in found]
-    return found, [stem for stem in stems if stem not in {series_of(each.name) for each in found}]
+        chosen += [one for one in matching if one not in chosen]
+    return chosen, [stem for stem in stems if stem not in {series_of(one.name) for one in chosen}]
 
 
 def together(*groups: Sequence[Neuron]) -> tuple[Neuron, ...]:
     """The neurons of several groups, each once, without position or attribution."""
-    return tuple({each.site: Neuron(*each.site) for group in groups for each in group}.values())
+    return tuple({neuron.site: Neuron(*neuron.site) for group in groups for neuron in group}.values())

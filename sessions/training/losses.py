@@ -1,9 +1,9 @@
-"""The loss of a sample, in nats a token: by the weights of its tokens, and with every token of the reply alike.
+"""Computes the weighted and the plain loss of a sample, in nats a token.
 
-    weighted    Σ w_t · CE_t / Σ w_t        what is trained on; CE_t is the cross-entropy of a token of the reply
-    plain       Σ CE_t / n                  what compares with other runs, whatever the weights of either
+    weighted    Σ w_t · CE_t / Σ w_t        the training loss; CE_t is the cross-entropy of a token of the reply
+    plain       Σ CE_t / n                  comparable between runs with different weights
 
-Both come of one pass, which computes the logits of the reply alone.
+One pass computes both, with the logits of the reply only.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from sessions.training.samples import Lesson
 
 
 class Losses(NamedTuple):
-    """Of one sample."""
+    """The losses of one sample, in nats a token."""
 
     weighted: float
     plain: float
 
 
 def loss_of(opened: OpenModel, lesson: Lesson) -> Tensor:
-    """The weighted loss of a sample, of the model as it runs."""
+    """The weighted loss of a sample in the model's current state, with a gradient."""
     return losses_of(opened, lesson)[0]
 
 
 def losses_of(opened: OpenModel, lesson: Lesson) -> Tensor:
-    """The weighted loss of a sample and the plain one, `[2]`, of the model as it runs. The first has a gradient."""
+    """The weighted and the plain loss of a sample in the model's current state, `[2]`; the first has a gradient."""
     ids = torch.tensor([lesson.ids], device=opened.device)
     before = slice(lesson.start - 1, len(lesson.ids) - 1)
     logits = opened.model(input_ids=ids, use_cache=False, logits_to_keep=before).logits[0].float()

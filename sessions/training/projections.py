@@ -1,7 +1,7 @@
-"""The projections in a model's layers, by the names that a round knows them by: the last parts of their whole names.
+"""Finds the projections in a model's layers by the last part of their names, which a plan of training uses.
 
-They are those of the model as it was opened, whatever adapter is on. Experts that are parameters, and no modules, are
-none of them.
+Wrappers of adapters do not count: the projections are those of the model as it was opened. Experts that are parameters
+instead of modules are not projections.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from sessions.model.parts import Anatomy
 
 
 def modules_of(anatomy: Anatomy) -> tuple[str, ...]:
-    """The last parts of the names of all projections in the decoder's layers, as the first layer has them."""
+    """The last parts of the names of all projections in the decoder's layers, in the order of their first use."""
     return tuple(dict.fromkeys(name for name, _ in _projections(anatomy)))
 
 
@@ -31,21 +31,21 @@ def _projections(anatomy: Anatomy) -> Iterator[tuple[str, nn.Module]]:
 
 
 def transposed(anatomy: Anatomy, modules: Sequence[str]) -> bool:
-    """Whether the weights of these projections are stored the other way round, which PEFT wants to be told."""
+    """Whether the weights of these projections are stored transposed, which PEFT must know."""
     return any(isinstance(module, Conv1D) for name, module in _projections(anatomy) if name in modules)
 
 
 def check_modules(anatomy: Anatomy, modules: Sequence[str]) -> None:
-    """Raise `UsageError` for a name that is none of the model's projections: PEFT would say nothing of it."""
+    """Raise `UsageError` for a name that is not a projection of the model; PEFT would ignore it silently."""
     there = modules_of(anatomy)
     missing = next((name for name in modules if name not in there), None)
     if missing is not None or not modules:
-        what = "no module is named" if missing is None else f"no projection of this model is called '{missing}'"
-        raise UsageError(what, f"it has: {', '.join(there)}")
+        problem = "no module is named" if missing is None else f"no projection of this model is called '{missing}'"
+        raise UsageError(problem, f"it has: {', '.join(there)}")
 
 
 def placed(opened: OpenModel, names: Sequence[str]) -> dict[str, tuple[str, int]]:
-    """Of projections by their whole names: the last part of it, and the layer it is in."""
+    """The last name part and the layer of each projection, by its whole name."""
     layers = {
         id(module): number
         for number, layer in enumerate(opened.anatomy.layers)
@@ -56,6 +56,6 @@ def placed(opened: OpenModel, names: Sequence[str]) -> dict[str, tuple[str, int]
 
 
 def named(opened: OpenModel, modules: Sequence[str]) -> list[str]:
-    """The whole names of the projections in the decoder's layers whose names end so."""
+    """The whole names of the projections in the decoder's layers whose last name part is in `modules`."""
     chosen = {id(module) for name, module in _projections(opened.anatomy) if name in modules}
     return [name for name, module in plain_modules(opened.model) if id(module) in chosen]

@@ -63,17 +63,17 @@ class Recruits:
             raise ArtifactError(
                 f"this round was not measured by {measure}", f"it has: {', '.join(self.scores) or 'nothing'}"
             )
-        held = {neuron.site for neuron in self.suppressed}
-        found = []
+        suppressed = {neuron.site for neuron in self.suppressed}
+        neurons = []
         for layer, scores in self.scores[measure].items():
-            values, indices = scores.topk(min(len(scores), count + len(held)))
+            values, indices = scores.topk(min(len(scores), count + len(suppressed)))
             rows = zip(values.tolist(), indices.tolist(), strict=True)
-            found += [
+            neurons += [
                 Neuron(layer, index, attribution=value)
                 for value, index in rows
-                if value > 0 and (layer, index) not in held
+                if value > 0 and (layer, index) not in suppressed
             ]
-        return tuple(sorted(found, key=lambda neuron: (-(neuron.attribution or 0), neuron.site))[:count])
+        return tuple(sorted(neurons, key=lambda neuron: (-(neuron.attribution or 0), neuron.site))[:count])
 
     @property
     def usual(self) -> Measure:
@@ -162,7 +162,7 @@ class Absorbing:
 
         Its hooks have to come after those that hold neurons at zero.
         """
-        sites = [(layer, site) for layer, each in enumerate(anatomy.layers) for site in each.sites]
+        sites = [(layer, site) for layer, parts in enumerate(anatomy.layers) for site in parts.sites]
         hooks = [
             on_neurons(site, self._observed(layer, site, anatomy.layers[layer].width))
             for layer, site in sites

@@ -40,8 +40,8 @@ class Reproducible:
         except RuntimeError as error:
             if self.lacks or "determinis" not in str(error):
                 raise
-            found = _LACKING.search(str(error))
-            self.lacks = found[1] if found else "an operation"
+            match = _LACKING.search(str(error))
+            self.lacks = match[1] if match else "an operation"
         torch.use_deterministic_algorithms(True, warn_only=True)
         return work()
 

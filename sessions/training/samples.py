@@ -1,10 +1,9 @@
-"""What a round is trained on: samples as the model reads them, and how much each token of a reply counts.
+"""Tokenises the samples of a round, and weighs each token of a reply.
 
-Only the reply is learned, not the prompt: the ids that the template's rendering of the whole conversation has behind
-those of the prompt, which are the ids that the model would have to write (see `model.replies`). The
-tokens that a phrase of a part touches count as much as the weight of the part says (conclusions 2, glue 0.1), all
-others as much as `filler` (0.5). Where no weights are given every token counts 1. The end of the turn is learned with
-the reply.
+Training learns the reply, not the prompt. The ids of the reply are those that the rendered conversation has behind the
+prompt, which are the ids that the model would have to write (see `model.replies`). A token that a phrase of a part
+touches gets the weight of the part (conclusions 2, glue 0.1); all other tokens get the weight of `filler` (0.5).
+Without weights, every token counts 1. Training also learns the end of the turn.
 """
 
 from __future__ import annotations
@@ -25,19 +24,19 @@ from sessions.model.thinking import in_common
 from sessions.model.tokens import Joined, encode, joined, spans_of, turn_end
 from sessions.texts.sample_files import PARTS, Sample
 
-#: The weight of tokens that no part names.
+#: The name of the weight of tokens outside all parts.
 FILLER = "filler"
-#: Weights that a file with parts is read with, unless others are given. A token in two parts counts as in the first.
+#: The default weights of a file with parts. A token in two parts gets the weight of the first.
 WEIGHTS: Mapping[str, float] = {"conclusions": 2.0, "glue": 0.1, FILLER: 0.5}
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """A sample as the model reads it.
+    """A tokenised sample.
 
-    `ids` are those of prompt and reply, `start` of them stand before what is learned; `weights` has one number a
-    token from there on. `cut` counts the characters that the prompt lost at its left end, `skipped` are the phrases of
-    its parts that are not in the reply.
+    `ids` are the ids of prompt and reply; the first `start` of them are not learned. `weights` has one weight for each
+    id from there on. `cut` counts the characters removed from the left end of the prompt. `skipped` are the phrases of
+    its parts that the reply does not contain.
     """
 
     name: str
@@ -57,17 +56,17 @@ def lessons_of(
     thinking: bool = False,
     marker: str | None = None,
 ) -> tuple[Lesson, ...]:
-    """The samples as the model reads them.
+    """Tokenise samples.
 
     Args:
-        weights: by part; none at all counts every token 1. None takes `WEIGHTS` where a sample has parts, and 1 for all
-            tokens where none has.
-        budget: tokens that a prompt may have, its template included; a longer one loses the left end of its text.
-        thinking: have the thought learned as well, before the reply.
+        weights: the weight of each part; an empty mapping weighs every token 1. None takes `WEIGHTS` if any sample has
+            parts, else 1 for every token.
+        budget: the most tokens of a prompt with its template; a longer prompt loses the left end of its text.
+        thinking: learn the thought too, before the reply.
         marker: the text that ends a thought; None takes the template's.
 
     Raises:
-        UsageError: a sample is longer than the model has positions for, or a part has no weight.
+        UsageError: a sample has more tokens than the model has positions, or a part has no weight.
         ModelError: the template refuses a prompt.
     """
     if marker is not None and not thinking:
@@ -97,7 +96,7 @@ def _lesson(
     text = _cut(tokenizer, sample, budget, thinking)
     encoded = encode(tokenizer, _prompt(sample, text, thinking))
     reply = written(tokenizer, encoded, Turn("assistant", sample.reply, sample.thought if thinking else ""), marker)
-    found, learned = _learned(opened, encoded, reply)
+    continued, learned = _learned(opened, encoded, reply)
     ids = (*encoded.ids, *learned)
     limit = getattr(opened.anatomy.text_config, "max_position_embeddings", None)
     if limit is not None and len(ids) > limit:
@@ -107,22 +106,24 @@ def _lesson(
         )
     counts = (1.0,) * len(learned)
     if weights is not None:
-        spans = spans_of(tokenizer, found)[: len(learned)]
-        spans += [(len(reply.text), len(reply.text))] * (len(learned) - len(spans))  # an end that no text has
+        spans = spans_of(tokenizer, continued)[: len(learned)]
+        spans += [(len(reply.text), len(reply.text))] * (len(learned) - len(spans))  # an end token without text
         counts = _weights(reply, spans, sample, weights, name)
-    skipped = tuple(each for texts in sample.parts.values() for each in texts if each not in sample.reply)
+    skipped = tuple(text for texts in sample.parts.values() for text in texts if text not in sample.reply)
     return Lesson(name, ids, len(encoded.ids), counts, len(sample.prompt) - len(text), skipped)
 
 
 def _learned(opened: OpenModel, encoded: Encoded, reply: WrittenReply) -> tuple[Joined, tuple[int, ...]]:
-    """What follows the prompt, as it was tokenised, and the ids of it that are learned: as far as the one that ends the
-    turn. Where the template writes none behind a reply, the reply is ended with the model's own."""
+    """The tokenised text behind the prompt, and its ids to learn: up to the id that ends the turn.
+
+    If the template writes no such id behind a reply, the model's own end is appended.
+    """
     tokenizer = opened.tokenizer
-    found = joined(tokenizer, encoded, reply.text)
-    said = joined(tokenizer, encoded, reply.text[: reply.end])
-    ends, first = ending_ids(opened.model, tokenizer), in_common(found.ids, said.ids)
-    stop = next((at for at in range(first, len(found.ids)) if found.ids[at] in ends), None)
-    return (said, (*said.ids, turn_end(tokenizer))) if stop is None else (found, found.ids[: stop + 1])
+    whole = joined(tokenizer, encoded, reply.text)
+    alone = joined(tokenizer, encoded, reply.text[: reply.end])
+    ends, first = ending_ids(opened.model, tokenizer), in_common(whole.ids, alone.ids)
+    stop = next((at for at in range(first, len(whole.ids)) if whole.ids[at] in ends), None)
+    return (alone, (*alone.ids, turn_end(tokenizer))) if stop is None else (whole, whole.ids[: stop + 1])
 
 
 def _prompt(sample: Sample, text: str, thinking: bool) -> Prompt:
@@ -130,7 +131,7 @@ def _prompt(sample: Sample, text: str, thinking: bool) -> Prompt:
 
 
 def _cut(tokenizer: PreTrainedTokenizerBase, sample: Sample, budget: int | None, thinking: bool) -> str:
-    """As much of the right end of the prompt's text as the budget has room for."""
+    """The longest right end of the prompt's text that fits into the budget."""
 
     def fits(count: int) -> bool:
         text = sample.prompt[len(sample.prompt) - count :]
@@ -154,34 +155,34 @@ def _weights(
     weights: Mapping[str, float],
     name: str,
 ) -> tuple[float, ...]:
-    """The weight of each token of what is learned, given where in its text it lies; what no part names is filler."""
+    """The weight of each learned token, by its span in the text; a token outside all parts is filler."""
     parts = {PARTS.get(part, part): texts for part, texts in sample.parts.items()}
     unknown = next((part for part in parts if part not in weights), None)
     if unknown is not None:
         hint = f"--weights {quoted(f'{unknown}=1,{FILLER}=0.5')}"
         raise UsageError(f"{name} has a part '{unknown}', which has no weight", hint)
-    said = reply.text[: reply.end]
-    counted = [
+    answer = reply.text[: reply.end]
+    phrases = [
         (weights[part], start, start + length)
         for part in weights
         for text in parts.get(part, ())
         if text in sample.reply
-        for start, length in _places(said, text, name)
+        for start, length in _places(answer, text, name)
     ]
     filler = weights.get(FILLER, 1.0)
     return tuple(
-        next((weight for weight, start, end in counted if first < end and last > start), filler)
+        next((weight for weight, start, end in phrases if first < end and last > start), filler)
         for first, last in spans
     )
 
 
 def _places(text: str, part: str, name: str) -> list[tuple[int, int]]:
-    """Where a part stands, and its length: word for word, but for blanks at its ends that the template takes off."""
+    """(start, length) of each occurrence of a phrase; if it is not there, of the phrase without outer blanks."""
     part = part if part in text else part.strip()
     if part not in text:
         raise ModelError(f"the chat template writes the reply of {name} without {part[:40]!r}", "leave that part out")
-    found, at = [], text.find(part)
+    places, at = [], text.find(part)
     while at >= 0:
-        found.append((at, len(part)))
+        places.append((at, len(part)))
         at = text.find(part, at + 1)
-    return found
+    return places

@@ -21,13 +21,13 @@ class Series:
     name: str
     count: int
 
-    def following(self, found: Sequence[Round]) -> RoundRequest:
+    def following(self, finished: Sequence[Round]) -> RoundRequest:
         """The round that comes after those there are: without their recruits."""
-        job = replace(self.first, name=f"{self.name}-{len(found) + 1}")
-        if not found:
+        job = replace(self.first, name=f"{self.name}-{len(finished) + 1}")
+        if not finished:
             return job
-        suppressed = without_recruits(self.first.suppressed, self.rounds, found[-1], self.first.top)
-        return replace(job, suppressed=suppressed, after=found[-1].name)
+        suppressed = without_recruits(self.first.suppressed, self.rounds, finished[-1], self.first.top)
+        return replace(job, suppressed=suppressed, after=finished[-1].name)
 
     def so_far(self) -> tuple[list[Round], bool]:
         """The rounds that have been trained already just so: one that was killed goes on behind them. With `force`
@@ -39,23 +39,25 @@ class Series:
             ArtifactError: there are rounds of that name of another training, and they are not to be replaced.
         """
         first, name = self.first, self.name
-        begun = max((each for each in range(1, self.count + 1) if self.rounds.is_begun(f"{name}-{each}")), default=0)
+        begun = max(
+            (number for number in range(1, self.count + 1) if self.rounds.is_begun(f"{name}-{number}")), default=0
+        )
         last = self.count if not first.force else 0 if first.anew else begun - 1
-        found: list[Round] = []
-        while len(found) < last:
-            done = _done(self.rounds, self.following(found))
+        finished: list[Round] = []
+        while len(finished) < last:
+            done = _done(self.rounds, self.following(finished))
             if done is None:
                 break
-            found.append(done)
+            finished.append(done)
             if done.outcome.stopped:
                 break
-        stale = begun > len(found) + 1
+        stale = begun > len(finished) + 1
         if stale and not (first.force or first.anew):
             raise ArtifactError(
                 f"round '{name}-{begun}' was begun in another series and not finished",
                 "choose another name with --as, or begin again with --anew",
             )
-        return found, stale
+        return finished, stale
 
 
 def without_recruits(suppressed: tuple[Neuron, ...], rounds: Rounds, earlier: Round, count: int) -> tuple[Neuron, ...]:
@@ -71,9 +73,9 @@ def _done(rounds: Rounds, job: RoundRequest) -> Round | None:
     """
     if job.name not in rounds.names():
         return None
-    found = rounds.load(job.name)
-    if is_of(job, found):
-        return found
+    trained = rounds.load(job.name)
+    if is_of(job, trained):
+        return trained
     if job.force:
         return None
     raise ArtifactError(

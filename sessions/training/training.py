@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
+from sessions.artifacts import now
 from sessions.cancel import Cancel
 from sessions.edits.edit import Edit
 from sessions.errors import ArtifactError, Cancelled, UsageError
@@ -20,7 +21,6 @@ from sessions.model.info import same_model
 from sessions.model.opening import OpenModel
 from sessions.model.parts import Anatomy
 from sessions.model.units import Neuron
-from sessions.store import now
 from sessions.training.findings import Outcome, Round, TrainingPlan, epochs_of
 from sessions.training.learning import TrainedRound, learn
 from sessions.training.recruits import TOP, Recruits
@@ -78,14 +78,14 @@ def train(
         if done is not None:
             return done
         try:
-            found, control = yield from _both(opened, rounds, job, cancel)
+            treated, control = yield from _both(opened, rounds, job, cancel)
         except Cancelled as cancelled:
             cancelled.hint = "what was trained so far is kept: the same line goes on"
             raise
-        finished = _round(opened, job, found, control, perf_counter() - start)
-        if found.edit is not None and keep_edit is not None:
-            keep_edit(found.edit)
-        rounds.save(finished, found.recruits, found.adapter, force=job.force)
+        finished = _round(opened, job, treated, control, perf_counter() - start)
+        if treated.edit is not None and keep_edit is not None:
+            keep_edit(treated.edit)
+        rounds.save(finished, treated.recruits, treated.adapter, force=job.force)
         rounds.forget_unfinished(job.name)
     return finished
 
@@ -94,15 +94,15 @@ def _both(
     opened: OpenModel, rounds: Rounds, job: RoundRequest, cancel: Cancel | None
 ) -> Steps[tuple[TrainedRound, TrainedRound | None]]:
     """The round and, where anything is suppressed, its control."""
-    found = yield from _trained(opened, rounds, job, job.suppressed, "", cancel)
-    if not (job.control and job.suppressed) or found.stopped:
-        return found, None
+    trained = yield from _trained(opened, rounds, job, job.suppressed, "", cancel)
+    if not (job.control and job.suppressed) or trained.stopped:
+        return trained, None
     drawn = drawn_like(opened.anatomy, job.suppressed, job.plan.seed + 1)
-    return found, (yield from _trained(opened, rounds, job, drawn, CONTROL, cancel))
+    return trained, (yield from _trained(opened, rounds, job, drawn, CONTROL, cancel))
 
 
 def _round(
-    opened: OpenModel, job: RoundRequest, found: TrainedRound, control: TrainedRound | None, seconds: float
+    opened: OpenModel, job: RoundRequest, trained: TrainedRound, control: TrainedRound | None, seconds: float
 ) -> Round:
     """What is kept of it."""
     return Round(
@@ -117,11 +117,11 @@ def _round(
         data=data_of(job.lessons),
         samples=tuple(lesson.name for lesson in job.lessons),
         suppressed=job.suppressed,
-        outcome=_outcome(found),
-        recruited=_recruited(found.recruits, job.top),
+        outcome=_outcome(trained),
+        recruited=_recruited(trained.recruits, job.top),
         after=job.after,
         control=None if control is None else _outcome(control),
-        config=_plain(found.config),
+        config=_plain(trained.config),
     )
 
 
@@ -131,28 +131,28 @@ def drawn_like(anatomy: Anatomy, neurons: Sequence[Neuron], seed: int) -> tuple[
     taken: dict[int, set[int]] = {}
     for neuron in neurons:
         taken.setdefault(neuron.layer, set()).add(neuron.index)
-    found = []
+    controls = []
     for layer, indices in sorted(taken.items()):
         left = [index for index in range(anatomy.layers[layer].width) if index not in indices]
-        found += [Neuron(layer, index) for index in sorted(drawn.sample(left, min(len(indices), len(left))))]
-    return tuple(found)
+        controls += [Neuron(layer, index) for index in sorted(drawn.sample(left, min(len(indices), len(left))))]
+    return tuple(controls)
 
 
-def is_of(job: RoundRequest, found: Round) -> bool:
+def is_of(job: RoundRequest, trained: Round) -> bool:
     """Whether a round is of just this training."""
-    same = (found.plan, found.data, found.after) == (job.plan, data_of(job.lessons), job.after)
-    return same and {each.site for each in found.suppressed} == {each.site for each in job.suppressed}
+    same = (trained.plan, trained.data, trained.after) == (job.plan, data_of(job.lessons), job.after)
+    return same and {neuron.site for neuron in trained.suppressed} == {neuron.site for neuron in job.suppressed}
 
 
 def _done_before(opened: OpenModel, rounds: Rounds, job: RoundRequest) -> Round | None:
     """The round, where this same training had just saved it when it was killed; what that left is removed."""
     if job.force or not rounds.path(job.name).exists():
         return None
-    found = rounds.load(job.name)
-    if not (is_of(job, found) and same_model(found.fingerprint, opened.info.fingerprint)):
+    trained = rounds.load(job.name)
+    if not (is_of(job, trained) and same_model(trained.fingerprint, opened.info.fingerprint)):
         raise ArtifactError(f"round '{job.name}' exists already", _REPLACE)
     rounds.forget_unfinished(job.name)
-    return found
+    return trained
 
 
 def _check(rounds: Rounds, job: RoundRequest) -> None:
@@ -206,20 +206,22 @@ def _is_of_finished(rounds: Rounds, name: str, unfinished: Unfinished, is_contro
         return False
     done = rounds.about(name)
     same = (begun.plan, begun.data) == (done.plan, done.data) and same_model(begun.model, done.fingerprint)
-    return same and (is_control or {each.site for each in begun.suppressed} == {each.site for each in done.suppressed})
+    return same and (
+        is_control or {neuron.site for neuron in begun.suppressed} == {neuron.site for neuron in done.suppressed}
+    )
 
 
-def _outcome(found: TrainedRound) -> Outcome:
+def _outcome(trained: TrainedRound) -> Outcome:
     return Outcome(
-        initial=found.initial,
-        final=found.final,
-        curve=found.curve,
-        stopped=found.stopped,
-        lacks=found.lacks,
-        plain_initial=found.plain_initial,
-        plain_final=found.plain_final,
-        epochs=epochs_of(found.curve, len(found.initial)),
-        gradient=dict(found.gradient),
+        initial=trained.initial,
+        final=trained.final,
+        curve=trained.curve,
+        stopped=trained.stopped,
+        lacks=trained.lacks,
+        plain_initial=trained.plain_initial,
+        plain_final=trained.plain_final,
+        epochs=epochs_of(trained.curve, len(trained.initial)),
+        gradient=dict(trained.gradient),
     )
 
 
@@ -237,9 +239,9 @@ def _plain(config: Any) -> dict[str, Any]:
     }
 
 
-def remarks(found: Round, lessons: Sequence[Lesson], suppressed: int) -> Iterator[str]:
+def remarks(trained: Round, lessons: Sequence[Lesson], suppressed: int) -> Iterator[str]:
     """Remarks on what became of a round and of its samples, `suppressed` neurons being at zero now."""
-    outcome = found.outcome
+    outcome = trained.outcome
     if outcome.stopped:
         yield f"{outcome.stopped}; what was learned before it is kept"
     cut = [lesson.cut for lesson in lessons if lesson.cut]
@@ -252,16 +254,16 @@ def remarks(found: Round, lessons: Sequence[Lesson], suppressed: int) -> Iterato
             f"{len(skipped)} phrases are not in their reply word for word and are ignored: "
             f"the first is {phrase[:40]!r} of {name}"
         )
-    if found.after:
+    if trained.after:
         yield f"what was recruited stays suppressed: {suppressed:,} neurons now are"
-    if found.plan.neurons:
-        yield f"saved as edit {found.name} as well: edits load {found.name}"
+    if trained.plan.neurons:
+        yield f"saved as edit {trained.name} as well: edits load {trained.name}"
     if outcome.lacks:
         yield (
             f"on this device {outcome.lacks} does not always give the same bits: trained again, or gone on with, "
             "it may end in others"
         )
-    if not found.recruited and len(outcome.curve) == 1 and not found.plan.neurons:
+    if not trained.recruited and len(outcome.curve) == 1 and not trained.plan.neurons:
         yield "no neuron was recruited: B begins at zero, so what A reads has no gradient in the first step"
-    elif not found.recruited:
+    elif not trained.recruited:
         yield "no neuron was measured: those of experts are not"

@@ -75,57 +75,57 @@ def trajectory(rounds: Sequence[tuple[Round, float | None]]) -> Trajectory:
     """The trajectory of rounds in their order, each with its κ."""
     passages: list[Passage] = []
     seen: set[tuple[int, int]] = set()
-    for found, share in rounds:
-        recruited = {neuron.site for neuron in found.recruited}
-        passages.append(_passage(found, share, len(recruited & seen), passages[0].initial if passages else None))
+    for trained, share in rounds:
+        recruited = {neuron.site for neuron in trained.recruited}
+        passages.append(_passage(trained, share, len(recruited & seen), passages[0].initial if passages else None))
         seen |= recruited
     verdict, because = _verdict(passages)
     return Trajectory(passages=tuple(passages), verdict=verdict, because=because)
 
 
-def _passage(found: Round, share: float | None, again: int, began: float | None) -> Passage:
-    initial, final = fmean(found.outcome.initial), fmean(found.outcome.final)
-    control = None if found.control is None else fmean(found.control.final)
+def _passage(trained: Round, share: float | None, again: int, began: float | None) -> Passage:
+    initial, final = fmean(trained.outcome.initial), fmean(trained.outcome.final)
+    control = None if trained.control is None else fmean(trained.control.final)
     began = initial if began is None else began
     return Passage(
-        name=found.name,
-        suppressed=len(found.suppressed),
+        name=trained.name,
+        suppressed=len(trained.suppressed),
         initial=initial,
         final=final,
         control=control,
         kept=(began - final) / (began - control) if control is not None and control < began else None,
-        strongest=found.recruited[0] if found.recruited else None,
+        strongest=trained.recruited[0] if trained.recruited else None,
         share=share,
-        layers=tuple(sorted({neuron.layer for neuron in found.recruited})),
+        layers=tuple(sorted({neuron.layer for neuron in trained.recruited})),
         again=again,
-        recruits=len(found.recruited),
-        after=found.after,
-        stopped=found.outcome.stopped,
-        plain_initial=mean(found.outcome.plain_initial),
-        plain_final=mean(found.outcome.plain_final),
-        plain_control=None if found.control is None else mean(found.control.plain_final),
+        recruits=len(trained.recruited),
+        after=trained.after,
+        stopped=trained.outcome.stopped,
+        plain_initial=mean(trained.outcome.plain_initial),
+        plain_final=mean(trained.outcome.plain_final),
+        plain_control=None if trained.control is None else mean(trained.control.plain_final),
     )
 
 
 def _verdict(passages: Sequence[Passage]) -> tuple[str, str]:
     """The verdict, and why."""
-    tested = [each for each in passages if each.after]
+    tested = [passage for passage in passages if passage.after]
     if not tested:
         return "", "no round forbids the recruits of an earlier one: train-round DATA --add-recruits 30"
-    without = next((each for each in tested if each.control is None), None)
+    without = next((passage for passage in tested if passage.control is None), None)
     if without is not None:
         return "", f"{without.name} has no control: train it again without --no-control"
-    idle = next((each for each in tested if each.kept is None), None)
+    idle = next((passage for passage in tested if passage.kept is None), None)
     if idle is not None:
         return "", f"the control of {idle.name} learned nothing, its loss ended at {idle.control:.3f}"
     last = tested[-1]
     kept = f"{last.name} kept ρ {last.kept:.2f} of what its control learned"
     if (last.kept or 0.0) < ENOUGH:
-        best = max(tested, key=lambda each: each.kept or 0.0)
+        best = max(tested, key=lambda later: later.kept or 0.0)
         if (best.kept or 0.0) < ENOUGH:
             return "single-point", f"{kept}, and no round more than {best.kept:.2f}: less than {ENOUGH:g}"
         return "exhausted", f"{kept}, less than {ENOUGH:g}, and {best.name} before it {best.kept:.2f}"
-    shares = [each.share for each in passages if each.share is not None]
+    shares = [passage.share for passage in passages if passage.share is not None]
     mean = sum(shares) / len(shares) if shares else 0.0
     strong = f"the strongest recruits of a round absorbed κ {mean:.0%} of the gradient"
     few = mean >= FEW

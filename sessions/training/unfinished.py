@@ -1,9 +1,8 @@
-"""A round that is being trained, on disk: its state between two steps, to go on from after a kill.
+"""Saves the state of a round between two steps, so that training continues after a kill.
 
-The file has the adapter's weights, the two moments of each, what was counted so far and the curve, beside the plan and
-the data they are of; it is written whole or not at all and carries a sha256. How often it is written is a matter of
-what that costs: not more than a twentieth of the time. Whatever was not written is trained again, to the same bits (see
-`reproducible`).
+The file holds the adapter's weights with two moments each, the gradient counted so far, the curve, the plan, and a hash
+of the data. It is written whole or not at all, and carries a sha256. Writing takes at most a twentieth of the time.
+Steps after the last write are trained again, to the same bits (see `reproducible`).
 """
 
 from __future__ import annotations
@@ -25,18 +24,18 @@ from sessions.model.info import same_model
 from sessions.model.units import Neuron
 from sessions.training.findings import TrainingPlan, TrainingStep
 from sessions.training.gradients import ModuleGradients
-from sessions.training.learning import TrainingState
+from sessions.training.learner import TrainingState
 from sessions.training.recruits import MEASURES
 from sessions.training.samples import Lesson
 from sessions.training.scaling import Scale
 
-#: The share of the time that may go into writing the state down.
+#: The largest share of the time spent on writing the state.
 SHARE = 0.05
 _ANEW = "--anew begins again"
 
 
 class BegunRound(Struct, frozen=True, kw_only=True):
-    """What a state is of: where any of it differs, training does not go on."""
+    """The identity of an unfinished round; training continues only if all of it is equal."""
 
     model: str
     dtype: str
@@ -53,19 +52,20 @@ class _Reached(Struct, frozen=True):
     plain_initial: tuple[float, ...] = ()
 
 
-_SAID = {
+#: The difference that a message names, by field of `BegunRound`.
+_DIFFERENCES = {
     "model": "of another model", "dtype": "in another dtype", "plan": "with other settings",
     "data": "on other data", "suppressed": "with other neurons suppressed",
 }  # fmt: skip
 
 
 def data_of(lessons: tuple[Lesson, ...]) -> str:
-    """sha256 of what is trained on: ids, starts and weights."""
-    return sha256(repr([(each.ids, each.start, each.weights) for each in lessons]).encode()).hexdigest()
+    """The sha256 of the training data: ids, starts and weights."""
+    return sha256(repr([(lesson.ids, lesson.start, lesson.weights) for lesson in lessons]).encode()).hexdigest()
 
 
 class Unfinished:
-    """One such file."""
+    """The file of one unfinished round."""
 
     def __init__(self, path: Path, begun: BegunRound) -> None:
         self.path = path
@@ -73,10 +73,10 @@ class Unfinished:
         self._cost, self._since = 0.0, 0.0
 
     def keep(self, state: TrainingState) -> None:
-        """Write the state down, if it is time.
+        """Write the state, unless the last write was too recent.
 
         Raises:
-            ArtifactError: it cannot be written; what was written before is still there.
+            ArtifactError: the file cannot be written; the last written state is still there.
         """
         start = perf_counter()
         if start - self._since < self._cost / SHARE:
@@ -86,12 +86,12 @@ class Unfinished:
         self._cost = self._since - start
 
     def write(self, state: TrainingState) -> None:
-        """Write the state down."""
+        """Write the state."""
         initial, plain = tuple(state.initial), tuple(state.plain_initial)
         reached = _Reached(state.step, tuple(state.curve), initial, state.scale, plain)
         tensors = {f"weight.{name}": to_bytes(tensor) for name, tensor in state.weights.items()}
         for name, moments in state.moments.items():
-            tensors |= {f"moment{number}.{name}": to_bytes(each) for number, each in enumerate(moments, 1)}
+            tensors |= {f"moment{number}.{name}": to_bytes(moment) for number, moment in enumerate(moments, 1)}
         for measure, by_layer in state.absorbing.scores.items():
             tensors |= {f"score.{measure}.{layer}": to_bytes(row) for layer, row in by_layer.items()}
         if state.absorbing.modules is not None:
@@ -104,27 +104,26 @@ class Unfinished:
         write_file(self.path, written(Tensors(fields, tensors)), force=True, what="the unfinished round")
 
     def begun_as(self) -> BegunRound | None:
-        """What the state that was written down is of; None where there is none, or it cannot be read."""
+        """The identity of the saved state; None if there is none, or it cannot be read."""
         with suppress(ArtifactError):
             return self._read()[0] if self.path.exists() else None
         return None
 
     def taken_up(self) -> TrainingState | None:
-        """The state that was written down; None where there is none.
+        """The saved state; None if there is none.
 
         Raises:
-            ArtifactError: it is damaged, or of something else; the message says in what it differs.
+            ArtifactError: the file is damaged, or belongs to another training; the message names the difference.
         """
         if not self.path.exists():
             return None
         begun, state = self._read()
         if same_model(begun.model, self.begun.model):
             begun = structs.replace(begun, model=self.begun.model)
-        differs = next((said for key, said in _SAID.items() if getattr(begun, key) != getattr(self.begun, key)), "")
-        if differs:
-            raise ArtifactError(
-                f"a round of that name was begun {differs} and not finished", f"choose another, or {_ANEW}"
-            )
+        for field, difference in _DIFFERENCES.items():
+            if getattr(begun, field) != getattr(self.begun, field):
+                message = f"a round of that name was begun {difference} and not finished"
+                raise ArtifactError(message, f"choose another, or {_ANEW}")
         return state
 
     def _read(self) -> tuple[BegunRound, TrainingState]:
@@ -142,7 +141,7 @@ class Unfinished:
         return begun, state
 
     def discard(self) -> None:
-        """Remove it, if it is there."""
+        """Remove the file if it exists."""
         with reported("remove", self.path), suppress(FileNotFoundError):
             self.path.unlink()
 

@@ -242,7 +242,7 @@ CIRCUITS: dict[str, tuple[Any, str]] = {
     "a list": ([1, 2], "holds a list where a circuit is an object"),
     "no neurons": ({"prompt": "x"}, "holds no neurons"),
     "empty circuit": ({"neurons": {}}, "neurons"),
-    "odd key": ({"neurons": {"1,2": 0.5}}, "the key '1,2', which is no neuron"),
+    "odd key": ({"neurons": {"1,2": 0.5}}, "the key '1,2', which is not a neuron"),
     "odd value": ({"neurons": {"1,2,3": "high"}}, "is a text, not a number"),
     "infinite": (b'{"neurons": {"1,2,3": 1e999}}', "not a finite number"),
     "key twice": (b'{"neurons": {"1,2,3": 1, "1,2,3": 2}}', "twice"),

@@ -270,7 +270,7 @@ def test_a_large_file_that_is_cut_off_is_damaged_and_not_an_error_of_the_disk(go
     data = Path("trace.pt").read_bytes()
     for share in (0.1, 0.5, 0.7, 0.9):
         Path("trace.pt").write_bytes(data[: int(share * len(data))])
-        assert "trace.pt is no file that torch.save wrote" in refused(good, "import trace.pt")
+        assert "trace.pt was not written by torch.save" in refused(good, "import trace.pt")
 
 
 @pytest.mark.parametrize("share", [0.0, 0.4, 0.9])

@@ -514,7 +514,7 @@ def test_a_file_that_is_another_one_now_is_said_and_what_lies_on_it_stays_away(t
     result(session, f"export {tmp_path}/e9.safetensors --name edit:e9")
     result(session, f"import {tmp_path}/e9.safetensors --as edit:e2")
     again, missing = restored(tmp_path / "home", state)
-    assert missing == ("edit 'e2' did not come back (nor did the 3 after it): its file is another one now",)
+    assert missing == ("edit 'e2' did not come back (nor did the 3 after it): its file has changed",)
     assert [entry.edit.name for entry in again.edits().entries] == ["e1"]
     result(again, "delete edit:e1")
     again, missing = restored(tmp_path / "home", state)

@@ -12,11 +12,11 @@ from gguf import GGUFReader
 
 from commands.completing import complete
 from commands.grammar import parse
+from sessions.artifacts import Key
 from sessions.directions.vector import Vector
 from sessions.model.hooks import after
 from sessions.model.opening import OpenModel
 from sessions.session import Session
-from sessions.store import Key
 from tests.commands.driving import failure, result, unharmed
 
 JOY = 'vector joy "the sun" "a fly"'

@@ -88,13 +88,13 @@ def test_a_configuration_becomes_a_command_file_without_a_line_of_its_own(change
     ],
 )
 def test_a_name_that_would_mean_more_than_itself_is_refused(changed: dict[str, object], field: str) -> None:
-    with pytest.raises(ArtifactError, match=f"in {field}, which is no name"):
+    with pytest.raises(ArtifactError, match=f"in {field}, which is not a name"):
         pipeline.command_file(read(configuration(**changed)), "x.yaml")
 
 
 def test_a_configuration_that_no_command_takes_is_refused_when_it_is_imported(empty: Session) -> None:
     Path("x.yaml").write_bytes(configuration(training={"target_modules": ["q_proj"], "lr": float("inf")}))
-    assert "x.yaml is no configuration of rounds" in failure(empty, "import x.yaml").message
+    assert "x.yaml is not a configuration of rounds" in failure(empty, "import x.yaml").message
     Path("y.yaml").write_bytes(configuration())
     assert Path(result(empty, "import y.yaml").path).is_file()
 

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 import sessions
+from sessions.artifacts import now
 from sessions.errors import ArtifactError
 from sessions.events import Failed, Result, Value
 from sessions.journal import LARGEST_VALUE, Dropped, Journal, Record, read, told
 from sessions.results import OlderResult
-from sessions.store import now
 from sessions.versions import versions
 from sessions.views import view
 from sessions.views.blocks import Facts

@@ -26,6 +26,7 @@ from hypothesis import strategies as st
 from msgspec import Struct
 
 import sessions
+from sessions.artifacts import Key, check_model, checked_name
 from sessions.circuits.circuit import Circuit
 from sessions.directions.vector import Vector
 from sessions.errors import ArtifactError, UsageError
@@ -35,7 +36,7 @@ from sessions.files.tensor_file import Tensors
 from sessions.model.info import Prompt, Token
 from sessions.model.target import Target
 from sessions.model.units import Neuron
-from sessions.store import Key, Store, check_model, checked_name, default_home
+from sessions.store import Store, default_home
 
 ROOT = Path(sessions.__file__).parents[1]
 

@@ -24,9 +24,10 @@ import msgspec
 from msgspec import Struct
 
 from commands.line import is_text
+from sessions.artifacts import checked_name
 from sessions.errors import ArtifactError, WorkbenchError
 from sessions.files.disk import make_folder, read_file, reported
-from sessions.store import Store, checked_name
+from sessions.store import Store
 
 #: The most bytes in the path of a socket; the smallest limit of any system is 103.
 LONGEST_SOCKET = 100

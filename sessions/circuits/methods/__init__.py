@@ -30,9 +30,9 @@ def _in_this_room() -> dict[str, Method]:
     """The methods by name: the default, then other estimates, then those that measure."""
     for module in iter_modules(__path__):
         import_module(f"{__name__}.{module.name}")
-    found = [kind() for kind in Method.__subclasses__() if kind.__module__.startswith(f"{__name__}.")]
-    found.sort(key=lambda each: (each.name != DEFAULT, not each.estimates, each.name))
-    return {each.name: each for each in found}
+    instances = [kind() for kind in Method.__subclasses__() if kind.__module__.startswith(f"{__name__}.")]
+    instances.sort(key=lambda instance: (instance.name != DEFAULT, not instance.estimates, instance.name))
+    return {method.name: method for method in instances}
 
 
 #: All methods by name.
@@ -41,10 +41,10 @@ METHODS: dict[str, Method] = _in_this_room()
 
 def within_reach(anatomy: Anatomy) -> Method:
     """The default method or, where it does not support the model, its substitute."""
-    found = METHODS[DEFAULT]
-    while found.instead and found.why_not(anatomy) is not None:
-        found = METHODS[found.instead]
-    return found
+    chosen = METHODS[DEFAULT]
+    while chosen.instead and chosen.why_not(anatomy) is not None:
+        chosen = METHODS[chosen.instead]
+    return chosen
 
 
 def named(name: str) -> Method:
@@ -75,10 +75,10 @@ def check_options(
         many: whether many prompts are attributed.
     """
     if many and not method.many:
-        able = listed(each.name for each in METHODS.values() if each.many)
+        able = listed(other.name for other in METHODS.values() if other.many)
         raise UsageError(f"--method {method.name} is for one prompt", f"leave out --prompts, or choose {able}")
     if steps is not None and not method.takes_steps:
-        able = listed(each.name for each in METHODS.values() if each.takes_steps)
+        able = listed(other.name for other in METHODS.values() if other.takes_steps)
         raise UsageError(f"--steps is for --method {able}, not for {method.name}", "leave one of them out")
     if attention is not None and not method.attentions:
         raise UsageError(f"--attention is for estimates, and --method {method.name} measures", "leave one of them out")

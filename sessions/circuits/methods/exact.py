@@ -45,7 +45,7 @@ class Exact(Method):
 
     def measure(
         self,
-        found: Candidates,
+        ranked: Candidates,
         opened: OpenModel,
         ids: Sequence[int],
         target: Target,
@@ -58,8 +58,8 @@ class Exact(Method):
 
         from sessions.circuits.verification import verify
 
-        places = [site.relevance.nonzero() for site in found.sites]
-        neurons = [neuron for site, where in zip(found.sites, places, strict=True) for neuron in _neurons(site, where)]
+        places = [site.relevance.nonzero() for site in ranked.sites]
+        neurons = [neuron for site, where in zip(ranked.sites, places, strict=True) for neuron in _neurons(site, where)]
         values = [0.0 if reference is None else reference.at(opened.anatomy, neuron) for neuron in neurons]
         known = [which for which, value in enumerate(values) if value == value]
         verified = yield from verify(
@@ -74,9 +74,9 @@ class Exact(Method):
         effects = torch.zeros(len(neurons))
         effects[known] = torch.tensor(verified.effects)
         parts = effects.split([len(where) for where in places])
-        for site, where, part in zip(found.sites, places, parts, strict=True):
+        for site, where, part in zip(ranked.sites, places, parts, strict=True):
             site.relevance[where[:, 0], where[:, 1]] = part.to(site.relevance)
-        return replace(found, total=float(effects.sum()))
+        return replace(ranked, total=float(effects.sum()))
 
 
 def _neurons(site: SiteRelevance, where: Tensor) -> Iterator[Neuron]:

@@ -30,5 +30,5 @@ class Ig(Method):
     def attribute(self, run: Pass) -> Attribution:
         from sessions.circuits.passes import gradients
 
-        found = gradients(run, points=[1 - step / run.steps for step in range(run.steps)])
-        return replace(found, outputs=None, inputs=None)
+        attribution = gradients(run, points=[1 - step / run.steps for step in range(run.steps)])
+        return replace(attribution, outputs=None, inputs=None)

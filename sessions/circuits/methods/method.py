@@ -64,7 +64,7 @@ class Method(ABC):
 
     def measure(
         self,
-        found: Candidates,
+        ranked: Candidates,
         opened: OpenModel,
         ids: Sequence[int],
         target: Target,
@@ -75,7 +75,7 @@ class Method(ABC):
     ) -> Steps[Candidates]:
         """The candidates with exact numbers in place of estimates. A method that estimates returns them unchanged."""
         yield from ()
-        return found
+        return ranked
 
     def why_not(self, anatomy: Anatomy) -> str | None:
         """Why the rules of this method do not cover the model; None where they do."""

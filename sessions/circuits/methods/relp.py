@@ -35,5 +35,5 @@ class Relp(Method):
     def attribute(self, run: Pass) -> Attribution:
         from sessions.circuits.passes import gradients
 
-        found = gradients(run, linear=True)
-        return found if run.reference is None else replace(found, outputs=None, inputs=None)
+        attribution = gradients(run, linear=True)
+        return attribution if run.reference is None else replace(attribution, outputs=None, inputs=None)

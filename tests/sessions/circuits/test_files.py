@@ -184,7 +184,7 @@ def test_what_the_reference_format_cannot_say_is_refused() -> None:
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        (one("24,41"), "the key '24,41', which is no neuron"),
+        (one("24,41"), "the key '24,41', which is not a neuron"),
         (one("24,41,x"), "the key '24,41,x'"),
         (one("24,41,1005,1"), "the key '24,41,1005,1'"),
         (one("L24,41,1005"), "the key 'L24,41,1005'"),
@@ -192,8 +192,8 @@ def test_what_the_reference_format_cannot_say_is_refused() -> None:
         (one("24,-2,1005"), "the key '24,-2,1005'"),
         (one("24,41,-5"), "the key '24,41,-5'"),
         (one("24,41,1.5"), "the key '24,41,1.5'"),
-        (one("24,41,٣"), "which is no neuron"),
-        (one("24,41,12345678901234567890"), "which is no neuron"),
+        (one("24,41,٣"), "which is not a neuron"),
+        (one("24,41,12345678901234567890"), "which is not a neuron"),
         (one("24,41,5", "1.5"), "the value of '24,41,5' is a text, not a number"),
         (one("24,41,5", True), "the value of '24,41,5' is true or false"),
         (one("24,41,5", None), "the value of '24,41,5' is null"),

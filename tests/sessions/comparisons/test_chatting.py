@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from sessions.cancel import Cancel
-from sessions.comparisons.chatting import ChatReply, asked, forgotten, gone_on, replied
+from sessions.comparisons.chatting import ChatReply, forgotten, gone_on, next_prompt, replied
 from sessions.errors import Cancelled
 from sessions.events import Text, collected, finished
 from sessions.interventions.arms import Condition
@@ -65,7 +65,7 @@ def how(opened: OpenModel, **said: Any) -> Decoding:
 def reply(
     opened: OpenModel, conversation: Conversation, text: str, *treatments: Intervention, **said: Any
 ) -> ChatReply:
-    encoded = encode(opened.tokenizer, asked(conversation, text))
+    encoded = encode(opened.tokenizer, next_prompt(conversation, text))
     return finished(replied(opened, encoded, Condition("", treatments), how(opened, **said)))
 
 
@@ -78,7 +78,7 @@ def test_a_question_is_understood_by_what_was_said_before(smollm2: Any) -> None:
 
 
 def test_a_first_question_is_answered_as_a_prompt_is(smollm2: Any) -> None:
-    assert asked(NOTHING, "Who?") == Prompt(text="Who?")
+    assert next_prompt(NOTHING, "Who?") == Prompt(text="Who?")
 
 
 def test_what_is_live_is_live_in_every_reply(small: OpenModel) -> None:
@@ -101,7 +101,7 @@ def test_a_thought_is_kept_apart_and_left_out_of_what_is_read_next(small: OpenMo
     assert found.closing and found.closing in end
     conversation = gone_on(NOTHING, "2 + 2?", found)
     assert conversation.turns == (Turn("user", "2 + 2?"), Turn("assistant", "It is 4.", thought))
-    text = encode(opened.tokenizer, asked(conversation, "3 + 3?")).text
+    text = encode(opened.tokenizer, next_prompt(conversation, "3 + 3?")).text
     assert "It is 4." in text and "Let me add them." not in text
 
 
@@ -125,7 +125,7 @@ def test_a_stop_ends_a_plain_reply(small: OpenModel) -> None:
 
 def test_a_cancelled_reply_is_kept_as_far_as_it_was_shown(small: OpenModel) -> None:
     cancel, said = Cancel(), ""
-    encoded = encode(small.tokenizer, asked(NOTHING, "What is the capital of Texas?"))
+    encoded = encode(small.tokenizer, next_prompt(NOTHING, "What is the capital of Texas?"))
     with writing(small, "The capital of Texas is Austin."):
         steps = replied(small, encoded, Condition(""), how(small), cancel=cancel)
         while True:
@@ -144,7 +144,7 @@ def test_a_cancelled_reply_is_kept_as_far_as_it_was_shown(small: OpenModel) -> N
 
 
 def test_a_reply_can_be_cancelled_by_throwing_into_its_steps(small: OpenModel) -> None:
-    encoded = encode(small.tokenizer, asked(NOTHING, "What is the capital of Texas?"))
+    encoded = encode(small.tokenizer, next_prompt(NOTHING, "What is the capital of Texas?"))
     with writing(small, "The capital of Texas is Austin."):
         steps = replied(small, encoded, Condition(""), how(small))
         said = "".join(next(steps).text for _ in range(3))  # type: ignore[attr-defined]
@@ -158,7 +158,7 @@ def test_a_reply_can_be_cancelled_by_throwing_into_its_steps(small: OpenModel) -
 def test_a_thought_that_is_cancelled_is_no_answer(small: OpenModel, name: str) -> None:
     opened = replace(small, tokenizer=reading(small.tokenizer, name, special=True))
     start, thought, end = TEMPLATES.thinking(name)
-    encoded = encode(opened.tokenizer, asked(NOTHING, "2 + 2?"))
+    encoded = encode(opened.tokenizer, next_prompt(NOTHING, "2 + 2?"))
     with writing(opened, f"{start}{thought}{end}It is 4."):
         steps, said = replied(opened, encoded, Condition(""), how(opened)), ""
         while "Let me add" not in said:
@@ -171,14 +171,14 @@ def test_a_thought_that_is_cancelled_is_no_answer(small: OpenModel, name: str) -
 def test_a_reply_cancelled_before_its_first_word_is_not_kept(small: OpenModel) -> None:
     cancel = Cancel()
     cancel.request()
-    encoded = encode(small.tokenizer, asked(NOTHING, "Why?"))
+    encoded = encode(small.tokenizer, next_prompt(NOTHING, "Why?"))
     with pytest.raises(Cancelled):
         finished(replied(small, encoded, Condition(""), how(small), cancel=cancel))
     assert count_hooks(small.model) == 0
 
 
 def test_the_text_streams_as_it_grows(small: OpenModel) -> None:
-    encoded = encode(small.tokenizer, asked(NOTHING, "What is the capital of Texas?"))
+    encoded = encode(small.tokenizer, next_prompt(NOTHING, "What is the capital of Texas?"))
     with writing(small, "The capital of Texas is Austin."):
         events, found = collected(replied(small, encoded, Condition(""), how(small)))
     assert "".join(event.text for event in events if isinstance(event, Text)) == found.answer

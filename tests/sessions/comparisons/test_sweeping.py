@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 
 from sessions.cancel import Cancel
 from sessions.comparisons import sweep_chart, sweep_files, sweeping
+from sessions.comparisons.sweep_plan import LARGEST_BATCH, Chosen, SweepPlan, SweepPrompt, question
 from sessions.comparisons.sweep_points import SweepPoint, Top, curve_of, knee_of, lines_of
-from sessions.comparisons.sweeping import Chosen, SweepPlan, question
 from sessions.errors import ArtifactError, Cancelled, UsageError
 from sessions.events import finished
 from sessions.interventions.answering import compare
@@ -117,7 +117,7 @@ def test_on_smollm2_every_cell_of_a_grid_equals_the_same_cell_alone(smollm2: Ope
 
 @given(st.lists(st.integers(1, 3000), min_size=1, max_size=6), st.integers(1, 40), st.integers(1, 30))
 def test_batches_are_all_rows_in_order_and_none_too_large(lengths: list[int], batch: int, multipliers: int) -> None:
-    asked = tuple(sweeping.SweepPrompt(Prompt(text="a"), (1,) * length, None) for length in lengths)
+    asked = tuple(SweepPrompt(Prompt(text="a"), (1,) * length, None) for length in lengths)
     plan = SweepPlan(
         dtype="", selections=(Chosen("a", ("L0/N0",)), Chosen("b", ("L0/N1",))), prompts=asked, batch=batch,
         multipliers=tuple(map(float, range(multipliers))), decoding=Decoding(max_tokens=64),
@@ -126,7 +126,7 @@ def test_batches_are_all_rows_in_order_and_none_too_large(lengths: list[int], ba
     assert [row for each in batches for row in each] == list(range(len(plan.places)))
     for rows in batches:
         longest = max(len(plan.prompts[plan.places[row].prompt].ids) for row in rows)
-        assert len(rows) <= batch and (len(rows) == 1 or len(rows) * (longest + 64) <= sweeping.LARGEST_BATCH)
+        assert len(rows) <= batch and (len(rows) == 1 or len(rows) * (longest + 64) <= LARGEST_BATCH)
     for done in (0, 1, len(plan.places) // 2, len(plan.places)):
         assert plan.whole(done) == max([rows.stop for rows in batches if rows.stop <= done], default=0)
 

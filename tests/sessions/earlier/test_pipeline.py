@@ -63,11 +63,11 @@ def test_every_line_is_a_command_and_says_what_the_configuration_said(tmp_path: 
 @pytest.mark.parametrize(
     ("data", "why"),
     [
-        (b"mode_name: [", "is no YAML"),
+        (b"mode_name: [", "is not YAML"),
         (b"mode_name: D\n", "training"),
         (b"mode_name: D\ntraining: {target_modules: q_proj}\n", "target_modules"),
-        (b"- 1\n", "no configuration"),
-        (b"!!python/object/apply:os.system ['true']", "is no YAML"),
+        (b"- 1\n", "not a configuration"),
+        (b"!!python/object/apply:os.system ['true']", "is not YAML"),
     ],
 )
 def test_a_file_that_is_no_configuration_is_refused_with_the_place(data: bytes, why: str) -> None:

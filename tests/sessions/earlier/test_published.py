@@ -161,8 +161,8 @@ def _without(key: str) -> dict[str, Any]:
         ({"_pool": [{"layer": 1, "index": 2}], "L1_gate": torch.zeros(2, 4)}, "2 lines in L1_gate"),
         ({"top_diff": [(1, 2)]}, "row 1"),
         ({"top_diff": [(1, 2, 0.5), (1, 2, 0.5)]}, "twice"),
-        ({"cum_neuron_down": {"x": torch.zeros(3)}}, "layer's number"),
-        ({"cum_neuron_down": {1: torch.zeros(3)}, "suppress_dict": {1: ["a"]}}, "no neuron"),
+        ({"cum_neuron_down": {"x": torch.zeros(3)}}, "not the number of a layer"),
+        ({"cum_neuron_down": {1: torch.zeros(3)}, "suppress_dict": {1: ["a"]}}, "not a neuron"),
     ],
 )
 def test_contents_that_do_not_fit_each_other_are_named(tmp_path: Path, contents: Any, why: str) -> None:

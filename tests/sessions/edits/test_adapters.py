@@ -432,7 +432,7 @@ def tampered(tmp_path: Path, *, config: dict[str, Any] | None = None, **tensors:
         ({"peft_type": None}, "of the type"),
         ({"modules_to_save": ["lm_head"]}, "replaces whole modules: lm_head"),
         ({"bias": "lora_only"}, "model's own biases"),
-        ({"target_parameters": ["mlp.experts.gate_up_proj"]}, "no projection"),
+        ({"target_parameters": ["mlp.experts.gate_up_proj"]}, "not projections"),
         ({"trainable_token_indices": [1, 2]}, "single tokens"),
         ({"layer_replication": [[0, 2]]}, "repeats layers"),
         ({"alora_invocation_tokens": [1]}, "aLoRA"),
@@ -468,7 +468,7 @@ def nan(tensor: Tensor) -> Tensor:
             "base_model.model.model.embed_tokens.lora_embedding_A",
             "changes the embedding or the head",
         ),
-        ("lora_A", lambda each: each, "base_model.model.model.norm.weight", "no part of a LoRA"),
+        ("lora_A", lambda each: each, "base_model.model.model.norm.weight", "not part of a LoRA"),
     ],
 )
 def test_damaged_weights_are_refused(of: str, into: Any, named: str | None, said: str, tmp_path: Path) -> None:

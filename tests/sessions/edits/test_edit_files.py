@@ -12,11 +12,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sessions.artifacts import opened
 from sessions.edits.edit import Edit, LowRank, Neurons, Projection
 from sessions.edits.files import EditFile
 from sessions.errors import ArtifactError
 from sessions.files.tensor_file import TensorBytes, Tensors
-from sessions.store import Store, opened
+from sessions.store import Store
 
 OF = {"model": "tiny", "fingerprint": "f" * 64, "command": "rewrite L1/N2"}
 

@@ -137,7 +137,7 @@ def test_several_checks_must_all_hold_and_the_latest_match_is_the_place() -> Non
         (Check("number", "1/0"), "which is not a number"),
         (Check("regex", "(unclosed"), "not a regular expression: missing )"),
         (Check("regex", "a{99999999999999999999}"), "not a regular expression"),
-        (Check("contains", "  "), "of nothing"),
+        (Check("contains", "  "), "empty check 'contains'"),
         (Check("contains", "x" * 3000), "3,000 characters"),
     ],
 )

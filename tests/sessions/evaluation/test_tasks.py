@@ -75,7 +75,7 @@ GOOD = {"prompt": "x", "answer": "1"}
         ({**GOOD, "language": "jp"}, "in 'jp', which cannot be recognised", "zh, en, es, ar, ja, ko, sw"),
         ('{"prompt": "x", "answer": NaN}', "nan as its answer", "finite"),
         ('{"prompt": "x", "answer": "1", "answer": "2"}', "the key 'answer' twice", ""),
-        ({**GOOD, "prompt": "half \ud800"}, "half a character in its prompt", "UTF-8"),
+        ({**GOOD, "prompt": "half \ud800"}, "unpaired surrogate in its prompt", "UTF-8"),
     ],
 )
 def test_a_bad_line_is_named(line: Any, said: str, hint: str) -> None:

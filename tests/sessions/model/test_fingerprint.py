@@ -10,12 +10,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig
 
+from sessions.artifacts import check_model
 from sessions.errors import ArtifactError, ModelError
 from sessions.events import finished
 from sessions.model import fingerprint
 from sessions.model.info import same_model
 from sessions.model.opening import adopt, open_model
-from sessions.store import check_model
 from tests.families import DENSE, MOE, tiny, tiny_tokenizer
 
 

@@ -342,7 +342,7 @@ def test_a_file_that_is_no_gguf_is_refused(tmp_path: Path) -> None:
         ({"device": "cuda:x"}, "'cuda:x' is not a device"),
         ({"device": "cuda:99"}, "no device 'cuda:99'"),
         ({"dtype": "int3"}, "'int3' is not a dtype"),
-        ({"load_in": "2bit"}, "'2bit' is no way to load"),
+        ({"load_in": "2bit"}, "cannot load weights in '2bit'"),
         ({"device_map": "auto"}, "exclude each other"),
     ],
 )

@@ -25,7 +25,7 @@ from sessions.rewriting.rewriting import Wanted, choose, remarks, rewrite
 from sessions.rewriting.rewritten import AtAlpha, Saying
 from sessions.rewriting.rules import Rule, nothing_found, places, read_rule
 from sessions.rewriting.separating import Passes, separation
-from sessions.rewriting.teaching import OPEN, Parts, counted, direction
+from sessions.rewriting.teaching import OPEN, ExampleMarks, counted, direction
 from sessions.texts.prompt_files import PromptRecord
 from sessions.texts.sample_files import Sample
 from tests.families import DENSE, MOE, tiny, tiny_tokenizer
@@ -217,7 +217,7 @@ def test_a_neuron_of_every_family_is_rewritten_and_the_weights_come_back(family:
     assert 0 <= made.separation.auc <= 1 and made.separation.gap > 0
     assert [row.alpha for row in made.rows] == [0.5, 2.0]
     passes = Passes(opened, neuron, counted(dotted(opened).all), TOKEN.id)
-    parts = Parts.of(dotted(opened))
+    parts = ExampleMarks.of(dotted(opened))
     finished(passes.read(""))
     with made.edit.applied(opened):
         learnt = torch.cat(parts.to_learn(passes.activations())[0])

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from sessions.events import finished
 from sessions.model.opening import OpenModel, adopt
 from sessions.model.units import Neuron
-from sessions.training import learning
+from sessions.training import learner
 from sessions.training.findings import TrainingPlan
 from sessions.training.learning import TrainedRound, learn
 from sessions.training.projections import modules_of
@@ -44,8 +44,8 @@ def test_scores_that_were_taken_up_go_to_the_device_that_the_gradients_are_on() 
 
 def test_small_gradients_in_float16_are_those_of_float32(monkeypatch: pytest.MonkeyPatch) -> None:
     """With a loss so small, what flows back is below the smallest number of float16: without a scale it vanishes."""
-    original = learning.losses_of
-    monkeypatch.setattr(learning, "losses_of", lambda *given: 1e-7 * original(*given))
+    original = learner.losses_of
+    monkeypatch.setattr(learner, "losses_of", lambda *given: 1e-7 * original(*given))
     exact = trained(opened(), rate=1e-6)
     scaled = trained(opened(dtype=torch.float16), rate=1e-6)
     monkeypatch.setattr(Scale, "of", lambda _: Scale())
@@ -106,8 +106,8 @@ def test_training_takes_kernels_that_always_add_in_one_order_and_gives_them_back
         seen.append(torch.are_deterministic_algorithms_enabled())
         return original(found, lesson)
 
-    original = learning.losses_of
-    monkeypatch.setattr(learning, "losses_of", look)
+    original = learner.losses_of
+    monkeypatch.setattr(learner, "losses_of", look)
     round_ = trained(opened())
     assert seen and all(seen) and round_.lacks == ""
     assert not torch.are_deterministic_algorithms_enabled()
@@ -124,8 +124,8 @@ def test_an_operation_without_such_a_kernel_is_named_and_the_round_is_what_it_is
             raise RuntimeError("cumsum_cuda_kernel does not have a deterministic implementation, but you set …")
         return loss
 
-    original = learning.losses_of
-    monkeypatch.setattr(learning, "losses_of", refuse)
+    original = learner.losses_of
+    monkeypatch.setattr(learner, "losses_of", refuse)
     round_ = trained(opened())
     assert round_.lacks == "cumsum_cuda_kernel"
     assert round_.curve == whole.curve

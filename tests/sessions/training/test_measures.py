@@ -18,7 +18,8 @@ from sessions.store import Store
 from sessions.training.comparing import compared
 from sessions.training.findings import TrainingPlan, TrainingStep, by_layer, epochs_of, shares
 from sessions.training.gradients import ModuleGradients
-from sessions.training.learning import Learner, TrainingState, adapted, learn
+from sessions.training.learner import Learner, TrainingState, adapted
+from sessions.training.learning import learn
 from sessions.training.projections import modules_of
 from sessions.training.recruits import Absorbing
 from sessions.training.round import Rounds

@@ -14,8 +14,9 @@ from textual.binding import Binding, BindingType
 from textual.strip import Strip
 
 from commands.calling import call_line
+from sessions.artifacts import KINDS, Key
 from sessions.events import State
-from sessions.store import KINDS, Key, Store
+from sessions.store import Store
 from sessions.views.blocks import StandsFor
 from sessions.views.writing import counted
 from workbench.app.opening import opening
