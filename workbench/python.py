@@ -6,7 +6,7 @@ No verb has code of its own here, so Python can do whatever the REPL can.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from types import TracebackType
@@ -20,34 +20,32 @@ from sessions.procedures.comparing import CURRENT
 from sessions.session import Session
 from workbench.host import JOURNAL
 from workbench.methods import Verbs
-from workbench.notebooks import is_notebook, show_views
-from workbench.progress import progress_bar
+from workbench.notebooks import show_views
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-class CommandRunner(Verbs):
-    """A session whose verbs are methods: what `Workbench` and `AttachedWorkbench` have in common.
+class Workbench(Verbs):
+    """A session whose verbs are methods: `wb.discover(" Austin")`, `wb.ablate("top50")`.
 
     A method's name is the verb's with `_` for `-` and blanks (`wb.atlas_build`), and with a `_` at the end if it is a
     Python keyword (`wb.import_`). Arguments are those of the verb, options by name:
     `wb.discover(" Austin", vs=" Dallas")`; `help(wb.discover)` lists them. Where a verb reads a file of prompts,
     samples or tasks, a list works too: `wb.contrast(["I am calm"], ["I am angry"])`.
 
-    A method returns its result as data. `to_pandas()` and `plot()` of a result are tables and drawings of it; in a
-    notebook it displays itself. A method raises `WorkbenchError` if its command fails; the session remains usable.
+    Args:
+        home: folder of saved artifacts; None for the user's data folder.
+        on_event: called with each event of each command.
+
+    Raises:
+        WorkbenchError: the home cannot be used. A method raises it if its command fails; the session remains usable.
     """
 
-    def __init__(self, on_event: Callable[[Event], None] | None, progress: bool | None) -> None:
+    def __init__(self, home: str | Path | None = None, on_event: Callable[[Event], None] | None = None) -> None:
         show_views()
+        self.session = Session(None if home is None else Path(home), journal=JOURNAL)
         self._on_event = on_event
-        self._progress = on_event is None if progress is None else progress
-
-    @property
-    def home(self) -> Path:
-        """The folder of saved artifacts."""
-        raise NotImplementedError
 
     def exec(self, line: str) -> Any:
         """Run one line as if it were typed. Returns its result; None for a blank line or a comment.
@@ -57,26 +55,15 @@ class CommandRunner(Verbs):
         if is_blank(line):
             return None
         value = None
-        bar = progress_bar(is_notebook()) if self._progress else None
-        try:
-            with closing(self._events(line)) as events:
-                for event in events:
-                    if bar is not None:
-                        bar.hear(event)
-                    if self._on_event is not None:
-                        self._on_event(event)
-                    if isinstance(event, Failed):
-                        raise _error(event)
-                    if isinstance(event, Result):
-                        value = event.value
-        finally:
-            if bar is not None:
-                bar.close()
+        with closing(run(self.session, line)) as events:
+            for event in events:
+                if self._on_event is not None:
+                    self._on_event(event)
+                if isinstance(event, Failed):
+                    raise _error(event)
+                if isinstance(event, Result):
+                    value = event.value
         return value
-
-    def _events(self, line: str) -> Generator[Event, None, None]:
-        """The events of a line that is run."""
-        raise NotImplementedError
 
     def tensor(self, name: str = CURRENT, layer: int | None = None, *, of: str = "attribution") -> Tensor:
         """A circuit or a saved vector as a float32 tensor on the CPU.
@@ -92,11 +79,13 @@ class CommandRunner(Verbs):
         Raises:
             WorkbenchError: nothing has that name, it was made on another model, or it has nothing at that layer.
         """
-        raise NotImplementedError
+        from workbench.tensors import tensor_of
+
+        return tensor_of(self.session, name, layer, of)
 
     def close(self) -> None:
-        """Let go of the session."""
-        raise NotImplementedError
+        """Close the model."""
+        self.session.close()
 
     def __enter__(self) -> Self:
         return self
@@ -105,52 +94,6 @@ class CommandRunner(Verbs):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
-
-
-class Workbench(CommandRunner):
-    """A session of this process, whose verbs are methods; see `CommandRunner` for what these take and return.
-
-        wb = workbench.open("smollm2")
-        wb.prompt("The capital of Texas is", raw=True)
-        wb.discover(" Austin", vs=" Dallas").to_pandas()
-
-    Args:
-        home: folder of saved artifacts; None for the user's data folder.
-        on_event: called with each event of each command.
-        progress: whether a bar shows the progress of a command; None for yes, unless `on_event` is given.
-
-    Raises:
-        WorkbenchError: the home cannot be used.
-    """
-
-    def __init__(
-        self,
-        home: str | Path | None = None,
-        on_event: Callable[[Event], None] | None = None,
-        progress: bool | None = None,
-    ) -> None:
-        super().__init__(on_event, progress)
-        self.session = Session(None if home is None else Path(home), journal=JOURNAL)
-
-    def __repr__(self) -> str:
-        state = self.session.state()
-        return f"<Workbench: {state.model or 'no model'}, home {self.home}>"
-
-    @property
-    def home(self) -> Path:
-        return self.session.home
-
-    def _events(self, line: str) -> Generator[Event, None, None]:
-        return run(self.session, line)
-
-    def tensor(self, name: str = CURRENT, layer: int | None = None, *, of: str = "attribution") -> Tensor:
-        from workbench.tensors import tensor_of
-
-        return tensor_of(self.session, name, layer, of)
-
-    def close(self) -> None:
-        """Close the model."""
-        self.session.close()
 
 
 def _error(failed: Failed) -> WorkbenchError:
