@@ -100,6 +100,7 @@ from sessions.results.training import (
     RoundsShown,
     RoundTrained,
 )
+from sessions.training.so_far import TrainingSoFar
 
 __all__ = [
     "AdapterRow",
@@ -182,6 +183,7 @@ __all__ = [
     "SweptGrid",
     "SweptSoFar",
     "Tokens",
+    "TrainingSoFar",
     "UniversalRow",
     "UniversalShown",
     "Unkept",

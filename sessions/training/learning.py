@@ -26,7 +26,7 @@ from torch import Tensor
 from sessions.cancel import Cancel
 from sessions.edits.edit import Edit
 from sessions.errors import UsageError
-from sessions.events import Progress, Steps
+from sessions.events import Progress, Steps, with_partials
 from sessions.model.opening import OpenModel
 from sessions.model.parts import Anatomy
 from sessions.model.units import Neuron
@@ -35,6 +35,7 @@ from sessions.training.learner import Learner, TrainingState, adapted
 from sessions.training.recruits import Recruits, gathered
 from sessions.training.reproducible import reproducible
 from sessions.training.samples import Lesson
+from sessions.training.so_far import TrainingSoFar
 
 #: The advice about a loss that is not finite, by whether the model is float16.
 _WAY_OUT = {
@@ -98,7 +99,9 @@ def learn(
     with adapted(opened, plan, begins) as learner, reproducible() as kernels:
         learner.kernels = kernels
         with learner.running(suppressed, state.absorbing, cancel):
-            stopped = yield from _steps(learner, lessons, plan, state, keep)
+            total = plan.steps(len(lessons))
+            steps = _steps(learner, lessons, plan, state, keep)
+            stopped = yield from with_partials(steps, lambda: _so_far(state, total))
             final = yield from learner.losses(lessons, "losses after")
             counted = {} if state.absorbing.modules is None else state.absorbing.modules.rows()
         adapter = {name: tensor.detach().cpu().clone() for name, tensor in learner.adapter().items()}
@@ -118,6 +121,12 @@ def learn(
         plain_final=tuple(losses.plain for losses in final),
         gradient={kind: tuple(row.tolist()) for kind, row in counted.items()},
     )
+
+
+def _so_far(state: TrainingState, total: int) -> TrainingSoFar | None:
+    """The losses so far; None before the first step."""
+    losses = tuple(step.loss for step in state.curve)
+    return TrainingSoFar(losses=losses, steps=total) if losses else None
 
 
 def _steps(

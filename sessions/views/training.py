@@ -49,6 +49,14 @@ def _(value: results.RoundTrained) -> Iterator[AnyBlock]:
     yield facts(value.path)
 
 
+@viewed.register
+def _(value: results.TrainingSoFar) -> Iterator[AnyBlock]:
+    done = f"step {len(value.losses):,} of {value.steps:,}"
+    yield facts(done, f"loss {value.losses[-1]:.3f}" if value.losses else "")
+    points = tuple((float(number), loss) for number, loss in enumerate(value.losses, 1))
+    yield Curve(title="loss by step", x="step", lines=(Line(name="loss", points=points),))
+
+
 def _trained(found: Round) -> str:
     """What was trained."""
     if found.plan.neurons:

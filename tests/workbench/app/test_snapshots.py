@@ -88,7 +88,9 @@ def looks(home: Path, heard: Sequence[Heard], size: tuple[int, int], keys: Seque
             app.theme = theme
             await pilot.pause()
             rows = app.screen._compositor.render_strips()
-            cells = [[(_written(segment.style), segment.cell_length) for segment in row if segment.text] for row in rows]
+            cells = [
+                [(_written(segment.style), segment.cell_length) for segment in row if segment.text] for row in rows
+            ]
             seen[theme] = "\n".join(row.text.rstrip() for row in rows), _styles(cells)
 
     played(app, steps, size)
