@@ -9,7 +9,7 @@ from commands.calling import call_line
 from sessions.views.blocks import StandsFor
 
 
-class Opening(NamedTuple):
+class OpeningLine(NamedTuple):
     """A line, and whether it is run at once; else it is put into the command line, because it changes the session."""
 
     line: str
@@ -31,13 +31,13 @@ _VERBS: Mapping[str, tuple[str, bool]] = {
 }
 
 
-def opening(of: StandsFor) -> Opening | None:
+def opening(of: StandsFor) -> OpeningLine | None:
     """The line for what a row stands for; None if nothing shows it."""
     if of.kind == "line":
-        return Opening(of.name, False)
+        return OpeningLine(of.name, False)
     if of.kind == "neuron" and of.name.endswith("/*"):
-        return Opening(call_line("neurons", of.name), True)
+        return OpeningLine(call_line("neurons", of.name), True)
     if of.kind not in _VERBS:
         return None
     verb, at_once = _VERBS[of.kind]
-    return Opening(call_line(verb, of.name), at_once)
+    return OpeningLine(call_line(verb, of.name), at_once)

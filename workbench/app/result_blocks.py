@@ -54,7 +54,7 @@ class Shown(Paragraph):
         return text in self.copied().casefold()
 
 
-class Drawn(Shown):
+class DrawnBlock(Shown):
     """A block as the terminal draws it."""
 
     def __init__(self, block: blocks.AnyBlock, seconds: float = 0.0, apart: bool = False) -> None:
@@ -153,7 +153,7 @@ class ResultTable:
     def parts(self, passes: Callable[[TableRow], bool]) -> Iterator[Shown]:
         """The heading, the rows that pass, in their order, and the lines below them."""
         if self.block.title:
-            yield Drawn(blocks.Facts(items=(), title=self.block.title), apart=True)
+            yield DrawnBlock(blocks.Facts(items=(), title=self.block.title), apart=True)
         yield TableHeading(self)
         yield from (line for line in self._ordered() if passes(line))
         yield TableRemarks(self)
@@ -255,9 +255,9 @@ def shown(of: Sequence[blocks.AnyBlock], seconds: float, rows: Callable[[], int]
             case blocks.Curve():
                 parts.append(Plot(block, rows))
             case blocks.Tree(branches=branches, title=title):
-                parts += [Drawn(blocks.Facts(items=(), title=title), apart=True)] if title else []
+                parts += [DrawnBlock(blocks.Facts(items=(), title=title), apart=True)] if title else []
                 parts += [BranchLine(block, number) for number in range(len(branches))]
             case _:
                 apart = bool(parts) and isinstance(block, blocks.Facts | blocks.Bars | blocks.Note)
-                parts.append(Drawn(block, seconds, apart and isinstance(parts[-1], ResultTable | SideBySide)))
+                parts.append(DrawnBlock(block, seconds, apart and isinstance(parts[-1], ResultTable | SideBySide)))
     return parts
