@@ -12,6 +12,7 @@ Times go from writing a key to reading the bytes that show it. The parts:
   benchmarks there is no raw transformers call to compare with: host and app are two processes, and the figure is what
   the second costs the first. `benchmarks.generate` compares the host's own loop with the raw one;
 - bytes per token and frames per second while text streams, bytes while nothing happens;
+- switching to an earlier result: from the key that moves in the history to the bytes that show the result;
 - a million rows (see `table`), and clients that are killed in the middle of a command (see `dying`).
 """
 
@@ -53,6 +54,7 @@ def main() -> None:
             *slowed(client),
             *streaming(client),
             *cancelling(client),
+            *switching(client),
             *table(),
             *dying(client),
         ]
@@ -190,7 +192,7 @@ def streaming(client: Client, tokens: int = 300) -> list[Figure]:
     frames = [chunk.at for chunk in written for _ in range(chunk.data.count(FRAME))]
     busiest = max(sum(at <= other < at + 1 for other in frames) for at in frames)
     return [
-        Figure("streamed text, kB a token", size / tokens / 1000, 3, {"generation": seconds}),
+        Figure("streamed text, kB a token", size / tokens / 1000, 1.5, {"generation": seconds}),
         Figure("frames in the busiest second", busiest, 15, {}),
         Figure("idle, bytes a second", idle_bytes / 10, 0, {}),
     ]
@@ -209,6 +211,35 @@ def cancelling(client: Client, repeats: int = 5) -> list[Figure]:
             idle(client)
             terminal.still()
     return [figure("escape → cancelled, s", taken, max(taken), 1)]
+
+
+#: Lines with results of all sizes, and what each result alone shows.
+RESULTS = {
+    "help sweep": b"multiplier",
+    "discover --top 2000": b"conservation",
+    "neurons top200 --rows 200": b"pushes",
+    "top 50": b"logit",
+    "help": b"Prompt",
+}
+
+
+def switching(client: Client, rounds: int = 8) -> list[Figure]:
+    """Seconds from a key in the history to the bytes of the result that it leads to."""
+    for line in RESULTS:
+        done(client, line)
+    taken = []
+    with app(client, 160, 48) as terminal:
+        terminal.press("f2")
+        terminal.still()
+        backwards = list(RESULTS.values())[-2::-1]
+        for _ in range(rounds):
+            terminal.press("end")
+            terminal.still()
+            for shown in backwards:
+                at = terminal.press("up")
+                taken.append(terminal.when(shown, at) - at)
+                terminal.still()
+    return [figure("switching to an earlier result, p95, s", taken, p95(taken), 0.05)]
 
 
 if __name__ == "__main__":

@@ -61,14 +61,16 @@ class HistoryPane(SearchedPane):
         super().__init__(id=id)
         self.own = ""
         self._view: SessionView | None = None
-        self._entries: dict[HistoryEntry, EntryBlock] = {}
+        self._known: dict[HistoryEntry, EntryBlock] = {}
+        self._entries: dict[HistoryEntry, EntryBlock] = {}  # those that have what is searched for
         self._chosen: EntryBlock | None = None  # None: always the last
 
     def show(self, view: SessionView, changed: Facet) -> None:
         self._view = view
-        known = self._entries
-        entries = [entry for entry in view.entries if not entry.quiet and self._passes(entry)]
-        self._entries = {entry: known.get(entry) or EntryBlock(entry, self.own) for entry in entries}
+        listed = [entry for entry in view.entries if not entry.quiet]
+        self._known = {entry: self._known.get(entry) or EntryBlock(entry, self.own) for entry in listed}
+        wanted = self.searched.casefold()
+        self._entries = {entry: block for entry, block in self._known.items() if block.says(wanted)}
         if self._chosen is not None and self._chosen.entry not in self._entries:
             self._chosen = None
         blocks: list[Paragraph] = list(self._entries.values())
@@ -141,11 +143,6 @@ class HistoryPane(SearchedPane):
         if self._view is not None:
             self.show(self._view, Facet.ENTRIES)
 
-    def _passes(self, entry: HistoryEntry) -> bool:
-        """Whether a line, its headline or its texts have what is searched for."""
-        wanted = self.searched.casefold()
-        return not wanted or any(wanted in text.casefold() for text in _said(entry))
-
     def _at_cursor(self) -> EntryBlock | None:
         return self._chosen or next(reversed(self._entries.values()), None)
 
@@ -163,15 +160,6 @@ class HistoryPane(SearchedPane):
 def _remark(text: str) -> Paragraph:
     """A remark that is not about a line."""
     return RichParagraph(Text(f"· {inline(text)}", style="dim"))
-
-
-def _said(entry: HistoryEntry) -> Iterator[str]:
-    """What an entry is searched for."""
-    yield entry.line
-    yield from entry.texts.values()
-    yield headline_of(entry)
-    if isinstance(entry.outcome, Failed):
-        yield entry.outcome.hint
 
 
 def headline_of(entry: HistoryEntry) -> str:
@@ -195,6 +183,16 @@ class EntryBlock(Paragraph):
     def __init__(self, entry: HistoryEntry, own: str = "") -> None:
         self.entry = entry
         self._own = own
+        self._words: tuple[int, str] = (-1, "")  # the searched texts of a version of the entry
+
+    def says(self, wanted: str) -> bool:
+        """Whether the line, its headline, its texts or its hint have a text, in lower case."""
+        entry = self.entry
+        if wanted and self._words[0] != entry.version:
+            hint = entry.outcome.hint if isinstance(entry.outcome, Failed) else ""
+            texts = [entry.line, *entry.texts.values(), headline_of(entry), hint]
+            self._words = entry.version, "\n".join(texts).casefold()
+        return not wanted or wanted in self._words[1]
 
     def stamp(self) -> object:
         return self.entry.version, self.entry.before, self.entry.started
