@@ -35,16 +35,25 @@ _WRITTEN_AS = {
     "edit": ("safetensors",),
     "means": ("safetensors",),
 }
+#: Endings that say what is in a file, and the formats that such a file has.
+_ENDINGS = {
+    "json": ("json", "reference"),
+    "csv": ("csv",),
+    "safetensors": ("safetensors",),
+    "gguf": ("gguf",),
+}
+#: Endings of pages, which `report` writes.
+PAGES = ("html", "htm")
 
 
 @verb("export", family=FAMILY, example=("export texas.csv", "export texas.json --name texas", "export edited --model"))
 class ExportFile(Request, frozen=True):
     """Write what is saved, or the model with its edits, to files for other programs.
 
-    The file's ending chooses the format, and --name what is written:
+    The file's ending says what it is: .json, .csv, .safetensors or .gguf. --name chooses what is written:
 
-    A circuit is written as JSON, as a table (.csv) or as the reference implementation's file. Without --name it is the
-    session's.
+    A circuit is written as JSON, as a table (.csv) or, with --format reference, as the reference implementation's file,
+    which is JSON too. Without --name it is the session's.
     A vector at resid_post becomes a control vector for llama.cpp: export calm.gguf --name vector:calm. There direction
     N is added to what leaves layer N. llama.cpp has none for layer 0, which is left out.
     A preset becomes a JSON inventory of known neurons: export known.json --name preset:calm.
@@ -54,6 +63,8 @@ class ExportFile(Request, frozen=True):
 
     export FOLDER --model writes config, weights and tokenizer of the open model. The weights are those of now, to the
     bit. The folder is opened again before it counts as written.
+
+    A page of the session, .html, is written by report.
     """
 
     path: Annotated[
@@ -89,21 +100,36 @@ class ExportFile(Request, frozen=True):
         """The format that is named, or that the file's ending means.
 
         Raises:
-            UsageError: what is written has no such format.
+            UsageError: what is written has no such format, or the ending says that the file is something else.
         """
         kind = "circuit" if self.name is None else self.name.kind
         known, one = _WRITTEN_AS[kind], f"{'an' if kind[0] in 'ae' else 'a'} {kind}"
         if os.path.isdir(self.path):
             raise UsageError(f"'{self.path}' is a folder", f"name a file in it: {self.path / kind}.{known[0]}")
-        chosen = self.format or self.path.suffix.lower().removeprefix(".") or known[0]
-        if chosen in known:
-            return chosen
-        if chosen in FORMATS:
-            vector = "name a vector: --name vector:NAME"
+        ending = self.path.suffix.lower().removeprefix(".")
+        formats = f"{one} is written as {', '.join(map(_spelt, known))}"
+        if ending in PAGES:
             raise UsageError(
-                f"{one} cannot be written as {chosen}", vector if kind == "circuit" else f"one of: {', '.join(known)}"
+                f"export writes no page: '{self.path}' ends in .{ending}",
+                f"{formats}; for a page of the session: report {self.path}",
             )
-        raise UsageError(
-            f"the ending .{chosen} names no format that {one} can be written in",
-            f"one of: {', '.join(f'.{ending}' for ending in known)}; or say it: --format {known[0]}",
-        )
+        chosen = self.format or ending or known[0]
+        if chosen not in known:
+            vector = "name a vector: --name vector:NAME"
+            if chosen in FORMATS:
+                raise UsageError(f"{one} cannot be written as {chosen}", vector if kind == "circuit" else formats)
+            raise UsageError(
+                f"the ending .{chosen} names no format that {one} can be written in",
+                f"{formats}; or say it: --format {known[0]}",
+            )
+        if chosen not in _ENDINGS.get(ending, known):
+            raise UsageError(
+                f"a file that ends in .{ending} is not {chosen}",
+                f"for example: {self.path.with_suffix(_spelt(chosen).split()[0])}",
+            )
+        return chosen
+
+
+def _spelt(format: str) -> str:
+    """A format by the ending of its files."""
+    return ".json with --format reference" if format == "reference" else f".{format}"

@@ -28,7 +28,8 @@ FAMILIES = (
     "prompting", "chat", "circuits", "contrast", "neuron", "verification", "edges", "faithfulness", "universal",
     "vectors", "interventions", "sweeping", "suppression", "strength", "presets", "edits", "rewriting", "adapters",
     "ensembling", "atlas", "quiet", "means", "capturing", "injecting", "sae", "surgery", "evaluating", "training",
-    "rounds", "artifacts", "exporting", "importing", "fingerprints", "control", "undoing", "expecting",
+    "rounds", "artifacts", "exporting", "importing", "fingerprints", "control", "reporting", "undoing",
+    "expecting",
 )  # fmt: skip
 
 

@@ -12,19 +12,21 @@ import os
 import stat
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO, Literal, NamedTuple
 
 import msgspec
 from msgspec import Struct, structs
 
 from sessions.errors import ArtifactError
-from sessions.events import Event, Failed, Result, Started, read_value
+from sessions.events import Failed, Result, Started, read_value
 from sessions.files.disk import make_folder, sync_folder
 from sessions.files.json_text import escaped
 from sessions.results import OlderResult, Unkept
 
 #: A value whose JSON is longer, in bytes, is not journaled; a `Dropped` stands in its place.
 LARGEST_VALUE = 256 * 2**10
+#: How much of such values a process holds in memory, in bytes of JSON.
+MOST_HELD = 64 * 2**20
 
 
 class Record(Struct, frozen=True, kw_only=True):
@@ -56,12 +58,24 @@ class Dropped(Struct, frozen=True):
     dropped: str
 
 
+class RecordSpan(NamedTuple):
+    """Where a record stands in the file, in bytes."""
+
+    start: int
+    length: int
+
+
 class Journal:
-    """A journal in one file. The first record makes the file and the folders above it."""
+    """A journal in one file. The first record makes the file and the folders above it.
+
+    Several processes may append to one file; a journal knows which of its records it appended itself.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._failing = False
+        self._own: list[RecordSpan] = []
+        self._large: dict[RecordSpan, bytes] = {}  # values that are not in the file, in JSON, oldest first
 
     def append(self, record: Record) -> None:
         """Write the record to the end of the file; it is on the disk when this returns.
@@ -72,8 +86,14 @@ class Journal:
         Raises:
             ArtifactError: the file cannot be written, and the previous record could be.
         """
+        value = _json(record.value)
+        dropped = len(value) > LARGEST_VALUE
+        line = _json(structs.replace(record, value=_dropped(record.value, len(value))) if dropped else record) + b"\n"
         try:
-            self._write(_line(record))
+            span = self._write(line)
+            self._own.append(span)
+            if dropped:
+                self._hold(span, value)
         except OSError as error:
             if self._failing:
                 return
@@ -84,7 +104,37 @@ class Journal:
             ) from error
         self._failing = False
 
-    def _write(self, line: bytes) -> None:
+    def own(self) -> tuple[list[Record], list[str]]:
+        """The records that were appended here, with values that were too large for the file as long as they are held,
+        and a warning where some are no longer in the file.
+
+        Raises:
+            ArtifactError: the file cannot be read.
+        """
+        records: list[Record] = []
+        try:
+            with _opened(self.path) as file:
+                for span in self._own:
+                    file.seek(span.start)
+                    with suppress(ValueError, RecursionError):
+                        record = msgspec.json.decode(file.read(span.length), type=Record)
+                        if span in self._large:
+                            record = structs.replace(record, value=msgspec.json.decode(self._large[span]))
+                        records.append(record)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise _unreadable(self.path, error) from error
+        lost = len(self._own) - len(records)
+        return records, [f"{lost:,} lines of this session are no longer in {self.path}"] if lost else []
+
+    def _hold(self, span: RecordSpan, value: bytes) -> None:
+        """Hold a value in memory, and let the oldest ones go where they are too many."""
+        self._large[span] = value
+        while sum(map(len, self._large.values())) > MOST_HELD:
+            del self._large[next(iter(self._large))]
+
+    def _write(self, line: bytes) -> RecordSpan:
         make_folder(self.path.parent)
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC
         descriptor = os.open(self.path, flags, 0o600)
@@ -97,11 +147,13 @@ class Journal:
             # Never a second write for the rest: another process could append between the two.
             if os.write(descriptor, data) < len(data):
                 raise OSError("only a part of the record could be written")
+            end = os.lseek(descriptor, 0, os.SEEK_CUR)  # with O_APPEND it is where the write ended
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
         if status.st_size == 0:
             sync_folder(self.path.parent)
+        return RecordSpan(end - len(line), len(line))
 
 
 def read(path: Path) -> tuple[list[Record], list[str]]:
@@ -146,7 +198,7 @@ def recent(path: Path, count: int, within: int = 2**22) -> list[Record]:
     return records[-count:]
 
 
-def told(record: Record) -> tuple[Event, Event]:
+def told(record: Record) -> tuple[Started, Result | Failed]:
     """The first and the last event of a command when it ran."""
     return Started(record.verb, record.line), _outcome(record)
 
@@ -161,24 +213,21 @@ def _outcome(record: Record) -> Result | Failed:
         return Result(read_value(record.value), record.seconds)
     except (ValueError, TypeError) as error:
         if record.outcome == "result" and isinstance(record.value, dict):
-            return Result(_as_data(record.value), record.seconds)
+            return Result(as_data(record.value), record.seconds)
         return Failed("journal", f"its outcome cannot be read: {error}", "another version may have written it")
 
 
-def _as_data(value: dict[str, Any]) -> OlderResult:
+def as_data(value: dict[str, Any]) -> OlderResult:
     """A result that no kind of today reads, field by field."""
     fields = {name: json.dumps(part, ensure_ascii=False) for name, part in value.items() if name != "kind"}
     return OlderResult(what=str(value.get("kind", "result")), fields=tuple(fields.items()))
 
 
-def _line(record: Record) -> bytes:
-    """The record as one line of JSON, its newline included."""
-    size = len(_json(record.value))
-    if size > LARGEST_VALUE:
-        kind = record.value.get("kind") if isinstance(record.value, dict) else None
-        note = f"{size} bytes of JSON, more than the {LARGEST_VALUE} that are journaled"
-        record = structs.replace(record, value=Dropped(str(kind or type(record.value).__name__), note))
-    return _json(record) + b"\n"
+def _dropped(value: Any, size: int) -> Dropped:
+    """What is journaled in place of a value of so many bytes."""
+    kind = value.get("kind") if isinstance(value, dict) else None
+    note = f"{size} bytes of JSON, more than the {LARGEST_VALUE} that are journaled"
+    return Dropped(str(kind or type(value).__name__), note)
 
 
 def _json(value: Any) -> bytes:

@@ -82,7 +82,7 @@ def session(knowing: Path, smollm2: OpenModel) -> Iterator[Session]:
     """A session in its own home with smollm2 open."""
     from sessions.session import Session
 
-    opened = Session(home=knowing)
+    opened = Session(home=knowing, journal="default")
     opened.model = smollm2
     yield opened
     opened.close()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,11 +18,12 @@ from workbench import output
 from workbench.host import JOURNAL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Iterator
     from typing import Any
 
     from sessions.events import Event, Failed
     from sessions.session import Session
+    from workbench.file_runs import FileRun
     from workbench.lines import Lines
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
@@ -93,6 +94,13 @@ def main(context: click.Context, model: str | None, host: str, home: Path | None
 @click.option("--set", "values", multiple=True, metavar="NAME=VALUE", help="Set ${NAME} in the file; may be repeated.")
 @click.option("--json", "as_json", is_flag=True, help="Write events to stdout as JSON, one per line.")
 @click.option("--trust", is_flag=True, help="Allow --trust-remote-code in the file and in files it runs.")
+@click.option(
+    "--report",
+    metavar="PAGE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write an HTML page of the run, also of one that fails.",
+)
+@click.option("--force", is_flag=True, help="Replace that page if it exists.")
 @_HOME
 def run(
     file: Path | None,
@@ -101,6 +109,8 @@ def run(
     values: tuple[str, ...],
     as_json: bool,
     trust: bool,
+    report: Path | None,
+    force: bool,
     home: Path | None,
 ) -> None:
     """Run a command file, given by path or by the name of one that --list shows. Stop at the first failure."""
@@ -108,7 +118,11 @@ def run(
         sys.exit(_list(as_json))
     if file is None:
         raise click.UsageError("no command file is named; workbench run --list shows those that come with it")
-    sys.exit(_run(file, model, values, as_json, trust, home))
+    if force and report is None:
+        raise click.UsageError("--force replaces the page of --report, and none is named")
+    from workbench.file_runs import FileRun
+
+    sys.exit(_run(FileRun(file, model, values, trust, report, force), as_json, home))
 
 
 @main.command()
@@ -315,54 +329,26 @@ def _list(as_json: bool) -> int:
     return 0
 
 
-def _run(file: Path, model: str | None, words: tuple[str, ...], as_json: bool, trust: bool, home: Path | None) -> int:
-    """Run the file in a new session. Returns the exit code."""
-    from commands import library, script
+def _run(asked: FileRun, as_json: bool, home: Path | None) -> int:
+    """Run the file in a new session, and write its report. Returns the exit code."""
     from sessions.errors import WorkbenchError
-    from sessions.texts.placeholders import assignments
     from workbench.interrupts import interruptible
 
     lines = _lines()
     try:
-        file = library.path_of(file)
-        values = assignments(words)
-        script.read(file, values, trust=trust)  # before a model is opened, which may take an hour
+        checked = asked.checked()  # before a model is opened, which may take an hour
     except WorkbenchError as error:
         lines.failure(error.message, error.hint)
         return USAGE
     try:
         with closing(_session(home)) as session, interruptible(session.cancel.request), closing(lines):
-            session.trusting = trust
-            return _play(session, file, model, values, _json(lines) if as_json else lines.show)
+            failed = checked.play(session, _json(lines) if as_json else lines.show)
+            return 0 if failed is None else _code(failed)
     except KeyboardInterrupt:
         lines.failure("cancelled")
         return INTERRUPTED
     except BrokenPipeError:
         return output.close_stdout()
-
-
-def _play(
-    session: Session, file: Path, model: str | None, values: dict[str, str], show: Callable[[Event], None]
-) -> int:
-    """Open the model, run the file and show the events of both. Returns the exit code."""
-    from commands import script
-    from commands.calling import call_line
-    from commands.running import run as run_line
-    from sessions.events import Failed
-
-    streams: list[Generator[Event, None, Any]] = [script.play(session, file, values)]
-    if model is not None:
-        streams.insert(0, run_line(session, call_line("model", model), where="--model"))
-    for stream in streams:
-        failed = None
-        with closing(stream) as events, suppress(script.ScriptStopped):
-            for event in events:
-                show(event)
-                if isinstance(event, Failed) and event.where:
-                    failed = event
-        if failed is not None:
-            return _code(failed)
-    return 0
 
 
 def _json(lines: Lines) -> Callable[[Event], None]:

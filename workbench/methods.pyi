@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sessions.model.units import Neuron
-from sessions.results.artifacts import Deleted, Exported, FileShown, FilesVerified, Fingerprints, Imported, Listed, Loaded, ModelExported, Saved
+from sessions.results.artifacts import Deleted, Exported, FileShown, FilesVerified, Fingerprints, Imported, Listed, Loaded, ModelExported, Reported, Saved
 from sessions.results.circuits import CircuitHeldAgainst, CircuitsCompared, Discovered, Edges, Faithfulness, Narrowed, NeuronCard, NeuronTable, UniversalShown, VectorShown, VectorsCompared, Verified
 from sessions.results.control import CommandFiles, Expected, Help, Info, Quit, Ran, SettingsShown
 from sessions.results.edits import AdapterShown, AdaptersListed, EditInspected, EditsShown, Ensembled, Evaluated, ProblemsWritten, Rewritten, SubspaceCut
@@ -864,6 +864,16 @@ class Verbs:
         self,
     ) -> Quit:
         """Leave the workbench; what was saved stays."""
+    def report(
+        self,
+        path: str | Path | Sequence[str | dict[str, Any]],
+        *,
+        since: str | None = None,
+        only: str | None = None,
+        journal: str | Path | Sequence[str | dict[str, Any]] | None = None,
+        force: bool = False,
+    ) -> Reported:
+        """Write the session as one HTML page: every line with its result, and what is needed to run them again."""
     def undo(
         self,
         count: int = 1,

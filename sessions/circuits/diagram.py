@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from msgspec import Struct
 
-from sessions.circuits.flow import Edge, Flow
+from sessions.circuits.flow import Edge, Flow, Inflow
 from sessions.model.target import Target
 from sessions.model.units import Neuron, Place
 
@@ -56,18 +57,34 @@ def _by_target(flow: Flow) -> defaultdict[Place | None, list[Edge]]:
     return by_place
 
 
+class DrawnEdges(NamedTuple):
+    """What a picture of a flow has: the strongest edges, the neurons at their ends in the order of layers and then of
+    the text, and the neurons that the embeddings reach directly (`place` None is the output)."""
+
+    edges: tuple[Edge, ...]
+    places: tuple[Place, ...]
+    embedded: tuple[Inflow, ...]
+
+
+def drawn_edges(flow: Flow, most: int) -> DrawnEdges:
+    """The `most` strongest edges, those into the output among them; and edges from the embeddings that are at least as
+    strong as the weakest of these."""
+    edges = sorted((*flow.edges, *flow.outputs), key=lambda edge: -abs(edge.weight))[:most]
+    least = abs(edges[-1].weight) if edges else 0.0
+    places = sorted({place for edge in edges for place in (edge.source, edge.target) if place is not None}, key=_order)
+    known = {inflow.place: inflow for inflow in flow.inflows}
+    embedded = [known[place] for place in (*places, None) if place in known and abs(known[place].embeddings) >= least]
+    return DrawnEdges(tuple(edges), tuple(places), tuple(embedded))
+
+
 def dot(flow: Flow, target: Target, tokens: Sequence[str], most: int) -> str:
     """The `most` strongest edges as a directed graph in Graphviz's DOT language: layers from bottom to top, the output
     above them, the embeddings below.
 
-    Stronger edges are wider; negative ones are dashed. Edges from the embeddings are drawn if they are at least as
-    strong as the weakest edge drawn. `tokens` are those of the prompt.
+    Stronger edges are wider; negative ones are dashed. `tokens` are those of the prompt.
     """
-    edges = sorted((*flow.edges, *flow.outputs), key=lambda edge: -abs(edge.weight))[:most]
-    largest, least = (abs(edges[0].weight), abs(edges[-1].weight)) if edges else (1.0, 0.0)
-    places = sorted({place for edge in edges for place in (edge.source, edge.target) if place is not None}, key=_order)
-    known = {inflow.place: inflow for inflow in flow.inflows}
-    embedded = [known[place] for place in (*places, None) if place in known and abs(known[place].embeddings) >= least]
+    edges, places, embedded = drawn_edges(flow, most)
+    largest = abs(edges[0].weight) if edges else 1.0
     lines = ["digraph edges {", "  rankdir=BT;", '  node [shape=box, fontname="monospace"];']
     lines.append(f"  output [label={_label(target.described(_seen))}, style=rounded];")
     if embedded:

@@ -14,6 +14,7 @@ from sessions.results.artifacts import (
     Listed,
     Loaded,
     ModelExported,
+    Reported,
     Saved,
 )
 from sessions.results.circuits import (
@@ -166,6 +167,7 @@ __all__ = [
     "Ran",
     "RecruitRow",
     "RecruitsShown",
+    "Reported",
     "Restored",
     "Rewritten",
     "RoundTrained",

@@ -46,6 +46,15 @@ class Exported(Value, frozen=True, kw_only=True):
     format: str
 
 
+class Reported(Value, frozen=True, kw_only=True):
+    """`report`: the page that was written, with the number of its lines and of those that failed."""
+
+    path: str
+    lines: int
+    failed: int
+    bytes: int
+
+
 class FileEntry(Struct, frozen=True, kw_only=True):
     """One entry of a data file: where it is, its type, and a description."""
 

@@ -1,4 +1,4 @@
-"""Artifacts and files: `save`, `load`, `list`, `delete`, `export`, `import`, `fingerprint`."""
+"""Artifacts and files: `save`, `load`, `list`, `delete`, `export`, `report`, `import`, `fingerprint`."""
 
 from __future__ import annotations
 
@@ -68,6 +68,12 @@ def _(value: results.Deleted) -> Iterator[AnyBlock]:
 @viewed.register
 def _(value: results.Exported) -> Iterator[AnyBlock]:
     yield facts(f"exported as {value.format}", value.path)
+
+
+@viewed.register
+def _(value: results.Reported) -> Iterator[AnyBlock]:
+    failed = f"{value.failed:,} failed" if value.failed else ""
+    yield facts(f"report of {counted(value.lines, 'line')}", failed, f"{value.bytes / 1e6:,.2f} MB", value.path)
 
 
 @viewed.register

@@ -211,11 +211,18 @@ class Link(Struct, frozen=True, kw_only=True):
 
 
 class Graph(Block, frozen=True, kw_only=True):
-    """Nodes in layers, lowest first, and the edges between them."""
+    """Nodes in layers, lowest first, and the edges between them.
+
+    `names` are those of the layers, where they have any. `notes` has a short text for some nodes, such as a token. With
+    `tabled` the edges are in a table of the same view too: a surface that draws no pictures leaves the graph out.
+    """
 
     title: str
     layers: tuple[tuple[str, ...], ...]
     links: tuple[Link, ...]
+    names: tuple[str, ...] = ()
+    notes: dict[str, str] = {}
+    tabled: bool = False
 
 
 class Note(Block, frozen=True, kw_only=True):

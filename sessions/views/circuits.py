@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from sessions import results
 from sessions.circuits.agreement import Agreement
@@ -56,18 +56,19 @@ def _(value: results.Discovered) -> Iterator[AnyBlock]:
 
 
 def _strongest(circuit: Circuit) -> Table:
-    """The first neurons of a circuit. A column without a known value is left out."""
-    neurons = circuit.top(STRONGEST)
+    """The first neurons of a circuit."""
+    note = f"the {STRONGEST} strongest; neurons shows them all" if len(circuit) > STRONGEST else ""
+    return circuit_table(circuit, STRONGEST, note, pane="neurons")
+
+
+def circuit_table(circuit: Circuit, most: int | None = None, note: str = "", pane: str = "") -> Table:
+    """The first neurons of a circuit, by default all. A column without a known value is left out."""
+    neurons = circuit.neurons[:most]
     keys = ["layer", "index"]
     if any(neuron.position is not None for neuron in neurons):
         keys += ["position", "token"]
     measured = any(neuron.effect is not None for neuron in neurons)
     keys += ["attribution", *(["effect"] if measured else []), "share", "activation"]
-    note = f"the {STRONGEST} strongest; neurons shows them all" if len(circuit) > STRONGEST else ""
-    return _neurons(circuit, neurons, keys, note, pane="neurons")
-
-
-def _neurons(circuit: Circuit, neurons: Sequence[Neuron], keys: Sequence[str], note: str, pane: str = "") -> Table:
     rows = []
     for neuron in neurons:
         known = {

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sessions import results
-from sessions.circuits.diagram import tree
+from sessions.circuits.diagram import drawn_edges, tree
 from sessions.circuits.flow import Flow
 from sessions.model.units import Neuron, Place
-from sessions.views.blocks import AnyBlock, Cell, Column, Fact, Facts, Heat, Row, StandsFor, Table
+from sessions.views.blocks import AnyBlock, Cell, Column, Fact, Facts, Graph, Heat, Link, Row, StandsFor, Table
 from sessions.views.registry import facts, viewed
 from sessions.views.writing import MISSING, aim, counted, multiple, percent, signed
 
 #: How many hubs, bottlenecks and super-weight neurons are named.
 _NAMED = 3
+#: How many edges the picture has at most.
+_DRAWN = 100
+_OUTPUT, _EMBEDDINGS = "output", "embeddings"
 
 
 @viewed.register
@@ -29,6 +32,7 @@ def _(value: results.Edges) -> Iterator[AnyBlock]:
         yield _strongest(value)
     yield _into_the_output(value)
     if value.edges:
+        yield _graph(value)
         yield Facts(items=tuple(_named(value)))
         yield _layers(value)
 
@@ -53,6 +57,33 @@ def _strongest(value: results.Edges) -> Table:
         rows.append(Row(cells=(edge.weight, *ends, share), stands_for=StandsFor("neuron", name_of(edge.source))))
     note = f"the {value.listed:,} strongest edges" if len(value.edges) > value.listed else ""
     return Table(columns=columns, rows=tuple(rows), note=note)
+
+
+def _graph(value: results.Edges) -> Graph:
+    """The strongest edges as a picture, from the embeddings up to the output."""
+    edges, places, embedded = drawn_edges(_flow(value), _DRAWN)
+    links = [Link(source=name_of(edge.source), target=_node(edge.target), weight=edge.weight) for edge in edges]
+    links += [Link(source=_EMBEDDINGS, target=_node(each.place), weight=each.embeddings) for each in embedded]
+    layers = sorted({place[0] for place in places})
+    rows = [tuple(name_of(place) for place in places if place[0] == layer) for layer in layers]
+    tokens = {name_of(place): token_at(place, value.tokens) for place in places}
+    more = len(edges) < value.total + len(value.outputs)
+    return Graph(
+        title=f"{f'the {len(edges)} strongest' if more else 'all'} edges, upwards to the output",
+        layers=(*([(_EMBEDDINGS,)] if embedded else ()), *rows, (_OUTPUT,)),
+        names=(*([""] if embedded else ()), *(f"L{layer}" for layer in layers), ""),
+        links=tuple(links),
+        notes={name: token for name, token in tokens.items() if token is not None},
+        tabled=True,
+    )
+
+
+def _node(place: Place | None) -> str:
+    return _OUTPUT if place is None else name_of(place)
+
+
+def _flow(value: results.Edges) -> Flow:
+    return Flow(edges=value.edges, outputs=value.outputs, inflows=value.inflows)
 
 
 def name_of(place: Place) -> str:
@@ -83,7 +114,7 @@ def _into_the_output(value: results.Edges) -> Table:
     )
     inflows = {inflow.place: inflow for inflow in value.inflows}
     rows = []
-    for branch in tree(Flow(edges=value.edges, outputs=value.outputs, inflows=value.inflows)):
+    for branch in tree(_flow(value)):
         edge = branch.edge
         source = None if edge is None else edge.source
         named: tuple[Cell, ...] = ("output", None, None)

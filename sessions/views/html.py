@@ -12,26 +12,34 @@ import html
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from functools import singledispatch
-from itertools import groupby
 
 from msgspec import structs
 
-from sessions.views import blocks
+from sessions.views import blocks, figures
 from sessions.views.blocks import NUMBERS
 from sessions.views.plain import bars_table
-from sessions.views.writing import decimal, inline, plain, signed, written
+from sessions.views.writing import escaped, plain, written
 
-_LIGHT = "--wb-ink:#1b1f24;--wb-dim:#59636e;--wb-line:#d1d9e0;--wb-bar:#6ea8fe;--wb-back:#fff;--wb-warm:#b3541e;"
-_DARK = "--wb-ink:#e6edf3;--wb-dim:#9198a1;--wb-line:#3d444d;--wb-bar:#316dca;--wb-back:#0d1117;--wb-warm:#f0883e;"
+_LIGHT = (
+    "--wb-ink:#1b1f24;--wb-dim:#59636e;--wb-line:#d1d9e0;--wb-bar:#6ea8fe;--wb-back:#fff;--wb-warm:#b3541e;"
+    "--wb-blue:#0b62c4;--wb-green:#1a7f37;--wb-violet:#8250df;"
+)
+_DARK = (
+    "--wb-ink:#e6edf3;--wb-dim:#9198a1;--wb-line:#3d444d;--wb-bar:#316dca;--wb-back:#0d1117;--wb-warm:#f0883e;"
+    "--wb-blue:#6cb6ff;--wb-green:#57ab5a;--wb-violet:#b083f0;"
+)
 #: Selectors that make a page light or dark, whatever its reader prefers.
 _SAID = {
     "light": ".wb-light .wb,.wb.wb-light,[data-jp-theme-light=true] .wb,.vscode-light .wb",
     "dark": ".wb-dark .wb,.wb.wb-dark,[data-jp-theme-light=false] .wb,.vscode-dark .wb",
 }
-_STYLE = f"""
+#: The most columns of a map whose numbers stand in its fields.
+_SAID_COLUMNS = 12
+#: The style of all blocks, for elements inside one of class `wb`.
+STYLE = f"""
 .wb{{{_LIGHT}color:var(--wb-ink);background:var(--wb-back);font:14px/1.5 system-ui,sans-serif;max-width:100%}}
 .wb{{padding:.2em .5em;box-sizing:border-box}}
-@media (prefers-color-scheme:dark){{.wb{{{_DARK}}}}}
+@media screen and (prefers-color-scheme:dark){{.wb{{{_DARK}}}}}
 {_SAID["light"]}{{{_LIGHT}}}
 {_SAID["dark"]}{{{_DARK}}}
 .wb .wb-wide{{overflow-x:auto}}
@@ -50,22 +58,36 @@ _STYLE = f"""
 .wb .wb-bar{{display:block;height:.3em;background:var(--wb-bar);margin-left:auto}}
 .wb .wb-texts{{display:flex;flex-wrap:wrap;gap:1em}}
 .wb .wb-texts>div{{flex:1 1 20em;min-width:0}}
-.wb .wb-text{{white-space:pre-wrap;overflow-wrap:anywhere}}
+.wb .wb-text{{white-space:pre-wrap;overflow-wrap:anywhere;unicode-bidi:plaintext;text-align:start}}
+.wb .wb-note{{white-space:pre-wrap}}
 .wb .wb-parts{{color:var(--wb-warm);font-weight:bold}}
 .wb svg{{display:block;max-width:100%;height:auto}}
 .wb svg text{{fill:var(--wb-dim);font:11px system-ui,sans-serif}}
+.wb .wb-legend{{display:flex;flex-wrap:wrap;gap:.1em 1.4em}}
+.wb .wb-legend svg{{display:inline-block;vertical-align:middle}}
+.wb .wb-grid{{stroke:var(--wb-line);fill:none}}
+.wb .wb-line{{fill:none;stroke-width:1.6;stroke-linejoin:round}}
+.wb .wb-line-0{{stroke:var(--wb-blue)}}.wb .wb-line-1{{stroke:var(--wb-warm)}}
+.wb .wb-line-2{{stroke:var(--wb-green)}}.wb .wb-line-3{{stroke:var(--wb-violet)}}
+.wb .wb-dot{{fill:var(--wb-back);stroke-width:1.6}}
+.wb .wb-graph{{max-width:none}}
+.wb .wb-edge{{fill:none;stroke:var(--wb-blue);stroke-opacity:.6}}
+.wb .wb-minus{{stroke:var(--wb-warm)}}
+.wb .wb-node rect{{fill:var(--wb-back);stroke:var(--wb-line)}}
+.wb .wb-graph .wb-node text{{fill:var(--wb-ink);font:11px ui-monospace,monospace}}
+.wb .wb-graph .wb-node .wb-under{{fill:var(--wb-dim)}}
 .wb ul{{list-style:none;margin:.3em 0;padding-left:0}}
-.wb .wb-heat td{{width:1.4em;height:1.4em;padding:0;border:1px solid var(--wb-line)}}
+.wb .wb-heat td{{min-width:2em;height:1.9em;padding:0;border:1px solid var(--wb-line);font-size:.75em}}
+.wb .wb-heat th{{border:0;font-size:.85em;padding:.1em .4em}}
+.wb .wb-heat th[scope=col]{{text-align:center;padding:.1em .2em}}
+.wb .wb-heat .wb-said{{padding:.2em .5em;text-align:right;vertical-align:middle}}
 .wb .wb-heat td{{background:color-mix(in srgb,var(--wb-bar) var(--part,0%),transparent)}}
 """
-_WIDTH, _HEIGHT = 480, 160
-#: Dash patterns of the lines of a curve, which tell them apart without colour.
-_DASHES = ("", "6 3", "2 3", "8 3 2 3")
 
 
 def to_html(of: Iterable[blocks.AnyBlock]) -> str:
     """A fragment that shows these blocks."""
-    return f'<div class="wb"><style>{_STYLE}</style>{"".join(map(drawn, of))}</div>'
+    return f'<div class="wb"><style>{STYLE}</style>{"".join(map(drawn, of))}</div>'
 
 
 def to_page(of: Iterable[blocks.AnyBlock], title: str) -> str:
@@ -83,18 +105,22 @@ def drawn(block: blocks.AnyBlock) -> str:
     raise NotImplementedError(type(block).__name__)
 
 
-def escaped(text: str) -> str:
-    """Text on one line, escaped for HTML."""
-    return html.escape(inline(text))
-
-
 @drawn.register
 def _(block: blocks.Facts) -> str:
-    row = " · ".join(escaped(fact.line) for fact in block.items if not fact.name)
+    row = " · ".join(_isolated(escaped(fact.line)) for fact in block.items if not fact.name)
     named = [fact for fact in block.items if fact.name]
-    cells = (f'<tr><th scope="row">{escaped(fact.name)}</th><td>{escaped(fact.line)}</td></tr>' for fact in named)
+    cells = (f'<tr><th scope="row">{escaped(fact.name)}</th><td>{_parts(fact)}</td></tr>' for fact in named)
     title = f'<p class="wb-dim">{escaped(block.title)}</p>' if block.title else ""
     return title + (f"<p>{row}</p>" if row else "") + (f"<table>{''.join(cells)}</table>" if named else "")
+
+
+def _parts(fact: blocks.Fact) -> str:
+    return " · ".join(_isolated(escaped(part)) for part in fact.parts or (fact.text,))
+
+
+def _isolated(markup: str) -> str:
+    """Markup whose writing direction is its own, so that what stands beside it keeps its place."""
+    return markup if markup.isascii() else f"<bdi>{markup}</bdi>"
 
 
 @drawn.register
@@ -102,7 +128,7 @@ def _(block: blocks.Note) -> str:
     if block.verdict:
         return f"<p><b>{escaped(block.verdict)}</b>: {escaped(block.text)}</p>"
     if block.role == "remark":
-        return f'<p class="wb-dim wb-text">· {html.escape(plain(block.text))}</p>'
+        return f'<p class="wb-dim wb-note">· {_isolated(html.escape(plain(block.text)))}</p>'
     return f"<p>{escaped(block.text)}</p>"
 
 
@@ -147,7 +173,7 @@ def _(block: blocks.Texts) -> str:
 
 
 def _facts(arm: blocks.ArmText) -> str:
-    return f'<p class="wb-dim">{" · ".join(map(escaped, arm.facts))}</p>' if arm.facts else ""
+    return f'<p class="wb-dim">{" · ".join(_isolated(escaped(fact)) for fact in arm.facts)}</p>' if arm.facts else ""
 
 
 def _text(arm: blocks.ArmText) -> str:
@@ -167,39 +193,8 @@ def _(block: blocks.Bars) -> str:
     return drawn(bars_table(block))
 
 
-@drawn.register
-def _(block: blocks.Curve) -> str:
-    known = [(x, y) for line in block.lines for x, y in line.points if _is_known(y)]
-    if not known:
-        return ""
-    left, right = min(x for x, _ in known), max(x for x, _ in known)
-    low, high = min(0.0, *(y or 0.0 for _, y in known)), max(y or 0.0 for _, y in known)
-
-    def at(x: float, y: float) -> str:
-        across = (x - left) / (right - left) if right > left else 0.5
-        up = (y - low) / (high - low) if high > low else 0.5
-        return f"{40 + across * (_WIDTH - 60):.1f},{_HEIGHT - 20 - up * (_HEIGHT - 35):.1f}"
-
-    drawings = []
-    for number, line in enumerate(block.lines):
-        dash = f' stroke-dasharray="{dashes}"' if (dashes := _DASHES[number % len(_DASHES)]) else ""
-        for there, run in groupby(line.points, key=lambda point: _is_known(point[1])):
-            points = " ".join(at(x, y or 0.0) for x, y in run) if there else ""
-            if points:
-                drawings.append(f'<polyline points="{points}" fill="none" stroke="currentColor"{dash}/>')
-    names = ", ".join(escaped(line.name) for line in block.lines)
-    axis = (
-        f'<text x="0" y="14">{decimal(high, 2)}</text><text x="0" y="{_HEIGHT - 22}">{decimal(low, 2)}</text>'
-        f'<text x="40" y="{_HEIGHT - 4}">{left:g}</text>'
-        f'<text x="{_WIDTH - 20}" y="{_HEIGHT - 4}" text-anchor="end">{escaped(block.x)} {right:g}</text>'
-    )
-    size = f'viewBox="0 0 {_WIDTH} {_HEIGHT}" width="{_WIDTH}" height="{_HEIGHT}"'
-    title = f'<p class="wb-dim">{escaped(block.title)}{f": {names}" if len(block.lines) > 1 else ""}</p>'
-    return f'{title}<svg {size} role="img" aria-label="{escaped(block.title)}">{axis}{"".join(drawings)}</svg>'
-
-
-def _is_known(y: float | None) -> bool:
-    return y is not None and math.isfinite(y)
+drawn.register(blocks.Curve, figures.curve)
+drawn.register(blocks.Graph, figures.graph)
 
 
 @drawn.register
@@ -207,23 +202,29 @@ def _(block: blocks.Heat) -> str:
     known = [abs(value) for row in block.cells for value in row if value is not None and math.isfinite(value)]
     scale = block.scale or blocks.HeatScale(start=0.0, end=max(known, default=0.0), names=("", ""))
     by_size = block.scale is None
-    heads = "".join(f"<th>{escaped(name)}</th>" for name in block.columns)
+    said = len(block.columns) <= _SAID_COLUMNS
+    heads = "".join(f'<th scope="col">{escaped(name)}</th>' for name in block.columns)
+    shaded = ("".join(_shade(value, scale, by_size, said) for value in cells) for cells in block.cells)
     rows = "".join(
-        f'<tr><th scope="row">{escaped(name)}</th>{"".join(_shade(value, scale, by_size) for value in cells)}</tr>'
-        for name, cells in zip(block.rows, block.cells, strict=True)
+        f'<tr><th scope="row">{escaped(name)}</th>{cells}</tr>' for name, cells in zip(block.rows, shaded, strict=True)
     )
-    shades = "" if by_size else f"; shades: part of the way from {' to '.join(map(escaped, scale.names))}"
+    ends = (
+        f"size, up to {scale.end:.4g}" if by_size else f"part of the way from {' to '.join(map(escaped, scale.names))}"
+    )
+    shades = f"; shades: {ends}" if known else ""
     caption = f"<caption>{escaped(block.title)}{shades}</caption>"
     return f'<div class="wb-wide"><table class="wb-heat">{caption}<tr><th></th>{heads}</tr>{rows}</table></div>'
 
 
-def _shade(value: float | None, scale: blocks.HeatScale, by_size: bool) -> str:
-    """A square, the darker the further its number is along the scale. The number is its title. Where shades are
-    `by_size`, the absolute value counts, and a negative number shows its sign."""
+def _shade(value: float | None, scale: blocks.HeatScale, by_size: bool, said: bool) -> str:
+    """A field, the darker the further its number is along the scale. The number is its title, and stands in it where
+    it is `said`. Where shades are `by_size`, the absolute value counts, and a negative number shows its sign."""
     if value is None or not math.isfinite(value):
         return "<td></td>"
     part = round(100 * min(1.0, max(0.0, scale.part(abs(value) if by_size else value))))
-    return f'<td title="{value:.4g}" style="--part:{part}%">{"−" if by_size and value < 0 else ""}</td>'
+    sign = "−" if by_size and value < 0 else ""
+    inside, kind = (f"{value:.3g}", ' class="wb-said"') if said else (sign, "")
+    return f'<td{kind} title="{value:.4g}" style="--part:{part}%">{inside}</td>'
 
 
 @drawn.register
@@ -234,35 +235,3 @@ def _(block: blocks.Tree) -> str:
     )
     title = f'<p class="wb-dim">{escaped(block.title)}</p>' if block.title else ""
     return f"{title}<ul>{''.join(lines)}</ul>"
-
-
-@drawn.register
-def _(block: blocks.Graph) -> str:
-    """Nodes in rows by layer, the lowest at the bottom. Stronger edges have wider lines."""
-    step, wide = 60, max(_WIDTH, 110 * max(map(len, block.layers), default=1))
-    tall = step * len(block.layers) + 20
-    places = {
-        name: (wide * (number + 0.5) / len(layer), tall - step * (row + 0.5))
-        for row, layer in enumerate(block.layers)
-        for number, name in enumerate(layer)
-    }
-    largest = max((abs(link.weight) for link in block.links), default=0.0) or 1.0
-    lines = "".join(
-        _link(link, places[link.source], places[link.target], largest)
-        for link in block.links
-        if link.source in places and link.target in places
-    )
-    nodes = "".join(
-        f'<text x="{x:.0f}" y="{y:.0f}" text-anchor="middle">{escaped(name)}</text>' for name, (x, y) in places.items()
-    )
-    size = f'viewBox="0 0 {wide} {tall}" width="{wide}" height="{tall}"'
-    drawing = f'<svg {size} role="img" aria-label="{escaped(block.title)}">{lines}{nodes}</svg>'
-    return f'<p class="wb-dim">{escaped(block.title)}</p><div class="wb-wide">{drawing}</div>'
-
-
-def _link(link: blocks.Link, source: tuple[float, float], target: tuple[float, float], largest: float) -> str:
-    ends = f'x1="{source[0]:.0f}" y1="{source[1] - 12:.0f}" x2="{target[0]:.0f}" y2="{target[1] + 5:.0f}"'
-    dash = ' stroke-dasharray="4 3"' if link.weight < 0 else ""
-    title = f"<title>{escaped(link.source)} → {escaped(link.target)} {signed(link.weight)}</title>"
-    width = 0.5 + 3 * abs(link.weight) / largest
-    return f'<line {ends} stroke="currentColor" stroke-width="{width:.1f}"{dash}>{title}</line>'

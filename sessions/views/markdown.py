@@ -30,6 +30,8 @@ def _block(block: AnyBlock) -> str:
         case Tree(title=title, branches=branches):
             lines = [f"{'  ' * branch.depth}- {_escaped(branch.text)}" for branch in branches]
             return "\n\n".join(filter(None, (_escaped(title), "\n".join(lines))))
+        case Graph(tabled=True):
+            return ""
         case Graph(title=title, links=links):
             lines = [f"- {signed(link.weight)} {_escaped(link.source)} → {_escaped(link.target)}" for link in links]
             return "\n\n".join(filter(None, (_escaped(title), "\n".join(lines))))

@@ -6,6 +6,7 @@ cursor, change colours, reverse the reading direction or stay invisible.
 
 from __future__ import annotations
 
+import html
 import math
 import unicodedata
 from collections.abc import Sequence
@@ -60,6 +61,11 @@ def inline(text: str) -> str:
     return text.translate(_INLINE)
 
 
+def escaped(text: str) -> str:
+    """The text on one line, escaped for HTML."""
+    return html.escape(inline(text))
+
+
 def quoted(text: str) -> str:
     """The text in double quotes on one line, so that every space and character is visible."""
     return f'"{text.translate(_QUOTED)}"'
@@ -110,6 +116,16 @@ def duration(seconds: float) -> str:
 def counted(count: int, what: str) -> str:
     """A number of things: `1 line`, `2 lines`."""
     return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
+
+
+def cells(text: str) -> int:
+    """The width of a text in cells of a monospaced font: East Asian wide characters take two, marks none."""
+    if text.isascii():
+        return len(text)
+    return sum(
+        0 if unicodedata.combining(each) or each in _JOINERS else 2 if unicodedata.east_asian_width(each) in "WF" else 1
+        for each in text
+    )
 
 
 def shortened(text: str, length: int) -> str:

@@ -320,6 +320,7 @@ def test_every_verb_offers_something_for_what_it_takes(little: Session) -> None:
     (Path.cwd() / "file.jsonl").touch()
     (Path.cwd() / "file.dot").touch()
     (Path.cwd() / "file.svg").touch()
+    (Path.cwd() / "file.html").touch()
     result(little, "save texas")
     (little.home / "adapters" / "fr").mkdir(parents=True)
     (little.home / "edits").mkdir()

@@ -26,9 +26,9 @@ def test_a_word_that_could_be_a_comment_is_said_to_be_text(little: Session) -> N
 
 
 def test_no_other_format_is_written_than_was_asked_for(little: Session) -> None:
-    refused = failure(little, "export report.html")
-    assert "--format json" in refused.hint and not Path("report.html").exists()
-    assert result(little, "export report.html --format json").format == "json"
+    refused = failure(little, "export circuit.txt")
+    assert "--format json" in refused.hint and not Path("circuit.txt").exists()
+    assert result(little, "export circuit.txt --format json").format == "json"
     assert result(little, "export circuit").format == "json"
 
 

@@ -203,7 +203,7 @@ def test_a_vector_goes_out_and_comes_back(little: Session) -> None:
 @pytest.mark.parametrize(
     ("line", "error", "said", "hint"),
     [
-        ("export a.csv --name vector:joy", "usage", "a vector cannot be written as csv", "safetensors, gguf"),
+        ("export a.csv --name vector:joy", "usage", "a vector cannot be written as csv", ".safetensors, .gguf"),
         ("export a.gguf", "usage", "a circuit cannot be written as gguf", "--name vector:NAME"),
         ("export a.json --name vector:joy --format json", "usage", "a vector cannot be written as json", "gguf"),
         ("export a.gguf --name vector:mlp", "artifact", "this one is at mlp_out", "--site resid_post"),

@@ -55,7 +55,7 @@ def ready(austin: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
     (home / "models").symlink_to(models_folder(), target_is_directory=True)
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
-    session = Session(home)
+    session = Session(home, journal="default")
     session.model, session.prompt, session.circuit = austin.model, austin.prompt, austin.circuit
     session.settings = austin.settings
     result(session, "export circuit.json")

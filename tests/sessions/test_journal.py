@@ -61,6 +61,44 @@ def test_records_are_read_in_the_order_in_which_they_were_appended(journal: Jour
     assert journal.path.read_bytes().count(b"\n") == 3
 
 
+def test_a_journal_knows_which_records_it_appended_itself(journal: Journal) -> None:
+    other = Journal(journal.path)
+    for each, line in ((journal, "a"), (other, "b"), (journal, "c")):
+        each.append(record(line))
+    with journal.path.open("ab") as file:
+        file.write(b'{"torn')  # by a process that was killed
+    journal.append(record("d"))
+    assert [each.line for each in journal.own()[0]] == ["a", "c", "d"]
+    assert [each.line for each in other.own()[0]] == ["b"]
+    assert Journal(journal.path).own() == ([], [])
+
+
+def test_its_own_records_have_the_values_that_were_too_large_for_the_file(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sessions.journal.LARGEST_VALUE", 100)
+    monkeypatch.setattr("sessions.journal.MOST_HELD", 1000)
+    records = [record(f"{number}", {"kind": "Saved", "name": "x" * 400}) for number in range(4)]
+    for each in records:
+        journal.append(each)
+    assert all("dropped" in each.value for each in read(journal.path)[0])
+    own, warnings = journal.own()
+    assert own[2:] == records[2:] and all("dropped" in each.value for each in own[:2])  # those are too many to hold
+    assert warnings == []
+
+
+def test_records_that_are_no_longer_in_the_file_are_counted(journal: Journal) -> None:
+    for line in "abc":
+        journal.append(record(line))
+    first = journal.path.read_bytes().splitlines(True)[0]
+    journal.path.write_bytes(first)
+    own, warnings = journal.own()
+    assert [each.line for each in own] == ["a"]
+    assert warnings == [f"2 lines of this session are no longer in {journal.path}"]
+    journal.path.unlink()
+    assert journal.own() == ([], [f"3 lines of this session are no longer in {journal.path}"])
+
+
 def test_a_journal_that_does_not_exist_yet_is_empty(tmp_path: Path) -> None:
     assert read(tmp_path / "nowhere" / "journal.jsonl") == ([], [])
 

@@ -126,6 +126,30 @@ def test_a_failing_command_stops_the_file_and_says_where(tmp_path: Path) -> None
     assert result.stderr == f"✗ {file}:3: no model is open\n→ open one: model smollm2\n"
 
 
+def test_a_run_writes_its_report_also_where_it_fails(tmp_path: Path) -> None:
+    page, home = tmp_path / "run.html", tmp_path / "home"
+    run("run", script(tmp_path, "set rows 9\n"), "--home", home)  # an earlier run, in the same journal
+    file = script(tmp_path, "set top 50\ngenerate\nset top 60\n")
+    result = run("run", file, "--home", home, "--report", page)
+    assert result.exit_code == 1
+    assert "report of 2 lines · 1 failed · 0.0" in result.stdout and str(page) in result.stdout.replace("\n", "")
+    written = page.read_text("utf-8")
+    assert "set top 50" in written and "no model is open" in written and "set rows 9" not in written
+    again = run("run", file, "--home", home, "--report", page)
+    assert again.exit_code == 2 and again.stdout == ""  # nothing has run
+    assert again.stderr == f"✗ '{page}' exists already\n→ replace it with --force, or choose another name\n"
+    good = script(tmp_path, "set top 70\n")
+    assert run("run", good, "--home", home, "--report", page, "--force").exit_code == 0
+    assert "set top 70" in page.read_text("utf-8")
+
+
+def test_a_report_that_is_no_page_is_refused_before_the_file_runs(tmp_path: Path) -> None:
+    result = run("run", script(tmp_path, "set top 50\n"), "--home", tmp_path / "home", "--report", tmp_path / "x.txt")
+    assert (result.exit_code, result.stdout) == (2, "") and "does not end in .html" in result.stderr
+    result = run("run", script(tmp_path, "set top 50\n"), "--force")
+    assert result.exit_code == 2 and "--force replaces the page of --report" in result.stderr
+
+
 def test_json_is_one_event_a_line_and_errors_go_to_stderr(tmp_path: Path) -> None:
     file = script(tmp_path, "set top 50\ngenerate\n")
     result = run("run", file, "--json", "--home", tmp_path / "home")

@@ -183,7 +183,10 @@ def _(block: blocks.Tree, place: DrawingArea) -> Iterator[RenderableType]:
 
 @draw.register
 def _(block: blocks.Graph, place: DrawingArea) -> Iterator[RenderableType]:
-    """The edges as a list, the strongest first: a terminal has no room for arrows that cross."""
+    """The edges as a list, the strongest first: a terminal has no room for arrows that cross. A table that has them
+    makes the list needless."""
+    if block.tabled:
+        return
     if block.title:
         yield Text(inline(block.title), style="dim", overflow="fold")
     for link in sorted(block.links, key=lambda link: -abs(link.weight)):
