@@ -38,7 +38,9 @@ class _Axis(NamedTuple):
     last: float
 
     def at(self, value: float) -> float:
-        part = (value - self.low) / (self.high - self.low) if self.high > self.low else 0.5
+        # Halves, since the difference of two numbers may be too large for a number.
+        whole = self.high / 2 - self.low / 2
+        part = (value / 2 - self.low / 2) / whole if whole > 0 else 0.5
         return self.first + part * (self.last - self.first)
 
 
@@ -115,9 +117,9 @@ def ticks(low: float, high: float, most: int) -> list[float]:
     if not high > low:
         return [low]
     rough = (high - low) / most
-    power = 10.0 ** math.floor(math.log10(rough)) if rough > 1e-300 else 0.0
-    if not power or math.isinf(high - low):
+    if not 1e-300 < rough < math.inf:
         return [low, high]
+    power = 10.0 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * 0.999)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     return [number * step for number in range(first, last + 1)] or [low, high]
@@ -170,12 +172,12 @@ def graph(block: Graph) -> str:
     numbered = {node.name: node.number for node in nodes}
     links = [link for link in block.links if link.source in numbered and link.target in numbered]
     side = _MARGIN + _CHARACTER * max(cells(inline(row.name)) for row in rows) + _GAP
-    across = _placed([row.nodes for row in rows], links)
+    largest = max((abs(link.weight) for link in links if math.isfinite(link.weight)), default=0.0) or 1.0
+    across = _placed([row.nodes for row in rows], links, largest)
     wide = side + max(across[node.number] + node.width / 2 for node in nodes) + _MARGIN
     tall = rows[-1].up + height + 2 * _MARGIN
     bottom = tall - _MARGIN - height / 2
     at = {node.number: (side + across[node.number], bottom - row.up) for row in rows for node in row.nodes}
-    largest = max((abs(link.weight) for link in links if math.isfinite(link.weight)), default=0.0) or 1.0
     drawings = [
         f'<text class="wb-layer" x="{_MARGIN}" y="{bottom - row.up + 4:.0f}">{escaped(row.name)}</text>'
         for row in rows
@@ -200,19 +202,25 @@ def _rows(block: Graph, height: float) -> list[_Row]:
     return rows
 
 
+def _part(link: Link, largest: float) -> float:
+    """The strength of an edge as a part of the largest; 0 where it is no number."""
+    return min(abs(link.weight) / largest, 1.0) if math.isfinite(link.weight) else 0.0
+
+
 def _node(number: int, name: str, notes: Mapping[str, str]) -> _Node:
     note = quoted(shortened(notes[name], _NOTE)) if name in notes else ""
     return _Node(number, name, note, _CHARACTER * max(cells(inline(name)), cells(note)) + 12)
 
 
-def _placed(layers: Sequence[Sequence[_Node]], links: Sequence[Link]) -> dict[int, float]:
+def _placed(layers: Sequence[Sequence[_Node]], links: Sequence[Link], largest: float) -> dict[int, float]:
     """The place of each node across the drawing: near those that it is linked to, in the given order, and apart."""
     numbered = {node.name: node.number for layer in layers for node in layer}
     beside: defaultdict[int, list[tuple[int, float]]] = defaultdict(list)
     for link in links:
         ends = numbered[link.source], numbered[link.target]
-        beside[ends[0]].append((ends[1], abs(link.weight)))
-        beside[ends[1]].append((ends[0], abs(link.weight)))
+        part = _part(link, largest)
+        beside[ends[0]].append((ends[1], part))
+        beside[ends[1]].append((ends[0], part))
     places: dict[int, float] = {}
     for layer in layers:
         places |= zip([node.number for node in layer], _apart(layer, [0.0] * len(layer)), strict=True)
@@ -227,7 +235,7 @@ def _placed(layers: Sequence[Sequence[_Node]], links: Sequence[Link]) -> dict[in
 
 def _middle(places: Mapping[int, float], beside: Sequence[tuple[int, float]], otherwise: float) -> float:
     whole = sum(weight for _, weight in beside)
-    return sum(places[other] * weight for other, weight in beside) / whole if 0 < whole < math.inf else otherwise
+    return sum(places[other] * weight for other, weight in beside) / whole if whole > 1e-9 else otherwise
 
 
 def _apart(layer: Sequence[_Node], wanted: Sequence[float]) -> list[float]:
@@ -249,7 +257,7 @@ def _edge(
     y, to_y = (y - height / 2, to_y + height / 2) if y > to_y else (y + height / 2, to_y - height / 2)
     bend = (to_y - y) * 0.45
     path = f"M{x:.0f} {y:.0f}C{x:.0f} {y + bend:.0f} {to_x:.0f} {to_y - bend:.0f} {to_x:.0f} {to_y:.0f}"
-    part = min(abs(link.weight) / largest, 1.0) if math.isfinite(link.weight) else 0.0
+    part = _part(link, largest)
     sign = ' wb-minus" stroke-dasharray="5 3' if link.weight < 0 else ""
     title = f"<title>{escaped(link.source)} → {escaped(link.target)} {signed(link.weight)}</title>"
     return (
