@@ -11,7 +11,7 @@ from typing import Annotated
 from msgspec import structs
 
 from commands.edits import FAMILY
-from commands.names import AdapterName, FileName, Name
+from commands.names import AdapterName, FileName, Name, OutputFile
 from commands.request import Arg, Flag, Opt, Request
 from commands.verb import verb
 from commands.words import Gain, Word
@@ -179,7 +179,7 @@ class UnmergeAdapter(_OneAdapter, frozen=True):
 class SaveAdapter(_OneAdapter, frozen=True, kw_only=True):
     """Write an adapter to a PEFT folder for other programs, scaled by its current weight."""
 
-    to: Annotated[Path, Opt(FileName(), "the folder to write")]
+    to: Annotated[Path, Opt(OutputFile(), "the folder to write")]
     force: Annotated[bool, Flag("replace that folder's files")] = False
 
     def run(self, session: Session) -> Steps[AdapterShown]:

@@ -10,7 +10,7 @@ from msgspec import to_builtins
 
 from commands.choices import SettingName, SettingValue
 from commands.names import ScriptName
-from commands.request import Arg, Flag, Opt, Request
+from commands.request import Arg, Flag, Opt, Request, TrustFlag
 from commands.verb import DEFAULTS, Verb, actions_of, family_help, verb
 from commands.words import Word
 from sessions.errors import UsageError
@@ -82,7 +82,7 @@ class RunFile(Request, frozen=True):
     values: Annotated[
         tuple[str, ...], Opt(Word(), "fill ${NAME} in the file", flag="--set", metavar="NAME=VALUE", many=True)
     ] = ()
-    trust: Annotated[bool, Flag("let the file, and those it runs, open models with --trust-remote-code")] = False
+    trust: Annotated[bool, TrustFlag("let the file, and those it runs, open models with --trust-remote-code")] = False
 
     def run(self, session: Session) -> Steps[Ran | CommandFiles]:
         from commands import library, script

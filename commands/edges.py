@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from commands.names import FileName
+from commands.names import OutputFile
 from commands.request import Arg, Flag, Opt, Request
 from commands.verb import verb
 from commands.words import SelectionWord, Whole
@@ -34,7 +34,7 @@ class FindEdges(Request, frozen=True):
     targets: Annotated[int, Opt(Whole(1, 200), "trace edges into this many of them, the strongest (default: 30)")] = 30
     top: Annotated[int, Opt(Whole(1, CARRIED), "edges to list, the strongest (default: 20)")] = 20
     graphviz: Annotated[
-        Path | None, Opt(FileName(".dot"), "write the strongest edges to this file as a Graphviz graph")
+        Path | None, Opt(OutputFile(".dot"), "write the strongest edges to this file as a Graphviz graph")
     ] = None
     force: Annotated[bool, Flag("replace that file if it exists")] = False
 

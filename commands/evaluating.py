@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from commands.corpus import CorpusWord
 from commands.fields import MaxTokens
-from commands.names import FileName
+from commands.names import FileName, OutputFile
 from commands.request import Arg, Flag, Opt, Request
 from commands.verb import verb
 from commands.words import ListWord, TextWord, Whole
@@ -107,7 +107,7 @@ class Evaluate(Request, frozen=True):
         str | None, Opt(UnrelatedWord(), "text for the perplexity (default: built in); none leaves it out")
     ] = None
     keep: Annotated[
-        Path | None, Opt(FileName(".jsonl"), "the file for the texts (default: one in the home folder)")
+        Path | None, Opt(OutputFile(".jsonl"), "the file for the texts (default: one in the home folder)")
     ] = None
     force: Annotated[bool, Flag("replace that file")] = False
 

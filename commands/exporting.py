@@ -8,7 +8,7 @@ from typing import Annotated
 
 from commands.artifacts import FAMILY
 from commands.choices import OneOf
-from commands.names import ArtifactName, FileName
+from commands.names import ArtifactName, OutputFile
 from commands.request import Arg, Excludes, Flag, Opt, Request
 from commands.verb import verb
 from sessions.artifacts import Key
@@ -68,7 +68,7 @@ class ExportFile(Request, frozen=True):
     """
 
     path: Annotated[
-        Path, Arg(FileName(), "the file to write, whose ending chooses the format, or with --model a folder")
+        Path, Arg(OutputFile(), "the file to write, whose ending chooses the format, or with --model a folder")
     ]
     format: Annotated[str | None, Opt(OneOf("format", FORMATS), "how to write it (default: by the file's ending)")] = (
         None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from commands.names import ArtifactName, FileName
+from commands.names import ArtifactName, FileName, OutputFile
 from commands.request import Arg, Flag, Opt, Request
 from commands.verb import verb
 from sessions.artifacts import Key
@@ -28,7 +28,7 @@ class Fingerprint(Request, frozen=True):
     names: Annotated[
         tuple[Key, ...], Arg(ArtifactName(), "artifacts (default: the model and all of them)", many=True)
     ] = ()
-    write: Annotated[Path | None, Opt(FileName(), "write the sha256 sums to this file, for verify-files")] = None
+    write: Annotated[Path | None, Opt(OutputFile(), "write the sha256 sums to this file, for verify-files")] = None
     force: Annotated[bool, Flag("replace the list if it exists")] = False
 
     def run(self, session: Session) -> Steps[Fingerprints]:

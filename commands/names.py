@@ -172,6 +172,10 @@ class FileName(Word):
         return _paths(session, incomplete, self.suffix)
 
 
+class OutputFile(FileName):
+    """The path of a file, or a folder, that is written."""
+
+
 class ScriptName(FileName):
     """A command file: a path, or the name of one that comes with the workbench."""
 

@@ -14,7 +14,7 @@ from msgspec import structs
 from commands.choices import OneOf, Usually
 from commands.fields import Thinking
 from commands.names import ModelName
-from commands.request import Arg, Flag, Needs, Opt, Options, Request
+from commands.request import Arg, Flag, Needs, Opt, Options, Request, TrustFlag
 from commands.verb import verb
 from commands.words import SEEDS, Length, Prose, Real, RowsWord, TextWord, TokenWord, Whole, Word
 from sessions.events import Steps
@@ -81,7 +81,7 @@ class UseModel(Request, frozen=True):
             "quantise while loading (needs bitsandbytes and CUDA)",
         ),
     ] = None
-    trust_remote_code: Annotated[bool, Flag("run Python code that comes with this one model")] = False
+    trust_remote_code: Annotated[bool, TrustFlag("run Python code that comes with this one model")] = False
     again: Annotated[bool, Flag("load it again, even if it is open with the same options")] = False
 
     def run(self, session: Session) -> Steps[ModelOpened]:

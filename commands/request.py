@@ -88,6 +88,10 @@ class Flag(Struct, frozen=True):
         yield Option([spelt, name], help=self.help, group=group, **given)
 
 
+class TrustFlag(Flag, frozen=True):
+    """A flag that lets code run which comes with a model."""
+
+
 class Flags(Struct, frozen=True):
     """Several options that set the same field: the word that each sets, and its help."""
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from commands.choices import OneOf
 from commands.fields import MaxTokens
-from commands.names import FileName, RoundName, SeriesName
+from commands.names import OutputFile, RoundName, SeriesName
 from commands.request import Arg, Flag, Needs, Opt, Request
 from commands.training import FAMILY
 from commands.verb import verb
@@ -60,7 +60,7 @@ class ShowRounds(Request, frozen=True):
             SeriesName(), "a series, or rounds in their order (default: the latest series)", metavar="NAME…", many=True
         ),
     ] = ()
-    chart: Annotated[Path | None, Opt(FileName(".svg"), "write the trajectory to this file, .svg or .png")] = None
+    chart: Annotated[Path | None, Opt(OutputFile(".svg"), "write the trajectory to this file, .svg or .png")] = None
     answer: Annotated[bool, Flag("answer the session's prompt with each round's adapter instead")] = False
     max_tokens: MaxTokens = None
     force: Annotated[bool, Flag("replace the chart's file")] = False

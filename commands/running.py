@@ -12,6 +12,7 @@ from typing import Any
 from msgspec import structs, to_builtins
 
 from commands.grammar import VERBS, Call, parse
+from commands.permitting import check_permitted
 from sessions import memory
 from sessions.cancel import looking_at
 from sessions.errors import ArtifactError, Cancelled, NotFinite, UsageError, WorkbenchError
@@ -52,6 +53,7 @@ def run(session: Session, line: str, *, where: str = "") -> Generator[Event, Non
     lacking = False  # of memory
     try:
         yield Started(call.verb, line, where)
+        check_permitted(call.request, session.permits)
         with session.suppressing() as suppression:
             value = yield from _stoppable(session, VERBS[call.verb].steps(session, call.request))
         _refuse_infinite(value)

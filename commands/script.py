@@ -19,6 +19,7 @@ from msgspec import Struct
 
 from commands.grammar import TEXTS, Call, parse, words_of
 from commands.line import is_blank
+from commands.permitting import trusts
 from sessions.cancel import look
 from sessions.errors import ArtifactError, Cancelled, UsageError, WorkbenchError
 from sessions.events import Event, Failed, Result, Steps
@@ -80,7 +81,7 @@ def commands_in(data: bytes, source: str, values: Mapping[str, str], *, trust: b
         if is_blank(line):  # all of it was a value
             continue
         call = _checked(line, where)
-        if not trust and (call.params.get("trust_remote_code") or call.params.get("trust")):
+        if not trust and trusts(call.request):
             raise UsageError(f"{where}: a command file cannot itself trust the code of a model", _TRUSTED)
         parsed.append(ScriptLine(number, line.strip()))
     unused = [name for name in values if name not in used and name != HERE]

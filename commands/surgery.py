@@ -11,7 +11,7 @@ from msgspec import structs
 from commands.choices import OneOf
 from commands.edits import FAMILY
 from commands.fields import MaxTokens
-from commands.names import FileName, Name, SavedName
+from commands.names import FileName, Name, OutputFile, SavedName
 from commands.ranges import Layers
 from commands.request import Arg, Excludes, Flag, Opt, Options, Request
 from commands.verb import verb
@@ -216,7 +216,7 @@ class WriteProblems(Request, frozen=True):
     subspace with them. With --tasks the file has tasks for evaluate instead, one for each language that is named.
     """
 
-    file: Annotated[Path, Arg(FileName(".jsonl"), "the file to write")]
+    file: Annotated[Path, Arg(OutputFile(".jsonl"), "the file to write")]
     count: Annotated[int, Opt(Whole(), "how many problems")] = 100
     seed: Annotated[int, Opt(Whole(0, SEEDS), "random seed")] = 0
     tasks: Annotated[

@@ -10,7 +10,7 @@ from msgspec import structs
 from commands.fields import MaxTokens
 from commands.interventions import FAMILY
 from commands.limits import Limits
-from commands.names import FileName, Name
+from commands.names import FileName, Name, OutputFile
 from commands.request import Arg, Excludes, Flag, Needs, Opt, Request
 from commands.verb import verb
 from commands.weighing import Mixture, is_number, numbers, weighed_adapters
@@ -104,7 +104,7 @@ class RunSweep(Request, frozen=True):
         str | None, Opt(SweepName(), "save it under this name; the same line continues it where it stopped")
     ] = None
     resume: Annotated[str | None, Opt(SweepName(), "continue a saved sweep; only the model has to be open")] = None
-    chart: Annotated[Path | None, Opt(FileName(".svg"), "write the chart to this file, .svg or .png")] = None
+    chart: Annotated[Path | None, Opt(OutputFile(".svg"), "write the chart to this file, .svg or .png")] = None
     force: Annotated[bool, Flag("replace the chart's file, and move another sweep of that name to the trash")] = False
     limits: Limits = Limits()
 

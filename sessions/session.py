@@ -34,6 +34,7 @@ from sessions.model.info import Conversation, Encoded, Opening, Prompt, same_mod
 from sessions.model.units import Neuron
 from sessions.overview import overview
 from sessions.past import Held, Past
+from sessions.permits import Permits
 from sessions.saved import SavedArtifacts
 from sessions.settings import Settings
 from sessions.store import Store
@@ -85,6 +86,7 @@ class Session:
         self.results: dict[str, deque[Value]] = defaultdict(lambda: deque(maxlen=REMEMBERED))  # by verb, newest last
         self.folder = Path()  # the folder that completion reads relative paths from
         self.files: tuple[Path, ...] = ()  # command files being run, outermost first
+        self.permits = Permits()  # of the line that runs
         self.trusting = False  # whether command files may open models that come with their own code
         self._encoded: Encoded | None = None
         self._suppressions = SuppressionStack()

@@ -1,4 +1,4 @@
-"""The command line: the app, `run`, `repl`, `schema` and `serve`; for hosts `attach`, `exec`, `hosts` and `kill`.
+"""The command line: the app, `run`, `repl`, `schema`, `serve`, `mcp`; for hosts `attach`, `exec`, `hosts` and `kill`.
 
 Only click is imported until a command is chosen, so that `--help` and completion are fast. Exit codes: 0 success, 1 a
 command failed, 2 the command line was wrong, 130 stopped by ctrl-c.
@@ -221,6 +221,25 @@ def serve(host: str, port: int, address: str, token: str | None, home: Path | No
 
     with _reported():
         start(host, home, port, address, token)
+
+
+@main.command()
+@_HOST
+@_HOME
+@click.option("--socket", "on_socket", is_flag=True, help="Serve on a Unix socket of the session, not on stdin.")
+@click.option("--write-anywhere", is_flag=True, help="Let agents write files outside the home folder.")
+@click.option("--trust", is_flag=True, help="Let agents open models with --trust-remote-code.")
+def mcp(host: str, home: Path | None, on_socket: bool, write_anywhere: bool, trust: bool) -> None:
+    """Serve the verbs to agents over the Model Context Protocol, on stdin and stdout.
+
+    Calls run in the session of --host, which is started when needed and keeps running. They write files only inside
+    the home folder.
+    """
+    from workbench.agents import AgentAccess
+    from workbench.agents.starting import serve as start
+
+    with _reported():
+        start(AgentAccess(host, home, write_anywhere, trust), on_socket)
 
 
 def _in_terminal() -> bool:

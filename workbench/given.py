@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from commands.names import FileName, Prompts
+from commands.names import FileName, OutputFile, Prompts
 from commands.verb import Verb, key_of
 from sessions.errors import UsageError
 from sessions.files.disk import write_file
@@ -39,8 +39,13 @@ def with_files(
     return [*listed, *args[len(placed) :]], given
 
 
+def takes_list(param: click.Parameter) -> bool:
+    """Whether the parameter is a file that is read, so that a list can stand in its place."""
+    return isinstance(param.type, FileName | Prompts) and not isinstance(param.type, OutputFile)
+
+
 def _reads(param: click.Parameter, value: Any) -> bool:
-    return isinstance(param.type, FileName | Prompts) and isinstance(value, list | tuple)
+    return takes_list(param) and isinstance(value, list | tuple)
 
 
 def _file(items: Iterable[Any], folder: Path) -> Path:

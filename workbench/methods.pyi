@@ -189,7 +189,7 @@ class Verbs:
         *,
         targets: int = 30,
         top: int = 20,
-        graphviz: str | Path | Sequence[str | dict[str, Any]] | None = None,
+        graphviz: str | Path | None = None,
         force: bool = False,
     ) -> Edges:
         """Show how relevance flows from neuron to neuron inside the circuit."""
@@ -325,7 +325,7 @@ class Verbs:
         batch: int | None = None,
         save: str | None = None,
         resume: str | None = None,
-        chart: str | Path | Sequence[str | dict[str, Any]] | None = None,
+        chart: str | Path | None = None,
         force: bool = False,
         at: Literal["all", "circuit"] = 'all',
         all: bool = False,
@@ -480,7 +480,7 @@ class Verbs:
         self,
         which: str,
         *,
-        to: str | Path | Sequence[str | dict[str, Any]],
+        to: str | Path,
         force: bool = False,
     ) -> AdapterShown:
         """Write an adapter to a PEFT folder for other programs, scaled by its current weight."""
@@ -685,7 +685,7 @@ class Verbs:
         """Cut a subspace out of what chosen layers write to the residual stream: an edit of their weights."""
     def surgery_problems(
         self,
-        file: str | Path | Sequence[str | dict[str, Any]],
+        file: str | Path,
         *,
         count: int = 100,
         seed: int = 0,
@@ -704,7 +704,7 @@ class Verbs:
         batch: int | None = None,
         limit: int | None = None,
         unrelated: str | Path | Sequence[str | dict[str, Any]] | None = None,
-        keep: str | Path | Sequence[str | dict[str, Any]] | None = None,
+        keep: str | Path | None = None,
         force: bool = False,
     ) -> Evaluated:
         """Answer a file of tasks with and without the edits, and count what is right."""
@@ -762,7 +762,7 @@ class Verbs:
     def rounds(
         self,
         *names: str,
-        chart: str | Path | Sequence[str | dict[str, Any]] | None = None,
+        chart: str | Path | None = None,
         answer: bool = False,
         max_tokens: int | None = None,
         force: bool = False,
@@ -803,7 +803,7 @@ class Verbs:
         """Delete a saved artifact, or restore the one last deleted under its name."""
     def export(
         self,
-        path: str | Path | Sequence[str | dict[str, Any]],
+        path: str | Path,
         *,
         format: Literal["json", "reference", "csv", "safetensors", "gguf"] | None = None,
         name: str | None = None,
@@ -827,7 +827,7 @@ class Verbs:
     def fingerprint(
         self,
         *names: str,
-        write: str | Path | Sequence[str | dict[str, Any]] | None = None,
+        write: str | Path | None = None,
         force: bool = False,
     ) -> Fingerprints:
         """Show the model's fingerprint, the sha256 of its current weights, and that of every saved file."""

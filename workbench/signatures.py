@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from commands.choices import HeldWord, OneOf, SomeOf
-from commands.names import FileName, Prompts
+from commands.names import FileName, OutputFile, Prompts
 from commands.ranges import Layers, Positions
 from commands.request import Argument
 from commands.verb import Verb, key_of
@@ -54,6 +54,7 @@ _TYPES: tuple[tuple[Any, str], ...] = (
     (Whole, "int"),
     ((Real, NumberWord, Gain), "float"),
     (SelectionWord, "str | Neuron | Sequence[Neuron]"),
+    (OutputFile, "str | Path"),
     ((FileName, Prompts), "str | Path | Sequence[str | dict[str, Any]]"),
     ((Layers, Positions), "str | int | tuple[int, int] | range"),
     ((SweptWord, Statement), "str | float | Neuron | Sequence[Neuron]"),

@@ -134,18 +134,48 @@ class Client:
     def _events(self, request: RunLine) -> Iterator[Event]:
         with self._connection(request) as connection:
             for reply in connection.replies():
-                match reply:
-                    case Queued(before=before):
-                        yield Progress(f"waiting for {'a line' if before == 1 else f'{before} lines'} before it")
-                    case Numbered():
-                        yield told(reply)
-                    case RefusedRequest(reason=reason, hint=hint):
-                        yield Failed(HostError.kind, reason, hint)
-                        return
-                    case Finished():
-                        return
-        raise HostError(
+                if isinstance(reply, Finished):
+                    return
+                event = event_of(reply)
+                if event is not None:
+                    yield event
+                if isinstance(reply, RefusedRequest):
+                    return
+        raise self.ended()
+
+    def ended(self) -> HostError:
+        """The error of a line whose host ended before it."""
+        return HostError(
             f"the host {self.name} ended before the line did", f"workbench attach {self.name} brings the session back"
+        )
+
+    def connect(self, seconds: float = ANSWER) -> socket.socket:
+        """A connection to the host, on which nothing was sent.
+
+        Raises:
+            HostError: the host cannot be reached, or belongs to another user.
+        """
+        connected = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connected.settimeout(seconds)
+        try:
+            _connect(connected, self._holder.socket, seconds)
+        except OSError as error:
+            connected.close()
+            raise self.trouble(error) from error
+        if not is_own(connected):
+            connected.close()
+            raise HostError(f"the socket of {self.name} belongs to another user", "choose another name")
+        return connected
+
+    def trouble(self, error: OSError) -> HostError:
+        """What an error of a connection means."""
+        if isinstance(error, TimeoutError):
+            return HostError(
+                f"the host {self.name} does not answer",
+                f"wait, or end it: workbench kill {self.name} (its state is kept)",
+            )
+        return HostError(
+            f"the host {self.name} cannot be reached: {error.strerror or error}", "workbench hosts lists them"
         )
 
     def cancel(self, ticket: str = "") -> bool:
@@ -195,34 +225,16 @@ class _Connection:
 
     def __init__(self, client: Client, first: Message, seconds: float | None) -> None:
         self._client = client
-        self._seconds = seconds
-        data = written(first)
-        if len(data) > LARGEST:
-            raise HostError(f"the line has more than {LARGEST} bytes", "put a long text into a command file")
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._socket.settimeout(seconds or ANSWER)
+        data = short_enough(first)
+        self._socket = client.connect(seconds or ANSWER)
         try:
-            self._connect(client._holder.socket, seconds or ANSWER)
-            self._check()
             with suppress(BrokenPipeError):  # the host closed the connection; its last message may say why
                 self._socket.sendall(data)
             self._socket.settimeout(seconds)
         except OSError as error:
             self._socket.close()
-            raise self._trouble(error) from error
+            raise client.trouble(error) from error
         client._open.add(self)
-
-    def _connect(self, path: str, seconds: float) -> None:
-        """Connect; try again while the host's queue of connections is full."""
-        until = time.monotonic() + seconds
-        while True:
-            try:
-                self._socket.connect(path)
-                return
-            except BlockingIOError:
-                if time.monotonic() > until:
-                    raise TimeoutError from None
-                time.sleep(_AGAIN)
 
     def say(self, message: Message) -> None:
         """Send another message.
@@ -235,7 +247,7 @@ class _Connection:
         except BrokenPipeError:
             pass  # the host closed the connection; its last message may say why
         except OSError as error:
-            raise self._trouble(error) from error
+            raise self._client.trouble(error) from error
 
     def replies(self) -> Iterator[Reply]:
         """Yield the host's messages until it closes the connection."""
@@ -244,10 +256,10 @@ class _Connection:
                 try:
                     line = stream.readline()
                 except OSError as error:
-                    raise self._trouble(error) from error
+                    raise self._client.trouble(error) from error
                 if not line.endswith(b"\n"):
                     return
-                yield _read(line)
+                yield reply_in(line)
 
     def close(self) -> None:
         self._client._open.discard(self)
@@ -261,25 +273,54 @@ class _Connection:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _check(self) -> None:
-        if not is_own(self._socket):
-            self._socket.close()
-            raise HostError(f"the socket of {self._client.name} belongs to another user", "choose another name")
 
-    def _trouble(self, error: OSError) -> HostError:
-        name = self._client.name
-        if isinstance(error, TimeoutError):
-            return HostError(
-                f"the host {name} does not answer", f"wait, or end it: workbench kill {name} (its state is kept)"
-            )
-        return HostError(f"the host {name} cannot be reached: {error.strerror or error}", "workbench hosts lists them")
+def _connect(connected: socket.socket, path: str, seconds: float) -> None:
+    """Connect; try again while the host's queue of connections is full."""
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            connected.connect(path)
+            return
+        except BlockingIOError:
+            if time.monotonic() > until:
+                raise TimeoutError from None
+            time.sleep(_AGAIN)
 
 
-def _read(line: bytes) -> Reply:
+def short_enough(request: Message) -> bytes:
+    """The bytes of a request.
+
+    Raises:
+        HostError: it is longer than a host reads.
+    """
+    data = written(request)
+    if len(data) > LARGEST:
+        raise HostError(f"the line has more than {LARGEST} bytes", "put a long text into a command file")
+    return data
+
+
+def reply_in(line: bytes) -> Reply:
+    """The host's message in a line.
+
+    Raises:
+        HostError: this version does not know it.
+    """
     try:
         return read_reply(line)
     except (ValueError, RecursionError) as error:
         raise HostError(f"the host may be of another version: {error}", "end it and start it again") from None
+
+
+def event_of(reply: Reply) -> Event | None:
+    """What a message about a line says as an event; None if it says nothing about it."""
+    match reply:
+        case Queued(before=before):
+            return Progress(f"waiting for {'a line' if before == 1 else f'{before} lines'} before it")
+        case Numbered():
+            return told(reply)
+        case RefusedRequest(reason=reason, hint=hint):
+            return Failed(HostError.kind, reason, hint)
+    return None
 
 
 def told(message: Numbered) -> Event:

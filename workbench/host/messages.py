@@ -48,6 +48,17 @@ class RunLine(Message, frozen=True, tag="Run"):
     folder: str = ""
 
 
+class RunForAgent(RunLine, frozen=True, tag="RunForAgent"):
+    """Run a line that nobody wants once this connection is closed: it is stopped then, or never begins.
+
+    Without `write_anywhere` it writes files only in the home, and without `trust` it lets no model's own code run;
+    this holds for the lines of files that it runs too.
+    """
+
+    write_anywhere: bool = False
+    trust: bool = False
+
+
 class CancelLine(Message, frozen=True, tag="Cancel"):
     """Stop the running or waiting line with this ticket; without a ticket, the running line."""
 
@@ -168,7 +179,7 @@ class Finished(Logged, frozen=True, kw_only=True):
     """The last message about a line."""
 
 
-Request = Attach | RunLine | CancelLine | Ping | Stop | Complete
+Request = Attach | RunLine | RunForAgent | CancelLine | Ping | Stop | Complete
 Reply = Welcome | Missed | Acknowledged | RefusedRequest | Completions | Ended | Queued | Numbered | Finished
 
 _requests = msgspec.json.Decoder(Request)

@@ -169,7 +169,7 @@ def held(place: HostPaths) -> Iterator[socket.socket | None]:
             yield None
             return
         file.truncate(0)  # the earlier holder is dead
-        listening, path = _listening(place)
+        listening, path = listening_at(place)
         try:
             file.write(msgspec.json.encode(Holder(os.getpid(), platform.node(), time.time(), str(path))))
             file.flush()
@@ -199,10 +199,14 @@ def _locked(descriptor: int) -> bool:
     return False
 
 
-def _listening(place: HostPaths) -> tuple[socket.socket, Path]:
-    """A listening socket and its path. Holding the lock, remove what a dead host left there."""
+def listening_at(place: HostPaths, name: str = "socket") -> tuple[socket.socket, Path]:
+    """A listening socket of that name and its path. Whoever holds the lock removes what a dead process left there.
+
+    Raises:
+        HostError: no socket can be created.
+    """
     refused: OSError | None = None
-    for path in _sockets(place):
+    for path in _sockets(place, name):
         listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             path.unlink(missing_ok=True)
@@ -219,13 +223,13 @@ def _listening(place: HostPaths) -> tuple[socket.socket, Path]:
     )
 
 
-def _sockets(place: HostPaths) -> Iterator[Path]:
+def _sockets(place: HostPaths, name: str) -> Iterator[Path]:
     """The possible paths of the socket, the preferred first."""
-    far = f"{hashlib.sha256(os.fsencode(place.folder)).hexdigest()[:24]}.socket"
+    far = f"{hashlib.sha256(os.fsencode(place.folder)).hexdigest()[:24]}.{name}"
     given = os.environ.get("XDG_RUNTIME_DIR")
     folders = [Path(given, "workbench")] if given else []
     folders.append(Path(tempfile.gettempdir(), f"workbench-{os.geteuid()}"))
-    for path in [place.folder / "socket", *(folder / far for folder in folders)]:
+    for path in [place.folder / name, *(folder / far for folder in folders)]:
         if len(os.fsencode(path)) <= LONGEST_SOCKET and is_text(str(path)):  # the lock file has it in JSON
             if path.parent != place.folder:
                 _make_private(path.parent)

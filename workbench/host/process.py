@@ -33,6 +33,7 @@ from sessions import saved_state
 from sessions.errors import ArtifactError, Cancelled, UsageError, WorkbenchError
 from sessions.events import Event, Failed, Partial, Progress, Result, Started, State, Steps, Text, to_json
 from sessions.journal import recent, told
+from sessions.permits import Permits
 from sessions.results import Restored
 from sessions.saved_state import SavedState
 from sessions.session import Session
@@ -49,6 +50,7 @@ from workbench.host.messages import (
     Numbered,
     Queued,
     RefusedRequest,
+    RunForAgent,
     RunLine,
     Welcome,
 )
@@ -219,9 +221,14 @@ class Host:
                 reason = getattr(error, "strerror", None) or str(error)
                 yield Failed("usage", f"cannot work in {request.folder}: {reason}", "change to another folder")
                 return
-        self._session.author = request.author
+        self._session.author, self._session.permits = request.author, self._permits(request)
         with self._place.marked_opening(_opened_by(request.line)):
             yield from run(self._session, request.line)
+
+    def _permits(self, request: RunLine) -> Permits:
+        if not isinstance(request, RunForAgent):
+            return Permits()
+        return Permits(None if request.write_anywhere else self._session.home, request.trust)
 
     def _tell(self, request: RunLine, event: Event) -> None:
         if isinstance(event, State):

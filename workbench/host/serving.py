@@ -23,6 +23,7 @@ from workbench.host.messages import (
     Ping,
     RefusedRequest,
     Request,
+    RunForAgent,
     RunLine,
     Stop,
     read_request,
@@ -116,6 +117,7 @@ class _Connection:
         self._writer = writer
         self._attached = False
         self._tickets: set[str] = set()
+        self._bound: list[str] = []  # tickets of lines that are stopped when the client disconnects
         self._at = host.log.next
 
     async def talk(self) -> None:
@@ -130,6 +132,8 @@ class _Connection:
         finally:
             for task in (listening, speaking):
                 task.cancel()
+            for ticket in self._bound:
+                self._host.cancel(ticket)
             if not self.task.done():
                 self.task.set_result(None)
 
@@ -180,6 +184,8 @@ class _Connection:
                 return (host.welcome(),)
             case RunLine():
                 self._tickets.add(request.ticket)
+                if isinstance(request, RunForAgent) and request.ticket:
+                    self._bound.append(request.ticket)
                 return host.take(request)
             case CancelLine(ticket=ticket):
                 return (host.cancel(ticket),)
