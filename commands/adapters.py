@@ -54,6 +54,8 @@ class AdapterSource(Word):
 class ListAdapters(Request, frozen=True):
     """List the kept adapters, and which of them are on."""
 
+    reads_only = True
+
     def run(self, session: Session) -> AdaptersListed:
         return AdaptersListed(rows=tuple(row(session, name) for name in shelf_of(session).names()))
 

@@ -65,6 +65,8 @@ class LoadCircuit(Request, frozen=True):
 class ListSaved(Request, frozen=True):
     """List what is saved: circuits, vectors, presets, atlases, means and edits."""
 
+    reads_only = True
+
     def run(self, session: Session) -> Listed:
         return Listed(rows=tuple(session.store.rows()))
 

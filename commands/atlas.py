@@ -87,6 +87,8 @@ class BuildAtlas(Request, frozen=True):
 class ShowAtlas(Request, frozen=True):
     """Show a neuron's extremes over the corpus of an atlas, each in its context."""
 
+    reads_only = True
+
     neuron: Annotated[str, Arg(SelectionWord(), "the neuron")]
     name: AtlasName = None
     rows: Annotated[int | None, Opt(RowsWord(), "maxima of each sign to show (default: the setting rows)")] = None
@@ -108,6 +110,8 @@ class RankAtlas(Request, frozen=True):
     ranking.
     """
 
+    reads_only = True
+
     layer: Annotated[tuple[int, int], Arg(Layers(), "the layer", metavar="LAYER")]
     name: AtlasName = None
     rows: Annotated[int | None, Opt(RowsWord(), "neurons to show (default: the setting rows)")] = None
@@ -124,6 +128,8 @@ class RankAtlas(Request, frozen=True):
 @verb("atlas list", family=FAMILY, example="atlas list", default=True)
 class ListAtlases(Request, frozen=True):
     """List the atlases that are saved."""
+
+    reads_only = True
 
     def run(self, session: Session) -> Listed:
         return Listed(rows=tuple(session.store.rows("atlas")))

@@ -95,6 +95,8 @@ class Say(Request, frozen=True):
 class ShowHistory(Request, frozen=True):
     """Show the conversation: every turn, thoughts included."""
 
+    reads_only = True
+
     last: Annotated[int | None, Opt(Whole(), "only this many exchanges, the last")] = None
 
     def run(self, session: Session) -> HistoryShown:

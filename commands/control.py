@@ -28,6 +28,8 @@ FAMILY = "The session"
 class ShowInfo(Request, frozen=True):
     """Show the model, prompt, circuit, settings, home folder and versions of the session."""
 
+    reads_only = True
+
     def run(self, session: Session) -> Info:
         return Info(
             state=session.state(),
@@ -111,6 +113,8 @@ class VerbName(Word):
 @verb("help", family=FAMILY, example=("help discover", "help atlas", "help"))
 class ShowHelp(Request, frozen=True):
     """List the verbs, or explain one."""
+
+    reads_only = True
 
     name: Annotated[
         tuple[str, ...], Arg(VerbName(), "a verb (default: list them all)", metavar="[VERB]", many=True)

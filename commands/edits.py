@@ -61,6 +61,8 @@ class ListEdits(Request, frozen=True):
     the weights and leaves all others as they are, and edits on 2 puts it back.
     """
 
+    reads_only = True
+
     def run(self, session: Session) -> EditsShown:
         return edits_shown(session.edits())
 

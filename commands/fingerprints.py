@@ -43,6 +43,8 @@ class VerifyFiles(Request, frozen=True):
     fingerprint --write LIST makes one of everything that is saved.
     """
 
+    reads_only = True
+
     path: Annotated[Path, Arg(FileName(), "a list of sha256, a line each: digest, two spaces, path")]
 
     def run(self, session: Session) -> Steps[FilesVerified]:

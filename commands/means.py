@@ -101,6 +101,8 @@ class BuildMeans(Request, frozen=True):
 class ShowMeans(Request, frozen=True):
     """Show saved means: of each layer, and of single neurons."""
 
+    reads_only = True
+
     name: Annotated[str, Arg(SavedName("means"), "the name they were saved under")]
     selection: Annotated[str | None, Arg(SelectionWord(), "these neurons (default: the strongest)")] = None
     rows: NeuronRows = None
@@ -113,6 +115,8 @@ class ShowMeans(Request, frozen=True):
 @verb("means list", family=FAMILY, example="means list", default=True)
 class ListMeans(Request, frozen=True):
     """List the means that are saved."""
+
+    reads_only = True
 
     def run(self, session: Session) -> Listed:
         return Listed(rows=tuple(session.store.rows("means")))

@@ -116,6 +116,8 @@ class ApplyPreset(Request, frozen=True):
 class ListPresets(Request, frozen=True):
     """List the presets that are saved or, with a name, the neurons of one."""
 
+    reads_only = True
+
     name: Annotated[str | None, Arg(SavedName("preset"), "the preset to look into")] = None
     part: PartOf = PartOf()
 

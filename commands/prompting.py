@@ -188,6 +188,8 @@ class SetSeed(Request, frozen=True):
 class ShowTokens(Request, frozen=True):
     """Show the exact tokens the model reads: position, id, text, and how many BOS there are."""
 
+    reads_only = True
+
     def run(self, session: Session) -> Tokens:
         from sessions.model.tokens import prefix_remarks
 

@@ -172,6 +172,8 @@ class Request(Options, frozen=True):
 
     #: The name of the verb, which `verb` puts here.
     verb_name: ClassVar[str] = ""
+    #: Whether it only looks: afterwards the session and the files are as they were.
+    reads_only: ClassVar[bool] = False
     #: What does not go together.
     rules: ClassVar[tuple[Constraint, ...]] = ()
 

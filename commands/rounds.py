@@ -87,6 +87,8 @@ class ShowRecruits(Request, frozen=True):
     recruits:NAME selects them in other verbs: suppress recruits:1, ablate recruits:1:10.
     """
 
+    reads_only = True
+
     name: Annotated[
         str | None, Arg(RoundName(), "the round, by name or number (default: the latest)", metavar="ROUND")
     ] = None

@@ -43,7 +43,8 @@ from commands.words import (
 from sessions.errors import UsageError
 from sessions.results import Quit
 from sessions.session import Session
-from tests.commands.driving import result
+from tests.commands.driving import result, unharmed
+from tests.rounds import kept
 
 
 @contextmanager
@@ -407,3 +408,54 @@ def test_a_number_is_said_in_full_and_no_longer(value: float) -> None:
 )  # fmt: skip
 def test_a_word_is_said_as_it_is_typed(word: Any, text: str) -> None:
     assert word.said(word.read(text)) == text
+
+
+# Verbs that only look
+
+#: A line of each verb that only looks, in a session that has something to look at.
+LOOKING = {
+    "tokens": "tokens",
+    "history": "history",
+    "edits list": "edits list",
+    "adapter list": "adapter list",
+    "atlas show": "atlas show L1/N3",
+    "atlas top": "atlas top 1",
+    "atlas list": "atlas list",
+    "means show": "means show facts",
+    "means list": "means list",
+    "preset list": "preset list",
+    "recruits": "recruits one",
+    "list": "list",
+    "verify-files": "verify-files sums.txt",
+    "info": "info",
+    "help": "help discover",
+}
+
+
+@pytest.fixture
+def furnished(little: Session) -> Session:
+    """A session with an atlas, means, a preset, a round and a list of sums."""
+    for line in (
+        "atlas build small --docs 2",
+        "means build facts",
+        "preset save p top3",
+        "fingerprint --write sums.txt",
+    ):
+        result(little, line)
+    kept(little.store, little.opened(), "one")
+    return little
+
+
+def test_verbs_that_only_look_change_neither_the_session_nor_a_file(furnished: Session) -> None:
+    assert {name for name, known in VERBS.items() if known.kind.reads_only} == set(LOOKING)
+    for line in LOOKING.values():
+        before = files_of(furnished.home)
+        with unharmed(furnished):
+            assert parse(line).request.reads_only
+            result(furnished, line)
+        assert files_of(furnished.home) == before, line
+
+
+def files_of(home: Path) -> dict[Path, bytes]:
+    """Every file of a home but its journal."""
+    return {path: path.read_bytes() for path in home.rglob("*") if path.is_file() and path.name != "journal.jsonl"}

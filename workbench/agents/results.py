@@ -25,16 +25,19 @@ def text_of(outcome: Result | Failed) -> str:
         file=out, width=WIDTH, force_terminal=False, color_system=None, markup=False, emoji=False, highlight=False
     )
     Lines(console).show(outcome)
-    return out.getvalue().strip("\n")
+    return out.getvalue().strip("\n").encode(errors="backslashreplace").decode()
 
 
-def structured(result: Result) -> dict[str, Any]:
-    """A result as JSON values: its `kind`, its fields and its `notes`.
+def structured(outcome: Result | Failed) -> dict[str, Any]:
+    """A result as JSON values: its `kind`, its fields and its `notes`. Of a failure, what is wrong and what to do.
 
-    Where that is long, long lists are cut, and `shortened` has how many items each had, by its path. The journal has
-    the result in full.
+    Where a result is long, long lists are cut, and `shortened` has how many items each had, by its path. The journal
+    has the result in full.
     """
-    value: dict[str, Any] = json.loads(to_json(result))["value"]
+    told: dict[str, Any] = json.loads(to_json(outcome))
+    if isinstance(outcome, Failed):
+        return {key: told[key] for key in ("error", "message", "hint", "where")}
+    value: dict[str, Any] = told["value"]
     shown, cut = value, dict[str, int]()
     for most in _KEPT:
         if len(json.dumps(shown, ensure_ascii=False)) <= MOST:

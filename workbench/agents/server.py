@@ -115,10 +115,8 @@ def server_for(access: AgentAccess) -> Server[Any]:
 
 def _result(outcome: Result | Failed) -> CallToolResult:
     text: list[ContentBlock] = [TextContent(type="text", text=text_of(outcome))]
-    if isinstance(outcome, Result):
-        return CallToolResult(content=text, structured_content=structured(outcome))
-    about = {"error": outcome.error, "message": outcome.message, "hint": outcome.hint, "where": outcome.where}
-    return CallToolResult(content=text, structured_content=about, is_error=True)
+    failed = isinstance(outcome, Failed)
+    return CallToolResult(content=text, structured_content=structured(outcome), is_error=failed)
 
 
 def _author(context: _Context) -> str:

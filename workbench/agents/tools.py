@@ -46,7 +46,7 @@ def _tool(name: str, verb: Verb) -> Tool:
         title=str(verb.name),
         description=f"{verb.help}\n\nAs typed lines:\n{examples}",
         input_schema={key: described[key] for key in ("type", "properties", "required", "additionalProperties")},
-        annotations=ToolAnnotations(title=str(verb.name)),
+        annotations=ToolAnnotations(title=str(verb.name), read_only_hint=verb.kind.reads_only),
     )
 
 
