@@ -155,9 +155,9 @@ def test_clients_share_the_session_and_wait_for_each_other(kept: Client, access:
             await until(lambda: kept.welcome().waiting == ("set top 6",))
             first.cancel()
             assert text(await second) == "top 6"
-            assert "top 6" in text(await one.call_tool("set", {}))
 
     run(talk())
+    assert setting(kept, "top") == "6"
     assert waited == ["waiting for a line before it"]
 
 
@@ -180,12 +180,13 @@ def test_an_agent_does_not_stop_what_a_person_runs(kept: Client, access: AgentAc
 
 #: An agent's program: it calls a verb that never ends.
 VANISHING = """
-import asyncio, sys
+import asyncio, os, sys
 from mcp import Client
 from mcp.client.stdio import StdioServerParameters
 
 async def main():
-    async with Client(StdioServerParameters(command=sys.executable, args=sys.argv[1:])) as agent:
+    server = StdioServerParameters(command=sys.executable, args=sys.argv[1:], env=dict(os.environ))
+    async with Client(server) as agent:
         await agent.call_tool("generate", {"max_tokens": 100000})
 
 asyncio.run(main())
@@ -292,37 +293,39 @@ def test_a_host_that_is_killed_comes_back_with_the_next_call(ready: Client) -> N
 def test_files_are_written_in_a_folder_of_the_home(kept: Client, access: AgentAccess, tmp_path: Path) -> None:
     async def talk() -> None:
         async with Agent(server_for(access)) as agent:
-            sums = {"write": "sums.txt", "force": True}
-            assert Path(fields(await agent.call_tool("fingerprint", sums))["path"]) == kept.home / "files" / "sums.txt"
-            outside = await agent.call_tool("fingerprint", {"write": str(tmp_path / "sums.txt")})
+            few = {"file": "some.jsonl", "count": 2}
+            assert not (await agent.call_tool("surgery_problems", few)).is_error
+            outside = await agent.call_tool("surgery_problems", {"file": str(tmp_path / "some.jsonl")})
             assert outside.is_error and "is outside the home folder" in text(outside)
             script = kept.home / "files" / "some.wb"
-            script.write_text(f"fingerprint --write {tmp_path}/sums.txt\nmodel tiny --trust-remote-code\n")
-            for trust in (False, True):
-                assert (await agent.call_tool("run", {"path": str(script), "trust": trust})).is_error
+            for line in (f"surgery problems {tmp_path}/some.jsonl", "model tiny --trust-remote-code"):
+                script.write_text(line)
+                for trust in (False, True):
+                    assert (await agent.call_tool("run", {"path": "some.wb", "trust": trust})).is_error
             trusting = await agent.call_tool("model", {"name": "tiny", "trust_remote_code": True})
             assert trusting.is_error and "workbench mcp --trust" in text(trusting)
 
     run(talk())
-    assert not (tmp_path / "sums.txt").exists()
-    done(kept, f"fingerprint --write {tmp_path}/sums.txt")  # a person's next line has no such limits
+    assert (kept.home / "files" / "some.jsonl").is_file()
+    assert not (tmp_path / "some.jsonl").exists()
+    done(kept, f"surgery problems {tmp_path}/some.jsonl --count 2")  # a person's next line has no such limits
 
 
-def test_a_server_that_was_started_so_writes_anywhere(
+def test_a_server_that_was_started_so_lifts_a_limit(
     access: AgentAccess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
 
     async def talk() -> None:
         async with Agent(server_for(structs.replace(access, write_anywhere=True))) as agent:
-            assert not (await agent.call_tool("fingerprint", {"write": "sums.txt"})).is_error
+            assert not (await agent.call_tool("surgery_problems", {"file": "some.jsonl", "count": 2})).is_error
             assert (await agent.call_tool("model", {"name": "tiny", "trust_remote_code": True})).is_error
         async with Agent(server_for(structs.replace(access, trust=True))) as agent:
             missing = await agent.call_tool("model", {"name": "./none", "trust_remote_code": True})
             assert "own code" not in text(missing) and "none" in text(missing)
 
     run(talk())
-    assert (tmp_path / "sums.txt").is_file()
+    assert (tmp_path / "some.jsonl").is_file()
 
 
 # The socket
