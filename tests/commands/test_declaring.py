@@ -437,8 +437,9 @@ def furnished(little: Session) -> Session:
     """A session with an atlas, means, a preset, a round and a list of sums."""
     for line in (
         "atlas build small --docs 2",
-        "means build facts",
-        "preset save p top3",
+        "means build facts --docs 2",
+        "shift top3 2 --live",
+        "preset save p",
         "fingerprint --write sums.txt",
     ):
         result(little, line)
