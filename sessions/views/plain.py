@@ -1,9 +1,8 @@
-"""Blocks as plain data: rows, columns, CSV text, a pandas frame.
+"""Blocks as plain data: rows, columns, CSV text.
 
     rows = to_rows(main_table(view(result)))      # [{"layer": 24, "index": 1005, …}, …]
-    frame = to_pandas(main_table(view(result)))   # where pandas is installed
 
-Numbers stay numbers here: nothing is rounded or written as a percentage.
+Numbers stay numbers here: nothing is rounded or written as a percentage. `sessions.views.frames` makes pandas frames.
 """
 
 from __future__ import annotations
@@ -11,8 +10,6 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable
-from importlib import import_module
-from typing import Any
 
 from sessions.errors import UsageError
 from sessions.views.blocks import AnyBlock, Bars, Cell, Column, Curve, Heat, Row, Table
@@ -20,7 +17,7 @@ from sessions.views.writing import shortened
 
 
 def tables(blocks: Iterable[AnyBlock]) -> tuple[Table, ...]:
-    """The tables of a view, with its distributions, curves and maps as tables."""
+    """The tables of a view, with its distributions, maps, and curves that have no table, as tables."""
     return tuple(found for block in blocks if (found := _as_table(block)) is not None)
 
 
@@ -58,26 +55,13 @@ def to_csv(table: Table) -> str:
     return out.getvalue()
 
 
-def to_pandas(table: Table) -> Any:
-    """The table as a `pandas.DataFrame`.
-
-    Raises:
-        UsageError: pandas is not installed.
-    """
-    try:
-        pandas = import_module("pandas")  # not a dependency of this package
-    except ImportError as error:
-        raise UsageError("pandas is not installed", "install it, or use to_rows or to_dict") from error
-    return pandas.DataFrame(to_dict(table))
-
-
 def _as_table(block: AnyBlock) -> Table | None:
     match block:
         case Table():
             return block
         case Bars():
             return bars_table(block)
-        case Curve():
+        case Curve(tabled=False):
             columns = (
                 Column(key="line", title="line", kind="name"),
                 Column(key="x", title=block.x, kind="number"),
