@@ -7,6 +7,7 @@ display. `show_views` also makes IPython write a result as lines in place of its
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Iterator
 from io import StringIO
 from shutil import get_terminal_size
@@ -35,7 +36,7 @@ class Views:
         return to_html(view(value))
 
     def pandas(self, value: Value, table: int | str | None) -> DataFrame:
-        from sessions.views.frames import all_tables, chosen, to_pandas
+        from sessions.views.plain import all_tables, chosen, to_pandas
 
         return to_pandas(chosen(all_tables(value), table))
 
@@ -50,8 +51,13 @@ Value.presenter = Views()
 
 
 def show_views() -> None:
-    """Make the IPython that runs this code, if any, write each result as lines."""
+    """Make the IPython that runs this code, if any, write each result as lines.
+
+    In a notebook, `tqdm` warns that it has no widgets as soon as transformers imports it; nothing here needs them.
+    """
     shell = running_shell()
+    if is_notebook():
+        warnings.filterwarnings("ignore", "IProgress not found")
     if shell is not None and shell.display_formatter is not None:
         shell.display_formatter.formatters["text/plain"].for_type(Value, _write)
 

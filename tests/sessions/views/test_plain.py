@@ -14,7 +14,7 @@ from sessions.circuits.selection import terms
 from sessions.errors import UsageError
 from sessions.model.units import Neuron
 from sessions.views.blocks import Column, Row, StandsFor, Table
-from sessions.views.frames import all_tables, chosen, name_of, to_pandas
+from sessions.views.plain import all_tables, chosen, name_of, to_pandas
 from tests.samples import NASTY, samples
 
 
