@@ -187,6 +187,10 @@ def _(block: blocks.Curve) -> str:
             points = " ".join(at(x, y or 0.0) for x, y in run) if there else ""
             if points:
                 drawings.append(f'<polyline points="{points}" fill="none" stroke="currentColor"{dash}/>')
+        for x, y in line.points:
+            if x in line.marked and _is_known(y):
+                across, up = at(x, y or 0.0).split(",")
+                drawings.append(f'<circle cx="{across}" cy="{up}" r="5" fill="none" stroke="currentColor"/>')
     names = ", ".join(escaped(line.name) for line in block.lines)
     axis = (
         f'<text x="0" y="14">{decimal(high, 2)}</text><text x="0" y="{_HEIGHT - 22}">{decimal(low, 2)}</text>'
