@@ -49,7 +49,7 @@ def main() -> None:
     from sessions.store import Store
 
     notebook: Any = nbformat.v4.new_notebook()  # type: ignore[no-untyped-call]
-    make = {"markdown": nbformat.v4.new_markdown_cell, "code": nbformat.v4.new_code_cell}
+    make: dict[str, Any] = {"markdown": nbformat.v4.new_markdown_cell, "code": nbformat.v4.new_code_cell}
     for number, cell in enumerate(cells(SOURCE.read_text(encoding="utf-8")), 1):
         notebook.cells.append(make[cell.kind](cell.source, id=f"cell-{number}"))
     with TemporaryDirectory() as folder:
