@@ -58,16 +58,10 @@ def _(value: results.SweptGrid) -> Iterator[AnyBlock]:
     yield from _files(value)
 
 
-#: The least multipliers of a curve.
-_POINTS = 3
-
-
 def _curve(title: str, lines: Sequence[Line], over: str) -> Iterator[Curve]:
     """The lines as a curve, where they have enough points to be one."""
-    if any(len([y for _, y in line.points if y is not None]) >= _POINTS for line in lines):
-        ordered = tuple(
-            structs.replace(line, points=tuple(sorted(line.points, key=lambda point: point[0]))) for line in lines
-        )
+    if any(len([y for _, y in line.points if y is not None]) > 1 for line in lines):
+        ordered = tuple(structs.replace(line, points=tuple(sorted(line.points, key=itemgetter(0)))) for line in lines)
         yield Curve(title=title, x=_KINDS.get(over, "multiplier"), lines=ordered, tabled=True)
 
 
