@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from sessions import saved_state
+from sessions.artifacts import check_model
 from sessions.circuits.circuit import Circuit
 from sessions.directions.vector import Vector
 from sessions.errors import ModelError, UsageError
@@ -15,7 +16,7 @@ from sessions.model.info import ModelInfo
 from sessions.procedures.comparing import CURRENT
 from sessions.saved import SavedArtifacts
 from sessions.session import Session
-from sessions.store import Store, check_model
+from sessions.store import Store
 from workbench.host.places import HostPaths
 
 _VECTOR, _CIRCUIT = "vector:", "circuit:"
