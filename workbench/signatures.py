@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from commands.choices import HeldWord, OneOf, SomeOf
+from commands.choices import HeldWord, OneOf, SettingValue, SomeOf
 from commands.names import FileName, OutputFile, Prompts
 from commands.ranges import Layers, Positions
 from commands.request import Argument
@@ -26,8 +26,14 @@ def python_name(name: str) -> str:
     return f"{name}_" if keyword.iskeyword(name) else name
 
 
+class TypeText(str):
+    """The text of an annotation, which `help` shows without quotes."""
+
+    __repr__ = str.__str__
+
+
 def signature(verb: Verb) -> inspect.Signature:
-    """The signature of a verb's method: arguments by position, options by keyword. Annotations are strings."""
+    """The signature of a verb's method: arguments by position, options by keyword. Annotations are texts."""
     parameters = [inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)]
     for param in sorted(verb.params, key=lambda param: isinstance(param, click.Option)):
         kind: inspect._ParameterKind = inspect.Parameter.POSITIONAL_OR_KEYWORD
@@ -36,9 +42,10 @@ def signature(verb: Verb) -> inspect.Signature:
             kind = inspect.Parameter.KEYWORD_ONLY
         elif param.nargs == -1:
             kind, default = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.empty
-        name, typed = python_name(key_of(param)), type_of(param, default)
+        name, typed = python_name(key_of(param)), TypeText(type_of(param, default))
         parameters.append(inspect.Parameter(name, kind, default=default, annotation=typed))
-    return inspect.Signature(parameters)
+    results = " | ".join(sorted(kind.__name__ for kind in verb.results()))
+    return inspect.Signature(parameters, return_annotation=TypeText(results))
 
 
 def default_of(verb: Verb, param: click.Parameter) -> Any:
@@ -58,6 +65,7 @@ _TYPES: tuple[tuple[Any, str], ...] = (
     ((FileName, Prompts), "str | Path | Sequence[str | dict[str, Any]]"),
     ((Layers, Positions), "str | int | tuple[int, int] | range"),
     ((SweptWord, Statement), "str | float | Neuron | Sequence[Neuron]"),
+    (SettingValue, "str | float | bool"),
 )
 
 

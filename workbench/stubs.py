@@ -9,6 +9,7 @@ from pathlib import Path
 
 from commands.grammar import VERBS
 from commands.verb import Verb, actions_of
+from workbench.docstrings import documentation, documentation_of_head
 from workbench.signatures import method_name, signature
 
 PATH = Path(__file__).with_name("methods.pyi")
@@ -51,12 +52,10 @@ def _method(verb: Verb) -> Iterator[str]:
             named = True
             parameters += [] if any(text.startswith("*") for text in parameters) else ["*"]
         parameters.append(_parameter(param))
-    results = " | ".join(sorted(kind.__name__ for kind in verb.results()))
     yield f"    def {method_name(str(verb.name))}("
     yield from (f"        {text}," for text in parameters)
-    yield f"    ) -> {results}:"
-    summary = verb.summary.replace("\\", "\\\\")
-    yield f'        """{summary}."""'
+    yield f"    ) -> {signature(verb).return_annotation}:"
+    yield from _docstring(documentation(verb))
 
 
 def _of_head(head: str) -> Iterator[str]:
@@ -66,7 +65,15 @@ def _of_head(head: str) -> Iterator[str]:
     results = " | ".join(sorted({kind.__name__ for verb in actions.values() for kind in verb.results()}))
     words = f"self, action: Literal[{literal}] = ..., *words: Any, **options: Any"
     yield f"    def {method_name(head)}({words}) -> {results}:"
-    yield f'        """{head} ACTION: {", ".join(actions)}."""'
+    yield from _docstring(documentation_of_head(head))
+
+
+def _docstring(text: str) -> Iterator[str]:
+    """The lines of a docstring."""
+    first, *rest = text.replace("\\", "\\\\").replace('"""', '\\"\\"\\"').split("\n")
+    yield f'        """{first}'
+    yield from (f"        {line}".rstrip() for line in rest)
+    yield '        """'
 
 
 def _parameter(param: inspect.Parameter) -> str:

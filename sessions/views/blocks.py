@@ -64,7 +64,8 @@ class Column(Struct, frozen=True, kw_only=True):
     the same number go together. None makes it a key column, which is never dropped and never cut. `digits` are the
     decimals, None for what suits the kind. `bar` is the value of a full-length bar beside the column; 0 draws no bar. A
     `whole` text is wrapped where there is room for several lines, one that `folds` at any width. `about` explains a
-    short title.
+    short title. A `rounded` number that is smaller than its digits is written 0. `words` are numbers that are written
+    as a word, and `unknown` is what stands for None.
     """
 
     key: str
@@ -76,6 +77,9 @@ class Column(Struct, frozen=True, kw_only=True):
     whole: bool = False
     folds: bool = False
     about: str = ""
+    rounded: bool = False
+    words: tuple[tuple[float, str], ...] = ()
+    unknown: str = "–"
 
 
 class StandsFor(Struct, frozen=True):
@@ -148,18 +152,23 @@ class Bars(Block, frozen=True, kw_only=True):
 
 
 class Line(Struct, frozen=True, kw_only=True):
-    """A line of a curve: its points as (x, y), with y None where unknown."""
+    """A line of a curve: its points as (x, y), with y None where unknown. `marked` are the x of points to mark."""
 
     name: str
     points: tuple[tuple[float, float | None], ...]
+    marked: tuple[float, ...] = ()
 
 
 class Curve(Block, frozen=True, kw_only=True):
-    """Lines over a common x."""
+    """Lines over a common x.
+
+    A table of the same view has the numbers of a `tabled` curve: as plain data it is that table, not one of its own.
+    """
 
     title: str
     x: str
     lines: tuple[Line, ...]
+    tabled: bool = False
 
 
 class HeatScale(Struct, frozen=True, kw_only=True):

@@ -8,8 +8,8 @@ from sessions import results
 from sessions.circuits.agreement import Agreement
 from sessions.circuits.circuit import Circuit
 from sessions.model.units import Neuron
-from sessions.views.blocks import AnyBlock, Cell, Column, Row, StandsFor, Table
-from sessions.views.registry import facts, viewed
+from sessions.views.blocks import AnyBlock, Cell, Column, Curve, Line, Row, StandsFor, Table
+from sessions.views.registry import facts, viewed, whole
 from sessions.views.writing import aim, counted, percent, signed
 
 #: How many neurons a discovery and a verification list.
@@ -19,7 +19,7 @@ STRONGEST = 10
 NEURON = {
     "layer": Column(key="layer", title="L", kind="index"),
     "index": Column(key="index", title="N", kind="index"),
-    "position": Column(key="position", title="pos", kind="name"),
+    "position": Column(key="position", title="pos", kind="name", unknown="all"),
     "token": Column(key="token", title="token", kind="token", drop=8),
     "attribution": Column(key="attribution", title="attr", kind="signed", drop=13),
     "effect": Column(key="effect", title="effect", kind="signed", drop=12),
@@ -40,7 +40,7 @@ def circuit_facts(circuit: Circuit, of: int = 0) -> Iterator[str]:
 
 
 def _place(neuron: Neuron) -> tuple[Cell, ...]:
-    return neuron.layer, neuron.index, "all" if neuron.position is None else str(neuron.position)
+    return neuron.layer, neuron.index, neuron.position
 
 
 def _stands_for(neuron: Neuron) -> StandsFor:
@@ -52,13 +52,18 @@ def _(value: results.Discovered) -> Iterator[AnyBlock]:
     yield facts(*circuit_facts(value.circuit, of=value.candidates), timed=True)
     yield from _agreement(value.agreement)
     if len(value.circuit):
-        yield _strongest(value.circuit)
+        yield _strongest(value.circuit, STRONGEST)
 
 
-def _strongest(circuit: Circuit) -> Table:
+@whole.register
+def _(value: results.Discovered) -> tuple[Table, ...]:
+    return (_strongest(value.circuit, len(value.circuit)),)
+
+
+def _strongest(circuit: Circuit, count: int) -> Table:
     """The first neurons of a circuit."""
-    note = f"the {STRONGEST} strongest; neurons shows them all" if len(circuit) > STRONGEST else ""
-    return circuit_table(circuit, STRONGEST, note, pane="neurons")
+    note = f"the {count} strongest; neurons shows them all" if len(circuit) > count else ""
+    return circuit_table(circuit, count, note, pane="neurons")
 
 
 def circuit_table(circuit: Circuit, most: int | None = None, note: str = "", pane: str = "") -> Table:
@@ -89,17 +94,26 @@ def _(value: results.Verified) -> Iterator[AnyBlock]:
     count = counted(len(value.neurons), "neuron")
     yield facts(f"verified {count}", f"ablated one by one, held at {value.held}", aimed, timed=True)
     yield from _agreement(value.agreement)
+    yield _largest(value, STRONGEST)
+
+
+@whole.register
+def _(value: results.Verified) -> tuple[Table, ...]:
+    return (_largest(value, len(value.neurons)),)
+
+
+def _largest(value: results.Verified, count: int) -> Table:
+    """The neurons with the largest effects."""
     keys = ("layer", "index", "position", "token", "attribution", "effect", "share")
     rows = []
-    for neuron in sorted(value.neurons, key=lambda each: -abs(each.effect or 0.0))[:STRONGEST]:
+    for neuron in sorted(value.neurons, key=lambda each: -abs(each.effect or 0.0))[:count]:
         effect = neuron.effect or 0.0
         token = value.circuit.token(neuron.position) or None
         share = effect / value.value if value.value else None
         cells = (*_place(neuron), token, neuron.attribution, effect, share)
         rows.append(Row(cells=cells, stands_for=_stands_for(neuron)))
-    more = len(value.neurons) > STRONGEST
-    note = f"the {STRONGEST} with the largest effects; neurons shows them all" if more else ""
-    yield Table(columns=tuple(NEURON[key] for key in keys), rows=tuple(rows), note=note)
+    note = f"the {count} with the largest effects; neurons shows them all" if len(value.neurons) > count else ""
+    return Table(columns=tuple(NEURON[key] for key in keys), rows=tuple(rows), note=note)
 
 
 #: A neuron's values from an atlas, and the tokens that its output pushes.
@@ -165,23 +179,21 @@ def _(value: results.Faithfulness) -> Iterator[AnyBlock]:
     )
     whole = max(1.0, *(each or 0.0 for row in value.rows for each in (row.kept, row.left)))
     columns = [
-        Column(key="size", title="size", kind="index"),
-        Column(key="kept", title="kept", kind="signed", digits=2, bar=whole, drop=4),
-        Column(key="left", title="left", kind="signed", digits=2, bar=whole, drop=3),
+        Column(key="size", title="size", kind="index", words=((float(value.size), "all"),)),
+        Column(key="kept", title="kept", kind="signed", digits=2, rounded=True, bar=whole, drop=4),
+        Column(key="left", title="left", kind="signed", digits=2, rounded=True, bar=whole, drop=3),
     ]
     if value.controls:
         columns += [
-            Column(key="random_kept", title="random kept", kind="signed", digits=2, drop=2),
-            Column(key="random_left", title="random left", kind="signed", digits=2, drop=1),
+            Column(key="random_kept", title="random kept", kind="signed", digits=2, rounded=True, drop=2),
+            Column(key="random_left", title="random left", kind="signed", digits=2, rounded=True, drop=1),
         ]
-    rows = []
-    for row in value.rows:
-        size: Cell = "all" if row.size == value.size else row.size
-        numbers = [row.kept, row.left, *((row.random_kept, row.random_left) if value.controls else ())]
-        rows.append(Row(cells=(size, *map(_hundredths, numbers))))
-    yield Table(columns=tuple(columns), rows=tuple(rows))
-
-
-def _hundredths(value: float | None) -> float | None:
-    """Rounded to two decimals."""
-    return None if value is None else round(value, 2) + 0.0
+    keys = [column.key for column in columns]
+    rows = [tuple(getattr(row, key) for key in keys) for row in value.rows]
+    yield Table(columns=tuple(columns), rows=tuple(Row(cells=cells) for cells in rows))
+    lines = (
+        Line(name=column.title, points=tuple((float(cells[0]), cells[at]) for cells in rows))
+        for at, column in enumerate(columns)
+        if at
+    )
+    yield Curve(title="share of the target", x="neurons", lines=tuple(lines), tabled=True)

@@ -56,6 +56,12 @@ def curve(block: Curve) -> str:
     lines = "".join(
         part for number, line in enumerate(block.lines) for part in _line(line.points, number, across, upward)
     )
+    lines += "".join(
+        f'<circle cx="{across.at(x):.1f}" cy="{upward.at(y):.1f}" r="6" class="wb-knee"/>'
+        for line in block.lines
+        for x, y in line.points
+        if x in line.marked and y is not None and math.isfinite(y)
+    )
     size = f'viewBox="0 0 {_WIDTH} {_HEIGHT}" width="{_WIDTH}" height="{_HEIGHT}"'
     drawing = (
         f'<svg {size} role="img" aria-label="{escaped(block.title)}">'

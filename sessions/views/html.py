@@ -70,6 +70,7 @@ STYLE = f"""
 .wb .wb-line-0{{stroke:var(--wb-blue)}}.wb .wb-line-1{{stroke:var(--wb-warm)}}
 .wb .wb-line-2{{stroke:var(--wb-green)}}.wb .wb-line-3{{stroke:var(--wb-violet)}}
 .wb .wb-dot{{fill:var(--wb-back);stroke-width:1.6}}
+.wb .wb-knee{{fill:none;stroke:var(--wb-warm);stroke-width:1.6}}
 .wb .wb-graph{{max-width:none}}
 .wb .wb-edge{{fill:none;stroke:var(--wb-blue);stroke-opacity:.6}}
 .wb .wb-minus{{stroke:var(--wb-warm)}}

@@ -41,7 +41,7 @@ def _row(known: Known) -> Row:
         known.id,
         known.layer,
         known.index,
-        "all" if known.position is None else str(known.position),
+        known.position,
         _DOES.get(known.mode, known.mode),
         known.gain,
         " ".join((known.region, *spans)),

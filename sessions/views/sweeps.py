@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from operator import itemgetter
 
 from msgspec import structs
 
@@ -24,8 +25,10 @@ _KINDS = {"depths": "depth", "weights": "weight"}
 @viewed.register
 def _(value: results.Swept) -> Iterator[AnyBlock]:
     yield intervention("sweep", value)
-    heights = tuple((arm.multiplier, _height(arm)) for arm in value.arms)
-    yield from _curve(_title(value), [Line(name=value.selection, points=heights)], value.over)
+    heights = tuple((float(arm.multiplier), _height(arm)) for arm in value.arms)
+    sides = () if value.knee is None else (value.knee.below, value.knee.above)
+    flips = tuple(flip.multiplier for flip in sides if flip is not None)
+    yield from _curve(_title(value), [Line(name=value.selection, points=heights, marked=flips)], value.over)
     yield _texts(value.arms, value.target is not None, value.knee, value.over)
     if value.knee is not None:
         yield facts(*_knee(value.knee, _said(value.over)), conclusion=True)
@@ -43,11 +46,7 @@ def _(value: results.SweptGrid) -> Iterator[AnyBlock]:
     yield facts(f"sweep {' × '.join(counts)}", counted(len(value.cells), "cell"), scope)
     longest = max((point.height or 0.0 for curve in value.curves for point in curve.points), default=0.0)
     yield facts(_measured(value), f"the longest bar is {chance(longest)}" if value.prompts > 1 else "")
-    lines = [
-        Line(name=curve.selection, points=tuple((point.multiplier, point.height) for point in curve.points))
-        for curve in value.curves
-    ]
-    yield from _curve(_measured(value), lines, value.over)
+    yield from _curve(_measured(value), [*map(_line, value.curves)], value.over)
     said = _said(value.over)
     for curve in value.curves:
         yield facts(curve.selection, counted(curve.neurons, "neuron") if curve.neurons else "")
@@ -60,17 +59,18 @@ def _(value: results.SweptGrid) -> Iterator[AnyBlock]:
     yield from _files(value)
 
 
-#: The least multipliers of a curve.
-_POINTS = 3
-
-
 def _curve(title: str, lines: Sequence[Line], over: str) -> Iterator[Curve]:
     """The lines as a curve, where they have enough points to be one."""
-    if any(len([y for _, y in line.points if y is not None]) >= _POINTS for line in lines):
-        ordered = tuple(
-            structs.replace(line, points=tuple(sorted(line.points, key=lambda point: point[0]))) for line in lines
-        )
-        yield Curve(title=title, x=_KINDS.get(over, "multiplier"), lines=ordered)
+    if any(len([y for _, y in line.points if y is not None]) > 1 for line in lines):
+        ordered = tuple(structs.replace(line, points=tuple(sorted(line.points, key=itemgetter(0)))) for line in lines)
+        yield Curve(title=title, x=_KINDS.get(over, "multiplier"), lines=ordered, tabled=True)
+
+
+def _line(curve: SweepCurve) -> Line:
+    """A selection's line, its knees marked."""
+    knees = tuple(median for _, median in (curve.below, curve.above) if median is not None)
+    points = tuple((float(point.multiplier), point.height) for point in curve.points)
+    return Line(name=curve.selection, points=points, marked=knees)
 
 
 def _title(value: results.Swept) -> str:

@@ -154,6 +154,8 @@ def _gradient(found: Round) -> Iterator[Table]:
 def _(value: results.RoundsShown) -> Iterator[AnyBlock]:
     passages = value.trajectory.passages
     yield _passages(passages)
+    if len(passages) > 1:
+        yield _trajectory(passages)
     for found in passages:
         if found.layers:
             yield facts(f"{found.name} recruited in layers {_ranges(found.layers)}")
@@ -198,6 +200,21 @@ def _passages(passages: Sequence[Passage]) -> Table:
         mark = "!" if each.stopped else ""
         rows.append(Row(cells=cells, stands_for=StandsFor("round", each.name), mark=mark))
     return Table(columns=columns, rows=tuple(rows))
+
+
+def _trajectory(passages: Sequence[Passage]) -> Curve:
+    """The losses of the rounds as a picture, by their place in the series."""
+    losses: dict[str, list[float | None]] = {
+        "before": [each.initial for each in passages],
+        "after": [each.final for each in passages],
+        "control": [each.control for each in passages],
+    }
+    lines = tuple(
+        Line(name=name, points=tuple((float(number), loss) for number, loss in enumerate(found, 1)))
+        for name, found in losses.items()
+        if any(loss is not None for loss in found)
+    )
+    return Curve(title="loss in nats a token", x="round", lines=lines, tabled=True)
 
 
 def _alike(rounds: tuple[Round, ...]) -> bool:

@@ -8,7 +8,7 @@ from sessions import results
 from sessions.circuits.comparing import Comparison
 from sessions.directions.findings import EXPLAINED_BY, Aligned, Direction, TopOverlap
 from sessions.model.units import Neuron
-from sessions.views.blocks import AnyBlock, Column, Note, Row, StandsFor, Table
+from sessions.views.blocks import AnyBlock, Column, Curve, Line, Note, Row, StandsFor, Table
 from sessions.views.circuits import PUSHES
 from sessions.views.registry import facts, viewed
 from sessions.views.writing import MISSING, counted, percent, quoted, signed
@@ -196,3 +196,5 @@ def _(value: results.VectorsCompared) -> Iterator[AnyBlock]:
     )
     rows = tuple(Row(cells=(each.layer, each.cosine, *each.norms)) for each in value.layers)
     yield Table(columns=columns, rows=rows)
+    cosines = tuple((float(each.layer), each.cosine) for each in value.layers)
+    yield Curve(title="cosine", x="layer", lines=(Line(name="cosine", points=cosines),), tabled=True)

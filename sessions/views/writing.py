@@ -15,7 +15,7 @@ from itertools import pairwise
 from sessions.model.target import Target
 from sessions.views.blocks import Cell, Column
 
-MISSING = "–"
+MISSING = Column(key="", title="").unknown
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 _JOINERS = "\u200c\u200d"  # Persian and emoji need them, and they are harmless
 _NUMBER_SIGNS = "\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u08e2"  # format characters that are visible
@@ -136,7 +136,7 @@ def shortened(text: str, length: int) -> str:
 def written(cell: Cell, column: Column) -> str:
     """A cell of a column, safe to show on one line."""
     if cell is None or (isinstance(cell, float) and math.isnan(cell)):
-        return MISSING
+        return column.unknown
     if isinstance(cell, tuple):
         if column.kind == "context":
             before, token, after = map(inline, cell)
@@ -149,13 +149,18 @@ def written(cell: Cell, column: Column) -> str:
 
 def number(value: float, column: Column) -> str:
     """A number as its column writes it."""
+    word = dict(column.words).get(value)
+    if word is not None:
+        return word
+    if column.rounded:
+        value = round(value, column.digits) + 0.0
     if column.kind == "share" or column.kind == "signed share":
         sign = column.kind == "signed share"
         whole = f"{value:{'+' if sign else ''}.{column.digits or 0}%}"
         return percent(value, sign) if column.digits is None else "+0%" if whole == "-0%" else whole
     if column.kind == "multiple":
         return multiple(value) if column.digits is None else f"×{decimal(value, column.digits)}"
-    if column.kind == "index":
+    if column.kind in ("index", "name"):
         return f"{value:d}" if isinstance(value, int) else f"{value:g}"
     if column.kind == "signed":
         return f"{value:+,}" if isinstance(value, int) else signed(value, 3 if column.digits is None else column.digits)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from IPython.core.interactiveshell import InteractiveShell
 
 import workbench
 from commands import calling, grammar
@@ -16,7 +15,7 @@ from commands.verb import key_of
 from sessions import results
 from sessions.errors import Cancelled, UsageError, WorkbenchError
 from sessions.events import Event, Failed, Result, Started, Text
-from workbench.notebooks import html_of
+from workbench.docstrings import documentation
 from workbench.python import Workbench
 from workbench.signatures import method_name
 
@@ -33,7 +32,7 @@ def wb(tmp_path: Path) -> Iterator[Workbench]:
 def test_every_verb_is_a_method_with_its_help(wb: Workbench) -> None:
     for name, verb in grammar.VERBS.items():
         method = getattr(wb, method_name(name))
-        assert inspect.getdoc(method) == inspect.cleandoc(verb.help_text())
+        assert inspect.getdoc(method) == documentation(verb)
         assert [*inspect.signature(method).parameters] == [
             {"from": "from_", "as": "as_", "continue": "continue_"}.get(key_of(param), key_of(param))
             for param in sorted(verb.params, key=lambda param: param.param_type_name == "option")
@@ -125,17 +124,6 @@ def test_a_misspelt_verb_names_the_verbs(wb: Workbench) -> None:
     with pytest.raises(AttributeError, match="discover"):
         _ = wb.dicsover
     assert not hasattr(wb, "_repr_html_")
-
-
-def test_a_running_notebook_shows_results_by_their_views(tmp_path: Path) -> None:
-    shell = InteractiveShell.instance()
-    try:
-        with workbench.open(home=tmp_path) as wb:
-            shown, _ = shell.display_formatter.format(wb.list())
-            assert shown["text/html"] == html_of(wb.list())
-            assert shown["text/plain"].startswith("Listed(")
-    finally:
-        InteractiveShell.clear_instance()
 
 
 def test_every_event_is_handed_on(tmp_path: Path) -> None:

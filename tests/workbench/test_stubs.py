@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from commands.grammar import VERBS
 from commands.verb import Verb, key_of
 from workbench.cli import main
+from workbench.docstrings import documentation
 from workbench.signatures import method_name, python_name, schema
 from workbench.stubs import PATH, stub
 
@@ -29,7 +30,7 @@ def test_every_verb_is_a_typed_method_of_the_stub() -> None:
         given = [*method.args.args[1:], *method.args.kwonlyargs, *filter(None, [method.args.vararg])]
         assert {each.arg for each in given} == {python_name(key_of(param)) for param in verb.params}
         assert all(each.annotation is not None for each in given)
-        assert method.returns is not None and ast.get_docstring(method) == f"{verb.summary}."
+        assert method.returns is not None and ast.get_docstring(method) == documentation(verb)
 
 
 @pytest.mark.parametrize("verb", VERBS.values(), ids=list(VERBS))

@@ -21,6 +21,8 @@ from workbench.writing import facts
 
 #: The least width of a plot, and its height in rows.
 _PLOT, _ROWS = 40, 8
+#: The least points of a curve whose numbers stand in a table too.
+_TABLED = 3
 #: The marks of the points, line by line; more lines than marks have none.
 _MARKS = "○●△▲□■◇◆"
 #: Up to so many points are marked; more would hide the line.
@@ -32,13 +34,18 @@ Points = Sequence[tuple[float, float]]
 
 
 def curve(block: Curve, width: int, rows: int = _ROWS) -> Iterator[RenderableType]:
-    """The title with the names of the lines, and the plot; bars in a row if there is no room for it."""
+    """The title with the names of the lines, and the plot; bars in a row if there is no room for it.
+
+    A tabled curve is drawn as a plot of at least three points alone: of fewer its table says as much.
+    """
     lines = {inline(line.name): _known(line.points) for line in block.lines}
     lines = {name: points for name, points in lines.items() if points}
     if not lines:
         return
-    if width < _PLOT or rows < 3 or all(len(points) < 2 for points in lines.values()):
-        yield from _bars(block, lines, width)
+    points_needed = _TABLED if block.tabled else 2
+    if width < _PLOT or rows < 3 or all(len(points) < points_needed for points in lines.values()):
+        if not block.tabled:
+            yield from _bars(block, lines, width)
         return
     marks = [f"{mark} {name}" for mark, name in zip(_MARKS, lines, strict=False)] if len(lines) > 1 else []
     title = facts([inline(block.title), *marks], width)

@@ -35,10 +35,9 @@ from sessions.views.blocks import (
     Tree,
 )
 from sessions.views.html import to_html, to_page
-from sessions.views.plain import main_table, tables, to_csv, to_dict, to_pandas, to_rows
+from sessions.views.plain import main_table, tables, to_csv, to_dict, to_rows
 from sessions.views.writing import written
 from tests.samples import NASTY, kinds, samples
-from workbench.notebooks import html_of
 
 SCRIPT = "<script>alert(1)</script> & \"quotes\" 'too'"
 
@@ -212,23 +211,12 @@ def test_a_distribution_is_a_table_too() -> None:
     }  # fmt: skip
 
 
-def test_a_frame_has_the_same_columns_or_says_what_is_missing() -> None:
-    table = main_table(view(sample(results.NeuronTable)))
-    try:
-        import pandas  # noqa: F401
-    except ImportError:
-        with pytest.raises(UsageError, match="pandas is not installed"):
-            to_pandas(table)
-    else:
-        assert list(to_pandas(table).columns) == [column.key for column in table.columns]
-
-
 def test_a_result_without_a_table_says_so() -> None:
     with pytest.raises(UsageError, match="no table"):
         main_table(view(sample(results.Deleted)))
 
 
-# Notebooks
+# In Python
 
 
 def test_a_result_is_short_where_python_shows_it() -> None:
@@ -237,11 +225,6 @@ def test_a_result_is_short_where_python_shows_it() -> None:
             assert len(repr(value)) <= 300
     assert repr(sample(results.Discovered)) == "Discovered(circuit=Circuit(4), candidates=1935360)"
     assert repr(sample(results.NeuronTable)) == "NeuronTable(circuit=Circuit(4), rows=<4 NeuronRow>, total=200)"
-
-
-def test_a_notebook_shows_the_view() -> None:
-    for value in samples(" Austin"):
-        assert html_of(value).startswith('<div class="wb">')
 
 
 def test_how_a_result_is_shown_changes_neither_its_json_nor_what_it_equals() -> None:
