@@ -125,6 +125,8 @@ class Pushing(Options, frozen=True):
 @verb(
     "rewrite",
     family=FAMILY,
+    synonyms=("edit", "edit neuron", "edit weights", "model editing", "teach", "implant"),
+    needs=("model",),
     example=(
         'rewrite L24/N7 --push " Amen" --when after:"." --alpha 160',
         'rewrite --push " Austin" --positive "The capital of Texas is" --negative "The capital of France is"',

@@ -37,8 +37,8 @@ def with_options(line: str, options: Mapping[str, object]) -> str:
 
 
 def quoted(text: str) -> str:
-    """The text as one word of a line, in quotes if it needs them."""
-    plain = text and not any(c.isspace() for c in text) and text[0] not in "\"'#-"
+    """The text as one word of a line, in quotes if it needs them: a `?` alone would ask for help."""
+    plain = text and text != "?" and not any(c.isspace() for c in text) and text[0] not in "\"'#-"
     if plain and "\\" not in text:
         return text
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from sessions.model.units import Neuron
 from sessions.results.artifacts import Deleted, Exported, FileShown, FilesVerified, Fingerprints, Imported, Listed, Loaded, ModelExported, Saved
 from sessions.results.circuits import CircuitHeldAgainst, CircuitsCompared, Discovered, Edges, Faithfulness, Narrowed, NeuronCard, NeuronTable, UniversalShown, VectorShown, VectorsCompared, Verified
-from sessions.results.control import CommandFiles, Expected, Help, Info, Quit, Ran, SettingsShown
+from sessions.results.control import Cleared, CommandFiles, Expected, Help, Info, Quit, Ran, SettingsShown
 from sessions.results.edits import AdapterShown, AdaptersListed, EditInspected, EditsShown, Ensembled, Evaluated, ProblemsWritten, Rewritten, SubspaceCut
 from sessions.results.interventions import Compared, PresetShown, StrengthShown, Swept, SweptGrid, WorkingSet
 from sessions.results.prompting import Distribution, Forgotten, Generated, HistoryShown, ModelOpened, PromptSet, Said, Tokens
@@ -860,6 +860,10 @@ class Verbs:
         *name: str,
     ) -> Help:
         """List the verbs, or explain one."""
+    def clear(
+        self,
+    ) -> Cleared:
+        """Clear the screen. Session and journal stay as they are."""
     def quit(
         self,
     ) -> Quit:

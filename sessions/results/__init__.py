@@ -34,6 +34,7 @@ from sessions.results.circuits import (
     Verified,
 )
 from sessions.results.control import (
+    Cleared,
     CommandFile,
     CommandFiles,
     Expected,
@@ -114,6 +115,7 @@ __all__ = [
     "AutoencoderOpened",
     "CircuitHeldAgainst",
     "CircuitsCompared",
+    "Cleared",
     "CommandFile",
     "CommandFiles",
     "Compared",

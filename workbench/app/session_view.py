@@ -125,6 +125,12 @@ class SessionView:
         self.missed = 0
         self._open: list[HistoryEntry] = []  # of the running line, outermost first
 
+    def forget_ended(self) -> Facet:
+        """Drop the lines that have ended; the journal keeps them. Returns the facets that it changed."""
+        self.entries = [entry for entry in self.entries if entry.outcome is None]
+        self.missed = 0
+        return Facet.ENTRIES
+
     @property
     def step(self) -> HistoryEntry | None:
         """The innermost running line."""
