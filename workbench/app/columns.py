@@ -18,7 +18,7 @@ from sessions.circuits.circuit import Circuit
 from sessions.errors import WorkbenchError
 from sessions.model.units import Neuron, Place
 from sessions.results import NeuronRow
-from workbench.app.filtering import Comparison, FilterColumn, parts
+from workbench.app.filtering import FilterColumn, NumberComparison, parts
 from workbench.writing import inline
 
 if TYPE_CHECKING:
@@ -350,7 +350,7 @@ class Filter(NamedTuple):
     wholes: tuple[int, ...] = ()
     signs: tuple[str, ...] = ()
     marked: bool = False
-    comparisons: tuple[Comparison, ...] = ()
+    comparisons: tuple[NumberComparison, ...] = ()
     texts: tuple[str, ...] = ()
     wrong: str = ""
 

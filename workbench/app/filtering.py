@@ -25,7 +25,7 @@ class FilterColumn(NamedTuple):
     percent: bool = False
 
 
-class Comparison(NamedTuple):
+class NumberComparison(NamedTuple):
     """A comparison of a column with a number.
 
     `sign` is one of `>`, `<`, `>=`, `<=`, `=` and `!=`. With `size` the sign of the value does not count. `step` is
@@ -60,7 +60,7 @@ class Comparison(NamedTuple):
 class FilterParts(NamedTuple):
     """The parts of a filter: comparisons, all of which are to hold; quoted texts; other words; and what is wrong."""
 
-    comparisons: tuple[Comparison, ...] = ()
+    comparisons: tuple[NumberComparison, ...] = ()
     quoted: tuple[str, ...] = ()
     words: tuple[str, ...] = ()
     wrong: str = ""
@@ -82,7 +82,7 @@ _BAR = re.compile(r"\|(?:[^\W\d_]\w*\|?)?")
 
 def parts(text: str, columns: Sequence[FilterColumn]) -> FilterParts:
     """The parts of a filter as it is being typed. `columns` are those that a number can be compared with."""
-    comparisons: list[Comparison] = []
+    comparisons: list[NumberComparison] = []
     quoted: list[str] = []
     words: list[str] = []
     wrong = ""
@@ -90,7 +90,7 @@ def parts(text: str, columns: Sequence[FilterColumn]) -> FilterParts:
         sign = match["sign"] or match["apart"]
         if sign:
             found = _comparison(match, _SIGNS.get(sign, sign), columns)
-            if isinstance(found, Comparison):
+            if isinstance(found, NumberComparison):
                 comparisons.append(found)
             elif found is None:
                 words += match[0].split()
@@ -111,7 +111,7 @@ def hint(columns: Sequence[FilterColumn]) -> str:
     return "  ".join([*shown, *([f"{percent}>5%"] if percent else []), 'text  " text"'])
 
 
-def _comparison(match: re.Match[str], sign: str, columns: Sequence[FilterColumn]) -> Comparison | str | None:
+def _comparison(match: re.Match[str], sign: str, columns: Sequence[FilterColumn]) -> NumberComparison | str | None:
     """The comparison, or what is wrong with it: "" if it is only unfinished; None if it is none."""
     name, number = match["name"], (match["number"] or match["after"] or match["wrong"] or "").replace("−", "-")
     column = _named(name, columns)
@@ -137,7 +137,7 @@ def _comparison(match: re.Match[str], sign: str, columns: Sequence[FilterColumn]
     scale = 0.01 if column.percent else 1.0
     digits = 0 if "." not in number else len(number.partition(".")[2])
     step = 0.0 if "e" in number.lower() else 0.5 * 10.0**-digits
-    return Comparison(column.key, sign, value * scale, bool(match["bar"]), step * scale)
+    return NumberComparison(column.key, sign, value * scale, bool(match["bar"]), step * scale)
 
 
 def _named(name: str, columns: Sequence[FilterColumn]) -> FilterColumn | str | None:

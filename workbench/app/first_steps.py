@@ -1,4 +1,4 @@
-"""The first lines to type on an empty screen. They end in a good result: the few neurons behind an answer, off."""
+"""The first lines to type in an empty session. They end in a good result: a few neurons off, another answer."""
 
 from __future__ import annotations
 
@@ -10,3 +10,5 @@ FIRST: tuple[tuple[str, str], ...] = (
     ('discover " Austin"', "find the neurons that carry it"),
     ("ablate top10", "switch ten of them off: what does it say now?"),
 )
+#: The lines in a row, for a narrow place.
+IN_SHORT = " · ".join(line for line, _ in FIRST)

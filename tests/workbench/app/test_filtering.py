@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench.app.filtering import Comparison, FilterColumn, hint, parts
+from workbench.app.filtering import FilterColumn, NumberComparison, hint, parts
 
 COLUMNS = (
     FilterColumn("attribution", "attr"),
@@ -19,7 +19,7 @@ COLUMNS = (
 )
 
 
-def one(text: str) -> Comparison:
+def one(text: str) -> NumberComparison:
     (found,) = parts(text, COLUMNS).comparisons
     return found
 
@@ -87,7 +87,7 @@ def test_words_and_quoted_texts_stay_as_they_are() -> None:
     found = parts('Austin " the" -> x=3 "a>3" <s> p>0.5 the > rest', COLUMNS)
     assert found.words == ("Austin", "->", "x=3", "<s>", "the", ">", "rest")
     assert found.quoted == (" the", "a>3")
-    assert found.comparisons == (Comparison("probability", ">", 0.5, step=0.05),)
+    assert found.comparisons == (NumberComparison("probability", ">", 0.5, step=0.05),)
     assert found.wrong == ""
 
 
