@@ -186,7 +186,8 @@ def _arranged(verb: Verb, given: Sequence[LineWord]) -> list[str]:
                 raise UsageError(f"{verb.name} takes {first} or {name}, not both", "leave one of them out", word.start)
             before.append(word.text)
         elif equals:
-            before += [name, PlacedText(value, word.start + len(name) + 1)]
+            quoted = word.end - word.start > len(word.text)
+            before += [name, PlacedText(value, word.start + len(name) + 1, quoted)]
         elif waiting and not is_option(waiting[-1]):
             before += [name, _placed(waiting.pop())]
         else:
@@ -195,7 +196,7 @@ def _arranged(verb: Verb, given: Sequence[LineWord]) -> list[str]:
 
 
 def _placed(word: LineWord) -> PlacedText:
-    return PlacedText(word.text, word.start + word.quoted)
+    return PlacedText(word.text, word.start + word.quoted, word.quoted)
 
 
 def _nearest_option(verb: Verb, name: str, options: dict[str, Any]) -> str:
