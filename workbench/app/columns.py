@@ -330,7 +330,7 @@ _WHOLE = re.compile(r"[0-9]{1,9}")
 _UNFINISHED = re.compile(r"[LN]|[LN]\d+-|@-?|@-?\d+-")
 _POSITION = re.compile(r"@(-?\d{1,9})(?:-(\d{1,9}))?")
 #: What can be typed, shown while the filter is empty.
-SYNTAX = "L24  24/1005  @-1  + - *  attr>0.4  |effect|>1  share>5%  text"
+SYNTAX = "L24  24/1005  attr>.4  |effect|>1  share>5%  @-1  + - *  text"
 
 
 class Filter(NamedTuple):

@@ -75,9 +75,9 @@ def saved(complete: Callable[[str, int], Sequence[Completion]]) -> Iterator[Pale
 
 
 def uses_of(lines: Sequence[str]) -> Counter[str]:
-    """How often each verb stands in the last of these lines; `quit` does not count."""
+    """How often each verb stands in the last of these lines; `quit` and `clear` do not count."""
     heads = (grammar.verb_named(line) for line in lines[-_LAST_LINES:])
-    return Counter(head for head in heads if head not in ("", "quit"))
+    return Counter(head for head in heads if head not in ("", "quit", "clear"))
 
 
 class Palette(ModalScreen[PaletteItem]):

@@ -202,7 +202,7 @@ class NeuronsPane(TablePane):
             return "filtering …" if self._arranging else "no neuron passes the filter: esc shows all again"
         if self._view is not None and not self._view.state.model:
             return "no model yet: model smollm2 opens one"
-        return "no circuit yet: discover finds the neurons that carry the likeliest next token"
+        return "no circuit yet: discover finds the neurons behind the next token"
 
     def settled(self) -> None:
         if self._remark:
