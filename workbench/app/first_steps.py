@@ -6,8 +6,8 @@ from __future__ import annotations
 FIRST: tuple[tuple[str, str], ...] = (
     ("model smollm2", "open a small model"),
     ("prompt What is the capital of Texas?", "ask it something"),
-    ("seed The capital of Texas is", "begin its answer: the next token is the one to explain"),
-    ('discover " Austin"', "find the neurons that carry it"),
+    ("seed The capital of Texas is", "begin its answer"),
+    ('discover " Austin"', "find the neurons behind the next token"),
     ("ablate top10", "switch ten of them off: what does it say now?"),
 )
 #: The lines in a row, for a narrow place.

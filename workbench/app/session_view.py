@@ -130,6 +130,7 @@ class SessionView:
     def forget_ended(self) -> Facet:
         """Drop the lines that have ended; the journal keeps them. Returns the facets that it changed."""
         self.entries = [entry for entry in self.entries if entry.outcome is None]
+        self.latest = self.latest if self.latest in self.entries else None
         self.missed, self.cleared = 0, True
         return Facet.ENTRIES
 

@@ -23,7 +23,7 @@ def test_clear_takes_ended_lines_out_of_sight_and_keeps_everything_else(tmp_path
         circuit, state = app.view.circuit, app.view.state
         WorkbenchApp.run_lines(app, ["clear"])
         await pilot.pause()
-        assert not app.view.entries
+        assert not app.view.entries and app.view.latest is None
         assert (app.view.circuit, app.view.state) == (circuit, state)
         assert not any("> discover" in row or "Nothing has been run" in row for row in lines(app))
         app.view.feed(Told("next", "me", Started("info", "info")))
