@@ -12,7 +12,7 @@ from commands.grammar import find
 from commands.verb import Verb, actions_of, key_of
 from commands.words import TokenWord
 from sessions.errors import UsageError
-from sessions.lines import Exact, quoted
+from sessions.lines import QuotedText, quoted
 from sessions.model.units import Neuron
 
 
@@ -81,7 +81,7 @@ def _option_words(option: click.Option, value: Any) -> list[str]:
 
 def _exact(param: click.Parameter, text: str) -> str:
     """A token of Python is the token that it is, with its space or without."""
-    return Exact(text) if isinstance(param.type, TokenWord) else text
+    return QuotedText(text) if isinstance(param.type, TokenWord) else text
 
 
 def _texts(value: Any) -> list[str]:

@@ -12,7 +12,7 @@ from click.shell_completion import CompletionItem
 
 from sessions.circuits.selection import terms
 from sessions.errors import UsageError
-from sessions.lines import Exact
+from sessions.lines import QuotedText
 from sessions.model.target import UnquotedToken
 from sessions.settings import MOST, MOST_ROWS, MOST_TOKENS
 
@@ -126,7 +126,7 @@ class TokenWord(Word):
         return UnquotedToken(text) if isinstance(value, PlacedText) and not value.quoted else text
 
     def said(self, value: Any) -> str:
-        return str(value) if isinstance(value, UnquotedToken) or value[:1].isspace() else Exact(value)
+        return str(value) if isinstance(value, UnquotedToken) or value[:1].isspace() else QuotedText(value)
 
 
 def number_in(text: str) -> float:

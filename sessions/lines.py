@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 
-class Exact(str):
+class QuotedText(str):
     """A text that stands in quotes in every line, because it means something else without them."""
 
 
@@ -36,7 +36,7 @@ def _options(options: Mapping[str, object]) -> Iterable[str]:
 
 
 def _texted(value: object) -> str:
-    return value if isinstance(value, Exact) else str(value)
+    return value if isinstance(value, QuotedText) else str(value)
 
 
 def with_options(line: str, options: Mapping[str, object]) -> str:
@@ -47,7 +47,7 @@ def with_options(line: str, options: Mapping[str, object]) -> str:
 def quoted(text: str) -> str:
     """The text as one word of a line, in quotes if it needs them: a `?` alone would ask for help."""
     plain = text and not any(c.isspace() for c in text) and text[0] not in "\"'#-" and text != "?"
-    if plain and "\\" not in text and not isinstance(text, Exact):
+    if plain and "\\" not in text and not isinstance(text, QuotedText):
         return text
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return '"' + escaped.replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t") + '"'

@@ -12,7 +12,7 @@ from commands.calling import call_line
 from commands.circuits import Discover
 from commands.grammar import parse
 from sessions.events import Result
-from sessions.lines import Exact, line_of
+from sessions.lines import QuotedText, line_of
 from sessions.session import Session
 from tests.commands.driving import result
 
@@ -98,7 +98,7 @@ def test_a_line_of_a_request_says_exactly_its_token() -> None:
     assert parse(Discover("Austin").line()).request == Discover("Austin")
     typed = parse("discover Austin").request
     assert typed.line() == "discover Austin"  # so that it is read again as it was
-    assert line_of(["keep", Exact("top10")], {"--as": [Exact("x")]}) == 'keep "top10" --as "x"'
+    assert line_of(["keep", QuotedText("top10")], {"--as": [QuotedText("x")]}) == 'keep "top10" --as "x"'
 
 
 def test_the_journal_has_the_word_as_it_was_typed(texas: Session) -> None:
