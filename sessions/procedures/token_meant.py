@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sessions.errors import NotFinite
 from sessions.model.target import UnquotedToken
 from sessions.session import Session
 
@@ -34,8 +35,11 @@ def token_meant(session: Session, text: str, encoded: Encoded | None = None) -> 
     plain, other = (continuation(opened.tokenizer, read, each).tokens[0].id for each in (text, spaced))
     if plain == other:
         return text, []
-    with running_rows(opened, [(read, Condition("", session.in_force))]):
-        probabilities = next_logits(opened, read.ids, session.cancel).softmax(-1)
+    try:
+        with running_rows(opened, [(read, Condition("", session.in_force))]):
+            probabilities = next_logits(opened, read.ids, session.cancel).softmax(-1)
+    except NotFinite:
+        return text, []  # the verb says where that begins
     p, likelier = float(probabilities[plain]), float(probabilities[other])
     if likelier < LIKELIER * p or likelier == 0:
         return text, []
